@@ -1,6 +1,6 @@
-// Package barrier lets processes wait for each other on ZooKeeper. A [Barrier] is
-// set and removed by hand. A [Double] lets a given number of members enter
-// together and leave together, round after round.
+// Package barrier lets processes wait for each other on ZooKeeper. A [Barrier] is set and removed
+// by hand. A [Double] lets a given number of members enter together and leave together, round after
+// round.
 //
 // # Usage
 //
@@ -20,48 +20,47 @@
 //
 // # Guarantees
 //
-// B1. Wait returns nil only if, at some time during the call, the barrier was not
-// set according to a majority of the servers.
+// B1. Wait returns nil only if, at some time during the call, the barrier was not set according to
+// a majority of the servers.
 //
-// B2. Once the barrier is removed, every waiter continues. This also holds if the
-// barrier is set again at once, and if a waiter's connection was lost meanwhile.
+// B2. Once the barrier is removed, every waiter continues. This also holds if the barrier is set
+// again at once, and if a waiter's connection was lost meanwhile.
 //
-// B3. Remove removes a barrier at most once: a barrier that is set after the
-// removal stays, whichever replies are lost.
+// B3. Remove removes a barrier at most once: a barrier that is set after the removal stays,
+// whichever replies are lost.
 //
-// D1. No member enters a round of a Double before the round has its number of
-// members, all of them alive. The transaction that opens the round checks this.
+// D1. No member enters a round of a Double before the round has its number of members, all of them
+// alive. The transaction that opens the round checks this.
 //
-// D2. A member whose Enter ended with an error lets nobody through: the
-// transaction that opens a round fails if one of its members has gone. If the
-// round opened before the member was removed, the member counts as having entered
-// and left.
+// D2. A member whose Enter ended with an error lets nobody through: the transaction that opens a
+// round fails if one of its members has gone. If the round opened before the member was removed,
+// the member counts as having entered and left.
 //
-// D3. Leave returns nil only when every member of the round has called Leave, has
-// died (its session ended), or has not returned from Enter with a Round (D2).
+// D3. Leave returns nil only when every member of the round has called Leave, has died (its session
+// ended), or has not returned from Enter with a Round (D2).
 //
-// D4. The transaction that opens a round also begins the next one. So the remains
-// of a round open no other round, whether its members left, crashed or gave up.
+// D4. The transaction that opens a round also begins the next one. So the remains of a round open
+// no other round, whether its members left, crashed or gave up.
 //
 // D5. Rounds open in the order of their numbers, and no member is in two rounds.
 //
-// D6. A call that fails or is cancelled leaves no node behind. The node is deleted
-// at once, or as soon as a server can be reached, or with the session.
+// D6. A call that fails or is cancelled leaves no node behind. The node is deleted at once, or as
+// soon as a server can be reached, or with the session.
 //
-// In other words, no waiter passes a barrier that stays set. The members of a round
-// start together and finish together, and a member that crashes or gives up
-// neither opens a round too early nor blocks the others.
+// In other words, no waiter passes a barrier that stays set. The members of a round start together
+// and finish together, and a member that crashes or gives up neither opens a round too early nor
+// blocks the others.
 //
 // # Not guaranteed
 //
-// A member may die, or be paused, right after a round has opened. The members of
-// a round must not assume that all of them are still there.
+// A member may die, or be paused, right after a round has opened. The members of a round must not
+// assume that all of them are still there.
 //
 // # Session loss
 //
-// Calls in progress fail with the cause. A member whose session was lost has left,
-// as far as the others can see, once the servers expire the session. The barrier
-// itself is a persistent node and stays.
+// Calls in progress fail with the cause. A member whose session was lost has left, as far as the
+// others can see, once the servers expire the session. The barrier itself is a persistent node and
+// stays.
 //
 // A lost connection changes nothing: calls wait for the next connection.
 //
@@ -77,7 +76,7 @@
 //	<path>/<round>                data = the members, once the round has opened; or "nobody", if it was skipped
 //	<path>/<round>/<id>-member-<number>   a member
 //
-// Curator's DistributedBarrier and kazoo's Barrier use the same node as a Barrier,
-// so all three can be used together on one path. A Double cannot be combined with
-// theirs, because theirs have no rounds.
+// Curator's DistributedBarrier and kazoo's Barrier use the same node as a Barrier, so all three can
+// be used together on one path. A Double cannot be combined with theirs, because theirs have no
+// rounds.
 package barrier

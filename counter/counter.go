@@ -12,16 +12,16 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Errors of counters. For any other error, session.OutcomeOf tells whether the call had its effect.
+// Errors of counters. For any other error, session.OutcomeOf says whether the change was applied.
 var (
 	// ErrOverflow means that the sum does not fit into an int64. The value is unchanged. Add less,
 	// or set the counter to a smaller value.
 	ErrOverflow = errors.New("counter: overflow")
 	// ErrFormat means that the data of the znode are not a number in the counter's format. Nothing
-	// was written. Check the path, and Options.Format.
+	// was written. Check the path and Options.Format.
 	ErrFormat = errors.New("counter: no number of this format")
-	// ErrExhausted means that the version numbers of the znode are used up. Nothing was written. Set
-	// its data once without a version: zkcoord znode set does so.
+	// ErrExhausted means that the version numbers of the znode are used up. Nothing was written.
+	// Set its data once without a version, for example with zkcoord znode set.
 	ErrExhausted = errors.New("counter: version numbers of the znode are used up")
 	// ErrClosed means that Close was called.
 	ErrClosed = errors.New("counter: closed")
@@ -29,7 +29,7 @@ var (
 
 // Options of a counter. The zero value is the default.
 type Options struct {
-	// Format is the form of the data. All who use one counter must agree on it.
+	// Format is the form of the data. All users of a counter must use the same one.
 	Format Format
 }
 
@@ -40,27 +40,27 @@ type Counter struct {
 	format Format
 	calls  *batch.Batcher[*job]
 
-	invalid error // of the constructor's arguments
+	invalid error // error of the constructor's arguments
 
-	// These are used by the goroutine of calls only.
+	// Only the goroutine of calls uses these.
 	ledger  *recipe.Ledger
 	value   int64
 	version int32
 	known   bool  // value and version are those of the znode, as far as this handle knows
 	sure    bool  // a majority has confirmed them in this batch
-	confirm bool  // the next load has to be sure
-	broken  error // of the last load
+	confirm bool  // the next load must confirm them
+	broken  error // error of the last load
 }
 
 // A job is one call that changes the value.
 type job struct {
 	do    step
-	value int64 // after it
+	value int64 // the value after the call
 }
 
-// New returns the counter at path. No request is made. A counter that does not exist has the value
-// 0; the first call that writes creates it, and its parents as containers. An invalid path or an
-// unknown format is an error of each call, session.ErrInvalid.
+// New returns the counter at path. It sends no request. A counter that does not exist has the value
+// 0. The first call that writes creates it, and its parents as containers. If the path is invalid
+// or the format is unknown, each call returns session.ErrInvalid.
 func New(s *session.Session, path string, o Options) *Counter {
 	c := &Counter{s: s, path: path, format: o.Format, ledger: recipe.NewLedger(s, path, "add")}
 	c.calls = &batch.Batcher[*job]{Session: s, Prepare: c.prepare, Commit: c.commit, Tidy: c.tidy}
@@ -78,7 +78,7 @@ func (f Format) check() error {
 }
 
 // Add adds delta, which may be negative, and returns the value after it. It fails with ErrOverflow
-// if the sum does not fit into an int64. After an error session.OutcomeOf tells whether delta was
+// if the sum does not fit into an int64. After an error, session.OutcomeOf says whether delta was
 // added: see C1.
 func (c *Counter) Add(ctx context.Context, delta int64) (int64, error) {
 	value, err := c.do(ctx, add(delta))
@@ -88,9 +88,9 @@ func (c *Counter) Add(ctx context.Context, delta int64) (int64, error) {
 	return value, nil
 }
 
-// CompareAndSet sets the value to new if it is old, and reports whether it was. False with a nil
-// error means that a majority of the servers had another value at one time during the call. After an
-// error session.OutcomeOf tells whether new may have been set.
+// CompareAndSet sets the value to new if it is old, and reports whether it did. If it returns false
+// and a nil error, a majority of the servers had another value at one instant during the call.
+// After an error, session.OutcomeOf says whether new may have been set.
 func (c *Counter) CompareAndSet(ctx context.Context, old, new int64) (bool, error) {
 	_, err := c.do(ctx, compareAndSet(old, new))
 	if errors.Is(err, errDiffers) {
@@ -102,8 +102,9 @@ func (c *Counter) CompareAndSet(ctx context.Context, old, new int64) (bool, erro
 	return true, nil
 }
 
-// Set replaces the value, whatever it is. Adds that others make at the same time come before it, and
-// are lost, or after it. After an error session.OutcomeOf tells whether value may have been set.
+// Set replaces the value, whatever it is. A concurrent Add of another client comes before Set and
+// is lost, or comes after it. After an error, session.OutcomeOf says whether value may have been
+// set.
 func (c *Counter) Set(ctx context.Context, value int64) error {
 	if _, err := c.do(ctx, set(value)); err != nil {
 		return fmt.Errorf("counter: set %s to %d: %w", c.path, value, err)
@@ -111,8 +112,8 @@ func (c *Counter) Set(ctx context.Context, value int64) error {
 	return nil
 }
 
-// Get returns the value, 0 if the counter does not exist. A majority of the servers confirms that it
-// is not older than the call.
+// Get returns the value, or 0 if the counter does not exist. A majority of the servers confirms
+// that the value is not older than the call.
 func (c *Counter) Get(ctx context.Context) (int64, error) {
 	value, err := c.get(ctx)
 	if err != nil {
@@ -142,9 +143,9 @@ func (c *Counter) get(ctx context.Context) (int64, error) {
 	return value, nil
 }
 
-// Close waits for the calls in progress and deletes the handle's znode, which otherwise stays until
-// the session ends. Later calls fail with ErrClosed. The counter stays. An error means that ctx or
-// the session ended first. Calling Close again is fine.
+// Close waits for the calls in progress and deletes the handle's znode, which otherwise remains
+// until the session ends. Later calls fail with ErrClosed. The counter itself remains. An error
+// means that ctx or the session ended first. Close may be called again.
 func (c *Counter) Close(ctx context.Context) error {
 	err := c.invalid
 	if err == nil {
@@ -156,7 +157,7 @@ func (c *Counter) Close(ctx context.Context) error {
 	return nil
 }
 
-// do has one call carried out in a batch. The value is 0 with an error.
+// do executes a call in a batch. If it returns an error, the value is 0.
 func (c *Counter) do(ctx context.Context, f step) (int64, error) {
 	j := &job{do: f}
 	if err := c.calls.Do(ctx, "txn", c.path, &batch.Call[*job]{Job: j}); err != nil {
@@ -165,18 +166,18 @@ func (c *Counter) do(ctx context.Context, f step) (int64, error) {
 	return j.value, nil
 }
 
-// prepare reads the value unless it is known. What was known before the connection was lost does not
-// count: to read again is to wait for a connection while callers can still leave.
+// prepare reads the value unless it is known. A value from before the connection was lost does not
+// count. Reading again waits for a connection while callers can still give up.
 func (c *Counter) prepare(ctx context.Context) {
 	if !c.known || c.s.State() != session.Connected {
 		c.broken = c.load(ctx)
 	}
 }
 
-// load makes the counter and the ledger if need be, and reads the value.
+// load creates the counter and the ledger if they do not exist, and reads the value.
 //
-// The ledger is a child of the counter. While it exists, nobody can have deleted the counter, so a
-// version that was read after the ledger was made is that of the same znode.
+// The ledger is a child of the counter. While it exists, nobody can have deleted the counter. So a
+// version that was read after the ledger was created belongs to the same znode.
 func (c *Counter) load(ctx context.Context) error {
 	c.known, c.sure = false, false
 	for {
@@ -190,7 +191,7 @@ func (c *Counter) load(ctx context.Context) error {
 		}
 		node, err := c.s.Get(ctx, c.path)
 		if errors.Is(err, session.ErrNoNode) {
-			// Somebody has deleted the counter, and the ledger with it.
+			// Another client has deleted the counter and the ledger.
 			if _, err := c.ledger.Zxid(ctx); err != nil && !errors.Is(err, recipe.ErrGone) {
 				return err
 			}
@@ -207,7 +208,8 @@ func (c *Counter) load(ctx context.Context) error {
 	}
 }
 
-// open makes the counter and then the ledger, which would make its parent as a container.
+// open creates the counter and then the ledger. The ledger alone would create its parent as a
+// container.
 func (c *Counter) open(ctx context.Context) error {
 	for !c.ledger.Made() {
 		stat, err := c.s.Exists(ctx, c.path)
@@ -220,7 +222,7 @@ func (c *Counter) open(ctx context.Context) error {
 				return err
 			})
 			if session.ConnectionLost(err) {
-				continue // if the counter was made, the next attempt finds it
+				continue // if the counter was created, the next attempt finds it
 			}
 			if err != nil && !errors.Is(err, session.ErrNodeExists) {
 				return err
@@ -233,8 +235,9 @@ func (c *Counter) open(ctx context.Context) error {
 	return nil
 }
 
-// commit carries out all calls in one write. If another handle was faster, or the calls write nothing
-// and the value is not confirmed, the calls are left for the next batch, which reads again.
+// commit executes all calls in one write. If another handle was faster, the calls are left for the
+// next batch, which reads again. This also happens if the calls write nothing and the value is not
+// confirmed.
 func (c *Counter) commit(ctx context.Context, calls []*batch.Call[*job]) {
 	if c.broken != nil {
 		finish(calls, c.refused(c.broken))
@@ -275,12 +278,12 @@ func finish(calls []*batch.Call[*job], err error) {
 	}
 }
 
-// refused is the error of a call that wrote nothing.
+// refused returns the error of a call that wrote nothing.
 func (c *Counter) refused(err error) error {
 	return &session.RequestError{Op: "txn", Path: c.path, Outcome: session.Failed, Err: err}
 }
 
-// write replaces the value that is known. It reports false if the znode has changed since.
+// write replaces the known value. It returns false if the znode has changed since.
 func (c *Counter) write(ctx context.Context, value int64) (applied bool, err error) {
 	c.known = false
 	results, err := c.ledger.Try(ctx, session.SetOp{Path: c.path, Data: c.format.encode(value), Version: c.version})

@@ -28,7 +28,7 @@ func expect[V comparable](t *testing.T, what string, got V, err error, want V) {
 	}
 }
 
-// The page about the cost says how many requests a call needs.
+// The page about the cost states how many requests a call needs.
 func TestRequestsOfEachCall(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		c, other := w.Client(), w.Client()
@@ -63,7 +63,7 @@ func TestRequestsOfEachCall(t *testing.T) {
 	})
 }
 
-// Each of many goroutines gets the value after its own add, for few requests.
+// Each of many goroutines gets the value after its own add, with few requests.
 //
 // Covers C3.
 func TestAddsOfOneHandleAreOneWrite(t *testing.T) {
@@ -98,7 +98,7 @@ func TestAddsOfOneHandleAreOneWrite(t *testing.T) {
 	})
 }
 
-// Covers C3, C4. One call that overflows does not take the others of its batch with it.
+// Covers C3, C4. A call that overflows does not affect the other calls of its batch.
 func TestCallThatFailsByItselfFailsAlone(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		n := counter.New(w.Client().Session, path, counter.Options{})
@@ -107,11 +107,11 @@ func TestCallThatFailsByItselfFailsAlone(t *testing.T) {
 		for i := range 10 {
 			calls.Go(func() {
 				if value, err := n.Add(t.Context(), 1); err != nil {
-					t.Errorf("%d, %v", value, err)
+					t.Errorf("Add next to calls that overflow: got %d, %v; want no error", value, err)
 				}
 				if i%2 == 0 {
 					if value, err := n.Add(t.Context(), 100); !errors.Is(err, counter.ErrOverflow) || session.OutcomeOf(err) != session.Failed {
-						t.Errorf("%d, %v", value, err)
+						t.Errorf("Add of 100: got %d, %v; want %v (%v)", value, err, counter.ErrOverflow, session.Failed)
 					}
 				}
 			})
@@ -122,7 +122,8 @@ func TestCallThatFailsByItselfFailsAlone(t *testing.T) {
 	})
 }
 
-// What a server, or the handle, knew before another client's write is not the last word.
+// A value that a server or the handle read before another client's write is confirmed before it is
+// returned.
 //
 // Covers C2, C4.
 func TestAnswerThatChangesNothingIsConfirmed(t *testing.T) {
@@ -183,15 +184,15 @@ func TestEndedContextChangesNoCounter(t *testing.T) {
 			"Get":           func() error { _, err := n.Get(ended); return err },
 		} {
 			if err := call(); session.OutcomeOf(err) != session.Failed || !errors.Is(err, context.Canceled) {
-				t.Errorf("%s: got %v, %v", name, err, session.OutcomeOf(err))
+				t.Errorf("%s: got %v (%v), want %v (%v)", name, err, session.OutcomeOf(err), context.Canceled, session.Failed)
 			}
 			c.Expect(t, name, "")
 		}
 	})
 }
 
-// A caller that gives up during an outage is not counted when the servers are back, on a handle that
-// knew the value before too.
+// A caller gives up during an outage. Its call is not applied after the outage, even on a handle
+// that knew the value before.
 //
 // Covers C5.
 func TestCallGivenUpDuringAnOutageIsNotAppliedLater(t *testing.T) {
@@ -209,7 +210,7 @@ func TestCallGivenUpDuringAnOutageIsNotAppliedLater(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			if _, err := n.Add(ctx, 1); session.OutcomeOf(err) != session.Failed || !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("used %v: got %v, %v", used, err, session.OutcomeOf(err))
+				t.Errorf("used %v: got %v (%v), want %v (%v)", used, err, session.OutcomeOf(err), context.DeadlineExceeded, session.Failed)
 			}
 			for i := range w.Servers() {
 				w.Start(i)
@@ -226,7 +227,7 @@ func TestCallGivenUpDuringAnOutageIsNotAppliedLater(t *testing.T) {
 }
 
 // Covers C7.
-func TestWhatIsNoCounterIsNotOverwritten(t *testing.T) {
+func TestOtherDataAreNotOverwritten(t *testing.T) {
 	nodes := map[string]struct {
 		mode   session.Mode
 		data   string
@@ -248,19 +249,20 @@ func TestWhatIsNoCounterIsNotOverwritten(t *testing.T) {
 				} {
 					err := call()
 					if !errors.Is(err, counter.ErrFormat) && !errors.Is(err, session.ErrNoChildrenForEphemerals) || session.OutcomeOf(err) != session.Failed {
-						t.Errorf("%s: got %v", name, err)
+						t.Errorf("%s: got %v, want %v (%v)", name, err, counter.ErrFormat, session.Failed)
 					}
 				}
 				value := recipetest.Must(w.Admin().Get(t.Context(), "/n"))
 				if string(value.Data) != node.data || value.Stat.Version != 0 {
-					t.Errorf("got %q in version %d", value.Data, value.Stat.Version)
+					t.Errorf("data: got %q in version %d, want %q in version 0", value.Data, value.Stat.Version, node.data)
 				}
 			})
 		})
 	}
 }
 
-// A counter whose data another program has spoilt is not overwritten by a handle that knew the value.
+// Another program has replaced the data of a counter. A handle that knew the value does not
+// overwrite them.
 //
 // Covers C7.
 func TestSpoiltDataAreNotOverwritten(t *testing.T) {
@@ -269,10 +271,10 @@ func TestSpoiltDataAreNotOverwritten(t *testing.T) {
 		recipetest.Must(n.Add(t.Context(), 1))
 		recipetest.Must(w.Admin().Set(t.Context(), path, []byte("?"), session.AnyVersion))
 		if err := n.Set(t.Context(), 1); !errors.Is(err, counter.ErrFormat) {
-			t.Errorf("Set: %v", err)
+			t.Errorf("Set: got %v, want %v", err, counter.ErrFormat)
 		}
 		if _, err := n.Get(t.Context()); !errors.Is(err, counter.ErrFormat) || session.OutcomeOf(err) != session.Failed {
-			t.Errorf("Get: %v, %v", err, session.OutcomeOf(err))
+			t.Errorf("Get: got %v (%v), want %v (%v)", err, session.OutcomeOf(err), counter.ErrFormat, session.Failed)
 		}
 		recipetest.Must(w.Admin().Set(t.Context(), path, []byte("41"), session.AnyVersion))
 		value, err := n.Add(t.Context(), 1)
@@ -280,7 +282,8 @@ func TestSpoiltDataAreNotOverwritten(t *testing.T) {
 	})
 }
 
-// A counter that was deleted and made again has the version that a handle has read, and another value.
+// A counter was deleted and created again. It has the version that a handle has read, and another
+// value.
 //
 // Covers C1, C2.
 func TestRecreatedCounterIsReadAgain(t *testing.T) {
@@ -300,13 +303,13 @@ func TestRecreatedCounterIsReadAgain(t *testing.T) {
 		value, err = n.Add(t.Context(), 7)
 		expect(t, "add to a deleted counter", value, err, 7)
 		if stat := recipetest.Must(w.Admin().Exists(t.Context(), path)); stat.EphemeralOwner != 0 {
-			t.Errorf("the counter was made again as a container")
+			t.Errorf("the counter is ephemeral or a container, want a persistent node")
 		}
 	})
 }
 
-// The handle's znode was deleted after a reply was lost: nobody knows what was applied, so the error
-// says so, and the next call goes on.
+// The handle's znode was deleted after a reply was lost. Nobody can know what was applied, so the
+// outcome is Indeterminate, and the next call works.
 //
 // Covers C1.
 func TestDeletedLedgerAfterALostReply(t *testing.T) {
@@ -319,14 +322,14 @@ func TestDeletedLedgerAfterALostReply(t *testing.T) {
 		w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
 		time.AfterFunc(time.Second, func() { recipetest.Check(t, w.Admin().Delete(t.Context(), ledger, session.AnyVersion)) })
 		if _, err := n.Add(t.Context(), 10); session.OutcomeOf(err) != session.Indeterminate {
-			t.Errorf("got %v, %v", err, session.OutcomeOf(err))
+			t.Errorf("Add: got %v (%v), want the outcome %v", err, session.OutcomeOf(err), session.Indeterminate)
 		}
 		value, err := n.Add(t.Context(), 100)
 		expect(t, "add", value, err, 111)
 	})
 }
 
-// A server that refuses the write says that nothing was written.
+// If a server refuses the write, the error says that nothing was written.
 //
 // Covers C1.
 func TestRefusedWriteIsNotCounted(t *testing.T) {
@@ -340,7 +343,7 @@ func TestRefusedWriteIsNotCounted(t *testing.T) {
 			"Set": func() error { return n.Set(t.Context(), 1) },
 		} {
 			if err := call(); !errors.Is(err, session.ErrNoAuth) || session.OutcomeOf(err) != session.Failed {
-				t.Errorf("%s: got %v, %v", name, err, session.OutcomeOf(err))
+				t.Errorf("%s: got %v (%v), want %v (%v)", name, err, session.OutcomeOf(err), session.ErrNoAuth, session.Failed)
 			}
 		}
 		value, err := n.Get(t.Context())
@@ -348,7 +351,7 @@ func TestRefusedWriteIsNotCounted(t *testing.T) {
 	})
 }
 
-// The directory may be one that the session cannot create in, if the counter exists.
+// If the counter exists, the session needs no permission to create in its directory.
 func TestCounterInADirectoryOfOthers(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		recipetest.Must(w.Admin().Create(t.Context(), "/theirs", nil, session.Persistent))
@@ -359,7 +362,7 @@ func TestCounterInADirectoryOfOthers(t *testing.T) {
 		expect(t, "add", value, err, 9)
 		none := counter.New(w.Client().Session, "/theirs/none", counter.Options{})
 		if _, err := none.Add(t.Context(), 1); !errors.Is(err, session.ErrNoAuth) || session.OutcomeOf(err) != session.Failed {
-			t.Errorf("got %v, %v", err, session.OutcomeOf(err))
+			t.Errorf("Add: got %v (%v), want %v (%v)", err, session.OutcomeOf(err), session.ErrNoAuth, session.Failed)
 		}
 	})
 }
@@ -376,8 +379,8 @@ func TestNewCounterHasEmptyData(t *testing.T) {
 	})
 }
 
-// A create that is refused when the directories have been made leaves none of them, which servers
-// before 3.10 keep.
+// A create is refused after its directories were created. None of them remains, although servers
+// before 3.10 keep empty ones.
 //
 // Covers C6.
 func TestRefusedCreateLeavesNoDirectory(t *testing.T) {
@@ -385,11 +388,11 @@ func TestRefusedCreateLeavesNoDirectory(t *testing.T) {
 		c := w.Client()
 		c.Refuse(recipetest.Refusal{Op: "create", Path: "/a/b/n", Skip: 1, Code: wire.QuotaExceeded})
 		if _, err := counter.New(c.Session, "/a/b/n", counter.Options{}).Add(t.Context(), 1); !errors.Is(err, session.ErrQuota) {
-			t.Errorf("got %v", err)
+			t.Errorf("Add: got %v, want %v", err, session.ErrQuota)
 		}
 		time.Sleep(time.Minute)
 		if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/a")); stat != nil {
-			t.Errorf("left behind: /a and %v", w.Nodes("/a"))
+			t.Errorf("directories left: got /a with %v, want none", w.Nodes("/a"))
 		}
 	})
 }
@@ -410,19 +413,19 @@ func TestClosedCounter(t *testing.T) {
 			recipetest.Check(t, n.Close(t.Context()))
 		}
 		if _, err := n.Add(t.Context(), 1); !errors.Is(err, counter.ErrClosed) || session.OutcomeOf(err) != session.Failed {
-			t.Errorf("Add: got %v", err)
+			t.Errorf("Add: got %v, want %v", err, counter.ErrClosed)
 		}
 		if _, err := n.Get(t.Context()); !errors.Is(err, counter.ErrClosed) {
-			t.Errorf("Get: got %v", err)
+			t.Errorf("Get: got %v, want %v", err, counter.ErrClosed)
 		}
 		w.NothingLeft()
 		if nodes := w.Nodes(path); len(nodes) > 0 {
-			t.Errorf("left behind: %v", nodes)
+			t.Errorf("nodes left: got %v, want none", nodes)
 		}
 	})
 }
 
-// Covers C1, C5. What is in progress when the session ends is reported, and nothing blocks.
+// Covers C1, C5. Calls in progress at the end of the session return its error, and nothing blocks.
 func TestSessionLossDuringCalls(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		c := w.Client()
@@ -430,19 +433,19 @@ func TestSessionLossDuringCalls(t *testing.T) {
 		recipetest.Must(n.Add(t.Context(), 1))
 		c.Before("multi", func() { c.Lose() })
 		if _, err := n.Add(t.Context(), 1); !errors.Is(err, session.ErrLost) {
-			t.Errorf("got %v", err)
+			t.Errorf("Add during the loss: got %v, want %v", err, session.ErrLost)
 		}
 		if _, err := n.Add(t.Context(), 1); !errors.Is(err, session.ErrLost) || session.OutcomeOf(err) != session.Failed {
-			t.Errorf("got %v, %v", err, session.OutcomeOf(err))
+			t.Errorf("Add after the loss: got %v (%v), want %v (%v)", err, session.OutcomeOf(err), session.ErrLost, session.Failed)
 		}
 		if err := n.Close(t.Context()); !errors.Is(err, session.ErrLost) {
-			t.Errorf("Close: %v", err)
+			t.Errorf("Close: got %v, want %v", err, session.ErrLost)
 		}
 		w.NothingLeft()
 	})
 }
 
-// With nothing but small changes of many handles, the sum is exact.
+// After many small changes of many handles, the sum is exact.
 //
 // Covers C2.
 func TestManyHandlesContend(t *testing.T) {

@@ -16,10 +16,10 @@ import (
 
 const path = "/app/n"
 
-// A change is a call that changes a counter, and what it does to a value.
+// A change is a call that changes a counter, with its result for a given value.
 type change struct {
 	name string
-	call func(ctx context.Context, c *counter.Counter) (value int64, err error) // value after it
+	call func(ctx context.Context, c *counter.Counter) (value int64, err error) // returns the value after it
 	on   func(value int64) int64
 }
 
@@ -47,10 +47,11 @@ func setting(to int64) change {
 		func(int64) int64 { return to }}
 }
 
-// A possible set has the values that a counter can have.
+// A possible set has the values that a counter may have.
 type possible []int64
 
-// after returns what is possible after a change with that answer, or an error if the answer is wrong.
+// after returns the possible values after a change with that answer, or an error if the answer is
+// wrong.
 func (p possible) after(c change, value int64, err error) (possible, error) {
 	var next possible
 	for _, before := range p {
@@ -73,8 +74,8 @@ func (p possible) after(c change, value int64, err error) (possible, error) {
 	return slices.Compact(next), nil
 }
 
-// Each request meets each fate. What was reported as done is in the value once, what failed is not, and
-// anything else once at most.
+// Each request meets each fate. A change that was reported as done is applied once, a failed one is
+// not applied, and any other one is applied at most once.
 //
 // Covers C1, C6.
 func TestChangeIsAppliedOnceAtEachCrashPoint(t *testing.T) {
@@ -106,7 +107,7 @@ func TestChangeIsAppliedOnceAtEachCrashPoint(t *testing.T) {
 	})
 }
 
-// is compares the value, as another session sees it, with what is possible.
+// is compares the value that another session reads with the possible values.
 func is(p *crashpoint.Point, values possible) error {
 	other, err := p.OpenOther(session.Options{})
 	if err != nil {
@@ -122,8 +123,8 @@ func is(p *crashpoint.Point, values possible) error {
 	return nil
 }
 
-// Goroutines share a handle whose connection or session is lost, while another client adds too. Each
-// adds another power of two, so the value tells which adds are in it.
+// Goroutines share a handle whose connection or session is lost, while another client adds too.
+// Each adds another power of two, so the value shows which adds it includes.
 //
 // Covers C1, C2, C3.
 func TestSharedHandleAtEachLostRequest(t *testing.T) {
@@ -140,7 +141,7 @@ func TestSharedHandleAtEachLostRequest(t *testing.T) {
 				values[i], err = handles[i%clients].Add(t.Context(), 1<<i)
 				outcomes[i] = int64(session.OutcomeOf(err))
 				if err != nil && (!tr.Loses() || i%clients == 1) {
-					t.Errorf("add %d: %v", i, err)
+					t.Errorf("add %d: got %v, want no error", i, err)
 				}
 			})
 		}
@@ -154,16 +155,17 @@ func TestSharedHandleAtEachLostRequest(t *testing.T) {
 		for i, value := range values {
 			switch counted := total&(1<<i) != 0; {
 			case outcomes[i] == int64(session.OK) && (!counted || value&(1<<i) == 0 || value&^total != 0):
-				t.Errorf("add %d returned %b, and the value is %b", i, value, total)
+				t.Errorf("add %d returned %b, but the value is %b", i, value, total)
 			case outcomes[i] == int64(session.Failed) && counted:
-				t.Errorf("add %d failed, and the value is %b", i, total)
+				t.Errorf("add %d failed, but the value %b includes it", i, total)
 			}
 		}
 		tr.NothingLeft()
 	})
 }
 
-// Covers C6. A call that is cancelled before any of its steps leaves nothing that Close does not delete.
+// Covers C6. If a call is cancelled before any of its steps, Close deletes everything that it
+// created.
 func TestCallCancelledBetweenTwoStepsLeavesNothing(t *testing.T) {
 	recipetest.CancelBetweenSteps(t, func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
 		c := counter.New(s, path, counter.Options{})

@@ -1,9 +1,9 @@
 // Package counter is an int64 in ZooKeeper that many processes add to.
 //
-// An optimistic write of a number cannot be repeated after a lost reply: nobody can
-// tell from the number whether it was written. Clients that repeat it count twice, and
-// clients that give up do not know what they counted. Here each write is one transaction
-// with a znode that belongs to the handle alone, and that znode tells.
+// A plain conditional write of a number cannot be repeated after a lost reply, because the number
+// does not show whether it was written. Clients that repeat it count twice, and clients that give
+// up do not know what they counted. In this package, each write is one transaction that also sets a
+// znode of the handle. That znode shows which writes were applied.
 //
 // # Usage
 //
@@ -11,74 +11,71 @@
 //	defer orders.Close(ctx)
 //	n, err := orders.Add(ctx, 1)
 //	if err != nil {
-//		return err // session.OutcomeOf(err) tells whether the order was counted
+//		return err // session.OutcomeOf(err) says whether the order was counted
 //	}
 //	fmt.Println("order number", n)
 //
-// One handle serves any number of goroutines. The more of them call it at the same time,
-// the fewer requests each call needs.
+// Any number of goroutines can use one handle. The more of them call it at the same time, the fewer
+// requests each call needs.
 //
 // # Guarantees
 //
-// C1. A call that changes the value does so exactly once if its error is nil, and never if
-// the outcome of its error is Failed, whichever replies are lost. The outcome is
-// Indeterminate only if, while the transaction was in progress, ctx or the session ended or
-// another client deleted the handle's znode. Such a change is applied once at most.
+// C1. A call that changes the value does so exactly once if its error is nil, and never if the
+// outcome of its error is Failed, whichever replies are lost. The outcome is Indeterminate only if,
+// while the transaction was in progress, ctx or the session ended or another client deleted the
+// handle's znode. Such a change is applied at most once.
 //
-// In other words, no error means that it was counted once, and a Failed error means that it was
-// not counted, so you can call again. Only a context or a session that ends in the wrong
-// millisecond leaves an Indeterminate error.
+// In other words, no error means that it was counted once, and a Failed error means that it was not
+// counted, so you can call again. Only a context or a session that ends while the write is in
+// progress, or a client that deletes the handle's znode, leaves an Indeterminate error.
 //
-// C2. All calls of all handles on one path are linearizable: each has its effect at one
-// instant between its beginning and its end. Add returns the value at that instant. So no
-// two adds of a positive number return the same value, as long as nobody lowers it. Get
-// does not return a value that was replaced before Get was called, whichever server answers.
+// C2. All calls of all handles on one path are linearizable: each takes effect at one instant
+// between its beginning and its end. Add returns the value at that instant. So no two adds of a
+// positive number return the same value, as long as nobody lowers it. Get does not return a value
+// that was replaced before Get was called, whichever server answers.
 //
 // In other words, the numbers that Add(ctx, 1) returns can number orders.
 //
-// C3. Calls of goroutines that share a handle are combined into one write. Each call gets
-// the result that it would have had if the calls had been made one after the other. A call
-// that fails by itself, because of an overflow for example, does not affect the others.
+// C3. Calls of goroutines that share a handle are combined into one write. Each call gets the
+// result that it would have had if the calls had been made one after the other. A call that fails
+// by itself, for example because of an overflow, does not affect the others.
 //
-// C4. An Add whose sum does not fit into an int64 fails with ErrOverflow and changes
-// nothing. A majority of the servers has confirmed the value that this decision is based
-// on. The same holds for a CompareAndSet that reports false.
+// C4. An Add whose sum does not fit into an int64 fails with ErrOverflow and changes nothing. A
+// majority of the servers has confirmed the value on which this decision is based. The same holds
+// for a CompareAndSet that reports false.
 //
-// C5. A call ends with its context. If ctx ends before the call's write begins, the outcome
-// is Failed, and nothing is written later. No write begins while the session is known to be
-// without a connection.
+// C5. A call ends with its context. If ctx ends before the call's write begins, the outcome is
+// Failed, and nothing is written later. No write begins while the session is known to be without a
+// connection.
 //
-// C6. No znode remains except the counter itself: the handle's own znode is ephemeral, and
-// Close deletes it. Get creates no znode.
+// C6. No znode remains except the counter itself: the handle's own znode is ephemeral, and Close
+// deletes it. Get creates no znode.
 //
-// C7. Data that are not a number in the handle's format are never overwritten. Each call
-// fails with ErrFormat then.
+// C7. Data that are not a number in the handle's format are never overwritten. Each call then fails
+// with ErrFormat.
 //
-// In other words, a counter does not become the victim of a wrong Options.Format or of a wrong
-// path.
+// In other words, a wrong Options.Format or a wrong path does not destroy data.
 //
 // # Not guaranteed
 //
-// A counter is a register that many write, and each write needs the version that the one
-// before it left. Under contention between many handles a call can need several attempts,
-// and no order among the handles is promised. For numbers that only have to be unique,
-// without gaps or not, a counter with few handles is cheap; for millions of events a second
-// use something else.
+// A counter is a register with many writers, and each write needs the version that the previous one
+// left. Under contention between many handles a call can need several attempts, and there is no
+// order among the handles. For numbers that only have to be unique, with or without gaps, a counter
+// with few handles is cheap. For millions of events a second, use something else.
 //
-// Delete a counter while no handle is open. The next handle begins at 0. If somebody deletes
-// the znode, and those of the handles below it, just when a handle opens, the counter may
-// become a container, which servers delete when it has no handle. The same happens to a
-// counter that somebody else has created as a container.
+// Delete a counter only while no handle is open. The next handle begins at 0. If another client
+// deletes the znode, and those of the handles below it, just when a handle opens, the counter may
+// become a container. Servers delete a container when it has no handle. The same happens to a
+// counter that another client has created as a container.
 //
-// A znode's version has 32 bits, and servers take the version -1 for any. A znode that was
-// written 4294967295 times may have that version. Then calls that write fail with
-// ErrExhausted until somebody has set its data once without a version, for example with
-// zkcoord znode set.
+// The version of a znode has 32 bits, and for servers the version -1 means any version. A znode
+// that was written 4294967295 times may have that version. Calls that write then fail with
+// ErrExhausted until its data are set once without a version, for example with zkcoord znode set.
 //
 // # Session loss
 //
-// Calls in progress fail with the cause. The value stays. Get a new session, and a new
-// handle in it; see session.Run.
+// Calls in progress return the cause. The value remains. Open a new session and create a new handle
+// in it; see session.Run.
 //
 // # Goroutines
 //
@@ -86,22 +83,22 @@
 //
 // # Cost
 //
-// A write is one transaction of two operations, as long as no other handle has changed the
-// value since. The first call of a handle also reads whether the counter exists, makes the
-// handle's znode, and reads the value. A conflict costs a read and another transaction. Get
-// is a read barrier, which is a quorum write that changes nothing, and a read.
+// A write is one transaction of two operations, if no other handle has changed the value since. The
+// first call of a handle also checks whether the counter exists, creates the handle's znode, and
+// reads the value. A conflict costs a read and another transaction. Get is a read barrier, which is
+// a quorum write that changes nothing, and a read.
 //
 // # Znodes
 //
 //	<path>                     the value; persistent
 //	<path>/<id>-add-<number>   a handle that has written; its version counts its writes
 //
-// With the format [Decimal] the data are the value's decimal digits, like those of kazoo's
-// Counter with its default of type int. With [BigEndian] they are its 8 bytes, the most
-// significant first, like those of Curator's DistributedAtomicLong. Handles can share a path
-// with these. Theirs do not know whether a write whose reply was lost was applied, and kazoo
-// repeats it: the guarantees hold for our calls, and the value can still count one of theirs
-// twice. Empty data are 0, for all of them. Curator's DistributedAtomicInteger and
-// SharedCount, and kazoo's Counter with support_curator, keep 4 bytes, which an int64 does
-// not fit into: such data are an ErrFormat.
+// With the format [Decimal] the data are the value's decimal digits, like those of kazoo's Counter
+// with its default of type int. With [BigEndian] they are its 8 bytes, the most significant first,
+// like those of Curator's DistributedAtomicLong. Handles can share a path with these clients. The
+// other clients do not know whether a write whose reply was lost was applied, and kazoo repeats it.
+// So the guarantees hold for the calls of this package, and the value can still count a call of
+// theirs twice. For all of them, empty data mean 0. Curator's DistributedAtomicInteger and
+// SharedCount, and kazoo's Counter with support_curator, use 4 bytes, too few for an int64. Such
+// data cause an ErrFormat.
 package counter

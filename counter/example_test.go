@@ -13,7 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// start opens a session with an ensemble in this process.
+// start opens a session on an ensemble in this process.
 func start() (s *session.Session, done func()) {
 	e, err := zktest.New(zktest.Options{})
 	if err != nil {
@@ -39,7 +39,7 @@ func ExampleCounter() {
 	for range 3 {
 		n, err := orders.Add(ctx, 1)
 		if err != nil {
-			log.Fatal(err) // session.OutcomeOf(err) tells whether it was counted
+			log.Fatal(err) // session.OutcomeOf(err) says whether it was counted
 		}
 		fmt.Println("order number", n)
 	}
@@ -70,7 +70,8 @@ func ExampleCounter_Add() {
 	// Output: 100 <nil>
 }
 
-// The value is doubled: read it, and write the new one unless another client was faster.
+// The value is doubled. The write succeeds unless another client has changed the value since the
+// read.
 func ExampleCounter_CompareAndSet() {
 	s, done := start()
 	defer done()
@@ -98,7 +99,7 @@ func ExampleCounter_CompareAndSet() {
 	// Output: 16 <nil>
 }
 
-// An add that does not fit changes nothing.
+// An add whose sum does not fit changes nothing.
 func ExampleCounter_overflow() {
 	s, done := start()
 	defer done()
@@ -114,7 +115,7 @@ func ExampleCounter_overflow() {
 	// Output: true fail
 }
 
-// A counter that Curator's DistributedAtomicLong uses too.
+// A counter that is shared with Curator's DistributedAtomicLong.
 func ExampleOptions() {
 	s, done := start()
 	defer done()

@@ -14,10 +14,10 @@ import (
 type Format int
 
 const (
-	// Decimal is the value in decimal digits, as kazoo's Counter writes it, and as people read it.
+	// Decimal is the value in decimal digits, like in kazoo's Counter. People can read it.
 	Decimal Format = iota
-	// BigEndian is the value in 8 bytes, the most significant first, as Curator's
-	// DistributedAtomicLong writes it.
+	// BigEndian is the value in 8 bytes, the most significant first, like in Curator's
+	// DistributedAtomicLong.
 	BigEndian
 )
 
@@ -29,8 +29,8 @@ func (f Format) encode(value int64) []byte {
 	return strconv.AppendInt(nil, value, 10)
 }
 
-// decode returns the value of the data, or an ErrFormat. It accepts the space around digits that
-// kazoo accepts.
+// decode returns the value of the data, or an ErrFormat. Like kazoo, it accepts space around the
+// digits.
 func (f Format) decode(data []byte) (int64, error) {
 	if len(data) == 0 {
 		return 0, nil
@@ -49,7 +49,7 @@ func (f Format) decode(data []byte) (int64, error) {
 	return value, nil
 }
 
-// read is decode for a znode that is to be written.
+// read is decode for a znode that will be written.
 func (f Format) read(node session.Value) (int64, error) {
 	if node.Stat.Version == session.AnyVersion {
 		return 0, ErrExhausted
@@ -57,8 +57,8 @@ func (f Format) read(node session.Value) (int64, error) {
 	return f.decode(node.Data)
 }
 
-// A step is what one call does to the value: it returns the value after it, or an error if it changes
-// nothing.
+// A step computes the effect of one call: it returns the value after it, or an error if the call
+// changes nothing.
 type step func(value int64) (int64, error)
 
 // errDiffers is the error of a compareAndSet that found another value.
@@ -87,7 +87,7 @@ func compareAndSet(old, new int64) step {
 	}
 }
 
-// A plan is what several steps do to a value, one after the other.
+// A plan is the combined effect of several steps, executed one after the other.
 type plan struct {
 	value   int64 // after all of them
 	writes  bool  // at least one did not fail
@@ -100,7 +100,8 @@ type result struct {
 	err   error
 }
 
-// carryOut plans the steps from a value on. A step that fails leaves the value to the next one.
+// carryOut plans the steps, starting with value. A step that fails leaves the value unchanged for
+// the next one.
 func carryOut(value int64, steps []step) plan {
 	p := plan{value: value, results: make([]result, len(steps))}
 	for i, do := range steps {

@@ -11,7 +11,7 @@ import (
 )
 
 // Covers C4.
-func TestAddOverflowsWhereTheSumDoesNotFit(t *testing.T) {
+func TestAddOverflowsIfTheSumDoesNotFit(t *testing.T) {
 	edges := []int64{math.MinInt64, math.MinInt64 + 1, math.MinInt64 / 2, -7, -1, 0, 1, 7, math.MaxInt64/2 + 1, math.MaxInt64 - 1, math.MaxInt64}
 	for _, value := range edges {
 		for _, delta := range edges {
@@ -64,11 +64,11 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// CURATOR-688: the version of the znode overflowed. Servers take the version -1 for any, so a write
-// on it would not be conditional.
+// CURATOR-688: the version of the znode overflowed. For servers the version -1 means any version,
+// so a write on that version would not be conditional.
 //
 // Covers C1.
-func TestVersionThatStandsForAnyIsRefused(t *testing.T) {
+func TestVersionThatMeansAnyIsRefused(t *testing.T) {
 	for version, want := range map[int32]error{-2: nil, session.AnyVersion: ErrExhausted, 0: nil, math.MaxInt32: nil, math.MinInt32: nil} {
 		if _, err := Decimal.read(session.Value{Data: []byte("5"), Stat: &session.Stat{Version: version}}); !errors.Is(err, want) {
 			t.Errorf("version %d: got %v, want %v", version, err, want)

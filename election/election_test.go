@@ -100,7 +100,7 @@ func TestRequestsOfAnElection(t *testing.T) {
 // and druid#16411 report two leaders.
 //
 // Covers E1, E2, E3, E6, E7.
-func TestDeposedLeaderIsToldFirst(t *testing.T) {
+func TestDeposedLeaderIsNotifiedFirst(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		follower := (w.Leader() + 1) % 3

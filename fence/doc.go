@@ -22,63 +22,65 @@
 //	http.Handle("/account", gate.Handler(account))
 //
 // A process can be paused for longer than its session lives. It does not notice the pause, and then
-// sends the write that it was about to send. Only the resource can refuse that write. Therefore every
-// grant of package lock, every term of package election and every claim of package queue has a fencing
-// token, and tokens grow. A resource remembers the largest token that it has accepted and refuses
-// smaller ones. In each fence of this package the check and the write are one atomic step, because a
-// process can be paused between two steps.
+// sends the write that it was about to send. Only the resource can refuse that write. Therefore
+// every grant of package lock, every term of package election and every claim of package queue has
+// a fencing token, and tokens grow. A resource remembers the largest token that it has accepted and
+// refuses smaller ones. In each fence of this package the check and the write are one atomic step,
+// because a process can be paused between two steps.
 //
 // The package imports only the standard library. It works with the tokens of any lock service whose
 // tokens grow with every grant.
 //
 // # Guarantees
 //
-// F1. Once a resource has accepted a token, it accepts no smaller one. No call with a smaller token takes
-// effect after that, however long its process was paused, and wherever it was paused.
+// F1. Once a resource has accepted a token, it accepts no smaller one. No call with a smaller token
+// takes effect after that, however long its process was paused, and wherever it was paused.
 //
-// F2. A token equal to the largest accepted one is accepted. So a holder may write as often as it likes.
+// F2. A token equal to the largest accepted one is accepted. So a holder may write as often as it
+// likes.
 //
 // F3. A refused call changes nothing. Its error is a [StaleError] with both tokens, and errors.Is
 // reports that it is [ErrStale].
 //
-// F4. The error of [Table.Do] is correct even if the connection is lost at any of its statements. Nil
-// means that the transaction is committed. [ErrUnknown] means that Do could not find out whether it is
-// committed. Any other error means that it is not committed, and never will be.
+// F4. The error of [Table.Do] is correct even if the connection is lost at any of its statements.
+// Nil means that the transaction is committed. [ErrUnknown] means that Do could not find out
+// whether it is committed. Any other error means that it is not committed, and never will be.
 //
-// F5. Whenever [WriteFile] is interrupted, the file has the old content or the new content, and never a
-// part. An accepted token is on the disk before the content changes.
+// F5. Whenever [WriteFile] is interrupted, the file has the old content or the new content, and
+// never a part. An accepted token is on the disk before the content changes.
 //
 // F6. A request without a token, or with a token that is not a number above zero, is refused. The
 // client's [Transport] does not send it, and the server's [Handler] does not serve it.
 //
 // F7. [Update] replaces only the value whose token it has compared with its own.
 //
-// In other words, a holder that was paused cannot overwrite the work of the next holder, at any moment of
-// its write, as long as all writes go through the fence.
+// In other words, a holder that was paused cannot overwrite the work of the next holder, at any
+// moment of its write, as long as all writes go through the fence.
 //
 // # Not guaranteed
 //
-// A token protects only data that is written through the fence. It cannot undo effects elsewhere, such as
-// mail that has been sent, or a payment at a provider that does not check tokens. See docs/fencing.md.
+// A token protects only data that is written through the fence. It cannot undo effects elsewhere,
+// such as mail that has been sent, or a payment at a provider that does not check tokens. See
+// docs/fencing.md.
 //
-// A transaction that is rolled back has accepted nothing, because the guard row loses the token with
-// everything else. A [Gate] forgets its largest token when its process ends; see Gate.Raise.
+// A transaction that is rolled back has accepted nothing, because the guard row loses the token
+// with everything else. A [Gate] forgets its largest token when its process ends; see Gate.Raise.
 //
-// Readers that present no token are not fenced. A holder that reads, computes and writes must do both
-// the read and the write under its token.
+// Readers that present no token are not fenced. A holder that reads, computes and writes must do
+// both the read and the write under its token.
 //
 // # Cost
 //
-// [Table.Do] adds one statement to a transaction, and one more to a refused one. It holds the lock on
-// the guard row until the transaction ends, so transactions on one resource run one after another.
-// A client that is paused inside a transaction blocks the next holder for that time. To limit this, set
-// idle_in_transaction_session_timeout in PostgreSQL. A [Gate] serves one call at a time.
-// [WriteFile] costs three or four fsyncs.
+// [Table.Do] adds one statement to a transaction, and one more to a refused one. It holds the lock
+// on the guard row until the transaction ends, so transactions on one resource run one after
+// another. A client that is paused inside a transaction blocks the next holder for that time. To
+// limit this, set idle_in_transaction_session_timeout in PostgreSQL. A [Gate] serves one call at a
+// time. [WriteFile] costs four fsyncs.
 //
 // # Sources
 //
 // Martin Kleppmann, "How to do distributed locking" (2016), introduced the name fencing token. Mike
-// Burrows, "The Chubby lock service for loosely-coupled distributed systems" (OSDI 2006), section 2.4,
-// describes the same idea as sequencers. PostgreSQL's INSERT ... ON CONFLICT locks the row even if its
-// WHERE refuses it, and tests the row that it has locked.
+// Burrows, "The Chubby lock service for loosely-coupled distributed systems" (OSDI 2006), section
+// 2.4, describes the same idea as sequencers. PostgreSQL's INSERT ... ON CONFLICT locks the row
+// even if its WHERE refuses it, and tests the row that it has locked.
 package fence

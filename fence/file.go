@@ -23,6 +23,10 @@ import (
 // is on the disk before the next begins. The new file has the permissions perm,
 // before the umask.
 //
+// If name is a symbolic link, WriteFile replaces the file that the link leads
+// to, and the guard is next to that file. So all such names have one guard. If
+// the file has hard links, the others keep the old content.
+//
 // If ctx ends while another process holds the lock, nothing was changed. After
 // any other error except a *[StaleError], the token may have been stored, and
 // the content is the old or the new one. Call WriteFile again with the same
@@ -41,7 +45,11 @@ func writeFile(ctx context.Context, name string, token Token, data []byte, perm 
 	if err := valid(name, token); err != nil {
 		return err
 	}
-	guard, err := os.OpenFile(name+".fence", os.O_RDWR|os.O_CREATE, perm|0o600)
+	file, err := resolve(name)
+	if err != nil {
+		return err
+	}
+	guard, err := os.OpenFile(file+".fence", os.O_RDWR|os.O_CREATE, perm|0o600)
 	if err != nil {
 		return err
 	}
@@ -57,11 +65,24 @@ func writeFile(ctx context.Context, name string, token Token, data []byte, perm 
 		return err
 	}
 	if token > largest {
-		if err := storeToken(guard, token); err != nil {
+		if _, err := guard.WriteAt(fmt.Appendf(nil, "%0*d\n", width-1, token), 0); err != nil {
 			return err
 		}
 	}
-	return replace(name, data, perm)
+	// Sync even if the guard had the token: the process that wrote it may have been killed before
+	// it was on the disk.
+	if err := errors.Join(guard.Sync(), syncDir(file)); err != nil {
+		return err
+	}
+	return replace(file, data, perm)
+}
+
+// resolve returns the file that a symbolic link leads to, or else name.
+func resolve(name string) (string, error) {
+	if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
+		return name, nil
+	}
+	return filepath.EvalSymlinks(name)
 }
 
 // readToken reads the token of a guard file. An empty file is a new one. A
@@ -82,16 +103,6 @@ func readToken(guard *os.File) (Token, error) {
 // width is the length of a guard file. It is the same for each token, so that a
 // new token overwrites the old one in one sector of the disk.
 const width = 20
-
-func storeToken(guard *os.File, token Token) error {
-	if _, err := guard.WriteAt(fmt.Appendf(nil, "%0*d\n", width-1, token), 0); err != nil {
-		return err
-	}
-	if err := guard.Sync(); err != nil {
-		return err
-	}
-	return syncDir(guard.Name())
-}
 
 // replace writes a temporary file and renames it.
 func replace(name string, data []byte, perm os.FileMode) (err error) {

@@ -4,6 +4,7 @@ package fence_test
 
 import (
 	"os"
+	"os/signal"
 	"syscall"
 	"testing"
 )
@@ -20,3 +21,6 @@ func holdLock(t *testing.T, name string) *os.File {
 	}
 	return f
 }
+
+// ignoreFileSizeSignal makes a write beyond the limit of file sizes an error.
+func ignoreFileSizeSignal() { signal.Ignore(syscall.SIGXFSZ) }

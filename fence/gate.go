@@ -40,7 +40,7 @@ func (g *Gate) Do(ctx context.Context, token Token, f func(ctx context.Context) 
 
 // Raise makes the gate refuse tokens below the given one. It is for a resource
 // that stores the largest token itself and restarts. A token that is not the
-// largest changes nothing.
+// largest changes nothing. A call that is running is not interrupted.
 func (g *Gate) Raise(token Token) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

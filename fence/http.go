@@ -8,8 +8,9 @@ import (
 	"strconv"
 )
 
-// Header is the name of the header with the token of a request, in decimal. In
-// the response to a request with a stale token, it has the largest token.
+// Header is the name of the header with the token of a request, in decimal,
+// without a sign or leading zeros. In the response to a request with a stale
+// token, it has the largest token.
 const Header = "Fencing-Token"
 
 // Transport adds the token of each request's context to the request: see
@@ -77,7 +78,8 @@ func Handler(next http.Handler) http.Handler {
 // Handler serves requests within [Gate.Do], one at a time. A request with a
 // stale token gets status 412, one without a token 428, and one whose token is
 // not a number above zero 400. If the client disconnects while its request
-// waits, the request is not served.
+// waits, the request is not served. A client that is paused while it sends the
+// body makes the other requests wait: set http.Server.ReadTimeout.
 func (g *Gate) Handler(next http.Handler) http.Handler {
 	return Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, _ := FromContext(r.Context())
@@ -112,14 +114,16 @@ func WriteError(w http.ResponseWriter, err error) bool {
 }
 
 // parse returns the token of a header. Two headers are an error, because a
-// proxy that joins them and a proxy that uses the first one would disagree.
+// proxy that joins them and a proxy that uses the first one would disagree. A
+// sign or a leading zero is an error, because other programs may read the
+// number as another one.
 func parse(h http.Header) (Token, error) {
 	values := h.Values(Header)
 	if len(values) == 0 {
 		return 0, fmt.Errorf("%w: the header %s is missing", ErrNoToken, Header)
 	}
 	n, err := strconv.ParseInt(values[0], 10, 64)
-	if err == nil && (n <= 0 || len(values) > 1) {
+	if err == nil && (n <= 0 || len(values) > 1 || values[0] != strconv.FormatInt(n, 10)) {
 		err = &strconv.NumError{Func: "ParseInt", Num: fmt.Sprint(values), Err: strconv.ErrRange}
 	}
 	if err != nil {

@@ -76,6 +76,8 @@ func TestHTTPRefusesRequestsWithoutAToken(t *testing.T) {
 	}{
 		{nil, 428}, {[]string{""}, 400}, {[]string{"0"}, 400}, {[]string{"-5"}, 400}, {[]string{"5x"}, 400},
 		{[]string{"0x5"}, 400}, {[]string{"9223372036854775808"}, 400}, {[]string{"5", "6"}, 400}, {[]string{"5, 6"}, 400},
+		{[]string{"+5"}, 400}, {[]string{"05"}, 400}, {[]string{"5.0"}, 400}, {[]string{"5e3"}, 400}, {[]string{"1_000"}, 400},
+		{[]string{"5\u00a0"}, 400}, {[]string{"٥"}, 400}, {[]string{"5", "5"}, 400}, {[]string{"", "5"}, 400},
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL, nil)
 		if err != nil {

@@ -11,6 +11,9 @@ func TestMain(m *testing.M) {
 	if name := os.Getenv(writerMark); name != "" {
 		writeForever(name)
 	}
+	if name := os.Getenv(limitedMark); name != "" {
+		writeLimited(name)
+	}
 	goleak.VerifyTestMain(withServer{m})
 }
 

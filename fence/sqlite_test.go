@@ -186,7 +186,7 @@ func TestSQLiteLocksItsGuardRow(t *testing.T) {
 	}
 }
 
-// The connection is lost at each call of the driver, before it and after it. What Do says is
+// The connection is lost at each call of the driver, before it and after it. The result of Do is
 // what has happened.
 //
 // Covers F4.

@@ -53,7 +53,7 @@ func (c *Client) Holding() bool {
 	return slices.ContainsFunc(c.env.holds.standing, func(h *Hold) bool { return h.c == c })
 }
 
-// End records that the program gives the hold up, whatever its context says. Call it right before
+// End records that the program gives up the hold, whatever its context says. Call it right before
 // the release. It reports whether the hold had not ended.
 //
 // If a release ends the context too late, End cannot detect it: see [Hold.Release].

@@ -9,6 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/witness"
 )
 
 // Options are the options of a run. Only Ensemble is required.
@@ -35,6 +36,10 @@ type Options struct {
 	Intensity float64
 	// Store stores the result; nil stores nothing.
 	Store Store
+	// TxnLogs is a directory that gets the servers' transaction logs, one directory for each server,
+	// and what clients recorded of their holds, clients.log, for zkcoord audit. If it is empty, they
+	// are not kept.
+	TxnLogs string
 	// Progress, unless nil, is called about once a second during the run.
 	Progress func(Status)
 	// Command is the command line that repeats the run, for reports.
@@ -95,6 +100,8 @@ type Result struct {
 
 	Plan    Plan             `json:"-"`
 	History *history.History `json:"-"`
+	// TxnLog is what the servers committed. It is nil if the ensemble has no transaction logs.
+	TxnLog *witness.Log `json:"-"`
 	// Logs are the last parts of the nodes' logs, by index. They are nil if the run is valid.
 	Logs map[int][]byte `json:"-"`
 	// ClientLogs are the last parts of the standard error of clients' own processes, by number.

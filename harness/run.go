@@ -275,7 +275,7 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 	defer cancel()
 	logs := r.logs(ctx)
 	result.Results = slices.Concat(r.whole(ctx), Check(checking, s, result.History),
-		checker.Run(checking, result.History, append(r.witness(ctx), checker.IfExercised(checker.CleanLogs(logs)))...))
+		checker.Run(checking, result.History, append(r.witness(ctx, result), checker.IfExercised(checker.CleanLogs(logs)))...))
 	result.Verdict, result.Checked = checker.Overall(result.Results), true
 	result.Stats = checker.Measure(result.History)
 	if !result.Verdict.Passed() {
@@ -369,8 +369,9 @@ func (r *run) logs(ctx context.Context) map[int][]byte {
 	return all
 }
 
-// witness returns the checkers that judge the history by the transaction logs of the servers.
-func (r *run) witness(ctx context.Context) []checker.Checker {
+// witness returns the checkers that judge the history by the transaction logs of the servers. It also
+// adds these logs to the result.
+func (r *run) witness(ctx context.Context, result *Result) []checker.Checker {
 	var envelope checker.Envelope
 	for _, f := range r.options.faults(r.scenario) {
 		if e, ok := f.(Exposer); ok && e.Exposes() {
@@ -378,10 +379,23 @@ func (r *run) witness(ctx context.Context) []checker.Checker {
 		}
 	}
 	log, err := r.txnLogs(ctx)
+	if r.options.TxnLogs != "" {
+		err = errors.Join(err, r.saveHolds(result.History))
+	}
 	if err != nil {
 		r.env.problem(fmt.Errorf("transaction logs: %w", err))
 	}
-	return log.Checkers(envelope)
+	result.TxnLog = log
+	return log.Checkers(result.History, envelope)
+}
+
+// saveHolds writes what clients recorded of their holds.
+func (r *run) saveHolds(h *history.History) error {
+	f, err := os.Create(filepath.Join(r.options.TxnLogs, "clients.log"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(h.WriteHolds(f), f.Close())
 }
 
 // txnLogs reads the transaction logs of all servers. It returns nil if the ensemble has none.
@@ -392,16 +406,19 @@ func (r *run) txnLogs(ctx context.Context) (*witness.Log, error) {
 	}
 	ending, cancel := r.ending(ctx)
 	defer cancel()
-	dir, err := os.MkdirTemp("", "zkcoord-logs-")
-	if err != nil {
-		return nil, err
+	dir := r.options.TxnLogs
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "zkcoord-logs-"); err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(dir)
 	}
-	defer os.RemoveAll(dir)
 	var servers []witness.Server
 	for node := range r.env.Servers() {
 		name := fmt.Sprintf("n%d", node)
 		of := filepath.Join(dir, name)
-		if err := os.Mkdir(of, 0o755); err != nil {
+		if err := os.MkdirAll(of, 0o755); err != nil {
 			return nil, err
 		}
 		if err := source.CopyTxnLogs(ending, node, of); err != nil {

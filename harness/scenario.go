@@ -67,8 +67,8 @@ type Workload struct {
 	Work func(ctx context.Context, c *Client) error
 	// Final makes the last reads, after all clients have returned.
 	Final func(ctx context.Context, env *Env) error
-	// Close ends everything that Setup started. It is called at the end of each run that called Setup,
-	// even if Setup failed.
+	// Close ends everything that Setup started. It is called at the end of each run that called
+	// Setup, even if Setup failed.
 	Close func() error
 }
 

@@ -28,7 +28,7 @@ func mutexAt(path string) func(c *recipetest.Client) *lock.Mutex {
 // follower that is cut off, pings and reads still succeed.
 //
 // Covers L1.
-func TestHolderIsToldBeforeAnotherIsGranted(t *testing.T) {
+func TestHolderIsNotifiedBeforeTheNextGrant(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		mutex := mutexAt("/lock")
 		follower := (w.Leader() + 1) % 3
@@ -280,7 +280,7 @@ func TestCancelledWaiterLeavesNoWatch(t *testing.T) {
 // The session of a holder expires, as in kazoo#2 and CURATOR-206.
 //
 // Covers L1, L7.
-func TestLostHolderIsToldWhy(t *testing.T) {
+func TestLostHolderGetsTheCause(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, b := w.Client(), w.Client()
 		held := recipetest.Must(mutexAt("/lock")(a).Lock(t.Context()))

@@ -89,8 +89,8 @@
 // Q13. An item of PutAt joins the queue once, and not before its time by the clock of the consumer
 // that moves it. It is in exactly one place at any time.
 //
-// In other words, an urgent item goes first even if it is put late, and a delayed item is
-// neither early nor lost nor duplicated.
+// In other words, an urgent item goes first even if it is put late, and a delayed item is neither
+// early nor lost nor duplicated.
 //
 // Q14. The contexts of Do and of Claim.Bind are derived from the caller's context. When the claim
 // ends, they end too, with the cause, before any other consumer can claim the item. When the

@@ -174,9 +174,8 @@ func ExampleDecodeError() {
 	fmt.Println(err)
 	letter, err := raw.DeadLetters().Take(ctx)
 	fmt.Printf("%s %v\n", letter, err)
-	// Output:
-	// queue: take from /jobs: queue: item does not decode: invalid character 'o' in literal null (expecting 'u')
-	// no JSON <nil>
+	// Output: queue: take from /jobs: queue: item does not decode: invalid character 'o' in literal
+	// null (expecting 'u') no JSON <nil>
 }
 
 // An item that cannot be done is tried three times, and then moved to the dead letters.

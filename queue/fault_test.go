@@ -523,9 +523,10 @@ func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
 	}
 }
 
-// An item that was taken for a caller who has gone is put back, even into a segment that other
-// consumers have drained meanwhile. It is not put back if a client has deleted the queue. Before
-// the fix, this was retried without a pause, and other users of the handle had to wait.
+// Take has claimed an item, but its caller's context has ended. The item is put back, even into a
+// segment that other consumers have drained meanwhile. It is not put back if a client has deleted
+// the queue. Before the fix, this was retried without a pause, and other users of the handle had to
+// wait.
 //
 // Covers Q3, Q6.
 func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
@@ -652,8 +653,8 @@ func TestClaimWhoseMarkIsDeletedBehindItLeavesNothingClaimed(t *testing.T) {
 	})
 }
 
-// Several items were claimed for a caller who has gone, and another client deletes one of the
-// claims. Before the fix, the other items stayed claimed while the session lived.
+// Claim has claimed several items, but its caller's context has ended, and another client deletes
+// one of the claims. Before the fix, the other items stayed claimed until the session ended.
 //
 // Covers Q8.
 func TestOtherClaimsAreGivenBackWhereOneIsGone(t *testing.T) {

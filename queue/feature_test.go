@@ -338,7 +338,7 @@ func TestRevokedClaimIsNotExtended(t *testing.T) {
 	})
 }
 
-// Somebody deletes a claim, and the session learns of it while an Ack is under way. The
+// Somebody deletes a claim, and the session learns of it while an Ack is in progress. The
 // claim's context waits for the Ack, because the deletion may be its own. Until then the
 // claim cannot be extended. The Ack fails, and the item is there for others.
 //
@@ -356,12 +356,12 @@ func TestAckOfARevokedClaim(t *testing.T) {
 				recipetest.Check(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
 			}
 		}
-		time.Sleep(time.Second / 2) // the session looks whether the node is its own
+		time.Sleep(time.Second / 2) // the session checks whether the node is its own
 		acked := make(chan error, 1)
 		go func() { acked <- c.Ack(t.Context(), session.CreateOp{Path: "/effect"}) }()
 		time.Sleep(time.Second)
 		if slow.Fired() != 1 || c.Context().Err() != nil {
-			t.Errorf("%d transactions under way; the claim: %v", slow.Fired(), context.Cause(c.Context()))
+			t.Errorf("got %d transactions in progress and the claim ended with %v, want one and the claim held", slow.Fired(), context.Cause(c.Context()))
 		}
 		if err := c.Extend(time.Hour); !errors.Is(err, session.ErrRevoked) {
 			t.Errorf("extend: %v", err)

@@ -59,7 +59,7 @@ func newTag(s *session.Session) string { return recipe.NewID(s)[:16] }
 const originDigits = 50
 
 // withOrigin returns a tag that also says where in a trace the items were put. A program
-// that does not know of traces reads it like any other tag.
+// that does not support traces reads it like any other tag.
 func withOrigin(tag, origin string) string {
 	if len(origin) != originDigits || strings.Trim(origin, "0123456789abcdef") != "" {
 		return tag

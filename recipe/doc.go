@@ -1,7 +1,6 @@
-// Package recipe has what the author of a recipe needs beyond package session: nodes
-// that are made once, holds under the lease, transactions that are applied once, read
-// barriers and sets of watches. The locks, queues and elections of this module are
-// made of it.
+// Package recipe has the parts from which an author builds a recipe on package session: nodes that
+// are created at most once, holds under the lease, transactions that are applied at most once, read
+// barriers, and sets of watches. The locks, queues and elections of this module are built from it.
 //
 // # Usage
 //
@@ -22,36 +21,35 @@
 //
 // # Did my write happen?
 //
-// After a lost reply, session.OutcomeOf says Indeterminate. Two mechanisms find out.
-// [Once] reads what the write made, behind a [ReadBarrier]: a node under a name that
-// nobody else uses, or a mark that nobody else leaves meanwhile. A protected create and
-// [Remove] do that too. A [Ledger] is for writes whose result other clients may delete:
-// its own node tells. [Ensure] needs neither, because it may be applied twice.
+// After a lost reply, session.OutcomeOf returns Indeterminate. Two mechanisms find out what
+// happened. [Once] sends a [ReadBarrier] and then reads what the write made: a node under a name
+// that nobody else uses, or a mark that nobody else leaves meanwhile. A protected create and
+// [Remove] work in the same way. A [Ledger] is for writes whose result other clients may delete:
+// the ledger's own node shows what was applied. [Ensure] needs neither, because it may be applied
+// twice.
 //
 // # Guarantees
 //
-// They are those of package session: S2 for a [Hold], S3 for a protected create, S6 for
-// [Watches].
+// They are those of package session: S2 for a [Hold], S3 for a protected create, S6 for [Watches].
 //
 // # Not guaranteed
 //
-// No fairness and no order: a recipe decides from a list of nodes, of which a server may
-// show an older state. Use [ReadBarrier] where an older state would be wrong.
+// There is no fairness and no order. A recipe decides from a list of nodes, and a server may return
+// an old list. Use [ReadBarrier] where an old list would be wrong.
 //
 // # Session loss
 //
-// Every function fails with the session's error when the session ends, and every hold
-// ends with it. Ephemeral nodes are deleted by the servers.
+// If the session ends, every function returns the session's error, and every hold ends. The servers
+// delete ephemeral nodes.
 //
 // # Cost
 //
-// A [ReadBarrier] is one quorum write that changes nothing. A granted or expected [Hold]
-// costs about 2.5 to 6 such writes a session timeout for the whole session. A protected
-// create is one create, as long as its reply is not lost. A [Ledger] adds one operation
-// to each transaction.
+// A [ReadBarrier] is one quorum write that changes nothing. A granted or expected [Hold] costs
+// about 2.5 to 6 such writes in a session timeout, once for the whole session. A protected create
+// is one create, unless its reply is lost. A [Ledger] adds one operation to each transaction.
 //
 // # Znodes
 //
-// A protected node is named <id>-<kind>-<number>. Its id is 32 hexadecimal digits, and is
-// never used twice.
+// A protected node is named <id>-<kind>-<number>. Its id is 32 hexadecimal digits, and is never
+// used twice.
 package recipe

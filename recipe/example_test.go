@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// example opens a session on an ensemble of its own.
+// example opens a session on a new ensemble.
 func example() (context.Context, *session.Session, func()) {
 	e, err := zktest.New(zktest.Options{})
 	if err != nil {
@@ -24,8 +24,8 @@ func example() (context.Context, *session.Session, func()) {
 	return ctx, s, func() { s.Close(); e.Close() }
 }
 
-// The parts of a lock: an own znode, the check that it is first in order, and a hold that ends before
-// the lease does.
+// The parts of a lock: a znode of the client, the check that it is the first in order, and a hold
+// that ends before the lease does.
 func ExampleHold() {
 	ctx, s, done := example()
 	defer done()
@@ -48,7 +48,7 @@ func ExampleHold() {
 	// released
 }
 
-// Two requests in one round trip: the listing is sent behind the create.
+// Two requests in one round trip: the listing is sent directly after the create.
 func ExampleCreation() {
 	ctx, s, done := example()
 	defer done()
@@ -67,7 +67,7 @@ func ExampleNode() {
 	// Output: 9f-lock-0000000007 4294967298
 }
 
-// Many watches for one goroutine to wait for.
+// Many watches that one goroutine waits for.
 func ExampleWatches() {
 	ctx, s, done := example()
 	defer done()

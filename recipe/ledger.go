@@ -9,39 +9,38 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// ErrGone means that somebody deleted or set the ledger. Nothing was applied.
+// ErrGone means that another client deleted or set the ledger's node. Nothing was applied.
 var ErrGone = errors.New("recipe: ledger node deleted by another client")
 
-// A Ledger applies transactions of one owner at most once, however often the connection
-// goes. It is an ephemeral node whose version counts the transactions. The node is made
-// with the first one. A Ledger is not safe for concurrent use.
+// A Ledger applies transactions of one owner at most once, however often the connection is lost. It
+// is an ephemeral node whose version counts the transactions. The first transaction creates the
+// node. A Ledger is not safe for concurrent use.
 //
-// A look at what a transaction made does not tell whether it was applied where other
-// clients delete what was made, like the consumers of a queue. So every transaction also
-// sets the ledger, conditional on its version: a transaction that was sent again after it
-// had been applied fails at the ledger, and nowhere else.
+// If other clients delete what a transaction made, like the consumers of a queue, then reading it
+// does not show whether the transaction was applied. So every transaction also sets the ledger's
+// node, on condition of its version. If a transaction is sent again after it was applied, it fails
+// at the ledger and nowhere else.
 type Ledger struct {
 	s    *session.Session
 	dir  string
 	kind string
 
-	node  Node  // Path is "" before it is made
+	node  Node  // Path is "" before the node exists
 	count int32 // transactions applied so far
 }
 
-// NewLedger returns a ledger that will be made in dir. No request is made.
+// NewLedger returns a ledger whose node will be created in dir. It sends no request.
 func NewLedger(s *session.Session, dir, kind string) *Ledger {
 	return &Ledger{s: s, dir: dir, kind: kind}
 }
 
-// Do applies ops in one transaction, once. The results are zero where the
-// transaction was applied but its reply was lost. A *session.MultiError in the
-// error speaks of ops and means that nothing was applied; an error of the ledger is
-// none.
+// Do applies ops in one transaction, at most once. If the transaction was applied but its reply was
+// lost, the results are zero. If the error contains a *session.MultiError, its index refers to ops,
+// and nothing was applied. An error of the ledger contains none.
 //
-// The error is Indeterminate only if ctx or the session ended on the way, or
-// somebody deleted the ledger. Then the ledger is given up, which leaves its node
-// for as long as the session lives, and the next transaction makes a new one.
+// The error is Indeterminate only if ctx or the session ended during the call, or if another client
+// deleted the ledger's node. The ledger's node is then given up: it remains until the session ends,
+// and the next transaction creates a new one.
 func (m *Ledger) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	for {
 		if err := m.Make(ctx); err != nil {
@@ -54,9 +53,9 @@ func (m *Ledger) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult,
 	}
 }
 
-// Try is Do for ops that rest on what was read after the ledger was made, which it
-// has to be. It fails with ErrGone where Do would make the ledger anew: who deleted
-// it may have deleted what was read, and all that is there may be something else.
+// Try is Do for ops that depend on something that was read after the ledger's node was created. The
+// node must exist. Where Do would create it again, Try fails with ErrGone, because the client that
+// deleted it may also have deleted or replaced what was read.
 func (m *Ledger) Try(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	unsure := false // an earlier attempt may have been applied
 	for {
@@ -83,8 +82,8 @@ func (m *Ledger) Try(ctx context.Context, ops ...session.Op) ([]session.OpResult
 	}
 }
 
-// giveUp makes the last error of a transaction. Where it is not known how
-// often the ledger was set, the ledger is of no use any more.
+// giveUp returns the last error of a transaction. If it is unknown how often the ledger was set,
+// giveUp discards the ledger's node.
 func (m *Ledger) giveUp(err error, unsure bool) error {
 	err = ofLedger(err)
 	if !unsure {
@@ -94,8 +93,8 @@ func (m *Ledger) giveUp(err error, unsure bool) error {
 	return &session.RequestError{Op: "txn", Path: m.dir, Outcome: session.Indeterminate, Err: err}
 }
 
-// ofLedger takes the number of the op out of an error of the ledger: callers would
-// take it for one of theirs.
+// ofLedger removes the index of the op from an error of the ledger, because callers would take it
+// for an index of their own ops.
 func ofLedger(err error) error {
 	if part := (*session.MultiError)(nil); errors.As(err, &part) {
 		return &session.RequestError{Op: "mark", Path: part.Path, Outcome: session.OutcomeOf(err), Err: part.Err}
@@ -103,7 +102,7 @@ func ofLedger(err error) error {
 	return err
 }
 
-// Make creates the ledger unless there is one.
+// Make creates the ledger's node unless it exists.
 func (m *Ledger) Make(ctx context.Context) (err error) {
 	if m.node.Path != "" {
 		return nil
@@ -116,11 +115,11 @@ func (m *Ledger) Make(ctx context.Context) (err error) {
 // Made reports whether the ledger has a node, as far as its owner knows.
 func (m *Ledger) Made() bool { return m.node.Path != "" }
 
-// Path is that of the ledger's node, "" if it has none.
+// Path returns the path of the ledger's node, or "" if there is none.
 func (m *Ledger) Path() string { return m.node.Path }
 
-// Zxid returns the zxid of the last transaction applied, which is the czxid of
-// what it made. It fails with ErrGone if somebody deleted the ledger since.
+// Zxid returns the zxid of the last applied transaction, which is the czxid of the nodes that it
+// created. If another client has deleted the ledger's node since, Zxid fails with ErrGone.
 func (m *Ledger) Zxid(ctx context.Context) (int64, error) {
 	stat, err := m.s.Exists(ctx, m.node.Path)
 	if err != nil {
@@ -133,7 +132,7 @@ func (m *Ledger) Zxid(ctx context.Context) (int64, error) {
 	return stat.Mzxid, nil
 }
 
-// Remove deletes the ledger.
+// Remove deletes the ledger's node.
 func (m *Ledger) Remove(ctx context.Context) error {
 	if m.node.Path == "" {
 		return nil

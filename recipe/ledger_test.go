@@ -22,13 +22,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const dir = "/queue"
 
-// put makes a node of its own, so that what was applied can be counted.
+// put creates a node with a unique name, so that the applied ones can be counted.
 func put(name string) session.Op {
 	return session.CreateOp{Path: dir + "/" + name + "-", Mode: session.PersistentSequential}
 }
 
-// Two transactions, of which each request meets each fate: what was told as
-// applied is there once, what failed is not, and else once at most.
+// The test runs two transactions, and gives each of their requests each fate. A transaction that
+// was reported as applied is there once, a failed one is not there, and any other is there at most
+// once.
 func TestTransactionIsAppliedOnce(t *testing.T) {
 	crashpoint.Run(t, func(p *crashpoint.Point) error {
 		s, err := p.Open(session.Options{})
@@ -58,12 +59,12 @@ func TestTransactionIsAppliedOnce(t *testing.T) {
 		if err := mark.Remove(p.Context()); err != nil && !p.Fate.Loses() {
 			return fmt.Errorf("remove the mark: %w", err)
 		}
-		s.Close() // takes a ledger that was given up with it
+		s.Close() // also deletes a ledger that was given up
 		return counted(p.Context(), other, told)
 	})
 }
 
-// counted compares what is there with what was told.
+// counted compares the nodes with the reported outcomes.
 func counted(ctx context.Context, s *session.Session, told map[string]session.Outcome) error {
 	if err := recipe.ReadBarrier(ctx, s, dir); err != nil {
 		return err
@@ -79,13 +80,13 @@ func counted(ctx context.Context, s *session.Session, told map[string]session.Ou
 	for name, effect := range told {
 		n := there[name]
 		if n > 1 || effect == session.OK && n == 0 || effect == session.Failed && n > 0 {
-			return fmt.Errorf("%s: told %v, there %d times", name, effect, n)
+			return fmt.Errorf("%s: the outcome was %v, but the node was created %d times", name, effect, n)
 		}
 	}
 	return nil
 }
 
-// An error of one of the ops tells which, and the ledger goes on.
+// The error of an op has its index, and the ledger can still be used.
 func TestRefusedTransaction(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -94,20 +95,21 @@ func TestRefusedTransaction(t *testing.T) {
 		_, err := mark.Do(t.Context(), create, session.CheckOp{Path: "/none", Version: session.AnyVersion})
 		part := (*session.MultiError)(nil)
 		if !errors.As(err, &part) || part.Index != 1 || part.Path != "/none" || !errors.Is(err, zk.ErrNoNode) || session.OutcomeOf(err) != session.Failed {
-			t.Errorf("%v", err)
+			t.Errorf("Do: got %v, want %v of op 1 on /none (%v)", err, zk.ErrNoNode, session.Failed)
 		}
 		if results, err := mark.Do(t.Context(), create); err != nil || results[0].Path != "/a" {
-			t.Errorf("%v, %v", results, err)
+			t.Errorf("the next Do: got %v, %v; want the path /a", results, err)
 		}
 		stat, err := c.Exists(t.Context(), "/a")
 		if zxid, err2 := mark.Zxid(t.Context()); err != nil || err2 != nil || zxid != stat.Czxid {
-			t.Errorf("zxid %x of %+v, %v, %v", zxid, stat, err, err2)
+			t.Errorf("Zxid: got %x for %+v (%v, %v), want the node's czxid", zxid, stat, err, err2)
 		}
 	})
 }
 
-// A ledger that somebody deleted or set is made anew: nothing was applied.
-func TestLostMarkIsMadeAnew(t *testing.T) {
+// If another client deletes or sets the ledger's node, nothing is applied, and Do creates a new
+// one.
+func TestLostLedgerIsRecreated(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		mark := recipe.NewLedger(c.Session, "/marks", "put")
@@ -123,18 +125,18 @@ func TestLostMarkIsMadeAnew(t *testing.T) {
 			}
 			path := fmt.Sprintf("/n%d", i)
 			if _, err := mark.Do(t.Context(), session.CreateOp{Path: path, Mode: session.Persistent}); err != nil {
-				t.Errorf("%s: %v", path, err)
+				t.Errorf("%s: Do: got %v, want no error", path, err)
 			}
 			if stat, err := c.Exists(t.Context(), path); stat == nil {
-				t.Errorf("%s is not there, %v", path, err)
+				t.Errorf("%s does not exist after Do (%v)", path, err)
 			}
 		}
 	})
 }
 
-// An error of the ledger is none of the ops: those who look for a MultiError would
-// take the transaction for one that was not applied, because of their first op.
-func TestErrorOfTheMarkIsNoneOfTheOps(t *testing.T) {
+// The error of the ledger is not a MultiError. A caller that finds a MultiError would conclude that
+// the transaction was not applied because of its first op.
+func TestLedgerErrorIsNoErrorOfTheOps(t *testing.T) {
 	spoil := map[string]func(t *testing.T, w *recipetest.World, c *recipetest.Client, mark string) session.Outcome{
 		"deleted after a lost reply": func(t *testing.T, w *recipetest.World, c *recipetest.Client, mark string) session.Outcome {
 			w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: zktest.CloseBeforeReply})
@@ -157,30 +159,30 @@ func TestErrorOfTheMarkIsNoneOfTheOps(t *testing.T) {
 				_, err := mark.Do(t.Context(), session.CreateOp{Path: "/b"})
 				synctest.Wait()
 				if errors.As(err, new(*session.MultiError)) || err == nil || session.OutcomeOf(err) != want {
-					t.Errorf("%v: %v, want %v of the mark", session.OutcomeOf(err), err, want)
+					t.Errorf("got the outcome %v (%v), want %v, and no MultiError", session.OutcomeOf(err), err, want)
 				}
 			})
 		})
 	}
 }
 
-// What rests on things read before is not tried again under another mark.
-func TestTryTellsThatTheMarkIsGone(t *testing.T) {
+// Ops that depend on earlier reads are not sent again under another ledger node.
+func TestTryReportsThatTheLedgerIsGone(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		mark := recipe.NewLedger(w.Client().Session, "/marks", "take")
 		recipetest.Check(t, mark.Make(t.Context()))
 		recipetest.Must(mark.Try(t.Context(), session.CreateOp{Path: "/a"}))
 		recipetest.Check(t, w.Admin().DeleteAll(t.Context(), "/marks"))
 		if _, err := mark.Zxid(t.Context()); !errors.Is(err, recipe.ErrGone) || mark.Made() {
-			t.Errorf("zxid: %v", err)
+			t.Errorf("Zxid: got %v, want %v", err, recipe.ErrGone)
 		}
 		recipetest.Check(t, mark.Make(t.Context()))
 		recipetest.Check(t, w.Admin().DeleteAll(t.Context(), "/marks"))
 		if _, err := mark.Try(t.Context(), session.CreateOp{Path: "/b"}); !errors.Is(err, recipe.ErrGone) || mark.Made() {
-			t.Errorf("try: %v", err)
+			t.Errorf("Try: got %v, want %v", err, recipe.ErrGone)
 		}
 		if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/b")); stat != nil {
-			t.Error("applied")
+			t.Error("Try applied its op without the ledger's node, want nothing applied")
 		}
 	})
 }

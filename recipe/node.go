@@ -17,24 +17,24 @@ import (
 // A Node is a znode that a session created.
 type Node struct {
 	Path string
-	// Czxid is the transaction that created the node. It grows over the whole ensemble
-	// for ever. It is 0 if it is not known and the path is never used again.
+	// Czxid is the zxid of the transaction that created the node. It grows over the whole life of
+	// the ensemble. It is 0 if it is unknown; the path is then never used again.
 	Czxid int64
 }
 
 // Name is the last part of the node's path.
 func (n Node) Name() string { return engine.Node(n).Name() }
 
-// Is reports whether a node on n's path that has the stat is n, and no later one. With
-// a nil stat there is none.
+// Is reports whether a node at n's path with the given stat is n and not a later node. A nil stat
+// means that there is no node.
 func (n Node) Is(stat *session.Stat) bool { return engine.Node(n).Is(stat) }
 
-// A Creation is a protected create under way.
+// A Creation is a protected create in progress.
 type Creation struct {
 	s      *session.Session
 	trace  *engine.Trace
 	dir    string
-	prefix string // of the node's name: identifier and kind
+	prefix string // beginning of the node's name: identifier and kind
 	data   []byte
 	mode   session.Mode
 
@@ -43,20 +43,20 @@ type Creation struct {
 	err  error
 
 	mu      sync.Mutex
-	parents []string // that were made for it
+	parents []string // the parents that were created for it
 }
 
-// StartProtected begins to create a sequential node in dir, named <id>-<kind>-<number>
-// with an id of its own by which it is found again when a reply is lost: so it is made
-// once, or not at all. It returns at once. The parents of the node are made if need be.
+// StartProtected begins to create a sequential node in dir and returns at once. The name of the
+// node is <id>-<kind>-<number>. The id is unique, so the node can be found again after a lost
+// reply. Therefore it is created once or not at all. Missing parents of the node are created.
 //
-// It is Wait that binds the creation to a context.
+// Call Wait to bind the creation to a context.
 func StartProtected(s *session.Session, dir, kind string, data []byte, mode session.Mode) *Creation {
 	return StartSuffixed(s, dir, kind+"-", data, mode)
 }
 
-// StartSuffixed is StartProtected for names that end, before the number, like those of
-// another library: <id>-<suffix><number>.
+// StartSuffixed is StartProtected with names that end, before the number, like those of another
+// library: <id>-<suffix><number>.
 func StartSuffixed(s *session.Session, dir, suffix string, data []byte, mode session.Mode) *Creation {
 	c := &Creation{
 		s: s, trace: engine.NewTrace(), dir: dir, prefix: NewID(s) + "-" + suffix, data: bytes.Clone(data), mode: mode,
@@ -69,8 +69,8 @@ func StartSuffixed(s *session.Session, dir, suffix string, data []byte, mode ses
 	return c
 }
 
-// CreateProtected is StartProtected and Wait. If ctx has ended, no request is made, and
-// the outcome of the error is Failed.
+// CreateProtected is StartProtected and Wait. If ctx has ended, it sends no request, and the
+// outcome of the error is Failed.
 func CreateProtected(ctx context.Context, s *session.Session, dir, kind string, data []byte, mode session.Mode) (Node, error) {
 	if ctx.Err() != nil {
 		return Node{}, requestError("create", dir, session.Failed, context.Cause(ctx))
@@ -78,9 +78,8 @@ func CreateProtected(ctx context.Context, s *session.Session, dir, kind string, 
 	return StartProtected(s, dir, kind, data, mode).Wait(ctx)
 }
 
-// Sent waits until the request was written to the server, the creation ended, or ctx
-// did. A request that is made afterwards is answered with the node in view, if it is made
-// at all.
+// Sent waits until the request was written to the server, or until the creation or ctx ended. The
+// answer to a later request includes the node, if the node is created at all.
 func (c *Creation) Sent(ctx context.Context) {
 	select {
 	case <-c.trace.Written():
@@ -89,9 +88,9 @@ func (c *Creation) Sent(ctx context.Context) {
 	}
 }
 
-// Wait waits for the node. If ctx ends first, the caller gets an error, and the session
-// deletes the node as soon as it is known; Close waits for that. So no node remains,
-// unless the session ends before it was deleted and the node is not ephemeral.
+// Wait waits for the node. If ctx ends first, Wait returns an error, and the session deletes the
+// node as soon as it is found. Close waits for that. So no node remains, unless the session ends
+// before the deletion and the node is not ephemeral.
 func (c *Creation) Wait(ctx context.Context) (Node, error) {
 	select {
 	case <-c.done:
@@ -102,16 +101,16 @@ func (c *Creation) Wait(ctx context.Context) (Node, error) {
 	return Node{}, requestError("create", c.prefix, session.Indeterminate, context.Cause(ctx))
 }
 
-// Abandon gives the creation up. If its request was not written yet, it never will be;
-// if the node was made, it is deleted.
+// Abandon gives up the creation. If its request has not been written yet, it never will be. If the
+// node was created, it is deleted.
 func (c *Creation) Abandon() {
 	c.trace.Abandon()
 	Detach(c.s, func(ctx context.Context) error {
 		select {
 		case <-c.done:
-		case <-time.After(c.s.Timeout() / 4): // less than Close waits; the answer may never come
+		case <-time.After(c.s.Timeout() / 4): // shorter than the wait of Close; the answer may never come
 			c.removeParents()
-			<-c.done // ends with the session at the latest
+			<-c.done // closed at the end of the session at the latest
 		}
 		if c.err != nil {
 			return nil
@@ -120,14 +119,14 @@ func (c *Creation) Abandon() {
 	})
 }
 
-// made notes the parents that were made for the node.
+// made records the parents that were created for the node.
 func (c *Creation) made(parents []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.parents = slices.Clone(parents)
 }
 
-// removeParents deletes the parents that were made for the node, except those in use.
+// removeParents deletes the parents that were created for the node, except those in use.
 func (c *Creation) removeParents() {
 	c.mu.Lock()
 	parents := c.parents
@@ -135,8 +134,9 @@ func (c *Creation) removeParents() {
 	removeParents(c.s, parents)
 }
 
-// run creates the node, however often the connection goes. It ends with the session at
-// the latest, or if the creation is abandoned: then no further request passes.
+// run creates the node, however often the connection is lost. It returns at the end of the session
+// at the latest. It also returns if the creation is abandoned, after which no further request
+// passes.
 func (c *Creation) run() {
 	defer close(c.done)
 	life := c.s.Context()
@@ -147,7 +147,7 @@ func (c *Creation) run() {
 		return c.node.Path != "", err
 	})
 	if c.err != nil && life.Err() == nil && session.OutcomeOf(c.err) == session.Indeterminate {
-		// It may be there: the look for it failed, the creation need not have.
+		// The node may exist: only the search for it has failed.
 		RemoveFound(c.s, func(ctx context.Context) (Node, error) {
 			if err := ReadBarrier(ctx, c.s, c.dir); err != nil {
 				return Node{}, err
@@ -157,8 +157,8 @@ func (c *Creation) run() {
 	}
 }
 
-// create makes one attempt. The czxid is the zxid of the reply: servers apply and answer
-// one transaction after the other (docs/decisions/0001-lease.md).
+// create makes one attempt. The zxid of the reply is the node's czxid, because servers apply and
+// answer transactions one after the other (docs/decisions/0001-lease.md).
 func (c *Creation) create(ctx context.Context) error {
 	path, err := engine.Of(c.s).Create(ctx, znode.Join(c.dir, c.prefix), c.data, int32(c.mode), c.trace)
 	if err == nil {
@@ -167,8 +167,7 @@ func (c *Creation) create(ctx context.Context) error {
 	return err
 }
 
-// find looks for the node by its prefix. An ephemeral node counts only if this session
-// owns it.
+// find searches for the node by its prefix. An ephemeral node counts only if this session owns it.
 func (c *Creation) find(ctx context.Context) (Node, error) {
 	listing, err := c.s.Children(ctx, c.dir)
 	if errors.Is(err, session.ErrNoNode) {
@@ -194,13 +193,13 @@ func (c *Creation) find(ctx context.Context) (Node, error) {
 	return Node{}, nil
 }
 
-// Remove deletes a node of this session for certain: it retries where the error is
-// session.Transient. It succeeds if the node is already gone, and leaves a node that
-// another client has since created at the same path. It can fail only if ctx or the
-// session ends first, the node has children, or the server refuses the deletion for good,
-// because of the directory's ACL for example.
+// Remove deletes a node of this session and retries while the error is session.Transient. It
+// succeeds if the node is already gone, and leaves a node that another client has since created at
+// the same path. It can fail only in three cases: ctx or the session ends first, the node has
+// children, or the server refuses the deletion for good, for example because of the directory's
+// ACL.
 func Remove(ctx context.Context, s *session.Session, n Node) error {
-	again := false  // the node may be gone, and another session may own the path by now
+	again := false  // the node may be deleted, and another session may own the path
 	unsure := false // the last attempt may have been applied
 	err := s.Retry(ctx, func(ctx context.Context) error {
 		if again {
@@ -216,12 +215,12 @@ func Remove(ctx context.Context, s *session.Session, n Node) error {
 		return err
 	})
 	if err != nil && unsure && session.OutcomeOf(err) == session.Failed {
-		return requestError("delete", n.Path, session.Indeterminate, err) // of the look
+		return requestError("delete", n.Path, session.Indeterminate, err) // error of the read
 	}
 	return err
 }
 
-// isThere reports whether n exists, and is not another node on its path.
+// isThere reports whether n exists. Another node at the same path does not count.
 func isThere(ctx context.Context, s *session.Session, n Node) (bool, error) {
 	if err := ReadBarrier(ctx, s, n.Path); err != nil {
 		return false, err
@@ -230,11 +229,11 @@ func isThere(ctx context.Context, s *session.Session, n Node) (bool, error) {
 	return n.Is(stat), err
 }
 
-// RemoveFound deletes, as detached work, the node that find finds, if there is one. It
-// retries find until the session ends where the error is session.Transient: a server that
-// is overloaded may refuse to show the node, for instance. At any other error it gives up
-// after one session timeout: an administrator may be changing an ACL just then. The
-// channel gets nil when the node is gone, or the error.
+// RemoveFound deletes, as detached work, the node that find returns, if there is one. While the
+// error of find is session.Transient, it retries until the session ends: for example, an overloaded
+// server may refuse to show the node. After any other error it gives up after one session timeout,
+// because an administrator may be changing an ACL at that moment. The channel receives nil when the
+// node is gone, or the error.
 func RemoveFound(s *session.Session, find func(ctx context.Context) (Node, error)) <-chan error {
 	return Detach(s, func(ctx context.Context) error {
 		begun := time.Now()

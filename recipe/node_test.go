@@ -27,7 +27,7 @@ func inQueue(t *testing.T, f func(t *testing.T, w *recipetest.World, c *recipete
 	})
 }
 
-// A lost reply to a create left an ephemeral node behind that blocked every
+// In another library, a lost reply to a create left an ephemeral node behind that blocked every
 // later contender (samuel/go-zookeeper#229).
 //
 // Covers S3.
@@ -44,7 +44,7 @@ func TestProtectedCreateMakesOneNodeWhateverIsLost(t *testing.T) {
 						}
 						if servers == "lagging" {
 							for i, address := range w.Servers() {
-								if address != c.Server() { // where it goes next
+								if address != c.Server() { // the server it connects to next
 									w.Lag(i, 2*time.Second)
 								}
 							}
@@ -54,14 +54,14 @@ func TestProtectedCreateMakesOneNodeWhateverIsLost(t *testing.T) {
 						recipetest.Check(t, recipe.ReadBarrier(t.Context(), c.Session, "/"))
 						listing := recipetest.Must(c.Children(t.Context(), "/q"))
 						if len(listing.Names) != 1 || listing.Names[0] != node.Name() {
-							t.Fatalf("made %v, have %q", listing.Names, node.Name())
+							t.Fatalf("the directory has %v, want only the returned node %q", listing.Names, node.Name())
 						}
 						stat := recipetest.Must(c.Exists(t.Context(), node.Path))
 						if stat.Czxid != node.Czxid || stat.EphemeralOwner != c.ID() {
-							t.Errorf("node has czxid %#x and owner %#x; want %#x and %#x", stat.Czxid, stat.EphemeralOwner, node.Czxid, c.ID())
+							t.Errorf("the node has czxid %#x and owner %#x; want %#x and %#x", stat.Czxid, stat.EphemeralOwner, node.Czxid, c.ID())
 						}
 						if injection.Fired() == 0 {
-							t.Error("nothing was lost")
+							t.Error("no request or reply was lost, so the test proved nothing")
 						}
 					})
 				})
@@ -70,8 +70,8 @@ func TestProtectedCreateMakesOneNodeWhateverIsLost(t *testing.T) {
 	}
 }
 
-// An item was adopted although it belonged to the session before, and went
-// with that (CURATOR-498, CURATOR-604).
+// In another library, a contender adopted a node of its previous session, and lost it when that
+// session expired (CURATOR-498, CURATOR-604).
 //
 // Covers S3.
 func TestProtectedCreateAdoptsNoNodeOfALostSession(t *testing.T) {
@@ -85,13 +85,13 @@ func TestProtectedCreateAdoptsNoNodeOfALostSession(t *testing.T) {
 		down.Store(false)
 		node, err := create.Wait(t.Context())
 		if !errors.Is(err, session.ErrLost) || node.Path != "" {
-			t.Fatalf("create on a lost session: %v, %v", node, err)
+			t.Fatalf("create on a lost session: got %v, %v; want %v", node, err, session.ErrLost)
 		}
 		if !errors.Is(c.Err(), session.ErrLost) {
-			t.Errorf("session ended with %v", c.Err())
+			t.Errorf("the session ended with %v, want %v", c.Err(), session.ErrLost)
 		}
 		if names := w.Nodes("/q"); len(names) != 0 {
-			t.Errorf("left %v", names)
+			t.Errorf("nodes left: got %v, want none", names)
 		}
 	}, func(o *session.Options) {
 		dial := o.Dial
@@ -104,8 +104,8 @@ func TestProtectedCreateAdoptsNoNodeOfALostSession(t *testing.T) {
 	})
 }
 
-// Cancelled acquires left their node in 94 of 200 tries (Shopify/zk), and for
-// good (kazoo#732, CURATOR-45).
+// In other libraries, cancelled acquires left their node in 94 of 200 tries (Shopify/zk), and left
+// it for ever (kazoo#732, CURATOR-45).
 //
 // Covers S3, S5.
 func TestCancelledCreateLeavesNoNode(t *testing.T) {
@@ -118,17 +118,17 @@ func TestCancelledCreateLeavesNoNode(t *testing.T) {
 					defer cancel()
 					node, err := recipe.CreateProtected(ctx, c.Session, "/q", "lock", nil, mode)
 					want := session.Indeterminate
-					if after == 0 { // no request was made
+					if after == 0 { // no request was sent
 						want = session.Failed
 					}
 					if err == nil { // in time
 						recipetest.Check(t, recipe.Remove(t.Context(), c.Session, node))
 					} else if !errors.Is(err, context.DeadlineExceeded) || session.OutcomeOf(err) != want {
-						t.Errorf("create: %v", err)
+						t.Errorf("create: got %v, want %v (%v)", err, context.DeadlineExceeded, want)
 					}
-					recipetest.Check(t, c.Close()) // waits for the clean-up
+					recipetest.Check(t, c.Close()) // Close waits for the clean-up
 					if names := w.Nodes("/q"); len(names) != 0 {
-						t.Errorf("mode %d, fate %d, cancelled after %v: left %v", mode, fate, after, names)
+						t.Errorf("mode %d, fate %d, cancelled after %v: got nodes left %v, want none", mode, fate, after, names)
 					}
 				})
 			}
@@ -136,8 +136,8 @@ func TestCancelledCreateLeavesNoNode(t *testing.T) {
 	}
 }
 
-// Clean-up that gave up after one session timeout left the node to a session
-// that lived on.
+// Before the fix, clean-up gave up after one session timeout, and the node remained although the
+// session lived on.
 //
 // Covers S3.
 func TestCleanUpOutlastsALongOutage(t *testing.T) {
@@ -153,12 +153,12 @@ func TestCleanUpOutlastsALongOutage(t *testing.T) {
 		outage.Remove()
 		time.Sleep(5 * time.Second)
 		if names := w.Nodes("/q"); len(names) != 0 || outage.Fired() == 0 {
-			t.Errorf("left %v after %d attempts to delete it", names, outage.Fired())
+			t.Errorf("nodes left after %d failed deletions: got %v, want none", outage.Fired(), names)
 		}
 	}, func(o *session.Options) { o.Abandon = -1 })
 }
 
-// What is given up before it was written is never written, and leaves no parents.
+// A create that is given up before it was written is never written, and leaves no parents.
 //
 // Covers S3, S4.
 func TestAbandonedCreateIsNotTriedAgain(t *testing.T) {
@@ -166,40 +166,40 @@ func TestAbandonedCreateIsNotTriedAgain(t *testing.T) {
 		c := w.Client()
 		var create *recipe.Creation
 		begun := make(chan struct{})
-		w.Inject(zktest.Rule{Op: "create", Session: c.ID(), Skip: 2, Fate: zktest.CloseBeforeRequest}) // the parent is made by then
+		w.Inject(zktest.Rule{Op: "create", Session: c.ID(), Skip: 2, Fate: zktest.CloseBeforeRequest}) // the parent exists by then
 		c.At(3, func() { <-begun; create.Abandon() })
 		create = recipe.StartProtected(c.Session, "/q", "lock", nil, session.EphemeralSequential)
 		close(begun)
 		if node, err := create.Wait(t.Context()); err == nil || session.OutcomeOf(err) != session.Failed {
-			t.Errorf("given up: %v, %v", node, err)
+			t.Errorf("Wait of an abandoned create: got %v, %v; want the outcome %v", node, err, session.Failed)
 		}
 		recipetest.Check(t, c.Close())
 		if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/q")); stat != nil {
-			t.Error("left the parent")
+			t.Error("the parent is left, want it to be deleted")
 		}
 	})
 }
 
-// Two programs with the same seed give their nodes the same names.
+// Two programs with the same seed use the same names for their nodes.
 //
 // Covers S3.
-func TestLookUpTakesNoNodeOfAnotherSession(t *testing.T) {
+func TestFindTakesNoNodeOfAnotherSession(t *testing.T) {
 	inQueue(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client) {
 		other := w.Client()
 		path := recipetest.Must(other.Create(t.Context(), "/q/same-lock-", nil, session.EphemeralSequential))
 		recipetest.Check(t, recipe.ReadBarrier(t.Context(), c.Session, "/"))
 		node, err := recipe.Find(t.Context(), c.Session, "/q", "same-lock-", session.EphemeralSequential)
 		if err != nil || node.Path != "" {
-			t.Errorf("took %v: %v", node, err)
+			t.Errorf("Find: got %v, %v; want no node, since another session owns it", node, err)
 		}
 		if node, err = recipe.Find(t.Context(), other.Session, "/q", "same-lock-", session.EphemeralSequential); err != nil || node.Path != path {
-			t.Errorf("took %v: %v", node, err)
+			t.Errorf("Find by the owner: got %v, %v; want %s", node, err, path)
 		}
 	})
 }
 
-// The reply to the deletion is lost. Then the next owner makes its node on the path,
-// before the look or, at a server that lags and shows the node that is gone, after it.
+// The reply to the deletion is lost. Then the next owner creates its node at the same path: before
+// the read, or after it if the server lags and still shows the deleted node.
 //
 // Covers S3.
 func TestRemoveSparesTheNextOwnersNode(t *testing.T) {
@@ -225,20 +225,20 @@ func TestRemoveSparesTheNextOwnersNode(t *testing.T) {
 			recipetest.Check(t, err)
 			recipetest.Check(t, <-removed)
 			if stat, err := b.Exists(t.Context(), "/one"); err != nil || stat == nil || stat.EphemeralOwner != b.ID() {
-				t.Errorf("lag of %v: the next owner's node: %v, %v", lag, stat, err)
+				t.Errorf("lag of %v: the next owner's node: got %v, %v; want it to exist", lag, stat, err)
 			}
 			if lost.Fired() != 1 {
-				t.Error("no reply was lost")
+				t.Error("no reply was lost, so the test proved nothing")
 			}
 		})
 	}
 }
 
-// A node whose deletion the server had no time for stayed for as long as the session.
-// While it pauses somebody else may delete the node, and make another on its path.
+// Before the fix, a node remained until the end of the session if the server was too busy to delete
+// it. During the pause, another client may delete the node and create another one at its path.
 //
 // Covers S3.
-func TestRemovalGoesOnWhereTheServerIsOverloaded(t *testing.T) {
+func TestRemovalIsRetriedOnAnOverloadedServer(t *testing.T) {
 	inQueue(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client) {
 		make := func() recipe.Node {
 			return recipetest.Must(recipe.CreateProtected(t.Context(), c.Session, "/q", "n", nil, session.EphemeralSequential))
@@ -254,25 +254,26 @@ func TestRemovalGoesOnWhereTheServerIsOverloaded(t *testing.T) {
 		})
 		recipetest.Check(t, recipe.Remove(t.Context(), c.Session, second))
 		if names := w.Nodes("/q"); len(names) != 1 || names[0] != second.Path {
-			t.Errorf("left %v, want that of somebody else at %s", names, second.Path)
+			t.Errorf("nodes left: got %v, want only the node of the other client at %s", names, second.Path)
 		}
 	})
 }
 
-// An answer that proves nothing is looked up, and then is an error that is Failed.
-func TestUnknownAnswerIsLookedUp(t *testing.T) {
+// After an answer that proves nothing, the node is searched for. The error is Failed if there is
+// none.
+func TestUnknownAnswerIsSettledByARead(t *testing.T) {
 	inQueue(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client) {
 		c.Refuse(recipetest.Refusal{Op: "create", Path: "/q/*", Count: 1, Code: -999})
 		node, err := recipe.CreateProtected(t.Context(), c.Session, "/q", "lock", nil, session.EphemeralSequential)
 		if !errors.Is(err, session.ErrUnknown) || session.OutcomeOf(err) != session.Failed || node.Path != "" {
-			t.Errorf("%v, %v", node, err)
+			t.Errorf("got %v, %v; want %v (%v)", node, err, session.ErrUnknown, session.Failed)
 		}
 		c.Expect(t, "a create with an unknown answer", "create getChildren2")
 	})
 }
 
-// Each failed TryLock of a lock that may not be read left a goroutine which
-// looked for its node as long as the session lived.
+// Before the fix, each failed TryLock of an unreadable lock left a goroutine that searched for its
+// node until the session ended.
 func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
 	inQueue(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client) {
 		refused := func(err error) error { return &session.RequestError{Outcome: session.Failed, Err: err} }
@@ -283,12 +284,12 @@ func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
 			return recipe.Node{}, refused(session.ErrNoAuth)
 		}):
 			if calls < 2 || calls > 12 || !errors.Is(err, session.ErrNoAuth) {
-				t.Errorf("%d calls, then %v", calls, err)
+				t.Errorf("got %d calls, then %v; want 2 to 12, then %v", calls, err, session.ErrNoAuth)
 			}
 		case <-time.After(time.Minute):
-			t.Errorf("still looking, after %d calls", calls)
+			t.Errorf("still searching after %d calls and a minute, want it to give up", calls)
 		}
-		// The server has no time for a while, then shows the node.
+		// The server is too busy for a while, then shows the node.
 		path := recipetest.Must(c.Create(t.Context(), "/q/n", nil, session.Ephemeral))
 		calls = 0
 		err := <-recipe.RemoveFound(c.Session, func(context.Context) (recipe.Node, error) {
@@ -298,7 +299,7 @@ func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
 			return recipe.Node{Path: path}, nil
 		})
 		if stat := recipetest.Must(c.Exists(t.Context(), path)); stat != nil || calls != 8 || err != nil {
-			t.Errorf("after %d calls the node is %v, %v", calls, stat, err)
+			t.Errorf("after %d calls: got node %v, error %v; want 8 calls, no node and no error", calls, stat, err)
 		}
 	})
 }
@@ -309,16 +310,17 @@ func TestMissingChrootFailsCreates(t *testing.T) {
 		for _, dir := range []string{"/", "/a", "/a/b"} {
 			_, err := recipe.CreateProtected(t.Context(), c.Session, dir, "lock", nil, session.EphemeralSequential)
 			if !errors.Is(err, session.ErrNoNode) {
-				t.Errorf("create in %s: %v", dir, err)
+				t.Errorf("create in %s: got %v, want %v", dir, err, session.ErrNoNode)
 			}
 			if err := recipe.CreateParents(t.Context(), c.Session, znode.Join(dir, "x")); !errors.Is(err, session.ErrNoNode) || session.OutcomeOf(err) != session.Failed {
-				t.Errorf("parents of a node in %s: %v", dir, err)
+				t.Errorf("parents of a node in %s: got %v, want %v", dir, err, session.ErrNoNode)
 			}
 		}
 	})
 }
 
-// CURATOR-728, CURATOR-715: all parents exist, and in one of them the session may not create. Nothing has to be made, so nothing fails.
+// CURATOR-728, CURATOR-715: all parents exist, and the session may not create in one of them.
+// Nothing has to be created, so nothing fails.
 func TestParentsThatExistNeedNoPermission(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		owner := w.Client(func(o *session.Options) { o.Auth = []session.Auth{{Scheme: "digest", Data: []byte("admin:secret")}} })
@@ -329,13 +331,13 @@ func TestParentsThatExistNeedNoPermission(t *testing.T) {
 		recipetest.Check(t, recipe.CreateParents(t.Context(), c.Session, "/org/app/x"))
 		recipetest.Check(t, recipe.CreateParents(t.Context(), c.Session, "/org/app/a/b/c"))
 		if err := recipe.CreateParents(t.Context(), c.Session, "/org/other/x"); !errors.Is(err, session.ErrNoAuth) {
-			t.Errorf("a parent that may not be made: %v", err)
+			t.Errorf("a parent that must not be created: got %v, want %v", err, session.ErrNoAuth)
 		}
 	})
 }
 
-// A leader answers the sync of its own client at once, without waiting for what
-// followers have (CommitProcessor.needCommit, ZooKeeper 3.8).
+// A leader answers the sync of its own client at once, without waiting for the transactions that
+// followers have applied (CommitProcessor.needCommit, ZooKeeper 3.8).
 //
 // Covers S3.
 func TestReadBarrierSeesWhatAnotherServerShowed(t *testing.T) {
@@ -344,14 +346,14 @@ func TestReadBarrierSeesWhatAnotherServerShowed(t *testing.T) {
 		path := recipetest.Must(first.Create(t.Context(), "/a-", nil, session.PersistentSequential))
 		recipetest.Check(t, recipe.ReadBarrier(t.Context(), behind.Session, "/none"))
 		if stat, err := behind.Exists(t.Context(), path); err != nil || stat == nil {
-			t.Errorf("the leader does not show it: %v", err)
+			t.Errorf("the node on the leader after a read barrier: got %v, %v; want it to exist", stat, err)
 		}
 		if err := recipe.ReadBarrier(t.Context(), behind.Session, "bad"); session.OutcomeOf(err) != session.Failed {
-			t.Errorf("a bad path: %v", err)
+			t.Errorf("ReadBarrier on a bad path: got %v, want the outcome fail", err)
 		}
 		recipetest.Check(t, behind.Close())
 		if err := recipe.ReadBarrier(t.Context(), behind.Session, "/"); !errors.Is(err, session.ErrClosed) {
-			t.Errorf("after Close: %v", err)
+			t.Errorf("ReadBarrier after Close: got %v, want %v", err, session.ErrClosed)
 		}
 	})
 }

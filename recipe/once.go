@@ -6,19 +6,18 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Once makes a write that must be applied at most once, where what it makes tells
-// whether it was applied: a node under a name that nobody else uses, or a mark that
-// nobody else leaves meanwhile. Where other clients may delete or replace that at any
-// time, use a [Ledger].
+// Once sends a write that must be applied at most once, if its result shows whether it was applied:
+// a node under a name that nobody else uses, or a mark that nobody else leaves meanwhile. If other
+// clients may delete or replace the result at any time, use a [Ledger].
 //
-// It calls send, and again if the request was not written, or is known to have failed
-// with its connection. If it may have been applied, Once calls look behind a
-// [ReadBarrier] on path, so that its answer is final: what was lost with its connection
-// is applied by the end of that, or never.
+// Once calls send. It calls send again if the request was not written, or is known to have failed
+// with its connection. If the write may have been applied, Once sends a [ReadBarrier] on path and
+// then calls look. The answer of look is then final: a request that was lost with its connection is
+// applied before the read barrier, or never.
 //
-// A nil error means that it was applied. The outcome of any other error is that of
-// [session.OutcomeOf]. It is Indeterminate only if ctx or the session ended on the way,
-// or look failed for good.
+// A nil error means that the write was applied. The outcome of any other error is that of
+// [session.OutcomeOf]. It is Indeterminate only if ctx or the session ended during the call, or if
+// look failed for good.
 func Once(ctx context.Context, s *session.Session, path string, send func(ctx context.Context) error, look func(ctx context.Context) (applied bool, err error)) error {
 	for {
 		err := send(ctx)
@@ -37,14 +36,14 @@ func Once(ctx context.Context, s *session.Session, path string, send func(ctx co
 		case applied:
 			return nil
 		case !session.ConnectionLost(err):
-			// An answer that proved nothing, until now.
+			// The answer proved nothing, and look has shown that nothing was applied.
 			return &session.RequestError{Op: "settle", Path: path, Outcome: session.Failed, Err: err}
 		}
 	}
 }
 
-// Settle finds out, as [Once] does, whether a write was applied that may have been. It
-// retries where the error is session.Transient. An error says that this cannot be known.
+// Settle finds out, like [Once], whether a write was applied. It retries while the error is
+// session.Transient. An error means that this cannot be known.
 func Settle(ctx context.Context, s *session.Session, path string, look func(ctx context.Context) (applied bool, err error)) (applied bool, err error) {
 	err = s.Retry(ctx, func(ctx context.Context) error {
 		err := ReadBarrier(ctx, s, path)

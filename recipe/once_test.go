@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/go-zookeeper/zk"
+
 	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/recipe"
@@ -12,7 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// What Once does with each fate of a write: how often it sends and looks, and what it
+// For each fate of a write, the test checks how often Once sends and calls look, and what it
 // returns.
 //
 // Covers S4.
@@ -20,12 +22,16 @@ func TestOnce(t *testing.T) {
 	errLook := errors.New("not to be seen")
 	for name, test := range map[string]struct {
 		before func(c *recipetest.Client, w *recipetest.World)
-		look   error // of the look
+		first  error // of the first send, which then sends nothing
+		gives  bool  // the caller gives up during the first send
+		look   error // error of look
 		sends  int
 		looks  int
 		want   session.Outcome
 	}{
 		"answered":     {sends: 1, want: session.OK},
+		"not sent":     {first: &session.RequestError{Op: "create", Outcome: session.Failed, Err: zk.ErrNoServer}, sends: 2, want: session.OK},
+		"given up":     {first: &session.RequestError{Op: "create", Outcome: session.Failed, Err: zk.ErrNoServer}, gives: true, sends: 1, want: session.Failed},
 		"request lost": {before: lose(zktest.CloseBeforeRequest), sends: 2, looks: 1, want: session.OK},
 		"reply lost":   {before: lose(zktest.CloseBeforeReply), sends: 1, looks: 1, want: session.OK},
 		"look fails":   {before: lose(zktest.CloseBeforeReply), look: errLook, sends: 1, looks: 1, want: session.Indeterminate},
@@ -40,8 +46,15 @@ func TestOnce(t *testing.T) {
 					test.before(c, w)
 				}
 				sends, looks := 0, 0
-				err := recipe.Once(t.Context(), c.Session, "/", func(ctx context.Context) error {
-					sends++
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				err := recipe.Once(ctx, c.Session, "/", func(ctx context.Context) error {
+					if sends++; sends == 1 && test.first != nil {
+						if test.gives {
+							cancel()
+						}
+						return test.first
+					}
 					_, err := c.Create(ctx, "/own", nil, session.Persistent)
 					return err
 				}, func(ctx context.Context) (bool, error) {
@@ -53,13 +66,13 @@ func TestOnce(t *testing.T) {
 					return stat != nil, err
 				})
 				if sends != test.sends || looks != test.looks || session.OutcomeOf(err) != test.want {
-					t.Errorf("%d sends, %d looks, %v (%v), want %d, %d, %v", sends, looks, session.OutcomeOf(err), err, test.sends, test.looks, test.want)
+					t.Errorf("got %d sends, %d reads, outcome %v (%v); want %d, %d, %v", sends, looks, session.OutcomeOf(err), err, test.sends, test.looks, test.want)
 				}
 				if test.look != nil && !errors.Is(err, test.look) {
-					t.Errorf("%v, want %v", err, test.look)
+					t.Errorf("got %v, want %v", err, test.look)
 				}
 				if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/own")); (stat != nil) != (test.want != session.Failed) {
-					t.Errorf("%v, and the node is %v", test.want, stat)
+					t.Errorf("outcome %v, but the node is %v", test.want, stat)
 				}
 			})
 		})
@@ -78,7 +91,7 @@ func refuse(code wire.Code) func(*recipetest.Client, *recipetest.World) {
 	}
 }
 
-// Ensure makes a node and its parents, and leaves one that is there, whichever replies
+// Ensure creates a node and its parents, and leaves an existing node unchanged, whichever replies
 // are lost.
 func TestEnsure(t *testing.T) {
 	for _, fate := range []zktest.Fate{zktest.CloseBeforeRequest, zktest.CloseBeforeReply} {
@@ -90,7 +103,7 @@ func TestEnsure(t *testing.T) {
 					recipetest.Check(t, recipe.Ensure(t.Context(), c.Session, "/a/b", []byte(data), session.Persistent))
 				}
 				if value := recipetest.Must(w.Admin().Get(t.Context(), "/a/b")); string(value.Data) != "first" {
-					t.Errorf("the data is %q", value.Data)
+					t.Errorf("data: got %q, want \"first\"", value.Data)
 				}
 			})
 		}

@@ -10,18 +10,17 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// WithParents calls create, which makes a node at path, and calls it again after it has
-// made the parents that are missing, as [CreateParents] does. If create fails in the end,
-// or is given up, the parents that were made are deleted again unless they are in use:
-// before 3.10, servers keep a container that never had a child.
+// WithParents calls create, which creates a node at path. If parents are missing, it creates them,
+// like [CreateParents], and calls create again. If create fails in the end or is given up, the new
+// parents are deleted again unless they are in use, because servers before 3.10 keep a container
+// that never had a child.
 //
-// An error of create that is session.ErrNoNode has to mean that a parent of path is
-// missing.
+// If create returns session.ErrNoNode, this must mean that a parent of path is missing.
 func WithParents(ctx context.Context, s *session.Session, path string, create func(ctx context.Context) error) error {
 	return withParents(ctx, s, path, func([]string) {}, create)
 }
 
-// withParents is WithParents, and notes which parents it has made so far.
+// withParents is WithParents, and calls note with the parents that it has created so far.
 func withParents(ctx context.Context, s *session.Session, path string, note func(made []string), create func(ctx context.Context) error) error {
 	var made []string
 	for {
@@ -42,10 +41,9 @@ func withParents(ctx context.Context, s *session.Session, path string, note func
 	}
 }
 
-// Ensure makes a node, and its parents if need be, unless there is a node at path, whoever
-// made it. After an error, session.OutcomeOf tells whether there may be one. A node that
-// was made, and that somebody has deleted since, may be made a second time if the
-// connection was lost.
+// Ensure creates a node, with missing parents, unless a node of any client exists at path. After an
+// error, session.OutcomeOf says whether the node may exist. If the connection is lost, and another
+// client deletes the new node meanwhile, the node may be created a second time.
 func Ensure(ctx context.Context, s *session.Session, path string, data []byte, mode session.Mode) error {
 	for {
 		err := WithParents(ctx, s, path, func(ctx context.Context) error {
@@ -55,18 +53,17 @@ func Ensure(ctx context.Context, s *session.Session, path string, data []byte, m
 		switch {
 		case err == nil, errors.Is(err, session.ErrNodeExists):
 			return nil
-		case !session.ConnectionLost(err): // else, if it was made, the next attempt says so
+		case !session.ConnectionLost(err): // if it was created, the next attempt reports that
 			return err
 		}
 	}
 }
 
-// CreateParents makes those parents of path that do not exist, as containers, which the
-// server deletes again some time after their last child went. Parents that exist need no
-// permission to create. It does not make the chroot: if that is missing, it fails with
-// session.ErrNoNode, so that a caller that creates a node and its parents in turn comes to
-// an end. If it fails, it deletes again what it has made. Prefer [WithParents] if a node
-// follows.
+// CreateParents creates the missing parents of path as containers, which the server deletes some
+// time after their last child. The session needs no permission to create in parents that exist.
+// CreateParents does not create the chroot: if that is missing, it fails with session.ErrNoNode. So
+// a caller that creates parents and a node in turn does not loop for ever. If CreateParents fails,
+// it deletes what it has created. Prefer [WithParents] if a node follows.
 func CreateParents(ctx context.Context, s *session.Session, path string) error {
 	made, err := makeParents(ctx, s, path)
 	if err != nil {
@@ -75,7 +72,7 @@ func CreateParents(ctx context.Context, s *session.Session, path string) error {
 	return err
 }
 
-// makeParents returns what it has made, or may have made, the topmost first.
+// makeParents returns the parents that it has created, or may have created, from the top down.
 func makeParents(ctx context.Context, s *session.Session, path string) (made []string, err error) {
 	dir, _ := znode.Split(path)
 	if dir == "/" || dir == "" {
@@ -94,9 +91,9 @@ func makeParents(ctx context.Context, s *session.Session, path string) (made []s
 			if made = append(made, above...); err != nil {
 				return made, err
 			}
-		case session.ConnectionLost(err): // if it was made, the next attempt says so
+		case session.ConnectionLost(err): // if it was created, the next attempt reports that
 		case errors.Is(err, session.ErrNoAuth) && isVisible(ctx, s, dir):
-			return made, nil // servers look at the permission first, and then whether dir exists
+			return made, nil // servers check the permission before they check whether dir exists
 		default:
 			if lost {
 				made = append(made, dir)
@@ -112,8 +109,8 @@ func isVisible(ctx context.Context, s *session.Session, path string) bool {
 	return err == nil && stat != nil
 }
 
-// removeParents deletes those of the containers made that are empty. One that is in
-// use is not empty, or its user makes it again.
+// removeParents deletes the empty ones of the given containers. A container in use is not empty, or
+// its user creates it again.
 func removeParents(s *session.Session, made []string) {
 	if len(made) == 0 {
 		return

@@ -13,16 +13,16 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// NewID returns 128 random bits in hexadecimal, from the session's Options.Rand: the
-// name by which a client recognises a node of its own.
+// NewID returns 128 random bits from the session's Options.Rand, in hexadecimal. With this name a
+// client recognizes its own node.
 func NewID(s *session.Session) string { return engine.Of(s).NewID() }
 
-// ReadBarrier makes the next reads of s see all that was committed on any server before
-// it was called, and each request of s whose reply was lost, if it is ever to be
-// applied. It is a quorum write that changes nothing. The path is any; it need not exist.
+// ReadBarrier ensures that the next reads of s include everything that was committed on any server
+// before the call. They also include each request of s whose reply was lost, if it is ever applied.
+// ReadBarrier is a quorum write that changes nothing. The path may be any path and need not exist.
 //
-// It is not Sync: the leader answers that of its own clients without waiting for what it
-// has committed and not applied yet.
+// Sync does not ensure this: a leader answers the sync of its own clients without waiting for
+// transactions that it has committed and not yet applied.
 func ReadBarrier(ctx context.Context, s *session.Session, path string) error {
 	if err := znode.Check(path); err != nil {
 		return requestError("multi", path, session.Failed, err)
@@ -34,29 +34,28 @@ func ReadBarrier(ctx context.Context, s *session.Session, path string) error {
 		case err == nil:
 			return nil
 		case errors.As(err, &failed) && !errors.Is(err, zk.ErrSessionExpired):
-			return nil // a multi that fails takes the same way
+			return nil // a failed multi takes the same path
 		case !session.ConnectionLost(err):
 			return err
 		}
 	}
 }
 
-// Detach runs f on a goroutine of the session, with a context that ends with the
-// session: for work that must be done although the caller's context has ended. What f
-// requests comes behind the requests that were abandoned before. There is no bound,
-// since what f gives up would stay for as long as the session lives. Close waits for f,
-// a third of the session timeout at most, before it closes the session. The channel gets
-// what f returned, or why the session is over if f could not be run.
+// Detach runs f on a goroutine of the session, with a context that ends with the session. It is for
+// work that must be done after the caller's context has ended. Requests of f are sent after the
+// requests that were abandoned before. There is no timeout, because what f does not undo would
+// remain until the session ends. Before Close closes the session, it waits for f, at most a third
+// of the session timeout. The channel receives the result of f, or the cause of the session's end
+// if f could not run.
 func Detach(s *session.Session, f func(ctx context.Context) error) <-chan error {
 	return engine.Of(s).Detach(f)
 }
 
-// Fits returns an error with session.ErrTooLarge if Multi would refuse ops together, for
-// those who divide their work among transactions. No request is made.
+// Fits returns an error with session.ErrTooLarge if Multi would refuse ops as one transaction. It
+// is for callers that divide their work into transactions. It sends no request.
 func Fits(s *session.Session, ops ...session.Op) error { return engine.Of(s).Fits(ops) }
 
-// CloneOps copies ops with their data, for those who apply them when their caller may
-// have gone on.
+// CloneOps copies ops with their data, for use after the caller may have changed them.
 func CloneOps(ops []session.Op) []session.Op {
 	own := slices.Clone(ops)
 	for i, op := range own {

@@ -7,21 +7,21 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Watches are watches on any number of znodes that one goroutine waits for together.
-// What fired is kept until Wait takes it, at most once for each read, so that a slow
-// program holds nobody up and fills no memory.
+// Watches has watches on any number of znodes, for one goroutine that waits for all of them. It
+// stores each event until Wait returns it, at most one for each read. So a slow program delays
+// nobody and fills no memory.
 //
-// Reads may be made from any number of goroutines; Wait is for one.
+// Any number of goroutines may read, but only one may call Wait.
 type Watches struct{ inside engine.Watches }
 
-// Fired is a watch of [Watches] that fired and is gone.
+// Fired is a watch of [Watches] that has fired and no longer exists.
 type Fired struct {
 	Path     string
 	Children bool // the watch of Children; otherwise that of Get and Exists
 	Type     session.EventType
 }
 
-// NewWatches returns an empty set of watches, which costs nothing. Stop it.
+// NewWatches returns an empty set of watches, which costs nothing. The caller must Stop it.
 func NewWatches(s *session.Session) *Watches { return &Watches{engine.Of(s).NewWatches()} }
 
 // Get is Session.Get with a watch, like Session.GetWatch.
@@ -41,8 +41,8 @@ func (w *Watches) Children(ctx context.Context, path string) (session.Listing, e
 	return session.Listing{Names: names, Stat: stat}, err
 }
 
-// Wait returns what fired since it was last called, in the order of the events, as soon
-// as there is anything. It fails with the cause for which ctx or the session ended.
+// Wait returns the watches that have fired since its last call, in the order of the events. It
+// blocks until there is at least one. If ctx or the session ends first, it returns the cause.
 func (w *Watches) Wait(ctx context.Context) ([]Fired, error) {
 	events, err := w.inside.Wait(ctx)
 	if err != nil {
@@ -55,9 +55,9 @@ func (w *Watches) Wait(ctx context.Context) ([]Fired, error) {
 	return fired, nil
 }
 
-// Drop ends the watch on a path that Children has set, or else that of Get and Exists,
-// unless it has fired.
+// Drop ends a watch on a path unless it has fired: the watch of Children, or the one of Get and
+// Exists.
 func (w *Watches) Drop(path string, children bool) { w.inside.Drop(path, children) }
 
-// Stop ends all watches. No read may be under way.
+// Stop ends all watches. No read may be in progress.
 func (w *Watches) Stop() { w.inside.Stop() }

@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Counter has counters that clients add to, read and set, under every fault there is. The threads of a
+// In Counter, clients add to counters, read them and set them, under all faults. The threads of a
 // client share a handle. Client 0 only reads.
 func Counter() harness.Scenario {
 	mutant := func(name, report string, does countMistakes, faults ...string) harness.Mutant {
@@ -41,13 +41,13 @@ func Counter() harness.Scenario {
 				countMistakes{oneResult: true}),
 			mutant("reported-failed", "the reply is lost, and the error says that nothing was counted: who counts again counts twice",
 				countMistakes{reportsFailed: true}, "link-cut", "link-reset"),
-			mutant("own-server", "Curator's DistributedAtomicLong.get asks its own server, which may be cut off or behind",
+			mutant("own-server", "Curator's DistributedAtomicLong.get reads from its own server, which may be cut off or behind",
 				countMistakes{ownServer: true}, "partition-one", "partition-clients"),
 		},
 	}
 }
 
-// A tally is a counter as the threads of one client use it, in one session.
+// A tally is a counter that the threads of one client use in one session.
 type tally interface {
 	add(ctx context.Context, delta int64) (int64, error)
 	get(ctx context.Context) (int64, error)
@@ -60,10 +60,11 @@ type tally interface {
 type tallyOf func(n int) tally
 
 const (
-	// threads is how many threads a client has.
+	// threads is the number of threads of a client.
 	threads = 3
-	// countDelay is what a client's proxy adds to each way of a request, so that calls take as long as
-	// the pauses between them: those of a client meet, and faults hit some of them.
+	// countDelay is the delay that a client's proxy adds in each direction. Calls then take as long
+	// as the pauses between them, so that the calls of one client overlap, and faults affect some
+	// of them.
 	countDelay = 20 * time.Millisecond
 )
 
@@ -74,18 +75,19 @@ func counterWorkload(counters supply[tallyOf]) func(*harness.Env) harness.Worklo
 	}
 }
 
-// countProgram is the workload of clients that use one counter after another. What the calls of one
-// counter can have done is searched for, so each counter has few calls, and few of unknown outcome.
+// countProgram is the workload of clients that use one counter after another. The checker searches
+// for an order of the calls of each counter. So each counter has few calls, and few with an unknown
+// outcome.
 type countProgram struct {
 	counters supply[tallyOf]
 	dir      string
 
 	mu    sync.Mutex
 	n     int // the number of the counter in use
-	calls int // on it
+	calls int // number of calls on it
 }
 
-// callsEach is how many calls a counter gets.
+// callsEach is the number of calls for each counter.
 const callsEach = 40
 
 // next returns the number of the counter for the next call.
@@ -98,7 +100,7 @@ func (p *countProgram) next() int {
 	return p.n
 }
 
-// leave has everybody go on to the next counter.
+// leave makes all threads continue with the next counter.
 func (p *countProgram) leave(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -141,8 +143,8 @@ func (p *countProgram) work(ctx context.Context, c *harness.Client) error {
 	return nil
 }
 
-// call makes one call, which adds as a rule. A reader only reads: a server that is cut off answers the
-// reads of a session until it has a write of the session to answer first.
+// call makes one call, usually an add. A reader only reads: a server that is cut off answers a
+// session's reads until the session sends it a write, which the server cannot answer.
 func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand, h *sharedTally, n int, reader bool) (history.Event, error) {
 	if r.IntN(6) == 0 {
 		var cancel context.CancelFunc
@@ -200,7 +202,7 @@ func (p *countProgram) final(ctx context.Context, env *harness.Env) error {
 	})
 }
 
-// tallies are the handles of a client. Its threads share each.
+// tallies has the handles of a client. Its threads share each handle.
 type tallies struct {
 	program *countProgram
 	new     tallyOf
@@ -212,10 +214,10 @@ type tallies struct {
 type sharedTally struct {
 	tally
 	saw   lastSeen
-	users int // guarded by tallies.mu
+	users int // protected by tallies.mu
 }
 
-// lastSeen is the value that a thread saw last.
+// lastSeen is the last value that a thread has seen.
 type lastSeen struct {
 	mu    sync.Mutex
 	value int64
@@ -236,7 +238,7 @@ func (t *tallies) use(n int) *sharedTally {
 	return h
 }
 
-// leave closes a handle that nobody uses any more.
+// leave closes a handle that no thread uses any more.
 func (t *tallies) leave(ctx context.Context, n int, h *sharedTally) {
 	t.program.mu.Lock()
 	over := t.program.n > n
@@ -253,7 +255,7 @@ func (t *tallies) leave(ctx context.Context, n int, h *sharedTally) {
 	}
 }
 
-// tallied is counter.Counter as a tally.
+// tallied implements tally with a counter.Counter.
 type tallied struct{ c *counter.Counter }
 
 func openCounter(s *session.Session, dir string) tallyOf {
@@ -289,8 +291,8 @@ func counted(n int) checker.Checker {
 	})
 }
 
-// countedTogether requires n adds that overlapped another one of the same client on the same counter,
-// so that they can have been combined.
+// countedTogether requires n adds that overlap another add of the same client on the same counter,
+// so that they may have been combined.
 func countedTogether(n int) checker.Checker {
 	type handle struct {
 		client int16

@@ -15,8 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Clients of three languages add to the same counters at the same time, on real servers: kazoo's Counter
-// to one of format Decimal, Curator's DistributedAtomicLong to one of format BigEndian.
+// Clients of three languages add to the same counters at the same time, on real servers: kazoo's
+// Counter to one of format Decimal, Curator's DistributedAtomicLong to one of format BigEndian.
 //
 // Covers C2, C7.
 func TestInteropCounter(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 // is over before the next can open.
 const members = 4
 
-// DoubleBarrier runs a double barrier under every fault. Members give up waiting now and then.
+// DoubleBarrier runs a double barrier under every fault. Members sometimes give up waiting.
 func DoubleBarrier() harness.Scenario {
 	return harness.Scenario{
 		Name:       "double-barrier",

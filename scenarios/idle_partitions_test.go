@@ -136,7 +136,7 @@ func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
 	switch {
 	case how == paused: // the followers wait five ticks for it
 		mend = a.between(expiry, expiry+idleTick/2)
-	case how == bothWays && a.random.IntN(4) > 0: // the clients send their requests after the mend, and the leader's packets wait for TCP
+	case how == bothWays && a.random.IntN(4) > 0: // the clients send their requests after the cut is restored, and the leader's packets wait for TCP
 		mend = a.between(idleTimeout*2/3, expiry-100*time.Millisecond)
 	default:
 		mend = a.between(expiry-300*time.Millisecond, min(expiry+time.Second, 4*idleTick))
@@ -144,7 +144,7 @@ func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
 	return how, phase, expiry, mend
 }
 
-// begin breaks the connection. It returns the function that mends it.
+// begin breaks the connection. It returns the function that restores it.
 func (a *idleAttack) begin(ctx context.Context, how idleBreak, leader, at int) (mend func() error, err error) {
 	if how == paused {
 		p := a.ensemble.(ensemble.Pauser)

@@ -115,7 +115,7 @@ func (f pauseHolder) Inject(ctx context.Context, env *harness.Env, step harness.
 	return harness.Injected{Evidence: evidence}, p.Continue()
 }
 
-const ownProcesses = "clients in processes of their own"
+const ownProcesses = "clients in separate processes"
 
 // ownProcess runs a client's lock in a separate process if the run requires that, and otherwise in
 // this one.

@@ -71,7 +71,7 @@ func faults(list string) []harness.Fault {
 	return found
 }
 
-// mostlyShort holds for up to short, and one time in eight for up to long.
+// mostlyShort returns a time of at most short, and in one of eight calls of at most long.
 func mostlyShort(short, long time.Duration) func(*harness.Client) time.Duration {
 	return func(c *harness.Client) time.Duration {
 		if c.Rand.IntN(8) == 0 {

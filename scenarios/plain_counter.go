@@ -10,9 +10,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A plainCounter is a counter as it is written again and again: read the value, and write the new one
-// with the version that was read. Without a mistake it withstands the scenario: a lost reply leaves the
-// outcome unknown, and it says so.
+// A plainCounter is a counter as it is written again and again: read the value, and write the new
+// one with the version that was read. Without a mistake it withstands the scenario: a lost reply
+// leaves the outcome unknown, and it says so.
 type plainCounter struct {
 	s    *session.Session
 	path string

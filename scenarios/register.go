@@ -15,8 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Register judges the servers themselves: clients write and read znodes, and the zxids that they are
-// answered must be what ZooKeeper promises.
+// Register judges the servers themselves. Clients write and read znodes, and the zxids in the
+// answers must be those that ZooKeeper promises.
 func Register() harness.Scenario {
 	return harness.Scenario{
 		Name:     "register",
@@ -49,7 +49,7 @@ func Register() harness.Scenario {
 
 const (
 	registers = 2
-	readers   = 3 // clients that never write
+	readers   = 3 // number of clients that never write
 )
 
 func registerPath(env *harness.Env, i int) string {
@@ -67,7 +67,8 @@ func createRegisters(ctx context.Context, env *harness.Env) error {
 	})
 }
 
-// registerWorkload reads and writes. A read after a sync is one after barrier.
+// registerWorkload returns a workload that reads and writes. A read after a sync is a read after
+// barrier.
 func registerWorkload(barrier func(ctx context.Context, s *session.Session, path string) error) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		return harness.Workload{Setup: createRegisters, Work: func(ctx context.Context, c *harness.Client) error {
@@ -78,7 +79,8 @@ func registerWorkload(barrier func(ctx context.Context, s *session.Session, path
 			defer s.Close()
 			for n := 0; c.Next(ctx) && s.Err() == nil; n++ {
 				path := registerPath(env, c.Rand.IntN(registers))
-				// Some clients only read: a write that waits for a quorum would hold up what follows it.
+				// Some clients only read, because a write that waits for a quorum would block the
+				// requests after it.
 				switch choice := c.Rand.IntN(3); {
 				case choice == 0 && c.ID >= readers:
 					write(ctx, c, s, path, fmt.Sprintf("%x-%d", s.ID(), n))
@@ -123,7 +125,7 @@ func read(ctx context.Context, c *harness.Client, s *session.Session, path, arg 
 	})
 }
 
-// twoConnections lets client 0 read through two sessions in turn, and records that as one.
+// twoConnections makes client 0 read through two sessions in turn, and records them as one session.
 func twoConnections(env *harness.Env) harness.Workload {
 	w := registerWorkload(recipe.ReadBarrier)(env)
 	work := w.Work

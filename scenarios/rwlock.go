@@ -12,7 +12,7 @@ import (
 )
 
 // RWLock runs a read-write lock under every fault. Writers increment a fenced resource and
-// downgrade now and then.
+// sometimes downgrade.
 func RWLock() harness.Scenario {
 	return harness.Scenario{
 		Name:       "rwlock",

@@ -95,7 +95,14 @@ func killAll(t *testing.T, s harness.Scenario, standard time.Duration) {
 // Covers L1, L2, L3.
 func TestInterop(t *testing.T) {
 	needPeers(t)
-	run(t, Interop(), 8*time.Second)
+	s, o := flagged(t, Interop(), options(t, 8*time.Second))
+	o.TxnLogs = t.TempDir()
+	result, err := harness.Run(t.Context(), s, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tell(t, s, result, o.Store)
+	noConflict(t, o.TxnLogs)
 }
 
 // The scenarios share one ensemble, because they break nothing.

@@ -15,11 +15,11 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// expirySlack is how much later than its timeout a session may expire: a new leader gives each session a
-// whole timeout again, and faults of servers last for seconds.
+// expirySlack is how late a session may expire, in addition to its timeout. A new leader gives each
+// session a whole timeout again, and faults of servers last for seconds.
 const expirySlack = 20 * time.Second
 
-// Sessions judges the servers themselves: ephemeral znodes must live and die with their sessions.
+// Sessions judges the servers themselves: ephemeral znodes must exist as long as their sessions.
 func Sessions() harness.Scenario {
 	return harness.Scenario{
 		Name:     "sessions",
@@ -38,8 +38,8 @@ func Sessions() harness.Scenario {
 	}
 }
 
-// sessionCheckers are those of sessions. Only the presence of ephemerals is read all the time: the rest
-// is judged if sessions expire.
+// sessionCheckers returns the checkers of sessions. Clients read the presence of ephemerals all the
+// time. The other properties are judged only if sessions expire.
 func sessionCheckers() []checker.Checker {
 	var all []checker.Checker
 	for _, c := range checker.Sessions(expirySlack, expirySlack) {
@@ -128,8 +128,8 @@ func present(ctx context.Context, c *harness.Client, s *session.Session, path, a
 	})
 }
 
-// resumeAll tries to resume each session that was seen to end, once the ensemble is whole. It also resumes one
-// that lives, to show that a resume can succeed.
+// resumeAll tries to resume each session whose end was observed, once all servers work again. It
+// also resumes a living session, to show that a resume can succeed.
 func resumeAll(ctx context.Context, env *harness.Env, all []harness.SessionInfo) error {
 	ended := make(map[int64]bool)
 	for _, e := range env.Recorder().History().Events {

@@ -44,8 +44,8 @@ func versionOf(seed uint64) zktest.Version {
 }
 
 // some returns a few of the faults. They change with the seed, so that each fault occurs several
-// times in a run. At least one of them is a fault that the embedded ensemble can inject, if there is
-// one: a run without faults proves nothing.
+// times in a run. At least one of them is a fault that the embedded ensemble can inject, if there
+// is one: a run without faults proves nothing.
 func some(faults []harness.Fault, seed uint64) []string {
 	const few = 3
 	if len(faults) <= few {

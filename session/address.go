@@ -26,7 +26,7 @@ func ParseConnectString(s string) (servers []string, chroot string, err error) {
 		return nil, "", err
 	}
 	if strings.Contains(path, ",") {
-		return nil, "", invalid.New("session: connect string %q: the chroot comes once, behind the last server", s)
+		return nil, "", invalid.New("session: connect string %q: only one chroot is allowed, after the last server", s)
 	}
 	if rooted {
 		if chroot, err = parseChroot("/" + path); err != nil {
@@ -56,9 +56,9 @@ func parseServer(s string) (host, port string, err error) {
 	s = strings.Trim(s, " \t")
 	switch {
 	case strings.Contains(s, "/"):
-		return "", "", errors.New("a chroot belongs into Options.Chroot: see ParseConnectString")
+		return "", "", errors.New("contains a chroot, which belongs in Options.Chroot: see ParseConnectString")
 	case strings.Contains(s, ","):
-		return "", "", errors.New("is several servers: see ParseConnectString")
+		return "", "", errors.New("contains several servers: see ParseConnectString")
 	}
 	if host, port, err = splitPort(s); err != nil {
 		return "", "", err
@@ -69,8 +69,8 @@ func parseServer(s string) (host, port string, err error) {
 	return host, port, checkHost(host)
 }
 
-// splitPort adds the default port where there is none. An IPv6 address without
-// brackets has none.
+// splitPort splits an address and adds the default port if it has none. An IPv6 address without
+// brackets has no port.
 func splitPort(s string) (host, port string, err error) {
 	bare := strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
 	if _, err := netip.ParseAddr(bare); err == nil && (bare == s || len(s) == len(bare)+2) {
@@ -81,13 +81,13 @@ func splitPort(s string) (host, port string, err error) {
 	}
 	host, port, err = net.SplitHostPort(s)
 	if address, ok := errors.AsType[*net.AddrError](err); ok {
-		err = errors.New(address.Err) // the caller names the address
+		err = errors.New(address.Err) // without the address, which the caller adds
 	}
 	return host, port, err
 }
 
-// checkHost refuses what is neither an IP address nor a name of a host. Names
-// need not follow the rules of DNS, as not only DNS knows names.
+// checkHost returns an error if host is neither an IP address nor a host name. A name need not
+// follow the rules of DNS, because a resolver may know other names too.
 func checkHost(host string) error {
 	if host == "" {
 		return errors.New("needs a host")

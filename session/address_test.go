@@ -33,29 +33,29 @@ func TestAddressesAsPeopleWriteThem(t *testing.T) {
 		"[fe80::1%eth]:9": "[fe80::1%eth]:9",
 	} {
 		if got, err := parseServers([]string{server}); err != nil || got[0] != want {
-			t.Errorf("%q: %q, %v; want %q", server, got, err, want)
+			t.Errorf("parseServers(%q): got %q, %v; want %q", server, got, err, want)
 		}
 	}
 }
 
-// samuel#74, wvanbergen/kafka#15, spring-cloud-zookeeper#153: under such an address no server can be reached, ever.
-// Open says so at once.
-func TestAddressThatCannotBeIsRefusedAtOnce(t *testing.T) {
+// samuel#74, wvanbergen/kafka#15, spring-cloud-zookeeper#153: no server can ever be reached under
+// such an address. Open reports this at once.
+func TestInvalidAddressIsRefusedAtOnce(t *testing.T) {
 	for _, server := range []string{
 		"", " ", ":2181", ":99999", "zk1:", "zk1:0", "zk1:-1", "zk1:99999", "zk1:http", "zk1:2181\n", "zk1\n", "zk 1:2181",
 		"zk1:2181/app", "zk1:2181,zk2:2181", "[::1", "::1]", "[zk1]", "[]", "[[::1]]", "[::1]2181", "zk1:2181:2181", "http://zk1:2181", "user@zk1",
 	} {
 		_, err := Open(t.Context(), Options{Servers: []string{"zk1", server}, Dial: func(context.Context, string, string) (net.Conn, error) {
-			t.Errorf("%q: dialled", server)
+			t.Errorf("%q: got a dial, want a refusal before", server)
 			return nil, errors.New("dialled")
 		}})
 		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "session: server ") {
-			t.Errorf("%q: %v", server, err)
+			t.Errorf("%q: got %v, want %v of this server", server, err, ErrInvalid)
 		}
 	}
 }
 
-// samuel#74: the connect string with a chroot, as ZooKeeper's own clients take it.
+// samuel#74: a connect string with a chroot, in the form that ZooKeeper's own clients accept.
 func TestConnectString(t *testing.T) {
 	for s, want := range map[string]struct {
 		servers []string
@@ -69,21 +69,22 @@ func TestConnectString(t *testing.T) {
 	} {
 		servers, chroot, err := ParseConnectString(s)
 		if err != nil || !slices.Equal(servers, want.servers) || chroot != want.chroot {
-			t.Errorf("%q: %q, %q, %v", s, servers, chroot, err)
+			t.Errorf("ParseConnectString(%q): got %q, %q, %v; want %q, %q", s, servers, chroot, err, want.servers, want.chroot)
 		}
 		if err := (&Options{Servers: servers, Chroot: chroot}).complete(); err != nil {
-			t.Errorf("%q: what was parsed is refused: %v", s, err)
+			t.Errorf("%q: the parsed options: got %v, want no error", s, err)
 		}
 	}
 	for _, s := range []string{"", "/app", "zk1,,zk2", "zk1/app,zk2/app", "zk1//app", "zk1:0/app", "zk1/a/../b"} {
 		if servers, chroot, err := ParseConnectString(s); !errors.Is(err, ErrInvalid) {
-			t.Errorf("%q: %q, %q", s, servers, chroot)
+			t.Errorf("ParseConnectString(%q): got %q, %q, %v; want %v", s, servers, chroot, err, ErrInvalid)
 		}
 	}
 }
 
-// What no server accepts, and what would take the memory of the machine, is refused before anything begins.
-func TestOptionsThatCannotBe(t *testing.T) {
+// Open refuses options that no server accepts, and options that would use up the memory of the
+// machine, before anything starts.
+func TestInvalidOptionsAreRefused(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"all of memory":        func(o *Options) { o.MaxRequest = math.MaxInt },
 		"half of memory":       func(o *Options) { o.MaxRequest = math.MaxInt32 },

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// Errors for answers of servers that go-zookeeper does not know.
+// Errors for error codes of servers that go-zookeeper does not know.
 var (
 	// ErrQuota means that a hard quota on the path or above it is used up.
 	// Nothing was applied. Delete something, or raise the quota.
@@ -22,34 +22,32 @@ var (
 	// ErrReadOnly means that the server has no quorum and serves reads only.
 	// Nothing was applied. Try again later.
 	ErrReadOnly = errors.New("session: the server is read-only")
-	// ErrUnimplemented means that the server does not know the request, or
-	// that it is switched off, as nodes with a time to live are by default.
-	// Nothing was applied.
+	// ErrUnimplemented means that the server does not know the request, or that its configuration
+	// disables the request. Nodes with a time to live are disabled by default. Nothing was applied.
 	ErrUnimplemented = errors.New("session: unimplemented by the server")
 	// ErrAuthRequired means that the server closed the session since it serves
 	// authenticated clients only (enforce.auth, SASL). Nothing was applied. Open
 	// a session with Options.Auth.
 	ErrAuthRequired = errors.New("session: the server requires authentication (enforce.auth, SASL)")
-	// ErrUnknown means that the answer proves nothing: an error of the server that
-	// this package does not know, or that says too little. The request may have been
-	// applied.
+	// ErrUnknown means that the answer does not say whether the request was applied. The server
+	// sent an error that this package does not know, or one that has several causes. The request
+	// may have been applied.
 	ErrUnknown = errors.New("session: unknown answer of the server")
 )
 
-// A refusal is what an error code says that proves that nothing was applied.
+// A refusal is the meaning of an error code that proves that nothing was applied.
 type refusal struct {
 	err       error
 	transient bool // the same request may succeed later
 }
 
-// refusalCodes has those codes of ZooKeeper 3.8 and 3.9 that go-zookeeper does not
-// know. Servers send them only instead of preparing a transaction
-// (PrepRequestProcessor, ReadOnlyRequestProcessor, AuthenticationHelper), or for a
-// request that is passed through without executing it (THROTTLEDOP).
+// refusalCodes has the error codes of ZooKeeper 3.8 and 3.9 that prove a refusal and that
+// go-zookeeper does not know. A server sends them only in place of preparing a transaction
+// (PrepRequestProcessor, ReadOnlyRequestProcessor, AuthenticationHelper), or for a request that it
+// passes through without executing it (THROTTLEDOP).
 //
-// A code that is not listed proves nothing. FinalRequestProcessor answers with
-// MARSHALLINGERROR also after it applied the transaction, for instance. No server
-// sends REQUESTTIMEOUT.
+// A code that is not listed proves nothing. For example, FinalRequestProcessor can answer with
+// MARSHALLINGERROR after it has applied the transaction. No server sends REQUESTTIMEOUT.
 var refusalCodes = map[wire.Code]refusal{
 	wire.QuotaExceeded:            {ErrQuota, false},
 	wire.ThrottledOp:              {ErrThrottled, true},
@@ -61,7 +59,7 @@ var refusalCodes = map[wire.Code]refusal{
 	wire.ReconfigInProgress:       {wire.ReconfigInProgress, false},
 }
 
-// named replaces the error that go-zookeeper makes of a code that it does not know.
+// named replaces go-zookeeper's error for an unknown code with the error of this package.
 func named(err error) error {
 	if err == nil {
 		return nil
@@ -76,12 +74,12 @@ func named(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnknown, code)
 }
 
-// refusals are the errors which prove that nothing was applied: the server
-// said no, or the client never sent the request.
+// refusals returns the errors which prove that nothing was applied: the server refused the request,
+// or the client never sent it.
 //
-// Not among them: zk.ErrSessionExpired and zk.ErrClosing, which the client
-// also gives to requests that were under way; zk.ErrAPIError, its answer to a
-// reply that it cannot decode; zk.ErrShortBuffer, likewise.
+// Four errors of go-zookeeper are not among them. The client returns zk.ErrSessionExpired and
+// zk.ErrClosing also for requests in progress. It returns zk.ErrAPIError and zk.ErrShortBuffer for
+// a reply that it cannot decode.
 func refusals() []error {
 	all := []error{
 		zk.ErrNoNode, zk.ErrNodeExists, zk.ErrBadVersion, zk.ErrNotEmpty,
@@ -95,14 +93,13 @@ func refusals() []error {
 	return all
 }
 
-// unreadable are the errors of an answer that the client cannot decode.
+// unreadable has the errors that the client returns if it cannot decode an answer.
 var unreadable = []error{zk.ErrAPIError, zk.ErrShortBuffer, zk.ErrUnhandledFieldType, zk.ErrPtrExpected, zk.ErrUnknown, zk.ErrNothing}
 
-// Transient reports whether the request that failed with err may succeed later
-// although nobody does anything about it: its connection was lost, the server was
-// too busy, or the answer proves nothing. Any other error is final, ErrNoAuth or
-// ErrQuota for example. A write with an Indeterminate Outcome may have been applied:
-// look first.
+// Transient reports whether a request that failed with err may succeed later without anybody
+// changing anything. This is so if its connection was lost, if the server was too busy, or if the
+// answer proves nothing. Any other error is final, for example ErrNoAuth or ErrQuota. A write whose
+// Outcome is Indeterminate may have been applied: read its effect before you repeat it.
 func Transient(err error) bool {
 	if retryable(err) || errors.Is(err, ErrUnknown) {
 		return true
@@ -120,12 +117,12 @@ func Transient(err error) bool {
 	return false
 }
 
-// Retry calls f until it succeeds or fails with an error that is not Transient, and
-// returns that error. If ctx or the session ends first, it returns the last error.
-// After a lost connection it calls f again at once, since a request waits for the
-// next connection. Otherwise it pauses first, for 50 ms, 100 ms and so on, up to
-// half of the session timeout. It is for look-ups and clean-ups, which have to come
-// to an end; f decides what a write that may have been applied means.
+// Retry calls f until it succeeds or fails with an error that is not Transient, and returns that
+// error. If ctx or the session ends first, it returns the last error. After a lost connection it
+// calls f again at once, since a request waits for the next connection. Otherwise it pauses first:
+// 50 ms, then 100 ms and so on, up to half of the session timeout. Use it for reads and clean-ups
+// that must be completed. If f writes, f itself must handle the case that an earlier attempt was
+// applied.
 func (s *Session) Retry(ctx context.Context, f func(ctx context.Context) error) error {
 	for pauses := 0; ; {
 		err := f(ctx)

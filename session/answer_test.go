@@ -14,8 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A refusal by a quota or a busy server came as "unknown error: -125", with an
-// outcome that was not known.
+// A refusal because of a quota or a busy server was reported as "unknown error: -125" with an
+// unknown outcome.
 //
 // Covers S4.
 func TestAnswersHaveNamesAndAnOutcome(t *testing.T) {
@@ -49,11 +49,11 @@ func TestAnswersHaveNamesAndAnOutcome(t *testing.T) {
 			s := open(t, sc.options())
 			_, err := s.Create(t.Context(), "/x", nil, Persistent)
 			if !errors.Is(err, test.want) || OutcomeOf(err) != test.effect || Transient(err) != test.transient {
-				t.Errorf("%v: create: %v, %v, transient: %v", test.code, err, OutcomeOf(err), Transient(err))
+				t.Errorf("%v: create: got %v (%v, transient %v), want %v (%v, transient %v)", test.code, err, OutcomeOf(err), Transient(err), test.want, test.effect, test.transient)
 			}
 			_, err = s.Multi(t.Context(), CheckOp{Path: "/x"})
 			if !errors.Is(err, test.want) || OutcomeOf(err) != Failed {
-				t.Errorf("%v: multi: %v, %v", test.code, err, OutcomeOf(err))
+				t.Errorf("%v: multi: got %v (%v), want %v (%v)", test.code, err, OutcomeOf(err), test.want, Failed)
 			}
 			must(t, s.Close())
 		})
@@ -66,12 +66,12 @@ func TestFinalErrorsAreNotTransient(t *testing.T) {
 		context.Canceled, errors.New("of the caller"),
 	} {
 		if Transient(err) || Transient(fmt.Errorf("wrapped: %w", err)) {
-			t.Errorf("%v is transient", err)
+			t.Errorf("Transient(%v): got true, want false", err)
 		}
 	}
 	for _, err := range []error{zk.ErrConnectionClosed, zk.ErrNoServer, zk.ErrAPIError, zk.ErrShortBuffer} {
 		if !Transient(fmt.Errorf("wrapped: %w", err)) {
-			t.Errorf("%v is final", err)
+			t.Errorf("Transient(%v): got false, want true", err)
 		}
 	}
 }
@@ -84,13 +84,13 @@ func TestRetryPausesAndComesToAnEnd(t *testing.T) {
 			return func(context.Context) error { calls++; return err }
 		}
 		if err := s.Retry(t.Context(), failing(zk.ErrNoAuth)); !errors.Is(err, zk.ErrNoAuth) || calls != 1 {
-			t.Errorf("%d calls, then %v", calls, err)
+			t.Errorf("final error: got %d calls, then %v; want 1, then %v", calls, err, zk.ErrNoAuth)
 		}
 		for _, busy := range []error{ErrThrottled, ErrUnknown} {
 			calls = 0
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			if err := s.Retry(ctx, failing(busy)); !errors.Is(err, busy) || calls < 10 || calls > 30 {
-				t.Errorf("%d calls in a minute, then %v", calls, err)
+				t.Errorf("transient error: got %d calls in a minute, then %v; want 10 to 30, then %v", calls, err, busy)
 			}
 			cancel()
 		}
@@ -102,14 +102,14 @@ func TestRetryPausesAndComesToAnEnd(t *testing.T) {
 			}
 			return nil
 		}); err != nil || calls != 5 || time.Since(start) != 0 {
-			t.Errorf("lost connections: %d calls in %v, then %v", calls, time.Since(start), err)
+			t.Errorf("lost connections: got %d calls in %v, then %v; want 5 at once, then no error", calls, time.Since(start), err)
 		}
 		ended := make(chan error)
 		go func() { ended <- s.Retry(context.Background(), failing(ErrThrottled)) }()
 		synctest.Wait()
 		must(t, s.Close())
 		if err := <-ended; !errors.Is(err, ErrThrottled) {
-			t.Errorf("after the session: %v", err)
+			t.Errorf("Retry after the end of the session: got %v, want %v", err, ErrThrottled)
 		}
 	})
 }

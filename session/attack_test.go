@@ -17,12 +17,11 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The attacks on the lease: programs that contend for one lock while servers and
-// links between them fail, and that are idle in between, sometimes for longer than
-// their session timeout. However they do, a program that is granted the lock finds
-// that the contexts of all earlier grants have ended.
+// Attacks on the lease. Programs contend for one lock while servers and their connections fail. In
+// between the programs are idle, sometimes for longer than their session timeout. Whenever a
+// program is granted the lock, the contexts of all earlier grants must have ended.
 
-// A referee knows all grants of the lock.
+// A referee records all grants of the lock.
 type referee struct {
 	mu     sync.Mutex
 	grants []*lock.Grant
@@ -51,8 +50,7 @@ func (r *referee) granted(g *lock.Grant) {
 	})
 }
 
-// contend takes the lock once and holds it for the given time, or until it is
-// lost.
+// contend acquires the lock once and holds it for the given time, or until it is lost.
 func contend(ctx context.Context, s *session.Session, hold time.Duration, r *referee) {
 	g, err := lock.NewMutex(s, "/lock", lock.Options{}).Lock(ctx)
 	if err != nil {
@@ -74,7 +72,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// between draws a duration.
+// between returns a random duration from the range.
 func between(r *rand.Rand, from, to time.Duration) time.Duration {
 	return from + time.Duration(r.Int64N(int64(to-from)))
 }
@@ -83,10 +81,10 @@ func between(r *rand.Rand, from, to time.Duration) time.Duration {
 type attack struct {
 	name    string
 	servers int
-	tick    time.Duration // 0 is 2 s
+	tick    time.Duration // 0 means 2 s
 	timeout time.Duration
 	known   bool // the clients know the tick
-	idle    bool // there are more clients, which hold shortly and pause for long
+	idle    bool // there are more clients, which hold for a short time and then pause for long
 	first   func(e *zktest.Ensemble) []int
 	do      func(ctx context.Context, e *zktest.Ensemble, r *rand.Rand)
 }
@@ -163,7 +161,7 @@ func attacks() []attack {
 				e.Start(i)
 			}
 		}},
-		// Sessions that are idle on the follower meanwhile expire, or nearly do.
+		// Sessions that are idle on the follower expire meanwhile, or nearly do.
 		{name: "follower that does not hear the leader", timeout: 6 * time.Second, known: true, idle: true, first: follows, do: func(ctx context.Context, e *zktest.Ensemble, r *rand.Rand) {
 			for ctx.Err() == nil {
 				pause(ctx, between(r, 0, 10*time.Second))
@@ -185,8 +183,8 @@ func attacks() []attack {
 				e.SetExpirerPace(leader, 0)
 			}
 		}},
-		// A follower handles PINGs and COMMITs in one thread: what delays the
-		// ones delays the others.
+		// A follower handles PINGs and COMMITs in one thread, so a delay of one kind delays the
+		// other too.
 		{name: "slow pings", timeout: 5 * time.Second, first: follows, do: func(ctx context.Context, e *zktest.Ensemble, r *rand.Rand) {
 			for ctx.Err() == nil {
 				i := r.IntN(len(e.Servers()))
@@ -245,14 +243,14 @@ func TestHoldEndsBeforeAnybodyElseIsGranted(t *testing.T) {
 			}
 			t.Logf("%d grants, %d of them lapsed", grants, lapses)
 			if grants < 3**session.Seeds {
-				t.Errorf("only %d grants in %d runs", grants, *session.Seeds)
+				t.Errorf("got %d grants in %d runs, want at least %d", grants, *session.Seeds, 3**session.Seeds)
 			}
 		})
 	}
 }
 
-// The report: the first write after idleness extended the lease from an assumption,
-// and no contender here was ever idle, so nobody noticed.
+// Before the fix, the first write after idleness extended the lease by an assumption. No contender
+// of the earlier tests was ever idle, so they did not detect it.
 func TestAttacksFindTheRuleThatTrustsIdleSessions(t *testing.T) {
 	const enough = 20
 	for seed := range uint64(enough) {
@@ -266,10 +264,10 @@ func TestAttacksFindTheRuleThatTrustsIdleSessions(t *testing.T) {
 			}
 		}
 	}
-	t.Errorf("no two holders in %d runs of each attack", enough)
+	t.Errorf("got no two holders in %d runs of each attack, want two with UnsafeTrustIdle", enough)
 }
 
-// underAttack runs three minutes of contention, in sessions with the options.
+// underAttack runs three minutes of contention in sessions with the given options.
 func underAttack(t *testing.T, a attack, base session.Options, seed uint64) *referee {
 	referee := &referee{}
 	synctest.Test(t, func(t *testing.T) {
@@ -307,7 +305,7 @@ func underAttack(t *testing.T, a attack, base session.Options, seed uint64) *ref
 	return referee
 }
 
-// howLong is short as often as not, and up to the most otherwise.
+// howLong returns a short time in half of the calls, and up to most in the others.
 func howLong(r *rand.Rand, most time.Duration) time.Duration {
 	if r.IntN(2) == 0 {
 		most /= 8

@@ -13,8 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// What a request costs beyond what the client makes of it: the session and the
-// bare client side by side, in memory.
+// The cost of a request in a session, compared with the client alone, in memory.
 
 func BenchmarkGet(b *testing.B) {
 	e := zktest.Start(b)
@@ -57,7 +56,7 @@ func BenchmarkSet(b *testing.B) {
 	})
 }
 
-// BenchmarkCreateProtected is the create that a lock begins with.
+// BenchmarkCreateProtected measures the create with which a lock begins.
 func BenchmarkCreateProtected(b *testing.B) {
 	e := zktest.Start(b)
 	s, err := session.Open(b.Context(), session.Options{Servers: e.Servers(), Dial: e.DialContext})

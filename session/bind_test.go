@@ -10,8 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Covers S2. What is bound to a hold has ended when that which ends the hold has
-// returned: no goroutine has to be scheduled in between.
+// Covers S2. When the call that ends the hold returns, all contexts bound to the hold have ended.
+// No goroutine has to be scheduled in between.
 func TestBoundContextEndsWithTheHold(t *testing.T) {
 	errOver := errors.New("over")
 	for name, c := range map[string]struct {
@@ -37,20 +37,20 @@ func TestBoundContextEndsWithTheHold(t *testing.T) {
 				h.OnEnd(func(cause error) { called = cause })
 				c.end(s, h)
 				if got := context.Cause(bound); !errors.Is(got, c.want) || !errors.Is(called, c.want) || caller.Err() != nil {
-					t.Errorf("cause of what is bound %v, of the call %v, want %v; caller %v", got, called, c.want, caller.Err())
+					t.Errorf("cause: got %v of the bound context and %v in the call, want %v in both; the caller's context: got %v, want no error", got, called, c.want, caller.Err())
 				}
 			})
 		})
 	}
 }
 
-// A hold of a session that is over binds nothing.
+// Binding a context to a hold of an ended session returns an ended context.
 func TestHoldOfAnEndedSessionBindsNothing(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e, follower(e)))
 		s.Close()
 		if got := context.Cause(s.keeper.begin(engine.Node{Path: "/h"}).Bind(t.Context())); !errors.Is(got, ErrClosed) {
-			t.Errorf("cause %v, want %v", got, ErrClosed)
+			t.Errorf("cause: got %v, want %v", got, ErrClosed)
 		}
 	})
 }

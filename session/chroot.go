@@ -2,10 +2,10 @@ package session
 
 import "strings"
 
-// A chroot is put before the paths that callers use, "" for none.
+// A chroot is the prefix of the paths that callers use. It is "" if there is none.
 type chroot string
 
-// inner is the path that the server knows, outer the one that callers use.
+// inner returns the path that the server knows for a path of a caller. outer is its inverse.
 func (c chroot) inner(path string) string {
 	if path == "/" && c != "" {
 		return string(c)
@@ -13,8 +13,8 @@ func (c chroot) inner(path string) string {
 	return string(c) + path
 }
 
-// innerNew is inner for a node to be made. A number that is appended to the root
-// names a child of the chroot, not a sibling.
+// innerNew is inner for a node that is created. If a sequence number is appended to the root, the
+// new node is a child of the chroot, not its sibling.
 func (c chroot) innerNew(path string, sequential bool) string {
 	if sequential {
 		return string(c) + path
@@ -24,7 +24,7 @@ func (c chroot) innerNew(path string, sequential bool) string {
 
 func (c chroot) outer(path string) string {
 	switch path {
-	case "": // of a request that failed, or a part of a multi that has none
+	case "": // of a failed request, or of a part of a multi that has no path
 		return ""
 	case string(c):
 		return "/"

@@ -7,11 +7,11 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// A session uses go-zookeeper as the part that encodes requests, decodes replies and
-// gives them to their callers. It does the rest itself, between the client and the
-// socket (conn.go). For that it assumes the following of the client, beyond what
-// go-zookeeper documents. TestClientDoesWhatIsAssumed has one test for each line, with these words
-// as its name, and fails if the client changes.
+// A session uses go-zookeeper to encode requests, to decode replies, and to pass them to their
+// callers. The session does everything else itself, between the client and the socket (conn.go).
+// This depends on properties of the client that go-zookeeper does not document. They are listed
+// here. TestClientDoesWhatIsAssumed has a test for each line, with these words as its name, and
+// fails if the client changes.
 //
 //   - each request is one Write of one whole frame
 //   - nothing is written before the handshake is answered
@@ -31,7 +31,7 @@ import (
 //   - a connection is closed before the next is dialed
 //   - Close ends with the answer of the server
 
-// connect returns a client that serves s.
+// connect returns a client for s.
 func connect(s *Session) (*zk.Conn, <-chan zk.Event, error) {
 	return zk.Connect(s.opts.Servers, s.opts.Timeout,
 		zk.WithHostProvider(s.servers),
@@ -40,7 +40,7 @@ func connect(s *Session) (*zk.Conn, <-chan zk.Event, error) {
 		zk.WithLogger(debugLog{s.opts.Logger}), zk.WithLogInfo(false))
 }
 
-// debugLog passes the client's remarks on.
+// debugLog passes the client's log messages to log at the level debug.
 type debugLog struct{ log *slog.Logger }
 
 func (l debugLog) Printf(format string, args ...any) {

@@ -18,15 +18,15 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A bare is a client of go-zookeeper alone, and the test as its server.
+// A bare is a client of go-zookeeper alone. The test acts as its server.
 type bare struct {
 	*testing.T
 	client *zk.Conn
 	events <-chan zk.Event
-	conns  chan net.Conn // the servers' sides
+	conns  chan net.Conn // the server's sides of the connections
 	writes chan []byte   // each Write of the client
 	open   atomic.Int32  // connections that the client has not closed
-	drop   atomic.Int32  // how many writes are to be dropped
+	drop   atomic.Int32  // number of writes still to be dropped
 }
 
 // A bareConn is the client's side of a connection.
@@ -59,7 +59,7 @@ func newBare(t *testing.T) *bare {
 		zk.WithDialer(func(string, string, time.Duration) (net.Conn, error) {
 			client, server := net.Pipe()
 			if n := b.open.Add(1); n > 1 {
-				t.Errorf("%d connections at a time", n)
+				t.Errorf("got %d open connections, want at most 1", n)
 			}
 			b.conns <- server
 			return &bareConn{Conn: client, b: b}, nil
@@ -120,7 +120,7 @@ func (b *bare) close(c net.Conn) {
 	}
 }
 
-// get starts a read, whose error goes into the channel.
+// get starts a read and sends its error to the channel.
 func (b *bare) get(path string) <-chan error {
 	answer := make(chan error, 1)
 	go func() {
@@ -131,7 +131,7 @@ func (b *bare) get(path string) <-chan error {
 	return answer
 }
 
-// calls has every request that a session makes.
+// calls returns all kinds of requests that a session makes.
 func (b *bare) calls(path string) map[wire.Op]func() error {
 	acl := zk.WorldACL(zk.PermAll)
 	return map[wire.Op]func() error{
@@ -159,7 +159,7 @@ func (b *bare) calls(path string) map[wire.Op]func() error {
 	}
 }
 
-// eachCall calls check with the frame of each request.
+// eachCall calls check with the frame of each kind of request.
 func (b *bare) eachCall(path string, check func(op wire.Op, h wire.RequestHeader, body []byte)) {
 	b.Helper()
 	c, _ := b.accept()
@@ -169,7 +169,7 @@ func (b *bare) eachCall(path string, check func(op wire.Op, h wire.RequestHeader
 		go func() { done <- call() }()
 		h, body := b.read(c)
 		if h.Op != op {
-			b.Errorf("request %v, want %v", h.Op, op)
+			b.Errorf("got request %v, want %v", h.Op, op)
 		}
 		check(op, h, body)
 		b.reply(c, &wire.ReplyHeader{Xid: h.Xid, Err: wire.NoNode})
@@ -185,18 +185,18 @@ var clientDoes = map[string]func(b *bare){
 		for p := range b.writes {
 			n++
 			if frame, err := wire.ReadFrame(bytes.NewReader(p), nil, 0); err != nil || len(frame) != len(p)-4 {
-				b.Errorf("a write of %d bytes, with a frame of %d: %v", len(p), len(frame), err)
+				b.Errorf("got a write of %d bytes with a frame of %d (%v), want one whole frame", len(p), len(frame), err)
 			}
 		}
 		if want := len(b.calls("/a")) + 2; n != want {
-			b.Errorf("%d writes, want %d: the handshake, the requests and the end", n, want)
+			b.Errorf("got %d writes, want %d: the handshake, the requests and the end", n, want)
 		}
 	},
 	"nothing is written before the handshake is answered": func(b *bare) {
 		answer := b.get("/a")
 		time.Sleep(time.Second)
 		if n := len(b.writes); n != 1 {
-			b.Errorf("%d writes before the answer", n)
+			b.Errorf("got %d writes before the answer, want 1", n)
 		}
 		c, _ := b.accept()
 		h, _ := b.read(c)
@@ -208,7 +208,7 @@ var clientDoes = map[string]func(b *bare){
 		path := newTickets().issue().mark("/a/b")
 		b.eachCall(path, func(op wire.Op, _ wire.RequestHeader, body []byte) {
 			if got := wire.FirstPath(op, body); got != path {
-				b.Errorf("%v has the path %q, want %q", op, got, path)
+				b.Errorf("%v: got the path %q, want %q", op, got, path)
 			}
 		})
 	},
@@ -220,20 +220,20 @@ var clientDoes = map[string]func(b *bare){
 			var r wire.PathWatch
 			body[len(body)-1] = 1
 			if rest, err := wire.Decode(body, &r); err != nil || len(rest) > 0 || !r.Watch {
-				b.Errorf("%v: %+v, %v, %d bytes left", op, r, err, len(rest))
+				b.Errorf("%v: got %+v, %v, %d bytes left; want the watch flag as the last byte", op, r, err, len(rest))
 			}
 		})
 	},
 	"xids are above zero, and -2 for a ping": func(b *bare) {
 		b.eachCall("/a", func(op wire.Op, h wire.RequestHeader, _ []byte) {
 			if h.Xid <= 0 {
-				b.Errorf("%v has xid %d", op, h.Xid)
+				b.Errorf("%v: got xid %d, want one above zero", op, h.Xid)
 			}
 		})
 		b2 := newBare(b.T)
 		c, _ := b2.accept()
 		if h, _ := b2.read(c); h.Xid != wire.XidPing || h.Op != wire.OpPing {
-			b.Errorf("an idle client sends %+v, want a ping", h)
+			b.Errorf("an idle client: got %+v, want a ping", h)
 		}
 		b2.close(c)
 	},
@@ -257,10 +257,10 @@ var clientDoes = map[string]func(b *bare){
 		b.reply(c, &wire.ReplyHeader{Xid: h2.Xid, Err: wire.ConnectionLoss})
 		b.reply(c, &wire.ReplyHeader{Xid: h1.Xid}, &wire.GetDataResponse{})
 		if err := <-first; err != nil {
-			b.Errorf("the first: %v", err)
+			b.Errorf("the first request: got error %v, want none", err)
 		}
 		if err := <-second; err == nil {
-			b.Error("the second has no error")
+			b.Error("the second request: got no error, want the error of its reply")
 		}
 		b.close(c)
 	},
@@ -268,9 +268,9 @@ var clientDoes = map[string]func(b *bare){
 		c, _ := b.accept()
 		answer := b.get("/a")
 		h, _ := b.read(c)
-		b.reply(c, &wire.ReplyHeader{Xid: h.Xid, Err: wire.NoAuth}) // and nothing behind it
+		b.reply(c, &wire.ReplyHeader{Xid: h.Xid, Err: wire.NoAuth}) // the reply has no body
 		if err := <-answer; err != zk.ErrNoAuth {
-			b.Errorf("%v, want %v", err, zk.ErrNoAuth)
+			b.Errorf("got %v, want %v", err, zk.ErrNoAuth)
 		}
 		b.close(c)
 	},
@@ -280,7 +280,7 @@ var clientDoes = map[string]func(b *bare){
 		h, _ := b.read(c)
 		b.reply(c, &wire.ReplyHeader{Xid: h.Xid, Err: wire.QuotaExceeded})
 		if err := named(<-answer); err != ErrQuota {
-			b.Errorf("%v, want %v", err, ErrQuota)
+			b.Errorf("got %v, want %v", err, ErrQuota)
 		}
 		b.close(c)
 	},
@@ -304,7 +304,7 @@ var clientDoes = map[string]func(b *bare){
 		b.read(c)
 		c.Close()
 		if err := <-answer; err != zk.ErrConnectionClosed {
-			b.Errorf("%v, want %v", err, zk.ErrConnectionClosed)
+			b.Errorf("got %v, want %v", err, zk.ErrConnectionClosed)
 		}
 		c, _ = b.accept()
 		b.close(c)
@@ -315,7 +315,7 @@ var clientDoes = map[string]func(b *bare){
 		c, _ := b.accept()
 		h, body := b.read(c)
 		if path := wire.FirstPath(h.Op, body); path != "/a" {
-			b.Errorf("first request for %q", path)
+			b.Errorf("got the first request for %q, want another one first", path)
 		}
 		b.reply(c, &wire.ReplyHeader{Xid: h.Xid}, &wire.GetDataResponse{})
 		must(b.T, <-answer)
@@ -331,11 +331,11 @@ var clientDoes = map[string]func(b *bare){
 		must(b.T, <-after)
 		b.reply(c, &wire.ReplyHeader{Xid: h.Xid - 2, Err: wire.ConnectionLoss})
 		if err := <-answered; err == nil {
-			b.Error("a dropped request succeeded")
+			b.Error("a dropped request: got no error, want one")
 		}
 		c.Close()
 		if err := <-lost; err != zk.ErrConnectionClosed {
-			b.Errorf("%v, want %v", err, zk.ErrConnectionClosed)
+			b.Errorf("got %v, want %v", err, zk.ErrConnectionClosed)
 		}
 		c, _ = b.accept()
 		b.close(c)
@@ -343,11 +343,11 @@ var clientDoes = map[string]func(b *bare){
 	"a new connection resumes the session": func(b *bare) {
 		c, r := b.accept()
 		if r.SessionID != 0 {
-			b.Errorf("first session %d, want 0", r.SessionID)
+			b.Errorf("first session: got %d, want 0", r.SessionID)
 		}
 		c.Close()
 		if c, r = b.accept(); r.SessionID != 77 {
-			b.Errorf("session %d, want 77", r.SessionID)
+			b.Errorf("resumed session: got %d, want 77", r.SessionID)
 		}
 		b.close(c)
 	},
@@ -361,7 +361,7 @@ var clientDoes = map[string]func(b *bare){
 		c.Close()
 		c, _ = b.accept()
 		if h, _ := b.read(c); h.Op != wire.OpPing {
-			b.Errorf("%v first, want a ping in its time", h.Op)
+			b.Errorf("first frame: got %v, want a ping", h.Op)
 		}
 		b.close(c)
 	},
@@ -377,7 +377,7 @@ var clientDoes = map[string]func(b *bare){
 		c, _ := b.accept()
 		go func() {
 			if h, _ := b.read(c); h.Op != wire.OpCloseSession {
-				b.Errorf("%v, want closeSession", h.Op)
+				b.Errorf("got %v, want closeSession", h.Op)
 			} else {
 				b.reply(c, &wire.ReplyHeader{Xid: h.Xid})
 			}
@@ -387,10 +387,10 @@ var clientDoes = map[string]func(b *bare){
 		for range b.events {
 		}
 		if d := time.Since(start); d > 0 {
-			b.Errorf("Close took %v", d)
+			b.Errorf("Close took %v, want no wait", d)
 		}
 		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
-			b.Errorf("the connection: %v, want EOF", err)
+			b.Errorf("the connection: got %v, want EOF", err)
 		}
 	},
 }
@@ -405,7 +405,7 @@ func TestClientDoesWhatIsAssumed(t *testing.T) {
 		}
 	}
 	if len(named) != len(clientDoes) {
-		t.Errorf("client.go lists %d assumptions, and %d have a test", len(named), len(clientDoes))
+		t.Errorf("client.go lists %d assumptions, but %d have a test; want the same number", len(named), len(clientDoes))
 	}
 	for name, test := range clientDoes {
 		if !slices.Contains(named, name) {

@@ -14,26 +14,26 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// conn is one connection of the client. Between the client and the server it
-// sees each frame: it notes when what was sent and answered (the evidence of
-// the lease), sets the watches that the session wants, puts frames of the
-// session's own before the client's, and lets no second session begin.
+// conn is one connection of the client. It passes each frame between the client and the server. It
+// records the times at which requests were sent and answered, which are the evidence of the lease.
+// It sets the watches of the session, and sends the session's own requests before those of the
+// client. It never lets the client begin a second session.
 type conn struct {
 	net.Conn
 	s      *Session
 	server string
 	opened time.Time
 
-	handshake *time.Timer // closes a server that does not answer
+	handshake *time.Timer // closes the connection if the server does not answer
 	closeOnce sync.Once
 
 	// Guarded by the tap's mu.
 	served bool   // the session was begun or resumed on it
 	gone   bool   // closed
-	drops  []byte // replies, not read by the client yet, to requests that were not written
+	drops  []byte // replies to requests that were not written; the client has not read them yet
 
-	// Only who holds sending uses these. It is a channel and no mutex, as it is
-	// held over a blocking call.
+	// Only the holder of sending may use these. It is a channel instead of a mutex because it is
+	// held during a blocking call.
 	sending chan struct{}
 	out     []byte
 	greeted bool // the ConnectRequest was written
@@ -41,19 +41,20 @@ type conn struct {
 	// Only the client's receiving goroutine uses these.
 	in       *bufio.Reader
 	frame    []byte // buffer of the frame that was read last
-	unread   []byte // what of it the client has not read yet
+	unread   []byte // the part that the client has not read yet
 	answered bool   // the ConnectResponse was read
 }
 
-// The session's own requests carry xids that the client never uses, so that
-// it ignores their replies.
+// Requests of the session itself have xids that the client never uses, so the client ignores their
+// replies.
 const (
 	xidRemoveWatches = -5
 	xidCatchUp       = -6
 	xidIdle          = -7
 )
 
-// maxReply bounds a reply, against a peer that is no ZooKeeper server.
+// maxReply is the limit of a reply's size. It protects against a peer that is not a ZooKeeper
+// server.
 const maxReply = 1 << 28
 
 func newConn(s *Session, raw net.Conn, server string) *conn {
@@ -65,7 +66,7 @@ func newConn(s *Session, raw net.Conn, server string) *conn {
 		sending: make(chan struct{}, 1),
 		in:      bufio.NewReaderSize(raw, 32<<10),
 	}
-	c.handshake = time.AfterFunc(math.MaxInt64, func() { // started when it is set, as Close stops it
+	c.handshake = time.AfterFunc(math.MaxInt64, func() { // started after the assignment, because Close stops it
 		c.fail(errNoAnswer)
 	})
 	c.handshake.Reset(handshakeBound(s.Timeout()))
@@ -75,11 +76,11 @@ func newConn(s *Session, raw net.Conn, server string) *conn {
 // Close closes the connection.
 func (c *conn) Close() error { return c.fail(errHungUp) }
 
-// errHungUp is why a connection ends that nothing is wrong with.
+// errHungUp is the reason for closing a connection that has no fault.
 var errHungUp = errors.New("closed by this client")
 
-// fail notifies the session, once, and closes the connection. The session comes
-// first: closing may take a while under TLS.
+// fail notifies the session, once, and closes the connection. The notification comes first, because
+// closing may take a while with TLS.
 func (c *conn) fail(why error) error {
 	c.closeOnce.Do(func() {
 		c.handshake.Stop()
@@ -91,20 +92,19 @@ func (c *conn) fail(why error) error {
 	return c.Conn.Close()
 }
 
-// SetWriteDeadline does nothing: each write sets a bound of its own, since the
-// session writes on the connection beside the client.
+// SetWriteDeadline does nothing. Each write sets its own deadline, because the session also writes
+// on the connection.
 func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
-// SetDeadline sets the deadline of reads alone.
+// SetDeadline sets only the deadline of reads.
 func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
-// Write takes one frame of the client. The client writes each whole.
+// Write accepts one frame of the client, which writes each frame as a whole.
 //
-// A request that cannot be written closes the connection and is no error here:
-// the client then fails it as it fails all that was not answered. A failed
-// write it would answer by itself as well, and a third answer, while it closes,
-// finds no room and blocks the client for ever (queueRequest, sendData and
-// flushRequests in go-zookeeper's conn.go).
+// If a request cannot be written, Write closes the connection but returns no error. The client then
+// fails the request like all others that were not answered. If Write returned an error, the client
+// would answer that request itself as well. A third answer during Close would then find no room and
+// block the client for ever (queueRequest, sendData and flushRequests in go-zookeeper's conn.go).
 func (c *conn) Write(frame []byte) (int, error) {
 	if len(frame) < 12 || int(binary.BigEndian.Uint32(frame)) != len(frame)-4 {
 		return 0, errors.New("session: the client did not write a whole frame")
@@ -123,7 +123,7 @@ func (c *conn) Write(frame []byte) (int, error) {
 	c.out = out
 	first, sent, err := c.s.tap.sending(c, out[4:], id)
 	switch {
-	case errors.Is(err, errAbandoned): // the answer to a ping brings the reply that the client waits for
+	case errors.Is(err, errAbandoned): // the answer to a ping lets the client read the reply that it waits for
 		c.own(pingFrame())
 		return len(frame), nil
 	case err != nil:
@@ -139,8 +139,7 @@ func (c *conn) Write(frame []byte) (int, error) {
 	return len(frame), nil
 }
 
-// greet sends the client's ConnectRequest, as one for this session and no
-// other.
+// greet sends the client's ConnectRequest, changed so that it resumes this session and no other.
 func (c *conn) greet(frame []byte) (int, error) {
 	var request wire.ConnectRequest
 	if _, err := wire.Decode(frame[4:], &request); err != nil {
@@ -156,9 +155,9 @@ func (c *conn) greet(frame []byte) (int, error) {
 	return len(frame), nil
 }
 
-// ping sends a ping of the session's own. The client ignores the answer, as
-// it does for its own pings. It sends nothing if something else is being sent,
-// which is as good.
+// ping sends a ping of the session itself. The client ignores the answer, as it does for its own
+// pings. If something else is being sent, ping sends nothing, because any other request is equally
+// good evidence.
 func (c *conn) ping() {
 	select {
 	case c.sending <- struct{}{}:
@@ -172,22 +171,22 @@ func pingFrame() []byte {
 	return wire.AppendFrame(nil, &wire.RequestHeader{Xid: wire.XidPing, Op: wire.OpPing})
 }
 
-// sync sends a sync of the session's own.
+// sync sends a sync of the session itself.
 func (c *conn) sync() {
 	c.sending <- struct{}{}
 	defer func() { <-c.sending }()
 	c.own(wire.AppendFrame(nil, &wire.RequestHeader{Xid: xidIdle, Op: wire.OpSync}, &wire.Path{Path: c.s.root.inner("/")}))
 }
 
-// own sends a frame of the session's own for the holder of sending.
+// own sends a frame of the session itself. The caller holds sending.
 func (c *conn) own(frame []byte) {
 	if first, _, err := c.s.tap.sending(c, frame[4:], 0); err == nil {
 		c.write(append(first, frame...))
 	}
 }
 
-// write sends whole frames for who holds sending. A socket that takes nothing
-// for half a session timeout is closed.
+// write sends whole frames. The caller holds sending. A socket that accepts nothing for half a
+// session timeout is closed.
 func (c *conn) write(frames []byte) error {
 	c.Conn.SetWriteDeadline(time.Now().Add(c.s.Timeout() / 2))
 	if _, err := c.Conn.Write(frames); err != nil {
@@ -197,12 +196,12 @@ func (c *conn) write(frames []byte) error {
 	return nil
 }
 
-// Read gives the client the bytes of one frame after another. Each was
-// looked at before, so that the session knows of it first.
+// Read returns the server's bytes to the client, frame by frame. The session evaluates each frame
+// before the client can read it.
 func (c *conn) Read(p []byte) (int, error) {
 	if len(c.unread) == 0 {
 		if err := c.nextFrame(); err != nil {
-			if !c.answered { // also a certificate refused under TLS 1.3
+			if !c.answered { // under TLS 1.3 this may also be a refused certificate
 				err = explainNoHandshake(err, c.s.opts.TLS != nil)
 			}
 			if errors.Is(err, ErrLost) {
@@ -243,10 +242,10 @@ func (c *conn) nextFrame() error {
 	return err
 }
 
-// noFrame says what a server sent that is no frame.
+// noFrame returns the error for bytes from the server that are not a frame.
 func noFrame(head [4]byte) error {
 	switch {
-	case head[0] == 0x15 || head[0] == 0x16 && head[1] == 3: // an alert, or a handshake
+	case head[0] == 0x15 || head[0] == 0x16 && head[1] == 3: // a TLS alert or a TLS handshake
 		return errors.New("server speaks TLS: set Options.TLS")
 	case string(head[:]) == "HTTP":
 		return errors.New("server speaks HTTP, not ZooKeeper's protocol")
@@ -254,7 +253,7 @@ func noFrame(head [4]byte) error {
 	return fmt.Errorf("server sent a frame of %d bytes", binary.BigEndian.Uint32(head[:]))
 }
 
-// welcome looks at the ConnectResponse.
+// welcome evaluates the ConnectResponse.
 func (c *conn) welcome() error {
 	var response wire.ConnectResponse
 	if _, err := wire.Decode(c.frame[4:], &response); err != nil {
@@ -262,8 +261,8 @@ func (c *conn) welcome() error {
 	}
 	c.answered = true
 	c.handshake.Stop()
-	// Credentials, then watches, are the first that the server gets: neither the client
-	// nor the session sends anything meanwhile.
+	// Credentials and then watches are the first requests that the server gets. Neither the client
+	// nor the session sends anything before that.
 	c.sending <- struct{}{}
 	defer func() { <-c.sending }()
 	greeting, err := c.s.tap.connected(c, &response)

@@ -19,17 +19,17 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A script is a server that does what ZooKeeper never would, or only in a bad
-// moment. Without a hook it begins sessions and answers everything with success.
+// A script is a server that can do what ZooKeeper never does, or does only in a rare state. Without
+// a hook it begins sessions and answers every request with success.
 type script struct {
 	t       *testing.T
-	connect func(n int, r wire.ConnectRequest) *wire.ConnectResponse // of the n-th connection; nil leaves it without an answer
+	connect func(n int, r wire.ConnectRequest) *wire.ConnectResponse // answers the n-th connection; a nil response leaves it without an answer
 	reply   func(n int, h wire.RequestHeader, body []byte) (code wire.Code, answer bool)
-	part    wire.Code // with which the only part of each multi fails
+	part    wire.Code // error code of the only part of each multi
 
 	mu    sync.Mutex
 	dials int
-	got   []string // what was asked, in order
+	got   []string // the requests, in order
 	work  sync.WaitGroup
 }
 
@@ -71,7 +71,7 @@ func (sc *script) serve(n int, c net.Conn) {
 		c.Close()
 		return
 	}
-	replies := make(chan []byte, 1000) // a pipe has no buffer, a socket has
+	replies := make(chan []byte, 1000) // a socket has a buffer, a pipe has none
 	defer close(replies)
 	sc.work.Go(func() {
 		for reply := range replies {
@@ -128,7 +128,7 @@ func (sc *script) serve(n int, c net.Conn) {
 	}
 }
 
-// asked reports how often a request was made.
+// asked returns how often a request was made.
 func (sc *script) asked(what string) (n int) {
 	sc.mu.Lock()
 	defer sc.mu.Unlock()
@@ -153,8 +153,8 @@ func fresh(r wire.ConnectRequest) *wire.ConnectResponse {
 	return &wire.ConnectResponse{Timeout: r.Timeout, SessionID: max(r.SessionID, 77), Password: bytes.Repeat([]byte{7}, 16)}
 }
 
-// A request that waits while the session is lost must not be carried out in
-// the next one. With a bare zk.Conn it is: the test below shows it.
+// A request that waits while the session is lost must not be executed in the next session. A bare
+// zk.Conn does execute it, as the next test shows.
 func requestsAcrossSessions(silent bool) *script {
 	return &script{
 		connect: func(n int, r wire.ConnectRequest) *wire.ConnectResponse {
@@ -194,8 +194,8 @@ func TestNoRequestOfALostSessionRunsInALaterOne(t *testing.T) {
 					_, err := s.Create(ctx, "/ephemeral", nil, Ephemeral)
 					errs <- err
 				}
-				// One at each moment: before the connection goes, while there is
-				// none, and queued in the client beneath.
+				// One request at each moment: before the connection ends, while there is none, and
+				// queued in the client.
 				late = func() {
 					late = nil
 					go create(t.Context())
@@ -209,27 +209,27 @@ func TestNoRequestOfALostSessionRunsInALaterOne(t *testing.T) {
 				c.Close()
 				<-s.Done()
 				if !errors.Is(s.Err(), ErrLost) {
-					t.Errorf("lost with %v", s.Err())
+					t.Errorf("the session ended with %v, want %v", s.Err(), ErrLost)
 				}
 				for range 2 {
 					if err := <-errs; err == nil {
-						t.Error("a request of the lost session succeeded")
+						t.Error("a request of the lost session: got no error, want one")
 					}
 				}
 				time.Sleep(time.Minute)
 				if n := sc.asked("create /ephemeral"); n != 0 {
-					t.Errorf("%d requests of the lost session were sent in the next one", n)
+					t.Errorf("requests of the lost session sent in the next one: got %d, want 0", n)
 				}
 				if s.ID() != 77 {
-					t.Errorf("the session became %#x", s.ID())
+					t.Errorf("the id of the session: got %#x, want 0x4d", s.ID())
 				}
 			})
 		})
 	}
 }
 
-// The same with the bare client: what was queued runs in the next session,
-// without an error. If this fails, the client was mended.
+// The bare client executes a queued request in the next session, without an error. If this test
+// fails, go-zookeeper has fixed it.
 func TestBareClientRunsRequestsInALaterSession(t *testing.T) {
 	for name, silent := range map[string]bool{"expired": false, "another id without a word": true} {
 		t.Run(name, func(t *testing.T) {
@@ -260,10 +260,10 @@ func TestBareClientRunsRequestsInALaterSession(t *testing.T) {
 				raw.Close()
 				synctest.Wait()
 				if _, err := client.Create("/ephemeral", nil, zk.FlagEphemeral, zk.WorldACL(zk.PermAll)); err != nil {
-					t.Errorf("refused: %v", err)
+					t.Errorf("Create with the bare client: got %v, want no error", err)
 				}
 				if n := sc.asked("create /ephemeral"); n != 1 || client.SessionID() == 77 {
-					t.Errorf("asked %d times, session %d", n, client.SessionID())
+					t.Errorf("bare client: got %d creates in session %d, want 1 in a session other than 77", n, client.SessionID())
 				}
 				client.Close()
 				for range events {
@@ -294,14 +294,14 @@ func TestHandshakeIsBounded(t *testing.T) {
 		start := time.Now()
 		s := open(t, sc.options())
 		if d := time.Since(start); d < 9*time.Second || d > 10*time.Second {
-			t.Errorf("three hung servers took %v", d)
+			t.Errorf("three hung servers: took %v, want 9 s to 10 s", d)
 		}
 		must(t, s.Close())
 	})
 }
 
-// A handshake that is answered just as its bound closes the connection must
-// not leave a closed connection as the session's.
+// A handshake is answered just when its timeout closes the connection. The session must not keep
+// that closed connection.
 func TestConnectionClosedDuringItsHandshakeIsNotAdopted(t *testing.T) {
 	sc := &script{}
 	scripted(t, sc, func(t *testing.T) {
@@ -312,10 +312,10 @@ func TestConnectionClosedDuringItsHandshakeIsNotAdopted(t *testing.T) {
 		c.Close()
 		before := s.Server()
 		if _, err := s.tap.connected(c, &wire.ConnectResponse{Timeout: 9000, SessionID: 77}); err == nil {
-			t.Error("adopted")
+			t.Error("a connection that was closed during its handshake: got no error, want one")
 		}
 		if s.Server() != before || s.State() != Connected {
-			t.Errorf("server %q, %v", s.Server(), s.State())
+			t.Errorf("got server %q and state %v, want %q and %v", s.Server(), s.State(), before, Connected)
 		}
 		must(t, s.Close())
 	})
@@ -334,12 +334,12 @@ func TestCloseDuringAHandshakeDoesNotWaitForIt(t *testing.T) {
 			t.Error(err)
 		}
 		if d := time.Since(start); d > 2*time.Second {
-			t.Errorf("took %v", d)
+			t.Errorf("Close took %v, want at most 2 s", d)
 		}
 	})
 }
 
-// A server that takes the connection and then neither answers nor reads.
+// The server accepts the connection, and then neither answers nor reads.
 //
 // Covers S5.
 func TestStalledSocketIsClosed(t *testing.T) {
@@ -349,7 +349,7 @@ func TestStalledSocketIsClosed(t *testing.T) {
 			var hang chan struct{}
 			sc.reply = func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
 				if n == 1 && h.Op != wire.OpCloseSession && (op == 0 || h.Op == op) {
-					<-hang // reads no more either
+					<-hang // stops reading too
 				}
 				return wire.OK, true
 			}
@@ -368,7 +368,7 @@ func TestStalledSocketIsClosed(t *testing.T) {
 					}
 				}
 				if d := time.Since(start); d > s.Timeout() {
-					t.Errorf("closed after %v", d)
+					t.Errorf("the stalled connection was closed after %v, want at most %v", d, s.Timeout())
 				}
 				must(t, s.Sync(t.Context(), "/"))
 				close(hang)
@@ -378,7 +378,7 @@ func TestStalledSocketIsClosed(t *testing.T) {
 	}
 }
 
-// Re-sending credentials can wedge the client for ever if a write fails: the
+// If the client sends the credentials again and a write fails, it can block for ever. So the
 // session sends them itself.
 //
 // Covers S5.
@@ -399,13 +399,13 @@ func TestCredentialsAreSentFirstOnEachConnection(t *testing.T) {
 		sc.mu.Lock()
 		defer sc.mu.Unlock()
 		if n := strings.Count(strings.Join(sc.got, ","), "auth ,auth ,sync /"); n != 20 {
-			t.Errorf("%d of 20: %v", n, sc.got)
+			t.Errorf("connections that begin with both credentials: got %d, want 20: %v", n, sc.got)
 		}
 	})
 }
 
-// The connection breaks when the session has seen the answer to its first
-// handshake and the client has not, which asks for a new session then.
+// The connection breaks when the session has read the answer to its first handshake and the client
+// has not. The client then requests a new session.
 //
 // Covers S1, S5.
 func TestFirstConnectionThatBreaksInItsHandshakeIsResumed(t *testing.T) {
@@ -430,13 +430,13 @@ func TestFirstConnectionThatBreaksInItsHandshakeIsResumed(t *testing.T) {
 		s := open(t, opts)
 		must(t, s.Sync(t.Context(), "/"))
 		if len(asked) != 2 || asked[0] != 0 || asked[1] != 77 {
-			t.Errorf("asked for %v", asked)
+			t.Errorf("handshakes requested the sessions %v, want 0 and then 77", asked)
 		}
 		must(t, s.Close())
 	})
 }
 
-// A mute connection fails after some writes.
+// A mute connection fails after a number of writes.
 type mute struct {
 	net.Conn
 	writes int
@@ -470,7 +470,7 @@ func TestRefusedCredentialsEndTheSession(t *testing.T) {
 	})
 }
 
-// The client does not look at the answer to setWatches.
+// The client ignores the answer to setWatches.
 //
 // Covers S6.
 func TestWatchesThatCannotBeSetAgainCloseTheConnection(t *testing.T) {
@@ -490,7 +490,7 @@ func TestWatchesThatCannotBeSetAgainCloseTheConnection(t *testing.T) {
 		c.Close()
 		time.Sleep(10 * time.Second)
 		if n := sc.asked("setWatches "); n != 4 || s.State() != Connected {
-			t.Errorf("asked %d times, %v", n, s.State())
+			t.Errorf("got %d requests to set watches and state %v, want 4 and connected", n, s.State())
 		}
 		if d := time.Since(start); d < 10*time.Second {
 			t.Error(d)
@@ -500,8 +500,8 @@ func TestWatchesThatCannotBeSetAgainCloseTheConnection(t *testing.T) {
 	})
 }
 
-// A server that closes every connection at once is not asked without pause.
-func TestFlappingServerIsAskedWithPauses(t *testing.T) {
+// If a server closes every connection at once, the session pauses between its attempts.
+func TestAttemptsAtAFlappingServerArePaused(t *testing.T) {
 	sc := &script{}
 	opts := sc.options()
 	scripted(t, sc, func(t *testing.T) {
@@ -518,7 +518,7 @@ func TestFlappingServerIsAskedWithPauses(t *testing.T) {
 		n := sc.dials
 		sc.mu.Unlock()
 		if n > 150 || n < 50 {
-			t.Errorf("dialled %d times in a minute", n)
+			t.Errorf("got %d dials in a minute, want 50 to 150", n)
 		}
 		must(t, s.Close())
 	})
@@ -550,7 +550,7 @@ func TestGarbageClosesTheConnectionOnly(t *testing.T) {
 				s := open(t, opts)
 				must(t, s.Sync(t.Context(), "/"))
 				if n != 2 {
-					t.Errorf("%d connections", n)
+					t.Errorf("got %d connections, want 2", n)
 				}
 				must(t, s.Close())
 			})
@@ -558,7 +558,7 @@ func TestGarbageClosesTheConnectionOnly(t *testing.T) {
 	}
 }
 
-// A poisoned connection reads garbage after some reads.
+// A poisoned connection returns garbage after a number of reads.
 type poisoned struct {
 	net.Conn
 	after   int

@@ -11,12 +11,11 @@ import (
 	"time"
 )
 
-// errOver is what the client gets when it wants another connection for a
-// session that is over.
+// errOver is the error for a client that dials for a session that has ended.
 var errOver = errors.New("session: no second session on one client")
 
-// dial opens a connection for the client. It runs on the client's goroutine,
-// one call at a time. After the end of the session the client is parked.
+// dial opens a connection for the client. It runs on the client's goroutine, one call at a time.
+// After the end of the session it blocks the client until Close.
 func (s *Session) dial(network, address string, _ time.Duration) (net.Conn, error) {
 	if s.servers.pause(s.life.ctx) != nil {
 		return newParkedConn(s.opts.Timeout, s.park), nil
@@ -36,15 +35,15 @@ func (s *Session) dial(network, address string, _ time.Duration) (net.Conn, erro
 	}
 	c := newConn(s, withSASL(raw, s.opts.Auth), address)
 	s.latest.Store(c)
-	if s.Err() != nil { // and dismiss may have looked for a connection to close before this one
+	if s.Err() != nil { // dismiss may have run before this connection existed
 		c.Close()
 		return nil, errOver
 	}
 	return c, nil
 }
 
-// handshakeBound is how long one server may take to accept a connection and
-// answer the handshake before the next is tried.
+// handshakeBound is the time in which one server must accept a connection and answer the handshake.
+// After it, the next server is tried.
 func handshakeBound(timeout time.Duration) time.Duration { return max(timeout/3, 250*time.Millisecond) }
 
 func (s *Session) secure(ctx context.Context, raw net.Conn, address string) (net.Conn, error) {
@@ -58,7 +57,7 @@ func (s *Session) secure(ctx context.Context, raw net.Conn, address string) (net
 		raw.Close()
 		_, plain := errors.AsType[tls.RecordHeaderError](err)
 		if plain || hungUp(err) {
-			return nil, fmt.Errorf("TLS: %w: the port may not be a secure one", err)
+			return nil, fmt.Errorf("TLS: %w: the port may not accept TLS", err)
 		}
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
@@ -70,10 +69,10 @@ func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// errNoAnswer is why a connection is closed whose server is silent.
+// errNoAnswer is the reason for closing a connection whose server is silent.
 var errNoAnswer = errors.New("no answer to the handshake")
 
-// explainNoHandshake says what it can mean that a server does not begin a session.
+// explainNoHandshake adds possible causes to the error of a server that did not begin a session.
 func explainNoHandshake(err error, secure bool) error {
 	if !hungUp(err) {
 		return err

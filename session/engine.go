@@ -6,11 +6,11 @@ import (
 	"github.com/zkcoord/zkcoord/internal/engine"
 )
 
-// ref lets package recipe reach the inside of a session, and nobody else: the type
-// comes from an internal package, and the field that embeds it is unexported.
+// ref gives package recipe, and no other package, access to the internals of a session. Its type is
+// from an internal package, and the field that embeds it is unexported.
 type ref = engine.Ref
 
-// inside is what package recipe can do with a session.
+// inside has the operations that package recipe uses on a session.
 type inside struct{ s *Session }
 
 func (i inside) NewID() string { return i.s.newID() }

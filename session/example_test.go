@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// example opens a session on an ensemble of its own.
+// example opens a session on a new ensemble.
 func example() (context.Context, *session.Session, func()) {
 	e, err := zktest.New(zktest.Options{})
 	if err != nil {
@@ -53,7 +53,7 @@ func Example() {
 	// Output: hello, version 0
 }
 
-// A program that lives longer than its sessions.
+// A program that continues after the loss of a session.
 func ExampleRun() {
 	e, err := zktest.New(zktest.Options{})
 	if err != nil {
@@ -64,9 +64,9 @@ func ExampleRun() {
 	opts := session.Options{Servers: e.Servers(), Dial: e.DialContext}
 	err = session.Run(context.Background(), opts, func(ctx context.Context, s *session.Session) error {
 		if sessions++; sessions == 3 {
-			return nil // done
+			return nil // the work is done
 		}
-		e.Expire(s.ID()) // a long network failure, say
+		e.Expire(s.ID()) // for example by a long network failure
 		<-ctx.Done()
 		fmt.Println("lost:", errors.Is(context.Cause(ctx), session.ErrLost))
 		return ctx.Err()
@@ -153,7 +153,7 @@ func ExampleMode() {
 	// Output: /job-0000000000
 }
 
-// One transaction: a task moves from one directory to another, or does not.
+// One transaction moves a task from one directory to another, or changes nothing.
 func ExampleOp() {
 	ctx, s, done := example()
 	defer done()
@@ -199,7 +199,7 @@ func ExampleDeleteOp() {
 	// Output: <nil>
 }
 
-// A write that happens only while a node exists: the fence of a lock.
+// A write that succeeds only while a node exists, which is the fence of a lock.
 func ExampleCheckOp() {
 	ctx, s, done := example()
 	defer done()
@@ -240,7 +240,7 @@ func ExampleRequestError() {
 	// Output: set /none fail
 }
 
-// What to do after an error depends on whether the request happened.
+// The reaction to an error depends on whether the request was applied.
 func ExampleOutcome() {
 	ctx, s, done := example()
 	defer done()
@@ -280,7 +280,7 @@ func ExampleValue() {
 	defer done()
 	s.Create(ctx, "/a", []byte("x"), session.Persistent)
 	value, _ := s.Get(ctx, "/a")
-	_, err := s.Set(ctx, "/a", append(value.Data, 'y'), value.Stat.Version) // unless it changed meanwhile
+	_, err := s.Set(ctx, "/a", append(value.Data, 'y'), value.Stat.Version) // fails if another client has changed it since
 	fmt.Println(err)
 	// Output: <nil>
 }

@@ -8,10 +8,10 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// ClickHouse Keeper gives each connection a new session and says nothing of the
-// old one (ClickHouse#116690), which lives on for its timeout. What was held on
-// a session that has no password cannot be held over a reconnect, and the proof of
-// the lease is about another server.
+// ClickHouse Keeper gives each connection a new session and does not mention the old one
+// (ClickHouse#116690), which lives on for its timeout. A session without a password cannot be
+// resumed, so it cannot hold anything across a reconnect. The proof of the lease does not apply to
+// such a server.
 func TestNothingIsHeldOnAServerThatIsNotZooKeeper(t *testing.T) {
 	for _, c := range []struct {
 		noResume, anyServer bool
@@ -30,14 +30,14 @@ func TestNothingIsHeldOnAServerThatIsNotZooKeeper(t *testing.T) {
 				t.Errorf("no resume %v, any server %v: Grant: %v, want %v", c.noResume, c.anyServer, got, c.want)
 			}
 			if ended := h.Context().Err() != nil; ended != (c.want != nil) {
-				t.Errorf("no resume %v, any server %v: the hold has ended: %v", c.noResume, c.anyServer, ended)
+				t.Errorf("no resume %v, any server %v: the hold has ended: got %v, want it to end only if it is not granted", c.noResume, c.anyServer, ended)
 			}
 		})
 	}
 }
 
-// A session whose connection is lost there is lost, although nobody says so. One
-// that is opened instead works for all but holds.
+// On such a server a session is lost with its connection, although the server does not say so. The
+// session that is opened next works for everything except holds.
 func TestASessionThatIsNotResumedIsLost(t *testing.T) {
 	inBubble(t, zktest.Options{NoResume: true}, func(t *testing.T, e *zktest.Ensemble) {
 		server := follower(e)
@@ -49,7 +49,7 @@ func TestASessionThatIsNotResumedIsLost(t *testing.T) {
 		select {
 		case <-s.Done():
 		case <-time.After(time.Minute):
-			t.Fatal("the session goes on as another one")
+			t.Fatal("the session continues as another one, want it to end")
 		}
 		if !errors.Is(s.Err(), ErrLost) {
 			t.Errorf("the session ended with %v, want %v", s.Err(), ErrLost)

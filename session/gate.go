@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// A gate can be waited for while it is shut. It starts shut.
+// A gate blocks waiters while it is shut. It starts shut.
 type gate struct {
 	mu     sync.Mutex
 	open   bool
@@ -26,8 +26,8 @@ func (g *gate) set(open bool) {
 	g.open = open
 }
 
-// wait returns nil as soon as the gate is open, else the cause for which ctx
-// or life ended. Where several are so, an ended context counts.
+// wait returns nil as soon as the gate is open. If ctx or life ends first, it returns the cause. If
+// both have ended, it returns the cause of ctx.
 func (g *gate) wait(ctx, life context.Context) error {
 	g.mu.Lock()
 	open, opened := g.open, g.opened

@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// holding makes n nodes and begins a hold on each.
+// holding creates n nodes and begins a hold on each.
 func holding(t *testing.T, s *Session, n int) []*hold {
 	t.Helper()
 	holds := make([]*hold, n)
@@ -27,7 +27,7 @@ func holding(t *testing.T, s *Session, n int) []*hold {
 	return holds
 }
 
-// counted adds a count of heartbeats to opts.
+// counted returns opts with a counter of heartbeats.
 func counted(opts Options) (Options, *atomic.Int64) {
 	beats := new(atomic.Int64)
 	opts.Metrics.Heartbeat = func(roundTrip, lease time.Duration) { beats.Add(1) }
@@ -43,7 +43,7 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 		writes := e.Inject(zktest.Rule{Op: "multi", Count: -1, Fate: zktest.DelayRequest})
 		time.Sleep(time.Hour)
 		if beats.Load() != 0 || writes.Fired() != 0 {
-			t.Fatalf("%d heartbeats in an idle hour", beats.Load())
+			t.Fatalf("got %d heartbeats in an idle hour, want none", beats.Load())
 		}
 		for _, n := range []int{1, 3, 100} {
 			holds := holding(t, s, n)
@@ -53,11 +53,11 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 			perTimeout := float64(beats.Load()-before) / 50
 			t.Logf("%d holds: %.2f heartbeats a session timeout", n, perTimeout)
 			if perTimeout < 5.5 || perTimeout > 6.5 {
-				t.Errorf("with %d holds %.2f heartbeats a session timeout, want about 6", n, perTimeout)
+				t.Errorf("with %d holds: got %.2f heartbeats in a session timeout, want about 6", n, perTimeout)
 			}
 			for _, h := range holds {
 				if h.Context().Err() != nil {
-					t.Errorf("ended: %v", context.Cause(h.Context()))
+					t.Errorf("the hold has ended: %v, want it to be held", context.Cause(h.Context()))
 				}
 				h.End(errReleased)
 				must(t, s.Delete(t.Context(), h.node.Path, AnyVersion))
@@ -66,15 +66,15 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 			before = beats.Load()
 			time.Sleep(10 * time.Minute)
 			if beats.Load() != before {
-				t.Errorf("%d heartbeats with nothing held", beats.Load()-before)
+				t.Errorf("got %d heartbeats while nothing was held, want none", beats.Load()-before)
 			}
 		}
 	})
 }
 
-// After ten idle minutes a node made and granted needs no other request than its
-// create: syncs have kept the session ready, at no write. Without them the session
-// sends nothing, and the grant comes after a probation.
+// After ten idle minutes, a grant needs no request except the create of its node, because syncs
+// have kept the session ready without writes. Without the syncs the session sends nothing, and the
+// grant comes after a probation.
 //
 // Covers S2.
 func TestFirstGrantAfterIdleness(t *testing.T) {
@@ -82,8 +82,8 @@ func TestFirstGrantAfterIdleness(t *testing.T) {
 		name        string
 		cold        bool
 		tick        time.Duration
-		syncs       float64 // a session timeout
-		writes      int64   // until the grant, without the create
+		syncs       float64 // per session timeout
+		writes      int64   // until the grant, except the create
 		after, upTo time.Duration
 	}{
 		{name: "tick unknown", syncs: 6},
@@ -100,7 +100,7 @@ func TestFirstGrantAfterIdleness(t *testing.T) {
 				syncs := e.Inject(zktest.Rule{Op: "sync", Count: -1, Fate: zktest.DelayRequest})
 				time.Sleep(10 * time.Minute)
 				if n := float64(syncs.Fired()) / 60; n < test.syncs*0.9 || n > test.syncs*1.1 || multis.Fired() != 0 {
-					t.Errorf("%.1f syncs a session timeout and %d writes while idle, want %.0f and none", n, multis.Fired(), test.syncs)
+					t.Errorf("while idle: got %.1f syncs in a session timeout and %d writes, want %.0f and none", n, multis.Fired(), test.syncs)
 				}
 				start := time.Now()
 				h := holding(t, s, 1)[0]
@@ -109,15 +109,15 @@ func TestFirstGrantAfterIdleness(t *testing.T) {
 					t.Errorf("granted after %v, want between %v and %v", took, test.after, test.upTo)
 				}
 				if n := int64(multis.Fired()); n > test.writes {
-					t.Errorf("%d writes before the grant, want %d", n, test.writes)
+					t.Errorf("got %d writes before the grant, want at most %d", n, test.writes)
 				}
 			})
 		})
 	}
 }
 
-// A waiter saw itself first on an isolated follower and was granted what
-// somebody else had (measured with zk.Lock: two holders for 4.3 s).
+// On an isolated follower, a waiter found itself first and was granted a lock that another client
+// held. Measured with zk.Lock: two holders for 4.3 s.
 //
 // Covers S2.
 func TestWaiterOnAnIsolatedFollowerIsNotGrantedAfterItsSessionExpired(t *testing.T) {
@@ -132,17 +132,17 @@ func TestWaiterOnAnIsolatedFollowerIsNotGrantedAfterItsSessionExpired(t *testing
 		e.Isolate(f)
 		time.Sleep(20 * time.Second) // the leader has closed the session
 		if stat, err := s.Exists(t.Context(), node.Path); err != nil || stat == nil || s.State() != Connected {
-			t.Fatalf("the follower does not lie: %v, %v, %v", stat, err, s.State())
+			t.Fatalf("a follower without its leader: got %v, %v, state %v; want it to answer and to show the node", stat, err, s.State())
 		}
 		h := s.keeper.begin(node)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		if err := h.Grant(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("granted: %v", err)
+			t.Errorf("Grant on an isolated follower: got %v, want a deadline exceeded", err)
 		}
 		e.Mend()
 		if err := h.Grant(t.Context()); !errors.Is(err, ErrLost) {
-			t.Errorf("granted: %v", err)
+			t.Errorf("Grant after the session expired: got %v, want %v", err, ErrLost)
 		}
 	})
 }
@@ -161,24 +161,24 @@ func TestHoldLapsesWithinTheTimeoutAndIsGrantedAgain(t *testing.T) {
 			must(t, h.Grant(t.Context()))
 			time.Sleep(3 * timeout)
 			if left := time.Until(h.Deadline()); left < timeout/10 {
-				t.Errorf("T %v: the lease stands for %v only", timeout, left)
+				t.Errorf("T %v: the lease stands for only %v, want at least T/10", timeout, left)
 			}
 			e.Isolate(follower(e))
-			synctest.Wait() // an answer may come at this instant
+			synctest.Wait() // an answer may arrive at this instant
 			start, deadline := time.Now(), h.Deadline()
 			if err := cause(t, h.Context(), timeout); err != ErrLeaseLapsed {
 				t.Fatal(err)
 			}
 			if !time.Now().Equal(deadline) {
-				t.Errorf("ended at %v, the deadline was %v", time.Now(), deadline)
+				t.Errorf("the hold ended at %v, want the deadline %v", time.Now(), deadline)
 			}
-			e.Mend() // in time: the session lives
+			e.Mend() // before the session expires
 			before := beats.Load()
 			must(t, waiter.Grant(t.Context()))
 			t.Logf("T %v: lapsed after %v; granted %v later with %d heartbeats", timeout, deadline.Sub(start), time.Since(deadline), beats.Load()-before)
 			synctest.Wait()
 			if lapsed != 1 || beats.Load()-before > 8 {
-				t.Errorf("T %v: %d lapses, %d heartbeats", timeout, lapsed, beats.Load()-before)
+				t.Errorf("T %v: got %d lapses and %d heartbeats, want 1 and at most 8", timeout, lapsed, beats.Load()-before)
 			}
 		})
 	}
@@ -211,7 +211,7 @@ func TestDeletedNodeRevokesAtOnce(t *testing.T) {
 					time.Sleep(2 * s.Timeout())
 					for _, h := range []*hold{holds[0], holds[2]} {
 						if err := context.Cause(h.Context()); err != nil {
-							t.Errorf("another hold ended: %v", err)
+							t.Errorf("the hold of another node ended: %v, want it to be held", err)
 						}
 					}
 				})
@@ -220,7 +220,7 @@ func TestDeletedNodeRevokesAtOnce(t *testing.T) {
 	}
 }
 
-// A node that nobody watches yet is checked by the heartbeat.
+// The heartbeat checks a node that is not watched yet.
 func TestHeartbeatFindsDeletedNodes(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		s, admin := open(t, on(e)), open(t, on(e))
@@ -239,7 +239,7 @@ func TestHeartbeatFindsDeletedNodes(t *testing.T) {
 	})
 }
 
-// Heartbeats that fail are not repeated without a pause.
+// After a failed heartbeat the session pauses before the next one.
 func TestFailingHeartbeatsAreSpaced(t *testing.T) {
 	var multis atomic.Int32
 	sc := &script{reply: func(_ int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
@@ -247,7 +247,7 @@ func TestFailingHeartbeatsAreSpaced(t *testing.T) {
 			multis.Add(1)
 			return wire.ThrottledOp, true
 		}
-		return wire.OK, h.Op != wire.OpExists // whose stat would be that of another node
+		return wire.OK, h.Op != wire.OpExists // whose reply would have the stat of another node
 	}}
 	scripted(t, sc, func(t *testing.T) {
 		s := open(t, sc.options())
@@ -257,11 +257,11 @@ func TestFailingHeartbeatsAreSpaced(t *testing.T) {
 		if err := cause(t, h.Context(), 2*s.Timeout()); err != ErrLeaseLapsed {
 			t.Error(err)
 		}
-		still := holding(t, s, 1)[0] // has heartbeats sent, and is not granted
+		still := holding(t, s, 1)[0] // it causes heartbeats and is not granted
 		defer still.End(nil)
 		time.Sleep(10 * s.Timeout())
 		if n := multis.Load(); n < 10 || n > 2*13*spacing {
-			t.Errorf("%d heartbeats", n)
+			t.Errorf("got %d failed heartbeats, want at least 10 and a bounded number", n)
 		}
 	})
 }
@@ -277,7 +277,7 @@ func TestUnsafeHoldsOutliveTheLease(t *testing.T) {
 		e.Isolate(follower(e))
 		time.Sleep(2 * s.Timeout())
 		if err := h.Context().Err(); err != nil || beats.Load() != 0 {
-			t.Errorf("ended: %v; %d heartbeats", err, beats.Load())
+			t.Errorf("with UnsafeHoldUntilLost: the hold ended: %v, with %d heartbeats; want it held, with none", err, beats.Load())
 		}
 		e.Mend()
 		if err := cause(t, h.Context(), time.Minute); !errors.Is(err, ErrLost) {
@@ -304,8 +304,8 @@ func TestEndedHoldsAreNotGranted(t *testing.T) {
 	})
 }
 
-// The keeper's timer may be late, and an answer come first: what was held when
-// the lease lapsed ends all the same.
+// The keeper's timer is late, and an answer arrives first. Claims that were held when the lease
+// lapsed end nevertheless.
 //
 // Covers S2.
 func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
@@ -321,13 +321,14 @@ func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
 		s.tap.inflight[99] = packet{op: wire.OpSetData, sent: now}
 		s.tap.repliedLocked(&wire.ReplyHeader{Xid: 99, Zxid: 1}, nil, now)
 		if err := context.Cause(h.Context()); err != ErrLeaseLapsed {
-			t.Errorf("ended with %v; the deadline moved by %v", err, s.keeper.lease.deadline.Sub(now))
+			t.Errorf("the hold ended with %v, want %v; the deadline moved by %v", err, ErrLeaseLapsed, s.keeper.lease.deadline.Sub(now))
 		}
 	})
 }
 
-// An administrator restricts one node, or the session has no credential for its own ACL. The hold on that node
-// ends with the reason, and no other one does; each ended as the lease lapsed, 9.5 s later.
+// An administrator restricts one node, or the session lacks the credential for its own ACL. The
+// hold on that node ends with this reason, and no other hold ends. Before the fix, all holds ended
+// when the lease lapsed, 9.5 s later.
 //
 // Covers S2.
 func TestAnUnreadableNodeEndsItsHoldAlone(t *testing.T) {
@@ -346,13 +347,13 @@ func TestAnUnreadableNodeEndsItsHoldAlone(t *testing.T) {
 		}
 		for _, i := range []int{1, 3} {
 			if err := cause(t, holds[i].Context(), s.Timeout()/2); !errors.Is(err, ErrUnreadable) || !errors.Is(err, zk.ErrNoAuth) || !strings.Contains(err.Error(), holds[i].node.Path) {
-				t.Errorf("hold %d ended with %v", i, err)
+				t.Errorf("hold %d ended with %v, want %v with the path", i, err, ErrUnreadable)
 			}
 		}
 		time.Sleep(10 * s.Timeout())
 		for _, i := range []int{0, 2, 4} {
 			if err := context.Cause(holds[i].Context()); err != nil {
-				t.Errorf("hold %d ended with %v", i, err)
+				t.Errorf("hold %d ended with %v, want it to be held", i, err)
 			}
 		}
 	})

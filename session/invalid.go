@@ -5,15 +5,13 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// ErrInvalid means that a path, a name, a number or an option cannot be right,
-// whatever the servers would say. Nothing was sent, and the same call fails again:
-// the program has to be changed. The text says what is wrong. Constructors make no
-// error of it; the first call does, and each call after that.
+// ErrInvalid means that a path, a name, a number or an option cannot be correct, whatever the
+// servers answer. Nothing was sent, and the same call fails again: change the program. The text
+// says what is wrong. Constructors return no error for it; every later call returns it.
 var ErrInvalid = invalid.Err
 
-// CheckPath returns an error, which is ErrInvalid, unless something can be kept at
-// path: servers accept it, and it is not the root, which they neither make nor
-// delete. Recipes check by it the path that they are given.
+// CheckPath returns an error, which is ErrInvalid, unless path can be created and deleted: servers
+// accept it, and it is not the root. Recipes use it to check the paths that they are given.
 func CheckPath(path string) error {
 	if path == "/" {
 		return invalid.New("invalid znode path %q: has to be below the root", path)

@@ -10,9 +10,9 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// keep is the session's one goroutine for what happens by the clock: it does what
-// the lease keeper finds due, and gives up a session that no server serves. At the
-// end it closes the client: no hook, however slow, holds it up.
+// keep is the one goroutine of the session for everything that depends on the clock. It does the
+// due work of the lease keeper, and gives up a session that no server serves. At the end it closes
+// the client. A slow hook does not delay it.
 func (s *Session) keep() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -27,7 +27,7 @@ func (s *Session) keep() {
 	s.dismiss()
 }
 
-// tend does what is due and returns when something may be next.
+// tend does the due work and returns the time at which more may be due.
 func (s *Session) tend(now time.Time) (next time.Time) {
 	if since, down := s.tap.down(); down && s.opts.Abandon >= 0 {
 		limit := cmp.Or(s.opts.Abandon, 3*s.Timeout())
@@ -58,10 +58,9 @@ func (s *Session) tend(now time.Time) (next time.Time) {
 	return earlier(next, due.next)
 }
 
-// heartbeat sends a check-only multi on the nodes of holds: a quorum write that
-// changes nothing, fires no watch, and fails if a node is gone, or if its ACL does
-// not let this session read it. Without holds it checks the root: an idle session
-// proves that it lives.
+// heartbeat sends a check-only multi on the nodes of holds. This is a quorum write that changes
+// nothing and fires no watch. It fails if a node is gone, or if its ACL does not let this session
+// read it. Without holds it checks the root, which proves that an idle session lives.
 func (s *Session) heartbeat(checked []*hold) {
 	start := time.Now()
 	paths := []string{"/"}
@@ -84,7 +83,7 @@ func (s *Session) heartbeat(checked []*hold) {
 	s.keeper.beaten(time.Now(), cmp.Or(part, err))
 }
 
-// checkNodes returns which check failed and why, or why the multi did.
+// checkNodes returns which check failed and why, or why the whole multi failed.
 func (s *Session) checkNodes(paths []string) (i int, part, err error) {
 	ops := make([]any, len(paths))
 	for i, path := range paths {
@@ -98,7 +97,7 @@ func (s *Session) checkNodes(paths []string) (i int, part, err error) {
 	return i, part, err
 }
 
-// watchHold ends h as soon as somebody else deletes its node.
+// watchHold ends h as soon as another client deletes its node.
 func (s *Session) watchHold(h *hold) {
 	ctx, cancel := context.WithCancel(h.ctx)
 	defer cancel()

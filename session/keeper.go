@@ -13,39 +13,39 @@ import (
 	"github.com/zkcoord/zkcoord/internal/engine"
 )
 
-// A leaseKeeper has the holds of a session and its lease. It gets the evidence from
-// the tap, ends holds when the lease lapses, and says what is to be sent to keep the
-// lease up. It sends nothing itself: see keep.
+// A leaseKeeper manages the holds of a session and its lease. The tap reports the evidence to it.
+// It ends holds when the lease lapses, and decides what to send to keep the lease. It sends nothing
+// itself; keep does.
 type leaseKeeper struct {
 	opts    *Options
 	reports *reporter
-	wake    chan struct{} // holds one token when look has to be called
+	wake    chan struct{} // contains a token when look must be called
 
 	mu      sync.Mutex
-	over    error // why the session is over
+	over    error // why the session has ended
 	id      int64
 	timeout time.Duration // 0 before the session began
 	foreign bool          // the servers are not ZooKeeper
-	line    line          // of the present connection; nil while there is none
+	line    line          // the current connection; nil while there is none
 	lease   lease
 	holds   map[*hold]struct{}
 
-	sleptBefore time.Duration // what Options.slept had counted when no lease rested on it
+	sleptBefore time.Duration // value of Options.slept when no lease depended on it
 	lastPing    time.Time
-	beating     bool          // a heartbeat is under way
-	syncing     bool          // a sync of an idle session is
-	beatAfter   time.Time     // the last one failed: not before this
+	beating     bool          // a heartbeat is in progress
+	syncing     bool          // a sync of an idle session is in progress
+	beatAfter   time.Time     // the last one failed; the next is sent no earlier
 	renewal     chan struct{} // closed when the lease stands again; nil while nobody waits
 }
 
-// A line is a connection, for requests of the session's own.
+// A line is a connection, used for requests of the session itself.
 type line interface {
 	ping()
 	sync()
 	fail(why error) error
 }
 
-// A terms is what a connection says of the session.
+// terms are the properties of the session that a connection reports.
 type terms struct {
 	id            int64
 	timeout, tick time.Duration
@@ -60,8 +60,7 @@ func newLeaseKeeper(opts *Options, reports *reporter) *leaseKeeper {
 	}
 }
 
-// connected begins the evidence of a connection whose handshake was sent at the given
-// time.
+// connected starts the evidence of a connection whose handshake was sent at the given time.
 func (k *leaseKeeper) connected(l line, sent time.Time, t terms) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -80,9 +79,8 @@ func (k *leaseKeeper) disconnected() {
 	signal(k.wake)
 }
 
-// answered takes the evidence of a packet that was sent and answered at the given
-// times on the present connection; epoch is that of the leader, if the packet proves
-// anything of one.
+// answered records a packet that was sent and answered at the given times on the current
+// connection. epoch is that of the leader, if the packet proves anything about one.
 func (k *leaseKeeper) answered(p proof, sent, now time.Time, epoch int64) {
 	if p == proofNone {
 		return
@@ -92,7 +90,7 @@ func (k *leaseKeeper) answered(p proof, sent, now time.Time, epoch int64) {
 	k.lease.activity(sent, now)
 	switch p {
 	case proofMajority:
-		k.lapseLocked(now) // before the deadline can move: look may be late
+		k.lapseLocked(now) // this comes before the deadline can move, because look may be late
 		k.lease.write(sent, now, epoch)
 		if k.lease.stands(now) && k.renewal != nil {
 			close(k.renewal)
@@ -103,7 +101,7 @@ func (k *leaseKeeper) answered(p proof, sent, now time.Time, epoch int64) {
 	}
 }
 
-// synced notes the end of a sync that look has asked for.
+// synced records the end of a sync that look requested.
 func (k *leaseKeeper) synced(now time.Time, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -111,7 +109,7 @@ func (k *leaseKeeper) synced(now time.Time, ok bool) {
 	k.spacedLocked(now, ok)
 }
 
-// beaten notes the end of a heartbeat.
+// beaten records the end of a heartbeat.
 func (k *leaseKeeper) beaten(now time.Time, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -122,7 +120,7 @@ func (k *leaseKeeper) beaten(now time.Time, err error) {
 	k.spacedLocked(now, err == nil)
 }
 
-// spacedLocked sees to it that what failed is not repeated at once.
+// spacedLocked prevents that a failed request is repeated at once.
 func (k *leaseKeeper) spacedLocked(now time.Time, ok bool) {
 	if !ok {
 		k.beatAfter = now.Add(k.timeout / spacing)
@@ -130,7 +128,7 @@ func (k *leaseKeeper) spacedLocked(now time.Time, ok bool) {
 	signal(k.wake)
 }
 
-// close ends every hold, and those that are still to begin.
+// close ends every hold, and every hold that begins later.
 func (k *leaseKeeper) close(cause error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -156,7 +154,7 @@ func (k *leaseKeeper) endLocked(h *hold, cause error) {
 	h.finish(cause)
 }
 
-// end is hold.End.
+// end implements hold.End.
 func (k *leaseKeeper) end(h *hold, cause error) (going bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -165,8 +163,8 @@ func (k *leaseKeeper) end(h *hold, cause error) (going bool) {
 	return going
 }
 
-// begin begins a hold on a node of this session. On a session that has ended, or
-// whose server is not ZooKeeper, the hold has ended when begin returns.
+// begin begins a hold on a node of this session. If the session has ended or its server is not
+// ZooKeeper, the hold has ended when begin returns.
 func (k *leaseKeeper) begin(n engine.Node) *hold {
 	h := newHold(k, n)
 	k.mu.Lock()
@@ -183,7 +181,7 @@ func (k *leaseKeeper) begin(n engine.Node) *hold {
 	return h
 }
 
-// expect is hold.Expect.
+// expect implements hold.Expect.
 func (k *leaseKeeper) expect(h *hold) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -193,7 +191,7 @@ func (k *leaseKeeper) expect(h *hold) {
 	}
 }
 
-// grant grants h, or returns what to wait for.
+// grant grants h, or returns a channel to wait for.
 func (k *leaseKeeper) grant(h *hold, now time.Time) (wait <-chan struct{}, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -213,27 +211,27 @@ func (k *leaseKeeper) grant(h *hold, now time.Time) (wait <-chan struct{}, err e
 	return k.renewal, nil
 }
 
-// deadline is when the lease lapses if no server is heard from.
+// deadline returns when the lease lapses if no server answers before.
 func (k *leaseKeeper) deadline() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.lease.deadline
 }
 
-// chores is what is to be done now to keep the lease up.
+// chores is the work that is due to keep the lease.
 type chores struct {
-	line  line    // the connection that is meant; nil if there is nothing to send
-	drop  bool    // close it: nothing that is answered on it proves anything
+	line  line    // the connection to use; nil if there is nothing to send
+	drop  bool    // close it: later answers on it prove nothing
 	ping  bool    // send a ping
 	sync  bool    // send a sync
 	beat  bool    // send a heartbeat
-	check []*hold // whose nodes the heartbeat checks
-	watch []*hold // whose nodes are to be watched from now on
+	check []*hold // the holds whose nodes the heartbeat checks
+	watch []*hold // the holds whose nodes are watched from now on
 
-	next time.Time // when look has to be called again, at the latest
+	next time.Time // the latest time for the next call of look
 }
 
-// look ends what has lapsed and returns what is due.
+// look ends the holds that have lapsed and returns the work that is due.
 func (k *leaseKeeper) look(now time.Time) chores {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -267,13 +265,11 @@ func (k *leaseKeeper) anyLocked(is func(*hold) bool) bool {
 	return false
 }
 
-// tendLocked adds what the holds need now: a ping, watches. Pings make the deadline
-// later at no cost to the ensemble: a heartbeat proves only what was answered well
-// before it.
+// tendLocked adds a ping and watches if the holds need them. A ping moves the deadline at no cost
+// to the ensemble, because a heartbeat proves only what was answered well before it.
 //
-// The nodes of holds that have lasted a while are watched, so that a deletion by
-// somebody else is told at once and not only by the next heartbeat. A short hold
-// does not pay for the request.
+// The nodes of holds that have lasted a while are watched. So a deletion by another client is
+// reported at once, and not only by the next heartbeat. A short hold does not pay for that request.
 func (k *leaseKeeper) tendLocked(due *chores, now time.Time, keeping bool) {
 	interval := k.timeout / 12
 	if now.Sub(k.lastPing) >= interval {
@@ -289,15 +285,14 @@ func (k *leaseKeeper) tendLocked(due *chores, now time.Time, keeping bool) {
 	due.next = earlier(due.next, k.lastPing.Add(interval))
 }
 
-// maxChecks bounds the nodes that one heartbeat checks.
+// maxChecks is the limit of nodes that one heartbeat checks.
 const maxChecks = 64
 
-// beatLocked adds a heartbeat if one is due. A contender that is not expected to be
-// granted anything soon is as good as idle.
+// beatLocked adds a heartbeat if one is due. A contender that does not expect a grant soon counts
+// as idle.
 //
-// What keeps an idle session ready is a sync: evidence of the way to the leader and
-// back, without a write. One goes at a time: they share an xid, so nothing tells
-// their answers apart.
+// Syncs keep an idle session ready: they prove the path to the leader and back without a write.
+// Only one is sent at a time, since they share an xid and their answers cannot be told apart.
 func (k *leaseKeeper) beatLocked(due *chores, now time.Time, keeping bool) {
 	silent := k.opts.UnsafeTrustIdle || k.opts.NoIdleLease && len(k.holds) == 0
 	if k.beating || k.opts.UnsafeHoldUntilLost || silent && !keeping {
@@ -325,8 +320,8 @@ func (k *leaseKeeper) beatLocked(due *chores, now time.Time, keeping bool) {
 	slices.SortFunc(due.check, func(a, b *hold) int { return strings.Compare(a.node.Path, b.node.Path) })
 }
 
-// lapseLocked ends what was granted when the lease has lapsed. What is only
-// waited for goes on: it will need a new lease to be granted.
+// lapseLocked ends the granted holds if the lease has lapsed. Holds that only wait continue: they
+// need a new lease to be granted.
 func (k *leaseKeeper) lapseLocked(now time.Time) {
 	k.suspendedLocked()
 	if now.Before(k.lease.deadline) || k.opts.UnsafeHoldUntilLost {
@@ -342,8 +337,8 @@ func (k *leaseKeeper) lapseLocked(now time.Time) {
 	}
 }
 
-// endGrantedLocked ends what is granted. It returns how many holds that were, and the
-// context of one of them, for the log; nil if there is none with a trace.
+// endGrantedLocked ends the granted holds. It returns their number, and for the log the context of
+// one of them that has a trace, or nil.
 func (k *leaseKeeper) endGrantedLocked(cause error) (n int, traced context.Context) {
 	for h := range k.holds {
 		if h.granted {
@@ -355,22 +350,22 @@ func (k *leaseKeeper) endGrantedLocked(cause error) (n int, traced context.Conte
 	return n, traced
 }
 
-// Go's monotonic clock, on which the lease rests, stands still while a machine is
-// suspended on most systems. The servers' clocks go on: a session of 10 s expires
-// while a laptop sleeps for a minute, and after the resume its lease would stand for
-// the seconds that were left. So the keeper compares two clocks of which one goes on,
-// and drops the lease when the machine was suspended.
+// The lease rests on Go's monotonic clock, which stops while a machine is suspended on most
+// systems. The servers' clocks continue: a session of 10 s expires while a laptop sleeps for a
+// minute. After the resume its lease would still stand for the seconds that were left. So the
+// keeper compares the monotonic clock with one that does not stop, and drops the lease after a
+// suspension.
 //
-// What remains: between the resume and the keeper's next look, a twelfth of the
-// session timeout at most, the program still counts as holding. A hypervisor that
-// stops a virtual machine with all of its clocks cannot be noticed from inside.
+// A gap remains. Between the resume and the keeper's next check, at most a twelfth of the session
+// timeout, the program still counts as holding. A hypervisor that stops a virtual machine with all
+// of its clocks cannot be detected from inside.
 
-// errSuspended is why a connection is closed after a suspension: what was sent
-// before and is answered after it proves nothing, as its age is not known.
+// errSuspended is the reason for closing a connection after a suspension. If a packet was sent
+// before the suspension and answered after it, its age is unknown, so it proves nothing.
 var errSuspended = errors.New("the machine was suspended")
 
-// suspendedLocked ends what was granted if the machine has been suspended since it
-// was last called, for longer than the margin for clocks covers.
+// suspendedLocked ends the granted holds if the machine was suspended since the last call, for
+// longer than the margin for clocks covers.
 func (k *leaseKeeper) suspendedLocked() {
 	if k.opts.UnsafeHoldUntilLost || k.timeout == 0 {
 		return
@@ -384,5 +379,5 @@ func (k *leaseKeeper) suspendedLocked() {
 	k.lease.suspended()
 	k.reports.log(slog.LevelWarn, "machine was suspended: no lease stands", "session", hexID(k.id), "for", missed)
 	k.endGrantedLocked(fmt.Errorf("%w: %w for %v", ErrLeaseLapsed, errSuspended, missed))
-	signal(k.wake) // the connection is to be dropped
+	signal(k.wake) // the connection must be dropped
 }

@@ -17,7 +17,7 @@ func (deadLine) ping()            {}
 func (deadLine) sync()            {}
 func (deadLine) fail(error) error { return nil }
 
-// bareKeeper keeps the lease of a session that began at ms(0), with T = 12 s.
+// bareKeeper returns the keeper of a session that began at ms(0), with T = 12 s.
 func bareKeeper(t *testing.T, change func(*Options)) *leaseKeeper {
 	t.Helper()
 	opts := Options{Servers: []string{"a"}, slept: func() time.Duration { return 0 }}
@@ -30,7 +30,7 @@ func bareKeeper(t *testing.T, change func(*Options)) *leaseKeeper {
 	return k
 }
 
-// text is what is due: p for a ping, s for a sync, b for a heartbeat with the number of
+// text describes the due work: p for a ping, s for a sync, b for a heartbeat with the number of
 // nodes that it checks, w for each node to watch, d for a connection to drop.
 func (c chores) text() (s string) {
 	for _, due := range []struct {
@@ -47,15 +47,15 @@ func (c chores) text() (s string) {
 	return s
 }
 
-// What keeps the lease up, second by second, if each request is answered after 10 ms. A
-// session that is idle sends syncs and one that only waits does too. Whoever holds
-// something, or is about to, sends heartbeats and pings. Watches come with the second ping.
+// The requests that keep the lease, second by second, if each is answered after 10 ms. A session
+// that is idle or only waits sends syncs. A session that holds something, or is about to, sends
+// heartbeats and pings. Watches are set with the second ping.
 //
 // Covers S2.
 func TestChoresOfALease(t *testing.T) {
 	granted := func(t *testing.T, k *leaseKeeper, h *hold) {
 		if wait, err := k.grant(h, ms(1)); wait != nil || err != nil {
-			t.Fatalf("not granted: %v", err)
+			t.Fatalf("grant: got %v, want it at once", err)
 		}
 	}
 	for name, test := range map[string]struct {
@@ -89,7 +89,7 @@ func TestChoresOfALease(t *testing.T) {
 					got += "- "
 				}
 				if !due.next.After(now) {
-					t.Errorf("at %v the next look is at once", now)
+					t.Errorf("at %v: got the next check at once, want it later", now)
 				}
 				later := now.Add(10 * time.Millisecond)
 				if due.ping {
@@ -111,25 +111,25 @@ func TestChoresOfALease(t *testing.T) {
 	}
 }
 
-// A lapse ends what is granted and spares what waits. Then nothing is granted before a
-// probation of a whole session timeout; whoever waits is woken when that is over.
+// A lapse ends granted holds and spares those that wait. Then nothing is granted before a probation
+// of a whole session timeout. When it is over, waiters are woken.
 //
 // Covers S2.
 func TestLapseAndProbation(t *testing.T) {
 	k := bareKeeper(t, nil)
 	held, waits := k.begin(engine.Node{Path: "/held"}), k.begin(engine.Node{Path: "/waits"})
 	if wait, err := k.grant(held, ms(1)); wait != nil || err != nil {
-		t.Fatal("a new session has no lease")
+		t.Fatal("the grant in a new session: got a wait, want it at once")
 	}
 	if k.look(ms(11_399)); held.ctx.Err() != nil {
-		t.Error("lapsed early")
+		t.Error("the hold lapsed before the deadline of 11.4 s")
 	}
 	if k.look(ms(11_400)); context.Cause(held.ctx) != ErrLeaseLapsed || waits.ctx.Err() != nil {
-		t.Errorf("lapsed: %v, %v", context.Cause(held.ctx), context.Cause(waits.ctx))
+		t.Errorf("after the deadline: got the causes %v of the granted hold and %v of the waiting one, want a lapse and none", context.Cause(held.ctx), context.Cause(waits.ctx))
 	}
 	wait, err := k.grant(waits, ms(11_400))
 	if wait == nil || err != nil {
-		t.Fatal("granted without a lease")
+		t.Fatal("a grant without a lease: got it at once, want a wait")
 	}
 	for at := 12_000; at <= 27_000; at += 500 {
 		k.answered(proofActive, ms(at-200), ms(at-190), 0)
@@ -137,20 +137,20 @@ func TestLapseAndProbation(t *testing.T) {
 		select {
 		case <-wait:
 			if at < 24_000 {
-				t.Fatalf("the lease stands again after %d ms", at-12_000)
+				t.Fatalf("the lease stands again %d ms after the lapse, want at least 12000", at-12_000)
 			}
 			if wait, err := k.grant(waits, ms(at+10)); wait != nil || err != nil {
-				t.Errorf("woken, and not granted: %v", err)
+				t.Errorf("the grant after the wait: got %v, want it at once", err)
 			}
 			return
 		default:
 		}
 	}
-	t.Error("nobody is woken")
+	t.Error("the waiting contender was not woken")
 }
 
-// What is answered after the connection went proves nothing, and nothing is due while
-// there is none.
+// An answer that arrives after its connection has ended proves nothing. Nothing is due while there
+// is no connection.
 func TestNoChoresWithoutAConnection(t *testing.T) {
 	k := bareKeeper(t, nil)
 	h := k.begin(engine.Node{Path: "/h"})
@@ -161,11 +161,11 @@ func TestNoChoresWithoutAConnection(t *testing.T) {
 	k.disconnected()
 	k.answered(proofMajority, ms(4900), ms(4910), 1)
 	if due := k.look(ms(5000)); due.line != nil || due.text() != "" || !k.deadline().Equal(before) {
-		t.Errorf("due: %q; the deadline moved by %v", due.text(), k.deadline().Sub(before))
+		t.Errorf("without a connection: got %q due and the deadline moved by %v, want neither", due.text(), k.deadline().Sub(before))
 	}
 }
 
-// After a suspension of the machine nothing stands, and the connection is dropped.
+// After a suspension of the machine the lease does not stand, and the connection is dropped.
 func TestSuspensionDropsTheConnection(t *testing.T) {
 	slept := time.Duration(0)
 	k := bareKeeper(t, func(o *Options) { o.slept = func() time.Duration { return slept } })
@@ -173,15 +173,15 @@ func TestSuspensionDropsTheConnection(t *testing.T) {
 	k.grant(h, ms(1))
 	slept = time.Minute
 	if due := k.look(ms(1000)); due.text() != "d" || !errors.Is(context.Cause(h.ctx), ErrLeaseLapsed) || !errors.Is(context.Cause(h.ctx), errSuspended) {
-		t.Errorf("due: %q; the hold: %v", due.text(), context.Cause(h.ctx))
+		t.Errorf("after a suspension: got %q due and the cause %v, want \"d\" and %v", due.text(), context.Cause(h.ctx), errSuspended)
 	}
 	k.connected(deadLine{}, ms(2000), terms{id: 1, timeout: 12 * time.Second, tick: time.Second})
 	if due := k.look(ms(3000)); due.drop {
-		t.Error("the next connection is dropped too")
+		t.Error("the connection after the suspension is dropped too, want it to be kept")
 	}
 }
 
-// A heartbeat or a sync that failed is not repeated at once, and only one is under way.
+// A failed heartbeat or sync is not repeated at once, and only one is in progress at a time.
 func TestFailedChoresAreSpaced(t *testing.T) {
 	for name, test := range map[string]struct {
 		holding bool
@@ -198,24 +198,24 @@ func TestFailedChoresAreSpaced(t *testing.T) {
 				k.lastPing = ms(4000)
 			}
 			if due := k.look(ms(4000)); due.text() != test.want {
-				t.Fatalf("due: %q", due.text())
+				t.Fatalf("due first: got %q, want %q", due.text(), test.want)
 			}
 			if due := k.look(ms(4100)); due.text() != "" {
-				t.Errorf("due while one is under way: %q", due.text())
+				t.Errorf("due while one is in progress: got %q, want nothing", due.text())
 			}
 			test.fail(k, ms(4200))
 			space := 12 * time.Second / spacing
 			if due := k.look(ms(4200).Add(space - 1)); due.text() != "" {
-				t.Errorf("due at once: %q", due.text())
+				t.Errorf("due right after a failure: got %q, want nothing", due.text())
 			}
 			if due := k.look(ms(4200).Add(space)); due.text() != test.want {
-				t.Errorf("due later: %q", due.text())
+				t.Errorf("due after the pause: got %q, want %q", due.text(), test.want)
 			}
 		})
 	}
 }
 
-// What begins on a session that is over, or on foreign servers, has ended.
+// A hold that begins on an ended session, or on a foreign server, has ended at once.
 func TestHoldsThatCannotBegin(t *testing.T) {
 	k := bareKeeper(t, nil)
 	early := k.begin(engine.Node{Path: "/early"})
@@ -226,10 +226,10 @@ func TestHoldsThatCannotBegin(t *testing.T) {
 	alien := foreign.begin(engine.Node{Path: "/alien"})
 	for h, want := range map[*hold]error{early: ErrLost, late: ErrLost, alien: ErrNotZooKeeper} {
 		if _, err := h.keeper.grant(h, ms(1)); err != want || context.Cause(h.ctx) != want {
-			t.Errorf("%s: %v, want %v", h.node.Path, err, want)
+			t.Errorf("%s: got %v, want %v", h.node.Path, err, want)
 		}
 	}
 	if due := k.look(ms(5000)); due.line != nil || len(k.holds) != 0 {
-		t.Errorf("due after the end: %q, %d holds", due.text(), len(k.holds))
+		t.Errorf("after the end: got %q due and %d holds, want none", due.text(), len(k.holds))
 	}
 }

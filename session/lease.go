@@ -2,31 +2,29 @@ package session
 
 import "time"
 
-// lease is the pure core of the lease: from the times at which packets were
-// sent and answered it computes the instant before which no other client can
-// be granted what this session holds. It reads no clock and does no I/O.
+// lease is the pure core of the lease. From the times at which packets were sent and answered, it
+// computes the instant before which no other client can be granted what this session holds. It
+// reads no clock and does no I/O.
 //
-// The rule and its proof from ZooKeeper's sources are in
-// docs/decisions/0001-lease.md; the names a, j and k are those used there. In
-// short: the leader expires a session no sooner than its timeout after the
-// last activity that it knows of. Two facts are kept apart.
+// The rule and its proof from ZooKeeper's sources are in docs/decisions/0001-lease.md, which also
+// defines the names a, j and k. In short, the leader expires a session no sooner than its timeout
+// after the last activity that the leader has received. Two facts are kept apart:
 //
-//   - The leader of this connection does not expire the session before kept. A
-//     packet k that went to the leader and back moves it: the leader knew of
-//     an activity a, because a packet j had gone the same way after a and
-//     before k. A sync is enough, and costs the ensemble no write.
-//   - No leader expires the session before deadline. An acknowledged quorum
-//     write moves it up to kept: the leader was still the leader of a majority.
+//   - The leader of this connection does not expire the session before kept. A packet k that went
+//     to the leader and back moves it: the leader knew of an activity a, because a packet j had
+//     taken the same path after a and before k. A sync is enough, and costs the ensemble no write.
+//   - No leader expires the session before deadline. An acknowledged quorum write moves it up to
+//     kept, because the leader was still the leader of a majority.
 type lease struct {
-	timeout time.Duration // T
-	tick    time.Duration // of the server, or the most that it can be
+	timeout time.Duration // the session timeout, T in the proof
+	tick    time.Duration // tick of the server, or the longest possible
 
-	deadline time.Time // before it the lease stands
+	deadline time.Time // the lease stands before this instant
 	kept     time.Time // never before deadline
 
 	connected   bool
 	opened      time.Time // when the handshake of this connection was sent
-	lastReached time.Time // when the last packet was sent that the leader answered
+	lastReached time.Time // when the last packet that the leader answered was sent
 	lastWrite   time.Time // when the last acknowledged quorum write was sent
 	roundTrip   time.Duration
 	epoch       int64 // of the leader of this connection; 0 before its first acknowledged write
@@ -35,54 +33,53 @@ type lease struct {
 	probation probation
 	trustIdle bool // Options.UnsafeTrustIdle
 
-	// marks divide the recent past of this connection into slots; older ones
-	// are forgotten, because no lease rests on them.
+	// marks divide the recent past of this connection into slots. Older slots are forgotten,
+	// because no lease depends on them.
 	marks []mark
 }
 
-// A mark is what is remembered of one slot of time: its first activity, and
-// its first packet that is evidence of the way to the leader and back.
+// A mark is the record of one slot of time: its first activity, and its first packet that proves
+// the path to the leader and back.
 type mark struct {
 	slot               int64
 	activity, evidence span
 }
 
-// A span is when a packet was sent and when its answer was read.
+// A span holds the times at which a packet was sent and its answer was read.
 type span struct{ sent, answered time.Time }
 
-// carried is what an earlier connection knew of its leader. Of a new one it
-// says that it began after the last write that the old one led, with a whole
-// timeout for every session.
+// carried is the knowledge of an earlier connection about its leader. It proves that a new leader
+// began after the last acknowledged write of the old one, with a whole timeout for every session.
 type carried struct {
 	epoch     int64
 	kept      time.Time
 	lastWrite time.Time
 }
 
-// probation follows a lapse: the leader may already have taken the session
-// from its table to close it, and still answer. A write that is prepared a
-// whole probation later shows that it did not.
+// probation follows a lapse. The leader may already have taken the session from its table to close
+// it, and still answer requests. A write that is prepared a whole probation later proves that it
+// did not.
 type probation struct {
 	since time.Time // when the write that began it was answered
-	kept  time.Time // what kept will be if the session survives
+	kept  time.Time // the value of kept if the session survives
 }
 
-// slots is the number of marks for one session timeout. More would make the
-// deadline later by less than timeout/slots.
+// slots is the number of marks for one session timeout. More slots would improve the deadline by
+// less than timeout/slots.
 const slots = 64
 
-// spacing is the number of heartbeats to a session timeout at most. What is
-// left of a lease that stands is at least that long, so that one more fits in.
+// spacing is the maximum number of heartbeats in a session timeout. A lease that stands has at
+// least this much time left, enough for one more heartbeat.
 const spacing = 32
 
-// The parts of a session timeout that the rule is made of.
+// The rule is made of these parts of a session timeout.
 func (l *lease) margin() time.Duration  { return l.timeout / 20 }                         // clock rates, late timers
 func (l *lease) epsilon() time.Duration { return max(l.timeout/40, 20*time.Millisecond) } // a late PING of a running leader
 func (l *lease) proving() time.Duration { return l.timeout }                              // how long probation lasts
-func (l *lease) period() time.Duration  { return l.tick/2 + l.epsilon() }                 // between a follower's reports
+func (l *lease) period() time.Duration  { return l.tick/2 + l.epsilon() }                 // between two reports of a follower
 
-// restart begins a connection whose handshake was sent at the given time.
-// With fresh, it created the session, which is a quorum write.
+// restart begins a connection whose handshake was sent at the given time. If fresh is set, the
+// connection created the session, which is a quorum write.
 func (l *lease) restart(sent time.Time, timeout, tick time.Duration, fresh bool) {
 	if l.epoch != 0 {
 		l.carried = carried{l.epoch, l.kept, l.lastWrite}
@@ -92,8 +89,8 @@ func (l *lease) restart(sent time.Time, timeout, tick time.Duration, fresh bool)
 	case fresh:
 		l.timeout = timeout
 	case timeout != l.timeout:
-		// Activity counts for as long as the timeout it came with, and a
-		// shorter one can move an expiry forward. Nothing known holds any more.
+		// Activity counts for the timeout that was valid then, and a shorter timeout can bring the
+		// expiry forward. So nothing known before is valid.
 		l.timeout = min(l.timeout, timeout)
 		l.forget()
 	}
@@ -108,18 +105,17 @@ func (l *lease) restart(sent time.Time, timeout, tick time.Duration, fresh bool)
 	}
 }
 
-// forget ends the lease: no time that was measured counts any more.
+// forget ends the lease: all measured times are dropped.
 func (l *lease) forget() {
 	l.deadline, l.kept = time.Time{}, time.Time{}
 	l.carried, l.probation, l.epoch = carried{}, probation{}, 0
 	l.marks = l.marks[:0]
 }
 
-// disconnect ends the evidence of the current connection. The deadline that
-// it gave remains.
+// disconnect ends the evidence of the current connection. Its deadline remains.
 func (l *lease) disconnect() { l.connected = false }
 
-// activity notes a packet that was answered without an error, whatever it was.
+// activity records a packet of any kind that was answered without an error.
 func (l *lease) activity(sent, answered time.Time) {
 	if !l.connected {
 		return
@@ -129,9 +125,8 @@ func (l *lease) activity(sent, answered time.Time) {
 	}
 }
 
-// reached notes a packet that was answered after a way to the leader and
-// back: a sync, or a quorum write. It moves kept if the leader cannot have
-// taken the session before the answer.
+// reached records a packet that went to the leader and back: a sync or a quorum write. It moves
+// kept if the leader cannot have taken the session before the answer.
 func (l *lease) reached(sent, answered time.Time) {
 	if !l.connected {
 		return
@@ -149,8 +144,8 @@ func (l *lease) reached(sent, answered time.Time) {
 	}
 }
 
-// write notes an acknowledged quorum write by the leader of the given epoch,
-// after activity has noted it, and moves the deadline.
+// write records an acknowledged quorum write under the leader of the given epoch, and moves the
+// deadline. The caller has recorded it as activity before.
 func (l *lease) write(sent, answered time.Time, epoch int64) {
 	if !l.connected {
 		return
@@ -176,8 +171,8 @@ func (l *lease) write(sent, answered time.Time, epoch int64) {
 	l.deadline = l.kept
 }
 
-// keptSince returns until when the leader of the given epoch, met on a new
-// connection, keeps the session for certain: the zero time if nothing is known.
+// keptSince returns the instant until which the leader of the given epoch certainly keeps the
+// session, if a new connection has met that leader. It returns the zero time if nothing is known.
 func (l *lease) keptSince(epoch int64) time.Time {
 	switch l.carried.epoch {
 	case 0:
@@ -188,9 +183,9 @@ func (l *lease) keptSince(epoch int64) time.Time {
 	return l.keptBy(l.carried.lastWrite)
 }
 
-// known returns when the latest activity was sent that the leader knew of
-// when it handled a packet sent at k. It always knows of the handshake, which
-// was activity at the leader, on the link that k takes later.
+// known returns when the latest activity was sent that the leader certainly knew when it handled a
+// packet sent at k. The leader always knows the handshake. It was activity at the leader, and it
+// took the path that k takes later.
 func (l *lease) known(k time.Time) time.Time {
 	i := len(l.marks) - 1
 	for i >= 0 && !l.marks[i].evidence.before(k) {
@@ -202,8 +197,8 @@ func (l *lease) known(k time.Time) time.Time {
 	return l.activeBy(i, l.marks[i].evidence.sent.Add(-l.period()))
 }
 
-// activeBy returns when the latest activity up to mark i was sent that was
-// answered by t.
+// activeBy returns when the latest activity was sent among those up to mark i that were answered by
+// t.
 func (l *lease) activeBy(i int, t time.Time) time.Time {
 	for ; i >= 0; i-- {
 		if a := l.marks[i].activity; a.before(t) {
@@ -215,14 +210,14 @@ func (l *lease) activeBy(i int, t time.Time) time.Time {
 
 func (s span) before(t time.Time) bool { return !s.sent.IsZero() && !s.answered.After(t) }
 
-// keptBy is the time before which a leader that knows of the activity does not
-// expire the session.
+// keptBy returns the time before which a leader that has received the activity does not expire the
+// session.
 func (l *lease) keptBy(activity time.Time) time.Time {
 	return activity.Add(l.timeout - l.margin())
 }
 
-// at returns the mark of the slot that t falls in. Packets are answered in
-// the order sent, so that is the last one or a new one.
+// at returns the mark of the slot that contains t. Packets are answered in the order sent, so this
+// is the last mark or a new one.
 func (l *lease) at(t time.Time) *mark {
 	slot := int64(t.Sub(l.opened) / (l.timeout / slots))
 	if n := len(l.marks); n > 0 && l.marks[n-1].slot >= slot {
@@ -235,9 +230,8 @@ func (l *lease) at(t time.Time) *mark {
 	return &l.marks[len(l.marks)-1]
 }
 
-// beat is the time from one heartbeat to the next. What a heartbeat proves
-// rests on what was answered a period before the heartbeat before it: if
-// periods are long, or may be, heartbeats have to be closer.
+// beat returns the time between two heartbeats. A heartbeat proves what was answered one period
+// before the previous heartbeat. If periods are long, or may be, heartbeats have to be closer.
 func (l *lease) beat() time.Duration {
 	if 4*l.tick <= l.timeout {
 		return l.timeout / 4
@@ -245,10 +239,9 @@ func (l *lease) beat() time.Duration {
 	return l.timeout / 6
 }
 
-// renew returns when the next heartbeat is due, and whether it has to be a
-// quorum write. A session that holds something keeps its deadline. An idle one
-// keeps only what a sync can keep, so that the first write after idleness
-// gives it a lease.
+// renew returns when the next heartbeat is due, and whether it must be a quorum write. A session
+// that holds something maintains its deadline. An idle session maintains only what a sync can
+// maintain, so that its first write after idleness gives it a lease.
 func (l *lease) renew(now time.Time, holding bool) (due time.Time, write bool) {
 	switch {
 	case holding && now.Before(l.deadline):
@@ -268,15 +261,15 @@ func (l *lease) renew(now time.Time, holding bool) (due time.Time, write bool) {
 	return l.spaced(now), true
 }
 
-// before returns when something that ends at end is renewed: a beat after the
-// last time, or earlier if the end is near.
+// before returns when something that expires at end is renewed: one beat after the last time, or
+// earlier if the end is near.
 func (l *lease) before(end, last time.Time) time.Time {
 	near := end.Add(-max(l.timeout/8, 3*l.roundTrip))
 	return later(earlier(near, last.Add(l.beat())), last.Add(l.timeout/spacing))
 }
 
-// spaced returns t, or later if the last write was just now. After a stall
-// writes can be answered for a while and prove nothing recent.
+// spaced returns t, or later if the last write was just now. After a stall, writes may be answered
+// for a while without proving anything recent.
 func (l *lease) spaced(t time.Time) time.Time { return later(t, l.lastWrite.Add(l.timeout/spacing)) }
 
 func earlier(a, b time.Time) time.Time {
@@ -293,7 +286,7 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// stands reports whether the lease stands at now, for long enough to be of use.
+// stands reports whether the lease stands at now, with enough time left to be useful.
 func (l *lease) stands(now time.Time) bool {
 	return l.deadline.Sub(now) >= l.timeout/spacing
 }

@@ -9,26 +9,25 @@ import (
 	"time"
 )
 
-// A model of what docs/decisions/0001-lease.md says of the servers: leaders with
-// their ping loop, session table and expirer; followers with their two threads;
-// the links between them, which keep their order and nothing else; and a client
-// that moves between followers. Whatever happens, no leader with a majority may
-// close the session before the time that the lease computed.
+// A model of the servers as docs/decisions/0001-lease.md describes them. Leaders have a ping loop,
+// a session table and an expirer. Followers have two threads. The connections between servers keep
+// the order and guarantee nothing else. A client moves between followers. Whatever happens, no
+// leader with a majority may close the session before the time that the lease computed.
 //
-// What the servers are assumed to keep to is a parameter of a run, so that a
-// test can show what happens when they do not.
+// The assumptions about the servers are parameters of a run, so that a test can show what happens
+// if one is false.
 
-// assumptions bound what a run may do.
+// assumptions limit what a run may do.
 type assumptions struct {
-	pace  float64 // of T: from taking an expired session to marking it, at most
-	late  float64 // of epsilon: how late a PING is queued, at most
-	drift float64 // difference between the clock rates of leader and client, at most
+	pace  float64 // in units of T: longest time from taking an expired session to marking it
+	late  float64 // in units of epsilon: longest delay of a PING in the queue
+	drift float64 // largest difference between the clock rates of leader and client
 }
 
-// The assumptions of the decision, with the margin used up.
+// The assumptions of the decision, with the whole margin used.
 var assumed = assumptions{pace: 0.999, late: 1, drift: 0.04}
 
-// A world is one run. Times are since its start.
+// A world is one run. Times are measured from its start.
 type world struct {
 	rand    *rand.Rand
 	now     time.Duration
@@ -36,52 +35,52 @@ type world struct {
 	count   int
 	T, tick time.Duration
 	assume  assumptions
-	idles   bool // nothing is held at times
-	cold    bool // NoIdleLease
-	rest    int  // how rare faults are
+	idles   bool // sometimes nothing is held
+	cold    bool // the client runs with NoIdleLease
+	rest    int  // how rare faults are; higher is rarer
 
-	leader    *modelLeader // of a majority
+	leader    *modelLeader // the leader of a majority
 	followers [3]*modelFollower
-	closed    time.Duration // when the session was closed; 0 if it was not
+	closed    time.Duration // when the session was closed; 0 if it is open
 
-	// The client.
+	// The state of the client.
 	at       *modelFollower
 	up, down link
-	conn     int // connections so far
+	conn     int // number of connections so far
 	lease    lease
 	beating  bool
-	idle     time.Duration // until when nothing is held
+	idle     time.Duration // nothing is held until then
 	writes   int
-	stood    int // writes after which the lease stood
+	stood    int // number of writes after which the lease stood
 	broken   string
 }
 
 type modelLeader struct {
 	epoch   int64
-	rate    float64       // of its clock
-	paused  time.Duration // until when its process stands still
-	expiry  time.Duration // the session's bucket, by its clock
-	taken   bool          // by the expirer's poll
+	rate    float64       // rate of its clock
+	paused  time.Duration // its process stands still until then
+	expiry  time.Duration // the bucket of the session, by the leader's clock
+	taken   bool          // the expirer has taken the session
 	closing bool
 }
 
 type modelFollower struct {
 	leader   *modelLeader
-	out, in  link // to the leader and back
+	out, in  link // to the leader and from it
 	touched  bool
-	waiting  []*modelPacket // requests in order, to be answered in order
-	mainBusy time.Duration  // until when the thread that reads from the leader stands still
+	waiting  []*modelPacket // requests, answered in this order
+	mainBusy time.Duration  // the thread that reads from the leader stands still until then
 }
 
 type modelPacket struct {
-	kind  string // ping, sync, write
+	kind  string // "ping", "sync" or "write"
 	sent  time.Duration
-	epoch int64 // of the leader that answered
+	epoch int64 // epoch of the leader that answered
 	done  bool
 	fail  bool
 }
 
-// A link delivers in order.
+// A link delivers messages in order.
 type link struct{ last, held time.Duration }
 
 type event struct {
@@ -113,7 +112,7 @@ func (w *world) upTo(d time.Duration) time.Duration {
 	return time.Duration(w.rand.Int64N(int64(d) + 1))
 }
 
-// send delivers over l, mostly fast.
+// send delivers over l, usually fast.
 func (w *world) send(l *link, f func()) {
 	delay := w.upTo(w.T / 500)
 	if w.rand.IntN(20) == 0 {
@@ -123,13 +122,13 @@ func (w *world) send(l *link, f func()) {
 	w.do(l.last, f)
 }
 
-// hold keeps back what is sent over l for d, and for as long again at most: a
-// sender repeats what was lost after a time that grows with the outage.
+// hold delays messages over l for d, and for at most as long again, because a sender repeats lost
+// messages after a time that grows with the outage.
 func (w *world) hold(l *link, d time.Duration) { l.held = w.now + d + w.upTo(d) }
 
 func clock(t time.Duration) time.Time { return time.Unix(1000, 0).Add(t) }
 
-// run lives for some session timeouts.
+// run simulates the given number of session timeouts.
 func (w *world) run(timeouts int) {
 	w.lead()
 	for i := range w.followers {
@@ -149,7 +148,7 @@ func (w *world) run(timeouts int) {
 	}
 }
 
-// judge holds the lease against the truth.
+// judge compares the lease with the truth.
 func (w *world) judge() {
 	if w.closed == 0 {
 		return
@@ -159,10 +158,10 @@ func (w *world) judge() {
 	}
 }
 
-// The leaders.
+// Leaders.
 
-// lead gives a majority to a new leader, which gives the session a fresh
-// timeout. The old one goes on and commits nothing any more.
+// lead gives a majority to a new leader, which gives the session a fresh timeout. The old leader
+// continues but commits nothing more.
 func (w *world) lead() {
 	l := &modelLeader{epoch: 1, rate: 1 + w.assume.drift*(2*w.rand.Float64()-1)}
 	if w.leader != nil {
@@ -173,15 +172,15 @@ func (w *world) lead() {
 	w.expirer(l)
 }
 
-// bucket is when l expires a session that is touched now, by l's clock.
+// bucket returns when l expires a session that is touched now, by l's clock.
 func (w *world) bucket(l *modelLeader) time.Duration {
 	return (w.of(l) + w.T + w.tick) / w.tick * w.tick
 }
 
-// of is the clock of l.
+// of returns the time on the clock of l.
 func (w *world) of(l *modelLeader) time.Duration { return time.Duration(float64(w.now) * l.rate) }
 
-// running calls f when the process of l runs.
+// running calls f once the process of l runs.
 func (w *world) running(l *modelLeader, f func()) {
 	if w.now < l.paused {
 		w.do(l.paused+w.upTo(w.T/100), func() { w.running(l, f) })
@@ -196,8 +195,8 @@ func (w *world) touch(l *modelLeader) {
 	}
 }
 
-// expirer takes what is due and some time later marks it as closing. It is
-// over when the leader has closed the session.
+// expirer takes the session when it is due, and some time later marks it as closing. It returns
+// when the leader has closed the session.
 func (w *world) expirer(l *modelLeader) {
 	w.running(l, func() {
 		if w.of(l) >= l.expiry && !l.taken {
@@ -217,7 +216,7 @@ func (w *world) expirer(l *modelLeader) {
 	})
 }
 
-// request is what a leader does with what a follower forwards.
+// request handles a request that a follower forwarded to the leader.
 func (w *world) request(f *modelFollower, p *modelPacket) {
 	l := f.leader
 	p.fail, p.epoch = l.closing, l.epoch
@@ -226,12 +225,12 @@ func (w *world) request(f *modelFollower, p *modelPacket) {
 		answer()
 		return
 	}
-	if l == w.leader { // the majority takes the proposal, and then it is committed whatever follows
+	if l == w.leader { // the majority accepts the proposal, so it is committed whatever follows
 		w.do(w.now+w.upTo(w.T/100), func() { w.running(l, answer) })
 	}
 }
 
-// The followers.
+// Followers.
 
 // follow makes f a follower of the leader. Its clients' connections close.
 func (w *world) follow(f *modelFollower) {
@@ -245,7 +244,7 @@ func (w *world) follow(f *modelFollower) {
 	}
 }
 
-// stillFollowing calls g at t unless f has changed its leader.
+// stillFollowing calls g at t unless f has changed its leader since.
 func (w *world) stillFollowing(f *modelFollower, t time.Duration, g func()) {
 	l := f.leader
 	w.do(t, func() {
@@ -255,7 +254,7 @@ func (w *world) stillFollowing(f *modelFollower, t time.Duration, g func()) {
 	})
 }
 
-// pingLoop goes first after a pause: the decision's A2.
+// pingLoop is the first to run after a pause, which is assumption A2 of the decision.
 func (w *world) pingLoop(f *modelFollower, l *modelLeader) {
 	if w.now < l.paused {
 		w.stillFollowing(f, l.paused, func() { w.pingLoop(f, l) })
@@ -270,8 +269,7 @@ func (w *world) pingLoop(f *modelFollower, l *modelLeader) {
 	w.stillFollowing(f, w.now+w.tick/2+late, func() { w.pingLoop(f, l) })
 }
 
-// mainThread calls g when the thread of f that reads from the leader comes to
-// it, in order.
+// mainThread calls g when the thread of f that reads from the leader reaches it, in order.
 func (w *world) mainThread(f *modelFollower, g func()) {
 	if w.now < f.mainBusy {
 		f.in.last = max(f.in.last, f.mainBusy)
@@ -355,14 +353,14 @@ func (w *world) reply(p *modelPacket) {
 		if l.stands(now) {
 			w.stood++
 		}
-		// The worst moment for the follower to be cut off.
+		// This is the worst moment for cutting off the follower.
 		if w.rand.IntN(10*w.rest) == 0 {
 			w.hold(&w.at.out, w.upTo(2*w.T))
 		}
 	}
 }
 
-// client keeps the lease up, and less while it is idle.
+// client renews the lease, and does less while it is idle.
 func (w *world) client() {
 	holding := w.now >= w.idle
 	if w.lease.connected && !w.beating && (holding || !w.cold) {
@@ -389,9 +387,9 @@ func (w *world) pings() {
 	w.do(w.now+every, w.pings)
 }
 
-// reconnect closes the client's connection and opens another, to any
-// follower: what was not read from the old one is lost, what the follower had
-// taken is not. The new one is valid once its leader has said so.
+// reconnect closes the client's connection and opens one to any follower. Answers that were not
+// read from the old connection are lost. Requests that the follower had received are not. The new
+// connection is valid once its leader has confirmed it.
 func (w *world) reconnect() {
 	w.conn++
 	w.lease.disconnect()
@@ -421,18 +419,18 @@ func (w *world) reconnect() {
 				}
 			})
 		}
-		w.send(&w.up, func() { // it goes to the leader on the same link
+		w.send(&w.up, func() { // it reaches the leader on the same link
 			w.send(&f.out, func() { w.running(l, revalidate) })
 		})
 	})
-	w.do(sent+w.T, func() { // a handshake that nobody answers is given up
+	w.do(sent+w.T, func() { // an unanswered handshake is given up
 		if conn == w.conn && !w.lease.connected {
 			w.reconnect()
 		}
 	})
 }
 
-// faults come now and then.
+// faults injects faults at random times.
 func (w *world) faults() {
 	long := w.upTo([]time.Duration{w.T / 4, w.T, 2 * w.T}[w.rand.IntN(3)])
 	f := w.at
@@ -441,7 +439,7 @@ func (w *world) faults() {
 		w.hold(&f.out, long)
 	case 1:
 		w.hold(&f.in, long)
-	case 2, 3: // a partition: each direction comes back by itself
+	case 2, 3: // a partition: each direction is restored separately
 		w.hold(&f.out, long)
 		w.hold(&f.in, long)
 	case 4:
@@ -464,15 +462,15 @@ func (w *world) faults() {
 	w.do(w.now+w.upTo(next*time.Duration(w.rest)), w.faults)
 }
 
-// elect gives two of the followers another leader, one of them not before a
-// while: the old leader goes on with it, and answers all but writes.
+// elect gives another leader to two of the followers, to one of them after a while. The old leader
+// continues with that follower and answers everything except writes.
 func (w *world) elect(while time.Duration) {
 	if w.leader.closing {
 		return
 	}
 	w.lead()
 	stays := w.rand.IntN(len(w.followers))
-	if w.idles && w.rand.IntN(2) == 0 { // the worst case: the client is idle at the old leader
+	if w.idles && w.rand.IntN(2) == 0 { // the worst case: the client is idle, connected to the old leader
 		stays = slices.Index(w.followers[:], w.at)
 		while += w.T
 		w.idle = w.now + while + w.upTo(w.T/10)
@@ -521,15 +519,14 @@ func TestSessionIsNeverClosedBeforeTheLeaseEnds(t *testing.T) {
 			}
 			t.Logf("%d writes, the lease stood after %d; %d sessions closed", writes, stood, closed)
 			if stood < writes/3 || closed == 0 {
-				t.Error("the model is not exercised")
+				t.Error("the model was not exercised: too few leases stood, or no session was closed")
 			}
 		})
 	}
 }
 
-// Each assumption is needed: without it the model finds a session that is
-// closed while its lease stands. So does it with the rule that trusts an idle
-// session.
+// Each assumption is needed: without it, the model finds a session that is closed while its lease
+// stands. The model finds the same for the rule that trusts an idle session.
 func TestModelNeedsEachAssumption(t *testing.T) {
 	for _, test := range []struct {
 		name      string
@@ -553,7 +550,7 @@ func TestModelNeedsEachAssumption(t *testing.T) {
 					return
 				}
 			}
-			t.Errorf("no session of %d was closed while its lease stood", most)
+			t.Errorf("none of %d sessions was closed while its lease stood, want one", most)
 		})
 	}
 }

@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// Each line is what a client does on a server with T = 4000 and a tick of 1000,
-// in milliseconds: the kind of a packet, when it was sent and answered; after
-// = the deadline that follows, and after / the time until which the leader of
-// the connection keeps the session, if that is another. With these, the margin
-// is 200, a PING comes within 600 and probation lasts 4000.
+// Each line is an action of a client, in milliseconds, on a server with T = 4000 and a tick of
+// 1000. The columns are the kind of a packet and the times at which it was sent and answered. "="
+// is followed by the resulting deadline. "/" is followed by the time until which the leader of the
+// connection keeps the session, if it is different. With these numbers the margin is 200, a PING
+// comes within 600, and probation lasts 4000.
 //
 //	open S A     the handshake of a new session
 //	again S A    the handshake of a new connection
 //	again S A T  one with another timeout
-//	down         the connection goes
+//	down         the connection ends
 //	write S A    a quorum write by the first leader
 //	write2 S A   a quorum write by the second leader
-//	suspended    the machine slept
+//	suspended    the machine was suspended
 const leaseRule = `
 # A new session lives for a timeout from its ConnectRequest.
 open 100 150 = 3900
@@ -115,7 +115,7 @@ func TestLeaseRule(t *testing.T) {
 			var kind string
 			var sent, answered, timeout int
 			if n, _ := fmt.Sscan(step, &kind, &sent, &answered, &timeout); n < 1 {
-				t.Fatalf("%q: %q", line, step)
+				t.Fatalf("invalid step in the line %q: %q", line, step)
 			}
 			if timeout == 0 {
 				timeout = 4000
@@ -127,12 +127,12 @@ func TestLeaseRule(t *testing.T) {
 			got += "/" + since0(l.kept)
 		}
 		if got != want {
-			t.Errorf("%s\n\tgot %s", line, got)
+			t.Errorf("%s\n\tgot %s, want %s", line, got, want)
 		}
 	}
 }
 
-// since0 is t in the terms of the table, 0 for the zero time.
+// since0 returns t in milliseconds as in the table, and 0 for the zero time.
 func since0(t time.Time) string {
 	if t.IsZero() {
 		return "0"
@@ -142,7 +142,7 @@ func since0(t time.Time) string {
 
 func ms(n int) time.Time { return time.Unix(1000, 0).Add(time.Duration(n) * time.Millisecond) }
 
-// do tells l of one packet as the session does.
+// do reports one packet to l in the way that the session does.
 func (l *lease) do(kind string, sent, answered time.Time, timeout time.Duration) {
 	switch kind {
 	case "open":
@@ -160,17 +160,17 @@ func (l *lease) do(kind string, sent, answered time.Time, timeout time.Duration)
 		l.suspended()
 	case "write", "write2":
 		l.activity(sent, answered)
-		l.write(sent, answered, int64(len(kind))) // any number of its own
+		l.write(sent, answered, int64(len(kind))) // each kind has a different number
 	}
 }
 
-// The cost of keeping a lease: what a client that renews when it is told to
-// needs, and how far off the deadline stays.
+// The cost of keeping a lease: the writes of a client that renews when renew says so, and how close
+// the deadline comes.
 func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 	for _, test := range []struct {
-		tick, roundTrip time.Duration // of T = 12 s
-		most            float64       // writes to a timeout
-		least           time.Duration // that the lease stands for at any time
+		tick, roundTrip time.Duration // for T = 12 s
+		most            float64       // writes in a session timeout
+		least           time.Duration // time for which the lease stands at every instant
 	}{
 		{6 * time.Second, time.Millisecond, 6.1, 3 * time.Second},
 		{2 * time.Second, time.Millisecond, 4.1, 3 * time.Second},
@@ -207,28 +207,28 @@ func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 		rate := float64(writes) / 50
 		t.Logf("tick %v, round trip %v: %.2f writes a timeout, the lease stands for at least %v", test.tick, test.roundTrip, rate, least)
 		if rate > test.most || least < test.least {
-			t.Errorf("want at most %v and at least %v", test.most, test.least)
+			t.Errorf("got more writes or less lease than wanted: want at most %v writes in a timeout, and a lease of at least %v", test.most, test.least)
 		}
 	}
 }
 
 func first[A, B any](a A, _ B) A { return a }
 
-// After a stall writes may be answered and prove nothing recent. They must not
-// follow each other without a pause.
+// After a stall, writes may be answered without proving anything recent. They must not follow each
+// other without a pause.
 func TestHeartbeatsNearTheDeadlineAreSpaced(t *testing.T) {
 	var l lease
 	l.do("open", ms(0), ms(10), 4*time.Second)
 	for now := 3500; now < 3790; now += 10 {
 		l.do("write", ms(now), ms(now), 0)
 		if due, _ := l.renew(ms(now), true); due.Sub(ms(now)) < 4*time.Second/spacing {
-			t.Fatalf("at %d ms the next is due %v later", now, due.Sub(ms(now)))
+			t.Fatalf("at %d ms: the next heartbeat is due %v later, want a pause of at least 4 s/spacing", now, due.Sub(ms(now)))
 		}
 	}
 }
 
-// Whatever it is told of, in whatever order, the lease never claims more than
-// a timeout from the latest packet, and forgets what is old.
+// Whatever packets are reported, in whatever order, the lease never claims more than a timeout from
+// the latest packet, and forgets old ones.
 func FuzzLease(f *testing.F) {
 	f.Add(uint64(1), uint16(100))
 	f.Add(uint64(2), uint16(5000))
@@ -249,22 +249,22 @@ func FuzzLease(f *testing.F) {
 			before := l.deadline
 			l.do(kinds[r.IntN(len(kinds))], sent, now, T)
 			if l.kept.Before(l.deadline) {
-				t.Fatalf("the leader keeps the session for %v less than the lease", l.deadline.Sub(l.kept))
+				t.Fatalf("kept is %v before the deadline of the lease, want it not before", l.deadline.Sub(l.kept))
 			}
 			if l.deadline.Before(before) {
-				t.Fatalf("moved back by %v", before.Sub(l.deadline))
+				t.Fatalf("the deadline moved back by %v, want it never to move back", before.Sub(l.deadline))
 			}
 			if l.kept.After(latest.Add(T - l.margin())) {
-				t.Fatalf("stands for %v after the latest packet", l.kept.Sub(latest))
+				t.Fatalf("the lease stands for %v after the latest packet, want at most T less the margin", l.kept.Sub(latest))
 			}
 			if l.deadline.After(before) && !l.deadline.After(now) {
-				t.Fatalf("moved to a time that has passed")
+				t.Fatalf("the deadline moved to a time that has passed")
 			}
 			if due, write := l.renew(now, true); l.stands(now) && (due.After(l.deadline) || !write) {
-				t.Fatalf("to be renewed after the deadline")
+				t.Fatalf("the next renewal is due after the deadline, or is no write")
 			}
 			if len(l.marks) > 4*slots {
-				t.Fatalf("%d marks", len(l.marks))
+				t.Fatalf("got %d marks, want at most %d", len(l.marks), 4*slots)
 			}
 		}
 	})

@@ -6,15 +6,16 @@ import (
 	"time"
 )
 
-// A lifetime is the life of a session, and the goroutines that work in it.
+// A lifetime is the time from the start of a session to its end, with the goroutines that work in
+// it.
 type lifetime struct {
-	ctx     context.Context // ends, with the cause, when the session does
+	ctx     context.Context // ends with the cause when the session ends
 	cancel  context.CancelCauseFunc
-	settled *gate // open while no detached work is under way
+	settled *gate // open while no detached work is in progress
 
 	mu       sync.Mutex
 	work     sync.WaitGroup // nothing is added after the end
-	detached int            // detached work under way
+	detached int            // number of detached calls in progress
 }
 
 func newLifetime() *lifetime {
@@ -24,18 +25,18 @@ func newLifetime() *lifetime {
 	return l
 }
 
-// err is nil while the life goes on, then why it ended.
+// err returns nil before the end, and then the cause of the end.
 func (l *lifetime) err() error { return context.Cause(l.ctx) }
 
-// end ends the life.
+// end ends the lifetime.
 func (l *lifetime) end(cause error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.cancel(cause)
 }
 
-// spawn runs f on a goroutine that wait waits for. It reports false, and does not
-// run f, if the life has ended.
+// spawn runs f on a goroutine that wait waits for. After the end of the lifetime it does not run f
+// and returns false.
 func (l *lifetime) spawn(f func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -46,15 +47,15 @@ func (l *lifetime) spawn(f func()) bool {
 	return true
 }
 
-// wait waits for what was spawned. Call it after the end.
+// wait waits for the goroutines of spawn. Call it after the end.
 func (l *lifetime) wait() { l.work.Wait() }
 
-// detach runs f on a goroutine of the session, with a context that ends with
-// the session: for what must be undone although the caller's context has
-// ended. What f requests comes behind the requests that were abandoned before. There
-// is no bound, since what f gives up would stay for as long as the session lives. Close
-// waits for f, a third of the session timeout at most, before it closes the session.
-// The channel gets what f returned, or why the session is over if f could not be run.
+// detach runs f on a goroutine of the session, with a context that ends with the session. It is for
+// undoing something after the caller's context has ended. Requests of f are sent after the requests
+// that were abandoned before. There is no timeout, because what f does not undo would remain until
+// the session ends. Before Close closes the session, it waits for f, at most a third of the session
+// timeout. The channel receives the result of f, or the cause of the session's end if f could not
+// run.
 func (l *lifetime) detach(f func(ctx context.Context) error) <-chan error {
 	done := make(chan error, 1)
 	l.count(1)
@@ -75,7 +76,7 @@ func (l *lifetime) count(n int) {
 	l.settled.set(l.detached == 0)
 }
 
-// settle waits for the detached work under way, with a bound.
+// settle waits for the detached work in progress, at most for limit.
 func (l *lifetime) settle(limit time.Duration) {
 	ctx, cancel := context.WithTimeout(l.ctx, limit)
 	defer cancel()

@@ -10,29 +10,29 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// After the end nothing is begun, and wait waits for what was.
+// After the end nothing is started, and wait waits for everything that was started.
 func TestNothingIsSpawnedAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLifetime()
 		ended := false
 		if !l.spawn(func() { <-l.ctx.Done(); time.Sleep(time.Second); ended = true }) {
-			t.Fatal("not begun")
+			t.Fatal("spawn before the end: got false, want true")
 		}
 		l.end(ErrLost)
 		l.end(ErrClosed)
 		if l.spawn(func() { t.Error("run") }) || l.err() != ErrLost {
-			t.Errorf("begun after the end, which is %v", l.err())
+			t.Errorf("spawn after the end ran, or the cause is %v, want %v", l.err(), ErrLost)
 		}
 		if err := <-l.detach(func(context.Context) error { t.Error("run"); return nil }); err != ErrLost {
-			t.Errorf("detached after the end: %v", err)
+			t.Errorf("detach after the end: got %v, want %v", err, ErrLost)
 		}
 		if l.wait(); !ended {
-			t.Error("not waited for")
+			t.Error("wait returned before the spawned function had ended")
 		}
 	})
 }
 
-// settle waits for detached work, and for no other, with a bound.
+// settle waits for detached work only, and not longer than its limit.
 func TestSettleWaitsForDetachedWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLifetime()
@@ -45,22 +45,22 @@ func TestSettleWaitsForDetachedWork(t *testing.T) {
 		}
 		l.spawn(func() { <-l.ctx.Done() })
 		if d := took(); d != 0 {
-			t.Errorf("without detached work: %v", d)
+			t.Errorf("settle without detached work took %v, want none", d)
 		}
 		for _, work := range []time.Duration{2 * time.Second, 3 * time.Second} {
 			l.detach(func(ctx context.Context) error { return sleep(ctx, work) })
 		}
 		if d := took(); d != 3*time.Second {
-			t.Errorf("for 2 s and 3 s of work: %v", d)
+			t.Errorf("settle with work of 2 s and 3 s took %v, want 3 s", d)
 		}
 		l.detach(func(ctx context.Context) error { <-ctx.Done(); return nil })
 		if d := took(); d != 10*time.Second {
-			t.Errorf("for work without an end: %v", d)
+			t.Errorf("settle with work without an end took %v, want its limit of 10 s", d)
 		}
 	})
 }
 
-// Reports are made in order, those of a report too, and none under the lock.
+// Reports are made in order, including reports made by a report, and never while the lock is held.
 func TestReportsAreMadeInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReporter(nil)
@@ -72,13 +72,13 @@ func TestReportsAreMadeInOrder(t *testing.T) {
 		synctest.Wait()
 		r.add(func() { got = append(got, 4) })
 		if synctest.Wait(); len(got) != 4 || got[2] != 3 || got[3] != 4 {
-			t.Errorf("%v", got)
+			t.Errorf("reports: got %v, want the numbers 1 to 4 in order", got)
 		}
 		cancel()
 	})
 }
 
-// Nothing follows the end of a session, and nobody is told of a state twice.
+// No state follows the end of a session, and no state is reported twice.
 func TestStatesEndOnce(t *testing.T) {
 	var told []State
 	s := newStates(func(state State) { told = append(told, state) })
@@ -86,7 +86,7 @@ func TestStatesEndOnce(t *testing.T) {
 		s.set(state)
 	}
 	if len(told) != 3 || told[2] != Lost || s.now() != Lost {
-		t.Errorf("told of %v, now %v", told, s.now())
+		t.Errorf("reported states: got %v, now %v; want 3 with %v last", told, s.now(), Lost)
 	}
 }
 
@@ -105,7 +105,7 @@ func TestCloseWaitsForCleanUpWithABound(t *testing.T) {
 			start := time.Now()
 			must(t, s.Close())
 			if d := time.Since(start); d > bound || finished != (took < bound) || d < min(took, bound) {
-				t.Errorf("clean-up of %v: Close took %v, finished: %v", took, d, finished)
+				t.Errorf("clean-up of %v: Close took %v and the clean-up finished: %v; want at most %v", took, d, finished, bound)
 			}
 		}
 	})
@@ -122,7 +122,7 @@ func TestIDsAreRepeatableFromASeed(t *testing.T) {
 			must(t, s.Close())
 		}
 		if names[0] != names[1] || len(names[0]) != 32 {
-			t.Errorf("names %q", names)
+			t.Errorf("names from one seed: got %q, want two equal ones of 32 characters", names)
 		}
 	})
 }

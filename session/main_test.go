@@ -18,12 +18,12 @@ import (
 
 var seeds = flag.Int("seeds", 2, "runs of each attack on the lease")
 
-// Seeds is for the tests of package session_test.
+// Seeds are for the tests of package session_test.
 var Seeds = seeds
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// inBubble runs f on a virtual clock with an ensemble of its own.
+// inBubble runs f on a virtual clock with a new ensemble.
 func inBubble(t *testing.T, opts zktest.Options, f func(t *testing.T, e *zktest.Ensemble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -36,7 +36,7 @@ func inBubble(t *testing.T, opts zktest.Options, f func(t *testing.T, e *zktest.
 	})
 }
 
-// on is Options for the given servers of e, or for all of them.
+// on returns Options for the given servers of e, or for all of them.
 func on(e *zktest.Ensemble, servers ...int) Options {
 	opts := Options{Servers: e.Servers(), Dial: e.DialContext}
 	if len(servers) > 0 {
@@ -48,8 +48,8 @@ func on(e *zktest.Ensemble, servers ...int) Options {
 	return opts
 }
 
-// open opens a session that is closed before the bubble of t ends. Call its
-// close function, as a clean-up of t would run outside the bubble's time.
+// open opens a session that is closed before the bubble of t ends. The caller calls its close
+// function, because a clean-up of t would run outside the bubble's time.
 func open(t *testing.T, opts Options) *Session {
 	t.Helper()
 	s, err := Open(t.Context(), opts)
@@ -67,24 +67,25 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// ended waits for a context and returns its cause, or fails after a bound.
+// cause waits for the end of a context and returns its cause. It fails the test after the given
+// time.
 func cause(t *testing.T, ctx context.Context, within time.Duration) error {
 	t.Helper()
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-time.After(within):
-		t.Fatalf("not ended within %v", within)
+		t.Fatalf("the context has not ended within %v", within)
 		return nil
 	}
 }
 
 var errReleased = errors.New("released")
 
-// follower returns the index of a server that does not lead.
+// follower returns the index of a server that is not the leader.
 func follower(e *zktest.Ensemble) int { return (e.Leader() + 1) % len(e.Servers()) }
 
-// own creates a node of s in dir, and dir if need be, as package recipe does.
+// own creates a node of s in dir, like package recipe. It creates dir if it does not exist.
 func own(ctx context.Context, s *Session, dir string) (engine.Node, error) {
 	if _, err := s.Create(ctx, dir, nil, Container); err != nil && !errors.Is(err, zk.ErrNodeExists) {
 		return engine.Node{}, err
@@ -94,7 +95,7 @@ func own(ctx context.Context, s *Session, dir string) (engine.Node, error) {
 	return engine.Node{Path: path, Czxid: trace.Zxid()}, err
 }
 
-// makeParents makes the parents of path.
+// makeParents creates the parents of path.
 func makeParents(t *testing.T, s *Session, path string) {
 	t.Helper()
 	dir, _ := znode.Split(path)
@@ -107,14 +108,14 @@ func makeParents(t *testing.T, s *Session, path string) {
 	}
 }
 
-// catchUp makes the next reads of s see what was committed before.
+// catchUp ensures that the next reads of s include everything committed before.
 func catchUp(t *testing.T, s *Session) {
 	t.Helper()
 	_, err := s.Multi(t.Context(), CheckOp{Path: "/", Version: AnyVersion})
 	must(t, err)
 }
 
-// children lists dir on a session of its own, after a sync; nil if there is no dir.
+// children lists dir in a new session, after a sync. It returns nil if dir does not exist.
 func children(t *testing.T, e *zktest.Ensemble, dir string) []string {
 	t.Helper()
 	s := open(t, on(e))
@@ -127,7 +128,7 @@ func children(t *testing.T, e *zktest.Ensemble, dir string) []string {
 	return listing.Names
 }
 
-// current is the connection that serves the session, nil if there is none.
+// current returns the connection that serves the session, or nil.
 func (s *Session) current() *conn {
 	s.tap.mu.Lock()
 	defer s.tap.mu.Unlock()

@@ -20,29 +20,29 @@ type Op interface {
 	clone() Op
 }
 
-// CreateOp makes a znode. A Container or TTL node cannot be made in a Multi:
-// the client could not read the answer.
+// CreateOp creates a znode. A Multi cannot create a Container or TTL node, because the client could
+// not read the answer.
 type CreateOp struct {
 	Path string
 	Data []byte
 	Mode Mode
-	ACL  []ACL // nil means that of the options
+	ACL  []ACL // nil means Options.ACL
 }
 
-// SetOp replaces the data of a znode of the given version.
+// SetOp replaces the data of a znode that has the given version.
 type SetOp struct {
 	Path    string
 	Data    []byte
 	Version int32
 }
 
-// DeleteOp deletes a znode of the given version.
+// DeleteOp deletes a znode that has the given version.
 type DeleteOp struct {
 	Path    string
 	Version int32
 }
 
-// CheckOp lets the Multi fail unless the znode exists with the given version.
+// CheckOp makes the Multi fail unless the znode exists with the given version.
 type CheckOp struct {
 	Path    string
 	Version int32
@@ -93,19 +93,19 @@ func (o SetOp) size(s *Session) int    { return s.sizeOf(o.Path) + len(o.Data) }
 func (o DeleteOp) size(s *Session) int { return s.sizeOf(o.Path) }
 func (o CheckOp) size(s *Session) int  { return s.sizeOf(o.Path) }
 
-// sizeOf bounds what a part of a multi with this path takes, in bytes, beside
-// its data and ACL.
+// sizeOf returns an upper limit for the bytes that a part of a multi with this path takes, in
+// addition to its data and ACL.
 func (s *Session) sizeOf(path string) int { return len(s.opts.Chroot) + len(path) + 32 }
 
-// An OpResult is what one part of a Multi gave.
+// An OpResult is the result of one part of a Multi.
 type OpResult struct {
 	Path string // of a CreateOp
 	Stat *Stat  // of a SetOp
 }
 
-// A MultiError says which part made a Multi fail. None was applied.
+// A MultiError says which part made a Multi fail. No part was applied.
 type MultiError struct {
-	Index int // into the ops
+	Index int // index into the ops
 	Path  string
 	Err   error
 }
@@ -113,8 +113,8 @@ type MultiError struct {
 func (e *MultiError) Error() string { return fmt.Sprintf("op %d on %s: %v", e.Index, e.Path, e.Err) }
 func (e *MultiError) Unwrap() error { return e.Err }
 
-// Multi applies all of ops, or none: then the error holds a *MultiError. It is
-// one transaction with one zxid.
+// Multi applies all of ops or none. If none was applied, the error contains a *MultiError. A Multi
+// is one transaction with one zxid.
 func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 	if len(ops) == 0 {
 		return nil, nil
@@ -152,8 +152,8 @@ func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 	return results, nil
 }
 
-// fits returns an error with ErrTooLarge if Multi would refuse ops together, for
-// those who divide their work among transactions. No request is made.
+// fits returns an error with ErrTooLarge if Multi would refuse ops as one transaction. It is for
+// callers that divide their work into transactions. It sends no request.
 func (s *Session) fits(ops ...Op) error {
 	size := 0
 	for _, op := range ops {
@@ -165,8 +165,8 @@ func (s *Session) fits(ops ...Op) error {
 	return s.checkSize("multi", ops[0].target(), size)
 }
 
-// failedPart finds the part that made a multi fail. The parts before it are
-// answered with no error, those behind it with an unknown one.
+// failedPart finds the part that made a multi fail. The servers answer the parts before it with no
+// error, and those after it with an unknown error.
 func failedPart(responses []zk.MultiResponse) (int, error) {
 	for i, r := range responses {
 		if r.Error != nil {
@@ -176,8 +176,7 @@ func failedPart(responses []zk.MultiResponse) (int, error) {
 	return 0, nil
 }
 
-// rooted returns an error if there is no root, which is so where the chroot is
-// missing.
+// rooted returns an error if the root does not exist, which means that the chroot is missing.
 func (s *Session) rooted(ctx context.Context) error {
 	if s.opts.Chroot == "" || s.rootSeen.Load() {
 		return nil
@@ -190,13 +189,13 @@ func (s *Session) rooted(ctx context.Context) error {
 	return err
 }
 
-// noRoot says of err, an ErrNoNode, that it is the chroot that is missing.
+// noRoot turns err, an ErrNoNode, into an error that says that the chroot is missing.
 func (s *Session) noRoot(err error) error {
 	return fmt.Errorf("chroot %s does not exist: %w", s.opts.Chroot, err)
 }
 
-// explainNoNode finds out whether a znode is missing since the chroot is. That
-// takes one more request, until the chroot has been seen.
+// explainNoNode checks whether a znode is missing because the chroot is missing. This costs one
+// more request, until the chroot has been seen.
 func (s *Session) explainNoNode(ctx context.Context, err error) error {
 	if s.opts.Chroot == "" || s.rootSeen.Load() {
 		return err
@@ -209,9 +208,8 @@ func (s *Session) explainNoNode(ctx context.Context, err error) error {
 	return err
 }
 
-// DeleteAll deletes path and all below it, many znodes in one transaction. It is
-// no transaction as a whole: if it fails, part of it may be gone. That path does
-// not exist is no error.
+// DeleteAll deletes path and everything below it, many znodes in each transaction. The whole is not
+// one transaction: if it fails, a part may be deleted. It succeeds if path does not exist.
 func (s *Session) DeleteAll(ctx context.Context, path string) error {
 	for {
 		err := s.Delete(ctx, path, AnyVersion)
@@ -228,13 +226,12 @@ func (s *Session) DeleteAll(ctx context.Context, path string) error {
 	}
 }
 
-// deletions is how many znodes DeleteAll deletes in one transaction.
+// deletions is the number of znodes that DeleteAll deletes in one transaction.
 const deletions = 500
 
-// deleteChildren deletes all below dir, as far as a list of its children knows.
-// A transaction fails as a whole at the first child that has children of its own,
-// or that is gone. That one is taken out, and as there may be more like it, the
-// next transactions are smaller.
+// deleteChildren deletes everything below dir that a list of its children contains. A transaction
+// fails as a whole at the first child that has children of its own or that is gone. That child is
+// taken out. There may be more of them, so the next transactions are smaller.
 func (s *Session) deleteChildren(ctx context.Context, dir string) error {
 	listing, err := s.Children(ctx, dir)
 	if errors.Is(err, zk.ErrNoNode) {
@@ -253,7 +250,7 @@ func (s *Session) deleteChildren(ctx context.Context, dir string) error {
 			names, most = names[len(ops):], min(2*most, deletions)
 			continue
 		case retryable(err):
-			return s.Sync(ctx, dir) // if it was applied, the next list says so
+			return s.Sync(ctx, dir) // the next list shows whether it was applied
 		case !errors.As(err, &failed):
 			return err
 		}
@@ -272,7 +269,7 @@ func (s *Session) deleteChildren(ctx context.Context, dir string) error {
 	return nil
 }
 
-// deleteOps deletes children of dir, at least one, and not more than fit into one
+// deleteOps returns the deletions of children of dir: at least one, and not more than fit into one
 // request.
 func (s *Session) deleteOps(dir string, names []string) []Op {
 	var ops []Op

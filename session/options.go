@@ -21,97 +21,104 @@ import (
 // Options of a session. Servers is required; the zero value of every other
 // field is its default.
 type Options struct {
-	// Servers are host:port addresses; without a port, 2181. Spaces around one
-	// are dropped. Host names are looked up again at each attempt to connect.
-	// For a whole connect string, see ParseConnectString.
+	// Servers are addresses of the form host:port. The default port is 2181. Spaces around an
+	// address are dropped. Host names are resolved again at each attempt to connect. For a whole
+	// connect string, see ParseConnectString.
 	Servers []string
 
-	// Timeout is the session timeout to ask for; zero means 10 s. The server
-	// may change it, by default to between 2 and 20 of its ticks: see
-	// Session.Timeout.
+	// FollowMembers makes the session follow the list of servers in their own configuration,
+	// /zookeeper/config, which the operation reconfig changes. The session connects to new
+	// servers, and no longer to removed ones. This client must be able to use the addresses in
+	// that list. The addresses in Servers are then tried first, and again if no server of the
+	// list can be reached. The session reads and watches that znode. Nothing changes if the
+	// servers refuse the read, or if their configuration has no client addresses, which is so
+	// where clientPort is a setting.
+	FollowMembers bool
+
+	// Timeout is the session timeout to request; zero means 10 s. The server may change it, by
+	// default to between 2 and 20 of its ticks: see Session.Timeout.
 	Timeout time.Duration
 
-	// Abandon is how long the session may be without any server before it is
-	// declared lost; zero means three times the negotiated timeout, negative
-	// never. A session without a server is not lost by itself (a new leader
-	// gives it a whole fresh timeout), but a caller should not wait for ever.
+	// Abandon is how long the session may be without any server before it is declared lost. Zero
+	// means three times the negotiated timeout, a negative value means never. Losing all servers
+	// does not end a session (a new leader gives it a whole new timeout), but callers should not
+	// wait for ever.
 	Abandon time.Duration
 
-	// Chroot is put before every path, "" for none. It must exist.
+	// Chroot is a prefix of every path; "" means none. It must exist.
 	Chroot string
 
-	// Auth is sent on every connection before anything else. One of them may be for SASL:
-	// see SASLScheme.
+	// Auth is sent on every connection before anything else. One of the credentials may be for
+	// SASL: see SASLScheme.
 	Auth []Auth
 
-	// ACL of the nodes that are created; nil means open to everybody. Servers
+	// ACL is the ACL of the nodes that are created. Nil allows everything to everybody. Servers
 	// refuse an empty one.
 	ACL []ACL
 
-	// TLS, if not nil, is used on every connection. An empty ServerName is
-	// taken from the server's address.
+	// TLS, if not nil, is used on every connection. An empty ServerName is replaced by the host of
+	// the server's address.
 	TLS *tls.Config
 
-	// Dial opens the connections. If it is nil, a name's addresses are tried in
-	// random order, each a quarter of a second after the last one, and those
-	// that did not answer lately last. Dial must return when its context ends,
-	// as Close waits for it.
+	// Dial opens the connections. If it is nil, the addresses of a name are tried in random order,
+	// each a quarter of a second after the previous one. Addresses that recently did not answer
+	// come last. Dial must return when its context ends, because Close waits for it.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// TickTime is the server's tickTime, if known. It makes the lease last
-	// longer between two heartbeats; the default assumes half the session
-	// timeout, which is the most that a server allows unless its
-	// minSessionTimeout is set below two ticks. A value above the server's own
+	// TickTime is the server's tickTime, if known. It makes the lease last longer between two
+	// heartbeats. The default assumes half the session timeout. This is the longest that a server
+	// allows, unless its minSessionTimeout is set below two ticks. A value above the server's own
 	// is safe, one below is not.
 	TickTime time.Duration
 
-	// UnsafeHoldUntilLost switches the lease off: what is held then counts as
-	// held until the loss of the session is told, as with zk.Lock, Curator and kazoo. On a
-	// follower that is cut off from its leader that is seconds after
-	// somebody else may have been granted it. No heartbeats are sent.
+	// UnsafeHoldUntilLost disables the lease: a grant then counts as held until the loss of the
+	// session is reported, as in zk.Lock, Curator and kazoo. On a follower that is cut off from its
+	// leader, this is seconds after another client may have been granted the same. No heartbeats
+	// are sent.
 	UnsafeHoldUntilLost bool
 
-	// UnsafeAnyServer grants holds on servers that are not ZooKeeper, too: see
-	// ErrNotZooKeeper.
+	// UnsafeAnyServer grants holds also on servers that are not ZooKeeper: see ErrNotZooKeeper.
 	UnsafeAnyServer bool
 
-	// NoIdleLease saves the requests by which an idle session stays ready. By
-	// default a session that holds nothing sends a sync four to six times a
-	// session timeout, which costs the leader a message and no write; what it
-	// is granted next it has at once. With NoIdleLease it sends nothing, and
-	// its first grant after idleness comes a session timeout later. Set it
-	// if the session only watches or produces.
+	// NoIdleLease disables the requests that keep an idle session ready. By default a session that
+	// holds nothing sends a sync four to six times in a session timeout. A sync costs the leader a
+	// message and no write, and the next grant is then immediate. With NoIdleLease the session
+	// sends nothing, and its first grant after idleness comes one session timeout later. Set it if
+	// the session only watches or produces.
 	NoIdleLease bool
 
-	// UnsafeTrustIdle is for the harness: it must find two holders with it.
-	// An idle session sends nothing, and its first write after that counts as
-	// proof that the leader knew of the session's latest activity.
+	// UnsafeTrustIdle is for the harness, which must find two holders when it is set. An idle
+	// session then sends nothing, and its first write after idleness counts as proof that the
+	// leader knew of the session's latest activity.
 	UnsafeTrustIdle bool
 
-	// MaxRequest is the size in bytes above which a request is refused
-	// unsent; zero means 1 MiB less 1 KiB, what a server accepts by default.
-	// The session takes that much memory once, so more than 256 MiB is an error.
+	// MaxRequest is the size in bytes above which a request is refused without being sent. Zero
+	// means 1 MiB less 1 KiB, which servers accept by default. The session allocates that much
+	// memory once, so more than 256 MiB is an error.
 	MaxRequest int
 
-	// Logger gets what an operator wants to know; nil discards it. Close waits
-	// for it.
+	// Logger receives events for operators; nil discards them. Close waits for it.
 	Logger *slog.Logger
 
 	// Metrics are called for requests, states and leases.
 	Metrics Metrics
 
-	// Tracer observes requests, waits and holds; nil means none. Without one, nothing
-	// is allocated for it.
+	// Tracer observes requests, waits and holds; nil means none. Without a Tracer, nothing is
+	// allocated for tracing.
 	Tracer Tracer
 
-	// Rand is the source of protected nodes' identifiers and of the order in
-	// which servers are tried; nil means crypto/rand. Give it a seeded source
-	// to make a test repeatable. It must be safe for concurrent use, and must not
-	// fail: the session panics then.
+	// HoldLog gets a line when a hold begins and one when it ends. A lock, a leadership and a claim
+	// are holds. If HoldLog writes JSON, zkcoord audit compares the file with the transactions that
+	// the servers committed: see docs/audit.md. Close waits for HoldLog. Nil means no log.
+	HoldLog *slog.Logger
+
+	// Rand is the source of the identifiers of protected nodes and of the order in which servers
+	// are tried; nil means crypto/rand. A seeded source makes a test repeatable. Rand must be safe
+	// for concurrent use and must not fail; the session panics if it does.
 	Rand io.Reader
 
-	dialer *dialer              // that of Dial, if Dial was nil
-	slept  func() time.Duration // for how long the machine was suspended in all
+	dialer *dialer              // the dialer, if Dial was nil
+	slept  func() time.Duration // total time for which the machine was suspended
 }
 
 // Auth is a credential, such as {"digest", []byte("user:password")}.
@@ -126,24 +133,24 @@ func (a Auth) String() string { return a.Scheme + ":***" }
 // GoString hides the credential.
 func (a Auth) GoString() string { return a.String() }
 
-// MarshalText hides the credential, from JSON and from logs in it.
+// MarshalText hides the credential, also in JSON and in logs as JSON.
 func (a Auth) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
 // LogValue hides the credential.
 func (a Auth) LogValue() slog.Value { return slog.StringValue(a.String()) }
 
-// Metrics are hooks for measurements. Each may be nil. All but Request are
-// called in order on one goroutine of the session, which Close waits for.
+// Metrics are hooks for measurements. Each may be nil. All except Request are called in order on
+// one goroutine of the session, which Close waits for.
 type Metrics struct {
-	// Request is called when a request ends, on the caller's goroutine. It holds
-	// up that caller alone.
+	// Request is called when a request ends, on the caller's goroutine. A slow hook delays only
+	// that caller.
 	Request func(op string, took time.Duration, err error)
 	// State is called when the session's state changes.
 	State func(State)
-	// Heartbeat is called for each answered heartbeat, with its round trip
-	// and how long the lease then stands.
+	// Heartbeat is called for each answered heartbeat, with its round trip and the time for which
+	// the lease then stands.
 	Heartbeat func(roundTrip, lease time.Duration)
-	// Lapsed is called with the number of holds that ended because the lease did.
+	// Lapsed is called with the number of holds that ended because the lease lapsed.
 	Lapsed func(holds int)
 }
 
@@ -169,7 +176,7 @@ func (o *Options) complete() error {
 	logins := 0
 	for _, a := range o.Auth {
 		if a.Scheme == "" {
-			return invalid.New("session: a credential without a scheme")
+			return invalid.New("session: credential has no scheme")
 		}
 		if a.Scheme == SASLScheme {
 			logins++
@@ -198,10 +205,10 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// maxMaxRequest is the most that Options.MaxRequest may be.
+// maxMaxRequest is the upper limit of Options.MaxRequest.
 const maxMaxRequest = 256 << 20
 
-// parseChroot returns a chroot without the slash at its end, "" for the root.
+// parseChroot returns a chroot without a trailing slash, and "" for the root.
 func parseChroot(path string) (string, error) {
 	path = strings.TrimSuffix(path, "/")
 	if path == "" {
@@ -213,7 +220,8 @@ func parseChroot(path string) (string, error) {
 	return path, nil
 }
 
-// checkACL refuses what servers would refuse for its form. A nil one is the default.
+// checkACL returns an error if servers would refuse the form of the ACL. A nil ACL means the
+// default.
 func checkACL(acl []zk.ACL) error {
 	if acl != nil && len(acl) == 0 {
 		return invalid.New("an ACL without an entry")

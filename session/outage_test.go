@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// logged gives opts a logger from the level on, and returns what it was given so far, a line each.
+// logged gives opts a logger at the level. The function returns the lines logged so far.
 func logged(opts *Options, level slog.Level) func() []string {
 	var mu sync.Mutex
 	var lines []string
@@ -48,7 +48,8 @@ func count(lines []string, words ...string) (n int) {
 	return n
 }
 
-// An outage said nothing at the level Info. It is logged, and does not fill the log.
+// Before the fix, an outage was not logged at the level Info. It is logged, and it does not fill
+// the log.
 func TestAnOutageIsLogged(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		opts := on(e)
@@ -64,15 +65,15 @@ func TestAnOutageIsLogged(t *testing.T) {
 		if count(out, "level=INFO", "connection lost", "server="+e.Servers()[0], "error=")+
 			count(out, "level=INFO", "connection lost", "server="+e.Servers()[1], "error=")+
 			count(out, "level=INFO", "connection lost", "server="+e.Servers()[2], "error=") != 1 {
-			t.Error("not logged that the connection was lost")
+			t.Error("the lost connection was not logged once at the level Info")
 		}
 		for _, server := range e.Servers() {
 			if count(out, "level=INFO", "not reached", "server="+server, "error=") != 1 {
-				t.Errorf("not logged, or more than once, that %s was not reached", server)
+				t.Errorf("the failed attempt at %s was not logged exactly once", server)
 			}
 		}
 		if count(out, "level=WARN", "no zookeeper server takes the session", "last=") != 1 || len(out) > 8 {
-			t.Errorf("an hour of outage is %d lines", len(out))
+			t.Errorf("the log of an hour of outage has %d lines, want at most 8, with one warning that no server accepts the session", len(out))
 		}
 		for i := range e.Servers() {
 			e.Start(i)
@@ -84,8 +85,9 @@ func TestAnOutageIsLogged(t *testing.T) {
 	})
 }
 
-// Open without a deadline says once, at Warn, why no server takes it: with maxClientCnxns used up it waits in silence.
-func TestOpenWithoutADeadlineSaysWhatItWaitsFor(t *testing.T) {
+// Open without a deadline logs once, at Warn, why no server accepts it. With maxClientCnxns
+// exhausted it would otherwise wait in silence.
+func TestOpenWithoutADeadlineLogsTheReason(t *testing.T) {
 	inBubble(t, zktest.Options{MaxClientConns: 1}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e, 0))
 		opts := on(e, 0)
@@ -100,15 +102,15 @@ func TestOpenWithoutADeadlineSaysWhatItWaitsFor(t *testing.T) {
 		}()
 		time.Sleep(time.Hour)
 		if out := lines(); len(out) != 1 || count(out, "level=WARN", e.Servers()[0], "refused") != 1 || strings.Contains(out[0], "session=") {
-			t.Errorf("an hour: %q", out)
+			t.Errorf("the log of an hour: got %q, want one warning", out)
 		}
 		must(t, s.Close())
 		must(t, (<-opened).Close())
 	})
 }
 
-// A server that closes the connection, a secure port and a port of something else give an error that says
-// what it may be, and not "EOF".
+// If a server closes the connection, or if the port is a secure port or belongs to another service,
+// the error lists possible causes instead of "EOF".
 func TestErrorSaysWhatTheServerMayBe(t *testing.T) {
 	answer := func(bytes string) func(context.Context, string, string) (net.Conn, error) {
 		return func(context.Context, string, string) (net.Conn, error) {
@@ -133,8 +135,8 @@ func TestErrorSaysWhatTheServerMayBe(t *testing.T) {
 		"secure":               {"\x15\x03\x03\x00\x02\x02\x46", nil, "set Options.TLS"},
 		"web":                  {"HTTP/1.1 400 Bad Request\r\n\r\n", nil, "HTTP"},
 		"anything":             {"\xff\xff\xff\xff", nil, "4294967295 bytes"},
-		"not secure, closes":   {"", &tls.Config{InsecureSkipVerify: true}, "may not be a secure one"},
-		"not secure, answers":  {"\x00\x00\x00\x25\x00\x00\x00\x00", &tls.Config{InsecureSkipVerify: true}, "may not be a secure one"},
+		"not secure, closes":   {"", &tls.Config{InsecureSkipVerify: true}, "may not accept TLS"},
+		"not secure, answers":  {"\x00\x00\x00\x25\x00\x00\x00\x00", &tls.Config{InsecureSkipVerify: true}, "may not accept TLS"},
 		"secure and read-only": {"", nil, "maxClientCnxns"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -142,7 +144,7 @@ func TestErrorSaysWhatTheServerMayBe(t *testing.T) {
 			defer cancel()
 			_, err := Open(ctx, Options{Servers: []string{"zk"}, TLS: c.tls, Dial: answer(c.answer)})
 			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "zk:2181") {
-				t.Errorf("%s: %v; want %q", name, err, c.want)
+				t.Errorf("%s: got %v, want a text with %q", name, err, c.want)
 			}
 		})
 	}
@@ -154,7 +156,7 @@ func TestErrorSaysWhatTheServerMayBe(t *testing.T) {
 			return nil, ctx.Err()
 		}})
 		if err == nil || !strings.Contains(err.Error(), "zk:2181") {
-			t.Errorf("silent: %v", err)
+			t.Errorf("silent server: got %v, want an error with its address", err)
 		}
 	})
 }

@@ -8,31 +8,31 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// Errors of a session. The server's own answers (ErrNoNode, ErrBadVersion
-// and so on) come wrapped and are found with errors.Is.
+// Errors of a session. Errors of the server, such as ErrNoNode and ErrBadVersion, are wrapped and
+// can be tested with errors.Is.
 var (
-	// ErrLost means that the session is over: its ephemeral nodes are gone or
-	// will be. Open a new one, or live in Run.
+	// ErrLost means that the session is over: its ephemeral nodes are deleted or will be. Open a
+	// new session, or use Run.
 	ErrLost = errors.New("session: lost")
-	// ErrLeaseLapsed means that the session could no longer be proven to live.
-	// Whatever was held has to be treated as lost; the session itself may go on.
+	// ErrLeaseLapsed means that there was no proof in time that the session is alive. Treat every
+	// grant as lost. The session itself may continue.
 	ErrLeaseLapsed = errors.New("session: lease lapsed")
 	// ErrClosed means that Close was called.
 	ErrClosed = errors.New("session: closed")
-	// ErrCredentials means that servers refused Options.Auth, or demand other
-	// credentials. The session is over, and an error with ErrCredentials is an
-	// ErrLost too, but a new session would end likewise: mend the options.
+	// ErrCredentials means that servers refused Options.Auth, or require other credentials. The
+	// session is over, so the error is also ErrLost. A new session would end in the same way:
+	// correct the options.
 	ErrCredentials = errors.New("session: credentials refused")
 	// ErrTooLarge means that a request is larger than servers accept. Nothing
 	// was sent. Make it smaller, or raise jute.maxbuffer and Options.MaxRequest.
 	ErrTooLarge = errors.New("session: request too large")
 )
 
-// An Outcome tells whether a request that changes something did so.
+// An Outcome says whether a write was applied.
 type Outcome int
 
 const (
-	// Indeterminate: the request may have been applied, or may yet be.
+	// Indeterminate: the request may have been applied, or may still be applied.
 	Indeterminate Outcome = iota
 	// OK: it was applied.
 	OK
@@ -40,7 +40,7 @@ const (
 	Failed
 )
 
-// String returns ok, fail or info, as a history names them.
+// String returns ok, fail or info, the names in a history.
 func (e Outcome) String() string {
 	switch e {
 	case OK:
@@ -65,9 +65,9 @@ func (e *RequestError) Error() string {
 
 func (e *RequestError) Unwrap() error { return e.Err }
 
-// OutcomeOf answers "did it happen?" for the error of a request that changes
-// something, of this package or of go-zookeeper itself. A nil error is OK. An
-// error that proves nothing, and any error unknown to it, is Indeterminate.
+// OutcomeOf returns whether a write that returned err was applied. It accepts errors of this
+// package and of go-zookeeper. A nil error is OK. An error that proves nothing or is unknown is
+// Indeterminate.
 func OutcomeOf(err error) Outcome {
 	if err == nil {
 		return OK
@@ -86,17 +86,17 @@ func OutcomeOf(err error) Outcome {
 	return Indeterminate
 }
 
-// unsent is the error of a request that was given up before it left.
+// unsent returns the error of a request that was given up before it was written.
 func unsent(op, path string, cause error) error {
 	return &RequestError{Op: op, Path: path, Outcome: Failed, Err: cause}
 }
 
-// ended is the error of a request whose caller stopped waiting for the reply.
+// ended returns the error of a request whose caller stopped waiting for the reply.
 func ended(op, path string, cause error) error {
 	return &RequestError{Op: op, Path: path, Outcome: Indeterminate, Err: cause}
 }
 
-// answered wraps what go-zookeeper returned.
+// answered wraps an error of go-zookeeper.
 func answered(op, path string, err error) error {
 	if err == nil {
 		return nil
@@ -104,22 +104,21 @@ func answered(op, path string, err error) error {
 	return &RequestError{Op: op, Path: path, Outcome: OutcomeOf(err), Err: err}
 }
 
-// ConnectionLost reports whether err is that of a request whose connection
-// went, while the session may go on: a read can simply be asked again, a write
-// whose Outcome is Failed too.
+// ConnectionLost reports whether the request that returned err failed because its connection was
+// lost, while the session may continue. A read can then be repeated. A write can be repeated if its
+// Outcome is Failed.
 func ConnectionLost(err error) bool { return retryable(err) }
 
-// retryable reports whether a read may simply be asked again: the connection
-// went, not the session.
+// retryable reports whether a read can be repeated because only its connection was lost and not the
+// session.
 func retryable(err error) bool {
 	return errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) || errors.Is(err, errBroken)
 }
 
-// errBroken is a failure to write to a connection: what was written may have
-// arrived.
+// errBroken is a failed write to a connection. The server may have received the data.
 var errBroken = errors.New("connection broken")
 
-// causeOf is context.Cause, or ctx.Err where there is none.
+// causeOf returns context.Cause, or ctx.Err if there is no cause.
 func causeOf(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause

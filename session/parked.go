@@ -9,13 +9,13 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A parkedConn is the connection that the client gets when its session is over
-// and no server serves it. It leads nowhere: it accepts the handshake, answers the
-// request to close, and leaves every other request without an answer.
+// A parkedConn is the connection that the client gets when its session is over and no server serves
+// it. It has no server: it accepts the handshake and the request to close, and leaves every other
+// request without an answer.
 //
-// Without a connection, the client's Close can wait a whole second: its request to
-// close may be queued after the client's last look at the queue. On a parked
-// connection the request is always taken, whenever it comes.
+// Without a connection, the client's Close can wait a whole second, because its request to close
+// may be queued after the client has read the queue for the last time. A parked connection accepts
+// the request at any time.
 type parkedConn struct {
 	timeout time.Duration
 	parked  func() // called when the client has read the answer to its handshake
@@ -24,7 +24,7 @@ type parkedConn struct {
 	ready   *sync.Cond
 	greeted bool
 	closed  bool
-	in      []byte // what the client has not read yet
+	in      []byte // the part that the client has not read yet
 }
 
 func newParkedConn(timeout time.Duration, parked func()) *parkedConn {
@@ -33,7 +33,7 @@ func newParkedConn(timeout time.Duration, parked func()) *parkedConn {
 	return c
 }
 
-// Write takes one frame. The client writes each whole.
+// Write accepts one frame. The client writes each frame as a whole.
 func (c *parkedConn) Write(frame []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

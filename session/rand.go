@@ -35,13 +35,13 @@ func shuffle(list []string, source rand.Source) {
 	rand.New(source).Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 }
 
-// jitter returns between half of d and d.
+// jitter returns a random duration between half of d and d.
 func jitter(d time.Duration, source rand.Source) time.Duration {
 	return d/2 + time.Duration(source.Uint64()%uint64(d/2+1))
 }
 
-// newID returns 128 random bits in hexadecimal, from Options.Rand: the name
-// by which a client recognises a node of its own.
+// newID returns 128 random bits from Options.Rand in hexadecimal. With this name a client
+// recognizes its own node.
 func (s *Session) newID() string {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], s.rand.Uint64())

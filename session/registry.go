@@ -11,39 +11,37 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A watchRegistry has the watches of a session. They are the session's, not the
-// client's: go-zookeeper keeps one channel a call for as long as the znode does not
-// change, forgets to say when it could not set them again, and cannot remove them. So
-// the registry marks the client's plain reads as watching while they are sent, hands
-// out the events, sets the watches again on each new connection, and removes those
-// that nobody waits for any more. It sends nothing itself: the tap does.
+// A watchRegistry manages the watches of a session instead of the client. go-zookeeper keeps one
+// channel for each call until the znode changes, does not report when it could not set the watches
+// again, and cannot remove them. So the registry sets the watch flag in the client's plain reads
+// while they are sent. It delivers the events, sets the watches again on each new connection, and
+// removes those that nobody waits for any more. It sends nothing itself; the tap does.
 type watchRegistry struct {
 	root chroot
 
 	mu       sync.Mutex
-	over     error // why the session is over
+	over     error // why the session has ended
 	online   bool  // there is a connection
 	watches  map[watchKey]*watched
-	removals []byte // requests to remove watches, to go before the next frame
+	removals []byte // requests that remove watches, sent before the next frame
 }
 
-// A watchKey is what a server keeps at most one watch a session for. What
-// exists and getData watch is the same to it.
+// A watchKey identifies a watch at the server, which keeps at most one for each key and session.
+// The watches of exists and getData have the same key.
 type watchKey struct {
-	path     string // that the server knows
+	path     string // the path that the server knows
 	children bool
 }
 
-// watched are the watches on one key.
+// watched are the watches with one key.
 type watched struct {
-	waiting []waiter // each once, in the order of asking
-	armed   int      // reads under way that set the watch
-	set     bool     // the server has it
+	waiting []waiter // each once, in the order of their registration
+	armed   int      // number of reads in progress that set the watch
+	set     bool     // the server has the watch
 	missing bool     // it was set on a znode that did not exist
 }
 
-// A waiter receives one event of a key: a Watch or a watchSet. It is called
-// with mu held.
+// A waiter receives one event of a key. It is a Watch or a watchSet. It is called while mu is held.
 type waiter interface {
 	fire(key watchKey, ev zk.Event)
 }
@@ -52,8 +50,8 @@ func newWatchRegistry(root chroot) *watchRegistry {
 	return &watchRegistry{root: root, watches: make(map[watchKey]*watched)}
 }
 
-// addLocked adds a waiter, which must not be there yet. If the session is over the
-// waiter gets its event at once.
+// addLocked adds a waiter, which must not be registered yet. If the session has ended, the waiter
+// gets its event at once.
 func (r *watchRegistry) addLocked(key watchKey, w waiter) {
 	if r.over != nil {
 		w.fire(key, r.notWatching(key))
@@ -67,7 +65,7 @@ func (r *watchRegistry) addLocked(key watchKey, w waiter) {
 	on.waiting = append(on.waiting, w)
 }
 
-// dropLocked takes a waiter away, if it is still there.
+// dropLocked removes a waiter if it is registered.
 func (r *watchRegistry) dropLocked(key watchKey, w waiter) {
 	on := r.watches[key]
 	if on == nil {
@@ -83,8 +81,8 @@ func (r *watchRegistry) dropLocked(key watchKey, w waiter) {
 	}
 }
 
-// forgetLocked drops a watch, at the server too if it has it. A read that
-// sets it anew can only be sent later, so this frame cannot undo that.
+// forgetLocked removes a watch, also at the server if the server has it. A read that sets the watch
+// again can only be sent later, so the removal does not affect it.
 func (r *watchRegistry) forgetLocked(key watchKey, on *watched) {
 	delete(r.watches, key)
 	if !on.set || !r.online {
@@ -102,12 +100,11 @@ func watchable(op wire.Op) bool {
 	return op == wire.OpExists || op == wire.OpGetData || op == wire.OpGetChildren2
 }
 
-// sending is called with each request before it is written. It returns the frames that
-// have to go before it, and the path of a read that it has marked as watching, because
-// somebody waits there and the server does not have the watch yet.
+// sending is called with each request before it is written. It returns the frames that must be sent
+// before it. If somebody waits for the path and the server has no watch yet, sending makes the read
+// set a watch and returns its path.
 //
-// Both are one step: a frame that removes a watch must not follow the read that sets it
-// anew.
+// Both must be one step: a frame that removes a watch must not follow the read that sets it again.
 func (r *watchRegistry) sending(op wire.Op, body []byte) (first []byte, armed string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -120,12 +117,12 @@ func (r *watchRegistry) sending(op wire.Op, body []byte) (first []byte, armed st
 	if on == nil || on.set {
 		return first, ""
 	}
-	body[len(body)-1] = 1 // the flag is a read's last byte
+	body[len(body)-1] = 1 // the flag is the last byte of a read
 	on.armed++
 	return first, path
 }
 
-// answered takes the answer to a read that was marked as watching.
+// answered handles the answer to a read that sets a watch.
 func (r *watchRegistry) answered(op wire.Op, path string, code wire.Code) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -143,7 +140,7 @@ func (r *watchRegistry) answered(op wire.Op, path string, code wire.Code) {
 	}
 }
 
-// notified hands an event of the server to those who wait for it.
+// notified delivers an event of the server to its waiters.
 func (r *watchRegistry) notified(body []byte) error {
 	var event wire.WatcherEvent
 	if _, err := wire.Decode(body, &event); err != nil {
@@ -161,9 +158,8 @@ func (r *watchRegistry) notified(body []byte) error {
 	return nil
 }
 
-// fireLocked fires the watches on key, if the server had one. Reads under way
-// set a new one, for whoever registers before they are answered; else it is
-// removed again.
+// fireLocked fires the watches on key if the server had one. Reads in progress set a new watch for
+// those who register before the answer. If nobody does, it is removed again.
 func (r *watchRegistry) fireLocked(key watchKey, ev zk.Event) {
 	on := r.watches[key]
 	if on == nil {
@@ -184,7 +180,7 @@ func (on *watched) fire(key watchKey, ev zk.Event) {
 	}
 }
 
-// disconnected notes that reads under way will not be answered.
+// disconnected records that reads in progress will not be answered.
 func (r *watchRegistry) disconnected() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -197,7 +193,7 @@ func (r *watchRegistry) disconnected() {
 	}
 }
 
-// close gives those who wait their last event, which says why the session is over.
+// close sends the waiters their last event, which has the cause of the session's end.
 func (r *watchRegistry) close(cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -212,15 +208,15 @@ func (r *watchRegistry) notWatching(key watchKey) zk.Event {
 	return zk.Event{Type: zk.EventNotWatching, State: zk.StateDisconnected, Path: r.root.outer(key.path), Err: r.over}
 }
 
-// setWatchesSize bounds the paths in one setWatches request, in bytes: well
-// below what servers accept.
+// setWatchesSize is the limit for the paths in one setWatches request, in bytes. It is far below
+// the size that servers accept.
 const setWatchesSize = 128 << 10
 
-// connected appends the requests that set the watches again on a new connection. The
-// server fires at once those whose znode changed after the transaction zxid, that of the
-// last reply to this session. The zxid of an event will not do: the same transaction may
-// have had other events, which the connection lost. They are in the order of their paths: what a session
-// sends is a function of what it was told, not of a map.
+// connected appends the requests that set the watches again on a new connection. The server fires
+// at once those whose znode changed after the transaction zxid, which is that of the last reply to
+// this session. The zxid of an event is not suitable: the same transaction may have had other
+// events, which the connection lost. The watches are sorted by path, so that the requests of a
+// session do not depend on the order of a map.
 func (r *watchRegistry) connected(out []byte, zxid int64) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A registryBench is a registry on a connection, with what a test does to it.
+// A registryBench is a registry with a connection, and the test's operations on it.
 type registryBench struct {
 	*watchRegistry
 	t *testing.T
@@ -21,14 +21,14 @@ func newBench(t *testing.T) *registryBench {
 	return b
 }
 
-// read sends a read of a path and returns whether it sets a watch, and how many
-// removals go before it. The answer has the code.
+// read sends a read of a path. It returns whether the read sets a watch, and how many removals are
+// sent before it. The answer has the given code.
 func (b *registryBench) read(op wire.Op, path string, code wire.Code) (armed bool, removals int) {
 	b.t.Helper()
 	body := b.begin(op, path)
 	first, marked := b.sending(op, body)
 	if (marked != "") != (body[len(body)-1] == 1) {
-		b.t.Errorf("read of %s: marked %q, flag %d", path, marked, body[len(body)-1])
+		b.t.Errorf("read of %s: got path %q and flag %d, want both or neither", path, marked, body[len(body)-1])
 	}
 	if marked != "" {
 		b.answered(op, marked, code)
@@ -54,42 +54,42 @@ func (b *registryBench) event(kind zk.EventType, path string) {
 	must(b.t, b.notified(frame[4:]))
 }
 
-// One read sets the watch for all who wait on a path. The last that stops has it
-// removed, before the next read can set it anew.
+// One read sets the watch for all waiters of a path. The last waiter that stops removes it, before
+// the next read can set it again.
 //
 // Covers S6.
 func TestRegistrySharesAndRemovesWatches(t *testing.T) {
 	b := newBench(t)
 	if armed, _ := b.read(wire.OpGetData, "/app/a", 0); armed {
-		t.Error("a read sets a watch that nobody wants")
+		t.Error("a read without a waiter sets a watch")
 	}
 	first, second := b.watch("/a", false), b.watch("/a", false)
 	if armed, _ := b.read(wire.OpGetChildren2, "/app/a", 0); armed {
 		t.Error("a list sets a watch on data")
 	}
 	if armed, _ := b.read(wire.OpGetData, "/app/a", 0); !armed {
-		t.Error("not set")
+		t.Error("the first read with a waiter sets no watch")
 	}
 	if armed, _ := b.read(wire.OpGetData, "/app/a", 0); armed {
-		t.Error("set twice")
+		t.Error("a second read sets the watch again")
 	}
 	first.Stop()
 	if len(b.removals) != 0 {
-		t.Error("removed while somebody waits")
+		t.Error("the watch is removed while a waiter is left")
 	}
 	second.Stop()
 	third := b.watch("/a", false)
 	if armed, removals := b.read(wire.OpExists, "/app/a", 0); !armed || removals != 1 {
-		t.Errorf("set anew: %v, behind %d removals", armed, removals)
+		t.Errorf("the next read sets a watch: %v, after %d removals; want true, after 1", armed, removals)
 	}
 	b.event(zk.EventNodeDataChanged, "/app/a")
 	if ev := <-third.C; ev.Path != "/a" || ev.Type != zk.EventNodeDataChanged || len(b.watches) != 0 {
-		t.Errorf("%+v; %d watches left", ev, len(b.watches))
+		t.Errorf("got the event %+v with %d watches left, want a change of the data of /a with none", ev, len(b.watches))
 	}
 }
 
-// A read under way when the last waiter stops leaves no watch behind, and one that
-// failed has set none.
+// If the last waiter stops while a read is in progress, no watch remains. A read that failed has
+// set none.
 //
 // Covers S6.
 func TestRegistryRemovesWhatAReadUnderWaySets(t *testing.T) {
@@ -108,16 +108,16 @@ func TestRegistryRemovesWhatAReadUnderWaySets(t *testing.T) {
 		_, path := b.sending(test.op, b.begin(test.op, "/app/a"))
 		w.Stop()
 		if len(b.removals) != 0 {
-			t.Errorf("%v: removed before it is known to be set", test.op)
+			t.Errorf("%v: the watch is removed before the read that sets it was answered", test.op)
 		}
 		b.answered(test.op, path, test.code)
 		if (len(b.removals) > 0) != test.removals || len(b.watches) != 0 {
-			t.Errorf("%v, %v: %d bytes of removals, %d watches left", test.op, test.code, len(b.removals), len(b.watches))
+			t.Errorf("%v, %v: got %d bytes of removals and %d watches, want removals: %v, and no watch", test.op, test.code, len(b.removals), len(b.watches), test.removals)
 		}
 	}
 }
 
-// An event fires what it concerns: a deletion everything, the others one kind.
+// The deletion of a node fires both kinds of watches; other events fire one kind.
 //
 // Covers S6.
 func TestRegistryFiresWhatTheEventConcerns(t *testing.T) {
@@ -129,13 +129,13 @@ func TestRegistryFiresWhatTheEventConcerns(t *testing.T) {
 		data, list := b.watch("/a", false), b.watch("/a", true)
 		b.event(kind, "/app/a")
 		if got := fmt.Sprintf("%d data, %d children", len(data.C), len(list.C)); got != want {
-			t.Errorf("%v fires %s, want %s", kind, got, want)
+			t.Errorf("%v fires watches on %s, want %s", kind, got, want)
 		}
 	}
 }
 
-// A new connection gets the watches that the last one had, and nothing to remove: the
-// server has forgotten all.
+// A new connection gets the watches that the previous one had, and no removals, because the server
+// has forgotten all watches.
 //
 // Covers S6.
 func TestRegistrySetsWatchesAgain(t *testing.T) {
@@ -149,11 +149,11 @@ func TestRegistrySetsWatchesAgain(t *testing.T) {
 		b.read(wire.OpExists, path, code)
 	}
 	b.read(wire.OpGetChildren2, "/app/list", 0)
-	b.sending(wire.OpExists, b.begin(wire.OpExists, "/app/unread")) // its answer is lost
+	b.sending(wire.OpExists, b.begin(wire.OpExists, "/app/unread")) // the answer of this read is lost
 	b.disconnected()
 	gone.Stop()
 	if len(b.removals) != 0 {
-		t.Error("a watch is removed from a connection that there is not")
+		t.Error("without a connection: got a removal queued, want none")
 	}
 	want := wire.AppendFrame([]byte("first"), &wire.RequestHeader{Xid: wire.XidSetWatches, Op: wire.OpSetWatches}, &wire.SetWatchesRequest{
 		RelativeZxid: 7, Data: []string{"/app/data"}, Exist: []string{"/app/missing"}, Child: []string{"/app/list"},
@@ -162,11 +162,11 @@ func TestRegistrySetsWatchesAgain(t *testing.T) {
 		t.Errorf("sent\n%q, want\n%q", got, want)
 	}
 	if armed, _ := b.read(wire.OpExists, "/app/unread", 0); !armed {
-		t.Error("a read whose answer was lost has set its watch")
+		t.Error("a read whose answer was lost counts as having set its watch")
 	}
 }
 
-// The end of the session reaches those who wait and those who come later.
+// The end of the session is reported to current and to later waiters.
 //
 // Covers S6.
 func TestRegistryEndsWithTheSession(t *testing.T) {
@@ -176,10 +176,10 @@ func TestRegistryEndsWithTheSession(t *testing.T) {
 	late := b.watch("/b", true)
 	for w, path := range map[*Watch]string{early: "/a", late: "/b"} {
 		if ev := <-w.C; ev.Type != EventNotWatching || ev.Err != ErrLost || ev.Path != path {
-			t.Errorf("%+v", ev)
+			t.Errorf("got the event %+v, want %v with %v", ev, EventNotWatching, ErrLost)
 		}
 	}
 	if len(b.watches) != 0 {
-		t.Errorf("%d watches left", len(b.watches))
+		t.Errorf("got %d watches after the end, want none", len(b.watches))
 	}
 }

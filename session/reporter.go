@@ -6,11 +6,11 @@ import (
 	"sync"
 )
 
-// A reporter calls the logger and the hooks of a session, in order, on one goroutine.
-// One that is slow, or uses the session, then does not hold up the lease.
+// A reporter calls the logger and the hooks of a session, in order, on one goroutine. So a hook
+// that is slow or uses the session does not delay the lease.
 type reporter struct {
 	logger *slog.Logger
-	more   chan struct{} // holds one token when reports may be non-empty
+	more   chan struct{} // contains a token when reports may be non-empty
 
 	mu      sync.Mutex
 	reports []func()
@@ -20,7 +20,7 @@ func newReporter(logger *slog.Logger) *reporter {
 	return &reporter{logger: logger, more: make(chan struct{}, 1)}
 }
 
-// add has f called by run or flush.
+// add queues f, which run or flush calls.
 func (r *reporter) add(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -32,7 +32,7 @@ func (r *reporter) log(level slog.Level, message string, args ...any) {
 	r.logIn(context.Background(), level, message, args...)
 }
 
-// logIn is log with a context for the handler, which may be nil.
+// logIn is log with a context for the handler. The context may be nil.
 func (r *reporter) logIn(ctx context.Context, level slog.Level, message string, args ...any) {
 	if ctx == nil {
 		ctx = context.Background()
@@ -40,7 +40,7 @@ func (r *reporter) logIn(ctx context.Context, level slog.Level, message string, 
 	r.add(func() { r.logger.Log(ctx, level, message, args...) })
 }
 
-// run calls what is added until ctx ends.
+// run calls the queued reports until ctx ends.
 func (r *reporter) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
@@ -51,7 +51,7 @@ func (r *reporter) run(ctx context.Context) {
 	}
 }
 
-// flush calls what was added so far.
+// flush calls the reports queued so far.
 func (r *reporter) flush() {
 	r.mu.Lock()
 	reports := r.reports
@@ -62,7 +62,7 @@ func (r *reporter) flush() {
 	}
 }
 
-// signal puts a token into a channel that has room for one, unless it has one.
+// signal puts a token into c, which has room for one, unless it contains one.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:

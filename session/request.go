@@ -17,13 +17,12 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// do runs call, which makes one request through the client, and waits for its
-// answer, for ctx or for the end of the session. While there is no connection
-// it waits without sending, so that a request given up then is known not to
-// have happened.
+// do runs call, which makes one request through the client. It waits for the answer, for the end of
+// ctx or for the end of the session. While there is no connection it waits without sending, so a
+// request that is given up then is known not to be applied.
 //
-// What ends with the session alone needs no goroutine: the keeper closes the
-// client then, which ends every call.
+// A request that only the session's end can interrupt needs no goroutine: at the end the keeper
+// closes the client, which ends every call.
 func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.Conn, *ticket) (T, error)) (value T, err error) {
 	if told := s.opts.Metrics.Request; told != nil {
 		start := time.Now()
@@ -67,8 +66,8 @@ type result[T any] struct {
 	err   error
 }
 
-// apart makes the call on a goroutine of its own, so that it can be given up.
-// The error says why it was.
+// apart makes the call on a new goroutine, so that the caller can give it up. The error says why it
+// was given up.
 func apart[T any](ctx context.Context, s *Session, t *ticket, call func(*zk.Conn, *ticket) (T, error)) (r result[T], err error) {
 	answer := make(chan result[T], 1)
 	if !s.life.spawn(func() {
@@ -87,8 +86,8 @@ func apart[T any](ctx context.Context, s *Session, t *ticket, call func(*zk.Conn
 	}
 }
 
-// read is do for a request that changes nothing: it asks again when the
-// connection went.
+// read is do for a request that changes nothing. If the connection is lost, read repeats the
+// request.
 func read[T any](ctx context.Context, s *Session, op, path string, call func(*zk.Conn, *ticket) (T, error)) (T, error) {
 	for {
 		value, err := do(ctx, s, op, path, call)
@@ -98,7 +97,7 @@ func read[T any](ctx context.Context, s *Session, op, path string, call func(*zk
 	}
 }
 
-// check refuses what servers would refuse, before it is sent.
+// check returns an error if servers would refuse the request, so that it is not sent.
 func (s *Session) check(op, path string, size int) error {
 	if err := znode.Check(path); err != nil {
 		return unsent(op, path, err)
@@ -113,7 +112,7 @@ func (s *Session) checkSize(op, path string, size int) error {
 	return nil
 }
 
-// aclSize is what an ACL adds to a request, in bytes.
+// aclSize returns the number of bytes that an ACL adds to a request.
 func aclSize(acl []zk.ACL) (size int) {
 	for _, a := range acl {
 		size += 12 + len(a.Scheme) + len(a.ID)
@@ -124,29 +123,29 @@ func aclSize(acl []zk.ACL) (size int) {
 // A Mode is the kind of a znode.
 type Mode int32
 
-// The kinds of znodes. A TTL node is made with CreateTTL.
+// The kinds of znodes. CreateTTL creates a TTL node.
 const (
 	Persistent           Mode = zk.FlagPersistent
 	Ephemeral            Mode = zk.FlagEphemeral
 	PersistentSequential Mode = zk.FlagSequence
 	EphemeralSequential  Mode = zk.FlagEphemeralSequential
-	Container            Mode = zk.FlagContainer // deleted by the server some time after its last child went
+	Container            Mode = zk.FlagContainer // deleted by the server some time after its last child was deleted
 )
 
-// Create makes a znode, with the ACL of the options, and returns its path,
-// which for a sequential node ends in the number that the server gave it.
-// After an Indeterminate error it may exist: see recipe.CreateProtected.
+// Create creates a znode with the ACL of the options and returns its path. The path of a sequential
+// node ends in the number that the server assigned. After an Indeterminate error the znode may
+// exist: see recipe.CreateProtected.
 func (s *Session) Create(ctx context.Context, path string, data []byte, mode Mode) (string, error) {
 	return s.create(ctx, path, data, mode, s.opts.ACL, nil)
 }
 
-// CreateACL is Create with an ACL of its own.
+// CreateACL is Create with the given ACL.
 func (s *Session) CreateACL(ctx context.Context, path string, data []byte, mode Mode, acl []ACL) (string, error) {
 	return s.create(ctx, path, data, mode, slices.Clone(acl), nil)
 }
 
 func (s *Session) create(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL, trace *engine.Trace) (string, error) {
-	check := strings.TrimSuffix(path, "/") // a sequential node may be named by its number alone
+	check := strings.TrimSuffix(path, "/") // the name of a sequential node may be its number alone
 	if check == "" || mode&zk.FlagSequence == 0 {
 		check = path
 	}
@@ -165,9 +164,9 @@ func (s *Session) create(ctx context.Context, path string, data []byte, mode Mod
 	})
 }
 
-// CreateTTL makes a persistent znode which the server deletes when it has had
-// no children and no change for ttl, which is at least a millisecond and at most 34
-// years. Servers refuse it unless they have zookeeper.extendedTypesEnabled set.
+// CreateTTL creates a persistent znode, which the server deletes when it has had no children and no
+// change for ttl. ttl is at least a millisecond and at most 34 years. Servers refuse the request
+// unless zookeeper.extendedTypesEnabled is set.
 func (s *Session) CreateTTL(ctx context.Context, path string, data []byte, ttl time.Duration, sequential bool) (string, error) {
 	if err := s.check("create", path, len(data)+aclSize(s.opts.ACL)); err != nil {
 		return "", err
@@ -186,10 +185,10 @@ func (s *Session) CreateTTL(ctx context.Context, path string, data []byte, ttl t
 	})
 }
 
-// maxTTL is the most that servers take, which keep it in 40 bits.
+// maxTTL is the longest TTL, because servers store it in 40 bits.
 const maxTTL = (1<<40 - 1) * time.Millisecond
 
-// Exists returns the stat of a znode, nil if there is none.
+// Exists returns the stat of a znode, or nil if the znode does not exist.
 func (s *Session) Exists(ctx context.Context, path string) (*Stat, error) {
 	if err := s.check("exists", path, 0); err != nil {
 		return nil, err
@@ -203,8 +202,8 @@ func (s *Session) Exists(ctx context.Context, path string) (*Stat, error) {
 	})
 }
 
-// ExistsWatch is Exists with a watch, which fires when the znode is created,
-// deleted, or its data set. Stop the watch if it is not waited for.
+// ExistsWatch is Exists with a watch, which fires when the znode is created or deleted, or when its
+// data are set. Stop the watch if nobody waits for it.
 func (s *Session) ExistsWatch(ctx context.Context, path string) (*Stat, *Watch, error) {
 	w := s.watches.watch(path, false)
 	stat, err := s.Exists(ctx, path)
@@ -215,14 +214,14 @@ func (s *Session) ExistsWatch(ctx context.Context, path string) (*Stat, *Watch, 
 	return stat, w, nil
 }
 
-// A Value is the data of a znode, with its stat.
+// A Value is the data and the stat of a znode.
 type Value struct {
 	Data []byte
 	Stat *Stat
 }
 
-// Get returns the data of a znode, as the server that the session is connected
-// to knows it: Sync first to see what was committed before.
+// Get returns the data of a znode as the connected server knows it. Call Sync before it to see what
+// was committed before.
 func (s *Session) Get(ctx context.Context, path string) (Value, error) {
 	if err := s.check("get", path, 0); err != nil {
 		return Value{}, err
@@ -233,8 +232,8 @@ func (s *Session) Get(ctx context.Context, path string) (Value, error) {
 	})
 }
 
-// GetWatch is Get with a watch, which fires when the znode is deleted or its data
-// set. If there is no such znode there is no watch either: use ExistsWatch.
+// GetWatch is Get with a watch, which fires when the znode is deleted or its data are set. If the
+// znode does not exist, no watch is set: use ExistsWatch.
 func (s *Session) GetWatch(ctx context.Context, path string) (Value, *Watch, error) {
 	w := s.watches.watch(path, false)
 	value, err := s.Get(ctx, path)
@@ -245,7 +244,7 @@ func (s *Session) GetWatch(ctx context.Context, path string) (Value, *Watch, err
 	return value, w, nil
 }
 
-// Listing are the names of a znode's children, in no order, with its stat.
+// Listing has the names of a znode's children, in no order, and its stat.
 type Listing struct {
 	Names []string
 	Stat  *Stat
@@ -262,8 +261,8 @@ func (s *Session) Children(ctx context.Context, path string) (Listing, error) {
 	})
 }
 
-// ChildrenWatch is Children with a watch, which fires when a child comes or goes
-// and when the znode is deleted.
+// ChildrenWatch is Children with a watch, which fires when a child is created or deleted and when
+// the znode is deleted.
 func (s *Session) ChildrenWatch(ctx context.Context, path string) (Listing, *Watch, error) {
 	w := s.watches.watch(path, true)
 	listing, err := s.Children(ctx, path)
@@ -277,7 +276,7 @@ func (s *Session) ChildrenWatch(ctx context.Context, path string) (Listing, *Wat
 // AnyVersion makes Set and Delete unconditional.
 const AnyVersion int32 = -1
 
-// Set replaces the data of a znode if its version is the given one.
+// Set replaces the data of a znode if the znode has the given version.
 func (s *Session) Set(ctx context.Context, path string, data []byte, version int32) (*Stat, error) {
 	if err := s.check("set", path, len(data)); err != nil {
 		return nil, err
@@ -288,7 +287,7 @@ func (s *Session) Set(ctx context.Context, path string, data []byte, version int
 	})
 }
 
-// Delete deletes a znode without children if its version is the given one.
+// Delete deletes a znode without children if the znode has the given version.
 func (s *Session) Delete(ctx context.Context, path string, version int32) error {
 	if err := s.check("delete", path, 0); err != nil {
 		return err
@@ -299,10 +298,10 @@ func (s *Session) Delete(ctx context.Context, path string, version int32) error 
 	return err
 }
 
-// Sync makes the next read of this session see what the leader had committed.
-// On the leader itself that is only what it has applied, which can be less
-// than another server showed before: see recipe.ReadBarrier. Nor is it a proof that the
-// session lives: an isolated leader answers it too.
+// Sync ensures that the next read of this session includes what the leader had committed. On the
+// leader itself, that is only what it has applied, which can be less than another server showed
+// before: see recipe.ReadBarrier. Sync does not prove that the session lives, because an isolated
+// leader answers it too.
 func (s *Session) Sync(ctx context.Context, path string) error {
 	if err := s.check("sync", path, 0); err != nil {
 		return err
@@ -324,7 +323,7 @@ func (s *Session) GetACL(ctx context.Context, path string) ([]ACL, error) {
 	})
 }
 
-// SetACL replaces the ACL of a znode if its ACL's version is the given one.
+// SetACL replaces the ACL of a znode if the ACL has the given version.
 func (s *Session) SetACL(ctx context.Context, path string, acl []ACL, version int32) error {
 	if err := s.check("setACL", path, aclSize(acl)); err != nil {
 		return err

@@ -50,11 +50,11 @@ func TestOutcomeOfEveryError(t *testing.T) {
 		{fmt.Errorf("wrapped: %w", zk.ErrNodeExists), Failed},
 	} {
 		if got := OutcomeOf(test.err); got != test.want {
-			t.Errorf("Outcome(%v) = %v, want %v", test.err, got, test.want)
+			t.Errorf("OutcomeOf(%v): got %v, want %v", test.err, got, test.want)
 		}
 	}
 	if s := OK.String() + " " + Failed.String() + " " + Indeterminate.String(); s != "ok fail info" {
-		t.Errorf("effects are %s", s)
+		t.Errorf("names of the outcomes: got %s, want ok fail info", s)
 	}
 }
 
@@ -77,23 +77,23 @@ func TestOptionsAreChecked(t *testing.T) {
 			t.Errorf("%s: Open: got %v, want %v", name, err, ErrInvalid)
 		}
 		if err := Run(t.Context(), opts, nil); !errors.Is(err, ErrInvalid) || !strings.HasPrefix(err.Error(), "session: ") {
-			t.Errorf("%s: Run: %v", name, err)
+			t.Errorf("%s: Run: got %v, want %v", name, err, ErrInvalid)
 		}
 	}
 	opts := Options{Servers: []string{"a", "[::1]:3"}, Chroot: "/b/"}
 	must(t, opts.complete())
 	if want := []string{"a:2181", "[::1]:3"}; !slices.Equal(opts.Servers, want) || opts.Chroot != "/b" || opts.Timeout != 10*time.Second {
-		t.Errorf("completed to %+v", opts)
+		t.Errorf("completed options: got %+v, want the servers a:2181 and [::1]:3, the chroot /b and the timeout 10 s", opts)
 	}
 	for _, root := range []string{"/", "//"} {
 		opts := Options{Servers: []string{"a"}, Chroot: root}
 		if err := opts.complete(); (err == nil) != (root == "/") || err == nil && opts.Chroot != "" {
-			t.Errorf("chroot %q: %q, %v", root, opts.Chroot, err)
+			t.Errorf("chroot %q: got %q, %v; want \"\" for the root and an error for all others", root, opts.Chroot, err)
 		}
 	}
 	opts = Options{Servers: []string{"a"}, Chroot: "app"}
 	if err := opts.complete(); err == nil || !strings.Contains(err.Error(), `"app"`) {
-		t.Errorf("the error does not name the chroot: %v", err)
+		t.Errorf("got %v, want an error that quotes the chroot", err)
 	}
 }
 
@@ -107,22 +107,22 @@ func TestEveryRequest(t *testing.T) {
 		value, err := s.Get(ctx, path)
 		must(t, err)
 		if string(value.Data) != "1" || value.Stat.Version != 0 {
-			t.Errorf("got %+v", value)
+			t.Errorf("Get: got %+v, want the data \"1\" and version 0", value)
 		}
 		stat, err := s.Set(ctx, path, []byte("22"), 0)
 		must(t, err)
 		if stat.Version != 1 || stat.DataLength != 2 {
-			t.Errorf("set to %+v", stat)
+			t.Errorf("Set: got %+v, want version 1 and 2 bytes", stat)
 		}
 		if _, err := s.Set(ctx, path, nil, 0); !errors.Is(err, zk.ErrBadVersion) || OutcomeOf(err) != Failed {
-			t.Errorf("set of an old version: %v", err)
+			t.Errorf("Set of an old version: got %v, want %v (%v)", err, zk.ErrBadVersion, Failed)
 		}
 		for mode, prefix := range map[Mode]string{
 			Ephemeral: "/a/e", EphemeralSequential: "/a/es-", PersistentSequential: "/a/", Container: "/a/c",
 		} {
 			made, err := s.Create(ctx, prefix, nil, mode)
 			if err != nil || !strings.HasPrefix(made, prefix) {
-				t.Errorf("mode %d: %q, %v", mode, made, err)
+				t.Errorf("Create with mode %d: got %q, %v; want the prefix %q", mode, made, err, prefix)
 			}
 		}
 		for _, sequential := range []bool{false, true} {
@@ -132,26 +132,26 @@ func TestEveryRequest(t *testing.T) {
 				}
 			}
 			if made, err := s.CreateTTL(ctx, "/a/t", nil, time.Minute, sequential); err != nil || (made == "/a/t") == sequential {
-				t.Errorf("TTL node %q: %v", made, err)
+				t.Errorf("CreateTTL: got %q, %v; want a number after the path only if it is sequential", made, err)
 			}
 		}
 		listing, err := s.Children(ctx, "/a")
 		must(t, err)
 		if len(listing.Names) != 6 || listing.Stat.NumChildren != 6 {
-			t.Errorf("children %v", listing.Names)
+			t.Errorf("Children: got %v, want 6 names", listing.Names)
 		}
 		if err := s.Delete(ctx, "/a", AnyVersion); !errors.Is(err, zk.ErrNotEmpty) {
-			t.Errorf("delete of a parent: %v", err)
+			t.Errorf("Delete of a parent: got %v, want %v", err, zk.ErrNotEmpty)
 		}
 		makeParents(t, s, "/a/c/d/e/f")
 		must(t, s.DeleteAll(ctx, "/a"))
 		must(t, s.DeleteAll(ctx, "/a"))
 		if stat, err := s.Exists(ctx, "/a"); stat != nil || err != nil {
-			t.Errorf("exists: %v, %v", stat, err)
+			t.Errorf("Exists after the deletion: got %v, %v; want no node", stat, err)
 		}
 		must(t, s.Sync(ctx, "/"))
 		if path, err := s.Create(ctx, "/x/y", nil, Persistent); path != "" || OutcomeOf(err) != Failed {
-			t.Errorf("create without a parent: %q, %v", path, err)
+			t.Errorf("Create without a parent: got %q, %v; want no path and the outcome fail", path, err)
 		}
 	})
 }
@@ -165,22 +165,22 @@ func TestMultiAppliesAllOrNothing(t *testing.T) {
 			CreateOp{Path: "/m/a-", Mode: EphemeralSequential}, CreateOp{Path: "/m/b"}, DeleteOp{"/m/b", AnyVersion})
 		must(t, err)
 		if results[0].Path != "/m" || results[1].Path != "" || results[1].Stat.Version != 1 || results[3].Path != "/m/a-0000000000" {
-			t.Errorf("results %+v", results)
+			t.Errorf("results: got %+v, want /m, version 1 and /m/a-0000000000", results)
 		}
 		_, err = s.Multi(ctx, SetOp{"/m", nil, AnyVersion}, CheckOp{"/m", 7}, DeleteOp{"/none", 0})
 		if failed := (*MultiError)(nil); !errors.As(err, &failed) || failed.Index != 1 || failed.Path != "/m" ||
 			!errors.Is(err, zk.ErrBadVersion) || OutcomeOf(err) != Failed {
-			t.Errorf("failed with %v", err)
+			t.Errorf("Multi: got %v, want %v of part 1 on /m (%v)", err, zk.ErrBadVersion, Failed)
 		}
 		if value, err := s.Get(ctx, "/m"); err != nil || string(value.Data) != "x" {
-			t.Errorf("a part of it was applied: %+v, %v", value, err)
+			t.Errorf("after a failed Multi: got %+v, %v; want the old data \"x\"", value, err)
 		}
 		if _, err := s.Multi(ctx); err != nil {
-			t.Errorf("empty: %v", err)
+			t.Errorf("empty Multi: got %v, want no error", err)
 		}
 		for _, op := range []Op{CreateOp{Path: "/c", Mode: Container}, CreateOp{Path: "/c", Mode: 5}, CreateOp{Path: "c"}, CheckOp{}} {
 			if _, err := s.Multi(ctx, CheckOp{"/m", AnyVersion}, op); OutcomeOf(err) != Failed {
-				t.Errorf("%+v: %v", op, err)
+				t.Errorf("Multi with %+v: got %v, want the outcome fail", op, err)
 			}
 		}
 	})
@@ -212,11 +212,11 @@ func TestTooLargeIsRefusedUnsent(t *testing.T) {
 		must(t, s.fits(many[0]))
 		for name, err := range map[string]error{"create": create, "acl": acl, "set": set, "multi": multi, "fits": fits} {
 			if !errors.Is(err, ErrTooLarge) || OutcomeOf(err) != Failed {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: got %v, want %v (%v)", name, err, ErrTooLarge, Failed)
 			}
 		}
 		if n := counter.Fired(); n != 0 {
-			t.Errorf("%d requests were sent", n)
+			t.Errorf("got %d requests sent, want none", n)
 		}
 		_, err := s.Create(ctx, "/a", make([]byte, 1<<20-1<<11), Persistent)
 		must(t, err)
@@ -259,12 +259,12 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 				start := time.Now()
 				err := request(ctx)
 				cancel()
-				// A held connection is given up at some time, which ends its writes.
+				// The connection is closed after some time, which ends its writes.
 				if d := time.Since(start); d > time.Second || !errors.Is(err, why) && !(sent && errors.Is(err, zk.ErrConnectionClosed)) {
-					t.Errorf("%s: %s took %v: %v", when, name, d, err)
+					t.Errorf("%s: %s: got %v after %v, want %v within 1 s", when, name, err, d, why)
 				}
 				if want := map[bool]Outcome{false: Failed, true: Indeterminate}[sent]; OutcomeOf(err) != want {
-					t.Errorf("%s: %s is %v", when, name, OutcomeOf(err))
+					t.Errorf("%s: %s: got the outcome %v, want %v", when, name, OutcomeOf(err), want)
 				}
 			}
 		}
@@ -272,7 +272,7 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 		cancel()
 		for name, request := range requests {
 			if err := request(ended); !errors.Is(err, context.Canceled) || OutcomeOf(err) != Failed {
-				t.Errorf("%s with an ended context: %v", name, err)
+				t.Errorf("%s with an ended context: got %v, want %v (%v)", name, err, context.Canceled, Failed)
 			}
 		}
 		for i := range e.Servers() {
@@ -286,7 +286,7 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		must(t, s.Sync(t.Context(), "/"))
 		if after := mntr(t, e, "znode_count"); after != before {
-			t.Errorf("%d nodes became %d though nothing was sent", before, after)
+			t.Errorf("the number of nodes changed from %d to %d, want no change because nothing was sent", before, after)
 		}
 		injection := e.Inject(zktest.Rule{Count: -1, Fate: zktest.DelayReply, Delay: time.Minute})
 		try("held", true)
@@ -294,11 +294,11 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 	})
 }
 
-// The client may encode a request after it was given up. It reads a copy of the data
-// then: the caller may have put something else into the buffer since.
+// The client may encode a request after it was given up. It then reads a copy of the data, because
+// the caller may have changed the buffer since.
 //
 // Covers S5.
-func TestDataOfACallThatWasGivenUp(t *testing.T) {
+func TestBufferOfAnAbandonedCallIsReusable(t *testing.T) {
 	writes := map[string]func(ctx context.Context, s *Session, data []byte, acl []zk.ACL) error{
 		"create": func(ctx context.Context, s *Session, data []byte, acl []zk.ACL) error {
 			_, err := s.Create(ctx, "/made", data, Persistent)
@@ -344,12 +344,12 @@ func TestDataOfACallThatWasGivenUp(t *testing.T) {
 				stuck.until.Store(&goOn)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
-				go s.Exists(ctx, "/") // what is sent now waits behind it, and is not encoded
+				go s.Exists(ctx, "/") // a request that is sent now waits behind it, and is not encoded
 				synctest.Wait()
 				data := []byte("before")
 				acl := []zk.ACL{{Perms: zk.PermAll, Scheme: "digest", ID: "before:"}}
 				if err := write(ctx, s, data, acl); err == nil {
-					t.Fatal("the write was not held up")
+					t.Fatal("the write succeeded, want it to be blocked")
 				}
 				copy(data, "after!")
 				acl[0].ID = "after!:"
@@ -358,14 +358,14 @@ func TestDataOfACallThatWasGivenUp(t *testing.T) {
 				stuck.mu.Lock()
 				defer stuck.mu.Unlock()
 				if bytes.Contains(stuck.sent, []byte("before")) || bytes.Contains(stuck.sent, []byte("after!")) {
-					t.Errorf("sent %q", stuck.sent)
+					t.Errorf("sent %q, want neither the old nor the new data", stuck.sent)
 				}
 			})
 		})
 	}
 }
 
-// A stuckConn takes nothing while until is open, and keeps what it took.
+// A stuckConn accepts no data while until is open, and records the data that it accepted.
 type stuckConn struct {
 	net.Conn
 	until atomic.Pointer[chan struct{}]
@@ -392,11 +392,11 @@ func TestWriteWhoseReplyIsLostIsIndeterminate(t *testing.T) {
 		for fate, applied := range map[zktest.Fate]bool{zktest.CloseBeforeReply: true, zktest.CloseBeforeRequest: false} {
 			e.Inject(zktest.Rule{Op: "create", Fate: fate})
 			if _, err := s.Create(ctx, "/a", nil, Persistent); OutcomeOf(err) != Indeterminate {
-				t.Errorf("create: %v", err)
+				t.Errorf("Create: got %v, want the outcome info", err)
 			}
 			must(t, s.Sync(ctx, "/"))
 			if stat, err := s.Exists(ctx, "/a"); err != nil || (stat != nil) != applied {
-				t.Errorf("applied: %v, %v", stat, err)
+				t.Errorf("Exists after the write: got %v, %v; want a node: %v", stat, err, applied)
 			}
 			must(t, s.DeleteAll(ctx, "/a"))
 		}
@@ -411,7 +411,7 @@ func TestReadsOutliveTheConnection(t *testing.T) {
 		injection := e.Inject(zktest.Rule{Op: "exists", Count: 3, Fate: zktest.CloseBeforeReply})
 		stat, err := s.Exists(t.Context(), "/")
 		if err != nil || stat == nil || injection.Fired() != 3 {
-			t.Errorf("exists: %v, %v after %d attempts", stat, err, injection.Fired())
+			t.Errorf("Exists: got %v, %v after %d failed attempts; want a node after 3", stat, err, injection.Fired())
 		}
 	})
 }
@@ -428,31 +428,31 @@ func TestChroot(t *testing.T) {
 		s := open(t, opts)
 		defer s.Close()
 		if path, err := s.Create(ctx, "/application", nil, Persistent); err != nil || path != "/application" {
-			t.Errorf("created %q: %v", path, err)
+			t.Errorf("Create: got %q, %v; want /application", path, err)
 		}
 		if stat, err := whole.Exists(ctx, "/app/application"); err != nil || stat == nil {
-			t.Errorf("outside: %v, %v", stat, err)
+			t.Errorf("Exists without the chroot: got %v, %v; want a node", stat, err)
 		}
 		listing, w, err := s.ChildrenWatch(ctx, "/")
 		if err != nil || !slices.Equal(listing.Names, []string{"application"}) {
-			t.Errorf("children of the root: %v, %v", listing.Names, err)
+			t.Errorf("Children of the root: got %v, %v; want application", listing.Names, err)
 		}
 		node, err := own(ctx, s, "/l")
 		if err != nil || !strings.HasPrefix(node.Path, "/l/") || node.Czxid == 0 {
-			t.Errorf("protected: %+v, %v", node, err)
+			t.Errorf("CreateProtected: got %+v, %v; want a path below /l with a czxid", node, err)
 		}
 		if ev := <-w.C; ev.Path != "/" || ev.Type != zk.EventNodeChildrenChanged {
-			t.Errorf("event %+v", ev)
+			t.Errorf("got the event %+v, want a change of the children of /", ev)
 		}
 		h := s.keeper.begin(node)
 		must(t, h.Grant(ctx))
 		time.Sleep(2 * s.Timeout())
 		if err := h.Context().Err(); err != nil {
-			t.Errorf("held: %v", context.Cause(h.Context()))
+			t.Errorf("the hold has ended: %v, want it to be held", context.Cause(h.Context()))
 		}
 		must(t, whole.DeleteAll(ctx, "/app/l"))
 		if err := cause(t, h.Context(), time.Second); err != ErrRevoked {
-			t.Errorf("ended with %v", err)
+			t.Errorf("the hold ended with %v, want %v", err, ErrRevoked)
 		}
 		h.End(nil)
 	})
@@ -471,16 +471,16 @@ func TestACLAndDigest(t *testing.T) {
 		_, err := s.Create(ctx, "/p", []byte("x"), Persistent)
 		must(t, err)
 		if _, err := stranger.Get(ctx, "/p"); !errors.Is(err, zk.ErrNoAuth) || OutcomeOf(err) != Failed {
-			t.Errorf("a stranger read: %v", err)
+			t.Errorf("Get without the credential: got %v, want %v (%v)", err, zk.ErrNoAuth, Failed)
 		}
-		for i := range e.Servers() { // credentials go to each new connection, before anything else
+		for i := range e.Servers() { // credentials are sent on each new connection, before anything else
 			for j := range e.Servers() {
 				e.Start(j)
 			}
 			time.Sleep(5 * time.Second)
 			e.Kill(i)
 			if _, err := s.Get(ctx, "/p"); err != nil {
-				t.Errorf("after a reconnect: %v", err)
+				t.Errorf("Get after a reconnect: got %v, want no error", err)
 			}
 		}
 		node, err := own(ctx, s, "/p")
@@ -490,19 +490,19 @@ func TestACLAndDigest(t *testing.T) {
 		must(t, h.Grant(ctx))
 		acl, err := s.GetACL(ctx, "/p")
 		if err != nil || len(acl) != 1 || acl[0].Scheme != "digest" {
-			t.Errorf("ACL %v: %v", acl, err)
+			t.Errorf("GetACL: got %v, %v; want one entry with the scheme digest", acl, err)
 		}
 		must(t, s.SetACL(ctx, "/p", zk.WorldACL(zk.PermAll), 0))
 		if _, err := stranger.Get(ctx, "/p"); err != nil {
-			t.Errorf("open to all: %v", err)
+			t.Errorf("Get of a node that is open to all: got %v, want no error", err)
 		}
 		if _, err := s.CreateACL(ctx, "/bad", nil, Persistent, zk.AuthACL(zk.PermAll)[:0]); !errors.Is(err, zk.ErrInvalidACL) {
-			t.Errorf("empty ACL: %v", err)
+			t.Errorf("CreateACL with an empty ACL: got %v, want %v", err, zk.ErrInvalidACL)
 		}
 	})
 }
 
-// mntr adds up what the servers say of a key.
+// mntr returns the sum of the values that the servers report for a key.
 func mntr(t *testing.T, e *zktest.Ensemble, key string) (sum int) {
 	t.Helper()
 	for i := range e.Servers() {
@@ -522,7 +522,7 @@ func mntr(t *testing.T, e *zktest.Ensemble, key string) (sum int) {
 	return sum
 }
 
-// A sequential node below the root is one below the chroot.
+// A sequential node at the root is created below the chroot.
 func TestSequentialNodeAtTheRootStaysInTheChroot(t *testing.T) {
 	inBubble(t, zktest.Options{TTLNodes: true}, func(t *testing.T, e *zktest.Ensemble) {
 		all := open(t, on(e))
@@ -541,12 +541,12 @@ func TestSequentialNodeAtTheRootStaysInTheChroot(t *testing.T) {
 			t.Error(err)
 		}
 		if results[0].Path != "/0000000000" || ttl != "/0000000001" || plain != "/0000000002" {
-			t.Errorf("made %q, %q, %q", results[0].Path, ttl, plain)
+			t.Errorf("created %q, %q and %q, want the numbers 0, 1 and 2 below the root", results[0].Path, ttl, plain)
 		}
 		listing, err := all.Children(t.Context(), "/")
 		must(t, err)
-		if len(listing.Names) != 2 { // with /zookeeper
-			t.Errorf("outside the chroot: %v", listing.Names)
+		if len(listing.Names) != 2 { // including /zookeeper
+			t.Errorf("nodes outside the chroot: got %v, want only the chroot and zookeeper", listing.Names)
 		}
 	})
 }

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// A dialer connects to a server by its name, which can have several addresses:
-// one name may stand for many servers. Addresses that were found dead come last,
-// so that a dead one delays an attempt to connect at most once in a while.
+// A dialer connects to a server by its name. A name can have several addresses, also of different
+// servers. Addresses that were found dead come last, so a dead address delays an attempt to connect
+// only rarely.
 type dialer struct {
 	lookup func(ctx context.Context, host string) ([]string, error)
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	rand   rand.Source
 
 	mu   sync.Mutex
-	dead map[string]time.Time // addresses, and when each was last found dead
+	dead map[string]time.Time // when each address was last found dead
 }
 
 func newDialer(source rand.Source) *dialer {
@@ -30,13 +30,12 @@ func newDialer(source rand.Source) *dialer {
 	}
 }
 
-// stagger is how long an address may take before the next one is tried too. RFC
-// 8305 ("Happy Eyeballs") recommends this value.
+// stagger is how long an address may take before the next one is tried in parallel. RFC 8305
+// ("Happy Eyeballs") recommends this value.
 const stagger = 250 * time.Millisecond
 
-// DialContext looks the host up and returns the first connection to one of its
-// addresses. It starts with one address, and with the next as soon as the last one
-// failed or has taken too long.
+// DialContext resolves the host and returns the first connection to one of its addresses. It starts
+// with one address. It adds the next one as soon as the last has failed or has taken too long.
 func (d *dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -58,7 +57,7 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 	return conn, nil
 }
 
-// order shuffles the addresses, and puts those that were found dead last.
+// order shuffles the addresses and moves those that were found dead to the end.
 func (d *dialer) order(addresses []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -66,7 +65,7 @@ func (d *dialer) order(addresses []string) {
 	slices.SortStableFunc(addresses, func(a, b string) int { return d.dead[a].Compare(d.dead[b]) })
 }
 
-// avoid notes that an address was found dead.
+// avoid records that an address was found dead.
 func (d *dialer) avoid(address string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -79,8 +78,8 @@ type attempt struct {
 	err     error
 }
 
-// race returns the first connection, or the first error if there is none. No
-// attempt is left under way.
+// race returns the first connection, or the first error if there is no connection. When it returns,
+// no attempt is in progress.
 func (d *dialer) race(ctx context.Context, network string, addresses []string) (net.Conn, error) {
 	racing, cancel := context.WithCancel(ctx)
 	ended := make(chan attempt)
@@ -128,8 +127,8 @@ func (d *dialer) race(ctx context.Context, network string, addresses []string) (
 	return nil, first
 }
 
-// patience is how long to wait for an address while so many others are left: all
-// of them are to be tried before ctx ends.
+// patience returns how long to wait for an address while the given number of others are left. All
+// of them must be tried before ctx ends.
 func patience(ctx context.Context, left int) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {

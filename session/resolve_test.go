@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// oneName makes one name of the servers of e, of which those in dead take no connection.
+// oneName gives the servers of e one name. The addresses in dead accept no connection.
 func oneName(e *zktest.Ensemble, dead map[string]bool) Options {
 	d := newDialer(cryptoRand{})
 	d.lookup = func(context.Context, string) ([]string, error) {
@@ -41,7 +41,7 @@ func oneName(e *zktest.Ensemble, dead map[string]bool) Options {
 	return Options{Servers: []string{"zk"}, Dial: d.DialContext, dialer: d}
 }
 
-// at is a connection to an address.
+// at is a connection that has an address.
 type at struct {
 	net.Conn
 	address string
@@ -51,8 +51,8 @@ func (c at) RemoteAddr() net.Addr { return c }
 func (c at) Network() string      { return "tcp" }
 func (c at) String() string       { return c.address }
 
-// One dead address behind a name cost a third of the session timeout each time that it was drawn, up to
-// 10.6 s in all.
+// Before the fix, a dead address of a name cost a third of the session timeout each time that it
+// was drawn, up to 10.6 s in total.
 func TestADeadAddressOfANameCostsLittle(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		for _, dead := range []map[string]bool{
@@ -64,15 +64,15 @@ func TestADeadAddressOfANameCostsLittle(t *testing.T) {
 				start := time.Now()
 				s := open(t, opts)
 				if d := time.Since(start); d > time.Duration(len(dead))*stagger {
-					t.Errorf("%d dead: Open took %v", len(dead), d)
+					t.Errorf("%d dead addresses: Open took %v, want at most %v", len(dead), d, time.Duration(len(dead))*stagger)
 				}
-				if d := time.Since(start); d > 0 { // a dead one was drawn: not again
+				if d := time.Since(start); d > 0 { // a dead address was drawn; it must not be drawn again
 					c := s.current()
 					start := time.Now()
 					c.Close()
 					must(t, s.Sync(t.Context(), "/"))
 					if d := time.Since(start); d > time.Duration(len(dead))*stagger+longestPause {
-						t.Errorf("%d dead: a new connection took %v", len(dead), d)
+						t.Errorf("%d dead addresses: a new connection took %v, want at most %v", len(dead), d, time.Duration(len(dead))*stagger+longestPause)
 					}
 				}
 				must(t, s.Close())
@@ -81,7 +81,8 @@ func TestADeadAddressOfANameCostsLittle(t *testing.T) {
 	})
 }
 
-// A server that takes connections and is silent is not chosen again before the others of its name.
+// An address whose server accepts connections and is silent is not chosen again before the other
+// addresses of its name.
 func TestASilentAddressIsNotDrawnAgain(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		e.Pause(0)
@@ -90,14 +91,15 @@ func TestASilentAddressIsNotDrawnAgain(t *testing.T) {
 			start := time.Now()
 			s := open(t, opts)
 			if d := time.Since(start); d > handshakeBound(s.Timeout())+time.Second {
-				t.Errorf("Open took %v", d)
+				t.Errorf("Open took %v, want at most %v", d, handshakeBound(s.Timeout())+time.Second)
 			}
 			must(t, s.Close())
 		}
 	})
 }
 
-// Whichever address answers first is taken, and nothing is left of the others.
+// The connection of the first address that answers is used, and the other attempts leave nothing
+// behind.
 func TestAddressesRace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var open atomic.Int32
@@ -105,7 +107,7 @@ func TestAddressesRace(t *testing.T) {
 		d.lookup = func(context.Context, string) ([]string, error) { return []string{"a", "b", "c"}, nil }
 		d.dial = func(ctx context.Context, _, address string) (net.Conn, error) {
 			if d := map[string]time.Duration{"a:1": time.Second, "b:1": 2 * time.Second}[address]; d > 0 {
-				time.Sleep(d) // also if ctx ends
+				time.Sleep(d) // even if ctx ends
 				open.Add(1)
 				client, _ := net.Pipe()
 				return counting{client, &open}, nil
@@ -118,22 +120,22 @@ func TestAddressesRace(t *testing.T) {
 				t.Fatal(err)
 			}
 			if n := open.Load(); n != 1 {
-				t.Errorf("%d connections open", n)
+				t.Errorf("got %d open connections, want 1", n)
 			}
 			conn.Close()
 		}
 		d.dial = func(_ context.Context, _, address string) (net.Conn, error) { return nil, errors.New(address) }
 		if conn, err := d.DialContext(t.Context(), "tcp", "zk:1"); conn != nil || err == nil {
-			t.Errorf("%v, %v", conn, err)
+			t.Errorf("all addresses fail: got %v, %v; want an error", conn, err)
 		}
 		d.lookup = func(context.Context, string) ([]string, error) { return nil, nil }
 		if conn, err := d.DialContext(t.Context(), "tcp", "zk:1"); conn != nil || err == nil {
-			t.Errorf("no address: %v, %v", conn, err)
+			t.Errorf("no address: got %v, %v; want an error", conn, err)
 		}
 	})
 }
 
-// All addresses are tried within the time that there is.
+// All addresses are tried within the available time.
 func TestEachAddressIsTriedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, n := range []int{1, 3, 40} {
@@ -156,12 +158,12 @@ func TestEachAddressIsTriedInTime(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 			start := time.Now()
 			if _, err := d.DialContext(ctx, "tcp", "zk:1"); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 400*time.Millisecond {
-				t.Errorf("%v after %v", err, time.Since(start))
+				t.Errorf("got %v after %v, want a deadline exceeded within 400 ms", err, time.Since(start))
 			}
 			cancel()
 			slices.Sort(tried)
 			if got := len(slices.Compact(tried)); got != n {
-				t.Errorf("%d of %d addresses tried", got, n)
+				t.Errorf("tried %d of %d addresses, want all", got, n)
 			}
 		}
 	})

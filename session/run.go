@@ -7,15 +7,14 @@ import (
 	"time"
 )
 
-// Run calls f with a session, and again with a new one each time the session
-// is lost while f runs, until f returns for another reason or ctx ends. The
-// context that f gets ends with the session; f must return then.
+// Run calls f with a session. Each time the session is lost while f runs, Run calls f again with a
+// new session, until f returns for another reason or ctx ends. The context passed to f ends with
+// the session; f must then return.
 //
-// Run returns what f returned, nil included, unless the session was lost; and
-// the cause of ctx when that ended, with the reason of the last failure if there
-// was one. Attempts to open a session are repeated, with growing, jittered pauses
-// of up to Options.Timeout. What a new session cannot cure is not tried again:
-// credentials that are refused end Run with ErrCredentials.
+// Run returns the result of f, which may be nil, unless the session was lost. If ctx ended, Run
+// returns its cause, with the reason of the last failure if there was one. Attempts to open a
+// session are repeated, with growing, jittered pauses of up to Options.Timeout. An error that a new
+// session cannot cure is not retried: if credentials are refused, Run returns ErrCredentials.
 func Run(ctx context.Context, opts Options, f func(ctx context.Context, s *Session) error) error {
 	if err := opts.complete(); err != nil {
 		return err
@@ -35,8 +34,7 @@ func Run(ctx context.Context, opts Options, f func(ctx context.Context, s *Sessi
 	}
 }
 
-// runOnce calls f with one session. It reports whether Run has to open another
-// one, and why.
+// runOnce calls f with one session. It reports whether Run must open another session, and why.
 func runOnce(ctx context.Context, opts Options, f func(context.Context, *Session) error) (again bool, err error) {
 	s, err := Open(ctx, opts)
 	if err != nil {
@@ -52,7 +50,7 @@ func runOnce(ctx context.Context, opts Options, f func(context.Context, *Session
 		}
 		return false, err
 	case !curable(lost):
-		if err == nil || errors.Is(err, context.Canceled) { // f only passes on that its context ended
+		if err == nil || errors.Is(err, context.Canceled) { // f only returns that its context ended
 			err = lost
 		}
 		if !errors.Is(err, ErrCredentials) {
@@ -63,7 +61,7 @@ func runOnce(ctx context.Context, opts Options, f func(context.Context, *Session
 	return true, lost
 }
 
-// curable reports whether a new session may do what this one could not.
+// curable reports whether a new session may succeed where this one failed.
 func curable(err error) bool { return !errors.Is(err, ErrCredentials) }
 
 // runOn calls f with a context that ends with ctx and with the session.

@@ -11,7 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Refused credentials are refused in the next session, too. Run tried for ever, and said nothing.
+// Credentials that were refused are refused in the next session too. Before the fix, Run retried
+// for ever and reported nothing.
 //
 // Covers S5.
 func TestRefusedCredentialsEndRun(t *testing.T) {
@@ -27,21 +28,22 @@ func TestRefusedCredentialsEndRun(t *testing.T) {
 			opts.Auth = []Auth{{"nosuch", []byte("x")}}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
-			called := false // not if the refusal comes before Open has returned
+			called := false // false if the refusal comes before Open has returned
 			err := Run(ctx, opts, func(ctx context.Context, s *Session) error { called = true; return f(ctx, s) })
 			if ctx.Err() != nil || !errors.Is(err, ErrCredentials) || !errors.Is(err, ErrLost) || errors.Is(err, work) != (called && name == "its own") {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: Run: got %v, want %v, with the error of the work if it ran (%v)", name, err, ErrCredentials, called)
 			}
 		})
 	}
 }
 
-// A server that demands SASL answers so, and closes the session: that is no loss which another session cures.
+// A server that requires SASL says so and closes the session. Another session cannot cure this
+// loss.
 func TestDemandForSASLEndsRun(t *testing.T) {
 	sc := &script{
 		connect: func(_ int, r wire.ConnectRequest) *wire.ConnectResponse {
 			if r.SessionID != 0 {
-				return &wire.ConnectResponse{Password: make([]byte, 16)} // closed
+				return &wire.ConnectResponse{Password: make([]byte, 16)} // the session has been closed
 			}
 			return fresh(r)
 		},
@@ -58,7 +60,7 @@ func TestDemandForSASLEndsRun(t *testing.T) {
 		err := Run(ctx, sc.options(), func(ctx context.Context, s *Session) error {
 			s.Get(ctx, "/")
 			c := s.current()
-			c.Close() // as the server does
+			c.Close() // like a real server
 			<-ctx.Done()
 			return ctx.Err()
 		})
@@ -68,7 +70,7 @@ func TestDemandForSASLEndsRun(t *testing.T) {
 	})
 }
 
-// The reason of the last failure is in the error when ctx ends, whatever Run is at just then.
+// When ctx ends, the error contains the reason of the last failure, in whatever phase Run is.
 func TestRunSaysTheLastReasonWhenItsContextEnds(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		why := errors.New("stop")
@@ -81,7 +83,7 @@ func TestRunSaysTheLastReasonWhenItsContextEnds(t *testing.T) {
 			})
 			cancel()
 			if !errors.Is(err, why) || !errors.Is(err, ErrLost) {
-				t.Errorf("%v", err)
+				t.Errorf("Run: got %v, want %v with %v", err, why, ErrLost)
 			}
 		}
 	})

@@ -16,16 +16,16 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// SASLScheme is the scheme of an [Auth] that is used for SASL, with the mechanism
-// DIGEST-MD5. Its data is user:password. Servers have it from the section Server of
-// their JAAS configuration. It is sent before anything else on each connection, so it
-// also satisfies servers with requireClientAuthScheme=sasl.
+// SASLScheme is the scheme of an [Auth] that is used for SASL with the mechanism DIGEST-MD5. Its
+// data is user:password. Servers read the passwords from the section Server of their JAAS
+// configuration. The session logs in on each connection before it sends anything else, so it also
+// satisfies servers with requireClientAuthScheme=sasl.
 //
-// DIGEST-MD5 is an old mechanism (RFC 6331 says why). The password itself is not sent, but
-// whoever reads the connection can guess it. Use it with Options.TLS.
+// DIGEST-MD5 is an old mechanism; RFC 6331 explains its weaknesses. The password itself is not
+// sent, but anybody who can read the connection can guess it. Use it with Options.TLS.
 const SASLScheme = "sasl"
 
-// withSASL returns the connection that logs in by SASL, if there is such a credential.
+// withSASL returns conn with a SASL login, if one of the credentials is for SASL.
 func withSASL(conn net.Conn, all []Auth) net.Conn {
 	for _, a := range all {
 		if user, password, ok := strings.Cut(string(a.Data), ":"); ok && a.Scheme == SASLScheme {
@@ -35,15 +35,14 @@ func withSASL(conn net.Conn, all []Auth) net.Conn {
 	return conn
 }
 
-// saslConn logs in when the server has answered the handshake, before the client of
-// the connection sees that answer. The client library knows nothing of SASL: see
-// docs/decisions/0007-sasl-and-read-only.md.
+// saslConn logs in after the server has answered the handshake and before the client reads that
+// answer. The client library does not support SASL: see docs/decisions/0007-sasl-and-read-only.md.
 type saslConn struct {
 	net.Conn
 	user, password string
 
 	tried  bool
-	unread bytes.Buffer // the answer to the handshake, then that of a login that failed
+	unread bytes.Buffer // the answer to the handshake, then the answer to a failed login
 }
 
 func (c *saslConn) Read(b []byte) (int, error) {
@@ -59,9 +58,9 @@ func (c *saslConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// login reads the answer to the handshake, and logs in if it begins or resumes a session.
-// A server that refuses is made to look as if it had refused a credential of another scheme:
-// the session knows what to do then.
+// login reads the answer to the handshake. It logs in if the answer begins or resumes a session. If
+// the server refuses, login passes the refusal on like one of a credential of another scheme, which
+// the session handles.
 func (c *saslConn) login() error {
 	frame, err := wire.ReadFrame(c.Conn, nil, 0)
 	if err != nil {
@@ -84,10 +83,10 @@ func (c *saslConn) login() error {
 	return err
 }
 
-// errSASLRefused says that the server does not accept the credential.
+// errSASLRefused means that the server does not accept the credential.
 var errSASLRefused = errors.New("session: SASL: refused by the server")
 
-// digest logs in with DIGEST-MD5, as of RFC 2831.
+// digest logs in with DIGEST-MD5, defined by RFC 2831.
 func (c *saslConn) digest() error {
 	challenge, err := c.exchange(1, nil)
 	if err != nil {
@@ -96,19 +95,19 @@ func (c *saslConn) digest() error {
 	given := directives(challenge)
 	d := digestMD5{user: c.user, password: c.password, realm: given["realm"], nonce: given["nonce"], cnonce: rand.Text(), uri: digestURI}
 	if given["algorithm"] != "md5-sess" || d.nonce == "" {
-		return fmt.Errorf("session: SASL: the server asks for %q, not for DIGEST-MD5", given["algorithm"])
+		return fmt.Errorf("session: SASL: the server requires %q instead of DIGEST-MD5", given["algorithm"])
 	}
 	final, err := c.exchange(2, d.answer())
 	if err != nil {
 		return err
 	}
 	if subtle.ConstantTimeCompare([]byte(directives(final)["rspauth"]), []byte(d.response(""))) != 1 {
-		return errors.New("session: SASL: the server does not know the password")
+		return errors.New("session: SASL: the server did not prove that it knows the password")
 	}
 	return nil
 }
 
-// exchange sends a token and returns the server's.
+// exchange sends a token and returns the server's token.
 func (c *saslConn) exchange(xid int32, token []byte) ([]byte, error) {
 	if token == nil {
 		token = []byte{}
@@ -135,7 +134,7 @@ func (c *saslConn) exchange(xid int32, token []byte) ([]byte, error) {
 
 var directive = regexp.MustCompile(`([a-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^,\s]*))`)
 
-// directives are what a challenge of DIGEST-MD5 has, by name.
+// directives returns the directives of a DIGEST-MD5 challenge by name.
 func directives(challenge []byte) map[string]string {
 	found := make(map[string]string)
 	for _, m := range directive.FindAllStringSubmatch(string(challenge), -1) {
@@ -147,18 +146,18 @@ func directives(challenge []byte) map[string]string {
 // A digestMD5 is one login.
 type digestMD5 struct{ user, password, realm, nonce, cnonce, uri string }
 
-// The name under which ZooKeeper's servers know themselves.
+// The name that ZooKeeper's servers use for themselves.
 const digestURI = "zookeeper/zk-sasl-md5"
 
-// response proves that the password is known: for the client with the method
-// "AUTHENTICATE", for the server with none.
+// response returns the proof that the password is known: the client's proof if method is
+// "AUTHENTICATE", the server's if it is empty.
 func (d digestMD5) response(method string) string {
 	secret := md5.Sum([]byte(latin1(d.user) + ":" + latin1(d.realm) + ":" + latin1(d.password)))
 	a1 := hexMD5(string(secret[:]) + ":" + d.nonce + ":" + d.cnonce)
 	return hexMD5(a1 + ":" + d.nonce + ":00000001:" + d.cnonce + ":auth:" + hexMD5(method+":"+d.uri))
 }
 
-// answer is the client's answer to the challenge.
+// answer returns the client's answer to the challenge.
 func (d digestMD5) answer() []byte {
 	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 	return fmt.Appendf(nil, `charset=utf-8,username="%s",realm="%s",nonce="%s",nc=00000001,cnonce="%s",digest-uri="%s",maxbuf=65536,response=%s,qop=auth`,
@@ -170,7 +169,7 @@ func hexMD5(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// latin1 encodes what is hashed in ISO 8859-1 if that is possible, as RFC 2831 has it.
+// latin1 encodes a text that is hashed in ISO 8859-1 if possible, as RFC 2831 requires.
 func latin1(s string) string {
 	var b strings.Builder
 	for _, r := range s {

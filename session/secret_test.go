@@ -18,7 +18,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// forms are the ways in which a secret gets into text.
+// forms returns the forms in which a secret can appear in text.
 func forms(secret []byte) []string {
 	return []string{string(secret), hex.EncodeToString(secret), base64.StdEncoding.EncodeToString(secret), fmt.Sprint(secret), fmt.Sprintf("%q", secret),
 		strings.TrimPrefix(fmt.Sprintf("%#v", secret), "[]byte")}
@@ -29,7 +29,7 @@ func tellsNothing(t *testing.T, what, text string, secrets ...[]byte) {
 	for _, secret := range secrets {
 		for _, form := range forms(secret) {
 			if strings.Contains(text, form) {
-				t.Errorf("%s tells a secret, as %s", what, form)
+				t.Errorf("%s contains a secret, in the form %s", what, form)
 			}
 		}
 	}
@@ -51,7 +51,7 @@ func TestCredentialsAreNotPrinted(t *testing.T) {
 	}
 }
 
-// What can go wrong goes wrong, and the log has it all.
+// The test provokes many failures and records all logs and errors.
 func TestCredentialsAreNotInLogsAndErrors(t *testing.T) {
 	secret := []byte("user:3Rz-secret")
 	var log bytes.Buffer
@@ -86,17 +86,17 @@ func TestCredentialsAreNotInLogsAndErrors(t *testing.T) {
 	opts.Auth = []Auth{{"digest", secret}}
 	scripted(t, sc, func(t *testing.T) {
 		s, refused := Open(t.Context(), opts)
-		if refused == nil { // the answer may come later
+		if refused == nil { // the answer may arrive later
 			refused = cause(t, s.Context(), time.Second)
 			errs = append(errs, s.Close())
 		}
 		if !errors.Is(refused, wire.AuthFailed) {
-			t.Errorf("ended by %v", refused)
+			t.Errorf("the session ended with %v, want %v", refused, wire.AuthFailed)
 		}
 		errs = append(errs, refused)
 	})
 	if log.Len() == 0 {
-		t.Error("nothing was logged")
+		t.Error("nothing was logged, want log records to inspect")
 	}
 	tellsNothing(t, "the log", log.String(), secret, password)
 	tellsNothing(t, "an error", fmt.Sprintf("%v %+v", errors.Join(errs...), errs), secret, password)

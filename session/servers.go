@@ -10,43 +10,51 @@ import (
 	"time"
 )
 
-// servers are those that a session may connect to: in which order they are tried, with
-// which pauses, and what came of it. It implements zk.HostProvider.
+// servers are the servers that a session may connect to. It decides their order and the pauses, and
+// records the results of attempts. It implements zk.HostProvider.
 type servers struct {
-	list    []string
+	given   []string // Options.Servers
 	rand    rand.Source
 	reports *reporter
-	next    int // in list; only the client's goroutine uses it
 
 	mu       sync.Mutex
-	attempts int    // to connect since a connection lasted
-	failures int    // of attempts to connect since there was a connection
-	trying   string // the server that was dialled last
-	failed   error  // why no session was begun or resumed at a server; nil while there is a connection
+	list     []string // the servers to try
+	next     int      // index into list
+	attempts int      // attempts to connect since a connection lasted
+	failures int      // failed attempts since there was a connection
+	trying   string   // the server of the latest attempt
+	failed   error    // why no session was begun or resumed at a server; nil while there is a connection
 }
 
 func newServers(list []string, source rand.Source, reports *reporter) *servers {
 	list = slices.Clone(list)
 	shuffle(list, source)
-	return &servers{list: list, rand: source, reports: reports}
+	return &servers{given: slices.Clone(list), list: list, rand: source, reports: reports}
 }
 
-func (h *servers) Init([]string) error { return nil } // the client's own order is not wanted
-func (h *servers) Len() int            { return len(h.list) }
+func (h *servers) Init([]string) error { return nil } // the client's own order is not used
 func (h *servers) Connected()          {}
 
-// Next returns the server to try. It never reports a finished round: the client
-// would then fail what is queued and wait a whole second. pause does that.
+func (h *servers) Len() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.list)
+}
+
+// Next returns the server to try. It never reports the end of a round, because the client would
+// then fail queued requests and wait a whole second. pause waits instead.
 func (h *servers) Next() (string, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	server := h.list[h.next%len(h.list)]
 	h.next++
 	return server, false
 }
 
-// The pauses between rounds of attempts to connect.
+// Limits of the pauses between rounds of attempts to connect.
 const firstPause, longestPause = 50 * time.Millisecond, time.Second
 
-// pause waits before the next attempt, longer with each round that failed.
+// pause waits before the next attempt, longer after each round that failed.
 func (h *servers) pause(ctx context.Context) error {
 	h.mu.Lock()
 	rounds := h.attempts / len(h.list)
@@ -58,22 +66,22 @@ func (h *servers) pause(ctx context.Context) error {
 	return sleep(ctx, jitter(backoff(rounds, firstPause, longestPause), h.rand))
 }
 
-// dialling notes the server that is tried.
+// dialling records the server that is tried.
 func (h *servers) dialling(server string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.trying = server
 }
 
-// reached notes that there is a connection.
+// reached records that there is a connection.
 func (h *servers) reached() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.failed, h.failures = nil, 0
 }
 
-// lost notes that a connection went which had lasted for that long. A server that
-// takes connections only to close them is not asked without pause.
+// lost records that a connection was lost which had lasted for the given time. If a server accepts
+// connections only to close them, the session pauses between its attempts.
 func (h *servers) lost(lasted time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -82,9 +90,8 @@ func (h *servers) lost(lasted time.Duration) {
 	}
 }
 
-// notReached notes that no session was begun, or that with the id was not resumed, at
-// a server. Of an outage the first round of attempts is logged, and then that no server
-// is left.
+// notReached records that a server did not begin a session, or did not resume the one with the id.
+// In an outage, the first round of attempts is logged, and then that no server is left.
 func (h *servers) notReached(server string, id int64, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -97,14 +104,15 @@ func (h *servers) notReached(server string, id int64, err error) {
 	h.reports.log(level, "zookeeper server not reached", "server", server, "error", err)
 	if h.failures == len(h.list) {
 		args := []any{"last", h.failed}
-		if id != 0 { // else it has not begun
+		if id != 0 { // otherwise the session has not begun
 			args = append(args, "session", hexID(id))
 		}
 		h.reports.log(slog.LevelWarn, "no zookeeper server takes the session: trying again", args...)
+		h.returnLocked()
 	}
 }
 
-// whyNot explains err, for which no server was waited for any longer.
+// whyNot adds to err, the end of a wait for a server, why no server was reached.
 func (h *servers) whyNot(err error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -114,7 +122,7 @@ func (h *servers) whyNot(err error) error {
 	return fmt.Errorf("no server answered: %w (last: %w)", err, h.failed)
 }
 
-// backoff doubles from first to at most limit.
+// backoff returns first, doubled in each round, and at most limit.
 func backoff(round int, first, limit time.Duration) time.Duration {
 	return min(first<<min(round, 20), limit)
 }

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// The first round of attempts goes without a pause, each further one is slower, and a
-// connection that lasted begins a new count.
+// The first round of attempts has no pause, and each later round is slower. A connection that
+// lasted restarts the count.
 func TestRoundsOfAttemptsArePaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newServers([]string{"a:1", "b:1"}, cryptoRand{}, newReporter(nil))
@@ -24,7 +24,7 @@ func TestRoundsOfAttemptsArePaced(t *testing.T) {
 			return time.Since(start)
 		}
 		if d := round(); d != 0 {
-			t.Errorf("the first round takes %v", d)
+			t.Errorf("the first round takes %v, want no pause", d)
 		}
 		for i, most := range []time.Duration{100, 200, 400, 800, 1000, 1000} {
 			most *= 2 * time.Millisecond // two servers
@@ -33,37 +33,37 @@ func TestRoundsOfAttemptsArePaced(t *testing.T) {
 			}
 		}
 		if h.lost(longestPause - 1); round() == 0 {
-			t.Error("no pause after a connection that was closed at once")
+			t.Error("no pause after a connection that ended soon, want one")
 		}
 		if h.lost(longestPause); round() != 0 {
-			t.Error("a pause after a connection that lasted")
+			t.Error("a pause after a connection that lasted, want none")
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(ErrClosed)
 		if err := h.pause(ctx); err != ErrClosed {
-			t.Errorf("after the end: %v", err)
+			t.Errorf("pause after the end: got %v, want %v", err, ErrClosed)
 		}
 	})
 }
 
-// Each server has its turn, whatever the order.
+// Every server is tried in its turn, whatever the order.
 func TestServersTakeTurns(t *testing.T) {
 	h := newServers([]string{"a:1", "b:1", "c:1"}, cryptoRand{}, newReporter(nil))
 	var seen []string
 	for range 6 {
 		server, finished := h.Next()
 		if finished {
-			t.Error("a round is finished")
+			t.Error("Next reports the end of a round, want it never to")
 		}
 		seen = append(seen, server)
 	}
 	if !slices.Equal(seen[:3], seen[3:]) || len(slices.Compact(slices.Sorted(slices.Values(seen)))) != 3 {
-		t.Errorf("%v", seen)
+		t.Errorf("order of the servers: got %v, want the same three twice", seen)
 	}
 }
 
-// An outage is logged with its first round, and once as a whole. The last reason is
-// told to those who wait for a server.
+// The first round of an outage is logged, and the outage once as a whole. Callers that wait for a
+// server get the last reason.
 func TestFailedAttemptsAreLogged(t *testing.T) {
 	var opts Options
 	lines := []string{}
@@ -71,21 +71,21 @@ func TestFailedAttemptsAreLogged(t *testing.T) {
 	h := newServers([]string{"a:1", "b:1"}, cryptoRand{}, newReporter(opts.Logger))
 	h.dialling("a:1")
 	if err := h.whyNot(context.DeadlineExceeded); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "tried a:1") {
-		t.Errorf("before an answer: %v", err)
+		t.Errorf("before any answer: got %v, want a deadline exceeded with the server tried", err)
 	}
 	for range 5 {
 		h.notReached("a:1", 7, errNoAnswer)
 	}
 	h.reports.flush()
 	if count(lines, "level=INFO", "not reached") != 2 || count(lines, "level=WARN", "no zookeeper server", "session=0x7") != 1 || len(lines) != 3 {
-		t.Errorf("%q", lines)
+		t.Errorf("log: got %q, want two servers not reached and one warning", lines)
 	}
 	if err := h.whyNot(context.DeadlineExceeded); !errors.Is(err, errNoAnswer) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("after failures: %v", err)
+		t.Errorf("after failures: got %v, want %v with a deadline exceeded", err, errNoAnswer)
 	}
 	h.reached()
 	h.notReached("a:1", 7, errNoAnswer)
 	if h.reports.flush(); count(lines, "level=INFO", "not reached") != 3 {
-		t.Errorf("the next outage: %q", lines)
+		t.Errorf("log of the next outage: got %q, want one more server not reached", lines)
 	}
 }

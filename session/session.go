@@ -25,23 +25,23 @@ type Session struct {
 	zk   *zk.Conn
 
 	life    *lifetime
-	tap     *tap           // what passes the connection
-	keeper  *leaseKeeper   // what is held, and for how long
-	watches *watchRegistry // what is watched
-	servers *servers       // where to connect to
+	tap     *tap           // handles the frames of the connections
+	keeper  *leaseKeeper   // holds and their lease
+	watches *watchRegistry // watches
+	servers *servers       // servers to connect to
 	states  *states
-	reports *reporter // for the logger and the metrics
+	reports *reporter // calls the logger and the metrics
 
 	finishing sync.Once
-	done      chan struct{} // closed when nothing of the session runs any more
+	done      chan struct{} // closed when no part of the session runs any more
 	latest    atomic.Pointer[conn]
-	parked    chan struct{} // closed when the client has a parkedConn: the session is over
-	park      func()        // closes parked, once
-	rootSeen  atomic.Bool   // the chroot exists
+	parked    chan struct{} // closed when the client has a parkedConn, after the end of the session
+	park      func()        // closes parked once
+	rootSeen  atomic.Bool   // the chroot has been seen
 }
 
-// Open connects to one of the servers and begins a session. It fails with the
-// reason when ctx ends first, and then nothing is left behind.
+// Open connects to one of the servers and begins a session. If ctx ends first, Open returns the
+// reason, and nothing is left behind.
 func Open(ctx context.Context, opts Options) (*Session, error) {
 	if err := opts.complete(); err != nil {
 		return nil, err
@@ -53,6 +53,9 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 	}
 	s.zk = client
 	s.life.spawn(s.keep)
+	if opts.FollowMembers {
+		s.life.spawn(s.followMembers)
+	}
 	go s.supervise(events)
 
 	if err := s.tap.up.wait(ctx, s.life.ctx); err != nil {
@@ -66,7 +69,7 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 	return s, nil
 }
 
-// assemble makes a session without a client.
+// assemble returns a session without a client.
 func assemble(opts Options) *Session {
 	s := &Session{opts: opts, root: chroot(opts.Chroot), rand: opts.source(), done: make(chan struct{}), parked: make(chan struct{})}
 	s.ref = engine.NewRef(inside{s})
@@ -87,19 +90,19 @@ func (s *Session) stateChanged(state State) {
 	}
 }
 
-// supervise reports until the session ends, and waits until it is taken apart.
+// supervise makes the reports until the session ends, and waits until all its parts have stopped.
 func (s *Session) supervise(events <-chan zk.Event) {
 	s.reports.run(s.life.ctx)
-	for range events { // closed when the client's goroutines have ended
+	for range events { // ends when the client's goroutines have ended
 	}
 	s.life.wait()
 	s.reports.flush()
 	close(s.done)
 }
 
-// dismiss closes the client. The requests under way end at once. A server is only
-// waited for if it serves the session: it gets a closeSession, and at most a second
-// to answer.
+// dismiss closes the client. The requests in progress end at once. It waits for a server only if
+// that server serves the session. The server then gets a closeSession, and at most a second to
+// answer.
 func (s *Session) dismiss() {
 	if s.Server() == "" || !errors.Is(s.Err(), ErrClosed) {
 		s.hangUp()
@@ -116,15 +119,15 @@ func (s *Session) hangUp() {
 	}
 }
 
-// finish ends the session for the given reason, unless it has ended. Holds end first:
-// their programs must know before the servers can give them to somebody else.
+// finish ends the session for the given reason, unless it has ended. Holds end first, because their
+// programs must know before the servers can grant the same to another client.
 func (s *Session) finish(cause error) {
 	s.finishing.Do(func() {
 		s.keeper.close(cause)
 		s.life.end(cause)
 		s.states.set(stateAtEnd(cause))
 		s.watches.close(cause)
-		if id := s.ID(); id != 0 { // else it never began, and Open says why
+		if id := s.ID(); id != 0 { // otherwise it never began, and Open reports why
 			s.reports.log(slog.LevelInfo, "zookeeper session ended", "session", hexID(id), "cause", cause)
 		}
 	})
@@ -137,11 +140,10 @@ func stateAtEnd(cause error) State {
 	return Lost
 }
 
-// Close ends the session: every hold ends, the clean-up that is under way is
-// given a third of the session timeout, and the server deletes the session's
-// ephemeral nodes at once. It returns when no goroutine of the session is
-// left. Without a server the ephemeral nodes go when the session expires.
-// Calling it again, or on a lost session, is fine and waits too.
+// Close ends the session. Every hold ends, and clean-up in progress is given a third of the session
+// timeout. The server then deletes the session's ephemeral nodes at once. Close returns when no
+// goroutine of the session is left. If no server is reachable, the ephemeral nodes are deleted when
+// the session expires. A further call, or a call on a lost session, also waits and succeeds.
 func (s *Session) Close() error {
 	s.keeper.endAll(ErrClosed)
 	s.life.settle(s.Timeout() / 3)
@@ -150,40 +152,40 @@ func (s *Session) Close() error {
 	return nil
 }
 
-// ID is the number by which servers know the session. It is 0 before the
-// session began.
+// ID returns the number that identifies the session at the servers. It is 0 before the session has
+// begun.
 func (s *Session) ID() int64 {
 	id, _, _ := s.tap.identity()
 	return id
 }
 
-// Password is the secret with which a client proves that the session is its
-// own. Whoever has it can close the session.
+// Password returns the secret with which a client proves that it owns the session. Anybody who has
+// it can close the session.
 func (s *Session) Password() []byte {
 	_, password, _ := s.tap.identity()
 	return slices.Clone(password)
 }
 
-// Timeout is the session timeout that the server granted.
+// Timeout returns the session timeout that the server granted.
 func (s *Session) Timeout() time.Duration {
 	_, _, timeout := s.tap.identity()
 	return timeout
 }
 
-// Server is the address of the server that the session is connected to, ""
-// while there is none.
+// Server returns the address of the server that the session is connected to, or "" if there is
+// none.
 func (s *Session) Server() string { return s.tap.served() }
 
-// Done is closed when the session is over, whether lost or closed.
+// Done returns a channel that is closed when the session is over, whether lost or closed.
 func (s *Session) Done() <-chan struct{} { return s.life.ctx.Done() }
 
-// Context ends when the session does, with the cause that Err returns.
+// Context returns a context that ends when the session ends, with the cause that Err returns.
 //
-// It is no proof of holding anything: use a Hold's context for that.
+// It does not prove that anything is held: use the context of a Hold for that.
 func (s *Session) Context() context.Context { return s.life.ctx }
 
-// Err returns nil while the session goes on, then why it ended: an error that
-// is ErrLost, or ErrClosed.
+// Err returns nil while the session is open. After its end, Err returns the cause: an error that is
+// ErrLost, or ErrClosed.
 func (s *Session) Err() error { return s.life.err() }
 
 func hexID(id int64) string { return fmt.Sprintf("%#x", uint64(id)) }

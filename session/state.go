@@ -6,15 +6,15 @@ import (
 	"sync"
 )
 
-// A State is what is known of a session.
+// A State is the state of a session as its client knows it.
 type State int
 
 const (
-	// Suspended: there is no connection. The session may live or not.
+	// Suspended: there is no connection. The session may still live.
 	Suspended State = iota
 	// Connected: a server serves the session.
 	Connected
-	// Lost: the session is over and its ephemeral nodes are gone or will be.
+	// Lost: the session is over and its ephemeral nodes are deleted or will be.
 	Lost
 	// Closed: Close was called.
 	Closed
@@ -34,7 +34,7 @@ func (s State) String() string {
 	return "unknown"
 }
 
-// State is the present state.
+// State returns the current state.
 func (s *Session) State() State {
 	if err := s.Err(); err != nil {
 		return stateAtEnd(err)
@@ -42,23 +42,23 @@ func (s *Session) State() State {
 	return s.states.now()
 }
 
-// States gives the present state and then every change, none left out however
-// slowly they are taken, and ends after Lost or Closed, or with ctx.
+// States yields the current state and then every change, in order, however slow the loop is. It
+// ends after Lost or Closed, or when ctx ends.
 func (s *Session) States(ctx context.Context) iter.Seq[State] { return s.states.follow(ctx) }
 
-// states are the states of one session, and those who follow them.
+// states has the states of one session and their listeners.
 type states struct {
-	changed func(State) // called with mu held; may be nil
+	changed func(State) // called while mu is held; may be nil
 
 	mu        sync.Mutex
 	state     State
 	listeners map[*listener]struct{}
 }
 
-// A listener keeps the states that it has not taken yet.
+// A listener stores the states that it has not yielded yet.
 type listener struct {
 	states []State
-	more   chan struct{} // holds one token when states may be non-empty
+	more   chan struct{} // contains a token when states may be non-empty
 }
 
 func newStates(changed func(State)) *states {
@@ -87,7 +87,7 @@ func (s *states) now() State {
 	return s.state
 }
 
-// follow is [Session.States].
+// follow implements [Session.States].
 func (s *states) follow(ctx context.Context) iter.Seq[State] {
 	return func(yield func(State) bool) {
 		l := s.listen()

@@ -2,22 +2,22 @@ package session
 
 import "time"
 
-// suspended forgets all times, until the next connection: none is as long ago as
-// the clock says.
+// suspended drops all times until the next connection, because each is older than the monotonic
+// clock says.
 func (l *lease) suspended() {
 	l.forget()
 	l.connected = false
 }
 
-// A steppingClock is how long a clock of the day was ahead of Go's monotonic clock
-// in all, for systems without a clock that counts suspensions. Small differences are
-// a clock that is being adjusted; a step forward looks like a suspension.
+// A steppingClock adds up by how much a wall clock ran ahead of Go's monotonic clock, for systems
+// without a clock that counts suspensions. Small differences come from adjustments of the clock and
+// do not count. A larger step forward looks like a suspension.
 type steppingClock struct {
 	wall, mono time.Time
 	total      time.Duration
 }
 
-// at takes the time of the day, and a reading of the monotonic clock.
+// at takes a reading of the wall clock and one of the monotonic clock.
 func (c *steppingClock) at(wall, mono time.Time) time.Duration {
 	if !c.wall.IsZero() {
 		passed := mono.Sub(c.mono)

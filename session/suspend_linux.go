@@ -9,18 +9,18 @@ import (
 // Clocks of clock_gettime(2).
 const (
 	clockMonotonic = 1
-	clockBoottime  = 7 // as clockMonotonic, and goes on while the machine is suspended
+	clockBoottime  = 7 // like clockMonotonic, but continues while the machine is suspended
 )
 
-// newSleepCounter returns a function that reports for how long the machine was
-// suspended since it was booted. A clock of the day that is set is of no influence.
+// newSleepCounter returns a function that returns the time for which the machine was suspended
+// since boot. Setting the wall clock does not affect it.
 func newSleepCounter() func() time.Duration {
 	return func() time.Duration {
 		for {
 			before := readClock(clockMonotonic)
 			boot := readClock(clockBoottime)
 			mono := readClock(clockMonotonic)
-			if mono-before < time.Millisecond { // else this thread was interrupted
+			if mono-before < time.Millisecond { // otherwise this thread was interrupted
 				return boot - mono
 			}
 		}

@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// newSleepCounter returns a function that reports for how long the machine was
-// suspended, as far as the clock of the day shows it. One that is set forward looks
-// the same.
+// newSleepCounter returns a function that returns the time for which the machine was suspended, as
+// far as the wall clock shows it. A wall clock that is set forward looks the same.
 func newSleepCounter() func() time.Duration {
 	var mu sync.Mutex
 	var clock steppingClock

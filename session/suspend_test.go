@@ -12,8 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A machine that was suspended notices by a clock that went on. What was granted ends at once, and not when the rest of the
-// lease is over; what is waited for goes on, and is granted again by a lease that rests on nothing from before.
+// A session notices that the machine was suspended by a clock that continued. Grants end at once,
+// and not when the rest of the lease has passed. Waiters continue, and are granted by a new lease
+// that does not depend on earlier times.
 //
 // Covers S2.
 func TestASuspendedMachineEndsItsHolds(t *testing.T) {
@@ -29,34 +30,35 @@ func TestASuspendedMachineEndsItsHolds(t *testing.T) {
 		must(t, holds[1].Grant(t.Context()))
 		time.Sleep(time.Minute)
 
-		slept.Add(int64(s.Timeout() / 50)) // less than what clocks may differ by
+		slept.Add(int64(s.Timeout() / 50)) // less than the tolerated difference of clocks
 		time.Sleep(s.Timeout() / 2)
 		if err := holds[0].Context().Err(); err != nil {
-			t.Errorf("ended without cause: %v", err)
+			t.Errorf("the hold ended without a suspension: %v", err)
 		}
 
 		slept.Add(int64(time.Minute))
 		start := time.Now()
 		for _, h := range holds[:2] {
 			if err := cause(t, h.Context(), s.Timeout()/12+time.Millisecond); !errors.Is(err, ErrLeaseLapsed) || !strings.Contains(err.Error(), "suspended for 1m0") {
-				t.Errorf("ended with %v", err)
+				t.Errorf("the hold ended with %v, want %v because of a suspension of 1 minute", err, ErrLeaseLapsed)
 			}
 		}
 		if n := count(lines(), "suspended"); n != 1 {
-			t.Errorf("logged %d times", n)
+			t.Errorf("the suspension was logged %d times, want once", n)
 		}
 		must(t, holds[2].Grant(t.Context()))
-		if d := time.Since(start); d < s.Timeout() || d > 3*s.Timeout()/2 { // a probation
-			t.Errorf("granted again after %v", d)
+		if d := time.Since(start); d < s.Timeout() || d > 3*s.Timeout()/2 { // after a probation
+			t.Errorf("granted again after %v, want 1 to 1.5 session timeouts", d)
 		}
 		time.Sleep(10 * s.Timeout())
 		if err := holds[2].Context().Err(); err != nil {
-			t.Errorf("ended: %v", err)
+			t.Errorf("the hold ended: %v, want it to be held", err)
 		}
 	})
 }
 
-// A grant that comes before the keeper's next look rests on no lease from before the suspension. Nor does one while there is no server.
+// A grant that comes before the keeper's next check must not depend on the lease from before the
+// suspension, even while no server is reachable.
 func TestNothingIsGrantedOnALeaseFromBeforeASuspension(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		var slept atomic.Int64
@@ -68,12 +70,12 @@ func TestNothingIsGrantedOnALeaseFromBeforeASuspension(t *testing.T) {
 		h.Expect()
 		time.Sleep(time.Minute)
 		if wait, err := s.keeper.grant(h, time.Now()); wait != nil || err != nil {
-			t.Fatalf("no lease: %v", err)
+			t.Fatalf("Grant before the suspension: got %v, want it at once", err)
 		}
 		h = holding(t, s, 1)[0]
 		slept.Add(int64(time.Minute))
 		if wait, _ := s.keeper.grant(h, time.Now()); wait == nil {
-			t.Error("granted on a lease from before the suspension")
+			t.Error("granted on a lease from before the suspension, want a wait")
 		}
 		must(t, h.Grant(t.Context()))
 		for i := range e.Servers() {
@@ -82,12 +84,12 @@ func TestNothingIsGrantedOnALeaseFromBeforeASuspension(t *testing.T) {
 		synctest.Wait()
 		slept.Add(int64(time.Minute))
 		if err := cause(t, h.Context(), s.Timeout()/12+time.Millisecond); !errors.Is(err, ErrLeaseLapsed) {
-			t.Errorf("without a server: %v", err)
+			t.Errorf("without a server: the hold ended with %v, want %v", err, ErrLeaseLapsed)
 		}
 	})
 }
 
-// A clock of the day that is adjusted, or set back, is no suspension.
+// A wall clock that is adjusted or set back does not count as a suspension.
 func TestSteppingClock(t *testing.T) {
 	var c steppingClock
 	wall, mono := time.Unix(1000, 0), time.Unix(5000, 0)
@@ -102,18 +104,18 @@ func TestSteppingClock(t *testing.T) {
 	} {
 		wall, mono = wall.Add(step.wall), mono.Add(step.mono)
 		if got := c.at(wall, mono); got != step.want {
-			t.Errorf("%+v: %v", step, got)
+			t.Errorf("step %+v: got %v", step, got)
 		}
 	}
 }
 
-// The real source stands still while the machine is awake.
+// The real counter does not advance while the machine is awake.
 func TestSleepCounterStandsStill(t *testing.T) {
 	slept := newSleepCounter()
 	first := slept()
 	for range 1000 {
 		if d := slept() - first; d > 10*time.Millisecond || d < -10*time.Millisecond {
-			t.Fatalf("%v", d)
+			t.Fatalf("the counter advanced by %v while the machine was awake, want at most 10 ms", d)
 		}
 	}
 }

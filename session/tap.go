@@ -13,14 +13,13 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A tap is what a session learns from, and does to, the frames that pass its
-// connections. It gives the lease keeper its evidence and the watch registry its events,
-// begins the session and resumes it, and lets no second one begin. Everything here is
-// short and does no I/O: connections do that.
+// A tap handles every frame that passes the connections of a session. It reports evidence to the
+// lease keeper and events to the watch registry. It begins the session and resumes it, and never
+// lets a second one begin. Its methods are short and do no I/O; connections do that.
 //
-// An error that is ErrLost ends the session. Any other closes the connection.
+// An error that is ErrLost ends the session. Any other error closes the connection.
 //
-// Its lock is taken before those of the others.
+// A goroutine that takes several locks takes the lock of the tap first.
 type tap struct {
 	opts    *Options
 	root    chroot
@@ -31,28 +30,28 @@ type tap struct {
 	reports *reporter
 	life    *lifetime
 	up      *gate    // open while there is a connection
-	tickets *tickets // of the requests
+	tickets *tickets // of the requests in progress
 
 	mu       sync.Mutex
-	id       int64 // 0 before the session began
+	id       int64 // 0 before the session has begun
 	password []byte
-	timeout  time.Duration // that was granted, or else asked for
+	timeout  time.Duration // the timeout that was granted; before that, the requested one
 
-	current   *conn // the one that serves the session; nil while there is none
+	current   *conn // the connection that serves the session; nil if there is none
 	downSince time.Time
-	lastZxid  int64 // of a reply: all events up to it came before it
-	seenZxid  int64 // of a reply or an event: a server that is behind it must not answer
-	told      bool  // of an event without a zxid, after the last reply: it may be later than seenZxid
-	unwelcome bool  // a server demanded credentials that it did not get, and is closing the session
+	lastZxid  int64 // of the latest reply: all events up to it came before it
+	seenZxid  int64 // of the latest reply or event: a server that has applied less must not answer
+	told      bool  // an event without a zxid came after the last reply, so it may be later than seenZxid
+	unwelcome bool  // a server requires credentials that it did not get, and is closing the session
 	inflight  map[int32]packet
-	pings     []time.Time // when the unanswered pings were sent
+	pings     []time.Time // when each unanswered ping was sent
 }
 
-// A packet is a request that was sent and not answered yet.
+// A packet is a request that was sent and has not been answered.
 type packet struct {
 	op    wire.Op
-	armed string        // the path, if it is a read that sets a watch
-	trace *engine.Trace // of the call, if it has one
+	armed string        // the path of a read that sets a watch
+	trace *engine.Trace // of the call, if it is traced
 	sent  time.Time
 }
 
@@ -64,14 +63,14 @@ func newTap(opts *Options, life *lifetime, k *leaseKeeper, w *watchRegistry, h *
 	}
 }
 
-// errAbandoned says that a request is not to be written because its caller has gone.
+// errAbandoned means that a request must not be written because its caller has gone.
 var errAbandoned = errors.New("abandoned request")
 
-// sending is called with each frame of c just before it is written, and may
-// change it. The id is that of its ticket, 0 if it has none. It returns the frames
-// that have to go before it, and a channel, if any, to be closed when it was written.
-// With errAbandoned, the frame must not be written, and the client gets an error as
-// its reply together with the next frame that the server sends.
+// sending is called with each frame of c just before the frame is written, and may change it. id is
+// the number of its ticket, or 0 if it has none. sending returns the frames that must be sent
+// before it, and a channel, if any, to close when the frame has been written. If it returns
+// errAbandoned, the frame must not be written. The client then gets an error as its reply, together
+// with the next frame that the server sends.
 func (t *tap) sending(c *conn, frame []byte, id uint64) (first []byte, written chan struct{}, err error) {
 	h, body, err := wire.CutRequest(frame)
 	if err != nil {
@@ -102,8 +101,8 @@ func (t *tap) sending(c *conn, frame []byte, id uint64) (first []byte, written c
 	return first, written, nil
 }
 
-// received is called with each frame that c has read, before the client sees
-// it. It returns frames that the client has to see after it.
+// received is called with each frame that c has read, before the client reads it. It returns frames
+// that the client must read after it.
 func (t *tap) received(c *conn, frame []byte) (more []byte, err error) {
 	now := time.Now()
 	h, body, err := wire.CutReply(frame)
@@ -162,21 +161,21 @@ func (t *tap) pongLocked(now time.Time) {
 	}
 }
 
-// A proof is what the lease learns from an answer.
+// A proof is the strength of the evidence that an answer gives the lease.
 type proof int
 
 const (
 	proofNone     proof = iota
 	proofActive         // the session was active
-	proofLeader         // the way to the leader and back was open
-	proofMajority       // the leader took the session for alive, and a majority knows of a write
+	proofLeader         // the path to the leader and back was open
+	proofMajority       // the leader considered the session alive, and a majority acknowledged a write
 )
 
-// proofOf returns what a reply proves. An error in the header proves nothing, since
-// servers also refuse locally. The header of a multi has no error even if the multi
-// failed: the first error in its body says why. Preparing a part begins with a check
-// of the session, so that an answer about a node is an answer to a living session. An
-// empty multi proves nothing about the leader.
+// proofOf returns what a reply proves. An error in the header proves nothing, because servers also
+// refuse requests locally. The header of a multi has no error even if the multi failed; the first
+// error in its body gives the reason. The server checks the session before it prepares a part, so
+// an answer about a node is an answer to a living session. An empty multi proves nothing about the
+// leader.
 func proofOf(op wire.Op, code wire.Code, body []byte) proof {
 	switch {
 	case code != 0, op == wire.OpAuth, op == wire.OpSASL:
@@ -197,10 +196,9 @@ func proofOf(op wire.Op, code wire.Code, body []byte) proof {
 	return proofActive
 }
 
-// resume sees to it that a handshake asks for this session, where there is one
-// already, and for a server that has applied all that the session has seen. The
-// client asks for a new one if the connection broke just when the session had
-// seen the answer to its first handshake, and the client had not.
+// resume makes a handshake request this session, if it has begun, and a server that has applied
+// everything that the session has seen. The client itself requests a new session if the connection
+// broke after the session had read the answer to the first handshake and before the client had.
 func (t *tap) resume(r *wire.ConnectRequest) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -216,9 +214,8 @@ func (t *tap) resume(r *wire.ConnectRequest) error {
 	return errOver
 }
 
-// connected is called with the answer to the handshake of c. It begins or
-// goes on with the session, and returns what has to be sent first; or it fails, with
-// ErrLost if the server no longer has the session.
+// connected is called with the answer to the handshake of c. It begins or resumes the session and
+// returns what must be sent first. It fails with ErrLost if the server no longer has the session.
 func (t *tap) connected(c *conn, r *wire.ConnectResponse) (greeting []byte, err error) {
 	now := time.Now()
 	t.mu.Lock()
@@ -226,13 +223,13 @@ func (t *tap) connected(c *conn, r *wire.ConnectResponse) (greeting []byte, err 
 	switch {
 	case t.life.err() != nil:
 		return nil, errOver
-	case c.gone: // closed by its own bound just now
+	case c.gone: // its timeout has just closed it
 		return nil, errBroken
 	case r.SessionID == 0 || r.Timeout <= 0:
 		return nil, t.refusedLocked("expired")
 	case t.id != 0 && r.SessionID != t.id:
-		// A server that answers with another id has begun another session
-		// without saying that the first one expired.
+		// A server that answers with another id has begun another session without reporting that
+		// the first one expired.
 		return nil, t.refusedLocked("replaced by " + hexID(r.SessionID))
 	}
 	fresh := t.id == 0
@@ -243,8 +240,8 @@ func (t *tap) connected(c *conn, r *wire.ConnectResponse) (greeting []byte, err 
 	t.pings = t.pings[:0]
 	t.keeper.connected(c, c.opened, terms{
 		id: t.id, timeout: t.timeout, fresh: fresh,
-		// Unless its minSessionTimeout was lowered, a server grants no session timeout
-		// below two ticks.
+		// A server grants no session timeout below two ticks, unless its minSessionTimeout was
+		// lowered.
 		tick:    cmp.Or(t.opts.TickTime, t.timeout/2),
 		foreign: !slices.ContainsFunc(r.Password, func(b byte) bool { return b != 0 }),
 	})
@@ -256,7 +253,7 @@ func (t *tap) connected(c *conn, r *wire.ConnectResponse) (greeting []byte, err 
 	return t.greetingLocked(), nil
 }
 
-// refusedLocked is why the session is over at the word of a server.
+// refusedLocked returns the error of a session that a server has ended.
 func (t *tap) refusedLocked(how string) error {
 	switch {
 	case t.unwelcome:
@@ -267,19 +264,19 @@ func (t *tap) refusedLocked(how string) error {
 	return fmt.Errorf("%w: %s by the server", ErrLost, how)
 }
 
-// greetingLocked is what a new connection starts with: credentials, then the
-// watches that the last one had.
+// greetingLocked returns the first frames of a new connection: credentials, then the watches that
+// the previous connection had.
 //
-// No read may be older than an event that came before it. Since ZooKeeper 3.9 an
-// event carries its zxid, and a server that is behind it refuses the session. The
-// next server may not know yet of an event without a zxid, as 3.8 sends them, and
-// as any version answers setWatches. Then a quorum write comes in between, as in
+// No read may be older than an event that came before it. Since ZooKeeper 3.9 an event carries its
+// zxid, and a server that has not applied it refuses the session. Servers of version 3.8 send
+// events without a zxid, and so does any version in reply to setWatches. The next server may not
+// have applied such an event yet. Then a quorum write is sent before the read, like in
 // recipe.ReadBarrier.
 func (t *tap) greetingLocked() []byte {
 	var out []byte
 	for _, a := range t.opts.Auth {
 		if a.Scheme == SASLScheme {
-			continue // the connection has logged in
+			continue // the connection has logged in already
 		}
 		out = wire.AppendFrame(out, &wire.RequestHeader{Xid: wire.XidAuth, Op: wire.OpAuth},
 			&wire.AuthRequest{Scheme: a.Scheme, Auth: a.Data})
@@ -291,7 +288,7 @@ func (t *tap) greetingLocked() []byte {
 	return t.watches.connected(out, t.lastZxid)
 }
 
-// disconnected is called when c was closed, by whichever side, and says why.
+// disconnected is called when either side has closed c, with the reason.
 func (t *tap) disconnected(c *conn, why error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -316,14 +313,14 @@ func (t *tap) disconnected(c *conn, why error) {
 	}
 }
 
-// down returns since when a session that has begun is without a connection.
+// down returns since when a session that has begun has had no connection.
 func (t *tap) down() (since time.Time, down bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.downSince, t.current == nil && t.id != 0
 }
 
-// served returns the server that serves the session, "" while there is none.
+// served returns the address of the server that serves the session, or "".
 func (t *tap) served() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -333,8 +330,8 @@ func (t *tap) served() string {
 	return t.current.server
 }
 
-// identity is by what the servers know the session, and the session timeout: that
-// which was granted, or before the session began that which is asked for.
+// identity returns the id, the password and the timeout of the session. Before the session has
+// begun, the timeout is the requested one.
 func (t *tap) identity() (id int64, password []byte, timeout time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// multiBody is the reply to a multi of parts that succeeded or failed, with the
-// code of each. All parts of a multi that fails are errors.
+// multiBody returns the reply to a multi whose parts have the given codes. All parts of a failed
+// multi are errors.
 func multiBody(codes ...wire.Code) []byte {
 	failed := false
 	for _, code := range codes {
@@ -35,7 +35,7 @@ func multiBody(codes ...wire.Code) []byte {
 	return out
 }
 
-// bareTap is the tap of a session without a client.
+// bareTap returns the tap of a session without a client.
 func bareTap(t *testing.T) *tap {
 	t.Helper()
 	opts := Options{Servers: []string{"a", "b"}, TickTime: time.Second, slept: func() time.Duration { return 0 }}
@@ -45,7 +45,7 @@ func bareTap(t *testing.T) *tap {
 
 var welcome = wire.ConnectResponse{SessionID: 5, Timeout: 4000, Password: []byte("secret")}
 
-// welcomed is a connection whose handshake was sent at the given time and accepted.
+// welcomed returns a connection whose handshake was sent at the given time and accepted.
 func welcomed(t *testing.T, tap *tap, sent time.Time) *conn {
 	t.Helper()
 	c := &conn{opened: sent, server: "a"}
@@ -55,8 +55,8 @@ func welcomed(t *testing.T, tap *tap, sent time.Time) *conn {
 	return c
 }
 
-// A connection that the servers answer with another session, or none, ends this one.
-// One that was closed meanwhile, or comes too late, does not serve it.
+// If servers answer a handshake with another session or none, this session ends. A connection that
+// was closed meanwhile, or whose answer is too late, does not serve it.
 func TestHandshakesThatDoNotServeTheSession(t *testing.T) {
 	for name, test := range map[string]struct {
 		response wire.ConnectResponse
@@ -77,39 +77,39 @@ func TestHandshakesThatDoNotServeTheSession(t *testing.T) {
 				test.before(tap, c)
 			}
 			if _, err := tap.connected(c, &test.response); !errors.Is(err, test.want) {
-				t.Errorf("%v, want %v", err, test.want)
+				t.Errorf("connected: got %v, want %v", err, test.want)
 			}
 			if server := tap.served(); server != "" || tap.states.now() == Connected {
-				t.Errorf("served by %q, %v", server, tap.states.now())
+				t.Errorf("got server %q and state %v, want none and not connected", server, tap.states.now())
 			}
 		})
 	}
 }
 
-// A handshake asks for the session that there is, and for no other, at a server that
-// knows what the session has seen.
-func TestHandshakeAsksForTheSessionThatThereIs(t *testing.T) {
+// A handshake requests the current session and no other, at a server that has applied what the
+// session has seen.
+func TestHandshakeRequestsTheCurrentSession(t *testing.T) {
 	tap := bareTap(t)
 	first := wire.ConnectRequest{Timeout: 10_000}
 	if err := tap.resume(&first); err != nil || first.SessionID != 0 || first.Timeout != 10_000 {
-		t.Errorf("the first: %+v, %v", first, err)
+		t.Errorf("the first handshake: got %+v, %v; want no session and the timeout 10 s", first, err)
 	}
 	welcomed(t, tap, time.Now())
 	tap.seenZxid = 77
 	forgetful, resuming, foreign := wire.ConnectRequest{}, wire.ConnectRequest{SessionID: 5}, wire.ConnectRequest{SessionID: 6}
 	if err := tap.resume(&forgetful); err != nil || forgetful.SessionID != 5 || string(forgetful.Password) != "secret" || forgetful.Timeout != 4000 || forgetful.LastZxidSeen != 77 {
-		t.Errorf("one that knows no session: %+v, %v", forgetful, err)
+		t.Errorf("a handshake without a session: got %+v, %v; want session 5 with its password, timeout and zxid 77", forgetful, err)
 	}
 	if err := tap.resume(&resuming); err != nil || resuming.LastZxidSeen != 77 {
-		t.Errorf("one that resumes: %+v, %v", resuming, err)
+		t.Errorf("a handshake that resumes: got %+v, %v; want zxid 77", resuming, err)
 	}
 	if err := tap.resume(&foreign); err == nil {
-		t.Error("one for another session passes")
+		t.Error("a handshake for another session: got no error, want one")
 	}
 }
 
-// A request whose caller has gone is not written, and the client gets an error with the
-// next reply. What passed counts as sent.
+// A request whose caller has gone is not written. The client gets an error for it with the next
+// reply. A request that passed counts as sent.
 //
 // Covers S4.
 func TestTapDropsWhatWasAbandoned(t *testing.T) {
@@ -122,25 +122,25 @@ func TestTapDropsWhatWasAbandoned(t *testing.T) {
 	live.trace = engine.NewTrace()
 	tap.tickets.void(gone)
 	if _, _, err := tap.sending(c, frame(1), gone.id); err != errAbandoned || len(tap.inflight) != 0 {
-		t.Errorf("an abandoned request: %v, %d under way", err, len(tap.inflight))
+		t.Errorf("an abandoned request: got %v with %d in progress, want %v with none", err, len(tap.inflight), errAbandoned)
 	}
 	if _, written, err := tap.sending(c, frame(2), live.id); err != nil || written == nil {
-		t.Errorf("another: %v", err)
+		t.Errorf("a request that is not abandoned: got %v, want it to be sent", err)
 	}
 	more, err := tap.received(c, wire.AppendFrame(nil, &wire.ReplyHeader{Xid: 2, Zxid: 9})[4:])
 	if want := wire.AppendFrame(nil, &wire.ReplyHeader{Xid: 1, Err: wire.ConnectionLoss}); err != nil || string(more) != string(want) {
-		t.Errorf("%x behind the reply, %v, want %x", more, err, want)
+		t.Errorf("after the reply: got %x, %v; want %x", more, err, want)
 	}
 	if got := live.trace.Zxid(); got != 9 || len(tap.inflight) != 0 {
-		t.Errorf("the reply was noted as %d; %d under way", got, len(tap.inflight))
+		t.Errorf("the reply: got zxid %d and %d in progress, want 9 and none", got, len(tap.inflight))
 	}
 }
 
-// What the lease learns from a reply: nothing, that the session was active, that
-// the leader was reached, or that a majority knows of a write.
+// A reply can prove nothing, that the session was active, that the leader was reached, or that a
+// majority acknowledged a write.
 //
 // Covers S2.
-func TestWhatAReplyProves(t *testing.T) {
+func TestProofOfAReply(t *testing.T) {
 	const sessionExpired, sessionMoved, inconsistent wire.Code = -112, -118, -2
 	for _, test := range []struct {
 		name string
@@ -199,18 +199,17 @@ func TestWhatAReplyProves(t *testing.T) {
 				got = "majority"
 			}
 			if got != test.want {
-				t.Errorf("proves %s, want %s", got, test.want)
+				t.Errorf("the reply proves %s, want %s", got, test.want)
 			}
 			if len(tap.inflight) > 0 {
-				t.Error("still under way")
+				t.Error("the request counts as in progress after its reply")
 			}
 		})
 	}
 }
 
-// The handshake counts from when it was sent, however late it is answered, and an
-// answer that an earlier connection has buffered is no answer to what went out on
-// this one.
+// A handshake counts from the time at which it was sent, however late the answer is. A reply
+// buffered by an earlier connection does not answer a request of the current one.
 //
 // Covers S2.
 func TestConnectionsAreKeptApart(t *testing.T) {
@@ -223,16 +222,16 @@ func TestConnectionsAreKeptApart(t *testing.T) {
 	}
 	now := welcomed(t, tap, sent.Add(100*time.Millisecond))
 	if !lease.opened.Equal(now.opened) {
-		t.Errorf("the handshake counts from %v after it was sent", lease.opened.Sub(now.opened))
+		t.Errorf("the handshake counts from %v after it was sent, want from when it was sent", lease.opened.Sub(now.opened))
 	}
 	for _, xid := range []int32{wire.XidPing, 3} {
 		tap.pings, tap.inflight[3] = []time.Time{time.Now()}, packet{op: wire.OpSetData, sent: time.Now()}
 		frame := wire.AppendFrame(nil, &wire.ReplyHeader{Xid: xid, Zxid: 1<<32 | 5})
 		if _, err := tap.received(before, frame[4:]); err == nil {
-			t.Errorf("a reply %d of the earlier connection was taken", xid)
+			t.Errorf("reply %d of the earlier connection: got no error, want one", xid)
 		}
 		if len(lease.marks) > 0 || lease.epoch != 0 || len(tap.pings) != 1 || len(tap.inflight) != 1 {
-			t.Errorf("a reply %d of the earlier connection counted", xid)
+			t.Errorf("reply %d of the earlier connection counts as evidence, want it to be ignored", xid)
 		}
 	}
 }

@@ -13,26 +13,25 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A ticket goes with a request from the call to the connection. The client library
-// has a queue in between, from which nothing can be taken back. So the number of the
-// ticket stands in the request's path while it is in the queue. The connection cuts
-// it out, and drops a request whose caller has gone.
+// A ticket accompanies a request from the call to the connection. In between the client library has
+// a queue, from which nothing can be taken back. So the request's path contains the number of the
+// ticket while it is in the queue. The connection removes the number, and drops a request whose
+// caller has gone.
 //
-// A request passes when the connection accepts it to be written. From then on it is
-// ahead of every later request of the session: they are written behind it, or on a
-// later connection, and then the leader refuses what is still under way on the
-// earlier one.
+// A request passes when the connection accepts it for writing. From then on it precedes every later
+// request of the session. Later requests are written after it, or on a later connection. In that
+// case the leader refuses what is still in progress on the earlier one.
 type ticket struct {
 	id     uint64
 	passed bool          // guarded by tickets.mu
-	trace  *engine.Trace // nil unless somebody wants to know more than the answer
+	trace  *engine.Trace // nil unless the caller needs more than the answer
 }
 
-// tickets are those of one session.
+// tickets has the tickets of one session.
 type tickets struct {
 	mu   sync.Mutex
 	last uint64
-	open map[uint64]*ticket // issued, and neither passed nor void
+	open map[uint64]*ticket // issued tickets that have neither passed nor been voided
 }
 
 func newTickets() *tickets { return &tickets{open: make(map[uint64]*ticket)} }
@@ -46,8 +45,8 @@ func (b *tickets) issue() *ticket {
 	return t
 }
 
-// pass returns the ticket of a request that is about to be written. It returns nil if
-// the request must not be written.
+// pass returns the ticket of a request that is about to be written, or nil if the request must not
+// be written.
 func (b *tickets) pass(id uint64) *ticket {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -60,7 +59,7 @@ func (b *tickets) pass(id uint64) *ticket {
 	return t
 }
 
-// void ends a ticket, and reports whether its request was not written and never will be.
+// void ends a ticket. It reports whether its request has not been written and never will be.
 func (b *tickets) void(t *ticket) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -68,11 +67,11 @@ func (b *tickets) void(t *ticket) bool {
 	return !t.passed
 }
 
-// markSize is the size in bytes of a ticket's number in a path.
+// markSize is the number of bytes of a ticket's number in a path.
 const markSize = 16
 
-// mark puts the ticket's number behind the first slash of a path. The client accepts
-// the result if it accepts the path.
+// mark inserts the ticket's number after the first slash of a path. The client accepts the result
+// if it accepts the path.
 func (t *ticket) mark(path string) string {
 	return path[:1] + fmt.Sprintf("%0*x", markSize, t.id) + path[1:]
 }
@@ -93,8 +92,8 @@ func (t *ticket) markMulti(requests []any) {
 
 var errUnmarked = errors.New("session: the client sent a request without a ticket")
 
-// unmark cuts the ticket's number out of a whole frame, in place. It returns 0 for a
-// request without a path: a ping, and the end of the session.
+// unmark removes the ticket's number from a whole frame, in place. For a request without a path,
+// which is a ping or the end of the session, it returns 0.
 func unmark(frame []byte) (out []byte, id uint64, err error) {
 	h, body, err := wire.CutRequest(frame[4:])
 	if err != nil {
@@ -110,15 +109,15 @@ func unmark(frame []byte) (out []byte, id uint64, err error) {
 	if id, err = strconv.ParseUint(path[1:1+markSize], 16, 64); err != nil {
 		return nil, 0, errUnmarked
 	}
-	at := len(frame) - len(body) // of the path's length
+	at := len(frame) - len(body) // position of the path's length
 	if h.Op == wire.OpMulti {
 		at += multiHeaderSize
 	}
 	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4-markSize))
 	binary.BigEndian.PutUint32(frame[at:], uint32(len(path)-markSize))
-	cut := at + 4 + 1 // behind the length and the slash
+	cut := at + 4 + 1 // after the length and the slash
 	return append(frame[:cut], frame[cut+markSize:]...), id, nil
 }
 
-// multiHeaderSize is the size in bytes of what stands before each part of a multi.
+// multiHeaderSize is the number of bytes before each part of a multi.
 const multiHeaderSize = 4 + 1 + 4

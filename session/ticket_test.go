@@ -18,10 +18,10 @@ import (
 
 var abandoned = flag.Int("abandoned", 200, "requests of each kind to give up before they are written")
 
-// A held connection takes nothing while it is held, and keeps the requests that it took.
+// A heldConn accepts nothing while it is held, and records the requests that it accepted.
 type heldConn struct {
 	net.Conn
-	held   chan struct{} // holds one token while the connection is held, or taking something
+	held   chan struct{} // contains a token while the connection is held, or while it accepts data
 	frames wire.Frames
 	sent   []string
 }
@@ -84,7 +84,7 @@ func TestAbandonedRequestIsNeverWritten(t *testing.T) {
 				for i := range *abandoned {
 					path := fmt.Sprintf("/%s-%d", op, i)
 					racing := i%2 == 1
-					held.hold() // what is sent now waits
+					held.hold() // a request that is sent now waits
 					var work sync.WaitGroup
 					work.Go(func() { s.Exists(t.Context(), "/first") })
 					synctest.Wait()
@@ -107,21 +107,21 @@ func TestAbandonedRequestIsNeverWritten(t *testing.T) {
 					switch outcome := OutcomeOf(err); {
 					case outcome == Failed && strings.Contains(err.Error(), context.Canceled.Error()):
 						if failed++; sent {
-							t.Fatalf("%s was given up (%v) and then written", path, err)
+							t.Fatalf("%s was given up (%v) and then written, want it never to be written", path, err)
 						}
 					case racing:
 						indeterminate++
 					default:
-						t.Fatalf("%s: %v (%v), want it to fail", path, err, outcome)
+						t.Fatalf("%s: got %v (%v), want it to fail", path, err, outcome)
 					}
 				}
 				s.tap.tickets.mu.Lock()
 				defer s.tap.tickets.mu.Unlock()
 				if n := len(s.tap.tickets.open); n != 0 {
-					t.Errorf("%d tickets are left", n)
+					t.Errorf("got %d tickets left, want none", n)
 				}
 				if failed < *abandoned/2 {
-					t.Errorf("%d of %d were given up in time", failed, *abandoned)
+					t.Errorf("only %d of %d requests were given up in time, want at least half", failed, *abandoned)
 				}
 				t.Logf("%d failed, %d had been written", failed, indeterminate)
 			})
@@ -129,7 +129,7 @@ func TestAbandonedRequestIsNeverWritten(t *testing.T) {
 	}
 }
 
-func TestMarksAreCutOut(t *testing.T) {
+func TestTicketNumbersAreRemoved(t *testing.T) {
 	box := newTickets()
 	for _, path := range []string{"/", "/a", "/app/lock-"} {
 		for _, op := range []wire.Op{wire.OpCreate, wire.OpExists, wire.OpMulti} {
@@ -150,13 +150,13 @@ func TestMarksAreCutOut(t *testing.T) {
 			}
 			out, id, err := unmark(frame(ticket.mark(path)))
 			if want := frame(path); err != nil || id != ticket.id || string(out) != string(want) {
-				t.Errorf("%v of %q: %q (ticket %d, %v), want %q (ticket %d)", op, path, out, id, err, want, ticket.id)
+				t.Errorf("%v of %q: got %q (ticket %d, %v), want %q (ticket %d)", op, path, out, id, err, want, ticket.id)
 			}
 		}
 	}
 	for _, path := range []string{"/a", "/not-in-hexadecimal/a"} {
 		if _, _, err := unmark(wire.AppendFrame(nil, &wire.RequestHeader{Op: wire.OpExists}, &wire.PathWatch{Path: path})); err != errUnmarked {
-			t.Errorf("a request for %q without a ticket: %v", path, err)
+			t.Errorf("a request for %q without a ticket: got %v, want %v", path, err, errUnmarked)
 		}
 	}
 }
@@ -167,15 +167,15 @@ func TestTicketPassesOrIsVoid(t *testing.T) {
 	left.trace = engine.NewTrace()
 	left.trace.Abandon()
 	if box.pass(passed.id) != passed || box.void(passed) {
-		t.Error("a request that was written is void")
+		t.Error("the ticket of a written request: void returned true, or pass returned another ticket")
 	}
 	if !box.void(gone) || box.pass(gone.id) != nil {
-		t.Error("a void request passes")
+		t.Error("a void request passes, want it to be dropped")
 	}
 	if box.pass(left.id) != nil || !box.void(left) {
-		t.Error("a request of an abandoned call passes")
+		t.Error("the request of an abandoned call passes, want it to be dropped")
 	}
 	if box.pass(passed.id) != nil || len(box.open) != 0 {
-		t.Error("a ticket passes twice")
+		t.Error("a ticket passes twice, want once")
 	}
 }

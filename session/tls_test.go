@@ -41,8 +41,8 @@ func newAuthority(t *testing.T, name string) *authority {
 	return a
 }
 
-// sign makes a key and its certificate; without a certificate of its own the
-// authority's key is that one.
+// sign creates a key and its certificate. If the authority has no certificate yet, the new one is
+// signed with its own key.
 func (a *authority) sign(template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -68,7 +68,8 @@ func (a *authority) issue(name string) (*x509.Certificate, *ecdsa.PrivateKey) {
 	})
 }
 
-// client is the TLS configuration of one who trusts a, with a certificate from signer, if any.
+// client returns the TLS configuration of a client that trusts a, with a certificate from signer if
+// that is not nil.
 func (a *authority) client(signer *authority) *tls.Config {
 	config := &tls.Config{RootCAs: x509.NewCertPool()}
 	config.RootCAs.AddCert(a.cert)
@@ -96,8 +97,8 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// secureServer starts ZooKeeper on a port that takes TLS only, from clients with a
-// certificate of ca. It returns its address.
+// secureServer starts ZooKeeper on a port that accepts only TLS, from clients with a certificate of
+// ca. It returns the address.
 func secureServer(t *testing.T, ca *authority) string {
 	t.Helper()
 	java, classpath, err := process.Find(t.Context(), "")
@@ -140,7 +141,7 @@ ssl.trustStore.location=%s
 	return "127.0.0.1:" + port
 }
 
-// Against a real TLS listener of ZooKeeper that wants client certificates.
+// Runs against a TLS port of a real ZooKeeper server that requires client certificates.
 func TestTLSWithClientCertificates(t *testing.T) {
 	ca, stranger := newAuthority(t, "authority"), newAuthority(t, "stranger")
 	server := secureServer(t, ca)
@@ -152,7 +153,7 @@ func TestTLSWithClientCertificates(t *testing.T) {
 	check(t, err)
 	defer s.Close()
 	if opts.TLS.ServerName != "" {
-		t.Error("the caller's configuration was changed")
+		t.Error("Open changed the caller's TLS configuration")
 	}
 	node, err := recipe.CreateProtected(ctx, s, "/tls", "lock", make([]byte, 1<<19), session.EphemeralSequential)
 	check(t, err)
@@ -161,14 +162,14 @@ func TestTLSWithClientCertificates(t *testing.T) {
 	_, err = s.CreateACL(ctx, "/mine", []byte("x"), session.Persistent, []zk.ACL{{Perms: zk.PermAll, Scheme: "x509", ID: "CN=client"}})
 	check(t, err)
 	if value, err := s.Get(ctx, "/mine"); err != nil || string(value.Data) != "x" {
-		t.Errorf("as the certificate's subject: %q, %v", value.Data, err)
+		t.Errorf("Get with the certificate's rights: got %q, %v; want \"x\"", value.Data, err)
 	}
 	second, err := session.Open(ctx, opts)
 	check(t, err)
 	check(t, second.Close())
 	select { // longer than the session would live without heartbeats
 	case <-h.Context().Done():
-		t.Errorf("ended: %v", context.Cause(h.Context()))
+		t.Errorf("the hold ended: %v, want it to be held", context.Cause(h.Context()))
 	case <-time.After(10 * time.Second):
 	}
 
@@ -186,7 +187,7 @@ func TestTLSWithClientCertificates(t *testing.T) {
 			s.Close()
 		}
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "tls: ") && !strings.Contains(err.Error(), "x509: ") {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: Open: got %v, want a deadline exceeded with the reason of TLS", name, err)
 		}
 	}
 }

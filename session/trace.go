@@ -2,41 +2,42 @@ package session
 
 import (
 	"context"
+	"log/slog"
 	"time"
 )
 
-// A Tracer observes what a session does for the calls of a program: see
-// Options.Tracer. Package sessionotel makes spans of it. Its methods must not block
-// and must not use the session. They are called by any number of goroutines.
+// A Tracer observes the session's work for the calls of a program: see Options.Tracer. Package
+// sessionotel implements one that makes spans. Its methods must not block and must not use the
+// session. Any number of goroutines may call them.
 type Tracer interface {
-	// Begin begins a step of the call whose context is ctx. It returns the context for
-	// what belongs to the step, and a function that is called once when the step ends.
+	// Begin begins a step of the call whose context is ctx. It returns the context for everything
+	// that belongs to the step, and a function that is called once when the step ends.
 	Begin(ctx context.Context, step Step) (context.Context, StepEnd)
-	// Waits notes that the acquisition whose context is ctx waits for the node at path
-	// to go. The token is that of the hold that the node stands for, or will stand for.
+	// Waits records that the acquisition whose context is ctx waits for the deletion of the node at
+	// path. token is the token of the hold that this node represents or will represent.
 	Waits(ctx context.Context, path string, token int64)
-	// Origin returns the place in a trace that ctx has, for the items of a queue: the
-	// hexadecimal digits of the trace's id (32), the span's id (16) and the flags (2),
-	// in lower case. It is empty if ctx has none.
+	// Origin returns the position of ctx in a trace, to be stored with the items of a queue. It
+	// consists of the trace id (32 hexadecimal digits), the span id (16) and the flags (2), in
+	// lower case. It is empty if ctx has none.
 	Origin(ctx context.Context) string
 }
 
-// A Step is what a Tracer observes.
+// A Step is a unit of work that a Tracer observes.
 type Step struct {
 	Kind StepKind
-	// Name is the operation of a request ("create"), or what is acquired or held
-	// ("lock", "election", "claim").
+	// Name is the operation of a request ("create"), or the kind of the thing that is acquired or
+	// held ("lock", "election", "claim").
 	Name string
-	Path string // of the znode, or of the lock, election or queue
+	Path string // path of the znode, the lock, the election or the queue
 	// Token is the fencing token of a hold, 0 for other steps.
 	Token int64
-	// Origin is the place in a trace where the item of a claim was put, "" if it is not
-	// known: see Tracer.Origin.
+	// Origin is the position in a trace at which the item of a claim was put, or "" if it is
+	// unknown: see Tracer.Origin.
 	Origin string
 }
 
-// A StepEnd ends a step, which ended at the given time. For a request or an
-// acquisition, err is its error. For a hold, it is the cause: why it ended.
+// A StepEnd ends a step at the given time. For a request or an acquisition, err is its error. For a
+// hold, err is the cause of its end.
 type StepEnd func(at time.Time, err error)
 
 // A StepKind is a kind of step.
@@ -54,7 +55,7 @@ const (
 	StepPut StepKind = "put"
 )
 
-// step begins a step if the session has a tracer. The function is called with the
+// step begins a step if the session has a tracer. The caller calls the returned function with the
 // step's error.
 func (s *Session) step(ctx context.Context, kind StepKind, name, path string) (context.Context, func(error)) {
 	if s.opts.Tracer == nil {
@@ -66,15 +67,14 @@ func (s *Session) step(ctx context.Context, kind StepKind, name, path string) (c
 
 func untraced(error) {}
 
-// trace is what a tracer knows of a hold. Its zero value is that of a hold that
-// is not traced.
+// trace is the state of a traced hold. The zero value means that the hold is not traced.
 type trace struct {
 	step Step
 	ctx  context.Context
 	end  StepEnd
 }
 
-// Describe says what the hold is, for a tracer.
+// Describe sets the description of the hold for a tracer.
 func (h *hold) Describe(name string, token int64, origin string) {
 	h.trace.step = Step{Kind: StepHold, Name: name, Path: h.node.Path, Token: token, Origin: origin}
 }
@@ -82,7 +82,7 @@ func (h *hold) Describe(name string, token int64, origin string) {
 // traceGrant begins the step of a hold that was granted to the caller with ctx.
 func (h *hold) traceGrant(ctx context.Context) {
 	k := h.keeper
-	if k.opts.Tracer == nil {
+	if k.opts.Tracer == nil && k.opts.HoldLog == nil {
 		return
 	}
 	step := h.trace.step
@@ -90,12 +90,43 @@ func (h *hold) traceGrant(ctx context.Context) {
 	if step.Token == 0 {
 		step.Token = h.node.Czxid
 	}
-	traced, end := k.opts.Tracer.Begin(context.WithoutCancel(ctx), step)
+	var traced context.Context
+	var end StepEnd
+	if k.opts.Tracer != nil {
+		traced, end = k.opts.Tracer.Begin(context.WithoutCancel(ctx), step)
+	}
+	now := time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.opts.HoldLog != nil {
+		end = k.logHoldLocked(step, now, end)
+	}
 	h.trace.ctx, h.trace.end = traced, end
-	if h.ctx.Err() != nil { // it has ended since
+	if h.ctx.Err() != nil { // it has ended meanwhile
 		h.traceEndLocked(context.Cause(h.ctx))
+	}
+}
+
+// logHoldLocked logs the begin of a hold. It returns what logs its end and then calls end.
+func (k *leaseKeeper) logHoldLocked(step Step, now time.Time, end StepEnd) StepEnd {
+	about := []slog.Attr{
+		slog.String("hold", step.Name), slog.String("path", k.opts.Chroot+step.Path),
+		slog.Int64("token", step.Token), slog.String("session", hexID(k.id)),
+	}
+	write := func(at time.Time, message string, more ...slog.Attr) {
+		r := slog.NewRecord(at, slog.LevelInfo, message, 0)
+		r.AddAttrs(about...)
+		r.AddAttrs(more...)
+		if log := k.opts.HoldLog.Handler(); log.Enabled(context.Background(), r.Level) {
+			_ = log.Handle(context.Background(), r) // as a Logger does
+		}
+	}
+	k.reports.add(func() { write(now, "hold begins") })
+	return func(at time.Time, cause error) {
+		write(at, "hold ends", slog.String("cause", cause.Error()))
+		if end != nil {
+			end(at, cause)
+		}
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/engine"
 )
 
-// Without a Tracer, nothing is allocated for one.
+// Without a Tracer, nothing is allocated for tracing.
 func TestNoTracerCostsNothing(t *testing.T) {
 	s := &Session{}
 	h := &hold{keeper: &leaseKeeper{opts: &s.opts}, node: engine.Node{Path: "/locks/a", Czxid: 7}}
@@ -22,10 +22,10 @@ func TestNoTracerCostsNothing(t *testing.T) {
 		_, done = inside{s}.Put(ctx, "/queue")
 		done(nil)
 		if traced != ctx {
-			t.Fatal("the context is another one")
+			t.Fatal("got another context, want the caller's")
 		}
 	})
 	if allocs != 0 {
-		t.Errorf("%v allocations, want none", allocs)
+		t.Errorf("got %v allocations, want none", allocs)
 	}
 }

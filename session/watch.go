@@ -6,12 +6,11 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// A Watch waits for one event of a znode, as ZooKeeper's watches do.
+// A Watch waits for one event of a znode, like ZooKeeper's watches.
 type Watch struct {
-	// C gives one event and is then closed. When the session ends first the
-	// event is EventNotWatching with the cause. A watch can fire without
-	// a change that its own read did not show already, since watches on one
-	// path share what the server keeps; it never misses one.
+	// C delivers one event and is then closed. If the session ends first, the event is
+	// EventNotWatching with the cause. Watches on one path share a watch at the server. So a watch
+	// can fire because of a change that its own read has already shown. It never misses a change.
 	C <-chan Event
 
 	ch       chan zk.Event
@@ -19,10 +18,15 @@ type Watch struct {
 	key      watchKey
 }
 
-// watch registers a watch; the next read of the kind sets it. Stop ends it.
+// watch registers a watch, which the next read of this kind sets. Stop ends it.
 func (r *watchRegistry) watch(path string, children bool) *Watch {
+	return r.watchKey(watchKey{r.root.inner(path), children})
+}
+
+// watchKey is watch for a path that the server knows.
+func (r *watchRegistry) watchKey(key watchKey) *Watch {
 	ch := make(chan zk.Event, 1)
-	w := &Watch{C: ch, ch: ch, registry: r, key: watchKey{r.root.inner(path), children}}
+	w := &Watch{C: ch, ch: ch, registry: r, key: key}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.addLocked(w.key, w)
@@ -34,9 +38,8 @@ func (w *Watch) fire(_ watchKey, ev zk.Event) {
 	close(w.ch)
 }
 
-// Wait waits for the event. If ctx ends first, the watch is stopped, and the error is
-// the cause of ctx. If the session ends first, the event is EventNotWatching, and the
-// error is the cause.
+// Wait waits for the event. If ctx ends first, Wait stops the watch and returns the cause of ctx.
+// If the session ends first, the event is EventNotWatching, and the error is the cause.
 func (w *Watch) Wait(ctx context.Context) (Event, error) {
 	select {
 	case event := <-w.C:
@@ -47,8 +50,8 @@ func (w *Watch) Wait(ctx context.Context) (Event, error) {
 	}
 }
 
-// Stop ends the watch. With the last one on a path, the server is told to
-// forget it. Stopping one that has fired does nothing.
+// Stop ends the watch. After the last watch on a path, the watch at the server is removed. Stop
+// does nothing if the watch has fired.
 func (w *Watch) Stop() {
 	w.registry.mu.Lock()
 	defer w.registry.mu.Unlock()

@@ -24,11 +24,11 @@ func fired(t *testing.T, w *Watch) zk.Event {
 	select {
 	case ev := <-w.C:
 		if _, more := <-w.C; more {
-			t.Error("a second event")
+			t.Error("got a second event of one watch, want one")
 		}
 		return ev
 	case <-time.After(time.Minute):
-		t.Fatal("no event")
+		t.Fatal("got no event within a minute")
 		return zk.Event{}
 	}
 }
@@ -47,32 +47,32 @@ func TestWaitEndsWithEventContextOrSession(t *testing.T) {
 		_, err := s.Create(t.Context(), "/a", nil, Persistent)
 		must(t, err)
 		if ev, err := w.Wait(t.Context()); err != nil || ev.Type != EventNodeCreated || ev.Path != "/a" {
-			t.Errorf("event: %+v, %v", ev, err)
+			t.Errorf("Wait: got %+v, %v; want the creation of /a", ev, err)
 		}
 		enough := errors.New("enough")
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, enough)
 		defer cancel()
 		if _, err := watch().Wait(ctx); err != enough {
-			t.Errorf("ended context: %v, want %v", err, enough)
+			t.Errorf("Wait with an ended context: got %v, want %v", err, enough)
 		}
 		if n := len(s.watches.watches); n != 0 {
-			t.Errorf("%d watches are left after the context ended", n)
+			t.Errorf("got %d watches after the context ended, want none", n)
 		}
 		w = watch()
 		must(t, s.Close())
 		if ev, err := w.Wait(t.Context()); !errors.Is(err, ErrClosed) || ev.Type != EventNotWatching {
-			t.Errorf("ended session: %+v, %v", ev, err)
+			t.Errorf("Wait after the session ended: got %+v, %v; want %v with %v", ev, err, EventNotWatching, ErrClosed)
 		}
 	})
 }
 
-// silent fails if w has fired.
+// silent fails the test if w has fired.
 func silent(t *testing.T, w *Watch) {
 	t.Helper()
 	synctest.Wait()
 	select {
 	case ev := <-w.C:
-		t.Errorf("fired: %+v", ev)
+		t.Errorf("the watch fired: %+v, want no event", ev)
 	default:
 	}
 }
@@ -88,7 +88,7 @@ func TestWatchesFireOnWhatTheyWatch(t *testing.T) {
 			silent(t, w)
 			must(t, f())
 			if ev := fired(t, w); ev.Type != want || ev.Path != "/w" {
-				t.Errorf("event %+v, want %v", ev, want)
+				t.Errorf("got the event %+v, want %v on /w", ev, want)
 			}
 		}
 		create := func(path string) func() error {
@@ -112,23 +112,23 @@ func TestWatchesFireOnWhatTheyWatch(t *testing.T) {
 		_, w, err = s.ChildrenWatch(ctx, "/w")
 		expect(w, err, remove, zk.EventNodeDeleted)
 		if ev := fired(t, data); ev.Type != zk.EventNodeDeleted {
-			t.Errorf("data watch: %+v", ev)
+			t.Errorf("data watch: got %+v, want a deletion", ev)
 		}
 		for name, err := range map[string]error{
 			"getW":      func() error { _, _, err := s.GetWatch(ctx, "/w"); return err }(),
 			"childrenW": func() error { _, _, err := s.ChildrenWatch(ctx, "/w"); return err }(),
 		} {
 			if !errors.Is(err, zk.ErrNoNode) {
-				t.Errorf("%s of a missing node: %v", name, err)
+				t.Errorf("%s of a missing node: got %v, want %v", name, err, zk.ErrNoNode)
 			}
 		}
 		if len(s.watches.watches) != 0 {
-			t.Errorf("%d watches left", len(s.watches.watches))
+			t.Errorf("got %d watches left, want none", len(s.watches.watches))
 		}
 	})
 }
 
-// go-zookeeper keeps a channel a call for as long as the node does not change.
+// go-zookeeper keeps a channel for each call until the node changes.
 //
 // Covers S6.
 func TestStoppedWatchesLeaveNothing(t *testing.T) {
@@ -142,16 +142,16 @@ func TestStoppedWatchesLeaveNothing(t *testing.T) {
 			w.Stop()
 			w.Stop()
 		}
-		for i := range 1000 { // and with a context that ended
+		for i := range 1000 { // also with a context that has ended
 			ctx, cancel := context.WithCancel(t.Context())
 			go cancel()
 			if _, w, err := s.ExistsWatch(ctx, fmt.Sprintf("/c%d", i)); err == nil {
 				w.Stop()
 			}
 		}
-		time.Sleep(s.Timeout()) // removals go with the next frame, a ping at the latest
+		time.Sleep(s.Timeout()) // removals are sent with the next frame, at the latest with a ping
 		if n := mntr(t, e, "watch_count"); n != 0 || len(s.watches.watches) != 0 || len(s.watches.removals) != 0 || len(s.tap.inflight) != 0 {
-			t.Errorf("%d watches at the servers, %d here, %d bytes queued, %d requests", n, len(s.watches.watches), len(s.watches.removals), len(s.tap.inflight))
+			t.Errorf("got %d watches at the servers, %d in the client, %d bytes queued and %d requests in progress, want none", n, len(s.watches.watches), len(s.watches.removals), len(s.tap.inflight))
 		}
 	})
 }
@@ -168,19 +168,19 @@ func TestWatchesOnOnePathShareTheServers(t *testing.T) {
 			ws[i] = w
 		}
 		if n := mntr(t, e, "watch_count"); n != 1 {
-			t.Errorf("%d watches at the server", n)
+			t.Errorf("got %d watches at the server, want 1", n)
 		}
 		for _, w := range ws[:99] {
 			w.Stop()
 		}
 		must(t, s.Sync(t.Context(), "/"))
 		if n := mntr(t, e, "watch_count"); n != 1 {
-			t.Errorf("%d watches at the server after all but one were stopped", n)
+			t.Errorf("got %d watches at the server after all but one were stopped, want 1", n)
 		}
 		_, err := s.Create(t.Context(), "/w", nil, Persistent)
 		must(t, err)
 		if ev := fired(t, ws[99]); ev.Type != zk.EventNodeCreated {
-			t.Errorf("%+v", ev)
+			t.Errorf("got the event %+v, want a creation", ev)
 		}
 		for _, w := range ws[:99] {
 			silent(t, w)
@@ -188,8 +188,8 @@ func TestWatchesOnOnePathShareTheServers(t *testing.T) {
 	})
 }
 
-// A watch that is stopped while another is set on its path: the removal must
-// not take the new one with it.
+// One watch is stopped while another one is set on its path. The removal must not remove the new
+// one.
 //
 // Covers S6.
 func TestRemovalDoesNotTakeTheNextWatch(t *testing.T) {
@@ -211,14 +211,14 @@ func TestRemovalDoesNotTakeTheNextWatch(t *testing.T) {
 			_, err = s.Create(t.Context(), path, nil, Persistent)
 			must(t, err)
 			if ev := fired(t, w); ev.Type != zk.EventNodeCreated {
-				t.Fatalf("%+v", ev)
+				t.Fatalf("got the event %+v, want a creation", ev)
 			}
 		}
 	})
 }
 
-// Watches were lost on a reconnect (kazoo#151, #218), and changes made
-// meanwhile not told (CURATOR-391).
+// Other clients lost watches on a reconnect (kazoo#151, #218), and did not report changes made
+// meanwhile (CURATOR-391).
 //
 // Covers S6.
 func TestWatchesSurviveReconnectsWithoutAGap(t *testing.T) {
@@ -275,7 +275,7 @@ func TestWatchesSurviveReconnectsWithoutAGap(t *testing.T) {
 				parent: zk.EventNodeChildrenChanged, recreated: zk.EventNodeDataChanged,
 			} {
 				if ev := fired(t, w); ev.Type != want && !(w == recreated && ev.Type == zk.EventNodeDeleted) {
-					t.Errorf("%+v, want %v", ev, want)
+					t.Errorf("got the event %+v, want %v", ev, want)
 				}
 			}
 			must(t, s.Sync(ctx, "/"))
@@ -286,11 +286,11 @@ func TestWatchesSurviveReconnectsWithoutAGap(t *testing.T) {
 			_, err = other.Create(ctx, "/missing", nil, Persistent)
 			must(t, err)
 			if a, b := fired(t, same), fired(t, missing); a.Type != zk.EventNodeDataChanged || b.Type != zk.EventNodeCreated {
-				t.Errorf("%+v %+v", a, b)
+				t.Errorf("got the events %+v and %+v, want a change of data and a creation", a, b)
 			}
-			synctest.Wait() // an event is handed out before its watch is forgotten
+			synctest.Wait() // an event is delivered before its watch is forgotten
 			if len(s.watches.watches) != 0 {
-				t.Errorf("%d watches left", len(s.watches.watches))
+				t.Errorf("got %d watches left, want none", len(s.watches.watches))
 			}
 		})
 	}
@@ -316,7 +316,7 @@ func TestWatchesEndWithTheSession(t *testing.T) {
 		lose(t, e, s)
 		for w, path := range map[*Watch]string{a: "/a", b: "/", s.watches.watch("/late", false): "/late"} {
 			if ev := fired(t, w); ev.Type != zk.EventNotWatching || !errors.Is(ev.Err, ErrLost) || ev.Path != path {
-				t.Errorf("%+v", ev)
+				t.Errorf("got the event %+v, want %v with %v", ev, zk.EventNotWatching, ErrLost)
 			}
 			w.Stop()
 		}
@@ -341,7 +341,7 @@ func TestManyWatchesAreSetAgainInSeveralRequests(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		must(t, s.Sync(t.Context(), "/"))
 		if got := mntr(t, e, "watch_count"); got != n || sets.Fired() < 4 {
-			t.Errorf("%d watches after %d requests", got, sets.Fired())
+			t.Errorf("got %d watches after %d requests to set them, want %d after at least 4", got, sets.Fired(), n)
 		}
 		for i := 0; i < n; i += 500 {
 			_, err := s.Create(t.Context(), path(i), nil, Persistent)
@@ -351,10 +351,10 @@ func TestManyWatchesAreSetAgainInSeveralRequests(t *testing.T) {
 	})
 }
 
-// The server that told of a change goes before it answered anything more, and
-// the next one does not know of the change yet. An event of ZooKeeper 3.9 has a
-// zxid by which that one refuses the session until it does. One of 3.8 has none,
-// and a quorum write comes before the read.
+// The server that sent an event fails before it answers anything more, and the next server has not
+// applied the change yet. An event of ZooKeeper 3.9 has a zxid, so that server refuses the session
+// until it has applied the change. An event of 3.8 has none, and a quorum write is sent before the
+// read.
 //
 // Covers S6.
 func TestNoReadIsOlderThanAnEvent(t *testing.T) {
@@ -384,17 +384,17 @@ func TestNoReadIsOlderThanAnEvent(t *testing.T) {
 			v, err := s.Get(t.Context(), "/a")
 			must(t, err)
 			if string(v.Data) != "new" {
-				t.Errorf("%s: read %q after the event of what came later", version, v.Data)
+				t.Errorf("%s: a read after the event returned %q, want \"new\"", version, v.Data)
 			}
 			if got := network.catchUps.Load(); got != writes {
-				t.Errorf("%s: %d quorum writes after the reconnect, want %d", version, got, writes)
+				t.Errorf("%s: got %d quorum writes after the reconnect, want %d", version, got, writes)
 			}
 		})
 	}
 }
 
-// One transaction fires two watches, and the connection is lost after the first
-// event, which carries the zxid of both.
+// One transaction fires two watches. The connection is lost after the first event, which carries
+// the zxid of both.
 //
 // Covers S6.
 func TestAnEventHidesNoOtherOfItsTransaction(t *testing.T) {
@@ -419,20 +419,19 @@ func TestAnEventHidesNoOtherOfItsTransaction(t *testing.T) {
 			network.cutAfterEvent.Store(true)
 			must(t, other.Delete(ctx, "/p/c", AnyVersion))
 			if a, b := fired(t, child), fired(t, parent); a.Type != zk.EventNodeDeleted || b.Type != zk.EventNodeChildrenChanged {
-				t.Errorf("%s: %+v and %+v, want a deletion and a change of children", version, a, b)
+				t.Errorf("%s: got %+v and %+v, want a deletion and a change of children", version, a, b)
 			}
 			if network.cutAfterEvent.Load() {
-				t.Errorf("%s: no event was cut off", version)
+				t.Errorf("%s: no connection was cut after an event, so the test proved nothing", version)
 			}
 		})
 	}
 }
 
-// tapped is a network on which a test counts what a session sends, and cuts a
-// connection off behind an event.
+// tapped is a network that counts the requests of a session, and cuts a connection after an event.
 type tapped struct {
 	dial          func(ctx context.Context, network, address string) (net.Conn, error)
-	catchUps      atomic.Int64 // quorum writes that a connection begins with
+	catchUps      atomic.Int64 // quorum writes at the start of a connection
 	cutAfterEvent atomic.Bool
 }
 
@@ -444,7 +443,7 @@ func (n *tapped) DialContext(ctx context.Context, network, address string) (net.
 	return &wireTap{Conn: c, on: n}, nil
 }
 
-// tap is a connection of tapped.
+// wireTap is a connection of tapped.
 type wireTap struct {
 	net.Conn
 	on     *tapped

@@ -8,27 +8,27 @@ import (
 	"github.com/zkcoord/zkcoord/internal/engine"
 )
 
-// A watchSet has watches on any number of znodes that one goroutine waits for
-// together. What fired is kept until it is asked for, at most once for each
-// read, so that a slow program holds nobody up and fills no memory.
+// A watchSet has watches on any number of znodes, for one goroutine that waits for all of them. It
+// stores each event until Wait returns it, at most one for each read. So a slow program delays
+// nobody and fills no memory.
 //
-// Reads may be made from any number of goroutines; Wait is for one.
+// Any number of goroutines may read, but only one may call Wait.
 type watchSet struct {
 	s    *Session
 	r    *watchRegistry
-	more chan struct{} // holds one token when something may have fired
+	more chan struct{} // contains a token when a watch may have fired
 
 	// Guarded by the registry's mu.
-	waits map[watchKey]*int // how many reads want the watch: under way, or answered
+	waits map[watchKey]*int // number of reads that need the watch, in progress or answered
 	fired []engine.Fired
 }
 
-// newWatches returns an empty set of watches, which costs nothing. Stop it.
+// newWatches returns an empty set of watches, which costs nothing. The caller must Stop it.
 func (s *Session) newWatches() *watchSet {
 	return &watchSet{s: s, r: s.watches, more: make(chan struct{}, 1), waits: make(map[watchKey]*int)}
 }
 
-// Get is [Session.Get] with a watch, as [Session.GetWatch].
+// Get is [Session.Get] with a watch like that of [Session.GetWatch].
 func (w *watchSet) Get(ctx context.Context, path string) ([]byte, *Stat, error) {
 	wants := w.await(path, false)
 	value, err := w.s.Get(ctx, path)
@@ -38,7 +38,7 @@ func (w *watchSet) Get(ctx context.Context, path string) ([]byte, *Stat, error) 
 	return value.Data, value.Stat, err
 }
 
-// Exists is [Session.Exists] with a watch, as [Session.ExistsWatch].
+// Exists is [Session.Exists] with a watch like that of [Session.ExistsWatch].
 func (w *watchSet) Exists(ctx context.Context, path string) (*Stat, error) {
 	wants := w.await(path, false)
 	stat, err := w.s.Exists(ctx, path)
@@ -48,7 +48,7 @@ func (w *watchSet) Exists(ctx context.Context, path string) (*Stat, error) {
 	return stat, err
 }
 
-// Children is [Session.Children] with a watch, as [Session.ChildrenWatch].
+// Children is [Session.Children] with a watch like that of [Session.ChildrenWatch].
 func (w *watchSet) Children(ctx context.Context, path string) ([]string, *Stat, error) {
 	wants := w.await(path, true)
 	listing, err := w.s.Children(ctx, path)
@@ -58,9 +58,8 @@ func (w *watchSet) Children(ctx context.Context, path string) ([]string, *Stat, 
 	return listing.Names, listing.Stat, err
 }
 
-// Wait returns what fired since it was last called, in the order of the
-// events, as soon as there is anything. It fails with the cause for which ctx
-// or the session ended.
+// Wait returns the watches that have fired since its last call, in the order of the events. It
+// blocks until there is at least one. If ctx or the session ends first, it returns the cause.
 func (w *watchSet) Wait(ctx context.Context) ([]engine.Fired, error) {
 	for {
 		if err := w.s.Err(); err != nil {
@@ -69,7 +68,7 @@ func (w *watchSet) Wait(ctx context.Context) ([]engine.Fired, error) {
 		if ctx.Err() != nil {
 			return nil, causeOf(ctx)
 		}
-		if fired := w.take(); len(fired) > 0 { // looked for first: the token may have gone to a call that ended
+		if fired := w.take(); len(fired) > 0 { // checked before the wait: a call that ended may have taken the token
 			return fired, nil
 		}
 		select {
@@ -101,8 +100,7 @@ func (w *watchSet) await(path string, children bool) (wants *int) {
 	return wants
 }
 
-// unwant ends the watch, unless it has fired, if the read that failed is the last
-// that wants it.
+// unwant ends the watch unless it has fired, if no read other than the failed one needs it.
 func (w *watchSet) unwant(path string, children bool, wants *int) {
 	key := watchKey{w.r.root.inner(path), children}
 	w.r.mu.Lock()
@@ -116,8 +114,8 @@ func (w *watchSet) unwant(path string, children bool, wants *int) {
 	}
 }
 
-// Drop ends the watch on a path that Children has set, or else that of Get and
-// Exists, unless it has fired.
+// Drop ends a watch on a path unless it has fired: the watch of Children, or the one of Get and
+// Exists.
 func (w *watchSet) Drop(path string, children bool) {
 	key := watchKey{w.r.root.inner(path), children}
 	w.r.mu.Lock()
@@ -126,7 +124,7 @@ func (w *watchSet) Drop(path string, children bool) {
 	w.r.dropLocked(key, w)
 }
 
-// Stop ends all watches. No read may be under way.
+// Stop ends all watches. No read may be in progress.
 func (w *watchSet) Stop() {
 	w.r.mu.Lock()
 	defer w.r.mu.Unlock()

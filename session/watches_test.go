@@ -25,7 +25,7 @@ func openInBubble(t *testing.T) *Session {
 }
 
 // Covers S6.
-func TestWatchesTellOnceForEachRead(t *testing.T) {
+func TestWatchFiresOnceForEachRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openInBubble(t)
 		w := s.newWatches()
@@ -34,7 +34,7 @@ func TestWatchesTellOnceForEachRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(w.waits) != 0 || len(s.watches.watches) != 0 {
-			t.Errorf("a Get that found nothing left a watch: %v", s.watches.watches)
+			t.Errorf("a Get of a missing node left watches: %v", s.watches.watches)
 		}
 		for range 2 {
 			if stat, err := w.Exists(t.Context(), "/a"); stat != nil || err != nil {
@@ -55,18 +55,18 @@ func TestWatchesTellOnceForEachRead(t *testing.T) {
 		s.Set(t.Context(), "/a", nil, AnyVersion)
 		synctest.Wait()
 		if len(w.fired) != 0 || len(w.waits) != 0 || len(s.watches.watches) != 0 {
-			t.Errorf("a dropped watch is left: %v, %v", w.fired, s.watches.watches)
+			t.Errorf("a dropped watch is left: got %v fired and %v set, want none", w.fired, s.watches.watches)
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		why := errors.New("enough")
 		cancel(why)
 		if _, err := w.Wait(ctx); !errors.Is(err, why) {
-			t.Errorf("Wait: %v", err)
+			t.Errorf("Wait: got %v, want %v", err, why)
 		}
 		w.Get(t.Context(), "/a")
 		s.Close()
 		if _, err := w.Wait(t.Context()); !errors.Is(err, ErrClosed) {
-			t.Errorf("Wait: %v", err)
+			t.Errorf("Wait after Close: got %v, want %v", err, ErrClosed)
 		}
 	})
 }
@@ -75,11 +75,11 @@ func expectFired(t *testing.T, w *watchSet, want string) {
 	t.Helper()
 	fired, err := w.Wait(t.Context())
 	if got := fmt.Sprint(fired); got != want || err != nil {
-		t.Errorf("fired %v, %v, want %v", got, err, want)
+		t.Errorf("fired: got %v, %v; want %v", got, err, want)
 	}
 }
 
-// go-zookeeper keeps every watch that was ever set until it fires.
+// go-zookeeper keeps every watch until it fires.
 //
 // Covers S6.
 func TestTenThousandStoppedWatchesLeaveNothing(t *testing.T) {
@@ -91,25 +91,25 @@ func TestTenThousandStoppedWatchesLeaveNothing(t *testing.T) {
 			w.Children(t.Context(), "/")
 			w.Stop()
 			if len(w.waits) != 0 {
-				t.Fatal("a stopped set of watches has some")
+				t.Fatal("a stopped set has watches left, want none")
 			}
 		}
 		s.watches.mu.Lock()
 		defer s.watches.mu.Unlock()
 		if len(s.watches.watches) != 0 {
-			t.Errorf("%d watches left", len(s.watches.watches))
+			t.Errorf("got %d watches left, want none", len(s.watches.watches))
 		}
 	})
 }
 
-// A Wait that ended with its context has not lost what fired.
+// If a Wait ends with its context, the next one returns what fired.
 //
 // Covers S6.
 func TestWaitThatEndsKeepsWhatFired(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e))
 		defer s.Close()
-		for range 20 { // as the choice among what is ready is by chance
+		for range 20 { // because select chooses randomly among ready channels
 			w := s.newWatches()
 			w.Exists(t.Context(), "/a")
 			s.Create(t.Context(), "/a", nil, Persistent)
@@ -119,7 +119,7 @@ func TestWaitThatEndsKeepsWhatFired(t *testing.T) {
 			w.Wait(over)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			if fired, err := w.Wait(ctx); err != nil || len(fired) != 1 {
-				t.Errorf("fired %v, %v", fired, err)
+				t.Errorf("fired: got %v, %v; want one", fired, err)
 			}
 			cancel()
 			w.Stop()
@@ -128,7 +128,7 @@ func TestWaitThatEndsKeepsWhatFired(t *testing.T) {
 	})
 }
 
-// Of two reads of one path at once, one is given up: the watch of the other stays.
+// Two reads of one path are in progress and one is given up. The watch of the other remains.
 //
 // Covers S6.
 func TestReadThatFailsLeavesTheWatchOfAnother(t *testing.T) {
@@ -153,7 +153,7 @@ func TestReadThatFailsLeavesTheWatchOfAnother(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if fired, err := w.Wait(ctx); err != nil {
-			t.Errorf("fired %v, %v", fired, err)
+			t.Errorf("Wait: got %v, %v; want an event", fired, err)
 		}
 	})
 }

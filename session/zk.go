@@ -2,20 +2,22 @@ package session
 
 import "github.com/go-zookeeper/zk"
 
-// The types and errors of go-zookeeper that a program meets here, under names of this package. They are the same types
-// and the same values, so a program that imports go-zookeeper too can use either name.
+// Types and errors of go-zookeeper that appear in the API of this package, with names of this
+// package. They are the same types and values, so a program that also imports go-zookeeper can use
+// either name.
 type (
-	// Stat is what servers keep about a znode: its versions, its times and its owner.
+	// Stat is the metadata of a znode: its versions, times and owner.
 	Stat = zk.Stat
-	// An ACL gives permissions to those who have a credential; see [Options].
+	// An ACL gives permissions to sessions that have a credential; see [Options].
 	ACL = zk.ACL
-	// An Event is what a [Watch] gives.
+	// An Event is the event of a [Watch].
 	Event = zk.Event
 	// An EventType is the kind of an [Event].
 	EventType = zk.EventType
 )
 
-// The kinds of events. EventNotWatching says that the session has ended; Event.Err is then the cause.
+// The kinds of events. EventNotWatching means that the session has ended, and Event.Err is the
+// cause.
 const (
 	EventNodeCreated         = zk.EventNodeCreated
 	EventNodeDeleted         = zk.EventNodeDeleted
@@ -24,7 +26,7 @@ const (
 	EventNotWatching         = zk.EventNotWatching
 )
 
-// Permissions of an [ACL], to be combined with |. PermAll is all of them.
+// Permissions of an [ACL], combined with |. PermAll is all of them.
 const (
 	PermRead   int32 = zk.PermRead
 	PermWrite  int32 = zk.PermWrite
@@ -37,16 +39,18 @@ const (
 // WorldACL gives permissions to everybody.
 func WorldACL(perms int32) []ACL { return zk.WorldACL(perms) }
 
-// DigestACL gives permissions to sessions with the [Auth] of scheme "digest" for this user and password.
+// DigestACL gives permissions to sessions with the [Auth] of scheme "digest" for this user and
+// password.
 func DigestACL(perms int32, user, password string) []ACL { return zk.DigestACL(perms, user, password) }
 
-// Answers of servers. After each of them the outcome is Failed.
+// Errors of servers. The outcome of each is Failed.
 var (
-	// ErrNoNode means that the znode, or the parent of the one to be created, does not exist.
+	// ErrNoNode means that the znode, or the parent of a znode to be created, does not exist.
 	ErrNoNode = zk.ErrNoNode
-	// ErrNodeExists means that a znode exists at this path already.
+	// ErrNodeExists means that a znode already exists at this path.
 	ErrNodeExists = zk.ErrNodeExists
-	// ErrBadVersion means that the znode has another version: another client has changed it. Read it and decide again.
+	// ErrBadVersion means that the znode has another version, because another client has changed
+	// it. Read it again before you retry.
 	ErrBadVersion = zk.ErrBadVersion
 	// ErrNotEmpty means that the znode to be deleted has children.
 	ErrNotEmpty = zk.ErrNotEmpty
@@ -56,7 +60,7 @@ var (
 	ErrNoAuth = zk.ErrNoAuth
 	// ErrInvalidACL means that the ACL is empty, or has a scheme that the servers do not know.
 	ErrInvalidACL = zk.ErrInvalidACL
-	// ErrSessionMoved means that the session has moved to another server. Repeat the request.
+	// ErrSessionMoved means that the session has moved to another server. Retry the request.
 	ErrSessionMoved = zk.ErrSessionMoved
 	// ErrBadArguments means that the server does not accept the request.
 	ErrBadArguments = zk.ErrBadArguments

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// expr reads an expression that is computed in the given state.
+// expr analyzes an expression that is evaluated in the given state.
 func (f *function) expr(e ast.Expr, st *state) {
 	if e == nil {
 		return
 	}
 	ast.Inspect(e, func(n ast.Node) bool {
 		switch n := n.(type) {
-		case *ast.FuncLit: // it is kept, and may run when nothing is held
+		case *ast.FuncLit: // the function is stored, and may run when nothing is held
 			f.body(n.Type, n.Body, newState())
 			return false
 		case *ast.CallExpr:
@@ -25,26 +25,26 @@ func (f *function) expr(e ast.Expr, st *state) {
 				return true
 			}
 			if h := st.of(f.object(n.X)); slices.Contains(h.kind.releases, n.Sel.Name) {
-				st.gone[h] = true // whoever has the method may call it
+				st.gone[h] = true // any holder of the method value may call it
 			}
 			return false
 		case *ast.BinaryExpr:
 			return !f.isNil(n.Y) // a comparison with nil
 		case *ast.Ident:
 			if h := st.of(f.info.Uses[n]); h != nil {
-				st.gone[h] = true // whoever has it now may release it
+				st.gone[h] = true // the receiver may release it
 			}
 		}
 		return true
 	})
 }
 
-// later reads a call that is deferred.
+// later analyzes a deferred call.
 func (f *function) later(call *ast.CallExpr) {
 	f.expr(call, newState())
 }
 
-// call reads what a call computes, then the call.
+// call analyzes the arguments of a call, then the call itself.
 func (f *function) call(call *ast.CallExpr, st *state) {
 	h, name := f.method(call, st)
 	switch fun := ast.Unparen(call.Fun).(type) {
@@ -67,7 +67,7 @@ func (f *function) call(call *ast.CallExpr, st *state) {
 			f.body(lit.Type, lit.Body, newState())
 		case ok:
 			f.given(call, lit, st)
-		case pkg == module+"fence" && st.of(f.object(arg)) != nil: // TokenOf
+		case pkg == module+"fence" && st.of(f.object(arg)) != nil: // for example TokenOf
 		default:
 			f.expr(arg, st)
 		}
@@ -78,7 +78,7 @@ func (f *function) call(call *ast.CallExpr, st *state) {
 	}
 }
 
-// given reads a function that is given to a call, which calls it.
+// given analyzes a function literal that is passed to a call, which calls it.
 func (f *function) given(call *ast.CallExpr, lit *ast.FuncLit, st *state) {
 	inner := st.clone()
 	if h := f.callback(call, lit); h != nil {
@@ -90,8 +90,8 @@ func (f *function) given(call *ast.CallExpr, lit *ast.FuncLit, st *state) {
 	}
 }
 
-// callback returns the hold that Do gives to a function: one that takes a context
-// and a hold.
+// callback returns the hold that Do passes to a function. Such a function takes a context and a
+// hold.
 func (f *function) callback(call *ast.CallExpr, lit *ast.FuncLit) *hold {
 	var params []*types.Var
 	sig, ok := f.info.TypeOf(lit).(*types.Signature)
@@ -112,15 +112,14 @@ func (f *function) callback(call *ast.CallExpr, lit *ast.FuncLit) *hold {
 	return h
 }
 
-// check reports a call that works under a hold with a context that does not end
-// with it.
+// check reports a call that works under a hold with a context that does not end with the hold.
 func (f *function) check(call *ast.CallExpr, st *state) {
 	if f.info.Types[call.Fun].IsType() || harmless(f.info, call) || acquires(f.info, call) != nil {
 		return
 	}
 	if sel, ok := ast.Unparen(call.Fun).(*ast.SelectorExpr); ok {
 		if t := f.info.TypeOf(sel.X); t != nil && kindOf(t) != nil {
-			return // Unlock, Bind, Txn
+			return // for example Unlock, Bind, Txn
 		}
 	}
 	for _, arg := range call.Args {
@@ -140,25 +139,25 @@ func (f *function) check(call *ast.CallExpr, st *state) {
 func (f *function) report(arg ast.Expr, h *hold) {
 	use := "use " + h.name() + ".Bind"
 	if h.callback != nil {
-		use = "use the context that the function gets"
+		use = "use the context that is passed to the function"
 	}
-	f.pass.ReportRangef(arg, "work under %s uses %s, which goes on when the %s is lost: %s", h.name(), types.ExprString(arg), h.kind.word, use)
+	f.pass.ReportRangef(arg, "work under %s uses %s, which does not end when the %s is lost: %s", h.name(), types.ExprString(arg), h.kind.word, use)
 }
 
-// outside reports whether a context goes on when h is lost.
+// outside reports whether a context continues when h is lost.
 func (f *function) outside(arg ast.Expr, h *hold, st *state) bool {
 	obj := f.object(arg)
 	if obj == nil {
 		return h.asked != "" && types.ExprString(ast.Unparen(arg)) == h.asked && !strings.Contains(h.asked, "WithoutCancel")
 	}
 	if obj.Parent() == f.pass.Pkg.Scope() {
-		return false // whatever a package keeps
+		return false // for example a variable of a package
 	}
 	return !slices.Contains(st.boundTo(obj), h)
 }
 
-// passes reports whether a call gets the hold itself, with more than its token: it
-// may use the hold's context then.
+// passes reports whether the call receives the hold itself, and not only its token. It may then use
+// the hold's context.
 func (f *function) passes(call *ast.CallExpr, h *hold) (found bool) {
 	if h.obj == nil {
 		return false

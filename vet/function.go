@@ -10,16 +10,16 @@ import (
 	"golang.org/x/tools/go/analysis"
 )
 
-// A function is one that is read from its beginning to its end, with the functions
-// in it.
+// A function is the analysis of one function from its beginning to its end, including the function
+// literals in it.
 type function struct {
 	pass  *analysis.Pass
 	info  *types.Info
 	holds []*hold
 
-	fails   bool       // the innermost function can return an error
-	failing int        // how many branches around this place have found an error
-	breaks  [][]*state // where statements around this place are left early
+	fails   bool       // the innermost function returns an error
+	failing int        // number of enclosing branches in which an error was found
+	breaks  [][]*state // states in which the enclosing statements are left early
 }
 
 func checkFunction(pass *analysis.Pass, typ *ast.FuncType, body *ast.BlockStmt) {
@@ -28,7 +28,7 @@ func checkFunction(pass *analysis.Pass, typ *ast.FuncType, body *ast.BlockStmt) 
 	f.finish(body)
 }
 
-// body reads the body of a function that is called in the given state.
+// body analyzes the body of a function that is called in the given state.
 func (f *function) body(typ *ast.FuncType, body *ast.BlockStmt, st *state) {
 	outer := *f
 	f.fails, f.failing, f.breaks = false, 0, nil
@@ -41,7 +41,7 @@ func (f *function) body(typ *ast.FuncType, body *ast.BlockStmt, st *state) {
 	f.fails, f.failing, f.breaks = outer.fails, outer.failing, outer.breaks
 }
 
-// block reads statements, and reports whether the end of them is never reached.
+// block analyzes statements. It reports whether their end is unreachable.
 func (f *function) block(list []ast.Stmt, st *state) (ends bool) {
 	for i, s := range list {
 		if e, ok := s.(*ast.ExprStmt); ok {
@@ -145,7 +145,7 @@ func (f *function) branch(s *ast.IfStmt, st *state) (ends bool) {
 	test := f.testsAny(s.Cond)
 	thenEnds := f.within(test == failure, func() bool { return f.block(s.Body.List, then) })
 	otherEnds := s.Else != nil && f.within(test == success, func() bool { return f.stmt(s.Else, other) })
-	switch { // what the error is after the statement, if only one branch goes on
+	switch { // the error after the statement, if only one branch continues
 	case thenEnds:
 		st.failed = other.failed
 	case otherEnds:
@@ -170,7 +170,7 @@ func (f *function) join(at ast.Node, st, branch *state, ended bool) {
 	}
 }
 
-// loop reads the body of a loop, and returns in how many places it is left early.
+// loop analyzes the body of a loop, and returns in how many places the loop is left early.
 func (f *function) loop(at ast.Node, body *ast.BlockStmt, post ast.Stmt, st, each *state) (breaks int) {
 	f.breaks = append(f.breaks, nil)
 	if !f.block(body.List, each) {
@@ -221,16 +221,16 @@ func (f *function) clauses(at ast.Node, body *ast.BlockStmt, tag ast.Expr, st *s
 	return f.leave(at, st) == 0 && ends && whole
 }
 
-// What a condition says of an error.
+// A test says what a condition proves about an error.
 type test int
 
 const (
 	neither test = iota
-	success      // it can be true if the error is nil; if it is false, there may be an error
-	failure      // it can be true if there is an error
+	success      // the condition may be true if the error is nil; if it is false, there may be an error
+	failure      // the condition may be true if there is an error
 )
 
-// tests says how a condition depends on the error in a variable.
+// tests returns how a condition depends on the error in a variable.
 func (f *function) tests(cond ast.Expr, err types.Object) test {
 	if err == nil {
 		return neither
@@ -238,7 +238,7 @@ func (f *function) tests(cond ast.Expr, err types.Object) test {
 	return f.testsThat(cond, func(id *ast.Ident) bool { return f.info.Uses[id] == err })
 }
 
-// testsAny says how a condition depends on errors of any kind.
+// testsAny returns how a condition depends on any error.
 func (f *function) testsAny(cond ast.Expr) test {
 	return f.testsThat(cond, func(id *ast.Ident) bool {
 		v, ok := f.info.Uses[id].(*types.Var)
@@ -248,7 +248,7 @@ func (f *function) testsAny(cond ast.Expr) test {
 
 func (f *function) testsThat(cond ast.Expr, isErr func(id *ast.Ident) bool) test {
 	if u, ok := ast.Unparen(cond).(*ast.UnaryExpr); ok && u.Op == token.NOT {
-		if f.testsThat(u.X, isErr) == failure { // !errors.Is(err, lock.ErrLocked)
+		if f.testsThat(u.X, isErr) == failure { // for example !errors.Is(err, lock.ErrLocked)
 			return success
 		}
 		return neither
@@ -290,7 +290,7 @@ func (f *function) declare(d ast.Decl, st *state) {
 	}
 }
 
-// object is the variable of an expression, nil if it is none.
+// object returns the variable of an expression, or nil.
 func (f *function) object(e ast.Expr) types.Object {
 	id, ok := ast.Unparen(e).(*ast.Ident)
 	if !ok || id.Name == "_" {
@@ -299,8 +299,7 @@ func (f *function) object(e ast.Expr) types.Object {
 	return f.info.ObjectOf(id)
 }
 
-// assign reads an assignment: it may acquire a hold, and give contexts other
-// meanings.
+// assign analyzes an assignment, which may acquire a hold or give a new value to a context.
 func (f *function) assign(lhs, rhs []ast.Expr, st *state) {
 	for _, e := range rhs {
 		f.expr(e, st)
@@ -320,7 +319,7 @@ func (f *function) assign(lhs, rhs []ast.Expr, st *state) {
 	}
 }
 
-// acquire notes the hold that a call returns.
+// acquire records the hold that a call returns.
 func (f *function) acquire(lhs []ast.Expr, call *ast.CallExpr, st *state) {
 	h := f.newHold(acquires(f.info, call), call)
 	for i, t := range results(f.info, call) {
@@ -330,7 +329,7 @@ func (f *function) acquire(lhs []ast.Expr, call *ast.CallExpr, st *state) {
 		obj := f.object(lhs[i])
 		switch {
 		case kindOf(t) != nil && obj == nil && !isBlank(lhs[i]):
-			return // a field or an element of something: checkFields reads those
+			return // a field or an element, which checkFields handles
 		case kindOf(t) != nil:
 			h.obj = obj
 		case isError(t):
@@ -360,7 +359,7 @@ func (f *function) newHold(k *kind, call *ast.CallExpr) *hold {
 	return h
 }
 
-// iterates returns the hold that a loop over claims has.
+// iterates returns the hold of a loop over claims.
 func (f *function) iterates(s *ast.RangeStmt) *hold {
 	call, ok := ast.Unparen(s.X).(*ast.CallExpr)
 	if !ok || s.Key == nil || asked(f.info, call) == nil {
@@ -378,7 +377,7 @@ func (f *function) iterates(s *ast.RangeStmt) *hold {
 	return h
 }
 
-// boundOf are the holds with which the value of an expression ends.
+// boundOf returns the holds with which the value of an expression ends.
 func (f *function) boundOf(e ast.Expr, st *state) (list []*hold) {
 	known := false
 	ast.Inspect(e, func(n ast.Node) bool {
@@ -387,7 +386,7 @@ func (f *function) boundOf(e ast.Expr, st *state) (list []*hold) {
 			return false
 		case *ast.CallExpr:
 			if pkg, _, name := callee(f.info, n); pkg == "context" && name == "WithoutCancel" {
-				known, list = true, append(list, st.active()...) // it is meant to go on
+				known, list = true, append(list, st.active()...) // the program lets it continue on purpose
 				return false
 			}
 		case *ast.SelectorExpr:
@@ -402,13 +401,12 @@ func (f *function) boundOf(e ast.Expr, st *state) (list []*hold) {
 		return true
 	})
 	if !known {
-		return st.active() // where it comes from is not known
+		return st.active() // its origin is unknown
 	}
 	return list
 }
 
-// returnsOther reports whether a statement returns an error that is neither nil nor
-// in a variable.
+// returnsOther reports whether a statement returns an error that is neither nil nor a variable.
 func returnsOther(s ast.Stmt) bool {
 	r, ok := s.(*ast.ReturnStmt)
 	if !ok || len(r.Results) == 0 {
@@ -418,8 +416,8 @@ func returnsOther(s ast.Stmt) bool {
 	return !name
 }
 
-// noteDropped notes a release whose error is dropped. Elsewhere says that the
-// function returns another error after it, or that it is deferred.
+// noteDropped records a release whose error is dropped. elsewhere means that the function returns
+// another error after it, or that the release is deferred.
 func (f *function) noteDropped(e ast.Expr, st *state, elsewhere bool) {
 	call, ok := ast.Unparen(e).(*ast.CallExpr)
 	if !ok {

@@ -8,25 +8,24 @@ import (
 	"slices"
 )
 
-// A hold is a grant, a term or a claim that a function acquires, or that it is
-// called with.
+// A hold is a grant, a term or a claim that a function acquires or receives as an argument.
 type hold struct {
 	kind *kind
-	obj  types.Object // its variable, nil if it has none
-	at   ast.Node     // where the function gets it
-	from token.Pos    // contexts that are declared before do not end with it
-	// asked is the source of the context that was given to Lock, if that is no variable.
+	obj  types.Object // its variable, or nil
+	at   ast.Node     // where the function acquires or receives it
+	from token.Pos    // contexts declared before this position do not end with it
+	// asked is the source text of the context passed to Lock, if that is not a variable.
 	asked string
-	err   types.Object // the error of Lock, nil if it has no variable
+	err   types.Object // the variable of the error of Lock, or nil
 
-	callback *ast.FuncLit // the function that gets it from Do
-	inside   types.Object // that function's context
+	callback *ast.FuncLit // the function that receives it from Do
+	inside   types.Object // the context of that function
 
-	wrong   bool     // work under it has a finding
+	wrong   bool     // a finding about it was reported
 	dropped ast.Node // a release whose error is dropped
 }
 
-// name is what messages call the hold.
+// name returns the name of the hold in messages.
 func (h *hold) name() string {
 	if h.obj == nil || h.obj.Name() == "" || h.obj.Name() == "_" {
 		return "the " + h.kind.word
@@ -34,15 +33,15 @@ func (h *hold) name() string {
 	return h.obj.Name()
 }
 
-// A state is what is known at one place of a function.
+// A state is the knowledge at one place of a function.
 type state struct {
 	held []*hold
-	// gone are holds that were released, or that somebody else may have released.
+	// gone are the holds that were released, or that other code may have released.
 	gone map[*hold]bool
-	// failed are holds that the function has not got: Lock has returned an error.
+	// failed are the holds that the function does not have because Lock returned an error.
 	failed map[*hold]bool
-	// bound are the holds with which a context ends. A context that is not in it ends
-	// with those that were there when it was declared.
+	// bound are the holds with which a context ends. A context without an entry ends with the holds
+	// that existed when it was declared.
 	bound map[types.Object][]*hold
 }
 
@@ -54,7 +53,7 @@ func (s *state) clone() *state {
 	return &state{slices.Clone(s.held), maps.Clone(s.gone), maps.Clone(s.failed), maps.Clone(s.bound)}
 }
 
-// active are the holds that the function has for certain.
+// active returns the holds that the function certainly has.
 func (s *state) active() (list []*hold) {
 	for _, h := range s.held {
 		if !s.gone[h] && !s.failed[h] {
@@ -64,7 +63,7 @@ func (s *state) active() (list []*hold) {
 	return list
 }
 
-// of returns the hold that is in a variable.
+// of returns the hold in a variable.
 func (s *state) of(obj types.Object) *hold {
 	for _, h := range slices.Backward(s.held) {
 		if obj != nil && h.obj == obj {
@@ -74,7 +73,7 @@ func (s *state) of(obj types.Object) *hold {
 	return nil
 }
 
-// add notes a hold that the function has from now on.
+// add records a hold that the function has from now on.
 func (s *state) add(h *hold) {
 	if old := s.of(h.obj); old != nil {
 		s.gone[old] = true
@@ -82,7 +81,7 @@ func (s *state) add(h *hold) {
 	s.held = append(s.held, h)
 }
 
-// boundTo are the holds with which the context in a variable ends.
+// boundTo returns the holds with which the context in a variable ends.
 func (s *state) boundTo(obj types.Object) []*hold {
 	if list, ok := s.bound[obj]; ok {
 		return list
@@ -90,8 +89,7 @@ func (s *state) boundTo(obj types.Object) []*hold {
 	return slices.DeleteFunc(slices.Clone(s.held), func(h *hold) bool { return obj.Pos() < h.from })
 }
 
-// join makes s the state after a statement at pos, which may have left it in any of
-// the branches.
+// join sets s to the state after a statement at pos that has the given branches.
 func (s *state) join(pos token.Pos, branches ...*state) {
 	for _, b := range branches {
 		for _, h := range b.held {

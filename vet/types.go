@@ -14,9 +14,9 @@ const module = "github.com/zkcoord/zkcoord/"
 // A kind is one of the types of holds.
 type kind struct {
 	pkg, name string
-	word      string   // what messages call it
-	releases  []string // methods that end it
-	must      []string // those of them whose error says if it was lost
+	word      string   // the name in messages
+	releases  []string // methods that release it
+	must      []string // those of them whose error says whether it was lost
 	proves    bool     // its release is a transaction that fails if it was lost
 }
 
@@ -28,15 +28,15 @@ var kinds = []kind{
 	{"queue", "Claim", "claim", []string{"Ack", "Release", "Reject"}, []string{"Ack"}, true},
 }
 
-// What a program does with a hold by calling its methods.
+// Methods of holds by their use.
 var (
-	// looking tells nothing about a loss.
+	// looking are methods that reveal nothing about a loss.
 	looking = []string{"Path", "ID", "Attempt", "Value"}
-	// fencing lets a resource, or the servers, refuse what comes too late.
+	// fencing are methods with which a resource or the servers can refuse late requests.
 	fencing = []string{"Token", "Epoch", "Txn"}
 )
 
-// kindOf returns the kind of hold that t is, nil if it is none.
+// kindOf returns the kind of hold of the type t, or nil.
 func kindOf(t types.Type) *kind {
 	p, ok := types.Unalias(t).(*types.Pointer)
 	if !ok {
@@ -66,7 +66,7 @@ func isError(t types.Type) bool {
 	return t != nil && types.Identical(t, types.Universe.Lookup("error").Type())
 }
 
-// results are the types that a call returns.
+// results returns the types that a call returns.
 func results(info *types.Info, call *ast.CallExpr) []types.Type {
 	switch t := info.TypeOf(call).(type) {
 	case nil:
@@ -82,8 +82,8 @@ func results(info *types.Info, call *ast.CallExpr) []types.Type {
 	}
 }
 
-// acquires returns the kind of hold that a call returns first, if it gets a
-// context: it may wait for the hold. A getter gets none.
+// acquires returns the kind of hold that a call returns first, if the call receives a context,
+// because it may then wait for the hold. A getter receives none.
 func acquires(info *types.Info, call *ast.CallExpr) *kind {
 	r := results(info, call)
 	if len(r) == 0 || asked(info, call) == nil {
@@ -97,7 +97,7 @@ func acquires(info *types.Info, call *ast.CallExpr) *kind {
 	return nil
 }
 
-// asked is the context that a call gets, nil if it gets none.
+// asked returns the context that a call receives, or nil.
 func asked(info *types.Info, call *ast.CallExpr) ast.Expr {
 	for _, arg := range call.Args {
 		if t := info.TypeOf(arg); t != nil && isContext(t) {
@@ -107,8 +107,8 @@ func asked(info *types.Info, call *ast.CallExpr) ast.Expr {
 	return nil
 }
 
-// callee returns the package path, the receiver's type and the name of what is
-// called, as far as they are known.
+// callee returns the package path, the receiver's type and the name of the called function, as far
+// as they are known.
 func callee(info *types.Info, call *ast.CallExpr) (pkg, receiver, name string) {
 	obj := typeutil.Callee(info, call)
 	if obj == nil {
@@ -131,11 +131,11 @@ func callee(info *types.Info, call *ast.CallExpr) (pkg, receiver, name string) {
 	return pkg, receiver, obj.Name()
 }
 
-// loggers are packages that only write down what a context has.
+// loggers are packages that only log the values of a context.
 var loggers = []string{"log", "slog", "logging", "logger", "logrus", "zap", "zerolog", "klog", "glog", "zlog"}
 
-// harmless reports whether a call gets the context for its values, and not to work
-// until it ends.
+// harmless reports whether a call receives the context only for its values, and does not work until
+// the context ends.
 func harmless(info *types.Info, call *ast.CallExpr) bool {
 	pkg, receiver, name := callee(info, call)
 	last := pkg[strings.LastIndexByte(pkg, '/')+1:]
@@ -145,15 +145,14 @@ func harmless(info *types.Info, call *ast.CallExpr) bool {
 		return true
 	}
 	r := results(info, call)
-	if slices.ContainsFunc(r, isContext) { // what it returns is followed
+	if slices.ContainsFunc(r, isContext) { // its result is analyzed instead
 		return true
 	}
-	// A value that is in the context: what works says if it failed.
+	// The call reads a value of the context. A call that works would return an error.
 	return len(call.Args) == 1 && len(r) > 0 && !slices.ContainsFunc(r, isError)
 }
 
-// delays reports whether a call keeps the functions that it is given, to call them
-// later.
+// delays reports whether a call stores the functions passed to it and calls them later.
 func delays(info *types.Info, call *ast.CallExpr) bool {
 	_, _, name := callee(info, call)
 	switch name {

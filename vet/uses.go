@@ -8,18 +8,18 @@ import (
 	"golang.org/x/tools/go/analysis"
 )
 
-// A use is what a program does with a hold.
+// A use is the way in which a program uses a hold.
 type use int
 
 const (
 	nothing use = iota // released, compared, or described
-	context            // its end can be noticed
-	fenced             // what comes too late can be refused
-	passed             // somebody else has it
+	context            // its end can be detected
+	fenced             // late requests can be refused
+	passed             // other code has it
 )
 
-// used says what is done with a hold at the end of a path from the root of a file:
-// the last node but one is what contains it.
+// used returns how the hold at the end of path is used. path begins at the root of a file, and the
+// last node but one contains the hold.
 func used(info *types.Info, k *kind, path []ast.Node) use {
 	at := path[len(path)-1].(ast.Expr)
 	above := func(n int) ast.Node {
@@ -61,7 +61,7 @@ func used(info *types.Info, k *kind, path []ast.Node) use {
 	return passed
 }
 
-// dropped reports whether a statement drops the error of a release in it.
+// dropped reports whether the statement drops the error of a release that it contains.
 func dropped(s ast.Node) bool {
 	switch s := s.(type) {
 	case *ast.ExprStmt, *ast.DeferStmt, *ast.GoStmt:
@@ -72,7 +72,7 @@ func dropped(s ast.Node) bool {
 	return false
 }
 
-// walk calls visit for each node, with the path to it.
+// walk calls visit for each node with the path to it.
 func walk(root ast.Node, visit func(path []ast.Node)) {
 	var path []ast.Node
 	ast.Inspect(root, func(n ast.Node) bool {
@@ -86,7 +86,7 @@ func walk(root ast.Node, visit func(path []ast.Node)) {
 	})
 }
 
-// finish reports what can be said of the holds when the function has been read.
+// finish reports the findings about holds at the end of the function.
 func (f *function) finish(body *ast.BlockStmt) {
 	uses := make(map[types.Object][]use)
 	byObject := make(map[types.Object]*kind)
@@ -117,17 +117,17 @@ func (f *function) finish(body *ast.BlockStmt) {
 		case h.wrong:
 		case h.kind.proves || fencedOrPassed || slices.Contains(all, context) || h.callback != nil && idle(h.callback.Body):
 			if h.dropped != nil && !fencedOrPassed {
-				f.pass.ReportRangef(h.dropped, "the error of %s is dropped: it says if the %s was lost before, and the token is not used", types.ExprString(h.dropped.(*ast.CallExpr).Fun), h.kind.word)
+				f.pass.ReportRangef(h.dropped, "the error of %s is dropped: it says whether the %s was lost before, and the token is not used", types.ExprString(h.dropped.(*ast.CallExpr).Fun), h.kind.word)
 			}
 		case h.obj == nil && h.callback == nil:
-			f.pass.ReportRangef(h.at, "the %s is dropped: nothing notices when it is lost, and nothing can release it", h.kind.word)
+			f.pass.ReportRangef(h.at, "the %s is dropped: the program cannot detect its loss and cannot release it", h.kind.word)
 		default:
-			f.pass.ReportRangef(h.at, "neither the context nor the token of %s is used: nothing notices when the %s is lost", h.name(), h.kind.word)
+			f.pass.ReportRangef(h.at, "neither the context nor the token of %s is used: the program cannot detect the loss of the %s", h.name(), h.kind.word)
 		}
 	}
 }
 
-// idle reports whether a function does nothing, so that nothing needs to stop.
+// idle reports whether a function does nothing, so that nothing has to stop.
 func idle(body *ast.BlockStmt) bool {
 	for _, s := range body.List {
 		r, ok := s.(*ast.ReturnStmt)
@@ -143,8 +143,7 @@ func idle(body *ast.BlockStmt) bool {
 	return true
 }
 
-// checkFields reports fields that have a hold of which the package uses neither the
-// context nor the token.
+// checkFields reports fields with a hold if the package uses neither its context nor its token.
 func checkFields(pass *analysis.Pass, files []*ast.File) {
 	fields := make(map[types.Object]*ast.Field)
 	var order []types.Object
@@ -190,7 +189,7 @@ func checkFields(pass *analysis.Pass, files []*ast.File) {
 	}
 	for _, obj := range order {
 		if k := kindOf(obj.Type()); !good[obj] {
-			pass.ReportRangef(fields[obj], "field %s has a %s, and nothing uses its context or its token: store the context of Bind with it", obj.Name(), k.word)
+			pass.ReportRangef(fields[obj], "field %s has a %s, but neither its context nor its token is used: store the context of Bind with it", obj.Name(), k.word)
 		}
 	}
 }

@@ -7,12 +7,12 @@ import (
 	"golang.org/x/tools/go/analysis"
 )
 
-// Analyzer finds work under locks, terms and claims that does not stop when they
-// are lost. Its findings are described in the documentation of the package. It has
-// no flags, needs no other analyzer and exports no facts.
+// Analyzer finds work under locks, terms and claims that does not stop when they are lost. The
+// package documentation describes the findings. It has no flags, needs no other analyzer and
+// exports no facts.
 var Analyzer = &analysis.Analyzer{
 	Name: "zkcoord",
-	Doc: `find work that goes on after its lock, term or claim was lost
+	Doc: `find work that continues after its lock, term or claim was lost
 
 It reports work under a lock that uses the caller's context, grants whose context
 and token are not used, grants in structs without their context, and dropped errors
@@ -34,7 +34,7 @@ func run(pass *analysis.Pass) (any, error) {
 				checkFunction(pass, d.Type, d.Body)
 			}
 		}
-		ast.Inspect(f, func(n ast.Node) bool { // functions in variables of the package
+		ast.Inspect(f, func(n ast.Node) bool { // function literals in variables of the package
 			switch n := n.(type) {
 			case *ast.FuncDecl:
 				return false

@@ -125,7 +125,7 @@ func (c *conn) opening(p []byte) ([]byte, error) {
 		return nil, nil
 	}
 	if quorum.IsWord(c.head) {
-		c.q.ReceiveWord(string(c.head))
+		c.q.ReceiveWord(string(c.head), p)
 		c.frames.Max = 1
 		return nil, nil
 	}

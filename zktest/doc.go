@@ -67,11 +67,23 @@
 // # Not guaranteed
 //
 // An ensemble is a model. Once an election or the synchronization of a follower
-// starts, it takes no time. There is no disk, no TLS, no SASL mechanism, no
-// reconfiguration and no observer, and quotas are not enforced. Servers agree on
-// the time of day. In memory a client can write without limit to a server that is
-// paused. The packages zktest/internal/quorum and zktest/internal/tree have the
-// rules of the model.
+// starts, it takes no time. Servers agree on the time of day. In memory a client can
+// write without limit to a server that is paused. The packages
+// zktest/internal/quorum and zktest/internal/tree have the rules of the model.
+//
+// These features of ZooKeeper are left out:
+//
+//   - read-only mode: a server without a quorum serves nobody
+//   - local sessions: the quorum knows each session
+//   - quotas: they can be set and are not enforced
+//   - reconfiguration, observers, groups and weights of servers
+//   - TLS and mechanisms of SASL
+//   - the disk, the AdminServer, metrics other than the most common ones of mntr,
+//     and the digests of the tree that the word hash shows
+//   - limits of requests by their number or size other than [Options.MaxFrame]
+//
+// The children of a node have an order that is drawn from the seed, where ZooKeeper
+// has that of a hash table. Both promise none.
 //
 // # Cost
 //

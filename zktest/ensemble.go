@@ -29,9 +29,8 @@ type Ensemble struct {
 	done chan struct{}
 	wg   sync.WaitGroup
 
-	listeners []net.Listener
-
 	mu      sync.Mutex
+	ports   []*port // of the servers, over TCP
 	cluster *quorum.Cluster
 	armed   time.Duration // the time at which the timekeeper wakes by itself
 	conns   map[*conn]struct{}
@@ -77,7 +76,7 @@ func New(opts Options) (*Ensemble, error) {
 		opts: opts, start: time.Now(), conns: make(map[*conn]struct{}),
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
-	if err := e.listen(); err != nil {
+	if err := e.assign(); err != nil {
 		return nil, err
 	}
 	cfg.Start, cfg.Addrs = e.start, e.addrs
@@ -88,17 +87,18 @@ func New(opts Options) (*Ensemble, error) {
 		e.stepper = newStepper(e, cfg.Rand)
 	}
 	e.cluster = quorum.New(cfg)
-	for i, l := range e.listeners {
+	for i, p := range e.ports {
+		l := p.listener // Kill may set it to nil
 		e.wg.Go(func() { e.accept(i, l) })
 	}
 	e.wg.Go(e.keepTime)
 	return e, nil
 }
 
-// listen opens the listeners, or assigns addresses to servers in memory.
-// Nothing listens on those addresses, so a client that dials them over the
-// network is refused.
-func (e *Ensemble) listen() error {
+// assign gives each server an address, and opens the ports. Nothing listens on
+// the addresses of servers in memory, so a client that dials them over the network
+// is refused.
+func (e *Ensemble) assign() error {
 	for i := range e.opts.Servers {
 		if !e.opts.TCP {
 			e.addrs = append(e.addrs, fmt.Sprintf("127.0.0.1:%d", i+1))
@@ -108,15 +108,15 @@ func (e *Ensemble) listen() error {
 		if len(e.opts.Listen) > 0 {
 			addr = e.opts.Listen[i]
 		}
-		l, err := net.Listen("tcp", addr)
+		p, err := newPort(addr)
 		if err != nil {
-			for _, l := range e.listeners {
-				l.Close()
+			for _, p := range e.ports {
+				p.close()
 			}
 			return fmt.Errorf("zktest: server %d: %w", i, err)
 		}
-		e.listeners = append(e.listeners, l)
-		e.addrs = append(e.addrs, l.Addr().String())
+		e.ports = append(e.ports, p)
+		e.addrs = append(e.addrs, p.addr)
 	}
 	return nil
 }
@@ -167,8 +167,8 @@ func (e *Ensemble) Close() error {
 		if e.stepper != nil {
 			e.stepper.releaseAll()
 		}
-		for _, l := range e.listeners {
-			l.Close()
+		for _, p := range e.ports {
+			p.close()
 		}
 		for c := range e.conns {
 			c.end()

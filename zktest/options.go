@@ -16,7 +16,7 @@ import (
 // with ZooKeeper's default settings, except for MaxClientConns.
 type Options struct {
 	Servers int    // 0 is 3; at most 254
-	Seed    uint64 // for session ids and all random choices
+	Seed    uint64 // for session ids, the order of children, and all random choices
 
 	// Version is the release of ZooKeeper whose behavior the servers have: V38,
 	// V39, or one release such as "3.8.0". "" is V39.
@@ -129,7 +129,7 @@ func (o *Options) config() (quorum.Config, error) {
 		MinSession: o.MinSessionTimeout, MaxSession: o.MaxSessionTimeout,
 		ElectionTime: o.ElectionTime, Retransmit: max(0, o.Retransmission), Pace: o.ExpirerPace,
 		MaxConns: max(0, o.MaxClientConns), TTL: o.TTLNodes, KeepLog: o.KeepLog,
-		Rand: rand.New(rand.NewPCG(o.Seed, 0)), Manual: o.Step,
+		Rand: rand.New(rand.NewPCG(o.Seed, 0)), Order: o.Seed, Manual: o.Step,
 	}
 	if o.Superuser != "" {
 		cfg.Super = tree.Digest(o.Superuser)

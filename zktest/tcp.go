@@ -1,13 +1,66 @@
 package zktest
 
 import (
+	"io"
 	"net"
 	"sync"
 )
 
-// accept serves the clients of one server. While the server is down, it resets
-// their connections at once. The listener stays open, so that no other process
-// gets the port.
+// A port is the address of one server over TCP. While the server is down, the
+// port refuses connections, and no other process gets it.
+type port struct {
+	addr     string
+	held     io.Closer    // nil if the system cannot hold an address; then the listener stays open
+	listener net.Listener // nil while connections are refused
+}
+
+func newPort(addr string) (p *port, err error) {
+	p = &port{}
+	if p.held, p.addr, err = hold(addr); err != nil {
+		return nil, err
+	}
+	if p.listener, err = net.Listen("tcp", p.addr); err != nil {
+		p.close()
+		return nil, err
+	}
+	p.addr = p.listener.Addr().String()
+	return p, nil
+}
+
+// refuse closes the listener, if the address stays held without it.
+func (p *port) refuse() {
+	if p.held != nil && p.listener != nil {
+		p.listener.Close()
+		p.listener = nil
+	}
+}
+
+// close releases the address.
+func (p *port) close() {
+	if p.listener != nil {
+		p.listener.Close()
+	}
+	if p.held != nil {
+		p.held.Close()
+	}
+}
+
+// listen lets clients connect to a server over TCP again, if they cannot.
+func (e *Ensemble) listen(server int) error {
+	if !e.opts.TCP || e.ports[server].listener != nil {
+		return nil
+	}
+	l, err := net.Listen("tcp", e.addrs[server])
+	if err != nil {
+		return err
+	}
+	e.ports[server].listener = l
+	e.wg.Go(func() { e.accept(server, l) })
+	return nil
+}
+
+// accept serves the clients of one server, until the listener is closed. If the
+// server is down or has too many connections, it resets the connection at once.
 func (e *Ensemble) accept(server int, l net.Listener) {
 	for {
 		nc, err := l.Accept()

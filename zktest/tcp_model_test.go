@@ -95,7 +95,7 @@ func TestMendOfOneDirection(t *testing.T) {
 		}()
 		time.Sleep(time.Second)
 		if h := b.call(wire.OpExists, &wire.PathWatch{Path: "/asked"}); h.Err != wire.OK {
-			t.Errorf("the mended direction delivers no request: got code %v, want OK", h.Err)
+			t.Errorf("the restored direction delivers no request: got code %v, want OK", h.Err)
 		}
 		select {
 		case err := <-created:

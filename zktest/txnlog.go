@@ -9,9 +9,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// WriteLog writes the transaction log of a server, which may be down, in the form of ZooKeeper's files
-// log.<zxid>. It is the whole log if Options.KeepLog is set. A fault that took a zxid is written as a
-// refused request.
+// WriteLog writes the transaction log of a server, which may be down, in the form of ZooKeeper's
+// files log.<zxid>. It is the whole log if Options.KeepLog is set. A fault that took a zxid is
+// written as a refused request.
 func (e *Ensemble) WriteLog(server int, w io.Writer) error {
 	e.check(server)
 	var txns []*tree.Txn

@@ -79,7 +79,7 @@ Exit codes: 0 valid or done, 1 a property was violated, 2 no conclusion (unknown
 		return fmt.Errorf("%w (see %s --help%s)", err, c.CommandPath(), dashHint(c))
 	})
 	c.AddCommand(a.runCommand(), a.listCommand(), a.checkCommand(), a.ensembleCommand(), a.serveCommand(), a.pruneCommand(), a.shrinkCommand(),
-		a.mutantsCommand(), a.clientCommand(), a.chaosCommand(), a.benchCommand(), a.conformCommand(), a.versionCommand(), a.znodeCommand())
+		a.mutantsCommand(), a.clientCommand(), a.chaosCommand(), a.soakCommand(), a.benchCommand(), a.conformCommand(), a.versionCommand(), a.znodeCommand(), a.auditCommand())
 	c.AddCommand(a.shellCommands()...)
 	for one := range below(c) {
 		one.Args = explained(one)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/internal/bench"
 	"github.com/zkcoord/zkcoord/internal/kinds"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 func (a *app) benchCommand() *cobra.Command {
@@ -31,7 +32,7 @@ rates, a higher ratio is better. For times, which are in ms, a lower one is.`,
 			if o.Nodes < 1 || o.Rounds < 1 || o.Time < 0 || o.Time == 0 && c.Flags().Changed("time") {
 				return errors.New("--nodes, --rounds and --time must be positive")
 			}
-			if o.Start, err = serving(kind, version, "", a); err != nil {
+			if o.Start, err = serving(kind, version, "", zktest.Options{}, a); err != nil {
 				return err
 			}
 			o.Progress = a.note

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -74,56 +75,98 @@ Exit codes: 0 no round found a violation, 1 a round found one, 2 no conclusion, 
 	return c
 }
 
-// chaos runs rounds until ctx ends or a round fails. A round that is cut short by the end of ctx
-// counts only if it found a violation.
+// chaos runs rounds until ctx ends or a round cannot begin.
 func (a *app) chaos(ctx context.Context, chosen []harness.Scenario, f runFlags) error {
 	if len(f.servers) == 0 && f.compose == "" && f.ensemble == "external" {
 		return errors.New("give --servers host:port,... or --compose FILE to select the ensemble to break")
 	}
-	keep := &failures{kept: make(map[checker.Verdict]int)}
-	if f.store != "" {
-		keep.Store = report.Open(f.store)
-	}
 	a.note("breaking %s in rounds of %v, starting with seed %d; interrupt to stop", f.on(), f.time, f.seed)
-	var total tally
-	var failed error
-	begun := time.Now()
-	code := a.campaign(func(yield func(job) bool) {
-		for n := 0; ctx.Err() == nil && failed == nil; n++ {
+	c := &rounds{app: a, chosen: chosen, flags: f, keep: newFailures(f.store), totals: new(report.Totals)}
+	code := a.campaign(c.all(ctx))
+	if c.totals.All.Rounds == 0 && code != nil {
+		return code
+	}
+	return a.worst(c.code(), code, a.sum(c.totals))
+}
+
+// rounds are runs of scenarios in turn, on each version in turn. Each has a new seed.
+type rounds struct {
+	*app
+	chosen []harness.Scenario
+	flags  runFlags
+	keep   *failures
+	totals *report.Totals
+	ledger *report.Ledger // nil if rounds are only added up
+	first  int            // the number of the first round
+	total  time.Duration  // no round begins after the rounds have taken it together; zero is no limit
+	retry  int            // how many rounds in a row may fail to begin
+}
+
+// all yields the rounds until ctx ends or a round fails.
+func (c *rounds) all(ctx context.Context) iter.Seq[job] {
+	return func(yield func(job) bool) {
+		var failed error
+		missed := 0 // rounds in a row that did not begin
+		for n := c.first; ctx.Err() == nil && failed == nil && (c.total == 0 || c.totals.All.Took < c.total); n++ {
 			yield(func() error {
-				r, err := a.round(ctx, chosen[n%len(chosen)], f, keep)
-				f.seed++
-				switch {
-				case r == nil && ctx.Err() != nil && n > 0: // interrupted before it began; the earlier rounds are complete
-				case r == nil:
-					failed = a.interruptedOr(ctx, err)
-				case ctx.Err() == nil || r.Verdict == checker.Invalid:
-					total.add(r)
-					failed = errors.Join(err, a.tellRound(r, keep))
-				default:
-					failed = err
+				begun, err := c.one(ctx, n)
+				if missed++; begun {
+					missed = 0
 				}
+				if err != nil && !begun && missed <= c.retry && ctx.Err() == nil {
+					c.note("round %d could not begin, and the next one is tried: %s", n, paragraph(err))
+					err = nil
+				}
+				failed = err
 				return failed
 			})
 		}
-	})
-	if total.rounds == 0 && code != nil {
-		return code
 	}
-	return a.worst(total.code(), code, a.sum(total, time.Since(begun)))
 }
 
-// round runs one round and shows its progress.
-func (a *app) round(ctx context.Context, s harness.Scenario, f runFlags, keep *failures) (*harness.Result, error) {
-	s = f.with(s)
-	o, err := f.options(a, s)
+// one runs a round. A round that is cut short by the end of ctx counts only if it found a
+// violation.
+func (c *rounds) one(ctx context.Context, n int) (begun bool, err error) {
+	f, versions := c.flags, strings.Split(c.flags.zookeeper, ",")
+	f.zookeeper = versions[n/len(c.chosen)%len(versions)]
+	f.seed += uint64(n)
+	s := f.with(c.chosen[n%len(c.chosen)])
+	o, err := f.options(c.app, s)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	o.Store = keep
-	defer a.showing(&o)()
-	result, err := harness.Run(ctx, s, o)
-	return result, f.auth.explain(err)
+	start := time.Now()
+	r, err := c.run(ctx, s, o)
+	err = f.auth.explain(err)
+	switch {
+	case r == nil && ctx.Err() != nil && n > c.first: // interrupted before it began; the earlier rounds are complete
+		return false, nil
+	case r == nil && ctx.Err() != nil:
+		return false, c.interruptedOr(ctx, err)
+	case r == nil:
+		if c.ledger == nil {
+			return false, err
+		}
+		return false, errors.Join(err, c.ledger.Add(report.Round{Number: n, Scenario: s.Name, Seed: f.seed, Reason: paragraph(err),
+			Command: o.Command, Start: start.UTC(), Took: time.Since(start)}))
+	case ctx.Err() != nil && r.Verdict != checker.Invalid:
+		return true, err
+	}
+	round := report.NewRound(n, r, c.keep.dir(r))
+	round.Version = cmp.Or(round.Version, f.zookeeper) // the embedded ensemble reports none
+	if c.ledger != nil {
+		err = errors.Join(err, c.ledger.Add(round))
+	} else {
+		c.totals.Add(round)
+	}
+	return true, errors.Join(err, c.tellRound(round))
+}
+
+// run runs one round and shows its progress.
+func (c *rounds) run(ctx context.Context, s harness.Scenario, o harness.Options) (*harness.Result, error) {
+	o.Store = c.keep
+	defer c.showing(&o)()
+	return harness.Run(ctx, s, o)
 }
 
 // failures is a store for runs that are not valid. It keeps the first few of each verdict, so a
@@ -141,97 +184,66 @@ func (f *failures) Save(r *harness.Result) error {
 	return f.Store.Save(r)
 }
 
-// tellRound prints the line of a round and the reason if it is not valid.
-func (a *app) tellRound(r *harness.Result, keep *failures) error {
-	dir := ""
-	if keep.Store != nil {
-		dir = keep.Dir(r)
-	}
-	var one tally
-	one.add(r)
-	if a.json {
-		return a.printJSON(map[string]any{"scenario": r.Scenario, "seed": r.Seed, "verdict": r.Verdict, "took_ns": r.Took, "dir": dir,
-			"ok": one.ok, "failed": one.failed, "faults": one.bit, "recovery_ns": one.recovery, "why": why(r)})
-	}
-	line := fmt.Sprintf("%s  %-20s seed %-7d %-13v %s", r.Start.Local().Format(time.TimeOnly), r.Scenario, r.Seed, r.Verdict, one.numbers())
-	if colored(a.out) {
-		line = paintVerdict(line, r.Verdict)
-	}
-	if reason := why(r); reason != "" {
-		line += "\n  " + reason
-	}
+// newFailures returns a store in dir, or one that stores nothing if dir is empty.
+func newFailures(dir string) *failures {
+	f := &failures{kept: make(map[checker.Verdict]int)}
 	if dir != "" {
-		line += "\n  report: " + dir + "/" + report.HTMLFile
+		f.Store = report.Open(dir)
+	}
+	return f
+}
+
+// dir returns the directory of a run, or "" if it is not stored.
+func (f *failures) dir(r *harness.Result) string {
+	if f.Store == nil {
+		return ""
+	}
+	return f.Dir(r)
+}
+
+// tellRound prints the line of a round and the reason if it is not valid.
+func (a *app) tellRound(r report.Round) error {
+	var one report.Totals
+	one.Add(r)
+	if a.json {
+		return a.printJSON(map[string]any{"scenario": r.Scenario, "zookeeper": r.Version, "seed": r.Seed, "verdict": r.Verdict, "took_ns": r.Took, "dir": r.Dir,
+			"ok": r.OK, "failed": r.Failed, "faults": one.All.Effect, "recovery_ns": one.All.Recovery, "why": r.Reason})
+	}
+	line := fmt.Sprintf("%s  %-20s seed %-7d %-13v %s", r.Start.Local().Format(time.TimeOnly), r.Scenario, r.Seed, r.Verdict, one.All.Numbers())
+	if colored(a.out) {
+		line = paintVerdict(line, *r.Verdict)
+	}
+	if r.Reason != "" {
+		line += "\n  " + r.Reason
+	}
+	if r.Dir != "" {
+		line += "\n  report: " + r.Dir + "/" + report.HTMLFile
 	}
 	_, err := fmt.Fprintln(a.out, line)
 	return err
 }
 
-// why returns the first reason for which r is not valid.
-func why(r *harness.Result) string {
-	for _, one := range r.Failed() {
-		return one.ID + ": " + one.Reason
-	}
-	return ""
-}
-
-// tally sums up rounds.
-type tally struct {
-	rounds     int
-	verdicts   map[checker.Verdict]int
-	ok, failed int
-	bit        int
-	recovery   time.Duration // the longest after a fault
-}
-
-func (t *tally) add(r *harness.Result) {
-	if t.verdicts == nil {
-		t.verdicts = make(map[checker.Verdict]int)
-	}
-	t.rounds++
-	t.verdicts[r.Verdict]++
-	for _, op := range r.Stats.Operations {
-		t.ok += op.OK
-		t.failed += op.Fail + op.Info
-	}
-	for _, fault := range r.Stats.Faults {
-		if fault.Evidence != "" {
-			t.bit++
-		}
-		t.recovery = max(t.recovery, fault.Recovery)
-	}
-}
-
-func (t *tally) numbers() string {
-	return fmt.Sprintf("%s operations succeeded, %s did not; %d faults took effect, longest recovery %v",
-		report.Thousands(t.ok), report.Thousands(t.failed), t.bit, t.recovery.Round(10*time.Millisecond))
-}
-
 // code returns the verdict on all rounds. A round without a conclusion is ignored unless no round
 // was valid.
-func (t *tally) code() error {
+func (c *rounds) code() error {
+	n := c.totals.All.Verdicts
 	switch {
-	case t.verdicts[checker.Invalid] > 0:
+	case n[checker.Invalid] > 0:
 		return codeError(exitInvalid)
-	case t.verdicts[checker.Unknown] > 0 || t.verdicts[checker.Valid] == 0:
+	case n[checker.Unknown] > 0 || n[checker.Valid] == 0 || c.totals.All.NotBegun > 0:
 		return codeError(exitUnknown)
 	}
 	return nil
 }
 
 // sum prints the summary.
-func (a *app) sum(t tally, took time.Duration) error {
+func (a *app) sum(t *report.Totals) error {
+	s := &t.All
 	if a.json {
-		return a.printJSON(map[string]any{"rounds": t.rounds, "took_ns": took, "valid": t.verdicts[checker.Valid], "invalid": t.verdicts[checker.Invalid],
-			"unknown": t.verdicts[checker.Unknown], "not_exercised": t.verdicts[checker.NotExercised],
-			"ok": t.ok, "failed": t.failed, "faults": t.bit, "recovery_ns": t.recovery})
+		return a.printJSON(map[string]any{"rounds": s.Rounds, "took_ns": s.Took, "valid": s.Verdicts[checker.Valid], "invalid": s.Verdicts[checker.Invalid],
+			"unknown": s.Verdicts[checker.Unknown], "not_exercised": s.Verdicts[checker.NotExercised],
+			"ok": s.OK, "failed": s.Failed, "faults": s.Effect, "recovery_ns": s.Recovery})
 	}
-	var parts []string
-	for _, v := range []checker.Verdict{checker.Invalid, checker.Unknown, checker.NotExercised, checker.Valid} {
-		if n := t.verdicts[v]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %v", n, v))
-		}
-	}
-	_, err := fmt.Fprintf(a.out, "%d rounds in %v: %s\n%s\n", t.rounds, took.Round(time.Second), cmp.Or(strings.Join(parts, ", "), "none complete"), t.numbers())
+	_, err := fmt.Fprintf(a.out, "%d rounds in %v: %s\n%s\n", s.Rounds, s.Took.Round(time.Second), s.Words(), s.Numbers())
 	return err
 }

@@ -52,9 +52,9 @@ func (a *app) clientCheckCommand() *cobra.Command {
 	}
 	c := &cobra.Command{
 		Use:   "check COMMAND",
-		Short: "Find out what is wrong with a client",
-		Long: `Check starts the shell's command as clients of an embedded ensemble, and prints each requirement of the protocol: ok, or what
-came instead. What clients write to standard error is shown.
+		Short: "Check a client against the protocol",
+		Long: `Check starts the shell command as clients of an embedded ensemble. For each requirement of the protocol it prints ok, or
+what the client did instead. It also prints what clients write to standard error.
 
 Exit codes: 0 all requirements were met, 1 one was not, 2 interrupted, 3 nothing could be checked.`,
 		Example: `  zkcoord client check 'python3 my_lock.py'
@@ -62,7 +62,7 @@ Exit codes: 0 all requirements were met, 1 one was not, 2 interrupted, 3 nothing
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if !slices.Contains(recipes, recipe) {
-				return fmt.Errorf("--recipe %q: there are %s", recipe, strings.Join(recipes, ", "))
+				return fmt.Errorf("unknown --recipe %q: the recipes are %s", recipe, strings.Join(recipes, ", "))
 			}
 			var printed error
 			met, err := client.Check(c.Context(), client.Shell(args[0]), client.Recipe(recipe), notes{a}, func(f client.Finding) {
@@ -81,8 +81,8 @@ Exit codes: 0 all requirements were met, 1 one was not, 2 interrupted, 3 nothing
 			return nil
 		},
 	}
-	c.Flags().StringVar(&recipe, "recipe", recipe, "what the client is to be: "+strings.Join(recipes, ", "))
-	_ = c.RegisterFlagCompletionFunc("recipe", fixed(recipes...)) // fails only for a flag that there is not
+	c.Flags().StringVar(&recipe, "recipe", recipe, "recipe of the client: "+strings.Join(recipes, ", "))
+	_ = c.RegisterFlagCompletionFunc("recipe", fixed(recipes...)) // fails only for an unknown flag
 	return c
 }
 
@@ -101,7 +101,7 @@ func (a *app) finding(f client.Finding) error {
 	}
 	_, err := fmt.Fprintf(a.out, "%s  %s\n", word, f.Requirement)
 	if err == nil && f.Got != "" {
-		_, err = fmt.Fprintf(a.out, "      came: %s\n", f.Got)
+		_, err = fmt.Fprintf(a.out, "      got: %s\n", f.Got)
 	}
 	return err
 }

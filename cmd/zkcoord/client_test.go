@@ -41,7 +41,7 @@ func exampleCommand(t *testing.T, language string) string {
 		}
 		return program
 	}
-	return file // TestMain has put zkcoord into PATH
+	return file // TestMain has added zkcoord to PATH
 }
 
 // zkcoordRuns runs the command in this process.
@@ -51,14 +51,14 @@ func zkcoordRuns(args ...string) (code int, out, errs string) {
 	return code, o.String(), e.String()
 }
 
-// Beginners copy the examples: each of them has to meet all requirements.
+// Beginners copy the examples, so each of them must meet all requirements.
 func TestExampleClientsPassTheCheck(t *testing.T) {
 	for _, language := range client.Languages() {
 		t.Run(language, func(t *testing.T) {
 			command := exampleCommand(t, language)
 			code, out, errs := zkcoordRuns("client", "check", command)
 			if code != exitValid || strings.Count(out, "\nok  ") != 17 {
-				t.Errorf("exit code %d\n%s%s", code, out, errs)
+				t.Errorf("got exit code %d, want 0 with 17 requirements met\n%s%s", code, out, errs)
 			}
 		})
 	}
@@ -105,7 +105,8 @@ func TestCheckOfOtherRecipes(t *testing.T) {
 	}
 }
 
-// Each of these is a mistake of a beginner. The check has to find it, and say what was expected and what came.
+// Each case is a mistake that beginners make. The check must find it, and print what was expected
+// and what was received.
 func TestCheckFindsMistakes(t *testing.T) {
 	needs.Installed(t, peers.Kazoo.Installed())
 	good, err := client.Example("python")
@@ -114,21 +115,21 @@ func TestCheckFindsMistakes(t *testing.T) {
 	}
 	for name, one := range map[string]struct{ from, to, want string }{
 		"no flush": {", flush=True", "", "no hello within"},
-		"prints":   {"zk.start()\n", "zk.start()\nprint('connected')\n", `came: not a JSON object (print for people to standard error): "connected\n"`},
-		"own path": {"zk.start()\n", "zk.start()\nos.environ['ZKCOORD_PATH'] = '/mine'\n", "FAIL  it holds an ephemeral znode below ZKCOORD_PATH"},
-		"no wait":  {"lock.acquire(timeout=None if wait is None else wait / 1000)", "lock.acquire()", "FAIL  another client's acquire with wait_ms 500 is answered with fail"},
-		"no lock":  {"lock.acquire(timeout=None if wait is None else wait / 1000)", "lock.node = 'x'; zk.ensure_path(os.environ['ZKCOORD_PATH'] + '/x')", "FAIL  it holds an ephemeral znode"},
-		"no loss":  {"if state != KazooState.CONNECTED:", "if False:", "FAIL  it says lost when its session has expired, or ends"},
-		"timeout":  {`int(os.environ["ZKCOORD_SESSION_TIMEOUT_MS"]) / 1000`, "7", "FAIL  its session has the timeout"},
+		"prints":   {"zk.start()\n", "zk.start()\nprint('connected')\n", `got: not a JSON object (print for people to standard error): "connected\n"`},
+		"own path": {"zk.start()\n", "zk.start()\nos.environ['ZKCOORD_PATH'] = '/mine'\n", "FAIL  while it holds something, its session has an ephemeral znode below ZKCOORD_PATH"},
+		"no wait":  {"lock.acquire(timeout=None if wait is None else wait / 1000)", "lock.acquire()", "FAIL  another client's acquire with wait_ms 500 fails with fail"},
+		"no lock":  {"lock.acquire(timeout=None if wait is None else wait / 1000)", "lock.node = 'x'; zk.ensure_path(os.environ['ZKCOORD_PATH'] + '/x')", "FAIL  while it holds something, its session has an ephemeral znode"},
+		"no loss":  {"if state != KazooState.CONNECTED:", "if False:", "FAIL  it sends lost, or ends, when its session has expired"},
+		"timeout":  {`int(os.environ["ZKCOORD_SESSION_TIMEOUT_MS"]) / 1000`, "7", "FAIL  its session requests the timeout"},
 		"token":    {"token=zk.exists(node).czxid", "token=1", "FAIL  the token of the reply is the czxid of this znode"},
 		"no end":   {"zk.stop()", "import time; time.sleep(600)", "FAIL  it ends within 3s of the end of its standard input"},
-		"unknown":  {`reply.update(type="fail", error="unknown operation")`, "pass", "FAIL  an operation that it does not know is answered with fail"},
+		"unknown":  {`reply.update(type="fail", error="unknown operation")`, "pass", "FAIL  an unknown operation fails with fail"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			text := strings.Replace(string(good), one.from, one.to, 1)
 			if text == string(good) {
-				t.Fatalf("the example has no %q", one.from)
+				t.Fatalf("the example does not contain %q", one.from)
 			}
 			file := filepath.Join(t.TempDir(), "lock.py")
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -136,13 +137,14 @@ func TestCheckFindsMistakes(t *testing.T) {
 			}
 			code, out, errs := zkcoordRuns("client", "check", "env -u PYTHONUNBUFFERED "+peers.Python+" "+file)
 			if code != exitInvalid || !strings.Contains(out, one.want) {
-				t.Errorf("exit code %d, want 1, and the text %q in\n%s%s", code, one.want, out, errs)
+				t.Errorf("got exit code %d, want 1, and the text %q in\n%s%s", code, one.want, out, errs)
 			}
 		})
 	}
 }
 
-// judged runs the scenario with the client, for longer and longer until the run shows something: a busy machine starts processes slowly.
+// judged runs the scenario with the client. It repeats longer runs until one is exercised, because
+// a busy machine starts processes slowly.
 func judged(t *testing.T, scenario, command string, more ...string) (code int, text string) {
 	t.Helper()
 	for d := 12 * time.Second; ; d *= 2 {
@@ -154,17 +156,18 @@ func judged(t *testing.T, scenario, command string, more ...string) (code int, t
 	}
 }
 
-// A lock by somebody who knows nothing of zkcoord's insides is put to the test: it works, and it is not safe.
+// A lock of an author who does not know zkcoord's internals is tested: it works, but it is not
+// safe.
 func TestLocksInOtherLanguagesAreJudged(t *testing.T) {
 	for _, language := range []string{"python", "java"} {
 		t.Run(language, func(t *testing.T) {
 			command := exampleCommand(t, language)
 			if code, text := judged(t, "lock", command, "--faults", "none"); code != exitValid || !strings.Contains(text, "\nclients: "+command+"\n") {
-				t.Errorf("without faults: exit code %d, want 0\n%s", code, text)
+				t.Errorf("without faults: got exit code %d, want 0\n%s", code, text)
 			}
 			code, text := judged(t, "isolated-follower", command)
 			if code != exitInvalid || !strings.Contains(text, "\nlock/no-overlap: c0 and c") {
-				t.Errorf("with the isolated follower: exit code %d, want 1 by lock/no-overlap\n%s", code, text)
+				t.Errorf("with the isolated follower: got exit code %d, want 1 because of lock/no-overlap\n%s", code, text)
 			}
 		})
 	}
@@ -184,7 +187,7 @@ func TestOtherRecipesAreRun(t *testing.T) {
 		t.Run(scenario, func(t *testing.T) {
 			t.Parallel()
 			if code, text := judged(t, scenario, command, "--faults", "none"); code != exitValid {
-				t.Errorf("exit code %d\n%s", code, text)
+				t.Errorf("got exit code %d, want 0\n%s", code, text)
 			}
 		})
 	}
@@ -203,13 +206,13 @@ func TestPrioritiesOfKazooAreJudged(t *testing.T) {
 func TestFaultsOfClientsProcesses(t *testing.T) {
 	code, text := judged(t, "lock", exampleCommand(t, "go"), "--faults", "client-kill,client-pause")
 	if code != exitValid || !strings.Contains(text, "client-kill x") || !strings.Contains(text, "client-pause x") {
-		t.Errorf("exit code %d\n%s", code, text)
+		t.Errorf("got exit code %d, want 0 with client-kill and client-pause\n%s", code, text)
 	}
 }
 
 const greeting = `echo '{"type":"hello","protocol":1,"operations":["acquire","release"]}'; `
 
-// What a client does wrong ends the run soon, with the reason.
+// A mistake of a client ends the run soon, with the reason.
 func TestBrokenClientEndsTheRunSoon(t *testing.T) {
 	for name, one := range map[string]struct {
 		command, want string
@@ -227,10 +230,10 @@ func TestBrokenClientEndsTheRunSoon(t *testing.T) {
 			begun := time.Now()
 			code, out, errs := zkcoordRuns("run", "lock", "--client", one.command, "--time", "1h", "--faults", "none", "--store", "")
 			if code != one.code || !strings.Contains(out+errs, one.want) {
-				t.Errorf("exit code %d, want %d, and the text %q in\n%s%s", code, one.code, one.want, out, errs)
+				t.Errorf("got exit code %d, want %d, and the text %q in\n%s%s", code, one.code, one.want, out, errs)
 			}
 			if took := time.Since(begun); took > 5*time.Minute {
-				t.Errorf("it took %v", took)
+				t.Errorf("the run took %v, want less than 5m", took)
 			}
 		})
 	}
@@ -241,7 +244,7 @@ func TestErrorsOfAClientAreKept(t *testing.T) {
 	code, _, errs := zkcoordRuns("run", "lock", "--client", greeting+"echo one line of $ZKCOORD_CLIENT >&2; read x && exit 1", "--time", "1h", "--faults", "none", "--store", store)
 	log, err := os.ReadFile(filepath.Join(store, "lock", "latest", "client1.log"))
 	if code != exitUnknown || !strings.HasPrefix(string(log), "one line of 1\n") {
-		t.Errorf("exit code %d, %q, %v\n%s", code, log, err, errs)
+		t.Errorf("got exit code %d, log %q, %v; want 2 and a log that begins with the client's line\n%s", code, log, err, errs)
 	}
 }
 
@@ -249,10 +252,10 @@ func TestCommandOfClientsIsQuoted(t *testing.T) {
 	f := runFlags{ensemble: "embedded", client: `sh -c 'a "b"'`}
 	want := `--client 'sh -c '\''a "b"'\'''`
 	if got := f.command("lock"); !strings.Contains(got, want) {
-		t.Errorf("%s, want %s in it", got, want)
+		t.Errorf("got the command %s, want %s in it", got, want)
 	}
 	out, err := exec.Command("sh", "-c", fmt.Sprintf("printf %%s %s", quoted(f.client))).Output()
 	if string(out) != f.client {
-		t.Errorf("a shell takes it for %q, %v", out, err)
+		t.Errorf("the shell parses the command as %q (%v), want the original", out, err)
 	}
 }

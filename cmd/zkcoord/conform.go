@@ -28,7 +28,7 @@ func (a *app) conformCommand() *cobra.Command {
 	var release string
 	c := &cobra.Command{
 		Use:   "conform",
-		Short: "Check that servers do what zkcoord needs of ZooKeeper",
+		Short: "Check that servers have the properties that zkcoord needs",
 		Args:  cobra.NoArgs,
 		Example: `  zkcoord conform --servers zoo1:2181,zoo2:2181,zoo3:2181
   zkcoord conform --servers zoo1:2181 --traces 1000 --json
@@ -36,12 +36,12 @@ func (a *app) conformCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Release = zktest.Version(release)
 			if o.Traces < 0 {
-				return errors.New("--traces cannot be negative")
+				return errors.New("--traces must not be negative")
 			}
 			return a.conform(c.Context(), &connect, o)
 		},
 	}
-	c.Long = `Check that servers do what zkcoord needs of ZooKeeper, before you rely on it. Give the addresses of all servers of one ensemble.
+	c.Long = `Check that servers have the properties that zkcoord needs, before you rely on it. Give the addresses of all servers of one ensemble.
 
 The first part is what the lease assumes (docs/decisions/0001-lease.md) and what recipes need: sessions, expiry, writes, reads and
 watches. The second part are random traces of requests, whose answers are compared with those of zktest. Each line is an operation
@@ -52,15 +52,15 @@ The command breaks nothing. So it does not show how the servers behave under fau
 All its znodes are in one directory, which it makes below --chroot and deletes at the end. It changes nothing else.
 It takes about half a minute with the shortest session timeout at its default of 4 s, longer if that is longer.
 
-Exit codes: 0 the servers conform, 1 a guarantee falls, 2 something could not be seen, 3 it could not run.`
+Exit codes: 0 the servers conform, 1 a guarantee does not hold, 2 a requirement could not be checked, 3 it could not run.`
 	connect.define(c)
 	c.Flags().IntVar(&o.Traces, "traces", 200, "number of random traces")
-	c.Flags().Uint64Var(&o.Seed, "seed", 1, "seed of the first trace; the others follow it")
-	c.Flags().StringVar(&release, "zookeeper", "", "release of ZooKeeper whose answers to expect in traces, for example 3.8.0 (default: what the servers say, else the newest)")
+	c.Flags().Uint64Var(&o.Seed, "seed", 1, "seed of the first trace; each further trace adds 1")
+	c.Flags().StringVar(&release, "zookeeper", "", "release of ZooKeeper to compare the answers to traces with, for example 3.8.0 (default: the release that the servers report, or the newest)")
 	return c
 }
 
-// conform makes a directory for o, looks at the servers, and deletes the directory.
+// conform creates a directory for o, checks the servers, and deletes the directory.
 func (a *app) conform(ctx context.Context, connect *connectFlags, o conform.Options) error {
 	opts, err := connect.options()
 	if err != nil {
@@ -96,7 +96,7 @@ func (a *app) conform(ctx context.Context, connect *connectFlags, o conform.Opti
 	case left != nil:
 		return errors.Join(err, left)
 	case ctx.Err() != nil:
-		a.note("interrupted: only what is above was seen")
+		a.note("interrupted: only the requirements above were checked")
 		return codeError(exitUnknown)
 	case err != nil:
 		return err
@@ -104,18 +104,18 @@ func (a *app) conform(ctx context.Context, connect *connectFlags, o conform.Opti
 	return report.end()
 }
 
-// removed deletes the directory, also after an interrupt.
+// removed deletes the directory, even after an interrupt.
 func (a *app) removed(ctx context.Context, s *session.Session, dir string) error {
 	const patience = time.Minute
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	if err := s.DeleteAll(ctx, dir); err != nil {
-		return fmt.Errorf("%s is left behind: delete it by zkcoord znode rm -r: %w", dir, err)
+		return fmt.Errorf("%s is left behind: delete it with zkcoord znode delete -r: %w", dir, err)
 	}
 	return nil
 }
 
-// expecting puts the leader first, and chooses the release to compare with.
+// expecting moves the leader to the front, and chooses the release to compare with.
 func (a *app) expecting(ctx context.Context, o *conform.Options, servers []string) error {
 	o.Servers = slices.Clone(servers)
 	said := ""
@@ -137,12 +137,12 @@ func (a *app) expecting(ctx context.Context, o *conform.Options, servers []strin
 	if given {
 		return fmt.Errorf("--zookeeper: %w", err)
 	}
-	a.note("the servers say that they are ZooKeeper %s, which zktest does not know: their answers are compared with %s", said, zktest.V39)
+	a.note("the servers report ZooKeeper %s, which zktest does not model: their answers are compared with %s", said, zktest.V39)
 	o.Release = zktest.V39
 	return nil
 }
 
-// A conformReport prints findings as they come.
+// A conformReport prints each finding as soon as it is available.
 type conformReport struct {
 	app *app
 	all []conform.Finding
@@ -178,8 +178,8 @@ func conformWord(f conform.Finding) string {
 	return "unknown"
 }
 
-// conformStep is an operation and its answer, which may have several lines, and the answer that was
-// expected instead.
+// conformStep formats an operation with its answer, which may have several lines, and the expected
+// answer.
 func conformStep(s conform.Step) string {
 	const below = "\n             "
 	text := s.Operation + ": " + strings.ReplaceAll(s.Answer, "\n", below)
@@ -190,15 +190,16 @@ func conformStep(s conform.Step) string {
 }
 
 func standing(f conform.Finding) string {
-	word := map[checker.Verdict]string{checker.Valid: "so stand", checker.Invalid: "so fall"}[f.Verdict]
-	text := cmp.Or(word, "on it rest") + ": " + strings.Join(f.Guarantees, ", ")
+	word := map[checker.Verdict]string{checker.Valid: "these guarantees hold", checker.Invalid: "these guarantees do not hold"}[f.Verdict]
+	text := cmp.Or(word, "these guarantees depend on it") + ": " + strings.Join(f.Guarantees, ", ")
 	if len(f.Recipes) > 0 {
 		text += "; recipes: " + strings.Join(f.Recipes, ", ")
 	}
 	return text
 }
 
-// A conformSummary says what stands and falls of all guarantees that rest on servers.
+// A conformSummary lists which guarantees hold and which do not, among those that depend on
+// servers.
 type conformSummary struct {
 	Verdict checker.Verdict    `json:"verdict"`
 	Recipes []conform.Standing `json:"recipes"`
@@ -216,7 +217,7 @@ func (r *conformReport) end() error {
 		return r.app.worst(codeOf(sum.Verdict), r.app.printJSON(sum))
 	}
 	w := tabwriter.NewWriter(r.app.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "\nPACKAGE\tSTAND\tFALL\tUNKNOWN")
+	fmt.Fprintln(w, "\nPACKAGE\tHOLD\tDO NOT HOLD\tUNKNOWN")
 	list := func(names []string) string { return cmp.Or(strings.Join(names, " "), "-") }
 	for _, s := range sum.Recipes {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", s.Package, list(s.Stand), list(s.Fall), list(s.Unknown))
@@ -225,9 +226,9 @@ func (r *conformReport) end() error {
 		return err
 	}
 	text := map[checker.Verdict]string{
-		checker.Valid:   "The servers do what zkcoord needs, as far as can be seen without faults.",
-		checker.Invalid: "Do not rely on what falls. Guarantees that are not listed depend on the client alone.",
+		checker.Valid:   "The servers do what zkcoord needs, as far as this can be checked without faults.",
+		checker.Invalid: "Do not rely on the guarantees that do not hold. Guarantees that are not listed depend on the client alone.",
 	}[sum.Verdict]
-	fmt.Fprintf(r.app.out, "\n%s\n", cmp.Or(text, "Something could not be seen: see above, and try again."))
+	fmt.Fprintf(r.app.out, "\n%s\n", cmp.Or(text, "Some requirements could not be checked: see above, and try again."))
 	return codeOf(sum.Verdict)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// conformTo runs zkcoord conform on servers of zktest, and makes sure that it leaves nothing.
+// conformTo runs zkcoord conform on servers of zktest, and checks that it leaves nothing behind.
 func conformTo(t *testing.T, opts zktest.Options, args ...string) (code int, out, errs string) {
 	t.Helper()
 	opts.TCP = true
@@ -40,7 +40,7 @@ func nothingLeft(t *testing.T, e *zktest.Ensemble) {
 		t.Fatal(err)
 	}
 	if got := strings.Join(left.Names, " "); got != "zookeeper" {
-		t.Errorf("it leaves %s", got)
+		t.Errorf("znodes left: got %s, want zookeeper", got)
 	}
 }
 
@@ -49,14 +49,14 @@ func TestConformOnZooKeeper(t *testing.T) {
 		t.Run(string(v), func(t *testing.T) {
 			t.Parallel()
 			code, out, errs := conformTo(t, zktest.Options{Version: v, Servers: 2})
-			// A machine that has other work to do may not see that sessions are kept.
+			// On a busy machine, the requirement that sessions are kept may remain unknown.
 			busy := code == exitUnknown && strings.Count(out, "\nunknown ") == 1 && strings.Contains(out, "the machine is too busy")
 			if code != exitValid && !busy {
-				t.Errorf("ended with %d\n%s%s", code, out, errs)
+				t.Errorf("got exit code %d, want 0\n%s%s", code, out, errs)
 			}
-			for _, line := range []string{"so stand: S2, L1, E3, Q7; recipes: lock, election, queue", "\nok       trace/multi: "} {
+			for _, line := range []string{"these guarantees hold: S2, L1, E3, Q7; recipes: lock, election, queue", "\nok       trace/multi: "} {
 				if !strings.Contains(out, line) {
-					t.Errorf("no %q in\n%s", line, out)
+					t.Errorf("the output does not contain %q:\n%s", line, out)
 				}
 			}
 		})
@@ -68,23 +68,23 @@ func TestConformOnServersThatAreNotZooKeeper(t *testing.T) {
 	t.Parallel()
 	code, out, _ := conformTo(t, zktest.Options{NoResume: true, Servers: 2})
 	if code != exitInvalid {
-		t.Errorf("ended with %d, want %d", code, exitInvalid)
+		t.Errorf("got exit code %d, want %d", code, exitInvalid)
 	}
 	for _, line := range []string{
-		"FAILS    password: a session has a password, by which it can be resumed\n",
+		"FAILS    password: a session has a password, with which it can be resumed\n",
 		": another session\n           expected: the same session\n",
-		"         so fall: S2, L1, E3, Q7, W6; recipes: lock, election, queue, watch\n",
+		"         these guarantees do not hold: S2, L1, E3, Q7, W6; recipes: lock, election, queue, watch\n",
 		"unknown  moved: ",
 		"ok       token: ",
 		"FAILS    trace/resume: ",
-		"Do not rely on what falls.",
+		"Do not rely on the guarantees that do not hold.",
 	} {
 		if !strings.Contains(out, line) {
-			t.Errorf("no %q in\n%s", line, out)
+			t.Errorf("the output does not contain %q:\n%s", line, out)
 		}
 	}
 	if lock := line(out, "lock "); !strings.HasPrefix(strings.Join(strings.Fields(lock), " "), "lock L2 L3 L4 L6 L1") {
-		t.Errorf("the summary says %q", lock)
+		t.Errorf("summary: got %q, want lock with L2 L3 L4 L6 and without L1", lock)
 	}
 }
 
@@ -101,25 +101,25 @@ func TestConformInJSON(t *testing.T) {
 	t.Parallel()
 	code, out, _ := conformTo(t, zktest.Options{NoResume: true, Servers: 1}, "--json")
 	if code != exitInvalid {
-		t.Errorf("ended with %d, want %d", code, exitInvalid)
+		t.Errorf("got exit code %d, want %d", code, exitInvalid)
 	}
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	for _, one := range lines[:len(lines)-1] {
 		var f conform.Finding
 		if err := json.Unmarshal([]byte(one), &f); err != nil || f.Requirement == "" || f.What == "" {
-			t.Fatalf("%s: %v", one, err)
+			t.Fatalf("got %s (%v), want a finding in JSON", one, err)
 		}
 		if f.Requirement == "password" && (f.Verdict != checker.Invalid || f.Steps[0].Expected != "a password" || f.Steps[0].OK) {
-			t.Errorf("%+v", f)
+			t.Errorf("got %+v, want invalid because no password was given", f)
 		}
 	}
 	var sum conformSummary
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &sum); err != nil || sum.Verdict != checker.Invalid || len(sum.Recipes) != 8 {
-		t.Errorf("%+v, %v", sum, err)
+		t.Errorf("got the summary %+v (%v), want invalid with 8 packages", sum, err)
 	}
 }
 
-// What can be said at once is said before anything is written.
+// Errors that can be found without writing are reported before anything is written.
 func TestConformRefuses(t *testing.T) {
 	t.Parallel()
 	for _, of := range []struct {
@@ -127,17 +127,17 @@ func TestConformRefuses(t *testing.T) {
 		want string
 	}{
 		{[]string{"--zookeeper", "2.0"}, "--zookeeper: "},
-		{[]string{"--traces", "-1"}, "--traces cannot be negative"},
+		{[]string{"--traces", "-1"}, "--traces must not be negative"},
 		{[]string{"--chroot", "/nowhere"}, "the chroot /nowhere does not exist"},
 	} {
 		code, _, errs := conformTo(t, zktest.Options{Servers: 1}, of.args...)
 		if code != exitFailed || !strings.Contains(errs, of.want) {
-			t.Errorf("%v: ended with %d: %s", of.args, code, errs)
+			t.Errorf("%v: got exit code %d (%s), want %d with %q", of.args, code, errs, exitFailed, of.want)
 		}
 	}
 }
 
-// cancelling is a writer that interrupts what writes to it.
+// cancelling is a writer that interrupts the program that writes to it.
 type cancelling struct {
 	bytes.Buffer
 	cancel context.CancelFunc
@@ -155,10 +155,10 @@ func TestConformInterruptedLeavesNothing(t *testing.T) {
 	out, errs := &cancelling{cancel: cancel}, &bytes.Buffer{}
 	a := &app{out: &output{Writer: out}, errs: &output{Writer: errs}}
 	if code := a.exit(a.root().execute(ctx, conformArgs(e))); code != exitUnknown {
-		t.Errorf("ended with %d, want %d", code, exitUnknown)
+		t.Errorf("got exit code %d, want %d", code, exitUnknown)
 	}
-	if !strings.Contains(errs.String(), "interrupted: only what is above was seen") {
-		t.Errorf("it says %q", errs)
+	if !strings.Contains(errs.String(), "interrupted: only the requirements above were checked") {
+		t.Errorf("got the message %q, want that the check was interrupted", errs)
 	}
 	nothingLeft(t, e)
 }

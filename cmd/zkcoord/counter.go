@@ -11,18 +11,19 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// counterFormats are the formats of a counter by the names that the flag has.
+// counterFormats has the formats of a counter by the names that the flag accepts.
 var counterFormats = map[string]counter.Format{"decimal": counter.Decimal, "big-endian": counter.BigEndian}
 
 const counterHelp = `
 
-Exit code: 0 if it was done, 3 if it was not done and will not be, 2 if nobody knows: the command was interrupted, or its
-session ended, while the write was in progress. After a 3 the command can be repeated; after a 2 that can count twice.`
+Exit code: 0 the change was applied, 3 it was not applied and will not be, 2 it is unknown, because the command was
+interrupted or its session ended while the write was in progress. After a 3 the command can be repeated. After a 2,
+repeating it can count twice.`
 
 func (a *app) counterCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "counter",
-		Short:   "Count, together with others",
+		Short:   "Count together with other processes",
 		Example: "  zkcoord counter add /orders\n  zkcoord counter get /orders",
 		Args:    known,
 		RunE:    help,
@@ -32,7 +33,7 @@ func (a *app) counterCommand() *cobra.Command {
 		c := a.inSession(use, short, example, args, func(ctx context.Context, s *session.Session, args []string) error {
 			f, known := counterFormats[format]
 			if !known {
-				return fmt.Errorf("--format %q: it is decimal or big-endian", format)
+				return fmt.Errorf("--format %q must be decimal or big-endian", format)
 			}
 			value, err := do(ctx, counter.New(s, args[0], counter.Options{Format: f}), args[1:])
 			switch {
@@ -44,7 +45,7 @@ func (a *app) counterCommand() *cobra.Command {
 			_, err = fmt.Fprintln(a.out, value)
 			return err
 		})
-		c.Flags().StringVar(&format, "format", "decimal", "form of the data: decimal, as kazoo writes it; big-endian, 8 bytes, as Curator does")
+		c.Flags().StringVar(&format, "format", "decimal", "form of the data: decimal, like kazoo; big-endian, 8 bytes, like Curator")
 		return c
 	}
 	get := one("get PATH", "Print the value of a counter", "  zkcoord counter get /orders", cobra.ExactArgs(1),
@@ -70,12 +71,13 @@ func (a *app) counterCommand() *cobra.Command {
 			}
 			return value, countedOrNot(n.Set(ctx, value))
 		})
-	set.Long = "Set replaces the value of the counter. Numbers that others add at the same time can be lost." + counterHelp + connectHelp
+	set.Long = "Set replaces the value of the counter. Numbers that other processes add at the same time can be lost." + counterHelp + connectHelp
 	c.AddCommand(get, add, set)
 	return c
 }
 
-// countedOrNot is the error of a call that writes, with the code that says whether it may have written.
+// countedOrNot adds to the error of a write the exit code that says whether the write may have been
+// applied.
 func countedOrNot(err error) error {
 	if session.OutcomeOf(err) == session.Indeterminate {
 		return &endError{exitUnknown, err}
@@ -83,7 +85,7 @@ func countedOrNot(err error) error {
 	return err
 }
 
-// integer reads a number.
+// integer parses a number.
 func integer(text string) (int64, error) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {

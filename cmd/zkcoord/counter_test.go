@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The transcript on the page about the shell is what the commands print.
+// The transcript on the page about the shell matches the output of the commands.
 func TestCounterTranscript(t *testing.T) {
 	page, err := os.ReadFile("../../docs/shell.md")
 	if err != nil {
@@ -32,11 +32,11 @@ func TestCounterTranscript(t *testing.T) {
 		}
 		found++
 		if code, out, errs := counters(strings.Fields(command)...); code != exitValid || out != strings.TrimSuffix(want, "\n")+"\n" {
-			t.Errorf("%s: code %d, printed %q, want %q; %s", command, code, out, want, errs)
+			t.Errorf("%s: got code %d and %q, want 0 and %q; %s", command, code, out, want, errs)
 		}
 	}
 	if found < 5 {
-		t.Errorf("only %d commands in the transcript", found)
+		t.Errorf("got only %d commands in the transcript, want at least 5", found)
 	}
 }
 
@@ -71,12 +71,13 @@ func TestCounterExitCodes(t *testing.T) {
 	} {
 		code, out, errs := counters(strings.Fields(c.args)...)
 		if code != c.code || !strings.Contains(errs, c.errs) || code != exitValid && out != "" {
-			t.Errorf("%s: code %d, %q, %q, want code %d and %q", c.args, code, out, errs, c.code, c.errs)
+			t.Errorf("%s: got code %d, %q, %q; want code %d with %q", c.args, code, out, errs, c.code, c.errs)
 		}
 	}
 }
 
-// A write that is in progress when the session ends may have been applied. The command says so.
+// If the session ends during a write, the write may have been applied, and the command reports
+// that.
 func TestCounterOfUnknownOutcome(t *testing.T) {
 	e := zktest.Start(t, zktest.Options{TCP: true})
 	in := e.Inject(zktest.Rule{Op: "multi", Path: "/n/*", Fate: zktest.DelayRequest, Delay: time.Minute})
@@ -88,7 +89,7 @@ func TestCounterOfUnknownOutcome(t *testing.T) {
 	for in.Fired() == 0 {
 		select {
 		case code := <-done:
-			t.Fatalf("it ended with %d: %s", code, errs.String())
+			t.Fatalf("the command ended with %d before the session did: %s", code, errs.String())
 		case <-time.After(time.Millisecond):
 		}
 	}
@@ -99,7 +100,7 @@ func TestCounterOfUnknownOutcome(t *testing.T) {
 	defer s.Close()
 	listing, err := s.Children(t.Context(), "/n")
 	if err != nil || len(listing.Names) != 1 {
-		t.Fatalf("%v, %v", listing.Names, err)
+		t.Fatalf("got children %v (%v), want the handle's znode", listing.Names, err)
 	}
 	stat, err := s.Exists(t.Context(), "/n/"+listing.Names[0])
 	if err != nil {
@@ -109,6 +110,6 @@ func TestCounterOfUnknownOutcome(t *testing.T) {
 		t.Fatal(err)
 	}
 	if code := <-done; code != exitUnknown || !strings.Contains(errs.String(), "counter: add 1 to /n") {
-		t.Errorf("code %d, %s", code, errs.String())
+		t.Errorf("got code %d with %s, want %d with the failed call", code, errs.String(), exitUnknown)
 	}
 }

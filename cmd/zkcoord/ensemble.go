@@ -12,15 +12,17 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/internal/kinds"
+	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// closeTime bounds the removal of an ensemble after an interrupt.
+// closeTime limits the removal of an ensemble after an interrupt.
 const closeTime = time.Minute
 
 func (a *app) ensembleCommand() *cobra.Command {
 	var kind, version, logs string
 	var config ensemble.Config
+	var model zktest.Options
 	c := &cobra.Command{
 		Use:   "ensemble",
 		Short: "Serve an ensemble until interrupted",
@@ -29,16 +31,21 @@ embedded ensemble is ready at once, and loses all data when it ends.`,
 		Example: `  zkcoord ensemble
   zkcoord ensemble --ensemble container --nodes 5 --port 2181
   zkcoord ensemble --ensemble process --zookeeper 3.8
+  zkcoord ensemble --superuser super:secret --ttl-nodes
   zkcoord znode ls / --servers 127.0.0.1:21810`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if config.Nodes < 1 || config.TickTime <= 0 {
 				return errors.New("--nodes and --tick must be positive")
 			}
-			start, err := serving(kind, version, logs, a)
+			if model.Superuser != "" && !strings.Contains(model.Superuser, ":") {
+				return errors.New("--superuser must be a user and a password with a colon between, such as super:secret")
+			}
+			start, err := serving(kind, version, logs, model, a)
 			if err != nil {
 				return err
 			}
+			config.JVMFlags = flagsOf(model)
 			return a.serveEnsemble(c.Context(), config, start)
 		},
 	}
@@ -49,16 +56,31 @@ embedded ensemble is ready at once, and loses all data when it ends.`,
 	flags.IntVarP(&config.Port, "port", "p", 21810, "port of node 0; the other nodes use the next ports (0: any free ports)")
 	flags.DurationVar(&config.TickTime, "tick", 2*time.Second, "ZooKeeper's tickTime; session timeouts are 2 to 20 ticks")
 	flags.StringVar(&logs, "logs", "", "directory for the nodes' logs")
+	flags.StringVar(&model.Superuser, "superuser", "", "user:password that passes all ACLs, as a credential of the scheme digest")
+	flags.BoolVar(&model.TTLNodes, "ttl-nodes", false, "allow znodes with a time to live")
 	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(kinds.Names()...))
 	return c
 }
 
-// serving returns a starter of ensembles that listen on ports.
-func serving(kind, version, logs string, a *app) (ensemble.Starter, error) {
+// serving returns a starter of ensembles that listen on ports. The model has the
+// options of the embedded ensemble.
+func serving(kind, version, logs string, model zktest.Options, a *app) (ensemble.Starter, error) {
 	if kind == "embedded" {
-		return embedded.Starter(embedded.Options{Config: ensemble.Config{Version: version}, Model: zktest.Options{TCP: true}}), nil
+		model.TCP = true
+		return embedded.Starter(embedded.Options{Config: ensemble.Config{Version: version}, Model: model}), nil
 	}
 	return kinds.Starter(kind, version, logs, notes{a})
+}
+
+// flagsOf returns the flags with which a JVM of ZooKeeper has the options of a model.
+func flagsOf(model zktest.Options) (flags []string) {
+	if user, password, ok := strings.Cut(model.Superuser, ":"); ok {
+		flags = append(flags, "-Dzookeeper.DigestAuthenticationProvider.superDigest="+session.DigestACL(0, user, password)[0].ID)
+	}
+	if model.TTLNodes {
+		flags = append(flags, "-Dzookeeper.extendedTypesEnabled=true")
+	}
+	return flags
 }
 
 func (a *app) serveEnsemble(ctx context.Context, config ensemble.Config,

@@ -36,7 +36,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 }
 
 // Bug: a command on znodes without the word znode was an unknown command, without a suggestion.
-func TestUnknownCommandNamesTheOneMeant(t *testing.T) {
+func TestUnknownCommandSuggestsTheRightOne(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"ls /x", "unknown command \"ls\" for \"zkcoord\": did you mean `zkcoord znode ls`?"},
 		{"ls /x -l --servers a:1", "unknown command \"ls\" for \"zkcoord\": did you mean `zkcoord znode ls`?"},

@@ -104,7 +104,7 @@ func properties(s harness.Scenario) []string {
 	return ids
 }
 
-// only keeps the part that args select. Without args it keeps everything.
+// only returns the part that args select. Without args it returns everything.
 func (l listing) only(args []string) listing {
 	if len(args) == 0 {
 		return l

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/report"
 )
 
-// plainEvery is the minimum interval of progress lines without a terminal. A long run, which may be
-// in virtual time, has twenty lines.
+// plainEvery is the minimum interval of progress lines without a terminal. In virtual time a long
+// run prints only about twenty lines.
 const plainEvery = 5 * time.Second
 
 // live shows the progress of a run: on a terminal in one line that is overwritten, and otherwise in

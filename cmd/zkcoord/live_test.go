@@ -9,7 +9,7 @@ import (
 
 // This test is for the race detector: an interrupt is reported from its own goroutine, possibly
 // while the next run begins.
-func TestNoteMayComeAsARunBegins(t *testing.T) {
+func TestNoteAtTheStartOfARun(t *testing.T) {
 	a := quietApp()
 	var group sync.WaitGroup
 	group.Go(func() { a.note("interrupted") })

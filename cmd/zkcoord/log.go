@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// logger returns a logger that notes a session's messages to the operator: connections, losses, and
+// logger returns a logger that prints a session's messages for operators: connections, losses, and
 // failed attempts.
 func (a *app) logger() *slog.Logger { return slog.New(noteHandler{a}) }
 

@@ -96,7 +96,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		select {
 		case <-ctx.Done():
-			ts.Fatalf("%s never matched %s:\n%s", args[0], args[1], text)
+			ts.Fatalf("%s did not match %s in time:\n%s", args[0], args[1], text)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

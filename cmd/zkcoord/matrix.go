@@ -43,7 +43,7 @@ func (c cell) String() string {
 	return "failed"
 }
 
-const cannot = "the ensemble cannot"
+const cannot = "not supported by the ensemble"
 
 // column is a kind of ensemble with a version of ZooKeeper.
 type column struct{ kind, version string }

@@ -32,7 +32,7 @@ func TestColumnsOfTheMatrix(t *testing.T) {
 	}
 }
 
-// Scenarios that need a minute were not exercised in a matrix of 10 s a run.
+// Bug: scenarios that need a minute were not exercised in a matrix with 10 s for each run.
 func TestTimeOfARun(t *testing.T) {
 	long := harness.Scenario{Name: "long", Time: time.Minute}
 	for _, c := range []struct {
@@ -46,12 +46,13 @@ func TestTimeOfARun(t *testing.T) {
 		{runFlags{time: 10 * time.Second, timeGiven: true, matrix: true, virtual: true}, 10 * time.Second},
 	} {
 		if got := c.flags.timeOf(long); got != c.want {
-			t.Errorf("%+v gives %v, want %v", c.flags, got, c.want)
+			t.Errorf("%+v: got %v, want %v", c.flags, got, c.want)
 		}
 	}
 }
 
-// A scenario whose clients have processes of their own was said to be impossible everywhere.
+// Bug: a scenario whose clients are separate processes was reported as impossible on every
+// ensemble.
 func TestMatrixOfAScenarioWithClientProcesses(t *testing.T) {
 	e, err := embedded.Start(embedded.Options{})
 	if err != nil {
@@ -60,15 +61,15 @@ func TestMatrixOfAScenarioWithClientProcesses(t *testing.T) {
 	defer e.Close(t.Context())
 	s := scenarios.LockPause()
 	if err := unableToAll(s, e, harness.Options{}); err != nil {
-		t.Errorf("lock-pause: %v", err)
+		t.Errorf("lock-pause: got %v, want that a pause of its clients is possible", err)
 	}
 	s.ClientProcesses = false
 	if err := unableToAll(s, e, harness.Options{}); err == nil {
-		t.Error("a pause of clients without processes is possible")
+		t.Error("clients without processes: got no error, want that a pause is impossible")
 	}
 }
 
-// A seed stands for the same version in the command as in tests, which print the command.
+// A seed selects the same version in the command and in tests, because tests print the command.
 func TestVirtualRunIsOfTheVersionOfItsSeed(t *testing.T) {
 	for _, c := range []struct {
 		seed      uint64
@@ -86,7 +87,7 @@ func TestVirtualRunIsOfTheVersionOfItsSeed(t *testing.T) {
 		}
 		status, err := ensemble.Ask(t.Context(), e.DialContext, e.Servers()[0])
 		if err != nil || !strings.HasPrefix(status.Version, c.want) {
-			t.Errorf("seed %d, --zookeeper %q: servers of %q, want %s, %v", c.seed, c.zookeeper, status.Version, c.want, err)
+			t.Errorf("seed %d, --zookeeper %q: got servers of %q, want %s (%v)", c.seed, c.zookeeper, status.Version, c.want, err)
 		}
 		if err := e.Close(t.Context()); err != nil {
 			t.Error(err)

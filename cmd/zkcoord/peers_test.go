@@ -16,10 +16,10 @@ func TestRunWithPeersLeavesNoFiles(t *testing.T) {
 	t.Setenv("TMPDIR", dir)
 	var out, errs strings.Builder
 	if code := run([]string{"run", "interop-rwlock", "--time", "2s", "--store", ""}, strings.NewReader(""), &out, &errs); code > exitUnknown {
-		t.Fatalf("got exit code %d: %s%s", code, &out, &errs)
+		t.Fatalf("got exit code %d, want at most 2: %s%s", code, &out, &errs)
 	}
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) > 0 {
-		t.Errorf("got remaining files %v, error %v, want none", left, err)
+		t.Errorf("files left: got %v (%v), want none", left, err)
 	}
 }

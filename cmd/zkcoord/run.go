@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,6 +39,8 @@ type runFlags struct {
 	together  bool
 	processes bool
 	nodes     int
+	regions   []int
+	distance  time.Duration
 	clients   int
 	time      time.Duration
 	timeGiven bool
@@ -49,6 +52,7 @@ type runFlags struct {
 	client    string
 	virtual   bool
 	store     string
+	txnLogs   string
 	shrink    time.Duration
 
 	operations int
@@ -110,6 +114,14 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run o
 			if f.together && !f.matrix {
 				return errors.New("--together requires --matrix: other runs draw from all faults anyway")
 			}
+			if f.txnLogs != "" {
+				if f.matrix || len(args) != 1 || args[0] == "all" {
+					return errors.New("--txn-logs keeps the logs of a single run")
+				}
+				if err := os.Mkdir(f.txnLogs, 0o755); err != nil {
+					return err
+				}
+			}
 			all := func() error {
 				if f.matrix {
 					return a.matrix(c.Context(), args, f)
@@ -141,6 +153,7 @@ func (f *runFlags) define(c *cobra.Command) {
 	flags.StringVar(&f.client, "client", "", "shell command that starts a client in any language, instead of the scenario's own clients (see zkcoord client)")
 	flags.BoolVar(&f.virtual, "virtual", false, "run on a virtual clock (only embedded, without other processes): a minute takes about a second")
 	flags.DurationVar(&f.shrink, "shrink", time.Minute, "how long to minimize a run that is invalid on the embedded ensemble (0: do not)")
+	flags.StringVar(&f.txnLogs, "txn-logs", "", "keep the servers' transaction logs in this new directory, for zkcoord audit (only for a single run)")
 	flags.StringVar(&f.store, "store", "store", "directory of the results (empty: store nothing)")
 }
 
@@ -152,6 +165,8 @@ func (f *runFlags) defineEnsemble(c *cobra.Command, kind string) {
 	flags.StringSliceVar(&f.servers, "servers", nil, "addresses of an external ensemble, host:port,...")
 	flags.StringVar(&f.compose, "compose", "", "docker-compose file of an external ensemble that runs on this machine")
 	flags.IntVarP(&f.nodes, "nodes", "n", 0, "nodes of the ensemble (0: the scenario's default)")
+	flags.IntSliceVar(&f.regions, "regions", nil, "nodes in each region, for example 2,2,1 (only process): connections between regions take --distance")
+	flags.DurationVar(&f.distance, "distance", 40*time.Millisecond, "delay of one way between two regions; up to a quarter of it is added at random")
 	flags.IntVarP(&f.clients, "clients", "c", 0, "number of clients (0: the scenario's default)")
 	f.auth.define(c) // for --servers, like TLS
 	f.tls.define(c)
@@ -323,9 +338,16 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	if err != nil {
 		return harness.Options{}, err
 	}
+	nodes := f.nodes
+	if len(f.regions) > 0 {
+		if f.ensemble != "process" || f.distance <= 0 {
+			return harness.Options{}, fmt.Errorf("--regions requires --ensemble process and a positive --distance, not %s and %v", f.ensemble, f.distance)
+		}
+		start, nodes = f.distant(start)
+	}
 	o := harness.Options{
-		Ensemble: start, Nodes: f.nodes, Clients: f.clients, Time: f.time, Seed: f.seed, Intensity: f.intensity, ClientProcesses: f.processes,
-		Operations: f.operations, Command: f.command(s.Name),
+		Ensemble: start, Nodes: nodes, Clients: f.clients, Time: f.time, Seed: f.seed, Intensity: f.intensity, ClientProcesses: f.processes,
+		Operations: f.operations, Command: f.command(s.Name), TxnLogs: f.txnLogs,
 	}
 	switch {
 	case f.time <= 0:
@@ -351,6 +373,21 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	}
 	o.Faults, err = f.chosenFaults(s)
 	return o, err
+}
+
+// distant returns a starter of ensembles in several regions, and their number of nodes. --nodes, if
+// given, must agree, which the ensemble checks.
+func (f *runFlags) distant(start ensemble.Starter) (ensemble.Starter, int) {
+	nodes := f.nodes
+	if nodes == 0 {
+		for _, n := range f.regions {
+			nodes += n
+		}
+	}
+	return func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+		config.Regions, config.Distance = f.regions, ensemble.Pace{Delay: f.distance, Jitter: f.distance / 4}
+		return start(ctx, config)
+	}, nodes
 }
 
 // with returns s with the named faults added to its own. The name of a family stands for all of its
@@ -497,6 +534,8 @@ func (f *runFlags) command(scenario string) string {
 	}
 	add("client", f.client != "", quoted(f.client))
 	add("nodes", f.nodes > 0, f.nodes)
+	add("regions", len(f.regions) > 0, strings.Trim(strings.ReplaceAll(fmt.Sprint(f.regions), " ", ","), "[]"))
+	add("distance", len(f.regions) > 0, f.distance)
 	add("clients", f.clients > 0, f.clients)
 	add("time", true, f.time)
 	add("operations", f.operations > 0, f.operations)

@@ -17,7 +17,7 @@ func TestExcerptEndsWithAWholeCharacter(t *testing.T) {
 			cut := len(shown) < len(text)
 			if err != nil || !utf8.ValidString(shown) || !strings.HasPrefix(text, shown) || strings.ContainsRune(shown, utf8.RuneError) ||
 				len(shown) > mostShown || len(shown) <= mostShown-utf8.UTFMax || cut != strings.HasSuffix(got, "...") {
-				t.Errorf("%d and %q: got %s, %v", before, letter, got, err)
+				t.Errorf("%d bytes before %q: got %s (%v), want whole characters and ... at the end if text was cut", before, letter, got, err)
 			}
 		}
 	}

@@ -143,8 +143,8 @@ ZKCOORD_NODE is empty and ZKCOORD_TOKEN is 0, because a member excludes no other
 	return c
 }
 
-// membership lets a command run under a group membership. No other program depends on the time at
-// which it ends, so it has no deadline before the end of its session.
+// A membership is a group membership under which a command runs. No other program depends on the
+// time at which the command ends, so it has no deadline before the end of its session.
 type membership struct {
 	ctx     context.Context
 	timeout time.Duration

@@ -43,7 +43,7 @@ func (a *app) virtually(do func() error) error {
 func (a *app) runVirtual(ctx context.Context, s harness.Scenario, o harness.Options) (result *harness.Result, err error) {
 	if s.Needs != "" || o.ClientProcesses {
 		return nil, fmt.Errorf("%s cannot run on the virtual clock, which only this process has, because it needs %s",
-			s.Name, cmp.Or(s.Needs, "clients in processes of their own"))
+			s.Name, cmp.Or(s.Needs, "clients in separate processes"))
 	}
 	progress := o.Progress
 	if o.Store != nil {

@@ -31,7 +31,7 @@ func quietApp() *app { return &app{out: &output{Writer: io.Discard}, errs: io.Di
 
 // Bug: the minimization of a run with other processes, which have no part in virtual time, blocked
 // without end.
-func TestWhatNeedsProcessesIsNotMadeSmall(t *testing.T) {
+func TestRunWithProcessesIsNotMinimized(t *testing.T) {
 	for needs, want := range map[string]int{"": 1, "a program of some other library": 0} {
 		a, s := quietApp(), alwaysViolated()
 		s.Needs = needs

@@ -39,7 +39,7 @@ have to exist. Watch survives lost connections and lost sessions. It ends when i
 			if err != nil {
 				return err
 			}
-			opts.Logger = a.logger() // reports the reason for waiting during an outage
+			opts.Logger = a.logger() // logs the reason for waiting during an outage
 			if recursive {
 				return a.watchTree(c.Context(), opts, args[0], skip)
 			}
@@ -100,7 +100,7 @@ func (a *app) watchNode(ctx context.Context, opts session.Options, path string) 
 func (a *app) watchTree(ctx context.Context, opts session.Options, path string, skip bool) error {
 	var tree watch.TreeOptions
 	if skip {
-		tree.Forbidden = a.noteOnce("skipped, because it may not be read: ")
+		tree.Forbidden = a.noteOnce("skipped, because it must not be read: ")
 	}
 	for t, err := range watch.NewTree(path, tree).Run(ctx, opts) {
 		if err != nil && errors.Is(err, session.ErrNoAuth) && !skip {

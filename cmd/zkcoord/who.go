@@ -65,7 +65,7 @@ wait for each other. A session with several threads may still resolve such a cyc
 	return c
 }
 
-// who is one execution of the command.
+// who holds the flags of one run of the command and the nodes that it has read.
 type who struct {
 	app     *app
 	connect *connectFlags
@@ -79,7 +79,8 @@ type who struct {
 
 // A place is a lock, a semaphore, an election, a group or a queue.
 type place struct {
-	path, kind string
+	path       string
+	kind       waits.Kind
 	contenders []waits.Contender
 	members    []waits.Node // of a group
 }
@@ -94,7 +95,7 @@ type sessions struct {
 type (
 	shownPlace struct {
 		Path       string           `json:"path"`
-		Kind       string           `json:"kind"`
+		Kind       waits.Kind       `json:"kind"`
 		Contenders []shownContender `json:"contenders,omitempty"`
 		Members    []shownContender `json:"members,omitempty"`
 	}
@@ -187,8 +188,8 @@ func (w *who) read(ctx context.Context, s *session.Session, dir string, first bo
 	}
 	p := place{path: dir, kind: "lock"}
 	names := listing.Names
-	if slices.Contains(names, "items") && slices.Contains(names, "marks") {
-		p.kind, names = "queue", nil
+	if waits.IsQueue(names) {
+		p.kind, names = waits.Queue, nil
 	}
 	children, err := nodes(ctx, s, dir, slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		_, _, sequential := znode.ParseSeq(name)
@@ -197,7 +198,7 @@ func (w *who) read(ctx context.Context, s *session.Session, dir string, first bo
 	if err != nil {
 		return err
 	}
-	p.contenders = waits.Queue(dir, children)
+	p.contenders = waits.Contenders(dir, children)
 	for _, c := range p.contenders {
 		if strings.Contains(c.Node.Name, "-latch-") {
 			p.kind = "election"
@@ -211,7 +212,13 @@ func (w *who) read(ctx context.Context, s *session.Session, dir string, first bo
 			}
 		}
 	}
-	if len(p.contenders)+len(p.members) > 0 || p.kind == "queue" {
+	p.contenders = waits.Contenders(dir, children)
+	if len(p.contenders) > 0 {
+		p.members = nil
+	} else if p.kind == waits.Lock {
+		p.kind = waits.Group
+	}
+	if len(p.contenders)+len(p.members) > 0 || p.kind == waits.Queue {
 		w.places = append(w.places, p)
 		w.all = append(w.all, p.contenders...)
 	}
@@ -246,7 +253,7 @@ func (w *who) readSemaphore(ctx context.Context, s *session.Session, dir string)
 			return err
 		}
 	}
-	p := place{path: dir, kind: "semaphore", contenders: waits.Semaphore(dir, parts[0], parts[1])}
+	p := place{path: dir, kind: "semaphore", contenders: waits.SemaphoreContenders(dir, parts[0], parts[1])}
 	if len(p.contenders) > 0 {
 		w.places = append(w.places, p)
 	}

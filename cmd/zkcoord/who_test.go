@@ -43,7 +43,7 @@ func TestDeadlockOfThreeIsFound(t *testing.T) {
 		t.Helper()
 		var out, errs strings.Builder
 		if code := run(append([]string{"who", "--servers", strings.Join(e.Servers(), ",")}, args...), strings.NewReader(""), &out, &errs); code != exitValid {
-			t.Fatalf("code %d, %s", code, errs.String())
+			t.Fatalf("got exit code %d, want 0: %s", code, errs.String())
 		}
 		return regexp.MustCompile(` of 127\.0\.0\.1:\d+`).ReplaceAllString(out.String(), "")
 	}
@@ -71,11 +71,11 @@ func TestDeadlockOfThreeIsFound(t *testing.T) {
 		}
 	}
 	if got := show("--under", "/locks", "--json"); strings.Count(got, `"waits_at"`) != 3 || strings.Count(got, `"deadlock"`) != 1 {
-		t.Errorf("unexpected JSON:\n%s", got)
+		t.Errorf("got JSON with another number of waits or deadlocks than 3 and 1:\n%s", got)
 	}
 	if got := show("/locks/1"); !strings.Contains(got, "/locks/1: lock\n  1. holds: \"client 1\", session "+ids[1]) ||
 		!strings.Contains(got, "\n  2. waits for 1: session "+ids[0]) || strings.Contains(got, "DEADLOCK") {
-		t.Errorf("unexpected output for one lock:\n%s", got)
+		t.Errorf("got another output than one holder and one waiter of /locks/1, without a deadlock:\n%s", got)
 	}
 	stop()
 	for range 3 {

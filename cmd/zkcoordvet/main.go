@@ -1,9 +1,9 @@
-// Command zkcoordvet finds work that goes on after its lock, term or claim was
-// lost. It is a tool for go vet:
+// Command zkcoordvet finds work that continues after its lock, term or claim was lost. It is a tool
+// for go vet:
 //
 //	go vet -vettool=$(which zkcoordvet) ./...
 //
-// Package vet says what it finds, and what it does not.
+// Package vet documents what it finds and what it does not find.
 package main
 
 import (

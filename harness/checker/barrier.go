@@ -38,7 +38,7 @@ func BarrierNoEarlyPass() Checker {
 	})
 }
 
-// stand is a time in which a barrier was surely set: from the completion of a set to the next
+// A stand is a time in which a barrier was certainly set: from the completion of a set to the next
 // invocation of a remove.
 type stand struct {
 	set    history.Operation
@@ -121,8 +121,8 @@ func BarrierOpensInTime(inTime time.Duration) Checker {
 	})
 }
 
-// absence is a time in which a barrier was surely absent: from the completion of a remove to the
-// next invocation of a set.
+// An absence is a time in which a barrier was certainly absent: from the completion of a remove to
+// the next invocation of a set.
 type absence struct {
 	gone *history.Event
 	to   time.Duration
@@ -133,7 +133,7 @@ type absence struct {
 func absences(h *history.History, ops []history.Operation, least time.Duration) map[string][]absence {
 	type setting struct {
 		invoke *history.Event
-		end    int32 // the latest of this set and of all that began before it
+		end    int32 // the latest end of this set and of all that began before it
 	}
 	sets := make(map[string][]setting)
 	for _, o := range ops {

@@ -15,27 +15,28 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
-// What checkers cost:
+// The cost of checkers:
 //
 //	go test ./harness/checker -run '^$' -bench Checkers -benchtime 1x
 //	go test ./harness/checker -run '^$' -bench Porcupine -benchtime 1x
 //
-// A history is legal, of eight clients that have up to four operations open at
-// once, and parsed into operations and holds beforehand, as it is for all
-// checkers of a run but the first.
+// The histories are legal. Each has eight clients with up to four open operations. Operations and
+// holds are parsed before the measurement, because only the first checker of a run has to parse
+// them.
 
-// perOperation is how much memory a checker may allocate in all, in bytes.
+// perOperation is the number of bytes that a checker may allocate for each operation.
 const perOperation = 300
 
-// searching is that of checkers that search for an order. They do so for one object after another, so
-// little of it is in use at any time.
+// searching is the same limit for checkers that search for an order. They search one object after
+// the other, so little of this memory is in use at any time.
 var searching = map[string]uint64{"counter/linearizable": 2000}
 
-// work makes the next operation of a client: its invocation, and what completes
-// it, called in the order in which the operations take effect.
+// A work returns the next operation of a client: its invocation, and a function that returns the
+// events which complete it. The functions are called in the order in which the operations take
+// effect.
 type work func(c int16) (invoke history.Event, complete func() []history.Event)
 
-// busy is a history of n operations, each four of which are open at once.
+// busy returns a history of n operations, of which four are open at any time.
 func busy(n int, next work) *history.History {
 	events := make([]history.Event, 0, 2*n+n/4)
 	r := rand.New(rand.NewPCG(1, 1))
@@ -81,13 +82,14 @@ func ok(e history.Event) []history.Event {
 	return []history.Event{e}
 }
 
-// familyOf is what a property is of: "lock" of lock/no-overlap.
+// familyOf returns the first part of a property's name: "lock" for lock/no-overlap.
 func familyOf(id string) string {
 	family, _, _ := strings.Cut(id, "/")
 	return family
 }
 
-// benchHistories make a history of n operations for each family of checkers.
+// benchHistories returns a function for each family of checkers that makes a history of n
+// operations.
 func benchHistories() map[string]func(n int) *history.History {
 	locks := func(n int) *history.History {
 		return history.New(append(lockHistory(rand.New(rand.NewPCG(1, 1)), n/2), end())...)
@@ -146,7 +148,7 @@ func registered(n int) *history.History {
 	})
 }
 
-// counting has many counters, of 20 calls each.
+// counting returns a history of many counters with 20 calls each.
 func counting(n int) *history.History {
 	r := rand.New(rand.NewPCG(2, 3))
 	begun := 0
@@ -171,7 +173,7 @@ func barred(n int) *history.History {
 	return busy(n, func(int16) (history.Event, func() []history.Event) {
 		begun++
 		done := func() []history.Event { return ok(history.Event{}) }
-		op := OpWait // of four, one sets and one removes: a wait can always pass
+		op := OpWait // of four operations, one sets and one removes, so a wait can always pass
 		switch begun % 8 {
 		case 1:
 			op = OpSet
@@ -184,8 +186,8 @@ func barred(n int) *history.History {
 	})
 }
 
-// doubled has members that know their round when they come, and others that are
-// told when they are in. Now and then two of these have no answer.
+// doubled returns a history in which some members know their round at the invocation, and others
+// only at the completion. Sometimes two of the latter have no answer.
 func doubled(n int) *history.History {
 	events := numbered(n / 2).Events
 	events = events[:len(events)-1]
@@ -194,7 +196,7 @@ func doubled(n int) *history.History {
 			for _, kind := range []history.Kind{history.Invoke, history.OK} {
 				for c := range 4 {
 					e := history.Event{Kind: kind, Op: op, Object: "/u", Client: int16(c), Process: int32(c), Session: int64(c + 1)}
-					silent := i%4 == 0 && c > 1 // one of the two is needed
+					silent := i%4 == 0 && c > 1 // one of the two must be answered
 					switch {
 					case silent && op == OpLeave:
 						continue
@@ -212,7 +214,7 @@ func doubled(n int) *history.History {
 		}
 	}
 	for i := range events {
-		events[i].Time = 0 // to be told anew
+		events[i].Time = 0 // to be set again
 	}
 	return history.New(append(events, end())...)
 }
@@ -300,7 +302,7 @@ func watched(n int) *history.History {
 	both(0, OpCreate, history.Event{Zxid: 1})
 	watch(history.Event{Op: WatchState, Zxid: 1, Token: 1, Arg: "initial"})
 	for i := range int32(n / 4) {
-		// One registers with each read, and nothing ever changes.
+		// One client registers with each read, and nothing ever changes.
 		events = append(events, history.Event{Kind: history.Watch, Op: WatchSet, Object: "/y", Client: 2, Process: 2, Session: 3, Watch: i + 1})
 		for _, kind := range []history.Kind{history.Invoke, history.OK} {
 			events = append(events, history.Event{Kind: kind, Op: OpRead, Object: "/y", Client: 2, Process: 2, Session: 3})
@@ -336,13 +338,14 @@ func grouped(n int) *history.History {
 	return history.New(append(events, end())...)
 }
 
-// prepared is the history with its operations and holds at hand.
+// prepared returns the history after its operations and holds were parsed.
 func prepared(t testing.TB, draw func(int) *history.History, n int) *history.History {
 	t.Helper()
 	if draw == nil {
-		t.Fatal("benchHistories has none for this family of checkers")
+		t.Fatal("benchHistories makes no history for this family of checkers: add one")
 	}
-	// Healed from the start, so that there is something to see for those that judge what comes after.
+	// The history is healed from the start, so that checkers of the time after the heal have
+	// something to judge.
 	h := history.New(slices.Insert(draw(n).Events, 0, history.Event{Kind: history.Phase, Op: history.PhaseHealed, Client: history.Nobody, Process: history.Nobody})...)
 	if _, err := h.Operations(); err != nil {
 		t.Fatal(err)
@@ -351,7 +354,7 @@ func prepared(t testing.TB, draw func(int) *history.History, n int) *history.His
 	return h
 }
 
-// allocated is how many bytes f allocates.
+// allocated returns how many bytes f allocates.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -360,14 +363,13 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// cpu is the time that this process has had of processors.
+// cpu returns the processor time of this process.
 func cpu() time.Duration {
 	user, system := procs.CPUTime()
 	return user + system
 }
 
-// The bound is on what is allocated in all, which is more than what is in use
-// at any time.
+// The limit is for all allocated memory, which is more than what is in use at any time.
 func TestCheckersAllocateLittleForEachOperation(t *testing.T) {
 	const n = 20_000
 	histories := make(map[string]*history.History)
@@ -379,10 +381,10 @@ func TestCheckersAllocateLittleForEachOperation(t *testing.T) {
 		var r Result
 		bytes := allocated(func() { r = c.Check(t.Context(), histories[family])[0] })
 		if r.Verdict == Invalid {
-			t.Errorf("%s: a legal history is %v: %s", id, r.Verdict, r.Reason)
+			t.Errorf("%s: verdict on a legal history: got %v, want no violation: %s", id, r.Verdict, r.Reason)
 		}
 		if allowed := cmp.Or(searching[id], perOperation); bytes > allowed*n {
-			t.Errorf("%s: %d bytes an operation, and %d are allowed", id, bytes/n, allowed)
+			t.Errorf("%s: allocates %d bytes for each operation, want at most %d", id, bytes/n, allowed)
 		}
 	}
 }
@@ -394,7 +396,7 @@ func BenchmarkCheckers(b *testing.B) {
 			family := familyOf(id)
 			b.Run(fmt.Sprintf("%s/%d", id, n), func(b *testing.B) {
 				if histories[family] == nil {
-					clear(histories) // a million operations of one family fit, of all of them hardly
+					clear(histories) // a million operations of one family fit into memory, but hardly those of all families
 					histories[family] = prepared(b, benchHistories()[family], n)
 				}
 				var verdict Verdict
@@ -404,7 +406,7 @@ func BenchmarkCheckers(b *testing.B) {
 				}
 				spent = cpu() - spent
 				if verdict == Invalid {
-					b.Fatal("a legal history is invalid")
+					b.Fatal("the verdict on a legal history is invalid, want no violation")
 				}
 				b.ReportMetric(float64(bytes)/float64(n), "B/operation")
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/operation")
@@ -414,7 +416,7 @@ func BenchmarkCheckers(b *testing.B) {
 	}
 }
 
-// Parsing is what the first checker of a run pays for all.
+// The first checker of a run pays for parsing.
 func BenchmarkOperations(b *testing.B) {
 	for _, n := range []int{10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -429,7 +431,7 @@ func BenchmarkOperations(b *testing.B) {
 	}
 }
 
-// Porcupine on the same histories, for as long as a minute.
+// Porcupine judges the same histories for at most a minute.
 func BenchmarkPorcupine(b *testing.B) {
 	for _, m := range []struct {
 		model Model

@@ -12,7 +12,7 @@ type loaded []window
 
 func busyTimes(h *history.History) loaded {
 	var all []window
-	silent := make(map[string]time.Duration) // by server, since when
+	silent := make(map[string]time.Duration) // since when each server has been silent
 	for i := range h.Events {
 		e := &h.Events[i]
 		if e.Kind != history.Fact {
@@ -36,7 +36,7 @@ func busyTimes(h *history.History) loaded {
 	return merge(all)
 }
 
-// in returns for how long the machine was busy between two times.
+// in returns how long the machine was busy between two times.
 func (b loaded) in(from, to time.Duration) (sum time.Duration) {
 	for _, w := range b {
 		sum += max(0, min(w.to, to)-max(w.from, from))
@@ -44,9 +44,9 @@ func (b loaded) in(from, to time.Duration) (sum time.Duration) {
 	return sum
 }
 
-// overdue judges what was to take inTime and took from one time to another. It reports whether that
-// was too long, the busy time not counted. If it was too long only because of the busy time, the
-// verdict is Unknown.
+// overdue judges something that had to happen within inTime. It reports whether the time between
+// from and to was too long, not counting the busy time. If it was too long only because of the busy
+// time, the verdict is Unknown.
 func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) bool {
 	took, busy := to-from, b.in(from, to)
 	if took > inTime && took-busy <= inTime {

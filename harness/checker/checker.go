@@ -68,7 +68,7 @@ func (j *Judge) NotExercised(format string, args ...any) {
 // Unknown says why nothing can be concluded. A violation outweighs it.
 func (j *Judge) Unknown(format string, args ...any) { j.unknown = fmt.Sprintf(format, args...) }
 
-// Note sets the reason that is shown with a Valid verdict: what was measured.
+// Note sets the reason that is shown with a Valid verdict, for example what was measured.
 func (j *Judge) Note(format string, args ...any) {
 	if j.r.Violations == 0 {
 		j.r.Reason = fmt.Sprintf(format, args...)
@@ -107,8 +107,8 @@ func (o optional) Check(ctx context.Context, h *history.History) []Result {
 	return results
 }
 
-// IfTokens is c for clients that need not have fencing tokens. If no hold of a run has one, the properties of c are optional
-// and reported as not exercised.
+// IfTokens is c for clients that may have no fencing tokens. If no hold of a run has one, the
+// properties of c are optional and reported as not exercised.
 func IfTokens(c Checker) Checker { return ifTokens{c} }
 
 type ifTokens struct{ Checker }
@@ -142,7 +142,7 @@ func Run(ctx context.Context, h *history.History, checkers ...Checker) []Result 
 	return all
 }
 
-// guarded runs one checker. If ctx ends first, the checker's goroutine goes on until the checker
+// guarded runs one checker. If ctx ends first, the checker's goroutine continues until the checker
 // returns, because nothing can stop it.
 func guarded(ctx context.Context, h *history.History, c Checker) []Result {
 	done := make(chan []Result, 1)

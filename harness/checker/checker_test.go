@@ -20,7 +20,7 @@ func valid(id string) Checker {
 func TestZeroVerdictIsUnknownAndOnlyValidPasses(t *testing.T) {
 	var v Verdict
 	if v != Unknown || Unknown.Passed() || NotExercised.Passed() || Invalid.Passed() || !Valid.Passed() {
-		t.Error("a verdict other than Valid passes")
+		t.Error("the zero verdict is not Unknown, or a verdict other than Valid passes")
 	}
 }
 
@@ -29,12 +29,12 @@ func TestWorst(t *testing.T) {
 	for i, a := range order {
 		for j, b := range order {
 			if got, want := Worst(a, b), order[max(i, j)]; got != want {
-				t.Errorf("Worst(%v, %v) = %v, want %v", a, b, got, want)
+				t.Errorf("Worst(%v, %v): got %v, want %v", a, b, got, want)
 			}
 		}
 	}
 	if Worst() != Unknown || Overall(nil) != Unknown {
-		t.Error("nothing at all is not Unknown")
+		t.Error("the verdict on no results: got another one than Unknown")
 	}
 }
 
@@ -50,7 +50,7 @@ func TestOverallNeedsEveryPropertyThatIsNotOptional(t *testing.T) {
 		{[]Checker{IfExercised(idle)}, Unknown},
 	} {
 		if got := Overall(Run(t.Context(), history.New(end()), c.checkers...)); got != c.want {
-			t.Errorf("%d checkers: %v, want %v", len(c.checkers), got, c.want)
+			t.Errorf("%d checkers: got %v, want %v", len(c.checkers), got, c.want)
 		}
 	}
 }
@@ -71,10 +71,10 @@ func TestTokensAreJudgedIfThereAreAny(t *testing.T) {
 		}
 		results := Run(t.Context(), history.New(append(events, end())...), valid("A"), IfTokens(LockTokensRise()))
 		if got := Overall(results); got != c.want {
-			t.Errorf("tokens %v: %v, want %v: %+v", c.tokens, got, c.want, results[1])
+			t.Errorf("tokens %v: got %v, want %v: %+v", c.tokens, got, c.want, results[1])
 		}
 		if none := len(c.tokens) > 0 && c.tokens[0] == 0; (results[1].Verdict == NotExercised) != (none || c.tokens == nil) {
-			t.Errorf("tokens %v: %v", c.tokens, results[1].Verdict)
+			t.Errorf("tokens %v: got %v, want NotExercised only if no hold has a token", c.tokens, results[1].Verdict)
 		}
 	}
 }
@@ -83,11 +83,11 @@ func TestPanickingCheckerIsUnknownWithThePlace(t *testing.T) {
 	bad := New("X", "", func(*history.History, *Judge) { panic("boom") })
 	results := Run(t.Context(), history.New(end()), valid("A"), bad)
 	if len(results) != 2 || results[0].Verdict != Valid {
-		t.Fatalf("results %+v", results)
+		t.Fatalf("results: got %+v, want two, the first valid", results)
 	}
 	r := results[1]
 	if r.Verdict != Unknown || !strings.Contains(r.Reason, "boom") || !strings.Contains(r.Reason, "checker_test.go:") {
-		t.Errorf("%v: %s", r.Verdict, r.Reason)
+		t.Errorf("got %v (%s), want Unknown with the panic and its place", r.Verdict, r.Reason)
 	}
 }
 
@@ -98,7 +98,7 @@ func TestCheckerThatDoesNotEndIsUnknown(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if r := Run(ctx, history.New(end()), stuck)[0]; r.Verdict != Unknown || !strings.Contains(r.Reason, "in time") {
-		t.Errorf("%v: %s", r.Verdict, r.Reason)
+		t.Errorf("got %v (%s), want Unknown because the checker did not end in time", r.Verdict, r.Reason)
 	}
 }
 
@@ -112,7 +112,7 @@ func (silent) Check(context.Context, *history.History) []Result {
 func TestPropertyLeftOutIsUnknown(t *testing.T) {
 	results := Run(t.Context(), history.New(end()), silent{})
 	if len(results) != 2 || results[0].ID != "A" || results[0].Verdict != Unknown || results[1].Verdict != Valid {
-		t.Errorf("results %+v", results)
+		t.Errorf("results: got %+v, want A unknown and the other one valid", results)
 	}
 }
 
@@ -120,14 +120,14 @@ func TestHistoryCutShortProvesOnlyViolations(t *testing.T) {
 	bad := New("X", "", func(_ *history.History, j *Judge) { j.Violation(nil, "seen") })
 	results := Run(t.Context(), history.New(), valid("A"), bad)
 	if results[0].Verdict != Unknown || results[1].Verdict != Invalid {
-		t.Errorf("results %+v", results)
+		t.Errorf("results: got %+v, want unknown and invalid", results)
 	}
 }
 
 func TestMalformedHistoryIsUnknown(t *testing.T) {
 	h := history.New(history.Event{Kind: history.OK, Op: "acquire"}, end())
 	if r := Run(t.Context(), h, valid("A"))[0]; r.Verdict != Unknown || !strings.Contains(r.Reason, "malformed") {
-		t.Errorf("%v: %s", r.Verdict, r.Reason)
+		t.Errorf("got %v (%s), want Unknown because the history is malformed", r.Verdict, r.Reason)
 	}
 }
 
@@ -136,7 +136,7 @@ func TestVerdictTextRoundTrip(t *testing.T) {
 		text, _ := v.MarshalText()
 		var got Verdict
 		if err := got.UnmarshalText(text); err != nil || got != v {
-			t.Errorf("%v became %q became %v: %v", v, text, got, err)
+			t.Errorf("%v: marshalled as %q, unmarshalled as %v (%v); want the same verdict", v, text, got, err)
 		}
 	}
 }

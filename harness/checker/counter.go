@@ -12,16 +12,17 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Operations on a counter, besides OpAdd, and OpSet of Arg.
+// Operations on a counter, in addition to OpAdd and OpSet with its value in Arg.
 const (
 	OpGet = "get" // completes with the value in Result
 	// OpCompareAndSet has the old and the new value in Arg, with a space between them. It completes
-	// with Swapped in Result, or with nothing if the value was another one.
+	// with Swapped in Result. If the value was not the old one, it completes with an empty Result.
 	OpCompareAndSet = "compare-and-set"
 	Swapped         = "swapped"
 )
 
-// CounterModel is an integer, 0 at the start, that is added to, read, set, and set if it has a value.
+// CounterModel is an integer that is 0 at the start. Its operations are add, get, set and
+// compare-and-set.
 var CounterModel = Model{Name: "counter", Ops: []string{OpAdd, OpGet, OpSet, OpCompareAndSet}, Step: stepCounter}
 
 func stepCounter(state string, invoke, complete *history.Event) (string, bool) {
@@ -43,7 +44,7 @@ func stepCounter(state string, invoke, complete *history.Event) (string, bool) {
 	return state, complete == nil || integer(complete.Result, value-1) == value
 }
 
-// integer reads a number, or returns other if text is none.
+// integer parses a number. If text is not a number, it returns other.
 func integer(text string, other int64) int64 {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return n
@@ -51,14 +52,14 @@ func integer(text string, other int64) int64 {
 	return other
 }
 
-// mostUnknown is how many operations of unknown outcome a counter may have for the search to end soon.
-// Each doubles the number of orders that have to be tried.
+// mostUnknown is the number of operations with an unknown outcome up to which the search for the
+// order of a counter ends soon. Each of them doubles the number of orders to try.
 const mostUnknown = 12
 
-// CounterLinearizable judges counters: some order of their operations explains all results, and keeps
-// the order in real time. It searches for the order with porcupine. The results of adds leave few
-// choices, so the search is fast unless many operations of one counter have an unknown outcome: use
-// many counters with few operations each.
+// CounterLinearizable judges counters: there is an order of their operations that explains all
+// results and respects real time. The checker searches for the order with porcupine. The results of
+// adds leave few choices, so the search is fast unless many operations of one counter have an
+// unknown outcome: use many counters with few operations each.
 func CounterLinearizable() Checker {
 	return New("counter/linearizable", "each call on a counter has its effect at one instant, and its result is right for that instant", func(h *history.History, j *Judge) {
 		var wrong [][]porcupine.Operation
@@ -72,7 +73,7 @@ func CounterLinearizable() Checker {
 		}
 		slices.SortFunc(wrong, func(a, b []porcupine.Operation) int { return cmp.Compare(a[0].Call, b[0].Call) })
 		for i, ops := range wrong {
-			if i > 0 { // only the first one is shown
+			if i > 0 { // report only the first one
 				j.Violation(nil, "")
 				continue
 			}
@@ -84,7 +85,8 @@ func CounterLinearizable() Checker {
 	})
 }
 
-// counterCalls lists the calls on each counter. A get without an answer says nothing, so it is left out.
+// counterCalls lists the calls on each counter. A get without an answer proves nothing and is left
+// out.
 func counterCalls(h *history.History) map[string][]porcupine.Operation {
 	all := CounterModel.slices(h, math.MaxInt32, math.MaxInt)
 	for object, ops := range all {
@@ -110,8 +112,8 @@ func unknown(ops []porcupine.Operation) (n int) {
 	return n
 }
 
-// firstUnexplained returns the first completed call, with its completion, of which the beginning of ops
-// up to its completion has no order. If a beginning has no order, no continuation has one.
+// firstUnexplained returns the first completed call, with its completion, for which the beginning
+// of ops up to its completion has no order. If a beginning of ops has no order, the whole has none.
 func firstUnexplained(ops []porcupine.Operation) (invoke, complete *history.Event) {
 	done := slices.DeleteFunc(slices.Clone(ops), func(op porcupine.Operation) bool { return !isAnswered(op) })
 	slices.SortFunc(done, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })
@@ -125,7 +127,7 @@ func firstUnexplained(ops []porcupine.Operation) (invoke, complete *history.Even
 	return last.Input.(*history.Event), last.Output.(*history.Event)
 }
 
-// begun is the beginning of ops, up to the event with the given index.
+// begun returns the beginning of ops up to the event with the given index.
 func begun(ops []porcupine.Operation, until int64) []porcupine.Operation {
 	var some []porcupine.Operation
 	for _, op := range ops {

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Histories of holds, drawn at random: a few clients begin, end and lose holds in
-// any order, with few objects, so that overlaps are frequent.
+// Random histories of holds. A few clients begin, end and lose holds in any order, on few objects,
+// so that overlaps are frequent.
 
 func randomHolds(r *rand.Rand, n int, mode func(*rand.Rand) string) *history.History {
 	var events []history.Event
@@ -39,14 +39,15 @@ func randomHolds(r *rand.Rand, n int, mode func(*rand.Rand) string) *history.His
 	return history.New(append(events, end())...)
 }
 
-// faulty has clients break the envelope at random, and time stand still now and then.
+// faulty adds faults to a history: clients leave the envelope at random, and sometimes the process
+// stands still.
 func faulty(r *rand.Rand, h *history.History) *history.History {
 	all := slices.Clone(h.Events)
 	for round := range int32(1 + r.IntN(2)) {
 		client := r.IntN(4)
 		fault := history.Event{Kind: history.Fault, Op: history.FaultStart, Object: "pause", Node: fmt.Sprintf("c%d", client), Step: round}
 		if client == 3 {
-			fault.Node = "n1" // which concerns all
+			fault.Node = "n1" // a fault that affects all clients
 		}
 		for range 2 {
 			all = slices.Insert(all, r.IntN(len(all)), fault)
@@ -69,8 +70,9 @@ func faulty(r *rand.Rand, h *history.History) *history.History {
 
 var paused = Envelope{Outside: []string{"pause"}, After: time.Millisecond}
 
-// excused reports by definition whether at each moment from then to the end of the hold a fault on its client, or on
-// all, stood or was not long over. Times are multiples of half a millisecond.
+// excused decides by definition whether a fault excuses each moment from the given time to the end
+// of the hold. The fault must affect the client or all clients, and must be active or have ended a
+// short time before. Times are multiples of half a millisecond.
 func excused(h *history.History, hold history.HoldInterval, from time.Duration) bool {
 	to := h.End()
 	if hold.End != nil {
@@ -92,9 +94,9 @@ func excused(h *history.History, hold history.HoldInterval, from time.Duration) 
 	return true
 }
 
-// everyMoment is the oracle for holds: it looks at the set of holders of each
-// object when one of them begins, and asks whether it is allowed, or would be
-// without those whom a fault excuses. Who is told of a loss at that very instant is none.
+// everyMoment is the oracle for holds. When a hold begins, it takes the set of holders of the
+// object. The set must be allowed, at least after removing the holders that a fault excuses. A
+// client that is notified of a loss at that instant does not count as a holder.
 func everyMoment(h *history.History, allowed func(holders []history.Event) bool) bool {
 	for _, next := range h.Holds() {
 		at := next.Begin
@@ -160,16 +162,16 @@ func TestHoldCheckersAgreeWithTheOracle(t *testing.T) {
 				for _, e := range h.Events {
 					t.Log(e)
 				}
-				t.Fatalf("%s: the oracle says %v", id, want)
+				t.Fatalf("%s: the checker differs from the oracle, for which the history is legal: %v", id, want)
 			}
 		}
 		if legal < 500 || illegal < 500 {
-			t.Errorf("%s: %d legal and %d illegal histories do not test", id, legal, illegal)
+			t.Errorf("%s: got %d legal and %d illegal histories, want at least 500 of each", id, legal, illegal)
 		}
 	}
 }
 
-// TestOrderCheckersAgreeWithTheOracleUnderFaults compares each two grants.
+// The oracle compares each pair of grants.
 func TestOrderCheckersAgreeWithTheOracleUnderFaults(t *testing.T) {
 	for id, wrong := range sorted(map[string]func(a, b *history.Event) bool{
 		"lock/grants-in-order": func(a, b *history.Event) bool { return a.Token >= b.Token },
@@ -187,7 +189,7 @@ func TestOrderCheckersAgreeWithTheOracleUnderFaults(t *testing.T) {
 				}
 			}
 			if got := Run(t.Context(), h, checker)[0].Verdict != Invalid; got != want {
-				t.Fatalf("%s: the oracle says %v\n%s", id, want, listing(h))
+				t.Fatalf("%s: the checker differs from the oracle, for which the history is legal: %v\n%s", id, want, listing(h))
 			}
 			if want {
 				legal++
@@ -196,19 +198,19 @@ func TestOrderCheckersAgreeWithTheOracleUnderFaults(t *testing.T) {
 			}
 		}
 		if t.Logf("%s: %d legal, %d illegal", id, legal, illegal); legal < 500 || illegal < 500 {
-			t.Errorf("%s: %d legal, %d illegal", id, legal, illegal)
+			t.Errorf("%s: got %d legal and %d illegal histories, want at least 500 of each", id, legal, illegal)
 		}
 	}
 }
 
-// lockHistory is a long legal history of a FIFO lock that guards a resource:
-// clients queue up, hold, verify, write, and now and then lose the lock with their session.
+// lockHistory returns a long legal history of a FIFO lock that guards a resource. Clients queue up,
+// hold, verify and write, and sometimes lose the lock with their session.
 func lockHistory(r *rand.Rand, n int) []history.Event {
 	var events []history.Event
 	var line []int16
 	waiting := make(map[int16]bool)
 	value := 0
-	var sessions [5]int64 // how many each has lost
+	var sessions [5]int64 // number of lost sessions of each client
 	event := func(c int16, e history.Event) {
 		e.Client, e.Process, e.Object, e.Session = c, int32(c), "/lock", 5*sessions[c]+int64(c)+1
 		events = append(events, e)
@@ -249,7 +251,7 @@ func lockHistory(r *rand.Rand, n int) []history.Event {
 	return events
 }
 
-// pick returns the index of a random event that fits.
+// pick returns the index of a random event for which fits returns true.
 func pick(r *rand.Rand, events []history.Event, fits func(*history.Event) bool) int {
 	var all []int
 	for i := range events {
@@ -264,8 +266,9 @@ func is(kind history.Kind, op string) func(*history.Event) bool {
 	return func(e *history.Event) bool { return e.Kind == kind && e.Op == op }
 }
 
-// TestRegisterCheckersAgainstPorcupine: what register/writes-linearizable, register/reads-after-sync, register/reads-sequential find valid, with zxids for
-// witnesses, is linearizable; and a history whose zxids tell the truth is valid.
+// If the three register properties (writes-linearizable, reads-after-sync and reads-sequential) are
+// valid, with zxids as witnesses, then the history is linearizable. A history with true zxids is
+// valid.
 func TestRegisterCheckersAgainstPorcupine(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	valid, invalid := 0, 0
@@ -280,13 +283,13 @@ func TestRegisterCheckersAgainstPorcupine(t *testing.T) {
 			for _, e := range h.Events {
 				t.Log(e)
 			}
-			t.Fatal("not linearizable, and not flagged")
+			t.Fatal("the history is not linearizable, but the checkers find no violation")
 		default:
 			valid++
 		}
 	}
 	if valid < 500 || invalid < 500 {
-		t.Errorf("%d valid and %d invalid histories do not test", valid, invalid)
+		t.Errorf("got %d valid and %d invalid histories, want at least 500 of each", valid, invalid)
 	}
 }
 
@@ -306,12 +309,12 @@ var registerModel = porcupine.Model{
 	},
 }
 
-// randomRegister draws writes and reads behind a sync. Each takes effect at some
-// moment of its own and gets its zxid there; three in four histories are falsified.
+// randomRegister returns random writes and reads after a sync. Each takes effect at a random moment
+// and gets its zxid there. Three quarters of the histories are falsified.
 func randomRegister(r *rand.Rand, n int) ([]porcupine.Operation, *history.History) {
 	var events []history.Event
 	var ops []porcupine.Operation
-	open := make(map[int]int) // process -> operation, -1-op once it took effect
+	open := make(map[int]int) // process -> operation, or -1-op after it took effect
 	value, zxid, begun := "", int64(1), 0
 	done := make([]history.Event, n)
 	for begun < n || len(open) > 0 {
@@ -354,7 +357,7 @@ func randomRegister(r *rand.Rand, n int) ([]porcupine.Operation, *history.Histor
 	return ops, history.New(append(events, end())...)
 }
 
-// falsify gives one read the value and zxid of another moment.
+// falsify gives one read the value and the zxid of another moment.
 func falsify(r *rand.Rand, ops []porcupine.Operation, events []history.Event) {
 	var reads, all []int
 	for i := range events {

@@ -12,7 +12,8 @@ import (
 
 // Locks.
 
-// tinyReleases has clients hold, lose, and release what they hold or held, with tokens of which few are given twice.
+// tinyReleases: clients hold, lose and release locks that they hold or held. A few tokens are given
+// twice.
 func tinyReleases(r *rand.Rand, n int) *history.History {
 	var all []history.Event
 	open := make(map[int16]history.Event)
@@ -56,7 +57,7 @@ func lossesWereHeeded(h *history.History) bool {
 	return legal
 }
 
-// tinyLooks has clients look at the line while they hold, and before and after.
+// tinyLooks: clients read the lock queue while they hold a lock, and before and after.
 func tinyLooks(r *rand.Rand, n int) *history.History {
 	var token [3]int64
 	var holds [3]bool
@@ -84,7 +85,7 @@ func tinyLooks(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// looksFoundTheirOwn looks at whether the client held all through the look.
+// looksFoundTheirOwn judges each read during which the client held the lock all the time.
 func looksFoundTheirOwn(h *history.History) bool {
 	legal := true
 	completions(h, OpVerify, func(o history.Operation) {
@@ -101,7 +102,7 @@ func looksFoundTheirOwn(h *history.History) bool {
 	return legal
 }
 
-// heard is when the client had an answer of any kind, or else the end.
+// heard returns the index at which the client had an answer of any kind, or the end of the history.
 func heard(h *history.History, o history.Operation) int32 {
 	if o.Complete != nil {
 		return o.Complete.Index
@@ -109,7 +110,7 @@ func heard(h *history.History, o history.Operation) int32 {
 	return int32(len(h.Events) - 1)
 }
 
-// nobodyWaited looks at each moment after the heal for one that waits for too long.
+// nobodyWaited searches each moment after the heal for an operation that has waited too long.
 func nobodyWaited(h *history.History, op string) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	ops, _ := h.Operations()
@@ -124,7 +125,7 @@ func nobodyWaited(h *history.History, op string) bool {
 	return true
 }
 
-// tinyExpiries has clients hold in sessions of which the servers end some.
+// tinyExpiries: clients hold locks in sessions, some of which the servers end.
 func tinyExpiries(r *rand.Rand, n int) *history.History {
 	var all []history.Event
 	var session [3]int64
@@ -152,8 +153,8 @@ func tinyExpiries(r *rand.Rand, n int) *history.History {
 	return history.New(append(all, end())...)
 }
 
-// nothingHeldBeyondItsSession looks at who holds just after each end of a session. One that somebody closed comes as a surprise to who
-// held already.
+// nothingHeldBeyondItsSession checks the holders just after each end of a session. If somebody else
+// closed the session, its holder at that moment is excused.
 func nothingHeldBeyondItsSession(h *history.History) bool {
 	for _, e := range h.Events {
 		for _, hold := range h.Holds() {
@@ -178,8 +179,8 @@ func tinyModes(r *rand.Rand, n int) *history.History {
 
 // Queues.
 
-// tinyDrained puts into two queues, takes, claims, returns and acknowledges, and now and then loses something. In the end it may take
-// from both of them.
+// tinyDrained: clients put into two queues, take, claim, return and acknowledge, and sometimes lose
+// an item. At the end they may take from both queues.
 func tinyDrained(r *rand.Rand, n int) *history.History {
 	type claim struct{ object, value string }
 	there := make(map[string][]string)
@@ -211,7 +212,7 @@ func tinyDrained(r *rand.Rand, n int) *history.History {
 		case !happened:
 		case e.Op == OpPut:
 			if r.IntN(6) > 0 {
-				there[e.Object] = append(in, fmt.Sprint(put)) // perhaps not this one, but one
+				there[e.Object] = append(in, fmt.Sprint(put)) // one of the values was left, perhaps another one
 			}
 		case e.Op == OpAck, e.Op == OpReturn:
 			one := (*mine)[0]
@@ -252,8 +253,8 @@ func tinyDrained(r *rand.Rand, n int) *history.History {
 	return history.New(append(all, end())...)
 }
 
-// everyLossHadATaker gives each value that never came out, and that nobody has in hands, to a call of its own of which nobody knows what
-// it got.
+// everyLossHadATaker assigns each lost value to a call with an unknown result. A value is lost if
+// it was never delivered and nobody holds it. Each call can account for one value.
 func everyLossHadATaker(h *history.History) bool {
 	return everyLossOf("/a", h) && everyLossOf("/b", h)
 }
@@ -264,7 +265,7 @@ func everyLossOf(object string, h *history.History) bool {
 	last, drained := int32(-1), int32(-1)
 	for _, o := range ops {
 		if o.Invoke.Op == OpPut {
-			last = max(last, heard(h, o)) // all were heard of
+			last = max(last, heard(h, o)) // the index at which all puts had an answer
 		}
 	}
 	for _, o := range ops {
@@ -304,7 +305,7 @@ func everyLossOf(object string, h *history.History) bool {
 	return lost <= takers
 }
 
-// tinyUrgent puts values with three priorities, and takes any of them.
+// tinyUrgent: clients put values with three priorities, and take any of them.
 func tinyUrgent(r *rand.Rand, n int) *history.History {
 	var values []string
 	put := 0
@@ -324,7 +325,7 @@ func tinyUrgent(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// nothingUrgentWasLeft compares each value that came out with each that was more urgent.
+// nothingUrgentWasLeft compares each delivered value with each more urgent one.
 func nothingUrgentWasLeft(h *history.History) bool {
 	ops, _ := h.Operations()
 	in, out := make(map[string]history.Operation), make(map[string]history.Operation)
@@ -342,7 +343,7 @@ func nothingUrgentWasLeft(h *history.History) bool {
 	for b, got := range out {
 		for a, put := range in {
 			taken, any := out[a]
-			there := put.Outcome() == session.OK || any // if it was taken it was put
+			there := put.Outcome() == session.OK || any // a delivered value was put
 			if !there || in[b].Invoke == nil || put.Invoke.Priority >= in[b].Invoke.Priority {
 				continue
 			}
@@ -359,7 +360,8 @@ func nothingUrgentWasLeft(h *history.History) bool {
 	return true
 }
 
-// noTakeSlept looks, in each take after the heal, for a span of more than that in which there was something at each moment.
+// noTakeSlept searches each take after the heal for a time longer than the limit in which the queue
+// had an item at each moment.
 func noTakeSlept(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	ops, _ := h.Operations()
@@ -376,8 +378,9 @@ func noTakeSlept(h *history.History) bool {
 	return true
 }
 
-// somethingWasThere reports whether, between an event and the next, there surely was a value: put, and not asked for by who got it, nor,
-// if nobody is known to have, by anybody who had an answer that nobody knows.
+// somethingWasThere reports whether a value was certainly in the queue between an event and the
+// next one. It was put, and the call that received it had not begun. If it is unknown which call
+// received it, no call with an unknown result had begun.
 func somethingWasThere(ops []history.Operation, at int32) bool {
 	return slices.ContainsFunc(ops, func(put history.Operation) bool {
 		in, out, taken := put.End(), int32(forever), false
@@ -394,7 +397,7 @@ func somethingWasThere(ops []history.Operation, at int32) bool {
 	})
 }
 
-// tinyAcks has acknowledgements of three values, and effects of them that may be missing or too many.
+// tinyAcks: clients acknowledge three values. Effects may be missing or too many.
 func tinyAcks(r *rand.Rand, n int) *history.History {
 	h := tinyOps(r, n, func(int16) *history.Event {
 		return &history.Event{Object: "/q", Op: OpAck, Arg: fmt.Sprint(r.IntN(3))}
@@ -438,7 +441,7 @@ func effectsWereCounted(h *history.History) bool {
 
 // Elections.
 
-// tinyProclaims has leaders of rising epochs write values, and read those of the ones before.
+// tinyProclaims: leaders of rising epochs write values, and read those of earlier leaders.
 func tinyProclaims(r *rand.Rand, n int) *history.History {
 	epoch, values := int64(1), []string{""}
 	return tinyOps(r, n+1, func(int16) *history.Event {
@@ -461,7 +464,8 @@ func tinyProclaims(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// heirsSawTheLatest compares what each new leader read with each write that was known to be done.
+// heirsSawTheLatest compares the value that each new leader read with each write that is known to
+// have succeeded.
 func heirsSawTheLatest(h *history.History) bool {
 	legal := true
 	ops, _ := h.Operations()
@@ -481,7 +485,7 @@ func heirsSawTheLatest(h *history.History) bool {
 				continue
 			}
 			if o.Invoke.Token >= read.Invoke.Token {
-				return // it is no new leader any more
+				return // it is no longer a new leader
 			}
 			fine = fine && source.Invoke != nil && !before(source, o)
 		}
@@ -490,7 +494,7 @@ func heirsSawTheLatest(h *history.History) bool {
 	return legal
 }
 
-// tinyObservers has campaigns, terms that begin, and clients that are told who leads.
+// tinyObservers: campaigns, terms that begin, and clients that are told who leads.
 func tinyObservers(r *rand.Rand, n int) *history.History {
 	epoch := int64(0)
 	return tinyOps(r, n+1, func(int16) *history.Event {
@@ -553,7 +557,8 @@ func observersWereRight(h *history.History) bool {
 
 // Barriers.
 
-// removalsWereSeen looks for a wait that goes on for too long after a removal which it had had the time to await.
+// removalsWereSeen searches for a wait that continues for too long after a removal, although it had
+// waited long enough before.
 func removalsWereSeen(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	if healed == nil {
@@ -574,7 +579,8 @@ func removalsWereSeen(h *history.History) bool {
 	return legal
 }
 
-// roundsWentOn looks, at each moment after the heal, for one that is not through though another one has been for too long.
+// roundsWentOn searches each moment after the heal for a member that waits although another one
+// passed too long ago.
 func roundsWentOn(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	legal := true
@@ -596,7 +602,7 @@ func roundsWentOn(h *history.History) bool {
 
 // Sessions.
 
-// tinyExpiry is about one session of three milliseconds, its requests, and its end.
+// tinyExpiry: one session of three milliseconds, its requests, and its end.
 func tinyExpiry(r *rand.Rand, n int) *history.History {
 	begun, ended := false, false
 	return tinyOps(r, n+2, func(c int16) *history.Event {
@@ -616,8 +622,9 @@ func tinyExpiry(r *rand.Rand, n int) *history.History {
 	}, func(*history.Event) {})
 }
 
-// expiryHadAReason tries, for the moment at which the servers last heard of the session, each quarter of a millisecond: not before a
-// request that they answered, nor after the last that the client did in it before it expired.
+// expiryHadAReason tries each quarter of a millisecond as the moment at which the servers last
+// heard of the session. That moment is not before a request that they answered, and not after the
+// client's last action in the session before it expired.
 func expiryHadAReason(h *history.History) bool {
 	const timeout, step = 3 * time.Millisecond, time.Millisecond / 4
 	first, last := -time.Second/10, time.Duration(0)
@@ -636,7 +643,7 @@ func expiryHadAReason(h *history.History) bool {
 	ops, _ := h.Operations()
 	for _, o := range ops {
 		if o.Invoke.Session == 7 && o.Invoke.Index < expired.Index && (o.Complete == nil || o.Complete.Index > expired.Index) {
-			last = expired.Time // it may have been sent as late as that
+			last = expired.Time // it may have been sent at this time
 		}
 	}
 	completions(h, OpSetValue, func(o history.Operation) { first = max(first, o.Invoke.Time) })
@@ -650,7 +657,8 @@ func expiryHadAReason(h *history.History) bool {
 
 // Watches.
 
-// tinyWatches is what two clients tell of the watches and states of one node, with versions that mostly rise.
+// tinyWatches: two clients report the watches and states of one node, with versions that mostly
+// rise.
 func tinyWatches(r *rand.Rand, n int) *history.History {
 	var all []history.Event
 	zxid, node := int64(1), int64(1)
@@ -687,10 +695,11 @@ func tinyWatches(r *rand.Rand, n int) *history.History {
 	return history.New(append(all, end())...)
 }
 
-// one is the registration that a watch's event is about.
+// one reports whether both events are of the same registration.
 func one(a, b history.Event) bool { return a.Client == b.Client && a.Watch == b.Watch }
 
-// standing reports whether the watch set by event i has neither fired nor ended by event at, nor been set anew.
+// standing reports whether the watch that event i set has neither fired nor ended before event at,
+// and was not set again.
 func standing(h *history.History, i, at int) bool {
 	for _, e := range h.Events[i+1 : at] {
 		if e.Kind == history.Watch && e.Op != WatchState && one(e, h.Events[i]) {
@@ -758,7 +767,8 @@ func firedOnce(h *history.History) bool {
 	return true
 }
 
-// endedAtTheLast compares the last state of each watcher that was not ended with the last that was read.
+// endedAtTheLast compares the last state of each watcher that was not ended with the last state
+// that was read.
 func endedAtTheLast(h *history.History) bool {
 	var final *history.Event
 	for i := range h.Events {
@@ -780,7 +790,8 @@ func endedAtTheLast(h *history.History) bool {
 	return true
 }
 
-// endedWithTheSession looks for a watch that is heard of after its end, and for one of a lost session that has none.
+// endedWithTheSession searches for a watch with an event after its end, and for a watch of a lost
+// session that was not ended.
 func endedWithTheSession(h *history.History) bool {
 	for i, e := range h.Events {
 		for _, over := range h.Events[:i] {
@@ -798,7 +809,7 @@ func endedWithTheSession(h *history.History) bool {
 	return true
 }
 
-// tinyCauses is one watch at a time, and changes that may have caused its events.
+// tinyCauses: one watch at a time, and changes that may have caused its events.
 func tinyCauses(r *rand.Rand, n int) *history.History {
 	zxid, round := int64(1), int32(0)
 	return tinyOps(r, n+2, func(c int16) *history.Event {
@@ -817,7 +828,8 @@ func tinyCauses(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// eventsHadACause looks for a change that is newer than the watch, or may be, and had begun.
+// eventsHadACause searches for a change that had begun and that is, or may be, newer than the
+// watch.
 func eventsHadACause(h *history.History) bool {
 	ops, _ := h.Operations()
 	for at, fired := range h.Events {
@@ -839,7 +851,7 @@ func eventsHadACause(h *history.History) bool {
 
 // Groups.
 
-// tinyGroup has clients join and leave, and ask who is there. The answers are made of those who may be.
+// tinyGroup: clients join and leave, and list the members. The answers consist of possible members.
 func tinyGroup(r *rand.Rand, n int) *history.History {
 	var joined [3]string
 	var ids []string
@@ -872,7 +884,8 @@ func tinyGroup(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// joins calls f for each join that may have happened, with what its client did as that member.
+// joins calls f for each join that may have happened, with the later operations of its client as
+// that member.
 func joins(h *history.History, f func(join history.Operation, then []history.Operation)) {
 	ops, _ := h.Operations()
 	isJoin := func(o history.Operation) bool { return o.Invoke.Op == OpJoin && o.Outcome() != session.Failed }
@@ -894,8 +907,9 @@ func joins(h *history.History, f func(join history.Operation, then []history.Ope
 	}
 }
 
-// membersWereListed looks, for each answer that must not be old, at each member that was told of its join before, and that was
-// served as a member, not leaving, by a request that came after.
+// membersWereListed checks each answer that must not be old. It must list each client whose join
+// had completed before, and that was served as a member by a later request without having begun to
+// leave.
 func membersWereListed(h *history.History) bool {
 	legal := true
 	completions(h, OpMembers, func(answer history.Operation) {
@@ -918,8 +932,8 @@ func membersWereListed(h *history.History) bool {
 	return legal
 }
 
-// listedWereMembers looks, for each who is listed, for a join that had begun; where the answer must not be old, for one that may have
-// happened, and of which the end was not known.
+// listedWereMembers checks each listed member. Its join must have begun. If the answer must not be
+// old, there must be a join that may have happened and whose end was not known.
 func listedWereMembers(h *history.History) bool {
 	legal := true
 	completions(h, OpMembers, func(answer history.Operation) {
@@ -942,46 +956,8 @@ func listedWereMembers(h *history.History) bool {
 
 // Counters.
 
-// tinyCounter counts up, with an answer now and then that is another's.
-func tinyCounter(r *rand.Rand, n int) *history.History {
-	count := 0
-	return tinyOps(r, n, func(int16) *history.Event { return &history.Event{Object: "/n", Op: OpAdd} }, func(e *history.Event) {
-		count++
-		e.Result, e.Zxid = fmt.Sprint(count), int64(count)
-		switch r.IntN(12) {
-		case 0:
-			e.Result = fmt.Sprint(1 + r.IntN(count+1))
-		case 1:
-			e.Zxid = int64(1 + r.IntN(count+1))
-		case 2:
-			count--
-		}
-	})
-}
-
-// countsWereUnique compares each result with each other one, and with how many there may be.
-func countsWereUnique(h *history.History) bool {
-	ops, _ := h.Operations()
-	legal := true
-	completions(h, OpAdd, func(a history.Operation) {
-		tried := 0
-		for _, o := range ops {
-			if o.Outcome() != session.Failed && o.Invoke.Index < a.Complete.Index {
-				tried++
-			}
-		}
-		legal = legal && number(a.Complete.Result, 0) <= tried
-		completions(h, OpAdd, func(b history.Operation) {
-			if x, y := number(a.Complete.Result, 0), number(b.Complete.Result, 0); a.Invoke != b.Invoke {
-				legal = legal && x != y && !(x < y && a.Complete.Zxid > b.Complete.Zxid)
-			}
-		})
-	})
-	return legal
-}
-
-// tinyCounts draws calls on a counter that is run along. The effect of a call comes with its end, and
-// now and then its result is made up.
+// tinyCounts returns random calls on a counter that is simulated. A call takes effect at its end.
+// Sometimes its result is made up.
 func tinyCounts(r *rand.Rand, n int) *history.History {
 	value := int64(0)
 	var open [3]history.Event // the latest call of each client
@@ -1011,7 +987,7 @@ func tinyCounts(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// counted is the value after a call.
+// counted returns the value after a call.
 func counted(value int64, call history.Event) int64 {
 	from, to := 0, 0
 	switch call.Op {
@@ -1040,8 +1016,8 @@ func countResult(before, after int64, call history.Event) string {
 	return ""
 }
 
-// countsHadAnOrder tries every order of the calls that keeps real time. A call without an answer may be
-// left out.
+// countsHadAnOrder tries every order of the calls that respects real time. A call without an answer
+// may be left out.
 func countsHadAnOrder(h *history.History) bool {
 	ops, _ := h.Operations()
 	ops = slices.DeleteFunc(slices.Clone(ops), func(o history.Operation) bool { return o.Outcome() == session.Failed })
@@ -1058,7 +1034,7 @@ func countsHadAnOrder(h *history.History) bool {
 		}
 		for i, o := range left {
 			if o.Invoke.Index > first {
-				continue // a call ended before this one began
+				continue // a remaining call ended before this one began
 			}
 			after := counted(value, *o.Invoke)
 			if o.Outcome() == session.OK && o.Invoke.Op != OpSet && countResult(value, after, *o.Invoke) != o.Complete.Result {

@@ -11,9 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// An oracle judges small histories by the definition of a property, however
-// long that takes: it looks at each moment, each pair, or each way in which
-// things may have happened.
+// An oracle judges small histories by the definition of a property, in any running time: it checks
+// each moment, each pair, or each possible order of events.
 type oracle struct {
 	checker func() Checker
 	draw    func(r *rand.Rand, n int) *history.History
@@ -55,7 +54,6 @@ func oracles() map[string]oracle {
 		"watch/no-event-without-cause":     {func() Checker { return WatchNoEventWithoutCause(Envelope{}) }, tinyCauses, eventsHadACause},
 		"watch/recreation-reported":        {WatchRecreationReported, tinyWatches, recreationsWereTold},
 		"watch/one-end-each":               {WatchOneEndEach, tinyWatches, endedWithTheSession},
-		"register/adds-count-once":         {registerAddsCountOnce, tinyCounter, countsWereUnique},
 		"counter/linearizable":             {CounterLinearizable, tinyCounts, countsHadAnOrder},
 		"barrier/no-early-pass":            {BarrierNoEarlyPass, tinyBarrier, waitsWereLegal},
 		"barrier/opens-in-time":            {func() Checker { return BarrierOpensInTime(soon) }, tinyBarrier, waitsWereInTime},
@@ -91,7 +89,7 @@ func TestCheckersAgreeWithTheirDefinitions(t *testing.T) {
 			for range 4000 {
 				h := o.draw(r, 1+r.IntN(8))
 				if o.disagrees(t, h) {
-					t.Fatalf("by definition it is legal: %v\n%s", o.legal(h), listing(h))
+					t.Fatalf("the checker differs from the definition, by which the history is legal: %v\n%s", o.legal(h), listing(h))
 				}
 				if o.legal(h) {
 					legal++
@@ -100,13 +98,13 @@ func TestCheckersAgreeWithTheirDefinitions(t *testing.T) {
 				}
 			}
 			if t.Logf("%d legal, %d illegal", legal, illegal); legal < 100 || illegal < 100 {
-				t.Error("that does not test")
+				t.Error("too few histories are legal or illegal, want at least 100 of each")
 			}
 		})
 	}
 }
 
-// Runs that are watched, or interrupted, are judged before they end.
+// A run that is watched or interrupted is judged before its end.
 func TestTheBeginningOfALegalHistoryIsNotInvalid(t *testing.T) {
 	for id, o := range sorted(oracles()) {
 		t.Run(id, func(t *testing.T) {
@@ -119,7 +117,7 @@ func TestTheBeginningOfALegalHistoryIsNotInvalid(t *testing.T) {
 				for n := range h.Events {
 					begun := history.New(h.Events[:n]...)
 					if got := Run(t.Context(), begun, o.checker())[0]; got.Verdict == Invalid {
-						t.Fatalf("%s\n%s... and goes on\n%s", got.Reason, listing(begun), listing(h)[len(listing(begun)):])
+						t.Fatalf("the beginning of a legal history is invalid: %s\n%s... and continues\n%s", got.Reason, listing(begun), listing(h)[len(listing(begun)):])
 					}
 				}
 			}
@@ -132,7 +130,7 @@ func FuzzCheckersAgainstDefinitions(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b uint64) {
 		for id, o := range sorted(oracles()) {
 			if h := o.draw(rand.New(rand.NewPCG(a, b)), 1+int(b%8)); o.disagrees(t, h) {
-				t.Errorf("%s: by definition it is legal: %v\n%s", id, o.legal(h), listing(h))
+				t.Errorf("%s: the checker differs from the definition, by which the history is legal: %v\n%s", id, o.legal(h), listing(h))
 			}
 		}
 	})
@@ -145,9 +143,8 @@ func listing(h *history.History) (text string) {
 	return text
 }
 
-// tinyOps draws n operations of three clients that overlap in any way. next
-// makes the invocation of a client, nil for nothing now, and finish fills in
-// its completion.
+// tinyOps returns n random operations of three clients that overlap in any way. next returns the
+// invocation of a client, or nil for none, and finish fills in its completion.
 func tinyOps(r *rand.Rand, n int, next func(client int16) *history.Event, finish func(e *history.Event)) *history.History {
 	var events []history.Event
 	open := make(map[int16]*history.Event)
@@ -198,8 +195,8 @@ func tinyBarrier(r *rand.Rand, n int) *history.History {
 	}, func(*history.Event) {})
 }
 
-// waitsWereLegal tries, for each wait that passed, every order of the sets and
-// removes that keeps real time.
+// waitsWereLegal tries, for each wait that passed, every order of the sets and removes that
+// respects real time.
 func waitsWereLegal(h *history.History) bool {
 	ops, _ := h.Operations()
 	var changes []history.Operation
@@ -216,8 +213,8 @@ func waitsWereLegal(h *history.History) bool {
 	return true
 }
 
-// passable reports whether what is left can be put in an order in which the
-// wait finds no barrier. What nobody knows the outcome of may be left out.
+// passable reports whether the remaining operations have an order in which the wait finds no
+// barrier. Operations with an unknown outcome may be left out.
 func passable(left []history.Operation, stands bool) bool {
 	first := int32(forever)
 	for _, o := range left {
@@ -227,7 +224,7 @@ func passable(left []history.Operation, stands bool) bool {
 	}
 	for i, o := range left {
 		switch {
-		case o.Invoke.Index > first: // something ended before it began
+		case o.Invoke.Index > first: // a remaining operation ended before this one began
 		case o.Invoke.Op == OpWait:
 			if !stands {
 				return true
@@ -239,11 +236,11 @@ func passable(left []history.Operation, stands bool) bool {
 	return false
 }
 
-// soon is the bound of liveness. An event of a small history takes a millisecond.
+// soon is the limit of liveness. An event of a small history takes a millisecond.
 const soon = 2 * time.Millisecond
 
-// waitsWereInTime looks, in each wait after the heal, for a span of more than
-// that in which the barrier was surely gone.
+// waitsWereInTime searches each wait after the heal for a time longer than the limit in which the
+// barrier was certainly absent.
 func waitsWereInTime(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	if healed == nil {
@@ -266,8 +263,8 @@ func waitsWereInTime(h *history.History) bool {
 	return true
 }
 
-// surelyGone reports whether a remove had ended before from, and each set had
-// before the remove began or began after to.
+// surelyGone reports whether the barrier was absent from from to to: a remove had ended before
+// from, and each set had ended before that remove began, or began after to.
 func surelyGone(ops []history.Operation, from, to int32) bool {
 	return slices.ContainsFunc(ops, func(remove history.Operation) bool {
 		return remove.Invoke.Op == OpRemove && remove.Outcome() == session.OK && remove.Complete.Index <= from &&
@@ -278,8 +275,7 @@ func surelyGone(ops []history.Operation, from, to int32) bool {
 	})
 }
 
-// tinyDouble has clients go through two rounds, mostly in order; now and then
-// one loses its session.
+// tinyDouble: clients go through two rounds, mostly in order. Sometimes one loses its session.
 func tinyDouble(r *rand.Rand, n int) *history.History {
 	var at [3]int
 	return tinyOps(r, n+4, func(c int16) *history.Event {
@@ -298,7 +294,7 @@ func tinyDouble(r *rand.Rand, n int) *history.History {
 	}, func(*history.Event) {})
 }
 
-// completions calls f for each operation of that name that succeeded.
+// completions calls f for each successful operation of that name.
 func completions(h *history.History, op string, f func(history.Operation)) {
 	ops, _ := h.Operations()
 	for _, o := range ops {
@@ -322,8 +318,9 @@ func entriesHadCompany(h *history.History) bool {
 	return legal
 }
 
-// nobodyCountedThatGaveUp counts, at each moment, who is in and has not been
-// told of a failure. Where too few came at all it is double-barrier/enter-together that is broken.
+// nobodyCountedThatGaveUp counts, at each moment, the members that are inside and have not been
+// notified of a failure. If too few members came in total, the violated property is
+// double-barrier/enter-together.
 func nobodyCountedThatGaveUp(h *history.History) bool {
 	legal := true
 	ops, _ := h.Operations()
@@ -350,9 +347,9 @@ func nobodyCountedThatGaveUp(h *history.History) bool {
 	return legal
 }
 
-// nobodyInside looks, at each completion of op in a round, at who is inside of
-// the round that many before: told that it entered, and neither leaving nor cut
-// off since it asked to.
+// nobodyInside checks, at each completion of op in a round, that nobody is inside the round which
+// lies the given number of rounds before. A member is inside if its enter has returned, it has not
+// begun to leave, and it has not been cut off since it requested to leave.
 func nobodyInside(h *history.History, op string, before int32) bool {
 	legal := true
 	completions(h, op, func(o history.Operation) {
@@ -374,7 +371,7 @@ func nobodyInside(h *history.History, op string, before int32) bool {
 
 // Elections.
 
-// tinyGrants gives out rising tokens; a few are wrong.
+// tinyGrants grants rising tokens, of which a few are wrong.
 func tinyGrants(op string) func(*rand.Rand, int) *history.History {
 	return func(r *rand.Rand, n int) *history.History {
 		token := int64(0)
@@ -404,8 +401,8 @@ func tokensRose(h *history.History, op string) bool {
 	return legal
 }
 
-// tinyTerms has clients begin and end to lead, sometimes before they were told
-// of the end of a term.
+// tinyTerms: clients begin and end to lead, sometimes before they are notified of the end of a
+// term.
 func tinyTerms(r *rand.Rand, n int) *history.History {
 	var events []history.Event
 	open := make(map[int16]history.Event)
@@ -424,12 +421,12 @@ func tinyTerms(r *rand.Rand, n int) *history.History {
 	return history.New(append(events, end())...)
 }
 
-// tinyCalm has terms before and after a heal.
+// tinyCalm: terms before and after a heal.
 func tinyCalm(r *rand.Rand, n int) *history.History {
 	return tinyHeal(tinyTerms)(r, n+4)
 }
 
-// tinyHeal has the ensemble healed at some moment, and the calm end at another.
+// tinyHeal adds a heal of the ensemble at one moment, and the end of the calm at another.
 func tinyHeal(draw func(*rand.Rand, int) *history.History) func(*rand.Rand, int) *history.History {
 	return func(r *rand.Rand, n int) *history.History {
 		all := draw(r, n).Events
@@ -442,19 +439,19 @@ func tinyHeal(draw func(*rand.Rand, int) *history.History) func(*rand.Rand, int)
 			all = slices.Insert(all, r.IntN(last+1), history.Event{Kind: history.Phase, Op: phase})
 		}
 		for i := range all {
-			all[i].Time = 0 // to be told anew
+			all[i].Time = 0 // to be set again
 		}
 		return history.New(append(all, end())...)
 	}
 }
 
-// calmHadALeader looks for one at each half millisecond up to the bound, and
-// for a loss after it.
+// calmHadALeader searches for a leader at each half millisecond up to the limit, and for a loss
+// after it.
 func calmHadALeader(h *history.History) bool {
 	healed, quiesce := h.PhaseStart(history.PhaseHealed), h.PhaseStart(history.PhaseQuiesce)
 	due := healed.Time + soon
 	if quiesce.Time < due {
-		return true // too short to tell
+		return true // too short to judge
 	}
 	led := false
 	for t := healed.Time; t <= due; t += time.Millisecond / 2 {
@@ -471,7 +468,7 @@ func calmHadALeader(h *history.History) bool {
 	return led
 }
 
-// everyPair reports whether no two terms are wrong together.
+// everyPair reports whether no pair of terms is wrong.
 func everyPair(h *history.History, wrong func(a, b *history.Event) bool) bool {
 	terms := h.Holds()
 	for i := range terms {
@@ -484,7 +481,7 @@ func everyPair(h *history.History, wrong func(a, b *history.Event) bool) bool {
 	return true
 }
 
-// termsOfOneTookTurns looks at each moment for a client that leads twice.
+// termsOfOneTookTurns searches each moment for a client that leads twice.
 func termsOfOneTookTurns(h *history.History) bool {
 	for at := range h.Events {
 		leads := make(map[int16]int)
@@ -502,7 +499,7 @@ func termsOfOneTookTurns(h *history.History) bool {
 	return true
 }
 
-// tinyWrites is the log of a resource that may accept what it should not.
+// tinyWrites: the log of a resource that may accept writes that it must refuse.
 func tinyWrites(r *rand.Rand, n int) *history.History {
 	var events []history.Event
 	value, epoch := 0, int64(1)
@@ -529,7 +526,7 @@ func tinyWrites(r *rand.Rand, n int) *history.History {
 	return history.New(append(events, end())...)
 }
 
-// tinyRefusals is the log of a resource that may refuse what it should not.
+// tinyRefusals: the log of a resource that may refuse writes that it must accept.
 func tinyRefusals(r *rand.Rand, n int) *history.History {
 	var events []history.Event
 	for range n {
@@ -585,8 +582,8 @@ func writesWereFenced(h *history.History) bool {
 
 // Sessions.
 
-// tinySession is about one session with one ephemeral, created by client 0 at
-// once, and what all clients saw of the two.
+// tinySession: one session with one ephemeral, which client 0 creates at once, and what all clients
+// observe of the two.
 func tinySession(r *rand.Rand, n int) *history.History {
 	ended, asked, created := false, false, false
 	return tinyOps(r, n+2, func(c int16) *history.Event {
@@ -616,12 +613,13 @@ func tinySession(r *rand.Rand, n int) *history.History {
 	}, func(e *history.Event) {
 		created = created || e.Op == OpEphemeral
 		if e.Op == OpPresent {
-			e.Result = [4]string{"0x7", "0x7", "", "0x8"}[r.IntN(4)] // or that of another one
+			e.Result = [4]string{"0x7", "0x7", "", "0x8"}[r.IntN(4)] // or the owner of another one
 		}
 	})
 }
 
-// What is known of the session or its ephemeral at some moment of an operation.
+// The following functions return what an operation proves about the session or its ephemeral at
+// some moment of the operation.
 func absent(o *history.Operation) bool {
 	return o.Invoke.Op == OpPresent && o.Complete.Result != "0x7"
 }
@@ -632,9 +630,9 @@ func resumed(o *history.Operation) bool { return o.Invoke.Op == OpResume }
 func alive(o *history.Operation) bool   { return o.Complete.Session == 7 }
 func over(*history.Operation) bool      { return false }
 
-// sessionCouldBe tries every moment at which the session may have ended and the
-// ephemeral been created, for the operations that are among the kinds, and the
-// end that was seen.
+// sessionCouldBe tries every moment at which the session may have ended and every moment at which
+// the ephemeral may have been created. It uses the operations of the given kinds and the observed
+// end.
 func sessionCouldBe(h *history.History, kinds ...func(*history.Operation) bool) bool {
 	ops, _ := h.Operations()
 	var judged []history.Operation
@@ -657,7 +655,7 @@ func sessionCouldBe(h *history.History, kinds ...func(*history.Operation) bool) 
 	}
 	if create == nil {
 		return allOf(judged, func(o history.Operation) bool {
-			// Whether the ephemeral was there is not known; only the session's end counts.
+			// It is unknown whether the ephemeral existed. Only the session's end counts.
 			return !resumed(&o) || o.Invoke.Index < last
 		})
 	}
@@ -675,10 +673,9 @@ func allOf(ops []history.Operation, f func(history.Operation) bool) bool {
 	return !slices.ContainsFunc(ops, func(o history.Operation) bool { return !f(o) })
 }
 
-// couldSee looks for a moment within o, between an event and the next, at which
-// what it saw was so, if the ephemeral was created after event made and the
-// session ended before event end, or never. Within one such moment anything can
-// come first.
+// couldSee searches for a moment within o, between an event and the next one, at which the
+// observation of o was true. The ephemeral was created after event made, and the session ended
+// before event end, or never. Within one such moment, events may have any order.
 func couldSee(o history.Operation, made, end int32, never bool) bool {
 	for at := o.Invoke.Index; at < o.Complete.Index; at++ {
 		lives, over := never || at < end, !never && at >= end-1

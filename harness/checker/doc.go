@@ -11,15 +11,15 @@
 //
 // Only Valid passes.
 //
-// [Run] applies checkers, and turns whatever goes wrong in them into Unknown. [New] makes a checker
+// [Run] applies checkers, and reports a failure inside a checker as Unknown. [New] makes a checker
 // from a function.
 //
 // A busy machine decides no verdict. Each run measures by how much its own timers are late, see
-// [history.FactLag], and when it stood still, see [history.FactStall]. A hold that ended late is
-// exposure if all of its delay was during such a stall, or if it was lost and the delay is shorter
-// than the lag. The time of a stall does not count against a bound for a wait. Nothing else is
-// excused: an overlap that goes on after a stall is a violation. A hold that the program gives up has
-// to end before the next one begins, however late timers are.
+// [history.FactLag], and when it stood still, see [history.FactStall]. A hold that ended late
+// counts as exposure in two cases: all of its delay was during such a stall, or it was lost and the
+// delay is shorter than the lag. The time of a stall does not count against the limit of a wait.
+// Nothing else is excused: an overlap that continues after a stall is a violation. A hold that the
+// program gives up must end before the next one begins, however late timers are.
 //
 // # Properties
 //
@@ -35,7 +35,7 @@
 //	lock/own-node-is-first            a holder's znode exists, belongs to its session and is first in the lock queue
 //
 //	client/nothing-left               no client leaves anything behind
-//	client/waiters-served             after the heal every waiting client is granted within a given time
+//	client/waiters-served             after the heal every waiting client is granted within a given time, plus one hold of each client
 //
 //	lock/grants-in-order              grants are given in the order of their tokens
 //	lock/loss-before-expiry           a hold ends before the servers expire its session
@@ -98,14 +98,12 @@
 //	register/writes-linearizable      writes are linearizable: their zxids rise in real time
 //	register/reads-after-sync         a read after a sync sees every write that completed before it
 //	register/reads-sequential         reads are sequentially consistent and return only values that were written
-//	register/adds-count-once          a counter counts each add once
 //
 //	counter/linearizable              each call on a counter has its effect at one instant, and its result is right for that instant
 //
 //	run/whole                         the run was whole: the ensemble was healthy before and after, each fault was healed, nothing panicked
 //	run/faults-had-effect             each fault was healed, and some had an effect while clients worked
 //	run/operations-succeeded          each kind of operation succeeded at least once
-//	run/no-unexpected-error           clients get only expected errors
 //	run/clean-logs                    no server logs an internal error
 //	run/contention                    at least n waits for something that another client held
 //	run/takeovers                     at least n grants of something that another client had lost
@@ -117,6 +115,6 @@
 //
 // Checkers are pure functions of the history and run in O(n log n) of its length, except for
 // counter/linearizable, which searches. They compare indexes of events, not times (see package
-// history). [Referee] is a general search with porcupine.
-// Tests compare the checkers with it, and it is for small slices only.
+// history). [Referee] is a general search with porcupine, for small slices only. Tests compare the
+// checkers with it.
 package checker

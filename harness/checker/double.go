@@ -83,13 +83,13 @@ func rounds(h *history.History) []*round {
 	return all
 }
 
-// strays are the enters of one object of which each may have counted in one unknown round, in order
-// of their ends.
+// strays are the enters of one object that may each have counted in one unknown round, in order of
+// their ends.
 type strays []stray
 
 type stray struct {
 	history.Operation
-	end  int32 // the index until which it may count
+	end  int32 // it may count up to this index
 	used bool
 }
 
@@ -130,7 +130,7 @@ func strayEnds(h *history.History, ops []history.Operation) func(history.Operati
 }
 
 // borrow takes up to n strays that may have been members of r when it opened, and returns how many
-// there were. It first takes those that cannot belong to a later round.
+// it took. It first takes those that cannot belong to a later round.
 func (r *round) borrow(n int, opened int32) (taken int) {
 	if r.strays == nil || n <= 0 {
 		return 0

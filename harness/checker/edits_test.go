@@ -13,14 +13,14 @@ import (
 
 type events = []history.Event
 
-// An edit makes one property of a legal history drawn at random a broken one.
+// An edit changes a random legal history so that one property is violated.
 type edit struct {
 	draw  func(r *rand.Rand) events
 	spoil func(r *rand.Rand, e events) events
 }
 
-// TestOneEditOfALegalHistoryIsFlagged: long legal histories are valid, and one edit, each kind of which breaks one
-// property, makes that property invalid.
+// Long legal histories are valid. After one edit of each kind, the property of that kind is
+// invalid.
 func TestOneEditOfALegalHistoryIsFlagged(t *testing.T) {
 	checkers := underTest()
 	for id, edit := range sorted(edits()) {
@@ -28,19 +28,19 @@ func TestOneEditOfALegalHistoryIsFlagged(t *testing.T) {
 		for range 100 {
 			drawn := edit.draw(r)
 			if v := Run(t.Context(), whole(slices.Clone(drawn)), checkers[id])[0]; v.Verdict != Valid {
-				t.Errorf("%s: a legal history is %v: %s", id, v.Verdict, v.Reason)
+				t.Errorf("%s: verdict on a legal history: got %v, want Valid: %s", id, v.Verdict, v.Reason)
 				break
 			}
 			broken := whole(edit.spoil(r, drawn))
 			if v := Run(t.Context(), broken, checkers[id])[0]; v.Verdict != Invalid {
-				t.Errorf("%s: a broken history is %v: %s", id, v.Verdict, v.Reason)
+				t.Errorf("%s: verdict after the edit: got %v, want Invalid: %s", id, v.Verdict, v.Reason)
 				break
 			}
 		}
 	}
 }
 
-// whole is the history of events that did not all happen at once.
+// whole returns a history of events that did not all happen at once.
 func whole(e events) *history.History {
 	last := end()
 	last.Time = e[len(e)-1].Time
@@ -49,7 +49,7 @@ func whole(e events) *history.History {
 
 func edits() map[string]edit {
 	locks := func(r *rand.Rand) events { return lockHistory(r, 100) }
-	// Clients that hold one after another may as well all be writers, or want all permits.
+	// Clients that hold a lock one after another may all be writers, or take all permits.
 	greedy := func(mode string) func(*rand.Rand) events {
 		return func(r *rand.Rand) events { return set(locks(r), history.Hold, mode) }
 	}
@@ -96,7 +96,7 @@ func edits() map[string]edit {
 		"queue/nothing-twice":    {line, again},
 		"queue/fifo-order":       {line, lastTwoSwapped},
 		"queue/empty-is-true":    {line, answered(OpTake, "")},
-		"queue/takers-wake":      {healed(line), func(_ *rand.Rand, e events) events { return lateFrom(e, len(e)-5) }}, // with one left beside what it delivers
+		"queue/takers-wake":      {healed(line), func(_ *rand.Rand, e events) events { return lateFrom(e, len(e)-5) }}, // an item remains next to the delivered one
 		"queue/drained-is-empty": {facts(line, history.FactLeft, "0", "items"), alter(history.Fact, history.FactLeft, func(e *history.Event) { e.Result = "1" })},
 		"queue/priority-order":   {urgentLine, lastTwoSwapped},
 		"queue/ack-with-effect":  {acknowledged, alter(history.Fact, FactEffect, func(e *history.Event) { e.Op = "nothing" })},
@@ -127,13 +127,13 @@ func edits() map[string]edit {
 		"register/writes-linearizable": {some(registered), inSecondHalf(history.OK, OpSetValue, func(e *history.Event) { e.Zxid = 0 })},
 		"register/reads-after-sync":    {some(registered), inSecondHalf(history.OK, OpRead, func(e *history.Event) { e.Zxid, e.Result = 0, "" })},
 		"register/reads-sequential":    {some(registered), answered(OpRead, "nothing")},
-		"register/adds-count-once":     {some(registered), inSecondHalf(history.OK, OpAdd, func(e *history.Event) { e.Result = "1" })},
 
 		"counter/linearizable": {some(counting), func(r *rand.Rand, e events) events {
 			if r.IntN(2) == 0 {
 				return answered(OpGet, "-1")(r, e)
 			}
-			// An add whose result is another's, as when a batch has one result for all.
+			// The result of an add belongs to another add, for example if a batch had one result
+			// for all its calls.
 			return alter(history.OK, OpAdd, func(e *history.Event) { e.Result = fmt.Sprint(number(e.Result, 0) + 1) })(r, e)
 		}},
 
@@ -150,7 +150,7 @@ func edits() map[string]edit {
 		}},
 
 		"watch/event-before-data": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
-			// The new data is read just before the event.
+			// The new data are read just before the event.
 			i := pick(r, events, is(history.Watch, WatchFired))
 			read := events[i]
 			read.Kind, read.Op, read.Zxid = history.OK, OpRead, 1<<40
@@ -190,14 +190,14 @@ func edits() map[string]edit {
 	}
 }
 
-// Ways to draw.
+// Functions that draw histories.
 
-// some draws a history of one of the kinds that are measured, without its end.
+// some draws a history of one of the kinds that the benchmarks use, without its end.
 func some(draw func(n int) *history.History) func(*rand.Rand) events {
 	return func(r *rand.Rand) events {
 		e := draw(80 * (1 + r.IntN(5))).Events
 		for i := range e {
-			e[i].Time = 0 // to be told anew
+			e[i].Time = 0 // to be set again
 		}
 		return e[:len(e)-1]
 	}
@@ -218,7 +218,7 @@ func healed(draw func(*rand.Rand) events) func(*rand.Rand) events {
 	}
 }
 
-// refusing has a resource refuse an older token after each write.
+// refusing makes a resource refuse an older token after each write.
 func refusing(draw func(*rand.Rand) events) func(*rand.Rand) events {
 	return func(r *rand.Rand) events {
 		var all events
@@ -233,7 +233,7 @@ func refusing(draw func(*rand.Rand) events) func(*rand.Rand) events {
 	}
 }
 
-// slow has who waits for a barrier wait for two seconds.
+// slow makes each wait for a barrier take two seconds.
 func slow(draw func(*rand.Rand) events) func(*rand.Rand) events {
 	return func(r *rand.Rand) events {
 		e, now := draw(r), time.Duration(0)
@@ -247,7 +247,7 @@ func slow(draw func(*rand.Rand) events) func(*rand.Rand) events {
 	}
 }
 
-// facts adds what was counted in the end.
+// facts adds facts at the end of the history.
 func facts(draw func(*rand.Rand) events, op, result string, objects ...string) func(*rand.Rand) events {
 	return func(r *rand.Rand) events {
 		e := draw(r)
@@ -258,10 +258,10 @@ func facts(draw func(*rand.Rand) events, op, result string, objects ...string) f
 	}
 }
 
-// calm is an election of which the terms follow each other in a long calm.
+// calm draws an election whose terms follow each other in a long calm.
 func calm(r *rand.Rand) events {
 	e := healed(some(elected))(r)
-	e[0], e[3] = e[3], e[0] // the first has been elected
+	e[0], e[3] = e[3], e[0] // the first leader has been elected
 	e[0], e[1], e[2] = e[1], e[2], e[0]
 	e = append(e, history.Event{Kind: history.Phase, Op: history.PhaseQuiesce, Client: history.Nobody, Process: history.Nobody})
 	for i := range e {
@@ -270,7 +270,7 @@ func calm(r *rand.Rand) events {
 	return e
 }
 
-// followed is a group with one who is told of each member that comes.
+// followed draws a group with a follower that is notified of each new member.
 func followed(n int) *history.History {
 	var all events
 	for _, e := range grouped(n).Events {
@@ -289,12 +289,12 @@ func followed(n int) *history.History {
 
 func delivers(e *history.Event) bool { return e.Result != "" }
 
-// line is a queue that is used by one client at a time, and drained in the end.
+// line draws a queue that one client at a time uses, and that is drained at the end.
 func line(r *rand.Rand) events {
 	return lined(r, func(items []int32) int { return 0 })
 }
 
-// urgentLine is the same with priorities, of which those put last are the least urgent.
+// urgentLine is line with priorities. Items that were put last are the least urgent.
 func urgentLine(r *rand.Rand) events {
 	return lined(r, func(items []int32) int { return slices.Index(items, slices.Min(items)) })
 }
@@ -352,7 +352,7 @@ func acknowledged(r *rand.Rand) events {
 	return e
 }
 
-// gated is a barrier that is set, waited at and removed again and again.
+// gated draws a barrier that is set, waited for and removed repeatedly.
 func gated(r *rand.Rand) events {
 	var e events
 	do := func(c int16, op string, kinds ...history.Kind) {
@@ -369,9 +369,9 @@ func gated(r *rand.Rand) events {
 	return e
 }
 
-// Ways to spoil.
+// Functions that edit histories.
 
-// alter changes one event of a kind and operation, drawn among those that fit.
+// alter changes one event of a kind and operation, drawn among those for which fits returns true.
 func alter(kind history.Kind, op string, how func(*history.Event), fits ...func(*history.Event) bool) func(*rand.Rand, events) events {
 	return func(r *rand.Rand, e events) events {
 		how(&e[pick(r, e, both(kind, op, fits...))])
@@ -392,12 +392,12 @@ func inSecondHalf(kind history.Kind, op string, how func(*history.Event)) func(*
 	}
 }
 
-// answered gives one answer that told something another result.
+// answered changes the result of one answer that had a result.
 func answered(op, result string) func(*rand.Rand, events) events {
 	return alter(history.OK, op, func(e *history.Event) { e.Result = result }, delivers)
 }
 
-// late has an event come five seconds after those before it.
+// late delays an event to five seconds after those before it.
 func late(kind history.Kind, op string, fits ...func(*history.Event) bool) func(*rand.Rand, events) events {
 	return func(r *rand.Rand, e events) events { return lateFrom(e, pick(r, e, both(kind, op, fits...))) }
 }
@@ -418,7 +418,7 @@ func moved(e events, from, to int) events {
 	return slices.Insert(slices.Delete(e, from, from+1), to, one)
 }
 
-// tokenOfLater gives a grant of the first half the token of one of the second.
+// tokenOfLater gives a grant of the first half the token of a grant of the second half.
 func tokenOfLater(op string) func(*rand.Rand, events) events {
 	return func(r *rand.Rand, e events) events {
 		half := len(e) / 2
@@ -428,14 +428,14 @@ func tokenOfLater(op string) func(*rand.Rand, events) events {
 	}
 }
 
-// resourceForgets has the resource accept a write with a token from which it falls.
+// resourceForgets makes the resource accept a write with a smaller token than one before.
 func resourceForgets(r *rand.Rand, e events) events {
 	i := pick(r, e[:len(e)/2], is(history.Write, history.WriteAccepted))
 	e[i].Token += 2 + int64(r.IntN(3))
 	return e
 }
 
-// holdGoesOn has one hold last until after the next has begun.
+// holdGoesOn makes a hold last until after the next one has begun.
 func holdGoesOn(r *rand.Rand, e events) events {
 	i := pick(r, e[:len(e)/2], is(history.Hold, history.HoldEnd))
 	next := i + slices.IndexFunc(e[i:], func(e history.Event) bool { return is(history.Hold, history.HoldBegin)(&e) })
@@ -445,7 +445,8 @@ func holdGoesOn(r *rand.Rand, e events) events {
 	return e
 }
 
-// expiresBeforeItIsTold has the servers end a session before its client is told that what it holds is lost.
+// expiresBeforeItIsTold makes the servers end a session before its client is notified of the loss
+// of its hold.
 func expiresBeforeItIsTold(r *rand.Rand, e events) events {
 	i := pick(r, e, is(history.Session, history.SessionExpired))
 	lost := i
@@ -455,7 +456,7 @@ func expiresBeforeItIsTold(r *rand.Rand, e events) events {
 	return moved(e, i, lost)
 }
 
-// termOfEarlier has one elected for an epoch that there was so many before.
+// termOfEarlier makes a client win an epoch that was led before.
 func termOfEarlier(by int64) func(*rand.Rand, events) events {
 	return func(r *rand.Rand, e events) events {
 		term := e[len(e)/2+pick(r, e[len(e)/2:], is(history.Hold, history.HoldBegin))].Token
@@ -468,7 +469,7 @@ func termOfEarlier(by int64) func(*rand.Rand, events) events {
 	}
 }
 
-// again has a take of the second half deliver what one of the first did.
+// again makes a take of the second half deliver an item that a take of the first half delivered.
 func again(r *rand.Rand, e events) events {
 	half := len(e) / 2
 	i := half + pick(r, e[half:], both(history.OK, OpTake, delivers))
@@ -476,16 +477,16 @@ func again(r *rand.Rand, e events) events {
 	return e
 }
 
-// lastTwoSwapped swaps what the last two takes delivered, which had both been put before.
+// lastTwoSwapped exchanges the items of the last two takes. Both had been put before.
 func lastTwoSwapped(_ *rand.Rand, e events) events {
 	n := len(e)
 	e[n-3].Result, e[n-5].Result = e[n-5].Result, e[n-3].Result
 	return e
 }
 
-// inRound spoils one round of a double barrier of four, given the next.
+// inRound edits one round of a double barrier of four members, given the next round.
 func inRound(spoil func(round, next events) events) func(*rand.Rand, events) events {
-	const size = 16 // four come, enter, go, and leave
+	const size = 16 // four members come, enter, go and leave
 	return func(r *rand.Rand, e events) events {
 		at := size * r.IntN(len(e)/size-1)
 		round, next := slices.Clone(e[at:at+size]), e[at+size:]

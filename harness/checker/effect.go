@@ -35,7 +35,7 @@ func QueueAckWithEffect() Checker {
 				key := [2]string{o.Invoke.Object, o.Invoke.Arg}
 				switch left := effects[key]; {
 				case len(left) > 0:
-					effects[key] = left[1:] // this one's
+					effects[key] = left[1:] // the first of the remaining effects belongs to this ack
 				case outcome == session.OK && h.Complete():
 					j.Violation(o.Events(), "%s acked %q of %s at %v, but the effect is missing",
 						o.Invoke.Who(), o.Invoke.Arg, o.Invoke.Object, o.Complete.Time)

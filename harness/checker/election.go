@@ -236,8 +236,8 @@ func observers(h *history.History, j *Judge) {
 		object  string
 	}
 	seen := make(map[observer]*history.Event)
-	begun := make(map[string]*history.Event) // object -> the highest term begun
-	floor := make(map[int32]*history.Event)  // question -> the highest term begun before it
+	begun := make(map[string]*history.Event) // object -> the highest term that has begun
+	floor := make(map[int32]*history.Event)  // question -> the highest term that had begun before it
 	for i := range h.Events {
 		e := &h.Events[i]
 		switch {

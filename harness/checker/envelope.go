@@ -11,37 +11,37 @@ import (
 )
 
 // Envelope says under which circumstances holds may overlap without breaking a promise. Such an
-// overlap is reported as exposure. See excuses for the rule.
+// overlap is reported as exposure. The comment of excuses has the rule.
 type Envelope struct {
 	// Outside names the faults that break an assumption of the lease: another client closes the
-	// session or deletes the node, a clock runs wild, a client is paused. A fault whose target is a
-	// client excuses only the holds of that client.
+	// session or deletes the node, a clock runs too fast or too slow, a client is paused. A fault
+	// whose target is a client excuses only the holds of that client.
 	Outside []string `json:"outside,omitempty"`
-	// After is for how long after such a fault a hold may go on that the fault has broken. Zero is
-	// the longest session timeout in the history, because no lease lasts longer without an answer;
-	// or 1 s if the history has no session.
+	// After is how long a hold may continue after such a fault has broken it. Zero means the
+	// longest session timeout in the history, because no lease lasts longer without an answer, or 1
+	// s if the history has no session.
 	After time.Duration `json:"after_ns,omitempty"`
 }
 
 // A window is a span of time outside of the envelope.
 type window struct{ from, to time.Duration }
 
-// windows are the times outside of the envelope. Each list is in order, and its windows are disjoint.
+// windows are the times outside the envelope. Each list is in order, and its windows are disjoint.
 type windows struct {
-	faults map[int16][]window // by client; those of all clients under Nobody, and for each client
+	faults map[int16][]window // by client; those of all clients are under Nobody and also under each client
 	stalls []window
 	lags   []lag // in order
 	after  time.Duration
-	end    time.Duration // of the history
+	end    time.Duration // end of the history
 }
 
-// A lag is the largest delay of a timer in a time.
+// A lag is the largest delay of a timer during a period.
 type lag struct {
 	window
 	late time.Duration
 }
 
-// outside lists the windows of h outside of the envelope.
+// outside lists the windows of h that are outside the envelope.
 func (e Envelope) outside(h *history.History) windows {
 	all := windows{faults: make(map[int16][]window), after: cmp.Or(e.After, longestTimeout(h), time.Second), end: h.End()}
 	started := make(map[int32]*history.Event)
@@ -64,7 +64,7 @@ func (e Envelope) outside(h *history.History) windows {
 		case ev.Op == history.FaultStart:
 			started[ev.Step] = ev
 		case started[ev.Step] != nil:
-			// The stop names what was really hit.
+			// The stop of the fault names its actual target.
 			all.add(clientNamed(ev.Node), window{started[ev.Step].Time, ev.Time + all.after})
 			delete(started, ev.Step)
 		}
@@ -86,7 +86,7 @@ func (w windows) add(client int16, more ...window) {
 	w.faults[client] = append(w.faults[client], more...)
 }
 
-// longestTimeout is the longest timeout of a session, zero if the history has none.
+// longestTimeout returns the longest timeout of a session, or zero if the history has no session.
 func longestTimeout(h *history.History) (longest time.Duration) {
 	for i := range h.Events {
 		if e := &h.Events[i]; e.Kind == history.Session && e.Op == history.SessionNew {
@@ -98,10 +98,10 @@ func longestTimeout(h *history.History) (longest time.Duration) {
 	return longest
 }
 
-// stalled is for how long this process stood still between from and to.
+// stalled returns how long this process stood still between from and to.
 func (w windows) stalled(from, to time.Duration) time.Duration { return loaded(w.stalls).in(from, to) }
 
-// lag is the largest delay of a timer between from and to, without the stalls.
+// lag returns the largest delay of a timer between from and to, without the stalls.
 func (w windows) lag(from, to time.Duration) (most time.Duration) {
 	i, _ := slices.BinarySearchFunc(w.lags, from, func(l lag, t time.Duration) int { return cmp.Compare(l.to, t) })
 	for ; i < len(w.lags) && w.lags[i].from <= to; i++ {
@@ -110,25 +110,27 @@ func (w windows) lag(from, to time.Duration) (most time.Duration) {
 	return most
 }
 
-// excuses reports whether the envelope excuses that the hold had not ended at t, when another client
-// was granted the same, or when the servers ended the session. An excuse needs a cause for all of the
+// excuses reports whether the envelope excuses a hold that had not ended at t, when another client
+// was granted the same or the servers ended the session. The excuse needs one cause for the whole
 // time from t to the end of the hold. There are three causes.
 //
-//   - A fault outside of the envelope, on the client of the hold or on all. The fault ends the
-//     session or deletes the znode, and the client cannot know. It finds out when its next request
-//     fails. If no server answers, its lease lapses within a session timeout. So t is not before the
-//     fault, and the hold ends within After of the fault's end. A fault on the other client explains
-//     nothing.
-//   - A stall of this process. Decision 1 excludes a pause of the client (A1). A lease that was to
-//     lapse during the stall lapses after it, in a timer that is late. The grant of the other client
-//     waits in its connection meanwhile, and the two race when the process runs again. All of that is
-//     during the stall, or as long after it as the process needs to do what has come due. A program
-//     may also release at that moment, so how the hold ended makes no difference. A pause of a program
-//     between its check of the lease and its write is no overlap of holds: the fenced resource
-//     refuses the write, and lock/fenced-writes judges that without any excuse.
-//   - The lag of timers, if the hold was lost. A lease lapses by a timer, and the record of the loss is
-//     made by a goroutine. Either may be late by the lag, and by stalls that come in between. A hold that was given up has no such excuse,
-//     because a program that gives up a hold ends it before the request that releases it.
+//   - A fault outside the envelope, on the client of the hold or on all clients. The fault ends the
+//     session or deletes the znode, and the client cannot know. The client detects it when its next
+//     request fails. If no server answers, its lease lapses within a session timeout. So t is not
+//     before the fault, and the hold ends within After of the fault's end. A fault on the other
+//     client explains nothing.
+//   - A stall of this process. Decision 1 excludes a pause of the client (A1). A lease that should
+//     have lapsed during the stall lapses after it, in a timer that is late. Meanwhile the grant of
+//     the other client waits in its connection, and the two race when the process runs again. All
+//     of that happens during the stall, or as soon after it as the process has done the overdue
+//     work. A program may also release at that moment, so the way in which the hold ended does not
+//     matter. If a program pauses between its check of the lease and its write, the holds do not
+//     overlap: the fenced resource refuses the write, and lock/fenced-writes judges that without
+//     any excuse.
+//   - The lag of timers, if the hold was lost. A lease lapses by a timer, and a goroutine records
+//     the loss. Either may be late by the lag, and by stalls in between. A hold that was given up
+//     has no such excuse, because a program that gives up a hold ends it before the request that
+//     releases it.
 func (w windows) excuses(hold history.HoldInterval, t time.Duration) bool {
 	to := w.end
 	if hold.End != nil {
@@ -137,28 +139,27 @@ func (w windows) excuses(hold history.HoldInterval, t time.Duration) bool {
 	return w.explains(t, to, hold.Lost(), hold.Begin.Client)
 }
 
-// An Excuse is what an envelope excuses in one history.
+// An Excuse applies an envelope to one history.
 type Excuse struct{ windows windows }
 
 // In prepares the envelope for one history.
 func (e Envelope) In(h *history.History) Excuse { return Excuse{e.outside(h)} }
 
-// Explains reports whether a fault outside of the envelope, or a stall of this process, explains that a
-// hold of a client lasted from one time to another although it should have ended before.
+// Explains reports whether a fault outside the envelope, or a stall of this process, explains that
+// a hold of a client lasted from one time to another although it should have ended before.
 func (x Excuse) Explains(from, to time.Duration, client int16) bool {
 	return x.windows.explains(from, to, true, client)
 }
 
-// Lag returns by how much this process was late between from and to, at most. It is zero on a virtual
-// clock.
+// Lag returns the largest delay of this process between from and to. It is zero on a virtual clock.
 func (x Excuse) Lag(from, to time.Duration) time.Duration {
 	return x.windows.lag(from, to) + x.windows.stalled(from, to)
 }
 
-// explains is excuses for what was late from one time to another.
+// explains is excuses for a delay from one time to another.
 func (w windows) explains(from, to time.Duration, lost bool, client int16) bool {
 	lag := w.lag(from, to)
-	// A stall is measured to the tick before it, and may have begun that much earlier.
+	// A stall is measured up to the tick before it, so it may have begun up to one tick earlier.
 	stall := window{from + max(lag, history.LagTick), to - max(lag, history.LagTick)}
 	fault := window{from, to - lag}
 	faults, hit := w.faults[client]
@@ -177,8 +178,8 @@ func (w window) within(list []window) bool {
 	return i >= 0 && w.to <= list[i].to
 }
 
-// clientNamed reads "c3". Any other name is of no client, so the fault concerns all of them. An
-// example is a znode whose name begins with a GUID.
+// clientNamed parses "c3". Any other name does not name a client, so the fault affects all of them,
+// for example a znode whose name begins with a GUID.
 func clientNamed(target string) int16 {
 	number, named := strings.CutPrefix(target, "c")
 	client, err := strconv.ParseInt(number, 10, 16)

@@ -13,16 +13,16 @@ import (
 
 const ms = time.Millisecond
 
-// A belated is a history in which client 0 has something until a time, although the servers gave it to client 1, or
-// ended the session of client 0, at an earlier time.
+// A belated describes a history in which client 0 has a hold until a given time. At an earlier
+// time, the servers granted the same to client 1, or ended the session of client 0.
 type belated struct {
 	from, to time.Duration
-	op       string // how the hold of client 0 ends; empty if it does not
+	op       string // how the hold of client 0 ends; empty if it does not end
 	events   []history.Event
-	reversed bool // the grant of client 0 is recorded 1 ms after that of client 1, though it came first
+	reversed bool // the grant of client 0 is recorded 1 ms after that of client 1, although it came first
 }
 
-// histories are b as each property is concerned with it.
+// histories returns the history in the form that each property judges.
 func (b belated) histories() map[string]*history.History {
 	all := make(map[string]*history.History)
 	ids := []string{"lock/no-overlap", "rwlock/writer-alone", "semaphore/within-permits"}
@@ -40,7 +40,7 @@ func (b belated) histories() map[string]*history.History {
 				e.Object = "/q"
 			}
 			if op == OpVerify && result != "" {
-				e.Session = 2 // the owner of what was found
+				e.Session = 2 // the owner of the znode that was found
 			}
 			if client == history.Nobody {
 				e.Process, e.Session, e.Token = history.Nobody, 1, 0
@@ -92,7 +92,7 @@ func (b belated) checkers(envelope Envelope) map[string]Checker {
 	}
 }
 
-// judge compares the verdict of each property with the one wanted. What is valid is exposed.
+// judge compares the verdict of each property with the expected one. Valid must come with exposure.
 func (b belated) judge(t *testing.T, what string, want Verdict, except ...string) {
 	t.Helper()
 	checkers := b.checkers(Envelope{Outside: []string{"pause"}})
@@ -103,7 +103,7 @@ func (b belated) judge(t *testing.T, what string, want Verdict, except ...string
 		}
 		r := Run(t.Context(), h, checkers[id])[0]
 		if r.Verdict != want || (r.Exposure > 0) != (want == Valid) {
-			t.Errorf("%s, %s: %v with an exposure of %v, want %v: %s", what, id, r.Verdict, r.Exposure, want, r.Reason)
+			t.Errorf("%s, %s: got %v with an exposure of %v, want %v: %s", what, id, r.Verdict, r.Exposure, want, r.Reason)
 		}
 	}
 }
@@ -116,7 +116,8 @@ func lagged(at, length time.Duration) history.Event {
 	return history.Event{Time: at, Kind: history.Fact, Op: history.FactLag, Result: length.String(), Client: history.Nobody, Process: history.Nobody}
 }
 
-// The report: a stall of 0.37 s excused an overlap of 4 s, because the overlap began in the second after it.
+// Before the fix, a stall of 0.37 s excused an overlap of 4 s, because the overlap began within a
+// second after it.
 func TestStallExcusesWhatItCanExplain(t *testing.T) {
 	const lost, end = history.HoldLost, history.HoldEnd
 	stall := []history.Event{stalled(1370*ms, 370*ms)}
@@ -149,7 +150,8 @@ func TestStallExcusesWhatItCanExplain(t *testing.T) {
 	}
 }
 
-// A fault outside the envelope excuses the client that it hit, until its lease must have lapsed.
+// A fault outside the envelope excuses the client that it affects, until the client's lease must
+// have lapsed.
 func TestFaultExcusesWhatItCanExplain(t *testing.T) {
 	const lost = history.HoldLost
 	fault := func(name, target string) []history.Event {
@@ -179,7 +181,7 @@ func TestFaultExcusesWhatItCanExplain(t *testing.T) {
 		{"the grant was recorded late", belated{600 * ms, 2000 * ms, lost, fault("pause", "c0"), true}, Valid},
 		{"the grant was recorded late, by the other client", belated{600 * ms, 2000 * ms, lost, fault("pause", "c1"), true}, Invalid},
 	} {
-		if one.want == Valid { // claims know no faults
+		if one.want == Valid { // faults do not excuse claims
 			one.b.judge(t, one.what, one.want, "queue/nothing-twice")
 			continue
 		}
@@ -187,7 +189,7 @@ func TestFaultExcusesWhatItCanExplain(t *testing.T) {
 	}
 }
 
-// A session that somebody else closed is exposure until its lease must have lapsed.
+// If somebody else closes a session, its hold is exposure until its lease must have lapsed.
 func TestClosedSessionExposesUntilItsLeaseLapses(t *testing.T) {
 	for late, want := range map[time.Duration]Verdict{1000 * ms: Valid, 1001 * ms: Invalid} {
 		e := func(at time.Duration, kind history.Kind, op, arg string) history.Event {
@@ -196,13 +198,13 @@ func TestClosedSessionExposesUntilItsLeaseLapses(t *testing.T) {
 		h := history.New(e(ms, history.Hold, history.HoldBegin, ""), e(2*ms, history.Session, history.SessionExpired, "closed"),
 			e(2*ms+late, history.Hold, history.HoldLost, ""), e(4000*ms, history.Phase, history.PhaseEnd, ""))
 		if r := Run(t.Context(), h, LockLossBeforeExpiry(Envelope{}))[0]; r.Verdict != want {
-			t.Errorf("lost %v after somebody closed the session: %v, want %v: %s", late, r.Verdict, want, r.Reason)
+			t.Errorf("lost %v after somebody closed the session: got %v, want %v: %s", late, r.Verdict, want, r.Reason)
 		}
 	}
 }
 
-// The span between a registration and its event counts as well as its ends.
-func TestEnvelopeMeetsNoMore(t *testing.T) {
+// The time between a registration and its event counts, including both ends.
+func TestEnvelopeMeetsFaultsBetween(t *testing.T) {
 	w := windows{faults: map[int16][]window{history.Nobody: {{10, 20}, {40, 50}}}, stalls: []window{{0, 100}}}
 	for _, one := range []struct {
 		from, to time.Duration
@@ -211,18 +213,19 @@ func TestEnvelopeMeetsNoMore(t *testing.T) {
 		{0, 9, false}, {0, 10, true}, {15, 16, true}, {20, 30, true}, {21, 39, false}, {0, 60, true}, {50, 60, true}, {51, 60, false},
 	} {
 		if got := w.meets(one.from, one.to); got != one.want {
-			t.Errorf("meets(%d, %d) = %v, want %v", one.from, one.to, got, one.want)
+			t.Errorf("meets(%d, %d): got %v, want %v", one.from, one.to, got, one.want)
 		}
 	}
 }
 
-// Found on a machine with other work: a claim was recorded 14 us before the loss of the claim before it, and the run
-// was invalid. What a busy machine makes of a loss is exposure. What a program gives up has to end in time.
+// On a busy machine, a claim was recorded 14 us before the loss of the previous claim, and the run
+// was invalid. The delay of a loss on a busy machine is exposure. A hold that the program gives up
+// must end in time.
 func TestLagExcusesShorterLosses(t *testing.T) {
 	for _, one := range []struct {
 		what    string
-		lag     time.Duration // as it was measured
-		at      time.Duration // when
+		lag     time.Duration // the measured lag
+		at      time.Duration // when it was measured
 		end     string
 		overlap time.Duration
 		want    Verdict
@@ -241,11 +244,11 @@ func TestLagExcusesShorterLosses(t *testing.T) {
 			if one.lag > 0 {
 				b.events = append(b.events, lagged(one.at, one.lag))
 				if strings.HasSuffix(one.what, "longer than usual") {
-					b.events[0].Arg = "1.1s" // a stall put the record off
+					b.events[0].Arg = "1.1s" // a stall delayed the record
 				}
 			}
 			if reversed && one.overlap == ms {
-				continue // it begins as it ends
+				continue // it begins at its end
 			}
 			b.judge(t, fmt.Sprintf("%s, reversed %v", one.what, reversed), one.want)
 		}

@@ -5,33 +5,16 @@ import (
 	"bytes"
 	"context"
 	"regexp"
-	"slices"
 
 	"github.com/zkcoord/zkcoord/harness/history"
 )
-
-// noUnexpectedError judges errors: each error of an operation or of a client is of a kind that the
-// scenario expects. Any other error may be a bug of what is tested, so it is a violation.
-func noUnexpectedError(expected ...*regexp.Regexp) Checker {
-	return New("run/no-unexpected-error", "clients get only expected errors", func(h *history.History, j *Judge) {
-		for i := range h.Events {
-			e := &h.Events[i]
-			if e.Kind.Completion() || e.Kind == history.Crash {
-				j.Checked(1)
-				if e.Error != "" && !slices.ContainsFunc(expected, func(p *regexp.Regexp) bool { return p.MatchString(e.Error) }) {
-					j.Violation([]history.Event{*e}, "%s got an unexpected error at %v, from %s: %s", e.Who(), e.Time, e.Op, e.Error)
-				}
-			}
-		}
-	})
-}
 
 // serverTrouble matches log lines that a node writes only if ZooKeeper itself went wrong: a broken
 // invariant, not the consequence of a fault.
 var serverTrouble = regexp.MustCompile(`java\.lang\.(AssertionError|OutOfMemoryError|StackOverflowError)|Severe unrecoverable error|digests are not matching|Epoch of (leader|follower) .* is ahead`)
 
 // lostPeer matches the cause that a node logs below "Severe unrecoverable error" if its connection
-// to the leader broke while it forwarded a request. A follower calls that severe, and then looks
+// to the leader broke while it forwarded a request. A follower calls that severe, and then searches
 // for a leader again. A follower that acknowledges a proposal at that moment may find its socket
 // gone (ZOOKEEPER-4409), with the same effect.
 var lostPeer = regexp.MustCompile(`^java\.(io|net)\.\w*Exception|^java\.lang\.NullPointerException: .*"this\.learner\.sock" is null`)

@@ -10,13 +10,13 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// end of an interval of indexes that has none.
+// forever is the end of an interval of indexes that does not end.
 const forever = 1<<31 - 1
 
-// begins gives each hold with those of its object that stand when it begins, in
-// order. One that is taken away at that very instant does not stand: time stops on
-// a virtual clock, and its client may be told after the next one. Holds at once are
-// as few as the clients.
+// begins yields each hold with the holds of its object that stand when it begins, in order. A hold
+// that is lost at that very instant does not stand: time stops on a virtual clock, and its client
+// may be notified after the next hold has begun. There are at most as many holds at a time as
+// clients.
 func begins(h *history.History) func(func(hold history.HoldInterval, others []history.HoldInterval) bool) {
 	return func(yield func(history.HoldInterval, []history.HoldInterval) bool) {
 		standing := make(map[string][]history.HoldInterval)
@@ -32,8 +32,7 @@ func begins(h *history.History) func(func(hold history.HoldInterval, others []hi
 	}
 }
 
-// unexcused returns the first of those that stand when hold begins with which it
-// overlaps inside of the envelope.
+// unexcused returns the first of the others with which hold overlaps inside the envelope.
 func (w windows) unexcused(hold history.HoldInterval, others []history.HoldInterval) *history.HoldInterval {
 	for i := range others {
 		if first, next := inTurn(others[i], hold); !w.excuses(first, next.Begin.Time) {
@@ -43,8 +42,9 @@ func (w windows) unexcused(hold history.HoldInterval, others []history.HoldInter
 	return nil
 }
 
-// inTurn returns two holds in the order in which the servers granted them: by their tokens. A grant
-// can be recorded after a later one. Without two tokens it is the order in which they were recorded.
+// inTurn returns two holds in the order in which the servers granted them, which is the order of
+// their tokens. A grant can be recorded after a later one. Without two tokens, inTurn uses the
+// order of the records.
 func inTurn(before, after history.HoldInterval) (first, next history.HoldInterval) {
 	if a, b := before.Begin.Token, after.Begin.Token; a != 0 && b != 0 && b < a {
 		return after, before
@@ -52,7 +52,7 @@ func inTurn(before, after history.HoldInterval) (first, next history.HoldInterva
 	return before, after
 }
 
-// overlap is for how long hold overlaps with one of those that stand when it begins.
+// overlap returns for how long hold overlaps with one of the holds that stand when it begins.
 func overlap(h *history.History, hold history.HoldInterval, others ...history.HoldInterval) time.Duration {
 	last := hold.Begin.Time
 	for _, other := range others {
@@ -68,8 +68,9 @@ func endTime(h *history.History, hold history.HoldInterval) time.Duration {
 	return hold.End.Time
 }
 
-// inLine are the grants of one object that had a higher token than all grants before them, in
-// order. The first of them that has at least some token is the earliest of all grants that have.
+// inLine are the grants of one object with a higher token than all grants before them, in order.
+// The first of them with at least a given token is the earliest of all grants with at least that
+// token.
 type inLine []*history.Event
 
 func (l *inLine) add(e *history.Event) {
@@ -87,8 +88,8 @@ func (l inLine) passed(token int64) *history.Event {
 	return l[i]
 }
 
-// sorted goes through a map by its keys, so that the first violation is the same
-// one each time.
+// sorted iterates over a map in the order of its keys, so that the first violation is always the
+// same.
 func sorted[K cmp.Ordered, V any](m map[K]V) func(func(K, V) bool) {
 	return func(yield func(K, V) bool) {
 		for _, k := range slices.Sorted(maps.Keys(m)) {
@@ -99,7 +100,7 @@ func sorted[K cmp.Ordered, V any](m map[K]V) func(func(K, V) bool) {
 	}
 }
 
-// number reads a decimal, or gives what stands for none.
+// number parses a decimal number. If text is not a number, it returns none.
 func number(s string, none int) int {
 	if n, err := strconv.Atoi(s); err == nil {
 		return n

@@ -2,7 +2,6 @@ package checker
 
 import (
 	"bytes"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -43,15 +42,15 @@ func TestReferee(t *testing.T) {
 		{MutexModel, "- c0 invoke put /l arg=a", NotExercised},
 	} {
 		if r := verdictOf(t, Referee("X", c.model, 100, time.Second), c.text); r.Verdict != c.want {
-			t.Errorf("%s: %v (%s), want %v, of\n%s", c.model.Name, r.Verdict, r.Reason, c.want, c.text)
+			t.Errorf("%s: got %v (%s), want %v, for\n%s", c.model.Name, r.Verdict, r.Reason, c.want, c.text)
 		}
 	}
 }
 
-func TestRefereeLooksAtTheFirstOnly(t *testing.T) {
+func TestRefereeJudgesOnlyTheFirstOperations(t *testing.T) {
 	text := strings.Repeat("- c0 invoke write /x arg=a\n- c0 ok write /x\n", 10) + "- c1 invoke read /x\n- c1 ok read /x result=b"
 	if r := verdictOf(t, Referee("X", RegisterModel, 10, time.Second), text); r.Verdict != Valid || r.Checked != 10 {
-		t.Errorf("%v, %d checked", r.Verdict, r.Checked)
+		t.Errorf("got %v with %d checked, want Valid with 10", r.Verdict, r.Checked)
 	}
 }
 
@@ -85,7 +84,7 @@ func TestPictureOfAFailingSlice(t *testing.T) {
 		h := parse(t, c.text)
 		slice, got := FailingSlice(h, proof(h, c.events...), c.most, time.Second)
 		if got != c.want {
-			t.Errorf("%s: a failing slice: %v, want %v", c.name, got, c.want)
+			t.Errorf("%s: a failing slice: got %v, want %v", c.name, got, c.want)
 		}
 		if !got {
 			continue
@@ -95,22 +94,12 @@ func TestPictureOfAFailingSlice(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !strings.Contains(page.String(), slice.Model.Ops[0]+"(") || !strings.Contains(page.String(), "<html") {
-			t.Errorf("%s: a page of %d bytes", c.name, page.Len())
+			t.Errorf("%s: got a page of %d bytes, want HTML with an operation of the model", c.name, page.Len())
 		}
 	}
 	h := parse(t, twice)
 	if _, ok := FailingSlice(h, Result{Verdict: Valid, Events: h.Events[:1]}, 10, time.Second); ok {
-		t.Error("a slice of what was not violated")
-	}
-}
-
-func TestUnhandledErrors(t *testing.T) {
-	c := noUnexpectedError(regexp.MustCompile("session lost"))
-	if r := verdictOf(t, c, "- c0 invoke a\n- c0 fail a error=\"a: session lost\"\n- c0 crash error=\"session lost\""); r.Verdict != Valid {
-		t.Errorf("%v: %s", r.Verdict, r.Reason)
-	}
-	if r := verdictOf(t, c, "- c0 invoke a\n- c0 info a error=\"slice bounds out of range\""); r.Verdict != Invalid {
-		t.Errorf("%v: %s", r.Verdict, r.Reason)
+		t.Error("got a slice for a property that was not violated, want none")
 	}
 }
 
@@ -129,11 +118,11 @@ func TestLogs(t *testing.T) {
 		severe + strings.Repeat("x", 2<<20) + "\n" + severe: Invalid,
 	} {
 		if r := verdictOf(t, CleanLogs(map[int][]byte{0: []byte(text)}), ""); r.Verdict != want {
-			t.Errorf("%v (%s), want %v", r.Verdict, r.Reason, want)
+			t.Errorf("got %v (%s), want %v", r.Verdict, r.Reason, want)
 		}
 	}
 	if r := verdictOf(t, CleanLogs(nil), ""); r.Verdict != NotExercised {
-		t.Errorf("without logs: %v", r.Verdict)
+		t.Errorf("without logs: got %v, want NotExercised", r.Verdict)
 	}
 }
 
@@ -155,18 +144,19 @@ func TestMeasure(t *testing.T) {
 	`))
 	a := s.Operations[0]
 	if len(s.Operations) != 2 || a.OK != 3 || a.Fail != 1 || a.P50 != 200*time.Millisecond || a.Max != 300*time.Millisecond || a.Errors["down"] != 1 {
-		t.Errorf("operations %+v", s.Operations)
+		t.Errorf("operations: got %+v, want two, the first with 3 ok, 1 fail, p50 200ms, max 300ms", s.Operations)
 	}
 	f := s.Faults[0]
 	if len(s.Faults) != 2 || f.Target != "leader" || f.Evidence != "killed" || f.Stop-f.Start != 2*time.Second || f.Recovery != 300*time.Millisecond {
-		t.Errorf("faults %+v", s.Faults)
+		t.Errorf("faults: got %+v, want two, the first on the leader for 2s with a recovery of 300ms", s.Faults)
 	}
 	if s.Faults[1].Recovery >= 0 {
-		t.Errorf("recovered from a fault that stood: %+v", s.Faults[1])
+		t.Errorf("got a recovery from a fault that was not healed, want none: %+v", s.Faults[1])
 	}
 }
 
-// The report: a run of 5 s had 12 grants, and the scenario requires 20 in its usual 20 s.
+// Before the fix, a run of 5 s had 12 grants and was not exercised, since the scenario required the
+// 20 grants of its usual 20 s.
 func TestShortRunsNeedLess(t *testing.T) {
 	for _, one := range []struct {
 		work  time.Duration
@@ -175,7 +165,7 @@ func TestShortRunsNeedLess(t *testing.T) {
 	}{
 		{20 * time.Second, 20, Valid}, {20 * time.Second, 19, NotExercised}, {60 * time.Second, 20, Valid},
 		{5 * time.Second, 5, Valid}, {5 * time.Second, 4, NotExercised}, {time.Millisecond, 1, Valid}, {time.Millisecond, 0, NotExercised},
-		{0, 20, Valid}, {0, 19, NotExercised}, // no phases
+		{0, 20, Valid}, {0, 19, NotExercised}, // without phases
 	} {
 		var events []history.Event
 		if one.work > 0 {
@@ -189,7 +179,7 @@ func TestShortRunsNeedLess(t *testing.T) {
 		}
 		events = append(events, history.Event{Time: time.Hour, Kind: history.Phase, Op: history.PhaseEnd})
 		if r := Run(t.Context(), history.New(events...), Grants(20))[0]; r.Verdict != one.want {
-			t.Errorf("%d grants in %v: %v, want %v: %s", one.holds, one.work, r.Verdict, one.want, r.Reason)
+			t.Errorf("%d grants in %v: got %v, want %v: %s", one.holds, one.work, r.Verdict, one.want, r.Reason)
 		}
 	}
 }

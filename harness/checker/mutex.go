@@ -10,8 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Operations of locks, as workloads record them. Acquire completes with Token and Node (the own
-// znode). Release has the Token of the hold in its invocation.
+// Operations of locks, in the form that workloads record. Acquire completes with Token and Node,
+// which is the client's own znode. The invocation of Release has the Token of the hold.
 const (
 	OpAcquire = "acquire"
 	OpRelease = "release"
@@ -131,8 +131,9 @@ func fenced(h *history.History, j *Judge) {
 	j.Note("%d writes accepted, %d accesses refused", writes, refused)
 }
 
-// LockNoFalseRefusal judges the refusals of fenced resources: a refused token is smaller than one that
-// was accepted before. Where the refusal itself names the largest token, in Result, it is compared with that.
+// LockNoFalseRefusal judges the refusals of fenced resources: a refused token is smaller than one
+// that was accepted before. If the refusal names the largest token, in Result, the refused token is
+// compared with that.
 func LockNoFalseRefusal() Checker {
 	return New("lock/no-false-refusal", "the fenced resource refuses no token that is the largest", func(h *history.History, j *Judge) {
 		highest := make(map[string]*history.Event)
@@ -182,8 +183,8 @@ func increment(j *Judge, last, e *history.Event) {
 	j.Violation(events, "%s wrote %s to %s at %v over %d: an increment was lost", e.Who(), e.Result, e.Object, e.Time, was)
 }
 
-// LockNoOverlap judges holds, as far as the programs knew them: inside the envelope no two holds of
-// one object overlap. An overlap outside the envelope is exposure.
+// LockNoOverlap judges holds, as far as the programs knew of them: inside the envelope no two holds
+// of one object overlap. An overlap outside the envelope is exposure.
 func LockNoOverlap(envelope Envelope) Checker {
 	return New("lock/no-overlap", "no two clients hold the lock at the same time", func(h *history.History, j *Judge) {
 		overlaps(h, j, envelope)
@@ -251,9 +252,9 @@ func LockNoReleaseAfterLoss() Checker {
 	})
 }
 
-// LockOwnNodeIsFirst judges what [OpVerify] read during a hold: the own znode exists, is owned by
-// the own session, and is the lowest. Outside the envelope a hold without such a znode is exposure,
-// for the time that the program goes on to hold.
+// LockOwnNodeIsFirst judges the answers to [OpVerify] during a hold: the client's own znode exists,
+// is owned by its own session, and is the lowest. Outside the envelope a hold without such a znode
+// is exposure, for the time that the program continues to hold.
 func LockOwnNodeIsFirst(envelope Envelope) Checker {
 	return New("lock/own-node-is-first", "a holder's znode exists, belongs to its session and is first in the lock queue", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
@@ -292,8 +293,8 @@ func LockOwnNodeIsFirst(envelope Envelope) Checker {
 	})
 }
 
-// NothingLeft judges what clients left behind, for each kind in what ("znodes", "watches",
-// "goroutines"): nothing.
+// NothingLeft judges that clients left nothing behind, for each kind in what ("znodes", "watches",
+// "goroutines").
 func NothingLeft(what ...string) Checker {
 	return New("client/nothing-left", "no client leaves anything behind", func(h *history.History, j *Judge) {
 		found := make(map[string]bool)
@@ -317,9 +318,10 @@ func NothingLeft(what ...string) Checker {
 }
 
 // WaitersServed judges liveness: each operation named op that was waiting at the heal, or was
-// invoked later, completes within inTime, and some succeed.
+// invoked later, completes within inTime, and some succeed. Since every other client may hold once
+// before a waiter, inTime is extended by the longest completed hold of each client after the heal.
 func WaitersServed(op string, inTime time.Duration) Checker {
-	return New("client/waiters-served", fmt.Sprintf("after the heal every waiting client is granted within %v", inTime), func(h *history.History, j *Judge) {
+	return New("client/waiters-served", fmt.Sprintf("after the heal every waiting client is granted within %v, plus one hold of each other client", inTime), func(h *history.History, j *Judge) {
 		live(h, j, op, inTime)
 	})
 }
@@ -332,6 +334,7 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 	}
 	ops, _ := h.Operations()
 	busy := busyTimes(h)
+	inTime += turn(h, healed.Time)
 	slowest, granted, ended := time.Duration(0), 0, 0
 	for _, o := range ops {
 		end := h.End()
@@ -356,6 +359,22 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 	j.Checked(granted)
 	j.NotExercised("no %s succeeded after the heal", op)
 	j.Note("%d granted after the heal, the slowest in %v; %d ended with an error", granted, slowest, ended)
+}
+
+// turn returns the time in which each client can hold once: the sum of the longest completed hold of
+// each client after since.
+func turn(h *history.History, since time.Duration) (sum time.Duration) {
+	longest := make(map[int16]time.Duration)
+	for _, hold := range h.Holds() {
+		if hold.End != nil {
+			c := hold.Begin.Client
+			longest[c] = max(longest[c], hold.End.Time-max(hold.Begin.Time, since))
+		}
+	}
+	for _, d := range longest {
+		sum += d
+	}
+	return sum
 }
 
 // endedBefore reports whether the operation had completed before e, with any outcome.
@@ -391,8 +410,8 @@ func LockGrantsInOrder(envelope Envelope) Checker {
 }
 
 // LockLossBeforeExpiry judges the time of losses: inside the envelope each hold has ended before
-// the servers were seen to end its session. No client can know in advance that somebody else closes
-// its session. That is exposure, for as long as a lease can last.
+// the end of its session was observed at the servers. A client cannot know in advance that somebody
+// else closes its session. Such a hold is exposure, for as long as a lease can last.
 func LockLossBeforeExpiry(envelope Envelope) Checker {
 	return New("lock/loss-before-expiry", "a hold ends before the servers expire its session", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
@@ -400,7 +419,7 @@ func LockLossBeforeExpiry(envelope Envelope) Checker {
 			object string
 			token  int64
 		}
-		granted := make(map[grant]int32) // a writer that is downgraded holds again by the same grant
+		granted := make(map[grant]int32) // a downgraded writer holds again with the same grant
 		bySession := make(map[int64][]history.HoldInterval)
 		for _, hold := range h.Holds() {
 			bySession[hold.Begin.Session] = append(bySession[hold.Begin.Session], hold)

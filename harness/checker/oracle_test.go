@@ -12,16 +12,16 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// A tiny random history of one queue: every way in which a few operations can
-// overlap, with answers that may be wrong.
+// A tiny random history of one queue. A few operations overlap in any way, and their answers may be
+// wrong.
 
 type tinyOp struct {
-	name, value string // put of value, or take of value ("" is empty)
-	invoke, end int    // indexes; end -1 is an unknown outcome
+	name, value string // put of value, or take of value; "" means empty
+	invoke, end int    // indexes; an end of -1 means an unknown outcome
 }
 
-// tinyQueue draws n operations of up to three processes. In a third of the takes
-// the answer comes from a queue that is run along, the others are made up.
+// tinyQueue returns n random operations of up to three processes. A third of the takes have the
+// answer of a simulated queue; the other answers are made up.
 func tinyQueue(r *rand.Rand, n int, unknown bool) []tinyOp {
 	var ops []tinyOp
 	open := make(map[int]int) // process -> operation
@@ -105,9 +105,8 @@ func tinyHistory(ops []tinyOp) *history.History {
 	return history.New(append(events, end())...)
 }
 
-// legalOrder is the oracle: it tries every order of the operations that keeps real
-// time. Operations with an unknown outcome may be left out, and such a take may
-// return anything.
+// legalOrder is the oracle. It tries every order of the operations that respects real time.
+// Operations with an unknown outcome may be left out, and such a take may return anything.
 func legalOrder(ops []tinyOp) bool {
 	endOf := func(op tinyOp) int {
 		if op.end < 0 {
@@ -128,7 +127,7 @@ func legalOrder(ops []tinyOp) bool {
 		}
 		for i, op := range left {
 			if op.invoke > first {
-				continue // something ended before it began
+				continue // a remaining operation ended before this one began
 			}
 			rest := slices.Delete(slices.Clone(left), i, i+1)
 			switch {
@@ -155,7 +154,7 @@ func legalOrder(ops []tinyOp) bool {
 	return try(ops, nil)
 }
 
-// queueIsLegal says what the queue checkers say, taken together.
+// queueIsLegal returns the combined verdict of the queue checkers.
 func queueIsLegal(t *testing.T, ops []tinyOp) bool {
 	for _, r := range Run(t.Context(), tinyHistory(ops), QueueNothingInvented(), QueueNothingTwice(), queueFIFOOrder(), QueueEmptyIsTrue()) {
 		if r.Verdict == Invalid {
@@ -173,8 +172,9 @@ func show(ops []tinyOp) string {
 	return b.String()
 }
 
-// TestQueueCheckersAgreeWithTheOracle: the aspects queue/nothing-invented, queue/nothing-twice, queue/fifo-order and queue/empty-is-true together are
-// linearizability, exactly where every outcome is known, and without false alarms where not.
+// Four queue properties (nothing-invented, nothing-twice, fifo-order and empty-is-true) together
+// mean linearizability. If every outcome is known, this is exact. If not, there are no false
+// alarms.
 func TestQueueCheckersAgreeWithTheOracle(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	verdicts := make(map[[2]bool]int)
@@ -189,25 +189,24 @@ func TestQueueCheckersAgreeWithTheOracle(t *testing.T) {
 			continue
 		}
 		if want != got {
-			t.Fatalf("the oracle says %v, the checkers %v, of\n%s", want, got, show(ops))
+			t.Fatalf("legal: the oracle says %v, the checkers say %v, of\n%s", want, got, show(ops))
 		}
 	}
 	for key, n := range verdicts {
 		if n < 200 {
-			t.Errorf("only %d histories with legal=%v, unknown=%v: the test does not test", n, key[0], key[1])
+			t.Errorf("got only %d histories with legal=%v and unknown=%v, want at least 200", n, key[0], key[1])
 		}
 	}
 	t.Logf("legal and unknown: %v; %d of %d illegal ones with unknown outcomes were let pass", verdicts, missed, verdicts[[2]bool{false, true}])
 }
 
-// TestOracleAgreesWithPorcupine checks the oracle itself against an independent
-// implementation.
+// The oracle itself is compared with an independent implementation.
 func TestOracleAgreesWithPorcupine(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 3000 {
 		ops := tinyQueue(r, 2+r.IntN(7), false)
 		if want, got := porcupineSays(ops), legalOrder(ops); want != got {
-			t.Fatalf("porcupine says %v, the oracle %v, of\n%s", want, got, show(ops))
+			t.Fatalf("legal: porcupine says %v, the oracle says %v, of\n%s", want, got, show(ops))
 		}
 	}
 }
@@ -239,7 +238,7 @@ func FuzzQueueCheckersAgainstOracle(f *testing.F) {
 		ops := tinyQueue(r, 2+r.IntN(7), unknown)
 		want, got := legalOrder(ops), queueIsLegal(t, ops)
 		if want != got && (want || !unknown) {
-			t.Fatalf("the oracle says %v, the checkers %v, of\n%s", want, got, show(ops))
+			t.Fatalf("legal: the oracle says %v, the checkers say %v, of\n%s", want, got, show(ops))
 		}
 	})
 }

@@ -19,7 +19,7 @@ func QueuePriorityOrder() Checker {
 	})
 }
 
-// urgent goes through the deliveries in order of their beginnings. A tree of priorities has the
+// urgent processes the deliveries in order of their beginnings. A tree of priorities contains the
 // items whose put had ended by then.
 func urgent(j *Judge, list []*item, goneAt func(*item) int32) {
 	priorities := make([]int32, 0, len(list))

@@ -9,21 +9,22 @@ import (
 	"testing"
 )
 
-// Properties that are one look at one event: an oracle would be the checker again.
+// Properties that one event decides. An oracle would repeat the checker.
 var obvious = []string{"group/changes-add-up", "group/followers-converge", "client/nothing-left", "semaphore/no-permit-lost", "queue/drained-is-empty"}
 
-// Properties with an oracle of another form: together, or of one kind each.
+// Properties whose oracles have another form: one for several properties, or a special one.
 var otherOracles = map[string][]string{
 	"TestQueueCheckersAgreeWithTheOracle":  {"queue/nothing-invented", "queue/nothing-twice", "queue/fifo-order", "queue/empty-is-true"},
 	"TestHoldCheckersAgreeWithTheOracle":   {"election/no-overlap", "lock/no-overlap", "semaphore/within-permits", "rwlock/writer-alone"},
 	"TestRegisterCheckersAgainstPorcupine": {"register/writes-linearizable", "register/reads-after-sync", "register/reads-sequential"},
 }
 
-// guard reports whether a property is about the run, not about what ran: it is never invalid.
+// guard reports whether a property is about the run itself and not about the tested program. Such a
+// property is never invalid.
 func guard(id string) bool { return strings.HasPrefix(id, "run/") || id == "rwlock/readers-together" }
 
-// TestEachPropertyIsTested: histories by hand, legal ones of which one edit is flagged, and an oracle. Those by hand are asked for
-// in TestHandMadeHistories.
+// Each property has histories by hand, legal histories of which one edit is flagged, and an oracle.
+// TestHandMadeHistories requires those by hand.
 func TestEachPropertyIsTested(t *testing.T) {
 	checkers, edits, oracles := underTest(), edits(), oracles()
 	for _, id := range declared(t) {
@@ -31,17 +32,17 @@ func TestEachPropertyIsTested(t *testing.T) {
 			continue
 		}
 		if _, known := checkers[id]; !known {
-			t.Errorf("%s: underTest does not have it", id)
+			t.Errorf("%s: add its checker to underTest", id)
 		}
 		if _, known := edits[id]; !known {
-			t.Errorf("%s: no edit of a legal history is tried", id)
+			t.Errorf("%s: add an edit that violates it", id)
 		}
 		_, known := oracles[id]
 		for _, ids := range otherOracles {
 			known = known || slices.Contains(ids, id)
 		}
 		if !known && !slices.Contains(obvious, id) {
-			t.Errorf("%s: no oracle", id)
+			t.Errorf("%s: add an oracle, or list it in obvious with a reason", id)
 		}
 	}
 }
@@ -54,12 +55,12 @@ func TestDocListsEachProperty(t *testing.T) {
 	}
 	for _, name := range declared(t) {
 		if !regexp.MustCompile(`(?m)^//\t` + regexp.QuoteMeta(name) + ` `).Match(text) {
-			t.Errorf("doc.go does not list %s", name)
+			t.Errorf("doc.go does not list %s: add it to the list of properties", name)
 		}
 	}
 }
 
-// declared are the ids that the package's files make checkers for.
+// declared returns the ids of the properties for which the package's files make checkers.
 func declared(t *testing.T) (ids []string) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {
@@ -76,7 +77,7 @@ func declared(t *testing.T) (ids []string) {
 		}
 	}
 	if slices.Sort(ids); len(ids) < 50 {
-		t.Fatalf("found only %q", ids)
+		t.Fatalf("found only the properties %q, want at least 50", ids)
 	}
 	return slices.Compact(ids)
 }

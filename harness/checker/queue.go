@@ -14,12 +14,12 @@ import (
 
 // Operations of queues. Each value is put once.
 const (
-	OpPut  = "put"  // of the value in Arg; Priority is its priority, where there is one
+	OpPut  = "put"  // puts the value in Arg; Priority is its priority, if the queue has priorities
 	OpTake = "take" // completes with the value in Result; OK without a value means that the queue was empty
 	// OpClaim delivers an item to a claimer until the claimer acks or returns it.
 	OpClaim  = "claim"
-	OpAck    = "ack"    // of the value in Arg
-	OpReturn = "return" // of the value in Arg
+	OpAck    = "ack"    // acknowledges the value in Arg
+	OpReturn = "return" // returns the value in Arg
 )
 
 // Queue returns the checkers of a queue with takes: queue/nothing-invented, queue/nothing-lost,
@@ -28,7 +28,7 @@ func Queue() []Checker {
 	return []Checker{QueueNothingInvented(), QueueNothingLost(), QueueNothingTwice(), queueFIFOOrder(), QueueEmptyIsTrue(), QueueDrainedIsEmpty()}
 }
 
-// item is what a history knows about one value. Each interval is of indexes.
+// An item is everything that a history shows of one value. Each interval is of indexes.
 type item struct {
 	object, value string
 	put           history.Operation   // zero if it was never put
@@ -146,7 +146,7 @@ func (s *items) drained() map[string]int32 {
 	return all
 }
 
-// QueueNothingLost judges puts. Once its queue has been drained, each value whose put is known to
+// QueueNothingLost judges puts. After its queue has been drained, each value whose put is known to
 // have succeeded has been delivered, or a claimer still holds it. An indeterminate take may account
 // for one value. So may an indeterminate claim while it may be held. An indeterminate ack may
 // account for its own value; if acks have effects, the effects decide.

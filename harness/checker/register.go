@@ -1,9 +1,6 @@
 package checker
 
 import (
-	"slices"
-	"strconv"
-
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -11,10 +8,10 @@ import (
 // Operations on a znode used as a register or as a counter. A completion carries a zxid: of the
 // write itself, or the mzxid of what was read.
 const (
-	OpSetValue = "write" // of Arg, which is written once
+	OpSetValue = "write" // writes Arg, which is written only once
 	// OpRead completes with Result. Arg of its invocation is "sync" if the read came after a sync.
 	OpRead = "read"
-	OpAdd  = "add" // of Arg, one if it is empty, to a counter; completes with the new value in Result
+	OpAdd  = "add" // adds Arg, or one if it is empty, to a counter; completes with the new value in Result
 )
 
 // Register returns the checkers of a znode used as a register: register/writes-linearizable,
@@ -69,7 +66,7 @@ func registerWritesLinearizable() Checker {
 // okByEnd returns a function that finds, among the wanted operations, the one that succeeded with
 // the event of an index.
 func okByEnd(h *history.History, ops []history.Operation, wanted func(op string) bool) func(index int32) (history.Operation, bool) {
-	at := make([]int32, len(h.Events)) // place in ops, from 1
+	at := make([]int32, len(h.Events)) // position in ops, counted from 1
 	for i, o := range ops {
 		if wanted(o.Invoke.Op) && o.Outcome() == session.OK {
 			at[o.Complete.Index] = int32(i + 1)
@@ -141,7 +138,7 @@ func registerReadsSequential() Checker {
 			object  string
 		}
 		last := make(map[view]*history.Event)
-		floor := make(map[int32]*history.Event) // invocation -> the newest its session had seen
+		floor := make(map[int32]*history.Event) // invocation -> the newest state that its session had seen
 		completed := okByEnd(h, ops, func(op string) bool { return op == OpSetValue || op == OpRead })
 		for i := range h.Events {
 			e := &h.Events[i]
@@ -174,61 +171,4 @@ func registerReadsSequential() Checker {
 		}
 		j.NotExercised("nothing was read")
 	})
-}
-
-// registerAddsCountOnce judges a counter: each successful add has its own result, results rise with
-// zxids, and no result is above the number of adds that may have happened by then.
-func registerAddsCountOnce() Checker {
-	return New("register/adds-count-once", "a counter counts each add once", func(h *history.History, j *Judge) {
-		ops, _ := h.Operations()
-		tried := make(map[string][]int32) // invocations, in order
-		seen := make(map[string]map[string]history.Operation)
-		for _, o := range ops {
-			if o.Invoke.Op != OpAdd || o.Outcome() == session.Failed {
-				continue
-			}
-			object := o.Invoke.Object
-			tried[object] = append(tried[object], o.Invoke.Index)
-			if o.Outcome() != session.OK {
-				continue
-			}
-			j.Checked(1)
-			if seen[object] == nil {
-				seen[object] = make(map[string]history.Operation)
-			}
-			if twin, twice := seen[object][o.Complete.Result]; twice {
-				j.Violation(inOrder(twin.Events(), o.Events()), "%s and %s both counted %s to %s", twin.Invoke.Who(), o.Invoke.Who(), object, o.Complete.Result)
-			}
-			seen[object][o.Complete.Result] = o
-		}
-		for _, o := range ops {
-			if o.Invoke.Op != OpAdd || o.Outcome() != session.OK {
-				continue
-			}
-			if adds, _ := slices.BinarySearch(tried[o.Invoke.Object], o.Complete.Index); number(o.Complete.Result, 0) > adds {
-				j.Violation(o.Events(), "%s counted %s to %s, but there were only %d adds", o.Invoke.Who(), o.Invoke.Object, o.Complete.Result, adds)
-			}
-		}
-		for _, results := range sorted(seen) {
-			counterOrder(j, results)
-		}
-		j.NotExercised("nothing was counted")
-	})
-}
-
-// counterOrder goes through the results in order: their zxids rise.
-func counterOrder(j *Judge, results map[string]history.Operation) {
-	byCount := make(map[int]history.Operation, len(results))
-	for result, o := range results {
-		if n, err := strconv.Atoi(result); err == nil {
-			byCount[n] = o
-		}
-	}
-	var last *history.Operation
-	for n, o := range sorted(byCount) {
-		if last != nil && last.Complete.Zxid > o.Complete.Zxid {
-			j.Violation(inOrder(last.Events(), o.Events()), "%s was counted to %d with zxid 0x%x, which is below the zxid of a smaller result", o.Invoke.Object, n, o.Complete.Zxid)
-		}
-		last = &o
-	}
 }

@@ -28,13 +28,13 @@ func Sessions(lag, slack time.Duration) []Checker {
 	return []Checker{sessionEphemeralsStay(), sessionEphemeralsGo(lag), sessionExpiredForGood(), sessionExpiryInTime(slack)}
 }
 
-// lives is what a history says about one session.
+// lives is everything that a history shows of one session.
 type lives struct {
 	timeout time.Duration
-	answer  *history.Operation // the last operation that succeeded in it with the consent of a quorum
-	touched *history.Event     // the last event of any operation in it, before its end
+	answer  *history.Operation // the last operation in it that succeeded with a quorum
+	touched *history.Event     // the last event of any operation in it before its end
 	asking  bool               // an operation was open at its end
-	ended   *history.Event     // seen at the ensemble, or closed by its client
+	ended   *history.Event     // end observed at the ensemble, or close by its client
 	expired bool
 }
 
@@ -82,7 +82,7 @@ func sessions(h *history.History) map[int64]*lives {
 }
 
 // byQuorum reports whether an operation proves that the quorum knew its session. A plain read does
-// not: a server that is cut off answers it after the others have expired the session.
+// not: a server that is cut off answers it even after the others have expired the session.
 func byQuorum(o history.Operation) bool {
 	return o.Invoke.Op == OpEphemeral || o.Invoke.Op == OpDelete || mutates(o.Invoke.Op) || o.Invoke.Arg == "sync"
 }
@@ -179,10 +179,10 @@ func hexID(s string) int64 {
 }
 
 // sessionExpiryInTime judges the time of expiry. A session expires no earlier than its timeout
-// after the last write or read after a sync that succeeded. It expires no later than timeout plus slack after the last
-// event of the session before that, unless a request of it was still open. Pings keep a session
-// alive and are no events, so a workload for session/expiry-in-time must send requests all the
-// time. A session that was closed from outside is not judged.
+// after the last write or read after a sync that succeeded. It expires no later than timeout plus
+// slack after the last event of the session before that, unless a request of it was still open.
+// Pings keep a session alive and are no events, so a workload for session/expiry-in-time must send
+// requests all the time. A session that was closed from outside is not judged.
 func sessionExpiryInTime(slack time.Duration) Checker {
 	return New("session/expiry-in-time", "a session expires after its timeout, and not much later", func(h *history.History, j *Judge) {
 		for id, l := range sorted(sessions(h)) {

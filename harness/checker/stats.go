@@ -22,7 +22,7 @@ type OpStats struct {
 	OK     int            `json:"ok"`
 	Fail   int            `json:"fail"`
 	Info   int            `json:"info"`    // indeterminate, or never answered
-	Rate   float64        `json:"per_sec"` // successes a second, over the whole history
+	Rate   float64        `json:"per_sec"` // successes per second, over the whole history
 	P50    time.Duration  `json:"p50_ns"`
 	P95    time.Duration  `json:"p95_ns"`
 	P99    time.Duration  `json:"p99_ns"`

@@ -14,10 +14,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write what the checkers say into testdata")
+var rewrite = flag.Bool("rewrite", false, "write the verdicts of the checkers into testdata")
 
-// underTest are the checkers by the ids of their properties, as the files in
-// testdata name them.
+// underTest returns the checkers by the ids of their properties, which the files in testdata use.
 func underTest() map[string]Checker {
 	envelope := Envelope{Outside: []string{"session-close", "data-counter"}, After: 100 * time.Millisecond}
 	all := []Checker{
@@ -27,7 +26,7 @@ func underTest() map[string]Checker {
 		QueueNothingInvented(), QueueNothingLost(), QueueNothingTwice(), queueFIFOOrder(), QueueEmptyIsTrue(), QueueTakersWake(time.Second), QueueDrainedIsEmpty(), QueuePriorityOrder(), QueueAckWithEffect(),
 		groupMembersListed(envelope), groupNoStrangerListed(time.Second), groupChangesAddUp(), groupFollowersConverge(),
 		BarrierNoEarlyPass(), BarrierOpensInTime(time.Second), BarrierNoMissedRemoval(time.Second), doubleBarrierEnterTogether(3), doubleBarrierNoQuitterCounts(3), doubleBarrierLeaveTogether(), doubleBarrierRoundsInOrder(), doubleBarrierRoundsGoOn(time.Second),
-		registerWritesLinearizable(), registerReadsAfterSync(), registerReadsSequential(), registerAddsCountOnce(), sessionEphemeralsStay(), sessionEphemeralsGo(time.Second), sessionExpiredForGood(), sessionExpiryInTime(time.Second),
+		registerWritesLinearizable(), registerReadsAfterSync(), registerReadsSequential(), sessionEphemeralsStay(), sessionEphemeralsGo(time.Second), sessionExpiredForGood(), sessionExpiryInTime(time.Second),
 		CounterLinearizable(),
 		WatchEventBeforeData(), WatchStatesInOrder(), WatchOneEventEach(), WatchFinalStateReported(), WatchNoEventWithoutCause(envelope), WatchRecreationReported(), WatchOneEndEach(),
 		FaultsHadEffect(), OperationsSucceeded(), Contention(1), Takeovers(1), Grants(1), SessionLosses(1), Fenced(1),
@@ -41,8 +40,8 @@ func underTest() map[string]Checker {
 	return byID
 }
 
-// A file in testdata holds cases: a title, the ids to check, the history in the
-// form of package history, and after the arrow what is said of it.
+// A file in testdata holds cases. A case has a title, the ids to check, the history in the form of
+// package history, and after the arrow the expected verdicts:
 //
 //	== two at once
 //	lock/tokens-rise lock/no-overlap
@@ -51,7 +50,7 @@ func underTest() map[string]Checker {
 //	lock/tokens-rise valid
 //	lock/no-overlap INVALID #2 #5: c0 and c1 both held ...
 //
-// The phase "end" is added to each history, unless it says "cut short".
+// The phase "end" is added to each history, unless the case says "cut short".
 type handCase struct {
 	title    string
 	ids      []string
@@ -114,12 +113,12 @@ func say(r Result) string {
 	return b.String()
 }
 
-// TestHandMadeHistories judges every history in testdata. With -rewrite it writes
-// what the checkers say; whoever does that reads the difference.
+// The test judges every history in testdata. With -rewrite it writes the verdicts of the checkers
+// into the files. Then read the difference before you commit it.
 func TestHandMadeHistories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no testdata: %v", err)
+		t.Fatalf("got no files in testdata (%v), want some", err)
 	}
 	checkers := underTest()
 	seen := make(map[string]map[Verdict]bool)
@@ -141,7 +140,7 @@ func TestHandMadeHistories(t *testing.T) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(checkers)) {
 		if !seen[id][Valid] || !seen[id][Invalid] && !guard(id) {
-			t.Errorf("%s: testdata needs a legal and an illegal history", id)
+			t.Errorf("%s: testdata has no legal history or no illegal one; add it", id)
 		}
 	}
 }

@@ -12,15 +12,15 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// The checks for vacuity. A run that did not exercise what it is for proves nothing. These checks
-// are never Invalid; they are Valid, Unknown or NotExercised.
+// Checks for vacuity. A run that did not exercise its subject proves nothing. These checks are
+// never Invalid; they are Valid, Unknown or NotExercised.
 
-// usualWork is the length of the work that the numbers of AtLeast are made for.
+// usualWork is the length of the work for which the numbers of AtLeast are chosen.
 const usualWork = 20 * time.Second
 
 // AtLeast returns a checker that is NotExercised unless count finds at least n. what is a plural,
-// such as "grants". If the phase of work was shorter than 20 s, fewer are enough, in proportion, but
-// at least one.
+// such as "grants". If the phase of work was shorter than 20 s, fewer are enough, in proportion,
+// but at least one.
 func AtLeast(id string, n int, what string, count func(*history.History) int) Checker {
 	return New(id, fmt.Sprintf("at least %d %s", n, what), func(h *history.History, j *Judge) {
 		found, need := count(h), scaled(n, h)
@@ -33,7 +33,7 @@ func AtLeast(id string, n int, what string, count func(*history.History) int) Ch
 	})
 }
 
-// scaled is n in proportion to the length of the work.
+// scaled returns n in proportion to the length of the work.
 func scaled(n int, h *history.History) int {
 	work, heal := h.PhaseStart(history.PhaseWork), h.PhaseStart(history.PhaseHeal)
 	if work == nil || heal == nil || heal.Time-work.Time >= usualWork {
@@ -43,15 +43,16 @@ func scaled(n int, h *history.History) int {
 }
 
 // FaultsHadEffect requires that each fault that began was injected and healed. It also requires
-// that one fault had an effect while an operation was open or something was held. A fault of a name
-// that never had an effect counts as one that was not drawn, and the result names it. A fault of the
-// plan that never began is not in the history; the result names it too.
+// that at least one fault had an effect while an operation was open or something was held. If no
+// fault of a name had an effect, the result names it, and the fault counts as if it had not been
+// drawn. The result also names faults of the plan that never began, because the history does not
+// contain them.
 func FaultsHadEffect() Checker {
 	return New("run/faults-had-effect", "each fault was healed, and some had an effect while clients worked", faultsTookEffect)
 }
 
-// IdleFaults returns the names of the faults that began and never had an effect while clients worked,
-// each with what the last one of the name did instead. Nothing was exercised by them.
+// IdleFaults returns the names of the faults that began and never had an effect while clients
+// worked. For each name it returns what the last such fault did instead.
 func IdleFaults(h *history.History) map[string]string {
 	idle, _ := effectsOfFaults(h, func(string, ...any) {})
 	return idle
@@ -71,15 +72,15 @@ func faultsTookEffect(h *history.History, j *Judge) {
 	j.Note("%s", note)
 }
 
-// effectsOfFaults counts the faults that had an effect, and returns the names of those that had none,
-// with the reason. It reports each fault that was not injected or not healed to unknown.
+// effectsOfFaults counts the faults that had an effect. It returns the names of those that had
+// none, with the reason. It calls unknown for each fault that was not injected or not healed.
 func effectsOfFaults(h *history.History, unknown func(format string, args ...any)) (idle map[string]string, sum int) {
 	type stand struct {
 		start *history.Event
-		open  bool // at some time an operation was open or something was held
+		open  bool // an operation was open or something was held at some time
 	}
 	standing := make(map[int32]*stand)
-	working := 0 // operations open, and holds
+	working := 0 // number of open operations and holds
 	holds := make(map[int32]int)
 	for _, hold := range h.Holds() {
 		holds[hold.Begin.Index]++
@@ -154,14 +155,14 @@ func OperationsSucceeded() Checker {
 	})
 }
 
-// Contention requires that a client waited n times for something that another client held, at the
+// Contention requires that n times a client waited for something that another client held, at the
 // invocation or before the completion.
 func Contention(n int) Checker {
 	return AtLeast("run/contention", n, "waits for something that another client held", func(h *history.History) int {
 		held := make(map[string]int)
 		over := slices.Clone(h.Holds()) // by the index of their ends
 		slices.SortFunc(over, func(a, b history.HoldInterval) int { return cmp.Compare(a.Last(), b.Last()) })
-		asking := make(map[string]map[int16]bool) // by object and client, the requests that did not have to wait so far
+		asking := make(map[string]map[int16]bool) // by object and client, the requests that have not had to wait so far
 		found := 0
 		for i := range h.Events {
 			e := &h.Events[i]
@@ -193,7 +194,7 @@ func Contention(n int) Checker {
 	})
 }
 
-// Takeovers requires that a client was granted n times what another client had lost.
+// Takeovers requires that n times a client was granted something that another client had lost.
 func Takeovers(n int) Checker {
 	return AtLeast("run/takeovers", n, "grants of something that another client had lost", func(h *history.History) int {
 		lost := make(map[string]int16)

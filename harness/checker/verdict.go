@@ -7,7 +7,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Verdict is what a history says about a property. The zero value is Unknown. When verdicts are
+// Verdict is the judgement of a property in a history. The zero value is Unknown. When verdicts are
 // combined, Invalid outweighs Unknown, Unknown outweighs NotExercised, and NotExercised outweighs
 // Valid.
 type Verdict uint8
@@ -36,7 +36,7 @@ func (v Verdict) MarshalText() ([]byte, error) {
 	return []byte(v.String()), nil
 }
 
-// UnmarshalText reads what MarshalText wrote.
+// UnmarshalText parses the output of MarshalText.
 func (v *Verdict) UnmarshalText(text []byte) error {
 	for _, w := range []Verdict{Unknown, NotExercised, Valid, Invalid} {
 		if name, _ := w.MarshalText(); string(name) == string(text) {

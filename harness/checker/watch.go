@@ -29,8 +29,8 @@ const (
 // FactFinal is the final state of Object, read after a sync. Zxid and Token are those of a state.
 const FactFinal = "final"
 
-// OpCreate creates Object; it completes with its zxid, as OpDelete does. OpRecreate
-// deletes and creates it in one transaction.
+// OpCreate creates Object. It completes with its zxid, like OpDelete. OpRecreate deletes and
+// creates it in one transaction.
 const (
 	OpCreate   = "create"
 	OpRecreate = "recreate"
@@ -38,13 +38,6 @@ const (
 
 func alters(op string) bool {
 	return op == OpSetValue || op == OpCreate || op == OpDelete || op == OpRecreate
-}
-
-// Watches returns the checkers of watches and watchers: watch/event-before-data,
-// watch/states-in-order, watch/one-event-each, watch/final-state-reported,
-// watch/no-event-without-cause, watch/recreation-reported and watch/one-end-each.
-func Watches(envelope Envelope) []Checker {
-	return []Checker{WatchEventBeforeData(), WatchStatesInOrder(), WatchOneEventEach(), WatchFinalStateReported(), WatchNoEventWithoutCause(envelope), WatchRecreationReported(), WatchOneEndEach()}
 }
 
 // registration names a watch or a watcher.

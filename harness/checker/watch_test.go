@@ -7,17 +7,17 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// watchedNode is a znode and what clients know of it.
+// watchedNode is a znode with the knowledge of its clients.
 type watchedNode struct {
 	path         string
-	mzxid, czxid int64 // czxid 0 is no node
-	set          int32 // the watch that stands; 0 is none
-	told, toldOf int64 // czxid and mzxid that the watcher was told last
+	mzxid, czxid int64 // a czxid of 0 means that the node does not exist
+	set          int32 // the watch that stands; 0 means none
+	told, toldOf int64 // czxid and mzxid that the watcher was notified of last
 }
 
-// watchHistory is a long legal history of three znodes: client 0 changes them,
-// client 1 reads them and sets watches in one session after another, and client 2
-// is a watcher that is told some of the states.
+// watchHistory returns a long legal history of three znodes. Client 0 changes them. Client 1 reads
+// them and sets watches in one session after another. Client 2 is a watcher that is notified of
+// some of the states.
 func watchHistory(r *rand.Rand, n int) []history.Event {
 	var events []history.Event
 	zxid, round, session := int64(0), int32(0), int64(1)
@@ -55,7 +55,7 @@ func watchHistory(r *rand.Rand, n int) []history.Event {
 			x.set = 0
 		}
 		event(0, x.path, history.Event{Kind: history.OK, Op: op, Zxid: zxid})
-		if r.IntN(3) > 0 || x.czxid == 0 { // a deletion is always told, so that kinds are as here
+		if r.IntN(3) > 0 || x.czxid == 0 { // a deletion is always reported, so that the kinds of states match
 			kind := "changed"
 			switch {
 			case x.czxid == 0:
@@ -96,7 +96,7 @@ func watchHistory(r *rand.Rand, n int) []history.Event {
 		}
 	}
 	for _, x := range nodes {
-		for x.czxid == 0 || x.toldOf != x.mzxid { // there in the end, and told of
+		for x.czxid == 0 || x.toldOf != x.mzxid { // each node exists at the end, and its last state was reported
 			change(x)
 		}
 		event(0, x.path, history.Event{Kind: history.Fact, Op: FactFinal, Zxid: x.mzxid, Token: x.czxid})

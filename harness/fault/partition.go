@@ -77,12 +77,12 @@ func order(ctx context.Context, env *harness.Env, target string) (node int, node
 }
 
 // Cut cuts edges between nodes of an ensemble, which must be a Partitioner, for faults of other
-// packages. The heal mends the edges and reports what they dropped.
+// packages. The heal restores the edges and reports what they dropped.
 func Cut(ctx context.Context, env *harness.Env, edges []ensemble.Edge) (harness.Injected, error) {
 	return (&standing{cuts: map[key]int{}}).partition(ctx, env, edges)
 }
 
-// partition cuts edges. The heal mends those that no other fault has cut.
+// partition cuts edges. The heal restores those that no other fault has cut.
 func (s *standing) partition(ctx context.Context, env *harness.Env, edges []ensemble.Edge) (harness.Injected, error) {
 	p := env.Ensemble.(ensemble.Partitioner)
 	s.cut(env, edges)

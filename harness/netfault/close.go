@@ -19,9 +19,9 @@ var ErrNoSession = errors.New("netfault: no such session")
 // the reply came. The session may or may not be closed.
 var ErrUnanswered = errors.New("netfault: the close of the session was not answered")
 
-// closeXid is a number that no request of the owner has. A server finds the request that a committed
-// transaction answers by its session and number, so with equal numbers the owner could be answered
-// instead, and take the close for its own write.
+// closeXid is a number that no request of the owner has. A server finds the request that a
+// committed transaction answers by its session and number, so with equal numbers the owner could be
+// answered instead, and take the close for its own write.
 const closeXid int32 = 1 << 30
 
 // CloseSession ends a client's session from outside. It connects to server as a second client with

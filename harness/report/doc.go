@@ -18,8 +18,7 @@
 //
 // # Guarantees
 //
-// A file is complete or absent: it is written under another name and then renamed.
-// history.jsonl is written first, before any checker has run. So if result.json is
-// missing, the run ended while it was judged. Two runs never share a directory.
-// The targets of latest are never pruned.
+// A file is complete or absent: it is written under another name and then renamed. history.jsonl is
+// written first, before any checker has run. So if result.json is missing, the run ended while it
+// was judged. Two runs never share a directory. The targets of latest are never pruned.
 package report

@@ -22,7 +22,8 @@ type Document struct {
 	Dir      string            `json:"dir,omitempty"` // where the run is stored; not in the file itself
 }
 
-// Row is the verdict on one property. Proof adds the events of the proof as lines of history.txt, with their indexes.
+// Row is the verdict on one property. Proof adds the events of the proof as lines of history.txt,
+// with their indexes.
 type Row struct {
 	checker.Result
 	Proof []string `json:"proof,omitempty"`

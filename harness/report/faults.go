@@ -15,7 +15,8 @@ type fault struct {
 	Healed            bool
 	// Silence is the longest time without a successful operation, if it began during the fault.
 	Silence time.Duration
-	// Recovery is the time from the heal to the next successful operation; negative if there was none.
+	// Recovery is the time from the heal to the next successful operation; negative if there was
+	// none.
 	Recovery time.Duration
 }
 

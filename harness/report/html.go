@@ -17,9 +17,9 @@ import (
 // HTMLFile is the name of the page of a run.
 const HTMLFile = "report.html"
 
-// The page is one file. uPlot draws the charts: it is small and made for many points. Its licence is
-// assets/uPlot.LICENSE.txt. Our own script draws the timeline, because no chart library has lanes to
-// scale.
+// The page is one file. uPlot draws the charts: it is small and made for many points. Its licence
+// is assets/uPlot.LICENSE.txt. Our own script draws the timeline, because no chart library has
+// lanes to scale.
 //
 //go:embed assets
 var assets embed.FS

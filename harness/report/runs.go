@@ -36,9 +36,9 @@ func begun(name string) time.Time {
 	return t
 }
 
-// Runs returns the runs of the store, the newest first. A store that does not exist has none. If a run
-// cannot be read, its Problem says why, and the others are still returned. A directory whose name is
-// not a time is not a run, so that Prune does not delete it.
+// Runs returns the runs of the store, the newest first. A store that does not exist has none. If a
+// run cannot be read, its Problem says why, and the others are still returned. A directory whose
+// name is not a time is not a run, so that Prune does not delete it.
 func (s *Store) Runs() ([]Run, error) {
 	scenarios, err := os.ReadDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -104,10 +104,10 @@ type Keep struct {
 // underWay is the age from which a run without a result counts as killed.
 const underWay = time.Hour
 
-// Prune removes the runs that keep does not cover, and returns them. It keeps the newest run of each
-// scenario, the targets of the links named latest, and runs that may still be in progress. It removes
-// a run completely or not at all. If an earlier Prune was killed while it deleted a run, Prune deletes
-// the rest.
+// Prune removes the runs that keep does not cover, and returns them. It keeps the newest run of
+// each scenario, the targets of the links named latest, and runs that may still be in progress. It
+// removes a run completely or not at all. If an earlier Prune was killed while it deleted a run,
+// Prune deletes the rest.
 func (s *Store) Prune(keep Keep, now time.Time) (removed []Run, err error) {
 	runs, err := s.Runs()
 	if err != nil {

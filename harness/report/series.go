@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// series are measurements over time, with a value for each window. Latencies are those of successful
-// operations, in milliseconds, in the window in which they ended; -1 if there was none.
+// series are measurements over time, with a value for each window. Latencies are those of
+// successful operations, in milliseconds, in the window in which they ended; -1 if there was none.
 type series struct {
 	Window int64     `json:"w"` // microseconds
 	OK     []float64 `json:"ok"`
@@ -66,8 +66,8 @@ func milliseconds(sorted []time.Duration, q float64) float64 {
 	return float64(quantile(sorted, q).Microseconds()) / 1000
 }
 
-// quantile returns the smallest value that is not exceeded by at least the fraction q of the values.
-// There must be at least one value.
+// quantile returns the smallest value that is not exceeded by at least the fraction q of the
+// values. There must be at least one value.
 func quantile(sorted []time.Duration, q float64) time.Duration {
 	i := int(q*float64(len(sorted))+0.999999) - 1
 	return sorted[min(max(i, 0), len(sorted)-1)]

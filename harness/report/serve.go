@@ -31,10 +31,12 @@ var forRuns = template.FuncMap{
 	"short":   shortLength,
 }
 
-// Handler serves the runs of a store: the list, each run's files, and two runs side by side. It only reads.
+// Handler serves the runs of a store: the list, each run's files, and two runs side by side. It
+// only reads.
 //
-// If local is set, requests whose Host is not a loopback address are refused. Otherwise a foreign page
-// could read the store through the user's browser, with a host name that resolves to this address.
+// If local is set, requests whose Host is not a loopback address are refused. Otherwise a foreign
+// page could read the store through the user's browser, with a host name that resolves to this
+// address.
 func (s *Store) Handler(local bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.serveRuns)
@@ -59,7 +61,7 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// shownFiles are the files that serveFile serves, besides node logs.
+// shownFiles are the files that serveFile serves in addition to node logs.
 var shownFiles = []string{HTMLFile, HistoryFile, TextFile, SummaryFile, ResultFile, FaultsFile, JUnitFile, TestFile}
 
 func (s *Store) serveFile(w http.ResponseWriter, r *http.Request) {

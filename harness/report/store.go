@@ -51,9 +51,9 @@ func (s *Store) Dir(r *harness.Result) string {
 
 func key(r *harness.Result) string { return r.Scenario + "/" + r.Start.Format(time.RFC3339Nano) }
 
-// Save writes what is known about the run: the history at the first call, and the rest once there is
-// a verdict. If a write fails, Save writes as much as possible. Then it stores the run again in a
-// directory for temporary files, which Dir returns from then on, and joins the errors.
+// Save writes what is known about the run: the history at the first call, and the rest once there
+// is a verdict. If a write fails, Save writes as much as possible. Then it stores the run again in
+// a directory for temporary files, which Dir returns from then on, and joins the errors.
 func (s *Store) Save(r *harness.Result) error {
 	err := s.save(r)
 	if err != nil {
@@ -102,8 +102,8 @@ func (s *Store) save(r *harness.Result) error {
 	return errors.Join(errs...)
 }
 
-// failingSlice returns the operations of a violation that porcupine can draw, if they are few enough.
-// Those of a minimized run are.
+// failingSlice returns the operations of a violation that porcupine can draw, if they are few
+// enough. Those of a minimized run are.
 func failingSlice(r *harness.Result) (checker.Slice, bool) {
 	const most, within = 50, 5 * time.Second
 	for _, one := range r.Results {
@@ -117,8 +117,8 @@ func failingSlice(r *harness.Result) (checker.Slice, bool) {
 // stampLayout is the format of the times that name runs.
 const stampLayout = "20060102T150405.000Z"
 
-// directory returns the run's directory and creates it if needed. Mkdir fails if the name is taken, so
-// two runs that start in the same millisecond get two directories.
+// directory returns the run's directory and creates it if needed. Mkdir fails if the name is taken,
+// so two runs that start in the same millisecond get two directories.
 func (s *Store) directory(r *harness.Result) (dir string, fresh bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,8 +155,8 @@ func fileName(scenario string) string {
 	}, strings.TrimLeft(scenario, "."))
 }
 
-// link points both links named latest to dir, unless they point to a run that began later. It replaces
-// a link by a rename, so that the link is never missing. On Windows there are no links.
+// link points both links named latest to dir, unless they point to a run that began later. It
+// replaces a link by a rename, so that the link is never missing. On Windows there are no links.
 func (s *Store) link(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil // only administrators can create links there, and a rename does not replace one

@@ -13,25 +13,35 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// resolution is how precisely the servers' logs tell the time.
+// resolution is the precision of times in the servers' logs.
 const resolution = time.Millisecond
 
-// Checkers judge a history by l. Under the faults of the envelope a hold may outlive its znode.
+// Checkers returns the checkers that compare the history h with l. Under the faults of the envelope
+// a hold may outlive its znode.
+// Properties of operations are judged only if h has such operations.
 //
-// They are optional: a run that gives them no occasion can still pass. If l is nil because the
+// They are optional: a run that does not exercise them can still pass. If l is nil because the
 // ensemble has no logs, all are reported as not exercised for that reason.
-func (l *Log) Checkers(envelope checker.Envelope) []checker.Checker {
+func (l *Log) Checkers(h *history.History, envelope checker.Envelope) []checker.Checker {
 	var all []checker.Checker
+	has := operationsOf(h)
 	for _, p := range []struct {
 		id, claim string
 		check     func(*Log, *judging)
+		of        []string // operations; nil means that it is always judged
 	}{
-		{"witness/servers-agree", "no two servers have different transactions under one zxid", (*Log).serversAgree},
-		{"witness/grants-in-log", "each grant rests on a committed transaction of its own session", (*Log).grantsInLog},
-		{"witness/ended-before-deletion", "each hold had ended when the servers deleted its znode", (*Log).endedBeforeDeletion},
-		{"witness/predecessor-deleted", "each exclusive grant was given after the znode of each earlier holder was deleted", (*Log).predecessorDeleted},
-		{"witness/sessions-in-log", "each session of a client is in the log, and ended there if the servers are said to have ended it", (*Log).sessionsInLog},
+		{"witness/servers-agree", "no two servers have different transactions under one zxid", (*Log).serversAgree, nil},
+		{"witness/grants-in-log", "each grant has a committed transaction of its own session", (*Log).grantsInLog, nil},
+		{"witness/ended-before-deletion", "each hold had ended when the servers deleted its znode", (*Log).endedBeforeDeletion, nil},
+		{"witness/predecessor-deleted", "each exclusive grant was given after the znode of each earlier holder was deleted", (*Log).predecessorDeleted, nil},
+		{"witness/sessions-in-log", "each session of a client is in the log, and ended there if clients reported that the servers ended it", (*Log).sessionsInLog, nil},
+		{"witness/items-in-log", "each put, take, claim, ack, return and reject of a queue has in the log the effect that its client reported", (*Log).itemsInLog, []string{checker.OpPut, checker.OpTake, checker.OpClaim}},
+		{"witness/members-in-log", "each join and leave of a group has in the log the effect that its client reported, and each member that is listed is there", (*Log).membersInLog, []string{checker.OpJoin}},
+		{"witness/counts-in-log", "each change of a counter has in the log the effect that its client reported, and each value that was read was there", (*Log).countsInLog, []string{checker.OpCompareAndSet, checker.OpGet}},
 	} {
+		if p.of != nil && !slices.ContainsFunc(p.of, func(op string) bool { return has[op] }) {
+			continue
+		}
 		all = append(all, checker.IfExercised(checker.New(p.id, p.claim, func(h *history.History, j *checker.Judge) {
 			if l == nil || len(l.Txns) == 0 {
 				j.NotExercised("the ensemble has no transaction logs")
@@ -44,24 +54,35 @@ func (l *Log) Checkers(envelope checker.Envelope) []checker.Checker {
 	return all
 }
 
-// judging is the judging of one property of one history.
+// operationsOf returns the operations that were invoked.
+func operationsOf(h *history.History) map[string]bool {
+	has := make(map[string]bool)
+	for i := range h.Events {
+		if e := &h.Events[i]; e.Kind == history.Invoke {
+			has[e.Op] = true
+		}
+	}
+	return has
+}
+
+// A judging judges one property of one history.
 type judging struct {
 	*checker.Judge
 	*history.History
 	checker.Excuse
-	real bool // the clock: each run on a real one measures its lag
+	real bool // the clock is real; each run on a real clock measures its lag
 }
 
-// at is the time of the history at which the leader's clock showed t.
+// at returns the time of the history at which the leader's clock showed t.
 func (j *judging) at(t time.Time) time.Duration { return t.Sub(j.Header.Start) }
 
-// handOver is for how long a goroutine that records the end of a hold may wait for its turn, although
-// timers are not late. On a virtual clock it does not wait.
+// handOver is the longest time that a goroutine waits to be scheduled before it records the end of
+// a hold, even if timers are not late. On a virtual clock it does not wait.
 const handOver = 5 * time.Millisecond
 
-// late returns by how much an event of a client is too late for what the log says happened at t. The
-// log rounds down to milliseconds. On a busy machine the recorder is late too. Then the lag counts
-// twice, because it is measured at one timer of many, and other goroutines wait somewhat longer.
+// late returns by how much an event of a client is too late, compared with an event at t in the
+// log. The log rounds down to milliseconds. On a busy machine the recorder is late too. Then the
+// lag counts twice, because it is measured at a single timer and other goroutines may wait longer.
 func (j *judging) late(t, event time.Duration) time.Duration {
 	late := event - t - resolution - 2*j.Lag(t, event)
 	if j.real {
@@ -70,7 +91,8 @@ func (j *judging) late(t, event time.Duration) time.Duration {
 	return max(0, late)
 }
 
-// timeless reports whether times of the log mean nothing, because a fault set the servers' clocks.
+// timeless reports whether times in the log mean nothing because a fault has set the servers'
+// clocks.
 func (j *judging) timeless() bool {
 	for i := range j.Events {
 		e := &j.Events[i]
@@ -83,7 +105,7 @@ func (j *judging) timeless() bool {
 }
 
 func (l *Log) serversAgree(j *judging) {
-	j.Checked(l.shared)
+	j.Checked(l.Shared)
 	for _, d := range l.Differ {
 		j.Violation(nil, "zxid 0x%x is %s in the log of %s, and %s in that of %s",
 			d.Zxid, j.describe(d.TA), d.A, j.describe(d.TB), d.B)
@@ -108,12 +130,12 @@ func (l *Log) grantsInLog(j *judging) {
 		case slices.ContainsFunc(l.Refuted, func(t txn) bool { return t.Zxid == e.Token }):
 			j.Violation([]history.Event{*e}, "%s was granted %s by transaction 0x%x, which was not committed", e.Who(), e.Object, e.Token)
 		case !committed:
-			j.Violation([]history.Event{*e}, "%s was granted %s with token 0x%x, and no server's log has that transaction", e.Who(), e.Object, e.Token)
+			j.Violation([]history.Event{*e}, "%s was granted %s with token 0x%x, but no server's log has that transaction", e.Who(), e.Object, e.Token)
 		case life == nil:
-			j.Violation([]history.Event{*e}, "%s was granted %s with token 0x%x (%v), and nothing in the logs created %s",
+			j.Violation([]history.Event{*e}, "%s was granted %s with token 0x%x (%v), but no transaction in the logs created %s",
 				e.Who(), e.Object, e.Token, t.Op, cmp.Or(e.Node, "a znode"))
 		case e.Session != 0 && (t.Session != e.Session || life.Session != e.Session):
-			j.Violation([]history.Event{*e}, "%s was granted %s in session 0x%x, and transaction 0x%x is of session 0x%x, and %s of session 0x%x",
+			j.Violation([]history.Event{*e}, "%s was granted %s in session 0x%x, but transaction 0x%x is of session 0x%x, and %s is of session 0x%x",
 				e.Who(), e.Object, e.Session, e.Token, t.Session, life.Path, life.Session)
 		}
 	}
@@ -122,7 +144,7 @@ func (l *Log) grantsInLog(j *judging) {
 	}
 }
 
-// endedBeforeDeletion is the promise of a grant, judged without another client that wants the same.
+// endedBeforeDeletion judges the promise of a grant, even if no other client wants the same.
 func (l *Log) endedBeforeDeletion(j *judging) {
 	if j.timeless() {
 		return
@@ -133,7 +155,7 @@ func (l *Log) endedBeforeDeletion(j *judging) {
 		case life == nil, life.Deleted == 0, life.WithParent:
 			continue
 		case hold.End != nil && hold.End.Kind == history.Crash:
-			continue // a client that crashed holds nothing
+			continue // a client that has crashed holds nothing
 		}
 		j.Checked(1)
 		deleted, end := j.at(life.DeletedAt), j.End()
@@ -145,13 +167,13 @@ func (l *Log) endedBeforeDeletion(j *judging) {
 				j.Exposed(late)
 				continue
 			}
-			j.Violation(hold.Events(), "%s held %s until %v, and the servers deleted %s at %v (transaction 0x%x, %s): %v too long",
+			j.Violation(hold.Events(), "%s held %s until %v, but the servers deleted %s at %v (transaction 0x%x, %s): %v too long",
 				hold.Begin.Who(), hold.Begin.Object, end, life.Path, deleted, life.Deleted, life.reason(), late)
 		}
 	}
 }
 
-// predecessorDeleted does not depend on what the earlier holder recorded: it may have crashed.
+// predecessorDeleted does not depend on the records of the earlier holder, which may have crashed.
 func (l *Log) predecessorDeleted(j *judging) {
 	if j.timeless() {
 		return
@@ -160,7 +182,7 @@ func (l *Log) predecessorDeleted(j *judging) {
 	for _, hold := range j.Holds() {
 		e := hold.Begin
 		life := l.Life(e.Token, e.Node)
-		if life == nil || e.Arg != "" { // permits, or readers
+		if life == nil || e.Arg != "" { // permits and readers are not exclusive
 			continue
 		}
 		for _, before := range earlier[e.Object] {
@@ -182,7 +204,7 @@ func (l *Log) predecessorDeleted(j *judging) {
 				if predecessor.Deleted != 0 {
 					when = fmt.Sprintf("deleted %v later", deleted-e.Time)
 				}
-				j.Violation([]history.Event{*before.Begin, *e}, "%s was granted %s, and %s of %s was %s",
+				j.Violation([]history.Event{*before.Begin, *e}, "%s was granted %s, but %s of %s was %s",
 					e.Who(), e.Object, predecessor.Path, before.Begin.Who(), when)
 			}
 		}
@@ -203,18 +225,18 @@ func (l *Log) sessionsInLog(j *judging) {
 		case e.Op == history.SessionNew:
 			j.Checked(1)
 			if !began {
-				j.Violation([]history.Event{*e}, "%s opened session 0x%x, and no server's log has it", e.Who(), e.Session)
+				j.Violation([]history.Event{*e}, "%s opened session 0x%x, but no server's log has it", e.Who(), e.Session)
 			}
 		case e.Op == history.SessionExpired:
 			j.Checked(1)
 			if !ended {
-				j.Violation([]history.Event{*e}, "session 0x%x of %s was seen to expire, and no server's log ends it", e.Session, e.Who())
+				j.Violation([]history.Event{*e}, "session 0x%x of %s was reported as expired, but no server's log ends it", e.Session, e.Who())
 			}
 		}
 	}
 }
 
-// reason says why a znode was deleted.
+// reason returns why a znode was deleted.
 func (l *Life) reason() string {
 	if l.Closed {
 		return fmt.Sprintf("session 0x%x ended", l.DeletedBy)
@@ -222,7 +244,7 @@ func (l *Life) reason() string {
 	return fmt.Sprintf("by session 0x%x", l.DeletedBy)
 }
 
-// describe says what a transaction did, for which session, and when.
+// describe describes a transaction with its session and time.
 func (j *judging) describe(t txn) string {
 	text := t.Op.String()
 	for _, c := range t.Changes {

@@ -1,28 +1,37 @@
 // Package witness judges a history by the transaction logs of the servers.
 //
-// A client can be wrong about what it holds, and a checker that reads only what clients recorded is
-// wrong with it. The servers' logs name every transaction of the quorum: who created which znode, who
-// deleted it, and when a session ended. [Merge] makes one sequence of the logs of all servers, and
-// [Log.Checkers] compare a history with it:
+// A client can be wrong about what it holds. Then a checker that reads only the records of clients
+// is wrong too. The servers' logs contain every transaction of the quorum: which session created or
+// deleted which znode, and when a session ended. [Merge] combines the logs of all servers into one
+// sequence, and [Log.Checkers] compare a history with it:
 //
 //   - witness/servers-agree: no two servers have different transactions under one zxid.
-//   - witness/grants-in-log: each grant rests on a committed transaction of its own session.
+//   - witness/grants-in-log: each grant has a committed transaction of its own session.
 //   - witness/ended-before-deletion: each hold had ended when the servers deleted its znode.
-//   - witness/predecessor-deleted: each exclusive grant was given after the znode of the holder before
-//     it was deleted.
+//   - witness/predecessor-deleted: each exclusive grant was given after the znode of the previous
+//     holder was deleted.
 //   - witness/sessions-in-log: each session that clients had is in the log, and ended there before
 //     clients reported that it had expired.
+//   - witness/items-in-log: each put, take, claim, ack, return and reject of a queue has in the log the
+//     effect that its client reported. So have dead letters.
+//   - witness/members-in-log: so has each join and leave of a group, and each member of a list is there.
+//   - witness/counts-in-log: so has each change of a counter, and each value that was read was there.
+//
+// The last three also find out what became of operations whose clients did not learn the outcome. The
+// result of a valid run says how many were applied, and names some with their transactions. The witness
+// knows no primitive: it finds an item by its value in the data of a znode below the queue, a claim by
+// its token, a member by its id in the name of an ephemeral znode, and a counter by its path.
 //
 // # What is committed
 //
-// A zxid belongs to one leader, so two servers that have it must have the same transaction. A server
-// can also have transactions at the end of an epoch that no majority took: the next leader did not
-// have them. Merge finds out from the logs that go on into the next epoch without a snapshot between,
-// and leaves such transactions out.
+// A zxid belongs to one leader, so two servers that have it must have the same transaction. At the
+// end of an epoch, a server can also have transactions that no majority accepted and that the next
+// leader did not have. Merge finds the last committed zxid of an epoch in logs that continue into
+// the next epoch without a snapshot in between. It drops later transactions of that epoch.
 //
 // # Not judged
 //
-// Logs are compared by the leader's clock, in milliseconds. If a fault of the run set clocks or
-// timers, properties that compare times are not exercised. Where logs have gaps, for example because
-// a disk was wiped, a missing transaction proves nothing.
+// Times of the logs are those of the leader's clock, in milliseconds. If a fault of the run has set
+// clocks or timers, properties that compare times are not exercised. If logs have gaps, for example
+// because a disk was wiped, a missing transaction proves nothing.
 package witness

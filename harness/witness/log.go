@@ -1,166 +1,106 @@
 package witness
 
 import (
-	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"path"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/txnlog"
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A Server is what the logs of one server hold.
+// A Server is the content of one server's logs.
 type Server struct {
 	Name      string
 	Txns      []txn   // in order of their zxids
 	Snapshots []int64 // the zxids of its snapshots, in order
-	Torn      bool    // the newest log ends in half a transaction
+	Torn      bool    // the newest log ends in an incomplete transaction
 
-	holes []int64 // zxids of transactions that a torn one follows, in any log
+	holes []int64 // zxids of transactions that a torn entry follows, in any log
 }
 
-// Read reads the logs log.<zxid> in a directory, which is version-2 of a server's data directory, and
-// lists its snapshots. Logs may be missing at the start. A torn end is no error, since a server that
-// was killed leaves one.
+// Read reads the logs in a directory, and lists its snapshots: see txnlog.Open. A torn end is no
+// error, since a server that was killed leaves one.
 func Read(name string, dir fs.FS) (Server, error) {
 	s := Server{Name: name}
-	entries, err := fs.ReadDir(dir, ".")
+	logs, err := txnlog.Open(name, dir)
 	if err != nil {
-		return s, fmt.Errorf("witness: logs of %s: %w", name, err)
+		return s, fmt.Errorf("witness: %w", err)
 	}
-	var logs []int64
-	for _, e := range entries {
-		kind, zxid, ok := parseName(e.Name())
-		switch {
-		case !ok:
-		case kind == "log":
-			logs = append(logs, zxid)
-		default:
-			s.Snapshots = append(s.Snapshots, zxid)
-		}
-	}
-	slices.Sort(logs)
-	slices.Sort(s.Snapshots)
-	for _, zxid := range logs {
-		if err := s.read(dir, fmt.Sprintf("log.%x", zxid)); err != nil {
-			return s, fmt.Errorf("witness: logs of %s: %w", name, err)
-		}
-	}
-	slices.SortStableFunc(s.Txns, func(a, b txn) int { return cmp.Compare(a.Zxid, b.Zxid) })
-	return s, nil
-}
-
-// read adds the transactions of one file.
-func (s *Server) read(dir fs.FS, name string) error {
-	file, err := dir.Open(name)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	s.Torn = false
-	for t, err := range txnlog.Read(file) {
-		switch {
-		case errors.Is(err, txnlog.ErrTorn):
-			s.Torn = true
-			if n := len(s.Txns); n > 0 {
-				s.holes = append(s.holes, s.Txns[n-1].Zxid)
-			}
+	s.Snapshots = logs.Snapshots
+	for t, err := range logs.Txns {
+		s.Torn = errors.Is(err, txnlog.ErrTorn)
+		switch n := len(s.Txns); {
+		case s.Torn && n > 0:
+			s.holes = append(s.holes, s.Txns[n-1].Zxid)
+		case s.Torn:
 		case err != nil:
-			return fmt.Errorf("%s: %w", name, err)
+			return s, fmt.Errorf("witness: %w", err)
 		default:
 			s.Txns = append(s.Txns, t)
 		}
 	}
-	return nil
+	return s, nil
 }
 
-// parseName cuts the name of a log or of a snapshot, which may be compressed.
-func parseName(name string) (kind string, zxid int64, ok bool) {
-	kind, number, _ := strings.Cut(name, ".")
-	number, _, _ = strings.Cut(number, ".")
-	zxid, err := strconv.ParseInt(number, 16, 64)
-	return kind, zxid, err == nil && (kind == "log" || kind == "snapshot")
+// logs returns s in the form in which logs are merged.
+func (s Server) logs() txnlog.Server {
+	return txnlog.Server{Name: s.Name, Snapshots: s.Snapshots, Txns: func(yield func(txn, error) bool) {
+		for _, t := range s.Txns {
+			if !yield(t, nil) || slices.Contains(s.holes, t.Zxid) && !yield(txn{}, txnlog.ErrTorn) {
+				return
+			}
+		}
+	}}
 }
 
-// A Log is what the servers committed.
+// A Log is the sequence of transactions that the servers committed.
 type Log struct {
 	Txns []txn // in order of their zxids
 
-	// Refuted are transactions that a server wrote, and that the leader of the next epoch did not have.
-	Refuted []txn
-	// Differ are zxids under which servers have different transactions. That must not happen.
-	Differ []Difference
-	// Gaps is the number of places at which transactions are missing from the logs of all servers.
-	Gaps int
+	*txnlog.Merged // what is wrong with the logs
 
 	servers int
-	shared  int // zxids that are in the logs of several servers
 	at      map[int64]int
 	created map[int64][]*Life // znodes by the zxid of their creation
 	named   map[string][]*Life
-	began   map[int64]int64 // zxid at which each session was created
-	ended   map[int64]int64 // zxid at which each session was closed
-}
-
-// A Difference is two transactions under one zxid.
-type Difference struct {
-	Zxid   int64
-	A, B   string // names of servers
-	TA, TB txn
+	owned   map[int64][]*Life // znodes by the session whose request created them
+	began   map[int64]int64   // zxid at which each session was created
+	ended   map[int64]int64   // zxid at which each session was closed
 }
 
 // A Life is one znode from its creation to its deletion.
 type Life struct {
 	Path    string
-	Session int64 // whose request created it
+	Session int64 // the session whose request created it
 	// Created and Deleted are zxids. Deleted is zero if the znode was never deleted.
 	Created, Deleted int64
-	DeletedAt        time.Time // by the leader's clock, in milliseconds
-	DeletedBy        int64     // the session whose request deleted it, or that was closed
-	Closed           bool      // it was deleted because its session ended
-	// WithParent is set if the same transaction deleted the parent, such as the item of a claim: nobody
-	// can be granted the same again.
+	CreatedAt        time.Time // by the leader's clock, in milliseconds
+	DeletedAt        time.Time
+	DeletedBy        int64 // the session whose request deleted it, or the session whose end deleted it
+	Closed           bool  // it was deleted because its session ended
+	// WithParent is set if the same transaction deleted the parent, for example the item of a claim.
+	// Then nobody can be granted the same again.
 	WithParent bool
+
+	data      []byte // when it was created
+	ephemeral bool
 }
 
-// Merge makes one sequence of the logs of servers.
+// Merge combines the logs of servers into one sequence.
 func Merge(servers ...Server) *Log {
-	l := &Log{servers: len(servers), at: make(map[int64]int)}
-	all := make(map[int64]txn)
-	from, seen := make(map[int64]string), make(map[int64]int)
-	for _, s := range servers {
-		for _, t := range s.Txns {
-			if seen[t.Zxid]++; seen[t.Zxid] == 1 {
-				all[t.Zxid], from[t.Zxid] = t, s.Name
-			} else if !same(t, all[t.Zxid]) {
-				l.Differ = append(l.Differ, Difference{t.Zxid, from[t.Zxid], s.Name, all[t.Zxid], t})
-			}
-			if seen[t.Zxid] == 2 {
-				l.shared++
-			}
-		}
+	logs := make([]txnlog.Server, len(servers))
+	for i, s := range servers {
+		logs[i] = s.logs()
 	}
-	ends := ends(servers)
-	previous := int64(0)
-	for _, zxid := range slices.Sorted(maps.Keys(all)) {
-		if end, ok := ends[epoch(zxid)]; ok && zxid > end {
-			l.Refuted = append(l.Refuted, all[zxid])
-			continue
-		}
-		if first := zxid&counter == 1; !first && zxid != previous+1 {
-			l.Gaps++
-		}
-		previous = zxid
-		l.at[zxid] = len(l.Txns)
-		l.Txns = append(l.Txns, all[zxid])
+	l := &Log{Merged: txnlog.Merge(0, logs...), servers: len(servers), at: make(map[int64]int)}
+	for t := range l.All() { // no error: the logs are in memory
+		l.at[t.Zxid] = len(l.Txns)
+		l.Txns = append(l.Txns, t)
 	}
 	l.replay()
 	return l
@@ -171,42 +111,9 @@ type (
 	change = txnlog.Change
 )
 
-const counter = 1<<32 - 1
-
-func epoch(zxid int64) int64 { return zxid >> 32 }
-
-func same(a, b txn) bool {
-	return a.TxnHeader == b.TxnHeader && a.Timeout == b.Timeout && a.Err == b.Err &&
-		slices.EqualFunc(a.Changes, b.Changes, func(x, y change) bool {
-			return x.Op == y.Op && x.Path == y.Path && x.Ephemeral == y.Ephemeral && bytes.Equal(x.Data, y.Data)
-		})
-}
-
-// ends returns the last committed zxid of each epoch for which the logs prove it: a server's log goes
-// from it into a later epoch, and the server took no snapshot in between. A snapshot may have come from the
-// leader, in place of transactions that the server missed. A log that is damaged there proves nothing, nor do
-// servers that disagree.
-func ends(servers []Server) map[int64]int64 {
-	found, doubtful := make(map[int64]int64), make(map[int64]bool)
-	for _, s := range servers {
-		for i := 1; i < len(s.Txns); i++ {
-			a, b := s.Txns[i-1].Zxid, s.Txns[i].Zxid
-			if epoch(a) == epoch(b) || slices.Contains(s.holes, a) || slices.ContainsFunc(s.Snapshots, func(z int64) bool { return a < z && z < b }) {
-				continue
-			}
-			if before, ok := found[epoch(a)]; ok && before != a {
-				doubtful[epoch(a)] = true
-			}
-			found[epoch(a)] = a
-		}
-	}
-	maps.DeleteFunc(found, func(e, _ int64) bool { return doubtful[e] })
-	return found
-}
-
 // replay follows each znode and each session through the log.
 func (l *Log) replay() {
-	l.created, l.named = make(map[int64][]*Life), make(map[string][]*Life)
+	l.created, l.named, l.owned = make(map[int64][]*Life), make(map[string][]*Life), make(map[int64][]*Life)
 	l.began, l.ended = make(map[int64]int64), make(map[int64]int64)
 	alive := make(map[string]*Life)
 	ephemerals := make(map[int64]map[string]bool)
@@ -234,9 +141,10 @@ func (l *Log) replay() {
 		for _, c := range t.Changes {
 			switch c.Op {
 			case wire.OpCreate:
-				life := &Life{Path: c.Path, Session: t.Session, Created: t.Zxid}
+				life := &Life{Path: c.Path, Session: t.Session, Created: t.Zxid, CreatedAt: time.UnixMilli(t.Time), data: c.Data, ephemeral: c.Ephemeral}
 				alive[c.Path] = life
 				l.created[t.Zxid] = append(l.created[t.Zxid], life)
+				l.owned[t.Session] = append(l.owned[t.Session], life)
 				name := path.Base(c.Path)
 				l.named[name] = append(l.named[name], life)
 				if c.Ephemeral {
@@ -264,8 +172,9 @@ func (l *Log) Txn(zxid int64) (t txn, ok bool) {
 	return t, ok
 }
 
-// Life returns the znode of a grant. Names of contenders are unique, so a name finds the znode: the one that the
-// transaction created, if there are several. Without a name it is the last one that the transaction created.
+// Life returns the znode of a grant. Names of contenders are unique, so the name identifies the
+// znode. If several znodes have the name, Life returns the one that the transaction created.
+// Without a name it returns the last znode that the transaction created.
 func (l *Log) Life(zxid int64, name string) *Life {
 	if name == "" {
 		lives := l.created[zxid]

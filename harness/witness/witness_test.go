@@ -19,10 +19,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// at is the zxid of a transaction.
+// at returns the zxid of a transaction.
 func at(epoch, counter int64) int64 { return epoch<<32 | counter }
 
-// entry makes a transaction at a time in milliseconds since the start.
+// entry returns a transaction at a time in milliseconds since the start.
 func entry(zxid, session int64, ms int, op wire.Op, changes ...change) txn {
 	return txn{
 		TxnHeader: wire.TxnHeader{Zxid: zxid, Session: session, Time: start.UnixMilli() + int64(ms), Op: op}, Changes: changes,
@@ -35,8 +35,8 @@ func create(path string) change {
 
 func remove(path string) change { return change{Op: wire.OpDelete, Path: path} }
 
-// twoHolders is the log of two clients that hold one lock, one after the other. The session of the
-// first one expires.
+// twoHolders returns the log of two clients that hold one lock, one after the other. The session of
+// the first one expires.
 func twoHolders() []txn {
 	return []txn{
 		entry(at(1, 1), 0xa, 0, wire.OpCreateSession),
@@ -59,7 +59,7 @@ func hold(ms int, client int16, op string, token int64) history.Event {
 	}
 }
 
-// rightly is a history that the log of twoHolders explains.
+// rightly returns a history that the log of twoHolders explains.
 func rightly() []history.Event {
 	return []history.Event{
 		{Time: 1, Kind: history.Session, Op: history.SessionNew, Client: 0, Session: 0xa},
@@ -78,7 +78,7 @@ func judge(t *testing.T, l *Log, events []history.Event, outside ...string) map[
 	h := history.New(events...)
 	h.Header.Start = start
 	results := make(map[string]checker.Result)
-	for _, r := range checker.Run(t.Context(), h, l.Checkers(checker.Envelope{Outside: outside})...) {
+	for _, r := range checker.Run(t.Context(), h, l.Checkers(h, checker.Envelope{Outside: outside})...) {
 		results[r.Property.ID] = r
 	}
 	return results
@@ -93,7 +93,7 @@ func TestHistoryThatTheLogExplainsIsValid(t *testing.T) {
 	}
 }
 
-// Each forgery of the history or of a log is found by the property that is there for it.
+// Each forgery of the history or of a log is found by the property that exists for it.
 func TestForgeryIsFound(t *testing.T) {
 	for _, c := range []struct {
 		name, property string
@@ -160,7 +160,7 @@ func TestServersThatDifferAreFound(t *testing.T) {
 	}
 }
 
-// The first leader wrote the grant of the second client, and no majority took it.
+// The first leader wrote the grant of the second client, but no majority accepted it.
 func TestUncommittedTransactionIsRefuted(t *testing.T) {
 	old := Server{Name: "n0", Txns: twoHolders()[:4]}
 	next := Server{Name: "n1", Txns: append(twoHolders()[:3:3], entry(at(2, 1), 0xb, 3000, wire.OpError))}
@@ -173,14 +173,14 @@ func TestUncommittedTransactionIsRefuted(t *testing.T) {
 		t.Errorf("a grant on it: got %v (%s), want invalid", r.Verdict, r.Reason)
 	}
 
-	// A server that got a snapshot in between proves nothing.
+	// The log of a server that received a snapshot in between proves nothing.
 	next.Snapshots = []int64{at(1, 4)}
 	if l := Merge(old, next); len(l.Refuted) != 0 || len(l.Txns) != 5 {
 		t.Errorf("with a snapshot: refuted %v of %d, want none of 5", l.Refuted, len(l.Txns))
 	}
 }
 
-// Two servers that go from different ends into the next epoch prove nothing.
+// Two servers whose logs have different last zxids before the next epoch prove nothing.
 func TestDoubtfulEndOfAnEpochRefutesNothing(t *testing.T) {
 	next := entry(at(2, 1), 0xb, 7000, wire.OpError)
 	l := Merge(Server{Name: "n0", Txns: append(twoHolders(), next)}, Server{Name: "n1", Txns: append(twoHolders()[:4], next)})
@@ -189,7 +189,7 @@ func TestDoubtfulEndOfAnEpochRefutesNothing(t *testing.T) {
 	}
 }
 
-// A bit that flips in a log hides the transactions after it.
+// A flipped bit in a log hides the transactions after it.
 func TestDamagedLogRefutesNothing(t *testing.T) {
 	var b, next bytes.Buffer
 	w := txnlog.NewWriter(&b)
@@ -239,7 +239,7 @@ func TestFaultsOutsideOfTheEnvelopeExpose(t *testing.T) {
 	}
 }
 
-// On a real clock the record of an end may be late although no timer was. A virtual clock is exact.
+// On a real clock the record of an end may be late even if no timer was. A virtual clock is exact.
 func TestRecorderMayBeLateOnARealClock(t *testing.T) {
 	for _, c := range []struct {
 		late time.Duration
@@ -264,7 +264,7 @@ func TestRecorderMayBeLateOnARealClock(t *testing.T) {
 	}
 }
 
-// Without the list of its ephemerals a closed session deletes those that it had.
+// If a closed session has no list of ephemerals, its end deletes all ephemerals that it had.
 func TestUnlistedCloseDeletesEphemerals(t *testing.T) {
 	txns := twoHolders()
 	txns[4].Changes, txns[4].Unlisted = nil, true
@@ -293,7 +293,7 @@ func TestReadSortsFilesByZxid(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		b.WriteString("\x00\x00\x00\x00\x00\x01") // a torn end, as each kill leaves one
+		b.WriteString("\x00\x00\x00\x00\x00\x01") // a torn end, like the one that each kill leaves
 		dir[fmt.Sprintf("log.%x", zxids[0])] = &fstest.MapFile{Data: b.Bytes()}
 	}
 	dir["snapshot.0"], dir["snapshot.100000002.gz"], dir["currentEpoch"] = &fstest.MapFile{}, &fstest.MapFile{}, &fstest.MapFile{}
@@ -310,6 +310,6 @@ func TestReadSortsFilesByZxid(t *testing.T) {
 	}
 	dir["log.300000001"] = &fstest.MapFile{Data: []byte("no log at all, but text")}
 	if _, err := Read("n0", dir); err == nil {
-		t.Error("a file that is no log: got no error")
+		t.Error("Read of a file that is not a log: got no error, want one")
 	}
 }

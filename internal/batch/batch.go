@@ -23,8 +23,8 @@ type Batcher[J any] struct {
 	Prepare func(ctx context.Context)
 
 	// Commit carries out as many of calls as it chooses, starting with the first, and finishes
-	// them. The calls that it leaves come first in the next batch. Its context is that of the session and not of a caller, because
-	// a call cannot be cancelled halfway.
+	// them. The calls that it leaves come first in the next batch. Its context is that of the
+	// session and not of a caller, because a call cannot be cancelled halfway.
 	Commit func(ctx context.Context, calls []*Call[J])
 
 	// Tidy removes what Commit left on the servers. It is called after Close, each time that no
@@ -195,8 +195,8 @@ func (g *Batcher[J]) Refused() error {
 }
 
 // Close waits until all existing calls have ended, and then tidies up. Later calls fail with
-// refused. If that is nil, they are carried out instead, and the clean-up is repeated after them. An
-// error means that ctx or the session ended first, or that Tidy failed.
+// refused. If that is nil, they are carried out instead, and the clean-up is repeated after them.
+// An error means that ctx or the session ended first, or that Tidy failed.
 func (g *Batcher[J]) Close(ctx context.Context, refused error) error {
 	g.mu.Lock()
 	g.closing, g.tidied = true, false

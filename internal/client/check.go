@@ -16,26 +16,27 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A Finding is one requirement of the protocol, and whether a client meets it.
+// A Finding is one requirement of the protocol, with the result for a client.
 type Finding struct {
 	Requirement string `json:"requirement"`
 	OK          bool   `json:"ok"`
-	// Advice says that a client can do without.
+	// Advice means that the requirement is optional.
 	Advice bool   `json:"advice,omitempty"`
-	Got    string `json:"got,omitempty"` // if it is not OK: what came instead
+	Got    string `json:"got,omitempty"` // if it is not OK: what the client did instead
 }
 
 const (
-	checkTimeout = 4 * time.Second  // of the sessions of clients under check
-	checkTime    = 20 * time.Second // for an answer, on a busy machine
+	checkTimeout = 4 * time.Second  // session timeout of clients under check
+	checkTime    = 20 * time.Second // limit for an answer, on a busy machine
 )
 
-// Check runs the program as clients of an embedded ensemble and reports, one requirement after another, whether it does
-// what the recipe wants. What clients write to standard error goes to log. The error says that nothing could be checked. It
-// returns false if a requirement was not met. After one without which the others make no sense, it stops.
+// Check runs the program as clients of an embedded ensemble. It calls report for one requirement
+// after another, and stops after a requirement without which the others make no sense. The standard
+// error of clients is written to log. Check returns false if a requirement was not met. Its error
+// means that nothing could be checked.
 func Check(ctx context.Context, p Program, r Recipe, log io.Writer, report func(Finding)) (met bool, err error) {
 	if r.Operations() == nil {
-		return false, fmt.Errorf("client: no recipe %q: there are %v", r, Recipes())
+		return false, fmt.Errorf("client: unknown recipe %q: the recipes are %v", r, Recipes())
 	}
 	e, err := zktest.New(zktest.Options{Servers: 3, TickTime: 500 * time.Millisecond, SyncLimit: 5})
 	if err != nil {
@@ -78,13 +79,13 @@ type check struct {
 	met      bool
 }
 
-// checked is a client under check.
+// checked is a client that is being checked.
 type checked struct {
 	*Client
 	proxy *netfault.Proxy
 
 	mu      sync.Mutex
-	session Session // the last one that it was given
+	session Session // the session that it was given last
 }
 
 func (c *checked) last() Session {
@@ -95,19 +96,19 @@ func (c *checked) last() Session {
 
 const checkPath = "/check/it"
 
-// find reports a requirement, which is met if got is empty.
+// find reports a requirement. It is met if got is empty.
 func (k *check) find(requirement, got string) bool {
 	k.met = k.met && got == ""
 	k.report(Finding{Requirement: requirement, OK: got == "", Got: got})
 	return got == ""
 }
 
-// advise reports what a client should do, and can do without.
+// advise reports an optional requirement.
 func (k *check) advise(requirement, got string) {
 	k.report(Finding{Requirement: requirement, OK: got == "", Advice: true, Got: got})
 }
 
-// start starts another client; nil if that failed, which is reported.
+// start starts another client. If that fails, start reports it and returns nil.
 func (k *check) start(ctx context.Context) *checked {
 	c := &checked{proxy: netfault.New(k.ensemble.DialContext)}
 	s := Setup{Servers: k.ensemble.Servers(), Timeout: checkTimeout, Path: checkPath, Recipe: k.recipe, Permits: 1, Number: len(k.started)}
@@ -133,7 +134,7 @@ func (k *check) start(ctx context.Context) *checked {
 }
 
 func (k *check) greets() string {
-	return fmt.Sprintf("it says hello with protocol %d and the operations %s", Version, strings.Join(k.recipe.Operations(), ", "))
+	return fmt.Sprintf("it sends hello with protocol %d and the operations %s", Version, strings.Join(k.recipe.Operations(), ", "))
 }
 
 // end closes all clients.
@@ -144,7 +145,7 @@ func (k *check) end() {
 	}
 }
 
-// wait is a bound for the request.
+// wait returns the time limit of a request.
 func wait(d time.Duration) *int64 {
 	ms := d.Milliseconds()
 	return &ms
@@ -159,7 +160,8 @@ func (r Recipe) grants() bool {
 func (r Recipe) acquires() string { return r.Operations()[len(r.Operations())-2] }
 func (r Recipe) releases() string { return r.Operations()[len(r.Operations())-1] }
 
-// expect does a request and says what came in place of a reply of the type; empty is that type.
+// expect sends a request. If the reply has another type, it returns what was received instead;
+// otherwise it returns "".
 func expect(ctx context.Context, c *checked, r Request, typed string) (Reply, string) {
 	reply, err := c.Do(ctx, r)
 	return reply, unlike(reply, err, typed)
@@ -185,13 +187,13 @@ func (k *check) grants(ctx context.Context) {
 		return
 	}
 	reply, _, err := first.Grant(ctx, Request{Op: acquire, WaitMS: wait(checkTime)})
-	if !k.find(acquire+" of what is free is answered with ok", unlike(reply, err, OK)) {
+	if !k.find(acquire+" succeeds with ok while nothing is held", unlike(reply, err, OK)) {
 		return
 	}
-	if !k.find("it has a session, through the addresses in "+serversVariable, absent(first.last().ID == 0, "no session was opened there")) {
+	if !k.find("it opens a session at the addresses in "+serversVariable, absent(first.last().ID == 0, "it opened no session there")) {
 		return
 	}
-	k.find("its session has the timeout of "+timeoutVariable, absent(first.last().Timeout != checkTimeout, fmt.Sprintf("%v, when %v were asked for", first.last().Timeout, checkTimeout)))
+	k.find("its session requests the timeout in "+timeoutVariable, absent(first.last().Timeout != checkTimeout, fmt.Sprintf("%v, want %v", first.last().Timeout, checkTimeout)))
 	if !k.owns(ctx, first.last().ID, reply) {
 		return
 	}
@@ -201,15 +203,15 @@ func (k *check) grants(ctx context.Context) {
 		return
 	}
 	_, got := expect(ctx, second, Request{Op: acquire, WaitMS: wait(500 * time.Millisecond)}, Fail)
-	if !k.find("another client's "+acquire+" with wait_ms 500 is answered with fail, while the first one holds it", got) {
+	if !k.find("another client's "+acquire+" with wait_ms 500 fails with fail while the first one holds it", got) {
 		return
 	}
 	_, got = expect(ctx, first, Request{Op: "no-such-operation"}, Fail)
-	k.find("an operation that it does not know is answered with fail", got)
+	k.find("an unknown operation fails with fail", got)
 	_, got = expect(ctx, first, Request{Op: release}, OK)
 	k.find(release+" is answered with ok", got)
 	again, grant, err := second.Grant(ctx, Request{Op: acquire, WaitMS: wait(checkTime)})
-	if !k.find("then the other client is granted it", unlike(again, err, OK)) {
+	if !k.find("after that, the other client is granted it", unlike(again, err, OK)) {
 		return
 	}
 	if reply.Token != 0 {
@@ -218,19 +220,19 @@ func (k *check) grants(ctx context.Context) {
 	k.losses(ctx, first, second, grant)
 }
 
-// owns checks what a grant consists of.
+// owns checks the contents of a grant.
 func (k *check) owns(ctx context.Context, id int64, reply Reply) bool {
 	znodes, err := k.znodes(ctx, id)
-	got := absent(len(znodes) == 0, fmt.Sprintf("session 0x%x has none there", id))
+	got := absent(len(znodes) == 0, fmt.Sprintf("session 0x%x has no ephemeral znode there", id))
 	if err != nil {
 		got = err.Error()
 	}
-	if !k.find("it holds an ephemeral znode below "+pathVariable, got) {
+	if !k.find("while it holds something, its session has an ephemeral znode below "+pathVariable, got) {
 		return false
 	}
 	const token = "the token of the reply is the czxid of this znode"
 	if reply.Token == 0 {
-		k.advise(token, "no token: what needs one is not judged")
+		k.advise(token, "no token: properties that need one are not judged")
 		return true
 	}
 	_, name := znode.Split(reply.Node)
@@ -239,10 +241,10 @@ func (k *check) owns(ctx context.Context, id int64, reply Reply) bool {
 			return k.find(token, "")
 		}
 	}
-	return k.find(token, fmt.Sprintf("token %d, node %q; there are %v", reply.Token, reply.Node, znodes))
+	return k.find(token, fmt.Sprintf("token %d, node %q; the znodes are %v", reply.Token, reply.Node, znodes))
 }
 
-// losses takes what the second client holds away.
+// losses takes the grant of the second client away.
 func (k *check) losses(ctx context.Context, first, second *checked, grant context.Context) {
 	acquire, release := k.recipe.acquires(), k.recipe.releases()
 	lost := func(grant context.Context, within time.Duration) string {
@@ -250,7 +252,7 @@ func (k *check) losses(ctx context.Context, first, second *checked, grant contex
 		case <-grant.Done():
 			return ""
 		case <-time.After(within):
-			return fmt.Sprintf("nothing within %v", within)
+			return fmt.Sprintf("no lost within %v", within)
 		case <-ctx.Done():
 			return "interrupted"
 		}
@@ -259,17 +261,17 @@ func (k *check) losses(ctx context.Context, first, second *checked, grant contex
 		k.find("its session lives while it holds something", err.Error())
 		return
 	}
-	k.find("it says lost when its session has expired, or ends", lost(grant, checkTime))
+	k.find("it sends lost, or ends, when its session has expired", lost(grant, checkTime))
 	if second.Err() == nil {
 		reply, err := second.Do(ctx, Request{Op: release})
-		k.find(release+" after a loss is answered, with whatever became of it", absent(reply.Type == "", fmt.Sprint(err)))
+		k.find(release+" after a loss gets a reply of any outcome", absent(reply.Type == "", fmt.Sprint(err)))
 	}
 	reply, grant, err := first.Grant(ctx, Request{Op: acquire, WaitMS: wait(checkTime)})
-	if !k.find("then the first client is granted it again", unlike(reply, err, OK)) {
+	if !k.find("after that, the first client is granted it again", unlike(reply, err, OK)) {
 		return
 	}
 	first.proxy.Stall()
-	k.find("it says lost when no server has answered for longer than the session timeout", lost(grant, 3*checkTimeout))
+	k.find("it sends lost when no server has answered for longer than the session timeout", lost(grant, 3*checkTimeout))
 	first.proxy.Resume()
 	if first.Err() == nil {
 		_, _ = first.Do(ctx, Request{Op: release})
@@ -277,7 +279,7 @@ func (k *check) losses(ctx context.Context, first, second *checked, grant contex
 	k.leaves(ctx, second)
 }
 
-// leaves ends the input of a client, or of a new one if it has ended.
+// leaves closes the input of a client, or of a new one if the client has ended.
 func (k *check) leaves(ctx context.Context, c *checked) {
 	if c.Err() != nil {
 		if c = k.start(ctx); c == nil {
@@ -287,7 +289,7 @@ func (k *check) leaves(ctx context.Context, c *checked) {
 	var got string
 	if k.recipe.grants() {
 		_, got = expect(ctx, c, Request{Op: k.recipe.acquires(), WaitMS: wait(checkTime)}, OK)
-		if !k.find("afterwards it is granted again", got) {
+		if !k.find("it is granted again after a loss", got) {
 			return
 		}
 	}
@@ -296,7 +298,7 @@ func (k *check) leaves(ctx context.Context, c *checked) {
 	k.find(fmt.Sprintf("it ends within %v of the end of its standard input", Grace), absent(time.Since(before) > Grace, "it had to be killed"))
 	if k.recipe.grants() {
 		left, err := k.znodes(ctx, c.last().ID)
-		k.find("at its end it closes its session, so that nothing is left", absent(err != nil || len(left) > 0, fmt.Sprintf("%d znodes are still there, %v", len(left), err)))
+		k.find("it closes its session before it ends, so that nothing is left", absent(err != nil || len(left) > 0, fmt.Sprintf("%d znodes are left, %v", len(left), err)))
 	}
 }
 
@@ -441,7 +443,7 @@ func (k *check) counter(ctx context.Context, first, second *checked) bool {
 		k.valued(ctx, second, "add of 5 to another counter", Request{Op: OpAdd, Name: "y", Value: "5"}, "5")
 }
 
-// absent is got if it applies.
+// absent returns got if applies is set, and otherwise "".
 func absent(applies bool, got string) string {
 	if applies {
 		return got

@@ -16,46 +16,46 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Options are how to run a client. Only Dial is required.
+// Options define how to run a client. Only Dial is required.
 type Options struct {
-	Dial Dial // through which it reaches the servers
-	// Log gets what it writes to standard error; nil drops it.
+	Dial Dial // connects to the servers for the client
+	// Log receives the client's standard error; nil discards it.
 	Log io.Writer
-	// Session, unless nil, is called with each answer of a server to a connect
-	// request of the client.
+	// Session, unless nil, is called with each answer of a server to a connect request of the
+	// client.
 	Session func(Session)
-	// HelloTime bounds the wait for the first line; zero is 30 s.
+	// HelloTime limits the wait for the first line; zero means 30 s.
 	HelloTime time.Duration
-	// AnswerTime bounds the wait for a reply, beyond the time that the request lets
-	// the client wait; zero is 30 s.
+	// AnswerTime limits the wait for a reply, in addition to the time for which the request lets
+	// the client wait; zero means 30 s.
 	AnswerTime time.Duration
 }
 
-// A Client is a program that runs as one. Do and Grant are for one goroutine.
+// A Client is a program that runs as a client. Only one goroutine may call Do and Grant.
 type Client struct {
 	options Options
 	process process
 	in      io.WriteCloser
 	ways    []*Way
 	reading sync.WaitGroup
-	over    context.Context // ends when nothing more can be asked of the client
+	over    context.Context // ends when the client cannot take requests any more
 	end     context.CancelCauseFunc
 	hello   chan Reply
 
 	mu         sync.Mutex
 	last       int64           // id of the last request
-	answers    chan<- Reply    // of the request that waits, else nil
-	operations []string        // that it can do
-	greeted    bool            // it said hello
-	grant      context.Context // of the last request for one
+	answers    chan<- Reply    // receives the reply to the current request; nil without one
+	operations []string        // that it supports
+	greeted    bool            // it has sent its hello
+	grant      context.Context // context of the last request for a grant
 	lose       context.CancelCauseFunc
 }
 
-// ErrEnded is the cause of the end of a client that nobody has ended.
+// ErrEnded is the cause if a client ended although nobody ended it.
 var ErrEnded = errors.New("the client ended")
 
-// Start starts the program as a client and waits for its hello, which has to name the operations of the recipe. The
-// caller closes it.
+// Start starts the program as a client and waits for its hello, which must list the operations of
+// the recipe. The caller must close the client.
 func Start(ctx context.Context, p Program, s Setup, o Options) (started *Client, err error) {
 	o.HelloTime, o.AnswerTime = cmp.Or(o.HelloTime, 30*time.Second), cmp.Or(o.AnswerTime, 30*time.Second)
 	if o.Log == nil {
@@ -88,7 +88,7 @@ func Start(ctx context.Context, p Program, s Setup, o Options) (started *Client,
 	return c, c.greet(ctx, s.Recipe)
 }
 
-// pave makes a way to each server, and returns their addresses.
+// pave opens a local address for each server, and returns these addresses.
 func (c *Client) pave(servers []string, dial Dial) (near []string, err error) {
 	for _, server := range servers {
 		w, err := NewWay(server, dial)
@@ -104,12 +104,12 @@ func (c *Client) pave(servers []string, dial Dial) (near []string, err error) {
 // greet waits for the hello.
 func (c *Client) greet(ctx context.Context, r Recipe) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.options.HelloTime,
-		&ProtocolError{Problem: fmt.Sprintf("no hello within %v: the first line of its standard output has to be one (is the output flushed?)", c.options.HelloTime)})
+		&ProtocolError{Problem: fmt.Sprintf("no hello within %v: the first line of its standard output must be the hello (is the output flushed?)", c.options.HelloTime)})
 	defer cancel()
 	select {
 	case hello := <-c.hello:
 		if missing := Missing(r, hello.Operations); missing != nil {
-			return fmt.Errorf("a client for the recipe %q needs the operations %s: its hello does not name %s",
+			return fmt.Errorf("a client for the recipe %q needs the operations %s: its hello does not list %s",
 				r, strings.Join(r.Operations(), ", "), strings.Join(missing, ", "))
 		}
 		return nil
@@ -130,7 +130,7 @@ func Missing(r Recipe, operations []string) (missing []string) {
 	return missing
 }
 
-// Operations are those that the client named in its hello.
+// Operations returns the operations that the client listed in its hello.
 func (c *Client) Operations() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,7 +148,7 @@ func (c *Client) read(out io.ReadCloser) {
 	select {
 	case <-c.process.ended():
 	case <-time.After(Grace):
-		c.fail(&ProtocolError{Problem: "its standard output ended, and the client did not"})
+		c.fail(&ProtocolError{Problem: "the client closed its standard output but did not end"})
 		c.process.kill()
 		<-c.process.ended()
 	}
@@ -159,7 +159,8 @@ func (c *Client) read(out io.ReadCloser) {
 	c.fail(fmt.Errorf("%w: %s", ErrEnded, how))
 }
 
-// lines handles one line after another. It returns nil at the end of the output, or how the client broke the protocol.
+// lines handles one line after another. At the end of the output it returns nil. If the client
+// broke the protocol, it returns how.
 func (c *Client) lines(from *bufio.Reader) error {
 	for {
 		line, err := from.ReadSlice('\n')
@@ -179,13 +180,13 @@ func (c *Client) lines(from *bufio.Reader) error {
 	}
 }
 
-// handle does what a line says. The order of lines is that of what they say: a loss behind the reply is one of what that
-// granted.
+// handle handles one line. Lines take effect in their order: a loss after a reply is the loss of
+// what that reply granted.
 func (c *Client) handle(r Reply) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	broken := func(format string, args ...any) error {
-		line, _ := json.Marshal(r) // it was parsed
+		line, _ := json.Marshal(r) // cannot fail, because the line was parsed
 		return &ProtocolError{Line: shortened(line), Problem: fmt.Sprintf(format, args...)}
 	}
 	switch {
@@ -197,15 +198,15 @@ func (c *Client) handle(r Reply) error {
 		c.greeted, c.operations = true, r.Operations
 		c.hello <- r
 	case !c.greeted:
-		return broken("the first line has to be the hello")
+		return broken("the first line must be the hello")
 	case r.Type == Lost:
 		if c.lose != nil {
 			c.lose(fmt.Errorf("the client said: lost: %s", cmp.Or(r.Error, "no reason given")))
 		}
 	case c.answers == nil:
-		return broken("a reply when no request waits for one: the last request was %d", c.last)
+		return broken("a reply although no request waits for one: the last request was %d", c.last)
 	case r.ID != c.last:
-		return broken("a reply to request %d, when %d waits for one", r.ID, c.last)
+		return broken("a reply to request %d, but request %d waits for one", r.ID, c.last)
 	default:
 		c.answers <- r
 		c.answers = nil
@@ -213,7 +214,7 @@ func (c *Client) handle(r Reply) error {
 	return nil
 }
 
-// fail ends the use of the client, for the first cause that there is.
+// fail ends the use of the client. The first cause counts.
 func (c *Client) fail(cause error) {
 	c.end(cause)
 	c.mu.Lock()
@@ -223,12 +224,13 @@ func (c *Client) fail(cause error) {
 	}
 }
 
-// Err says why nothing more can be asked of the client: a *ProtocolError, ErrEnded or that it was not waited for any
-// longer. It is nil as long as something can.
+// Err returns why the client takes no more requests: a *ProtocolError, ErrEnded, or that a reply
+// took too long. It returns nil while the client takes requests.
 func (c *Client) Err() error { return context.Cause(c.over) }
 
-// Do sends a request and waits for its reply. The outcome of an error is that which the client gave, or Indeterminate
-// if there was no reply in time: then nothing more can be asked of the client.
+// Do sends a request and waits for its reply. The outcome of an error is the one that the client
+// reported. If there was no reply in time, it is Indeterminate, and the client takes no more
+// requests.
 func (c *Client) Do(ctx context.Context, r Request) (Reply, error) {
 	failed := func(o session.Outcome, err error) error {
 		return &session.RequestError{Op: r.Op, Path: "by the client", Outcome: o, Err: err}
@@ -248,7 +250,7 @@ func (c *Client) Do(ctx context.Context, r Request) (Reply, error) {
 	if err == nil {
 		return c.await(ctx, r, answer, failed)
 	}
-	select { // why there is nobody to write to
+	select { // the reason why it cannot be written
 	case <-c.over.Done():
 		err = context.Cause(c.over)
 	case <-time.After(time.Second):
@@ -269,13 +271,13 @@ func (c *Client) await(ctx context.Context, r Request, answer <-chan Reply, fail
 	case reply = <-answer:
 	case <-c.over.Done():
 		select {
-		case reply = <-answer: // its last word
+		case reply = <-answer: // its last reply
 		default:
 		}
 	case <-late:
 		c.fail(fmt.Errorf("no reply to %s within %v", r.Op, c.options.AnswerTime))
 	case <-ctx.Done():
-		c.fail(fmt.Errorf("%s: not waited for any longer: %w", r.Op, context.Cause(ctx)))
+		c.fail(fmt.Errorf("%s: gave up waiting for the reply: %w", r.Op, context.Cause(ctx)))
 	}
 	why := errors.New(cmp.Or(reply.Error, "no reason given"))
 	switch reply.Type {
@@ -289,7 +291,7 @@ func (c *Client) await(ctx context.Context, r Request, answer <-chan Reply, fail
 	return Reply{}, failed(session.Indeterminate, c.Err())
 }
 
-// bound is for how long to wait for the reply, if not without end.
+// bound returns how long to wait for the reply, and false if there is no limit.
 func (c *Client) bound(r Request) (most time.Duration, bounded bool) {
 	switch {
 	case r.WaitMS != nil:
@@ -300,8 +302,9 @@ func (c *Client) bound(r Request) (most time.Duration, bounded bool) {
 	return c.options.AnswerTime, true
 }
 
-// Grant is Do of a request for a grant. The context ends when the client says that it lost it, or has ended. A loss that
-// is said before the reply counts too: the client may say so at any moment from the request on.
+// Grant is Do for a request of a grant. The context ends when the client reports the loss of the
+// grant, or has ended. A loss that is reported before the reply counts too, because the client may
+// report it at any time after the request.
 func (c *Client) Grant(ctx context.Context, r Request) (Reply, context.Context, error) {
 	c.mu.Lock()
 	c.grant, c.lose = context.WithCancelCause(context.Background())
@@ -311,27 +314,29 @@ func (c *Client) Grant(ctx context.Context, r Request) (Reply, context.Context, 
 	return reply, grant, err
 }
 
-// Stop stops the client's process and those that it has started, as SIGSTOP does, and returns when they stand still.
+// Stop stops the client's process and those that it has started, like SIGSTOP, and returns when
+// they have stopped.
 func (c *Client) Stop(ctx context.Context) error { return c.process.stop(ctx) }
 
-// Continue lets them go on.
+// Continue continues the stopped processes.
 func (c *Client) Continue() error { return c.process.resume() }
 
-// Kill ends the client's process and those that it has started, as SIGKILL does. It does not wait.
+// Kill kills the client's process and those that it has started, like SIGKILL. It does not wait.
 func (c *Client) Kill() {
 	if c.process != nil {
 		c.process.kill()
 	}
 }
 
-// Ended is closed when the client's process has ended.
+// Ended returns a channel that is closed when the client's process has ended.
 func (c *Client) Ended() <-chan struct{} { return c.process.ended() }
 
-// Grace is how long a client may take to end after the end of its standard input.
+// Grace is the time in which a client must end after the end of its standard input.
 const Grace = 3 * time.Second
 
-// Close ends the input of the client, on which it should end, waits, and removes everything of it. One that does not end
-// within Grace is killed, and one that broke the protocol or is not waited for any longer at once.
+// Close closes the input of the client, which should then end, waits for the end, and removes
+// everything of the client. A client that does not end within Grace is killed. A client that broke
+// the protocol, or whose reply took too long, is killed at once.
 func (c *Client) Close() {
 	if c.process != nil {
 		c.in.Close()

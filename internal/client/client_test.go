@@ -26,10 +26,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const greeting = `{"type":"hello","protocol":1,"operations":["acquire","release"]}`
 
-// hello is a shell's command that says hello and goes on with the rest.
+// hello returns a shell command that prints the hello and then runs rest.
 func hello(rest string) string { return "echo '" + greeting + "'; " + rest }
 
-// soon is far more than any of these clients takes, and far less than the times that they are given by default.
+// soon is far longer than any of these clients takes, and far shorter than the default limits.
 const soon = 15 * time.Second
 
 func startShell(t *testing.T, command string, o Options) (*Client, error) {
@@ -37,12 +37,12 @@ func startShell(t *testing.T, command string, o Options) (*Client, error) {
 	begun := time.Now()
 	c, err := Start(t.Context(), Shell(command), Setup{Recipe: Lock}, o)
 	if took := time.Since(begun); took > soon {
-		t.Errorf("it took %v", took)
+		t.Errorf("the start took %v, want less than 15s", took)
 	}
 	return c, err
 }
 
-// A client that does not begin as it has to is refused with an error that says what was wrong.
+// A client that does not begin correctly is refused. The error says what was wrong.
 func TestClientThatDoesNotSayHello(t *testing.T) {
 	for name, one := range map[string]struct{ command, want string }{
 		"not found":    {"no-such-program-at-all", "exit status 127: .*not found"},
@@ -54,14 +54,14 @@ func TestClientThatDoesNotSayHello(t *testing.T) {
 		"two objects":  {"echo '" + greeting + greeting + "'; cat", "more than one JSON object"},
 		"version":      {`echo '{"type":"hello","protocol":2,"operations":[]}'; cat`, "protocol 2: this is version 1"},
 		"no version":   {`echo '{"type":"hello","operations":[]}'; cat`, "protocol 0: this is version 1"},
-		"operations":   {`echo '{"type":"hello","protocol":1,"operations":["acquire"]}'; cat`, "does not name release"},
+		"operations":   {`echo '{"type":"hello","protocol":1,"operations":["acquire"]}'; cat`, "does not list release"},
 		"wrong type":   {`echo '{"type":"hello","protocol":"1"}'; cat`, `"protocol" must be a whole number, not string`},
 		"list":         {`echo '{"type":"hello","protocol":1,"operations":"acquire"}'; cat`, `"operations" must be a list, not string`},
 		"unknown":      {`echo '{"type":"hello","version":1}'; cat`, `unknown field "version"`},
 		"no type":      {`echo '{"protocol":1}'; cat`, `no "type"`},
-		"early":        {`echo '{"type":"ok","id":1}'; cat`, "the first line has to be the hello"},
+		"early":        {`echo '{"type":"ok","id":1}'; cat`, "the first line must be the hello"},
 		"long":         {`head -c 70000 /dev/zero | tr '\0' x; cat`, "a line is longer than 65536 bytes"},
-		"closed":       {"exec >&-; sleep 600", "its standard output ended, and the client did not"},
+		"closed":       {"exec >&-; sleep 600", "the client closed its standard output but did not end"},
 		"without line": {`printf '{"type":"he'`, "not a JSON object"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestClientThatDoesNotSayHello(t *testing.T) {
 	}
 }
 
-// matches reports whether the parts of want, which .* separates, are in text in their order.
+// matches reports whether text contains the parts of want, which .* separates, in their order.
 func matches(text, want string) bool {
 	for part := range strings.SplitSeq(want, ".*") {
 		_, rest, found := strings.Cut(text, part)
@@ -90,13 +90,14 @@ func matches(text, want string) bool {
 	return true
 }
 
-// A client that breaks the protocol later on ends with an error that says how, and the request that waits fails at once.
+// A client that later breaks the protocol is ended. The error says how it broke it, and the current
+// request fails at once.
 func TestClientThatBreaksTheProtocol(t *testing.T) {
 	for name, one := range map[string]struct{ rest, want string }{
 		"text":      {`read x; echo granted; cat`, `not a JSON object (print for people to standard error): "granted\n"`},
-		"wrong id":  {`read x; echo '{"type":"ok","id":9}'; cat`, "a reply to request 9, when 1 waits for one"},
+		"wrong id":  {`read x; echo '{"type":"ok","id":9}'; cat`, "a reply to request 9, but request 1 waits for one"},
 		"no id":     {`read x; echo '{"type":"ok"}'; cat`, "a reply without the id of its request"},
-		"twice":     {`read x; echo '{"type":"ok","id":1}'; echo '{"type":"ok","id":1}'; cat`, "a reply when no request waits for one"},
+		"twice":     {`read x; echo '{"type":"ok","id":1}'; echo '{"type":"ok","id":1}'; cat`, "a reply although no request waits for one"},
 		"hello":     {`read x; echo '` + greeting + `'; cat`, "a second hello"},
 		"type":      {`read x; echo '{"type":"granted","id":1}'; cat`, `unknown type "granted"`},
 		"id":        {`read x; echo '{"type":"ok","id":"1"}'; cat`, `"id" must be a whole number, not string`},
@@ -117,30 +118,31 @@ func TestClientThatBreaksTheProtocol(t *testing.T) {
 			}
 			defer c.Close()
 			begun := time.Now()
-			for range 2 { // "twice" is noticed by the second request at the latest
+			for range 2 { // the second request at the latest detects "twice"
 				if _, err = c.Do(t.Context(), Request{Op: OpRelease}); err != nil {
 					break
 				}
 				select {
 				case <-c.over.Done():
 				case <-time.After(soon):
-					t.Error("it goes on")
+					t.Error("the client still runs, want it to be ended")
 				}
 			}
 			if err == nil || !strings.Contains(err.Error(), one.want) || !strings.Contains(c.Err().Error(), one.want) {
 				t.Errorf("got %v and %v, want errors with %q", err, c.Err(), one.want)
 			}
 			if took := time.Since(begun); took > soon {
-				t.Errorf("it took %v", took)
+				t.Errorf("the failure took %v, want less than 15s", took)
 			}
 			if _, err := c.Do(t.Context(), Request{Op: OpRelease}); session.OutcomeOf(err) != session.Failed {
-				t.Errorf("a request that was not sent: %v", err)
+				t.Errorf("a request after the end: got %v, want the outcome fail", err)
 			}
 		})
 	}
 }
 
-// echoes replies with what the value of a request says, after it has said lost if that is wanted.
+// echoes is a client whose reply is the value of the request. It reports a loss first if the value
+// says so.
 func echoes(_ Setup, in io.Reader, out io.Writer) error {
 	return Serve(in, out, Lock.Operations(), func(s *Server, r Request) Reply {
 		if rest, found := strings.CutPrefix(r.Value, "lost "); found {
@@ -164,28 +166,28 @@ func TestRepliesAreOutcomes(t *testing.T) {
 		defer c.Close()
 		reply, grant, err := c.Grant(t.Context(), Request{Op: OpAcquire, Value: OK})
 		if err != nil || reply.Token != 7 || reply.Node != "/n" || grant.Err() != nil {
-			t.Errorf("%+v, %v, %v", reply, err, grant.Err())
+			t.Errorf("grant: got %+v, %v, context %v; want token 7, node /n and no error", reply, err, grant.Err())
 		}
 		if _, err := c.Do(t.Context(), Request{Op: OpRelease, Value: Info}); session.OutcomeOf(err) != session.Indeterminate || grant.Err() != nil {
-			t.Errorf("info: %v, %v", err, grant.Err())
+			t.Errorf("release with the reply info: got %v, context %v; want the outcome info and the grant held", err, grant.Err())
 		}
 		_, again, err := c.Grant(t.Context(), Request{Op: OpAcquire, Value: "lost ok"})
 		if err != nil || again.Err() == nil || grant.Err() != nil || !strings.Contains(context.Cause(again).Error(), "suspended") {
-			t.Errorf("a grant that was lost before the reply: %v, %v", err, context.Cause(again))
+			t.Errorf("a loss before the reply: got %v, cause %v; want no error and the cause suspended", err, context.Cause(again))
 		}
 		wait := int64(5000)
 		if _, err = c.Do(t.Context(), Request{Op: OpAcquire, WaitMS: &wait, Value: "34"}); err != nil {
-			t.Errorf("within the time that it may wait, and that for an answer: %v", err)
+			t.Errorf("a reply within the waiting time and the answer time: got %v, want no error", err)
 		}
 		if _, err := c.Do(t.Context(), Request{Op: OpAcquire, Value: "600"}); err != nil {
-			t.Errorf("without an end of waiting: %v", err)
+			t.Errorf("a late reply to a request without a limit: got %v, want no error", err)
 		}
 		if _, err := c.Do(t.Context(), Request{Op: OpRelease, Value: Fail}); session.OutcomeOf(err) != session.Failed || !strings.Contains(err.Error(), "because") {
-			t.Errorf("fail: %v", err)
+			t.Errorf("release with the reply fail: got %v, want the outcome fail with its reason", err)
 		}
 		synctest.Wait()
 		if err := c.Err(); !errors.Is(err, ErrEnded) {
-			t.Errorf("after its last reply: %v", err)
+			t.Errorf("Err after the last reply: got %v, want %v", err, ErrEnded)
 		}
 	})
 }
@@ -200,12 +202,12 @@ func TestAnswerThatIsLate(t *testing.T) {
 		wait := int64(5000)
 		_, grant, err := c.Grant(t.Context(), Request{Op: OpAcquire, WaitMS: &wait, Value: "36"})
 		if session.OutcomeOf(err) != session.Indeterminate || grant.Err() == nil || !strings.Contains(c.Err().Error(), "no reply to acquire within 30s") {
-			t.Errorf("%v, %v", err, c.Err())
+			t.Errorf("got %v and %v, want the outcome info and that no reply came within 30s", err, c.Err())
 		}
 	})
 }
 
-// What the harness says that a client is told.
+// The harness gives a client its setup in environment variables.
 func TestEnvironmentOfAClient(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -223,12 +225,12 @@ func TestEnvironmentOfAClient(t *testing.T) {
 	for _, want := range []string{"ZKCOORD_PROTOCOL=1", "ZKCOORD_SERVERS=" + strings.Join(near, ","), "ZKCOORD_SESSION_TIMEOUT_MS=4000", "ZKCOORD_PATH=/l",
 		"ZKCOORD_RECIPE=lock", "ZKCOORD_PERMITS=3", "ZKCOORD_CLIENT=2"} {
 		if !strings.Contains("\n"+log.String(), "\n"+want+"\n") {
-			t.Errorf("its environment lacks %s", want)
+			t.Errorf("the environment does not contain %s", want)
 		}
 	}
 }
 
-// A shell's command may be several processes: all of them stand still, go on and end together.
+// A shell command may be several processes. All of them stop, continue and end together.
 func TestAllProcessesOfAClientAreStoppedAndKilled(t *testing.T) {
 	var log strings.Builder
 	c, err := Start(t.Context(), Shell("sleep 600 & echo $! >&2; "+hello("cat >/dev/null; wait")), Setup{Recipe: Lock}, Options{Log: &log})
@@ -244,45 +246,46 @@ func TestAllProcessesOfAClientAreStoppedAndKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !procs.Stopped(pid) || !procs.Stopped(c.process.(*child).Pid()) {
-		t.Error("one of them goes on")
+		t.Error("a process of the client is not stopped")
 	}
 	if err := c.Continue(); err != nil || procs.Stopped(pid) {
-		t.Errorf("it stands still: %v", err)
+		t.Errorf("after Continue: got %v, want all processes to run", err)
 	}
 	_ = c.Stop(t.Context())
-	c.Kill() // those that stand still too
+	c.Kill() // it must also kill stopped processes
 	<-c.Ended()
 	for begun := time.Now(); syscall.Kill(pid, 0) == nil && !zombie(pid); <-time.After(time.Millisecond) {
 		if time.Since(begun) > soon {
-			t.Fatalf("process %d is there", pid)
+			t.Fatalf("process %d still exists after Kill", pid)
 		}
 	}
 	c.Close()
 }
 
-// zombie reports whether the process has ended and was not waited for, which is for whoever inherits it.
+// zombie reports whether the process has ended and has not been waited for. That is the task of the
+// process that inherits it.
 func zombie(pid int) bool {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && strings.Contains(string(text), ") Z ")
 }
 
-func TestSessionIsSeen(t *testing.T) {
+func TestSessionIsObserved(t *testing.T) {
 	answer := []byte{0, 0, 0, 37, 0, 0, 0, 0, 0, 0, 15, 160, 1, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 16,
 		'p', 'a', 's', 's', 'w', 'o', 'r', 'd', 'p', 'a', 's', 's', 'w', 'o', 'r', 'd', 0, 'm', 'o', 'r', 'e'}
 	for n := range len(answer) {
 		s, found, more := answered(answer[:n])
 		if n < 41 && (found || !more) || n >= 41 && (!found || s.ID != 1<<56+7 || s.Timeout != 4*time.Second || string(s.Password) != "passwordpassword") {
-			t.Errorf("%d bytes: %+v, %t, %t", n, s, found, more)
+			t.Errorf("%d of 41 bytes: got %+v, found %t, more %t", n, s, found, more)
 		}
 	}
 	if _, found, more := answered([]byte("Zookeeper version: 3.9.6")); found || more {
-		t.Errorf("four letters: %t, %t", found, more)
+		t.Errorf("answer to a four-letter command: got found %t, more %t; want neither", found, more)
 	}
 }
 
-func TestProgramThatCannotBeStartedIsNone(t *testing.T) {
+func TestProgramThatCannotBeStarted(t *testing.T) {
 	c, err := Start(t.Context(), Program{Args: []string{"/no/such/program"}}, Setup{}, Options{})
 	if err == nil || c != nil {
-		t.Errorf("%v, %v", c, err)
+		t.Errorf("Start: got %v, %v; want an error", c, err)
 	}
 }

@@ -12,10 +12,10 @@ import (
 // Version is the version of the protocol that this package speaks.
 const Version = 1
 
-// MaxLine is the length of the longest line, in bytes, with its end.
+// MaxLine is the maximum length of a line in bytes, including its end.
 const MaxLine = 64 << 10
 
-// The operations that a client can be asked for.
+// The operations that a request can have.
 const (
 	OpAcquire       = "acquire"
 	OpAcquireRead   = "acquire-read"
@@ -38,7 +38,7 @@ const (
 	OpGet           = "get"
 )
 
-// A Recipe is what a client is to be: a contender for a lock, a candidate.
+// A Recipe is the role of a client, for example a contender for a lock or a candidate.
 type Recipe string
 
 // The recipes.
@@ -60,7 +60,7 @@ func Recipes() []Recipe {
 	return []Recipe{Lock, RWLock, Semaphore, Election, Queue, PriorityQueue, Claims, Barrier, Group, Counter}
 }
 
-// Operations are those that a client of the recipe has to be able to do.
+// Operations returns the operations that a client of the recipe must support.
 func (r Recipe) Operations() []string {
 	return map[Recipe][]string{
 		Lock:          {OpAcquire, OpRelease},
@@ -78,10 +78,9 @@ func (r Recipe) Operations() []string {
 
 // A Request is a line to the client.
 type Request struct {
-	ID int64  `json:"id"` // of this request; Client.Do sets it
+	ID int64  `json:"id"` // number of this request; Client.Do sets it
 	Op string `json:"op"`
-	// WaitMS is for how long an operation that waits may wait, in milliseconds.
-	// Nil is without end.
+	// WaitMS is how long the operation may wait, in milliseconds. Nil means no limit.
 	WaitMS *int64 `json:"wait_ms,omitempty"`
 	// Value is what to put, the id of the member that joins, or what to add.
 	Value    string `json:"value,omitempty"`
@@ -103,16 +102,17 @@ func (r Request) Waits() bool {
 const (
 	Hello = "hello" // the first line
 	OK    = "ok"    // the operation took effect
-	Fail  = "fail"  // it did not, and will not
-	Info  = "info"  // it may have taken effect, or may yet
-	Lost  = "lost"  // what was granted is lost
+	Fail  = "fail"  // the operation had no effect, and will have none
+	Info  = "info"  // the operation may have had an effect, or may still have one
+	Lost  = "lost"  // the client's grant is lost
 )
 
 // A Reply is a line from the client.
 type Reply struct {
 	Type string `json:"type"`
-	ID   int64  `json:"id,omitempty"` // of the request; zero for Hello and Lost
-	// Token is the fencing token of a grant, the czxid of its znode. It is zero if the client has none.
+	ID   int64  `json:"id,omitempty"` // number of the request; zero for Hello and Lost
+	// Token is the fencing token of a grant, the czxid of its znode. It is zero if the client has
+	// none.
 	Token int64 `json:"token,omitempty"`
 	// Node is the name or the path of the znode of a grant, if the client has one.
 	Node string `json:"node,omitempty"`
@@ -121,21 +121,21 @@ type Reply struct {
 	Members []string `json:"members,omitempty"` // of a group
 	Error   string   `json:"error,omitempty"`   // why, for people
 
-	// Of Hello alone.
+	// Only for Hello.
 	Protocol   int      `json:"protocol,omitempty"`
 	Operations []string `json:"operations,omitempty"`
 
-	// Last makes Serve return after it.
+	// Last makes Serve return after this reply.
 	Last bool `json:"-"`
 }
 
 // A ProtocolError says how a client broke the protocol.
 type ProtocolError struct {
-	Line    string // the line, shortened; empty if there was none
+	Line    string // the line, shortened; empty if there was no line
 	Problem string
 }
 
-// Error is the problem with the line.
+// Error describes the problem with the line.
 func (e *ProtocolError) Error() string {
 	if e.Line == "" {
 		return e.Problem
@@ -143,7 +143,7 @@ func (e *ProtocolError) Error() string {
 	return fmt.Sprintf("%s: %s", e.Problem, e.Line)
 }
 
-// parse reads a line of a client. The error is a *ProtocolError.
+// parse parses a line of a client. The error is a *ProtocolError.
 func parse(line []byte) (Reply, error) {
 	var r Reply
 	broken := func(problem string) (Reply, error) {
@@ -174,7 +174,7 @@ func parse(line []byte) (Reply, error) {
 	return r, nil
 }
 
-// reason says what is wrong with a line that is not a Reply.
+// reason describes what is wrong with a line that is not a Reply.
 func reason(err error) string {
 	if typed := (*json.UnmarshalTypeError)(nil); errors.As(err, &typed) && typed.Field != "" {
 		return fmt.Sprintf("%q must be %s, not %s", typed.Field, kindOf(typed.Type.Kind().String()), typed.Value)
@@ -195,7 +195,7 @@ func kindOf(kind string) string {
 	return "a " + kind
 }
 
-// shortened quotes the begin of a line.
+// shortened quotes the beginning of a line.
 func shortened(line []byte) string {
 	const most = 120
 	if len(line) > most {

@@ -15,25 +15,26 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
-// A process is what a client runs in.
+// A process is where a client runs.
 type process interface {
 	stop(ctx context.Context) error
 	resume() error
-	// kill ends it at once, with the processes that it has started, and does not wait for the end.
+	// kill kills the process and those that it has started. It does not wait for their end.
 	kill()
-	// ended is closed when it has ended. Then failure says how, nil if it returned 0.
+	// ended returns a channel that is closed when the process has ended. After that, failure
+	// returns how it ended, or nil if it returned 0.
 	ended() <-chan struct{}
 	failure() error
 }
 
-// pipes are the ends of a process's standard input and output that are ours.
+// pipes are this side's ends of a process's standard input and output.
 type pipes struct {
 	in  io.WriteCloser
 	out io.ReadCloser
 }
 
-// start starts the program, with the variables of its environment and s for a program in this process. What it
-// writes to standard error goes to log.
+// start starts the program. A child process gets the setup in its environment, and a program in
+// this process gets s. Standard error is written to log.
 func (p Program) start(s Setup, log io.Writer) (process, pipes, error) {
 	if p.Inside != nil {
 		i, ends := startInside(p.Inside, s)
@@ -42,13 +43,13 @@ func (p Program) start(s Setup, log io.Writer) (process, pipes, error) {
 	return p.startChild(s, log)
 }
 
-// A child is a process of its own.
+// A child is a separate process.
 type child struct {
 	*procs.Child
 	errs  *os.File
-	read  sync.WaitGroup // of errs
+	read  sync.WaitGroup // goroutine that reads errs
 	text  tail
-	whole chan struct{} // closed when it has ended and its errors were read
+	whole chan struct{} // closed after the process has ended and its errors were read
 }
 
 func (p Program) startChild(s Setup, log io.Writer) (_ process, _ pipes, err error) {
@@ -69,7 +70,8 @@ func (p Program) startChild(s Setup, log io.Writer) (_ process, _ pipes, err err
 		}
 		return r, w
 	}
-	// Not those of package exec, of which what has not been read when the process ends is lost.
+	// The pipes of package exec are not suitable: they lose what has not been read when the process
+	// ends.
 	theirIn, in := pipe()
 	out, theirOut := pipe()
 	errs, theirErrs := pipe()
@@ -92,7 +94,8 @@ func (p Program) startChild(s Setup, log io.Writer) (_ process, _ pipes, err err
 	return c, pipes{in, out}, nil
 }
 
-// await waits for the end of the process and of what it wrote. Processes that it has started may keep the pipe open.
+// await waits for the end of the process and of its output. Processes that it has started may keep
+// the pipe open.
 func (c *child) await() {
 	defer close(c.whole)
 	<-c.Ended()
@@ -108,7 +111,7 @@ func (c *child) resume() error                  { return c.ContinueGroup() }
 func (c *child) kill()                          { c.SignalKill() }
 func (c *child) ended() <-chan struct{}         { return c.whole }
 
-// failure is how it ended, with the last of what it wrote to standard error.
+// failure returns how the process ended, with the end of its standard error.
 func (c *child) failure() error {
 	err := c.Err()
 	if text := c.text.String(); text != "" && err != nil {
@@ -117,16 +120,17 @@ func (c *child) failure() error {
 	return err
 }
 
-// A tail keeps the end of what is written to it.
+// A tail stores the end of the text that is written to it.
 type tail struct {
 	mu   sync.Mutex
 	kept []byte
 }
 
-// tailLength is how many bytes of a client's errors are in the error of its end.
+// tailLength is the number of bytes of a client's standard error that the error of its end
+// contains.
 const tailLength = 600
 
-// Write keeps the end of b.
+// Write stores the end of b.
 func (t *tail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -135,7 +139,7 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// String is what was kept, on one line.
+// String returns the stored text on one line.
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -170,7 +174,7 @@ func (i *inside) resume() error              { return errInside }
 func (i *inside) ended() <-chan struct{}     { return i.done }
 func (i *inside) failure() error             { return i.err }
 
-// kill ends its input and output. It returns when it next uses them.
+// kill closes the input and the output of the program. It returns when it next uses them.
 func (i *inside) kill() {
 	i.in.CloseWithError(io.ErrUnexpectedEOF)
 	i.out.CloseWithError(io.ErrClosedPipe)

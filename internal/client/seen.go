@@ -9,15 +9,15 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A Session is one that a server gave to a client, or refused to resume: then ID is 0.
+// A Session is a session that a server gave to a client. If the server refused to resume it, ID is
+// 0.
 type Session struct {
 	ID       int64
 	Password []byte
 	Timeout  time.Duration
 }
 
-// seeing returns a dialler whose connections report the session that the server
-// answers to the client with.
+// seeing returns a dialer that calls seen with the session in each server's answer to the client.
 func seeing(dial Dial, seen func(Session)) Dial {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
@@ -28,8 +28,8 @@ func seeing(dial Dial, seen func(Session)) Dial {
 	}
 }
 
-// A seenConn keeps the first bytes from the server until they are its answer to the
-// client's connect request. One goroutine reads from it.
+// A seenConn collects the first bytes from the server until they are the answer to the client's
+// connect request. One goroutine reads from it.
 type seenConn struct {
 	net.Conn
 	seen  func(Session)
@@ -37,7 +37,7 @@ type seenConn struct {
 	done  bool
 }
 
-// mostAnswer is more than an answer to a connect request has, in bytes.
+// mostAnswer is more than the length of an answer to a connect request, in bytes.
 const mostAnswer = 256
 
 // Read reads from the server.
@@ -55,9 +55,9 @@ func (c *seenConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// answered reads a server's answer to a connect request from the first bytes of a
-// connection. More says that there are too few. The answer to a four-letter
-// command is no session: taken for the length of a frame, it is too large.
+// answered parses a server's answer to a connect request from the first bytes of a connection. more
+// means that there are too few bytes. The answer to a four-letter command is not a session: as the
+// length of a frame it would be too large.
 func answered(b []byte) (s Session, found, more bool) {
 	if len(b) < 4 {
 		return s, false, true

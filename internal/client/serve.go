@@ -17,8 +17,8 @@ type Server struct {
 	out io.Writer
 }
 
-// Serve says hello with the operations, and replies to each request with what
-// handle returns for it, until in ends or a reply is the Last. Handle need not set the ID.
+// Serve sends a hello with the operations. It replies to each request with the result of handle,
+// until in ends or a reply is the Last. handle need not set the ID.
 func Serve(in io.Reader, out io.Writer, operations []string, handle func(*Server, Request) Reply) error {
 	s := &Server{out: out}
 	if err := s.write(Reply{Type: Hello, Protocol: Version, Operations: operations}); err != nil {
@@ -43,7 +43,7 @@ func Serve(in io.Reader, out io.Writer, operations []string, handle func(*Server
 	return lines.Err()
 }
 
-// Context returns a context that ends when the client is to wait no longer.
+// Context returns a context that ends when the client may not wait any longer.
 func (r Request) Context() (context.Context, context.CancelFunc) {
 	if r.WaitMS == nil {
 		return context.WithCancel(context.Background())
@@ -51,7 +51,7 @@ func (r Request) Context() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), time.Duration(*r.WaitMS)*time.Millisecond)
 }
 
-// ReplyOf is the reply to a request that returned err, by its outcome.
+// ReplyOf returns the reply to a request that returned err, by the outcome of err.
 func ReplyOf(err error) Reply {
 	if err == nil {
 		return Reply{Type: OK}
@@ -63,9 +63,9 @@ func ReplyOf(err error) Reply {
 	return r
 }
 
-// Lost says that what was granted is lost. It may be called from any goroutine.
+// Lost reports that the client's grant is lost. It may be called from any goroutine.
 func (s *Server) Lost(cause error) {
-	_ = s.write(Reply{Type: Lost, Error: cause.Error()}) // a harness that reads no more has no use for it
+	_ = s.write(Reply{Type: Lost, Error: cause.Error()}) // the harness may have stopped reading
 }
 
 func (s *Server) write(r Reply) error {

@@ -24,23 +24,23 @@ const (
 	numberVariable   = "ZKCOORD_CLIENT"
 )
 
-// Dial is the form of net.Dialer.DialContext.
+// Dial is the type of net.Dialer.DialContext.
 type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-// A Setup is what a client is told at its start.
+// A Setup is what the harness passes to a client at its start, in environment variables.
 type Setup struct {
 	Servers []string      // host:port
-	Timeout time.Duration // to request for its session
-	Path    string        // of the lock, the election or the queue
+	Timeout time.Duration // session timeout to request
+	Path    string        // path of the lock, the election or the queue
 	Recipe  Recipe
-	Permits int // of a semaphore
-	Number  int // of the client, from 0
-	// Dial connects a client in this process to the servers. A process of its own
-	// gets addresses instead.
+	Permits int // permits of a semaphore
+	Number  int // number of the client, from 0
+	// Dial connects a client in this process to the servers. A client in another process gets
+	// addresses instead.
 	Dial Dial
 }
 
-// environment is the setup as variables.
+// environment returns the setup as environment variables.
 func (s Setup) environment() []string {
 	of := func(name string, value any) string { return fmt.Sprintf("%s=%v", name, value) }
 	return []string{
@@ -76,17 +76,17 @@ func FromEnvironment() (Setup, error) {
 	return s, errors.Join(errs...)
 }
 
-// A Program is what is started as a client.
+// A Program is started as a client.
 type Program struct {
-	Name string   // for messages: the command
+	Name string   // the command, for messages
 	Args []string // the program and its arguments
-	Env  []string // in addition to this process's and the setup's
-	// Inside, unless nil, is the client as a function in this process, so that it
-	// can run on a virtual clock. It returns when in ends.
+	Env  []string // in addition to the environment of this process and the setup
+	// Inside, unless nil, is the client as a function in this process, so that it can run on a
+	// virtual clock. It returns when in ends.
 	Inside func(s Setup, in io.Reader, out io.Writer) error
 }
 
-// Shell is the program that a shell's command starts.
+// Shell returns the program that a shell command starts.
 func Shell(command string) Program {
 	return Program{Name: command, Args: []string{"sh", "-c", command}}
 }

@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// A Way is a loopback address behind which is a server, by a client's own dialler.
+// A Way is a loopback address that forwards connections to a server through the client's own
+// dialer.
 type Way struct {
 	listener net.Listener
 	server   string
@@ -18,7 +19,7 @@ type Way struct {
 	work sync.WaitGroup
 }
 
-// NewWay returns a way to the server that dial reaches. The caller closes it.
+// NewWay returns a Way to the server that dial reaches. The caller must close it.
 func NewWay(server string, dial Dial) (*Way, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -40,7 +41,7 @@ func (w *Way) accept() {
 	}
 }
 
-// carry joins one connection with the server until either side ends it.
+// carry forwards one connection to the server until either side ends it.
 func (w *Way) carry(near net.Conn) {
 	defer near.Close()
 	far, err := w.dial(w.life, "tcp", w.server)
@@ -61,10 +62,10 @@ func (w *Way) carry(near net.Conn) {
 	}
 }
 
-// Address is what to connect to.
+// Address returns the address to connect to.
 func (w *Way) Address() string { return w.listener.Addr().String() }
 
-// Close ends the way with all its connections, and waits.
+// Close closes the address and all its connections, and waits.
 func (w *Way) Close() {
 	w.end()
 	w.listener.Close()

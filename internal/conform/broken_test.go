@@ -14,17 +14,17 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A broken server is zktest behind something that changes what it is sent and what it answers.
+// A broken server is a zktest server with a filter that changes its requests and answers.
 type broken struct {
 	connect  func(*wire.ConnectRequest)
 	accepted func(wire.ConnectRequest, *wire.ConnectResponse)
-	answers  func(op wire.Op) bool // itself, with ok, in place of the server
+	answers  func(op wire.Op) bool // the filter answers with OK instead of the server
 	reply    func(op wire.Op, h *wire.ReplyHeader, body []byte) []byte
-	silent   bool // about events
+	silent   bool // it sends no events
 }
 
-// conn changes whole frames. A client of this package writes one at a time, and reads only what it
-// waits for.
+// conn changes whole frames. A client of this package writes one frame at a time, and reads only
+// the frames that it waits for.
 type conn struct {
 	net.Conn
 	of broken
@@ -33,7 +33,7 @@ type conn struct {
 	asked   *wire.ConnectRequest
 	greeted bool
 	ops     map[int32]wire.Op
-	rest    []byte // still to be read
+	rest    []byte // bytes still to be read
 }
 
 func (c *conn) Write(b []byte) (int, error) {
@@ -131,10 +131,11 @@ func zxid(of wire.Op, change func(int64) int64) broken {
 
 func answering(of wire.Op) broken { return broken{answers: func(op wire.Op) bool { return op == of }} }
 
-// The servers break one requirement each, in a way that servers could. It fails.
-func TestBrokenServersAreFoundOutVirtualTime(t *testing.T) {
+// The servers break one requirement each, in a way that is realistic for servers. The check of the
+// requirement must fail.
+func TestBrokenServersAreFoundVirtualTime(t *testing.T) {
 	one := func(int64) int64 { return 1 }
-	var passwords sync.Map // of sessions
+	var passwords sync.Map // by session
 	breaks := map[string]broken{
 		"one-limit":      {accepted: anotherLimit()},
 		"password":       {accepted: func(_ wire.ConnectRequest, r *wire.ConnectResponse) { r.Password = nil }},
@@ -173,7 +174,7 @@ func TestBrokenServersAreFoundOutVirtualTime(t *testing.T) {
 	for _, r := range requirements() {
 		of, ok := breaks[r.name]
 		if !ok && r.name != "expiry" {
-			t.Errorf("no server breaks %s", r.name)
+			t.Errorf("no broken server of this test breaks %s: add one", r.name)
 		}
 		if ok {
 			t.Run(r.name, func(t *testing.T) { fails(t, r, of, nil) })
@@ -192,7 +193,7 @@ func TestBrokenServersAreFoundOutVirtualTime(t *testing.T) {
 	}
 }
 
-// fails looks at one requirement of two servers that are broken.
+// fails checks one requirement on two broken servers.
 func fails(t *testing.T, r requirement, of broken, breaks func(*zktest.Ensemble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -228,14 +229,14 @@ func anotherLimit() func(wire.ConnectRequest, *wire.ConnectResponse) {
 	}
 }
 
-// remember puts the right password in place of the one that was given.
+// remember replaces a wrong password with the right one.
 func remember(passwords *sync.Map, r *wire.ConnectRequest) {
 	if p, ok := passwords.Load(r.SessionID); ok {
 		r.Password = p.([]byte)
 	}
 }
 
-// revive accepts a session that is gone.
+// revive accepts a session that has ended.
 func revive(asked wire.ConnectRequest, r *wire.ConnectResponse) {
 	if r.SessionID == 0 {
 		r.SessionID, r.Timeout, r.Password = asked.SessionID, asked.Timeout, asked.Password

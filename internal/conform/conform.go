@@ -15,22 +15,22 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Options say which servers to look at, and how.
+// Options select the servers to check and how to check them.
 type Options struct {
 	// Servers are the addresses of one ensemble, the leader first if it is known.
 	Servers []string
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Root exists, and everybody may do everything below it. Owner may delete all that is left
-	// below it afterwards.
+	// Root exists, and every client has all permissions below it. Owner may later delete everything
+	// that is left below it.
 	Root  string
 	Owner wire.ID
 
-	Release zktest.Version // that the answers to traces are compared with; "" is the newest
+	Release zktest.Version // version to compare the answers to traces with; "" means the newest
 	Traces  int
-	Seed    uint64 // of the first trace
+	Seed    uint64 // seed of the first trace
 
-	// Patience is how long an answer may take; 0 is 30 seconds.
+	// Patience is the time limit for an answer; 0 means 30 seconds.
 	Patience time.Duration
 }
 
@@ -42,31 +42,31 @@ type Step struct {
 	OK        bool   `json:"ok"`
 }
 
-// A Finding says whether servers meet a requirement. The zero verdict says that it could not be
-// seen, and Reason why.
+// A Finding says whether servers meet a requirement. The zero verdict means that this could not be
+// checked, and Reason says why.
 type Finding struct {
 	Requirement string          `json:"requirement"`
 	What        string          `json:"what"`
 	Verdict     checker.Verdict `json:"verdict"`
 	Reason      string          `json:"reason,omitempty"`
 	Steps       []Step          `json:"steps"`
-	Guarantees  []string        `json:"guarantees"` // that stand or fall with it
-	Recipes     []string        `json:"recipes"`    // the packages whose guarantees they are
+	Guarantees  []string        `json:"guarantees"` // guarantees that depend on it
+	Recipes     []string        `json:"recipes"`    // packages of these guarantees
 }
 
-// A requirement is something that servers must do.
+// A requirement is a property that servers must have.
 type requirement struct {
 	name, what string
 	guarantees []string
-	check      func(*probe) error // the error says why it could not be seen
+	check      func(*probe) error // the error says why it could not be checked
 }
 
-// recipes are the packages of guarantees, by the first letter of their numbers.
+// recipes maps the first letter of a guarantee's number to its package.
 var recipes = map[byte]string{
 	'S': "session", 'L': "lock", 'E': "election", 'G': "group", 'Q': "queue", 'B': "barrier", 'D': "barrier", 'W': "watch", 'F': "fence",
 }
 
-// recipesOf returns the packages of some guarantees, without session, which all of them use.
+// recipesOf returns the packages of the guarantees, except session, which all packages use.
 func recipesOf(guarantees []string) (names []string) {
 	for _, g := range guarantees {
 		if name := recipes[g[0]]; name != "session" && !slices.Contains(names, name) {
@@ -76,14 +76,14 @@ func recipesOf(guarantees []string) (names []string) {
 	return names
 }
 
-// requirements are all but the traces, in the order in which they are looked at.
+// requirements returns all requirements except the traces, in the order of their checks.
 func requirements() []requirement {
 	return slices.Concat(ofSessions(), ofWrites(), ofReads())
 }
 
-// Run looks at one requirement after the other, and passes each finding to each. It leaves nothing
-// but znodes below the root. The error says why it could not go on; that of each comes back at
-// once.
+// Run checks one requirement after the other, and passes each finding to each. It leaves nothing
+// except znodes below the root. Its error says why it could not continue. It returns an error of
+// each at once.
 func Run(ctx context.Context, o Options, each func(Finding) error) error {
 	o.Patience = cmp.Or(o.Patience, 30*time.Second)
 	for i, r := range requirements() {
@@ -102,7 +102,7 @@ func (o *Options) servers() *trace.Servers {
 	return &trace.Servers{Addresses: o.Servers, Dial: o.Dial, Patience: o.Patience}
 }
 
-// look finds out about one requirement, with a directory of its own.
+// look checks one requirement in a new directory.
 func (o *Options) look(ctx context.Context, r requirement, dir string) (Finding, error) {
 	p := &probe{ctx: ctx, servers: o.servers(), dir: dir}
 	defer p.end()
@@ -118,7 +118,8 @@ func (o *Options) look(ctx context.Context, r requirement, dir string) (Finding,
 	return f, nil
 }
 
-// judge decides from the steps. One that is wrong counts even if the next ones could not be done.
+// judge derives the verdict from the steps. A wrong step counts even if the following steps could
+// not be done.
 func (f *Finding) judge(err error) {
 	f.Verdict = checker.Valid
 	switch {

@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// on finds out about an ensemble of zktest in virtual time.
+// on checks an ensemble of zktest in virtual time.
 func on(t *testing.T, opts zktest.Options, release zktest.Version, traces int) (findings []Finding) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -68,7 +68,7 @@ func TestZktestConformsVirtualTime(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/servers=%d", v, n), func(t *testing.T) {
 				findings := on(t, zktest.Options{Version: v, Servers: n}, v, 100)
 				if len(findings) < len(requirements())+20 {
-					t.Errorf("%d findings", len(findings))
+					t.Errorf("got only %d findings, want one for each requirement and at least 20 of traces", len(findings))
 				}
 				for _, f := range findings {
 					if f.Verdict != checker.Valid {
@@ -80,13 +80,13 @@ func TestZktestConformsVirtualTime(t *testing.T) {
 	}
 }
 
-// Servers like ClickHouse Keeper resume no session, and give it no password. What needs that fails,
-// and nothing else.
+// Servers like ClickHouse Keeper resume no session, and give it no password. Only the requirements
+// that need these fail.
 func TestServersThatResumeNoSessionVirtualTime(t *testing.T) {
 	findings := on(t, zktest.Options{NoResume: true}, zktest.V39, 100)
 	want := map[string]checker.Verdict{
 		"password": checker.Invalid, "resumed": checker.Invalid,
-		"moved": checker.Unknown, "ended": checker.Unknown, // for a session to move it has to be resumed
+		"moved": checker.Unknown, "ended": checker.Unknown, // a session must be resumed before it can move
 		"trace/resume": checker.Invalid, "trace/take": checker.Invalid, "trace/closeAfar": checker.Invalid, "trace/impostor": checker.Invalid,
 	}
 	for _, f := range findings {
@@ -96,21 +96,21 @@ func TestServersThatResumeNoSessionVirtualTime(t *testing.T) {
 		}
 		delete(want, f.Requirement)
 		if f.Verdict != expected {
-			t.Errorf("%s\n\twant %v", show(f), expected)
+			t.Errorf("got %s\n\twant %v", show(f), expected)
 		}
 		if f.Verdict == checker.Invalid && !slices.Contains(f.Guarantees, "S2") && !slices.Contains(f.Guarantees, "S1") {
-			t.Errorf("%s: with it fall %v", f.Requirement, f.Guarantees)
+			t.Errorf("%s: got the guarantees %v, want S1 or S2 among them", f.Requirement, f.Guarantees)
 		}
 	}
 	for name := range want {
-		t.Errorf("nothing of %s", name)
+		t.Errorf("got no finding for %s", name)
 	}
 }
 
 var against = flag.String("zookeeper", zkversion.Default, "versions of the real servers")
 
-// Real servers conform, in real time: go test ./internal/conform -run Real -args -zookeeper
-// 3.8,3.9.3,3.9.6.
+// Real servers conform, in real time. Command: go test ./internal/conform -run Real -args
+// -zookeeper 3.8,3.9.3,3.9.6.
 func TestRealServersConform(t *testing.T) {
 	for version := range strings.SplitSeq(*against, ",") {
 		t.Run(version, func(t *testing.T) {
@@ -132,7 +132,7 @@ func TestRealServersConform(t *testing.T) {
 			o := Options{Servers: e.Servers(), Dial: e.DialContext, Root: "/conform", Owner: trace.Digest("owner"), Release: zktest.Version(status.Version), Traces: 50, Seed: 1}
 			makeRoot(t, &o)
 			err = Run(t.Context(), o, func(f Finding) error {
-				// A machine with other work to do may not see that sessions are kept.
+				// On a busy machine, the requirement that sessions are kept may remain unknown.
 				if f.Verdict != checker.Valid && (f.Requirement != "kept" || f.Verdict != checker.Unknown) {
 					t.Error(show(f))
 				}
@@ -145,7 +145,7 @@ func TestRealServersConform(t *testing.T) {
 	}
 }
 
-// Each guarantee that is said to fall is one that the packages document.
+// The packages document each guarantee that a requirement names.
 func TestGuaranteesOfRequirementsExist(t *testing.T) {
 	text, err := os.ReadFile("../../docs/guarantees.md")
 	if err != nil {
@@ -158,11 +158,11 @@ func TestGuaranteesOfRequirementsExist(t *testing.T) {
 	maps.Copy(named, usedBy)
 	for name, guarantees := range named {
 		if len(guarantees) == 0 {
-			t.Errorf("%s: nothing falls with it", name)
+			t.Errorf("%s: got no guarantee that depends on it, want at least one", name)
 		}
 		for _, g := range guarantees {
 			if !strings.Contains(string(text), "\n**"+g+".** ") {
-				t.Errorf("%s: there is no guarantee %s", name, g)
+				t.Errorf("%s: docs/guarantees.md has no guarantee %s", name, g)
 			}
 		}
 	}

@@ -1,9 +1,9 @@
-// Package conform finds out what servers that speak ZooKeeper's protocol do of that which zkcoord
-// needs. It looks at them only as a client can: it breaks nothing, and so it does not see how they
-// behave under faults. A scenario with --ensemble external does.
+// Package conform checks which properties that zkcoord needs are provided by servers that speak
+// ZooKeeper's protocol. It observes them only as a client and injects no faults, so it does not
+// test their behaviour under faults. A scenario with --ensemble external does.
 //
-// A requirement is one thing that a server must do, the operations that show it, and the guarantees
-// that fall without it. Most of them are the preconditions of the lease, in
-// docs/decisions/0001-lease.md. The others are what recipes need of writes and watches. After them,
-// random traces (internal/trace) are compared with zktest.
+// A requirement consists of one property of servers, the operations that show it, and the
+// guarantees that do not hold without it. Most requirements are the preconditions of the lease, in
+// docs/decisions/0001-lease.md. The others are the needs of recipes for writes and watches.
+// Finally, random traces (internal/trace) are compared with zktest.
 package conform

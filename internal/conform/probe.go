@@ -12,23 +12,23 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A probe looks at one requirement.
+// A probe checks one requirement.
 type probe struct {
 	ctx     context.Context
 	servers *trace.Servers
-	dir     string // its own
+	dir     string // the probe's own directory
 
 	mu      sync.Mutex
 	steps   []Step
 	clients []*client
 }
 
-// saw notes an operation that needs a certain answer.
+// saw records an operation that must have a certain answer.
 func (p *probe) saw(operation, answer, expected string) {
 	p.sawThat(answer == expected, operation, answer, expected)
 }
 
-// sawThat notes an operation whose answer is right or wrong.
+// sawThat records an operation whose answer is right or wrong.
 func (p *probe) sawThat(ok bool, operation, answer, expected string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -45,7 +45,7 @@ func (p *probe) each(f func(server int) error) error {
 	return nil
 }
 
-// at names a server.
+// at returns the name of a server.
 func (p *probe) at(server int) string {
 	return p.servers.Addresses[server%len(p.servers.Addresses)]
 }
@@ -61,13 +61,13 @@ func (p *probe) mkdir() error {
 	return errors.Join(failed("create "+p.dir, h, err), c.close())
 }
 
-// end closes all sessions that are left.
+// end closes all remaining sessions.
 func (p *probe) end() {
 	p.mu.Lock()
 	left := p.clients
 	p.mu.Unlock()
 	for _, c := range left {
-		c.close() // one that fails ends by itself within its timeout
+		c.close() // if this fails, the session ends within its timeout
 	}
 }
 
@@ -80,8 +80,8 @@ type client struct {
 	closed  bool
 }
 
-// connect gives a server a handshake. The client is nil if the server refuses: it hangs up, or says
-// that there is no such session.
+// connect sends a handshake to a server. If the server closes the connection or answers that there
+// is no such session, the client is nil.
 func (p *probe) connect(server int, r wire.ConnectRequest) (*client, error) {
 	l, err := trace.Dial(p.ctx, p.servers, server)
 	if err != nil {
@@ -103,7 +103,7 @@ func (p *probe) connect(server int, r wire.ConnectRequest) (*client, error) {
 func (p *probe) open(server int, timeout time.Duration) (*client, error) {
 	c, err := p.connect(server, wire.ConnectRequest{Timeout: int32(timeout.Milliseconds()), Password: make([]byte, 16)})
 	if err == nil && c == nil {
-		err = errors.New("the server hung up")
+		err = errors.New("the server closed the connection")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open a session at %s: %w", p.at(server), err)
@@ -111,7 +111,7 @@ func (p *probe) open(server int, timeout time.Duration) (*client, error) {
 	return c, nil
 }
 
-// resume continues the session of c on a new connection. The client is nil if the server refuses.
+// resume resumes the session of c on a new connection. If the server refuses, the client is nil.
 func (p *probe) resume(c *client, server int) (*client, error) {
 	d, err := p.connect(server, wire.ConnectRequest{Timeout: c.session.Timeout, SessionID: c.session.SessionID, Password: c.session.Password})
 	if d != nil {
@@ -120,7 +120,7 @@ func (p *probe) resume(c *client, server int) (*client, error) {
 	return d, err
 }
 
-// resumed says in words what resume did.
+// resumed describes the result of resume.
 func (c *client) resumed(old *client) string {
 	switch {
 	case c == nil:
@@ -134,12 +134,12 @@ func (c *client) resumed(old *client) string {
 const (
 	refused     = "refused"
 	sameSession = "the same session"
-	hungUp      = "hung up"
+	hungUp      = "connection closed"
 )
 
 func (c *client) timeout() time.Duration { return time.Duration(c.session.Timeout) * time.Millisecond }
 
-// close closes the session, unless the server has hung up.
+// close closes the session, unless the server has closed the connection.
 func (c *client) close() error {
 	if c == nil || c.closed {
 		return nil
@@ -153,13 +153,14 @@ func (c *client) close() error {
 	return err
 }
 
-// drop closes the connection and leaves the session.
+// drop closes the connection but not the session.
 func (c *client) drop() error {
 	c.closed = true
 	return c.link.HangUp()
 }
 
-// end closes the session and requires an answer. A server that hangs up instead may not have closed it.
+// end closes the session and requires an answer. A server that closes the connection instead may
+// not have closed the session.
 func (c *client) end() error {
 	c.closed = true
 	defer c.link.Close()
@@ -183,7 +184,7 @@ func (c *client) send(op wire.Op, req wire.Record) error {
 }
 
 // receive returns the header of the next reply, and decodes its response into rsp unless that is
-// nil. The code is ConnectionLoss if the server hung up instead.
+// nil. If the server closes the connection instead, the code is ConnectionLoss.
 func (c *client) receive(rsp wire.Record) (h wire.ReplyHeader, err error) {
 	frame, err := c.link.Read()
 	if err != nil {
@@ -197,12 +198,12 @@ func (c *client) receive(rsp wire.Record) (h wire.ReplyHeader, err error) {
 		_, err = wire.Decode(body, rsp)
 	}
 	if err != nil {
-		return h, fmt.Errorf("an answer that cannot be read: %x: %w", frame, err)
+		return h, fmt.Errorf("answer %x cannot be decoded: %w", frame, err)
 	}
 	return h, nil
 }
 
-// do sends a request and waits for its answer. Nothing else is sent.
+// do sends one request and waits for its answer before it returns.
 func (c *client) do(op wire.Op, req, rsp wire.Record) (wire.ReplyHeader, error) {
 	if err := c.send(op, req); err != nil {
 		return wire.ReplyHeader{}, err
@@ -210,7 +211,7 @@ func (c *client) do(op wire.Op, req, rsp wire.Record) (wire.ReplyHeader, error) 
 	return c.receive(rsp)
 }
 
-// said is a code in words.
+// said describes a code.
 func said(code wire.Code) string {
 	if code == wire.ConnectionLoss {
 		return hungUp
@@ -218,7 +219,8 @@ func said(code wire.Code) string {
 	return code.String()
 }
 
-// failed is nil for a request that succeeded. Else it says why it is of no use to go on.
+// failed returns nil for a request that succeeded. Otherwise it returns why the check cannot
+// continue.
 func failed(what string, h wire.ReplyHeader, err error) error {
 	switch {
 	case err != nil:
@@ -258,9 +260,9 @@ func (c *client) sync(path string) (wire.ReplyHeader, error) {
 	return c.do(wire.OpSync, &wire.Path{Path: path}, nil)
 }
 
-// barrier is a quorum write that changes nothing. The reads that follow it see all that was committed
-// before. A sync is no barrier: the leader answers that of its own clients before it has applied what
-// it has committed. The path need not exist.
+// barrier sends a quorum write that changes nothing. Reads after it return everything that was
+// committed before. A sync is not sufficient: the leader answers the sync of its own client before
+// it has applied everything that it has committed. The path need not exist.
 func (c *client) barrier(path string) (wire.ReplyHeader, error) {
 	h, _, err := c.multi(check(path))
 	if h.Err == wire.NoNode {
@@ -279,8 +281,8 @@ func check(path string) wire.MultiOp {
 	return wire.MultiOp{Op: wire.OpCheck, Request: &wire.PathVersion{Path: path, Version: -1}}
 }
 
-// event waits for the next event that the client gets. Nil is none by the time of an answer that
-// comes behind it.
+// event waits for the next event of the client. It returns nil if the answer to a later request
+// arrives first.
 func (c *client) event() (*trace.Event, error) {
 	h, err := c.barrier(c.p.dir)
 	if err := failed("check", h, err); err != nil {

@@ -8,20 +8,20 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// ofReads are what recipes need of reads and watches.
+// ofReads are the requirements for reads and watches.
 func ofReads() []requirement {
 	return []requirement{
-		{"read-after-write", "a read after a quorum write sees all that was committed before it, at each server", []string{"S3", "E5", "Q5", "B1"}, readAfterWrite},
-		{"newer-client", "a server refuses a client that has seen a zxid which it has not", []string{"S6", "W2"}, newerClient},
+		{"read-after-write", "at each server, a read after a quorum write returns everything that was committed before the write", []string{"S3", "E5", "Q5", "B1"}, readAfterWrite},
+		{"newer-client", "a server refuses a client that has seen a zxid which the server has not", []string{"S6", "W2"}, newerClient},
 		{"event-first", "a client gets the event before it can read the change", []string{"S6", "W2", "W4"}, eventFirst},
 		{"event-zxid", "an event has the zxid of its change, or none at all before 3.9", []string{"S6"}, eventZxid},
-		{"every-event", "each kind of watch fires once, on each of its changes", []string{"S6", "L3", "W4", "W5", "B2"}, everyEvent},
+		{"every-event", "each kind of watch fires once, for each kind of change that it reports", []string{"S6", "L3", "W4", "W5", "B2"}, everyEvent},
 		{"set-again", "watches that are set again fire for what the client missed", []string{"S6", "W6", "B2"}, setAgain},
 		{"watch-removed", "a watch that was removed does not fire", []string{"S6", "W7"}, watchRemoved},
 	}
 }
 
-// rounds is how often a read after a quorum write is tried between each two servers.
+// rounds is the number of reads after a quorum write that are tried for each pair of servers.
 const rounds = 10
 
 func readAfterWrite(p *probe) error {
@@ -53,7 +53,7 @@ func readAfterWrite(p *probe) error {
 					stale++
 				}
 			}
-			p.saw(fmt.Sprintf("%d times create at %s, then check and read at %s", rounds, p.at(other), p.at(server)),
+			p.saw(fmt.Sprintf("%d times: create at %s, then check and read at %s", rounds, p.at(other), p.at(server)),
 				fmt.Sprintf("%d stale reads", stale), "0 stale reads")
 			return writer.close()
 		})
@@ -70,7 +70,7 @@ func newerClient(p *probe) error {
 		if c != nil {
 			answer = "accepted"
 		}
-		p.saw("open a session at "+p.at(server)+", having seen a zxid that is still to come", answer, refused)
+		p.saw("open a session at "+p.at(server)+"as a client that has seen a future zxid", answer, refused)
 		return c.close()
 	})
 }
@@ -118,7 +118,7 @@ func eventFirst(p *probe) error {
 				return err
 			}
 			if h.Err != wire.OK || time.Since(began) > p.servers.Patience {
-				return fmt.Errorf("the change did not come to %s: %s", p.at(server), said(h.Err))
+				return fmt.Errorf("the change did not reach %s: %s", p.at(server), said(h.Err))
 			}
 			if stat.Mzxid < changed.Zxid {
 				continue
@@ -127,7 +127,7 @@ func eventFirst(p *probe) error {
 			if len(watcher.link.Events()) == 0 {
 				answer = "no event"
 			}
-			p.saw(fmt.Sprintf("read at %s what was changed at %s", p.at(server), p.at(server+1)), answer, "the event came before")
+			p.saw(fmt.Sprintf("read at %s the data that were changed at %s", p.at(server), p.at(server+1)), answer, "the event came before")
 			return nil
 		}
 	})
@@ -182,12 +182,12 @@ func everyEvent(p *probe) error {
 			set, change func() (wire.ReplyHeader, error)
 			want        wire.EventType
 		}{
-			{"exists, and create", watch(wire.OpExists), func() (wire.ReplyHeader, error) { h, _, err := c.create(node, wire.ModePersistent); return h, err }, wire.EventCreated},
-			{"exists, and write", watch(wire.OpExists), func() (wire.ReplyHeader, error) { return c.set(node, "1") }, wire.EventDataChanged},
-			{"getData, and write", watch(wire.OpGetData), func() (wire.ReplyHeader, error) { return c.set(node, "2") }, wire.EventDataChanged},
-			{"getChildren, and create a child", watch(wire.OpGetChildren2), child, wire.EventChildrenChanged},
-			{"getChildren, and delete the child", watch(wire.OpGetChildren2), func() (wire.ReplyHeader, error) { return c.delete(node + "/child") }, wire.EventChildrenChanged},
-			{"getData, and delete", watch(wire.OpGetData), func() (wire.ReplyHeader, error) { return c.delete(node) }, wire.EventDeleted},
+			{"watch by exists, then create", watch(wire.OpExists), func() (wire.ReplyHeader, error) { h, _, err := c.create(node, wire.ModePersistent); return h, err }, wire.EventCreated},
+			{"watch by exists, then write", watch(wire.OpExists), func() (wire.ReplyHeader, error) { return c.set(node, "1") }, wire.EventDataChanged},
+			{"watch by getData, then write", watch(wire.OpGetData), func() (wire.ReplyHeader, error) { return c.set(node, "2") }, wire.EventDataChanged},
+			{"watch by getChildren, then create a child", watch(wire.OpGetChildren2), child, wire.EventChildrenChanged},
+			{"watch by getChildren, then delete the child", watch(wire.OpGetChildren2), func() (wire.ReplyHeader, error) { return c.delete(node + "/child") }, wire.EventChildrenChanged},
+			{"watch by getData, then delete", watch(wire.OpGetData), func() (wire.ReplyHeader, error) { return c.delete(node) }, wire.EventDeleted},
 		} {
 			if _, err := of.set(); err != nil {
 				return err
@@ -241,10 +241,10 @@ func setAgain(p *probe) error {
 			req  wire.SetWatchesRequest
 			want string
 		}{
-			{"set the watch on data again that was there before a write", wire.SetWatchesRequest{Data: []string{node}}, "data changed"},
-			{"set the watch on children again, of which none came or went", wire.SetWatchesRequest{Child: []string{node}}, "no event"},
-			{"set the watch on a creation again", wire.SetWatchesRequest{Exist: []string{node}}, "created"},
-			{"set the watch on data again of a znode that is gone", wire.SetWatchesRequest{Data: []string{node + "-gone"}}, "deleted"},
+			{"after a missed write, set the watch on data again", wire.SetWatchesRequest{Data: []string{node}}, "data changed"},
+			{"without a change of children, set the watch on children again", wire.SetWatchesRequest{Child: []string{node}}, "no event"},
+			{"after a missed creation, set the watch on it again", wire.SetWatchesRequest{Exist: []string{node}}, "created"},
+			{"after a missed deletion, set the watch on data again", wire.SetWatchesRequest{Data: []string{node + "-gone"}}, "deleted"},
 		} {
 			of.req.RelativeZxid = before.Zxid
 			h, err := c.do(wire.OpSetWatches, &of.req, nil)

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// The guarantees that rest on the lease.
+// The guarantees that depend on the lease.
 var leased = []string{"S2", "L1", "E3", "Q7"}
 
 const (
@@ -19,19 +19,19 @@ const (
 	longest  = math.MaxInt32 * time.Millisecond
 )
 
-// ofSessions are the preconditions of the lease, and what becomes of a session that ends.
+// ofSessions are the preconditions of the lease, and the requirements for sessions that end.
 func ofSessions() []requirement {
 	return []requirement{
 		{"one-limit", "all servers have the same limits of session timeouts", leased, oneLimit},
-		{"password", "a session has a password, by which it can be resumed", leased, password},
-		{"resumed", "a session goes on at each server, with its id and its ephemeral znodes", slices.Concat(leased, []string{"W6"}), resumed},
-		{"wrong-password", "nobody without the password has the session", leased, wrongPassword},
-		{"moved", "a connection that the session has left executes nothing more", []string{"S1", "S2"}, moved},
-		{"ended", "a session that was closed is never resumed, and its connection executes nothing more", []string{"S1"}, ended},
-		{"ephemerals-end", "the ephemeral znodes of a session that is closed are gone", []string{"L4", "E7", "D3"}, ephemeralsEnd},
+		{"password", "a session has a password, with which it can be resumed", leased, password},
+		{"resumed", "a session can be resumed at each server, with its id and its ephemeral znodes", slices.Concat(leased, []string{"W6"}), resumed},
+		{"wrong-password", "no client can resume the session without its password", leased, wrongPassword},
+		{"moved", "after a session has moved to another connection, the old one executes no more requests", []string{"S1", "S2"}, moved},
+		{"ended", "a closed session is never resumed, and its connection executes no more requests", []string{"S1"}, ended},
+		{"ephemerals-end", "closing a session deletes its ephemeral znodes", []string{"L4", "E7", "D3"}, ephemeralsEnd},
 		{"expiry", "a silent session lives for its timeout, and ends soon after", slices.Concat(leased, []string{"E7", "Q6", "Q11", "D3"}), expiry},
-		{"kept", "pings, reads, syncs and writes at each server keep a session", leased, kept},
-		{"heartbeat", "a transaction that only checks is a write of the quorum", leased, heartbeat},
+		{"kept", "pings, reads, syncs and writes at each server keep a session alive", leased, kept},
+		{"heartbeat", "a transaction of checks alone is a quorum write", leased, heartbeat},
 	}
 }
 
@@ -120,9 +120,9 @@ func owned(h wire.ReplyHeader, stat wire.Stat, session int64) string {
 	case h.Err != wire.OK:
 		return said(h.Err)
 	case stat.EphemeralOwner == session:
-		return "it has the session"
+		return "it got the session"
 	}
-	return "it has another session"
+	return "it got another session"
 }
 
 func wrongPassword(p *probe) error {
@@ -142,19 +142,26 @@ func wrongPassword(p *probe) error {
 	})
 }
 
+// resumeNext opens a session at a server, and resumes it on a second connection at the next server.
+func (p *probe) resumeNext(server int) (first, second *client, next int, err error) {
+	if first, err = p.open(server, time.Minute); err != nil {
+		return nil, nil, 0, err
+	}
+	next = (server + 1) % len(p.servers.Addresses)
+	if second, err = p.resume(first, next); err != nil {
+		return nil, nil, 0, err
+	}
+	if got := second.resumed(first); got != sameSession {
+		return nil, nil, 0, fmt.Errorf("%s gives %s", p.at(next), got)
+	}
+	return first, second, next, nil
+}
+
 func moved(p *probe) error {
 	return p.each(func(server int) error {
-		c, err := p.open(server, time.Minute)
+		c, d, next, err := p.resumeNext(server)
 		if err != nil {
-			return err
-		}
-		next := (server + 1) % len(p.servers.Addresses)
-		d, err := p.resume(c, next)
-		if err != nil {
-			return err
-		}
-		if d.resumed(c) != sameSession {
-			return fmt.Errorf("no session moves: %s gives %s", p.at(next), d.resumed(c))
+			return fmt.Errorf("a session cannot move to another server: %w", err)
 		}
 		node := p.path(fmt.Sprint("moved", server))
 		h, _, err := c.create(node, wire.ModePersistent)
@@ -167,24 +174,16 @@ func moved(p *probe) error {
 			return err
 		}
 		_, h, err = d.exists(node, false)
-		p.saw("read that znode", said(h.Err), said(wire.NoNode))
+		p.saw("read the znode that it would have created", said(h.Err), said(wire.NoNode))
 		return err
 	})
 }
 
 func ended(p *probe) error {
 	return p.each(func(server int) error {
-		c, err := p.open(server, time.Minute)
+		c, d, next, err := p.resumeNext(server)
 		if err != nil {
-			return err
-		}
-		next := (server + 1) % len(p.servers.Addresses)
-		d, err := p.resume(c, next)
-		if err != nil {
-			return err
-		}
-		if d.resumed(c) != sameSession {
-			return fmt.Errorf("no other connection can close a session: %s gives %s", p.at(next), d.resumed(c))
+			return fmt.Errorf("a session cannot be closed on another connection: %w", err)
 		}
 		if err := d.end(); err != nil {
 			return err
@@ -228,23 +227,23 @@ func ephemeralsEnd(p *probe) error {
 			return err
 		}
 		_, h, err = d.exists(node, false)
-		p.saw("read it at "+p.at(d.server)+" after its session was closed, and a sync", said(h.Err), said(wire.NoNode))
+		p.saw("read it at "+p.at(d.server)+"after its session was closed, and after a sync", said(h.Err), said(wire.NoNode))
 		return err
 	})
 }
 
-// lateness is how much longer than its timeout a silent session may live, in timeouts and besides.
-// ZooKeeper takes a tick, which is half the shortest timeout by default; the rest is for servers
-// that have other work.
+// lateness is the time that a silent session may live in addition to its timeout: a fraction of the
+// timeout, and a constant. ZooKeeper needs one tick, by default half of the shortest timeout. The
+// rest is for busy servers.
 const (
 	lateness  = 3
 	otherWork = 20 * time.Second
 )
 
-// A silence is what came of a session that sent nothing more.
+// A silence is the result for a session that stopped sending.
 type silence struct {
 	timeout, latest time.Duration
-	gone            time.Duration // after the last request was sent: when the znode was seen to be gone; 0 is never
+	gone            time.Duration // when the znode was found to be deleted, after the last request was sent; 0 means never
 }
 
 func expiry(p *probe) error {
@@ -260,16 +259,16 @@ func expiry(p *probe) error {
 		return err
 	}
 	for server, s := range all {
-		operation := fmt.Sprintf("a session of %v at %s is silent, and its znode", s.timeout, p.at(server))
-		// A clock may be a twentieth faster than another: decision 0001, A1.
+		operation := fmt.Sprintf("the znode of a silent session of %v at %s", s.timeout, p.at(server))
+		// A clock may be faster than another by a twentieth: decision 0001, A1.
 		early, late := s.gone > 0 && s.gone < s.timeout-s.timeout/20, s.gone == 0
-		answer := "is there for the timeout and goes then"
+		answer := "exists for the timeout and is deleted soon after"
 		if early {
-			answer = "goes too early, after " + s.gone.Round(time.Millisecond).String()
+			answer = "was deleted too early, after " + s.gone.Round(time.Millisecond).String()
 		} else if late {
-			answer = fmt.Sprintf("is there after %v", s.latest)
+			answer = fmt.Sprintf("still exists after %v", s.latest)
 		}
-		p.sawThat(!early && !late, operation, answer, "is there for the timeout and goes then")
+		p.sawThat(!early && !late, operation, answer, "exists for the timeout and is deleted soon after")
 	}
 	return nil
 }
@@ -314,7 +313,7 @@ func (p *probe) silence(server int) (s silence, err error) {
 	return s, nil
 }
 
-// activity is one kind of request that must keep a session.
+// An activity is a kind of request that must keep a session alive.
 type activity struct {
 	name string
 	do   func(c *client, node string) (wire.ReplyHeader, error)
@@ -330,17 +329,17 @@ var activities = []activity{
 	{"writes", func(c *client, node string) (wire.ReplyHeader, error) { return c.set(node, "alive") }},
 }
 
-// A life is what came of a session that is kept by one kind of activity.
+// A life is the result for a session that one kind of activity keeps alive.
 type life struct {
 	server  int
 	kind    activity
-	code    wire.Code     // of the first answer that was none of a living session
-	between time.Duration // the longest time without activity, at worst
+	code    wire.Code     // of the first answer that a living session would not get
+	between time.Duration // the longest possible time without activity
 	timeout time.Duration
 }
 
-// kept keeps sessions for two and a half timeouts. It proves nothing if this process, or the
-// servers, were held up meanwhile.
+// kept keeps sessions alive for two and a half timeouts. If this process or the servers were
+// delayed meanwhile, that proves nothing.
 func kept(p *probe) error {
 	lives := make([]life, len(p.servers.Addresses)*len(activities))
 	var group errgroup.Group
@@ -353,19 +352,19 @@ func kept(p *probe) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	// Writes go to the leader: it was held up if they were.
+	// Writes go to the leader, so slow writes mean that it was delayed.
 	for _, l := range lives {
 		if l.between > l.timeout/2 {
-			return fmt.Errorf("%s at %s came %v after one another at worst, more than half of the timeout %v: the machine is too busy to see it",
+			return fmt.Errorf("%s at %s were up to %v apart, more than half of the timeout %v: the machine is too busy for this check",
 				l.kind.name, p.at(l.server), l.between.Round(time.Millisecond), l.timeout)
 		}
 	}
 	for _, l := range lives {
-		answer := "it lives"
+		answer := "it is alive"
 		if l.code != wire.OK {
 			answer = "it ended: " + said(l.code)
 		}
-		p.saw(fmt.Sprintf("only %s keep a session of %v at %s for twice as long", l.kind.name, l.timeout, p.at(l.server)), answer, "it lives")
+		p.saw(fmt.Sprintf("a session of %v at %s that sends only %s for twice as long", l.kind.name, l.timeout, p.at(l.server)), answer, "it is alive")
 	}
 	return nil
 }
@@ -398,7 +397,7 @@ func (p *probe) keep(server int, kind activity) (life, error) {
 			return l, nil
 		}
 	}
-	// A server that has lost the session at the quorum may not know yet.
+	// A server may not know yet that the quorum has ended the session.
 	observer, err := p.open(server+1, time.Minute)
 	if err != nil {
 		return l, err
@@ -427,9 +426,9 @@ func heartbeat(p *probe) error {
 			what, want string
 			ops        []wire.MultiOp
 		}{
-			{"a transaction that checks an ephemeral znode of its own at ", "[check ok]", []wire.MultiOp{check(node)}},
-			{"one that checks a znode that is not there at ", "[error no node]", []wire.MultiOp{check(node + "-not")}},
-			{"one without any operation at ", "[]", nil},
+			{"transaction that checks an ephemeral znode of the session at ", "[check ok]", []wire.MultiOp{check(node)}},
+			{"transaction that checks a missing znode at ", "[error no node]", []wire.MultiOp{check(node + "-not")}},
+			{"transaction without operations at ", "[]", nil},
 		} {
 			h, results, err := c.multi(of.ops...)
 			if err != nil {
@@ -452,7 +451,7 @@ func beat(h wire.ReplyHeader, before int64, results string) string {
 	return "ok, a zxid of its own, " + results
 }
 
-// resultsText shows the parts of a transaction.
+// resultsText describes the parts of a transaction.
 func resultsText(results []wire.MultiResult) string {
 	parts := make([]string, len(results))
 	for i, r := range results {

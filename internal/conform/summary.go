@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// A Standing says which guarantees of a package stand, of those that rest on the servers.
+// A Standing says which of a package's guarantees hold, among those that depend on the servers.
 type Standing struct {
 	Package string   `json:"package"`
 	Stand   []string `json:"stand"`
@@ -17,7 +17,8 @@ type Standing struct {
 	Unknown []string `json:"unknown"`
 }
 
-// Summary says what becomes of each guarantee: it falls with any of its requirements.
+// Summary returns the guarantees that hold. A guarantee does not hold if one of its requirements
+// fails.
 func Summary(findings []Finding) []Standing {
 	worst := map[string]checker.Verdict{}
 	for _, f := range findings {
@@ -53,6 +54,6 @@ func Summary(findings []Finding) []Standing {
 }
 
 func number(guarantee string) int {
-	n, _ := strconv.Atoi(guarantee[1:]) // a test finds those that are none
+	n, _ := strconv.Atoi(guarantee[1:]) // a test finds guarantees without a number
 	return n
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// usedBy are the guarantees that rest on an operation of a trace. An operation that is not here is
-// one that no recipe uses.
+// usedBy has the guarantees that depend on an operation of a trace. Recipes do not use operations
+// that are not in it.
 var usedBy = map[string][]string{
 	wire.OpCreate.String():          {"S3", "L1", "E2", "G1", "Q2"},
 	wire.OpCreateContainer.String(): {"L4", "E9", "G2", "Q8", "D6"},
@@ -40,10 +40,10 @@ var usedBy = map[string][]string{
 	"closeAfar":                     {"S1", "E7"},
 }
 
-// workers is how many traces are played at the same time.
+// workers is the number of traces that are played at the same time.
 const workers = 4
 
-// traces compares the servers with zktest, and finds one thing for each operation.
+// traces compares the servers with zktest, and makes one finding for each operation.
 func (o *Options) traces(ctx context.Context, each func(Finding) error) error {
 	if o.Traces == 0 {
 		return nil
@@ -55,7 +55,7 @@ func (o *Options) traces(ctx context.Context, each func(Finding) error) error {
 	limits := trace.Limits{Guest: true, Owner: o.Owner, Modes: o.Release == "3.8.0" || o.Release == "3.8.1"}
 	c := trace.Comparison{WantName: "expected", Want: o.onModel(model), GotName: "answer", Got: trace.On(o.servers()), Limits: limits, Root: o.Root}
 	seen := map[string]bool{}
-	c.Known = func(d trace.Difference) bool { // one of each operation says it all
+	c.Known = func(d trace.Difference) bool { // one difference for each operation is sufficient
 		was := seen[d.Name()]
 		seen[d.Name()] = true
 		return was
@@ -72,7 +72,7 @@ func (o *Options) traces(ctx context.Context, each func(Finding) error) error {
 	return nil
 }
 
-// model finds the settings of the servers that change their answers.
+// model determines the settings of the servers that affect their answers.
 func (o *Options) model(ctx context.Context) (zktest.Options, error) {
 	p := &probe{ctx: ctx, servers: o.servers(), dir: o.Root}
 	defer p.end()
@@ -92,7 +92,7 @@ func (o *Options) model(ctx context.Context) (zktest.Options, error) {
 	}, err
 }
 
-// onModel plays each trace on servers of zktest of its own.
+// onModel plays each trace on new zktest servers.
 func (o *Options) onModel(opts zktest.Options) trace.Player {
 	return func(ctx context.Context, root string, steps []trace.Step, t trace.Tally) (trace.Transcript, error) {
 		e, err := zktest.New(opts)
@@ -108,7 +108,7 @@ func (o *Options) onModel(opts zktest.Options) trace.Player {
 		if err != nil {
 			return nil, err
 		}
-		for i := range o.Root { // each directory above
+		for i := range o.Root { // each parent of the root
 			if i > 0 && (o.Root[i] == '/') {
 				if _, _, err := c.create(o.Root[:i], wire.ModePersistent); err != nil {
 					return nil, err
@@ -122,19 +122,19 @@ func (o *Options) onModel(opts zktest.Options) trace.Player {
 	}
 }
 
-// found makes a finding of each operation of the traces.
+// found makes a finding for each operation of the traces.
 func found(differences []trace.Difference, tally trace.Tally, traces int) (all []Finding) {
 	by := map[string]*Finding{}
 	of := func(op string) *Finding {
 		if by[op] == nil {
-			by[op] = &Finding{Requirement: "trace/" + op, What: fmt.Sprintf("%s is answered in %d random traces as zktest answers it", op, traces),
+			by[op] = &Finding{Requirement: "trace/" + op, What: fmt.Sprintf("%s has the same answers as in zktest, in %d random traces", op, traces),
 				Verdict: checker.Valid, Guarantees: usedBy[op], Recipes: recipesOf(usedBy[op])}
 		}
 		return by[op]
 	}
 	for op, outcomes := range tally {
 		if op == "event" || op == "part of a multi" {
-			continue // they are part of other answers
+			continue // they are parts of other answers
 		}
 		f, n := of(op), 0
 		for _, k := range outcomes {
@@ -146,7 +146,7 @@ func found(differences []trace.Difference, tally trace.Tally, traces int) (all [
 		i := d.First()
 		if i < 0 || d.NotRepeated || d.Err != nil {
 			f := of("played")
-			f.What = "each trace can be played, and again with the same answers"
+			f.What = "each trace can be played, and gives the same answers when it is played again"
 			f.Verdict = checker.Unknown
 			f.Reason = strings.TrimSpace(d.String())
 			continue

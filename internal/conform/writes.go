@@ -9,16 +9,16 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// ofWrites are what recipes need of znodes and transactions.
+// ofWrites are the requirements for znodes and transactions.
 func ofWrites() []requirement {
 	return []requirement{
-		{"token", "the zxid of the answer to a create is the czxid of the znode", []string{"L2", "E1", "F1"}, token},
-		{"tokens-rise", "a later write has a larger zxid, whichever server it goes to", []string{"L2", "E1", "Q4", "W2"}, tokensRise},
-		{"sequence", "sequential names have ten digits and a number that counts the creates of the parent", []string{"L3", "E7", "Q4"}, sequence},
-		{"atomic", "a transaction is applied as a whole, or not at all", []string{"L6", "E4", "Q2", "Q10", "D1"}, atomic},
-		{"conditional", "a create, a write and a delete hold on their condition only", []string{"S3", "L6", "Q3", "B3"}, conditional},
-		{"in-order", "the requests of a connection are executed and answered in their order", []string{"S3", "L3", "E5"}, inOrder},
-		{"container", "there are container znodes, which the servers delete some time after their last child", []string{"L4", "E9", "G2", "Q8", "D6"}, container},
+		{"token", "the answer to a create has the czxid of the znode as its zxid", []string{"L2", "E1", "F1"}, token},
+		{"tokens-rise", "a later write has a larger zxid, whichever server receives it", []string{"L2", "E1", "Q4", "W2"}, tokensRise},
+		{"sequence", "a sequential name ends in ten digits, which count the creates below the parent", []string{"L3", "E7", "Q4"}, sequence},
+		{"atomic", "a transaction is applied as a whole or not at all", []string{"L6", "E4", "Q2", "Q10", "D1"}, atomic},
+		{"conditional", "a conditional create, write or delete is applied only if its condition is true", []string{"S3", "L6", "Q3", "B3"}, conditional},
+		{"in-order", "requests of one connection are executed and answered in their order", []string{"S3", "L3", "E5"}, inOrder},
+		{"container", "the servers support container znodes, which they delete some time after the last child was deleted", []string{"L4", "E9", "G2", "Q8", "D6"}, container},
 	}
 }
 
@@ -38,7 +38,7 @@ func token(p *probe) error {
 			case h.Err != wire.OK:
 				answer = said(h.Err)
 			case read.Err != wire.OK:
-				answer = "the znode: " + said(read.Err)
+				answer = "reading the znode: " + said(read.Err)
 			case stat.Czxid != h.Zxid:
 				answer = "another zxid"
 			}
@@ -119,11 +119,11 @@ func sequence(p *probe) error {
 		if h.Err != wire.OK {
 			answer = said(h.Err)
 		}
-		p.saw("create the next of a sequence at "+p.at(i), answer, want)
+		p.saw("create the next sequential znode at "+p.at(i), answer, want)
 		if h.Err != wire.OK {
 			return nil
 		}
-		if _, err := d.delete(name); err != nil { // which gives no number back
+		if _, err := d.delete(name); err != nil { // a deletion does not free its number
 			return err
 		}
 	}
@@ -155,13 +155,13 @@ func atomic(p *probe) error {
 		if err != nil {
 			return err
 		}
-		p.saw("one whose checks hold", resultsText(results), "[create ok check ok create ok]")
+		p.saw("a transaction whose checks succeed", resultsText(results), "[create ok check ok create ok]")
 		for _, node := range []string{a, b} {
 			_, h, err := c.exists(node, false)
 			if err != nil {
 				return err
 			}
-			p.saw("read what it created", said(h.Err), said(wire.OK))
+			p.saw("read what the transaction created", said(h.Err), said(wire.OK))
 		}
 		return c.close()
 	})
@@ -223,7 +223,7 @@ func inOrder(p *probe) error {
 				return err
 			}
 			if h.Xid < last {
-				answers = append(answers, "overtook")
+				answers = append(answers, "out of order")
 			}
 			last = h.Xid
 			answers = append(answers, said(h.Err))

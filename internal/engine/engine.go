@@ -72,7 +72,7 @@ func (t *Trace) Begin() chan struct{} {
 	return t.written
 }
 
-// Replied notes the zxid of a reply without an error.
+// Replied records the zxid of a reply without an error.
 func (t *Trace) Replied(zxid int64) { t.zxid.Store(zxid) }
 
 // Zxid returns the zxid of the last such reply.

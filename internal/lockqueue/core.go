@@ -105,13 +105,13 @@ func (n Naming) Queue(children []string) []Contender {
 			queue = append(queue, c)
 		}
 	}
-	slices.SortFunc(queue, compare)
+	slices.SortFunc(queue, Compare)
 	return queue
 }
 
-// compare orders contenders by number. Two contenders can have the same number only if another
+// Compare orders contenders by number. Two contenders can have the same number only if another
 // client chose the names; then the names decide.
-func compare(a, b Contender) int {
+func Compare(a, b Contender) int {
 	switch {
 	case a.Seq == b.Seq:
 		return strings.Compare(a.Name, b.Name)
@@ -149,7 +149,7 @@ func (n Naming) Decide(me Contender, children []string) Decision {
 		if !ok || !c.blocks(me) {
 			continue
 		}
-		if d.Ahead++; d.Ahead == 1 || compare(c, d.Last) > 0 {
+		if d.Ahead++; d.Ahead == 1 || Compare(c, d.Last) > 0 {
 			d.Last = c
 		}
 	}
@@ -158,5 +158,5 @@ func (n Naming) Decide(me Contender, children []string) Decision {
 
 // blocks reports whether me has to wait for c.
 func (c Contender) blocks(me Contender) bool {
-	return compare(c, me) < 0 && (me.Kind == Exclusive || c.Kind == Exclusive)
+	return Compare(c, me) < 0 && (me.Kind == Exclusive || c.Kind == Exclusive)
 }

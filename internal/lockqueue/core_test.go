@@ -254,7 +254,7 @@ func TestServedHasNobodyBeforeIt(t *testing.T) {
 				continue
 			}
 			for _, other := range queue {
-				if compare(other, c) < 0 {
+				if Compare(other, c) < 0 {
 					t.Fatalf("seed %d: exclusive contender %v is served while %v is before it", seed, c.Name, other.Name)
 				}
 			}
@@ -282,11 +282,11 @@ func FuzzDecide(f *testing.F) {
 	})
 }
 
-// ordered reports whether compare agrees with the order of the queue for every pair of contenders.
+// ordered reports whether Compare agrees with the order of the queue for every pair of contenders.
 func ordered(queue []Contender) bool {
 	for i, c := range queue {
 		for _, later := range queue[i+1:] {
-			if compare(c, later) >= 0 || compare(later, c) <= 0 {
+			if Compare(c, later) >= 0 || Compare(later, c) <= 0 {
 				return false
 			}
 		}

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/zkcoord/zkcoord/internal/needs"
 )
 
 func TestALiveProcessIsNotGone(t *testing.T) {
@@ -15,9 +17,7 @@ func TestALiveProcessIsNotGone(t *testing.T) {
 
 func TestAnEndedProcessIsGone(t *testing.T) {
 	cmd := exec.Command("true")
-	if err := cmd.Run(); err != nil {
-		t.Skip(err)
-	}
+	needs.Installed(t, cmd.Run())
 	if mark := edit(2, strconv.Itoa(cmd.Process.Pid)); !Gone(mark) {
 		t.Errorf("Gone(%s) is false for an ended process, want true", mark)
 	}

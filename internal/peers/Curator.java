@@ -215,7 +215,7 @@ public final class Curator {
         return;
       }
     }
-    throw new IllegalStateException("granted, but the node is not there");
+    throw new IllegalStateException("granted, but the node of the lock does not exist");
   }
 
   private static synchronized void say(ObjectNode message) {

@@ -9,52 +9,52 @@ import (
 	"strings"
 	"time"
 
-	_ "github.com/lib/pq" // the driver
+	_ "github.com/lib/pq" // driver for database/sql
 
 	"github.com/zkcoord/zkcoord/fence"
 	"github.com/zkcoord/zkcoord/internal/client"
 )
 
-// A Guard is how an account in a database is fenced: right, or broken in one way.
+// A Guard is the way in which an account in a database is fenced: correctly, or with one mistake.
 type Guard string
 
-// The guards. All but the first are mutants.
+// The guards. All except the first are mutants.
 const (
-	Guarded  Guard = "guarded"  // by fence.Table
+	Guarded  Guard = "guarded"  // correct, by fence.Table
 	NoGuard  Guard = "none"     // tokens are ignored
 	TwoSteps Guard = "two"      // the check and the write are two transactions
 	Unlocked Guard = "unlocked" // the guard row is read without locking it
 	LessOnly Guard = "less"     // only a larger token than the last one is accepted
 )
 
-// SQLMutex is a lock whose holders use an account in a PostgreSQL database: see Read and Write. Clients of library
-// Zkcoord know it.
+// SQLMutex is a lock whose holders use an account in a PostgreSQL database: see Read and Write.
+// Only clients of library Zkcoord support it.
 func SQLMutex(g Guard, dsn string) client.Recipe {
 	return client.Recipe("sql-mutex=" + string(g) + "=" + dsn)
 }
 
-// The operations on an account. The value of a request is the number of the client, for how many milliseconds to wait
-// between the check of the token and the access, and what to write.
+// The operations on an account. The value of a request consists of the number of the client, the
+// pause in milliseconds between the check of the token and the access, and the value to write.
 const (
 	opRead  = "read"
 	opWrite = "write"
 )
 
-// Schema makes the tables of an account, which begins at 0: the guard row's, the account's, and the log of
-// all accesses that were accepted, in their order.
+// Schema creates the tables of an account, which begins at 0: the table of the guard row, the
+// account's table, and the log of all accepted accesses in their order.
 const Schema = `
 CREATE TABLE account (value bigint NOT NULL);
 INSERT INTO account VALUES (0);
 CREATE TABLE log (id bigserial PRIMARY KEY, client int NOT NULL, token bigint NOT NULL, op text NOT NULL, value bigint NOT NULL);`
 
-// An account is one client's way to the account.
+// An account is a client's connection to the account.
 type account struct {
 	guard  Guard
 	table  fence.Table
 	client int
 }
 
-// openAccount opens the account of a recipe; nil if the recipe has none.
+// openAccount opens the account of a recipe. It returns nil if the recipe has none.
 func openAccount(r client.Recipe) (*account, error) {
 	rest, found := strings.CutPrefix(string(r), "sql-mutex=")
 	if !found {
@@ -65,7 +65,7 @@ func openAccount(r client.Recipe) (*account, error) {
 	return &account{guard: Guard(guard), table: fence.Table{DB: db}}, err
 }
 
-// reply carries out a request under the token.
+// reply carries out a request with the token.
 func (a *account) reply(ctx context.Context, token fence.Token, r client.Request) client.Reply {
 	var pauseMS, value int64
 	if _, err := fmt.Sscan(r.Value, &a.client, &pauseMS, &value); err != nil {
@@ -152,20 +152,22 @@ func (a *account) transaction(ctx context.Context, f func(context.Context, *sql.
 	return tx.Commit()
 }
 
-// Read returns the value of the account of a SQLMutex, under what the client holds. The error is a
-// *fence.StaleError if it is refused. The process waits for pause between the check and the read.
+// Read returns the value of the account of a SQLMutex, with the token that the client holds. If the
+// account refuses the token, the error is a *fence.StaleError. The process pauses between the check
+// and the read.
 func Read(ctx context.Context, c *client.Client, number int, pause time.Duration) (int64, error) {
 	return access(ctx, c, opRead, number, pause, 0)
 }
 
-// Write sets the value, as Read reads it.
+// Write sets the value. Refusals and the pause are like those of Read.
 func Write(ctx context.Context, c *client.Client, number int, pause time.Duration, value int64) error {
 	_, err := access(ctx, c, opWrite, number, pause, value)
 	return err
 }
 
 func access(ctx context.Context, c *client.Client, op string, number int, pause time.Duration, value int64) (int64, error) {
-	// The pause is no WaitMS: the process would give the access up when it is over.
+	// The pause is not a WaitMS, because the process would give up the access when that time is
+	// over.
 	reply, err := c.Do(ctx, client.Request{Op: op, Value: fmt.Sprint(number, " ", pause.Milliseconds(), " ", value)})
 	if reply.Token != 0 {
 		return 0, &fence.StaleError{Largest: fence.Token(reply.Token)}

@@ -14,7 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
-// A Library is one that clients can be made of.
+// A Library is a lock library of which clients exist.
 type Library int
 
 // The libraries.
@@ -26,7 +26,7 @@ const (
 	// best that a program can do on that client is to take both a lost connection and
 	// an expired session for one.
 	ZKLock
-	// ZKLockUntilExpired takes nothing but an expired session for a loss.
+	// ZKLockUntilExpired treats only an expired session as a loss.
 	ZKLockUntilExpired
 )
 
@@ -35,7 +35,7 @@ func (l Library) String() string {
 	return [...]string{"curator", "kazoo", "zkcoord", "zk-lock", "zk-lock-until-expired"}[l]
 }
 
-// Python is Debian's own, which sees Debian's packages.
+// Python is Debian's own Python, which finds Debian's packages.
 const Python = "/usr/bin/python3"
 
 const (
@@ -43,13 +43,13 @@ const (
 	modules = "/usr/lib/python3/dist-packages"
 )
 
-// VersionVariable is the variable of the environment that names the version of
-// the library to run, such as "5.7.1": it is unpacked from Debian's packages into
-// the cache directory of the user. Without it, the library that is installed runs.
+// VersionVariable returns the name of the environment variable that selects the version of the
+// library, such as "5.7.1". That version is unpacked from Debian's packages into the user's cache
+// directory. Without the variable, the installed library runs.
 func (l Library) VersionVariable() string { return "ZKCOORD_" + strings.ToUpper(l.String()) }
 
-// root is the directory below which Debian's packages of the library are: "/" or
-// one in the cache.
+// root returns the directory that contains Debian's packages of the library: "/" or a directory in
+// the cache.
 func (l Library) root() (string, error) {
 	version := os.Getenv(l.VersionVariable())
 	if version == "" {
@@ -66,7 +66,8 @@ func (l Library) root() (string, error) {
 
 const unpackTimeout = 2 * time.Minute
 
-// Installed returns nil if clients of the library can run here, else what to install.
+// Installed returns nil if clients of the library can run here. Otherwise its error says what to
+// install.
 func (l Library) Installed() error {
 	if l == ZKLock || l == ZKLockUntilExpired {
 		return nil
@@ -93,11 +94,11 @@ func (l Library) Installed() error {
 	return nil
 }
 
-// ClassPath is that of Curator and what it needs, ZooKeeper's own client among
-// it. It is empty where Installed says that there is none.
+// ClassPath returns the class path of Curator and its dependencies, including ZooKeeper's own
+// client. It is empty if Installed returns an error.
 //
-// Who needs another jar comes behind it: the manifests of Debian's jars name
-// others in /usr/share/java, which would come first, and may be of another version.
+// Append other jars after it. The manifests of Debian's jars refer to further jars in
+// /usr/share/java, which may have other versions and would come first.
 func ClassPath() string {
 	root, err := Curator.root()
 	if err != nil {

@@ -25,7 +25,7 @@ var curatorSource []byte
 //go:embed kazoo_peer.py
 var kazooSource []byte
 
-// Client is the program of a client that uses the library. In Java, it is compiled first.
+// Client returns the program of a client that uses the library. A Java program is compiled first.
 func (l Library) Client(ctx context.Context) (client.Program, error) {
 	switch l {
 	case Curator:
@@ -48,10 +48,10 @@ type Source struct {
 	Library Library
 	Name    string // in Java, the name of the class
 	Text    []byte
-	Flags   []string // of the JVM
+	Flags   []string // flags of the JVM
 }
 
-// Program makes it a client's program. CleanUp removes what it compiled for that.
+// Program returns the program of a client. CleanUp removes the compiled files.
 func (s Source) Program(ctx context.Context) (client.Program, error) {
 	p := client.Program{Name: s.Name}
 	if err := s.Library.Installed(); err != nil {
@@ -70,13 +70,13 @@ func (s Source) Program(ctx context.Context) (client.Program, error) {
 	return p, err
 }
 
-// compile is what was compiled by this process, by the name of the program.
+// compile has the programs that this process has compiled, by name.
 var compile struct {
 	sync.Mutex
 	dirs map[string]string
 }
 
-// compiled compiles a Java program, once.
+// compiled compiles a Java program once.
 func (s Source) compiled(ctx context.Context) (string, error) {
 	compile.Lock()
 	defer compile.Unlock()
@@ -105,7 +105,7 @@ func (s Source) compiled(ctx context.Context) (string, error) {
 	return dir, nil
 }
 
-// CleanUp removes what was compiled.
+// CleanUp removes compiled files.
 func CleanUp() error {
 	compile.Lock()
 	defer compile.Unlock()

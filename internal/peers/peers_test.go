@@ -27,8 +27,8 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// A peer that waits for a lock does not see that its input has ended, and one that is stopped sees nothing: they are
-// killed. Those that are idle or hold something close their sessions.
+// A peer that waits for a lock does not notice that its input has ended, and a stopped peer notices
+// nothing: both are killed. Peers that are idle or hold something close their sessions.
 func TestNoProcessOfAPeerIsLeft(t *testing.T) {
 	for _, l := range []Library{Zkcoord, Kazoo, Curator} {
 		t.Run(l.String(), func(t *testing.T) {
@@ -48,11 +48,11 @@ func TestNoProcessOfAPeerIsLeft(t *testing.T) {
 			}
 			idle, holds, stopped, waits := start(), start(), start(), start()
 			if reply, _, err := holds.Grant(t.Context(), client.Request{Op: client.OpAcquire}); err != nil || reply.Token == 0 || reply.Node == "" {
-				t.Fatalf("%+v, %v", reply, err)
+				t.Fatalf("acquire: got %+v, %v; want a token and a node", reply, err)
 			}
 			short := int64(100)
 			if _, _, err := idle.Grant(t.Context(), client.Request{Op: client.OpAcquire, WaitMS: &short}); err == nil || session.OutcomeOf(err) == session.OK {
-				t.Errorf("what another client holds: %v", err)
+				t.Errorf("acquire of a lock that another client holds: got %v, want it to fail", err)
 			}
 			if err := stopped.Stop(t.Context()); err != nil {
 				t.Fatal(err)
@@ -60,14 +60,14 @@ func TestNoProcessOfAPeerIsLeft(t *testing.T) {
 			waiting, giveUp := context.WithCancel(t.Context())
 			time.AfterFunc(100*time.Millisecond, giveUp)
 			if _, _, err := waits.Grant(waiting, client.Request{Op: client.OpAcquire}); session.OutcomeOf(err) != session.Indeterminate {
-				t.Errorf("one that is not waited for: %v", err)
+				t.Errorf("acquire with an ended context: got %v, want the outcome info", err)
 			}
 			for name, c := range map[string]*client.Client{"idle": idle, "holds": holds, "stopped": stopped, "waits": waits} {
 				c.Close()
 				select {
 				case <-c.Ended():
 				default:
-					t.Errorf("%s: its process has not ended", name)
+					t.Errorf("%s: its process has not ended after Close", name)
 				}
 			}
 		})

@@ -21,11 +21,12 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// workerMark is the variable of the environment of a process that is a client of library Zkcoord.
+// workerMark is an environment variable that is set for a process which is a client of library
+// Zkcoord.
 const workerMark = "ZKCOORD_PEER"
 
-// Work makes this process a client of library Zkcoord, and ends it, if it was started to be one. Programs that start such clients
-// call it first thing.
+// Work turns this process into a client of library Zkcoord, and ends it, if it was started for
+// that. Programs that start such clients call it first.
 func Work() {
 	if os.Getenv(workerMark) == "" {
 		return

@@ -17,19 +17,19 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// zkLock is a client of go-zookeeper's own zk.Lock. What is added here is to
-// believe in what is held until the connection is in one of the states given.
+// zkLock is a client of go-zookeeper's own zk.Lock. It adds only a loss: the grant counts as held
+// until the connection reaches one of the given states.
 type zkLock struct {
 	conn  *zk.Conn
 	path  string
 	lock  *zk.Lock
-	ended context.Context // ends with the first of the states
+	ended context.Context // ends when the first of the states is reached
 
 	mu     sync.Mutex
 	dialed []net.Conn
 }
 
-// connectTime is how long the first session may take.
+// connectTime limits the wait for the first session.
 const connectTime = 30 * time.Second
 
 func serveZKLock(of Library, s client.Setup, in io.Reader, out io.Writer) error {
@@ -84,7 +84,8 @@ func (l *zkLock) dial(dial client.Dial, network, address string, d time.Duration
 	return conn, err
 }
 
-// reply does what is requested. After a loss it is the last: the program begins anew, with a new session.
+// reply carries out the request. After a loss, the process answers nothing more; a new process
+// begins with a new session.
 func (l *zkLock) reply(s *client.Server, r client.Request) client.Reply {
 	reply := client.Reply{Type: client.Fail, Error: "unknown operation, or nothing is held"}
 	switch {
@@ -117,7 +118,7 @@ func (l *zkLock) acquire(r client.Request) client.Reply {
 	return client.Reply{Type: client.OK, Token: czxid, Node: path}
 }
 
-// own finds the node that the lock made, which the library does not tell.
+// own finds the node that the lock created, because the library does not return it.
 func (l *zkLock) own() (path string, czxid int64, err error) {
 	children, _, err := l.conn.Children(l.path)
 	if err != nil {
@@ -130,11 +131,11 @@ func (l *zkLock) own() (path string, czxid int64, err error) {
 			return path, stat.Czxid, nil
 		}
 	}
-	return "", 0, errors.New("granted, but the node is not there")
+	return "", 0, errors.New("granted, but the node of the lock does not exist")
 }
 
-// close closes the connections too: the library leaves the one open on which
-// it learnt that its session has expired.
+// close closes the connections too, because the library leaves the connection open on which it
+// learned that its session has expired.
 func (l *zkLock) close() {
 	l.conn.Close()
 	l.mu.Lock()
@@ -144,7 +145,7 @@ func (l *zkLock) close() {
 	}
 }
 
-// inTurn gives the servers as they are, in the order given.
+// inTurn returns the servers in the given order.
 type inTurn struct {
 	servers []string
 	next    int

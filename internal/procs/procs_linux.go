@@ -44,9 +44,9 @@ func Stop(ctx context.Context, pid int) error {
 // stopAgain is how long stopGroup waits before it lets a group continue and stops it again.
 const stopAgain = 50 * time.Millisecond
 
-// stopGroup stops all processes of a process group, like Stop. A shell that starts a process by vfork
-// cannot stop until that process has called exec. If the process is stopped before, neither would ever
-// change, so the group continues for a moment.
+// stopGroup stops all processes of a process group, like Stop. A shell that starts a process by
+// vfork cannot stop until that process has called exec. If the process is stopped before, neither
+// would ever change, so the group continues for a moment.
 func stopGroup(ctx context.Context, group int) error {
 	for {
 		if err := signal(-group, syscall.SIGSTOP); err != nil {

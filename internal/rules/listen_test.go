@@ -9,7 +9,7 @@ import (
 // listening are the files with listeners whose address in the call is not a loopback literal, with
 // the reason.
 var listening = map[string]string{
-	"zktest/ensemble.go":                      "Options.Listen, if the caller sets it",
+	"zktest/tcp.go":                           "Options.Listen, if the caller sets it",
 	"cmd/zkcoord/store.go":                    "--address, if the user sets it",
 	"examples/registry/main.go":               "-listen, if the user sets it",
 	"harness/ensemble/container/container.go": "the address on loopback at which a node is published",

@@ -32,7 +32,7 @@ func TestVetTool(t *testing.T) {
 	}
 
 	output, err = vet(elsewhere(t, "testdata/vet"), "-mod=mod", "./...")
-	const want = "main.go:31:14: work under grant uses ctx, which goes on when the grant is lost: use grant.Bind\n"
+	const want = "main.go:31:14: work under grant uses ctx, which does not end when the grant is lost: use grant.Bind\n"
 	if err == nil || !strings.Contains(output, want) {
 		t.Errorf("in another module: %v\n%s, want %s", err, output, want)
 	}

@@ -12,26 +12,26 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A trace for servers that others use touches nothing outside of its root, and what it leaves there
-// the owner may delete.
+// A trace for servers that others use changes nothing outside its root, and the owner may delete
+// everything that it leaves there.
 func TestGuestStaysBelowItsRoot(t *testing.T) {
 	owner := Digest("owner")
 	const root = "/guest/trace"
 	inside := func(path string) bool {
-		// Servers refuse what does not begin with a slash.
+		// Servers refuse a path without a leading slash.
 		return path == root || strings.HasPrefix(path, root+"/") || !strings.HasPrefix(path, "/")
 	}
 	var check func(op wire.Op, req wire.Record)
 	checkACL := func(op wire.Op, acl []wire.ACL) {
 		open := slices.Contains(acl, wire.ACL{Perms: wire.PermAll, ID: world})
 		if len(acl) > 0 && !open && !slices.Contains(acl, wire.ACL{Perms: wire.PermAll, ID: owner}) {
-			t.Errorf("%v with an ACL that does not let the owner delete: %+v", op, acl)
+			t.Errorf("%v: got an ACL that does not let the owner delete: %+v", op, acl)
 		}
 	}
 	checkPaths := func(op wire.Op, paths ...string) {
 		for _, p := range paths {
 			if !inside(p) {
-				t.Errorf("%v of %q", op, p)
+				t.Errorf("%v uses %q, want a path below the root", op, p)
 			}
 		}
 	}
@@ -61,7 +61,7 @@ func TestGuestStaysBelowItsRoot(t *testing.T) {
 			check(op, &r.SetWatchesRequest)
 			checkPaths(op, slices.Concat(r.Persistent, r.PersistentRecursive)...)
 		case *wire.Path:
-			if op != wire.OpGetEphemerals { // it lists those of the client itself
+			if op != wire.OpGetEphemerals { // it lists the nodes of the client itself
 				checkPaths(op, r.Path)
 			}
 		case *wire.MultiRequest:
@@ -70,7 +70,7 @@ func TestGuestStaysBelowItsRoot(t *testing.T) {
 			}
 		case *wire.AuthRequest, nil:
 		default:
-			t.Errorf("%v: %T is not looked at", op, req)
+			t.Errorf("%v: the test does not check requests of type %T: add them", op, req)
 		}
 	}
 	for seed := range uint64(1000) {
@@ -79,14 +79,14 @@ func TestGuestStaysBelowItsRoot(t *testing.T) {
 				continue
 			}
 			if s.cut > 0 || s.stale || s.op == wire.OpReconfig || s.op == wire.OpSASL || s.op == Unknown {
-				t.Errorf("seed %d: %v", seed, s)
+				t.Errorf("seed %d: got %v, want no such step on servers of others", seed, s)
 			}
 			check(s.op, s.req)
 		}
 	}
 }
 
-// HangUp is over when the server has closed its end, not when the client has.
+// HangUp returns after the server has closed its end, not after the client has.
 func TestHangUpWaitsForTheServer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -102,7 +102,7 @@ func TestHangUpWaitsForTheServer(t *testing.T) {
 			return
 		}
 		var b [1]byte
-		conn.Read(b[:]) // until the client has hung up
+		conn.Read(b[:]) // until the client has closed its end
 		<-time.After(50 * time.Millisecond)
 		closed.Store(true)
 		conn.Close()
@@ -116,7 +116,7 @@ func TestHangUpWaitsForTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !closed.Load() {
-		t.Error("the server had not closed the connection")
+		t.Error("HangUp returned before the server had closed the connection")
 	}
 	<-done
 }

@@ -327,7 +327,7 @@ func (r *run) request(name string, l *Link, s Step) error {
 		return err
 	}
 	if frame == nil {
-		outcome := map[bool]string{true: "hung up", false: "never answered"}[l.over]
+		outcome := map[bool]string{true: "connection closed", false: "never answered"}[l.over]
 		r.note("client %d: %s", s.client, outcome)
 		r.tally.add(s.op.String(), outcome)
 		return nil

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// minimize returns exactly the steps that a failure needs, whichever they are.
-func TestMinimizeFindsTheStepsThatItTakes(t *testing.T) {
+// minimize returns exactly the steps that a failure needs.
+func TestMinimizeFindsTheNeededSteps(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
 		all := make([]int, 1+r.IntN(60))

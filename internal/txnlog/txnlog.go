@@ -1,10 +1,11 @@
-// Package txnlog reads and writes transaction logs in the form of ZooKeeper 3.8 and 3.9: the files
+// Package txnlog reads and writes transaction logs in the form of ZooKeeper 3.8 and 3.9, and reads
+// snapshots. [Merge] makes one sequence of the logs of several servers. Logs are the files
 // log.<zxid> below version-2 of a server's data directory.
 //
-// A log is a header of 16 bytes, and then one entry a transaction: an Adler-32 checksum in 64 bits,
-// a length in 32 bits, that many bytes, and the byte 'B'. The bytes are a header, the record of the
-// operation, and a digest of the tree, which is not read. A server reserves space ahead of its
-// entries, so zeros follow the last one.
+// A log is a header of 16 bytes, and then one entry for each transaction: an Adler-32 checksum in
+// 64 bits, a length in 32 bits, that many bytes, and the byte 'B'. The bytes are a header, the
+// record of the operation, and a digest of the tree, which this package ignores. A server reserves
+// space for later entries, so zeros follow the last one.
 package txnlog
 
 import (
@@ -19,66 +20,43 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// ErrTorn reports a last entry of which only a part was written, or of which the checksum is wrong. A
-// server that was killed leaves one, and cuts it off when it starts.
+// ErrTorn means that only a part of the last entry was written, or that its checksum is wrong. A
+// server that was killed leaves such an entry, and removes it when it starts.
 var ErrTorn = errors.New("txnlog: the last entry is torn")
 
 const (
 	magic    = "ZKLG"
 	version  = 2
 	endOfOne = 'B'
-	// longest is the size of the largest entry that is read: far more than the 1 MiB that a server
-	// accepts by default.
+	// longest is the maximum size of an entry: far more than the 1 MiB that a server accepts by
+	// default.
 	longest = 64 << 20
 )
 
 // A Txn is one transaction.
 type Txn struct {
 	wire.TxnHeader
-	Timeout int32     // of a new session, in milliseconds
-	Err     wire.Code // of a request that was refused
-	Changes []Change  // in order
-	// Unlisted is set if the transaction closes a session and does not list the session's
-	// ephemeral nodes, all of which it deletes.
+	Timeout int32     // for a new session, in milliseconds
+	Err     wire.Code // for a refused request
+	Changes []Change  // in the order in which they were applied
+	// Unlisted is set if the transaction closes a session, and its record does not list the
+	// session's ephemeral nodes. It deletes all of them.
 	Unlisted bool
 }
 
-// A Change is what a transaction does to one znode.
+// A Change is the effect of a transaction on one znode.
 type Change struct {
 	Op        wire.Op // OpCreate, OpDelete, OpSetData or OpSetACL
 	Path      string
-	Data      []byte // of a create or a setData
-	Ephemeral bool   // of a create
+	Data      []byte // for a create or a setData
+	Ephemeral bool   // for a create
 }
 
-// Read returns the transactions of one log, in its order. The last pair has an error if the log could
-// not be read to its end: ErrTorn, an error of r, or what is wrong with the log.
+// Read returns the transactions of one log in its order. If the log could not be read to its end,
+// the last pair has an error: ErrTorn, an error of r, or a description of the damage.
 func Read(r io.Reader) iter.Seq2[Txn, error] {
 	return func(yield func(Txn, error) bool) {
-		in := bufio.NewReaderSize(r, 1<<16)
-		var head [16]byte
-		switch n, err := io.ReadFull(in, head[:]); {
-		case n == 0 && errors.Is(err, io.EOF):
-			return // the server was killed between making the file and writing to it
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			yield(Txn{}, ErrTorn)
-			return
-		case err != nil:
-			yield(Txn{}, fmt.Errorf("txnlog: %w", err))
-			return
-		}
-		if head == [16]byte{} {
-			return
-		}
-		if v := binary.BigEndian.Uint32(head[4:]); string(head[:4]) != magic || v != version {
-			yield(Txn{}, fmt.Errorf("txnlog: not a log of version %d: it begins with %q, version %d", version, head[:4], v))
-			return
-		}
-		for {
-			body, err := entry(in)
-			if errors.Is(err, io.EOF) {
-				return
-			}
+		for body, err := range entries(r) {
 			var t Txn
 			if err == nil {
 				t, err = parse(body)
@@ -90,7 +68,53 @@ func Read(r io.Reader) iter.Seq2[Txn, error] {
 	}
 }
 
-// entry returns the bytes of the next entry, or io.EOF behind the last one.
+// readZxids returns the zxids of one log, like Read, but faster.
+func readZxids(r io.Reader) iter.Seq2[int64, error] {
+	return func(yield func(int64, error) bool) {
+		for body, err := range entries(r) {
+			var h wire.TxnHeader
+			if err == nil {
+				_, err = wire.Decode(body, &h)
+			}
+			if !yield(h.Zxid, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// entries returns the bytes of the entries of one log.
+func entries(r io.Reader) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		in := bufio.NewReaderSize(r, 1<<16)
+		var head [16]byte
+		switch n, err := io.ReadFull(in, head[:]); {
+		case n == 0 && errors.Is(err, io.EOF):
+			return // the server was killed after it created the file and before it wrote to it
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			yield(nil, ErrTorn)
+			return
+		case err != nil:
+			yield(nil, fmt.Errorf("txnlog: %w", err))
+			return
+		}
+		if head == [16]byte{} {
+			return
+		}
+		if v := binary.BigEndian.Uint32(head[4:]); string(head[:4]) != magic || v != version {
+			yield(nil, fmt.Errorf("txnlog: not a log of version %d: it begins with %q, version %d", version, head[:4], v))
+			return
+		}
+		for {
+			body, err := entry(in)
+			if errors.Is(err, io.EOF) || !yield(body, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// entry returns the bytes of the next entry, or io.EOF after the last one.
 func entry(in *bufio.Reader) ([]byte, error) {
 	var head [12]byte
 	switch n, err := io.ReadFull(in, head[:]); {
@@ -111,8 +135,7 @@ func entry(in *bufio.Reader) ([]byte, error) {
 	case size == 0 || size > longest:
 		return nil, ErrTorn
 	}
-	// The length can be wrong, so memory grows with the bytes that are there.
-	body, err := io.ReadAll(io.LimitReader(in, int64(size)))
+	body, err := atMost(in, int(size))
 	if err != nil {
 		return nil, fmt.Errorf("txnlog: %w", err)
 	}
@@ -122,7 +145,21 @@ func entry(in *bufio.Reader) ([]byte, error) {
 	return body, nil
 }
 
-// parse reads the transaction of one entry.
+// atMost returns the next n bytes, or the remaining ones if they are fewer. Because n can be wrong,
+// memory is allocated only for bytes that exist.
+func atMost(in io.Reader, n int) ([]byte, error) {
+	if n > 1<<16 {
+		return io.ReadAll(io.LimitReader(in, int64(n)))
+	}
+	b := make([]byte, n)
+	have, err := io.ReadFull(in, b)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return b[:have], err
+}
+
+// parse parses the transaction of one entry.
 func parse(body []byte) (t Txn, err error) {
 	rest, err := wire.Decode(body, &t.TxnHeader)
 	if err == nil {
@@ -134,7 +171,7 @@ func parse(body []byte) (t Txn, err error) {
 	return t, err
 }
 
-// parse adds to t what the record of one operation does.
+// parse adds the effect of one operation's record to t.
 func (t *Txn) parse(op wire.Op, body []byte) error {
 	add := func(c Change, r wire.Record, fill func(c *Change)) error {
 		if _, err := wire.Decode(body, r); err != nil {
@@ -148,7 +185,7 @@ func (t *Txn) parse(op wire.Op, body []byte) error {
 	case wire.OpCreate, wire.OpCreate2:
 		var r wire.CreateTxn
 		return add(Change{Op: wire.OpCreate}, &r, func(c *Change) { c.Path, c.Data, c.Ephemeral = r.Path, r.Data, r.Ephemeral })
-	case wire.OpCreateContainer, wire.OpCreateTTL: // the time to live comes last, and is not read
+	case wire.OpCreateContainer, wire.OpCreateTTL: // the time to live comes last and is ignored
 		var r wire.CreateContainerTxn
 		return add(Change{Op: wire.OpCreate}, &r, func(c *Change) { c.Path, c.Data = r.Path, r.Data })
 	case wire.OpDelete, wire.OpDeleteContainer:
@@ -174,7 +211,7 @@ func (t *Txn) parse(op wire.Op, body []byte) error {
 		var r wire.ErrorTxn
 		_, err := wire.Decode(body, &r)
 		if t.Err == wire.OK && r.Code < 0 {
-			t.Err = r.Code // the first one of a multi
+			t.Err = r.Code // the first error of a multi
 		}
 		return err
 	case wire.OpMulti:
@@ -183,9 +220,9 @@ func (t *Txn) parse(op wire.Op, body []byte) error {
 	return errors.New("unknown operation")
 }
 
-// close reads the transaction that closes a session. Its record may be missing: then a digest of 12
-// bytes follows, or nothing. A digest begins with its version, which is small, and goes on with 8
-// bytes that are no list of paths of that length.
+// close parses the transaction that closes a session. Its record may be missing, and a digest of 12
+// bytes or nothing follows. A digest begins with its version, which is small. The next 8 bytes
+// cannot be a list of that many paths.
 func (t *Txn) close(body []byte) {
 	var r wire.CloseSessionTxn
 	if _, err := wire.Decode(body, &r); err != nil {
@@ -197,10 +234,10 @@ func (t *Txn) close(body []byte) {
 	}
 }
 
-// parts reads a multi. If one part was refused, the others were not applied either, although the log
-// may have them. A server that sends such a transaction to another one changes the operation of the
-// other parts to OpError and leaves their records, so what looks like an error code there is the length
-// of a path. Only negative codes are errors.
+// parts parses a multi. If one part was refused, the others were not applied either, although the
+// log may contain them. When a server sends such a transaction to another server, it changes the
+// operation of the other parts to OpError and leaves their records unchanged. So a value in the
+// place of an error code may be the length of a path. Only negative codes are errors.
 func (t *Txn) parts(body []byte) error {
 	var r wire.MultiTxn
 	if _, err := wire.Decode(body, &r); err != nil {
@@ -229,7 +266,7 @@ type Writer struct {
 // NewWriter returns a Writer of a log that begins at the start of w.
 func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
 
-// Append writes one transaction. A nil record writes a header alone.
+// Append writes one transaction. If record is nil, it writes only the header.
 func (w *Writer) Append(h wire.TxnHeader, record wire.Record) error {
 	var b []byte
 	if !w.begun {

@@ -4,20 +4,21 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"hash/adler32"
 	"reflect"
 	"testing"
 
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// written are one transaction of each kind, with what Read should return for it.
+// written has one transaction of each kind, with the expected result of Read.
 var written = []struct {
 	op      wire.Op
 	record  wire.Record
 	changes []Change
 	timeout int32
 	err     wire.Code
-	rest    bool // Unlisted
+	rest    bool // the value of Unlisted
 }{
 	{op: wire.OpCreateSession, record: &wire.CreateSessionTxn{Timeout: 4000}, timeout: 4000},
 	{
@@ -61,14 +62,14 @@ var written = []struct {
 		}},
 		err: wire.BadVersion,
 	},
-	{ // as the leader writes a multi whose second part was refused
+	{ // a multi whose second part was refused, in the form that the leader writes
 		op: wire.OpMulti, record: &wire.MultiTxn{Parts: []wire.TxnPart{
 			{Op: wire.OpDelete, Body: wire.Append(nil, &wire.Path{Path: "/a/e"})},
 			{Op: wire.OpError, Body: wire.Append(nil, &wire.ErrorTxn{Code: wire.NoNode})},
 		}},
 		err: wire.NoNode,
 	},
-	{ // and as a server writes it that got it later
+	{ // the same, in the form of a server that received it later
 		op: wire.OpMulti, record: &wire.MultiTxn{Parts: []wire.TxnPart{
 			{Op: wire.OpError, Body: wire.Append(nil, &wire.Path{Path: "/a/e"})},
 			{Op: wire.OpError, Body: wire.Append(nil, &wire.ErrorTxn{Code: wire.NoNode})},
@@ -82,7 +83,7 @@ var written = []struct {
 	{op: wire.OpCloseSession, rest: true},
 }
 
-// write writes all of written, and returns the log with the length behind each transaction.
+// write writes all of written. It returns the log, and its length after each transaction.
 func write(t testing.TB) (log []byte, ends []int) {
 	var b bytes.Buffer
 	w := NewWriter(&b)
@@ -106,7 +107,7 @@ func read(log []byte) (txns []Txn, err error) {
 	return txns, nil
 }
 
-func TestWhatIsWrittenIsRead(t *testing.T) {
+func TestLogRoundTrip(t *testing.T) {
 	log, _ := write(t)
 	for name, tail := range map[string][]byte{"end of file": nil, "reserved space": make([]byte, 1000), "little space": make([]byte, 5)} {
 		txns, err := read(append(bytes.Clone(log), tail...))
@@ -125,7 +126,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	}
 }
 
-// A server can be killed at any byte of a write.
+// A server can be killed after any byte of a write.
 func TestTornLogGivesItsWholeTransactions(t *testing.T) {
 	log, ends := write(t)
 	for n := range log {
@@ -138,7 +139,7 @@ func TestTornLogGivesItsWholeTransactions(t *testing.T) {
 		if whole > 0 {
 			begun = ends[whole-1]
 		}
-		// An entry begins with 4 bytes that are zero, as reserved space does.
+		// An entry begins with 4 zero bytes, like reserved space.
 		atEnd := n == 0 || n >= begun && n <= begun+4
 		if len(txns) != whole || atEnd != (err == nil) || err != nil && !errors.Is(err, ErrTorn) {
 			t.Fatalf("%d bytes: got %d transactions, %v; want %d, at an end: %v", n, len(txns), err, whole, atEnd)
@@ -162,7 +163,7 @@ func TestOtherFilesAreRefused(t *testing.T) {
 	}
 }
 
-// A digest of the tree follows the record, also where the record is missing.
+// A digest of the tree follows the record, even if the record is missing.
 func TestDigestIsNotTakenForARecord(t *testing.T) {
 	digest := []byte{0, 0, 0, 2, 0x9a, 0x11, 0x7c, 0x02, 0x33, 0x44, 0x55, 0x66}
 	var b bytes.Buffer
@@ -178,7 +179,7 @@ func TestDigestIsNotTakenForARecord(t *testing.T) {
 	}
 }
 
-// raw is a record whose encoding is known. Its length is a multiple of 4.
+// raw is a record in its encoded form. Its length is a multiple of 4.
 type raw []byte
 
 func (r raw) Fields(f *wire.Fields) {
@@ -196,11 +197,40 @@ func FuzzRead(f *testing.F) {
 		n := 0
 		for txn, err := range Read(bytes.NewReader(log)) {
 			if n++; err == nil && len(txn.Changes) > len(log) {
-				t.Errorf("%d changes in %d bytes", len(txn.Changes), len(log))
+				t.Errorf("got %d changes in a log of %d bytes, want at most one for each byte", len(txn.Changes), len(log))
 			}
 		}
 		if n > len(log) {
-			t.Errorf("%d transactions in %d bytes", n, len(log))
+			t.Errorf("got %d transactions in a log of %d bytes, want at most one for each byte", n, len(log))
+		}
+	})
+}
+
+// FuzzTxn fuzzes what an entry with the right checksum contains.
+func FuzzTxn(f *testing.F) {
+	log, ends := write(f)
+	const before, behind = 12, 1 // of the bytes of an entry: its checksum, its length, and its end
+	begin := 16
+	for _, end := range ends {
+		f.Add(log[begin+before : end-behind])
+		begin = end
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if len(body) == 0 {
+			return
+		}
+		log := append([]byte(magic), 0, 0, 0, version, 0, 0, 0, 0, 0, 0, 0, 0)
+		log = binary.BigEndian.AppendUint64(log, uint64(adler32.Checksum(body)))
+		log = binary.BigEndian.AppendUint32(log, uint32(len(body)))
+		log = append(append(log, body...), endOfOne)
+		txns, err := read(log)
+		if errors.Is(err, ErrTorn) {
+			t.Errorf("got %v for a whole entry", err)
+		}
+		for _, txn := range txns {
+			if len(txn.Changes) > len(body) {
+				t.Errorf("%d changes in %d bytes", len(txn.Changes), len(body))
+			}
 		}
 	})
 }

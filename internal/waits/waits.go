@@ -1,7 +1,7 @@
-// Package waits computes who holds the locks and leads the elections of an
-// ensemble, who waits for whom, and which sessions wait for each other in a
-// cycle. It is a pure function of the nodes that were read. It supports the
-// nodes of this module, of Curator and of kazoo.
+// Package waits recognizes the locks, elections, groups and queues of this
+// module, of Curator and of kazoo by the paths of their znodes. It computes who
+// holds and leads, who waits for whom, and which sessions wait for each other in
+// a cycle. It is a pure function of the nodes that were read.
 package waits
 
 import (
@@ -41,36 +41,32 @@ func (c Contender) Path() string { return znode.Join(c.Dir, c.Node.Name) }
 // Holds reports whether the contender waits for nothing.
 func (c Contender) Holds() bool { return len(c.Waits) == 0 && !c.AnyOf }
 
-// naming has the parts of contenders' names before the number: those of locks,
-// read-write locks and elections of the three libraries.
+// naming has the parts before the number in contenders' names: those of locks, read-write locks and
+// elections of the three libraries.
 var naming = lockqueue.Naming{
 	Exclusive: []string{"lock-", "latch-", "__WRIT__", "__lock__"},
 	Shared:    []string{"__READ__", "__rlock__"},
+	Changing:  []string{"__WRIT__"},
 }
 
-// Queue returns the children of a directory that are contenders, in the order
+// Downgraded reports whether a contender whose data was changed has become a shared one.
+func Downgraded(c lockqueue.Contender) bool { return naming.Changed(c, 1) }
+
+// Contenders returns the children of a directory that are contenders, in the order
 // in which they are served. A shared contender waits for the exclusive ones
 // before it. An exclusive contender waits for all before it.
-func Queue(dir string, children []Node) []Contender {
+func Contenders(dir string, children []Node) []Contender {
 	type parsed struct {
 		Contender
-		seq znode.Seq
+		place lockqueue.Contender
 	}
 	var line []parsed
 	for _, child := range children {
 		if c, ok := naming.Parse(child.Name); ok {
-			line = append(line, parsed{Contender{Dir: dir, Node: child, Shared: c.Kind == lockqueue.Shared}, c.Seq})
+			line = append(line, parsed{Contender{Dir: dir, Node: child, Shared: c.Kind == lockqueue.Shared}, c})
 		}
 	}
-	slices.SortStableFunc(line, func(a, b parsed) int {
-		switch {
-		case a.seq == b.seq:
-			return cmp.Compare(a.Node.Name, b.Node.Name)
-		case a.seq.Before(b.seq):
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(line, func(a, b parsed) int { return lockqueue.Compare(a.place, b.place) })
 	all := make([]Contender, len(line))
 	for i, c := range line {
 		for _, before := range line[:i] {
@@ -86,10 +82,10 @@ func Queue(dir string, children []Node) []Contender {
 // lease has the part of a name before the permits or the number of a semaphore's lease.
 var lease = regexp.MustCompile(`-lease-(\d+)$`)
 
-// Semaphore returns the contenders of a semaphore of this module or of Curator: the holders of
+// SemaphoreContenders returns the contenders of a semaphore of this module or of Curator: the holders of
 // leases, and then those who wait at the gate, in the order in which they are served. The first of
 // them waits until any of the holders releases permits.
-func Semaphore(dir string, leases, gate []Node) []Contender {
+func SemaphoreContenders(dir string, leases, gate []Node) []Contender {
 	var all []Contender
 	var held []string
 	for _, child := range leases {
@@ -107,7 +103,7 @@ func Semaphore(dir string, leases, gate []Node) []Contender {
 	for _, c := range all {
 		held = append(held, c.Path())
 	}
-	for i, c := range Queue(znode.Join(dir, "locks"), gate) {
+	for i, c := range Contenders(znode.Join(dir, "locks"), gate) {
 		if i == 0 {
 			c.Waits, c.AnyOf = held, true
 		}

@@ -19,7 +19,7 @@ func text(all []Contender) string {
 
 // The names are those of this module, of Curator and of kazoo, and of nodes
 // that are not contenders. The numbers overflow.
-func TestQueue(t *testing.T) {
+func TestContenders(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		children []Node
@@ -34,7 +34,7 @@ func TestQueue(t *testing.T) {
 		{"the numbers wrap", []Node{node("a-lock--2147483648", 2), node("b-lock-2147483647", 1)}, "1:0 2:1"},
 		{"an election", []Node{node("b-latch-0000000001", 2), node("a-latch-0000000000", 1)}, "1:0 2:1"},
 	} {
-		if got := text(Queue("/l", c.children)); got != c.want {
+		if got := text(Contenders("/l", c.children)); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
 		}
 	}
@@ -45,7 +45,7 @@ func TestSemaphore(t *testing.T) {
 	id := strings.Repeat("0", 32)
 	leases := []Node{node(id+"-lease-3", 2), node("_c_1f-lease-0000000001", 1), node("other", 9)}
 	gate := []Node{node(id+"-lock-0000000007", 4), node("_c_2f-lock-0000000005", 3)}
-	all := Semaphore("/s", leases, gate)
+	all := SemaphoreContenders("/s", leases, gate)
 	if got := text(all); got != "1:0 2:0 3:2 4:1" {
 		t.Errorf("got %q", got)
 	}
@@ -54,7 +54,7 @@ func TestSemaphore(t *testing.T) {
 			t.Errorf("contender %d: got %+v, want %+v", i, c, want)
 		}
 	}
-	if all := Semaphore("/s", nil, gate); all[0].Holds() {
+	if all := SemaphoreContenders("/s", nil, gate); all[0].Holds() {
 		t.Error("a contender at the gate holds nothing, even if there is no lease")
 	}
 }
@@ -69,7 +69,7 @@ func locks(lines ...string) (all []Contender) {
 			fmt.Sscan(s, &session)
 			children = append(children, node(fmt.Sprintf("%s-lock-%010d", s, i), session))
 		}
-		all = append(all, Queue(dir, children)...)
+		all = append(all, Contenders(dir, children)...)
 	}
 	return all
 }

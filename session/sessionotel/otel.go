@@ -1,27 +1,24 @@
-// Package sessionotel measures and traces sessions with OpenTelemetry. [Traces] makes
-// spans, [Metrics] the instruments.
-//
-// The instruments are:
+// Package sessionotel measures and traces sessions with OpenTelemetry. [Traces] makes spans, and
+// [Metrics] records measurements with these instruments:
 //
 //	db.client.operation.duration  histogram of seconds, each request of a program
 //	zookeeper.session.state       counter of changes, by the state that was entered
 //	zookeeper.session.heartbeat   histogram of seconds, the round trips of heartbeats
 //	zookeeper.session.lease       gauge of seconds that the lease stood for after the last heartbeat
-//	zookeeper.session.lapsed      counter of holds that ended because the lease did
+//	zookeeper.session.lapsed      counter of holds that ended because the lease lapsed
 //
-// Requests follow OpenTelemetry's semantic conventions for database clients:
-// name, unit, limits of buckets, and the attributes db.system.name ("zookeeper"),
-// db.operation.name ("create") and, if the request failed, error.type ("no_node").
-// An error that has no name here is "_OTHER", as there. The attribute
-// zookeeper.outcome is added: ok, fail or info, see [session.OutcomeOf]. A
-// znode's path is no attribute: there are too many. The time of a request
-// includes the wait for a connection.
+// Requests follow OpenTelemetry's semantic conventions for database clients: name, unit, limits of
+// buckets, and the attributes db.system.name ("zookeeper"), db.operation.name ("create") and, if
+// the request failed, error.type ("no_node"). An error without a name in this package has the type
+// "_OTHER", as in the conventions. The attribute zookeeper.outcome is added: ok, fail or info, see
+// [session.OutcomeOf]. The path of a znode is not an attribute, because there are too many paths.
+// The time of a request includes the wait for a connection.
 //
-// The limits of the buckets of heartbeats are powers of two, from 1 ms to 16 s.
-// So a p99 is told from one twice as long, at each session timeout.
+// The limits of the buckets of heartbeats are powers of two, from 1 ms to 16 s. So a p99 can be
+// distinguished from one twice as long, for any session timeout.
 //
-// Alert on lapsed: each is a lock or a leadership that a program lost although
-// its session may have lived.
+// Alert on lapsed: each count is a lock or a leadership that a program lost although its session
+// may have lived.
 package sessionotel
 
 import (
@@ -35,15 +32,15 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// requestLimits are those of the semantic conventions, in seconds.
+// requestLimits are the limits of the semantic conventions, in seconds.
 var requestLimits = []float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10}
 
-// heartbeatLimits are in seconds, each twice the one before.
+// heartbeatLimits are in seconds. Each is twice the previous one.
 var heartbeatLimits = []float64{0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384}
 
-// Metrics returns hooks for session.Options that record to meter. The
-// attributes, if any, are added to all that is recorded: name the session's
-// purpose there, not its id. It fails where the meter does.
+// Metrics returns hooks for session.Options that record to meter. The attributes, if any, are added
+// to all measurements: use the session's purpose there, not its id. Metrics fails if the meter
+// cannot create an instrument.
 func Metrics(meter metric.Meter, attrs ...attribute.KeyValue) (session.Metrics, error) {
 	seconds := metric.WithUnit("s")
 	request, err1 := meter.Float64Histogram("db.client.operation.duration", seconds,
@@ -81,7 +78,7 @@ func Metrics(meter metric.Meter, attrs ...attribute.KeyValue) (session.Metrics, 
 	}, nil
 }
 
-// errorTypes are the names of errors. The first that fits counts.
+// errorTypes are the names of errors. The first that matches is used.
 var errorTypes = []struct {
 	err  error
 	name string

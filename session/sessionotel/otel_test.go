@@ -22,14 +22,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A recorder is a meter that keeps what is recorded, as text.
+// A recorder is a meter that stores the measurements as text.
 type recorder struct {
 	noop.Meter
 	mu    sync.Mutex
 	lines []string
-	fail  string // the instrument that cannot be made
+	fail  string // the instrument that cannot be created
 
-	limits map[string][]float64 // of the buckets of histograms
+	limits map[string][]float64 // bucket limits of histograms
 	values map[string][]float64
 }
 
@@ -99,7 +99,7 @@ func (c counter) Add(_ context.Context, _ int64, opts ...metric.AddOption) {
 	c.r.add(c.name, metric.NewAddConfig(opts).Attributes())
 }
 
-func TestWhatIsRecorded(t *testing.T) {
+func TestRecordedMeasurements(t *testing.T) {
 	r := &recorder{}
 	hooks, err := sessionotel.Metrics(r, attribute.String("app", "a"))
 	if err != nil {
@@ -123,23 +123,23 @@ func TestWhatIsRecorded(t *testing.T) {
 		"zookeeper.session.lapsed app=a",
 	}
 	if !slices.Equal(r.lines, want) {
-		t.Errorf("recorded %q", r.lines)
+		t.Errorf("recorded:\n got %q\nwant %q", r.lines, want)
 	}
 	for _, name := range []string{"db.client.operation.duration", "zookeeper.session.state", "zookeeper.session.heartbeat",
 		"zookeeper.session.lease", "zookeeper.session.lapsed"} {
 		if _, err := sessionotel.Metrics(&recorder{fail: name}); err == nil {
-			t.Errorf("%s could not be made, and no error", name)
+			t.Errorf("the instrument %s cannot be created: got no error, want one", name)
 		}
 	}
 }
 
-// quantile is the q-quantile that is computed from the buckets of a histogram,
-// by interpolation, as Prometheus does.
+// quantile computes the q-quantile from the buckets of a histogram by interpolation, like
+// Prometheus.
 func (r *recorder) quantile(q float64, name string) float64 {
 	limits, values := r.limits[name], r.values[name]
 	counts := make([]float64, len(limits)+1)
 	for _, v := range values {
-		i, _ := slices.BinarySearch(limits, v) // a limit is in the bucket below it
+		i, _ := slices.BinarySearch(limits, v) // a value equal to a limit is in the bucket below it
 		counts[i]++
 	}
 	rank, lower := q*float64(len(values)), 0.0
@@ -152,9 +152,8 @@ func (r *recorder) quantile(q float64, name string) float64 {
 	return lower
 }
 
-// docs/operations.md has operators alert when the p99 of heartbeats passes a
-// tenth of the session timeout. With the limits of the SDK, 0 and 5 s, it could
-// not be computed.
+// docs/operations.md recommends an alert when the p99 of heartbeats exceeds a tenth of the session
+// timeout. With the SDK's default limits, 0 and 5 s, this could not be computed.
 func TestAlertOnHeartbeatsCanBeComputed(t *testing.T) {
 	const name = "zookeeper.session.heartbeat"
 	for timeout := time.Second; timeout <= 2*time.Minute; timeout += 700 * time.Millisecond {
@@ -174,8 +173,7 @@ func TestAlertOnHeartbeatsCanBeComputed(t *testing.T) {
 	}
 }
 
-// Give the hooks to every session that is opened. A real program takes its
-// meter from otel.Meter.
+// Pass the hooks to every session that is opened. A real program gets its meter from otel.Meter.
 func ExampleMetrics() {
 	meter := &recorder{}
 	metrics, err := sessionotel.Metrics(meter)
@@ -198,8 +196,7 @@ func ExampleMetrics() {
 	for _, line := range meter.lines {
 		fmt.Println(line)
 	}
-	// Output:
-	// db.client.operation.duration db.operation.name=sync,db.system.name=zookeeper,zookeeper.outcome=ok
-	// zookeeper.session.state state=closed
-	// zookeeper.session.state state=connected
+	// Output: db.client.operation.duration
+	// db.operation.name=sync,db.system.name=zookeeper,zookeeper.outcome=ok zookeeper.session.state
+	// state=closed zookeeper.session.state state=connected
 }

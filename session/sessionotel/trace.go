@@ -14,9 +14,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Traces returns a Tracer for session.Options that makes spans. The attributes, if any,
-// are added to all of them. Give all sessions of a process the same one: it knows the
-// spans of holds only that it has made itself.
+// Traces returns a Tracer for session.Options that makes spans. The attributes, if any, are added
+// to all of them. Use the same Tracer for all sessions of a process, because it knows only the
+// spans of holds that it has made itself.
 //
 // The spans are:
 //
@@ -25,20 +25,19 @@ import (
 //	put             a call that puts items in a queue
 //	children        a request, by its name, if the call has a span
 //
-// A hold is a child of the span in which it was acquired for: that of the caller of
-// Lock. Its attributes are zookeeper.path, zookeeper.token and, at its end,
-// zookeeper.hold.ended: the reason, "lock: released" for instance. A hold that was lost
-// has the status Error. It ends when the context of the grant does, and its span is made
-// then, even if the program goes on.
+// A hold is a child of the span that it was acquired for, which is the span of the caller of Lock.
+// Its attributes are zookeeper.path, zookeeper.token and, at its end, zookeeper.hold.ended with the
+// reason, for example "lock: released". A hold that was lost has the status Error. The hold ends
+// with the context of the grant, and its span is then complete, even if the program continues.
 //
-// The links of a hold are its acquisition; of a claim, the span in which the item was
-// put, in whatever process; and the predecessor: the hold that this one waited for, if
-// it was one of this process. If it was not, zookeeper.predecessor.token is the
-// predecessor's token, by which its span can be found.
+// A hold has up to three links. The first is its acquisition. A claim links to the span in which
+// the item was put, in any process. If the hold waited for another hold of this process, the third
+// link is that predecessor. If the predecessor was in another process, the attribute
+// zookeeper.predecessor.token is its token, with which its span can be found.
 //
-// Requests that a session makes for itself have no span. Among them are those that it
-// goes on with if the caller gives up, such as the creation of a contender's node, and
-// those that several callers of a queue share.
+// Requests of the session itself have no span. These include requests that the session continues
+// after the caller has given up, for example the creation of a contender's node, and requests that
+// several callers of a queue share.
 func Traces(tracer trace.Tracer, attrs ...attribute.KeyValue) session.Tracer {
 	return &traces{tracer: tracer, attrs: attrs, holds: make(map[int64]trace.SpanContext)}
 }
@@ -48,21 +47,21 @@ type traces struct {
 	attrs  []attribute.KeyValue
 
 	mu    sync.Mutex
-	holds map[int64]trace.SpanContext // by token, of the last maxHolds
+	holds map[int64]trace.SpanContext // by token, for the last maxHolds
 	order []int64                     // the tokens, the oldest first
 }
 
-// maxHolds is how many holds are remembered as predecessors. A successor is granted
-// what it waits for soon after the end of its predecessor.
+// maxHolds is the number of holds that are remembered as predecessors. A successor is granted its
+// claim soon after the end of its predecessor.
 const maxHolds = 4096
 
-// acquisition is what the context of an acquisition has.
+// acquisition is the state of an acquisition in its context.
 type acquisition struct {
-	outer trace.SpanContext // the caller's
+	outer trace.SpanContext // the caller's span
 	span  trace.Span
 
 	mu          sync.Mutex
-	predecessor int64 // its token, 0 if there was none
+	predecessor int64 // token of the predecessor, 0 if there was none
 }
 
 type acquisitionKey struct{}
@@ -120,7 +119,7 @@ func (t *traces) hold(ctx context.Context, step session.Step) (context.Context, 
 	}
 }
 
-// losses are the ends of holds that their holder did not choose.
+// losses are the causes of ends of holds that their holder did not choose.
 var losses = []error{session.ErrLeaseLapsed, session.ErrRevoked, session.ErrUnreadable, session.ErrLost}
 
 func (t *traces) predecessor(a *acquisition) []trace.SpanStartOption {
@@ -191,7 +190,7 @@ func (t *traces) with(kind trace.SpanKind, step session.Step) []trace.SpanStartO
 	}
 }
 
-// ending ends a span with the error of its call.
+// ending returns a function that ends a span with the error of its call.
 func ending(span trace.Span) session.StepEnd {
 	return func(at time.Time, err error) {
 		if err != nil {

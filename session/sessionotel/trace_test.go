@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -21,9 +22,10 @@ import (
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/session/sessionotel"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A process makes spans and keeps them.
+// A process makes spans and stores them.
 type process struct {
 	spans  *tracetest.SpanRecorder
 	tracer trace.Tracer
@@ -37,12 +39,12 @@ func newProcess() *process {
 	return p
 }
 
-// session opens one whose steps the process traces.
+// session opens a session whose steps the process traces.
 func (p *process) session(t *testing.T, w *recipetest.World, change ...func(*session.Options)) *session.Session {
 	return w.Client(append(change, func(o *session.Options) { o.Tracer = p.hooks })...).Session
 }
 
-// named are the spans that ended, by name, in the order of their ends.
+// named returns the ended spans with the name, in the order of their ends.
 func (p *process) named(name string) (list []sdk.ReadOnlySpan) {
 	for _, s := range p.spans.Ended() {
 		if s.Name() == name {
@@ -61,7 +63,7 @@ func value(s sdk.ReadOnlySpan, key attribute.Key) attribute.Value {
 	return attribute.Value{}
 }
 
-// linked is the context of the span that s has a link to, by the kind of the link.
+// linked returns the span that s links to, by the kind of the link.
 func linked(s sdk.ReadOnlySpan, kind string) trace.SpanID {
 	for _, l := range s.Links() {
 		if slices.Contains(l.Attributes, attribute.String("zookeeper.link", kind)) {
@@ -106,45 +108,45 @@ func TestHandOverOfALockIsATrace(t *testing.T) {
 
 		acquired, held := p.named("acquire lock"), p.named("hold lock")
 		if len(acquired) != 2 || len(held) != 2 {
-			t.Fatalf("%d spans of acquisitions and %d of holds, want 2 of each", len(acquired), len(held))
+			t.Fatalf("got %d spans of acquisitions and %d of holds, want 2 of each", len(acquired), len(held))
 		}
 		for i, of := range []trace.Span{span, span2} {
 			if got := held[i].Parent().SpanID(); got != of.SpanContext().SpanID() {
-				t.Errorf("hold %d is a child of %v, want the caller's span %v", i, got, of.SpanContext().SpanID())
+				t.Errorf("the parent of hold %d: got %v, want the caller's span %v", i, got, of.SpanContext().SpanID())
 			}
 			if got, want := linked(held[i], "acquire"), acquired[i].SpanContext().SpanID(); got != want {
-				t.Errorf("hold %d has a link to the acquisition %v, want %v", i, got, want)
+				t.Errorf("the acquisition that hold %d links to: got %v, want %v", i, got, want)
 			}
 			if got := value(held[i], "zookeeper.hold.ended").AsString(); got != "lock: released" {
-				t.Errorf("hold %d ended by %q, want a release", i, got)
+				t.Errorf("the reason of the end of hold %d: got %q, want \"lock: released\"", i, got)
 			}
 		}
 		if got := value(held[0], "zookeeper.token").AsInt64(); got != int64(grant.Token()) {
-			t.Errorf("token of the hold %#x, want %#x", got, grant.Token())
+			t.Errorf("token of the hold: got %#x, want %#x", got, grant.Token())
 		}
 		if took := held[0].EndTime().Sub(held[0].StartTime()); took < 3*time.Second || took > 4*time.Second {
-			t.Errorf("the first hold took %v, want 3 s and some", took)
+			t.Errorf("the first hold took %v, want 3 s to 4 s", took)
 		}
 		if took := acquired[1].EndTime().Sub(acquired[1].StartTime()); took < 3*time.Second || took > 4*time.Second {
-			t.Errorf("the second acquisition took %v, want 3 s and some", took)
+			t.Errorf("the second acquisition took %v, want 3 s to 4 s", took)
 		}
 		if got, want := linked(held[1], "predecessor"), held[0].SpanContext().SpanID(); got != want {
-			t.Errorf("the second hold comes after %v, want %v", got, want)
+			t.Errorf("the predecessor of the second hold: got %v, want %v", got, want)
 		}
 		if linked(held[0], "predecessor").IsValid() {
-			t.Error("the first hold has a predecessor")
+			t.Error("the first hold has a predecessor, want none")
 		}
 		for _, a := range acquired {
 			if !slices.ContainsFunc(p.named("children"), func(s sdk.ReadOnlySpan) bool {
 				return s.Parent().SpanID() == a.SpanContext().SpanID() && s.SpanKind() == trace.SpanKindClient && value(s, "zookeeper.outcome").AsString() == "ok"
 			}) {
-				t.Error("the list of an acquisition is not below it")
+				t.Error("the acquisition has no child span for its list of children")
 			}
 		}
 	})
 }
 
-// In another process the predecessor's span is not known, and its token is.
+// If the predecessor was in another process, its span is unknown, but its token is known.
 func TestPredecessorInAnotherProcess(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		p, other := newProcess(), newProcess()
@@ -163,15 +165,15 @@ func TestPredecessorInAnotherProcess(t *testing.T) {
 		synctest.Wait()
 		held := p.named("hold lock")
 		if len(held) != 1 {
-			t.Fatalf("%d holds, want 1", len(held))
+			t.Fatalf("got %d holds, want 1", len(held))
 		}
 		if got := value(held[0], "zookeeper.predecessor.token").AsInt64(); got != int64(grant.Token()) || linked(held[0], "predecessor").IsValid() {
-			t.Errorf("predecessor's token %#x, want %#x, and no link", got, grant.Token())
+			t.Errorf("predecessor: got token %#x or a link, want token %#x and no link", got, grant.Token())
 		}
 	})
 }
 
-// A logger keeps the traces of the records that it gets.
+// A logger stores the trace ids of the records that it gets.
 type logger struct {
 	slog.Handler
 	mu     *sync.Mutex
@@ -200,26 +202,26 @@ func TestLossIsInTheTraceAndInTheLog(t *testing.T) {
 		w.Kill(2)
 		<-grant.Context().Done()
 		if err := grant.Unlock(ctx); !errors.Is(err, session.ErrLeaseLapsed) {
-			t.Errorf("Unlock: %v, want a lapsed lease", err)
+			t.Errorf("Unlock: got %v, want %v", err, session.ErrLeaseLapsed)
 		}
 		synctest.Wait()
 		held := p.named("hold lock")
 		if len(held) != 1 {
-			t.Fatalf("%d holds, want 1", len(held))
+			t.Fatalf("got %d holds, want 1", len(held))
 		}
 		if got := value(held[0], "zookeeper.hold.ended").AsString(); got != session.ErrLeaseLapsed.Error() || held[0].Status().Code != codes.Error {
-			t.Errorf("the hold ended by %q with status %v, want %q and an error", got, held[0].Status(), session.ErrLeaseLapsed)
+			t.Errorf("end of the hold: got %q with status %v, want %q with an error", got, held[0].Status(), session.ErrLeaseLapsed)
 		}
 		log.mu.Lock()
 		defer log.mu.Unlock()
 		if got, want := log.traces["zookeeper lease lapsed"], span.SpanContext().TraceID(); got != want {
-			t.Errorf("the log of the lapse is in trace %v, want %v", got, want)
+			t.Errorf("trace of the log record of the lapse: got %v, want %v", got, want)
 		}
 	})
 }
 
-// An item has the place where it was put, whichever way it takes to a claim.
-func TestItemsCarryWhereTheyWerePut(t *testing.T) {
+// An item has the trace position at which it was put, whichever way it reaches a claim.
+func TestItemsCarryTheirOrigin(t *testing.T) {
 	claim := func(ctx context.Context, q *queue.Queue[string]) error {
 		return q.Do(ctx, func(context.Context, *queue.Claim[string]) error { return nil })
 	}
@@ -242,7 +244,7 @@ func TestItemsCarryWhereTheyWerePut(t *testing.T) {
 			}},
 		"given back": {func(ctx context.Context, q *queue.Queue[string]) error { return q.Put(ctx, "a", "b") },
 			func(ctx context.Context, q *queue.Queue[string]) error {
-				for _, err := range q.Items(ctx) { // it takes both, and gives one back
+				for _, err := range q.Items(ctx) { // the consumer takes both items and puts one back
 					return errors.Join(err, claim(ctx, q))
 				}
 				return errors.New("no item")
@@ -267,19 +269,81 @@ func TestItemsCarryWhereTheyWerePut(t *testing.T) {
 				synctest.Wait()
 				puts, holds := producer.named("put"), consumer.named("hold claim")
 				if len(puts) == 0 || len(holds) == 0 {
-					t.Fatalf("%d puts and %d claims", len(puts), len(holds))
+					t.Fatalf("got %d puts and %d claims, want at least one of each", len(puts), len(holds))
 				}
 				if puts[0].Parent().SpanID() != span.SpanContext().SpanID() {
 					t.Error("the put is not in the producer's trace")
 				}
 				for _, h := range holds {
 					if got, want := linked(h, "put"), puts[0].SpanContext().SpanID(); got != want {
-						t.Errorf("a claim has a link to %v, want %v", got, want)
+						t.Errorf("the put that a claim links to: got %v, want %v", got, want)
 					}
 				}
 			})
 		})
 	}
+}
+
+// Puts of several traces that a handle carries out in one transaction keep their places.
+func TestPutsOfOneBatchKeepTheirTraces(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		producer, consumer := newProcess(), newProcess()
+		client := w.Client(func(o *session.Options) { o.Tracer = producer.hooks })
+		q := queue.New(client.Session, "/jobs", queue.Options[string]{})
+		must(t, q.Put(t.Context(), "first"))
+		for to := range w.Servers() {
+			w.DelayLink(zktest.Link{From: w.Leader(), To: to}, 100*time.Millisecond)
+		}
+		client.Requests()
+		roots := make(map[string]trace.TraceID)
+		var wait sync.WaitGroup
+		put := func(item string, traced bool) {
+			ctx := t.Context()
+			if traced {
+				var span trace.Span
+				ctx, span = producer.tracer.Start(ctx, item)
+				defer span.End()
+				roots[item] = span.SpanContext().TraceID()
+			}
+			wait.Go(func() {
+				if err := q.Put(ctx, item); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		put("alone", true) // the others are put meanwhile, and are one batch
+		put("a", true)
+		put("b", true)
+		put("c", false)
+		wait.Wait()
+		if got := strings.Count(client.Requests(), "multi"); got != 2 {
+			t.Fatalf("%d transactions, want one for the first put and one for the batch", got)
+		}
+		s := consumer.session(t, w)
+		for _, item := range []string{"first", "alone", "a", "b", "c"} {
+			must(t, queue.New(s, "/jobs", queue.Options[string]{}).Do(t.Context(), func(_ context.Context, c *queue.Claim[string]) error {
+				if c.Value() != item {
+					t.Errorf("got item %q, want %q", c.Value(), item)
+				}
+				return nil
+			}))
+		}
+		synctest.Wait()
+		puts, holds := producer.named("put"), consumer.named("hold claim")
+		if len(puts) != 5 || len(holds) != 5 {
+			t.Fatalf("%d puts and %d claims, want 5 of each", len(puts), len(holds))
+		}
+		for i, item := range []string{"first", "alone", "a", "b", "c"} {
+			link := linked(holds[i], "put")
+			of := slices.IndexFunc(puts, func(s sdk.ReadOnlySpan) bool { return s.SpanContext().SpanID() == link })
+			if of < 0 {
+				t.Errorf("the claim of %q has a link to %v, which is no put", item, link)
+			} else if root, traced := roots[item]; traced && puts[of].SpanContext().TraceID() != root {
+				t.Errorf("the claim of %q has a link into trace %v, want %v", item, puts[of].SpanContext().TraceID(), root)
+			}
+		}
+	})
 }
 
 // Programs with and without traces share a queue.
@@ -295,14 +359,14 @@ func TestQueueOfProgramsWithAndWithoutTraces(t *testing.T) {
 		must(t, with.Put(ctx, "c"))
 		for i, q := range []*queue.Queue[string]{without, with, without} {
 			if got, err := q.Take(ctx); got != string(rune('a'+i)) || err != nil {
-				t.Errorf("took %q, %v; want %q", got, err, rune('a'+i))
+				t.Errorf("Take: got %q, %v; want %q", got, err, rune('a'+i))
 			}
 		}
 		must(t, without.Put(ctx, "d"))
 		must(t, with.Do(ctx, func(context.Context, *queue.Claim[string]) error { return nil }))
 		synctest.Wait()
 		if held := p.named("hold claim"); len(held) != 1 || linked(held[0], "put").IsValid() {
-			t.Errorf("%d claims, want one without a link", len(held))
+			t.Errorf("got %d claims, want one without a link", len(held))
 		}
 	})
 }

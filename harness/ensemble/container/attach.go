@@ -28,8 +28,8 @@ const (
 // use it.
 //
 // Attach first undoes the faults that a killed run may have left active. It resumes the file's
-// paused containers, starts those that SIGKILL ended, and mends all cut edges. So only one run at a
-// time may be attached to a project.
+// paused containers, starts those that SIGKILL ended, and restores all cut edges. So only one run
+// at a time may be attached to a project.
 //
 // Close heals the active faults and leaves the containers running.
 func Attach(ctx context.Context, composeFile string) (*Compose, error) {

@@ -223,7 +223,7 @@ func (c contract) oneWay(t *testing.T) {
 	c.ready(t)
 }
 
-// partialMend mends one of two cuts. The cuts isolate all three nodes. After the mend, two of them
+// partialMend restores one of two cuts. The cuts isolate all three nodes. After that, two of them
 // form a quorum, and the third does not join.
 func (c contract) partialMend(t *testing.T) {
 	p := capability[ensemble.Partitioner](t, c)

@@ -20,7 +20,7 @@
 //
 // # Not guaranteed
 //
-// A cut stops bytes, not packets. After the mend, a stream that was stopped continues where it
-// stopped. Connections that are opened during the cut are reset, while a network would let them
-// time out. A node that is paused with full connections behaves the same as on a network.
+// A cut stops bytes, not packets. After the cut is restored, a stream that was stopped continues
+// where it stopped. Connections that are opened during the cut are reset, while a network would let
+// them time out. A node that is paused with full connections behaves the same as on a network.
 package process

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// This test checks the statements of docs/decisions/0006 about read-only servers. A server without
+// This test checks the statements of docs/decisions/0007 about read-only servers. A server without
 // a quorum accepts only a client that sets a flag, which go-zookeeper does not set. The session of
 // such a client is unknown to the other servers.
 func TestReadOnlySessionIsOfOneServer(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/zkcoord/zkcoord/internal/needs"
 )
 
 // Stored data stay, data that were only written are lost, and the preallocated zeros stay.
@@ -49,9 +51,8 @@ func TestLossOfPowerTakesWhatWasNotStored(t *testing.T) {
 // The library records how much of a log a program has synced. It is slow if the control file says
 // so, and does not affect other files.
 func TestSlowDiskRecordsWhatIsStored(t *testing.T) {
-	if _, err := exec.LookPath("gcc"); err != nil && os.Getenv("CI") == "" {
-		t.Skip(err)
-	}
+	_, err := exec.LookPath("gcc")
+	needs.Installed(t, err)
 	n := &node{dir: t.TempDir()}
 	library, err := buildSlowdisk(t.Context(), n.dir)
 	if err != nil {

@@ -18,7 +18,7 @@ func unlock(ctx context.Context, m *lock.Mutex) error {
 		return err
 	}
 	err = work(grant.Bind(ctx))
-	grant.Unlock(ctx) // want `the error of grant.Unlock is dropped: it says if the grant was lost before, and the token is not used`
+	grant.Unlock(ctx) // want `the error of grant.Unlock is dropped: it says whether the grant was lost before, and the token is not used`
 	return err
 }
 
@@ -97,7 +97,7 @@ func noError(ctx context.Context, m *lock.Mutex) {
 func ack(ctx context.Context, q *queue.Queue[int]) {
 	for claim, err := range q.Claims(ctx) {
 		if err == nil && work(claim.Bind(ctx), claim.Value()) == nil {
-			claim.Ack(ctx) // want `the error of claim.Ack is dropped: it says if the claim was lost before`
+			claim.Ack(ctx) // want `the error of claim.Ack is dropped: it says whether the claim was lost before`
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 type withoutContext struct {
-	grant *lock.Grant // want `field grant has a grant, and nothing uses its context or its token: store the context of Bind with it`
+	grant *lock.Grant // want `field grant has a grant, but neither its context nor its token is used: store the context of Bind with it`
 }
 
 func (w *withoutContext) lock(ctx context.Context, m *lock.Mutex) (err error) {

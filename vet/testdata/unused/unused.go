@@ -15,7 +15,7 @@ import (
 func write() { os.WriteFile("invoices", nil, 0o644) }
 
 func neither(ctx context.Context, m *lock.Mutex) error {
-	grant, err := m.Lock(ctx) // want `neither the context nor the token of grant is used: nothing notices when the grant is lost`
+	grant, err := m.Lock(ctx) // want `neither the context nor the token of grant is used: the program cannot detect the loss of the grant`
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func returned(ctx context.Context, m *lock.Mutex) (*lock.Grant, error) {
 }
 
 func dropped(ctx context.Context, m *lock.Mutex) error {
-	_, err := m.Lock(ctx) // want `the grant is dropped: nothing notices when it is lost, and nothing can release it`
+	_, err := m.Lock(ctx) // want `the grant is dropped: the program cannot detect its loss and cannot release it`
 	write()
 	return err
 }
@@ -111,7 +111,7 @@ func nothingToDo(ctx context.Context, m *lock.Mutex) error {
 }
 
 func unusedTerm(ctx context.Context, e *election.Election) error {
-	return e.Run(ctx, func(context.Context, *election.Term) error { // want `neither the context nor the token of the term is used: nothing notices when the term is lost`
+	return e.Run(ctx, func(context.Context, *election.Term) error { // want `neither the context nor the token of the term is used: the program cannot detect the loss of the term`
 		for {
 			write()
 		}

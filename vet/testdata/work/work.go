@@ -32,7 +32,7 @@ func byHand(ctx context.Context, m *lock.Mutex) error {
 		return err
 	}
 	defer grant.Unlock(ctx)
-	return work(ctx) // want `work under grant uses ctx, which goes on when the grant is lost: use grant.Bind`
+	return work(ctx) // want `work under grant uses ctx, which does not end when the grant is lost: use grant.Bind`
 }
 
 func byHandBound(ctx context.Context, m *lock.Mutex) error {
@@ -287,12 +287,12 @@ func twoOneBound(ctx context.Context, a, b *lock.Mutex) error {
 		return err
 	}
 	defer second.Unlock(ctx)
-	return work(ctx) // want `work under second uses ctx, which goes on when the grant is lost: use second.Bind`
+	return work(ctx) // want `work under second uses ctx, which does not end when the grant is lost: use second.Bind`
 }
 
 func outerContext(outer context.Context, m *lock.Mutex) error {
 	return m.Do(outer, func(ctx context.Context, g *lock.Grant) error {
-		return work(outer, g.Token()) // want `work under g uses outer, which goes on when the grant is lost: use the context that the function gets`
+		return work(outer, g.Token()) // want `work under g uses outer, which does not end when the grant is lost: use the context that is passed to the function`
 	})
 }
 
@@ -322,7 +322,7 @@ func nestedDoBound(ctx context.Context, a, b *lock.Mutex) error {
 
 func leader(outer context.Context, o session.Options) error {
 	return election.Run(outer, o, "/leader", election.Options{}, func(ctx context.Context, t *election.Term) error {
-		return work(outer, t.Epoch()) // want `work under t uses outer, which goes on when the term is lost`
+		return work(outer, t.Epoch()) // want `work under t uses outer, which does not end when the term is lost`
 	})
 }
 
@@ -332,12 +332,12 @@ func campaign(ctx context.Context, e *election.Election) error {
 		return err
 	}
 	defer term.Resign(ctx)
-	return work(ctx, term.Epoch()) // want `work under term uses ctx, which goes on when the term is lost: use term.Bind`
+	return work(ctx, term.Epoch()) // want `work under term uses ctx, which does not end when the term is lost: use term.Bind`
 }
 
 func consume(outer context.Context, q *queue.Queue[job]) error {
 	return q.Do(outer, func(ctx context.Context, c *queue.Claim[job]) error {
-		return work(outer, c.Value()) // want `work under c uses outer, which goes on when the claim is lost`
+		return work(outer, c.Value()) // want `work under c uses outer, which does not end when the claim is lost`
 	})
 }
 
@@ -346,7 +346,7 @@ func loop(ctx context.Context, q *queue.Queue[job]) error {
 		if err != nil {
 			return work(ctx, err)
 		}
-		if err := work(ctx, claim.Value()); err != nil { // want `work under claim uses ctx, which goes on when the claim is lost: use claim.Bind`
+		if err := work(ctx, claim.Value()); err != nil { // want `work under claim uses ctx, which does not end when the claim is lost: use claim.Bind`
 			claim.Release(ctx)
 			continue
 		}

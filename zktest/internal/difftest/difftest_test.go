@@ -23,7 +23,7 @@ import (
 
 var (
 	traces  = flag.Int("traces", enough, "number of traces to compare on each ensemble")
-	seed    = flag.Uint64("seed", 1, "seed of the first trace; the others follow it")
+	seed    = flag.Uint64("seed", 1, "seed of the first trace; each further trace adds 1")
 	workers = flag.Int("workers", 4, "traces that are played at the same time")
 	nodes   = flag.Int("nodes", 0, "number of servers; 0 is one ensemble of 1 and one of 3")
 	logs    = flag.String("logs", "", "directory to keep the logs of the servers in; empty keeps none")

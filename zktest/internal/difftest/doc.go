@@ -1,5 +1,5 @@
-// Package difftest compares zktest with ZooKeeper: it sends the same random requests to both, and compares
-// all replies and events. It has only tests and exports nothing.
+// Package difftest compares zktest with ZooKeeper: it sends the same random requests to both, and
+// compares all replies and events. It has only tests and exports nothing.
 //
 // Package internal/trace draws the requests, plays them and renders the replies.
 //
@@ -11,64 +11,54 @@
 //
 // No trace contains these requests, and zktest answers them in its own way:
 //
-//   - A successful check outside of a multi, before 3.8.5 and 3.9.3. One
-//     ZooKeeper server never answers it. With several servers, followers leave
-//     their leader because of a transaction that they do not support. zktest
-//     never answers it: no client sends it, and a failing ensemble would help no
-//     test.
-//   - A truncated write, except a multi, at several servers since 3.9.0.
-//     ZooKeeper's servers fail. zktest returns a marshalling error, like one
-//     server.
-//   - createTTL with a mode without a time to live and TTL -1. The ZooKeeper
-//     server ends its process. zktest returns bad arguments, as for any other
-//     TTL.
-//   - A truncated reconfig. ZooKeeper's leader never answers again. zktest
-//     returns a marshalling error, as for any other request.
-//   - checkWatches of a path without a slash. ZooKeeper returns a marshalling
-//     error while a client of the server has a recursive watch. zktest returns
-//     no watcher.
-//   - A path that is not UTF-8 or has characters above U+FFFF, in sync or in an
-//     event. ZooKeeper returns it in Java's encoding of characters. zktest
-//     returns it unchanged, because no node can have such a name.
-//   - The events of a session that is closed by another connection, for the
-//     session itself. ZooKeeper sends some, none or all of them before it closes
-//     the connection. zktest sends all.
-//   - A request on a connection whose session has moved. ZooKeeper closes the
-//     connection, and may answer earlier requests first. zktest only closes the
-//     connection.
+//   - A successful check outside of a multi, before 3.8.5 and 3.9.3. One ZooKeeper server never
+//     answers it. With several servers, followers leave their leader because of a transaction that
+//     they do not support. zktest never answers it: no client sends it, and a failing ensemble
+//     would help no test.
+//   - A truncated write, except a multi, at several servers since 3.9.0. ZooKeeper's servers fail.
+//     zktest returns a marshalling error, like one server.
+//   - createTTL with a mode without a time to live and TTL -1. The ZooKeeper server ends its
+//     process. zktest returns bad arguments, as for any other TTL.
+//   - A truncated reconfig. ZooKeeper's leader never answers again. zktest returns a marshalling
+//     error, as for any other request.
+//   - checkWatches of a path without a slash. ZooKeeper returns a marshalling error while a client
+//     of the server has a recursive watch. zktest returns no watcher.
+//   - A path that is not UTF-8 or has characters above U+FFFF, in sync or in an event. ZooKeeper
+//     returns it in Java's encoding of characters. zktest returns it unchanged, because no node can
+//     have such a name.
+//   - The events of a session that is closed by another connection, for the session itself.
+//     ZooKeeper sends some, none or all of them before it closes the connection. zktest sends all.
+//   - A request on a connection whose session has moved. ZooKeeper closes the connection, and may
+//     answer earlier requests first. zktest only closes the connection.
 //
-// A client of a trace that resumes its session first waits until the server has closed the old connection.
-// The reason is a race in ZooKeeper, which keeps the connection of each session in
-// ServerCnxnFactory.sessionMap. A server that closes an old connection removes the entry by the session's
-// id alone (removeCnxnFromSessionMap). If the session already has its next connection, the entry of that
-// connection is removed. When the session ends, that connection is not closed, and its requests are
-// dropped. This was one difference in 15,000 traces. Of 24,000 sessions that were resumed at once and then
-// closed by another connection, 6 to 15 kept a connection on each of 3.8.0, 3.9.3 and 3.9.6. zktest closes
-// the connection.
+// A client of a trace that resumes its session first waits until the server has closed the old
+// connection. The reason is a race in ZooKeeper, which keeps the connection of each session in
+// ServerCnxnFactory.sessionMap. A server that closes an old connection removes the entry by the
+// session's id alone (removeCnxnFromSessionMap). If the session already has its next connection,
+// the entry of that connection is removed. When the session ends, that connection is not closed,
+// and its requests are dropped. This was one difference in 15,000 traces. Of 24,000 sessions that
+// were resumed at once and then closed by another connection, 6 to 15 kept a connection on each of
+// 3.8.0, 3.9.3 and 3.9.6. zktest closes the connection.
 //
-// Traces also contain no requests that only servers send to each other:
-// deleteContainer and createSession.
+// Traces also contain no requests that only servers send to each other: deleteContainer and
+// createSession.
 //
 // # Releases
 //
-// zktest behaves like the release of the servers that it is compared with,
-// according to the table of rules in zktest/internal/tree. If zktest runs as
-// another release, it differs exactly in the rules that differ between the two
-// releases; a test checks this. Traces for release 3.8.0 leave out create2 in a
-// multi, and creates whose mode does not match the operation (3.8.2,
-// ZOOKEEPER-4026). In all releases, zktest sends no events to a client that may
-// not read the node (3.8.4 and 3.9.2, ZOOKEEPER-4799), because Debian's 3.8.0
-// contains this change.
+// zktest behaves like the release of the servers that it is compared with, according to the table
+// of rules in zktest/internal/tree. If zktest runs as another release, it differs exactly in the
+// rules that differ between the two releases; a test checks this. Traces for release 3.8.0 leave
+// out create2 in a multi, and creates whose mode does not match the operation (3.8.2,
+// ZOOKEEPER-4026). In all releases, zktest sends no events to a client that may not read the node
+// (3.8.4 and 3.9.2, ZOOKEEPER-4799), because Debian's 3.8.0 contains this change.
 //
-// Since 3.9.0, the leader assigns the previous transaction's zxid to a write
-// that it cannot decode (ZOOKEEPER-4575), while 3.8 assigns a new one.
-// Therefore the zxid in the reply to such a write is compared like that of a
-// read. Several servers fail on such a write, so only traces for one server
+// Since 3.9.0, the leader assigns the previous transaction's zxid to a write that it cannot decode
+// (ZOOKEEPER-4575), while 3.8 assigns a new one. Therefore the zxid in the reply to such a write is
+// compared like that of a read. Several servers fail on such a write, so only traces for one server
 // contain it.
 //
-// Four scenes compare how clients see faults: an isolated follower that answers
-// for an expired session, a follower that lags until it syncs, a reply that is
-// lost after the commit, and a deposed leader that still answers reads and
-// sync. The durations of expiry and elections are not compared here; zktest has
-// its own tests of them.
+// Four scenes compare how clients see faults: an isolated follower that answers for an expired
+// session, a follower that lags until it syncs, a reply that is lost after the commit, and a
+// deposed leader that still answers reads and sync. The durations of expiry and elections are not
+// compared here; zktest has its own tests of them.
 package difftest

@@ -30,6 +30,7 @@ type Config struct {
 	Release    string        // ZooKeeper's release, for the four-letter words
 	Rules      tree.Rules    // the rules of that release
 	Super      string        // digest of the superuser; "" is none
+	Order      uint64        // seed of the order in which children are listed
 	Start      time.Time     // wall clock at time zero
 	Addrs      []string      // client address of each server, for /zookeeper/config
 	Rand       *rand.Rand
@@ -57,6 +58,10 @@ type Cluster struct {
 // ErrNoLeader means that a fault needs a leader and there is none.
 var ErrNoLeader = errors.New("zktest: no server leads a quorum")
 
+// The ports that servers have for each other, in /zookeeper/config. Nothing
+// listens on them.
+const quorumPort, electionPort = 2888, 3888
+
 // New returns an ensemble that has elected its first leader.
 func New(cfg Config) *Cluster {
 	if cfg.Trace == nil {
@@ -65,7 +70,7 @@ func New(cfg Config) *Cluster {
 	c := &Cluster{cfg: cfg, prefer: -1}
 	var config strings.Builder
 	for i := range cfg.Servers {
-		fmt.Fprintf(&config, "server.%d=127.0.0.1:%d:%d:participant;%s\n", i+1, 2888+i, 3888+i, cfg.Addrs[i])
+		fmt.Fprintf(&config, "server.%d=127.0.0.1:%d:%d:participant;%s\n", i+1, quorumPort+i, electionPort+i, cfg.Addrs[i])
 	}
 	config.WriteString("version=0")
 	if cfg.Servers == 1 {
@@ -73,7 +78,7 @@ func New(cfg Config) *Cluster {
 	}
 	c.config = config.String()
 	for i := range cfg.Servers {
-		c.servers = append(c.servers, newServer(c, i, tree.New(c.config, cfg.Rules)))
+		c.servers = append(c.servers, newServer(c, i, tree.New(c.config, cfg.Rules, cfg.Order)))
 		c.links = append(c.links, nil)
 		for range cfg.Servers {
 			c.links[i] = append(c.links[i], &link{})

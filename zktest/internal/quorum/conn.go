@@ -108,11 +108,11 @@ func (c *Conn) Receive(frame []byte) {
 	c.wake()
 }
 
-// ReceiveWord takes a four-letter word. It replaces all frames of the
-// connection.
-func (c *Conn) ReceiveWord(word string) {
+// ReceiveWord takes a four-letter word and the bytes that came with it. They
+// replace all frames of the connection.
+func (c *Conn) ReceiveWord(word string, rest []byte) {
 	c.word = word
-	c.Receive(nil)
+	c.Receive(bytes.Clone(rest))
 }
 
 // Hangup records that the client has closed the connection.
@@ -177,8 +177,7 @@ func (c *Conn) handle(frame []byte, rule *Rule) {
 	c.received++
 	c.s.received++
 	if c.word != "" {
-		answer, _ := c.s.c.Word(c.s.id, c.word)
-		c.transmit([]byte(answer))
+		c.transmit([]byte(c.s.answer(c.word, frame)))
 		c.shut()
 		return
 	}

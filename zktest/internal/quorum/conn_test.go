@@ -129,7 +129,7 @@ func TestWordsListWatchesInOneOrder(t *testing.T) {
 		"wchp": "/a\n" + one + "/b\n" + one + two + "/c\n" + one + "/d\n" + one + "\n",
 		"wchc": one[1:] + "\t/a\n\t/b\n\t/c\n\t/d\n" + two[1:] + "\t/b\n\n",
 	} {
-		if got, _ := c.Word(c.Leader(), word); got != want {
+		if got := c.servers[c.Leader()].answer(word, nil); got != want {
 			t.Errorf("%s: got %q, want %q", word, got, want)
 		}
 	}

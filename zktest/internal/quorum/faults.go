@@ -31,7 +31,7 @@ func (c *Cluster) Wipe(i int) {
 		return
 	}
 	c.cfg.Trace("server %d is wiped", i)
-	s.tree, s.log, s.trimmed, s.epoch, s.committed = tree.New(c.config, c.cfg.Rules), nil, 0, 0, 0
+	s.tree, s.log, s.trimmed, s.epoch, s.committed = tree.New(c.config, c.cfg.Rules, c.cfg.Order), nil, 0, 0, 0
 }
 
 // SetSequence makes n the number of the next sequential child of path. It is a
@@ -59,7 +59,7 @@ func (c *Cluster) Start(i int) {
 		return
 	}
 	c.cfg.Trace("server %d starts", i)
-	s.down = false
+	s.down, s.traceMask = false, traceMask
 	s.electAt = s.now() + c.cfg.ElectionTime
 	c.Run()
 }
@@ -107,14 +107,14 @@ func (c *Cluster) HeldBack() int { return c.heldBack }
 // Mend lets packets from one server to another pass again. Waiting packets
 // arrive with the sender's next retransmission.
 func (c *Cluster) Mend(from, to int) {
-	c.cfg.Trace("link %d>%d is mended", from, to)
+	c.cfg.Trace("link %d>%d is restored", from, to)
 	c.links[from][to].mend(c.now, c.cfg.Retransmit)
 	c.Run()
 }
 
-// MendAll mends all links.
+// MendAll restores all links.
 func (c *Cluster) MendAll() {
-	c.cfg.Trace("all links are mended")
+	c.cfg.Trace("all links are restored")
 	for _, row := range c.links {
 		for _, l := range row {
 			l.mend(c.now, c.cfg.Retransmit)

@@ -11,9 +11,9 @@ import (
 // is cut the packets wait, because TCP retransmits them until one end closes
 // the connection.
 //
-// A mended link stays silent until the sender's retransmission timer fires. The
+// A restored link stays silent until the sender's retransmission timer fires. The
 // timer starts with the first packet that waits, and its interval doubles each
-// time. So a mended link may stay silent for about as long as it was cut. Each
+// time. So a restored link may stay silent for about as long as it was cut. Each
 // direction has its own timer. The model is simplified in one respect: a sender
 // that receives no acknowledgements, because the other direction is cut, does
 // not slow down.

@@ -53,6 +53,7 @@ type server struct {
 	validating map[int64]*Conn
 
 	received, sent int64 // packets
+	traceMask      int64 // of trace messages, which there are none of; see gtmk and stmk
 }
 
 // A committed is a transaction, or a sync of the server's own client, that may
@@ -64,7 +65,7 @@ type committed struct {
 }
 
 func newServer(c *Cluster, id int, t *tree.Tree) *server {
-	s := &server{c: c, id: id, tree: t, pace: c.cfg.Pace}
+	s := &server{c: c, id: id, tree: t, pace: c.cfg.Pace, traceMask: traceMask}
 	s.clock = clock{rate: 1, local: time.Duration(c.cfg.Rand.Int64N(int64(c.cfg.Tick)))}
 	s.nextSID = int64(id+1)<<56 | int64(c.cfg.Rand.Uint64()&(1<<40-1))<<16
 	s.reset()

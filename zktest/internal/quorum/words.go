@@ -1,8 +1,10 @@
 package quorum
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -13,22 +15,28 @@ import (
 // version returns the server's version as four-letter words show it.
 func (s *server) version() string { return s.c.cfg.Release + "-zkcoord, built on 2024-02-12 00:00 UTC" }
 
-const notServing = "This ZooKeeper instance is not currently serving requests\n"
+const notServing = "This ZooKeeper instance is not currently serving requests"
 
-// Word returns the reply of a running server to a four-letter word. If there is
-// no such word, ok is false.
-func (c *Cluster) Word(server int, word string) (answer string, ok bool) {
-	s := c.servers[server]
-	f, ok := words[word]
-	if !ok {
-		return "", false
-	}
-	if word != "ruok" && !s.serving() {
-		return notServing, true
-	}
+// answer returns the reply to a four-letter word, and to the bytes that follow
+// it. A server that does not serve answers only a few words.
+func (s *server) answer(word string, rest []byte) string {
 	var b strings.Builder
-	f(s, &b)
-	return b.String(), true
+	switch f := words[word]; {
+	case word == "stmk": // ZooKeeper closes the connection if the mask is incomplete
+		if len(rest) >= 8 {
+			s.traceMask = int64(binary.BigEndian.Uint64(rest))
+			fmt.Fprint(&b, s.traceMask)
+		}
+	case s.serving() || word == "ruok" || word == "envi" || word == "gtmk":
+		f(s, &b)
+	case word == "isro":
+		b.WriteString("null")
+	case word == "hash":
+		b.WriteString(notServing)
+	default:
+		b.WriteString(notServing + "\n")
+	}
+	return b.String()
 }
 
 // IsWord reports whether the first four bytes of a connection are a four-letter
@@ -41,6 +49,9 @@ func IsWord(b []byte) bool {
 var words = map[string]func(*server, *strings.Builder){
 	"ruok": func(_ *server, b *strings.Builder) { b.WriteString("imok") },
 	"isro": func(_ *server, b *strings.Builder) { b.WriteString("rw") },
+	"gtmk": func(s *server, b *strings.Builder) { fmt.Fprint(b, s.traceMask) },
+	"stmk": nil,                                // needs bytes after the word
+	"hash": func(*server, *strings.Builder) {}, // the digests of the tree, which is not modelled
 	"srvr": func(s *server, b *strings.Builder) { s.srvr(b) },
 	"stat": (*server).stat,
 	"mntr": (*server).mntr,
@@ -119,6 +130,12 @@ func (s *server) mntr(b *strings.Builder) {
 	line := func(key string, value any) { fmt.Fprintf(b, "zk_%s\t%v\n", key, value) }
 	line("version", s.version())
 	line("server_state", s.mode())
+	if s.c.cfg.Servers > 1 {
+		line("peer_state", map[bool]string{true: "leading - broadcast", false: "following - broadcast"}[s.term != nil])
+	}
+	line("avg_latency", "0.0")
+	line("max_latency", 0)
+	line("min_latency", 0)
 	line("packets_received", s.received)
 	line("packets_sent", s.sent)
 	line("num_alive_connections", len(s.conns))
@@ -128,6 +145,7 @@ func (s *server) mntr(b *strings.Builder) {
 	line("ephemerals_count", n.Ephemerals)
 	line("approximate_data_size", n.Bytes)
 	line("global_sessions", n.Sessions)
+	line("local_sessions", 0)
 	line("uptime", int64(s.now()/time.Millisecond))
 	if s.term != nil && s.c.cfg.Servers > 1 {
 		following := 0
@@ -136,17 +154,45 @@ func (s *server) mntr(b *strings.Builder) {
 				following++
 			}
 		}
-		line("followers", following)
+		line("learners", following)
 		line("synced_followers", following)
+		line("synced_non_voting_followers", 0)
+		line("synced_observers", 0)
+		line("pending_syncs", 0)
 	}
 }
 
+// traceMask is the mask of trace messages that a server starts with.
+const traceMask = 306
+
+// conf shows no directories, because there is no disk.
 func (s *server) conf(b *strings.Builder) {
 	cfg := &s.c.cfg
-	_, port, _ := strings.Cut(cfg.Addrs[s.id], ":")
-	ms := func(d time.Duration) int64 { return d.Milliseconds() }
-	fmt.Fprintf(b, "clientPort=%s\ntickTime=%d\nmaxClientCnxns=%d\nminSessionTimeout=%d\nmaxSessionTimeout=%d\nserverId=%d\ninitLimit=%d\nsyncLimit=%d\n",
-		port, ms(cfg.Tick), cfg.MaxConns, ms(cfg.MinSession), ms(cfg.MaxSession), s.id+1, 2*cfg.SyncLimit, cfg.SyncLimit)
+	line := func(key string, value any) { fmt.Fprintf(b, "%s=%v\n", key, value) }
+	_, port, _ := net.SplitHostPort(cfg.Addrs[s.id])
+	line("clientPort", port)
+	line("secureClientPort", -1)
+	line("dataDir", "")
+	line("dataDirSize", s.tree.Counts().Bytes)
+	line("dataLogDir", "")
+	line("dataLogSize", 0)
+	line("tickTime", cfg.Tick.Milliseconds())
+	line("maxClientCnxns", cfg.MaxConns)
+	line("minSessionTimeout", cfg.MinSession.Milliseconds())
+	line("maxSessionTimeout", cfg.MaxSession.Milliseconds())
+	line("clientPortListenBacklog", -1)
+	if cfg.Servers == 1 {
+		line("serverId", 0)
+		return
+	}
+	line("serverId", s.id+1)
+	line("initLimit", 2*cfg.SyncLimit)
+	line("syncLimit", cfg.SyncLimit)
+	line("electionAlg", 3)
+	line("electionPort", electionPort+s.id)
+	line("quorumPort", quorumPort+s.id)
+	line("peerType", 0)
+	fmt.Fprintf(b, "membership: \n%s", s.c.config)
 }
 
 func (s *server) dump(b *strings.Builder) {

@@ -370,7 +370,7 @@ func (p *Prep) closeSession(t *Txn) {
 		if c.gone {
 			own.remove(c.path)
 		} else if c.stat.owner.ephemeral() && int64(c.stat.owner) == t.Session {
-			own.add(c.path)
+			own.add(c.path, p.tree.seed)
 		}
 	}
 	t.Paths = own.items

@@ -25,6 +25,7 @@ type Tree struct {
 	Watches Watches
 	Rules   Rules
 
+	seed       uint64           // draws the order of children and of ephemeral nodes
 	nodes      map[string]*node // contains the root twice, as "" and as "/"
 	sessions   map[int64]int32  // timeouts, in milliseconds
 	ephemerals map[int64]*set
@@ -33,9 +34,11 @@ type Tree struct {
 }
 
 // New returns the tree of a new ensemble. Config is the content of
-// /zookeeper/config, or "" for a standalone server.
-func New(config string, rules Rules) *Tree {
+// /zookeeper/config, or "" for a standalone server. ZooKeeper lists the children
+// of a node in the order of a hash table; here the seed decides.
+func New(config string, rules Rules, seed uint64) *Tree {
 	t := &Tree{
+		seed:       seed,
 		Rules:      rules,
 		nodes:      make(map[string]*node),
 		sessions:   make(map[int64]int32),
@@ -46,7 +49,7 @@ func New(config string, rules Rules) *Tree {
 	for _, path := range []string{procPath, quotaPath, configPath} {
 		t.nodes[path] = &node{data: []byte{}}
 		parent, name := split(path)
-		t.nodes[parent].children.add(name)
+		t.nodes[parent].children.add(name, seed)
 	}
 	c := t.nodes[configPath]
 	c.acl, c.data, c.aversion = readACL, []byte(config), -1
@@ -59,7 +62,7 @@ func New(config string, rules Rules) *Tree {
 // Clone returns a copy that shares no mutable state and has no watches.
 func (t *Tree) Clone() *Tree {
 	c := &Tree{
-		Rules: t.Rules, Zxid: t.Zxid, bytes: t.bytes, reaped: t.reaped.clone(),
+		Rules: t.Rules, seed: t.seed, Zxid: t.Zxid, bytes: t.bytes, reaped: t.reaped.clone(),
 		nodes:      make(map[string]*node, len(t.nodes)),
 		sessions:   maps.Clone(t.sessions),
 		ephemerals: make(map[int64]*set, len(t.ephemerals)),
@@ -164,7 +167,7 @@ func (t *Tree) create(txn *Txn) (wire.Stat, wire.Code) {
 		czxid: txn.Zxid, mzxid: txn.Zxid, pzxid: txn.Zxid,
 		ctime: txn.Time, mtime: txn.Time, owner: txn.Owner,
 	}}
-	parent.children.add(name)
+	parent.children.add(name, t.seed)
 	t.nodes[txn.Path] = n
 	t.bytes += int64(len(txn.Path) + len(txn.Data))
 	if n.owner.ephemeral() {
@@ -173,9 +176,9 @@ func (t *Tree) create(txn *Txn) (wire.Stat, wire.Code) {
 			own = &set{}
 			t.ephemerals[int64(n.owner)] = own
 		}
-		own.add(txn.Path)
+		own.add(txn.Path, t.seed)
 	} else if n.owner != 0 {
-		t.reaped.add(txn.Path)
+		t.reaped.add(txn.Path, t.seed)
 	}
 	st := n.wireStat()
 	t.trigger(data, txn.Path, wire.EventCreated, txn.Zxid, n.acl, nil)

@@ -25,7 +25,7 @@ type leader struct {
 }
 
 func newLeader() *leader {
-	t := New("", Rules{})
+	t := New("", Rules{}, 1)
 	return &leader{Tree: t, Prep: NewPrep(t, true)}
 }
 
@@ -120,7 +120,7 @@ func TestWhatIsPreparedApplies(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		l := newLeader()
-		replica := New("", Rules{})
+		replica := New("", Rules{}, 1)
 		path := func() string {
 			p := fmt.Sprintf("/%c", 'a'+r.IntN(3))
 			if r.IntN(2) == 0 {
@@ -256,5 +256,48 @@ func TestEventsAreKeptFromWhoMayNotRead(t *testing.T) {
 	l.applyAll()
 	if want := []string{"1 /open"}; !slices.Equal(w.events, want) {
 		t.Errorf("got events %q, want %q", w.events, want)
+	}
+}
+
+// Report: children were listed in the order of their creation, so a recipe that
+// forgot to sort them passed its tests.
+func TestTheSeedOrdersChildren(t *testing.T) {
+	list := func(seed uint64) []string {
+		l := newLeader()
+		l.Tree = New("", Rules{}, seed)
+		l.Prep = NewPrep(l.Tree, true)
+		l.prepare(wire.OpCreate, 1, create("/q", 0))
+		for i := range 12 {
+			l.prepare(wire.OpCreate, 1, create(fmt.Sprintf("/q/%02d", i), 0))
+		}
+		l.prepare(wire.OpDelete, 1, &wire.PathVersion{Path: "/q/05", Version: -1})
+		l.applyAll()
+		names, _, _ := l.Clone().Children("/q", Reader{Auth: anyone})
+		if again, _, _ := l.Children("/q", Reader{Auth: anyone}); !slices.Equal(names, again) {
+			t.Errorf("seed %d: got %q from a copy, want %q", seed, names, again)
+		}
+		return names
+	}
+	first := map[string]int{}
+	for seed := range uint64(300) {
+		names := list(seed)
+		if slices.IsSorted(names) {
+			t.Errorf("seed %d: got %q, want another order than that of creation", seed, names)
+		}
+		if again := list(seed); !slices.Equal(names, again) {
+			t.Errorf("seed %d: got %q and then %q, want the same order", seed, names, again)
+		}
+		first[names[0]]++
+		if slices.Sort(names); len(names) != 11 || names[5] != "06" {
+			t.Errorf("seed %d: got children %q, want 00 to 11 without 05", seed, names)
+		}
+	}
+	for name, n := range first { // 27 of 300 on average
+		if n > 60 {
+			t.Errorf("%s is the first child with %d of 300 seeds, want them about equal", name, n)
+		}
+	}
+	if len(first) != 11 {
+		t.Errorf("got %d children that come first with some seed, want 11", len(first))
 	}
 }

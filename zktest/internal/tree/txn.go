@@ -38,7 +38,8 @@ type Result struct {
 	Subs []Result
 }
 
-// Record returns the transaction as a server writes it to its log, or nil for a fault, which is none.
+// Record returns the transaction as a server writes it to its log, or nil for a fault, which is
+// none.
 func (t *Txn) Record() wire.Record {
 	switch t.Op {
 	case wire.OpCreate, wire.OpCreate2:

@@ -1,4 +1,4 @@
-// A lock with package lock, as a client of zkcoord.
+// This client of zkcoord is a lock with package lock.
 package main
 
 import (
@@ -76,7 +76,7 @@ func main() {
 			reply["type"], err = "fail", errors.New("unknown operation")
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
-			reply["type"] = "fail" // a call that fails leaves nothing
+			reply["type"] = "fail" // a failed call leaves nothing behind
 		} else if err != nil && reply["type"] == "ok" {
 			reply["type"] = "info"
 		}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/report"
+)
+
+// soakRounds runs rounds of 1 ms in dir until n have been added.
+func soakRounds(t *testing.T, dir string, n int, s harness.Scenario) (*report.Ledger, error) {
+	t.Helper()
+	l, err := report.OpenLedger(dir, "zkcoord soak x", 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	a := quietApp()
+	c := &rounds{app: a, chosen: []harness.Scenario{s}, flags: runFlags{ensemble: "embedded", time: time.Millisecond, intensity: 1, seed: l.Begun()},
+		keep: newFailures(""), totals: l.Totals(), ledger: l, first: l.Totals().All.Rounds, retry: 2}
+	for do := range c.all(ctx) {
+		err = do()
+		if n--; n == 0 {
+			cancel()
+		}
+	}
+	return l, err
+}
+
+// A soak that was killed while it wrote a line continues with the round of that line.
+func TestSoakContinuesAfterAnIncompleteLine(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := soakRounds(t, dir, 2, alwaysViolated()); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, report.LedgerFile)
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(`{"round":2,"scen`); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	l, err := soakRounds(t, dir, 2, alwaysViolated())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")[1:]
+	for n, line := range lines {
+		var r report.Round
+		if err := json.Unmarshal([]byte(line), &r); err != nil || r.Number != n || r.Seed != uint64(7+n) {
+			t.Errorf("line %q: got round %d with seed %d, %v; want round %d with seed %d", line, r.Number, r.Seed, err, n, 7+n)
+		}
+	}
+	if len(lines) != 4 || l.Totals().All.Rounds != 4 {
+		t.Errorf("got %d lines and %d rounds, want 4", len(lines), l.Totals().All.Rounds)
+	}
+	if page, err := os.ReadFile(l.Page()); err != nil || !strings.Contains(string(page), "4 INVALID") {
+		t.Errorf("got a page of %d bytes, %v; want one that contains %q", len(page), err, "4 INVALID")
+	}
+}
+
+func TestSoakEndsAfterThreeRoundsThatCouldNotBegin(t *testing.T) {
+	broken := settingUp(func() error { return errors.New("broken") })
+	l, err := soakRounds(t, t.TempDir(), 9, broken)
+	if s := l.Totals().All; err == nil || s.Rounds != 3 || s.NotBegun != 3 {
+		t.Errorf("got error %v, %d rounds of which %d did not begin, want an error after 3", err, s.Rounds, s.NotBegun)
+	}
+}

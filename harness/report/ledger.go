@@ -1,0 +1,175 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+)
+
+// Names of the files of a ledger.
+const (
+	LedgerFile = "rounds.jsonl"
+	TotalsFile = "rounds.html"
+)
+
+// Round is one run of many, reduced to the numbers that are added up.
+type Round struct {
+	Number   int              `json:"round"` // from 0
+	Scenario string           `json:"scenario"`
+	Version  string           `json:"zookeeper,omitempty"` // as the servers report it
+	Seed     uint64           `json:"seed"`
+	Verdict  *checker.Verdict `json:"verdict,omitempty"` // nil if the run could not begin
+	Reason   string           `json:"reason,omitempty"`  // why it is not valid
+	Command  string           `json:"command,omitempty"` // repeats it
+	Dir      string           `json:"dir,omitempty"`     // where it is stored
+	Start    time.Time        `json:"start"`
+	Took     time.Duration    `json:"took_ns"`
+	OK       int              `json:"ok"`     // operations that succeeded
+	Failed   int              `json:"failed"` // those that did not, or whose outcome is unknown
+	Exposure time.Duration    `json:"exposure_ns,omitempty"`
+	Faults   []FaultRound     `json:"faults,omitempty"`
+
+	// Heap and Goroutines are those of this process after the round. They must not grow.
+	Heap       uint64 `json:"heap"`
+	Goroutines int    `json:"goroutines"`
+}
+
+// FaultRound is one injection of a fault in a round.
+type FaultRound struct {
+	Fault    string        `json:"fault"`
+	Effect   bool          `json:"effect"`
+	Recovery time.Duration `json:"recovery_ns"` // negative if no operation succeeded after it
+}
+
+// NewRound returns the round of a judged run. dir is where the run is stored, or empty.
+func NewRound(number int, r *harness.Result, dir string) Round {
+	round := Round{Number: number, Scenario: r.Scenario, Version: r.ZooKeeper, Seed: r.Seed, Verdict: &r.Verdict,
+		Command: r.Command, Dir: dir, Start: r.Start, Took: r.Took}
+	for _, one := range r.Failed() {
+		round.Reason = one.ID + ": " + one.Reason // the first says most
+		break
+	}
+	for _, one := range r.Results {
+		round.Exposure += one.Exposure
+	}
+	for _, op := range r.Stats.Operations {
+		round.OK += op.OK
+		round.Failed += op.Fail + op.Info
+	}
+	for _, f := range r.Stats.Faults {
+		round.Faults = append(round.Faults, FaultRound{Fault: f.Fault, Effect: f.Evidence != "", Recovery: f.Recovery})
+	}
+	return round
+}
+
+// Ledger is a file with a line for each round of a long campaign, and a page with their sums. The
+// campaign continues after the last complete line, however it ended.
+type Ledger struct {
+	dir string
+	settings
+	totals Totals
+}
+
+// settings are the first line of a ledger.
+type settings struct {
+	Settings string `json:"settings"`
+	Seed     uint64 `json:"seed"`
+}
+
+// OpenLedger opens the ledger in dir, or begins one with these settings and this seed. If the
+// ledger was begun with other settings, the error says so. The seed is the one that it was begun
+// with.
+func OpenLedger(dir, with string, seed uint64) (*Ledger, error) {
+	l := &Ledger{dir: dir, settings: settings{with, seed}}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	text, err := os.ReadFile(l.file())
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return l, l.write(l.settings)
+	case err != nil:
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	if err := l.read(text); err != nil {
+		return nil, fmt.Errorf("report: %s: %w", l.file(), err)
+	}
+	if l.Settings != with {
+		return nil, fmt.Errorf("report: %s belongs to `%s`: repeat that command, or choose another directory", l.file(), l.Settings)
+	}
+	return l, nil
+}
+
+func (l *Ledger) file() string { return filepath.Join(l.dir, LedgerFile) }
+
+// read reads the lines and removes the last one if it was not written completely.
+func (l *Ledger) read(text []byte) error {
+	whole := text[:bytes.LastIndexByte(text, '\n')+1]
+	for i, line := range bytes.Split(bytes.TrimSuffix(whole, []byte("\n")), []byte("\n")) {
+		var err error
+		if i == 0 {
+			err = json.Unmarshal(line, &l.settings)
+		} else {
+			var r Round
+			if err = json.Unmarshal(line, &r); err == nil {
+				l.totals.Add(r)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("line %d: %w", i+1, err)
+		}
+	}
+	return os.Truncate(l.file(), int64(len(whole)))
+}
+
+// write appends a line, which survives a crash of the machine once write has returned.
+func (l *Ledger) write(v any) error {
+	line, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	f, err := os.OpenFile(l.file(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	_, err = f.Write(append(line, '\n'))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
+
+// Add adds a round and rewrites the page.
+func (l *Ledger) Add(r Round) error {
+	runtime.GC()
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	r.Heap, r.Goroutines = memory.HeapAlloc, runtime.NumGoroutine()
+	if err := l.write(r); err != nil {
+		return err
+	}
+	l.totals.Add(r)
+	page := func(w io.Writer) error { return writeTotals(w, l) }
+	if err := writeWhole(l.Page(), page); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
+
+// Begun returns the seed of the first round.
+func (l *Ledger) Begun() uint64 { return l.Seed }
+
+// Page returns the path of the page.
+func (l *Ledger) Page() string { return filepath.Join(l.dir, TotalsFile) }
+
+// Totals returns the sums of all rounds.
+func (l *Ledger) Totals() *Totals { return &l.totals }

@@ -1,0 +1,387 @@
+// Package audit computes from transactions who held which lock, led, claimed an item or was a member,
+// at each instant, and compares that with what clients wrote in their own logs. It does no input or
+// output: transactions go in, and [Span]s come out.
+package audit
+
+import (
+	"cmp"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/zkcoord/zkcoord/internal/lockqueue"
+	"github.com/zkcoord/zkcoord/internal/txnlog"
+	"github.com/zkcoord/zkcoord/internal/waits"
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/internal/znode"
+)
+
+// Node is the kind of an ephemeral znode that is in no layout. Its session owns the path.
+const Node waits.Kind = "node"
+
+// A Span is the life of one znode that stands for something. If a writer becomes a reader, its znode
+// has two spans.
+type Span struct {
+	Kind    waits.Kind
+	Place   string        // the path of the lock, the election, the semaphore, the group or the queue
+	Path    string        // of the znode
+	Token   int64         // the zxid of the transaction that created it
+	Session int64         // whose request created it
+	Label   string        // its data, if they are a short text
+	Shared  bool          // it is a reader
+	Lasting bool          // it is not ephemeral
+	Timeout time.Duration // of the session; 0 if the logs begin later
+
+	Created time.Time
+	// Served is when it was the first in its lock queue, or otherwise not blocked any more. From then
+	// on, no other contender that follows the recipe can have been granted the same. It is zero if that
+	// never happened. If it was so when the logs begin, Served is their begin.
+	Served time.Time
+	Ended  time.Time // zero if it still stands
+	End    End
+	By     int64         // the session that ended it
+	Silent time.Duration // between the last transaction of its session, other than the end, and the end
+
+	After     *Span  // the holder before it, if that one did not give up by itself
+	Abandoned string // why it stands although it should not; empty if it may
+}
+
+// An End is how a span ended.
+type End string
+
+// The ends of spans.
+const (
+	Stands     End = ""
+	Released   End = "released"   // its own session deleted it
+	Closed     End = "closed"     // the client closed its session
+	Expired    End = "expired"    // the servers ended its session
+	Revoked    End = "revoked"    // another session deleted it
+	Acked      End = "acked"      // the claim was deleted together with the item
+	Rejected   End = "rejected"   // the item became a dead letter
+	Downgraded End = "downgraded" // the writer became a reader
+)
+
+// Held reports how long it was served, until now if it still stands.
+func (s *Span) Held(now time.Time) time.Duration {
+	switch {
+	case s.Served.IsZero():
+		return 0
+	case s.End == Stands:
+		return now.Sub(s.Served)
+	}
+	return s.Ended.Sub(s.Served)
+}
+
+// Waited reports how long it waited until it was served, or until it ended.
+func (s *Span) Waited(now time.Time) time.Duration {
+	switch {
+	case !s.Served.IsZero():
+		return s.Served.Sub(s.Created)
+	case s.End == Stands:
+		return now.Sub(s.Created)
+	}
+	return s.Ended.Sub(s.Created)
+}
+
+// Below reports whether path is under, or below it.
+func Below(path, under string) bool {
+	rest, below := strings.CutPrefix(path, strings.TrimSuffix(under, "/"))
+	return below && (rest == "" || rest[0] == '/')
+}
+
+// Within reports whether the span overlaps the time between two times. A time that is zero is no bound.
+func (s *Span) Within(from, to time.Time) bool {
+	return (from.IsZero() || s.End == Stands || !s.Ended.Before(from)) && (to.IsZero() || !s.Created.After(to))
+}
+
+// A Start is what is known before the first transaction. The zero value knows nothing.
+type Start struct {
+	Zxid     int64
+	Sessions map[int64]int32 // timeouts in milliseconds
+	nodes    []txnlog.Node
+}
+
+// Add adds a znode of a snapshot that contains what was committed up to s.Zxid. A snapshot can also have
+// later znodes, which are left out. So are those that stand for nothing.
+func (s *Start) Add(n txnlog.Node) {
+	if _, known := waits.Recognize(n.Path); n.Czxid <= s.Zxid && (known || n.Session != 0) {
+		s.nodes = append(s.nodes, n)
+	}
+}
+
+// Spans returns the spans at or below the path under, in the order in which they end. Those that still
+// stand come last. An error of txns ends the sequence.
+func Spans(start Start, under string, txns iter.Seq2[txnlog.Txn, error]) iter.Seq2[Span, error] {
+	return func(yield func(Span, error) bool) {
+		f := &follower{
+			under: under, sessions: make(map[int64]*session),
+			alive: make(map[string]*entry), places: make(map[string]*place),
+		}
+		for id, timeout := range start.Sessions {
+			f.sessions[id] = &session{timeout: timeout}
+		}
+		first := true
+		for t, err := range txns {
+			if err != nil {
+				yield(Span{}, err)
+				return
+			}
+			if first {
+				f.start(start, t.Time)
+				first = false
+			}
+			f.apply(&t)
+			for _, s := range f.ended {
+				if !yield(s, nil) {
+					return
+				}
+			}
+			f.ended = f.ended[:0]
+		}
+		if first {
+			f.start(start, 0)
+		}
+		for _, s := range f.standing() {
+			if !yield(s, nil) {
+				return
+			}
+		}
+	}
+}
+
+// follower is the state between two transactions.
+type follower struct {
+	under    string
+	sessions map[int64]*session // those that live
+	alive    map[string]*entry  // by path
+	places   map[string]*place  // lock queues
+	ended    []Span             // by the last transaction
+}
+
+type session struct {
+	timeout int32
+	last    int64 // time of its last transaction, in milliseconds; 0 if there was none
+}
+
+// entry is a znode that stands for something.
+type entry struct {
+	Span
+	contender lockqueue.Contender
+	queue     *place // nil if there is none
+}
+
+// place is a lock queue.
+type place struct {
+	kind  waits.Kind
+	queue []*entry // in the order in which they are served
+	// before is the last holder that did not give up by itself, until another one is served.
+	before *Span
+}
+
+func (f *follower) start(s Start, now int64) {
+	slices.SortFunc(s.nodes, func(a, b txnlog.Node) int { return cmp.Compare(a.Czxid, b.Czxid) })
+	for _, n := range s.nodes {
+		f.create(n.Path, n.Data, n.Session, n.Session != 0, n.Czxid, n.Created, cmp.Or(now, n.Created))
+	}
+}
+
+// apply follows one transaction.
+func (f *follower) apply(t *txnlog.Txn) {
+	own := f.sessions[t.Session]
+	switch {
+	case t.Op == wire.OpCreateSession:
+		own = &session{timeout: t.Timeout}
+		f.sessions[t.Session] = own
+	case own == nil && t.Session != 0: // the logs begin later than the session
+		own = &session{}
+		f.sessions[t.Session] = own
+	}
+	if t.Op == wire.OpCloseSession && t.Unlisted {
+		for _, path := range slices.Sorted(maps.Keys(f.alive)) {
+			if e := f.alive[path]; e.Session == t.Session && !e.Lasting {
+				f.remove(e, t)
+			}
+		}
+	}
+	for i := range t.Changes {
+		switch c := &t.Changes[i]; c.Op {
+		case wire.OpCreate:
+			f.create(c.Path, c.Data, t.Session, c.Ephemeral, t.Zxid, t.Time, t.Time)
+		case wire.OpDelete:
+			if e := f.alive[c.Path]; e != nil {
+				f.remove(e, t)
+			}
+		case wire.OpSetData:
+			if e := f.alive[c.Path]; e != nil && !deletes(t, c.Path) { // otherwise it is a release mark
+				f.set(e, c.Data, t)
+			}
+		}
+	}
+	switch {
+	case t.Op == wire.OpCloseSession:
+		delete(f.sessions, t.Session)
+	case own != nil:
+		own.last = t.Time
+	}
+}
+
+func deletes(t *txnlog.Txn, path string) bool {
+	return slices.ContainsFunc(t.Changes, func(c txnlog.Change) bool { return c.Op == wire.OpDelete && c.Path == path })
+}
+
+// create adds a znode, if it stands for something. The times are that of its creation, and that from
+// which the logs are known.
+func (f *follower) create(path string, data []byte, owner int64, ephemeral bool, zxid, created, known int64) {
+	role, ok := waits.Recognize(path)
+	contends := role.Kind == waits.Lock || role.Kind == waits.Election
+	switch {
+	case role.Kind == waits.Internal, !contends && !ephemeral:
+		return
+	case !ok:
+		role = waits.Role{Kind: Node, Place: path}
+	}
+	if !Below(role.Place, f.under) {
+		return
+	}
+	e := &entry{contender: role.Contender, Span: Span{
+		Kind: role.Kind, Place: role.Place, Path: path, Token: zxid, Session: owner, Label: label(data),
+		Shared: role.Contender.Kind == lockqueue.Shared, Lasting: !ephemeral, Created: time.UnixMilli(created),
+	}}
+	if s := f.sessions[owner]; s != nil {
+		e.Timeout = time.Duration(s.timeout) * time.Millisecond
+	}
+	f.alive[path] = e
+	if !contends {
+		e.Served = e.Created
+		return
+	}
+	p := f.places[role.Place]
+	if p == nil {
+		p = &place{kind: role.Kind}
+		f.places[role.Place] = p
+	}
+	if role.Kind == waits.Election {
+		p.kind = waits.Election
+	}
+	e.queue = p
+	at, _ := slices.BinarySearchFunc(p.queue, e, inOrder)
+	p.queue = slices.Insert(p.queue, at, e)
+	p.serve(known)
+}
+
+func inOrder(a, b *entry) int { return lockqueue.Compare(a.contender, b.contender) }
+
+// serve notes which contenders are not blocked any more.
+func (p *place) serve(now int64) {
+	for i, e := range p.queue {
+		if i > 0 && !e.Shared {
+			return
+		}
+		if e.Served.IsZero() {
+			e.Served, e.After, p.before = time.UnixMilli(now), p.before, nil
+		}
+		if e.Kind = p.kind; !e.Shared {
+			return
+		}
+	}
+}
+
+// remove ends the span of a znode that t deletes.
+func (f *follower) remove(e *entry, t *txnlog.Txn) {
+	e.Ended, e.By, e.End = time.UnixMilli(t.Time), t.Session, end(e, t)
+	if s := f.sessions[e.Session]; s != nil && s.last != 0 {
+		e.Silent = time.Duration(t.Time-s.last) * time.Millisecond
+	}
+	delete(f.alive, e.Path)
+	p := e.queue
+	if p != nil {
+		e.Kind = p.kind
+	}
+	f.ended = append(f.ended, e.Span)
+	if p == nil {
+		return
+	}
+	if at, found := slices.BinarySearchFunc(p.queue, e, inOrder); found {
+		p.queue = slices.Delete(p.queue, at, at+1)
+	}
+	if !e.Served.IsZero() && (e.End == Expired || e.End == Revoked) {
+		last := e.Span
+		last.After = nil // otherwise each holder would keep all before it
+		p.before = &last
+	}
+	p.serve(t.Time)
+	if len(p.queue) == 0 && p.before == nil {
+		delete(f.places, e.Place)
+	}
+}
+
+func end(e *entry, t *txnlog.Txn) End {
+	switch dir, _ := znode.Split(e.Path); {
+	case t.Op == wire.OpCloseSession && t.Cxid == 0: // a request of the leader, not of a client
+		return Expired
+	case t.Op == wire.OpCloseSession:
+		return Closed
+	case e.Kind == waits.Queue && deletes(t, dir):
+		dead := e.Place + "/dead/"
+		if slices.ContainsFunc(t.Changes, func(c txnlog.Change) bool { return c.Op == wire.OpCreate && strings.HasPrefix(c.Path, dead) }) {
+			return Rejected
+		}
+		return Acked
+	case t.Session != e.Session:
+		return Revoked
+	}
+	return Released
+}
+
+// set follows a change of data: a leader proclaims something, or a writer becomes a reader.
+func (f *follower) set(e *entry, data []byte, t *txnlog.Txn) {
+	if e.Kind != waits.Lock {
+		e.Label = label(data)
+	}
+	if e.queue == nil || e.Shared || !waits.Downgraded(e.contender) {
+		return
+	}
+	writer := e.Span
+	writer.Ended, writer.By, writer.End = time.UnixMilli(t.Time), t.Session, Downgraded
+	f.ended = append(f.ended, writer)
+	e.Shared, e.After, e.Served = true, nil, time.UnixMilli(t.Time)
+	e.queue.serve(t.Time)
+}
+
+// standing returns the spans that have not ended, and says which of them are abandoned.
+func (f *follower) standing() []Span {
+	var all []Span
+	for _, e := range f.alive {
+		if e.queue != nil {
+			e.Kind = e.queue.kind
+		}
+		switch {
+		case e.Lasting:
+			e.Abandoned = "it is not ephemeral, so no end of a session deletes it"
+		case f.sessions[e.Session] == nil:
+			e.Abandoned = "its session is not among those that live"
+		}
+		all = append(all, e.Span)
+	}
+	slices.SortFunc(all, func(a, b Span) int { return cmp.Or(cmp.Compare(a.Token, b.Token), cmp.Compare(a.Path, b.Path)) })
+	return all
+}
+
+// mostLabel is the length of the longest label, in bytes. Longer data are no label.
+const mostLabel = 128
+
+// label returns data if they are a short text.
+func label(data []byte) string {
+	if len(data) > mostLabel || !utf8.Valid(data) {
+		return ""
+	}
+	text := string(data)
+	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return ""
+	}
+	return text
+}

@@ -1,0 +1,386 @@
+package audit
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/internal/txnlog"
+	"github.com/zkcoord/zkcoord/internal/waits"
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const id = "0123456789abcdef0123456789abcdef"
+
+// parse reads transactions, one a line: the time in milliseconds, the session, and what it does. The
+// zxid is the number of the line, from 1.
+func parse(t testing.TB, text string) (txns []txnlog.Txn) {
+	t.Helper()
+	for line := range strings.Lines(strings.TrimSpace(text)) {
+		words := strings.Fields(line)
+		x := txnlog.Txn{TxnHeader: wire.TxnHeader{Zxid: int64(len(txns) + 1), Op: wire.OpMulti, Cxid: 1}}
+		if _, err := fmt.Sscanf(words[0]+" "+words[1], "%d %d", &x.Time, &x.Session); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		for i := 2; i < len(words); i += 2 {
+			c := txnlog.Change{Ephemeral: true}
+			if i+1 < len(words) {
+				path, data, _ := strings.Cut(words[i+1], "=")
+				c.Path, c.Data = strings.ReplaceAll(path, "ID", id), []byte(data)
+			}
+			switch words[i] {
+			case "open":
+				x.Op, x.Timeout = wire.OpCreateSession, 4000
+				continue
+			case "expire", "close", "close-unlisted":
+				x.Op, x.Unlisted = wire.OpCloseSession, words[i] == "close-unlisted"
+				if words[i] == "expire" {
+					x.Cxid = 0
+				}
+				for i++; i < len(words); i++ {
+					x.Changes = append(x.Changes, txnlog.Change{Op: wire.OpDelete, Path: strings.ReplaceAll(words[i], "ID", id)})
+				}
+				continue
+			case "create":
+				c.Op = wire.OpCreate
+			case "lasting":
+				c.Op, c.Ephemeral = wire.OpCreate, false
+			case "delete":
+				c.Op = wire.OpDelete
+			case "set":
+				c.Op = wire.OpSetData
+			case "request": // it changes nothing
+				continue
+			default:
+				t.Fatalf("%q: unknown word %q", line, words[i])
+			}
+			x.Changes = append(x.Changes, c)
+		}
+		txns = append(txns, x)
+	}
+	return txns
+}
+
+func noError(txns []txnlog.Txn) iter.Seq2[txnlog.Txn, error] {
+	return func(yield func(txnlog.Txn, error) bool) {
+		for _, t := range txns {
+			if !yield(t, nil) {
+				return
+			}
+		}
+	}
+}
+
+func ms(n int64) time.Time { return time.UnixMilli(n) }
+
+func spansOf(t testing.TB, start Start, under, text string) (all []Span) {
+	t.Helper()
+	for s, err := range Spans(start, under, noError(parse(t, text))) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// show writes spans as a table: session, kind, place, when it was served and ended, and how.
+func show(spans []Span) string {
+	var b strings.Builder
+	for _, s := range spans {
+		served, ended := "-", "-"
+		if !s.Served.IsZero() {
+			served = fmt.Sprint(s.Served.UnixMilli())
+		}
+		if s.End != Stands {
+			ended = fmt.Sprint(s.Ended.UnixMilli())
+		}
+		fmt.Fprintf(&b, "%d %s %s %s-%s %s", s.Session, s.Kind, s.Place, served, ended, s.End)
+		if s.Shared {
+			b.WriteString(" shared")
+		}
+		if s.Label != "" {
+			fmt.Fprintf(&b, " %q", s.Label)
+		}
+		if s.After != nil {
+			fmt.Fprintf(&b, " after %d", s.After.Session)
+		}
+		if s.Abandoned != "" {
+			b.WriteString(" abandoned")
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+func TestSpans(t *testing.T) {
+	for _, c := range []struct{ name, txns, want string }{
+		{"a lock is passed on", `
+			0 1 open
+			0 2 open
+			10 1 create /l/ID-lock-0000000000=one
+			20 2 create /l/ID-lock-0000000001=two
+			30 1 set /l/ID-lock-0000000000=mark delete /l/ID-lock-0000000000
+			40 2 delete /l/ID-lock-0000000001`, `
+			1 lock /l 10-30 released "one"
+			2 lock /l 30-40 released "two"`},
+		{"a holder expires, and the one that waits takes over", `
+			0 1 open
+			0 2 open
+			10 1 create /l/x__lock__0000000000
+			20 2 create /l/_c_y-lock-0000000001
+			4020 1 expire /l/x__lock__0000000000
+			4030 2 close /l/_c_y-lock-0000000001`, `
+			1 lock /l 10-4020 expired
+			2 lock /l 4020-4030 closed after 1`},
+		{"the successor comes later", `
+			10 1 create /l/x-lock-0000000000
+			20 2 delete /l/x-lock-0000000000
+			30 3 create /l/x-lock-0000000001`, `
+			1 lock /l 10-20 revoked
+			3 lock /l 30--  after 1`},
+		{"a contender gives up", `
+			10 1 create /l/x-lock-0000000000
+			20 2 create /l/x-lock-0000000001
+			30 2 delete /l/x-lock-0000000001
+			40 1 delete /l/x-lock-0000000000`, `
+			2 lock /l --30 released
+			1 lock /l 10-40 released`},
+		{"readers share, a writer waits", `
+			10 1 create /l/x__READ__0000000000
+			20 2 create /l/x__READ__0000000001
+			30 3 create /l/x__WRIT__0000000002
+			40 4 create /l/x__READ__0000000003
+			50 1 delete /l/x__READ__0000000000
+			60 2 delete /l/x__READ__0000000001
+			70 3 delete /l/x__WRIT__0000000002
+			80 4 delete /l/x__READ__0000000003`, `
+			1 lock /l 10-50 released shared
+			2 lock /l 20-60 released shared
+			3 lock /l 60-70 released
+			4 lock /l 70-80 released shared`},
+		{"a writer becomes a reader", `
+			10 1 create /l/ID-__WRIT__0000000000
+			20 2 create /l/ID-__READ__0000000001
+			30 1 set /l/ID-__WRIT__0000000000=x
+			40 1 delete /l/ID-__WRIT__0000000000
+			50 2 delete /l/ID-__READ__0000000001`, `
+			1 lock /l 10-30 downgraded
+			1 lock /l 30-40 released shared
+			2 lock /l 30-50 released shared`},
+		{"an election, in which a leader proclaims something", `
+			10 1 create /e/ID-latch-0000000000=one
+			20 2 create /e/x__lock__0000000001
+			30 1 set /e/ID-latch-0000000000=new
+			40 1 delete /e/ID-latch-0000000000`, `
+			1 election /e 10-40 released "new"
+			2 election /e 40-- `},
+		{"claims on items", `
+			10 1 create /q/items/0/0000000001/1.1-0000000001/c
+			20 2 create /q/items/0/0000000001/2.2-0000000002/c
+			30 3 create /q/items/0/0000000001/3.3-0000000003/c
+			40 1 delete /q/items/0/0000000001/1.1-0000000001/c delete /q/items/0/0000000001/1.1-0000000001
+			50 2 delete /q/items/0/0000000001/2.2-0000000002/c
+			60 3 delete /q/items/0/0000000001/3.3-0000000003/c delete /q/items/0/0000000001/3.3-0000000003 lasting /q/dead/items/0/0000000001/1.1-0000000000`, `
+			1 queue /q 10-40 acked
+			2 queue /q 20-50 released
+			3 queue /q 30-60 rejected`},
+		{"members, permits, and an ephemeral in no layout", `
+			10 1 create /g/ID-worker-0000000000=host
+			20 2 create /s/leases/ID-lease-3
+			30 3 create /master=here
+			40 3 lasting /config
+			50 3 lasting /g/ID-worker-0000000001
+			60 3 close-unlisted`, `
+			3 node /master 30-60 closed "here"
+			1 group /g 10--  "host"
+			2 semaphore /s 20-- `},
+		{"what nobody deletes", `
+			0 2 open
+			10 1 lasting /l/x-lock-0000000000
+			20 2 create /l/x-lock-0000000001
+			30 2 expire`, `
+			1 lock /l 10--  abandoned
+			2 lock /l ---  abandoned`},
+		{"the numbers wrap", `
+			10 1 create /l/x-lock-2147483647
+			20 2 create /l/x-lock--2147483648
+			30 1 delete /l/x-lock-2147483647`, `
+			1 lock /l 10-30 released
+			2 lock /l 30-- `},
+	} {
+		want := strings.ReplaceAll(strings.TrimPrefix(c.want, "\n"), "\t", "") + "\n"
+		if got := show(spansOf(t, Start{}, "/", c.txns)); got != want {
+			t.Errorf("%s: got\n%swant\n%s", c.name, got, want)
+		}
+	}
+}
+
+// The logs begin while session 1 holds and session 2 waits. The snapshot is fuzzy: session 3 came later.
+func TestLogsThatBeginLate(t *testing.T) {
+	start := Start{Zxid: 0, Sessions: map[int64]int32{1: 4000, 2: 6000}}
+	for i, session := range []int64{1, 2} {
+		start.Add(txnlog.Node{Path: fmt.Sprintf("/l/x-lock-000000000%d", i), Session: session, Czxid: -2 + int64(i), Created: int64(i)})
+	}
+	start.Add(txnlog.Node{Path: "/l/x-lock-0000000003", Session: 3, Czxid: 1, Created: 100})
+	start.Add(txnlog.Node{Path: "/config"})
+	spans := spansOf(t, start, "/l", `
+		100 3 create /l/x-lock-0000000003
+		4000 1 expire /l/x-lock-0000000000
+		4001 2 delete /l/x-lock-0000000001`)
+	want := "1 lock /l 100-4000 expired\n2 lock /l 4000-4001 released after 1\n3 lock /l 4001-- \n"
+	if got := show(spans); got != want || spans[1].Timeout != 6*time.Second || !spans[0].Created.Equal(ms(0)) {
+		t.Errorf("got\n%swith %v and %v, want\n%swith 6s and the time of its creation", got, spans[1].Timeout, spans[0].Created, want)
+	}
+}
+
+func TestOnlyWhatIsBelowAPath(t *testing.T) {
+	const txns = `
+		10 1 create /a/l/x-lock-0000000000
+		20 1 create /ab/x-lock-0000000000
+		30 1 create /a/x-lock-0000000000`
+	for under, want := range map[string]int{"/": 3, "/a": 2, "/a/l": 1, "/a/l/x": 0} {
+		if got := len(spansOf(t, Start{}, under, txns)); got != want {
+			t.Errorf("below %s: got %d spans, want %d", under, got, want)
+		}
+	}
+}
+
+func TestTimesOfATakeover(t *testing.T) {
+	spans := spansOf(t, Start{}, "/", `
+		0 1 open
+		10 1 create /l/x-lock-0000000000
+		20 2 create /l/x-lock-0000000001
+		1000 1 request x
+		5000 1 expire /l/x-lock-0000000000`)
+	first, next := spans[0], spans[1]
+	if first.Silent != 4*time.Second || first.Held(ms(9000)) != 4990*time.Millisecond || next.Waited(ms(9000)) != 4980*time.Millisecond || next.Held(ms(9000)) != 4*time.Second {
+		t.Errorf("got silent %v, held %v, waited %v, held %v; want 4s, 4.99s, 4.98s, 4s", first.Silent, first.Held(ms(9000)), next.Waited(ms(9000)), next.Held(ms(9000)))
+	}
+}
+
+// twoHolders is what the servers committed: session 1 expires at 5 s, and session 2 takes over.
+const twoHolders = `
+	0 1 open
+	0 2 open
+	1000 1 create /l/x-lock-0000000000=one
+	2000 2 create /l/x-lock-0000000001=two
+	5000 1 expire /l/x-lock-0000000000
+	9000 2 delete /l/x-lock-0000000001
+	10000 2 request`
+
+// says returns the line of a client's log at a time in milliseconds.
+func says(at int64, message, path string, token, session int64) string {
+	return fmt.Sprintf(`{"time":%q,"level":"INFO","msg":%q,"path":%q,"token":%d,"session":"0x%x","client":"c%d"}`+"\n",
+		ms(at).UTC().Format(time.RFC3339Nano), message, path, token, session, session)
+}
+
+func conflictsOf(t *testing.T, txns, log string) []string {
+	t.Helper()
+	claims, err := ReadClaims("log", strings.NewReader(log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	spans := slices.DeleteFunc(spansOf(t, Start{}, "/", txns), func(s Span) bool { return !Relevant(claims)(s) })
+	for _, c := range Compare(claims, spans, 100*time.Millisecond, ms(0), ms(10000)) {
+		text := fmt.Sprintf("line %d %s %d-%d", c.Claim.Line, c.Why, c.From.UnixMilli(), c.To.UnixMilli())
+		for _, o := range c.Others {
+			text += fmt.Sprintf(" %d:%d-%d,%v", o.Span.Session, o.From.UnixMilli(), o.To.UnixMilli(), o.Claims)
+		}
+		all = append(all, text)
+	}
+	return all
+}
+
+func TestClaimsAreComparedWithTheLog(t *testing.T) {
+	const node0, node1 = "/l/x-lock-0000000000", "/l/x-lock-0000000001"
+	second := says(5001, holdBegins, node1, 4, 2) + says(8999, holdEnds, node1, 4, 2)
+	for _, c := range []struct{ name, log, want string }{
+		{"right", says(1001, holdBegins, node0, 3, 1) + says(4999, holdEnds, node0, 3, 1) + second, ""},
+		{"within the difference of clocks", says(901, holdBegins, node0, 3, 1) + says(5099, holdEnds, node0, 3, 1) + second, ""},
+		{"outlived", says(1001, holdBegins, node0, 3, 1) + second + says(9500, holdEnds, node0, 3, 1), "line 1 outlived 5000-9500 2:5000-9000,true"},
+		{"outlived, and never noticed", says(1001, holdBegins, node0, 3, 1) + says(7000, "something else", "", 0, 1), "line 1 outlived 5000-7000 2:5000-7000,false"},
+		{"early", says(4000, holdBegins, node1, 4, 2) + says(8000, holdEnds, node1, 4, 2), "line 1 early 4000-5000 1:4000-5000,false"},
+		{"begun after its znode was gone", says(6000, holdBegins, node0, 3, 1) + says(7000, holdEnds, node0, 3, 1), "line 1 outlived 6000-7000 2:6000-7000,false"},
+		{"another token", says(1001, holdBegins, node0, 9, 1) + says(4000, holdEnds, node0, 9, 1), "line 1 unknown 1001-4000"},
+		{"by the path of the lock, without a token", says(1001, holdBegins, "/l", 0, 1) + says(6000, holdEnds, "/l", 0, 1), "line 1 outlived 5000-6000 2:5000-6000,false"},
+		{"by the path of the lock, with a token", says(1001, holdBegins, "/l", 3, 1) + says(6000, holdEnds, "/l", 3, 1), "line 1 outlived 5000-6000 2:5000-6000,false"},
+		{"a session that contended for nothing", says(1001, holdBegins, "/l", 0, 7) + says(6000, holdEnds, "/l", 0, 7), "line 1 unknown 1001-6000"},
+		{"before the logs begin", says(50, holdBegins, "/l", 9, 1) + says(6000, holdEnds, "/l", 9, 1), ""},
+		{"other lines", "text\n{\"a\":1}\n[]\n" + says(1001, holdEnds, node0, 3, 1) + second, ""},
+	} {
+		if got := strings.Join(conflictsOf(t, twoHolders, c.log), "; "); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// A program that takes the lock many times has one claim for each of its znodes.
+func TestClaimsWithoutTokensMatchTheirTurns(t *testing.T) {
+	var txns, log strings.Builder
+	for i := range int64(50) {
+		at := 1000 + 20*i
+		fmt.Fprintf(&txns, "%d 1 create /l/x-lock-%010d\n%d 1 delete /l/x-lock-%010d\n", at, i, at+10, i)
+		log.WriteString(says(at+1, holdBegins, "/l", 0, 1) + says(at+9, holdEnds, "/l", 0, 1))
+	}
+	if got := conflictsOf(t, txns.String(), log.String()); len(got) > 0 {
+		t.Errorf("got %q, want none", got)
+	}
+}
+
+// The claim of a writer goes on while it is a reader, and so does that of a permit with the token of
+// another znode.
+func TestClaimsOfReadersAndPermits(t *testing.T) {
+	const txns = `
+		1000 1 create /l/ID-__WRIT__0000000000
+		2000 1 set /l/ID-__WRIT__0000000000=x
+		3000 1 delete /l/ID-__WRIT__0000000000
+		4000 2 create /s/leases/ID-lease-1
+		6000 2 delete /s/leases/ID-lease-1
+		9000 2 request`
+	// A writer that learned late that it had the lock, and soon became a reader, has two holds.
+	late := says(1850, holdBegins, "/l", 1, 1) + says(2000, holdEnds, "/l", 1, 1) + says(2001, holdBegins, "/l", 1, 1) + says(2999, holdEnds, "/l", 1, 1)
+	if got := conflictsOf(t, txns, late); len(got) > 0 {
+		t.Errorf("a writer and then a reader: got %q, want none", got)
+	}
+	node, lease := "/l/"+id+"-__WRIT__0000000000", "/s/leases/"+id+"-lease-1"
+	for to, want := range map[int64]string{2900: "", 3500: "line 1 outlived 3000-3500"} {
+		if got := strings.Join(conflictsOf(t, txns, says(1001, holdBegins, node, 1, 1)+says(to, holdEnds, node, 1, 1)), "; "); got != want {
+			t.Errorf("a reader until %d: got %q, want %q", to, got, want)
+		}
+	}
+	for to, want := range map[int64]string{5900: "", 6500: "line 1 outlived 6000-6500"} {
+		for _, path := range []string{"/s", lease} {
+			if got := strings.Join(conflictsOf(t, txns, says(4001, holdBegins, path, 3, 2)+says(to, holdEnds, path, 3, 2)), "; "); got != want {
+				t.Errorf("a permit at %s until %d: got %q, want %q", path, to, got, want)
+			}
+		}
+	}
+}
+
+func TestSummaryKeepsTheLastSpans(t *testing.T) {
+	var s Summary
+	s.Most = 3
+	for i := range int64(100) {
+		one := Span{Place: "/l", Kind: waits.Lock, Session: i % 10, Token: i, Created: ms(i), Served: ms(i), Ended: ms(i + 1), End: Expired}
+		if i == 7 {
+			one.Created = ms(-50)
+		}
+		if i%2 == 1 {
+			one.After = &Span{}
+		}
+		s.Add(one, ms(1000))
+	}
+	p := s.Places()[0]
+	if len(p.Last) != 3 || p.Last[2].Token != 99 || p.Granted != 100 || p.Longest.Token != 7 || s.Expired != 10 || p.Ends[Expired] != 100 || len(s.Takeovers) > 6 {
+		t.Errorf("got %d spans, the last with token %d, %d granted, longest %d, %d expired", len(p.Last), p.Last[2].Token, p.Granted, p.Longest.Token, s.Expired)
+	}
+}

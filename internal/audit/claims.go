@@ -1,0 +1,276 @@
+package audit
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/waits"
+)
+
+// A Claim is what a client's own log says: that it held something for a time.
+type Claim struct {
+	Source  string // the name of the log
+	Line    int    // of the begin, from 1
+	Path    string // of the znode, or of the lock, election or queue
+	Token   int64  // 0 if the client did not know it
+	Session int64  // 0 if the client did not know it
+	Client  string // its name, if it gave one
+	From    time.Time
+	To      time.Time // the end; if there is none, the last line of the log
+	Ended   bool
+	Cause   string // why it ended, in the client's words
+}
+
+// The messages of the lines that ReadClaims reads.
+const (
+	holdBegins = "hold begins"
+	holdEnds   = "hold ends"
+)
+
+// line is one line of a client's log. Its form is documented in docs/audit.md.
+type line struct {
+	Time    time.Time `json:"time"`
+	Message string    `json:"msg"`
+	Path    string    `json:"path"`
+	Token   int64     `json:"token"`
+	Session string    `json:"session"`
+	Client  string    `json:"client"`
+	Cause   string    `json:"cause"`
+}
+
+// ReadClaims reads the log of a client: one JSON object a line, as log/slog writes them. It skips lines
+// that are something else.
+func ReadClaims(source string, r io.Reader) ([]Claim, error) {
+	type hold struct {
+		path           string
+		token, session int64
+	}
+	var claims []Claim
+	open := make(map[hold]int)
+	var last time.Time
+	in := bufio.NewReader(r)
+	for number := 1; ; number++ {
+		text, err := in.ReadBytes('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("audit: %s: %w", source, err)
+		}
+		var l line
+		if json.Unmarshal(text, &l) == nil && !l.Time.IsZero() {
+			session, _ := strconv.ParseUint(strings.TrimPrefix(l.Session, "0x"), 16, 64)
+			h := hold{l.Path, l.Token, int64(session)}
+			at, is := open[h]
+			last = l.Time
+			switch {
+			case l.Path == "":
+			case l.Message == holdBegins:
+				open[h] = len(claims)
+				claims = append(claims, Claim{Source: source, Line: number, Path: h.path, Token: h.token, Session: h.session, Client: l.Client, From: l.Time})
+			case l.Message == holdEnds && is:
+				claims[at].To, claims[at].Ended, claims[at].Cause = l.Time, true, l.Cause
+				delete(open, h)
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	for i := range claims {
+		if !claims[i].Ended {
+			claims[i].To = last
+		}
+	}
+	return claims, nil
+}
+
+// A Conflict is a claim that the servers' logs contradict.
+type Conflict struct {
+	Claim Claim
+	Why   Why
+	Span  *Span // what the claim rests on; nil if nothing in the logs supports it
+	// From and To are the time in which the claim is wrong.
+	From, To time.Time
+	Others   []Other // who held the same in that time
+}
+
+// An Other is a holder in the time in which another client's claim is wrong.
+type Other struct {
+	Span     Span
+	From, To time.Time // in that time
+	Claims   bool      // its own log says so as well
+}
+
+// Why is what is wrong with a claim.
+type Why string
+
+// The kinds of conflicts.
+const (
+	Outlived Why = "outlived" // the znode was deleted before the claim ended
+	Early    Why = "early"    // the claim began before the znode was served
+	Unknown  Why = "unknown"  // there is no such znode
+)
+
+// Compare compares claims with spans. The clocks of clients and servers may differ by clock. The logs
+// are known from the time from to the time to. That nothing supports a claim is no conflict if it began
+// outside of that.
+func Compare(claims []Claim, spans []Span, clock time.Duration, from, to time.Time) []Conflict {
+	c := comparison{byPath: make(map[string][]*Span), byPlace: make(map[string][]*Span), claimed: make(map[*Span]Claim), clock: clock, now: to}
+	for i := range spans {
+		s := &spans[i]
+		c.byPath[s.Path] = append(c.byPath[s.Path], s)
+		c.byPlace[s.Place] = append(c.byPlace[s.Place], s)
+	}
+	claims = slices.Clone(claims)
+	slices.SortStableFunc(claims, func(a, b Claim) int { return a.From.Compare(b.From) })
+	found := make([]*Span, len(claims))
+	for i, claim := range claims {
+		if found[i] = c.spanOf(claim); found[i] != nil {
+			c.claimed[found[i]] = claim
+		}
+	}
+	var all []Conflict
+	for i, claim := range claims {
+		if found[i] == nil && (claim.From.Before(from.Add(clock)) || claim.From.After(to.Add(-clock))) {
+			continue
+		}
+		if one, wrong := c.judge(claim, found[i]); wrong {
+			all = append(all, one)
+		}
+	}
+	return all
+}
+
+// Relevant returns what reports whether Compare needs a span to judge claims.
+func Relevant(claims []Claim) func(Span) bool {
+	places := make(map[string]bool)
+	for _, c := range claims {
+		places[c.Path] = true
+		if role, ok := waits.Recognize(c.Path); ok {
+			places[role.Place] = true
+		}
+	}
+	return func(s Span) bool { return places[s.Place] }
+}
+
+type comparison struct {
+	byPath, byPlace map[string][]*Span
+	claimed         map[*Span]Claim
+	clock           time.Duration
+	now             time.Time // the end of the logs
+}
+
+// spanOf returns the span that a claim rests on: that of its znode with its token, or of its session at
+// its place. If there are several, it is one that was served when the claim began, if there is one, and of
+// these the one that was served closest to that.
+func (c *comparison) spanOf(claim Claim) *Span {
+	var best *Span
+	distance := func(s *Span) time.Duration {
+		d := claim.From.Sub(s.Served).Abs()
+		if s.Served.After(claim.From.Add(c.clock)) || s.End != Stands && s.Ended.Before(claim.From.Add(-c.clock)) {
+			d += 1 << 62
+		}
+		return d
+	}
+	consider := func(s *Span, fits bool) {
+		if _, taken := c.claimed[s]; !fits || taken || s.Served.IsZero() {
+			return
+		}
+		if best == nil || distance(s) < distance(best) {
+			best = s
+		}
+	}
+	at := c.byPath[claim.Path]
+	for _, s := range at {
+		consider(s, claim.Token != 0 && s.Token == claim.Token)
+	}
+	if best != nil {
+		return best
+	}
+	for _, s := range at { // the token of a permit is that of another znode
+		consider(s, claim.Token == 0 || s.Kind == waits.Semaphore)
+	}
+	if best != nil || len(at) > 0 {
+		return best
+	}
+	for _, s := range c.byPlace[claim.Path] {
+		tokenless := claim.Token == 0 || s.Kind == waits.Semaphore
+		consider(s, claim.Token == s.Token || tokenless && claim.Session == s.Session && !s.Created.After(claim.From.Add(c.clock)))
+	}
+	return best
+}
+
+// judge compares a claim with its span.
+func (c *comparison) judge(claim Claim, s *Span) (Conflict, bool) {
+	one := Conflict{Claim: claim, Span: s, From: claim.From, To: claim.To}
+	if s == nil {
+		one.Why = Unknown
+		return one, true
+	}
+	last := s
+	if s.End == Downgraded { // the claim goes on with the reader
+		for _, o := range c.byPath[s.Path] {
+			if o.Token == s.Token && o.Shared {
+				last = o
+			}
+		}
+	}
+	switch {
+	case last.End != Stands && last.End != Downgraded && claim.To.After(last.Ended.Add(c.clock)):
+		one.Span, one.Why, one.From = last, Outlived, latest(last.Ended, claim.From)
+	case claim.From.Before(s.Served.Add(-c.clock)):
+		one.Why, one.To = Early, earliest(s.Served, claim.To)
+	default:
+		return one, false
+	}
+	one.Others = c.others(one.Span, one.From, one.To)
+	return one, true
+}
+
+// others returns who held the same as s between two times, in order.
+func (c *comparison) others(s *Span, from, to time.Time) []Other {
+	if s.Kind == waits.Semaphore || s.Kind == waits.Group {
+		return nil
+	}
+	var all []Other
+	for _, o := range c.byPlace[s.Place] {
+		if o == s || o.Path == s.Path && o.Token == s.Token || o.Served.IsZero() || o.Shared && s.Shared || s.Kind == waits.Queue && o.Path != s.Path {
+			continue
+		}
+		end := o.Ended
+		if o.End == Stands {
+			end = c.now
+			if to.After(end) {
+				end = to
+			}
+		}
+		other := Other{Span: *o, From: latest(o.Served, from), To: earliest(end, to)}
+		if !other.From.Before(other.To) {
+			continue
+		}
+		_, other.Claims = c.claimed[o]
+		all = append(all, other)
+	}
+	slices.SortFunc(all, func(a, b Other) int { return cmp.Or(a.From.Compare(b.From), cmp.Compare(a.Span.Token, b.Span.Token)) })
+	return all
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,95 @@
+package audit
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/waits"
+)
+
+// A Summary counts spans and keeps the last ones of each place. Its size depends on the number of places
+// and of sessions that expired, but not on the number of spans.
+type Summary struct {
+	Most int // spans that are kept of each place, takeovers and abandoned znodes; 0 keeps all
+
+	Takeovers, Abandoned []Span
+	// Expired is the number of sessions that the servers ended while they held or waited.
+	Expired int
+
+	places  map[string]*Place
+	expired map[int64]bool
+}
+
+// A Place is a lock, an election, a semaphore, a group, a queue, or an ephemeral znode.
+type Place struct {
+	Path    string
+	Kind    waits.Kind
+	Granted int // spans that were served
+	Gave    int // spans that ended before they were served
+	Ends    map[End]int
+	Longest Span   // the one that waited longest
+	Last    []Span // the last ones
+}
+
+// Add counts a span. If it has not ended, it lasts until now.
+func (s *Summary) Add(one Span, now time.Time) {
+	if s.places == nil {
+		s.places, s.expired = make(map[string]*Place), make(map[int64]bool)
+	}
+	p := s.places[one.Place]
+	if p == nil {
+		p = &Place{Path: one.Place, Ends: make(map[End]int)}
+		s.places[one.Place] = p
+	}
+	p.Kind = one.Kind
+	if p.Ends[one.End]++; one.Served.IsZero() {
+		p.Gave++
+	} else {
+		p.Granted++
+	}
+	if p.Longest.Place == "" || one.Waited(now) > p.Longest.Waited(now) {
+		p.Longest = one
+	}
+	p.Last = s.keep(p.Last, one)
+	if one.After != nil {
+		s.Takeovers = s.keep(s.Takeovers, one)
+	}
+	if one.Abandoned != "" {
+		s.Abandoned = s.keep(s.Abandoned, one)
+	}
+	if one.End == Expired && !s.expired[one.Session] {
+		s.expired[one.Session] = true
+		s.Expired++
+	}
+}
+
+// keep appends to the last spans.
+func (s *Summary) keep(all []Span, one Span) []Span {
+	if all = append(all, one); s.Most > 0 && len(all) >= 2*s.Most {
+		all = slices.Delete(all, 0, len(all)-s.Most)
+	}
+	return all
+}
+
+// Places returns the places in the order of their paths, with spans in the order in which they were
+// created.
+func (s *Summary) Places() []Place {
+	var all []Place
+	for _, path := range slices.Sorted(maps.Keys(s.places)) {
+		p := *s.places[path]
+		p.Last = s.inOrder(p.Last)
+		all = append(all, p)
+	}
+	return all
+}
+
+func (s *Summary) inOrder(spans []Span) []Span {
+	if s.Most > 0 && len(spans) > s.Most {
+		spans = spans[len(spans)-s.Most:]
+	}
+	return slices.SortedStableFunc(slices.Values(spans), func(a, b Span) int {
+		return cmp.Or(a.Served.Compare(b.Served), cmp.Compare(a.Token, b.Token))
+	})
+}

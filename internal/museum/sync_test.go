@@ -1,0 +1,180 @@
+package museum
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// ZOOKEEPER-4925: a server that was behind does not keep the transactions by which it
+// catches up for those that are further behind. If it becomes the leader, they never
+// get these transactions.
+func TestZooKeeper4925LosesData(t *testing.T) {
+	exhibit{has: []string{"3.9.3"}, lacks: []string{"3.9.6"}, config: ensemble.Config{Nodes: 5}, show: func(r *room) string {
+		followers := r.others(r.leader)
+		behind, further := followers[0], followers[1]
+		r.kill(further)
+		r.create(r.leader, "/kept", 3)
+		r.kill(behind)
+		r.create(r.leader, "/lost", 3)
+		r.start(behind)
+		r.leads()
+		r.create(r.leader, "/after", 3)
+		r.kill(r.leader)
+		if now := r.leads(); now != behind {
+			r.Fatalf("server %d leads, want %d, which has the highest number", now, behind)
+		}
+		r.start(further)
+		r.leads()
+		if none := append(r.missing(further, "/kept", 3), r.missing(further, "/after", 3)...); len(none) > 0 {
+			r.Errorf("server %d has not %v", further, none)
+		}
+		if none := r.missing(behind, "/lost", 3); len(none) > 0 {
+			r.Errorf("the leader has not %v", none)
+		}
+		if none := r.missing(further, "/lost", 3); len(none) > 0 {
+			return fmt.Sprintf("server %d follows, and never gets %v, which the leader has", further, none)
+		}
+		return ""
+	}}.run(t)
+}
+
+// ZOOKEEPER-4643, -4646 and -4785: a follower accepts a new leader, with the new epoch
+// in its file, before the transactions that it got are on its disk. If it then loses
+// them in a crash, its epoch makes it the next leader, and the others drop them too.
+func TestZooKeeper4646LosesData(t *testing.T) {
+	const slow = 4 * time.Second
+	config := ensemble.Config{Syncs: true, InitLimit: 100}
+	exhibit{has: []string{"3.8"}, lacks: []string{"3.9.6"}, config: config, show: func(r *room) string {
+		followers := r.others(r.leader)
+		behind, other := followers[0], followers[1]
+		r.kill(behind)
+		r.create(r.leader, "/lost", 3)
+		r.kill(other)
+		r.await("the leader has no quorum", func() bool { return !r.serves(r.leader) })
+		r.must(r.SlowSync(r.Context(), behind, slow))
+		r.start(behind)
+		r.await("the leader has a quorum", func() bool { return r.serves(r.leader) })
+		r.kill(behind, r.leader)
+		lost, err := r.LoseUnsynced(r.Context(), behind)
+		r.must(err)
+		r.must(r.SlowSync(r.Context(), behind, 0))
+		r.start(behind, other)
+		r.leads()
+		for _, i := range followers {
+			switch none := r.missing(i, "/lost", 3); len(none) {
+			case 0:
+				return ""
+			case 3:
+			default:
+				r.Errorf("server %d has not %v", i, none)
+			}
+		}
+		return fmt.Sprintf("a quorum has not /lost0, which was acknowledged; the disk of server %d lost %d bytes", behind, lost)
+	}}.run(t)
+}
+
+// ZOOKEEPER-4394: a follower that joins gets the commit of a transaction that was
+// proposed before it joined, and ends its connection with a NullPointerException.
+func TestZooKeeper4394EndsAFollower(t *testing.T) {
+	const slow = 3 * time.Second
+	config := ensemble.Config{SyncLimit: 100, InitLimit: 100}
+	exhibit{has: []string{"3.8"}, lacks: []string{"3.9.6"}, config: config, show: func(r *room) string {
+		followers := r.others(r.leader)
+		joining, other := followers[0], followers[1]
+		c := r.client(r.leader)
+		defer c.Close()
+		r.kill(joining)
+		late := ensemble.Edge{From: r.leader, To: other}
+		r.must(r.Cut(r.Context(), late))
+		r.must(c.Write(&wire.RequestHeader{Xid: c.NextXid(), Op: wire.OpCreate}, create("/x")))
+		r.await("the leader logs it", func() bool { return r.wrote(r.leader, "/x") })
+		r.must(r.SetPace(r.Context(), ensemble.Pace{Delay: slow}, ensemble.Edge{From: joining, To: r.leader}))
+		const joins = "Learner received NEWLEADER message"
+		before := r.logged(joining, joins)
+		r.start(joining)
+		r.await("the follower joins", func() bool { return r.logged(joining, joins) > before })
+		r.must(r.Mend(r.Context(), late)) // the other follower acknowledges /x, which commits it
+		r.await("the follower serves", func() bool { return r.serves(joining) })
+		if !r.has(joining, "/x") {
+			r.Errorf("the follower has not /x")
+		}
+		if r.logged(joining, "java.lang.NullPointerException") > 0 {
+			return "NullPointerException in the log of the follower, which then joins again"
+		}
+		return ""
+	}}.run(t)
+}
+
+// ZOOKEEPER-4685: a follower acknowledges the transactions that it got before it
+// acknowledges its leader. The leader takes the first for the second, and gives up.
+func TestZooKeeper4685DelaysAnElection(t *testing.T) {
+	config := ensemble.Config{InitLimit: 10, JVMFlags: []string{"-Dzookeeper.maxBatchSize=1"}}
+	exhibit{has: []string{"3.8"}, lacks: []string{"3.9.6"}, config: config, show: func(r *room) string {
+		followers := r.others(r.leader)
+		behind, other := followers[0], followers[1]
+		r.kill(behind)
+		r.create(r.leader, "/x", 400)
+		r.kill(other)
+		r.await("the leader has no quorum", func() bool { return !r.serves(r.leader) })
+		began := time.Now()
+		r.start(behind)
+		r.await("the leader has a quorum", func() bool { return r.serves(r.leader) })
+		if r.logged(r.leader, "is from a different epoch") > 0 {
+			return fmt.Sprintf("the leader rejects the follower's acknowledgement; they serve after %v", time.Since(began).Round(time.Millisecond))
+		}
+		return ""
+	}}.run(t)
+}
+
+// ZOOKEEPER-4837: a server that was about to lead stores a snapshot with a transaction
+// that no quorum has. It later drops the transaction from its log but not from the
+// snapshot. So it shows a node that no other server has.
+func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
+	const slow = 3 * time.Second
+	config := ensemble.Config{SyncLimit: 40, InitLimit: 40}
+	exhibit{has: []string{"3.9.6"}, config: config, show: func(r *room) string {
+		followers := r.others(r.leader)
+		a, b := followers[0], followers[1]
+		c := r.client(r.leader)
+		defer c.Close()
+		r.must(r.Pause(r.Context(), a))
+		r.must(r.Pause(r.Context(), b))
+		before := r.snapshots(r.leader)
+		r.must(c.Write(&wire.RequestHeader{Xid: c.NextXid(), Op: wire.OpCreate}, create("/dropped")))
+		r.await("the leader logs it", func() bool { return r.wrote(r.leader, "/dropped") })
+		r.kill(r.leader, a, b)
+
+		// The leader has the longest log, so a votes for it. It stores a snapshot and
+		// waits for a, whose packets are late.
+		r.must(r.SetPace(r.Context(), ensemble.Pace{Delay: slow}, ensemble.Edge{From: a, To: r.leader}))
+		r.start(r.leader, a)
+		r.await("it stores a snapshot", func() bool { return r.snapshots(r.leader) > before })
+		r.kill(a)
+		r.kill(r.leader)
+		r.must(r.SetPace(r.Context(), ensemble.Pace{}, ensemble.Edge{From: a, To: r.leader}))
+
+		// The next leader has no transaction of its own yet. Otherwise it would send its
+		// snapshot, because a log is never cut back over an epoch.
+		r.start(a, b)
+		r.leads()
+		r.start(r.leader)
+		r.leads()
+		var have []int
+		for i := range r.Servers() {
+			if r.has(i, "/dropped") {
+				have = append(have, i)
+			}
+		}
+		if len(have) == 1 && have[0] == r.leader {
+			return fmt.Sprintf("server %d shows /dropped, which the other two have not", r.leader)
+		}
+		if len(have) > 0 {
+			r.Errorf("servers %v show /dropped, want none or server %d alone", have, r.leader)
+		}
+		return ""
+	}}.run(t)
+}

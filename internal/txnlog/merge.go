@@ -1,0 +1,195 @@
+package txnlog
+
+import (
+	"bytes"
+	"errors"
+	"iter"
+	"maps"
+	"math"
+	"slices"
+)
+
+// A Merged is the one sequence of transactions that several servers committed. Its counts are
+// complete after the sequence was read to its end.
+type Merged struct {
+	// Refuted are transactions that a server wrote, and that the leader of the next epoch did not
+	// have.
+	Refuted []Txn
+	// Differ are zxids under which servers have different transactions. That must not happen.
+	Differ []Difference
+	// Gaps is the number of places at which transactions are missing from the logs of all servers.
+	Gaps int
+	// Shared is the number of zxids that are in the logs of several servers.
+	Shared int
+	// Disorder is the number of transactions that stand after later ones in a log. They are left
+	// out.
+	Disorder int
+
+	servers []Server
+	after   int64
+}
+
+// A Difference is two transactions under one zxid.
+type Difference struct {
+	Zxid   int64
+	A, B   string // names of servers
+	TA, TB Txn
+}
+
+// Merge makes one sequence of the logs of servers, without the transactions up to the zxid after.
+//
+// A zxid belongs to one leader, so two servers that have it must have the same transaction. A
+// server can also have transactions at the end of an epoch that no majority took. Merge leaves them
+// out if the logs prove it: see ends.
+func Merge(after int64, servers ...Server) *Merged {
+	return &Merged{servers: servers, after: after}
+}
+
+// All returns the committed transactions in order. An error, which ends the sequence, is one of
+// reading a log. All reads the logs twice.
+func (m *Merged) All() iter.Seq2[Txn, error] {
+	return func(yield func(Txn, error) bool) {
+		m.Refuted, m.Differ, m.Gaps, m.Shared, m.Disorder = nil, nil, 0, 0, 0
+		ends, err := ends(m.servers)
+		if err != nil {
+			yield(Txn{}, err)
+			return
+		}
+		previous := m.after
+		for t, err := range m.inOrder() {
+			if err != nil {
+				yield(t, err)
+				return
+			}
+			if end, ok := ends[epoch(t.Zxid)]; ok && t.Zxid > end {
+				m.Refuted = append(m.Refuted, t)
+				continue
+			}
+			if first := t.Zxid&counter == 1; !first && t.Zxid != previous+1 {
+				m.Gaps++
+			}
+			previous = t.Zxid
+			if !yield(t, nil) {
+				return
+			}
+		}
+	}
+}
+
+// head is the next transaction of one server.
+type head struct {
+	server string
+	next   func() (Txn, error, bool)
+	txn    Txn // its zxid is past all others if there is none
+}
+
+// advance reads the next transaction, which is later than the zxid.
+func (h *head) advance(m *Merged, zxid int64) error {
+	for {
+		t, err, ok := h.next()
+		switch {
+		case !ok:
+			h.txn.Zxid = math.MaxInt64
+			return nil
+		case errors.Is(err, ErrTorn):
+			continue
+		case err != nil:
+			return err
+		case t.Zxid > zxid:
+			h.txn = t
+			return nil
+		case t.Zxid > m.after:
+			m.Disorder++
+		}
+	}
+}
+
+// inOrder yields each zxid once, in order, and compares what servers have under it.
+func (m *Merged) inOrder() iter.Seq2[Txn, error] {
+	return func(yield func(Txn, error) bool) {
+		heads := make([]head, len(m.servers))
+		for i, s := range m.servers {
+			next, stop := iter.Pull2(s.Txns)
+			defer stop()
+			heads[i] = head{server: s.Name, next: next}
+			if err := heads[i].advance(m, m.after); err != nil {
+				yield(Txn{}, err)
+				return
+			}
+		}
+		for len(heads) > 0 {
+			first := 0
+			for i := range heads {
+				if heads[i].txn.Zxid < heads[first].txn.Zxid {
+					first = i
+				}
+			}
+			t, shared := heads[first].txn, false
+			if t.Zxid == math.MaxInt64 {
+				return
+			}
+			for i := first; i < len(heads); i++ {
+				h := &heads[i]
+				if h.txn.Zxid != t.Zxid {
+					continue
+				}
+				if i > first {
+					shared = true
+					if !same(t, h.txn) {
+						m.Differ = append(m.Differ, Difference{t.Zxid, heads[first].server, h.server, t, h.txn})
+					}
+				}
+				if err := h.advance(m, t.Zxid); err != nil {
+					yield(Txn{}, err)
+					return
+				}
+			}
+			if shared {
+				m.Shared++
+			}
+			if !yield(t, nil) {
+				return
+			}
+		}
+	}
+}
+
+const counter = 1<<32 - 1
+
+func epoch(zxid int64) int64 { return zxid >> 32 }
+
+func same(a, b Txn) bool {
+	return a.TxnHeader == b.TxnHeader && a.Timeout == b.Timeout && a.Err == b.Err &&
+		slices.EqualFunc(a.Changes, b.Changes, func(x, y Change) bool {
+			return x.Op == y.Op && x.Path == y.Path && x.Ephemeral == y.Ephemeral && bytes.Equal(x.Data, y.Data)
+		})
+}
+
+// ends returns the last committed zxid of each epoch for which the logs prove it: a server's log
+// goes from it into a later epoch, and the server took no snapshot in between. A snapshot may have
+// come from the leader, in place of transactions that the server missed. A log that is damaged
+// there proves nothing, nor do servers that disagree.
+func ends(servers []Server) (map[int64]int64, error) {
+	found, doubtful := make(map[int64]int64), make(map[int64]bool)
+	for _, s := range servers {
+		a, torn := int64(0), false // the zxid before, and whether half a transaction follows it
+		for b, err := range s.allZxids() {
+			switch {
+			case errors.Is(err, ErrTorn):
+				torn = true
+				continue
+			case err != nil:
+				return nil, err
+			}
+			if a != 0 && epoch(a) < epoch(b) && !torn && !slices.ContainsFunc(s.Snapshots, func(z int64) bool { return a < z && z < b }) {
+				if before, ok := found[epoch(a)]; ok && before != a {
+					doubtful[epoch(a)] = true
+				}
+				found[epoch(a)] = a
+			}
+			a, torn = b, false
+		}
+	}
+	maps.DeleteFunc(found, func(e, _ int64) bool { return doubtful[e] })
+	return found, nil
+}
