@@ -161,7 +161,7 @@ func (c *Counter) Close(ctx context.Context) error {
 func (c *Counter) do(ctx context.Context, f step) (int64, error) {
 	j := &job{do: f}
 	if err := c.calls.Do(ctx, "txn", c.path, &batch.Call[*job]{Job: j}); err != nil {
-		return 0, err // and j may still be in use
+		return 0, err // j is not read, because the batch may still use it
 	}
 	return j.value, nil
 }

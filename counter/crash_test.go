@@ -107,7 +107,7 @@ func TestChangeIsAppliedOnceAtEachCrashPoint(t *testing.T) {
 	})
 }
 
-// is compares the value that another session reads with the possible values.
+// is checks that the value that another session reads is possible.
 func is(p *crashpoint.Point, values possible) error {
 	other, err := p.OpenOther(session.Options{})
 	if err != nil {

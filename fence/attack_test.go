@@ -376,7 +376,7 @@ func TestSerializationFailureAtCommitIsDefinite(t *testing.T) {
 	d.table.TxOptions = &sql.TxOptions{Isolation: sql.LevelSerializable}
 	d.exec(t, "CREATE TABLE doctors (id int PRIMARY KEY, on_call boolean)")
 	d.exec(t, "INSERT INTO doctors VALUES (1, true), (2, true)")
-	leave := func(id int, meanwhile func()) error { // write skew: each one sees the other one on call
+	leave := func(id int, meanwhile func()) error { // a write skew: each transaction still sees the other doctor on call
 		return d.table.Do(t.Context(), fmt.Sprint("doctor ", id), 5, func(ctx context.Context, tx *sql.Tx) error {
 			var others int
 			if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM doctors WHERE on_call AND id <> $1", id).Scan(&others); err != nil || others == 0 {

@@ -36,9 +36,9 @@ type Options struct {
 	Intensity float64
 	// Store stores the result; nil stores nothing.
 	Store Store
-	// TxnLogs is a directory that gets the servers' transaction logs, one directory for each server,
-	// and what clients recorded of their holds, clients.log, for zkcoord audit. If it is empty, they
-	// are not kept.
+	// TxnLogs is a directory that gets the servers' transaction logs, one directory for each
+	// server, and what clients recorded of their holds, clients.log, for zkcoord audit. If it is
+	// empty, they are not kept.
 	TxnLogs string
 	// Progress, unless nil, is called about once a second during the run.
 	Progress func(Status)

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/txnlog"
 )
 
-// audited compares what clients recorded of a run with the servers' logs of it, like zkcoord audit. It
-// also returns how many holds there were.
+// audited compares what clients recorded of a run with the servers' logs of it, like zkcoord audit.
+// It also returns how many holds there were.
 func audited(t *testing.T, dir string) (conflicts []audit.Conflict, holds int) {
 	t.Helper()
 	f, err := os.Open(filepath.Join(dir, "clients.log"))

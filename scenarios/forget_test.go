@@ -106,8 +106,8 @@ func (f *forgetful) SetVersion(ctx context.Context, node int, version string) er
 	return os.WriteFile(newest, text, 0o600)
 }
 
-// forgetOldest returns a log in which the create of the oldest member that is still there is a
-// request that failed, so that all zxids stay what they are. It is not ok if there is none.
+// forgetOldest returns a log in which the create of the oldest remaining member is replaced by a
+// failed request, so that all zxids remain the same. ok is false if no member remains.
 func forgetOldest(log []byte) (without []byte, ok bool, err error) {
 	members := map[string]txnlog.Txn{}
 	for txn, err := range txnlog.Read(bytes.NewReader(log)) {

@@ -164,7 +164,7 @@ func (l *lease) do(kind string, sent, answered time.Time, timeout time.Duration)
 	}
 }
 
-// The cost of keeping a lease: the writes of a client that renews when renew says so, and how close
+// The cost of keeping a lease: the number of writes of a client that follows renew, and how close
 // the deadline comes.
 func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 	for _, test := range []struct {

@@ -94,7 +94,7 @@ func TestDeleteAllSendsFewRequests(t *testing.T) {
 		must(t, s.DeleteAll(t.Context(), "/d"))
 		gone("leaves", 10)
 
-		fill(1) // each child has children: not many more than three requests for each
+		fill(1) // each child has children, so each needs about three requests
 		must(t, s.DeleteAll(t.Context(), "/d"))
 		gone("nested", 10*n)
 

@@ -169,7 +169,7 @@ func hexMD5(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// latin1 encodes a text that is hashed in ISO 8859-1 if possible, as RFC 2831 requires.
+// latin1 encodes a text before it is hashed: in ISO 8859-1 if possible, as RFC 2831 requires.
 func latin1(s string) string {
 	var b strings.Builder
 	for _, r := range s {

@@ -68,8 +68,8 @@ func (m members) stayed(now members) []string {
 	return names
 }
 
-// recreated reports whether a child that is in both reads, and was created at
-// czxid, was created between them. The pzxid of a read is the zxid of the last
+// recreated reports whether a child was deleted and created again between two
+// reads that both contain it. czxid is that of the child in the second read. The pzxid of a read is the zxid of the last
 // creation or deletion of a child that the read shows. A child that was created
 // after the second read belongs to the next difference, which then has a hidden
 // change too.

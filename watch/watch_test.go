@@ -67,7 +67,7 @@ func sayTrees(list []watch.TreeChange) string {
 	return sayTree(all)
 }
 
-// sayChildrenDatas does the same for children with data.
+// sayChildrenDatas formats changes of children with data, all changes together.
 func sayChildrenDatas(list []watch.ChildrenDataChange) string {
 	all := list[len(list)-1]
 	all.Added, all.Removed, all.Changed = nil, nil, nil

@@ -249,7 +249,7 @@ func (e *Ensemble) trace(format string, args ...any) {
 type HostProvider struct {
 	addrs       []string
 	first, next int
-	connected   int // index of the last one connected to; -1 is none
+	connected   int // index of the server of the last connection; -1 means none
 }
 
 // HostProvider returns a provider that starts with the server of the given

@@ -158,7 +158,7 @@ func (w *auditing) counted(txns iter.Seq2[txnlog.Txn, error]) iter.Seq2[txnlog.T
 	}
 }
 
-// claims reads the clients' logs. What is not below the path is left out.
+// claims reads the clients' logs. It leaves out claims outside the path.
 func (w *auditing) claims() ([]audit.Claim, error) {
 	var all []audit.Claim
 	for _, name := range w.logs {
@@ -245,7 +245,8 @@ func (l *serverLogs) open(dir string) (s txnlog.Server, logs bool, err error) {
 	return s, logs, err
 }
 
-// logDirs returns the directories with logs or snapshots: dir, its version-2, or those of servers in it.
+// logDirs returns the directories with logs or snapshots: dir, its version-2, or those of servers
+// in it.
 func logDirs(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/waits"
 )
 
-// These types are the JSON output: a document for each span in the order in which they end, one for each
-// conflict, and one at the end.
+// These types are the JSON output: a document for each span in the order in which they end, one for
+// each conflict, and one at the end.
 type (
 	auditSpan struct {
 		Record    string     `json:"record"` // "span"

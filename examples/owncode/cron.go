@@ -104,8 +104,8 @@ func (c *Cron) tick(me string, now time.Time) error {
 
 // Once claims a tick in a transaction that succeeds only if the process's own
 // node still exists. So a process that has lost the lead cannot claim, and no
-// process can claim twice. If the reply is lost, no process runs the job: at
-// most once.
+// process can claim twice. If the reply is lost, no process runs the job,
+// so it runs at most once.
 func Once(c *Cron, me string, tick int64) error {
 	_, err := c.Conn.Multi(
 		&zk.CheckVersionRequest{Path: me, Version: 0},

@@ -52,8 +52,8 @@ func integer(text string, other int64) int64 {
 	return other
 }
 
-// mostUnknown is the number of operations with an unknown outcome up to which the search for the
-// order of a counter ends soon. Each of them doubles the number of orders to try.
+// mostUnknown is the largest number of operations with an unknown outcome on one counter that is
+// judged. Each of them doubles the number of orders that the search has to try.
 const mostUnknown = 12
 
 // CounterLinearizable judges counters: there is an order of their operations that explains all

@@ -360,8 +360,8 @@ func nothingUrgentWasLeft(h *history.History) bool {
 	return true
 }
 
-// noTakeSlept searches each take after the heal for a time longer than the limit in which the queue
-// had an item at each moment.
+// noTakeSlept checks each take after the heal. The queue must not have had an item all the time for
+// longer than the limit while the take waited.
 func noTakeSlept(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	ops, _ := h.Operations()
@@ -494,7 +494,7 @@ func heirsSawTheLatest(h *history.History) bool {
 	return legal
 }
 
-// tinyObservers: campaigns, terms that begin, and clients that are told who leads.
+// tinyObservers: campaigns, terms that begin, and clients that are notified of the leader.
 func tinyObservers(r *rand.Rand, n int) *history.History {
 	epoch := int64(0)
 	return tinyOps(r, n+1, func(int16) *history.Event {

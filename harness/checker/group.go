@@ -157,7 +157,7 @@ func groupMembersListed(envelope Envelope) Checker {
 // not be old also lists no member that had left or had lost its session more than inTime before.
 func groupNoStrangerListed(inTime time.Duration) Checker {
 	return New("group/no-stranger-listed", "a list contains only members that have joined, have not left and are alive", func(h *history.History, j *Judge) {
-		asked := make(map[string]bool) // group and id
+		asked := make(map[string]bool) // by group and id
 		for i := range h.Events {
 			switch e := &h.Events[i]; {
 			case e.Kind == history.Invoke && e.Op == OpJoin:

@@ -156,8 +156,8 @@ type Lossy interface {
 // Pace is the speed of a connection between nodes. The zero value is full speed.
 type Pace struct {
 	Delay  time.Duration // of every chunk
-	Jitter time.Duration // most of a further random delay, drawn for each chunk
-	Rate   int           // most bytes per second; zero is no limit
+	Jitter time.Duration // maximum of an additional random delay of each chunk
+	Rate   int           // maximum number of bytes per second; zero means no limit
 }
 
 // Pacer can delay the data between nodes. Each connection keeps the order of its data.

@@ -40,7 +40,7 @@ func bridge(nodes []int) []ensemble.Edge { return halves(nodes[:len(nodes)-1]) }
 // is the smallest possible cut.
 func ring(nodes []int) (edges []ensemble.Edge) {
 	n := len(nodes)
-	near := n / 4 // on each side; if the rest is even, one more on the right, because a majority needs n/2 others
+	near := n / 4 // neighbours on the left; the right side has the rest of the n/2 others that a majority needs
 	right := n/2 - near
 	for i := range nodes {
 		for step := 1; step < n; step++ {

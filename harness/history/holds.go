@@ -9,9 +9,9 @@ import (
 	"log/slog"
 )
 
-// WriteHolds writes the holds of all clients like the log of a program, in the form that zkcoord audit
-// compares with the servers' transaction logs: see session.Options.HoldLog. Holds that do not name their
-// znodes are left out, because their objects may be no paths.
+// WriteHolds writes the holds of all clients like the log of a program, in the form that zkcoord
+// audit compares with the servers' transaction logs: see session.Options.HoldLog. Holds that do not
+// name their znodes are left out, because their objects may be no paths.
 func (h *History) WriteHolds(w io.Writer) error {
 	out := slog.NewJSONHandler(w, nil)
 	write := func(e *Event, message string, of *Event) error {

@@ -34,7 +34,7 @@ type Round struct {
 	Start    time.Time        `json:"start"`
 	Took     time.Duration    `json:"took_ns"`
 	OK       int              `json:"ok"`     // operations that succeeded
-	Failed   int              `json:"failed"` // those that did not, or whose outcome is unknown
+	Failed   int              `json:"failed"` // operations that failed, or whose outcome is unknown
 	Exposure time.Duration    `json:"exposure_ns,omitempty"`
 	Faults   []FaultRound     `json:"faults,omitempty"`
 
@@ -55,7 +55,7 @@ func NewRound(number int, r *harness.Result, dir string) Round {
 	round := Round{Number: number, Scenario: r.Scenario, Version: r.ZooKeeper, Seed: r.Seed, Verdict: &r.Verdict,
 		Command: r.Command, Dir: dir, Start: r.Start, Took: r.Took}
 	for _, one := range r.Failed() {
-		round.Reason = one.ID + ": " + one.Reason // the first says most
+		round.Reason = one.ID + ": " + one.Reason // the first reason explains most
 		break
 	}
 	for _, one := range r.Results {

@@ -34,7 +34,7 @@ type picture struct {
 	Series     series           `json:"series"`
 	Left       int              `json:"left,omitempty"` // operations that succeeded and were left out
 	index      map[string]int   // of Names
-	at         map[int16]int    // client -> its place in Clients
+	at         map[int16]int    // client -> its index in Clients
 	sessions   map[int64]*track // open ones
 }
 
@@ -131,7 +131,7 @@ const mostOperations = 120_000
 
 func micro(d time.Duration) int64 { return d.Microseconds() }
 
-// newPicture returns what the page draws of a result.
+// newPicture returns the data of a result that the page draws.
 func newPicture(r *harness.Result) *picture {
 	h := r.History
 	p := &picture{End: micro(h.End()), index: make(map[string]int), at: make(map[int16]int), sessions: make(map[int64]*track)}
@@ -371,7 +371,7 @@ func (p *picture) addViolation(one checker.Result) {
 	switch {
 	case len(one.Events) == 0:
 		v.ProofFrom, v.ProofTo = 0, p.End
-	case begun > 1 && from < to: // holds that overlap, maybe begun long before
+	case begun > 1 && from < to: // overlapping holds, which may have begun long before
 		v.From, v.To = from, to
 	}
 	if v.To == 0 {

@@ -97,8 +97,8 @@ func (s *Store) Run(id string) (Run, error) {
 
 // Keep says what Prune keeps. The zero value keeps everything.
 type Keep struct {
-	Age  time.Duration // runs younger than that; zero is any age
-	Size int64         // the newest of those, up to so many bytes in all; zero is any size
+	Age  time.Duration // keep runs that are younger; zero means any age
+	Size int64         // of these, keep the newest ones up to this total number of bytes; zero means any size
 }
 
 // underWay is the age from which a run without a result counts as killed.

@@ -22,7 +22,7 @@ type series struct {
 	Max    []float64 `json:"max"`
 }
 
-// mostWindows bounds the number of windows. A window is at least a quarter of a second.
+// mostWindows is the maximum number of windows. A window is at least a quarter of a second.
 const mostWindows = 240
 
 func newSeries(h *history.History, ops []history.Operation) series {

@@ -103,7 +103,7 @@ func (s *Store) save(r *harness.Result) error {
 }
 
 // failingSlice returns the operations of a violation that porcupine can draw, if they are few
-// enough. Those of a minimized run are.
+// enough. In a minimized run they are.
 func failingSlice(r *harness.Result) (checker.Slice, bool) {
 	const most, within = 50, 5 * time.Second
 	for _, one := range r.Results {

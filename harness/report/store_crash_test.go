@@ -56,7 +56,7 @@ func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 		begins := fmt.Sprint("saving ", i/(kills-1)) // in the last round a complete run has been saved
 		for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != begins; {
 		}
-		<-time.After(time.Duration(i) * 5 * time.Millisecond) // a different moment of the write each time
+		<-time.After(time.Duration(i) * 5 * time.Millisecond) // each process is killed at a different moment of the write
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		runs, err := Open(dir).Runs()

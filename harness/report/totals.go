@@ -25,7 +25,7 @@ type Totals struct {
 	mostThreads, nThreads int
 }
 
-// mostNotable bounds the list of rounds that are not valid.
+// mostNotable is the maximum length of the list of rounds that are not valid.
 const mostNotable = 100
 
 // Sum is the sum of some rounds.
@@ -35,9 +35,9 @@ type Sum struct {
 	Verdicts           map[checker.Verdict]int
 	NotBegun           int // rounds that could not begin
 	Took               time.Duration
-	OK, Failed, Effect int // operations, and faults that took effect
+	OK, Failed, Effect int // numbers of operations, and of faults that took effect
 	Exposure           time.Duration
-	Recovery           time.Duration // the longest after a fault
+	Recovery           time.Duration // the longest recovery after a fault
 }
 
 type faultSum struct {

@@ -28,7 +28,7 @@ type words struct {
 	Faults                               []faultRow
 	Latencies                            []latencyRow
 	Quantiles                            []string
-	Gone, Servers, Log                   bool // whether the timeline shows them
+	Gone, Servers, Log                   bool // the timeline shows them
 	Facts                                []fact
 	Window                               string
 	Left                                 int
@@ -182,7 +182,7 @@ func newFigures(r *harness.Result, ops []history.Operation, faults []fault) []fi
 	return figures
 }
 
-// mostTold bounds the events shown of a proof.
+// mostTold is the maximum number of events of a proof that are shown.
 const mostTold = 8
 
 func newStory(one checker.Result, faults []fault, links map[string]string) *story {

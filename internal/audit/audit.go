@@ -1,6 +1,6 @@
-// Package audit computes from transactions who held which lock, led, claimed an item or was a member,
-// at each instant, and compares that with what clients wrote in their own logs. It does no input or
-// output: transactions go in, and [Span]s come out.
+// Package audit computes from transactions who held which lock, led, claimed an item or was a
+// member, at each instant, and compares that with what clients wrote in their own logs. It does no
+// input or output: transactions go in, and [Span]s come out.
 package audit
 
 import (
@@ -23,8 +23,8 @@ import (
 // Node is the kind of an ephemeral znode that is in no layout. Its session owns the path.
 const Node waits.Kind = "node"
 
-// A Span is the life of one znode that stands for something. If a writer becomes a reader, its znode
-// has two spans.
+// A Span is the life of one znode that stands for something. If a writer becomes a reader, its
+// znode has two spans.
 type Span struct {
 	Kind    waits.Kind
 	Place   string        // the path of the lock, the election, the semaphore, the group or the queue
@@ -37,9 +37,9 @@ type Span struct {
 	Timeout time.Duration // of the session; 0 if the logs begin later
 
 	Created time.Time
-	// Served is when it was the first in its lock queue, or otherwise not blocked any more. From then
-	// on, no other contender that follows the recipe can have been granted the same. It is zero if that
-	// never happened. If it was so when the logs begin, Served is their begin.
+	// Served is when it was the first in its lock queue, or otherwise not blocked any more. From
+	// then on, no other contender that follows the recipe can have been granted the same. It is
+	// zero if that never happened. If it was so when the logs begin, Served is their begin.
 	Served time.Time
 	Ended  time.Time // zero if it still stands
 	End    End
@@ -93,7 +93,8 @@ func Below(path, under string) bool {
 	return below && (rest == "" || rest[0] == '/')
 }
 
-// Within reports whether the span overlaps the time between two times. A time that is zero is no bound.
+// Within reports whether the span overlaps the time between two times. A time that is zero is no
+// bound.
 func (s *Span) Within(from, to time.Time) bool {
 	return (from.IsZero() || s.End == Stands || !s.Ended.Before(from)) && (to.IsZero() || !s.Created.After(to))
 }
@@ -105,16 +106,16 @@ type Start struct {
 	nodes    []txnlog.Node
 }
 
-// Add adds a znode of a snapshot that contains what was committed up to s.Zxid. A snapshot can also have
-// later znodes, which are left out. So are those that stand for nothing.
+// Add adds a znode of a snapshot that contains what was committed up to s.Zxid. A snapshot can also
+// have later znodes, which are left out. So are those that stand for nothing.
 func (s *Start) Add(n txnlog.Node) {
 	if _, known := waits.Recognize(n.Path); n.Czxid <= s.Zxid && (known || n.Session != 0) {
 		s.nodes = append(s.nodes, n)
 	}
 }
 
-// Spans returns the spans at or below the path under, in the order in which they end. Those that still
-// stand come last. An error of txns ends the sequence.
+// Spans returns the spans at or below the path under, in the order in which they end. Those that
+// still stand come last. An error of txns ends the sequence.
 func Spans(start Start, under string, txns iter.Seq2[txnlog.Txn, error]) iter.Seq2[Span, error] {
 	return func(yield func(Span, error) bool) {
 		f := &follower{
@@ -233,8 +234,8 @@ func deletes(t *txnlog.Txn, path string) bool {
 	return slices.ContainsFunc(t.Changes, func(c txnlog.Change) bool { return c.Op == wire.OpDelete && c.Path == path })
 }
 
-// create adds a znode, if it stands for something. The times are that of its creation, and that from
-// which the logs are known.
+// create adds a znode, if it stands for something. The times are that of its creation, and that
+// from which the logs are known.
 func (f *follower) create(path string, data []byte, owner int64, ephemeral bool, zxid, created, known int64) {
 	role, ok := waits.Recognize(path)
 	contends := role.Kind == waits.Lock || role.Kind == waits.Election

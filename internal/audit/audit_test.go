@@ -19,8 +19,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const id = "0123456789abcdef0123456789abcdef"
 
-// parse reads transactions, one a line: the time in milliseconds, the session, and what it does. The
-// zxid is the number of the line, from 1.
+// parse reads transactions, one a line: the time in milliseconds, the session, and what it does.
+// The zxid is the number of the line, from 1.
 func parse(t testing.TB, text string) (txns []txnlog.Txn) {
 	t.Helper()
 	for line := range strings.Lines(strings.TrimSpace(text)) {
@@ -223,7 +223,8 @@ func TestSpans(t *testing.T) {
 	}
 }
 
-// The logs begin while session 1 holds and session 2 waits. The snapshot is fuzzy: session 3 came later.
+// The logs begin while session 1 holds and session 2 waits. The snapshot is fuzzy: session 3 came
+// later.
 func TestLogsThatBeginLate(t *testing.T) {
 	start := Start{Zxid: 0, Sessions: map[int64]int32{1: 4000, 2: 6000}}
 	for i, session := range []int64{1, 2} {
@@ -336,8 +337,8 @@ func TestClaimsWithoutTokensMatchTheirTurns(t *testing.T) {
 	}
 }
 
-// The claim of a writer goes on while it is a reader, and so does that of a permit with the token of
-// another znode.
+// The claim of a writer continues while it is a reader, and so does that of a permit with the token
+// of another znode.
 func TestClaimsOfReadersAndPermits(t *testing.T) {
 	const txns = `
 		1000 1 create /l/ID-__WRIT__0000000000

@@ -46,8 +46,8 @@ type line struct {
 	Cause   string    `json:"cause"`
 }
 
-// ReadClaims reads the log of a client: one JSON object a line, as log/slog writes them. It skips lines
-// that are something else.
+// ReadClaims reads the log of a client: one JSON object a line, as log/slog writes them. It skips
+// lines that are something else.
 func ReadClaims(source string, r io.Reader) ([]Claim, error) {
 	type hold struct {
 		path           string
@@ -117,9 +117,9 @@ const (
 	Unknown  Why = "unknown"  // there is no such znode
 )
 
-// Compare compares claims with spans. The clocks of clients and servers may differ by clock. The logs
-// are known from the time from to the time to. That nothing supports a claim is no conflict if it began
-// outside of that.
+// Compare compares claims with spans. The clocks of clients and servers may differ by clock. The
+// logs are known from the time from to the time to. That nothing supports a claim is no conflict if
+// it began outside of that.
 func Compare(claims []Claim, spans []Span, clock time.Duration, from, to time.Time) []Conflict {
 	c := comparison{byPath: make(map[string][]*Span), byPlace: make(map[string][]*Span), claimed: make(map[*Span]Claim), clock: clock, now: to}
 	for i := range spans {
@@ -166,9 +166,9 @@ type comparison struct {
 	now             time.Time // the end of the logs
 }
 
-// spanOf returns the span that a claim rests on: that of its znode with its token, or of its session at
-// its place. If there are several, it is one that was served when the claim began, if there is one, and of
-// these the one that was served closest to that.
+// spanOf returns the span that a claim rests on: that of its znode with its token, or of its
+// session at its place. If there are several, it is one that was served when the claim began, if
+// there is one, and of these the one that was served closest to that.
 func (c *comparison) spanOf(claim Claim) *Span {
 	var best *Span
 	distance := func(s *Span) time.Duration {
@@ -214,7 +214,7 @@ func (c *comparison) judge(claim Claim, s *Span) (Conflict, bool) {
 		return one, true
 	}
 	last := s
-	if s.End == Downgraded { // the claim goes on with the reader
+	if s.End == Downgraded { // the claim continues with the reader
 		for _, o := range c.byPath[s.Path] {
 			if o.Token == s.Token && o.Shared {
 				last = o

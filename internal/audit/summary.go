@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/waits"
 )
 
-// A Summary counts spans and keeps the last ones of each place. Its size depends on the number of places
-// and of sessions that expired, but not on the number of spans.
+// A Summary counts spans and keeps the last ones of each place. Its size depends on the number of
+// places and of sessions that expired, but not on the number of spans.
 type Summary struct {
 	Most int // spans that are kept of each place, takeovers and abandoned znodes; 0 keeps all
 

@@ -189,7 +189,7 @@ func (j Job) drain(ctx context.Context, take func(ctx context.Context, client in
 				n, err := take(ctx, i)
 				if int(done.Add(int64(n))) == j.Items && n > 0 {
 					end = time.Now()
-					cancel() // end the calls that wait for more
+					cancel() // ends the calls that still wait for an item
 				}
 				switch {
 				case int(done.Load()) >= j.Items:

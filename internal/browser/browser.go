@@ -117,7 +117,7 @@ func (b *Browser) run(path string) error {
 func (b *Browser) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	_ = b.call(ctx, "", "Browser.close", nil, nil) // it also has a directory outside of its profile
+	_ = b.call(ctx, "", "Browser.close", nil, nil) // a killed browser would leave a directory outside its profile
 	select {
 	case <-b.child.Ended():
 	case <-ctx.Done():

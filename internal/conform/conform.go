@@ -127,6 +127,6 @@ func (f *Finding) judge(err error) {
 		f.Verdict = checker.Invalid
 	case err != nil || len(f.Steps) == 0:
 		f.Verdict = checker.Unknown
-		f.Reason = cmp.Or(err, errors.New("nothing was tried")).Error()
+		f.Reason = cmp.Or(err, errors.New("no operation was tried")).Error()
 	}
 }

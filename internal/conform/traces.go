@@ -50,7 +50,7 @@ func (o *Options) traces(ctx context.Context, each func(Finding) error) error {
 	}
 	model, err := o.model(ctx)
 	if err != nil {
-		return fmt.Errorf("traces: %w", err)
+		return fmt.Errorf("play traces: %w", err)
 	}
 	limits := trace.Limits{Guest: true, Owner: o.Owner, Modes: o.Release == "3.8.0" || o.Release == "3.8.1"}
 	c := trace.Comparison{WantName: "expected", Want: o.onModel(model), GotName: "answer", Got: trace.On(o.servers()), Limits: limits, Root: o.Root}

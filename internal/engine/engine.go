@@ -75,7 +75,7 @@ func (t *Trace) Begin() chan struct{} {
 // Replied records the zxid of a reply without an error.
 func (t *Trace) Replied(zxid int64) { t.zxid.Store(zxid) }
 
-// Zxid returns the zxid of the last such reply.
+// Zxid returns the zxid of the last reply without an error.
 func (t *Trace) Zxid() int64 { return t.zxid.Load() }
 
 // Abandon abandons the call. Requests that have not been written yet are never written.

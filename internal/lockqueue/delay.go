@@ -18,7 +18,7 @@ import (
 // reports when a node was deleted.
 //
 // The mark is the data of a persistent node in the directory. The data of the directory itself
-// would not do: the directory is a container, and the servers delete it with its data when it is
+// are not suitable: the directory is a container, and the servers delete it with its data when it is
 // empty.
 //
 // The model is the lock-delay of Chubby, where the server measures the time.

@@ -48,7 +48,7 @@ func NewFixedPlace(s *session.Session, node recipe.Node, data []byte) *Place {
 	return c
 }
 
-// Describe says what the place is in: see recipe.Hold.Describe.
+// Describe sets the kind of the place, for example "lock": see recipe.Hold.Describe.
 func (c *Place) Describe(name string) { c.hold.Describe(name, c.token, "") }
 
 // Grant waits until the lease stands; see recipe.Hold.Grant.

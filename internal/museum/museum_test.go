@@ -218,7 +218,7 @@ func (r *room) ask(c *trace.Link, op wire.Op, body []byte, wanted ...wire.Code) 
 	frame, err := c.Ask(op, c.NextXid(), body)
 	r.must(err)
 	if frame == nil {
-		r.Fatalf("%v: the server hung up", op)
+		r.Fatalf("%v: got a closed connection, want an answer", op)
 	}
 	h, _, err := wire.CutReply(frame)
 	r.must(err)

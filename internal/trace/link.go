@@ -160,7 +160,7 @@ func (l *Link) Handshake(r wire.ConnectRequest) (*wire.ConnectResponse, error) {
 	rsp := &wire.ConnectResponse{}
 	rest, err := wire.Decode(frame, rsp)
 	if err != nil || len(rest) > 0 {
-		return nil, fmt.Errorf("connect response %x: %v", frame, err)
+		return nil, fmt.Errorf("cannot decode connect response %x: %v", frame, err)
 	}
 	return rsp, nil
 }

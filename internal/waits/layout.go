@@ -8,7 +8,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// A Kind is the kind of a place: of what the znodes there stand for.
+// A Kind is the kind of a place, for example a lock or a queue.
 type Kind string
 
 // The kinds of places.

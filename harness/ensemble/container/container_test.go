@@ -72,7 +72,7 @@ func TestWhatAKilledRunLeavesIsSweptByTheNextStart(t *testing.T) {
 	if what := remaining(t, e, labelled(labelEnsemble, id)); len(what) == 0 {
 		t.Error("the killed run left nothing, want leftovers to sweep")
 	}
-	if err := e.sweep(t.Context()); err != nil { // Start calls it first
+	if err := e.sweep(t.Context()); err != nil { // Start begins with this call
 		t.Fatal(err)
 	}
 	if what := remaining(t, e, labelled(labelEnsemble, id)); len(what) > 0 {

@@ -38,7 +38,7 @@ type server struct {
 	conns     map[int]*Conn // by id
 	bySession map[int64]*Conn
 	nextSID   int64
-	held      []*Conn       // connections that wait for a time
+	held      []*Conn       // connections whose frames are delayed until a given time
 	nextIdle  time.Duration // time of the next check for idle connections
 
 	// The commit processor: for each session the first waiting write and the
@@ -256,7 +256,8 @@ func (s *server) trim() {
 }
 
 // complete answers the first waiting write of this server's clients, and the
-// reads after it, if the write is the given one. It reports whether it was.
+// reads after it. If that write is not the given one, it does nothing and returns
+// false.
 func (s *server) complete(session int64, cxid int32, txn *tree.Txn, res tree.Result) bool {
 	if len(s.writes) == 0 || s.writes[0].session != session || s.writes[0].cxid != cxid {
 		return false
