@@ -28,8 +28,8 @@ func isolatedObserver() (harness.Scenario, chooser) {
 	}, choose), choose
 }
 
-// Assumption A5 of decision 0001: a client on an observer that follows the leader is as safe as on a
-// follower. zk.Lock on the same observer has two holders, which shows that the cut isolates it.
+// Assumption A5 of decision 0001: a client on an observer that follows the leader is as safe as on
+// a follower. zk.Lock on the same observer has two holders, which shows that the cut isolates it.
 //
 //	go test ./scenarios -run TestIsolatedObserver -libraries -time 60s -v
 func TestIsolatedObserver(t *testing.T) {

@@ -119,9 +119,9 @@ func (b buffered) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-// A certificate that expires does not affect the connection. The next connection fails and says why,
-// and the session resumes once the server has a new certificate. The client's own certificate is
-// exchanged without a new session.
+// A certificate that expires does not affect the connection. The next connection fails and says
+// why, and the session resumes once the server has a new certificate. The client's own certificate
+// is exchanged without a new session.
 func TestSessionSurvivesAnExpiredCertificate(t *testing.T) {
 	inBubble(t, zktest.Options{Servers: 1}, func(t *testing.T, e *zktest.Ensemble) {
 		ca := signed(t, 1, 1000*time.Hour, nil)

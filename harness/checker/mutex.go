@@ -361,8 +361,8 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 	j.Note("%d granted after the heal, the slowest in %v; %d ended with an error", granted, slowest, ended)
 }
 
-// turn returns the time in which each client can hold once: the sum of the longest completed hold of
-// each client after since.
+// turn returns the time in which each client can hold once: the sum of the longest completed hold
+// of each client after since.
 func turn(h *history.History, since time.Duration) (sum time.Duration) {
 	longest := make(map[int16]time.Duration)
 	for _, hold := range h.Holds() {

@@ -42,8 +42,8 @@ func (n *node) member(role ensemble.Role) string {
 	return fmt.Sprintf("127.0.0.1:%d:%d:%s;%s", n.quorum, n.election, role, n.clientLocked())
 }
 
-// wipe deletes the data, and the configuration if servers change it: a server refuses to start with a
-// configuration that does not contain it.
+// wipe deletes the data, and the configuration if servers change it: a server refuses to start with
+// a configuration that does not contain it.
 func (n *node) wipe() error {
 	files := []string{n.data()}
 	if n.members != nil {

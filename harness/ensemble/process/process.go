@@ -212,13 +212,26 @@ func (e *Ensemble) Ready(ctx context.Context) error {
 	if err := e.open(); err != nil {
 		return err
 	}
-	if err := ensemble.AwaitQuorum(ctx, e.DialContext, e.servers, e.running, e.died); err != nil {
-		return err
+	for {
+		if err := ensemble.AwaitQuorum(ctx, e.DialContext, e.servers, e.running, e.died); err != nil {
+			return err
+		}
+		// The server that answered may belong to another program that took one of our ports. Then
+		// our server has died because of that, or is about to die.
+		err := errors.Join(e.died(), e.verify(ctx))
+		if !errors.Is(err, errQuorumLost) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, context.Cause(ctx))
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
-	// The server that answered may belong to another program that took one of our ports. Then our
-	// server has died because of that, or is about to die.
-	return errors.Join(e.died(), e.verify(ctx))
 }
+
+// errQuorumLost means that a node stopped serving after the quorum had been found.
+var errQuorumLost = errors.New("the quorum was lost again")
 
 func (e *Ensemble) died() error {
 	var errs []error
@@ -238,11 +251,23 @@ func (e *Ensemble) verify(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !strings.Contains(text, n.dir) {
-			return fmt.Errorf("the server at the port of node %d belongs to another program", i)
+		if err := ours(text, n.dir); err != nil {
+			return fmt.Errorf("node %d: %w", i, err)
 		}
 	}
 	return nil
+}
+
+// ours checks that a server's answer to conf names dir. A server without a quorum does not name its
+// directory.
+func ours(conf, dir string) error {
+	switch {
+	case strings.Contains(conf, dir):
+		return nil
+	case strings.Contains(conf, "not currently serving requests"):
+		return errQuorumLost
+	}
+	return errors.New("the server at its port belongs to another program")
 }
 
 // Leader queries all running nodes.

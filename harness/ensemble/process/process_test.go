@@ -138,3 +138,19 @@ func TestAKilledRunLeavesNoProcessAndItsDataAreSwept(t *testing.T) {
 	owner.Sweep(dir)
 	empty(t, dir)
 }
+
+// Bug: a node that lost its leader between two questions of Ready counted as the server of another
+// program, and the run did not recover.
+func TestNodeWithoutAQuorumIsNotForeign(t *testing.T) {
+	for conf, want := range map[string]error{
+		"clientPort=1\ndataDir=/a/node0/data/version-2\n":             nil,
+		"This ZooKeeper instance is not currently serving requests\n": errQuorumLost,
+	} {
+		if err := ours(conf, "/a/node0"); !errors.Is(err, want) {
+			t.Errorf("%q: got %v, want %v", conf, err, want)
+		}
+	}
+	if err := ours("clientPort=1\ndataDir=/b/node0/data/version-2\n", "/a/node0"); err == nil || errors.Is(err, errQuorumLost) {
+		t.Errorf("got %v, want an error about another program", err)
+	}
+}
