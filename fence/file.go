@@ -69,8 +69,8 @@ func writeFile(ctx context.Context, name string, token Token, data []byte, perm 
 			return err
 		}
 	}
-	// Sync even if the guard had the token: the process that wrote it may have been killed before
-	// it was on the disk.
+	// Sync even if the guard had the token: the process that wrote it may have been killed
+	// before it was on the disk.
 	if err := errors.Join(guard.Sync(), syncDir(file)); err != nil {
 		return err
 	}

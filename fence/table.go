@@ -58,8 +58,8 @@ func (t *Table) Create(ctx context.Context) error {
 		_, err = t.DB.ExecContext(ctx, create)
 	}
 	if err != nil {
-		// In PostgreSQL the statement fails if another client creates the table meanwhile. The
-		// table exists then.
+		// In PostgreSQL the statement fails if another client creates the table meanwhile.
+		// The table exists then.
 		if _, missing := t.Largest(ctx, ""); missing != nil {
 			return fmt.Errorf("fence: create table %s: %w", t.name(), err)
 		}

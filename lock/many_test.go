@@ -22,8 +22,8 @@ func heap() (bytes, goroutines int) {
 	return int(m.HeapAlloc), runtime.NumGoroutine()
 }
 
-// costOfHeldLocks has one session hold n locks. It returns the bytes and goroutines of the client for
-// each, without those of the znodes at the servers in this process.
+// costOfHeldLocks has one session hold n locks. It returns the bytes and goroutines of the client
+// for each, without those of the znodes at the servers in this process.
 func costOfHeldLocks(t *testing.T, n int) (bytes, goroutines float64) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -46,7 +46,7 @@ func costOfHeldLocks(t *testing.T, n int) (bytes, goroutines float64) {
 		b2, g2 := heap()
 		bytes, goroutines = float64((b2-b1)-(b1-b0))/float64(n), float64((g2-g1)-(g1-g0))/float64(n)
 
-		// Each hold watches its node, once. Then one session proves that it lives, whatever it holds.
+		// Each hold watches its node, once. Then the session sends only proofs of its life.
 		const timeouts, most = 10, 6
 		time.Sleep(timeouts * recipetest.Timeout)
 		c.Requests()

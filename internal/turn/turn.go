@@ -9,8 +9,8 @@ type Turn chan struct{}
 // New returns a Turn that no call holds.
 func New() Turn { return make(Turn, 1) }
 
-// Take waits until no other call holds the turn. If one of the contexts ends first, the error is its
-// cause. If ctx has ended before, the turn is not taken.
+// Take waits until no other call holds the turn. If one of the contexts ends first, the error is
+// its cause. If ctx has ended before, the turn is not taken.
 func (t Turn) Take(ctx, other context.Context) error {
 	if ctx.Err() == nil {
 		select {
