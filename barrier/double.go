@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/zkcoord/zkcoord/internal/invalid"
+	"github.com/zkcoord/zkcoord/internal/turn"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
@@ -32,7 +33,7 @@ type Double struct {
 
 	invalid error // set if the constructor's arguments are invalid
 
-	turn chan struct{} // full while a call waits for withdrawals
+	turn turn.Turn // held while a call waits for withdrawals
 
 	mu   sync.Mutex
 	gone []<-chan error // one for each withdrawal in progress
@@ -45,7 +46,7 @@ type Double struct {
 // takes about 150 bytes plus the length of the path. With the default
 // session.Options.MaxRequest and a path of 50 bytes, about 5000 members fit.
 func NewDouble(s *session.Session, path string, size int) *Double {
-	d := &Double{s: s, path: path, size: size, turn: make(chan struct{}, 1)}
+	d := &Double{s: s, path: path, size: size, turn: turn.New()}
 	d.invalid = d.check()
 	return d
 }
@@ -214,12 +215,10 @@ func (m *member) entered(members []string) *Round {
 // call waits at a time: it takes the list and waits for everything in it, so
 // the next call waits for it too.
 func (d *Double) withdrawn(ctx context.Context) error {
-	select {
-	case d.turn <- struct{}{}:
-		defer func() { <-d.turn }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := d.turn.Take(ctx, ctx); err != nil {
+		return err
 	}
+	defer d.turn.End()
 	d.mu.Lock()
 	pending := d.gone
 	d.gone = nil

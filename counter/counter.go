@@ -218,7 +218,7 @@ func (c *Counter) open(ctx context.Context) error {
 		}
 		if stat == nil {
 			err := recipe.WithParents(ctx, c.s, c.path, func(ctx context.Context) error {
-				_, err := c.s.Create(ctx, c.path, nil, session.Persistent)
+				_, err := c.s.Create(ctx, c.path, []byte{}, session.Persistent) // kazoo does not read null
 				return err
 			})
 			if session.ConnectionLost(err) {

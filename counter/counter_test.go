@@ -367,6 +367,18 @@ func TestCounterInADirectoryOfOthers(t *testing.T) {
 	})
 }
 
+// Bug: until its first write, a counter had null data, which kazoo's Counter cannot read.
+func TestNewCounterHasEmptyData(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
+		n := counter.New(w.Client().Session, path, counter.Options{})
+		swapped, err := n.CompareAndSet(t.Context(), 5, 6)
+		expect(t, "compare and set", swapped, err, false)
+		if node, err := w.Admin().Get(t.Context(), path); node.Data == nil || len(node.Data) > 0 || err != nil {
+			t.Errorf("got %#v, %v, want empty data", node.Data, err)
+		}
+	})
+}
+
 // A create is refused after its directories were created. None of them remains, although servers
 // before 3.10 keep empty ones.
 //

@@ -9,6 +9,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -94,24 +95,11 @@ func (o *observer) list(ctx context.Context) (err error) {
 	if o.queue, err = o.lockQueue.Contenders(ctx); err != nil || len(o.queue) > 0 {
 		return err
 	}
-	for {
-		listing, w, err := o.lockQueue.Session.ChildrenWatch(ctx, o.lockQueue.Dir)
-		if err == nil {
-			o.watch, o.queue = w, o.lockQueue.Naming.Queue(listing.Names)
-		}
-		if !errors.Is(err, session.ErrNoNode) {
-			return err
-		}
-		stat, w, err := o.lockQueue.Session.ExistsWatch(ctx, o.lockQueue.Dir)
-		if err != nil {
-			return err
-		}
-		if stat == nil {
-			o.watch = w
-			return nil
-		}
-		w.Stop() // this watch does not fire for children
+	listing, w, err := recipe.WatchChildren(ctx, o.lockQueue.Session, o.lockQueue.Dir)
+	if err == nil {
+		o.watch, o.queue = w, o.lockQueue.Naming.Queue(listing.Names)
 	}
+	return err
 }
 
 // read reads the leader's node and watches it.

@@ -249,6 +249,33 @@ func TestFileOnAFullDiskIsWhole(t *testing.T) {
 	}
 }
 
+// No call leaves a file open, whether it writes, is refused or fails.
+func TestWriteFileClosesItsFiles(t *testing.T) {
+	opened := func() int {
+		files, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip(err)
+		}
+		return len(files)
+	}
+	name := filepath.Join(t.TempDir(), "account")
+	if err := errors.Join(os.Mkdir(name+"-dir", 0o700), os.Mkdir(name+"-full", 0o700), os.Mkdir(name+"-full.fence-new", 0o700),
+		os.WriteFile(name+"-full.fence-new/file", nil, 0o600), os.WriteFile(name+"-bad.fence", []byte("x"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	before, failed := opened(), 0
+	for i := range fence.Token(20) {
+		for _, file := range []string{name, name + "-dir", name + "-full", name + "-bad", name + "/none"} {
+			if fence.WriteFile(t.Context(), file, 1+i%7, []byte("data"), 0o600) != nil {
+				failed++
+			}
+		}
+	}
+	if after := opened(); after > before+2 || failed < 80 {
+		t.Errorf("%d files are open after %d failed calls, and %d were before; want as many", after, failed, before)
+	}
+}
+
 // The largest number is a token, and nothing is above it.
 //
 // Covers F1.

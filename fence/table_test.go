@@ -358,6 +358,9 @@ func cutAtEachMessage(t *testing.T, where string, stays bool) {
 		// the rollback.
 		d.exec(t, "UPDATE account SET data = data")
 		happened := d.read(t) == data
+		if n := d.Stats().InUse; n != 0 {
+			t.Errorf("message %d, %q: %d connections are in use afterwards, want 0", at, c.begun, n)
+		}
 		switch {
 		case errors.Is(err, fence.ErrUnknown):
 			unknown++

@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -93,30 +94,14 @@ func (f *follower) refresh(ctx context.Context) (map[string]Member, error) {
 }
 
 func (f *follower) list(ctx context.Context) (names []string, err error) {
+	var listing session.Listing
 	s, path := f.group.session, f.group.path
-	for {
-		var listing session.Listing
-		if f.following {
-			listing, f.watch, err = s.ChildrenWatch(ctx, path)
-		} else {
-			listing, err = s.Children(ctx, path)
-		}
-		if !errors.Is(err, session.ErrNoNode) {
-			return listing.Names, err
-		}
-		if !f.following {
-			return nil, nil
-		}
-		stat, w, err := s.ExistsWatch(ctx, path)
-		if err != nil {
-			return nil, err
-		}
-		if stat == nil {
-			f.watch = w
-			return nil, nil
-		}
-		w.Stop() // this watch does not fire for children
+	if f.following {
+		listing, f.watch, err = recipe.WatchChildren(ctx, s, path)
+	} else if listing, err = s.Children(ctx, path); errors.Is(err, session.ErrNoNode) {
+		err = nil
 	}
+	return listing.Names, err
 }
 
 // read reads the nodes that are not known yet, and forgets those that are

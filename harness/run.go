@@ -275,7 +275,7 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 	defer cancel()
 	logs := r.logs(ctx)
 	result.Results = slices.Concat(r.whole(ctx), Check(checking, s, result.History),
-		checker.Run(checking, result.History, append(r.witness(ctx, result.History), checker.IfExercised(checker.CleanLogs(logs)))...))
+		checker.Run(checking, result.History, append(r.witness(ctx, result), checker.IfExercised(checker.CleanLogs(logs)))...))
 	result.Verdict, result.Checked = checker.Overall(result.Results), true
 	result.Stats = checker.Measure(result.History)
 	if !result.Verdict.Passed() {
@@ -369,8 +369,9 @@ func (r *run) logs(ctx context.Context) map[int][]byte {
 	return all
 }
 
-// witness returns the checkers that judge the history by the transaction logs of the servers.
-func (r *run) witness(ctx context.Context, h *history.History) []checker.Checker {
+// witness returns the checkers that judge the history by the transaction logs of the servers. It
+// also adds these logs to the result.
+func (r *run) witness(ctx context.Context, result *Result) []checker.Checker {
 	var envelope checker.Envelope
 	for _, f := range r.options.faults(r.scenario) {
 		if e, ok := f.(Exposer); ok && e.Exposes() {
@@ -379,12 +380,13 @@ func (r *run) witness(ctx context.Context, h *history.History) []checker.Checker
 	}
 	log, err := r.txnLogs(ctx)
 	if r.options.TxnLogs != "" {
-		err = errors.Join(err, r.saveHolds(h))
+		err = errors.Join(err, r.saveHolds(result.History))
 	}
 	if err != nil {
 		r.env.problem(fmt.Errorf("transaction logs: %w", err))
 	}
-	return log.Checkers(envelope)
+	result.TxnLog = log
+	return log.Checkers(result.History, envelope)
 }
 
 // saveHolds writes what clients recorded of their holds.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/invalid"
+	"github.com/zkcoord/zkcoord/internal/turn"
 	"github.com/zkcoord/zkcoord/internal/under"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
@@ -34,8 +35,8 @@ type Claim[T any] struct {
 
 	value T
 
-	turn chan struct{} // held by the call that changes the claim
-	over bool          // acked, released or rejected; guarded by turn
+	turn turn.Turn // held by the call that changes the claim
+	over bool      // acked, released or rejected; guarded by turn
 
 	unwatch func() bool // disables lapsed, so that the end of the hold has no effect
 
@@ -157,7 +158,7 @@ func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, 
 	err := c.take(ctx, late)
 	if err == nil {
 		err = c.q.raw.carryOut(ctx, func(ctx context.Context) error {
-			defer func() { <-c.turn }()
+			defer c.turn.End()
 			err := f(ctx)
 			if err == nil {
 				c.end(ErrNotClaimed)
@@ -191,21 +192,17 @@ func (c *Claim[T]) revoked(n int, err error) error {
 // that the owner of the turn may never return it, because its call may not run before the session
 // ends. If ctx ends first, the error has the outcome that is given by late.
 func (c *Claim[T]) take(ctx context.Context, late session.Outcome) error {
-	if ctx.Err() == nil {
-		select {
-		case c.turn <- struct{}{}:
-			if c.ctx.Err() == nil {
-				return nil
-			}
-			<-c.turn
-		case <-c.ctx.Done():
-		case <-ctx.Done():
-		}
-	}
+	err := c.turn.Take(ctx, c.ctx)
 	if cause := context.Cause(c.ctx); cause != nil {
+		if err == nil {
+			c.turn.End()
+		}
 		return c.refused(cause)
 	}
-	return &session.RequestError{Op: "txn", Path: c.q.raw.path, Outcome: late, Err: context.Cause(ctx)}
+	if err != nil {
+		return &session.RequestError{Op: "txn", Path: c.q.raw.path, Outcome: late, Err: err}
+	}
+	return nil
 }
 
 func (c *Claim[T]) refused(err error) error {
@@ -229,12 +226,10 @@ func (c *Claim[T]) lapsed() {
 		// Take the turn first. A transaction in progress was sent while the claim was held, and
 		// must not affect a later claim by another consumer. It may also be the transaction that
 		// deleted the claim, which is unknown until it is answered.
-		select {
-		case c.turn <- struct{}{}:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := c.turn.Take(ctx, ctx); err != nil {
+			return err
 		}
-		defer func() { <-c.turn }()
+		defer c.turn.End()
 		if c.over {
 			return nil
 		}
@@ -323,7 +318,7 @@ func (q *Queue[T]) claimSome(ctx context.Context, n int) (_ []admission[T], err 
 func (q *Queue[T]) claimed(ctx context.Context, items []item) ([]admission[T], error) {
 	claims := make([]*Claim[T], 0, len(items))
 	for _, it := range items {
-		c := &Claim[T]{q: q, item: it, turn: make(chan struct{}, 1)}
+		c := &Claim[T]{q: q, item: it, turn: turn.New()}
 		c.hold = recipe.NewHold(q.raw.s, recipe.Node{Path: q.raw.claimPath(it), Czxid: it.token})
 		c.ctx = c.bound.Bind(context.Background())
 		c.hold.Describe("claim", it.token, it.run.origin())

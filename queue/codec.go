@@ -2,7 +2,6 @@ package queue
 
 import (
 	"bytes"
-	"encoding/gob"
 	"encoding/json"
 	"fmt"
 )
@@ -24,22 +23,6 @@ func (jsonCodec[T]) Encode(v T) ([]byte, error) { return json.Marshal(v) }
 
 func (jsonCodec[T]) Decode(data []byte) (v T, err error) {
 	err = json.Unmarshal(data, &v)
-	return v, err
-}
-
-// Gob stores items as gob, each with its type.
-func Gob[T any]() Codec[T] { return gobCodec[T]{} }
-
-type gobCodec[T any] struct{}
-
-func (gobCodec[T]) Encode(v T) ([]byte, error) {
-	var b bytes.Buffer
-	err := gob.NewEncoder(&b).Encode(v)
-	return b.Bytes(), err
-}
-
-func (gobCodec[T]) Decode(data []byte) (v T, err error) {
-	err = gob.NewDecoder(bytes.NewReader(data)).Decode(&v)
 	return v, err
 }
 

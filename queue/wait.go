@@ -117,28 +117,13 @@ func (q *raw) listen(ctx context.Context) (watches []*session.Watch, due time.Ti
 	return append(watches, w), due, nil
 }
 
-// listenChildren watches the children of dir. If dir does not exist, it watches for its creation,
-// and the listing has no Stat.
+// listenChildren adds a watch of the children of dir, or of its creation: see recipe.WatchChildren.
 func (q *raw) listenChildren(ctx context.Context, watches *[]*session.Watch, dir string) (session.Listing, error) {
-	for {
-		listing, w, err := q.s.ChildrenWatch(ctx, dir)
-		if err == nil {
-			*watches = append(*watches, w)
-			return listing, nil
-		}
-		if !errors.Is(err, session.ErrNoNode) {
-			return session.Listing{}, err
-		}
-		stat, w, err := q.s.ExistsWatch(ctx, dir)
-		if err != nil {
-			return session.Listing{}, err
-		}
-		if stat == nil {
-			*watches = append(*watches, w)
-			return session.Listing{}, nil
-		}
-		w.Stop()
+	listing, w, err := recipe.WatchChildren(ctx, q.s, dir)
+	if err == nil {
+		*watches = append(*watches, w)
 	}
+	return listing, err
 }
 
 func stop(watches []*session.Watch) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/go-zookeeper/zk"
+
 	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/recipe"
@@ -20,12 +22,16 @@ func TestOnce(t *testing.T) {
 	errLook := errors.New("not to be seen")
 	for name, test := range map[string]struct {
 		before func(c *recipetest.Client, w *recipetest.World)
+		first  error // of the first send, which then sends nothing
+		gives  bool  // the caller gives up during the first send
 		look   error // error of look
 		sends  int
 		looks  int
 		want   session.Outcome
 	}{
 		"answered":     {sends: 1, want: session.OK},
+		"not sent":     {first: &session.RequestError{Op: "create", Outcome: session.Failed, Err: zk.ErrNoServer}, sends: 2, want: session.OK},
+		"given up":     {first: &session.RequestError{Op: "create", Outcome: session.Failed, Err: zk.ErrNoServer}, gives: true, sends: 1, want: session.Failed},
 		"request lost": {before: lose(zktest.CloseBeforeRequest), sends: 2, looks: 1, want: session.OK},
 		"reply lost":   {before: lose(zktest.CloseBeforeReply), sends: 1, looks: 1, want: session.OK},
 		"look fails":   {before: lose(zktest.CloseBeforeReply), look: errLook, sends: 1, looks: 1, want: session.Indeterminate},
@@ -40,8 +46,15 @@ func TestOnce(t *testing.T) {
 					test.before(c, w)
 				}
 				sends, looks := 0, 0
-				err := recipe.Once(t.Context(), c.Session, "/", func(ctx context.Context) error {
-					sends++
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				err := recipe.Once(ctx, c.Session, "/", func(ctx context.Context) error {
+					if sends++; sends == 1 && test.first != nil {
+						if test.gives {
+							cancel()
+						}
+						return test.first
+					}
 					_, err := c.Create(ctx, "/own", nil, session.Persistent)
 					return err
 				}, func(ctx context.Context) (bool, error) {

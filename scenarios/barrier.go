@@ -24,7 +24,7 @@ func Barrier() harness.Scenario {
 		Claim:      "Under every fault no waiter passes a barrier that is set, and all pass once it is removed, even if it is set again at once.",
 		Guarantees: []string{"B1", "B2"},
 		Clients:    5,
-		Workload:   barrierWorkload(func(s *session.Session, path string) waiter { return barrier.New(s, path).Wait }),
+		Workload:   barrierWorkload(within(openBarrier)),
 		Faults:     faults("all"),
 		Checkers: []checker.Checker{checker.BarrierNoEarlyPass(),
 			checker.IfExercised(checker.BarrierOpensInTime(4 * time.Second)),
@@ -35,80 +35,112 @@ func Barrier() harness.Scenario {
 			Name:     "any-event",
 			Report:   "a woken waiter does not check which event woke it; here it is a write to the barrier's znode",
 			Violates: []string{"barrier/no-early-pass"},
-			Workload: barrierWorkload(anyEvent),
+			Workload: barrierWorkload(waitingBy(anyEvent)),
 		}, {
 			Name:     "blip",
 			Report:   "kazoo's Barrier: wait() hangs after one TCP blip",
 			Violates: []string{"barrier/no-missed-removal"},
 			Faults:   []string{"link-reset"},
-			Workload: barrierWorkload(hangsAfterBlip),
+			Workload: barrierWorkload(waitingBy(hangsAfterBlip)),
 		}, {
 			Name:     "own-server",
 			Report:   "Curator's and kazoo's barriers read the state from their own server, which may be cut off",
 			Violates: []string{"barrier/no-early-pass"},
 			Faults:   []string{"partition-one", "partition-clients"},
-			Workload: barrierWorkload(ownServer),
+			Workload: barrierWorkload(waitingBy(ownServer)),
 		}},
 	}
 }
 
-// A waiter waits at a barrier.
+// A gate is a barrier as one client uses it in one session.
+type gate interface {
+	Set(ctx context.Context) error
+	Remove(ctx context.Context) error
+	Wait(ctx context.Context) error
+}
+
+func openBarrier(s *session.Session, path string) gate { return barrier.New(s, path) }
+
+// A brokenGate waits in another way.
+type brokenGate struct {
+	gate
+	wait waiter
+}
+
 type waiter func(ctx context.Context) error
 
-func barrierWorkload(open func(s *session.Session, path string) waiter) func(*harness.Env) harness.Workload {
+func (g brokenGate) Wait(ctx context.Context) error { return g.wait(ctx) }
+
+func waitingBy(wait func(s *session.Session, path string) waiter) supply[gate] {
+	return within(func(s *session.Session, path string) gate { return brokenGate{openBarrier(s, path), wait(s, path)} })
+}
+
+func barrierWorkload(gates supply[gate]) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		path := znode.Join(env.Root(), "barrier")
 		return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {
-			s, err := c.Open(ctx, leased())
+			if c.ID == 1 {
+				return disturb(ctx, c, path)
+			}
+			g, life, end, err := gates.enter(ctx, c, path)
 			if err != nil {
 				return err
 			}
-			defer s.Close()
-			switch c.ID {
-			case 0:
-				return setAndRemove(ctx, c, s, path)
-			case 1:
-				for c.Next(ctx) && s.Err() == nil {
-					_, _ = s.Set(ctx, path, nil, session.AnyVersion)
-					c.Pause(ctx, upTo(200*time.Millisecond)(c))
-				}
-			default:
-				waitAgain(ctx, c, s, path, open(s, path))
+			defer end()
+			if c.ID == 0 {
+				return setAndRemove(ctx, c, gates, g, life, path)
 			}
+			waitAgain(ctx, c, g, life, path)
 			if c.Next(ctx) {
-				return s.Err()
+				return life.Err()
 			}
 			return nil
 		}}
 	}
 }
 
-// setAndRemove sets and removes a barrier repeatedly, and removes it at the end.
-func setAndRemove(ctx context.Context, c *harness.Client, s *session.Session, path string) error {
-	b := barrier.New(s, path)
-	do := func(op string, f func(context.Context) error) {
-		c.Do(ctx, history.Event{Op: op, Object: path}, func(ctx context.Context) (e history.Event, err error) { return e, f(ctx) })
+// disturb writes to the barrier's znode repeatedly.
+func disturb(ctx context.Context, c *harness.Client, path string) error {
+	s, err := c.Open(ctx, leased())
+	if err != nil {
+		return err
 	}
+	defer s.Close()
 	for c.Next(ctx) && s.Err() == nil {
-		do(checker.OpSet, b.Set)
-		c.Pause(ctx, usual(c))
-		do(checker.OpRemove, b.Remove)
-		c.Pause(ctx, upTo(300*time.Millisecond)(c))
+		_, _ = s.Set(ctx, path, nil, session.AnyVersion)
+		c.Pause(ctx, upTo(200*time.Millisecond)(c))
 	}
 	if c.Next(ctx) {
 		return s.Err()
 	}
-	return final(ctx, c.Env(), func(s *session.Session) error {
-		do(checker.OpRemove, barrier.New(s, path).Remove)
+	return nil
+}
+
+// setAndRemove sets and removes a barrier repeatedly, and removes it at the end.
+func setAndRemove(ctx context.Context, c *harness.Client, gates supply[gate], g gate, of life, path string) error {
+	do := func(op string, f func(context.Context) error) {
+		c.Do(ctx, history.Event{Op: op, Object: path}, func(ctx context.Context) (e history.Event, err error) { return e, f(ctx) })
+	}
+	for c.Next(ctx) && of.Err() == nil {
+		do(checker.OpSet, g.Set)
+		c.Pause(ctx, usual(c))
+		do(checker.OpRemove, g.Remove)
+		c.Pause(ctx, upTo(300*time.Millisecond)(c))
+	}
+	if c.Next(ctx) {
+		return of.Err()
+	}
+	return gates.last(ctx, c.Env(), path, func(g gate) error {
+		do(checker.OpRemove, g.Remove)
 		return nil
 	})
 }
 
-func waitAgain(ctx context.Context, c *harness.Client, s *session.Session, path string, w waiter) {
+func waitAgain(ctx context.Context, c *harness.Client, g gate, of life, path string) {
 	waiting, stop := lasting(ctx, c)
 	defer stop()
-	for c.Next(ctx) && s.Err() == nil {
-		c.Do(waiting, history.Event{Op: checker.OpWait, Object: path}, func(ctx context.Context) (e history.Event, err error) { return e, w(ctx) })
+	for c.Next(ctx) && of.Err() == nil {
+		c.Do(waiting, history.Event{Op: checker.OpWait, Object: path}, func(ctx context.Context) (e history.Event, err error) { return e, g.Wait(ctx) })
 		c.Pause(ctx, upTo(50*time.Millisecond)(c))
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/client"
 	"github.com/zkcoord/zkcoord/internal/peers"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // A fleet starts the clients of a run. All of them run the same program.
@@ -113,22 +114,123 @@ func needing(inner func(*harness.Env) harness.Workload, fleets ...*fleet) func(*
 	}
 }
 
-// A clientLock uses a client of a fleet as a locker.
-type clientLock struct {
+// A remote is a client of a fleet in one of its lives. Its methods may be called from any
+// goroutine.
+type remote struct {
 	*client.Client
-	f      *fleet
-	c      *harness.Client
-	useful bool
+	f *fleet
+	c *harness.Client // nil for the final reads
+
+	turn   chan struct{} // full during a request, because a client has one at a time
+	useful bool          // an operation succeeded
 }
+
+// enter begins a client's life. A nil c is for the final reads.
+func (f *fleet) enter(ctx context.Context, env *harness.Env, c *harness.Client, path string) (*remote, error) {
+	started, err := f.start(ctx, env, c, path)
+	if err != nil {
+		if c != nil {
+			f.failed(c, err)
+		}
+		return nil, err
+	}
+	return &remote{Client: started, f: f, c: c, turn: make(chan struct{}, 1)}, nil
+}
+
+// request does a request by call. The client itself bounds its wait by the deadline of ctx, and
+// this method waits for its reply.
+func (r *remote) request(ctx context.Context, q client.Request, call func(context.Context, client.Request) (client.Reply, error)) (client.Reply, error) {
+	r.turn <- struct{}{} // a mutex would stop a virtual clock
+	defer func() { <-r.turn }()
+	if end, bounded := ctx.Deadline(); bounded {
+		if q.Waits() && q.WaitMS == nil {
+			wait := max(0, time.Until(end).Milliseconds())
+			q.WaitMS = &wait
+		}
+		ctx = context.WithoutCancel(ctx)
+	}
+	reply, err := call(ctx, q)
+	r.useful = r.useful || err == nil
+	return reply, err
+}
+
+func (r *remote) do(ctx context.Context, q client.Request) (client.Reply, error) {
+	return r.request(ctx, q, r.Do)
+}
+
+// grant requests something that can be lost. The returned context ends with the loss.
+func (r *remote) grant(ctx context.Context, q client.Request) (reply client.Reply, grant context.Context, err error) {
+	reply, err = r.request(ctx, q, func(ctx context.Context, q client.Request) (reply client.Reply, err error) {
+		reply, grant, err = r.Grant(ctx, q)
+		return reply, err
+	})
+	return reply, grant, err
+}
+
+// end ends the client's life.
+func (r *remote) end() {
+	if r.c == nil {
+		r.Close()
+		return
+	}
+	r.f.ended(r.c, r.Client, r.useful)
+}
+
+// A life is that of a client. It is over when Err is not nil.
+type life interface{ Err() error }
+
+// A supply provides what the clients of a scenario use, for example a queue. It is an object in a
+// session of this process, or a client in another language.
+type supply[T any] struct {
+	open  func(s *session.Session, path string) T
+	fleet *fleet // nil means open
+	apart func(*remote) T
+}
+
+// within supplies objects in sessions of this process.
+func within[T any](open func(s *session.Session, path string) T) supply[T] {
+	return supply[T]{open: open}
+}
+
+// enter begins a client's life.
+func (u supply[T]) enter(ctx context.Context, c *harness.Client, path string) (uses T, of life, end func(), err error) {
+	if u.fleet != nil {
+		r, err := u.fleet.enter(ctx, c.Env(), c, path)
+		if err != nil {
+			return uses, nil, nil, err
+		}
+		return u.apart(r), r, r.end, nil
+	}
+	s, err := c.Open(ctx, leased())
+	if err != nil {
+		return uses, nil, nil, err
+	}
+	return u.open(s, path), s, func() { s.Close() }, nil
+}
+
+// last calls f for the final operations of a run.
+func (u supply[T]) last(ctx context.Context, env *harness.Env, path string, f func(T) error) error {
+	if u.fleet == nil {
+		return final(ctx, env, func(s *session.Session) error { return f(u.open(s, path)) })
+	}
+	r, err := u.fleet.enter(ctx, env, nil, path)
+	if err != nil {
+		return err
+	}
+	defer r.end()
+	return f(u.apart(r))
+}
+
+// A clientLock uses a remote as a locker.
+type clientLock struct{ *remote }
 
 // open begins a client's life.
 func (f *fleet) open(ctx context.Context, c *harness.Client, path string) (locker, error) {
-	started, err := f.start(ctx, c.Env(), c, path)
+	r, err := f.enter(ctx, c.Env(), c, path)
 	if err != nil {
-		f.failed(c, err)
 		return nil, err
 	}
-	return &clientLock{Client: started, f: f, c: c}, nil
+	return clientLock{r}, nil
 }
 
 // operations returns the names of the operations that acquire and release.
@@ -144,24 +246,17 @@ func (f *fleet) operations(want string) (acquire, release string) {
 	return client.OpAcquire, client.OpRelease
 }
 
-func (l *clientLock) lock(ctx context.Context, want string) (held, error) {
+func (l clientLock) lock(ctx context.Context, want string) (held, error) {
 	acquire, release := l.f.operations(want)
-	r := client.Request{Op: acquire}
-	if end, bounded := ctx.Deadline(); bounded {
-		// The client itself bounds the wait. This call waits for its reply.
-		wait := max(0, time.Until(end).Milliseconds())
-		r.WaitMS, ctx = &wait, context.WithoutCancel(ctx)
-	}
-	reply, grant, err := l.Grant(ctx, r)
+	reply, grant, err := l.grant(ctx, client.Request{Op: acquire})
 	if err != nil {
 		return held{}, err
 	}
-	l.useful = true
 	return held{Context: grant, token: reply.Token, path: reply.Node, unlock: func(ctx context.Context) error {
-		_, err := l.Do(ctx, client.Request{Op: release})
+		_, err := l.do(ctx, client.Request{Op: release})
 		return err
 	}}, nil
 }
 
-func (l *clientLock) lost() error { return l.Err() }
-func (l *clientLock) close()      { l.f.ended(l.c, l.Client, l.useful) }
+func (l clientLock) lost() error { return l.Err() }
+func (l clientLock) close()      { l.end() }

@@ -21,14 +21,14 @@ import (
 func Counter() harness.Scenario {
 	mutant := func(name, report string, does countMistakes, faults ...string) harness.Mutant {
 		return harness.Mutant{Name: name, Report: report, Violates: []string{"counter/linearizable"}, Faults: faults,
-			Workload: counterWorkload(openPlain(does))}
+			Workload: counterWorkload(within(openPlain(does)))}
 	}
 	return harness.Scenario{
 		Name:       "counter",
 		Claim:      "Under every fault a call on a counter happens once or not at all, as it reports, and its result is right for one instant of the call.",
 		Guarantees: []string{"C1", "C2", "C3", "C5", "C6"},
 		Clients:    4,
-		Workload:   counterWorkload(openCounter),
+		Workload:   counterWorkload(within(openCounter)),
 		Faults:     faults("all"),
 		Checkers:   []checker.Checker{checker.CounterLinearizable(), checker.NothingLeft("znodes", "goroutines")},
 		Guards:     []checker.Checker{counted(200), countedTogether(50)},
@@ -56,8 +56,8 @@ type tally interface {
 	close(ctx context.Context)
 }
 
-// A tallyOf returns a client's handle on the n-th counter.
-type tallyOf func(s *session.Session, path string, n int) tally
+// A tallyOf makes a client's handle on the counter of a number, in one session.
+type tallyOf func(n int) tally
 
 const (
 	// threads is the number of threads of a client.
@@ -68,9 +68,9 @@ const (
 	countDelay = 20 * time.Millisecond
 )
 
-func counterWorkload(open tallyOf) func(*harness.Env) harness.Workload {
+func counterWorkload(counters supply[tallyOf]) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
-		p := &countProgram{open: open, dir: znode.Join(env.Root(), "counters")}
+		p := &countProgram{counters: counters, dir: znode.Join(env.Root(), "counters")}
 		return harness.Workload{Work: p.work, Final: p.final}
 	}
 }
@@ -79,8 +79,8 @@ func counterWorkload(open tallyOf) func(*harness.Env) harness.Workload {
 // for an order of the calls of each counter. So each counter has few calls, and few with an unknown
 // outcome.
 type countProgram struct {
-	open tallyOf
-	dir  string
+	counters supply[tallyOf]
+	dir      string
 
 	mu    sync.Mutex
 	n     int // the number of the counter in use
@@ -109,21 +109,23 @@ func (p *countProgram) leave(n int) {
 	}
 }
 
-func (p *countProgram) path(n int) string { return znode.Join(p.dir, strconv.Itoa(n)) }
+func (p *countProgram) path(n int) string { return counterPath(p.dir, n) }
+
+func counterPath(dir string, n int) string { return znode.Join(dir, strconv.Itoa(n)) }
 
 func (p *countProgram) work(ctx context.Context, c *harness.Client) error {
-	s, err := c.Open(ctx, leased())
+	open, life, end, err := p.counters.enter(ctx, c, p.dir)
 	if err != nil {
 		return err
 	}
-	defer s.Close()
+	defer end()
 	c.Proxy().Delay(countDelay, countDelay)
-	handles := &tallies{program: p, s: s, open: make(map[int]*sharedTally)}
+	handles := &tallies{program: p, new: open, open: make(map[int]*sharedTally)}
 	var work sync.WaitGroup
 	for range threads {
 		t, r := c.Thread(), rand.New(rand.NewPCG(c.Rand.Uint64(), c.Rand.Uint64()))
 		work.Go(func() {
-			for c.Next(ctx) && s.Err() == nil {
+			for c.Next(ctx) && life.Err() == nil {
 				n := p.next()
 				handle := handles.use(n)
 				if e, err := p.call(ctx, t, r, handle, n, c.ID == 0); session.OutcomeOf(err) == session.Indeterminate && e.Op != checker.OpGet {
@@ -136,7 +138,7 @@ func (p *countProgram) work(ctx context.Context, c *harness.Client) error {
 	}
 	work.Wait()
 	if c.Next(ctx) {
-		return s.Err()
+		return life.Err()
 	}
 	return nil
 }
@@ -162,7 +164,7 @@ func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand
 	case reader || choice < 1:
 		op.Op = checker.OpGet
 		return t.Do(ctx, op, func(ctx context.Context) (history.Event, error) { return number(h.get(ctx)) })
-	case choice < 3:
+	case choice < 3 && p.counters.fleet == nil: // the protocol has no such operation
 		old, new := h.saw.Load(), r.Int64N(1000)
 		op.Op, op.Arg = checker.OpCompareAndSet, fmt.Sprintf("%d %d", old, new)
 		return t.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) {
@@ -172,7 +174,7 @@ func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand
 			}
 			return e, err
 		})
-	case choice < 4:
+	case choice < 4 && p.counters.fleet == nil:
 		value := r.Int64N(1000)
 		op.Op, op.Arg = checker.OpSet, strconv.FormatInt(value, 10)
 		return t.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) { return e, h.set(ctx, value) })
@@ -184,9 +186,9 @@ func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand
 
 // final reads each counter once more.
 func (p *countProgram) final(ctx context.Context, env *harness.Env) error {
-	return final(ctx, env, func(s *session.Session) error {
+	return p.counters.last(ctx, env, p.dir, func(open tallyOf) error {
 		for n := range p.n + 1 {
-			handle := p.open(s, p.path(n), n)
+			handle := open(n)
 			e := history.Event{Kind: history.Invoke, Op: checker.OpGet, Object: p.path(n), Client: history.Nobody, Process: history.Nobody}
 			env.Recorder().Record(e)
 			value, err := handle.get(ctx)
@@ -203,7 +205,7 @@ func (p *countProgram) final(ctx context.Context, env *harness.Env) error {
 // tallies has the handles of a client. Its threads share each handle.
 type tallies struct {
 	program *countProgram
-	s       *session.Session
+	new     tallyOf
 
 	mu   sync.Mutex
 	open map[int]*sharedTally
@@ -229,7 +231,7 @@ func (t *tallies) use(n int) *sharedTally {
 	defer t.mu.Unlock()
 	h := t.open[n]
 	if h == nil {
-		h = &sharedTally{tally: t.program.open(t.s, t.program.path(n), n)}
+		h = &sharedTally{tally: t.new(n)}
 		t.open[n] = h
 	}
 	h.users++
@@ -256,9 +258,11 @@ func (t *tallies) leave(ctx context.Context, n int, h *sharedTally) {
 // tallied implements tally with a counter.Counter.
 type tallied struct{ c *counter.Counter }
 
-func openCounter(s *session.Session, path string, n int) tally {
+func openCounter(s *session.Session, dir string) tallyOf {
 	formats := []counter.Format{counter.Decimal, counter.BigEndian}
-	return tallied{counter.New(s, path, counter.Options{Format: formats[n%len(formats)]})}
+	return func(n int) tally {
+		return tallied{counter.New(s, counterPath(dir, n), counter.Options{Format: formats[n%len(formats)]})}
+	}
 }
 
 func (t tallied) add(ctx context.Context, delta int64) (int64, error) { return t.c.Add(ctx, delta) }

@@ -2,17 +2,16 @@ package scenarios
 
 import (
 	"context"
-	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
+	"net"
 	"testing"
 	"time"
 
 	"github.com/zkcoord/zkcoord/counter"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/internal/client"
 	"github.com/zkcoord/zkcoord/internal/needs"
 	"github.com/zkcoord/zkcoord/internal/peers"
+	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -21,14 +20,9 @@ import (
 //
 // Covers C2, C7.
 func TestInteropCounter(t *testing.T) {
+	const times = 40
 	needs.Installed(t, peers.Kazoo.Installed())
 	needs.Installed(t, peers.Curator.Installed())
-	const times = 40
-	classes := t.TempDir()
-	javac := exec.CommandContext(t.Context(), "javac", "-cp", peers.ClassPath(), "-d", classes, filepath.Join("testdata", "CuratorCounter.java"))
-	if out, err := javac.CombinedOutput(); err != nil {
-		t.Fatalf("javac: %v\n%s", err, out)
-	}
 	e, err := options(t, time.Minute).Ensemble(t.Context(), ensemble.Config{Nodes: 3})
 	if err != nil {
 		t.Fatal(err)
@@ -47,24 +41,30 @@ func TestInteropCounter(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	for path, peer := range map[string]struct {
-		format counter.Format
-		args   []string
-	}{
-		"/zkcoord-kazoo-counter":   {counter.Decimal, []string{peers.Python, filepath.Join("testdata", "kazoo_counter.py")}},
-		"/zkcoord-curator-counter": {counter.BigEndian, []string{"java", "-Xmx64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classes + ":" + peers.ClassPath(), "CuratorCounter"}},
-	} {
-		t.Run(path, func(t *testing.T) {
-			args := append(peer.args[1:], strings.Join(addresses, ","), path, strconv.Itoa(times))
-			theirs := exec.CommandContext(t.Context(), peer.args[0], args...)
+	const dir = "/zkcoord-counters"
+	for l, format := range map[peers.Library]counter.Format{peers.Kazoo: counter.Decimal, peers.Curator: counter.BigEndian} {
+		t.Run(l.String(), func(t *testing.T) {
+			p, err := l.Client(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			setup := client.Setup{Servers: addresses, Timeout: 10 * time.Second, Path: dir, Recipe: client.Counter}
+			theirs, err := client.Start(t.Context(), p, setup, client.Options{Dial: new(net.Dialer).DialContext, HelloTime: time.Minute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer theirs.Close()
 			done := make(chan error, 1)
-			var out []byte
 			go func() {
 				var err error
-				out, err = theirs.CombinedOutput()
+				for range times {
+					if _, err = theirs.Do(t.Context(), client.Request{Op: client.OpAdd, Name: l.String(), Value: "1"}); err != nil {
+						break
+					}
+				}
 				done <- err
 			}()
-			n := counter.New(s, path, counter.Options{Format: peer.format})
+			n := counter.New(s, znode.Join(dir, l.String()), counter.Options{Format: format})
 			seen := make(map[int64]bool)
 			pace := time.NewTicker(5 * time.Millisecond) // they need two requests for each of our one
 			defer pace.Stop()
@@ -72,7 +72,7 @@ func TestInteropCounter(t *testing.T) {
 				select {
 				case err := <-done:
 					if over = true; err != nil {
-						t.Fatalf("%v\n%s", err, out)
+						t.Fatal(err)
 					}
 				case <-pace.C:
 					value, err := n.Add(t.Context(), 1)
@@ -88,13 +88,13 @@ func TestInteropCounter(t *testing.T) {
 			if value, err := n.Get(t.Context()); value != int64(len(seen)+times) || err != nil {
 				t.Errorf("got %d, %v, want %d of ours and %d of theirs", value, err, len(seen), times)
 			}
-			t.Logf("%d of ours, %d of theirs, which ended with %s", len(seen), times, out)
+			t.Logf("%d of ours, %d of theirs", len(seen), times)
 			if err := n.Close(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if err := s.DeleteAll(t.Context(), path); err != nil {
-				t.Error(err)
-			}
 		})
+	}
+	if err := s.DeleteAll(t.Context(), dir); err != nil {
+		t.Error(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -68,8 +69,11 @@ func changesTold(n int) checker.Checker {
 
 // A groupProgram describes the clients' behaviour.
 type groupProgram struct {
-	path   string
-	join   func(ctx context.Context, s *session.Session, path, id string) (member, error)
+	path string
+	// join joins in a session of this process. It is nil for clients in other languages.
+	join  func(ctx context.Context, s *session.Session, path, id string) (member, error)
+	fleet *fleet
+	// follow is nil for clients in other languages, because the protocol has no such operation.
 	follow func(ctx context.Context, s *session.Session, path string) iter.Seq2[group.Change, error]
 }
 
@@ -77,6 +81,33 @@ type groupProgram struct {
 type member interface {
 	Update(ctx context.Context, data []byte) error
 	Leave(ctx context.Context) error
+}
+
+// A circle is a group as one client uses it in one session.
+type circle interface {
+	join(ctx context.Context, id string) (member, error)
+	// members lists the members for the checkers. If fresh is true, the list must not be old.
+	members(ctx context.Context, fresh bool) (string, error)
+}
+
+// ourCircle uses a group.Group as a circle.
+type ourCircle struct {
+	p *groupProgram
+	s *session.Session
+}
+
+func (o ourCircle) join(ctx context.Context, id string) (member, error) {
+	return o.p.join(ctx, o.s, o.p.path, id)
+}
+
+func (o ourCircle) members(ctx context.Context, fresh bool) (string, error) {
+	if fresh {
+		if err := recipe.ReadBarrier(ctx, o.s, o.p.path); err != nil {
+			return "", err
+		}
+	}
+	members, err := group.New(o.s, o.p.path).Members(ctx)
+	return list(members), err
 }
 
 func joinGroup(ctx context.Context, s *session.Session, path, id string) (member, error) {
@@ -91,24 +122,30 @@ func groupWorkload(p groupProgram) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		p := p
 		p.path = znode.Join(env.Root(), "group")
+		circles := supply[circle]{
+			open:  func(s *session.Session, _ string) circle { return ourCircle{&p, s} },
+			fleet: p.fleet,
+			apart: func(r *remote) circle { return remoteCircle{r} },
+		}
 		return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {
-			s, err := c.Open(ctx, leased())
+			last := len(c.Env().Clients()) - c.ID
+			if last <= 2 && p.follow != nil {
+				return p.watch(ctx, c)
+			}
+			g, life, end, err := circles.enter(ctx, c, p.path)
 			if err != nil {
 				return err
 			}
-			defer s.Close()
-			switch len(c.Env().Clients()) - c.ID {
-			case 1, 2:
-				return p.watch(ctx, c, s)
-			case 3:
-				return p.ask(ctx, c, s)
+			defer end()
+			if last == 3 && p.follow != nil || last == 1 {
+				return p.ask(ctx, c, g, life)
 			}
 			for c.Next(ctx) {
-				if stays := p.belong(ctx, c, s); stays && s.Err() == nil {
+				if stays := p.belong(ctx, c, g); stays && life.Err() == nil {
 					return errors.New("starts a new life without leaving")
 				}
-				if s.Err() != nil {
-					return s.Err()
+				if err := life.Err(); err != nil {
+					return err
 				}
 			}
 			return nil
@@ -118,21 +155,21 @@ func groupWorkload(p groupProgram) func(*harness.Env) harness.Workload {
 
 // belong runs one membership. It reports whether the membership was left open. The last membership
 // of a run lasts a while longer, so that the group is not empty at the end.
-func (p *groupProgram) belong(ctx context.Context, c *harness.Client, s *session.Session) (stays bool) {
+func (p *groupProgram) belong(ctx context.Context, c *harness.Client, g circle) (stays bool) {
 	id := fmt.Sprintf("m%d", c.ID)
 	c.Pause(ctx, upTo(500*time.Millisecond)(c))
-	m, err := p.enter(ctx, c, s, id)
+	m, err := p.enter(ctx, c, g, id)
 	if err != nil {
 		return false
 	}
 	for range 1 + c.Rand.IntN(4) {
 		c.Pause(ctx, usual(c))
-		if c.Rand.IntN(2) == 0 {
+		if c.Rand.IntN(2) == 0 && p.fleet == nil {
 			c.Do(ctx, history.Event{Op: checker.OpUpdate, Object: p.path, Arg: id}, func(ctx context.Context) (e history.Event, err error) {
-				return e, m.Update(ctx, []byte(recipe.NewID(s)))
+				return e, m.Update(ctx, strconv.AppendUint(nil, c.Rand.Uint64(), 16))
 			})
 		}
-		p.list(ctx, c, s)
+		p.list(ctx, c, g)
 	}
 	if !c.Next(ctx) {
 		wait(ctx, 3*time.Second)
@@ -145,47 +182,37 @@ func (p *groupProgram) belong(ctx context.Context, c *harness.Client, s *session
 	return false
 }
 
-func (p *groupProgram) enter(ctx context.Context, c *harness.Client, s *session.Session, id string) (m member, err error) {
+func (p *groupProgram) enter(ctx context.Context, c *harness.Client, g circle, id string) (m member, err error) {
 	if d := often(6, 300*time.Millisecond)(c); d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
 	_, err = c.Do(ctx, history.Event{Op: checker.OpJoin, Object: p.path, Arg: id}, func(ctx context.Context) (e history.Event, err error) {
-		m, err = p.join(ctx, s, p.path, id)
+		m, err = g.join(ctx, id)
 		return e, err
 	})
 	return m, err
 }
 
-func (p *groupProgram) ask(ctx context.Context, c *harness.Client, s *session.Session) error {
-	for c.Next(ctx) && s.Err() == nil {
-		p.list(ctx, c, s)
+func (p *groupProgram) ask(ctx context.Context, c *harness.Client, g circle, of life) error {
+	for c.Next(ctx) && of.Err() == nil {
+		p.list(ctx, c, g)
 		c.Pause(ctx, upTo(200*time.Millisecond)(c))
 	}
-	return s.Err()
+	return of.Err()
 }
 
-// list lists the members, half of the time after a read barrier.
-func (p *groupProgram) list(ctx context.Context, c *harness.Client, s *session.Session) {
+// list lists the members. Half of the lists must not be old.
+func (p *groupProgram) list(ctx context.Context, c *harness.Client, g circle) {
 	op := history.Event{Op: checker.OpMembers, Object: p.path}
 	if c.Rand.IntN(2) == 0 {
 		op.Arg = checker.Present
 	}
 	c.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) {
-		if op.Arg == checker.Present {
-			err = recipe.ReadBarrier(ctx, s, p.path)
-		}
-		if err == nil {
-			e.Result, err = p.members(ctx, s)
-		}
+		e.Result, err = g.members(ctx, op.Arg == checker.Present)
 		return e, err
 	})
-}
-
-func (p *groupProgram) members(ctx context.Context, s *session.Session) (string, error) {
-	members, err := group.New(s, p.path).Members(ctx)
-	return list(members), err
 }
 
 // list formats members, which are sorted, for the checkers.
@@ -199,7 +226,12 @@ func list(members []group.Member) string {
 
 // watch follows the group in one session. At the end it compares the followed members with a
 // listing, until both agree or neither has changed for two seconds.
-func (p *groupProgram) watch(ctx context.Context, c *harness.Client, s *session.Session) error {
+func (p *groupProgram) watch(ctx context.Context, c *harness.Client) error {
+	s, err := c.Open(ctx, leased())
+	if err != nil {
+		return err
+	}
+	defer s.Close()
 	watching, stop := context.WithCancel(ctx)
 	told := &toldMembers{}
 	var stream sync.WaitGroup
@@ -212,7 +244,7 @@ func (p *groupProgram) watch(ctx context.Context, c *harness.Client, s *session.
 	})
 	defer stream.Wait()
 	defer stop()
-	_, err := c.Do(ctx, history.Event{Op: "follow", Object: p.path}, func(ctx context.Context) (e history.Event, err error) {
+	_, err = c.Do(ctx, history.Event{Op: "follow", Object: p.path}, func(ctx context.Context) (e history.Event, err error) {
 		for c.Next(ctx) && s.Err() == nil {
 			c.Pause(ctx, 100*time.Millisecond)
 		}
@@ -224,11 +256,8 @@ func (p *groupProgram) watch(ctx context.Context, c *harness.Client, s *session.
 	_, err = c.Do(ctx, history.Event{Op: checker.OpMembers, Object: p.path, Arg: checker.Settled}, func(ctx context.Context) (e history.Event, err error) {
 		const enough = 2 * time.Second
 		for end := time.Now().Add(enough); ; wait(ctx, 20*time.Millisecond) {
-			if err := recipe.ReadBarrier(ctx, s, p.path); err != nil {
-				return e, err
-			}
 			before := e
-			e.Result, err = p.members(ctx, s)
+			e.Result, err = ourCircle{p, s}.members(ctx, true)
 			if e.Arg = told.now(); e != before {
 				end = time.Now().Add(enough) // a member left, and the change is still to be reported
 			}

@@ -98,7 +98,7 @@ func (a *sqlAccount) close() error {
 
 // add reads the account and writes its value plus one, whether or not the lock was lost meanwhile.
 func (a *sqlAccount) add(ctx context.Context, c *harness.Client, l locker, h held) {
-	p := l.(*clientLock).Client
+	p := l.(clientLock).Client
 	before, within := upTo(50*time.Millisecond)(c), time.Duration(0)
 	if c.ID == 0 {
 		before, within = 2*sessionTimeout, upTo(200*time.Millisecond)(c)

@@ -32,9 +32,11 @@ type countMistakes struct {
 	ownServer     bool // gets without a read barrier
 }
 
-func openPlain(does countMistakes) tallyOf {
-	return func(s *session.Session, path string, _ int) tally {
-		return &plainCounter{s: s, path: path, does: does, turn: make(chan struct{}, 1)}
+func openPlain(does countMistakes) func(s *session.Session, dir string) tallyOf {
+	return func(s *session.Session, dir string) tallyOf {
+		return func(n int) tally {
+			return &plainCounter{s: s, path: counterPath(dir, n), does: does, turn: make(chan struct{}, 1)}
+		}
 	}
 }
 

@@ -33,17 +33,36 @@ func protocols() []protocol {
 			return isolatedHolder(choose, func(servers serversOf) lockProgram { return lockProgram{open: fleet(servers).open} })
 		}
 	}
+	whole := func(workload func(*fleet) func(*harness.Env) harness.Workload) func(func(serversOf) *fleet) func(*harness.Env) harness.Workload {
+		return func(fleet func(serversOf) *fleet) func(*harness.Env) harness.Workload {
+			return workload(fleet(allServers))
+		}
+	}
+	queues := func(priorities int) func(func(serversOf) *fleet) func(*harness.Env) harness.Workload {
+		return whole(func(f *fleet) func(*harness.Env) harness.Workload {
+			return queueWorkload(queueProgram{pipes: supply[pipe]{fleet: f, apart: remotePipe}, priorities: priorities})
+		})
+	}
 	return []protocol{
+		{Barrier, client.Barrier, sessionTimeout, whole(func(f *fleet) func(*harness.Env) harness.Workload {
+			return barrierWorkload(supply[gate]{fleet: f, apart: func(r *remote) gate { return remoteGate{r} }})
+		})},
+		{Counter, client.Counter, sessionTimeout, whole(func(f *fleet) func(*harness.Env) harness.Workload {
+			return counterWorkload(supply[tallyOf]{fleet: f, apart: remoteCounters})
+		})},
 		{Election, client.Election, sessionTimeout, locks(candidates)},
+		{Group, client.Group, sessionTimeout, whole(func(f *fleet) func(*harness.Env) harness.Workload {
+			return groupWorkload(groupProgram{fleet: f})
+		})},
 		{IsolatedClient, client.Lock, isolatedTimeout, isolated(anyFollower)},
 		{IsolatedFollower, client.Lock, isolatedTimeout, isolated(anyFollower)},
 		{IsolatedLeader, client.Lock, isolatedTimeout, isolated(anyLeader)},
 		{LockFaults, client.Lock, sessionTimeout, locks(lockWorkload)},
 		{LockPause, client.Lock, sessionTimeout, locks(pausedHolders)},
 		{LockSessionLoss, client.Lock, sessionTimeout, locks(sessionLosers)},
-		{QueueFIFO, client.Queue, sessionTimeout, func(fleet func(serversOf) *fleet) func(*harness.Env) harness.Workload {
-			return queueWorkload(queueProgram{fleet: fleet(allServers), priorities: 1})
-		}},
+		{QueueClaims, client.Claims, sessionTimeout, whole(remoteClaims)},
+		{QueueFIFO, client.Queue, sessionTimeout, queues(1)},
+		{QueuePriority, client.PriorityQueue, sessionTimeout, queues(priorities)},
 		{RWLock, client.RWLock, sessionTimeout, locks(rwWorkload)},
 		{Semaphore, client.Semaphore, sessionTimeout, locks(permitHolders)},
 	}
@@ -65,18 +84,21 @@ func WithClient(s harness.Scenario, command string) (harness.Scenario, error) {
 	if i < 0 {
 		return s, fmt.Errorf("%s has no protocol for clients in other languages; these scenarios have one: %s", s.Name, strings.Join(WithProtocol(), ", "))
 	}
-	p := all[i]
-	fleetOf := func(servers serversOf) *fleet {
-		return &fleet{recipe: p.recipe, timeout: p.timeout, servers: servers, program: func(context.Context) (client.Program, error) {
-			return client.Shell(command), nil
-		}}
-	}
+	s = withProgram(s, all[i], func(context.Context) (client.Program, error) { return client.Shell(command), nil })
 	s.Client, s.Needs, s.ClientProcesses = command, ownProcesses, true
+	return s, nil
+}
+
+// withProgram returns s with clients that run the program.
+func withProgram(s harness.Scenario, p protocol, program func(context.Context) (client.Program, error)) harness.Scenario {
+	fleetOf := func(servers serversOf) *fleet {
+		return &fleet{recipe: p.recipe, timeout: p.timeout, servers: servers, program: program}
+	}
 	s.Guarantees, s.Mutants = nil, nil // they are zkcoord's
 	s.Workload = needing(p.workload(fleetOf), fleetOf(nil))
 	s.Checkers = ofAnyLanguage(s.Checkers)
 	s.Guards = ofAnyLanguage(s.Guards)
-	return s, nil
+	return s
 }
 
 // ofAnyLanguage returns the checkers for clients that promise only what their recipe promises and
@@ -86,10 +108,13 @@ func ofAnyLanguage(checkers []checker.Checker) (all []checker.Checker) {
 		switch c.Properties()[0].ID {
 		case "lock/no-release-after-loss", // the protocol requires a release after each grant, to clean up
 			"lock/grants-in-order",                                                                                           // not every lock is fair
-			"lock/own-node-is-first", "election/heir-sees-all", "election/observers-see-leaders", "semaphore/no-permit-lost": // the protocol has no such operation
+			"lock/own-node-is-first", "election/heir-sees-all", "election/observers-see-leaders", "semaphore/no-permit-lost", // the
+			"queue/ack-with-effect", "group/changes-add-up", "group/followers-converge", "run/changes-reported": // the protocol has no such operation
 		case "lock/tokens-rise", "lock/loss-before-expiry", "run/fenced",
 			"election/epochs-rise", "election/one-leader-an-epoch", "election/no-epoch-twice":
 			all = append(all, checker.IfTokens(c))
+		case "group/members-listed": // not every library can list without a cache
+			all = append(all, checker.IfExercised(c))
 		default:
 			all = append(all, c)
 		}
@@ -118,63 +143,3 @@ func permitHolders(open opener) func(*harness.Env) harness.Workload {
 		return p.workload(env)
 	}
 }
-
-// A clientPipe uses a client of a fleet as a pipe.
-type clientPipe struct {
-	*client.Client
-	useful bool
-}
-
-// enter begins the life of a client of a queue.
-func (f *fleet) enter(ctx context.Context, c *harness.Client, path string) (pipe, life, func(), error) {
-	started, err := f.start(ctx, c.Env(), c, path)
-	if err != nil {
-		f.failed(c, err)
-		return nil, nil, nil, err
-	}
-	q := &clientPipe{Client: started}
-	return q, started, func() { f.ended(c, started, q.useful) }, nil
-}
-
-// drain takes the remaining items.
-func (f *fleet) drain(ctx context.Context, env *harness.Env, path string) error {
-	c, err := f.start(ctx, env, nil, path)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	return drain(ctx, env, path, &clientPipe{Client: c})
-}
-
-func (q *clientPipe) do(ctx context.Context, r client.Request) (string, error) {
-	reply, err := q.Do(ctx, r)
-	q.useful = q.useful || err == nil
-	return reply.Value, err
-}
-
-func (q *clientPipe) put(ctx context.Context, _ int, value string) error {
-	_, err := q.do(ctx, client.Request{Op: client.OpPut, Value: value})
-	return err
-}
-
-// takeTime is how long a take waits at most, because the client cannot be interrupted.
-const takeTime = 2 * time.Second
-
-func (q *clientPipe) take(ctx context.Context) (string, error) {
-	value, err := q.within(ctx, takeTime)
-	if err == nil && value == "" {
-		err = harness.Failed(fmt.Errorf("no item within %v", takeTime))
-	}
-	return value, err
-}
-
-func (q *clientPipe) tryTake(ctx context.Context) (string, error) { return q.within(ctx, 0) }
-
-func (q *clientPipe) within(ctx context.Context, d time.Duration) (string, error) {
-	wait := d.Milliseconds()
-	return q.do(ctx, client.Request{Op: client.OpTake, WaitMS: &wait})
-}
-
-// count returns zero. The empty reply to the last take implies it, and the protocol has no
-// operation that counts.
-func (q *clientPipe) count(context.Context) (int, error) { return 0, nil }

@@ -20,7 +20,7 @@ func QueuePriority() harness.Scenario {
 		Claim:      "Under every fault each item comes out once, none before a more urgent one, and waiting consumers are woken after the faults.",
 		Guarantees: []string{"Q1", "Q2", "Q3", "Q5", "Q6", "Q12"},
 		Clients:    6,
-		Workload:   queueWorkload(queueProgram{open: openQueue(queue.Options[string]{Priorities: priorities}), priorities: priorities}),
+		Workload:   queueWorkload(queueProgram{pipes: within(openQueue(queue.Options[string]{Priorities: priorities})), priorities: priorities}),
 		Faults:     faults("all"),
 		Checkers: []checker.Checker{checker.QueueNothingInvented(),
 			checker.QueueNothingLost(),
@@ -36,12 +36,12 @@ func QueuePriority() harness.Scenario {
 			Name:     "stocks",
 			Report:   "Curator's DistributedPriorityQueue: minItemsBeforeRefresh items are handed out before it checks for more urgent ones",
 			Violates: []string{"queue/priority-order"},
-			Workload: queueWorkload(queueProgram{open: openStock, priorities: priorities}),
+			Workload: queueWorkload(queueProgram{pipes: within(openStock), priorities: priorities}),
 		}, {
 			Name:     "names",
 			Report:   "kazoo#606, #730: the names, not their sequence numbers, decide which item is first",
 			Violates: []string{"queue/priority-order"},
-			Workload: queueWorkload(queueProgram{open: openEntries(queueMistakes{names: true}), priorities: priorities}),
+			Workload: queueWorkload(queueProgram{pipes: within(openEntries(queueMistakes{names: true})), priorities: priorities}),
 		}},
 	}
 }

@@ -30,8 +30,7 @@ type pipeOf func(s *session.Session, path string) pipe
 
 // queueProgram is the workload of clients that put distinct values and of others that take them.
 type queueProgram struct {
-	open       pipeOf
-	fleet      *fleet // of clients in other languages; nil means clients of this process, made by open
+	pipes      supply[pipe]
 	priorities int
 	polls      bool // consumers poll instead of waiting for an item
 
@@ -45,7 +44,7 @@ func queueWorkload(p queueProgram) func(*harness.Env) harness.Workload {
 		p.path, p.names = znode.Join(env.Root(), "queue"), new(atomic.Int64)
 		return harness.Workload{
 			Work: func(ctx context.Context, c *harness.Client) error {
-				q, life, end, err := p.enter(ctx, c)
+				q, life, end, err := p.pipes.enter(ctx, c, p.path)
 				if err != nil {
 					return err
 				}
@@ -61,28 +60,10 @@ func queueWorkload(p queueProgram) func(*harness.Env) harness.Workload {
 				return nil
 			},
 			Final: func(ctx context.Context, env *harness.Env) error {
-				if p.fleet != nil {
-					return p.fleet.drain(ctx, env, p.path)
-				}
-				return final(ctx, env, func(s *session.Session) error { return drain(ctx, env, p.path, p.open(s, p.path)) })
+				return p.pipes.last(ctx, env, p.path, func(q pipe) error { return drain(ctx, env, p.path, q) })
 			},
 		}
 	}
-}
-
-// A life is that of a client. It is over when Err is not nil.
-type life interface{ Err() error }
-
-// enter begins a client's life.
-func (p *queueProgram) enter(ctx context.Context, c *harness.Client) (q pipe, of life, end func(), err error) {
-	if p.fleet != nil {
-		return p.fleet.enter(ctx, c, p.path)
-	}
-	s, err := c.Open(ctx, leased())
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	return p.open(s, p.path), s, func() { s.Close() }, nil
 }
 
 // produce puts one value after another.

@@ -9,9 +9,9 @@ import (
 // Only their mistakes kill the mutants of the textbook recipe: without a mistake it passes.
 func TestTextbookInVirtualTime(t *testing.T) {
 	for s, workload := range map[string]func(*harness.Env) harness.Workload{
-		"counter":    counterWorkload(openPlain(countMistakes{})),
+		"counter":    counterWorkload(within(openPlain(countMistakes{}))),
 		"lock":       lockWorkload(openTextbook(leased(), mistakes{})),
-		"queue-fifo": queueWorkload(queueProgram{open: openEntries(queueMistakes{}), priorities: 1}),
+		"queue-fifo": queueWorkload(queueProgram{pipes: within(openEntries(queueMistakes{})), priorities: 1}),
 		"rwlock":     rwWorkload(openTextbook(leased(), mistakes{})),
 		"semaphore":  semaphoreWorkload(openLeases(mistakes{})),
 	} {

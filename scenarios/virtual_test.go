@@ -16,7 +16,10 @@ import (
 	"github.com/zkcoord/zkcoord/harness/fault"
 )
 
-var usualRuns = flag.Int("usual", 2, "runs of each scenario by TestBadLuckMakesNoVerdict")
+var (
+	usualRuns = flag.Int("usual", 2, "runs of each scenario by TestBadLuckMakesNoVerdict")
+	crowd     = flag.Int("crowd", 20, "clients of TestCrowdSurvivesExpiryStorms")
+)
 
 // idleOne is the number of runs of which one may prove nothing, because its only fault of a kind
 // affected no client.
@@ -88,6 +91,31 @@ func TestBadLuckMakesNoVerdict(t *testing.T) {
 			}
 			t.Log(s.Name, verdicts)
 		})
+	}
+}
+
+// All clients lose their sessions at once, and later all servers restart.
+//
+//	go test ./scenarios -run TestCrowd -crowd 500 -v
+func TestCrowdSurvivesExpiryStorms(t *testing.T) {
+	s := LockSessionLoss()
+	s.Faults = faults("expiry-storm,rolling-restart,kill-all")
+	o := VirtualOptions(s, 1)
+	o.Time, o.Clients, o.Faults = 30*time.Second, *crowd, nil
+	o.Plan = harness.Plan{
+		{Fault: "expiry-storm", At: 2 * time.Second, For: 2 * sessionTimeout, Target: "all"},
+		{Fault: "rolling-restart", At: 18 * time.Second, For: 9 * time.Second, Target: "all"},
+		{Fault: "kill-all", At: 28 * time.Second, For: time.Second, Target: "all"},
+	}
+	r := virtually(t, s, o)
+	if !r.Verdict.Passed() {
+		t.Error(r.Summary())
+	}
+	for _, f := range r.Stats.Faults {
+		t.Logf("%v %s: %s, recovery %v", f.Start, f.Fault, f.Evidence, f.Recovery)
+		if whole := fmt.Sprintf("%d of %d sessions expired", *crowd, *crowd); f.Fault == "expiry-storm" && f.Evidence != whole {
+			t.Errorf("expiry storm: got %q, want %q", f.Evidence, whole)
+		}
 	}
 }
 

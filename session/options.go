@@ -26,6 +26,15 @@ type Options struct {
 	// connect string, see ParseConnectString.
 	Servers []string
 
+	// FollowMembers makes the session follow the list of servers in their own configuration,
+	// /zookeeper/config, which the operation reconfig changes. The session connects to new
+	// servers, and no longer to removed ones. This client must be able to use the addresses in
+	// that list. The addresses in Servers are then tried first, and again if no server of the
+	// list can be reached. The session reads and watches that znode. Nothing changes if the
+	// servers refuse the read, or if their configuration has no client addresses, which is so
+	// where clientPort is a setting.
+	FollowMembers bool
+
 	// Timeout is the session timeout to request; zero means 10 s. The server may change it, by
 	// default to between 2 and 20 of its ticks: see Session.Timeout.
 	Timeout time.Duration

@@ -2,8 +2,11 @@ package session
 
 import (
 	"errors"
+	"net"
 	"strings"
 	"testing"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
 // The example of RFC 2831, section 4.
@@ -35,6 +38,55 @@ func TestSASLCredentialIsChecked(t *testing.T) {
 	for _, auth := range [][]Auth{{{SASLScheme, []byte("user")}}, {{SASLScheme, []byte("a:b")}, {SASLScheme, []byte("c:d")}}} {
 		if _, err := Open(t.Context(), Options{Servers: []string{"127.0.0.1:1"}, Auth: auth}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%v: got %v, want %v", auth, err, ErrInvalid)
+		}
+	}
+}
+
+// A server that does not know the password, or does not follow the mechanism, is not logged in to.
+func TestSASLServerIsChecked(t *testing.T) {
+	const challenge = `realm="zk",nonce="n",qop="auth",algorithm=md5-sess,charset=utf-8`
+	proof := func(password string) func(answer string) string {
+		return func(answer string) string {
+			given := directives([]byte(answer))
+			d := digestMD5{user: given["username"], password: password, realm: given["realm"], nonce: given["nonce"], cnonce: given["cnonce"], uri: given["uri"]}
+			return "rspauth=" + d.response("")
+		}
+	}
+	for name, c := range map[string]struct {
+		challenge string
+		final     func(answer string) string
+		says      string // "" if the login succeeds
+	}{
+		"right":            {challenge, proof("secret"), ""},
+		"another password": {challenge, proof("guess"), "does not know the password"},
+		"no proof":         {challenge, func(string) string { return "" }, "does not know the password"},
+		"another proof":    {challenge, func(answer string) string { return "rspauth=" + directives([]byte(answer))["response"] }, "does not know the password"},
+		"no nonce":         {`realm="zk",algorithm=md5-sess`, nil, "not for DIGEST-MD5"},
+		"other mechanism":  {`realm="zk",nonce="n",algorithm=md5`, nil, "not for DIGEST-MD5"},
+		"nothing":          {"", nil, "not for DIGEST-MD5"},
+	} {
+		client, server := net.Pipe()
+		go func() {
+			defer server.Close()
+			reply := func(token string) bool {
+				_, err := server.Write(wire.AppendFrame(nil, &wire.ReplyHeader{}, &wire.AuthToken{Token: []byte(token)}))
+				return err == nil
+			}
+			if _, err := wire.ReadFrame(server, nil, 0); err != nil || !reply(c.challenge) || c.final == nil {
+				return
+			}
+			frame, err := wire.ReadFrame(server, nil, 0)
+			if err == nil {
+				reply(c.final(string(frame)))
+			}
+		}()
+		err := (&saslConn{Conn: client, user: "chris", password: "secret"}).digest()
+		client.Close()
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: got error %v, want one with %q", name, err, c.says)
+		}
+		if errors.Is(err, errSASLRefused) {
+			t.Errorf("%s: got %v, which only a server that refuses the client is", name, err)
 		}
 	}
 }

@@ -13,31 +13,39 @@ import (
 // servers are the servers that a session may connect to. It decides their order and the pauses, and
 // records the results of attempts. It implements zk.HostProvider.
 type servers struct {
-	list    []string
+	given   []string // Options.Servers
 	rand    rand.Source
 	reports *reporter
-	next    int // index into list; only the client's goroutine uses it
 
 	mu       sync.Mutex
-	attempts int    // attempts to connect since a connection lasted
-	failures int    // failed attempts since there was a connection
-	trying   string // the server of the latest attempt
-	failed   error  // why no session was begun or resumed at a server; nil while there is a connection
+	list     []string // the servers to try
+	next     int      // index into list
+	attempts int      // attempts to connect since a connection lasted
+	failures int      // failed attempts since there was a connection
+	trying   string   // the server of the latest attempt
+	failed   error    // why no session was begun or resumed at a server; nil while there is a connection
 }
 
 func newServers(list []string, source rand.Source, reports *reporter) *servers {
 	list = slices.Clone(list)
 	shuffle(list, source)
-	return &servers{list: list, rand: source, reports: reports}
+	return &servers{given: slices.Clone(list), list: list, rand: source, reports: reports}
 }
 
 func (h *servers) Init([]string) error { return nil } // the client's own order is not used
-func (h *servers) Len() int            { return len(h.list) }
 func (h *servers) Connected()          {}
+
+func (h *servers) Len() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.list)
+}
 
 // Next returns the server to try. It never reports the end of a round, because the client would
 // then fail queued requests and wait a whole second. pause waits instead.
 func (h *servers) Next() (string, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	server := h.list[h.next%len(h.list)]
 	h.next++
 	return server, false
@@ -100,6 +108,7 @@ func (h *servers) notReached(server string, id int64, err error) {
 			args = append(args, "session", hexID(id))
 		}
 		h.reports.log(slog.LevelWarn, "no zookeeper server takes the session: trying again", args...)
+		h.returnLocked()
 	}
 }
 

@@ -53,6 +53,9 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 	}
 	s.zk = client
 	s.life.spawn(s.keep)
+	if opts.FollowMembers {
+		s.life.spawn(s.followMembers)
+	}
 	go s.supervise(events)
 
 	if err := s.tap.up.wait(ctx, s.life.ctx); err != nil {

@@ -20,8 +20,13 @@ type Watch struct {
 
 // watch registers a watch, which the next read of this kind sets. Stop ends it.
 func (r *watchRegistry) watch(path string, children bool) *Watch {
+	return r.watchKey(watchKey{r.root.inner(path), children})
+}
+
+// watchKey is watch for a path that the server knows.
+func (r *watchRegistry) watchKey(key watchKey) *Watch {
 	ch := make(chan zk.Event, 1)
-	w := &Watch{C: ch, ch: ch, registry: r, key: watchKey{r.root.inner(path), children}}
+	w := &Watch{C: ch, ch: ch, registry: r, key: key}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.addLocked(w.key, w)

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -88,6 +89,8 @@ Exit codes: 0 done, 1 the servers' logs contradict a client's log or each other,
 }
 
 func (w *auditing) run(dirs []string) error {
+	// Little is kept of much that is read. A larger heap makes it faster, and stays below 100 MB.
+	defer debug.SetGCPercent(debug.SetGCPercent(800))
 	w.summary.Most = w.limit
 	claims, err := w.claims()
 	if err != nil {

@@ -98,6 +98,7 @@ type rounds struct {
 	totals *report.Totals
 	ledger *report.Ledger // nil if rounds are only added up
 	first  int            // the number of the first round
+	total  time.Duration  // no round begins after the rounds have taken it together; zero is no limit
 	retry  int            // how many rounds in a row may fail to begin
 }
 
@@ -106,7 +107,7 @@ func (c *rounds) all(ctx context.Context) iter.Seq[job] {
 	return func(yield func(job) bool) {
 		var failed error
 		missed := 0 // rounds in a row that did not begin
-		for n := c.first; ctx.Err() == nil && failed == nil; n++ {
+		for n := c.first; ctx.Err() == nil && failed == nil && (c.total == 0 || c.totals.All.Took < c.total); n++ {
 			yield(func() error {
 				begun, err := c.one(ctx, n)
 				if missed++; begun {

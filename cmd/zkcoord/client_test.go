@@ -33,11 +33,7 @@ func exampleCommand(t *testing.T, language string) string {
 		return peers.Python + " " + file
 	case "java":
 		needs.Installed(t, peers.Curator.Installed())
-		dir := filepath.Dir(file)
-		if out, err := exec.Command("javac", "-cp", peers.ClassPath(), "-d", dir, file).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		return "java -Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp '" + dir + ":" + peers.ClassPath() + "' Lock"
+		return javaCommand(t, file)
 	case "go":
 		program := filepath.Join(filepath.Dir(file), "lock")
 		if out, err := exec.Command("go", "build", "-o", program, file).CombinedOutput(); err != nil {
@@ -68,19 +64,44 @@ func TestExampleClientsPassTheCheck(t *testing.T) {
 	}
 }
 
-func TestCheckOfOtherRecipes(t *testing.T) {
+// peerCommands are the programs of scenarios in Java and in Python.
+func peerCommands(t *testing.T) (curator, kazoo string) {
+	t.Helper()
 	needs.Installed(t, peers.Kazoo.Installed())
 	needs.Installed(t, peers.Curator.Installed())
-	curator := "java -Xmx128m -XX:TieredStopAtLevel=1 -cp '" + peers.ClassPath() + "' ../../internal/peers/Curator.java"
+	return javaCommand(t, "../../internal/peers/Curator.java"), peers.Python + " ../../internal/peers/kazoo_peer.py"
+}
+
+// javaCommand compiles a program and returns the command that runs it.
+func javaCommand(t *testing.T, file string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := exec.Command("javac", "-cp", peers.ClassPath(), "-d", dir, file).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	name := strings.TrimSuffix(filepath.Base(file), ".java")
+	return "java -Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp '" + dir + ":" + peers.ClassPath() + "' " + name
+}
+
+func TestCheckOfOtherRecipes(t *testing.T) {
+	curator, kazoo := peerCommands(t)
 	for recipe, command := range map[string]string{
-		"election":  peers.Python + " ../../internal/peers/kazoo_peer.py",
-		"queue":     peers.Python + " testdata/kazoo_queue.py",
-		"rwlock":    curator,
-		"semaphore": curator,
+		"election":       kazoo,
+		"queue":          curator,
+		"priority-queue": kazoo,
+		"claims":         kazoo,
+		"rwlock":         curator,
+		"semaphore":      curator,
+		"barrier":        kazoo,
+		"group":          kazoo,
+		"counter":        kazoo,
 	} {
-		if code, out, errs := zkcoordRuns("client", "check", "--recipe", recipe, command); code != exitValid {
-			t.Errorf("%s: got exit code %d, want 0\n%s%s", recipe, code, out, errs)
-		}
+		t.Run(recipe, func(t *testing.T) {
+			t.Parallel()
+			if code, out, errs := zkcoordRuns("client", "check", "--recipe", recipe, command); code != exitValid {
+				t.Errorf("exit code %d\n%s%s", code, out, errs)
+			}
+		})
 	}
 }
 
@@ -152,13 +173,19 @@ func TestLocksInOtherLanguagesAreJudged(t *testing.T) {
 	}
 }
 
+// The kazoo and Curator recipes do what they should as long as nothing goes wrong.
 func TestOtherRecipesAreRun(t *testing.T) {
-	needs.Installed(t, peers.Kazoo.Installed())
+	curator, kazoo := peerCommands(t)
 	for scenario, command := range map[string]string{
-		"election":   peers.Python + " ../../internal/peers/kazoo_peer.py",
-		"queue-fifo": peers.Python + " testdata/kazoo_queue.py",
+		"barrier":      curator,
+		"counter":      curator,
+		"election":     kazoo,
+		"group":        kazoo,
+		"queue-claims": kazoo,
+		"queue-fifo":   kazoo,
 	} {
 		t.Run(scenario, func(t *testing.T) {
+			t.Parallel()
 			if code, text := judged(t, scenario, command, "--faults", "none"); code != exitValid {
 				t.Errorf("got exit code %d, want 0\n%s", code, text)
 			}
@@ -166,8 +193,17 @@ func TestOtherRecipesAreRun(t *testing.T) {
 	}
 }
 
-// A process that was killed is started again. A process that was stopped still relies on its old
-// grant.
+// kazoo's Queue hands out the items of its last list, also when more urgent ones were put
+// meanwhile.
+func TestPrioritiesOfKazooAreJudged(t *testing.T) {
+	_, kazoo := peerCommands(t)
+	code, text := judged(t, "queue-priority", kazoo, "--faults", "none")
+	if code != exitInvalid || !strings.Contains(text, "\nqueue/priority-order: c") {
+		t.Errorf("exit code %d, want 1 by queue/priority-order\n%s", code, text)
+	}
+}
+
+// A process that is killed is started again, and one that stands still believes what it believed.
 func TestFaultsOfClientsProcesses(t *testing.T) {
 	code, text := judged(t, "lock", exampleCommand(t, "go"), "--faults", "client-kill,client-pause")
 	if code != exitValid || !strings.Contains(text, "client-kill x") || !strings.Contains(text, "client-pause x") {

@@ -35,9 +35,7 @@ func (a *app) lockCommand() *cobra.Command {
 			if err := f.check(c); err != nil {
 				return err
 			}
-			return f.with(c.Context(), args, func(ctx context.Context, s *session.Session, r runner) error {
-				return a.lock(ctx, s, r, f)
-			})
+			return a.lockOverSessions(c.Context(), args, &f)
 		},
 	}
 	f.define(c)
@@ -67,17 +65,30 @@ func (f *lockFlags) check(c *cobra.Command) error {
 	return nil
 }
 
-func (a *app) lock(ctx context.Context, s *session.Session, r runner, f lockFlags) error {
-	waiting := ctx
-	if f.wait > 0 {
-		bounded, cancel := context.WithTimeoutCause(ctx, f.wait, fmt.Errorf("%w after %v", lock.ErrLocked, f.wait))
-		defer cancel()
-		waiting = bounded
-	}
-	grant, err := f.acquire(waiting, s, r.path)
-	if err != nil {
-		return fmt.Errorf("the lock %s was not acquired: %w", r.path, err)
-	}
+// lockOverSessions waits for the lock in one session after another. A command runs in one session.
+func (a *app) lockOverSessions(ctx context.Context, args []string, f *lockFlags) error {
+	var end time.Time // of the wait, if it is limited
+	over := func() bool { return f.wait > 0 && !time.Now().Before(end) }
+	return a.overSessionsUntil(ctx, over, &f.runnerFlags, args, func(ctx context.Context, s *session.Session, r runner) (again bool, err error) {
+		waiting := ctx
+		if f.wait > 0 {
+			if end.IsZero() {
+				end = time.Now().Add(f.wait)
+			}
+			bounded, cancel := context.WithDeadlineCause(ctx, end, fmt.Errorf("%w after %v", lock.ErrLocked, f.wait))
+			defer cancel()
+			waiting = bounded
+		}
+		grant, err := f.acquire(waiting, s, r.path)
+		if err != nil {
+			return s.Err() != nil && !f.try, fmt.Errorf("the lock %s was not acquired: %w", r.path, err)
+		}
+		return false, a.lock(ctx, r, grant)
+	})
+}
+
+// lock runs the command under a grant, and releases it.
+func (a *app) lock(ctx context.Context, r runner, grant *lock.Grant) error {
 	result, err := a.runUnder(ctx, r, under{Held: grant, what: "the lock", token: int64(grant.Token()), node: grant.Path()})
 	a.giveUp(ctx, r.flags, result.Lost, grant.Unlock)
 	if err != nil {

@@ -39,6 +39,8 @@ type runFlags struct {
 	together  bool
 	processes bool
 	nodes     int
+	regions   []int
+	distance  time.Duration
 	clients   int
 	time      time.Duration
 	timeGiven bool
@@ -163,6 +165,8 @@ func (f *runFlags) defineEnsemble(c *cobra.Command, kind string) {
 	flags.StringSliceVar(&f.servers, "servers", nil, "addresses of an external ensemble, host:port,...")
 	flags.StringVar(&f.compose, "compose", "", "docker-compose file of an external ensemble that runs on this machine")
 	flags.IntVarP(&f.nodes, "nodes", "n", 0, "nodes of the ensemble (0: the scenario's default)")
+	flags.IntSliceVar(&f.regions, "regions", nil, "nodes in each region, for example 2,2,1 (only process): connections between regions take --distance")
+	flags.DurationVar(&f.distance, "distance", 40*time.Millisecond, "delay of one way between two regions; up to a quarter of it is added at random")
 	flags.IntVarP(&f.clients, "clients", "c", 0, "number of clients (0: the scenario's default)")
 	f.auth.define(c) // for --servers, like TLS
 	f.tls.define(c)
@@ -334,8 +338,15 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	if err != nil {
 		return harness.Options{}, err
 	}
+	nodes := f.nodes
+	if len(f.regions) > 0 {
+		if f.ensemble != "process" || f.distance <= 0 {
+			return harness.Options{}, fmt.Errorf("--regions requires --ensemble process and a positive --distance, not %s and %v", f.ensemble, f.distance)
+		}
+		start, nodes = f.distant(start)
+	}
 	o := harness.Options{
-		Ensemble: start, Nodes: f.nodes, Clients: f.clients, Time: f.time, Seed: f.seed, Intensity: f.intensity, ClientProcesses: f.processes,
+		Ensemble: start, Nodes: nodes, Clients: f.clients, Time: f.time, Seed: f.seed, Intensity: f.intensity, ClientProcesses: f.processes,
 		Operations: f.operations, Command: f.command(s.Name), TxnLogs: f.txnLogs,
 	}
 	switch {
@@ -362,6 +373,21 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	}
 	o.Faults, err = f.chosenFaults(s)
 	return o, err
+}
+
+// distant returns a starter of ensembles in several regions, and their number of nodes. --nodes, if
+// given, must agree, which the ensemble checks.
+func (f *runFlags) distant(start ensemble.Starter) (ensemble.Starter, int) {
+	nodes := f.nodes
+	if nodes == 0 {
+		for _, n := range f.regions {
+			nodes += n
+		}
+	}
+	return func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+		config.Regions, config.Distance = f.regions, ensemble.Pace{Delay: f.distance, Jitter: f.distance / 4}
+		return start(ctx, config)
+	}, nodes
 }
 
 // with returns s with the named faults added to its own. The name of a family stands for all of its
@@ -508,6 +534,8 @@ func (f *runFlags) command(scenario string) string {
 	}
 	add("client", f.client != "", quoted(f.client))
 	add("nodes", f.nodes > 0, f.nodes)
+	add("regions", len(f.regions) > 0, strings.Trim(strings.ReplaceAll(fmt.Sprint(f.regions), " ", ","), "[]"))
+	add("distance", len(f.regions) > 0, f.distance)
 	add("clients", f.clients > 0, f.clients)
 	add("time", true, f.time)
 	add("operations", f.operations > 0, f.operations)

@@ -72,6 +72,9 @@ func (f *runnerFlags) with(ctx context.Context, args []string, do func(context.C
 	if err := znode.Check(args[0]); err != nil {
 		return err
 	}
+	if args[0] == "/" {
+		return errors.New("invalid path /: it has to be below the root")
+	}
 	if f.grace <= 0 {
 		return fmt.Errorf("--grace %v: it must be positive", f.grace)
 	}

@@ -51,7 +51,7 @@ Exit codes: 0 no round found a violation, 1 a round found one, 2 no conclusion, 
 	f.defineEnsemble(c, "embedded")
 	flags := c.Flags()
 	flags.DurationVarP(&f.time, "time", "t", standardTime, "how long clients work under faults in each round")
-	flags.DurationVar(&total, "for", time.Hour, "finish when the rounds have taken this time together")
+	flags.DurationVar(&total, "for", time.Hour, "begin no further round once the rounds have taken this time together")
 	flags.Uint64VarP(&f.seed, "seed", "s", 0, "seed of the first round; each further round adds 1 (default: random, or that of the soak that continues)")
 	flags.BoolVar(&f.processes, "client-processes", false, "run clients in separate processes, which can be paused, if the scenario supports it")
 	f.defineFaults(c)
@@ -79,15 +79,10 @@ func (a *app) soak(ctx context.Context, names []string, f runFlags, total time.D
 	}
 	f.seed = ledger.Begun()
 	totals := ledger.Totals()
-	c := &rounds{app: a, chosen: chosen, flags: f, keep: newFailures(f.store), totals: totals, ledger: ledger, first: totals.All.Rounds, retry: 2}
+	c := &rounds{app: a, chosen: chosen, flags: f, keep: newFailures(f.store), totals: totals, ledger: ledger, first: totals.All.Rounds, total: total, retry: 2}
 	a.note("%v in rounds of %v on %s, from round %d, first seed %d; interrupt to stop, repeat to continue",
 		total, f.time, f.on(), c.first, f.seed)
-	var code error
-	if left := total - totals.All.Took; left > 0 {
-		working, cancel := context.WithTimeout(ctx, left)
-		defer cancel()
-		code = a.campaign(c.all(working))
-	}
+	code := a.campaign(c.all(ctx))
 	a.note("sums: %s", ledger.Page())
 	if a.json {
 		return a.worst(c.code(), code, a.sum(totals))

@@ -42,6 +42,11 @@ ends if CMD cannot be started.`
 // overSessions calls do in one session after another until do returns again == false. It returns
 // the error if the first session cannot be opened.
 func (a *app) overSessions(ctx context.Context, f *runnerFlags, args []string, do func(context.Context, *session.Session, runner) (again bool, err error)) error {
+	return a.overSessionsUntil(ctx, func() bool { return false }, f, args, do)
+}
+
+// overSessionsUntil is overSessions that opens no session any more once over reports true.
+func (a *app) overSessionsUntil(ctx context.Context, over func() bool, f *runnerFlags, args []string, do func(context.Context, *session.Session, runner) (again bool, err error)) error {
 	for opened := false; ; {
 		again := opened // for the case that no session can be opened
 		err := f.with(ctx, args, func(ctx context.Context, s *session.Session, r runner) (err error) {
@@ -49,7 +54,7 @@ func (a *app) overSessions(ctx context.Context, f *runnerFlags, args []string, d
 			again, err = do(ctx, s, r)
 			return err
 		})
-		if !again || ctx.Err() != nil {
+		if !again || ctx.Err() != nil || over() {
 			return err
 		}
 		if err != nil {

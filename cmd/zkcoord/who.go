@@ -25,9 +25,9 @@ func (a *app) whoCommand() *cobra.Command {
 	var watch bool
 	c := &cobra.Command{
 		Use:   "who PATH",
-		Short: "List the holder and the waiters of a lock or an election",
+		Short: "List the holders and the waiters of a lock, a semaphore or an election",
 		Example: `  zkcoord who /locks/backup
-  zkcoord who --under /            # all locks, elections, groups and queues, and deadlocks
+  zkcoord who --under /            # all locks, semaphores, elections, groups and queues, and deadlocks
   zkcoord who --under /locks --watch`,
 		Args: func(c *cobra.Command, args []string) error {
 			if c.Flags().Changed("under") == (len(args) > 0) || len(args) > 1 {
@@ -51,12 +51,13 @@ func (a *app) whoCommand() *cobra.Command {
 			})
 		},
 	}
-	c.Long = `List the contenders of a lock or an election in the order in which they are served, including those of Curator and kazoo.
+	c.Long = `List the contenders of a lock, a semaphore or an election in the order in which they are served, including those of Curator
+and kazoo (without kazoo's semaphores).
 The list shows the holders and, for each waiter, the contenders that it waits for, with label, session, age and token. It
 shows the addresses of clients if the servers answer "cons", and marks dead sessions if the leader answers "dump"
 (4lw.commands.whitelist).
 
-With --under, list all locks, elections, groups and queues below a path, and report each deadlock: a cycle of sessions that
+With --under, list all locks, semaphores, elections, groups and queues below a path, and report each deadlock: a cycle of sessions that
 wait for each other. A session with several threads may still resolve such a cycle by itself.`
 	connect.define(c)
 	c.Flags().StringVar(&under, "under", "", "show everything below this path, and deadlocks")
@@ -76,7 +77,7 @@ type who struct {
 	known  sessions
 }
 
-// A place is a lock, an election, a group or a queue.
+// A place is a lock, a semaphore, an election, a group or a queue.
 type place struct {
 	path       string
 	kind       waits.Kind
@@ -105,7 +106,8 @@ type (
 		Dead    bool      `json:"dead,omitempty"`
 		Client  string    `json:"client,omitempty"`
 		Since   time.Time `json:"since"`
-		Token   int64     `json:"token"`
+		Token   int64     `json:"token,omitempty"`
+		Permits int       `json:"permits,omitempty"`
 		Shared  bool      `json:"shared,omitempty"`
 		Holds   bool      `json:"holds,omitempty"`
 		Waits   []string  `json:"waits_for,omitempty"`
@@ -181,35 +183,32 @@ func (w *who) read(ctx context.Context, s *session.Session, dir string, first bo
 	case err != nil:
 		return err
 	}
-	p := place{path: dir, kind: waits.Lock}
+	if slices.Contains(listing.Names, "leases") && slices.Contains(listing.Names, "locks") {
+		return w.readSemaphore(ctx, s, dir)
+	}
+	p := place{path: dir, kind: "lock"}
 	names := listing.Names
 	if waits.IsQueue(names) {
 		p.kind, names = waits.Queue, nil
 	}
-	var children []waits.Node
-	for _, name := range names {
-		role, known := waits.Recognize(znode.Join(dir, name))
-		if !known || role.Place != dir {
-			continue
+	children, err := nodes(ctx, s, dir, slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		_, _, sequential := znode.ParseSeq(name)
+		return !sequential
+	}))
+	if err != nil {
+		return err
+	}
+	p.contenders = waits.Contenders(dir, children)
+	for _, c := range p.contenders {
+		if strings.Contains(c.Node.Name, "-latch-") {
+			p.kind = "election"
 		}
-		v, err := s.Get(ctx, znode.Join(dir, name))
-		if errors.Is(err, session.ErrNoNode) || errors.Is(err, session.ErrNoAuth) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		label, _ := asText(v.Data)
-		node := waits.Node{Name: name, Label: label, Session: v.Stat.EphemeralOwner, Czxid: v.Stat.Czxid, Created: v.Stat.Ctime}
-		switch role.Kind {
-		case waits.Election:
-			p.kind = waits.Election
-			children = append(children, node)
-		case waits.Lock:
-			children = append(children, node)
-		case waits.Group:
-			if node.Session != 0 {
-				p.members = append(p.members, node)
+	}
+	if len(p.contenders) == 0 && p.kind == "lock" {
+		p.kind = "group"
+		for _, child := range children {
+			if child.Session != 0 && ownID.MatchString(child.Name) {
+				p.members = append(p.members, child)
 			}
 		}
 	}
@@ -237,6 +236,48 @@ func (w *who) read(ctx context.Context, s *session.Session, dir string, first bo
 	}
 	return nil
 }
+
+// readSemaphore reads a semaphore of zkcoord or of Curator. Its waits are not among those that can
+// be a deadlock, because any of several holders can end them.
+func (w *who) readSemaphore(ctx context.Context, s *session.Session, dir string) error {
+	var parts [2][]waits.Node
+	for i, part := range []string{"leases", "locks"} {
+		listing, err := s.Children(ctx, znode.Join(dir, part))
+		if errors.Is(err, session.ErrNoNode) || errors.Is(err, session.ErrNoAuth) {
+			continue
+		}
+		if err == nil {
+			parts[i], err = nodes(ctx, s, znode.Join(dir, part), listing.Names)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	p := place{path: dir, kind: "semaphore", contenders: waits.SemaphoreContenders(dir, parts[0], parts[1])}
+	if len(p.contenders) > 0 {
+		w.places = append(w.places, p)
+	}
+	return nil
+}
+
+// nodes reads children of a directory. It skips those that are deleted meanwhile.
+func nodes(ctx context.Context, s *session.Session, dir string, names []string) (all []waits.Node, _ error) {
+	for _, name := range names {
+		v, err := s.Get(ctx, znode.Join(dir, name))
+		if errors.Is(err, session.ErrNoNode) || errors.Is(err, session.ErrNoAuth) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		label, _ := asText(v.Data)
+		all = append(all, waits.Node{Name: name, Label: label, Session: v.Stat.EphemeralOwner, Czxid: v.Stat.Czxid, Created: v.Stat.Ctime})
+	}
+	return all, nil
+}
+
+// ownID matches the beginning of the name of a protected node of this module.
+var ownID = regexp.MustCompile(`^[0-9a-f]{32}-.`)
 
 // ask queries each server for its sessions, and the leader for all sessions. If they do not answer,
 // the output has less detail.
@@ -303,26 +344,46 @@ func (w *who) printPlace(p place) {
 	number := make(map[string]int)
 	for i, c := range p.contenders {
 		number[c.Path()] = i + 1
-		does := "holds"
-		if !c.Holds() {
-			before := make([]string, len(c.Waits))
-			for j, path := range c.Waits {
-				before[j] = strconv.Itoa(number[path])
-			}
-			does = "waits for " + strings.Join(before, ", ")
-		}
-		if c.Shared {
-			does += ", shared"
-		}
-		fmt.Fprintf(w.app.out, "  %d. %s: %s, %s\n", i+1, does, w.name(c.Node), aged(c.Node))
+		fmt.Fprintf(w.app.out, "  %d. %s: %s, %s%s\n", i+1, does(c, number), w.name(c.Node), aged(c.Node), token(c))
 	}
 	for _, m := range p.members {
-		fmt.Fprintf(w.app.out, "  %s: %s, %s\n", m.Name, w.name(m), aged(m))
+		fmt.Fprintf(w.app.out, "  %s: %s, %s, token %d\n", m.Name, w.name(m), aged(m), m.Czxid)
 	}
 }
 
+// does describes what a contender holds or waits for. The numbers are those of the nodes in the
+// output.
+func does(c waits.Contender, number map[string]int) string {
+	text := "holds"
+	switch {
+	case c.Permits > 0:
+		text = "holds " + count(c.Permits, "permit")
+	case c.AnyOf:
+		text = "waits for permits"
+	case !c.Holds():
+		before := make([]string, len(c.Waits))
+		for i, path := range c.Waits {
+			before[i] = strconv.Itoa(number[path])
+		}
+		text = "waits for " + strings.Join(before, ", ")
+	}
+	if c.Shared {
+		text += ", shared"
+	}
+	return text
+}
+
 func aged(n waits.Node) string {
-	return fmt.Sprintf("for %v, token %d", time.Since(time.UnixMilli(n.Created)).Round(time.Second), n.Czxid)
+	return fmt.Sprintf("for %v", time.Since(time.UnixMilli(n.Created)).Round(time.Second))
+}
+
+// token is the fencing token, which is the czxid of the node. The token of a lease of a semaphore
+// is that of the node which its holder had at the gate before, and nobody else can read it.
+func token(c waits.Contender) string {
+	if c.Permits > 0 {
+		return ""
+	}
+	return fmt.Sprintf(", token %d", c.Node.Czxid)
 }
 
 func (w *who) printJSON(deadlocks [][]waits.Wait) error {
@@ -330,7 +391,10 @@ func (w *who) printJSON(deadlocks [][]waits.Wait) error {
 		one := shownPlace{Path: p.path, Kind: p.kind}
 		for _, c := range p.contenders {
 			s := w.shown(c.Node)
-			s.Shared, s.Holds, s.Waits = c.Shared, c.Holds(), c.Waits
+			s.Shared, s.Holds, s.Waits, s.Permits = c.Shared, c.Holds(), c.Waits, c.Permits
+			if c.Permits > 0 { // see token
+				s.Token = 0
+			}
 			one.Contenders = append(one.Contenders, s)
 		}
 		for _, m := range p.members {

@@ -2,12 +2,19 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/process"
+	"github.com/zkcoord/zkcoord/internal/needs"
+	"github.com/zkcoord/zkcoord/internal/zkversion"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -73,5 +80,138 @@ func TestDeadlockOfThreeIsFound(t *testing.T) {
 	stop()
 	for range 3 {
 		<-waiting
+	}
+}
+
+// shownBy runs the command on the servers and returns its output without addresses.
+func shownBy(t *testing.T, servers []string, args ...string) string {
+	t.Helper()
+	var out, errs strings.Builder
+	if code := run(append([]string{"who", "--servers", strings.Join(servers, ",")}, args...), strings.NewReader(""), &out, &errs); code != exitValid {
+		t.Fatalf("code %d, %s", code, errs.String())
+	}
+	return regexp.MustCompile(`(session 0x[0-9a-f]+)( of 127\.0\.0\.1:\d+)?, for \ds`).ReplaceAllString(out.String(), "$1")
+}
+
+func TestSemaphoreIsListed(t *testing.T) {
+	e := zktest.Start(t, zktest.Options{TCP: true})
+	s, err := session.Open(t.Context(), session.Options{Servers: e.Servers()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	labelled := func(label string) *lock.Semaphore {
+		return lock.NewSemaphore(s, "/permits", 3, lock.Options{Label: label})
+	}
+	if _, err := labelled("first").Acquire(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	waiting, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := labelled("second").Acquire(waiting, 2)
+		done <- err
+	}()
+	id := hex(s.ID())
+	held := fmt.Sprintf("/permits: semaphore\n  1. holds 2 permits: \"first\", session %s\n", id)
+	want := regexp.MustCompile("^" + held + fmt.Sprintf(`  2. waits for permits: "second", session %s, token \d+`, id) + "\n$")
+	for _, args := range [][]string{{"/permits"}, {"--under", "/"}} {
+		got := shownBy(t, e.Servers(), args...)
+		for ; got == held; got = shownBy(t, e.Servers(), args...) { // until the second one waits
+		}
+		if !want.MatchString(got) {
+			t.Errorf("%v: got\n%swant\n%s", args, got, want)
+		}
+	}
+	stop()
+	<-done
+}
+
+// unreadAfter is an output whose reader goes away after a number of lists.
+type unreadAfter struct {
+	strings.Builder
+	lists int
+}
+
+func (u *unreadAfter) Write(p []byte) (int, error) {
+	if strings.Count(u.String(), "/locks/a: lock\n") == u.lists {
+		return 0, syscall.EPIPE
+	}
+	return u.Builder.Write(p)
+}
+
+// With --watch the list is repeated until nobody reads it any more.
+func TestListIsRepeated(t *testing.T) {
+	e := zktest.Start(t, zktest.Options{TCP: true})
+	s, err := session.Open(t.Context(), session.Options{Servers: e.Servers()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := lock.NewMutex(s, "/locks/a", lock.Options{}).Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	out, errs := unreadAfter{lists: 2}, strings.Builder{}
+	code := run([]string{"who", "--servers", strings.Join(e.Servers(), ","), "/locks/a", "--watch"}, strings.NewReader(""), &out, &errs)
+	if code != 128+int(syscall.SIGPIPE) || errs.String() != "" {
+		t.Errorf("code %d, %s", code, errs.String())
+	}
+}
+
+// The command queries real servers for the addresses of clients and for living sessions.
+func TestSessionsOfRealServersAreKnown(t *testing.T) {
+	_, _, err := process.Find(t.Context(), zkversion.Default)
+	needs.Installed(t, err)
+	e, err := process.Start(t.Context(), process.Options{Config: ensemble.Config{Nodes: 3}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := e.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}()
+	servers, err := ensemble.Addresses(t.Context(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addresses := make(map[string]bool) // of the client
+	open := func() *session.Session {
+		s, err := session.Open(t.Context(), session.Options{Servers: servers, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, address)
+			if err == nil {
+				addresses[conn.LocalAddr().String()] = true
+			}
+			return conn, err
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s, gone := open(), open()
+	defer s.Close()
+	if _, err := lock.NewMutex(s, "/locks/a", lock.Options{Label: "real"}).Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	out := func() shownPlace {
+		var p shownPlace
+		if err := json.Unmarshal([]byte(shownBy(t, servers, "/locks/a", "--json")), &p); err != nil || len(p.Contenders) != 1 {
+			t.Fatalf("%+v, %v", p, err)
+		}
+		return p
+	}()
+	if c := out.Contenders[0]; !addresses[c.Client] || c.Dead || c.Label != "real" || c.Session != hex(s.ID()) || time.Since(c.Since).Abs() > time.Minute {
+		t.Errorf("%+v: want the session %s at one of %v", c, hex(s.ID()), addresses)
+	}
+	w := &who{connect: &connectFlags{servers: servers}}
+	if k := w.ask(t.Context()); k.dead(s.ID()) || k.dead(gone.ID()) || k.living == nil {
+		t.Errorf("both sessions live, but got %v", k.living)
+	}
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if k := w.ask(t.Context()); k.dead(s.ID()) || !k.dead(gone.ID()) {
+		t.Errorf("session %s is closed and %s lives, but got %v", hex(gone.ID()), hex(s.ID()), k.living)
 	}
 }

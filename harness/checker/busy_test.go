@@ -89,3 +89,33 @@ func TestTermLostOnABusyMachineIsUnknown(t *testing.T) {
 		}
 	}
 }
+
+// A waiter lets each other client hold once. Bug: with 500 clients, a run was invalid because the
+// lock queue took longer than the time in which a waiter must be served.
+func TestWaiterIsServedAfterOneHoldOfEachOther(t *testing.T) {
+	for _, one := range []struct {
+		what   string
+		served time.Duration
+		holder int16 // of the second hold
+		want   Verdict
+	}{
+		{"in time", 5 * time.Second, 2, Valid},
+		{"late", 5*time.Second + ms, 2, Invalid},
+		{"after one client held twice", 5 * time.Second, 1, Invalid},
+	} {
+		e := func(at time.Duration, kind history.Kind, client int16, op string, token int64) history.Event {
+			return history.Event{Time: at, Kind: kind, Op: op, Object: "/a", Client: client, Process: int32(client), Token: token}
+		}
+		h := history.New(
+			e(ms, history.Invoke, 0, OpAcquire, 0),
+			history.Event{Time: 1000 * ms, Kind: history.Phase, Op: history.PhaseHealed, Client: history.Nobody, Process: history.Nobody},
+			e(1000*ms, history.Hold, 1, history.HoldBegin, 1), e(2500*ms, history.Hold, 1, history.HoldEnd, 1),
+			e(2500*ms, history.Hold, one.holder, history.HoldBegin, 2), e(4000*ms, history.Hold, one.holder, history.HoldEnd, 2),
+			e(one.served, history.OK, 0, OpAcquire, 3),
+			history.Event{Time: 9000 * ms, Kind: history.Phase, Op: history.PhaseEnd, Client: history.Nobody, Process: history.Nobody},
+		)
+		if r := Run(t.Context(), h, WaitersServed(OpAcquire, time.Second))[0]; r.Verdict != one.want {
+			t.Errorf("%s: got %v, want %v: %s", one.what, r.Verdict, one.want, r.Reason)
+		}
+	}
+}

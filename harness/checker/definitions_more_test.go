@@ -956,44 +956,6 @@ func listedWereMembers(h *history.History) bool {
 
 // Counters.
 
-// tinyCounter counts up. Sometimes an answer belongs to another call.
-func tinyCounter(r *rand.Rand, n int) *history.History {
-	count := 0
-	return tinyOps(r, n, func(int16) *history.Event { return &history.Event{Object: "/n", Op: OpAdd} }, func(e *history.Event) {
-		count++
-		e.Result, e.Zxid = fmt.Sprint(count), int64(count)
-		switch r.IntN(12) {
-		case 0:
-			e.Result = fmt.Sprint(1 + r.IntN(count+1))
-		case 1:
-			e.Zxid = int64(1 + r.IntN(count+1))
-		case 2:
-			count--
-		}
-	})
-}
-
-// countsWereUnique compares each result with each other one, and with the number of possible adds.
-func countsWereUnique(h *history.History) bool {
-	ops, _ := h.Operations()
-	legal := true
-	completions(h, OpAdd, func(a history.Operation) {
-		tried := 0
-		for _, o := range ops {
-			if o.Outcome() != session.Failed && o.Invoke.Index < a.Complete.Index {
-				tried++
-			}
-		}
-		legal = legal && number(a.Complete.Result, 0) <= tried
-		completions(h, OpAdd, func(b history.Operation) {
-			if x, y := number(a.Complete.Result, 0), number(b.Complete.Result, 0); a.Invoke != b.Invoke {
-				legal = legal && x != y && !(x < y && a.Complete.Zxid > b.Complete.Zxid)
-			}
-		})
-	})
-	return legal
-}
-
 // tinyCounts returns random calls on a counter that is simulated. A call takes effect at its end.
 // Sometimes its result is made up.
 func tinyCounts(r *rand.Rand, n int) *history.History {

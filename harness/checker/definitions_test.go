@@ -54,7 +54,6 @@ func oracles() map[string]oracle {
 		"watch/no-event-without-cause":     {func() Checker { return WatchNoEventWithoutCause(Envelope{}) }, tinyCauses, eventsHadACause},
 		"watch/recreation-reported":        {WatchRecreationReported, tinyWatches, recreationsWereTold},
 		"watch/one-end-each":               {WatchOneEndEach, tinyWatches, endedWithTheSession},
-		"register/adds-count-once":         {registerAddsCountOnce, tinyCounter, countsWereUnique},
 		"counter/linearizable":             {CounterLinearizable, tinyCounts, countsHadAnOrder},
 		"barrier/no-early-pass":            {BarrierNoEarlyPass, tinyBarrier, waitsWereLegal},
 		"barrier/opens-in-time":            {func() Checker { return BarrierOpensInTime(soon) }, tinyBarrier, waitsWereInTime},
@@ -265,7 +264,8 @@ func waitsWereInTime(h *history.History) bool {
 }
 
 // surelyGone reports whether the barrier was absent during the whole interval. A remove had ended
-// before the interval, and each set had ended before that remove began, or began after the interval.
+// before the interval, and each set had ended before that remove began, or began after the
+// interval.
 func surelyGone(ops []history.Operation, from, to int32) bool {
 	return slices.ContainsFunc(ops, func(remove history.Operation) bool {
 		return remove.Invoke.Op == OpRemove && remove.Outcome() == session.OK && remove.Complete.Index <= from &&

@@ -35,7 +35,7 @@
 //	lock/own-node-is-first            a holder's znode exists, belongs to its session and is first in the lock queue
 //
 //	client/nothing-left               no client leaves anything behind
-//	client/waiters-served             after the heal every waiting client is granted within a given time
+//	client/waiters-served             after the heal every waiting client is granted within a given time, plus one hold of each client
 //
 //	lock/grants-in-order              grants are given in the order of their tokens
 //	lock/loss-before-expiry           a hold ends before the servers expire its session
@@ -98,14 +98,12 @@
 //	register/writes-linearizable      writes are linearizable: their zxids rise in real time
 //	register/reads-after-sync         a read after a sync sees every write that completed before it
 //	register/reads-sequential         reads are sequentially consistent and return only values that were written
-//	register/adds-count-once          a counter counts each add once
 //
 //	counter/linearizable              each call on a counter has its effect at one instant, and its result is right for that instant
 //
 //	run/whole                         the run was whole: the ensemble was healthy before and after, each fault was healed, nothing panicked
 //	run/faults-had-effect             each fault was healed, and some had an effect while clients worked
 //	run/operations-succeeded          each kind of operation succeeded at least once
-//	run/no-unexpected-error           clients get only expected errors
 //	run/clean-logs                    no server logs an internal error
 //	run/contention                    at least n waits for something that another client held
 //	run/takeovers                     at least n grants of something that another client had lost

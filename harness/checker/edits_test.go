@@ -127,7 +127,6 @@ func edits() map[string]edit {
 		"register/writes-linearizable": {some(registered), inSecondHalf(history.OK, OpSetValue, func(e *history.Event) { e.Zxid = 0 })},
 		"register/reads-after-sync":    {some(registered), inSecondHalf(history.OK, OpRead, func(e *history.Event) { e.Zxid, e.Result = 0, "" })},
 		"register/reads-sequential":    {some(registered), answered(OpRead, "nothing")},
-		"register/adds-count-once":     {some(registered), inSecondHalf(history.OK, OpAdd, func(e *history.Event) { e.Result = "1" })},
 
 		"counter/linearizable": {some(counting), func(r *rand.Rand, e events) events {
 			if r.IntN(2) == 0 {

@@ -5,26 +5,9 @@ import (
 	"bytes"
 	"context"
 	"regexp"
-	"slices"
 
 	"github.com/zkcoord/zkcoord/harness/history"
 )
-
-// noUnexpectedError judges errors: each error of an operation or of a client is of a kind that the
-// scenario expects. Any other error may be a bug of what is tested, so it is a violation.
-func noUnexpectedError(expected ...*regexp.Regexp) Checker {
-	return New("run/no-unexpected-error", "clients get only expected errors", func(h *history.History, j *Judge) {
-		for i := range h.Events {
-			e := &h.Events[i]
-			if e.Kind.Completion() || e.Kind == history.Crash {
-				j.Checked(1)
-				if e.Error != "" && !slices.ContainsFunc(expected, func(p *regexp.Regexp) bool { return p.MatchString(e.Error) }) {
-					j.Violation([]history.Event{*e}, "%s got an unexpected error at %v, from %s: %s", e.Who(), e.Time, e.Op, e.Error)
-				}
-			}
-		}
-	})
-}
 
 // serverTrouble matches log lines that a node writes only if ZooKeeper itself went wrong: a broken
 // invariant, not the consequence of a fault.

@@ -2,7 +2,6 @@ package checker
 
 import (
 	"bytes"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -101,16 +100,6 @@ func TestPictureOfAFailingSlice(t *testing.T) {
 	h := parse(t, twice)
 	if _, ok := FailingSlice(h, Result{Verdict: Valid, Events: h.Events[:1]}, 10, time.Second); ok {
 		t.Error("got a slice for a property that was not violated, want none")
-	}
-}
-
-func TestUnhandledErrors(t *testing.T) {
-	c := noUnexpectedError(regexp.MustCompile("session lost"))
-	if r := verdictOf(t, c, "- c0 invoke a\n- c0 fail a error=\"a: session lost\"\n- c0 crash error=\"session lost\""); r.Verdict != Valid {
-		t.Errorf("expected errors: got %v (%s), want Valid", r.Verdict, r.Reason)
-	}
-	if r := verdictOf(t, c, "- c0 invoke a\n- c0 info a error=\"slice bounds out of range\""); r.Verdict != Invalid {
-		t.Errorf("an unexpected error: got %v (%s), want Invalid", r.Verdict, r.Reason)
 	}
 }
 

@@ -318,9 +318,10 @@ func NothingLeft(what ...string) Checker {
 }
 
 // WaitersServed judges liveness: each operation named op that was waiting at the heal, or was
-// invoked later, completes within inTime, and some succeed.
+// invoked later, completes within inTime, and some succeed. Since every other client may hold once
+// before a waiter, inTime is extended by the longest completed hold of each client after the heal.
 func WaitersServed(op string, inTime time.Duration) Checker {
-	return New("client/waiters-served", fmt.Sprintf("after the heal every waiting client is granted within %v", inTime), func(h *history.History, j *Judge) {
+	return New("client/waiters-served", fmt.Sprintf("after the heal every waiting client is granted within %v, plus one hold of each other client", inTime), func(h *history.History, j *Judge) {
 		live(h, j, op, inTime)
 	})
 }
@@ -333,6 +334,7 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 	}
 	ops, _ := h.Operations()
 	busy := busyTimes(h)
+	inTime += turn(h, healed.Time)
 	slowest, granted, ended := time.Duration(0), 0, 0
 	for _, o := range ops {
 		end := h.End()
@@ -357,6 +359,22 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 	j.Checked(granted)
 	j.NotExercised("no %s succeeded after the heal", op)
 	j.Note("%d granted after the heal, the slowest in %v; %d ended with an error", granted, slowest, ended)
+}
+
+// turn returns the time in which each client can hold once: the sum of the longest completed hold
+// of each client after since.
+func turn(h *history.History, since time.Duration) (sum time.Duration) {
+	longest := make(map[int16]time.Duration)
+	for _, hold := range h.Holds() {
+		if hold.End != nil {
+			c := hold.Begin.Client
+			longest[c] = max(longest[c], hold.End.Time-max(hold.Begin.Time, since))
+		}
+	}
+	for _, d := range longest {
+		sum += d
+	}
+	return sum
 }
 
 // endedBefore reports whether the operation had completed before e, with any outcome.

@@ -1,9 +1,6 @@
 package checker
 
 import (
-	"slices"
-	"strconv"
-
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -174,61 +171,4 @@ func registerReadsSequential() Checker {
 		}
 		j.NotExercised("nothing was read")
 	})
-}
-
-// registerAddsCountOnce judges a counter: each successful add has its own result, results rise with
-// zxids, and no result is above the number of adds that may have happened by then.
-func registerAddsCountOnce() Checker {
-	return New("register/adds-count-once", "a counter counts each add once", func(h *history.History, j *Judge) {
-		ops, _ := h.Operations()
-		tried := make(map[string][]int32) // invocations, in order
-		seen := make(map[string]map[string]history.Operation)
-		for _, o := range ops {
-			if o.Invoke.Op != OpAdd || o.Outcome() == session.Failed {
-				continue
-			}
-			object := o.Invoke.Object
-			tried[object] = append(tried[object], o.Invoke.Index)
-			if o.Outcome() != session.OK {
-				continue
-			}
-			j.Checked(1)
-			if seen[object] == nil {
-				seen[object] = make(map[string]history.Operation)
-			}
-			if twin, twice := seen[object][o.Complete.Result]; twice {
-				j.Violation(inOrder(twin.Events(), o.Events()), "%s and %s both counted %s to %s", twin.Invoke.Who(), o.Invoke.Who(), object, o.Complete.Result)
-			}
-			seen[object][o.Complete.Result] = o
-		}
-		for _, o := range ops {
-			if o.Invoke.Op != OpAdd || o.Outcome() != session.OK {
-				continue
-			}
-			if adds, _ := slices.BinarySearch(tried[o.Invoke.Object], o.Complete.Index); number(o.Complete.Result, 0) > adds {
-				j.Violation(o.Events(), "%s counted %s to %s, but there were only %d adds", o.Invoke.Who(), o.Invoke.Object, o.Complete.Result, adds)
-			}
-		}
-		for _, results := range sorted(seen) {
-			counterOrder(j, results)
-		}
-		j.NotExercised("nothing was counted")
-	})
-}
-
-// counterOrder judges the results in order: their zxids rise.
-func counterOrder(j *Judge, results map[string]history.Operation) {
-	byCount := make(map[int]history.Operation, len(results))
-	for result, o := range results {
-		if n, err := strconv.Atoi(result); err == nil {
-			byCount[n] = o
-		}
-	}
-	var last *history.Operation
-	for n, o := range sorted(byCount) {
-		if last != nil && last.Complete.Zxid > o.Complete.Zxid {
-			j.Violation(inOrder(last.Events(), o.Events()), "%s was counted to %d with zxid 0x%x, which is below the zxid of a smaller result", o.Invoke.Object, n, o.Complete.Zxid)
-		}
-		last = &o
-	}
 }

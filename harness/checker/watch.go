@@ -40,13 +40,6 @@ func alters(op string) bool {
 	return op == OpSetValue || op == OpCreate || op == OpDelete || op == OpRecreate
 }
 
-// Watches returns the checkers of watches and watchers: watch/event-before-data,
-// watch/states-in-order, watch/one-event-each, watch/final-state-reported,
-// watch/no-event-without-cause, watch/recreation-reported and watch/one-end-each.
-func Watches(envelope Envelope) []Checker {
-	return []Checker{WatchEventBeforeData(), WatchStatesInOrder(), WatchOneEventEach(), WatchFinalStateReported(), WatchNoEventWithoutCause(envelope), WatchRecreationReported(), WatchOneEndEach()}
-}
-
 // registration names a watch or a watcher.
 type registration struct {
 	client int16

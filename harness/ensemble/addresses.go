@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 )
 
 // Addresses returns the addresses of the sockets on which the nodes listen. Any process can connect
@@ -24,4 +25,13 @@ func Addresses(ctx context.Context, e Ensemble) ([]string, error) {
 		all = append(all, address.String())
 	}
 	return all, nil
+}
+
+// NodeAt returns the index of the node with that address, for implementations of DialContext.
+func NodeAt(servers []string, network, address string) (int, error) {
+	node := slices.Index(servers, address)
+	if node < 0 {
+		return 0, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("unknown address %s: the ensemble has %v", address, servers)}
+	}
+	return node, nil
 }

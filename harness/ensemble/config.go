@@ -1,6 +1,8 @@
 package ensemble
 
 import (
+	"crypto/sha1"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -46,6 +48,20 @@ type Config struct {
 	// the disks of a Syncer. An ensemble that lacks such disks syncs anyway.
 	Syncs bool
 
+	// Observers is the number of nodes, the last ones, that are observers: they serve clients and
+	// do not vote.
+	Observers int
+
+	// Regions are the numbers of nodes in each region, in the order of the nodes, for example 2, 2
+	// and 1. Distance is the pace of the connections between nodes of different regions. Clients
+	// reach every node at full speed. Without regions, all nodes are in one place.
+	Regions  []int
+	Distance Pace
+
+	// Members requests an ensemble that implements Members. The connections between its nodes
+	// may lack the faults of a Partitioner and a Pacer.
+	Members bool
+
 	// Port is the port of node 0 on the loopback interface; the port of node i is Port+i. With
 	// zero the system chooses free ports, which is the only choice that never conflicts.
 	Port int
@@ -87,6 +103,12 @@ func (c Config) Complete() (Config, error) {
 		return c, errors.New("ensemble: initLimit and syncLimit must be at least 1 tick")
 	case c.Disk != 0 && c.Disk < smallestDisk:
 		return c, fmt.Errorf("ensemble: disk of %d bytes: want at least %d", c.Disk, smallestDisk)
+	case c.Observers < 0 || c.Observers >= c.Nodes:
+		return c, fmt.Errorf("ensemble: %d observers of %d nodes: at least one node must vote", c.Observers, c.Nodes)
+	case len(c.Regions) > 0 && (slices.Min(c.Regions) < 1 || c.regionOf(c.Nodes-1) != len(c.Regions)-1 || c.regionOf(c.Nodes) >= 0):
+		return c, fmt.Errorf("ensemble: regions of %v nodes are not an ensemble of %d", c.Regions, c.Nodes)
+	case len(c.Regions) > 0 && c.Members:
+		return c, errors.New("ensemble: regions and a membership that may change exclude each other")
 	case c.Port < 0 || c.Port+c.Nodes > 1<<16:
 		return c, fmt.Errorf("ensemble: %d ports from %d on: ports must be from 0 to 65535", c.Nodes, c.Port)
 	}
@@ -114,6 +136,9 @@ func (c Config) Versions() []string {
 	return slices.Compact(all)
 }
 
+// Super is the digest credential with which clients may change the members of a test ensemble.
+const Super = "super:zkcoord"
+
 // NodeFlags returns the JVM's flags for a node that a test starts: it is small and starts quickly.
 // Fsync is off unless the config requests Syncs. A killed node still keeps every acknowledged
 // write, because only faults that request Syncs lose the machine's page cache.
@@ -122,9 +147,12 @@ func (c Config) NodeFlags() []string {
 	if c.Syncs {
 		sync = "yes"
 	}
-	return append([]string{
-		"-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Dzookeeper.forceSync=" + sync,
-	}, c.JVMFlags...)
+	flags := []string{"-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Dzookeeper.forceSync=" + sync}
+	if c.Members {
+		sum := sha1.Sum([]byte(Super))
+		flags = append(flags, "-Dzookeeper.DigestAuthenticationProvider.superDigest=super:"+base64.StdEncoding.EncodeToString(sum[:]))
+	}
+	return append(flags, c.JVMFlags...)
 }
 
 // Settings returns the settings in the zoo.cfg of every node of a test ensemble, other than
@@ -139,6 +167,35 @@ func (c Config) Settings() map[string]string {
 		"admin.enableServer":     "false",
 		"4lw.commands.whitelist": "*",
 	}
+	if c.Members {
+		s["reconfigEnabled"], s["standaloneEnabled"] = "true", "false"
+	}
 	maps.Copy(s, c.Extra)
 	return s
+}
+
+// regionOf returns the region of a node, or -1 if no region contains it.
+func (c Config) regionOf(node int) int {
+	for region, n := range c.Regions {
+		if node -= n; node < 0 {
+			return region
+		}
+	}
+	return -1
+}
+
+// PaceOf returns the pace of an edge: the distance if it connects two regions.
+func (c Config) PaceOf(e Edge) Pace {
+	if c.regionOf(e.From) == c.regionOf(e.To) {
+		return Pace{}
+	}
+	return c.Distance
+}
+
+// RoleOf returns the role with which a node starts.
+func (c Config) RoleOf(node int) Role {
+	if node >= c.Nodes-c.Observers {
+		return Observer
+	}
+	return Participant
 }

@@ -170,6 +170,27 @@ type Pacer interface {
 	Paced(ctx context.Context) (int64, error)
 }
 
+// Role is the role of a node in the configuration of an ensemble.
+type Role string
+
+// The roles of nodes.
+const (
+	Participant Role = "participant" // votes, and may lead
+	Observer    Role = "observer"
+	Removed     Role = "removed" // not in the configuration
+)
+
+// Members can change the membership of nodes while they run. Its nodes belong to a Config that
+// requests Members.
+type Members interface {
+	// SetRole gives a running node another role. A removed node still runs. The call returns
+	// when the new configuration is active.
+	SetRole(ctx context.Context, node int, role Role) error
+
+	// Roles returns the role of each node in the active configuration, and its version.
+	Roles(ctx context.Context) (roles []Role, version string, err error)
+}
+
 // Clock can set the wall clocks of nodes. This does not affect sessions, because servers measure
 // timeouts with the monotonic clock.
 type Clock interface {

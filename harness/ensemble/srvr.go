@@ -150,6 +150,13 @@ func Newest(all []Status) (node int, err error) {
 	return node, nil
 }
 
+// ReadyWithin waits for Ready, at most for the given time.
+func ReadyWithin(ctx context.Context, e Ensemble, limit time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("after %v", limit))
+	defer cancel()
+	return e.Ready(ctx)
+}
+
 // AwaitQuorum surveys until the nodes for which want returns true are settled. It calls dead, which
 // may be nil, every half second, and returns its error if there is one. If ctx ends first, the
 // error lists the state of each node.

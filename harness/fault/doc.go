@@ -4,10 +4,11 @@
 // The file docs/faults.md lists the faults, the kinds of ensemble that support each, and the result
 // to expect under each.
 //
-// The names of families stand for several faults: session, link, kill, pause, rolling, partition,
-// loss, edge, clock, timers, disk, slow-sync, power-loss, wipe, truncate, bit-flip, old-data, data,
-// client, and all. The family all does not include the faults of clocks and disks, because nodes
-// have to be configured for them. It also excludes faults that break the assumptions of primitives.
+// The names of families stand for several faults: session, expiry-storm, link, kill, pause,
+// rolling, partition, loss, edge, member, clock, timers, disk, slow-sync, power-loss, wipe,
+// truncate, bit-flip, old-data, data, client, and all. The family all does not include the faults
+// of members, clocks and disks, because nodes have to be configured for them. It also excludes
+// expiry storms, and faults that break the assumptions of primitives.
 //
 // # Guarantees
 //

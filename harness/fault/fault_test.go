@@ -503,9 +503,10 @@ func planOf(t *testing.T, faults ...harness.Fault) (plan harness.Plan) {
 }
 
 // The same test on a real ensemble takes six minutes, so it runs only if ZKCOORD_TEST_FAULT is
-// process, container or compose. ZKCOORD_TEST_FAULTS=kill,pause selects some of the faults. For
-// compose, the project of this repository must run with the same ticks as the other kinds:
-// ZOO_TICK_TIME=500 docker-compose up -d.
+// process, container or compose. ZKCOORD_TEST_FAULTS=kill,pause selects some of the faults. Faults
+// of members exclude partitions: ZKCOORD_TEST_FAULTS=member. For compose, the project of this
+// repository must run with the same ticks as the other kinds: ZOO_TICK_TIME=500 docker-compose up
+// -d.
 func TestEachFaultBitesAndHealsReal(t *testing.T) {
 	name := os.Getenv("ZKCOORD_TEST_FAULT")
 	start, known := map[string]ensemble.Starter{
@@ -522,7 +523,7 @@ func TestEachFaultBitesAndHealsReal(t *testing.T) {
 	if !known {
 		t.Skip("set ZKCOORD_TEST_FAULT to process, container or compose")
 	}
-	faults, err := Options{SessionTimeout: sessionTimeout}.Named(cmp.Or(os.Getenv("ZKCOORD_TEST_FAULTS"), "all,edge,clock,disk,slow-sync,power-loss,wipe,truncate,bit-flip,old-data,data"))
+	faults, err := Options{SessionTimeout: sessionTimeout}.Named(cmp.Or(os.Getenv("ZKCOORD_TEST_FAULTS"), "all,expiry-storm,edge,clock,disk,slow-sync,power-loss,wipe,truncate,bit-flip,old-data,data"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/history"
@@ -122,47 +125,128 @@ func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harn
 	}
 }
 
-// holdTries is how often the heal of expireSession checks for the session. Each check either finds
-// it gone or keeps it alive for its timeout.
+// holdTries is how often the heal of a stalled session checks for the session. Each check either
+// finds it gone or keeps it alive for its timeout.
 const holdTries = 3
 
-// expireSession stalls a client's proxy until its session is gone. If this took less than the
-// timeout, the heal waits: a server that is behind processes the client's earlier packets late, and
-// counts the timeout from then.
+// stalled is a client whose proxy stalls until its session is gone.
+type stalled struct {
+	client *harness.Client
+	info   harness.SessionInfo
+	free   func()
+	long   *time.Timer
+}
+
+// stall stalls the proxy of a claimed client.
+func stall(c *harness.Client, info harness.SessionInfo, free func()) stalled {
+	c.Proxy().Stall()
+	return stalled{c, info, free, time.NewTimer(info.Timeout * 3 / 2)}
+}
+
+// end resumes the proxy.
+func (v stalled) end() {
+	v.long.Stop()
+	v.client.Proxy().Resume()
+	v.free()
+}
+
+// gone waits until the session is gone. A server that is behind processes the client's earlier
+// packets late, and counts the timeout from then.
+func (v stalled) gone(ctx context.Context, env *harness.Env) (gone bool, err error) {
+	for range holdTries {
+		select {
+		case <-v.long.C:
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
+		err := anyServer(ctx, env, func(ctx context.Context, server string) (err error) {
+			gone, err = netfault.Gone(ctx, env.Dial, server, v.info.ID, v.info.Password, v.info.Timeout)
+			return err
+		})
+		if gone {
+			env.SessionEnded(v.info.ID, false)
+			return true, nil
+		}
+		if err != nil {
+			break // If no server answers, there is no evidence. Waiting would delay the heals of other faults.
+		}
+		v.long.Reset(v.info.Timeout * 3 / 2)
+	}
+	return false, nil
+}
+
+// expireSession stalls a client's proxy until its session is gone.
 func (s *standing) expireSession(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 	c, info, free, err := s.claimSession(ctx, env, step.Target)
 	if err != nil {
 		return harness.Injected{}, err
 	}
-	l := c.Proxy()
-	l.Stall()
-	long := time.NewTimer(info.Timeout * 3 / 2)
+	v := stall(c, info, free)
 	return harness.Injected{Target: fmt.Sprintf("c%d", c.ID), Heal: func(ctx context.Context) (evidence string, err error) {
-		defer free()
-		defer l.Resume()
-		defer long.Stop()
-		for range holdTries {
-			select {
-			case <-long.C:
-			case <-ctx.Done():
-				return "", context.Cause(ctx)
-			}
-			gone := false
-			err := anyServer(ctx, env, func(ctx context.Context, server string) (err error) {
-				gone, err = netfault.Gone(ctx, env.Dial, server, info.ID, info.Password, info.Timeout)
-				return err
-			})
-			if gone {
-				env.SessionEnded(info.ID, false)
-				return fmt.Sprintf("session %#x expired", info.ID), nil
-			}
-			if err != nil {
-				break // If no server answers, there is no evidence. Waiting would delay the heals of other faults.
-			}
-			long.Reset(info.Timeout * 3 / 2)
+		defer v.end()
+		gone, err := v.gone(ctx, env)
+		if gone {
+			evidence = fmt.Sprintf("session %#x expired", info.ID)
 		}
-		return "", nil
+		return evidence, err
 	}}, nil
+}
+
+// stormChecks is how many sessions the heal of a storm checks at once. Servers limit the number of
+// connections from one address.
+const stormChecks = 16
+
+// expiryStorm stalls all proxies at once. When it heals, all clients open new sessions at the same
+// time.
+func expiryStorm(s *standing, timeout time.Duration) harness.Fault {
+	return fault{
+		name: "expiry-storm", does: "all clients' proxies stall at once for longer than the session timeouts",
+		apart: true,
+		draw: func(r *rand.Rand, _ *harness.Env) harness.Step {
+			return harness.Step{Target: all, For: between(r, timeout*3/2, timeout*2)}
+		},
+		inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
+			var victims []stalled
+			for {
+				var info harness.SessionInfo
+				c, free, err := s.claim(env, 0, func(c *harness.Client) (has bool) {
+					info, has = c.Session()
+					return has
+				})
+				if err != nil {
+					break // the other clients have no session, or another fault uses them
+				}
+				victims = append(victims, stall(c, info, free))
+			}
+			if len(victims) == 0 {
+				return harness.Injected{}, errNobody
+			}
+			return harness.Injected{Heal: func(ctx context.Context) (string, error) { return endStorm(ctx, env, victims) }}, nil
+		},
+	}
+}
+
+// endStorm resumes all proxies together, after the last of the sessions is gone.
+func endStorm(ctx context.Context, env *harness.Env, victims []stalled) (evidence string, err error) {
+	defer func() {
+		for _, v := range victims {
+			v.end()
+		}
+	}()
+	var expired atomic.Int64
+	var group errgroup.Group
+	group.SetLimit(stormChecks)
+	for _, v := range victims {
+		group.Go(func() error {
+			gone, err := v.gone(ctx, env)
+			if gone {
+				expired.Add(1)
+			}
+			return err
+		})
+	}
+	err = group.Wait()
+	return count(expired.Load(), fmt.Sprintf("of %d sessions expired", len(victims))), err
 }
 
 // anyServer calls f with one server after another until a server answers. Each server has two

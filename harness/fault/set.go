@@ -29,14 +29,15 @@ type Options struct {
 }
 
 // All returns the faults under which primitives must keep all their promises and which need no
-// special configuration of nodes. It excludes the faults of clocks and disks, because nodes must be
-// configured for them and become slower.
+// special configuration of nodes. It excludes the faults of members, clocks and disks, because
+// nodes must be configured for them and become slower, and expiry storms, because they stop all
+// clients.
 func (o Options) All() []harness.Fault { return slices.DeleteFunc(o.Every(), apart) }
 
 // apart reports whether a fault is drawn only if it is named.
 func apart(f harness.Fault) bool {
 	one, ours := f.(fault)
-	return ours && (one.beyond || one.configure != nil)
+	return ours && (one.apart || one.beyond || one.configure != nil)
 }
 
 // Every returns all faults.
@@ -48,6 +49,7 @@ func (o Options) Every() []harness.Fault {
 	s := &standing{cuts: map[key]int{}, busy: map[key]bool{}}
 	var all []harness.Fault
 	all = append(all, sessionFaults(s, t)...)
+	all = append(all, expiryStorm(s, t))
 	all = append(all, proxyFaults(s, t)...)
 	all = append(all, clientPause(s, t), clientKill(s))
 	all = append(all, killing.of(leader, follower, majority, "all")...)
@@ -57,6 +59,7 @@ func (o Options) Every() []harness.Fault {
 	all = append(all, partitionFaults(s)...)
 	all = append(all, packetLoss)
 	all = append(all, edgeFaults()...)
+	all = append(all, memberFaults()...)
 	all = append(all, clockFaults()...)
 	all = append(all, timerFaults()...)
 	all = append(all, diskFaults()...)
@@ -151,6 +154,7 @@ type fault struct {
 	name      string
 	does      string
 	expect    string // empty means "valid"; faults that expose append a text
+	apart     bool   // drawn only if it is named, because it leaves little else to see
 	beyond    bool
 	exposes   bool                     // holds may overlap
 	deletes   bool                     // deletes znodes of clients

@@ -92,8 +92,8 @@ effect. To test each fault on the embedded ensemble, run ` + "`go test ./harness
 servers, set ` + "`ZKCOORD_TEST_FAULT`" + ` to ` + "`process`" + `, ` + "`container`" + ` or ` + "`compose`" + `.
 
 "Expected" is the result to expect from a scenario with locks under that fault alone. Faults marked * break an
-assumption of the primitives. These faults, and those of clocks and disks, are drawn only if a scenario or a run
-(--faults) names them. A fault that deletes znodes also deletes the items of a queue, a claim, or a barrier's
+assumption of the primitives. These faults, expiry storms, and those of members, clocks and disks, are drawn only
+if a scenario or a run (--faults) names them. With faults of members, partitions are not possible. A fault that deletes znodes also deletes the items of a queue, a claim, or a barrier's
 round: see Q2, Q3 and D3.
 
 | fault | what it does |`)
@@ -117,8 +117,41 @@ round: see Q2, Q3 and D3.
 		}
 		fmt.Fprintf(&b, " %s |\n", expect)
 	}
+	b.WriteString(afterTable)
 	return b.String()
 }
+
+// afterTable is the rest of the document.
+const afterTable = `
+## Ensembles in several regions
+
+` + "`zkcoord run lock --ensemble process --regions 2,2,1 --distance 40ms`" + ` runs five nodes in three regions. Data between
+two regions take the distance, plus up to a quarter of it at random. The faults of edges add to the distance.
+Clients reach each node at full speed.
+
+## Faults of a client's machine
+
+These faults have no row above. They are tests of package session, on one session or one program:
+
+| fault | what happens | test |
+| --- | --- | --- |
+| a TLS certificate expires, and is exchanged | the connection stays; the next one fails and says why; the session resumes with the new certificates | TestSessionSurvivesAnExpiredCertificate |
+| a name in DNS changes, is missing, or has a dead address | the name is looked up until it is right; the session resumes | TestSessionSurvivesChangesOfANameInDNS |
+| no file descriptors are left | the connection stays; the next one fails and says why; the session resumes | TestSessionSurvivesUsedUpDescriptors |
+| IPv6 addresses | they work | TestSessionOverIPv6 |
+| the runtime stops all goroutines of a large heap | the lease is over when it continues, and the context ends; the next session holds again | TestHoldEndsAfterALongStopOfTheRuntime |
+| the servers' members change | with FollowMembers, the session follows them | TestSessionFollowsTheMembersReal |
+
+## Not done
+
+- **The clock rate of a client.** libfaketime does not change the clock of a Go program, which does not read the
+  clock through libc. For clients in other languages, put it into the command of ` + "`--client`" + `. The faults of timers
+  change the same relation from the other side: the rate of the servers.
+- **A memory limit for a client** (a cgroup). A kill by the kernel is client-kill, a stop while memory is reclaimed is
+  client-pause. A limit itself is not set.
+- **Lost and delayed packets between local JVMs**: their proxies carry streams, so packets cannot be lost, and data can
+  only be late. tc netem, which reorders packets, is missing in many kernels, so containers have no fault of that kind.
+`
 
 func TestEveryFaultIsDescribedAndSomebodyCanDoIt(t *testing.T) {
 	for _, f := range Every() {

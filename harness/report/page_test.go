@@ -15,8 +15,11 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/witness"
 	"github.com/zkcoord/zkcoord/internal/browser"
 	"github.com/zkcoord/zkcoord/internal/needs"
+	"github.com/zkcoord/zkcoord/internal/txnlog"
+	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
 // These tests open the pages in a real browser. If none is installed, they are skipped, or fail if
@@ -165,9 +168,31 @@ func sampleResult(rounds int, broken bool) *harness.Result {
 		Command: "zkcoord run lock-sample --ensemble embedded --time 20s --seed 7",
 		Plan:    harness.Plan{{Fault: "isolate-follower", At: time.Second, For: 2 * time.Second, Target: "node 0"}},
 	}
+	h.Start = r.Start
+	r.TxnLog = committed(h)
 	r.Results = checker.Run(context.Background(), h, checkers...)
 	r.Verdict = checker.Overall(r.Results)
 	return r
+}
+
+// committed returns the servers' log for a history. A hold that is not over when the next one
+// begins ended there, since its session expired.
+func committed(h *history.History) *witness.Log {
+	var txns []txnlog.Txn
+	add := func(session int64, at time.Duration, op wire.Op, token int64) {
+		txns = append(txns, txn(int64(len(txns)+1), session, h.Start, at, op, fmt.Sprintf("/zkcoord-sample-7-1/lock/c-lock-%010d", token)))
+	}
+	holds := h.Holds()
+	for i, hold := range holds {
+		b := hold.Begin
+		add(b.Session, b.Time, wire.OpCreate, b.Token)
+		if i+1 < len(holds) && (hold.End == nil || hold.End.Time > holds[i+1].Begin.Time) {
+			add(b.Session, holds[i+1].Begin.Time, wire.OpCloseSession, b.Token)
+		} else if hold.End != nil {
+			add(b.Session, hold.End.Time, wire.OpDelete, b.Token)
+		}
+	}
+	return witness.Merge(witness.Server{Name: "n0", Txns: txns})
 }
 
 func TestPageIsUnderstoodInLightAndDarkAndOnAPhone(t *testing.T) {
@@ -279,6 +304,45 @@ func TestViolationIsMarkedWhereItWas(t *testing.T) {
 	if fine := newPicture(sampleResult(400, false)); fine.Holds.Gone != nil {
 		t.Errorf("a valid run: got Gone %v, want nil", fine.Holds.Gone)
 	}
+}
+
+// Client 0 believes that it holds long after the servers' log says that its session had expired.
+// The lane of the log is above those of the clients.
+func TestServersLogIsALaneAboveTheClients(t *testing.T) {
+	r := sampleResult(400, true)
+	p := newPicture(r)
+	i := slices.IndexFunc(p.Log, func(s heldSpan) bool { return s.Ended == "expired" })
+	if i < 0 || p.Log[i].Client != 0 || len(p.Log) != len(r.History.Holds()) {
+		t.Fatalf("got %d spans of the log, and the expired one is number %d; want %d, and client 0", len(p.Log), i, len(r.History.Holds()))
+	}
+	b := startBrowser(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	page := openPage(ctx, t, b, r, browser.View{})
+	tips := eval[[]string](ctx, t, page, fmt.Sprintf(`(() => {
+		const at = %d, tl = zkcoord.timeline, lanes = document.getElementById("lanes"), tip = document.getElementById("tip"), found = [];
+		tl.set(at - 20000, at + 20000); tl.drawNow();
+		const box = lanes.getBoundingClientRect();
+		for (let y = 0; y < box.height; y++) {
+			tip.hidden = true;
+			lanes.dispatchEvent(new PointerEvent("pointermove", { clientX: box.left + 92 + (box.width - 92) * .45, clientY: box.top + y }));
+			const text = tip.hidden ? "" : tip.innerText;
+			if (text && text !== found.at(-1)) found.push(text);
+		}
+		return found;
+	})()`, p.Log[i].To))
+	lane := slices.IndexFunc(tips, func(s string) bool {
+		return strings.Contains(s, "by the servers' log, client c0 held") && strings.Contains(s, "expired")
+	})
+	client := slices.IndexFunc(tips, func(s string) bool { return strings.HasPrefix(s, "client c0 holds") })
+	if lane < 0 || client < lane {
+		t.Errorf("got the lanes %q from top to bottom, want the servers' log with the hold of c0 above client c0", tips)
+	}
+	if err := page.Eval(ctx, "document.getElementById('timeline').scrollIntoView({block: 'start'})", nil); err != nil {
+		t.Fatal(err)
+	}
+	screenshot(ctx, t, page, "servers-log", false)
+	clean(t, page)
 }
 
 func TestGravestVerdictComesFirst(t *testing.T) {

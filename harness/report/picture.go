@@ -28,6 +28,7 @@ type picture struct {
 	Servers    [][]span         `json:"servers"`
 	Faults     []faultSpan      `json:"faults"`
 	Writes     writes           `json:"writes"`
+	Log        []heldSpan       `json:"log,omitempty"`
 	Stalls     []span           `json:"stalls"`
 	Violations []violation      `json:"violations"`
 	Series     series           `json:"series"`
@@ -95,6 +96,18 @@ type faultSpan struct {
 	Error    string `json:"e"`
 }
 
+// heldSpan is a time in which a client held something by the servers' logs. Client is -1 for a
+// session of no client.
+type heldSpan struct {
+	From    int64  `json:"f"`
+	To      int64  `json:"t"`
+	Client  int    `json:"c"`
+	Object  int    `json:"b"`
+	Token   string `json:"k"`
+	Session string `json:"i"`
+	Ended   string `json:"w"`
+}
+
 // violation is the place of a violation on the timeline: its own time, and the time of its proof.
 type violation struct {
 	ID        string `json:"i"`
@@ -131,6 +144,7 @@ func newPicture(r *harness.Result) *picture {
 	for _, f := range newFaults(h) {
 		p.Faults = append(p.Faults, f.span())
 	}
+	p.addHeld(heldBy(r.TxnLog, h))
 	for _, one := range r.Results {
 		p.addViolation(one)
 	}
@@ -230,6 +244,17 @@ func (p *picture) addHolds(h *history.History, exclusive bool) {
 	}
 	if !slices.ContainsFunc(o.Gone, func(g int64) bool { return g >= 0 }) {
 		o.Gone = nil
+	}
+}
+
+// addHeld adds the lane of the servers' logs.
+func (p *picture) addHeld(all []held) {
+	for _, one := range all[:min(len(all), mostOperations)] {
+		client, known := p.at[one.Client]
+		if !known {
+			client = -1
+		}
+		p.Log = append(p.Log, heldSpan{micro(one.From), micro(one.To), client, p.name(one.Object), fmt.Sprintf("%x", uint64(one.Token)), hexID(one.Session), one.End})
 	}
 }
 

@@ -28,7 +28,7 @@ type words struct {
 	Faults                               []faultRow
 	Latencies                            []latencyRow
 	Quantiles                            []string
-	Gone, Servers                        bool // the timeline shows them
+	Gone, Servers, Log                   bool // the timeline shows them
 	Facts                                []fact
 	Window                               string
 	Left                                 int
@@ -80,7 +80,7 @@ func newWords(r *harness.Result, p *picture) words {
 	w := words{
 		Result: r, VerdictWord: verdictWord(r.Verdict), VerdictClass: classOf(r.Verdict), VerdictIcon: iconOf(r.Verdict),
 		IconColor: map[checker.Verdict]string{checker.Valid: "%2317795a", checker.Invalid: "%23c2281f"}[r.Verdict],
-		Figures:   newFigures(r, ops, faults), Left: p.Left, Quantiles: quantiles, Gone: p.Holds.Gone != nil, Servers: len(p.Servers) > 0,
+		Figures:   newFigures(r, ops, faults), Left: p.Left, Quantiles: quantiles, Gone: p.Holds.Gone != nil, Servers: len(p.Servers) > 0, Log: len(p.Log) > 0,
 		Window: latencyText(time.Duration(p.Series.Window)*time.Microsecond, 1), Plan: literal(r.Plan),
 	}
 	if w.IconColor == "" {

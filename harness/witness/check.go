@@ -16,23 +16,32 @@ import (
 // resolution is the precision of times in the servers' logs.
 const resolution = time.Millisecond
 
-// Checkers returns the checkers that compare a history with l. Under the faults of the envelope a
-// hold may outlive its znode.
+// Checkers returns the checkers that compare the history h with l. Under the faults of the envelope
+// a hold may outlive its znode.
+// Properties of operations are judged only if h has such operations.
 //
 // They are optional: a run that does not exercise them can still pass. If l is nil because the
 // ensemble has no logs, all are reported as not exercised for that reason.
-func (l *Log) Checkers(envelope checker.Envelope) []checker.Checker {
+func (l *Log) Checkers(h *history.History, envelope checker.Envelope) []checker.Checker {
 	var all []checker.Checker
+	has := operationsOf(h)
 	for _, p := range []struct {
 		id, claim string
 		check     func(*Log, *judging)
+		of        []string // operations; nil means that it is always judged
 	}{
-		{"witness/servers-agree", "no two servers have different transactions under one zxid", (*Log).serversAgree},
-		{"witness/grants-in-log", "each grant has a committed transaction of its own session", (*Log).grantsInLog},
-		{"witness/ended-before-deletion", "each hold had ended when the servers deleted its znode", (*Log).endedBeforeDeletion},
-		{"witness/predecessor-deleted", "each exclusive grant was given after the znode of each earlier holder was deleted", (*Log).predecessorDeleted},
-		{"witness/sessions-in-log", "each session of a client is in the log, and ended there if clients reported that the servers ended it", (*Log).sessionsInLog},
+		{"witness/servers-agree", "no two servers have different transactions under one zxid", (*Log).serversAgree, nil},
+		{"witness/grants-in-log", "each grant has a committed transaction of its own session", (*Log).grantsInLog, nil},
+		{"witness/ended-before-deletion", "each hold had ended when the servers deleted its znode", (*Log).endedBeforeDeletion, nil},
+		{"witness/predecessor-deleted", "each exclusive grant was given after the znode of each earlier holder was deleted", (*Log).predecessorDeleted, nil},
+		{"witness/sessions-in-log", "each session of a client is in the log, and ended there if clients reported that the servers ended it", (*Log).sessionsInLog, nil},
+		{"witness/items-in-log", "each put, take, claim, ack, return and reject of a queue has in the log the effect that its client reported", (*Log).itemsInLog, []string{checker.OpPut, checker.OpTake, checker.OpClaim}},
+		{"witness/members-in-log", "each join and leave of a group has in the log the effect that its client reported, and each member that is listed is there", (*Log).membersInLog, []string{checker.OpJoin}},
+		{"witness/counts-in-log", "each change of a counter has in the log the effect that its client reported, and each value that was read was there", (*Log).countsInLog, []string{checker.OpCompareAndSet, checker.OpGet}},
 	} {
+		if p.of != nil && !slices.ContainsFunc(p.of, func(op string) bool { return has[op] }) {
+			continue
+		}
 		all = append(all, checker.IfExercised(checker.New(p.id, p.claim, func(h *history.History, j *checker.Judge) {
 			if l == nil || len(l.Txns) == 0 {
 				j.NotExercised("the ensemble has no transaction logs")
@@ -43,6 +52,17 @@ func (l *Log) Checkers(envelope checker.Envelope) []checker.Checker {
 		})))
 	}
 	return all
+}
+
+// operationsOf returns the operations that were invoked.
+func operationsOf(h *history.History) map[string]bool {
+	has := make(map[string]bool)
+	for i := range h.Events {
+		if e := &h.Events[i]; e.Kind == history.Invoke {
+			has[e.Op] = true
+		}
+	}
+	return has
 }
 
 // A judging judges one property of one history.

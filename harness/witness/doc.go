@@ -12,6 +12,18 @@
 //     holder was deleted.
 //   - witness/sessions-in-log: each session that clients had is in the log, and ended there before
 //     clients reported that it had expired.
+//   - witness/items-in-log: each put, take, claim, ack, return and reject of a queue has in the log
+//     the effect that its client reported. So have dead letters.
+//   - witness/members-in-log: so has each join and leave of a group, and each member of a list is
+//     there.
+//   - witness/counts-in-log: so has each change of a counter, and each value that was read was
+//     there.
+//
+// The last three also find out what became of operations whose clients did not learn the outcome.
+// The result of a valid run says how many were applied, and names some with their transactions. The
+// witness knows no primitive: it finds an item by its value in the data of a znode below the queue,
+// a claim by its token, a member by its id in the name of an ephemeral znode, and a counter by its
+// path.
 //
 // # What is committed
 //

@@ -68,8 +68,9 @@ type Log struct {
 	at      map[int64]int
 	created map[int64][]*Life // znodes by the zxid of their creation
 	named   map[string][]*Life
-	began   map[int64]int64 // zxid at which each session was created
-	ended   map[int64]int64 // zxid at which each session was closed
+	owned   map[int64][]*Life // znodes by the session whose request created them
+	began   map[int64]int64   // zxid at which each session was created
+	ended   map[int64]int64   // zxid at which each session was closed
 }
 
 // A Life is one znode from its creation to its deletion.
@@ -78,12 +79,16 @@ type Life struct {
 	Session int64 // the session whose request created it
 	// Created and Deleted are zxids. Deleted is zero if the znode was never deleted.
 	Created, Deleted int64
-	DeletedAt        time.Time // by the leader's clock, in milliseconds
-	DeletedBy        int64     // the session whose request deleted it, or whose end deleted it
-	Closed           bool      // it was deleted because its session ended
+	CreatedAt        time.Time // by the leader's clock, in milliseconds
+	DeletedAt        time.Time
+	DeletedBy        int64 // the session whose request deleted it, or the session whose end deleted it
+	Closed           bool  // it was deleted because its session ended
 	// WithParent is set if the same transaction deleted the parent, for example the item of a
-	// claim, so that nobody can be granted the same again.
+	// claim. Then nobody can be granted the same again.
 	WithParent bool
+
+	data      []byte // when it was created
+	ephemeral bool
 }
 
 // Merge combines the logs of servers into one sequence.
@@ -108,7 +113,7 @@ type (
 
 // replay follows each znode and each session through the log.
 func (l *Log) replay() {
-	l.created, l.named = make(map[int64][]*Life), make(map[string][]*Life)
+	l.created, l.named, l.owned = make(map[int64][]*Life), make(map[string][]*Life), make(map[int64][]*Life)
 	l.began, l.ended = make(map[int64]int64), make(map[int64]int64)
 	alive := make(map[string]*Life)
 	ephemerals := make(map[int64]map[string]bool)
@@ -136,9 +141,10 @@ func (l *Log) replay() {
 		for _, c := range t.Changes {
 			switch c.Op {
 			case wire.OpCreate:
-				life := &Life{Path: c.Path, Session: t.Session, Created: t.Zxid}
+				life := &Life{Path: c.Path, Session: t.Session, Created: t.Zxid, CreatedAt: time.UnixMilli(t.Time), data: c.Data, ephemeral: c.Ephemeral}
 				alive[c.Path] = life
 				l.created[t.Zxid] = append(l.created[t.Zxid], life)
+				l.owned[t.Session] = append(l.owned[t.Session], life)
 				name := path.Base(c.Path)
 				l.named[name] = append(l.named[name], life)
 				if c.Ephemeral {

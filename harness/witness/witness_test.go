@@ -78,7 +78,7 @@ func judge(t *testing.T, l *Log, events []history.Event, outside ...string) map[
 	h := history.New(events...)
 	h.Header.Start = start
 	results := make(map[string]checker.Result)
-	for _, r := range checker.Run(t.Context(), h, l.Checkers(checker.Envelope{Outside: outside})...) {
+	for _, r := range checker.Run(t.Context(), h, l.Checkers(h, checker.Envelope{Outside: outside})...) {
 		results[r.Property.ID] = r
 	}
 	return results

@@ -12,6 +12,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.CuratorFrameworkFactory;
+import org.apache.curator.framework.recipes.atomic.DistributedAtomicLong;
 import org.apache.curator.framework.recipes.barriers.DistributedDoubleBarrier;
 import org.apache.curator.framework.recipes.cache.CuratorCache;
 import org.apache.curator.framework.recipes.cache.CuratorCacheListener;
@@ -176,6 +177,20 @@ public final class CuratorBench {
     return repeat(j, (i, k) -> all.get(i).returnLease(all.get(i).acquire()));
   }
 
+  private static Sample count(Job j) throws Exception {
+    List<DistributedAtomicLong> all = new ArrayList<>();
+    for (int i = 0; i < j.n; i++) {
+      all.add(new DistributedAtomicLong(clients.get(i), j.path + "/n", new RetryForever(1)));
+    }
+    return repeat(
+        j,
+        (i, k) -> {
+          if (!all.get(i).increment().succeeded()) {
+            throw new IllegalStateException("an increment did not succeed");
+          }
+        });
+  }
+
   private static Sample elect(Job j) throws Exception {
     Stopwatch handOver = new Stopwatch();
     Sample sample =
@@ -301,6 +316,7 @@ public final class CuratorBench {
       case "lock" -> lock(j);
       case "rwlock" -> readWrite(j);
       case "semaphore" -> semaphore(j);
+      case "counter" -> count(j);
       case "election" -> elect(j);
       case "put" -> put(j);
       case "take" -> take(j);

@@ -226,9 +226,9 @@ func (r *runner) failed(ctx context.Context, l *LibraryResult, err error) error 
 	return nil
 }
 
-// count runs the job once behind a counter.
+// count runs the job once behind a meter.
 func (r *runner) count(ctx context.Context, row Row, l library, result *LibraryResult) error {
-	c, err := newCounter(r.servers)
+	c, err := newMeter(r.servers)
 	if err != nil {
 		return err
 	}

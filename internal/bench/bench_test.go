@@ -72,7 +72,7 @@ func TestPeersRun(t *testing.T) {
 		needs.Installed(t, l.Installed())
 	}
 	report := run(t, Options{
-		Rows:      []string{"lock 1", "semaphore", "election", "queue 1+1 puts", "queue 1+1 takes", "watch 1 by 8"},
+		Rows:      []string{"lock 1", "semaphore", "counter 1", "election", "queue 1+1 puts", "queue 1+1 takes", "watch 1 by 8"},
 		Libraries: []string{"curator", "kazoo"},
 	})
 	for _, row := range report.Rows {

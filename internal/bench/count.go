@@ -10,18 +10,18 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A counter is a set of proxies, one before each server, that count the requests of clients by
+// A meter is a set of proxies, one before each server, that count the requests of clients by
 // operation. They ignore the requests of the client library itself: handshakes, pings, credentials
 // and the close of the session.
-type counter struct {
+type meter struct {
 	ways []*client.Way
 
 	mu     sync.Mutex
 	counts map[string]int
 }
 
-func newCounter(servers []string) (*counter, error) {
-	c := &counter{counts: make(map[string]int)}
+func newMeter(servers []string) (*meter, error) {
+	c := &meter{counts: make(map[string]int)}
 	for _, server := range servers {
 		w, err := client.NewWay(server, c.dial)
 		if err != nil {
@@ -33,7 +33,7 @@ func newCounter(servers []string) (*counter, error) {
 	return c, nil
 }
 
-func (c *counter) servers() []string {
+func (c *meter) servers() []string {
 	var all []string
 	for _, w := range c.ways {
 		all = append(all, w.Address())
@@ -41,14 +41,14 @@ func (c *counter) servers() []string {
 	return all
 }
 
-func (c *counter) close() {
+func (c *meter) close() {
 	for _, w := range c.ways {
 		w.Close()
 	}
 }
 
 // reset returns the counts and sets them to zero.
-func (c *counter) reset() map[string]int {
+func (c *meter) reset() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	counts := maps.Clone(c.counts)
@@ -56,18 +56,18 @@ func (c *counter) reset() map[string]int {
 	return counts
 }
 
-func (c *counter) dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (c *meter) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	return &countedConn{Conn: conn, counter: c, frames: wire.Frames{Keep: 8, Max: 64 << 20}}, nil
+	return &countedConn{Conn: conn, meter: c, frames: wire.Frames{Keep: 8, Max: 64 << 20}}, nil
 }
 
 type countedConn struct {
 	net.Conn
-	counter *counter
+	meter   *meter
 	frames  wire.Frames
 	greeted bool
 }
@@ -92,8 +92,8 @@ func (c *countedConn) count(f wire.Frame) error {
 	case wire.OpPing, wire.OpAuth, wire.OpCloseSession:
 		return nil
 	}
-	c.counter.mu.Lock()
-	defer c.counter.mu.Unlock()
-	c.counter.counts[h.Op.String()]++
+	c.meter.mu.Lock()
+	defer c.meter.mu.Unlock()
+	c.meter.counts[h.Op.String()]++
 	return nil
 }

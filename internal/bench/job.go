@@ -20,6 +20,7 @@ const (
 	ReadWrite Kind = "rwlock"    // likewise; nine of ten operations are a reader's
 	Semaphore Kind = "semaphore" // acquire and release a permit
 	Election  Kind = "election"  // lead, and resign at once; timed from the resignation to the next term
+	Count     Kind = "counter"   // add 1 to a counter
 	Put       Kind = "put"       // put items in a queue
 	Take      Kind = "take"      // take the items that a Put job left
 	Watch     Kind = "watch"     // client 0 sets a node's data, the others observe it; timed until the last one has
@@ -43,7 +44,7 @@ type Job struct {
 
 // recurs reports whether the job can be done again on the same path.
 func (j Job) recurs() bool {
-	return j.Kind == Lock || j.Kind == ReadWrite || j.Kind == Semaphore || j.Kind == Election
+	return j.Kind == Lock || j.Kind == ReadWrite || j.Kind == Semaphore || j.Kind == Election || j.Kind == Count
 }
 
 // A Sample is the result of one round of a job.

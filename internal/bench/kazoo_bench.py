@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from time import monotonic_ns as now
 
 from kazoo.client import KazooClient
+from kazoo.recipe.counter import Counter
 from kazoo.recipe.election import Election
 from kazoo.recipe.lock import Lock, Semaphore
 from kazoo.recipe.queue import Queue
@@ -124,6 +125,11 @@ def semaphore(job):
     return repeat(job, lambda i, k: cycle(permits[i]))
 
 
+def counter(job):
+    counters = [Counter(clients[i], job.path + "/n") for i in range(job.n)]
+    return repeat(job, lambda i, k: counters[i] + 1)
+
+
 def election(job):
     hand_over = Stopwatch()
     candidates = [Election(clients[i], job.path) for i in range(job.n)]
@@ -194,7 +200,7 @@ def watch(job):
 
 
 KINDS = {
-    "lock": lock, "semaphore": semaphore, "election": election,
+    "lock": lock, "semaphore": semaphore, "counter": counter, "election": election,
     "put": put, "take": take, "watch": watch,
 }
 

@@ -30,7 +30,7 @@ func (r raw) does(j Job) bool {
 	switch j.Kind {
 	case Lock:
 		return true
-	case Put, Take, Watch:
+	case Count, Put, Take, Watch:
 		return r.floor && !j.Relaxed
 	}
 	return false
@@ -104,6 +104,8 @@ func (f *rawFleet) do(ctx context.Context, j Job) (Sample, error) {
 		return f.lock(ctx, j)
 	case j.Kind == Lock:
 		return f.cycle(ctx, j)
+	case j.Kind == Count:
+		return f.count(ctx, j)
 	case j.Kind == Put:
 		return f.put(ctx, j)
 	case j.Kind == Take:
@@ -148,6 +150,19 @@ func (f *rawFleet) cycle(ctx context.Context, j Job) (Sample, error) {
 		turn.Lock()
 		defer turn.Unlock()
 		return c.Delete(node, -1)
+	})
+}
+
+// count sets one node to a value that the clients count in memory. They take turns there, too.
+func (f *rawFleet) count(ctx context.Context, j Job) (Sample, error) {
+	var turn sync.Mutex
+	value := 0
+	return j.repeat(ctx, func(_ context.Context, i, _ int) error {
+		turn.Lock()
+		defer turn.Unlock()
+		value++
+		_, err := f.conns[i].Set(j.Path, []byte(strconv.Itoa(value)), -1)
+		return err
 	})
 }
 

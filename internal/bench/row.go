@@ -51,6 +51,9 @@ func Rows() []Row {
 	add("lock 32 on 32 paths", "cycles/s", Job{Kind: Lock, Clients: 32, Width: 32})
 	add("rwlock 8", "cycles/s", Job{Kind: ReadWrite, Clients: 8})
 	add("semaphore 8 for 3", "cycles/s", Job{Kind: Semaphore, Clients: 8, Width: 3})
+	for _, n := range []int{1, 8} {
+		add(fmt.Sprintf("counter %d", n), "adds/s", Job{Kind: Count, Clients: n})
+	}
 	add("election 3", milliseconds, Job{Kind: Election, Clients: 3})
 	for _, n := range []int{1, 4, 16} {
 		for _, size := range []int{1, batch} {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/zkcoord/zkcoord/barrier"
+	"github.com/zkcoord/zkcoord/counter"
 	"github.com/zkcoord/zkcoord/election"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/queue"
@@ -66,6 +67,8 @@ func (f sessions) do(ctx context.Context, j Job) (Sample, error) {
 		return f.semaphore(ctx, j)
 	case Election:
 		return f.elect(ctx, j)
+	case Count:
+		return f.count(ctx, j)
 	case Put:
 		return f.put(ctx, j)
 	case Take:
@@ -124,6 +127,21 @@ func (f sessions) semaphore(ctx context.Context, j Job) (Sample, error) {
 		all[i] = lock.NewSemaphore(f[i], j.Path, j.Width, lock.Options{})
 	}
 	return j.held(ctx, func(ctx context.Context, i, _ int) (grant, error) { return all[i].Acquire(ctx, 1) })
+}
+
+func (f sessions) count(ctx context.Context, j Job) (Sample, error) {
+	all := make([]*counter.Counter, j.Clients)
+	for i := range all {
+		all[i] = counter.New(f[i], j.Path+"/n", counter.Options{})
+	}
+	sample, err := j.repeat(ctx, func(ctx context.Context, i, _ int) error {
+		_, err := all[i].Add(ctx, 1)
+		return err
+	})
+	for _, c := range all {
+		err = errors.Join(err, c.Close(ctx))
+	}
+	return sample, err
 }
 
 func (f sessions) elect(ctx context.Context, j Job) (Sample, error) {

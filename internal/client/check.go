@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -49,9 +50,18 @@ func Check(ctx context.Context, p Program, r Recipe, log io.Writer, report func(
 	defer func() { err = errors.Join(err, s.Close()) }()
 	k := &check{program: p, recipe: r, log: log, report: report, ensemble: e, admin: s, met: true}
 	defer k.end()
-	if r == Queue {
-		k.queue(ctx)
-	} else {
+	switch r {
+	case Queue, PriorityQueue:
+		k.two(ctx, k.queue)
+	case Claims:
+		k.two(ctx, k.claims)
+	case Barrier:
+		k.two(ctx, k.barrier)
+	case Group:
+		k.two(ctx, k.group)
+	case Counter:
+		k.two(ctx, k.counter)
+	default:
 		k.grants(ctx)
 	}
 	return k.met, ctx.Err()
@@ -141,7 +151,12 @@ func wait(d time.Duration) *int64 {
 	return &ms
 }
 
-// acquires and releases return the operations of a recipe that grants something.
+// grants reports whether the recipe is for holding one thing, such as a lock.
+func (r Recipe) grants() bool {
+	return slices.Contains([]Recipe{Lock, RWLock, Semaphore, Election}, r)
+}
+
+// acquires and releases are the operations of a recipe that grants.
 func (r Recipe) acquires() string { return r.Operations()[len(r.Operations())-2] }
 func (r Recipe) releases() string { return r.Operations()[len(r.Operations())-1] }
 
@@ -272,7 +287,7 @@ func (k *check) leaves(ctx context.Context, c *checked) {
 		}
 	}
 	var got string
-	if k.recipe != Queue {
+	if k.recipe.grants() {
 		_, got = expect(ctx, c, Request{Op: k.recipe.acquires(), WaitMS: wait(checkTime)}, OK)
 		if !k.find("it is granted again after a loss", got) {
 			return
@@ -281,7 +296,7 @@ func (k *check) leaves(ctx context.Context, c *checked) {
 	before := time.Now()
 	c.Close()
 	k.find(fmt.Sprintf("it ends within %v of the end of its standard input", Grace), absent(time.Since(before) > Grace, "it had to be killed"))
-	if k.recipe != Queue {
+	if k.recipe.grants() {
 		left, err := k.znodes(ctx, c.last().ID)
 		k.find("it closes its session before it ends, so that nothing is left", absent(err != nil || len(left) > 0, fmt.Sprintf("%d znodes are left, %v", len(left), err)))
 	}
@@ -317,44 +332,115 @@ func (k *check) znodes(ctx context.Context, id int64) (map[string]int64, error) 
 	return found, below(checkPath)
 }
 
-// queue checks a queue.
-func (k *check) queue(ctx context.Context) {
-	producer := k.start(ctx)
-	if producer == nil {
+// two checks a recipe with two clients.
+func (k *check) two(ctx context.Context, check func(ctx context.Context, first, second *checked) bool) {
+	first := k.start(ctx)
+	if first == nil {
 		return
 	}
-	consumer := k.start(ctx)
-	if consumer == nil {
+	second := k.start(ctx)
+	if second == nil || !check(ctx, first, second) {
 		return
 	}
-	take := func(c *checked, d time.Duration, want string) string {
-		reply, got := expect(ctx, c, Request{Op: OpTake, WaitMS: wait(d)}, OK)
-		if got == "" && reply.Value != want {
-			got = fmt.Sprintf("ok with the value %q, want %q", reply.Value, want)
+	_, got := expect(ctx, first, Request{Op: "no-such-operation"}, Fail)
+	k.find("an operation that it does not know is answered with fail", got)
+	k.leaves(ctx, second)
+}
+
+// answered expects that a request is answered with ok.
+func (k *check) answered(ctx context.Context, c *checked, requirement string, r Request) bool {
+	_, got := expect(ctx, c, r, OK)
+	return k.find(requirement+" is answered with ok", got)
+}
+
+// valued expects that a request is answered with ok and the value.
+func (k *check) valued(ctx context.Context, c *checked, requirement string, r Request, want string) bool {
+	reply, got := expect(ctx, c, r, OK)
+	if got == "" && reply.Value != want {
+		got = fmt.Sprintf("ok with the value %q, when %q was expected", reply.Value, want)
+	}
+	if want == "" {
+		return k.find(requirement+" is answered with ok, without a value", got)
+	}
+	return k.find(fmt.Sprintf("%s is answered with ok and the value %s", requirement, want), got)
+}
+
+func (k *check) queue(ctx context.Context, producer, consumer *checked) bool {
+	if !k.valued(ctx, consumer, "take with wait_ms 0 of an empty queue", Request{Op: OpTake, WaitMS: wait(0)}, "") {
+		return false
+	}
+	order := []string{"a", "b", "c"}
+	for i, value := range order {
+		r, put := Request{Op: OpPut, Value: value}, "put of "+value
+		if k.recipe == PriorityQueue { // the last one is the most urgent
+			r.Priority = len(order) - 1 - i
+			put += fmt.Sprintf(" with priority %d", r.Priority)
 		}
-		return got
-	}
-	if !k.find("take with wait_ms 0 of an empty queue succeeds with ok, without a value", take(consumer, 0, "")) {
-		return
-	}
-	for _, value := range []string{"a", "b", "c"} {
-		if _, got := expect(ctx, producer, Request{Op: OpPut, Value: value}, OK); !k.find("put of "+value+" succeeds with ok", got) {
-			return
+		if !k.answered(ctx, producer, put, r) {
+			return false
 		}
 	}
-	for i, value := range []string{"a", "b", "c"} {
+	if k.recipe == PriorityQueue {
+		slices.Reverse(order)
+	}
+	for i, value := range order {
 		by, who := consumer, "another client"
 		if i == 1 {
 			by, who = producer, "the same client"
 		}
-		if !k.find(fmt.Sprintf("take by %s succeeds with ok and the value %s", who, value), take(by, checkTime, value)) {
-			return
-		}
+		k.valued(ctx, by, "take by "+who, Request{Op: OpTake, WaitMS: wait(checkTime)}, value)
 	}
-	k.find("after that, the queue is empty", take(producer, 0, ""))
-	_, got := expect(ctx, producer, Request{Op: "no-such-operation"}, Fail)
-	k.find("an unknown operation fails with fail", got)
-	k.leaves(ctx, consumer)
+	return k.valued(ctx, producer, "then take with wait_ms 0", Request{Op: OpTake, WaitMS: wait(0)}, "")
+}
+
+func (k *check) claims(ctx context.Context, first, second *checked) bool {
+	now, later := Request{Op: OpClaim, WaitMS: wait(0)}, Request{Op: OpClaim, WaitMS: wait(checkTime)}
+	return k.valued(ctx, first, "claim with wait_ms 0 of an empty queue", now, "") &&
+		k.answered(ctx, first, "put of a", Request{Op: OpPut, Value: "a"}) &&
+		k.valued(ctx, first, "claim", later, "a") &&
+		k.valued(ctx, second, "another client's claim with wait_ms 0, while the first one has the item", now, "") &&
+		k.answered(ctx, first, "release", Request{Op: OpRelease}) &&
+		k.valued(ctx, second, "then the other client's claim", later, "a") &&
+		k.answered(ctx, second, "ack", Request{Op: OpAck}) &&
+		k.valued(ctx, first, "then claim with wait_ms 0", now, "")
+}
+
+func (k *check) barrier(ctx context.Context, first, second *checked) bool {
+	passes, short := Request{Op: OpWait, WaitMS: wait(checkTime)}, Request{Op: OpWait, WaitMS: wait(500 * time.Millisecond)}
+	if !k.answered(ctx, first, "wait at a barrier that is not set", passes) || !k.answered(ctx, first, "set", Request{Op: OpSet}) {
+		return false
+	}
+	_, got := expect(ctx, second, short, Fail)
+	return k.find("another client's wait with wait_ms 500 is answered with fail, while the barrier is set", got) &&
+		k.answered(ctx, first, "set of a barrier that is set", Request{Op: OpSet}) &&
+		k.answered(ctx, first, "remove", Request{Op: OpRemove}) &&
+		k.answered(ctx, second, "then the other client's wait", passes) &&
+		k.answered(ctx, second, "remove of a barrier that is not set", Request{Op: OpRemove})
+}
+
+func (k *check) group(ctx context.Context, first, second *checked) bool {
+	lists := func(c *checked, requirement string, want ...string) bool {
+		reply, got := expect(ctx, c, Request{Op: OpMembers, Fresh: true}, OK)
+		if slices.Sort(reply.Members); got == "" && !slices.Equal(reply.Members, want) {
+			got = fmt.Sprintf("ok with the members %v", reply.Members)
+		}
+		return k.find(fmt.Sprintf("%s, fresh members are %v", requirement, want), got)
+	}
+	if !k.answered(ctx, first, "join of a", Request{Op: OpJoin, Value: "a"}) || !k.answered(ctx, second, "join of b", Request{Op: OpJoin, Value: "b"}) {
+		return false
+	}
+	lists(second, "then", "a", "b")
+	k.answered(ctx, first, "leave", Request{Op: OpLeave})
+	lists(second, "then", "b")
+	return k.answered(ctx, first, "a second join of a", Request{Op: OpJoin, Value: "a"})
+}
+
+func (k *check) counter(ctx context.Context, first, second *checked) bool {
+	return k.valued(ctx, first, "get of a counter that is not there", Request{Op: OpGet, Name: "x"}, "0") &&
+		k.valued(ctx, first, "add of 3", Request{Op: OpAdd, Name: "x", Value: "3"}, "3") &&
+		k.valued(ctx, second, "another client's add of -1", Request{Op: OpAdd, Name: "x", Value: "-1"}, "2") &&
+		k.valued(ctx, first, "get", Request{Op: OpGet, Name: "x"}, "2") &&
+		k.valued(ctx, second, "add of 5 to another counter", Request{Op: OpAdd, Name: "y", Value: "5"}, "5")
 }
 
 // absent returns got if applies is set, and otherwise "".

@@ -296,7 +296,7 @@ func (c *Client) bound(r Request) (most time.Duration, bounded bool) {
 	switch {
 	case r.WaitMS != nil:
 		return time.Duration(*r.WaitMS)*time.Millisecond + c.options.AnswerTime, true
-	case r.Op == OpAcquire, r.Op == OpAcquireRead, r.Op == OpAcquireWrite, r.Op == OpAcquirePermit, r.Op == OpCampaign, r.Op == OpTake:
+	case r.Waits():
 		return 0, false
 	}
 	return c.options.AnswerTime, true

@@ -26,6 +26,16 @@ const (
 	OpResign        = "resign"
 	OpPut           = "put"
 	OpTake          = "take"
+	OpClaim         = "claim"
+	OpAck           = "ack"
+	OpSet           = "set"
+	OpRemove        = "remove"
+	OpWait          = "wait"
+	OpJoin          = "join"
+	OpLeave         = "leave"
+	OpMembers       = "members"
+	OpAdd           = "add"
+	OpGet           = "get"
 )
 
 // A Recipe is the role of a client, for example a contender for a lock or a candidate.
@@ -33,24 +43,36 @@ type Recipe string
 
 // The recipes.
 const (
-	Lock      Recipe = "lock"
-	RWLock    Recipe = "rwlock"
-	Semaphore Recipe = "semaphore"
-	Election  Recipe = "election"
-	Queue     Recipe = "queue"
+	Lock          Recipe = "lock"
+	RWLock        Recipe = "rwlock"
+	Semaphore     Recipe = "semaphore"
+	Election      Recipe = "election"
+	Queue         Recipe = "queue"
+	PriorityQueue Recipe = "priority-queue"
+	Claims        Recipe = "claims" // a queue whose items are claimed, and then acknowledged or released
+	Barrier       Recipe = "barrier"
+	Group         Recipe = "group"
+	Counter       Recipe = "counter"
 )
 
 // Recipes returns the recipes, in the order of the protocol's document.
-func Recipes() []Recipe { return []Recipe{Lock, RWLock, Semaphore, Election, Queue} }
+func Recipes() []Recipe {
+	return []Recipe{Lock, RWLock, Semaphore, Election, Queue, PriorityQueue, Claims, Barrier, Group, Counter}
+}
 
 // Operations returns the operations that a client of the recipe must support.
 func (r Recipe) Operations() []string {
 	return map[Recipe][]string{
-		Lock:      {OpAcquire, OpRelease},
-		RWLock:    {OpAcquireRead, OpAcquireWrite, OpRelease},
-		Semaphore: {OpAcquirePermit, OpRelease},
-		Election:  {OpCampaign, OpResign},
-		Queue:     {OpPut, OpTake},
+		Lock:          {OpAcquire, OpRelease},
+		RWLock:        {OpAcquireRead, OpAcquireWrite, OpRelease},
+		Semaphore:     {OpAcquirePermit, OpRelease},
+		Election:      {OpCampaign, OpResign},
+		Queue:         {OpPut, OpTake},
+		PriorityQueue: {OpPut, OpTake},
+		Claims:        {OpPut, OpAck, OpClaim, OpRelease},
+		Barrier:       {OpSet, OpRemove, OpWait},
+		Group:         {OpJoin, OpLeave, OpMembers},
+		Counter:       {OpAdd, OpGet},
 	}[r]
 }
 
@@ -60,7 +82,20 @@ type Request struct {
 	Op string `json:"op"`
 	// WaitMS is how long the operation may wait, in milliseconds. Nil means no limit.
 	WaitMS *int64 `json:"wait_ms,omitempty"`
-	Value  string `json:"value,omitempty"` // value of a put
+	// Value is what to put, the id of the member that joins, or what to add.
+	Value    string `json:"value,omitempty"`
+	Priority int    `json:"priority,omitempty"` // of a put; 0 comes first
+	Name     string `json:"name,omitempty"`     // of the counter, below the path of the setup
+	Fresh    bool   `json:"fresh,omitempty"`    // the list of members must not be old
+}
+
+// Waits reports whether the operation waits for other clients.
+func (r Request) Waits() bool {
+	switch r.Op {
+	case OpAcquire, OpAcquireRead, OpAcquireWrite, OpAcquirePermit, OpCampaign, OpTake, OpClaim, OpWait:
+		return true
+	}
+	return false
 }
 
 // The types of replies.
@@ -80,9 +115,11 @@ type Reply struct {
 	// none.
 	Token int64 `json:"token,omitempty"`
 	// Node is the name or the path of the znode of a grant, if the client has one.
-	Node  string `json:"node,omitempty"`
-	Value string `json:"value,omitempty"` // value of a take; empty means that the queue is empty
-	Error string `json:"error,omitempty"` // the reason, for people
+	Node string `json:"node,omitempty"`
+	// Value is the item of a take or a claim, empty if there is none, or the number of a counter.
+	Value   string   `json:"value,omitempty"`
+	Members []string `json:"members,omitempty"` // of a group
+	Error   string   `json:"error,omitempty"`   // why, for people
 
 	// Only for Hello.
 	Protocol   int      `json:"protocol,omitempty"`

@@ -71,7 +71,20 @@ type worker struct {
 	own   bool
 	say   *os.File
 	ended bool // the command's first process has ended
+	kills kills
 	warned
+}
+
+// kills sends SIGKILL to the processes of a tree again and again, until none is
+// left. Each time takes a while, so the exits of many processes in between cause
+// no more of them.
+type kills struct{ next instant }
+
+func (k *kills) send(t tree) {
+	if now() >= k.next {
+		t.signal(syscall.SIGKILL)
+		k.next = now().add(poll)
+	}
 }
 
 // warned records actions that have been done already.
@@ -222,7 +235,7 @@ func (w *worker) act() time.Duration {
 	}
 	switch do {
 	case kill:
-		w.tree.signal(syscall.SIGKILL)
+		w.kills.send(w.tree)
 		return poll
 	case terminate:
 		if !w.terminated {
@@ -305,7 +318,7 @@ type holder struct {
 	command  Command
 	held     Held
 	keys     bool // the command receives the signals of the terminal's keys from the kernel
-	guard    int  // process id of the guard
+	guard    int  // process id of the guard; 0 after its end
 	child    int  // process id of the command's first process
 	control  *os.File
 	report   *os.File
@@ -314,6 +327,7 @@ type holder struct {
 	result   Result
 	exited   bool // the command's first process has exited, and the result has its code
 	swept    bool
+	kills    kills
 }
 
 // until returns the instant of t. It reads the clock first, so the result is
@@ -389,17 +403,17 @@ func (h *holder) attend(ctx context.Context, passed <-chan os.Signal) (Result, e
 		select {
 		case line, ok := <-lines:
 			if !ok {
-				lines = nil
+				// Only the guard has the other end. Its last lines come before its end,
+				// even if its exit was noticed first.
+				lines, h.guard = nil, 0
 				break
 			}
 			if err := h.note(line); err != nil {
 				failed = err
 			}
-		case e, ok := <-exits:
+		case _, ok := <-exits:
 			if !ok {
 				exits = nil
-			} else if e.pid == h.guard {
-				h.guard = 0
 			}
 		case s := <-passed:
 			h.pass(s)
@@ -488,5 +502,5 @@ func (h *holder) sweep() {
 			h.result.Code = 128 + int(syscall.SIGKILL)
 		}
 	}
-	treeOf(h.child).signal(syscall.SIGKILL)
+	h.kills.send(treeOf(h.child))
 }

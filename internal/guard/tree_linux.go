@@ -1,9 +1,10 @@
 package guard
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -43,13 +44,28 @@ func groupFor() int {
 	return syscall.Getpgrp()
 }
 
-// A tree has the processes of a command: all descendants of this process.
-type tree struct{}
+// A tree has the processes of a command: all descendants of this process. If
+// the command has its own process group, group is the number of that group.
+type tree struct{ group int }
 
-// signal sends s to each of the processes.
-func (tree) signal(s syscall.Signal) {
-	for _, pid := range descendants(os.Getpid()) {
-		_ = syscall.Kill(pid, s) // it may have ended
+// signal sends s to each of the processes. A process may start another one and
+// end while this method reads the list. So SIGKILL also goes to process groups,
+// and the kernel lets no process of such a group start another one.
+func (t tree) signal(s syscall.Signal) {
+	session, _ := unix.Getsid(0)
+	groups := make(map[int]bool)
+	for _, p := range descendants(os.Getpid()) {
+		// Only a descendant can have made a group in another session.
+		if p.group == t.group || p.session != session {
+			groups[p.group] = true
+		}
+		_ = syscall.Kill(p.pid, s) // it may have ended
+	}
+	if s != syscall.SIGKILL {
+		return
+	}
+	for group := range groups {
+		_ = syscall.Kill(-group, s)
 	}
 }
 
@@ -57,9 +73,12 @@ func (tree) signal(s syscall.Signal) {
 // reported that there is no child.
 func (tree) gone() bool { return true }
 
+// A process is what the kernel says of one.
+type process struct{ pid, parent, group, session int }
+
 // descendants returns the processes below pid.
-func descendants(pid int) (below []int) {
-	children := make(map[int][]int)
+func descendants(pid int) (below []process) {
+	children := make(map[int][]process)
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil
@@ -67,36 +86,35 @@ func descendants(pid int) (below []int) {
 	defer dir.Close()
 	names, _ := dir.Readdirnames(-1)
 	for _, name := range names {
-		child, err := strconv.Atoi(name)
-		if err != nil {
-			continue
-		}
-		if parent, ok := parentOf(name); ok {
-			children[parent] = append(children[parent], child)
+		if p, ok := processOf(name); ok {
+			children[p.parent] = append(children[p.parent], p)
 		}
 	}
 	below = children[pid]
 	for i := 0; i < len(below); i++ {
-		below = append(below, children[below[i]]...)
+		below = append(below, children[below[i].pid]...)
 	}
 	return below
 }
 
-// parentOf returns the parent of a process. It is the second field after the
-// name, which is in parentheses and may contain any character.
-func parentOf(pid string) (int, bool) {
+// processOf returns what the kernel says of a process. These are the fields
+// after the name, which is in parentheses and may contain any character.
+func processOf(pid string) (p process, ok bool) {
+	if p.pid, _ = strconv.Atoi(pid); p.pid == 0 {
+		return p, false
+	}
 	text, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
-		return 0, false
+		return p, false
 	}
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	if len(fields) < 2 {
-		return 0, false
-	}
-	parent, err := strconv.Atoi(fields[1])
-	return parent, err == nil
+	fields := text[bytes.LastIndexByte(text, ')')+1:]
+	var state string
+	_, err = fmt.Sscan(string(fields), &state, &p.parent, &p.group, &p.session)
+	return p, err == nil
 }
 
-func treeOf(int) tree { return tree{} }
+// treeOf returns the processes of the command whose first process is pid. If
+// the command has its own process group, pid is the number of the group.
+func treeOf(pid int) tree { return tree{pid} }
 
 func dup2(from, to int) error { return unix.Dup3(from, to, 0) }

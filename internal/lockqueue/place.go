@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/turn"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -24,10 +25,10 @@ type Place struct {
 	// place is returned to its user.
 	leaveOps []session.Op
 
-	turn  chan struct{} // held by the transaction in progress; only one runs at a time
-	marks string        // the node with the transaction marks; "" if the node's version is the mark
-	txns  int32         // number of transactions applied so far
-	doubt *doubt        // the last transaction, if it may have been applied but is not counted yet
+	turn  turn.Turn // held by the transaction in progress; only one runs at a time
+	marks string    // the node with the transaction marks; "" if the node's version is the mark
+	txns  int32     // number of transactions applied so far
+	doubt *doubt    // the last transaction, if it may have been applied but is not counted yet
 }
 
 // NewPlace returns a place for a node that the session has created with data. The name of the node
@@ -37,7 +38,7 @@ func NewPlace(s *session.Session, node recipe.Node, data []byte, token int64) *P
 	if token == 0 {
 		token = node.Czxid
 	}
-	return &Place{session: s, hold: recipe.NewHold(s, node), data: data, token: token, turn: make(chan struct{}, 1)}
+	return &Place{session: s, hold: recipe.NewHold(s, node), data: data, token: token, turn: turn.New()}
 }
 
 // NewFixedPlace is like NewPlace, for a node whose name other clients use too.
@@ -124,12 +125,10 @@ func (c *Place) remove() <-chan error {
 // removeFixed waits for a transaction in progress, even if its caller has gone, and for an earlier
 // removal. Either of them could otherwise affect a later node with the same name.
 func (c *Place) removeFixed(ctx context.Context) error {
-	select {
-	case c.turn <- struct{}{}:
-		defer func() { <-c.turn }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := c.turn.Take(ctx, ctx); err != nil {
+		return err
 	}
+	defer c.turn.End()
 	return <-recipe.Detach(c.session, func(ctx context.Context) error {
 		// If another client deleted the node, the name may belong to a third client by now.
 		if err := c.session.Retry(ctx, func(ctx context.Context) error {

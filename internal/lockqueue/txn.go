@@ -40,19 +40,15 @@ type doubt struct {
 // begin waits for the turn to apply a transaction. The turn ends when done is called. When begin
 // returns, the outcomes of all earlier transactions are known.
 func (c *Place) begin(ctx context.Context) (done func(), err error) {
-	select {
-	case c.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, c.refused(context.Cause(ctx))
-	case <-c.Context().Done(): // needed because the removal of the node may hold the turn
-		return nil, c.refused(context.Cause(c.Context()))
-	}
-	done = func() { <-c.turn }
-	if err := c.settle(ctx); err != nil {
-		done()
+	// The context of the place is needed because the removal of the node may hold the turn.
+	if err := c.turn.Take(ctx, c.Context()); err != nil {
 		return nil, c.refused(err)
 	}
-	return done, nil
+	if err := c.settle(ctx); err != nil {
+		c.turn.End()
+		return nil, c.refused(err)
+	}
+	return c.turn.End, nil
 }
 
 // apply applies ops. If then is not nil, it is called as soon as the ops are known to be applied. A

@@ -2,12 +2,14 @@ package museum
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,29 +31,30 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // An exhibit is a bug of ZooKeeper.
 type exhibit struct {
-	has, lacks string          // versions that have it and that do not; "" is none
+	has, lacks []string        // versions
 	config     ensemble.Config // of the servers
-	show       func(*room) (seen string)
+
+	// show takes the steps, and returns what it has seen of the bug: "" if the bug did
+	// not appear.
+	show func(*room) (seen string)
 }
 
-// show runs the exhibit on both versions.
+// run shows the exhibit on each version.
 func (x exhibit) run(t *testing.T) {
 	if !*exhibits {
 		t.Skip("needs the flag -exhibits")
 	}
-	for version, want := range map[string]bool{x.has: true, x.lacks: false} {
-		if version == "" {
-			continue
-		}
+	for _, version := range slices.Concat(x.has, x.lacks) {
+		want := slices.Contains(x.has, version)
 		t.Run(version, func(t *testing.T) {
 			_, _, err := process.Find(t.Context(), version)
 			needs.Installed(t, err)
 			r := open(t, version, x.config)
 			seen := x.show(r)
-			if (seen != "") != want {
-				t.Errorf("got the bug %q, want it to appear: %v", seen, want)
+			if appears := seen != ""; appears != want {
+				t.Errorf("the bug appears: got %v, want %v", appears, want)
 			}
-			t.Logf("the bug appears: %v (want %v) %s", seen != "", want, seen)
+			t.Log(cmp.Or(seen, "the bug does not appear"))
 		})
 	}
 }
@@ -162,12 +165,24 @@ func (r *room) logged(node int, text string) int {
 	return bytes.Count(all, []byte(text))
 }
 
-// stored returns the names of a server's files of one kind.
-func (r *room) stored(node int, kind ensemble.StoredFile) string {
+// wrote reports whether the transaction log of a server contains a text.
+func (r *room) wrote(node int, text string) bool {
 	r.Helper()
-	files, err := filepath.Glob(filepath.Join(r.DataDir(node), string(kind)+".*"))
+	files, err := filepath.Glob(filepath.Join(r.DataDir(node), string(ensemble.StoredLog)+".*"))
 	r.must(err)
-	return strings.Join(files, " ")
+	return slices.ContainsFunc(files, func(name string) bool {
+		log, err := os.ReadFile(name)
+		r.must(err)
+		return bytes.Contains(log, []byte(text))
+	})
+}
+
+// snapshots returns the number of snapshots that a server has stored.
+func (r *room) snapshots(node int) int {
+	r.Helper()
+	files, err := filepath.Glob(filepath.Join(r.DataDir(node), string(ensemble.StoredSnapshot)+".*"))
+	r.must(err)
+	return len(files)
 }
 
 // client opens a session at a server.

@@ -3,15 +3,23 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
-import java.util.List;
+import java.nio.charset.StandardCharsets;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.CuratorFrameworkFactory;
+import org.apache.curator.framework.recipes.atomic.AtomicValue;
+import org.apache.curator.framework.recipes.atomic.DistributedAtomicLong;
+import org.apache.curator.framework.recipes.barriers.DistributedBarrier;
 import org.apache.curator.framework.recipes.leader.LeaderLatch;
 import org.apache.curator.framework.recipes.locks.InterProcessLock;
 import org.apache.curator.framework.recipes.locks.InterProcessMutex;
 import org.apache.curator.framework.recipes.locks.InterProcessReadWriteLock;
 import org.apache.curator.framework.recipes.locks.InterProcessSemaphoreV2;
+import org.apache.curator.framework.recipes.nodes.GroupMember;
+import org.apache.curator.framework.recipes.queue.SimpleDistributedQueue;
 import org.apache.curator.framework.state.ConnectionState;
 import org.apache.curator.retry.RetryForever;
 
@@ -30,37 +38,155 @@ public final class Curator {
     void release() throws Exception;
   }
 
-  /** A recipe, of which an operation acquires something: null if not within so many milliseconds. */
+  /** Acquires something: null if not within so many milliseconds. */
   private interface Acquire {
-    Grant within(String operation, long ms) throws Exception;
+    Grant within(long ms) throws Exception;
   }
 
-  /** A recipe, with the operations that acquire and the one that releases. */
-  private record Recipe(List<String> operations, Acquire acquire) {}
+  /** Carries out a request and completes the reply. */
+  private interface Operation {
+    void run(JsonNode request, ObjectNode reply) throws Exception;
+  }
 
-  private static Recipe recipe(CuratorFramework client, String name) {
+  private static Grant held;
+
+  private static Operation acquires(CuratorFramework client, Acquire acquire) {
+    return (request, reply) -> {
+      held = acquire.within(wait(request));
+      if (held == null) {
+        reply.put("type", "fail").put("error", "not granted in time");
+      } else {
+        own(client, reply);
+      }
+    };
+  }
+
+  private static long wait(JsonNode request) {
+    return request.path("wait_ms").asLong(FOREVER);
+  }
+
+  /** The operations of a recipe. */
+  private static Map<String, Operation> recipe(CuratorFramework client, String name) {
+    Map<String, Operation> does = new LinkedHashMap<>();
+    Operation releases = (request, reply) -> held.release();
     switch (name) {
       case "lock":
         InterProcessMutex mutex = new InterProcessMutex(client, PATH);
-        return new Recipe(List.of("acquire", "release"), (op, ms) -> take(mutex, ms));
+        does.put("acquire", acquires(client, ms -> take(mutex, ms)));
+        does.put("release", releases);
+        break;
       case "rwlock":
         InterProcessReadWriteLock lock = new InterProcessReadWriteLock(client, PATH);
-        return new Recipe(
-            List.of("acquire-read", "acquire-write", "release"),
-            (op, ms) -> take(op.equals("acquire-read") ? lock.readLock() : lock.writeLock(), ms));
+        does.put("acquire-read", acquires(client, ms -> take(lock.readLock(), ms)));
+        does.put("acquire-write", acquires(client, ms -> take(lock.writeLock(), ms)));
+        does.put("release", releases);
+        break;
       case "election":
-        return new Recipe(List.of("campaign", "resign"), (op, ms) -> lead(client, ms));
+        does.put("campaign", acquires(client, ms -> lead(client, ms)));
+        does.put("resign", releases);
+        break;
       case "semaphore":
         int permits = Integer.parseInt(System.getenv("ZKCOORD_PERMITS"));
         var semaphore = new InterProcessSemaphoreV2(client, PATH, permits);
-        return new Recipe(
-            List.of("acquire-permit", "release"),
-            (op, ms) -> {
-              var lease = semaphore.acquire(ms, TimeUnit.MILLISECONDS);
-              return lease == null ? null : () -> semaphore.returnLease(lease);
+        does.put(
+            "acquire-permit",
+            acquires(
+                client,
+                ms -> {
+                  var lease = semaphore.acquire(ms, TimeUnit.MILLISECONDS);
+                  return lease == null ? null : () -> semaphore.returnLease(lease);
+                }));
+        does.put("release", releases);
+        break;
+      case "queue":
+        queue(client, does);
+        break;
+      case "barrier":
+        var barrier = new DistributedBarrier(client, PATH);
+        does.put("set", (request, reply) -> barrier.setBarrier());
+        does.put("remove", (request, reply) -> barrier.removeBarrier());
+        does.put(
+            "wait",
+            (request, reply) -> {
+              if (!barrier.waitOnBarrier(wait(request), TimeUnit.MILLISECONDS)) {
+                reply.put("type", "fail").put("error", "not in time");
+              }
             });
+        break;
+      case "group":
+        group(client, does);
+        break;
+      case "counter":
+        counters(client, does);
+        break;
       default:
         throw new IllegalArgumentException(name);
+    }
+    return does;
+  }
+
+  private static void queue(CuratorFramework client, Map<String, Operation> does) {
+    var queue = new SimpleDistributedQueue(client, PATH);
+    does.put("put", (request, reply) -> queue.offer(bytes(request.get("value").asText())));
+    does.put(
+        "take",
+        (request, reply) -> {
+          byte[] item =
+              wait(request) == 0 ? queue.poll() : queue.poll(wait(request), TimeUnit.MILLISECONDS);
+          if (item != null) {
+            reply.put("value", new String(item, StandardCharsets.UTF_8));
+          }
+        });
+  }
+
+  private static byte[] bytes(String text) {
+    return text.getBytes(StandardCharsets.UTF_8);
+  }
+
+  /** Curator's GroupMember lists from a cache, which is not fresh. */
+  private static void group(CuratorFramework client, Map<String, Operation> does) {
+    var member = new GroupMember[1];
+    does.put(
+        "join",
+        (request, reply) -> {
+          member[0] = new GroupMember(client, PATH, request.get("value").asText());
+          member[0].start();
+        });
+    does.put("leave", (request, reply) -> member[0].close());
+    does.put(
+        "members",
+        (request, reply) -> {
+          if (member[0] == null || request.path("fresh").asBoolean()) {
+            reply.put("type", "fail").put("error", "Curator has no such operation");
+            return;
+          }
+          member[0].getCurrentMembers().keySet().forEach(reply.putArray("members")::add);
+        });
+  }
+
+  private static void counters(CuratorFramework client, Map<String, Operation> does) {
+    Map<String, DistributedAtomicLong> open = new HashMap<>();
+    does.put(
+        "add",
+        (request, reply) -> {
+          var counter = counter(client, open, request);
+          answer(counter.add(request.get("value").asLong()), reply);
+        });
+    does.put("get", (request, reply) -> answer(counter(client, open, request).get(), reply));
+  }
+
+  private static DistributedAtomicLong counter(
+      CuratorFramework client, Map<String, DistributedAtomicLong> open, JsonNode request) {
+    return open.computeIfAbsent(
+        request.get("name").asText(),
+        name -> new DistributedAtomicLong(client, PATH + "/" + name, new RetryForever(5)));
+  }
+
+  private static void answer(AtomicValue<Long> value, ObjectNode reply) {
+    if (value.succeeded()) {
+      reply.put("value", value.postValue().toString());
+    } else {
+      reply.put("type", "fail").put("error", "not succeeded");
     }
   }
 
@@ -120,30 +246,21 @@ public final class Curator {
     client.getConnectionStateListenable().addListener(Curator::listen);
     client.start();
     client.blockUntilConnected(30, TimeUnit.SECONDS);
-    Recipe recipe = recipe(client, System.getenv("ZKCOORD_RECIPE"));
+    Map<String, Operation> does = recipe(client, System.getenv("ZKCOORD_RECIPE"));
     ObjectNode hello = message("hello").put("protocol", 1);
-    recipe.operations().forEach(hello.putArray("operations")::add);
+    does.keySet().forEach(hello.putArray("operations")::add);
     say(hello);
 
-    String releases = recipe.operations().get(recipe.operations().size() - 1);
-    Grant grant = null;
     BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
     for (String line; (line = in.readLine()) != null; ) {
       JsonNode request = JSON.readTree(line);
-      String op = request.get("op").asText();
+      Operation operation = does.get(request.get("op").asText());
       ObjectNode reply = message("ok");
       try {
-        if (op.equals(releases)) {
-          grant.release();
-        } else if (!recipe.operations().contains(op)) {
+        if (operation == null) {
           reply = message("fail").put("error", "unknown operation");
         } else {
-          grant = recipe.acquire().within(op, request.path("wait_ms").asLong(FOREVER));
-          if (grant == null) {
-            reply = message("fail").put("error", "not granted in time");
-          } else {
-            own(client, reply);
-          }
+          operation.run(request, reply);
         }
       } catch (Exception e) { // what became of it is not known
         reply = message("info").put("error", e.toString());

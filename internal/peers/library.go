@@ -21,10 +21,10 @@ type Library int
 const (
 	Curator Library = iota // Java, Apache Curator
 	Kazoo                  // Python, kazoo
-	Zkcoord                // package lock, in a separate process
-	// ZKLock is go-zookeeper's zk.Lock, in this process. It does not report a loss. The best that a
-	// program can do with that library is to treat a lost connection and an expired session as a
-	// loss.
+	Zkcoord                // the packages of this module, in a process of its own
+	// ZKLock is go-zookeeper's zk.Lock, in this process. It has no signal of loss. The
+	// best that a program can do on that client is to take both a lost connection and
+	// an expired session for one.
 	ZKLock
 	// ZKLockUntilExpired treats only an expired session as a loss.
 	ZKLockUntilExpired

@@ -1,7 +1,8 @@
-// Package peers has clients of other libraries that use the protocol of package client. Scenarios
-// use them to share a lock with zkcoord, and to measure what these libraries guarantee under the
-// same faults. There is one program for each language: Java with Curator, Python with kazoo, and Go
-// with packages lock and zk.
+// Package peers has clients of other libraries, by the protocol of package
+// client: for scenarios in which they share a lock with zkcoord, and as a measure
+// of what they hold to under the same faults. There is one program a language:
+// Java with Curator, Python with kazoo, and Go with the packages of this module
+// and zk.
 package peers
 
 import (
@@ -33,11 +34,14 @@ func (l Library) Client(ctx context.Context) (client.Program, error) {
 		return Source{Kazoo, "kazoo_peer", kazooSource, nil}.Program(ctx)
 	}
 	if l != Zkcoord {
-		return client.Program{Name: l.String(), Inside: l.serve}, nil
+		return l.Inside(), nil
 	}
 	self, err := os.Executable()
 	return client.Program{Name: l.String(), Args: []string{self}, Env: []string{workerMark + "=1"}}, err
 }
+
+// Inside is the program of a client of a library in Go that runs in this process.
+func (l Library) Inside() client.Program { return client.Program{Name: l.String(), Inside: l.serve} }
 
 // A Source is a program in Java with Curator, or in Python with kazoo.
 type Source struct {

@@ -80,12 +80,13 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"internal/invalid", "", "", "the check of arguments does not depend on a client"},
 	{"internal/txnlog", "internal/wire", "", "the format of a log does not depend on a server or client"},
 	{"internal/znode", "internal/invalid", "", "names of znodes do not depend on a client"},
+	{"internal/turn", "", "", "waiting for a turn does not depend on a client"},
 	{"internal/under", "", "", "working under a grant does not depend on a client"},
 	{"session", "internal/wire internal/invalid internal/znode internal/under internal/engine", client, "a session does not depend on its users"},
 	{"session/sessionotel", "session", "any", "only programs that use traces link them"},
 	{"internal/engine", "internal/znode", client, "the inside of a session uses only the client's types"},
 	{"recipe", "session internal/engine internal/znode", client, "the support for recipes does not depend on a recipe"},
-	{"internal/lockqueue", "recipe session internal/znode", client, "code shared by primitives does not depend on one of them"},
+	{"internal/lockqueue", "recipe session internal/turn internal/znode", client, "code shared by primitives does not depend on one of them"},
 	{"lock", underPrimitives, client, whyPrimitives},
 	{"election", underPrimitives, client, whyPrimitives},
 	{"group", underPrimitives, client, whyPrimitives},
@@ -106,7 +107,7 @@ var directions = []struct{ from, ours, foreign, why string }{
 
 const (
 	client          = "github.com/go-zookeeper/zk"
-	underPrimitives = "recipe session internal/batch internal/lockqueue internal/invalid internal/under internal/znode"
+	underPrimitives = "recipe session internal/batch internal/lockqueue internal/invalid internal/turn internal/under internal/znode"
 	whyPrimitives   = "a program that imports one primitive links only the ZooKeeper client: no other primitive, no harness, no Docker"
 )
 

@@ -173,7 +173,7 @@ func ends(servers []Server) (map[int64]int64, error) {
 	found, doubtful := make(map[int64]int64), make(map[int64]bool)
 	for _, s := range servers {
 		a, torn := int64(0), false // the zxid before, and whether half a transaction follows it
-		for t, err := range s.Txns {
+		for b, err := range s.allZxids() {
 			switch {
 			case errors.Is(err, ErrTorn):
 				torn = true
@@ -181,7 +181,6 @@ func ends(servers []Server) (map[int64]int64, error) {
 			case err != nil:
 				return nil, err
 			}
-			b := t.Zxid
 			if a != 0 && epoch(a) < epoch(b) && !torn && !slices.ContainsFunc(s.Snapshots, func(z int64) bool { return a < z && z < b }) {
 				if before, ok := found[epoch(a)]; ok && before != a {
 					doubtful[epoch(a)] = true

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"slices"
@@ -20,6 +21,8 @@ type Server struct {
 	// pair has the error ErrTorn, and the transactions of the next file follow. Any other error
 	// ends the sequence. Each call reads the files again.
 	Txns iter.Seq2[Txn, error]
+
+	zxids iter.Seq2[int64, error] // those of Txns; nil if Txns are in memory
 }
 
 // Open lists the logs log.<zxid> and the snapshots in a directory, which is version-2 of a server's
@@ -43,19 +46,7 @@ func Open(name string, dir fs.FS) (Server, error) {
 	}
 	slices.SortFunc(logs, func(a, b file) int { return cmp.Compare(a.zxid, b.zxid) })
 	slices.Sort(s.Snapshots)
-	s.Txns = func(yield func(Txn, error) bool) {
-		for _, log := range logs {
-			for t, err := range log.txns(dir) {
-				if err != nil && !errors.Is(err, ErrTorn) {
-					yield(t, fmt.Errorf("%s of %s: %w", log.name, name, err))
-					return
-				}
-				if !yield(t, err) {
-					return
-				}
-			}
-		}
-	}
+	s.Txns, s.zxids = inFiles(name, dir, logs, Read), inFiles(name, dir, logs, readZxids)
 	return s, nil
 }
 
@@ -65,15 +56,45 @@ type file struct {
 	zxid int64
 }
 
-func (f file) txns(dir fs.FS) iter.Seq2[Txn, error] {
-	return func(yield func(Txn, error) bool) {
-		in, err := dir.Open(f.name)
-		if err != nil {
-			yield(Txn{}, err)
-			return
+// inFiles returns what read returns for one file after the other.
+func inFiles[T any](server string, dir fs.FS, logs []file, read func(io.Reader) iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, log := range logs {
+			in, err := dir.Open(log.name)
+			if err != nil {
+				var none T
+				yield(none, fmt.Errorf("%s of %s: %w", log.name, server, err))
+				return
+			}
+			more := true
+			for v, err := range read(in) {
+				failed := err != nil && !errors.Is(err, ErrTorn)
+				if failed {
+					err = fmt.Errorf("%s of %s: %w", log.name, server, err)
+				}
+				if more = yield(v, err) && !failed; !more {
+					break
+				}
+			}
+			in.Close()
+			if !more {
+				return
+			}
 		}
-		defer in.Close()
-		Read(in)(yield)
+	}
+}
+
+// allZxids returns the zxids of Txns.
+func (s Server) allZxids() iter.Seq2[int64, error] {
+	if s.zxids != nil {
+		return s.zxids
+	}
+	return func(yield func(int64, error) bool) {
+		for t, err := range s.Txns {
+			if !yield(t.Zxid, err) {
+				return
+			}
+		}
 	}
 }
 

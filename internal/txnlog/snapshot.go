@@ -113,8 +113,7 @@ func (s *snapshot) read(f func(Node)) (sessions map[int64]int32, nodes int) {
 	return sessions, nodes
 }
 
-// bytes returns the next n bytes. Their number can be wrong, so memory grows with the bytes that
-// are there.
+// bytes returns the next n bytes.
 func (s *snapshot) bytes(n int) []byte {
 	if s.err != nil {
 		return nil
@@ -123,16 +122,9 @@ func (s *snapshot) bytes(n int) []byte {
 		s.err = ErrSnapshot
 		return nil
 	}
-	var b []byte
-	var err error
-	if n <= 1<<12 {
-		b = make([]byte, n)
-		_, err = io.ReadFull(s.in, b)
-	} else if b, err = io.ReadAll(io.LimitReader(s.in, int64(n))); err == nil && len(b) < n {
-		err = io.ErrUnexpectedEOF
-	}
+	b, err := atMost(s.in, n)
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, gzip.ErrChecksum):
+	case len(b) < n, errors.Is(err, gzip.ErrChecksum):
 		s.err = ErrSnapshot
 	case err != nil:
 		s.err = fmt.Errorf("txnlog: %w", err)

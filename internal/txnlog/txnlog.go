@@ -56,35 +56,58 @@ type Change struct {
 // the last pair has an error: ErrTorn, an error of r, or a description of the damage.
 func Read(r io.Reader) iter.Seq2[Txn, error] {
 	return func(yield func(Txn, error) bool) {
+		for body, err := range entries(r) {
+			var t Txn
+			if err == nil {
+				t, err = parse(body)
+			}
+			if !yield(t, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// readZxids returns the zxids of one log, like Read, but faster.
+func readZxids(r io.Reader) iter.Seq2[int64, error] {
+	return func(yield func(int64, error) bool) {
+		for body, err := range entries(r) {
+			var h wire.TxnHeader
+			if err == nil {
+				_, err = wire.Decode(body, &h)
+			}
+			if !yield(h.Zxid, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// entries returns the bytes of the entries of one log.
+func entries(r io.Reader) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
 		in := bufio.NewReaderSize(r, 1<<16)
 		var head [16]byte
 		switch n, err := io.ReadFull(in, head[:]); {
 		case n == 0 && errors.Is(err, io.EOF):
 			return // the server was killed after it created the file and before it wrote to it
 		case errors.Is(err, io.ErrUnexpectedEOF):
-			yield(Txn{}, ErrTorn)
+			yield(nil, ErrTorn)
 			return
 		case err != nil:
-			yield(Txn{}, fmt.Errorf("txnlog: %w", err))
+			yield(nil, fmt.Errorf("txnlog: %w", err))
 			return
 		}
 		if head == [16]byte{} {
 			return
 		}
 		if v := binary.BigEndian.Uint32(head[4:]); string(head[:4]) != magic || v != version {
-			yield(Txn{}, fmt.Errorf("txnlog: not a log of version %d: it begins with %q, version %d", version, head[:4], v))
+			yield(nil, fmt.Errorf("txnlog: not a log of version %d: it begins with %q, version %d", version, head[:4], v))
 			return
 		}
 		for {
 			body, err := entry(in)
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			var t Txn
-			if err == nil {
-				t, err = parse(body)
-			}
-			if !yield(t, err) || err != nil {
+			if errors.Is(err, io.EOF) || !yield(body, err) || err != nil {
 				return
 			}
 		}
@@ -112,8 +135,7 @@ func entry(in *bufio.Reader) ([]byte, error) {
 	case size == 0 || size > longest:
 		return nil, ErrTorn
 	}
-	// The length can be wrong, so memory is allocated only for bytes that exist.
-	body, err := io.ReadAll(io.LimitReader(in, int64(size)))
+	body, err := atMost(in, int(size))
 	if err != nil {
 		return nil, fmt.Errorf("txnlog: %w", err)
 	}
@@ -121,6 +143,20 @@ func entry(in *bufio.Reader) ([]byte, error) {
 		return nil, ErrTorn
 	}
 	return body, nil
+}
+
+// atMost returns the next n bytes, or the remaining ones if they are fewer. Because n can be wrong,
+// memory is allocated only for bytes that exist.
+func atMost(in io.Reader, n int) ([]byte, error) {
+	if n > 1<<16 {
+		return io.ReadAll(io.LimitReader(in, int64(n)))
+	}
+	b := make([]byte, n)
+	have, err := io.ReadFull(in, b)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return b[:have], err
 }
 
 // parse parses the transaction of one entry.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"hash/adler32"
 	"reflect"
 	"testing"
 
@@ -201,6 +202,35 @@ func FuzzRead(f *testing.F) {
 		}
 		if n > len(log) {
 			t.Errorf("got %d transactions in a log of %d bytes, want at most one for each byte", n, len(log))
+		}
+	})
+}
+
+// FuzzTxn fuzzes what an entry with the right checksum contains.
+func FuzzTxn(f *testing.F) {
+	log, ends := write(f)
+	const before, behind = 12, 1 // of the bytes of an entry: its checksum, its length, and its end
+	begin := 16
+	for _, end := range ends {
+		f.Add(log[begin+before : end-behind])
+		begin = end
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if len(body) == 0 {
+			return
+		}
+		log := append([]byte(magic), 0, 0, 0, version, 0, 0, 0, 0, 0, 0, 0, 0)
+		log = binary.BigEndian.AppendUint64(log, uint64(adler32.Checksum(body)))
+		log = binary.BigEndian.AppendUint32(log, uint32(len(body)))
+		log = append(append(log, body...), endOfOne)
+		txns, err := read(log)
+		if errors.Is(err, ErrTorn) {
+			t.Errorf("got %v for a whole entry", err)
+		}
+		for _, txn := range txns {
+			if len(txn.Changes) > len(body) {
+				t.Errorf("%d changes in %d bytes", len(txn.Changes), len(body))
+			}
 		}
 	})
 }

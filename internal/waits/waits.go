@@ -5,7 +5,10 @@
 package waits
 
 import (
+	"cmp"
+	"regexp"
 	"slices"
+	"strconv"
 
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/znode"
@@ -26,13 +29,17 @@ type Contender struct {
 	Node   Node
 	Shared bool
 	Waits  []string // paths of the nodes that it waits for; empty if it holds
+
+	// Of semaphores.
+	Permits int  // that it holds
+	AnyOf   bool // it waits for permits, until any of Waits is gone
 }
 
 // Path returns the path of the contender's node.
 func (c Contender) Path() string { return znode.Join(c.Dir, c.Node.Name) }
 
-// Holds reports whether the contender waits for no other.
-func (c Contender) Holds() bool { return len(c.Waits) == 0 }
+// Holds reports whether the contender waits for nothing.
+func (c Contender) Holds() bool { return len(c.Waits) == 0 && !c.AnyOf }
 
 // naming has the parts before the number in contenders' names: those of locks, read-write locks and
 // elections of the three libraries.
@@ -71,6 +78,42 @@ func Contenders(dir string, children []Node) []Contender {
 	}
 	return all
 }
+
+// lease has the part of a name before the permits or the number of a semaphore's lease.
+var lease = regexp.MustCompile(`-lease-(\d+)$`)
+
+// SemaphoreContenders returns the contenders of a semaphore of this module or of Curator: the
+// holders of leases, and then those who wait at the gate, in the order in which they are served.
+// The first of them waits until any of the holders releases permits.
+func SemaphoreContenders(dir string, leases, gate []Node) []Contender {
+	var all []Contender
+	var held []string
+	for _, child := range leases {
+		m := lease.FindStringSubmatch(child.Name)
+		if m == nil {
+			continue
+		}
+		c := Contender{Dir: znode.Join(dir, "leases"), Node: child, Permits: 1}
+		if len(m[1]) < sequenceDigits { // this module's; a lease of Curator is a permit with a sequence number
+			c.Permits, _ = strconv.Atoi(m[1])
+		}
+		all = append(all, c)
+	}
+	slices.SortStableFunc(all, func(a, b Contender) int { return cmp.Compare(a.Node.Czxid, b.Node.Czxid) })
+	for _, c := range all {
+		held = append(held, c.Path())
+	}
+	for i, c := range Contenders(znode.Join(dir, "locks"), gate) {
+		if i == 0 {
+			c.Waits, c.AnyOf = held, true
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// sequenceDigits is how many digits servers give a sequence number at least.
+const sequenceDigits = 10
 
 // A Wait means that one session waits for a node of another session.
 type Wait struct {

@@ -40,6 +40,25 @@ func TestContenders(t *testing.T) {
 	}
 }
 
+// Leases of this module have a number of permits, and those of Curator are permits with a number.
+func TestSemaphore(t *testing.T) {
+	id := strings.Repeat("0", 32)
+	leases := []Node{node(id+"-lease-3", 2), node("_c_1f-lease-0000000001", 1), node("other", 9)}
+	gate := []Node{node(id+"-lock-0000000007", 4), node("_c_2f-lock-0000000005", 3)}
+	all := SemaphoreContenders("/s", leases, gate)
+	if got := text(all); got != "1:0 2:0 3:2 4:1" {
+		t.Errorf("got %q", got)
+	}
+	for i, want := range []Contender{{Permits: 1}, {Permits: 3}, {AnyOf: true}, {}} {
+		if c := all[i]; c.Permits != want.Permits || c.AnyOf != want.AnyOf || c.Holds() != (i < 2) {
+			t.Errorf("contender %d: got %+v, want %+v", i, c, want)
+		}
+	}
+	if all := SemaphoreContenders("/s", nil, gate); all[0].Holds() {
+		t.Error("a contender at the gate holds nothing, even if there is no lease")
+	}
+}
+
 // locks parses contenders from lines such as "/a: 1 2", in order.
 func locks(lines ...string) (all []Contender) {
 	for _, line := range lines {

@@ -27,6 +27,7 @@ import (
 	"github.com/zkcoord/zkcoord/docker/zookeeper"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/internal/owner"
+	"github.com/zkcoord/zkcoord/internal/turn"
 )
 
 // Options configure an ensemble. The zero value is three nodes of the image that docker/zookeeper
@@ -79,7 +80,7 @@ type cluster struct {
 
 	// turn is held by the call that changes faults, and by Close: one at a time. A call that
 	// waits for it gives up when its context ends.
-	turn chan struct{}
+	turn turn.Turn
 	// turn guards the fields that follow.
 	cuts  map[ensemble.Edge]bool
 	loss  map[ensemble.Edge]float64
@@ -139,6 +140,9 @@ func start(ctx context.Context, opts Options) (_ *Ensemble, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(cfg.Regions) > 0 {
+		return nil, fmt.Errorf("regions: %w", ensemble.ErrUnable)
+	}
 	progress := opts.Progress
 	if progress == nil {
 		progress = io.Discard
@@ -180,12 +184,7 @@ func start(ctx context.Context, opts Options) (_ *Ensemble, err error) {
 	if err := e.create(ctx); err != nil {
 		return nil, err
 	}
-	ready, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("after %v", startTimeout))
-	defer cancel()
-	if err := e.Ready(ready); err != nil {
-		return nil, err
-	}
-	return e, nil
+	return e, ensemble.ReadyWithin(ctx, e, startTimeout)
 }
 
 // imagesOf provides the images of versions concurrently.
@@ -216,7 +215,7 @@ func newCluster(engine *engine, kind string, nodes int) *cluster {
 	return &cluster{
 		engine: engine, kind: kind, host: "127.0.0.1",
 		servers: make([]string, nodes), nodes: make([]string, nodes),
-		turn: make(chan struct{}, 1), cuts: map[ensemble.Edge]bool{}, loss: map[ensemble.Edge]float64{}, ruled: make([]bool, nodes), wall: make([]string, nodes),
+		turn: turn.New(), cuts: map[ensemble.Edge]bool{}, loss: map[ensemble.Edge]float64{}, ruled: make([]bool, nodes), wall: make([]string, nodes),
 		down: make([]bool, nodes), paused: make([]bool, nodes), ports: make([]string, nodes),
 		before: make([][]byte, nodes),
 	}
@@ -314,7 +313,7 @@ func (e *Ensemble) configureHost(h *mobycontainer.HostConfig, node int) {
 func environment(cfg ensemble.Config, node int) map[string]string {
 	var servers, settings []string
 	for i := range cfg.Nodes {
-		servers = append(servers, fmt.Sprintf("server.%d=node%d:2888:3888;%d", i+1, i, clientPort))
+		servers = append(servers, fmt.Sprintf("server.%d=node%d:2888:3888:%s;%d", i+1, i, cfg.RoleOf(i), clientPort))
 	}
 	for k, v := range cfg.Settings() {
 		settings = append(settings, k+"="+v)
@@ -373,9 +372,9 @@ func (e *cluster) Servers() []string { return slices.Clone(e.servers) }
 // DialContext connects to the node with that address. The published port of a node changes with
 // every start of its container, so DialContext queries the engine again after each start.
 func (e *cluster) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	node := slices.Index(e.servers, address)
-	if node < 0 {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("unknown address %s: the ensemble has %v", address, e.servers)}
+	node, err := ensemble.NodeAt(e.servers, network, address)
+	if err != nil {
+		return nil, err
 	}
 	if err := e.open(); err != nil {
 		return nil, err
@@ -520,17 +519,14 @@ func (e *cluster) Close(ctx context.Context) error {
 
 // take waits for turn. The function that it returns releases it.
 func (e *cluster) take(ctx context.Context) (release func(), err error) {
-	select {
-	case e.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	release = func() { <-e.turn }
-	if err := e.open(); err != nil {
-		release()
+	if err := e.turn.Take(ctx, ctx); err != nil {
 		return nil, err
 	}
-	return release, nil
+	if err := e.open(); err != nil {
+		e.turn.End()
+		return nil, err
+	}
+	return e.turn.End, nil
 }
 
 // tail returns the end of a node's log in one line, for errors.

@@ -14,7 +14,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -76,6 +75,9 @@ func Start(opts Options) (*Ensemble, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Observers > 0 || len(cfg.Regions) > 0 {
+		return nil, fmt.Errorf("embedded ensemble: observers and regions: %w", ensemble.ErrUnable)
+	}
 	model := opts.Model
 	model.Servers, model.TickTime, model.SyncLimit = cfg.Nodes, cfg.TickTime, cfg.SyncLimit
 	model.MaxClientConns, model.KeepLog = -1, true
@@ -104,8 +106,8 @@ func (e *Ensemble) DialContext(ctx context.Context, network, address string) (ne
 	if err := e.open(); err != nil {
 		return nil, err
 	}
-	if !slices.Contains(e.Servers(), address) {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("unknown address %s: the ensemble has %v", address, e.Servers())}
+	if _, err := ensemble.NodeAt(e.Servers(), network, address); err != nil {
+		return nil, err
 	}
 	return e.Model.DialContext(ctx, network, address)
 }

@@ -73,8 +73,8 @@ func (e *Ensemble) DialContext(ctx context.Context, network, address string) (ne
 	if e.closed.Load() {
 		return nil, ensemble.ErrClosed
 	}
-	if !slices.Contains(e.options.Servers, address) {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("unknown address %s: the ensemble has %v", address, e.options.Servers)}
+	if _, err := ensemble.NodeAt(e.options.Servers, network, address); err != nil {
+		return nil, err
 	}
 	conn, err := e.dial(ctx, network, address)
 	if err != nil || len(e.options.Auth) == 0 {

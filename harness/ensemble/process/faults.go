@@ -63,7 +63,7 @@ func (e *Ensemble) FlowLog(_ context.Context, i int) error {
 
 // Wipe deletes the data of a killed node.
 func (e *Ensemble) Wipe(_ context.Context, i int) error {
-	return e.change("wipe", i, func(n *node) error { return n.whileDown(func() error { return os.RemoveAll(n.data()) }) })
+	return e.change("wipe", i, func(n *node) error { return n.whileDown(n.wipe) })
 }
 
 // FlipBit flips a bit of a killed node's newest log or snapshot.
@@ -119,15 +119,11 @@ func (e *Ensemble) Cut(_ context.Context, edges ...ensemble.Edge) error {
 	if err := e.open(); err != nil {
 		return err
 	}
-	for _, l := range edges {
-		if e.gates[l] == nil {
-			return fmt.Errorf("cut: edge %d->%d does not exist in an ensemble of %d nodes", l.From, l.To, len(e.nodes))
-		}
+	gates, err := e.gatesOf("cut", edges)
+	for _, g := range gates {
+		g.cut()
 	}
-	for _, l := range edges {
-		e.gates[l].cut()
-	}
-	return nil
+	return err
 }
 
 // Mend lets the streams of the edges, or of all edges, continue where they stopped.
@@ -154,14 +150,25 @@ func (e *Ensemble) SetPace(_ context.Context, pace ensemble.Pace, edges ...ensem
 	if err := e.open(); err != nil {
 		return err
 	}
-	for _, l := range edges {
-		g := e.gates[l]
-		if g == nil {
-			return fmt.Errorf("set the pace: edge %d->%d does not exist in an ensemble of %d nodes", l.From, l.To, len(e.nodes))
-		}
+	gates, err := e.gatesOf("set the pace", edges)
+	for _, g := range gates {
 		g.pace.Store(&pace)
 	}
-	return nil
+	return err
+}
+
+// gatesOf returns the gates of all edges, or an error and none.
+func (e *Ensemble) gatesOf(what string, edges []ensemble.Edge) (gates []*gate, err error) {
+	if e.config.Members && len(edges) > 0 {
+		return nil, fmt.Errorf("%s: nodes whose membership may change have no proxies between them: %w", what, ensemble.ErrUnable)
+	}
+	for _, l := range edges {
+		if e.gates[l] == nil {
+			return nil, fmt.Errorf("%s: edge %d->%d does not exist in an ensemble of %d nodes", what, l.From, l.To, len(e.nodes))
+		}
+		gates = append(gates, e.gates[l])
+	}
+	return gates, nil
 }
 
 // Paced returns the number of chunks of streams that were delayed.

@@ -26,6 +26,8 @@ type node struct {
 	dir   string
 	peers []peer // by index; its own entry is empty
 
+	members []string // the members' entries, by index; nil if the membership is fixed
+
 	install install // changed only while it is down
 
 	mu       sync.Mutex
@@ -63,6 +65,9 @@ func freePort() (int, error) {
 func (n *node) choosePorts(cfg ensemble.Config) (err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.members != nil && n.client != 0 {
+		return nil // its ports are part of the configuration
+	}
 	for _, port := range []*int{&n.client, &n.quorum, &n.election} {
 		if *port, err = freePort(); err != nil {
 			return err
@@ -86,29 +91,42 @@ func (n *node) configure(cfg ensemble.Config) error {
 	n.mu.Lock()
 	client, quorum, election := n.client, n.quorum, n.election
 	n.mu.Unlock()
-	settings := map[string]string{
-		"dataDir":           filepath.Join(n.dir, "data"),
-		"clientPort":        fmt.Sprint(client),
-		"clientPortAddress": "127.0.0.1",
+	settings := map[string]string{"dataDir": filepath.Join(n.dir, "data")}
+	if n.members == nil {
+		settings["clientPort"], settings["clientPortAddress"] = fmt.Sprint(client), "127.0.0.1"
 	}
 	for i, p := range n.peers {
-		key := fmt.Sprintf("server.%d", i+1)
-		if i == n.index {
-			settings[key] = fmt.Sprintf("127.0.0.1:%d:%d", quorum, election)
-			continue
-		}
+		key, role := fmt.Sprintf("server.%d", i+1), ":"+string(cfg.RoleOf(i))
 		_, electionPort, _ := net.SplitHostPort(p.election)
-		settings[key] = p.quorum + ":" + electionPort
+		switch {
+		case n.members != nil:
+			settings[key] = n.members[i]
+		case i == n.index:
+			settings[key] = fmt.Sprintf("127.0.0.1:%d:%d", quorum, election) + role
+		default:
+			settings[key] = p.quorum + ":" + electionPort + role
+		}
 	}
 	maps.Copy(settings, cfg.Settings())
 	var zoo strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(settings)) {
 		fmt.Fprintf(&zoo, "%s=%s\n", k, settings[k])
 	}
+	file := filepath.Join(n.dir, "zoo.cfg")
+	if n.members != nil {
+		if _, err := os.Stat(file); err == nil { // the server has moved the members to a file of its own
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			zoo.Reset()
+			zoo.Write(text)
+		}
+	}
 	return errors.Join(
 		os.MkdirAll(filepath.Join(n.dir, "data"), 0o700),
 		os.WriteFile(filepath.Join(n.dir, "data", "myid"), fmt.Appendln(nil, n.index+1), 0o600),
-		os.WriteFile(filepath.Join(n.dir, "zoo.cfg"), []byte(zoo.String()), 0o600),
+		os.WriteFile(file, []byte(zoo.String()), 0o600),
 		os.WriteFile(filepath.Join(n.dir, "log4j.properties"), []byte(log4j), 0o600),
 		os.WriteFile(filepath.Join(n.dir, "logback.xml"), []byte(logback), 0o600),
 	)

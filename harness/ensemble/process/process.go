@@ -34,7 +34,7 @@ type Options struct {
 const startTimeout = 60 * time.Second
 
 // Ensemble is a ZooKeeper ensemble of local JVMs. In addition to ensemble.Ensemble it implements
-// Killer, Upgrader, Pauser, Partitioner, DropCounter, Pacer, Syncer, Decayer, Truncater,
+// Killer, Upgrader, Pauser, Partitioner, DropCounter, Pacer, Members, Syncer, Decayer, Truncater,
 // LogStaller, TxnLogs and Logs.
 type Ensemble struct {
 	config  ensemble.Config
@@ -58,6 +58,7 @@ var (
 	_ ensemble.Partitioner = (*Ensemble)(nil)
 	_ ensemble.DropCounter = (*Ensemble)(nil)
 	_ ensemble.Pacer       = (*Ensemble)(nil)
+	_ ensemble.Members     = (*Ensemble)(nil)
 	_ ensemble.Syncer      = (*Ensemble)(nil)
 	_ ensemble.Decayer     = (*Ensemble)(nil)
 	_ ensemble.Truncater   = (*Ensemble)(nil)
@@ -127,7 +128,11 @@ func (e *Ensemble) run(ctx context.Context) error {
 		}
 		e.nodes = append(e.nodes, &node{index: i, dir: dir, peers: make([]peer, e.config.Nodes), install: e.found[e.config.VersionOf(i)]})
 	}
-	if err := e.connect(); err != nil {
+	connect := e.connect
+	if e.config.Members {
+		connect = e.chooseMembers
+	}
+	if err := connect(); err != nil {
 		return err
 	}
 	for _, n := range e.nodes {
@@ -135,9 +140,7 @@ func (e *Ensemble) run(ctx context.Context) error {
 			return fmt.Errorf("start node %d: %w", n.index, err)
 		}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("after %v", startTimeout))
-	defer cancel()
-	return e.Ready(ctx)
+	return ensemble.ReadyWithin(ctx, e, startTimeout)
 }
 
 // connect creates proxies between all pairs of nodes, in both directions.
@@ -145,7 +148,8 @@ func (e *Ensemble) connect() error {
 	for from := range e.nodes {
 		for to := range e.nodes {
 			if from != to {
-				e.gates[ensemble.Edge{From: from, To: to}] = new(gate)
+				edge := ensemble.Edge{From: from, To: to}
+				e.gates[edge] = &gate{distance: e.config.PaceOf(edge)}
 			}
 		}
 	}
@@ -176,9 +180,9 @@ func (e *Ensemble) Servers() []string { return slices.Clone(e.servers) }
 
 // DialContext connects to the node with that address.
 func (e *Ensemble) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	i := slices.Index(e.servers, address)
-	if i < 0 {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("unknown address %s: the ensemble has %v", address, e.servers)}
+	i, err := ensemble.NodeAt(e.servers, network, address)
+	if err != nil {
+		return nil, err
 	}
 	if err := e.open(); err != nil {
 		return nil, err

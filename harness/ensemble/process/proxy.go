@@ -19,18 +19,25 @@ type gate struct {
 	mended  chan struct{} // not nil while cut; closed by mend
 	stopped atomic.Int64  // chunks and connections that the cut stopped
 
-	pace  atomic.Pointer[ensemble.Pace] // nil is full speed
-	paced atomic.Int64                  // chunks that were delayed
+	distance ensemble.Pace                 // always applies
+	pace     atomic.Pointer[ensemble.Pace] // of a fault, on top of it; nil is none
+	paced    atomic.Int64                  // chunks that a fault delayed
 }
 
 // due returns the time at which a chunk of n bytes that is sent now should arrive. The previous
 // chunk arrives at last.
 func (g *gate) due(now, last time.Time, n int) time.Time {
-	p := g.pace.Load()
-	if p == nil || *p == (ensemble.Pace{}) {
+	p := g.distance
+	if more := g.pace.Load(); more != nil && *more != (ensemble.Pace{}) {
+		g.paced.Add(1)
+		p.Delay, p.Jitter = p.Delay+more.Delay, p.Jitter+more.Jitter
+		if more.Rate > 0 && (p.Rate == 0 || more.Rate < p.Rate) {
+			p.Rate = more.Rate
+		}
+	}
+	if p == (ensemble.Pace{}) {
 		return last // no chunk overtakes another
 	}
-	g.paced.Add(1)
 	at := now.Add(p.Delay)
 	if p.Jitter > 0 {
 		at = at.Add(time.Duration(rand.Int64N(int64(p.Jitter))))

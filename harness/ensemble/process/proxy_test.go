@@ -105,29 +105,55 @@ func TestPaceKeepsTheOrder(t *testing.T) {
 	now := time.Now()
 	for _, one := range []struct {
 		what      string
+		fixed     bool // it is a distance
 		pace      ensemble.Pace
 		last      time.Duration // arrival of the previous chunk, from now
 		n         int
 		low, high time.Duration // from now
 	}{
-		{"no pace", ensemble.Pace{}, 0, 100, 0, 0},
-		{"no pace, after a late one", ensemble.Pace{}, time.Second, 100, time.Second, time.Second},
-		{"delay", ensemble.Pace{Delay: time.Second}, 0, 100, time.Second, time.Second},
-		{"delay, after a later one", ensemble.Pace{Delay: time.Second}, 2 * time.Second, 100, 2 * time.Second, 2 * time.Second},
-		{"rate", ensemble.Pace{Rate: 50}, 0, 100, 2 * time.Second, 2 * time.Second},
-		{"rate, after another one", ensemble.Pace{Rate: 50}, time.Second, 100, 3 * time.Second, 3 * time.Second},
-		{"jitter", ensemble.Pace{Delay: time.Second, Jitter: time.Second}, 0, 100, time.Second, 2 * time.Second},
+		{"no pace", false, ensemble.Pace{}, 0, 100, 0, 0},
+		{"no pace, after a late one", false, ensemble.Pace{}, time.Second, 100, time.Second, time.Second},
+		{"delay", false, ensemble.Pace{Delay: time.Second}, 0, 100, time.Second, time.Second},
+		{"delay, after a later one", false, ensemble.Pace{Delay: time.Second}, 2 * time.Second, 100, 2 * time.Second, 2 * time.Second},
+		{"rate", false, ensemble.Pace{Rate: 50}, 0, 100, 2 * time.Second, 2 * time.Second},
+		{"rate, after another one", false, ensemble.Pace{Rate: 50}, time.Second, 100, 3 * time.Second, 3 * time.Second},
+		{"jitter", false, ensemble.Pace{Delay: time.Second, Jitter: time.Second}, 0, 100, time.Second, 2 * time.Second},
+		{"distance", true, ensemble.Pace{Delay: time.Second}, 0, 100, time.Second, time.Second},
 	} {
 		g := new(gate)
-		g.pace.Store(&one.pace)
+		if one.fixed {
+			g.distance = one.pace
+		} else {
+			g.pace.Store(&one.pace)
+		}
 		for range 100 {
 			due := g.due(now, now.Add(one.last), one.n).Sub(now)
 			if due < one.low || due > one.high {
 				t.Fatalf("%s: got due in %v, want %v to %v", one.what, due, one.low, one.high)
 			}
 		}
-		if paced := g.paced.Load(); (paced > 0) != (one.pace != ensemble.Pace{}) {
-			t.Errorf("%s: got %d chunks counted as late, want more than 0 only with a pace", one.what, paced)
+		if paced := g.paced.Load(); (paced > 0) != (!one.fixed && one.pace != ensemble.Pace{}) {
+			t.Errorf("%s: got %d chunks counted as late, want more than 0 only with the pace of a fault", one.what, paced)
+		}
+	}
+}
+
+// A fault adds to the distance and leaves it when it heals.
+func TestPaceAddsToTheDistance(t *testing.T) {
+	g := &gate{distance: ensemble.Pace{Delay: 2 * time.Second, Rate: 100}}
+	now := time.Now()
+	for _, one := range []struct {
+		pace ensemble.Pace
+		want time.Duration
+	}{
+		{ensemble.Pace{Delay: time.Second}, 4 * time.Second},
+		{ensemble.Pace{Rate: 50}, 4 * time.Second},
+		{ensemble.Pace{Rate: 200}, 3 * time.Second},
+		{ensemble.Pace{}, 3 * time.Second},
+	} {
+		g.pace.Store(&one.pace)
+		if got := g.due(now, now, 100).Sub(now); got != one.want {
+			t.Errorf("%+v: got %v, want %v", one.pace, got, one.want)
 		}
 	}
 }

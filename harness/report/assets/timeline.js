@@ -8,7 +8,8 @@ function Timeline(data, style) {
   let width = 0, gutter = 92, marked = -1, frame = 0;
   const listeners = [];
 
-  // layout gives every lane its place: faults, servers, the resource, then clients with belief above truth above operations.
+  // layout gives every lane its place: faults, servers, the resource, what the servers' logs say, then clients with belief
+  // above truth above operations.
   function layout() {
     const all = [];
     let y = 30;
@@ -17,15 +18,19 @@ function Timeline(data, style) {
     if (data.faults.length) add("faults", 8 + 15 * Math.max(1, data.faultRows), "faults", 0);
     data.servers.forEach((spans, i) => spans && spans.length && add("server", 20, "server n" + i, i));
     if (data.writes.s.length) add("writes", 22, "resource", 0);
+    data.log = data.log || [];
+    data.logRows = stack(data.log);
+    data.longestHeld = Math.max(0, ...data.log.map(s => s.t - s.f));
+    if (data.log.length) add("log", 10 + 13 * Math.max(1, data.logRows), "servers' log", 0);
     data.clients.forEach((c, i) => add("client", 42, "client c" + c, i));
     all.height = y + 8;
     return all;
   }
 
-  // stack puts faults that overlap on rows of their own, at most four.
-  function stack(faults) {
+  // stack puts spans that overlap on rows of their own, at most four.
+  function stack(spans) {
     const ends = [];
-    for (const f of faults) {
+    for (const f of spans) {
       let row = ends.findIndex(end => end <= f.f);
       if (row < 0) row = Math.min(ends.length, 3);
       ends[row] = f.t;
@@ -61,7 +66,7 @@ function Timeline(data, style) {
     g.beginPath(); g.rect(gutter, 0, width - gutter, rows.height); g.clip();
     shades(g);
     grid(g);
-    for (const r of rows) ({ faults: drawFaults, server: drawServer, writes: drawWrites, client: drawClient })[r.kind](g, r);
+    for (const r of rows) ({ faults: drawFaults, server: drawServer, writes: drawWrites, log: drawLog, client: drawClient })[r.kind](g, r);
     g.restore();
     labels(g);
     g.save();
@@ -165,6 +170,28 @@ function Timeline(data, style) {
       if (w.o[i]) last = at;
     }
   }
+
+  // held yields the spans of the servers' log between two times. They are in order of their begins.
+  function* held(from, to) {
+    let lo = 0, hi = data.log.length;
+    while (lo < hi) { const m = lo + hi >> 1; if (data.log[m].f < from - data.longestHeld) lo = m + 1; else hi = m; }
+    for (; lo < data.log.length && data.log[lo].f <= to; lo++) if (data.log[lo].t >= from) yield data.log[lo];
+  }
+
+  function drawLog(g, r) {
+    const last = [], marks = [];
+    for (const s of held(view.from, view.to)) {
+      const y = r.y + 5 + 13 * s.row, end = x(s.t);
+      if (end <= last[s.row] && s.w !== "expired") continue;
+      const w = bar(g, s.f, s.t, y, 11, style("--leader"));
+      last[s.row] = Math.max(x(s.f) + 1, end);
+      if (s.w === "expired" || s.w === "revoked") marks.push([s.t, y]);
+      if (w > 30) inside(g, holder(s), s.f, s.t, y + 6, style("--card"));
+    }
+    for (const [t, y] of marks) bar(g, t, t, y - 2, 15, style("--bad"), 2); // above the next holder
+  }
+
+  function holder(s) { return s.c < 0 ? "session " + s.i : "client c" + data.clients[s.c]; }
 
   function drawClient(g, r) {
     const c = r.of;
@@ -293,6 +320,13 @@ function Timeline(data, style) {
       const w = data.writes;
       for (let i = first(w.s, t - near); i < w.s.length && w.s[i] <= t + near; i++)
         return [(w.o[i] ? "accepted" : "refused: stale token") + ", of client c" + data.clients[w.c[i]], [seconds(w.s[i], 1)]];
+      return null;
+    }
+    if (r.kind === "log") {
+      const row = Math.floor((py - r.y - 5) / 13);
+      for (const s of held(t - near, t + near)) if (s.row === row)
+        return ["by the servers' log, " + holder(s) + " held " + data.names[s.b],
+          ["from " + seconds(s.f, 1) + ", for " + duration(s.t - s.f) + ", token 0x" + s.k, "session " + s.i, s.w ? "its znode was deleted: " + s.w : "its znode was never deleted"]];
       return null;
     }
     const dy = py - r.y, c = r.of;

@@ -1,0 +1,561 @@
+package witness
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// outcomes compares what operations reported of themselves with what the servers committed.
+type outcomes struct {
+	*judging
+	log  *Log
+	next map[int32]*history.Event // by the index of an invocation, the next one of its session and object
+	free map[int32]bool           // invocations of operations that overlap no other one of their session and object
+
+	applied, refused int // operations whose clients did not learn the outcome
+	examples         []string
+}
+
+// newOutcomes returns nil, and says why, if the logs do not show the outcome of each operation.
+func (l *Log) newOutcomes(j *judging) (*outcomes, []history.Operation) {
+	ops, err := j.Operations()
+	switch {
+	case err != nil, j.timeless():
+		return nil, nil
+	case l.Gaps > 0:
+		j.NotExercised("the logs have gaps, and a transaction may be there")
+		return nil, nil
+	}
+	o := &outcomes{judging: j, log: l, next: make(map[int32]*history.Event), free: make(map[int32]bool)}
+	type user struct {
+		session int64
+		object  string
+	}
+	last := make(map[user]history.Operation)
+	until := make(map[user]int32) // the largest end so far
+	for _, op := range ops {
+		u := user{op.Invoke.Session, op.Invoke.Object}
+		before, any := last[u]
+		free := !any || until[u] < op.Invoke.Index
+		if any {
+			o.next[before.Invoke.Index] = op.Invoke
+			if before.Complete == nil || before.Complete.Index > op.Invoke.Index {
+				o.free[before.Invoke.Index] = false
+			}
+		}
+		o.free[op.Invoke.Index] = free
+		last[u], until[u] = op, max(until[u], op.End())
+	}
+	return o, ops
+}
+
+// slack is by how much times of the log and of the history may differ.
+func (o *outcomes) slack() time.Duration {
+	if o.real {
+		return resolution + handOver
+	}
+	return resolution
+}
+
+// within reports whether t is in the time of an operation. An operation that has not ended continues.
+func (o *outcomes) within(op history.Operation, t time.Time) bool {
+	return o.at(t) >= op.Invoke.Time-o.slack() && o.notAfter(op, t)
+}
+
+func (o *outcomes) notAfter(op history.Operation, t time.Time) bool {
+	return op.Complete == nil || op.Complete.Kind == history.Info || o.at(t) <= op.Complete.Time+o.slack()
+}
+
+// did reports whether a transaction at t can be what an operation did. If the operation failed, it
+// must not be what the next one of its session did: times of the log are too coarse to tell them
+// apart if one follows the other at once.
+func (o *outcomes) did(op history.Operation, t time.Time) bool {
+	next := o.next[op.Invoke.Index]
+	switch op.Outcome() {
+	case session.OK:
+		return o.within(op, t)
+	case session.Failed:
+		return o.at(t) >= op.Invoke.Time && o.notAfter(op, t) && (next == nil || o.at(t)+o.slack() <= next.Time)
+	}
+	return o.within(op, t) && (next == nil || o.at(t) < next.Time)
+}
+
+// by reports whether an operation and a transaction are of the same session, as far as that is
+// known.
+func by(op history.Operation, session int64) bool {
+	return op.Invoke.Session == 0 || op.Invoke.Session == session
+}
+
+// judge compares the outcome of an operation with the transaction that did it. It is zero if there
+// was none, and what says what it should have done.
+func (o *outcomes) judge(op history.Operation, zxid int64, what string) {
+	o.Checked(1)
+	does := fmt.Sprintf("%s of %s at %s", op.Invoke.Op, cmp.Or(op.Invoke.Arg, "an item"), op.Invoke.Object)
+	switch outcome := op.Outcome(); {
+	case outcome == session.OK && zxid == 0:
+		o.Violation(op.Events(), "%s reported success of %s, and no transaction of its session in that time %s", op.Invoke.Who(), does, what)
+	case outcome == session.Failed && zxid != 0:
+		o.Violation(op.Events(), "%s reported that %s had no effect, and transaction 0x%x %s", op.Invoke.Who(), does, zxid, what)
+	case outcome == session.Indeterminate && zxid != 0:
+		o.applied++
+		o.example("%s of %s was applied by transaction 0x%x", does, op.Invoke.Who(), zxid)
+	case outcome == session.Indeterminate:
+		o.refused++
+		o.example("%s of %s was not applied", does, op.Invoke.Who())
+	}
+}
+
+// example keeps the first few.
+func (o *outcomes) example(format string, args ...any) {
+	if len(o.examples) < 3 {
+		o.examples = append(o.examples, fmt.Sprintf(format, args...))
+	}
+}
+
+// tell adds what became of operations whose clients did not learn it.
+func (o *outcomes) tell() {
+	if n := o.applied + o.refused; n > 0 {
+		o.Note("%d operations whose clients did not learn the outcome: %d were applied, %d were not (%s)", n, o.applied, o.refused, strings.Join(o.examples, "; "))
+	}
+}
+
+// logItem is what the log has of one value of a queue: the znodes that had it, in order.
+type logItem []*Life
+
+// words cuts data into the words in it, so that a value is found in whatever form it was stored.
+func words(data []byte) []string {
+	var all []string
+	for _, word := range bytes.FieldsFunc(data, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '-' && r != '_' && r != '.'
+	}) {
+		all = append(all, string(word))
+	}
+	return all
+}
+
+// gone returns the znodes after whose deletion no znode had the value.
+func (it logItem) gone() []*Life {
+	var all []*Life
+	for i, life := range it {
+		last := life.Deleted != 0
+		for k, other := range it {
+			alive := other.Created <= life.Deleted && (other.Deleted == 0 || other.Deleted > life.Deleted)
+			last = last && !alive && (k <= i || other.Deleted != life.Deleted)
+		}
+		if last {
+			all = append(all, life)
+		}
+	}
+	return all
+}
+
+// queueItems finds each value that operations name in the znodes below its queue.
+func (l *Log) queueItems(ops []history.Operation) map[[2]string]logItem {
+	found := make(map[[2]string]logItem)
+	var queues []string
+	for _, op := range ops {
+		value := ""
+		switch op.Invoke.Op {
+		case checker.OpPut, checker.OpAck, checker.OpReturn, opReject:
+			value = op.Invoke.Arg
+		case checker.OpTake, checker.OpClaim:
+			if op.Complete != nil {
+				value = op.Complete.Result
+			}
+		default:
+			continue
+		}
+		found[[2]string{op.Invoke.Object, value}] = nil
+		if !slices.Contains(queues, op.Invoke.Object) {
+			queues = append(queues, op.Invoke.Object)
+		}
+	}
+	for _, t := range l.Txns {
+		for _, life := range l.created[t.Zxid] {
+			for _, queue := range queues {
+				if !strings.HasPrefix(life.Path, queue+"/") {
+					continue
+				}
+				for _, word := range words(life.data) {
+					if lives, named := found[[2]string{queue, word}]; named && (len(lives) == 0 || lives[len(lives)-1] != life) {
+						found[[2]string{queue, word}] = append(lives, life)
+					}
+				}
+			}
+		}
+	}
+	return found
+}
+
+// opReject is the operation that makes an item a dead letter.
+const opReject = "reject"
+
+// itemsInLog judges puts, takes, claims, acks, returns and rejects.
+func (l *Log) itemsInLog(j *judging) {
+	o, ops := l.newOutcomes(j)
+	if o == nil {
+		return
+	}
+	items := l.queueItems(ops)
+	delivered := make(map[[2]string]bool)
+	claims := make(map[int64]bool) // tokens
+	for _, op := range ops {
+		if op.Outcome() != session.OK {
+			continue
+		}
+		switch op.Invoke.Op {
+		case checker.OpTake:
+			delivered[[2]string{op.Invoke.Object, op.Complete.Result}] = true
+		case checker.OpAck:
+			delivered[[2]string{op.Invoke.Object, op.Invoke.Arg}] = true
+		case checker.OpClaim:
+			claims[op.Complete.Token] = true
+		}
+	}
+	type user struct {
+		session int64
+		queue   string
+	}
+	silently := make(map[user][]*Life) // the last znodes of items that no operation delivered, by who removed them
+	for key, it := range items {
+		if gone := it.gone(); len(gone) > 0 && !delivered[key] && gone[len(gone)-1] == it[len(it)-1] {
+			u := user{gone[len(gone)-1].DeletedBy, key[0]}
+			silently[u] = append(silently[u], gone[len(gone)-1])
+		}
+	}
+	for _, op := range ops {
+		key := [2]string{op.Invoke.Object, op.Invoke.Arg}
+		switch op.Invoke.Op {
+		case checker.OpPut:
+			o.put(op, items[key])
+		case checker.OpTake:
+			o.take(op, items, silently[user{op.Invoke.Session, op.Invoke.Object}])
+		case checker.OpClaim:
+			o.claim(op, items, claims)
+		case checker.OpAck:
+			o.judge(op, o.acknowledged(op, items[key]), "removed it with its claim")
+		case checker.OpReturn:
+			if op.Outcome() != session.Failed { // a claim also ends by itself, when its time is up
+				o.judge(op, o.unclaimed(op, items[key], false), "ended the claim and left the item")
+			}
+		case opReject:
+			o.judge(op, o.unclaimed(op, items[key], true), "ended the claim and moved the item")
+		}
+	}
+	o.tell()
+}
+
+// put judges a put by the first znode with its value.
+func (o *outcomes) put(op history.Operation, it logItem) {
+	zxid := int64(0)
+	if len(it) > 0 && by(op, it[0].Session) && (op.Outcome() != session.OK || o.within(op, it[0].CreatedAt)) {
+		zxid = it[0].Created
+	}
+	o.judge(op, zxid, "created the item")
+}
+
+// acknowledged returns the transaction that deleted a claim together with its item, after which the
+// value was gone. Several claims of one session on an item differ by their tokens.
+func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
+	for _, item := range it.gone() {
+		if !by(op, item.DeletedBy) || op.Outcome() == session.OK && !o.within(op, item.DeletedAt) {
+			continue
+		}
+		for _, claim := range o.log.created[op.Invoke.Token] {
+			if claim.Deleted == item.Deleted && path.Dir(claim.Path) == item.Path {
+				return claim.Deleted
+			}
+		}
+		if op.Invoke.Token == 0 && o.did(op, item.DeletedAt) {
+			return item.Deleted
+		}
+	}
+	return 0
+}
+
+// take judges a take. It may deliver what an earlier transaction of its session took. If its
+// outcome is not known, it took one of the items that its session removed silently, if one fits.
+func (o *outcomes) take(op history.Operation, items map[[2]string]logItem, silently []*Life) {
+	zxid := int64(0)
+	if op.Outcome() == session.OK {
+		if op.Complete.Result == "" {
+			return
+		}
+		for _, life := range items[[2]string{op.Invoke.Object, op.Complete.Result}].gone() {
+			if by(op, life.DeletedBy) && o.notAfter(op, life.DeletedAt) {
+				zxid = life.Deleted
+			}
+		}
+		o.judge(op, zxid, "removed "+op.Complete.Result)
+		return
+	}
+	if op.Invoke.Session == 0 || op.Outcome() == session.Failed && !o.free[op.Invoke.Index] {
+		return
+	}
+	for _, life := range silently {
+		if o.did(op, life.DeletedAt) {
+			zxid = life.Deleted
+		}
+	}
+	o.judge(op, zxid, "removed an item that no operation delivered")
+}
+
+// claim judges a claim by its token: that transaction created an ephemeral below a znode with the
+// value.
+func (o *outcomes) claim(op history.Operation, items map[[2]string]logItem, known map[int64]bool) {
+	if op.Outcome() == session.OK {
+		if op.Complete.Token == 0 || op.Complete.Result == "" {
+			return
+		}
+		zxid := int64(0)
+		for _, claim := range o.log.created[op.Complete.Token] {
+			for _, item := range items[[2]string{op.Invoke.Object, op.Complete.Result}] {
+				if claim.ephemeral && path.Dir(claim.Path) == item.Path && by(op, claim.Session) && item.Created <= claim.Created {
+					zxid = claim.Created
+				}
+			}
+		}
+		o.judge(op, zxid, fmt.Sprintf("claimed %s with token 0x%x", op.Complete.Result, op.Complete.Token))
+		return
+	}
+	if op.Invoke.Session == 0 || op.Outcome() == session.Failed { // a claim that failed may have been undone
+		return
+	}
+	zxid := int64(0)
+	for _, life := range o.log.owned[op.Invoke.Session] {
+		if life.ephemeral && strings.HasPrefix(life.Path, op.Invoke.Object+"/items/") && !known[life.Created] && o.did(op, life.CreatedAt) {
+			zxid = life.Created
+		}
+	}
+	o.judge(op, zxid, "claimed an item")
+}
+
+// unclaimed returns the transaction of an operation's session and time that ended a claim on an
+// item, after which a znode had the value: another one, if the item was moved.
+func (o *outcomes) unclaimed(op history.Operation, it logItem, moved bool) int64 {
+	for _, life := range o.log.owned[op.Invoke.Session] {
+		if !life.ephemeral || life.Deleted == 0 || life.DeletedBy != life.Session || life.Closed || !o.did(op, life.DeletedAt) {
+			continue
+		}
+		of := slices.ContainsFunc(it, func(item *Life) bool { return path.Dir(life.Path) == item.Path && item.Created <= life.Created })
+		stays := slices.ContainsFunc(it, func(item *Life) bool {
+			if moved {
+				return item.Created == life.Deleted
+			}
+			return item.Created <= life.Deleted && (item.Deleted == 0 || item.Deleted > life.Deleted)
+		})
+		if of && stays {
+			return life.Deleted
+		}
+	}
+	return 0
+}
+
+// membersInLog judges joins, leaves and lists of members.
+func (l *Log) membersInLog(j *judging) {
+	o, ops := l.newOutcomes(j)
+	if o == nil {
+		return
+	}
+	for _, op := range ops {
+		switch op.Invoke.Op {
+		case checker.OpJoin:
+			o.join(op)
+		case checker.OpMembers:
+			o.members(op)
+		case checker.OpLeave:
+			o.leave(op)
+		}
+	}
+	o.tell()
+}
+
+// named returns the ephemerals of a session in a directory whose names have the id.
+func (o *outcomes) named(session int64, dir, id string) []*Life {
+	var all []*Life
+	for _, life := range o.log.owned[session] {
+		if name := path.Base(life.Path); life.ephemeral && path.Dir(life.Path) == dir && (id == "" || strings.Contains(name, "-"+id+"-")) {
+			all = append(all, life)
+		}
+	}
+	return all
+}
+
+// join judges a join. One that failed may have been undone, so what counts is a member that stays.
+func (o *outcomes) join(op history.Operation) {
+	if op.Invoke.Session == 0 {
+		return
+	}
+	zxid := int64(0)
+	for _, life := range o.named(op.Invoke.Session, op.Invoke.Object, op.Invoke.Arg) {
+		undone := op.Outcome() != session.OK && life.Deleted != 0 && !life.Closed
+		if o.did(op, life.CreatedAt) && !undone {
+			zxid = life.Created
+		}
+	}
+	o.judge(op, zxid, "created a member")
+}
+
+// leave judges the end of a membership: no member of the session is left.
+func (o *outcomes) leave(op history.Operation) {
+	if op.Invoke.Session == 0 {
+		return
+	}
+	members := slices.DeleteFunc(o.named(op.Invoke.Session, op.Invoke.Object, op.Invoke.Arg), func(life *Life) bool {
+		return o.at(life.CreatedAt) >= op.Invoke.Time-o.slack() // maybe of a later membership
+	})
+	if len(members) == 0 {
+		return
+	}
+	zxid := int64(0)
+	for _, life := range members {
+		if life.Deleted == 0 || !o.notAfter(op, life.DeletedAt) {
+			zxid = 0
+			break
+		}
+		zxid = max(zxid, life.Deleted)
+	}
+	if op.Outcome() != session.Failed {
+		o.judge(op, zxid, "removed the last znode of the member")
+	}
+}
+
+// members judges a list. Each incarnation in it is a znode's, and after a read barrier one that
+// stood in the time of the call.
+func (o *outcomes) members(op history.Operation) {
+	if op.Outcome() != session.OK {
+		return
+	}
+	for _, member := range strings.Fields(op.Complete.Result) {
+		id, mark, marked := strings.Cut(member, "@")
+		zxid, err := strconv.ParseInt(mark, 16, 64)
+		if !marked || err != nil {
+			continue
+		}
+		o.Checked(1)
+		i := slices.IndexFunc(o.log.created[zxid], func(life *Life) bool {
+			return path.Dir(life.Path) == op.Invoke.Object && strings.Contains(path.Base(life.Path), "-"+id+"-")
+		})
+		if i < 0 {
+			o.Violation(op.Events(), "%s listed %s at %s with incarnation 0x%x, and that transaction created no such member", op.Invoke.Who(), id, op.Invoke.Object, zxid)
+			continue
+		}
+		life := o.log.created[zxid][i]
+		if gone := life.Deleted != 0 && o.at(life.DeletedAt) < op.Invoke.Time-o.slack(); gone && op.Invoke.Arg == checker.Present {
+			o.Violation(op.Events(), "%s listed %s at %s after a read barrier, and its znode had been deleted at %v (transaction 0x%x)",
+				op.Invoke.Who(), id, op.Invoke.Object, o.at(life.DeletedAt), life.Deleted)
+		}
+	}
+}
+
+// amount is a value of a counter from one transaction to the next.
+type amount struct {
+	zxid, session int64
+	at            time.Time
+	value         int64
+	known         bool // the data are a number
+	made          bool // the znode was created without a value
+}
+
+// countsInLog judges adds, sets, compare-and-sets and gets of counters.
+func (l *Log) countsInLog(j *judging) {
+	o, ops := l.newOutcomes(j)
+	if o == nil {
+		return
+	}
+	amounts := make(map[string][]amount)
+	for _, op := range ops {
+		if slices.Contains(checker.CounterModel.Ops, op.Invoke.Op) {
+			amounts[op.Invoke.Object] = nil
+		}
+	}
+	for _, t := range l.Txns {
+		for _, c := range t.Changes {
+			if all, counts := amounts[c.Path]; counts && (c.Op == wire.OpCreate || c.Op == wire.OpSetData) {
+				value, known := number(c.Data)
+				amounts[c.Path] = append(all, amount{t.Zxid, t.Session, time.UnixMilli(t.Time), value, known, c.Op == wire.OpCreate && value == 0})
+			}
+		}
+	}
+	for _, op := range ops {
+		all, counts := amounts[op.Invoke.Object]
+		switch {
+		case !counts:
+		case op.Invoke.Op == checker.OpGet:
+			o.get(op, all)
+		case slices.Contains(checker.CounterModel.Ops, op.Invoke.Op):
+			o.count(op, all)
+		}
+	}
+	o.tell()
+}
+
+// number decodes the data of a counter: decimal digits, or 8 bytes. Empty data are 0.
+func number(data []byte) (value int64, known bool) {
+	if len(data) == 0 {
+		return 0, true
+	}
+	if n, err := strconv.ParseInt(string(data), 10, 64); err == nil {
+		return n, true
+	}
+	if len(data) == 8 {
+		return int64(binary.BigEndian.Uint64(data)), true
+	}
+	return 0, false
+}
+
+// get judges a read: the counter had the value at some time of the call.
+func (o *outcomes) get(op history.Operation, all []amount) {
+	if op.Outcome() != session.OK {
+		return
+	}
+	result, err := strconv.ParseInt(op.Complete.Result, 10, 64)
+	if err != nil {
+		return
+	}
+	o.Checked(1)
+	for i := -1; i < len(all); i++ {
+		now := amount{known: true, at: time.UnixMilli(math.MinInt32)}
+		if i >= 0 {
+			now = all[i]
+		}
+		over := i+1 < len(all) && o.at(all[i+1].at) < op.Invoke.Time-o.slack()
+		if (now.value == result || !now.known) && !over && (i < 0 || o.notAfter(op, now.at)) {
+			return
+		}
+	}
+	o.Violation(op.Events(), "%s read %d from %s, which had no such value at any time of the call", op.Invoke.Who(), result, op.Invoke.Object)
+}
+
+// count judges a change. Adds of several threads can share one transaction, so its value is not
+// compared.
+func (o *outcomes) count(op history.Operation, all []amount) {
+	if op.Invoke.Session == 0 || op.Invoke.Op == checker.OpCompareAndSet && op.Outcome() == session.OK && op.Complete.Result != checker.Swapped {
+		return
+	}
+	if op.Invoke.Op == checker.OpAdd && op.Invoke.Arg == "0" || op.Outcome() != session.OK && !o.free[op.Invoke.Index] {
+		return
+	}
+	zxid := int64(0)
+	for _, a := range all {
+		if a.session == op.Invoke.Session && !a.made && o.did(op, a.at) {
+			zxid = a.zxid
+			break
+		}
+	}
+	o.judge(op, zxid, "changed the counter")
+}

@@ -1,0 +1,80 @@
+package session
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+func TestMembersOfAConfiguration(t *testing.T) {
+	for _, one := range []struct {
+		config string
+		want   []string
+	}{
+		{"server.1=zoo1:2888:3888:participant;zoo1:2181\nserver.2=zoo2:2888:3888:observer;10.0.0.2:2182\nversion=100000002",
+			[]string{"zoo1:2181", "10.0.0.2:2182"}},
+		{"server.1=zoo1:2888:3888:participant;0.0.0.0:2181", []string{"zoo1:2181"}},
+		{"server.1=zoo1:2888:3888:participant;2181", []string{"zoo1:2181"}},
+		{"server.1=[fd00::1]:2888:3888:participant;[::]:2181", []string{"[fd00::1]:2181"}},
+		{"server.1=[fd00::1]:2888:3888:participant;[fd00::2]:2181", []string{"[fd00::2]:2181"}},
+		{"server.1=a:2888:3888|b:2888:3888:participant;0.0.0.0:2181", []string{"a:2181"}},
+		{"server.1=zoo1:2888:3888:participant;zoo1:2181\nserver.2=zoo2:2888:3888:participant", nil}, // clientPort is a setting
+		{"server.1=zoo1:2888:3888:participant;zoo1:x", nil},
+		{"", nil},
+	} {
+		if got := members(one.config); !slices.Equal(got, one.want) {
+			t.Errorf("%q: got %q, want %q", one.config, got, one.want)
+		}
+	}
+}
+
+// A session that was given one server survives the end of that server. The configuration is outside
+// of its chroot.
+func TestSessionFollowsTheMembers(t *testing.T) {
+	for _, follow := range []bool{true, false} {
+		inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+			admin := open(t, on(e))
+			defer admin.Close()
+			_, err := admin.Create(t.Context(), "/app", nil, Persistent)
+			must(t, err)
+			must(t, admin.Sync(t.Context(), "/"))
+			opts := on(e, 0)
+			opts.FollowMembers, opts.Chroot = follow, "/app"
+			s := open(t, opts)
+			defer s.Close()
+			time.Sleep(time.Second)
+			e.Kill(0)
+			time.Sleep(time.Minute)
+			if connected := s.Server() != ""; connected != follow {
+				t.Errorf("with FollowMembers %t: connected is %t", follow, connected)
+			}
+			synctest.Wait()
+		})
+	}
+}
+
+// If no followed server is reached, the given servers have another turn.
+func TestGivenServersAreTriedAgain(t *testing.T) {
+	h := newServers([]string{"given:1"}, cryptoRand{}, newReporter(nil))
+	if !h.follow([]string{"new:1", "new:2"}) || h.follow([]string{"new:2", "new:1"}) {
+		t.Error("the list changed twice or never, want once")
+	}
+	turns := func() (seen []string) {
+		for range 3 {
+			server, _ := h.Next()
+			seen = append(seen, server)
+		}
+		return slices.Compact(slices.Sorted(slices.Values(seen)))
+	}
+	if got, want := turns(), []string{"new:1", "new:2"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	h.notReached("new:1", 1, errNoAnswer)
+	h.notReached("new:2", 1, errNoAnswer)
+	if got, want := turns(), []string{"given:1", "new:1", "new:2"}; !slices.Equal(got, want) {
+		t.Errorf("after a round without an answer: got %q, want %q", got, want)
+	}
+}
