@@ -17,8 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// This file lets clients in other languages take the place of zkcoord's queues, barriers, groups and
-// counters.
+// This file lets clients in other languages take the place of zkcoord's queues, barriers, groups
+// and counters.
 
 // A remoteQueue uses a remote as a pipe.
 type remoteQueue struct{ *remote }

@@ -24,8 +24,8 @@
 //
 // S2. The context of a granted recipe.Hold ends before any other client can be granted the same,
 // however servers and networks fail, under the assumptions of docs/decisions/0001-lease.md: clock
-// rates differ by at most a twentieth, this process does not pause, nobody else closes the session
-// or deletes its nodes, and there are no observer masters.
+// rates differ by less than a twentieth, this process does not pause, nobody else closes the
+// session or deletes its nodes, and there are no observer masters.
 //
 // S3. A protected create creates its node once or not at all, whichever replies are lost. A node
 // that is given up is deleted. A node of another session is never taken for a node of this one.
@@ -43,8 +43,9 @@
 //
 // S7. After Close, no goroutine of the session is left.
 //
-// In other words, a program that stops its work when the context of a grant ends never works at the
-// same time as the next holder, and after an error it knows whether its write happened.
+// In other words, under these assumptions a program that stops its work when the context of a grant
+// ends never works at the same time as the next holder. An error says whether a write happened, did
+// not happen, or may have happened.
 //
 // # Not guaranteed
 //

@@ -68,11 +68,10 @@ func (m members) stayed(now members) []string {
 	return names
 }
 
-// recreated reports whether a child was deleted and created again between two
-// reads that both contain it. czxid is that of the child in the second read. The pzxid of a read is the zxid of the last
-// creation or deletion of a child that the read shows. A child that was created
-// after the second read belongs to the next difference, which then has a hidden
-// change too.
+// recreated reports whether a child was deleted and created again between two reads that both
+// contain it. czxid is that of the child in the second read. The pzxid of a read is the zxid of the
+// last creation or deletion of a child that the read shows. A child that was created after the
+// second read belongs to the next difference, which then has a hidden change too.
 func (m members) recreated(now members, czxid int64) bool {
 	return czxid > m.stat.Pzxid && czxid <= now.stat.Pzxid
 }

@@ -193,7 +193,8 @@ func TestOtherRecipesAreRun(t *testing.T) {
 	}
 }
 
-// kazoo's Queue hands out the items of its last list, also when more urgent ones were put meanwhile.
+// kazoo's Queue hands out the items of its last list, also when more urgent ones were put
+// meanwhile.
 func TestPrioritiesOfKazooAreJudged(t *testing.T) {
 	_, kazoo := peerCommands(t)
 	code, text := judged(t, "queue-priority", kazoo, "--faults", "none")

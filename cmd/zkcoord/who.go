@@ -237,8 +237,8 @@ func (w *who) read(ctx context.Context, s *session.Session, dir string, first bo
 	return nil
 }
 
-// readSemaphore reads a semaphore of zkcoord or of Curator. Its waits are not among those that can be
-// a deadlock, because any of several holders can end them.
+// readSemaphore reads a semaphore of zkcoord or of Curator. Its waits are not among those that can
+// be a deadlock, because any of several holders can end them.
 func (w *who) readSemaphore(ctx context.Context, s *session.Session, dir string) error {
 	var parts [2][]waits.Node
 	for i, part := range []string{"leases", "locks"} {
@@ -377,8 +377,8 @@ func aged(n waits.Node) string {
 	return fmt.Sprintf("for %v", time.Since(time.UnixMilli(n.Created)).Round(time.Second))
 }
 
-// token is the fencing token, which is the czxid of the node. The token of a lease of a semaphore is
-// that of the node which its holder had at the gate before, and nobody else can read it.
+// token is the fencing token, which is the czxid of the node. The token of a lease of a semaphore
+// is that of the node which its holder had at the gate before, and nobody else can read it.
 func token(c waits.Contender) string {
 	if c.Permits > 0 {
 		return ""

@@ -158,7 +158,7 @@ func TestListIsRepeated(t *testing.T) {
 	}
 }
 
-// Real servers are asked for the addresses of clients, and for the sessions that live.
+// The command queries real servers for the addresses of clients and for living sessions.
 func TestSessionsOfRealServersAreKnown(t *testing.T) {
 	_, _, err := process.Find(t.Context(), zkversion.Default)
 	needs.Installed(t, err)

@@ -264,7 +264,8 @@ func waitsWereInTime(h *history.History) bool {
 }
 
 // surelyGone reports whether the barrier was absent during the whole interval. A remove had ended
-// before the interval, and each set had ended before that remove began, or began after the interval.
+// before the interval, and each set had ended before that remove began, or began after the
+// interval.
 func surelyGone(ops []history.Operation, from, to int32) bool {
 	return slices.ContainsFunc(ops, func(remove history.Operation) bool {
 		return remove.Invoke.Op == OpRemove && remove.Outcome() == session.OK && remove.Complete.Index <= from &&

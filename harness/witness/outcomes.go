@@ -71,7 +71,8 @@ func (o *outcomes) slack() time.Duration {
 	return resolution
 }
 
-// within reports whether t is in the time of an operation. One that has not ended continues.
+// within reports whether t is in the time of an operation. An operation that has not ended
+// continues.
 func (o *outcomes) within(op history.Operation, t time.Time) bool {
 	return o.at(t) >= op.Invoke.Time-o.slack() && o.notAfter(op, t)
 }

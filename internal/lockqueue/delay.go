@@ -17,8 +17,8 @@ import (
 // progress. It measures the delay from the moment at which it sees the mark, because no server
 // reports when a node was deleted.
 //
-// The mark is the data of a persistent node in the directory. The data of the directory itself
-// are not suitable: the directory is a container, and the servers delete it with its data when it is
+// The mark is the data of a persistent node in the directory. The data of the directory itself are
+// not suitable: the directory is a container, and the servers delete it with its data when it is
 // empty.
 //
 // The model is the lock-delay of Chubby, where the server measures the time.
