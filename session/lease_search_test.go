@@ -80,7 +80,7 @@ const (
 
 func (k packetKind) String() string { return [...]string{"ping", "sync", "write"}[k] }
 
-// What a link between a leader and a follower carries besides packets.
+// Messages on a link between a leader and a follower, in addition to packets.
 const (
 	msgPing    = 0xf0 + iota // PING, from the leader
 	msgTouched               // the answer to a PING: the session was active
@@ -96,7 +96,7 @@ type sentPacket struct {
 	done, fail bool
 }
 
-// A queue is what is under way on a link, in order.
+// A queue has the messages in progress on a link, in order.
 type queue struct {
 	n uint8
 	m [8]uint8
@@ -496,8 +496,8 @@ func (s *searcher) take(p *place, a step) {
 
 // settle makes a step that loses nothing if it is made at once.
 //
-// The servers close the session earlier if the leader hears of fewer touches,
-// and if it hears of them earlier. A PING that finds no touch is therefore
+// The servers close the session earlier if the leader receives fewer reports of touches,
+// and if it receives them earlier. A PING that finds no touch is therefore
 // handled at once, and so is a report, unless it never arrives.
 func (s *searcher) settle(p *place) bool {
 	switch {
@@ -965,8 +965,8 @@ func asAssumed(tick int) variant {
 	return variant{tick: tick, late: 1, pace: searchT - 1, drift: searchT * searchUnit * 4 / 100}
 }
 
-// find looks for a broken lease: by random walks, or by an exhaustive search if the flag says so. The
-// latter finds a shortest timeline.
+// find searches for a broken lease: by random walks, or exhaustively if the flag is set. The
+// exhaustive search finds a shortest timeline.
 func find(t *testing.T, v variant, b bounds, steps int) (timeline []string) {
 	t.Helper()
 	s, began := newSearcher(v), time.Now()
