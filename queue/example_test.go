@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 
@@ -171,11 +172,15 @@ func ExampleDecodeError() {
 	}
 	jobs := queue.New(s, "/jobs", queue.Options[Job]{})
 	_, err := jobs.Take(ctx)
-	fmt.Println(err)
+	var bad *queue.DecodeError
+	if errors.As(err, &bad) {
+		fmt.Printf("not an item: %s\n", bad.Data)
+	}
 	letter, err := raw.DeadLetters().Take(ctx)
-	fmt.Printf("%s %v\n", letter, err)
-	// Output: queue: take from /jobs: queue: item does not decode: invalid character 'o' in literal
-	// null (expecting 'u') no JSON <nil>
+	fmt.Printf("dead letter: %s %v\n", letter, err)
+	// Output:
+	// not an item: no JSON
+	// dead letter: no JSON <nil>
 }
 
 // An item that cannot be done is tried three times, and then moved to the dead letters.

@@ -285,7 +285,7 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 		if part := (*session.MultiError)(nil); errors.As(err, &part) && part.Index >= len(p.ops) {
 			return nil, errOvertaken
 		}
-		if again, err := v.conflict(ctx, err); !again {
+		if again, err := v.conflict(ctx, conflicts, err); !again || err != nil {
 			return nil, err
 		}
 		q.pause(ctx, time.Since(began), conflicts)

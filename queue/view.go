@@ -20,8 +20,7 @@ import (
 // back may be missing; the next pass finds them.
 //
 // A relaxed view gives up the order to have fewer conflicts. After a collision it continues at a
-// random place in the segment and does not list again. It still serves every item of a segment
-// before the next segment.
+// random place in the segment. It still serves every item of a segment before the next segment.
 //
 // A view is not safe for concurrent use.
 type view struct {
@@ -250,21 +249,20 @@ func (v *view) read(ctx context.Context, e *entry) error {
 func claimsOf(stat *session.Stat) int { return int(stat.Cversion+stat.NumChildren) / 2 }
 
 // lost records that the nodes of entries are gone. If a node had several items, some of them may be
-// left under another name.
+// left under another name. If several nodes are gone, more may be.
 func (v *view) lost(ctx context.Context, gone ...*entry) error {
 	shared := false
 	for _, e := range gone {
 		v.remove(e)
 		shared = shared || e.run.len() > 1
 	}
-	switch {
-	case !shared:
-		return nil
-	case v.relaxed:
+	if shared && v.relaxed {
 		v.worked = true // another consumer took an item, so this is not the last pass
-		return nil
 	}
-	return v.list(ctx)
+	if len(gone) > 1 || shared && !v.relaxed {
+		return v.list(ctx)
+	}
+	return nil
 }
 
 func (v *view) remove(e *entry) {
@@ -284,16 +282,28 @@ func (v *view) replace(e, rest *entry) {
 }
 
 // conflict records why a transaction failed. It reports whether another consumer caused that, so
-// that the caller must read again.
-func (v *view) conflict(ctx context.Context, err error) (bool, error) {
+// that the caller must read again. After a second conflict in a row it lists the segment again.
+// Otherwise a slow consumer learns of one lost item at a time, and others get the items faster.
+func (v *view) conflict(ctx context.Context, conflicts int, err error) (again bool, _ error) {
+	again, err = v.blame(ctx, err)
+	v.ahead = 0 // others get what this consumer reads ahead
+	if again && conflicts > 0 {
+		err = v.list(ctx)
+	}
+	if v.relaxed && len(v.entries) > 0 {
+		v.start = v.rand.IntN(len(v.entries))
+	}
+	return again, err
+}
+
+// blame updates the entry over which a transaction failed. It reports whether another consumer
+// caused that.
+func (v *view) blame(ctx context.Context, err error) (bool, error) {
 	part := (*session.MultiError)(nil)
 	if !errors.As(err, &part) {
 		return false, err
 	}
 	e := v.entryOf(part.Path)
-	if v.relaxed && len(v.entries) > 0 {
-		v.start = v.rand.IntN(len(v.entries))
-	}
 	switch {
 	case e == nil:
 		return false, err
