@@ -222,7 +222,7 @@ func TestBrokenClientEndsTheRunSoon(t *testing.T) {
 		"no hello":  {"echo hi; cat", `not a JSON object (print for people to standard error): "hi\n"`, exitFailed},
 		"no such":   {"no-such-program", "not found", exitFailed},
 		"text":      {greeting + "read x && echo granted; cat", `broke the protocol: not a JSON object (print for people to standard error): "granted\n"`, exitUnknown},
-		"wrong id":  {greeting + `read x && echo '{"type":"ok","id":77}'; cat`, "a reply to request 77, when 1 waits for one", exitUnknown},
+		"wrong id":  {greeting + `read x && echo '{"type":"ok","id":77}'; cat`, "a reply to request 77, but request 1 waits for one", exitUnknown},
 		"ends":      {greeting + "read x && { echo went wrong >&2; exit 5; }", "clients end before an operation succeeds, most recently c", exitUnknown},
 		"says why":  {greeting + "read x && { echo went wrong >&2; exit 5; }", "exit status 5: went wrong", exitUnknown},
 		"ends fine": {greeting + "exit 0", "the client ended: returned", exitUnknown},

@@ -16,6 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -238,13 +239,22 @@ func (l *Log) itemsInLog(j *judging) {
 			silently[u] = append(silently[u], gone[len(gone)-1])
 		}
 	}
+	claimed := make(map[string]bool) // queues whose claims have the layout of package queue
 	for _, op := range ops {
 		key := [2]string{op.Invoke.Object, op.Invoke.Arg}
+		if _, known := claimed[op.Invoke.Object]; !known {
+			claimed[op.Invoke.Object] = l.hasEphemeral(func(at string) bool { return strings.HasPrefix(at, op.Invoke.Object+"/items/") })
+		}
 		switch op.Invoke.Op {
 		case checker.OpPut:
 			o.put(op, items[key])
 		case checker.OpTake:
 			o.take(op, items, silently[user{op.Invoke.Session, op.Invoke.Object}])
+		}
+		if !claimed[op.Invoke.Object] {
+			continue
+		}
+		switch op.Invoke.Op {
 		case checker.OpClaim:
 			o.claim(op, items, claims)
 		case checker.OpAck:
@@ -258,6 +268,16 @@ func (l *Log) itemsInLog(j *judging) {
 		}
 	}
 	o.tell()
+}
+
+// hasEphemeral reports whether the log has an ephemeral znode with a path that fits.
+func (l *Log) hasEphemeral(fits func(path string) bool) bool {
+	for _, lives := range l.created {
+		if slices.ContainsFunc(lives, func(life *Life) bool { return life.ephemeral && fits(life.Path) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // put judges a put by the first znode with its value.
@@ -372,7 +392,18 @@ func (l *Log) membersInLog(j *judging) {
 	if o == nil {
 		return
 	}
+	ours := make(map[string]bool) // groups whose members have the layout of package group: they are sequential
 	for _, op := range ops {
+		if _, known := ours[op.Invoke.Object]; !known {
+			ours[op.Invoke.Object] = l.hasEphemeral(func(at string) bool {
+				dir, name := znode.Split(at)
+				_, _, sequential := znode.ParseSeq(name)
+				return dir == op.Invoke.Object && sequential
+			})
+		}
+		if !ours[op.Invoke.Object] {
+			continue
+		}
 		switch op.Invoke.Op {
 		case checker.OpJoin:
 			o.join(op)

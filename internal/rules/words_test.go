@@ -231,7 +231,7 @@ const maxWidth = 100
 
 // tooWide returns the lines of comments and of prose that are wider than maxWidth. A tab counts as
 // four columns. These may be wider: a comment after code, preformatted text, a table, a link, a
-// long command, and a single long word.
+// long command, a single long word, and the output of an example.
 func tooWide(name, text string) (problems []string) {
 	link := regexp.MustCompile("\\]\\([^)]*\\)|https?://\\S+|`[^`]{50,}`")
 	check := func(number int, line string) {
@@ -248,8 +248,11 @@ func tooWide(name, text string) (problems []string) {
 		}
 		return problems
 	}
+	output := false
 	for i, line := range strings.Split(text, "\n") {
-		if comment := strings.TrimLeft(line, "\t"); strings.HasPrefix(comment, "// ") && !strings.HasPrefix(comment, "// Output:") {
+		comment := strings.TrimLeft(line, "\t")
+		output = strings.HasPrefix(comment, "// Output:") || output && strings.HasPrefix(comment, "//")
+		if strings.HasPrefix(comment, "// ") && !output {
 			check(i+1, line)
 		}
 	}

@@ -196,7 +196,8 @@ func ExampleMetrics() {
 	for _, line := range meter.lines {
 		fmt.Println(line)
 	}
-	// Output: db.client.operation.duration
-	// db.operation.name=sync,db.system.name=zookeeper,zookeeper.outcome=ok zookeeper.session.state
-	// state=closed zookeeper.session.state state=connected
+	// Output:
+	// db.client.operation.duration db.operation.name=sync,db.system.name=zookeeper,zookeeper.outcome=ok
+	// zookeeper.session.state state=closed
+	// zookeeper.session.state state=connected
 }
