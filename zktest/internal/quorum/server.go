@@ -53,7 +53,7 @@ type server struct {
 	validating map[int64]*Conn
 
 	received, sent int64 // packets
-	traceMask      int64 // of trace messages, which there are none of; see gtmk and stmk
+	traceMask      int64 // mask for gtmk and stmk; the model has no trace messages
 }
 
 // A committed is a transaction, or a sync of the server's own client, that may
