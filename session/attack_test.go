@@ -249,8 +249,9 @@ func TestHoldEndsBeforeAnybodyElseIsGranted(t *testing.T) {
 	}
 }
 
-// Before the fix, the first write after idleness extended the lease by an assumption. No contender
-// of the earlier tests was ever idle, so they did not detect it.
+// Before the fix, the first write after idleness extended the lease, because the session assumed
+// that the servers had kept it alive meanwhile. No contender of the earlier tests was ever idle, so
+// they did not detect it.
 func TestAttacksFindTheRuleThatTrustsIdleSessions(t *testing.T) {
 	const enough = 20
 	for seed := range uint64(enough) {

@@ -112,7 +112,7 @@ func (l *lease) forget() {
 	l.marks = l.marks[:0]
 }
 
-// disconnect ends the evidence of the current connection. Its deadline remains.
+// disconnect discards the evidence of the current connection. The deadline remains.
 func (l *lease) disconnect() { l.connected = false }
 
 // activity records a packet of any kind that was answered without an error.
@@ -268,8 +268,8 @@ func (l *lease) before(end, last time.Time) time.Time {
 	return later(earlier(near, last.Add(l.beat())), last.Add(l.timeout/spacing))
 }
 
-// spaced returns t, or later if the last write was just now. After a stall, writes may be answered
-// for a while without proving anything recent.
+// spaced returns t, or a later time if the last write was very recent. After a stall, writes may be
+// answered for a while without proving anything recent.
 func (l *lease) spaced(t time.Time) time.Time { return later(t, l.lastWrite.Add(l.timeout/spacing)) }
 
 func earlier(a, b time.Time) time.Time {

@@ -23,7 +23,7 @@ import (
 //
 // A run is bounded by how many packets, connections, elections and pauses it
 // may have. It is not bounded in time, because a state holds only differences
-// of times, and differences that are too large to matter are all the same.
+// of times, and all differences that are too large to matter are equal.
 
 var search = flag.Bool("search", false, "search for broken leases exhaustively instead of by random walks; this takes minutes and gigabytes")
 
@@ -44,10 +44,10 @@ type bounds struct {
 	lostTouches          int // a follower forgets a touch: against A3
 }
 
-// A variant is what the servers keep to, and how the rule is changed.
+// A variant consists of the assumptions that the servers satisfy, and of the changes to the rule.
 type variant struct {
 	idle    bool // runs begin with a lease that has lapsed
-	proving bool // runs begin with a probation, after a handshake and a write in no time
+	proving bool // runs begin with a probation, after a handshake and a write that took no time
 
 	// The assumptions.
 	tick    int           // of the servers, in units
@@ -63,7 +63,7 @@ type variant struct {
 	// The rule.
 	leaseTick int                                                       // the tick that the lease is given, in units; 0 means tick
 	trustIdle bool                                                      // Options.UnsafeTrustIdle
-	times     func(sent, answered time.Time) (time.Time, time.Time)     // what the lease takes as the times of an activity
+	times     func(sent, answered time.Time) (time.Time, time.Time)     // times of an activity for the lease
 	syncs     bool                                                      // syncs move the deadline
 	keepMarks bool                                                      // a new connection keeps the marks of the one before
 	changed   func(l *lease, kind packetKind, sent, answered time.Time) // after each answer
@@ -494,7 +494,7 @@ func (s *searcher) take(p *place, a step) {
 	}
 }
 
-// settle makes a step that loses nothing if it is made at once.
+// settle makes a step immediately if a delay could not lead to a worse result.
 //
 // The servers close the session earlier if the leader receives fewer reports of touches,
 // and if it receives them earlier. A PING that finds no touch is therefore
@@ -547,8 +547,8 @@ func (s *searcher) hopeless(p *place) bool {
 	return past && writes < 2
 }
 
-// clock is the client's clock. An answer that is read after
-// something was sent is read later than that was sent, in the same unit too.
+// clock is the client's clock. If an answer is read after a packet was sent,
+// its time is later than that of the packet, even within the same unit.
 func (p *place) clock() int32 { return int32(p.now)*inUnit + p.sub }
 
 func (s *searcher) push(p *place, q *queue, m uint8) {
@@ -557,7 +557,7 @@ func (s *searcher) push(p *place, q *queue, m uint8) {
 	}
 }
 
-// arrive is the follower taking the next packet of the client.
+// arrive makes the follower handle the next packet of the client.
 func (s *searcher) arrive(p *place) {
 	i := p.arrived
 	p.arrived++
@@ -569,7 +569,7 @@ func (s *searcher) arrive(p *place) {
 	}
 }
 
-// leader is the client's leader taking what its follower has sent.
+// leader makes the client's leader handle the next message of its follower.
 func (s *searcher) leader(p *place, m uint8) {
 	l := &p.leaders[p.at]
 	touch := func() {
