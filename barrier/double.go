@@ -98,7 +98,7 @@ func (d *Double) Enter(ctx context.Context) (*Round, error) {
 		effect := session.Failed
 		if r == nil && m.sent {
 			m.withdraw()
-			// The member may count until it is removed, whatever failed since.
+			// Until it is removed, the round may count the member, whatever has failed since.
 			effect = session.Indeterminate
 		}
 		switch {
