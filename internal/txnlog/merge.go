@@ -105,7 +105,8 @@ func (h *head) advance(m *Merged, zxid int64) error {
 	}
 }
 
-// inOrder yields each zxid once, in order, and compares what servers have under it.
+// inOrder yields each zxid once, in order. It compares the transactions that different servers have
+// for the same zxid.
 func (m *Merged) inOrder() iter.Seq2[Txn, error] {
 	return func(yield func(Txn, error) bool) {
 		heads := make([]head, len(m.servers))

@@ -27,8 +27,8 @@ type Node struct {
 
 const (
 	snapshotMagic = "ZKSN"
-	container     = math.MinInt64 // stands for the session of a container
-	ttl           = 0xff          // begins what stands for the session of a node with a time to live
+	container     = math.MinInt64 // owner of a container, instead of a session
+	ttl           = 0xff          // first byte of the owner of a node with a time to live
 )
 
 // ReadSnapshot reads the file of a snapshot in the form of ZooKeeper 3.8 and 3.9, which may be
