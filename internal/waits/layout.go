@@ -23,7 +23,7 @@ const (
 	Internal Kind = "internal"
 )
 
-// A Role is what one znode stands for.
+// A Role is the meaning of one znode.
 type Role struct {
 	Kind  Kind
 	Place string // the path of the lock, the election, the semaphore, the group or the queue
