@@ -411,7 +411,8 @@ func LockGrantsInOrder(envelope Envelope) Checker {
 
 // LockLossBeforeExpiry judges the time of losses: inside the envelope each hold has ended before
 // the end of its session was observed at the servers. A client cannot know in advance that somebody
-// else closes its session. Such a hold is exposure, for as long as a lease can last.
+// else closes its session. If a hold ends late for this reason, the delay is exposure, up to the
+// longest duration of a lease.
 func LockLossBeforeExpiry(envelope Envelope) Checker {
 	return New("lock/loss-before-expiry", "a hold ends before the servers expire its session", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)

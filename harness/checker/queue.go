@@ -271,7 +271,7 @@ func between(indexes []int32, from, to int32) bool {
 	return i < len(indexes) && indexes[i] < to
 }
 
-// next returns the time of the first of the indexes that is not before from.
+// next returns the time of the event with the smallest of the indexes that is at least from.
 func next(h *history.History, indexes []int32, from int32) time.Duration {
 	if i, _ := slices.BinarySearch(indexes, from); i < len(indexes) {
 		return h.Events[indexes[i]].Time
