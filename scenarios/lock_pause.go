@@ -78,7 +78,7 @@ type pauseHolder struct {
 
 func (pauseHolder) Name() string { return "pause-holder" }
 
-// Exposes says that a paused process holds for as long as it stands still.
+// Exposes returns true because a paused process cannot end its hold before it resumes.
 func (pauseHolder) Exposes() bool { return true }
 
 func (pauseHolder) Able(env *harness.Env) error {

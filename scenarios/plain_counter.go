@@ -23,7 +23,7 @@ type plainCounter struct {
 	adds []*combinedAdd
 }
 
-// countMistakes are what is wrong with a plainCounter.
+// countMistakes are the mistakes of a plainCounter.
 type countMistakes struct {
 	blind         bool // makes the change again when the reply is lost
 	versionless   bool // writes without the version
