@@ -157,7 +157,8 @@ func TestSQLiteRefusesSmallerTokens(t *testing.T) {
 	})
 }
 
-// Two that run at once come one after the other, and the later token stays.
+// Two transactions that are started at the same time run one after the other, and the later token
+// stays.
 //
 // Covers F1.
 func TestSQLiteLocksItsGuardRow(t *testing.T) {
