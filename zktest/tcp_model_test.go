@@ -55,8 +55,8 @@ func TestMendedLinkWaitsForRetransmission(t *testing.T) {
 	}
 }
 
-// A link on which no packet waited works at once. Without retransmissions,
-// every link does.
+// After it is restored, a link on which no packet waited works at once. Without
+// retransmissions, every link works at once.
 func TestMendedLinkWorksAtOnce(t *testing.T) {
 	for _, waited := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
