@@ -48,8 +48,9 @@ type mark struct {
 // A span holds the times at which a packet was sent and its answer was read.
 type span struct{ sent, answered time.Time }
 
-// carried is the knowledge of an earlier connection about its leader. It proves that a new leader
-// began after the last acknowledged write of the old one, with a whole timeout for every session.
+// carried is the evidence of an earlier connection about the leader of that connection. It proves
+// that a new leader began after the last acknowledged write of the old one, with a whole timeout
+// for every session.
 type carried struct {
 	epoch     int64
 	kept      time.Time

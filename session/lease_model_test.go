@@ -388,8 +388,8 @@ func (w *world) pings() {
 }
 
 // reconnect closes the client's connection and opens one to any follower. Answers that were not
-// read from the old connection are lost. Requests that the follower had received are not. The new
-// connection is valid once its leader has confirmed it.
+// read from the old connection are lost. Requests that the follower had received are not lost. The
+// new connection is valid once its leader has confirmed it.
 func (w *world) reconnect() {
 	w.conn++
 	w.lease.disconnect()
@@ -526,7 +526,7 @@ func TestSessionIsNeverClosedBeforeTheLeaseEnds(t *testing.T) {
 }
 
 // Each assumption is needed: without it, the model finds a session that is closed while its lease
-// stands. The model finds the same for the rule that trusts an idle session.
+// stands. With the rule that trusts an idle session, the model finds such a session too.
 func TestModelNeedsEachAssumption(t *testing.T) {
 	for _, test := range []struct {
 		name      string

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// An exhaustive search for a session that is closed while its lease stands.
+// This file searches exhaustively for a session that is closed while its lease stands.
 //
 // The model is written from the servers' sources, as cited in
 // docs/decisions/0001-lease.md. Time is counted in units. Within a unit, and
@@ -399,8 +399,8 @@ func (s *searcher) possible(p *place) []step {
 
 func (s *searcher) keep(all []step) []step { s.steps = all; return all }
 
-// mayWait reports whether a unit of time may pass: whether nothing that has an
-// end by the assumptions is at its end.
+// mayWait reports whether a unit of time may pass. It may not pass if something
+// has already lasted as long as the assumptions allow.
 func (s *searcher) mayWait(p *place) bool {
 	if p.closed != never && p.now > p.closed+searchT {
 		return false
@@ -620,7 +620,7 @@ func (s *searcher) disconnect(p *place) {
 	p.lease.connected = false
 }
 
-// answer is the client reading the next answer.
+// answer makes the client read the next answer.
 func (s *searcher) answer(p *place) {
 	if p.sends {
 		p.sub, p.sends = p.sub+1, false
@@ -681,7 +681,7 @@ func (s *searcher) broken(p *place) bool {
 	return end.After(units(p.closed).Add(-s.drift))
 }
 
-// fingerprint is the same for places from which the same can follow.
+// fingerprint returns the same number for all places that have the same possible futures.
 func (s *searcher) fingerprint(p *place) uint64 {
 	b := s.buf[:0]
 	since := func(u int16) { b = append(b, byte(max(u-p.now, -searchT-2))) } // of a time in units
@@ -960,7 +960,8 @@ func (f *fingerprints) put(x uint64) bool {
 	}
 }
 
-// asAssumed keeps to the assumptions of the decision, and uses them up as far as whole units allow.
+// asAssumed satisfies the assumptions of the decision. Each limit is the worst one that they allow,
+// in whole units.
 func asAssumed(tick int) variant {
 	return variant{tick: tick, late: 1, pace: searchT - 1, drift: searchT * searchUnit * 4 / 100}
 }
@@ -1020,7 +1021,7 @@ func TestSearchFindsNoBrokenLease(t *testing.T) {
 	}
 }
 
-// Each part of the rule is needed: the search finds a broken lease with each other rule.
+// Each part of the rule is needed: the search finds a broken lease with each of these other rules.
 func TestSearchRefutesOtherRules(t *testing.T) {
 	const T = searchT * searchUnit
 	for _, c := range []struct {

@@ -108,7 +108,7 @@ func (h *hold) traceGrant(ctx context.Context) {
 	}
 }
 
-// logHoldLocked logs the begin of a hold. It returns a function that logs its end and then calls
+// logHoldLocked logs the start of a hold. It returns a function that logs its end and then calls
 // end.
 func (k *leaseKeeper) logHoldLocked(step Step, now time.Time, end StepEnd) StepEnd {
 	about := []slog.Attr{
