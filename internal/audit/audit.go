@@ -40,12 +40,12 @@ type Span struct {
 	// Served is the time from which no other contender blocked it, for example because it was the
 	// first in its lock queue. From then on, no other contender that follows the recipe can have
 	// been granted the same lock or election. Served is zero if it was always blocked. If it was
-	// not blocked when the logs begin, Served is the begin of the logs.
+	// not blocked when the logs begin, Served is the start of the logs.
 	Served time.Time
 	Ended  time.Time // zero if it still stands
 	End    End
 	By     int64         // the session that ended it
-	Silent time.Duration // between the last transaction of its session, other than the end, and the end
+	Silent time.Duration // from the last transaction of its session before the end, until the end
 
 	After     *Span  // the holder before it, if that one did not give up by itself
 	Abandoned string // why it still exists although it should not; empty if it may exist
@@ -237,8 +237,8 @@ func deletes(t *txnlog.Txn, path string) bool {
 	return slices.ContainsFunc(t.Changes, func(c txnlog.Change) bool { return c.Op == wire.OpDelete && c.Path == path })
 }
 
-// create adds a znode, if it has a span. The times are that of its creation, and that from which
-// the logs are known.
+// create adds a znode, if it has a span. created is the time of its creation. known is the same
+// time, or the start of the logs if the znode is older.
 func (f *follower) create(path string, data []byte, owner int64, ephemeral bool, zxid, created, known int64) {
 	role, ok := waits.Recognize(path)
 	contends := role.Kind == waits.Lock || role.Kind == waits.Election

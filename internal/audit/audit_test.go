@@ -338,8 +338,8 @@ func TestClaimsWithoutTokensMatchTheirTurns(t *testing.T) {
 	}
 }
 
-// The claim of a writer continues while it is a reader, and so does that of a permit with the token
-// of another znode.
+// The claim of a writer also covers the time after it became a reader. The claim of a permit
+// matches although its token is that of another znode.
 func TestClaimsOfReadersAndPermits(t *testing.T) {
 	const txns = `
 		1000 1 create /l/ID-__WRIT__0000000000

@@ -18,7 +18,7 @@ import (
 // A Claim is an entry of a client's own log. It says that the client held something for a time.
 type Claim struct {
 	Source  string // the name of the log
-	Line    int    // of the begin, from 1
+	Line    int    // of the start, from 1
 	Path    string // of the znode, or of the lock, election or queue
 	Token   int64  // 0 if the client did not know it
 	Session int64  // 0 if the client did not know it
@@ -168,7 +168,7 @@ type comparison struct {
 
 // spanOf returns the span that supports a claim: the span of its znode with its token, or of its
 // session at its place. If there are several, spanOf prefers those that were served when the claim
-// began. Of these it returns the one whose Served is closest to the begin of the claim.
+// began. Of these it returns the one whose Served is closest to the start of the claim.
 func (c *comparison) spanOf(claim Claim) *Span {
 	var best *Span
 	distance := func(s *Span) time.Duration {
