@@ -52,8 +52,8 @@ func Work() {
 		return
 	}
 	os.Unsetenv(guardMark)
-	// Because the kernel kills the command when the thread that started it
-	// ends.
+	// The kernel kills the command when the thread that started it ends, so
+	// that thread must not end.
 	runtime.LockOSThread()
 	w := &worker{say: os.NewFile(4, "report")}
 	if err := w.work(value, os.NewFile(3, "control"), os.Args[1:]); err != nil {
