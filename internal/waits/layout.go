@@ -18,8 +18,8 @@ const (
 	Semaphore Kind = "semaphore"
 	Group     Kind = "group"
 	Queue     Kind = "queue"
-	// Internal znodes are those by which handles of counters, queues and barriers know what
-	// they did.
+	// Internal znodes are those in which handles of counters, queues and barriers record which of
+	// their requests were applied.
 	Internal Kind = "internal"
 )
 
