@@ -7,7 +7,7 @@ import (
 )
 
 // loaded are the times in which this machine was too busy for anything to be done in time, because
-// this process stood still, or a server did not answer. They are disjoint and in order.
+// this process was stalled, or a server did not answer. They are disjoint and in order.
 type loaded []window
 
 func busyTimes(h *history.History) loaded {

@@ -122,8 +122,8 @@ func (w windows) lag(from, to time.Duration) (most time.Duration) {
 //   - A stall of this process. Decision 1 excludes a pause of the client (A1). A lease that should
 //     have lapsed during the stall lapses after it, in a timer that is late. Meanwhile the grant of
 //     the other client waits in its connection, and the two race when the process runs again. All
-//     of that happens during the stall, or as soon after it as the process has done the overdue
-//     work. A program may also release at that moment, so the way in which the hold ended does not
+//     of that happens during the stall, or after it while the process still does the overdue work.
+//     A program may also release at that moment, so the way in which the hold ended does not
 //     matter. If a program pauses between its check of the lease and its write, the holds do not
 //     overlap: the fenced resource refuses the write, and lock/fenced-writes judges that without
 //     any excuse.
