@@ -23,7 +23,7 @@ type held struct {
 }
 
 // heldBy returns the times in which clients held the objects for which clients recorded holds. They
-// are in the order of their begins.
+// are in the order of their starts.
 func heldBy(l *witness.Log, h *history.History) []held {
 	if l == nil {
 		return nil
