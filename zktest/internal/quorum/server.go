@@ -41,8 +41,9 @@ type server struct {
 	held      []*Conn       // connections whose frames are delayed until a given time
 	nextIdle  time.Duration // time of the next check for idle connections
 
-	// The commit processor: for each session the first waiting write and the
-	// requests after it, the writes of this server's clients in order, and the
+	// These are the queues of the commit processor. pending has, for each
+	// session, the first waiting write and the requests after it. writes has
+	// the writes of this server's clients, in order. commits has the
 	// transactions to apply.
 	pending map[int64][]*request
 	writes  []*request
