@@ -380,9 +380,9 @@ func (s *items) goneAt(object string) func(*item) int32 {
 	}
 }
 
-// fifo sweeps over the puts in order of their beginnings, with the values whose put had ended by
-// then. It takes the value whose delivery began last. If that was after b had been delivered, it
-// proves a violation.
+// fifo goes through the items b in order of the starts of their puts. Among the values whose put
+// had ended before that, it finds the one whose delivery began last. If that delivery began after b
+// had been delivered, it proves a violation.
 func fifo(j *Judge, list []*item, goneAt func(*item) int32) {
 	byEnd := slices.Clone(list)
 	slices.SortFunc(byEnd, func(a, b *item) int { return cmp.Compare(a.putEnd(), b.putEnd()) })
