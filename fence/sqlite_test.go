@@ -187,8 +187,8 @@ func TestSQLiteLocksItsGuardRow(t *testing.T) {
 	}
 }
 
-// The connection is lost at each call of the driver, before it and after it. The result of Do is
-// what has happened.
+// The connection is lost at each call of the driver, before it and after it. The result of Do
+// agrees with the database.
 //
 // Covers F4.
 func TestSQLiteTellsTheTruthAtEachLostCall(t *testing.T) {
