@@ -88,7 +88,7 @@ func (s *Span) Waited(now time.Time) time.Duration {
 	return s.Ended.Sub(s.Created)
 }
 
-// Below reports whether path is under, or below it.
+// Below reports whether the first path is the second one or a descendant of it.
 func Below(path, under string) bool {
 	rest, below := strings.CutPrefix(path, strings.TrimSuffix(under, "/"))
 	return below && (rest == "" || rest[0] == '/')
