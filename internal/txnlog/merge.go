@@ -37,7 +37,7 @@ type Difference struct {
 	TA, TB Txn
 }
 
-// Merge makes one sequence of the logs of servers, without the transactions up to the zxid after.
+// Merge makes one sequence of the logs of servers, without the transactions up to the given zxid.
 //
 // A zxid belongs to one leader, so two servers that have it must have the same transaction. A
 // server can also have transactions at the end of an epoch that no majority took. Merge leaves them
