@@ -45,8 +45,8 @@ func (b loaded) in(from, to time.Duration) (sum time.Duration) {
 }
 
 // overdue judges something that had to happen within inTime. It reports whether the time between
-// from and to was too long, not counting the busy time. If it was too long only because of the busy
-// time, the verdict is Unknown.
+// two instants was too long, not counting the busy time. If it was too long only because of the
+// busy time, the verdict is Unknown.
 func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) bool {
 	took, busy := to-from, b.in(from, to)
 	if took > inTime && took-busy <= inTime {

@@ -362,7 +362,7 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 }
 
 // turn returns the time in which each client can hold once: the sum of the longest completed hold
-// of each client after since.
+// of each client after the given time.
 func turn(h *history.History, since time.Duration) (sum time.Duration) {
 	longest := make(map[int16]time.Duration)
 	for _, hold := range h.Holds() {
