@@ -63,8 +63,8 @@ func LeftBehind(ctx context.Context, e ensemble.Ensemble, within time.Duration) 
 	})
 }
 
-// settle calls find until nothing is found, until the time until, or until ctx ends, and returns
-// the last result. It makes no call whose time has already run out.
+// settle calls find repeatedly and returns its last result. It stops when nothing is found, at the
+// given time, or when ctx ends.
 func settle(ctx context.Context, until time.Time, find func() ([]string, error)) (found []string, err error) {
 	for {
 		found, err = find()
