@@ -98,7 +98,7 @@ func (d *Double) Enter(ctx context.Context) (*Round, error) {
 		effect := session.Failed
 		if r == nil && m.sent {
 			m.withdraw()
-			// The member may count until it is removed, whatever failed since.
+			// Until it is removed, the round may count the member, whatever has failed since.
 			effect = session.Indeterminate
 		}
 		switch {
@@ -112,8 +112,8 @@ func (d *Double) Enter(ctx context.Context) (*Round, error) {
 	}
 }
 
-// notEntered returns the error of an Enter. The outcome says whether the member
-// may count.
+// notEntered returns the error of an Enter. The outcome says whether the round
+// may have counted the member.
 func (d *Double) notEntered(effect session.Outcome, err error) error {
 	return fmt.Errorf("barrier: enter %s: %w", d.path,
 		&session.RequestError{Op: "enter", Path: d.path, Outcome: effect, Err: err})

@@ -714,10 +714,10 @@ func TestCancelledWaitLeavesNothing(t *testing.T) {
 	})
 }
 
-// A member that gave up may count until it is removed, so the outcome is
-// Indeterminate. Regression, found by the scenario double-barrier under
-// partitions: the search for a member whose creation was lost failed before it
-// was sent, and Enter returned the outcome Failed.
+// Until a member that gave up is removed, the round may count it, so the
+// outcome is Indeterminate. Regression, found by the scenario double-barrier
+// under partitions: the search for a member whose creation was lost failed
+// before it was sent, and Enter returned the outcome Failed.
 func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		dials := 0

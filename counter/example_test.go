@@ -115,7 +115,7 @@ func ExampleCounter_overflow() {
 	// Output: true fail
 }
 
-// A counter that is shared with Curator's DistributedAtomicLong.
+// The counter is shared with Curator's DistributedAtomicLong.
 func ExampleOptions() {
 	s, done := start()
 	defer done()

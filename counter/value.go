@@ -94,7 +94,7 @@ type plan struct {
 	results []result
 }
 
-// A result is what one step returned.
+// A result has the values that one step returned.
 type result struct {
 	value int64
 	err   error

@@ -32,7 +32,7 @@ func campaign(c *recipetest.Client, ctx context.Context, value string) <-chan el
 	return done
 }
 
-// now returns a term that was already given out.
+// now returns the term that a campaign has already won. It fails the test if there is none yet.
 func now(t *testing.T, done <-chan elected) *election.Term {
 	t.Helper()
 	synctest.Wait()

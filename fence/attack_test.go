@@ -338,7 +338,7 @@ func TestHTTPHeaderOfAnotherSpellingIsNoSecondToken(t *testing.T) {
 	}
 }
 
-// The clients of a program that starts create the table at once.
+// If a program starts on many machines, its clients create the table at the same time.
 func TestTableIsCreatedByManyAtOnce(t *testing.T) {
 	d := startDatabase(t)
 	for round := range 5 {

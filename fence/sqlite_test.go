@@ -157,7 +157,8 @@ func TestSQLiteRefusesSmallerTokens(t *testing.T) {
 	})
 }
 
-// Two that run at once come one after the other, and the later token stays.
+// Two transactions that are started at the same time run one after the other, and the later token
+// stays.
 //
 // Covers F1.
 func TestSQLiteLocksItsGuardRow(t *testing.T) {
@@ -186,8 +187,8 @@ func TestSQLiteLocksItsGuardRow(t *testing.T) {
 	}
 }
 
-// The connection is lost at each call of the driver, before it and after it. The result of Do is
-// what has happened.
+// The connection is lost at each call of the driver, before it and after it. The result of Do
+// agrees with the database.
 //
 // Covers F4.
 func TestSQLiteTellsTheTruthAtEachLostCall(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A service registry: servers join with their addresses, and a client sees them
-// join and leave.
+// The group is a service registry. Servers join with their addresses, and a
+// client sees them join and leave.
 func Example() {
 	e, _ := zktest.New(zktest.Options{})
 	defer e.Close()

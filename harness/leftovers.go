@@ -47,8 +47,8 @@ func (r *run) left(what string, found []string) {
 }
 
 // LeftBehind returns the ephemeral znodes and the watches of an ensemble, in the form "/path of
-// 0xsession" and "/path by 0xsession". It waits at most the duration within for them to disappear,
-// and returns those that remain.
+// 0xsession" and "/path by 0xsession". It waits until they have disappeared, but not longer than
+// the given duration, and returns those that remain.
 func LeftBehind(ctx context.Context, e ensemble.Ensemble, within time.Duration) ([]string, error) {
 	env := &Env{Ensemble: e, root: "/"}
 	admin, err := newAdmin(ctx, env)
@@ -63,8 +63,8 @@ func LeftBehind(ctx context.Context, e ensemble.Ensemble, within time.Duration) 
 	})
 }
 
-// settle calls find until nothing is found, until the time until, or until ctx ends, and returns
-// the last result. It makes no call whose time has already run out.
+// settle calls find repeatedly and returns its last result. It stops when nothing is found, at the
+// given time, or when ctx ends.
 func settle(ctx context.Context, until time.Time, find func() ([]string, error)) (found []string, err error) {
 	for {
 		found, err = find()

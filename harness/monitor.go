@@ -72,7 +72,7 @@ func (e *Env) recordStalls(ctx context.Context) {
 
 // A lagMeter measures how late the ticks of a timer are.
 type lagMeter struct {
-	last, begun time.Time     // the last tick; the start of the period whose maximum lag returns
+	last, begun time.Time     // the last tick; the last call of the method lag, or the start
 	most        time.Duration // since begun
 }
 

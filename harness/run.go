@@ -389,7 +389,7 @@ func (r *run) witness(ctx context.Context, result *Result) []checker.Checker {
 	return log.Checkers(result.History, envelope)
 }
 
-// saveHolds writes what clients recorded of their holds.
+// saveHolds writes the holds that clients recorded.
 func (r *run) saveHolds(h *history.History) error {
 	f, err := os.Create(filepath.Join(r.options.TxnLogs, "clients.log"))
 	if err != nil {

@@ -73,7 +73,7 @@ func free(t *testing.T, w *recipetest.World, name string) {
 }
 
 // The context of a grant does not have the values of the caller's context, and does not end with
-// it. The contexts of Do and Bind do.
+// it. The contexts of Do and Bind have these values, and end with the caller's context.
 func TestContextOfAGrantIsItsOwn(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), requestID{}, 7), time.Minute)

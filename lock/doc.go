@@ -67,9 +67,9 @@
 // compare tokens can be protected by a delay.
 //
 // L9. The contexts of Do and Bind are derived from the caller's context. When the grant ends, they
-// end too, with the cause, before any other client can be granted what is held. Do releases when
-// its function has returned or panicked. If what was held was lost before that, the error of Do
-// says so.
+// end too, with the cause, before any other client can be granted the lock or the permits. Do
+// releases when its function has returned or panicked. If the grant was lost before that, the error
+// of Do says so.
 //
 // L10. Unlock ends the grant and begins the release even if its context has ended. The session
 // completes the release.

@@ -750,7 +750,7 @@ func TestNodeWhoseLookUpFailedIsDeleted(t *testing.T) {
 	})
 }
 
-// The same happens to an Exclusive whose node cannot be read for some time.
+// The reply to the create of an Exclusive is lost, and the node cannot be read for some time.
 //
 // Covers L4.
 func TestNodeOfAnExclusiveWhoseLookUpFailedIsDeleted(t *testing.T) {

@@ -46,7 +46,8 @@ func costOfHeldLocks(t *testing.T, n int) (bytes, goroutines float64) {
 		b2, g2 := heap()
 		bytes, goroutines = float64((b2-b1)-(b1-b0))/float64(n), float64((g2-g1)-(g1-g0))/float64(n)
 
-		// Each hold watches its node, once. Then the session sends only proofs of its life.
+		// Each hold sets a watch on its node once. After that, the session sends only heartbeats,
+		// which prove that it is alive.
 		const timeouts, most = 10, 6
 		time.Sleep(timeouts * recipetest.Timeout)
 		c.Requests()

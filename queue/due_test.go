@@ -40,7 +40,7 @@ func TestWaitingForADelayedItemCostsFewRequests(t *testing.T) {
 	})
 }
 
-// A consumer does not poll either if a foreign node keeps a slot from being deleted.
+// If a foreign node prevents the deletion of a slot, a consumer still does not poll.
 func TestForeignNodeAmongDelayedItemsCostsFewRequests(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, r := newQueue(w, queue.Options[string]{})

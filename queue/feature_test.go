@@ -338,9 +338,9 @@ func TestRevokedClaimIsNotExtended(t *testing.T) {
 	})
 }
 
-// Somebody deletes a claim, and the session learns of it while an Ack is in progress. The
-// claim's context waits for the Ack, because the deletion may be its own. Until then the
-// claim cannot be extended. The Ack fails, and the item is there for others.
+// Another client deletes a claim, and the session notices this while an Ack is in progress. The
+// claim's context does not end before the Ack returns, because the Ack itself may have deleted the
+// claim. Until then the claim cannot be extended. The Ack fails, and the item is there for others.
 //
 // Covers Q10.
 func TestAckOfARevokedClaim(t *testing.T) {

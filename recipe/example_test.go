@@ -24,8 +24,8 @@ func example() (context.Context, *session.Session, func()) {
 	return ctx, s, func() { s.Close(); e.Close() }
 }
 
-// The parts of a lock: a znode of the client, the check that it is the first in order, and a hold
-// that ends before the lease does.
+// A lock has three parts: a znode of the client, the check that this znode is the first in order,
+// and a hold that ends before the lease does.
 func ExampleHold() {
 	ctx, s, done := example()
 	defer done()
@@ -48,7 +48,7 @@ func ExampleHold() {
 	// released
 }
 
-// Two requests in one round trip: the listing is sent directly after the create.
+// Two requests need one round trip, because the listing is sent directly after the create.
 func ExampleCreation() {
 	ctx, s, done := example()
 	defer done()
@@ -67,7 +67,7 @@ func ExampleNode() {
 	// Output: 9f-lock-0000000007 4294967298
 }
 
-// Many watches that one goroutine waits for.
+// One goroutine waits for many watches.
 func ExampleWatches() {
 	ctx, s, done := example()
 	defer done()

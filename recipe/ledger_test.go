@@ -22,7 +22,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const dir = "/queue"
 
-// put creates a node with a unique name, so that the applied ones can be counted.
+// put returns an op that creates a node with a unique name, so that the test can count how often it
+// was applied.
 func put(name string) session.Op {
 	return session.CreateOp{Path: dir + "/" + name + "-", Mode: session.PersistentSequential}
 }

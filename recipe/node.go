@@ -135,8 +135,8 @@ func (c *Creation) removeParents() {
 }
 
 // run creates the node, however often the connection is lost. It returns at the end of the session
-// at the latest. It also returns if the creation is abandoned, after which no further request
-// passes.
+// at the latest. It also returns if the creation is abandoned, because no further request is sent
+// then.
 func (c *Creation) run() {
 	defer close(c.done)
 	life := c.s.Context()

@@ -105,7 +105,7 @@ func TestProtectedCreateAdoptsNoNodeOfALostSession(t *testing.T) {
 }
 
 // In other libraries, cancelled acquires left their node in 94 of 200 tries (Shopify/zk), and left
-// it for ever (kazoo#732, CURATOR-45).
+// it forever (kazoo#732, CURATOR-45).
 //
 // Covers S3, S5.
 func TestCancelledCreateLeavesNoNode(t *testing.T) {

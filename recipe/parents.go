@@ -62,7 +62,7 @@ func Ensure(ctx context.Context, s *session.Session, path string, data []byte, m
 // CreateParents creates the missing parents of path as containers, which the server deletes some
 // time after their last child. The session needs no permission to create in parents that exist.
 // CreateParents does not create the chroot: if that is missing, it fails with session.ErrNoNode. So
-// a caller that creates parents and a node in turn does not loop for ever. If CreateParents fails,
+// a caller that creates parents and a node in turn does not loop forever. If CreateParents fails,
 // it deletes what it has created. Prefer [WithParents] if a node follows.
 func CreateParents(ctx context.Context, s *session.Session, path string) error {
 	made, err := makeParents(ctx, s, path)

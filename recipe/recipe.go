@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// NewID returns 128 random bits from the session's Options.Rand, in hexadecimal. With this name a
-// client recognizes its own node.
+// NewID returns 128 random bits from the session's Options.Rand, in hexadecimal. A client puts them
+// in the name of its node, so that it recognizes the node as its own.
 func NewID(s *session.Session) string { return engine.Of(s).NewID() }
 
 // ReadBarrier ensures that the next reads of s include everything that was committed on any server

@@ -176,7 +176,7 @@ func (r *remote) end() {
 	r.f.ended(r.c, r.Client, r.useful)
 }
 
-// A life is that of a client. It is over when Err is not nil.
+// A life is a session or a process of a client. It is over when Err is not nil.
 type life interface{ Err() error }
 
 // A supply provides what the clients of a scenario use, for example a queue. It is an object in a

@@ -27,8 +27,8 @@ func Interop() harness.Scenario {
 	}, lockProgram{}, openMutex, client.Lock, peers.Curator, peers.Kazoo)
 }
 
-// InteropElection is the same with candidates of zkcoord, Curator's LeaderLatch and kazoo's
-// Election.
+// InteropElection lets processes of three languages share one election. The candidates are those of
+// zkcoord, Curator's LeaderLatch and kazoo's Election.
 func InteropElection() harness.Scenario {
 	return shared(harness.Scenario{
 		Name:       "interop-election",
@@ -38,8 +38,8 @@ func InteropElection() harness.Scenario {
 	}, lockProgram{}, openCandidate, client.Election, peers.Curator, peers.Kazoo)
 }
 
-// InteropRWLock is the same with readers and writers of zkcoord and of Curator's
-// InterProcessReadWriteLock.
+// InteropRWLock lets processes of two languages share one read-write lock: readers
+// and writers of zkcoord and of Curator's InterProcessReadWriteLock.
 func InteropRWLock() harness.Scenario {
 	return shared(harness.Scenario{
 		Name:       "interop-rwlock",
@@ -53,7 +53,8 @@ func InteropRWLock() harness.Scenario {
 	}, lockProgram{want: readOrWrite}, openRWMutex, client.RWLock, peers.Curator)
 }
 
-// InteropSemaphore is the same with permits of zkcoord and of Curator's InterProcessSemaphoreV2.
+// InteropSemaphore lets processes of two languages share one semaphore: permits of zkcoord and of
+// Curator's InterProcessSemaphoreV2.
 func InteropSemaphore() harness.Scenario {
 	s := shared(harness.Scenario{
 		Name:       "interop-semaphore",

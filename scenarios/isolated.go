@@ -55,10 +55,11 @@ func peerMutant(l peers.Library, recipe string) harness.Mutant {
 	}
 }
 
-// IsolatedLeader is the same with the leader. It is cut off, together with one follower, from the
-// majority, which elects another leader. The old leader answers even sync for a while. It gives up
-// before the majority can have expired the session. So a program that treats a lost connection as a
-// lost lock survives, but a program that waits for the expiry event does not.
+// IsolatedLeader is like IsolatedFollower, but the holder's server is the leader. The leader is cut
+// off, together with one follower, from the majority, which elects another leader. The old leader
+// answers even sync for a while. It gives up before the majority can have expired the session. So a
+// program that treats a lost connection as a lost lock survives, but a program that waits for the
+// expiry event does not.
 func IsolatedLeader() harness.Scenario {
 	s := isolatedMutex(harness.Scenario{
 		Name:   "isolated-leader",
@@ -72,9 +73,9 @@ func IsolatedLeader() harness.Scenario {
 	return s
 }
 
-// IsolatedClient is the same with the client itself cut off from its healthy server. A program
-// survives if it treats a lost connection as a lost lock. A program that waits for the expiry event
-// does not, because the event cannot reach it.
+// IsolatedClient is like IsolatedFollower, but the client itself is cut off from its healthy
+// server. A program survives if it treats a lost connection as a lost lock. A program that waits
+// for the expiry event does not, because the event cannot reach it.
 func IsolatedClient() harness.Scenario {
 	s := isolatedMutex(harness.Scenario{
 		Name:   "isolated-client",

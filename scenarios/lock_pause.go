@@ -73,12 +73,12 @@ func grantsBeside(n int) checker.Checker {
 // pauseHolder pauses the process of client 0 while it holds the lock. The pause lasts at least for
 // the given time and until another client is granted the lock.
 type pauseHolder struct {
-	settle time.Duration // from the begin of the hold until the pause
+	settle time.Duration // from the start of the hold until the pause
 }
 
 func (pauseHolder) Name() string { return "pause-holder" }
 
-// Exposes says that a paused process holds for as long as it stands still.
+// Exposes returns true because a paused process cannot end its hold before it resumes.
 func (pauseHolder) Exposes() bool { return true }
 
 func (pauseHolder) Able(env *harness.Env) error {

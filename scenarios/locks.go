@@ -53,7 +53,8 @@ type lockProgram struct {
 	patience func(c *harness.Client) time.Duration
 	// hold returns how long a client holds the lock.
 	hold func(c *harness.Client) time.Duration
-	// One in verifies holds ends with a check which contender is first. Zero means one in four.
+	// verifies is how many holds there are for each one that ends with a check which contender is
+	// first. Zero means four.
 	verifies int
 	// late makes a client write even if it has lost the lock meanwhile, like a program that is
 	// paused between its last check and the write.

@@ -23,7 +23,7 @@ type plainCounter struct {
 	adds []*combinedAdd
 }
 
-// countMistakes are what is wrong with a plainCounter.
+// countMistakes are the mistakes of a plainCounter.
 type countMistakes struct {
 	blind         bool // makes the change again when the reply is lost
 	versionless   bool // writes without the version
@@ -139,14 +139,14 @@ func (p *plainCounter) swap(ctx context.Context, old, new int64) (bool, error) {
 
 func (p *plainCounter) close(context.Context) {}
 
-// A combinedAdd is an add that another call may make, too.
+// A combinedAdd is an add that its own call or another call makes.
 type combinedAdd struct {
 	delta, value int64
 	err          error
 	done         chan struct{}
 }
 
-// addTogether makes all adds that wait by the time that it is the turn of one of them.
+// addTogether waits for its turn, and then makes all adds that wait at that time.
 func (p *plainCounter) addTogether(ctx context.Context, delta int64) (int64, error) {
 	a := &combinedAdd{delta: delta, done: make(chan struct{})}
 	p.mu.Lock()

@@ -14,8 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// ZOOKEEPER-3878, ZOOKEEPER-3886, kazoo#111: IPv6 addresses, with and without a port, and the space
-// in "zk1:2181, zk2:2181".
+// ZOOKEEPER-3878, ZOOKEEPER-3886, kazoo#111: the test covers IPv6 addresses, with and without a
+// port, and the space in "zk1:2181, zk2:2181".
 func TestAddressesAsPeopleWriteThem(t *testing.T) {
 	for server, want := range map[string]string{
 		"zk1":             "zk1:2181",

@@ -249,8 +249,9 @@ func TestHoldEndsBeforeAnybodyElseIsGranted(t *testing.T) {
 	}
 }
 
-// Before the fix, the first write after idleness extended the lease by an assumption. No contender
-// of the earlier tests was ever idle, so they did not detect it.
+// Before the fix, the first write after idleness extended the lease, because the session assumed
+// that the leader knew its latest activity. No contender of the earlier tests was ever idle, so
+// they did not detect it.
 func TestAttacksFindTheRuleThatTrustsIdleSessions(t *testing.T) {
 	const enough = 20
 	for seed := range uint64(enough) {
@@ -305,7 +306,8 @@ func underAttack(t *testing.T, a attack, base session.Options, seed uint64) *ref
 	return referee
 }
 
-// howLong returns a short time in half of the calls, and up to most in the others.
+// howLong returns a short time in half of the calls, and a time up to the given maximum in the
+// others.
 func howLong(r *rand.Rand, most time.Duration) time.Duration {
 	if r.IntN(2) == 0 {
 		most /= 8

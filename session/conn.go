@@ -32,8 +32,8 @@ type conn struct {
 	gone   bool   // closed
 	drops  []byte // replies to requests that were not written; the client has not read them yet
 
-	// Only the holder of sending may use these. It is a channel instead of a mutex because it is
-	// held during a blocking call.
+	// Only the goroutine that holds sending may use these. sending is a channel instead of a mutex
+	// because it is held during a blocking call.
 	sending chan struct{}
 	out     []byte
 	greeted bool // the ConnectRequest was written
@@ -104,7 +104,7 @@ func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 // If a request cannot be written, Write closes the connection but returns no error. The client then
 // fails the request like all others that were not answered. If Write returned an error, the client
 // would answer that request itself as well. A third answer during Close would then find no room and
-// block the client for ever (queueRequest, sendData and flushRequests in go-zookeeper's conn.go).
+// block the client forever (queueRequest, sendData and flushRequests in go-zookeeper's conn.go).
 func (c *conn) Write(frame []byte) (int, error) {
 	if len(frame) < 12 || int(binary.BigEndian.Uint32(frame)) != len(frame)-4 {
 		return 0, errors.New("session: the client did not write a whole frame")

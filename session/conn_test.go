@@ -194,8 +194,8 @@ func TestNoRequestOfALostSessionRunsInALaterOne(t *testing.T) {
 					_, err := s.Create(ctx, "/ephemeral", nil, Ephemeral)
 					errs <- err
 				}
-				// One request at each moment: before the connection ends, while there is none, and
-				// queued in the client.
+				// There is one request for each moment: one before the connection ends, one while
+				// there is no connection, and one that is queued in the client.
 				late = func() {
 					late = nil
 					go create(t.Context())
@@ -378,8 +378,8 @@ func TestStalledSocketIsClosed(t *testing.T) {
 	}
 }
 
-// If the client sends the credentials again and a write fails, it can block for ever. So the
-// session sends them itself.
+// If the client sends the credentials again and a write fails, it can block forever. So the session
+// sends them itself.
 //
 // Covers S5.
 func TestCredentialsAreSentFirstOnEachConnection(t *testing.T) {

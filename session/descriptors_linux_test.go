@@ -17,7 +17,7 @@ import (
 const descriptorsOf = "ZKCOORD_TEST_DESCRIPTORS"
 
 // A program that has used up its file descriptors cannot connect. The session says why, and resumes
-// once there are descriptors. A process of its own has the limit.
+// once there are descriptors. The test sets the limit in a separate process.
 func TestSessionSurvivesUsedUpDescriptors(t *testing.T) {
 	if server := os.Getenv(descriptorsOf); server != "" {
 		withoutDescriptors(t, server)

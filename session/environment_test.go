@@ -22,8 +22,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// signed returns a certificate for the host zk that is valid for that long. Its parent signs it, or
-// it signs itself.
+// signed returns a certificate for the host zk that is valid for the given duration. It is signed
+// by parent, or by itself if parent is nil.
 func signed(t *testing.T, number int64, valid time.Duration, parent *tls.Certificate) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -161,8 +161,8 @@ func TestSessionSurvivesAnExpiredCertificate(t *testing.T) {
 	})
 }
 
-// A name that stands for another server, for nothing, or for no address, is looked up until it is
-// right. The session is the same afterwards.
+// A name resolves to another server, to nothing, or to no address. The session resolves it again
+// until the result is correct, and then continues as the same session.
 func TestSessionSurvivesChangesOfANameInDNS(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		var mu sync.Mutex
@@ -197,7 +197,7 @@ func TestSessionSurvivesChangesOfANameInDNS(t *testing.T) {
 				t.Errorf("after %v %v: got state %v, session %x; want session %x connected", wrong.err, wrong.hosts, s.State(), s.ID(), id)
 			}
 		}
-		e.Kill(0) // nothing stands for it any more
+		e.Kill(0) // this server never returns
 		time.Sleep(time.Minute)
 		if s.State() != Connected || s.ID() != id {
 			t.Errorf("without the first server: got state %v, session %x; want session %x connected", s.State(), s.ID(), id)

@@ -53,7 +53,7 @@ func Example() {
 	// Output: hello, version 0
 }
 
-// A program that continues after the loss of a session.
+// The program continues after the loss of a session.
 func ExampleRun() {
 	e, err := zktest.New(zktest.Options{})
 	if err != nil {
@@ -199,7 +199,8 @@ func ExampleDeleteOp() {
 	// Output: <nil>
 }
 
-// A write that succeeds only while a node exists, which is the fence of a lock.
+// The write succeeds only while a node exists. In this way the node of a lock
+// fences writes.
 func ExampleCheckOp() {
 	ctx, s, done := example()
 	defer done()

@@ -34,7 +34,7 @@ type leaseKeeper struct {
 	lastPing    time.Time
 	beating     bool          // a heartbeat is in progress
 	syncing     bool          // a sync of an idle session is in progress
-	beatAfter   time.Time     // the last one failed; the next is sent no earlier
+	beatAfter   time.Time     // earliest time of the next heartbeat or sync after a failure
 	renewal     chan struct{} // closed when the lease stands again; nil while nobody waits
 }
 
@@ -60,7 +60,8 @@ func newLeaseKeeper(opts *Options, reports *reporter) *leaseKeeper {
 	}
 }
 
-// connected starts the evidence of a connection whose handshake was sent at the given time.
+// connected records a new connection, whose handshake was sent at the given time. From then on, new
+// evidence for the lease comes from its packets.
 func (k *leaseKeeper) connected(l line, sent time.Time, t terms) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -70,7 +71,7 @@ func (k *leaseKeeper) connected(l line, sent time.Time, t terms) {
 	signal(k.wake)
 }
 
-// disconnected ends the evidence of the connection.
+// disconnected records the end of the connection, which gives no evidence any more.
 func (k *leaseKeeper) disconnected() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

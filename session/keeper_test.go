@@ -47,9 +47,9 @@ func (c chores) text() (s string) {
 	return s
 }
 
-// The requests that keep the lease, second by second, if each is answered after 10 ms. A session
-// that is idle or only waits sends syncs. A session that holds something, or is about to, sends
-// heartbeats and pings. Watches are set with the second ping.
+// The test checks the requests that keep the lease, second by second, if each is answered after 10
+// ms. A session that is idle or only waits sends syncs. A session that holds something, or is about
+// to, sends heartbeats and pings. Watches are set with the second ping.
 //
 // Covers S2.
 func TestChoresOfALease(t *testing.T) {

@@ -48,8 +48,9 @@ type mark struct {
 // A span holds the times at which a packet was sent and its answer was read.
 type span struct{ sent, answered time.Time }
 
-// carried is the knowledge of an earlier connection about its leader. It proves that a new leader
-// began after the last acknowledged write of the old one, with a whole timeout for every session.
+// carried is the evidence of an earlier connection about the leader of that connection. It proves
+// that a new leader began after the last acknowledged write of the old one, with a whole timeout
+// for every session.
 type carried struct {
 	epoch     int64
 	kept      time.Time
@@ -112,7 +113,7 @@ func (l *lease) forget() {
 	l.marks = l.marks[:0]
 }
 
-// disconnect ends the evidence of the current connection. Its deadline remains.
+// disconnect discards the evidence of the current connection. The deadline remains.
 func (l *lease) disconnect() { l.connected = false }
 
 // activity records a packet of any kind that was answered without an error.
@@ -268,8 +269,8 @@ func (l *lease) before(end, last time.Time) time.Time {
 	return later(earlier(near, last.Add(l.beat())), last.Add(l.timeout/spacing))
 }
 
-// spaced returns t, or later if the last write was just now. After a stall, writes may be answered
-// for a while without proving anything recent.
+// spaced returns t, or a later time if the last write was very recent. After a stall, writes may be
+// answered for a while without proving anything recent.
 func (l *lease) spaced(t time.Time) time.Time { return later(t, l.lastWrite.Add(l.timeout/spacing)) }
 
 func earlier(a, b time.Time) time.Time {

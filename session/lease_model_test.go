@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// A model of the servers as docs/decisions/0001-lease.md describes them. Leaders have a ping loop,
-// a session table and an expirer. Followers have two threads. The connections between servers keep
-// the order and guarantee nothing else. A client moves between followers. Whatever happens, no
-// leader with a majority may close the session before the time that the lease computed.
+// This file is a model of the servers that docs/decisions/0001-lease.md describes. Leaders have a
+// ping loop, a session table and an expirer. Followers have two threads. The connections between
+// servers keep the order and guarantee nothing else. A client moves between followers. Whatever
+// happens, no leader with a majority may close the session before the time that the lease computed.
 //
 // The assumptions about the servers are parameters of a run, so that a test can show what happens
 // if one is false.
@@ -58,7 +58,7 @@ type world struct {
 type modelLeader struct {
 	epoch   int64
 	rate    float64       // rate of its clock
-	paused  time.Duration // its process stands still until then
+	paused  time.Duration // its process is paused until then
 	expiry  time.Duration // the bucket of the session, by the leader's clock
 	taken   bool          // the expirer has taken the session
 	closing bool
@@ -69,7 +69,7 @@ type modelFollower struct {
 	out, in  link // to the leader and from it
 	touched  bool
 	waiting  []*modelPacket // requests, answered in this order
-	mainBusy time.Duration  // the thread that reads from the leader stands still until then
+	mainBusy time.Duration  // the thread that reads from the leader is busy until then
 }
 
 type modelPacket struct {
@@ -388,8 +388,8 @@ func (w *world) pings() {
 }
 
 // reconnect closes the client's connection and opens one to any follower. Answers that were not
-// read from the old connection are lost. Requests that the follower had received are not. The new
-// connection is valid once its leader has confirmed it.
+// read from the old connection are lost. Requests that the follower had received are not lost. The
+// new connection is valid once its leader has confirmed it.
 func (w *world) reconnect() {
 	w.conn++
 	w.lease.disconnect()
@@ -462,8 +462,8 @@ func (w *world) faults() {
 	w.do(w.now+w.upTo(next*time.Duration(w.rest)), w.faults)
 }
 
-// elect gives another leader to two of the followers, to one of them after a while. The old leader
-// continues with that follower and answers everything except writes.
+// elect makes two of the followers follow another leader: one now, and the other after the given
+// time. Until then the old leader keeps that follower and answers everything except writes.
 func (w *world) elect(while time.Duration) {
 	if w.leader.closing {
 		return
@@ -526,7 +526,7 @@ func TestSessionIsNeverClosedBeforeTheLeaseEnds(t *testing.T) {
 }
 
 // Each assumption is needed: without it, the model finds a session that is closed while its lease
-// stands. The model finds the same for the rule that trusts an idle session.
+// stands. With the rule that trusts an idle session, the model finds such a session too.
 func TestModelNeedsEachAssumption(t *testing.T) {
 	for _, test := range []struct {
 		name      string

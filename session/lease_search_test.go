@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// An exhaustive search for a session that is closed while its lease stands.
+// This file searches exhaustively for a session that is closed while its lease stands.
 //
 // The model is written from the servers' sources, as cited in
 // docs/decisions/0001-lease.md. Time is counted in units. Within a unit, and
@@ -23,7 +23,7 @@ import (
 //
 // A run is bounded by how many packets, connections, elections and pauses it
 // may have. It is not bounded in time, because a state holds only differences
-// of times, and differences that are too large to matter are all the same.
+// of times, and all differences that are too large to matter are equal.
 
 var search = flag.Bool("search", false, "search for broken leases exhaustively instead of by random walks; this takes minutes and gigabytes")
 
@@ -44,10 +44,10 @@ type bounds struct {
 	lostTouches          int // a follower forgets a touch: against A3
 }
 
-// A variant is what the servers keep to, and how the rule is changed.
+// A variant consists of the assumptions that the servers satisfy, and of the changes to the rule.
 type variant struct {
 	idle    bool // runs begin with a lease that has lapsed
-	proving bool // runs begin with a probation, after a handshake and a write in no time
+	proving bool // runs begin with a probation, after a handshake and a write that took no time
 
 	// The assumptions.
 	tick    int           // of the servers, in units
@@ -63,7 +63,7 @@ type variant struct {
 	// The rule.
 	leaseTick int                                                       // the tick that the lease is given, in units; 0 means tick
 	trustIdle bool                                                      // Options.UnsafeTrustIdle
-	times     func(sent, answered time.Time) (time.Time, time.Time)     // what the lease takes as the times of an activity
+	times     func(sent, answered time.Time) (time.Time, time.Time)     // times of an activity for the lease
 	syncs     bool                                                      // syncs move the deadline
 	keepMarks bool                                                      // a new connection keeps the marks of the one before
 	changed   func(l *lease, kind packetKind, sent, answered time.Time) // after each answer
@@ -399,8 +399,8 @@ func (s *searcher) possible(p *place) []step {
 
 func (s *searcher) keep(all []step) []step { s.steps = all; return all }
 
-// mayWait reports whether a unit of time may pass: whether nothing that has an
-// end by the assumptions is at its end.
+// mayWait reports whether a unit of time may pass. It may not pass if something
+// has already lasted as long as the assumptions allow.
 func (s *searcher) mayWait(p *place) bool {
 	if p.closed != never && p.now > p.closed+searchT {
 		return false
@@ -494,7 +494,7 @@ func (s *searcher) take(p *place, a step) {
 	}
 }
 
-// settle makes a step that loses nothing if it is made at once.
+// settle makes a step immediately if a delay could not lead to a worse result.
 //
 // The servers close the session earlier if the leader receives fewer reports of touches,
 // and if it receives them earlier. A PING that finds no touch is therefore
@@ -547,8 +547,8 @@ func (s *searcher) hopeless(p *place) bool {
 	return past && writes < 2
 }
 
-// clock is the client's clock. An answer that is read after
-// something was sent is read later than that was sent, in the same unit too.
+// clock is the client's clock. If an answer is read after a packet was sent,
+// its time is later than that of the packet, even within the same unit.
 func (p *place) clock() int32 { return int32(p.now)*inUnit + p.sub }
 
 func (s *searcher) push(p *place, q *queue, m uint8) {
@@ -557,7 +557,7 @@ func (s *searcher) push(p *place, q *queue, m uint8) {
 	}
 }
 
-// arrive is the follower taking the next packet of the client.
+// arrive makes the follower handle the next packet of the client.
 func (s *searcher) arrive(p *place) {
 	i := p.arrived
 	p.arrived++
@@ -569,7 +569,7 @@ func (s *searcher) arrive(p *place) {
 	}
 }
 
-// leader is the client's leader taking what its follower has sent.
+// leader makes the client's leader handle the next message of its follower.
 func (s *searcher) leader(p *place, m uint8) {
 	l := &p.leaders[p.at]
 	touch := func() {
@@ -620,7 +620,7 @@ func (s *searcher) disconnect(p *place) {
 	p.lease.connected = false
 }
 
-// answer is the client reading the next answer.
+// answer makes the client read the next answer.
 func (s *searcher) answer(p *place) {
 	if p.sends {
 		p.sub, p.sends = p.sub+1, false
@@ -681,7 +681,7 @@ func (s *searcher) broken(p *place) bool {
 	return end.After(units(p.closed).Add(-s.drift))
 }
 
-// fingerprint is the same for places from which the same can follow.
+// fingerprint returns the same number for all places that have the same possible futures.
 func (s *searcher) fingerprint(p *place) uint64 {
 	b := s.buf[:0]
 	since := func(u int16) { b = append(b, byte(max(u-p.now, -searchT-2))) } // of a time in units
@@ -960,7 +960,8 @@ func (f *fingerprints) put(x uint64) bool {
 	}
 }
 
-// asAssumed keeps to the assumptions of the decision, and uses them up as far as whole units allow.
+// asAssumed satisfies the assumptions of the decision. Each limit is the worst one that they allow,
+// in whole units.
 func asAssumed(tick int) variant {
 	return variant{tick: tick, late: 1, pace: searchT - 1, drift: searchT * searchUnit * 4 / 100}
 }
@@ -1020,7 +1021,7 @@ func TestSearchFindsNoBrokenLease(t *testing.T) {
 	}
 }
 
-// Each part of the rule is needed: the search finds a broken lease with each other rule.
+// Each part of the rule is needed: the search finds a broken lease with each of these other rules.
 func TestSearchRefutesOtherRules(t *testing.T) {
 	const T = searchT * searchUnit
 	for _, c := range []struct {

@@ -164,8 +164,8 @@ func (l *lease) do(kind string, sent, answered time.Time, timeout time.Duration)
 	}
 }
 
-// The cost of keeping a lease: the number of writes of a client that follows renew, and how close
-// the deadline comes.
+// The test measures the cost of keeping a lease: how many writes a client sends that follows renew,
+// and how close the deadline comes.
 func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 	for _, test := range []struct {
 		tick, roundTrip time.Duration // for T = 12 s

@@ -42,7 +42,7 @@ type Options struct {
 	// Abandon is how long the session may be without any server before it is declared lost. Zero
 	// means three times the negotiated timeout, a negative value means never. Losing all servers
 	// does not end a session (a new leader gives it a whole new timeout), but callers should not
-	// wait for ever.
+	// wait forever.
 	Abandon time.Duration
 
 	// Chroot is a prefix of every path; "" means none. It must exist.

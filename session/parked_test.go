@@ -11,7 +11,7 @@ import (
 )
 
 // Without a server, the client's Close sometimes waits a whole second. Open and Close of a session
-// do not.
+// do not wait that second.
 //
 // Covers S5, S7.
 func TestOpenAndCloseWithoutAServerDoNotWait(t *testing.T) {

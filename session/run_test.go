@@ -12,7 +12,7 @@ import (
 )
 
 // Credentials that were refused are refused in the next session too. Before the fix, Run retried
-// for ever and reported nothing.
+// forever and reported nothing.
 //
 // Covers S5.
 func TestRefusedCredentialsEndRun(t *testing.T) {

@@ -59,8 +59,8 @@ func (c *saslConn) Read(b []byte) (int, error) {
 }
 
 // login reads the answer to the handshake. It logs in if the answer begins or resumes a session. If
-// the server refuses, login passes the refusal on like one of a credential of another scheme, which
-// the session handles.
+// the server refuses the credential, login returns nil and adds the reply with which servers refuse
+// a credential of any other scheme. The session handles that reply.
 func (c *saslConn) login() error {
 	frame, err := wire.ReadFrame(c.Conn, nil, 0)
 	if err != nil {

@@ -20,10 +20,10 @@ import (
 
 const stoppedOf = "ZKCOORD_TEST_STOPPED"
 
-// The runtime stops all goroutines of a program with a large heap until the servers have given its
-// lock to another client, as a long collection of garbage does elsewhere. Go's own collector does
-// not stop for seconds, but the dump of a heap does. The program runs on with a context that has
-// ended, and its next session holds again.
+// The runtime stops all goroutines of a program until the servers have given its lock to another
+// client. In other languages a garbage collection can take that long. Go's garbage collector never
+// stops goroutines for seconds, so the test dumps a large heap instead. The program then continues
+// with a context that has ended, and its next session can hold again.
 func TestHoldEndsAfterALongStopOfTheRuntime(t *testing.T) {
 	if server := os.Getenv(stoppedOf); server != "" {
 		stopped(t, server)
@@ -105,7 +105,7 @@ func stopped(t *testing.T, server string) {
 	granted(t, ctx, next)
 }
 
-// granted holds a znode of its own.
+// granted creates and holds a znode.
 func granted(t *testing.T, ctx context.Context, s *session.Session) *recipe.Hold {
 	t.Helper()
 	node, err := recipe.CreateProtected(ctx, s, "/lock", "lock", nil, session.EphemeralSequential)

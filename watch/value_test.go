@@ -78,7 +78,7 @@ func TestValueKeepsTheLastGoodOne(t *testing.T) {
 	})
 }
 
-// keeping returns a stream that has only the error of keep.
+// keeping returns a stream that calls keep and yields only its error.
 func keeping(ctx context.Context, s *session.Session, keep func(context.Context, *session.Session) error) func(func(int, error) bool) {
 	return func(yield func(int, error) bool) { yield(0, keep(ctx, s)) }
 }

@@ -92,8 +92,9 @@ func TestWipedEnsembleIsNoticed(t *testing.T) {
 	})
 }
 
-// A clock that was set back can repeat the times as well. The data still
-// differs.
+// An ensemble was wiped and filled again by the same steps, and its clock was
+// set back. So the times in the stats are also the same as before, and only the
+// data differs.
 //
 // Covers W5.
 func TestDataIsComparedToo(t *testing.T) {

@@ -34,7 +34,8 @@ func TestKazoo(t *testing.T) {
 		peers.Python, "testdata/kazoo_client.py")
 }
 
-// The same holds for Curator and for ZooKeeper's own Java client.
+// Curator and ZooKeeper's own Java client work with an ensemble in the same
+// way as with ZooKeeper.
 func TestCurator(t *testing.T) {
 	needs.Installed(t, peers.Curator.Installed())
 	classes := t.TempDir()

@@ -32,7 +32,7 @@ type Ensemble struct {
 	mu      sync.Mutex
 	ports   []*port // of the servers, over TCP
 	cluster *quorum.Cluster
-	armed   time.Duration // the time at which the timekeeper wakes by itself
+	armed   time.Duration // the time at which the timekeeper wakes if nothing wakes it earlier
 	conns   map[*conn]struct{}
 	closed  bool
 	stepper *stepper // nil unless Options.Step

@@ -55,8 +55,8 @@ func contend(t *testing.T, seed uint64) []byte {
 						l := zk.NewLock(conn, "/lock", open)
 						if l.Lock() != nil {
 							// The pause is not one second, because go-zookeeper
-							// dials after one second. Then chance would decide
-							// whether that or Close comes first.
+							// dials after one second. Otherwise it would be
+							// random whether the dial or Close comes first.
 							time.Sleep(1100 * time.Millisecond)
 							continue
 						}

@@ -55,8 +55,8 @@ func TestMendedLinkWaitsForRetransmission(t *testing.T) {
 	}
 }
 
-// A link on which no packet waited works at once. Without retransmissions,
-// every link does.
+// After it is restored, a link on which no packet waited works at once. Without
+// retransmissions, every link works at once.
 func TestMendedLinkWorksAtOnce(t *testing.T) {
 	for _, waited := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -145,8 +145,9 @@ func TestJoinTakesARoundTrip(t *testing.T) {
 	}
 }
 
-// Sessions that the leader has taken for expiry answer requests until each is
-// closed in its turn. No request saves them.
+// The leader has found that several sessions are due to expire, and closes one
+// after another. Until a session is closed, its requests are still answered.
+// They do not prevent its end.
 func TestExpirerClosesOneSessionAfterAnother(t *testing.T) {
 	const pace = 700 * time.Millisecond
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {

@@ -89,7 +89,7 @@ func TestAuditOfALargeLog(t *testing.T) {
 	}
 }
 
-// peak returns the largest size of this process in memory, where the system says it.
+// peak returns the largest size of this process in memory, if the system reports it.
 func peak() string {
 	status, _ := os.ReadFile("/proc/self/status")
 	_, rest, _ := strings.Cut(string(status), "VmHWM:")

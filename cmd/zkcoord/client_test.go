@@ -203,7 +203,8 @@ func TestPrioritiesOfKazooAreJudged(t *testing.T) {
 	}
 }
 
-// A process that is killed is started again, and one that stands still believes what it believed.
+// A process that was killed is started again. A process that was paused continues with its old
+// state.
 func TestFaultsOfClientsProcesses(t *testing.T) {
 	code, text := judged(t, "lock", exampleCommand(t, "go"), "--faults", "client-kill,client-pause")
 	if code != exitValid || !strings.Contains(text, "client-kill x") || !strings.Contains(text, "client-pause x") {

@@ -45,7 +45,8 @@ func (a *app) overSessions(ctx context.Context, f *runnerFlags, args []string, d
 	return a.overSessionsUntil(ctx, func() bool { return false }, f, args, do)
 }
 
-// overSessionsUntil is overSessions that opens no session any more once over reports true.
+// overSessionsUntil is like overSessions, but opens no more sessions once the function over returns
+// true.
 func (a *app) overSessionsUntil(ctx context.Context, over func() bool, f *runnerFlags, args []string, do func(context.Context, *session.Session, runner) (again bool, err error)) error {
 	for opened := false; ; {
 		again := opened // for the case that no session can be opened

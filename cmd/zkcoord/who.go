@@ -377,8 +377,9 @@ func aged(n waits.Node) string {
 	return fmt.Sprintf("for %v", time.Since(time.UnixMilli(n.Created)).Round(time.Second))
 }
 
-// token is the fencing token, which is the czxid of the node. The token of a lease of a semaphore
-// is that of the node which its holder had at the gate before, and nobody else can read it.
+// token is the fencing token, which is the czxid of the node. For a lease of a semaphore, the token
+// is the czxid of another node, which the holder had at the gate before. It cannot be read from the
+// lease, so the result is empty.
 func token(c waits.Contender) string {
 	if c.Permits > 0 {
 		return ""

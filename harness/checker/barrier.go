@@ -128,8 +128,9 @@ type absence struct {
 	to   time.Duration
 }
 
-// absences lists the absences of each object that are longer than least, in order. They are
-// disjoint. A set that overlaps a remove may have come after it, so such a remove proves nothing.
+// absences lists the absences of each object that are longer than the given duration, in order.
+// They are disjoint. A set that overlaps a remove may have come after it, so such a remove proves
+// nothing.
 func absences(h *history.History, ops []history.Operation, least time.Duration) map[string][]absence {
 	type setting struct {
 		invoke *history.Event
@@ -172,7 +173,7 @@ func absences(h *history.History, ops []history.Operation, least time.Duration) 
 	return all
 }
 
-// passes judges the part of one wait after since.
+// passes judges the part of one wait after the given time.
 func passes(h *history.History, j *Judge, o history.Operation, since time.Duration, absent []absence, busy loaded, inTime time.Duration) {
 	j.Checked(1)
 	until := h.End()

@@ -7,7 +7,7 @@ import (
 )
 
 // loaded are the times in which this machine was too busy for anything to be done in time, because
-// this process stood still, or a server did not answer. They are disjoint and in order.
+// this process was stalled, or a server did not answer. They are disjoint and in order.
 type loaded []window
 
 func busyTimes(h *history.History) loaded {
@@ -45,8 +45,8 @@ func (b loaded) in(from, to time.Duration) (sum time.Duration) {
 }
 
 // overdue judges something that had to happen within inTime. It reports whether the time between
-// from and to was too long, not counting the busy time. If it was too long only because of the busy
-// time, the verdict is Unknown.
+// two instants was too long, not counting the busy time. If it was too long only because of the
+// busy time, the verdict is Unknown.
 func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) bool {
 	took, busy := to-from, b.in(from, to)
 	if took > inTime && took-busy <= inTime {

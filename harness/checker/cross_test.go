@@ -40,7 +40,7 @@ func randomHolds(r *rand.Rand, n int, mode func(*rand.Rand) string) *history.His
 }
 
 // faulty adds faults to a history: clients leave the envelope at random, and sometimes the process
-// stands still.
+// stalls.
 func faulty(r *rand.Rand, h *history.History) *history.History {
 	all := slices.Clone(h.Events)
 	for round := range int32(1 + r.IntN(2)) {

@@ -623,8 +623,8 @@ func tinyExpiry(r *rand.Rand, n int) *history.History {
 }
 
 // expiryHadAReason tries each quarter of a millisecond as the moment at which the servers last
-// heard of the session. That moment is not before a request that they answered, and not after the
-// client's last action in the session before it expired.
+// received a sign of life of the session. That moment is not before a request that they answered,
+// and not after the client's last action in the session before it expired.
 func expiryHadAReason(h *history.History) bool {
 	const timeout, step = 3 * time.Millisecond, time.Millisecond / 4
 	first, last := -time.Second/10, time.Duration(0)
@@ -908,8 +908,8 @@ func joins(h *history.History, f func(join history.Operation, then []history.Ope
 }
 
 // membersWereListed checks each answer that must not be old. It must list each client whose join
-// had completed before, and that was served as a member by a later request without having begun to
-// leave.
+// had completed before, if a later request of the client as a member succeeded and the client had
+// not begun to leave before that request.
 func membersWereListed(h *history.History) bool {
 	legal := true
 	completions(h, OpMembers, func(answer history.Operation) {

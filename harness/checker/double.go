@@ -89,7 +89,7 @@ type strays []stray
 
 type stray struct {
 	history.Operation
-	end  int32 // it may count up to this index
+	end  int32 // a round may count it up to this index
 	used bool
 }
 

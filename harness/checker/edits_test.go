@@ -418,7 +418,8 @@ func moved(e events, from, to int) events {
 	return slices.Insert(slices.Delete(e, from, from+1), to, one)
 }
 
-// tokenOfLater gives a grant of the first half the token of a grant of the second half.
+// tokenOfLater gives a grant in the first half of the history the token of a grant in the second
+// half.
 func tokenOfLater(op string) func(*rand.Rand, events) events {
 	return func(r *rand.Rand, e events) events {
 		half := len(e) / 2
@@ -428,7 +429,7 @@ func tokenOfLater(op string) func(*rand.Rand, events) events {
 	}
 }
 
-// resourceForgets makes the resource accept a write with a smaller token than one before.
+// resourceForgets makes the resource accept a write with a smaller token than an earlier write had.
 func resourceForgets(r *rand.Rand, e events) events {
 	i := pick(r, e[:len(e)/2], is(history.Write, history.WriteAccepted))
 	e[i].Token += 2 + int64(r.IntN(3))
@@ -469,7 +470,8 @@ func termOfEarlier(by int64) func(*rand.Rand, events) events {
 	}
 }
 
-// again makes a take of the second half deliver an item that a take of the first half delivered.
+// again makes a take in the second half of the history deliver an item that an earlier take
+// delivered.
 func again(r *rand.Rand, e events) events {
 	half := len(e) / 2
 	i := half + pick(r, e[half:], both(history.OK, OpTake, delivers))

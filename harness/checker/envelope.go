@@ -98,10 +98,10 @@ func longestTimeout(h *history.History) (longest time.Duration) {
 	return longest
 }
 
-// stalled returns how long this process stood still between from and to.
+// stalled returns how long this process was stalled between two times.
 func (w windows) stalled(from, to time.Duration) time.Duration { return loaded(w.stalls).in(from, to) }
 
-// lag returns the largest delay of a timer between from and to, without the stalls.
+// lag returns the largest delay of a timer between two times, without the stalls.
 func (w windows) lag(from, to time.Duration) (most time.Duration) {
 	i, _ := slices.BinarySearchFunc(w.lags, from, func(l lag, t time.Duration) int { return cmp.Compare(l.to, t) })
 	for ; i < len(w.lags) && w.lags[i].from <= to; i++ {
@@ -122,8 +122,8 @@ func (w windows) lag(from, to time.Duration) (most time.Duration) {
 //   - A stall of this process. Decision 1 excludes a pause of the client (A1). A lease that should
 //     have lapsed during the stall lapses after it, in a timer that is late. Meanwhile the grant of
 //     the other client waits in its connection, and the two race when the process runs again. All
-//     of that happens during the stall, or as soon after it as the process has done the overdue
-//     work. A program may also release at that moment, so the way in which the hold ended does not
+//     of that happens during the stall, or after it while the process still does the overdue work.
+//     A program may also release at that moment, so the way in which the hold ended does not
 //     matter. If a program pauses between its check of the lease and its write, the holds do not
 //     overlap: the fenced resource refuses the write, and lock/fenced-writes judges that without
 //     any excuse.
@@ -151,7 +151,7 @@ func (x Excuse) Explains(from, to time.Duration, client int16) bool {
 	return x.windows.explains(from, to, true, client)
 }
 
-// Lag returns the largest delay of this process between from and to. It is zero on a virtual clock.
+// Lag returns the largest delay of this process between two times. It is zero on a virtual clock.
 func (x Excuse) Lag(from, to time.Duration) time.Duration {
 	return x.windows.lag(from, to) + x.windows.stalled(from, to)
 }
@@ -203,7 +203,7 @@ func merge(all []window) []window {
 	return merged
 }
 
-// meets reports whether a fault on all clients begins or lasts between from and to.
+// meets reports whether a fault on all clients begins or lasts between two times.
 func (w windows) meets(from, to time.Duration) bool {
 	list := w.faults[history.Nobody]
 	i, _ := slices.BinarySearchFunc(list, from, func(w window, t time.Duration) int { return cmp.Compare(w.to, t) })

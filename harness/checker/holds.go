@@ -68,9 +68,8 @@ func endTime(h *history.History, hold history.HoldInterval) time.Duration {
 	return hold.End.Time
 }
 
-// inLine are the grants of one object with a higher token than all grants before them, in order.
-// The first of them with at least a given token is the earliest of all grants with at least that
-// token.
+// inLine are the grants of one object with a higher token than all grants before them, in order. So
+// if a grant with at least a given token exists, the earliest one is in this list.
 type inLine []*history.Event
 
 func (l *inLine) add(e *history.Event) {

@@ -362,7 +362,7 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 }
 
 // turn returns the time in which each client can hold once: the sum of the longest completed hold
-// of each client after since.
+// of each client after the given time.
 func turn(h *history.History, since time.Duration) (sum time.Duration) {
 	longest := make(map[int16]time.Duration)
 	for _, hold := range h.Holds() {
@@ -411,7 +411,8 @@ func LockGrantsInOrder(envelope Envelope) Checker {
 
 // LockLossBeforeExpiry judges the time of losses: inside the envelope each hold has ended before
 // the end of its session was observed at the servers. A client cannot know in advance that somebody
-// else closes its session. Such a hold is exposure, for as long as a lease can last.
+// else closes its session. If a hold ends late for this reason, the delay is exposure, up to the
+// longest duration of a lease.
 func LockLossBeforeExpiry(envelope Envelope) Checker {
 	return New("lock/loss-before-expiry", "a hold ends before the servers expire its session", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)

@@ -271,7 +271,7 @@ func between(indexes []int32, from, to int32) bool {
 	return i < len(indexes) && indexes[i] < to
 }
 
-// next returns the time of the first of the indexes that is not before from.
+// next returns the time of the event with the smallest of the indexes that is at least from.
 func next(h *history.History, indexes []int32, from int32) time.Duration {
 	if i, _ := slices.BinarySearch(indexes, from); i < len(indexes) {
 		return h.Events[indexes[i]].Time
@@ -380,9 +380,9 @@ func (s *items) goneAt(object string) func(*item) int32 {
 	}
 }
 
-// fifo sweeps over the puts in order of their beginnings, with the values whose put had ended by
-// then. It takes the value whose delivery began last. If that was after b had been delivered, it
-// proves a violation.
+// fifo goes through the items b in order of the starts of their puts. Among the values whose put
+// had ended before that, it finds the one whose delivery began last. If that delivery began after b
+// had been delivered, it proves a violation.
 func fifo(j *Judge, list []*item, goneAt func(*item) int32) {
 	byEnd := slices.Clone(list)
 	slices.SortFunc(byEnd, func(a, b *item) int { return cmp.Compare(a.putEnd(), b.putEnd()) })

@@ -16,8 +16,8 @@ import (
 // Referee returns a checker that searches for a linearization with porcupine. It is a second
 // opinion on what the other checkers of this package find by other means, and only for small
 // slices: the search is exponential, and a few lost sessions together with a violation keep it from
-// ending. It judges the first operations of the model, at most that many for each object. It is
-// Unknown if the search takes longer than within.
+// ending. It judges the first operations of the model on each object, up to the given number. It is
+// Unknown if the search takes longer than the given time.
 func Referee(id string, model Model, most int, within time.Duration) Checker {
 	claim := fmt.Sprintf("the first %d operations are linearizable as a %s", most, model.Name)
 	return New(id, claim, func(h *history.History, j *Judge) {
@@ -44,9 +44,9 @@ type Slice struct {
 }
 
 // FailingSlice returns the slice of the violation in r. It reports false if there is none: if the
-// slice has more than most operations, or if porcupine does not confirm the violation within the
-// given time. A lock on which a session was lost before has no slice, because [MutexModel] does not
-// know losses. A queue with claims has none either.
+// slice has more operations than the limit, or if porcupine does not confirm the violation within
+// the given time. A lock on which a session was lost before has no slice, because [MutexModel] does
+// not know losses. A queue with claims has none either.
 func FailingSlice(h *history.History, r Result, most int, within time.Duration) (Slice, bool) {
 	if r.Verdict != Invalid || len(r.Events) == 0 {
 		return Slice{}, false

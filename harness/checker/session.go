@@ -22,8 +22,8 @@ const (
 
 // Sessions returns the checkers of ZooKeeper's sessions: session/ephemerals-stay,
 // session/ephemerals-go, session/expired-for-good and session/expiry-in-time. A server may show an
-// ephemeral of an ended session for lag, except after a sync. Expiry may take slack longer than the
-// timeout.
+// ephemeral of an ended session for the duration lag, except after a sync. A session may expire
+// later than its timeout by at most the duration slack.
 func Sessions(lag, slack time.Duration) []Checker {
 	return []Checker{sessionEphemeralsStay(), sessionEphemeralsGo(lag), sessionExpiredForGood(), sessionExpiryInTime(slack)}
 }

@@ -241,7 +241,9 @@ func WatchNoEventWithoutCause(envelope Envelope) Checker {
 				}
 			}
 		}
-		earliest := make(map[string][]int32) // by zxid, the earliest invocation from there on
+		// earliest has a list for each object. For each change in order of zxid, it has the earliest
+		// invocation of that change and all later ones.
+		earliest := make(map[string][]int32)
 		for object, list := range zxids {
 			slices.SortFunc(list, func(a, b history.Operation) int { return cmp.Compare(a.Complete.Zxid, b.Complete.Zxid) })
 			from := make([]int32, len(list)+1)

@@ -7,11 +7,11 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// watchedNode is a znode with the knowledge of its clients.
+// watchedNode is a znode with its watch and the state that was reported last.
 type watchedNode struct {
 	path         string
 	mzxid, czxid int64 // a czxid of 0 means that the node does not exist
-	set          int32 // the watch that stands; 0 means none
+	set          int32 // the active watch; 0 means none
 	told, toldOf int64 // czxid and mzxid that the watcher was notified of last
 }
 

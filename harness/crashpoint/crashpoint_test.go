@@ -89,7 +89,7 @@ func TestCrashPointsPassWhatCleansUp(t *testing.T) {
 	Run(t, join(careful))
 }
 
-// The meaning of each fate for the client of one request.
+// The cases state what each fate means for a client that makes one request.
 func TestFatesAreWhatTheySay(t *testing.T) {
 	for _, c := range []struct {
 		fate       Fate

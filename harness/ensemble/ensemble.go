@@ -43,7 +43,7 @@ type DialFunc = func(ctx context.Context, network, address string) (net.Conn, er
 type Starter func(ctx context.Context, config Config) (Ensemble, error)
 
 // StarterOf returns a Starter that calls start, which starts one kind of ensemble. The run passes
-// its requirements in its Config. Where that has no LogDir or Version, those of own apply.
+// its requirements in its Config. If that has no LogDir or no Version, the one of own applies.
 func StarterOf[E Ensemble](own Config, start func(context.Context, Config) (E, error)) Starter {
 	return func(ctx context.Context, config Config) (Ensemble, error) {
 		config.LogDir = cmp.Or(config.LogDir, own.LogDir)

@@ -103,8 +103,8 @@ func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (str
 	}
 }
 
-// ephemerals lists the sorted paths of ephemeral znodes below under. It reads several stats
-// concurrently, because clients may have created many thousands of other znodes.
+// ephemerals lists the sorted paths of the ephemeral znodes below the given path. It reads several
+// stats concurrently, because clients may have created many thousands of other znodes.
 func ephemerals(conn *zk.Conn, under string) ([]string, error) {
 	children, _, err := conn.Children(under)
 	if err != nil {

@@ -55,9 +55,9 @@ func decayFaults() (faults []harness.Fault) {
 // rejoinPatience is how long the heal waits until a wiped node is part of the quorum again.
 const rejoinPatience = 45 * time.Second
 
-// decay kills a node and applies before to its data. If before is nil, the node stays down until
-// the heal; otherwise it runs. The heal kills the node if necessary, damages its data, and starts
-// it again.
+// decay kills a node. If the function before is not nil, decay calls it on the node's data and
+// starts the node again. Otherwise the node stays down until the heal. The heal kills the node if
+// necessary, damages its data, and starts it again.
 func decay(ctx context.Context, env *harness.Env, s harness.Step, before func(ensemble.Decayer, context.Context, int) error,
 	spoil func(ctx context.Context, e ensemble.Decayer, node int) (what string, err error)) (harness.Injected, error) {
 	nodes, err := resolve(ctx, env, s.Target)

@@ -11,8 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// memberFaults change the configuration of the ensemble while clients work, by the server's
-// operation reconfig, and change it back.
+// memberFaults change the configuration of the ensemble while clients work, with the operation
+// reconfig of ZooKeeper, and change it back.
 func memberFaults() []harness.Fault {
 	one := func(name, does string, role ensemble.Role, target func(*rand.Rand, *harness.Env) string, whileOut func(context.Context, *harness.Env, int) error) harness.Fault {
 		return fault{

@@ -43,7 +43,7 @@ var rollingRestart = fault{
 }
 
 // upgrading changes the version of one node after another, in the order of rollingRestart. The
-// ensemble starts with the version from and keeps the version to afterwards.
+// ensemble starts with the old version and keeps the new version afterwards.
 func upgrading(name, from, to string) fault {
 	return fault{
 		name: name,

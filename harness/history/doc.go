@@ -13,7 +13,7 @@
 // same time. Times are for durations and reports.
 //
 // This order is valid only if clients record as follows: Invoke before the call, the completion
-// after the call has returned, the begin of a hold after the grant was returned, and the end of a
+// after the call has returned, the start of a hold after the grant was returned, and the end of a
 // hold before the release.
 //
 // # Form

@@ -176,7 +176,7 @@ func (i HoldInterval) Last() int32 {
 	return i.End.Index
 }
 
-// Events returns the begin and, if there is one, the end.
+// Events returns the event of the start and, if there is one, the event of the end.
 func (i HoldInterval) Events() []Event {
 	if i.End == nil {
 		return []Event{*i.Begin}
@@ -184,7 +184,7 @@ func (i HoldInterval) Events() []Event {
 	return []Event{*i.Begin, *i.End}
 }
 
-// Holds returns the hold intervals in order of their begins. A hold ends when it is
+// Holds returns the hold intervals in order of their starts. A hold ends when it is
 // given up, when it is lost or when its client crashes, whichever is first. The
 // slice is shared and must not be changed.
 func (h *History) Holds() []HoldInterval {

@@ -82,7 +82,7 @@ func (h *History) WriteJSON(w io.Writer) error {
 	return nil
 }
 
-// appendJSON writes by hand what encoding/json would write. It is faster, and a user
+// appendJSON appends the same text as encoding/json, but faster. The speed matters because a user
 // waits for the verdict while a history of millions of events is written.
 func appendJSON(b []byte, e *Event) []byte {
 	b = append(b, `{"i":`...)

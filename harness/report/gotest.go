@@ -51,8 +51,8 @@ func GoTest(r *harness.Result, id string) string {
 		r.Nodes, r.Clients, r.Operations, r.Time.Milliseconds(), strings.ReplaceAll(literal(r.Plan), "\n", "\n\t"), id)
 }
 
-// violationTest writes the GoTest of the first violation. It is nil if there is none, if the
-// ensemble was not the embedded one, or if the clients were not the scenario's own.
+// violationTest writes the GoTest of the first violation. It returns nil if there is no violation,
+// if the ensemble was not the embedded one, or if the clients were not the scenario's own.
 func violationTest(r *harness.Result) func(io.Writer) error {
 	first := r.Failed()
 	if r.Ensemble != "embedded" || r.Client != "" || len(first) == 0 || first[0].Verdict != checker.Invalid {

@@ -11,7 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/txnlog"
 )
 
-// held is a time in which a client held something by the servers' logs, whatever it believed.
+// held is a time in which a client held something according to the servers' logs. The client itself
+// may have recorded another time.
 type held struct {
 	From, To time.Duration // in the history
 	Client   int16         // history.Nobody for a session of no client
@@ -21,7 +22,8 @@ type held struct {
 	End      string // how it ended, such as "expired"; empty if it stands
 }
 
-// heldBy returns who held what clients recorded holds of, in the order of their begins.
+// heldBy returns the times in which clients held the objects for which clients recorded holds. They
+// are in the order of their starts.
 func heldBy(l *witness.Log, h *history.History) []held {
 	if l == nil {
 		return nil

@@ -96,8 +96,8 @@ type faultSpan struct {
 	Error    string `json:"e"`
 }
 
-// heldSpan is a time in which a client held something by the servers' logs. Client is -1 for a
-// session of no client.
+// heldSpan is a time in which a client held something according to the servers' logs. Client is -1
+// for a session of no client.
 type heldSpan struct {
 	From    int64  `json:"f"`
 	To      int64  `json:"t"`
@@ -207,7 +207,7 @@ func exclusive(r *harness.Result) bool {
 	return slices.ContainsFunc(r.Results, func(one checker.Result) bool { return one.ID == "lock/no-overlap" || one.ID == "election/no-overlap" })
 }
 
-// addHolds adds the holds, in order of their begins.
+// addHolds adds the holds, in order of their starts.
 func (p *picture) addHolds(h *history.History, exclusive bool) {
 	o, last := &p.Holds, int64(0)
 	open := make(map[string][]int) // object -> holds that may not have ended

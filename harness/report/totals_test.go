@@ -54,7 +54,8 @@ seed  scenario  ZooKeeper  verdict          reason  again
 	}
 }
 
-// The bound is that of 59 rounds without a violation: 0.95^59 is 4.8 percent.
+// Valid rounds give 95 % confidence that less than 5 % of rounds are invalid,
+// if there are at least 59: 0.95^59 is 4.8 %, which is less than 5 %.
 func TestConfidenceOfRoundsWithoutAViolation(t *testing.T) {
 	var totals Totals
 	valid := checker.Valid

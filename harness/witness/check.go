@@ -173,7 +173,8 @@ func (l *Log) endedBeforeDeletion(j *judging) {
 	}
 }
 
-// predecessorDeleted does not depend on the records of the earlier holder, which may have crashed.
+// predecessorDeleted judges each grant: the znodes of earlier holders had been deleted before it.
+// It does not need a record of the end of the earlier hold, because that client may have crashed.
 func (l *Log) predecessorDeleted(j *judging) {
 	if j.timeless() {
 		return

@@ -82,9 +82,9 @@ func (o *outcomes) notAfter(op history.Operation, t time.Time) bool {
 	return op.Complete == nil || op.Complete.Kind == history.Info || o.at(t) <= op.Complete.Time+o.slack()
 }
 
-// did reports whether a transaction at t can be what an operation did. If the operation failed, it
-// must not be what the next one of its session did: times of the log are too coarse to tell them
-// apart if one follows the other at once.
+// did reports whether a transaction at t can be the effect of an operation. For a failed operation,
+// a transaction that may be the effect of the next operation of the session does not count: the
+// times in the log are too coarse to tell them apart if one follows the other immediately.
 func (o *outcomes) did(op history.Operation, t time.Time) bool {
 	next := o.next[op.Invoke.Index]
 	switch op.Outcome() {
@@ -102,8 +102,8 @@ func by(op history.Operation, session int64) bool {
 	return op.Invoke.Session == 0 || op.Invoke.Session == session
 }
 
-// judge compares the outcome of an operation with the transaction that did it. It is zero if there
-// was none, and what says what it should have done.
+// judge compares the outcome of an operation with the zxid of the transaction that applied it,
+// which is zero if there was none. what describes the change that the transaction should have made.
 func (o *outcomes) judge(op history.Operation, zxid int64, what string) {
 	o.Checked(1)
 	does := fmt.Sprintf("%s of %s at %s", op.Invoke.Op, cmp.Or(op.Invoke.Arg, "an item"), op.Invoke.Object)
@@ -135,7 +135,7 @@ func (o *outcomes) tell() {
 	}
 }
 
-// logItem is what the log has of one value of a queue: the znodes that had it, in order.
+// A logItem has the znodes in the log that contained one value of a queue, in order.
 type logItem []*Life
 
 // words cuts data into the words in it, so that a value is found in whatever form it was stored.
@@ -308,8 +308,9 @@ func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
 	return 0
 }
 
-// take judges a take. It may deliver what an earlier transaction of its session took. If its
-// outcome is not known, it took one of the items that its session removed silently, if one fits.
+// take judges a take. It may deliver an item that an earlier transaction of its session took. If
+// its outcome is not known, take assumes that it took one of the items that its session removed
+// silently, if one fits.
 func (o *outcomes) take(op history.Operation, items map[[2]string]logItem, silently []*Life) {
 	zxid := int64(0)
 	if op.Outcome() == session.OK {
@@ -427,7 +428,8 @@ func (o *outcomes) named(session int64, dir, id string) []*Life {
 	return all
 }
 
-// join judges a join. One that failed may have been undone, so what counts is a member that stays.
+// join judges a join. A join that was not reported as OK may have been undone. So a znode that was
+// created and deleted again is not counted as its effect, unless the session's end deleted it.
 func (o *outcomes) join(op history.Operation) {
 	if op.Invoke.Session == 0 {
 		return
@@ -466,8 +468,8 @@ func (o *outcomes) leave(op history.Operation) {
 	}
 }
 
-// members judges a list. Each incarnation in it is a znode's, and after a read barrier one that
-// stood in the time of the call.
+// members judges a list. Each incarnation in it must be the czxid of a znode of that member. After
+// a read barrier, that znode must not have been deleted before the call began.
 func (o *outcomes) members(op history.Operation) {
 	if op.Outcome() != session.OK {
 		return

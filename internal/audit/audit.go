@@ -23,8 +23,8 @@ import (
 // Node is the kind of an ephemeral znode that is in no layout. Its session owns the path.
 const Node waits.Kind = "node"
 
-// A Span is the life of one znode that stands for something. If a writer becomes a reader, its
-// znode has two spans.
+// A Span is the life of one znode of a primitive, or of any other ephemeral znode. If a writer
+// becomes a reader, its znode has two spans.
 type Span struct {
 	Kind    waits.Kind
 	Place   string        // the path of the lock, the election, the semaphore, the group or the queue
@@ -37,17 +37,18 @@ type Span struct {
 	Timeout time.Duration // of the session; 0 if the logs begin later
 
 	Created time.Time
-	// Served is when it was the first in its lock queue, or otherwise not blocked any more. From
-	// then on, no other contender that follows the recipe can have been granted the same. It is
-	// zero if that never happened. If it was so when the logs begin, Served is their begin.
+	// Served is the time from which no other contender blocked it, for example because it was the
+	// first in its lock queue. From then on, no other contender that follows the recipe can have
+	// been granted the same lock or election. Served is zero if it was always blocked. If it was
+	// not blocked when the logs begin, Served is the start of the logs.
 	Served time.Time
 	Ended  time.Time // zero if it still stands
 	End    End
 	By     int64         // the session that ended it
-	Silent time.Duration // between the last transaction of its session, other than the end, and the end
+	Silent time.Duration // from the last transaction of its session before the end, until the end
 
 	After     *Span  // the holder before it, if that one did not give up by itself
-	Abandoned string // why it stands although it should not; empty if it may
+	Abandoned string // why it still exists although it should not; empty if it may exist
 }
 
 // An End is how a span ended.
@@ -87,7 +88,7 @@ func (s *Span) Waited(now time.Time) time.Duration {
 	return s.Ended.Sub(s.Created)
 }
 
-// Below reports whether path is under, or below it.
+// Below reports whether the first path is the second one or a descendant of it.
 func Below(path, under string) bool {
 	rest, below := strings.CutPrefix(path, strings.TrimSuffix(under, "/"))
 	return below && (rest == "" || rest[0] == '/')
@@ -99,7 +100,8 @@ func (s *Span) Within(from, to time.Time) bool {
 	return (from.IsZero() || s.End == Stands || !s.Ended.Before(from)) && (to.IsZero() || !s.Created.After(to))
 }
 
-// A Start is what is known before the first transaction. The zero value knows nothing.
+// A Start is the state before the first transaction, as far as it is known. In the zero value
+// nothing is known.
 type Start struct {
 	Zxid     int64
 	Sessions map[int64]int32 // timeouts in milliseconds
@@ -107,7 +109,7 @@ type Start struct {
 }
 
 // Add adds a znode of a snapshot that contains what was committed up to s.Zxid. A snapshot can also
-// have later znodes, which are left out. So are those that stand for nothing.
+// have later znodes. Add ignores these, and znodes that are neither ephemeral nor of a primitive.
 func (s *Start) Add(n txnlog.Node) {
 	if _, known := waits.Recognize(n.Path); n.Czxid <= s.Zxid && (known || n.Session != 0) {
 		s.nodes = append(s.nodes, n)
@@ -168,7 +170,7 @@ type session struct {
 	last    int64 // time of its last transaction, in milliseconds; 0 if there was none
 }
 
-// entry is a znode that stands for something.
+// entry is a znode that has a span.
 type entry struct {
 	Span
 	contender lockqueue.Contender
@@ -179,7 +181,8 @@ type entry struct {
 type place struct {
 	kind  waits.Kind
 	queue []*entry // in the order in which they are served
-	// before is the last holder that did not give up by itself, until another one is served.
+	// before is the last holder that did not give up by itself. It is nil once another holder is
+	// served.
 	before *Span
 }
 
@@ -234,8 +237,8 @@ func deletes(t *txnlog.Txn, path string) bool {
 	return slices.ContainsFunc(t.Changes, func(c txnlog.Change) bool { return c.Op == wire.OpDelete && c.Path == path })
 }
 
-// create adds a znode, if it stands for something. The times are that of its creation, and that
-// from which the logs are known.
+// create adds a znode, if it has a span. created is the time of its creation. known is the same
+// time, or the start of the logs if the znode is older.
 func (f *follower) create(path string, data []byte, owner int64, ephemeral bool, zxid, created, known int64) {
 	role, ok := waits.Recognize(path)
 	contends := role.Kind == waits.Lock || role.Kind == waits.Election

@@ -19,8 +19,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const id = "0123456789abcdef0123456789abcdef"
 
-// parse reads transactions, one a line: the time in milliseconds, the session, and what it does.
-// The zxid is the number of the line, from 1.
+// parse reads one transaction per line: the time in milliseconds, the session, and the operations.
+// The zxid is the number of the line, counted from 1.
 func parse(t testing.TB, text string) (txns []txnlog.Txn) {
 	t.Helper()
 	for line := range strings.Lines(strings.TrimSpace(text)) {
@@ -267,7 +267,8 @@ func TestTimesOfATakeover(t *testing.T) {
 	}
 }
 
-// twoHolders is what the servers committed: session 1 expires at 5 s, and session 2 takes over.
+// twoHolders has the transactions of the servers: session 1 expires at 5 s, and session 2 takes
+// over.
 const twoHolders = `
 	0 1 open
 	0 2 open
@@ -337,8 +338,8 @@ func TestClaimsWithoutTokensMatchTheirTurns(t *testing.T) {
 	}
 }
 
-// The claim of a writer continues while it is a reader, and so does that of a permit with the token
-// of another znode.
+// The claim of a writer also covers the time after it became a reader. The claim of a permit
+// matches although its token is that of another znode.
 func TestClaimsOfReadersAndPermits(t *testing.T) {
 	const txns = `
 		1000 1 create /l/ID-__WRIT__0000000000

@@ -15,10 +15,10 @@ import (
 	"github.com/zkcoord/zkcoord/internal/waits"
 )
 
-// A Claim is what a client's own log says: that it held something for a time.
+// A Claim is an entry of a client's own log. It says that the client held something for a time.
 type Claim struct {
 	Source  string // the name of the log
-	Line    int    // of the begin, from 1
+	Line    int    // of the start, from 1
 	Path    string // of the znode, or of the lock, election or queue
 	Token   int64  // 0 if the client did not know it
 	Session int64  // 0 if the client did not know it
@@ -94,7 +94,7 @@ func ReadClaims(source string, r io.Reader) ([]Claim, error) {
 type Conflict struct {
 	Claim Claim
 	Why   Why
-	Span  *Span // what the claim rests on; nil if nothing in the logs supports it
+	Span  *Span // the span that supports the claim; nil if there is none in the logs
 	// From and To are the time in which the claim is wrong.
 	From, To time.Time
 	Others   []Other // who held the same in that time
@@ -107,7 +107,7 @@ type Other struct {
 	Claims   bool      // its own log says so as well
 }
 
-// Why is what is wrong with a claim.
+// Why is the kind of a conflict.
 type Why string
 
 // The kinds of conflicts.
@@ -118,8 +118,8 @@ const (
 )
 
 // Compare compares claims with spans. The clocks of clients and servers may differ by clock. The
-// logs are known from the time from to the time to. That nothing supports a claim is no conflict if
-// it began outside of that.
+// logs cover the time between from and to. A claim that no span supports is not a conflict if it
+// began outside of that time.
 func Compare(claims []Claim, spans []Span, clock time.Duration, from, to time.Time) []Conflict {
 	c := comparison{byPath: make(map[string][]*Span), byPlace: make(map[string][]*Span), claimed: make(map[*Span]Claim), clock: clock, now: to}
 	for i := range spans {
@@ -147,7 +147,7 @@ func Compare(claims []Claim, spans []Span, clock time.Duration, from, to time.Ti
 	return all
 }
 
-// Relevant returns what reports whether Compare needs a span to judge claims.
+// Relevant returns a function that reports whether Compare needs a span to judge claims.
 func Relevant(claims []Claim) func(Span) bool {
 	places := make(map[string]bool)
 	for _, c := range claims {
@@ -166,9 +166,9 @@ type comparison struct {
 	now             time.Time // the end of the logs
 }
 
-// spanOf returns the span that a claim rests on: that of its znode with its token, or of its
-// session at its place. If there are several, it is one that was served when the claim began, if
-// there is one, and of these the one that was served closest to that.
+// spanOf returns the span that supports a claim: the span of its znode with its token, or of its
+// session at its place. If there are several, spanOf prefers those that were served when the claim
+// began. Of these it returns the one whose Served is closest to the start of the claim.
 func (c *comparison) spanOf(claim Claim) *Span {
 	var best *Span
 	distance := func(s *Span) time.Duration {

@@ -224,8 +224,8 @@ func (c *Client) fail(cause error) {
 	}
 }
 
-// Err returns why the client takes no more requests: a *ProtocolError, ErrEnded, or that a reply
-// took too long. It returns nil while the client takes requests.
+// Err returns the reason why the client takes no more requests: a *ProtocolError, ErrEnded, or an
+// error that says that a reply took too long. It returns nil while the client takes requests.
 func (c *Client) Err() error { return context.Cause(c.over) }
 
 // Do sends a request and waits for its reply. The outcome of an error is the one that the client

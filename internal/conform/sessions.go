@@ -333,7 +333,7 @@ var activities = []activity{
 type life struct {
 	server  int
 	kind    activity
-	code    wire.Code     // of the first answer that a living session would not get
+	code    wire.Code     // of the first answer that is not possible while the session lives
 	between time.Duration // the longest possible time without activity
 	timeout time.Duration
 }

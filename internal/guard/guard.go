@@ -1,5 +1,6 @@
-// Package guard runs a command while something is held, for example a lock. It
-// stops all processes of the command before another client can hold the same.
+// Package guard runs a command while a client holds something, for example a
+// lock. It stops all processes of the command before another client can be
+// granted the same lock.
 //
 // Two processes do this. The first one, the holder, has the session and calls
 // Run. Run starts the second one, the guard, from the same program. The guard

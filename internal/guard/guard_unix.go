@@ -52,8 +52,8 @@ func Work() {
 		return
 	}
 	os.Unsetenv(guardMark)
-	// Because the kernel kills the command when the thread that started it
-	// ends.
+	// The kernel kills the command when the thread that started it ends, so
+	// that thread must not end.
 	runtime.LockOSThread()
 	w := &worker{say: os.NewFile(4, "report")}
 	if err := w.work(value, os.NewFile(3, "control"), os.Args[1:]); err != nil {
@@ -75,9 +75,9 @@ type worker struct {
 	warned
 }
 
-// kills sends SIGKILL to the processes of a tree again and again, until none is
-// left. Each time takes a while, so the exits of many processes in between cause
-// no more of them.
+// kills sends SIGKILL to all processes of a tree, and repeats this until none is
+// left. It waits between two rounds, so that the exits of many processes do not
+// each cause another round.
 type kills struct{ next instant }
 
 func (k *kills) send(t tree) {

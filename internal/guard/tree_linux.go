@@ -73,7 +73,7 @@ func (t tree) signal(s syscall.Signal) {
 // reported that there is no child.
 func (tree) gone() bool { return true }
 
-// A process is what the kernel says of one.
+// A process has the data that the kernel reports about a process.
 type process struct{ pid, parent, group, session int }
 
 // descendants returns the processes below pid.
@@ -97,8 +97,8 @@ func descendants(pid int) (below []process) {
 	return below
 }
 
-// processOf returns what the kernel says of a process. These are the fields
-// after the name, which is in parentheses and may contain any character.
+// processOf reads the data of a process from /proc/pid/stat. They follow the
+// name, which is in parentheses and may contain any character.
 func processOf(pid string) (p process, ok bool) {
 	if p.pid, _ = strconv.Atoi(pid); p.pid == 0 {
 		return p, false

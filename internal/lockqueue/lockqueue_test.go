@@ -18,8 +18,8 @@ var errReleased = errors.New("released")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// In kazoo#606 and #730, contenders past the end of the counter were in no order. This package
-// refuses them before the end, and past it.
+// In kazoo#606 and #730, contenders had no order after the counter had overflowed. This package
+// refuses contenders shortly before the overflow and after it.
 func TestNumbersNearTheWrapAreRefused(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		l := &Queue{Session: w.Client().Session, Dir: "/line", Naming: testNaming}

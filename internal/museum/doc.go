@@ -7,7 +7,7 @@
 //
 // Without the flag the tests are skipped, because each takes about half a minute.
 //
-// A harness that cannot produce what is known to be wrong proves nothing when it finds
-// nothing. The steps need what the harness needs anyway: servers that are killed, paused
-// and cut off at the right moment, slow edges, and disks that lose what was not synced.
+// If a harness cannot reproduce known bugs, it proves nothing when it finds no bug. The steps use
+// abilities that the harness needs anyway: it can kill, pause and cut off servers at the right
+// moment, slow down edges, and drop unsynced data from disks.
 package museum

@@ -82,7 +82,8 @@ func open(t *testing.T, version string, config ensemble.Config) *room {
 	})
 	r := &room{T: t, Ensemble: e}
 	r.leader = r.leads()
-	// A server without any transaction would later get a snapshot, and no difference.
+	// Without this transaction, a server would later receive a snapshot (SNAP) from the leader
+	// instead of the missing transactions (DIFF).
 	r.create(r.leader, "/first", 1)
 	for i := range r.Servers() {
 		if !r.has(i, "/first0") {

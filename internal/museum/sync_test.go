@@ -9,9 +9,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// ZOOKEEPER-4925: a server that was behind does not keep the transactions by which it
-// catches up for those that are further behind. If it becomes the leader, they never
-// get these transactions.
+// ZOOKEEPER-4925: a server that was behind receives transactions to catch up, but does not keep
+// them for servers that are further behind. If it becomes the leader, those servers never get these
+// transactions.
 func TestZooKeeper4925LosesData(t *testing.T) {
 	exhibit{has: []string{"3.9.3"}, lacks: []string{"3.9.6"}, config: ensemble.Config{Nodes: 5}, show: func(r *room) string {
 		followers := r.others(r.leader)

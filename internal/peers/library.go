@@ -21,10 +21,10 @@ type Library int
 const (
 	Curator Library = iota // Java, Apache Curator
 	Kazoo                  // Python, kazoo
-	Zkcoord                // the packages of this module, in a process of its own
-	// ZKLock is go-zookeeper's zk.Lock, in this process. It has no signal of loss. The
-	// best that a program can do on that client is to take both a lost connection and
-	// an expired session for one.
+	Zkcoord                // the packages of this module, in a separate process
+	// ZKLock is go-zookeeper's zk.Lock, in this process. It does not report a loss. With this
+	// client, the best option for a program is to treat a lost connection and an expired session as
+	// losses.
 	ZKLock
 	// ZKLockUntilExpired treats only an expired session as a loss.
 	ZKLockUntilExpired

@@ -1,8 +1,8 @@
-// Package peers has clients of other libraries, by the protocol of package
-// client: for scenarios in which they share a lock with zkcoord, and as a measure
-// of what they hold to under the same faults. There is one program a language:
-// Java with Curator, Python with kazoo, and Go with the packages of this module
-// and zk.
+// Package peers has clients of other libraries that use the protocol of package
+// client. In scenarios they share a lock with zkcoord. They also show which
+// guarantees these libraries keep under the same faults. There is one program per
+// language: Java with Curator, Python with kazoo, and Go with the packages of this
+// module and zk.
 package peers
 
 import (

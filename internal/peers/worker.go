@@ -73,7 +73,7 @@ type worker struct {
 // An operation carries out a request. Its reply's type is set from the error, unless it has one.
 type operation func(context.Context, client.Request) (client.Reply, error)
 
-// granted is what a worker holds.
+// granted is the grant that a worker holds.
 type granted struct {
 	context.Context
 	node    string
@@ -192,7 +192,7 @@ func (w *worker) recipe(setup client.Setup) (names []string, does map[string]ope
 	return client.Lock.Operations(), does, err
 }
 
-// on uses an account under what is held.
+// on returns an operation that uses an account under the grant that the worker holds.
 func (w *worker) on(a *account) operation {
 	return func(ctx context.Context, r client.Request) (client.Reply, error) {
 		if w.held.Context == nil {

@@ -138,7 +138,7 @@ type tap struct {
 	c                 *Client
 	out, in           wire.Frames
 	greeted, answered bool
-	quiet             sync.Map // xids of requests that do not count as moments
+	quiet             sync.Map // xids of requests that are not counted, nor their replies
 }
 
 func (t *tap) Write(p []byte) (int, error) {

@@ -69,7 +69,7 @@ func TestScenarioInAnotherModuleRuns(t *testing.T) {
 	}
 }
 
-// goElsewhere runs a go command in the folder that it returns, which is that of elsewhere.
+// goElsewhere calls elsewhere, runs a go command in the folder, and returns the folder.
 func goElsewhere(ctx context.Context, t *testing.T, source, command string, args ...string) (dir string) {
 	t.Helper()
 	dir = elsewhere(t, source)

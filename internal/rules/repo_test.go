@@ -73,8 +73,8 @@ func TestEveryPackageHasOneComment(t *testing.T) {
 }
 
 // directions restrict imports. Each entry covers a directory and everything below it. Its packages
-// may import only the standard library and the listed packages. The entry with the longest from
-// applies.
+// may import only the standard library and the listed packages. If several entries cover a package,
+// the one with the longest directory applies.
 var directions = []struct{ from, ours, foreign, why string }{
 	{"internal/wire", "", "", "the protocol does not depend on a client"},
 	{"internal/invalid", "", "", "the check of arguments does not depend on a client"},

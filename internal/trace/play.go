@@ -188,8 +188,8 @@ func (r *run) last() int64 {
 	return r.writes[len(r.writes)-1]
 }
 
-// open opens a session at the client's usual server. The comparison only
-// includes that it succeeds.
+// open opens a session at the client's usual server. Only its success is
+// compared.
 func (r *run) open(c *client) error {
 	l, err := Dial(r.ctx, r.servers, c.index)
 	if err != nil {

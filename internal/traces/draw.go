@@ -139,7 +139,7 @@ func (c *canvas) row(r row) {
 		class, note, says := "other", "s", s.Error
 		switch {
 		case isRequest(s):
-			class, says = "request", "" // some fail as expected, such as the list of a new lock
+			class, says = "request", "" // some errors are expected: a new lock has no directory
 		case isHold(s):
 			class, says = "hold", "token "+s.Attributes["zookeeper.token"]+", ended: "+s.Attributes["zookeeper.hold.ended"]
 		case strings.HasPrefix(s.Name, "acquire "):
@@ -159,7 +159,7 @@ func (c *canvas) row(r row) {
 	}
 }
 
-// bothHold marks the times in which two traces hold the same.
+// bothHold marks the times in which two traces have a hold at the same time.
 func (c *canvas) bothHold() {
 	for _, a := range c.spans {
 		for _, b := range c.spans {

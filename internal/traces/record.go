@@ -58,7 +58,7 @@ func recorded(ctx context.Context, f func(ctx context.Context, r *run) error) (s
 	return r.ended(), nil
 }
 
-// client runs f with a session at the given node, in a trace of its own.
+// client runs f with a session at the given node, in a separate trace.
 func (r *run) client(ctx context.Context, name string, node int, f func(ctx context.Context, s *session.Session) error) error {
 	s, err := session.Open(ctx, session.Options{Servers: r.servers[node : node+1], Timeout: timeout, Tracer: r.hooks})
 	if err != nil {

@@ -81,7 +81,7 @@ func encode(w io.Writer, spans []span) error {
 	return nil
 }
 
-// write stores spans in the order of their begins.
+// write stores spans in the order of their starts.
 func write(name string, spans []span) error {
 	slices.SortFunc(spans, func(a, b span) int { return a.Start.Compare(b.Start) })
 	var b bytes.Buffer

@@ -37,7 +37,7 @@ type Difference struct {
 	TA, TB Txn
 }
 
-// Merge makes one sequence of the logs of servers, without the transactions up to the zxid after.
+// Merge makes one sequence of the logs of servers, without the transactions up to the given zxid.
 //
 // A zxid belongs to one leader, so two servers that have it must have the same transaction. A
 // server can also have transactions at the end of an epoch that no majority took. Merge leaves them
@@ -105,7 +105,8 @@ func (h *head) advance(m *Merged, zxid int64) error {
 	}
 }
 
-// inOrder yields each zxid once, in order, and compares what servers have under it.
+// inOrder yields each zxid once, in order. It compares the transactions that different servers have
+// for the same zxid.
 func (m *Merged) inOrder() iter.Seq2[Txn, error] {
 	return func(yield func(Txn, error) bool) {
 		heads := make([]head, len(m.servers))

@@ -27,14 +27,14 @@ type Node struct {
 
 const (
 	snapshotMagic = "ZKSN"
-	container     = math.MinInt64 // stands for the session of a container
-	ttl           = 0xff          // begins what stands for the session of a node with a time to live
+	container     = math.MinInt64 // owner of a container, instead of a session
+	ttl           = 0xff          // first byte of the owner of a node with a time to live
 )
 
 // ReadSnapshot reads the file of a snapshot in the form of ZooKeeper 3.8 and 3.9, which may be
 // compressed by gzip. It calls f for each znode, and returns the timeouts of the sessions in
 // milliseconds. A snapshot is fuzzy: it can contain changes of transactions after its zxid. If the
-// error is not nil, forget what f was called with.
+// error is not nil, discard the znodes that f was called with.
 //
 // A snapshot is a header of 16 bytes, the sessions, the lists of ACLs, the znodes, the path "/"
 // that ends them, and an Adler-32 checksum in 64 bits. Data that newer servers write after that are

@@ -206,7 +206,7 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// FuzzTxn fuzzes what an entry with the right checksum contains.
+// FuzzTxn fuzzes the contents of an entry with the right checksum.
 func FuzzTxn(f *testing.F) {
 	log, ends := write(f)
 	const before, behind = 12, 1 // of the bytes of an entry: its checksum, its length, and its end

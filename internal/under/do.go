@@ -22,9 +22,10 @@ type Work struct {
 	// releases. Any other cause is a loss.
 	Released error
 
-	// Release releases after the function has returned the error result. Its
-	// ctx is the caller's, which may have ended. Release must start the release
-	// even then. If the function did not return, the error is ErrPanicked.
+	// Release is called after the function has returned. result is the
+	// function's error, or nil. ctx is the caller's, which may have ended.
+	// Release must start the release even then. If the function panicked or
+	// ended its goroutine, result is ErrPanicked.
 	Release func(ctx context.Context, result error) error
 
 	// Confirm decides about one case: the function returned nil, and ctx ended

@@ -126,8 +126,9 @@ func TestCallerKeepsNothingOfEndedHoldings(t *testing.T) {
 	}
 }
 
-// A bound context that is passed to the release does not end the wait for it.
-// The caller's context and an added deadline do.
+// If a bound context is passed to the release, the end of the holding does not
+// end the wait for the release. The end of the caller's context or an added
+// deadline ends it.
 func TestUnboundContextOutlastsTheRelease(t *testing.T) {
 	caller, cancel := context.WithCancel(t.Context())
 	defer cancel()

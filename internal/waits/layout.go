@@ -18,12 +18,12 @@ const (
 	Semaphore Kind = "semaphore"
 	Group     Kind = "group"
 	Queue     Kind = "queue"
-	// Internal znodes are those by which handles of counters, queues and barriers know what
-	// they did.
+	// Internal znodes are those in which handles of counters, queues and barriers record which of
+	// their requests were applied.
 	Internal Kind = "internal"
 )
 
-// A Role is what one znode stands for.
+// A Role is the meaning of one znode.
 type Role struct {
 	Kind  Kind
 	Place string // the path of the lock, the election, the semaphore, the group or the queue

@@ -40,7 +40,8 @@ func TestContenders(t *testing.T) {
 	}
 }
 
-// Leases of this module have a number of permits, and those of Curator are permits with a number.
+// A lease of this module holds the number of permits in its name. A lease of Curator holds one
+// permit, and its name has a sequence number.
 func TestSemaphore(t *testing.T) {
 	id := strings.Repeat("0", 32)
 	leases := []Node{node(id+"-lease-3", 2), node("_c_1f-lease-0000000001", 1), node("other", 9)}

@@ -1,9 +1,10 @@
 package wire
 
-// The records below are those of a server's transaction log. Clients never see them. Transactions
-// of OpDelete and OpDeleteContainer are a [Path], those of OpSetData and OpReconfig a
-// [SetDataRequest], those of OpSetACL a [SetACLRequest], and those of OpCheck a [PathVersion]. The
-// version in them is that after the change.
+// The records below are those of a server's transaction log. Clients never see them. The
+// transactions of some operations use records of other files in this package: OpDelete and
+// OpDeleteContainer have a [Path], OpSetData and OpReconfig have a [SetDataRequest], OpSetACL has a
+// [SetACLRequest], and OpCheck has a [PathVersion]. The version in these records is the version
+// after the change.
 
 // TxnHeader begins each transaction of a log.
 type TxnHeader struct {

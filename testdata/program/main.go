@@ -19,7 +19,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// work is what the program does under something held, until its context ends.
+// work is the work of the program while it holds something. It lasts until its
+// context ends.
 type work func(ctx context.Context) error
 
 var errDown = errors.New("going down")

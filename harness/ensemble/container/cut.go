@@ -158,8 +158,8 @@ func replace(rules []string) string {
 		"iptables -w -C OUTPUT -j " + chainOut + " 2>/dev/null || iptables -w -I OUTPUT -j " + chainOut + "\n"
 }
 
-// countThen adds the packets that the rules of a node have dropped since the last call, and runs
-// the commands in then. It needs only one request to the engine.
+// countThen adds the packets that the rules of a node have dropped since the last call, and then
+// runs the given commands. It needs only one request to the engine.
 func (e *cluster) countThen(ctx context.Context, node int, then string) error {
 	if !e.ruled[node] {
 		return nil

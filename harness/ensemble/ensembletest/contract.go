@@ -65,8 +65,8 @@ func Contract(t *testing.T, e ensemble.Ensemble) {
 }
 
 // Steps runs each step of the contract on a separate ensemble, for ensembles that live in a
-// testing/synctest bubble. For each subtest it calls within, which must start an ensemble in a new
-// bubble and call step there. Steps closes the ensemble.
+// testing/synctest bubble. For each subtest it calls the function within. That function must start
+// an ensemble in a new bubble and call step there. Steps closes the ensemble.
 func Steps(t *testing.T, within func(t *testing.T, step func(*testing.T, ensemble.Ensemble))) {
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {

@@ -60,7 +60,7 @@ func (n *node) wipe() error {
 	return errors.Join(errs...)
 }
 
-// SetRole changes the configuration by the server's operation reconfig.
+// SetRole changes the configuration with the operation reconfig of ZooKeeper.
 func (e *Ensemble) SetRole(ctx context.Context, i int, role ensemble.Role) error {
 	if i < 0 || i >= len(e.nodes) {
 		return fmt.Errorf("set the role of node %d: the ensemble has %d nodes", i, len(e.nodes))

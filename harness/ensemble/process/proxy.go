@@ -245,8 +245,8 @@ func (p *proxy) copy(to, from net.Conn, g *gate) {
 	}
 }
 
-// read sends the data that it reads to parcels, until the end of the stream or until over is
-// closed. The last parcel contains the end.
+// read sends the data that it reads to parcels, until the end of the stream or until the channel
+// over is closed. The last parcel contains the end.
 func read(from net.Conn, g *gate, parcels chan<- parcel, over <-chan struct{}) {
 	defer close(parcels)
 	var last time.Time

@@ -138,7 +138,7 @@ func TestPaceKeepsTheOrder(t *testing.T) {
 	}
 }
 
-// A fault adds to the distance and leaves it when it heals.
+// A fault slows packets down in addition to the distance. When it heals, only the distance remains.
 func TestPaceAddsToTheDistance(t *testing.T) {
 	g := &gate{distance: ensemble.Pace{Delay: 2 * time.Second, Rate: 100}}
 	now := time.Now()

@@ -24,7 +24,7 @@
 //   - A multi with a null path. Several ZooKeeper servers never answer again, because the leader
 //     proposes nothing and waits for the commit. One server returns a marshalling error with an
 //     empty response after it. zktest returns the error alone. For a null ACL in a multi, 3.9
-//     returns the same error, and zktest an invalid ACL.
+//     returns the same error, and zktest returns the error for an invalid ACL.
 //   - checkWatches of a path without a slash. ZooKeeper returns a marshalling error while a client
 //     of the server has a recursive watch. zktest returns no watcher.
 //   - A path that is not UTF-8 or has characters above U+FFFF, in sync or in an event. ZooKeeper
@@ -44,7 +44,7 @@
 // were resumed at once and then closed by another connection, 6 to 15 kept a connection on each of
 // 3.8.0, 3.9.3 and 3.9.6. zktest closes the connection.
 //
-// Strings and lists that are null are compared by a test of their own.
+// A separate test compares null strings and null lists.
 //
 // Traces also contain no requests that only servers send to each other: deleteContainer and
 // createSession.

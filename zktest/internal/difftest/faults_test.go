@@ -197,7 +197,8 @@ func perform(t *testing.T, sc scene, e breakable) {
 	t.Logf("%s: %v", e.Kind(), time.Since(began).Round(time.Millisecond))
 }
 
-// A stage is an ensemble, the roles of its servers, and the account so far.
+// A stage is an ensemble, the roles of its servers, and the account, which is
+// the text of all observations so far.
 type stage struct {
 	*testing.T
 	ctx                     context.Context

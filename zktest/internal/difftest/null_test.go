@@ -131,7 +131,7 @@ func TestNullsAreAnsweredAsByZooKeeper(t *testing.T) {
 	})
 }
 
-// reply renders the reply to a request on a connection of its own, and whether the
+// reply sends a request on a new connection. It renders the reply, and whether the
 // connection still works after it.
 func reply(t *testing.T, s *trace.Servers, role int, op wire.Op, body []byte) string {
 	t.Helper()

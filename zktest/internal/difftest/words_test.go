@@ -179,7 +179,8 @@ func loseQuorum(t *testing.T, e breakable) map[string][]string {
 	return said
 }
 
-// shared are the settings that conf shows and that both ensembles have alike.
+// shared are the settings that conf shows and that have the same values on
+// both ensembles.
 var shared = []string{
 	"secureClientPort", "tickTime", "minSessionTimeout", "maxSessionTimeout", "clientPortListenBacklog",
 	"initLimit", "syncLimit", "electionAlg", "peerType", "version",

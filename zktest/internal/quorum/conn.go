@@ -280,7 +280,8 @@ func (c *Conn) reply(r *request, h *wire.ReplyHeader, body wire.Record) {
 // transmit sends a frame after the held frames.
 func (c *Conn) transmit(frame []byte) { c.transmitAt(c.s.now(), frame) }
 
-// transmitAt sends a frame no earlier than at, and after the held frames.
+// transmitAt sends a frame no earlier than the given time, and after the held
+// frames.
 func (c *Conn) transmitAt(at time.Duration, frame []byte) {
 	switch {
 	case c.state >= ending:

@@ -71,8 +71,8 @@ func (c *Cluster) roundTrip(a, b *server) time.Duration {
 }
 
 // met reports whether a server has been in contact with the leader for a round
-// trip. The winner of an election needs the same with its voters. If there was
-// no contact, it begins now.
+// trip. The winner of an election must have been in contact with its voters for
+// that long, too. If there was no contact yet, met begins it now.
 func (s *server) met(leader *server, roundTrip time.Duration) bool {
 	if roundTrip > 0 && s.joining != leader {
 		s.joining, s.joinAt = leader, s.c.now+roundTrip

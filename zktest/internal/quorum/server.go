@@ -41,8 +41,9 @@ type server struct {
 	held      []*Conn       // connections whose frames are delayed until a given time
 	nextIdle  time.Duration // time of the next check for idle connections
 
-	// The commit processor: for each session the first waiting write and the
-	// requests after it, the writes of this server's clients in order, and the
+	// These are the queues of the commit processor. pending has, for each
+	// session, the first waiting write and the requests after it. writes has
+	// the writes of this server's clients, in order. commits has the
 	// transactions to apply.
 	pending map[int64][]*request
 	writes  []*request
@@ -53,7 +54,7 @@ type server struct {
 	validating map[int64]*Conn
 
 	received, sent int64 // packets
-	traceMask      int64 // of trace messages, which there are none of; see gtmk and stmk
+	traceMask      int64 // mask for gtmk and stmk; the model has no trace messages
 }
 
 // A committed is a transaction, or a sync of the server's own client, that may

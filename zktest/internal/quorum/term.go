@@ -88,8 +88,8 @@ func (t *term) dropDead() {
 	t.drop(first)
 }
 
-// pingAll is one half tick. At every second half tick the leader steps down
-// unless enough followers have sent a packet within the sync limit.
+// pingAll does the work of one half tick. At every second half tick the leader
+// steps down unless enough followers have sent a packet within the sync limit.
 func (t *term) pingAll() {
 	t.nextPing = t.s.now() + t.c.cfg.Tick/2
 	if t.halfTick {

@@ -23,7 +23,7 @@ type Rules struct {
 // follow it.
 type Change struct {
 	Name       string
-	In38, In39 int // patch numbers; never means that no such release exists
+	In38, In39 int // patch numbers; the constant never if no such release exists
 	What       string
 	rule       func(*Rules) *bool
 }
@@ -45,8 +45,8 @@ var Changes = []Change{
 var Newest = map[string]string{"3.8": "3.8.6", "3.9": "3.9.6"}
 
 // RulesOf returns the rules of a release such as 3.8.0. It returns an error if
-// the release belongs to no line in [Newest], or is newer than that. In tests,
-// names of changes can follow a release: "3.8.0~no-ipv6" inverts these rules.
+// [Newest] has no release of the same line, or an older one. In tests, names of
+// changes can follow a release: "3.8.0~no-ipv6" inverts these rules.
 func RulesOf(release string) (rules Rules, err error) {
 	release, others, _ := strings.Cut(release, "~")
 	var minor, patch, newest int

@@ -48,7 +48,7 @@ func draw(seed uint64, v string) uint64 {
 	return h ^ h>>31
 }
 
-// remove moves the last item into the gap.
+// remove removes v, and moves the last item to its place.
 func (s *set) remove(v string) {
 	i, ok := s.index[v]
 	if !ok {
