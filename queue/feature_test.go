@@ -374,7 +374,7 @@ func TestAckOfARevokedClaim(t *testing.T) {
 			t.Errorf("the claim: %v", cause)
 		}
 		if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/effect")); stat != nil {
-			t.Error("the effect is there")
+			t.Errorf("the effect of the failed ack exists: %+v", stat)
 		}
 		if n := recipetest.Must(queue.New(w.Client().Session, path, queue.Options[string]{}).Len(t.Context())); n != 1 {
 			t.Errorf("%d items", n)

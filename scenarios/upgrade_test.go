@@ -33,7 +33,7 @@ func TestScenariosRunThroughAnUpgradeVirtualTime(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			r := upgrade(t, s, 1, false)
 			if r.Verdict != checker.Valid {
-				t.Errorf("%s", r.Summary())
+				t.Errorf("run through an upgrade: got %v, want %v:\n%s", r.Verdict, checker.Valid, r.Summary())
 			}
 		})
 	}

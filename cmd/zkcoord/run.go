@@ -355,7 +355,8 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	case f.virtual && f.ensemble != "embedded":
 		return o, fmt.Errorf("--virtual requires --ensemble embedded: the servers of %s have their own clocks", f.ensemble)
 	case f.nodes < 0 || f.clients < 0 || f.operations < 0 || f.shrink < 0 || !(f.intensity > 0): // also rejects NaN
-		return o, errors.New("--nodes, --clients, --operations, --shrink and --intensity cannot be negative, nor --intensity zero")
+		return o, fmt.Errorf("--nodes %d, --clients %d, --operations %d, --shrink %v, --intensity %v: none can be negative, and --intensity must be above zero",
+			f.nodes, f.clients, f.operations, f.shrink, f.intensity)
 	case f.time > mostTime || f.clients > mostClients || f.intensity > mostIntensity:
 		return o, fmt.Errorf("the limits are --time %v, --clients %d, --intensity %d: plan and history are kept in memory", mostTime, mostClients, mostIntensity)
 	}
