@@ -84,7 +84,7 @@ func TestBadLuckMakesNoVerdict(t *testing.T) {
 				r := virtually(t, s, o)
 				switch verdicts[r.Verdict]++; {
 				case r.Verdict == checker.NotExercised && verdicts[r.Verdict] > *usualRuns/200, r.Verdict != checker.Valid && r.Verdict != checker.NotExercised:
-					t.Errorf("seed %d\n%s", r.Seed, r.Summary())
+					t.Errorf("seed %d: got %v, want %v, or %v in few runs:\n%s", r.Seed, r.Verdict, checker.Valid, checker.NotExercised, r.Summary())
 				case r.Verdict == checker.NotExercised:
 					t.Logf("seed %d\n%s", r.Seed, r.Summary())
 				}
@@ -218,7 +218,7 @@ func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
 		o.Time, o.Faults = 5*time.Second, []string{}
 		r := virtually(t, s, o)
 		if e8, _ := r.Of("election/observers-see-leaders"); e8.Verdict != checker.Valid {
-			t.Errorf("seed %d: %s", o.Seed, r.Summary())
+			t.Errorf("seed %d: election/observers-see-leaders is %v, want %v:\n%s", o.Seed, e8.Verdict, checker.Valid, r.Summary())
 		}
 	}
 }
