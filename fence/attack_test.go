@@ -320,7 +320,7 @@ func largestNumber(t *testing.T, w way) {
 func TestHTTPHeaderOfAnotherSpellingIsNoSecondToken(t *testing.T) {
 	s := httptest.NewServer(fence.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		token, _ := fence.FromContext(r.Context())
-		t.Errorf("served with token %d", token)
+		t.Errorf("a request with two tokens was served with token %d, want it refused", token)
 	})))
 	defer s.Close()
 	r, err := http.NewRequestWithContext(fence.WithToken(t.Context(), 5), http.MethodPost, s.URL, nil)

@@ -92,7 +92,7 @@ func TestGateChecksWhenTheTurnComes(t *testing.T) {
 			calls.Go(func() {
 				err := gate.Do(t.Context(), token, func(context.Context) error {
 					if running++; running > 1 {
-						t.Error("two calls are running at once")
+						t.Errorf("%d calls run in the gate at once, want 1", running)
 					}
 					<-end
 					running--

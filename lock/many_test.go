@@ -1,6 +1,7 @@
 package lock_test
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"strings"
@@ -58,7 +59,7 @@ func costOfHeldLocks(t *testing.T, n int) (bytes, goroutines float64) {
 		}
 		for i, g := range grants {
 			if g.Context().Err() != nil {
-				t.Fatalf("lock %d was lost", i)
+				t.Fatalf("lock %d was lost: %v", i, context.Cause(g.Context()))
 			}
 		}
 		// All locks end with one request of the session, and no time passes.

@@ -364,20 +364,20 @@ func TestAckOfARevokedClaim(t *testing.T) {
 			t.Errorf("got %d transactions in progress and the claim ended with %v, want one and the claim held", slow.Fired(), context.Cause(c.Context()))
 		}
 		if err := c.Extend(time.Hour); !errors.Is(err, session.ErrRevoked) {
-			t.Errorf("extend: %v", err)
+			t.Errorf("Extend: got %v, want %v", err, session.ErrRevoked)
 		}
 		if err := <-acked; !errors.Is(err, session.ErrRevoked) || session.OutcomeOf(err) != session.Failed {
-			t.Errorf("ack: %v", err)
+			t.Errorf("Ack: got %v, outcome %v, want %v, outcome %v", err, session.OutcomeOf(err), session.ErrRevoked, session.Failed)
 		}
 		synctest.Wait()
 		if cause := context.Cause(c.Context()); !errors.Is(cause, session.ErrRevoked) {
-			t.Errorf("the claim: %v", cause)
+			t.Errorf("the claim's context ended with %v, want %v", cause, session.ErrRevoked)
 		}
 		if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/effect")); stat != nil {
-			t.Error("the effect is there")
+			t.Errorf("the effect of the failed ack exists: %+v", stat)
 		}
 		if n := recipetest.Must(queue.New(w.Client().Session, path, queue.Options[string]{}).Len(t.Context())); n != 1 {
-			t.Errorf("%d items", n)
+			t.Errorf("got %d items in the queue, want 1", n)
 		}
 	})
 }
@@ -395,10 +395,10 @@ func TestAckSeesItsOwnDeletion(t *testing.T) {
 		recipetest.Check(t, c.Ack(t.Context(), session.CreateOp{Path: "/effect"}))
 		synctest.Wait()
 		if cause := context.Cause(c.Context()); !errors.Is(cause, queue.ErrNotClaimed) || slow.Fired() != 1 {
-			t.Errorf("the claim: %v; %d replies were lost", cause, slow.Fired())
+			t.Errorf("the claim's context ended with %v after %d lost replies, want %v after 1", cause, slow.Fired(), queue.ErrNotClaimed)
 		}
 		if n := recipetest.Must(queue.New(w.Client().Session, path, queue.Options[string]{}).Len(t.Context())); n != 0 {
-			t.Errorf("%d items", n)
+			t.Errorf("got %d items in the queue, want none", n)
 		}
 	})
 }

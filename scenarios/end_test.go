@@ -59,7 +59,7 @@ func cutAtEnd(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
 func TestWatchersSeeTheLastChange(t *testing.T) {
 	for seed := range uint64(10) {
 		if r := beside(t, Watch(), seed, slowly); !isValid(r, "watch/final-state-reported") {
-			t.Errorf("%s", r.Summary())
+			t.Errorf("seed %d: watch/final-state-reported is not valid:\n%s", seed, r.Summary())
 		}
 	}
 }
@@ -73,7 +73,7 @@ func TestWatcherThatLostItsSessionAtTheEnd(t *testing.T) {
 			cutAtEnd(ctx, c, l)
 		})
 		if !isValid(r, "watch/final-state-reported") {
-			t.Errorf("%s", r.Summary())
+			t.Errorf("seed %d: watch/final-state-reported is not valid:\n%s", seed, r.Summary())
 		}
 	}
 }
@@ -99,7 +99,7 @@ func TestPermitsAreCountedOnceSessionsAreOver(t *testing.T) {
 	}
 	r := beside(t, s, 1, func(context.Context, *harness.Client, *netfault.Proxy) {})
 	if !isValid(r, "semaphore/no-permit-lost") {
-		t.Errorf("%s", r.Summary())
+		t.Errorf("semaphore/no-permit-lost is not valid:\n%s", r.Summary())
 	}
 }
 

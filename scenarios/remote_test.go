@@ -23,7 +23,7 @@ func TestProtocolsInVirtualTime(t *testing.T) {
 			for i := range uint64(max(1, *seeds/10)) {
 				r := virtually(t, remote, VirtualOptions(s, *seed+i))
 				if r.Verdict != checker.Valid {
-					t.Errorf("seed %d\n%s", r.Seed, r.Summary())
+					t.Errorf("seed %d: got %v, want %v:\n%s", r.Seed, r.Verdict, checker.Valid, r.Summary())
 					return
 				}
 			}

@@ -23,7 +23,7 @@ func TestTextbookInVirtualTime(t *testing.T) {
 			s = s.Mutate(harness.Mutant{Name: "textbook", Workload: workload})
 			for seed := range uint64(3) {
 				if result := virtually(t, s, VirtualOptions(s, seed)); !result.Verdict.Passed() {
-					t.Errorf("seed %d: %s", seed, result.Summary())
+					t.Errorf("seed %d: got %v, want a verdict that passes:\n%s", seed, result.Verdict, result.Summary())
 				}
 			}
 		})

@@ -33,7 +33,7 @@ func TestScenariosRunThroughAnUpgradeVirtualTime(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			r := upgrade(t, s, 1, false)
 			if r.Verdict != checker.Valid {
-				t.Errorf("%s", r.Summary())
+				t.Errorf("run through an upgrade: got %v, want %v:\n%s", r.Verdict, checker.Valid, r.Summary())
 			}
 		})
 	}
@@ -87,7 +87,7 @@ func upgrade(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r *ha
 	})
 	for _, e := range r.History.Events {
 		if e.Kind == history.Fault && e.Op == history.FaultStop && (e.Error != "" || !strings.Contains(e.Result, "became ZooKeeper")) {
-			t.Errorf("%s on %s: %q, error %q", e.Object, e.Node, e.Result, e.Error)
+			t.Errorf("the fault %s on node %s: got result %q and error %q, want the node upgraded", e.Object, e.Node, e.Result, e.Error)
 		}
 	}
 	return r

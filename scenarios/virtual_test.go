@@ -84,7 +84,7 @@ func TestBadLuckMakesNoVerdict(t *testing.T) {
 				r := virtually(t, s, o)
 				switch verdicts[r.Verdict]++; {
 				case r.Verdict == checker.NotExercised && verdicts[r.Verdict] > *usualRuns/200, r.Verdict != checker.Valid && r.Verdict != checker.NotExercised:
-					t.Errorf("seed %d\n%s", r.Seed, r.Summary())
+					t.Errorf("seed %d: got %v, want %v, or %v in few runs:\n%s", r.Seed, r.Verdict, checker.Valid, checker.NotExercised, r.Summary())
 				case r.Verdict == checker.NotExercised:
 					t.Logf("seed %d\n%s", r.Seed, r.Summary())
 				}
@@ -129,7 +129,7 @@ func TestCutLastsUntilTheTakeover(t *testing.T) {
 	o.Time = 5 * time.Second
 	o.Plan = harness.Plan{{Fault: short.Name(), At: time.Second, For: short.length}}
 	if r := virtually(t, s, o); !r.Verdict.Passed() {
-		t.Errorf("%v", r.Summary())
+		t.Errorf("got verdict %v, want one that passes:\n%s", r.Verdict, r.Summary())
 	}
 }
 
@@ -159,7 +159,7 @@ func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 	})
 	r := virtually(t, s, VirtualOptions(s, 1))
 	if h2, _ := r.Of("run/faults-had-effect"); h2.Verdict != checker.NotExercised {
-		t.Errorf("%v", r.Summary())
+		t.Errorf("run/faults-had-effect: got %v, want %v:\n%s", h2.Verdict, checker.NotExercised, r.Summary())
 	}
 }
 
@@ -197,7 +197,7 @@ func TestForeignDeletionIsNoViolation(t *testing.T) {
 				o.Time = 20 * time.Second
 				r := virtually(t, s, o)
 				if h2, _ := r.Of("run/faults-had-effect"); h2.Verdict != checker.Valid || r.Verdict == checker.Invalid {
-					t.Errorf("%v", r.Summary())
+					t.Errorf("got run/faults-had-effect %v and verdict %v, want %v and no violation:\n%s", h2.Verdict, r.Verdict, checker.Valid, r.Summary())
 				}
 			})
 		}
@@ -218,7 +218,7 @@ func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
 		o.Time, o.Faults = 5*time.Second, []string{}
 		r := virtually(t, s, o)
 		if e8, _ := r.Of("election/observers-see-leaders"); e8.Verdict != checker.Valid {
-			t.Errorf("seed %d: %s", o.Seed, r.Summary())
+			t.Errorf("seed %d: election/observers-see-leaders is %v, want %v:\n%s", o.Seed, e8.Verdict, checker.Valid, r.Summary())
 		}
 	}
 }

@@ -29,7 +29,7 @@ func TestSessionSurvivesUsedUpDescriptors(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), descriptorsOf+"="+e.Servers()[0])
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("the program without free descriptors failed: %v\n%s", err, out)
 	}
 }
 

@@ -20,10 +20,13 @@ func TestNothingIsSpawnedAfterTheEnd(t *testing.T) {
 		}
 		l.end(ErrLost)
 		l.end(ErrClosed)
-		if l.spawn(func() { t.Error("run") }) || l.err() != ErrLost {
-			t.Errorf("spawn after the end ran, or the cause is %v, want %v", l.err(), ErrLost)
+		if spawned := l.spawn(func() { t.Error("spawn after the end ran its function, want it not run") }); spawned || l.err() != ErrLost {
+			t.Errorf("spawn after the end: got %t and cause %v, want false and %v", spawned, l.err(), ErrLost)
 		}
-		if err := <-l.detach(func(context.Context) error { t.Error("run"); return nil }); err != ErrLost {
+		if err := <-l.detach(func(context.Context) error {
+			t.Error("detach after the end ran its function, want it not run")
+			return nil
+		}); err != ErrLost {
 			t.Errorf("detach after the end: got %v, want %v", err, ErrLost)
 		}
 		if l.wait(); !ended {

@@ -49,7 +49,7 @@ func TestSessionFollowsTheMembers(t *testing.T) {
 			e.Kill(0)
 			time.Sleep(time.Minute)
 			if connected := s.Server() != ""; connected != follow {
-				t.Errorf("with FollowMembers %t: connected is %t", follow, connected)
+				t.Errorf("with FollowMembers %t: connected is %t, want %t", follow, connected, follow)
 			}
 			synctest.Wait()
 		})

@@ -65,7 +65,7 @@ func TestHoldEndsAfterALongStopOfTheRuntime(t *testing.T) {
 	rest, err := io.ReadAll(lines)
 	check(t, err)
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("%v\n%s%s", err, rest, out.String())
+		t.Errorf("the stopped program failed: %v\n%s%s", err, rest, out.String())
 	}
 }
 

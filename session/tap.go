@@ -259,7 +259,7 @@ func (t *tap) refusedLocked(how string) error {
 	case t.unwelcome:
 		return fmt.Errorf("%w: %w: %w", ErrLost, ErrCredentials, ErrAuthRequired)
 	case t.id == 0:
-		return fmt.Errorf("%w: refused by the server", ErrLost)
+		return fmt.Errorf("%w: the server refused to open the session", ErrLost)
 	}
 	return fmt.Errorf("%w: %s by the server", ErrLost, how)
 }

@@ -132,8 +132,8 @@ func TestLostReplyAfterCommit(t *testing.T) {
 			}
 			time.Sleep(5 * time.Second) // go-zookeeper reconnects
 			mustCreate(t, a, "/later", 0)
-			if a.SessionID() != session {
-				t.Error("the session was not resumed")
+			if got := a.SessionID(); got != session {
+				t.Errorf("session after the reconnect: got %#x, want %#x resumed", got, session)
 			}
 		})
 	}
@@ -270,7 +270,7 @@ func TestProposalWithoutQuorum(t *testing.T) {
 				e.Start(2) // with the proposal in its log
 				time.Sleep(time.Second)
 				if !e.Ready() {
-					t.Error("the ensemble is not ready")
+					t.Error("the ensemble is not ready 1 s after node 2 was started again")
 				}
 			}
 		})
@@ -368,7 +368,7 @@ func TestPausedLeaderIsReplacedAndSteps(t *testing.T) {
 		e.Resume(2)
 		time.Sleep(5 * time.Second)
 		if !e.Ready() {
-			t.Fatal("the ensemble is not ready")
+			t.Fatal("the ensemble is not ready 5 s after node 2 was resumed")
 		}
 		for {
 			ok, _, err := a.Exists("/new")
@@ -394,7 +394,7 @@ func TestSessionSurvivesEveryServersRestart(t *testing.T) {
 			e.Start(i % 3)
 			time.Sleep(3 * time.Second)
 			if !e.Ready() {
-				t.Fatal("the ensemble is not ready")
+				t.Fatalf("the ensemble is not ready 3 s after node %d was started again", i%3)
 			}
 		}
 		ok, st, err := a.Exists("/e")
@@ -499,8 +499,8 @@ func TestSequenceIsSet(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		c := connect(t, e, 0, 20*time.Second)
 		mustCreate(t, c, "/q", 0)
-		if !e.SetSequence("/q", 1<<31-3) || e.SetSequence("/none", 1) {
-			t.Error("SetSequence found /none, or did not find /q")
+		if q, none := e.SetSequence("/q", 1<<31-3), e.SetSequence("/none", 1); !q || none {
+			t.Errorf("SetSequence: got %t for /q, which exists, and %t for /none, which does not; want true and false", q, none)
 		}
 		for _, want := range []string{"/q/n-2147483645", "/q/n-2147483646"} {
 			if got := mustCreate(t, c, "/q/n-", zk.FlagSequence); got != want {

@@ -55,16 +55,16 @@ func (a *app) auditCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "audit DIR...",
 		Short: "Show from the servers' transaction logs who held what, and when",
-		Long: `Read the transaction logs of servers and show who held which lock, led, claimed an item or was a member, at each instant:
-with session, label and token. The report names expired sessions, takeovers, the longest waits, and abandoned znodes. It
-recognizes the layouts of zkcoord, Curator and kazoo; other ephemeral znodes are shown with their owners.
+		Long: `Read the transaction logs of servers and show who held which lock, led, claimed an item or was a member, and when, with
+session, label and token. The report names expired sessions, takeovers, the longest waits, and abandoned znodes. It
+recognizes the layouts of zkcoord, Curator and kazoo, and shows other ephemeral znodes with their owners.
 
 DIR is the directory version-2 of one server, its parent, or a directory with one directory for each server. The logs of
-several servers are compared. If the logs begin late, the oldest snapshot that fits is their start.
+several servers are compared. If old logs are missing, the audit starts from the oldest snapshot that fits the rest.
 
 With --client-log, compare what clients wrote in their own logs (see docs/audit.md) with what the servers committed.
 
-Exit codes: 0 done, 1 the servers' logs contradict a client's log or each other, 2 the logs hold no transaction,
+Exit codes: 0 done, 1 the servers' logs contradict a client's log or each other, 2 the logs contain no transaction,
 3 they could not be read.`,
 		Example: `  zkcoord audit /var/lib/zookeeper/version-2 --path /locks/backup
   zkcoord audit zk1/ zk2/ zk3/ --from 2026-11-29T06:00:00Z --to 2026-11-29T06:05:00Z
@@ -172,7 +172,7 @@ func (w *auditing) claims() ([]audit.Claim, error) {
 			return nil, err
 		}
 		if len(claims) == 0 {
-			w.app.note("%s has no line of a hold", name)
+			w.app.note("%s has no line with the msg \"hold begins\" or \"hold ends\"", name)
 		}
 		for _, c := range claims {
 			if audit.Below(c.Path, w.path) && (w.from.IsZero() || !c.To.Before(w.from.Time)) && (w.to.IsZero() || !c.From.After(w.to.Time)) {
@@ -296,7 +296,7 @@ func (l *serverLogs) start(note func(string, ...any)) (audit.Start, error) {
 			note("%s is not used: %v", file.path, err)
 		}
 	}
-	note("the logs begin with transaction %s, and no snapshot fits: what was there before is not known", hex(first))
+	note("the logs begin with transaction %s, and no snapshot fits: znodes that were created before are not shown", hex(first))
 	return audit.Start{}, nil
 }
 

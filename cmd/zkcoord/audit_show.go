@@ -127,7 +127,7 @@ func (w *auditing) print(servers int, m *txnlog.Merged, claims []audit.Claim, co
 		w.line("SERVERS DIFFER: zxid %s is another transaction in %s than in %s", hex(d.Zxid), d.A, d.B)
 	}
 	if m.Gaps > 0 {
-		w.line("the logs have %s: what was done there is not shown", count(m.Gaps, "gap"))
+		w.line("the logs have %s: the missing transactions are not shown", count(m.Gaps, "gap"))
 	}
 	if n := len(m.Refuted); n > 0 {
 		w.line("%s written and not committed: left out", count(n, "transaction"))

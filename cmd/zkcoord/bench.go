@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 
@@ -30,7 +31,7 @@ rates, a higher ratio is better. For times, which are in ms, a lower one is.`,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			// Zero means the default only if the flag was not given.
 			if o.Nodes < 1 || o.Rounds < 1 || o.Time < 0 || o.Time == 0 && c.Flags().Changed("time") {
-				return errors.New("--nodes, --rounds and --time must be positive")
+				return fmt.Errorf("--nodes %d, --rounds %d, --time %v: all must be positive", o.Nodes, o.Rounds, o.Time)
 			}
 			if o.Start, err = serving(kind, version, "", zktest.Options{}, a); err != nil {
 				return err

@@ -30,10 +30,10 @@ func (a *app) chaosCommand() *cobra.Command {
 		Long: `Chaos runs scenarios (default: lock) in turn against an existing ensemble until it is interrupted. Each round has a new
 seed. Chaos prints a line for each round and a summary. It stores rounds that are not valid, up to ten of each verdict.
 
-Give the addresses of the ensemble to break only the clients' own connections and sessions. Give the docker-compose
-file of a project that runs on this machine to kill, pause and cut off its servers as well.
+With --servers, chaos breaks only the clients' own connections and sessions. With --compose, which names the
+docker-compose file of a project that runs on this machine, it also kills, pauses and cuts off the servers.
 
-Use it only with an ensemble for experiments. ` + authHelp + `
+Use chaos only with an ensemble for experiments. ` + authHelp + `
 
 Exit codes: 0 no round found a violation, 1 a round found one, 2 no conclusion, 3 it could not run.`,
 		Example: `  zkcoord chaos --servers zoo1:2181,zoo2:2181,zoo3:2181

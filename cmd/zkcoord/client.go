@@ -17,8 +17,9 @@ func (a *app) clientCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "client",
 		Short: "Write a client in any language for zkcoord run --client, and check it",
-		Long: `Client helps to put a lock, an election, a queue or another recipe in any language to the test. A client is a program that speaks JSON over
-its standard input and output, one object a line: docs/client-protocol.md says what. Scenarios with such clients:
+		Long: `Client helps to test a lock, an election, a queue or another recipe in any language. A client is a program that reads
+requests and writes replies on its standard input and output, one JSON object on each line. docs/client-protocol.md
+describes them. These scenarios support such clients:
 ` + strings.Join(scenarios.WithProtocol(), ", ") + `.`,
 		Example: `  zkcoord client example python > my_lock.py
   zkcoord client check 'python3 my_lock.py'

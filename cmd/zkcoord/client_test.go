@@ -37,7 +37,7 @@ func exampleCommand(t *testing.T, language string) string {
 	case "go":
 		program := filepath.Join(filepath.Dir(file), "lock")
 		if out, err := exec.Command("go", "build", "-o", program, file).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
+			t.Fatalf("go build %s: %v: %s", file, err, out)
 		}
 		return program
 	}
@@ -77,7 +77,7 @@ func javaCommand(t *testing.T, file string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if out, err := exec.Command("javac", "-cp", peers.ClassPath(), "-d", dir, file).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("javac %s: %v: %s", file, err, out)
 	}
 	name := strings.TrimSuffix(filepath.Base(file), ".java")
 	return "java -Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp '" + dir + ":" + peers.ClassPath() + "' " + name
@@ -99,7 +99,7 @@ func TestCheckOfOtherRecipes(t *testing.T) {
 		t.Run(recipe, func(t *testing.T) {
 			t.Parallel()
 			if code, out, errs := zkcoordRuns("client", "check", "--recipe", recipe, command); code != exitValid {
-				t.Errorf("exit code %d\n%s%s", code, out, errs)
+				t.Errorf("client check: got exit code %d, want %d\n%s%s", code, exitValid, out, errs)
 			}
 		})
 	}

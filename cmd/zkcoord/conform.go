@@ -41,22 +41,23 @@ func (a *app) conformCommand() *cobra.Command {
 			return a.conform(c.Context(), &connect, o)
 		},
 	}
-	c.Long = `Check that servers have the properties that zkcoord needs, before you rely on it. Give the addresses of all servers of one ensemble.
+	c.Long = `Check that servers have the properties that zkcoord needs, before you rely on it. Give the addresses of all servers of one
+ensemble.
 
-The first part is what the lease assumes (docs/decisions/0001-lease.md) and what recipes need: sessions, expiry, writes, reads and
-watches. The second part are random traces of requests, whose answers are compared with those of zktest. Each line is an operation
-and its answer. An answer that is wrong comes with the one that was expected. Below each requirement are the guarantees
-(docs/guarantees.md) and the recipes that stand or fall with it.
+The first part checks what the lease assumes (docs/decisions/0001-lease.md) and what recipes need: sessions, expiry,
+writes, reads and watches. The second part sends random traces of requests, and compares the answers with those of zktest.
+Each line is an operation and its answer. A wrong answer is followed by the expected one. Below each requirement are the
+guarantees (docs/guarantees.md) and the recipes that depend on it.
 
-The command breaks nothing. So it does not show how the servers behave under faults: zkcoord run --ensemble external does.
-All its znodes are in one directory, which it makes below --chroot and deletes at the end. It changes nothing else.
-It takes about half a minute with the shortest session timeout at its default of 4 s, longer if that is longer.
+The command injects no faults, so it does not show how the servers behave under faults: zkcoord run --ensemble external
+does. All its znodes are in one directory, which it creates below --chroot and deletes at the end. It changes nothing else.
+It takes about half a minute if the servers' shortest session timeout is 4 s, the default, and longer if it is longer.
 
 Exit codes: 0 the servers conform, 1 a guarantee does not hold, 2 a requirement could not be checked, 3 it could not run.`
 	connect.define(c)
 	c.Flags().IntVar(&o.Traces, "traces", 200, "number of random traces")
 	c.Flags().Uint64Var(&o.Seed, "seed", 1, "seed of the first trace; each further trace adds 1")
-	c.Flags().StringVar(&release, "zookeeper", "", "release of ZooKeeper to compare the answers to traces with, for example 3.8.0 (default: the release that the servers report, or the newest)")
+	c.Flags().StringVar(&release, "zookeeper", "", "release of ZooKeeper whose answers to the traces are expected, for example 3.8.0 (default: the release that the servers report, or the newest)")
 	return c
 }
 

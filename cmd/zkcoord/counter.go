@@ -16,9 +16,9 @@ var counterFormats = map[string]counter.Format{"decimal": counter.Decimal, "big-
 
 const counterHelp = `
 
-Exit code: 0 the change was applied, 3 it was not applied and will not be, 2 it is unknown, because the command was
-interrupted or its session ended while the write was in progress. After a 3 the command can be repeated. After a 2,
-repeating it can count twice.`
+Exit codes: 0 the change was applied, 3 it was not applied and never will be, 2 the outcome is unknown, because the
+command was interrupted or its session ended while the write was in progress. After code 3 the command can be repeated.
+After code 2, repeating it can count twice.`
 
 func (a *app) counterCommand() *cobra.Command {
 	c := &cobra.Command{

@@ -36,7 +36,7 @@ embedded ensemble is ready at once, and loses all data when it ends.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if config.Nodes < 1 || config.TickTime <= 0 {
-				return errors.New("--nodes and --tick must be positive")
+				return fmt.Errorf("--nodes %d, --tick %v: both must be positive", config.Nodes, config.TickTime)
 			}
 			if model.Superuser != "" && !strings.Contains(model.Superuser, ":") {
 				return errors.New("--superuser must be a user and a password with a colon between, such as super:secret")

@@ -56,11 +56,11 @@ func (a *app) lockCommand() *cobra.Command {
 func (f *lockFlags) check(c *cobra.Command) error {
 	switch {
 	case f.wait < 0 || f.options.Delay < 0:
-		return errors.New("--wait and --delay must not be negative")
+		return fmt.Errorf("--wait %v, --delay %v: they must not be negative", f.wait, f.options.Delay)
 	case c.Flags().Changed("permits") && !c.Flags().Changed("of"):
 		return errors.New("--permits needs --of, the total number of permits")
 	case c.Flags().Changed("of") && (f.permits < 1 || f.permits > f.of):
-		return fmt.Errorf("--permits %d of %d", f.permits, f.of)
+		return fmt.Errorf("--permits %d --of %d: --permits must be between 1 and --of", f.permits, f.of)
 	}
 	return nil
 }

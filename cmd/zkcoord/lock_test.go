@@ -41,7 +41,7 @@ func TestWaitGoesOnInANewSession(t *testing.T) {
 				return stat.EphemeralOwner
 			}
 		}
-		t.Fatal("nobody waits")
+		t.Fatalf("no second contender, other than session %#x, waited within a minute", not)
 		return 0
 	}
 	for _, limit := range []string{"0", "1h"} {

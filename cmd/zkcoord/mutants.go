@@ -46,7 +46,7 @@ Exit codes: 0 all were killed, 1 one survived, 2 interrupted, 3 one could not ru
 		ValidArgsFunction: mutantNames,
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.seeds < 1 || f.time <= 0 || f.nodes < 0 {
-				return errors.New("--seeds and --time must be positive, and --nodes cannot be negative")
+				return fmt.Errorf("--seeds %d, --time %v, --nodes %d: --seeds and --time must be positive, and --nodes cannot be negative", f.seeds, f.time, f.nodes)
 			}
 			var err error
 			if f.start, err = kinds.Starter(f.ensemble, f.zookeeper, "", notes{a}); err != nil {

@@ -142,16 +142,16 @@ func (f *runFlags) define(c *cobra.Command) {
 	f.defineEnsemble(c, "embedded")
 	f.defineFaults(c)
 	flags := c.Flags()
-	flags.DurationVarP(&f.time, "time", "t", standardTime, fmt.Sprintf("how long clients work under faults; without it, or with --matrix, at least as long as the scenario needs (with --virtual %v)", scenarios.VirtualTime))
+	flags.DurationVarP(&f.time, "time", "t", standardTime, fmt.Sprintf("how long clients work under faults; if the flag is not set, or with --matrix, at least as long as the scenario needs (default with --virtual: %v)", scenarios.VirtualTime))
 	flags.BoolVar(&f.processes, "client-processes", false, "run clients in separate processes, which can be paused, if the scenario supports it")
-	flags.BoolVar(&f.matrix, "matrix", false, "run each scenario under each of its faults alone, on each of --ensemble KIND,... and --zookeeper VERSION,...; print a table")
+	flags.BoolVar(&f.matrix, "matrix", false, "run each scenario under each of its faults alone, on each kind of --ensemble KIND,... and each version of --zookeeper VERSION,...; print a table")
 	flags.BoolVar(&f.together, "together", false, "with --matrix: run each scenario once under all of its faults instead of under each alone")
 	flags.Uint64VarP(&f.seed, "seed", "s", 0, "seed of the plan and of each client's choices (default: random)")
 	flags.StringVar(&f.plan, "plan", "", "follow the plan in this file instead of drawing one")
 	flags.IntVar(&f.operations, "operations", 0, "finish after this many operations have begun (0: no limit)")
 	flags.StringVar(&f.mutant, "mutant", "", "run this broken variant of the scenario")
 	flags.StringVar(&f.client, "client", "", "shell command that starts a client in any language, instead of the scenario's own clients (see zkcoord client)")
-	flags.BoolVar(&f.virtual, "virtual", false, "run on a virtual clock (only embedded, without other processes): a minute takes about a second")
+	flags.BoolVar(&f.virtual, "virtual", false, "run on a virtual clock, where a minute takes about a second (only on the embedded ensemble, with scenarios that start no processes)")
 	flags.DurationVar(&f.shrink, "shrink", time.Minute, "how long to minimize a run that is invalid on the embedded ensemble (0: do not)")
 	flags.StringVar(&f.txnLogs, "txn-logs", "", "keep the servers' transaction logs in this new directory, for zkcoord audit (only for a single run)")
 	flags.StringVar(&f.store, "store", "store", "directory of the results (empty: store nothing)")
@@ -165,8 +165,8 @@ func (f *runFlags) defineEnsemble(c *cobra.Command, kind string) {
 	flags.StringSliceVar(&f.servers, "servers", nil, "addresses of an external ensemble, host:port,...")
 	flags.StringVar(&f.compose, "compose", "", "docker-compose file of an external ensemble that runs on this machine")
 	flags.IntVarP(&f.nodes, "nodes", "n", 0, "nodes of the ensemble (0: the scenario's default)")
-	flags.IntSliceVar(&f.regions, "regions", nil, "nodes in each region, for example 2,2,1 (only process): connections between regions take --distance")
-	flags.DurationVar(&f.distance, "distance", 40*time.Millisecond, "delay of one way between two regions; up to a quarter of it is added at random")
+	flags.IntSliceVar(&f.regions, "regions", nil, "number of nodes in each region, for example 2,2,1 (only with --ensemble process); --distance is the delay between regions")
+	flags.DurationVar(&f.distance, "distance", 40*time.Millisecond, "one-way delay between two regions; up to a quarter of it is added at random")
 	flags.IntVarP(&f.clients, "clients", "c", 0, "number of clients (0: the scenario's default)")
 	f.auth.define(c) // for --servers, like TLS
 	f.tls.define(c)
@@ -355,7 +355,8 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	case f.virtual && f.ensemble != "embedded":
 		return o, fmt.Errorf("--virtual requires --ensemble embedded: the servers of %s have their own clocks", f.ensemble)
 	case f.nodes < 0 || f.clients < 0 || f.operations < 0 || f.shrink < 0 || !(f.intensity > 0): // also rejects NaN
-		return o, errors.New("--nodes, --clients, --operations, --shrink and --intensity cannot be negative, nor --intensity zero")
+		return o, fmt.Errorf("--nodes %d, --clients %d, --operations %d, --shrink %v, --intensity %v: none can be negative, and --intensity must be above zero",
+			f.nodes, f.clients, f.operations, f.shrink, f.intensity)
 	case f.time > mostTime || f.clients > mostClients || f.intensity > mostIntensity:
 		return o, fmt.Errorf("the limits are --time %v, --clients %d, --intensity %d: plan and history are kept in memory", mostTime, mostClients, mostIntensity)
 	}

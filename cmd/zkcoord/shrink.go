@@ -47,7 +47,7 @@ was too short to find out, or shrink was interrupted (it reports and stores its 
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.within <= 0 || f.tries < 1 || f.replay < 0 {
-				return errors.New("--within and --tries must be positive, and --replay cannot be negative")
+				return fmt.Errorf("--within %v, --tries %d, --replay %d: --within and --tries must be positive, and --replay cannot be negative", f.within, f.tries, f.replay)
 			}
 			s, r, err := invalidRun(args[0])
 			if err != nil {

@@ -22,11 +22,12 @@ func (a *app) soakCommand() *cobra.Command {
 		Long: `Soak runs scenarios (default: all that need only an ensemble) in turn, on each of --zookeeper VERSION,... in turn.
 Each round has a new ensemble, a new seed and a history of its own, so the memory that soak needs does not grow.
 
-After each round soak appends a line to rounds.jsonl in the store and rewrites rounds.html: the sums by scenario,
-version and fault, and the seeds of the rounds that are not valid. It keeps the histories of up to ten of these of each
-verdict. To continue after an interrupt or a crash, repeat the command: --for counts the rounds before it too.
+After each round soak appends a line to rounds.jsonl in the store and rewrites rounds.html, which has the sums by
+scenario, version and fault, and the seeds of the rounds that are not valid. It keeps the histories of up to ten of these of each
+verdict. To continue after an interrupt or a crash, repeat the command. --for includes the
+time of the rounds before.
 
-A round that cannot begin is counted. Three in a row end the soak.
+A round that cannot begin counts as a round. Three such rounds in a row end the soak.
 
 Exit codes: 0 no round found a violation, 1 a round found one, 2 no conclusion, 3 it could not run.`,
 		Example: `  zkcoord soak --for 10m

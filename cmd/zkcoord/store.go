@@ -94,7 +94,7 @@ and runs that may still be in progress.`,
 		RunE: func(*cobra.Command, []string) error {
 			switch {
 			case keep.Age < 0 || megabytes < 0 || megabytes > math.MaxInt64>>20:
-				return errors.New("--age and --size cannot be negative, and --size cannot be larger than any disk")
+				return fmt.Errorf("--age %v, --size %d: they cannot be negative, and --size cannot be larger than any disk", keep.Age, megabytes)
 			case keep.Age == 0 && megabytes == 0:
 				return errors.New("give --age or --size: without them no run is removed")
 			}

@@ -48,7 +48,7 @@ have to exist. Watch survives lost connections and lost sessions. It ends when i
 	}
 	connect.define(c)
 	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "include all descendants")
-	c.Flags().BoolVar(&skip, "skip-forbidden", false, "with -r: skip unreadable znodes with a note, instead of failing")
+	c.Flags().BoolVar(&skip, "skip-forbidden", false, "with -r: skip unreadable znodes and print a note, instead of failing")
 	return c
 }
 

@@ -53,12 +53,13 @@ func (a *app) whoCommand() *cobra.Command {
 	}
 	c.Long = `List the contenders of a lock, a semaphore or an election in the order in which they are served, including those of Curator
 and kazoo (without kazoo's semaphores).
-The list shows the holders and, for each waiter, the contenders that it waits for, with label, session, age and token. It
-shows the addresses of clients if the servers answer "cons", and marks dead sessions if the leader answers "dump"
-(4lw.commands.whitelist).
 
-With --under, list all locks, semaphores, elections, groups and queues below a path, and report each deadlock: a cycle of sessions that
-wait for each other. A session with several threads may still resolve such a cycle by itself.`
+The list shows the holders and, for each waiter, the contenders that it waits for, with label, session, age and token. It
+shows the addresses of clients if the servers answer the four-letter word "cons", and marks dead sessions if the leader
+answers "dump". Both must be in the servers' 4lw.commands.whitelist.
+
+With --under, list all locks, semaphores, elections, groups and queues below a path, and report each deadlock: a cycle of
+sessions that wait for each other. A session with several threads may still resolve such a cycle by itself.`
 	connect.define(c)
 	c.Flags().StringVar(&under, "under", "", "show everything below this path, and deadlocks")
 	c.Flags().BoolVar(&watch, "watch", false, "show the list again every two seconds, until interrupted")

@@ -161,7 +161,7 @@ func (a *app) setCommand() *cobra.Command {
 			fmt.Fprintf(a.out, "%s: version %d\n", args[0], st.Version)
 			return nil
 		})
-	c.Flags().Int32Var(&version, "version", session.AnyVersion, "change the data only if it has this version")
+	c.Flags().Int32Var(&version, "version", session.AnyVersion, "change the data only if the znode has this version; -1 means any version")
 	return c
 }
 
@@ -178,7 +178,7 @@ func (a *app) lsCommand() *cobra.Command {
 election or a queue serves them in that order. With -l the list includes their data, for example the label of a contender.` + connectHelp
 	c.Flags().BoolVarP(&f.long, "long", "l", false, "also print version, size, ids and the beginning of the data")
 	c.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "include all descendants")
-	c.Flags().BoolVar(&f.skip, "skip-forbidden", false, "with -r: skip unreadable znodes with a note, instead of failing")
+	c.Flags().BoolVar(&f.skip, "skip-forbidden", false, "with -r: skip unreadable znodes and print a note, instead of failing")
 	return c
 }
 
@@ -291,8 +291,8 @@ func (a *app) createCommand() *cobra.Command {
 	flags := c.Flags()
 	flags.BoolVarP(&parents, "parents", "p", false, "create missing parents as containers")
 	flags.BoolVar(&sequential, "sequential", false, "let the server append a sequence number")
-	flags.BoolVar(&container, "container", false, "let the servers delete it some time after its last child was deleted")
-	flags.DurationVar(&ttl, "ttl", 0, "let the servers delete it after this time without a child and without a change (needs extendedTypesEnabled)")
+	flags.BoolVar(&container, "container", false, "let the servers delete the znode some time after its last child was deleted")
+	flags.DurationVar(&ttl, "ttl", 0, "let the servers delete the znode after this time without a child and without a change (needs extendedTypesEnabled)")
 	c.MarkFlagsMutuallyExclusive("container", "sequential")
 	c.MarkFlagsMutuallyExclusive("container", "ttl")
 	c.PreRunE = func(*cobra.Command, []string) error {
@@ -335,7 +335,7 @@ func (a *app) deleteCommand() *cobra.Command {
 		})
 	c.SuggestFor = []string{"rm"}
 	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "include all descendants")
-	c.Flags().Int32Var(&version, "version", session.AnyVersion, "delete the znode only if it has this version")
+	c.Flags().Int32Var(&version, "version", session.AnyVersion, "delete the znode only if it has this version; -1 means any version")
 	c.MarkFlagsMutuallyExclusive("recursive", "version")
 	return c
 }

@@ -92,7 +92,7 @@ func (s Slice) WritePicture(w io.Writer) error {
 	m := s.Model.porcupine()
 	_, info := porcupine.CheckOperationsVerbose(m, s.ops, time.Minute)
 	if err := porcupine.Visualize(m, info, w); err != nil {
-		return fmt.Errorf("checker: picture of %s: %w", s.Object, err)
+		return fmt.Errorf("checker: write the picture of %s: %w", s.Object, err)
 	}
 	return nil
 }

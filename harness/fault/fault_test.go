@@ -115,7 +115,7 @@ func check(t *testing.T, plan harness.Plan, r *harness.Result) {
 	}
 	for _, one := range r.Results {
 		if one.Verdict == checker.Unknown {
-			t.Errorf("%+v", one)
+			t.Errorf("a property is unknown, want a verdict: %+v", one)
 		}
 	}
 }
@@ -359,7 +359,7 @@ func meetsNobody(t *testing.T, r *harness.Result, name string, within time.Durat
 		case e.Object == name && e.Op == history.FaultStart:
 			began = e.Time
 		case e.Error != "":
-			t.Errorf("%s on %s: %s", e.Object, e.Node, e.Error)
+			t.Errorf("the fault %s on node %s failed: %s", e.Object, e.Node, e.Error)
 		case e.Object == name:
 			stopped = true
 			if e.Result != "" || e.Time-began > within {
@@ -560,7 +560,7 @@ func TestFaultsThatStandTogetherAreAllHealed(t *testing.T) {
 			}
 			for _, e := range r.History.Events {
 				if e.Kind == history.Fault && e.Error != "" && !strings.HasPrefix(e.Error, "not injected") {
-					t.Errorf("seed %d: %s on %s: %s", seed, e.Object, e.Node, e.Error)
+					t.Errorf("seed %d: the fault %s on node %s failed: %s", seed, e.Object, e.Node, e.Error)
 				}
 			}
 		})

@@ -191,6 +191,6 @@ func TestStoreThatIsNotThereIsEmpty(t *testing.T) {
 		t.Errorf("got runs %v, error %v, want none", runs, err)
 	}
 	if code, page, _ := get(t, s.Handler(true), "/"); code != http.StatusOK || !strings.Contains(page, "No run here yet") {
-		t.Errorf("%d", code)
+		t.Errorf("page of an empty store: got code %d, want %d and \"No run here yet\":\n%s", code, http.StatusOK, page)
 	}
 }

@@ -65,7 +65,7 @@ func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 		}
 		for _, r := range runs {
 			if r.Problem != "" {
-				t.Errorf("%s: %s", r.ID, r.Problem)
+				t.Errorf("run %s cannot be read: %s", r.ID, r.Problem)
 			}
 			if h, err := ReadHistory(r.Dir); err == nil {
 				whole++

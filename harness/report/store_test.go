@@ -159,7 +159,7 @@ func TestRunThatItsStoreDoesNotTakeIsStoredElsewhere(t *testing.T) {
 		t.Fatalf("the run is in %s and the error is %v, want a temporary directory and an error that names it", s.Dir(r), err)
 	}
 	if d, err := ReadDocument(s.Dir(r)); err != nil || d.Verdict != checker.Invalid {
-		t.Errorf("%v, %v", d.Verdict, err)
+		t.Errorf("stored document: got verdict %v, error %v, want %v", d.Verdict, err, checker.Invalid)
 	}
 	if h, err := ReadHistory(s.Dir(r)); err != nil || len(h.Events) != len(r.History.Events) {
 		t.Errorf("the history is incomplete: %v", err)

@@ -25,7 +25,7 @@ func TestProgramInAnotherModuleStops(t *testing.T) {
 	e := zktest.Start(t, zktest.Options{TCP: true})
 	output, err := exec.CommandContext(ctx, program, strings.Join(e.Servers(), ",")).CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v\n%s", err, output)
+		t.Fatalf("the program in another module failed: %v\n%s", err, output)
 	}
 	source, err := os.ReadFile("testdata/program/main.go")
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 func TestReadmeProgramRuns(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "program")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./testdata/readme").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("build the program of the README: %v: %s", err, out)
 	}
 	start := func(servers ...string) (lines *bufio.Scanner, interrupt func()) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

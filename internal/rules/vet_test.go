@@ -17,7 +17,7 @@ func TestVetTool(t *testing.T) {
 	defer cancel()
 	tool := filepath.Join(t.TempDir(), "zkcoordvet")
 	if output, err := exec.CommandContext(ctx, "go", "build", "-o", tool, "./cmd/zkcoordvet").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, output)
+		t.Fatalf("build zkcoordvet: %v\n%s", err, output)
 	}
 	vet := func(dir string, args ...string) (string, error) {
 		run := exec.CommandContext(ctx, "go", append([]string{"vet", "-vettool=" + tool}, args...)...)

@@ -34,7 +34,7 @@ func TestRunIsMadeSmallByThePropertyItViolated(t *testing.T) {
 		return verdict(tr, checker.Unknown, checker.Invalid), nil
 	})
 	if err != nil || small.Property != "lock/no-overlap" || small.Operations != 32 || small.Clients != 2 {
-		t.Fatalf("%+v, %v", small.Trial, err)
+		t.Fatalf("got %+v of property %q, error %v, want lock/no-overlap with 32 operations and 2 clients", small.Trial, small.Property, err)
 	}
 	if one, _ := small.Result.Of("lock/no-overlap"); one.Verdict != checker.Invalid || !equal(trialOf(small.Result), small.Trial) {
 		t.Errorf("the result %+v does not belong to the trial %+v", small.Result, small.Trial)

@@ -48,7 +48,7 @@ func x(d time.Duration) float64 {
 func (p panel) draw(b *bytes.Buffer, top int) {
 	c := p.cut
 	fmt.Fprintf(b, `<text class="t" x="12" y="%d">%s</text>`+"\n", top+18, p.title)
-	verdict, class := fmt.Sprintf("A knows it %s before B is granted the lock", seconds(c.granted-c.told)), "green"
+	verdict, class := fmt.Sprintf("A's context ends %s before B is granted the lock", seconds(c.granted-c.told)), "green"
 	if c.told > c.granted {
 		verdict, class = fmt.Sprintf("A and B both hold the lock for %s", seconds(c.told-c.granted)), "red"
 	}

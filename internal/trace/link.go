@@ -159,8 +159,11 @@ func (l *Link) Handshake(r wire.ConnectRequest) (*wire.ConnectResponse, error) {
 	}
 	rsp := &wire.ConnectResponse{}
 	rest, err := wire.Decode(frame, rsp)
-	if err != nil || len(rest) > 0 {
-		return nil, fmt.Errorf("cannot decode connect response %x: %v", frame, err)
+	if err != nil {
+		return nil, fmt.Errorf("cannot decode connect response %x: %w", frame, err)
+	}
+	if len(rest) > 0 {
+		return nil, fmt.Errorf("connect response %x has %d bytes after its end", frame, len(rest))
 	}
 	return rsp, nil
 }

@@ -18,7 +18,7 @@ func TestOneCallAtATime(t *testing.T) {
 			}
 			defer turn.End()
 			if running++; running != 1 {
-				t.Errorf("%d calls hold the turn", running)
+				t.Errorf("%d calls hold the turn at once, want 1", running)
 			}
 			n++
 			running--

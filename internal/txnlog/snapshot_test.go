@@ -77,7 +77,7 @@ func FuzzReadSnapshot(f *testing.F) {
 		n := 0
 		sessions, _ := ReadSnapshot("snapshot", bytes.NewReader(text), func(Node) { n++ })
 		if n+len(sessions) > len(text) {
-			t.Errorf("%d znodes and %d sessions in %d bytes", n, len(sessions), len(text))
+			t.Errorf("got %d znodes and %d sessions from %d bytes, want at most one a byte", n, len(sessions), len(text))
 		}
 	})
 }

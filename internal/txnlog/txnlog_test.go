@@ -229,7 +229,7 @@ func FuzzTxn(f *testing.F) {
 		}
 		for _, txn := range txns {
 			if len(txn.Changes) > len(body) {
-				t.Errorf("%d changes in %d bytes", len(txn.Changes), len(body))
+				t.Errorf("got %d changes from %d bytes, want at most one a byte", len(txn.Changes), len(body))
 			}
 		}
 	})

@@ -271,8 +271,8 @@ func TestItemsCarryTheirOrigin(t *testing.T) {
 				if len(puts) == 0 || len(holds) == 0 {
 					t.Fatalf("got %d puts and %d claims, want at least one of each", len(puts), len(holds))
 				}
-				if puts[0].Parent().SpanID() != span.SpanContext().SpanID() {
-					t.Error("the put is not in the producer's trace")
+				if got, want := puts[0].Parent().SpanID(), span.SpanContext().SpanID(); got != want {
+					t.Errorf("parent of the put's span: got %v, want the producer's span %v", got, want)
 				}
 				for _, h := range holds {
 					if got, want := linked(h, "put"), puts[0].SpanContext().SpanID(); got != want {

@@ -31,7 +31,7 @@ func run(ctx context.Context, servers []string) error {
 
 	invoices := lock.NewMutex(s, "/locks/invoices", lock.Options{})
 	return invoices.Do(ctx, func(ctx context.Context, g *lock.Grant) error {
-		// This ctx ends with the program's, and before another client can be
+		// This ctx ends when the program's ctx ends, and before another client can be
 		// granted the lock. With the token, a database can refuse the late write
 		// of a process that was paused.
 		return sendInvoices(ctx, g.Token())

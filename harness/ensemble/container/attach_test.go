@@ -61,7 +61,7 @@ func TestARunningComposeProjectIsAnEnsemble(t *testing.T) {
 		cmd := exec.CommandContext(context.Background(), command[0], append(append(command[1:], "-p", project, "-f", file), args...)...)
 		cmd.Env = environment
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
+			t.Fatalf("%v: %v: %s", cmd, err, out)
 		}
 	}
 	defer run("down", "-v", "-t", "0")

@@ -90,7 +90,7 @@ truncate -s $((used / 2)) "$log"`)
 func (e *cluster) whileDown(ctx context.Context, what string, node int, script string) error {
 	return e.change(ctx, what, node, func() (err error) {
 		if !e.is(e.down, node) {
-			return errors.New("the node runs")
+			return errors.New("the node runs: kill it first")
 		}
 		old, err := e.engine.ContainerInspect(ctx, e.nodes[node], client.ContainerInspectOptions{})
 		if err != nil {

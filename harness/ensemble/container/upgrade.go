@@ -28,7 +28,7 @@ func (e *Ensemble) SetVersion(ctx context.Context, node int, version string) err
 			return fmt.Errorf("the ensemble was not started for version %s: %w", version, ensemble.ErrUnable)
 		}
 		if !e.is(e.down, node) {
-			return errors.New("the node runs")
+			return errors.New("the node runs: kill it first")
 		}
 		if e.Version(node) == version {
 			return nil

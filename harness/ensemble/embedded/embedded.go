@@ -238,7 +238,7 @@ func (e *Ensemble) Wipe(_ context.Context, node int) error {
 		}
 	})
 	if runs {
-		err = fmt.Errorf("wipe node %d: the node runs", node)
+		err = fmt.Errorf("wipe node %d: the node runs: kill it first", node)
 	}
 	return err
 }

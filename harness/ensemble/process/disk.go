@@ -55,7 +55,7 @@ func (n *node) whileDown(f func() error) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.child != nil {
-		return errors.New("the node runs")
+		return errors.New("the node runs: kill it first")
 	}
 	return f()
 }

@@ -72,7 +72,7 @@ func TestSlowDiskRecordsWhatIsStored(t *testing.T) {
 			dd := exec.Command("dd", "of="+filepath.Join(n.dir, name), how)
 			dd.Env, dd.Stdin = environment, bytes.NewReader([]byte("abcde"))
 			if out, err := dd.CombinedOutput(); err != nil {
-				t.Fatalf("%v: %s", err, out)
+				t.Fatalf("dd %s: %v: %s", how, err, out)
 			}
 		}
 	}

@@ -201,7 +201,7 @@ func compareWith(t *testing.T, version string, n int) {
 	start := time.Now()
 	found, tried := c.All(t.Context(), *seed, *traces, *workers, *shrunk)
 	for _, d := range found {
-		t.Errorf("%v", d)
+		t.Errorf("zktest and ZooKeeper answer differently: %v", d)
 	}
 	t.Logf("%d traces in %v\n%v", *traces, time.Since(start).Round(time.Second), tried)
 	if missing := missing(tried, ttlNodes(n), rulesOf(t, release)); *seed == 1 && *traces >= enough && len(found) == 0 && len(missing) > 0 {
