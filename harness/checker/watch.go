@@ -241,8 +241,8 @@ func WatchNoEventWithoutCause(envelope Envelope) Checker {
 				}
 			}
 		}
-		// earliest has a list for each object. For each change in order of zxid, it has the earliest
-		// invocation of that change and all later ones.
+		// earliest has a list for each object. For each change in order of zxid, it has the
+		// earliest invocation of that change and all later ones.
 		earliest := make(map[string][]int32)
 		for object, list := range zxids {
 			slices.SortFunc(list, func(a, b history.Operation) int { return cmp.Compare(a.Complete.Zxid, b.Complete.Zxid) })
