@@ -187,33 +187,34 @@ func (w *who) read(ctx context.Context, s *session.Session, dir string, first bo
 	if slices.Contains(listing.Names, "leases") && slices.Contains(listing.Names, "locks") {
 		return w.readSemaphore(ctx, s, dir)
 	}
-	p := place{path: dir, kind: "lock"}
+	p := place{path: dir, kind: waits.Lock}
 	names := listing.Names
 	if waits.IsQueue(names) {
 		p.kind, names = waits.Queue, nil
 	}
+	kind := func(name string) waits.Kind {
+		if role, ok := waits.Recognize(znode.Join(dir, name)); ok && role.Place == dir {
+			return role.Kind
+		}
+		return waits.Internal
+	}
 	children, err := nodes(ctx, s, dir, slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-		_, _, sequential := znode.ParseSeq(name)
-		return !sequential
+		return kind(name) == waits.Internal
 	}))
 	if err != nil {
 		return err
 	}
 	p.contenders = waits.Contenders(dir, children)
-	for _, c := range p.contenders {
-		if strings.Contains(c.Node.Name, "-latch-") {
-			p.kind = "election"
-		}
-	}
-	if len(p.contenders) == 0 && p.kind == "lock" {
-		p.kind = "group"
-		for _, child := range children {
-			if child.Session != 0 && ownID.MatchString(child.Name) {
+	for _, child := range children {
+		switch kind(child.Name) {
+		case waits.Election:
+			p.kind = waits.Election
+		case waits.Group:
+			if child.Session != 0 {
 				p.members = append(p.members, child)
 			}
 		}
 	}
-	p.contenders = waits.Contenders(dir, children)
 	if len(p.contenders) > 0 {
 		p.members = nil
 	} else if p.kind == waits.Lock {
@@ -276,9 +277,6 @@ func nodes(ctx context.Context, s *session.Session, dir string, names []string) 
 	}
 	return all, nil
 }
-
-// ownID matches the beginning of the name of a protected node of this module.
-var ownID = regexp.MustCompile(`^[0-9a-f]{32}-.`)
 
 // ask queries each server for its sessions, and the leader for all sessions. If they do not answer,
 // the output has less detail.

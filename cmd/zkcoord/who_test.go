@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zkcoord/zkcoord/counter"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
 	"github.com/zkcoord/zkcoord/internal/needs"
@@ -88,9 +89,29 @@ func shownBy(t *testing.T, servers []string, args ...string) string {
 	t.Helper()
 	var out, errs strings.Builder
 	if code := run(append([]string{"who", "--servers", strings.Join(servers, ",")}, args...), strings.NewReader(""), &out, &errs); code != exitValid {
-		t.Fatalf("code %d, %s", code, errs.String())
+		t.Fatalf("zkcoord who %q: got exit code %d, want %d: %s", args, code, exitValid, errs.String())
 	}
 	return regexp.MustCompile(`(session 0x[0-9a-f]+)( of 127\.0\.0\.1:\d+)?, for \ds`).ReplaceAllString(out.String(), "$1")
+}
+
+// Bug: the ledger znode of a counter's handle was listed as a member of a group.
+func TestCounterIsNoGroup(t *testing.T) {
+	e := zktest.Start(t, zktest.Options{TCP: true})
+	s, err := session.Open(t.Context(), session.Options{Servers: e.Servers()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := counter.New(s, "/orders", counter.Options{}).Add(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	children, err := s.Children(t.Context(), "/orders")
+	if err != nil || len(children.Names) != 1 {
+		t.Fatalf("children of the counter: got %q, error %v, want one znode of the handle", children.Names, err)
+	}
+	if got, want := shownBy(t, e.Servers(), "--under", "/"), "/: no holders and no waiters\n"; got != want {
+		t.Errorf("an ensemble with a counter and nothing else: got %q, want %q", got, want)
+	}
 }
 
 func TestSemaphoreIsListed(t *testing.T) {
@@ -154,7 +175,7 @@ func TestListIsRepeated(t *testing.T) {
 	out, errs := unreadAfter{lists: 2}, strings.Builder{}
 	code := run([]string{"who", "--servers", strings.Join(e.Servers(), ","), "/locks/a", "--watch"}, strings.NewReader(""), &out, &errs)
 	if code != 128+int(syscall.SIGPIPE) || errs.String() != "" {
-		t.Errorf("code %d, %s", code, errs.String())
+		t.Errorf("who --watch without a reader: got exit code %d, want %d and no message: %s", code, 128+int(syscall.SIGPIPE), errs.String())
 	}
 }
 
@@ -197,7 +218,7 @@ func TestSessionsOfRealServersAreKnown(t *testing.T) {
 	out := func() shownPlace {
 		var p shownPlace
 		if err := json.Unmarshal([]byte(shownBy(t, servers, "/locks/a", "--json")), &p); err != nil || len(p.Contenders) != 1 {
-			t.Fatalf("%+v, %v", p, err)
+			t.Fatalf("got %+v, error %v, want one contender", p, err)
 		}
 		return p
 	}()
