@@ -349,17 +349,26 @@ func TestAckOfARevokedClaim(t *testing.T) {
 		recipetest.Check(t, q.Put(t.Context(), "x"))
 		c := recipetest.Must(q.Claim(t.Context()))
 		time.Sleep(recipetest.Timeout) // the claim's node is watched now
-		slow := w.Inject(zktest.Rule{Op: "multi", Path: path + "/marks/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
-		for _, node := range w.Nodes(path + "/items") {
-			if strings.HasSuffix(node, "/c") {
-				w.Inject(zktest.Rule{Op: "exists", Path: node, Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
-				recipetest.Check(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
+		var node string
+		for _, n := range w.Nodes(path + "/items") {
+			if strings.HasSuffix(n, "/c") {
+				node = n
 			}
 		}
-		time.Sleep(time.Second / 2) // the session checks whether the node is its own
+		// A heartbeat checks the node too. The next one comes at least a second after this one.
+		beat := w.Inject(zktest.Rule{Op: "multi", Path: node, Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Millisecond})
+		for begun := time.Now(); beat.Fired() == 0; time.Sleep(10 * time.Millisecond) {
+			if time.Since(begun) > recipetest.Timeout {
+				t.Fatal("no heartbeat checked the claim's node in a session timeout")
+			}
+		}
+		slow := w.Inject(zktest.Rule{Op: "multi", Path: path + "/marks/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
+		w.Inject(zktest.Rule{Op: "exists", Path: node, Session: s.ID(), Fate: zktest.DelayReply, Delay: 400 * time.Millisecond})
+		recipetest.Check(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
+		time.Sleep(200 * time.Millisecond) // the session checks whether the node is its own
 		acked := make(chan error, 1)
 		go func() { acked <- c.Ack(t.Context(), session.CreateOp{Path: "/effect"}) }()
-		time.Sleep(time.Second)
+		time.Sleep(400 * time.Millisecond)
 		if slow.Fired() != 1 || c.Context().Err() != nil {
 			t.Errorf("got %d transactions in progress and the claim ended with %v, want one and the claim held", slow.Fired(), context.Cause(c.Context()))
 		}

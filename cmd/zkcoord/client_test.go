@@ -194,12 +194,15 @@ func TestOtherRecipesAreRun(t *testing.T) {
 }
 
 // kazoo's Queue hands out the items of its last list, also when more urgent ones were put
-// meanwhile.
+// meanwhile. It depends on the timing whether a run shows that. No run shows anything else.
 func TestPrioritiesOfKazooAreJudged(t *testing.T) {
 	_, kazoo := peerCommands(t)
 	code, text := judged(t, "queue-priority", kazoo, "--faults", "none")
-	if code != exitInvalid || !strings.Contains(text, "\nqueue/priority-order: c") {
-		t.Errorf("exit code %d, want 1 by queue/priority-order\n%s", code, text)
+	switch {
+	case code == exitValid:
+		t.Log("no consumer used an old list in this run")
+	case code != exitInvalid || !strings.Contains(text, "\nqueue/priority-order: c") || strings.Count(text, " INVALID  ") != 1:
+		t.Errorf("got exit code %d, want 0, or 1 by queue/priority-order alone\n%s", code, text)
 	}
 }
 
