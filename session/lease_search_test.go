@@ -56,7 +56,8 @@ type variant struct {
 	drift   time.Duration // how much earlier than a timeout by the client's clock a leader may expire
 	relayed bool          // a touch needs two PINGs, as behind an observer master
 	forgets bool          // a new leader may not know the session
-	slow    bool          // packets take time between client and follower, too
+	slow    bool          // answers take time between the follower and the client
+	slowUp  bool          // packets take time between the client and the follower
 
 	seed uint64 // of the random walks
 
@@ -440,7 +441,7 @@ func (s *searcher) take(p *place, a step) {
 		p.sends = true
 		p.packets[p.sent] = sentPacket{kind: packetKind(a.arg), sent: p.clock()}
 		p.sent++
-		if !s.slow {
+		if !s.slowUp {
 			s.arrive(p)
 		}
 	case stepArrive:
@@ -1012,7 +1013,7 @@ func TestSearchFindsNoBrokenLease(t *testing.T) {
 			if !*search && !v.proving { // walks go further
 				c.b.pings, c.b.syncs, c.b.writes = 2, 2, 4
 				c.b.pauses, c.b.connections = 2*c.b.pauses, 2*c.b.connections
-				v.slow = true
+				v.slow, v.slowUp = true, true
 			}
 			if timeline := find(t, v, c.b, 300_000); timeline != nil {
 				t.Errorf("a session was closed while its lease stood:\n%s", strings.Join(timeline, "\n"))
@@ -1032,8 +1033,12 @@ func TestSearchRefutesOtherRules(t *testing.T) {
 		{"half a period", bounds{pings: 1, writes: 2}, func(v *variant) { v.tick, v.leaseTick, v.seed = 4, 1, 7 }},
 		{"no margin", bounds{writes: 1}, func(v *variant) { v.margin = true }},
 		{"an activity counts before its answer", bounds{pings: 1, writes: 2}, func(v *variant) {
-			v.slow, v.seed = true, 1
+			v.slow, v.slowUp, v.seed = true, true, 1
 			v.times = func(sent, _ time.Time) (time.Time, time.Time) { return sent, sent }
+		}},
+		{"an activity counts as sent when it was answered", bounds{pings: 1, writes: 2}, func(v *variant) {
+			v.slow, v.seed = true, 178
+			v.times = func(_, answered time.Time) (time.Time, time.Time) { return answered, answered }
 		}},
 		{"the first write after idleness counts", bounds{pings: 2, writes: 1}, func(v *variant) { v.idle, v.trustIdle = true, true }},
 		{"no probation", bounds{writes: 2, connections: 1}, func(v *variant) {
