@@ -234,7 +234,8 @@ func holdAndWrite(ctx context.Context, file string) error {
 	r := &run{recorder: newRecorder(), servers: strings.Split(os.Getenv(pausedServers), ",")}
 	r.hooks = sessionotel.Traces(r.tracer)
 	err := r.client(ctx, "A", 1, func(ctx context.Context, s *session.Session) error {
-		return lock.NewMutex(s, lockPath, lock.Options{}).Do(ctx, func(_ context.Context, g *lock.Grant) error {
+		return lock.NewMutex(s, lockPath, lock.Options{}).Do(ctx, func(ctx context.Context, g *lock.Grant) error {
+			ctx = context.WithoutCancel(ctx) // the program does not notice that it lost the lock
 			if err := r.writeFile(ctx, file, fence.TokenOf(g)); err != nil {
 				return err
 			}
@@ -268,11 +269,11 @@ func expiredClaim(ctx context.Context) ([]span, error) {
 		}
 		consume := func(name string, node int, claimed chan struct{}, work time.Duration) error {
 			return r.client(ctx, name, node, func(ctx context.Context, s *session.Session) error {
-				return jobs(s).Do(ctx, func(context.Context, *queue.Claim[string]) error {
+				return jobs(s).Do(ctx, func(ctx context.Context, _ *queue.Claim[string]) error {
 					close(claimed)
 					_, span := r.tracer.Start(ctx, "work")
 					defer span.End()
-					wait(ctx, work) // regardless of the context of the claim
+					wait(context.WithoutCancel(ctx), work) // the program does not notice the loss
 					return nil
 				})
 			})
