@@ -21,6 +21,7 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/zkcoord/zkcoord/fence"
+	"github.com/zkcoord/zkcoord/internal/needs"
 )
 
 // manyAtOnce has many writers with random tokens, of which some are equal. Each write that is
@@ -148,9 +149,7 @@ func TestSymbolicLinksHaveTheGuardOfTheirFile(t *testing.T) {
 	}
 	file, link, through := filepath.Join(dir, "real", "account"), filepath.Join(dir, "link"), filepath.Join(dir, "dir")
 	for name, to := range map[string]string{link: file, through: filepath.Join(dir, "real"), filepath.Join(dir, "dangling"): filepath.Join(dir, "none")} {
-		if err := os.Symlink(to, name); err != nil {
-			t.Skip(err)
-		}
+		needs.Installed(t, os.Symlink(to, name))
 	}
 	write := func(name string, token fence.Token) error {
 		return fence.WriteFile(t.Context(), name, token, []byte(fmt.Sprint("of ", token)), 0o600)
@@ -221,7 +220,7 @@ func writeLimited(name string) {
 // Covers F1, F5.
 func TestFileOnAFullDiskIsWhole(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("this test limits the size of files by a shell")
+		t.Skip("only Linux: the test limits the size of files with ulimit -f")
 	}
 	for _, c := range []struct {
 		limit string
@@ -253,9 +252,7 @@ func TestFileOnAFullDiskIsWhole(t *testing.T) {
 func TestWriteFileClosesItsFiles(t *testing.T) {
 	opened := func() int {
 		files, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			t.Skip(err)
-		}
+		needs.Installed(t, err)
 		return len(files)
 	}
 	name := filepath.Join(t.TempDir(), "account")

@@ -96,7 +96,7 @@ func remoteClaims(f *fleet) func(*harness.Env) harness.Workload {
 			},
 			Final: func(ctx context.Context, env *harness.Env) error {
 				return claimers.last(ctx, env, p.path, func(q remoteClaimer) error {
-					return drain(ctx, env, p.path, drainingClaims{remoteQueue{q.remote}, q})
+					return drain(ctx, env, p.path, drainingClaims{remoteQueue(q), q})
 				})
 			},
 		}

@@ -71,9 +71,7 @@ func TestWatch(t *testing.T) {
 
 func needProcesses(t *testing.T) {
 	t.Helper()
-	if err := procs.Able(); err != nil {
-		t.Skip(err)
-	}
+	needs.Installed(t, procs.Able())
 }
 
 // killAll runs every mutant of s that can run here. Each must be killed.

@@ -209,7 +209,7 @@ func TestSessionSurvivesChangesOfANameInDNS(t *testing.T) {
 func TestSessionOverIPv6(t *testing.T) {
 	e, err := zktest.New(zktest.Options{Servers: 1, Listen: []string{"[::1]:0"}})
 	if err != nil {
-		t.Skip(err) // no IPv6 here
+		t.Skip(err) // this machine has no IPv6, and a test cannot add it
 	}
 	defer e.Close()
 	s := open(t, Options{Servers: e.Servers()})

@@ -633,9 +633,7 @@ func (s *searcher) answer(p *place) {
 		valid := p.shaken == msgValid
 		p.shaking, p.shaken = false, 0
 		if !valid {
-			p.closed = max(p.closed, never) // the session is lost, and the lease does not grow any more
-			p.at = -1
-			p.left = [7]int8{}
+			p.at, p.left = -1, [7]int8{} // the session is lost, so the client sends no more
 			return
 		}
 		marks := append([]mark(nil), l.marks...)

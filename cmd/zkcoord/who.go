@@ -36,7 +36,7 @@ func (a *app) whoCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			w := who{app: a, connect: &connect, path: under, deep: true}
+			w := whoRun{app: a, connect: &connect, path: under, deep: true}
 			if len(args) > 0 {
 				w.path, w.deep = args[0], false
 			}
@@ -66,8 +66,8 @@ sessions that wait for each other. A session with several threads may still reso
 	return c
 }
 
-// who holds the flags of one run of the command and the nodes that it has read.
-type who struct {
+// A whoRun is one execution of the command who: its flags, and the znodes that it has read.
+type whoRun struct {
 	app     *app
 	connect *connectFlags
 	path    string
@@ -125,7 +125,7 @@ type (
 )
 
 // watch prints the list repeatedly.
-func (w *who) watch(ctx context.Context, s *session.Session) error {
+func (w *whoRun) watch(ctx context.Context, s *session.Session) error {
 	for {
 		if _, onTerminal := terminal(w.app.out); onTerminal && !w.app.json {
 			fmt.Fprint(w.app.out, "\x1b[H\x1b[2J")
@@ -143,7 +143,7 @@ func (w *who) watch(ctx context.Context, s *session.Session) error {
 	}
 }
 
-func (w *who) print(ctx context.Context, s *session.Session) error {
+func (w *whoRun) print(ctx context.Context, s *session.Session) error {
 	w.all, w.places = nil, nil
 	if err := w.read(ctx, s, w.path, true); err != nil {
 		return err
@@ -173,7 +173,7 @@ func (w *who) print(ctx context.Context, s *session.Session) error {
 
 // read reads a directory and everything below it. It skips directories that are deleted meanwhile,
 // except the first.
-func (w *who) read(ctx context.Context, s *session.Session, dir string, first bool) error {
+func (w *whoRun) read(ctx context.Context, s *session.Session, dir string, first bool) error {
 	listing, err := s.Children(ctx, dir)
 	switch {
 	case errors.Is(err, session.ErrNoNode) && !first:
@@ -241,7 +241,7 @@ func (w *who) read(ctx context.Context, s *session.Session, dir string, first bo
 
 // readSemaphore reads a semaphore of zkcoord or of Curator. Its waits are not among those that can
 // be a deadlock, because any of several holders can end them.
-func (w *who) readSemaphore(ctx context.Context, s *session.Session, dir string) error {
+func (w *whoRun) readSemaphore(ctx context.Context, s *session.Session, dir string) error {
 	var parts [2][]waits.Node
 	for i, part := range []string{"leases", "locks"} {
 		listing, err := s.Children(ctx, znode.Join(dir, part))
@@ -280,7 +280,7 @@ func nodes(ctx context.Context, s *session.Session, dir string, names []string) 
 
 // ask queries each server for its sessions, and the leader for all sessions. If they do not answer,
 // the output has less detail.
-func (w *who) ask(ctx context.Context) sessions {
+func (w *whoRun) ask(ctx context.Context) sessions {
 	known := sessions{address: make(map[int64]string)}
 	if w.connect.tls.used() {
 		return known
@@ -321,7 +321,7 @@ func sessionID(hex string) int64 {
 func (k sessions) dead(id int64) bool { return k.living != nil && id != 0 && !k.living[id] }
 
 // name describes the owner of a node in one phrase.
-func (w *who) name(n waits.Node) string {
+func (w *whoRun) name(n waits.Node) string {
 	name := "session " + hex(n.Session)
 	if n.Session == 0 {
 		name = "no session"
@@ -338,7 +338,7 @@ func (w *who) name(n waits.Node) string {
 	return name
 }
 
-func (w *who) printPlace(p place) {
+func (w *whoRun) printPlace(p place) {
 	fmt.Fprintf(w.app.out, "%s: %s\n", p.path, p.kind)
 	number := make(map[string]int)
 	for i, c := range p.contenders {
@@ -386,7 +386,7 @@ func token(c waits.Contender) string {
 	return fmt.Sprintf(", token %d", c.Node.Czxid)
 }
 
-func (w *who) printJSON(deadlocks [][]waits.Wait) error {
+func (w *whoRun) printJSON(deadlocks [][]waits.Wait) error {
 	for _, p := range w.places {
 		one := shownPlace{Path: p.path, Kind: p.kind}
 		for _, c := range p.contenders {
@@ -417,7 +417,7 @@ func (w *who) printJSON(deadlocks [][]waits.Wait) error {
 	return nil
 }
 
-func (w *who) shown(n waits.Node) shownContender {
+func (w *whoRun) shown(n waits.Node) shownContender {
 	return shownContender{Node: n.Name, Label: n.Label, Session: hex(n.Session), Dead: w.known.dead(n.Session),
 		Client: w.known.address[n.Session], Since: time.UnixMilli(n.Created).UTC(), Token: n.Czxid}
 }

@@ -225,7 +225,7 @@ func TestSessionsOfRealServersAreKnown(t *testing.T) {
 	if c := out.Contenders[0]; !addresses[c.Client] || c.Dead || c.Label != "real" || c.Session != hex(s.ID()) || time.Since(c.Since).Abs() > time.Minute {
 		t.Errorf("%+v: want the session %s at one of %v", c, hex(s.ID()), addresses)
 	}
-	w := &who{connect: &connectFlags{servers: servers}}
+	w := &whoRun{connect: &connectFlags{servers: servers}}
 	if k := w.ask(t.Context()); k.dead(s.ID()) || k.dead(gone.ID()) || k.living == nil {
 		t.Errorf("both sessions live, but got %v", k.living)
 	}

@@ -415,6 +415,7 @@ func (l *Log) membersInLog(j *judging) {
 		}
 	}
 	o.tell()
+	j.NotExercised("no group has members in the layout of package group")
 }
 
 // named returns the ephemerals of a session in a directory whose names have the id.

@@ -42,7 +42,7 @@ type exhibit struct {
 // run shows the exhibit on each version.
 func (x exhibit) run(t *testing.T) {
 	if !*exhibits {
-		t.Skip("needs the flag -exhibits")
+		t.Skip("takes half a minute for each version: see -exhibits")
 	}
 	for _, version := range slices.Concat(x.has, x.lacks) {
 		want := slices.Contains(x.has, version)

@@ -57,11 +57,11 @@ func convert(s sdk.ReadOnlySpan) span {
 		to.Parent = s.Parent().SpanID().String()
 	}
 	for _, a := range s.Attributes() {
-		to.Attributes[string(a.Key)] = a.Value.Emit()
+		to.Attributes[string(a.Key)] = a.Value.String()
 	}
 	for _, l := range s.Links() {
 		for _, a := range l.Attributes {
-			to.Links[a.Value.Emit()] = l.SpanContext.SpanID().String()
+			to.Links[a.Value.String()] = l.SpanContext.SpanID().String()
 		}
 	}
 	if s.Status().Code == codes.Error {
