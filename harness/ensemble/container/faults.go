@@ -58,18 +58,32 @@ func (e *cluster) Pause(ctx context.Context, node int) error {
 	})
 }
 
-// pause retries while the engine reports that a container is already paused. A late event of an
-// earlier pause can cause that report for a moment after the container was resumed. If the report
-// persists, someone else has paused the container.
+// pause freezes a container, see untilPaused.
 func (e *cluster) pause(ctx context.Context, id string) error {
-	const long = 2 * time.Second
-	for end := time.Now().Add(long); ; {
+	return untilPaused(ctx, func() error {
 		_, err := e.engine.ContainerPause(ctx, id, client.ContainerPauseOptions{})
-		if err == nil || !strings.Contains(err.Error(), "already paused") {
-			return err
-		}
-		if time.Now().After(end) {
+		return err
+	})
+}
+
+// untilPaused repeats pause as long as the engine gives one of two reasons that pass:
+//   - "already paused": a late event of an earlier pause can cause that report for a moment after the
+//     container was resumed. If the report persists, someone else has paused the container.
+//   - "unable to freeze": a thread of the container did not reach the freezer in time, because the
+//     machine was busy. The engine has then undone what it froze.
+func untilPaused(ctx context.Context, pause func() error) error {
+	const long, busy = 2 * time.Second, 20 * time.Second
+	for began := time.Now(); ; {
+		err := pause()
+		switch {
+		case err == nil:
 			return nil
+		case strings.Contains(err.Error(), "already paused"):
+			if time.Since(began) > long {
+				return nil
+			}
+		case !strings.Contains(err.Error(), "unable to freeze"), time.Since(began) > busy:
+			return err
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
