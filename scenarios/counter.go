@@ -31,7 +31,7 @@ func Counter() harness.Scenario {
 		Workload:   counterWorkload(within(openCounter)),
 		Faults:     faults("all"),
 		Checkers:   []checker.Checker{checker.CounterLinearizable(), checker.NothingLeft("znodes", "goroutines")},
-		Guards:     []checker.Checker{counted(200), countedTogether(50)},
+		Guards:     []checker.Checker{counted(100), countedTogether(20)},
 		Mutants: []harness.Mutant{
 			mutant("blind", "kazoo's Counter: the reply to the set is lost, its retry policy runs the change again, and it counts twice",
 				countMistakes{blind: true}, "link-cut", "link-reset"),
