@@ -67,7 +67,7 @@ Exit codes: 0 no round found a violation, 1 a round found one, 2 no conclusion, 
 	}
 	f.defineEnsemble(c, "external")
 	flags := c.Flags()
-	flags.DurationVarP(&f.time, "time", "t", time.Minute, "how long clients work under faults in each round")
+	flags.DurationVarP(&f.time, "time", "t", time.Minute, "how long clients work under faults in each round, at least as long as its scenario needs")
 	flags.DurationVar(&total, "for", 0, "stop after this time (0: run until interrupted)")
 	flags.Uint64VarP(&f.seed, "seed", "s", 0, "seed of the first round; each further round adds 1 (default: random)")
 	f.defineFaults(c)
@@ -124,13 +124,21 @@ func (c *rounds) all(ctx context.Context) iter.Seq[job] {
 	}
 }
 
+// round returns the scenario of round n and the flags of its run.
+func (c *rounds) round(n int) (f runFlags, s harness.Scenario) {
+	f = c.flags
+	versions := strings.Split(f.zookeeper, ",")
+	f.zookeeper = versions[n/len(c.chosen)%len(versions)]
+	f.seed += uint64(n)
+	s = f.with(c.chosen[n%len(c.chosen)])
+	f.time = f.timeOf(s)
+	return f, s
+}
+
 // one runs a round. A round that is cut short by the end of ctx counts only if it found a
 // violation.
 func (c *rounds) one(ctx context.Context, n int) (begun bool, err error) {
-	f, versions := c.flags, strings.Split(c.flags.zookeeper, ",")
-	f.zookeeper = versions[n/len(c.chosen)%len(versions)]
-	f.seed += uint64(n)
-	s := f.with(c.chosen[n%len(c.chosen)])
+	f, s := c.round(n)
 	o, err := f.options(c.app, s)
 	if err != nil {
 		return false, err

@@ -88,3 +88,24 @@ func TestViolationIsKeptAfterManyRoundsThatExercisedNothing(t *testing.T) {
 		t.Error("the violation is not stored")
 	}
 }
+
+// Bug: a soak ran scenarios that need a minute for the 20 s of its rounds, in which they exercised
+// nothing.
+func TestARoundLastsAsLongAsItsScenarioNeeds(t *testing.T) {
+	c := &rounds{
+		chosen: []harness.Scenario{{Name: "short"}, {Name: "long", Time: time.Minute}},
+		flags:  runFlags{time: 20 * time.Second, seed: 7, zookeeper: "3.8,3.9.6"},
+	}
+	for n, want := range []runFlags{
+		{time: 20 * time.Second, seed: 7, zookeeper: "3.8"},
+		{time: time.Minute, seed: 8, zookeeper: "3.8"},
+		{time: 20 * time.Second, seed: 9, zookeeper: "3.9.6"},
+		{time: time.Minute, seed: 10, zookeeper: "3.9.6"},
+		{time: 20 * time.Second, seed: 11, zookeeper: "3.8"},
+	} {
+		f, s := c.round(n)
+		if f.time != want.time || f.seed != want.seed || f.zookeeper != want.zookeeper || s.Name != c.chosen[n%2].Name {
+			t.Errorf("round %d: got %s for %v with seed %d on %s, want %v, %d and %s", n, s.Name, f.time, f.seed, f.zookeeper, want.time, want.seed, want.zookeeper)
+		}
+	}
+}

@@ -274,8 +274,8 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 	return a.worst(told, err)
 }
 
-// timeOf returns how long clients work in a run of s. The single time of a matrix is too short for
-// scenarios that need a minute. These scenarios use their own time.
+// timeOf returns how long clients work in a run of s. The single time of a matrix, of chaos or of a
+// soak is too short for scenarios that need a minute. These scenarios use their own time.
 func (f *runFlags) timeOf(s harness.Scenario) time.Duration {
 	switch {
 	case f.timeGiven && (f.virtual || !f.matrix):

@@ -51,7 +51,7 @@ Exit codes: 0 no round found a violation, 1 a round found one, 2 no conclusion, 
 	}
 	f.defineEnsemble(c, "embedded")
 	flags := c.Flags()
-	flags.DurationVarP(&f.time, "time", "t", standardTime, "how long clients work under faults in each round")
+	flags.DurationVarP(&f.time, "time", "t", standardTime, "how long clients work under faults in each round, at least as long as its scenario needs")
 	flags.DurationVar(&total, "for", time.Hour, "begin no further round once the rounds have taken this time together")
 	flags.Uint64VarP(&f.seed, "seed", "s", 0, "seed of the first round; each further round adds 1 (default: random, or that of the soak that continues)")
 	flags.BoolVar(&f.processes, "client-processes", false, "run clients in separate processes, which can be paused, if the scenario supports it")
