@@ -65,7 +65,7 @@ func newQueue(s *session.Session, path string) *lockqueue.Queue {
 // first, or on any other error, the candidate is not elected, and its node is removed. Within a
 // term of the same election, Campaign fails with ErrDeadlock.
 func (e *Election) Campaign(ctx context.Context) (_ *Term, err error) {
-	ctx, done := recipe.Acquire(ctx, e.queue.Session, "election", e.queue.Dir)
+	ctx, done := recipe.TraceAcquire(ctx, e.queue.Session, "election", e.queue.Dir)
 	defer func() { done(err) }()
 	if leads(ctx, e.queue.Session, e.queue.Dir) {
 		return nil, fmt.Errorf("election: campaign at %s: %w", e.queue.Dir, ErrDeadlock)

@@ -32,7 +32,7 @@ import (
 // the content is the old or the new one. Call WriteFile again with the same
 // token. On systems without flock, the error is errors.ErrUnsupported.
 func WriteFile(ctx context.Context, name string, token Token, data []byte, perm os.FileMode) error {
-	if err := writeFile(ctx, name, token, data, perm); err != nil {
+	if err := (disk{(*os.File).Sync}).write(ctx, name, token, data, perm); err != nil {
 		if errors.Is(err, ErrStale) || errors.Is(err, ErrNoToken) {
 			return err
 		}
@@ -41,7 +41,13 @@ func WriteFile(ctx context.Context, name string, token Token, data []byte, perm 
 	return nil
 }
 
-func writeFile(ctx context.Context, name string, token Token, data []byte, perm os.FileMode) error {
+// disk writes files. Each step calls sync before the next step begins, so a test
+// sees what a crash of the machine would leave.
+type disk struct {
+	sync func(*os.File) error
+}
+
+func (d disk) write(ctx context.Context, name string, token Token, data []byte, perm os.FileMode) error {
 	if err := valid(name, token); err != nil {
 		return err
 	}
@@ -71,10 +77,10 @@ func writeFile(ctx context.Context, name string, token Token, data []byte, perm 
 	}
 	// Sync even if the guard had the token: the process that wrote it may have been killed
 	// before it was on the disk.
-	if err := errors.Join(guard.Sync(), syncDir(file)); err != nil {
+	if err := errors.Join(d.sync(guard), d.syncDir(file)); err != nil {
 		return err
 	}
-	return replace(file, data, perm)
+	return d.replace(file, data, perm)
 }
 
 // resolve returns the file that a symbolic link leads to, or else name.
@@ -105,14 +111,14 @@ func readToken(guard *os.File) (Token, error) {
 const width = 20
 
 // replace writes a temporary file and renames it.
-func replace(name string, data []byte, perm os.FileMode) (err error) {
+func (d disk) replace(name string, data []byte, perm os.FileMode) (err error) {
 	temporary, err := create(name, perm)
 	if err != nil {
 		return err
 	}
 	_, err = temporary.Write(data)
 	if err == nil {
-		err = temporary.Sync()
+		err = d.sync(temporary)
 	}
 	err = errors.Join(err, temporary.Close())
 	if err == nil {
@@ -121,7 +127,7 @@ func replace(name string, data []byte, perm os.FileMode) (err error) {
 	if err != nil {
 		return errors.Join(err, os.Remove(temporary.Name()))
 	}
-	return syncDir(name)
+	return d.syncDir(name)
 }
 
 // create creates the temporary file. There is only one for each name, because
@@ -136,10 +142,10 @@ func create(name string, perm os.FileMode) (*os.File, error) {
 }
 
 // syncDir writes the directory entry of a file to the disk.
-func syncDir(name string) error {
+func (d disk) syncDir(name string) error {
 	dir, err := os.Open(filepath.Dir(name))
 	if err != nil {
 		return err
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return errors.Join(d.sync(dir), dir.Close())
 }

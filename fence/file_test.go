@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -137,6 +138,66 @@ func TestDamagedGuardFileRefusesAll(t *testing.T) {
 		if _, err := os.Stat(name); err == nil {
 			t.Errorf("guard %q: the file was written", text)
 		}
+	}
+}
+
+// A writer that was killed may have left a guard that is not on the disk yet. So the next writer
+// with the same token syncs the guard too, before it changes the file. This was found by an attack
+// on the package (issue 28).
+//
+// Covers F1, F5.
+func TestGuardIsOnTheDiskBeforeTheFile(t *testing.T) {
+	for _, guard := range []string{"", "0000000000000000005\n", "0000000000000000007\n"} {
+		dir := t.TempDir()
+		name := filepath.Join(dir, "account")
+		for file, text := range map[string]string{name: "old", name + ".fence": guard} {
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var got []string
+		sync := func(f *os.File) error {
+			synced, err := filepath.Rel(dir, f.Name())
+			got = append(got, fmt.Sprintf("%s while the file is %s", synced, content(t, name)))
+			if f.Name() == name+".fence" && content(t, f.Name()) != "0000000000000000007\n" {
+				t.Errorf("guard %q: got %q when the guard is synced, want token 7", guard, content(t, f.Name()))
+			}
+			return err
+		}
+		if err := fence.WriteFileSync(t.Context(), sync, name, 7, []byte("new")); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{
+			"account.fence while the file is old", ". while the file is old",
+			"account.fence-new while the file is old", ". while the file is new",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("guard %q: got syncs\n%q, want\n%q", guard, got, want)
+		}
+	}
+}
+
+// Covers F5.
+func TestFileIsOldUntilEachSyncSucceeds(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "account")
+	if err := fence.WriteFile(t.Context(), name, 5, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for fails := range 3 {
+		calls := 0
+		sync := func(*os.File) error {
+			if calls++; calls == fails+1 {
+				return errHere
+			}
+			return nil
+		}
+		err := fence.WriteFileSync(t.Context(), sync, name, 7, []byte("new"))
+		if !errors.Is(err, errHere) || content(t, name) != "old" {
+			t.Errorf("sync %d fails: got error %v and content %q, want %v and the old content", fails+1, err, content(t, name), errHere)
+		}
+	}
+	if err := fence.WriteFile(t.Context(), name, 7, []byte("new"), 0o600); err != nil || content(t, name) != "new" {
+		t.Errorf("next write: got error %v and content %q, want nil and the new content", err, content(t, name))
 	}
 }
 

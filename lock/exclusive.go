@@ -32,7 +32,7 @@ func NewExclusive(s *session.Session, path string, o Options) *Exclusive {
 // Lock waits for the lock. If ctx ends first, or on any other error, nothing is held and no znode
 // remains. It fails with ErrNotALock if the znode at path is not ephemeral.
 func (e *Exclusive) Lock(ctx context.Context) (_ *Grant, err error) {
-	ctx, done := recipe.Acquire(ctx, e.session, "lock", e.path)
+	ctx, done := recipe.TraceAcquire(ctx, e.session, "lock", e.path)
 	defer func() { done(err) }()
 	if holds(ctx, e.session, e.path) {
 		return nil, e.wrap(ErrDeadlock)
@@ -50,7 +50,7 @@ func (e *Exclusive) Lock(ctx context.Context) (_ *Grant, err error) {
 
 // TryLock is like Lock, but fails with ErrLocked if another client holds the lock.
 func (e *Exclusive) TryLock(ctx context.Context) (_ *Grant, err error) {
-	ctx, done := recipe.Acquire(ctx, e.session, "lock", e.path)
+	ctx, done := recipe.TraceAcquire(ctx, e.session, "lock", e.path)
 	defer func() { done(err) }()
 	return e.try(ctx)
 }

@@ -131,7 +131,7 @@ func (m *Mutex) WhoBlocks(ctx context.Context, node string) ([]Contender, error)
 }
 
 func join(ctx context.Context, l *lockqueue.Queue, r lockqueue.Request) (_ *Grant, err error) {
-	ctx, done := recipe.Acquire(ctx, l.Session, "lock", l.Dir)
+	ctx, done := recipe.TraceAcquire(ctx, l.Session, "lock", l.Dir)
 	defer func() { done(err) }()
 	if !r.Try && holds(ctx, l.Session, l.Dir) {
 		return nil, fmt.Errorf("lock: acquire %s: %w", l.Dir, ErrDeadlock)

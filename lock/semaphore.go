@@ -68,7 +68,7 @@ func (m *Semaphore) TryAcquire(ctx context.Context, permits int) (*Grant, error)
 }
 
 func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (_ *Grant, err error) {
-	ctx, done := recipe.Acquire(ctx, m.session, "semaphore", m.path)
+	ctx, done := recipe.TraceAcquire(ctx, m.session, "semaphore", m.path)
 	defer func() { done(err) }()
 	if permits < 1 || permits > math.MaxInt32 {
 		return nil, acquireError(m.path, invalid.New("%d permits: not between 1 and %d", permits, math.MaxInt32))

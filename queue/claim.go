@@ -304,7 +304,7 @@ type admission[T any] struct {
 
 // claimSome waits for items and claims up to n of them. The result may be empty.
 func (q *Queue[T]) claimSome(ctx context.Context, n int) (_ []admission[T], err error) {
-	ctx, done := recipe.Acquire(ctx, q.raw.s, "claim", q.raw.path)
+	ctx, done := recipe.TraceAcquire(ctx, q.raw.s, "claim", q.raw.path)
 	defer func() { done(err) }()
 	items, err := q.raw.get(ctx, n, true)
 	if err != nil {

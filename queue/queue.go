@@ -165,7 +165,7 @@ func (q *Queue[T]) TryPut(ctx context.Context, items ...T) error {
 }
 
 func (q *Queue[T]) put(ctx context.Context, put func(context.Context, *putJob) error, priority int, items []T) (err error) {
-	ctx, done := recipe.Put(ctx, q.raw.s, q.raw.path)
+	ctx, done := recipe.TracePut(ctx, q.raw.s, q.raw.path)
 	defer func() { done(err) }()
 	var data [][]byte
 	err = q.raw.closed("put")
@@ -179,7 +179,7 @@ func (q *Queue[T]) put(ctx context.Context, put func(context.Context, *putJob) e
 		err = q.movable(data)
 	}
 	if err == nil && len(data) > 0 {
-		err = put(ctx, &putJob{level: priority, items: data, origin: recipe.Origin(ctx, q.raw.s)})
+		err = put(ctx, &putJob{level: priority, items: data, origin: recipe.TraceOrigin(ctx, q.raw.s)})
 	}
 	if err != nil {
 		return fmt.Errorf("queue: put to %s: %w", q.raw.path, err)

@@ -7,25 +7,25 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Acquire begins the step session.StepAcquire of a session with a Tracer: a call that waits for the
-// thing at path. name is its kind, for example "lock". Acquire returns the context for the requests
-// of the call. When the call ends, pass its error to the function. Without a Tracer, the context is
-// ctx.
-func Acquire(ctx context.Context, s *session.Session, name, path string) (context.Context, func(err error)) {
+// TraceAcquire begins the step session.StepAcquire of a session with a Tracer: a call that waits
+// for the thing at path. name is its kind, for example "lock". TraceAcquire returns the context for
+// the requests of the call. When the call ends, pass its error to the function. Without a Tracer,
+// the context is ctx.
+func TraceAcquire(ctx context.Context, s *session.Session, name, path string) (context.Context, func(err error)) {
 	return engine.Of(s).Acquire(ctx, name, path)
 }
 
-// Put is Acquire for a call that puts items in the queue at path.
-func Put(ctx context.Context, s *session.Session, path string) (context.Context, func(err error)) {
+// TracePut is TraceAcquire for a call that puts items in the queue at path.
+func TracePut(ctx context.Context, s *session.Session, path string) (context.Context, func(err error)) {
 	return engine.Of(s).Put(ctx, path)
 }
 
-// Waits records, for a Tracer, that the call of Acquire with this context waits for the deletion of
-// the node at path. token is the fencing token of the node's owner.
-func Waits(ctx context.Context, s *session.Session, path string, token int64) {
+// TraceWait records, for a Tracer, that the call of TraceAcquire with this context waits for the
+// deletion of the node at path. token is the fencing token of the node's owner.
+func TraceWait(ctx context.Context, s *session.Session, path string, token int64) {
 	engine.Of(s).Waits(ctx, path, token)
 }
 
-// Origin returns the position of ctx in a trace, to be stored with an item: see session.Tracer. It
-// is empty if the session has no Tracer or ctx has no trace.
-func Origin(ctx context.Context, s *session.Session) string { return engine.Of(s).Origin(ctx) }
+// TraceOrigin returns the position of ctx in a trace, to be stored with an item: see
+// session.Tracer. It is empty if the session has no Tracer or ctx has no trace.
+func TraceOrigin(ctx context.Context, s *session.Session) string { return engine.Of(s).Origin(ctx) }

@@ -16,10 +16,10 @@ import (
 var (
 	// ErrMissing means that the znode does not exist, or no longer exists.
 	ErrMissing = errors.New("watch: no such znode")
-	// ErrInvalid means that the stored data cannot be decoded or is not valid.
+	// ErrValue means that the stored data cannot be decoded or is not valid.
 	// Store a valid value, or update this program if it is too old for the
 	// data.
-	ErrInvalid = errors.New("watch: invalid value")
+	ErrValue = errors.New("watch: invalid value")
 )
 
 // ValueOptions describe how a Value is stored. With the zero value it is stored
@@ -66,7 +66,7 @@ type Setting[T any] struct {
 	Stat  *session.Stat // of the znode when Value was stored; nil for the default
 
 	// Err is nil if Value is the stored value. Otherwise it is ErrMissing, or
-	// an error that wraps ErrInvalid and the reason.
+	// an error that wraps ErrValue and the reason.
 	Err error
 }
 
@@ -163,7 +163,7 @@ func (v *Value[T]) decode(data []byte) (T, error) {
 		err = v.opts.Validate(value)
 	}
 	if err != nil {
-		return value, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return value, fmt.Errorf("%w: %w", ErrValue, err)
 	}
 	return value, nil
 }
@@ -176,7 +176,7 @@ func (v *Value[T]) decode(data []byte) (T, error) {
 // read and the write, Update may take it for the one that it read, because
 // ZooKeeper compares versions, and a new znode starts with version 0.
 //
-// Update fails with the error of f, with ErrInvalid if the stored value or the
+// Update fails with the error of f, with ErrValue if the stored value or the
 // result of f is not valid, or with an error of the session. The new value may
 // have been stored only if session.OutcomeOf of the error is Indeterminate.
 // Load returns the new value once Keep has received it.
@@ -256,7 +256,7 @@ func (v *Value[T]) store(ctx context.Context, s *session.Session, data []byte, s
 
 func (v *Value[T]) encode(value T) ([]byte, error) {
 	if err := v.opts.Validate(value); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", ErrValue, err)
 	}
 	return v.opts.Encode(value)
 }

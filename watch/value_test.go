@@ -55,8 +55,8 @@ func TestValueKeepsTheLastGoodOne(t *testing.T) {
 		w.do(`=/limits {"Rate":`)
 		c := f.next()
 		expect(t, saySetting(c), "{Rate:5 Burst:0} true watch: invalid value: unexpected end of JSON input")
-		if broken := (*json.SyntaxError)(nil); !errors.Is(c.Err, watch.ErrInvalid) || !errors.As(c.Err, &broken) {
-			t.Errorf("got error %v, want ErrInvalid and a *json.SyntaxError", c.Err)
+		if broken := (*json.SyntaxError)(nil); !errors.Is(c.Err, watch.ErrValue) || !errors.As(c.Err, &broken) {
+			t.Errorf("got error %v, want ErrValue and a *json.SyntaxError", c.Err)
 		}
 		w.do(`=/limits {"Rate":-1}`)
 		if c := f.next(); !errors.Is(c.Err, errRate) || v.Load().Rate != 5 {
@@ -195,7 +195,7 @@ func TestUpdateErrorsTellWhetherItWasStored(t *testing.T) {
 			"f makes an invalid one": {f: func(limits) (limits, error) { return limits{}, nil },
 				want: errRate, outcome: session.Failed},
 			"an invalid one is stored": {before: "{", f: func(limits) (limits, error) { return limits{Rate: 2}, nil },
-				want: watch.ErrInvalid, outcome: session.Failed, stored: "{"},
+				want: watch.ErrValue, outcome: session.Failed, stored: "{"},
 			"reply lost": {before: `{"Rate":1}`, f: func(limits) (limits, error) { return limits{Rate: 2}, nil },
 				rule: &zktest.Rule{Op: "setData", Fate: zktest.CloseBeforeReply}, want: nil,
 				outcome: session.Indeterminate, stored: `{"Rate":2,"Burst":0}`},

@@ -50,6 +50,7 @@ func (a *app) counterCommand() *cobra.Command {
 	}
 	get := one("get PATH", "Print the value of a counter", "  zkcoord counter get /orders", cobra.ExactArgs(1),
 		func(ctx context.Context, n *counter.Counter, _ []string) (int64, error) { return n.Get(ctx) })
+	get.Long = get.Short + ". A counter that does not exist has the value 0.\n\nExit codes: 0 the value was printed, 3 it could not be read." + connectHelp
 	add := one("add PATH [VALUE]", "Add to a counter, and print its value", "  zkcoord counter add /orders\n  zkcoord counter add -- /orders -3",
 		cobra.RangeArgs(1, 2), func(ctx context.Context, n *counter.Counter, args []string) (int64, error) {
 			delta := int64(1)

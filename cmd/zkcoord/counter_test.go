@@ -76,6 +76,15 @@ func TestCounterExitCodes(t *testing.T) {
 	}
 }
 
+// A read cannot have an unknown outcome, so its help does not mention one.
+func TestCounterHelpOfARead(t *testing.T) {
+	var out strings.Builder
+	run([]string{"counter", "get", "--help"}, strings.NewReader(""), &out, &out)
+	if help := out.String(); !strings.Contains(help, "Exit codes: 0 the value was printed, 3 it") || strings.Contains(help, "change") {
+		t.Errorf("got help %q, want the exit codes of a read only", help)
+	}
+}
+
 // If the session ends during a write, the write may have been applied, and the command reports
 // that.
 func TestCounterOfUnknownOutcome(t *testing.T) {

@@ -70,7 +70,7 @@ func (w *waiting) watch(ctx context.Context) (over bool, err error) {
 			return isNoNode(err), unlessNoNode(err)
 		}
 		w.data, w.watches = watch.C, append(w.watches, watch)
-		recipe.Waits(ctx, w.queue.Session, w.path, value.Stat.Czxid)
+		recipe.TraceWait(ctx, w.queue.Session, w.path, value.Stat.Czxid)
 		w.served = w.queue.Naming.Changed(w.other, value.Stat.Version)
 		if w.served && w.me.Kind == Shared {
 			return true, nil
@@ -83,7 +83,7 @@ func (w *waiting) watch(ctx context.Context) (over bool, err error) {
 			return isNoNode(err), unlessNoNode(err)
 		}
 		w.gone, w.watches = watch.C, append(w.watches, watch)
-		recipe.Waits(ctx, w.queue.Session, w.path, listing.Stat.Czxid)
+		recipe.TraceWait(ctx, w.queue.Session, w.path, listing.Stat.Czxid)
 	}
 	return false, nil
 }
