@@ -17,7 +17,7 @@ var sharpest = []struct{ faults, scenario string }{
 	// No event may be lost together with its connection.
 	{"link-reset", "watch"},
 	// A hold must end before its session expires.
-	{"session,expiry-storm,link,clock,timers", "lock-session-loss"},
+	{"session,expiry-storm,timers-double", "lock-session-loss"},
 	// The clients of this scenario can be separate processes.
 	{"client", "lock"},
 	// One client at a time may lead, whichever servers answer.
@@ -29,7 +29,8 @@ var sharpest = []struct{ faults, scenario string }{
 	{"rolling", "group"},
 	// No read may be older than an acknowledged write.
 	{"partition,loss", "register"},
-	{"edge,member,slow-sync,data", "lock"},
+	// A lock stays correct and is granted again.
+	{"link,edge,member,clock,timers,slow-sync,data", "lock"},
 }
 
 // Sharpest returns the scenario that depends most on what a fault breaks, with that fault alone.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -282,7 +281,7 @@ const matrixDocument = `# Each fault on real servers
 
 Each fault alone, in the scenario that depends most on what it breaks. [faults.md](faults.md)
 describes the faults, and [track-record.md](track-record.md) the results that are not valid. This
-command printed the table on %s, at commit %s:
+command printed the table on %s:
 
     %s
 
@@ -297,8 +296,7 @@ the ensemble does not support the fault.
 // printMatrixDocument prints the beginning of a document, up to the head of its table.
 func (f *runFlags) printMatrixDocument(w io.Writer, names []string) {
 	command := f.command(strings.Join(names, " ") + " --matrix --each-fault --markdown")
-	commit := cmp.Or(report.Versions()["commit"], "unknown")
-	fmt.Fprintf(w, matrixDocument, time.Now().Format(time.DateOnly), commit[:min(7, len(commit))], command)
+	fmt.Fprintf(w, matrixDocument, time.Now().Format(time.DateOnly), command)
 }
 
 // printMarkdown prints the cell as a row of the document's table.
