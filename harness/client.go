@@ -33,6 +33,14 @@ type Process interface {
 	Kill()
 }
 
+// MemoryLimiter is a Process whose memory can be limited.
+type MemoryLimiter interface {
+	Process
+	// LimitMemory gives the process no further memory. A thread that needs some waits for it
+	// until lift is called. Lift reports whether one was waiting.
+	LimitMemory() (lift func() (waits bool, err error), err error)
+}
+
 // Client is the harness's side of one client: its number, proxy, random source and recorder. Work
 // uses it from one goroutine; faults, and holds that are lost, use it from others.
 type Client struct {

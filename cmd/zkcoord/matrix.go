@@ -4,16 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/fault"
 	"github.com/zkcoord/zkcoord/harness/report"
+	"github.com/zkcoord/zkcoord/scenarios"
 )
 
 // cell is one run of the matrix: a scenario in one column, under one fault or under all of its
@@ -25,6 +28,9 @@ type cell struct {
 	Version  string           `json:"zookeeper,omitempty"` // as in --zookeeper
 	Verdict  *checker.Verdict `json:"verdict,omitempty"`   // nil if the ensemble does not support the fault, or the run failed to start
 	Reason   string           `json:"reason,omitempty"`
+	Faults   int              `json:"faults"`             // how many took effect
+	Evidence string           `json:"evidence,omitempty"` // of the first that took effect
+	Exposure time.Duration    `json:"exposure_ns"`
 	Seed     uint64           `json:"seed"`
 	Command  string           `json:"command,omitempty"` // repeats the run
 	Dir      string           `json:"dir,omitempty"`     // directory of the stored run
@@ -66,20 +72,13 @@ func columns(kinds, versions string) (all []column) {
 // matrix runs each scenario under each of its faults alone, or under all of them, on each kind of
 // ensemble and version. It prints a table.
 func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
-	chosen, err := f.choose(names)
+	choose := f.chooseWithFaults
+	if f.eachFault {
+		choose = f.chooseSharpest
+	}
+	chosen, err := choose(names)
 	if err != nil {
 		return err
-	}
-	for i, s := range chosen {
-		of := f
-		chosen[i] = of.with(s)
-		named, err := of.chosenFaults(chosen[i])
-		if err != nil {
-			return err
-		}
-		chosen[i].Faults = slices.DeleteFunc(chosen[i].Faults, func(one harness.Fault) bool {
-			return named != nil && !slices.Contains(named, one.Name())
-		})
 	}
 	on := columns(f.ensemble, f.zookeeper)
 	var planned []cell
@@ -98,20 +97,67 @@ func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
 	if len(planned) == 0 {
 		return errors.New("nothing to run: no scenario has such a fault")
 	}
+	if f.markdown {
+		f.printMatrixDocument(a.out, names)
+	}
 	var cells []cell
 	code := a.campaign(each(ctx, planned, func(c cell) error {
 		unkept := a.runCell(ctx, &c, f)
 		a.note("%s: %s %s", c.run(), c, c.Reason)
-		if a.json {
+		switch {
+		case a.json:
 			unkept = errors.Join(unkept, a.printJSON(c))
+		case f.markdown:
+			c.printMarkdown(a.out)
 		}
 		cells = append(cells, c)
 		return a.worst(c.code(), unkept)
 	}))
-	if a.json || len(cells) < len(planned) {
+	if a.json || f.markdown || len(cells) < len(planned) {
 		return code
 	}
 	return a.worst(code, a.printMatrix(on, cells))
+}
+
+// chooseWithFaults returns the scenarios with the given names, each with the selected faults.
+func (f *runFlags) chooseWithFaults(names []string) ([]harness.Scenario, error) {
+	chosen, err := f.choose(names)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range chosen {
+		of := *f
+		chosen[i] = of.with(s)
+		named, err := of.chosenFaults(chosen[i])
+		if err != nil {
+			return nil, err
+		}
+		chosen[i].Faults = slices.DeleteFunc(chosen[i].Faults, func(one harness.Fault) bool {
+			return named != nil && !slices.Contains(named, one.Name())
+		})
+	}
+	return chosen, nil
+}
+
+// chooseSharpest returns the sharpest scenario of each selected fault, with that fault alone. If
+// names are given, it returns only those of these names.
+func (f *runFlags) chooseSharpest(names []string) (chosen []harness.Scenario, err error) {
+	selected := fault.Every()
+	if f.faults != nil {
+		if selected, err = fault.Named(strings.Join(f.faults, ",")); err != nil {
+			return nil, err
+		}
+	}
+	for _, one := range selected {
+		s, err := scenarios.Sharpest(one.Name())
+		if err != nil {
+			return nil, err
+		}
+		if slices.Equal(names, []string{"all"}) || slices.Contains(names, s.Name) {
+			chosen = append(chosen, s)
+		}
+	}
+	return chosen, nil
 }
 
 // rows returns the faults of each row of a scenario: one fault, or all of them with --together.
@@ -136,6 +182,7 @@ func (c cell) run() string {
 func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 	s := c.scenario
 	f.ensemble, f.zookeeper, f.virtual = c.Ensemble, c.Version, f.virtual && c.Ensemble == "embedded"
+	f.processes = f.processes || s.ClientProcesses
 	f.time = f.timeOf(s)
 	if !f.together || f.faults != nil {
 		f.faults = fault.Names(s.Faults)
@@ -166,6 +213,17 @@ func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 		return nil
 	}
 	c.Verdict, c.Command, c.Dir = &result.Verdict, o.Command, store(result)
+	for _, one := range result.Results {
+		c.Exposure += one.Exposure
+	}
+	for _, one := range result.Stats.Faults {
+		if one.Evidence == "" {
+			continue
+		}
+		if c.Faults++; c.Faults == 1 {
+			c.Evidence = one.Evidence
+		}
+	}
 	for _, one := range result.Failed() {
 		c.Reason = one.ID + " " + paragraph(errors.New(one.Reason+" ")) // the first says most
 		break
@@ -217,6 +275,41 @@ func (a *app) printMatrix(on []column, cells []cell) error {
 		}
 	}
 	return nil
+}
+
+const matrixDocument = `# Each fault on real servers
+
+Each fault alone, in the scenario that depends most on what it breaks. [faults.md](faults.md)
+describes the faults, and [track-record.md](track-record.md) the results that are not valid. This
+command printed the table on %s:
+
+    %s
+
+A fault takes effect if there is evidence for it; the table has the evidence of the first time.
+Exposure is how long a property did not hold under faults outside of its promise. A dash means that
+the ensemble does not support the fault.
+
+| fault | scenario | servers | result | took effect | evidence | exposure |
+| --- | --- | --- | --- | --- | --- | --- |
+`
+
+// printMatrixDocument prints the beginning of a document, up to the head of its table.
+func (f *runFlags) printMatrixDocument(w io.Writer, names []string) {
+	command := f.command(strings.Join(names, " ") + " --matrix --each-fault --markdown")
+	fmt.Fprintf(w, matrixDocument, time.Now().Format(time.DateOnly), command)
+}
+
+// printMarkdown prints the cell as a row of the document's table.
+func (c cell) printMarkdown(w io.Writer) {
+	effect, exposure := "", ""
+	if c.Verdict != nil {
+		effect = fmt.Sprint(c.Faults)
+	}
+	if c.Exposure > 0 {
+		exposure = c.Exposure.Round(time.Millisecond).String()
+	}
+	fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s |\n", c.Fault, c.Scenario, strings.TrimSpace(c.Ensemble+" "+c.Version), c, effect,
+		strings.ReplaceAll(c.Evidence, "|", `\|`), exposure)
 }
 
 // code returns the exit code of the cell as an error.

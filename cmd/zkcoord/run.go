@@ -37,6 +37,8 @@ type runFlags struct {
 	tls       tlsFlags
 	matrix    bool
 	together  bool
+	eachFault bool
+	markdown  bool
 	processes bool
 	nodes     int
 	regions   []int
@@ -99,6 +101,7 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run o
   zkcoord run lock --client 'python3 my_lock.py' --faults none
   zkcoord run all --matrix --ensemble embedded,container --time 10s
   zkcoord run all --matrix --together --ensemble container --zookeeper 3.8,3.9.3,3.9.6
+  zkcoord run all --matrix --each-fault --ensemble container --markdown
   zkcoord run all --time 10s --json
   zkcoord run lock-session-loss --plan store/latest/faults.json --seed 7`,
 		Args:              cobra.MinimumNArgs(1),
@@ -113,6 +116,12 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run o
 			}
 			if f.together && !f.matrix {
 				return errors.New("--together requires --matrix: other runs draw from all faults anyway")
+			}
+			if f.eachFault && (!f.matrix || f.together || f.mutant != "" || f.client != "") {
+				return errors.New("--each-fault requires --matrix, without --together, --mutant and --client")
+			}
+			if f.markdown && !f.eachFault {
+				return errors.New("--markdown requires --each-fault")
 			}
 			if f.txnLogs != "" {
 				if f.matrix || len(args) != 1 || args[0] == "all" {
@@ -146,6 +155,8 @@ func (f *runFlags) define(c *cobra.Command) {
 	flags.BoolVar(&f.processes, "client-processes", false, "run clients in separate processes, which can be paused, if the scenario supports it")
 	flags.BoolVar(&f.matrix, "matrix", false, "run each scenario under each of its faults alone, on each kind of --ensemble KIND,... and each version of --zookeeper VERSION,...; print a table")
 	flags.BoolVar(&f.together, "together", false, "with --matrix: run each scenario once under all of its faults instead of under each alone")
+	flags.BoolVar(&f.eachFault, "each-fault", false, "with --matrix: run each fault once, in the scenario that depends most on what it breaks, if that is one of the named scenarios")
+	flags.BoolVar(&f.markdown, "markdown", false, "with --each-fault: print a document in Markdown, like docs/fault-matrix.md")
 	flags.Uint64VarP(&f.seed, "seed", "s", 0, "seed of the plan and of each client's choices (default: random)")
 	flags.StringVar(&f.plan, "plan", "", "follow the plan in this file instead of drawing one")
 	flags.IntVar(&f.operations, "operations", 0, "finish after this many operations have begun (0: no limit)")

@@ -15,9 +15,12 @@ if [[ $# -gt 0 ]]; then exec "$@"; fi
 conf=/tmp/zk-conf
 data=${ZOO_DATA_DIR:-/data}
 log=${ZOO_DATA_LOG_DIR:-/datalog}
+# A server whose members can change stores them next to zoo.cfg, so zoo.cfg is kept with the data.
+[[ " ${ZOO_CFG_EXTRA:-} " != *" reconfigEnabled=true "* ]] || conf=$data/conf
 mkdir -p "$conf" "$data" "$log"
 
-{
+# If the server has moved the members from zoo.cfg to a file of its own, zoo.cfg names that file.
+grep -qs ^dynamicConfigFile= "$conf/zoo.cfg" || {
   echo "dataDir=$data"
   echo "dataLogDir=$log"
   echo "tickTime=${ZOO_TICK_TIME:-2000}"

@@ -13,18 +13,27 @@ import (
 func Addresses(ctx context.Context, e Ensemble) ([]string, error) {
 	var all []string
 	for _, server := range e.Servers() {
-		conn, err := e.DialContext(ctx, "tcp", server)
+		address, err := addressOf(ctx, e, server)
 		if err != nil {
 			return nil, fmt.Errorf("ensemble: %w", err)
 		}
-		address := conn.RemoteAddr()
-		conn.Close()
-		if _, ok := address.(*net.TCPAddr); !ok {
-			return nil, fmt.Errorf("ensemble: %s is not a TCP address", address)
-		}
-		all = append(all, address.String())
+		all = append(all, address)
 	}
 	return all, nil
+}
+
+// addressOf returns the address of the socket on which a node listens.
+func addressOf(ctx context.Context, e Ensemble, server string) (string, error) {
+	conn, err := e.DialContext(ctx, "tcp", server)
+	if err != nil {
+		return "", err
+	}
+	address := conn.RemoteAddr()
+	conn.Close()
+	if _, ok := address.(*net.TCPAddr); !ok {
+		return "", fmt.Errorf("%s is not a TCP address", address)
+	}
+	return address.String(), nil
 }
 
 // NodeAt returns the index of the node with that address, for implementations of DialContext.

@@ -58,8 +58,8 @@ type Config struct {
 	Regions  []int
 	Distance Pace
 
-	// Members requests an ensemble that implements Members. The connections between its nodes
-	// may lack the faults of a Partitioner and a Pacer.
+	// Members requests an ensemble that implements Members. Local JVMs then lack the faults of a
+	// Partitioner and a Pacer.
 	Members bool
 
 	// Port is the port of node 0 on the loopback interface; the port of node i is Port+i. With

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
 // ownProcess requires that clients run in separate processes.
@@ -19,11 +21,12 @@ func ownProcess(env *harness.Env) error {
 	return nil
 }
 
-// victim waits for a client that has a process, preferably the target, and returns its process.
-func victim(ctx context.Context, s *standing, env *harness.Env, target string) (c *harness.Client, p harness.Process, free func(), err error) {
-	has := func(c *harness.Client) bool {
-		p = c.Process()
-		return p != nil
+// victim waits for a client that has a process of type P, preferably the target, and returns its
+// process.
+func victim[P harness.Process](ctx context.Context, s *standing, env *harness.Env, target string) (c *harness.Client, p P, free func(), err error) {
+	has := func(c *harness.Client) (ok bool) {
+		p, ok = c.Process().(P)
+		return ok
 	}
 	c, free, err = s.await(ctx, env, target, has)
 	if err != nil && !slices.ContainsFunc(env.Clients(), has) {
@@ -43,7 +46,7 @@ func clientKill(s *standing) harness.Fault {
 			return harness.Step{Target: drawHolder(r, env)}
 		},
 		inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
-			c, p, free, err := victim(ctx, s, env, step.Target)
+			c, p, free, err := victim[harness.Process](ctx, s, env, step.Target)
 			if err != nil {
 				return harness.Injected{}, err
 			}
@@ -65,7 +68,7 @@ func clientPause(s *standing, timeout time.Duration) harness.Fault {
 			return harness.Step{Target: drawHolder(r, env), For: between(r, timeout*3/2, timeout*3)}
 		},
 		inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
-			c, p, free, err := victim(ctx, s, env, step.Target)
+			c, p, free, err := victim[harness.Process](ctx, s, env, step.Target)
 			if err != nil {
 				return harness.Injected{}, err
 			}
@@ -80,6 +83,47 @@ func clientPause(s *standing, timeout time.Duration) harness.Fault {
 					evidence = fmt.Sprintf("paused for %v", time.Since(stopped).Round(time.Millisecond))
 				}
 				return evidence, p.Continue()
+			}}, nil
+		},
+	}
+}
+
+// limitsMemory reports whether this machine can limit the memory of a process.
+var limitsMemory = sync.OnceValue(procs.AbleToLimitMemory)
+
+// clientMemory gives a client's own process no further memory for longer than its session timeout.
+// A thread that needs some waits, and in time all threads that depend on it. The kernel also refuses
+// new threads and system calls that need memory, so the process may end.
+func clientMemory(s *standing, timeout time.Duration) harness.Fault {
+	return fault{
+		name: "client-memory", does: "a client's own process (`--client-processes` or `--client`) gets no further memory (a cgroup limit) for longer than its session timeout",
+		beyond: true, exposes: true,
+		able: func(env *harness.Env) error { return errors.Join(ownProcess(env), limitsMemory()) },
+		draw: func(r *rand.Rand, env *harness.Env) harness.Step {
+			return harness.Step{Target: drawHolder(r, env), For: between(r, timeout*3/2, timeout*3)}
+		},
+		inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
+			c, p, free, err := victim[harness.MemoryLimiter](ctx, s, env, step.Target)
+			if err != nil {
+				return harness.Injected{}, err
+			}
+			lift, err := p.LimitMemory()
+			if err != nil {
+				free()
+				return harness.Injected{}, err
+			}
+			limited := time.Now()
+			return harness.Injected{Target: fmt.Sprintf("c%d", c.ID), Heal: func(context.Context) (evidence string, err error) {
+				defer free()
+				ended := c.Process() != harness.Process(p)
+				waits, err := lift()
+				switch {
+				case waits:
+					evidence = fmt.Sprintf("waiting for memory, after a limit for %v", time.Since(limited).Round(time.Millisecond))
+				case ended:
+					evidence = "its process ended under the limit"
+				}
+				return evidence, err
 			}}, nil
 		},
 	}

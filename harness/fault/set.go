@@ -51,7 +51,7 @@ func (o Options) Every() []harness.Fault {
 	all = append(all, sessionFaults(s, t)...)
 	all = append(all, expiryStorm(s, t))
 	all = append(all, proxyFaults(s, t)...)
-	all = append(all, clientPause(s, t), clientKill(s))
+	all = append(all, clientPause(s, t), clientMemory(s, t), clientKill(s))
 	all = append(all, killing.of(leader, follower, majority, "all")...)
 	all = append(all, pausing.of(leader, follower, majority)...)
 	all = append(all, rollingRestart, upgrading("rolling-upgrade", zkversion.Oldest, zkversion.Default),

@@ -19,6 +19,7 @@ import (
 type process interface {
 	stop(ctx context.Context) error
 	resume() error
+	limitMemory() (lift func() (waits bool, err error), err error)
 	// kill kills the process and those that it has started. It does not wait for their end.
 	kill()
 	// ended returns a channel that is closed when the process has ended. After that, failure
@@ -106,10 +107,11 @@ func (c *child) await() {
 	c.errs.Close()
 }
 
-func (c *child) stop(ctx context.Context) error { return c.StopGroup(ctx) }
-func (c *child) resume() error                  { return c.ContinueGroup() }
-func (c *child) kill()                          { c.SignalKill() }
-func (c *child) ended() <-chan struct{}         { return c.whole }
+func (c *child) stop(ctx context.Context) error             { return c.StopGroup(ctx) }
+func (c *child) resume() error                              { return c.ContinueGroup() }
+func (c *child) limitMemory() (func() (bool, error), error) { return c.LimitMemory() }
+func (c *child) kill()                                      { c.SignalKill() }
+func (c *child) ended() <-chan struct{}                     { return c.whole }
 
 // failure returns how the process ended, with the end of its standard error.
 func (c *child) failure() error {
@@ -169,10 +171,11 @@ func startInside(run func(Setup, io.Reader, io.Writer) error, s Setup) (*inside,
 
 var errInside = errors.New("this client has no process of its own")
 
-func (i *inside) stop(context.Context) error { return errInside }
-func (i *inside) resume() error              { return errInside }
-func (i *inside) ended() <-chan struct{}     { return i.done }
-func (i *inside) failure() error             { return i.err }
+func (i *inside) stop(context.Context) error                 { return errInside }
+func (i *inside) resume() error                              { return errInside }
+func (i *inside) limitMemory() (func() (bool, error), error) { return nil, errInside }
+func (i *inside) ended() <-chan struct{}                     { return i.done }
+func (i *inside) failure() error                             { return i.err }
 
 // kill closes the input and the output of the program. It returns when it next uses them.
 func (i *inside) kill() {

@@ -96,6 +96,19 @@ func (c *Child) StopGroup(ctx context.Context) error {
 // ContinueGroup resumes the processes that StopGroup stopped.
 func (c *Child) ContinueGroup() error { return c.group(func() error { return continueGroup(c.Pid()) }) }
 
+// LimitMemory gives the processes of the child's process group no memory beyond what they have. A
+// thread that needs more waits for it until lift is called, but the kernel refuses new threads and
+// some system calls at once. Lift reports whether a thread was waiting. If the child has ended,
+// LimitMemory does nothing. AbleToLimitMemory reports whether the machine can do it.
+func (c *Child) LimitMemory() (lift func() (waits bool, err error), err error) {
+	lift = func() (bool, error) { return false, nil }
+	err = c.group(func() (err error) {
+		lift, err = limitMemory(c.Pid())
+		return err
+	})
+	return lift, err
+}
+
 // group calls f unless the child has ended.
 func (c *Child) group(f func() error) error {
 	select {

@@ -20,6 +20,9 @@ import (
 const parentMark = "ZKCOORD_TEST_PARENT"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(growMark) != "" {
+		grow()
+	}
 	if os.Getenv(parentMark) != "" {
 		c, err := Start(exec.Command("sleep", "600"))
 		if err != nil {

@@ -18,3 +18,8 @@ func Continue(int) error { return ErrNeedsLinux }
 func stopGroup(context.Context, int) error { return ErrNeedsLinux }
 
 func continueGroup(int) error { return ErrNeedsLinux }
+
+// AbleToLimitMemory returns ErrNeedsLinux.
+func AbleToLimitMemory() error { return ErrNeedsLinux }
+
+func limitMemory(int) (func() (bool, error), error) { return nil, ErrNeedsLinux }

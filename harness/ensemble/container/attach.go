@@ -50,7 +50,7 @@ func Attach(ctx context.Context, composeFile string) (*Compose, error) {
 }
 
 // Compose is an ensemble of containers that someone else runs. It implements the same interfaces as
-// Ensemble except Clock and Disk, which a container must be created for.
+// Ensemble except Members, Clock and Disk, which a container must be created for.
 type Compose struct{ *cluster }
 
 func attach(ctx context.Context, engine *engine, file string) (*cluster, error) {

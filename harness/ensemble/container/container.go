@@ -51,8 +51,9 @@ const (
 )
 
 // Ensemble is a ZooKeeper ensemble of containers. In addition to ensemble.Ensemble it implements
-// Killer, Pauser, Partitioner, DropCounter, Lossy, Upgrader, Wiper, Truncater, Clock, Disk, Logs
-// and TxnLogs. Clock works if the Config requests Clocks, Disk if it requests a Disk.
+// Killer, Pauser, Partitioner, DropCounter, Lossy, Upgrader, Wiper, Truncater, Members, Clock, Disk,
+// Logs and TxnLogs. Members works if the Config requests Members, Clock if it requests Clocks, and
+// Disk if it requests a Disk.
 type Ensemble struct {
 	*cluster
 	id       string
@@ -109,6 +110,7 @@ var (
 	_ ensemble.Logs        = (*cluster)(nil)
 	_ ensemble.TxnLogs     = (*cluster)(nil)
 	_ ensemble.Upgrader    = (*Ensemble)(nil)
+	_ ensemble.Members     = (*Ensemble)(nil)
 	_ ensemble.Clock       = (*Ensemble)(nil)
 	_ ensemble.Disk        = (*Ensemble)(nil)
 )
@@ -313,7 +315,7 @@ func (e *Ensemble) configureHost(h *mobycontainer.HostConfig, node int) {
 func environment(cfg ensemble.Config, node int) map[string]string {
 	var servers, settings []string
 	for i := range cfg.Nodes {
-		servers = append(servers, fmt.Sprintf("server.%d=node%d:2888:3888:%s;%d", i+1, i, cfg.RoleOf(i), clientPort))
+		servers = append(servers, fmt.Sprintf("server.%d=%s", i+1, member(i, cfg.RoleOf(i))))
 	}
 	for k, v := range cfg.Settings() {
 		settings = append(settings, k+"="+v)

@@ -114,6 +114,22 @@ func TestContract(t *testing.T) {
 	}
 }
 
+func TestMembersLeaveAndJoin(t *testing.T) {
+	needEngine(t)
+	e, err := Start(t.Context(), Options{Config: ensembletest.MembersConfig, Progress: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ensembletest.Members(t, e)
+}
+
+func TestMembersNeedTheirConfiguration(t *testing.T) {
+	e := &Ensemble{cluster: newCluster(nil, "container", 1)}
+	if err := e.SetRole(t.Context(), 0, ensemble.Removed); !errors.Is(err, ensemble.ErrUnable) {
+		t.Errorf("got %v, want %v", err, ensemble.ErrUnable)
+	}
+}
+
 // remaining returns the names of the containers, networks and volumes that a filter selects.
 func remaining(t *testing.T, e *engine, what client.Filters) (names []string) {
 	t.Helper()

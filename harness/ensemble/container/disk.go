@@ -72,9 +72,10 @@ func (e *Ensemble) onDisk(ctx context.Context, what string, node int, script str
 	})
 }
 
-// Wipe deletes the data of a killed node.
+// Wipe deletes the data of a killed node, and the members that it knows: a server refuses to start
+// with a configuration that does not contain it.
 func (e *cluster) Wipe(ctx context.Context, node int) error {
-	return e.whileDown(ctx, "wipe", node, "rm -rf "+dataDir+"/version-2 "+logDir+"/version-2")
+	return e.whileDown(ctx, "wipe", node, "rm -rf "+dataDir+"/version-2 "+logDir+"/version-2 "+confDir)
 }
 
 // Truncate removes half of the records in the newest log of a killed node. The zeros at the end of

@@ -3,59 +3,21 @@ package process
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 func TestMembersLeaveAndJoin(t *testing.T) {
 	needJava(t)
-	e, err := Start(t.Context(), Options{Dir: t.TempDir(), Config: ensemble.Config{Nodes: 4, Observers: 1, Members: true}})
+	e, err := Start(t.Context(), Options{Dir: t.TempDir(), Config: ensembletest.MembersConfig})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { e.Close(context.Background()) })
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	want := func(what string, want ...ensemble.Role) {
-		t.Helper()
-		got, version, err := e.Roles(ctx)
-		if err != nil || !slices.Equal(got, want) || version == "" {
-			t.Errorf("%s: got roles %v of version %q, %v; want %v", what, got, version, err, want)
-		}
-	}
-	const p, o, none = ensemble.Participant, ensemble.Observer, ensemble.Removed
-	want("at the start", p, p, p, o)
-	leader, err := e.Leader(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	follower := (leader + 1) % 3
-	roles := []ensemble.Role{p, p, p, o}
-	for _, step := range []struct {
-		node int
-		role ensemble.Role
-	}{{follower, none}, {follower, o}, {3, p}, {follower, p}, {leader, none}, {leader, p}} {
-		began := time.Now()
-		if err := e.SetRole(ctx, step.node, step.role); err != nil {
-			t.Fatal(err)
-		}
-		roles[step.node] = step.role
-		want(fmt.Sprintf("after node %d became %s", step.node, step.role), roles...)
-		t.Logf("node %d became %s in %v", step.node, step.role, time.Since(began))
-	}
-	// A node that lost its data and its configuration joins again.
-	if err := errors.Join(e.SetRole(ctx, follower, none), e.Kill(ctx, follower), e.Wipe(ctx, follower), e.Start(ctx, follower), e.SetRole(ctx, follower, p)); err != nil {
-		t.Fatal(err)
-	}
-	want("after a replacement", roles...)
-	if err := e.Ready(ctx); err != nil {
-		t.Error(err)
-	}
+	ensembletest.Members(t, e)
 }
 
 func TestMembersNeedTheirConfiguration(t *testing.T) {

@@ -1,0 +1,37 @@
+package container
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// confDir is the directory in which a node stores the members, if they can change.
+const confDir = dataDir + "/conf"
+
+// member returns a node's entry in a configuration.
+func member(node int, role ensemble.Role) string {
+	return fmt.Sprintf("node%d:2888:3888:%s;%d", node, role, clientPort)
+}
+
+// SetRole changes the configuration with the operation reconfig of ZooKeeper.
+func (e *Ensemble) SetRole(ctx context.Context, node int, role ensemble.Role) error {
+	if node < 0 || node >= len(e.nodes) {
+		return fmt.Errorf("set the role of node %d: the ensemble has %d nodes", node, len(e.nodes))
+	}
+	if !e.config.Members {
+		return errFixedMembers
+	}
+	return ensemble.Reconfigure(ctx, e, node, role, member(node, role))
+}
+
+// Roles reads the configuration of the servers.
+func (e *Ensemble) Roles(ctx context.Context) (roles []ensemble.Role, version string, err error) {
+	if !e.config.Members {
+		return nil, "", errFixedMembers
+	}
+	return ensemble.ReadRoles(ctx, e)
+}
+
+var errFixedMembers = fmt.Errorf("members: %w", ensemble.ErrUnable)

@@ -1,0 +1,121 @@
+package procs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/owner"
+)
+
+// memoryRoot is where the memory controller of cgroup v1 is mounted.
+const memoryRoot = "/sys/fs/cgroup/memory"
+
+// AbleToLimitMemory returns nil if LimitMemory can work on this machine.
+func AbleToLimitMemory() error {
+	dir, err := newMemoryGroup()
+	if err != nil {
+		return err
+	}
+	return os.Remove(dir)
+}
+
+// newMemoryGroup creates a cgroup below that of this process. Threads in it wait when it has no
+// memory left. Only the memory controller of cgroup v1 can do that. With v2, the kernel ends such a
+// process.
+func newMemoryGroup() (dir string, err error) {
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return "", err
+	}
+	own := ""
+	for line := range strings.Lines(string(text)) {
+		if _, path, found := strings.Cut(strings.TrimSpace(line), ":memory:"); found {
+			own = filepath.Join(memoryRoot, path)
+		}
+	}
+	if own == "" {
+		return "", errors.New("this machine has no memory controller of cgroup v1, whose processes can wait for memory")
+	}
+	sweepMemoryGroups(own)
+	if dir, err = os.MkdirTemp(own, memoryPrefix+owner.Self()+"_"); err != nil {
+		return "", fmt.Errorf("create a cgroup: %w", err)
+	}
+	if err := set(dir, "memory.oom_control", "1"); err != nil { // wait instead of a kill
+		return "", errors.Join(err, os.Remove(dir))
+	}
+	return dir, nil
+}
+
+const memoryPrefix = "zkcoord-"
+
+// sweepMemoryGroups removes the cgroups of processes that were killed. Their children have ended
+// with them.
+func sweepMemoryGroups(own string) {
+	all, _ := filepath.Glob(filepath.Join(own, memoryPrefix+"*")) // the pattern is valid
+	for _, dir := range all {
+		mark, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), memoryPrefix), "_")
+		if owner.Gone(mark) {
+			_ = os.Remove(dir) // another process may have removed it
+		}
+	}
+}
+
+// set writes a setting of a cgroup.
+func set(dir, name, value string) error {
+	return os.WriteFile(filepath.Join(dir, name), []byte(value), 0)
+}
+
+// limitMemory moves the processes of a group into a cgroup of their own.
+func limitMemory(group int) (lift func() (waits bool, err error), err error) {
+	dir, err := newMemoryGroup()
+	if err != nil {
+		return nil, err
+	}
+	lift = func() (bool, error) {
+		state, err := os.ReadFile(filepath.Join(dir, "memory.oom_control"))
+		return bytes.Contains(state, []byte("under_oom 1")), errors.Join(err, liftMemory(dir))
+	}
+	// What the processes have is accounted elsewhere, so any limit only affects what they request.
+	err = set(dir, "memory.limit_in_bytes", "0")
+	for _, pid := range members(group) {
+		if moveErr := set(dir, "cgroup.procs", strconv.Itoa(pid)); !errors.Is(moveErr, syscall.ESRCH) {
+			err = errors.Join(err, moveErr)
+		}
+	}
+	if err != nil {
+		_, liftErr := lift()
+		return nil, errors.Join(err, liftErr)
+	}
+	return lift, nil
+}
+
+// liftMemory gives the processes of a cgroup memory, moves them to the cgroup above, and removes
+// theirs.
+func liftMemory(dir string) error {
+	if err := set(dir, "memory.limit_in_bytes", "-1"); err != nil {
+		return err
+	}
+	const patience = 5 * time.Second // until threads that got their memory can be moved
+	for end := time.Now().Add(patience); ; {
+		pids, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		for pid := range strings.FieldsSeq(string(pids)) {
+			if moveErr := set(filepath.Dir(dir), "cgroup.procs", pid); !errors.Is(moveErr, syscall.ESRCH) {
+				err = errors.Join(err, moveErr)
+			}
+		}
+		if err == nil {
+			err = os.Remove(dir)
+		}
+		if err == nil || time.Now().After(end) {
+			return err
+		}
+		<-time.After(time.Millisecond)
+	}
+}
