@@ -28,7 +28,7 @@ import (
 const perOperation = 300
 
 // searching is the same limit for checkers that search for an order. They search one object after
-// the other, so little of this memory is in use at any time.
+// the other, so only a little of this memory is in use at any time.
 var searching = map[string]uint64{"counter/linearizable": 2000}
 
 // A work returns the next operation of a client: its invocation, and a function that returns the

@@ -7,7 +7,7 @@ import (
 )
 
 // loaded are the times in which this machine was too busy for anything to be done in time, because
-// this process was stalled, or a server did not answer. They are disjoint and in order.
+// this process was stalled or a server did not answer. The times are disjoint and in order.
 type loaded []window
 
 func busyTimes(h *history.History) loaded {
@@ -55,8 +55,9 @@ func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) b
 	return took-busy > inTime
 }
 
-// cost reports whether the machine was busy for so long before t that a lease may have lapsed: a
-// quarter of the session timeout, which is the longest time between two heartbeats.
+// cost reports whether a lease may have lapsed because the machine was busy. This is so if the busy
+// time in the session timeout before t is at least a quarter of that timeout, which is the longest
+// time between two heartbeats.
 func (b loaded) cost(h *history.History, t time.Duration) bool {
 	timeout := longestTimeout(h)
 	return timeout > 0 && b.in(t-timeout, t) >= timeout/4

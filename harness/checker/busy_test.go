@@ -90,8 +90,8 @@ func TestTermLostOnABusyMachineIsUnknown(t *testing.T) {
 	}
 }
 
-// A waiter lets each other client hold once. Bug: with 500 clients, a run was invalid because the
-// lock queue took longer than the time in which a waiter must be served.
+// A waiter may have to wait until every other client has held once. Bug: with 500 clients, a run
+// was invalid because the lock queue took longer than the time in which a waiter must be served.
 func TestWaiterIsServedAfterOneHoldOfEachOther(t *testing.T) {
 	for _, one := range []struct {
 		what   string

@@ -188,8 +188,8 @@ func allUnknown(c Checker, reason string) []Result {
 	return all
 }
 
-// complete returns one result for each property. It is Unknown if results does not have the
-// property.
+// complete returns one result for each property. A property that results does not contain is
+// Unknown.
 func complete(properties []Property, results []Result) []Result {
 	all := make([]Result, 0, len(properties))
 	for _, p := range properties {

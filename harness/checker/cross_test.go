@@ -70,9 +70,9 @@ func faulty(r *rand.Rand, h *history.History) *history.History {
 
 var paused = Envelope{Outside: []string{"pause"}, After: time.Millisecond}
 
-// excused decides by definition whether a fault excuses each moment from the given time to the end
-// of the hold. The fault must affect the client or all clients, and must be active or have ended a
-// short time before. Times are multiples of half a millisecond.
+// excused decides by definition: each moment from the given time to the end of the hold must have a
+// fault that excuses it. Such a fault affects the client or all clients. It is active at that
+// moment, or has ended a short time before. Times are multiples of half a millisecond.
 func excused(h *history.History, hold history.HoldInterval, from time.Duration) bool {
 	to := h.End()
 	if hold.End != nil {
@@ -95,8 +95,8 @@ func excused(h *history.History, hold history.HoldInterval, from time.Duration) 
 }
 
 // everyMoment is the oracle for holds. When a hold begins, it takes the set of holders of the
-// object. The set must be allowed, at least after removing the holders that a fault excuses. A
-// client that is notified of a loss at that instant does not count as a holder.
+// object. The set must be allowed as it is, or after the holders that a fault excuses are removed.
+// A client that is notified of a loss at that instant does not count as a holder.
 func everyMoment(h *history.History, allowed func(holders []history.Event) bool) bool {
 	for _, next := range h.Holds() {
 		at := next.Begin

@@ -360,8 +360,8 @@ func nothingUrgentWasLeft(h *history.History) bool {
 	return true
 }
 
-// noTakeSlept checks each take after the heal. The queue must not have had an item all the time for
-// longer than the limit while the take waited.
+// noTakeSlept checks each take after the heal: while it waits, the queue never has an item without
+// a break for longer than the limit.
 func noTakeSlept(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	ops, _ := h.Operations()
@@ -379,8 +379,8 @@ func noTakeSlept(h *history.History) bool {
 }
 
 // somethingWasThere reports whether a value was certainly in the queue between an event and the
-// next one. It was put, and the call that received it had not begun. If it is unknown which call
-// received it, no call with an unknown result had begun.
+// next one. The value was put, and the call that received it had not begun. If it is unknown which
+// call received it, no call with an unknown result had begun.
 func somethingWasThere(ops []history.Operation, at int32) bool {
 	return slices.ContainsFunc(ops, func(put history.Operation) bool {
 		in, out, taken := put.End(), int32(forever), false
@@ -557,8 +557,8 @@ func observersWereRight(h *history.History) bool {
 
 // Barriers.
 
-// removalsWereSeen searches for a wait that continues for too long after a removal, although it had
-// waited long enough before.
+// removalsWereSeen searches for a wait that continues for longer than the limit after a removal,
+// although it had already waited for the limit before the removal.
 func removalsWereSeen(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	if healed == nil {
@@ -579,8 +579,9 @@ func removalsWereSeen(h *history.History) bool {
 	return legal
 }
 
-// roundsWentOn searches each moment after the heal for a member that waits although another one
-// passed too long ago.
+// roundsWentOn searches for a member that, after the heal, waits for longer than the limit. The
+// time counts from the heal, from the passing of the first other member, or from the member's own
+// invocation, whichever is latest.
 func roundsWentOn(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	legal := true
@@ -884,8 +885,8 @@ func tinyGroup(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// joins calls f for each join that may have happened, with the later operations of its client as
-// that member.
+// joins calls f for each join that may have happened. Its second argument has the later operations
+// of the client, up to the next join.
 func joins(h *history.History, f func(join history.Operation, then []history.Operation)) {
 	ops, _ := h.Operations()
 	isJoin := func(o history.Operation) bool { return o.Invoke.Op == OpJoin && o.Outcome() != session.Failed }
@@ -907,9 +908,9 @@ func joins(h *history.History, f func(join history.Operation, then []history.Ope
 	}
 }
 
-// membersWereListed checks each answer that must not be old. It must list each client whose join
-// had completed before, if a later request of the client as a member succeeded and the client had
-// not begun to leave before that request.
+// membersWereListed checks each answer that must not be old. A client is missing from the answer if
+// its join completed before the question, a request that the client sent after the answer
+// succeeded, and the client did not begin to leave before that request.
 func membersWereListed(h *history.History) bool {
 	legal := true
 	completions(h, OpMembers, func(answer history.Operation) {
@@ -933,7 +934,8 @@ func membersWereListed(h *history.History) bool {
 }
 
 // listedWereMembers checks each listed member. Its join must have begun. If the answer must not be
-// old, there must be a join that may have happened and whose end was not known.
+// old, there must be a join that may have happened, and no leave after that join had completed
+// before the question.
 func listedWereMembers(h *history.History) bool {
 	legal := true
 	completions(h, OpMembers, func(answer history.Operation) {

@@ -11,8 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// An oracle judges small histories by the definition of a property, in any running time: it checks
-// each moment, each pair, or each possible order of events.
+// An oracle judges small histories by the definition of a property, without a limit on its running
+// time: it checks each moment, each pair, or each possible order of events.
 type oracle struct {
 	checker func() Checker
 	draw    func(r *rand.Rand, n int) *history.History
@@ -348,9 +348,9 @@ func nobodyCountedThatGaveUp(h *history.History) bool {
 	return legal
 }
 
-// nobodyInside checks, at each completion of op in a round, that nobody is inside the round which
-// lies the given number of rounds before. A member is inside if its enter has returned, it has not
-// begun to leave, and it has not been cut off since it requested to leave.
+// nobodyInside checks, at each completion of op in a round, that nobody is inside an earlier round.
+// The last argument says how many rounds earlier. A member is inside if its enter has returned, it
+// has not begun to leave, and its session has not changed since it requested to enter.
 func nobodyInside(h *history.History, op string, before int32) bool {
 	legal := true
 	completions(h, op, func(o history.Operation) {
@@ -402,8 +402,8 @@ func tokensRose(h *history.History, op string) bool {
 	return legal
 }
 
-// tinyTerms: clients begin and end to lead, sometimes before they are notified of the end of a
-// term.
+// tinyTerms: clients begin and cease to lead. Sometimes a client begins again before it is notified
+// of the end of a term.
 func tinyTerms(r *rand.Rand, n int) *history.History {
 	var events []history.Event
 	open := make(map[int16]history.Event)
@@ -675,8 +675,9 @@ func allOf(ops []history.Operation, f func(history.Operation) bool) bool {
 }
 
 // couldSee searches for a moment within o, between an event and the next one, at which the
-// observation of o was true. The ephemeral was created after event made, and the session ended
-// before event end, or never. Within one such moment, events may have any order.
+// observation of o was true. The ephemeral was created just after the event with the index made.
+// The session ended just before the event with the index end, unless it never ended. Within one
+// such moment, events may have any order.
 func couldSee(o history.Operation, made, end int32, never bool) bool {
 	for at := o.Invoke.Index; at < o.Complete.Index; at++ {
 		lives, over := never || at < end, !never && at >= end-1

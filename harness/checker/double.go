@@ -22,13 +22,13 @@ type round struct {
 	object         string
 	number         int32
 	enters, leaves []history.Operation
-	// strays are the enters whose round is not known, because they did not know it when they were
-	// invoked and did not succeed. All rounds of an object share one list.
+	// strays are the enters whose round is not known: they had no round at the invocation, and they
+	// did not succeed. All rounds of an object share one list.
 	strays *strays
 }
 
-// rounds lists the rounds in order. An operation that does not know its round when it is invoked
-// has round 0 then, and has its round when it completes.
+// rounds lists the rounds in order. An operation that does not know its round at its invocation has
+// round 0 there. Its completion has the round.
 func rounds(h *history.History) []*round {
 	type use struct {
 		object string
@@ -83,8 +83,8 @@ func rounds(h *history.History) []*round {
 	return all
 }
 
-// strays are the enters of one object that may each have counted in one unknown round, in order of
-// their ends.
+// strays are the enters of one object whose round is not known, in order of their ends. Each may
+// have counted in one round.
 type strays []stray
 
 type stray struct {
@@ -93,9 +93,9 @@ type stray struct {
 	used bool
 }
 
-// strayEnds returns a function that gives the index until which a stray may count. A stray counts
-// no more once the servers have ended its session, or once the same session has entered again,
-// because then the earlier attempt must be gone.
+// strayEnds returns a function that gives the index until which a stray may count. A stray no
+// longer counts once the servers have ended its session. It also no longer counts once the same
+// session has entered again, because the earlier attempt must be gone by then.
 func strayEnds(h *history.History, ops []history.Operation) func(history.Operation) int32 {
 	expired := make(map[int64]int32)
 	for i := range h.Events {
@@ -129,8 +129,8 @@ func strayEnds(h *history.History, ops []history.Operation) func(history.Operati
 	}
 }
 
-// borrow takes up to n strays that may have been members of r when it opened, and returns how many
-// it took. It first takes those that cannot belong to a later round.
+// borrow takes up to n strays that may have been members of r when r opened, and returns how many
+// it took. It first takes the strays that end first, because those fit the fewest later rounds.
 func (r *round) borrow(n int, opened int32) (taken int) {
 	if r.strays == nil || n <= 0 {
 		return 0
@@ -398,8 +398,8 @@ func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
 	})
 }
 
-// inTimeTogether judges one half of a round once one member got through, because then the condition
-// was met for all members.
+// inTimeTogether judges the enters or the leaves of a round from the moment at which the first of
+// them completed. At that moment the condition was met for all members.
 func inTimeTogether(h *history.History, j *Judge, r *round, ops []history.Operation, healed *history.Event, busy loaded, inTime time.Duration) {
 	first, done := firstIn(ops)
 	if !done {

@@ -22,7 +22,8 @@ func effectsOf(h *history.History) map[[2]string][]*history.Event {
 }
 
 // QueueAckWithEffect judges acks that apply an effect. If the ack is known to have succeeded, its
-// effect is there exactly once at the end. If no ack may have succeeded, the effect is not there.
+// effect is there exactly once at the end. If every ack is known to have failed, the effect is not
+// there.
 func QueueAckWithEffect() Checker {
 	return New("queue/ack-with-effect", "an ack and its effect happen together or not at all", func(h *history.History, j *Judge) {
 		effects := effectsOf(h)

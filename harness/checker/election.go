@@ -12,16 +12,16 @@ import (
 const (
 	// OpCampaign completes with the epoch in Token.
 	OpCampaign = "campaign"
-	// OpProclaim writes Arg, a value that is written once, as the leader of the epoch in Token of
-	// its invocation.
+	// OpProclaim writes Arg as a leader. Each value is written only once. Token of the invocation
+	// is the epoch of the leader.
 	OpProclaim = "proclaim"
-	// OpInherit reads the last proclaimed value, as the new leader of the epoch in Token of its
-	// invocation. Result is empty if nothing was proclaimed.
+	// OpInherit reads the last proclaimed value as a new leader. Token of the invocation is the
+	// epoch of the leader. Result is empty if nothing was proclaimed.
 	OpInherit = "inherit"
 	// OpLeader reads who leads. It completes with the epoch in Token, or zero if there is no
 	// leader. If Arg of its invocation is Present, an old state is not allowed as the answer. If
-	// Arg is Settled, an observer compares the last leader that it was notified of with the leader
-	// that it reads now, in Result.
+	// Arg is Settled, an observer completes the operation: Token is the last epoch that it was
+	// notified of, and Result is the epoch that it reads now.
 	OpLeader = "leader"
 
 	Present = "sync"
@@ -54,8 +54,8 @@ func electionNoEpochTwice() Checker {
 	})
 }
 
-// sameEpoch compares each term of an epoch with the one before it, among the terms of one client or
-// of all clients.
+// sameEpoch compares each term of an epoch with the previous term of the epoch, among the terms of
+// one client or of all clients.
 func sameEpoch(h *history.History, j *Judge, whom func(*history.Event) int16, wrong func(a, b *history.Event) bool) {
 	type epoch struct {
 		object string
@@ -146,8 +146,8 @@ func inherited(j *Judge, read history.Operation, last *history.Operation, wrote 
 	}
 }
 
-// ElectionLossBeforeReelection judges the terms of one candidate: each has ended for the program
-// before the next begins.
+// ElectionLossBeforeReelection judges the terms of one candidate: each term has ended for the
+// program before the next term begins.
 func ElectionLossBeforeReelection() Checker {
 	return New("election/loss-before-reelection", "a leader's term ends before the same client is elected again", func(h *history.History, j *Judge) {
 		type candidate struct {
@@ -207,10 +207,10 @@ func electionLeaderAfterHeal(inTime time.Duration) Checker {
 	})
 }
 
-// ElectionObserversSeeLeaders judges observers. A candidate campaigned for the observed epoch
-// before the answer. An observer never goes back to a lower epoch. With Present, the epoch is at
-// least that of the latest term that had begun before the question. At the end an observer has the
-// present epoch.
+// ElectionObserversSeeLeaders judges observers. The candidate of the observed epoch had begun its
+// campaign before the answer. An observer never goes back to a lower epoch. If the question had
+// [Present], the epoch is not lower than that of the latest term that had begun before the
+// question. At the end an observer has the present epoch.
 func ElectionObserversSeeLeaders() Checker {
 	return New("election/observers-see-leaders", "an observer never sees a future leader, and never goes back to an earlier one", observers)
 }

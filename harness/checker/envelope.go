@@ -11,7 +11,7 @@ import (
 )
 
 // Envelope says under which circumstances holds may overlap without breaking a promise. Such an
-// overlap is reported as exposure. The comment of excuses has the rule.
+// overlap is reported as exposure. The comment of the method windows.excuses has the rule.
 type Envelope struct {
 	// Outside names the faults that break an assumption of the lease: another client closes the
 	// session or deletes the node, a clock runs too fast or too slow, a client is paused. A fault
@@ -110,9 +110,9 @@ func (w windows) lag(from, to time.Duration) (most time.Duration) {
 	return most
 }
 
-// excuses reports whether the envelope excuses a hold that had not ended at t, when another client
-// was granted the same or the servers ended the session. The excuse needs one cause for the whole
-// time from t to the end of the hold. There are three causes.
+// excuses reports whether the envelope excuses a hold that had not ended at t. At t another client
+// was granted the same object, or the servers ended the session. The excuse needs one cause for the
+// whole time from t to the end of the hold. There are three causes.
 //
 //   - A fault outside the envelope, on the client of the hold or on all clients. The fault ends the
 //     session or deletes the znode, and the client cannot know. The client detects it when its next
@@ -145,8 +145,9 @@ type Excuse struct{ windows windows }
 // In prepares the envelope for one history.
 func (e Envelope) In(h *history.History) Excuse { return Excuse{e.outside(h)} }
 
-// Explains reports whether a fault outside the envelope, or a stall of this process, explains that
-// a hold of a client lasted from one time to another although it should have ended before.
+// Explains reports whether a fault outside the envelope, or a stall of this process, explains why a
+// hold of a client ended late. The hold should have ended at the first time and ended at the
+// second.
 func (x Excuse) Explains(from, to time.Duration, client int16) bool {
 	return x.windows.explains(from, to, true, client)
 }
@@ -178,8 +179,8 @@ func (w window) within(list []window) bool {
 	return i >= 0 && w.to <= list[i].to
 }
 
-// clientNamed parses "c3". Any other name does not name a client, so the fault affects all of them,
-// for example a znode whose name begins with a GUID.
+// clientNamed parses "c3". Any other name, for example the name of a znode that begins with a GUID,
+// names no client. The fault then affects all clients.
 func clientNamed(target string) int16 {
 	number, named := strings.CutPrefix(target, "c")
 	client, err := strconv.ParseInt(number, 10, 16)

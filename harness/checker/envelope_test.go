@@ -14,7 +14,7 @@ import (
 const ms = time.Millisecond
 
 // A belated describes a history in which client 0 has a hold until a given time. At an earlier
-// time, the servers granted the same to client 1, or ended the session of client 0.
+// time, the servers granted the same object to client 1, or ended the session of client 0.
 type belated struct {
 	from, to time.Duration
 	op       string // how the hold of client 0 ends; empty if it does not end

@@ -28,7 +28,7 @@ const (
 
 // Group returns the checkers of a group: group/members-listed, group/no-stranger-listed,
 // group/changes-add-up and group/followers-converge. A member whose session ended disappears within
-// inTime of that, or of the heal if that came later.
+// inTime after the end of the session, or after the heal if the heal came later.
 func Group(envelope Envelope, inTime time.Duration) []Checker {
 	return []Checker{groupMembersListed(envelope), groupNoStrangerListed(inTime), groupChangesAddUp(), groupFollowersConverge()}
 }
@@ -102,8 +102,8 @@ func ends(h *history.History, inTime time.Duration) map[int64]int32 {
 	return ended
 }
 
-// listings calls judge for each answer, with the members that may have been present since its
-// invocation. Few are present at a time.
+// listings calls a function for each answer. It passes the members that may have been present at
+// any time since the invocation. Few are present at a time.
 func listings(h *history.History, inTime time.Duration, judge func(o history.Operation, may []*membership)) {
 	joins := memberships(h, inTime)
 	may := make(map[string][]*membership)

@@ -15,8 +15,8 @@ const forever = 1<<31 - 1
 
 // begins yields each hold with the holds of its object that stand when it begins, in order. A hold
 // that is lost at that very instant does not stand: time stops on a virtual clock, and its client
-// may be notified after the next hold has begun. There are at most as many holds at a time as
-// clients.
+// may be notified after the next hold has begun. The number of holds at any time is at most the
+// number of clients.
 func begins(h *history.History) func(func(hold history.HoldInterval, others []history.HoldInterval) bool) {
 	return func(yield func(history.HoldInterval, []history.HoldInterval) bool) {
 		standing := make(map[string][]history.HoldInterval)
@@ -43,8 +43,8 @@ func (w windows) unexcused(hold history.HoldInterval, others []history.HoldInter
 }
 
 // inTurn returns two holds in the order in which the servers granted them, which is the order of
-// their tokens. A grant can be recorded after a later one. Without two tokens, inTurn uses the
-// order of the records.
+// their tokens. The record of a grant can follow the record of a later grant. If a hold has no
+// token, inTurn uses the order of the records.
 func inTurn(before, after history.HoldInterval) (first, next history.HoldInterval) {
 	if a, b := before.Begin.Token, after.Begin.Token; a != 0 && b != 0 && b < a {
 		return after, before

@@ -16,8 +16,9 @@ const (
 	OpAcquire = "acquire"
 	OpRelease = "release"
 	// OpVerify reads the contenders after a write of the same session, so that the answer is no
-	// older than its invocation. Its invocation has the Token and the own Node. It completes with
-	// the name of the lowest contender in Result and with the owner of that znode in Session.
+	// older than its invocation. The invocation has the Token and the client's own Node. It
+	// completes with the name of the lowest contender in Result and with the owner of that znode in
+	// Session.
 	OpVerify = "verify"
 )
 
@@ -132,8 +133,8 @@ func fenced(h *history.History, j *Judge) {
 }
 
 // LockNoFalseRefusal judges the refusals of fenced resources: a refused token is smaller than one
-// that was accepted before. If the refusal names the largest token, in Result, the refused token is
-// compared with that.
+// that was accepted before. If Result of the refusal gives the largest token, the refused token is
+// compared with it.
 func LockNoFalseRefusal() Checker {
 	return New("lock/no-false-refusal", "the fenced resource refuses no token that is the largest", func(h *history.History, j *Judge) {
 		highest := make(map[string]*history.Event)

@@ -23,8 +23,8 @@ var otherOracles = map[string][]string{
 // property is never invalid.
 func guard(id string) bool { return strings.HasPrefix(id, "run/") || id == "rwlock/readers-together" }
 
-// Each property has histories by hand, legal histories of which one edit is flagged, and an oracle.
-// TestHandMadeHistories requires those by hand.
+// Each property has histories made by hand, legal histories in which one edit is flagged, and an
+// oracle. TestHandMadeHistories requires the histories made by hand.
 func TestEachPropertyIsTested(t *testing.T) {
 	checkers, edits, oracles := underTest(), edits(), oracles()
 	for _, id := range declared(t) {

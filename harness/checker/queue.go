@@ -47,8 +47,8 @@ func (it *item) out() (o history.Operation, delivered bool) {
 	return o, false
 }
 
-// putEnd returns the index at which the value is in the queue at the latest. If the put is
-// indeterminate, the delivery proves it.
+// putEnd returns an index by which the value must have been in the queue. If the put is
+// indeterminate, the delivery of the value proves that.
 func (it *item) putEnd() int32 {
 	end := it.put.End()
 	if o, delivered := it.out(); end == forever && delivered {
@@ -148,8 +148,8 @@ func (s *items) drained() map[string]int32 {
 
 // QueueNothingLost judges puts. After its queue has been drained, each value whose put is known to
 // have succeeded has been delivered, or a claimer still holds it. An indeterminate take may account
-// for one value. So may an indeterminate claim while it may be held. An indeterminate ack may
-// account for its own value; if acks have effects, the effects decide.
+// for one value. An indeterminate claim may account for one value while the claim may be held. An
+// indeterminate ack may account for its own value; if acks have effects, the effects decide.
 func QueueNothingLost() Checker {
 	return New("queue/nothing-lost", "no item is lost", func(h *history.History, j *Judge) {
 		s, ends := collect(h), endings(h)
@@ -194,7 +194,7 @@ func QueueNothingLost() Checker {
 // QueueNothingTwice judges deliveries. No value is taken or acked twice. A value is claimed again
 // only after its claimer returned it, or after the claimer's hold (of the object /queue/value) or
 // session ended, and never after an ack. A claimer may be notified of a loss at the very instant of
-// the next claim. But if it gave the item up itself, it did so before the next claim.
+// the next claim. But a claimer that gave the item up itself did so before the next claim.
 func QueueNothingTwice() Checker {
 	return New("queue/nothing-twice", "no item is delivered twice", func(h *history.History, j *Judge) {
 		ends, outside := endings(h), Envelope{}.outside(h)
@@ -260,7 +260,8 @@ func (ends claimEnds) died(claim history.Operation, at int32) bool {
 }
 
 // stands reports whether the claim of the value may still be held at the index. A claimer may
-// notice its end before the servers do, so in a history that was cut short the end may still come.
+// notice the end of its claim before the servers do. So the end may still come if the history was
+// cut short.
 func (ends claimEnds) stands(h *history.History, claim history.Operation, value string, at int32) bool {
 	return !h.Complete() || !ends.died(claim, at) && !between(ends.over[[2]string{claim.Invoke.Object, value}], claim.Invoke.Index, at)
 }
@@ -380,9 +381,9 @@ func (s *items) goneAt(object string) func(*item) int32 {
 	}
 }
 
-// fifo goes through the items b in order of the starts of their puts. Among the values whose put
-// had ended before that, it finds the one whose delivery began last. If that delivery began after b
-// had been delivered, it proves a violation.
+// fifo checks each item b, in the order in which the puts began. Among the items that were put
+// before the put of b began, it finds the one whose delivery began last. If that delivery began
+// after b had been delivered, the two items prove a violation.
 func fifo(j *Judge, list []*item, goneAt func(*item) int32) {
 	byEnd := slices.Clone(list)
 	slices.SortFunc(byEnd, func(a, b *item) int { return cmp.Compare(a.putEnd(), b.putEnd()) })

@@ -45,8 +45,8 @@ type Slice struct {
 
 // FailingSlice returns the slice of the violation in r. It reports false if there is none: if the
 // slice has more operations than the limit, or if porcupine does not confirm the violation within
-// the given time. A lock on which a session was lost before has no slice, because [MutexModel] does
-// not know losses. A queue with claims has none either.
+// the given time. A lock has no slice if a session was lost on it before the violation, because
+// [MutexModel] does not know losses. A queue with claims has none either.
 func FailingSlice(h *history.History, r Result, most int, within time.Duration) (Slice, bool) {
 	if r.Verdict != Invalid || len(r.Events) == 0 {
 		return Slice{}, false
@@ -106,8 +106,8 @@ type Model struct {
 	// Step reports whether op can be answered by the completion in the given state, and returns the
 	// next state. If complete is nil, the answer is not known, and every answer is possible.
 	Step func(state string, invoke, complete *history.Event) (next string, ok bool)
-	// Blind reports whether the history contains something before the event with the given index
-	// that the model does not know, so that the model proves nothing. It may be nil.
+	// Blind reports whether something that the model does not know happened before the event with
+	// the given index. If so, the model proves nothing. Blind may be nil.
 	Blind func(h *history.History, object string, until int32) bool
 }
 

@@ -63,8 +63,8 @@ func registerWritesLinearizable() Checker {
 	})
 }
 
-// okByEnd returns a function that finds, among the wanted operations, the one that succeeded with
-// the event of an index.
+// okByEnd returns a function from the index of an event to the operation that succeeded with this
+// event. It finds only the wanted operations.
 func okByEnd(h *history.History, ops []history.Operation, wanted func(op string) bool) func(index int32) (history.Operation, bool) {
 	at := make([]int32, len(h.Events)) // position in ops, counted from 1
 	for i, o := range ops {

@@ -11,7 +11,7 @@ const (
 )
 
 // RWLock returns the checkers of a read-write lock: rwlock/writer-alone, rwlock/readers-together
-// and rwlock/no-overtaking. Those of [Mutex] for tokens, fence and leftovers apply too.
+// and rwlock/no-overtaking. The checkers of [Mutex] for tokens, fence and leftovers apply too.
 func RWLock(envelope Envelope) []Checker {
 	return []Checker{rwLockWriterAlone(envelope), rwLockReadersTogether(), rwLockNoOvertaking(envelope)}
 }

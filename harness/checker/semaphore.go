@@ -4,8 +4,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// FactPermits is the number of permits of Object that could be acquired at once at the end of the
-// run, in Result.
+// FactPermits is a fact about Object. Its Result is the number of permits that could be acquired at
+// once at the end of the run.
 const FactPermits = "permits"
 
 // Semaphore returns the checkers of a semaphore with that many permits: semaphore/within-permits
@@ -14,8 +14,8 @@ func Semaphore(permits int, envelope Envelope) []Checker {
 	return []Checker{semaphoreWithinPermits(permits, envelope), semaphoreNoPermitLost(permits)}
 }
 
-// semaphoreWithinPermits judges holds: inside the envelope their permits never add up to more than
-// exist.
+// semaphoreWithinPermits judges holds: inside the envelope their permits never add up to more
+// permits than exist.
 func semaphoreWithinPermits(permits int, envelope Envelope) Checker {
 	return New("semaphore/within-permits", "no more permits are held than exist", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)

@@ -39,7 +39,7 @@ type FaultStats struct {
 	Stop     time.Duration `json:"stop_ns"`
 	Evidence string        `json:"evidence,omitempty"` // what shows that it had an effect
 	// Recovery is the time from the heal to the completion of the first successful operation that
-	// began after it. It is negative if there was none.
+	// began after the heal. It is negative if there was no such operation.
 	Recovery time.Duration `json:"recovery_ns"`
 }
 
@@ -112,8 +112,8 @@ func measureFaults(h *history.History, ops []history.Operation) []FaultStats {
 	return all
 }
 
-// recovery is the time from the heal to the first success of an operation that began after it.
-// Operations are in order of their invocations.
+// recovery is the time from the heal to the first success of an operation that began after the
+// heal. Operations are in order of their invocations.
 func recovery(ops []history.Operation, heal *history.Event) time.Duration {
 	i, _ := slices.BinarySearchFunc(ops, heal.Index, func(o history.Operation, at int32) int { return int(o.Invoke.Index - at) })
 	best := time.Duration(-1)

@@ -18,9 +18,9 @@ import (
 // usualWork is the length of the work for which the numbers of AtLeast are chosen.
 const usualWork = 20 * time.Second
 
-// AtLeast returns a checker that is NotExercised unless count finds at least n. what is a plural,
-// such as "grants". If the phase of work was shorter than 20 s, fewer are enough, in proportion,
-// but at least one.
+// AtLeast returns a checker that is NotExercised unless count finds at least n. The parameter what
+// is a plural, such as "grants". If the phase of work was shorter than 20 s, n is reduced in
+// proportion, but at least one is required.
 func AtLeast(id string, n int, what string, count func(*history.History) int) Checker {
 	return New(id, fmt.Sprintf("at least %d %s", n, what), func(h *history.History, j *Judge) {
 		found, need := count(h), scaled(n, h)
@@ -155,8 +155,8 @@ func OperationsSucceeded() Checker {
 	})
 }
 
-// Contention requires that n times a client waited for something that another client held, at the
-// invocation or before the completion.
+// Contention requires n requests for something that another client held. The other client held it
+// at the invocation of the request, or at some moment before its completion.
 func Contention(n int) Checker {
 	return AtLeast("run/contention", n, "waits for something that another client held", func(h *history.History) int {
 		held := make(map[string]int)

@@ -52,7 +52,7 @@ func (v Verdict) Passed() bool { return v == Valid }
 
 func (v Verdict) weight() int { return [...]int{Unknown: 2, NotExercised: 1, Valid: 0, Invalid: 3}[v] }
 
-// Worst returns the verdict that outweighs the others, Unknown for none.
+// Worst returns the verdict that outweighs the others, or Unknown if there are no verdicts.
 func Worst(verdicts ...Verdict) Verdict {
 	if len(verdicts) == 0 {
 		return Unknown

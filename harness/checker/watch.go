@@ -26,7 +26,8 @@ const (
 	WatchState = "state"
 )
 
-// FactFinal is the final state of Object, read after a sync. Zxid and Token are those of a state.
+// FactFinal is the final state of Object, read after a sync. Zxid and Token have the same meaning
+// as in a WatchState.
 const FactFinal = "final"
 
 // OpCreate creates Object. It completes with its zxid, like OpDelete. OpRecreate deletes and
@@ -241,8 +242,8 @@ func WatchNoEventWithoutCause(envelope Envelope) Checker {
 				}
 			}
 		}
-		// earliest has a list for each object. For each change in order of zxid, it has the
-		// earliest invocation of that change and all later ones.
+		// earliest has a list for each object, with an entry for each change in order of zxid. The
+		// entry is the earliest invocation among this change and all later ones.
 		earliest := make(map[string][]int32)
 		for object, list := range zxids {
 			slices.SortFunc(list, func(a, b history.Operation) int { return cmp.Compare(a.Complete.Zxid, b.Complete.Zxid) })
