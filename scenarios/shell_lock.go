@@ -174,6 +174,7 @@ func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []st
 		<-p.Ended()
 	}
 	l = settled(log)
+	c.Record(history.Event{Kind: history.Fact, Op: history.FactLastSign, Object: "/lock", Token: l.token, Result: time.Unix(0, l.last).UTC().Format(time.RFC3339Nano)})
 	return history.Event{Result: fmt.Sprintf("%d %d %v", l.first, l.last, lost), Token: l.token}, nil
 }
 

@@ -149,6 +149,7 @@ func (l *Log) endedBeforeDeletion(j *judging) {
 	if j.timeless() {
 		return
 	}
+	signs := lastSigns(j.History)
 	for _, hold := range j.Holds() {
 		life := l.Life(hold.Begin.Token, hold.Begin.Node)
 		switch {
@@ -162,6 +163,9 @@ func (l *Log) endedBeforeDeletion(j *judging) {
 		if hold.End != nil {
 			end = hold.End.Time
 		}
+		if sign, ok := signs[hold.Begin.Token]; ok {
+			end = min(end, j.at(sign))
+		}
 		if late := j.late(deleted, end); late > 0 {
 			if j.Explains(deleted, end, hold.Begin.Client) {
 				j.Exposed(late)
@@ -171,6 +175,19 @@ func (l *Log) endedBeforeDeletion(j *judging) {
 				hold.Begin.Who(), hold.Begin.Object, end, life.Path, deleted, life.Deleted, life.reason(), late)
 		}
 	}
+}
+
+// lastSigns returns the last signs of life of programs by the tokens of their holds.
+func lastSigns(h *history.History) map[int64]time.Time {
+	signs := make(map[int64]time.Time)
+	for i := range h.Events {
+		if e := &h.Events[i]; e.Kind == history.Fact && e.Op == history.FactLastSign {
+			if at, err := time.Parse(time.RFC3339Nano, e.Result); err == nil {
+				signs[e.Token] = at
+			}
+		}
+	}
+	return signs
 }
 
 // predecessorDeleted judges each grant: the znodes of earlier holders had been deleted before it.

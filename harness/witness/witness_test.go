@@ -239,6 +239,28 @@ func TestFaultsOutsideOfTheEnvelopeExpose(t *testing.T) {
 	}
 }
 
+// Bug: the end of a command under a lock was the end of its zkcoord, which still had to close its
+// session, so a command that was stopped in time held for too long.
+func TestLastSignOfLifeEndsAHold(t *testing.T) {
+	for _, c := range []struct {
+		sign time.Duration // of the second holder, whose znode was deleted at 6 s
+		want checker.Verdict
+	}{
+		{5900 * time.Millisecond, checker.Valid},
+		{6002 * time.Millisecond, checker.Invalid},
+		{8 * time.Second, checker.Invalid}, // The recorded end is earlier.
+	} {
+		events := rightly()
+		events[6].Time = 6500 * time.Millisecond
+		sign := history.Event{Time: 6600 * time.Millisecond, Client: 1, Kind: history.Fact, Op: history.FactLastSign, Token: at(1, 4),
+			Result: start.Add(c.sign).Format(time.RFC3339Nano)}
+		r := judge(t, Merge(Server{Name: "n0", Txns: twoHolders()}), append(events[:7:7], sign, events[7]))["witness/ended-before-deletion"]
+		if r.Verdict != c.want {
+			t.Errorf("last sign after %v: got %v (%s), want %v", c.sign, r.Verdict, r.Reason, c.want)
+		}
+	}
+}
+
 // On a real clock the record of an end may be late even if no timer was. A virtual clock is exact.
 func TestRecorderMayBeLateOnARealClock(t *testing.T) {
 	for _, c := range []struct {
