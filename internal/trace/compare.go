@@ -99,13 +99,16 @@ type Comparison struct {
 	// goroutine calls Known at a time.
 	Known func(Difference) bool
 
-	roots atomic.Int64 // each trace gets its own root
-	mu    sync.Mutex   // guards Known
+	mu sync.Mutex // guards Known
 }
+
+// roots numbers the roots of all traces of the process, because several comparisons can use the
+// same servers.
+var roots atomic.Int64
 
 // once plays a part of a seed's trace on both ensembles.
 func (c *Comparison) once(ctx context.Context, seed uint64, part func([]Step) []Step, t Tally) (d Difference, differs bool) {
-	root := fmt.Sprintf("%s/trace%x-%d", c.Root, seed, c.roots.Add(1))
+	root := fmt.Sprintf("%s/trace%x-%d", c.Root, seed, roots.Add(1))
 	d = Difference{Seed: seed, Steps: part(Generate(seed, root, c.Limits)), names: [2]string{c.WantName, c.GotName}}
 	var wantErr, gotErr error
 	d.Want, wantErr = c.Want(ctx, root, d.Steps, nil)
