@@ -221,16 +221,13 @@ func (u supply[T]) last(ctx context.Context, env *harness.Env, path string, f fu
 	return f(u.apart(r))
 }
 
-// A clientLock uses a remote as a locker.
-type clientLock struct{ *remote }
-
 // open begins a client's life.
 func (f *fleet) open(ctx context.Context, c *harness.Client, path string) (locker, error) {
 	r, err := f.enter(ctx, c.Env(), c, path)
 	if err != nil {
-		return nil, err
+		return locker{}, err
 	}
-	return clientLock{r}, nil
+	return locker{r.lock, r, r.end}, nil
 }
 
 // operations returns the names of the operations that acquire and release.
@@ -246,17 +243,15 @@ func (f *fleet) operations(want string) (acquire, release string) {
 	return client.OpAcquire, client.OpRelease
 }
 
-func (l clientLock) lock(ctx context.Context, want string) (held, error) {
-	acquire, release := l.f.operations(want)
-	reply, grant, err := l.grant(ctx, client.Request{Op: acquire})
+// lock acquires what the recipe of the fleet grants.
+func (r *remote) lock(ctx context.Context, want string) (held, error) {
+	acquire, release := r.f.operations(want)
+	reply, grant, err := r.grant(ctx, client.Request{Op: acquire})
 	if err != nil {
 		return held{}, err
 	}
 	return held{Context: grant, token: reply.Token, path: reply.Node, unlock: func(ctx context.Context) error {
-		_, err := l.do(ctx, client.Request{Op: release})
+		_, err := r.do(ctx, client.Request{Op: release})
 		return err
 	}}, nil
 }
-
-func (l clientLock) lost() error { return l.Err() }
-func (l clientLock) close()      { l.end() }

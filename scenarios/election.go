@@ -168,11 +168,8 @@ func (p *electionProgram) stand(ctx context.Context, c *harness.Client, s *sessi
 }
 
 func (p *electionProgram) campaign(ctx context.Context, c *harness.Client, ghosts *sync.WaitGroup, candidate *election.Election) (term *election.Term, err error) {
-	if d := p.patience(c); d > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d)
-		defer cancel()
-	}
+	ctx, cancel := limited(ctx, p.patience(c))
+	defer cancel()
 	_, err = c.Do(ctx, history.Event{Op: checker.OpCampaign, Object: p.path}, func(ctx context.Context) (e history.Event, err error) {
 		if term, err = p.wait(ctx, ghosts, candidate); err == nil {
 			_, name := znode.Split(term.Path())
