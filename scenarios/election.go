@@ -101,23 +101,16 @@ func electionWorkload(p electionProgram) func(*harness.Env) harness.Workload {
 				return err
 			},
 			Work: func(ctx context.Context, c *harness.Client) error {
-				s, err := c.Open(ctx, p.options(ctx, c))
-				if err != nil {
-					return err
-				}
-				defer s.Close()
-				switch role := len(c.Env().Clients()) - c.ID; {
-				case p.idle != nil || role > 2:
-					p.stand(ctx, c, s)
-				case role == 1:
-					p.observe(ctx, c, s)
-				default:
-					p.ask(ctx, c, s)
-				}
-				if c.Next(ctx) {
-					return s.Err()
-				}
-				return nil
+				return live(ctx, c, p.options(ctx, c), func(s *session.Session) {
+					switch role := len(c.Env().Clients()) - c.ID; {
+					case p.idle != nil || role > 2:
+						p.stand(ctx, c, s)
+					case role == 1:
+						p.observe(ctx, c, s)
+					default:
+						p.ask(ctx, c, s)
+					}
+				})
 			},
 		}
 	}
