@@ -44,8 +44,6 @@ type Options struct {
 	Progress func(Status)
 	// Command is the command line that repeats the run, for reports.
 	Command string
-	// CheckTime bounds the time of all checks together; zero is one minute.
-	CheckTime time.Duration
 
 	// admin replaces the session that creates and removes the root, in tests.
 	admin func(ctx context.Context, env *Env) (admin, error)
@@ -155,7 +153,6 @@ func (o Options) withDefaults(s Scenario) (Options, error) {
 	o.Nodes = orDefault(o.Nodes, orDefault(s.Config.Nodes, 3))
 	o.Time = orDefault(o.Time, orDefault(s.Time, standardTime))
 	o.Clients = orDefault(o.Clients, orDefault(s.Clients, 5))
-	o.CheckTime = orDefault(o.CheckTime, time.Minute)
 	if o.admin == nil {
 		o.admin = newAdmin
 	}

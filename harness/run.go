@@ -186,6 +186,9 @@ func (r *run) calm(ctx context.Context) {
 	sleepUntil(ctx, time.Now().Add(orDefault(r.scenario.Calm, 3*time.Second)))
 }
 
+// checkTime bounds the time of all checks of a run together.
+const checkTime = time.Minute
+
 // runs counts the runs of this process. Two runs at the same virtual time can have the same root;
 // the count makes their labels differ.
 var runs atomic.Int64
@@ -271,7 +274,7 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 	result.CouldNot = r.couldNot(result)
 	result.History.Scenario, result.History.Seed, result.History.Ensemble, result.History.Client = s.Name, o.Seed, result.Ensemble, s.Client
 	stored := r.save(result)
-	checking, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.CheckTime)
+	checking, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTime)
 	defer cancel()
 	logs := r.logs(ctx)
 	result.Results = slices.Concat(r.whole(ctx), Check(checking, s, result.History),

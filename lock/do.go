@@ -74,26 +74,3 @@ func do[G grant](ctx context.Context, lock func(context.Context) (G, error), f f
 		Release:  func(ctx context.Context, _ error) error { return g.Unlock(ctx) },
 	}, func(ctx context.Context) error { return f(ctx, g) })
 }
-
-// Bind returns a context for work under the lock. It is for programs that hold the lock by hand:
-//
-//	defer grant.Unlock(ctx)
-//	ctx = grant.Bind(ctx)
-//
-// The context has the values and the deadline of ctx, and ends with ctx. It also ends, with the
-// cause, when the grant ends, before any other client can be granted the lock and before Unlock
-// deletes the node. No call is needed to free it: its resources are freed when the grant or ctx
-// ends.
-//
-// Lock fails with ErrDeadlock if it is called with this context on the same path.
-func (g *Grant) Bind(ctx context.Context) context.Context {
-	return g.holding(g.claim.Bind(ctx), ctx)
-}
-
-// Bind is like Grant.Bind. The context ends when one of the locks is lost.
-func (g *MultiGrant) Bind(ctx context.Context) context.Context {
-	for _, grant := range g.grants {
-		ctx = grant.Bind(ctx)
-	}
-	return ctx
-}

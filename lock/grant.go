@@ -36,6 +36,21 @@ func newGrant(ctx context.Context, claim *lockqueue.Place, path string) *Grant {
 // values. For the work, use the context of Do or Bind, which is derived from the caller's context.
 func (g *Grant) Context() context.Context { return g.ctx }
 
+// Bind returns a context for work under the lock. It is for programs that hold the lock by hand:
+//
+//	defer grant.Unlock(ctx)
+//	ctx = grant.Bind(ctx)
+//
+// The context has the values and the deadline of ctx, and ends with ctx. It also ends, with the
+// cause, when the grant ends, before any other client can be granted the lock and before Unlock
+// deletes the node. No call is needed to free it: its resources are freed when the grant or ctx
+// ends.
+//
+// Lock fails with ErrDeadlock if it is called with this context on the same path.
+func (g *Grant) Bind(ctx context.Context) context.Context {
+	return g.holding(g.claim.Bind(ctx), ctx)
+}
+
 // Deadline returns the time at which Context ends if no server answers until then. The session
 // postpones it several times in each session timeout. A program that needs some time to stop should
 // read it repeatedly, and begin to stop when too little time is left. After Context has ended,

@@ -79,6 +79,14 @@ func (m *Multi) take(ctx context.Context, lock func(*Mutex, context.Context) (*G
 // see Grant.Context. Use the context of Do or Bind for the work.
 func (g *MultiGrant) Context() context.Context { return g.ctx }
 
+// Bind is like Grant.Bind. The context ends when one of the locks is lost.
+func (g *MultiGrant) Bind(ctx context.Context) context.Context {
+	for _, grant := range g.grants {
+		ctx = grant.Bind(ctx)
+	}
+	return ctx
+}
+
 // Deadline is like Grant.Deadline. All of the locks depend on one lease.
 func (g *MultiGrant) Deadline() time.Time { return g.grants[0].Deadline() }
 

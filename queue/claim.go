@@ -67,6 +67,19 @@ func (c *Claim[T]) ID() string {
 // values. For the work, use the context of Do or Bind, which is derived from the caller's context.
 func (c *Claim[T]) Context() context.Context { return c.ctx }
 
+// Bind returns a context for work on the item. It is for programs that claim by hand:
+//
+//	defer claim.Release(ctx) // fails without effect if the item was acked
+//	working := claim.Bind(ctx)
+//
+// The context has the values and the deadline of ctx, and ends with ctx. It also ends, with the
+// cause, when the claim ends, before any other consumer can claim the item. No call is needed to
+// free it: its resources are freed when the claim or ctx ends.
+//
+// If a client deletes the claim's node or the queue, the context ends soon after that, because the
+// session first has to find out that the claim's own Ack did not delete it.
+func (c *Claim[T]) Bind(ctx context.Context) context.Context { return c.bound.Bind(ctx) }
+
 // Deadline returns the time at which Context ends if no server answers until then. It is the
 // earlier of two times. One is the deadline of the session's lease, which the session postpones
 // several times in each session timeout. The other is the end of the claim's own time, which Extend

@@ -9,10 +9,6 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// ErrReject is for functions that run under Do. If the function returns an error that wraps
-// ErrReject, Do moves the item to the dead letters.
-var ErrReject = errors.New("queue: item rejected")
-
 // Do waits for an item, claims it, and calls f. It then ends the claim according to the result of
 // f. If f returns nil, Do acks the item. If f returns an error that wraps ErrReject, Do moves the
 // item to the dead letters. On any other error, Do gives the item back. If f itself has ended the
@@ -74,16 +70,3 @@ func (c *Claim[T]) settle(ctx context.Context, result error) error {
 	}
 	return err
 }
-
-// Bind returns a context for work on the item. It is for programs that claim by hand:
-//
-//	defer claim.Release(ctx) // fails without effect if the item was acked
-//	working := claim.Bind(ctx)
-//
-// The context has the values and the deadline of ctx, and ends with ctx. It also ends, with the
-// cause, when the claim ends, before any other consumer can claim the item. No call is needed to
-// free it: its resources are freed when the claim or ctx ends.
-//
-// If a client deletes the claim's node or the queue, the context ends soon after that, because the
-// session first has to find out that the claim's own Ack did not delete it.
-func (c *Claim[T]) Bind(ctx context.Context) context.Context { return c.bound.Bind(ctx) }

@@ -27,6 +27,9 @@ var (
 	// ErrClaimExpired is the cause with which a claim's context ends when its time is up.
 	// Another consumer gets the item then.
 	ErrClaimExpired = errors.New("queue: time of the claim is up")
+	// ErrReject is for functions that run under Do. If the function returns an error that wraps
+	// ErrReject, Do moves the item to the dead letters.
+	ErrReject = errors.New("queue: item rejected")
 )
 
 // Options of a queue. The zero value is the default. All users of one queue must agree on Codec and

@@ -101,19 +101,12 @@ func barrierWorkload(gates supply[gate]) func(*harness.Env) harness.Workload {
 
 // disturb writes to the barrier's znode repeatedly.
 func disturb(ctx context.Context, c *harness.Client, path string) error {
-	s, err := c.Open(ctx, leased())
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	for c.Next(ctx) && s.Err() == nil {
-		_, _ = s.Set(ctx, path, nil, session.AnyVersion)
-		c.Pause(ctx, upTo(200*time.Millisecond)(c))
-	}
-	if c.Next(ctx) {
-		return s.Err()
-	}
-	return nil
+	return live(ctx, c, leased(), func(s *session.Session) {
+		for c.Next(ctx) && s.Err() == nil {
+			_, _ = s.Set(ctx, path, nil, session.AnyVersion)
+			c.Pause(ctx, upTo(200*time.Millisecond)(c))
+		}
+	})
 }
 
 // setAndRemove sets and removes a barrier repeatedly, and removes it at the end.

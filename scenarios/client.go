@@ -179,6 +179,21 @@ func (r *remote) end() {
 // A life is a session or a process of a client. It is over when Err is not nil.
 type life interface{ Err() error }
 
+// live runs one life of a client: f uses a session until the session or the run ends. If the session
+// ends first, live returns its error.
+func live(ctx context.Context, c *harness.Client, opts session.Options, f func(s *session.Session)) error {
+	s, err := c.Open(ctx, opts)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	f(s)
+	if c.Next(ctx) {
+		return s.Err()
+	}
+	return nil
+}
+
 // A supply provides what the clients of a scenario use, for example a queue. It is an object in a
 // session of this process, or a client in another language.
 type supply[T any] struct {
@@ -221,16 +236,13 @@ func (u supply[T]) last(ctx context.Context, env *harness.Env, path string, f fu
 	return f(u.apart(r))
 }
 
-// A clientLock uses a remote as a locker.
-type clientLock struct{ *remote }
-
 // open begins a client's life.
 func (f *fleet) open(ctx context.Context, c *harness.Client, path string) (locker, error) {
 	r, err := f.enter(ctx, c.Env(), c, path)
 	if err != nil {
-		return nil, err
+		return locker{}, err
 	}
-	return clientLock{r}, nil
+	return locker{r.lock, r, r.end}, nil
 }
 
 // operations returns the names of the operations that acquire and release.
@@ -246,17 +258,15 @@ func (f *fleet) operations(want string) (acquire, release string) {
 	return client.OpAcquire, client.OpRelease
 }
 
-func (l clientLock) lock(ctx context.Context, want string) (held, error) {
-	acquire, release := l.f.operations(want)
-	reply, grant, err := l.grant(ctx, client.Request{Op: acquire})
+// lock acquires what the recipe of the fleet grants.
+func (r *remote) lock(ctx context.Context, want string) (held, error) {
+	acquire, release := r.f.operations(want)
+	reply, grant, err := r.grant(ctx, client.Request{Op: acquire})
 	if err != nil {
 		return held{}, err
 	}
 	return held{Context: grant, token: reply.Token, path: reply.Node, unlock: func(ctx context.Context) error {
-		_, err := l.do(ctx, client.Request{Op: release})
+		_, err := r.do(ctx, client.Request{Op: release})
 		return err
 	}}, nil
 }
-
-func (l clientLock) lost() error { return l.Err() }
-func (l clientLock) close()      { l.end() }

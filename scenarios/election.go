@@ -101,23 +101,16 @@ func electionWorkload(p electionProgram) func(*harness.Env) harness.Workload {
 				return err
 			},
 			Work: func(ctx context.Context, c *harness.Client) error {
-				s, err := c.Open(ctx, p.options(ctx, c))
-				if err != nil {
-					return err
-				}
-				defer s.Close()
-				switch role := len(c.Env().Clients()) - c.ID; {
-				case p.idle != nil || role > 2:
-					p.stand(ctx, c, s)
-				case role == 1:
-					p.observe(ctx, c, s)
-				default:
-					p.ask(ctx, c, s)
-				}
-				if c.Next(ctx) {
-					return s.Err()
-				}
-				return nil
+				return live(ctx, c, p.options(ctx, c), func(s *session.Session) {
+					switch role := len(c.Env().Clients()) - c.ID; {
+					case p.idle != nil || role > 2:
+						p.stand(ctx, c, s)
+					case role == 1:
+						p.observe(ctx, c, s)
+					default:
+						p.ask(ctx, c, s)
+					}
+				})
 			},
 		}
 	}
@@ -168,11 +161,8 @@ func (p *electionProgram) stand(ctx context.Context, c *harness.Client, s *sessi
 }
 
 func (p *electionProgram) campaign(ctx context.Context, c *harness.Client, ghosts *sync.WaitGroup, candidate *election.Election) (term *election.Term, err error) {
-	if d := p.patience(c); d > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d)
-		defer cancel()
-	}
+	ctx, cancel := limited(ctx, p.patience(c))
+	defer cancel()
 	_, err = c.Do(ctx, history.Event{Op: checker.OpCampaign, Object: p.path}, func(ctx context.Context) (e history.Event, err error) {
 		if term, err = p.wait(ctx, ghosts, candidate); err == nil {
 			_, name := znode.Split(term.Path())

@@ -183,11 +183,8 @@ func (p *groupProgram) belong(ctx context.Context, c *harness.Client, g circle) 
 }
 
 func (p *groupProgram) enter(ctx context.Context, c *harness.Client, g circle, id string) (m member, err error) {
-	if d := often(6, 300*time.Millisecond)(c); d > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d)
-		defer cancel()
-	}
+	ctx, cancel := limited(ctx, often(6, 300*time.Millisecond)(c))
+	defer cancel()
 	_, err = c.Do(ctx, history.Event{Op: checker.OpJoin, Object: p.path, Arg: id}, func(ctx context.Context) (e history.Event, err error) {
 		m, err = g.join(ctx, id)
 		return e, err

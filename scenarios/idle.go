@@ -141,8 +141,8 @@ func idleLock(naps *naps, with func(session.Options) session.Options) func(*harn
 		var pairs []harness.Workload
 		for i := range (len(env.Clients()) + 1) / 2 {
 			p := lockProgram{
-				name:     fmt.Sprintf("lock-%d", i),
-				resource: harness.NewResource(fmt.Sprintf("account-%d", i)),
+				name:    fmt.Sprintf("lock-%d", i),
+				account: func(name string) *harness.Resource { return harness.NewResource(fmt.Sprintf("%s-%d", name, i)) },
 				open: func(ctx context.Context, c *harness.Client, path string) (locker, error) {
 					n.settle(c)
 					return openMutex(with(n.options(ctx, c)))(ctx, c, path)

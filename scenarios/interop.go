@@ -91,15 +91,11 @@ func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener
 		f := ofLibrary(l, recipe, timeout, allServers)
 		open, fleets = append(open, f.open), append(fleets, f)
 	}
-	s.Workload = needing(func(env *harness.Env) harness.Workload {
-		p := p
-		p.resource = harness.NewResource("account")
-		p.open = func(ctx context.Context, c *harness.Client, path string) (locker, error) {
-			return open[c.ID%len(open)](ctx, c, path)
-		}
-		p.hold = upTo(20 * time.Millisecond)
-		return p.workload(env)
-	}, fleets...)
+	p.account, p.hold = harness.NewResource, upTo(20*time.Millisecond)
+	p.open = func(ctx context.Context, c *harness.Client, path string) (locker, error) {
+		return open[c.ID%len(open)](ctx, c, path)
+	}
+	s.Workload = needing(p.workload, fleets...)
 	return s
 }
 
@@ -120,25 +116,16 @@ func turns(kinds, n int) checker.Checker {
 	})
 }
 
-// candidate uses an election.Election as a locker.
-type candidate struct {
-	s *session.Session
-	c *election.Election
-}
-
+// openCandidate opens a session with a candidate whose terms are grants.
 func openCandidate(opts session.Options) opener {
-	return inSession(opts, func(s *session.Session, path string) locker {
-		return &candidate{s, election.New(s, path, election.Options{})}
+	return inSession(opts, func(s *session.Session, path string) lockFunc {
+		e := election.New(s, path, election.Options{})
+		return func(ctx context.Context, _ string) (held, error) {
+			term, err := e.Campaign(ctx)
+			if err != nil {
+				return held{}, err
+			}
+			return held{Context: term.Context(), token: int64(term.Epoch()), path: term.Path(), unlock: term.Resign, ends: true}, nil
+		}
 	})
 }
-
-func (l *candidate) lock(ctx context.Context, _ string) (held, error) {
-	term, err := l.c.Campaign(ctx)
-	if err != nil {
-		return held{}, err
-	}
-	return held{Context: term.Context(), token: int64(term.Epoch()), path: term.Path(), unlock: term.Resign, ends: true}, nil
-}
-
-func (l *candidate) lost() error { return l.s.Err() }
-func (l *candidate) close()      { l.s.Close() }

@@ -141,8 +141,7 @@ func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*h
 			}
 			return slices.Delete(all, one, one+1)
 		})
-		p.resource = harness.NewResource("account")
-		p.verifies = 1
+		p.account, p.verifies = harness.NewResource, 1
 		p.hold = func(c *harness.Client) time.Duration {
 			if c.ID == 0 {
 				return 20 * time.Second

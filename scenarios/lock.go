@@ -65,13 +65,5 @@ func lateMutant(property string, workload func(*harness.Env) harness.Workload) h
 }
 
 func lockWorkload(open opener) func(*harness.Env) harness.Workload {
-	return func(env *harness.Env) harness.Workload {
-		p := lockProgram{
-			resource: harness.NewResource("account"),
-			open:     open,
-			patience: often(6, 300*time.Millisecond),
-			hold:     usual,
-		}
-		return p.workload(env)
-	}
+	return lockProgram{open: open, account: harness.NewResource, patience: often(6, 300*time.Millisecond), hold: usual}.workload
 }

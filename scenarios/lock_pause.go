@@ -39,20 +39,13 @@ func LockPause() harness.Scenario {
 // pausedHolders has client 0 hold for longer than a pause of its process. Client 0 then writes
 // whether or not it lost the lock.
 func pausedHolders(open opener) func(*harness.Env) harness.Workload {
-	return func(env *harness.Env) harness.Workload {
-		p := lockProgram{
-			resource: harness.NewResource("account"),
-			open:     open,
-			hold: func(c *harness.Client) time.Duration {
-				if c.ID == 0 {
-					return 5 * sessionTimeout
-				}
-				return upTo(50 * time.Millisecond)(c)
-			},
-			late: true,
+	hold := func(c *harness.Client) time.Duration {
+		if c.ID == 0 {
+			return 5 * sessionTimeout
 		}
-		return p.workload(env)
+		return upTo(50 * time.Millisecond)(c)
 	}
+	return lockProgram{open: open, account: harness.NewResource, hold: hold, late: true}.workload
 }
 
 // grantsBeside requires n grants to clients while another client had not been notified yet that it

@@ -49,13 +49,9 @@ func LockPauseSQL() harness.Scenario {
 func accountHolders(g peers.Guard) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		a := &sqlAccount{guard: g}
-		p := lockProgram{
-			open: func(ctx context.Context, c *harness.Client, path string) (locker, error) {
-				return ofLibrary(peers.Zkcoord, peers.SQLMutex(a.guard, a.server.DSN()), sessionTimeout, allServers).open(ctx, c, path)
-			},
-			using: a.add,
-		}
-		w := p.workload(env)
+		w := lockProgram{open: func(ctx context.Context, c *harness.Client, path string) (locker, error) {
+			return ofLibrary(peers.Zkcoord, peers.SQLMutex(a.guard, a.server.DSN()), sessionTimeout, allServers).open(ctx, c, path)
+		}, using: a.add}.workload(env)
 		w.Setup, w.Final, w.Close = a.setUp, a.log, a.close
 		return w
 	}
@@ -98,7 +94,7 @@ func (a *sqlAccount) close() error {
 
 // add reads the account and writes its value plus one, whether or not the lock was lost meanwhile.
 func (a *sqlAccount) add(ctx context.Context, c *harness.Client, l locker, h held) {
-	p := l.(clientLock).Client
+	p := l.of.(*remote).Client
 	before, within := upTo(50*time.Millisecond)(c), time.Duration(0)
 	if c.ID == 0 {
 		before, within = 2*sessionTimeout, upTo(200*time.Millisecond)(c)

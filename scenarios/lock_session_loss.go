@@ -7,7 +7,6 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/fault"
-	"github.com/zkcoord/zkcoord/session"
 )
 
 // LockSessionLoss ends the sessions of clients that contend for a lock, in two ways. Either the
@@ -20,7 +19,7 @@ func LockSessionLoss() harness.Scenario {
 		Claim:      "However sessions are lost, one client at a time holds the lock, each holder learns of its loss, and the lock is granted again.",
 		Guarantees: []string{"L1", "L2", "L4", "L7", "S2"},
 		Clients:    5,
-		Workload:   sessionLosers(openMutex(session.Options{Timeout: sessionTimeout})),
+		Workload:   sessionLosers(openMutex(leased())),
 		Faults:     faults("session"),
 		Checkers: append(checker.Mutex(exposed(), 15*time.Second),
 			checker.IfExercised(checker.LockNoReleaseAfterLoss()),
@@ -43,14 +42,7 @@ func LockSessionLoss() harness.Scenario {
 }
 
 func sessionLosers(open opener) func(*harness.Env) harness.Workload {
-	return func(env *harness.Env) harness.Workload {
-		p := lockProgram{
-			resource: harness.NewResource("account"),
-			open:     open,
-			hold:     mostlyShort(20*time.Millisecond, 500*time.Millisecond),
-		}
-		return p.workload(env)
-	}
+	return lockProgram{open: open, account: harness.NewResource, hold: mostlyShort(20*time.Millisecond, 500*time.Millisecond)}.workload
 }
 
 // exposed is the envelope for faults that go beyond the assumptions of a lease: others close
@@ -83,26 +75,18 @@ func mostlyShort(short, long time.Duration) func(*harness.Client) time.Duration 
 
 // deaf is the workload of programs that ignore the grant's context.
 func deaf(resource func(string) *harness.Resource) func(*harness.Env) harness.Workload {
-	return func(env *harness.Env) harness.Workload {
-		p := lockProgram{
-			resource: resource("account"),
-			open: func(ctx context.Context, c *harness.Client, path string) (locker, error) {
-				l, err := openMutex(session.Options{Timeout: sessionTimeout})(ctx, c, path)
-				return deafLock{l}, err
-			},
-			hold: mostlyShort(20*time.Millisecond, 4*sessionTimeout),
+	open := func(ctx context.Context, c *harness.Client, path string) (locker, error) {
+		l, err := openMutex(leased())(ctx, c, path)
+		lock := l.lock
+		l.lock = func(ctx context.Context, want string) (held, error) {
+			h, err := lock(ctx, want)
+			if err == nil {
+				h.Context = context.WithoutCancel(h.Context)
+				h.ends, h.lowest = false, nil
+			}
+			return h, err
 		}
-		return p.workload(env)
+		return l, err
 	}
-}
-
-type deafLock struct{ locker }
-
-func (l deafLock) lock(ctx context.Context, want string) (held, error) {
-	h, err := l.locker.lock(ctx, want)
-	if err == nil {
-		h.Context = context.WithoutCancel(h.Context)
-		h.ends, h.lowest = false, nil
-	}
-	return h, err
+	return lockProgram{open: open, account: resource, hold: mostlyShort(20*time.Millisecond, 4*sessionTimeout)}.workload
 }

@@ -14,13 +14,16 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A locker is a lock as one client uses it in one session. The argument want is recorded in Arg of
-// the events: it is empty, a mode, or a number of permits.
-type locker interface {
-	lock(ctx context.Context, want string) (held, error)
-	lost() error // why the session is over; nil while it is not
-	close()
+// A locker is a lock as one client uses it in one life.
+type locker struct {
+	lock  lockFunc
+	of    life
+	close func()
 }
+
+// A lockFunc acquires. The argument want is recorded in Arg of the events: it is empty, a mode, or
+// a number of permits.
+type lockFunc func(ctx context.Context, want string) (held, error)
 
 // held is a grant of a locker. The context ends when the program learns that it no longer holds the
 // lock.
@@ -41,9 +44,11 @@ type held struct {
 // lockProgram is the workload of clients that contend for one lock and use it to increment a fenced
 // resource.
 type lockProgram struct {
-	name     string // of the lock; empty means "lock"
+	name string // of the lock; empty means "lock"
+	open opener
+	// account creates the resource of a run. Nil means that there is none.
+	account  func(name string) *harness.Resource
 	resource *harness.Resource
-	open     opener
 	// op is the name of the operation that acquires. Empty means checker.OpAcquire.
 	op string
 	// want returns the argument of the locker's lock. Nil means always empty.
@@ -75,8 +80,11 @@ func upTo(most time.Duration) func(*harness.Client) time.Duration {
 	return func(c *harness.Client) time.Duration { return time.Duration(c.Rand.Int64N(int64(most))) }
 }
 
-func (p *lockProgram) workload(env *harness.Env) harness.Workload {
+func (p lockProgram) workload(env *harness.Env) harness.Workload {
 	path := znode.Join(env.Root(), cmp.Or(p.name, "lock"))
+	if p.account != nil {
+		p.resource = p.account("account")
+	}
 	return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {
 		l, err := p.open(ctx, c, path)
 		if err != nil {
@@ -88,7 +96,7 @@ func (p *lockProgram) workload(env *harness.Env) harness.Workload {
 				p.before(ctx, c)
 			}
 			p.round(ctx, c, l, path)
-			if err := l.lost(); err != nil {
+			if err := l.of.Err(); err != nil {
 				return err
 			}
 		}
@@ -137,11 +145,9 @@ func (p *lockProgram) round(ctx context.Context, c *harness.Client, l locker, pa
 
 func (p *lockProgram) acquire(ctx context.Context, c *harness.Client, l locker, path, want string) (h held, err error) {
 	if p.patience != nil {
-		if d := p.patience(c); d > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, d)
-			defer cancel()
-		}
+		var cancel context.CancelFunc
+		ctx, cancel = limited(ctx, p.patience(c))
+		defer cancel()
 	}
 	acquire := history.Event{Op: cmp.Or(p.op, checker.OpAcquire), Object: path, Arg: want}
 	_, err = c.Do(ctx, acquire, func(ctx context.Context) (e history.Event, err error) {
@@ -214,31 +220,34 @@ func verify(ctx context.Context, c *harness.Client, h held, path string) {
 	})
 }
 
-// mutex uses a lock.Mutex as a locker.
-type mutex struct {
-	s *session.Session
-	m *lock.Mutex
-}
-
 // An opener begins a client's life.
 type opener func(ctx context.Context, c *harness.Client, path string) (locker, error)
 
-// inSession opens a session with the options through the client's proxy, and creates a locker in
-// it.
-func inSession(opts session.Options, make func(s *session.Session, path string) locker) opener {
+// inSession opens a session with the options through the client's proxy, and locks in it by the
+// function that make returns.
+func inSession(opts session.Options, make func(s *session.Session, path string) lockFunc) opener {
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
 		s, err := c.Open(ctx, opts)
 		if err != nil {
-			return nil, err
+			return locker{}, err
 		}
-		return make(s, path), nil
+		return locker{make(s, path), s, func() { s.Close() }}, nil
 	}
 }
 
 // openMutex opens a session and creates a lock.Mutex in it.
 func openMutex(opts session.Options) opener {
-	return inSession(opts, func(s *session.Session, path string) locker {
-		return &mutex{s, lock.NewMutex(s, path, lock.Options{})}
+	return inSession(opts, func(s *session.Session, path string) lockFunc {
+		m := lock.NewMutex(s, path, lock.Options{})
+		return func(ctx context.Context, _ string) (held, error) {
+			g, err := m.Lock(ctx)
+			if err != nil {
+				return held{}, err
+			}
+			h := heldBy(g)
+			h.lowest = func(ctx context.Context) (string, int64, error) { return lowest(ctx, s, m, g) }
+			return h, nil
+		}
 	})
 }
 
@@ -254,6 +263,14 @@ func trusting() session.Options {
 // heldBy converts a grant.
 func heldBy(g *lock.Grant) held {
 	return held{Context: g.Context(), token: int64(g.Token()), path: g.Path(), unlock: g.Unlock, ends: true}
+}
+
+// heldIf converts the result of a call that acquires.
+func heldIf(g *lock.Grant, err error) (held, error) {
+	if err != nil {
+		return held{}, err
+	}
+	return heldBy(g), nil
 }
 
 // usual returns how long most programs here hold: usually briefly, and one time in ten for longer
@@ -275,31 +292,27 @@ func often(n int, d time.Duration) func(*harness.Client) time.Duration {
 	}
 }
 
-func (m *mutex) lock(ctx context.Context, _ string) (held, error) {
-	g, err := m.m.Lock(ctx)
-	if err != nil {
-		return held{}, err
+// limited returns ctx with a timeout, unless d is zero.
+func limited(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d == 0 {
+		return ctx, func() {}
 	}
-	h := heldBy(g)
-	h.lowest = func(ctx context.Context) (string, int64, error) { return m.lowest(ctx, g) }
-	return h, nil
+	return context.WithTimeout(ctx, d)
 }
 
-func (m *mutex) lowest(ctx context.Context, g *lock.Grant) (string, int64, error) {
+// lowest returns the name and the owner of the first contender, read after a write.
+func lowest(ctx context.Context, s *session.Session, m *lock.Mutex, g *lock.Grant) (string, int64, error) {
 	if _, err := g.Txn(ctx); err != nil {
 		return "", 0, err
 	}
-	all, err := m.m.Contenders(ctx)
+	all, err := m.Contenders(ctx)
 	if err != nil || len(all) == 0 {
 		return "", 0, errors.Join(err, g.Context().Err())
 	}
-	stat, err := m.s.Exists(ctx, all[0].Path)
+	stat, err := s.Exists(ctx, all[0].Path)
 	if err != nil || stat == nil {
 		return "", 0, errors.Join(err, g.Context().Err())
 	}
 	_, name := znode.Split(all[0].Path)
 	return name, stat.EphemeralOwner, nil
 }
-
-func (m *mutex) lost() error { return m.s.Err() }
-func (m *mutex) close()      { m.s.Close() }

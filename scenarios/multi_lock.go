@@ -175,11 +175,8 @@ func (p *multiProgram) round(ctx context.Context, c *harness.Client, s *session.
 }
 
 func (p *multiProgram) acquire(ctx context.Context, c *harness.Client, s *session.Session, paths []string) (h multiHeld, err error) {
-	if d := often(6, 300*time.Millisecond)(c); d > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d)
-		defer cancel()
-	}
+	ctx, cancel := limited(ctx, often(6, 300*time.Millisecond)(c))
+	defer cancel()
 	op := history.Event{Op: checker.OpAcquire, Object: paths[0], Arg: strings.Join(paths, " ")}
 	_, err = c.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) {
 		if h, err = p.take(ctx, s, paths); err == nil {

@@ -124,22 +124,14 @@ func ofAnyLanguage(checkers []checker.Checker) (all []checker.Checker) {
 
 // candidates campaign, lead for a while and resign.
 func candidates(open opener) func(*harness.Env) harness.Workload {
-	return func(env *harness.Env) harness.Workload {
-		p := lockProgram{
-			name: "election", op: checker.OpCampaign,
-			resource: harness.NewResource("account"),
-			open:     open,
-			patience: often(6, 300*time.Millisecond),
-			hold:     usual,
-		}
-		return p.workload(env)
-	}
+	return lockProgram{
+		name: "election", op: checker.OpCampaign,
+		open: open, account: harness.NewResource,
+		patience: often(6, 300*time.Millisecond), hold: usual,
+	}.workload
 }
 
 // permitHolders hold one permit each.
 func permitHolders(open opener) func(*harness.Env) harness.Workload {
-	return func(env *harness.Env) harness.Workload {
-		p := lockProgram{open: open, want: onePermit, patience: often(6, 300*time.Millisecond), hold: usual}
-		return p.workload(env)
-	}
+	return lockProgram{open: open, want: onePermit, patience: often(6, 300*time.Millisecond), hold: usual}.workload
 }

@@ -113,32 +113,25 @@ func claimsWorkload(p claimsProgram) func(*harness.Env) harness.Workload {
 				})
 			},
 			Work: func(ctx context.Context, c *harness.Client) error {
-				s, err := c.Open(ctx, p.session(ctx, c))
-				if err != nil {
-					return err
-				}
-				defer s.Close()
-				if p.idle != nil {
-					p.idleWork(ctx, c, s)
-				} else if c.ID < 2 {
-					q := ours{queue.New(s, p.path, p.options())}
-					for c.Next(ctx) && s.Err() == nil {
-						put := q.put
-						if late := dueIn(c); late > 0 {
-							put = func(ctx context.Context, _ int, value string) error {
-								return q.q.PutAt(ctx, time.Now().Add(late), value)
+				return live(ctx, c, p.session(ctx, c), func(s *session.Session) {
+					if p.idle != nil {
+						p.idleWork(ctx, c, s)
+					} else if c.ID < 2 {
+						q := ours{queue.New(s, p.path, p.options())}
+						for c.Next(ctx) && s.Err() == nil {
+							put := q.put
+							if late := dueIn(c); late > 0 {
+								put = func(ctx context.Context, _ int, value string) error {
+									return q.q.PutAt(ctx, time.Now().Add(late), value)
+								}
 							}
+							putOne(ctx, c, p.path, 0, p.names, put)
+							c.Pause(ctx, upTo(400*time.Millisecond)(c))
 						}
-						putOne(ctx, c, p.path, 0, p.names, put)
-						c.Pause(ctx, upTo(400*time.Millisecond)(c))
+					} else {
+						p.work(ctx, c, s)
 					}
-				} else {
-					p.work(ctx, c, s)
-				}
-				if c.Next(ctx) {
-					return s.Err()
-				}
-				return nil
+				})
 			},
 			Final: func(ctx context.Context, env *harness.Env) error {
 				return final(ctx, env, func(s *session.Session) error { return p.final(ctx, env, s) })

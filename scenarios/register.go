@@ -72,29 +72,22 @@ func createRegisters(ctx context.Context, env *harness.Env) error {
 func registerWorkload(barrier func(ctx context.Context, s *session.Session, path string) error) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		return harness.Workload{Setup: createRegisters, Work: func(ctx context.Context, c *harness.Client) error {
-			s, err := c.Open(ctx, leased())
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			for n := 0; c.Next(ctx) && s.Err() == nil; n++ {
-				path := registerPath(env, c.Rand.IntN(registers))
-				// Some clients only read, because a write that waits for a quorum would block the
-				// requests after it.
-				switch choice := c.Rand.IntN(3); {
-				case choice == 0 && c.ID >= readers:
-					write(ctx, c, s, path, fmt.Sprintf("%x-%d", s.ID(), n))
-				case choice == 1:
-					read(ctx, c, s, path, "", nil)
-				default:
-					read(ctx, c, s, path, "sync", barrier)
+			return live(ctx, c, leased(), func(s *session.Session) {
+				for n := 0; c.Next(ctx) && s.Err() == nil; n++ {
+					path := registerPath(env, c.Rand.IntN(registers))
+					// Some clients only read, because a write that waits for a quorum would block the
+					// requests after it.
+					switch choice := c.Rand.IntN(3); {
+					case choice == 0 && c.ID >= readers:
+						write(ctx, c, s, path, fmt.Sprintf("%x-%d", s.ID(), n))
+					case choice == 1:
+						read(ctx, c, s, path, "", nil)
+					default:
+						read(ctx, c, s, path, "sync", barrier)
+					}
+					c.Pause(ctx, upTo(60*time.Millisecond)(c))
 				}
-				c.Pause(ctx, upTo(60*time.Millisecond)(c))
-			}
-			if c.Next(ctx) {
-				return s.Err()
-			}
-			return nil
+			})
 		}}
 	}
 }

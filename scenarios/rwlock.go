@@ -44,16 +44,10 @@ func RWLock() harness.Scenario {
 }
 
 func rwWorkload(open opener) func(*harness.Env) harness.Workload {
-	return func(env *harness.Env) harness.Workload {
-		p := lockProgram{
-			resource: harness.NewResource("account"),
-			open:     open,
-			want:     readOrWrite,
-			patience: often(6, 300*time.Millisecond),
-			hold:     usual,
-		}
-		return p.workload(env)
-	}
+	return lockProgram{
+		open: open, account: harness.NewResource,
+		want: readOrWrite, patience: often(6, 300*time.Millisecond), hold: usual,
+	}.workload
 }
 
 func readOrWrite(c *harness.Client) string {
@@ -63,64 +57,39 @@ func readOrWrite(c *harness.Client) string {
 	return checker.ModeRead
 }
 
-// rwMutex uses a lock.RWMutex as a locker.
-type rwMutex struct {
-	s *session.Session
-	m *lock.RWMutex
-}
-
 func openRWMutex(opts session.Options) opener {
-	return inSession(opts, func(s *session.Session, path string) locker {
-		return &rwMutex{s, lock.NewRWMutex(s, path, lock.Options{})}
+	return inSession(opts, func(s *session.Session, path string) lockFunc {
+		m := lock.NewRWMutex(s, path, lock.Options{})
+		return func(ctx context.Context, want string) (held, error) {
+			if want == checker.ModeRead {
+				return heldIf(m.RLock(ctx))
+			}
+			g, err := m.Lock(ctx)
+			if err != nil {
+				return held{}, err
+			}
+			h := heldBy(&g.Grant)
+			h.downgrade = g.Downgrade
+			return h, nil
+		}
 	})
 }
 
-func (m *rwMutex) lock(ctx context.Context, want string) (held, error) {
-	if want == checker.ModeRead {
-		g, err := m.m.RLock(ctx)
-		if err != nil {
-			return held{}, err
-		}
-		return heldBy(g), nil
-	}
-	g, err := m.m.Lock(ctx)
-	if err != nil {
-		return held{}, err
-	}
-	h := heldBy(&g.Grant)
-	h.downgrade = g.Downgrade
-	return h, nil
-}
-
-func (m *rwMutex) lost() error { return m.s.Err() }
-func (m *rwMutex) close()      { m.s.Close() }
-
 // openStrangers lets half of the clients use node names that the other half does not recognize.
 func openStrangers(ctx context.Context, c *harness.Client, path string) (locker, error) {
-	return inSession(leased(), func(s *session.Session, path string) locker {
-		suffix := [...]string{"__WRIT__", "-writer-"}[c.ID%2]
-		return &strangers{s: s, write: suffix, line: lockqueue.Queue{Session: s, Dir: path,
-			Naming: lockqueue.Naming{Exclusive: []string{suffix}, Shared: []string{"__READ__"}}}}
+	suffix := [...]string{"__WRIT__", "-writer-"}[c.ID%2]
+	return inSession(leased(), func(s *session.Session, path string) lockFunc {
+		q := lockqueue.Queue{Session: s, Dir: path, Naming: lockqueue.Naming{Exclusive: []string{suffix}, Shared: []string{"__READ__"}}}
+		return func(ctx context.Context, want string) (held, error) {
+			r := lockqueue.Request{Name: suffix}
+			if want == checker.ModeRead {
+				r = lockqueue.Request{Name: "__READ__", Kind: lockqueue.Shared}
+			}
+			c, err := q.Join(ctx, r)
+			if err != nil {
+				return held{}, err
+			}
+			return held{Context: c.Context(), token: c.Token(), path: c.Node().Path, unlock: func(ctx context.Context) error { return c.Leave(ctx, lock.ErrReleased) }, ends: true}, nil
+		}
 	})(ctx, c, path)
 }
-
-type strangers struct {
-	s     *session.Session
-	write string
-	line  lockqueue.Queue
-}
-
-func (l *strangers) lock(ctx context.Context, want string) (held, error) {
-	r := lockqueue.Request{Name: l.write}
-	if want == checker.ModeRead {
-		r = lockqueue.Request{Name: "__READ__", Kind: lockqueue.Shared}
-	}
-	c, err := l.line.Join(ctx, r)
-	if err != nil {
-		return held{}, err
-	}
-	return held{Context: c.Context(), token: c.Token(), path: c.Node().Path, unlock: func(ctx context.Context) error { return c.Leave(ctx, lock.ErrReleased) }, ends: true}, nil
-}
-
-func (l *strangers) lost() error { return l.s.Err() }
-func (l *strangers) close()      { l.s.Close() }

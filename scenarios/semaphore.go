@@ -47,13 +47,7 @@ func Semaphore() harness.Scenario {
 
 func semaphoreWorkload(open opener) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
-		p := lockProgram{
-			open:     open,
-			want:     somePermits,
-			patience: often(6, 300*time.Millisecond),
-			hold:     usual,
-		}
-		w := p.workload(env)
+		w := lockProgram{open: open, want: somePermits, patience: often(6, 300*time.Millisecond), hold: usual}.workload(env)
 		w.Final = countPermits
 		return w
 	}
@@ -96,36 +90,22 @@ func countPermits(ctx context.Context, env *harness.Env) error {
 	})
 }
 
-// semaphore uses a lock.Semaphore as a locker.
-type semaphore struct {
-	s *session.Session
-	m *lock.Semaphore
-}
-
 func openSemaphore(opts session.Options) opener {
-	return inSession(opts, func(s *session.Session, path string) locker {
-		return &semaphore{s, lock.NewSemaphore(s, path, permits, lock.Options{})}
+	return inSession(opts, func(s *session.Session, path string) lockFunc {
+		m := lock.NewSemaphore(s, path, permits, lock.Options{})
+		return func(ctx context.Context, want string) (held, error) {
+			n, err := strconv.Atoi(want)
+			if err != nil {
+				return held{}, err
+			}
+			return heldIf(m.Acquire(ctx, n))
+		}
 	})
 }
 
-func (m *semaphore) lock(ctx context.Context, want string) (held, error) {
-	n, err := strconv.Atoi(want)
-	if err != nil {
-		return held{}, err
-	}
-	g, err := m.m.Acquire(ctx, n)
-	if err != nil {
-		return held{}, err
-	}
-	return heldBy(g), nil
-}
-
-func (m *semaphore) lost() error { return m.s.Err() }
-func (m *semaphore) close()      { m.s.Close() }
-
 // openLeases opens a semaphore in which the earliest contenders have the permits.
 func openLeases(does mistakes) opener {
-	return inSession(leased(), func(s *session.Session, path string) locker {
-		return &textbook{s: s, path: path, places: permits, does: does}
+	return inSession(leased(), func(s *session.Session, path string) lockFunc {
+		return (&textbook{s: s, path: path, places: permits, does: does}).lock
 	})
 }

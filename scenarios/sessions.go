@@ -77,34 +77,27 @@ func sessionsWorkload(barrier func(ctx context.Context, s *session.Session, path
 	return func(env *harness.Env) harness.Workload {
 		var k known
 		return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {
-			s, err := c.Open(ctx, leased())
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			k.mu.Lock()
-			k.sessions = append(k.sessions, harness.SessionInfo{ID: s.ID(), Password: s.Password(), Timeout: s.Timeout()})
-			k.mu.Unlock()
-			for n := 0; c.Next(ctx) && s.Err() == nil; n++ {
-				switch c.Rand.IntN(8) {
-				case 0:
-					path := znode.Join(env.Root(), fmt.Sprintf("%x-%d", s.ID(), n))
-					k.add(path)
-					c.Do(ctx, history.Event{Op: checker.OpEphemeral, Object: path}, func(ctx context.Context) (e history.Event, err error) {
-						_, err = s.Create(ctx, path, nil, session.Ephemeral)
-						return e, err
-					})
-				case 1, 2:
-					present(ctx, c, s, k.any(c), "", nil)
-				default:
-					present(ctx, c, s, k.any(c), "sync", barrier)
+			return live(ctx, c, leased(), func(s *session.Session) {
+				k.mu.Lock()
+				k.sessions = append(k.sessions, harness.SessionInfo{ID: s.ID(), Password: s.Password(), Timeout: s.Timeout()})
+				k.mu.Unlock()
+				for n := 0; c.Next(ctx) && s.Err() == nil; n++ {
+					switch c.Rand.IntN(8) {
+					case 0:
+						path := znode.Join(env.Root(), fmt.Sprintf("%x-%d", s.ID(), n))
+						k.add(path)
+						c.Do(ctx, history.Event{Op: checker.OpEphemeral, Object: path}, func(ctx context.Context) (e history.Event, err error) {
+							_, err = s.Create(ctx, path, nil, session.Ephemeral)
+							return e, err
+						})
+					case 1, 2:
+						present(ctx, c, s, k.any(c), "", nil)
+					default:
+						present(ctx, c, s, k.any(c), "sync", barrier)
+					}
+					c.Pause(ctx, upTo(80*time.Millisecond)(c))
 				}
-				c.Pause(ctx, upTo(80*time.Millisecond)(c))
-			}
-			if c.Next(ctx) {
-				return s.Err()
-			}
-			return nil
+			})
 		}, Final: func(ctx context.Context, env *harness.Env) error { return resumeAll(ctx, env, k.sessions) }}
 	}
 }

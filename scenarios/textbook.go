@@ -36,13 +36,10 @@ type mistakes struct {
 }
 
 func openTextbook(opts session.Options, does mistakes) opener {
-	return inSession(opts, func(s *session.Session, path string) locker {
-		return &textbook{s: s, path: path, does: does}
+	return inSession(opts, func(s *session.Session, path string) lockFunc {
+		return (&textbook{s: s, path: path, does: does}).lock
 	})
 }
-
-func (t *textbook) lost() error { return t.s.Err() }
-func (t *textbook) close()      { t.s.Close() }
 
 func (t *textbook) lock(ctx context.Context, want string) (held, error) {
 	node, err := t.enter(ctx, cmp.Or(want, checker.ModeWrite))

@@ -1,6 +1,12 @@
 package session
 
-import "strings"
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/go-zookeeper/zk"
+)
 
 // A chroot is the prefix of the paths that callers use. It is "" if there is none.
 type chroot string
@@ -30,4 +36,36 @@ func (c chroot) outer(path string) string {
 		return "/"
 	}
 	return strings.TrimPrefix(path, string(c))
+}
+
+// rooted returns an error if the root does not exist, which means that the chroot is missing.
+func (s *Session) rooted(ctx context.Context) error {
+	if s.opts.Chroot == "" || s.rootSeen.Load() {
+		return nil
+	}
+	stat, err := s.Exists(ctx, "/")
+	if err == nil && stat == nil {
+		return unsent("create", "/", s.noRoot(zk.ErrNoNode))
+	}
+	s.rootSeen.Store(err == nil)
+	return err
+}
+
+// noRoot turns err, an ErrNoNode, into an error that says that the chroot is missing.
+func (s *Session) noRoot(err error) error {
+	return fmt.Errorf("chroot %s does not exist: %w", s.opts.Chroot, err)
+}
+
+// explainNoNode checks whether a znode is missing because the chroot is missing. This costs one
+// more request, until the chroot has been seen.
+func (s *Session) explainNoNode(ctx context.Context, err error) error {
+	if s.opts.Chroot == "" || s.rootSeen.Load() {
+		return err
+	}
+	stat, lookup := s.Exists(ctx, "/")
+	if lookup == nil && stat == nil {
+		return s.noRoot(err)
+	}
+	s.rootSeen.Store(lookup == nil)
+	return err
 }

@@ -30,7 +30,6 @@ type Options struct {
 	// TCP's first retransmission interval between servers, see [Ensemble.Mend];
 	// 0 is 200 ms, negative is none.
 	Retransmission time.Duration
-	ExpirerPace    time.Duration // of every server, see [Ensemble.SetExpirerPace]; 0 is none
 	// Connections of one client address to one server (ZooKeeper's
 	// maxClientCnxns, there 60 by default); 0 or less is no limit.
 	MaxClientConns int
@@ -114,8 +113,6 @@ func (o *Options) config() (quorum.Config, error) {
 		return quorum.Config{}, fmt.Errorf("zktest: election time is %v: must be 0 to %v", o.ElectionTime, longest)
 	case o.MaxFrame < 0:
 		return quorum.Config{}, fmt.Errorf("zktest: MaxFrame is %d bytes: must not be negative", o.MaxFrame)
-	case o.ExpirerPace < 0 || o.ExpirerPace > longest:
-		return quorum.Config{}, fmt.Errorf("zktest: expirer pace is %v: must be 0 to %v", o.ExpirerPace, longest)
 	case o.Step && o.TCP:
 		return quorum.Config{}, fmt.Errorf("zktest: options Step and TCP (or Listen) exclude each other: step only servers in memory")
 	}
@@ -127,7 +124,7 @@ func (o *Options) config() (quorum.Config, error) {
 		NoResume: o.NoResume, Release: o.Version.release(), Rules: rules,
 		Servers: o.Servers, Tick: o.TickTime, SyncLimit: o.SyncLimit,
 		MinSession: o.MinSessionTimeout, MaxSession: o.MaxSessionTimeout,
-		ElectionTime: o.ElectionTime, Retransmit: max(0, o.Retransmission), Pace: o.ExpirerPace,
+		ElectionTime: o.ElectionTime, Retransmit: max(0, o.Retransmission),
 		MaxConns: max(0, o.MaxClientConns), TTL: o.TTLNodes, KeepLog: o.KeepLog,
 		Rand: rand.New(rand.NewPCG(o.Seed, 0)), Order: o.Seed, Manual: o.Step,
 	}

@@ -131,18 +131,11 @@ func TestCronUnderFaults(t *testing.T) {
 
 func TestATrustingCronIsFoundOut(t *testing.T) {
 	s := cron(t)
-	for seed := range uint64(10) {
-		killed := false
-		synctest.Test(t, func(t *testing.T) {
-			result, err := harness.Run(t.Context(), s.Mutate(s.Mutants[0]), options(seed))
-			if err != nil {
-				t.Fatal(err)
-			}
-			killed = result.Killed(s.Mutants[0])
-		})
-		if killed {
-			return
-		}
+	kill, err := harness.Hunt(s, s.Mutants[0], 10, func(s harness.Scenario, seed uint64) (result *harness.Result, err error) {
+		synctest.Test(t, func(t *testing.T) { result, err = harness.Run(t.Context(), s, options(seed)) })
+		return result, err
+	})
+	if err != nil || !kill.Killed() {
+		t.Errorf("got %+v and error %v, want the mutant killed within 10 plans of faults", kill, err)
 	}
-	t.Error("the mutant ran each job at most once under 10 plans of faults, want a violation")
 }

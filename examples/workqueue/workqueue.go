@@ -54,12 +54,8 @@ func (w workqueue) output(ctx context.Context, id string) ([]byte, error) {
 
 // work does jobs until ctx or the session ends.
 func (w workqueue) work(ctx context.Context, do func(ctx context.Context, input string) ([]byte, error)) error {
-	err := recipe.CreateParents(ctx, w.s, w.outputs)
-	if err == nil {
-		// A persistent node stays while it is empty.
-		_, err = w.s.Create(ctx, w.outputs, nil, session.Persistent)
-	}
-	if err != nil && !errors.Is(err, session.ErrNodeExists) {
+	// A persistent node stays while it is empty.
+	if err := recipe.Ensure(ctx, w.s, w.outputs, nil, session.Persistent); err != nil {
 		return err
 	}
 	for {

@@ -98,13 +98,6 @@ func All() []harness.Fault { return Options{}.All() }
 // Every calls Options.Every for sessions of SessionTimeout.
 func Every() []harness.Fault { return Options{}.Every() }
 
-// Beyond reports whether a fault breaks an assumption of primitives: another program deletes their
-// znodes, a majority loses acknowledged writes, or timers run too fast.
-func Beyond(f harness.Fault) bool {
-	one, ours := f.(fault)
-	return ours && one.beyond
-}
-
 // About describes a fault and the result to expect from a scenario with locks under it.
 func About(f harness.Fault) (does, expect string) {
 	one, _ := f.(fault)
@@ -153,9 +146,9 @@ func Describe(plan harness.Plan) string {
 type fault struct {
 	name      string
 	does      string
-	expect    string // empty means "valid"; faults that expose append a text
-	apart     bool   // drawn only if it is named, because it leaves little else to see
-	beyond    bool
+	expect    string                   // empty means "valid"; faults that expose append a text
+	apart     bool                     // drawn only if it is named, because it leaves little else to see
+	beyond    bool                     // breaks an assumption of primitives, for example timers run too fast
 	exposes   bool                     // holds may overlap
 	deletes   bool                     // deletes znodes of clients
 	able      func(*harness.Env) error // nil if every ensemble supports it

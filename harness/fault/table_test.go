@@ -104,7 +104,7 @@ round: see Q2, Q3 and D3.
 	for _, f := range Every() {
 		does, expect := About(f)
 		name := f.Name()
-		if Beyond(f) {
+		if f.(fault).beyond {
 			name += " *"
 		}
 		fmt.Fprintf(&b, "| %s | %s |", name, does)

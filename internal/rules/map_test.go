@@ -3,12 +3,15 @@ package rules
 import (
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 )
 
 // Both maps name every package and nothing else.
+var goFilePattern = regexp.MustCompile(`\w+\.go\b`)
+
 func TestMapsNameEachPackage(t *testing.T) {
 	root, err := os.ReadFile("doc.go")
 	if err != nil {
@@ -33,8 +36,14 @@ func TestMapsNameEachPackage(t *testing.T) {
 	}
 	for line := range strings.Lines(string(here)) {
 		if row, ok := strings.CutPrefix(line, "| `"); ok {
-			if dir, _, _ := strings.Cut(row, "`"); !slices.Contains(all, dir) {
+			dir, _, _ := strings.Cut(row, "`")
+			if !slices.Contains(all, dir) {
 				t.Errorf("docs/whats-here.md has a row for %s, which is not a package", dir)
+			}
+			for _, file := range goFilePattern.FindAllString(row, -1) {
+				if _, err := os.Stat(path.Join(dir, file)); err != nil {
+					t.Errorf("docs/whats-here.md: the row for %s names a missing file: %v", dir, err)
+				}
 			}
 		}
 	}

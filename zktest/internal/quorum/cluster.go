@@ -23,16 +23,15 @@ type Config struct {
 	// First retransmission interval of TCP; the interval doubles each time; 0
 	// is none.
 	Retransmit time.Duration
-	Pace       time.Duration // of each leader, see [Cluster.Pace]
-	KeepLog    bool          // servers keep their whole logs
-	TTL        bool          // nodes may have a time to live
-	NoResume   bool          // each connection gets a new session, without a password
-	Release    string        // ZooKeeper's release, for the four-letter words
-	Rules      tree.Rules    // the rules of that release
-	Super      string        // digest of the superuser; "" is none
-	Order      uint64        // seed of the order in which children are listed
-	Start      time.Time     // wall clock at time zero
-	Addrs      []string      // client address of each server, for /zookeeper/config
+	KeepLog    bool       // servers keep their whole logs
+	TTL        bool       // nodes may have a time to live
+	NoResume   bool       // each connection gets a new session, without a password
+	Release    string     // ZooKeeper's release, for the four-letter words
+	Rules      tree.Rules // the rules of that release
+	Super      string     // digest of the superuser; "" is none
+	Order      uint64     // seed of the order in which children are listed
+	Start      time.Time  // wall clock at time zero
+	Addrs      []string   // client address of each server, for /zookeeper/config
 	Rand       *rand.Rand
 	Manual     bool                 // messages between servers wait for [Cluster.Deliver]
 	Trace      func(string, ...any) // receives each event; nil for none

@@ -66,7 +66,7 @@ type committed struct {
 }
 
 func newServer(c *Cluster, id int, t *tree.Tree) *server {
-	s := &server{c: c, id: id, tree: t, pace: c.cfg.Pace, traceMask: traceMask}
+	s := &server{c: c, id: id, tree: t, traceMask: traceMask}
 	s.clock = clock{rate: 1, local: time.Duration(c.cfg.Rand.Int64N(int64(c.cfg.Tick)))}
 	s.nextSID = int64(id+1)<<56 | int64(c.cfg.Rand.Uint64()&(1<<40-1))<<16
 	s.reset()

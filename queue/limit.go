@@ -1,0 +1,104 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/zkcoord/zkcoord/recipe"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// putWaiting puts, and waits while the queue is full. Waiting producers form a queue of waiters,
+// like consumers. Only the first of them watches the items.
+func (q *raw) putWaiting(ctx context.Context, job *putJob) error {
+	err := q.put(ctx, job)
+	if !errors.Is(err, ErrFull) || len(job.items) > q.limit {
+		return err
+	}
+	ctx, done := q.whileOpen(ctx)
+	defer done()
+	w, err := q.awaitFirst(ctx, "room")
+	if err != nil {
+		return refused("put", q.path, err)
+	}
+	defer w.leave()
+	for {
+		watches, err := q.listenForRoom(ctx)
+		if err != nil {
+			return refused("put", q.path, err)
+		}
+		if err := q.put(ctx, job); !errors.Is(err, ErrFull) {
+			stop(watches)
+			return err
+		}
+		if err := waitAny(ctx, time.Time{}, watches...); err != nil {
+			return refused("put", q.path, err)
+		}
+	}
+}
+
+// admit reserves room for n items on behalf of commitPuts. It fails with ErrFull if there is no
+// room. A producer counts the items again when it has used up the room that it saw. Several
+// producers divide the room between them.
+func (q *raw) admit(ctx context.Context, n int) error {
+	if q.limit == 0 {
+		return nil
+	}
+	if q.room < n {
+		if err := recipe.ReadBarrier(ctx, q.s, q.path); err != nil {
+			return err
+		}
+		held, _, err := q.count(ctx)
+		if err != nil {
+			return err
+		}
+		if held+n > q.limit {
+			return ErrFull
+		}
+		producers, err := q.producers(ctx)
+		if err != nil {
+			return err
+		}
+		q.room = max(n, (q.limit-held)/producers)
+	}
+	q.room -= n
+	return nil
+}
+
+// producers counts the handles that put, including this one.
+func (q *raw) producers(ctx context.Context) (int, error) {
+	listing, err := q.s.Children(ctx, q.ledgersDir())
+	if err != nil && !errors.Is(err, session.ErrNoNode) {
+		return 0, err
+	}
+	n := 0
+	for _, name := range listing.Names {
+		if strings.Contains(name, "-put-") {
+			n++
+		}
+	}
+	if !q.putLedger.Made() {
+		n++
+	}
+	return max(n, 1), nil
+}
+
+// listenForRoom watches every directory with items, because a taken item changes one of them.
+func (q *raw) listenForRoom(ctx context.Context) (watches []*session.Watch, err error) {
+	_, dirs, err := q.count(ctx)
+	for level := range q.tails {
+		dirs = append(dirs, q.levelDir(level))
+	}
+	for _, dir := range dirs {
+		if err == nil {
+			_, err = q.listenChildren(ctx, &watches, dir)
+		}
+	}
+	if err != nil {
+		stop(watches)
+		return nil, err
+	}
+	return watches, nil
+}
