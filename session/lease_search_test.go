@@ -35,7 +35,7 @@ const (
 	inUnit      = int32(searchUnit / searchGrain)
 )
 
-// bounds are how often something may happen in one run.
+// bounds limit how many times each thing may happen in one run.
 type bounds struct {
 	pings, syncs, writes int
 	connections          int // beyond the first

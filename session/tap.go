@@ -268,11 +268,11 @@ func (t *tap) refusedLocked(how string) error {
 // greetingLocked returns the first frames of a new connection: credentials, then the watches that
 // the previous connection had.
 //
-// No read may be older than an event that came before it. Since ZooKeeper 3.9 an event carries its
-// zxid, and a server that has not applied this zxid refuses the session. Servers of version 3.8
-// send events without a zxid, and so does any version in reply to setWatches. The next server may
-// not have applied such an event yet. Then a quorum write is sent before the read, like in
-// recipe.ReadBarrier.
+// A read must not show a state from before an event that the client has received. Since ZooKeeper
+// 3.9 an event carries its zxid, and a server that has not applied this zxid refuses the session.
+// Servers of version 3.8 send events without a zxid, and so does any version in reply to
+// setWatches. The next server may not have applied such an event yet. Then a quorum write is sent
+// before the read, like in recipe.ReadBarrier.
 func (t *tap) greetingLocked() []byte {
 	var out []byte
 	for _, a := range t.opts.Auth {
