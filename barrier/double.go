@@ -79,10 +79,10 @@ const (
 // the next round.
 //
 // If ctx ends first, or on any other error, the member is removed, and the round waits for another
-// one in its place. If the round opened before the removal, the member counts as having entered and
-// left. session.OutcomeOf of the error says whether this may have happened: Failed means that the
-// member never counted. A later Enter of the same Double starts only after the member is removed,
-// so no call is counted twice.
+// member in its place. If the round opened before the removal, the member counts as having entered
+// and left. session.OutcomeOf of the error says whether this may have happened: Failed means that
+// the member never counted. A later Enter of the same Double starts only after the member is
+// removed, so no call is counted twice.
 func (d *Double) Enter(ctx context.Context) (*Round, error) {
 	if d.invalid != nil {
 		return nil, d.notEntered(session.Failed, d.invalid)
@@ -444,9 +444,9 @@ func (m *member) open(ctx context.Context, names []string) (opened bool, err err
 	return false, err
 }
 
-// openOps returns the transaction that opens a round with the given members. It checks that all of
-// them are there. After it, no member can join this round. The versions ensure that the transaction
-// is applied at most once.
+// openOps returns the transaction that opens a round with the given members. The transaction checks
+// that all of them are there. After the transaction, no member can join this round. The versions
+// ensure that the transaction is applied at most once.
 func (d *Double) openOps(round int32, names []string) []session.Op {
 	ops := make([]session.Op, 0, 3+len(names))
 	ops = append(ops,

@@ -9,9 +9,9 @@ import (
 )
 
 // A consumer has read ahead, and other consumers then get the items that it read. The first failed
-// transaction shows it that all of them are gone. If it showed only one, a consumer far from the
-// servers would get nothing: during each of its transactions, nearer consumers would get more than
-// one item.
+// transaction shows the consumer that all of these items are gone. If each failed transaction
+// showed only one such item, a consumer far from the servers would get nothing: during each of its
+// transactions, nearer consumers would get more than one item.
 //
 // Covers Q6.
 func TestConsumerDoesNotCollideOverEveryItem(t *testing.T) {

@@ -59,9 +59,9 @@ func (h *Hold) End(cause error) bool { return h.inside.End(cause) }
 
 // Bind returns the context for work under the hold. It has the values and the deadline of ctx. It
 // ends with the cause when ctx or the hold ends, whichever is first. If the hold ends, the
-// goroutine that ends it first ends this context and all contexts derived from this context. So no
-// other goroutine has to be scheduled for that, and no other client can be granted the claim
-// earlier. If ctx ends, this context ends like every context derived from ctx.
+// goroutine that ends the hold also ends this context, and all contexts derived from this context,
+// before it proceeds. So no other goroutine has to be scheduled for that, and no other client can
+// be granted the claim earlier. If ctx ends, this context ends like every context derived from ctx.
 //
 // Nothing has to be released: the registration ends with the hold or with ctx.
 func (h *Hold) Bind(ctx context.Context) context.Context { return h.inside.Bind(ctx) }

@@ -49,8 +49,8 @@ type mark struct {
 type span struct{ sent, answered time.Time }
 
 // carried is the evidence of an earlier connection about the leader of that connection. If another
-// leader has followed, this evidence proves that it began after the last acknowledged write of the
-// old leader. A new leader gives every session a whole timeout.
+// leader has followed, the evidence proves that the new leader began after the last acknowledged
+// write of the old leader. A new leader gives every session a whole timeout.
 type carried struct {
 	epoch     int64
 	kept      time.Time

@@ -134,8 +134,8 @@ func callee(info *types.Info, call *ast.CallExpr) (pkg, receiver, name string) {
 // loggers are packages that only log the values of a context.
 var loggers = []string{"log", "slog", "logging", "logger", "logrus", "zap", "zerolog", "klog", "glog", "zlog"}
 
-// harmless reports whether a call only reads values of the context it receives. Such a call does no
-// work that would have to stop when the context ends.
+// harmless reports whether a call only reads values of the context that it receives. Such a call
+// does no work that would have to stop when the context ends.
 func harmless(info *types.Info, call *ast.CallExpr) bool {
 	pkg, receiver, name := callee(info, call)
 	last := pkg[strings.LastIndexByte(pkg, '/')+1:]

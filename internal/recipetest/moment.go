@@ -33,8 +33,8 @@ func atEveryMoment(t *testing.T, f func(t *testing.T, w *World, c *Client, momen
 }
 
 // UnblockedAtEveryMoment makes the call once for each of its moments, each time in a new world, and
-// removes the block at that moment. It ends when a call ends before its moment. See Client.At for
-// what a moment is.
+// removes the block at that moment. The last call is the one that ends before its moment. See
+// Client.At for what a moment is.
 func (call Call) UnblockedAtEveryMoment(t *testing.T) {
 	t.Helper()
 	atEveryMoment(t, func(t *testing.T, w *World, c *Client, moment int) bool {
@@ -63,8 +63,8 @@ func (call Call) UnblockedAtEveryMoment(t *testing.T) {
 }
 
 // CancelledAtEveryMoment runs f once for each moment of the client, each time in a new world, with
-// a context that ends at that moment. It ends when f ends before the moment. See Client.At for what
-// a moment is.
+// a context that ends at that moment. The last run is the one in which f ends before its moment.
+// See Client.At for what a moment is.
 func CancelledAtEveryMoment(t *testing.T, f func(ctx context.Context, t *testing.T, w *World, c *Client)) {
 	t.Helper()
 	atEveryMoment(t, func(t *testing.T, w *World, c *Client, moment int) bool {

@@ -27,8 +27,8 @@ func Known() []string { return []string{V38, V393, V396} }
 const Mixed = "+"
 
 // Split returns the versions in a list such as "3.8+3.9.6". The nodes of an ensemble get these
-// versions in turn. The empty list is one empty version, which means the version that is installed
-// by default.
+// versions in turn. The empty list is one empty version, which means the version that is used by
+// default.
 func Split(list string) ([]string, error) {
 	versions := strings.Split(list, Mixed)
 	if len(versions) > 1 && slices.Contains(versions, "") {
