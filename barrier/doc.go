@@ -1,6 +1,6 @@
-// Package barrier lets processes wait for each other on ZooKeeper. A [Barrier] is set and removed
-// by hand. A [Double] lets a given number of members enter together and leave together, round after
-// round.
+// Package barrier lets processes wait for each other on ZooKeeper. A [Barrier] stays set until a
+// program removes it. A [Double] lets a given number of members enter together and leave together,
+// round after round.
 //
 // # Usage
 //

@@ -39,11 +39,10 @@ type Double struct {
 	gone []<-chan error // one for each withdrawal in progress
 }
 
-// NewDouble returns the double barrier at path for rounds of size members. It
-// sends no request. If path is invalid, or size is below 1 or too large, each
-// Enter returns an error that wraps session.ErrInvalid. The limit of size
-// exists because one transaction opens a round and names all its members. Each
-// takes about 150 bytes plus the length of the path. With the default
+// NewDouble returns the double barrier at path for rounds of size members. It sends no request. If
+// path is invalid, or size is below 1 or too large, each Enter returns an error that wraps
+// session.ErrInvalid. The limit of size exists because one transaction opens a round and names all
+// its members. Each member takes about 150 bytes plus the length of the path. With the default
 // session.Options.MaxRequest and a path of 50 bytes, about 5000 members fit.
 func NewDouble(s *session.Session, path string, size int) *Double {
 	d := &Double{s: s, path: path, size: size, turn: turn.New()}
@@ -79,11 +78,10 @@ const (
 // opens. The round opens for the first size members; further ones gather for
 // the next round.
 //
-// If ctx ends first, or on any other error, the member is removed, and the
-// round waits for another one in its place. If the round opened before the
-// removal, the member counts as having entered and left. session.OutcomeOf of
-// the error says whether this is possible: Failed means that the member never
-// counted. A later Enter of the same Double starts only after the member is
+// If ctx ends first, or on any other error, the member is removed, and the round waits for another
+// member in its place. If the round opened before the removal, the member counts as having entered
+// and left. session.OutcomeOf of the error says whether this may have happened: Failed means that
+// the member never counted. A later Enter of the same Double starts only after the member is
 // removed, so no call is counted twice.
 func (d *Double) Enter(ctx context.Context) (*Round, error) {
 	if d.invalid != nil {
@@ -211,9 +209,9 @@ func (m *member) entered(members []string) *Round {
 	return &Round{m.d, m.round, m.name, members}
 }
 
-// withdrawn waits until the members that gave up earlier are removed. Only one
-// call waits at a time: it takes the list and waits for everything in it, so
-// the next call waits for it too.
+// withdrawn waits until the members that gave up earlier are removed. Only one call waits at a
+// time: it takes the whole list of these members. The next call waits until that call has finished
+// with the list.
 func (d *Double) withdrawn(ctx context.Context) error {
 	if err := d.turn.Take(ctx, ctx); err != nil {
 		return err
@@ -245,8 +243,8 @@ func (d *Double) withdrawn(ctx context.Context) error {
 func (m *member) withdraw() {
 	gone := recipe.RemoveFound(m.d.s, func(ctx context.Context) (recipe.Node, error) {
 		if m.name == "" {
-			// After ReadBarrier the answer is final, which it would not be after the leader's own
-			// sync.
+			// After ReadBarrier the answer is final. After a sync at the leader it would not be
+			// final.
 			if err := recipe.ReadBarrier(ctx, m.d.s, m.d.roundPath(m.round)); err != nil {
 				return recipe.Node{}, err
 			}
@@ -354,11 +352,10 @@ func (d *Double) create(ctx context.Context) error {
 // skip makes the next round gather, because the directory of this one is
 // missing.
 //
-// Another client may have deleted the directory. The round's members would take
-// a new directory of the same name for theirs. Or the round never had a
-// directory, because another client has set the data of the barrier. Then the
-// members of the round before it would wait forever, so skip opens that round
-// for nobody.
+// Another client may have deleted the directory. The round's members would mistake a new directory
+// of the same name for their own. Or the round never had a directory, because another client has
+// set the data of the barrier. Then the members of the round before it would wait forever, so skip
+// opens that round for nobody.
 func (d *Double) skip(ctx context.Context, round int32) error {
 	if err := d.dismiss(ctx, round); err != nil {
 		return err
@@ -447,9 +444,9 @@ func (m *member) open(ctx context.Context, names []string) (opened bool, err err
 	return false, err
 }
 
-// openOps returns the transaction that opens a round with the given members. It
-// checks that all of them are there. After it, no member can join this round.
-// The versions make sure that it is applied once.
+// openOps returns the transaction that opens a round with the given members. The transaction checks
+// that all of them are there. After the transaction, no member can join this round. The versions
+// ensure that the transaction is applied at most once.
 func (d *Double) openOps(round int32, names []string) []session.Op {
 	ops := make([]session.Op, 0, 3+len(names))
 	ops = append(ops,

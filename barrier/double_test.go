@@ -714,10 +714,10 @@ func TestCancelledWaitLeavesNothing(t *testing.T) {
 	})
 }
 
-// Until a member that gave up is removed, the round may count it, so the
-// outcome is Indeterminate. Regression, found by the scenario double-barrier
-// under partitions: the search for a member whose creation was lost failed
-// before it was sent, and Enter returned the outcome Failed.
+// Until a member that gave up is removed, the round may count it, so the outcome is Indeterminate.
+// Regression, found by the scenario double-barrier under partitions: the reply to the creation of a
+// member's node was lost, and the search for the node failed before its request was sent. Enter
+// then returned the outcome Failed.
 func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		dials := 0
@@ -809,8 +809,8 @@ func TestRoundThatCanNoLongerOpenIsLeft(t *testing.T) {
 	})
 }
 
-// Regression: another client set the size again while a member waited. The
-// member waited forever, and later members waited for another one.
+// Regression: another client set the size again while a member waited. The member waited forever,
+// and later members waited for one more member.
 func TestMembersOfARoundThatWasPassedOverComeAgain(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)

@@ -60,8 +60,8 @@ func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
 	}
 }
 
-// Enter fails while an earlier member of the same Double may still be there,
-// because both must not be counted together.
+// Enter fails while an earlier member of the same Double may still be there, because a round must
+// not count both of these members.
 //
 // Covers D1.
 func TestEnterFailsWhileAnEarlierMemberMayBeThere(t *testing.T) {

@@ -12,9 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// movable returns a client of a follower, and the indices of its server and of
-// a second server to which it can move. The second server is the other
-// follower, or the leader, which replies to a sync without waiting.
+// movable returns a client of a follower, the index of the follower, and the index of a second
+// server to which the client can move. The second server is the other follower, or the leader,
+// which replies to a sync without waiting.
 func movable(w *world, toLeader bool) (c *recipetest.Client, at, next int) {
 	if !toLeader {
 		return w.OnFollower()
@@ -107,9 +107,9 @@ func TestRemoveLeavesABarrierThatWasSetSince(t *testing.T) {
 	}
 }
 
-// The transaction that opens a round does not arrive. When the connection is
-// back, one of its members has gone. A member that took the lost reply for a
-// success would be alone in the round.
+// The transaction that opens a round does not arrive. When the connection is back, one member of
+// the round has gone. A member that mistook the lost reply for a success would be alone in the
+// round.
 //
 // Covers D1.
 func TestOpeningThatWasLostOpensNothing(t *testing.T) {

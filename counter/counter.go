@@ -88,9 +88,10 @@ func (c *Counter) Add(ctx context.Context, delta int64) (int64, error) {
 	return value, nil
 }
 
-// CompareAndSet sets the value to new if it is old, and reports whether it did. If it returns false
-// and a nil error, a majority of the servers had another value at one instant during the call.
-// After an error, session.OutcomeOf says whether new may have been set.
+// CompareAndSet compares the value with old. If they are equal, it sets the value to new. It
+// reports whether it set the value. If it returns false and a nil error, a majority of the servers
+// had another value at one instant during the call. After an error, session.OutcomeOf says whether
+// new may have been set.
 func (c *Counter) CompareAndSet(ctx context.Context, old, new int64) (bool, error) {
 	_, err := c.do(ctx, compareAndSet(old, new))
 	if errors.Is(err, errDiffers) {
@@ -166,9 +167,9 @@ func (c *Counter) do(ctx context.Context, f step) (int64, error) {
 	return j.value, nil
 }
 
-// prepare reads the value unless it is known. A value from before the connection was lost does not
-// count. If there is no connection, prepare waits for one. This is possible because callers can
-// still give up at this point.
+// prepare reads the value unless it is known. A value that was read before the connection was lost
+// does not count. If there is no connection, prepare waits for one. This is possible because
+// callers can still give up at this point.
 func (c *Counter) prepare(ctx context.Context) {
 	if !c.known || c.s.State() != session.Connected {
 		c.broken = c.load(ctx)

@@ -50,8 +50,8 @@ func setting(to int64) change {
 // A possible set has the values that a counter may have.
 type possible []int64
 
-// after returns the possible values after a change with that answer, or an error if the answer is
-// wrong.
+// after returns the values that are possible after the change c was answered with value and err. It
+// returns an error if that answer is wrong.
 func (p possible) after(c change, value int64, err error) (possible, error) {
 	var next possible
 	for _, before := range p {

@@ -79,7 +79,8 @@
 //
 // # Goroutines
 //
-// One for each handle while calls that write are in progress, and those of the requests.
+// Each handle has one goroutine while calls that write are in progress. Requests in progress have
+// their own.
 //
 // # Cost
 //

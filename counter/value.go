@@ -57,8 +57,8 @@ func (f Format) read(node session.Value) (int64, error) {
 	return f.decode(node.Data)
 }
 
-// A step computes the effect of one call: it returns the value after it, or an error if the call
-// changes nothing.
+// A step computes the effect of one call: it returns the value after the call, or an error if the
+// call changes nothing.
 type step func(value int64) (int64, error)
 
 // errDiffers is the error of a compareAndSet that found another value.

@@ -2,7 +2,7 @@ package election
 
 import "context"
 
-// Bind returns a context for work as the leader. It is for programs that lead by hand:
+// Bind returns a context for work as the leader. It is for programs that call Campaign themselves:
 //
 //	defer term.Resign(ctx)
 //	ctx = term.Bind(ctx)

@@ -8,7 +8,7 @@
 //		})
 //
 // Run campaigns, calls the function while the process leads, and campaigns again when a term was
-// lost. A program that leads by hand calls [Election.Campaign] and works under [Term.Bind]:
+// lost. A program can also call [Election.Campaign] itself, and work under [Term.Bind]:
 //
 //	term, err := election.New(s, "/scheduler", election.Options{Label: address}).Campaign(ctx)
 //	if err != nil {

@@ -60,7 +60,7 @@ func notYet(t *testing.T, done <-chan elected) {
 
 var ok = recipetest.Check
 
-// TestRequestsOfAnElection counts requests. A resignation is one write, and its successor needs no
+// TestRequestsOfAnElection counts requests. A resignation is one write, and the successor needs no
 // request.
 //
 // Covers E7.

@@ -77,8 +77,8 @@ func (t *Term) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, 
 	return results, nil
 }
 
-// Resign ends the term: the context ends, and then the node is deleted. If the term had ended
-// before, the error is the cause of that.
+// Resign ends the term: the context ends, and then the node is deleted. If the term had already
+// ended, the error is the cause of its end.
 //
 // ctx limits the wait for the servers' answer, but not the resignation. If ctx has ended, or ends
 // before the answer, the error is the cause of ctx, and the session continues to delete the node
@@ -119,7 +119,7 @@ func (t *Term) run(ctx context.Context, f func(context.Context, *Term) error) (o
 // termKey is the context key for the list of terms.
 type termKey struct{}
 
-// terms is a list of terms: a term, followed by those of the context in which its candidate
+// terms is a list of terms: a term, followed by the terms of the context in which its candidate
 // campaigned.
 type terms struct {
 	*Term
@@ -132,8 +132,8 @@ func (t *Term) leading(ctx, campaign context.Context) context.Context {
 	return context.WithValue(ctx, termKey{}, &terms{t, more})
 }
 
-// leads reports whether ctx belongs to a term of the election at path in s that has not ended. The
-// term may have ended, because ctx can outlive it.
+// leads reports whether ctx belongs to a term of the election at path in s. A term that has ended
+// does not count: ctx can outlive it.
 func leads(ctx context.Context, s *session.Session, path string) bool {
 	t, _ := ctx.Value(termKey{}).(*terms)
 	for ; t != nil; t = t.more {

@@ -24,7 +24,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/needs"
 )
 
-// manyAtOnce has many writers with random tokens, of which some are equal. Each write that is
+// manyAtOnce has many writers with random tokens, some of which are equal. Each write that is
 // accepted appends its token to the data. So the data has the accepted tokens in their order.
 func manyAtOnce(t *testing.T, write func(token fence.Token, add string) error, read func() string) {
 	t.Helper()
@@ -398,8 +398,8 @@ func TestSerializationFailureAtCommitIsDefinite(t *testing.T) {
 	}
 }
 
-// A function that ignores the error of its statement cannot be committed, and Do does not say that
-// it was.
+// If a function ignores the error of its statement, its transaction cannot be committed, and Do
+// does not report that it was.
 //
 // Covers F4.
 func TestIgnoredErrorOfAStatementIsNoCommit(t *testing.T) {

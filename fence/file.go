@@ -16,12 +16,11 @@ import (
 // because the lock is flock(2), which not all network file systems support.
 // Readers of the file need no lock; they see the old content or the new one.
 //
-// The file name + ".fence" contains the largest token, in decimal, and serves
-// as the lock. WriteFile creates it when needed. If it is deleted, its token is
-// forgotten. WriteFile locks it, compares and stores the token, writes the data
-// to a temporary file in the same directory, and renames that file. Each step
-// is on the disk before the next begins. The new file has the permissions perm,
-// before the umask.
+// The file name + ".fence" contains the largest token, in decimal, and serves as the lock.
+// WriteFile creates it when needed. If it is deleted, its token is forgotten. WriteFile locks this
+// file, compares and stores the token, writes the data to a temporary file in the same directory,
+// and renames that file. Each step is on the disk before the next begins. The new file has the
+// permissions perm, before the umask.
 //
 // If name is a symbolic link, WriteFile replaces the file that the link leads
 // to, and the guard is next to that file. So all such names have one guard. If
@@ -75,8 +74,8 @@ func (d disk) write(ctx context.Context, name string, token Token, data []byte, 
 			return err
 		}
 	}
-	// Sync even if the guard had the token: the process that wrote it may have been killed
-	// before it was on the disk.
+	// Sync even if the guard had the token: the process that wrote the token may have been killed
+	// before the token was on the disk.
 	if err := errors.Join(d.sync(guard), d.syncDir(file)); err != nil {
 		return err
 	}

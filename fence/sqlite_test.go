@@ -38,8 +38,8 @@ func startSQLite(t *testing.T) *losing {
 	return d
 }
 
-// losing is a connector whose connections are lost at the n-th call of the driver, before
-// it is carried out or after.
+// losing is a connector whose connections are lost at the n-th call of the driver, either before or
+// after the call is carried out.
 type losing struct {
 	*sql.DB
 	table  fence.Table

@@ -243,8 +243,8 @@ func TestTableHasAnIdentifierForAName(t *testing.T) {
 	}
 }
 
-// A cut breaks a connection when its message number at, counted from now, is
-// sent.
+// A cut breaks a connection at one message. The field at is the number of this message, counted
+// from the moment when the cut is set.
 type cut struct {
 	at    int64
 	where string // before the message, after it, or after the server's reply
@@ -255,7 +255,7 @@ type cut struct {
 }
 
 const (
-	before = "after it is sent"
+	before = "before it is sent"
 	behind = "before its reply"
 	after  = "after its reply"
 )
@@ -332,8 +332,8 @@ func cutAtEachMessage(t *testing.T, where string, stays bool) {
 	d := startDatabase(t)
 	commits, unknown, lost := 0, 0, 0
 	for at := int64(1); ; at++ {
-		// Without a guard row, because a row that is not visible yet cannot be
-		// locked.
+		// Each transaction has a new resource, which has no guard row: a row that is not visible
+		// yet cannot be locked.
 		resource := fmt.Sprint("account ", at)
 		data := fmt.Sprint("of ", at)
 		c := &cut{at: at, where: where, stays: stays}

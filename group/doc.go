@@ -40,8 +40,8 @@
 // G5. A follower keeps one watch. A change costs it one list request, and one read
 // for each member that joined or changed.
 //
-// In other words, a follower sees each member exactly once, sees the present
-// members in the end, and does not see a member leave that stays.
+// In other words, a follower sees each member exactly once, sees the present members in the end,
+// and never sees the departure of a member that has stayed.
 //
 // # Not guaranteed
 //

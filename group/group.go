@@ -84,9 +84,8 @@ func (f *follower) refresh(ctx context.Context) (map[string]Member, error) {
 		if err != nil {
 			return nil, err
 		}
-		// A node may be deleted after it was listed, and its successor may not
-		// be in the list. Then its member is still there, so the list is read
-		// again.
+		// A node may be deleted after it was listed, and its successor may not be in the list. In
+		// this case the member is still there, so the list is read again.
 		if complete {
 			return f.known.members(), nil
 		}

@@ -25,9 +25,8 @@ type Membership struct {
 	end      context.CancelCauseFunc
 }
 
-// An incarnation is a node that represents the member. If there are several,
-// the last one counts. Therefore each is deleted only after the earlier ones
-// are deleted.
+// An incarnation is a node that represents the member. If a member has several incarnations, the
+// last one counts. Therefore each incarnation is deleted only after the earlier ones.
 type incarnation struct {
 	node  recipe.Node
 	first <-chan struct{} // closed when the earlier ones are deleted
@@ -170,9 +169,9 @@ func (m *Membership) Leave(ctx context.Context) error {
 	return nil
 }
 
-// Wait waits until the membership has ended, and returns the cause: ErrLeft
-// after Leave, session.ErrRevoked if another client deleted the node, or the
-// error that ended the session. If ctx ends first, Wait returns its cause.
+// Wait waits until the membership has ended, and returns the cause: ErrLeft after Leave,
+// session.ErrRevoked if another client deleted the node, or the error that ended the session. If
+// ctx ends first, Wait returns the cause of ctx.
 func (m *Membership) Wait(ctx context.Context) error {
 	select {
 	case <-m.Done():

@@ -10,8 +10,8 @@ import (
 )
 
 // Before the fix, the mark of a holder was the data of the lock's directory, which is a container.
-// The servers deleted the container and the mark when it was empty. A lock with a delay of 30 s was
-// then granted 7 s after its holder had vanished.
+// When the container was empty, the servers deleted it, and the mark with it. A lock with a delay
+// of 30 s was then granted 7 s after its holder had vanished.
 //
 // Covers L8.
 func TestDelayOutlivesTheContainer(t *testing.T) {

@@ -13,14 +13,14 @@ import (
 //
 // The context of f is derived from ctx: it has the values and the deadline of ctx, and ends with
 // ctx. It also ends, with the cause, when the lock is lost, before any other client can be granted
-// it. It ends when Do returns, too. See Grant.Bind.
+// the lock. When Do returns, it ends too. See Grant.Bind.
 //
 // If Lock fails, Do returns its error and does not call f. Otherwise Do returns the error of f. If
 // the lock was lost before f returned, the error also wraps the cause: session.ErrLeaseLapsed,
 // session.ErrRevoked, session.ErrLost or session.ErrClosed. The work of f may then have overlapped
 // with the work of the next holder, unless f stopped when its context ended. If f returns
-// context.Canceled because of the loss, only the text of the error mentions it, so that errors.Is
-// reports context.Canceled only if ctx was cancelled.
+// context.Canceled because of the loss, the error of Do contains that only as text. Therefore
+// errors.Is reports context.Canceled only if ctx was cancelled.
 //
 // Do releases the lock even if f panics. If ctx ends while Do waits for the servers to confirm the
 // release, Do returns the error of f, and the session completes the release: see Grant.Unlock. f

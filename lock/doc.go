@@ -9,8 +9,8 @@
 //	})
 //
 // The context of the function ends when the caller's context ends or when the lock is lost. To hold
-// a lock for longer than one call, acquire it by hand, work under [Grant.Bind], and release it with
-// Unlock:
+// a lock for longer than one call, acquire it with Lock, work under [Grant.Bind], and release it
+// with Unlock:
 //
 //	grant, err := invoices.Lock(ctx)
 //	if err != nil {

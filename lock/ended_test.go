@@ -75,8 +75,8 @@ func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
 }
 
 // A call is cancelled after it has created the directory and before it has created its node. Before
-// the fix, the directory remained: it was a container that never had a child, which servers before
-// 3.10 keep. See Netflix/curator#307, curator#1258 and ZOOKEEPER-3546.
+// the fix, the directory remained: servers before 3.10 keep a container that never had a child. See
+// Netflix/curator#307, curator#1258 and ZOOKEEPER-3546.
 //
 // Covers L4.
 func TestCancelledCallLeavesNoDirectory(t *testing.T) {

@@ -72,8 +72,8 @@ func ExampleMutex_Do() {
 	// ended: lock: released
 }
 
-// A program holds a lock by hand. The context ends with the program's context, and when the lock is
-// lost.
+// A program calls Lock and Unlock itself. The context ends with the program's context, and when the
+// lock is lost.
 func ExampleGrant_Bind() {
 	s, done := connect()
 	defer done()

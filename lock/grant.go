@@ -29,14 +29,15 @@ func newGrant(ctx context.Context, claim *lockqueue.Place, path string) *Grant {
 }
 
 // Context returns a context that ends when the lock may no longer be held, before any other client
-// can be granted it. context.Cause returns the reason: ErrReleased, session.ErrLeaseLapsed,
+// can be granted the lock. context.Cause returns the reason: ErrReleased, session.ErrLeaseLapsed,
 // session.ErrRevoked, session.ErrLost or session.ErrClosed.
 //
 // The context does not end with the context that Lock was called with, and does not have its
 // values. For the work, use the context of Do or Bind, which is derived from the caller's context.
 func (g *Grant) Context() context.Context { return g.ctx }
 
-// Bind returns a context for work under the lock. It is for programs that hold the lock by hand:
+// Bind returns a context for work under the lock. It is for programs that call Lock and Unlock
+// themselves:
 //
 //	defer grant.Unlock(ctx)
 //	ctx = grant.Bind(ctx)
@@ -95,8 +96,8 @@ func (g *Grant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult,
 // heldKey is the context key for the list of paths that are held.
 type heldKey struct{}
 
-// held is a list of held paths: the path of a grant, followed by those of the context in which the
-// grant was requested.
+// held is a list of held paths: the path of a grant, followed by the held paths of the context in
+// which the grant was requested.
 type held struct {
 	claim   *lockqueue.Place
 	path    string
@@ -104,15 +105,15 @@ type held struct {
 	more    *held
 }
 
-// holding returns ctx with a list of held paths: that of the grant, and those of the caller's
-// context.
+// holding returns ctx with a list of held paths: the path of the grant, and the held paths of the
+// caller's context.
 func (g *Grant) holding(ctx, caller context.Context) context.Context {
 	more, _ := caller.Value(heldKey{}).(*held)
 	return context.WithValue(ctx, heldKey{}, &held{claim: g.claim, path: g.path, more: more})
 }
 
-// holds reports whether ctx belongs to a grant on path in s that has not ended. The grant may have
-// ended, because ctx can outlive it. In another session, the same path may denote another node.
+// holds reports whether ctx belongs to a grant on path in s. A grant that has ended does not count:
+// ctx can outlive it. In another session, the same path may denote another node.
 func holds(ctx context.Context, s *session.Session, path string) bool {
 	h, _ := ctx.Value(heldKey{}).(*held)
 	for ; h != nil; h = h.more {

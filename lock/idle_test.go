@@ -13,9 +13,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// An idlePartition is an ordinary partition around a session that has been idle on a follower: for
-// some time nothing passes from the leader to that follower. Meanwhile the session requests a lock,
-// and another session requests it just after that.
+// An idlePartition is an ordinary partition that affects the follower of an idle session: for some
+// time, nothing passes from the leader to that follower. Meanwhile the session requests a lock, and
+// just after that another session requests the same lock.
 type idlePartition struct {
 	seed      uint64
 	ask, mend time.Duration // time after the cut
@@ -83,7 +83,7 @@ func (p idlePartition) run(t *testing.T) (overlap time.Duration) {
 }
 
 // On real servers, 24 of 24 locks were held by two clients after one partition of 6.1 s. The old
-// rule took the first write after an idle time as proof of more than it proves.
+// rule concluded more from the first write after an idle time than that write proves.
 //
 // Covers L1, S2.
 func TestIdleSessionInAPartitionSharesNoLock(t *testing.T) {

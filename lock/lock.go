@@ -16,10 +16,10 @@ import (
 var (
 	// ErrLocked is the error of the Try calls if they would have to wait.
 	ErrLocked = errors.New("lock: held by somebody else")
-	// ErrDeadlock means that the call would wait for a grant of its own caller: the context of
-	// the call is the context of a grant on the same path in the same session. Locks are not
-	// reentrant, and a reader cannot become a writer. For a Semaphore, it means that too few
-	// permits exist in addition to those of the grant. Unlock first.
+	// ErrDeadlock means that the call would wait for a grant of its own caller: the context of the
+	// call is the context of a grant on the same path in the same session. Locks are not reentrant,
+	// and a reader cannot become a writer. For a Semaphore, it means that the requested permits and
+	// those of the grant together exceed the capacity. Unlock first.
 	ErrDeadlock = errors.New("lock: the caller would wait for its own grant")
 	// ErrNotALock means that the znode at the path of an Exclusive is not ephemeral. No client
 	// holds the lock, and none can acquire it. Delete the znode.

@@ -574,7 +574,7 @@ func TestDowngrade(t *testing.T) {
 }
 
 // After a holder vanished, the next contender waits for the delay, whether it joined before or
-// after that. After a release, no contender waits.
+// after the loss. After a release, no contender waits for the delay.
 //
 // Covers L8.
 func TestDelayAfterAHolderVanished(t *testing.T) {

@@ -23,8 +23,8 @@ func heap() (bytes, goroutines int) {
 	return int(m.HeapAlloc), runtime.NumGoroutine()
 }
 
-// costOfHeldLocks has one session hold n locks. It returns the bytes and goroutines of the client
-// for each, without those of the znodes at the servers in this process.
+// costOfHeldLocks has one session hold n locks. It returns the bytes and goroutines that each lock
+// costs the client. The servers run in this process too, so it subtracts what their znodes cost.
 func costOfHeldLocks(t *testing.T, n int) (bytes, goroutines float64) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()

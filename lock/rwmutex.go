@@ -9,8 +9,8 @@ import (
 )
 
 // An RWMutex is a lock that either one writer or any number of readers hold. It uses the recipe
-// "Shared Locks" of ZooKeeper's documentation, with readers that wait on the nearest writer before
-// them. No contender overtakes another, so neither readers nor writers starve.
+// "Shared Locks" of ZooKeeper's documentation, in which each reader waits for the nearest writer
+// before it. No contender overtakes another, so neither readers nor writers starve.
 type RWMutex struct {
 	queue *lockqueue.Queue
 	label string
@@ -26,8 +26,9 @@ func NewRWMutex(s *session.Session, path string, o Options) *RWMutex {
 type WriteGrant struct{ Grant }
 
 // Downgrade makes the writer a reader, with the same node, token and context. No other writer gets
-// in between, and readers that wait behind it are let in. If Downgrade fails, session.OutcomeOf
-// reports whether it was applied; if it is Indeterminate, assume that you hold only a read lock.
+// in between, and readers that wait behind this one are let in. If Downgrade fails,
+// session.OutcomeOf reports whether it was applied; if it is Indeterminate, assume that you hold
+// only a read lock.
 func (g *WriteGrant) Downgrade(ctx context.Context) error {
 	if err := g.claim.Downgrade(ctx); err != nil {
 		return fmt.Errorf("lock: downgrade %s: %w", g.Path(), err)

@@ -66,8 +66,8 @@ func TestCapacityChangesUnderAnAcquire(t *testing.T) {
 	}
 }
 
-// besideTheLeader returns a client of a follower that can move to the leader, and the indices of
-// both servers.
+// besideTheLeader returns a client that is connected to a follower and can move to the leader, and
+// the indices of these two servers.
 func besideTheLeader(w *recipetest.World) (c *recipetest.Client, at, leader int) {
 	leader = w.Leader()
 	at = (leader + 1) % 3
@@ -139,7 +139,7 @@ func TestExclusiveAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 }
 
 // The reply to the transaction that takes permits is lost, and the next server does not show the
-// lease yet.
+// node of the permits yet.
 //
 // Covers L1, L4.
 func TestPermitsAfterALostReplyAtAServerThatIsBehind(t *testing.T) {

@@ -55,9 +55,9 @@ func NewSemaphore(s *session.Session, path string, capacity int, o Options) *Sem
 // Acquire waits for the given number of permits. Release them, all at once, with the grant's
 // Unlock. If ctx ends first, or on any other error, no permit is held and no znode remains.
 //
-// Acquire fails with ErrCapacity if the semaphore has fewer permits in all. If ctx is the context
-// of grants on this semaphore, it fails with ErrDeadlock if too few permits exist in addition to
-// theirs.
+// Acquire fails with ErrCapacity if the semaphore has fewer permits in all. Suppose that ctx is the
+// context of grants on this semaphore. Acquire then fails with ErrDeadlock if the requested permits
+// and those of the grants together exceed the capacity.
 func (m *Semaphore) Acquire(ctx context.Context, permits int) (*Grant, error) {
 	return m.acquire(ctx, permits, false)
 }
@@ -247,7 +247,8 @@ var errResized = errors.New("the capacity was changed")
 
 // isOut reports whether a lease of this session is known to exist. It is used after a transaction
 // whose outcome is unknown. The transaction mark does not show the outcome here: the place has left
-// the gate, so the next one may have overwritten the mark. No other lease has this name.
+// the gate, so the next contender may have overwritten the mark. The name of the lease is unique,
+// so the lease itself shows the outcome.
 func (m *Semaphore) isOut(ctx context.Context, lease recipe.Node) bool {
 	out, _ := recipe.Settle(ctx, m.session, lease.Path, func(ctx context.Context) (bool, error) {
 		stat, err := m.session.Exists(ctx, lease.Path)

@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A jam blocks the next write of a connection until it is broken. Later requests stay in the
-// client's queue and are never written.
+// A jam blocks the next write of a connection until broken is closed. Then it closes the
+// connection. Later requests stay in the client's queue and are never written.
 type jam struct {
 	set    atomic.Bool
 	once   sync.Once

@@ -235,7 +235,8 @@ func TestSharedHandleIsNotEmptyForTheSecond(t *testing.T) {
 	})
 }
 
-// The node that a relaxed consumer read is gone, but a part of it exists under another name.
+// The node that a relaxed consumer read is gone, but some of its items exist in a node with another
+// name.
 //
 // Covers Q5.
 func TestRelaxedConsumerFindsTheRest(t *testing.T) {

@@ -23,8 +23,8 @@ import (
 type Token int64
 
 // A Claim is an item that this session works on and that no other consumer gets. Ack, Release and
-// Reject end it. It also ends when the session's lease lapses or when its time is up; then the item
-// goes to another consumer.
+// Reject end it. It also ends when the session's lease lapses or when the claim's own time is up;
+// then the item goes to another consumer.
 type Claim[T any] struct {
 	q    *Queue[T]
 	item item
@@ -48,7 +48,8 @@ type Claim[T any] struct {
 // Value returns the item.
 func (c *Claim[T]) Value() T { return c.value }
 
-// Attempt returns how often the item was claimed, including this claim. The first attempt is 1.
+// Attempt returns how many times the item was claimed, including this claim. The first attempt is
+// 1.
 func (c *Claim[T]) Attempt() int { return c.item.attempts }
 
 // Token returns the claim's fencing token.
@@ -67,7 +68,7 @@ func (c *Claim[T]) ID() string {
 // values. For the work, use the context of Do or Bind, which is derived from the caller's context.
 func (c *Claim[T]) Context() context.Context { return c.ctx }
 
-// Bind returns a context for work on the item. It is for programs that claim by hand:
+// Bind returns a context for work on the item. It is for programs that call Claim themselves:
 //
 //	defer claim.Release(ctx) // fails without effect if the item was acked
 //	working := claim.Bind(ctx)
@@ -76,8 +77,9 @@ func (c *Claim[T]) Context() context.Context { return c.ctx }
 // cause, when the claim ends, before any other consumer can claim the item. No call is needed to
 // free it: its resources are freed when the claim or ctx ends.
 //
-// If a client deletes the claim's node or the queue, the context ends soon after that, because the
-// session first has to find out that the claim's own Ack did not delete it.
+// If a client deletes the claim's node or the queue, the context ends soon after that. It does not
+// end at once, because the session first has to find out that the claim's own Ack did not delete
+// the node.
 func (c *Claim[T]) Bind(ctx context.Context) context.Context { return c.bound.Bind(ctx) }
 
 // Deadline returns the time at which Context ends if no server answers until then. It is the
@@ -98,8 +100,8 @@ func (c *Claim[T]) Deadline() time.Time {
 // It fails if the item is no longer claimed.
 //
 // After a Failed error the claim continues, for example if ctx had already ended. A
-// *session.MultiError in it refers to ops. The error is Indeterminate only if ctx or the session
-// ended during the request; then the claim is over.
+// *session.MultiError in the error refers to ops. The error is Indeterminate only if ctx or the
+// session ended during the request; then the claim is over.
 func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
 	own := recipe.CloneOps(ops)
 	return c.finish(ctx, "ack", session.Failed, func(ctx context.Context) error {
@@ -160,11 +162,11 @@ func (c *Claim[T]) expire() {
 	}
 }
 
-// finish ends the claim by the transaction f, which continues if ctx ends. If the outcome is
-// Indeterminate, finish ends the claim as well.
+// finish ends the claim by the transaction f. If ctx ends, the transaction continues. If its
+// outcome is Indeterminate, the claim is over too.
 //
 // If ctx ends before the transaction begins, the error has the outcome that is given by late. If
-// this is Indeterminate, finish ends the claim, and lapsed gives the item back.
+// that outcome is Indeterminate, finish ends the claim, and lapsed gives the item back.
 func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, f func(context.Context) error) error {
 	ctx, cancel := c.bound.Unbind(ctx)
 	defer cancel()
@@ -201,9 +203,9 @@ func (c *Claim[T]) revoked(n int, err error) error {
 	return err
 }
 
-// take waits for the turn to end the claim. It does not wait if the claim is over. The reason is
-// that the owner of the turn may never return it, because its call may not run before the session
-// ends. If ctx ends first, the error has the outcome that is given by late.
+// take waits for the turn to end the claim. If the claim is over, take does not wait, because the
+// owner of the turn may never return the turn: the session may end before the owner's call runs. If
+// ctx ends first, the error has the outcome that is given by late.
 func (c *Claim[T]) take(ctx context.Context, late session.Outcome) error {
 	err := c.turn.Take(ctx, c.ctx)
 	if cause := context.Cause(c.ctx); cause != nil {
@@ -231,8 +233,8 @@ func (c *Claim[T]) lost(cause error) {
 	}
 }
 
-// lapsed runs when the hold has ended by itself. It gives the item to other consumers if the
-// session lives. Otherwise the servers do so.
+// lapsed runs when the hold has ended by itself. If the session lives, lapsed gives the item to
+// other consumers. Otherwise the servers do so.
 func (c *Claim[T]) lapsed() {
 	cause := context.Cause(c.hold.Context())
 	released := recipe.Detach(c.q.raw.s, func(ctx context.Context) error {
@@ -255,7 +257,7 @@ func (c *Claim[T]) lapsed() {
 }
 
 // leave ends the claim's context. If the call that has the turn does not end the claim on the
-// servers, lapsed does.
+// servers, lapsed ends it.
 func (c *Claim[T]) leave() {
 	c.bound.End(ErrNotClaimed)
 	c.hold.End(ErrNotClaimed)

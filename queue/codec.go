@@ -7,8 +7,8 @@ import (
 )
 
 // A Codec encodes items to bytes and decodes bytes to items. It must be safe for concurrent use.
-// The bytes that Encode returns must not change later, not even after the call that puts them has
-// returned, because they may be sent after that.
+// The bytes that Encode returns must never change. They may still be sent after the call that puts
+// them has returned.
 type Codec[T any] interface {
 	Encode(T) ([]byte, error)
 	Decode([]byte) (T, error)
@@ -35,7 +35,7 @@ func (bytesCodec) Encode(v []byte) ([]byte, error)    { return bytes.Clone(v), n
 func (bytesCodec) Decode(data []byte) ([]byte, error) { return bytes.Clone(data), nil }
 
 // A DecodeError is an item that the codec could not decode. The item was moved to the dead letters.
-// If it may not be there yet, the DecodeError is joined with another error that says why.
+// If the item may not be there yet, the DecodeError is joined with another error that says why.
 type DecodeError struct {
 	Data []byte
 	Err  error

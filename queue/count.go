@@ -16,7 +16,7 @@ import (
 //
 // Len makes one request for each segment of 256 or more puts. On a deep queue this is expensive, so
 // Len is for operators. Put with a Limit is the only other call that does this. While other clients
-// put and take, the result may not be the length at any single moment.
+// put and take, the queue may not have had this length at any moment.
 func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 	if err = q.raw.closed("length"); err == nil {
 		err = recipe.ReadBarrier(ctx, q.raw.s, q.raw.path)
@@ -75,7 +75,7 @@ func (q *raw) peek(ctx context.Context) ([]byte, error) {
 }
 
 // first returns the data of the first free item according to one server, or nil if there is none.
-// The checks in proof hold while it remains the first.
+// The checks in proof hold while that item remains the first.
 func (q *raw) first(ctx context.Context) (data []byte, proof []session.Op, err error) {
 	for level := range q.tails {
 		v := &view{s: q.s, dir: q.levelDir(level)}

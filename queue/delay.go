@@ -81,7 +81,7 @@ func (q *raw) putLater(ctx context.Context, s slot, l lot) error {
 	}
 }
 
-// promoteInterval is how often a busy consumer checks for items that are due.
+// promoteInterval is the time between two checks of a busy consumer for items that are due.
 const promoteInterval = time.Second
 
 // promoteSometimes calls promote for the slots that are due, at most once in each interval. Only

@@ -16,14 +16,14 @@ import (
 //
 // The context that f gets is derived from ctx: it has the values and the deadline of ctx, and ends
 // with ctx. It also ends, with the cause, when the claim is lost, before any other consumer can
-// claim the item. It ends when Do returns, too. See Claim.Bind.
+// claim the item. When Do returns, it ends too. See Claim.Bind.
 //
 // If Claim fails, Do returns its error and does not call f. Otherwise Do returns the error of f,
-// even if that rejects the item. If the claim was lost before f returned, the error also wraps the
-// cause: ErrClaimExpired, session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or
+// even if that error rejects the item. If the claim was lost before f returned, the error also
+// wraps the cause: ErrClaimExpired, session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or
 // session.ErrClosed. Another consumer gets the item then. If f returns context.Canceled because of
-// the loss, only the text of the error mentions it, so that errors.Is reports context.Canceled only
-// if ctx was cancelled.
+// the loss, the error of Do contains that only as text. Therefore errors.Is reports
+// context.Canceled only if ctx was cancelled.
 //
 // Do ends the claim even if ctx has ended, and releases it if f panics. ctx can also end while Do
 // waits for the servers to confirm the end of the claim. Then the session completes the request,
@@ -44,8 +44,8 @@ func (q *Queue[T]) Do(ctx context.Context, f func(ctx context.Context, claim *Cl
 	}, func(ctx context.Context) error { return f(ctx, claim) })
 }
 
-// settle ends the claim according to the result of Do's function, even if ctx has ended. The
-// session completes it then.
+// settle ends the claim according to the result of Do's function. If ctx has ended, the session
+// completes this.
 func (c *Claim[T]) settle(ctx context.Context, result error) error {
 	op, end := "ack", func(ctx context.Context) error { return c.Ack(ctx) }
 	switch {

@@ -26,7 +26,7 @@ func claimed(t *testing.T, q *queue.Queue[string]) (c *queue.Claim[string], ende
 }
 
 // A deferred claim.Release(ctx) gives the item back, no matter how ctx ended. Before the fix, it
-// was random whether it did.
+// gave the item back in some runs and not in others.
 //
 // Covers Q15.
 func TestReleaseWithAnEndedContextReleases(t *testing.T) {
@@ -250,8 +250,8 @@ func TestPanickingConsumerGivesBack(t *testing.T) {
 // results maps each item to the error that the function of Do returns for it.
 var results = map[string]error{"acked": nil, "given back": errOwn, "rejected": queue.ErrReject}
 
-// doEach puts an item for each result, calls Do once for each, and checks where the items are after
-// that. It reports whether a call failed.
+// For each result, doEach puts an item and calls Do once. Then it checks where the items are. It
+// reports whether a call failed.
 func doEach(t *testing.T, ctx context.Context, q, other *queue.Queue[string], settle func()) (failed bool) {
 	t.Helper()
 	recipetest.Check(t, other.Put(t.Context(), slices.Sorted(maps.Keys(results))...))

@@ -14,7 +14,7 @@
 // Do waits for an item and claims it. If the function returns nil, Do acks the item. If the
 // function returns an error, Do gives the item back; an error that wraps [ErrReject] moves the item
 // to the dead letters. The context of the function ends when the caller's context ends or when the
-// claim is lost. A program that claims by hand works under [Claim.Bind].
+// claim is lost. A program that calls Claim itself works under [Claim.Bind].
 //
 // There are two ways to consume:
 //
@@ -62,9 +62,9 @@
 // Q7. An item has at most one claim at a time. The context of a claim ends before any other
 // consumer can claim the item. Guarantee S2 of package session states the assumptions.
 //
-// Q8. A call that fails or is cancelled leaves no node, no claim, and no item that is neither in
-// the queue nor returned to a caller. These are removed or given back at once, or as soon as a
-// server can be reached, or when the session ends.
+// Q8. A call that fails or is cancelled leaves no node and no claim, and every item that it has
+// fetched is returned to a caller or given back to the queue. Nodes are removed and items are given
+// back at once, or as soon as a server can be reached, or when the session ends.
 //
 // Q9. If Options.Limit is set, a producer adds no items that would make the queue larger than the
 // limit, according to its own count. With a single producer the limit is exact. Producers that put
@@ -105,16 +105,16 @@
 //
 // # Not guaranteed
 //
-// If the process of a Take crashes, or that of a loop over Items with Prefetch, the items that it
-// had taken are lost. Use claims for items that must not be lost.
+// If a process crashes during a Take, or in a loop over Items with Prefetch, the items that it had
+// taken are lost. Use claims for items that must not be lost.
 //
 // # Outcomes after a lost reply
 //
-// Every transaction also sets a ledger node that belongs to the handle, conditional on its version.
-// The handle repeats the transaction until it is answered. Therefore the outcome is known while the
-// session lives. The outcome is unknown in three cases: the session ends first, ctx ends during the
-// transaction, or a client deletes the ledger node after a reply was lost. Then session.OutcomeOf
-// reports Indeterminate, which means:
+// Every transaction also sets a ledger node that belongs to the handle, on condition of that node's
+// version. The handle repeats the transaction until it is answered. Therefore the outcome is known
+// while the session lives. The outcome is unknown in three cases: the session ends first, ctx ends
+// during the transaction, or a client deletes the ledger node after a reply was lost. Then
+// session.OutcomeOf reports Indeterminate, which means:
 //
 //   - Put may have added the items.
 //   - Take may have lost an item. If only ctx ended, the item is put back instead.
@@ -130,8 +130,8 @@
 //
 // A client may delete a queue while handles are in use, and the queue may be created again. The
 // handles then continue with the new queue. They give out nothing that they had read from the old
-// queue. Claims on its items end with session.ErrRevoked. Items that were about to be given back
-// are gone with the old queue.
+// queue. Claims on items of the old queue end with session.ErrRevoked. Items that were about to be
+// given back are gone with it.
 //
 // Handles detect the deletion by their ledger nodes, which are below <path>/marks. A client that
 // deletes only those nodes revokes the claims. A client that deletes items must delete the ledger

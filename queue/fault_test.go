@@ -111,7 +111,7 @@ func TestTakeAtEachLostRequest(t *testing.T) {
 	})
 }
 
-// A consumer that has to wait loses no item either, and is woken.
+// Even a consumer that has to wait loses no item, and it is woken.
 //
 // Covers Q2, Q3, Q6.
 func TestWaitingTakeAtEachLostRequest(t *testing.T) {
@@ -459,7 +459,7 @@ func TestReleaseBehindAnAckThatNeverRan(t *testing.T) {
 	})
 }
 
-// After its caller has gone, a put can still be sent. The caller may reuse its buffer then.
+// A put can still be sent after its caller has gone. Meanwhile the caller may reuse its buffer.
 //
 // Covers Q1.
 func TestPutThatWasGivenUpDoesNotReadTheCallersBuffer(t *testing.T) {
@@ -525,7 +525,7 @@ func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
 
 // Take has claimed an item, but its caller's context has ended. The item is put back, even into a
 // segment that other consumers have drained meanwhile. It is not put back if a client has deleted
-// the queue. Before the fix, this was retried without a pause, and other users of the handle had to
+// the queue. Before the fix, the handle retried this without a pause, and its other users had to
 // wait.
 //
 // Covers Q3, Q6.

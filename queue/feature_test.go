@@ -338,7 +338,7 @@ func TestRevokedClaimIsNotExtended(t *testing.T) {
 	})
 }
 
-// Another client deletes a claim, and the session notices this while an Ack is in progress. The
+// Another client deletes a claim, and the session detects this while an Ack is in progress. The
 // claim's context does not end before the Ack returns, because the Ack itself may have deleted the
 // claim. Until then the claim cannot be extended. The Ack fails, and the item is there for others.
 //
@@ -391,7 +391,8 @@ func TestAckOfARevokedClaim(t *testing.T) {
 	})
 }
 
-// An Ack whose reply is late has taken the claim away itself: that is no revocation.
+// An Ack has deleted the claim, and its reply is late. The deletion by the Ack does not count as a
+// revocation.
 //
 // Covers Q10.
 func TestAckSeesItsOwnDeletion(t *testing.T) {
@@ -412,7 +413,8 @@ func TestAckSeesItsOwnDeletion(t *testing.T) {
 	})
 }
 
-// The transaction is sent again after its caller has gone. It must have the data of the call.
+// The transaction is sent again after its caller has gone. It must have the data that the caller
+// passed.
 func TestDataOfAnAckThatWasGivenUp(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
@@ -467,8 +469,7 @@ func TestDeadLetters(t *testing.T) {
 			}
 			recipetest.Check(t, c.Release(t.Context()))
 			if attempt == 1 {
-				// The view continues with the next item before it comes back to
-				// this one.
+				// The view continues with the next item before it returns to this one.
 				g := recipetest.Must(q.Claim(t.Context()))
 				recipetest.Check(t, g.Release(t.Context()))
 			}
@@ -679,8 +680,8 @@ func TestDelayedItemsComeWhenDue(t *testing.T) {
 	})
 }
 
-// A producer has not noticed that its segment is full. It must not put there after others have put
-// in the next segment.
+// A producer has not noticed that its segment is full. It must put nothing in that segment after
+// other producers have put items in the next one.
 //
 // Covers Q4.
 func TestOrderOfProducersAcrossSegments(t *testing.T) {
@@ -699,8 +700,8 @@ func TestOrderOfProducersAcrossSegments(t *testing.T) {
 	})
 }
 
-// A producer knows an old segment. Others have filled it and the next one, and the next one has
-// been drained and deleted. Before the fix, the producer opened that one again.
+// A producer knows an old segment. Others have filled that segment and the next one, and the next
+// one has been drained and deleted. Before the fix, the producer opened the next one again.
 //
 // Covers Q4.
 func TestOrderOfAProducerTwoSegmentsBehind(t *testing.T) {

@@ -14,9 +14,9 @@ func (q *raw) put(ctx context.Context, job *putJob) error {
 	return q.puts.Do(ctx, "put", q.path, &batch.Call[*putJob]{Job: job})
 }
 
-// getFree takes or claims up to n free items. The result is empty if the session's server shows
-// none. If the caller has gone, the items are given back. due is the time at which the next delayed
-// items are due, or zero.
+// getFree takes or claims up to n free items. The result is empty if the session's server shows no
+// free item. If the caller has gone, the items are given back. due is the time at which the next
+// delayed items are due, or zero.
 func (q *raw) getFree(ctx context.Context, n int, claim bool, due time.Time) ([]item, error) {
 	return q.fetched(ctx, &fetchJob{max: n, claim: claim, due: due})
 }

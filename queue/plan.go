@@ -47,9 +47,9 @@ func (v *view) plan(level int, entries []*entry, n int, claim bool) *plan {
 	return p
 }
 
-// opsFor returns the ops that take or claim the first items of e, which are those of head. A claim
-// is on a single item. Therefore each claimed item gets a node of its own unless it already has
-// one.
+// opsFor returns the ops that take or claim the items of head, which are the first items of e. A
+// claim is on a single item. Therefore each claimed item gets a node of its own unless it already
+// has one.
 func (v *view) opsFor(e *entry, head run, claim bool) []session.Op {
 	path := runPath(v.dir, v.segment, e.run)
 	if claim && e.run.len() == 1 {
@@ -79,8 +79,8 @@ func (p *plan) done(v *view) {
 	}
 }
 
-// complete adds to claimed items the values that are known only after the claim: the token and the
-// number of claims of the item. If an item's node is older than this claim, complete reads that
+// complete adds two values to claimed items that are known only after the claim: the token, and how
+// many times the item was claimed. If an item's node is older than this claim, complete reads that
 // number from the servers. It omits items whose claim another client has deleted meanwhile.
 func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	if !p.claim {
@@ -113,15 +113,15 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	return items, nil
 }
 
-// register reads how often an item was claimed, and ensures that no other claim has its version of
-// the item's node. If the claim is gone, attempts stays zero.
+// register reads how many times an item was claimed. It ensures that no other claim on the item has
+// the same version of the item's node as this claim. If the claim is gone, attempts stays zero.
 //
 // All claims on an item have the same name, and a transaction cannot check which of them it finds
 // there. Suppose that a client deletes a claim. Another session can then claim the item before the
 // first claimer has noticed. When the first claimer ends its claim, it must not end the second
 // claim. Therefore every claim except the first one on the item's node sets that node before it is
 // granted, and each transaction that ends a claim checks the version. A claim that is gone must not
-// set the node, because that would end the claim in its place.
+// set the node, because that would end the claim that took its place.
 func (q *raw) register(ctx context.Context, it *item) error {
 	for {
 		stat, err := q.s.Exists(ctx, q.itemPath(*it))
@@ -223,9 +223,9 @@ func asFit(items []item, f func([]item) error) error {
 }
 
 // giveBack puts items that were taken back in their places, unless a client has deleted the queue.
-// It uses several transactions if the items do not fit into one. This can happen because the
-// transaction that took them was smaller. Other consumers may have taken later items meanwhile: see
-// Q4.
+// If the items do not fit into one transaction, giveBack uses several: the transaction that took
+// the items was smaller than one that puts them back. Other consumers may have taken later items
+// meanwhile: see Q4.
 func (q *raw) giveBack(ctx context.Context, items []item) error {
 	return asFit(items, func(part []item) error { return q.putBack(ctx, part) })
 }
@@ -278,9 +278,9 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 	}
 }
 
-// remakeOps returns ops that create the segments of items again where they were drained. It fails
-// if a client has deleted the queue, even if a new queue exists that has no such segment yet. The
-// items are gone with the old queue.
+// remakeOps returns ops that create again those segments of items that were drained and deleted. It
+// fails if a client has deleted the queue, even if a new queue exists that has no such segment yet.
+// The items are gone with the old queue.
 func (q *raw) remakeOps(ctx context.Context, items []item) ([]session.Op, error) {
 	var ops []session.Op
 	seen := map[string]bool{}

@@ -56,7 +56,7 @@ type Options[T any] struct {
 	// reached are lost. Those of Claims are not.
 	Prefetch int
 
-	// MaxAttempts is how often an item can be claimed; zero means no limit. The next claim
+	// MaxAttempts is how many times an item can be claimed; zero means no limit. The next claim
 	// moves the item to the dead letters instead.
 	MaxAttempts int
 
@@ -147,7 +147,7 @@ func (q *Queue[T]) Close(ctx context.Context) error {
 // Put adds an item once or not at all, whichever replies are lost. After an error,
 // session.OutcomeOf reports whether it did. The result is Indeterminate only if the session ended,
 // or if ctx ended during the request. If the items make the request larger than servers accept, Put
-// fails with session.ErrTooLarge. It also does so for an item that would be too large to move to
+// fails with session.ErrTooLarge. It fails in the same way if an item would be too large to move to
 // the dead letters.
 //
 // If the queue has reached its Limit, Put waits until there is room. It fails with ErrFull if the

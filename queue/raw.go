@@ -62,9 +62,9 @@ type fetchJob struct {
 	alone func(ctx context.Context) error // if not nil, the batcher calls this instead
 }
 
-// A txnJob contains ops to apply in one transaction. If build is not nil, it returns the ops. build
-// reads the queue after the ledger node was created. Therefore the ops are not applied to a queue
-// that was deleted and created again after that.
+// A txnJob contains ops to apply in one transaction. If build is not nil, it returns the ops. It
+// reads the queue after the ledger node was created. Therefore the ops are not applied if the queue
+// is deleted and created again in the meantime.
 type txnJob struct {
 	ops   []session.Op
 	build func(ctx context.Context) ([]session.Op, error)
@@ -178,7 +178,7 @@ func (q *raw) putTogether(ctx context.Context, calls []*batch.Call[*putJob]) err
 const fetchItems = 512
 
 // commitFetches carries out the first call together with the following calls of the same kind. It
-// serves them in order. Calls that get no item are in the next batch again.
+// serves them in order. Calls that get no item are part of the next batch.
 func (q *raw) commitFetches(ctx context.Context, calls []*batch.Call[*fetchJob]) {
 	if f := calls[0].Job.alone; f != nil {
 		calls[0].Finish(f(ctx))
@@ -323,9 +323,9 @@ func (q *raw) confirm(ctx context.Context, checks []session.Op) error {
 	return err
 }
 
-// pause spreads colliding consumers over time. It waits for a random time of some round trips, and
-// for longer after more conflicts. Requests that fail in a collision slow down the one that
-// succeeds.
+// pause spreads colliding consumers over time. It waits for a random time, which is a few round
+// trips and grows with the number of conflicts. Without pauses, the requests that fail in a
+// collision slow down the one that succeeds.
 func (q *raw) pause(ctx context.Context, roundTrip time.Duration, conflicts int) {
 	most := min(roundTrip, 50*time.Millisecond) << min(conflicts, 4)
 	timer := time.NewTimer(time.Duration(q.rand.Int64N(int64(most) + 1)))
@@ -372,8 +372,8 @@ func (q *raw) commitTxns(ctx context.Context, calls []*batch.Call[*txnJob]) {
 	}
 }
 
-// owner returns the call that the op with the given index belongs to, and the op's index in that
-// call.
+// owner returns the index of the call that the op with the given index belongs to, and the op's
+// index in that call.
 func owner(calls []*batch.Call[*txnJob], index int) (i, rest int) {
 	for i, c := range calls {
 		if index < len(c.Job.ops) {
@@ -405,7 +405,7 @@ func (q *raw) applyBuilt(ctx context.Context, build func(context.Context) ([]ses
 	}
 }
 
-// carryOut runs f, which continues if ctx ends. In that case the error is Indeterminate. If the
+// carryOut runs f. If ctx ends meanwhile, f continues, and the error is Indeterminate. If the
 // session ended before f began, the error is Failed.
 func (q *raw) carryOut(ctx context.Context, f func(context.Context) error) error {
 	ran := false

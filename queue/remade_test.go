@@ -71,7 +71,8 @@ func TestHandleOutlivesItsQueue(t *testing.T) {
 }
 
 // createSegment creates a segment that no producer has reached yet. A tool that restores a queue
-// can do this, and so can a client that lists the queue before its deletion.
+// can do this. So can a client that lists the old queue and, after its deletion, creates what it
+// has listed.
 func createSegment(t *testing.T, w *recipetest.World, number int) {
 	t.Helper()
 	_, err := w.Admin().Create(t.Context(), fmt.Sprintf("%s/items/0/%010d", path, number), nil, session.Persistent)
@@ -185,8 +186,8 @@ func TestClaimOnADeletedQueueEndsNoOther(t *testing.T) {
 }
 
 // A consumer is about to delete a drained segment, and the queue is deleted and created again. The
-// segment may be the open one of the new queue, which must not be deleted: its numbers would begin
-// at 0 again, and consumers identify what they have read by these numbers.
+// segment may be the open one of the new queue. It must not be deleted, because its numbers would
+// then begin at 0 again, and consumers identify what they have read by these numbers.
 //
 // Covers Q1.
 func TestOpenSegmentOfAQueueMadeAnewIsNotDeleted(t *testing.T) {

@@ -23,19 +23,19 @@ import (
 //
 // No name is used twice, so a consumer that deletes a name deletes exactly the items that it read
 // under that name. The sequence number alone does not ensure this in two cases. One is an item that
-// is put back in its place. The other is a slot of delayed items, because its numbers begin at 0
-// again when it is created again. In both cases the name also has a tag:
-// <first>.<last>-<tag>-<number>. Items that were put by a program with traces have one as well: it
-// says where.
+// is put back in its place. The other is a slot of delayed items: when the slot is created again,
+// its numbers begin at 0 again. In both cases the name also has a tag:
+// <first>.<last>-<tag>-<number>. Items that were put by a program with traces have a tag as well:
+// it says where in a trace they were put.
 type run struct {
 	seq         znode.Seq
 	first, last int
 	tag         string // "" if the number alone makes the name unique
 }
 
-// These constants limit how much is stored together. A run is small, because the rest of a run is
-// written again when a part of it is taken. A segment is small enough that one reply (1 MiB) can
-// list it, even if every item has its own node.
+// These constants limit how much is stored together. A run is small, because whenever a part of it
+// is taken, the rest is written again. A segment is small enough that one reply (1 MiB) can list
+// it, even if every item has its own node.
 const (
 	runItems     = 64
 	runBytes     = 16 << 10
@@ -58,8 +58,8 @@ func newTag(s *session.Session) string { return recipe.NewID(s)[:16] }
 // originDigits is the length of what session.Tracer.Origin returns.
 const originDigits = 50
 
-// withOrigin returns a tag that also says where in a trace the items were put. A program
-// that does not support traces reads it like any other tag.
+// withOrigin returns a tag that also says where in a trace the items were put. A program that does
+// not support traces reads the tag like any other.
 func withOrigin(tag, origin string) string {
 	if len(origin) != originDigits || strings.Trim(origin, "0123456789abcdef") != "" {
 		return tag
@@ -67,8 +67,8 @@ func withOrigin(tag, origin string) string {
 	return tag + "t" + origin
 }
 
-// origin is where in a trace the items were put, "" if that is not known. Other tags have
-// hexadecimal digits only, so a "t" begins it.
+// origin returns where in a trace the items were put, or "" if that is not known. The tag of such
+// items begins with "t", because all other tags consist of hexadecimal digits.
 func (r run) origin() string {
 	_, origin, _ := strings.Cut(r.tag, "t")
 	if len(origin) != originDigits {

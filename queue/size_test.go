@@ -78,8 +78,9 @@ func TestPutsThatFitAloneAreNotRefusedTogether(t *testing.T) {
 	})
 }
 
-// The largest item that can be put can also be claimed and rejected. It can be moved to the dead
-// letters if it does not decode, and again if it is a dead letter already.
+// The largest item that can be put can also be claimed and rejected. If it does not decode, it can
+// be moved to the dead letters. If it is a dead letter already, it can be moved to the dead letters
+// of the dead letters.
 //
 // Covers Q11.
 func TestWhatCanBePutCanBeMovedToTheDeadLetters(t *testing.T) {

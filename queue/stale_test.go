@@ -8,9 +8,10 @@ import (
 	"github.com/zkcoord/zkcoord/queue"
 )
 
-// A consumer has read ahead, and other consumers then get the items that it read. It finds out
-// about all of them at once. Otherwise a consumer far from the servers learns of one item with each
-// failed transaction, while nearer consumers get more items than that, and it gets none.
+// A consumer has read ahead, and other consumers then get the items that it read. The first failed
+// transaction shows the consumer that all of these items are gone. If each failed transaction
+// showed only one such item, a consumer far from the servers would get nothing: during each of its
+// transactions, nearer consumers would get more than one item.
 //
 // Covers Q6.
 func TestConsumerDoesNotCollideOverEveryItem(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 // which is the order of segments, and within a segment the order of names.
 //
 // The version of a segment's directory counts the puts in the segment. A consumer that found no
-// item can check by it that this is still so: see view.unchanged.
+// item can check with this version that the segment still has none: see view.unchanged.
 //
 // A tail is not safe for concurrent use.
 type tail struct {
@@ -32,8 +32,8 @@ func segmentPath(dir string, s segment) string { return znode.Join(dir, s.name()
 
 func runPath(dir string, s segment, r run) string { return segmentPath(dir, s) + "/" + r.name() }
 
-// append puts items at the end, at most once, in one transaction with also. If an op of also fails,
-// the error is a *session.MultiError.
+// append puts items at the end, at most once. The ops in also are part of the same transaction. If
+// one of these ops fails, the error is a *session.MultiError.
 func (t *tail) append(ctx context.Context, m *recipe.Ledger, lots []lot, also ...session.Op) error {
 	for {
 		if err := t.refresh(ctx); err != nil {

@@ -12,12 +12,12 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A view is a consumer's knowledge of the head of one level. It lists a segment once, and not once
-// for every item. It keeps the order by this invariant: for each item of the listed segment that
-// has stayed in the queue, the view has an entry that contains it, or had an entry of which only a
-// part is left. When another consumer takes an item, it deletes the node of that item's entry. A
-// transaction on the entry then fails, and the view lists the segment again. Items that were given
-// back may be missing; the next pass finds them.
+// A view is a consumer's knowledge of the head of one level. It lists a segment only once, and not
+// again for every item. It keeps the order by this invariant: for each item of the listed segment
+// that has stayed in the queue, the view has an entry that contains it, or had an entry of which
+// only a part is left. When another consumer takes an item, it deletes the node of that item's
+// entry. A transaction on the entry then fails, and the view lists the segment again. Items that
+// were given back may be missing; the next pass finds them.
 //
 // A relaxed view gives up the order to have fewer conflicts. After a collision it continues at a
 // random place in the segment. It still serves every item of a segment before the next segment.
@@ -81,8 +81,8 @@ func (v *view) readAhead() int {
 	return v.ahead
 }
 
-// head returns the first free entries that have n items together, and whether all of them were
-// read. Entries before start come last.
+// head returns the first free entries that have n items together. loaded reports whether all of
+// these entries were read. Entries before start come last.
 func (v *view) head(n int) (head []*entry, loaded bool) {
 	loaded = true
 	for i := range v.entries {
@@ -99,9 +99,9 @@ func (v *view) head(n int) (head []*entry, loaded bool) {
 	return head, loaded
 }
 
-// advance moves to the next segment of the pass that has a node. A new pass begins when the last
-// one has ended, and after each segment in which an item was found. Therefore an item that was
-// given back meanwhile is not left behind.
+// advance moves to the next segment of the pass that has a node. A new pass begins when the
+// previous one has ended, and after each segment in which an item was found. Therefore an item that
+// was given back meanwhile is not left behind.
 func (v *view) advance(ctx context.Context) (bool, error) {
 	if !v.passing || v.worked {
 		if err := v.restart(ctx); err != nil {
@@ -156,7 +156,7 @@ func (v *view) restart(ctx context.Context) error {
 	}
 }
 
-// unchanged returns checks which hold while nothing was put in this level since a pass found no
+// unchanged returns checks that fail if an item was put in this level after a pass had found no
 // free item in it. Segments before the open one only shrink, except for items that are given back.
 func (v *view) unchanged() []session.Op {
 	return []session.Op{
@@ -243,13 +243,13 @@ func (v *view) read(ctx context.Context, e *entry) error {
 	return err
 }
 
-// claimsOf returns how often the item of a node was claimed. Each claim creates a child. cversion
-// counts the creations and deletions of children, so it is twice the number of children ever
-// created, minus the number of present ones.
+// claimsOf returns how many times the item of a node was claimed. Each claim creates a child.
+// cversion counts the creations and deletions of children, so it is twice the number of children
+// ever created, minus the number of those that exist.
 func claimsOf(stat *session.Stat) int { return int(stat.Cversion+stat.NumChildren) / 2 }
 
 // lost records that the nodes of entries are gone. If a node had several items, some of them may be
-// left under another name. If several nodes are gone, more may be.
+// left under another name. If several nodes are gone, other nodes may be gone too.
 func (v *view) lost(ctx context.Context, gone ...*entry) error {
 	shared := false
 	for _, e := range gone {
@@ -281,9 +281,10 @@ func (v *view) replace(e, rest *entry) {
 	}
 }
 
-// conflict records why a transaction failed. It reports whether another consumer caused that, so
-// that the caller must read again. After a second conflict in a row it lists the segment again.
-// Otherwise a slow consumer learns of one lost item at a time, and others get the items faster.
+// conflict records why a transaction failed. It reports whether another consumer caused the
+// failure. If so, the caller must read again. After a second conflict in a row, conflict makes the
+// view list the segment again. Without this list, a slow consumer would learn of one lost item at a
+// time, and others would get the items faster.
 func (v *view) conflict(ctx context.Context, conflicts int, err error) (again bool, _ error) {
 	again, err = v.blame(ctx, err)
 	v.ahead = 0 // others get what this consumer reads ahead
@@ -297,7 +298,7 @@ func (v *view) conflict(ctx context.Context, conflicts int, err error) (again bo
 }
 
 // blame updates the entry over which a transaction failed. It reports whether another consumer
-// caused that.
+// caused the failure.
 func (v *view) blame(ctx context.Context, err error) (bool, error) {
 	part := (*session.MultiError)(nil)
 	if !errors.As(err, &part) {

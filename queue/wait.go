@@ -14,8 +14,9 @@ import (
 )
 
 // Consumers that find no item form a queue of waiters. Only the first waiter watches the items, so
-// a put wakes one consumer. When that one has got an item, it leaves, which wakes the next waiter.
-// Nothing but the choice of whom to wake depends on this queue, so it needs no lease.
+// a put wakes one consumer. When that consumer has got an item, it leaves the queue of waiters,
+// which wakes the next waiter. This queue decides only which consumer is woken, so it needs no
+// lease.
 
 // A waiter is a place in the queue of waiters.
 type waiter struct {
@@ -60,8 +61,7 @@ func (w *waiter) await(ctx context.Context) (first bool, err error) {
 		if !d.Present || d.Served() {
 			return d.Present, nil
 		}
-		// Use GetWatch, and not ExistsWatch: if the node is already gone, it leaves no
-		// watch.
+		// Use GetWatch, and not ExistsWatch. If the node is already gone, GetWatch leaves no watch.
 		_, watch, err := w.q.s.GetWatch(ctx, znode.Join(w.q.waitersDir(), d.Last.Name))
 		if errors.Is(err, session.ErrNoNode) {
 			continue

@@ -16,10 +16,10 @@ type Hold struct {
 	node   Node
 }
 
-// NewHold begins a claim on node, which s created. The node's Czxid tells it from a later node at
-// the same path. A claim that only waits costs no write. From Expect or Grant until End the session
-// sends heartbeats. The caller must End the hold, since the session keeps it until then. If the
-// session has ended or its server is not ZooKeeper, the hold has ended when NewHold returns.
+// NewHold begins a claim on node, which s created. The node's Czxid distinguishes it from a later
+// node at the same path. A claim that only waits costs no write. From Expect or Grant until End the
+// session sends heartbeats. The caller must End the hold, because the session keeps it until then.
+// If the session has ended or its server is not ZooKeeper, the hold has ended when NewHold returns.
 func NewHold(s *session.Session, node Node) *Hold {
 	return &Hold{engine.Of(s).Hold(engine.Node(node)), node}
 }
@@ -43,10 +43,10 @@ func (h *Hold) Expect() { h.inside.Expect() }
 // ends first, Grant returns the cause, and nothing is held.
 func (h *Hold) Grant(ctx context.Context) error { return h.inside.Grant(ctx) }
 
-// Context returns a context that ends when the claim is no longer certain to be held. Its cause is
-// session.ErrLeaseLapsed, ErrRevoked, an error that is ErrUnreadable or ErrLost, ErrClosed,
-// ErrNotZooKeeper, or the argument of End. It ends before any other client can be granted the same
-// claim, under the assumptions of docs/decisions/0001-lease.md.
+// Context returns a context that ends when the claim is no longer certain to be held. The cause is
+// session.ErrLeaseLapsed, ErrRevoked, ErrClosed, ErrNotZooKeeper, an error that wraps ErrUnreadable
+// or ErrLost, or the argument of End. The context ends before any other client can be granted the
+// same claim, under the assumptions of docs/decisions/0001-lease.md.
 func (h *Hold) Context() context.Context { return h.inside.Context() }
 
 // Deadline returns the instant at which the hold ends if no server answers before.
@@ -58,10 +58,10 @@ func (h *Hold) Deadline() time.Time { return h.inside.Deadline() }
 func (h *Hold) End(cause error) bool { return h.inside.End(cause) }
 
 // Bind returns the context for work under the hold. It has the values and the deadline of ctx. It
-// ends with the cause when ctx or the hold ends, whichever is first. End and the keeper of the
-// lease end it, and the contexts derived from it, before they proceed. So no goroutine has to be
-// scheduled for that, and no other client can be granted the claim before. If ctx ends, it ends
-// like every context derived from ctx.
+// ends with the cause when ctx or the hold ends, whichever is first. If the hold ends, the
+// goroutine that ends the hold also ends this context, and all contexts derived from this context,
+// before it proceeds. So no other goroutine has to be scheduled for that, and no other client can
+// be granted the claim earlier. If ctx ends, this context ends like every context derived from ctx.
 //
 // Nothing has to be released: the registration ends with the hold or with ctx.
 func (h *Hold) Bind(ctx context.Context) context.Context { return h.inside.Bind(ctx) }
@@ -69,13 +69,13 @@ func (h *Hold) Bind(ctx context.Context) context.Context { return h.inside.Bind(
 // Unbind returns a context for a wait for the release of the hold. A context of Bind is unsuitable
 // because it ends with the release. Unbind returns the context that Bind was given, with the
 // deadline of ctx. If ctx has ended or is not from Bind, Unbind returns ctx itself. Call the
-// function when the wait is over.
+// returned function when the wait is over.
 func (h *Hold) Unbind(ctx context.Context) (context.Context, context.CancelFunc) {
 	return h.inside.Unbind(ctx)
 }
 
-// OnEnd calls f with the cause when the hold ends, on the goroutine that ends it and before that
-// proceeds. If the hold has ended, it calls f at once. f must not block and must not use the
-// session or the hold, because the session's lock is held. It is for recipes that have their own
-// contexts. All others use Bind.
+// OnEnd calls f with the cause when the hold ends. The goroutine that ends the hold calls f before
+// it proceeds. If the hold has already ended, OnEnd calls f at once. f must not block and must not
+// use the session or the hold, because the session's lock is held. OnEnd is for recipes that have
+// their own contexts. All others use Bind.
 func (h *Hold) OnEnd(f func(cause error)) { h.inside.OnEnd(f) }

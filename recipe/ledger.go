@@ -82,8 +82,8 @@ func (m *Ledger) Try(ctx context.Context, ops ...session.Op) ([]session.OpResult
 	}
 }
 
-// giveUp returns the last error of a transaction. If it is unknown how often the ledger was set,
-// giveUp discards the ledger's node.
+// giveUp returns the last error of a transaction. If it is unknown how many times the ledger was
+// set, giveUp discards the ledger's node.
 func (m *Ledger) giveUp(err error, unsure bool) error {
 	err = ofLedger(err)
 	if !unsure {

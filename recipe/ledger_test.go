@@ -22,15 +22,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const dir = "/queue"
 
-// put returns an op that creates a node with a unique name, so that the test can count how often it
-// was applied.
+// put returns an op that creates a node with a unique name, so that the test can count how many
+// times the op was applied.
 func put(name string) session.Op {
 	return session.CreateOp{Path: dir + "/" + name + "-", Mode: session.PersistentSequential}
 }
 
-// The test runs two transactions, and gives each of their requests each fate. A transaction that
-// was reported as applied is there once, a failed one is not there, and any other is there at most
-// once.
+// The test runs two transactions, and applies each fate to each of their requests. A transaction
+// that was reported as applied is there once, a failed one is not there, and any other is there at
+// most once.
 func TestTransactionIsAppliedOnce(t *testing.T) {
 	crashpoint.Run(t, func(p *crashpoint.Point) error {
 		s, err := p.Open(session.Options{})

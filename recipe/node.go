@@ -18,7 +18,8 @@ import (
 type Node struct {
 	Path string
 	// Czxid is the zxid of the transaction that created the node. It grows over the whole life of
-	// the ensemble. It is 0 if it is unknown; the path is then never used again.
+	// the ensemble. A Czxid of 0 means that it is unknown. In this case, no later node has the same
+	// path.
 	Czxid int64
 }
 

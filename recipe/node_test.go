@@ -259,8 +259,8 @@ func TestRemovalIsRetriedOnAnOverloadedServer(t *testing.T) {
 	})
 }
 
-// After an answer that proves nothing, the node is searched for. The error is Failed if there is
-// none.
+// After an answer that proves nothing, the session searches for the node. If there is no such node,
+// the outcome is Failed.
 func TestUnknownAnswerIsSettledByARead(t *testing.T) {
 	inQueue(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client) {
 		c.Refuse(recipetest.Refusal{Op: "create", Path: "/q/*", Count: 1, Code: -999})

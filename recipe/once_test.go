@@ -14,7 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// For each fate of a write, the test checks how often Once sends and calls look, and what it
+// For each fate of a write, the test checks how many times Once calls send and look, and what Once
 // returns.
 //
 // Covers S4.

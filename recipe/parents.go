@@ -109,8 +109,8 @@ func isVisible(ctx context.Context, s *session.Session, path string) bool {
 	return err == nil && stat != nil
 }
 
-// removeParents deletes the empty ones of the given containers. A container in use is not empty, or
-// its user creates it again.
+// removeParents deletes those of the given containers that are empty. A container in use is not
+// empty, or its user creates it again.
 func removeParents(s *session.Session, made []string) {
 	if len(made) == 0 {
 		return

@@ -15,11 +15,11 @@ import (
 // defaultPort is ZooKeeper's clientPort.
 const defaultPort = "2181"
 
-// ParseConnectString splits a connect string of ZooKeeper's own clients, such as
-// "zk1:2181, zk2:2181/app", into what Options.Servers and Options.Chroot take.
-// Spaces around an address are dropped. The chroot is "" if there is none.
+// ParseConnectString splits a connect string of ZooKeeper's own clients, such as "zk1:2181,
+// zk2:2181/app", into values for Options.Servers and Options.Chroot. Spaces around an address are
+// dropped. The chroot is "" if there is none.
 //
-// It fails if an address or the chroot can never be right. No name is looked up.
+// It fails if an address or the chroot is invalid in every network. It looks up no name.
 func ParseConnectString(s string) (servers []string, chroot string, err error) {
 	list, path, rooted := strings.Cut(s, "/")
 	if servers, err = parseServers(strings.Split(list, ",")); err != nil {

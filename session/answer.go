@@ -25,9 +25,8 @@ var (
 	// ErrUnimplemented means that the server does not know the request, or that its configuration
 	// disables the request. Nodes with a time to live are disabled by default. Nothing was applied.
 	ErrUnimplemented = errors.New("session: unimplemented by the server")
-	// ErrAuthRequired means that the server closed the session since it serves
-	// authenticated clients only (enforce.auth, SASL). Nothing was applied. Open
-	// a session with Options.Auth.
+	// ErrAuthRequired means that the server closed the session because it serves authenticated
+	// clients only (enforce.auth, SASL). Nothing was applied. Open a session with Options.Auth.
 	ErrAuthRequired = errors.New("session: the server requires authentication (enforce.auth, SASL)")
 	// ErrUnknown means that the answer does not say whether the request was applied. The server
 	// sent an error that this package does not know, or one that has several causes. The request
@@ -42,9 +41,9 @@ type refusal struct {
 }
 
 // refusalCodes has the error codes of ZooKeeper 3.8 and 3.9 that prove a refusal and that
-// go-zookeeper does not know. A server sends them only in place of preparing a transaction
-// (PrepRequestProcessor, ReadOnlyRequestProcessor, AuthenticationHelper), or for a request that it
-// passes through without executing it (THROTTLEDOP).
+// go-zookeeper does not know. A server sends these codes only if it did not prepare the transaction
+// (PrepRequestProcessor, ReadOnlyRequestProcessor, AuthenticationHelper), or did not execute the
+// request (THROTTLEDOP).
 //
 // A code that is not listed proves nothing. For example, FinalRequestProcessor can answer with
 // MARSHALLINGERROR after it has applied the transaction. No server sends REQUESTTIMEOUT.
@@ -119,10 +118,10 @@ func Transient(err error) bool {
 
 // Retry calls f until it succeeds or fails with an error that is not Transient, and returns that
 // error. If ctx or the session ends first, it returns the last error. After a lost connection it
-// calls f again at once, since a request waits for the next connection. Otherwise it pauses first:
-// 50 ms, then 100 ms and so on, up to half of the session timeout. Use it for reads and clean-ups
-// that must be completed. If f writes, f itself must handle the case that an earlier attempt was
-// applied.
+// calls f again at once, because a request waits for the next connection. Otherwise it pauses
+// first: 50 ms, then 100 ms and so on, up to half of the session timeout. Use it for reads and
+// clean-ups that must be completed. If f writes, f itself must handle the case that an earlier
+// attempt was applied.
 func (s *Session) Retry(ctx context.Context, f func(ctx context.Context) error) error {
 	for pauses := 0; ; {
 		err := f(ctx)

@@ -128,7 +128,7 @@ func (sc *script) serve(n int, c net.Conn) {
 	}
 }
 
-// asked returns how often a request was made.
+// asked returns how many times a request was made.
 func (sc *script) asked(what string) (n int) {
 	sc.mu.Lock()
 	defer sc.mu.Unlock()

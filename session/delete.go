@@ -33,7 +33,7 @@ const deletions = 500
 
 // deleteChildren deletes everything below dir that a list of its children contains. A transaction
 // fails as a whole at the first child that has children of its own or that is gone. That child is
-// taken out. There may be more of them, so the next transactions are smaller.
+// taken out. There may be more such children, so the next transactions are smaller.
 func (s *Session) deleteChildren(ctx context.Context, dir string) error {
 	listing, err := s.Children(ctx, dir)
 	if errors.Is(err, zk.ErrNoNode) {

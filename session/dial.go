@@ -43,7 +43,7 @@ func (s *Session) dial(network, address string, _ time.Duration) (net.Conn, erro
 }
 
 // handshakeBound is the time in which one server must accept a connection and answer the handshake.
-// After it, the next server is tried.
+// After this time, the next server is tried.
 func handshakeBound(timeout time.Duration) time.Duration { return max(timeout/3, 250*time.Millisecond) }
 
 func (s *Session) secure(ctx context.Context, raw net.Conn, address string) (net.Conn, error) {

@@ -1,6 +1,6 @@
 // Package session is one ZooKeeper session: its connection, its requests, and its lease. The lease
-// ends a program's grants before any other client can be granted the same. All other packages of
-// zkcoord that use ZooKeeper are built on it.
+// ends each grant of a program before any other client can be granted the same lock or leadership.
+// All other packages of zkcoord that use ZooKeeper are built on it.
 //
 // A [Session] is one session on one client of go-zookeeper, and both end together. The client's
 // connection would silently continue with a new session; a Session never does. A request that was
@@ -22,9 +22,9 @@
 //
 // S1. No request of a lost session is executed in a later one.
 //
-// S2. The context of a granted recipe.Hold ends before any other client can be granted the same,
-// however servers and networks fail, under the assumptions of docs/decisions/0001-lease.md: clock
-// rates differ by less than a twentieth, this process does not pause, nobody else closes the
+// S2. The context of a granted recipe.Hold ends before any other client can be granted the same
+// claim, however servers and networks fail, under the assumptions of docs/decisions/0001-lease.md:
+// clock rates differ by less than a twentieth, this process does not pause, nobody else closes the
 // session or deletes its nodes, and there are no observer masters.
 //
 // S3. A protected create creates its node once or not at all, whichever replies are lost. A node
@@ -34,7 +34,7 @@
 // that is given up before it was written is never written, and its outcome is Failed.
 //
 // S5. Every request and every wait ends with its context. Data are copied, so the caller may reuse
-// the buffer after giving up. A session that no server answers for ends by itself: see
+// the buffer after giving up. If no server answers, the session ends by itself: see
 // [Options.Abandon].
 //
 // S6. No state and no event of a watch is left out, and no listener, however slow, delays anybody
@@ -71,18 +71,19 @@
 //
 // Each session has three goroutines of the client, one that keeps the lease and closes the client,
 // and one that calls the logger and the hooks and waits for the end. Each request and each clean-up
-// in progress has another one. For a request that was given up, it remains until the next reply of
-// the server. Each hold that has lasted a while has one too. Close waits for all of them.
+// in progress has one more. The goroutine of a request that was given up remains until the next
+// reply of the server. Each hold that has lasted a while has a goroutine too. Close waits for all
+// of them.
 //
-// A request whose context is the session's own is made on the caller's goroutine, since it does not
-// have to return before the session ends.
+// A request whose context is the session's own is made on the caller's goroutine, because the
+// request does not have to return before the session ends.
 //
 // # Adopting a connection
 //
 // A session cannot be built on an existing *zk.Conn. Such a connection may already be in its second
-// session, and it hides the negotiated timeout. It also hides when it sent the requests that were
-// answered, on which the lease depends. To migrate, call Open instead of zk.Connect. The requests
-// have the same names and take a context first.
+// session, and it hides the negotiated timeout. It also hides the times at which it sent the
+// answered requests, and the lease depends on these times. To migrate, call Open instead of
+// zk.Connect. The requests have the same names and take a context first.
 //
 // client.go lists what the session assumes of go-zookeeper.
 package session

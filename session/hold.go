@@ -45,8 +45,8 @@ type hold struct {
 	trace    trace
 }
 
-// newHold returns a hold on the node n, which the session created. The Czxid tells the node from a
-// later one at the same path.
+// newHold returns a hold on the node n, which the session created. The Czxid distinguishes the node
+// from a later one at the same path.
 func newHold(k *leaseKeeper, n engine.Node) *hold {
 	h := &hold{keeper: k, node: n, since: time.Now()}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
@@ -79,9 +79,9 @@ func (h *hold) Grant(ctx context.Context) error {
 // one. Without it, a Grant can take one more round trip.
 func (h *hold) Expect() { h.keeper.expect(h) }
 
-// Context returns a context that ends when the claim is no longer certain to be held. Its cause is
-// ErrLeaseLapsed, ErrRevoked, an error that is ErrUnreadable or ErrLost, ErrClosed,
-// ErrNotZooKeeper, or the argument of End. It ends before any other client can be granted the same
+// Context returns a context that ends when the claim is no longer certain to be held. The cause is
+// ErrLeaseLapsed, ErrRevoked, ErrClosed, ErrNotZooKeeper, an error that wraps ErrUnreadable or
+// ErrLost, or the argument of End. The context ends before any other client can be granted the same
 // claim, under the assumptions of docs/decisions/0001-lease.md.
 func (h *hold) Context() context.Context { return h.ctx }
 
@@ -101,10 +101,10 @@ func (h *hold) finish(cause error) {
 }
 
 // Bind returns the context for work under the hold. It has the values and the deadline of ctx. It
-// ends with the cause when ctx or the hold ends, whichever is first. End and the keeper of the
-// lease end it, and the contexts derived from it, before they proceed. So no goroutine has to be
-// scheduled for that, and no other client can be granted the claim before. If ctx ends, it ends
-// like every context derived from ctx.
+// ends with the cause when ctx or the hold ends, whichever is first. If the hold ends, the
+// goroutine that ends the hold also ends this context, and all contexts derived from this context,
+// before it proceeds. So no other goroutine has to be scheduled for that, and no other client can
+// be granted the claim earlier. If ctx ends, this context ends like every context derived from ctx.
 //
 // Nothing has to be released: the registration ends with the hold or with ctx.
 func (h *hold) Bind(ctx context.Context) context.Context { return h.bound.Bind(ctx) }
@@ -112,13 +112,13 @@ func (h *hold) Bind(ctx context.Context) context.Context { return h.bound.Bind(c
 // Unbind returns a context for a wait for the release of the hold. A context of Bind is unsuitable
 // because it ends with the release. Unbind returns the context that Bind was given, with the
 // deadline of ctx. If ctx has ended or is not from Bind, Unbind returns ctx itself. Call the
-// function when the wait is over.
+// returned function when the wait is over.
 func (h *hold) Unbind(ctx context.Context) (context.Context, context.CancelFunc) {
 	return h.bound.Unbind(ctx)
 }
 
-// OnEnd calls f with the cause when the hold ends, on the goroutine that ends it and before that
-// proceeds. If the hold has ended, it calls f at once. f must not block and must not use the
-// session or the hold, because locks of the session are held. It is for recipes that have their own
-// contexts. All others use Bind.
+// OnEnd calls f with the cause when the hold ends. The goroutine that ends the hold calls f before
+// it proceeds. If the hold has already ended, OnEnd calls f at once. f must not block and must not
+// use the session or the hold, because locks of the session are held. OnEnd is for recipes that
+// have their own contexts. All others use Bind.
 func (h *hold) OnEnd(f func(cause error)) { h.bound.OnEnd(f) }

@@ -16,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The log has a line when a hold begins and one when it ends, with the time of its end and not that
-// of the line.
+// The log has a line when a hold begins and one when it ends. The second line has the time at which
+// the hold ended, not the time at which the line was written.
 func TestHoldLogHasBeginAndEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{})

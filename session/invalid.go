@@ -7,7 +7,7 @@ import (
 
 // ErrInvalid means that a path, a name, a number or an option cannot be correct, whatever the
 // servers answer. Nothing was sent, and the same call fails again: change the program. The text
-// says what is wrong. Constructors return no error for it; every later call returns it.
+// says what is wrong. A constructor does not return this error; every later call does.
 var ErrInvalid = invalid.Err
 
 // CheckPath returns an error, which is ErrInvalid, unless path can be created and deleted: servers

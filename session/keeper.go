@@ -14,8 +14,8 @@ import (
 )
 
 // A leaseKeeper manages the holds of a session and its lease. The tap reports the evidence to it.
-// It ends holds when the lease lapses, and decides what to send to keep the lease. It sends nothing
-// itself; keep does.
+// The keeper ends holds when the lease lapses, and decides what to send to keep the lease. It sends
+// nothing itself; Session.keep does.
 type leaseKeeper struct {
 	opts    *Options
 	reports *reporter
@@ -81,7 +81,7 @@ func (k *leaseKeeper) disconnected() {
 }
 
 // answered records a packet that was sent and answered at the given times on the current
-// connection. epoch is that of the leader, if the packet proves anything about one.
+// connection. epoch is the epoch of the leader, if the packet proves anything about a leader.
 func (k *leaseKeeper) answered(p proof, sent, now time.Time, epoch int64) {
 	if p == proofNone {
 		return
@@ -266,11 +266,11 @@ func (k *leaseKeeper) anyLocked(is func(*hold) bool) bool {
 	return false
 }
 
-// tendLocked adds a ping and watches if the holds need them. A ping moves the deadline at no cost
-// to the ensemble, because a heartbeat proves only what was answered well before it.
+// tendLocked adds a ping and watches if the holds need them. A heartbeat proves only activity that
+// was answered well before the heartbeat. A ping is such activity, and costs the ensemble no write.
 //
 // The nodes of holds that have lasted a while are watched. So a deletion by another client is
-// reported at once, and not only by the next heartbeat. A short hold does not pay for that request.
+// reported at once, and not only by the next heartbeat. A short hold does not cost this request.
 func (k *leaseKeeper) tendLocked(due *chores, now time.Time, keeping bool) {
 	interval := k.timeout / 12
 	if now.Sub(k.lastPing) >= interval {
@@ -293,7 +293,8 @@ const maxChecks = 64
 // as idle.
 //
 // Syncs keep an idle session ready: they prove the path to the leader and back without a write.
-// Only one is sent at a time, since they share an xid and their answers cannot be told apart.
+// Only one is sent at a time: all of them have the same xid, so their answers cannot be
+// distinguished.
 func (k *leaseKeeper) beatLocked(due *chores, now time.Time, keeping bool) {
 	silent := k.opts.UnsafeTrustIdle || k.opts.NoIdleLease && len(k.holds) == 0
 	if k.beating || k.opts.UnsafeHoldUntilLost || silent && !keeping {
@@ -338,8 +339,8 @@ func (k *leaseKeeper) lapseLocked(now time.Time) {
 	}
 }
 
-// endGrantedLocked ends the granted holds. It returns their number, and for the log the context of
-// one of them that has a trace, or nil.
+// endGrantedLocked ends the granted holds. It returns their number. For the log, it also returns
+// the context of one of them, or nil if they are not traced.
 func (k *leaseKeeper) endGrantedLocked(cause error) (n int, traced context.Context) {
 	for h := range k.holds {
 		if h.granted {
@@ -353,8 +354,8 @@ func (k *leaseKeeper) endGrantedLocked(cause error) (n int, traced context.Conte
 
 // The lease rests on Go's monotonic clock, which stops while a machine is suspended on most
 // systems. The servers' clocks continue: a session of 10 s expires while a laptop sleeps for a
-// minute. After the resume its lease would still stand for the seconds that were left. So the
-// keeper compares the monotonic clock with one that does not stop, and drops the lease after a
+// minute. After the resume, the lease would still stand for the time that it had left before. So
+// the keeper compares the monotonic clock with one that does not stop, and drops the lease after a
 // suspension.
 //
 // A gap remains. Between the resume and the keeper's next check, at most a twelfth of the session
@@ -366,7 +367,7 @@ func (k *leaseKeeper) endGrantedLocked(cause error) (n int, traced context.Conte
 var errSuspended = errors.New("the machine was suspended")
 
 // suspendedLocked ends the granted holds if the machine was suspended since the last call, for
-// longer than the margin for clocks covers.
+// longer than the lease's margin covers.
 func (k *leaseKeeper) suspendedLocked() {
 	if k.opts.UnsafeHoldUntilLost || k.timeout == 0 {
 		return

@@ -47,9 +47,9 @@ func (c chores) text() (s string) {
 	return s
 }
 
-// The test checks the requests that keep the lease, second by second, if each is answered after 10
-// ms. A session that is idle or only waits sends syncs. A session that holds something, or is about
-// to, sends heartbeats and pings. Watches are set with the second ping.
+// The test checks, second by second, which requests keep the lease. Each request is answered after
+// 10 ms. A session that is idle or only waits sends syncs. A session that holds something, or is
+// about to, sends heartbeats and pings. Watches are set with the second ping.
 //
 // Covers S2.
 func TestChoresOfALease(t *testing.T) {
@@ -111,8 +111,8 @@ func TestChoresOfALease(t *testing.T) {
 	}
 }
 
-// A lapse ends granted holds and spares those that wait. Then nothing is granted before a probation
-// of a whole session timeout. When it is over, waiters are woken.
+// A lapse ends granted holds, but not those that wait. Then nothing is granted before a probation
+// of a whole session timeout. When the probation is over, waiters are woken.
 //
 // Covers S2.
 func TestLapseAndProbation(t *testing.T) {
@@ -215,7 +215,7 @@ func TestFailedChoresAreSpaced(t *testing.T) {
 	}
 }
 
-// A hold that begins on an ended session, or on a foreign server, has ended at once.
+// A hold that begins on an ended session, or on a foreign server, ends at once.
 func TestHoldsThatCannotBegin(t *testing.T) {
 	k := bareKeeper(t, nil)
 	early := k.begin(engine.Node{Path: "/early"})

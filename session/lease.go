@@ -48,9 +48,9 @@ type mark struct {
 // A span holds the times at which a packet was sent and its answer was read.
 type span struct{ sent, answered time.Time }
 
-// carried is the evidence of an earlier connection about the leader of that connection. It proves
-// that a new leader began after the last acknowledged write of the old one, with a whole timeout
-// for every session.
+// carried is the evidence of an earlier connection about the leader of that connection. If another
+// leader has followed, the evidence proves that the new leader began after the last acknowledged
+// write of the old leader. A new leader gives every session a whole timeout.
 type carried struct {
 	epoch     int64
 	kept      time.Time
@@ -58,8 +58,8 @@ type carried struct {
 }
 
 // probation follows a lapse. The leader may already have taken the session from its table to close
-// it, and still answer requests. A write that is prepared a whole probation later proves that it
-// did not.
+// it, and still answer requests. If a write is prepared a whole probation later, the leader had not
+// taken the session.
 type probation struct {
 	since time.Time // when the write that began it was answered
 	kept  time.Time // the value of kept if the session survives
@@ -70,7 +70,7 @@ type probation struct {
 const slots = 64
 
 // spacing is the maximum number of heartbeats in a session timeout. A lease that stands has at
-// least this much time left, enough for one more heartbeat.
+// least one such interval left, enough for one more heartbeat.
 const spacing = 32
 
 // The rule is made of these parts of a session timeout.
@@ -90,8 +90,9 @@ func (l *lease) restart(sent time.Time, timeout, tick time.Duration, fresh bool)
 	case fresh:
 		l.timeout = timeout
 	case timeout != l.timeout:
-		// Activity counts for the timeout that was valid then, and a shorter timeout can bring the
-		// expiry forward. So nothing known before is valid.
+		// The leader counts an activity with the timeout that was valid at the time of that
+		// activity. A shorter timeout can bring the expiry forward. So no earlier evidence is
+		// valid.
 		l.timeout = min(l.timeout, timeout)
 		l.forget()
 	}
@@ -133,7 +134,7 @@ func (l *lease) reached(sent, answered time.Time) {
 		return
 	}
 	l.lastReached, l.roundTrip = sent, answered.Sub(sent)
-	known := l.keptBy(l.known(sent))
+	known := l.keptBy(l.latestKnown(sent))
 	switch {
 	case answered.Before(l.kept):
 		l.kept = later(l.kept, known)
@@ -146,7 +147,7 @@ func (l *lease) reached(sent, answered time.Time) {
 }
 
 // write records an acknowledged quorum write under the leader of the given epoch, and moves the
-// deadline. The caller has recorded it as activity before.
+// deadline. The caller has already recorded the write as activity.
 func (l *lease) write(sent, answered time.Time, epoch int64) {
 	if !l.connected {
 		return
@@ -162,7 +163,7 @@ func (l *lease) write(sent, answered time.Time, epoch int64) {
 	case l.trustIdle:
 		l.kept = l.keptBy(l.activeBy(len(l.marks)-1, sent.Add(-l.period()-l.timeout/4)))
 	case !answered.Before(l.probation.kept):
-		l.probation = probation{since: answered, kept: l.keptBy(l.known(sent))}
+		l.probation = probation{since: answered, kept: l.keptBy(l.latestKnown(sent))}
 		return
 	case sent.Sub(l.probation.since) < l.proving():
 		return
@@ -184,10 +185,11 @@ func (l *lease) keptSince(epoch int64) time.Time {
 	return l.keptBy(l.carried.lastWrite)
 }
 
-// known returns when the latest activity was sent that the leader certainly knew when it handled a
-// packet sent at k. The leader always knows the handshake. It was activity at the leader, and it
-// took the path that k takes later.
-func (l *lease) known(k time.Time) time.Time {
+// latestKnown finds the latest activity that the leader certainly knew when it handled a packet
+// sent at k. It returns the time at which that activity was sent. The leader always knows the
+// handshake: the handshake was activity at the leader, and it took the path that the packet takes
+// later.
+func (l *lease) latestKnown(k time.Time) time.Time {
 	i := len(l.marks) - 1
 	for i >= 0 && !l.marks[i].evidence.before(k) {
 		i--
@@ -198,8 +200,8 @@ func (l *lease) known(k time.Time) time.Time {
 	return l.activeBy(i, l.marks[i].evidence.sent.Add(-l.period()))
 }
 
-// activeBy returns when the latest activity was sent among those up to mark i that were answered by
-// t.
+// activeBy finds the latest activity in the marks up to i that was answered by t. It returns the
+// time at which that activity was sent.
 func (l *lease) activeBy(i int, t time.Time) time.Time {
 	for ; i >= 0; i-- {
 		if a := l.marks[i].activity; a.before(t) {
@@ -232,7 +234,8 @@ func (l *lease) at(t time.Time) *mark {
 }
 
 // beat returns the time between two heartbeats. A heartbeat proves what was answered one period
-// before the previous heartbeat. If periods are long, or may be, heartbeats have to be closer.
+// before the previous heartbeat. If periods are long, or could be long, heartbeats have to be
+// closer together.
 func (l *lease) beat() time.Duration {
 	if 4*l.tick <= l.timeout {
 		return l.timeout / 4
@@ -262,8 +265,8 @@ func (l *lease) renew(now time.Time, holding bool) (due time.Time, write bool) {
 	return l.spaced(now), true
 }
 
-// before returns when something that expires at end is renewed: one beat after the last time, or
-// earlier if the end is near.
+// before returns the time at which to renew something that expires at end and was last renewed at
+// last. It is one beat after last, or earlier if end is near.
 func (l *lease) before(end, last time.Time) time.Time {
 	near := end.Add(-max(l.timeout/8, 3*l.roundTrip))
 	return later(earlier(near, last.Add(l.beat())), last.Add(l.timeout/spacing))

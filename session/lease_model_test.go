@@ -122,8 +122,8 @@ func (w *world) send(l *link, f func()) {
 	w.do(l.last, f)
 }
 
-// hold delays messages over l for d, and for at most as long again, because a sender repeats lost
-// messages after a time that grows with the outage.
+// hold delays messages over l for d and an additional random time of at most d. A sender repeats
+// lost messages after a time that grows with the outage.
 func (w *world) hold(l *link, d time.Duration) { l.held = w.now + d + w.upTo(d) }
 
 func clock(t time.Duration) time.Time { return time.Unix(1000, 0).Add(t) }
@@ -463,7 +463,7 @@ func (w *world) faults() {
 }
 
 // elect makes two of the followers follow another leader: one now, and the other after the given
-// time. Until then the old leader keeps that follower and answers everything except writes.
+// time. Until then the old leader keeps the second follower and answers everything except writes.
 func (w *world) elect(while time.Duration) {
 	if w.leader.closing {
 		return

@@ -14,12 +14,11 @@ import (
 
 // This file searches exhaustively for a session that is closed while its lease stands.
 //
-// The model is written from the servers' sources, as cited in
-// docs/decisions/0001-lease.md. Time is counted in units. Within a unit, and
-// between units, the steps of leader, follower, links and client happen in any
-// order that the assumptions allow: the search tries all of them. The client
-// sends any packets at any time, so the result does not depend on how often
-// session sends heartbeats. The rule is the type lease itself.
+// The model is written from the servers' sources, as cited in docs/decisions/0001-lease.md. Time is
+// counted in units. Within a unit, and between units, the steps of leader, follower, links and
+// client happen in any order that the assumptions allow: the search tries all of them. The client
+// sends any packets at any time, so the result does not depend on how often a real session sends
+// heartbeats. The rule is the type lease itself.
 //
 // A run is bounded by how many packets, connections, elections and pauses it
 // may have. It is not bounded in time, because a state holds only differences
@@ -36,7 +35,7 @@ const (
 	inUnit      = int32(searchUnit / searchGrain)
 )
 
-// bounds are how often something may happen in one run.
+// bounds limit how many times each thing may happen in one run.
 type bounds struct {
 	pings, syncs, writes int
 	connections          int // beyond the first
@@ -497,9 +496,9 @@ func (s *searcher) take(p *place, a step) {
 
 // settle makes a step immediately if a delay could not lead to a worse result.
 //
-// The servers close the session earlier if the leader receives fewer reports of touches,
-// and if it receives them earlier. A PING that finds no touch is therefore
-// handled at once, and so is a report, unless it never arrives.
+// The servers close the session earlier if the leader receives fewer reports of touches, and if it
+// receives them earlier. A PING that finds no touch is therefore handled at once. So is a report,
+// if it arrives at all.
 func (s *searcher) settle(p *place) bool {
 	switch {
 	case p.at < 0:
@@ -548,8 +547,8 @@ func (s *searcher) hopeless(p *place) bool {
 	return past && writes < 2
 }
 
-// clock is the client's clock. If an answer is read after a packet was sent,
-// its time is later than that of the packet, even within the same unit.
+// clock is the client's clock. If an answer is read after a packet was sent, the time of the answer
+// is later than the time of the packet, even within the same unit.
 func (p *place) clock() int32 { return int32(p.now)*inUnit + p.sub }
 
 func (s *searcher) push(p *place, q *queue, m uint8) {
@@ -808,8 +807,8 @@ func (s *searcher) run(b bounds) (timeline []string) {
 	return nil
 }
 
-// walk takes random steps until the lease is broken or nothing can happen that
-// matters. It returns the way to a broken lease.
+// walk takes random steps until the lease is broken, or until nothing that matters can happen. It
+// returns the way to a broken lease.
 func (s *searcher) walk(r *rand.Rand, b bounds) (timeline []string) {
 	starts := s.begin(b)
 	start := starts[r.IntN(len(starts))]
@@ -1059,7 +1058,7 @@ func TestSearchRefutesOtherRules(t *testing.T) {
 			v.idle = true
 			v.changed = func(l *lease, kind packetKind, sent, _ time.Time) {
 				if kind == searchWrite {
-					l.deadline = later(l.deadline, l.keptBy(l.known(sent)))
+					l.deadline = later(l.deadline, l.keptBy(l.latestKnown(sent)))
 				}
 			}
 		}},

@@ -68,13 +68,13 @@ type Options struct {
 	// TickTime is the server's tickTime, if known. It makes the lease last longer between two
 	// heartbeats. The default assumes half the session timeout. This is the longest that a server
 	// allows, unless its minSessionTimeout is set below two ticks. A value above the server's own
-	// is safe, one below is not.
+	// is safe; a value below it is not.
 	TickTime time.Duration
 
 	// UnsafeHoldUntilLost disables the lease: a grant then counts as held until the loss of the
 	// session is reported, as in zk.Lock, Curator and kazoo. On a follower that is cut off from its
-	// leader, this is seconds after another client may have been granted the same. No heartbeats
-	// are sent.
+	// leader, the loss is reported seconds after another client may have been granted the same
+	// lock. No heartbeats are sent.
 	UnsafeHoldUntilLost bool
 
 	// UnsafeAnyServer grants holds also on servers that are not ZooKeeper: see ErrNotZooKeeper.

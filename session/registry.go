@@ -101,10 +101,11 @@ func watchable(op wire.Op) bool {
 }
 
 // sending is called with each request before it is written. It returns the frames that must be sent
-// before it. If somebody waits for the path and the server has no watch yet, sending makes the read
-// set a watch and returns its path.
+// before the request. If somebody waits for the path and the server has no watch yet, sending makes
+// the read set a watch and returns its path.
 //
-// Both must be one step: a frame that removes a watch must not follow the read that sets it again.
+// These two results must be found in one step: a frame that removes a watch must not follow the
+// read that sets the watch again.
 func (r *watchRegistry) sending(op wire.Op, body []byte) (first []byte, armed string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -158,8 +159,9 @@ func (r *watchRegistry) notified(body []byte) error {
 	return nil
 }
 
-// fireLocked fires the watches on key if the server had one. Reads in progress set a new watch for
-// those who register before the answer. If nobody does, it is removed again.
+// fireLocked fires the watches on key if the server had one. A read in progress sets a new watch
+// for the waiters that register before its answer. If there are none, the new watch is removed
+// again.
 func (r *watchRegistry) fireLocked(key watchKey, ev zk.Event) {
 	on := r.watches[key]
 	if on == nil {

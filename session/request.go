@@ -18,8 +18,8 @@ import (
 )
 
 // do runs call, which makes one request through the client. It waits for the answer, for the end of
-// ctx or for the end of the session. While there is no connection it waits without sending, so a
-// request that is given up then is known not to be applied.
+// ctx or for the end of the session. While there is no connection, it waits without sending. So a
+// request that is given up during this wait was certainly not applied.
 //
 // A request that only the session's end can interrupt needs no goroutine: at the end the keeper
 // closes the client, which ends every call.
@@ -298,10 +298,10 @@ func (s *Session) Delete(ctx context.Context, path string, version int32) error 
 	return err
 }
 
-// Sync ensures that the next read of this session includes what the leader had committed. On the
-// leader itself, that is only what it has applied, which can be less than another server showed
-// before: see recipe.ReadBarrier. Sync does not prove that the session lives, because an isolated
-// leader answers it too.
+// Sync ensures that the next read of this session includes what the leader had committed. If the
+// session is connected to the leader itself, the read includes only what the leader has applied.
+// This can be less than another server showed before: see recipe.ReadBarrier. Sync does not prove
+// that the session lives, because an isolated leader answers it too.
 func (s *Session) Sync(ctx context.Context, path string) error {
 	if err := s.check("sync", path, 0); err != nil {
 		return err

@@ -80,7 +80,7 @@ func (h *servers) reached() {
 	h.failed, h.failures = nil, 0
 }
 
-// lost records that a connection was lost which had lasted for the given time. If a server accepts
+// lost records the loss of a connection that had lasted for the given time. If a server accepts
 // connections only to close them, the session pauses between its attempts.
 func (h *servers) lost(lasted time.Duration) {
 	h.mu.Lock()
@@ -90,8 +90,9 @@ func (h *servers) lost(lasted time.Duration) {
 	}
 }
 
-// notReached records that a server did not begin a session, or did not resume the one with the id.
-// In an outage, the first round of attempts is logged, and then that no server is left.
+// notReached records that a server did not begin a session, or did not resume the session with the
+// given id. In an outage, it logs the attempts of the first round, and then once that no server
+// takes the session.
 func (h *servers) notReached(server string, id int64, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

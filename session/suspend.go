@@ -9,9 +9,9 @@ func (l *lease) suspended() {
 	l.connected = false
 }
 
-// A steppingClock adds up by how much a wall clock ran ahead of Go's monotonic clock, for systems
-// without a clock that counts suspensions. Small differences come from adjustments of the clock and
-// do not count. A larger step forward looks like a suspension.
+// A steppingClock sums the time by which a wall clock ran ahead of Go's monotonic clock. It is for
+// systems without a clock that counts suspensions. Small differences come from adjustments of the
+// clock and do not count. A larger step forward looks like a suspension.
 type steppingClock struct {
 	wall, mono time.Time
 	total      time.Duration

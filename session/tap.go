@@ -196,9 +196,10 @@ func proofOf(op wire.Op, code wire.Code, body []byte) proof {
 	return proofActive
 }
 
-// resume makes a handshake request this session, if it has begun, and a server that has applied
-// everything that the session has seen. The client itself requests a new session if the connection
-// broke after the session had read the answer to the first handshake and before the client had.
+// resume changes a handshake so that it requests two things: this session, if it has begun, and a
+// server that has applied everything that the session has seen. The client itself requests a new
+// session if the connection broke after the session had read the answer to the first handshake and
+// before the client had read it.
 func (t *tap) resume(r *wire.ConnectRequest) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -267,11 +268,11 @@ func (t *tap) refusedLocked(how string) error {
 // greetingLocked returns the first frames of a new connection: credentials, then the watches that
 // the previous connection had.
 //
-// No read may be older than an event that came before it. Since ZooKeeper 3.9 an event carries its
-// zxid, and a server that has not applied it refuses the session. Servers of version 3.8 send
-// events without a zxid, and so does any version in reply to setWatches. The next server may not
-// have applied such an event yet. Then a quorum write is sent before the read, like in
-// recipe.ReadBarrier.
+// A read must not show a state from before an event that the client has received. Since ZooKeeper
+// 3.9 an event carries its zxid, and a server that has not applied this zxid refuses the session.
+// Servers of version 3.8 send events without a zxid, and so does any version in reply to
+// setWatches. The next server may not have applied such an event yet. Then a quorum write is sent
+// before the read, like in recipe.ReadBarrier.
 func (t *tap) greetingLocked() []byte {
 	var out []byte
 	for _, a := range t.opts.Auth {

@@ -136,8 +136,8 @@ func TestTapDropsWhatWasAbandoned(t *testing.T) {
 	}
 }
 
-// A reply can prove nothing, that the session was active, that the leader was reached, or that a
-// majority acknowledged a write.
+// A reply proves one of four things: that a majority acknowledged a write, that the leader was
+// reached, that the session was active, or nothing at all.
 //
 // Covers S2.
 func TestProofOfAReply(t *testing.T) {

@@ -19,8 +19,9 @@ import (
 // caller has gone.
 //
 // A request passes when the connection accepts it for writing. From then on it precedes every later
-// request of the session. Later requests are written after it, or on a later connection. In that
-// case the leader refuses what is still in progress on the earlier one.
+// request of the session. Later requests are written after it, or on a later connection. In the
+// second case, the leader refuses the requests that are still in progress on the earlier
+// connection.
 type ticket struct {
 	id     uint64
 	passed bool          // guarded by tickets.mu

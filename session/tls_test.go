@@ -141,7 +141,7 @@ ssl.trustStore.location=%s
 	return "127.0.0.1:" + port
 }
 
-// Runs against a TLS port of a real ZooKeeper server that requires client certificates.
+// The test runs against a TLS port of a real ZooKeeper server that requires client certificates.
 func TestTLSWithClientCertificates(t *testing.T) {
 	ca, stranger := newAuthority(t, "authority"), newAuthority(t, "stranger")
 	server := secureServer(t, ca)

@@ -82,8 +82,8 @@ func results(info *types.Info, call *ast.CallExpr) []types.Type {
 	}
 }
 
-// acquires returns the kind of hold that a call returns first, if the call receives a context,
-// because it may then wait for the hold. A getter receives none.
+// acquires returns the kind of the first hold among the results of a call, or nil. The call must
+// receive a context, because only such a call can wait for a hold. A getter receives none.
 func acquires(info *types.Info, call *ast.CallExpr) *kind {
 	r := results(info, call)
 	if len(r) == 0 || asked(info, call) == nil {
@@ -134,8 +134,8 @@ func callee(info *types.Info, call *ast.CallExpr) (pkg, receiver, name string) {
 // loggers are packages that only log the values of a context.
 var loggers = []string{"log", "slog", "logging", "logger", "logrus", "zap", "zerolog", "klog", "glog", "zlog"}
 
-// harmless reports whether a call receives the context only for its values, and does not work until
-// the context ends.
+// harmless reports whether a call only reads values of the context that it receives. Such a call
+// does no work that would have to stop when the context ends.
 func harmless(info *types.Info, call *ast.CallExpr) bool {
 	pkg, receiver, name := callee(info, call)
 	last := pkg[strings.LastIndexByte(pkg, '/')+1:]

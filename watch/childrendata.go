@@ -16,9 +16,9 @@ type ChildrenDataChange struct {
 	Stat     *session.Stat // nil if there is no such znode
 	Children []Entry       // all, sorted by name
 
-	// Children that were created, that were deleted (with their last data), and
-	// whose data was set, each sorted by name. A child that was deleted and
-	// created again is in Removed and in Added. In the first change all
+	// Added has the children that were created. Removed has the children that were deleted, with
+	// their last data. Changed has the children whose data was set. Each list is sorted by name. A
+	// child that was deleted and created again is in Removed and in Added. In the first change all
 	// children are in Added.
 	Added, Removed, Changed []Entry
 
@@ -62,8 +62,8 @@ func (c *childrenData) refresh(ctx context.Context, s *session.Session, w *recip
 	return out, true, nil
 }
 
-// note adds the change of the znode or of a child, and reports whether it has
-// to be reported.
+// note adds the change of the znode or of a child, and returns whether the stream has to report
+// that change.
 func (c *ChildrenDataChange) note(e EntryChange) bool {
 	if e.Path == c.Path {
 		return parentChanged(e.Old.Stat, e.Stat)

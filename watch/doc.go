@@ -93,8 +93,7 @@
 //   - for NewChildren and NewNode, children that were created again with the same
 //     names and in the same number, if the parent itself stayed because it was in
 //     the backup or is "/"
-//   - a change that was lost under a session that is itself in the backup and
-//     continues
+//   - a change that was lost, if the session of the stream is itself in the backup and continues
 //
 // Restart the programs after a restore.
 //
@@ -106,9 +105,9 @@
 //
 // # Goroutines
 //
-// A stream starts no goroutines, with two exceptions: while it reads a tree, and
-// while it reads many children because one name may have been deleted and created
-// again. Then it has at most 64, one for each request in flight.
+// A stream starts no goroutines, with two exceptions: while it reads a tree, and while it reads
+// many children because one name may have been deleted and created again. In these two cases it has
+// at most 64 goroutines, one for each request in flight.
 //
 // # Znodes
 //

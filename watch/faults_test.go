@@ -48,8 +48,8 @@ func (l *ledger) note(t *testing.T, s *session.Session) {
 	l.data[value.Stat.Mzxid] = string(value.Data)
 }
 
-// A reported is a difference between two pzxids that a stream reported. It is
-// judged at the end, because a stream may report it before the ledger has it.
+// A reported is a difference between two pzxids that a stream reported. The test judges it at the
+// end, because a stream may report a difference before the ledger has it.
 type reported struct {
 	from, to       int64
 	added, removed []string
@@ -58,9 +58,9 @@ type reported struct {
 // judge checks the reported differences against the ledger, and returns the
 // number of those that it could check.
 //
-// A child may be recreated, and deleted again while the stream checks for
-// recreations. The stream may then report one deletion, with the next
-// difference.
+// A child may be recreated, and deleted again while the stream checks for recreations. The stream
+// may then report only one of the two deletions. It reports that deletion with the next difference,
+// and not with the one that the recreation belongs to.
 func (l *ledger) judge(t *testing.T, what string, list []reported) (judged int) {
 	t.Helper()
 	for i, c := range list {

@@ -24,11 +24,11 @@ type difference struct {
 
 func (d difference) none() bool { return len(d.added) == 0 && len(d.removed) == 0 }
 
-// until compares two reads by name. The znode's stat counts how often a child
-// was created or deleted. The result hidden is how many of these changes the
-// names do not show, because a child was created and deleted, or deleted and
-// created again. If the pzxid went back, the servers have lost the state that
-// was reported before, and every child may be a different one.
+// The method until compares two reads by name: m and the later read now. The znode's stat counts
+// how many times a child was created or deleted. The result hidden is how many of these changes the
+// names do not show, because a child was created and deleted, or deleted and created again. If the
+// pzxid went back, the servers have lost the state that was reported before, and every child may be
+// a different one.
 func (m members) until(now members) (d difference, hidden int) {
 	if m.stat == nil || now.stat == nil || !sameNode(m.stat, now.stat) || now.stat.Pzxid < m.stat.Pzxid {
 		return difference{added: now.names, removed: m.names}, 0
@@ -69,9 +69,9 @@ func (m members) stayed(now members) []string {
 }
 
 // recreated reports whether a child was deleted and created again between two reads that both
-// contain it. czxid is that of the child in the second read. The pzxid of a read is the zxid of the
-// last creation or deletion of a child that the read shows. A child that was created after the
-// second read belongs to the next difference, which then has a hidden change too.
+// contain it. czxid is the czxid of the child in the second read. The pzxid of a read is the zxid
+// of the last creation or deletion of a child that the read shows. A child that was created after
+// the second read belongs to the next difference, which then has a hidden change too.
 func (m members) recreated(now members, czxid int64) bool {
 	return czxid > m.stat.Pzxid && czxid <= now.stat.Pzxid
 }
@@ -141,8 +141,8 @@ func differ(ctx context.Context, s *session.Session, path string, old, now membe
 // More requests would only wait longer, because they share a connection.
 const inFlight = 64
 
-// each calls f for 0 to n-1, up to inFlight at a time, and returns the first
-// error.
+// The function each calls f for each i from 0 to n-1, and returns the first error. Up to inFlight
+// calls run at the same time.
 func each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
 	if n == 1 {
 		return f(ctx, 0)

@@ -28,7 +28,7 @@ type replica struct {
 	before map[string]*known // the old states of those changed since the last changes(); nil: none
 }
 
-// A known znode is immutable once it is in a replica: it is replaced, never
+// A known is a znode in a replica. Once it is there, it is immutable: it is replaced, never
 // modified.
 type known struct {
 	data  []byte

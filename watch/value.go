@@ -60,7 +60,8 @@ type version[T any] struct {
 	replaced chan struct{}
 }
 
-// A Setting is the last good value, and the reason if it is not the stored one.
+// A Setting is the last good value. If that is not the stored value, the Setting also has the
+// reason.
 type Setting[T any] struct {
 	Value T             // the last good value, or the default
 	Stat  *session.Stat // of the znode when Value was stored; nil for the default
@@ -168,13 +169,12 @@ func (v *Value[T]) decode(data []byte) (T, error) {
 	return value, nil
 }
 
-// Update calls f with the stored value, stores the result and returns it. If
-// another client stores a value meanwhile, Update calls f again with that
-// value. If nothing is stored, f receives the default, or a copy of it if it
-// can be encoded. The znode is then created as a persistent one, and missing
-// parents as containers. If the znode is deleted and created again between the
-// read and the write, Update may take it for the one that it read, because
-// ZooKeeper compares versions, and a new znode starts with version 0.
+// Update calls f with the stored value, stores the result and returns it. If another client stores
+// a value meanwhile, Update calls f again with that value. If nothing is stored, f receives the
+// default, or a copy of it if it can be encoded. The znode is then created as a persistent one, and
+// missing parents as containers. If the znode is deleted and created again between the read and the
+// write, Update may mistake the new znode for the one that it read: ZooKeeper compares versions,
+// and a new znode starts with version 0.
 //
 // Update fails with the error of f, with ErrValue if the stored value or the
 // result of f is not valid, or with an error of the session. The new value may

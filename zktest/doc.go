@@ -82,14 +82,14 @@
 //     and the digests of the tree that the word hash shows
 //   - limits of requests by their number or size other than [Options.MaxFrame]
 //
-// The children of a node have an order that is drawn from the seed, where ZooKeeper
-// has that of a hash table. Both promise none.
+// ZooKeeper lists the children of a node in the order of a hash table. zktest lists them in an
+// order that is drawn from the seed. Neither promises an order.
 //
 // # Cost
 //
-// An ensemble serves about 0.2 ms after New is called. Each replica has its own
-// tree: 100,000 nodes of 100 bytes on three servers take 88 MiB. With a thousand
-// sessions over TCP, each session takes 25 KiB, both ends together.
+// An ensemble begins to serve about 0.2 ms after New is called. Each replica has its own tree:
+// 100,000 nodes of 100 bytes on three servers take 88 MiB. With a thousand sessions over TCP, each
+// session takes 25 KiB, both ends together.
 //
 // With eight clients over TCP a read takes 27 µs of processor time and a write
 // 33 µs, for the client and three servers together. Two thirds of this are in the

@@ -60,8 +60,9 @@ func (e *Ensemble) SetSequence(path string, n int32) (found bool) {
 // Start models the start of a server that was killed. The server serves once it
 // has joined a leader, which takes at least ElectionTime.
 //
-// Start panics if it cannot listen on the server's address because another
-// process has insisted on it in the meantime.
+// Start panics if it cannot listen on the server's address because another process has taken the
+// address in the meantime. On Linux, a process can do this only with the socket option
+// SO_REUSEADDR.
 func (e *Ensemble) Start(server int) {
 	e.check(server)
 	var err error

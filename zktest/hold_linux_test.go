@@ -42,7 +42,7 @@ func TestKilledServerKeepsItsPort(t *testing.T) {
 	e.Start(0)
 }
 
-// A program that does not insist on the port of a killed server cannot get it.
+// A program that does not set SO_REUSEADDR cannot listen on the port of a killed server.
 func TestKilledServersPortIsNotFree(t *testing.T) {
 	e := zktest.Start(t, zktest.Options{TCP: true, Servers: 1})
 	e.Kill(0)

@@ -80,10 +80,9 @@ func takeTurns(e *zktest.Ensemble, server int, stop <-chan struct{}) (grants int
 	}
 }
 
-// Five clients take turns at a lock during a virtual hour of faults. They are
-// not clients of go-zookeeper, because that leaks goroutines that block forever
-// in flushRequests if faults close its connections often enough. Then a bubble
-// cannot end.
+// Five clients take turns at a lock during a virtual hour of faults. They are not clients of
+// go-zookeeper, because go-zookeeper leaks goroutines: if faults close its connections often
+// enough, some block forever in flushRequests. Then a bubble cannot end.
 func TestVirtualHourOfContention(t *testing.T) {
 	hours := 1.0
 	if testing.Short() {

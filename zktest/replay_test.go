@@ -33,11 +33,10 @@ func (d *diary) write(format string, args ...any) {
 	d.lines = append(d.lines, line)
 }
 
-// replayed runs five clients. Each watches six nodes, and creates and deletes
-// them, while servers fail. It returns everything that was sent over
-// connections and between servers, and everything that the clients received.
-// The clients do one thing at a time, because the seed does not decide which of
-// two goroutines of a client runs first. When a session is lost, there are two.
+// replayed runs five clients. Each watches six nodes, and creates and deletes them, while servers
+// fail. It returns everything that was sent over connections and between servers, and everything
+// that the clients received. The clients do one thing at a time, because the seed does not decide
+// which of two goroutines of a client runs first. When a session is lost, a client has two.
 func replayed(t *testing.T, seed uint64) []byte {
 	var trace bytes.Buffer
 	diaries := make([]diary, 5)

@@ -16,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// contend runs five clients of go-zookeeper that take turns at one lock while
-// servers fail, message by message. It returns the trace.
+// contend runs five clients of go-zookeeper that take turns at one lock while servers fail. The
+// messages are delivered one at a time. contend returns the trace.
 func contend(t *testing.T, seed uint64) []byte {
 	var trace bytes.Buffer
 	t.Run("", func(t *testing.T) {

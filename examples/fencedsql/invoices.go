@@ -42,10 +42,9 @@ func (i *invoices) run(ctx context.Context, s *session.Session) error {
 	})
 }
 
-// sendOne sends one invoice, and reports whether there was one. It marks the
-// invoice before it sends it. If the process is paused in between, it may send
-// late, but no other process sends the same invoice. If it dies, the mark
-// stays.
+// sendOne sends one invoice, and reports whether there was one. It marks the invoice before it
+// sends it. If the process is paused in between, it may send late, but no other process sends the
+// same invoice. If the process dies, the mark stays.
 func (i *invoices) sendOne(ctx context.Context, token fence.Token) (bool, error) {
 	var id int64
 	err := i.guard.Do(ctx, "invoices", token, func(ctx context.Context, tx *sql.Tx) error {

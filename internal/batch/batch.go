@@ -187,16 +187,16 @@ func (g *Batcher[J]) finish(ctx context.Context, calls []*Call[J]) {
 // Refuse makes every call fail with reason. It must be called before the first call.
 func (g *Batcher[J]) Refuse(reason error) { g.refused = reason }
 
-// Refused returns why calls are refused, nil while they are accepted.
+// Refused returns the reason why calls are refused, or nil if they are accepted.
 func (g *Batcher[J]) Refused() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.refused
 }
 
-// Close waits until all existing calls have ended, and then tidies up. Later calls fail with
-// refused. If that is nil, they are carried out instead, and the clean-up is repeated after them.
-// An error means that ctx or the session ended first, or that Tidy failed.
+// Close waits until all existing calls have ended, and then tidies up. Later calls fail with the
+// error refused. If refused is nil, later calls are carried out instead, and the clean-up is
+// repeated after them. An error means that ctx or the session ended first, or that Tidy failed.
 func (g *Batcher[J]) Close(ctx context.Context, refused error) error {
 	g.mu.Lock()
 	g.closing, g.tidied = true, false

@@ -36,8 +36,8 @@ type Naming struct {
 	// the data of their nodes while they are served. All others change it only when they leave:
 	// see Place.Leave.
 	Changing []string
-	// Silent means that contenders of this package leave no release marks; see leavesMark. It
-	// is needed if the candidates of other programs that wait on them react to deletions only.
+	// Silent means that contenders of this package leave no release marks; see leavesMark. Set it
+	// if candidates of other programs wait for these contenders and react only to deletions.
 	Silent bool
 }
 
@@ -121,7 +121,7 @@ func Compare(a, b Contender) int {
 	return 1
 }
 
-// A Decision says whether a contender is served, and otherwise on whom it waits.
+// A Decision says whether a contender is served, and otherwise for which contender it waits.
 type Decision struct {
 	// Present means that the contender is among the children. If it is not, the list is older
 	// than its node, or the node is gone.

@@ -14,8 +14,8 @@ import (
 // mark in the transaction in which it leaves. A mark whose contender's node is gone means that the
 // contender vanished: its session expired, or a client deleted the node. The next contender then
 // waits for the delay before it is served, because requests of the vanished one may still be in
-// progress. It measures the delay from the moment at which it sees the mark, because no server
-// reports when a node was deleted.
+// progress. The next contender measures the delay from the moment at which it sees the mark,
+// because no server reports when a node was deleted.
 //
 // The mark is the data of a persistent node in the directory. The data of the directory itself are
 // not suitable: the directory is a container, and the servers delete it with its data when it is

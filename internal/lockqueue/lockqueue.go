@@ -124,7 +124,7 @@ func (l *Queue) wait(ctx context.Context, c *Place, r Request, children []string
 		if err != nil {
 			return err
 		}
-		// No contender can join before me. If the one that is gone was the only one before
+		// No contender can join before me. If the contender that is gone was the only one before
 		// me, or was itself served, it is my turn, and no new list is needed.
 		if served || d.Ahead == 1 {
 			return l.serve(ctx, c, r, served)
@@ -165,8 +165,8 @@ func (l *Queue) contender(c *Place) (Contender, error) {
 	return me, nil
 }
 
-// again decides by a new list. If this list does not contain the node, another client has deleted
-// it.
+// again makes the decision from a new list. If this list does not contain the node, another client
+// has deleted it.
 func (l *Queue) again(ctx context.Context, me Contender) (Decision, error) {
 	children, err := l.list(ctx)
 	if err != nil && !errors.Is(err, zk.ErrNoNode) {

@@ -71,15 +71,15 @@ func (c *Place) Session() *session.Session { return c.session }
 func (c *Place) Token() int64 { return c.token }
 
 // Leave gives the place up. First the context ends with the given cause. If the grant had already
-// ended, the error is the cause of that. If ctx ends before the deletion of the node is confirmed,
-// the error is the cause of ctx, and the session continues to delete the node. If ctx is a context
-// of Bind, Leave waits as long as the context that was passed to Bind.
+// ended, the error is the cause of its end. If ctx ends before the deletion of the node is
+// confirmed, the error is the cause of ctx, and the session continues to delete the node. If ctx is
+// a context of Bind, Leave waits as long as the context that was passed to Bind.
 //
 // A served place in a lock queue leaves a release mark, unless the queue was empty when it joined:
 // it deletes its node in a transaction that first sets the node's data. A contender that watches
-// the data then gets a change event. If the session had expired, it would get a deletion event
-// instead. So it knows that this place had been served. No contender is left before it, and it need
-// not list the others again.
+// the data then gets a change event. If the session had expired, the contender would get a deletion
+// event instead. So the contender knows that this place had been served. Then no other contender is
+// left before it, and it need not list the others again.
 func (c *Place) Leave(ctx context.Context, cause error) error {
 	ctx, cancel := c.Unbind(ctx)
 	defer cancel()
@@ -148,9 +148,9 @@ func unlessRevoked(err error) error {
 	return err
 }
 
-// leaveTries is how often the transaction that leaves the release mark is tried. After that the
-// node is deleted without a mark. This is as safe, but other contenders then do not know that the
-// place had been served.
+// leaveTries is how many times the transaction that leaves the release mark is tried. After that
+// the node is deleted without a mark. This is as safe, but other contenders then do not know that
+// the place had been served.
 const leaveTries = 3
 
 // LeaveOps returns the ops by which the place leaves, for a transaction that does more. After that

@@ -120,8 +120,9 @@ func TestGoingFromTheMiddleAtEachMoment(t *testing.T) {
 	}
 }
 
-// A downgraded writer still reads. Readers behind it pass, and writers do not. This holds for
-// contenders that wait or try, and for those that join before or after the downgrade.
+// A downgraded writer still holds the lock as a reader. Readers behind it pass, and writers do not.
+// This holds for contenders that wait or try, and for those that join before or after the
+// downgrade.
 func TestDowngradedWriterLetsNoWriterPass(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		first := joining(t, w, Request{Name: "__WRIT__"})

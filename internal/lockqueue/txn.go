@@ -21,20 +21,20 @@ func (c *Place) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult,
 	return c.TxnThen(ctx, nil, ops...)
 }
 
-// TxnThen is like Txn. If then is not nil, it calls then as soon as the ops are known to be
+// TxnThen is like Txn. If callback is not nil, TxnThen calls it as soon as the ops are known to be
 // applied, in the order of the transactions; see apply.
-func (c *Place) TxnThen(ctx context.Context, then func(), ops ...session.Op) ([]session.OpResult, error) {
+func (c *Place) TxnThen(ctx context.Context, callback func(), ops ...session.Op) ([]session.OpResult, error) {
 	done, err := c.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	return c.apply(ctx, then, ops...)
+	return c.apply(ctx, callback, ops...)
 }
 
 // A doubt is a transaction that may have been applied.
 type doubt struct {
-	then func() // called if the transaction was applied; may be nil
+	callback func() // called if the transaction was applied; may be nil
 }
 
 // begin waits for the turn to apply a transaction. The turn ends when done is called. When begin
@@ -51,9 +51,9 @@ func (c *Place) begin(ctx context.Context) (done func(), err error) {
 	return c.turn.End, nil
 }
 
-// apply applies ops. If then is not nil, it is called as soon as the ops are known to be applied. A
-// later transaction may be the one that finds this out.
-func (c *Place) apply(ctx context.Context, then func(), ops ...session.Op) ([]session.OpResult, error) {
+// apply applies ops. If callback is not nil, apply calls it as soon as the ops are known to be
+// applied. If only a later transaction finds this out, that transaction calls it.
+func (c *Place) apply(ctx context.Context, callback func(), ops ...session.Op) ([]session.OpResult, error) {
 	guard := c.guard()
 	all := append(guard[:len(guard):len(guard)], ops...)
 	results := make([]session.OpResult, len(all))
@@ -66,7 +66,7 @@ func (c *Place) apply(ctx context.Context, then func(), ops ...session.Op) ([]se
 		case session.OK:
 			results = given
 		case session.Indeterminate:
-			c.doubt = &doubt{then}
+			c.doubt = &doubt{callback}
 		}
 		return err
 	}, func(ctx context.Context) (bool, error) {
@@ -78,7 +78,7 @@ func (c *Place) apply(ctx context.Context, then func(), ops ...session.Op) ([]se
 	})
 	switch session.OutcomeOf(err) {
 	case session.OK:
-		c.applied(then)
+		c.applied(callback)
 		return results[len(guard):], nil
 	case session.Failed:
 		return nil, c.unguarded(err, len(guard))
@@ -86,10 +86,10 @@ func (c *Place) apply(ctx context.Context, then func(), ops ...session.Op) ([]se
 	return nil, err
 }
 
-func (c *Place) applied(then func()) {
+func (c *Place) applied(callback func()) {
 	c.txns++
-	if then != nil {
-		then()
+	if callback != nil {
+		callback()
 	}
 }
 
@@ -125,10 +125,10 @@ func (c *Place) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	then := c.doubt.then
+	callback := c.doubt.callback
 	c.doubt = nil
 	if applied {
-		c.applied(then)
+		c.applied(callback)
 	}
 	return nil
 }

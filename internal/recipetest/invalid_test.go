@@ -186,9 +186,9 @@ func refused(t *testing.T, c *recipetest.Client, what string, calls map[string]c
 	}
 }
 
-// Each number that a program passes has bounds. Regression: a semaphore
-// capacity of -5 was stored and broke the semaphore for all clients, 1e9
-// priorities never returned, and a round of 100,000 members could never open.
+// Each number that a program passes has bounds. Regression: a semaphore capacity of -5 was stored
+// and broke the semaphore for all clients. A call on a queue with 1e9 priorities did not return. A
+// round of 100,000 members could never open.
 func TestNumbersOutOfBoundsAreRefused(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()

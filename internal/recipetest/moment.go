@@ -11,8 +11,9 @@ import (
 // never ends.
 const mostMoments = 200
 
-// atEveryMoment runs f in a new world for the first moment of a client, then
-// for its second, and so on, until f ends before that moment.
+// atEveryMoment runs f once for each moment of a client, each time in a new world: for the first
+// moment, for the second, and so on, until f ends before that moment. A moment is a request that
+// the client sends, or a reply or event that it receives: see Client.At.
 func atEveryMoment(t *testing.T, f func(t *testing.T, w *World, c *Client, moment int) (reached bool)) {
 	t.Helper()
 	for moment := 1; ; moment++ {
@@ -31,9 +32,9 @@ func atEveryMoment(t *testing.T, f func(t *testing.T, w *World, c *Client, momen
 	}
 }
 
-// UnblockedAtEveryMoment removes the block at the first moment of the call,
-// then in a new world at its second, and so on, until the call ends before that
-// moment.
+// UnblockedAtEveryMoment makes the call once for each of its moments, each time in a new world, and
+// removes the block at that moment. The last call is the one that ends before its moment. See
+// Client.At for what a moment is.
 func (call Call) UnblockedAtEveryMoment(t *testing.T) {
 	t.Helper()
 	atEveryMoment(t, func(t *testing.T, w *World, c *Client, moment int) bool {
@@ -61,9 +62,9 @@ func (call Call) UnblockedAtEveryMoment(t *testing.T) {
 	})
 }
 
-// CancelledAtEveryMoment runs f with a context that ends at the first moment of
-// the client, then in a new world at its second, and so on, until f ends before
-// that moment.
+// CancelledAtEveryMoment runs f once for each moment of the client, each time in a new world, with
+// a context that ends at that moment. The last run is the one in which f ends before its moment.
+// See Client.At for what a moment is.
 func CancelledAtEveryMoment(t *testing.T, f func(ctx context.Context, t *testing.T, w *World, c *Client)) {
 	t.Helper()
 	atEveryMoment(t, func(t *testing.T, w *World, c *Client, moment int) bool {

@@ -13,9 +13,8 @@ import (
 // until the call succeeds. This includes waits between which no request or
 // reply is sent. Nothing may be left.
 //
-// It runs on one processor. There, of two goroutines the one that was started
-// last runs first, so an abandoned request could be sent after the request that
-// is to undo it.
+// It runs on one processor. There, the goroutine that was started last runs first. So an abandoned
+// request could be sent after the request that must undo it.
 func CancelBetweenSteps(t *testing.T, call Do) {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))

@@ -71,8 +71,8 @@ func (w *World) On(server int) func(*session.Options) {
 	return func(o *session.Options) { o.Servers = w.Servers()[server : server+1] }
 }
 
-// OnFollower returns a client of one follower that can move to the other
-// follower, and the indices of both.
+// OnFollower returns a client that is connected to one follower and can move to the other, and the
+// indices of the two followers.
 func (w *World) OnFollower() (c *Client, at, other int) {
 	at, other = (w.Leader()+1)%3, (w.Leader()+2)%3
 	c = w.Client(func(o *session.Options) { o.Servers = []string{w.Servers()[at], w.Servers()[other]} })

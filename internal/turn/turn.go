@@ -10,7 +10,7 @@ type Turn chan struct{}
 func New() Turn { return make(Turn, 1) }
 
 // Take waits until no other call holds the turn. If one of the contexts ends first, the error is
-// its cause. If ctx has ended before, the turn is not taken.
+// its cause. If ctx has ended before the call, the turn is not taken.
 func (t Turn) Take(ctx, other context.Context) error {
 	if ctx.Err() == nil {
 		select {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Work describes something held, under which a function runs.
+// Work describes a holding and the function that runs under it.
 type Work struct {
 	Held interface {
 		// Bind does the same as Holding.Bind.
@@ -38,9 +38,9 @@ type Work struct {
 // ErrPanicked is the result of a function that panicked or ended its goroutine.
 var ErrPanicked = errors.New("the function did not return")
 
-// Do calls f with a context derived from ctx. The context ends, with the cause,
-// when the holding is lost. Then Do releases, even if f panicked or ended its
-// goroutine; in that case it starts the release and does not wait for it.
+// Do calls f with a context derived from ctx. The context ends, with the cause, when the holding is
+// lost. When f is over, Do releases the holding, even if f panicked or ended its goroutine. In
+// these two cases, Do starts the release and does not wait for it.
 //
 // The error is that of f, joined with the loss and with the error of the
 // release.

@@ -64,11 +64,10 @@ func (h *Holding) Bind(ctx context.Context) context.Context {
 // passed to Bind.
 type callerKey struct{ h *Holding }
 
-// Unbind returns a context that limits a wait for the release of the holding. A
-// context of Bind cannot do this, because it ends with the release. For a bound
-// context, Unbind returns the context that was passed to Bind, with the
-// deadline that was added since. For any other context, and for one that has
-// ended, Unbind returns that context.
+// Unbind returns a context that limits a wait for the release of the holding. A context of Bind
+// cannot do this, because it ends with the release. For a bound context, Unbind returns the context
+// that was passed to Bind, with the deadline that was added since. For any other context, and for a
+// context that has ended, Unbind returns that context itself.
 func (h *Holding) Unbind(ctx context.Context) (context.Context, context.CancelFunc) {
 	caller, bound := ctx.Value(callerKey{h}).(context.Context)
 	if !bound || ctx.Err() != nil {

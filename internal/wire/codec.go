@@ -176,8 +176,8 @@ func (f *Fields) Buffer(v *[]byte) {
 	}
 }
 
-// Null stands for a null string, which is distinct from the empty one. No server accepts
-// it as a path or an identity otherwise, because it is not UTF-8.
+// Null stands for a null string, which is distinct from the empty one. It cannot be confused with
+// the text of a path or an identity, because it is not UTF-8, and servers accept only UTF-8.
 const Null = "\xff\xff\xff\xff"
 
 // String encodes or decodes text.

@@ -31,11 +31,11 @@ type Frames struct {
 	body bool   // the length is complete
 }
 
-// Feed takes the next chunk of the stream and calls each for every frame that
-// is then complete. The frame's bytes are valid only during the call. Feed
-// returns the first error of each, or ErrLength for a frame above the limit.
-// After an error the stream cannot be split any further.
-func (s *Frames) Feed(chunk []byte, each func(Frame) error) error {
+// Feed takes the next chunk of the stream, and calls handle for every frame that this chunk
+// completes. The frame's bytes are valid only during the call. Feed returns the first error of
+// handle, or ErrLength for a frame above the limit. After an error the stream cannot be split any
+// further.
+func (s *Frames) Feed(chunk []byte, handle func(Frame) error) error {
 	for len(chunk) > 0 || s.body && s.left == 0 {
 		if !s.body {
 			n := min(4-len(s.buf), len(chunk))
@@ -61,7 +61,7 @@ func (s *Frames) Feed(chunk []byte, each func(Frame) error) error {
 		if s.left -= n; s.left > 0 {
 			return nil
 		}
-		err := each(Frame{Head: s.buf, Size: s.size})
+		err := handle(Frame{Head: s.buf, Size: s.size})
 		s.buf, s.body = s.buf[:0], false
 		if err != nil {
 			return err

@@ -12,8 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// BenchmarkLock shows what a cycle of a lock allocates without a tracer, with one whose spans are
-// not sampled, and with one whose spans are. The servers run in this process and allocate as well.
+// BenchmarkLock shows what a cycle of a lock allocates without a tracer, with a tracer whose spans
+// are not sampled, and with a tracer whose spans are sampled. The servers run in this process and
+// allocate as well.
 func BenchmarkLock(b *testing.B) {
 	tracer := func(s sdk.Sampler) session.Tracer {
 		return sessionotel.Traces(sdk.NewTracerProvider(sdk.WithSampler(s)).Tracer("bench"))

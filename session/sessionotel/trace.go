@@ -35,7 +35,7 @@ import (
 // A hold has up to three links. The first is its acquisition. A claim links to the span in which
 // the item was put, in any process. If the hold waited for another hold of this process, the third
 // link is that predecessor. If the predecessor was in another process, the attribute
-// zookeeper.predecessor.token is its token, with which its span can be found.
+// zookeeper.predecessor.token is the predecessor's token, with which its span can be found.
 //
 // Requests of the session itself have no span. These include requests that the session continues
 // after the caller has given up, for example the creation of a contender's node, and requests that

@@ -14,9 +14,9 @@ import (
 // package comment.
 var untraced = []string{"clients-delete"}
 
-// but returns a release in which the rules of all changes except one are
-// inverted.
-func but(release zktest.Version, changes []tree.Change, except string) zktest.Version {
+// inverted returns a variant of release in which the rules of the given changes are inverted. It
+// leaves out the change that is named except, if there is one.
+func inverted(release zktest.Version, changes []tree.Change, except string) zktest.Version {
 	names := []string{string(release)}
 	for _, c := range changes {
 		if c.Name != except {
@@ -71,14 +71,14 @@ func TestTheOtherLineDiffersAsListed(t *testing.T) {
 			found, _ := compared(trace.On(real), like(as), limits(1, release, other)).All(t.Context(), *seed, traces, *workers, 1)
 			return found
 		}
-		if found := compare(but(other, changes, ""), *traces); len(found) > 0 {
+		if found := compare(inverted(other, changes, ""), *traces); len(found) > 0 {
 			t.Errorf("%s as %s: found a difference that is not in the table: %v", release, other, found[0])
 		}
 		for _, change := range changes {
 			if slices.Contains(untraced, change.Name) {
 				continue
 			}
-			found := compare(but(other, changes, change.Name), mostTraces)
+			found := compare(inverted(other, changes, change.Name), mostTraces)
 			if len(found) == 0 {
 				t.Errorf("%s as %s: %d traces do not show the difference %q", release, other, mostTraces, change.What)
 				continue

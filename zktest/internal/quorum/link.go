@@ -37,9 +37,8 @@ func (l *link) stall(now time.Duration) {
 	}
 }
 
-// mend ends the cut. Waiting packets arrive with the next retransmission. The
-// first interval between two retransmissions is first; if it is not positive,
-// they arrive at once.
+// mend ends the cut. Waiting packets arrive with the next retransmission. The argument first is the
+// interval before the first retransmission. If it is not positive, waiting packets arrive at once.
 func (l *link) mend(now, first time.Duration) {
 	if !l.cut {
 		return

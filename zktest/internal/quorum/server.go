@@ -284,8 +284,8 @@ func (s *server) complete(session int64, cxid int32, txn *tree.Txn, res tree.Res
 // submit handles a request of a client of this server.
 func (s *server) submit(r *request) {
 	if !s.touch(r.session, r.conn.timeout) {
-		// ZooKeeper drops it, because the session is closing, and later closes
-		// the connection.
+		// ZooKeeper drops the request, because the session is closing, and later closes the
+		// connection.
 		return
 	}
 	if !s.known(r.op) {

@@ -19,8 +19,8 @@ type Rules struct {
 	ClientsDelete bool
 }
 
-// A Change is a rule, with the first releases of 3.8 and 3.9 that no longer
-// follow it.
+// A Change is one difference between releases: a rule of older releases, and the first releases of
+// 3.8 and 3.9 that no longer follow this rule.
 type Change struct {
 	Name       string
 	In38, In39 int // patch numbers; the constant never if no such release exists
@@ -30,7 +30,7 @@ type Change struct {
 
 const never = 1000
 
-// Changes are all rules, sorted by name.
+// Changes has one Change for each rule, sorted by name.
 var Changes = []Change{
 	{"check-alone", 5, 3, "check is served outside of a multi (ZOOKEEPER-2623)", func(r *Rules) *bool { return &r.CheckAlone }},
 	{"clients-delete", never, 6, "a client may send deleteContainer", func(r *Rules) *bool { return &r.ClientsDelete }},

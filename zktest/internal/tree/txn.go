@@ -16,8 +16,8 @@ type Txn struct {
 	Data  []byte
 	ACL   []wire.ACL
 	Owner owner
-	// After the change, of the data or the ACL; for a create, the parent's
-	// cversion; for OpSetSequence, the node's cversion.
+	// The version after the change, of the data or the ACL; for a create, the parent's cversion;
+	// for OpSetSequence, the node's cversion.
 	Version int32
 	Timeout int32    // for OpCreateSession, in milliseconds
 	Paths   []string // for OpCloseSession, the ephemeral nodes to delete
@@ -38,8 +38,8 @@ type Result struct {
 	Subs []Result
 }
 
-// Record returns the transaction as a server writes it to its log, or nil for a fault, which is
-// none.
+// Record returns the transaction as a server writes it to its log, or nil for a fault, because
+// ZooKeeper has no such transaction.
 func (t *Txn) Record() wire.Record {
 	switch t.Op {
 	case wire.OpCreate, wire.OpCreate2:
