@@ -62,8 +62,8 @@ func TestInteropCounter(t *testing.T) {
 					_, err := theirs.Do(t.Context(), client.Request{Op: client.OpAdd, Name: l.String(), Value: "1"})
 					done <- err
 				}()
-				// A few of ours beside each of theirs, and no more: kazoo waits longer after each conflict,
-				// so beside adds without a pause it would not finish on a busy machine.
+				// A few of ours run together with each of theirs, and no more. kazoo waits longer after
+				// each conflict, so it would not finish on a busy machine if ours never paused.
 				for range ours {
 					value, err := n.Add(t.Context(), 1)
 					if err != nil {

@@ -58,7 +58,7 @@ func (e *cluster) Pause(ctx context.Context, node int) error {
 	})
 }
 
-// pause freezes a container, see untilPaused.
+// pause freezes a container. It retries as untilPaused says.
 func (e *cluster) pause(ctx context.Context, id string) error {
 	return untilPaused(ctx, func() error {
 		_, err := e.engine.ContainerPause(ctx, id, client.ContainerPauseOptions{})
@@ -66,9 +66,9 @@ func (e *cluster) pause(ctx context.Context, id string) error {
 	})
 }
 
-// untilPaused repeats pause as long as the engine gives one of two reasons that pass:
-//   - "already paused": a late event of an earlier pause can cause that report for a moment after the
-//     container was resumed. If the report persists, someone else has paused the container.
+// untilPaused repeats pause while the engine's error is one of two that pass:
+//   - "already paused": a late event of an earlier pause can cause that error for a moment after
+//     the container was resumed. If the error persists, someone else has paused the container.
 //   - "unable to freeze": a thread of the container did not reach the freezer in time, because the
 //     machine was busy. The engine has then undone what it froze.
 func untilPaused(ctx context.Context, pause func() error) error {

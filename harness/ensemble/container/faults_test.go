@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Bug: on a busy machine the engine answered "unable to freeze", and the run ended as unknown because
-// a fault was not injected.
+// Bug: on a busy machine the engine answered "unable to freeze". The fault was not injected, so the
+// run ended as unknown.
 func TestPauseIsRepeatedWhileTheReasonPasses(t *testing.T) {
 	var (
 		frozen  = errors.New("OCI runtime pause failed: unable to freeze: unknown")
