@@ -163,7 +163,7 @@ func epoch(zxid int64) int64 { return zxid >> 32 }
 func same(a, b Txn) bool {
 	return a.TxnHeader == b.TxnHeader && a.Timeout == b.Timeout && a.Err == b.Err &&
 		slices.EqualFunc(a.Changes, b.Changes, func(x, y Change) bool {
-			return x.Op == y.Op && x.Path == y.Path && x.Ephemeral == y.Ephemeral && bytes.Equal(x.Data, y.Data)
+			return x.Op == y.Op && x.Path == y.Path && x.Ephemeral == y.Ephemeral && x.Container == y.Container && bytes.Equal(x.Data, y.Data)
 		})
 }
 
