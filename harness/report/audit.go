@@ -110,8 +110,8 @@ func beliefs(a Audit, place string, placeOf map[string]string, p *picture, at fu
 	return all
 }
 
-// bounds returns the time that the page shows: that of the spans and claims, and of all transactions
-// if there are none.
+// bounds returns the time that the page shows: that of the spans and claims, or of all transactions
+// if there are no spans.
 func (a Audit) bounds(places []audit.Place) (from, to time.Time) {
 	add := func(t time.Time) {
 		if !t.IsZero() && (from.IsZero() || t.Before(from)) {

@@ -397,6 +397,28 @@ func TestClaimsOfReadersAndPermits(t *testing.T) {
 	}
 }
 
+// Members of a group do not exclude each other, and two of one name do. A claim may name the znode,
+// whatever place that is in.
+func TestClaimsOfMembers(t *testing.T) {
+	const txns = `
+		1 1 container /g
+		2 1 lasting /s-__lock__
+		1000 1 create /g/one create /s/ID create /g/ID__party__
+		2000 2 create /g/two
+		3000 1 expire /g/one /s/ID /g/ID__party__
+		4000 3 create /g/one
+		8000 3 request`
+	for path, want := range map[string]string{
+		"/g/one": "line 1 outlived 3000-6000 3:4000-6000,false", "/s/" + id: "line 1 outlived 3000-6000",
+		"/g/" + id + "__party__": "line 1 outlived 3000-6000", "/g/three": "line 1 unknown 1001-6000",
+	} {
+		log := says(1001, holdBegins, path, 0, 1) + says(6000, holdEnds, path, 0, 1)
+		if got := strings.Join(conflictsOf(t, txns, log), "; "); got != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
+	}
+}
+
 func TestSummaryKeepsTheLastSpans(t *testing.T) {
 	var s Summary
 	s.Most = 3

@@ -35,9 +35,9 @@ const (
 	holdEnds   = "hold ends"
 )
 
-// ReadClaims reads the log of a client, whose form is documented in docs/audit.md: one JSON object a
-// line, as log/slog or the file exporter of OpenTelemetry's collector writes them. It skips lines
-// that are something else.
+// ReadClaims reads the log of a client: one JSON object a line, as log/slog or the file exporter of
+// OpenTelemetry's collector writes them. docs/audit.md has the fields. ReadClaims skips lines that
+// are something else.
 func ReadClaims(source string, r io.Reader) ([]Claim, error) {
 	type hold struct {
 		path           string
@@ -45,6 +45,7 @@ func ReadClaims(source string, r io.Reader) ([]Claim, error) {
 	}
 	var claims []Claim
 	open := make(map[hold]int)
+	ends := make(map[hold]record) // whose begin may follow, because exporters may change the order
 	var last time.Time
 	add := func(number int, r record) {
 		session, _ := strconv.ParseUint(strings.TrimPrefix(r.Session, "0x"), 16, 64)
@@ -54,11 +55,19 @@ func ReadClaims(source string, r io.Reader) ([]Claim, error) {
 		switch {
 		case r.Path == "":
 		case r.Message == holdBegins:
-			open[h] = len(claims)
-			claims = append(claims, Claim{Source: source, Line: number, Path: h.path, Token: h.token, Session: h.session, Client: r.Client, From: r.Time})
+			one := Claim{Source: source, Line: number, Path: h.path, Token: h.token, Session: h.session, Client: r.Client, From: r.Time}
+			if end, early := ends[h]; early && !end.Time.Before(r.Time) {
+				one.To, one.Ended, one.Cause = end.Time, true, end.Cause
+				delete(ends, h)
+			} else {
+				open[h] = len(claims)
+			}
+			claims = append(claims, one)
 		case r.Message == holdEnds && is:
 			claims[at].To, claims[at].Ended, claims[at].Cause = r.Time, true, r.Cause
 			delete(open, h)
+		case r.Message == holdEnds:
+			ends[h] = r
 		}
 	}
 	in := bufio.NewReader(r)

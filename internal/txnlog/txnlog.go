@@ -149,8 +149,8 @@ func entry(in *bufio.Reader, buf []byte) ([]byte, error) {
 	return body, nil
 }
 
-// atMost returns the next n bytes, or the remaining ones if they are fewer. They are in buf if it is
-// long enough. Because n can be wrong, other memory is allocated only for bytes that exist.
+// atMost returns the next n bytes, or the remaining ones if they are fewer. If buf is long enough,
+// they are in it. Because n can be wrong, other memory is allocated only for bytes that exist.
 func atMost(in io.Reader, n int, buf []byte) ([]byte, error) {
 	if n > len(buf) {
 		return io.ReadAll(io.LimitReader(in, int64(n)))

@@ -78,7 +78,7 @@ func Recognize(path string) (Role, bool) {
 	return Role{}, false
 }
 
-// A Znode is what [Layouts] must know of a znode.
+// A Znode has what [Layouts] needs to recognize a znode.
 type Znode struct {
 	Path      string
 	Data      []byte
@@ -92,14 +92,14 @@ func (z Znode) Directory() bool {
 	return !z.Ephemeral && (z.Container || strings.HasSuffix(z.Path, kazooGate))
 }
 
-// kazooGate ends the path of the lock that guards a semaphore of kazoo. The path of the semaphore is
-// before it.
+// kazooGate ends the path of the lock that guards a semaphore of kazoo. The path before it is that
+// of the semaphore.
 const kazooGate = "-__lock__"
 
-// Layouts recognizes znodes like [Recognize], and also those that do not tell their meaning by their
-// paths: each lock.Exclusive of this module, by its data; the leases of kazoo's Semaphore, by the
-// lock that guards them; and the members of Curator's GroupMember, which are any ephemeral znodes
-// directly in a container. The zero value knows no directories.
+// Layouts recognizes znodes like [Recognize], and also some whose paths do not show their meaning:
+// each lock.Exclusive of this module, by its data; the leases of kazoo's Semaphore, by the lock that
+// guards them; and the members of Curator's GroupMember, which are any ephemeral znodes directly in
+// a container. The zero value has no directories yet.
 type Layouts struct {
 	container map[string]bool // for each directory, whether it is a container
 }
@@ -142,7 +142,7 @@ func IsQueue(children []string) bool {
 	return items && marks
 }
 
-// idLength is the length of the hexadecimal IDs with which names begin in this module, and in kazoo.
+// idLength is the length of the hexadecimal IDs with which names of this module and of kazoo begin.
 const idLength = 32
 
 func startsWithID(name string) bool {
@@ -154,8 +154,8 @@ func isNumber(s string) bool {
 	return err == nil
 }
 
-// queueOf returns the queue of the item at path: <queue>/items/<priority>/<segment>/<item>. The name
-// of the item is what follows items/.
+// queueOf returns the queue of the item at path: <queue>/items/<priority>/<segment>/<item>. The
+// name of the item is what follows items/.
 func queueOf(path string) (queue, name string, ok bool) {
 	segment, _ := znode.Split(path)
 	level, _ := znode.Split(segment)
