@@ -97,9 +97,9 @@ func (z Znode) Directory() bool {
 const kazooGate = "-__lock__"
 
 // Layouts recognizes znodes like [Recognize], and also some whose paths do not show their meaning:
-// each lock.Exclusive of this module, by its data; the leases of kazoo's Semaphore, by the lock that
-// guards them; and the members of Curator's GroupMember, which are any ephemeral znodes directly in
-// a container. The zero value has no directories yet.
+// each lock.Exclusive of this module, by its data; the leases of kazoo's Semaphore, by the lock
+// that guards them; and the members of Curator's GroupMember, which are any ephemeral znodes
+// directly in a container. The zero value has no directories yet.
 type Layouts struct {
 	container map[string]bool // for each directory, whether it is a container
 }
