@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/times"
 )
 
 // keep is the one goroutine of the session for everything that depends on the clock. It does the
@@ -55,7 +57,7 @@ func (s *Session) tend(now time.Time) (next time.Time) {
 	if next.IsZero() {
 		return due.next
 	}
-	return earlier(next, due.next)
+	return times.Earlier(next, due.next)
 }
 
 // heartbeat sends a check-only multi on the nodes of holds. This is a quorum write that changes

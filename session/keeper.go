@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/engine"
+	"github.com/zkcoord/zkcoord/internal/times"
 )
 
 // A leaseKeeper manages the holds of a session and its lease. The tap reports the evidence to it.
@@ -239,7 +240,7 @@ func (k *leaseKeeper) look(now time.Time) chores {
 	k.lapseLocked(now)
 	due := chores{next: now.Add(k.opts.Timeout)}
 	if k.anyLocked(func(h *hold) bool { return h.granted }) && !k.opts.UnsafeHoldUntilLost {
-		due.next = earlier(due.next, earlier(k.lease.deadline, now.Add(k.timeout/12))) // the machine may be suspended
+		due.next = times.Earlier(due.next, times.Earlier(k.lease.deadline, now.Add(k.timeout/12))) // the machine may be suspended
 	}
 	switch {
 	case k.line == nil || k.over != nil:
@@ -283,7 +284,7 @@ func (k *leaseKeeper) tendLocked(due *chores, now time.Time, keeping bool) {
 			}
 		}
 	}
-	due.next = earlier(due.next, k.lastPing.Add(interval))
+	due.next = times.Earlier(due.next, k.lastPing.Add(interval))
 }
 
 // maxChecks is the limit of nodes that one heartbeat checks.
@@ -298,15 +299,15 @@ const maxChecks = 64
 func (k *leaseKeeper) beatLocked(due *chores, now time.Time, keeping bool) {
 	silent := k.opts.UnsafeTrustIdle || k.opts.NoIdleLease && len(k.holds) == 0
 	if k.beating || k.opts.UnsafeHoldUntilLost || silent && !keeping {
-		due.next = earlier(due.next, now.Add(k.timeout))
+		due.next = times.Earlier(due.next, now.Add(k.timeout))
 		return
 	}
 	at, write := k.lease.renew(now, keeping)
-	if at = later(at, k.beatAfter); now.Before(at) {
-		due.next = earlier(due.next, at)
+	if at = times.Later(at, k.beatAfter); now.Before(at) {
+		due.next = times.Earlier(due.next, at)
 		return
 	}
-	due.next = earlier(due.next, now.Add(k.timeout))
+	due.next = times.Earlier(due.next, now.Add(k.timeout))
 	if !write {
 		due.sync = !k.syncing
 		k.syncing = true

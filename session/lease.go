@@ -1,6 +1,10 @@
 package session
 
-import "time"
+import (
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/times"
+)
 
 // lease is the pure core of the lease. From the times at which packets were sent and answered, it
 // computes the instant before which no other client can be granted what this session holds. It
@@ -137,9 +141,9 @@ func (l *lease) reached(sent, answered time.Time) {
 	known := l.keptBy(l.latestKnown(sent))
 	switch {
 	case answered.Before(l.kept):
-		l.kept = later(l.kept, known)
+		l.kept = times.Later(l.kept, known)
 	case answered.Before(l.probation.kept):
-		l.probation.kept = later(l.probation.kept, known)
+		l.probation.kept = times.Later(l.probation.kept, known)
 	}
 	if m := l.at(sent); m.evidence.sent.IsZero() {
 		m.evidence = span{sent, answered}
@@ -153,7 +157,7 @@ func (l *lease) write(sent, answered time.Time, epoch int64) {
 		return
 	}
 	if by := l.keptSince(epoch); answered.Before(by) {
-		l.kept = later(l.kept, by)
+		l.kept = times.Later(l.kept, by)
 	}
 	l.carried, l.epoch, l.lastWrite = carried{}, epoch, sent
 	l.reached(sent, answered)
@@ -269,25 +273,13 @@ func (l *lease) renew(now time.Time, holding bool) (due time.Time, write bool) {
 // last. It is one beat after last, or earlier if end is near.
 func (l *lease) before(end, last time.Time) time.Time {
 	near := end.Add(-max(l.timeout/8, 3*l.roundTrip))
-	return later(earlier(near, last.Add(l.beat())), last.Add(l.timeout/spacing))
+	return times.Later(times.Earlier(near, last.Add(l.beat())), last.Add(l.timeout/spacing))
 }
 
 // spaced returns t, or a later time if the last write was very recent. After a stall, writes may be
 // answered for a while without proving anything recent.
-func (l *lease) spaced(t time.Time) time.Time { return later(t, l.lastWrite.Add(l.timeout/spacing)) }
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
+func (l *lease) spaced(t time.Time) time.Time {
+	return times.Later(t, l.lastWrite.Add(l.timeout/spacing))
 }
 
 // stands reports whether the lease stands at now, with enough time left to be useful.

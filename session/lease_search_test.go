@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/zkcoord/zkcoord/internal/times"
 )
 
 // This file searches exhaustively for a session that is closed while its lease stands.
@@ -1058,13 +1060,13 @@ func TestSearchRefutesOtherRules(t *testing.T) {
 			v.idle = true
 			v.changed = func(l *lease, kind packetKind, sent, _ time.Time) {
 				if kind == searchWrite {
-					l.deadline = later(l.deadline, l.keptBy(l.latestKnown(sent)))
+					l.deadline = times.Later(l.deadline, l.keptBy(l.latestKnown(sent)))
 				}
 			}
 		}},
 		{"a sync is enough", bounds{pings: 1, syncs: 2, elections: 1}, func(v *variant) {
 			v.syncs, v.seed = true, 6
-			v.changed = func(l *lease, _ packetKind, _, _ time.Time) { l.deadline = later(l.deadline, l.kept) }
+			v.changed = func(l *lease, _ packetKind, _, _ time.Time) { l.deadline = times.Later(l.deadline, l.kept) }
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

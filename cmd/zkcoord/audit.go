@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/zkcoord/zkcoord/harness/report"
 	"github.com/zkcoord/zkcoord/internal/audit"
 	"github.com/zkcoord/zkcoord/internal/txnlog"
 	"github.com/zkcoord/zkcoord/internal/znode"
@@ -27,6 +29,7 @@ type auditing struct {
 	logs     []string // of clients
 	clock    time.Duration
 	limit    int
+	report   string
 
 	txns        int
 	first, last time.Time // of the transactions
@@ -62,6 +65,8 @@ recognizes the layouts of zkcoord, Curator and kazoo, and shows other ephemeral 
 DIR is the directory version-2 of one server, its parent, or a directory with one directory for each server. The logs of
 several servers are compared. If old logs are missing, the audit starts from the oldest snapshot that fits the rest.
 
+With --report, also write a web page with a timeline of who held what.
+
 With --client-log, compare what clients wrote in their own logs (see docs/audit.md) with what the servers committed.
 
 Exit codes: 0 done, 1 the servers' logs contradict a client's log or each other, 2 the logs contain no transaction,
@@ -69,6 +74,7 @@ Exit codes: 0 done, 1 the servers' logs contradict a client's log or each other,
 		Example: `  zkcoord audit /var/lib/zookeeper/version-2 --path /locks/backup
   zkcoord audit zk1/ zk2/ zk3/ --from 2026-11-29T06:00:00Z --to 2026-11-29T06:05:00Z
   zkcoord audit /var/lib/zookeeper --client-log worker-1.log --client-log worker-2.log
+  zkcoord audit /var/lib/zookeeper --client-log worker-1.log --report audit.html
   zkcoord audit /var/lib/zookeeper --json --limit 0`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -83,6 +89,7 @@ Exit codes: 0 done, 1 the servers' logs contradict a client's log or each other,
 	flags.Var(&w.from, "from", "show only what was there at or after this time, such as 2026-11-29T06:00:00Z")
 	flags.Var(&w.to, "to", "show only what was there at or before this time")
 	flags.StringArrayVar(&w.logs, "client-log", nil, "compare this log of a client with the servers' logs; repeat it for more logs")
+	flags.StringVar(&w.report, "report", "", "write a web page to this file")
 	flags.DurationVar(&w.clock, "clock", 100*time.Millisecond, "maximum difference between the clocks of clients and servers")
 	flags.IntVar(&w.limit, "limit", 20, "maximum number of spans to show for each path, the last ones; 0 means all")
 	return c
@@ -126,10 +133,14 @@ func (w *auditing) run(dirs []string) error {
 		}
 	}
 	conflicts := audit.Compare(claims, spans, w.clock, w.first, w.last)
+	all := w.found(len(logs.servers), merged, claims, conflicts)
 	if w.app.json {
 		err = w.printJSON(len(logs.servers), merged, conflicts)
 	} else {
-		w.print(len(logs.servers), merged, claims, conflicts)
+		w.print(all)
+	}
+	if w.report != "" {
+		err = errors.Join(err, written(w.report, func(f io.Writer) error { return report.WriteAudit(f, all) }))
 	}
 	switch {
 	case err != nil:
@@ -172,7 +183,7 @@ func (w *auditing) claims() ([]audit.Claim, error) {
 			return nil, err
 		}
 		if len(claims) == 0 {
-			w.app.note("%s has no line with the msg \"hold begins\" or \"hold ends\"", name)
+			w.app.note("%s has no entry \"hold begins\" or \"hold ends\"", name)
 		}
 		for _, c := range claims {
 			if audit.Below(c.Path, w.path) && (w.from.IsZero() || !c.To.Before(w.from.Time)) && (w.to.IsZero() || !c.From.After(w.to.Time)) {

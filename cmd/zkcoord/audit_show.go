@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zkcoord/zkcoord/harness/report"
 	"github.com/zkcoord/zkcoord/internal/audit"
 	"github.com/zkcoord/zkcoord/internal/txnlog"
 	"github.com/zkcoord/zkcoord/internal/waits"
@@ -20,6 +21,7 @@ type (
 		Kind      waits.Kind `json:"kind"`
 		Place     string     `json:"place"`
 		Path      string     `json:"path"`
+		Name      string     `json:"name,omitempty"`
 		Token     int64      `json:"token"`
 		Session   string     `json:"session"`
 		Label     string     `json:"label,omitempty"`
@@ -78,7 +80,7 @@ type (
 )
 
 func (w *auditing) shownSpan(s audit.Span) auditSpan {
-	one := auditSpan{Record: "span", Kind: s.Kind, Place: s.Place, Path: s.Path, Token: s.Token, Session: hex(s.Session), Label: s.Label,
+	one := auditSpan{Record: "span", Kind: s.Kind, Place: s.Place, Path: s.Path, Name: s.Name, Token: s.Token, Session: hex(s.Session), Label: s.Label,
 		Shared: s.Shared, Created: s.Created.UTC(), End: s.End, WaitedMS: s.Waited(w.last).Milliseconds(), HeldMS: s.Held(w.last).Milliseconds(),
 		Abandoned: s.Abandoned}
 	if !s.Served.IsZero() {
@@ -121,32 +123,48 @@ func (w *auditing) printJSON(servers int, m *txnlog.Merged, conflicts []audit.Co
 
 func (w *auditing) line(format string, args ...any) { fmt.Fprintf(w.app.out, format+"\n", args...) }
 
-func (w *auditing) print(servers int, m *txnlog.Merged, claims []audit.Claim, conflicts []audit.Conflict) {
-	w.line("%s, %s from %s to %s UTC", count(servers, "server"), count(w.txns, "transaction"), day(w.first), day(w.last))
+// found is the result of an audit.
+func (w *auditing) found(servers int, m *txnlog.Merged, claims []audit.Claim, conflicts []audit.Conflict) report.Audit {
+	all := report.Audit{Path: w.path, Servers: servers, Txns: w.txns, From: w.first, To: w.last, Claims: claims, Conflicts: conflicts,
+		Summary: &w.summary, Differences: len(m.Differ) > 0}
+	add := func(format string, args ...any) { all.Notes = append(all.Notes, fmt.Sprintf(format, args...)) }
 	for _, d := range m.Differ {
-		w.line("SERVERS DIFFER: zxid %s is another transaction in %s than in %s", hex(d.Zxid), d.A, d.B)
+		add("SERVERS DIFFER: zxid %s is another transaction in %s than in %s", hex(d.Zxid), d.A, d.B)
 	}
 	if m.Gaps > 0 {
-		w.line("the logs have %s: the missing transactions are not shown", count(m.Gaps, "gap"))
+		add("the logs have %s: the missing transactions are not shown", count(m.Gaps, "gap"))
 	}
 	if n := len(m.Refuted); n > 0 {
-		w.line("%s written and not committed: left out", count(n, "transaction"))
+		add("%s written and not committed: left out", count(n, "transaction"))
 	}
 	if m.Disorder > 0 {
-		w.line("%s written after a later one: left out", count(m.Disorder, "transaction"))
+		add("%s written after a later one: left out", count(m.Disorder, "transaction"))
+	}
+	return all
+}
+
+func (w *auditing) print(all report.Audit) {
+	w.line("%s, %s from %s to %s UTC", count(all.Servers, "server"), count(all.Txns, "transaction"), audit.Day(all.From), audit.Day(all.To))
+	for _, note := range all.Notes {
+		w.line("%s", note)
 	}
 	for _, p := range w.summary.Places() {
 		w.printPlace(p)
 	}
-	w.printTakeovers()
+	for _, s := range w.summary.Takeovers {
+		w.line("takeover at %s: %s", s.Place, s.Takeover())
+	}
 	for _, s := range w.summary.Abandoned {
-		w.line("abandoned: %s of %s, since %s: %s", s.Path, ownerOf(s), day(s.Created), s.Abandoned)
+		w.line("abandoned: %s of %s, since %s: %s", s.Path, s.Owner(), audit.Day(s.Created), s.Abandoned)
 	}
-	if len(claims) > 0 {
-		w.line("%s of clients' logs compared: %s", count(len(claims), "hold"), cmp.Or(contradicted(len(conflicts)), "the servers' logs contradict none"))
+	if n := len(all.Claims); n > 0 {
+		w.line("%s of clients' logs compared: %s", count(n, "hold"), cmp.Or(contradicted(len(all.Conflicts)), "the servers' logs contradict none"))
 	}
-	for _, c := range conflicts {
-		w.printConflict(c)
+	for _, c := range all.Conflicts {
+		w.line("CONFLICT at %s", c.String())
+		for _, o := range c.Others {
+			w.line("  %s", c.Overlap(o))
+		}
 	}
 }
 
@@ -171,7 +189,7 @@ func (w *auditing) printPlace(p audit.Place) {
 		}
 	}
 	if waited := p.Longest.Waited(w.last); waited > 0 {
-		about = append(about, fmt.Sprintf("longest wait %v by %s", waited, ownerOf(p.Longest)))
+		about = append(about, fmt.Sprintf("longest wait %v by %s", waited, p.Longest.Owner()))
 	}
 	w.line("%s", strings.Join(slices.Concat([]string{fmt.Sprintf("%s: %s", p.Path, p.Kind)}, about), ", "))
 	if total := p.Granted + p.Gave; total > len(p.Last) {
@@ -185,17 +203,17 @@ func (w *auditing) printPlace(p audit.Place) {
 // describe describes a span on one line.
 func (w *auditing) describe(s audit.Span) string {
 	var parts []string
-	switch until := clock(s.Ended); {
+	switch until := audit.Clock(s.Ended); {
 	case s.Served.IsZero():
-		parts = append(parts, fmt.Sprintf("%s  waited %v", day(s.Created), s.Waited(w.last)))
+		parts = append(parts, fmt.Sprintf("%s  waited %v", audit.Day(s.Created), s.Waited(w.last)))
 	case s.End == audit.Stands:
-		parts = append(parts, fmt.Sprintf("%s to %12s  %8v", day(s.Served), "now", s.Held(w.last)))
+		parts = append(parts, fmt.Sprintf("%s to %12s  %8v", audit.Day(s.Served), "now", s.Held(w.last)))
 	default:
-		parts = append(parts, fmt.Sprintf("%s to %s  %8v", day(s.Served), until, s.Held(w.last)))
+		parts = append(parts, fmt.Sprintf("%s to %s  %8v", audit.Day(s.Served), until, s.Held(w.last)))
 	}
-	parts = append(parts, ownerOf(s))
-	if s.Kind == waits.Queue {
-		parts = append(parts, "item "+strings.TrimSuffix(strings.TrimPrefix(s.Path, s.Place+"/items/"), "/c"))
+	parts = append(parts, s.Owner())
+	if subject := s.Subject(); subject != "" {
+		parts = append(parts, subject)
 	}
 	if s.Shared {
 		parts = append(parts, "shared")
@@ -204,85 +222,8 @@ func (w *auditing) describe(s audit.Span) string {
 	if waited := s.Waited(w.last); waited > 0 && !s.Served.IsZero() {
 		parts = append(parts, fmt.Sprintf("waited %v", waited))
 	}
-	return strings.Join(append(parts, how(s)), ", ")
+	return strings.Join(append(parts, s.How()), ", ")
 }
-
-// how says how a span ended.
-func how(s audit.Span) string {
-	switch s.End {
-	case audit.Stands:
-		if s.Served.IsZero() {
-			return "still waits"
-		}
-		return "stands"
-	case audit.Expired:
-		text := "expired"
-		if s.Timeout > 0 {
-			text += fmt.Sprintf(" (timeout %v)", s.Timeout)
-		}
-		return text
-	case audit.Revoked:
-		return "deleted by session " + hex(s.By)
-	}
-	if s.Served.IsZero() {
-		return "gave up"
-	}
-	return string(s.End)
-}
-
-func (w *auditing) printTakeovers() {
-	for _, s := range w.summary.Takeovers {
-		before := s.After
-		text := fmt.Sprintf("takeover at %s: %s took over from %s, which %s", s.Place, ownerOf(s), ownerOf(*before), how(*before))
-		text += fmt.Sprintf(": %v later", s.Served.Sub(before.Ended))
-		if before.Silent > 0 {
-			text += fmt.Sprintf(", %v after its last transaction", s.Served.Sub(before.Ended)+before.Silent)
-		}
-		w.line("%s", text)
-	}
-}
-
-func (w *auditing) printConflict(c audit.Conflict) {
-	claim := c.Claim
-	client := "session " + hex(claim.Session)
-	if claim.Client != "" {
-		client = claim.Client + ", " + client
-	}
-	says := fmt.Sprintf("%s: line %d of %s says that %s held it from %s to %s", claim.Path, claim.Line, claim.Source,
-		client, day(claim.From), clock(claim.To))
-	switch c.Why {
-	case audit.Unknown:
-		w.line("CONFLICT at %s, and the servers' logs have no znode for that", says)
-	case audit.Outlived:
-		w.line("CONFLICT at %s, but its znode was deleted at %s (%s): %v too long", says, clock(c.Span.Ended), how(*c.Span), short(c.To.Sub(c.From)))
-	case audit.Early:
-		w.line("CONFLICT at %s, but its znode was not served before %s: %v too early", says, clock(c.Span.Served), short(c.To.Sub(c.From)))
-	}
-	for _, o := range c.Others {
-		source := "by the servers' logs"
-		if o.Claims {
-			source += " and its own"
-		}
-		w.line("  TWO HOLDERS for %v: %s and %s, which held it from %s to %s %s", short(o.To.Sub(o.From)), ownerOf(*c.Span), ownerOf(o.Span),
-			day(o.From), clock(o.To), source)
-	}
-}
-
-// ownerOf names the owner of a span.
-func ownerOf(s audit.Span) string {
-	name := "session " + hex(s.Session)
-	if s.Label != "" {
-		name = excerpt(s.Label) + ", " + name
-	}
-	return name
-}
-
-const clockForm = "15:04:05.000"
-
-func day(t time.Time) string   { return t.UTC().Format("2006-01-02 " + clockForm) }
-func clock(t time.Time) string { return t.UTC().Format(clockForm) }
-
-func short(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
 
 func times(n int) string {
 	if n == 1 {

@@ -24,7 +24,7 @@ const HTMLFile = "report.html"
 //go:embed assets
 var assets embed.FS
 
-var pageTemplate = template.Must(template.New("report.tmpl.html").ParseFS(assets, "assets/report.tmpl.html"))
+var pageTemplates = template.Must(template.ParseFS(assets, "assets/report.tmpl.html", "assets/audit.tmpl.html"))
 
 // asset returns the text of an embedded file. It panics if there is none.
 func asset(name string) string {
@@ -38,28 +38,36 @@ func asset(name string) string {
 // WriteHTML writes the page of a judged run: one file without references to others.
 func WriteHTML(w io.Writer, r *harness.Result) error {
 	p := newPicture(r)
+	return writePage(w, "report.tmpl.html", newWords(r, p), p)
+}
+
+// writePage writes a page with its scripts and the data that they draw.
+func writePage(w io.Writer, name string, words any, p *picture) error {
 	data, err := packed(p)
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	page := struct {
-		words
+		Words                             any
 		UPlotCSS, CSS                     template.CSS
 		UPlotJS, TimelineJS, ChartsJS, JS template.JS
 		Data                              template.HTML
 	}{
-		words:    newWords(r, p),
+		Words:    words,
 		UPlotCSS: template.CSS(asset("uPlot.min.css")), CSS: template.CSS(asset("report.css")),
 		UPlotJS: template.JS(asset("uPlot.min.js")), TimelineJS: template.JS(asset("timeline.js")),
 		ChartsJS: template.JS(asset("charts.js")), JS: template.JS(asset("report.js")),
 		Data: template.HTML(data),
 	}
 	var out bytes.Buffer
-	if err := pageTemplate.Execute(&out, page); err != nil {
+	if err := pageTemplates.ExecuteTemplate(&out, name, page); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	// html/template removes comments from a page, and the licence is one.
-	text := strings.Replace(out.String(), "</body>", "<!--\n"+asset("uPlot.LICENSE.txt")+"-->\n</body>", 1)
+	text := out.String()
+	if strings.Contains(text, asset("uPlot.min.js")) {
+		// html/template removes comments from a page, and the licence is one.
+		text = strings.Replace(text, "</body>", "<!--\n"+asset("uPlot.LICENSE.txt")+"-->\n</body>", 1)
+	}
 	_, err = io.WriteString(w, text)
 	return err
 }

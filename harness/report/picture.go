@@ -29,6 +29,8 @@ type picture struct {
 	Faults     []faultSpan      `json:"faults"`
 	Writes     writes           `json:"writes"`
 	Log        []heldSpan       `json:"log,omitempty"`
+	Begun      int64            `json:"begun,omitempty"` // Unix time in milliseconds, if the page shows times of day
+	Lanes      []lane           `json:"lanes,omitempty"` // of an audit
 	Stalls     []span           `json:"stalls"`
 	Violations []violation      `json:"violations"`
 	Series     series           `json:"series"`
@@ -96,6 +98,15 @@ type faultSpan struct {
 	Error    string `json:"e"`
 }
 
+// lane shows who held one path according to the servers' logs. If Belief is set, it shows what
+// clients' own logs say instead. Violations name the lane by its Mark.
+type lane struct {
+	Name   string     `json:"n"`
+	Belief bool       `json:"b,omitempty"`
+	Mark   int        `json:"m"`
+	Spans  []heldSpan `json:"s"`
+}
+
 // heldSpan is a time in which a client held something according to the servers' logs. Client is -1
 // for a session of no client.
 type heldSpan struct {
@@ -106,6 +117,7 @@ type heldSpan struct {
 	Token   string `json:"k"`
 	Session string `json:"i"`
 	Ended   string `json:"w"`
+	Owner   string `json:"n,omitempty"` // instead of the client
 }
 
 // violation is the place of a violation on the timeline: its own time, and the time of its proof.
@@ -116,7 +128,7 @@ type violation struct {
 	To        int64  `json:"t"`
 	ProofFrom int64  `json:"pf"`
 	ProofTo   int64  `json:"pt"`
-	Clients   []int  `json:"c"`
+	Clients   []int  `json:"c"` // or lanes
 }
 
 // track is an open session.
@@ -254,7 +266,7 @@ func (p *picture) addHeld(all []held) {
 		if !known {
 			client = -1
 		}
-		p.Log = append(p.Log, heldSpan{micro(one.From), micro(one.To), client, p.name(one.Object), fmt.Sprintf("%x", uint64(one.Token)), hexID(one.Session), one.End})
+		p.Log = append(p.Log, heldSpan{micro(one.From), micro(one.To), client, p.name(one.Object), fmt.Sprintf("%x", uint64(one.Token)), hexID(one.Session), one.End, ""})
 	}
 }
 

@@ -17,7 +17,6 @@ import (
 	"github.com/zkcoord/zkcoord/internal/txnlog"
 	"github.com/zkcoord/zkcoord/internal/waits"
 	"github.com/zkcoord/zkcoord/internal/wire"
-	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
 // Node is the kind of an ephemeral znode that is in no layout. Its session owns the path.
@@ -29,6 +28,7 @@ type Span struct {
 	Kind    waits.Kind
 	Place   string        // the path of the lock, the election, the semaphore, the group or the queue
 	Path    string        // of the znode
+	Name    string        // of a member or of the item of a claim, if the path has it
 	Token   int64         // the zxid of the transaction that created it
 	Session int64         // whose request created it
 	Label   string        // its data, if they are a short text
@@ -111,9 +111,14 @@ type Start struct {
 // Add adds a znode of a snapshot that contains what was committed up to s.Zxid. A snapshot can also
 // have later znodes. Add ignores these, and znodes that are neither ephemeral nor of a primitive.
 func (s *Start) Add(n txnlog.Node) {
-	if _, known := waits.Recognize(n.Path); n.Czxid <= s.Zxid && (known || n.Session != 0) {
+	_, known := waits.Recognize(n.Path)
+	if n.Czxid <= s.Zxid && (known || n.Session != 0 || znodeOf(n).Directory()) {
 		s.nodes = append(s.nodes, n)
 	}
+}
+
+func znodeOf(n txnlog.Node) waits.Znode {
+	return waits.Znode{Path: n.Path, Data: n.Data, Ephemeral: n.Session != 0, Container: n.Container}
 }
 
 // Spans returns the spans at or below the path under, in the order in which they end. Those that
@@ -162,7 +167,8 @@ type follower struct {
 	sessions map[int64]*session // those that live
 	alive    map[string]*entry  // by path
 	places   map[string]*place  // lock queues
-	ended    []Span             // by the last transaction
+	layouts  waits.Layouts
+	ended    []Span // by the last transaction
 }
 
 type session struct {
@@ -174,6 +180,7 @@ type session struct {
 type entry struct {
 	Span
 	contender lockqueue.Contender
+	item      string // the path of the item that it claims
 	queue     *place // nil if there is none
 }
 
@@ -189,7 +196,7 @@ type place struct {
 func (f *follower) start(s Start, now int64) {
 	slices.SortFunc(s.nodes, func(a, b txnlog.Node) int { return cmp.Compare(a.Czxid, b.Czxid) })
 	for _, n := range s.nodes {
-		f.create(n.Path, n.Data, n.Session, n.Session != 0, n.Czxid, n.Created, cmp.Or(now, n.Created))
+		f.create(znodeOf(n), n.Session, n.Czxid, n.Created, cmp.Or(now, n.Created))
 	}
 }
 
@@ -214,8 +221,10 @@ func (f *follower) apply(t *txnlog.Txn) {
 	for i := range t.Changes {
 		switch c := &t.Changes[i]; c.Op {
 		case wire.OpCreate:
-			f.create(c.Path, c.Data, t.Session, c.Ephemeral, t.Zxid, t.Time, t.Time)
+			z := waits.Znode{Path: c.Path, Data: c.Data, Ephemeral: c.Ephemeral, Container: c.Container}
+			f.create(z, t.Session, t.Zxid, t.Time, t.Time)
 		case wire.OpDelete:
+			f.layouts.Delete(c.Path)
 			if e := f.alive[c.Path]; e != nil {
 				f.remove(e, t)
 			}
@@ -239,26 +248,26 @@ func deletes(t *txnlog.Txn, path string) bool {
 
 // create adds a znode, if it has a span. created is the time of its creation. known is the same
 // time, or the start of the logs if the znode is older.
-func (f *follower) create(path string, data []byte, owner int64, ephemeral bool, zxid, created, known int64) {
-	role, ok := waits.Recognize(path)
-	contends := role.Kind == waits.Lock || role.Kind == waits.Election
+func (f *follower) create(z waits.Znode, owner int64, zxid, created, known int64) {
+	role, ok := f.layouts.Create(z)
+	contends := role.Contender.Name != ""
 	switch {
-	case role.Kind == waits.Internal, !contends && !ephemeral:
+	case role.Kind == waits.Internal, !contends && !z.Ephemeral:
 		return
 	case !ok:
-		role = waits.Role{Kind: Node, Place: path}
+		role = waits.Role{Kind: Node, Place: z.Path}
 	}
 	if !Below(role.Place, f.under) {
 		return
 	}
-	e := &entry{contender: role.Contender, Span: Span{
-		Kind: role.Kind, Place: role.Place, Path: path, Token: zxid, Session: owner, Label: label(data),
-		Shared: role.Contender.Kind == lockqueue.Shared, Lasting: !ephemeral, Created: time.UnixMilli(created),
+	e := &entry{contender: role.Contender, item: role.Item, Span: Span{
+		Kind: role.Kind, Place: role.Place, Path: z.Path, Name: role.Name, Token: zxid, Session: owner, Label: label(z.Data[role.Label:]),
+		Shared: role.Contender.Kind == lockqueue.Shared, Lasting: !z.Ephemeral, Created: time.UnixMilli(created),
 	}}
 	if s := f.sessions[owner]; s != nil {
 		e.Timeout = time.Duration(s.timeout) * time.Millisecond
 	}
-	f.alive[path] = e
+	f.alive[z.Path] = e
 	if !contends {
 		e.Served = e.Created
 		return
@@ -324,12 +333,12 @@ func (f *follower) remove(e *entry, t *txnlog.Txn) {
 }
 
 func end(e *entry, t *txnlog.Txn) End {
-	switch dir, _ := znode.Split(e.Path); {
+	switch {
 	case t.Op == wire.OpCloseSession && t.Cxid == 0: // a request of the leader, not of a client
 		return Expired
 	case t.Op == wire.OpCloseSession:
 		return Closed
-	case e.Kind == waits.Queue && deletes(t, dir):
+	case e.item != "" && deletes(t, e.item):
 		dead := e.Place + "/dead/"
 		if slices.ContainsFunc(t.Changes, func(c txnlog.Change) bool { return c.Op == wire.OpCreate && strings.HasPrefix(c.Path, dead) }) {
 			return Rejected
@@ -376,7 +385,7 @@ func (f *follower) standing() []Span {
 }
 
 // mostLabel is the length of the longest label, in bytes. Longer data are no label.
-const mostLabel = 128
+const mostLabel = 120
 
 // label returns data if they are a short text.
 func label(data []byte) string {

@@ -33,7 +33,7 @@ func parse(t testing.TB, text string) (txns []txnlog.Txn) {
 			c := txnlog.Change{Ephemeral: true}
 			if i+1 < len(words) {
 				path, data, _ := strings.Cut(words[i+1], "=")
-				c.Path, c.Data = strings.ReplaceAll(path, "ID", id), []byte(data)
+				c.Path, c.Data = strings.ReplaceAll(path, "ID", id), []byte(strings.ReplaceAll(data, "ID", id+" "))
 			}
 			switch words[i] {
 			case "open":
@@ -52,6 +52,8 @@ func parse(t testing.TB, text string) (txns []txnlog.Txn) {
 				c.Op = wire.OpCreate
 			case "lasting":
 				c.Op, c.Ephemeral = wire.OpCreate, false
+			case "container":
+				c.Op, c.Ephemeral, c.Container = wire.OpCreate, false, true
 			case "delete":
 				c.Op = wire.OpDelete
 			case "set":
@@ -202,6 +204,32 @@ func TestSpans(t *testing.T) {
 			3 node /master 30-60 closed "here"
 			1 group /g 10--  "host"
 			2 semaphore /s 20-- `},
+		{"kazoo's semaphore and its claims", `
+			10 1 lasting /s lasting /s-__lock__
+			20 1 create /s-__lock__/x__lock__0000000000
+			30 1 create /s/ID=host
+			40 1 delete /s-__lock__/x__lock__0000000000
+			50 2 create /q/taken/entry-100-0000000007 create /other/ID
+			60 1 delete /s/ID
+			70 2 delete /q/entries/entry-100-0000000007 delete /q/taken/entry-100-0000000007`, `
+			1 lock /s-__lock__ 20-40 released
+			1 semaphore /s 30-60 released "host"
+			2 queue /q 50-70 acked
+			2 node /other/0123456789abcdef0123456789abcdef 50-- `},
+		{"Curator's members, and an Exclusive in a container", `
+			10 1 container /g
+			20 1 create /g/one=10.0.0.1 create /g/lock=IDweb
+			30 2 create /g/two
+			40 1 expire /g/one /g/lock
+			50 2 create /g/one create /g/lock=IDother
+			60 2 delete /g/one delete /g/lock delete /g/two delete /g
+			70 2 create /g/three`, `
+			1 group /g 20-40 expired "10.0.0.1"
+			1 lock /g/lock 20-40 expired "web"
+			2 group /g 50-60 released
+			2 lock /g/lock 50-60 released "other"
+			2 group /g 30-60 released
+			2 node /g/three 70-- `},
 		{"what nobody deletes", `
 			0 2 open
 			10 1 lasting /l/x-lock-0000000000
@@ -232,11 +260,12 @@ func TestLogsThatBeginLate(t *testing.T) {
 	}
 	start.Add(txnlog.Node{Path: "/l/x-lock-0000000003", Session: 3, Czxid: 1, Created: 100})
 	start.Add(txnlog.Node{Path: "/config"})
+	start.Add(txnlog.Node{Path: "/l", Container: true})
 	spans := spansOf(t, start, "/l", `
-		100 3 create /l/x-lock-0000000003
+		100 3 create /l/x-lock-0000000003 create /l/member
 		4000 1 expire /l/x-lock-0000000000
 		4001 2 delete /l/x-lock-0000000001`)
-	want := "1 lock /l 100-4000 expired\n2 lock /l 4000-4001 released after 1\n3 lock /l 4001-- \n"
+	want := "1 lock /l 100-4000 expired\n2 lock /l 4000-4001 released after 1\n3 group /l 100-- \n3 lock /l 4001-- \n"
 	if got := show(spans); got != want || spans[1].Timeout != 6*time.Second || !spans[0].Created.Equal(ms(0)) {
 		t.Errorf("got\n%swith %v and %v, want\n%swith 6s and the time of its creation", got, spans[1].Timeout, spans[0].Created, want)
 	}
@@ -364,6 +393,28 @@ func TestClaimsOfReadersAndPermits(t *testing.T) {
 			if got := strings.Join(conflictsOf(t, txns, says(4001, holdBegins, path, 3, 2)+says(to, holdEnds, path, 3, 2)), "; "); got != want {
 				t.Errorf("a permit at %s until %d: got %q, want %q", path, to, got, want)
 			}
+		}
+	}
+}
+
+// Members of a group do not exclude each other, and two of one name do. A claim may name the znode,
+// whatever place that is in.
+func TestClaimsOfMembers(t *testing.T) {
+	const txns = `
+		1 1 container /g
+		2 1 lasting /s-__lock__
+		1000 1 create /g/one create /s/ID create /g/ID__party__
+		2000 2 create /g/two
+		3000 1 expire /g/one /s/ID /g/ID__party__
+		4000 3 create /g/one
+		8000 3 request`
+	for path, want := range map[string]string{
+		"/g/one": "line 1 outlived 3000-6000 3:4000-6000,false", "/s/" + id: "line 1 outlived 3000-6000",
+		"/g/" + id + "__party__": "line 1 outlived 3000-6000", "/g/three": "line 1 unknown 1001-6000",
+	} {
+		log := says(1001, holdBegins, path, 0, 1) + says(6000, holdEnds, path, 0, 1)
+		if got := strings.Join(conflictsOf(t, txns, log), "; "); got != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
 		}
 	}
 }

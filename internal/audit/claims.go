@@ -3,7 +3,6 @@ package audit
 import (
 	"bufio"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/internal/waits"
 )
 
@@ -35,19 +35,9 @@ const (
 	holdEnds   = "hold ends"
 )
 
-// line is one line of a client's log. Its form is documented in docs/audit.md.
-type line struct {
-	Time    time.Time `json:"time"`
-	Message string    `json:"msg"`
-	Path    string    `json:"path"`
-	Token   int64     `json:"token"`
-	Session string    `json:"session"`
-	Client  string    `json:"client"`
-	Cause   string    `json:"cause"`
-}
-
-// ReadClaims reads the log of a client: one JSON object a line, as log/slog writes them. It skips
-// lines that are something else.
+// ReadClaims reads the log of a client: one JSON object a line, as log/slog or the file exporter of
+// OpenTelemetry's collector writes them. docs/audit.md has the fields. ReadClaims skips lines that
+// are something else.
 func ReadClaims(source string, r io.Reader) ([]Claim, error) {
 	type hold struct {
 		path           string
@@ -55,28 +45,39 @@ func ReadClaims(source string, r io.Reader) ([]Claim, error) {
 	}
 	var claims []Claim
 	open := make(map[hold]int)
+	ends := make(map[hold]record) // whose begin may follow, because exporters may change the order
 	var last time.Time
+	add := func(number int, r record) {
+		session, _ := strconv.ParseUint(strings.TrimPrefix(r.Session, "0x"), 16, 64)
+		h := hold{r.Path, r.Token, int64(session)}
+		at, is := open[h]
+		last = times.Later(last, r.Time)
+		switch {
+		case r.Path == "":
+		case r.Message == holdBegins:
+			one := Claim{Source: source, Line: number, Path: h.path, Token: h.token, Session: h.session, Client: r.Client, From: r.Time}
+			if end, early := ends[h]; early && !end.Time.Before(r.Time) {
+				one.To, one.Ended, one.Cause = end.Time, true, end.Cause
+				delete(ends, h)
+			} else {
+				open[h] = len(claims)
+			}
+			claims = append(claims, one)
+		case r.Message == holdEnds && is:
+			claims[at].To, claims[at].Ended, claims[at].Cause = r.Time, true, r.Cause
+			delete(open, h)
+		case r.Message == holdEnds:
+			ends[h] = r
+		}
+	}
 	in := bufio.NewReader(r)
 	for number := 1; ; number++ {
 		text, err := in.ReadBytes('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("audit: %s: %w", source, err)
 		}
-		var l line
-		if json.Unmarshal(text, &l) == nil && !l.Time.IsZero() {
-			session, _ := strconv.ParseUint(strings.TrimPrefix(l.Session, "0x"), 16, 64)
-			h := hold{l.Path, l.Token, int64(session)}
-			at, is := open[h]
-			last = l.Time
-			switch {
-			case l.Path == "":
-			case l.Message == holdBegins:
-				open[h] = len(claims)
-				claims = append(claims, Claim{Source: source, Line: number, Path: h.path, Token: h.token, Session: h.session, Client: l.Client, From: l.Time})
-			case l.Message == holdEnds && is:
-				claims[at].To, claims[at].Ended, claims[at].Cause = l.Time, true, l.Cause
-				delete(open, h)
-			}
+		for _, r := range records(text) {
+			add(number, r)
 		}
 		if err != nil {
 			break
@@ -156,7 +157,7 @@ func Relevant(claims []Claim) func(Span) bool {
 			places[role.Place] = true
 		}
 	}
-	return func(s Span) bool { return places[s.Place] }
+	return func(s Span) bool { return places[s.Place] || places[s.Path] }
 }
 
 type comparison struct {
@@ -223,9 +224,9 @@ func (c *comparison) judge(claim Claim, s *Span) (Conflict, bool) {
 	}
 	switch {
 	case last.End != Stands && last.End != Downgraded && claim.To.After(last.Ended.Add(c.clock)):
-		one.Span, one.Why, one.From = last, Outlived, latest(last.Ended, claim.From)
+		one.Span, one.Why, one.From = last, Outlived, times.Later(last.Ended, claim.From)
 	case claim.From.Before(s.Served.Add(-c.clock)):
-		one.Why, one.To = Early, earliest(s.Served, claim.To)
+		one.Why, one.To = Early, times.Earlier(s.Served, claim.To)
 	default:
 		return one, false
 	}
@@ -235,12 +236,13 @@ func (c *comparison) judge(claim Claim, s *Span) (Conflict, bool) {
 
 // others returns who held the same as s between two times, in order.
 func (c *comparison) others(s *Span, from, to time.Time) []Other {
-	if s.Kind == waits.Semaphore || s.Kind == waits.Group {
+	if s.Kind == waits.Semaphore {
 		return nil
 	}
+	many := s.Kind == waits.Queue || s.Kind == waits.Group // an item or a member is one path
 	var all []Other
 	for _, o := range c.byPlace[s.Place] {
-		if o == s || o.Path == s.Path && o.Token == s.Token || o.Served.IsZero() || o.Shared && s.Shared || s.Kind == waits.Queue && o.Path != s.Path {
+		if o == s || o.Path == s.Path && o.Token == s.Token || o.Served.IsZero() || o.Shared && s.Shared || many && o.Path != s.Path {
 			continue
 		}
 		end := o.Ended
@@ -250,7 +252,7 @@ func (c *comparison) others(s *Span, from, to time.Time) []Other {
 				end = to
 			}
 		}
-		other := Other{Span: *o, From: latest(o.Served, from), To: earliest(end, to)}
+		other := Other{Span: *o, From: times.Later(o.Served, from), To: times.Earlier(end, to)}
 		if !other.From.Before(other.To) {
 			continue
 		}
@@ -259,18 +261,4 @@ func (c *comparison) others(s *Span, from, to time.Time) []Other {
 	}
 	slices.SortFunc(all, func(a, b Other) int { return cmp.Or(a.From.Compare(b.From), cmp.Compare(a.Span.Token, b.Span.Token)) })
 	return all
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-func earliest(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }

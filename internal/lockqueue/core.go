@@ -97,6 +97,9 @@ func parseNumber(s string) (znode.Seq, bool) {
 	return znode.Seq(v), err == nil
 }
 
+// Suffix returns the part of the name before the number that the Naming lists.
+func (c Contender) Suffix() string { return c.suffix }
+
 // Queue returns the contenders among the children, in the order of the queue.
 func (n Naming) Queue(children []string) []Contender {
 	queue := make([]Contender, 0, len(children))

@@ -131,6 +131,22 @@ func (r *room) kill(nodes ...int) {
 	}
 }
 
+// catchUp has a follower receive the n nodes of create from the leader, which has no quorum before.
+// The other follower does not run. It calls begin before the follower starts.
+func (r *room) catchUp(path string, n int, begin func(behind int)) (behind, other int) {
+	r.Helper()
+	followers := r.others(r.leader)
+	behind, other = followers[0], followers[1]
+	r.kill(behind)
+	r.create(r.leader, path, n)
+	r.kill(other)
+	r.await("the leader has no quorum", func() bool { return !r.serves(r.leader) })
+	begin(behind)
+	r.start(behind)
+	r.await("the leader has a quorum", func() bool { return r.serves(r.leader) })
+	return behind, other
+}
+
 func (r *room) start(nodes ...int) {
 	r.Helper()
 	for _, i := range nodes {

@@ -49,22 +49,14 @@ func TestZooKeeper4646LosesData(t *testing.T) {
 	const slow = 4 * time.Second
 	config := ensemble.Config{Syncs: true, InitLimit: 100}
 	exhibit{has: []string{"3.8"}, lacks: []string{"3.9.6"}, config: config, show: func(r *room) string {
-		followers := r.others(r.leader)
-		behind, other := followers[0], followers[1]
-		r.kill(behind)
-		r.create(r.leader, "/lost", 3)
-		r.kill(other)
-		r.await("the leader has no quorum", func() bool { return !r.serves(r.leader) })
-		r.must(r.SlowSync(r.Context(), behind, slow))
-		r.start(behind)
-		r.await("the leader has a quorum", func() bool { return r.serves(r.leader) })
+		behind, other := r.catchUp("/lost", 3, func(behind int) { r.must(r.SlowSync(r.Context(), behind, slow)) })
 		r.kill(behind, r.leader)
 		lost, err := r.LoseUnsynced(r.Context(), behind)
 		r.must(err)
 		r.must(r.SlowSync(r.Context(), behind, 0))
 		r.start(behind, other)
 		r.leads()
-		for _, i := range followers {
+		for _, i := range []int{behind, other} {
 			switch none := r.missing(i, "/lost", 3); len(none) {
 			case 0:
 				return ""
@@ -114,15 +106,8 @@ func TestZooKeeper4394EndsAFollower(t *testing.T) {
 func TestZooKeeper4685DelaysAnElection(t *testing.T) {
 	config := ensemble.Config{InitLimit: 10, JVMFlags: []string{"-Dzookeeper.maxBatchSize=1"}}
 	exhibit{has: []string{"3.8"}, lacks: []string{"3.9.6"}, config: config, show: func(r *room) string {
-		followers := r.others(r.leader)
-		behind, other := followers[0], followers[1]
-		r.kill(behind)
-		r.create(r.leader, "/x", 400)
-		r.kill(other)
-		r.await("the leader has no quorum", func() bool { return !r.serves(r.leader) })
-		began := time.Now()
-		r.start(behind)
-		r.await("the leader has a quorum", func() bool { return r.serves(r.leader) })
+		var began time.Time
+		r.catchUp("/x", 400, func(int) { began = time.Now() })
 		if r.logged(r.leader, "is from a different epoch") > 0 {
 			return fmt.Sprintf("the leader rejects the follower's acknowledgement; they serve after %v", time.Since(began).Round(time.Millisecond))
 		}

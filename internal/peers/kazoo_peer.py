@@ -14,7 +14,7 @@ from kazoo.exceptions import LockTimeout
 from kazoo.recipe.barrier import Barrier
 from kazoo.recipe.counter import Counter
 from kazoo.recipe.election import Election
-from kazoo.recipe.lock import Lock
+from kazoo.recipe.lock import Lock, Semaphore
 from kazoo.recipe.party import Party
 from kazoo.recipe.queue import LockingQueue, Queue
 
@@ -63,6 +63,25 @@ class Mutex:
 
     def release(self, request):
         self.lock.release()
+
+
+class Permits:
+    """kazoo's Semaphore. Its layout is its own."""
+
+    operations = ["acquire-permit", "release"]
+
+    def __init__(self, client):
+        self.client = client
+
+    def acquire_permit(self, request):
+        self.semaphore = Semaphore(
+            self.client, PATH, max_leases=int(os.environ["ZKCOORD_PERMITS"])
+        )
+        self.semaphore.acquire(timeout=timeout_of(request))
+        return granted(self.client, self.semaphore.create_path.split("/")[-1])
+
+    def release(self, request):
+        self.semaphore.release()
 
 
 class Leader:
@@ -210,6 +229,7 @@ class Count:
 
 RECIPES = {
     "lock": Mutex,
+    "semaphore": Permits,
     "election": Leader,
     "queue": Fifo,
     "priority-queue": Fifo,
@@ -242,7 +262,7 @@ def reply(recipe, request):
     if request["op"] not in recipe.operations:
         return {"type": "fail", "error": "unknown operation"}
     try:
-        return {"type": "ok", **(getattr(recipe, request["op"])(request) or {})}
+        return {"type": "ok", **(getattr(recipe, request["op"].replace("-", "_"))(request) or {})}
     except (LockTimeout, Refused) as e:
         return {"type": "fail", "error": str(e)}
     except Exception as e:  # what became of it is not known

@@ -82,7 +82,7 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"internal/znode", "internal/invalid", "", "names of znodes do not depend on a client"},
 	{"internal/turn", "", "", "waiting for a turn does not depend on a client"},
 	{"internal/under", "", "", "working under a grant does not depend on a client"},
-	{"session", "internal/wire internal/invalid internal/znode internal/under internal/engine", client, "a session does not depend on its users"},
+	{"session", "internal/wire internal/invalid internal/times internal/znode internal/under internal/engine", client, "a session does not depend on its users"},
 	{"session/sessionotel", "session", "any", "only programs that use traces link them"},
 	{"internal/engine", "internal/znode", client, "the inside of a session uses only the client's types"},
 	{"recipe", "session internal/engine internal/znode", client, "the support for recipes does not depend on a recipe"},

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/zkcoord/zkcoord/internal/times"
 )
 
 // These are the dimensions of a picture, in pixels.
@@ -43,7 +45,7 @@ type canvas struct {
 func draw(title string, spans []span) []byte {
 	c := &canvas{begin: spans[0].Start, spans: spans, at: map[string]int{}}
 	for _, s := range spans {
-		c.begin = earlier(c.begin, s.Start)
+		c.begin = times.Earlier(c.begin, s.Start)
 		if s.End.After(c.end) {
 			c.end = s.End
 		}
@@ -83,13 +85,6 @@ func draw(title string, spans []span) []byte {
 	c.axis(y)
 	c.WriteString("</svg>\n")
 	return c.Bytes()
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
 
 // traces returns the spans of each trace without faults, in the order in which traces begin. The
@@ -164,7 +159,7 @@ func (c *canvas) bothHold() {
 	for _, a := range c.spans {
 		for _, b := range c.spans {
 			if isHold(a) && isHold(b) && a.Trace != b.Trace && !b.Start.Before(a.Start) && b.Start.Before(a.End) {
-				end := earlier(a.End, b.End)
+				end := times.Earlier(a.End, b.End)
 				c.box("both", b.Start, end, c.at[a.ID]-bar/2, bar)
 				c.box("both", b.Start, end, c.at[b.ID]-bar/2, bar)
 			}

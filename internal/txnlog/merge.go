@@ -41,20 +41,23 @@ type Difference struct {
 //
 // A zxid belongs to one leader, so two servers that have it must have the same transaction. A
 // server can also have transactions at the end of an epoch that no majority took. Merge leaves them
-// out if the logs prove it: see ends.
+// out if the logs prove it: see endsOf.
 func Merge(after int64, servers ...Server) *Merged {
 	return &Merged{servers: servers, after: after}
 }
 
 // All returns the committed transactions in order. An error, which ends the sequence, is one of
-// reading a log. All reads the logs twice.
+// reading a log. All reads the logs of several servers twice.
 func (m *Merged) All() iter.Seq2[Txn, error] {
 	return func(yield func(Txn, error) bool) {
 		m.Refuted, m.Differ, m.Gaps, m.Shared, m.Disorder = nil, nil, 0, 0, 0
-		ends, err := ends(m.servers)
-		if err != nil {
-			yield(Txn{}, err)
-			return
+		var ends map[int64]int64
+		if len(m.servers) > 1 { // a server alone has nothing to refute its own log
+			var err error
+			if ends, err = endsOf(m.servers); err != nil {
+				yield(Txn{}, err)
+				return
+			}
 		}
 		previous := m.after
 		for t, err := range m.inOrder() {
@@ -163,15 +166,15 @@ func epoch(zxid int64) int64 { return zxid >> 32 }
 func same(a, b Txn) bool {
 	return a.TxnHeader == b.TxnHeader && a.Timeout == b.Timeout && a.Err == b.Err &&
 		slices.EqualFunc(a.Changes, b.Changes, func(x, y Change) bool {
-			return x.Op == y.Op && x.Path == y.Path && x.Ephemeral == y.Ephemeral && bytes.Equal(x.Data, y.Data)
+			return x.Op == y.Op && x.Path == y.Path && x.Ephemeral == y.Ephemeral && x.Container == y.Container && bytes.Equal(x.Data, y.Data)
 		})
 }
 
-// ends returns the last committed zxid of each epoch for which the logs prove it: a server's log
+// endsOf returns the last committed zxid of each epoch for which the logs prove it: a server's log
 // goes from it into a later epoch, and the server took no snapshot in between. A snapshot may have
 // come from the leader, in place of transactions that the server missed. A log that is damaged
 // there proves nothing, nor do servers that disagree.
-func ends(servers []Server) (map[int64]int64, error) {
+func endsOf(servers []Server) (map[int64]int64, error) {
 	found, doubtful := make(map[int64]int64), make(map[int64]bool)
 	for _, s := range servers {
 		a, torn := int64(0), false // the zxid before, and whether half a transaction follows it

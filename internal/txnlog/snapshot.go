@@ -18,11 +18,12 @@ var ErrSnapshot = errors.New("txnlog: the snapshot is damaged or not complete")
 
 // A Node is a znode of a snapshot.
 type Node struct {
-	Path    string
-	Data    []byte
-	Session int64 // whose ephemeral it is; 0 if it is none
-	Czxid   int64
-	Created int64 // Unix time in milliseconds
+	Path      string
+	Data      []byte
+	Session   int64 // whose ephemeral it is; 0 if it is none
+	Container bool
+	Czxid     int64
+	Created   int64 // Unix time in milliseconds
 }
 
 const (
@@ -99,7 +100,8 @@ func (s *snapshot) read(f func(Node)) (sessions map[int64]int32, nodes int) {
 		s.int64() // mzxid
 		n.Created = s.int64()
 		s.bytes(8 + 4 + 4 + 4) // mtime, version, cversion, aversion
-		if n.Session = s.int64(); n.Session == container || uint64(n.Session)>>56 == ttl {
+		n.Session = s.int64()
+		if n.Container = n.Session == container; n.Container || uint64(n.Session)>>56 == ttl {
 			n.Session = 0
 		}
 		if s.int64(); s.err == nil { // pzxid
@@ -122,7 +124,7 @@ func (s *snapshot) bytes(n int) []byte {
 		s.err = ErrSnapshot
 		return nil
 	}
-	b, err := atMost(s.in, n)
+	b, err := atMost(s.in, n, make([]byte, min(n, 1<<16)))
 	switch {
 	case len(b) < n, errors.Is(err, gzip.ErrChecksum):
 		s.err = ErrSnapshot

@@ -30,6 +30,9 @@ func TestSnapshotsOfServersAreRead(t *testing.T) {
 		if n := nodes["/locks/big"]; len(n.Data) != 10000 || n.Session != 0 {
 			t.Errorf("%s: got %d bytes of session 0x%x, want 10000 of none", name, len(n.Data), n.Session)
 		}
+		if !nodes["/locks/a"].Container || nodes["/locks/t"].Container || lock.Container {
+			t.Errorf("%s: got containers %v, %v and %v, want /locks/a alone", name, nodes["/locks/a"].Container, nodes["/locks/t"].Container, lock.Container)
+		}
 		for _, path := range []string{"", "/locks", "/locks/a", "/locks/t", "/zookeeper/quota"} {
 			if n, ok := nodes[path]; !ok || n.Session != 0 {
 				t.Errorf("%s: %q: found %v, session 0x%x; want it without one", name, path, ok, n.Session)

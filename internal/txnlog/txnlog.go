@@ -50,6 +50,7 @@ type Change struct {
 	Path      string
 	Data      []byte // for a create or a setData
 	Ephemeral bool   // for a create
+	Container bool   // for a create
 }
 
 // Read returns the transactions of one log in its order. If the log could not be read to its end,
@@ -74,7 +75,7 @@ func readZxids(r io.Reader) iter.Seq2[int64, error] {
 		for body, err := range entries(r) {
 			var h wire.TxnHeader
 			if err == nil {
-				_, err = wire.Decode(body, &h)
+				h, _, err = wire.CutTxn(body)
 			}
 			if !yield(h.Zxid, err) || err != nil {
 				return
@@ -83,7 +84,8 @@ func readZxids(r io.Reader) iter.Seq2[int64, error] {
 	}
 }
 
-// entries returns the bytes of the entries of one log.
+// entries returns the bytes of the entries of one log. Those of an entry are valid until the next
+// one is read.
 func entries(r io.Reader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		in := bufio.NewReaderSize(r, 1<<16)
@@ -105,8 +107,9 @@ func entries(r io.Reader) iter.Seq2[[]byte, error] {
 			yield(nil, fmt.Errorf("txnlog: not a log of version %d: it begins with %q, version %d", version, head[:4], v))
 			return
 		}
+		buf := make([]byte, 1<<16)
 		for {
-			body, err := entry(in)
+			body, err := entry(in, buf)
 			if errors.Is(err, io.EOF) || !yield(body, err) || err != nil {
 				return
 			}
@@ -114,8 +117,9 @@ func entries(r io.Reader) iter.Seq2[[]byte, error] {
 	}
 }
 
-// entry returns the bytes of the next entry, or io.EOF after the last one.
-func entry(in *bufio.Reader) ([]byte, error) {
+// entry returns the bytes of the next entry, or io.EOF after the last one. If buf is long enough,
+// the bytes are in it.
+func entry(in *bufio.Reader, buf []byte) ([]byte, error) {
 	var head [12]byte
 	switch n, err := io.ReadFull(in, head[:]); {
 	case n == 0 && errors.Is(err, io.EOF):
@@ -135,7 +139,7 @@ func entry(in *bufio.Reader) ([]byte, error) {
 	case size == 0 || size > longest:
 		return nil, ErrTorn
 	}
-	body, err := atMost(in, int(size))
+	body, err := atMost(in, int(size), buf)
 	if err != nil {
 		return nil, fmt.Errorf("txnlog: %w", err)
 	}
@@ -145,23 +149,23 @@ func entry(in *bufio.Reader) ([]byte, error) {
 	return body, nil
 }
 
-// atMost returns the next n bytes, or the remaining ones if they are fewer. Because n can be wrong,
-// memory is allocated only for bytes that exist.
-func atMost(in io.Reader, n int) ([]byte, error) {
-	if n > 1<<16 {
+// atMost returns the next n bytes, or the remaining ones if they are fewer. If buf is long enough,
+// they are in it. Because n can be wrong, other memory is allocated only for bytes that exist.
+func atMost(in io.Reader, n int, buf []byte) ([]byte, error) {
+	if n > len(buf) {
 		return io.ReadAll(io.LimitReader(in, int64(n)))
 	}
-	b := make([]byte, n)
-	have, err := io.ReadFull(in, b)
+	have, err := io.ReadFull(in, buf[:n])
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = nil
 	}
-	return b[:have], err
+	return buf[:have], err
 }
 
 // parse parses the transaction of one entry.
 func parse(body []byte) (t Txn, err error) {
-	rest, err := wire.Decode(body, &t.TxnHeader)
+	var rest []byte
+	t.TxnHeader, rest, err = wire.CutTxn(body)
 	if err == nil {
 		err = t.parse(t.Op, rest)
 	}
@@ -187,7 +191,7 @@ func (t *Txn) parse(op wire.Op, body []byte) error {
 		return add(Change{Op: wire.OpCreate}, &r, func(c *Change) { c.Path, c.Data, c.Ephemeral = r.Path, r.Data, r.Ephemeral })
 	case wire.OpCreateContainer, wire.OpCreateTTL: // the time to live comes last and is ignored
 		var r wire.CreateContainerTxn
-		return add(Change{Op: wire.OpCreate}, &r, func(c *Change) { c.Path, c.Data = r.Path, r.Data })
+		return add(Change{Op: wire.OpCreate, Container: op == wire.OpCreateContainer}, &r, func(c *Change) { c.Path, c.Data = r.Path, r.Data })
 	case wire.OpDelete, wire.OpDeleteContainer:
 		var r wire.Path
 		return add(Change{Op: wire.OpDelete}, &r, func(c *Change) { c.Path = r.Path })

@@ -31,7 +31,7 @@ var written = []struct {
 	},
 	{
 		op: wire.OpCreateContainer, record: &wire.CreateContainerTxn{Path: "/c"},
-		changes: []Change{{Op: wire.OpCreate, Path: "/c"}},
+		changes: []Change{{Op: wire.OpCreate, Path: "/c", Container: true}},
 	},
 	{
 		op: wire.OpCreateTTL, record: &wire.CreateTTLTxn{CreateContainerTxn: wire.CreateContainerTxn{Path: "/t"}, TTL: 10},

@@ -27,44 +27,111 @@ const (
 type Role struct {
 	Kind  Kind
 	Place string // the path of the lock, the election, the semaphore, the group or the queue
-	// Contender is the znode's place in the lock queue of a lock or an election.
+	// Name is the name of a member, unless its data have it, or the name of the item of a claim.
+	Name string
+	Item string // the path of the item of a claim
+	// Contender is the znode's place in the lock queue of a lock or an election. It has no name if
+	// there is no such queue.
 	Contender lockqueue.Contender
+	// Label is the number of bytes before the label in the data.
+	Label int
 }
 
 // Recognize returns the role of the znode at path in the layouts of this module, of Curator and of
 // kazoo. It reads the path alone, so a znode of another program that chose such a name counts as
-// well.
+// well. [Layouts] recognizes more.
 func Recognize(path string) (Role, bool) {
 	dir, name := znode.Split(path)
 	parent, base := znode.Split(dir)
 	if c, ok := naming.Parse(name); ok {
-		if strings.HasSuffix(prefixOf(c), "latch-") {
-			return Role{Election, dir, c}, true
+		if c.Suffix() == "latch-" {
+			return Role{Kind: Election, Place: dir, Contender: c}, true
 		}
-		return Role{Lock, dir, c}, true
+		return Role{Kind: Lock, Place: dir, Contender: c}, true
 	}
 	switch {
 	case base == "leases" && strings.Contains(name, "-lease-"):
 		return Role{Kind: Semaphore, Place: parent}, true
 	case name == "c":
-		if queue, ok := queueOf(dir); ok {
-			return Role{Kind: Queue, Place: queue}, true
+		if queue, item, ok := queueOf(dir); ok {
+			return Role{Kind: Queue, Place: queue, Name: item, Item: dir}, true
 		}
 		return Role{}, false
-	case !ownID(name):
+	case base == "taken" && strings.HasPrefix(name, "entry-"): // kazoo's LockingQueue
+		return Role{Kind: Queue, Place: parent, Name: name, Item: znode.Join(parent, "entries/"+name)}, true
+	case !startsWithID(name):
 		return Role{}, false
 	}
 	prefix, _, sequential := znode.ParseSeq(name)
-	switch {
-	case !sequential:
+	switch rest := name[idLength:]; {
+	case rest == "__party__": // kazoo's Party
+		return Role{Kind: Group, Place: dir}, true
+	case rest == "" || rest[0] != '-':
 		return Role{}, false
+	case !sequential: // kazoo's ShallowParty
+		return Role{Kind: Group, Place: dir, Name: rest[1:]}, true
 	case base == "marks", base == "waiters", strings.HasSuffix(prefix, "-add-"), strings.HasSuffix(prefix, "-member-") && isNumber(base):
 		return Role{Kind: Internal, Place: parent}, true
-	case len(prefix) > len("-")+32:
-		return Role{Kind: Group, Place: dir}, true
+	case len(prefix) > idLength+1:
+		return Role{Kind: Group, Place: dir, Name: strings.TrimSuffix(prefix[idLength+1:], "-")}, true
 	}
 	return Role{}, false
 }
+
+// A Znode has what [Layouts] needs to recognize a znode.
+type Znode struct {
+	Path      string
+	Data      []byte
+	Ephemeral bool
+	Container bool
+}
+
+// Directory reports whether ephemeral znodes near this znode have a meaning because of it. It is a
+// container, or the lock of one of kazoo's semaphores.
+func (z Znode) Directory() bool {
+	return !z.Ephemeral && (z.Container || strings.HasSuffix(z.Path, kazooGate))
+}
+
+// kazooGate ends the path of the lock that guards a semaphore of kazoo. The path before it is that
+// of the semaphore.
+const kazooGate = "-__lock__"
+
+// Layouts recognizes znodes like [Recognize], and also some whose paths do not show their meaning:
+// each lock.Exclusive of this module, by its data; the leases of kazoo's Semaphore, by the lock
+// that guards them; and the members of Curator's GroupMember, which are any ephemeral znodes
+// directly in a container. The zero value has no directories yet.
+type Layouts struct {
+	container map[string]bool // for each directory, whether it is a container
+}
+
+// Create returns the role of a znode that is created. The directories before it must have been
+// given to Create as well.
+func (l *Layouts) Create(z Znode) (Role, bool) {
+	role, ok := Recognize(z.Path)
+	if z.Directory() {
+		if l.container == nil {
+			l.container = make(map[string]bool)
+		}
+		l.container[z.Path] = z.Container
+	}
+	if ok || !z.Ephemeral {
+		return role, ok
+	}
+	dir, name := znode.Split(z.Path)
+	_, guarded := l.container[dir+kazooGate]
+	switch {
+	case len(z.Data) > idLength && z.Data[idLength] == ' ' && startsWithID(string(z.Data[:idLength])):
+		return Role{Kind: Lock, Place: z.Path, Label: idLength + 1}, true
+	case guarded && len(name) == idLength && startsWithID(name):
+		return Role{Kind: Semaphore, Place: dir}, true
+	case l.container[dir]:
+		return Role{Kind: Group, Place: dir, Name: name}, true
+	}
+	return Role{}, false
+}
+
+// Delete forgets a znode that is deleted.
+func (l *Layouts) Delete(path string) { delete(l.container, path) }
 
 // IsQueue reports whether a znode with these children is a queue of this module.
 func IsQueue(children []string) bool {
@@ -75,26 +142,27 @@ func IsQueue(children []string) bool {
 	return items && marks
 }
 
-// ownID reports whether the name begins with 32 hexadecimal digits and a dash, as names of this
-// module do, and those of kazoo's Party.
-func ownID(name string) bool {
-	return len(name) > 32 && name[32] == '-' && strings.Trim(name[:32], "0123456789abcdef") == ""
-}
+// idLength is the length of the hexadecimal IDs with which names of this module and of kazoo begin.
+const idLength = 32
 
-// prefixOf returns the name of a contender without its number.
-func prefixOf(c lockqueue.Contender) string { return strings.TrimSuffix(c.Name, c.Seq.String()) }
+func startsWithID(name string) bool {
+	return len(name) >= idLength && strings.Trim(name[:idLength], "0123456789abcdef") == ""
+}
 
 func isNumber(s string) bool {
 	_, err := strconv.ParseUint(s, 10, 64)
 	return err == nil
 }
 
-// queueOf returns the queue of the item at path: <queue>/items/<priority>/<segment>/<item>.
-func queueOf(path string) (queue string, ok bool) {
+// queueOf returns the queue of the item at path: <queue>/items/<priority>/<segment>/<item>. The
+// name of the item is what follows items/.
+func queueOf(path string) (queue, name string, ok bool) {
 	segment, _ := znode.Split(path)
 	level, _ := znode.Split(segment)
 	items, priority := znode.Split(level)
-	queue, name := znode.Split(items)
-	_, err := strconv.ParseInt(priority, 10, 64)
-	return queue, name == "items" && err == nil
+	queue, base := znode.Split(items)
+	if _, err := strconv.ParseInt(priority, 10, 64); base != "items" || err != nil {
+		return "", "", false
+	}
+	return queue, path[len(items)+1:], true
 }

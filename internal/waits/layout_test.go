@@ -1,6 +1,9 @@
 package waits
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestLayoutsOfThreeLibraries(t *testing.T) {
 	const id = "0123456789abcdef0123456789abcdef"
@@ -19,7 +22,9 @@ func TestLayoutsOfThreeLibraries(t *testing.T) {
 		"/s/leases/" + id + "-lease-3":                                       {Semaphore, "/s"},
 		"/s/leases/_c_0a1b2c3d-0000-1111-2222-333344445555-lease-0000000003": {Semaphore, "/s"},
 		"/g/" + id + "-worker-7-0000000002":                                  {Group, "/g"},
-		"/g/" + id + "-__party__-0000000002":                                 {Group, "/g"},
+		"/g/" + id + "__party__":                                             {Group, "/g"},
+		"/g/" + id + "-host":                                                 {Group, "/g"},
+		"/q/taken/entry-100-0000000004":                                      {Queue, "/q"},
 		"/q/items/0/0000000001/3.3-0000000004/c":                             {Queue, "/q"},
 		"/q/items/-3/0000000001/3.3-0000000004/c":                            {Queue, "/q"},
 		"/q/marks/" + id + "-put-0000000004":                                 {Internal, "/q"},
@@ -33,4 +38,34 @@ func TestLayoutsOfThreeLibraries(t *testing.T) {
 			t.Errorf("%s: got %q at %q, %v; want %q at %q", path, got.Kind, got.Place, ok, want.kind, want.place)
 		}
 	}
+}
+
+// A znode without a name of its own gets its meaning from its data, or from directories.
+func TestLayoutsThatPathsDoNotTell(t *testing.T) {
+	const id = "0123456789abcdef0123456789abcdef"
+	var l Layouts
+	lease, member, lock := Znode{Path: "/s/" + id, Ephemeral: true}, Znode{Path: "/g/m", Ephemeral: true}, Znode{Path: "/x", Data: []byte(id + " web"), Ephemeral: true}
+	roles := func() (all []Kind) {
+		for _, z := range []Znode{lease, member, lock, {Path: lock.Path, Data: lock.Data}, {Path: "/g/n", Ephemeral: false}, {Path: "/f/m", Ephemeral: true}} {
+			role, _ := l.Create(z)
+			all = append(all, role.Kind)
+		}
+		return all
+	}
+	want := func(when string, want ...Kind) {
+		t.Helper()
+		if got := roles(); !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", when, got, want)
+		}
+	}
+	want("without directories", "", "", Lock, "", "", "")
+	for _, z := range []Znode{{Path: "/s"}, {Path: "/s-__lock__"}, {Path: "/g", Container: true}, {Path: "/f"}} {
+		if role, ok := l.Create(z); ok {
+			t.Errorf("%s: got %q, want nothing", z.Path, role.Kind)
+		}
+	}
+	want("with directories", Semaphore, Group, Lock, "", "", "")
+	l.Delete("/s-__lock__")
+	l.Delete("/g")
+	want("after their deletion", "", "", Lock, "", "", "")
 }

@@ -79,6 +79,13 @@ func CutReply(b []byte) (h ReplyHeader, body []byte, err error) {
 	return h, f.buf, f.err
 }
 
+// CutTxn decodes the header at the start of a transaction, without allocation.
+func CutTxn(b []byte) (h TxnHeader, body []byte, err error) {
+	f := Fields{buf: b, decoding: true}
+	h.Fields(&f)
+	return h, f.buf, f.err
+}
+
 // More reports whether bytes are left to read. When encoding it returns false.
 func (f *Fields) More() bool { return f.decoding && f.err == nil && len(f.buf) > 0 }
 

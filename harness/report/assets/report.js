@@ -54,7 +54,7 @@
     data.goneOf = data.holdsOf.map(list => data.holds.g ? list.at.filter(i => data.holds.g[i] >= 0) : []);
     data.sessionsOf = data.clients.map((_, c) => data.sessions.filter(s => s.c === c));
     data.suspendedOf = data.clients.map((_, c) => data.suspended.filter(s => s.c === c));
-    const timeline = Timeline(data, style), charts = Charts(data, style, timeline);
+    const timeline = Timeline(data, style), charts = document.getElementById("charts") ? Charts(data, style, timeline) : { redraw() {} };
     drawn = { timeline, charts };
     const on = (id, f) => { const b = document.getElementById(id); if (b) b.addEventListener("click", f); };
     on("closer", () => timeline.zoom(.5));

@@ -5,38 +5,48 @@ function Timeline(data, style) {
   const map = document.getElementById("map"), lanes = document.getElementById("lanes"), tip = document.getElementById("tip");
   const view = { from: 0, to: Math.max(data.end, 1) };
   const rows = layout();
+  const named = rows.some(r => r.path), at = data.begun ? moment : seconds;
   let width = 0, gutter = 92, marked = -1, frame = 0;
   const listeners = [];
 
   // layout gives every lane its place: faults, servers, the resource, what the servers' logs say, then clients with belief
-  // above truth above operations.
+  // above truth above operations. An audit has a lane for each path instead of clients. Violations are marked on the rows
+  // with their numbers.
   function layout() {
     const all = [];
     let y = 30;
-    const add = (kind, height, label, of) => { all.push({ kind, y, height, label, of }); y += height; };
-    data.faultRows = stack(data.faults);
+    const add = (kind, height, label, of, more) => { all.push(Object.assign({ kind, y, height, label, of }, more)); y += height; };
+    const addHeld = (spans, label, most, more) => {
+      const stacked = stack(spans, most), longest = spans.reduce((n, s) => Math.max(n, s.t - s.f), 0);
+      add("log", 10 + 13 * Math.max(1, stacked), label, { spans, longest }, more);
+    };
+    data.faultRows = stack(data.faults, 4);
     if (data.faults.length) add("faults", 8 + 15 * Math.max(1, data.faultRows), "faults", 0);
     data.servers.forEach((spans, i) => spans && spans.length && add("server", 20, "server n" + i, i));
     if (data.writes.s.length) add("writes", 22, "resource", 0);
-    data.log = data.log || [];
-    data.logRows = stack(data.log);
-    data.longestHeld = Math.max(0, ...data.log.map(s => s.t - s.f));
-    if (data.log.length) add("log", 10 + 13 * Math.max(1, data.logRows), "servers' log", 0);
-    data.clients.forEach((c, i) => add("client", 42, "client c" + c, i));
+    if (data.log && data.log.length) addHeld(data.log, "servers' log", 4);
+    (data.lanes || []).forEach(l => addHeld(l.s, l.n, 12, { path: !l.b, belief: l.b, mark: l.m }));
+    data.clients.forEach((c, i) => add("client", 42, "client c" + c, i, { mark: i }));
     all.height = y + 8;
     return all;
   }
 
-  // stack puts spans that overlap on rows of their own, at most four.
-  function stack(spans) {
+  // stack puts spans that overlap on rows of their own, up to a number of rows.
+  function stack(spans, most) {
     const ends = [];
     for (const f of spans) {
       let row = ends.findIndex(end => end <= f.f);
-      if (row < 0) row = Math.min(ends.length, 3);
+      if (row < 0) row = Math.min(ends.length, most - 1);
       ends[row] = f.t;
       f.row = row;
     }
     return ends.length;
+  }
+
+  // moment writes a time as a clock shows it, as exactly as a step asks for.
+  function moment(t, step) {
+    const text = new Date(data.begun + t / 1e3).toISOString();
+    return step === undefined || step < 1e6 ? text.slice(11, 23) : step >= 864e8 ? text.slice(5, 10) : text.slice(11, step < 6e7 ? 19 : 16);
   }
 
   const x = t => gutter + (t - view.from) / (view.to - view.from) * (width - gutter);
@@ -58,7 +68,7 @@ function Timeline(data, style) {
   function draw() {
     frame = 0;
     width = lanes.clientWidth || lanes.parentElement.clientWidth;
-    gutter = width < 560 ? 62 : 92;
+    gutter = named ? Math.min(230, width * .3) : width < 560 ? 62 : 92;
     const g = prepare(lanes, rows.height);
     g.font = "12px " + style("--sans");
     g.textBaseline = "middle";
@@ -74,7 +84,7 @@ function Timeline(data, style) {
     drawViolations(g); // above the lines between lanes
     g.restore();
     drawMap();
-    document.getElementById("range").textContent = seconds(view.from) + " to " + seconds(view.to) + " of " + seconds(data.end);
+    document.getElementById("range").textContent = at(view.from) + " to " + at(view.to) + (data.begun ? " UTC" : " of " + seconds(data.end));
   }
 
   function shades(g) {
@@ -99,15 +109,16 @@ function Timeline(data, style) {
   }
 
   function grid(g) {
-    const step = niceStep((view.to - view.from) / Math.max(2, (width - gutter) / 95));
+    const half = data.begun ? 30 : 20; // of a text
+    const step = niceStep((view.to - view.from) / Math.max(2, (width - gutter) / 95), data.begun), offset = data.begun ? data.begun % 864e5 * 1e3 % step : 0;
     g.strokeStyle = style("--line");
     g.fillStyle = style("--faint");
     g.lineWidth = 1;
     g.textAlign = "center";
-    for (let t = Math.ceil(view.from / step) * step; t <= view.to; t += step) {
-      const at = Math.round(x(t)) + .5;
-      g.beginPath(); g.moveTo(at, 24); g.lineTo(at, rows.height); g.stroke();
-      g.fillText(seconds(t, step), Math.min(width - 22, Math.max(gutter + 20, at)), 13);
+    for (let t = Math.ceil((view.from + offset) / step) * step - offset; t <= view.to; t += step) {
+      const px = Math.round(x(t)) + .5;
+      g.beginPath(); g.moveTo(px, 24); g.lineTo(px, rows.height); g.stroke();
+      g.fillText(at(t, step), Math.min(width - half - 2, Math.max(gutter + half, px)), 13);
     }
   }
 
@@ -116,11 +127,18 @@ function Timeline(data, style) {
     const small = width < 560;
     for (const r of rows) {
       g.strokeStyle = style("--line");
-      g.beginPath(); g.moveTo(0, r.y + .5); g.lineTo(r.kind === "client" || r.label === "faults" ? width : gutter, r.y + .5); g.stroke();
-      g.fillStyle = style(r.kind === "client" ? "--ink" : "--soft");
+      g.beginPath(); g.moveTo(0, r.y + .5); g.lineTo(r.kind === "client" || r.path || r.label === "faults" ? width : gutter, r.y + .5); g.stroke();
+      g.fillStyle = style(r.kind === "client" || r.path ? "--ink" : "--soft");
       g.font = (r.kind === "client" ? "550 " : "") + (small ? "11px " : "12px ") + style("--sans");
-      g.fillText(small ? r.label.replace(/^(client|server) /, "") : r.label, small ? 8 : 13, r.y + (r.kind === "client" ? 15 : r.height / 2));
+      g.fillText(fitting(g, small ? r.label.replace(/^(client|server) /, "") : r.label, gutter - 18), small ? 8 : 13, r.y + (r.kind === "client" ? 15 : r.height / 2));
     }
+  }
+
+  // fitting is the end of a text, which is what distinguishes paths.
+  function fitting(g, text, room) {
+    if (g.measureText(text).width <= room) return text;
+    while (text.length > 2 && g.measureText("…" + text).width > room) text = text.slice(1);
+    return "…" + text;
   }
 
   function bar(g, a, b, y, height, color, least) {
@@ -171,19 +189,19 @@ function Timeline(data, style) {
     }
   }
 
-  // held yields the spans of the servers' log between two times. They are in order of their begins.
-  function* held(from, to) {
-    let lo = 0, hi = data.log.length;
-    while (lo < hi) { const m = lo + hi >> 1; if (data.log[m].f < from - data.longestHeld) lo = m + 1; else hi = m; }
-    for (; lo < data.log.length && data.log[lo].f <= to; lo++) if (data.log[lo].t >= from) yield data.log[lo];
+  // held yields the spans of a lane between two times. They are in order of their begins.
+  function* held(of, from, to) {
+    let lo = 0, hi = of.spans.length;
+    while (lo < hi) { const m = lo + hi >> 1; if (of.spans[m].f < from - of.longest) lo = m + 1; else hi = m; }
+    for (; lo < of.spans.length && of.spans[lo].f <= to; lo++) if (of.spans[lo].t >= from) yield of.spans[lo];
   }
 
   function drawLog(g, r) {
     const last = [], marks = [];
-    for (const s of held(view.from, view.to)) {
+    for (const s of held(r.of, view.from, view.to)) {
       const y = r.y + 5 + 13 * s.row, end = x(s.t);
       if (end <= last[s.row] && s.w !== "expired") continue;
-      const w = bar(g, s.f, s.t, y, 11, style("--leader"));
+      const w = bar(g, s.f, s.t, y, 11, style(r.belief ? "--hold" : "--leader"));
       last[s.row] = Math.max(x(s.f) + 1, end);
       if (s.w === "expired" || s.w === "revoked") marks.push([s.t, y]);
       if (w > 30) inside(g, holder(s), s.f, s.t, y + 6, style("--card"));
@@ -191,7 +209,7 @@ function Timeline(data, style) {
     for (const [t, y] of marks) bar(g, t, t, y - 2, 15, style("--bad"), 2); // above the next holder
   }
 
-  function holder(s) { return s.c < 0 ? "session " + s.i : "client c" + data.clients[s.c]; }
+  function holder(s) { return s.n || (s.c < 0 ? "session " + s.i : "client c" + data.clients[s.c]); }
 
   function drawClient(g, r) {
     const c = r.of;
@@ -228,7 +246,7 @@ function Timeline(data, style) {
 
   function drawViolations(g) {
     data.violations.forEach((v, n) => {
-      const of = rows.filter(r => r.kind === "client" && v.c.includes(r.of));
+      const of = rows.filter(r => v.c.includes(r.mark));
       const top = of.length ? Math.min(...of.map(r => r.y)) : 26, bottom = of.length ? Math.max(...of.map(r => r.y + r.height)) : rows.height - 3;
       const a = x(v.f) - 3, b = Math.max(x(v.t) + 3, a + 8);
       if (b < gutter || a > width) return;
@@ -269,7 +287,7 @@ function Timeline(data, style) {
     g.font = (width < 560 ? "11px " : "12px ") + style("--sans");
     g.textBaseline = "middle";
     g.textAlign = "left";
-    g.fillText("whole run", width < 560 ? 4 : 13, h / 2);
+    g.fillText(data.begun ? "whole time" : "whole run", width < 560 ? 4 : 13, h / 2);
   }
 
   // visible yields the items of one client that may be in view. Starts are in order, lengths are not: the longest bounds
@@ -324,9 +342,10 @@ function Timeline(data, style) {
     }
     if (r.kind === "log") {
       const row = Math.floor((py - r.y - 5) / 13);
-      for (const s of held(t - near, t + near)) if (s.row === row)
-        return ["by the servers' log, " + holder(s) + " held " + data.names[s.b],
-          ["from " + seconds(s.f, 1) + ", for " + duration(s.t - s.f) + ", token 0x" + s.k, "session " + s.i, s.w ? "its znode was deleted: " + s.w : "its znode was never deleted"]];
+      for (const s of held(r.of, t - near, t + near)) if (s.row === row)
+        return [(r.belief ? "by its own log, " : "by the servers' log, ") + holder(s) + " held " + data.names[s.b],
+          ["from " + at(s.f, 1) + ", for " + duration(s.t - s.f) + (s.k ? ", token 0x" + s.k : ""), "session " + s.i,
+            r.belief ? s.w : s.w ? "its znode was deleted: " + s.w : "its znode was never deleted"]];
       return null;
     }
     const dy = py - r.y, c = r.of;
@@ -427,10 +446,14 @@ function Timeline(data, style) {
   };
 }
 
-function niceStep(least) {
+// niceStep is a step between marks: a power of ten times 1, 2 or 5. Above a second, that of a clock is a part of a minute,
+// an hour or a day.
+function niceStep(least, clock) {
   let step = 1;
   while (step * 10 <= least) step *= 10;
-  return [1, 2, 5, 10].map(m => m * step).find(s => s >= least);
+  if (!clock || least <= 1e6) return [1, 2, 5, 10].map(m => m * step).find(s => s >= least);
+  const seconds = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200].find(s => s * 1e6 >= least);
+  return seconds ? seconds * 1e6 : Math.ceil(least / 864e8) * 864e8;
 }
 
 // seconds writes a time since the start, as exactly as a step (both in microseconds) asks for.

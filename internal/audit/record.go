@@ -1,0 +1,87 @@
+package audit
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// A record is one entry of a client's log. Its fields are those of a line of log/slog.
+type record struct {
+	Time    time.Time `json:"time"`
+	Message string    `json:"msg"`
+	Path    string    `json:"path"`
+	Token   int64     `json:"token"`
+	Session string    `json:"session"`
+	Client  string    `json:"client"`
+	Cause   string    `json:"cause"`
+}
+
+// exported is a line of log records in the JSON form of OTLP, the protocol of OpenTelemetry.
+type exported struct {
+	Resources []struct {
+		Resource struct{ Attributes attributes }
+		Scopes   []struct {
+			Records []struct {
+				Time       json.Number `json:"timeUnixNano"` // nanoseconds since 1970
+				Body       value
+				Attributes attributes
+			} `json:"logRecords"`
+		} `json:"scopeLogs"`
+	} `json:"resourceLogs"`
+}
+
+type attributes []struct {
+	Key   string
+	Value value
+}
+
+type value struct {
+	Text   string      `json:"stringValue"`
+	Number json.Number `json:"intValue"` // 64 bits, so that most programs write it as a string
+}
+
+func (a attributes) get(keys ...string) (v value) {
+	for _, key := range keys {
+		for _, one := range a {
+			if one.Key == key {
+				return one.Value
+			}
+		}
+	}
+	return v
+}
+
+// records returns the entries on a line. There are none if it is not such JSON.
+func records(text []byte) (all []record) {
+	var line struct {
+		record
+		exported
+	}
+	if json.Unmarshal(text, &line) != nil {
+		return nil
+	}
+	if !line.Time.IsZero() {
+		all = append(all, line.record)
+	}
+	for _, r := range line.Resources {
+		program := r.Resource.Attributes.get("service.instance.id", "service.name").Text
+		for _, s := range r.Scopes {
+			for _, one := range s.Records {
+				nanoseconds, err := one.Time.Int64()
+				if err != nil {
+					continue
+				}
+				token, _ := one.Attributes.get("token").Number.Int64() // 0 if there is none
+				client := one.Attributes.get("client").Text
+				if client == "" {
+					client = program
+				}
+				all = append(all, record{
+					Time: time.Unix(0, nanoseconds), Message: one.Body.Text, Path: one.Attributes.get("path").Text, Token: token,
+					Session: one.Attributes.get("session").Text, Client: client, Cause: one.Attributes.get("cause").Text,
+				})
+			}
+		}
+	}
+	return all
+}
