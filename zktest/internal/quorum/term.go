@@ -91,7 +91,7 @@ func (t *term) dropDead() {
 // pingAll does the work of one half tick. At every second half tick the leader
 // steps down unless enough followers have sent a packet within the sync limit.
 func (t *term) pingAll() {
-	t.nextPing = t.s.now() + t.c.cfg.Tick/2
+	t.nextPing = t.s.now() + t.c.cfg.Tick/2 + t.s.late
 	if t.halfTick {
 		t.tick++
 		inSync := 1
