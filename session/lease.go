@@ -127,9 +127,9 @@ func (l *lease) activity(sent, answered time.Time) {
 }
 
 // reached records a packet that went to the leader and back: a sync or a quorum write. It moves
-// kept if the leader cannot have taken the session before the answer. It returns until when the packet
-// proves that the leader keeps the session. The packet itself is no evidence for that, even if it was
-// answered at the instant at which it was sent.
+// kept if the leader cannot have taken the session before the answer. It returns until when the
+// packet proves that the leader keeps the session. The packet itself is no evidence for that, even
+// if it was answered at the instant at which it was sent.
 func (l *lease) reached(sent, answered time.Time) (known time.Time) {
 	if !l.connected {
 		return known

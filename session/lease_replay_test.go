@@ -16,14 +16,14 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// This file replays on zktest what the search finds when an assumption of the lease does not hold, or
-// when the rule is another one. A script sends the packets of the timeline, and breaks the servers, at
-// the times of the timeline. The lease is the type lease itself. A replay succeeds if a leader closed
-// the session while its lease stood.
+// This file replays on zktest what the search finds when an assumption of the lease does not hold,
+// or when the rule is another one. A script sends the packets of the timeline, and breaks the
+// servers, at the times of the timeline. The lease is the type lease itself. A replay succeeds if
+// a leader closed the session while its lease stood.
 //
-// The times at which a leader sends PINGs and expires sessions depend on its clock. So each script runs
-// at many phases of that clock, and one of them must succeed. With the assumption, or with the rule as
-// it is, none may.
+// The times at which a leader sends PINGs and expires sessions depend on its clock. So each script
+// runs at many phases of that clock, and one of them must succeed. With the assumption, or with
+// the rule as it is, none may.
 
 const (
 	replayT    = 6 * time.Second
@@ -197,8 +197,9 @@ func (r *replay) overlap() time.Duration {
 	return end.Sub(closed)
 }
 
-// stall blocks the leader's expirer after it has taken the sessions that are due, so that it marks and
-// closes only the first of them. If decoy is set, there is another session that may be the first.
+// stall blocks the leader's expirer after it has taken the sessions that are due, so that it marks
+// and closes only the first of them. If decoy is set, there is another session that may be the
+// first.
 func (r *replay) stall(decoy bool) {
 	r.e.SetExpirerPace(r.leader, time.Hour)
 	if decoy {
@@ -219,8 +220,8 @@ func (r *replay) flow(at time.Duration) {
 
 const milli = time.Millisecond
 
-// forgotten is the script of an activity that no PING reports: the client is silent for 4 s and then
-// sends an activity a, evidence j and a write k. Then its follower is cut off.
+// forgotten is the script of an activity that no PING reports: the client is silent for 4 s and
+// then sends an activity a, evidence j and a write k. Then its follower is cut off.
 func forgotten(a, j, k time.Duration) func(*replay) {
 	return func(r *replay) {
 		r.ping(a)
@@ -230,8 +231,8 @@ func forgotten(a, j, k time.Duration) func(*replay) {
 	}
 }
 
-// revived is the script of a session that a leader has taken when its client sends again: an activity,
-// evidence, a first write, and another one.
+// revived is the script of a session that a leader has taken when its client sends again: an
+// activity, evidence, a first write, and another one.
 func revived(r *replay) {
 	r.stall(true)
 	r.ping(9050 * milli)
@@ -241,8 +242,8 @@ func revived(r *replay) {
 	r.flow(11300 * milli)
 }
 
-// proven is the script of such a session that passes a probation. The expirer continues at the given
-// time.
+// proven is the script of such a session that passes a probation. The expirer continues at the
+// given time.
 func proven(decoy bool, flows time.Duration) func(*replay) {
 	return func(r *replay) {
 		r.stall(decoy)
@@ -273,8 +274,8 @@ func hasty(r *replay) {
 	r.flow(14500 * milli)
 }
 
-// deposed is the script of a leader that is cut off, while the others elect another one at once because
-// they restart. The client stays with the old leader.
+// deposed is the script of a leader that is cut off, while the others elect another one at once
+// because they restart. The client stays with the old leader.
 func deposed(r *replay) {
 	r.cut(100 * milli)
 	for i := range r.e.Servers() {
@@ -288,7 +289,8 @@ func deposed(r *replay) {
 	}
 }
 
-// A counterexample has a script, and what makes it one. Without that, the same script breaks no lease.
+// A counterexample has a script, and what makes it one. Without that, the same script breaks no
+// lease.
 type counterexample struct {
 	name    string
 	tick    time.Duration // of the servers; 0 means 2 s

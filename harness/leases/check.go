@@ -17,8 +17,8 @@ import (
 // resolution is the precision of times in the servers' logs.
 const resolution = time.Millisecond
 
-// handOver is the longest time that a goroutine waits to be scheduled before it ends a hold, even if
-// timers are not late. On a virtual clock it does not wait.
+// handOver is the longest time that a goroutine waits to be scheduled before it ends a hold, even
+// if timers are not late. On a virtual clock it does not wait.
 const handOver = 5 * time.Millisecond
 
 // Servers is what the ensemble tells about sessions. Both fields are nil if it tells nothing.
@@ -27,8 +27,8 @@ type Servers struct {
 	Expiries []ensemble.Expiry
 }
 
-// Checkers returns the checkers that judge t. They are optional: a run whose sessions report nothing
-// can still pass.
+// Checkers returns the checkers that judge t. They are optional: a run whose sessions report
+// nothing can still pass.
 func (t *Trace) Checkers(envelope checker.Envelope, servers Servers) []checker.Checker {
 	var all []checker.Checker
 	for _, p := range []struct {

@@ -37,9 +37,9 @@ type record struct {
 	start   time.Time
 }
 
-// observe returns the record of a session on a follower that is cut off while the session holds a lock,
-// until the others have expired the session. Before that its lease lapses once without an expiry,
-// because the client is cut off for a while.
+// observe returns the record of a session on a follower that is cut off while the session holds a
+// lock, until the others have expired the session. Before that its lease lapses once without an
+// expiry, because the client is cut off for a while.
 func observe(t *testing.T, opts session.Options) (r record) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -329,8 +329,8 @@ func TestOtherRuleIsRefused(t *testing.T) {
 	t.Log(one.Reason)
 }
 
-// The picture of decision 1: the lease is counted from a, because j proves that the PING after a came
-// before k. Without j, or if a was answered too late for j, it is counted from the handshake.
+// The picture of decision 1: the lease is counted from a, because j proves that the PING after a
+// came before k. Without j, or if a was answered too late for j, it is counted from the handshake.
 func TestRuleCountsFromTheRightPacket(t *testing.T) {
 	const ms = time.Millisecond
 	for _, c := range []struct {

@@ -8,8 +8,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A lease is the longest one that the rule of decision 1 allows. Unlike the session's own code it keeps
-// every packet. The names a, j, k, K, s and r are those of the decision.
+// A lease is the longest one that the rule of decision 1 allows. Unlike the session's own code it
+// keeps every packet. The names a, j, k, K, s and r are those of the decision.
 type lease struct {
 	timeout, tick time.Duration
 

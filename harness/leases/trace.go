@@ -16,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// An Event is one line of a trace. Times are those of the history. Fields that a kind of event does not
-// use are zero; package leasetrace lists the fields of each kind.
+// An Event is one line of a trace. Times are those of the history. Fields that a kind of event
+// does not use are zero; package leasetrace lists the fields of each kind.
 type Event struct {
 	At       time.Duration
 	Sent     time.Duration

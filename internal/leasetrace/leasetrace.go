@@ -1,5 +1,5 @@
-// Package leasetrace passes to the harness what the lease of a session rests on. Package harness/leases
-// records it, writes it as JSON and judges it.
+// Package leasetrace passes to the harness what the lease of a session rests on. Package
+// harness/leases records it, writes it as JSON and judges it.
 //
 // A session takes its trace from the context of session.Open, like net/http takes an
 // httptrace.ClientTrace. So programs cannot set it, and session.Options does not show it.
@@ -13,8 +13,8 @@ import (
 )
 
 // A Func receives the events of one session. The session calls it with one event at a time, in the
-// order in which the lease took them into account, and holds locks meanwhile. So a Func must not block
-// and must not use the session.
+// order in which the lease took them into account, and holds locks meanwhile. So a Func must not
+// block and must not use the session.
 type Func func(Event)
 
 // A Kind is a kind of event.

@@ -105,8 +105,8 @@ func (t *tracker) poll() []Expiry {
 	return all
 }
 
-// An Expiry is a session that a leader closes because its timeout has passed. Times are those of the
-// cluster.
+// An Expiry is a session that a leader closes because its timeout has passed. Times are those of
+// the cluster.
 type Expiry struct {
 	Session, Zxid  int64
 	Touched, Taken time.Duration
