@@ -21,7 +21,7 @@ const resolution = time.Millisecond
 // if timers are not late. On a virtual clock it does not wait.
 const handOver = 5 * time.Millisecond
 
-// Servers is what the ensemble tells about sessions. Both fields are nil if it tells nothing.
+// Servers is what the ensemble reports about sessions. Both fields are nil if it reports nothing.
 type Servers struct {
 	Log      *witness.Log
 	Expiries []ensemble.Expiry
@@ -62,7 +62,7 @@ type judging struct {
 	real    bool // the clock is real
 }
 
-// A tracked session is what a checker knows of one session while it reads the trace.
+// A tracked session has the state of one session while a checker reads the trace.
 type tracked struct {
 	client  int16
 	id      int64

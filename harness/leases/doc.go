@@ -4,7 +4,7 @@
 // docs/decisions/0001-lease.md. During a run, sessions report what their leases rest on: when
 // connections began and ended, when each request was written, when each reply was read and what it
 // was taken for, until when the lease then stood, and which holds it covered. [Recorder] collects
-// that, and [Trace.Write] stores it as lease.jsonl. At the end of the run, the servers tell which
+// that, and [Trace.Write] stores it as lease.jsonl. At the end of the run, the servers report which
 // sessions they expired. [Trace.Checkers] decide whether all of it is a behavior of the model of
 // decision 1:
 //

@@ -20,7 +20,7 @@ type Func func(Event)
 // A Kind is a kind of event.
 type Kind uint8
 
-// The kinds of events. The comment of each kind names the fields of Event that it uses besides At.
+// The kinds of events. Each comment names the fields of Event that the kind uses, except At.
 const (
 	// Opened means that the answer to a handshake was read: Session, Sent, Timeout, Tick, Fresh,
 	// Deadline. Later packets, up to the next Opened, are of this connection.
