@@ -29,8 +29,8 @@ const (
 	Closed
 	// Sent means that a request is about to be written: Xid, Op.
 	Sent
-	// Answered means that a reply was read and that the lease took it into account: Xid, Zxid, Code,
-	// Part, Proof, Sent, Deadline.
+	// Answered means that a reply was read and that the lease took it into account: Xid, Zxid,
+	// Code, Part, Proof, Sent, Deadline.
 	Answered
 	// Granted means that a hold was granted: Hold, Path, Deadline.
 	Granted
