@@ -37,6 +37,7 @@
 //   - [github.com/zkcoord/zkcoord/harness/checker]: properties that a history must have
 //   - [github.com/zkcoord/zkcoord/harness/witness]: the servers' transaction logs, compared with a
 //     history
+//   - [github.com/zkcoord/zkcoord/harness/leases]: what the lease of each session rested on, judged
 //   - [github.com/zkcoord/zkcoord/harness/report]: results as pages, JUnit and JSON
 //   - [github.com/zkcoord/zkcoord/harness/ensemble]: what the harness needs of an ensemble
 //   - [github.com/zkcoord/zkcoord/harness/ensemble/container]: an ensemble in containers

@@ -13,6 +13,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/harness/netfault"
+	"github.com/zkcoord/zkcoord/internal/leasetrace"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -194,7 +195,7 @@ func (c *Client) Open(ctx context.Context, opts session.Options) (*session.Sessi
 	if opts.Dial = c.Dial; len(opts.Servers) == 0 {
 		opts.Servers = c.env.Servers()
 	}
-	s, err := session.Open(ctx, opts)
+	s, err := session.Open(leasetrace.With(ctx, c.env.leases.Session(c.ID)), opts)
 	if err != nil {
 		return nil, err
 	}

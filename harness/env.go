@@ -12,6 +12,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/leases"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -32,6 +33,7 @@ type Env struct {
 	clients []*Client
 	sched   *schedule
 	holds   holds
+	leases  *leases.Recorder
 
 	operations int // the limit of Options
 

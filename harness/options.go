@@ -9,6 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/leases"
 	"github.com/zkcoord/zkcoord/harness/witness"
 )
 
@@ -100,6 +101,8 @@ type Result struct {
 	History *history.History `json:"-"`
 	// TxnLog is what the servers committed. It is nil if the ensemble has no transaction logs.
 	TxnLog *witness.Log `json:"-"`
+	// Leases is what the sessions of clients in this process reported of their leases.
+	Leases *leases.Trace `json:"-"`
 	// Logs are the last parts of the nodes' logs, by index. They are nil if the run is valid.
 	Logs map[int][]byte `json:"-"`
 	// ClientLogs are the last parts of the standard error of clients' own processes, by number.

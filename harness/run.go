@@ -17,6 +17,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/leases"
 	"github.com/zkcoord/zkcoord/harness/witness"
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
@@ -78,6 +79,7 @@ type run struct {
 	admin    admin
 	label    string // marks the goroutines of clients
 	version  string // of the servers
+	leases   *leases.Trace
 }
 
 func newEnv(s Scenario, o Options, ens ensemble.Ensemble) *Env {
@@ -86,6 +88,7 @@ func newEnv(s Scenario, o Options, ens ensemble.Ensemble) *Env {
 		rec: history.NewRecorder(), root: rootFor(s.Name, o.Seed, time.Now()),
 		outcome: s.Outcome, grace: orDefault(s.Grace, time.Minute), sched: newSchedule(), operations: o.Operations,
 	}
+	env.leases = leases.NewRecorder(env.rec.Start())
 	env.givenUp, env.giveUp = context.WithCancel(context.Background())
 	if env.outcome == nil {
 		env.outcome = OutcomeOf
@@ -260,6 +263,7 @@ func (r *run) finish(ctx context.Context) {
 		r.env.phase(history.PhaseEnd)
 	}
 	r.env.rec.Seal()
+	r.leases = r.env.leases.Seal()
 }
 
 // judge stores the history, checks it, and stores the verdict.
@@ -272,6 +276,7 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 		History: r.env.rec.History(), ZooKeeper: r.version, Client: s.Client, ClientLogs: r.env.clientLogs(),
 	}
 	result.CouldNot = r.couldNot(result)
+	result.Leases = r.leases
 	result.History.Scenario, result.History.Seed, result.History.Ensemble, result.History.Client = s.Name, o.Seed, result.Ensemble, s.Client
 	stored := r.save(result)
 	checking, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTime)
@@ -372,8 +377,8 @@ func (r *run) logs(ctx context.Context) map[int][]byte {
 	return all
 }
 
-// witness returns the checkers that judge the history by the transaction logs of the servers. It
-// also adds these logs to the result.
+// witness returns the checkers that judge the history, and the leases of its sessions, by what the
+// servers recorded. It also adds the transaction logs to the result.
 func (r *run) witness(ctx context.Context, result *Result) []checker.Checker {
 	var envelope checker.Envelope
 	for _, f := range r.options.faults(r.scenario) {
@@ -389,7 +394,20 @@ func (r *run) witness(ctx context.Context, result *Result) []checker.Checker {
 		r.env.problem(fmt.Errorf("transaction logs: %w", err))
 	}
 	result.TxnLog = log
-	return log.Checkers(result.History, envelope)
+	return append(log.Checkers(result.History, envelope), r.leases.Checkers(envelope, leases.Servers{Log: log, Expiries: r.expiries(ctx)})...)
+}
+
+// expiries returns the sessions that leaders have expired, if the ensemble shows them.
+func (r *run) expiries(ctx context.Context) []ensemble.Expiry {
+	source, able := r.env.Ensemble.(ensemble.Expirer)
+	if !able {
+		return nil
+	}
+	ending, cancel := r.ending(ctx)
+	defer cancel()
+	all, err := source.Expiries(ending)
+	r.env.problem(err)
+	return all
 }
 
 // saveHolds writes the holds that clients recorded.

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/engine"
+	"github.com/zkcoord/zkcoord/internal/leasetrace"
 	"github.com/zkcoord/zkcoord/internal/times"
+	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
 // A leaseKeeper manages the holds of a session and its lease. The tap reports the evidence to it.
@@ -69,6 +71,10 @@ func (k *leaseKeeper) connected(l line, sent time.Time, t terms) {
 	k.line, k.id, k.timeout, k.foreign, k.syncing = l, t.id, t.timeout, t.foreign, false
 	k.lease.restart(sent, t.timeout, t.tick, t.fresh)
 	k.lease.trustIdle = k.opts.UnsafeTrustIdle
+	if k.opts.leases != nil {
+		k.opts.leases(leasetrace.Event{Kind: leasetrace.Opened, At: time.Now(), Session: t.id, Sent: sent,
+			Timeout: t.timeout, Tick: t.tick, Fresh: t.fresh, Deadline: k.lease.deadline})
+	}
 	signal(k.wake)
 }
 
@@ -78,12 +84,22 @@ func (k *leaseKeeper) disconnected() {
 	defer k.mu.Unlock()
 	k.line = nil
 	k.lease.disconnect()
+	if k.opts.leases != nil {
+		k.opts.leases(leasetrace.Event{Kind: leasetrace.Closed, At: time.Now()})
+	}
 	signal(k.wake)
 }
 
+// A reply is an answer as the connection read it.
+type reply struct {
+	op     wire.Op
+	header wire.ReplyHeader
+	body   []byte
+}
+
 // answered records a packet that was sent and answered at the given times on the current
-// connection. epoch is the epoch of the leader, if the packet proves anything about a leader.
-func (k *leaseKeeper) answered(p proof, sent, now time.Time, epoch int64) {
+// connection. The zxid of the reply names the leader, if the packet proves anything about one.
+func (k *leaseKeeper) answered(p proof, sent, now time.Time, r reply) {
 	if p == proofNone {
 		return
 	}
@@ -93,7 +109,7 @@ func (k *leaseKeeper) answered(p proof, sent, now time.Time, epoch int64) {
 	switch p {
 	case proofMajority:
 		k.lapseLocked(now) // this comes before the deadline can move, because look may be late
-		k.lease.write(sent, now, epoch)
+		k.lease.write(sent, now, r.header.Zxid>>32)
 		if k.lease.stands(now) && k.renewal != nil {
 			close(k.renewal)
 			k.renewal = nil
@@ -101,6 +117,19 @@ func (k *leaseKeeper) answered(p proof, sent, now time.Time, epoch int64) {
 	case proofLeader:
 		k.lease.reached(sent, now)
 	}
+	if k.opts.leases != nil {
+		k.traceLocked(p, sent, now, r)
+	}
+}
+
+// traceLocked reports a reply and what the lease made of it.
+func (k *leaseKeeper) traceLocked(p proof, sent, now time.Time, r reply) {
+	e := leasetrace.Event{Kind: leasetrace.Answered, At: now, Xid: r.header.Xid, Zxid: r.header.Zxid, Code: r.header.Err,
+		Proof: leasetrace.Proof(p), Sent: sent, Deadline: k.lease.deadline}
+	if r.op == wire.OpMulti {
+		e.Part, _ = wire.MultiError(r.body)
+	}
+	k.opts.leases(e)
 }
 
 // synced records the end of a sync that look requested.
@@ -152,8 +181,12 @@ func (k *leaseKeeper) endAllLocked(cause error) {
 }
 
 func (k *leaseKeeper) endLocked(h *hold, cause error) {
+	_, held := k.holds[h]
 	delete(k.holds, h)
 	h.finish(cause)
+	if k.opts.leases != nil && held && h.granted {
+		k.opts.leases(leasetrace.Event{Kind: leasetrace.Ended, At: time.Now(), Hold: h, Path: h.node.Path, Cause: cause})
+	}
 }
 
 // end implements hold.End.
@@ -204,6 +237,9 @@ func (k *leaseKeeper) grant(h *hold, now time.Time) (wait <-chan struct{}, err e
 	signal(k.wake)
 	if k.opts.UnsafeHoldUntilLost || k.lease.stands(now) {
 		h.granted = true
+		if k.opts.leases != nil {
+			k.opts.leases(leasetrace.Event{Kind: leasetrace.Granted, At: now, Hold: h, Path: h.node.Path, Deadline: k.lease.deadline})
+		}
 		return nil, nil
 	}
 	h.expected = true

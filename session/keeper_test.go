@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/engine"
+	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
 // deadLine is a connection that sends nothing.
@@ -93,14 +94,14 @@ func TestChoresOfALease(t *testing.T) {
 				}
 				later := now.Add(10 * time.Millisecond)
 				if due.ping {
-					k.answered(proofActive, now, later, 0)
+					k.answered(proofActive, now, later, underLeader(0))
 				}
 				if due.sync {
-					k.answered(proofLeader, now, later, 0)
+					k.answered(proofLeader, now, later, underLeader(0))
 					k.synced(later, true)
 				}
 				if due.beat {
-					k.answered(proofMajority, now, later, 1)
+					k.answered(proofMajority, now, later, underLeader(1))
 					k.beaten(later, nil)
 				}
 			}
@@ -132,8 +133,8 @@ func TestLapseAndProbation(t *testing.T) {
 		t.Fatal("a grant without a lease: got it at once, want a wait")
 	}
 	for at := 12_000; at <= 27_000; at += 500 {
-		k.answered(proofActive, ms(at-200), ms(at-190), 0)
-		k.answered(proofMajority, ms(at), ms(at+10), 1)
+		k.answered(proofActive, ms(at-200), ms(at-190), underLeader(0))
+		k.answered(proofMajority, ms(at), ms(at+10), underLeader(1))
 		select {
 		case <-wait:
 			if at < 24_000 {
@@ -155,11 +156,11 @@ func TestNoChoresWithoutAConnection(t *testing.T) {
 	k := bareKeeper(t, nil)
 	h := k.begin(engine.Node{Path: "/h"})
 	k.grant(h, ms(1))
-	k.answered(proofActive, ms(1000), ms(1010), 0)
-	k.answered(proofMajority, ms(3000), ms(3010), 1)
+	k.answered(proofActive, ms(1000), ms(1010), underLeader(0))
+	k.answered(proofMajority, ms(3000), ms(3010), underLeader(1))
 	before := k.deadline()
 	k.disconnected()
-	k.answered(proofMajority, ms(4900), ms(4910), 1)
+	k.answered(proofMajority, ms(4900), ms(4910), underLeader(1))
 	if due := k.look(ms(5000)); due.line != nil || due.text() != "" || !k.deadline().Equal(before) {
 		t.Errorf("without a connection: got %q due and the deadline moved by %v, want neither", due.text(), k.deadline().Sub(before))
 	}
@@ -214,6 +215,9 @@ func TestFailedChoresAreSpaced(t *testing.T) {
 		})
 	}
 }
+
+// underLeader returns an answer that proves the epoch of the leader.
+func underLeader(epoch int64) reply { return reply{header: wire.ReplyHeader{Zxid: epoch << 32}} }
 
 // A hold that begins on an ended session, or on a foreign server, ends at once.
 func TestHoldsThatCannotBegin(t *testing.T) {

@@ -132,13 +132,15 @@ func (l *lease) activity(sent, answered time.Time) {
 }
 
 // reached records a packet that went to the leader and back: a sync or a quorum write. It moves
-// kept if the leader cannot have taken the session before the answer.
-func (l *lease) reached(sent, answered time.Time) {
+// kept if the leader cannot have taken the session before the answer. It returns until when the
+// packet proves that the leader keeps the session. The packet itself is no evidence for that, even
+// if it was answered at the instant at which it was sent.
+func (l *lease) reached(sent, answered time.Time) (known time.Time) {
 	if !l.connected {
-		return
+		return known
 	}
 	l.lastReached, l.roundTrip = sent, answered.Sub(sent)
-	known := l.keptBy(l.latestKnown(sent))
+	known = l.keptBy(l.latestKnown(sent))
 	switch {
 	case answered.Before(l.kept):
 		l.kept = times.Later(l.kept, known)
@@ -148,6 +150,7 @@ func (l *lease) reached(sent, answered time.Time) {
 	if m := l.at(sent); m.evidence.sent.IsZero() {
 		m.evidence = span{sent, answered}
 	}
+	return known
 }
 
 // write records an acknowledged quorum write under the leader of the given epoch, and moves the
@@ -160,14 +163,14 @@ func (l *lease) write(sent, answered time.Time, epoch int64) {
 		l.kept = times.Later(l.kept, by)
 	}
 	l.carried, l.epoch, l.lastWrite = carried{}, epoch, sent
-	l.reached(sent, answered)
+	known := l.reached(sent, answered)
 	switch {
 	case answered.Before(l.kept):
 		l.probation = probation{}
 	case l.trustIdle:
 		l.kept = l.keptBy(l.activeBy(len(l.marks)-1, sent.Add(-l.period()-l.timeout/4)))
 	case !answered.Before(l.probation.kept):
-		l.probation = probation{since: answered, kept: l.keptBy(l.latestKnown(sent))}
+		l.probation = probation{since: answered, kept: known}
 		return
 	case sent.Sub(l.probation.since) < l.proving():
 		return

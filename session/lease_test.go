@@ -64,6 +64,8 @@ open 0 10; ping 4500 4510; sync 5500 5510; write 5600 5610; sync 6600 8310; sync
 open 0 10; ping 4500 4510; sync 5500 5510; write 5600 5610; sync 6600 6610; sync 7600 8310; sync 8600 8610; write 9610 9620 = 3800
 open 0 10; ping 4500 4510; sync 5500 5510; write 5600 5610; sync 6600 6610; sync 7600 7610; sync 8600 8610; write 9610 10399 = 11400
 open 0 10; ping 4500 4510; sync 5500 5510; write 5600 5610; sync 6600 6610; sync 7600 7610; sync 8600 8610; write 9610 10400 = 3800
+# Bug: a write that was answered at the instant at which it was sent was evidence for itself.
+open 0 10; ping 4500 4510; write 5600 5600; sync 6600 6610; sync 7600 7610; sync 8600 8610; write 9610 9620 = 3800
 # On a new connection nothing of the last one counts but the deadline.
 open 0 10; ping 300 310; sync 1000 1010; down; again 1100 1110; write 1200 1210 = 4900
 open 0 10; ping 300 310; down; again 1100 1110 = 3800

@@ -16,6 +16,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkcoord/zkcoord/internal/invalid"
+	"github.com/zkcoord/zkcoord/internal/leasetrace"
 )
 
 // Options of a session. Servers is required; the zero value of every other
@@ -119,6 +120,7 @@ type Options struct {
 
 	dialer *dialer              // the dialer, if Dial was nil
 	slept  func() time.Duration // total time for which the machine was suspended
+	leases leasetrace.Func      // receives what the lease rests on; nil unless the harness runs
 }
 
 // Auth is a credential, such as {"digest", []byte("user:password")}.

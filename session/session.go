@@ -14,6 +14,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkcoord/zkcoord/internal/engine"
+	"github.com/zkcoord/zkcoord/internal/leasetrace"
 )
 
 // A Session is one ZooKeeper session. It is safe for concurrent use.
@@ -46,6 +47,7 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 	if err := opts.complete(); err != nil {
 		return nil, err
 	}
+	opts.leases = leasetrace.From(ctx)
 	s := assemble(opts)
 	client, events, err := connect(s)
 	if err != nil {

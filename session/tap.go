@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/engine"
+	"github.com/zkcoord/zkcoord/internal/leasetrace"
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
@@ -98,6 +99,9 @@ func (t *tap) sending(c *conn, frame []byte, id uint64) (first []byte, written c
 	} else {
 		t.inflight[h.Xid] = p
 	}
+	if t.opts.leases != nil {
+		t.opts.leases(leasetrace.Event{Kind: leasetrace.Sent, At: p.sent, Xid: h.Xid, Op: h.Op})
+	}
 	return first, written, nil
 }
 
@@ -143,7 +147,7 @@ func (t *tap) repliedLocked(h *wire.ReplyHeader, body []byte, now time.Time) {
 	}
 	delete(t.inflight, h.Xid)
 	t.lastZxid, t.seenZxid, t.told = max(t.lastZxid, h.Zxid), max(t.seenZxid, h.Zxid), t.told && h.Zxid <= 0
-	t.keeper.answered(proofOf(p.op, h.Err, body), p.sent, now, h.Zxid>>32)
+	t.keeper.answered(proofOf(p.op, h.Err, body), p.sent, now, reply{p.op, *h, body})
 	if h.Xid == xidIdle {
 		t.keeper.synced(now, h.Err == 0)
 	}
@@ -156,7 +160,7 @@ func (t *tap) repliedLocked(h *wire.ReplyHeader, body []byte, now time.Time) {
 
 func (t *tap) pongLocked(now time.Time) {
 	if len(t.pings) > 0 {
-		t.keeper.answered(proofActive, t.pings[0], now, 0)
+		t.keeper.answered(proofActive, t.pings[0], now, reply{op: wire.OpPing, header: wire.ReplyHeader{Xid: wire.XidPing}})
 		t.pings = slices.Delete(t.pings, 0, 1)
 	}
 }

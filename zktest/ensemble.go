@@ -126,6 +126,26 @@ func (e *Ensemble) assign() error {
 // with DialContext.
 func (e *Ensemble) Servers() []string { return slices.Clone(e.addrs) }
 
+// An Expiry is a session that a leader closed because its timeout had passed.
+type Expiry struct {
+	Session int64
+	Zxid    int64     // of the transaction, which is committed only if the leader has a majority
+	Touched time.Time // when the leader last learned that the session was active
+	Taken   time.Time // when the leader took the session out of its table, after which nothing saves it
+}
+
+// Expiries returns the sessions that leaders have closed so far because their timeouts had passed.
+// Sessions that a client or Expire has closed are not among them.
+func (e *Ensemble) Expiries() []Expiry {
+	var all []Expiry
+	e.do(func() {
+		for _, x := range e.cluster.Expiries() {
+			all = append(all, Expiry{x.Session, x.Zxid, e.start.Add(x.Touched), e.start.Add(x.Taken)})
+		}
+	})
+	return all
+}
+
 // DialContext connects to a server by its address, like net.Dialer. While the
 // server is down, the connection is refused. The argument network is ignored.
 func (e *Ensemble) DialContext(ctx context.Context, network, address string) (net.Conn, error) {

@@ -209,6 +209,20 @@ func (e *Ensemble) SetExpirerPace(server int, d time.Duration) {
 	e.do(func() { e.cluster.Pace(server, d) })
 }
 
+// DelayPings models a leader whose ping loop is blocked while its other threads continue, for
+// example because the loop writes to a log that accepts no bytes. From now on the server, as a
+// leader, sends its pings to followers late by d each time. Followers report the activity of
+// sessions in their answers to pings, so these reports are late too. 0 undoes the fault.
+//
+// It panics if d is negative.
+func (e *Ensemble) DelayPings(server int, d time.Duration) {
+	e.check(server)
+	if d < 0 {
+		panic(fmt.Sprintf("zktest: delay of pings is %v: must not be negative", d))
+	}
+	e.do(func() { e.cluster.DelayPings(server, d) })
+}
+
 // Expire makes the leader close a session as if its timeout had passed. It
 // returns ErrNoLeader if there is no leader. Without a quorum the session is
 // closing but is not gone.

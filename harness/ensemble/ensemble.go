@@ -307,6 +307,19 @@ type TxnLogs interface {
 	CopyTxnLogs(ctx context.Context, node int, dir string) error
 }
 
+// An Expiry is a session that a leader closed because its timeout had passed.
+type Expiry struct {
+	Session int64
+	Zxid    int64     // of the transaction that closes it, which may not have been committed
+	Touched time.Time // when the leader last learned that the session was active
+	Taken   time.Time // when the leader took the session out of its table
+}
+
+// Expirer can list the sessions that its leaders have expired.
+type Expirer interface {
+	Expiries(ctx context.Context) ([]Expiry, error)
+}
+
 // Logs returns everything that a node has written to its log since the start of the ensemble, even
 // if the node is down. The caller closes the reader.
 type Logs interface {

@@ -29,6 +29,7 @@ const (
 	JUnitFile   = "junit.xml"
 	TestFile    = "test.go.txt" // not the name of a Go file, because a store may be inside a module
 	PictureFile = "porcupine.html"
+	LeasesFile  = "lease.jsonl"
 )
 
 // Store is a directory of runs. It is a [harness.Store]. Several runs may share it.
@@ -77,6 +78,9 @@ func (s *Store) save(r *harness.Result) error {
 		put(HistoryFile, r.History.WriteJSON)
 		put(FaultsFile, asJSON(r.Plan))
 		put(TextFile, r.History.WriteText)
+		if r.Leases != nil && len(r.Leases.Events) > 0 {
+			put(LeasesFile, r.Leases.Write)
+		}
 		if len(errs) == 0 {
 			errs = append(errs, s.link(dir))
 		}

@@ -32,7 +32,7 @@ type Options struct {
 }
 
 // Ensemble is an embedded ensemble. In addition to ensemble.Ensemble it implements Killer, Pauser,
-// Partitioner, DropCounter, Timers, Wiper, Sequencer, LogStaller and TxnLogs.
+// Partitioner, DropCounter, Timers, Wiper, Sequencer, LogStaller, TxnLogs and Expirer.
 type Ensemble struct {
 	// Model is the zktest ensemble, which has further faults: lag, lost replies, sessions that
 	// expire on command.
@@ -55,6 +55,7 @@ var (
 	_ ensemble.Sequencer   = (*Ensemble)(nil)
 	_ ensemble.LogStaller  = (*Ensemble)(nil)
 	_ ensemble.TxnLogs     = (*Ensemble)(nil)
+	_ ensemble.Expirer     = (*Ensemble)(nil)
 )
 
 // Starter returns a function that starts such ensembles for a run; see ensemble.StarterOf. If the
@@ -294,4 +295,13 @@ func (e *Ensemble) CopyTxnLogs(_ context.Context, node int, dir string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "log.1"), log.Bytes(), 0o644)
+}
+
+// Expiries returns the sessions that leaders have expired.
+func (e *Ensemble) Expiries(context.Context) ([]ensemble.Expiry, error) {
+	var all []ensemble.Expiry
+	for _, x := range e.Model.Expiries() {
+		all = append(all, ensemble.Expiry(x))
+	}
+	return all, e.open()
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +52,8 @@ type Cluster struct {
 	conns   int   // number of connections opened so far
 	issued  int64 // number of sessions opened so far, if Config.NoResume is set
 
-	heldBack int // number of packets that have waited for a cut link
+	heldBack int      // number of packets that have waited for a cut link
+	expiries []Expiry // sessions that leaders have closed because their time was over
 }
 
 // ErrNoLeader means that a fault needs a leader and there is none.
@@ -86,6 +88,10 @@ func New(cfg Config) *Cluster {
 	c.elect()
 	return c
 }
+
+// Expiries returns the sessions that leaders have closed because their time was over. A leader
+// without a majority closes sessions too, and nobody commits that.
+func (c *Cluster) Expiries() []Expiry { return slices.Clone(c.expiries) }
 
 // Now returns the cluster's time since its start.
 func (c *Cluster) Now() time.Duration { return c.now }

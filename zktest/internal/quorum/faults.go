@@ -149,6 +149,16 @@ func (c *Cluster) Pace(i int, d time.Duration) {
 	c.Run()
 }
 
+// DelayPings makes the loop in which a server, as a leader, sends pings late by d each time.
+func (c *Cluster) DelayPings(i int, d time.Duration) {
+	s := c.servers[i]
+	if s.term != nil {
+		s.term.nextPing = max(s.now(), s.term.nextPing+d-s.late)
+	}
+	s.late = d
+	c.Run()
+}
+
 // Expire makes the leader close a session as if its time was over.
 func (c *Cluster) Expire(session int64) error {
 	l := c.Leader()

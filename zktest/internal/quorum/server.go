@@ -19,6 +19,7 @@ type server struct {
 	paused bool
 	lag    time.Duration // from the arrival of a commit until it is applied
 	pace   time.Duration // time that a leader takes to close each expired session
+	late   time.Duration // by which a leader's ping loop is late each time
 
 	joining *server       // the leader that it is about to join
 	joinAt  time.Duration // when it joins

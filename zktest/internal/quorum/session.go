@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -13,7 +14,8 @@ import (
 type tracker struct {
 	tick     time.Duration
 	sessions map[int64]*session
-	next     time.Duration // time of the next tick
+	next     time.Duration        // time of the next tick
+	global   func() time.Duration // the cluster's time
 }
 
 type session struct {
@@ -21,13 +23,14 @@ type session struct {
 	owner    any // the server it is connected to: a *peer, or self; nil if unknown
 	closing  bool
 	deadline time.Duration
+	touched  time.Duration // time of the cluster at the last touch
 }
 
 // self is the owner of the sessions that are connected to the leader.
 var self any = new(int)
 
-func newTracker(tick, now time.Duration) *tracker {
-	t := &tracker{tick: tick, sessions: make(map[int64]*session)}
+func newTracker(tick, now time.Duration, global func() time.Duration) *tracker {
+	t := &tracker{tick: tick, sessions: make(map[int64]*session), global: global}
 	t.next = t.round(now)
 	return t
 }
@@ -41,7 +44,7 @@ func (t *tracker) track(id int64, timeout int32, now time.Duration) {
 		s = &session{id: id}
 		t.sessions[id] = s
 	}
-	s.deadline = t.round(now + millis(timeout))
+	s.deadline, s.touched = t.round(now+millis(timeout)), t.global()
 }
 
 // touch records that a session was active. It returns false if the session is
@@ -51,7 +54,7 @@ func (t *tracker) touch(id int64, timeout int32, now time.Duration) bool {
 	if s == nil || s.closing {
 		return false
 	}
-	s.deadline = t.round(now + millis(timeout))
+	s.deadline, s.touched = t.round(now+millis(timeout)), t.global()
 	return true
 }
 
@@ -89,17 +92,24 @@ func (t *tracker) setClosing(id int64) {
 
 // poll advances by one tick, and returns the sessions whose time is over,
 // sorted by id. From then on nothing saves them, but they are not closing yet.
-func (t *tracker) poll() []int64 {
+func (t *tracker) poll() []Expiry {
 	at := t.next
 	t.next += t.tick
-	var ids []int64
+	var all []Expiry
 	for id, s := range t.sessions {
 		if s.deadline <= at && !s.closing {
-			ids = append(ids, id)
+			all = append(all, Expiry{Session: id, Touched: s.touched, Taken: t.global()})
 		}
 	}
-	slices.Sort(ids)
-	return ids
+	slices.SortFunc(all, func(a, b Expiry) int { return cmp.Compare(a.Session, b.Session) })
+	return all
+}
+
+// An Expiry is a session that a leader closes because its timeout has passed. Times are those of
+// the cluster.
+type Expiry struct {
+	Session, Zxid  int64
+	Touched, Taken time.Duration
 }
 
 func millis(ms int32) time.Duration { return time.Duration(ms) * time.Millisecond }

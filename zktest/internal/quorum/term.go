@@ -16,8 +16,8 @@ type term struct {
 	zxid     int64   // the last one assigned
 	peers    []*peer // by server; nil for those that do not follow
 	sessions *tracker
-	taken    []int64 // expired sessions that are not marked as closing yet, in order
-	ending   int64   // the session that is marked and is closed at endAt; 0 is none
+	taken    []Expiry // sessions that are not marked as closing yet, in order
+	ending   Expiry   // the session that is marked and is closed at endAt; session 0 is none
 	endAt    time.Duration
 	prep     *tree.Prep
 	syncs    []pendingSync
@@ -42,7 +42,7 @@ func newTerm(s *server, epoch int64) *term {
 	c := s.c
 	t := &term{
 		s: s, c: c, zxid: epoch << 32, peers: make([]*peer, c.cfg.Servers),
-		sessions: newTracker(c.cfg.Tick, s.now()), prep: tree.NewPrep(s.tree, c.cfg.TTL),
+		sessions: newTracker(c.cfg.Tick, s.now(), c.Now), prep: tree.NewPrep(s.tree, c.cfg.TTL),
 		nextPing: s.now() + c.cfg.Tick/2, nextReap: s.now() + reapEvery,
 	}
 	s.tree.Zxid = t.zxid
@@ -91,7 +91,7 @@ func (t *term) dropDead() {
 // pingAll does the work of one half tick. At every second half tick the leader
 // steps down unless enough followers have sent a packet within the sync limit.
 func (t *term) pingAll() {
-	t.nextPing = t.s.now() + t.c.cfg.Tick/2
+	t.nextPing = t.s.now() + t.c.cfg.Tick/2 + t.s.late
 	if t.halfTick {
 		t.tick++
 		inSync := 1
@@ -129,7 +129,7 @@ func (t *term) drop(p *peer) {
 // nextExpiry returns the time at which the expirer continues: with the session
 // that it is closing, or with the next tick.
 func (t *term) nextExpiry() time.Duration {
-	if t.ending != 0 {
+	if t.ending.Session != 0 {
 		return t.endAt
 	}
 	return t.sessions.next
@@ -141,27 +141,29 @@ func (t *term) nextExpiry() time.Duration {
 // session. A session that is taken and not yet marked answers requests, but no
 // activity saves it.
 func (t *term) expire() {
-	if t.ending == 0 {
+	if t.ending.Session == 0 {
 		t.taken = t.sessions.poll()
 		if t.s.pace > 0 { // the set in ZooKeeper has no order
 			t.c.cfg.Rand.Shuffle(len(t.taken), func(i, j int) { t.taken[i], t.taken[j] = t.taken[j], t.taken[i] })
 		}
 		t.markNext()
 	}
-	for t.ending != 0 && t.endAt <= t.s.now() && t.s.term == t {
-		id := t.ending
+	for t.ending.Session != 0 && t.endAt <= t.s.now() && t.s.term == t {
+		x := t.ending
 		t.markNext()
-		t.c.cfg.Trace("server %d expires session %x", t.s.id, id)
-		t.submit(&request{session: id, op: wire.OpCloseSession}, self)
+		t.c.cfg.Trace("server %d expires session %x", t.s.id, x.Session)
+		x.Zxid = t.zxid + 1
+		t.c.expiries = append(t.c.expiries, x)
+		t.submit(&request{session: x.Session, op: wire.OpCloseSession}, self)
 	}
 }
 
 // markNext marks the next of the sessions that were taken.
 func (t *term) markNext() {
-	if t.ending = 0; len(t.taken) > 0 {
+	if t.ending = (Expiry{}); len(t.taken) > 0 {
 		t.ending, t.taken = t.taken[0], t.taken[1:]
 		t.endAt = t.s.now() + t.s.pace
-		t.sessions.setClosing(t.ending)
+		t.sessions.setClosing(t.ending.Session)
 	}
 }
 

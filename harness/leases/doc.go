@@ -1,0 +1,33 @@
+// Package leases judges the leases of the sessions in a run.
+//
+// A lease is the time for which a session counts as provably alive: see
+// docs/decisions/0001-lease.md. During a run, sessions report what their leases rest on: when
+// connections began and ended, when each request was written, when each reply was read and what it
+// was taken for, until when the lease then stood, and which holds it covered. [Recorder] collects
+// that, and [Trace.Write] stores it as lease.jsonl. At the end of the run, the servers report which
+// sessions they expired. [Trace.Checkers] decide whether all of it is a behavior of the model of
+// decision 1:
+//
+//   - lease/within-evidence: a lease stands no longer than the rule allows from the packets of its
+//     connection.
+//   - lease/covers-holds: a hold is granted only under a lease, and ends with it.
+//   - lease/ends-before-expiry: the servers expire a session only after its lease has ended.
+//   - lease/expiry-after-touch: a leader expires a session no sooner than a session timeout after
+//     the last sign of life, and it had received each sign of life on which the lease rested.
+//
+// The first two find mistakes of the client, the other two wrong assumptions about the servers.
+//
+// # The rule
+//
+// The checker does not use the code of the session. It applies the text of the rule to all
+// packets, so its lease is the longest one that the rule allows. The session forgets packets that
+// are close to each other, so its own lease may be shorter.
+//
+// # What is not judged
+//
+// The servers' transaction logs name each session that a leader closed because its timeout had
+// passed: such a transaction does not answer a request of a client. Their times are those of the
+// leader's clock, in milliseconds. The last property needs the leader's session table, which only
+// the embedded ensemble shows. Clients in processes of their own, and those of other libraries,
+// report nothing. A session that somebody closes is not judged (assumption A6).
+package leases

@@ -1,0 +1,82 @@
+// Package leasetrace passes to the harness what the lease of a session rests on. Package
+// harness/leases records it, writes it as JSON and judges it.
+//
+// A session takes its trace from the context of session.Open, like net/http takes an
+// httptrace.ClientTrace. So programs cannot set it, and session.Options does not show it.
+package leasetrace
+
+import (
+	"context"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// A Func receives the events of one session. The session calls it with one event at a time, in the
+// order in which the lease took them into account, and holds locks meanwhile. So a Func must not
+// block and must not use the session.
+type Func func(Event)
+
+// A Kind is a kind of event.
+type Kind uint8
+
+// The kinds of events. Each comment names the fields of Event that the kind uses, except At.
+const (
+	// Opened means that the answer to a handshake was read: Session, Sent, Timeout, Tick, Fresh,
+	// Deadline. Later packets, up to the next Opened, are of this connection.
+	Opened Kind = iota + 1
+	// Closed means that the connection has ended.
+	Closed
+	// Sent means that a request is about to be written: Xid, Op.
+	Sent
+	// Answered means that a reply was read and that the lease took it into account: Xid, Zxid,
+	// Code, Part, Proof, Sent, Deadline.
+	Answered
+	// Granted means that a hold was granted: Hold, Path, Deadline.
+	Granted
+	// Ended means that a granted hold has ended: Hold, Path, Cause.
+	Ended
+)
+
+// A Proof is what the session took a reply for.
+type Proof uint8
+
+// The kinds of proof, from the weakest to the strongest.
+const (
+	Activity Proof = iota + 1 // the session was active
+	Leader                    // the path to the leader and back was open
+	Majority                  // a majority acknowledged a write of the session
+)
+
+// An Event is one thing that a lease rests on, or one that rests on the lease.
+type Event struct {
+	Kind  Kind
+	Proof Proof
+	Fresh bool // the connection created the session
+	Xid   int32
+	Op    wire.Op
+	Code  wire.Code // in the header of the reply
+	Part  wire.Code // the first error in the body of a multi
+
+	At       time.Time
+	Sent     time.Time // when the packet was sent, according to the lease
+	Deadline time.Time // of the lease after the event; zero if there is none
+
+	Session       int64
+	Zxid          int64
+	Timeout, Tick time.Duration
+	Hold          any // identifies the hold
+	Path          string
+	Cause         error
+}
+
+type key struct{}
+
+// With returns a context with which session.Open opens a session that reports to f.
+func With(ctx context.Context, f Func) context.Context { return context.WithValue(ctx, key{}, f) }
+
+// From returns the function of With, or nil.
+func From(ctx context.Context) Func {
+	f, _ := ctx.Value(key{}).(Func)
+	return f
+}

@@ -1,0 +1,464 @@
+package session
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/engine"
+	"github.com/zkcoord/zkcoord/internal/times"
+	"github.com/zkcoord/zkcoord/internal/txnlog"
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// This file replays on zktest what the search finds when an assumption of the lease does not hold,
+// or when the rule is another one. A script sends the packets of the timeline, and breaks the
+// servers, at the times of the timeline. The lease is the type lease itself. A replay succeeds if
+// a leader closed the session while its lease stood.
+//
+// The times at which a leader sends PINGs and expires sessions depend on its clock. So each script
+// runs at many phases of that clock, and one of them must succeed. With the assumption, or with
+// the rule as it is, none may.
+
+const (
+	replayT    = 6 * time.Second
+	replayStep = 100 * time.Millisecond // between two phases
+)
+
+// A replay is one run of a script.
+type replay struct {
+	t      *testing.T
+	e      *zktest.Ensemble
+	leader int
+	at     int // the follower that the client is connected to
+	began  time.Time
+
+	timeout, tick time.Duration // of the lease
+	margin        bool          // the lease ends a margin later
+	byHeader      bool          // a multi counts although its parts say that the session is closing
+	times         func(sent, answered time.Time) (time.Time, time.Time)
+	changed       func(l *lease, p proof, sent, answered time.Time)
+
+	mu      sync.Mutex
+	conn    net.Conn
+	id      int64
+	lease   lease
+	waiting map[int32]packet
+	xid     int32
+	last    time.Time // the latest deadline
+}
+
+// connect opens a connection to a server, with the session of the replay if it has one.
+func (r *replay) connect(server int) {
+	r.t.Helper()
+	conn, err := r.e.DialContext(r.t.Context(), "tcp", r.e.Servers()[server])
+	must(r.t, err)
+	sent := time.Now()
+	_, err = conn.Write(wire.AppendFrame(nil, &wire.ConnectRequest{Timeout: int32(r.timeout / time.Millisecond), Password: make([]byte, 16)}))
+	must(r.t, err)
+	frame, err := readFrame(conn)
+	must(r.t, err)
+	var response wire.ConnectResponse
+	if _, err := wire.Decode(frame, &response); err != nil || response.SessionID == 0 {
+		r.t.Fatalf("handshake: %+v, %v", response, err)
+	}
+	r.at, r.conn, r.id, r.waiting = server, conn, response.SessionID, make(map[int32]packet)
+	r.lease.restart(sent, time.Duration(response.Timeout)*time.Millisecond, r.tick, true)
+	r.note()
+	go r.receive(conn)
+}
+
+func readFrame(conn net.Conn) ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(conn, head[:]); err != nil {
+		return nil, err
+	}
+	frame := make([]byte, binary.BigEndian.Uint32(head[:]))
+	_, err := io.ReadFull(conn, frame)
+	return frame, err
+}
+
+// receive gives the answers to the lease.
+func (r *replay) receive(conn net.Conn) {
+	for {
+		frame, err := readFrame(conn)
+		if err != nil {
+			return
+		}
+		h, body, err := wire.CutReply(frame)
+		if err == nil {
+			r.answered(h, body)
+		}
+	}
+}
+
+func (r *replay) answered(h wire.ReplyHeader, body []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, ok := r.waiting[h.Xid]
+	if !ok {
+		return
+	}
+	delete(r.waiting, h.Xid)
+	l, sent, now, proves := &r.lease, p.sent, time.Now(), proofOf(p.op, h.Err, body)
+	if r.byHeader && p.op == wire.OpMulti && h.Err == 0 {
+		proves = proofMajority
+	}
+	if proves == proofNone {
+		return
+	}
+	if r.times != nil {
+		l.activity(r.times(sent, now))
+	} else {
+		l.activity(sent, now)
+	}
+	switch proves {
+	case proofLeader:
+		l.reached(sent, now)
+	case proofMajority:
+		l.write(sent, now, h.Zxid>>32)
+	}
+	if r.changed != nil {
+		r.changed(l, proves, sent, now)
+	}
+	r.note()
+}
+
+// note notes the deadline of the lease.
+func (r *replay) note() { r.last = times.Later(r.last, r.lease.deadline) }
+
+// until waits until that long after the beginning of the session.
+func (r *replay) until(d time.Duration) { time.Sleep(time.Until(r.began.Add(d))) }
+
+// send sends a packet that long after the beginning of the session.
+func (r *replay) send(at time.Duration, op wire.Op) {
+	r.until(at)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.xid++
+	h := &wire.RequestHeader{Xid: r.xid, Op: op}
+	var frame []byte
+	switch op {
+	case wire.OpPing:
+		h.Xid = wire.XidPing
+		frame = wire.AppendFrame(nil, h)
+	case wire.OpSync:
+		frame = wire.AppendFrame(nil, h, &wire.Path{Path: "/"})
+	default:
+		check := wire.MultiOp{Op: wire.OpCheck, Request: &wire.PathVersion{Path: "/", Version: AnyVersion}}
+		frame = wire.AppendFrame(nil, h, &wire.MultiRequest{Ops: []wire.MultiOp{check}})
+	}
+	r.waiting[h.Xid] = packet{op: op, sent: time.Now()}
+	r.conn.Write(frame) // an error means that a server closed the connection, like a lost packet
+}
+
+func (r *replay) ping(at time.Duration)  { r.send(at, wire.OpPing) }
+func (r *replay) sync(at time.Duration)  { r.send(at, wire.OpSync) }
+func (r *replay) write(at time.Duration) { r.send(at, wire.OpMulti) }
+
+// cut cuts the client's follower off from the others.
+func (r *replay) cut(at time.Duration) {
+	r.until(at)
+	r.e.Isolate(r.at)
+}
+
+// closed returns when a leader closed the session, or the zero time.
+func (r *replay) closed() time.Time {
+	for i := range r.e.Servers() {
+		var log bytes.Buffer
+		must(r.t, r.e.WriteLog(i, &log))
+		for t, err := range txnlog.Read(&log) {
+			must(r.t, err)
+			if t.Op == wire.OpCloseSession && t.Session == r.id {
+				return time.UnixMilli(t.Time)
+			}
+		}
+	}
+	return time.Time{}
+}
+
+// overlap returns for how long the lease stood after a leader had closed the session.
+func (r *replay) overlap() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	end := r.last
+	if r.margin {
+		end = end.Add(r.lease.margin())
+	}
+	closed := r.closed()
+	if closed.IsZero() {
+		return 0
+	}
+	return end.Sub(closed)
+}
+
+// stall blocks the leader's expirer after it has taken the sessions that are due, so that it marks
+// and closes only the first of them. If decoy is set, there is another session that may be the
+// first.
+func (r *replay) stall(decoy bool) {
+	r.e.SetExpirerPace(r.leader, time.Hour)
+	if decoy {
+		conn, err := r.e.DialContext(r.t.Context(), "tcp", r.e.Servers()[r.at])
+		must(r.t, err)
+		_, err = conn.Write(wire.AppendFrame(nil, &wire.ConnectRequest{Timeout: int32(replayT / time.Millisecond), Password: make([]byte, 16)}))
+		must(r.t, err)
+		_, err = readFrame(conn)
+		must(r.t, err)
+	}
+}
+
+// flow lets the leader's expirer continue.
+func (r *replay) flow(at time.Duration) {
+	r.until(at)
+	r.e.SetExpirerPace(r.leader, 0)
+}
+
+const milli = time.Millisecond
+
+// forgotten is the script of an activity that no PING reports: the client is silent for 4 s and
+// then sends an activity a, evidence j and a write k. Then its follower is cut off.
+func forgotten(a, j, k time.Duration) func(*replay) {
+	return func(r *replay) {
+		r.ping(a)
+		r.sync(j)
+		r.write(k)
+		r.cut(k + 50*milli)
+	}
+}
+
+// revived is the script of a session that a leader has taken when its client sends again: an
+// activity, evidence, a first write, and another one.
+func revived(r *replay) {
+	r.stall(true)
+	r.ping(9050 * milli)
+	r.sync(10300 * milli)
+	r.write(10400 * milli)
+	r.write(11200 * milli)
+	r.flow(11300 * milli)
+}
+
+// proven is the script of such a session that passes a probation. The expirer continues at the
+// given time.
+func proven(decoy bool, flows time.Duration) func(*replay) {
+	return func(r *replay) {
+		r.stall(decoy)
+		r.ping(9050 * milli)
+		r.sync(10300 * milli)
+		r.write(10400 * milli)
+		for at := 11300 * milli; at < 16400*milli; at += 1000 * milli {
+			if flows <= at {
+				r.flow(flows)
+			}
+			r.sync(at)
+		}
+		r.write(16500 * milli)
+		r.flow(16550 * milli)
+	}
+}
+
+// hasty is the script of such a session whose second write comes two thirds of a timeout after the
+// first.
+func hasty(r *replay) {
+	r.stall(true)
+	r.ping(9050 * milli)
+	r.sync(10300 * milli)
+	r.write(10400 * milli)
+	r.sync(11500 * milli)
+	r.sync(13000 * milli)
+	r.write(14450 * milli)
+	r.flow(14500 * milli)
+}
+
+// deposed is the script of a leader that is cut off, while the others elect another one at once
+// because they restart. The client stays with the old leader.
+func deposed(r *replay) {
+	r.cut(100 * milli)
+	for i := range r.e.Servers() {
+		if i != r.at {
+			r.e.Kill(i)
+			r.e.Start(i)
+		}
+	}
+	for at := 500 * milli; at < 15*time.Second; at += 500 * milli {
+		r.sync(at)
+	}
+}
+
+// A counterexample has a script, and what makes it one. Without that, the same script breaks no
+// lease.
+type counterexample struct {
+	name    string
+	tick    time.Duration // of the servers; 0 means 2 s
+	leading bool          // the client is connected to the leader
+	drop    func(*replay) // drops the assumption, or changes the rule
+	keep    func(*replay) // nil changes nothing
+	script  func(*replay)
+	prompt  bool          // a run counts only if the leader closed the session within the time of A7
+	kept    func(*replay) // the script without the dropped assumption, if it differs
+}
+
+func counterexamples() []counterexample {
+	idle := func(*replay) {}
+	revive := func(since func(l *lease, answered time.Time)) func(*replay) {
+		return func(r *replay) {
+			r.changed = func(l *lease, p proof, _, answered time.Time) {
+				if p == proofMajority && l.probation.since.Equal(answered) {
+					since(l, answered)
+				}
+			}
+		}
+	}
+	return []counterexample{
+		{name: "A1 the clock of the leader is fast", script: idle,
+			drop: func(r *replay) { r.e.SetClockRate(r.leader, 1.1) },
+			keep: func(r *replay) { r.e.SetClockRate(r.leader, 1.04) }},
+		{name: "A2 a PING is late", script: forgotten(4000*milli, 5200*milli, 5300*milli),
+			drop: func(r *replay) { r.e.DelayPings(r.leader, 3*time.Second) },
+			keep: func(r *replay) { r.e.DelayPings(r.leader, 100*milli) }},
+		{name: "A4 the tick is longer than the rule knows", tick: 6 * time.Second, script: forgotten(4000*milli, 5200*milli, 5300*milli),
+			drop: func(r *replay) { r.tick = time.Second }},
+		{name: "A7 the expirer is slow", drop: idle, script: proven(true, 16550*milli), kept: proven(true, 12000*milli)},
+		{name: "half a period", script: forgotten(4000*milli, 4450*milli, 4500*milli),
+			drop: func(r *replay) { r.tick /= 4 }},
+		{name: "no epsilon", script: forgotten(4000*milli, 5000*milli, 5020*milli),
+			drop: func(r *replay) { r.tick -= 300 * milli; r.e.DelayPings(r.leader, 140*milli) },
+			keep: func(r *replay) { r.e.DelayPings(r.leader, 140*milli) }},
+		{name: "no margin", leading: true, script: idle,
+			drop: func(r *replay) { r.e.SetClockRate(r.leader, 1.04); r.margin = true },
+			keep: func(r *replay) { r.e.SetClockRate(r.leader, 1.04) }},
+		{name: "an activity counts before its answer",
+			drop: func(r *replay) {
+				r.times = func(sent, _ time.Time) (time.Time, time.Time) { return sent, sent }
+			},
+			script: func(r *replay) {
+				r.e.Inject(zktest.Rule{Op: "ping", Fate: zktest.DelayRequest, Delay: 1100 * milli})
+				forgotten(4000*milli, 5160*milli, 5200*milli)(r)
+			}},
+		{name: "an activity counts as sent when it was answered",
+			drop: func(r *replay) {
+				r.times = func(_, answered time.Time) (time.Time, time.Time) { return answered, answered }
+			},
+			script: func(r *replay) {
+				r.e.Inject(zktest.Rule{Op: "ping", Fate: zktest.DelayReply, Delay: 2800 * milli})
+				forgotten(200*milli, 4200*milli, 4300*milli)(r)
+			}},
+		{name: "no probation", script: revived,
+			drop: revive(func(l *lease, answered time.Time) { l.probation.since = answered.Add(-replayT) })},
+		{name: "a probation of an eighth of the timeout", script: revived,
+			drop: revive(func(l *lease, answered time.Time) { l.probation.since = answered.Add(replayT/8 - replayT) })},
+		{name: "a probation of two thirds of the timeout", script: hasty, prompt: true,
+			drop: revive(func(l *lease, answered time.Time) { l.probation.since = answered.Add(-replayT / 3) })},
+		{name: "any write revives a lease", script: revived, drop: func(r *replay) {
+			r.changed = func(l *lease, p proof, sent, _ time.Time) {
+				if p == proofMajority {
+					l.deadline = times.Later(l.deadline, l.keptBy(l.latestKnown(sent)))
+				}
+			}
+		}},
+		{name: "a sync is enough", leading: true, script: deposed, drop: func(r *replay) {
+			r.changed = func(l *lease, _ proof, _, _ time.Time) { l.deadline = times.Later(l.deadline, l.kept) }
+		}},
+		{name: "a multi counts by its header", script: proven(false, 16550*milli), drop: func(r *replay) { r.byHeader = true }},
+	}
+}
+
+// run returns for how long the lease stood after the session was closed.
+func (c counterexample) run(t *testing.T, seed uint64, phase time.Duration, change, script func(*replay)) (overlap time.Duration) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := zktest.Options{Seed: seed, KeepLog: true, TickTime: c.tick}
+		if c.tick > replayT/2 {
+			opts.MinSessionTimeout = replayT
+		}
+		e, err := zktest.New(opts)
+		must(t, err)
+		defer e.Close()
+		r := &replay{t: t, e: e, leader: e.Leader(), timeout: replayT, tick: 2 * time.Second}
+		if c.tick != 0 {
+			r.tick = c.tick
+		}
+		if change != nil {
+			change(r)
+		}
+		time.Sleep(phase)
+		r.began = time.Now()
+		server := r.leader
+		if !c.leading {
+			server = (r.leader + 1) % 3
+		}
+		r.connect(server)
+		script(r)
+		r.until(30 * time.Second)
+		for _, x := range e.Expiries() {
+			if x.Session == r.id && c.prompt && r.closed().Sub(x.Taken) > replayT {
+				return
+			}
+		}
+		overlap = r.overlap()
+	})
+	return overlap
+}
+
+// Covers S2.
+func TestCounterexamplesOnTheServers(t *testing.T) {
+	for _, c := range counterexamples() {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			kept := c.kept
+			if kept == nil {
+				kept = c.script
+			}
+			const seeds = 3
+			broken := time.Duration(0)
+			for seed := range uint64(seeds) {
+				for phase := time.Duration(0); phase < max(c.tick, 2*time.Second); phase += replayStep {
+					if overlap := c.run(t, seed, phase, c.keep, kept); overlap > 0 {
+						t.Fatalf("seed %d, phase %v: the session was closed %v before its lease ended although nothing was dropped", seed, phase, overlap)
+					}
+					if broken > 0 {
+						continue
+					}
+					if broken = c.run(t, seed, phase, c.drop, c.script); broken > 0 {
+						t.Logf("seed %d, phase %v: the session was closed %v before its lease ended", seed, phase, broken)
+					}
+				}
+			}
+			if broken <= 0 {
+				t.Error("no session was closed while its lease stood")
+			}
+		})
+	}
+}
+
+// Without assumption A6 a lock has two holders. A majority of the servers loses its disks, and no
+// longer knows the session that holds the lock.
+func TestForgottenSessionSharesALock(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		first := open(t, on(e, 2))
+		defer first.Close()
+		node, err := first.Create(t.Context(), "/lock", nil, Ephemeral)
+		must(t, err)
+		h := first.keeper.begin(engine.Node{Path: node})
+		must(t, h.Grant(t.Context()))
+		e.Kill(2)
+		for i := range 2 {
+			e.Kill(i)
+			e.Wipe(i)
+		}
+		for i := range 2 {
+			e.Start(i)
+		}
+		second := open(t, on(e, 0, 1))
+		defer second.Close()
+		_, err = second.Create(t.Context(), "/lock", nil, Ephemeral)
+		must(t, err)
+		if h.Context().Err() != nil {
+			t.Error("the first hold has ended when another session gets the lock, want two holders")
+		}
+	})
+}
