@@ -148,8 +148,8 @@ func TestLockPause(t *testing.T) {
 	t.Log(result.Summary())
 }
 
-// The processes of clients get no further memory for a while. A holder may then believe for too long
-// that it holds the lock, so exposure is possible, but the fenced resource stays correct.
+// The processes of clients get no further memory for a while. A holder may then believe for too
+// long that it holds the lock, so exposure is possible, but the fenced resource stays correct.
 func TestLockWhileClientsWaitForMemory(t *testing.T) {
 	t.Parallel()
 	if err := procs.AbleToLimitMemory(); err != nil {
