@@ -148,6 +148,26 @@ func TestLockPause(t *testing.T) {
 	t.Log(result.Summary())
 }
 
+// The processes of clients get no further memory for a while. A holder may then believe for too
+// long that it holds the lock, so exposure is possible, but the fenced resource stays correct.
+func TestLockWhileClientsWaitForMemory(t *testing.T) {
+	t.Parallel()
+	if err := procs.AbleToLimitMemory(); err != nil {
+		t.Skip(err)
+	}
+	s, err := Sharpest("client-memory")
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := harness.RunT(t, s, harness.Options{
+		Seed: 1, Time: 20 * time.Second,
+		Ensemble: func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+			return embedded.Start(embedded.Options{Config: config})
+		},
+	})
+	t.Log(result.Summary()) // a run without effect is not exercised, and fails
+}
+
 // Covers F1, F2, F3. It runs on real servers, or on the model of ZooKeeper with -ensemble embedded.
 func TestLockPauseSQL(t *testing.T) {
 	t.Parallel()

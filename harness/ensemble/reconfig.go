@@ -14,8 +14,8 @@ import (
 // configNode is the znode that contains the members.
 const configNode = "/zookeeper/config"
 
-// Reconfigure implements Members.SetRole with the operation reconfig of ZooKeeper. The entry is what
-// a configuration of the servers says about the node, in the given role.
+// Reconfigure implements Members.SetRole with the operation reconfig of ZooKeeper. The entry is the
+// address of the node in a configuration of the servers, with the given role.
 func Reconfigure(ctx context.Context, e Ensemble, node int, role Role, entry string) error {
 	var join, leave []string
 	if id := fmt.Sprint(node + 1); role == Removed {
@@ -130,11 +130,14 @@ func reachable(ctx context.Context, e Ensemble) (addresses []string, err error) 
 	return addresses, nil
 }
 
-// transient reports whether another attempt may succeed: no node is reachable, the connection broke,
-// another change is in progress, or no quorum of the new configuration is connected yet.
+// transient reports whether another attempt may succeed: no node is reachable, the connection
+// broke, another change is in progress, or no quorum of the new configuration is connected yet.
 func transient(err error) bool {
 	const noQuorum, inProgress = "unknown error: -13", "unknown error: -14" // the client has no names for them
-	return errors.Is(err, errUnreachable) && !errors.Is(err, ErrClosed) || errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) || errors.Is(err, zk.ErrSessionExpired) ||
+	if errors.Is(err, ErrClosed) {
+		return false
+	}
+	return errors.Is(err, errUnreachable) || errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) || errors.Is(err, zk.ErrSessionExpired) ||
 		err.Error() == noQuorum || err.Error() == inProgress
 }
 

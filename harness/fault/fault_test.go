@@ -506,9 +506,9 @@ func planOf(t *testing.T, faults ...harness.Fault) (plan harness.Plan) {
 }
 
 // The same test on a real ensemble takes six minutes, so it runs only if ZKCOORD_TEST_FAULT is
-// process, container or compose. ZKCOORD_TEST_FAULTS=kill,pause selects some of the faults. Faults
-// of members exclude partitions: ZKCOORD_TEST_FAULTS=member. For compose, the project of this
-// repository must run with the same ticks as the other kinds:
+// process, container or compose. ZKCOORD_TEST_FAULTS=kill,pause selects some of the faults. On
+// local JVMs, faults of members exclude partitions: ZKCOORD_TEST_FAULTS=member. For compose, the
+// project of this repository must run with the same ticks as the other kinds:
 // ZOO_TICK_TIME=500 docker-compose up -d.
 func TestEachFaultBitesAndHealsReal(t *testing.T) {
 	name := os.Getenv("ZKCOORD_TEST_FAULT")

@@ -93,8 +93,10 @@ servers, set ` + "`ZKCOORD_TEST_FAULT`" + ` to ` + "`process`" + `, ` + "`contai
 
 "Expected" is the result to expect from a scenario with locks under that fault alone. Faults marked * break an
 assumption of the primitives. These faults, expiry storms, and those of members, clocks and disks, are drawn only
-if a scenario or a run (--faults) names them. With faults of members, partitions are not possible. A fault that deletes znodes also deletes the items of a queue, a claim, or a barrier's
-round: see Q2, Q3 and D3.
+if a scenario or a run (--faults) names them. On local JVMs, faults of members exclude partitions. A fault that deletes
+znodes also deletes the items of a queue, a claim, or a barrier's round: see Q2, Q3 and D3.
+
+[fault-matrix.md](fault-matrix.md) has a run under each fault on containers.
 
 | fault | what it does |`)
 	for _, c := range columns {

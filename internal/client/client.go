@@ -321,8 +321,8 @@ func (c *Client) Stop(ctx context.Context) error { return c.process.stop(ctx) }
 // Continue continues the stopped processes.
 func (c *Client) Continue() error { return c.process.resume() }
 
-// LimitMemory gives the client's process and those that it has started no further memory, until lift
-// is called. Lift reports whether one of them was waiting for memory.
+// LimitMemory gives the client's process and those that it has started no further memory, until
+// lift is called. Lift reports whether one of them was waiting for memory.
 func (c *Client) LimitMemory() (lift func() (waits bool, err error), err error) {
 	return c.process.limitMemory()
 }

@@ -82,7 +82,7 @@ func limitMemory(group int) (lift func() (waits bool, err error), err error) {
 		state, err := os.ReadFile(filepath.Join(dir, "memory.oom_control"))
 		return bytes.Contains(state, []byte("under_oom 1")), errors.Join(err, liftMemory(dir))
 	}
-	// What the processes have is accounted elsewhere, so any limit only affects what they request.
+	// The processes' memory of before is accounted elsewhere, so a limit affects only new memory.
 	err = set(dir, "memory.limit_in_bytes", "0")
 	for _, pid := range members(group) {
 		if moveErr := set(dir, "cgroup.procs", strconv.Itoa(pid)); !errors.Is(moveErr, syscall.ESRCH) {

@@ -51,9 +51,9 @@ const (
 )
 
 // Ensemble is a ZooKeeper ensemble of containers. In addition to ensemble.Ensemble it implements
-// Killer, Pauser, Partitioner, DropCounter, Lossy, Upgrader, Wiper, Truncater, Members, Clock, Disk,
-// Logs and TxnLogs. Members works if the Config requests Members, Clock if it requests Clocks, and
-// Disk if it requests a Disk.
+// Killer, Pauser, Partitioner, DropCounter, Lossy, Upgrader, Wiper, Truncater, Members, Clock,
+// Disk, Logs and TxnLogs. Members works if the Config requests Members, Clock if it requests
+// Clocks, and Disk if it requests a Disk.
 type Ensemble struct {
 	*cluster
 	id       string
