@@ -3,11 +3,11 @@ package zktest_test
 import (
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -15,7 +15,7 @@ import (
 // bubble runs a test on virtual time, with an ensemble whose leader is server
 // 2. The settings are ZooKeeper's defaults: tickTime 2 s, syncLimit 5.
 func bubble(t *testing.T, f func(t *testing.T, e *zktest.Ensemble)) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t)
 		if l := e.Leader(); l != 2 {
 			t.Fatalf("server %d leads, want server 2", l)

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -25,6 +24,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -127,7 +127,7 @@ func TestEachFaultBitesAndHealsEmbedded(t *testing.T) {
 			if err := f.Able(harness.NewEnv(kind("embedded"), 3)); err != nil {
 				t.Skip(err)
 			}
-			synctest.Test(t, func(t *testing.T) {
+			virtual.Test(t, func(t *testing.T) {
 				o := options(startEmbedded)
 				o.Seed, o.Plan = 1, planOf(t, f)
 				o.Plan[0].At = time.Second
@@ -173,7 +173,7 @@ func TestACutBitesWhateverTheClientSends(t *testing.T) {
 				}}
 			}
 			for seed := range uint64(6) {
-				synctest.Test(t, func(t *testing.T) {
+				virtual.Test(t, func(t *testing.T) {
 					o := options(startEmbedded)
 					o.Seed, o.Time = 1, time.Minute
 					r := rand.New(rand.NewPCG(seed, 0))
@@ -216,7 +216,7 @@ func bites(t *testing.T, name string, s func([]harness.Fault) harness.Scenario) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		o := options(startEmbedded)
 		o.Plan = harness.Plan{{Fault: name, Target: "c0", At: time.Second}}
 		o.Time = 4 * time.Second
@@ -306,7 +306,7 @@ func TestACloseThatIsNotAnsweredNamesItsVictim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		o := options(func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
 			e, err := startEmbedded(ctx, config)
 			return lossy{e}, err
@@ -329,7 +329,7 @@ func TestACloseThatIsNotAnsweredNamesItsVictim(t *testing.T) {
 // A follower that another fault has already cut off accepts no client. The fault then takes no
 // effect and reports no error.
 func TestClientsThatCannotBeCutOffAreLeftAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		o := options(startEmbedded)
 		o.Time, o.Plan = 20*time.Second, harness.Plan{
 			{Fault: "partition-one", At: time.Second, For: 12 * time.Second, Target: "n0"},
@@ -376,7 +376,7 @@ func meetsNobody(t *testing.T, r *harness.Result, name string, within time.Durat
 // the servers started.
 func TestFaultsThatMeetNoQuorumMeetNobody(t *testing.T) {
 	for _, name := range []string{"session-close", "data-foreign-children", "data-delete-node"} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			o := options(startEmbedded)
 			o.Time, o.Plan = 10*time.Second, harness.Plan{
 				{Fault: "kill-majority", At: time.Second, For: 7 * time.Second, Target: majority},
@@ -393,7 +393,7 @@ func TestFaultsThatMeetNoQuorumMeetNobody(t *testing.T) {
 
 // Servers do not serve immediately after their start.
 func TestASessionIsClosedOnceServersServe(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		o := options(startEmbedded)
 		o.Time, o.Plan = 8*time.Second, harness.Plan{
 			{Fault: "kill-all", At: time.Second, For: 100 * time.Millisecond, Target: all},
@@ -411,7 +411,7 @@ func TestASessionIsClosedOnceServersServe(t *testing.T) {
 // one.
 func TestNoFaultWaitsLongForClientsThatOthersHave(t *testing.T) {
 	for _, name := range []string{"link-reset", "partition-clients", "session-close", "session-expire"} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			o := options(startEmbedded)
 			o.Clients, o.Time, o.Plan = 1, 15*time.Second, harness.Plan{
 				{Fault: "link-delay", At: time.Second, For: 10 * time.Second, Target: "c0", Arg: "1ms"},
@@ -430,7 +430,7 @@ func TestNoFaultWaitsLongForClientsThatOthersHave(t *testing.T) {
 // ones.
 func TestNoFaultWaitsLongForASession(t *testing.T) {
 	for _, name := range []string{"session-close", "session-expire"} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			s := scenario(Every())
 			s.Workload = func(*harness.Env) harness.Workload {
 				return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {
@@ -476,7 +476,7 @@ func TestAPartitionIsAroundOneLeader(t *testing.T) {
 
 // A new leader restarts the timeout of every session.
 func TestASessionHeldOverAChangeOfLeadersIsLostInTheEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		o := options(startEmbedded)
 		o.Time, o.Plan = 8*time.Second, harness.Plan{
 			{Fault: "session-expire", At: time.Second, For: sessionTimeout * 3 / 2, Target: "c0"},
@@ -547,7 +547,7 @@ func TestEachFaultBitesAndHealsReal(t *testing.T) {
 // Many faults overlap. At the end, all of them must be healed.
 func TestFaultsThatStandTogetherAreAllHealed(t *testing.T) {
 	for seed := range uint64(5) {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			faults := (Options{SessionTimeout: sessionTimeout}).All()
 			o := options(startEmbedded)
 			o.Seed, o.Time, o.Intensity = seed, 30*time.Second, 2
@@ -569,7 +569,7 @@ func TestFaultsThatStandTogetherAreAllHealed(t *testing.T) {
 
 func TestOneSeedGivesOnePlan(t *testing.T) {
 	draw := func() (plan harness.Plan) {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			o := options(startEmbedded)
 			o.Seed, o.Time = 7, time.Minute
 			s := scenario(All())
@@ -616,7 +616,7 @@ func TestFaultsAreComposedByName(t *testing.T) {
 }
 
 func TestAnEnsembleIsAskedOnlyForWhatItCanDo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		o := options(func(ctx context.Context, c ensemble.Config) (ensemble.Ensemble, error) {
 			e, err := startEmbedded(ctx, c)
 			return struct{ ensemble.Ensemble }{e}, err // hides its capabilities
