@@ -137,7 +137,7 @@ func TestOpeningThatWasLostOpensNothing(t *testing.T) {
 		again := enter(t.Context(), 2, s[0])
 		for _, ends := range []<-chan entry{last, again} {
 			if en, ok := within(ends, patience); !ok || en.err != nil {
-				t.Errorf("Enter returned: %v, error %v; want true, nil", ok, en.err)
+				t.Errorf("Enter returned in time: %v, error %v; want true and no error", ok, en.err)
 			}
 		}
 	})
@@ -155,7 +155,7 @@ func TestLateMemberHoldsNobodyUp(t *testing.T) {
 		out := leave(t.Context(), rounds...)
 		for range s {
 			if err, ok := within(out, patience); !ok || err != nil {
-				t.Errorf("Leave returned: %v, error %v; want true, nil", ok, err)
+				t.Errorf("Leave returned in time: %v, error %v; want true and no error", ok, err)
 			}
 		}
 	})

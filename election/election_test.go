@@ -39,11 +39,11 @@ func now(t *testing.T, done <-chan elected) *election.Term {
 	select {
 	case e := <-done:
 		if e.err != nil {
-			t.Fatal(e.err)
+			t.Fatalf("Campaign: got error %v, want a term", e.err)
 		}
 		return e.Term
 	default:
-		t.Fatal("got no term, want one")
+		t.Fatal("Campaign still waits when all requests are answered, want a term by now")
 		panic("unreachable")
 	}
 }

@@ -42,7 +42,7 @@ func arrived[T any](t *testing.T, c <-chan result[T]) T {
 	case r := <-c:
 		return r.must(t)
 	default:
-		t.Fatal("got no grant, want one")
+		t.Fatal("the call still waits when all requests are answered, want its result by now")
 		panic("unreachable")
 	}
 }

@@ -177,8 +177,13 @@ func TestExpireTakesTheEphemerals(t *testing.T) {
 		if err := e.Expire(a.SessionID()); err != nil {
 			t.Fatal(err)
 		}
-		if ev := <-gone; ev.Type != zk.EventNodeDeleted {
-			t.Errorf("got %+v, want NodeDeleted", ev)
+		select {
+		case ev := <-gone:
+			if ev.Type != zk.EventNodeDeleted {
+				t.Errorf("the watch on /e got %+v, want NodeDeleted", ev)
+			}
+		case <-time.After(time.Minute):
+			t.Error("the watch on /e got no event within a minute of Expire, want NodeDeleted")
 		}
 	})
 }
