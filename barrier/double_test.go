@@ -36,6 +36,13 @@ type entry struct {
 	err   error
 }
 
+func (e entry) String() string {
+	if e.round == nil {
+		return fmt.Sprintf("member %d with error %v", e.who, e.err)
+	}
+	return fmt.Sprintf("member %d with round %d, error %v", e.who, e.round.Number(), e.err)
+}
+
 // enter starts an Enter for each session.
 func enter(ctx context.Context, size int, sessions ...*recipetest.Client) <-chan entry {
 	ends := make(chan entry, len(sessions))

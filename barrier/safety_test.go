@@ -132,7 +132,7 @@ func TestOpeningThatWasLostOpensNothing(t *testing.T) {
 			t.Fatal("the cancelled Enter returned no error")
 		}
 		if en, ok := within(last, patience); ok {
-			t.Fatalf("one member entered a round of two: %+v", en)
+			t.Fatalf("one member entered a round of two: %v", en)
 		}
 		again := enter(t.Context(), 2, s[0])
 		for _, ends := range []<-chan entry{last, again} {
@@ -186,7 +186,7 @@ func TestDeletedRoundIsPassedOverByAllAtOnce(t *testing.T) {
 				ends = first
 			}
 			if en, ok := within(ends, patience); !ok || en.err != nil || en.round.Number() != 1 {
-				t.Errorf("Enter returned: %v, %+v; want true and round 1", ok, en)
+				t.Errorf("Enter returned in time: %v, %v; want true, with round 1 and no error", ok, en)
 			}
 		}
 	})

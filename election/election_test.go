@@ -53,7 +53,7 @@ func notYet(t *testing.T, done <-chan elected) {
 	synctest.Wait()
 	select {
 	case e := <-done:
-		t.Fatalf("got %+v, want the candidate to wait", e)
+		t.Fatalf("Campaign returned, error %v; want the candidate to wait", e.err)
 	default:
 	}
 }

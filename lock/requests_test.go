@@ -1,6 +1,7 @@
 package lock_test
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 
@@ -25,6 +26,8 @@ type result[T any] struct {
 	value T
 	err   error
 }
+
+func (r result[T]) String() string { return fmt.Sprintf("%v, error %v", r.value, r.err) }
 
 func (r result[T]) must(t *testing.T) T {
 	t.Helper()
@@ -52,7 +55,7 @@ func waiting[T any](t *testing.T, c <-chan result[T]) {
 	synctest.Wait()
 	select {
 	case r := <-c:
-		t.Fatalf("got %+v, want the call to wait", r)
+		t.Fatalf("the call returned %v; want it to wait", r)
 	default:
 	}
 }

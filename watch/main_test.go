@@ -234,7 +234,7 @@ func (f *feed[C]) none() {
 	synctest.Wait()
 	select {
 	case p := <-f.pairs:
-		f.t.Errorf("got %+v, %v; want no pair", p.change, p.err)
+		f.t.Errorf("got %s, error %v; want no pair", say(p.change), p.err)
 	default:
 	}
 }
@@ -245,7 +245,7 @@ func (f *feed[C]) end() error {
 	select {
 	case p := <-f.pairs:
 		if p.err == nil {
-			f.t.Fatalf("got %+v, want the end of the stream", p.change)
+			f.t.Fatalf("got %s, want the end of the stream", say(p.change))
 		}
 		<-f.ended
 		return p.err

@@ -15,6 +15,23 @@ import (
 
 // The functions below format a change as one line.
 
+// say returns a change of any kind as text.
+func say(change any) string {
+	switch c := change.(type) {
+	case watch.DataChange:
+		return sayData(c)
+	case watch.ChildrenChange:
+		return sayChildren(c)
+	case watch.NodeChange:
+		return sayNode(c)
+	case watch.ChildrenDataChange:
+		return sayChildrenData(c)
+	case watch.TreeChange:
+		return sayTree(c)
+	}
+	return fmt.Sprintf("%+v", change)
+}
+
 func sayData(c watch.DataChange) string {
 	if c.Stat == nil {
 		return fmt.Sprintf("%v, %s", c.Kind, event(int(c.Event)))
