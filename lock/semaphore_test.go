@@ -277,7 +277,7 @@ func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
 		}
 		ok(t, g2.Unlock(ctx))
 		if _, any, err := e.Holder(ctx); any || err != nil {
-			t.Errorf("Holder of a free lock: got %v, %v, want false", any, err)
+			t.Errorf("Holder of a free lock: held %v, error %v; want false and no error", any, err)
 		}
 		w.NothingLeft()
 	})

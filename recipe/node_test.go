@@ -266,7 +266,7 @@ func TestUnknownAnswerIsSettledByARead(t *testing.T) {
 		c.Refuse(recipetest.Refusal{Op: "create", Path: "/q/*", Count: 1, Code: -999})
 		node, err := recipe.CreateProtected(t.Context(), c.Session, "/q", "lock", nil, session.EphemeralSequential)
 		if !errors.Is(err, session.ErrUnknown) || session.OutcomeOf(err) != session.Failed || node.Path != "" {
-			t.Errorf("got %v, %v; want %v (%v)", node, err, session.ErrUnknown, session.Failed)
+			t.Errorf("CreateProtected: got node %q, error %v, outcome %v; want no node, %v, outcome %v", node.Path, err, session.OutcomeOf(err), session.ErrUnknown, session.Failed)
 		}
 		c.Expect(t, "a create with an unknown answer", "create getChildren2")
 	})

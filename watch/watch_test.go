@@ -490,12 +490,21 @@ func TestFollowGoesOnWhereItWas(t *testing.T) {
 func TestFollowCanBeLeft(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.do("+/a 0")
-		for c, err := range watch.NewData("/a").Run(t.Context(), w.options()) {
-			w.must(err)
-			w.expireFollowers() // the session is lost while the loop is left
-			time.Sleep(time.Second)
-			expect(t, sayData(c), `initial "0" v0, none`)
-			break
+		left := make(chan struct{})
+		go func() {
+			defer close(left)
+			for c, err := range watch.NewData("/a").Run(t.Context(), w.options()) {
+				w.must(err)
+				w.expireFollowers() // the session is lost while the loop is left
+				time.Sleep(time.Second)
+				expect(t, sayData(c), `initial "0" v0, none`)
+				break
+			}
+		}()
+		select {
+		case <-left:
+		case <-time.After(time.Minute):
+			t.Fatal("Run has not ended a minute after its loop was left, want it to end at once")
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		f := listen(t, watch.NewData("/a").Run(ctx, w.options()))

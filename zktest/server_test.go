@@ -537,7 +537,7 @@ func TestEnsemblesOfAnySize(t *testing.T) {
 			}
 			time.Sleep(20 * time.Second)
 			if ok, _, err := c.Exists("/x"); !ok || err != nil {
-				t.Errorf("%d servers: got %v, error %v; want true, nil", n, ok, err)
+				t.Errorf("%d servers: /x exists: %v, error %v; want true, nil", n, ok, err)
 			}
 		})
 	}
