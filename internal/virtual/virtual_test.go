@@ -1,4 +1,4 @@
-package virtual
+package virtual_test
 
 import (
 	"os"
@@ -7,11 +7,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
 // hang blocks, while a ticker keeps the bubble alive.
 func hang(t *testing.T) {
-	Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		go func() {
 			for range time.Tick(time.Minute) {
 			}
@@ -36,9 +38,9 @@ func TestHangSaysWhereTheTestWaits(t *testing.T) {
 	out, err := c.CombinedOutput()
 	got, _, _ := strings.Cut(string(out), "\n\n")
 	want := regexp.MustCompile(`^panic: TestHangSaysWhereTheTestWaits has failed \(-v shows how\), and is still running after 5h0m0s of virtual time. It waits at:
-\tvirtual/virtual_test.go:26, virtual/virtual_test.go:20
-\tvirtual/virtual_test.go:16
-\tvirtual/virtual_test.go:19$`)
+\tvirtual/virtual_test.go:28, virtual/virtual_test.go:22
+\tvirtual/virtual_test.go:18
+\tvirtual/virtual_test.go:21$`)
 	if err == nil || !want.MatchString(got) || strings.Count(string(out), "\n") > 20 {
 		t.Errorf("got error %v and the output\n%s\nwant a failure, and no more than 20 lines that begin with\n%s", err, out, want)
 	}
@@ -47,6 +49,6 @@ func TestHangSaysWhereTheTestWaits(t *testing.T) {
 // A test may end at any time before the limit, and only its own goroutines count.
 func TestNoHang(t *testing.T) {
 	for range 2 {
-		Test(t, func(t *testing.T) { time.Sleep(Limit - 1) })
+		virtual.Test(t, func(t *testing.T) { time.Sleep(virtual.Limit - 1) })
 	}
 }
