@@ -38,7 +38,7 @@ func TestRemoveAtAServerThatIsBehind(t *testing.T) {
 		synctest.Wait()
 		check(t, barrier.New(behind.Session, path).Remove(t.Context()))
 		if err, ok := within(end, patience); !ok || err != nil {
-			t.Errorf("after Remove: Wait returned %v, error %v; want true, nil", ok, err)
+			t.Errorf("after Remove: Wait returned in time: %v, error %v; want true and no error", ok, err)
 		}
 	})
 }

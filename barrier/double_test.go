@@ -36,6 +36,13 @@ type entry struct {
 	err   error
 }
 
+func (e entry) String() string {
+	if e.round == nil {
+		return fmt.Sprintf("member %d with error %v", e.who, e.err)
+	}
+	return fmt.Sprintf("member %d with round %d, error %v", e.who, e.round.Number(), e.err)
+}
+
 // enter starts an Enter for each session.
 func enter(ctx context.Context, size int, sessions ...*recipetest.Client) <-chan entry {
 	ends := make(chan entry, len(sessions))
@@ -74,7 +81,7 @@ func (s sessions) rounds(t *testing.T, ends <-chan entry) []*barrier.Round {
 	for range s {
 		e, ok := within(ends, patience)
 		if !ok || e.err != nil {
-			t.Fatalf("member %d: Enter returned: %v, error %v; want true, nil", e.who, ok, e.err)
+			t.Fatalf("member %d: Enter returned in time: %v, error %v; want true and no error", e.who, ok, e.err)
 		}
 		rounds[e.who] = e.round
 	}
@@ -126,7 +133,7 @@ func TestMembersEnterAndLeaveTogether(t *testing.T) {
 			check(t, rounds[0].Leave(t.Context()))
 			for range 3 {
 				if err, ok := within(ends, patience); !ok || err != nil {
-					t.Fatalf("Leave returned: %v, error %v; want true, nil", ok, err)
+					t.Fatalf("Leave returned in time: %v, error %v; want true and no error", ok, err)
 				}
 			}
 		}
@@ -146,7 +153,7 @@ func TestFirstMemberLeavesLast(t *testing.T) {
 		s[2].Close() // the member dies
 		for range 2 {
 			if err, ok := within(ends, patience); !ok || err != nil {
-				t.Fatalf("Leave returned: %v, error %v; want true, nil", ok, err)
+				t.Fatalf("Leave returned in time: %v, error %v; want true and no error", ok, err)
 			}
 		}
 	})
@@ -168,7 +175,7 @@ func TestTimedOutMemberLetsNobodyThrough(t *testing.T) {
 		left(t, w)
 		two := enter(t.Context(), 3, s[1:]...)
 		if en, ok := within(two, patience); ok {
-			t.Fatalf("two members entered a round of three: %v", en)
+			t.Fatalf("Enter of member %d of three returned before the third one has joined: error %v", en.who, en.err)
 		}
 		one := enter(t.Context(), 3, s[0])
 		s[1:].rounds(t, two)
@@ -232,7 +239,7 @@ func TestNobodyBeginsBeforeWhoGaveUpIsGone(t *testing.T) {
 		stays.Remove()
 		for range 3 {
 			if en, ok := within(ends, patience); !ok || en.err != nil || en.round.Number() != 0 {
-				t.Fatalf("Enter returned: %v, error %v; want true, nil and round 0", ok, en.err)
+				t.Fatalf("Enter returned in time: %v, error %v; want true, no error and round 0", ok, en.err)
 			}
 		}
 		if stays.Fired() == 0 {
@@ -253,7 +260,7 @@ func TestDeadMemberIsNotCounted(t *testing.T) {
 		}
 		two := enter(t.Context(), 3, s[1:3]...)
 		if en, ok := within(two, patience); ok {
-			t.Fatalf("two members entered a round of three: %v", en)
+			t.Fatalf("Enter of member %d of three returned before the third one has joined: error %v", en.who, en.err)
 		}
 		one := enter(t.Context(), 3, s[3])
 		s[1:3].rounds(t, two)
@@ -301,7 +308,7 @@ func TestSurplusMembersGatherForTheNextRound(t *testing.T) {
 		for range 6 {
 			en, ok := within(ends, patience)
 			if !ok || en.err != nil {
-				t.Fatalf("Enter returned: %v, error %v; want true, nil", ok, en.err)
+				t.Fatalf("Enter returned in time: %v, error %v; want true and no error", ok, en.err)
 			}
 			count[en.round.Number()]++
 		}
@@ -331,8 +338,11 @@ func TestADeletedRoundGathersAgain(t *testing.T) {
 			recipetest.Must(s[2].Multi(t.Context(), deletes...))
 			second := enter(t.Context(), 2, s[1])
 			for _, c := range []<-chan entry{first, second} {
-				if e, ok := within(c, patience); !ok || e.err != nil || e.round.Number() != number {
-					t.Errorf("after the deletion of %s: Enter returned: %v, %v; want round %d", dir, ok, e, number)
+				e, ok := within(c, patience)
+				if !ok || e.err != nil {
+					t.Errorf("after the deletion of %s: Enter returned in time: %v, error %v; want true and no error", dir, ok, e.err)
+				} else if got := e.round.Number(); got != number {
+					t.Errorf("after the deletion of %s: got round %d, want %d", dir, got, number)
 				}
 			}
 		})
@@ -372,20 +382,31 @@ func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 		t.Run(fmt.Sprint(who), func(t *testing.T) {
 			recipetest.Run(t, func(t *testing.T, w *world) {
 				s := open(w, 3)
-				rounds := s.rounds(t, enter(t.Context(), 3, s...))
+				ends := make(chan entry, len(s))
+				for i, c := range s { // one after another, so that who is the place in the round
+					d := barrier.NewDouble(c.Session, path, 3)
+					go func() {
+						r, err := d.Enter(t.Context())
+						ends <- entry{i, r, err}
+					}()
+					synctest.Wait()
+				}
+				rounds := s.rounds(t, ends)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				if err := rounds[who].Leave(ctx); !errors.Is(err, context.DeadlineExceeded) {
 					t.Fatalf("got error %v, want DeadlineExceeded", err)
 				}
 				others := slices.Delete(slices.Clone(rounds), who, who+1)
-				ends := leave(t.Context(), others[0])
-				if _, ok := within(ends, patience); ok {
+				left1 := leave(t.Context(), others[0])
+				if _, ok := within(left1, patience); ok {
 					t.Fatal("Leave returned before the last member had left")
 				}
-				check(t, others[1].Leave(t.Context()))
-				if err, ok := within(ends, patience); !ok || err != nil {
-					t.Fatalf("Leave returned: %v, error %v; want true, nil", ok, err)
+				left2 := leave(t.Context(), others[1])
+				for i, c := range []<-chan error{left1, left2} {
+					if err, ok := within(c, patience); !ok || err != nil {
+						t.Fatalf("Leave of other member %d returned in time: %v, error %v; want true and no error", i+1, ok, err)
+					}
 				}
 				check(t, rounds[who].Leave(t.Context()))
 				left(t, w)
@@ -419,7 +440,7 @@ func TestRoundDoesNotOpenWithoutOneThatGaveUpMeanwhile(t *testing.T) {
 		}
 		for _, ends := range []<-chan entry{rest, last} {
 			if en, ok := within(ends, patience); ok {
-				t.Fatalf("two members entered a round of three: %v", en)
+				t.Fatalf("Enter of member %d of three returned before the third one has joined: error %v", en.who, en.err)
 			}
 		}
 		fresh := sessions{s[0]}.rounds(t, enter(t.Context(), 3, s[0]))
@@ -445,7 +466,7 @@ func TestCancelledEnterAndLeaveLeaveNothing(t *testing.T) {
 			synctest.Wait()
 			_ = r.Leave(ctx)
 			if err, ok := within(out, patience); !ok || err != nil {
-				t.Errorf("the other member: Leave returned: %v, error %v; want true, nil", ok, err)
+				t.Errorf("the other member: Leave returned in time: %v, error %v; want true and no error", ok, err)
 			}
 		} else if second, ok := within(in, time.Second); ok {
 			// The round opened while Enter was cancelled: the member counts as
@@ -510,7 +531,7 @@ func TestWhoCompletesARoundListsItsMembers(t *testing.T) {
 		for i := range n {
 			end, ok := within(ends, patience)
 			if !ok || end.err != nil {
-				t.Fatalf("Enter returned: %v, error %v; want true, nil", ok, end.err)
+				t.Fatalf("Enter returned in time: %v, error %v; want true and no error", ok, end.err)
 			}
 			want := 0
 			if i == n-1 {
@@ -556,11 +577,11 @@ func TestDoubleAtEachLostRequest(t *testing.T) {
 		e2 := enter(t.Context(), 2, other)
 		second, ok := within(e2, patience)
 		if !ok || second.err != nil {
-			t.Fatalf("the other member: Enter returned: %v, error %v; want true, nil", ok, second.err)
+			t.Fatalf("the other member: Enter returned in time: %v, error %v; want true and no error", ok, second.err)
 		}
 		first, ok := within(ends, patience)
 		if !ok || first.err != nil && !tr.Loses() {
-			t.Fatalf("the victim: Enter returned: %v, error %v; want true, nil", ok, first.err)
+			t.Fatalf("the victim: Enter returned in time: %v, error %v; want true and no error", ok, first.err)
 		}
 		out := leave(t.Context(), second.round)
 		if first.err == nil {
@@ -569,7 +590,7 @@ func TestDoubleAtEachLostRequest(t *testing.T) {
 			}
 		}
 		if err, ok := within(out, patience); !ok || err != nil {
-			t.Fatalf("the other member: Leave returned: %v, error %v; want true, nil", ok, err)
+			t.Fatalf("the other member: Leave returned in time: %v, error %v; want true and no error", ok, err)
 		}
 		left(t, tr.World)
 	})
@@ -599,7 +620,7 @@ func TestBarrier(t *testing.T) {
 		check(t, b.Set(t.Context())) // set again at once: the waiters pass nevertheless
 		for range 2 {
 			if err, ok := within(ends, patience); !ok || err != nil {
-				t.Fatalf("Wait returned: %v, error %v; want true, nil", ok, err)
+				t.Fatalf("Wait returned in time: %v, error %v; want true and no error", ok, err)
 			}
 		}
 		check(t, b.Remove(t.Context()))
@@ -628,7 +649,7 @@ func TestWaitSurvivesReconnects(t *testing.T) {
 		}
 		check(t, b.Remove(t.Context()))
 		if err, ok := within(end, patience); !ok || err != nil {
-			t.Fatalf("Wait returned: %v, error %v; want true, nil", ok, err)
+			t.Fatalf("Wait returned in time: %v, error %v; want true and no error", ok, err)
 		}
 	})
 }
@@ -660,7 +681,7 @@ func TestBarrierRemovedAndSetAgainWhileAwayLetsPass(t *testing.T) {
 		check(t, b.Set(t.Context()))
 		away.Store(false)
 		if err, ok := within(end, patience); !ok || err != nil {
-			t.Fatalf("Wait returned: %v, error %v; want true, nil", ok, err)
+			t.Fatalf("Wait returned in time: %v, error %v; want true and no error", ok, err)
 		}
 	})
 }
@@ -690,7 +711,7 @@ func TestBarrierAtEachLostRequest(t *testing.T) {
 		}
 		for range 2 {
 			if err, ok := within(end, patience); !ok || err != nil && !tr.Loses() {
-				t.Fatalf("Wait returned: %v, error %v; want true, nil", ok, err)
+				t.Fatalf("Wait returned in time: %v, error %v; want true and no error", ok, err)
 			}
 		}
 	})
@@ -803,7 +824,7 @@ func TestRoundThatCanNoLongerOpenIsLeft(t *testing.T) {
 		}
 		for _, ends := range []<-chan entry{first, second} {
 			if e, ok := within(ends, patience); !ok || e.err != nil {
-				t.Errorf("Enter returned: %v, error %v; want true, nil", ok, e.err)
+				t.Errorf("Enter returned in time: %v, error %v; want true and no error", ok, e.err)
 			}
 		}
 	})
@@ -821,7 +842,7 @@ func TestMembersOfARoundThatWasPassedOverComeAgain(t *testing.T) {
 		second := enter(t.Context(), 2, s[1])
 		for _, ends := range []<-chan entry{first, second} {
 			if e, ok := within(ends, patience); !ok || e.err != nil {
-				t.Errorf("Enter returned: %v, error %v; want true, nil", ok, e.err)
+				t.Errorf("Enter returned in time: %v, error %v; want true and no error", ok, e.err)
 			}
 		}
 	})

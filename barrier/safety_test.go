@@ -132,12 +132,12 @@ func TestOpeningThatWasLostOpensNothing(t *testing.T) {
 			t.Fatal("the cancelled Enter returned no error")
 		}
 		if en, ok := within(last, patience); ok {
-			t.Fatalf("one member entered a round of two: %+v", en)
+			t.Fatalf("one member entered a round of two: %v", en)
 		}
 		again := enter(t.Context(), 2, s[0])
 		for _, ends := range []<-chan entry{last, again} {
 			if en, ok := within(ends, patience); !ok || en.err != nil {
-				t.Errorf("Enter returned: %v, error %v; want true, nil", ok, en.err)
+				t.Errorf("Enter returned in time: %v, error %v; want true and no error", ok, en.err)
 			}
 		}
 	})
@@ -155,7 +155,7 @@ func TestLateMemberHoldsNobodyUp(t *testing.T) {
 		out := leave(t.Context(), rounds...)
 		for range s {
 			if err, ok := within(out, patience); !ok || err != nil {
-				t.Errorf("Leave returned: %v, error %v; want true, nil", ok, err)
+				t.Errorf("Leave returned in time: %v, error %v; want true and no error", ok, err)
 			}
 		}
 	})
@@ -186,7 +186,7 @@ func TestDeletedRoundIsPassedOverByAllAtOnce(t *testing.T) {
 				ends = first
 			}
 			if en, ok := within(ends, patience); !ok || en.err != nil || en.round.Number() != 1 {
-				t.Errorf("Enter returned: %v, %+v; want true and round 1", ok, en)
+				t.Errorf("Enter returned in time: %v, %v; want true, with round 1 and no error", ok, en)
 			}
 		}
 	})

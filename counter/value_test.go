@@ -4,7 +4,6 @@ import (
 	"errors"
 	"math"
 	"math/big"
-	"slices"
 	"testing"
 
 	"github.com/zkcoord/zkcoord/session"
@@ -28,13 +27,16 @@ func TestAddOverflowsIfTheSumDoesNotFit(t *testing.T) {
 func TestStepsFollowEachOther(t *testing.T) {
 	p := carryOut(5, []step{add(2), compareAndSet(5, 9), add(math.MaxInt64), compareAndSet(7, -1), set(40), add(0)})
 	want := []result{{7, nil}, {0, errDiffers}, {0, ErrOverflow}, {-1, nil}, {40, nil}, {40, nil}}
-	if p.value != 40 || !p.writes || !slices.EqualFunc(p.results, want, func(got, want result) bool {
-		return got.value == want.value && errors.Is(got.err, want.err)
-	}) {
-		t.Errorf("got %+v, want 40 and %v", p, want)
+	if p.value != 40 || !p.writes {
+		t.Errorf("got value %d, written %v; want 40, true", p.value, p.writes)
+	}
+	for i, want := range want {
+		if got := p.results[i]; got.value != want.value || !errors.Is(got.err, want.err) {
+			t.Errorf("step %d: got %d, error %v; want %d, error %v", i, got.value, got.err, want.value, want.err)
+		}
 	}
 	if p := carryOut(5, []step{compareAndSet(4, 9), add(math.MaxInt64)}); p.writes || p.value != 5 {
-		t.Errorf("got %+v, want that nothing is written", p)
+		t.Errorf("after two steps that fail: got value %d, written %v; want 5, false", p.value, p.writes)
 	}
 }
 

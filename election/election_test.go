@@ -39,11 +39,11 @@ func now(t *testing.T, done <-chan elected) *election.Term {
 	select {
 	case e := <-done:
 		if e.err != nil {
-			t.Fatal(e.err)
+			t.Fatalf("Campaign: got error %v, want a term", e.err)
 		}
 		return e.Term
 	default:
-		t.Fatal("got no term, want one")
+		t.Fatal("Campaign still waits when all requests are answered, want a term by now")
 		panic("unreachable")
 	}
 }
@@ -53,7 +53,7 @@ func notYet(t *testing.T, done <-chan elected) {
 	synctest.Wait()
 	select {
 	case e := <-done:
-		t.Fatalf("got %+v, want the candidate to wait", e)
+		t.Fatalf("Campaign returned, error %v; want the candidate to wait", e.err)
 	default:
 	}
 }

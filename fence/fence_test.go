@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 
 	"github.com/zkcoord/zkcoord/fence"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
 // A way writes through a fence. There is one for each kind of resource that
@@ -82,7 +83,7 @@ func refuses(t *testing.T, w way) {
 //
 // Covers F1.
 func TestGateChecksWhenTheTurnComes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		var gate fence.Gate
 		var calls sync.WaitGroup
 		running, end := 0, make(chan struct{})

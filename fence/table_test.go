@@ -3,6 +3,7 @@ package fence_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net"
@@ -234,9 +235,14 @@ func TestTableChecksInATransactionOfTheCaller(t *testing.T) {
 	}
 }
 
+// noDatabase is a connector that never connects.
+type noDatabase struct{ driver.Connector }
+
+func (noDatabase) Connect(context.Context) (driver.Conn, error) { return nil, errors.New("connected") }
+
 func TestTableHasAnIdentifierForAName(t *testing.T) {
 	for _, name := range []string{"a b", "a;b", `"a"`, "a.b.c", "1a", "a."} {
-		table := fence.Table{Name: name, DB: &sql.DB{}}
+		table := fence.Table{Name: name, DB: sql.OpenDB(noDatabase{})}
 		if err := table.Create(t.Context()); err == nil || !strings.Contains(err.Error(), "not a valid table name") {
 			t.Errorf("name %q: got error %v, want it refused", name, err)
 		}

@@ -201,7 +201,7 @@ func TestWhoLeavesIsNotSeenAsItWas(t *testing.T) {
 		}
 		for len(changes) > 0 {
 			if change := <-changes; strings.Contains(change, "a=1]") {
-				t.Errorf("got change %s with old data", change)
+				t.Errorf("got change %s with the data \"1\" of the member that has left, want only its new data", change)
 			}
 		}
 		stop()

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
 // toyHunt hunts a mutant of the toy lock that is broken from the given seed on.
@@ -19,7 +19,7 @@ func toyHunt(t *testing.T, m Mutant, seeds int, broken uint64) Kill {
 		ty.lock.broken = seed >= broken
 		ty.options.Seed = seed
 		s.Workload = ty.workload
-		synctest.Test(t, func(t *testing.T) { r, err = Run(t.Context(), s, ty.options) })
+		virtual.Test(t, func(t *testing.T) { r, err = Run(t.Context(), s, ty.options) })
 		return r, err
 	})
 	if err != nil {
@@ -69,7 +69,7 @@ func TestKillIsByTheVerdictInvalidAlone(t *testing.T) {
 // excused the two holders, and the mutant survived.
 func TestExposedRunOfAMutantIsRepeated(t *testing.T) {
 	runs := 0
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		ty := newToy()
 		ty.options.Seed = 7
 		ty.Scenario.Checkers = []checker.Checker{checker.New("lock/no-overlap", "", func(_ *history.History, j *checker.Judge) {

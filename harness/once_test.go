@@ -3,15 +3,16 @@ package harness
 import (
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
 // Regression: a fault's context ended while the fault closed its connection, which takes a second
 // if no server answers. The close waited for the mutex of a sync.Once. Virtual time does not
 // advance during such a wait, so the run never ended.
 func TestOnceWaitsInVirtualTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		calls := 0
 		once := Once(func() {
 			calls++

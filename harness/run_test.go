@@ -20,6 +20,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -215,7 +216,7 @@ func (ty *toy) round(ctx context.Context, c *Client) {
 func (ty *toy) run(t *testing.T) *Result {
 	t.Helper()
 	var result *Result
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		var err error
 		if result, err = Run(t.Context(), ty.Scenario, ty.options); err != nil {
 			t.Fatal(err)
@@ -423,7 +424,7 @@ func TestWaiterThatIsNeverGrantedIsInvalid(t *testing.T) {
 
 func TestGoroutineLeftBehindIsInvalid(t *testing.T) {
 	ty := newToy()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		stop := make(chan struct{})
 		defer close(stop)
 		var once sync.Once
@@ -464,7 +465,7 @@ func (k *keep) Save(r *Result) error {
 
 func TestInterruptedRunIsUnknownHealsAndCloses(t *testing.T) {
 	ty := newToy()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		begun := time.Now()

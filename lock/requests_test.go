@@ -1,6 +1,7 @@
 package lock_test
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 
@@ -26,6 +27,8 @@ type result[T any] struct {
 	err   error
 }
 
+func (r result[T]) String() string { return fmt.Sprintf("%v, error %v", r.value, r.err) }
+
 func (r result[T]) must(t *testing.T) T {
 	t.Helper()
 	if r.err != nil {
@@ -42,7 +45,7 @@ func arrived[T any](t *testing.T, c <-chan result[T]) T {
 	case r := <-c:
 		return r.must(t)
 	default:
-		t.Fatal("got no grant, want one")
+		t.Fatal("the call still waits when all requests are answered, want its result by now")
 		panic("unreachable")
 	}
 }
@@ -52,7 +55,7 @@ func waiting[T any](t *testing.T, c <-chan result[T]) {
 	synctest.Wait()
 	select {
 	case r := <-c:
-		t.Fatalf("got %+v, want the call to wait", r)
+		t.Fatalf("the call returned %v; want it to wait", r)
 	default:
 	}
 }

@@ -277,7 +277,7 @@ func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
 		}
 		ok(t, g2.Unlock(ctx))
 		if _, any, err := e.Holder(ctx); any || err != nil {
-			t.Errorf("Holder of a free lock: got %v, %v, want false", any, err)
+			t.Errorf("Holder of a free lock: held %v, error %v; want false and no error", any, err)
 		}
 		w.NothingLeft()
 	})
@@ -337,8 +337,9 @@ func TestPermitsTakenInDoubtAreKept(t *testing.T) {
 		w.Inject(zktest.Rule{Session: first.ID(), Op: "multi", Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
 		ok(t, holder.Unlock(t.Context()))
 		ra, rb := <-a, <-b
-		ok(t, ra.err)
-		ok(t, rb.err)
+		if ra.err != nil || rb.err != nil {
+			t.Fatalf("Acquire of the contender whose reply was lost: got error %v, want nil; of the other one: got error %v, want nil", ra.err, rb.err)
+		}
 		if fired.Fired() != 1 {
 			t.Errorf("lost replies: got %d, want 1", fired.Fired())
 		}

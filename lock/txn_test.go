@@ -75,8 +75,11 @@ func TestTxnIsOneRequest(t *testing.T) {
 	eachGrant(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client, g txn) {
 		results, err := g.Txn(t.Context(), entry(), session.SetOp{Path: "/log", Version: 0})
 		ok(t, err)
-		if len(results) != 2 || results[0].Path != "/log/e-0000000000" || results[1].Stat == nil {
-			t.Errorf("results: got %+v, want /log/e-0000000000 and a Stat", results)
+		if len(results) != 2 {
+			t.Fatalf("got %d results, want 2", len(results))
+		}
+		if results[0].Path != "/log/e-0000000000" || results[1].Stat == nil {
+			t.Errorf("got path %q, stat %v; want /log/e-0000000000 and a stat", results[0].Path, results[1].Stat)
 		}
 		c.Expect(t, "transaction", "multi")
 		_, err = g.Txn(t.Context(), entry(), session.SetOp{Path: "/log", Version: 7})

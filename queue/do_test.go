@@ -272,13 +272,13 @@ func doEach(t *testing.T, ctx context.Context, q, other *queue.Queue[string], se
 		inRest, inDead := slices.Contains(rest, item), slices.Contains(dead, item)
 		switch {
 		case inRest && inDead:
-			t.Errorf("%s: in the queue and in the dead letters, want one of them", item)
+			t.Errorf("item %q is in the queue and in the dead letters, want it in one of them", item)
 		case !called && !inRest:
-			t.Errorf("%s: gone although no function was called for it", item)
+			t.Errorf("item %q is gone although Do called no function for it, want it in the queue", item)
 		case result == errOwn && !inRest, result == queue.ErrReject && !inRest && !inDead:
-			t.Errorf("%s: lost after Do returned %v, want it in the queue or the dead letters", item, err)
+			t.Errorf("item %q is neither in the queue nor in the dead letters, want it there because the function returned %q; Do returned error %v", item, result, err)
 		case called && result == nil && (err == nil && inRest || inDead || session.OutcomeOf(err) == session.Failed && !inRest):
-			t.Errorf("%s: in the queue %v, in the dead letters %v, want it acked as Do returned %v", item, inRest, inDead, err)
+			t.Errorf("item %q: in the queue %v, in the dead letters %v, want it acked, because the function returned nil and Do returned error %v", item, inRest, inDead, err)
 		}
 	}
 	return failed

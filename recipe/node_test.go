@@ -266,7 +266,7 @@ func TestUnknownAnswerIsSettledByARead(t *testing.T) {
 		c.Refuse(recipetest.Refusal{Op: "create", Path: "/q/*", Count: 1, Code: -999})
 		node, err := recipe.CreateProtected(t.Context(), c.Session, "/q", "lock", nil, session.EphemeralSequential)
 		if !errors.Is(err, session.ErrUnknown) || session.OutcomeOf(err) != session.Failed || node.Path != "" {
-			t.Errorf("got %v, %v; want %v (%v)", node, err, session.ErrUnknown, session.Failed)
+			t.Errorf("CreateProtected: got node %q, error %v, outcome %v; want no node, %v, outcome %v", node.Path, err, session.OutcomeOf(err), session.ErrUnknown, session.Failed)
 		}
 		c.Expect(t, "a create with an unknown answer", "create getChildren2")
 	})
@@ -277,21 +277,21 @@ func TestUnknownAnswerIsSettledByARead(t *testing.T) {
 func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
 	inQueue(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client) {
 		refused := func(err error) error { return &session.RequestError{Outcome: session.Failed, Err: err} }
-		calls := 0
+		var searches atomic.Int64 // by a goroutine of the session
 		select {
 		case err := <-recipe.RemoveFound(c.Session, func(context.Context) (recipe.Node, error) {
-			calls++
+			searches.Add(1)
 			return recipe.Node{}, refused(session.ErrNoAuth)
 		}):
-			if calls < 2 || calls > 12 || !errors.Is(err, session.ErrNoAuth) {
+			if calls := searches.Load(); calls < 2 || calls > 12 || !errors.Is(err, session.ErrNoAuth) {
 				t.Errorf("got %d calls, then %v; want 2 to 12, then %v", calls, err, session.ErrNoAuth)
 			}
 		case <-time.After(time.Minute):
-			t.Errorf("still searching after %d calls and a minute, want it to give up", calls)
+			t.Fatalf("RemoveFound still searches after a minute and %d calls, want it to give up", searches.Load())
 		}
 		// The server is too busy for a while, then shows the node.
 		path := recipetest.Must(c.Create(t.Context(), "/q/n", nil, session.Ephemeral))
-		calls = 0
+		calls := 0
 		err := <-recipe.RemoveFound(c.Session, func(context.Context) (recipe.Node, error) {
 			if calls++; calls < 8 {
 				return recipe.Node{}, refused(session.ErrThrottled)
@@ -299,7 +299,7 @@ func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
 			return recipe.Node{Path: path}, nil
 		})
 		if stat := recipetest.Must(c.Exists(t.Context(), path)); stat != nil || calls != 8 || err != nil {
-			t.Errorf("after %d calls: got node %v, error %v; want 8 calls, no node and no error", calls, stat, err)
+			t.Errorf("got %d calls, error %v, the node exists: %v; want 8 calls, no error, no node", calls, err, stat != nil)
 		}
 	})
 }

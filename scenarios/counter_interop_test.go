@@ -79,7 +79,7 @@ func TestInteropCounter(t *testing.T) {
 				}
 			}
 			if value, err := n.Get(t.Context()); value != int64(len(seen)+times) || err != nil {
-				t.Errorf("got %d, %v, want %d of ours and %d of theirs", value, err, len(seen), times)
+				t.Errorf("Get: got %d, error %v; want %d, the sum of %d of ours and %d of theirs", value, err, len(seen)+times, len(seen), times)
 			}
 			t.Logf("%d of ours, %d of theirs", len(seen), times)
 			if err := n.Close(t.Context()); err != nil {

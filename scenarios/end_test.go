@@ -6,13 +6,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/harness/netfault"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -112,7 +112,7 @@ func isValid(r *harness.Result, property string) bool {
 func TestZnodeLeftBehindIsInvalid(t *testing.T) {
 	s := LockFaults()
 	inner := s.Workload
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		var left *session.Session
 		s.Workload = func(env *harness.Env) harness.Workload {
 			w := inner(env)

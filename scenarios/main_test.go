@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -25,6 +24,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/needs"
 	"github.com/zkcoord/zkcoord/internal/peers"
 	"github.com/zkcoord/zkcoord/internal/shrink"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
 var (
@@ -170,7 +170,7 @@ func virtually(t *testing.T, s harness.Scenario, o harness.Options) (result *har
 	if o.Plan == nil {
 		o.Command = virtualCommand(s, o)
 	}
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		var err error
 		if result, err = harness.Run(t.Context(), s, o); err != nil {
 			t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
@@ -18,6 +17,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
@@ -79,7 +79,7 @@ func upgrade(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r *ha
 		}
 		return u, nil
 	}
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		var err error
 		if r, err = harness.Run(t.Context(), s, o); err != nil {
 			t.Fatal(err)

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -271,7 +271,7 @@ func TestAttacksFindTheRuleThatTrustsIdleSessions(t *testing.T) {
 // underAttack runs three minutes of contention in sessions with the given options.
 func underAttack(t *testing.T, a attack, base session.Options, seed uint64) *referee {
 	referee := &referee{}
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{Servers: a.servers, TickTime: a.tick, Seed: seed})
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()

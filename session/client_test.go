@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
@@ -412,7 +413,7 @@ func TestClientDoesWhatIsAssumed(t *testing.T) {
 			t.Errorf("client.go does not list %q", name)
 		}
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { test(newBare(t)) })
+			virtual.Test(t, func(t *testing.T) { test(newBare(t)) })
 		})
 	}
 }

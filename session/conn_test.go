@@ -16,6 +16,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkcoord/zkcoord/internal/engine"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
@@ -142,7 +143,7 @@ func (sc *script) asked(what string) (n int) {
 
 func scripted(t *testing.T, sc *script, f func(t *testing.T)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		sc.t = t
 		f(t)
 		sc.work.Wait()

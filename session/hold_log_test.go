@@ -8,9 +8,9 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -19,7 +19,7 @@ import (
 // The log has a line when a hold begins and one when it ends. The second line has the time at which
 // the hold ended, not the time at which the line was written.
 func TestHoldLogHasBeginAndEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{})
 		var text bytes.Buffer
 		s, err := session.Open(t.Context(), session.Options{

@@ -7,12 +7,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // After the end nothing is started, and wait waits for everything that was started.
 func TestNothingIsSpawnedAfterTheEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		l := newLifetime()
 		ended := false
 		if !l.spawn(func() { <-l.ctx.Done(); time.Sleep(time.Second); ended = true }) {
@@ -37,7 +38,7 @@ func TestNothingIsSpawnedAfterTheEnd(t *testing.T) {
 
 // settle waits for detached work only, and not longer than its limit.
 func TestSettleWaitsForDetachedWork(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		l := newLifetime()
 		defer l.wait()
 		defer l.end(ErrClosed)
@@ -65,7 +66,7 @@ func TestSettleWaitsForDetachedWork(t *testing.T) {
 
 // Reports are made in order, including reports made by a report, and never while the lock is held.
 func TestReportsAreMadeInOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		r := newReporter(nil)
 		var got []int
 		r.add(func() { got = append(got, 1); r.add(func() { got = append(got, 3) }) })

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"flag"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/go-zookeeper/zk"
 	"go.uber.org/goleak"
 
 	"github.com/zkcoord/zkcoord/internal/engine"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // inBubble runs f on a virtual clock with a new ensemble.
 func inBubble(t *testing.T, opts zktest.Options, f func(t *testing.T, e *zktest.Ensemble)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e, err := zktest.New(opts)
 		if err != nil {
 			t.Fatal(err)

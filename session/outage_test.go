@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
@@ -139,7 +140,7 @@ func TestErrorSaysWhatTheServerMayBe(t *testing.T) {
 		"not secure, answers":  {"\x00\x00\x00\x25\x00\x00\x00\x00", &tls.Config{InsecureSkipVerify: true}, "may not accept TLS"},
 		"secure and read-only": {"", nil, "maxClientCnxns"},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
 			_, err := Open(ctx, Options{Servers: []string{"zk"}, TLS: c.tls, Dial: answer(c.answer)})
@@ -148,7 +149,7 @@ func TestErrorSaysWhatTheServerMayBe(t *testing.T) {
 			}
 		})
 	}
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		_, err := Open(ctx, Options{Servers: []string{"zk"}, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {

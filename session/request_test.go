@@ -165,7 +165,7 @@ func TestMultiAppliesAllOrNothing(t *testing.T) {
 			CreateOp{Path: "/m/a-", Mode: EphemeralSequential}, CreateOp{Path: "/m/b"}, DeleteOp{"/m/b", AnyVersion})
 		must(t, err)
 		if results[0].Path != "/m" || results[1].Path != "" || results[1].Stat.Version != 1 || results[3].Path != "/m/a-0000000000" {
-			t.Errorf("results: got %+v, want /m, version 1 and /m/a-0000000000", results)
+			t.Errorf("results: got paths %q, %q and %q, stat %+v; want /m, none and /m/a-0000000000, version 1", results[0].Path, results[1].Path, results[3].Path, results[1].Stat)
 		}
 		_, err = s.Multi(ctx, SetOp{"/m", nil, AnyVersion}, CheckOp{"/m", 7}, DeleteOp{"/none", 0})
 		if failed := (*MultiError)(nil); !errors.As(err, &failed) || failed.Index != 1 || failed.Path != "/m" ||

@@ -9,9 +9,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
@@ -101,7 +101,7 @@ func TestASilentAddressIsNotDrawnAgain(t *testing.T) {
 // The connection of the first address that answers is used, and the other attempts leave nothing
 // behind.
 func TestAddressesRace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		var open atomic.Int32
 		d := newDialer(cryptoRand{})
 		d.lookup = func(context.Context, string) ([]string, error) { return []string{"a", "b", "c"}, nil }
@@ -137,7 +137,7 @@ func TestAddressesRace(t *testing.T) {
 
 // All addresses are tried within the available time.
 func TestEachAddressIsTriedInTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		for _, n := range []int{1, 3, 40} {
 			var mu sync.Mutex
 			var tried []string

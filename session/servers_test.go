@@ -7,14 +7,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
 // The first round of attempts has no pause, and each later round is slower. A connection that
 // lasted restarts the count.
 func TestRoundsOfAttemptsArePaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		h := newServers([]string{"a:1", "b:1"}, cryptoRand{}, newReporter(nil))
 		round := func() time.Duration {
 			start := time.Now()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
@@ -26,7 +27,7 @@ func openInBubble(t *testing.T) *Session {
 
 // Covers S6.
 func TestWatchFiresOnceForEachRead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		s := openInBubble(t)
 		w := s.newWatches()
 		defer w.Stop()
@@ -83,7 +84,7 @@ func expectFired(t *testing.T, w *watchSet, want string) {
 //
 // Covers S6.
 func TestTenThousandStoppedWatchesLeaveNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		s := openInBubble(t)
 		for i := range 5000 {
 			w := s.newWatches()

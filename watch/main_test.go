@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -48,7 +49,7 @@ func (w *world) options() session.Options {
 // bubble runs f in a synctest bubble with a world in it.
 func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		w := &world{Ensemble: zktest.Start(t), t: t}
 		w.server.Store(int32((w.Leader() + 1) % 3))
 		w.s = w.open(w.options())
@@ -233,7 +234,7 @@ func (f *feed[C]) none() {
 	synctest.Wait()
 	select {
 	case p := <-f.pairs:
-		f.t.Errorf("got %+v, %v; want no pair", p.change, p.err)
+		f.t.Errorf("got %s, error %v; want no pair", say(p.change), p.err)
 	default:
 	}
 }
@@ -244,7 +245,7 @@ func (f *feed[C]) end() error {
 	select {
 	case p := <-f.pairs:
 		if p.err == nil {
-			f.t.Fatalf("got %+v, want the end of the stream", p.change)
+			f.t.Fatalf("got %s, want the end of the stream", say(p.change))
 		}
 		<-f.ended
 		return p.err

@@ -15,6 +15,23 @@ import (
 
 // The functions below format a change as one line.
 
+// say returns a change of any kind as text.
+func say(change any) string {
+	switch c := change.(type) {
+	case watch.DataChange:
+		return sayData(c)
+	case watch.ChildrenChange:
+		return sayChildren(c)
+	case watch.NodeChange:
+		return sayNode(c)
+	case watch.ChildrenDataChange:
+		return sayChildrenData(c)
+	case watch.TreeChange:
+		return sayTree(c)
+	}
+	return fmt.Sprintf("%+v", change)
+}
+
 func sayData(c watch.DataChange) string {
 	if c.Stat == nil {
 		return fmt.Sprintf("%v, %s", c.Kind, event(int(c.Event)))
@@ -473,12 +490,21 @@ func TestFollowGoesOnWhereItWas(t *testing.T) {
 func TestFollowCanBeLeft(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.do("+/a 0")
-		for c, err := range watch.NewData("/a").Run(t.Context(), w.options()) {
-			w.must(err)
-			w.expireFollowers() // the session is lost while the loop is left
-			time.Sleep(time.Second)
-			expect(t, sayData(c), `initial "0" v0, none`)
-			break
+		left := make(chan struct{})
+		go func() {
+			defer close(left)
+			for c, err := range watch.NewData("/a").Run(t.Context(), w.options()) {
+				w.must(err)
+				w.expireFollowers() // the session is lost while the loop is left
+				time.Sleep(time.Second)
+				expect(t, sayData(c), `initial "0" v0, none`)
+				break
+			}
+		}()
+		select {
+		case <-left:
+		case <-time.After(time.Minute):
+			t.Fatal("Run has not ended a minute after its loop was left, want it to end at once")
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		f := listen(t, watch.NewData("/a").Run(ctx, w.options()))

@@ -3,11 +3,11 @@ package zktest_test
 import (
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -15,7 +15,7 @@ import (
 // bubble runs a test on virtual time, with an ensemble whose leader is server
 // 2. The settings are ZooKeeper's defaults: tickTime 2 s, syncLimit 5.
 func bubble(t *testing.T, f func(t *testing.T, e *zktest.Ensemble)) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t)
 		if l := e.Leader(); l != 2 {
 			t.Fatalf("server %d leads, want server 2", l)
@@ -93,14 +93,14 @@ func TestLaggingFollowerIsStaleUntilSync(t *testing.T) {
 		e.Lag(0, time.Second)
 		mustCreate(t, b, "/x", 0)
 		if ok, _, err := a.Exists("/x"); ok || err != nil {
-			t.Fatalf("read at the lagging follower: got %v, error %v; want false, nil", ok, err)
+			t.Fatalf("at the lagging follower, /x exists: %v, error %v; want false, nil", ok, err)
 		}
 		start := time.Now()
 		if _, err := a.Sync("/"); err != nil {
 			t.Fatal(err)
 		}
 		if ok, _, err := a.Exists("/x"); !ok || err != nil {
-			t.Fatalf("read after sync: got %v, error %v; want true, nil", ok, err)
+			t.Fatalf("after sync, /x exists: %v, error %v; want true, nil", ok, err)
 		}
 		if d := time.Since(start); d != time.Second {
 			t.Errorf("sync took %v, want 1s", d)
@@ -399,7 +399,7 @@ func TestSessionSurvivesEveryServersRestart(t *testing.T) {
 		}
 		ok, st, err := a.Exists("/e")
 		if !ok || err != nil || a.SessionID() != id || st.EphemeralOwner != id {
-			t.Errorf("got %v, error %v, stat %+v; want the same session's node", ok, err, st)
+			t.Errorf("/e exists: %v, error %v, stat %+v, session %#x; want true, nil, owned by the session %#x, which is still the same", ok, err, st, a.SessionID(), id)
 		}
 	})
 }
@@ -461,7 +461,7 @@ func TestWipedServerGetsEverythingAgain(t *testing.T) {
 		there := connect(t, e, 0, 20*time.Second)
 		for _, path := range []string{"/before", "/meanwhile"} {
 			if ok, _, err := there.Exists(path); !ok || err != nil {
-				t.Errorf("%s at the wiped server: got %t, error %v; want true, nil", path, ok, err)
+				t.Errorf("at the wiped server, %s exists: %t, error %v; want true, nil", path, ok, err)
 			}
 		}
 		mustCreate(t, there, "/after", 0)

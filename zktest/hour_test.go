@@ -6,9 +6,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -90,7 +90,7 @@ func TestVirtualHourOfContention(t *testing.T) {
 	}
 	start := time.Now()
 	var grants atomic.Int64
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{Seed: 7})
 		stop := make(chan struct{})
 		var all sync.WaitGroup
@@ -121,7 +121,7 @@ func TestVirtualHourOfContention(t *testing.T) {
 
 func TestIdleHour(t *testing.T) {
 	start := time.Now()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t)
 		for i := range 5 {
 			connect(t, e, i, 10*time.Second)

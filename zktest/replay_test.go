@@ -11,9 +11,9 @@ import (
 	"sync"
 	"testing"
 	"testing/cryptotest"
-	"testing/synctest"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -42,7 +42,7 @@ func replayed(t *testing.T, seed uint64) []byte {
 	diaries := make([]diary, 5)
 	t.Run("", func(t *testing.T) {
 		cryptotest.SetGlobalRandom(t, seed)
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			e := zktest.Start(t, zktest.Options{Seed: seed, Step: true, Trace: &trace})
 			stop := make(chan struct{})
 			ctx, cancel := context.WithCancel(t.Context())

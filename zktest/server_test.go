@@ -12,11 +12,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -364,7 +364,7 @@ func TestPersistentRecursiveWatch(t *testing.T) {
 }
 
 func TestContainersAndTTLNodesGo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{TTLNodes: true})
 		c := connect(t, e, 0, 10*time.Second)
 		c.CreateContainer("/used", nil, zk.FlagContainer, open)
@@ -391,7 +391,7 @@ func TestContainersAndTTLNodesGo(t *testing.T) {
 }
 
 func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{MaxClientConns: 60})
 		for range 60 {
 			dialPlain(t, e, 0)
@@ -407,7 +407,7 @@ func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
 }
 
 func TestThousandSessions(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{MaxClientConns: -1})
 		var clients []*rawClient
 		for i := range 1000 {
@@ -511,7 +511,7 @@ func TestOptionsAreChecked(t *testing.T) {
 // Regression: with one server more, the ephemeral nodes of sessions at the last
 // server had no owner.
 func TestLastOfTheMostServersHasEphemerals(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{Servers: most})
 		c := dialRaw(t, e, most-1)
 		defer c.nc.Close()
@@ -528,7 +528,7 @@ const most = 254 // servers
 // One server is a quorum.
 func TestEnsemblesOfAnySize(t *testing.T) {
 	for _, n := range []int{1, 2, 5} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			e := zktest.Start(t, zktest.Options{Servers: n})
 			c := connect(t, e, 0, 10*time.Second)
 			mustCreate(t, c, "/x", 0)
@@ -537,7 +537,7 @@ func TestEnsemblesOfAnySize(t *testing.T) {
 			}
 			time.Sleep(20 * time.Second)
 			if ok, _, err := c.Exists("/x"); !ok || err != nil {
-				t.Errorf("%d servers: got %v, error %v; want true, nil", n, ok, err)
+				t.Errorf("%d servers: /x exists: %v, error %v; want true, nil", n, ok, err)
 			}
 		})
 	}
@@ -547,7 +547,7 @@ func TestEnsemblesOfAnySize(t *testing.T) {
 // server. With three servers, the 181st session of a test waited forever. There
 // is no limit by default.
 func TestConnectionsAreUnlimitedByDefault(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

@@ -7,11 +7,11 @@ import (
 	"sync"
 	"testing"
 	"testing/cryptotest"
-	"testing/synctest"
 	"time"
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -22,7 +22,7 @@ func contend(t *testing.T, seed uint64) []byte {
 	var trace bytes.Buffer
 	t.Run("", func(t *testing.T) {
 		cryptotest.SetGlobalRandom(t, seed) // used for the GUIDs of go-zookeeper's lock
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			e := zktest.Start(t, zktest.Options{Seed: seed, Step: true, Trace: &trace})
 			stop := make(chan struct{})
 			var drive, clients sync.WaitGroup
@@ -106,7 +106,7 @@ func TestSameSeedGivesTheSameTrace(t *testing.T) {
 // stepped runs f on an ensemble with Options.Step, while Drive delivers its
 // messages.
 func stepped(t *testing.T, f func(e *zktest.Ensemble)) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{Step: true})
 		done := make(chan struct{})
 		var drive sync.WaitGroup

@@ -2,9 +2,9 @@ package zktest_test
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -59,7 +59,7 @@ func TestMendedLinkWaitsForRetransmission(t *testing.T) {
 // retransmissions, every link works at once.
 func TestMendedLinkWorksAtOnce(t *testing.T) {
 	for _, waited := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			opts := zktest.Options{}
 			if waited {
 				opts.Retransmission = -1

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -13,7 +14,7 @@ func TestVersionNamesALineOrARelease(t *testing.T) {
 	for version, want := range map[zktest.Version]string{
 		"": "3.9.6", zktest.V39: "3.9.6", zktest.V38: "3.8.6", "3.8.0": "3.8.0", "3.9.3": "3.9.3",
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			e := zktest.Start(t, zktest.Options{Version: version})
 			if got := word(t, e, 0, "srvr"); !strings.HasPrefix(got, "Zookeeper version: "+want+"-") {
 				t.Errorf("version %q: srvr returned %q, want version %s", version, got, want)
@@ -32,7 +33,7 @@ func TestVersionNamesALineOrARelease(t *testing.T) {
 // of a session.
 func TestEventsCarryTheirZxid(t *testing.T) {
 	for _, version := range []zktest.Version{zktest.V38, zktest.V39} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			e := zktest.Start(t, zktest.Options{Version: version})
 			a, b := dialRaw(t, e, 0), dialRaw(t, e, 1)
 			defer a.nc.Close()
@@ -56,7 +57,7 @@ func TestEventsCarryTheirZxid(t *testing.T) {
 // too.
 func TestDeleteContainerOfAClientHangsUp(t *testing.T) {
 	for version, want := range map[zktest.Version]bool{"3.9.5": false, "3.9.6": true} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			e := zktest.Start(t, zktest.Options{Version: version})
 			a := dialRaw(t, e, 0)
 			defer a.nc.Close()

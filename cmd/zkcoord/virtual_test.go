@@ -7,13 +7,13 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/harness/report"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
@@ -49,7 +49,7 @@ func TestSeedIsOnePlanInTestsAndInTheCommand(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			store := t.TempDir()
 			a := quietApp()
-			a.bubble = func(f func()) { synctest.Test(t, func(*testing.T) { f() }) }
+			a.bubble = func(f func()) { virtual.Test(t, func(*testing.T) { f() }) }
 			args := []string{"run", s.Name, "--virtual", "--seed", "7", "--store", store}
 			if err := a.root().execute(t.Context(), args); err != nil {
 				t.Fatal(err)

@@ -80,13 +80,13 @@ func TestPausedSenderSendsNothingTwice(t *testing.T) {
 	later := newInvoices(db, func(_ context.Context, id int64) error { sent = append(sent, id); return nil })
 	paused := newInvoices(db, func(ctx context.Context, id int64) error {
 		if more, err := later.sendOne(ctx, 7); err != nil || !more {
-			t.Errorf("the next holder: got %t, error %v; want true, nil", more, err)
+			t.Errorf("the next holder sent an invoice: %t, error %v; want true, nil", more, err)
 		}
 		sent = append(sent, id)
 		return nil
 	})
 	if more, err := paused.sendOne(t.Context(), 5); err != nil || !more {
-		t.Errorf("the paused holder: got %t, error %v; want true, nil", more, err)
+		t.Errorf("the paused holder sent an invoice: %t, error %v; want true, nil", more, err)
 	}
 	if _, err := paused.sendOne(t.Context(), 5); !errors.Is(err, fence.ErrStale) {
 		t.Errorf("the paused holder's next invoice: got error %v, want %v", err, fence.ErrStale)

@@ -12,13 +12,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/netfault"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -106,7 +106,7 @@ func Run(t *testing.T, trial func(p *Point) error, fates ...Fate) {
 		for request := 1; ; request++ {
 			struck := false
 			ok := t.Run(fmt.Sprintf("%s/%d", fate, request), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				virtual.Test(t, func(t *testing.T) {
 					p := &Point{Fate: fate, Request: request}
 					if err := p.run(t.Context(), trial); err != nil {
 						t.Error(err)

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/session"
 	"go.uber.org/goleak"
 )
@@ -58,7 +58,7 @@ func careful(ctx context.Context, s *session.Session, path string) error {
 
 // crash runs one trial.
 func crash(t *testing.T, fate Fate, request int, trial func(*Point) error) (struck bool, err error) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		p := &Point{Fate: fate, Request: request}
 		err = p.run(t.Context(), trial)
 		struck = p.struck

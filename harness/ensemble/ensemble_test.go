@@ -7,10 +7,11 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -93,7 +94,7 @@ func TestOfTwoLeadersTheNewerEpochLeads(t *testing.T) {
 }
 
 func TestASilentNodeIsGivenUpAfterTwoSeconds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		dial := func(context.Context, string, string) (net.Conn, error) {
 			near, far := net.Pipe()
 			go io.Copy(io.Discard, far)
@@ -127,7 +128,7 @@ func TestALongAnswerIsReadWhole(t *testing.T) {
 }
 
 func TestWaitingForAQuorumEndsWithTheContextAndTellsStates(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		refused := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody there") }
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("long enough"))
 		defer cancel()

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -78,7 +80,7 @@ func (w *world) connect(t *testing.T, address string) (client, server net.Conn) 
 
 // everywhere runs a test in memory, in a bubble, and over TCP.
 func everywhere(t *testing.T, test func(*testing.T, *world)) {
-	t.Run("memory", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { test(t, inMemory()) }) })
+	t.Run("memory", func(t *testing.T) { virtual.Test(t, func(t *testing.T) { test(t, inMemory()) }) })
 	t.Run("tcp", func(t *testing.T) { test(t, overTCP(t)) })
 }
 
@@ -292,7 +294,7 @@ func TestPinLeavesOneServer(t *testing.T) {
 }
 
 func TestDelayIsExactAndKeepsTheRate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		w := inMemory()
 		client, server := w.connect(t, "a")
 		w.Delay(30*time.Millisecond, 70*time.Millisecond)
@@ -334,7 +336,7 @@ func TestHealUndoesEverything(t *testing.T) {
 }
 
 func TestClosedConnectionLingersOneSecondAtMost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		w := inMemory()
 		client, server := w.connect(t, "a")
 		w.Stall()

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
@@ -342,7 +343,7 @@ func (h half) Close() error {
 func TestAConnectionThatATrapResetsEndsGently(t *testing.T) {
 	for _, when := range []When{BeforeSending, BeforeReply} {
 		for _, ends := range []bool{false, true} { // whether the server ends the connection
-			synctest.Test(t, func(t *testing.T) {
+			virtual.Test(t, func(t *testing.T) {
 				near, far := net.Pipe()
 				inner := half{near, make(chan struct{})}
 				l := New(func(context.Context, string, string) (net.Conn, error) { return inner, nil })

@@ -504,13 +504,18 @@ func TestRecoveryIsCountedFromTheHeal(t *testing.T) {
 }
 
 func TestQuantilesAreValuesThatOccurred(t *testing.T) {
-	var sorted []time.Duration
-	for i := range 100 {
-		sorted = append(sorted, time.Duration(i+1))
-	}
-	for q, want := range map[float64]time.Duration{0.5: 50, 0.95: 95, 0.99: 99, 0.999: 100, 1: 100, 0: 1} {
-		if got := quantile(sorted, q); got != want {
-			t.Errorf("quantile %v is %d, want %d", q, got, want)
+	for n, wants := range map[int]map[float64]time.Duration{
+		100: {0.5: 50, 0.95: 95, 0.99: 99, 0.999: 100, 1: 100, 0: 1},
+		13:  {0.5: 7, 0.95: 13, 0.08: 2}, // 6.5, 12.35 and 1.04 values
+	} {
+		var sorted []time.Duration
+		for i := range n {
+			sorted = append(sorted, time.Duration(i+1))
+		}
+		for q, want := range wants {
+			if got := quantile(sorted, q); got != want {
+				t.Errorf("quantile %v of 1 to %d is %d, want %d", q, n, got, want)
+			}
 		}
 	}
 }

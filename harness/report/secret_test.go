@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
@@ -20,6 +19,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/fault"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/harness/report"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -59,7 +59,7 @@ func TestNothingStoredHasACredential(t *testing.T) {
 		},
 	}
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		result := harness.RunT(t, scenario, harness.Options{
 			Seed: 1, Time: 30 * time.Second, Store: report.Open(dir),
 			Ensemble: func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/zkcoord/zkcoord/internal/procs"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -158,7 +159,7 @@ func echoes(_ Setup, in io.Reader, out io.Writer) error {
 }
 
 func TestRepliesAreOutcomes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c, err := Start(t.Context(), Program{Inside: echoes}, Setup{Recipe: Lock}, Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -193,7 +194,7 @@ func TestRepliesAreOutcomes(t *testing.T) {
 }
 
 func TestAnswerThatIsLate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c, err := Start(t.Context(), Program{Inside: echoes}, Setup{Recipe: Lock}, Options{})
 		if err != nil {
 			t.Fatal(err)

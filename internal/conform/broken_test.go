@@ -6,10 +6,10 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -196,7 +196,7 @@ func TestBrokenServersAreFoundVirtualTime(t *testing.T) {
 // fails checks one requirement on two broken servers.
 func fails(t *testing.T, r requirement, of broken, breaks func(*zktest.Ensemble)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{Servers: 2})
 		o := Options{Servers: e.Servers(), Dial: e.DialContext, Root: "/conform", Patience: time.Minute}
 		makeRoot(t, &o)

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -19,6 +18,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
 	"github.com/zkcoord/zkcoord/internal/needs"
 	"github.com/zkcoord/zkcoord/internal/trace"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // on checks an ensemble of zktest in virtual time.
 func on(t *testing.T, opts zktest.Options, release zktest.Version, traces int) (findings []Finding) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, opts)
 		o := Options{Servers: e.Servers(), Dial: e.DialContext, Root: "/conform", Owner: trace.Digest("owner"), Release: release, Traces: traces, Seed: 1}
 		makeRoot(t, &o)

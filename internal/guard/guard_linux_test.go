@@ -398,7 +398,7 @@ func TestEndOfTheGuardIsNoAlarm(t *testing.T) {
 		theirs.Close()
 	})
 	if r, err := h.attend(t.Context(), nil); err != nil || r != (Result{}) {
-		t.Errorf("got %+v, %v", r, err)
+		t.Errorf("got %+v, error %v; want code 0 and no error, because the command exited 0", r, err)
 	}
 }
 
@@ -408,7 +408,7 @@ func TestLossEndsTheCommandAtOnce(t *testing.T) {
 	begun := time.Now()
 	r, err := run(t, l, Command{Args: []string{"sh", "-c", "trap '' TERM; sleep 1000 & sleep 1000"}})
 	if !r.Lost || err != nil || time.Since(begun) > 10*time.Second {
-		t.Errorf("got %+v, error %v after %v; want Lost within 10s", r, err, time.Since(begun))
+		t.Errorf("after the loss of the lease: got %+v, error %v after %v; want Lost within 10s", r, err, time.Since(begun))
 	}
 	if _, err := run(t, l, Command{Args: []string{"true"}}); !errors.Is(err, ErrLost) {
 		t.Errorf("under a lost lease: got error %v, want %v", err, ErrLost)

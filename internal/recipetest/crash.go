@@ -79,7 +79,7 @@ func (call Call) next(p *crashpoint.Point) error {
 	}
 	undo, err := call.Do(ctx, other)
 	if err != nil {
-		return fmt.Errorf("call of another client: %w (%w)", err, context.Cause(ctx))
+		return fmt.Errorf("call of another client: %w", err)
 	}
 	return undo(ctx)
 }

@@ -4,9 +4,19 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/zkcoord/zkcoord/session"
 )
+
+// A slowDone is a context whose Done takes a second. A request that a call starts before it waits
+// for its context is sent meanwhile.
+type slowDone struct{ context.Context }
+
+func (c *slowDone) Done() <-chan struct{} {
+	time.Sleep(time.Second)
+	return c.Context.Done()
+}
 
 // EndedContextSendsNothing makes each call with a context that has already
 // ended. The call must fail with the cause of the context and must send no
@@ -19,7 +29,7 @@ func EndedContextSendsNothing(t *testing.T, calls map[string]func(context.Contex
 		cause := errors.New("shut down")
 		cancel(cause)
 		for name, call := range calls {
-			err := call(ended, c.Session)
+			err := call(&slowDone{ended}, c.Session)
 			if outcome := session.OutcomeOf(err); !errors.Is(err, cause) || outcome != session.Failed {
 				t.Errorf("%s: got error %v, outcome %v; want %v, %v", name, err, outcome, cause, session.Failed)
 			}

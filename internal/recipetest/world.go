@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -37,7 +38,7 @@ func Run(t *testing.T, f func(t *testing.T, w *World)) {
 // RunOn is like Run, with options for the ensemble.
 func RunOn(t *testing.T, opts zktest.Options, f func(t *testing.T, w *World)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		w := &World{Ensemble: zktest.Start(t, opts), t: t}
 		w.admin = w.Client()
 		f(t, w)

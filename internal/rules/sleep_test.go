@@ -30,6 +30,22 @@ func TestNoTestSleepsInRealTime(t *testing.T) {
 	}
 }
 
+// Only virtual.Test ends a test that hangs in a bubble. Users of the module have synctest.Test, so
+// the examples and the tutorial show that.
+func TestBubblesHaveALimit(t *testing.T) {
+	for name, file := range goFiles(t) {
+		if !isTest(name) || within(path.Dir(name), "examples") || within(path.Dir(name), "internal/tutorial") {
+			continue
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if selects(n, "synctest", "Test") {
+				t.Errorf("%s uses synctest.Test, want virtual.Test", name)
+			}
+			return true
+		})
+	}
+}
+
 // sleepers describes the functions of one package's tests.
 type sleepers struct {
 	files   []*ast.File
@@ -90,7 +106,7 @@ func (s *sleepers) bubble(call *ast.CallExpr) bool {
 	case *ast.Ident:
 		return s.starts[f.Name]
 	case *ast.SelectorExpr:
-		return selects(f, "synctest", "Test") || selects(f, "recipetest", "") || s.starts[f.Sel.Name]
+		return selects(f, "synctest", "Test") || selects(f, "virtual", "Test") || selects(f, "recipetest", "") || s.starts[f.Sel.Name]
 	}
 	return false
 }

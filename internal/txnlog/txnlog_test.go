@@ -174,8 +174,11 @@ func TestDigestIsNotTakenForARecord(t *testing.T) {
 		}
 	}
 	txns, err := read(b.Bytes())
-	if err != nil || len(txns) != 2 || !txns[0].Unlisted || txns[1].Unlisted || len(txns[1].Changes) != 1 {
-		t.Errorf("got %+v, %v; want the first one unlisted, and one deletion in the second", txns, err)
+	if err != nil || len(txns) != 2 {
+		t.Fatalf("got %d transactions, error %v; want 2 and no error", len(txns), err)
+	}
+	if !txns[0].Unlisted || txns[1].Unlisted || len(txns[1].Changes) != 1 {
+		t.Errorf("got %+v; want the first one unlisted, and one deletion in the second", txns)
 	}
 }
 

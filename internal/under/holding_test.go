@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
 var errLost = errors.New("lapsed")
@@ -77,7 +79,7 @@ func TestEndedHoldingBindsNothing(t *testing.T) {
 // A leader that binds a context for each request keeps nothing of requests that
 // are over.
 func TestBindKeepsNothingOfEndedCallers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		var h Holding
 		long := h.Bind(t.Context())
 		for range 1000 {

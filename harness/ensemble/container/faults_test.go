@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
 // Bug: on a busy machine the engine answered "unable to freeze". The fault was not injected, so the
@@ -31,7 +32,7 @@ func TestPauseIsRepeatedWhileTheReasonPasses(t *testing.T) {
 		"busy, then no longer": {[]error{frozen, gone}, gone, 2, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual.Test(t, func(t *testing.T) {
 				calls, began := 0, time.Now()
 				err := untilPaused(t.Context(), func() error {
 					calls++
@@ -44,7 +45,7 @@ func TestPauseIsRepeatedWhileTheReasonPasses(t *testing.T) {
 			})
 		})
 	}
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := untilPaused(ctx, func() error { return frozen }); !errors.Is(err, frozen) {

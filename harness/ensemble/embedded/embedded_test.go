@@ -4,12 +4,12 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"go.uber.org/goleak"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
@@ -26,7 +26,7 @@ func TestContractOnAVirtualClock(t *testing.T) {
 	// The contract has subtests, which a bubble does not allow. So each subtest has its own
 	// bubble.
 	ensembletest.Steps(t, func(t *testing.T, step func(*testing.T, ensemble.Ensemble)) {
-		synctest.Test(t, func(t *testing.T) { step(t, start()) })
+		virtual.Test(t, func(t *testing.T) { step(t, start()) })
 	})
 }
 
@@ -52,7 +52,7 @@ func TestATakenPortIsSaid(t *testing.T) {
 
 func TestVersionIsThatOfTheModel(t *testing.T) {
 	for version, want := range map[string]string{"": "3.9.6", "3.8": "3.8.6", "3.9.3": "3.9.3"} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			e, err := Start(Options{Config: ensemble.Config{Version: version}})
 			if err != nil {
 				t.Fatal(err)

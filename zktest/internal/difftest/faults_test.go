@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
@@ -14,6 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
 	trap "github.com/zkcoord/zkcoord/harness/netfault"
 	"github.com/zkcoord/zkcoord/internal/trace"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
@@ -151,7 +151,7 @@ b: exists /late: no node`,
 func TestZktestFailsAsZooKeeper(t *testing.T) {
 	for _, sc := range scenes {
 		t.Run("zktest/"+strings.ReplaceAll(sc.name, " ", "-"), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual.Test(t, func(t *testing.T) {
 				e, err := embedded.Start(embedded.Options{Config: sceneConfig})
 				if err != nil {
 					t.Fatal(err)
