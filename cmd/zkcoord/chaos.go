@@ -109,7 +109,7 @@ func (c *rounds) all(ctx context.Context) iter.Seq[job] {
 		missed := 0 // rounds in a row that did not begin
 		for n := c.first; ctx.Err() == nil && failed == nil && (c.total == 0 || c.totals.All.Took < c.total); n++ {
 			yield(func() error {
-				begun, err := c.one(ctx, n)
+				begun, err := c.runOne(ctx, n)
 				if missed++; begun {
 					missed = 0
 				}
@@ -124,9 +124,9 @@ func (c *rounds) all(ctx context.Context) iter.Seq[job] {
 	}
 }
 
-// one runs a round. A round that is cut short by the end of ctx counts only if it found a
+// runOne runs a round. A round that is cut short by the end of ctx counts only if it found a
 // violation.
-func (c *rounds) one(ctx context.Context, n int) (begun bool, err error) {
+func (c *rounds) runOne(ctx context.Context, n int) (begun bool, err error) {
 	f, versions := c.flags, strings.Split(c.flags.zookeeper, ",")
 	f.zookeeper = versions[n/len(c.chosen)%len(versions)]
 	f.seed += uint64(n)

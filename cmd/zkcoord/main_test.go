@@ -129,8 +129,8 @@ func free(first, count int) bool {
 	return true
 }
 
-// forbid is: forbid ADDRESS PATH. Afterwards only a client with a certain password can read the
-// znode.
+// forbid is a command of scripts: forbid ADDRESS PATH. Afterwards only a client with a certain
+// password can read the znode.
 func forbid(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

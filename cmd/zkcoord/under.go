@@ -33,7 +33,7 @@ func (a *app) electCommand() *cobra.Command {
 	c.Long += `
 
 When CMD exits, the candidate resigns and campaigns again, behind the other candidates. After the loss of a term it also
-campaigns again, if necessary in a new session. The command ends with the exit code of CMD when it is interrupted. It also
+campaigns again, if necessary in a new session. An interrupt ends zkcoord elect, with the exit code of CMD. Zkcoord elect also
 ends if CMD cannot be started.`
 	c.Flags().StringVar(&o.Label, "label", "", "text stored in the znode for observers")
 	return c

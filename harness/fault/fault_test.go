@@ -142,7 +142,7 @@ func TestEachFaultBitesAndHealsEmbedded(t *testing.T) {
 	}
 }
 
-// A client that only reads makes no create, and a blocked client makes no request at all.
+// A client that only reads sends no create, and a blocked client sends no request at all.
 func TestACutBitesWhateverTheClientSends(t *testing.T) {
 	faults, err := (Options{SessionTimeout: sessionTimeout}).Named("link-cut")
 	if err != nil {
@@ -298,9 +298,9 @@ func (c *lossyConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Bug: the next server reports that the session does not exist, because the earlier close took
-// effect. The step then named another client, and the checkers judged the victim's holds as if no
-// fault had affected it.
+// If a close gets no answer but took effect, the next server reports that the session does not
+// exist. Bug: the step then named another client, and the checkers judged the victim's holds as if
+// no fault had affected it.
 func TestACloseThatIsNotAnsweredNamesItsVictim(t *testing.T) {
 	faults, err := (Options{SessionTimeout: sessionTimeout}).Named("session-close")
 	if err != nil {
@@ -372,8 +372,8 @@ func meetsNobody(t *testing.T, r *harness.Result, name string, within time.Durat
 	}
 }
 
-// Bug: a step that came while a majority was down made the verdict unknown, depending on how fast
-// the servers started.
+// Bug: if a step began while a majority was down, the verdict could be unknown, depending on how
+// fast the servers started.
 func TestFaultsThatMeetNoQuorumMeetNobody(t *testing.T) {
 	for _, name := range []string{"session-close", "data-foreign-children", "data-delete-node"} {
 		synctest.Test(t, func(t *testing.T) {

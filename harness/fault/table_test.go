@@ -147,8 +147,8 @@ These faults have no row above. They are tests of package session, on one sessio
 - **The clock rate of a client.** libfaketime does not change the clock of a Go program, which does not read the
   clock through libc. For clients in other languages, put it into the command of ` + "`--client`" + `. The faults of timers
   change the same relation from the other side: the rate of the servers.
-- **A memory limit for a client** (a cgroup). A kill by the kernel is client-kill, a stop while memory is reclaimed is
-  client-pause. A limit itself is not set.
+- **A memory limit for a client** (a cgroup). The harness sets no limit. The fault client-kill has the effect of a kill
+  by the kernel, and client-pause has the effect of a stop while memory is reclaimed.
 - **Lost and delayed packets between local JVMs**: their proxies carry streams, so packets cannot be lost, and data can
   only be late. tc netem, which reorders packets, is missing in many kernels, so containers have no fault of that kind.
 `
