@@ -75,8 +75,8 @@ func IsQueue(children []string) bool {
 	return items && marks
 }
 
-// ownID reports whether the name begins with 32 hexadecimal digits and a dash, as names of this
-// module do, and those of kazoo's Party.
+// ownID reports whether the name begins with 32 hexadecimal digits and a dash, like the names of
+// this module and of kazoo's Party.
 func ownID(name string) bool {
 	return len(name) > 32 && name[32] == '-' && strings.Trim(name[:32], "0123456789abcdef") == ""
 }

@@ -7,26 +7,26 @@ import (
 	"strings"
 )
 
-// The versions. Each is the name of an image, of unpacked packages and of the flag --zookeeper.
+// The versions. Each names an image and unpacked packages, and is a value of the flag --zookeeper.
 const (
 	V38  = "3.8"
 	V393 = "3.9.3"
 	V396 = "3.9.6"
 
-	// Oldest is the oldest that is supported, and Default the one that is run unless another one is
-	// named.
+	// Oldest is the oldest supported version. Default is the version that runs if no other version
+	// is requested.
 	Oldest  = V38
 	Default = V396
 )
 
-// Known returns all of them, the oldest first.
+// Known returns all versions, the oldest first.
 func Known() []string { return []string{V38, V393, V396} }
 
 // Mixed separates the versions of an ensemble that has several.
 const Mixed = "+"
 
-// Split returns the versions of a list such as "3.8+3.9.6", of which nodes get one each in turn.
-// The empty list is one empty version: the one that is there by default.
+// Split returns the versions of a list such as "3.8+3.9.6", which nodes get in turn. For the empty
+// list it returns one empty version, which means the default version.
 func Split(list string) ([]string, error) {
 	versions := strings.Split(list, Mixed)
 	if len(versions) > 1 && slices.Contains(versions, "") {
@@ -42,8 +42,8 @@ func plain(r rune) bool {
 	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("._-"+Mixed, r)
 }
 
-// Is reports whether a server that calls itself have, such as "3.9.6-1a2b3c", is of version want,
-// such as "3.9" or "3.9.6".
+// Is reports whether the version have that a server reports, such as "3.9.6-1a2b3c", is the version
+// want, such as "3.9" or "3.9.6".
 func Is(have, want string) bool {
 	rest, begins := strings.CutPrefix(have, want)
 	return want != "" && begins && (rest == "" || rest[0] == '.' || rest[0] == '-')
