@@ -223,7 +223,7 @@ func (a *app) tellRound(r report.Round) error {
 	return err
 }
 
-// code returns the verdict on all rounds. A round without a conclusion is ignored unless no round
+// code returns the verdict on all rounds. A round that was not exercised is ignored unless no round
 // was valid.
 func (c *rounds) code() error {
 	n := c.totals.All.Verdicts

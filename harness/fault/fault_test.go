@@ -191,8 +191,8 @@ func TestACutBitesWhateverTheClientSends(t *testing.T) {
 	}
 }
 
-// but gives client 0 other work than the others.
-func but(s harness.Scenario, zero func(context.Context, *harness.Client, func() error) error) harness.Scenario {
+// withWork gives client 0 other work than the others.
+func withWork(s harness.Scenario, zero func(context.Context, *harness.Client, func() error) error) harness.Scenario {
 	others := s.Workload
 	s.Workload = func(env *harness.Env) harness.Workload {
 		w := others(env)
@@ -231,7 +231,7 @@ func bites(t *testing.T, name string, s func([]harness.Fault) harness.Scenario) 
 // A client whose session was lost has no connection until its program notices.
 func TestLinksOfClientsWithAConnectionAreBroken(t *testing.T) {
 	bites(t, "link-reset", func(faults []harness.Fault) harness.Scenario {
-		return but(scenario(faults), func(ctx context.Context, c *harness.Client, _ func() error) error {
+		return withWork(scenario(faults), func(ctx context.Context, c *harness.Client, _ func() error) error {
 			for c.Next(ctx) {
 				c.Pause(ctx, 100*time.Millisecond)
 			}
@@ -243,7 +243,7 @@ func TestLinksOfClientsWithAConnectionAreBroken(t *testing.T) {
 // If no client has a connection, the fault waits for one.
 func TestALinkIsBrokenOnceThereIsAConnection(t *testing.T) {
 	bites(t, "link-reset", func(faults []harness.Fault) harness.Scenario {
-		s := but(scenario(faults), func(ctx context.Context, c *harness.Client, work func() error) error {
+		s := withWork(scenario(faults), func(ctx context.Context, c *harness.Client, work func() error) error {
 			c.Pause(ctx, 2*time.Second)
 			return work()
 		})
@@ -255,7 +255,7 @@ func TestALinkIsBrokenOnceThereIsAConnection(t *testing.T) {
 // A session may have ended although its client has not been notified yet.
 func TestASessionIsClosedThoughAnotherIsOverAlready(t *testing.T) {
 	bites(t, "session-close", func(faults []harness.Fault) harness.Scenario {
-		return but(scenario(faults), func(ctx context.Context, c *harness.Client, _ func() error) error {
+		return withWork(scenario(faults), func(ctx context.Context, c *harness.Client, _ func() error) error {
 			s, err := session.Open(ctx, session.Options{Servers: c.Env().Servers(), Dial: c.Dial, Timeout: sessionTimeout})
 			if err != nil {
 				return err

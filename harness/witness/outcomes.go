@@ -128,7 +128,7 @@ func (o *outcomes) example(format string, args ...any) {
 	}
 }
 
-// tell adds what became of operations whose clients did not learn it.
+// tell adds the outcomes of operations whose clients did not learn them.
 func (o *outcomes) tell() {
 	if n := o.applied + o.refused; n > 0 {
 		o.Note("%d operations whose clients did not learn the outcome: %d were applied, %d were not (%s)", n, o.applied, o.refused, strings.Join(o.examples, "; "))

@@ -517,7 +517,7 @@ func (e *cluster) Close(ctx context.Context) error {
 	return errors.Join(err, e.engine.DockerClient.Close())
 }
 
-// take waits for turn. The function that it returns releases it.
+// take waits for turn. The returned function releases turn.
 func (e *cluster) take(ctx context.Context) (release func(), err error) {
 	if err := e.turn.Take(ctx, ctx); err != nil {
 		return nil, err
