@@ -247,7 +247,7 @@ func (l *serverLogs) open(dir string) (s txnlog.Server, logs bool, err error) {
 }
 
 // logDirs returns the directories with logs or snapshots. This is dir itself if it has any.
-// Otherwise it looks in the subdirectories of dir, and in version-2 of each subdirectory.
+// Otherwise logDirs searches the subdirectories of dir, and version-2 of each subdirectory.
 func logDirs(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
