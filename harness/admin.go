@@ -131,7 +131,7 @@ func (a *zkAdmin) tree(path string) ([]string, error) {
 }
 
 // ephemerals lists the ephemeral znodes below path with their owners. It calls sync first, because
-// a follower that lags could still list those of sessions closed long ago.
+// a follower that lags could still list znodes of sessions that were closed long ago.
 func (a *zkAdmin) ephemerals(path string) ([]string, error) {
 	if _, err := a.conn.Sync(path); err != nil {
 		return nil, err

@@ -114,9 +114,9 @@ func (c *Client) record(process *int32, e history.Event) history.Event {
 }
 
 // Do performs one operation. It records the invocation op (Op, Object, Arg ...), calls f, and
-// records the completion, whose Result, Token, Zxid and Node f returns. The error decides whether
-// the completion is OK, Fail or Info, see Scenario.Outcome. If f panics, the operation has no
-// completion.
+// records the completion. The event that f returns has the Result, Token, Zxid and Node of the
+// completion. The error decides whether the completion is OK, Fail or Info, see Scenario.Outcome.
+// If f panics, the operation has no completion.
 func (c *Client) Do(ctx context.Context, op history.Event, f func(context.Context) (history.Event, error)) (history.Event, error) {
 	return c.do(ctx, &c.process, op, f)
 }

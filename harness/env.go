@@ -118,8 +118,8 @@ func (e *Env) problemErr() error {
 	return errors.New(strings.Join(e.problems, "; "))
 }
 
-// GiveUp ends the work early, because nothing that the rest of it would show could be judged. The
-// run is Unknown with the reason err, unless a property is violated.
+// GiveUp ends the work early, because the rest of it could not be judged. The run is Unknown with
+// the reason err, unless a property is violated.
 func (e *Env) GiveUp(err error) {
 	if e.givenUp.Err() == nil {
 		e.problem(err)

@@ -113,6 +113,6 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 	return plan
 }
 
-// shortestGap is the length that is assumed for a fault without one (a kill, a closed session) when
-// the next fault is placed.
+// shortestGap is the length that a fault without a length (a kill, a closed session) counts with
+// when the next fault is placed.
 const shortestGap = 500 * time.Millisecond

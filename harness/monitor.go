@@ -88,8 +88,8 @@ func (m *lagMeter) tick(now time.Time) (stall time.Duration) {
 	return 0
 }
 
-// lag returns the maximum since the last call, or zero if it is below lagWorth. An overdue tick
-// counts as late.
+// lag returns the longest delay since the last call, or zero if it is below lagWorth. An overdue
+// tick counts as late.
 func (m *lagMeter) lag(now time.Time) (most time.Duration) {
 	most = max(m.most, now.Sub(m.last)-history.LagTick)
 	m.begun, m.most = now, 0

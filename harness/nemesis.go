@@ -35,11 +35,10 @@ func newNemesis(env *Env, faults []Fault) *nemesis {
 	return n
 }
 
-// follow injects and heals at the times of the plan, until the plan is done or working ends.
-// healAll heals the faults that are still active then. The end of working does not interrupt an
-// injection; only the end of ctx does. If a fault ends later than planned because its injection was
-// slow, all later steps are delayed by the same time, so that faults that the plan separates do not
-// overlap.
+// follow injects and heals at the times of the plan, until the plan is done or the context working
+// has ended. healAll heals the faults that are still active at that moment. Only the end of ctx
+// interrupts an injection. If a fault ends later than planned because its injection was slow, all
+// later steps are delayed by the same time, so that faults that the plan separates do not overlap.
 func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 	start := time.Now()
 	n.begun = start

@@ -37,9 +37,9 @@ type Options struct {
 	Intensity float64
 	// Store stores the result; nil stores nothing.
 	Store Store
-	// TxnLogs is a directory that gets the servers' transaction logs, one directory for each
-	// server, and what clients recorded of their holds, clients.log, for zkcoord audit. If it is
-	// empty, they are not kept.
+	// TxnLogs is a directory for zkcoord audit. It gets the servers' transaction logs, with a
+	// directory for each server, and the file clients.log, with the holds that clients recorded. If
+	// TxnLogs is empty, neither is kept.
 	TxnLogs string
 	// Progress, unless nil, is called about once a second during the run.
 	Progress func(Status)
@@ -50,7 +50,7 @@ type Options struct {
 	admin func(ctx context.Context, env *Env) (admin, error)
 }
 
-// Store stores results of runs. Package report has the one on disk.
+// Store stores results of runs. Package report has an implementation on disk.
 type Store interface {
 	// Save is called twice: first when the history is complete, so that the history is kept
 	// even if a checker fails, and again with the verdict.

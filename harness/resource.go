@@ -13,8 +13,8 @@ var ErrStale = errors.New("harness: stale fencing token")
 
 // Resource is a fenced register outside of ZooKeeper, like a resource that a lock protects. It
 // remembers the highest token presented, rejects every lower one for reads and writes, and records
-// each access itself. Increments of it add up even if holders are wrong about their holds: property
-// lock/fenced-writes.
+// each access itself. Increments of the resource add up even if holders are wrong about their
+// holds: property lock/fenced-writes.
 type Resource struct {
 	name   string
 	fenced bool

@@ -196,9 +196,9 @@ const checkTime = time.Minute
 // the count makes their labels differ.
 var runs atomic.Int64
 
-// startClients starts the clients. The function that it returns ends their work and waits for them:
-// at most the grace while they finish the operations that they have begun, then at most the grace
-// once more after their context has ended.
+// startClients starts the clients. The returned function ends their work. It waits for at most the
+// grace while clients finish the operations that they have begun. Then it ends their context, and
+// again waits for at most the grace.
 func (r *run) startClients(ctx context.Context) (stop func()) {
 	if r.workload.Work == nil {
 		return func() { r.env.phase(history.PhaseQuiesce) }

@@ -554,8 +554,8 @@ func (f slow) Inject(context.Context, *Env, Step) (Injected, error) {
 	return Injected{Evidence: "over"}, nil
 }
 
-// Regression: rolling restarts were drawn as if they took no time, so a run executed only a few of
-// the plan.
+// Regression: rolling restarts were drawn as if they took no time, so a run executed only a few
+// faults of the plan.
 func TestAPlanOfSlowFaultsIsWhatIsDone(t *testing.T) {
 	ty := newToy()
 	ty.Faults, ty.options.Time = []Fault{slow{planned: 5 * time.Second, takes: 4 * time.Second}}, time.Minute
@@ -593,8 +593,8 @@ func TestWhatFollowsASlowFaultIsPutOff(t *testing.T) {
 	}
 }
 
-// Regression: a fault with a heal got its whole length after a slow start, and overlapped with the
-// next fault of the plan.
+// Regression: the injection of a fault was slow. The fault was then active for its planned length,
+// but the next fault was not delayed, so the two overlapped.
 func TestFaultsThatThePlanKeepsApartDoNotMeet(t *testing.T) {
 	ty := newToy()
 	ty.Faults = append(ty.Faults, slow{takes: time.Second, stands: true})
@@ -610,7 +610,7 @@ func TestFaultsThatThePlanKeepsApartDoNotMeet(t *testing.T) {
 	}
 }
 
-// Regression: the summary listed faults that the run never reached as injected.
+// Regression: the summary listed faults as injected although the run never reached them.
 func TestAFaultThatNeverBeganIsSaid(t *testing.T) {
 	ty := newToy()
 	ty.Faults = append(ty.Faults, slow{takes: 12 * time.Second})

@@ -39,7 +39,7 @@ type Scenario struct {
 	Time time.Duration
 	// Calm is how long clients continue after the heal; zero is 3 s.
 	Calm time.Duration
-	// Grace is how long clients may take to finish after that. It also bounds every other wait.
+	// Grace is how long clients may take to finish after the calm. It also bounds every other wait.
 	// Zero is one minute.
 	Grace time.Duration
 	// Needs names the requirements of a run other than an ensemble and this process, for
@@ -77,7 +77,7 @@ type Mutant struct {
 	Name string
 	// Report is the bug report of a real library that the mutant reproduces.
 	Report string
-	// Violates are the properties of which a run must find at least one violated.
+	// Violates lists properties. A run must find at least one of them violated.
 	Violates []string
 	// Faults are the names of the faults that reveal the mutant; nil is all faults of the
 	// scenario.

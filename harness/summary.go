@@ -49,8 +49,8 @@ func (r *Result) Summary() string {
 	return b.String() + "\n"
 }
 
-// summarizeResults writes a row for each property. If there are too many, the valid ones share one
-// row, and the last of the others are only counted.
+// summarizeResults writes a row for each property. If there are too many rows, the valid properties
+// share one row, and the last of the other properties are only counted.
 func (r *Result) summarizeResults(b *strings.Builder) {
 	var valid []string
 	rows, width := 0, 0

@@ -35,11 +35,11 @@ func Counter() harness.Scenario {
 		Mutants: []harness.Mutant{
 			mutant("blind", "kazoo's Counter: the reply to the set is lost, its retry policy runs the change again, and it counts twice",
 				countMistakes{blind: true}, "link-cut", "link-reset"),
-			mutant("versionless", "who writes what it read plus one, without the version that it read, loses what others added meanwhile",
+			mutant("versionless", "a client writes the value that it read plus one, without the version that it read, and loses what others added meanwhile",
 				countMistakes{versionless: true}),
 			mutant("one-result", "adds of goroutines are combined, and each gets the value after all of them: one order number is given to many",
 				countMistakes{oneResult: true}),
-			mutant("reported-failed", "the reply is lost, and the error says that nothing was counted: who counts again counts twice",
+			mutant("reported-failed", "the reply is lost, and the error says that nothing was counted, so a client that repeats the call counts twice",
 				countMistakes{reportsFailed: true}, "link-cut", "link-reset"),
 			mutant("own-server", "Curator's DistributedAtomicLong.get reads from its own server, which may be cut off or behind",
 				countMistakes{ownServer: true}, "partition-one", "partition-clients"),

@@ -15,8 +15,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Clients of three languages add to the same counters at the same time, on real servers: kazoo's
-// Counter to one of format Decimal, Curator's DistributedAtomicLong to one of format BigEndian.
+// Clients of three languages add to the same counters at the same time, on real servers. One
+// counter has format Decimal and is shared with kazoo's Counter. The other has format BigEndian and
+// is shared with Curator's DistributedAtomicLong.
 //
 // Covers C2, C7.
 func TestInteropCounter(t *testing.T) {
@@ -62,8 +63,9 @@ func TestInteropCounter(t *testing.T) {
 					_, err := theirs.Do(t.Context(), client.Request{Op: client.OpAdd, Name: l.String(), Value: "1"})
 					done <- err
 				}()
-				// A few of ours run together with each of theirs, and no more. kazoo waits longer after
-				// each conflict, so it would not finish on a busy machine if ours never paused.
+				// Only a few adds of ours run during each add of theirs. kazoo waits longer after
+				// each conflict, so if ours continued without a pause, kazoo would not finish on a
+				// busy machine.
 				for range ours {
 					value, err := n.Add(t.Context(), 1)
 					if err != nil {

@@ -25,9 +25,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
-// Real servers are upgraded under load. Each server that has become the new version has forgotten
-// the oldest member of a group that was in its log, and the others have that member. The servers'
-// logs show it. It depends on the moment whether the clients' history shows it too.
+// Real servers are upgraded under load. With its upgrade, each server forgets the oldest group
+// member in its log, which the other servers still have. The servers' logs show this. Whether the
+// clients' history shows it too depends on the moment.
 func TestAForgottenEphemeralIsFoundOnRealServers(t *testing.T) {
 	for _, version := range []string{zkversion.Oldest, zkversion.Default} {
 		_, _, err := process.Find(t.Context(), version)

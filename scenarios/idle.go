@@ -23,10 +23,10 @@ import (
 // The sessions of the idle scenarios hold nothing for longer than their timeout T, so no heartbeat
 // renews their lease. They are connected to one follower. That follower, or the leader, has a fault
 // for about T. The idle clients send requests at about the time at which the leader expires their
-// sessions. Rivals on other servers send theirs right after them.
+// sessions. Rivals on other servers send their requests right after the idle clients.
 //
 // The ensemble uses ZooKeeper's default tick and sync limit. The leader drops a silent follower
-// after 10 s, which is later than it expires a session.
+// after 10 s. Before that, it expires the sessions.
 const (
 	idleTick    = 2 * time.Second
 	idleTimeout = 3 * idleTick
@@ -276,9 +276,9 @@ func (n *nap) settle(c *harness.Client) {
 	}
 }
 
-// options returns the options of a client's next session. Every second pair does not have the
-// server's tick. The idle client of the second pair sends no requests for its lease while it is
-// idle. The idle client of the fourth pair may move between servers.
+// options returns the options of a client's next session. Every second pair does not set TickTime.
+// The idle client of the second pair sends no requests for its lease while it is idle. The idle
+// client of the fourth pair may move between servers.
 func (n *nap) options(ctx context.Context, c *harness.Client) session.Options {
 	if drowsy(c) {
 		_ = n.choose(ctx, n.env) // without a leader the old choice is as good

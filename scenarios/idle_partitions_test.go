@@ -35,8 +35,8 @@ const (
 
 // This attack uses the server's clock, unlike the scenario idle-lock. A follower is cut off for 4
 // to 8 s. Its idle clients acquire locks shortly before the leader expires their sessions, and
-// rivals on other servers acquire them right after. With -pauses, the leader is paused for as long
-// instead.
+// rivals on other servers acquire them right after. With -pauses, the leader is paused for the same
+// time instead.
 //
 //	go test ./scenarios -run CutsSharedByIdle -cuts 200 -ensembles 3 -timeout 0 -v
 //
@@ -124,8 +124,8 @@ func (a *idleAttack) between(least, most time.Duration) time.Duration {
 }
 
 // plan draws an attack. The leader expires sessions when its clock is a multiple of the tick: at
-// the first multiple later than its last PING plus T. It sends a PING every half tick. All returned
-// times count from the break, which begins at phase into a tick.
+// the first multiple later than its last PING plus T. It sends a PING every half tick. phase is the
+// time from the begin of a tick to the break. The other times count from the break.
 func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
 	phase = a.between(idleTick*11/20, idleTick*39/40) // the last PING was sent in this tick
 	expiry = idleTick - phase + idleTimeout

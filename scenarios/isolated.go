@@ -20,7 +20,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// IsolatedFollower is a case in which every ZooKeeper lock fails that trusts its connection. Client
+// IsolatedFollower is a case in which every ZooKeeper lock that trusts its connection fails. Client
 // 0 holds the lock through a follower. The follower is cut off from its peers, but answers pings
 // and reads for up to syncLimit ticks, 10 s here. After the session timeout of 4 s, the majority
 // expires the session and grants the lock to another client.
@@ -267,10 +267,10 @@ func awaitTakeover(ctx context.Context, env *harness.Env, before int, least time
 	}
 }
 
-// recordExpiry records the time at which the servers end the session of client 0, which cannot
-// close it. That is when they have deleted the znode by which it holds the lock. Nothing is
-// recorded if no znode of the session is found. The returned function waits for the record, for at
-// most two seconds, because the next grant proves that the session has ended. It also ends the
+// recordExpiry records the time at which the servers end the session of client 0. Client 0 cannot
+// close the session, so the session has ended when its znode in the lock queue is deleted. Nothing
+// is recorded if no znode of the session is found. The returned function waits for the record, for
+// at most two seconds, because the next grant proves that the session has ended. It also ends the
 // search.
 func recordExpiry(ctx context.Context, env *harness.Env, servers []string) (recorded func()) {
 	const patience = 2 * time.Second

@@ -34,10 +34,10 @@ type held struct {
 	unlock func(context.Context) error
 	// ends reports whether unlock ends the context. If it is false, only a loss does.
 	ends bool
-	// downgrade turns a writer into a reader. It is nil if the locker cannot.
+	// downgrade turns a writer into a reader. It is nil if the locker cannot do that.
 	downgrade func(context.Context) error
 	// lowest returns the name and the owner of the first contender, read after a write of the same
-	// session. It is nil if the locker cannot.
+	// session. It is nil if the locker cannot do that.
 	lowest func(context.Context) (name string, owner int64, err error)
 }
 
@@ -53,13 +53,12 @@ type lockProgram struct {
 	op string
 	// want returns the argument of the locker's lock. Nil means always empty.
 	want func(c *harness.Client) string
-	// patience returns how long a client waits for the lock. Zero means without a limit; nil means
-	// zero for all.
+	// patience returns how long a client waits for the lock. Zero means no limit. If patience is
+	// nil, it is zero for all clients.
 	patience func(c *harness.Client) time.Duration
 	// hold returns how long a client holds the lock.
 	hold func(c *harness.Client) time.Duration
-	// verifies is how many holds there are for each one that ends with a check which contender is
-	// first. Zero means four.
+	// One hold in verifies ends with a check of which contender is first. Zero means four.
 	verifies int
 	// late makes a client write even if it has lost the lock meanwhile, like a program that is
 	// paused between its last check and the write.
@@ -68,7 +67,7 @@ type lockProgram struct {
 	// resource.
 	using func(ctx context.Context, c *harness.Client, l locker, h held)
 	// before, if not nil, is called before each round. holding, if not nil, is called when a client
-	// begins and ends to hold the lock.
+	// begins to hold the lock and when it no longer holds it.
 	before  func(ctx context.Context, c *harness.Client)
 	holding func(c *harness.Client, holds bool)
 }
@@ -174,8 +173,8 @@ func (p *lockProgram) use(c *harness.Client, h held, want string) {
 	}
 }
 
-// downgrade continues as a reader and returns the reader's hold. The writer's hold has ended
-// before. Whether the client still holds as a writer is unknown during the request and after an
+// downgrade continues as a reader and returns the reader's hold. Before that, the writer's hold has
+// ended. Whether the client still holds as a writer is unknown during the request and after an
 // error, but it holds at least as a reader throughout.
 func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, grant history.Event) *harness.Hold {
 	grant.Arg = checker.ModeRead

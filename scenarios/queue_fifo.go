@@ -22,13 +22,13 @@ func QueueFIFO() harness.Scenario {
 		Calm:       10 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "skips",
-			Report:   "kazoo's Queue.get: if the reply to the delete is lost, the consumer takes the next item, and this one is lost",
+			Report:   "kazoo's Queue.get: if the reply to the delete is lost, the consumer takes the next item, and the first one is lost",
 			Violates: []string{"queue/nothing-lost"},
 			Faults:   []string{"link-cut"},
 			Workload: queueWorkload(queueProgram{pipes: within(openEntries(queueMistakes{skips: true})), priorities: 1}),
 		}, {
 			Name:     "twice",
-			Report:   "a create is sent again when its reply is lost, and the item exists twice; a search for it first does not help if it was taken meanwhile",
+			Report:   "a create is sent again when its reply is lost, and the item exists twice; a search before the second create does not help if the item was taken meanwhile",
 			Violates: []string{"queue/nothing-twice"},
 			Faults:   []string{"link-cut"},
 			Workload: queueWorkload(queueProgram{pipes: within(openEntries(queueMistakes{twice: true})), priorities: 1}),

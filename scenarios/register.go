@@ -39,7 +39,7 @@ func Register() harness.Scenario {
 			Workload: registerWorkload(func(ctx context.Context, s *session.Session, path string) error { return s.Sync(ctx, path) }),
 		}, {
 			Name:     "two-connections",
-			Report:   "a pool of connections: each is sequential by itself, and a program that uses two goes back in time",
+			Report:   "a pool of connections: each is sequential by itself, but a program that uses two of them goes back in time",
 			Violates: []string{"register/reads-sequential"},
 			Faults:   []string{"partition-one", "partition-clients"},
 			Workload: twoConnections,
@@ -67,8 +67,8 @@ func createRegisters(ctx context.Context, env *harness.Env) error {
 	})
 }
 
-// registerWorkload returns a workload that reads and writes. A read after a sync is a read after
-// barrier.
+// registerWorkload returns a workload that reads and writes. A read that must come after a sync
+// calls barrier first.
 func registerWorkload(barrier func(ctx context.Context, s *session.Session, path string) error) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		return harness.Workload{Setup: createRegisters, Work: func(ctx context.Context, c *harness.Client) error {

@@ -188,8 +188,8 @@ func TestLockPauseSQLMutantsDie(t *testing.T) {
 }
 
 // Bug: the reply to an abandoned acquire was taken for the reply to the next one. The client's
-// process still had an earlier request to execute. It then waited behind its own contender, and all
-// others waited behind both.
+// process still had an earlier request to execute. That request then waited behind the client's own
+// contender, and all others waited behind both.
 func TestAClientInAProcessOfItsOwnMayGiveUp(t *testing.T) {
 	t.Parallel()
 	result, err := harness.Run(t.Context(), LockFaults(), harness.Options{

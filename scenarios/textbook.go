@@ -146,8 +146,8 @@ func (t *textbook) list(ctx context.Context) (session.Listing, *session.Watch, e
 	return listing, nil, err
 }
 
-// before reports whether the contender me is served. If not, it returns the nearest contender that
-// me has to wait for.
+// before reports whether one contender is served. If not, it returns the nearest contender that has
+// to leave first.
 func (t *textbook) before(me string, all []string) (next string, served bool) {
 	wants := wanted(me)
 	taken := number(wants)

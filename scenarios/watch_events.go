@@ -90,7 +90,7 @@ func (l *lookout) record(op string, e history.Event) {
 }
 
 // stand sets a watch unless there is one. A watch that has fired before its own read returns may
-// have reported the state of that read. It is treated as if it had not been set.
+// have reported the state of that read. Such a watch is treated as if it had not been set.
 func (l *lookout) stand(ctx context.Context, s *session.Session, rounds *atomic.Int32) {
 	if l.events != nil {
 		return

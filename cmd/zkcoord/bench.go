@@ -21,9 +21,9 @@ func (a *app) benchCommand() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure the primitives and other libraries side by side",
 		Long: `Bench starts an ensemble and measures zkcoord, go-zookeeper's Lock, and Curator and kazoo if they are installed. It also
-measures the bare requests that a recipe needs, which are the floor. All do the same work in turns, in several rounds.
+measures the bare requests that a recipe needs, which are the floor. All libraries do the same work in turns, in several rounds.
 Bench prints zkcoord's figures, their ratios to those of the others, and the number of requests per operation. For
-rates, a higher ratio is better. For times, which are in ms, a lower one is.`,
+rates, a higher ratio is better. For times, which are in ms, a lower ratio is better.`,
 		Example: `  zkcoord bench --ensemble container
   zkcoord bench --ensemble process --rows "lock,queue 4+4" --rounds 9 --out bench.json
   zkcoord bench --libraries zkcoord,zk.Lock --max-clients 8`,

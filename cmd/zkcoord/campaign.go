@@ -19,9 +19,9 @@ func (a *app) campaign(jobs iter.Seq[job]) (err error) {
 	return err
 }
 
-// each makes a job for each element of all, until ctx ends. If ctx ends early, the result of the
-// rest is unknown.
-func each[T any](ctx context.Context, all []T, do func(T) error) iter.Seq[job] {
+// jobs returns a job for each element of all, until ctx ends. If ctx ends early, the result of the
+// remaining elements is unknown.
+func jobs[T any](ctx context.Context, all []T, do func(T) error) iter.Seq[job] {
 	return func(yield func(job) bool) {
 		for _, one := range all {
 			if ctx.Err() != nil {

@@ -25,7 +25,7 @@ func TestCampaignEndsWithTheWorst(t *testing.T) {
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		got := quietApp().campaign(each(ctx, c.jobs, func(err error) error {
+		got := quietApp().campaign(jobs(ctx, c.jobs, func(err error) error {
 			if c.interrupted {
 				cancel() // during the first job
 			}

@@ -109,7 +109,7 @@ func (c *rounds) all(ctx context.Context) iter.Seq[job] {
 		missed := 0 // rounds in a row that did not begin
 		for n := c.first; ctx.Err() == nil && failed == nil && (c.total == 0 || c.totals.All.Took < c.total); n++ {
 			yield(func() error {
-				begun, err := c.one(ctx, n)
+				begun, err := c.runOne(ctx, n)
 				if missed++; begun {
 					missed = 0
 				}
@@ -135,9 +135,9 @@ func (c *rounds) round(n int) (f runFlags, s harness.Scenario) {
 	return f, s
 }
 
-// one runs a round. A round that is cut short by the end of ctx counts only if it found a
+// runOne runs a round. A round that is cut short by the end of ctx counts only if it found a
 // violation.
-func (c *rounds) one(ctx context.Context, n int) (begun bool, err error) {
+func (c *rounds) runOne(ctx context.Context, n int) (begun bool, err error) {
 	f, s := c.round(n)
 	o, err := f.options(c.app, s)
 	if err != nil {
@@ -231,7 +231,7 @@ func (a *app) tellRound(r report.Round) error {
 	return err
 }
 
-// code returns the verdict on all rounds. A round without a conclusion is ignored unless no round
+// code returns the verdict on all rounds. A round that was not exercised is ignored unless no round
 // was valid.
 func (c *rounds) code() error {
 	n := c.totals.All.Verdicts

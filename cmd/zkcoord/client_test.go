@@ -193,8 +193,8 @@ func TestOtherRecipesAreRun(t *testing.T) {
 	}
 }
 
-// kazoo's Queue hands out the items of its last list, also when more urgent ones were put
-// meanwhile. It depends on the timing whether a run shows that. No run shows anything else.
+// kazoo's Queue hands out the items of its last list even if more urgent items were put meanwhile.
+// Whether a run shows that depends on the timing. No run may show another violation.
 func TestPrioritiesOfKazooAreJudged(t *testing.T) {
 	_, kazoo := peerCommands(t)
 	code, text := judged(t, "queue-priority", kazoo, "--faults", "none")

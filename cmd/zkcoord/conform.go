@@ -41,8 +41,8 @@ func (a *app) conformCommand() *cobra.Command {
 			return a.conform(c.Context(), &connect, o)
 		},
 	}
-	c.Long = `Check that servers have the properties that zkcoord needs, before you rely on it. Give the addresses of all servers of one
-ensemble.
+	c.Long = `Check that servers have the properties that zkcoord needs. Do this before you use zkcoord with those servers. Give the
+addresses of all servers of one ensemble.
 
 The first part checks what the lease assumes (docs/decisions/0001-lease.md) and what recipes need: sessions, expiry,
 writes, reads and watches. The second part sends random traces of requests, and compares the answers with those of zktest.
@@ -51,7 +51,8 @@ guarantees (docs/guarantees.md) and the recipes that depend on it.
 
 The command injects no faults, so it does not show how the servers behave under faults: zkcoord run --ensemble external
 does. All its znodes are in one directory, which it creates below --chroot and deletes at the end. It changes nothing else.
-It takes about half a minute if the servers' shortest session timeout is 4 s, the default, and longer if it is longer.
+The check takes about half a minute if the servers' shortest session timeout is 4 s, the default. A longer timeout makes the
+check take longer.
 
 Exit codes: 0 the servers conform, 1 a guarantee does not hold, 2 a requirement could not be checked, 3 it could not run.`
 	connect.define(c)

@@ -63,7 +63,7 @@ func TestConformOnZooKeeper(t *testing.T) {
 	}
 }
 
-// ClickHouse Keeper resumes no session, and gives it no password.
+// ClickHouse Keeper resumes no session, and gives no session a password.
 func TestConformOnServersThatAreNotZooKeeper(t *testing.T) {
 	t.Parallel()
 	code, out, _ := conformTo(t, zktest.Options{NoResume: true, Servers: 2})

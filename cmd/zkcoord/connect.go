@@ -106,8 +106,8 @@ func (f *tlsFlags) config() (*tls.Config, error) {
 	return config, nil
 }
 
-// fromEnvironment sets those of the named flags that were not given from environment variables, for
-// example --tls-ca from ZKCOORD_TLS_CA.
+// For each named flag that was not given, fromEnvironment takes the value of an environment
+// variable, for example ZKCOORD_TLS_CA for --tls-ca.
 func fromEnvironment(c *cobra.Command, names ...string) error {
 	for _, name := range names {
 		variable := "ZKCOORD_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))

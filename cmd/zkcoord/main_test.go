@@ -66,7 +66,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, p)
 }
 
-// rc is: rc CODE COMMAND... It runs the command, which must end with the code.
+// rc is a command of scripts: rc CODE COMMAND... It runs the command, which must end with the code.
 func rc(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: rc CODE COMMAND...")
@@ -81,7 +81,7 @@ func rc(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// await is: await FILE REGEXP. It waits until the file exists and has a match.
+// await is a command of scripts: await FILE REGEXP. It waits until the file exists and has a match.
 func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: await FILE REGEXP")
@@ -102,7 +102,8 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// freePorts is: freeports NAME COUNT. It sets NAME to the first of COUNT consecutive free ports.
+// freePorts is a command of scripts: freeports NAME COUNT. It sets the variable NAME to the first
+// of COUNT consecutive free ports.
 func freePorts(ts *testscript.TestScript, _ bool, args []string) {
 	count, err := strconv.Atoi(args[1])
 	ts.Check(err)
@@ -129,8 +130,8 @@ func free(first, count int) bool {
 	return true
 }
 
-// forbid is: forbid ADDRESS PATH. Afterwards only a client with a certain password can read the
-// znode.
+// forbid is a command of scripts: forbid ADDRESS PATH. Afterwards only a client with a certain
+// password can read the znode.
 func forbid(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -140,7 +141,8 @@ func forbid(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(s.SetACL(ctx, args[1], zk.DigestACL(zk.PermAll, "admin", "secret"), session.AnyVersion))
 }
 
-// takePort is: takeport NAME. It occupies a port until the script ends, and sets NAME to it.
+// takePort is a command of scripts: takeport NAME. It occupies a port until the script ends, and
+// sets the variable NAME to that port.
 func takePort(ts *testscript.TestScript, _ bool, args []string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)

@@ -101,7 +101,7 @@ func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
 		f.printMatrixDocument(a.out, names)
 	}
 	var cells []cell
-	code := a.campaign(each(ctx, planned, func(c cell) error {
+	code := a.campaign(jobs(ctx, planned, func(c cell) error {
 		unkept := a.runCell(ctx, &c, f)
 		a.note("%s: %s %s", c.run(), c, c.Reason)
 		switch {
@@ -177,8 +177,8 @@ func (c cell) run() string {
 }
 
 // runCell runs the scenario of a cell under its faults and sets the cell's result. If the ensemble
-// supports none of the faults, it starts only the ensemble. An error concerns the storing of a run
-// that has a verdict.
+// supports none of the faults, it starts only the ensemble. It returns an error only if a run that
+// has a verdict could not be stored.
 func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 	s := c.scenario
 	f.ensemble, f.zookeeper, f.virtual = c.Ensemble, c.Version, f.virtual && c.Ensemble == "embedded"
@@ -232,7 +232,7 @@ func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 }
 
 // unableToAll returns an error if e supports none of the faults of s. It returns nil if e supports
-// one or there are none.
+// at least one of them, or if s has no faults.
 func unableToAll(s harness.Scenario, e ensemble.Ensemble, o harness.Options) (err error) {
 	env := harness.NewEnv(e, o.Clients+1)
 	env.ClientProcesses = s.ClientProcesses || o.ClientProcesses

@@ -115,7 +115,7 @@ func (a *app) mutants(ctx context.Context, all []specimen, f mutantsFlags) error
 		return err
 	}
 	survived := 0
-	err := a.campaign(each(ctx, all, func(m specimen) error {
+	err := a.campaign(jobs(ctx, all, func(m specimen) error {
 		k := harness.NewKill(m.of, m.mutant)
 		if m.mutant.Needs != "" && f.virtual() {
 			return t.row(k)

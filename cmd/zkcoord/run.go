@@ -215,11 +215,11 @@ func (a *app) runAll(ctx context.Context, names []string, f runFlags) error {
 	if err != nil {
 		return err
 	}
-	return a.campaign(each(ctx, chosen, func(s harness.Scenario) error { return a.runOne(ctx, s, f) }))
+	return a.campaign(jobs(ctx, chosen, func(s harness.Scenario) error { return a.runOne(ctx, s, f) }))
 }
 
-// choose returns the scenarios with the given names, as the mutant if there is one. On the virtual
-// clock, "all" means all scenarios that can run there.
+// choose returns the scenarios with the given names. If --mutant is given, it returns this mutant
+// of each. On the virtual clock, "all" means all scenarios that can run there.
 func (f *runFlags) choose(names []string) ([]harness.Scenario, error) {
 	switch {
 	case f.client != "" && (f.mutant != "" || f.virtual):
@@ -387,8 +387,8 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	return o, err
 }
 
-// distant returns a starter of ensembles in several regions, and their number of nodes. --nodes, if
-// given, must agree, which the ensemble checks.
+// distant returns a starter of ensembles in several regions, and their number of nodes. If --nodes
+// is given, it must agree with that number. The ensemble checks this.
 func (f *runFlags) distant(start ensemble.Starter) (ensemble.Starter, int) {
 	nodes := f.nodes
 	if nodes == 0 {

@@ -89,7 +89,7 @@ func (a *app) shrinking(ctx context.Context, f runFlags, err error) error {
 	}
 	return a.virtually(func() error {
 		// The results of the minimized runs do not change the exit code of the original runs.
-		_ = a.campaign(each(ctx, a.invalid, func(r *harness.Result) error {
+		_ = a.campaign(jobs(ctx, a.invalid, func(r *harness.Result) error {
 			s, err := named(r.Scenario)
 			if err != nil {
 				return err
@@ -184,7 +184,7 @@ func writePlan(path string, p harness.Plan) error {
 	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
-// replay runs the minimized plan on the original kind of ensemble, unless that was embedded. It
+// replay runs the minimized plan on the original kind of ensemble, unless that kind is embedded. It
 // reports how often the violation occurred.
 func (a *app) replay(ctx context.Context, s harness.Scenario, r *harness.Result, small shrink.Small, f shrinkFlags) error {
 	if r.Ensemble == "embedded" || r.Ensemble == "external" || f.replay < 1 {
@@ -195,7 +195,7 @@ func (a *app) replay(ctx context.Context, s harness.Scenario, r *harness.Result,
 		return err
 	}
 	begun, hits, o := 0, 0, small.Options(harness.Options{Ensemble: start, Nodes: r.Nodes, Seed: r.Seed})
-	err = a.campaign(each(ctx, make([]int, f.replay), func(int) error {
+	err = a.campaign(jobs(ctx, make([]int, f.replay), func(int) error {
 		begun++
 		a.note("running the plan on the %s ensemble, %d of %d", r.Ensemble, begun, f.replay)
 		again, err := harness.Run(ctx, s, o)

@@ -20,12 +20,12 @@ func (a *app) soakCommand() *cobra.Command {
 		Use:   "soak [SCENARIO]...",
 		Short: "Run scenarios for hours and add up the rounds",
 		Long: `Soak runs scenarios (default: all that need only an ensemble) in turn, on each of --zookeeper VERSION,... in turn.
-Each round has a new ensemble, a new seed and a history of its own, so the memory that soak needs does not grow.
+Each round has a new ensemble, a new seed and a separate history, so the memory that soak needs does not grow.
 
 After each round soak appends a line to rounds.jsonl in the store and rewrites rounds.html, which has the sums by
-scenario, version and fault, and the seeds of the rounds that are not valid. It keeps the histories of up to ten of these of each
-verdict. To continue after an interrupt or a crash, repeat the command. --for includes the
-time of the rounds before.
+scenario, version and fault, and the seeds of the rounds that are not valid. For each verdict that is
+not valid, it keeps the histories of up to ten rounds. To continue after an interrupt or a crash, repeat the command.
+--for includes the time of earlier rounds.
 
 A round that cannot begin counts as a round. Three such rounds in a row end the soak.
 

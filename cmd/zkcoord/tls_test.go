@@ -17,9 +17,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// tlsPort is: tlsport NAME ADDRESS. It occupies a port until the script ends, and sets NAME to it.
-// It forwards TLS connections of clients with a certificate to the plain server at ADDRESS. Both
-// sides use cert.pem with key.pem, which it writes.
+// tlsPort is a command of scripts: tlsport NAME ADDRESS. It occupies a port until the script ends,
+// and sets the variable NAME to that port. It forwards TLS connections of clients with a
+// certificate to the plain server at ADDRESS. Both sides use cert.pem with key.pem, which it
+// writes.
 func tlsPort(ts *testscript.TestScript, _ bool, args []string) {
 	cert, err := selfSigned(ts.MkAbs("cert.pem"), ts.MkAbs("key.pem"))
 	ts.Check(err)

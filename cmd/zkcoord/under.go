@@ -33,7 +33,7 @@ func (a *app) electCommand() *cobra.Command {
 	c.Long += `
 
 When CMD exits, the candidate resigns and campaigns again, behind the other candidates. After the loss of a term it also
-campaigns again, if necessary in a new session. The command ends with the exit code of CMD when it is interrupted. It also
+campaigns again, if necessary in a new session. An interrupt ends zkcoord elect, with the exit code of CMD. Zkcoord elect also
 ends if CMD cannot be started.`
 	c.Flags().StringVar(&o.Label, "label", "", "text stored in the znode for observers")
 	return c
@@ -218,9 +218,9 @@ func (a *app) queueWorkCommand() *cobra.Command {
 
 If CMD exits with code 0, the item is acknowledged and deleted. Code 65 rejects it, which moves it to the dead letters. Any
 other code releases it, and it is offered again. If the claim is lost, CMD is stopped before another consumer gets the
-item. ZKCOORD_ITEM is the name of the item, and ZKCOORD_ATTEMPT is the number of its claims, starting at 1. The command
-ends when it is interrupted or if CMD cannot be started, and then releases the item. It replaces a lost session by a new
-one.`
+item. ZKCOORD_ITEM is the name of the item, and ZKCOORD_ATTEMPT is the number of its claims, starting at 1. Zkcoord queue
+work ends when it is interrupted or if CMD cannot be started, and then releases the item. It replaces a lost session by a
+new one.`
 	c.Flags().IntVar(&attempts, "max-attempts", 0, "maximum claims of an item before it becomes a dead letter (default: no limit)")
 	c.Flags().BoolVar(&once, "once", false, "end after one item, with the exit code of CMD")
 	return c

@@ -14,8 +14,8 @@ import (
 )
 
 // virtually ends the program with the result of do. During do, a.bubble calls functions in a
-// synctest bubble. Its clock stops while any goroutine runs, and jumps when all are blocked. Within
-// virtually, a nested call only calls do.
+// synctest bubble. Its clock stops while any goroutine runs, and jumps when all are blocked. A call
+// inside another call of virtually only calls do.
 //
 // Only tests can create bubbles, so do runs as a test. testing.Main runs a test outside of a test
 // binary, but never returns; this is why virtually does not return either.

@@ -30,7 +30,7 @@ have to exist. Watch survives lost connections and lost sessions. It ends when i
 				return err
 			}
 			// A first session reports an unreachable address, a missing chroot or a rejected
-			// credential at once. The watch would wait for it.
+			// credential at once. The watch itself would wait until the cause is gone.
 			err := connect.with(c.Context(), func(ctx context.Context, s *session.Session) error { return connect.chrootMissing(ctx, s) })
 			if err != nil {
 				return err

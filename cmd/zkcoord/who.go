@@ -239,8 +239,8 @@ func (w *whoRun) read(ctx context.Context, s *session.Session, dir string, first
 	return nil
 }
 
-// readSemaphore reads a semaphore of zkcoord or of Curator. Its waits are not among those that can
-// be a deadlock, because any of several holders can end them.
+// readSemaphore reads a semaphore of zkcoord or of Curator. A wait for a semaphore is never counted
+// as part of a deadlock, because any of several holders can end it.
 func (w *whoRun) readSemaphore(ctx context.Context, s *session.Session, dir string) error {
 	var parts [2][]waits.Node
 	for i, part := range []string{"leases", "locks"} {
@@ -377,8 +377,8 @@ func aged(n waits.Node) string {
 }
 
 // token is the fencing token, which is the czxid of the node. For a lease of a semaphore, the token
-// is the czxid of another node, which the holder had at the gate before. It cannot be read from the
-// lease, so the result is empty.
+// is the czxid of another node, which the holder had earlier, at the gate. It cannot be read from
+// the lease, so the result is empty.
 func token(c waits.Contender) string {
 	if c.Permits > 0 {
 		return ""

@@ -53,8 +53,8 @@ func urgent(j *Judge, list []*item, goneAt func(*item) int32) {
 	}
 }
 
-// prefixMax is a Fenwick tree. Among the items of a priority below a given one, it finds the item
-// that leaves last.
+// prefixMax is a Fenwick tree. It finds the item that leaves last among those whose Priority is
+// below a given number.
 type prefixMax struct {
 	priorities []int32
 	tree       []*item

@@ -7,7 +7,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Operations on ephemeral znodes. Events carry the session they were done in.
+// Operations on ephemeral znodes. Each event has the session in which it happened.
 const (
 	OpEphemeral = "ephemeral" // creates Object, owned by the session of the completion
 	// OpPresent reads whether Object exists. It completes with the owner in Result as 0x..., empty

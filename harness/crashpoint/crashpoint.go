@@ -23,7 +23,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Fate is the fault that strikes one request of a call, and the client that made it.
+// A Fate is the fault that strikes a client at one request of a call.
 type Fate string
 
 // The fates. If the session is lost, it has expired before the client reconnects.
@@ -45,7 +45,7 @@ func Fates() []Fate {
 		ExpiredBefore, ExpiredAfter, PausedAfter, CancelledBefore, CancelledAfter}
 }
 
-// Loses reports whether the client's session, or its lease, is lost by the fate.
+// Loses reports whether the client loses its session or its lease by the fate.
 func (f Fate) Loses() bool {
 	switch f {
 	case RequestLost, ReplyLost, CancelledBefore, CancelledAfter:

@@ -23,29 +23,30 @@ type Config struct {
 	SyncLimit int           // ticks that a follower may lag before the leader drops it; zero is 5
 
 	// Version is the version of ZooKeeper, such as "3.9.6", or several versions joined by "+",
-	// which the nodes get in turn. If it is empty, it is the newest version that zkcoord is
-	// tested on, or the one that the environment names: see the ensemble.
+	// which the nodes get in turn. If it is empty, each kind of ensemble uses the version that its
+	// environment names, or the newest version on which zkcoord is tested.
 	Version string
 
 	// Later are further versions to which nodes may be changed: see Upgrader. They are
 	// installed before the ensemble starts.
 	Later []string
 
-	// Extra are further settings of zoo.cfg, by key. They override those that the ensemble sets
+	// Extra are further settings of zoo.cfg, by key. They override the settings of the ensemble
 	// itself.
 	Extra map[string]string
 
 	// JVMFlags are appended to the flags that the ensemble gives each JVM.
 	JVMFlags []string
 
-	// Clocks requests nodes whose wall clocks can be set. Disk requests nodes with a disk of so
-	// many bytes, which can be filled. Ensembles that support neither ignore both. If Clocks is
-	// false, clocks cannot be set; if Disk is zero, nodes use the ordinary disk.
+	// Clocks requests nodes whose wall clocks can be set. Disk requests nodes with a disk of the
+	// given number of bytes, which a fault can fill. An ensemble that does not support a field
+	// ignores it. If Clocks is false, clocks cannot be set; if Disk is zero, nodes use the ordinary
+	// disk.
 	Clocks bool
 	Disk   int64
 
-	// Syncs requests nodes that sync their logs before they acknowledge a write, and that have
-	// the disks of a Syncer. An ensemble that lacks such disks syncs anyway.
+	// Syncs requests nodes that sync their logs before they acknowledge a write, and that have the
+	// disks of a Syncer. An ensemble without such disks still syncs.
 	Syncs bool
 
 	// Observers is the number of nodes, the last ones, that are observers: they serve clients and

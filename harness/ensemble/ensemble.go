@@ -29,7 +29,7 @@ import (
 // or there is no quorum. Retry.
 var ErrNoLeader = errors.New("ensemble: no node serves as leader")
 
-// ErrClosed is the error of every method except Close after Close.
+// ErrClosed is the error of a method that is called after Close. Only Close may be called again.
 var ErrClosed = errors.New("ensemble: closed")
 
 // ErrUnable means that the ensemble was started without support for this method: see Config.
@@ -43,7 +43,8 @@ type DialFunc = func(ctx context.Context, network, address string) (net.Conn, er
 type Starter func(ctx context.Context, config Config) (Ensemble, error)
 
 // StarterOf returns a Starter that calls start, which starts one kind of ensemble. The run passes
-// its requirements in its Config. If that has no LogDir or no Version, the one of own applies.
+// its requirements in its Config. If that Config has no LogDir or no Version, the LogDir or Version
+// of the first argument applies.
 func StarterOf[E Ensemble](own Config, start func(context.Context, Config) (E, error)) Starter {
 	return func(ctx context.Context, config Config) (Ensemble, error) {
 		config.LogDir = cmp.Or(config.LogDir, own.LogDir)
@@ -86,8 +87,8 @@ type Ensemble interface {
 	// returns ErrNoLeader.
 	Leader(ctx context.Context) (int, error)
 
-	// Close removes everything that the ensemble created, running or not, and waits for it. It
-	// is idempotent. The error lists what could not be removed.
+	// Close removes everything that the ensemble created, running or not, and returns when it is
+	// gone. Close is idempotent. The error lists what could not be removed.
 	Close(ctx context.Context) error
 }
 
@@ -102,8 +103,8 @@ type Killer interface {
 
 // Upgrader can change nodes to another version of ZooKeeper, which the ensemble's Config must name.
 type Upgrader interface {
-	// Version returns the version of a node: the one that it runs, or the one of its next start
-	// if it is down.
+	// Version returns the version that a node runs. For a node that is down, it is the version of
+	// the next start.
 	Version(node int) string
 
 	// SetVersion changes a killed node to that version, newer or older, from its next start on.
@@ -126,11 +127,11 @@ type Partitioner interface {
 	// Cut adds edges to those that are cut. Packets that are already on the way may still
 	// arrive. TCP needs both directions, so a cut of one direction stalls connections instead
 	// of breaking them.
-	Cut(ctx context.Context, links ...Edge) error
+	Cut(ctx context.Context, edges ...Edge) error
 
-	// Mend restores the edges, or all edges if none is given. An edge that is not cut is not an
-	// error.
-	Mend(ctx context.Context, links ...Edge) error
+	// Mend restores the edges, or all edges if none is given. It is not an error if an edge is not
+	// cut.
+	Mend(ctx context.Context, edges ...Edge) error
 }
 
 // DropCounter is a Partitioner that counts the packets that its cuts dropped: the evidence that a
@@ -146,9 +147,9 @@ type DropCounter interface {
 // the same time.
 type Lossy interface {
 	// Lose makes edges drop that share of their packets from now on: 0 is none, 1 is all.
-	Lose(ctx context.Context, share float64, links ...Edge) error
+	Lose(ctx context.Context, share float64, edges ...Edge) error
 
-	// Lost returns the number of packets that were dropped this way since the ensemble was
+	// Lost returns the number of packets that Lose has made edges drop since the ensemble was
 	// started.
 	Lost(ctx context.Context) (int64, error)
 }
@@ -163,7 +164,7 @@ type Pace struct {
 // Pacer can delay the data between nodes. Each connection keeps the order of its data.
 type Pacer interface {
 	// SetPace sets the pace of edges from now on. Data in transit keep their delay.
-	SetPace(ctx context.Context, pace Pace, links ...Edge) error
+	SetPace(ctx context.Context, pace Pace, edges ...Edge) error
 
 	// Paced returns the number of chunks of streams that were delayed since the ensemble was
 	// started.
@@ -180,8 +181,8 @@ const (
 	Removed     Role = "removed" // not in the configuration
 )
 
-// Members can change the membership of nodes while they run. Its nodes belong to a Config that
-// requests Members.
+// Members can change the membership of nodes while they run. The ensemble must have been started
+// with a Config that requests Members.
 type Members interface {
 	// SetRole gives a running node another role. A removed node still runs. The call returns
 	// when the new configuration is active.
@@ -194,9 +195,9 @@ type Members interface {
 // Clock can set the wall clocks of nodes. This does not affect sessions, because servers measure
 // timeouts with the monotonic clock.
 type Clock interface {
-	// SetClock makes the wall clock of a node run ahead of this machine's by offset (behind it,
-	// if offset is negative), and rate times as fast, as if it had done so since the server was
-	// started. Offset 0 and rate 1 make it correct. The setting survives a restart.
+	// SetClock changes the wall clock of a node, as if from the start of its server. The clock is
+	// ahead of this machine's clock by offset, or behind it if offset is negative. It runs rate
+	// times as fast. Offset 0 and rate 1 make it correct. The setting survives a restart.
 	SetClock(ctx context.Context, node int, offset time.Duration, rate float64) error
 
 	// Time returns the wall clock time of the node's server. The node must run.
@@ -221,14 +222,14 @@ type Disk interface {
 }
 
 // Syncer can make the disks of nodes slow to sync, and can lose the data that were not synced, like
-// a power failure. Its nodes belong to a Config that requests Syncs.
+// a power failure. The ensemble must have been started with a Config that requests Syncs.
 type Syncer interface {
-	// SlowSync makes each fsync of a node take that much longer from now on; zero is normal. The
-	// setting survives a restart.
+	// SlowSync makes each fsync of a node take longer by the given time from now on; zero is
+	// normal. The setting survives a restart.
 	SlowSync(ctx context.Context, node int, by time.Duration) error
 
-	// SlowSyncs returns the number of fsyncs of a node that took longer since the ensemble was
-	// started.
+	// SlowSyncs returns the number of fsyncs of a node that SlowSync has delayed since the ensemble
+	// was started.
 	SlowSyncs(ctx context.Context, node int) (int64, error)
 
 	// LoseUnsynced removes the data that a killed node has written to its transaction logs but
@@ -260,9 +261,9 @@ var ErrNothingStored = errors.New("ensemble: nothing is stored")
 type Decayer interface {
 	Wiper
 
-	// FlipBit flips one bit of the newest file of that kind. Share is the position in the file,
-	// from 0 to 1, without the zeros that the server preallocates. If there is no such file, the
-	// error is ErrNothingStored.
+	// FlipBit flips one bit of the newest file of that kind. The position is a share of the file
+	// from 0 to 1, where the zeros that the server preallocates do not count. If there is no file
+	// of that kind, the error is ErrNothingStored.
 	FlipBit(ctx context.Context, node int, file StoredFile, share float64) error
 
 	// Save stores a copy of the node's data, in place of the previous copy.
@@ -282,14 +283,14 @@ type Truncater interface {
 
 // Sequencer can set the counters of sequential znodes. The change is not a transaction.
 type Sequencer interface {
-	// SetSequence makes n the number of the next sequential child of a znode, as if n had been
-	// created before.
+	// SetSequence makes n the number of the next sequential child of a znode, as if n children had
+	// been created before.
 	SetSequence(ctx context.Context, path string, n int32) error
 }
 
 // LogStaller can stop the log of nodes from accepting bytes, like a full pipe to a log collector or
 // a slow disk. Every thread that writes a line then blocks. The thread that expires sessions is one
-// of them, because it writes a line for each session before it closes it.
+// of them, because it writes a line for each session before it closes the session.
 type LogStaller interface {
 	// StallLog makes the log of a running node accept nothing. The node continues to serve the
 	// requests of clients that cause no line in the log.

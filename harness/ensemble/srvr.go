@@ -96,7 +96,7 @@ func parseSrvr(text string) (s Status, ok bool) {
 }
 
 // Survey queries all nodes for which want returns true, concurrently. If a node does not answer,
-// its Mode is the error. The Mode of the other nodes is empty.
+// its Mode is the error. The Mode of a node that was not queried is empty.
 func Survey(ctx context.Context, dial DialFunc, servers []string, want func(node int) bool) []Status {
 	all := make([]Status, len(servers))
 	var wg sync.WaitGroup

@@ -30,8 +30,8 @@ func CopyTxnLog(r io.Reader, dir, name string) error {
 	return err
 }
 
-// copyUpToZeros copies r until a whole chunk is zero. No record contains so many zeros, because a
-// request has at most 1 MiB.
+// copyUpToZeros copies r until a whole chunk is zero. No record contains a whole chunk of zeros,
+// because a request has at most 1 MiB.
 func copyUpToZeros(w io.Writer, r io.Reader) error {
 	chunk, zeros := make([]byte, 2<<20), make([]byte, 2<<20)
 	for {

@@ -78,8 +78,8 @@ func asAdmin(ctx context.Context, env *harness.Env, f func(conn *zk.Conn) error)
 	}
 }
 
-// busy returns the path of the n-th ephemeral znode below the root, counted modulo their number. It
-// waits until there is one.
+// busy returns the path of the n-th ephemeral znode below the root, counted modulo the number of
+// such znodes. It waits until there is at least one.
 func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (string, error) {
 	n, err := strconv.Atoi(arg)
 	if err != nil {

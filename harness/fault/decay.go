@@ -55,10 +55,10 @@ func decayFaults() (faults []harness.Fault) {
 // rejoinPatience is how long the heal waits until a wiped node is part of the quorum again.
 const rejoinPatience = 45 * time.Second
 
-// decay kills a node. If the function before is not nil, decay calls it on the node's data and
-// starts the node again. Otherwise the node stays down until the heal. The heal kills the node if
-// necessary, damages its data, and starts it again.
-func decay(ctx context.Context, env *harness.Env, s harness.Step, before func(ensemble.Decayer, context.Context, int) error,
+// decay kills a node. If prepare is not nil, decay calls prepare on the node's data and starts the
+// node again. Otherwise the node stays down until the heal. The heal kills the node if necessary,
+// damages its data, and starts it again.
+func decay(ctx context.Context, env *harness.Env, s harness.Step, prepare func(ensemble.Decayer, context.Context, int) error,
 	spoil func(ctx context.Context, e ensemble.Decayer, node int) (what string, err error)) (harness.Injected, error) {
 	nodes, err := resolve(ctx, env, s.Target)
 	if err != nil {
@@ -66,8 +66,8 @@ func decay(ctx context.Context, env *harness.Env, s harness.Step, before func(en
 	}
 	node, killer, disk := nodes[0], env.Ensemble.(ensemble.Killer), env.Ensemble.(ensemble.Decayer)
 	err = killer.Kill(ctx, node)
-	if err == nil && before != nil {
-		err = errors.Join(before(disk, ctx, node), killer.Start(ctx, node))
+	if err == nil && prepare != nil {
+		err = errors.Join(prepare(disk, ctx, node), killer.Start(ctx, node))
 	}
 	if err != nil {
 		return harness.Injected{}, errors.Join(err, killer.Start(context.WithoutCancel(ctx), node))
@@ -89,8 +89,8 @@ func decay(ctx context.Context, env *harness.Env, s harness.Step, before func(en
 		if status, err := ensemble.Ask(ctx, env.Dial, env.Servers()[node]); err == nil && status.Serves() {
 			return what + ", and it served", nil
 		}
-		// Until it is back, the node counts as one without its data. A second fault could then lose
-		// acknowledged writes.
+		// Until the node serves again, it counts as a node without data. Meanwhile a second fault
+		// could lose acknowledged writes.
 		return what + ", and it was wiped, because it did not serve", restart(ctx, env, node, rejoinPatience, func() error { return disk.Wipe(ctx, node) })
 	}}, nil
 }

@@ -1,5 +1,5 @@
-// Package fault contains the faults of the harness. Each fault is injected, healed, and proves that
-// it took effect.
+// Package fault contains the faults of the harness. Each fault is injected and healed, and proves
+// that it took effect.
 //
 // The file docs/faults.md lists the faults, the kinds of ensemble that support each, and the result
 // to expect under each.
@@ -17,8 +17,8 @@
 // fault is injected.
 //
 // Faults from one call of Named or All may be active at the same time. They do not heal each
-// other's cuts between servers, and no two of them use the same client. If two active faults kill,
-// pause, lose packets around, or set the clock of the same node, the first heal undoes both, like a
+// other's cuts between servers, and no two of them use the same client. If two active faults kill
+// the same node, pause it, lose its packets or set its clock, the first heal undoes both, like a
 // restart does. The other fault may then have no evidence. Plans drawn at the default intensity
 // keep faults apart.
 //

@@ -145,7 +145,7 @@ func TestEachFaultBitesAndHealsEmbedded(t *testing.T) {
 	}
 }
 
-// A client that only reads makes no create, and a blocked client makes no request at all.
+// A client that only reads sends no create, and a blocked client sends no request at all.
 func TestACutBitesWhateverTheClientSends(t *testing.T) {
 	faults, err := (Options{SessionTimeout: sessionTimeout}).Named("link-cut")
 	if err != nil {
@@ -194,8 +194,8 @@ func TestACutBitesWhateverTheClientSends(t *testing.T) {
 	}
 }
 
-// but gives client 0 other work than the others.
-func but(s harness.Scenario, zero func(context.Context, *harness.Client, func() error) error) harness.Scenario {
+// withWork gives client 0 other work than the others.
+func withWork(s harness.Scenario, zero func(context.Context, *harness.Client, func() error) error) harness.Scenario {
 	others := s.Workload
 	s.Workload = func(env *harness.Env) harness.Workload {
 		w := others(env)
@@ -234,7 +234,7 @@ func bites(t *testing.T, name string, s func([]harness.Fault) harness.Scenario) 
 // A client whose session was lost has no connection until its program notices.
 func TestLinksOfClientsWithAConnectionAreBroken(t *testing.T) {
 	bites(t, "link-reset", func(faults []harness.Fault) harness.Scenario {
-		return but(scenario(faults), func(ctx context.Context, c *harness.Client, _ func() error) error {
+		return withWork(scenario(faults), func(ctx context.Context, c *harness.Client, _ func() error) error {
 			for c.Next(ctx) {
 				c.Pause(ctx, 100*time.Millisecond)
 			}
@@ -246,7 +246,7 @@ func TestLinksOfClientsWithAConnectionAreBroken(t *testing.T) {
 // If no client has a connection, the fault waits for one.
 func TestALinkIsBrokenOnceThereIsAConnection(t *testing.T) {
 	bites(t, "link-reset", func(faults []harness.Fault) harness.Scenario {
-		s := but(scenario(faults), func(ctx context.Context, c *harness.Client, work func() error) error {
+		s := withWork(scenario(faults), func(ctx context.Context, c *harness.Client, work func() error) error {
 			c.Pause(ctx, 2*time.Second)
 			return work()
 		})
@@ -258,7 +258,7 @@ func TestALinkIsBrokenOnceThereIsAConnection(t *testing.T) {
 // A session may have ended although its client has not been notified yet.
 func TestASessionIsClosedThoughAnotherIsOverAlready(t *testing.T) {
 	bites(t, "session-close", func(faults []harness.Fault) harness.Scenario {
-		return but(scenario(faults), func(ctx context.Context, c *harness.Client, _ func() error) error {
+		return withWork(scenario(faults), func(ctx context.Context, c *harness.Client, _ func() error) error {
 			s, err := session.Open(ctx, session.Options{Servers: c.Env().Servers(), Dial: c.Dial, Timeout: sessionTimeout})
 			if err != nil {
 				return err
@@ -301,9 +301,9 @@ func (c *lossyConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Bug: the next server reports that the session does not exist, because the earlier close took
-// effect. The step then named another client, and the checkers judged the victim's holds as if no
-// fault had affected it.
+// If a close gets no answer but took effect, the next server reports that the session does not
+// exist. Bug: the step then named another client, and the checkers judged the victim's holds as if
+// no fault had affected it.
 func TestACloseThatIsNotAnsweredNamesItsVictim(t *testing.T) {
 	faults, err := (Options{SessionTimeout: sessionTimeout}).Named("session-close")
 	if err != nil {
@@ -375,8 +375,8 @@ func meetsNobody(t *testing.T, r *harness.Result, name string, within time.Durat
 	}
 }
 
-// Bug: a step that came while a majority was down made the verdict unknown, depending on how fast
-// the servers started.
+// Bug: if a step began while a majority was down, the verdict could be unknown, depending on how
+// fast the servers started.
 func TestFaultsThatMeetNoQuorumMeetNobody(t *testing.T) {
 	for _, name := range []string{"session-close", "data-foreign-children", "data-delete-node"} {
 		virtual.Test(t, func(t *testing.T) {

@@ -31,13 +31,13 @@ func halves(nodes []int) (edges []ensemble.Edge) {
 	return edges
 }
 
-// bridge cuts off two halves from each other. Only the last node stays connected to all. The leader
-// is never the bridge.
+// bridge cuts the edges between two halves of the nodes. The last node belongs to neither half and
+// stays connected to all nodes. The leader is never the bridge.
 func bridge(nodes []int) []ensemble.Edge { return halves(nodes[:len(nodes)-1]) }
 
-// ring leaves every node connected to a different majority, which includes the node: its nearest
-// neighbours in a ring. With three nodes, each loses one neighbour in one direction, because that
-// is the smallest possible cut.
+// ring arranges the nodes in a ring, and leaves each node connected only to its nearest neighbours.
+// A node and these neighbours are a majority, and each node has a different one. With three nodes,
+// each loses one neighbour in one direction, because that is the smallest possible cut.
 func ring(nodes []int) (edges []ensemble.Edge) {
 	n := len(nodes)
 	near := n / 4 // neighbours on the left; the right side has the rest of the n/2 others that a majority needs

@@ -76,8 +76,8 @@ func order(ctx context.Context, env *harness.Env, target string) (node int, node
 	return hit[0], nodes, nil
 }
 
-// Cut cuts edges between nodes of an ensemble, which must be a Partitioner, for faults of other
-// packages. The heal restores the edges and reports what they dropped.
+// Cut is for faults of other packages. It cuts edges between nodes of an ensemble, which must be a
+// Partitioner. The heal restores the edges and reports what they dropped.
 func Cut(ctx context.Context, env *harness.Env, edges []ensemble.Edge) (harness.Injected, error) {
 	return (&standing{cuts: map[key]int{}}).partition(ctx, env, edges)
 }
@@ -125,7 +125,7 @@ func dropped(ctx context.Context, env *harness.Env) (int64, error) {
 }
 
 // cutEvidence reports how much the cuts have dropped since their injection. If the ensemble has no
-// counter, the evidence comes from the nodes: one does not serve or is behind another.
+// counter, the evidence comes from the nodes: a node does not serve, or is behind another node.
 func cutEvidence(ctx context.Context, env *harness.Env, edges []ensemble.Edge, before int64) (string, error) {
 	if _, ok := env.Ensemble.(ensemble.DropCounter); ok {
 		now, err := dropped(ctx, env)

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
-// claimOnline waits for a client that has a connection, and claims it. After patience it claims any
-// client. A client whose session was lost reconnects only when its program notices.
+// claimOnline waits for a client that has a connection, and claims it. After 2 s (patience) it
+// claims any client. A client whose session was lost reconnects only when its program notices.
 func (s *standing) claimOnline(ctx context.Context, env *harness.Env, target string) (*harness.Client, func(), error) {
 	began := time.Now()
 	return s.await(ctx, env, target, func(c *harness.Client) bool {
@@ -100,8 +100,8 @@ func drawCut(r *rand.Rand) string {
 
 // cutAtRequest waits for the drawn request. A client may never make it, or may be blocked and make
 // no request. So in the last part of the fault's time, the connection is cut at the first request
-// of any kind. That part is longer than the interval between two pings, a third of the session
-// timeout.
+// of any kind. That part is longer than the interval between two pings, which is a third of the
+// session timeout.
 func cutAtRequest(last time.Duration) func(*netfault.Proxy, harness.Step) (heal func(), evidence func() string) {
 	return func(l *netfault.Proxy, step harness.Step) (heal func(), evidence func() string) {
 		var op, when string

@@ -17,9 +17,9 @@ import (
 // rollingNode is the approximate time to restart a real server and to restore the quorum.
 const rollingNode = 3 * time.Second
 
-// rollingRestart kills and starts one node after another, the leader last. In between it waits a
-// while for the quorum, like an operator who changes a version carelessly. It has no time limit of
-// its own; the duration of its steps is only an estimate for plans.
+// rollingRestart kills and starts one node after another, the leader last. Before the next node it
+// waits a while for the quorum, like an operator who changes a version carelessly. It has no time
+// limit of its own; the duration of its steps is only an estimate for plans.
 var rollingRestart = fault{
 	name: "rolling-restart",
 	does: "every node is killed and restarted, one after another, the leader last",
@@ -79,7 +79,7 @@ func upgrading(name, from, to string) fault {
 }
 
 // upgradePatience is the longest wait for the quorum before the next node, because an operator
-// checks it before continuing.
+// checks the quorum before continuing.
 const upgradePatience = 30 * time.Second
 
 // share returns the time limit for one of the n remaining nodes, so that all are changed before ctx

@@ -74,8 +74,8 @@ func (s *standing) await(ctx context.Context, env *harness.Env, target string, p
 	}
 }
 
-// claimSession waits for a client that has a session, and claims it. It ignores the sessions in
-// over.
+// claimSession waits for a client that has a session, and claims it. It ignores the sessions of the
+// last argument.
 func (s *standing) claimSession(ctx context.Context, env *harness.Env, target string, over ...int64) (c *harness.Client, info harness.SessionInfo, free func(), err error) {
 	c, free, err = s.await(ctx, env, target, func(c *harness.Client) (has bool) {
 		info, has = c.Session()
@@ -88,8 +88,8 @@ func (s *standing) claimSession(ctx context.Context, env *harness.Env, target st
 }
 
 // closeSession closes a session from outside, so there is nothing to heal. If the session was
-// already over and its client has not noticed, it takes another client that is available soon. If
-// no server answers, the outcome is unknown: the session may be closed later.
+// already over and its client has not noticed, closeSession takes another client if one is
+// available soon. If no server answers, the outcome is unknown: the session may be closed later.
 func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 	c, info, free, err := s.claimSession(ctx, env, step.Target)
 	if err != nil {
@@ -151,7 +151,7 @@ func (v stalled) end() {
 }
 
 // gone waits until the session is gone. A server that is behind processes the client's earlier
-// packets late, and counts the timeout from then.
+// packets late, and counts the timeout from that moment.
 func (v stalled) gone(ctx context.Context, env *harness.Env) (gone bool, err error) {
 	for range holdTries {
 		select {

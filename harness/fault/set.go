@@ -30,8 +30,8 @@ type Options struct {
 
 // All returns the faults under which primitives must keep all their promises and which need no
 // special configuration of nodes. It excludes the faults of members, clocks and disks, because
-// nodes must be configured for them and become slower, and expiry storms, because they stop all
-// clients.
+// nodes must be configured for them and become slower. It also excludes expiry storms, because they
+// stop all clients.
 func (o Options) All() []harness.Fault { return slices.DeleteFunc(o.Every(), apart) }
 
 // apart reports whether a fault is drawn only if it is named.

@@ -45,8 +45,8 @@ func drawFollower(r *rand.Rand, env *harness.Env) string {
 const leaderPatience = 2 * time.Second
 
 // resolve returns the nodes that a target currently means. If no node leads, for example because a
-// majority is down, node 0 is taken for the leader. The fault is as effective, and the history
-// names the affected node.
+// majority is down, node 0 is taken for the leader. The fault is just as effective without a
+// leader, and the history names the affected node.
 func resolve(ctx context.Context, env *harness.Env, target string) ([]int, error) {
 	return resolveAt(target, len(env.Servers()), func() int { return awaitLeader(ctx, env) })
 }

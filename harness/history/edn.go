@@ -14,7 +14,8 @@ import (
 //
 // The value of an invocation is its argument. The value of a completion is the result, or the
 // argument if there is no result. Faults are :info operations of the process :nemesis. Events of
-// other kinds have no counterpart in Jepsen and are omitted. The indexes stay, so they have gaps.
+// other kinds have no counterpart in Jepsen and are omitted. The other events keep their indexes,
+// so the indexes have gaps.
 func (h *History) WriteEDN(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	args := make(map[int32]string) // process -> argument of its open operation

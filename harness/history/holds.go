@@ -11,7 +11,7 @@ import (
 
 // WriteHolds writes the holds of all clients like the log of a program, in the form that zkcoord
 // audit compares with the servers' transaction logs: see session.Options.HoldLog. Holds that do not
-// name their znodes are left out, because their objects may be no paths.
+// name their znodes are left out, because their objects need not be paths.
 func (h *History) WriteHolds(w io.Writer) error {
 	out := slog.NewJSONHandler(w, nil)
 	write := func(e *Event, message string, of *Event) error {

@@ -19,16 +19,17 @@ var ErrNoSession = errors.New("netfault: no such session")
 // the reply came. The session may or may not be closed.
 var ErrUnanswered = errors.New("netfault: the close of the session was not answered")
 
-// closeXid is a number that no request of the owner has. A server finds the request that a
-// committed transaction answers by its session and number, so with equal numbers the owner could be
-// answered instead, and take the close for its own write.
+// closeXid is a request number that the owner of the session never uses. A server finds the request
+// that belongs to a committed transaction by session and number. If a request of the owner had the
+// same number, the server could answer the owner, and the owner would mistake the close for its own
+// write.
 const closeXid int32 = 1 << 30
 
 // CloseSession ends a client's session from outside. It connects to server as a second client with
 // the session's id and password, and closes the session. When CloseSession returns nil, the session
 // and its ephemeral znodes are gone, and requests that its owner's proxy has stalled are lost. The
-// owner learns of that only from its own connection. The timeout is the session timeout to request;
-// the server assigns the session the resulting one.
+// owner learns of that only from its own connection. CloseSession requests the given session
+// timeout; the server decides the actual one.
 //
 // If ctx ends first, the session may or may not be closed, and its timeout may have changed. If the
 // request to close was sent but not answered, the error is [ErrUnanswered].

@@ -55,8 +55,8 @@ func newConn(l *Proxy, inner net.Conn, address string) *conn {
 // not frames: they are a four-letter word, or encrypted.
 const maxFrame = 64 << 20
 
-// run starts the two goroutines of the connection. Both end when it is closed, because that closes
-// the inner connection.
+// run starts the two goroutines of the connection. Both end when the connection is closed, because
+// that closes the inner connection.
 func (c *conn) run() {
 	go c.pumpUp()
 	go c.pumpDown()

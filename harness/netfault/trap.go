@@ -145,8 +145,8 @@ func (r Request) matches(op Op, path string) bool {
 	return len(path) >= len(r.Path) && path[:len(r.Path)] == r.Path
 }
 
-// caught counts a request for all traps and returns the trap that it springs, or nil. If it springs
-// two, caught returns the older one.
+// caught counts a request for all traps and returns the trap that it springs, or nil. If the
+// request springs two traps, caught returns the older one.
 func (l *Proxy) caught(op Op, path string) *Trap {
 	l.mu.Lock()
 	defer l.mu.Unlock()

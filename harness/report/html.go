@@ -35,7 +35,7 @@ func asset(name string) string {
 	return string(text)
 }
 
-// WriteHTML writes the page of a judged run: one file without references to others.
+// WriteHTML writes the page of a judged run: one file without references to other files.
 func WriteHTML(w io.Writer, r *harness.Result) error {
 	p := newPicture(r)
 	return writePage(w, "report.tmpl.html", newWords(r, p), p)

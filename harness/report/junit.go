@@ -42,7 +42,7 @@ type JUnit struct {
 	Suites  []junitSuite `xml:"testsuite"`
 }
 
-// Add adds a run. It does not keep its history.
+// Add adds a run, but not its history.
 func (j *JUnit) Add(r *harness.Result) { j.Suites = append(j.Suites, newSuite(r)) }
 
 // Write writes the file.

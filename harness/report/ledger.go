@@ -71,8 +71,9 @@ func NewRound(number int, r *harness.Result, dir string) Round {
 	return round
 }
 
-// Ledger is a file with a line for each round of a long campaign, and a page with their sums. The
-// campaign continues after the last complete line, however it ended.
+// Ledger is a file with a line for each round of a long campaign, and a page with their sums. A
+// campaign that is started again continues after the last complete line, even if the earlier
+// process was killed.
 type Ledger struct {
 	dir string
 	settings
@@ -86,8 +87,7 @@ type settings struct {
 }
 
 // OpenLedger opens the ledger in dir, or begins one with these settings and this seed. If the
-// ledger was begun with other settings, the error says so. The seed is the one that it was begun
-// with.
+// ledger was begun with other settings, the error says so. An existing ledger keeps its own seed.
 func OpenLedger(dir, with string, seed uint64) (*Ledger, error) {
 	l := &Ledger{dir: dir, settings: settings{with, seed}}
 	if err := os.MkdirAll(dir, 0o755); err != nil {

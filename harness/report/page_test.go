@@ -175,8 +175,8 @@ func sampleResult(rounds int, broken bool) *harness.Result {
 	return r
 }
 
-// committed returns the servers' log for a history. A hold that is not over when the next one
-// begins ended there, since its session expired.
+// committed returns the servers' log for a history. If a hold has not ended when the next hold
+// begins, it ends at that moment, because its session expired.
 func committed(h *history.History) *witness.Log {
 	var txns []txnlog.Txn
 	add := func(session int64, at time.Duration, op wire.Op, token int64) {
@@ -306,8 +306,8 @@ func TestViolationIsMarkedWhereItWas(t *testing.T) {
 	}
 }
 
-// Client 0 believes that it holds long after the servers' log says that its session had expired.
-// The lane of the log is above those of the clients.
+// Client 0 believes that it holds the lock, long after its session expired according to the
+// servers' log. The lane of the log is above those of the clients.
 func TestServersLogIsALaneAboveTheClients(t *testing.T) {
 	r := sampleResult(400, true)
 	p := newPicture(r)

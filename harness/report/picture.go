@@ -311,8 +311,8 @@ func (p *picture) addEvents(h *history.History) {
 	slices.SortFunc(p.Suspended, order)
 }
 
-// addSession follows a session. After its client has given it up, the session lives on until the
-// servers are known to have ended it.
+// addSession follows a session. After a client has given up its session, the session lives on until
+// the servers are known to have ended it.
 func (p *picture) addSession(e *history.Event, at int64) {
 	t := p.sessions[e.Session]
 	switch {

@@ -20,7 +20,7 @@ type Run struct {
 	// Document is its result. It has no version if the run ended before it was judged, or is still
 	// in progress.
 	Document Document
-	// Problem says why the result could not be read, although there is one.
+	// Problem says why the result could not be read, although a result exists.
 	Problem string
 }
 

@@ -17,11 +17,11 @@ import (
 const resolution = time.Millisecond
 
 // Checkers returns the checkers that compare the history h with l. Under the faults of the envelope
-// a hold may outlive its znode.
-// Properties of operations are judged only if h has such operations.
+// a hold may outlive its znode. A property of some operations is judged only if h has such
+// operations.
 //
-// They are optional: a run that does not exercise them can still pass. If l is nil because the
-// ensemble has no logs, all are reported as not exercised for that reason.
+// All properties are optional: a run that does not exercise one can still pass. If l is nil because
+// the ensemble has no logs, all properties are reported as not exercised for that reason.
 func (l *Log) Checkers(h *history.History, envelope checker.Envelope) []checker.Checker {
 	var all []checker.Checker
 	has := operationsOf(h)
@@ -81,8 +81,9 @@ func (j *judging) at(t time.Time) time.Duration { return t.Sub(j.Header.Start) }
 const handOver = 5 * time.Millisecond
 
 // late returns by how much an event of a client is too late, compared with an event at t in the
-// log. The log rounds down to milliseconds. On a busy machine the recorder is late too. Then the
-// lag counts twice, because it is measured at a single timer and other goroutines may wait longer.
+// log. The log rounds down to milliseconds. On a busy machine the recorder is late too. Then twice
+// the lag is allowed, because the lag is measured at a single timer and other goroutines may wait
+// longer.
 func (j *judging) late(t, event time.Duration) time.Duration {
 	late := event - t - resolution - 2*j.Lag(t, event)
 	if j.real {
@@ -191,7 +192,7 @@ func lastSigns(h *history.History) map[int64]time.Time {
 }
 
 // predecessorDeleted judges each grant: the znodes of earlier holders had been deleted before it.
-// It does not need a record of the end of the earlier hold, because that client may have crashed.
+// It needs no record of the end of the earlier hold, because the earlier client may have crashed.
 func (l *Log) predecessorDeleted(j *judging) {
 	if j.timeless() {
 		return

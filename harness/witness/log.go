@@ -23,8 +23,8 @@ type Server struct {
 	holes []int64 // zxids of transactions that a torn entry follows, in any log
 }
 
-// Read reads the logs in a directory, and lists its snapshots: see txnlog.Open. A torn end is no
-// error, since a server that was killed leaves one.
+// Read reads the logs in a directory, and lists its snapshots: see txnlog.Open. An incomplete last
+// record is no error, because a server that was killed may leave one.
 func Read(name string, dir fs.FS) (Server, error) {
 	s := Server{Name: name}
 	logs, err := txnlog.Open(name, dir)

@@ -72,8 +72,8 @@ func (o *outcomes) slack() time.Duration {
 	return resolution
 }
 
-// within reports whether t is in the time of an operation. An operation that has not ended
-// continues.
+// within reports whether t is in the time of an operation. An operation without a known end lasts
+// until the end of the run.
 func (o *outcomes) within(op history.Operation, t time.Time) bool {
 	return o.at(t) >= op.Invoke.Time-o.slack() && o.notAfter(op, t)
 }
@@ -82,9 +82,9 @@ func (o *outcomes) notAfter(op history.Operation, t time.Time) bool {
 	return op.Complete == nil || op.Complete.Kind == history.Info || o.at(t) <= op.Complete.Time+o.slack()
 }
 
-// did reports whether a transaction at t can be the effect of an operation. For a failed operation,
-// a transaction that may be the effect of the next operation of the session does not count: the
-// times in the log are too coarse to tell them apart if one follows the other immediately.
+// did reports whether a transaction at t can be the effect of an operation. If the operation
+// failed, a transaction that may be the effect of the session's next operation does not count. The
+// times in the log are too coarse to separate two operations if one follows the other immediately.
 func (o *outcomes) did(op history.Operation, t time.Time) bool {
 	next := o.next[op.Invoke.Index]
 	switch op.Outcome() {
@@ -128,7 +128,7 @@ func (o *outcomes) example(format string, args ...any) {
 	}
 }
 
-// tell adds what became of operations whose clients did not learn it.
+// tell adds the outcomes of operations whose clients did not learn them.
 func (o *outcomes) tell() {
 	if n := o.applied + o.refused; n > 0 {
 		o.Note("%d operations whose clients did not learn the outcome: %d were applied, %d were not (%s)", n, o.applied, o.refused, strings.Join(o.examples, "; "))
@@ -289,8 +289,8 @@ func (o *outcomes) put(op history.Operation, it logItem) {
 	o.judge(op, zxid, "created the item")
 }
 
-// acknowledged returns the transaction that deleted a claim together with its item, after which the
-// value was gone. Several claims of one session on an item differ by their tokens.
+// acknowledged returns the transaction that deleted a claim together with its item. After that
+// transaction the value is gone. Several claims of one session on an item differ by their tokens.
 func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
 	for _, item := range it.gone() {
 		if !by(op, item.DeletedBy) || op.Outcome() == session.OK && !o.within(op, item.DeletedAt) {
@@ -308,9 +308,9 @@ func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
 	return 0
 }
 
-// take judges a take. It may deliver an item that an earlier transaction of its session took. If
-// its outcome is not known, take assumes that it took one of the items that its session removed
-// silently, if one fits.
+// take judges a take. The operation may deliver an item that an earlier transaction of its session
+// took. If the outcome of the operation is not known, it is assumed to have taken an item that its
+// session removed silently, if such an item fits.
 func (o *outcomes) take(op history.Operation, items map[[2]string]logItem, silently []*Life) {
 	zxid := int64(0)
 	if op.Outcome() == session.OK {
@@ -336,8 +336,8 @@ func (o *outcomes) take(op history.Operation, items map[[2]string]logItem, silen
 	o.judge(op, zxid, "removed an item that no operation delivered")
 }
 
-// claim judges a claim by its token: that transaction created an ephemeral below a znode with the
-// value.
+// claim judges a claim by its token. The transaction with the token as its zxid must have created
+// an ephemeral below a znode with the value.
 func (o *outcomes) claim(op history.Operation, items map[[2]string]logItem, known map[int64]bool) {
 	if op.Outcome() == session.OK {
 		if op.Complete.Token == 0 || op.Complete.Result == "" {
@@ -366,8 +366,9 @@ func (o *outcomes) claim(op history.Operation, items map[[2]string]logItem, know
 	o.judge(op, zxid, "claimed an item")
 }
 
-// unclaimed returns the transaction of an operation's session and time that ended a claim on an
-// item, after which a znode had the value: another one, if the item was moved.
+// unclaimed returns the transaction by which an operation ended a claim on an item. It is a
+// transaction of the session and in the time of the operation. After it a znode has the value: the
+// same znode, or another one if the item was moved.
 func (o *outcomes) unclaimed(op history.Operation, it logItem, moved bool) int64 {
 	for _, life := range o.log.owned[op.Invoke.Session] {
 		if !life.ephemeral || life.Deleted == 0 || life.DeletedBy != life.Session || life.Closed || !o.did(op, life.DeletedAt) {
@@ -469,8 +470,8 @@ func (o *outcomes) leave(op history.Operation) {
 	}
 }
 
-// members judges a list. Each incarnation in it must be the czxid of a znode of that member. After
-// a read barrier, that znode must not have been deleted before the call began.
+// members judges a list. Each incarnation in it must be the czxid of a znode of that member. If the
+// call began with a read barrier, that znode must not have been deleted before the call began.
 func (o *outcomes) members(op history.Operation) {
 	if op.Outcome() != session.OK {
 		return
@@ -576,8 +577,8 @@ func (o *outcomes) get(op history.Operation, all []amount) {
 	o.Violation(op.Events(), "%s read %d from %s, which had no such value at any time of the call", op.Invoke.Who(), result, op.Invoke.Object)
 }
 
-// count judges a change. Adds of several threads can share one transaction, so its value is not
-// compared.
+// count judges a change. Adds of several threads can share one transaction, so the value in the
+// transaction is not compared.
 func (o *outcomes) count(op history.Operation, all []amount) {
 	if op.Invoke.Session == 0 || op.Invoke.Op == checker.OpCompareAndSet && op.Outcome() == session.OK && op.Complete.Result != checker.Swapped {
 		return

@@ -168,7 +168,7 @@ func TestForgedOutcomesAreFound(t *testing.T) {
 	}
 }
 
-// A transaction that is missing from the logs of all servers may have done it.
+// A transaction that is missing from the logs of all servers may have applied the operation.
 func TestOutcomesAreNotJudgedWithGaps(t *testing.T) {
 	txns := outcomesLog()
 	for id, r := range outcomesOf(t, append(txns[:2:2], txns[3:]...)) {

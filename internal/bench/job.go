@@ -151,7 +151,7 @@ func (s *stopwatch) median() time.Duration {
 }
 
 // spread runs one round of puts: each client puts its share in batches. If the job has a Time, the
-// round ends after it at the latest.
+// round ends after that time at the latest.
 func (j Job) spread(ctx context.Context, put func(ctx context.Context, client, n int) error) (Sample, error) {
 	var done atomic.Int64
 	start := time.Now()
@@ -175,7 +175,7 @@ func (j Job) spread(ctx context.Context, put func(ctx context.Context, client, n
 }
 
 // drain runs one round of takes: each client takes until all items are taken, or until take returns
-// none. If the job has a Time, the round ends after it at the latest.
+// none. If the job has a Time, the round ends after that time at the latest.
 func (j Job) drain(ctx context.Context, take func(ctx context.Context, client int) (int, error)) (Sample, error) {
 	var done atomic.Int64
 	start := time.Now()
@@ -212,9 +212,9 @@ func (j Job) drain(ctx context.Context, take func(ctx context.Context, client in
 
 func (j Job) late(start time.Time) bool { return j.Time > 0 && time.Since(start) > j.Time }
 
-// fanOut lets client 0 write one number after the other. It writes each when all other clients have
-// observed the previous one. fanOut calls watch for each other client. That function calls seen for
-// each number that the client observes, until its context ends.
+// fanOut lets client 0 write one number after the other. It writes each number when all other
+// clients have observed the previous one. fanOut calls watch for each client except client 0. watch
+// calls seen for each number that its client observes, until its context ends.
 func (j Job) fanOut(ctx context.Context, write func(ctx context.Context, k int) error,
 	watch func(ctx context.Context, client int, seen func(k int)) error) (Sample, error) {
 	arrived := make(chan int, 2*j.Clients)

@@ -129,7 +129,7 @@ func (f *rawFleet) lock(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// cycle creates and lists, both sent at once, and then deletes, like a contender that joins a lock
+// cycle sends a create and a list together, and then a delete, like a contender that joins a lock
 // queue, lists it and leaves. The clients take turns with a mutex in memory.
 func (f *rawFleet) cycle(ctx context.Context, j Job) (Sample, error) {
 	turns := make([]sync.Mutex, max(j.Width, 1))

@@ -31,7 +31,7 @@ const (
 )
 
 // Check runs the program as clients of an embedded ensemble. It calls report for one requirement
-// after another, and stops after a requirement without which the others make no sense. The standard
+// after another, and stops after a failed requirement if the later ones depend on it. The standard
 // error of clients is written to log. Check returns false if a requirement was not met. Its error
 // means that nothing could be checked.
 func Check(ctx context.Context, p Program, r Recipe, log io.Writer, report func(Finding)) (met bool, err error) {

@@ -51,7 +51,7 @@ type Client struct {
 	lose       context.CancelCauseFunc
 }
 
-// ErrEnded is the cause if a client ended although nobody ended it.
+// ErrEnded is the cause if a client ended without a request to end.
 var ErrEnded = errors.New("the client ended")
 
 // Start starts the program as a client and waits for its hello, which must list the operations of
@@ -160,7 +160,7 @@ func (c *Client) read(out io.ReadCloser) {
 }
 
 // lines handles one line after another. At the end of the output it returns nil. If the client
-// broke the protocol, it returns how.
+// broke the protocol, its error says how.
 func (c *Client) lines(from *bufio.Reader) error {
 	for {
 		line, err := from.ReadSlice('\n')
@@ -229,7 +229,7 @@ func (c *Client) fail(cause error) {
 func (c *Client) Err() error { return context.Cause(c.over) }
 
 // Do sends a request and waits for its reply. The outcome of an error is the one that the client
-// reported. If there was no reply in time, it is Indeterminate, and the client takes no more
+// reported. If no reply came in time, the outcome is Indeterminate, and the client takes no more
 // requests.
 func (c *Client) Do(ctx context.Context, r Request) (Reply, error) {
 	failed := func(o session.Outcome, err error) error {
@@ -340,9 +340,9 @@ func (c *Client) Ended() <-chan struct{} { return c.process.ended() }
 // Grace is the time in which a client must end after the end of its standard input.
 const Grace = 3 * time.Second
 
-// Close closes the input of the client, which should then end, waits for the end, and removes
-// everything of the client. A client that does not end within Grace is killed. A client that broke
-// the protocol, or whose reply took too long, is killed at once.
+// Close closes the input of the client and waits until the client has ended. Then it removes
+// everything that belongs to the client. A client that does not end within Grace is killed. A
+// client that broke the protocol, or whose reply took too long, is killed at once.
 func (c *Client) Close() {
 	if c.process != nil {
 		c.in.Close()

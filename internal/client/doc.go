@@ -3,8 +3,8 @@
 // object per line. docs/client-protocol.md describes the protocol for authors of such programs.
 //
 // A client reaches each server through its own loopback address, which forwards to the caller's
-// dialer. So every fault of a client's connections affects it, and the harness observes the session
-// that it opens.
+// dialer. So every fault of a client's connections affects the client, and the harness observes the
+// session that the client opens.
 //
 // [Start] runs a program and exchanges messages with it. [Serve] is the other side, for clients in
 // Go. [Check] reports what is wrong with a program, and [Example] returns one that works.

@@ -128,8 +128,8 @@ type tail struct {
 	kept []byte
 }
 
-// tailLength is the number of bytes of a client's standard error that the error of its end
-// contains.
+// tailLength is the number of bytes of a client's standard error that are quoted in the error that
+// says how the client ended.
 const tailLength = 600
 
 // Write stores the end of b.

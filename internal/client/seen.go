@@ -56,8 +56,8 @@ func (c *seenConn) Read(b []byte) (int, error) {
 }
 
 // answered parses a server's answer to a connect request from the first bytes of a connection. more
-// means that there are too few bytes. The answer to a four-letter command is not a session: as the
-// length of a frame it would be too large.
+// means that there are too few bytes. The answer to a four-letter command is not a session: its
+// first four bytes would be too large as the length of a frame.
 func answered(b []byte) (s Session, found, more bool) {
 	if len(b) < 4 {
 		return s, false, true

@@ -42,8 +42,8 @@ type Step struct {
 	OK        bool   `json:"ok"`
 }
 
-// A Finding says whether servers meet a requirement. The zero verdict means that this could not be
-// checked, and Reason says why.
+// A Finding says whether servers meet a requirement. The zero verdict means that the requirement
+// could not be checked, and Reason says why.
 type Finding struct {
 	Requirement string          `json:"requirement"`
 	What        string          `json:"what"`
@@ -81,21 +81,21 @@ func requirements() []requirement {
 	return slices.Concat(ofSessions(), ofWrites(), ofReads())
 }
 
-// Run checks one requirement after the other, and passes each finding to each. It leaves nothing
-// except znodes below the root. Its error says why it could not continue. It returns an error of
-// each at once.
-func Run(ctx context.Context, o Options, each func(Finding) error) error {
+// Run checks one requirement after the other, and calls report with each finding. It leaves nothing
+// except znodes below the root. Its error says why it could not continue. If report returns an
+// error, Run returns that error at once.
+func Run(ctx context.Context, o Options, report func(Finding) error) error {
 	o.Patience = cmp.Or(o.Patience, 30*time.Second)
 	for i, r := range requirements() {
 		f, err := o.look(ctx, r, fmt.Sprintf("%s/%02d", o.Root, i))
 		if err != nil {
 			return err
 		}
-		if err := each(f); err != nil {
+		if err := report(f); err != nil {
 			return err
 		}
 	}
-	return o.traces(ctx, each)
+	return o.traces(ctx, report)
 }
 
 func (o *Options) servers() *trace.Servers {

@@ -339,7 +339,7 @@ type life struct {
 }
 
 // kept keeps sessions alive for two and a half timeouts. If this process or the servers were
-// delayed meanwhile, that proves nothing.
+// delayed meanwhile, the check proves nothing.
 func kept(p *probe) error {
 	lives := make([]life, len(p.servers.Addresses)*len(activities))
 	var group errgroup.Group
@@ -364,7 +364,7 @@ func kept(p *probe) error {
 		if l.code != wire.OK {
 			answer = "it ended: " + said(l.code)
 		}
-		p.saw(fmt.Sprintf("a session of %v at %s that sends only %s for twice as long", l.kind.name, l.timeout, p.at(l.server)), answer, "it is alive")
+		p.saw(fmt.Sprintf("a session of %v at %s that sends only %s for twice as long", l.timeout, p.at(l.server), l.kind.name), answer, "it is alive")
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ var usedBy = map[string][]string{
 const workers = 4
 
 // traces compares the servers with zktest, and makes one finding for each operation.
-func (o *Options) traces(ctx context.Context, each func(Finding) error) error {
+func (o *Options) traces(ctx context.Context, report func(Finding) error) error {
 	if o.Traces == 0 {
 		return nil
 	}
@@ -65,7 +65,7 @@ func (o *Options) traces(ctx context.Context, each func(Finding) error) error {
 		return context.Cause(ctx)
 	}
 	for _, f := range found(differences, tally, o.Traces) {
-		if err := each(f); err != nil {
+		if err := report(f); err != nil {
 			return err
 		}
 	}

@@ -10,14 +10,13 @@
 // schedule even if the holder is killed, is stopped, or gets no processor time.
 // If the guard is killed or stopped, the holder kills the processes.
 //
-// On Linux both are subreapers: if a process of the command loses its parent,
-// it becomes their child, whatever session or process group it has created. No
-// process is left when the kernel reports that there are no more children.
-// Three kinds of processes escape. The first kind is started by another process
-// for the command, such as a container or a systemd unit. The second kind has
-// the rights of another user, if the guard may not signal it. The third kind
-// exists only if the holder and the guard are killed at the same time: then the
-// kernel kills only the command's first process.
+// On Linux both are subreapers: a process of the command that loses its parent becomes a child of
+// the guard or of the holder. This also holds for a process that has created a session or a process
+// group. No process is left when the kernel reports that there are no more children. Three kinds of
+// processes escape. The first kind is started by another process for the command, such as a
+// container or a systemd unit. The second kind has the rights of another user, if the guard may not
+// signal it. The third kind exists only if the holder and the guard are killed at the same time:
+// then the kernel kills only the command's first process.
 //
 // On other systems with signals the command has its own process group, and that
 // group is stopped. A process that has left the group escapes.
@@ -70,7 +69,7 @@ type Result struct {
 }
 
 // ErrUnsupported is the error of Run on a system without signals.
-var ErrUnsupported = errors.New("running a command under something held needs a system with signals and process groups")
+var ErrUnsupported = errors.New("a command can run under a grant only on a system with signals and process groups")
 
 // ErrLost is the error of Run if the holding was lost before the command was
 // started.

@@ -297,7 +297,7 @@ func TestManyProcessesEndSoon(t *testing.T) {
 	}
 }
 
-// The kernel ends the first process if both are killed.
+// If the guard and the holder are both killed, the kernel kills the command's first process.
 func TestFirstProcessEndsWithBoth(t *testing.T) {
 	h := holdFor(t, "0+", "sh", "-c", "echo ready; exec sleep 1000")
 	h.until(t, "ready")

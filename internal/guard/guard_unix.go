@@ -44,8 +44,8 @@ const guardMark = "ZKCOORD_GUARD"
 // poll is the interval of the check for processes that are being killed.
 const poll = 5 * time.Millisecond
 
-// Work does the guard's work and then ends this process, if Run has started it as
-// a guard. Programs that call Run call Work first.
+// Work does the guard's work and then ends this process, if Run has started this process as a
+// guard. Otherwise Work does nothing. Programs that call Run call Work first.
 func Work() {
 	value := os.Getenv(guardMark)
 	if value == "" {
@@ -483,9 +483,9 @@ func (h *holder) tell(format string, args ...any) {
 	_, _ = fmt.Fprintf(h.control, format+"\n", args...)
 }
 
-// sweep kills the processes if the guard is dead, or has not killed them soon
-// enough: half of the margin before the deadline that was sent to it, or a
-// quarter of the margin after a loss.
+// sweep kills the processes if the guard is dead, or if the guard has not killed them in time. The
+// time of the guard is over when only half of the margin is left before the deadline, or when a
+// quarter of the margin has passed since a loss.
 func (h *holder) sweep() {
 	half := h.command.Margin / 2
 	late := !h.lost.IsZero() && time.Since(h.lost) > half/2

@@ -48,9 +48,9 @@ func groupFor() int {
 // the command has its own process group, group is the number of that group.
 type tree struct{ group int }
 
-// signal sends s to each of the processes. A process may start another one and
-// end while this method reads the list. So SIGKILL also goes to process groups,
-// and the kernel lets no process of such a group start another one.
+// signal sends s to each of the processes. A process may start another one and end while this
+// method reads the list. So SIGKILL also goes to process groups, and the kernel lets no process of
+// a killed group start another one.
 func (t tree) signal(s syscall.Signal) {
 	session, _ := unix.Getsid(0)
 	groups := make(map[int]bool)

@@ -109,8 +109,7 @@ func (r *room) leads() int {
 	return leader
 }
 
-// others returns the servers that are none of the given ones, with the highest
-// number first.
+// others returns all servers except the given ones, the highest number first.
 func (r *room) others(but ...int) (all []int) {
 next:
 	for i := len(r.Servers()) - 1; i >= 0; i-- {

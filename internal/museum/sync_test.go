@@ -133,8 +133,8 @@ func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 		r.await("the leader logs it", func() bool { return r.wrote(r.leader, "/dropped") })
 		r.kill(r.leader, a, b)
 
-		// The leader has the longest log, so a votes for it. It stores a snapshot and
-		// waits for a, whose packets are late.
+		// The leader has the longest log, so server a votes for the leader. The leader stores a
+		// snapshot and waits for the packets of server a, which are late.
 		r.must(r.SetPace(r.Context(), ensemble.Pace{Delay: slow}, ensemble.Edge{From: a, To: r.leader}))
 		r.start(r.leader, a)
 		r.await("it stores a snapshot", func() bool { return r.snapshots(r.leader) > before })

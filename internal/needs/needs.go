@@ -1,5 +1,5 @@
-// Package needs decides what a test does where a program that it needs is not installed: a
-// developer's machine skips the test, and CI, which installs all of them, fails it.
+// Package needs decides what a test does if a program that it needs is not installed. The test is
+// skipped on a developer's machine. It fails in CI, which installs all programs.
 package needs
 
 import (

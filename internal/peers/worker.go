@@ -25,8 +25,8 @@ import (
 // Zkcoord.
 const workerMark = "ZKCOORD_PEER"
 
-// Work turns this process into a client of library Zkcoord, and ends it, if it was started for
-// that. Programs that start such clients call it first.
+// Work runs a client of library Zkcoord and then ends this process, if this process was started as
+// such a client. Otherwise Work does nothing. Programs that start such clients call it first.
 func Work() {
 	if os.Getenv(workerMark) == "" {
 		return
@@ -62,8 +62,8 @@ func (l Library) serve(setup client.Setup, in io.Reader, out io.Writer) error {
 	return client.Serve(in, out, operations, w.reply)
 }
 
-// A worker is a client of this module's packages. Its session is its life: with a new one it would
-// be another client.
+// A worker is a client of this module's packages. A worker lives as long as its session: with a new
+// session it would be another client.
 type worker struct {
 	s    *session.Session
 	does map[string]operation

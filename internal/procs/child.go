@@ -13,7 +13,7 @@ type Child struct {
 	err   error // the result of Wait; set before ended is closed
 }
 
-// Start starts a command that the kernel kills when this process ends, however it ends. Do not use
+// Start starts a command that the kernel kills when this process ends for any reason. Do not use
 // pipes that package exec creates, such as cmd.StdoutPipe, if their last data matter: Start waits
 // for the command at once, which closes them.
 //

@@ -45,8 +45,8 @@ func Stop(ctx context.Context, pid int) error {
 const stopAgain = 50 * time.Millisecond
 
 // stopGroup stops all processes of a process group, like Stop. A shell that starts a process by
-// vfork cannot stop until that process has called exec. If the process is stopped before, neither
-// would ever change, so the group continues for a moment.
+// vfork cannot stop until that process has called exec. If that process is stopped before the exec,
+// neither of the two would ever change, so the group continues for a moment.
 func stopGroup(ctx context.Context, group int) error {
 	for {
 		if err := signal(-group, syscall.SIGSTOP); err != nil {

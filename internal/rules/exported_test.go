@@ -137,8 +137,9 @@ func clientNames(p *doc.Package) (names []string) {
 	return names
 }
 
-// An example must show every exported type of the packages that programs import: an example of the
-// type, an example of a function that has the type in its signature, or as part of a shown type.
+// An example must show every exported type of the packages that programs import. It is an example
+// of the type, an example of a function that has the type in its signature, or an example of a type
+// that contains it.
 func TestEveryTypeHasAnExample(t *testing.T) {
 	for _, dir := range promising {
 		p := documentation(t, dir)

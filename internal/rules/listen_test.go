@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// listening are the files with listeners whose address in the call is not a loopback literal, with
-// the reason.
+// listening has the files that listen at an address which is no loopback literal in the call, each
+// with the reason.
 var listening = map[string]string{
 	"zktest/tcp.go":                           "Options.Listen, if the caller sets it",
 	"cmd/zkcoord/store.go":                    "--address, if the user sets it",

@@ -130,8 +130,8 @@ func comments(set *token.FileSet, file *ast.File) (all []passage) {
 	return all
 }
 
-// messages returns the texts for people in a file: strings of several words, and of tests only
-// those in the failures that they report.
+// messages returns the texts for people in a file: strings of several words. If the file is a test,
+// it returns only the strings in the failures that the test reports.
 func messages(set *token.FileSet, file *ast.File, test bool) (all []passage) {
 	add := func(n ast.Node) {
 		ast.Inspect(n, func(n ast.Node) bool {

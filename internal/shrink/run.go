@@ -10,8 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// ErrNotAgain reports that the violation did not occur again when the run was repeated. It depends
-// on other servers or on chance.
+// ErrNotAgain reports that the violation did not occur again when the run was repeated. The
+// violation depends on other servers or on chance.
 var ErrNotAgain = errors.New("shrink: the violation did not occur again")
 
 // Small is the smallest run that was found.
@@ -23,8 +23,8 @@ type Small struct {
 }
 
 // Run minimizes the run with the result r, which must be Invalid. It calls run for smaller and
-// smaller trials. It calls run up to tries times before it rejects a trial. If ctx ends, Run
-// returns the smallest trial so far, or the context's error if it has none yet.
+// smaller trials. It calls run up to the given number of times before it rejects a trial. If ctx
+// ends, Run returns the smallest trial so far, or the context's error if it has none yet.
 func Run(ctx context.Context, r *harness.Result, tries int, run func(context.Context, Trial) (*harness.Result, error)) (Small, error) {
 	failed := r.Failed()
 	if len(failed) == 0 || failed[0].Verdict != checker.Invalid {

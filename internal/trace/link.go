@@ -98,8 +98,8 @@ func (l *Link) NextXid() int32 {
 }
 
 // Follow makes the numbers of later requests differ from those of another link of the same session.
-// A server finds the request that a committed transaction answers by its session and number, so
-// with equal numbers the reply to one connection can reach the other.
+// A server finds the request that belongs to a committed transaction by session and number. If two
+// numbers were equal, the reply to one connection could reach the other.
 func (l *Link) Follow(other *Link) { l.xid = other.xid + 1000 }
 
 // Write sends a record and the bytes after it as one frame. If the server has

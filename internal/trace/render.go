@@ -25,7 +25,7 @@ func (r *run) session(id int64) string {
 	return fmt.Sprintf("unknown %x", id)
 }
 
-// at reports whether a time is that of the step that created the zxid, as
+// at renders a time: it says whether this is the time of the step that created the zxid, as
 // expected.
 func (r *run) at(zxid, ms int64) string {
 	w, ok := r.windows[zxid]

@@ -41,9 +41,9 @@ func (h *Holding) OnEnd(f func(cause error)) {
 	h.addLocked(&hook{f})
 }
 
-// Bind returns a context with the values and the deadline of ctx. It ends, with
-// the cause, when the holding ends or when ctx ends. Both are synchronous,
-// because ctx is its parent, and End cancels it before End returns.
+// Bind returns a context with the values and the deadline of ctx. The returned context ends, with
+// the cause, when the holding ends or when ctx ends. Both are synchronous: ctx is the parent of
+// that context, and End cancels that context before End returns.
 func (h *Holding) Bind(ctx context.Context) context.Context {
 	bound, cancel := context.WithCancelCause(ctx)
 	h.mu.Lock()

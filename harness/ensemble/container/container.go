@@ -35,9 +35,9 @@ import (
 type Options struct {
 	ensemble.Config
 
-	// Image is the image of a node if no version is given. The engine must have it. If it is
-	// empty, docker/zookeeper provides the image, like for each version that is given. That may
-	// take minutes the first time on a machine.
+	// Image is the image of a node if no version is given. The engine must have it. If it is empty,
+	// docker/zookeeper provides the image. It also provides the image of each version that is
+	// given. That may take minutes the first time on a machine.
 	Image string
 
 	// Progress gets a line for each slow step. If it is nil, nothing is written.
@@ -294,7 +294,7 @@ func (e *Ensemble) bindDisk(h *mobycontainer.HostConfig, node int) {
 	}
 }
 
-// withoutHealthCheck turns health checks off, which would run a command in each node every two
+// withoutHealthCheck turns off health checks, which would run a command in each node every two
 // seconds. Ready queries the servers itself.
 func withoutHealthCheck(c *mobycontainer.Config) { c.Healthcheck = noHealthCheck }
 
@@ -398,7 +398,7 @@ var errDown = errors.New("the node is down")
 // port returns the published port of a node. A query takes the engine milliseconds, and queries of
 // a hundred clients that reconnect take seconds. So the result is cached until the node is started
 // again. If someone else runs the containers, they may restart a container, and the engine may give
-// its old port to another one. Then nothing is cached.
+// its old port to another container. Then nothing is cached.
 func (e *cluster) port(ctx context.Context, node int) (string, error) {
 	e.mu.Lock()
 	port, down := e.ports[node], e.down[node]
@@ -519,7 +519,7 @@ func (e *cluster) Close(ctx context.Context) error {
 	return errors.Join(err, e.engine.DockerClient.Close())
 }
 
-// take waits for turn. The function that it returns releases it.
+// take waits for turn. The returned function releases turn.
 func (e *cluster) take(ctx context.Context) (release func(), err error) {
 	if err := e.turn.Take(ctx, ctx); err != nil {
 		return nil, err

@@ -73,11 +73,12 @@ func (e *cluster) Mend(ctx context.Context, edges ...ensemble.Edge) error {
 	return err
 }
 
-// Dropped returns the number of packets that cuts dropped, without those of a node that was killed
-// since.
+// Dropped returns the number of packets that cuts dropped. If a node was killed, the packets that
+// it dropped after the last count are missing.
 func (e *cluster) Dropped(ctx context.Context) (int64, error) { return e.counted(ctx, &e.dropped) }
 
-// Lost returns the number of packets that were lost, without those of a node that was killed since.
+// Lost returns the number of packets that were lost. If a node was killed, the packets that it lost
+// after the last count are missing.
 func (e *cluster) Lost(ctx context.Context) (int64, error) { return e.counted(ctx, &e.lost) }
 
 // counted updates the counts, and returns one of them.

@@ -51,7 +51,7 @@ func (e *cluster) createDisks(ctx context.Context, id string, labels map[string]
 	return err
 }
 
-// Fill writes zeros to the disk of a node's logs until it is full.
+// Fill writes zeros to the disk of a node's logs until the disk is full.
 func (e *Ensemble) Fill(ctx context.Context, node int) error {
 	return e.onDisk(ctx, "fill the disk of", node, `cat /dev/zero > $disk/full 2> /dev/null
 [[ $(stat -f -c %a $disk) == 0 ]]`)

@@ -5,8 +5,8 @@
 //
 // Close, a failed Start and an ended context leave no container, network or volume. The next Start
 // on the same machine removes the leftovers of a killed run. It leaves those of a live run alone.
-// Ports are published on the loopback interface. For a program that runs in a container itself,
-// while the engine runs outside, they are published on the program's gateway. Data survive Kill and
+// Ports are published on the loopback interface. If the program itself runs in a container and the
+// engine runs outside of it, ports are published on the program's gateway. Data survive Kill and
 // Start of any nodes, because the volumes are removed only together with the container.
 //
 // # Not guaranteed
@@ -16,8 +16,8 @@
 // instant.
 //
 // If the engine runs on another machine, or TESTCONTAINERS_HOST_OVERRIDE is set, ports are
-// published on all addresses of the engine's machine, unless its host is loopback. The servers
-// require no password.
+// published on all addresses of the engine's machine. Only if the named host is loopback are they
+// published there. The servers require no password.
 //
 // # Testcontainers
 //
@@ -25,6 +25,6 @@
 // a separate image that must come from a registry; labels and the sweep at Start do the same work.
 // If the program itself runs in a container, testcontainers-go takes the gateway for the engine's
 // address. That is wrong if the engine runs in the same container: see dialHost.
-// TESTCONTAINERS_HOST_OVERRIDE overrides both. Set it to the gateway if the engine cannot publish
-// ports on the gateway's address.
+// TESTCONTAINERS_HOST_OVERRIDE overrides what both of them determine. Set it to the gateway if the
+// engine cannot publish ports on the gateway's address.
 package container

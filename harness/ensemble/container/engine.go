@@ -169,10 +169,10 @@ var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 // dialHost returns the host on which published ports are reachable, and the address on which to
 // publish them. If the engine runs on this machine, both are the loopback interface.
 //
-// A program in a container reaches the ports of an engine outside only at the program's own
-// gateway. If the engine runs in the same container, /.dockerenv and the Unix socket exist as well.
-// But then the gateway of the engine's networks is one of our own addresses, so dialHost checks
-// that.
+// A program in a container reaches the ports of an engine outside of that container only at the
+// program's own gateway. If the engine runs in the same container, /.dockerenv and the Unix socket
+// exist as well. But then the gateway of the engine's networks is one of our own addresses, so
+// dialHost checks that.
 func (e *engine) dialHost(network netip.Addr) (host string, publish netip.Addr) {
 	gateway := loopback
 	if _, err := os.Stat("/.dockerenv"); err == nil && !ownAddress(network) {

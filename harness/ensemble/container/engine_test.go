@@ -9,7 +9,7 @@ import (
 	mobynetwork "github.com/moby/moby/api/types/network"
 )
 
-// Regression: in a container that has the socket of the engine outside, ports were published on all
+// Regression: in a container that used the socket of an engine outside, ports were published on all
 // addresses although nothing requested that.
 func TestPortsArePublishedWhereTheyAreDialled(t *testing.T) {
 	const socket = "unix:///var/run/docker.sock"

@@ -65,12 +65,12 @@ func Contract(t *testing.T, e ensemble.Ensemble) {
 }
 
 // Steps runs each step of the contract on a separate ensemble, for ensembles that live in a
-// testing/synctest bubble. For each subtest it calls the function within. That function must start
-// an ensemble in a new bubble and call step there. Steps closes the ensemble.
-func Steps(t *testing.T, within func(t *testing.T, step func(*testing.T, ensemble.Ensemble))) {
+// testing/synctest bubble. For each subtest it calls inBubble with a function step. inBubble must
+// start an ensemble in a new bubble and call step there. Steps closes the ensemble.
+func Steps(t *testing.T, inBubble func(t *testing.T, step func(*testing.T, ensemble.Ensemble))) {
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {
-			within(t, func(t *testing.T, e ensemble.Ensemble) {
+			inBubble(t, func(t *testing.T, e ensemble.Ensemble) {
 				defer e.Close(context.Background())
 				step.run(contract{e}, t)
 			})
@@ -197,7 +197,7 @@ func (c contract) cutOverRestart(t *testing.T) {
 		return err == nil
 	})
 	// The node searches for a quorum now. One second is two ticks and several rounds of an
-	// election. If the cut were incomplete, it would join.
+	// election. If the cut were incomplete, the node would join.
 	for end := time.Now().Add(time.Second); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
 		if s, err := c.ask(c.Servers()[node]); err == nil && s.Serves() {
 			t.Fatalf("isolated node %d serves, want no quorum: %+v", node, s)

@@ -123,8 +123,8 @@ func (c contract) fullDisk(t *testing.T) {
 	}
 }
 
-// timers checks that timers that run four times as fast end an abandoned session in a fraction of
-// its time.
+// timers makes timers run four times as fast and checks that an abandoned session ends in a
+// fraction of its timeout.
 func (c contract) timers(t *testing.T) {
 	f := capability[ensemble.Timers](t, c)
 	set := func(rate float64) {

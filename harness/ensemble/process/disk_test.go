@@ -45,7 +45,7 @@ func TestOneBitOfTheNewestFileFlips(t *testing.T) {
 	}
 }
 
-// Restore brings back the saved data, and removes the files that were stored since.
+// Restore brings back the saved data, and removes the files that were stored after the copy.
 func TestOldDataComeBackWhole(t *testing.T) {
 	n := &node{dir: t.TempDir()}
 	e := &Ensemble{nodes: []*node{n}}

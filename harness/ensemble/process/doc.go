@@ -14,8 +14,8 @@
 //
 // # Guarantees
 //
-// Everything listens on the loopback interface. The JVMs end when their parent ends, however it
-// ends (PR_SET_PDEATHSIG). Close removes the data directory. The next Start removes the data
+// Everything listens on the loopback interface. The JVMs end when their parent process ends for any
+// reason (PR_SET_PDEATHSIG). Close removes the data directory. The next Start removes the data
 // directory of a killed run.
 //
 // # Not guaranteed

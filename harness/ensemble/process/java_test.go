@@ -11,9 +11,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/needs"
 )
 
-// Regression: the manifest of Debian's ZooKeeper names jars in /usr/share/java. After it in the
-// class path, the jars of a release were taken from there, in another version, and the server did
-// not start.
+// Regression: the manifest of Debian's ZooKeeper names jars in /usr/share/java. If that jar came
+// first in the class path, those jars were used instead of the jars of the release. They had
+// another version, and the server did not start.
 func TestAReleaseIsTakenWithItsOwnJarsFirst(t *testing.T) {
 	_, err := exec.LookPath("java")
 	needs.Installed(t, err)

@@ -11,8 +11,8 @@ import (
 )
 
 // chooseMembers chooses the ports of all nodes once, because they are part of a configuration that
-// all servers share. There are no proxies between such nodes: each node would need its own
-// addresses of the others.
+// all servers share. There are no proxies between such nodes, because each node would need its own
+// addresses for the other nodes.
 func (e *Ensemble) chooseMembers() error {
 	members := make([]string, len(e.nodes))
 	for _, n := range e.nodes {
@@ -35,7 +35,7 @@ func (n *node) member(role ensemble.Role) string {
 }
 
 // wipe deletes the data, and the configuration if servers change it: a server refuses to start with
-// a configuration that does not contain it.
+// a configuration in which the server itself is missing.
 func (n *node) wipe() error {
 	files := []string{n.data()}
 	if n.members != nil {

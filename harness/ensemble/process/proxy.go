@@ -24,8 +24,8 @@ type gate struct {
 	paced    atomic.Int64                  // chunks that a fault delayed
 }
 
-// due returns the time at which a chunk of n bytes that is sent now should arrive. The previous
-// chunk arrives at last.
+// due returns the time at which a chunk of n bytes that is sent now should arrive. The argument
+// last is the time at which the previous chunk arrives.
 func (g *gate) due(now, last time.Time, n int) time.Time {
 	p := g.distance
 	if more := g.pace.Load(); more != nil && *more != (ensemble.Pace{}) {
@@ -218,8 +218,8 @@ type parcel struct {
 // onTheWay is the number of delayed parcels that a connection holds, like bytes in a long cable.
 const onTheWay = 64
 
-// copy carries one direction. It also passes on the end of the stream only through an open gate,
-// because a cut hides from one node that the other has gone.
+// copy carries one direction. The end of the stream also waits until the gate is open, because a
+// cut hides from one node that the other has gone.
 func (p *proxy) copy(to, from net.Conn, g *gate) {
 	parcels, over := make(chan parcel, onTheWay), make(chan struct{})
 	defer close(over)

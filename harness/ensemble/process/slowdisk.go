@@ -58,7 +58,7 @@ func (n *node) slowEnvironment(library string) ([]string, error) {
 	return append(os.Environ(), "LD_PRELOAD="+library, "ZKCOORD_DISK="+n.slowdisk()), nil
 }
 
-// SlowSync makes each fsync of a node take that much longer.
+// SlowSync makes each fsync of a node take longer by the given time.
 func (e *Ensemble) SlowSync(_ context.Context, i int, by time.Duration) error {
 	return e.change("slow the syncs of", i, func(n *node) error {
 		f, err := os.OpenFile(n.control(), os.O_WRONLY, 0)
@@ -70,7 +70,7 @@ func (e *Ensemble) SlowSync(_ context.Context, i int, by time.Duration) error {
 	})
 }
 
-// SlowSyncs returns the number of fsyncs of a node that took longer so far.
+// SlowSyncs returns the number of fsyncs of a node that SlowSync has delayed so far.
 func (e *Ensemble) SlowSyncs(_ context.Context, i int) (slowed int64, err error) {
 	return slowed, e.change("count the slow syncs of", i, func(n *node) error {
 		data, err := os.ReadFile(n.control())
@@ -97,7 +97,7 @@ func (e *Ensemble) LoseUnsynced(_ context.Context, i int) (lost int64, err error
 }
 
 // loseEnd replaces the end of a log, after the stored length, with zeros. The server preallocates
-// the file with zeros, so they are its contents before the writes. If nothing of the log was
+// the file with zeros, so zeros were its contents before the writes. If nothing of the log was
 // stored, loseEnd removes the file.
 func loseEnd(log, record string) (lost int64, err error) {
 	text, err := os.ReadFile(log)
