@@ -179,8 +179,8 @@ func (r *remote) end() {
 // A life is a session or a process of a client. It is over when Err is not nil.
 type life interface{ Err() error }
 
-// live runs one life of a client: f uses a session until the session or the run ends. If the session
-// ends first, live returns its error.
+// live runs one life of a client: f uses a session until the session or the run ends. If the
+// session ends first, live returns its error.
 func live(ctx context.Context, c *harness.Client, opts session.Options, f func(s *session.Session)) error {
 	s, err := c.Open(ctx, opts)
 	if err != nil {

@@ -7,12 +7,12 @@ import (
 	"net"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/internal/txnlog"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -370,7 +370,7 @@ func counterexamples() []counterexample {
 
 // run returns for how long the lease stood after the session was closed.
 func (c counterexample) run(t *testing.T, seed uint64, phase time.Duration, change, script func(*replay)) (overlap time.Duration) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		opts := zktest.Options{Seed: seed, KeepLog: true, TickTime: c.tick}
 		if c.tick > replayT/2 {
 			opts.MinSessionTimeout = replayT

@@ -76,9 +76,9 @@ const (
 	// Arg is LagTime.
 	FactLag = "lag"
 	// FactLastSign is the last sign of life of a program that ran under a hold, from its own log.
-	// Object and Token are those of the hold. Result is the time on the machine's clock, in the format
-	// time.RFC3339Nano. The harness may have recorded the end of the hold much later, because it sees
-	// only the end of the process that guards the program.
+	// Object and Token are those of the hold. Result is the time on the machine's clock, in the
+	// format time.RFC3339Nano. The harness may have recorded the end of the hold much later,
+	// because it sees only the end of the process that guards the program.
 	FactLastSign = "last-sign"
 	// FactLeft is a kind of leftover of clients: Object is the kind ("znodes", "watches",
 	// "goroutines"), Result the number, Arg some examples.

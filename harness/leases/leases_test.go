@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -20,6 +19,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/witness"
 	"github.com/zkcoord/zkcoord/internal/leasetrace"
 	"github.com/zkcoord/zkcoord/internal/txnlog"
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
@@ -42,7 +42,7 @@ type record struct {
 // expiry, because the client is cut off for a while.
 func observe(t *testing.T, opts session.Options) (r record) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{KeepLog: true})
 		follower := (e.Leader() + 1) % 3
 		opts.Servers, opts.Dial, opts.Timeout = e.Servers()[follower:follower+1], e.DialContext, timeout
@@ -306,7 +306,7 @@ func expires(t txnlog.Txn) bool { return t.Op == wire.OpCloseSession && t.Cxid =
 // A session with another rule leaves a trace that is refused although nothing in it was changed.
 func TestOtherRuleIsRefused(t *testing.T) {
 	var r record
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t)
 		r.start = time.Now()
 		recorder := NewRecorder(r.start)
