@@ -133,8 +133,8 @@ func (r *replay) answered(h wire.ReplyHeader, body []byte) {
 // note notes the deadline of the lease.
 func (r *replay) note() { r.last = times.Later(r.last, r.lease.deadline) }
 
-// until waits until that long after the beginning of the session.
-func (r *replay) until(d time.Duration) { time.Sleep(time.Until(r.began.Add(d))) }
+// until waits, in virtual time, until that long after the beginning of the session.
+func (r *replay) until(d time.Duration) { <-time.After(time.Until(r.began.Add(d))) }
 
 // send sends a packet that long after the beginning of the session.
 func (r *replay) send(at time.Duration, op wire.Op) {
