@@ -73,7 +73,7 @@ var growths = []growth{
 		measure: joinLock, requests: linear{3, 0}, writes: linear{1, 0}, bytes: linear{450, 52},
 	},
 	{
-		operation: "hand one lock over", unit: "contenders", sizes: []int{10, 100, 1_000},
+		operation: "hand one lock over", unit: "contenders", sizes: []int{10, 100, 1_000, 5_000},
 		measure: handLockOver, requests: linear{1, 0}, writes: linear{1, 0}, bytes: linear{368, 0},
 	},
 	{
@@ -101,7 +101,7 @@ var growths = []growth{
 		measure: readGroup, requests: linear{1, 1}, writes: linear{0, 0}, bytes: linear{115, 330},
 	},
 	{
-		operation: "read a tree and watch it", unit: "nodes", sizes: []int{1_000, 10_000},
+		operation: "read a tree and watch it", unit: "nodes", sizes: []int{1_000, 10_000, 100_000},
 		measure: readTree, requests: linear{2, 2}, writes: linear{0, 0}, bytes: linear{0, 366},
 	},
 	{
