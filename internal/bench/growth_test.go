@@ -65,7 +65,7 @@ func (l linear) near(got float64, n int) bool {
 
 var growths = []growth{
 	{
-		operation: "acquire and release, 10 clients at each lock", unit: "clients", sizes: []int{20, 100, 1_000},
+		operation: "acquire and release, 10 clients at each lock", unit: "clients", sizes: []int{20, 100, 1_000, 10_000},
 		measure: manyLocks, requests: linear{3.97, 0}, writes: linear{2, 0}, bytes: linear{1_287, 0},
 	},
 	{
