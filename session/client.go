@@ -30,15 +30,28 @@ import (
 //   - no watches are set again if none was set by the client
 //   - a connection is closed before the next is dialed
 //   - Close ends with the answer of the server
+//   - the buffer for replies is made after the handshake and grows
 
-// connect returns a client for s.
-func connect(s *Session) (*zk.Conn, <-chan zk.Event, error) {
-	return zk.Connect(s.opts.Servers, s.opts.Timeout,
+// connect makes the client of s.
+func connect(s *Session) (<-chan zk.Event, error) {
+	_, events, err := zk.Connect(s.opts.Servers, s.opts.Timeout,
+		func(c *zk.Conn) { s.zk = c }, // before the client starts to use the connections of s
 		zk.WithHostProvider(s.servers),
 		zk.WithDialer(s.dial),
 		zk.WithMaxConnBufferSize(s.opts.MaxRequest+1<<12),
 		zk.WithLogger(debugLog{s.opts.Logger}), zk.WithLogInfo(false))
+	return events, err
 }
+
+// smallBuffer is the size in bytes of the buffer for replies in which a connection begins.
+const smallBuffer = 4 << 10
+
+// limitReplies sets the limit of replies. The client makes its buffer for replies as large as the
+// limit, or of 1.5 MiB without a limit. So a session has a small limit during the handshake, after
+// which the buffer is made, and none from the first reply on. Only the goroutine that reads from
+// the connection may call limitReplies, because no other one of the client uses the limit. 0 means
+// no limit.
+func limitReplies(c *zk.Conn, bytes int) { zk.WithMaxBufferSize(bytes)(c) }
 
 // debugLog passes the client's log messages to log at the level debug.
 type debugLog struct{ log *slog.Logger }

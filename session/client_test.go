@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -247,6 +248,25 @@ var clientDoes = map[string]func(b *bare){
 		}
 		b.reply(c, &wire.ReplyHeader{Xid: h.Xid}, &wire.GetDataResponse{})
 		must(b.T, <-answer)
+		b.close(c)
+	},
+	"the buffer for replies is made after the handshake and grows": func(b *bare) {
+		limitReplies(b.client, smallBuffer)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		c, _ := b.accept()
+		synctest.Wait()
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+			b.Errorf("got %d bytes allocated by the handshake, want at most 1 MiB", n)
+		}
+		limitReplies(b.client, 0)
+		answer := b.get("/a")
+		h, _ := b.read(c)
+		b.reply(c, &wire.ReplyHeader{Xid: h.Xid}, &wire.GetDataResponse{Data: make([]byte, 2<<20)})
+		if err := <-answer; err != nil {
+			b.Errorf("a reply of 2 MiB: got error %v, want none", err)
+		}
 		b.close(c)
 	},
 	"replies may come in any order": func(b *bare) {

@@ -43,6 +43,7 @@ type conn struct {
 	frame    []byte // buffer of the frame that was read last
 	unread   []byte // the part that the client has not read yet
 	answered bool   // the ConnectResponse was read
+	replies  bool   // the client has begun to read replies
 }
 
 // Requests of the session itself have xids that the client never uses, so the client ignores their
@@ -234,7 +235,12 @@ func (c *conn) nextFrame() error {
 	}
 	c.unread = c.frame
 	if !c.answered {
+		limitReplies(c.s.zk, smallBuffer)
 		return c.welcome()
+	}
+	if !c.replies {
+		c.replies = true
+		limitReplies(c.s.zk, 0)
 	}
 	own, err := c.s.tap.received(c, c.frame[4:])
 	c.frame = append(c.frame, own...)

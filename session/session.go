@@ -49,11 +49,10 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 	}
 	opts.leases = leasetrace.From(ctx)
 	s := assemble(opts)
-	client, events, err := connect(s)
+	events, err := connect(s)
 	if err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}
-	s.zk = client
 	s.life.spawn(s.keep)
 	if opts.FollowMembers {
 		s.life.spawn(s.followMembers)

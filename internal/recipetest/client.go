@@ -178,19 +178,24 @@ func requestName(frame []byte) string {
 	if err != nil {
 		return "garbage"
 	}
-	switch h.Op {
-	case wire.OpPing, wire.OpRemoveWatches, wire.OpCloseSession:
+	if IsRenewal(h.Op, body) || h.Op == wire.OpRemoveWatches || h.Op == wire.OpCloseSession {
 		return ""
-	case wire.OpMulti:
-		if isHeartbeat(body) {
-			return ""
-		}
-	case wire.OpSync:
-		if wire.FirstPath(h.Op, body) == "/" { // keeps an idle session's lease fresh
-			return ""
-		}
 	}
 	return h.Op.String()
+}
+
+// IsRenewal reports whether a request only keeps a session or its lease: a
+// ping, a heartbeat, or a sync of an idle session.
+func IsRenewal(op wire.Op, body []byte) bool {
+	switch op {
+	case wire.OpPing:
+		return true
+	case wire.OpMulti:
+		return isHeartbeat(body)
+	case wire.OpSync:
+		return wire.FirstPath(op, body) == "/"
+	}
+	return false
 }
 
 // isHeartbeat reports whether a multi consists only of checks.
