@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -31,7 +32,7 @@ func inUse() (bytes, goroutines int) {
 //
 //	go test ./session -run SessionsCostLittle -sessions 1000 -v
 func TestSessionsCostLittle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{MaxClientConns: -1})
 		const request = 64 << 10
 		sessions := make([]*session.Session, *manySessions)
