@@ -505,9 +505,9 @@ func TestDepartureWakesAtMostOne(t *testing.T) {
 		for _, s := range all {
 			sum += s.Count()
 		}
-		// Three requests for each member: to leave, to watch, and to see that
-		// it was the last. The first member needs a few more if the last one
-		// leaves before others.
+		// Each member sends three requests: it deletes its node, watches the node of another
+		// member, and lists the members once that node is gone. The first member needs a few
+		// more if the last one leaves before others.
 		if sum > 4*n {
 			t.Errorf("%d members sent %d requests to leave, want at most %d", n, sum, 4*n)
 		}

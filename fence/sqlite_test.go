@@ -21,8 +21,8 @@ import (
 // connections that can be lost at a statement.
 func startSQLite(t *testing.T) *losing {
 	t.Helper()
-	// BEGIN takes the write lock. A transaction that begins to write later fails where it
-	// would have to wait.
+	// BEGIN takes the write lock. Otherwise, a transaction whose first write finds the lock taken
+	// would fail instead of waiting.
 	d := &losing{name: "file:" + filepath.Join(t.TempDir(), "data") + "?_txlock=immediate&_pragma=busy_timeout(60000)"}
 	d.DB = sql.OpenDB(d)
 	t.Cleanup(func() { d.Close() })

@@ -46,7 +46,8 @@
 // First, an item can be given back: by a claim that is released or lapses, by a cancelled Take, or
 // by a loop that has not reached it. A consumer is offered such an item at the latest when it has
 // drained one segment or would otherwise wait. Second, claims, and takes with Options.Relaxed, keep
-// only the order of segments. Within a segment they go in order while consumers do not collide.
+// only the order of segments. Within a segment, such items go in order as long as no two consumers
+// request the same item.
 //
 // Q5. TryTake returns ErrEmpty only if, at one moment during the call, all items were taken or
 // claimed according to a majority of the servers. It may pass over an item that was given back

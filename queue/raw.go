@@ -62,9 +62,9 @@ type fetchJob struct {
 	alone func(ctx context.Context) error // if not nil, the batcher calls this instead
 }
 
-// A txnJob contains ops to apply in one transaction. If build is not nil, it returns the ops. It
-// reads the queue after the ledger node was created. Therefore the ops are not applied if the queue
-// is deleted and created again in the meantime.
+// A txnJob contains ops to apply in one transaction. If build is not nil, it returns the ops. It is
+// called after the ledger node was created. If the queue is deleted after build has read the queue,
+// the ledger node is gone too. So the transaction fails, even if the queue exists again.
 type txnJob struct {
 	ops   []session.Op
 	build func(ctx context.Context) ([]session.Op, error)
@@ -469,8 +469,9 @@ func (q *raw) unclaimed(n int) {
 	}
 }
 
-// tidyFetches removes the ledger node that made the claims, unless a claim is not over yet. If the
-// session ends, the deletion of this node wakes the waiters.
+// tidyFetches removes the ledger node that made the claims, unless a claim is not over yet. The
+// node stays as long as there are claims: if the session ends, the servers delete the node, which
+// wakes consumers that wait for items.
 func (q *raw) tidyFetches(ctx context.Context) error {
 	if q.claimed.Load() > 0 {
 		return nil

@@ -269,9 +269,9 @@ func awaitTakeover(ctx context.Context, env *harness.Env, before int, least time
 
 // recordExpiry records the time at which the servers end the session of client 0. Client 0 cannot
 // close the session, so the session has ended when its znode in the lock queue is deleted. Nothing
-// is recorded if no znode of the session is found. The returned function waits for the record, for
-// at most two seconds, because the next grant proves that the session has ended. It also ends the
-// search.
+// is recorded if no znode of the session is found. Call the returned function after the next grant,
+// which proves that the session has ended. The function waits at most two seconds for the record,
+// and then ends the search.
 func recordExpiry(ctx context.Context, env *harness.Env, servers []string) (recorded func()) {
 	const patience = 2 * time.Second
 	ctx, cancel := context.WithCancel(ctx)

@@ -189,8 +189,9 @@ func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, 
 	return hold
 }
 
-// outliving returns a context that ends with ctx, unless the cause is released: the caller then has
-// to call end. It models a library that deletes the node first and ends the context afterwards.
+// outliving returns a context that ends with ctx. But if the cause of the end of ctx is the error
+// in released, the context continues until the caller calls end. It models a library that deletes
+// the node first and ends the context afterwards.
 func outliving(ctx context.Context, released error) (late context.Context, end func()) {
 	late, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	context.AfterFunc(ctx, func() {

@@ -379,8 +379,8 @@ func TestStalledSocketIsClosed(t *testing.T) {
 	}
 }
 
-// If the client sends the credentials again and a write fails, it can block forever. So the session
-// sends them itself.
+// go-zookeeper can block forever if a write fails while it sends the credentials on a new
+// connection. So the session sends them itself.
 //
 // Covers S5.
 func TestCredentialsAreSentFirstOnEachConnection(t *testing.T) {

@@ -59,8 +59,9 @@ func (c *saslConn) Read(b []byte) (int, error) {
 }
 
 // login reads the answer to the handshake. It logs in if the answer begins or resumes a session. If
-// the server refuses the credential, login returns nil and adds the reply with which servers refuse
-// a credential of any other scheme. The session handles that reply.
+// the server refuses the credential, login returns nil, and Read returns one more reply after the
+// answer to the handshake. Servers refuse a credential of any other scheme with such a reply, so
+// the session handles both in the same way.
 func (c *saslConn) login() error {
 	frame, err := wire.ReadFrame(c.Conn, nil, 0)
 	if err != nil {

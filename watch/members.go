@@ -70,8 +70,9 @@ func (m members) stayed(now members) []string {
 
 // recreated reports whether a child was deleted and created again between two reads that both
 // contain it. czxid is the czxid of the child in the second read. The pzxid of a read is the zxid
-// of the last creation or deletion of a child that the read shows. A child that was created after
-// the second read belongs to the next difference, which then has a hidden change too.
+// of the last creation or deletion of a child that the read shows. The czxid is read after the
+// list. If it is larger than the pzxid of the second read, the child was created again only after
+// that list, so the next difference reports the change.
 func (m members) recreated(now members, czxid int64) bool {
 	return czxid > m.stat.Pzxid && czxid <= now.stat.Pzxid
 }

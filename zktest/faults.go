@@ -258,8 +258,8 @@ func (e *Ensemble) Ready() bool {
 // A Fate is the fault for a request that a [Rule] selects.
 type Fate = quorum.Fate
 
-// The fates of a request. If the connection stays and there is no reply, the
-// client waits forever, because the server sends nothing else.
+// The fates of a request. After DropRequest and DropReply the connection stays, and the client
+// waits forever, because the server never sends that reply.
 const (
 	// The server never receives it; the connection stays.
 	DropRequest = quorum.DropRequest

@@ -89,7 +89,7 @@ func TestViolationIsKeptAfterManyRoundsThatExercisedNothing(t *testing.T) {
 	}
 }
 
-// Bug: a soak ran scenarios that need a minute for the 20 s of its rounds, in which they exercised
+// Bug: the rounds of a soak lasted 20 s even for scenarios that need a minute, and exercised
 // nothing.
 func TestARoundLastsAsLongAsItsScenarioNeeds(t *testing.T) {
 	c := &rounds{

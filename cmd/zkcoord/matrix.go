@@ -139,8 +139,8 @@ func (f *runFlags) chooseWithFaults(names []string) ([]harness.Scenario, error) 
 	return chosen, nil
 }
 
-// chooseSharpest returns the sharpest scenario of each selected fault, with that fault alone. If
-// names are given, it returns only those of these names.
+// chooseSharpest returns, for each selected fault, the scenario that depends most on what the fault
+// breaks, with that fault alone. If names are given, it returns only those of these names.
 func (f *runFlags) chooseSharpest(names []string) (chosen []harness.Scenario, err error) {
 	selected := fault.Every()
 	if f.faults != nil {

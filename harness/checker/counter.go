@@ -112,8 +112,9 @@ func unknown(ops []porcupine.Operation) (n int) {
 	return n
 }
 
-// firstUnexplained returns the first completed call, with its completion, for which the beginning
-// of ops up to its completion has no order. If a beginning of ops has no order, the whole has none.
+// firstUnexplained returns the call that completed first among those at whose completion no order
+// explains the calls that had begun. If no order explains a part of the history from its start,
+// none explains the whole.
 func firstUnexplained(ops []porcupine.Operation) (invoke, complete *history.Event) {
 	done := slices.DeleteFunc(slices.Clone(ops), func(op porcupine.Operation) bool { return !isAnswered(op) })
 	slices.SortFunc(done, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })

@@ -768,8 +768,8 @@ func firedOnce(h *history.History) bool {
 	return true
 }
 
-// endedAtTheLast compares the last state of each watcher that was not ended with the last state
-// that was read.
+// endedAtTheLast takes each watcher that was not ended, and compares the state that it reported
+// last to the state that was read at the end.
 func endedAtTheLast(h *history.History) bool {
 	var final *history.Event
 	for i := range h.Events {

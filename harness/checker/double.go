@@ -299,8 +299,8 @@ func firstAfter(indexes []int32, from int32) int32 {
 // at returns a stay that includes the index, if there is one.
 func (all stays) at(index int32) (stay, bool) {
 	i, _ := slices.BinarySearchFunc(all, index, func(s stay, at int32) int { return cmp.Compare(s.enter.Complete.Index, at) })
-	// A stay that began later may have been replaced. Its replacement is then also the longest of
-	// the stays before the index.
+	// Each stay has been replaced by an earlier one that lasts longer, if there is one. So the
+	// entry before the index lasts longest of all stays that began before the index.
 	if i > 0 && all[i-1].to > index {
 		return all[i-1], true
 	}

@@ -195,9 +195,10 @@ type Members interface {
 // Clock can set the wall clocks of nodes. This does not affect sessions, because servers measure
 // timeouts with the monotonic clock.
 type Clock interface {
-	// SetClock changes the wall clock of a node, as if from the start of its server. The clock is
-	// ahead of this machine's clock by offset, or behind it if offset is negative. It runs rate
-	// times as fast. Offset 0 and rate 1 make it correct. The setting survives a restart.
+	// SetClock changes the wall clock of a node. The clock then shows what it would show if it had
+	// been set so when the server started. The clock is ahead of this machine's clock by offset, or
+	// behind it if offset is negative. It runs rate times as fast. Offset 0 and rate 1 make it
+	// correct. The setting survives a restart.
 	SetClock(ctx context.Context, node int, offset time.Duration, rate float64) error
 
 	// Time returns the wall clock time of the node's server. The node must run.

@@ -127,14 +127,17 @@ func (t *Trap) done() { t.once.Do(func() { close(t.sprung) }) }
 
 // String describes the trap as a part of a sentence.
 func (t *Trap) String() string {
-	what, when := "request", "before it is sent"
+	what, when := fmt.Sprint("request ", max(t.N, 1)), "before it is sent"
 	if t.Op != OpAny {
-		what = t.Op.String()
+		what = t.Op.String() + " " + what
+	}
+	if t.Path != "" {
+		what += " of " + t.Path
 	}
 	if t.When == BeforeReply {
 		when = "before its reply"
 	}
-	return fmt.Sprintf("%s %d %s %s", what, max(t.N, 1), t.Path, when)
+	return what + ", " + when
 }
 
 // matches reports whether the request counts for the trap.

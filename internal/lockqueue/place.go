@@ -31,9 +31,10 @@ type Place struct {
 	doubt *doubt    // the last transaction, if it may have been applied but is not counted yet
 }
 
-// NewPlace returns a place for a node that the session has created with data. The name of the node
-// must never be used again, or its Czxid must be known. The place is not granted yet; see Grant. If
-// token is 0, the token is the czxid.
+// NewPlace returns a place for a node that the session has created with data. The Czxid of the node
+// must be known, unless no later node can have the same name: otherwise the place could take a
+// later node for its own. The place is not granted yet; see Grant. If token is 0, the token is the
+// czxid.
 func NewPlace(s *session.Session, node recipe.Node, data []byte, token int64) *Place {
 	if token == 0 {
 		token = node.Czxid

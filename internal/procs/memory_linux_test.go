@@ -15,7 +15,8 @@ import (
 )
 
 // growMark is set in a test process that needs memory for each line that it reads, and answers with
-// a line. It needs nothing else from the kernel, which would refuse it under a limit.
+// a line. The process requests nothing else from the kernel, because under the memory limit the
+// kernel would refuse that.
 const growMark = "ZKCOORD_TEST_GROW"
 
 func grow() {

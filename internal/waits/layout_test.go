@@ -40,7 +40,8 @@ func TestLayoutsOfThreeLibraries(t *testing.T) {
 	}
 }
 
-// A znode without a name of its own gets its meaning from its data, or from directories.
+// If the path of a znode does not tell its role, the data of the znode or the directories around it
+// do.
 func TestLayoutsThatPathsDoNotTell(t *testing.T) {
 	const id = "0123456789abcdef0123456789abcdef"
 	var l Layouts

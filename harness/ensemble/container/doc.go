@@ -16,8 +16,8 @@
 // instant.
 //
 // If the engine runs on another machine, or TESTCONTAINERS_HOST_OVERRIDE is set, ports are
-// published on all addresses of the engine's machine. Only if the named host is loopback are they
-// published there. The servers require no password.
+// published on all addresses of the engine's machine. If that variable names the loopback host,
+// they are published on loopback only. The servers require no password.
 //
 // # Testcontainers
 //
@@ -25,6 +25,6 @@
 // a separate image that must come from a registry; labels and the sweep at Start do the same work.
 // If the program itself runs in a container, testcontainers-go takes the gateway for the engine's
 // address. That is wrong if the engine runs in the same container: see dialHost.
-// TESTCONTAINERS_HOST_OVERRIDE overrides what both of them determine. Set it to the gateway if the
-// engine cannot publish ports on the gateway's address.
+// TESTCONTAINERS_HOST_OVERRIDE replaces the address that testcontainers-go or dialHost would
+// choose. Set it to the gateway if the engine cannot publish ports on the gateway's address.
 package container

@@ -47,7 +47,7 @@ func pass(c *Cluster, cl *client, d time.Duration) (replies []time.Duration, clo
 
 var root = &wire.PathWatch{Path: "/"}
 
-// Regression: each reply was delayed until no other reply was delayed.
+// Regression: a reply whose delay was over still waited until no other reply was delayed.
 func TestDelayedRepliesDoNotHoldBackEarlierOnes(t *testing.T) {
 	c, cl := meet(t)
 	c.AddRule(&Rule{Op: wire.OpGetData, Server: -1, Fate: DelayReply, Delay: 100 * ms})

@@ -44,9 +44,9 @@ var Changes = []Change{
 // Newest has the newest supported release of each line.
 var Newest = map[string]string{"3.8": "3.8.6", "3.9": "3.9.6"}
 
-// RulesOf returns the rules of a release such as 3.8.0. It returns an error if
-// [Newest] has no release of the same line, or an older one. In tests, names of
-// changes can follow a release: "3.8.0~no-ipv6" inverts these rules.
+// RulesOf returns the rules of a release such as 3.8.0. It returns an error if [Newest] does not
+// have the line, or if the release is newer than that in [Newest]. In tests, names of changes can
+// follow a release: "3.8.0~no-ipv6" inverts these rules.
 func RulesOf(release string) (rules Rules, err error) {
 	release, others, _ := strings.Cut(release, "~")
 	var minor, patch, newest int
