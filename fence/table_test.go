@@ -242,7 +242,9 @@ func (noDatabase) Connect(context.Context) (driver.Conn, error) { return nil, er
 
 func TestTableHasAnIdentifierForAName(t *testing.T) {
 	for _, name := range []string{"a b", "a;b", `"a"`, "a.b.c", "1a", "a."} {
-		table := fence.Table{Name: name, DB: sql.OpenDB(noDatabase{})}
+		db := sql.OpenDB(noDatabase{})
+		defer db.Close()
+		table := fence.Table{Name: name, DB: db}
 		if err := table.Create(t.Context()); err == nil || !strings.Contains(err.Error(), "not a valid table name") {
 			t.Errorf("name %q: got error %v, want it refused", name, err)
 		}

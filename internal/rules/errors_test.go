@@ -50,7 +50,7 @@ func TestEveryErrorIsOnThePageOfErrors(t *testing.T) {
 // text. Package session also has names for errors of go-zookeeper, which do not belong to this
 // module.
 func TestSentinelsHaveAPrefixAndTheirOwnValue(t *testing.T) {
-	files := goFiles(t)
+	files, exports := goFiles(t), exporting(t)
 	texts, public := make(map[string]string), make(map[string]string) // texts of all packages, and the values of the public ones
 	for name, file := range files {
 		dir := path.Dir(name)
@@ -63,7 +63,7 @@ func TestSentinelsHaveAPrefixAndTheirOwnValue(t *testing.T) {
 			}
 			full := file.Name.Name + "." + sentinel
 			texts[full] = textOf(value)
-			if slices.Contains(exporting(t), dir) {
+			if slices.Contains(exports, dir) {
 				public[full] = cmp.Or(valueName(value), full)
 			}
 		}
