@@ -40,8 +40,8 @@ func TestLayoutsOfThreeLibraries(t *testing.T) {
 	}
 }
 
-// If the path of a znode does not tell its role, the data of the znode or the directories around it
-// do.
+// If the path of a znode does not show its role, the data of the znode or the directories around it
+// show it.
 func TestLayoutsThatPathsDoNotTell(t *testing.T) {
 	const id = "0123456789abcdef0123456789abcdef"
 	var l Layouts
