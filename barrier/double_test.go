@@ -378,12 +378,13 @@ func TestAMissingChrootIsAnError(t *testing.T) {
 //
 // Covers D3, D6.
 func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
-	for who := range 3 {
-		t.Run(fmt.Sprint(who), func(t *testing.T) {
+	for late := range 3 {
+		t.Run(fmt.Sprint(late), func(t *testing.T) {
 			recipetest.Run(t, func(t *testing.T, w *world) {
 				s := open(w, 3)
 				ends := make(chan entry, len(s))
-				for i, c := range s { // one after another, so that who is the place in the round
+				// They join one after another, so the member at index i is number i in the round.
+				for i, c := range s {
 					d := barrier.NewDouble(c.Session, path, 3)
 					go func() {
 						r, err := d.Enter(t.Context())
@@ -394,10 +395,10 @@ func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 				rounds := s.rounds(t, ends)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
-				if err := rounds[who].Leave(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				if err := rounds[late].Leave(ctx); !errors.Is(err, context.DeadlineExceeded) {
 					t.Fatalf("got error %v, want DeadlineExceeded", err)
 				}
-				others := slices.Delete(slices.Clone(rounds), who, who+1)
+				others := slices.Delete(slices.Clone(rounds), late, late+1)
 				left1 := leave(t.Context(), others[0])
 				if _, ok := within(left1, patience); ok {
 					t.Fatal("Leave returned before the last member had left")
@@ -408,7 +409,7 @@ func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 						t.Fatalf("Leave of other member %d returned in time: %v, error %v; want true and no error", i+1, ok, err)
 					}
 				}
-				check(t, rounds[who].Leave(t.Context()))
+				check(t, rounds[late].Leave(t.Context()))
 				left(t, w)
 			})
 		})

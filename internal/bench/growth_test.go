@@ -334,7 +334,7 @@ func manyLocks(w *growthWorld, clients int) {
 	sessions := w.sessions(clients)
 	w.count()
 	w.all(clients, func(i int) error {
-		time.Sleep(time.Duration(i%each) * time.Microsecond) // the order in which they join
+		time.Sleep(time.Duration(i%each) * time.Microsecond) // sets the order in which they join
 		m := lock.NewMutex(sessions[i], fmt.Sprintf("/locks/%04d", i/each), lock.Options{})
 		for range times {
 			g, err := m.Lock(w.t.Context())

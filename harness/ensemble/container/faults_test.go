@@ -18,14 +18,14 @@ func TestPauseIsRepeatedWhileTheReasonPasses(t *testing.T) {
 		gone    = errors.New("no such container")
 	)
 	for name, c := range map[string]struct {
-		answers []error // The last is given for ever.
+		answers []error // After the others, the engine repeats the last one without end.
 		want    error
 		calls   int // at least
 		least   time.Duration
 	}{
 		"at once":              {[]error{nil}, nil, 1, 0},
 		"too busy twice":       {[]error{frozen, frozen, nil}, nil, 3, 0},
-		"too busy for ever":    {[]error{frozen}, frozen, 3, 20 * time.Second},
+		"always too busy":      {[]error{frozen}, frozen, 3, 20 * time.Second},
 		"a late event":         {[]error{already, nil}, nil, 2, 0},
 		"paused by others":     {[]error{already}, nil, 2, 2 * time.Second},
 		"another reason":       {[]error{gone}, gone, 1, 0},
