@@ -38,15 +38,15 @@ func (h *Hold) Describe(name string, token int64, origin string) {
 // one. Without it, a Grant can take one more round trip.
 func (h *Hold) Expect() { h.inside.Expect() }
 
-// Grant waits until the lease stands, so that nobody else can be granted the same claim before the
-// context of the hold ends. Call it when the node is known to be the next one. If ctx or the hold
-// ends first, Grant returns the cause, and nothing is held.
+// Grant waits until the lease stands, so that nobody else can be granted what the hold covers
+// before the context of the hold ends. Call it when the node is known to be the next one. If ctx or
+// the hold ends first, Grant returns the cause, and nothing is held.
 func (h *Hold) Grant(ctx context.Context) error { return h.inside.Grant(ctx) }
 
-// Context returns a context that ends when the claim is no longer certain to be held. The cause is
-// session.ErrLeaseLapsed, ErrRevoked, ErrClosed, ErrNotZooKeeper, an error that wraps ErrUnreadable
-// or ErrLost, or the argument of End. The context ends before any other client can be granted the
-// same claim, under the assumptions of docs/decisions/0001-lease.md.
+// Context returns a context that ends when the session no longer certainly holds what the hold
+// covers. The cause is session.ErrLeaseLapsed, ErrRevoked, ErrClosed, ErrNotZooKeeper, an error
+// that wraps ErrUnreadable or ErrLost, or the argument of End. The context ends before any other
+// client can be granted that, under the assumptions of docs/decisions/0001-lease.md.
 func (h *Hold) Context() context.Context { return h.inside.Context() }
 
 // Deadline returns the instant at which the hold ends if no server answers before.

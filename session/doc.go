@@ -22,10 +22,10 @@
 //
 // S1. No request of a lost session is executed in a later one.
 //
-// S2. The context of a granted recipe.Hold ends before any other client can be granted the same
-// claim, however servers and networks fail, under the assumptions of docs/decisions/0001-lease.md:
-// clock rates differ by less than a twentieth, this process does not pause, nobody else closes the
-// session or deletes its nodes, and there are no observer masters.
+// S2. The context of a granted recipe.Hold ends before any other client can be granted what the
+// hold covers, however servers and networks fail, under the assumptions of
+// docs/decisions/0001-lease.md: clock rates differ by less than a twentieth, this process does not
+// pause, nobody else closes the session or deletes its nodes, and there are no observer masters.
 //
 // S3. A protected create creates its node once or not at all, whichever replies are lost. A node
 // that is given up is deleted. A node of another session is never taken for a node of this one.

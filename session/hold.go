@@ -53,9 +53,9 @@ func newHold(k *leaseKeeper, n engine.Node) *hold {
 	return h
 }
 
-// Grant waits until the lease stands, so that nobody else can be granted the same claim before the
-// context of the hold ends. Call it when the node is known to be the next one. If ctx or the hold
-// ends first, Grant returns the cause, and nothing is held.
+// Grant waits until the lease stands, so that nobody else can be granted what the hold covers
+// before the context of the hold ends. Call it when the node is known to be the next one. If ctx or
+// the hold ends first, Grant returns the cause, and nothing is held.
 func (h *hold) Grant(ctx context.Context) error {
 	for {
 		wait, err := h.keeper.grant(h, time.Now())
