@@ -19,6 +19,6 @@ func WatchChildren(ctx context.Context, s *session.Session, dir string) (session
 		if err != nil || stat == nil {
 			return session.Listing{}, w, err
 		}
-		w.Stop() // it does not fire for children
+		w.Stop() // dir exists now, and a watch of Exists does not fire for children
 	}
 }

@@ -4,7 +4,7 @@
 //
 // # Usage
 //
-// The smallest lock: the oldest node below a path holds it.
+// The simplest lock: the session that owns the oldest node below a path holds it.
 //
 //	node, err := recipe.CreateProtected(ctx, s, "/lock", "lock", nil, session.EphemeralSequential)
 //	if err != nil {
@@ -30,7 +30,8 @@
 //
 // # Guarantees
 //
-// They are those of package session: S2 for a [Hold], S3 for a protected create, S6 for [Watches].
+// The guarantees are those of package session: S2 for a [Hold], S3 for a protected create, S6 for
+// [Watches].
 //
 // # Not guaranteed
 //

@@ -8,18 +8,19 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Hold is a session's claim to a lock, a leadership or a permit, represented by one of the
-// session's nodes. From Expect or Grant on, the session renews its lease. From Grant on, the
-// context of the hold proves that the claim is held.
+// A Hold covers what a session holds or waits for: a lock, a leadership, a permit or a queue item.
+// One of the session's nodes represents it. From Expect or Grant on, the session renews its lease.
+// From Grant on, the context of the hold proves that the session holds what the hold covers.
 type Hold struct {
 	inside engine.Hold
 	node   Node
 }
 
-// NewHold begins a claim on node, which s created. The node's Czxid distinguishes it from a later
-// node at the same path. A claim that only waits costs no write. From Expect or Grant until End the
-// session sends heartbeats. The caller must End the hold, because the session keeps it until then.
-// If the session has ended or its server is not ZooKeeper, the hold has ended when NewHold returns.
+// NewHold returns a hold that node represents. The session s must have created node. The node's
+// Czxid distinguishes it from a later node at the same path. A hold that only waits costs no write.
+// From Expect or Grant until End the session sends heartbeats. The caller must End the hold,
+// because the session keeps it until then. If the session has ended or its server is not ZooKeeper,
+// the hold has ended when NewHold returns.
 func NewHold(s *session.Session, node Node) *Hold {
 	return &Hold{engine.Of(s).Hold(engine.Node(node)), node}
 }
@@ -43,10 +44,11 @@ func (h *Hold) Expect() { h.inside.Expect() }
 // the hold ends first, Grant returns the cause, and nothing is held.
 func (h *Hold) Grant(ctx context.Context) error { return h.inside.Grant(ctx) }
 
-// Context returns a context that ends when the session no longer certainly holds what the hold
-// covers. The cause is session.ErrLeaseLapsed, ErrRevoked, ErrClosed, ErrNotZooKeeper, an error
-// that wraps ErrUnreadable or ErrLost, or the argument of End. The context ends before any other
-// client can be granted that, under the assumptions of docs/decisions/0001-lease.md.
+// Context returns a context that ends as soon as it is not certain that the session still holds
+// what the hold covers. The cause is session.ErrLeaseLapsed, ErrRevoked, ErrClosed,
+// ErrNotZooKeeper, an error that wraps ErrUnreadable or ErrLost, or the argument of End. The
+// context ends before any other client can be granted what the hold covers, under the assumptions
+// of docs/decisions/0001-lease.md.
 func (h *Hold) Context() context.Context { return h.inside.Context() }
 
 // Deadline returns the instant at which the hold ends if no server answers before.
@@ -54,14 +56,15 @@ func (h *Hold) Deadline() time.Time { return h.inside.Deadline() }
 
 // End ends the hold with the given cause, and reports whether the hold had not ended before. It
 // does not delete the node. Call End before you delete the node, so that the program learns of the
-// end before another client can be granted the claim.
+// end before another client can be granted what the hold covers.
 func (h *Hold) End(cause error) bool { return h.inside.End(cause) }
 
 // Bind returns the context for work under the hold. It has the values and the deadline of ctx. It
 // ends with the cause when ctx or the hold ends, whichever is first. If the hold ends, the
 // goroutine that ends the hold also ends this context, and all contexts derived from this context,
-// before it proceeds. So no other goroutine has to be scheduled for that, and no other client can
-// be granted the claim earlier. If ctx ends, this context ends like every context derived from ctx.
+// before it proceeds. So no other goroutine has to be scheduled for that, and this context ends
+// before another client can be granted what the hold covers. If ctx ends, this context ends like
+// every context derived from ctx.
 //
 // Nothing has to be released: the registration ends with the hold or with ctx.
 func (h *Hold) Bind(ctx context.Context) context.Context { return h.inside.Bind(ctx) }

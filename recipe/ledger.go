@@ -9,7 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// ErrGone means that another client deleted or set the ledger's node. Nothing was applied.
+// ErrGone means that another client deleted or set the ledger's node. If Try returns it, nothing
+// was applied.
 var ErrGone = errors.New("recipe: ledger node deleted by another client")
 
 // A Ledger applies transactions of one owner at most once, however often the connection is lost. It
@@ -35,12 +36,13 @@ func NewLedger(s *session.Session, dir, kind string) *Ledger {
 }
 
 // Do applies ops in one transaction, at most once. If the transaction was applied but its reply was
-// lost, the results are zero. If the error contains a *session.MultiError, its index refers to ops,
-// and nothing was applied. An error of the ledger contains none.
+// lost, the results have their zero values. If the error contains a *session.MultiError, its index
+// refers to ops, and nothing was applied. An error of the ledger itself contains no MultiError.
 //
-// The error is Indeterminate only if ctx or the session ended during the call, or if another client
-// deleted the ledger's node. The ledger's node is then given up: it remains until the session ends,
-// and the next transaction creates a new one.
+// The error is Indeterminate only if ctx or the session ended during the call, if another client
+// deleted the ledger's node, if a server's answer proved nothing, or if a server refused the
+// transaction after an earlier reply was lost. Do then gives up the ledger's node: the node remains
+// until the session ends, and the next transaction creates a new one.
 func (m *Ledger) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	for {
 		if err := m.Make(ctx); err != nil {

@@ -235,7 +235,8 @@ func TestRemoveSparesTheNextOwnersNode(t *testing.T) {
 }
 
 // Before the fix, a node remained until the end of the session if the server was too busy to delete
-// it. During the pause, another client may delete the node and create another one at its path.
+// it. During the pause before a retry, another client may delete the node and create another one at
+// its path.
 //
 // Covers S3.
 func TestRemovalIsRetriedOnAnOverloadedServer(t *testing.T) {

@@ -53,7 +53,7 @@ func Ensure(ctx context.Context, s *session.Session, path string, data []byte, m
 		switch {
 		case err == nil, errors.Is(err, session.ErrNodeExists):
 			return nil
-		case !session.ConnectionLost(err): // if it was created, the next attempt reports that
+		case !session.ConnectionLost(err): // otherwise the next attempt reports whether the node exists
 			return err
 		}
 	}
@@ -91,7 +91,7 @@ func makeParents(ctx context.Context, s *session.Session, path string) (made []s
 			if made = append(made, above...); err != nil {
 				return made, err
 			}
-		case session.ConnectionLost(err): // if it was created, the next attempt reports that
+		case session.ConnectionLost(err): // the next attempt reports whether dir exists
 		case errors.Is(err, session.ErrNoAuth) && isVisible(ctx, s, dir):
 			return made, nil // servers check the permission before they check whether dir exists
 		default:

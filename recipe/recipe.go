@@ -35,7 +35,7 @@ func ReadBarrier(ctx context.Context, s *session.Session, path string) error {
 		case err == nil:
 			return nil
 		case errors.As(err, &failed) && !errors.Is(err, zk.ErrSessionExpired):
-			return nil // a failed multi takes the same path
+			return nil // a failed multi also passes through the quorum
 		case !session.ConnectionLost(err):
 			return err
 		}
@@ -52,8 +52,8 @@ func Detach(s *session.Session, f func(ctx context.Context) error) <-chan error 
 	return engine.Of(s).Detach(f)
 }
 
-// Fits returns an error with session.ErrTooLarge if Multi would refuse ops as one transaction. It
-// is for callers that divide their work into transactions. It sends no request.
+// Fits returns an error that wraps session.ErrTooLarge if Multi would refuse ops as one
+// transaction. It is for callers that divide their work into transactions. It sends no request.
 func Fits(s *session.Session, ops ...session.Op) error { return engine.Of(s).Fits(ops) }
 
 // CloneOps copies ops with their data, for use after the caller may have changed them.

@@ -46,9 +46,9 @@ func isThere(ctx context.Context, s *session.Session, n Node) (bool, error) {
 
 // RemoveFound deletes, as detached work, the node that find returns, if there is one. While the
 // error of find is session.Transient, it retries until the session ends: for example, an overloaded
-// server may refuse to show the node. After any other error it gives up after one session timeout,
-// because an administrator may be changing an ACL at that moment. The channel receives nil when the
-// node is gone, or the error.
+// server may refuse to show the node. After any other error it retries for one session timeout,
+// because an administrator may be changing an ACL at that moment, and then gives up. The channel
+// receives nil when the node is gone, or the error.
 func RemoveFound(s *session.Session, find func(ctx context.Context) (Node, error)) <-chan error {
 	return Detach(s, func(ctx context.Context) error {
 		begun := time.Now()

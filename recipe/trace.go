@@ -20,8 +20,9 @@ func TracePut(ctx context.Context, s *session.Session, path string) (context.Con
 	return engine.Of(s).Put(ctx, path)
 }
 
-// TraceWait records, for a Tracer, that the call of TraceAcquire with this context waits for the
-// deletion of the node at path. token is the fencing token of the node's owner.
+// TraceWait records, for a Tracer, that a call waits for the deletion of the node at path. ctx is
+// the context that TraceAcquire returned for the call. token is the fencing token of the node's
+// owner.
 func TraceWait(ctx context.Context, s *session.Session, path string, token int64) {
 	engine.Of(s).Waits(ctx, path, token)
 }

@@ -55,8 +55,8 @@ func (w *Watches) Wait(ctx context.Context) ([]Fired, error) {
 	return fired, nil
 }
 
-// Drop ends a watch on a path unless it has fired: the watch of Children, or the one of Get and
-// Exists.
+// Drop ends a watch on a path unless the watch has fired. If children is true, it is the watch of
+// Children, otherwise that of Get and Exists.
 func (w *Watches) Drop(path string, children bool) { w.inside.Drop(path, children) }
 
 // Stop ends all watches. No read may be in progress.

@@ -47,10 +47,9 @@ func TestCurator(t *testing.T) {
 		"java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classes+":"+peers.ClassPath(), "CuratorClient")
 }
 
-// serve runs a program on three servers, and appends the connect string to its
-// arguments. The program prints "passed" and a name for each part of its work;
-// the names must be those in want. To request a fault, it prints "do" with the
-// fault, and waits for it.
+// serve runs a program on three servers, and appends the connect string to its arguments. The
+// program prints "passed" and a name for each part of its work; the names must be those in want. To
+// request a fault, it prints "do" with the fault, and waits for the answer.
 func serve(t *testing.T, want []string, name string, args ...string) {
 	e := zktest.Start(t, zktest.Options{TCP: true, TickTime: 500 * time.Millisecond, TTLNodes: true})
 	cmd := exec.CommandContext(t.Context(), name, append(args, strings.Join(e.Servers(), ","))...)

@@ -129,7 +129,7 @@ func (c *conn) opening(p []byte) ([]byte, error) {
 		c.frames.Max = 1
 		return nil, nil
 	}
-	err := c.frames.Feed(c.head, func(wire.Frame) error { return errBad }) // an empty first frame
+	err := c.frames.Feed(c.head, func(wire.Frame) error { return errBad }) // an error if the first frame is empty
 	return p, err
 }
 

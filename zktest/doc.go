@@ -12,12 +12,11 @@
 //
 //	e.Kill(e.Leader()) // one of many faults
 //
-// An [Ensemble] speaks the client protocol of ZooKeeper 3.9, or of 3.8 with
-// [Options.Version]: all operations, kinds of nodes, watches, ACLs, sessions and
-// error codes. An unmodified client cannot distinguish it from real servers. It
-// models the servers message by message: a leader with the log and the sessions,
-// elections, and followers. A follower forwards writes, answers reads from the
-// state that it has applied, and reports which sessions are active. Where a real
+// An [Ensemble] speaks the client protocol of ZooKeeper 3.9, or of 3.8 with [Options.Version]: all
+// operations, kinds of nodes, watches, ACLs, sessions and error codes. An unmodified client cannot
+// distinguish it from real servers. The ensemble models the servers message by message: a leader
+// with the log and the sessions, elections, and followers. A follower forwards writes, answers
+// reads from the state that it has applied, and reports which sessions are active. Where a real
 // ensemble answers with stale data, or too late, this one does too.
 //
 // # Versions
@@ -36,9 +35,9 @@
 //	3.9.6            setWatches notifies only a client that may read the node
 //	3.9.6            deleteContainer from a client closes its connection
 //
-// All other behavior is the same in all releases. In particular, 3.8 and 3.9 never
-// delete a container that never had a child. A newer release of 3.8 may have a
-// behavior that the table lists only for 3.9.
+// All other behavior is the same in all releases. In particular, 3.8 and 3.9 never delete a
+// container that never had a child. A release of 3.8 after 3.8.6 may have a behavior that the table
+// lists only for 3.9.
 //
 // # Clocks
 //
@@ -50,10 +49,10 @@
 //
 // # Faults
 //
-// The methods of an Ensemble inject faults: [Ensemble.Kill], [Ensemble.Pause],
-// [Ensemble.Cut], [Ensemble.Lag], [Ensemble.Inject], [Ensemble.Expire],
-// [Ensemble.ElectLeader], [Ensemble.DelayLink], [Ensemble.SetClockRate],
-// [Ensemble.SetExpirerPace]. The comment of each names the failure that it models.
+// The methods of an Ensemble inject faults: [Ensemble.Kill], [Ensemble.Pause], [Ensemble.Wipe],
+// [Ensemble.Cut], [Ensemble.Lag], [Ensemble.Inject], [Ensemble.Expire], [Ensemble.ElectLeader],
+// [Ensemble.DelayLink], [Ensemble.SetClockRate], [Ensemble.SetExpirerPace], [Ensemble.DelayPings].
+// The comment of each names the failure that it models.
 //
 // # Guarantees
 //
@@ -79,8 +78,8 @@
 //   - reconfiguration, observers, groups and weights of servers
 //   - TLS and mechanisms of SASL
 //   - the disk, the AdminServer, metrics other than the most common ones of mntr,
-//     and the digests of the tree that the word hash shows
-//   - limits of requests by their number or size other than [Options.MaxFrame]
+//     and the digests of the tree that the four-letter word hash shows
+//   - limits on the number or the size of requests, except [Options.MaxFrame]
 //
 // ZooKeeper lists the children of a node in the order of a hash table. zktest lists them in an
 // order that is drawn from the seed. Neither promises an order.
@@ -101,7 +100,6 @@
 //
 // # Goroutines
 //
-// An ensemble has one goroutine for the time. Over TCP it has one more for each
-// listener and two for each connection. [Ensemble.Close] ends all of them before
-// it returns.
+// An ensemble has one goroutine for its timers. Over TCP it has one more for each listener and two
+// for each connection. [Ensemble.Close] ends all of them before it returns.
 package zktest

@@ -129,7 +129,7 @@ func (e *Ensemble) Servers() []string { return slices.Clone(e.addrs) }
 // An Expiry is a session that a leader closed because its timeout had passed.
 type Expiry struct {
 	Session int64
-	Zxid    int64     // of the transaction, which is committed only if the leader has a majority
+	Zxid    int64     // of the transaction that closes the session; committed only if the leader has a majority
 	Touched time.Time // when the leader last learned that the session was active
 	Taken   time.Time // when the leader took the session out of its table, after which nothing saves it
 }
@@ -287,8 +287,8 @@ func (p *HostProvider) Init([]string) error {
 // Len returns the number of servers.
 func (p *HostProvider) Len() int { return len(p.addrs) }
 
-// Next returns the server to try next, and whether all were tried since the
-// last connection.
+// Next returns the server to try next, and whether all servers were tried since the last
+// connection.
 func (p *HostProvider) Next() (server string, retryStart bool) {
 	i := p.next
 	p.next = (i + 1) % len(p.addrs)

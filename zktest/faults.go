@@ -8,8 +8,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/quorum"
 )
 
-// ErrNoLeader is returned by faults that need a leader if there is none. Retry
-// when Leader returns an index.
+// A fault that needs a leader returns ErrNoLeader if there is none. Retry when Leader returns an
+// index.
 var ErrNoLeader = quorum.ErrNoLeader
 
 // check panics if one of the servers does not exist.
@@ -152,14 +152,14 @@ func (e *Ensemble) HeldBack() int {
 	return n
 }
 
-// DelayLink models a slow network between servers: from now on, packets of the
-// link take d. They keep their order. 0 undoes the fault. A server needs one
-// round trip to join its leader.
+// DelayLink models a slow network between servers: from now on, packets of the link take d. They
+// keep their order. 0 undoes the fault. A server needs one round trip to join its leader, so the
+// delays of both directions also delay that.
 //
-// On a link from a leader to its follower, DelayLink also models a follower
-// that reads slowly. One thread of the follower learns of commits and answers
-// pings, which report the active sessions. So both are late by d. The follower
-// still forwards requests without delay.
+// On a link from a leader to its follower, DelayLink also models a follower that reads slowly. One
+// thread of the follower receives commits and answers pings, and these answers report the active
+// sessions. So commits and reports are late by d. The follower still forwards requests without
+// delay.
 func (e *Ensemble) DelayLink(l Link, d time.Duration) {
 	e.check(l.From, l.To)
 	e.do(func() { e.cluster.Delay(l.From, l.To, d) })
@@ -193,12 +193,11 @@ func (e *Ensemble) SetClockRate(server int, rate float64) {
 // SetExpirerPace models a leader whose log accepts bytes slowly, or one that
 // expires tens of thousands of sessions at once.
 //
-// At each tick a leader takes all sessions whose time is over. Then it marks
-// and closes one after another, in an order drawn from the seed. From now on
-// the server waits d between two sessions, because a real server writes to its
-// log there. A session that is taken and not yet marked still answers requests,
-// including heartbeats, but is closed nevertheless. 0 undoes the fault: all
-// sessions that are taken are closed at once.
+// At each tick a leader takes all sessions whose time is over. Then it marks and closes one after
+// another, in an order drawn from the seed. From now on the server waits d between two sessions.
+// This is the time that a real server needs to write to its log. A session that is taken and not
+// yet marked can still send requests, including heartbeats, and receives replies, but is closed
+// nevertheless. 0 undoes the fault: all sessions that are taken are closed at once.
 //
 // It panics if d is negative.
 func (e *Ensemble) SetExpirerPace(server int, d time.Duration) {
@@ -261,13 +260,13 @@ type Fate = quorum.Fate
 // The fates of a request. After DropRequest and DropReply the connection stays, and the client
 // waits forever, because the server never sends that reply.
 const (
-	// The server never receives it; the connection stays.
+	// The server never receives the request; the connection stays.
 	DropRequest = quorum.DropRequest
 	// The connection is closed and the request is not processed.
 	CloseBeforeRequest = quorum.CloseBeforeRequest
-	// It is processed; the reply is lost and the connection stays.
+	// The request is processed; the reply is lost and the connection stays.
 	DropReply = quorum.DropReply
-	// It is processed; the connection is closed instead of a reply.
+	// The request is processed; the connection is closed instead of a reply.
 	CloseBeforeReply = quorum.CloseBeforeReply
 	// The request, and all requests after it on the connection, are processed
 	// later.

@@ -29,7 +29,7 @@ func TestKilledServerKeepsItsPort(t *testing.T) {
 	connect(t, e, 0, 10*time.Second)
 
 	e.Kill(0)
-	taken, err := net.Listen("tcp", address) // allowed, because it insists on the address
+	taken, err := net.Listen("tcp", address) // allowed, because net.Listen sets SO_REUSEADDR
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,6 @@ package zktest
 
 import "io"
 
-// hold returns the address and no closer, because only on Linux is it known how
-// to keep an address without a listener.
+// hold returns the address and a nil Closer. It can keep an address without a listener only on
+// Linux.
 func hold(address string) (io.Closer, string, error) { return nil, address, nil }

@@ -43,7 +43,7 @@ type Options struct {
 	Superuser string // "super:password" of the user that passes all ACLs; "" is none
 
 	// KeepLog makes the servers keep their whole transaction logs, for [Ensemble.WriteLog].
-	// Otherwise a server drops the start of a long one.
+	// Otherwise a server drops the start of a long log.
 	KeepLog bool
 
 	// TCP makes the servers listen on loopback, each on a free port, or on
@@ -99,7 +99,7 @@ func (o *Options) config() (quorum.Config, error) {
 	def(&o.Retransmission, 200*time.Millisecond)
 	def(&o.MaxFrame, wire.DefaultMaxFrame)
 	switch {
-	case o.Servers < 1 || o.Servers > 254: // session ids of server 255 would be those of nodes with a time to live
+	case o.Servers < 1 || o.Servers > 254: // a session id of server 255 as the owner would mean a node with a time to live
 		return quorum.Config{}, fmt.Errorf("zktest: number of servers is %d: must be 1 to 254", o.Servers)
 	case len(o.Listen) > 0 && len(o.Listen) != o.Servers:
 		return quorum.Config{}, fmt.Errorf("zktest: %d listen addresses for %d servers: need one for each server", len(o.Listen), o.Servers)

@@ -36,7 +36,8 @@ func (d *diary) write(format string, args ...any) {
 // replayed runs five clients. Each watches six nodes, and creates and deletes them, while servers
 // fail. It returns everything that was sent over connections and between servers, and everything
 // that the clients received. The clients do one thing at a time, because the seed does not decide
-// which of two goroutines of a client runs first. When a session is lost, a client has two.
+// which of two goroutines of a client runs first. A client has two goroutines when its session is
+// lost, so breakServers loses no session.
 func replayed(t *testing.T, seed uint64) []byte {
 	var trace bytes.Buffer
 	diaries := make([]diary, 5)
@@ -70,7 +71,7 @@ func live(ctx context.Context, e *zktest.Ensemble, seed uint64, d *diary) {
 	r := rand.New(rand.NewPCG(seed, uint64(d.client)))
 	time.Sleep(time.Duration(d.client) * 7 * time.Millisecond)
 	opts := session.Options{
-		NoIdleLease: true, // syncs are sent at fixed times, concurrently with the program
+		NoIdleLease: true, // an idle session would send syncs at fixed times, concurrently with the program
 		Servers:     e.Servers(), Dial: e.DialContext, Timeout: 6 * time.Second,
 		Rand: &lockedReader{r: rand.NewChaCha8([32]byte{byte(seed), byte(d.client)})},
 	}

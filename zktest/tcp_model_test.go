@@ -145,9 +145,9 @@ func TestJoinTakesARoundTrip(t *testing.T) {
 	}
 }
 
-// The leader has found that several sessions are due to expire, and closes one
-// after another. Until a session is closed, its requests are still answered.
-// They do not prevent its end.
+// The leader has found that several sessions are due to expire, and closes one after another. Until
+// a session is closed, its requests are still answered. These requests do not prevent the end of
+// the session.
 func TestExpirerClosesOneSessionAfterAnother(t *testing.T) {
 	const pace = 700 * time.Millisecond
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {

@@ -35,8 +35,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const superuser = "super:pw"
 
-// options returns options of zktest that match the real ensemble. With one
-// server, nodes have no time to live, which is the default.
+// options returns options of zktest that match the real ensemble. With one server, both ensembles
+// keep the default that nodes have no time to live.
 func options(n int, v zktest.Version) zktest.Options {
 	return zktest.Options{Version: v, Servers: n, TickTime: tick, TTLNodes: ttlNodes(n), Superuser: superuser, MaxClientConns: -1}
 }
@@ -157,7 +157,7 @@ func missing(t trace.Tally, ttl bool, rules tree.Rules) []string {
 	ops, _ := trace.Operations()
 	for _, op := range ops {
 		switch {
-		case op == wire.OpCheck: // it may not succeed, see the package comment
+		case op == wire.OpCheck: // no trace contains a check that succeeds outside of a multi, see the package comment
 			want("part of a multi", "check ok")
 			if !rules.CheckAlone {
 				want(op.String(), wire.Unimplemented.String())

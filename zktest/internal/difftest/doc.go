@@ -30,7 +30,7 @@
 //   - A path that is not UTF-8 or has characters above U+FFFF, in sync or in an event. ZooKeeper
 //     returns it in Java's encoding of characters. zktest returns it unchanged, because no node can
 //     have such a name.
-//   - The events of a session that is closed by another connection, for the session itself.
+//   - The events that the end of a session causes for its own watches, if another connection closes it.
 //     ZooKeeper sends some, none or all of them before it closes the connection. zktest sends all.
 //   - A request on a connection whose session has moved. ZooKeeper closes the connection, and may
 //     answer earlier requests first. zktest only closes the connection.
@@ -40,9 +40,9 @@
 // ServerCnxnFactory.sessionMap. A server that closes an old connection removes the entry by the
 // session's id alone (removeCnxnFromSessionMap). If the session already has its next connection,
 // the entry of that connection is removed. When the session ends, that connection is not closed,
-// and its requests are dropped. This was one difference in 15,000 traces. Of 24,000 sessions that
-// were resumed at once and then closed by another connection, 6 to 15 kept a connection on each of
-// 3.8.0, 3.9.3 and 3.9.6. zktest closes the connection.
+// and its requests are dropped. This was one difference in 15,000 traces. On each of 3.8.0, 3.9.3
+// and 3.9.6, 24,000 sessions were resumed at once and then closed by another connection. For 6 to
+// 15 of them, the connection was not closed. zktest closes the connection.
 //
 // A separate test compares null strings and null lists.
 //

@@ -17,8 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// The scenes below compare how clients see a fault on zktest and on ZooKeeper.
-// Both accounts must be equal.
+// The scenes below compare how clients see a fault on zktest and on ZooKeeper. A scene records the
+// observations of its clients as text, the account. Both accounts must be equal.
 
 // A breakable is an ensemble that supports the faults of the scenes.
 type breakable interface {
@@ -104,7 +104,7 @@ a: exists /x: ok`,
 			b.exists(path)
 			a.create(path, wire.ModeEphemeral)
 		}
-		slices.Sort(s.account) // the two accounts may have any order
+		slices.Sort(s.account) // the two parts of the loop may run in any order
 	},
 	want: `
 a: create /done: node exists

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A null is a string or a vector of length -1. A client in Go cannot send it by
-// mistake, but others can.
+// A null is a string or a vector of length -1. A client in Go cannot send it by mistake, but
+// clients in other languages can.
 var null = []byte{0xff, 0xff, 0xff, 0xff}
 
 // encode returns the fields of a request as the protocol writes them.

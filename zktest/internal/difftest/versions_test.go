@@ -14,8 +14,8 @@ import (
 // package comment.
 var untraced = []string{"clients-delete"}
 
-// inverted returns a variant of release in which the rules of the given changes are inverted. It
-// leaves out the change that is named except, if there is one.
+// inverted returns a variant of release in which the rules of the given changes are inverted. A
+// change with the name except is not inverted.
 func inverted(release zktest.Version, changes []tree.Change, except string) zktest.Version {
 	names := []string{string(release)}
 	for _, c := range changes {
@@ -57,8 +57,9 @@ func TestTracesShowEachChangeOfReleases(t *testing.T) {
 // Real servers of one line differ from zktest of the other line in each change
 // that the table of rules lists between the two, and in nothing else.
 //
-// Bug: each comparison began to number its traces at 1, so the servers had the roots already. That
-// error counted as a difference, and three of the changes were never compared.
+// Regression: each comparison numbered its traces from 1, so their root nodes already existed on
+// the servers. The resulting error counted as a difference, and three of the changes were never
+// compared.
 func TestTheOtherLineDiffersAsListed(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, version string) {
 		real, release := startReal(t, version, 1)

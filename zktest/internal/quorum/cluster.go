@@ -90,7 +90,7 @@ func New(cfg Config) *Cluster {
 }
 
 // Expiries returns the sessions that leaders have closed because their time was over. A leader
-// without a majority closes sessions too, and nobody commits that.
+// without a majority closes sessions too, but these transactions are not committed.
 func (c *Cluster) Expiries() []Expiry { return slices.Clone(c.expiries) }
 
 // Now returns the cluster's time since its start.

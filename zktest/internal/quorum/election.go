@@ -113,8 +113,7 @@ func (c *Cluster) leaderFor(s *server) *server {
 	return nil
 }
 
-// ahead reports whether a's log precedes b's in an election. It ignores their
-// ids.
+// ahead reports whether an election prefers a's log to b's. It ignores the servers' ids.
 func ahead(a, b *server) bool {
 	if a.epoch != b.epoch {
 		return a.epoch > b.epoch

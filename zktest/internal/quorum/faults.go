@@ -149,7 +149,7 @@ func (c *Cluster) Pace(i int, d time.Duration) {
 	c.Run()
 }
 
-// DelayPings makes the loop in which a server, as a leader, sends pings late by d each time.
+// DelayPings delays each round of pings that a server sends as a leader by d.
 func (c *Cluster) DelayPings(i int, d time.Duration) {
 	s := c.servers[i]
 	if s.term != nil {

@@ -55,7 +55,7 @@ func (l *link) mend(now, first time.Duration) {
 	l.quiet = at + l.delay
 }
 
-// reset makes the link that of a new connection without waiting packets.
+// reset makes the link like that of a new connection, without waiting packets.
 func (l *link) reset() { l.queue, l.stalled, l.quiet = nil, false, 0 }
 
 // A message is one packet of the protocol between a leader and a follower.
@@ -66,7 +66,7 @@ type message struct {
 
 	zxid    int64     // for ack, commit and ping
 	txn     *tree.Txn // for proposal
-	req     *request  // for forward, and for synced back to its server
+	req     *request  // for forward; synced returns it to its server
 	touched []touch   // for pong
 	session int64     // for revalidate and revalidated
 	timeout int32

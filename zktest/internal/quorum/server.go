@@ -316,7 +316,8 @@ func (s *server) submit(r *request) {
 	}
 }
 
-// touch records that a session is active, at the leader or for its next ping.
+// touch records that a session is active: in the leader's table, or for the answer to the leader's
+// next ping.
 func (s *server) touch(session int64, timeout int32) bool {
 	if s.term != nil {
 		return s.term.sessions.touch(session, timeout, s.now())

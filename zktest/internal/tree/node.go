@@ -6,9 +6,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A stat is the stored part of a znode's stat. Its cversion counts only the
-// created children. Clients receive twice that number minus the current number
-// of children, which counts deletions too.
+// A stat is the stored part of a znode's stat. Its cversion counts only the created children.
+// Clients receive twice that number minus the current number of children, so that deletions count
+// too.
 type stat struct {
 	czxid, mzxid, pzxid         int64
 	ctime, mtime                int64
