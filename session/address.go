@@ -19,7 +19,7 @@ const defaultPort = "2181"
 // zk2:2181/app", into values for Options.Servers and Options.Chroot. Spaces around an address are
 // dropped. The chroot is "" if there is none.
 //
-// It fails if an address or the chroot is invalid in every network. It looks up no name.
+// It fails if the form of an address or of the chroot is invalid. It looks up no name.
 func ParseConnectString(s string) (servers []string, chroot string, err error) {
 	list, path, rooted := strings.Cut(s, "/")
 	if servers, err = parseServers(strings.Split(list, ",")); err != nil {

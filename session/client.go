@@ -43,14 +43,14 @@ func connect(s *Session) (<-chan zk.Event, error) {
 	return events, err
 }
 
-// smallBuffer is the size in bytes of the buffer for replies in which a connection begins.
+// smallBuffer is the size in bytes of the buffer for replies with which a connection begins.
 const smallBuffer = 4 << 10
 
 // limitReplies sets the limit of replies. The client makes its buffer for replies as large as the
-// limit, or of 1.5 MiB without a limit. So a session has a small limit during the handshake, after
-// which the buffer is made, and none from the first reply on. Only the goroutine that reads from
-// the connection may call limitReplies, because no other one of the client uses the limit. 0 means
-// no limit.
+// limit, or of 1.5 MiB without a limit. The client makes the buffer right after the handshake. So a
+// session has a small limit during the handshake, and no limit from the first reply on. Only the
+// goroutine that reads from the connection may call limitReplies, because no other goroutine of the
+// client uses the limit. 0 means no limit.
 func limitReplies(c *zk.Conn, bytes int) { zk.WithMaxBufferSize(bytes)(c) }
 
 // debugLog passes the client's log messages to log at the level debug.

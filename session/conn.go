@@ -104,8 +104,9 @@ func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 //
 // If a request cannot be written, Write closes the connection but returns no error. The client then
 // fails the request like all others that were not answered. If Write returned an error, the client
-// would answer that request itself as well. A third answer during Close would then find no room and
-// block the client forever (queueRequest, sendData and flushRequests in go-zookeeper's conn.go).
+// would give that request a second result. A third result during Close would then find no room in
+// the request's channel and block the client forever (queueRequest, sendData and flushRequests in
+// go-zookeeper's conn.go).
 func (c *conn) Write(frame []byte) (int, error) {
 	if len(frame) < 12 || int(binary.BigEndian.Uint32(frame)) != len(frame)-4 {
 		return 0, errors.New("session: the client did not write a whole frame")
@@ -124,7 +125,7 @@ func (c *conn) Write(frame []byte) (int, error) {
 	c.out = out
 	first, sent, err := c.s.tap.sending(c, out[4:], id)
 	switch {
-	case errors.Is(err, errAbandoned): // the answer to a ping lets the client read the reply that it waits for
+	case errors.Is(err, errAbandoned): // the client gets its error together with the answer to this ping
 		c.own(pingFrame())
 		return len(frame), nil
 	case err != nil:

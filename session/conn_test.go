@@ -154,8 +154,9 @@ func fresh(r wire.ConnectRequest) *wire.ConnectResponse {
 	return &wire.ConnectResponse{Timeout: r.Timeout, SessionID: max(r.SessionID, 77), Password: bytes.Repeat([]byte{7}, 16)}
 }
 
-// A request that waits while the session is lost must not be executed in the next session. A bare
-// zk.Conn does execute it, as the next test shows.
+// requestsAcrossSessions returns a server that replaces the first session by another one when the
+// client reconnects. A request that waits meanwhile must not be executed in the next session. A
+// bare zk.Conn does execute it, as TestBareClientRunsRequestsInALaterSession shows.
 func requestsAcrossSessions(silent bool) *script {
 	return &script{
 		connect: func(n int, r wire.ConnectRequest) *wire.ConnectResponse {
@@ -281,7 +282,7 @@ func (*oneServer) Len() int             { return 1 }
 func (*oneServer) Next() (string, bool) { return "script:2181", false }
 func (*oneServer) Connected()           {}
 
-// The client waits 6.67 session timeouts for the answer to a handshake.
+// The client alone waits 6.67 session timeouts for the answer to a handshake.
 //
 // Covers S5.
 func TestHandshakeIsBounded(t *testing.T) {
@@ -471,7 +472,7 @@ func TestRefusedCredentialsEndTheSession(t *testing.T) {
 	})
 }
 
-// The client ignores the answer to setWatches.
+// The client ignores the answer to setWatches, so the session must handle an error in it.
 //
 // Covers S6.
 func TestWatchesThatCannotBeSetAgainCloseTheConnection(t *testing.T) {

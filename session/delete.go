@@ -31,9 +31,10 @@ func (s *Session) DeleteAll(ctx context.Context, path string) error {
 // deletions is the number of znodes that DeleteAll deletes in one transaction.
 const deletions = 500
 
-// deleteChildren deletes everything below dir that a list of its children contains. A transaction
-// fails as a whole at the first child that has children of its own or that is gone. That child is
-// taken out. There may be more such children, so the next transactions are smaller.
+// deleteChildren deletes the children of dir that one listing contains, and everything below them.
+// A transaction fails as a whole at the first child that has children of its own or that is gone.
+// That child is then deleted separately or skipped. There may be more such children, so the next
+// transactions are smaller.
 func (s *Session) deleteChildren(ctx context.Context, dir string) error {
 	listing, err := s.Children(ctx, dir)
 	if errors.Is(err, zk.ErrNoNode) {

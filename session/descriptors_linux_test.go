@@ -52,7 +52,7 @@ func withoutDescriptors(t *testing.T, server string) {
 	var limit syscall.Rlimit
 	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
 	none := limit
-	none.Cur = 3 // all that are left are open
+	none.Cur = 3 // all descriptors up to this limit are in use
 	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none))
 	must(t, s.Sync(ctx, "/")) // its connection is not affected
 	s.hangUp()

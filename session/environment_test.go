@@ -121,7 +121,7 @@ func (b buffered) Write(data []byte) (int, error) {
 
 // A certificate that expires does not affect the connection. The next connection fails and says
 // why, and the session resumes once the server has a new certificate. The client's own certificate
-// is exchanged without a new session.
+// is replaced without a new session.
 func TestSessionSurvivesAnExpiredCertificate(t *testing.T) {
 	inBubble(t, zktest.Options{Servers: 1}, func(t *testing.T, e *zktest.Ensemble) {
 		ca := signed(t, 1, 1000*time.Hour, nil)
@@ -205,7 +205,7 @@ func TestSessionSurvivesChangesOfANameInDNS(t *testing.T) {
 	})
 }
 
-// ZooKeeper's own addresses of IPv6 work from the parser to the socket.
+// IPv6 addresses in ZooKeeper's form work from the parser to the socket.
 func TestSessionOverIPv6(t *testing.T) {
 	e, err := zktest.New(zktest.Options{Servers: 1, Listen: []string{"[::1]:0"}})
 	if err != nil {

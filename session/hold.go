@@ -25,10 +25,10 @@ var ErrUnreadable = errors.New("session: the node's ACL does not let this sessio
 // servers. Connect to ZooKeeper, or set [Options.UnsafeAnyServer].
 var ErrNotZooKeeper = errors.New("session: the server is not ZooKeeper: its sessions have no password")
 
-// A hold is a session's claim to a lock, a leadership or a permit, represented by one of the
-// session's nodes. A hold that only waits costs no write. From Expect or Grant until End, the
-// session renews its lease with heartbeats. From Grant on, the context proves that the claim is
-// held.
+// A hold covers what a session holds or waits for: a lock, a leadership, a permit or a queue item.
+// One of the session's nodes represents it. A hold that only waits costs no write. From Expect or
+// Grant until End, the session renews its lease with heartbeats. From Grant on, the context proves
+// that the session holds what the hold covers.
 type hold struct {
 	keeper *leaseKeeper
 	node   engine.Node
@@ -79,10 +79,11 @@ func (h *hold) Grant(ctx context.Context) error {
 // one. Without it, a Grant can take one more round trip.
 func (h *hold) Expect() { h.keeper.expect(h) }
 
-// Context returns a context that ends when the claim is no longer certain to be held. The cause is
-// ErrLeaseLapsed, ErrRevoked, ErrClosed, ErrNotZooKeeper, an error that wraps ErrUnreadable or
-// ErrLost, or the argument of End. The context ends before any other client can be granted the same
-// claim, under the assumptions of docs/decisions/0001-lease.md.
+// Context returns a context that ends as soon as it is not certain that the session still holds
+// what the hold covers. The cause is ErrLeaseLapsed, ErrRevoked, ErrClosed, ErrNotZooKeeper, an
+// error that wraps ErrUnreadable or ErrLost, or the argument of End. The context ends before any
+// other client can be granted what the hold covers, under the assumptions of
+// docs/decisions/0001-lease.md.
 func (h *hold) Context() context.Context { return h.ctx }
 
 // Deadline returns the instant at which the hold ends if no server answers before.
@@ -90,7 +91,7 @@ func (h *hold) Deadline() time.Time { return h.keeper.deadline() }
 
 // End ends the hold with the given cause, and reports whether the hold had not ended before. It
 // does not delete the node. Call End before you delete the node, so that the program learns of the
-// end before another client can be granted the claim.
+// end before another client can be granted what the hold covers.
 func (h *hold) End(cause error) bool { return h.keeper.end(h, cause) }
 
 // finish ends the contexts of the hold. The caller holds the keeper's mu.
@@ -103,8 +104,9 @@ func (h *hold) finish(cause error) {
 // Bind returns the context for work under the hold. It has the values and the deadline of ctx. It
 // ends with the cause when ctx or the hold ends, whichever is first. If the hold ends, the
 // goroutine that ends the hold also ends this context, and all contexts derived from this context,
-// before it proceeds. So no other goroutine has to be scheduled for that, and no other client can
-// be granted the claim earlier. If ctx ends, this context ends like every context derived from ctx.
+// before it proceeds. So no other goroutine has to be scheduled for that, and this context ends
+// before another client can be granted what the hold covers. If ctx ends, this context ends like
+// every context derived from ctx.
 //
 // Nothing has to be released: the registration ends with the hold or with ctx.
 func (h *hold) Bind(ctx context.Context) context.Context { return h.bound.Bind(ctx) }

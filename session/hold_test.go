@@ -304,7 +304,7 @@ func TestEndedHoldsAreNotGranted(t *testing.T) {
 	})
 }
 
-// The keeper's timer is late, and an answer arrives first. Claims that were held when the lease
+// The keeper's timer is late, and an answer arrives first. Holds that were granted when the lease
 // lapsed end nevertheless.
 //
 // Covers S2.

@@ -10,8 +10,8 @@ import (
 // says what is wrong. A constructor does not return this error; every later call does.
 var ErrInvalid = invalid.Err
 
-// CheckPath returns an error, which is ErrInvalid, unless path can be created and deleted: servers
-// accept it, and it is not the root. Recipes use it to check the paths that they are given.
+// CheckPath returns an error that is ErrInvalid if servers do not accept path, or if path is the
+// root, which nobody can create or delete. Recipes use it to check the paths that they are given.
 func CheckPath(path string) error {
 	if path == "/" {
 		return invalid.New("invalid znode path %q: has to be below the root", path)

@@ -33,7 +33,7 @@ type leaseKeeper struct {
 	lease   lease
 	holds   map[*hold]struct{}
 
-	sleptBefore time.Duration // value of Options.slept when no lease depended on it
+	sleptBefore time.Duration // value of Options.slept at the last suspension that ended holds, or at the start
 	lastPing    time.Time
 	beating     bool          // a heartbeat is in progress
 	syncing     bool          // a sync of an idle session is in progress
@@ -98,7 +98,8 @@ type reply struct {
 }
 
 // answered records a packet that was sent and answered at the given times on the current
-// connection. The zxid of the reply names the leader, if the packet proves anything about one.
+// connection. If the packet proves anything about a leader, the epoch in the reply's zxid says
+// which leader it is.
 func (k *leaseKeeper) answered(p proof, sent, now time.Time, r reply) {
 	if p == proofNone {
 		return
@@ -122,7 +123,7 @@ func (k *leaseKeeper) answered(p proof, sent, now time.Time, r reply) {
 	}
 }
 
-// traceLocked reports a reply and what the lease made of it.
+// traceLocked reports a reply and its effect on the lease.
 func (k *leaseKeeper) traceLocked(p proof, sent, now time.Time, r reply) {
 	e := leasetrace.Event{Kind: leasetrace.Answered, At: now, Xid: r.header.Xid, Zxid: r.header.Zxid, Code: r.header.Err,
 		Proof: leasetrace.Proof(p), Sent: sent, Deadline: k.lease.deadline}
@@ -151,7 +152,7 @@ func (k *leaseKeeper) beaten(now time.Time, err error) {
 	k.spacedLocked(now, err == nil)
 }
 
-// spacedLocked prevents that a failed request is repeated at once.
+// spacedLocked delays the next request after a failed one.
 func (k *leaseKeeper) spacedLocked(now time.Time, ok bool) {
 	if !ok {
 		k.beatAfter = now.Add(k.timeout / spacing)
@@ -329,9 +330,9 @@ const maxChecks = 64
 // beatLocked adds a heartbeat if one is due. A contender that does not expect a grant soon counts
 // as idle.
 //
-// Syncs keep an idle session ready: they prove the path to the leader and back without a write.
-// Only one is sent at a time: all of them have the same xid, so their answers cannot be
-// distinguished.
+// Syncs keep an idle session ready: they prove, without a write, that the path to the leader and
+// back is open. Only one is sent at a time: all of them have the same xid, so their answers cannot
+// be distinguished.
 func (k *leaseKeeper) beatLocked(due *chores, now time.Time, keeping bool) {
 	silent := k.opts.UnsafeTrustIdle || k.opts.NoIdleLease && len(k.holds) == 0
 	if k.beating || k.opts.UnsafeHoldUntilLost || silent && !keeping {
@@ -403,8 +404,8 @@ func (k *leaseKeeper) endGrantedLocked(cause error) (n int, traced context.Conte
 // before the suspension and answered after it, its age is unknown, so it proves nothing.
 var errSuspended = errors.New("the machine was suspended")
 
-// suspendedLocked ends the granted holds if the machine was suspended since the last call, for
-// longer than the lease's margin covers.
+// suspendedLocked ends the granted holds if the machine was suspended for longer than the lease's
+// margin covers. It counts all suspensions since the last time that it ended holds.
 func (k *leaseKeeper) suspendedLocked() {
 	if k.opts.UnsafeHoldUntilLost || k.timeout == 0 {
 		return

@@ -15,10 +15,11 @@ import (
 // after the last activity that the leader has received. Two facts are kept apart:
 //
 //   - The leader of this connection does not expire the session before kept. A packet k that went
-//     to the leader and back moves it: the leader knew of an activity a, because a packet j had
-//     taken the same path after a and before k. A sync is enough, and costs the ensemble no write.
-//   - No leader expires the session before deadline. An acknowledged quorum write moves it up to
-//     kept, because the leader was still the leader of a majority.
+//     to the leader and back moves kept: the leader had received an activity a, because a packet j
+//     had taken the same path after a and before k. A sync is enough, and costs the ensemble no
+//     write.
+//   - No leader expires the session before deadline. An acknowledged quorum write moves deadline up
+//     to kept, because the leader was still the leader of a majority.
 type lease struct {
 	timeout time.Duration // the session timeout, T in the proof
 	tick    time.Duration // tick of the server, or the longest possible
@@ -133,8 +134,8 @@ func (l *lease) activity(sent, answered time.Time) {
 
 // reached records a packet that went to the leader and back: a sync or a quorum write. It moves
 // kept if the leader cannot have taken the session before the answer. It returns until when the
-// packet proves that the leader keeps the session. The packet itself is no evidence for that, even
-// if it was answered at the instant at which it was sent.
+// packet proves that the leader keeps the session. The packet is recorded as evidence last, so that
+// it is no evidence for itself, even if it was answered at the instant at which it was sent.
 func (l *lease) reached(sent, answered time.Time) (known time.Time) {
 	if !l.connected {
 		return known
@@ -181,7 +182,8 @@ func (l *lease) write(sent, answered time.Time, epoch int64) {
 }
 
 // keptSince returns the instant until which the leader of the given epoch certainly keeps the
-// session, if a new connection has met that leader. It returns the zero time if nothing is known.
+// session, according to the evidence of an earlier connection. It returns the zero time if there is
+// no such evidence.
 func (l *lease) keptSince(epoch int64) time.Time {
 	switch l.carried.epoch {
 	case 0:
@@ -192,10 +194,10 @@ func (l *lease) keptSince(epoch int64) time.Time {
 	return l.keptBy(l.carried.lastWrite)
 }
 
-// latestKnown finds the latest activity that the leader certainly knew when it handled a packet
-// sent at k. It returns the time at which that activity was sent. The leader always knows the
-// handshake: the handshake was activity at the leader, and it took the path that the packet takes
-// later.
+// latestKnown finds the latest activity that the leader had certainly received when it handled a
+// packet sent at k. It returns the time at which that activity was sent. The leader had always
+// received the handshake: the handshake was activity at the leader, and it took the same path as
+// the packet, but earlier.
 func (l *lease) latestKnown(k time.Time) time.Time {
 	i := len(l.marks) - 1
 	for i >= 0 && !l.marks[i].evidence.before(k) {

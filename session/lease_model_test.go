@@ -254,7 +254,8 @@ func (w *world) stillFollowing(f *modelFollower, t time.Duration, g func()) {
 	})
 }
 
-// pingLoop is the first to run after a pause, which is assumption A2 of the decision.
+// pingLoop is the loop in which l sends PINGs to f. After a pause it runs before everything else of
+// l: this is assumption A2 of the decision.
 func (w *world) pingLoop(f *modelFollower, l *modelLeader) {
 	if w.now < l.paused {
 		w.stillFollowing(f, l.paused, func() { w.pingLoop(f, l) })
@@ -269,7 +270,8 @@ func (w *world) pingLoop(f *modelFollower, l *modelLeader) {
 	w.stillFollowing(f, w.now+w.tick/2+late, func() { w.pingLoop(f, l) })
 }
 
-// mainThread calls g when the thread of f that reads from the leader reaches it, in order.
+// mainThread calls g on the thread of f that reads from the leader, after all earlier work of that
+// thread.
 func (w *world) mainThread(f *modelFollower, g func()) {
 	if w.now < f.mainBusy {
 		f.in.last = max(f.in.last, f.mainBusy)

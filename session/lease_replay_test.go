@@ -17,14 +17,14 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// This file replays on zktest what the search finds when an assumption of the lease does not hold,
-// or when the rule is another one. A script sends the packets of the timeline, and breaks the
-// servers, at the times of the timeline. The lease is the type lease itself. A replay succeeds if
-// a leader closed the session while its lease stood.
+// This file replays on zktest the timelines that the search (lease_search_test.go) finds when an
+// assumption of the lease does not hold, or when the rule is another one. A script sends the
+// packets of a timeline, and breaks the servers, at the times of the timeline. The lease is the
+// type lease itself. A replay succeeds if a leader closed the session while its lease stood.
 //
 // The times at which a leader sends PINGs and expires sessions depend on its clock. So each script
-// runs at many phases of that clock, and one of them must succeed. With the assumption, or with
-// the rule as it is, none may.
+// runs at many phases of that clock, and one of them must succeed. With the assumption, or with the
+// rule as it is, no run may succeed.
 
 const (
 	replayT    = 6 * time.Second
@@ -133,10 +133,10 @@ func (r *replay) answered(h wire.ReplyHeader, body []byte) {
 // note notes the deadline of the lease.
 func (r *replay) note() { r.last = times.Later(r.last, r.lease.deadline) }
 
-// until waits, in virtual time, until that long after the beginning of the session.
+// until waits, in virtual time, until d after the beginning of the session.
 func (r *replay) until(d time.Duration) { <-time.After(time.Until(r.began.Add(d))) }
 
-// send sends a packet that long after the beginning of the session.
+// send sends a packet at the given time, counted from the beginning of the session.
 func (r *replay) send(at time.Duration, op wire.Op) {
 	r.until(at)
 	r.mu.Lock()
@@ -155,7 +155,7 @@ func (r *replay) send(at time.Duration, op wire.Op) {
 		frame = wire.AppendFrame(nil, h, &wire.MultiRequest{Ops: []wire.MultiOp{check}})
 	}
 	r.waiting[h.Xid] = packet{op: op, sent: time.Now()}
-	r.conn.Write(frame) // an error means that a server closed the connection, like a lost packet
+	r.conn.Write(frame) // after an error, a server has closed the connection, so the packet is lost
 }
 
 func (r *replay) ping(at time.Duration)  { r.send(at, wire.OpPing) }
@@ -243,8 +243,8 @@ func revived(r *replay) {
 	r.flow(11300 * milli)
 }
 
-// proven is the script of such a session that passes a probation. The expirer continues at the
-// given time.
+// proven is the script of a session that a leader has taken and that passes a probation. The
+// expirer continues at the given time.
 func proven(decoy bool, flows time.Duration) func(*replay) {
 	return func(r *replay) {
 		r.stall(decoy)
@@ -262,8 +262,8 @@ func proven(decoy bool, flows time.Duration) func(*replay) {
 	}
 }
 
-// hasty is the script of such a session whose second write comes two thirds of a timeout after the
-// first.
+// hasty is the script of a session that a leader has taken and whose second write comes two thirds
+// of a timeout after the first.
 func hasty(r *replay) {
 	r.stall(true)
 	r.ping(9050 * milli)
@@ -275,7 +275,7 @@ func hasty(r *replay) {
 	r.flow(14500 * milli)
 }
 
-// deposed is the script of a leader that is cut off, while the others elect another one at once
+// deposed is the script of a leader that is cut off, while the others elect another leader at once
 // because they restart. The client stays with the old leader.
 func deposed(r *replay) {
 	r.cut(100 * milli)
@@ -290,8 +290,8 @@ func deposed(r *replay) {
 	}
 }
 
-// A counterexample has a script, and what makes it one. Without that, the same script breaks no
-// lease.
+// A counterexample has a script and a change: a dropped assumption or another rule. With the
+// change, the script breaks a lease; without the change, it breaks none.
 type counterexample struct {
 	name    string
 	tick    time.Duration // of the servers; 0 means 2 s

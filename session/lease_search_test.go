@@ -22,9 +22,9 @@ import (
 // sends any packets at any time, so the result does not depend on how often a real session sends
 // heartbeats. The rule is the type lease itself.
 //
-// A run is bounded by how many packets, connections, elections and pauses it
-// may have. It is not bounded in time, because a state holds only differences
-// of times, and all differences that are too large to matter are equal.
+// A run is bounded by how many packets, connections, elections and pauses it may have. It is not
+// bounded in time, because a state holds only differences of times, and all differences that are
+// too large to matter count as equal.
 
 var search = flag.Bool("search", false, "search for broken leases exhaustively instead of by random walks; this takes minutes and gigabytes")
 
@@ -42,7 +42,7 @@ type bounds struct {
 	pings, syncs, writes int
 	connections          int // beyond the first
 	elections, pauses    int
-	lostTouches          int // a follower forgets a touch: against A3
+	lostTouches          int // a follower forgets a touch, which violates A3
 }
 
 // A variant consists of the assumptions that the servers satisfy, and of the changes to the rule.
@@ -147,9 +147,9 @@ type place struct {
 	first    uint8 // the first packet of this connection
 	next     uint8 // the next one to be answered
 	sent     uint8 // packets so far
-	arrived  uint8 // of them, those that the follower has
+	arrived  uint8 // number of packets that the follower has received
 	shaking  bool  // the handshake is not answered
-	shaken   uint8 // its answer, if it is at the client's end of the way
+	shaken   uint8 // the answer to the handshake, if it has reached the client's end of the link
 	opened   int32
 	packets  [9]sentPacket
 	lease    leaseRecord
@@ -240,7 +240,7 @@ const (
 	stepForget
 )
 
-// Places of the bounds in place.left.
+// Indexes of the bounds in place.left.
 const (
 	leftPings = iota
 	leftSyncs
@@ -543,7 +543,7 @@ func (s *searcher) hopeless(p *place) bool {
 	if s.changed != nil || s.trustIdle || s.times != nil || s.margin {
 		return false
 	}
-	// A lapse takes two writes.
+	// After a lapse, the lease stands again only after two writes.
 	r, old := &p.lease, int32(p.now-searchT)*inUnit
 	past := max(r.deadline, r.kept, r.provenTo, r.carriedKept) <= int32(p.now)*inUnit && max(r.lastWrite, r.carriedWrite) <= old
 	return past && writes < 2

@@ -11,8 +11,8 @@ import (
 // Each line is an action of a client, in milliseconds, on a server with T = 4000 and a tick of
 // 1000. The columns are the kind of a packet and the times at which it was sent and answered. "="
 // is followed by the resulting deadline. "/" is followed by the time until which the leader of the
-// connection keeps the session, if it is different. With these numbers the margin is 200, a PING
-// comes within 600, and probation lasts 4000.
+// connection keeps the session, if this time differs from the deadline. With these numbers the
+// margin is 200, a PING comes within 600, and probation lasts 4000.
 //
 //	open S A     the handshake of a new session
 //	again S A    the handshake of a new connection
@@ -166,8 +166,8 @@ func (l *lease) do(kind string, sent, answered time.Time, timeout time.Duration)
 	}
 }
 
-// The test measures the cost of keeping a lease: how many writes a client sends that follows renew,
-// and how close the deadline comes.
+// The test measures the cost of keeping a lease: how many writes are sent by a client that follows
+// renew, and how close the deadline comes.
 func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 	for _, test := range []struct {
 		tick, roundTrip time.Duration // for T = 12 s

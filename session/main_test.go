@@ -48,8 +48,8 @@ func on(e *zktest.Ensemble, servers ...int) Options {
 	return opts
 }
 
-// open opens a session that is closed before the bubble of t ends. The caller calls its close
-// function, because a clean-up of t would run outside the bubble's time.
+// open opens a session. The caller must close it before the bubble of t ends, because a clean-up of
+// t would run outside the bubble's time.
 func open(t *testing.T, opts Options) *Session {
 	t.Helper()
 	s, err := Open(t.Context(), opts)

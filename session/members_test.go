@@ -21,7 +21,7 @@ func TestMembersOfAConfiguration(t *testing.T) {
 		{"server.1=[fd00::1]:2888:3888:participant;[::]:2181", []string{"[fd00::1]:2181"}},
 		{"server.1=[fd00::1]:2888:3888:participant;[fd00::2]:2181", []string{"[fd00::2]:2181"}},
 		{"server.1=a:2888:3888|b:2888:3888:participant;0.0.0.0:2181", []string{"a:2181"}},
-		{"server.1=zoo1:2888:3888:participant;zoo1:2181\nserver.2=zoo2:2888:3888:participant", nil}, // clientPort is a setting
+		{"server.1=zoo1:2888:3888:participant;zoo1:2181\nserver.2=zoo2:2888:3888:participant", nil}, // clientPort is set separately
 		{"server.1=zoo1:2888:3888:participant;zoo1:x", nil},
 		{"", nil},
 	} {
@@ -56,7 +56,7 @@ func TestSessionFollowsTheMembers(t *testing.T) {
 	}
 }
 
-// If no followed server is reached, the given servers have another turn.
+// If no followed server is reached, the given servers are tried again.
 func TestGivenServersAreTriedAgain(t *testing.T) {
 	h := newServers([]string{"given:1"}, cryptoRand{}, newReporter(nil))
 	if !h.follow([]string{"new:1", "new:2"}) || h.follow([]string{"new:2", "new:1"}) {

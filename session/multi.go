@@ -28,14 +28,14 @@ type CreateOp struct {
 	ACL  []ACL // nil means Options.ACL
 }
 
-// SetOp replaces the data of a znode that has the given version.
+// SetOp replaces the data of a znode if the znode has the given version.
 type SetOp struct {
 	Path    string
 	Data    []byte
 	Version int32
 }
 
-// DeleteOp deletes a znode that has the given version.
+// DeleteOp deletes a znode if the znode has the given version.
 type DeleteOp struct {
 	Path    string
 	Version int32
@@ -112,8 +112,8 @@ type MultiError struct {
 func (e *MultiError) Error() string { return fmt.Sprintf("op %d on %s: %v", e.Index, e.Path, e.Err) }
 func (e *MultiError) Unwrap() error { return e.Err }
 
-// Multi applies all of ops or none. If none was applied, the error contains a *MultiError. A Multi
-// is one transaction with one zxid.
+// Multi applies all of ops or none. If one of them made the Multi fail, the error contains a
+// *MultiError. A Multi is one transaction with one zxid.
 func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 	if len(ops) == 0 {
 		return nil, nil
@@ -151,8 +151,8 @@ func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 	return results, nil
 }
 
-// fits returns an error with ErrTooLarge if Multi would refuse ops as one transaction. It is for
-// callers that divide their work into transactions. It sends no request.
+// fits returns an error that wraps ErrTooLarge if Multi would refuse ops as one transaction. It is
+// for callers that divide their work into transactions. It sends no request.
 func (s *Session) fits(ops ...Op) error {
 	size := 0
 	for _, op := range ops {

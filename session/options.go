@@ -28,12 +28,12 @@ type Options struct {
 	Servers []string
 
 	// FollowMembers makes the session follow the list of servers in their own configuration,
-	// /zookeeper/config, which the operation reconfig changes. The session connects to new
-	// servers, and no longer to removed ones. This client must be able to use the addresses in
-	// that list. The addresses in Servers are then tried first, and again if no server of the
-	// list can be reached. The session reads and watches that znode. Nothing changes if the
-	// servers refuse the read, or if their configuration has no client addresses, which is so
-	// where clientPort is a setting.
+	// /zookeeper/config, which the operation reconfig changes. The session connects to new servers,
+	// and no longer to removed ones. This client must be able to use the addresses in that list.
+	// The addresses in Servers are still tried first, and again if no server of the list can be
+	// reached. The session reads and watches that znode. FollowMembers has no effect if the servers
+	// refuse the read, or if their configuration has no client addresses, because clientPort is set
+	// separately.
 	FollowMembers bool
 
 	// Timeout is the session timeout to request; zero means 10 s. The server may change it, by
@@ -84,13 +84,13 @@ type Options struct {
 	// NoIdleLease disables the requests that keep an idle session ready. By default a session that
 	// holds nothing sends a sync four to six times in a session timeout. A sync costs the leader a
 	// message and no write, and the next grant is then immediate. With NoIdleLease the session
-	// sends nothing, and its first grant after idleness comes one session timeout later. Set it if
+	// sends nothing, and its first grant after idleness takes one session timeout longer. Set it if
 	// the session only watches or produces.
 	NoIdleLease bool
 
 	// UnsafeTrustIdle is for the harness, which must find two holders when it is set. An idle
 	// session then sends nothing, and its first write after idleness counts as proof that the
-	// leader knew of the session's latest activity.
+	// leader had received the session's latest activity.
 	UnsafeTrustIdle bool
 
 	// MaxRequest is the size in bytes above which a request is refused without being sent. Zero
@@ -120,7 +120,7 @@ type Options struct {
 
 	dialer *dialer              // the dialer, if Dial was nil
 	slept  func() time.Duration // total time for which the machine was suspended
-	leases leasetrace.Func      // receives what the lease rests on; nil unless the harness runs
+	leases leasetrace.Func      // receives the evidence of the lease; nil unless the harness runs
 }
 
 // Auth is a credential, such as {"digest", []byte("user:password")}.

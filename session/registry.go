@@ -160,8 +160,8 @@ func (r *watchRegistry) notified(body []byte) error {
 }
 
 // fireLocked fires the watches on key if the server had one. A read in progress sets a new watch
-// for the waiters that register before its answer. If there are none, the new watch is removed
-// again.
+// for the waiters that register before its answer. If there are no such waiters, the new watch is
+// removed again.
 func (r *watchRegistry) fireLocked(key watchKey, ev zk.Event) {
 	on := r.watches[key]
 	if on == nil {
@@ -215,8 +215,8 @@ func (r *watchRegistry) notWatching(key watchKey) zk.Event {
 const setWatchesSize = 128 << 10
 
 // connected appends the requests that set the watches again on a new connection. The server fires
-// at once those whose znode changed after the transaction zxid, which is that of the last reply to
-// this session. The zxid of an event is not suitable: the same transaction may have had other
+// at once the watches whose znodes have changed since zxid, the zxid of the last reply to this
+// session. The zxid of the last event is not suitable: the same transaction may have had other
 // events, which the connection lost. The watches are sorted by path, so that the requests of a
 // session do not depend on the order of a map.
 func (r *watchRegistry) connected(out []byte, zxid int64) []byte {

@@ -294,8 +294,8 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 	})
 }
 
-// The client may encode a request after it was given up. It then reads a copy of the data, because
-// the caller may have changed the buffer since.
+// The client may encode a request after the caller has given it up. The client then reads a copy of
+// the data, because the caller may have changed the buffer since.
 //
 // Covers S5.
 func TestBufferOfAnAbandonedCallIsReusable(t *testing.T) {
@@ -344,7 +344,7 @@ func TestBufferOfAnAbandonedCallIsReusable(t *testing.T) {
 				stuck.until.Store(&goOn)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
-				go s.Exists(ctx, "/") // a request that is sent now waits behind it, and is not encoded
+				go s.Exists(ctx, "/") // later requests wait behind this one, and are not encoded
 				synctest.Wait()
 				data := []byte("before")
 				acl := []zk.ACL{{Perms: zk.PermAll, Scheme: "digest", ID: "before:"}}

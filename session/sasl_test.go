@@ -42,7 +42,8 @@ func TestSASLCredentialIsChecked(t *testing.T) {
 	}
 }
 
-// A server that does not know the password, or does not follow the mechanism, is not logged in to.
+// The session does not log in to a server that does not know the password or does not follow the
+// mechanism.
 func TestSASLServerIsChecked(t *testing.T) {
 	const challenge = `realm="zk",nonce="n",qop="auth",algorithm=md5-sess,charset=utf-8`
 	proof := func(password string) func(answer string) string {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// servers are the servers that a session may connect to. It decides their order and the pauses, and
+// servers has the servers that a session may connect to. It decides their order and the pauses, and
 // records the results of attempts. It implements zk.HostProvider.
 type servers struct {
 	given   []string // Options.Servers
@@ -113,7 +113,8 @@ func (h *servers) notReached(server string, id int64, err error) {
 	}
 }
 
-// whyNot adds to err, the end of a wait for a server, why no server was reached.
+// whyNot adds to err the reason why no server was reached. err is the error that ended the wait for
+// a server.
 func (h *servers) whyNot(err error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -121,7 +121,7 @@ func (s *Session) hangUp() {
 }
 
 // finish ends the session for the given reason, unless it has ended. Holds end first, because a
-// program must notice the end before the servers can grant what it held to another client.
+// program must notice the end before another client can be granted what the program held.
 func (s *Session) finish(cause error) {
 	s.finishing.Do(func() {
 		s.keeper.close(cause)

@@ -124,8 +124,8 @@ func TestHooksAreCalledWithoutTheLock(t *testing.T) {
 	})
 }
 
-// Covers S5, S7. Requests on the session's own goroutines run without a goroutine of their own. The
-// client must be closed even while a hook runs.
+// Covers S5, S7. A request with the session's own context runs on the caller's goroutine and ends
+// only when the client is closed. So the client must be closed even while a hook runs.
 func TestSlowHookDelaysNoRequestAtTheEnd(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		release := make(chan struct{})
@@ -316,8 +316,8 @@ func TestOpenAndCloseReturnInTime(t *testing.T) {
 	})
 }
 
-// The client keeps the connection of a hung server for two thirds of the timeout, and its
-// goroutines too. Close does not wait for them.
+// The client alone keeps the connection of a hung server, and its goroutines, for two thirds of the
+// timeout. Close does not take that long.
 //
 // Covers S7.
 func TestCloseIsBoundedOnAHungServer(t *testing.T) {

@@ -228,7 +228,7 @@ func (t *tap) connected(c *conn, r *wire.ConnectResponse) (greeting []byte, err 
 	switch {
 	case t.life.err() != nil:
 		return nil, errOver
-	case c.gone: // its timeout has just closed it
+	case c.gone: // the timeout of its handshake has just closed it
 		return nil, errBroken
 	case r.SessionID == 0 || r.Timeout <= 0:
 		return nil, t.refusedLocked("expired")
@@ -275,8 +275,8 @@ func (t *tap) refusedLocked(how string) error {
 // A read must not show a state from before an event that the client has received. Since ZooKeeper
 // 3.9 an event carries its zxid, and a server that has not applied this zxid refuses the session.
 // Servers of version 3.8 send events without a zxid, and so does any version in reply to
-// setWatches. The next server may not have applied such an event yet. Then a quorum write is sent
-// before the read, like in recipe.ReadBarrier.
+// setWatches. The next server may not have applied such an event yet. In this case a quorum write
+// precedes all reads on the connection, like in recipe.ReadBarrier.
 func (t *tap) greetingLocked() []byte {
 	var out []byte
 	for _, a := range t.opts.Auth {

@@ -100,7 +100,8 @@ func (w *watchSet) await(path string, children bool) (wants *int) {
 	return wants
 }
 
-// unwant ends the watch unless it has fired, if no read other than the failed one needs it.
+// unwant is called after a failed read. It ends the read's watch if no other read needs the watch
+// and it has not fired.
 func (w *watchSet) unwant(path string, children bool, wants *int) {
 	key := watchKey{w.r.root.inner(path), children}
 	w.r.mu.Lock()
@@ -114,8 +115,8 @@ func (w *watchSet) unwant(path string, children bool, wants *int) {
 	}
 }
 
-// Drop ends a watch on a path unless it has fired: the watch of Children, or the one of Get and
-// Exists.
+// Drop ends a watch on a path unless the watch has fired. If children is true, it is the watch of
+// Children, otherwise that of Get and Exists.
 func (w *watchSet) Drop(path string, children bool) {
 	key := watchKey{w.r.root.inner(path), children}
 	w.r.mu.Lock()

@@ -28,9 +28,9 @@ import (
 // A hold is a child of the span that it was acquired for, which is the span of the caller of Lock.
 // Its attributes are zookeeper.path, zookeeper.token and, at its end, zookeeper.hold.ended with the
 // reason, for example "lock: released". A hold that was lost has the status Error: its lease
-// lapsed, its znode was deleted or could not be read, or its session ended. A claim whose own time
-// is up was not lost in this sense. The hold ends with the context of the grant, and its span is
-// then complete, even if the program continues.
+// lapsed, its znode was deleted or could not be read, or its session ended. A claim that ended
+// because its own time limit had passed was not lost in this sense. The hold ends with the context
+// of the grant, and its span is then complete, even if the program continues.
 //
 // A hold has up to three links. The first is its acquisition. A claim links to the span in which
 // the item was put, in any process. If the hold waited for another hold of this process, the third
@@ -54,7 +54,7 @@ type traces struct {
 }
 
 // maxHolds is the number of holds that are remembered as predecessors. A successor is granted its
-// claim soon after the end of its predecessor.
+// hold soon after the end of its predecessor.
 const maxHolds = 4096
 
 // acquisition is the state of an acquisition in its context.

@@ -284,7 +284,8 @@ func TestItemsCarryTheirOrigin(t *testing.T) {
 	}
 }
 
-// Puts of several traces that a handle carries out in one transaction keep their places.
+// Puts of several traces keep their trace positions if a handle carries them out in one
+// transaction.
 func TestPutsOfOneBatchKeepTheirTraces(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		producer, consumer := newProcess(), newProcess()
