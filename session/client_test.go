@@ -113,7 +113,6 @@ func (b *bare) refuse(c net.Conn) {
 	}
 }
 
-// close ends the client.
 func (b *bare) close(c net.Conn) {
 	go b.refuse(c)
 	b.client.Close()

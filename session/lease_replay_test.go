@@ -130,7 +130,7 @@ func (r *replay) answered(h wire.ReplyHeader, body []byte) {
 	r.note()
 }
 
-// note notes the deadline of the lease.
+// note records the lease's deadline if it is the latest so far.
 func (r *replay) note() { r.last = times.Later(r.last, r.lease.deadline) }
 
 // until waits, in virtual time, until d after the beginning of the session.

@@ -28,7 +28,6 @@ func newLifetime() *lifetime {
 // err returns nil before the end, and then the cause of the end.
 func (l *lifetime) err() error { return context.Cause(l.ctx) }
 
-// end ends the lifetime.
 func (l *lifetime) end(cause error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -59,7 +59,6 @@ func open(t *testing.T, opts Options) *Session {
 	return s
 }
 
-// must fails the test on an error.
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

@@ -40,7 +40,6 @@ func (s *Session) followMembers() {
 	}
 }
 
-// config reads and watches the configuration.
 func (s *Session) config(ctx context.Context) ([]byte, *Watch, error) {
 	w := s.watches.watchKey(watchKey{path: configPath})
 	data, err := read(ctx, s, "get", configPath, func(c *zk.Conn, t *ticket) ([]byte, error) {

@@ -84,7 +84,6 @@ func (c *saslConn) login() error {
 	return err
 }
 
-// errSASLRefused means that the server does not accept the credential.
 var errSASLRefused = errors.New("session: SASL: refused by the server")
 
 // digest logs in with DIGEST-MD5, defined by RFC 2831.
@@ -144,7 +143,6 @@ func directives(challenge []byte) map[string]string {
 	return found
 }
 
-// A digestMD5 is one login.
 type digestMD5 struct{ user, password, realm, nonce, cnonce, uri string }
 
 // The name that ZooKeeper's servers use for themselves.

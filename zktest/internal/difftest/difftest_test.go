@@ -113,7 +113,6 @@ func rulesOf(t *testing.T, release zktest.Version) tree.Rules {
 	return rules
 }
 
-// limits returns the limits for traces on n servers of these releases.
 func limits(n int, releases ...zktest.Version) (l trace.Limits) {
 	for _, r := range releases {
 		l.Modes = l.Modes || r == "3.8.0" || r == "3.8.1"
@@ -140,7 +139,6 @@ func onZktest(opts zktest.Options) trace.Player {
 	}
 }
 
-// compared returns the comparison of ZooKeeper with zktest.
 func compared(zookeeper, zktest trace.Player, limits trace.Limits) *trace.Comparison {
 	return &trace.Comparison{WantName: "ZooKeeper", Want: zookeeper, GotName: "zktest", Got: zktest, Limits: limits}
 }

@@ -171,7 +171,6 @@ func (c *Conn) process() {
 	}
 }
 
-// handle handles one frame.
 func (c *Conn) handle(frame []byte, rule *Rule) {
 	c.lastRead = c.s.now()
 	c.received++
