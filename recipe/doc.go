@@ -23,9 +23,9 @@
 //
 // After a lost reply, session.OutcomeOf returns Indeterminate. Two mechanisms find out what
 // happened. [Once] sends a [ReadBarrier] and then reads what the write made: a node under a name
-// that nobody else uses, or a mark that nobody else leaves meanwhile. A protected create and
-// [Remove] work in the same way. A [Ledger] is for writes whose result other clients may delete:
-// the ledger's own node shows what was applied. [Ensure] needs neither, because it may be applied
+// that nobody else uses, or data that nobody else writes meanwhile. A protected create and [Remove]
+// work in the same way. A [Ledger] is for writes whose result other clients may delete: the
+// ledger's own node shows what was applied. [Ensure] needs neither, because it may be applied
 // twice.
 //
 // # Guarantees

@@ -7,7 +7,7 @@ import (
 )
 
 // Once sends a write that must be applied at most once, if its result shows whether it was applied:
-// a node under a name that nobody else uses, or a mark that nobody else leaves meanwhile. If other
+// a node under a name that nobody else uses, or data that nobody else writes meanwhile. If other
 // clients may delete or replace the result at any time, use a [Ledger].
 //
 // Once calls send. It calls send again if the request was not written, or is known to have failed

@@ -274,11 +274,10 @@ const (
 	// The reply, and all replies after it on the connection, are sent later.
 	DelayReply = quorum.DelayReply
 
-	// The server refuses the request with THROTTLEDOP (-127), like a server
-	// whose queue is longer than zookeeper.throttled_op_wait_time. The request
-	// still keeps its session alive at that server, and is answered in its
-	// turn. Requests that authenticate, open or close a session are never
-	// refused.
+	// The server refuses the request with THROTTLEDOP (-127), like a server in whose queue the
+	// request has waited for longer than zookeeper.throttled_op_wait_time. The request still keeps
+	// its session alive at that server, and is answered in its turn. Pings and requests that
+	// authenticate, open or close a session are never refused.
 	ThrottleRequest = quorum.ThrottleRequest
 )
 

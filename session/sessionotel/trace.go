@@ -121,7 +121,7 @@ func (t *traces) hold(ctx context.Context, step session.Step) (context.Context, 
 	}
 }
 
-// losses are the causes of ends of holds that their holder did not choose.
+// losses are the causes with which a hold ends although its holder did not end it.
 var losses = []error{session.ErrLeaseLapsed, session.ErrRevoked, session.ErrUnreadable, session.ErrLost}
 
 func (t *traces) predecessor(a *acquisition) []trace.SpanStartOption {
