@@ -17,9 +17,9 @@ import (
 // A Node is a znode that a session created.
 type Node struct {
 	Path string
-	// Czxid is the zxid of the transaction that created the node. It grows over the whole life of
-	// the ensemble. A Czxid of 0 means that it is unknown. In this case, no later node has the same
-	// path.
+	// Czxid is the zxid of the transaction that created the node. A node that is created later has
+	// a larger Czxid, over the whole life of the ensemble. 0 means that the Czxid is unknown. In
+	// this case, no later node has the same path.
 	Czxid int64
 }
 

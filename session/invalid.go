@@ -11,7 +11,8 @@ import (
 var ErrInvalid = invalid.Err
 
 // CheckPath returns an error that is ErrInvalid if servers do not accept path, or if path is the
-// root, which nobody can create or delete. Recipes use it to check the paths that they are given.
+// root, which nobody can create or delete. Recipes use CheckPath to check the paths that they are
+// given.
 func CheckPath(path string) error {
 	if path == "/" {
 		return invalid.New("invalid znode path %q: has to be below the root", path)

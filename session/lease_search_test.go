@@ -14,7 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// This file searches exhaustively for a session that is closed while its lease stands.
+// This file searches for a session that is closed while its lease stands: exhaustively with the
+// flag -search, otherwise by random walks.
 //
 // The model is written from the servers' sources, as cited in docs/decisions/0001-lease.md. Time is
 // counted in units. Within a unit, and between units, the steps of leader, follower, links and

@@ -26,9 +26,9 @@ func inUse() (bytes, goroutines int) {
 	return int(m.HeapAlloc), runtime.NumGoroutine()
 }
 
-// A session in a process with many costs the buffer of its largest request, some kilobytes and five
-// goroutines. The client alone allocates 1.5 MiB more for replies. All sessions close without
-// waiting for anything but the servers.
+// A session in a process with many sessions costs the buffer of its largest request, some kilobytes
+// and five goroutines. The client alone allocates 1.5 MiB more for replies. All sessions close
+// without waiting for anything but the servers.
 //
 //	go test ./session -run SessionsCostLittle -sessions 1000 -v
 func TestSessionsCostLittle(t *testing.T) {

@@ -109,8 +109,8 @@ func (h *servers) follow(list []string) (changed bool) {
 	return true
 }
 
-// returnLocked adds the servers that were given to the list. It is called after a whole round in
-// which no server was reached.
+// returnLocked adds the servers of Options.Servers to the list again. It is called after a whole
+// round in which no server was reached.
 func (h *servers) returnLocked() {
 	for _, server := range h.given {
 		if !slices.Contains(h.list, server) {

@@ -32,8 +32,8 @@ type Options struct {
 	// and no longer to removed ones. This client must be able to use the addresses in that list.
 	// The addresses in Servers are still tried first, and again if no server of the list can be
 	// reached. The session reads and watches that znode. FollowMembers has no effect if the servers
-	// refuse the read, or if their configuration has no client addresses, because clientPort is set
-	// separately.
+	// refuse the read. It has no effect either if their configuration has no client addresses, for
+	// example because clientPort is set separately.
 	FollowMembers bool
 
 	// Timeout is the session timeout to request; zero means 10 s. The server may change it, by

@@ -154,7 +154,7 @@ func (e *Ensemble) HeldBack() int {
 
 // DelayLink models a slow network between servers: from now on, packets of the link take d. They
 // keep their order. 0 undoes the fault. A server needs one round trip to join its leader, so the
-// delays of both directions also delay that.
+// delays of both directions also delay this.
 //
 // On a link from a leader to its follower, DelayLink also models a follower that reads slowly. One
 // thread of the follower receives commits and answers pings, and these answers report the active

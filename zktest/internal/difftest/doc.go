@@ -30,8 +30,9 @@
 //   - A path that is not UTF-8 or has characters above U+FFFF, in sync or in an event. ZooKeeper
 //     returns it in Java's encoding of characters. zktest returns it unchanged, because no node can
 //     have such a name.
-//   - The events that the end of a session causes for its own watches, if another connection closes it.
-//     ZooKeeper sends some, none or all of them before it closes the connection. zktest sends all.
+//   - The events that the end of a session causes for its own watches, if another connection closes
+//     the session. ZooKeeper sends some, none or all of them before it closes the connection. zktest
+//     sends all.
 //   - A request on a connection whose session has moved. ZooKeeper closes the connection, and may
 //     answer earlier requests first. zktest only closes the connection.
 //

@@ -206,7 +206,7 @@ func (r *request) throttled() bool {
 	return r.rule != nil && r.rule.Fate == ThrottleRequest && throttlable(r.op)
 }
 
-// throttlable reports whether a server may refuse such requests. It never
+// throttlable reports whether a server may refuse requests with this operation. A server never
 // refuses requests that keep, open or close a session.
 func throttlable(op wire.Op) bool {
 	return op != wire.OpPing && op != wire.OpCreateSession && op != wire.OpCloseSession

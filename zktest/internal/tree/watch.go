@@ -237,8 +237,8 @@ func (t *Tree) parts(typ int32) []part {
 	return nil
 }
 
-// HasWatch returns OK if the watcher has such a watch. In older releases a
-// watch of any client on the same path is enough.
+// HasWatch returns OK if the watcher has a watch of this type on path. In older releases a watch of
+// any client on the same path is enough.
 func (t *Tree) HasWatch(path string, typ int32, w Watcher) wire.Code {
 	parts := t.parts(typ)
 	if parts == nil {
