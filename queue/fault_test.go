@@ -445,7 +445,7 @@ func TestReleaseBehindAnAckThatNeverRan(t *testing.T) {
 			}
 		}
 		w.Inject(zktest.Rule{Op: "getData", Path: "/slow", Fate: zktest.DelayRequest, Delay: time.Minute})
-		// Detached work runs after this request.
+		// An Ack is detached work, which begins only after this slow request.
 		giveUp(func(ctx context.Context) error { _, err := s.Get(ctx, "/slow"); return err })
 		giveUp(func(ctx context.Context) error { return c.Ack(ctx) })
 		s.Lose()

@@ -85,7 +85,7 @@ func phaseText(s harness.Status) string {
 	return s.Phase
 }
 
-// paint colours the number of violations red if it is positive.
+// paint colors the number of violations red if it is positive.
 func (l *live) paint(line string, s harness.Status) string {
 	if !l.color || s.Violations == 0 {
 		return line

@@ -84,7 +84,7 @@ func (a *app) untilSignal(ctx context.Context) (_ context.Context, stop func()) 
 	ctx, interrupt := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // it is under nohup
+	if !signal.Ignored(syscall.SIGHUP) { // a program under nohup ignores the signal
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	stopped, waited := make(chan struct{}), make(chan struct{})
