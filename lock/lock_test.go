@@ -644,7 +644,7 @@ func TestWriterWaitsForADowngradedOne(t *testing.T) {
 	})
 }
 
-// go-zookeeper never checks its own node, and can return without holding the lock.
+// go-zookeeper never checks whether its own node exists, and can return without holding the lock.
 func TestOwnNodeIsVerified(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()

@@ -136,8 +136,8 @@ type seen struct {
 	resized, returned *session.Watch // nil if the caller does not wait
 }
 
-// read reads the capacity and the leases at the same time. The capacity may be the older of the
-// two, because take checks that it has not changed since.
+// read reads the capacity and the leases at the same time. It does not matter if the capacity is
+// older than the leases, because take checks that the capacity has not changed since.
 func (m *Semaphore) read(ctx context.Context, waiting bool) (*seen, error) {
 	s := &seen{}
 	var listing session.Listing

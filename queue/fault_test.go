@@ -523,9 +523,9 @@ func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
 	}
 }
 
-// Take has claimed an item, but its caller's context has ended. The item is put back, even into a
+// Take has deleted an item, but its caller's context has ended. The item is put back, even into a
 // segment that other consumers have drained meanwhile. It is not put back if a client has deleted
-// the queue. Before the fix, the handle retried this without a pause, and its other users had to
+// the queue. Before the fix, the handle then retried without a pause, and its other users had to
 // wait.
 //
 // Covers Q3, Q6.

@@ -14,13 +14,14 @@ import (
 
 // A view is a consumer's knowledge of the head of one level. It lists a segment only once, and not
 // again for every item. It keeps the order by this invariant: each listed item that has stayed in
-// the queue is in an entry of the view. There is one exception: the view may have removed the
-// entry, because another consumer took a part of its items. When another consumer takes an item, it
-// deletes the node of that item's entry. A transaction on the entry then fails, and the view lists
-// the segment again. Items that were given back may be missing; the next pass finds them.
+// the queue is in an entry of the view. When another consumer takes an item, it deletes the node of
+// that item's entry. A transaction on the entry then fails, and the view removes the entry. If the
+// node had several items, the view lists the segment again, because the rest of them may be left
+// under another name. Items that were given back may be missing; the next pass finds them.
 //
 // A relaxed view gives up the order to have fewer conflicts. After a collision it continues at a
-// random place in the segment. It still serves every item of a segment before the next segment.
+// random place in the segment, and leaves the rest of such a node to the next pass. It still serves
+// every item of a segment before the next segment.
 //
 // A view is not safe for concurrent use.
 type view struct {

@@ -40,7 +40,8 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run runs the program independently of the process.
+// run runs the program with the given arguments and streams, and returns its exit code. Tests call
+// it in their own process.
 func run(args []string, in io.Reader, out, errs io.Writer) int {
 	a := &app{in: in}
 	ctx, stop := a.untilSignal(context.Background())
