@@ -100,7 +100,7 @@
 // # Znodes
 //
 //	<path>/<id>-lock-<number>             a contender of a Mutex
-//	<path>/<id>-__WRIT__<number>          a writer; a reader after its data was set
+//	<path>/<id>-__WRIT__<number>          a writer, or a downgraded writer if its data was set
 //	<path>/<id>-__READ__<number>          a reader
 //	<path>/delay                          the last contender granted, with Options.Delay; persistent
 //	<path>                                the node of an Exclusive
