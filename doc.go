@@ -2,7 +2,7 @@
 //
 // # For programs
 //
-// They depend on the ZooKeeper client and on nothing else; sessionotel also on OpenTelemetry.
+// These packages depend only on the ZooKeeper client, with the exceptions that the list names.
 //
 //   - [github.com/zkcoord/zkcoord/session]: a ZooKeeper session, its requests, and its lease
 //   - [github.com/zkcoord/zkcoord/recipe]: what the author of a recipe needs: protected nodes,
@@ -14,13 +14,13 @@
 //   - [github.com/zkcoord/zkcoord/barrier]: a barrier that is set and removed, and a double barrier
 //   - [github.com/zkcoord/zkcoord/counter]: an int64 that many processes add to, each add once
 //   - [github.com/zkcoord/zkcoord/watch]: changes of znodes as a stream
-//   - [github.com/zkcoord/zkcoord/group]: members of a group, and who follows them
+//   - [github.com/zkcoord/zkcoord/group]: the members of a group, and their changes as a stream
 //   - [github.com/zkcoord/zkcoord/fence]: resources that refuse a stale fencing token: SQL, HTTP,
-//     files; the standard library only
-//   - [github.com/zkcoord/zkcoord/vet]: an analyzer for work that continues after its lock was
-//     lost; golang.org/x/tools only
-//   - [github.com/zkcoord/zkcoord/session/sessionotel]: traces and metrics of sessions, with
-//     OpenTelemetry
+//     files (depends only on the standard library)
+//   - [github.com/zkcoord/zkcoord/vet]: an analyzer for work that continues after its lock was lost
+//     (depends only on golang.org/x/tools)
+//   - [github.com/zkcoord/zkcoord/session/sessionotel]: traces and metrics of sessions (also
+//     depends on OpenTelemetry)
 //
 // # For tests
 //
@@ -28,16 +28,17 @@
 //     virtual clock
 //   - [github.com/zkcoord/zkcoord/harness]: one run: an ensemble, clients, faults, a history, a
 //     verdict
-//   - [github.com/zkcoord/zkcoord/harness/crashpoint]: a call that is broken at each of its
-//     requests
+//   - [github.com/zkcoord/zkcoord/harness/crashpoint]: a call that is interrupted at each of its
+//     requests, and a check of what remains
 //   - [github.com/zkcoord/zkcoord/harness/fault]: the faults, each with its heal and its evidence
-//   - [github.com/zkcoord/zkcoord/harness/netfault]: a client's connection that stalls, is reset or
-//     is late
+//   - [github.com/zkcoord/zkcoord/harness/netfault]: a client's connection that is stalled, reset
+//     or delayed
 //   - [github.com/zkcoord/zkcoord/harness/history]: what happened in a run
 //   - [github.com/zkcoord/zkcoord/harness/checker]: properties that a history must have
 //   - [github.com/zkcoord/zkcoord/harness/witness]: the servers' transaction logs, compared with a
 //     history
-//   - [github.com/zkcoord/zkcoord/harness/leases]: what the lease of each session rested on, judged
+//   - [github.com/zkcoord/zkcoord/harness/leases]: the evidence for the lease of each session, and
+//     a check of it
 //   - [github.com/zkcoord/zkcoord/harness/report]: results as pages, JUnit and JSON
 //   - [github.com/zkcoord/zkcoord/harness/ensemble]: what the harness needs of an ensemble
 //   - [github.com/zkcoord/zkcoord/harness/ensemble/container]: an ensemble in containers
@@ -46,7 +47,7 @@
 //   - [github.com/zkcoord/zkcoord/harness/ensemble/external]: an ensemble that is already there
 //   - [github.com/zkcoord/zkcoord/harness/ensemble/ensembletest]: the contract that every kind of
 //     ensemble keeps
-//   - [github.com/zkcoord/zkcoord/scenarios]: this project's own claims, one file a scenario
+//   - [github.com/zkcoord/zkcoord/scenarios]: this project's own scenarios, one in each file
 //   - [github.com/zkcoord/zkcoord/docker/zookeeper]: the container image of a node
 //
 // The command is [github.com/zkcoord/zkcoord/cmd/zkcoord]. docs/whats-here.md is the map for those

@@ -10,7 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// The leader's reply to sync may be outdated (ZOOKEEPER-1675).
+// The waiter's server is the leader, which has not applied Set yet. A sync would not help, because
+// the leader answers it at once (ZOOKEEPER-1675).
 //
 // Covers B1.
 func TestWaitAtAServerThatIsBehind(t *testing.T) {

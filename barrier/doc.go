@@ -58,9 +58,8 @@
 //
 // # Session loss
 //
-// Calls in progress fail with the cause. A member whose session was lost has left, as far as the
-// others can see, once the servers expire the session. The barrier itself is a persistent node and
-// stays.
+// Calls in progress fail with the cause. When the servers expire the session of a member, the
+// others see that the member has left. The barrier itself is a persistent node and stays.
 //
 // A lost connection changes nothing: calls wait for the next connection.
 //

@@ -96,7 +96,7 @@ func (d *Double) Enter(ctx context.Context) (*Round, error) {
 		effect := session.Failed
 		if r == nil && m.sent {
 			m.withdraw()
-			// Until it is removed, the round may count the member, whatever has failed since.
+			// The round may count the member until the member is removed.
 			effect = session.Indeterminate
 		}
 		switch {
@@ -142,7 +142,7 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 	for {
 		round, w, err := m.d.s.GetWatch(ctx, m.d.roundPath(m.round))
 		if errors.Is(err, session.ErrNoNode) {
-			return nil, nil // the others have opened and left it
+			return nil, nil // the others have opened the round and left it
 		}
 		if err != nil {
 			return nil, err
@@ -243,8 +243,8 @@ func (d *Double) withdrawn(ctx context.Context) error {
 func (m *member) withdraw() {
 	gone := recipe.RemoveFound(m.d.s, func(ctx context.Context) (recipe.Node, error) {
 		if m.name == "" {
-			// After ReadBarrier the answer is final. After a sync at the leader it would not be
-			// final.
+			// After ReadBarrier, a list without the node proves that there is no node. After a sync
+			// at the leader, the list would not prove it.
 			if err := recipe.ReadBarrier(ctx, m.d.s, m.d.roundPath(m.round)); err != nil {
 				return recipe.Node{}, err
 			}
@@ -295,7 +295,7 @@ func (m *member) join(ctx context.Context) error {
 	}
 }
 
-// find searches the node of the member.
+// find sets m.name if the server lists the node of the member.
 func (m *member) find(ctx context.Context) error {
 	names, err := m.d.members(ctx, m.round)
 	for _, name := range names {
@@ -352,10 +352,10 @@ func (d *Double) create(ctx context.Context) error {
 // skip makes the next round gather, because the directory of this one is
 // missing.
 //
-// Another client may have deleted the directory. The round's members would mistake a new directory
-// of the same name for their own. Or the round never had a directory, because another client has
-// set the data of the barrier. Then the members of the round before it would wait forever, so skip
-// opens that round for nobody.
+// The directory is missing for one of two reasons. Another client may have deleted it. Then it must
+// not be created again, because the round's members would mistake the new directory for their own.
+// Or the round never had a directory, because another client has set the data of the barrier. Then
+// the members of the round before it would wait forever, so skip opens that round for nobody.
 func (d *Double) skip(ctx context.Context, round int32) error {
 	if err := d.dismiss(ctx, round); err != nil {
 		return err

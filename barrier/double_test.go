@@ -349,8 +349,8 @@ func TestADeletedRoundGathersAgain(t *testing.T) {
 	}
 }
 
-// Regression: if the chroot was missing, which no call here creates, Set and
-// Enter requested their node and its parents in turn, in an endless loop.
+// Regression: if the chroot was missing, Set and Enter requested their node and its parents in
+// turn, in an endless loop. No call of this package creates the chroot.
 func TestAMissingChrootIsAnError(t *testing.T) {
 	for what, call := range map[string]func(context.Context, *session.Session) error{
 		"set": func(ctx context.Context, s *session.Session) error { return barrier.New(s, "/b").Set(ctx) },
@@ -558,8 +558,8 @@ func TestMembersMustAgreeOnTheSize(t *testing.T) {
 	})
 }
 
-// A member loses one request, its reply, or its session with either. No member
-// is lost, blocked or early.
+// A member loses one request or its reply, and in some runs also its session. No member is lost,
+// blocked or early.
 //
 // Covers D1, D2, D3, D4, D6.
 func TestDoubleAtEachLostRequest(t *testing.T) {
@@ -768,7 +768,8 @@ func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
 	})
 }
 
-// A member whose creation was never sent did not count, whatever ended Enter.
+// If the creation of a member's node was never sent, or was refused, the member did not count,
+// whatever ended Enter.
 func TestAMemberThatWasNotAskedForDidNotCount(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
@@ -799,8 +800,8 @@ func TestAMemberThatWasNotAskedForDidNotCount(t *testing.T) {
 	})
 }
 
-// Regression: another client set the size again when a round was complete and
-// not yet open. The round's last member tried to open it in an endless loop.
+// Regression: another client set the data of the barrier again when a round was complete and not
+// yet open. The round's last member tried to open it in an endless loop.
 //
 // Covers D5.
 func TestRoundThatCanNoLongerOpenIsLeft(t *testing.T) {
@@ -831,8 +832,8 @@ func TestRoundThatCanNoLongerOpenIsLeft(t *testing.T) {
 	})
 }
 
-// Regression: another client set the size again while a member waited. The member waited forever,
-// and later members waited for one more member.
+// Regression: another client set the data of the barrier again while a member waited. The member
+// waited forever, and later members waited for one more member.
 func TestMembersOfARoundThatWasPassedOverComeAgain(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)

@@ -108,7 +108,7 @@ func TestRemoveLeavesABarrierThatWasSetSince(t *testing.T) {
 }
 
 // The transaction that opens a round does not arrive. When the connection is back, one member of
-// the round has gone. A member that mistook the lost reply for a success would be alone in the
+// the round has gone. A member that took the missing reply for a success would be alone in the
 // round.
 //
 // Covers D1.

@@ -25,10 +25,10 @@ var (
 	ErrDeadlock = errors.New("election: the caller would wait for its own term")
 )
 
-// An Epoch is the number of a term. It grows with every term in the whole ensemble, and never
-// becomes smaller. It is the zxid of the transaction that created the candidate's node (its czxid).
-// Pass the epoch to the resource that the leader writes to. The resource must refuse any epoch that
-// is smaller than the largest one it has seen.
+// An Epoch is the number of a term. Of two terms on one path, the later one has the larger Epoch,
+// even if the path was deleted in between. It is the zxid of the transaction that created the
+// candidate's node (its czxid). Pass the epoch to the resource that the leader writes to. The
+// resource must refuse any epoch that is smaller than the largest one it has seen.
 type Epoch int64
 
 // Options of a candidate. The zero value is the default.
@@ -50,13 +50,14 @@ func New(s *session.Session, path string, o Options) *Election {
 	return &Election{queue: newQueue(s, path), label: o.Label}
 }
 
-// suffix is the end of the names of this package's nodes, before the number.
+// The name of each node of this package ends with suffix and a number.
 const suffix = "latch-"
 
 func newQueue(s *session.Session, path string) *lockqueue.Queue {
 	return &lockqueue.Queue{Session: s, Dir: path, Name: "election", Invalid: session.CheckPath(path), Naming: lockqueue.Naming{
 		Exclusive: []string{suffix, "lock-", "__lock__"},
-		// After a change of the data, Curator's LeaderLatch would not notice the deletion.
+		// A release mark changes the node's data. Curator's LeaderLatch would then not notice the
+		// deletion of the node.
 		Silent: true,
 	}}
 }

@@ -134,8 +134,8 @@ func TestDeposedLeaderIsNotifiedFirst(t *testing.T) {
 	})
 }
 
-// After a leader crashed, a successor is elected within the session timeout and two ticks: one for
-// the rounding, and one more.
+// After a leader crashed, a successor is elected within the session timeout and two ticks. Servers
+// round the time of expiry up to a tick, and the second tick is a margin.
 //
 // Covers E7.
 func TestSuccessionAfterACrash(t *testing.T) {

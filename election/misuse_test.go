@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// ClickHouse Keeper resumes no session, so the lease has no proof there. A candidate does not retry
-// endlessly.
+// The proof of the lease holds only for ZooKeeper. ClickHouse Keeper is recognized, because it
+// gives sessions no password. A candidate does not retry endlessly.
 func TestNoLeaderOnAServerThatIsNotZooKeeper(t *testing.T) {
 	recipetest.RunOn(t, zktest.Options{NoResume: true}, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()

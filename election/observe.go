@@ -71,9 +71,9 @@ type observer struct {
 
 // find finds the leader and watches it.
 //
-// The candidate that was next in the list leads after the leader, if its node still exists. No
-// other candidate can have joined before it. If its node is gone too, the list is too old, and find
-// lists again.
+// When the leader's node is gone, the next candidate in the list leads if its node still exists,
+// because no other candidate can have joined before it. If its node is gone too, the list is too
+// old, and find lists again.
 func (o *observer) find(ctx context.Context) (Leader, error) {
 	for missing := 0; ; missing++ {
 		if len(o.queue) == 0 || missing > 1 {
@@ -121,7 +121,6 @@ func (o *observer) isNews(leader Leader) bool {
 	return news
 }
 
-// await waits until the watch fires.
 func (o *observer) await(ctx context.Context) error {
 	_, err := o.watch.Wait(ctx)
 	return err

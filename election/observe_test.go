@@ -138,8 +138,8 @@ func TestLeader(t *testing.T) {
 	})
 }
 
-// The first candidate joins at each moment, for example while the observer is about to watch a
-// directory that does not exist.
+// The first candidate joins at every possible moment, for example while the observer is about to
+// watch a directory that does not exist.
 //
 // Covers E8.
 func TestObserverMissesNoFirstCandidate(t *testing.T) {

@@ -68,7 +68,7 @@ func (t *Term) Proclaim(ctx context.Context, value []byte) error {
 // servers execute it, so no other leader can have written before it. The result is truthful even
 // after a lost reply; the results of the ops are zero in that case. After an error,
 // session.OutcomeOf reports whether the transaction was applied. The outcome is Indeterminate only
-// if ctx or the session ended during the call.
+// if ctx or the session ended during the call, or if another client deleted the leader's node.
 func (t *Term) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	results, err := t.claim.Txn(ctx, ops...)
 	if err != nil {

@@ -61,7 +61,7 @@ func TestRandomPicksAll(t *testing.T) {
 	}
 }
 
-// Covers G4. A change applied to the members before it always gives the members
+// Covers G4. If a change is applied to the members before it, the result is always the members
 // after it.
 func TestChangesAddUp(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))

@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// etcd#10111.
+// A call with an ended context sends no request. See etcd#10111.
 //
 // Covers G2.
 func TestJoinWithAnEndedContextMakesNoRequest(t *testing.T) {

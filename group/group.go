@@ -84,8 +84,8 @@ func (f *follower) refresh(ctx context.Context) (map[string]Member, error) {
 		if err != nil {
 			return nil, err
 		}
-		// A node may be deleted after it was listed, and its successor may not be in the list. In
-		// this case the member is still there, so the list is read again.
+		// A node that was listed may be gone because its member replaced it by a node that is not
+		// in the list. The member is still there then, so the list is read again.
 		if complete {
 			return f.known.members(), nil
 		}

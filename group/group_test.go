@@ -44,7 +44,7 @@ func listed(t *testing.T, w *recipetest.World, want string) {
 	}
 }
 
-// follow sends each change as text.
+// follow returns a channel that receives each change as text.
 func follow(ctx context.Context, c *recipetest.Client) <-chan string {
 	given := make(chan string, 100)
 	go func() {
@@ -209,7 +209,7 @@ func TestWhoLeavesIsNotSeenAsItWas(t *testing.T) {
 	})
 }
 
-// Covers G1. A late update does not make a member again after it has left.
+// Covers G1. An Update after Leave fails, and does not make the program a member again.
 func TestWhoHasLeftStaysAway(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		m := join(t, w.Client(), "a", "1")
@@ -223,11 +223,11 @@ func TestWhoHasLeftStaysAway(t *testing.T) {
 	})
 }
 
-// Covers G1. The caller of Leave need not wait until Leave has finished.
+// Covers G1. If the context of Leave has already ended, the member leaves nevertheless.
 func TestLeaveOfOneInAHurry(t *testing.T) {
 	over, end := context.WithCancel(context.Background())
 	end()
-	for range 10 { // either case of a select may be chosen
+	for range 10 { // repeated, because a select chooses at random between the cases that are ready
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			m := join(t, w.Client(), "a", "1")
 			_ = m.Leave(over)
@@ -279,7 +279,7 @@ func TestAnUpdateThatWasGivenUp(t *testing.T) {
 		given(t, changes, "[a=2] +[] -[] ~[a=2]")
 		time.Sleep(2 * time.Second)
 		given(t, changes)
-		// The node of an update whose reply was lost is found late.
+		// The reply to the next update is lost, and the client finds the new node late.
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "create", Fate: zktest.CloseBeforeReply})
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "getChildren2", Fate: zktest.DelayReply, Delay: 2 * time.Second})
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)

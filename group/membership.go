@@ -21,7 +21,7 @@ type Membership struct {
 	left  atomic.Bool      // Leave was called: no new incarnation is created
 
 	watching sync.Once
-	ctx      context.Context // ends with the membership, once that is watched or left
+	ctx      context.Context // ends with the membership, if Done, Err, Wait or Leave was called
 	end      context.CancelCauseFunc
 }
 
@@ -209,18 +209,17 @@ func (m *Membership) watch(ctx context.Context) error {
 		}
 		m.turn <- now
 		node := now.node
-		// A watch on children fires only on deletion, because the node has
-		// none.
+		// The node has no children, so a watch on its children fires only when the node is deleted.
 		_, w, err := m.group.session.ChildrenWatch(ctx, node.Path)
 		switch {
 		case errors.Is(err, session.ErrNoNode):
-			now, err := m.take(ctx) // not while it is replaced
+			now, err := m.take(ctx) // waits for an update in progress, which replaces the node
 			if err != nil {
 				return err
 			}
 			m.turn <- now
 			if now.node != node {
-				continue // it was replaced
+				continue // the update has replaced the node
 			}
 			if m.left.Load() {
 				return ErrLeft
@@ -235,12 +234,11 @@ func (m *Membership) watch(ctx context.Context) error {
 	}
 }
 
-// Run keeps a member in the group while f runs, also when sessions are lost. It
-// opens sessions one after another with the given options, joins, and calls f.
-// The context of f ends with the membership and with ctx; f must return then.
-// If another client deleted the node, Run joins again after f has returned.
-// Otherwise Run leaves, and returns the result of f, even if that is nil, or
-// the cause of ctx.
+// Run keeps a member in the group while f runs, even if sessions are lost. It opens sessions one
+// after another with the given options, joins, and calls f. The context of f ends with the
+// membership and with ctx; f must return then. If the session was lost or another client deleted
+// the node, Run joins again after f has returned. Otherwise Run leaves and returns the result of f,
+// which may be nil. If ctx has ended, the error also wraps the cause of ctx.
 //
 // If f is nil, Run waits until the context ends.
 func Run(ctx context.Context, opts session.Options, path, id string, data []byte, f func(ctx context.Context, m *Membership) error) error {

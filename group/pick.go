@@ -11,8 +11,8 @@ import (
 // least one. Several goroutines may call it at once.
 type Picker func(members []Member) Member
 
-// RoundRobin picks each member in turn, by id, also while members join and
-// leave.
+// RoundRobin picks the members in turn, in the order of their ids. It continues in this order while
+// members join and leave.
 func RoundRobin() Picker {
 	var mu sync.Mutex
 	last := ""
@@ -34,7 +34,7 @@ func Random() Picker {
 	return func(members []Member) Member { return members[rand.IntN(len(members))] }
 }
 
-// Sticky picks the same member as long as it is in the group. Then next picks
+// Sticky picks the same member as long as that member is in the group. When it has left, next picks
 // another.
 func Sticky(next Picker) Picker {
 	var mu sync.Mutex

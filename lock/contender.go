@@ -17,7 +17,7 @@ type Contender struct {
 	Label   string
 	Session int64 // ID of its session
 	Shared  bool  // it is a reader
-	Holds   bool  // it is its turn, according to the server that answered
+	Holds   bool  // it holds the lock, according to the server that answered
 }
 
 // contenders reads the nodes of a lock queue. It omits nodes that are deleted meanwhile.

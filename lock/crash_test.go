@@ -11,7 +11,6 @@ import (
 
 type undo = func(context.Context) error
 
-// unlocker returns a grant's Unlock.
 func unlocker[G interface{ Unlock(context.Context) error }](g G, err error) (undo, error) {
 	return g.Unlock, err
 }
@@ -54,7 +53,8 @@ var calls = map[string]do{
 	},
 }
 
-// blockers contains the calls that make another call wait.
+// blockers maps the names of calls to the calls that make them wait. Calls that are not in blockers
+// wait for a call of their own kind.
 var blockers = map[string]do{
 	"reader":     calls["writer"],
 	"downgraded": calls["reader"],

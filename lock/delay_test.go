@@ -9,8 +9,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Before the fix, the mark of a holder was the data of the lock's directory, which is a container.
-// When the container was empty, the servers deleted it, and the mark with it. A lock with a delay
+// With a delay, each holder leaves a mark, which shows the next contender whether the holder
+// vanished. Before the fix, the mark was the data of the lock's directory, which is a container.
+// When the container was empty, the servers deleted it together with the mark. A lock with a delay
 // of 30 s was then granted 7 s after its holder had vanished.
 //
 // Covers L8.
@@ -34,7 +35,8 @@ func TestDelayOutlivesTheContainer(t *testing.T) {
 	}
 }
 
-// A client deletes the mark's node. The lock can still be released and acquired again.
+// A client deletes the node whose data is the mark. The lock can still be released and acquired
+// again.
 //
 // Covers L4, L8.
 func TestDelayWithoutItsMark(t *testing.T) {

@@ -100,7 +100,7 @@
 // # Znodes
 //
 //	<path>/<id>-lock-<number>             a contender of a Mutex
-//	<path>/<id>-__WRIT__<number>          a writer; a reader after its data was set
+//	<path>/<id>-__WRIT__<number>          a writer, or a downgraded writer if its data was set
 //	<path>/<id>-__READ__<number>          a reader
 //	<path>/delay                          the last contender granted, with Options.Delay; persistent
 //	<path>                                the node of an Exclusive
@@ -109,12 +109,12 @@
 //	<path>/capacity                       the number of permits; persistent
 //
 // Directories are created when they are needed. They are containers, which the servers delete some
-// time after their last child is gone. Txn uses the data of a Mutex's path.
+// time after their last child is gone. Txn uses the data of the node at a Mutex's path.
 //
 // Nodes of Curator's InterProcessMutex and InterProcessReadWriteLock, and of kazoo's Lock, ReadLock
 // and WriteLock, count as contenders if they are on the same path. The reverse depends on the
-// library. Curator counts the nodes of this package without any option, if a Mutex is used together
-// with Curator's mutex, and an RWMutex with its read-write lock. Kazoo's locks need the option
+// library. Without any option, Curator's mutex counts the contenders of a Mutex, and Curator's
+// read-write lock counts those of an RWMutex. Kazoo's locks need the option
 // extra_lock_patterns=["-lock-", "__WRIT__", "__READ__"].
 //
 // A Semaphore can share its path with Curator's InterProcessSemaphoreV2 of the same size. Curator

@@ -80,7 +80,7 @@ func (e *Exclusive) try(ctx context.Context) (*Grant, error) {
 	return newGrant(ctx, claim, e.path), nil
 }
 
-// create creates the node, or recognises it after a lost reply. If err is not nil, unsure means
+// create creates the node, or recognizes it after a lost reply. If err is not nil, unsure means
 // that the node may have been created.
 func (e *Exclusive) create(ctx context.Context, data []byte) (node recipe.Node, unsure bool, err error) {
 	for {

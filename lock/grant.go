@@ -9,10 +9,10 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Token grows with every grant in the whole ensemble. It never becomes smaller. It is the zxid of
-// the transaction that created the contender's node (its czxid). Pass the token to the resource
-// that the lock protects. The resource must refuse any token that is smaller than the largest one
-// it has seen.
+// A Token is the number of a grant. Of two grants on one path, the later one has the larger Token,
+// even if the path was deleted in between. It is the zxid of the transaction that created the
+// contender's node (its czxid). Pass the token to the resource that the lock protects. The resource
+// must refuse any token that is smaller than the largest one it has seen.
 type Token int64
 
 // A Grant is a held lock, or held permits of a semaphore.
@@ -84,7 +84,7 @@ func (g *Grant) Unlock(ctx context.Context) error {
 // servers execute it, so no other holder can have written before it. The result is truthful even
 // after a lost reply; the results of the ops are zero in that case. After an error,
 // session.OutcomeOf reports whether the transaction was applied. The outcome is Indeterminate only
-// if ctx or the session ended during the call.
+// if ctx or the session ended during the call, or if another client deleted the grant's node.
 func (g *Grant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	results, err := g.claim.Txn(ctx, ops...)
 	if err != nil {

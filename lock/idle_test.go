@@ -82,8 +82,9 @@ func (p idlePartition) run(t *testing.T) (overlap time.Duration) {
 	return overlap
 }
 
-// On real servers, 24 of 24 locks were held by two clients after one partition of 6.1 s. The old
-// rule concluded more from the first write after an idle time than that write proves.
+// Before the fix, on real servers, 24 of 24 locks were held by two clients after one partition of
+// 6.1 s. After an idle time, the session took its first write as proof that the leader knew of the
+// session's latest activity. The write does not prove that.
 //
 // Covers L1, S2.
 func TestIdleSessionInAPartitionSharesNoLock(t *testing.T) {
@@ -110,7 +111,8 @@ func TestIdleSessionInAPartitionSharesNoLock(t *testing.T) {
 	}
 }
 
-// With the old rule, two clients hold the lock in at least one of these partitions.
+// With the rule from before the fix (UnsafeTrustIdle), two clients hold the lock in at least one of
+// these partitions.
 func TestTrustInIdlenessSharesALock(t *testing.T) {
 	shared := false
 	for seed := uint64(0); seed < 20 && !shared; seed++ {

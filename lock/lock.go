@@ -14,7 +14,7 @@ import (
 
 // Errors of locks.
 var (
-	// ErrLocked is the error of the Try calls if they would have to wait.
+	// ErrLocked is the error of the Try calls if they would have to wait for another contender.
 	ErrLocked = errors.New("lock: held by somebody else")
 	// ErrDeadlock means that the call would wait for a grant of its own caller: the context of the
 	// call is the context of a grant on the same path in the same session. Locks are not reentrant,
@@ -51,7 +51,6 @@ type Options struct {
 	Delay time.Duration
 }
 
-// maxDelay is the maximum of Options.Delay.
 const maxDelay = 24 * time.Hour
 
 // check returns an error if path or an option is invalid.
@@ -74,7 +73,7 @@ func newQueue(s *session.Session, path string, o Options) *lockqueue.Queue {
 	return &lockqueue.Queue{Session: s, Dir: path, Name: "lock", Naming: naming(), Delay: o.Delay, Invalid: o.check(path)}
 }
 
-// These suffixes are the end of the names of this package's nodes, before the number.
+// The name of each node of this package ends with one of these suffixes and a number.
 const (
 	lockSuffix  = "lock-"
 	writeSuffix = "__WRIT__"

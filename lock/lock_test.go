@@ -347,7 +347,8 @@ func TestUnlockInAListener(t *testing.T) {
 	})
 }
 
-// The predecessor departs at each moment, for example before the watch on it is set.
+// The predecessor departs at every possible moment of the call, for example before the watch on it
+// is set.
 func TestPredecessorGoesAtAnyMoment(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
@@ -368,7 +369,7 @@ func TestForeignChildrenAreIgnored(t *testing.T) {
 	})
 }
 
-// Contenders of Curator and kazoo count as contenders.
+// Nodes of the locks of Curator and kazoo count as contenders.
 func TestOtherLibrariesContendersCount(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		other := w.Client()
@@ -383,7 +384,7 @@ func TestOtherLibrariesContendersCount(t *testing.T) {
 			waiting(t, next)
 			_, err := other.Set(t.Context(), node, []byte("x"), session.AnyVersion)
 			ok(t, err)
-			waiting(t, next) // a change of its data has no meaning
+			waiting(t, next) // the change of the other node's data has no meaning
 			ok(t, other.Delete(t.Context(), node, session.AnyVersion))
 			ok(t, arrived(t, next).Unlock(t.Context()))
 		}
@@ -469,7 +470,7 @@ func TestExpiredWaiterIsGrantedNothing(t *testing.T) {
 	})
 }
 
-// A call with a grant's own context cannot wait for the same lock.
+// A call with the context of a grant fails instead of waiting for the same lock.
 func TestWaitingForOneself(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -643,7 +644,7 @@ func TestWriterWaitsForADowngradedOne(t *testing.T) {
 	})
 }
 
-// go-zookeeper never checks its own node, and can return without holding the lock.
+// go-zookeeper never checks whether its own node exists, and can return without holding the lock.
 func TestOwnNodeIsVerified(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()

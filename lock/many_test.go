@@ -28,7 +28,8 @@ func heap() (bytes, goroutines int) {
 func costOfHeldLocks(t *testing.T, n int) (bytes, goroutines float64) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
-		// As many znodes of a session that holds nothing.
+		// Measure what znodes cost the servers: another session creates as many as n locks have,
+		// and holds nothing.
 		other := w.Client()
 		recipetest.Must(other.Create(t.Context(), "/nodes", nil, session.Persistent))
 		b0, g0 := heap()
@@ -78,7 +79,7 @@ func costOfHeldLocks(t *testing.T, n int) (bytes, goroutines float64) {
 	return bytes, goroutines
 }
 
-// written returns the zxid of a write. They rise by one with each write of any client.
+// written returns the zxid of a write. Zxids rise by one with each write of any client.
 func written(t *testing.T, w *recipetest.World) int64 {
 	recipetest.Must(w.Admin().Set(t.Context(), "/nodes", nil, session.AnyVersion))
 	return recipetest.Must(w.Admin().Get(t.Context(), "/nodes")).Stat.Mzxid

@@ -65,7 +65,8 @@ func TestRefusedCreateEndsTheCall(t *testing.T) {
 	}
 }
 
-// ClickHouse Keeper resumes no session, so the lease has no proof there.
+// The proof of the lease holds only for ZooKeeper. ClickHouse Keeper is recognized, because it
+// gives sessions no password.
 //
 // Covers L4.
 func TestNoLockOnAServerThatIsNotZooKeeper(t *testing.T) {
@@ -128,7 +129,8 @@ func TestFailedTryLockLeavesNothingRunning(t *testing.T) {
 	})
 }
 
-// A server answers the transaction, or the read of its mark, with an error that proves nothing.
+// A transaction leaves a mark, by which Txn finds out whether the transaction was applied. A server
+// answers the transaction, or the read of its mark, with an error that does not show the outcome.
 //
 // Covers L6.
 func TestTxnAnsweredByAnUnknownError(t *testing.T) {

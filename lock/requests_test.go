@@ -37,7 +37,8 @@ func (r result[T]) must(t *testing.T) T {
 	return r.value
 }
 
-// arrived returns a result that is already there.
+// arrived returns the result of a call that has returned. It fails the test if the call still
+// waits.
 func arrived[T any](t *testing.T, c <-chan result[T]) T {
 	t.Helper()
 	synctest.Wait()
@@ -60,8 +61,6 @@ func waiting[T any](t *testing.T, c <-chan result[T]) {
 	}
 }
 
-// TestRequestsOfAMutex counts the requests of a lock.
-//
 // Covers L5.
 func TestRequestsOfAMutex(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {

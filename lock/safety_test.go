@@ -13,7 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A writer that does not wait passes no other holder, not even a writer that became a reader.
+// TryLock of a writer fails while any other contender holds the lock, even if that contender is a
+// downgraded writer.
 //
 // Covers L1.
 func TestTryingWriterIsRefusedByADowngradedOne(t *testing.T) {

@@ -136,8 +136,8 @@ type seen struct {
 	resized, returned *session.Watch // nil if the caller does not wait
 }
 
-// read reads the capacity and the leases at the same time. The capacity may be the older of the
-// two, because take checks that it has not changed since.
+// read reads the capacity and the leases at the same time. It does not matter if the capacity is
+// older than the leases, because take checks that the capacity has not changed since.
 func (m *Semaphore) read(ctx context.Context, waiting bool) (*seen, error) {
 	s := &seen{}
 	var listing session.Listing
@@ -189,7 +189,6 @@ func (m *Semaphore) list(ctx context.Context, waiting bool, s *seen) (listing se
 	return listing, err
 }
 
-// stop stops the watches.
 func (s *seen) stop() {
 	for _, w := range []*session.Watch{s.resized, s.returned} {
 		if w != nil {
@@ -232,7 +231,7 @@ func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits in
 	if err != nil && session.OutcomeOf(err) == session.Failed || errors.Is(err, errResized) {
 		return nil, err
 	}
-	// The token is that of the gate's node, because leases are granted in the order of the
+	// The lease gets the token of the gate's node, because leases are granted in the order of the
 	// gate.
 	lease := lockqueue.NewPlace(m.session, node, data, first.Token())
 	if err != nil && !m.isOut(ctx, node) {
@@ -246,9 +245,9 @@ func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits in
 var errResized = errors.New("the capacity was changed")
 
 // isOut reports whether a lease of this session is known to exist. It is used after a transaction
-// whose outcome is unknown. The transaction mark does not show the outcome here: the place has left
-// the gate, so the next contender may have overwritten the mark. The name of the lease is unique,
-// so the lease itself shows the outcome.
+// whose outcome is unknown. Place.Txn cannot find out the outcome by the mark of the transaction:
+// the place has left the gate, so the next contender may have overwritten the mark. The name of the
+// lease is unique, so the lease itself shows the outcome.
 func (m *Semaphore) isOut(ctx context.Context, lease recipe.Node) bool {
 	out, _ := recipe.Settle(ctx, m.session, lease.Path, func(ctx context.Context) (bool, error) {
 		stat, err := m.session.Exists(ctx, lease.Path)
@@ -263,7 +262,7 @@ const leaseName = "lease-"
 
 // weight returns the number of permits that a child of the leases' directory denotes. Ten digits at
 // the end of a name can be a number of permits or a sequence number. Leases of this package are
-// recognised by the length of the ID before leaseName.
+// recognized by the length of the ID before leaseName.
 func weight(name string) int {
 	if id, permits, ok := strings.Cut(name, "-"+leaseName); ok && len(id) == idLength {
 		n, err := strconv.ParseUint(permits, 10, 31)
@@ -301,7 +300,6 @@ func (m *Semaphore) Capacity(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// checkCapacity refuses numbers that are out of range.
 func checkCapacity(permits int) error {
 	if permits < 0 || permits > math.MaxInt32 {
 		return invalid.New("a capacity of %d permits is not between 0 and %d", permits, math.MaxInt32)

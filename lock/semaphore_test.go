@@ -321,8 +321,8 @@ func TestWaiterForPermitsOutlivesItsLease(t *testing.T) {
 	})
 }
 
-// Two contenders pass the gate. The reply to the first one is lost, and the second one passes
-// before the first one has found out that it has passed.
+// Two contenders pass the gate. The reply to the first contender's transaction is lost. The second
+// contender passes before the first one has found out that it has passed.
 //
 // Covers L1.
 func TestPermitsTakenInDoubtAreKept(t *testing.T) {

@@ -249,7 +249,7 @@ func TestTransactionOfAnExclusiveDoesNotOutliveIt(t *testing.T) {
 	})
 }
 
-// The index in the error is that of the caller's op, without the ops that guard the transaction.
+// The index in the error counts only the caller's ops, and not the ops that guard the transaction.
 func TestErrorOfATransactionDoesNotNumberItsGuard(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()

@@ -139,7 +139,8 @@ func TestServerThatIsBehind(t *testing.T) {
 	}
 }
 
-// A put that opens the next segment changes nothing in the segment that was open before.
+// A put that opens the next segment does not change the version of the segment that was open
+// before. So that version does not show the put.
 //
 // Covers Q5, Q12.
 func TestServerThatIsBehindASegment(t *testing.T) {
@@ -211,8 +212,8 @@ func TestEmptyIsOneMoment(t *testing.T) {
 	})
 }
 
-// Goroutines that share a handle share its transactions. Each of them still gets an item of another
-// priority or segment.
+// Goroutines that share a handle share its transactions. Each of them still gets an item if the
+// items have different priorities.
 //
 // Covers Q5.
 func TestSharedHandleIsNotEmptyForTheSecond(t *testing.T) {

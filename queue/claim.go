@@ -101,7 +101,8 @@ func (c *Claim[T]) Deadline() time.Time {
 //
 // After a Failed error the claim continues, for example if ctx had already ended. A
 // *session.MultiError in the error refers to ops. The error is Indeterminate only if ctx or the
-// session ended during the request; then the claim is over.
+// session ended during the request, or if a client deleted the handle's ledger node. The claim is
+// over then.
 func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
 	own := recipe.CloneOps(ops)
 	return c.finish(ctx, "ack", session.Failed, func(ctx context.Context) error {
@@ -192,7 +193,7 @@ func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, 
 }
 
 // revoked checks whether err means that another client has deleted the claim: the transaction
-// failed at an op after its first n ones. In this case revoked ends the claim with
+// failed at an op that comes after its first n ops. In this case revoked ends the claim with
 // session.ErrRevoked, because another claim may be in its place. Otherwise it returns err.
 func (c *Claim[T]) revoked(n int, err error) error {
 	part := (*session.MultiError)(nil)

@@ -38,8 +38,8 @@ func parseSlot(name string) (slot, bool) {
 func (q *raw) delayedDir() string { return znode.Join(q.path, "delayed") }
 
 // PutAt is like Put, but the items join the end of the queue at the given time. Consumers decide by
-// their own clocks: the items join not before that time, and about a second after it if there are
-// consumers then. If the time has passed, the items join at once.
+// their own clocks: the items do not join before that time, and join about a second after it if
+// there are consumers then. If the time has passed, the items join at once.
 //
 // Delayed items join regardless of the Limit, so they can make the queue larger than the Limit.
 // PutAt fails with session.ErrInvalid if the time is after the year 5000.

@@ -64,7 +64,7 @@ func (c *Claim[T]) settle(ctx context.Context, result error) error {
 		}
 		return err
 	})
-	// Only an error of ctx does not contain the operation and the path yet.
+	// If ctx ended, the error of carryOut does not name the item yet. Errors of Ack and Reject do.
 	if err != nil && errors.Is(err, context.Cause(ctx)) {
 		return fmt.Errorf("queue: %s %s of %s: %w", op, c.ID(), c.q.raw.path, err)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A consumer that waits for a delayed item sends no requests until the item is due.
+// A consumer that waits for a delayed item does not poll until the item is due.
 func TestWaitingForADelayedItemCostsFewRequests(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, r := newQueue(w, queue.Options[string]{})

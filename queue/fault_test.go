@@ -445,7 +445,7 @@ func TestReleaseBehindAnAckThatNeverRan(t *testing.T) {
 			}
 		}
 		w.Inject(zktest.Rule{Op: "getData", Path: "/slow", Fate: zktest.DelayRequest, Delay: time.Minute})
-		// Detached work runs after this request.
+		// An Ack is detached work, which begins only after this slow request.
 		giveUp(func(ctx context.Context) error { _, err := s.Get(ctx, "/slow"); return err })
 		giveUp(func(ctx context.Context) error { return c.Ack(ctx) })
 		s.Lose()
@@ -523,9 +523,9 @@ func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
 	}
 }
 
-// Take has claimed an item, but its caller's context has ended. The item is put back, even into a
+// Take has deleted an item, but its caller's context has ended. The item is put back, even into a
 // segment that other consumers have drained meanwhile. It is not put back if a client has deleted
-// the queue. Before the fix, the handle retried this without a pause, and its other users had to
+// the queue. Before the fix, the handle then retried without a pause, and its other users had to
 // wait.
 //
 // Covers Q3, Q6.

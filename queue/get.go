@@ -9,7 +9,6 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// put carries out a putJob.
 func (q *raw) put(ctx context.Context, job *putJob) error {
 	return q.puts.Do(ctx, "put", q.path, &batch.Call[*putJob]{Job: job})
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// loops returns the items of Items, and of Claims whose claims are acked.
+// loops maps names to loops over items: with Items, and with Claims, which acks each claim.
 var loops = map[string]func(context.Context, *queue.Queue[string]) iter.Seq2[string, error]{
 	"items": func(ctx context.Context, q *queue.Queue[string]) iter.Seq2[string, error] { return q.Items(ctx) },
 	"claims": func(ctx context.Context, q *queue.Queue[string]) iter.Seq2[string, error] {

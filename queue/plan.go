@@ -223,9 +223,9 @@ func asFit(items []item, f func([]item) error) error {
 }
 
 // giveBack puts items that were taken back in their places, unless a client has deleted the queue.
-// If the items do not fit into one transaction, giveBack uses several: the transaction that took
-// the items was smaller than one that puts them back. Other consumers may have taken later items
-// meanwhile: see Q4.
+// If the items do not fit into one transaction, giveBack uses several. This can happen because the
+// transaction that took the items was smaller than one that puts them back. Other consumers may
+// have taken later items meanwhile: see Q4.
 func (q *raw) giveBack(ctx context.Context, items []item) error {
 	return asFit(items, func(part []item) error { return q.putBack(ctx, part) })
 }

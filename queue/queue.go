@@ -98,10 +98,8 @@ func newQueue[T any](s *session.Session, path string, o Options[T], reason error
 	return q
 }
 
-// maxPriorities is the maximum of Options.Priorities.
 const maxPriorities = 1000
 
-// check refuses options that are out of range.
 func (o *Options[T]) check() error {
 	if o.Priorities > maxPriorities {
 		return invalid.New("%d priorities, want at most %d", o.Priorities, maxPriorities)
@@ -146,9 +144,9 @@ func (q *Queue[T]) Close(ctx context.Context) error {
 //
 // Put adds an item once or not at all, whichever replies are lost. After an error,
 // session.OutcomeOf reports whether it did. The result is Indeterminate only if the session ended,
-// or if ctx ended during the request. If the items make the request larger than servers accept, Put
-// fails with session.ErrTooLarge. It fails in the same way if an item would be too large to move to
-// the dead letters.
+// if ctx ended during the request, or if a client deleted the handle's ledger node. If the items
+// make the request larger than servers accept, Put fails with session.ErrTooLarge. It fails in the
+// same way if an item would be too large to move to the dead letters.
 //
 // If the queue has reached its Limit, Put waits until there is room. It fails with ErrFull if the
 // call has more items than the Limit.

@@ -43,7 +43,7 @@ type raw struct {
 	rand     *rand.Rand
 }
 
-// A putJob contains items to put at one level, in one transaction with also.
+// A putJob contains items to put at one level. The ops in also are part of the same transaction.
 type putJob struct {
 	level  int
 	items  [][]byte

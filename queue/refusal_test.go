@@ -16,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A server refuses a read once. Before the fix, the item then stayed claimed while the session
-// lived, or was lost, and the handle's ledger node remained after Close.
+// A server refuses a read or a write a few times. Before the fix, the item then stayed claimed
+// while the session lived, or was lost, and the handle's ledger node remained after Close.
 //
 // Covers Q3, Q8, Q11.
 func TestRefusedLookUpKeepsNoItem(t *testing.T) {
@@ -84,8 +84,8 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 						t.Errorf("items left: got %q, want %q", got, "x")
 					}
 					recipetest.Check(t, other.Close(t.Context()))
-					// In this case the ledger node is given up, and remains
-					// until the session ends.
+					// In this case the handle discards its ledger node without deleting it. The
+					// node remains until the session ends.
 					given := refusal.Op == "multi" && code == wire.SystemError
 					if left := w.Nodes(path + "/marks"); len(left) > 0 && !given {
 						t.Errorf("ledger nodes left: got %q, want none", left)
@@ -96,8 +96,8 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 	}
 }
 
-// ClickHouse Keeper resumes no session, so the lease has no proof there. Items cannot be claimed
-// there, but can be taken.
+// The proof of the lease holds only for ZooKeeper. ClickHouse Keeper is recognized, because it
+// gives sessions no password. Items cannot be claimed there, but can be taken.
 //
 // Covers Q3.
 func TestNoClaimOnAServerThatIsNotZooKeeper(t *testing.T) {

@@ -68,7 +68,8 @@ func withOrigin(tag, origin string) string {
 }
 
 // origin returns where in a trace the items were put, or "" if that is not known. The tag of such
-// items begins with "t", because all other tags consist of hexadecimal digits.
+// items has a "t" before the origin. All other tags consist of hexadecimal digits, so they have no
+// "t".
 func (r run) origin() string {
 	_, origin, _ := strings.Cut(r.tag, "t")
 	if len(origin) != originDigits {
@@ -77,13 +78,12 @@ func (r run) origin() string {
 	return origin
 }
 
-// A lot is items that were put in one place of a trace, or in none.
+// A lot contains items that were put in the same place of a trace, or without a trace.
 type lot struct {
 	origin string
 	items  [][]byte
 }
 
-// tagged returns r with the given tag.
 func (r run) tagged(tag string) run {
 	r.tag = tag
 	return r

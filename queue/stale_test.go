@@ -8,10 +8,11 @@ import (
 	"github.com/zkcoord/zkcoord/queue"
 )
 
-// A consumer has read ahead, and other consumers then get the items that it read. The first failed
-// transaction shows the consumer that all of these items are gone. If each failed transaction
-// showed only one such item, a consumer far from the servers would get nothing: during each of its
-// transactions, nearer consumers would get more than one item.
+// A consumer has read ahead, and other consumers then get the items that it read. After a second
+// failed transaction in a row, the consumer lists the segment, which shows that all of these items
+// are gone. If the consumer learned only of one such item from each failed transaction, a consumer
+// far from the servers would get nothing: during each of its transactions, nearer consumers would
+// get more than one item.
 //
 // Covers Q6.
 func TestConsumerDoesNotCollideOverEveryItem(t *testing.T) {

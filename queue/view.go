@@ -13,14 +13,15 @@ import (
 )
 
 // A view is a consumer's knowledge of the head of one level. It lists a segment only once, and not
-// again for every item. It keeps the order by this invariant: for each item of the listed segment
-// that has stayed in the queue, the view has an entry that contains it, or had an entry of which
-// only a part is left. When another consumer takes an item, it deletes the node of that item's
-// entry. A transaction on the entry then fails, and the view lists the segment again. Items that
-// were given back may be missing; the next pass finds them.
+// again for every item. It keeps the order by this invariant: each listed item that has stayed in
+// the queue is in an entry of the view. When another consumer takes an item, it deletes the node of
+// that item's entry. A transaction on the entry then fails, and the view removes the entry. If the
+// node had several items, the view lists the segment again, because the rest of them may be left
+// under another name. Items that were given back may be missing; the next pass finds them.
 //
 // A relaxed view gives up the order to have fewer conflicts. After a collision it continues at a
-// random place in the segment. It still serves every item of a segment before the next segment.
+// random place in the segment, and leaves the rest of such a node to the next pass. It still serves
+// every item of a segment before the next segment.
 //
 // A view is not safe for concurrent use.
 type view struct {
@@ -157,7 +158,8 @@ func (v *view) restart(ctx context.Context) error {
 }
 
 // unchanged returns checks that fail if an item was put in this level after a pass had found no
-// free item in it. Segments before the open one only shrink, except for items that are given back.
+// free item in it. Segments before the open one need no check: they only shrink, except for items
+// that are given back.
 func (v *view) unchanged() []session.Op {
 	return []session.Op{
 		session.CheckOp{Path: v.dir, Version: int32(v.open)},
@@ -274,7 +276,6 @@ func (v *view) remove(e *entry) {
 	}
 }
 
-// replace puts rest in the place of e.
 func (v *view) replace(e, rest *entry) {
 	if i := slices.Index(v.entries, e); i >= 0 {
 		v.entries[i] = rest

@@ -17,7 +17,7 @@ import (
 //
 // Covers Q6, Q11.
 func TestItemGivenBackWakes(t *testing.T) {
-	// Each function gets the only free item, and gives it back a second later.
+	// Each function gets the only free item. The item is given back within about a second.
 	gives := map[string]func(t *testing.T, w *recipetest.World, q *queue.Queue[string], s *recipetest.Client){
 		"claim released": func(t *testing.T, _ *recipetest.World, q *queue.Queue[string], _ *recipetest.Client) {
 			c := recipetest.Must(q.Claim(t.Context()))

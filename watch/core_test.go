@@ -171,7 +171,7 @@ func TestRecreationAfterTheLookIsToldOnce(t *testing.T) {
 	}
 }
 
-// The count of changes has 32 bits.
+// The count of changes has 32 bits. The difference is correct even if the count overflows.
 func TestDifferenceAcrossTheWrapOfTheCount(t *testing.T) {
 	old := members{&zk.Stat{Cversion: 1<<31 - 1}, []string{"a"}}
 	now := members{&zk.Stat{Cversion: -1 << 31}, []string{"a", "b"}}
@@ -207,7 +207,8 @@ func TestKindOfWhatWasRestored(t *testing.T) {
 	}
 }
 
-// The names and the count are the same, but the pzxid went back.
+// The names and the count are the same, but the pzxid went back. So the servers have lost data, and
+// each child may be a different one.
 //
 // Covers W5.
 func TestChildrenOfWhatWasRestored(t *testing.T) {

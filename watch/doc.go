@@ -16,12 +16,11 @@
 // this package yields the current state first, and then one change after
 // another.
 //
-// [NewChildren], [NewChildrenData], [NewData], [NewNode] and [NewTree] each
-// return a [Watcher]. All its streams have the same form: an iter.Seq2 of a
-// change and an error. The error is nil except in the last pair, which has no
-// change and says why the stream ended. [Watcher.Changes] is the stream on one
-// session. [Watcher.Run] continues over lost sessions. A [Value] holds decoded
-// configuration, and a [Tree] holds a copy of a subtree.
+// [NewChildren], [NewChildrenData], [NewData], [NewNode] and [NewTree] each return a [Watcher]. All
+// streams have the same form: an iter.Seq2 of a change and an error. The error is nil except in the
+// last pair, which has no change and says why the stream ended. [Watcher.Changes] is the stream on
+// one session. [Watcher.Run] continues over lost sessions. A [Value] holds decoded configuration,
+// and a [Tree] holds a copy of a subtree.
 //
 // # Why iterators and not channels
 //

@@ -147,8 +147,8 @@ func (w *world) expireFollowers() {
 	}
 }
 
-// A feed is a stream whose consumer is the test. The stream is busy until the
-// test takes the pair.
+// A feed is a stream whose consumer is the test. The consumer counts as busy until the test takes
+// the pair.
 type feed[C any] struct {
 	t     *testing.T
 	pairs chan pair[C]

@@ -16,16 +16,16 @@ import (
 // in the replica too. For each facet that was read there is a watch at the
 // server, or the watch has fired and the facet will be read again.
 //
-// Readings may be made and applied in any order, with one exception: a value
-// and a list must not be read at the same time. Otherwise a child could be
-// missing when it is read, exist again when its parent's list is read, and be
-// removed because the list is applied first. No watch would then report it.
+// Readings may be made and applied in any order, with one exception: a value and a list must not be
+// read at the same time. Otherwise a child could be missing when its value is read, and be created
+// again before its parent's list is read. If the list was applied first, the missing value would
+// then remove the child, and no watch would report it.
 type replica struct {
 	root string
 	opts TreeOptions
 
 	nodes  map[string]*known // the znodes that exist
-	before map[string]*known // the old states of those changed since the last changes(); nil: none
+	before map[string]*known // old states of the znodes that changed since the last call of changes; nil if there was no znode
 }
 
 // A known is a znode in a replica. Once it is there, it is immutable: it is replaced, never

@@ -170,11 +170,11 @@ func (v *Value[T]) decode(data []byte) (T, error) {
 }
 
 // Update calls f with the stored value, stores the result and returns it. If another client stores
-// a value meanwhile, Update calls f again with that value. If nothing is stored, f receives the
-// default, or a copy of it if it can be encoded. The znode is then created as a persistent one, and
-// missing parents as containers. If the znode is deleted and created again between the read and the
-// write, Update may mistake the new znode for the one that it read: ZooKeeper compares versions,
-// and a new znode starts with version 0.
+// a value meanwhile, Update calls f again with that value. If nothing is stored, f receives a copy
+// of the default, or the default itself if it cannot be encoded. The znode is then created as a
+// persistent one, and missing parents as containers. If the znode is deleted and created again
+// between the read and the write, Update may mistake the new znode for the one that it read:
+// ZooKeeper compares versions, and a new znode starts with version 0.
 //
 // Update fails with the error of f, with ErrValue if the stored value or the
 // result of f is not valid, or with an error of the session. The new value may

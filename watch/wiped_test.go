@@ -29,7 +29,8 @@ func (w *world) wipe(after time.Duration, changes ...string) {
 	w.server.Store(int32((w.Leader() + 1) % 3))
 }
 
-// followed has one stream of each kind on the directory /a, over sessions.
+// followed has one stream of each kind: data is of /a/x, and the others are of the directory /a.
+// Each stream continues over sessions.
 type followed struct {
 	data     *feed[watch.DataChange]
 	children *feed[watch.ChildrenChange]

@@ -38,7 +38,7 @@ type app struct {
 	bubble  func(f func())    // calls f on the virtual clock; set within virtually
 	invalid []*harness.Result // runs on the embedded ensemble that are to be minimized
 
-	passing atomic.Bool // a command is running that receives the signals
+	passing atomic.Bool // a child command is running and receives the signals itself
 
 	mu   sync.Mutex // protects errs, because several goroutines write progress, notes and errors
 	live *live      // the line to clear before other output; nil means none
@@ -242,7 +242,7 @@ func terminal(w io.Writer) (width int, ok bool) {
 	return width, err == nil && width > 0
 }
 
-// colored reports whether to write colours to w: if it is a terminal and NO_COLOR is empty
+// colored reports whether to write colors to w: if it is a terminal and NO_COLOR is empty
 // (https://no-color.org).
 func colored(w io.Writer) bool {
 	_, ok := terminal(w)

@@ -232,7 +232,7 @@ func openLogs(dirs []string) (*serverLogs, error) {
 	if len(all.servers) == 0 {
 		return nil, errors.New("there are snapshots, but no transaction logs: give the servers' dataLogDir as well")
 	}
-	for i := range all.servers { // the snapshots may be of any of them
+	for i := range all.servers { // such a snapshot may be of any of the servers
 		s := &all.servers[i]
 		s.Snapshots = slices.Sorted(slices.Values(append(s.Snapshots, elsewhere...)))
 	}
@@ -283,9 +283,9 @@ func logDirs(dir string) ([]string, error) {
 	return found, nil
 }
 
-// start returns what is known before the first transaction: nothing if the logs begin with the
-// ensemble, and otherwise the content of the oldest readable snapshot after which no transaction is
-// missing.
+// start returns what is known before the first transaction: nothing if the logs contain the first
+// transaction of the ensemble, and otherwise the content of the oldest readable snapshot after
+// which no transaction is missing.
 func (l *serverLogs) start(note func(string, ...any)) (audit.Start, error) {
 	first, err := l.firstZxid()
 	if err != nil || first <= 1<<32+1 {
@@ -293,7 +293,7 @@ func (l *serverLogs) start(note func(string, ...any)) (audit.Start, error) {
 	}
 	for _, file := range l.snapshots {
 		fits := file.zxid >= first-1
-		if !fits && first&(1<<32-1) == 1 { // the last one of an earlier epoch fits as well
+		if !fits && first&(1<<32-1) == 1 { // the last snapshot of an earlier epoch fits as well
 			fits = !slices.ContainsFunc(l.snapshots, func(o snapshotFile) bool { return o.zxid > file.zxid && o.zxid < first })
 		}
 		if !fits {
@@ -303,7 +303,7 @@ func (l *serverLogs) start(note func(string, ...any)) (audit.Start, error) {
 		if err == nil {
 			return start, nil
 		}
-		if info, failed := os.Stat(file.path); failed != nil || info.Size() > 0 { // copies of logs have empty ones
+		if info, failed := os.Stat(file.path); failed != nil || info.Size() > 0 { // a copy of the logs may have empty snapshots
 			note("%s is not used: %v", file.path, err)
 		}
 	}

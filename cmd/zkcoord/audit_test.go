@@ -17,7 +17,7 @@ import (
 
 var auditBytes = flag.Int("audit-bytes", 4<<20, "size of the log of TestAuditOfALargeLog")
 
-// writeLog writes a log of locks that are passed on, of about n bytes.
+// writeLog writes a log of about n bytes. In it, locks pass from one contender to the next.
 func writeLog(t *testing.T, name string, n int) (txns int) {
 	t.Helper()
 	f, err := os.Create(name)

@@ -98,7 +98,7 @@ type rounds struct {
 	totals *report.Totals
 	ledger *report.Ledger // nil if rounds are only added up
 	first  int            // the number of the first round
-	total  time.Duration  // no round begins after the rounds have taken it together; zero is no limit
+	total  time.Duration  // no round begins once the rounds have taken this time together; zero means no limit
 	retry  int            // how many rounds in a row may fail to begin
 }
 

@@ -156,8 +156,8 @@ func judged(t *testing.T, scenario, command string, more ...string) (code int, t
 	}
 }
 
-// A lock of an author who does not know zkcoord's internals is tested: it works, but it is not
-// safe.
+// The lock of the example clients is simple: it is correct without faults, but not with an isolated
+// follower.
 func TestLocksInOtherLanguagesAreJudged(t *testing.T) {
 	for _, language := range []string{"python", "java"} {
 		t.Run(language, func(t *testing.T) {

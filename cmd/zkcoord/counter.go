@@ -86,7 +86,6 @@ func countedOrNot(err error) error {
 	return err
 }
 
-// integer parses a number.
 func integer(text string) (int64, error) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {

@@ -33,7 +33,7 @@ type listedScenario struct {
 type listedFault struct {
 	Name      string   `json:"name"`
 	Does      string   `json:"does,omitempty"`
-	Scenarios []string `json:"scenarios"` // that draw it by default
+	Scenarios []string `json:"scenarios"` // those that have the fault by default
 }
 
 type listedMutant struct {
@@ -151,7 +151,7 @@ func (a *app) printListing(l listing) error {
 	return w.Flush()
 }
 
-// in describes which scenarios draw a fault.
+// in describes which scenarios have the fault by default.
 func (f listedFault) in() string {
 	switch n := len(f.Scenarios); {
 	case n == 0:

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/report"
 )
 
-// plainEvery is the minimum interval of progress lines without a terminal. In virtual time a long
-// run prints only about twenty lines.
+// plainEvery is the minimum interval of progress lines without a terminal. A run of more than 100 s
+// prints only about twenty lines.
 const plainEvery = 5 * time.Second
 
 // live shows the progress of a run: on a terminal in one line that is overwritten, and otherwise in
@@ -85,7 +85,7 @@ func phaseText(s harness.Status) string {
 	return s.Phase
 }
 
-// paint colours the number of violations red if it is positive.
+// paint colors the number of violations red if it is positive.
 func (l *live) paint(line string, s harness.Status) string {
 	if !l.color || s.Violations == 0 {
 		return line

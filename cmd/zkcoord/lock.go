@@ -65,7 +65,8 @@ func (f *lockFlags) check(c *cobra.Command) error {
 	return nil
 }
 
-// lockOverSessions waits for the lock in one session after another. A command runs in one session.
+// lockOverSessions waits for the lock in one session after another. The command runs in the session
+// that acquired the lock.
 func (a *app) lockOverSessions(ctx context.Context, args []string, f *lockFlags) error {
 	var end time.Time // of the wait, if it is limited
 	over := func() bool { return f.wait > 0 && !time.Now().Before(end) }

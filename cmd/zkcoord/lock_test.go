@@ -13,8 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Bug: a command that waited for a lock without limit was given up when the servers had expired the
-// session in which zkcoord waited.
+// Bug: if zkcoord lock waited without a limit, it gave up when the servers expired its session.
 func TestWaitGoesOnInANewSession(t *testing.T) {
 	e := zktest.Start(t, zktest.Options{TCP: true})
 	s, err := session.Open(t.Context(), session.Options{Servers: e.Servers()})

@@ -40,7 +40,8 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run runs the program independently of the process.
+// run runs the program with the given arguments and streams, and returns its exit code. Tests call
+// it in their own process.
 func run(args []string, in io.Reader, out, errs io.Writer) int {
 	a := &app{in: in}
 	ctx, stop := a.untilSignal(context.Background())
@@ -84,7 +85,7 @@ func (a *app) untilSignal(ctx context.Context) (_ context.Context, stop func()) 
 	ctx, interrupt := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // it is under nohup
+	if !signal.Ignored(syscall.SIGHUP) { // a program under nohup ignores the signal
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	stopped, waited := make(chan struct{}), make(chan struct{})

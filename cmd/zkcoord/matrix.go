@@ -140,7 +140,8 @@ func (f *runFlags) chooseWithFaults(names []string) ([]harness.Scenario, error) 
 }
 
 // chooseSharpest returns, for each selected fault, the scenario that depends most on what the fault
-// breaks, with that fault alone. If names are given, it returns only those of these names.
+// breaks, with that fault alone. It returns only the scenarios with the given names; the name "all"
+// stands for every scenario.
 func (f *runFlags) chooseSharpest(names []string) (chosen []harness.Scenario, err error) {
 	selected := fault.Every()
 	if f.faults != nil {

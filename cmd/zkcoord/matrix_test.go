@@ -69,7 +69,8 @@ func TestMatrixOfAScenarioWithClientProcesses(t *testing.T) {
 	}
 }
 
-// A seed selects the same version in the command and in tests, because tests print the command.
+// A seed must select the same version in the command as in tests, because a test that fails prints
+// the command.
 func TestVirtualRunIsOfTheVersionOfItsSeed(t *testing.T) {
 	for _, c := range []struct {
 		seed      uint64

@@ -108,7 +108,7 @@ func chooseMutants(names []string) ([]specimen, error) {
 	return chosen, nil
 }
 
-// mutants hunts one mutant after another and prints the results.
+// mutants runs each mutant until it is killed or has survived all seeds, and prints the results.
 func (a *app) mutants(ctx context.Context, all []specimen, f mutantsFlags) error {
 	t := a.newKillTable(all, f)
 	if err := t.head(); err != nil {

@@ -200,7 +200,8 @@ func (f *runFlags) fromEnvironment(c *cobra.Command) error {
 	return fromEnvironment(c, append([]string{authName}, tlsNames...)...)
 }
 
-// defineFaults defines the flags that a plan is drawn from.
+// defineFaults defines the flags that select the faults of a plan, and how many of them are active
+// at a time.
 func (f *runFlags) defineFaults(c *cobra.Command) {
 	c.Flags().StringSliceVar(&f.faults, "faults", nil, "faults to draw from: names, families such as kill or partition, all, or none (default: all of the scenario's; with --virtual a few of them, selected by the seed)")
 	c.Flags().Float64Var(&f.intensity, "intensity", 0.5, "approximate number of faults that are active at any time")
@@ -377,7 +378,7 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 		}
 	}
 	if f.virtual && f.zookeeper == "" {
-		o.Ensemble = scenarios.VirtualOptions(s, f.seed).Ensemble // of the version that the seed stands for
+		o.Ensemble = scenarios.VirtualOptions(s, f.seed).Ensemble // of the version that the seed selects
 	}
 	if f.virtual && f.faults == nil {
 		o.Faults = scenarios.VirtualOptions(s, f.seed).Faults
@@ -598,7 +599,7 @@ func (a *app) tell(r *harness.Result, dir string) error {
 	return codeOf(r.Verdict)
 }
 
-// paintVerdict colours the first occurrence of the verdict.
+// paintVerdict colors the first occurrence of the verdict.
 func paintVerdict(text string, v checker.Verdict) string {
 	return strings.Replace(text, v.String(), colorOf(v)+v.String()+plain, 1)
 }

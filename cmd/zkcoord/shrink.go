@@ -64,7 +64,7 @@ was too short to find out, or shrink was interrupted (it reports and stores its 
 	return c
 }
 
-// invalidRun reads a stored run.
+// invalidRun reads a stored run. It fails if the run violates no property.
 func invalidRun(dir string) (s harness.Scenario, r *harness.Result, err error) {
 	d, err := report.ReadDocument(dir)
 	if err != nil {

@@ -145,7 +145,7 @@ ZKCOORD_NODE is empty and ZKCOORD_TOKEN is 0, because a member excludes no other
 }
 
 // A membership is a group membership under which a command runs. No other program depends on the
-// time at which the command ends, so it has no deadline before the end of its session.
+// time at which the command ends, so the membership has no deadline before the end of its session.
 type membership struct {
 	ctx     context.Context
 	timeout time.Duration
