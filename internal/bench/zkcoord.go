@@ -18,7 +18,7 @@ import (
 	"github.com/zkcoord/zkcoord/watch"
 )
 
-// sessionTimeout is the timeout of all clients. It is so long that pings have no weight.
+// sessionTimeout is the timeout of all clients. It is so long that pings do not affect the results.
 const sessionTimeout = 30 * time.Second
 
 // zkcoord is this library.

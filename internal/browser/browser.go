@@ -217,7 +217,7 @@ type Page struct {
 	requests []string // addresses of all requests
 }
 
-// View describes how a page is displayed. The zero value is a desktop with a light colour scheme.
+// View describes how a page is displayed. The zero value is a desktop with a light color scheme.
 type View struct {
 	Width, Height int // 1280 by 900 if zero
 	Dark, Phone   bool

@@ -156,7 +156,7 @@ func (r Recipe) grants() bool {
 	return slices.Contains([]Recipe{Lock, RWLock, Semaphore, Election}, r)
 }
 
-// acquires and releases are the operations of a recipe that grants.
+// acquires and releases return the two operations of a recipe that grants.
 func (r Recipe) acquires() string { return r.Operations()[len(r.Operations())-2] }
 func (r Recipe) releases() string { return r.Operations()[len(r.Operations())-1] }
 

@@ -250,7 +250,7 @@ func (c *Client) Do(ctx context.Context, r Request) (Reply, error) {
 	if err == nil {
 		return c.await(ctx, r, answer, failed)
 	}
-	select { // the reason why it cannot be written
+	select { // find the reason why the request cannot be written
 	case <-c.over.Done():
 		err = context.Cause(c.over)
 	case <-time.After(time.Second):

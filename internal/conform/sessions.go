@@ -232,9 +232,8 @@ func ephemeralsEnd(p *probe) error {
 	})
 }
 
-// lateness is the time that a silent session may live in addition to its timeout: a fraction of the
-// timeout, and a constant. ZooKeeper needs one tick, by default half of the shortest timeout. The
-// rest is for busy servers.
+// A silent session may live longer than its timeout, by lateness times the timeout plus otherWork.
+// ZooKeeper needs one tick, by default half of the shortest timeout. The rest is for busy servers.
 const (
 	lateness  = 3
 	otherWork = 20 * time.Second

@@ -217,7 +217,7 @@ func (w *worker) attend(lines <-chan string, exits <-chan exit) {
 			if e.pid == w.pid {
 				w.ended = true
 				fmt.Fprintln(w.say, "exited", code(e.status))
-				w.plan.stop(now()) // the remaining processes are left behind
+				w.plan.stop(now()) // end the processes that the command leaves behind
 			}
 		case <-timer.C:
 		}

@@ -78,9 +78,9 @@ func (c *Place) Token() int64 { return c.token }
 //
 // A served place in a lock queue leaves a release mark, unless the queue was empty when it joined:
 // it deletes its node in a transaction that first sets the node's data. A contender that watches
-// the data then gets a change event. If the session had expired, the contender would get a deletion
-// event instead. So the contender knows that this place had been served. Then no other contender is
-// left before it, and it need not list the others again.
+// the data then gets a change event, and knows that this place had been served. After an expiry it
+// would get a deletion event instead. If this place had been served, no other contender is left
+// before the one that waits, so that one need not list the others again.
 func (c *Place) Leave(ctx context.Context, cause error) error {
 	ctx, cancel := c.Unbind(ctx)
 	defer cancel()

@@ -14,7 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
-// A Library is a lock library of which clients exist.
+// A Library is a lock library for which this package has clients.
 type Library int
 
 // The libraries.

@@ -53,7 +53,7 @@ type sleepers struct {
 	virtual map[string]bool // functions that are called only in a bubble
 }
 
-// learn analyses all functions once and reports whether it found new facts.
+// learn analyzes all functions once and reports whether it found new facts.
 func (s *sleepers) learn() (more bool) {
 	awake, called := make(map[string]bool), make(map[string]bool)
 	s.visit(func(in string, n ast.Node, virtual bool) {

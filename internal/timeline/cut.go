@@ -17,7 +17,7 @@ const (
 // holder is the client whose server is cut off.
 const holder = 0
 
-// A cut is the first one in a history in which another client replaced the holder.
+// A cut is the first fault in a history during which another client replaced the holder.
 type cut struct {
 	at, mended time.Duration
 	granted    time.Duration // when another client was granted the lock

@@ -98,7 +98,8 @@ func (s Server) allZxids() iter.Seq2[int64, error] {
 	}
 }
 
-// ParseName cuts the name of a log ("log") or of a snapshot ("snapshot"), which may be compressed.
+// ParseName parses the file name of a log or of a snapshot, which may be compressed. The kind is
+// "log" or "snapshot".
 func ParseName(name string) (kind string, zxid int64, ok bool) {
 	kind, number, _ := strings.Cut(name, ".")
 	number, _, _ = strings.Cut(number, ".")

@@ -13,7 +13,7 @@ import (
 )
 
 // Limit is the virtual time after which a test counts as hanging. It is longer than every test
-// needs. A processor runs it in some seconds, or in a minute with several sessions and -race.
+// needs. Simulating it takes some seconds, or a minute with several sessions and -race.
 const Limit = 5 * time.Hour
 
 // Test is like [synctest.Test], but f has to end within Limit. The ticks of a server would keep a

@@ -104,8 +104,8 @@ type Layouts struct {
 	container map[string]bool // for each directory, whether it is a container
 }
 
-// Create returns the role of a znode that is created. The directories before it must have been
-// given to Create as well.
+// Create returns the role of a znode that is created. The directories above it must have been given
+// to Create as well.
 func (l *Layouts) Create(z Znode) (Role, bool) {
 	role, ok := Recognize(z.Path)
 	if z.Directory() {
