@@ -73,8 +73,8 @@ func (s *Summary) keep(all []Span, one Span) []Span {
 	return all
 }
 
-// Places returns the places in the order of their paths, with spans in the order in which they were
-// created.
+// Places returns the places in the order of their paths, each with its spans in the order in which
+// they were served.
 func (s *Summary) Places() []Place {
 	var all []Place
 	for _, path := range slices.Sorted(maps.Keys(s.places)) {

@@ -244,7 +244,8 @@ func (k *check) owns(ctx context.Context, id int64, reply Reply) bool {
 	return k.find(token, fmt.Sprintf("token %d, node %q; the znodes are %v", reply.Token, reply.Node, znodes))
 }
 
-// losses takes the grant of the second client away.
+// losses checks that clients report losses: the session of the second client expires, and then no
+// server answers the first client.
 func (k *check) losses(ctx context.Context, first, second *checked, grant context.Context) {
 	acquire, release := k.recipe.acquires(), k.recipe.releases()
 	lost := func(grant context.Context, within time.Duration) string {

@@ -30,7 +30,7 @@ import (
 // The end of the input means stop, because the holder is dead. The guard writes
 // these:
 //
-//	failed REASON   the command was not started; "missing" is the first word if there is none
+//	failed REASON   the command was not started; "missing" is the first word if there is no such program
 //	started PID
 //	lapsing         the lease was not renewed in time, and the processes are being stopped
 //	exited CODE     the command's first process has ended

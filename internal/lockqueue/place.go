@@ -26,7 +26,7 @@ type Place struct {
 	leaveOps []session.Op
 
 	turn  turn.Turn // held by the transaction in progress; only one runs at a time
-	marks string    // the node with the transaction marks; "" if the node's version is the mark
+	marks string    // the node with the transaction marks; "" if the version of the place's node is the mark
 	txns  int32     // number of transactions applied so far
 	doubt *doubt    // the last transaction, if it may have been applied but is not counted yet
 }

@@ -30,8 +30,8 @@ func TestNoTestSleepsInRealTime(t *testing.T) {
 	}
 }
 
-// Only virtual.Test ends a test that hangs in a bubble. Users of the module have synctest.Test, so
-// the examples and the tutorial show that.
+// Only virtual.Test ends a test that hangs in a bubble. Users of the module have only
+// synctest.Test, so the examples and the tutorial show synctest.Test.
 func TestBubblesHaveALimit(t *testing.T) {
 	for name, file := range goFiles(t) {
 		if !isTest(name) || within(path.Dir(name), "examples") || within(path.Dir(name), "internal/tutorial") {

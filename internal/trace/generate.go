@@ -284,9 +284,8 @@ func (g generator) create(op wire.Op) wire.Record {
 	return ttl
 }
 
-// sequential converts a path to one to which a sequence number can be appended.
-// The path must stay below the root, because the numbers above it count the
-// nodes of all traces.
+// sequential converts a path to one to which a sequence number can be appended. The path must stay
+// below the root, because sequence numbers above the root depend on other traces.
 func (g generator) sequential(path string) string {
 	if path == g.root {
 		return g.root + "/"
@@ -368,8 +367,8 @@ func (g generator) path() string {
 		g.root+"/\u007f", g.root+"/\uf8ff", g.root+"/\ufff0", g.root+"/é", g.root+"/...")
 }
 
-// readable draws a path that other traces do not affect. It excludes the empty
-// path, because that is the root of all.
+// readable draws a path that other traces do not affect. It excludes the empty path, which means
+// the root of all znodes.
 func (g generator) readable() string {
 	switch p := g.path(); p {
 	case "":
