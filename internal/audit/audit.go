@@ -200,7 +200,6 @@ func (f *follower) start(s Start, now int64) {
 	}
 }
 
-// apply follows one transaction.
 func (f *follower) apply(t *txnlog.Txn) {
 	own := f.sessions[t.Session]
 	switch {

@@ -57,7 +57,6 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// rows returns the requested rows.
 func (o *Options) rows() ([]Row, error) {
 	rows := slices.DeleteFunc(Rows(), func(r Row) bool {
 		named := o.Rows == nil || slices.ContainsFunc(o.Rows, func(part string) bool { return strings.HasPrefix(r.Name, part) })

@@ -67,7 +67,6 @@ func Check(ctx context.Context, p Program, r Recipe, log io.Writer, report func(
 	return k.met, ctx.Err()
 }
 
-// check is one call of Check.
 type check struct {
 	program  Program
 	recipe   Recipe
@@ -79,7 +78,6 @@ type check struct {
 	met      bool
 }
 
-// checked is a client that is being checked.
 type checked struct {
 	*Client
 	proxy *netfault.Proxy

@@ -450,7 +450,6 @@ func beat(h wire.ReplyHeader, before int64, results string) string {
 	return "ok, a zxid of its own, " + results
 }
 
-// resultsText describes the parts of a transaction.
 func resultsText(results []wire.MultiResult) string {
 	parts := make([]string, len(results))
 	for i, r := range results {

@@ -44,7 +44,6 @@ const (
 	margin = 400 * time.Millisecond
 )
 
-// A lease is something held.
 type lease struct {
 	ctx     context.Context
 	end     context.CancelCauseFunc
@@ -164,7 +163,6 @@ func (h *holding) alive(ours bool) (pids []int) {
 	return pids
 }
 
-// guardOf returns the process id of the guard.
 func (h *holding) guardOf(t *testing.T) int {
 	t.Helper()
 	for _, pid := range h.alive(true) {
@@ -176,7 +174,6 @@ func (h *holding) guardOf(t *testing.T) int {
 	return 0
 }
 
-// allGone waits until no process is left.
 func (h *holding) allGone(t *testing.T) {
 	t.Helper()
 	for {
@@ -538,7 +535,6 @@ func openTerminal(t *testing.T, lease string, args ...string) *terminal {
 	return &terminal{h, master}
 }
 
-// stopped waits until the holder is stopped.
 func (p *terminal) stopped(t *testing.T) {
 	t.Helper()
 	for {

@@ -167,7 +167,6 @@ func letGo() {
 	_ = dup2(int(null.Fd()), 1)
 }
 
-// An exit is the exit of a child.
 type exit struct {
 	pid    int
 	status syscall.WaitStatus
@@ -453,7 +452,6 @@ func (h *holder) note(line string) error {
 	return nil
 }
 
-// pass passes a signal on.
 func (h *holder) pass(s os.Signal) {
 	switch s {
 	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP:

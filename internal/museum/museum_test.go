@@ -155,7 +155,6 @@ func (r *room) start(nodes ...int) {
 	}
 }
 
-// await waits until a condition holds.
 func (r *room) await(what string, holds func() bool) {
 	r.Helper()
 	for end := time.Now().Add(time.Minute); !holds(); {
@@ -203,7 +202,6 @@ func (r *room) snapshots(node int) int {
 	return len(files)
 }
 
-// client opens a session at a server.
 func (r *room) client(node int) *trace.Link {
 	r.Helper()
 	l, err := trace.Dial(r.Context(), &trace.Servers{Addresses: r.Servers(), Dial: r.DialContext}, node)

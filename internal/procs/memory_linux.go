@@ -67,7 +67,6 @@ func sweepMemoryGroups(own string) {
 	}
 }
 
-// set writes a setting of a cgroup.
 func set(dir, name, value string) error {
 	return os.WriteFile(filepath.Join(dir, name), []byte(value), 0)
 }

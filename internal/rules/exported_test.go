@@ -48,7 +48,6 @@ func documentation(t *testing.T, dir string) *doc.Package {
 	return p
 }
 
-// functions returns all functions and methods of the package.
 func functions(p *doc.Package) []*doc.Func {
 	all := slices.Clone(p.Funcs)
 	for _, of := range p.Types {

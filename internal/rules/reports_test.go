@@ -99,7 +99,6 @@ func TestReportsWithoutATestAreFound(t *testing.T) {
 	}
 }
 
-// commentAbove returns the comment of a function.
 func commentAbove(source, name string) string {
 	before, _, _ := strings.Cut(source, "\nfunc "+name+"(")
 	return before[strings.LastIndex(before, "\n\n"):]

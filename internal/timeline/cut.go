@@ -74,7 +74,6 @@ func (c cut) part(h *history.History) *history.History {
 	return part
 }
 
-// drawn reports whether the hold with the given token is in the picture.
 func (c cut) drawn(h *history.History, token int64) bool {
 	return slices.ContainsFunc(h.Holds(), func(i history.HoldInterval) bool {
 		return i.Begin.Token == token && i.End != nil && i.End.Time > c.at-before && i.Begin.Time < c.at+after

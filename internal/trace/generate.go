@@ -10,7 +10,6 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// clients is the number of clients in a trace.
 const clients = 3
 
 // A kind is the kind of a step. All kinds except request concern the
@@ -140,10 +139,8 @@ type Limits struct {
 	Owner wire.ID
 }
 
-// one returns a random choice.
 func one[T any](g generator, choices ...T) T { return choices[g.IntN(len(choices))] }
 
-// percent returns true in p of 100 cases.
 func (g generator) percent(p int) bool { return g.IntN(100) < p }
 
 func (g generator) step() Step {

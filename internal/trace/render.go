@@ -97,7 +97,6 @@ func newResponse(op wire.Op) wire.Record {
 	return nil
 }
 
-// record renders a response.
 func (r *run) record(rsp wire.Record) string {
 	switch rsp := rsp.(type) {
 	case nil:

@@ -50,7 +50,6 @@ func Open(name string, dir fs.FS) (Server, error) {
 	return s, nil
 }
 
-// file is one file of a log.
 type file struct {
 	name string
 	zxid int64

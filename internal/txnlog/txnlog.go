@@ -162,7 +162,6 @@ func atMost(in io.Reader, n int, buf []byte) ([]byte, error) {
 	return buf[:have], err
 }
 
-// parse parses the transaction of one entry.
 func parse(body []byte) (t Txn, err error) {
 	var rest []byte
 	t.TxnHeader, rest, err = wire.CutTxn(body)
