@@ -26,9 +26,9 @@ import (
 var files embed.FS
 
 // Image returns the name of an image of a node of that version, and ensures that the Docker engine
-// has it. The script image.sh does the work: nothing if an earlier run did it, otherwise a pull, or
-// a build that takes minutes. For the empty version, the image is the one in ZKCOORD_IMAGE, or else
-// that of the default version. The script's output goes to progress, line by line.
+// has it. If no earlier run of the script image.sh has provided the image, the script pulls it, or
+// builds it, which takes minutes. For the empty version, the image is the one in ZKCOORD_IMAGE, or
+// else that of the default version. The script's output goes to progress, line by line.
 //
 // If the script fails, the error is the last line of its output, which says what to install. If ctx
 // ends first, the build ends too, and no image of that name remains.

@@ -1,6 +1,6 @@
-// Package audit computes from transactions who held which lock, led, claimed an item or was a
-// member, at each instant, and compares that with what clients wrote in their own logs. It does no
-// input or output: transactions go in, and [Span]s come out.
+// Package audit computes from the transactions of servers who held which lock, led, claimed an item
+// or was a member, and when. It compares the result with what clients wrote in their own logs. It
+// does no input or output: it takes transactions and returns [Span]s.
 package audit
 
 import (
@@ -19,22 +19,23 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// Node is the kind of an ephemeral znode that is in no layout. Its session owns the path.
+// Node is the kind of an ephemeral znode that belongs to no known primitive. Its session owns the
+// path.
 const Node waits.Kind = "node"
 
-// A Span is the life of one znode of a primitive, or of any other ephemeral znode. If a writer
-// becomes a reader, its znode has two spans.
+// A Span is the life of one znode of a primitive, or of any other ephemeral znode. If the writer of
+// a read-write lock becomes a reader, its znode has two spans.
 type Span struct {
 	Kind    waits.Kind
 	Place   string        // the path of the lock, the election, the semaphore, the group or the queue
 	Path    string        // of the znode
-	Name    string        // of a member or of the item of a claim, if the path has it
+	Name    string        // of a member, or of the item of a claim; empty if the path does not contain it
 	Token   int64         // the zxid of the transaction that created it
 	Session int64         // whose request created it
 	Label   string        // its data, if they are a short text
 	Shared  bool          // it is a reader
 	Lasting bool          // it is not ephemeral
-	Timeout time.Duration // of the session; 0 if the logs begin later
+	Timeout time.Duration // of the session; 0 if the logs do not show it
 
 	Created time.Time
 	// Served is the time from which no other contender blocked it, for example because it was the
@@ -42,12 +43,12 @@ type Span struct {
 	// been granted the same lock or election. Served is zero if it was always blocked. If it was
 	// not blocked when the logs begin, Served is the start of the logs.
 	Served time.Time
-	Ended  time.Time // zero if it still stands
+	Ended  time.Time // zero if it has not ended
 	End    End
 	By     int64         // the session that ended it
 	Silent time.Duration // from the last transaction of its session before the end, until the end
 
-	After     *Span  // the holder before it, if that one did not give up by itself
+	After     *Span  // the previous holder, if its session expired or another session deleted its znode; otherwise nil
 	Abandoned string // why it still exists although it should not; empty if it may exist
 }
 
@@ -66,7 +67,7 @@ const (
 	Downgraded End = "downgraded" // the writer became a reader
 )
 
-// Held reports how long it was served, until now if it still stands.
+// Held reports how long it was served: until its end, or until now if it has not ended.
 func (s *Span) Held(now time.Time) time.Duration {
 	switch {
 	case s.Served.IsZero():
@@ -88,14 +89,13 @@ func (s *Span) Waited(now time.Time) time.Duration {
 	return s.Ended.Sub(s.Created)
 }
 
-// Below reports whether the first path is the second one or a descendant of it.
+// Below reports whether path equals under or is a descendant of it.
 func Below(path, under string) bool {
 	rest, below := strings.CutPrefix(path, strings.TrimSuffix(under, "/"))
 	return below && (rest == "" || rest[0] == '/')
 }
 
-// Within reports whether the span overlaps the time between two times. A time that is zero is no
-// bound.
+// Within reports whether the span overlaps the time between from and to. A zero time is no bound.
 func (s *Span) Within(from, to time.Time) bool {
 	return (from.IsZero() || s.End == Stands || !s.Ended.Before(from)) && (to.IsZero() || !s.Created.After(to))
 }
@@ -121,8 +121,8 @@ func znodeOf(n txnlog.Node) waits.Znode {
 	return waits.Znode{Path: n.Path, Data: n.Data, Ephemeral: n.Session != 0, Container: n.Container}
 }
 
-// Spans returns the spans at or below the path under, in the order in which they end. Those that
-// still stand come last. An error of txns ends the sequence.
+// Spans returns the spans at or below the path under, in the order in which they end. Spans that
+// have not ended come last. An error of txns ends the sequence.
 func Spans(start Start, under string, txns iter.Seq2[txnlog.Txn, error]) iter.Seq2[Span, error] {
 	return func(yield func(Span, error) bool) {
 		f := &follower{
@@ -188,8 +188,8 @@ type entry struct {
 type place struct {
 	kind  waits.Kind
 	queue []*entry // in the order in which they are served
-	// before is the last holder that did not give up by itself. It is nil once another holder is
-	// served.
+	// before is the last holder, if its session expired or another session deleted its znode. It is
+	// nil once another holder is served.
 	before *Span
 }
 
@@ -200,7 +200,6 @@ func (f *follower) start(s Start, now int64) {
 	}
 }
 
-// apply follows one transaction.
 func (f *follower) apply(t *txnlog.Txn) {
 	own := f.sessions[t.Session]
 	switch {

@@ -251,8 +251,8 @@ func TestSpans(t *testing.T) {
 	}
 }
 
-// The logs begin while session 1 holds and session 2 waits. The snapshot is fuzzy: session 3 came
-// later.
+// The logs begin while session 1 holds and session 2 waits. The snapshot is fuzzy: it already has
+// the znode of session 3, which a later transaction creates.
 func TestLogsThatBeginLate(t *testing.T) {
 	start := Start{Zxid: 0, Sessions: map[int64]int32{1: 4000, 2: 6000}}
 	for i, session := range []int64{1, 2} {
@@ -354,7 +354,8 @@ func TestClaimsAreComparedWithTheLog(t *testing.T) {
 	}
 }
 
-// A program that takes the lock many times has one claim for each of its znodes.
+// A program that logs no tokens acquires the lock many times. Each of its claims matches another
+// znode.
 func TestClaimsWithoutTokensMatchTheirTurns(t *testing.T) {
 	var txns, log strings.Builder
 	for i := range int64(50) {
@@ -397,8 +398,8 @@ func TestClaimsOfReadersAndPermits(t *testing.T) {
 	}
 }
 
-// Members of a group do not exclude each other, and two of one name do. A claim may name the znode,
-// whatever place that is in.
+// Members of a group exclude each other only if they have the same name. A claim may name the znode
+// instead of the place, for every kind of place.
 func TestClaimsOfMembers(t *testing.T) {
 	const txns = `
 		1 1 container /g

@@ -45,7 +45,7 @@ func ReadClaims(source string, r io.Reader) ([]Claim, error) {
 	}
 	var claims []Claim
 	open := make(map[hold]int)
-	ends := make(map[hold]record) // whose begin may follow, because exporters may change the order
+	ends := make(map[hold]record) // ends whose begins may follow, because exporters may change the order
 	var last time.Time
 	add := func(number int, r record) {
 		session, _ := strconv.ParseUint(strings.TrimPrefix(r.Session, "0x"), 16, 64)
@@ -95,17 +95,17 @@ func ReadClaims(source string, r io.Reader) ([]Claim, error) {
 type Conflict struct {
 	Claim Claim
 	Why   Why
-	Span  *Span // the span that supports the claim; nil if there is none in the logs
+	Span  *Span // the span that matches the claim; nil if there is none in the logs
 	// From and To are the time in which the claim is wrong.
 	From, To time.Time
 	Others   []Other // who held the same in that time
 }
 
-// An Other is a holder in the time in which another client's claim is wrong.
+// An Other is another holder during the time in which the claim of a Conflict is wrong.
 type Other struct {
 	Span     Span
-	From, To time.Time // in that time
-	Claims   bool      // its own log says so as well
+	From, To time.Time // the part of that time in which it held
+	Claims   bool      // the log of its client also has a claim for it
 }
 
 // Why is the kind of a conflict.
@@ -118,9 +118,9 @@ const (
 	Unknown  Why = "unknown"  // there is no such znode
 )
 
-// Compare compares claims with spans. The clocks of clients and servers may differ by clock. The
-// logs cover the time between from and to. A claim that no span supports is not a conflict if it
-// began outside of that time.
+// Compare compares claims with spans. The clocks of clients and servers may differ by up to clock.
+// The servers' logs cover the time between from and to. A claim that matches no span is a conflict
+// only if it certainly began in that time.
 func Compare(claims []Claim, spans []Span, clock time.Duration, from, to time.Time) []Conflict {
 	c := comparison{byPath: make(map[string][]*Span), byPlace: make(map[string][]*Span), claimed: make(map[*Span]Claim), clock: clock, now: to}
 	for i := range spans {
@@ -167,9 +167,10 @@ type comparison struct {
 	now             time.Time // the end of the logs
 }
 
-// spanOf returns the span that supports a claim: the span of its znode with its token, or of its
-// session at its place. If there are several, spanOf prefers those that were served when the claim
-// began. Of these it returns the one whose Served is closest to the start of the claim.
+// spanOf returns the span that matches a claim: a span of its znode with its token, or a span at
+// its place with its token or its session. If several match, spanOf prefers those that were served
+// when the claim began. Of these it returns the one whose Served is closest to the start of the
+// claim.
 func (c *comparison) spanOf(claim Claim) *Span {
 	var best *Span
 	distance := func(s *Span) time.Duration {
@@ -239,7 +240,7 @@ func (c *comparison) others(s *Span, from, to time.Time) []Other {
 	if s.Kind == waits.Semaphore {
 		return nil
 	}
-	many := s.Kind == waits.Queue || s.Kind == waits.Group // an item or a member is one path
+	many := s.Kind == waits.Queue || s.Kind == waits.Group // all holders of one item or member have the same path
 	var all []Other
 	for _, o := range c.byPlace[s.Place] {
 		if o == s || o.Path == s.Path && o.Token == s.Token || o.Served.IsZero() || o.Shared && s.Shared || many && o.Path != s.Path {

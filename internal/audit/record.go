@@ -37,7 +37,7 @@ type attributes []struct {
 
 type value struct {
 	Text   string      `json:"stringValue"`
-	Number json.Number `json:"intValue"` // 64 bits, so that most programs write it as a string
+	Number json.Number `json:"intValue"` // a 64-bit number, which most programs write as a string
 }
 
 func (a attributes) get(keys ...string) (v value) {
@@ -51,7 +51,7 @@ func (a attributes) get(keys ...string) (v value) {
 	return v
 }
 
-// records returns the entries on a line. There are none if it is not such JSON.
+// records returns the entries on a line. It returns none if the line has another format.
 func records(text []byte) (all []record) {
 	var line struct {
 		record

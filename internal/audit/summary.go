@@ -12,7 +12,7 @@ import (
 // A Summary counts spans and keeps the last ones of each place. Its size depends on the number of
 // places and of sessions that expired, but not on the number of spans.
 type Summary struct {
-	Most int // spans that are kept of each place, takeovers and abandoned znodes; 0 keeps all
+	Most int // how many spans to keep for each place, in Takeovers and in Abandoned; 0 keeps all
 
 	Takeovers, Abandoned []Span
 	// Expired is the number of sessions that the servers ended while they held or waited.
@@ -27,7 +27,7 @@ type Place struct {
 	Path    string
 	Kind    waits.Kind
 	Granted int // spans that were served
-	Gave    int // spans that ended before they were served
+	Gave    int // spans that ended before they were served, or still wait
 	Ends    map[End]int
 	Longest Span   // the one that waited longest
 	Last    []Span // the last ones
@@ -73,8 +73,8 @@ func (s *Summary) keep(all []Span, one Span) []Span {
 	return all
 }
 
-// Places returns the places in the order of their paths, with spans in the order in which they were
-// created.
+// Places returns the places in the order of their paths, each with its spans in the order in which
+// they were served.
 func (s *Summary) Places() []Place {
 	var all []Place
 	for _, path := range slices.Sorted(maps.Keys(s.places)) {

@@ -18,7 +18,8 @@ func (s *Span) Owner() string {
 
 func sessionName(id int64) string { return fmt.Sprintf("session 0x%x", uint64(id)) }
 
-// Subject says what a claim or a member is about, or nothing.
+// Subject returns the item of a claim or the name of a member, with the word for it. It returns ""
+// for other spans.
 func (s *Span) Subject() string {
 	switch {
 	case s.Name != "" && s.Kind == waits.Queue:

@@ -12,14 +12,15 @@ import (
 )
 
 // A Batcher carries out the calls of one kind that are made on a handle, in batches. Calls that are
-// made during one batch form the next batch. So any number of goroutines cost one transaction at a
-// time, and the owner of a ledger never has more than one transaction in progress.
+// made during one batch form the next batch. So a handle has at most one transaction in progress,
+// however many goroutines use it. A recipe.Ledger needs this, because it is not safe for concurrent
+// use.
 type Batcher[J any] struct {
 	Session *session.Session
 
 	// Prepare, if it is not nil, is called before the calls of a batch are chosen. It reads what
-	// Commit needs. A call whose caller leaves before Prepare returns is not carried out, and
-	// calls that are made meanwhile join the batch. Commit reports its error, if there is one.
+	// Commit needs. A call whose caller leaves before Prepare returns is not carried out. Calls
+	// that are made meanwhile join the batch. If Prepare fails, Commit reports its error.
 	Prepare func(ctx context.Context)
 
 	// Commit carries out as many of calls as it chooses, starting with the first, and finishes

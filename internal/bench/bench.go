@@ -57,7 +57,6 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// rows returns the requested rows.
 func (o *Options) rows() ([]Row, error) {
 	rows := slices.DeleteFunc(Rows(), func(r Row) bool {
 		named := o.Rows == nil || slices.ContainsFunc(o.Rows, func(part string) bool { return strings.HasPrefix(r.Name, part) })
@@ -226,7 +225,7 @@ func (r *runner) failed(ctx context.Context, l *LibraryResult, err error) error 
 	return nil
 }
 
-// count runs the job once behind a meter.
+// count runs the job once and counts its requests with a meter.
 func (r *runner) count(ctx context.Context, row Row, l library, result *LibraryResult) error {
 	c, err := newMeter(r.servers)
 	if err != nil {
@@ -240,7 +239,7 @@ func (r *runner) count(ctx context.Context, row Row, l library, result *LibraryR
 	defer f.close()
 	sample, err := r.job(ctx, f, row.counted, func(ctx context.Context, j Job) error {
 		defer c.reset()
-		if j.recurs() { // the first operation creates nodes that stay
+		if j.recurs() { // the first operation creates nodes that later operations use
 			j.Each = 1
 			_, err := f.do(ctx, j)
 			return err
@@ -260,8 +259,8 @@ func (r *runner) count(ctx context.Context, row Row, l library, result *LibraryR
 	return nil
 }
 
-// job lets a fleet do a job on a new path, which it deletes at the end. For a Take job it first
-// puts the items there. Then it calls begin, unless begin is nil.
+// job lets a fleet do a job on a new path, and deletes the path at the end. For a Take job, the
+// fleet first puts the items. Just before the job itself, job calls begin, unless begin is nil.
 func (r *runner) job(ctx context.Context, f fleet, of func(path string) Job, begin func(context.Context, Job) error) (sample Sample, err error) {
 	path := root + "/" + recipe.NewID(r.admin)
 	if err := recipe.CreateParents(ctx, r.admin, path+"/x"); err != nil {

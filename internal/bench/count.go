@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A meter is a set of proxies, one before each server, that count the requests of clients by
+// A meter is a set of proxies, one in front of each server, that count the requests of clients by
 // operation. They ignore the requests of the client library itself: handshakes, pings, credentials
 // and the close of the session.
 type meter struct {

@@ -114,10 +114,10 @@ var growths = []growth{
 	},
 }
 
-// TestGrowth counts what operations cost on the wire, on servers and in time that are simulated,
-// and compares the counts with formulas and with docs/performance.md. A number that differs is
-// either a mistake or a new formula; replace the rows of the document then. All sizes take several
-// minutes:
+// TestGrowth counts the requests, writes and bytes that operations cost, on simulated servers and
+// in virtual time. It compares the counts with formulas and with docs/performance.md. A count that
+// differs is either a mistake, or needs a new formula and new rows in the document. Measuring all
+// sizes takes several minutes:
 //
 //	go test ./internal/bench -run Growth -growth -v -timeout 1h
 func TestGrowth(t *testing.T) {
@@ -213,7 +213,7 @@ func (w *growthWorld) counted(operations int) {
 	w.operations = operations
 }
 
-// add adds one frame, of a request or of the server, unless the count has ended.
+// add counts one frame, of a request or of the server, unless the count has ended.
 func (w *growthWorld) add(size int, request, write bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -229,7 +229,7 @@ func (w *growthWorld) add(size int, request, write bool) {
 	}
 }
 
-// sessions opens n sessions. Each has a buffer for its largest request.
+// sessions opens n sessions. MaxRequest is small, because each session allocates that much memory.
 func (w *growthWorld) sessions(n int) []*session.Session {
 	all := make([]*session.Session, n)
 	for i := range all {
@@ -302,7 +302,7 @@ func (c *growthConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// all calls f for each i below n at once, in a goroutine each.
+// all calls f for each i below n, concurrently.
 func (w *growthWorld) all(n int, f func(i int) error) {
 	w.t.Helper()
 	var work errgroup.Group
@@ -410,7 +410,7 @@ const together = 1_000 // items that are put together
 
 func (w *growthWorld) queue() *queue.Queue[[]byte] {
 	q := queue.New(w.sessions(1)[0], "/queue", queue.Options[[]byte]{Codec: queue.Bytes()})
-	recipetest.Check(w.t, q.Put(w.t.Context(), []byte{0})) // what is created only once
+	recipetest.Check(w.t, q.Put(w.t.Context(), []byte{0})) // creates the znodes that are created only once
 	recipetest.Must(q.Take(w.t.Context()))
 	return q
 }
@@ -455,7 +455,8 @@ func takeSingleItems(w *growthWorld, items int) {
 	w.counted(single)
 }
 
-// members joins the members of a group, and returns a session that can follow it.
+// members lets n members join a group. It returns them, and a handle of the group in another
+// session.
 func (w *growthWorld) members(n int) ([]*group.Membership, *group.Group) {
 	sessions := w.sessions(2)
 	g := group.New(sessions[0], "/group")
@@ -516,7 +517,8 @@ func (w *growthWorld) plant(n int) (leaf string) {
 	return paths[len(paths)-1]
 }
 
-// copied calls f while a client keeps a copy of the tree. It calls change once the copy is there.
+// copied lets a client read a copy of the tree. Unless change is nil, copied then calls change, and
+// waits until the client has observed the change.
 func (w *growthWorld) copied(change func()) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	defer cancel()

@@ -23,7 +23,7 @@ const (
 	Count     Kind = "counter"   // add 1 to a counter
 	Put       Kind = "put"       // put items in a queue
 	Take      Kind = "take"      // take the items that a Put job left
-	Watch     Kind = "watch"     // client 0 sets a node's data, the others observe it; timed until the last one has
+	Watch     Kind = "watch"     // client 0 sets a node's data, the others observe it; timed until the last one has observed it
 	Barrier   Kind = "barrier"   // enter and leave a double barrier
 )
 
@@ -33,8 +33,8 @@ type Job struct {
 	Kind    Kind          `json:"kind"`
 	Path    string        `json:"-"` // exists; it has children only for Take
 	Clients int           `json:"clients"`
-	Width   int           `json:"width,omitempty"` // paths of a lock, permits of a semaphore
-	Warm    time.Duration `json:"warm,omitempty"`  // before the time
+	Width   int           `json:"width,omitempty"` // the number of lock paths, or of permits of a semaphore
+	Warm    time.Duration `json:"warm,omitempty"`  // runs before Time and does not count
 	Time    time.Duration `json:"time,omitempty"`
 	Each    int           `json:"each,omitempty"`  // operations of each client, if Time is zero
 	Items   int           `json:"items,omitempty"` // most items to put or take, by all clients together
@@ -271,7 +271,7 @@ func (j Job) write(ctx context.Context, write func(ctx context.Context, k int) e
 
 // A last is the number of the last round of clients that go through rounds together. The first
 // client that finds the time over at the beginning of a round makes that round the last. No client
-// can have begun a later round.
+// can have begun a later round, because each round needs all clients.
 type last struct{ atomic.Int64 }
 
 func newLast() *last {

@@ -23,7 +23,7 @@ var programs = map[peers.Library]peers.Source{
 	peers.Kazoo:   {Library: peers.Kazoo, Name: "kazoo_bench", Text: kazooSource},
 }
 
-// peer is a library that runs in a separate process. It is the same process for all jobs, because a
+// peer is a library that runs in a separate process. All jobs run in the same process, because a
 // JVM becomes faster with use.
 type peer struct {
 	library peers.Library
@@ -32,10 +32,11 @@ type peer struct {
 
 func (p *peer) name() string { return p.library.String() }
 
-// does excludes jobs from which kazoo may not return. Its readers and writers can deadlock if there
-// are several of both (kazoo#649). Members that leave its barrier can wait without end for a node
-// "ready" that was created late, after another member had already deleted it. The queues of both
-// libraries have no batches, so they put and take the items of a batch one by one.
+// does excludes relaxed jobs, and for kazoo two kinds of jobs that may never return. Kazoo's
+// readers and writers can deadlock if there are several of both (kazoo#649). A member that leaves
+// kazoo's barrier can wait without end for the deletion of the node "ready", if that node was
+// created late, after another member had already deleted it. The queues of both libraries have no
+// batches, so they put and take the items of a batch one by one.
 func (p *peer) does(j Job) bool {
 	return !j.Relaxed && (p.library != peers.Kazoo || j.Kind != ReadWrite && j.Kind != Barrier)
 }

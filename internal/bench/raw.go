@@ -153,7 +153,8 @@ func (f *rawFleet) cycle(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// count sets one node to a value that the clients count in memory. They take turns there, too.
+// count sets one node to the value of a counter in memory. The clients take turns with a mutex in
+// memory.
 func (f *rawFleet) count(ctx context.Context, j Job) (Sample, error) {
 	var turn sync.Mutex
 	value := 0
@@ -166,7 +167,7 @@ func (f *rawFleet) count(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// ignore discards the value of a call, and one error.
+// ignore discards the value of a call. The function that it returns also discards the given error.
 func ignore[T any](_ T, err error) func(error) error {
 	return func(what error) error {
 		if errors.Is(err, what) {

@@ -18,10 +18,9 @@ import (
 	"github.com/zkcoord/zkcoord/watch"
 )
 
-// sessionTimeout is the timeout of all clients. It is so long that pings have no weight.
+// sessionTimeout is the timeout of all clients. It is so long that pings do not affect the results.
 const sessionTimeout = 30 * time.Second
 
-// zkcoord is this library.
 type zkcoord struct{}
 
 func (zkcoord) name() string  { return "zkcoord" }
@@ -94,7 +93,6 @@ func (f sessions) lock(ctx context.Context, j Job) (Sample, error) {
 // grant is the common method of the grants of all locks.
 type grant interface{ Unlock(context.Context) error }
 
-// held acquires and releases repeatedly.
 func (j Job) held(ctx context.Context, acquire func(ctx context.Context, i, k int) (grant, error)) (Sample, error) {
 	return j.repeat(ctx, func(ctx context.Context, i, k int) error {
 		g, err := acquire(ctx, i, k)

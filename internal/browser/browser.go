@@ -23,7 +23,6 @@ import (
 // ErrNone reports that no Chromium is installed. To install it, run: apt-get install chromium.
 var ErrNone = errors.New("browser: no chromium is installed (Debian: apt-get install chromium)")
 
-// names are the names of Chromium's command.
 var names = []string{"chromium", "chromium-browser", "google-chrome", "chrome"}
 
 // Find returns the path of a Chromium, or ErrNone.
@@ -217,7 +216,7 @@ type Page struct {
 	requests []string // addresses of all requests
 }
 
-// View describes how a page is displayed. The zero value is a desktop with a light colour scheme.
+// View describes how a page is displayed. The zero value is a desktop with a light color scheme.
 type View struct {
 	Width, Height int // 1280 by 900 if zero
 	Dark, Phone   bool
@@ -275,7 +274,6 @@ func (p *Page) call(ctx context.Context, method string, params, out any) error {
 	return p.b.call(ctx, p.session, method, params, out)
 }
 
-// heard records an event.
 func (p *Page) heard(m incoming) {
 	var e struct {
 		Type             string

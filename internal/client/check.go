@@ -67,7 +67,6 @@ func Check(ctx context.Context, p Program, r Recipe, log io.Writer, report func(
 	return k.met, ctx.Err()
 }
 
-// check is one call of Check.
 type check struct {
 	program  Program
 	recipe   Recipe
@@ -79,7 +78,6 @@ type check struct {
 	met      bool
 }
 
-// checked is a client that is being checked.
 type checked struct {
 	*Client
 	proxy *netfault.Proxy
@@ -156,7 +154,7 @@ func (r Recipe) grants() bool {
 	return slices.Contains([]Recipe{Lock, RWLock, Semaphore, Election}, r)
 }
 
-// acquires and releases are the operations of a recipe that grants.
+// acquires and releases return the two operations of a recipe that grants.
 func (r Recipe) acquires() string { return r.Operations()[len(r.Operations())-2] }
 func (r Recipe) releases() string { return r.Operations()[len(r.Operations())-1] }
 
@@ -244,7 +242,8 @@ func (k *check) owns(ctx context.Context, id int64, reply Reply) bool {
 	return k.find(token, fmt.Sprintf("token %d, node %q; the znodes are %v", reply.Token, reply.Node, znodes))
 }
 
-// losses takes the grant of the second client away.
+// losses checks that clients report losses: the session of the second client expires, and then no
+// server answers the first client.
 func (k *check) losses(ctx context.Context, first, second *checked, grant context.Context) {
 	acquire, release := k.recipe.acquires(), k.recipe.releases()
 	lost := func(grant context.Context, within time.Duration) string {

@@ -160,7 +160,7 @@ func (c *Client) read(out io.ReadCloser) {
 }
 
 // lines handles one line after another. At the end of the output it returns nil. If the client
-// broke the protocol, its error says how.
+// broke the protocol, the error says how.
 func (c *Client) lines(from *bufio.Reader) error {
 	for {
 		line, err := from.ReadSlice('\n')
@@ -229,8 +229,8 @@ func (c *Client) fail(cause error) {
 func (c *Client) Err() error { return context.Cause(c.over) }
 
 // Do sends a request and waits for its reply. The outcome of an error is the one that the client
-// reported. If no reply came in time, the outcome is Indeterminate, and the client takes no more
-// requests.
+// reported. If no reply came in time, or before ctx ended, the outcome is Indeterminate, and the
+// client takes no more requests.
 func (c *Client) Do(ctx context.Context, r Request) (Reply, error) {
 	failed := func(o session.Outcome, err error) error {
 		return &session.RequestError{Op: r.Op, Path: "by the client", Outcome: o, Err: err}
@@ -250,7 +250,7 @@ func (c *Client) Do(ctx context.Context, r Request) (Reply, error) {
 	if err == nil {
 		return c.await(ctx, r, answer, failed)
 	}
-	select { // the reason why it cannot be written
+	select { // find the reason why the request cannot be written
 	case <-c.over.Done():
 		err = context.Cause(c.over)
 	case <-time.After(time.Second):

@@ -263,8 +263,8 @@ func TestAllProcessesOfAClientAreStoppedAndKilled(t *testing.T) {
 	c.Close()
 }
 
-// zombie reports whether the process has ended and has not been waited for. That is the task of the
-// process that inherits it.
+// zombie reports whether the process has ended and has not been waited for. The process that
+// inherits it has to wait for it.
 func zombie(pid int) bool {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && strings.Contains(string(text), ") Z ")

@@ -2,7 +2,7 @@
 // that reads requests from its standard input and writes replies to its standard output, one JSON
 // object per line. docs/client-protocol.md describes the protocol for authors of such programs.
 //
-// A client reaches each server through its own loopback address, which forwards to the caller's
+// A client reaches each server through a separate loopback address, which forwards to the caller's
 // dialer. So every fault of a client's connections affects the client, and the harness observes the
 // session that the client opens.
 //

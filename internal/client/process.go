@@ -96,7 +96,7 @@ func (p Program) startChild(s Setup, log io.Writer) (_ process, _ pipes, err err
 }
 
 // await waits for the end of the process and of its output. Processes that it has started may keep
-// the pipe open.
+// the output open, so await kills them, and waits at most a second for the rest of the output.
 func (c *child) await() {
 	defer close(c.whole)
 	<-c.Ended()
@@ -177,7 +177,7 @@ func (i *inside) limitMemory() (func() (bool, error), error) { return nil, errIn
 func (i *inside) ended() <-chan struct{}                     { return i.done }
 func (i *inside) failure() error                             { return i.err }
 
-// kill closes the input and the output of the program. It returns when it next uses them.
+// kill closes the input and the output of the program. The program returns when it next uses them.
 func (i *inside) kill() {
 	i.in.CloseWithError(io.ErrUnexpectedEOF)
 	i.out.CloseWithError(io.ErrClosedPipe)

@@ -108,7 +108,6 @@ func (c *conn) change(frame []byte) error {
 	return nil
 }
 
-// code changes the code of an operation's replies.
 func code(of wire.Op, from, to wire.Code) broken {
 	return broken{reply: func(op wire.Op, h *wire.ReplyHeader, body []byte) []byte {
 		if op == of && h.Err == from {
@@ -119,7 +118,6 @@ func code(of wire.Op, from, to wire.Code) broken {
 	}}
 }
 
-// zxid changes the zxids of an operation's replies.
 func zxid(of wire.Op, change func(int64) int64) broken {
 	return broken{reply: func(op wire.Op, h *wire.ReplyHeader, body []byte) []byte {
 		if op == of {

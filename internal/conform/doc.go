@@ -1,6 +1,6 @@
 // Package conform checks whether servers that speak ZooKeeper's protocol have the properties that
 // zkcoord needs. It observes them only as a client and injects no faults, so it does not test their
-// behaviour under faults. A scenario with --ensemble external tests that.
+// behavior under faults. A scenario with --ensemble external tests that.
 //
 // A requirement consists of one property of servers, the operations that show it, and the
 // guarantees that do not hold without it. Most requirements are the preconditions of the lease, in

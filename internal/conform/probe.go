@@ -99,7 +99,6 @@ func (p *probe) connect(server int, r wire.ConnectRequest) (*client, error) {
 	return c, nil
 }
 
-// open opens a session.
 func (p *probe) open(server int, timeout time.Duration) (*client, error) {
 	c, err := p.connect(server, wire.ConnectRequest{Timeout: int32(timeout.Milliseconds()), Password: make([]byte, 16)})
 	if err == nil && c == nil {
@@ -211,7 +210,6 @@ func (c *client) do(op wire.Op, req, rsp wire.Record) (wire.ReplyHeader, error) 
 	return c.receive(rsp)
 }
 
-// said describes a code.
 func said(code wire.Code) string {
 	if code == wire.ConnectionLoss {
 		return hungUp
@@ -294,7 +292,6 @@ func (c *client) event() (*trace.Event, error) {
 	return nil, nil
 }
 
-// after waits for d.
 func (p *probe) after(d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -232,9 +232,8 @@ func ephemeralsEnd(p *probe) error {
 	})
 }
 
-// lateness is the time that a silent session may live in addition to its timeout: a fraction of the
-// timeout, and a constant. ZooKeeper needs one tick, by default half of the shortest timeout. The
-// rest is for busy servers.
+// A silent session may live longer than its timeout, by lateness times the timeout plus otherWork.
+// ZooKeeper needs one tick, by default half of the shortest timeout. The rest is for busy servers.
 const (
 	lateness  = 3
 	otherWork = 20 * time.Second
@@ -451,7 +450,6 @@ func beat(h wire.ReplyHeader, before int64, results string) string {
 	return "ok, a zxid of its own, " + results
 }
 
-// resultsText describes the parts of a transaction.
 func resultsText(results []wire.MultiResult) string {
 	parts := make([]string, len(results))
 	for i, r := range results {

@@ -134,7 +134,7 @@ func found(differences []trace.Difference, tally trace.Tally, traces int) (all [
 	}
 	for op, outcomes := range tally {
 		if op == "event" || op == "part of a multi" {
-			continue // they are parts of other answers
+			continue // an event or a part of a multi belongs to the answer of another operation
 		}
 		f, n := of(op), 0
 		for _, k := range outcomes {

@@ -44,7 +44,6 @@ const (
 	margin = 400 * time.Millisecond
 )
 
-// A lease is something held.
 type lease struct {
 	ctx     context.Context
 	end     context.CancelCauseFunc
@@ -164,7 +163,6 @@ func (h *holding) alive(ours bool) (pids []int) {
 	return pids
 }
 
-// guardOf returns the process id of the guard.
 func (h *holding) guardOf(t *testing.T) int {
 	t.Helper()
 	for _, pid := range h.alive(true) {
@@ -176,7 +174,6 @@ func (h *holding) guardOf(t *testing.T) int {
 	return 0
 }
 
-// allGone waits until no process is left.
 func (h *holding) allGone(t *testing.T) {
 	t.Helper()
 	for {
@@ -244,9 +241,9 @@ func signalTo(t *testing.T, pid int, s syscall.Signal) {
 	}
 }
 
-// A process that starts the next one and ends is gone before a list of
-// processes is complete, but its group is not. Here the second process is missing
-// in the list, because its parent has ended and this process is no subreaper.
+// A process may start another one and end while the list of processes is read. Then the list lacks
+// the new process, but the group of the first one contains it. Here the list lacks the second
+// process, because its parent has ended and this process is no subreaper.
 func TestProcessThatIsMissingInTheListIsKilled(t *testing.T) {
 	cmd := exec.Command("sh", "-c", "(sleep 1000 & echo $!); exec sleep 1000")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -283,7 +280,7 @@ func TestManyProcessesEndSoon(t *testing.T) {
 	h := holdFor(t, "60000+", "sh", "-c", fmt.Sprintf("trap '' TERM; i=0; while [ $i -lt %d ]; do sleep 1000 & i=$((i+1)); done; echo ready; read x; exit 3", many))
 	h.until(t, "ready")
 	guard := h.guardOf(t)
-	var list time.Duration // how long a list takes
+	var list time.Duration // how long reading a list takes
 	for n := 0; n < many; {
 		begun := time.Now()
 		n = len(descendants(guard))
@@ -393,7 +390,7 @@ func TestEndOfTheGuardIsNoAlarm(t *testing.T) {
 	h := &holder{held: l, deadline: l.Deadline(), guard: guard, child: 1 << 30, report: report, control: control}
 	h.command = Command{Args: []string{"x"}, Grace: grace, Margin: margin, Warn: func(format string, args ...any) { t.Errorf(format, args...) }}
 	defer h.close()
-	time.AfterFunc(margin, func() { // the exit is noticed long before
+	time.AfterFunc(margin, func() { // the guard's exit is noticed long before this
 		fmt.Fprintln(theirs, "exited 0\ngone")
 		theirs.Close()
 	})
@@ -538,7 +535,6 @@ func openTerminal(t *testing.T, lease string, args ...string) *terminal {
 	return &terminal{h, master}
 }
 
-// stopped waits until the holder is stopped.
 func (p *terminal) stopped(t *testing.T) {
 	t.Helper()
 	for {

@@ -30,7 +30,7 @@ import (
 // The end of the input means stop, because the holder is dead. The guard writes
 // these:
 //
-//	failed REASON   the command was not started; "missing" is the first word if there is none
+//	failed REASON   the command was not started; "missing" is the first word if there is no such program
 //	started PID
 //	lapsing         the lease was not renewed in time, and the processes are being stopped
 //	exited CODE     the command's first process has ended
@@ -167,7 +167,6 @@ func letGo() {
 	_ = dup2(int(null.Fd()), 1)
 }
 
-// An exit is the exit of a child.
 type exit struct {
 	pid    int
 	status syscall.WaitStatus
@@ -217,7 +216,7 @@ func (w *worker) attend(lines <-chan string, exits <-chan exit) {
 			if e.pid == w.pid {
 				w.ended = true
 				fmt.Fprintln(w.say, "exited", code(e.status))
-				w.plan.stop(now()) // the remaining processes are left behind
+				w.plan.stop(now()) // end the processes that the command leaves behind
 			}
 		case <-timer.C:
 		}
@@ -453,7 +452,6 @@ func (h *holder) note(line string) error {
 	return nil
 }
 
-// pass passes a signal on.
 func (h *holder) pass(s os.Signal) {
 	switch s {
 	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP:

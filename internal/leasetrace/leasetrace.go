@@ -1,5 +1,5 @@
-// Package leasetrace passes to the harness what the lease of a session rests on. Package
-// harness/leases records it, writes it as JSON and judges it.
+// Package leasetrace passes to the harness the events that the lease of a session depends on.
+// Package harness/leases records them, writes them as JSON and judges them.
 //
 // A session takes its trace from the context of session.Open, like net/http takes an
 // httptrace.ClientTrace. So programs cannot set it, and session.Options does not show it.
@@ -13,8 +13,8 @@ import (
 )
 
 // A Func receives the events of one session. The session calls it with one event at a time, in the
-// order in which the lease took them into account, and holds locks meanwhile. So a Func must not
-// block and must not use the session.
+// order in which the lease took them into account. The session holds mutexes during the call, so a
+// Func must not block and must not use the session.
 type Func func(Event)
 
 // A Kind is a kind of event.
@@ -23,7 +23,7 @@ type Kind uint8
 // The kinds of events. Each comment names the fields of Event that the kind uses, except At.
 const (
 	// Opened means that the answer to a handshake was read: Session, Sent, Timeout, Tick, Fresh,
-	// Deadline. Later packets, up to the next Opened, are of this connection.
+	// Deadline. Later packets, up to the next Opened, belong to this connection.
 	Opened Kind = iota + 1
 	// Closed means that the connection has ended.
 	Closed
@@ -38,7 +38,7 @@ const (
 	Ended
 )
 
-// A Proof is what the session took a reply for.
+// A Proof is what the session concluded from a reply.
 type Proof uint8
 
 // The kinds of proof, from the weakest to the strongest.
@@ -48,7 +48,7 @@ const (
 	Majority                  // a majority acknowledged a write of the session
 )
 
-// An Event is one thing that a lease rests on, or one that rests on the lease.
+// An Event is something that a lease depends on, or something that depends on the lease.
 type Event struct {
 	Kind  Kind
 	Proof Proof

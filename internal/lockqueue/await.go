@@ -14,13 +14,13 @@ import (
 // A waiting is the wait of one contender for another. The data of the other node determines which
 // watches are needed:
 //
-//   - The other leaves a release mark, and its data does not change before that: its data is
+//   - If the other leaves a release mark, and its data does not change before that, its data is
 //     watched. A change means that it left after it was served. A deletion means that it left
 //     before it was served, or vanished.
-//   - The other leaves a release mark, and its data may change while it is served: the first change
-//     means that it is served. A second watch waits for the deletion.
-//   - The other leaves no release mark, because it is shared or belongs to another library: only
-//     the deletion is watched, and its data is ignored.
+//   - If the other leaves a release mark, and its data may change while it is served, the first
+//     change means that it is served. A second watch waits for the deletion.
+//   - If the other leaves no release mark, because it is shared or belongs to another library, only
+//     the deletion is watched. Its data is ignored.
 //
 // An ephemeral node has no children, so a watch on its children fires only on deletion. The watches
 // are set by reads that fail if the node is gone, and not by exists, so that no watch remains in

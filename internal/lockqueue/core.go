@@ -97,7 +97,7 @@ func parseNumber(s string) (znode.Seq, bool) {
 	return znode.Seq(v), err == nil
 }
 
-// Suffix returns the part of the name before the number that the Naming lists.
+// Suffix returns the suffix of the Naming that precedes the number in the name.
 func (c Contender) Suffix() string { return c.suffix }
 
 // Queue returns the contenders among the children, in the order of the queue.

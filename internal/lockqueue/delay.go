@@ -34,7 +34,7 @@ func (l *Queue) marks() string {
 	return l.Dir
 }
 
-// mark leaves the mark of c by one of its transactions. If the mark's node does not exist, mark
+// mark leaves the mark of c with an empty transaction of c. If the mark's node does not exist, mark
 // creates it.
 func (l *Queue) mark(ctx context.Context, c *Place) error {
 	for {
@@ -59,7 +59,7 @@ func (l *Queue) outlast(ctx context.Context, c *Place) error {
 		return nil
 	}
 	node, err := l.Session.Exists(ctx, znode.Join(l.Dir, string(name)))
-	if err != nil || node != nil { // the node exists: its writer was downgraded
+	if err != nil || node != nil { // a node that exists belongs to a writer that was downgraded
 		return err
 	}
 	timer := time.NewTimer(l.Delay)

@@ -26,7 +26,7 @@ type Place struct {
 	leaveOps []session.Op
 
 	turn  turn.Turn // held by the transaction in progress; only one runs at a time
-	marks string    // the node with the transaction marks; "" if the node's version is the mark
+	marks string    // the node with the transaction marks; "" if the version of the place's node is the mark
 	txns  int32     // number of transactions applied so far
 	doubt *doubt    // the last transaction, if it may have been applied but is not counted yet
 }
@@ -78,9 +78,9 @@ func (c *Place) Token() int64 { return c.token }
 //
 // A served place in a lock queue leaves a release mark, unless the queue was empty when it joined:
 // it deletes its node in a transaction that first sets the node's data. A contender that watches
-// the data then gets a change event. If the session had expired, the contender would get a deletion
-// event instead. So the contender knows that this place had been served. Then no other contender is
-// left before it, and it need not list the others again.
+// the data then gets a change event, and knows that this place had been served. After an expiry it
+// would get a deletion event instead. If this place had been served, no other contender is left
+// before the one that waits, so that one need not list the others again.
 func (c *Place) Leave(ctx context.Context, cause error) error {
 	ctx, cancel := c.Unbind(ctx)
 	defer cancel()

@@ -53,7 +53,7 @@ func (p *place) served() bool {
 
 // The departure of a contender in the middle of the lock queue lets no other contender pass the
 // served one, no matter how it departs. A contender that did not list again would be served
-// together with the first one. This test does not count requests.
+// together with the first one.
 func TestGoingFromTheMiddleServesNobody(t *testing.T) {
 	writer, lock := Request{Name: "__WRIT__"}, Request{Name: "lock-"}
 	reader := Request{Name: "__READ__", Kind: Shared}

@@ -40,7 +40,8 @@ type doubt struct {
 // begin waits for the turn to apply a transaction. The turn ends when done is called. When begin
 // returns, the outcomes of all earlier transactions are known.
 func (c *Place) begin(ctx context.Context) (done func(), err error) {
-	// The context of the place is needed because the removal of the node may hold the turn.
+	// The removal of the node may hold the turn. Then the place has ended, and its context ends the
+	// wait.
 	if err := c.turn.Take(ctx, c.Context()); err != nil {
 		return nil, c.refused(err)
 	}
@@ -115,8 +116,8 @@ func (c *Place) mark() []byte {
 	return strconv.AppendInt([]byte(c.Node().Name()+" "), int64(c.txns), 10)
 }
 
-// settle finds out whether a transaction in doubt was applied, and counts it if so.
-// An error means that this cannot be found out.
+// settle finds out whether a transaction in doubt was applied, and counts it if so. An error means
+// that this cannot be found out.
 func (c *Place) settle(ctx context.Context) error {
 	if c.doubt == nil {
 		return nil

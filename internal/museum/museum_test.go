@@ -130,8 +130,10 @@ func (r *room) kill(nodes ...int) {
 	}
 }
 
-// catchUp has a follower receive the n nodes of create from the leader, which has no quorum before.
-// The other follower does not run. It calls begin before the follower starts.
+// catchUp makes a follower fetch n new nodes from the leader when it starts. It stops that
+// follower, creates the nodes at the leader, and stops the other follower, so that the leader has
+// no quorum. Then it calls begin and starts the first follower. When the leader has a quorum again,
+// it returns both followers.
 func (r *room) catchUp(path string, n int, begin func(behind int)) (behind, other int) {
 	r.Helper()
 	followers := r.others(r.leader)
@@ -153,7 +155,6 @@ func (r *room) start(nodes ...int) {
 	}
 }
 
-// await waits until a condition holds.
 func (r *room) await(what string, holds func() bool) {
 	r.Helper()
 	for end := time.Now().Add(time.Minute); !holds(); {
@@ -201,7 +202,6 @@ func (r *room) snapshots(node int) int {
 	return len(files)
 }
 
-// client opens a session at a server.
 func (r *room) client(node int) *trace.Link {
 	r.Helper()
 	l, err := trace.Dial(r.Context(), &trace.Servers{Addresses: r.Servers(), Dial: r.DialContext}, node)

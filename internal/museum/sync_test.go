@@ -101,8 +101,9 @@ func TestZooKeeper4394EndsAFollower(t *testing.T) {
 	}}.run(t)
 }
 
-// ZOOKEEPER-4685: a follower acknowledges the transactions that it got before it
-// acknowledges its leader. The leader takes the first for the second, and gives up.
+// ZOOKEEPER-4685: a follower acknowledges the transactions that it got before it acknowledges its
+// leader. The leader takes the acknowledgment of a transaction for that of its leadership, and
+// gives up.
 func TestZooKeeper4685DelaysAnElection(t *testing.T) {
 	config := ensemble.Config{InitLimit: 10, JVMFlags: []string{"-Dzookeeper.maxBatchSize=1"}}
 	exhibit{has: []string{"3.8"}, lacks: []string{"3.9.6"}, config: config, show: func(r *room) string {
@@ -142,8 +143,9 @@ func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 		r.kill(r.leader)
 		r.must(r.SetPace(r.Context(), ensemble.Pace{}, ensemble.Edge{From: a, To: r.leader}))
 
-		// The next leader has no transaction of its own yet. Otherwise it would send its
-		// snapshot, because a log is never cut back over an epoch.
+		// The next leader has no transaction of its own epoch yet, so it makes the old leader cut
+		// back its log. Otherwise it would send its snapshot, because a log is never cut back over
+		// an epoch.
 		r.start(a, b)
 		r.leads()
 		r.start(r.leader)

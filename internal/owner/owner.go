@@ -1,6 +1,6 @@
-// Package owner marks resources outside its own process, such as containers and
-// directories, with the process that created them. So the next run can
-// distinguish the leftovers of a crashed run from resources in use.
+// Package owner marks resources outside of a process, such as containers and directories, with the
+// process that created them. So the next run can distinguish the leftovers of a crashed run from
+// resources in use.
 //
 // A mark consists of the machine's boot id, the namespace of process ids, the
 // process id and the process's start time. Process ids are reused, but not with

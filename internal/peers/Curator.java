@@ -26,7 +26,7 @@ import org.apache.curator.retry.RetryForever;
 /**
  * Clients of Curator for the harness, by the protocol of docs/client-protocol.md.
  *
- * <p>Curator's recipes, as a program that does what Curator's manual says uses them.
+ * <p>They use Curator's recipes as Curator's manual says.
  */
 public final class Curator {
   private static final String PATH = System.getenv("ZKCOORD_PATH");
@@ -262,7 +262,7 @@ public final class Curator {
         } else {
           operation.run(request, reply);
         }
-      } catch (Exception e) { // what became of it is not known
+      } catch (Exception e) { // the outcome is not known
         reply = message("info").put("error", e.toString());
       }
       say(reply.put("id", request.get("id").asLong()));

@@ -40,8 +40,8 @@ const (
 	opWrite = "write"
 )
 
-// Schema creates the tables of an account, which begins at 0: the table of the guard row, the
-// account's table, and the log of all accepted accesses in their order.
+// Schema creates the table of an account, which begins at 0, and the log of all accepted accesses
+// in their order. The table of the guard row is that of fence.Table.
 const Schema = `
 CREATE TABLE account (value bigint NOT NULL);
 INSERT INTO account VALUES (0);

@@ -265,7 +265,7 @@ def reply(recipe, request):
         return {"type": "ok", **(getattr(recipe, request["op"].replace("-", "_"))(request) or {})}
     except (LockTimeout, Refused) as e:
         return {"type": "fail", "error": str(e)}
-    except Exception as e:  # what became of it is not known
+    except Exception as e:  # the outcome is not known
         return {"type": "info", "error": repr(e)}
 
 

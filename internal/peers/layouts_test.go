@@ -22,7 +22,7 @@ import (
 )
 
 // Bug: members of kazoo's Party and of Curator's GroupMember were shown as znodes without a
-// meaning, like permits of kazoo's Semaphore and claims of its queue.
+// meaning. So were permits of kazoo's Semaphore and claims of its queue.
 func TestAuditRecognizesTheLibraries(t *testing.T) {
 	needs.Installed(t, errors.Join(Curator.Installed(), Kazoo.Installed()))
 	e := zktest.Start(t, zktest.Options{TCP: true})
@@ -92,7 +92,7 @@ func awaitNode(t *testing.T, e *zktest.Ensemble, path string) {
 	}
 }
 
-// auditOf returns the spans by the ensemble's log.
+// auditOf returns the spans that the ensemble's log shows.
 func auditOf(t *testing.T, e *zktest.Ensemble) (all []audit.Span) {
 	t.Helper()
 	var servers []txnlog.Server

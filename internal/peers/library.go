@@ -14,7 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
-// A Library is a lock library of which clients exist.
+// A Library is a lock library for which this package has clients.
 type Library int
 
 // The libraries.
@@ -22,9 +22,9 @@ const (
 	Curator Library = iota // Java, Apache Curator
 	Kazoo                  // Python, kazoo
 	Zkcoord                // the packages of this module, in a separate process
-	// ZKLock is go-zookeeper's zk.Lock, in this process. It does not report a loss. With this
-	// client, the best option for a program is to treat a lost connection and an expired session as
-	// losses.
+	// ZKLock is go-zookeeper's zk.Lock, in this process. It does not report a loss. This client
+	// treats a lost connection and an expired session as losses, which is the best option for a
+	// program.
 	ZKLock
 	// ZKLockUntilExpired treats only an expired session as a loss.
 	ZKLockUntilExpired
@@ -97,8 +97,8 @@ func (l Library) Installed() error {
 // ClassPath returns the class path of Curator and its dependencies, including ZooKeeper's own
 // client. It is empty if Installed returns an error.
 //
-// Append other jars after it. The manifests of Debian's jars refer to further jars in
-// /usr/share/java, which may have other versions and would come first.
+// Put other jars of Debian after it, not before it. Their manifests refer to further jars in
+// /usr/share/java, which may have other versions and would precede these.
 func ClassPath() string {
 	root, err := Curator.root()
 	if err != nil {

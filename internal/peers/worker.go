@@ -137,7 +137,6 @@ func ofLock(g *lock.Grant, err error) (granted, error) {
 	return granted{g.Context(), g.Path(), int64(g.Token()), g.Unlock, lock.ErrReleased}, nil
 }
 
-// recipe returns the operations of the recipe.
 func (w *worker) recipe(setup client.Setup) (names []string, does map[string]operation, err error) {
 	names = setup.Recipe.Operations()
 	locks := func(acquire func(context.Context) (*lock.Grant, error)) operation {
@@ -202,7 +201,6 @@ func (w *worker) on(a *account) operation {
 	}
 }
 
-// priorities is how many priorities a priority queue has.
 const priorities = 3
 
 func (w *worker) queue(setup client.Setup, o queue.Options[string]) map[string]operation {

@@ -17,8 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// zkLock is a client of go-zookeeper's own zk.Lock. It adds only a loss: the grant counts as held
-// until the connection reaches one of the given states.
+// zkLock is a client of go-zookeeper's own zk.Lock. It adds only the report of a loss: the grant
+// counts as held until the connection reaches one of certain states.
 type zkLock struct {
 	conn  *zk.Conn
 	path  string

@@ -38,7 +38,7 @@ func unprivileged(cmd *exec.Cmd) error {
 	return err
 }
 
-// giveAway makes that user the owner of the directory.
+// giveAway makes the user of credential the owner of the directory.
 func giveAway(dir string) error {
 	who, err := credential()
 	if who == nil || err != nil {

@@ -67,7 +67,6 @@ func sweepMemoryGroups(own string) {
 	}
 }
 
-// set writes a setting of a cgroup.
 func set(dir, name, value string) error {
 	return os.WriteFile(filepath.Join(dir, name), []byte(value), 0)
 }
@@ -82,7 +81,8 @@ func limitMemory(group int) (lift func() (waits bool, err error), err error) {
 		state, err := os.ReadFile(filepath.Join(dir, "memory.oom_control"))
 		return bytes.Contains(state, []byte("under_oom 1")), errors.Join(err, liftMemory(dir))
 	}
-	// The processes' memory of before is accounted elsewhere, so a limit affects only new memory.
+	// Memory that the processes have already is accounted to their old cgroup, so the limit affects
+	// only new memory.
 	err = set(dir, "memory.limit_in_bytes", "0")
 	for _, pid := range members(group) {
 		if moveErr := set(dir, "cgroup.procs", strconv.Itoa(pid)); !errors.Is(moveErr, syscall.ESRCH) {
@@ -96,8 +96,8 @@ func limitMemory(group int) (lift func() (waits bool, err error), err error) {
 	return lift, nil
 }
 
-// liftMemory gives the processes of a cgroup memory, moves them to the cgroup above, and removes
-// theirs.
+// liftMemory removes the limit of a cgroup, moves its processes to the parent cgroup, and removes
+// the cgroup.
 func liftMemory(dir string) error {
 	if err := set(dir, "memory.limit_in_bytes", "-1"); err != nil {
 		return err

@@ -33,9 +33,9 @@ type Client struct {
 // World returns the client's world.
 func (c *Client) World() *World { return c.world }
 
-// Requests returns the operations of the requests that were sent since the last
-// call, in order, by their names in the protocol. It leaves out pings,
-// heartbeats and the removal of watches.
+// Requests returns the operations of the requests that were sent since the last call, in order, by
+// their names in the protocol. It leaves out renewals (see IsRenewal), the removal of watches and
+// the end of the session.
 func (c *Client) Requests() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A slowDone is a context whose Done takes a second. A request that a call starts before it waits
-// for its context is sent meanwhile.
+// A slowDone is a context whose Done takes a second. If a call starts a request before it waits for
+// its context, the request is sent in that second.
 type slowDone struct{ context.Context }
 
 func (c *slowDone) Done() <-chan struct{} {

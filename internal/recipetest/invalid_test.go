@@ -20,7 +20,6 @@ import (
 	"github.com/zkcoord/zkcoord/watch"
 )
 
-// A call is one call of a recipe in the given session.
 type call func(ctx context.Context, s *session.Session) error
 
 // last returns the error with which a stream ends.

@@ -48,7 +48,6 @@ func documentation(t *testing.T, dir string) *doc.Package {
 	return p
 }
 
-// functions returns all functions and methods of the package.
 func functions(p *doc.Package) []*doc.Func {
 	all := slices.Clone(p.Funcs)
 	for _, of := range p.Types {
@@ -106,8 +105,8 @@ func TestNoExportedSignatureNamesGoZookeeper(t *testing.T) {
 }
 
 // clientNames returns the names of go-zookeeper in the exported signatures of a package, except in
-// aliases. Values of constants and variables do not count. The documentation has no unexported
-// names.
+// aliases. Values of constants and variables do not count. Unexported names cannot occur, because
+// the documentation does not contain them.
 func clientNames(p *doc.Package) (names []string) {
 	inspect := func(n ast.Node) {
 		ast.Inspect(n, func(n ast.Node) bool {
@@ -161,7 +160,7 @@ func TestEveryTypeHasAnExample(t *testing.T) {
 		for _, of := range p.Types {
 			shown[of.Name] = shown[of.Name] || len(of.Examples) > 0
 		}
-		for range p.Types { // covers parts of parts
+		for range p.Types { // repeated for parts of parts
 			for _, of := range p.Types {
 				if shown[of.Name] {
 					for _, spec := range of.Decl.Specs {

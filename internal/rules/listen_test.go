@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// listening has the files that listen at an address which is no loopback literal in the call, each
-// with the reason.
+// listening has the files that listen at an address which is not written as 127.0.0.1 in the call.
+// The values say which address it is.
 var listening = map[string]string{
 	"zktest/tcp.go":                           "Options.Listen, if the caller sets it",
 	"cmd/zkcoord/store.go":                    "--address, if the user sets it",

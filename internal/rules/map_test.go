@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// Both maps name every package and nothing else.
 var goFilePattern = regexp.MustCompile(`\w+\.go\b`)
 
+// Both maps, doc.go and docs/whats-here.md, name every package and nothing else.
 func TestMapsNameEachPackage(t *testing.T) {
 	root, err := os.ReadFile("doc.go")
 	if err != nil {

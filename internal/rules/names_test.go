@@ -102,7 +102,7 @@ func fields(decl *ast.GenDecl) (names []string) {
 var (
 	argumentsPattern = regexp.MustCompile(`\([^()]*\)`)
 	bracesPattern    = regexp.MustCompile(`(\w+)\{([^{}]*)\}`)
-	// namePattern matches N and T.N, but neither name of session.Options.
+	// namePattern matches N and T.N. It matches session.Options as one name, which is not exported.
 	namePattern = regexp.MustCompile(`[\w.]+`)
 )
 

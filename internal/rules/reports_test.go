@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Each report in docs/reports.md states the behaviour of zkcoord and names tests that exist. The
+// Each report in docs/reports.md states the behavior of zkcoord and names tests that exist. The
 // first test mentions the numbers of the report.
 func TestReportsAreNamedByTheirTests(t *testing.T) {
 	table, err := os.ReadFile("docs/reports.md")
@@ -37,8 +37,8 @@ var (
 	anyNumber  = regexp.MustCompile(`\d{1,5}`)
 )
 
-// reportProblems returns the problems of a row, which has a report, zkcoord's behaviour and links
-// to tests. A report in quotes is about zkcoord and has no number.
+// reportProblems returns the problems of a row, which has a report, zkcoord's behavior and links to
+// tests. A report in quotes is about zkcoord and has no number.
 func reportProblems(row string, read func(name string) ([]byte, error)) (problems []string) {
 	cells := reportRow.FindStringSubmatch(row)
 	if cells == nil {
@@ -99,7 +99,6 @@ func TestReportsWithoutATestAreFound(t *testing.T) {
 	}
 }
 
-// commentAbove returns the comment of a function.
 func commentAbove(source, name string) string {
 	before, _, _ := strings.Cut(source, "\nfunc "+name+"(")
 	return before[strings.LastIndex(before, "\n\n"):]

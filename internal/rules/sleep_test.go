@@ -30,8 +30,8 @@ func TestNoTestSleepsInRealTime(t *testing.T) {
 	}
 }
 
-// Only virtual.Test ends a test that hangs in a bubble. Users of the module have synctest.Test, so
-// the examples and the tutorial show that.
+// Only virtual.Test ends a test that hangs in a bubble. Users of the module have only
+// synctest.Test, so the examples and the tutorial show synctest.Test.
 func TestBubblesHaveALimit(t *testing.T) {
 	for name, file := range goFiles(t) {
 		if !isTest(name) || within(path.Dir(name), "examples") || within(path.Dir(name), "internal/tutorial") {
@@ -53,7 +53,7 @@ type sleepers struct {
 	virtual map[string]bool // functions that are called only in a bubble
 }
 
-// learn analyses all functions once and reports whether it found new facts.
+// learn analyzes all functions once and reports whether it found new facts.
 func (s *sleepers) learn() (more bool) {
 	awake, called := make(map[string]bool), make(map[string]bool)
 	s.visit(func(in string, n ast.Node, virtual bool) {

@@ -70,7 +70,6 @@ var (
 // A passage is a comment, a string or a paragraph.
 type passage struct{ place, text string }
 
-// badWords returns the violations in a passage.
 func badWords(p passage) (problems []string) {
 	for _, phrase := range allowedPhrases {
 		p.text = phrase.ReplaceAllString(p.text, "")

@@ -200,7 +200,6 @@ func (s *search) time() {
 	}
 }
 
-// clients removes one client at a time.
 func (s *search) clients() {
 	for s.best.Clients > fewest {
 		t := s.best

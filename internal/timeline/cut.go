@@ -17,7 +17,7 @@ const (
 // holder is the client whose server is cut off.
 const holder = 0
 
-// A cut is the first one in a history in which another client replaced the holder.
+// A cut is the first fault in a history during which another client replaced the holder.
 type cut struct {
 	at, mended time.Duration
 	granted    time.Duration // when another client was granted the lock
@@ -74,7 +74,6 @@ func (c cut) part(h *history.History) *history.History {
 	return part
 }
 
-// drawn reports whether the hold with the given token is in the picture.
 func (c cut) drawn(h *history.History, token int64) bool {
 	return slices.ContainsFunc(h.Holds(), func(i history.HoldInterval) bool {
 		return i.Begin.Token == token && i.End != nil && i.End.Time > c.at-before && i.Begin.Time < c.at+after

@@ -26,7 +26,7 @@ const style = `text{font:13px system-ui,sans-serif;fill:#1f2328}` +
 	`.cut{fill:#eaeef2}.a{fill:#0969da}.b{fill:#1a7f37}.both{fill:#cf222e}.red{fill:#cf222e;font-weight:600}.green{fill:#1a7f37;font-weight:600}` +
 	`line{stroke:#d0d7de}`
 
-// draw draws the panels below each other. The time axis starts at the cut.
+// draw draws the panels below each other. The cut is at 0 on the time axis.
 func draw(panels []panel) []byte {
 	var b bytes.Buffer
 	height := len(panels)*panelHeight + 8

@@ -30,7 +30,7 @@ type Difference struct {
 	Steps       []Step
 	Want, Got   Transcript
 	Err         error // set instead of a reply
-	NotRepeated bool  // the same trace showed no difference when it was played again
+	NotRepeated bool  // no part of the trace showed the difference when it was played again
 
 	names [2]string
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// clients is the number of clients in a trace.
 const clients = 3
 
 // A kind is the kind of a step. All kinds except request concern the
@@ -103,9 +102,9 @@ func text(b []byte) string {
 	return fmt.Sprintf("%q", b)
 }
 
-// Generate returns the trace of a seed. The root is only a prefix of the paths:
-// the same seed gives the same trace on any root. It leaves out requests that a
-// release does not support: see the package comment.
+// Generate returns the trace of a seed. The root is only a prefix of the paths: the same seed gives
+// the same trace on any root. The package comment of zktest/internal/difftest lists the requests
+// that no trace contains, and limits exclude more.
 func Generate(seed uint64, root string, limits Limits) []Step {
 	g := generator{Rand: rand.New(rand.NewPCG(seed, 1)), root: root, Limits: limits}
 	steps := make([]Step, 30+g.IntN(31))
@@ -129,8 +128,8 @@ type generator struct {
 
 // Limits exclude requests from the traces of a comparison.
 type Limits struct {
-	Modes     bool // create2 in a multi, and a create whose mode does not match the operation: before 3.8.2
-	CutWrites bool // a truncated write: several servers of 3.9
+	Modes     bool // no create2 in a multi, and no create whose mode does not match the operation; for releases before 3.8.2
+	CutWrites bool // no truncated write except a multi; for several servers of 3.9
 
 	// Guest is for servers that other clients use. Traces then change and read
 	// nothing outside the root, and contain no truncated requests and none that
@@ -140,10 +139,8 @@ type Limits struct {
 	Owner wire.ID
 }
 
-// one returns a random choice.
 func one[T any](g generator, choices ...T) T { return choices[g.IntN(len(choices))] }
 
-// percent returns true in p of 100 cases.
 func (g generator) percent(p int) bool { return g.IntN(100) < p }
 
 func (g generator) step() Step {
@@ -165,8 +162,8 @@ func (g generator) step() Step {
 	return s
 }
 
-// mayCut returns false for requests that block a leader forever if they are
-// truncated.
+// mayCut reports whether a request may be truncated. A leader never answers again after a truncated
+// reconfig. See Limits for the other exceptions.
 func (g generator) mayCut(op wire.Op) bool {
 	return !g.Guest && op != wire.OpReconfig && (!g.CutWrites || !op.IsWrite() || op == wire.OpMulti)
 }
@@ -216,7 +213,7 @@ func (g generator) request(op wire.Op) wire.Record {
 		return g.create(op)
 	case wire.OpDelete:
 		return &wire.PathVersion{Path: g.deletable(), Version: g.version()}
-	case wire.OpCheck: // alone it must fail: see the package comment
+	case wire.OpCheck: // alone it must fail: see the package comment of difftest
 		return &wire.PathVersion{Path: g.path(), Version: one[int32](g, -2, 99)}
 	case wire.OpSetData:
 		return &wire.SetDataRequest{Path: g.path(), Data: g.data(), Version: g.version()}
@@ -268,7 +265,7 @@ func (g generator) create(op wire.Op) wire.Record {
 	}
 	path := g.path()
 	if g.percent(1) {
-		path = g.root + one(g, "/\xff", "/😀") // not for paths that are echoed or watched: see the package comment
+		path = g.root + one(g, "/\xff", "/😀") // not for paths that are echoed or watched: see the package comment of difftest
 	}
 	if mode == wire.ModePersistentSequential || mode == wire.ModeEphemeralSequential || mode == wire.ModeTTLSequential {
 		path = g.sequential(path)
@@ -284,9 +281,8 @@ func (g generator) create(op wire.Op) wire.Record {
 	return ttl
 }
 
-// sequential converts a path to one to which a sequence number can be appended.
-// The path must stay below the root, because the numbers above it count the
-// nodes of all traces.
+// sequential converts a path to one to which a sequence number can be appended. The path must stay
+// below the root, because sequence numbers above the root depend on other traces.
 func (g generator) sequential(path string) string {
 	if path == g.root {
 		return g.root + "/"
@@ -368,8 +364,8 @@ func (g generator) path() string {
 		g.root+"/\u007f", g.root+"/\uf8ff", g.root+"/\ufff0", g.root+"/é", g.root+"/...")
 }
 
-// readable draws a path that other traces do not affect. It excludes the empty
-// path, because that is the root of all.
+// readable draws a path that other traces do not affect. It excludes the empty path, which means
+// the root of all znodes.
 func (g generator) readable() string {
 	switch p := g.path(); p {
 	case "":

@@ -27,7 +27,7 @@ type Link struct {
 	conn     net.Conn
 	r        *bufio.Reader
 	patience time.Duration
-	unbind   func() bool // ends the connection with the context of Dial
+	unbind   func() bool // removes the function that closes the connection when the context of Dial ends
 	xid      int32
 	told     []Event // since the last call of Events
 	over     bool    // the server has closed the connection

@@ -277,8 +277,8 @@ func (r *run) connection(c *client, s Step) error {
 	return nil
 }
 
-// refused ends a connection that got no session. If it was a connection to the
-// session's own server, the session's connection ends too.
+// refused ends a connection that got no session. If the server also had the connection of the
+// session itself, it closes that one too.
 func (r *run) refused(c *client, s Step, l *Link) error {
 	defer l.Close()
 	if !l.over {
@@ -369,15 +369,15 @@ func (r *run) body(s Step) []byte {
 	return b[:max(0, len(b)-s.cut)]
 }
 
-// clockError is the tolerance for a server's time, in milliseconds. Its clock
-// is rounded, and may not be adjusted.
+// clockError is the tolerance for a server's time, in milliseconds. The server rounds its times,
+// and its clock may not be synchronized with that of this process.
 const clockError = 20
 
 // header returns the name of the zxid of a reply. If the step is a write, it is
 // a new zxid, named after the step. For a read the zxid is only a lower bound
 // while other traces run.
 func (r *run) header(name string, s Step, h wire.ReplyHeader) string {
-	writes := s.op.IsWrite() && (h.Err != wire.MarshallingError || s.op == wire.OpMulti) // see the package comment
+	writes := s.op.IsWrite() && (h.Err != wire.MarshallingError || s.op == wire.OpMulti) // see Releases in the package comment of difftest
 	if h.Zxid <= r.last() || !writes {
 		if !writes && h.Zxid >= r.last() && h.Zxid > 0 {
 			return "now"

@@ -25,8 +25,8 @@ func (r *run) session(id int64) string {
 	return fmt.Sprintf("unknown %x", id)
 }
 
-// at renders a time: it says whether this is the time of the step that created the zxid, as
-// expected.
+// at renders a time. If it is the time of the step that created the zxid, as expected, the text is
+// "then".
 func (r *run) at(zxid, ms int64) string {
 	w, ok := r.windows[zxid]
 	switch {
@@ -97,7 +97,6 @@ func newResponse(op wire.Op) wire.Record {
 	return nil
 }
 
-// record renders a response.
 func (r *run) record(rsp wire.Record) string {
 	switch rsp := rsp.(type) {
 	case nil:

@@ -168,7 +168,7 @@ func (c *canvas) bothHold() {
 }
 
 // links draws an arrow to each hold from the put of its item and from its predecessor. The token
-// identifies a predecessor in another process.
+// identifies the predecessor, which may be in another process.
 func (c *canvas) links() {
 	for _, to := range c.spans {
 		token := to.Attributes["zookeeper.predecessor.token"]

@@ -70,7 +70,7 @@ func (r *run) client(ctx context.Context, name string, node int, f func(ctx cont
 	return errors.Join(err, s.Close())
 }
 
-// fault runs f, in which something is broken.
+// fault runs f, which breaks something, within a span that shows the fault.
 func (r *run) fault(ctx context.Context, name string, f func() error) error {
 	_, span := r.tracer.Start(ctx, faultPrefix+name)
 	defer span.End()

@@ -1,4 +1,4 @@
-// Package turn has a mutex that is not waited for longer than a context lasts.
+// Package turn has a mutex. A call waits for it only until a context ends.
 package turn
 
 import "context"

@@ -34,7 +34,7 @@ func TestTakeEndsWithEitherContext(t *testing.T) {
 	turn, gone := New(), errors.New("gone")
 	ended, cancel := context.WithCancelCause(t.Context())
 	cancel(gone)
-	for range 20 { // the turn is free, so a choice at random would take it
+	for range 20 { // the turn is free, so a random choice would sometimes take it
 		if err := turn.Take(ended, t.Context()); !errors.Is(err, gone) {
 			t.Fatalf("the context has ended: got %v, want %v", err, gone)
 		}

@@ -22,8 +22,7 @@ type Merged struct {
 	Gaps int
 	// Shared is the number of zxids that are in the logs of several servers.
 	Shared int
-	// Disorder is the number of transactions that stand after later ones in a log. They are
-	// left out.
+	// Disorder is the number of transactions that follow later ones in a log. They are left out.
 	Disorder int
 
 	servers []Server
@@ -39,20 +38,20 @@ type Difference struct {
 
 // Merge makes one sequence of the logs of servers, without the transactions up to the given zxid.
 //
-// A zxid belongs to one leader, so two servers that have it must have the same transaction. A
-// server can also have transactions at the end of an epoch that no majority took. Merge leaves them
+// A zxid belongs to one leader, so two servers that have it must have the same transaction. At the
+// end of an epoch, a server can also have transactions that no majority accepted. Merge leaves them
 // out if the logs prove it: see endsOf.
 func Merge(after int64, servers ...Server) *Merged {
 	return &Merged{servers: servers, after: after}
 }
 
-// All returns the committed transactions in order. An error, which ends the sequence, is one of
-// reading a log. All reads the logs of several servers twice.
+// All returns the committed transactions in order. If a log cannot be read, the error ends the
+// sequence. All reads the logs of several servers twice.
 func (m *Merged) All() iter.Seq2[Txn, error] {
 	return func(yield func(Txn, error) bool) {
 		m.Refuted, m.Differ, m.Gaps, m.Shared, m.Disorder = nil, nil, 0, 0, 0
 		var ends map[int64]int64
-		if len(m.servers) > 1 { // a server alone has nothing to refute its own log
+		if len(m.servers) > 1 { // no other log can refute a single one
 			var err error
 			if ends, err = endsOf(m.servers); err != nil {
 				yield(Txn{}, err)
@@ -84,7 +83,7 @@ func (m *Merged) All() iter.Seq2[Txn, error] {
 type head struct {
 	server string
 	next   func() (Txn, error, bool)
-	txn    Txn // its zxid is past all others if there is none
+	txn    Txn // if there is none, its zxid is the largest possible one
 }
 
 // advance reads the next transaction, which is later than the zxid.
@@ -170,10 +169,11 @@ func same(a, b Txn) bool {
 		})
 }
 
-// endsOf returns the last committed zxid of each epoch for which the logs prove it: a server's log
-// goes from it into a later epoch, and the server took no snapshot in between. A snapshot may have
-// come from the leader, in place of transactions that the server missed. A log that is damaged
-// there proves nothing, nor do servers that disagree.
+// endsOf returns the last committed zxid of each epoch for which the logs prove it. The proof is a
+// log in which a transaction of a later epoch follows that zxid. There must be no snapshot between
+// the two, because the server may have received it from the leader in place of transactions that it
+// missed. A log that is damaged between the two proves nothing. Servers that disagree about the end
+// of an epoch prove nothing.
 func endsOf(servers []Server) (map[int64]int64, error) {
 	found, doubtful := make(map[int64]int64), make(map[int64]bool)
 	for _, s := range servers {

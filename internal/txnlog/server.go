@@ -50,7 +50,6 @@ func Open(name string, dir fs.FS) (Server, error) {
 	return s, nil
 }
 
-// file is one file of a log.
 type file struct {
 	name string
 	zxid int64
@@ -98,7 +97,8 @@ func (s Server) allZxids() iter.Seq2[int64, error] {
 	}
 }
 
-// ParseName cuts the name of a log ("log") or of a snapshot ("snapshot"), which may be compressed.
+// ParseName parses the file name of a log or of a snapshot, which may be compressed. The kind is
+// "log" or "snapshot".
 func ParseName(name string) (kind string, zxid int64, ok bool) {
 	kind, number, _ := strings.Cut(name, ".")
 	number, _, _ = strings.Cut(number, ".")

@@ -162,7 +162,6 @@ func atMost(in io.Reader, n int, buf []byte) ([]byte, error) {
 	return buf[:have], err
 }
 
-// parse parses the transaction of one entry.
 func parse(body []byte) (t Txn, err error) {
 	var rest []byte
 	t.TxnHeader, rest, err = wire.CutTxn(body)
@@ -224,9 +223,9 @@ func (t *Txn) parse(op wire.Op, body []byte) error {
 	return errors.New("unknown operation")
 }
 
-// close parses the transaction that closes a session. Its record may be missing, and a digest of 12
-// bytes or nothing follows. A digest begins with its version, which is small. The next 8 bytes
-// cannot be a list of that many paths.
+// close parses the transaction that closes a session. Its record may be missing; then nothing
+// follows, or only a digest of 12 bytes. A digest cannot be mistaken for a record: its version
+// would be the number of paths, and the 8 bytes after it are not a list of that many paths.
 func (t *Txn) close(body []byte) {
 	var r wire.CloseSessionTxn
 	if _, err := wire.Decode(body, &r); err != nil {

@@ -13,12 +13,12 @@ import (
 )
 
 // Limit is the virtual time after which a test counts as hanging. It is longer than every test
-// needs. A processor runs it in some seconds, or in a minute with several sessions and -race.
+// needs. Simulating it takes some seconds, or a minute with several sessions and -race.
 const Limit = 5 * time.Hour
 
-// Test is like [synctest.Test], but f has to end within Limit. The ticks of a server would keep a
-// test that hangs alive until the limit of go test. Test panics and says at which lines of the test
-// goroutines wait.
+// Test is like [synctest.Test], but f has to end within Limit. If f hangs, Test panics and says at
+// which lines of the test goroutines wait. Without this limit, the ticks of a server would keep the
+// test running until the limit of go test.
 func Test(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

@@ -27,7 +27,8 @@ const (
 type Role struct {
 	Kind  Kind
 	Place string // the path of the lock, the election, the semaphore, the group or the queue
-	// Name is the name of a member, unless its data have it, or the name of the item of a claim.
+	// Name is the name of a member, or of the item of a claim. It is empty if only the data of a
+	// member contain its name.
 	Name string
 	Item string // the path of the item of a claim
 	// Contender is the znode's place in the lock queue of a lock or an election. It has no name if
@@ -86,8 +87,8 @@ type Znode struct {
 	Container bool
 }
 
-// Directory reports whether ephemeral znodes near this znode have a meaning because of it. It is a
-// container, or the lock of one of kazoo's semaphores.
+// Directory reports whether this znode gives a meaning to ephemeral znodes. It does so if it is a
+// container, or the lock that guards a semaphore of kazoo.
 func (z Znode) Directory() bool {
 	return !z.Ephemeral && (z.Container || strings.HasSuffix(z.Path, kazooGate))
 }
@@ -104,8 +105,8 @@ type Layouts struct {
 	container map[string]bool // for each directory, whether it is a container
 }
 
-// Create returns the role of a znode that is created. The directories before it must have been
-// given to Create as well.
+// Create returns the role of a znode that is created. The directories above it must have been given
+// to Create as well.
 func (l *Layouts) Create(z Znode) (Role, bool) {
 	role, ok := Recognize(z.Path)
 	if z.Directory() {

@@ -79,12 +79,13 @@ func Contenders(dir string, children []Node) []Contender {
 	return all
 }
 
-// lease has the part of a name before the permits or the number of a semaphore's lease.
+// lease matches the end of the name of a semaphore's lease, with the number of permits or the
+// sequence number.
 var lease = regexp.MustCompile(`-lease-(\d+)$`)
 
-// SemaphoreContenders returns the contenders of a semaphore of this module or of Curator: the
-// holders of leases, and then those who wait at the gate, in the order in which they are served.
-// The first of them waits until any of the holders releases permits.
+// SemaphoreContenders returns the contenders of a semaphore of this module or of Curator. The
+// holders of leases come first. The contenders that wait at the gate follow, in the order in which
+// they are served. The first of them waits until any of the holders releases permits.
 func SemaphoreContenders(dir string, leases, gate []Node) []Contender {
 	var all []Contender
 	var held []string
@@ -112,7 +113,7 @@ func SemaphoreContenders(dir string, leases, gate []Node) []Contender {
 	return all
 }
 
-// sequenceDigits is how many digits servers give a sequence number at least.
+// sequenceDigits is the minimum number of digits of a sequence number.
 const sequenceDigits = 10
 
 // A Wait means that one session waits for a node of another session.

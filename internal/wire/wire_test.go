@@ -132,7 +132,6 @@ func TestFramesCutsAStreamOfAnyChunks(t *testing.T) {
 	}
 }
 
-// raw is a record of raw bytes.
 type raw []byte
 
 func (r raw) Fields(f *Fields) { f.buf = append(f.buf, r...) }
