@@ -171,7 +171,7 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 	at := (leader + 1 + a.random.IntN(2)) % 3
 	how, phase, expiry, mend := a.plan()
 
-	silence := a.random.IntN(3) // a sync that waits for the leader can delay the requests of others
+	silence := a.random.IntN(3) // 0: no idle session sends syncs, 1: half of them do; a sync that waits for the leader can delay other requests
 	var sessions idleSessions
 	defer sessions.close()
 	var pairs [idlePaths]*idlePair

@@ -379,8 +379,8 @@ func noTakeSlept(h *history.History) bool {
 }
 
 // somethingWasThere reports whether a value was certainly in the queue between an event and the
-// next one. The value was put, and the call that received it had not begun. If it is unknown which
-// call received it, no call with an unknown result had begun.
+// next one. The value had been put, and the call that received it had not begun. If it is unknown
+// which call received the value, no call with an unknown result had begun.
 func somethingWasThere(ops []history.Operation, at int32) bool {
 	return slices.ContainsFunc(ops, func(put history.Operation) bool {
 		in, out, taken := put.End(), int32(forever), false

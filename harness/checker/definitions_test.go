@@ -440,7 +440,7 @@ func tinyHeal(draw func(*rand.Rand, int) *history.History) func(*rand.Rand, int)
 			all = slices.Insert(all, r.IntN(last+1), history.Event{Kind: history.Phase, Op: phase})
 		}
 		for i := range all {
-			all[i].Time = 0 // to be set again
+			all[i].Time = 0 // history.New sets it
 		}
 		return history.New(append(all, end())...)
 	}
@@ -614,7 +614,7 @@ func tinySession(r *rand.Rand, n int) *history.History {
 	}, func(e *history.Event) {
 		created = created || e.Op == OpEphemeral
 		if e.Op == OpPresent {
-			e.Result = [4]string{"0x7", "0x7", "", "0x8"}[r.IntN(4)] // or the owner of another one
+			e.Result = [4]string{"0x7", "0x7", "", "0x8"}[r.IntN(4)] // 0x8 is another session
 		}
 	})
 }

@@ -1,7 +1,8 @@
 // Package crashpoint interrupts a call of a client at each of its requests, in each possible way,
 // and checks the state that remains.
 //
-// It links package testing and the ensemble of zktest, which package harness does not.
+// Package crashpoint links package testing and the ensemble of zktest. Package harness links
+// neither.
 package crashpoint
 
 import (

@@ -147,7 +147,7 @@ type fault struct {
 	name      string
 	does      string
 	expect    string                   // empty means "valid"; faults that expose append a text
-	apart     bool                     // drawn only if it is named, because it leaves little else to see
+	apart     bool                     // drawn only if it is named, because it stops all clients
 	beyond    bool                     // breaks an assumption of primitives, for example timers run too fast
 	exposes   bool                     // holds may overlap
 	deletes   bool                     // deletes znodes of clients

@@ -37,8 +37,8 @@ func WriteAudit(w io.Writer, a Audit) error {
 	return writePage(w, "audit.tmpl.html", newAuditWords(a, places, p), p)
 }
 
-// newAuditPicture returns what the timeline of an audit shows. Lanes are those of places with
-// conflicts, then of those with takeovers, then of those with the most spans.
+// newAuditPicture returns what the timeline of an audit shows. Places with conflicts have the first
+// lanes, then places with takeovers, then places with the most spans.
 func newAuditPicture(a Audit, places []audit.Place) *picture {
 	from, to := a.bounds(places)
 	p := &picture{End: micro(to.Sub(from)), Begun: max(1, from.UnixMilli()), index: make(map[string]int)}

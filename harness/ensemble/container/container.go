@@ -232,7 +232,7 @@ func (e *Ensemble) create(ctx context.Context) error {
 			return err
 		}
 	}
-	// Requests to the engine are not cancelled, because a cancelled request might still create
+	// Requests to the engine are not canceled, because a canceled request might still create
 	// something after the clean-up.
 	steady, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
 	defer cancel()
