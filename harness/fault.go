@@ -88,8 +88,7 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 		return Plan{}
 	}
 	r := rand.New(rand.NewPCG(seed, 0x6e656d65736973)) // "nemesis"
-	// The first faults are drawn in a fixed rotation, so that a short run includes each of
-	// them.
+	// The first faults are all different, so that a short run includes each of them.
 	turns := r.Perm(len(able))
 	var plan Plan
 	for at, n := length/20, 0; at < length; n++ {
@@ -113,6 +112,6 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 	return plan
 }
 
-// shortestGap is the length that a fault without a length (a kill, a closed session) counts with
-// when the next fault is placed.
+// shortestGap is the length with which a shorter fault counts when the next fault is placed. A
+// closed session, for example, has no length.
 const shortestGap = 500 * time.Millisecond

@@ -24,8 +24,8 @@ import (
 
 // Run runs s once. It returns an error only if the run could not begin (the ensemble did not start,
 // had no quorum, or the workload could not be set up) or if the result could not be stored.
-// Events after the start affect only the verdict. If ctx ends, Run heals and closes
-// everything, and the result is that of an incomplete history.
+// A failure after the start affects only the verdict. If ctx ends, Run heals and closes everything,
+// and the result is that of an incomplete history.
 func Run(ctx context.Context, s Scenario, o Options) (result *Result, err error) {
 	if err := s.validate(); err != nil {
 		return nil, err

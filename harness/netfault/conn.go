@@ -31,7 +31,7 @@ type conn struct {
 
 	mu       sync.Mutex
 	gentle   bool            // the inner connection stays open until the server or the linger timer ends it
-	linger   *time.Timer     // not nil after Close
+	linger   *time.Timer     // aborts the connection after lingerTime; nil until it is started
 	awaiting map[int32]*Trap // by xid of the request; the trap springs at its reply
 }
 

@@ -8,10 +8,10 @@
 //   - witness/servers-agree: no two servers have different transactions under one zxid.
 //   - witness/grants-in-log: each grant has a committed transaction of its own session.
 //   - witness/ended-before-deletion: each hold had ended when the servers deleted its znode.
-//   - witness/predecessor-deleted: each exclusive grant was given after the znode of the previous
+//   - witness/predecessor-deleted: each exclusive grant was given after the znode of each earlier
 //     holder was deleted.
-//   - witness/sessions-in-log: each session that clients had is in the log, and ended there before
-//     clients reported that it had expired.
+//   - witness/sessions-in-log: each session that clients had is in the log, and ended there if it
+//     was reported as expired.
 //   - witness/items-in-log: each put, take, claim, ack, return and reject of a queue has in the log
 //     the effect that its client reported.
 //   - witness/members-in-log: the same for each join and leave of a group. Each listed member was
