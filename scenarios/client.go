@@ -26,7 +26,7 @@ type fleet struct {
 	futile atomic.Int32
 }
 
-// mostFutile is the number of consecutive lives without an OK reply that ends the run.
+// mostFutile is how many consecutive lives may end without an OK reply before the run ends.
 const mostFutile = 10
 
 // ofLibrary returns a fleet of clients of a library.

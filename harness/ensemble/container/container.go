@@ -397,8 +397,8 @@ var errDown = errors.New("the node is down")
 
 // port returns the published port of a node. A query takes the engine milliseconds, and queries of
 // a hundred clients that reconnect take seconds. So the result is cached until the node is started
-// again. If someone else runs the containers, they may restart a container, and the engine may give
-// its old port to another container. Then nothing is cached.
+// again. If someone else runs the containers, nothing is cached: they may restart a container, and
+// the engine may give its old port to another container.
 func (e *cluster) port(ctx context.Context, node int) (string, error) {
 	e.mu.Lock()
 	port, down := e.ports[node], e.down[node]
