@@ -212,7 +212,7 @@ func tinyDrained(r *rand.Rand, n int) *history.History {
 		case !happened:
 		case e.Op == OpPut:
 			if r.IntN(6) > 0 {
-				there[e.Object] = append(in, fmt.Sprint(put)) // one of the values was left, perhaps another one
+				there[e.Object] = append(in, fmt.Sprint(put)) // the latest value, which may be that of another put
 			}
 		case e.Op == OpAck, e.Op == OpReturn:
 			one := (*mine)[0]

@@ -619,8 +619,8 @@ func tinySession(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// The following functions return what an operation proves about the session or its ephemeral at
-// some moment of the operation.
+// The following functions report whether an operation proves what their names say, about the
+// session or its ephemeral, for some moment of the operation.
 func absent(o *history.Operation) bool {
 	return o.Invoke.Op == OpPresent && o.Complete.Result != "0x7"
 }
