@@ -45,10 +45,10 @@ type Injected struct {
 	// Target is the actual target if Step.Target is symbolic, such as "leader". If it is empty,
 	// Step.Target is the actual target.
 	Target string
-	// Heal heals the fault and returns the evidence that the fault had an effect ("312 packets
-	// dropped", "session 0x1 is gone"), or an empty string if it had none. It is called once.
-	// If it fails, the run cannot be judged for liveness. Heal is nil for a fault that is over
-	// when Inject returns.
+	// Heal heals the fault and returns the evidence that the fault had an effect, such as "312
+	// packets dropped". The evidence is empty if the fault had no effect. Heal is called once. If
+	// it fails, the run cannot be judged for liveness. Heal is nil for a fault that is over when
+	// Inject returns.
 	Heal func(ctx context.Context) (evidence string, err error)
 	// Evidence is the evidence of a fault without Heal.
 	Evidence string

@@ -133,8 +133,8 @@ func TestCutLastsUntilTheTakeover(t *testing.T) {
 	}
 }
 
-// Bug: the end of the holder's session was not recorded, so no run of the scenarios about "a hold
-// ends before the servers expire its session" exercised that property.
+// Bug: the end of the holder's session was not recorded. So no run of these scenarios exercised the
+// property "a hold ends before the servers expire its session".
 func TestExpiryOfTheHolderIsSeenFromTheOtherSide(t *testing.T) {
 	for _, s := range []harness.Scenario{IsolatedClient(), IsolatedFollower(), IsolatedLeader()} {
 		t.Run(s.Name, func(t *testing.T) {

@@ -6,8 +6,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// loaded are the times in which this machine was too busy for anything to be done in time, because
-// this process was stalled or a server did not answer. The times are disjoint and in order.
+// loaded are the times in which this machine was too busy for anything to be done in time. Either
+// this process was stalled, or a server did not answer. The times are disjoint and in order.
 type loaded []window
 
 func busyTimes(h *history.History) loaded {

@@ -908,9 +908,9 @@ func joins(h *history.History, f func(join history.Operation, then []history.Ope
 	}
 }
 
-// membersWereListed checks each answer that must not be old. A client is missing from the answer if
-// its join completed before the question, a request that the client sent after the answer
-// succeeded, and the client did not begin to leave before that request.
+// membersWereListed checks each answer that must not be old. A client is wrongly missing from the
+// answer under three conditions. Its join completed before the question. A request that the client
+// sent after the answer succeeded. The client did not begin to leave before that request.
 func membersWereListed(h *history.History) bool {
 	legal := true
 	completions(h, OpMembers, func(answer history.Operation) {

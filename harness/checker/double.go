@@ -255,7 +255,7 @@ func doubleBarrierLeaveTogether() Checker {
 
 // stay is a time that a member surely spent inside. It begins when the enter returns. It ends when
 // the member begins to leave, loses its session or crashes. The servers may end the session before
-// the member notices, so the stay is sure only until the invocation of the last operation that
+// the member notices. So the stay is sure only until the invocation of the last operation that
 // succeeded in the session.
 type stay struct {
 	enter history.Operation

@@ -158,7 +158,7 @@ func (x Excuse) Lag(from, to time.Duration) time.Duration {
 }
 
 // explains reports whether the envelope excuses a hold that should have ended at from and ended at
-// to. If lost is false, the program gave the hold up.
+// to. If lost is false, the program gave up the hold.
 func (w windows) explains(from, to time.Duration, lost bool, client int16) bool {
 	lag := w.lag(from, to)
 	// The recorded length of a stall leaves out one tick, so the stall may have begun one tick

@@ -22,8 +22,8 @@
 // The last three also find out what became of operations whose clients did not learn the outcome.
 // The result of a valid run says how many were applied, and names some with their transactions. The
 // witness knows no primitive: it finds an item by its value in the data of a znode below the queue,
-// a claim by its token, a member by its id in the name of an ephemeral znode, and a counter by its
-// path.
+// and a claim by its token. It finds a member by its id in the name of an ephemeral znode, and a
+// counter by its path.
 //
 // # What is committed
 //

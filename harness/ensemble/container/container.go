@@ -127,7 +127,7 @@ func Starter(opts Options) ensemble.Starter {
 // Start starts an ensemble and returns when it has a quorum. The caller closes it.
 //
 // Start first removes the leftovers of killed runs. If it fails or ctx ends, nothing of the
-// ensemble remains. The error is one paragraph that names what is missing (an engine, an image, a
+// ensemble remains. The error is one paragraph. It names what is missing (an engine, an image, a
 // port) or quotes the end of the log of a dead node.
 func Start(ctx context.Context, opts Options) (*Ensemble, error) {
 	e, err := start(ctx, opts)
@@ -223,7 +223,7 @@ func newCluster(engine *engine, kind string, nodes int) *cluster {
 	}
 }
 
-// create creates the network and starts all nodes at once, because a single node waits a minute for
+// create creates the network and starts all nodes at once. Otherwise a node would wait a minute for
 // the names of peers that do not exist yet.
 func (e *Ensemble) create(ctx context.Context) error {
 	cfg := e.config
