@@ -37,8 +37,8 @@ type Process interface {
 // MemoryLimiter is a Process whose memory can be limited.
 type MemoryLimiter interface {
 	Process
-	// LimitMemory gives the process no further memory. A thread that needs some waits for it
-	// until lift is called. Lift reports whether one was waiting.
+	// LimitMemory gives the process no further memory. A thread that needs more memory waits until
+	// lift is called. Lift reports whether a thread was waiting.
 	LimitMemory() (lift func() (waits bool, err error), err error)
 }
 

@@ -22,6 +22,6 @@
 //
 // Invalid outweighs Unknown, Unknown outweighs NotExercised, and NotExercised outweighs Valid. A
 // run ends Unknown, with the reason, if a client or a checker panicked, if a fault was not healed,
-// or if the run was interrupted. It ends NotExercised, for example, if nothing was granted or if a
-// fault had no effect. Only a Valid run passes.
+// or if the run was interrupted. It ends NotExercised, for example, if nothing was granted or if no
+// fault had an effect. Only a Valid run passes.
 package harness

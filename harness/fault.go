@@ -45,10 +45,10 @@ type Injected struct {
 	// Target is the actual target if Step.Target is symbolic, such as "leader". If it is empty,
 	// Step.Target is the actual target.
 	Target string
-	// Heal heals the fault and returns the evidence that the fault had an effect ("312 packets
-	// dropped", "session 0x1 is gone"), or an empty string if it had none. It is called once.
-	// If it fails, the run cannot be judged for liveness. Heal is nil for a fault that is over
-	// when Inject returns.
+	// Heal heals the fault and returns the evidence that the fault had an effect, such as "312
+	// packets dropped". The evidence is empty if the fault had no effect. Heal is called once. If
+	// it fails, the run cannot be judged for liveness. Heal is nil for a fault that is over when
+	// Inject returns.
 	Heal func(ctx context.Context) (evidence string, err error)
 	// Evidence is the evidence of a fault without Heal.
 	Evidence string
@@ -88,8 +88,7 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 		return Plan{}
 	}
 	r := rand.New(rand.NewPCG(seed, 0x6e656d65736973)) // "nemesis"
-	// The first faults are drawn in a fixed rotation, so that a short run includes each of
-	// them.
+	// The first faults are all different, so that a short run includes each of them.
 	turns := r.Perm(len(able))
 	var plan Plan
 	for at, n := length/20, 0; at < length; n++ {
@@ -113,6 +112,6 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 	return plan
 }
 
-// shortestGap is the length that a fault without a length (a kill, a closed session) counts with
-// when the next fault is placed.
+// shortestGap is the length with which a shorter fault counts when the next fault is placed. A
+// closed session, for example, has no length.
 const shortestGap = 500 * time.Millisecond

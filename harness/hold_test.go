@@ -24,8 +24,8 @@ func grant() (context.Context, context.CancelCauseFunc) {
 
 var lockEvent = history.Event{Object: "/lock", Token: 1}
 
-// Regression: a lost hold was recorded as given up if the program observed the end of the context
-// before the goroutine that records the loss had run.
+// Regression: a lost hold was recorded as given up. This happened if the program observed the end
+// of the context before the goroutine that records the loss had run.
 func TestLostHoldIsNotRecordedAsGivenUp(t *testing.T) {
 	lost := errors.New("lost")
 	for range 1000 {
@@ -100,8 +100,8 @@ func TestCrashEndsHolds(t *testing.T) {
 	}
 }
 
-// If the context of a hold ends before its session, the history records the two ends in this order,
-// even if the goroutine that records the loss is late.
+// If the context of a hold ends before its session, the history has the two ends in this order.
+// That is true even if the goroutine that records the loss is late.
 func TestHoldThatEndedInTimeIsRecordedBeforeItsSessionsEnd(t *testing.T) {
 	for range 1000 {
 		a, _, recorded := holders(t)

@@ -32,9 +32,9 @@ func NewKill(s Scenario, m Mutant) Kill {
 	return Kill{Scenario: s.Name, Mutant: m.Name, Report: m.Report, Violates: m.Violates, Needs: m.Needs}
 }
 
-// Hunt calls run for the mutant m of s, with seeds 0, 1, 2 and so on, until one run is Invalid by a
-// property that the mutant violates, or until the number of seeds is reached. An error of run ends
-// the hunt; Kill.Seeds then counts only the earlier runs.
+// Hunt calls run for the mutant m of s, with seeds 0, 1, 2 and so on. It stops when a run is
+// Invalid by a property that the mutant violates, or when the number of seeds is reached. An error
+// of run ends the hunt; Kill.Seeds then counts only the earlier runs.
 func Hunt(s Scenario, m Mutant, seeds int, run func(s Scenario, seed uint64) (*Result, error)) (Kill, error) {
 	k := NewKill(s, m)
 	for seed := range uint64(seeds) {

@@ -38,7 +38,7 @@ func newNemesis(env *Env, faults []Fault) *nemesis {
 // follow injects and heals at the times of the plan, until the plan is done or the context working
 // has ended. healAll heals the faults that are still active at that moment. Only the end of ctx
 // interrupts an injection. If a fault ends later than planned because its injection was slow, all
-// later steps are delayed by the same time, so that faults that the plan separates do not overlap.
+// later steps are delayed by the same time. So faults that the plan separates do not overlap.
 func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 	start := time.Now()
 	n.begun = start
@@ -89,8 +89,8 @@ func (n *nemesis) again(ctx, working context.Context, after int) (more Plan) {
 }
 
 // inject records the start before it requests the fault, and healFirst records the stop after the
-// heal, so that the fault can be active only between the two events. inject returns the time at
-// which the fault is due to end.
+// heal. So the fault can be active only between the two events. inject returns the time at which
+// the fault is due to end.
 func (n *nemesis) inject(ctx context.Context, i int, s Step) (over time.Time) {
 	f, known := n.faults[s.Fault]
 	if !known {

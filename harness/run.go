@@ -22,10 +22,10 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
-// Run runs s once. It returns an error only if the run could not begin (the ensemble did not start,
-// had no quorum, or the workload could not be set up) or if the result could not be stored.
-// Events after the start affect only the verdict. If ctx ends, Run heals and closes
-// everything, and the result is that of an incomplete history.
+// Run runs s once. It returns an error only if the run could not begin or if the result could not
+// be stored. A run cannot begin if the ensemble does not start, if it has no quorum, or if the
+// workload cannot be set up. A failure after the start affects only the verdict. If ctx ends, Run
+// heals and closes everything, and the result is that of an incomplete history.
 func Run(ctx context.Context, s Scenario, o Options) (result *Result, err error) {
 	if err := s.validate(); err != nil {
 		return nil, err

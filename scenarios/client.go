@@ -22,11 +22,11 @@ type fleet struct {
 	servers serversOf
 
 	program func(context.Context) (client.Program, error)
-	// futile counts the consecutive lives that ended without an OK reply.
+	// futile counts the consecutive lives (see type life) that ended without an OK reply.
 	futile atomic.Int32
 }
 
-// mostFutile is the number of consecutive futile lives that aborts the run.
+// mostFutile is how many consecutive lives may end without an OK reply before the run ends.
 const mostFutile = 10
 
 // ofLibrary returns a fleet of clients of a library.

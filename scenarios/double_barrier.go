@@ -66,7 +66,7 @@ func entered(n int) checker.Checker {
 	})
 }
 
-// A doubleProgram describes the clients' behaviour.
+// A doubleProgram describes the clients' behavior.
 type doubleProgram struct {
 	size   int
 	ghost  bool // does not withdraw an entry that was given up

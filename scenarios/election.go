@@ -68,7 +68,7 @@ func Election() harness.Scenario {
 	}
 }
 
-// An electionProgram describes the clients' behaviour.
+// An electionProgram describes the clients' behavior.
 type electionProgram struct {
 	open func() session.Options
 	// If idle is not nil, every client is a candidate that sleeps before it campaigns.

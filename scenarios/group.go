@@ -67,7 +67,7 @@ func changesTold(n int) checker.Checker {
 	})
 }
 
-// A groupProgram describes the clients' behaviour.
+// A groupProgram describes the clients' behavior.
 type groupProgram struct {
 	path string
 	// join joins in a session of this process. It is nil for clients in other languages.

@@ -246,10 +246,10 @@ func (e *electorate) killLeader(v *voter) time.Duration {
 	return took
 }
 
-// The requests of a hand-over do not depend on the number of candidates in the queue, even if a
-// listing of all exceeds the request limit of 1 MiB.
+// The requests of a hand-over do not depend on the number of candidates in the queue. A listing of
+// all of them may even exceed the request limit of 1 MiB.
 func crowds(t *testing.T, e *electorate) {
-	const patient = 5 * sessionTimeout // so the crowd has time
+	const patient = 5 * sessionTimeout // long enough for the crowd
 	sizes := []int{10, 500}
 	if *handover {
 		sizes = append(sizes, 10_000, 25_000)

@@ -105,8 +105,8 @@ func IdleQueue() harness.Scenario {
 			checker.NothingLeft("znodes", "goroutines"), checker.IfExercised(checker.LockLossBeforeExpiry(checker.Envelope{}))},
 		Guards: []checker.Checker{taken(8), askedWhileBroken(1)},
 	}, "lock/no-overlap", idleQueue)
-	// A claim takes two writes. Only the time between the expiry and the closing of sessions
-	// exposes the mutant.
+	// A claim takes two writes. The mutant is exposed only between the expiry and the closing of a
+	// session, and a stalled log makes this time long enough.
 	s.Mutants[0].Faults = []string{"idle-log-stall"}
 	return s
 }

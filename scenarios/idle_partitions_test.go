@@ -125,7 +125,7 @@ func (a *idleAttack) between(least, most time.Duration) time.Duration {
 
 // plan draws an attack. The leader expires sessions when its clock is a multiple of the tick: at
 // the first multiple later than its last PING plus T. It sends a PING every half tick. phase is the
-// time from the begin of a tick to the break. The other times count from the break.
+// time from the start of a tick to the break. The other times count from the break.
 func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
 	phase = a.between(idleTick*11/20, idleTick*39/40) // the last PING was sent in this tick
 	expiry = idleTick - phase + idleTimeout
@@ -171,7 +171,7 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 	at := (leader + 1 + a.random.IntN(2)) % 3
 	how, phase, expiry, mend := a.plan()
 
-	silence := a.random.IntN(3) // a sync that waits for the leader can delay the requests of others
+	silence := a.random.IntN(3) // 0: no idle session sends syncs, 1: half of them do; a sync that waits for the leader can delay other requests
 	var sessions idleSessions
 	defer sessions.close()
 	var pairs [idlePaths]*idlePair

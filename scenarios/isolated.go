@@ -206,8 +206,8 @@ func drawIsolation(r *rand.Rand, least time.Duration) harness.Step {
 }
 
 // awaitHold waits until client 0 holds the lock. It reports whether that happens before the run
-// ends. A cut shows something only while client 0 holds, and a process of another library needs
-// time to acquire the lock.
+// ends. A cut tests the lock only while client 0 holds it, and a process of another library needs
+// time to acquire it.
 func awaitHold(ctx context.Context, env *harness.Env) bool {
 	c := env.Clients()[0]
 	for !c.Holding() && c.Pause(ctx, 20*time.Millisecond) {
@@ -255,8 +255,8 @@ func (f isolate) Inject(ctx context.Context, env *harness.Env, step harness.Step
 // grants returns how often the lock has been granted so far.
 func grants(env *harness.Env) int { return env.Recorder().Progress().Holds }
 
-// awaitTakeover waits for at least the given time, and until the lock has been granted again. A cut
-// shows something only after that, and the duration of an election depends on the machine.
+// awaitTakeover waits for at least the given time, and until the lock has been granted again.
+// Before that, a cut tests nothing, and the duration of an election depends on the machine.
 func awaitTakeover(ctx context.Context, env *harness.Env, before int, least time.Duration) {
 	for begun := time.Now(); time.Since(begun) < least || grants(env) == before; {
 		select {

@@ -12,8 +12,8 @@ import (
 
 var leaseRuns = flag.Int("leases", 3, "runs of each case of TestLeasesAreBehaviorsOfTheModel")
 
-// leaseCases are the scenarios whose faults the proof of the lease is about. The last two have one
-// fault of the scenario each.
+// leaseCases returns the scenarios with the faults that the proof of the lease is about. The last
+// two are LockFaults with one fault each.
 func leaseCases() []harness.Scenario {
 	only := func(fault string) harness.Scenario {
 		s := LockFaults()

@@ -11,7 +11,7 @@ import (
 
 // LockSessionLoss ends the sessions of clients that contend for a lock, in two ways. Either the
 // client's proxy stalls for longer than the session timeout, or a second connection closes the
-// session with its id and password. A lease cannot detect the latter: holds may overlap then, and
+// session with its id and password. A lease cannot detect such a close: holds may overlap then, and
 // only the fenced resource protects.
 func LockSessionLoss() harness.Scenario {
 	return harness.Scenario{

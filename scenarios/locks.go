@@ -58,7 +58,7 @@ type lockProgram struct {
 	patience func(c *harness.Client) time.Duration
 	// hold returns how long a client holds the lock.
 	hold func(c *harness.Client) time.Duration
-	// One hold in verifies ends with a check of which contender is first. Zero means four.
+	// Of this many holds, one ends with a check of which contender is first. Zero means four.
 	verifies int
 	// late makes a client write even if it has lost the lock meanwhile, like a program that is
 	// paused between its last check and the write.

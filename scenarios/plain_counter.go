@@ -10,9 +10,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A plainCounter is a counter as it is written again and again: read the value, and write the new
-// one with the version that was read. Without a mistake it withstands the scenario: a lost reply
-// leaves the outcome unknown, and it says so.
+// A plainCounter is a counter as many programs implement it. It reads the value, and writes the new
+// one on condition that the version has not changed. Without a mistake it passes the scenario,
+// because after a lost reply it reports that the outcome is unknown.
 type plainCounter struct {
 	s    *session.Session
 	path string
@@ -64,7 +64,7 @@ func (p *plainCounter) read(ctx context.Context) (int64, int32, error) {
 	}
 }
 
-// errNoChange is the error of a change that leaves the value.
+// errNoChange is the error of a change that leaves the value as it is.
 var errNoChange = errors.New("no change")
 
 func (p *plainCounter) change(ctx context.Context, to func(value int64) (int64, error)) (int64, error) {

@@ -107,8 +107,8 @@ func ofAnyLanguage(checkers []checker.Checker) (all []checker.Checker) {
 	for _, c := range checkers {
 		switch c.Properties()[0].ID {
 		case "lock/no-release-after-loss", // the protocol requires a release after each grant, to clean up
-			"lock/grants-in-order",                                                                                           // not every lock is fair
-			"lock/own-node-is-first", "election/heir-sees-all", "election/observers-see-leaders", "semaphore/no-permit-lost", // the
+			"lock/grants-in-order", // not every lock is fair
+			"lock/own-node-is-first", "election/heir-sees-all", "election/observers-see-leaders", "semaphore/no-permit-lost",
 			"queue/ack-with-effect", "group/changes-add-up", "group/followers-converge", "run/changes-reported": // the protocol has no such operation
 		case "lock/tokens-rise", "lock/loss-before-expiry", "run/fenced",
 			"election/epochs-rise", "election/one-leader-an-epoch", "election/no-epoch-twice":

@@ -66,7 +66,7 @@ func QueueClaims() harness.Scenario {
 	}
 }
 
-// A claimsProgram describes the clients' behaviour.
+// A claimsProgram describes the clients' behavior.
 type claimsProgram struct {
 	ackFirst bool // acknowledges before the effect
 	saidTrue bool // does not check whether the acknowledgement succeeded

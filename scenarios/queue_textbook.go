@@ -141,7 +141,7 @@ func (q *entries) order(a, b string) int {
 	return cmp.Compare(m, n)
 }
 
-// lastPart returns the part after the identifier, which is the kind.
+// lastPart returns the part after the identifier, for example p1 for an item of priority 1.
 func lastPart(prefix string) string {
 	prefix = strings.TrimSuffix(prefix, "-")
 	return prefix[strings.LastIndexByte(prefix, '-')+1:]

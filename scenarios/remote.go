@@ -49,8 +49,8 @@ func (q remoteQueue) within(ctx context.Context, d time.Duration) (string, error
 	return reply.Value, err
 }
 
-// count returns zero. The empty reply to the last take implies it, and the protocol has no
-// operation that counts.
+// count returns zero, because drain calls it only after a take found the queue empty. The protocol
+// has no operation that counts.
 func (q remoteQueue) count(context.Context) (int, error) { return 0, nil }
 
 // A remoteClaimer claims items.

@@ -10,7 +10,7 @@ import (
 )
 
 // Every scenario with a protocol is run with clients that are zkcoord's own packages behind that
-// protocol, in virtual time and under the faults of some seeds.
+// protocol. The runs are in virtual time, under the faults of some seeds.
 func TestProtocolsInVirtualTime(t *testing.T) {
 	for _, p := range protocols() {
 		s := p.scenario()

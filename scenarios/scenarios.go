@@ -1,5 +1,5 @@
-// Package scenarios tests zkcoord's claims. Each file has one scenario: a value with the claim, the
-// clients' program, the faults and the checkers. The same scenario runs on every kind of ensemble.
+// Package scenarios tests zkcoord's claims. A scenario is a value with the claim, the clients'
+// program, the faults and the checkers. The same scenario runs on every kind of ensemble.
 //
 //	go test ./scenarios
 //	go test ./scenarios -ensemble embedded -run LockSessionLoss -seed 7 -faults session-expire

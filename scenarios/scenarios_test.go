@@ -187,9 +187,9 @@ func TestLockPauseSQLMutantsDie(t *testing.T) {
 	}
 }
 
-// Bug: the reply to an abandoned acquire was taken for the reply to the next one. The client's
-// process still had an earlier request to execute. That request then waited behind the client's own
-// contender, and all others waited behind both.
+// Bug: the reply to an abandoned acquire was taken for the reply to the next acquire. The client's
+// process then still had an earlier acquire to execute. This acquire waited behind the client's own
+// contender, and all other clients waited behind both.
 func TestAClientInAProcessOfItsOwnMayGiveUp(t *testing.T) {
 	t.Parallel()
 	result, err := harness.Run(t.Context(), LockFaults(), harness.Options{

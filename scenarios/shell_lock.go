@@ -132,7 +132,7 @@ func (w *shellWork) servers(ctx context.Context, c *harness.Client) ([]string, e
 const opCommand = "command"
 
 // command runs one command to its end. The result contains the first and the last time in the
-// command's log, and whether its zkcoord ended before the command was signalled to end.
+// command's log, and whether its zkcoord ended before the command was signaled to end.
 func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []string, log string) (history.Event, error) {
 	end := log + ".end"
 	defer func() { _ = os.WriteFile(end, nil, 0o600) }() // remaining processes end

@@ -6,7 +6,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 )
 
-// Only their mistakes kill the mutants of the textbook recipe: without a mistake it passes.
+// The mutants of the textbook recipe are killed for their mistakes: without a mistake, the recipe
+// passes.
 func TestTextbookInVirtualTime(t *testing.T) {
 	for s, workload := range map[string]func(*harness.Env) harness.Workload{
 		"counter":    counterWorkload(within(openPlain(countMistakes{}))),

@@ -119,8 +119,8 @@ func TestCrowdSurvivesExpiryStorms(t *testing.T) {
 	}
 }
 
-// Bug: a cut that ends before the session has expired elsewhere shows nothing. Servers that were
-// slow to elect a leader caused that.
+// Bug: a cut could end before the session had expired elsewhere, and then tested nothing. This
+// happened if the servers were slow to elect a leader.
 func TestCutLastsUntilTheTakeover(t *testing.T) {
 	short := isolate{with: 1, length: 100 * time.Millisecond}
 	s := IsolatedLeader()
@@ -133,8 +133,8 @@ func TestCutLastsUntilTheTakeover(t *testing.T) {
 	}
 }
 
-// Bug: the end of the holder's session was not recorded, so no run of the scenarios about "a hold
-// ends before the servers expire its session" exercised that property.
+// Bug: the end of the holder's session was not recorded. So no run of these scenarios exercised the
+// property "a hold ends before the servers expire its session".
 func TestExpiryOfTheHolderIsSeenFromTheOtherSide(t *testing.T) {
 	for _, s := range []harness.Scenario{IsolatedClient(), IsolatedFollower(), IsolatedLeader()} {
 		t.Run(s.Name, func(t *testing.T) {
@@ -163,7 +163,7 @@ func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 	}
 }
 
-// Bug: a candidate whose directory had no sequence numbers left retried at once. No virtual time
+// Bug: a candidate whose directory had run out of sequence numbers retried at once. No virtual time
 // passed, and the fault was never healed.
 func TestImmediateFailureLetsVirtualTimePass(t *testing.T) {
 	const endless = 18_000 // operations of 6 clients in 3 s, one per millisecond

@@ -167,7 +167,8 @@ func absences(h *history.History, ops []history.Operation, least time.Duration) 
 	}
 	for object, list := range all {
 		slices.SortFunc(list, func(a, b absence) int { return cmp.Compare(a.gone.Index, b.gone.Index) })
-		// Removes without a set in between have the same end. The first of them is enough.
+		// If no set came between two removes, their absences end at the same time. The first is
+		// enough.
 		all[object] = slices.CompactFunc(list, func(a, b absence) bool { return a.to == b.to })
 	}
 	return all

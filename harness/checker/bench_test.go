@@ -187,7 +187,7 @@ func barred(n int) *history.History {
 }
 
 // doubled returns a history in which some members know their round at the invocation, and others
-// only at the completion. Sometimes two of the latter have no answer.
+// only at the completion. In every fourth round, two of the others get no answer.
 func doubled(n int) *history.History {
 	events := numbered(n / 2).Events
 	events = events[:len(events)-1]
@@ -196,7 +196,7 @@ func doubled(n int) *history.History {
 			for _, kind := range []history.Kind{history.Invoke, history.OK} {
 				for c := range 4 {
 					e := history.Event{Kind: kind, Op: op, Object: "/u", Client: int16(c), Process: int32(c), Session: int64(c + 1)}
-					silent := i%4 == 0 && c > 1 // one of the two must be answered
+					silent := i%4 == 0 && c > 1 // the others must be answered, because only their answers have the round
 					switch {
 					case silent && op == OpLeave:
 						continue
@@ -214,7 +214,7 @@ func doubled(n int) *history.History {
 		}
 	}
 	for i := range events {
-		events[i].Time = 0 // to be set again
+		events[i].Time = 0 // history.New sets it
 	}
 	return history.New(append(events, end())...)
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// loaded are the times in which this machine was too busy for anything to be done in time, because
-// this process was stalled or a server did not answer. The times are disjoint and in order.
+// loaded are the times in which this machine was too busy for anything to be done in time. Either
+// this process was stalled, or a server did not answer. The times are disjoint and in order.
 type loaded []window
 
 func busyTimes(h *history.History) loaded {
@@ -56,8 +56,8 @@ func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) b
 }
 
 // cost reports whether a lease may have lapsed because the machine was busy. This is so if the busy
-// time in the session timeout before t is at least a quarter of that timeout, which is the longest
-// time between two heartbeats.
+// time in the session timeout before t is at least a quarter of that timeout. Heartbeats are at
+// most that far apart.
 func (b loaded) cost(h *history.History, t time.Duration) bool {
 	timeout := longestTimeout(h)
 	return timeout > 0 && b.in(t-timeout, t) >= timeout/4

@@ -52,8 +52,8 @@ func integer(text string, other int64) int64 {
 	return other
 }
 
-// mostUnknown is the largest number of operations with an unknown outcome on one counter that is
-// judged. Each of them doubles the number of orders that the search has to try.
+// mostUnknown bounds the operations on one counter with an unknown outcome. A counter with more of
+// them is not judged, because each doubles the number of orders that the search has to try.
 const mostUnknown = 12
 
 // CounterLinearizable judges counters: there is an order of their operations that explains all
@@ -112,9 +112,9 @@ func unknown(ops []porcupine.Operation) (n int) {
 	return n
 }
 
-// firstUnexplained returns the call that completed first among those at whose completion no order
-// explains the calls that had begun. If no order explains a part of the history from its start,
-// none explains the whole.
+// firstUnexplained returns the call with the earliest completion by which no order explains the
+// calls that have begun. A binary search finds it: if no order explains the beginning of a history,
+// none explains a longer part.
 func firstUnexplained(ops []porcupine.Operation) (invoke, complete *history.Event) {
 	done := slices.DeleteFunc(slices.Clone(ops), func(op porcupine.Operation) bool { return !isAnswered(op) })
 	slices.SortFunc(done, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })

@@ -212,7 +212,7 @@ func tinyDrained(r *rand.Rand, n int) *history.History {
 		case !happened:
 		case e.Op == OpPut:
 			if r.IntN(6) > 0 {
-				there[e.Object] = append(in, fmt.Sprint(put)) // one of the values was left, perhaps another one
+				there[e.Object] = append(in, fmt.Sprint(put)) // the latest value, which may be that of another put
 			}
 		case e.Op == OpAck, e.Op == OpReturn:
 			one := (*mine)[0]
@@ -379,8 +379,8 @@ func noTakeSlept(h *history.History) bool {
 }
 
 // somethingWasThere reports whether a value was certainly in the queue between an event and the
-// next one. The value was put, and the call that received it had not begun. If it is unknown which
-// call received it, no call with an unknown result had begun.
+// next one. The value had been put, and the call that received it had not begun. If it is unknown
+// which call received the value, no call with an unknown result had begun.
 func somethingWasThere(ops []history.Operation, at int32) bool {
 	return slices.ContainsFunc(ops, func(put history.Operation) bool {
 		in, out, taken := put.End(), int32(forever), false
@@ -908,9 +908,9 @@ func joins(h *history.History, f func(join history.Operation, then []history.Ope
 	}
 }
 
-// membersWereListed checks each answer that must not be old. A client is missing from the answer if
-// its join completed before the question, a request that the client sent after the answer
-// succeeded, and the client did not begin to leave before that request.
+// membersWereListed checks each answer that must not be old. A client is wrongly missing from the
+// answer under three conditions. Its join completed before the question. A request that the client
+// sent after the answer succeeded. The client did not begin to leave before that request.
 func membersWereListed(h *history.History) bool {
 	legal := true
 	completions(h, OpMembers, func(answer history.Operation) {

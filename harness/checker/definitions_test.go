@@ -440,7 +440,7 @@ func tinyHeal(draw func(*rand.Rand, int) *history.History) func(*rand.Rand, int)
 			all = slices.Insert(all, r.IntN(last+1), history.Event{Kind: history.Phase, Op: phase})
 		}
 		for i := range all {
-			all[i].Time = 0 // to be set again
+			all[i].Time = 0 // history.New sets it
 		}
 		return history.New(append(all, end())...)
 	}
@@ -614,13 +614,13 @@ func tinySession(r *rand.Rand, n int) *history.History {
 	}, func(e *history.Event) {
 		created = created || e.Op == OpEphemeral
 		if e.Op == OpPresent {
-			e.Result = [4]string{"0x7", "0x7", "", "0x8"}[r.IntN(4)] // or the owner of another one
+			e.Result = [4]string{"0x7", "0x7", "", "0x8"}[r.IntN(4)] // 0x8 is another session
 		}
 	})
 }
 
-// The following functions return what an operation proves about the session or its ephemeral at
-// some moment of the operation.
+// The following functions report whether an operation proves what their names say, about the
+// session or its ephemeral, for some moment of the operation.
 func absent(o *history.Operation) bool {
 	return o.Invoke.Op == OpPresent && o.Complete.Result != "0x7"
 }

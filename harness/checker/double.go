@@ -255,7 +255,7 @@ func doubleBarrierLeaveTogether() Checker {
 
 // stay is a time that a member surely spent inside. It begins when the enter returns. It ends when
 // the member begins to leave, loses its session or crashes. The servers may end the session before
-// the member notices, so the stay is sure only until the invocation of the last operation that
+// the member notices. So the stay is sure only until the invocation of the last operation that
 // succeeded in the session.
 type stay struct {
 	enter history.Operation
@@ -367,8 +367,9 @@ func doubleBarrierRoundsInOrder() Checker {
 	})
 }
 
-// doubleBarrierRoundsGoOn judges liveness: after the heal every member enters and leaves within
-// inTime after the last member came.
+// doubleBarrierRoundsGoOn judges liveness after the heal. Once the first member has entered a
+// round, the others enter within inTime. The same holds for leaving. If members learn the number of
+// their round only when they enter, a round must also open in the calm.
 func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
 	return New("double-barrier/rounds-go-on", "after the heal rounds complete in time", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)

@@ -96,7 +96,7 @@ func edits() map[string]edit {
 		"queue/nothing-twice":    {line, again},
 		"queue/fifo-order":       {line, lastTwoSwapped},
 		"queue/empty-is-true":    {line, answered(OpTake, "")},
-		"queue/takers-wake":      {healed(line), func(_ *rand.Rand, e events) events { return lateFrom(e, len(e)-5) }}, // an item remains next to the delivered one
+		"queue/takers-wake":      {healed(line), func(_ *rand.Rand, e events) events { return lateFrom(e, len(e)-5) }}, // meanwhile the queue has another item too
 		"queue/drained-is-empty": {facts(line, history.FactLeft, "0", "items"), alter(history.Fact, history.FactLeft, func(e *history.Event) { e.Result = "1" })},
 		"queue/priority-order":   {urgentLine, lastTwoSwapped},
 		"queue/ack-with-effect":  {acknowledged, alter(history.Fact, FactEffect, func(e *history.Event) { e.Op = "nothing" })},
@@ -197,7 +197,7 @@ func some(draw func(n int) *history.History) func(*rand.Rand) events {
 	return func(r *rand.Rand) events {
 		e := draw(80 * (1 + r.IntN(5))).Events
 		for i := range e {
-			e[i].Time = 0 // to be set again
+			e[i].Time = 0 // history.New sets it
 		}
 		return e[:len(e)-1]
 	}

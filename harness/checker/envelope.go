@@ -119,14 +119,14 @@ func (w windows) lag(from, to time.Duration) (most time.Duration) {
 //     request fails. If no server answers, its lease lapses within a session timeout. So t is not
 //     before the fault, and the hold ends within After of the fault's end. A fault on the other
 //     client explains nothing.
-//   - A stall of this process. Decision 1 excludes a pause of the client (A1). A lease that should
-//     have lapsed during the stall lapses after it, in a timer that is late. Meanwhile the grant of
-//     the other client waits in its connection, and the two race when the process runs again. All
-//     of that happens during the stall, or after it while the process still does the overdue work.
-//     A program may also release at that moment, so the way in which the hold ended does not
-//     matter. If a program pauses between its check of the lease and its write, the holds do not
-//     overlap: the fenced resource refuses the write, and lock/fenced-writes judges that without
-//     any excuse.
+//   - A stall of this process. Assumption A1 of decision 1 excludes a pause of the client. If a
+//     lease should have lapsed during the stall, its timer fires only after the stall. Meanwhile
+//     the grant of the other client waits in its connection. When the process runs again, the loss
+//     and the grant race. All of that happens during the stall, or right after it, while the
+//     process still does the overdue work. A program may also release at that moment, so the way in
+//     which the hold ended does not matter. If a program pauses between its check of the lease and
+//     its write, the holds do not overlap. The fenced resource then refuses the write, and
+//     lock/fenced-writes judges that without any excuse.
 //   - The lag of timers, if the hold was lost. A lease lapses by a timer, and a goroutine records
 //     the loss. Either may be late by the lag, and by stalls in between. A hold that was given up
 //     has no such excuse, because a program that gives up a hold ends it before the request that
@@ -157,10 +157,12 @@ func (x Excuse) Lag(from, to time.Duration) time.Duration {
 	return x.windows.lag(from, to) + x.windows.stalled(from, to)
 }
 
-// explains is excuses for a delay from one time to another.
+// explains reports whether the envelope excuses a hold that should have ended at from and ended at
+// to. If lost is false, the program gave up the hold.
 func (w windows) explains(from, to time.Duration, lost bool, client int16) bool {
 	lag := w.lag(from, to)
-	// A stall is measured up to the tick before it, so it may have begun up to one tick earlier.
+	// The recorded length of a stall leaves out one tick, so the stall may have begun one tick
+	// earlier.
 	stall := window{from + max(lag, history.LagTick), to - max(lag, history.LagTick)}
 	fault := window{from, to - lag}
 	faults, hit := w.faults[client]

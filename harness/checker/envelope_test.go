@@ -248,7 +248,7 @@ func TestLagExcusesShorterLosses(t *testing.T) {
 				}
 			}
 			if reversed && one.overlap == ms {
-				continue // it begins at its end
+				continue // the hold of client 0 would begin when it ends
 			}
 			b.judge(t, fmt.Sprintf("%s, reversed %v", one.what, reversed), one.want)
 		}

@@ -20,8 +20,8 @@ type tinyOp struct {
 	invoke, end int    // indexes; an end of -1 means an unknown outcome
 }
 
-// tinyQueue returns n random operations of up to three processes. A third of the takes have the
-// answer of a simulated queue; the other answers are made up.
+// tinyQueue returns n random operations of up to three processes. Most of the takes have the answer
+// of a simulated queue; the other answers are made up.
 func tinyQueue(r *rand.Rand, n int, unknown bool) []tinyOp {
 	var ops []tinyOp
 	open := make(map[int]int) // process -> operation

@@ -48,7 +48,8 @@ func (it *item) out() (o history.Operation, delivered bool) {
 }
 
 // putEnd returns an index by which the value must have been in the queue. If the put is
-// indeterminate, the delivery of the value proves that.
+// indeterminate, this is the index of the delivery, because only a value in the queue can be
+// delivered.
 func (it *item) putEnd() int32 {
 	end := it.put.End()
 	if o, delivered := it.out(); end == forever && delivered {
@@ -259,9 +260,8 @@ func (ends claimEnds) died(claim history.Operation, at int32) bool {
 	return between(ends.session[claim.Invoke.Session], from, at) || between(ends.client[claim.Invoke.Client], from, at)
 }
 
-// stands reports whether the claim of the value may still be held at the index. A claimer may
-// notice the end of its claim before the servers do. So the end may still come if the history was
-// cut short.
+// stands reports whether the claim of the value may still be held at the index. In a history that
+// was cut short, any claim may: the servers may end a claim after its claimer noticed the end.
 func (ends claimEnds) stands(h *history.History, claim history.Operation, value string, at int32) bool {
 	return !h.Complete() || !ends.died(claim, at) && !between(ends.over[[2]string{claim.Invoke.Object, value}], claim.Invoke.Index, at)
 }

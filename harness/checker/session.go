@@ -179,10 +179,11 @@ func hexID(s string) int64 {
 }
 
 // sessionExpiryInTime judges the time of expiry. A session expires no earlier than its timeout
-// after the last write or read after a sync that succeeded. It expires no later than timeout plus
-// slack after the last earlier event of the session, unless a request of the session was still
-// open. Pings keep a session alive and are no events, so a workload for session/expiry-in-time must
-// send requests all the time. A session that was closed from outside is not judged.
+// after its last successful request that needs a quorum: a write, or a read after a sync. It
+// expires no later than timeout plus slack after the last earlier event of the session, unless a
+// request of the session was still open. Pings keep a session alive and are no events, so a
+// workload for session/expiry-in-time must send requests all the time. A session that was closed
+// from outside is not judged.
 func sessionExpiryInTime(slack time.Duration) Checker {
 	return New("session/expiry-in-time", "a session expires after its timeout, and not much later", func(h *history.History, j *Judge) {
 		for id, l := range sorted(sessions(h)) {

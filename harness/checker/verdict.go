@@ -7,7 +7,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Verdict is the judgement of a property in a history. The zero value is Unknown. When verdicts are
+// Verdict is the judgment of a property in a history. The zero value is Unknown. When verdicts are
 // combined, Invalid outweighs Unknown, Unknown outweighs NotExercised, and NotExercised outweighs
 // Valid.
 type Verdict uint8

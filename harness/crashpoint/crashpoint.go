@@ -1,7 +1,8 @@
 // Package crashpoint interrupts a call of a client at each of its requests, in each possible way,
 // and checks the state that remains.
 //
-// It links package testing and the ensemble of zktest, which package harness does not.
+// Package crashpoint links package testing and the ensemble of zktest. Package harness links
+// neither.
 package crashpoint
 
 import (
@@ -82,10 +83,10 @@ const mostRequests = 500
 // Each trial is a subtest with a separate ensemble on a virtual clock.
 //
 // The trial opens its clients and makes the call within [Point.Break]. It returns an error that
-// describes what is wrong with the result of the call and the state that remains, for example a
-// guarantee that does not hold, or another client that cannot continue. The trial releases
-// everything that it holds. After it has returned, no ephemeral znode and no watch may remain,
-// although its sessions are still open.
+// describes what is wrong with the result of the call and the state that remains. For example, a
+// guarantee does not hold, or another client cannot continue. The trial releases everything that it
+// holds. After it has returned, no ephemeral znode and no watch may remain, although its sessions
+// are still open.
 //
 //	crashpoint.Run(t, func(p *crashpoint.Point) error {
 //		s, err := p.Open(session.Options{})

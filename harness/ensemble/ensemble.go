@@ -77,8 +77,8 @@ type Ensemble interface {
 	// and never answer.
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Ready waits until every node that should run serves as the leader or a follower of one
-	// quorum with one leader. If ctx ends first, the error lists the state of each node.
+	// Ready waits until every node that should run serves as the leader, a follower or an observer
+	// of one quorum with one leader. If ctx ends first, the error lists the state of each node.
 	Ready(ctx context.Context) error
 
 	// Leader returns the index of the node that serves as leader. It queries the nodes and

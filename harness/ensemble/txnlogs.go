@@ -10,7 +10,8 @@ import (
 
 // CopyTxnLog copies one file of a server's directory version-2 into dir, for implementations of
 // TxnLogs. For a snapshot it creates an empty file. It ignores files that are neither snapshots nor
-// transaction logs. It omits the zeros with which a server preallocates space, 64 MiB by default.
+// transaction logs. It omits most of the zeros with which a server preallocates space, 64 MiB by
+// default.
 func CopyTxnLog(r io.Reader, dir, name string) error {
 	kind, _, _ := strings.Cut(name, ".")
 	switch {

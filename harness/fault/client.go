@@ -92,8 +92,8 @@ func clientPause(s *standing, timeout time.Duration) harness.Fault {
 var limitsMemory = sync.OnceValue(procs.AbleToLimitMemory)
 
 // clientMemory gives a client's own process no further memory for longer than its session timeout.
-// A thread that needs some waits, and in time all threads that depend on it. The kernel also
-// refuses new threads and system calls that need memory, so the process may end.
+// A thread that needs more memory waits. In time, all threads that depend on it wait too. The
+// kernel also refuses new threads and system calls that need memory, so the process may end.
 func clientMemory(s *standing, timeout time.Duration) harness.Fault {
 	return fault{
 		name: "client-memory", does: "a client's own process (`--client-processes` or `--client`) gets no further memory (a cgroup limit) for longer than its session timeout",

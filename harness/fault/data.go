@@ -216,7 +216,7 @@ func useUp(ctx context.Context, env *harness.Env, _ *zk.Conn, node string) (harn
 			if err != nil {
 				return err
 			}
-			// Cversion counts each create twice, minus the number of children.
+			// Cversion is twice the number of creates, minus the number of children.
 			if next := (int64(uint32(stat.Cversion)) + int64(stat.NumChildren)) / 2; next > 1<<30 {
 				evidence = fmt.Sprintf("%s reached sequence number %d", path.Base(dir), next)
 			}

@@ -89,8 +89,8 @@ func decay(ctx context.Context, env *harness.Env, s harness.Step, prepare func(e
 		if status, err := ensemble.Ask(ctx, env.Dial, env.Servers()[node]); err == nil && status.Serves() {
 			return what + ", and it served", nil
 		}
-		// Until the node serves again, it counts as a node without data. Meanwhile a second fault
-		// could lose acknowledged writes.
+		// The heal waits until the node serves again. Until then the node has no data, and a second
+		// fault could lose acknowledged writes.
 		return what + ", and it was wiped, because it did not serve", restart(ctx, env, node, rejoinPatience, func() error { return disk.Wipe(ctx, node) })
 	}}, nil
 }

@@ -7,8 +7,8 @@
 // The names of families stand for several faults: session, expiry-storm, link, kill, pause,
 // rolling, partition, loss, edge, member, clock, timers, disk, slow-sync, power-loss, wipe,
 // truncate, bit-flip, old-data, data, client, and all. The family all does not include the faults
-// of members, clocks and disks, because nodes have to be configured for them. It also excludes
-// expiry storms, and faults that break the assumptions of primitives.
+// of members, clocks, disks and versions, because nodes have to be configured for them. It also
+// excludes expiry storms, and faults that break the assumptions of primitives.
 //
 // # Guarantees
 //

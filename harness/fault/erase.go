@@ -33,7 +33,8 @@ func eraseFaults() []harness.Fault {
 					return harness.Injected{}, errors.Join(err, killer.Start(context.WithoutCancel(ctx), nodes[0]))
 				}
 				return harness.Injected{Target: label(nodes), Heal: func(ctx context.Context) (string, error) {
-					// The heal of another fault may have started it meanwhile.
+					// The heal of another fault may have started the node meanwhile, so restart
+					// kills it again.
 					err := restart(ctx, env, nodes[0], healPatience, func() error { return erase(ctx, env.Ensemble, nodes[0]) })
 					if err != nil {
 						return "", err

@@ -350,8 +350,8 @@ func TestClientsThatCannotBeCutOffAreLeftAlone(t *testing.T) {
 	})
 }
 
-// meetsNobody requires that each fault of the name ends within the given time, without evidence and
-// without an error.
+// meetsNobody requires that each fault with that name ends within the given time, without evidence
+// and without an error.
 func meetsNobody(t *testing.T, r *harness.Result, name string, within time.Duration) {
 	t.Helper()
 	var began time.Duration
@@ -507,9 +507,9 @@ func planOf(t *testing.T, faults ...harness.Fault) (plan harness.Plan) {
 
 // The same test on a real ensemble takes six minutes, so it runs only if ZKCOORD_TEST_FAULT is
 // process, container or compose. ZKCOORD_TEST_FAULTS=kill,pause selects some of the faults. On
-// local JVMs, faults of members exclude partitions: ZKCOORD_TEST_FAULTS=member. For compose, the
-// project of this repository must run with the same ticks as the other kinds:
-// ZOO_TICK_TIME=500 docker-compose up -d.
+// local JVMs, nodes whose roles can change cannot be partitioned, so test the faults of members
+// alone: ZKCOORD_TEST_FAULTS=member. For compose, the project of this repository must run with the
+// same ticks as the other kinds: ZOO_TICK_TIME=500 docker-compose up -d.
 func TestEachFaultBitesAndHealsReal(t *testing.T) {
 	name := os.Getenv("ZKCOORD_TEST_FAULT")
 	start, known := map[string]ensemble.Starter{

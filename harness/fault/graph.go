@@ -35,12 +35,12 @@ func halves(nodes []int) (edges []ensemble.Edge) {
 // stays connected to all nodes. The leader is never the bridge.
 func bridge(nodes []int) []ensemble.Edge { return halves(nodes[:len(nodes)-1]) }
 
-// ring arranges the nodes in a ring, and leaves each node connected only to its nearest neighbours.
-// A node and these neighbours are a majority, and each node has a different one. With three nodes,
-// each loses one neighbour in one direction, because that is the smallest possible cut.
+// ring arranges the nodes in a ring, and leaves each node connected only to its nearest neighbors.
+// A node and these neighbors are a majority, and no two nodes have the same majority. With three
+// nodes, each loses one neighbor in one direction, because that is the smallest possible cut.
 func ring(nodes []int) (edges []ensemble.Edge) {
 	n := len(nodes)
-	near := n / 4 // neighbours on the left; the right side has the rest of the n/2 others that a majority needs
+	near := n / 4 // neighbors on the left; the right side has the rest of the n/2 others that a majority needs
 	right := n/2 - near
 	for i := range nodes {
 		for step := 1; step < n; step++ {

@@ -29,9 +29,9 @@ type Options struct {
 }
 
 // All returns the faults under which primitives must keep all their promises and which need no
-// special configuration of nodes. It excludes the faults of members, clocks and disks, because
-// nodes must be configured for them and become slower. It also excludes expiry storms, because they
-// stop all clients.
+// special configuration of nodes. It excludes the faults of members, clocks, disks and versions,
+// because nodes must be configured for them. Some of these configurations make nodes slower. It
+// also excludes expiry storms, because they stop all clients.
 func (o Options) All() []harness.Fault { return slices.DeleteFunc(o.Every(), apart) }
 
 // apart reports whether a fault is drawn only if it is named.
@@ -147,7 +147,7 @@ type fault struct {
 	name      string
 	does      string
 	expect    string                   // empty means "valid"; faults that expose append a text
-	apart     bool                     // drawn only if it is named, because it leaves little else to see
+	apart     bool                     // drawn only if it is named, because it stops all clients
 	beyond    bool                     // breaks an assumption of primitives, for example timers run too fast
 	exposes   bool                     // holds may overlap
 	deletes   bool                     // deletes znodes of clients
@@ -200,7 +200,7 @@ func between(r *rand.Rand, low, high time.Duration) time.Duration {
 type standing struct {
 	mu   sync.Mutex
 	cuts map[key]int  // number of faults that have cut an edge
-	busy map[key]bool // clients whose proxies a fault uses
+	busy map[key]bool // clients that a fault uses
 }
 
 // key identifies an edge or a client of one run.

@@ -65,7 +65,7 @@ func resolveAt(target string, n int, leads func() int) ([]int, error) {
 	return nodesOf(role, k, leads(), n)
 }
 
-// nodesOf decides for resolve: it returns the nodes of a role among n nodes when node l leads.
+// nodesOf returns the nodes of a role among n nodes when node l leads. k selects a follower.
 func nodesOf(role string, k, l, n int) ([]int, error) {
 	from := func(first, count int) (nodes []int) {
 		for i := range count {

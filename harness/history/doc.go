@@ -8,9 +8,9 @@
 // # Order
 //
 // [Recorder.Record] assigns index and time under one lock. So the order of indexes is a possible
-// order of the events, and a completion with a smaller index than an invocation came before it in
-// real time. Checkers compare indexes, never times, because on a virtual clock many events have the
-// same time. Times are for durations and reports.
+// order of the events. A completion with a smaller index than an invocation came before it in real
+// time. Checkers compare indexes, never times, because on a virtual clock many events have the same
+// time. Times are for durations and reports.
 //
 // This order is valid only if clients record as follows: Invoke before the call, the completion
 // after the call has returned, the start of a hold after the grant was returned, and the end of a

@@ -2,11 +2,11 @@
 //
 // A lease is the time for which a session counts as provably alive: see
 // docs/decisions/0001-lease.md. During a run, sessions report what their leases rest on: when
-// connections began and ended, when each request was written, when each reply was read and what it
-// was taken for, until when the lease then stood, and which holds it covered. [Recorder] collects
-// that, and [Trace.Write] stores it as lease.jsonl. At the end of the run, the servers report which
-// sessions they expired. [Trace.Checkers] decide whether all of it is a behavior of the model of
-// decision 1:
+// connections began and ended, when each request was written, and when each reply was read and what
+// it was taken for. They also report until when the lease then stood, and which holds it covered.
+// [Recorder] collects that, and [Trace.Write] stores it as lease.jsonl. At the end of the run, the
+// servers report which sessions they expired. [Trace.Checkers] decide whether all of it is a
+// behavior of the model of decision 1:
 //
 //   - lease/within-evidence: a lease stands no longer than the rule allows from the packets of its
 //     connection.

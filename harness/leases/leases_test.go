@@ -37,9 +37,9 @@ type record struct {
 	start   time.Time
 }
 
-// observe returns the record of a session on a follower that is cut off while the session holds a
-// lock, until the others have expired the session. Before that its lease lapses once without an
-// expiry, because the client is cut off for a while.
+// observe returns the record of a session on a follower. The follower is cut off while the session
+// holds a lock, until the others have expired the session. Before that, the session's lease lapses
+// once without an expiry, because the leader and the follower are slow to reach each other.
 func observe(t *testing.T, opts session.Options) (r record) {
 	t.Helper()
 	virtual.Test(t, func(t *testing.T) {

@@ -120,7 +120,7 @@ func (l *lease) answer(p leasetrace.Proof, sent, read time.Duration, epoch int64
 	}
 }
 
-// meet uses what the connection before knew about the leader of this one.
+// meet uses what the previous connection learned about the leader of this connection.
 func (l *lease) meet(read time.Duration, epoch int64) {
 	if l.carriedEpoch != 0 {
 		by := l.carriedKept

@@ -42,7 +42,7 @@ type Event struct {
 // Never is the deadline of a session without a lease.
 const Never = time.Duration(math.MinInt64)
 
-// A Trace is what the sessions of a run reported, in the order in which they did.
+// A Trace is what the sessions of a run reported, in the order of the reports.
 type Trace struct {
 	Events []Event
 	End    time.Duration // of the recording

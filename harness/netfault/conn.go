@@ -27,11 +27,11 @@ type conn struct {
 
 	closing sync.Once
 	closed  chan struct{} // the inner connection is closed
-	unsent  chan struct{} // closed when nothing more will be sent, unless the connection ends gently
+	unsent  chan struct{} // closed when nothing more will be sent; not closed if gentle is set
 
 	mu       sync.Mutex
-	gentle   bool            // only the server's end and the linger timer close the inner connection
-	linger   *time.Timer     // not nil after Close
+	gentle   bool            // the inner connection stays open until the server or the linger timer ends it
+	linger   *time.Timer     // aborts the connection after lingerTime; nil until it is started
 	awaiting map[int32]*Trap // by xid of the request; the trap springs at its reply
 }
 

@@ -1,5 +1,5 @@
 // Package netfault injects faults into the connections between one client and an ensemble, at the
-// client's end. It wraps the dialler of a session.
+// client's end. It wraps the dialer of a session.
 //
 // A Proxy carries all connections of one client. At any moment it can be stalled (nothing arrives,
 // nothing breaks, like a pulled cable), reset, refused, delayed, or pinned to one server; stalls
@@ -7,7 +7,7 @@
 // request of a kind: before the request is sent, or after it was answered and before the client
 // gets the reply.
 //
-// A Proxy carries any connection of the inner dialler, TCP or in memory. It also works in a
+// A Proxy carries any connection of the inner dialer, TCP or in memory. It also works in a
 // testing/synctest bubble, because it waits only for channels and timers, and never while it holds
 // a mutex.
 //

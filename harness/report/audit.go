@@ -37,8 +37,9 @@ func WriteAudit(w io.Writer, a Audit) error {
 	return writePage(w, "audit.tmpl.html", newAuditWords(a, places, p), p)
 }
 
-// newAuditPicture returns what the timeline of an audit shows. Lanes are those of places with
-// conflicts, then of those with takeovers, then of those with the most spans.
+// newAuditPicture returns what the timeline of an audit shows. The lanes are in the order of their
+// paths. If there are too many places, those with conflicts are chosen first, then those with
+// takeovers, then those with the most grants.
 func newAuditPicture(a Audit, places []audit.Place) *picture {
 	from, to := a.bounds(places)
 	p := &picture{End: micro(to.Sub(from)), Begun: max(1, from.UnixMilli()), index: make(map[string]int)}
@@ -111,7 +112,7 @@ func beliefs(a Audit, place string, placeOf map[string]string, p *picture, at fu
 }
 
 // bounds returns the time that the page shows: that of the spans and claims, or of all transactions
-// if there are no spans.
+// if there are neither spans nor claims.
 func (a Audit) bounds(places []audit.Place) (from, to time.Time) {
 	add := func(t time.Time) {
 		if !t.IsZero() && (from.IsZero() || t.Before(from)) {

@@ -16,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// auditOf returns the audit of locks that are passed on each second. The holder of the first lock
-// expires after 3 s, and believes that it holds for 2 s more.
+// auditOf returns the audit of locks that one session holds while another waits. The holder of the
+// first lock expires after 3 s, but believes for 2 s more that it holds.
 func auditOf(t *testing.T, locks int, label string) Audit {
 	t.Helper()
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

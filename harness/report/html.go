@@ -17,7 +17,7 @@ import (
 // HTMLFile is the name of the page of a run.
 const HTMLFile = "report.html"
 
-// The page is one file. uPlot draws the charts: it is small and made for many points. Its licence
+// The page is one file. uPlot draws the charts: it is small and made for many points. Its license
 // is assets/uPlot.LICENSE.txt. Our own script draws the timeline, because no chart library has
 // lanes to scale.
 //
@@ -65,7 +65,7 @@ func writePage(w io.Writer, name string, words any, p *picture) error {
 	}
 	text := out.String()
 	if strings.Contains(text, asset("uPlot.min.js")) {
-		// html/template removes comments from a page, and the licence is one.
+		// html/template removes comments from a page, and the license is one.
 		text = strings.Replace(text, "</body>", "<!--\n"+asset("uPlot.LICENSE.txt")+"-->\n</body>", 1)
 	}
 	_, err = io.WriteString(w, text)

@@ -53,8 +53,9 @@ func junit(r *harness.Result) func(io.Writer) error {
 	return func(w io.Writer) error { return writeXML(w, newSuite(r)) }
 }
 
-// newSuite returns a suite with a test case for each property. A violation is a failure, an unknown
-// verdict is an error, and an optional property that was not exercised is skipped.
+// newSuite returns a suite with a test case for each property. A violation is a failure. An
+// optional property that was not exercised is skipped. An unknown verdict and any other property
+// that was not exercised are errors.
 func newSuite(r *harness.Result) junitSuite {
 	suite := junitSuite{
 		Name: r.Scenario, Tests: len(r.Results), Time: fmt.Sprintf("%.3f", r.Took.Seconds()),

@@ -87,7 +87,7 @@ type sessionSpan struct {
 	Ended  string `json:"w"`
 }
 
-// faultSpan is the time of a fault. Node is the server that it names, -1 for none.
+// faultSpan is the time of a fault.
 type faultSpan struct {
 	From     int64  `json:"f"`
 	To       int64  `json:"t"`
@@ -311,8 +311,8 @@ func (p *picture) addEvents(h *history.History) {
 	slices.SortFunc(p.Suspended, order)
 }
 
-// addSession follows a session. After a client has given up its session, the session lives on until
-// the servers are known to have ended it.
+// addSession follows a session. Its span ends with the first report that the client gave it up,
+// that the client closed it, or that the servers ended it.
 func (p *picture) addSession(e *history.Event, at int64) {
 	t := p.sessions[e.Session]
 	switch {

@@ -22,7 +22,8 @@ type series struct {
 	Max    []float64 `json:"max"`
 }
 
-// mostWindows is the maximum number of windows. A window is at least a quarter of a second.
+// mostWindows is about the maximum number of windows, because the length of a window is rounded. A
+// window is at least a quarter of a second.
 const mostWindows = 240
 
 func newSeries(h *history.History, ops []history.Operation) series {

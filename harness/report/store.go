@@ -149,7 +149,7 @@ func (s *Store) directory(r *harness.Result) (dir string, fresh bool, err error)
 	return dir, true, err
 }
 
-// fileName returns a name for a scenario that cannot lead out of the store.
+// fileName returns the name of a scenario's directory. Such a name cannot lead out of the store.
 func fileName(scenario string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '/' || r == '\\' || r == 0 {

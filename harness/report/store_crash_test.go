@@ -32,8 +32,8 @@ func saveForEver(dir string) {
 	}
 }
 
-// If a process is killed while it writes, each file is complete or absent, the links point to a
-// run, and the next process can use the same store.
+// If a process is killed while it writes, each file is complete or absent, and the links point to a
+// run. The next process can use the same store.
 func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {

@@ -42,8 +42,8 @@ type figure struct {
 
 type fact struct{ Name, Value string }
 
-// story summarizes the run: the first violation, an unknown verdict, or that no property was
-// violated.
+// story summarizes the run: the first violation, or else the first other result that keeps the run
+// from being valid. If there is neither, it says that no property was violated.
 type story struct {
 	ID, Verdict, Words, Link string
 	Class                    string
@@ -382,7 +382,8 @@ func shortLength(d time.Duration) string {
 	return strconv.FormatFloat(d.Round(time.Second/10).Seconds(), 'f', -1, 64) + " s"
 }
 
-// latencyText formats a duration with three significant digits, or a dash if nothing was measured.
+// latencyText formats a duration with about three significant digits, or returns a dash if nothing
+// was measured.
 func latencyText(d time.Duration, measured int) string {
 	switch {
 	case measured == 0:

@@ -192,7 +192,7 @@ func lastSigns(h *history.History) map[int64]time.Time {
 }
 
 // predecessorDeleted judges each grant: the znodes of earlier holders had been deleted before it.
-// It needs no record of the end of the earlier hold, because the earlier client may have crashed.
+// It does not use the recorded end of an earlier hold, because the earlier client may have crashed.
 func (l *Log) predecessorDeleted(j *judging) {
 	if j.timeless() {
 		return

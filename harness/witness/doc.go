@@ -8,10 +8,10 @@
 //   - witness/servers-agree: no two servers have different transactions under one zxid.
 //   - witness/grants-in-log: each grant has a committed transaction of its own session.
 //   - witness/ended-before-deletion: each hold had ended when the servers deleted its znode.
-//   - witness/predecessor-deleted: each exclusive grant was given after the znode of the previous
+//   - witness/predecessor-deleted: each exclusive grant was given after the znode of each earlier
 //     holder was deleted.
-//   - witness/sessions-in-log: each session that clients had is in the log, and ended there before
-//     clients reported that it had expired.
+//   - witness/sessions-in-log: each session that clients had is in the log, and ended there if it
+//     was reported as expired.
 //   - witness/items-in-log: each put, take, claim, ack, return and reject of a queue has in the log
 //     the effect that its client reported.
 //   - witness/members-in-log: the same for each join and leave of a group. Each listed member was
@@ -22,8 +22,8 @@
 // The last three also find out what became of operations whose clients did not learn the outcome.
 // The result of a valid run says how many were applied, and names some with their transactions. The
 // witness knows no primitive: it finds an item by its value in the data of a znode below the queue,
-// a claim by its token, a member by its id in the name of an ephemeral znode, and a counter by its
-// path.
+// and a claim by its token. It finds a member by its id in the name of an ephemeral znode, and a
+// counter by its path.
 //
 // # What is committed
 //

@@ -239,8 +239,8 @@ func TestFaultsOutsideOfTheEnvelopeExpose(t *testing.T) {
 	}
 }
 
-// Bug: the end of a command under a lock was the end of its zkcoord, which still had to close its
-// session, so a command that was stopped in time held for too long.
+// Bug: the recorded end of a command under a lock was the end of its zkcoord, which first had to
+// close its session. So a command that was stopped in time seemed to hold for too long.
 func TestLastSignOfLifeEndsAHold(t *testing.T) {
 	for _, c := range []struct {
 		sign time.Duration // of the second holder, whose znode was deleted at 6 s

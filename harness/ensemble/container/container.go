@@ -127,7 +127,7 @@ func Starter(opts Options) ensemble.Starter {
 // Start starts an ensemble and returns when it has a quorum. The caller closes it.
 //
 // Start first removes the leftovers of killed runs. If it fails or ctx ends, nothing of the
-// ensemble remains. The error is one paragraph that names what is missing (an engine, an image, a
+// ensemble remains. The error is one paragraph. It names what is missing (an engine, an image, a
 // port) or quotes the end of the log of a dead node.
 func Start(ctx context.Context, opts Options) (*Ensemble, error) {
 	e, err := start(ctx, opts)
@@ -223,7 +223,7 @@ func newCluster(engine *engine, kind string, nodes int) *cluster {
 	}
 }
 
-// create creates the network and starts all nodes at once, because a single node waits a minute for
+// create creates the network and starts all nodes at once. Otherwise a node would wait a minute for
 // the names of peers that do not exist yet.
 func (e *Ensemble) create(ctx context.Context) error {
 	cfg := e.config
@@ -232,7 +232,7 @@ func (e *Ensemble) create(ctx context.Context) error {
 			return err
 		}
 	}
-	// Requests to the engine are not cancelled, because a cancelled request might still create
+	// Requests to the engine are not canceled, because a canceled request might still create
 	// something after the clean-up.
 	steady, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
 	defer cancel()
@@ -397,8 +397,8 @@ var errDown = errors.New("the node is down")
 
 // port returns the published port of a node. A query takes the engine milliseconds, and queries of
 // a hundred clients that reconnect take seconds. So the result is cached until the node is started
-// again. If someone else runs the containers, they may restart a container, and the engine may give
-// its old port to another container. Then nothing is cached.
+// again. If someone else runs the containers, nothing is cached: they may restart a container, and
+// the engine may give its old port to another container.
 func (e *cluster) port(ctx context.Context, node int) (string, error) {
 	e.mu.Lock()
 	port, down := e.ports[node], e.down[node]

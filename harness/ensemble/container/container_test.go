@@ -212,7 +212,8 @@ func makeNetwork(t *testing.T, e *engine, id, mark string) string {
 	return n.ID
 }
 
-// one checks that an error takes at most 30 s, is one paragraph, and contains what.
+// one checks that the call that began at start returned err within 30 s, in one paragraph with
+// what.
 func one(t *testing.T, start time.Time, err error, what string) {
 	t.Helper()
 	if took := time.Since(start); took > 30*time.Second {

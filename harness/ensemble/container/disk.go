@@ -78,8 +78,8 @@ func (e *cluster) Wipe(ctx context.Context, node int) error {
 	return e.whileDown(ctx, "wipe", node, "rm -rf "+dataDir+"/version-2 "+logDir+"/version-2 "+confDir)
 }
 
-// Truncate removes half of the records in the newest log of a killed node. The zeros at the end of
-// the file do not count, because the server preallocates space with them.
+// Truncate removes about half of the newest log of a killed node. The zeros at the end of the file
+// do not count, because the server preallocates space with them.
 func (e *cluster) Truncate(ctx context.Context, node int) error {
 	return e.whileDown(ctx, "truncate the log of", node, `log=$(ls -t `+logDir+`/version-2/log.* | head -n 1)
 used=$(tr -d '\0' < "$log" | wc -c)

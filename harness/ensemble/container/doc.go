@@ -4,7 +4,7 @@
 // # Guarantees
 //
 // Close, a failed Start and an ended context leave no container, network or volume. The next Start
-// on the same machine removes the leftovers of a killed run. It leaves those of a live run alone.
+// on the same machine removes the leftovers of a killed run. It removes nothing of a live run.
 // Ports are published on the loopback interface. If the program itself runs in a container and the
 // engine runs outside of it, ports are published on the program's gateway. Data survive Kill and
 // Start of any nodes, because the volumes are removed only together with the container.

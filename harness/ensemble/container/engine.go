@@ -181,8 +181,9 @@ func (e *engine) dialHost(network netip.Addr) (host string, publish netip.Addr) 
 	return published(os.Getenv("TESTCONTAINERS_HOST_OVERRIDE"), e.DaemonHost(), gateway)
 }
 
-// published decides for dialHost. The zero address publishes on all addresses: if the user named a
-// host other than loopback, we cannot know which address of the engine's machine it is.
+// published chooses the host and the address for dialHost. The zero address publishes on all
+// addresses. If the user named a host other than loopback, we cannot know which address of the
+// engine's machine it is.
 func published(override, daemon string, gateway netip.Addr) (host string, publish netip.Addr) {
 	u, err := url.Parse(daemon)
 	switch {

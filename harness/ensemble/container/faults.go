@@ -66,7 +66,7 @@ func (e *cluster) pause(ctx context.Context, id string) error {
 	})
 }
 
-// untilPaused repeats pause while the engine's error is one of two that pass:
+// untilPaused repeats pause while the engine returns one of two errors that do not last:
 //   - "already paused": a late event of an earlier pause can cause that error for a moment after
 //     the container was resumed. If the error persists, someone else has paused the container.
 //   - "unable to freeze": a thread of the container did not reach the freezer in time, because the

@@ -22,7 +22,8 @@ import (
 )
 
 // Options configure an ensemble. Of Config, only Nodes, TickTime, SyncLimit, Port and Version have
-// an effect, and they override Model. There is no zoo.cfg, no JVM and no log.
+// an effect, and they override Model. There is no zoo.cfg, no JVM and no log. Start returns an
+// error if Config has Observers or Regions.
 type Options struct {
 	ensemble.Config
 

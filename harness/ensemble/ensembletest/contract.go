@@ -223,7 +223,7 @@ func (c contract) oneWay(t *testing.T) {
 	c.ready(t)
 }
 
-// partialMend restores one of two cuts. The cuts isolate all three nodes. After that, two of them
+// partialMend isolates all three nodes with two cuts, and restores one of the cuts. Then two nodes
 // form a quorum, and the third does not join.
 func (c contract) partialMend(t *testing.T) {
 	p := capability[ensemble.Partitioner](t, c)

@@ -52,7 +52,7 @@ func Members(t *testing.T, e ensemble.Ensemble) {
 		t.Fatal(err)
 	}
 	want("after a replacement", roles...)
-	// Nodes that start again know the members of before, also those who did not vote at first.
+	// The members survive a restart of all nodes, including nodes that did not vote at first.
 	must(t, m.SetRole(ctx, leader, o))
 	roles[leader] = o
 	for node := range e.Servers() {

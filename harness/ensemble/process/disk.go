@@ -63,8 +63,8 @@ func (n *node) whileDown(f func() error) error {
 // leastLog is the number of nonzero bytes that a log must have to be truncated.
 const leastLog = 1000
 
-// truncate removes half of the records in the newest log. The zeros at the end of the file do not
-// count, because the server preallocates space with them.
+// truncate removes about half of the newest log. The zeros at the end of the file do not count,
+// because the server preallocates space with them.
 func (n *node) truncate() error {
 	newest := n.newest(ensemble.StoredLog)
 	if newest == "" {

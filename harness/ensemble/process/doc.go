@@ -1,6 +1,6 @@
 // Package process runs a ZooKeeper ensemble of local JVMs: real servers without containers and
-// without root. It needs Linux, a Java runtime and ZooKeeper's jars (Debian: apt-get install
-// zookeeper openjdk-17-jre-headless).
+// without root. It needs Linux and a Java runtime (Debian: apt-get install
+// openjdk-17-jre-headless). Find describes where it gets ZooKeeper's jars.
 //
 // # How edges are cut
 //

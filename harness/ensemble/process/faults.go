@@ -14,7 +14,7 @@ func (e *Ensemble) Kill(_ context.Context, i int) error {
 	return e.change("kill", i, (*node).kill)
 }
 
-// Start starts a killed node on its data, with different ports than before.
+// Start starts a killed node on its data. The node may have other ports than before.
 func (e *Ensemble) Start(_ context.Context, i int) error {
 	return e.change("start", i, func(n *node) error { return n.launch(e.config, e.library) })
 }
@@ -92,7 +92,7 @@ func (e *Ensemble) Restore(_ context.Context, i int) error {
 	})
 }
 
-// Truncate removes half of the records in the newest log of a killed node.
+// Truncate removes about half of the newest log of a killed node.
 func (e *Ensemble) Truncate(_ context.Context, i int) error {
 	return e.change("truncate", i, func(n *node) error { return n.whileDown(n.truncate) })
 }

@@ -20,7 +20,8 @@ import (
 )
 
 // node is one server and its directory. It gets new ports at each start, because another program
-// may have taken the old ones while the node was down. Only proxies and DialContext use the ports.
+// may have taken the old ones while the node was down. Ports that are part of the configuration
+// stay. Only proxies and DialContext use the other ports.
 type node struct {
 	index int
 	dir   string

@@ -97,7 +97,7 @@ type proxy struct {
 	there     *gate // from the node that dials
 	back      *gate
 	target    func() string                    // returns the current address of the other node
-	translate func(net.Conn) (net.Conn, error) // changes the dialler's first message; nil changes nothing
+	translate func(net.Conn) (net.Conn, error) // changes the dialer's first message; nil changes nothing
 
 	done chan struct{}
 	wg   sync.WaitGroup
