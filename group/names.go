@@ -26,7 +26,8 @@ type Member struct {
 // the member's znode (its czxid), so the last incarnation is the largest.
 type Incarnation int64
 
-// A Change is the difference to the change before it.
+// A Change says which members a group has, and how they differ from the members
+// of the previous Change.
 type Change struct {
 	Members []Member // all current members, sorted by id
 	Joined  []Member

@@ -118,5 +118,6 @@
 // extra_lock_patterns=["-lock-", "__WRIT__", "__READ__"].
 //
 // A Semaphore can share its path with Curator's InterProcessSemaphoreV2 of the same size. Curator
-// counts each lease as one permit, so permits of the Semaphore must then be acquired one by one.
+// counts each node in <path>/leases as one permit, so permits of the Semaphore must then be
+// acquired one by one.
 package lock

@@ -20,10 +20,13 @@ import (
 // A Semaphore is a number of permits. Each permit is held by one contender at a time. The number is
 // stored in ZooKeeper and can be changed.
 //
-// Contenders wait in a lock queue, which is called the gate. Only the first contender reads the
-// leases, which are the permits that others hold. It takes the permits that it requests in the same
-// transaction in which it leaves the gate. Therefore permits are granted in the order of requests,
-// no matter how many each requests, and a released permit wakes one contender.
+// The permits of one grant are one znode in the directory <path>/leases: the permit node. The name
+// of the directory is that of Curator. It has nothing to do with the lease of a session.
+//
+// Contenders wait in a lock queue, which is called the gate. Only the first contender reads which
+// permits others hold. It takes its own permits in the same transaction in which it leaves the
+// gate. Therefore permits are granted in the order of requests, no matter how many each requests,
+// and a released permit wakes one contender.
 type Semaphore struct {
 	session  *session.Session
 	gate     *lockqueue.Queue
@@ -126,8 +129,8 @@ func (m *Semaphore) pass(ctx context.Context, first *lockqueue.Place, permits in
 // seen is the state of the permits that the first contender at the gate has read.
 //
 // A lagging server is harmless. It shows a contender as the first only after it has applied the
-// transactions in which the earlier contenders passed the gate. So no lease is missing. A lease
-// that has already been released may still be counted, which errs on the safe side.
+// transactions in which the earlier contenders passed the gate. So no permit node is missing. A
+// permit that has already been released may still be counted, which errs on the safe side.
 type seen struct {
 	capacity int
 	version  int32 // version of the capacity's node
@@ -136,8 +139,9 @@ type seen struct {
 	resized, returned *session.Watch // nil if the caller does not wait
 }
 
-// read reads the capacity and the leases at the same time. It does not matter if the capacity is
-// older than the leases, because take checks that the capacity has not changed since.
+// read reads the capacity and the permit nodes at the same time. It does not matter if the capacity
+// is older than the list of permit nodes, because take checks that the capacity has not changed
+// since.
 func (m *Semaphore) read(ctx context.Context, waiting bool) (*seen, error) {
 	s := &seen{}
 	var listing session.Listing
@@ -211,7 +215,7 @@ func (s *seen) await(ctx context.Context, first *lockqueue.Place) error {
 	}
 }
 
-// take creates the lease in the transaction in which first leaves the gate. It fails with
+// take creates the permit node in the transaction in which first leaves the gate. It fails with
 // session.ErrBadVersion if the capacity was changed.
 func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits int, version int32) (*lockqueue.Place, error) {
 	data := []byte(m.label)
@@ -231,8 +235,8 @@ func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits in
 	if err != nil && session.OutcomeOf(err) == session.Failed || errors.Is(err, errResized) {
 		return nil, err
 	}
-	// The lease gets the token of the gate's node, because leases are granted in the order of the
-	// gate.
+	// The token of the grant is that of the contender's node at the gate, because permits are
+	// granted in the order of the gate.
 	lease := lockqueue.NewPlace(m.session, node, data, first.Token())
 	if err != nil && !m.isOut(ctx, node) {
 		lease.Abandon(ctx, err)
@@ -244,10 +248,10 @@ func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits in
 // errResized means that the node with the capacity is not the one that was read.
 var errResized = errors.New("the capacity was changed")
 
-// isOut reports whether a lease of this session is known to exist. It is used after a transaction
-// whose outcome is unknown. Place.Txn cannot find out the outcome by the mark of the transaction:
-// the place has left the gate, so the next contender may have overwritten the mark. The name of the
-// lease is unique, so the lease itself shows the outcome.
+// isOut reports whether a permit node of this session is known to exist. It is used after a
+// transaction whose outcome is unknown. Place.Txn cannot find out the outcome by the mark of the
+// transaction: the place has left the gate, so the next contender may have overwritten the mark.
+// The name of the permit node is unique, so the node itself shows the outcome.
 func (m *Semaphore) isOut(ctx context.Context, lease recipe.Node) bool {
 	out, _ := recipe.Settle(ctx, m.session, lease.Path, func(ctx context.Context) (bool, error) {
 		stat, err := m.session.Exists(ctx, lease.Path)
@@ -256,12 +260,13 @@ func (m *Semaphore) isOut(ctx context.Context, lease recipe.Node) bool {
 	return out
 }
 
-// leaseName precedes the number of permits in the names of this package's leases. In the names of
-// Curator's InterProcessSemaphoreV2 it precedes the sequence number, and each lease is one permit.
+// leaseName precedes the number of permits in the names of this package's permit nodes. In the
+// names of Curator's InterProcessSemaphoreV2 it precedes the sequence number, and each node is one
+// permit.
 const leaseName = "lease-"
 
-// weight returns the number of permits that a child of the leases' directory denotes. Ten digits at
-// the end of a name can be a number of permits or a sequence number. Leases of this package are
+// weight returns the number of permits that a child of <path>/leases denotes. Ten digits at the end
+// of a name can be a number of permits or a sequence number. Permit nodes of this package are
 // recognized by the length of the ID before leaseName.
 func weight(name string) int {
 	if id, permits, ok := strings.Cut(name, "-"+leaseName); ok && len(id) == idLength {

@@ -61,7 +61,7 @@ func TestPermitsNeverExceedTheCapacity(t *testing.T) {
 		}
 		w.NothingLeft()
 		// One client can acquire all permits at once, so none was lost. CURATOR-335,
-		// CURATOR-462 and CURATOR-595 report orphaned leases.
+		// CURATOR-462 and CURATOR-595 report permits that nobody holds and nobody releases.
 		g := recipetest.Must(semaphore(w.Admin(), 0).TryAcquire(t.Context(), capacity))
 		ok(t, g.Unlock(t.Context()))
 	})
@@ -77,7 +77,7 @@ func TestRequestsOfASemaphore(t *testing.T) {
 		ok(t, recipetest.Must(semaphore(a, 2).Acquire(ctx, 1)).Unlock(ctx))
 		synctest.Wait()
 		a.Requests()
-		// The capacity and the leases are read at the same time, so their order is random.
+		// The capacity and the permit nodes are read at the same time, so their order is random.
 		expect := func(c *recipetest.Client, what, want string) {
 			t.Helper()
 			synctest.Wait()
@@ -144,7 +144,7 @@ func TestCapacityCanBeChanged(t *testing.T) {
 	})
 }
 
-// A lease of Curator's InterProcessSemaphoreV2 counts as one permit.
+// A node of Curator's InterProcessSemaphoreV2 counts as one permit.
 func TestCuratorsLeasesCount(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
@@ -283,8 +283,8 @@ func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
 	})
 }
 
-// A lease whose number of permits has as many digits as a sequence number is not mistaken for a
-// lease of Curator.
+// A permit node whose number of permits has as many digits as a sequence number is not mistaken for
+// a node of Curator.
 //
 // Covers L1.
 func TestManyPermitsAreCounted(t *testing.T) {
@@ -298,7 +298,7 @@ func TestManyPermitsAreCounted(t *testing.T) {
 	})
 }
 
-// A waiter for permits continues to wait when its lease lapses, like a waiter for a lock.
+// A waiter for permits continues to wait when its session's lease lapses, like a waiter for a lock.
 //
 // Covers L3.
 func TestWaiterForPermitsOutlivesItsLease(t *testing.T) {
@@ -353,7 +353,7 @@ func TestPermitsTakenInDoubtAreKept(t *testing.T) {
 }
 
 // A server reports a departure at the gate, and its connection is lost before it answers anything
-// else. The next server does not show the new lease yet.
+// else. The next server does not show the new permit node yet.
 //
 // Covers L1.
 func TestPermitsAreCountedAsOfTheEvent(t *testing.T) {

@@ -79,9 +79,10 @@ func (p *plan) done(v *view) {
 	}
 }
 
-// complete adds two values to claimed items that are known only after the claim: the token, and how
-// many times the item was claimed. If an item's node is older than this claim, complete reads that
-// number from the servers. It omits items whose claim another client has deleted meanwhile.
+// complete returns the items of an applied plan. Two values of a claimed item are known only after
+// the claim, and complete sets them: the token, and how many times the item was claimed. If the
+// item's node is older than this claim, complete reads this number from the servers. It omits items
+// whose claim another client has deleted meanwhile.
 func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	if !p.claim {
 		return p.items, nil

@@ -283,9 +283,9 @@ func (v *view) replace(e, rest *entry) {
 }
 
 // conflict records why a transaction failed. It reports whether another consumer caused the
-// failure. If so, the caller must read again. After a second conflict in a row, conflict makes the
-// view list the segment again. Without this list, a slow consumer would learn of one lost item at a
-// time, and others would get the items faster.
+// failure. If so, the caller must read again. The parameter conflicts is the number of conflicts
+// directly before this one. If there was one, the view also lists the segment again. Otherwise each
+// failed transaction would show a slow consumer only one of the items that others have taken.
 func (v *view) conflict(ctx context.Context, conflicts int, err error) (again bool, _ error) {
 	again, err = v.blame(ctx, err)
 	v.ahead = 0 // others get what this consumer reads ahead

@@ -43,7 +43,7 @@ func connect(s *Session) (<-chan zk.Event, error) {
 	return events, err
 }
 
-// smallBuffer is the size in bytes of the buffer for replies with which a connection begins.
+// smallBuffer is the size in bytes of the buffer for replies at the start of a connection.
 const smallBuffer = 4 << 10
 
 // limitReplies sets the limit of replies. The client makes its buffer for replies as large as the

@@ -275,10 +275,11 @@ func newSearcher(v variant) *searcher {
 	return &searcher{variant: v, seed: maphash.MakeSeed()}
 }
 
-// begin returns the places in which a run can begin: one for each phase of the
-// leader's ping loop. The session was just created, or it has been idle for so
-// long that its lease lapsed, and the leader expires it after any part of a
-// timeout.
+// begin returns the places in which a run can begin, for each phase of the
+// leader's ping loop. In most variants the session was just created. If s.idle,
+// the session has been idle for so long that its lease has lapsed. The leader
+// may then expire it now or later, at most a timeout from now, and each such
+// time is a place.
 func (s *searcher) begin(b bounds) []place {
 	l := &s.lease
 	*l = lease{}
@@ -497,11 +498,14 @@ func (s *searcher) take(p *place, a step) {
 	}
 }
 
-// settle makes a step immediately if a delay could not lead to a worse result.
+// settle makes a step immediately if a delay could not make the session end earlier.
 //
-// The servers close the session earlier if the leader receives fewer reports of touches, and if it
-// receives them earlier. A PING that finds no touch is therefore handled at once. So is a report,
-// if it arrives at all.
+// A touch is a packet of the client that the follower has received. The follower reports a touch to
+// the leader in its answer to the next PING, and the leader then gives the session a new timeout.
+// The leader closes the session earlier if it receives fewer reports, or receives them earlier.
+// Therefore two steps are made at once. A PING that finds no touch is handled before there is a
+// touch to report. A report is handled as soon as it is sent, unless the connection between
+// follower and leader lets nothing through.
 func (s *searcher) settle(p *place) bool {
 	switch {
 	case p.at < 0:

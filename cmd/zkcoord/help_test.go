@@ -35,7 +35,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 	}
 }
 
-// Bug: a command on znodes without the word znode was an unknown command, without a suggestion.
+// Bug: `zkcoord ls /x` failed with "unknown command" and did not suggest `zkcoord znode ls /x`.
 func TestUnknownCommandSuggestsTheRightOne(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"ls /x", "unknown command \"ls\" for \"zkcoord\": did you mean `zkcoord znode ls`?"},

@@ -38,15 +38,14 @@ type Config struct {
 	// JVMFlags are appended to the flags that the ensemble gives each JVM.
 	JVMFlags []string
 
-	// Clocks requests nodes whose wall clocks can be set. Disk requests nodes with a disk of the
-	// given number of bytes, which a fault can fill. An ensemble that does not support a field
-	// ignores it. If Clocks is false, clocks cannot be set; if Disk is zero, nodes use the ordinary
-	// disk.
+	// If Clocks is set, the wall clocks of the nodes can be set. If Disk is not zero, each node has
+	// a disk of this number of bytes, which a fault can fill. If Disk is zero, nodes use the
+	// ordinary disk. An ensemble that does not support one of these two fields ignores it.
 	Clocks bool
 	Disk   int64
 
-	// Syncs requests nodes that sync their logs before they acknowledge a write, and that have the
-	// disks of a Syncer. An ensemble without such disks still syncs.
+	// If Syncs is set, nodes sync their logs before they acknowledge a write, and have the disks of
+	// a Syncer. An ensemble without such disks still syncs.
 	Syncs bool
 
 	// Observers is the number of nodes, the last ones, that are observers: they serve clients and
@@ -59,8 +58,8 @@ type Config struct {
 	Regions  []int
 	Distance Pace
 
-	// Members requests an ensemble that implements Members. Local JVMs then lack the faults of a
-	// Partitioner and a Pacer.
+	// If Members is set, the ensemble implements the interface Members. Local JVMs then lack the
+	// faults of a Partitioner and a Pacer.
 	Members bool
 
 	// Port is the port of node 0 on the loopback interface; the port of node i is Port+i. With

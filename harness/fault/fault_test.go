@@ -329,8 +329,8 @@ func TestACloseThatIsNotAnsweredNamesItsVictim(t *testing.T) {
 	})
 }
 
-// A follower that another fault has already cut off accepts no client. The fault then takes no
-// effect and reports no error.
+// A follower that partition-one has already cut off from the majority accepts no client. If
+// partition-clients begins at that follower, it has no effect and reports no error.
 func TestClientsThatCannotBeCutOffAreLeftAlone(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		o := options(startEmbedded)

@@ -8,8 +8,8 @@
 // servers report which sessions they expired. [Trace.Checkers] decide whether all of it is a
 // behavior of the model of decision 1:
 //
-//   - lease/within-evidence: a lease stands no longer than the rule allows from the packets of its
-//     connection.
+//   - lease/within-evidence: a lease stands no longer than the rule allows for the packets that
+//     were sent and answered on its connection.
 //   - lease/covers-holds: a hold is granted only under a lease, and ends with it.
 //   - lease/ends-before-expiry: the servers expire a session only after its lease has ended.
 //   - lease/expiry-after-touch: a leader expires a session no sooner than a session timeout after
@@ -25,8 +25,8 @@
 //
 // # What is not judged
 //
-// The servers' transaction logs name each session that a leader closed because its timeout had
-// passed: such a transaction does not answer a request of a client. Their times are those of the
+// The servers' transaction logs show which sessions a leader expired: the transaction that closes
+// such a session does not answer a request of a client. The times in the logs are those of the
 // leader's clock, in milliseconds. The last property needs the leader's session table, which only
 // the embedded ensemble shows. Clients in processes of their own, and those of other libraries,
 // report nothing. A session that somebody closes is not judged (assumption A6).

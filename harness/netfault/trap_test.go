@@ -221,8 +221,8 @@ func TestAWidenedTrapTakesWhateverIsSentNext(t *testing.T) {
 	})
 }
 
-// If the connection breaks between the request and its reply, no reply on the next connection would
-// spring the trap.
+// If the connection breaks between the request and its reply, the reply never comes, and the trap
+// would wait for it without end. Therefore Widen makes the trap wait for the next request instead.
 func TestAWidenedTrapForgetsTheReplyThatNeverCame(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
 		client, end := w.connect(t, "a")

@@ -165,7 +165,8 @@ func (it logItem) gone() []*Life {
 	return all
 }
 
-// queueItems finds each value that operations name in the znodes below its queue.
+// queueItems returns the znodes of queue items, by queue and value. It considers only values that
+// an operation on the queue names, and only znodes below that queue.
 func (l *Log) queueItems(ops []history.Operation) map[[2]string]logItem {
 	found := make(map[[2]string]logItem)
 	var queues []string

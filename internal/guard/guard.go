@@ -98,8 +98,9 @@ func (c Command) warn(format string, args ...any) {
 	}
 }
 
-// ready waits until enough time of the lease is left to start a command. A
-// lease that was just granted may be renewed soon.
+// ready waits until the end of the lease is far enough away to start a command.
+// At the time of the grant, the lease may be about to end. Soon after, the
+// session renews it.
 func (c Command) ready(ctx context.Context, held Held) error {
 	for {
 		select {

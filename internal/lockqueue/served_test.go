@@ -51,9 +51,9 @@ func (p *place) served() bool {
 	}
 }
 
-// The departure of a contender in the middle of the lock queue lets no other contender pass the
-// served one, no matter how it departs. A contender that did not list again would be served
-// together with the first one.
+// If a contender in the middle of the lock queue departs, the next one is not served while the
+// first one still is, no matter how the middle one departs. The next contender must list the queue
+// again when its predecessor departs. Otherwise it would be served together with the first one.
 func TestGoingFromTheMiddleServesNobody(t *testing.T) {
 	writer, lock := Request{Name: "__WRIT__"}, Request{Name: "lock-"}
 	reader := Request{Name: "__READ__", Kind: Shared}

@@ -157,8 +157,8 @@ func (e *Ensemble) connect() error {
 		from, to := e.nodes[link.From], e.nodes[link.To]
 		back := e.gates[ensemble.Edge{From: link.To, To: link.From}]
 		quorum := &proxy{there: there, back: back, target: to.quorumAddress}
-		// Server `to` sees the address of the proxy from `to` to `from` where server `from`
-		// announces its election address.
+		// When the first node connects to the second, it announces its own election address. The
+		// proxy replaces this address by that of the proxy for connections in the other direction.
 		election := &proxy{there: there, back: back, target: to.electionAddress,
 			translate: greet(func() string { return to.peers[link.From].election })}
 		for _, p := range []*proxy{quorum, election} {

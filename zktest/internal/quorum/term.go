@@ -88,8 +88,9 @@ func (t *term) dropDead() {
 	t.drop(first)
 }
 
-// pingAll does the work of one half tick. At every second half tick the leader
-// steps down unless enough followers have sent a packet within the sync limit.
+// pingAll does the work of one half tick. At every full tick, the leader first
+// checks that enough followers have sent a packet within the sync limit. If
+// not, it steps down.
 func (t *term) pingAll() {
 	t.nextPing = t.s.now() + t.c.cfg.Tick/2 + t.s.late
 	if t.halfTick {
