@@ -75,8 +75,8 @@ const (
 )
 
 // Enter joins the round that is gathering members, and returns when the round
-// opens. The round opens for the first size members; further ones gather for
-// the next round.
+// opens. When the round has its number of members, it opens for them. Further
+// members gather for the next round.
 //
 // If ctx ends first, or on any other error, the member is removed, and the round waits for another
 // member in its place. If the round opened before the removal, the member counts as having entered

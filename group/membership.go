@@ -26,7 +26,8 @@ type Membership struct {
 }
 
 // An incarnation is a node that represents the member. If a member has several incarnations, the
-// last one counts. Therefore each incarnation is deleted only after the earlier ones.
+// last one counts. Each incarnation is deleted only after the earlier ones, because otherwise an
+// earlier one would count again.
 type incarnation struct {
 	node  recipe.Node
 	first <-chan struct{} // closed when the earlier ones are deleted

@@ -20,8 +20,8 @@ import (
 // A Semaphore is a number of permits. Each permit is held by one contender at a time. The number is
 // stored in ZooKeeper and can be changed.
 //
-// The permits of one grant are one znode in the directory <path>/leases: the permit node. The name
-// of the directory is that of Curator. It has nothing to do with the lease of a session.
+// The permits of one grant are one znode in the directory <path>/leases: the permit node. Curator's
+// semaphore uses the same directory. Its name has nothing to do with the lease of a session.
 //
 // Contenders wait in a lock queue, which is called the gate. Only the first contender reads which
 // permits others hold. It takes its own permits in the same transaction in which it leaves the
@@ -313,9 +313,9 @@ func checkCapacity(permits int) error {
 }
 
 // SetCapacity changes the number of permits. Permits that are held remain held. If they are more
-// than the new capacity, no client is granted any until enough are released. A call in progress
-// uses either the old capacity or the new one, never a mixture. With a capacity of 0, no client is
-// granted any permit. SetCapacity may be called again after any error.
+// than the new capacity, no client is granted a permit until enough are released. A call in
+// progress uses either the old capacity or the new one, never a mixture. With a capacity of 0, no
+// client is granted any permit. SetCapacity may be called again after any error.
 func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
 	if err := cmp.Or(m.gate.Invalid, checkCapacity(permits)); err != nil {
 		return fmt.Errorf("lock: set capacity of %s: %w", m.path, err)
@@ -338,7 +338,7 @@ func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
 }
 
 // Contenders lists the contenders that wait for permits, in order. The first contender is at the
-// gate: its Holds means that it holds the gate, and not permits.
+// gate: its field Holds means that it holds the gate, and not permits.
 func (m *Semaphore) Contenders(ctx context.Context) ([]Contender, error) {
 	return contenders(ctx, m.gate)
 }

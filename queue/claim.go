@@ -38,7 +38,7 @@ type Claim[T any] struct {
 	turn turn.Turn // held by the call that changes the claim
 	over bool      // acked, released or rejected; guarded by turn
 
-	unwatch func() bool // disables lapsed, so that the end of the hold has no effect
+	unwatch func() bool // after this call, the method lapsed does not run when the hold ends
 
 	mu    sync.Mutex
 	timer *time.Timer // nil without a limit
@@ -204,9 +204,9 @@ func (c *Claim[T]) revoked(n int, err error) error {
 	return err
 }
 
-// take waits for the turn to end the claim. If the claim is over, take does not wait, because the
-// owner of the turn may never return the turn: the session may end before the owner's call runs. If
-// ctx ends first, the error has the outcome that is given by late.
+// take takes c.turn, which a call must have to end the claim. If the claim is over, take does not
+// wait for it: the call that has the turn may never return it, because the session may end before
+// that call runs. If ctx ends first, the error has the outcome that is given by late.
 func (c *Claim[T]) take(ctx context.Context, late session.Outcome) error {
 	err := c.turn.Take(ctx, c.ctx)
 	if cause := context.Cause(c.ctx); cause != nil {

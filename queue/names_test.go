@@ -70,7 +70,7 @@ func TestItemThatComesLateForItsSecondIsNotLost(t *testing.T) {
 	})
 }
 
-// deleteClaim deletes the only claim in the name of another client.
+// deleteClaim deletes the only claim, in the way that another client could.
 func deleteClaim(t *testing.T, w *recipetest.World) {
 	t.Helper()
 	for _, node := range w.Nodes(path + "/items") {
@@ -161,8 +161,8 @@ func TestDeletedClaimEndsNoOtherOnAnItemGivenBack(t *testing.T) {
 	}
 }
 
-// A claim is deleted while it is made, and another claim takes its place. Before the fix, the first
-// claim ended the other one, so that the other one could not be acked.
+// A claim is deleted before the call that makes it has returned, and another claim takes its place.
+// Before the fix, the first claim ended the other one, so that the other one could not be acked.
 //
 // Covers Q7, Q8, Q10.
 func TestClaimDeletedWhileItIsMade(t *testing.T) {

@@ -35,7 +35,7 @@ type raw struct {
 	room  int     // number of items that may be put before the next count; used by puts only
 	tails []*tail // one for each level; used by puts only
 
-	// The remaining fields are used by fetchs only.
+	// Only the batcher fetchs uses the remaining fields.
 	takes    []*view   // one for each level
 	claims   []*view   // one for each level
 	promoted time.Time // time of the last check for delayed items
@@ -80,7 +80,7 @@ type item struct {
 	shared   bool   // the item shared its node with other items before
 	attempts int    // number of claims so far, including this one
 	token    int64  // czxid of the claim
-	version  int32  // version of the item's node, which no other claim on the item has
+	version  int32  // version of the item's node; it differs for each claim on the item
 	ledger   string // path of the ledger node that made the claim; it exists while the claim does
 }
 

@@ -19,9 +19,9 @@ import (
 // node had several items, the view lists the segment again, because the rest of them may be left
 // under another name. Items that were given back may be missing; the next pass finds them.
 //
-// A relaxed view gives up the order to have fewer conflicts. After a collision it continues at a
-// random place in the segment, and leaves the rest of such a node to the next pass. It still serves
-// every item of a segment before the next segment.
+// A relaxed view gives up the order to have fewer conflicts. After a conflict it continues at a
+// random place in the segment. If another consumer took a part of a node, it leaves the rest of
+// that node to the next pass. It still serves every item of a segment before the next segment.
 //
 // A view is not safe for concurrent use.
 type view struct {

@@ -40,8 +40,8 @@ func (h *Hold) Describe(name string, token int64, origin string) {
 func (h *Hold) Expect() { h.inside.Expect() }
 
 // Grant waits until the lease stands, so that nobody else can be granted what the hold covers
-// before the context of the hold ends. Call it when the node is known to be the next one. If ctx or
-// the hold ends first, Grant returns the cause, and nothing is held.
+// before the context of the hold ends. Call it when the recipe has found that it is the turn of the
+// node. If ctx or the hold ends first, Grant returns the cause, and nothing is held.
 func (h *Hold) Grant(ctx context.Context) error { return h.inside.Grant(ctx) }
 
 // Context returns a context that ends as soon as it is not certain that the session still holds

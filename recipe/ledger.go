@@ -17,10 +17,10 @@ var ErrGone = errors.New("recipe: ledger node deleted by another client")
 // is an ephemeral node whose version counts the transactions. The first transaction creates the
 // node. A Ledger is not safe for concurrent use.
 //
-// If other clients delete what a transaction made, like the consumers of a queue, then reading it
-// does not show whether the transaction was applied. So every transaction also sets the ledger's
-// node, on condition of its version. If a transaction is sent again after it was applied, it fails
-// at the ledger and nowhere else.
+// Other clients may delete what a transaction made. For example, a consumer deletes the item that a
+// producer has put. If the owner then finds no item, this does not show whether its transaction was
+// applied. So every transaction also sets the ledger's node, on condition of its version. If a
+// transaction is sent again after it was applied, it fails at the ledger and nowhere else.
 type Ledger struct {
 	s    *session.Session
 	dir  string

@@ -28,9 +28,9 @@ func put(name string) session.Op {
 	return session.CreateOp{Path: dir + "/" + name + "-", Mode: session.PersistentSequential}
 }
 
-// The test runs two transactions, and applies each fate to each of their requests. A transaction
-// that was reported as applied is there once, a failed one is not there, and any other is there at
-// most once.
+// The test runs two transactions, and applies each fate to each of their requests. The node of a
+// transaction that was reported as applied is there once. The node of a failed one is not there,
+// and the node of any other is there at most once.
 func TestTransactionIsAppliedOnce(t *testing.T) {
 	crashpoint.Run(t, func(p *crashpoint.Point) error {
 		s, err := p.Open(session.Options{})

@@ -90,8 +90,8 @@ func (c *Creation) Sent(ctx context.Context) {
 }
 
 // Wait waits for the node. If ctx ends first, Wait returns an error, and the session deletes the
-// node as soon as it is found. Close waits for that. So no node remains, unless the session ends
-// before the deletion and the node is not ephemeral.
+// node as soon as it is found. Session.Close waits for this deletion. So no node remains, unless
+// the session ends before the deletion and the node is not ephemeral.
 func (c *Creation) Wait(ctx context.Context) (Node, error) {
 	select {
 	case <-c.done:

@@ -7,10 +7,10 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// TraceAcquire begins the step session.StepAcquire of a session with a Tracer: a call that waits
-// for the thing at path. name is its kind, for example "lock". TraceAcquire returns the context for
-// the requests of the call. When the call ends, pass its error to the function. Without a Tracer,
-// the context is ctx.
+// TraceAcquire begins a step of the kind session.StepAcquire if the session has a Tracer. The step
+// is a call that waits for the lock, election or queue at path; the parameter name says for which
+// kind, for example "lock". TraceAcquire returns the context for the requests of the call. When the
+// call ends, pass its error to the function. Without a Tracer, the context is ctx.
 func TraceAcquire(ctx context.Context, s *session.Session, name, path string) (context.Context, func(err error)) {
 	return engine.Of(s).Acquire(ctx, name, path)
 }

@@ -57,7 +57,7 @@ func (s *Session) noRoot(err error) error {
 }
 
 // explainNoNode checks whether a znode is missing because the chroot is missing. This costs one
-// more request, until the chroot has been seen.
+// more request, unless the session has already found that the chroot exists.
 func (s *Session) explainNoNode(ctx context.Context, err error) error {
 	if s.opts.Chroot == "" || s.rootSeen.Load() {
 		return err

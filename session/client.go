@@ -46,11 +46,11 @@ func connect(s *Session) (<-chan zk.Event, error) {
 // smallBuffer is the size in bytes of the buffer for replies at the start of a connection.
 const smallBuffer = 4 << 10
 
-// limitReplies sets the limit of replies. The client makes its buffer for replies as large as the
-// limit, or of 1.5 MiB without a limit. The client makes the buffer right after the handshake. So a
-// session has a small limit during the handshake, and no limit from the first reply on. Only the
-// goroutine that reads from the connection may call limitReplies, because no other goroutine of the
-// client uses the limit. 0 means no limit.
+// limitReplies sets the largest size of a reply that the client accepts; 0 means no limit. The
+// client makes its buffer for replies right after the handshake. The buffer is as large as the
+// limit at that moment, or 1.5 MiB without a limit. Therefore a session sets a small limit for the
+// handshake, and no limit from the first reply on. Only the goroutine that reads from the
+// connection may call limitReplies, because only that goroutine of the client uses the limit.
 func limitReplies(c *zk.Conn, bytes int) { zk.WithMaxBufferSize(bytes)(c) }
 
 // debugLog passes the client's log messages to log at the level debug.

@@ -50,8 +50,8 @@
 // # Not guaranteed
 //
 // A pause of the whole process (a stop-the-world pause, a stopped virtual machine, a debugger) can
-// outlast the lease without the program noticing. Write with the fencing token of the grant,
-// recipe.Node.Czxid, or in one transaction with a check of the node.
+// outlast the lease without the program noticing. Write with the fencing token of the grant
+// (recipe.Node.Czxid), or in one transaction with a check of the node.
 //
 // After a machine was suspended, holds end within a twelfth of the session timeout. Until then the
 // program still counts as holding. On Linux, the kernel's clocks show a suspension. On other

@@ -39,7 +39,7 @@ type hold struct {
 	since  time.Time
 
 	// Guarded by the keeper's mu.
-	expected bool // it is granted soon, and then without another round trip
+	expected bool // Expect was called, so the lease must be ready for a Grant
 	granted  bool
 	watched  bool // the node is watched: the hold has lasted a while
 	trace    trace
@@ -54,8 +54,8 @@ func newHold(k *leaseKeeper, n engine.Node) *hold {
 }
 
 // Grant waits until the lease stands, so that nobody else can be granted what the hold covers
-// before the context of the hold ends. Call it when the node is known to be the next one. If ctx or
-// the hold ends first, Grant returns the cause, and nothing is held.
+// before the context of the hold ends. Call it when the recipe has found that it is the turn of the
+// node. If ctx or the hold ends first, Grant returns the cause, and nothing is held.
 func (h *hold) Grant(ctx context.Context) error {
 	for {
 		wait, err := h.keeper.grant(h, time.Now())

@@ -116,8 +116,8 @@ func TestFirstGrantAfterIdleness(t *testing.T) {
 	}
 }
 
-// On an isolated follower, a waiter found itself first and was granted a lock that another client
-// held. Measured with zk.Lock: two holders for 4.3 s.
+// With zk.Lock, a waiter on an isolated follower found that it was first, and was granted a lock
+// that another client held. The lock had two holders for 4.3 s.
 //
 // Covers S2.
 func TestWaiterOnAnIsolatedFollowerIsNotGrantedAfterItsSessionExpired(t *testing.T) {
@@ -247,7 +247,7 @@ func TestFailingHeartbeatsAreSpaced(t *testing.T) {
 			multis.Add(1)
 			return wire.ThrottledOp, true
 		}
-		return wire.OK, h.Op != wire.OpExists // whose reply would have the stat of another node
+		return wire.OK, h.Op != wire.OpExists // the script's reply would have the stat of another node
 	}}
 	scripted(t, sc, func(t *testing.T) {
 		s := open(t, sc.options())

@@ -109,7 +109,8 @@ func (k *leaseKeeper) answered(p proof, sent, now time.Time, r reply) {
 	k.lease.activity(sent, now)
 	switch p {
 	case proofMajority:
-		k.lapseLocked(now) // this comes before the deadline can move, because look may be late
+		// look may be late, so end the holds of a lapsed lease here, before the deadline can move.
+		k.lapseLocked(now)
 		k.lease.write(sent, now, r.header.Zxid>>32)
 		if k.lease.stands(now) && k.renewal != nil {
 			close(k.renewal)
@@ -152,7 +153,7 @@ func (k *leaseKeeper) beaten(now time.Time, err error) {
 	k.spacedLocked(now, err == nil)
 }
 
-// spacedLocked delays the next request after a failed one.
+// spacedLocked delays the next heartbeat or sync if one has failed.
 func (k *leaseKeeper) spacedLocked(now time.Time, ok bool) {
 	if !ok {
 		k.beatAfter = now.Add(k.timeout / spacing)

@@ -75,7 +75,7 @@ type probation struct {
 const slots = 64
 
 // spacing is the maximum number of heartbeats in a session timeout. A lease that stands has at
-// least one such interval left, enough for one more heartbeat.
+// least timeout/spacing left, enough for one more heartbeat.
 const spacing = 32
 
 // The rule is made of these parts of a session timeout.
@@ -242,9 +242,9 @@ func (l *lease) at(t time.Time) *mark {
 	return &l.marks[len(l.marks)-1]
 }
 
-// beat returns the time between two heartbeats. A heartbeat proves what was answered one period
-// before the previous heartbeat. If periods are long, or could be long, heartbeats have to be
-// closer together.
+// beat returns the time between two heartbeats. A heartbeat proves activity that was answered one
+// period before the previous heartbeat was sent: see lease.period. The longer a period may be, the
+// older that activity is, and the closer together heartbeats must be.
 func (l *lease) beat() time.Duration {
 	if 4*l.tick <= l.timeout {
 		return l.timeout / 4
@@ -274,15 +274,16 @@ func (l *lease) renew(now time.Time, holding bool) (due time.Time, write bool) {
 	return l.spaced(now), true
 }
 
-// before returns the time at which to renew something that expires at end and was last renewed at
-// last. It is one beat after last, or earlier if end is near.
+// before returns when to renew a deadline. The parameter end is the deadline, and last is the time
+// of its last renewal. The result is one beat after that renewal, or earlier if the deadline is
+// near.
 func (l *lease) before(end, last time.Time) time.Time {
 	near := end.Add(-max(l.timeout/8, 3*l.roundTrip))
 	return times.Later(times.Earlier(near, last.Add(l.beat())), last.Add(l.timeout/spacing))
 }
 
-// spaced returns t, or a later time if the last write was very recent. After a stall, writes may be
-// answered for a while without proving anything recent.
+// spaced returns t, or a later time if the last write was very recent. After a stall, answers to
+// writes may prove nothing recent for a while. The next heartbeat would then always be due at once.
 func (l *lease) spaced(t time.Time) time.Time {
 	return times.Later(t, l.lastWrite.Add(l.timeout/spacing))
 }

@@ -66,7 +66,7 @@ type variant struct {
 	// The rule.
 	leaseTick int                                                       // the tick that the lease is given, in units; 0 means tick
 	trustIdle bool                                                      // Options.UnsafeTrustIdle
-	times     func(sent, answered time.Time) (time.Time, time.Time)     // times of an activity for the lease
+	times     func(sent, answered time.Time) (time.Time, time.Time)     // replaces the times of an activity
 	syncs     bool                                                      // syncs move the deadline
 	keepMarks bool                                                      // a new connection keeps the marks of the one before
 	changed   func(l *lease, kind packetKind, sent, answered time.Time) // after each answer
@@ -278,8 +278,8 @@ func newSearcher(v variant) *searcher {
 // begin returns the places in which a run can begin, for each phase of the
 // leader's ping loop. In most variants the session was just created. If s.idle,
 // the session has been idle for so long that its lease has lapsed. The leader
-// may then expire it now or later, at most a timeout from now, and each such
-// time is a place.
+// then expires it at some time between now and a timeout from now, and there is
+// a place for each such time.
 func (s *searcher) begin(b bounds) []place {
 	l := &s.lease
 	*l = lease{}
@@ -504,8 +504,8 @@ func (s *searcher) take(p *place, a step) {
 // the leader in its answer to the next PING, and the leader then gives the session a new timeout.
 // The leader closes the session earlier if it receives fewer reports, or receives them earlier.
 // Therefore two steps are made at once. A PING that finds no touch is handled before there is a
-// touch to report. A report is handled as soon as it is sent, unless the connection between
-// follower and leader lets nothing through.
+// touch to report. A report is handled as soon as it is sent, unless it never arrives or the leader
+// is paused. If answers take no time (s.slow is false), the client also reads them at once.
 func (s *searcher) settle(p *place) bool {
 	switch {
 	case p.at < 0:
@@ -965,8 +965,8 @@ func (f *fingerprints) put(x uint64) bool {
 	}
 }
 
-// asAssumed satisfies the assumptions of the decision. Each limit is the worst one that they allow,
-// in whole units.
+// asAssumed returns a variant that satisfies the assumptions of the decision. Each limit is the
+// worst one that they allow, in whole units.
 func asAssumed(tick int) variant {
 	return variant{tick: tick, late: 1, pace: searchT - 1, drift: searchT * searchUnit * 4 / 100}
 }

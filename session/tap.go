@@ -40,8 +40,8 @@ type tap struct {
 
 	current   *conn // the connection that serves the session; nil if there is none
 	downSince time.Time
-	lastZxid  int64 // of the latest reply: all events up to it came before it
-	seenZxid  int64 // of the latest reply or event: a server that has applied less must not answer
+	lastZxid  int64 // of the latest reply; all events up to this zxid came before that reply
+	seenZxid  int64 // of the latest reply or event; a server that has applied less must not answer
 	told      bool  // an event without a zxid came after the last reply, so it may be later than seenZxid
 	unwelcome bool  // a server requires credentials that it did not get, and is closing the session
 	inflight  map[int32]packet

@@ -7,8 +7,8 @@ import (
 )
 
 // A Tracer observes the session's work for the calls of a program: see Options.Tracer. Package
-// sessionotel implements one that makes spans. Its methods must not block and must not use the
-// session. Any number of goroutines may call them.
+// sessionotel implements one that makes spans. The methods of a Tracer must not block and must not
+// use the session. Any number of goroutines may call them.
 type Tracer interface {
 	// Begin begins a step of the call whose context is ctx. It returns the context for
 	// everything that belongs to the step, and a function that is called once when the step

@@ -48,8 +48,9 @@ func (l *ledger) note(t *testing.T, s *session.Session) {
 	l.data[value.Stat.Mzxid] = string(value.Data)
 }
 
-// A reported is a difference between two pzxids that a stream reported. The test judges it at the
-// end, because a stream may report a difference before the ledger has it.
+// A reported is a difference that a stream reported, with the pzxids of the directory before and
+// after it. The test judges it at the end, because a stream may report a difference before the
+// ledger has it.
 type reported struct {
 	from, to       int64
 	added, removed []string

@@ -24,11 +24,12 @@ type difference struct {
 
 func (d difference) none() bool { return len(d.added) == 0 && len(d.removed) == 0 }
 
-// The method until compares two reads by name: m and the later read now. The znode's stat counts
-// how many times a child was created or deleted. The result hidden is how many of these changes the
-// names do not show, because a child was created and deleted, or deleted and created again. If the
-// pzxid went back, the servers have lost the state that was reported before, and every child may be
-// a different one.
+// The method until compares the names of two reads. The receiver is the earlier read, and the
+// parameter now is the later one. The znode's stat counts how many times a child was created or
+// deleted. The names do not show all of these changes: a child may have been created and deleted,
+// or deleted and created again. The result hidden is the number of changes that they do not show.
+// If the pzxid went back, the servers have lost the state that was reported before, and every child
+// may be a different one.
 func (m members) until(now members) (d difference, hidden int) {
 	if m.stat == nil || now.stat == nil || !sameNode(m.stat, now.stat) || now.stat.Pzxid < m.stat.Pzxid {
 		return difference{added: now.names, removed: m.names}, 0

@@ -52,8 +52,8 @@ type Value[T any] struct {
 	current atomic.Pointer[version[T]]
 }
 
-// A version holds one Setting. The channel replaced is closed when the next
-// version takes its place.
+// A version holds one Setting. When the next version takes its place, the
+// channel in its field replaced is closed.
 type version[T any] struct {
 	setting  Setting[T]
 	known    bool // a read has succeeded
