@@ -105,8 +105,8 @@ func (d *Double) Enter(ctx context.Context) (*Round, error) {
 		case r != nil:
 			return r, nil
 		}
-		// The round opened without this member: it came too late, or another
-		// client deleted its node.
+		// The round opened without this member, because the member came too late
+		// or another client deleted its node.
 	}
 }
 

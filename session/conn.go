@@ -125,7 +125,7 @@ func (c *conn) Write(frame []byte) (int, error) {
 	c.out = out
 	first, sent, err := c.s.tap.sending(c, out[4:], id)
 	switch {
-	case errors.Is(err, errAbandoned): // the client gets its error together with the answer to this ping
+	case errors.Is(err, errAbandoned): // the client gets the error with the answer to this ping
 		c.own(pingFrame())
 		return len(frame), nil
 	case err != nil:

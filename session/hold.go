@@ -39,7 +39,7 @@ type hold struct {
 	since  time.Time
 
 	// Guarded by the keeper's mu.
-	expected bool // Expect was called, so the lease must be ready for a Grant
+	expected bool // Expect or Grant was called, so the session renews its lease
 	granted  bool
 	watched  bool // the node is watched: the hold has lasted a while
 	trace    trace

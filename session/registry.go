@@ -81,8 +81,8 @@ func (r *watchRegistry) dropLocked(key watchKey, w waiter) {
 	}
 }
 
-// forgetLocked removes a watch, also at the server if the server has it. A read that sets the watch
-// again can only be sent later, so the removal does not affect it.
+// forgetLocked removes a watch, also at the server if the server has it. The removal does not
+// affect a read that sets the watch again, because such a read can only be sent later.
 func (r *watchRegistry) forgetLocked(key watchKey, on *watched) {
 	delete(r.watches, key)
 	if !on.set || !r.online {
@@ -159,9 +159,9 @@ func (r *watchRegistry) notified(body []byte) error {
 	return nil
 }
 
-// fireLocked fires the watches on key if the server had one. A read in progress sets a new watch
-// for the waiters that register before its answer. If there are no such waiters, the new watch is
-// removed again.
+// fireLocked fires the watches on key if the server had a watch on it. A read in progress sets a
+// new watch for the waiters that register before its answer. If there are no such waiters, the new
+// watch is removed again.
 func (r *watchRegistry) fireLocked(key watchKey, ev zk.Event) {
 	on := r.watches[key]
 	if on == nil {
