@@ -84,7 +84,8 @@ type Life struct {
 	DeletedBy        int64 // the session whose request deleted it, or the session whose end deleted it
 	Closed           bool  // it was deleted because its session ended
 	// WithParent is set if the transaction that deleted this znode also deleted its parent. For
-	// example, an ack deletes a claim together with its item. Then nobody can claim that item again.
+	// example, an ack deletes a claim together with its item. Then nobody can claim that item
+	// again.
 	WithParent bool
 
 	data      []byte // when it was created
