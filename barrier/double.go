@@ -490,9 +490,9 @@ func (r *Round) Number() int { return int(r.number) }
 // ctx ends first, the member has left nevertheless, and the others do not wait
 // for it. Leave can be called again to wait for them.
 //
-// The member that joined first stays until the others have gone, and waits for
-// the last of them. The others wait for the first. So each departure wakes at
-// most one member.
+// The member that joined first stays until the others have gone. It waits for
+// the member that joined last. The others wait for the first. So each departure
+// wakes at most one member.
 func (r *Round) Leave(ctx context.Context) error {
 	err := r.leave(ctx)
 	if err != nil {

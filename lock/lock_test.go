@@ -298,8 +298,9 @@ func TestLostHolderGetsTheCause(t *testing.T) {
 	})
 }
 
-// In CURATOR-604 and CURATOR-498, a lock was acquired by the node of the previous session, which
-// was about to be deleted. Here a new session waits until the node of the old session is gone.
+// In CURATOR-604 and CURATOR-498, a client acquired a lock by a node of its previous session,
+// although the servers were about to delete that node. Here a new session waits until the node of
+// the old session is gone.
 //
 // Covers L1.
 func TestNewSessionWaitsForTheOldOnesNode(t *testing.T) {

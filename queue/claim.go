@@ -241,7 +241,7 @@ func (c *Claim[T]) lapsed() {
 	released := recipe.Detach(c.q.raw.s, func(ctx context.Context) error {
 		// Take the turn first. A transaction in progress was sent while the claim was held, and
 		// must not affect a later claim by another consumer. It may also be the transaction that
-		// deleted the claim, which is unknown until it is answered.
+		// deleted the claim. Only its answer shows whether it is.
 		if err := c.turn.Take(ctx, ctx); err != nil {
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A run is a sequence of consecutive items of one put, which are stored in one znode. Its name is
+// A run is a sequence of consecutive items of one put that are stored in one znode. Its name is
 // <first>.<last>-<number>. <number> is the sequence number of the node that was put. <first> and
 // <last> are the positions of the run's items within that node.
 //

@@ -11,8 +11,8 @@ import (
 
 // A tail is the end of one level of a queue, where producers put items. The version of the level's
 // directory is the number of its open segment. Every put checks that version, and a producer that
-// opens the next segment sets it. Therefore all puts have one order: that of their transactions,
-// which is the order of segments, and within a segment the order of names.
+// opens the next segment sets it. Therefore all puts have one order, the order of their
+// transactions. It is the order of segments and, within a segment, the order of names.
 //
 // The version of a segment's directory counts the puts in the segment. A consumer that found no
 // item can check with this version that the segment still has none: see view.unchanged.

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// An item that is given back wakes a waiter, even if the item belongs to a segment that the waiter
-// does not watch, because that segment is not the open one.
+// An item that is given back wakes a waiter. This holds even if the waiter does not watch the
+// item's segment, because it watches only the open one.
 //
 // Covers Q6, Q11.
 func TestItemGivenBackWakes(t *testing.T) {

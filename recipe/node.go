@@ -56,8 +56,8 @@ func StartProtected(s *session.Session, dir, kind string, data []byte, mode sess
 	return StartSuffixed(s, dir, kind+"-", data, mode)
 }
 
-// StartSuffixed is StartProtected with names that end, before the number, like those of another
-// library: <id>-<suffix><number>.
+// StartSuffixed is like StartProtected, but the name of the node is <id>-<suffix><number>. The
+// suffix can be one that another library recognizes.
 func StartSuffixed(s *session.Session, dir, suffix string, data []byte, mode session.Mode) *Creation {
 	c := &Creation{
 		s: s, trace: engine.NewTrace(), dir: dir, prefix: NewID(s) + "-" + suffix, data: bytes.Clone(data), mode: mode,

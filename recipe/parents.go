@@ -12,8 +12,8 @@ import (
 
 // WithParents calls create, which creates a node at path. If parents are missing, it creates them,
 // like [CreateParents], and calls create again. If create fails in the end or is given up, the new
-// parents are deleted again unless they are in use, because servers before 3.10 keep a container
-// that never had a child.
+// parents are deleted again unless they are in use. The servers would not always delete them:
+// before version 3.10, they keep a container that never had a child.
 //
 // If create returns session.ErrNoNode, this must mean that a parent of path is missing.
 func WithParents(ctx context.Context, s *session.Session, path string, create func(ctx context.Context) error) error {

@@ -38,7 +38,7 @@ func (c chroot) outer(path string) string {
 	return strings.TrimPrefix(path, string(c))
 }
 
-// rooted returns an error if the root does not exist, which means that the chroot is missing.
+// rooted returns an error if the chroot is missing, so that the root of the session does not exist.
 func (s *Session) rooted(ctx context.Context) error {
 	if s.opts.Chroot == "" || s.rootSeen.Load() {
 		return nil

@@ -85,7 +85,7 @@ func (l *lease) proving() time.Duration { return l.timeout }                    
 func (l *lease) period() time.Duration  { return l.tick/2 + l.epsilon() }                 // between two reports of a follower
 
 // restart begins a connection whose handshake was sent at the given time. If fresh is set, the
-// connection created the session, which is a quorum write.
+// connection created the session. The creation of a session is a quorum write.
 func (l *lease) restart(sent time.Time, timeout, tick time.Duration, fresh bool) {
 	if l.epoch != 0 {
 		l.carried = carried{l.epoch, l.kept, l.lastWrite}

@@ -20,7 +20,7 @@ func newReporter(logger *slog.Logger) *reporter {
 	return &reporter{logger: logger, more: make(chan struct{}, 1)}
 }
 
-// add queues f, which run or flush calls.
+// add queues f. The method run or flush calls it later.
 func (r *reporter) add(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -11,11 +11,13 @@ import (
 // new session, until f returns for another reason or ctx ends. The context passed to f ends with
 // the session; f must then return.
 //
-// Run returns the result of f, which may be nil, unless the session was lost. If ctx ended and
-// there is no such result, or the result is nil, Run returns the cause of ctx, with the reason of
-// the last failure if there was one. Attempts to open a session are repeated, with growing,
-// jittered pauses of up to Options.Timeout, or up to a second if that is longer. An error that a
-// new session cannot cure is not retried: if credentials are refused, Run returns ErrCredentials.
+// Run returns the result of f, which may be nil, unless the session was lost. If ctx has ended, Run
+// returns the cause of ctx instead of nil, and also if the last session was lost or could not be
+// opened. The error then contains the reason of the last failure, if there was one.
+//
+// Attempts to open a session are repeated, with growing, jittered pauses of up to Options.Timeout,
+// or up to a second if that is longer. An error that a new session cannot cure is not retried: if
+// credentials are refused, Run returns ErrCredentials.
 func Run(ctx context.Context, opts Options, f func(ctx context.Context, s *Session) error) error {
 	if err := opts.complete(); err != nil {
 		return err

@@ -89,9 +89,9 @@
 // smaller than before. It cannot detect three things:
 //
 //   - a change with the zxid, the millisecond and the bytes of an earlier one
-//   - for NewChildren and NewNode, children that were created again with the same
-//     names and in the same number, if the parent itself stayed because it was in
-//     the backup or is "/"
+//   - for NewChildren and NewNode: children that were created again with the same
+//     names and in the same number. This needs a parent that stayed itself: it was
+//     in the backup, or is "/"
 //   - a change that was lost, if the session of the stream is itself in the backup and continues
 //
 // Restart the programs after a restore.
