@@ -39,11 +39,11 @@ type Double struct {
 	gone []<-chan error // one for each withdrawal in progress
 }
 
-// NewDouble returns the double barrier at path for rounds of size members. It sends no request. If
-// path is invalid, or size is below 1 or too large, each Enter returns an error that wraps
-// session.ErrInvalid. The limit of size exists because one transaction opens a round and names all
-// its members. Each member takes about 150 bytes plus the length of the path. With the default
-// session.Options.MaxRequest and a path of 50 bytes, about 5000 members fit.
+// NewDouble returns the double barrier at path. The parameter size is the number of members of a
+// round. NewDouble sends no request. If path is invalid, or size is below 1 or too large, each
+// Enter returns an error that wraps session.ErrInvalid. The size is limited because one transaction
+// opens a round and names all its members. Each member takes about 150 bytes plus the length of the
+// path. With the default session.Options.MaxRequest and a path of 50 bytes, about 5000 members fit.
 func NewDouble(s *session.Session, path string, size int) *Double {
 	d := &Double{s: s, path: path, size: size, turn: turn.New()}
 	d.invalid = d.check()

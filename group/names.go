@@ -78,8 +78,8 @@ func sorted(members map[string]Member) []Member {
 	return slices.SortedFunc(maps.Values(members), func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-// compare returns the difference between before and after, and whether there is
-// one.
+// compare returns the Change that leads from the members before to those after,
+// and whether they differ.
 func compare(before, after map[string]Member) (Change, bool) {
 	c := Change{Members: sorted(after)}
 	for _, m := range c.Members {

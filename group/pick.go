@@ -34,8 +34,8 @@ func Random() Picker {
 	return func(members []Member) Member { return members[rand.IntN(len(members))] }
 }
 
-// Sticky picks the same member as long as that member is in the group. When it has left, next picks
-// another.
+// Sticky picks the same member as long as that member is in the group. When it has left, Sticky
+// calls next to pick another one.
 func Sticky(next Picker) Picker {
 	var mu sync.Mutex
 	last := ""

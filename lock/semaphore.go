@@ -215,8 +215,8 @@ func (s *seen) await(ctx context.Context, first *lockqueue.Place) error {
 	}
 }
 
-// take creates the permit node in the transaction in which first leaves the gate. It fails with
-// session.ErrBadVersion if the capacity was changed.
+// take creates the permit node, in the same transaction that removes this contender from the gate.
+// It fails with session.ErrBadVersion if the capacity was changed.
 func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits int, version int32) (*lockqueue.Place, error) {
 	data := []byte(m.label)
 	node := recipe.Node{Path: znode.Join(m.leases, recipe.NewID(m.session)+"-"+leaseName+strconv.Itoa(permits))}

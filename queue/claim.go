@@ -166,8 +166,8 @@ func (c *Claim[T]) expire() {
 // finish ends the claim by the transaction f. If ctx ends, the transaction continues. If its
 // outcome is Indeterminate, the claim is over too.
 //
-// If ctx ends before the transaction begins, the error has the outcome that is given by late. If
-// that outcome is Indeterminate, finish ends the claim, and lapsed gives the item back.
+// The parameter late is the outcome of the error if ctx ends before the transaction begins. If it
+// is Indeterminate, finish then ends the claim, and the method lapsed gives the item back.
 func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, f func(context.Context) error) error {
 	ctx, cancel := c.bound.Unbind(ctx)
 	defer cancel()
@@ -206,7 +206,7 @@ func (c *Claim[T]) revoked(n int, err error) error {
 
 // take takes c.turn, which a call must have to end the claim. If the claim is over, take does not
 // wait for it: the call that has the turn may never return it, because the session may end before
-// that call runs. If ctx ends first, the error has the outcome that is given by late.
+// that call runs. The parameter late is the outcome of the error if ctx ends first.
 func (c *Claim[T]) take(ctx context.Context, late session.Outcome) error {
 	err := c.turn.Take(ctx, c.ctx)
 	if cause := context.Cause(c.ctx); cause != nil {

@@ -43,7 +43,8 @@ type raw struct {
 	rand     *rand.Rand
 }
 
-// A putJob contains items to put at one level. The ops in also are part of the same transaction.
+// A putJob contains items to put at one level. The field `also` has further ops for the same
+// transaction.
 type putJob struct {
 	level  int
 	items  [][]byte

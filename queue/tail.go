@@ -32,8 +32,8 @@ func segmentPath(dir string, s segment) string { return znode.Join(dir, s.name()
 
 func runPath(dir string, s segment, r run) string { return segmentPath(dir, s) + "/" + r.name() }
 
-// append puts items at the end, at most once. The ops in also are part of the same transaction. If
-// one of these ops fails, the error is a *session.MultiError.
+// append puts items at the end, at most once. The parameter `also` has further ops for the same
+// transaction. If one of these ops fails, the error is a *session.MultiError.
 func (t *tail) append(ctx context.Context, m *recipe.Ledger, lots []lot, also ...session.Op) error {
 	for {
 		if err := t.refresh(ctx); err != nil {
@@ -88,7 +88,7 @@ func (t *tail) ops(lots []lot) []session.Op {
 	return ops
 }
 
-// put updates the tail from the results of ops.
+// put updates the tail from the results of the ops that t.ops has returned.
 func (t *tail) put(results []session.OpResult) {
 	if t.full {
 		t.open++

@@ -83,7 +83,7 @@ func (v *view) readAhead() int {
 }
 
 // head returns the first free entries that have n items together. loaded reports whether all of
-// these entries were read. Entries before start come last.
+// these entries were read. Entries before the index v.start come last.
 func (v *view) head(n int) (head []*entry, loaded bool) {
 	loaded = true
 	for i := range v.entries {

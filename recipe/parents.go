@@ -20,7 +20,7 @@ func WithParents(ctx context.Context, s *session.Session, path string, create fu
 	return withParents(ctx, s, path, func([]string) {}, create)
 }
 
-// withParents is WithParents, and calls note with the parents that it has created so far.
+// withParents is like WithParents, and also calls note with the parents that it has created so far.
 func withParents(ctx context.Context, s *session.Session, path string, note func(made []string), create func(ctx context.Context) error) error {
 	var made []string
 	for {

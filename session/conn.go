@@ -32,8 +32,8 @@ type conn struct {
 	gone   bool   // closed
 	drops  []byte // replies to requests that were not written; the client has not read them yet
 
-	// Only the goroutine that holds sending may use these. sending is a channel instead of a mutex
-	// because it is held during a blocking call.
+	// Only the goroutine that holds sending may use these fields. The field sending is a channel
+	// instead of a mutex because it is held during a blocking call.
 	sending chan struct{}
 	out     []byte
 	greeted bool // the ConnectRequest was written
@@ -180,14 +180,14 @@ func (c *conn) sync() {
 	c.own(wire.AppendFrame(nil, &wire.RequestHeader{Xid: xidIdle, Op: wire.OpSync}, &wire.Path{Path: c.s.root.inner("/")}))
 }
 
-// own sends a frame of the session itself. The caller holds sending.
+// own sends a frame of the session itself. The caller holds c.sending.
 func (c *conn) own(frame []byte) {
 	if first, _, err := c.s.tap.sending(c, frame[4:], 0); err == nil {
 		c.write(append(first, frame...))
 	}
 }
 
-// write sends whole frames. The caller holds sending. A socket that accepts nothing for half a
+// write sends whole frames. The caller holds c.sending. A socket that accepts nothing for half a
 // session timeout is closed.
 func (c *conn) write(frames []byte) error {
 	c.Conn.SetWriteDeadline(time.Now().Add(c.s.Timeout() / 2))

@@ -133,9 +133,9 @@ func (l *lease) activity(sent, answered time.Time) {
 }
 
 // reached records a packet that went to the leader and back: a sync or a quorum write. It moves
-// kept if the leader cannot have taken the session before the answer. It returns until when the
-// packet proves that the leader keeps the session. The packet is recorded as evidence last, so that
-// it is no evidence for itself, even if it was answered at the instant at which it was sent.
+// l.kept if the leader cannot have taken the session before the answer. It returns the time until
+// which, as the packet proves, the leader keeps the session. The packet is recorded as evidence
+// last, so that it is no evidence for itself, even if it was sent and answered at the same instant.
 func (l *lease) reached(sent, answered time.Time) (known time.Time) {
 	if !l.connected {
 		return known
@@ -288,7 +288,7 @@ func (l *lease) spaced(t time.Time) time.Time {
 	return times.Later(t, l.lastWrite.Add(l.timeout/spacing))
 }
 
-// stands reports whether the lease stands at now, with enough time left to be useful.
+// stands reports whether the lease stands at the given time, with enough time left to be useful.
 func (l *lease) stands(now time.Time) bool {
 	return l.deadline.Sub(now) >= l.timeout/spacing
 }

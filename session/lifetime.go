@@ -75,7 +75,7 @@ func (l *lifetime) count(n int) {
 	l.settled.set(l.detached == 0)
 }
 
-// settle waits for the detached work in progress, at most for limit.
+// settle waits for the detached work in progress, but not longer than the limit.
 func (l *lifetime) settle(limit time.Duration) {
 	ctx, cancel := context.WithTimeout(l.ctx, limit)
 	defer cancel()

@@ -96,7 +96,8 @@ func quorumHost(entry string) string {
 	return host
 }
 
-// follow replaces the list of servers, and reports whether it differs.
+// follow replaces the list of servers, unless the new list has the same servers. It reports whether
+// it has replaced the list.
 func (h *servers) follow(list []string) (changed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -124,7 +124,7 @@ func (h *servers) whyNot(err error) error {
 	return fmt.Errorf("no server answered: %w (last: %w)", err, h.failed)
 }
 
-// backoff returns first, doubled in each round, and at most limit.
+// backoff returns the pause of a round: the first pause, doubled in each round, up to the limit.
 func backoff(round int, first, limit time.Duration) time.Duration {
 	return min(first<<min(round, 20), limit)
 }

@@ -70,8 +70,8 @@ var errAbandoned = errors.New("abandoned request")
 // sending is called with each frame of c just before the frame is written, and may change it. id is
 // the number of its ticket, or 0 if it has none. sending returns the frames that must be sent
 // before it, and a channel, if any, to close when the frame has been written. If it returns
-// errAbandoned, the frame must not be written. The client then gets an error as its reply, together
-// with the next frame that the server sends.
+// errAbandoned, the frame must not be written. The client then gets an error as the reply to its
+// request, together with the next frame that the server sends.
 func (t *tap) sending(c *conn, frame []byte, id uint64) (first []byte, written chan struct{}, err error) {
 	h, body, err := wire.CutRequest(frame)
 	if err != nil {
@@ -318,7 +318,7 @@ func (t *tap) disconnected(c *conn, why error) {
 	}
 }
 
-// down returns since when a session that has begun has had no connection.
+// down reports whether the session has begun and has no connection, and since when.
 func (t *tap) down() (since time.Time, down bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

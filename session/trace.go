@@ -108,8 +108,8 @@ func (h *hold) traceGrant(ctx context.Context) {
 	}
 }
 
-// logHoldLocked logs the start of a hold. It returns a function that logs its end and then calls
-// end.
+// logHoldLocked logs the start of a hold. It returns a function that logs the end of the hold and
+// then calls the function end.
 func (k *leaseKeeper) logHoldLocked(step Step, now time.Time, end StepEnd) StepEnd {
 	about := []slog.Attr{
 		slog.String("hold", step.Name), slog.String("path", k.opts.Chroot+step.Path),
