@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// A Token is a number that grows with every grant: see lock.Token, queue.Token
-// and election.Epoch. A number of zero or less is not a token.
+// A Token is the number of a grant. Of two grants on one path, the later one has the larger Token:
+// see lock.Token, queue.Token and election.Epoch. A number of zero or less is not a token.
 type Token int64
 
 // A Tokener has a fencing token: for example a grant of package lock or a claim

@@ -278,7 +278,7 @@ func crowds(t *testing.T, e *electorate) {
 		leader = <-next
 		b.resign(leader.Term)
 		if asked := a.requests() + b.requests(); asked != "[delete][delete]" {
-			t.Errorf("before %d requests of a hand-over: got %s, want [delete][]", crowd, asked)
+			t.Errorf("before %d others, requests of two hand-overs: got %s, want [delete][delete]", crowd, asked)
 		}
 		c.scatter(path)
 		term := <-final

@@ -186,7 +186,7 @@ func (k *leaseKeeper) endLocked(h *hold, cause error) {
 	_, held := k.holds[h]
 	delete(k.holds, h)
 	h.finish(cause)
-	if k.opts.leases != nil && held && h.granted {
+	if k.opts.leases != nil && held {
 		k.opts.leases(leasetrace.Event{Kind: leasetrace.Ended, At: time.Now(), Hold: h, Path: h.node.Path, Cause: cause})
 	}
 }
@@ -213,6 +213,7 @@ func (k *leaseKeeper) begin(n engine.Node) *hold {
 		h.finish(ErrNotZooKeeper)
 	default:
 		k.holds[h] = struct{}{}
+		k.traceHoldLocked(leasetrace.Waiting, h)
 		signal(k.wake)
 	}
 	return h
@@ -222,9 +223,21 @@ func (k *leaseKeeper) begin(n engine.Node) *hold {
 func (k *leaseKeeper) expect(h *hold) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !h.expected {
-		h.expected = true
-		signal(k.wake)
+	k.expectLocked(h)
+}
+
+func (k *leaseKeeper) expectLocked(h *hold) {
+	if h.expected {
+		return
+	}
+	h.expected = true
+	k.traceHoldLocked(leasetrace.Expected, h)
+	signal(k.wake)
+}
+
+func (k *leaseKeeper) traceHoldLocked(kind leasetrace.Kind, h *hold) {
+	if k.opts.leases != nil {
+		k.opts.leases(leasetrace.Event{Kind: kind, At: time.Now(), Hold: h, Path: h.node.Path})
 	}
 }
 
@@ -244,7 +257,7 @@ func (k *leaseKeeper) grant(h *hold, now time.Time) (wait <-chan struct{}, err e
 		}
 		return nil, nil
 	}
-	h.expected = true
+	k.expectLocked(h)
 	if k.renewal == nil {
 		k.renewal = make(chan struct{})
 	}
@@ -352,6 +365,9 @@ func (k *leaseKeeper) beatLocked(due *chores, now time.Time, keeping bool) {
 		return
 	}
 	k.beating, due.beat = true, true
+	if k.opts.leases != nil {
+		k.opts.leases(leasetrace.Event{Kind: leasetrace.Heartbeat, At: now})
+	}
 	for h := range k.holds {
 		if len(due.check) == maxChecks {
 			break

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 
 	"github.com/go-zookeeper/zk"
 )
@@ -38,11 +39,17 @@ func (w *Watch) fire(_ watchKey, ev zk.Event) {
 	close(w.ch)
 }
 
+var errDelivered = errors.New("session: wait for an event of a watch that has already delivered it")
+
 // Wait waits for the event. If ctx ends first, Wait stops the watch and returns the cause of ctx.
-// If the session ends first, the event is EventNotWatching, and the error is the cause.
+// If the session ends first, the event is EventNotWatching, and the error is the cause. Wait fails
+// at once if the event was already delivered, by C or by another Wait.
 func (w *Watch) Wait(ctx context.Context) (Event, error) {
 	select {
-	case event := <-w.C:
+	case event, ok := <-w.C:
+		if !ok {
+			return Event{}, errDelivered
+		}
 		return event, event.Err
 	case <-ctx.Done():
 		w.Stop()

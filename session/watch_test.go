@@ -49,6 +49,9 @@ func TestWaitEndsWithEventContextOrSession(t *testing.T) {
 		if ev, err := w.Wait(t.Context()); err != nil || ev.Type != EventNodeCreated || ev.Path != "/a" {
 			t.Errorf("Wait: got %+v, %v; want the creation of /a", ev, err)
 		}
+		if ev, err := w.Wait(t.Context()); err == nil {
+			t.Errorf("second Wait: got %+v and no error, want an error", ev)
+		}
 		enough := errors.New("enough")
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, enough)
 		defer cancel()

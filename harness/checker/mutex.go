@@ -322,7 +322,7 @@ func NothingLeft(what ...string) Checker {
 // invoked later, completes within inTime, and some succeed. Since every other client may hold once
 // before a waiter, inTime is extended by the longest completed hold of each client after the heal.
 func WaitersServed(op string, inTime time.Duration) Checker {
-	return New("client/waiters-served", fmt.Sprintf("after the heal every waiting client is granted within %v, plus one hold of each other client", inTime), func(h *history.History, j *Judge) {
+	return New("client/waiters-served", fmt.Sprintf("after the heal every waiting client is granted within %v, plus one hold of each client", inTime), func(h *history.History, j *Judge) {
 		live(h, j, op, inTime)
 	})
 }

@@ -92,8 +92,8 @@ effect. To test each fault on the embedded ensemble, run ` + "`go test ./harness
 servers, set ` + "`ZKCOORD_TEST_FAULT`" + ` to ` + "`process`" + `, ` + "`container`" + ` or ` + "`compose`" + `.
 
 "Expected" is the result to expect from a scenario with locks under that fault alone. Faults marked * break an
-assumption of the primitives. These faults, expiry storms, and those of members, clocks and disks, are drawn only
-if a scenario or a run (--faults) names them. On local JVMs, faults of members exclude partitions. A fault that deletes
+assumption of the primitives. These faults, expiry storms, and those of members, versions, clocks and disks, are
+drawn only if a scenario or a run (--faults) names them. On local JVMs, faults of members exclude partitions. A fault that deletes
 znodes also deletes the items of a queue, a claim, or a barrier's round: see Q2, Q3 and D3.
 
 [fault-matrix.md](fault-matrix.md) has a run under each fault on containers.

@@ -37,6 +37,7 @@ func (t *Trace) Checkers(envelope checker.Envelope, servers Servers) []checker.C
 	}{
 		{"lease/within-evidence", "a lease stands no longer than the rule allows from the packets of its connection", (*judging).withinEvidence},
 		{"lease/covers-holds", "a hold is granted only under a lease, and ends with it", (*judging).coversHolds},
+		{"lease/waiters-are-silent", "a session sends no heartbeat while all of its holds only wait", (*judging).waitersAreSilent},
 		{"lease/ends-before-expiry", "the servers expire a session only after its lease has ended", (*judging).endsBeforeExpiry},
 		{"lease/expiry-after-touch", "a leader expires a session no sooner than a timeout after the last sign of life, and it had received those on which the lease rested", (*judging).expiryAfterTouch},
 	} {
@@ -69,15 +70,17 @@ type tracked struct {
 	open    bool
 	sent    map[int32][]*Event // requests that are not answered, by xid
 	allowed lease
-	claimed time.Duration // the deadline that the session reported last
-	most    time.Duration // the latest deadline that it ever reported
-	ends    time.Duration // holds must have ended by then
-	holds   map[int32]*Event
+	claimed time.Duration    // the deadline that the session reported last
+	most    time.Duration    // the latest deadline that it ever reported
+	ends    time.Duration    // holds must have ended by then
+	holds   map[int32]*Event // granted
+	waits   map[int32]*Event // not granted; with the latest event of each
 
 	// Of the event that was applied last.
 	request *Event        // that the reply answers; nil if there is none
 	waiting int           // requests that the reply may answer
 	before  time.Duration // claimed before the event
+	ended   *Event        // the grant of the hold that ended; nil if the hold had only waited
 }
 
 // replay calls see after each event, and returns all sessions.
@@ -88,7 +91,7 @@ func (j *judging) replay(see func(*tracked, *Event)) map[int64]*tracked {
 		s := all[e.Session]
 		if s == nil {
 			s = &tracked{client: e.Client, id: e.Session, allowed: newLease(), claimed: Never, most: Never, ends: Never,
-				sent: make(map[int32][]*Event), holds: make(map[int32]*Event)}
+				sent: make(map[int32][]*Event), holds: make(map[int32]*Event), waits: make(map[int32]*Event)}
 			all[e.Session] = s
 		}
 		s.apply(e)
@@ -111,9 +114,14 @@ func (s *tracked) apply(e *Event) {
 	case leasetrace.Answered:
 		s.answered(e)
 		s.claim(e)
+	case leasetrace.Waiting, leasetrace.Expected:
+		s.waits[e.Hold] = e
 	case leasetrace.Granted:
+		delete(s.waits, e.Hold)
 		s.holds[e.Hold] = e
 	case leasetrace.Ended:
+		s.ended = s.holds[e.Hold]
+		delete(s.waits, e.Hold)
 		delete(s.holds, e.Hold)
 	}
 }
@@ -199,7 +207,9 @@ func (j *judging) coversHolds() {
 				j.Violation(nil, "%v was granted %s at %v, but its lease had lapsed at %v", s, e.Path, e.At, s.claimed)
 			}
 		case leasetrace.Ended:
-			j.ended(s, e.Path, e.At)
+			if s.ended != nil {
+				j.ended(s, e.Path, e.At)
+			}
 		case leasetrace.Answered:
 			if s.before <= e.At && s.claimed > e.At {
 				for _, hold := range s.holds {
@@ -228,6 +238,37 @@ func (j *judging) ended(s *tracked, path string, at time.Duration) {
 	default:
 		j.Violation(nil, "%v held %s until %v, but its lease had lapsed at %v", s, path, at, s.ends)
 	}
+}
+
+// waitersAreSilent judges what a session sends while it holds nothing and is not next anywhere. It
+// checks each time of at least half a session timeout in which a session only waited.
+func (j *judging) waitersAreSilent() {
+	since := make(map[*tracked]time.Duration) // from when on a session only waits
+	j.replay(func(s *tracked, e *Event) {
+		began, waited := since[s]
+		switch waits := s.onlyWaits(); {
+		case e.Kind == leasetrace.Heartbeat && waits:
+			j.Violation(nil, "%v sent a heartbeat at %v, although it only waited for %d holds", s, e.At, len(s.waits))
+		case waits && !waited:
+			since[s] = e.At
+		case !waits && waited:
+			delete(since, s)
+			if e.At-began > s.allowed.timeout/2 {
+				j.Checked(1)
+			}
+		}
+	})
+	j.NotExercised("no session waited for half of its timeout without being next")
+}
+
+// onlyWaits reports whether the session has holds, and none of them is granted or expected.
+func (s *tracked) onlyWaits() bool {
+	for _, e := range s.waits {
+		if e.Kind == leasetrace.Expected {
+			return false
+		}
+	}
+	return len(s.holds) == 0 && len(s.waits) > 0
 }
 
 // endsBeforeExpiry judges the promise of a lease.

@@ -11,11 +11,12 @@
 //   - lease/within-evidence: a lease stands no longer than the rule allows for the packets that
 //     were sent and answered on its connection.
 //   - lease/covers-holds: a hold is granted only under a lease, and ends with it.
+//   - lease/waiters-are-silent: a session sends no heartbeat while all of its holds only wait.
 //   - lease/ends-before-expiry: the servers expire a session only after its lease has ended.
 //   - lease/expiry-after-touch: a leader expires a session no sooner than a session timeout after
 //     the last sign of life, and it had received each sign of life on which the lease rested.
 //
-// The first two find mistakes of the client, the other two wrong assumptions about the servers.
+// The first three find mistakes of the client, the other two wrong assumptions about the servers.
 //
 // # The rule
 //

@@ -2,6 +2,7 @@ package leases
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -126,6 +128,9 @@ func TestRealTraceIsValid(t *testing.T) {
 	}
 	for id, one := range r.judge(t) {
 		t.Log(id, one.Verdict, one.Checked, one.Reason)
+		if id == waitersAreSilent {
+			continue // nobody waits in this run
+		}
 		if one.Verdict != checker.Valid {
 			t.Errorf("%s: got %v, want %v: %s", id, one.Verdict, checker.Valid, one.Reason)
 		}
@@ -302,6 +307,71 @@ func TestForgedTraceIsRefused(t *testing.T) {
 }
 
 func expires(t txnlog.Txn) bool { return t.Op == wire.OpCloseSession && t.Cxid == 0 }
+
+const waitersAreSilent = "lease/waiters-are-silent"
+
+// A contender that is not next sends no heartbeat. The third of three contenders waits for a while,
+// becomes the second, waits again, and holds the lock. Only a heartbeat of the first wait is
+// refused.
+func TestHeartbeatOfAWaiterIsRefused(t *testing.T) {
+	var r record
+	virtual.Test(t, func(t *testing.T) {
+		e := zktest.Start(t)
+		r.start = time.Now()
+		recorder := NewRecorder(r.start)
+		open := func(ctx context.Context) *session.Session {
+			s, err := session.Open(ctx, session.Options{Servers: e.Servers(), Dial: e.DialContext, Timeout: timeout})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { s.Close() })
+			return s
+		}
+		first, second := open(t.Context()), open(t.Context())
+		third := open(leasetrace.With(t.Context(), recorder.Session(2)))
+		grants := make(chan *lock.Grant)
+		contend := func(s *session.Session) {
+			g, err := lock.NewMutex(s, "/l", lock.Options{}).Lock(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			grants <- g
+		}
+		go contend(first)
+		one := <-grants
+		for _, s := range []*session.Session{second, third} {
+			go contend(s)
+			synctest.Wait()
+		}
+		for range 2 {
+			time.Sleep(2 * timeout)
+			one.Unlock(t.Context())
+			one = <-grants
+		}
+		time.Sleep(2 * timeout)
+		one.Unlock(t.Context())
+		r.trace = recorder.Seal()
+	})
+	if one := r.judge(t)[waitersAreSilent]; one.Verdict != checker.Valid || one.Checked != 1 {
+		t.Fatalf("got %v after %d waits, want %v after 1: %s", one.Verdict, one.Checked, checker.Valid, one.Reason)
+	}
+	genuine := r.trace.Events
+	first := func(kind leasetrace.Kind) int {
+		return slices.IndexFunc(genuine, func(e Event) bool { return e.Kind == kind })
+	}
+	waits, next := first(leasetrace.Waiting), first(leasetrace.Expected)
+	for i, e := range genuine {
+		beat := Event{Kind: leasetrace.Heartbeat, At: e.At, Sent: Never, Deadline: Never, Session: e.Session}
+		r.trace.Events = slices.Insert(slices.Clone(genuine), i+1, beat)
+		want := checker.Valid
+		if waits <= i && i < next {
+			want = checker.Invalid
+		}
+		if one := r.judge(t)[waitersAreSilent]; one.Verdict != want {
+			t.Errorf("a heartbeat after the %s at %v: got %v, want %v", kindNames[e.Kind], e.At, one.Verdict, want)
+		}
+	}
+}
 
 // A session with another rule leaves a trace that is refused although nothing in it was changed.
 func TestOtherRuleIsRefused(t *testing.T) {

@@ -110,7 +110,7 @@ func (r *Recorder) Seal() *Trace {
 }
 
 var (
-	kindNames  = [...]string{leasetrace.Opened: "opened", leasetrace.Closed: "closed", leasetrace.Sent: "sent", leasetrace.Answered: "answered", leasetrace.Granted: "granted", leasetrace.Ended: "ended"}
+	kindNames  = [...]string{leasetrace.Opened: "opened", leasetrace.Closed: "closed", leasetrace.Sent: "sent", leasetrace.Answered: "answered", leasetrace.Waiting: "waiting", leasetrace.Expected: "expected", leasetrace.Granted: "granted", leasetrace.Ended: "ended", leasetrace.Heartbeat: "heartbeat"}
 	proofNames = [...]string{leasetrace.Activity: "activity", leasetrace.Leader: "leader", leasetrace.Majority: "majority"}
 )
 

@@ -95,8 +95,8 @@ func OpenLedger(dir, with string, seed uint64) (*Ledger, error) {
 	}
 	text, err := os.ReadFile(l.file())
 	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return l, l.write(l.settings)
+	case errors.Is(err, os.ErrNotExist), err == nil && !bytes.Contains(text, []byte("\n")):
+		return l, l.begin()
 	case err != nil:
 		return nil, fmt.Errorf("report: %w", err)
 	}
@@ -107,6 +107,25 @@ func OpenLedger(dir, with string, seed uint64) (*Ledger, error) {
 		return nil, fmt.Errorf("report: %s belongs to `%s`: repeat that command, or choose another directory", l.file(), l.Settings)
 	}
 	return l, nil
+}
+
+// begin writes the first line, in place of one that was not written completely.
+func (l *Ledger) begin() error {
+	if err := os.Remove(l.file()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("report: %w", err)
+	}
+	if err := l.write(l.settings); err != nil {
+		return err
+	}
+	// A new file survives a crash of the machine only with its entry in the directory.
+	dir, err := os.Open(l.dir)
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	if err := errors.Join(dir.Sync(), dir.Close()); err != nil && runtime.GOOS != "windows" {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
 }
 
 func (l *Ledger) file() string { return filepath.Join(l.dir, LedgerFile) }

@@ -227,7 +227,7 @@ func ephemeralsEnd(p *probe) error {
 			return err
 		}
 		_, h, err = d.exists(node, false)
-		p.saw("read it at "+p.at(d.server)+"after its session was closed, and after a sync", said(h.Err), said(wire.NoNode))
+		p.saw("read it at "+p.at(d.server)+" after its session was closed, and after a write", said(h.Err), said(wire.NoNode))
 		return err
 	})
 }
@@ -363,7 +363,7 @@ func kept(p *probe) error {
 		if l.code != wire.OK {
 			answer = "it ended: " + said(l.code)
 		}
-		p.saw(fmt.Sprintf("a session of %v at %s that sends only %s for twice as long", l.timeout, p.at(l.server), l.kind.name), answer, "it is alive")
+		p.saw(fmt.Sprintf("a session of %v at %s that sends only %s for longer than that", l.timeout, p.at(l.server), l.kind.name), answer, "it is alive")
 	}
 	return nil
 }

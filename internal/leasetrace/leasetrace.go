@@ -32,10 +32,16 @@ const (
 	// Answered means that a reply was read and that the lease took it into account: Xid, Zxid,
 	// Code, Part, Proof, Sent, Deadline.
 	Answered
+	// Waiting means that a hold began that is not granted yet: Hold, Path.
+	Waiting
+	// Expected means that a hold is the next one, so that the lease is renewed for it: Hold, Path.
+	Expected
 	// Granted means that a hold was granted: Hold, Path, Deadline.
 	Granted
-	// Ended means that a granted hold has ended: Hold, Path, Cause.
+	// Ended means that a hold has ended, granted or not: Hold, Path, Cause.
 	Ended
+	// Heartbeat means that the session sends a write to renew its lease.
+	Heartbeat
 )
 
 // A Proof is what the session concluded from a reply.

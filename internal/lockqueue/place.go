@@ -68,7 +68,8 @@ func (c *Place) Node() recipe.Node { return c.hold.Node() }
 // Session returns the session of the node.
 func (c *Place) Session() *session.Session { return c.session }
 
-// Token returns the fencing token. It grows with every grant.
+// Token returns the fencing token. Of two grants in one lock queue, the later one has the larger
+// token.
 func (c *Place) Token() int64 { return c.token }
 
 // Leave gives the place up. First the context ends with the given cause. If the grant had already

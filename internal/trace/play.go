@@ -251,7 +251,7 @@ func (r *run) connection(c *client, s Step) error {
 	r.note("client %d: %s gives %s", s.client, kindNames[s.kind], r.connected(rsp))
 	r.tally.add(kindNames[s.kind], map[bool]string{true: "connected", false: "refused"}[rsp != nil && rsp.SessionID != 0])
 	if rsp == nil || rsp.SessionID == 0 {
-		return r.refused(c, s, l)
+		return refused(l)
 	}
 	if s.kind == closeAfar {
 		defer l.Close()
@@ -279,7 +279,7 @@ func (r *run) connection(c *client, s Step) error {
 
 // refused ends a connection that got no session. If the server also had the connection of the
 // session itself, it closes that one too.
-func (r *run) refused(c *client, s Step, l *Link) error {
+func refused(l *Link) error {
 	defer l.Close()
 	if !l.over {
 		return l.AwaitEnd()
