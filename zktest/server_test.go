@@ -508,8 +508,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-// Regression: with one server more, the ephemeral nodes of sessions at the last
-// server had no owner.
+// Regression: with 255 servers, the ephemeral nodes of sessions at the last server had no owner.
 func TestLastOfTheMostServersHasEphemerals(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{Servers: most})

@@ -338,7 +338,7 @@ func (p *Prep) setSequence(r Request, t *Txn) wire.Code {
 		return wire.MarshallingError
 	}
 	if req.Path == "/" {
-		req.Path = "" // create looks up its parent under this name
+		req.Path = "" // a create at the top level looks up its parent as ""
 	}
 	n, code := p.lookup(req.Path)
 	if code != wire.OK {

@@ -23,7 +23,7 @@ type Rules struct {
 // 3.8 and 3.9 that no longer follow this rule.
 type Change struct {
 	Name       string
-	In38, In39 int // patch numbers; the constant never if no such release exists
+	In38, In39 int // patch numbers of these releases; 1000 (the constant never) if there is none
 	What       string
 	rule       func(*Rules) *bool
 }

@@ -151,10 +151,9 @@ func (t *Tree) add(k kind, path string, w Watcher, m mode) {
 	table.set(path, w, m)
 }
 
-// trigger sends an event to the watchers of e.Path, except those in told. It
-// returns the watchers that the event concerns. A watcher that may not read the
-// node, by the given ACL, receives no event, but its watch is removed
-// nevertheless.
+// trigger sends an event to the watchers of e.Path that are not in the list told. It returns the
+// watchers that the event concerns. A watcher that may not read the node, by the given ACL,
+// receives no event, but its watch is removed nevertheless.
 func (s *Watches) trigger(k kind, e Event, acl []wire.ACL, told []Watcher) []Watcher {
 	t := &s.tables[k]
 	if len(t.byPath) == 0 {
