@@ -47,7 +47,7 @@ func setting(to int64) change {
 		func(int64) int64 { return to }}
 }
 
-// A possible set has the values that a counter may have.
+// A possible is the set of the values that a counter may have.
 type possible []int64
 
 // after returns the values that are possible after the change c was answered with value and err. It
@@ -107,7 +107,7 @@ func TestChangeIsAppliedOnceAtEachCrashPoint(t *testing.T) {
 	})
 }
 
-// is checks that the value that another session reads is possible.
+// The function is returns an error unless another session reads one of the given values.
 func is(p *crashpoint.Point, values possible) error {
 	other, err := p.OpenOther(session.Options{})
 	if err != nil {

@@ -310,7 +310,7 @@ func largestNumber(t *testing.T, w way) {
 	}
 }
 
-// A program may set the header on its own, by another spelling. The server then refuses the
+// A program may set the header on its own, in another spelling. The server then refuses the
 // request.
 //
 // Covers F6.

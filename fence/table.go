@@ -171,7 +171,7 @@ func (t *Table) largest(ctx context.Context, from queryer, resource string) (lar
 	return largest, nil
 }
 
-// resolve returns the error of Do after COMMIT returned the error failed.
+// resolve returns the result of Do if COMMIT returned an error, which is the argument failed.
 func (t *Table) resolve(ctx context.Context, resource string, own write, failed error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
 	defer cancel()

@@ -416,8 +416,8 @@ func returnsOther(s ast.Stmt) bool {
 	return !name
 }
 
-// noteDropped records a release whose error is dropped. elsewhere means that the function returns
-// another error after it, or that the release is deferred.
+// noteDropped records a release whose error is dropped. If elsewhere is true, the function returns
+// another error after it, or the release is deferred.
 func (f *function) noteDropped(e ast.Expr, st *state, elsewhere bool) {
 	call, ok := ast.Unparen(e).(*ast.CallExpr)
 	if !ok {

@@ -89,7 +89,8 @@ func (a *app) chaos(ctx context.Context, chosen []harness.Scenario, f runFlags) 
 	return a.worst(c.code(), code, a.sum(c.totals))
 }
 
-// rounds are runs of scenarios in turn, on each version in turn. Each has a new seed.
+// rounds run the chosen scenarios one after another on one version, then on the next version, and
+// so on. Each round has a new seed.
 type rounds struct {
 	*app
 	chosen []harness.Scenario

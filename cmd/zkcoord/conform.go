@@ -117,7 +117,8 @@ func (a *app) removed(ctx context.Context, s *session.Session, dir string) error
 	return nil
 }
 
-// expecting moves the leader to the front, and chooses the release to compare with.
+// expecting puts the leader first in o.Servers, and chooses the release to compare the servers
+// with.
 func (a *app) expecting(ctx context.Context, o *conform.Options, servers []string) error {
 	o.Servers = slices.Clone(servers)
 	said := ""
