@@ -260,7 +260,8 @@ func (r *runner) count(ctx context.Context, row Row, l library, result *LibraryR
 }
 
 // job lets a fleet do a job on a new path, and deletes the path at the end. For a Take job, the
-// fleet first puts the items. Just before the job itself, job calls begin, unless begin is nil.
+// fleet first puts the items. If begin is not nil, that function is called just before the job
+// itself.
 func (r *runner) job(ctx context.Context, f fleet, of func(path string) Job, begin func(context.Context, Job) error) (sample Sample, err error) {
 	path := root + "/" + recipe.NewID(r.admin)
 	if err := recipe.CreateParents(ctx, r.admin, path+"/x"); err != nil {

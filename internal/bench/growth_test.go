@@ -257,7 +257,7 @@ type growthConn struct {
 	world             *growthWorld
 	out, in           wire.Frames
 	greeted, answered bool
-	renewals          sync.Map // xids of requests that are not counted, nor their replies
+	renewals          sync.Map // xids of requests that, like their replies, are not counted
 }
 
 func (c *growthConn) Write(p []byte) (int, error) {

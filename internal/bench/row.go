@@ -87,7 +87,7 @@ func (r Row) timed(path string, round time.Duration) Job {
 	return j
 }
 
-// counted returns the row's job with enough operations to show the requests of each.
+// counted returns the row's job with enough operations to show the requests of each operation.
 func (r Row) counted(path string) Job {
 	j := r.Job
 	j.Path, j.Time, j.Warm = path, 0, 0

@@ -302,9 +302,9 @@ func (c *Client) bound(r Request) (most time.Duration, bounded bool) {
 	return c.options.AnswerTime, true
 }
 
-// Grant is Do for a request of a grant. The context ends when the client reports the loss of the
-// grant, or has ended. A loss that is reported before the reply counts too, because the client may
-// report it at any time after the request.
+// Grant is like Do, for a request that acquires a grant. The context ends when the client reports
+// the loss of the grant, or has ended. A loss that is reported before the reply counts too, because
+// the client may report it at any time after the request.
 func (c *Client) Grant(ctx context.Context, r Request) (Reply, context.Context, error) {
 	c.mu.Lock()
 	c.grant, c.lose = context.WithCancelCause(context.Background())

@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// on checks an ensemble of zktest in virtual time.
+// The function on checks an ensemble of zktest in virtual time.
 func on(t *testing.T, opts zktest.Options, release zktest.Version, traces int) (findings []Finding) {
 	t.Helper()
 	virtual.Test(t, func(t *testing.T) {

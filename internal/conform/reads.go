@@ -21,7 +21,8 @@ func ofReads() []requirement {
 	}
 }
 
-// rounds is the number of reads after a quorum write that are tried for each pair of servers.
+// rounds is how many times each pair of servers is checked: a create at one, then a quorum write
+// and a read at the other.
 const rounds = 10
 
 func readAfterWrite(p *probe) error {

@@ -144,9 +144,8 @@ func (h *holding) ends(t *testing.T) time.Time {
 	return time.Unix(0, n)
 }
 
-// alive returns the processes that the command has started and that have not
-// ended. If ours is set, it returns those of the holder's own program instead,
-// which is the guard.
+// alive returns the processes that the command has started and that have not ended. If ours is set,
+// it returns the processes of the holder's own program instead. This is the guard.
 func (h *holding) alive(ours bool) (pids []int) {
 	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, name := range environs {
@@ -273,8 +272,8 @@ func TestProcessThatIsMissingInTheListIsKilled(t *testing.T) {
 	_ = cmd.Wait()
 }
 
-// Bug: the guard listed and killed all processes again for each one whose end it
-// noticed. The end of a command with 1500 processes took 40 s.
+// Bug: the guard listed and killed all processes again for each process whose end it noticed. The
+// end of a command with 1500 processes took 40 s.
 func TestManyProcessesEndSoon(t *testing.T) {
 	const many = 300
 	h := holdFor(t, "60000+", "sh", "-c", fmt.Sprintf("trap '' TERM; i=0; while [ $i -lt %d ]; do sleep 1000 & i=$((i+1)); done; echo ready; read x; exit 3", many))

@@ -144,8 +144,8 @@ func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 		r.must(r.SetPace(r.Context(), ensemble.Pace{}, ensemble.Edge{From: a, To: r.leader}))
 
 		// The next leader has no transaction of its own epoch yet, so it makes the old leader cut
-		// back its log. Otherwise it would send its snapshot, because a log is never cut back over
-		// an epoch.
+		// back its log. Otherwise the next leader would send its snapshot, because a log is never
+		// cut back over an epoch.
 		r.start(a, b)
 		r.leads()
 		r.start(r.leader)

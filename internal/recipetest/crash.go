@@ -18,8 +18,8 @@ type Do = func(ctx context.Context, s *session.Session) (undo func(context.Conte
 
 // A Call is a call of a primitive that may have to wait, such as Lock.
 type Call struct {
-	// Block is a call in another session that makes the call wait. If it is
-	// nil, the call need not wait.
+	// Block is made first, in another session, so that Do has to wait. If Block is nil, Do need not
+	// wait.
 	Block Do
 	Do    Do
 }

@@ -55,7 +55,7 @@ type file struct {
 	zxid int64
 }
 
-// inFiles returns what read returns for one file after the other.
+// inFiles calls read for one file after the other, and returns the results as one sequence.
 func inFiles[T any](server string, dir fs.FS, logs []file, read func(io.Reader) iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for _, log := range logs {

@@ -20,7 +20,7 @@ var ErrSnapshot = errors.New("txnlog: the snapshot is damaged or not complete")
 type Node struct {
 	Path      string
 	Data      []byte
-	Session   int64 // whose ephemeral it is; 0 if it is none
+	Session   int64 // session of an ephemeral znode; 0 for any other znode
 	Container bool
 	Czxid     int64
 	Created   int64 // Unix time in milliseconds

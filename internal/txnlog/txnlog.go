@@ -40,7 +40,7 @@ type Txn struct {
 	Err     wire.Code // for a refused request
 	Changes []Change  // in the order in which they were applied
 	// Unlisted is set if the transaction closes a session, and its record does not list the
-	// session's ephemeral nodes. It deletes all of them.
+	// session's ephemeral nodes. The transaction deletes all of them.
 	Unlisted bool
 }
 

@@ -42,8 +42,8 @@ func (h *Holding) OnEnd(f func(cause error)) {
 }
 
 // Bind returns a context with the values and the deadline of ctx. The returned context ends, with
-// the cause, when the holding ends or when ctx ends. Both are synchronous: ctx is the parent of
-// that context, and End cancels that context before End returns.
+// the cause, when the holding ends or when ctx ends. Both ends are synchronous: ctx is the parent
+// of that context, and End cancels that context before End returns.
 func (h *Holding) Bind(ctx context.Context) context.Context {
 	bound, cancel := context.WithCancelCause(ctx)
 	h.mu.Lock()

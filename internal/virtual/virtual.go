@@ -16,9 +16,9 @@ import (
 // needs. Simulating it takes some seconds, or a minute with several sessions and -race.
 const Limit = 5 * time.Hour
 
-// Test is like [synctest.Test], but f has to end within Limit. If f hangs, Test panics and says at
-// which lines of the test goroutines wait. Without this limit, the ticks of a server would keep the
-// test running until the limit of go test.
+// Test is like [synctest.Test], but f has to end within Limit. If f hangs, Test panics and reports
+// the lines of the test at which goroutines wait. Without this limit, the ticks of a server would
+// keep the test running until the limit of go test.
 func Test(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

@@ -31,8 +31,8 @@ type Role struct {
 	// member contain its name.
 	Name string
 	Item string // the path of the item of a claim
-	// Contender is the znode's place in the lock queue of a lock or an election. It has no name if
-	// there is no such queue.
+	// Contender is the znode's place in the lock queue of a lock or an election. Its Name is empty
+	// if there is no such queue.
 	Contender lockqueue.Contender
 	// Label is the number of bytes before the label in the data.
 	Label int

@@ -60,9 +60,9 @@
 // (3.8.4 and 3.9.2, ZOOKEEPER-4799), because Debian's 3.8.0 contains this change.
 //
 // Since 3.9.0, the leader assigns the previous transaction's zxid to a write that it cannot decode
-// (ZOOKEEPER-4575), while 3.8 assigns a new one. Therefore the zxid in the reply to such a write is
-// compared like that of a read. Several servers fail on such a write, so only traces for one server
-// contain it.
+// (ZOOKEEPER-4575), while 3.8 assigns a new one. Therefore the zxid in the reply to such a write
+// need not be new: it is compared like the zxid in the reply to a read. Several servers fail on
+// such a write, so only traces for one server contain it.
 //
 // Four scenes compare how clients see faults: an isolated follower that answers for an expired
 // session, a follower that lags until it syncs, a reply that is lost after the commit, and a
