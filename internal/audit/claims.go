@@ -119,7 +119,7 @@ const (
 )
 
 // Compare compares claims with spans. The clocks of clients and servers may differ by up to the
-// duration clock. The servers' logs cover the time between from and to. A claim that matches no
+// argument clock. The servers' logs cover the time between from and to. A claim that matches no
 // span is a conflict only if it certainly began in that time.
 func Compare(claims []Claim, spans []Span, clock time.Duration, from, to time.Time) []Conflict {
 	c := comparison{byPath: make(map[string][]*Span), byPlace: make(map[string][]*Span), claimed: make(map[*Span]Claim), clock: clock, now: to}
