@@ -50,8 +50,8 @@ func setting(to int64) change {
 // A possible is the set of the values that a counter may have.
 type possible []int64
 
-// after returns the values that are possible after the change c was answered with value and err. It
-// returns an error if that answer is wrong.
+// The method after returns the values that are possible after the change c was answered with value
+// and err. It returns an error if that answer is wrong.
 func (p possible) after(c change, value int64, err error) (possible, error) {
 	var next possible
 	for _, before := range p {

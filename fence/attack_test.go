@@ -399,7 +399,7 @@ func TestSerializationFailureAtCommitIsDefinite(t *testing.T) {
 }
 
 // If a function ignores the error of its statement, its transaction cannot be committed, and Do
-// does not report that it was.
+// does not report that the transaction was committed.
 //
 // Covers F4.
 func TestIgnoredErrorOfAStatementIsNoCommit(t *testing.T) {

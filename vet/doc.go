@@ -25,9 +25,9 @@
 // context nor its token, and stores no context with it.
 //
 // Dropped: the error of Unlock, Resign or Ack is dropped, and the token is not used. That error
-// says whether the hold was lost before. A deferred Unlock or Resign is accepted, because the work
-// has the context in that case. Releases on a path that returns another error are also accepted,
-// and so is an explicit "_ =".
+// says whether the hold was lost before. A deferred Unlock or Resign is accepted, because in that
+// case the work uses the context, which ends with the loss. Releases on a path that returns another
+// error are also accepted, and so is an explicit "_ =".
 //
 // # What it does not find
 //

@@ -180,7 +180,7 @@ func (f *function) loop(at ast.Node, body *ast.BlockStmt, post ast.Stmt, st, eac
 	return f.leave(at, st)
 }
 
-// leave joins the states in which a statement was left early.
+// The method leave joins the states in which a statement was left early.
 func (f *function) leave(at ast.Node, st *state) int {
 	last := len(f.breaks) - 1
 	left := f.breaks[last]

@@ -97,7 +97,7 @@ type rounds struct {
 	flags  runFlags
 	keep   *failures
 	totals *report.Totals
-	ledger *report.Ledger // nil if rounds are only added up
+	ledger *report.Ledger // nil if the rounds are added up but not stored
 	first  int            // the number of the first round
 	total  time.Duration  // no round begins once the rounds have taken this time together; zero means no limit
 	retry  int            // how many rounds in a row may fail to begin

@@ -187,7 +187,7 @@ func (f *authFlags) credentials() (all []session.Auth, err error) {
 	return all, nil
 }
 
-// with opens a session, calls do and closes the session.
+// The method with opens a session, calls do and closes the session.
 func (f *connectFlags) with(ctx context.Context, do func(context.Context, *session.Session) error) error {
 	s, err := f.open(ctx)
 	if err != nil {

@@ -350,8 +350,8 @@ func (w *whoRun) printPlace(p place) {
 	}
 }
 
-// does describes what a contender holds or waits for. The numbers are those of the nodes in the
-// output.
+// The function does describes what a contender holds or waits for. The numbers are those of the
+// nodes in the output.
 func does(c waits.Contender, number map[string]int) string {
 	text := "holds"
 	switch {

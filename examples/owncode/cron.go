@@ -71,7 +71,7 @@ func (c *Cron) Run(ctx context.Context) error {
 func (c *Cron) candidates() string { return c.Path + "/candidates" }
 func (c *Cron) done() string       { return c.Path + "/done" }
 
-// first reports whether this candidate came first.
+// The method first reports whether this candidate came before all others.
 func (c *Cron) first(me string) (bool, error) {
 	names, _, err := c.Conn.Children(c.candidates())
 	if err != nil {

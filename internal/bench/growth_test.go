@@ -302,7 +302,7 @@ func (c *growthConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// all calls f for each i below n, concurrently.
+// The method all calls f for each i below n, concurrently.
 func (w *growthWorld) all(n int, f func(i int) error) {
 	w.t.Helper()
 	var work errgroup.Group

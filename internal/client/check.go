@@ -143,7 +143,7 @@ func (k *check) end() {
 	}
 }
 
-// wait returns the time limit of a request.
+// The function wait returns the time limit of a request.
 func wait(d time.Duration) *int64 {
 	ms := d.Milliseconds()
 	return &ms

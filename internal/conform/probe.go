@@ -45,7 +45,7 @@ func (p *probe) each(f func(server int) error) error {
 	return nil
 }
 
-// at returns the name of a server.
+// The method at returns the name of a server.
 func (p *probe) at(server int) string {
 	return p.servers.Addresses[server%len(p.servers.Addresses)]
 }

@@ -121,7 +121,7 @@ func holdFor(t *testing.T, lease string, args ...string) *holding {
 	return h
 }
 
-// until reads lines until one begins with prefix, and returns it.
+// The method until reads lines, and returns the first one that begins with prefix.
 func (h *holding) until(t *testing.T, prefix string) string {
 	t.Helper()
 	for h.lines.Scan() {

@@ -329,8 +329,8 @@ type holder struct {
 	kills    kills
 }
 
-// until returns the instant of t. It reads the clock before it computes the time that is left until
-// t, so the result is never too late.
+// The function until returns the instant of t. It reads the clock before it computes the time that
+// is left until t, so the result is never too late.
 func until(t time.Time) instant {
 	at := now()
 	return at.add(time.Until(t))

@@ -191,7 +191,7 @@ func (w *worker) recipe(setup client.Setup) (names []string, does map[string]ope
 	return client.Lock.Operations(), does, err
 }
 
-// on returns an operation that uses an account under the grant that the worker holds.
+// The method on returns an operation that uses an account under the grant that the worker holds.
 func (w *worker) on(a *account) operation {
 	return func(ctx context.Context, r client.Request) (client.Reply, error) {
 		if w.held.Context == nil {

@@ -106,7 +106,7 @@ type Comparison struct {
 // same servers.
 var roots atomic.Int64
 
-// once plays a part of a seed's trace on both ensembles.
+// The method once plays a part of a seed's trace on both ensembles.
 func (c *Comparison) once(ctx context.Context, seed uint64, part func([]Step) []Step, t Tally) (d Difference, differs bool) {
 	root := fmt.Sprintf("%s/trace%x-%d", c.Root, seed, roots.Add(1))
 	d = Difference{Seed: seed, Steps: part(Generate(seed, root, c.Limits)), names: [2]string{c.WantName, c.GotName}}

@@ -121,7 +121,7 @@ func limits(n int, releases ...zktest.Version) (l trace.Limits) {
 	return l
 }
 
-// from rotates the addresses so that the leader is first.
+// The function from rotates the addresses so that the leader is first.
 func from(addresses []string, leader int, dial ensemble.DialFunc) *trace.Servers {
 	rotated := slices.Concat(addresses[leader:], addresses[:leader])
 	return &trace.Servers{Addresses: rotated, Dial: dial}

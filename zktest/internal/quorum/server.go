@@ -95,7 +95,7 @@ func (s *server) tail() int64 {
 	return s.log[len(s.log)-1].Zxid
 }
 
-// after returns the index of the first transaction after zxid.
+// The method after returns the index of the first transaction after zxid.
 func (s *server) after(zxid int64) int {
 	return sort.Search(len(s.log), func(i int) bool { return s.log[i].Zxid > zxid })
 }

@@ -126,7 +126,7 @@ func marshalling(err error) wire.Code {
 	return wire.OK
 }
 
-// one prepares an operation, alone or as a part of a multi.
+// The method one prepares an operation, alone or as a part of a multi.
 func (p *Prep) one(r Request, req wire.Record, t *Txn) wire.Code {
 	switch req := req.(type) {
 	case *wire.CreateRequest:
