@@ -170,7 +170,8 @@ func (t *Table) largest(ctx context.Context, from queryer, resource string) (lar
 	return largest, nil
 }
 
-// resolve returns the result of Do if COMMIT returned an error, which is the argument failed.
+// resolve returns the result of Do after a COMMIT that failed. The argument failed is the error of
+// COMMIT.
 func (t *Table) resolve(ctx context.Context, resource string, own write, failed error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
 	defer cancel()

@@ -161,8 +161,8 @@ func (d *database) waiting(t *testing.T) (n int) {
 	return n
 }
 
-// A token is compared with the row when its turn comes, not when it began to
-// wait.
+// A token is compared with the row when the turn of its transaction comes, not when the transaction
+// began to wait.
 //
 // Covers F1.
 func TestTableChecksTheRowThatItHasLocked(t *testing.T) {

@@ -164,9 +164,9 @@ func (e *Ensemble) DelayLink(l Link, d time.Duration) {
 	e.do(func() { e.cluster.Delay(l.From, l.To, d) })
 }
 
-// Lag models a replica that is behind: from now on the server applies committed
-// transactions, also those of its own clients, late by d. It votes and
-// acknowledges without delay. 0 undoes the fault.
+// Lag models a replica that is behind: from now on the server applies committed transactions, also
+// those of its own clients, with a delay of d. It votes and acknowledges without delay. 0 undoes
+// the fault.
 //
 // A sync at a follower waits until the follower has applied all transactions that were committed
 // before the sync. A leader answers a sync of its own clients at once, like a read, because

@@ -98,8 +98,8 @@ func TestUndecodableRequestIsAnswered(t *testing.T) {
 	})
 }
 
-// A null path or a null list is not an empty one: zktest/internal/difftest compares the
-// replies with those of ZooKeeper.
+// The ensemble distinguishes a null path or a null list from an empty one. zktest/internal/difftest
+// compares the replies with those of ZooKeeper.
 func TestNullsAreRefused(t *testing.T) {
 	both(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		c := dialRaw(t, e, 0)

@@ -201,8 +201,8 @@ func standing(f conform.Finding) string {
 	return text
 }
 
-// A conformSummary lists which guarantees hold and which do not, among those that depend on
-// servers.
+// A conformSummary lists the guarantees that depend on servers: those that hold and those that do
+// not.
 type conformSummary struct {
 	Verdict checker.Verdict    `json:"verdict"`
 	Recipes []conform.Standing `json:"recipes"`

@@ -33,7 +33,7 @@ func newLive(w io.Writer) *live {
 	return l
 }
 
-// show is harness.Options.Progress. The caller holds the app's lock.
+// show is the function for harness.Options.Progress. The caller holds the app's lock.
 func (l *live) show(s harness.Status) {
 	line := l.line(s)
 	l.before = s

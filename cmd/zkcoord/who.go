@@ -377,8 +377,8 @@ func aged(n waits.Node) string {
 }
 
 // token is the fencing token, which is the czxid of the node. For a lease of a semaphore, the token
-// is the czxid of another node, which the holder had earlier, at the gate. It cannot be read from
-// the lease, so the result is empty.
+// is the czxid of the node with which the holder waited at the semaphore's gate. It cannot be read
+// from the lease, so the result is empty.
 func token(c waits.Contender) string {
 	if c.Permits > 0 {
 		return ""

@@ -67,7 +67,7 @@ const (
 	Downgraded End = "downgraded" // the writer became a reader
 )
 
-// Held reports how long it was served: until its end, or until now if it has not ended.
+// Held reports how long the span was served: until its end, or until now if it has not ended.
 func (s *Span) Held(now time.Time) time.Duration {
 	switch {
 	case s.Served.IsZero():
@@ -78,7 +78,7 @@ func (s *Span) Held(now time.Time) time.Duration {
 	return s.Ended.Sub(s.Served)
 }
 
-// Waited reports how long it waited until it was served, or until it ended.
+// Waited reports how long the span waited until it was served, or until it ended.
 func (s *Span) Waited(now time.Time) time.Duration {
 	switch {
 	case !s.Served.IsZero():

@@ -235,7 +235,7 @@ func (c *comparison) judge(claim Claim, s *Span) (Conflict, bool) {
 	return one, true
 }
 
-// others returns who held the same as s between two times, in order.
+// others returns the other holders of what s held, between two times, in order.
 func (c *comparison) others(s *Span, from, to time.Time) []Other {
 	if s.Kind == waits.Semaphore {
 		return nil

@@ -80,7 +80,7 @@ func (c *Place) Token() int64 { return c.token }
 // it deletes its node in a transaction that first sets the node's data. A contender that watches
 // the data then gets a change event, and knows that this place had been served. After an expiry it
 // would get a deletion event instead. If this place had been served, no other contender is left
-// before the one that waits, so that one need not list the others again.
+// before the one that waits, so the waiting contender need not list the contenders again.
 func (c *Place) Leave(ctx context.Context, cause error) error {
 	ctx, cancel := c.Unbind(ctx)
 	defer cancel()

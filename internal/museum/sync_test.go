@@ -10,8 +10,8 @@ import (
 )
 
 // ZOOKEEPER-4925: a server that was behind receives transactions to catch up, but does not keep
-// them for servers that are further behind. If it becomes the leader, those servers never get these
-// transactions.
+// them for servers that are further behind. If the first server becomes the leader, the servers
+// that are further behind never get these transactions.
 func TestZooKeeper4925LosesData(t *testing.T) {
 	exhibit{has: []string{"3.9.3"}, lacks: []string{"3.9.6"}, config: ensemble.Config{Nodes: 5}, show: func(r *room) string {
 		followers := r.others(r.leader)
@@ -42,9 +42,9 @@ func TestZooKeeper4925LosesData(t *testing.T) {
 	}}.run(t)
 }
 
-// ZOOKEEPER-4643, -4646 and -4785: a follower accepts a new leader, with the new epoch
-// in its file, before the transactions that it got are on its disk. If it then loses
-// them in a crash, its epoch makes it the next leader, and the others drop them too.
+// ZOOKEEPER-4643, -4646 and -4785: a follower accepts a new leader, with the new epoch in its file,
+// before the transactions that it got are on its disk. If the follower then loses the transactions
+// in a crash, its epoch makes it the next leader, and the other servers drop the transactions too.
 func TestZooKeeper4646LosesData(t *testing.T) {
 	const slow = 4 * time.Second
 	config := ensemble.Config{Syncs: true, InitLimit: 100}

@@ -164,9 +164,9 @@ func (c *Comparison) known(d Difference) bool {
 	return c.Known(d)
 }
 
-// All compares traces with consecutive seeds, which begin with first. It stops
-// when it has found the given maximum of differences. It plays as many traces
-// at the same time as there are workers. The tally is that of Got.
+// All compares traces with consecutive seeds, starting with the seed first. It stops when it has
+// found the given maximum of differences. It plays as many traces at the same time as there are
+// workers. The tally is that of Got.
 func (c *Comparison) All(ctx context.Context, first uint64, n, workers, most int) ([]Difference, Tally) {
 	var (
 		mu    sync.Mutex

@@ -28,9 +28,8 @@ const (
 
 var kindNames = [kindsCount]string{"request", "resume", "take", "impostor", "prophet", "closeAfar"}
 
-// A Step is one action of one client, which waits for its result. Each step is
-// independent: a client without a session first opens one. So any part of a
-// trace is a trace.
+// A Step is one action of one client. The client waits for the result. Each step is independent: a
+// client without a session first opens one. So any part of a trace is a trace.
 type Step struct {
 	client int
 	kind   kind

@@ -62,11 +62,10 @@ func (l *Link) Close() {
 	}
 }
 
-// HangUp waits until the server has closed its end, and then closes the
-// connection. By then ZooKeeper has removed the connection from its table of
-// sessions. Otherwise the session could already have its next connection, and
-// ZooKeeper would remove that one instead: in every release
-// ServerCnxnFactory.removeCnxnFromSessionMap removes by the session id alone.
+// HangUp waits until the server has closed its end, and then closes the connection. By then
+// ZooKeeper has removed the connection from its table of sessions. Otherwise the session could
+// already have its next connection, and ZooKeeper would remove the next connection instead: in
+// every release ServerCnxnFactory.removeCnxnFromSessionMap removes by the session id alone.
 // ZooKeeper would then not close that connection when the session ends.
 func (l *Link) HangUp() error {
 	if l == nil {

@@ -224,8 +224,8 @@ func (r *run) connected(rsp *wire.ConnectResponse) string {
 
 // connection does a step that affects the client's connection.
 func (r *run) connection(c *client, s Step) error {
-	// The client does not send the last zxid that it has seen. The server may
-	// be behind it, because no step waits for that server.
+	// The client does not send the last zxid that it has seen. The server may be behind that zxid,
+	// because no step waits for that server.
 	req := wire.ConnectRequest{Timeout: int32(sessionTimeout.Milliseconds()), SessionID: c.session,
 		Password: c.password, NoReadOnly: s.old}
 	switch s.kind {
@@ -277,8 +277,8 @@ func (r *run) connection(c *client, s Step) error {
 	return nil
 }
 
-// refused ends a connection that got no session. If the server also had the connection of the
-// session itself, it closes that one too.
+// refused ends a connection that got no session. If the connection of the session itself was at the
+// same server, the server closes that connection too.
 func (r *run) refused(c *client, s Step, l *Link) error {
 	defer l.Close()
 	if !l.over {

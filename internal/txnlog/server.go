@@ -25,7 +25,7 @@ type Server struct {
 	zxids iter.Seq2[int64, error] // those of Txns; nil if Txns are in memory
 }
 
-// Open lists the logs log.<zxid> and the snapshots in a directory, which is version-2 of a server's
+// Open lists the logs log.<zxid> and the snapshots in dir, the directory version-2 of a server's
 // data directory. Logs may be missing at the start.
 func Open(name string, dir fs.FS) (Server, error) {
 	s := Server{Name: name}

@@ -32,7 +32,7 @@ const (
 	ttl           = 0xff          // first byte of the owner of a node with a time to live
 )
 
-// ReadSnapshot reads the file of a snapshot in the form of ZooKeeper 3.8 and 3.9, which may be
+// ReadSnapshot reads the file of a snapshot in the form of ZooKeeper 3.8 and 3.9. The file may be
 // compressed by gzip. It calls f for each znode, and returns the timeouts of the sessions in
 // milliseconds. A snapshot is fuzzy: it can contain changes of transactions after its zxid. If the
 // error is not nil, discard the znodes that f was called with.

@@ -45,9 +45,9 @@ func stacks() string {
 	}
 }
 
-// places returns a line for each place at which goroutines of a test wait: those in the bubble of
-// the first goroutine. Each line begins with the innermost call. The goroutines of servers and
-// sessions are left out.
+// places returns a line for each place at which goroutines of a test wait. The goroutines of the
+// test are those in the bubble of the first goroutine. Each line begins with the innermost call.
+// The goroutines of servers and sessions are left out.
 func places(stacks string) (lines []string) {
 	count, bubble := make(map[string]int), ""
 	for i, g := range strings.Split(stacks, "\n\n") {

@@ -39,8 +39,8 @@ type Role struct {
 }
 
 // Recognize returns the role of the znode at path in the layouts of this module, of Curator and of
-// kazoo. It reads the path alone, so a znode of another program that chose such a name counts as
-// well. [Layouts] recognizes more.
+// kazoo. It reads the path alone, so it also recognizes a znode of another program that chose such
+// a name. [Layouts] recognizes more.
 func Recognize(path string) (Role, bool) {
 	dir, name := znode.Split(path)
 	parent, base := znode.Split(dir)

@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// A server is one node of the ensemble. It leads while term is set and follows
-// while up is set. If it is not down and does neither, it is in state LOOKING.
+// A server is one node of the ensemble. It leads while the field term is set, and follows while the
+// field up is set. If it is not down and does neither, it is in state LOOKING.
 type server struct {
 	c      *Cluster
 	id     int // from 0; ZooKeeper's own ids are one more
