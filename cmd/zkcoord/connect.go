@@ -203,8 +203,8 @@ func (f *connectFlags) with(ctx context.Context, do func(context.Context, *sessi
 	return errors.Join(err, s.Close())
 }
 
-// explain adds the used credentials to an ErrNoAuth. The text "not authenticated" alone is
-// misleading for a session with credentials.
+// explain adds to an ErrNoAuth which credentials the session has used. The text "not authenticated"
+// alone is misleading for a session with credentials.
 func (f *authFlags) explain(err error) error {
 	if errors.Is(err, session.ErrNoAuth) {
 		return fmt.Errorf("%w: the ACL denies access with %s", err, f.identity())

@@ -62,7 +62,8 @@ type runFlags struct {
 
 const standardTime = 20 * time.Second
 
-// These are the limits of a run. Far beyond them, its plan alone uses all memory of the machine.
+// These are the limits of a run. The plan of a run far beyond these limits would use all memory of
+// the machine.
 const (
 	mostTime      = 7 * 24 * time.Hour
 	mostClients   = 1000
@@ -420,7 +421,7 @@ func (f *runFlags) with(s harness.Scenario) harness.Scenario {
 // The method without reports whether the flags select no faults.
 func (f *runFlags) without() bool { return slices.Equal(f.faults, []string{"none"}) }
 
-// chosenFaults returns the selected faults, or nil for all of the scenario's.
+// chosenFaults returns the selected faults. Nil means all faults of the scenario.
 func (f *runFlags) chosenFaults(s harness.Scenario) ([]string, error) {
 	if f.faults == nil {
 		return nil, nil

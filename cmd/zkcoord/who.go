@@ -171,8 +171,8 @@ func (w *whoRun) print(ctx context.Context, s *session.Session) error {
 	return nil
 }
 
-// read reads a directory and everything below it. It skips directories that are deleted meanwhile,
-// except the first.
+// read reads a directory and everything below it. Unless first is set, it skips a directory that
+// was deleted meanwhile or that the session may not read.
 func (w *whoRun) read(ctx context.Context, s *session.Session, dir string, first bool) error {
 	listing, err := s.Children(ctx, dir)
 	switch {

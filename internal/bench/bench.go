@@ -68,8 +68,8 @@ func (o *Options) rows() ([]Row, error) {
 	return rows, nil
 }
 
-// libraries returns the requested libraries, always including zkcoord. For each one that is not
-// installed, missing says what to install.
+// libraries returns the requested libraries, always including zkcoord. For each library that is not
+// installed, the map missing says what to install.
 func (o *Options) libraries() (chosen []library, missing map[string]string, err error) {
 	missing = make(map[string]string)
 	asked := func(name string) bool { return o.Libraries == nil || slices.Contains(o.Libraries, name) }

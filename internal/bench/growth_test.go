@@ -213,7 +213,7 @@ func (w *growthWorld) counted(operations int) {
 	w.operations = operations
 }
 
-// add counts one frame, of a request or of the server, unless the count has ended.
+// add counts one frame of a client or of a server, unless the count has ended.
 func (w *growthWorld) add(size int, request, write bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -70,7 +70,7 @@ func (j Job) limit() limit {
 	return limit{j, now, begin, begin.Add(j.Time)}
 }
 
-// over reports whether a client that has done that many operations must stop.
+// over reports whether a client that has done the given number of operations must stop.
 func (l limit) over(done int) bool {
 	if l.job.Time == 0 {
 		return done >= l.job.Each

@@ -25,7 +25,7 @@ func (r Row) value(s Sample) float64 {
 }
 
 // queueItems is the number of items with which a queue is filled. The cost of Curator's queue grows
-// with it, because Curator lists all items for each one.
+// with this number, because Curator lists all items for each item that it takes.
 const queueItems = 2000
 
 // batch is the number of items that are put or taken at once in rows with batches.

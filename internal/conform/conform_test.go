@@ -81,7 +81,7 @@ func TestZktestConformsVirtualTime(t *testing.T) {
 }
 
 // Servers like ClickHouse Keeper resume no session, and give no session a password. Only the
-// requirements that need these fail.
+// requirements that need resumed sessions or passwords fail.
 func TestServersThatResumeNoSessionVirtualTime(t *testing.T) {
 	findings := on(t, zktest.Options{NoResume: true}, zktest.V39, 100)
 	want := map[string]checker.Verdict{

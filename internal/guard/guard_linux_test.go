@@ -187,8 +187,8 @@ func (h *holding) allGone(t *testing.T) {
 	}
 }
 
-// family is a command whose processes ignore SIGTERM: a child, a grandchild
-// that is an orphan, and one in its own session.
+// family is a command whose processes ignore SIGTERM: a child, a grandchild that is an orphan, and
+// a process in its own session.
 const family = `trap "" TERM
 sleep 1000 &
 (sleep 1000 &)

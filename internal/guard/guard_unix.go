@@ -402,8 +402,8 @@ func (h *holder) attend(ctx context.Context, passed <-chan os.Signal) (Result, e
 		select {
 		case line, ok := <-lines:
 			if !ok {
-				// Only the guard has the other end. Its last lines come before its end,
-				// even if its exit was noticed first.
+				// Only the guard has the other end of the pipe. The guard's last lines come before
+				// the end of the pipe, even if the guard's exit was noticed first.
 				lines, h.guard = nil, 0
 				break
 			}

@@ -33,8 +33,8 @@ type Place struct {
 
 // NewPlace returns a place for a node that the session has created with data. The Czxid of the node
 // must be known, unless no later node can have the same name: otherwise the place could take a
-// later node for its own. The place is not granted yet; see Grant. If token is 0, the token is the
-// czxid.
+// later node for its own. The place is not granted yet; see Grant. If the argument token is 0, the
+// place's token is the czxid.
 func NewPlace(s *session.Session, node recipe.Node, data []byte, token int64) *Place {
 	if token == 0 {
 		token = node.Czxid
@@ -176,8 +176,8 @@ func (c *Place) part(ctx context.Context) bool {
 }
 
 // Downgrade converts an exclusive place into a shared one. It sets the node's data for the first
-// time, which lets shared contenders behind it pass. It is for places of Naming.Changing. It fails
-// like a transaction, and may be called again.
+// time, which lets shared contenders behind it pass. It is for places whose suffix is in
+// Naming.Changing. It fails like a transaction, and may be called again.
 func (c *Place) Downgrade(ctx context.Context) error {
 	done, err := c.begin(ctx)
 	if err != nil {

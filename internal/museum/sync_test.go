@@ -42,9 +42,10 @@ func TestZooKeeper4925LosesData(t *testing.T) {
 	}}.run(t)
 }
 
-// ZOOKEEPER-4643, -4646 and -4785: a follower accepts a new leader, with the new epoch in its file,
-// before the transactions that it got are on its disk. If the follower then loses the transactions
-// in a crash, its epoch makes it the next leader, and the other servers drop the transactions too.
+// ZOOKEEPER-4643, -4646 and -4785: a follower accepts a new leader and stores the new epoch before
+// the transactions that it has received are on its disk. If the follower then loses the
+// transactions in a crash, its epoch makes it the next leader, and the other servers drop the
+// transactions too.
 func TestZooKeeper4646LosesData(t *testing.T) {
 	const slow = 4 * time.Second
 	config := ensemble.Config{Syncs: true, InitLimit: 100}
@@ -69,8 +70,8 @@ func TestZooKeeper4646LosesData(t *testing.T) {
 	}}.run(t)
 }
 
-// ZOOKEEPER-4394: a follower that joins gets the commit of a transaction that was
-// proposed before it joined, and ends its connection with a NullPointerException.
+// ZOOKEEPER-4394: a follower that joins gets the commit of a transaction that was proposed before
+// the join. The follower then ends its connection with a NullPointerException.
 func TestZooKeeper4394EndsAFollower(t *testing.T) {
 	const slow = 3 * time.Second
 	config := ensemble.Config{SyncLimit: 100, InitLimit: 100}
@@ -101,9 +102,9 @@ func TestZooKeeper4394EndsAFollower(t *testing.T) {
 	}}.run(t)
 }
 
-// ZOOKEEPER-4685: a follower acknowledges the transactions that it got before it acknowledges its
-// leader. The leader takes the acknowledgment of a transaction for that of its leadership, and
-// gives up.
+// ZOOKEEPER-4685: before a follower acknowledges its leader, it acknowledges the transactions that
+// it has received. The leader takes the acknowledgment of a transaction for that of its leadership,
+// and gives up.
 func TestZooKeeper4685DelaysAnElection(t *testing.T) {
 	config := ensemble.Config{InitLimit: 10, JVMFlags: []string{"-Dzookeeper.maxBatchSize=1"}}
 	exhibit{has: []string{"3.8"}, lacks: []string{"3.9.6"}, config: config, show: func(r *room) string {

@@ -27,8 +27,8 @@ func AbleToLimitMemory() error {
 }
 
 // newMemoryGroup creates a cgroup below that of this process. Threads in it wait when it has no
-// memory left. Only the memory controller of cgroup v1 can do that. With v2, the kernel ends such a
-// process.
+// memory left. Only the memory controller of cgroup v1 can do that. With v2, the kernel ends a
+// process that has no memory left.
 func newMemoryGroup() (dir string, err error) {
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {

@@ -196,8 +196,8 @@ func (l *Link) Ask(op wire.Op, xid int32, body []byte) (answer []byte, err error
 // pong is the start of the reply to a ping.
 var pong = wire.Append(nil, &wire.Int32{Value: wire.XidPing})
 
-// CatchUp waits until the server has applied the zxid and has sent all events
-// up to it. A ping passes through the same queues as a read.
+// CatchUp waits until the server has applied the zxid and has sent all events up to it. It sends
+// pings, because a ping passes through the same queues as a read.
 func (l *Link) CatchUp(zxid int64) error {
 	began := time.Now()
 	for !l.over {

@@ -373,9 +373,8 @@ func (r *run) body(s Step) []byte {
 // and its clock may not be synchronized with that of this process.
 const clockError = 20
 
-// header returns the name of the zxid of a reply. If the step is a write, it is
-// a new zxid, named after the step. For a read the zxid is only a lower bound
-// while other traces run.
+// header returns the name of the zxid of a reply. If the step is a write and the zxid is new, the
+// zxid is named after the step. For a read the zxid is only a lower bound while other traces run.
 func (r *run) header(name string, s Step, h wire.ReplyHeader) string {
 	writes := s.op.IsWrite() && (h.Err != wire.MarshallingError || s.op == wire.OpMulti) // see Releases in the package comment of difftest
 	if h.Zxid <= r.last() || !writes {

@@ -97,7 +97,7 @@ func (s Server) allZxids() iter.Seq2[int64, error] {
 	}
 }
 
-// ParseName parses the file name of a log or of a snapshot, which may be compressed. The kind is
+// ParseName parses the file name of a log or of a snapshot. The file may be compressed. The kind is
 // "log" or "snapshot".
 func ParseName(name string) (kind string, zxid int64, ok bool) {
 	kind, number, _ := strings.Cut(name, ".")

@@ -155,7 +155,7 @@ func (s *snapshot) int64() int64 {
 // count is the number of elements that follow.
 func (s *snapshot) count() int32 { return max(0, s.int32()) }
 
-// buffer reads a length and returns as many bytes. The length -1 means that there are none.
+// buffer reads a length and returns that many bytes. The length -1 means that there are none.
 func (s *snapshot) buffer() []byte {
 	if n := s.int32(); n > 0 {
 		return s.bytes(int(n))

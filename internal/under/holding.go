@@ -49,8 +49,8 @@ func (h *Holding) Bind(ctx context.Context) context.Context {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	own := &hook{}
-	// Because the lock is held, a parent that has ended removes the hook only
-	// after it was added.
+	// The mutex is held here. So a parent that has already ended removes the hook only after the
+	// hook was added.
 	forget := context.AfterFunc(ctx, func() { h.forget(own) })
 	own.call = func(cause error) {
 		forget()

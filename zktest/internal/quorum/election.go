@@ -156,8 +156,8 @@ func (c *Cluster) choose() (winner *server, voters []*server) {
 	return nil, nil
 }
 
-// lead makes a server the leader of its voters, in a new epoch. This commits
-// everything in its log.
+// lead makes a server the leader of its voters, in a new epoch, and commits everything in the
+// server's log.
 func (c *Cluster) lead(w *server, voters []*server) {
 	epoch := int64(0)
 	for _, v := range voters {

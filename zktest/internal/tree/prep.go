@@ -21,9 +21,8 @@ type Request struct {
 	Live func() wire.Code
 }
 
-// Prep turns requests into transactions. It sees the tree as if all
-// transactions that it has prepared were applied. The leader has one for each
-// term.
+// Prep turns requests into transactions. It sees the tree as if all transactions that it has
+// prepared were applied. The leader has one Prep for each term.
 type Prep struct {
 	TTL bool // nodes may have a time to live; 3.8 does not allow this by default
 

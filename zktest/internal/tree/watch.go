@@ -80,8 +80,7 @@ func (t *table) modes(path string, w Watcher) mode {
 	return 0
 }
 
-// set sets the modes of a watcher's watch on a path. Without a mode, the watch
-// is removed.
+// set sets the modes of a watcher's watch on a path. If modes is 0, the watch is removed.
 func (t *table) set(path string, w Watcher, modes mode) {
 	i := t.find(path, w)
 	if i < 0 && modes == 0 {
