@@ -1,9 +1,9 @@
 // Package counter is an int64 in ZooKeeper that many processes add to.
 //
 // A plain conditional write of a number cannot be repeated after a lost reply, because the number
-// does not show whether it was written. Clients that repeat it count twice, and clients that give
-// up do not know what they counted. In this package, each write is one transaction that also sets a
-// znode of the handle. That znode shows which writes were applied.
+// does not show whether it was written. Clients that repeat the write can count twice, and clients
+// that give up do not know what they counted. In this package, each write is one transaction that
+// also sets a znode of the handle. That znode shows which writes were applied.
 //
 // # Usage
 //
@@ -80,7 +80,7 @@
 // # Goroutines
 //
 // Each handle has one goroutine while calls that write are in progress. Requests in progress have
-// their own.
+// further goroutines.
 //
 // # Cost
 //

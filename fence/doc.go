@@ -82,5 +82,5 @@
 // Martin Kleppmann, "How to do distributed locking" (2016), introduced the name fencing token. Mike
 // Burrows, "The Chubby lock service for loosely-coupled distributed systems" (OSDI 2006), section
 // 2.4, describes the same idea as sequencers. PostgreSQL's INSERT ... ON CONFLICT locks the row
-// even if its WHERE refuses it, and tests the row that it has locked.
+// even if the statement's WHERE refuses the row, and tests the row after the lock.
 package fence

@@ -38,7 +38,7 @@
 //   - It follows contexts that are variables, and an expression such as r.Context() that was passed
 //     to Lock. It does not follow contexts in fields, maps and channels.
 //   - It accepts the caller's context in deferred calls, in branches that test the error of Lock,
-//     for logging, for traces, for another Lock, and for reading a value from it.
+//     for logging, for traces, for another Lock, and for reading a value from the context.
 //   - It does not analyze test files, in which holds are lost on purpose.
 //   - It does not prove that a function stops when its context ends.
 //

@@ -17,7 +17,7 @@
 //     would help no test.
 //   - A truncated write, except a multi, at several servers since 3.9.0. ZooKeeper's servers fail.
 //     zktest returns a marshalling error, like a single ZooKeeper server.
-//   - createTTL with a mode without a time to live and TTL -1. The ZooKeeper server ends its
+//   - A createTTL whose mode has no time to live, with the TTL -1. The ZooKeeper server ends its
 //     process. zktest returns bad arguments, as for any other TTL.
 //   - A truncated reconfig. ZooKeeper's leader never answers again. zktest returns a marshalling
 //     error, as for any other request.
@@ -30,9 +30,9 @@
 //   - A path that is not UTF-8 or has characters above U+FFFF, in sync or in an event. ZooKeeper
 //     returns it in Java's encoding of characters. zktest returns it unchanged, because no node can
 //     have such a name.
-//   - The events that the end of a session causes for its own watches, if another connection closes
-//     the session. ZooKeeper sends some, none or all of them before it closes the connection. zktest
-//     sends all.
+//   - The events that the end of a session causes for the session's own watches, if another
+//     connection closes the session. ZooKeeper sends some, none or all of them before it closes the
+//     connection. zktest sends all.
 //   - A request on a connection whose session has moved. ZooKeeper closes the connection, and may
 //     answer earlier requests first. zktest only closes the connection.
 //
