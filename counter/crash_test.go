@@ -124,7 +124,7 @@ func is(p *crashpoint.Point, values possible) error {
 }
 
 // Goroutines share a handle whose connection or session is lost, while another client adds too.
-// Each adds another power of two, so the value shows which adds it includes.
+// Each call adds a different power of two, so the value shows which calls it includes.
 //
 // Covers C1, C2, C3.
 func TestSharedHandleAtEachLostRequest(t *testing.T) {
