@@ -168,8 +168,8 @@ func (c *Counter) do(ctx context.Context, f step) (int64, error) {
 }
 
 // prepare reads the value unless it is known. A value that was read before the connection was lost
-// does not count. If there is no connection, prepare waits for one. This is possible because
-// callers can still give up at this point.
+// does not count. If there is no connection, prepare waits for one. It may wait, because callers
+// can still give up at this point.
 func (c *Counter) prepare(ctx context.Context) {
 	if !c.known || c.s.State() != session.Connected {
 		c.broken = c.load(ctx)

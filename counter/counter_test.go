@@ -122,8 +122,8 @@ func TestCallThatFailsByItselfFailsAlone(t *testing.T) {
 	})
 }
 
-// A value that a server or the handle read before another client's write is confirmed before it is
-// returned.
+// A server or the handle may have a value from before another client's write. Such a value is
+// confirmed before it is returned.
 //
 // Covers C2, C4.
 func TestAnswerThatChangesNothingIsConfirmed(t *testing.T) {

@@ -47,11 +47,11 @@ func setting(to int64) change {
 		func(int64) int64 { return to }}
 }
 
-// A possible set has the values that a counter may have.
+// A possible is the set of the values that a counter may have.
 type possible []int64
 
-// after returns the values that are possible after the change c was answered with value and err. It
-// returns an error if that answer is wrong.
+// The method after returns the values that are possible after the change c was answered with value
+// and err. It returns an error if that answer is wrong.
 func (p possible) after(c change, value int64, err error) (possible, error) {
 	var next possible
 	for _, before := range p {
@@ -107,7 +107,7 @@ func TestChangeIsAppliedOnceAtEachCrashPoint(t *testing.T) {
 	})
 }
 
-// is checks that the value that another session reads is possible.
+// The function is returns an error unless another session reads one of the given values.
 func is(p *crashpoint.Point, values possible) error {
 	other, err := p.OpenOther(session.Options{})
 	if err != nil {
@@ -124,7 +124,7 @@ func is(p *crashpoint.Point, values possible) error {
 }
 
 // Goroutines share a handle whose connection or session is lost, while another client adds too.
-// Each adds another power of two, so the value shows which adds it includes.
+// Each call adds a different power of two, so the value shows which calls it includes.
 //
 // Covers C1, C2, C3.
 func TestSharedHandleAtEachLostRequest(t *testing.T) {

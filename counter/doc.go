@@ -1,9 +1,9 @@
 // Package counter is an int64 in ZooKeeper that many processes add to.
 //
 // A plain conditional write of a number cannot be repeated after a lost reply, because the number
-// does not show whether it was written. Clients that repeat it count twice, and clients that give
-// up do not know what they counted. In this package, each write is one transaction that also sets a
-// znode of the handle. That znode shows which writes were applied.
+// does not show whether it was written. Clients that repeat the write can count twice, and clients
+// that give up do not know what they counted. In this package, each write is one transaction that
+// also sets a znode of the handle. That znode shows which writes were applied.
 //
 // # Usage
 //
@@ -31,8 +31,8 @@
 //
 // C2. All calls of all handles on one path are linearizable: each takes effect at one instant
 // between its beginning and its end. Add returns the value at that instant. So no two adds of a
-// positive number return the same value, as long as nobody lowers it. Get does not return a value
-// that was replaced before Get was called, whichever server answers.
+// positive number return the same value, as long as nobody lowers the value. Get does not return a
+// value that was replaced before Get was called, whichever server answers.
 //
 // In other words, the numbers that Add(ctx, 1) returns can number orders.
 //
@@ -80,7 +80,7 @@
 // # Goroutines
 //
 // Each handle has one goroutine while calls that write are in progress. Requests in progress have
-// their own.
+// further goroutines.
 //
 // # Cost
 //
@@ -95,11 +95,11 @@
 //	<path>/<id>-add-<number>   a handle that has written; its version counts its writes
 //
 // With the format [Decimal] the data are the value's decimal digits, like those of kazoo's Counter
-// with its default of type int. With [BigEndian] they are its 8 bytes, the most significant first,
-// like those of Curator's DistributedAtomicLong. Handles can share a path with these clients. The
-// other clients do not know whether a write whose reply was lost was applied, and kazoo repeats it.
-// So the guarantees hold for the calls of this package, and the value can still count a call of
-// theirs twice. For all of them, empty data mean 0. Curator's DistributedAtomicInteger and
-// SharedCount, and kazoo's Counter with support_curator, use 4 bytes, too few for an int64. Such
-// data cause an ErrFormat.
+// with its default of type int. With [BigEndian] the data are the value's 8 bytes, the most
+// significant first, like those of Curator's DistributedAtomicLong. Handles can share a path with
+// these clients. The other clients do not know whether a write whose reply was lost was applied,
+// and kazoo repeats it. So the guarantees hold for the calls of this package, and the value can
+// still count a call of another client twice. For all these clients, empty data mean 0. Curator's
+// DistributedAtomicInteger and SharedCount, and kazoo's Counter with support_curator, use 4 bytes,
+// too few for an int64. Such data cause an ErrFormat.
 package counter

@@ -49,7 +49,8 @@ func (f Format) decode(data []byte) (int64, error) {
 	return value, nil
 }
 
-// read is decode for a znode that will be written.
+// read is like decode, for a znode that will be written. It returns ErrExhausted if a write of the
+// znode could not be conditional.
 func (f Format) read(node session.Value) (int64, error) {
 	if node.Stat.Version == session.AnyVersion {
 		return 0, ErrExhausted

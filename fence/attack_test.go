@@ -310,7 +310,7 @@ func largestNumber(t *testing.T, w way) {
 	}
 }
 
-// A program may set the header on its own, by another spelling. The server then refuses the
+// A program may set the header on its own, in another spelling. The server then refuses the
 // request.
 //
 // Covers F6.
@@ -399,7 +399,7 @@ func TestSerializationFailureAtCommitIsDefinite(t *testing.T) {
 }
 
 // If a function ignores the error of its statement, its transaction cannot be committed, and Do
-// does not report that it was.
+// does not report that the transaction was committed.
 //
 // Covers F4.
 func TestIgnoredErrorOfAStatementIsNoCommit(t *testing.T) {
@@ -444,7 +444,7 @@ func TestTwoResourcesInOneTransaction(t *testing.T) {
 		t.Fatalf("got errors %v and %v, want one deadlock and one success", one, other)
 	}
 	won := d.read(t)
-	// A stale token for one of the two resources refuses the whole transaction.
+	// If the token for one of the two resources is stale, the whole transaction is refused.
 	if err := both(9, "a", "b", func() {}); err != nil {
 		t.Fatal(err)
 	}
@@ -485,7 +485,7 @@ func TestConnectionEndedWithinATransaction(t *testing.T) {
 	}
 }
 
-// A pool of one connection has room for the read after a lost reply.
+// With a pool of one connection, the read after a lost reply still gets a connection.
 //
 // Covers F4.
 func TestTableLooksThroughAPoolOfOneConnection(t *testing.T) {

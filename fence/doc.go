@@ -52,7 +52,7 @@
 // F6. A request without a token, or with a token that is not a number above zero, is refused. The
 // client's [Transport] does not send it, and the server's [Handler] does not serve it.
 //
-// F7. [Update] replaces only the value whose token it has compared with its own.
+// F7. [Update] replaces only the value whose token it has compared with the token of the call.
 //
 // In other words, a holder that was paused cannot overwrite the work of the next holder, at any
 // moment of its write, as long as all writes go through the fence.
@@ -71,16 +71,16 @@
 //
 // # Cost
 //
-// [Table.Do] adds one statement to a transaction, and one more to a refused one. It holds the lock
-// on the guard row until the transaction ends, so transactions on one resource run one after
-// another. A client that is paused inside a transaction blocks the next holder for that time. To
-// limit this, set idle_in_transaction_session_timeout in PostgreSQL. A [Gate] serves one call at a
-// time. [WriteFile] costs four fsyncs.
+// [Table.Do] adds one statement to a transaction, and one more to a transaction that it refuses. It
+// holds the lock on the guard row until the transaction ends, so transactions on one resource run
+// one after another. A client that is paused inside a transaction blocks the next holder for that
+// time. To limit this, set idle_in_transaction_session_timeout in PostgreSQL. A [Gate] serves one
+// call at a time. [WriteFile] costs four fsyncs.
 //
 // # Sources
 //
 // Martin Kleppmann, "How to do distributed locking" (2016), introduced the name fencing token. Mike
 // Burrows, "The Chubby lock service for loosely-coupled distributed systems" (OSDI 2006), section
 // 2.4, describes the same idea as sequencers. PostgreSQL's INSERT ... ON CONFLICT locks the row
-// even if its WHERE refuses it, and tests the row that it has locked.
+// even if the statement's WHERE refuses the row, and tests the row after the lock.
 package fence

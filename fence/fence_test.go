@@ -49,7 +49,7 @@ func TestSmallerTokensAreRefused(t *testing.T) {
 	}
 }
 
-// refuses runs the checks that are the same for each way.
+// The function refuses runs the checks that are the same for each way.
 func refuses(t *testing.T, w way) {
 	t.Helper()
 	write, read := w(t)

@@ -40,8 +40,8 @@ func WriteFile(ctx context.Context, name string, token Token, data []byte, perm 
 	return nil
 }
 
-// disk writes files. Each step calls sync before the next step begins, so a test
-// sees what a crash of the machine would leave.
+// disk writes files. Each step calls sync before the next step begins. A test replaces sync to
+// observe what a crash of the machine would leave.
 type disk struct {
 	sync func(*os.File) error
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/fence"
 )
 
-// startSQLite returns a database in a file, with a guard table and an account, through
-// connections that can be lost at a statement.
+// startSQLite returns a database in a file, with a guard table and an account. Its connections can
+// be lost at a call of the driver.
 func startSQLite(t *testing.T) *losing {
 	t.Helper()
 	// BEGIN takes the write lock. Otherwise, a transaction whose first write finds the lock taken

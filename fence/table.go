@@ -73,10 +73,9 @@ func (t *Table) Create(ctx context.Context) error {
 // the end of the transaction, so no other transaction on the resource runs
 // between the check and the write. Do creates the guard row if there is none.
 //
-// The error is a *[StaleError] if a larger token was accepted before; then f
-// was not called. If f fails or panics, the transaction is rolled back, and Do
-// returns the error of f unchanged. Make changes that cannot be rolled back
-// elsewhere. f must not commit tx.
+// The error is a *[StaleError] if a larger token was accepted before; then f was not called. If f
+// fails or panics, the transaction is rolled back, and Do returns the error of f unchanged. Do not
+// make changes in f that cannot be rolled back. f must not commit tx.
 //
 // If COMMIT fails for any reason, Do reads the guard row to find out whether
 // the transaction was committed. This needs a new connection, and waits until
@@ -171,7 +170,8 @@ func (t *Table) largest(ctx context.Context, from queryer, resource string) (lar
 	return largest, nil
 }
 
-// resolve returns the error of Do after COMMIT returned the error failed.
+// resolve returns the result of Do after a COMMIT that failed. The argument failed is the error of
+// COMMIT.
 func (t *Table) resolve(ctx context.Context, resource string, own write, failed error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
 	defer cancel()

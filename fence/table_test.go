@@ -161,8 +161,8 @@ func (d *database) waiting(t *testing.T) (n int) {
 	return n
 }
 
-// A token is compared with the row when its turn comes, not when it began to
-// wait.
+// A token is compared with the row when the turn of its transaction comes, not when the transaction
+// began to wait.
 //
 // Covers F1.
 func TestTableChecksTheRowThatItHasLocked(t *testing.T) {
@@ -340,8 +340,9 @@ func cutAtEachMessage(t *testing.T, where string, stays bool) {
 	d := startDatabase(t)
 	commits, unknown, lost := 0, 0, 0
 	for at := int64(1); ; at++ {
-		// Each transaction has a new resource, which has no guard row: a row that is not visible
-		// yet cannot be locked.
+		// Each transaction has a new resource without a guard row. Such a transaction is the more
+		// difficult one for Do: another transaction cannot lock its new row, which is not visible
+		// yet.
 		resource := fmt.Sprint("account ", at)
 		data := fmt.Sprint("of ", at)
 		c := &cut{at: at, where: where, stays: stays}

@@ -78,7 +78,8 @@ func (f *function) call(call *ast.CallExpr, st *state) {
 	}
 }
 
-// given analyzes a function literal that is passed to a call, which calls it.
+// given analyzes a function literal that is passed in a call. The called function calls the
+// literal.
 func (f *function) given(call *ast.CallExpr, lit *ast.FuncLit, st *state) {
 	inner := st.clone()
 	if h := f.callback(call, lit); h != nil {

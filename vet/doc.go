@@ -25,9 +25,9 @@
 // context nor its token, and stores no context with it.
 //
 // Dropped: the error of Unlock, Resign or Ack is dropped, and the token is not used. That error
-// says whether the hold was lost before. A deferred Unlock or Resign is accepted, because the work
-// has the context in that case. Releases on a path that returns another error are also accepted,
-// and so is an explicit "_ =".
+// says whether the hold was lost before. A deferred Unlock or Resign is accepted, because in that
+// case the work uses the context, which ends with the loss. Releases on a path that returns another
+// error are also accepted, and so is an explicit "_ =".
 //
 // # What it does not find
 //
@@ -38,7 +38,7 @@
 //   - It follows contexts that are variables, and an expression such as r.Context() that was passed
 //     to Lock. It does not follow contexts in fields, maps and channels.
 //   - It accepts the caller's context in deferred calls, in branches that test the error of Lock,
-//     for logging, for traces, for another Lock, and for reading a value from it.
+//     for logging, for traces, for another Lock, and for reading a value from the context.
 //   - It does not analyze test files, in which holds are lost on purpose.
 //   - It does not prove that a function stops when its context ends.
 //

@@ -180,7 +180,7 @@ func (f *function) loop(at ast.Node, body *ast.BlockStmt, post ast.Stmt, st, eac
 	return f.leave(at, st)
 }
 
-// leave joins the states in which a statement was left early.
+// The method leave joins the states in which a statement was left early.
 func (f *function) leave(at ast.Node, st *state) int {
 	last := len(f.breaks) - 1
 	left := f.breaks[last]
@@ -416,8 +416,8 @@ func returnsOther(s ast.Stmt) bool {
 	return !name
 }
 
-// noteDropped records a release whose error is dropped. elsewhere means that the function returns
-// another error after it, or that the release is deferred.
+// noteDropped records a release whose error is dropped. If elsewhere is true, the function returns
+// another error after it, or the release is deferred.
 func (f *function) noteDropped(e ast.Expr, st *state, elsewhere bool) {
 	call, ok := ast.Unparen(e).(*ast.CallExpr)
 	if !ok {

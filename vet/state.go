@@ -63,7 +63,7 @@ func (s *state) active() (list []*hold) {
 	return list
 }
 
-// of returns the hold in a variable.
+// The method of returns the hold in a variable.
 func (s *state) of(obj types.Object) *hold {
 	for _, h := range slices.Backward(s.held) {
 		if obj != nil && h.obj == obj {

@@ -18,8 +18,8 @@ const (
 	passed             // other code has it
 )
 
-// used returns how the hold at the end of path is used. path begins at the root of a file, and the
-// last node but one contains the hold.
+// used returns how the hold at the end of path is used. path begins at the root of a file, and its
+// second to last node contains the hold.
 func used(info *types.Info, k *kind, path []ast.Node) use {
 	at := path[len(path)-1].(ast.Expr)
 	above := func(n int) ast.Node {

@@ -114,9 +114,9 @@ func BenchmarkWritesTCP(b *testing.B)    { eight(b, zktest.Options{TCP: true}, w
 func BenchmarkReadsMemory(b *testing.B)  { eight(b, zktest.Options{}, read) }
 func BenchmarkWritesMemory(b *testing.B) { eight(b, zktest.Options{}, write) }
 
-// BenchmarkEchoTCP measures the limit of the machine. It uses the same clients
-// and frames of the size of a read's reply. The server has one goroutine for
-// each connection, which returns the bytes that it receives.
+// BenchmarkEchoTCP measures the limit of the machine. It uses the same clients and frames of the
+// size of a read's reply. The server has one goroutine for each connection. The goroutine returns
+// the bytes that it receives.
 func BenchmarkEchoTCP(b *testing.B) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

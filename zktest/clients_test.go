@@ -82,8 +82,8 @@ func serve(t *testing.T, want []string, name string, args ...string) {
 	}
 }
 
-// follow reads the program's output until it ends, and injects the faults that
-// it requests.
+// follow reads the program's output until it ends, and injects the faults that the program
+// requests.
 func follow(t *testing.T, e *zktest.Ensemble, in io.WriteCloser, out io.Reader) (passed []string, err error) {
 	lines := bufio.NewScanner(out)
 	start := time.Now()

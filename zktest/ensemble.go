@@ -264,8 +264,8 @@ func (e *Ensemble) trace(format string, args ...any) {
 	fmt.Fprintf(e.opts.Trace, "%v %s\n", e.now(), fmt.Sprintf(format, args...))
 }
 
-// A HostProvider returns the addresses of an ensemble to go-zookeeper in their
-// original order, without resolving names. Each client needs its own.
+// A HostProvider returns the addresses of an ensemble to go-zookeeper in their original order,
+// without resolving names. Each client needs its own HostProvider.
 type HostProvider struct {
 	addrs       []string
 	first, next int
@@ -299,7 +299,7 @@ func (p *HostProvider) Next() (server string, retryStart bool) {
 	return p.addrs[i], i == p.connected
 }
 
-// Connected records that the client has connected to the last server from Next.
+// Connected records that the client has connected to the server that Next has returned last.
 func (p *HostProvider) Connected() {
 	p.connected = (p.next + len(p.addrs) - 1) % len(p.addrs)
 }

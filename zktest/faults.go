@@ -47,11 +47,10 @@ func (e *Ensemble) Wipe(server int) {
 	e.do(func() { e.cluster.Wipe(server) })
 }
 
-// SetSequence makes n the number of the next sequential child of path, as if n
-// such children had been created before. After 2147483647 no more can be
-// created. SetSequence is a write by the leader. It reports whether there is a
-// leader that has such a node. Without a quorum it has no effect. A concurrent
-// create may be applied first.
+// SetSequence makes n the number of the next sequential child of path, as if n such children had
+// been created before. After the number 2147483647, no more sequential children can be created.
+// SetSequence is a write by the leader. It reports whether there is a leader and the leader has a
+// node at path. Without a quorum it has no effect. A concurrent create may be applied first.
 func (e *Ensemble) SetSequence(path string, n int32) (found bool) {
 	e.do(func() { found = e.cluster.SetSequence(path, n) })
 	return found
@@ -154,7 +153,7 @@ func (e *Ensemble) HeldBack() int {
 
 // DelayLink models a slow network between servers: from now on, packets of the link take d. They
 // keep their order. 0 undoes the fault. A server needs one round trip to join its leader, so the
-// delays of both directions also delay this.
+// delays of both directions also delay the joining.
 //
 // On a link from a leader to its follower, DelayLink also models a follower that reads slowly. One
 // thread of the follower receives commits and answers pings, and these answers report the active
@@ -165,15 +164,14 @@ func (e *Ensemble) DelayLink(l Link, d time.Duration) {
 	e.do(func() { e.cluster.Delay(l.From, l.To, d) })
 }
 
-// Lag models a replica that is behind: from now on the server applies committed
-// transactions, also those of its own clients, late by d. It votes and
-// acknowledges without delay. 0 undoes the fault.
+// Lag models a replica that is behind: from now on the server applies committed transactions, also
+// those of its own clients, with a delay of d. It votes and acknowledges without delay. 0 undoes
+// the fault.
 //
-// A sync at a follower waits until the follower has applied the commits before
-// it. A leader answers a sync of its own clients at once, like a read, because
-// ZooKeeper's leader does so too. So if the leader lags, a read after a sync
-// can be as stale as before it. Only a read after a write of the same session
-// is fresh.
+// A sync at a follower waits until the follower has applied all transactions that were committed
+// before the sync. A leader answers a sync of its own clients at once, like a read, because
+// ZooKeeper's leader does so too. So if the leader lags, a read after a sync can be as stale as a
+// read without a sync. Only a read after a write of the same session is fresh.
 func (e *Ensemble) Lag(server int, d time.Duration) {
 	e.check(server)
 	e.do(func() { e.cluster.Lag(server, d) })
@@ -190,14 +188,14 @@ func (e *Ensemble) SetClockRate(server int, rate float64) {
 	e.do(func() { e.cluster.ClockRate(server, rate) })
 }
 
-// SetExpirerPace models a leader whose log accepts bytes slowly, or one that
-// expires tens of thousands of sessions at once.
+// SetExpirerPace models a leader whose log accepts bytes slowly, or a leader that expires tens of
+// thousands of sessions at once.
 //
 // At each tick a leader takes all sessions whose time is over. Then it marks and closes one after
-// another, in an order drawn from the seed. From now on the server waits d between two sessions.
-// This is the time that a real server needs to write to its log. A session that is taken and not
-// yet marked can still send requests, including heartbeats, and receives replies, but is closed
-// nevertheless. 0 undoes the fault: all sessions that are taken are closed at once.
+// another, in an order drawn from the seed. From now on the server waits d between two sessions. A
+// real server spends this time on writing to its log. A session that is taken and not yet marked
+// can still send requests, including heartbeats, and receives replies, but is closed nevertheless.
+// 0 undoes the fault: all sessions that are taken are closed at once.
 //
 // It panics if d is negative.
 func (e *Ensemble) SetExpirerPace(server int, d time.Duration) {
@@ -258,7 +256,7 @@ func (e *Ensemble) Ready() bool {
 type Fate = quorum.Fate
 
 // The fates of a request. After DropRequest and DropReply the connection stays, and the client
-// waits forever, because the server never sends that reply.
+// waits forever, because the server never sends a reply.
 const (
 	// The server never receives the request; the connection stays.
 	DropRequest = quorum.DropRequest

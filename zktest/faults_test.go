@@ -510,8 +510,8 @@ func TestSequenceIsSet(t *testing.T) {
 	})
 }
 
-// Regression: a server that had not yet applied the node's creation counted
-// from 0.
+// Regression: a server that applied the node's creation only after SetSequence numbered the
+// children from 0.
 func TestSequenceIsSetAtServersThatAreBehind(t *testing.T) {
 	for name, fall := range map[string]struct{ behind, again func(e *zktest.Ensemble) }{
 		"killed": {func(e *zktest.Ensemble) { e.Kill(0) }, func(e *zktest.Ensemble) { e.Start(0) }},

@@ -134,7 +134,7 @@ func (o *Options) config() (quorum.Config, error) {
 	return cfg, nil
 }
 
-// def sets a field that has its zero value.
+// def sets a field to value if the field has its zero value.
 func def[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {

@@ -66,7 +66,7 @@ func replayed(t *testing.T, seed uint64) []byte {
 	return trace.Bytes()
 }
 
-// live runs one client, in one session after another.
+// The function live runs one client, in one session after another.
 func live(ctx context.Context, e *zktest.Ensemble, seed uint64, d *diary) {
 	r := rand.New(rand.NewPCG(seed, uint64(d.client)))
 	time.Sleep(time.Duration(d.client) * 7 * time.Millisecond)

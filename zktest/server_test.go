@@ -98,8 +98,8 @@ func TestUndecodableRequestIsAnswered(t *testing.T) {
 	})
 }
 
-// A null path or a null list is not an empty one: zktest/internal/difftest compares the
-// replies with those of ZooKeeper.
+// The ensemble distinguishes a null path or a null list from an empty one. zktest/internal/difftest
+// compares the replies with those of ZooKeeper.
 func TestNullsAreRefused(t *testing.T) {
 	both(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		c := dialRaw(t, e, 0)
@@ -508,8 +508,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-// Regression: with one server more, the ephemeral nodes of sessions at the last
-// server had no owner.
+// Regression: with 255 servers, the ephemeral nodes of sessions at the last server had no owner.
 func TestLastOfTheMostServersHasEphemerals(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{Servers: most})

@@ -45,7 +45,7 @@ func (p *port) close() {
 	}
 }
 
-// listen lets clients connect to a server over TCP again, if they cannot.
+// listen opens the listener of a server over TCP again if it is closed.
 func (e *Ensemble) listen(server int) error {
 	if !e.opts.TCP || e.ports[server].listener != nil {
 		return nil

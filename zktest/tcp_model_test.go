@@ -55,8 +55,8 @@ func TestMendedLinkWaitsForRetransmission(t *testing.T) {
 	}
 }
 
-// After it is restored, a link on which no packet waited works at once. Without
-// retransmissions, every link works at once.
+// A restored link on which no packet waited works at once. Without retransmissions, every restored
+// link works at once.
 func TestMendedLinkWorksAtOnce(t *testing.T) {
 	for _, waited := range []bool{false, true} {
 		virtual.Test(t, func(t *testing.T) {

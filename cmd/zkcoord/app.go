@@ -35,8 +35,8 @@ type app struct {
 	errs io.Writer // progress and errors
 	json bool
 
-	bubble  func(f func())    // calls f on the virtual clock; set within virtually
-	invalid []*harness.Result // runs on the embedded ensemble that are to be minimized
+	bubble  func(f func())    // calls f on the virtual clock; nil outside of the method virtually
+	invalid []*harness.Result // runs to minimize; all of them used the embedded ensemble
 
 	passing atomic.Bool // a child command is running and receives the signals itself
 
@@ -131,7 +131,8 @@ func known(c *cobra.Command, args []string) error {
 	return fmt.Errorf("%w: did you mean %s?", err, strings.Join(meant, " or "))
 }
 
-// explained validates a command's arguments with its Args. It adds the usage to an error.
+// explained returns a validator that applies the Args of the command, and adds the usage to their
+// error.
 func explained(c *cobra.Command) cobra.PositionalArgs {
 	check := c.Args
 	switch {
@@ -242,8 +243,8 @@ func terminal(w io.Writer) (width int, ok bool) {
 	return width, err == nil && width > 0
 }
 
-// colored reports whether to write colors to w: if it is a terminal and NO_COLOR is empty
-// (https://no-color.org).
+// colored reports whether to write colors to w. The result is true if w is a terminal and the
+// variable NO_COLOR is empty (https://no-color.org).
 func colored(w io.Writer) bool {
 	_, ok := terminal(w)
 	return ok && os.Getenv("NO_COLOR") == ""

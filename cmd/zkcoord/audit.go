@@ -232,7 +232,7 @@ func openLogs(dirs []string) (*serverLogs, error) {
 	if len(all.servers) == 0 {
 		return nil, errors.New("there are snapshots, but no transaction logs: give the servers' dataLogDir as well")
 	}
-	for i := range all.servers { // such a snapshot may be of any of the servers
+	for i := range all.servers { // a snapshot from a directory without logs may be of any server
 		s := &all.servers[i]
 		s.Snapshots = slices.Sorted(slices.Values(append(s.Snapshots, elsewhere...)))
 	}
@@ -257,8 +257,8 @@ func (l *serverLogs) open(dir string) (s txnlog.Server, logs bool, err error) {
 	return s, logs, err
 }
 
-// logDirs returns the directories with logs or snapshots. This is dir itself if it has any.
-// Otherwise logDirs searches the subdirectories of dir, and version-2 of each subdirectory.
+// logDirs returns the directories with logs or snapshots. If dir itself has any, the result is only
+// dir. Otherwise logDirs searches the subdirectories of dir, and version-2 of each subdirectory.
 func logDirs(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -283,9 +283,10 @@ func logDirs(dir string) ([]string, error) {
 	return found, nil
 }
 
-// start returns what is known before the first transaction: nothing if the logs contain the first
-// transaction of the ensemble, and otherwise the content of the oldest readable snapshot after
-// which no transaction is missing.
+// start returns the state before the first transaction in the logs. It is empty if this is the
+// first transaction of the ensemble. Otherwise it is the content of the oldest readable snapshot
+// after which no transaction is missing. If there is no such snapshot, start notes that and returns
+// an empty state.
 func (l *serverLogs) start(note func(string, ...any)) (audit.Start, error) {
 	first, err := l.firstZxid()
 	if err != nil || first <= 1<<32+1 {

@@ -35,9 +35,9 @@ func jobs[T any](ctx context.Context, all []T, do func(T) error) iter.Seq[job] {
 	}
 }
 
-// worst reports errors and returns the most serious of their exit codes as an error, or nil. A
-// violation outweighs a run that failed or could not be stored, which outweighs a run without a
-// conclusion.
+// worst reports errors and returns the most serious of their exit codes as an error, or nil. The
+// most serious result is a violation, followed by a run that failed or could not be stored, and by
+// a run without a conclusion.
 func (a *app) worst(errs ...error) error {
 	rank := []int{exitValid, exitUnknown, exitFailed, exitInvalid}
 	most := 0

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A violation outweighs a run that failed, which outweighs a run without a conclusion. The rest of
-// an interrupted campaign has no conclusion.
+// The most serious result is a violation, followed by a run that failed, and by a run without a
+// conclusion. The rest of an interrupted campaign has no conclusion.
 func TestCampaignEndsWithTheWorst(t *testing.T) {
 	broken := errors.New("no servers")
 	for _, c := range []struct {

@@ -89,14 +89,15 @@ func (a *app) chaos(ctx context.Context, chosen []harness.Scenario, f runFlags) 
 	return a.worst(c.code(), code, a.sum(c.totals))
 }
 
-// rounds are runs of scenarios in turn, on each version in turn. Each has a new seed.
+// rounds run the chosen scenarios one after another on one version, then on the next version, and
+// so on. Each round has a new seed.
 type rounds struct {
 	*app
 	chosen []harness.Scenario
 	flags  runFlags
 	keep   *failures
 	totals *report.Totals
-	ledger *report.Ledger // nil if rounds are only added up
+	ledger *report.Ledger // nil if the rounds are added up but not stored
 	first  int            // the number of the first round
 	total  time.Duration  // no round begins once the rounds have taken this time together; zero means no limit
 	retry  int            // how many rounds in a row may fail to begin

@@ -69,7 +69,7 @@ func (a *app) judged(c *cobra.Command, path, scenario string) (*harness.Result, 
 	r := a.storedRun(path)
 	r.Scenario, r.Claim, r.Guarantees, r.Seed, r.Ensemble = h.Scenario, s.Claim, s.Guarantees, h.Seed, h.Ensemble
 	if r.Start.IsZero() {
-		r.Start = h.Start // on a virtual clock that is the year 2000
+		r.Start = h.Start // in the year 2000 if the run had a virtual clock
 	}
 	if r.Scenario == "" {
 		r.Scenario = s.Name
@@ -82,8 +82,8 @@ func (a *app) judged(c *cobra.Command, path, scenario string) (*harness.Result, 
 	return r, nil
 }
 
-// storedRun returns the stored data of the history's run, without the history. It is empty for a
-// file outside of a store, which can be judged without it.
+// storedRun returns the stored data of the history's run, without the history. For a file outside
+// of a store, the result is empty, and the history is judged without that data.
 func (a *app) storedRun(path string) *harness.Result {
 	dir := path
 	if info, err := os.Stat(path); err == nil && !info.IsDir() {

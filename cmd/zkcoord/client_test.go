@@ -64,7 +64,8 @@ func TestExampleClientsPassTheCheck(t *testing.T) {
 	}
 }
 
-// peerCommands are the programs of scenarios in Java and in Python.
+// peerCommands returns the commands that run the scenarios' clients in Java (Curator) and in Python
+// (kazoo).
 func peerCommands(t *testing.T) (curator, kazoo string) {
 	t.Helper()
 	needs.Installed(t, peers.Kazoo.Installed())

@@ -117,7 +117,8 @@ func (a *app) removed(ctx context.Context, s *session.Session, dir string) error
 	return nil
 }
 
-// expecting moves the leader to the front, and chooses the release to compare with.
+// expecting puts the leader first in o.Servers, and chooses the release to compare the servers
+// with.
 func (a *app) expecting(ctx context.Context, o *conform.Options, servers []string) error {
 	o.Servers = slices.Clone(servers)
 	said := ""
@@ -200,8 +201,8 @@ func standing(f conform.Finding) string {
 	return text
 }
 
-// A conformSummary lists which guarantees hold and which do not, among those that depend on
-// servers.
+// A conformSummary lists the guarantees that depend on servers: those that hold and those that do
+// not.
 type conformSummary struct {
 	Verdict checker.Verdict    `json:"verdict"`
 	Recipes []conform.Standing `json:"recipes"`

@@ -187,7 +187,7 @@ func (f *authFlags) credentials() (all []session.Auth, err error) {
 	return all, nil
 }
 
-// with opens a session, calls do and closes the session.
+// The method with opens a session, calls do and closes the session.
 func (f *connectFlags) with(ctx context.Context, do func(context.Context, *session.Session) error) error {
 	s, err := f.open(ctx)
 	if err != nil {
@@ -203,8 +203,8 @@ func (f *connectFlags) with(ctx context.Context, do func(context.Context, *sessi
 	return errors.Join(err, s.Close())
 }
 
-// explain adds the used credentials to an ErrNoAuth. The text "not authenticated" alone is
-// misleading for a session with credentials.
+// explain adds to an ErrNoAuth which credentials the session has used. The text "not authenticated"
+// alone is misleading for a session with credentials.
 func (f *authFlags) explain(err error) error {
 	if errors.Is(err, session.ErrNoAuth) {
 		return fmt.Errorf("%w: the ACL denies access with %s", err, f.identity())

@@ -77,8 +77,8 @@ func (a *app) counterCommand() *cobra.Command {
 	return c
 }
 
-// countedOrNot adds to the error of a write the exit code that says whether the write may have been
-// applied.
+// countedOrNot adds an exit code to the error of a write. The code says whether the write may have
+// been applied.
 func countedOrNot(err error) error {
 	if session.OutcomeOf(err) == session.Indeterminate {
 		return &endError{exitUnknown, err}

@@ -62,8 +62,8 @@ embedded ensemble is ready at once, and loses all data when it ends.`,
 	return c
 }
 
-// serving returns a starter of ensembles that listen on ports. The model has the
-// options of the embedded ensemble.
+// serving returns a starter of ensembles that listen on ports. The argument model has the options
+// of the embedded ensemble.
 func serving(kind, version, logs string, model zktest.Options, a *app) (ensemble.Starter, error) {
 	if kind == "embedded" {
 		model.TCP = true
@@ -72,7 +72,7 @@ func serving(kind, version, logs string, model zktest.Options, a *app) (ensemble
 	return kinds.Starter(kind, version, logs, notes{a})
 }
 
-// flagsOf returns the flags with which a JVM of ZooKeeper has the options of a model.
+// flagsOf returns the JVM flags that give a ZooKeeper server the same options as model.
 func flagsOf(model zktest.Options) (flags []string) {
 	if user, password, ok := strings.Cut(model.Superuser, ":"); ok {
 		flags = append(flags, "-Dzookeeper.DigestAuthenticationProvider.superDigest="+session.DigestACL(0, user, password)[0].ID)

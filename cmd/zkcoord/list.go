@@ -104,7 +104,7 @@ func properties(s harness.Scenario) []string {
 	return ids
 }
 
-// only returns the part that args select. Without args it returns everything.
+// The method only returns the part of the listing that args select, or everything if args is empty.
 func (l listing) only(args []string) listing {
 	if len(args) == 0 {
 		return l
@@ -151,7 +151,7 @@ func (a *app) printListing(l listing) error {
 	return w.Flush()
 }
 
-// in describes which scenarios have the fault by default.
+// The method in describes which scenarios have the fault by default.
 func (f listedFault) in() string {
 	switch n := len(f.Scenarios); {
 	case n == 0:
@@ -184,7 +184,7 @@ func scenarioNames(_ *cobra.Command, _ []string, _ string) ([]string, cobra.Shel
 	return append(scenarios.Names(), "all"), cobra.ShellCompDirectiveNoFileComp
 }
 
-// oneOf accepts only these words as arguments. Its error lists them.
+// oneOf returns a validator that accepts only these words as arguments. Its error lists the words.
 func oneOf(words ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		for _, arg := range args {
@@ -196,7 +196,7 @@ func oneOf(words ...string) cobra.PositionalArgs {
 	}
 }
 
-// fixed completes one of the words.
+// fixed returns a completion that offers the words.
 func fixed(words ...string) cobra.CompletionFunc {
 	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return words, cobra.ShellCompDirectiveNoFileComp

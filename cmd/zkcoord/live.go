@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/report"
 )
 
-// plainEvery is the minimum interval of progress lines without a terminal. A run of more than 100 s
-// prints only about twenty lines.
+// plainEvery is the minimum interval between progress lines if the output is not a terminal. In a
+// run of more than 100 s, the interval is longer: a twentieth of the run.
 const plainEvery = 5 * time.Second
 
 // live shows the progress of a run: on a terminal in one line that is overwritten, and otherwise in
@@ -33,7 +33,7 @@ func newLive(w io.Writer) *live {
 	return l
 }
 
-// show is harness.Options.Progress. The caller holds the app's lock.
+// show is the function for harness.Options.Progress. The caller holds the app's lock.
 func (l *live) show(s harness.Status) {
 	line := l.line(s)
 	l.before = s

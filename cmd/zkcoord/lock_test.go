@@ -26,7 +26,8 @@ func TestWaitGoesOnInANewSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// waiter returns the session of the second contender, once it is not the given one.
+	// waiter waits for a second contender whose session is not the given one, and returns its
+	// session.
 	waiter := func(not int64) int64 {
 		for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 			all, err := m.Contenders(t.Context())

@@ -47,8 +47,9 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	ctx, stop := a.untilSignal(context.Background())
 	defer stop()
 	// If a reader closes a pipe, the process must not be killed, because its containers would
-	// remain. Instead, the command ends as after an interrupt. The signal itself does not show
-	// which descriptor caused it, because sockets cause it too.
+	// remain. Instead, the command ends as after an interrupt. The error of the write ends the
+	// command. The signal cannot do that: it may also come from a socket, and does not show where
+	// it comes from.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, unread := context.WithCancelCause(ctx)
 	defer unread(nil)

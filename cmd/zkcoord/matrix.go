@@ -226,7 +226,7 @@ func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 		}
 	}
 	for _, one := range result.Failed() {
-		c.Reason = one.ID + " " + paragraph(errors.New(one.Reason+" ")) // the first says most
+		c.Reason = one.ID + " " + paragraph(errors.New(one.Reason+" ")) // Failed returns the most serious result first
 		break
 	}
 	return err

@@ -69,8 +69,8 @@ func TestMatrixOfAScenarioWithClientProcesses(t *testing.T) {
 	}
 }
 
-// A seed must select the same version in the command as in tests, because a test that fails prints
-// the command.
+// A seed must select the same version in the command as in tests, because a failed test prints the
+// command that repeats its run.
 func TestVirtualRunIsOfTheVersionOfItsSeed(t *testing.T) {
 	for _, c := range []struct {
 		seed      uint64

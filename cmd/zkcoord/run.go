@@ -62,7 +62,8 @@ type runFlags struct {
 
 const standardTime = 20 * time.Second
 
-// These are the limits of a run. Far beyond them, its plan alone uses all memory of the machine.
+// These are the limits of a run. The plan of a run far beyond these limits would use all memory of
+// the machine.
 const (
 	mostTime      = 7 * 24 * time.Hour
 	mostClients   = 1000
@@ -403,8 +404,8 @@ func (f *runFlags) distant(start ensemble.Starter) (ensemble.Starter, int) {
 	}, nodes
 }
 
-// with returns s with the named faults added to its own. The name of a family stands for all of its
-// faults.
+// The method with returns a copy of s that also has the named faults. The name of a family stands
+// for all of its faults.
 func (f *runFlags) with(s harness.Scenario) harness.Scenario {
 	if f.faults == nil {
 		return s
@@ -417,10 +418,10 @@ func (f *runFlags) with(s harness.Scenario) harness.Scenario {
 	return s
 }
 
-// without reports whether the flags select no faults.
+// The method without reports whether the flags select no faults.
 func (f *runFlags) without() bool { return slices.Equal(f.faults, []string{"none"}) }
 
-// chosenFaults returns the selected faults, or nil for all of the scenario's.
+// chosenFaults returns the selected faults. Nil means all faults of the scenario.
 func (f *runFlags) chosenFaults(s harness.Scenario) ([]string, error) {
 	if f.faults == nil {
 		return nil, nil
@@ -487,8 +488,8 @@ func attached(file string, servers []string) (ensemble.Starter, error) {
 	}, nil
 }
 
-// answers waits a little until an existing ensemble accepts a session. It opens the session first,
-// because that error is more informative than the error of a status request.
+// answers waits a little until an existing ensemble accepts a session. It opens a session before it
+// requests the status, because the error of a session is more informative.
 func (f *runFlags) answers(ctx context.Context, e ensemble.Ensemble, o session.Options) error {
 	const patience = 5 * time.Second
 	connect := connectFlags{servers: f.servers, timeout: patience, auth: f.auth}
@@ -570,7 +571,7 @@ func (a *app) announce(s harness.Scenario, f runFlags) {
 	a.note("%s for %v on %s, seed %d", s.Name, f.time, f.on(), f.seed)
 }
 
-// on describes the ensemble.
+// The method on describes the ensemble.
 func (f *runFlags) on() string {
 	return map[string]string{
 		"embedded":  "an embedded ensemble, a model of ZooKeeper in this process (--ensemble container runs real servers)",

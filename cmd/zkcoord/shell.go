@@ -63,11 +63,12 @@ func (f *runnerFlags) define(c *cobra.Command) {
 }
 
 // graces is the minimum ratio of the session timeout to --grace. A healthy session always has a
-// quarter of the timeout left, and a twentieth is reserved for the kernel to end the processes.
+// quarter of the timeout left, and a twentieth is reserved for the kernel to end the processes. An
+// eighth fits into the rest.
 const graces = 8
 
-// with calls connectFlags.with for a path and a command. A failure before anything is held ends
-// with exitNotHad.
+// The method with calls connectFlags.with for a path and a command. A failure before anything is
+// held ends with exitNotHad.
 func (f *runnerFlags) with(ctx context.Context, args []string, do func(context.Context, *session.Session, runner) error) error {
 	if err := znode.Check(args[0]); err != nil {
 		return err

@@ -140,7 +140,7 @@ func (a *app) shrink(ctx context.Context, s harness.Scenario, r *harness.Result,
 // tellSmall writes the plan and the report and prints their paths.
 func (a *app) tellSmall(small shrink.Small, f shrinkFlags) error {
 	r, plan, dir := small.Result, f.out, ""
-	r.Start = time.Now().UTC() // on the virtual clock it was the year 2000
+	r.Start = time.Now().UTC() // on the virtual clock, Start was in the year 2000
 	var unkept []error
 	if plan != "" {
 		unkept = append(unkept, writePlan(plan, small.Plan))
@@ -184,8 +184,8 @@ func writePlan(path string, p harness.Plan) error {
 	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
-// replay runs the minimized plan on the original kind of ensemble, unless that kind is embedded. It
-// reports how often the violation occurred.
+// replay runs the minimized plan on the original kind of ensemble, unless that kind is embedded or
+// external, or f.replay is below 1. It reports how often the violation occurred.
 func (a *app) replay(ctx context.Context, s harness.Scenario, r *harness.Result, small shrink.Small, f shrinkFlags) error {
 	if r.Ensemble == "embedded" || r.Ensemble == "external" || f.replay < 1 {
 		return nil

@@ -19,8 +19,8 @@ import (
 
 // tlsPort is a command of scripts: tlsport NAME ADDRESS. It occupies a port until the script ends,
 // and sets the variable NAME to that port. It forwards TLS connections of clients with a
-// certificate to the plain server at ADDRESS. Both sides use cert.pem with key.pem, which it
-// writes.
+// certificate to the plain server at ADDRESS. Both sides use the files cert.pem and key.pem, which
+// tlsPort writes.
 func tlsPort(ts *testscript.TestScript, _ bool, args []string) {
 	cert, err := selfSigned(ts.MkAbs("cert.pem"), ts.MkAbs("key.pem"))
 	ts.Check(err)

@@ -13,12 +13,12 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 )
 
-// virtually ends the program with the result of do. During do, a.bubble calls functions in a
-// synctest bubble. Its clock stops while any goroutine runs, and jumps when all are blocked. A call
-// inside another call of virtually only calls do.
+// The method virtually calls do and ends the program with its result. During do, a.bubble calls
+// functions in a synctest bubble. The bubble's clock stops while any goroutine runs, and jumps when
+// all are blocked. A nested call of virtually only calls do.
 //
-// Only tests can create bubbles, so do runs as a test. testing.Main runs a test outside of a test
-// binary, but never returns; this is why virtually does not return either.
+// Only tests can create bubbles, so the function do is called by a test. testing.Main runs a test
+// outside of a test binary, but never returns; this is why virtually does not return either.
 func (a *app) virtually(do func() error) error {
 	if a.bubble != nil {
 		return do()

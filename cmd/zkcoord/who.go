@@ -171,8 +171,8 @@ func (w *whoRun) print(ctx context.Context, s *session.Session) error {
 	return nil
 }
 
-// read reads a directory and everything below it. It skips directories that are deleted meanwhile,
-// except the first.
+// read reads a directory and everything below it. Unless first is set, it skips a directory that
+// was deleted meanwhile or that the session may not read.
 func (w *whoRun) read(ctx context.Context, s *session.Session, dir string, first bool) error {
 	listing, err := s.Children(ctx, dir)
 	switch {
@@ -350,8 +350,8 @@ func (w *whoRun) printPlace(p place) {
 	}
 }
 
-// does describes what a contender holds or waits for. The numbers are those of the nodes in the
-// output.
+// The function does describes what a contender holds or waits for. The numbers are those of the
+// nodes in the output.
 func does(c waits.Contender, number map[string]int) string {
 	text := "holds"
 	switch {
@@ -377,8 +377,8 @@ func aged(n waits.Node) string {
 }
 
 // token is the fencing token, which is the czxid of the node. For a lease of a semaphore, the token
-// is the czxid of another node, which the holder had earlier, at the gate. It cannot be read from
-// the lease, so the result is empty.
+// is the czxid of the node with which the holder waited at the semaphore's gate. It cannot be read
+// from the lease, so the result is empty.
 func token(c waits.Contender) string {
 	if c.Permits > 0 {
 		return ""

@@ -183,7 +183,7 @@ election or a queue serves them in that order. With -l the list includes their d
 }
 
 // list prints the names of the descendants of path, relative to the requested path. It skips znodes
-// that are deleted meanwhile, except the first.
+// that are deleted meanwhile. If the requested znode does not exist, it fails.
 func (a *app) list(ctx context.Context, s *session.Session, path, below string, f listFlags) error {
 	listing, err := s.Children(ctx, path)
 	switch {

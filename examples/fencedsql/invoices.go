@@ -66,8 +66,8 @@ WHERE id = (SELECT min(id) FROM invoices WHERE state = 'new') RETURNING id`).Sca
 	return true, err
 }
 
-// doubtful calls f for each invoice that was marked and not confirmed. It may
-// have been sent.
+// doubtful calls f for each invoice that was marked and not confirmed. Such an invoice may have
+// been sent.
 func (i *invoices) doubtful(ctx context.Context, f func(id int64)) error {
 	rows, err := i.db.QueryContext(ctx, "SELECT id FROM invoices WHERE state = 'sending' ORDER BY id")
 	if err != nil {

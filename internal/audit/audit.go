@@ -1,6 +1,6 @@
-// Package audit computes from the transactions of servers who held which lock, led, claimed an item
-// or was a member, and when. It compares the result with what clients wrote in their own logs. It
-// does no input or output: it takes transactions and returns [Span]s.
+// Package audit reads the transactions of servers. From them it computes which client held which
+// lock, led, claimed an item or was a member, and when. It compares the result with what clients
+// wrote in their own logs. It does no input or output: it takes transactions and returns [Span]s.
 package audit
 
 import (
@@ -67,7 +67,7 @@ const (
 	Downgraded End = "downgraded" // the writer became a reader
 )
 
-// Held reports how long it was served: until its end, or until now if it has not ended.
+// Held reports how long the span was served: until its end, or until now if it has not ended.
 func (s *Span) Held(now time.Time) time.Duration {
 	switch {
 	case s.Served.IsZero():
@@ -78,7 +78,7 @@ func (s *Span) Held(now time.Time) time.Duration {
 	return s.Ended.Sub(s.Served)
 }
 
-// Waited reports how long it waited until it was served, or until it ended.
+// Waited reports how long the span waited until it was served, or until it ended.
 func (s *Span) Waited(now time.Time) time.Duration {
 	switch {
 	case !s.Served.IsZero():
@@ -89,7 +89,7 @@ func (s *Span) Waited(now time.Time) time.Duration {
 	return s.Ended.Sub(s.Created)
 }
 
-// Below reports whether path equals under or is a descendant of it.
+// Below reports whether path equals the argument under, or is a descendant of it.
 func Below(path, under string) bool {
 	rest, below := strings.CutPrefix(path, strings.TrimSuffix(under, "/"))
 	return below && (rest == "" || rest[0] == '/')
@@ -121,7 +121,7 @@ func znodeOf(n txnlog.Node) waits.Znode {
 	return waits.Znode{Path: n.Path, Data: n.Data, Ephemeral: n.Session != 0, Container: n.Container}
 }
 
-// Spans returns the spans at or below the path under, in the order in which they end. Spans that
+// Spans returns the spans at or below the given path, in the order in which they end. Spans that
 // have not ended come last. An error of txns ends the sequence.
 func Spans(start Start, under string, txns iter.Seq2[txnlog.Txn, error]) iter.Seq2[Span, error] {
 	return func(yield func(Span, error) bool) {
@@ -245,8 +245,8 @@ func deletes(t *txnlog.Txn, path string) bool {
 	return slices.ContainsFunc(t.Changes, func(c txnlog.Change) bool { return c.Op == wire.OpDelete && c.Path == path })
 }
 
-// create adds a znode, if it has a span. created is the time of its creation. known is the same
-// time, or the start of the logs if the znode is older.
+// create adds a znode, if it has a span. The argument created is the time of its creation. The
+// argument known is that time too, or the start of the logs if the znode is older.
 func (f *follower) create(z waits.Znode, owner int64, zxid, created, known int64) {
 	role, ok := f.layouts.Create(z)
 	contends := role.Contender.Name != ""

@@ -45,7 +45,7 @@ func ReadClaims(source string, r io.Reader) ([]Claim, error) {
 	}
 	var claims []Claim
 	open := make(map[hold]int)
-	ends := make(map[hold]record) // ends whose begins may follow, because exporters may change the order
+	ends := make(map[hold]record) // ends that were read before their begins, because exporters may change the order
 	var last time.Time
 	add := func(number int, r record) {
 		session, _ := strconv.ParseUint(strings.TrimPrefix(r.Session, "0x"), 16, 64)
@@ -118,9 +118,9 @@ const (
 	Unknown  Why = "unknown"  // there is no such znode
 )
 
-// Compare compares claims with spans. The clocks of clients and servers may differ by up to clock.
-// The servers' logs cover the time between from and to. A claim that matches no span is a conflict
-// only if it certainly began in that time.
+// Compare compares claims with spans. The clocks of clients and servers may differ by up to the
+// argument clock. The servers' logs cover the time between from and to. A claim that matches no
+// span is a conflict only if it certainly began in that time.
 func Compare(claims []Claim, spans []Span, clock time.Duration, from, to time.Time) []Conflict {
 	c := comparison{byPath: make(map[string][]*Span), byPlace: make(map[string][]*Span), claimed: make(map[*Span]Claim), clock: clock, now: to}
 	for i := range spans {
@@ -235,7 +235,7 @@ func (c *comparison) judge(claim Claim, s *Span) (Conflict, bool) {
 	return one, true
 }
 
-// others returns who held the same as s between two times, in order.
+// others returns the other holders of what s held, between two times, in order.
 func (c *comparison) others(s *Span, from, to time.Time) []Other {
 	if s.Kind == waits.Semaphore {
 		return nil

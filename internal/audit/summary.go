@@ -15,7 +15,7 @@ type Summary struct {
 	Most int // how many spans to keep for each place, in Takeovers and in Abandoned; 0 keeps all
 
 	Takeovers, Abandoned []Span
-	// Expired is the number of sessions that the servers ended while they held or waited.
+	// Expired is the number of sessions that expired while they held something or waited for it.
 	Expired int
 
 	places  map[string]*Place

@@ -196,8 +196,9 @@ func (g *Batcher[J]) Refused() error {
 }
 
 // Close waits until all existing calls have ended, and then tidies up. Later calls fail with the
-// error refused. If refused is nil, later calls are carried out instead, and the clean-up is
-// repeated after them. An error means that ctx or the session ended first, or that Tidy failed.
+// error in the argument refused. If refused is nil, later calls are carried out instead, and the
+// clean-up is repeated after them. An error means that ctx or the session ended first, or that Tidy
+// failed.
 func (g *Batcher[J]) Close(ctx context.Context, refused error) error {
 	g.mu.Lock()
 	g.closing, g.tidied = true, false

@@ -68,8 +68,8 @@ func (o *Options) rows() ([]Row, error) {
 	return rows, nil
 }
 
-// libraries returns the requested libraries, always including zkcoord. For each one that is not
-// installed, missing says what to install.
+// libraries returns the requested libraries, always including zkcoord. For each library that is not
+// installed, the map missing says what to install.
 func (o *Options) libraries() (chosen []library, missing map[string]string, err error) {
 	missing = make(map[string]string)
 	asked := func(name string) bool { return o.Libraries == nil || slices.Contains(o.Libraries, name) }
@@ -260,7 +260,8 @@ func (r *runner) count(ctx context.Context, row Row, l library, result *LibraryR
 }
 
 // job lets a fleet do a job on a new path, and deletes the path at the end. For a Take job, the
-// fleet first puts the items. Just before the job itself, job calls begin, unless begin is nil.
+// fleet first puts the items. If begin is not nil, that function is called just before the job
+// itself.
 func (r *runner) job(ctx context.Context, f fleet, of func(path string) Job, begin func(context.Context, Job) error) (sample Sample, err error) {
 	path := root + "/" + recipe.NewID(r.admin)
 	if err := recipe.CreateParents(ctx, r.admin, path+"/x"); err != nil {

@@ -213,7 +213,7 @@ func (w *growthWorld) counted(operations int) {
 	w.operations = operations
 }
 
-// add counts one frame, of a request or of the server, unless the count has ended.
+// add counts one frame of a client or of a server, unless the count has ended.
 func (w *growthWorld) add(size int, request, write bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -257,7 +257,7 @@ type growthConn struct {
 	world             *growthWorld
 	out, in           wire.Frames
 	greeted, answered bool
-	renewals          sync.Map // xids of requests that are not counted, nor their replies
+	renewals          sync.Map // xids of requests that, like their replies, are not counted
 }
 
 func (c *growthConn) Write(p []byte) (int, error) {
@@ -302,7 +302,7 @@ func (c *growthConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// all calls f for each i below n, concurrently.
+// The method all calls f for each i below n, concurrently.
 func (w *growthWorld) all(n int, f func(i int) error) {
 	w.t.Helper()
 	var work errgroup.Group

@@ -70,7 +70,7 @@ func (j Job) limit() limit {
 	return limit{j, now, begin, begin.Add(j.Time)}
 }
 
-// over reports whether a client that has done that many operations must stop.
+// over reports whether a client that has done the given number of operations must stop.
 func (l limit) over(done int) bool {
 	if l.job.Time == 0 {
 		return done >= l.job.Each
@@ -213,8 +213,9 @@ func (j Job) drain(ctx context.Context, take func(ctx context.Context, client in
 func (j Job) late(start time.Time) bool { return j.Time > 0 && time.Since(start) > j.Time }
 
 // fanOut lets client 0 write one number after the other. It writes each number when all other
-// clients have observed the previous one. fanOut calls watch for each client except client 0. watch
-// calls seen for each number that its client observes, until its context ends.
+// clients have observed the previous one. For each client except client 0, fanOut calls the
+// function watch. This function calls the function seen for each number that the client observes,
+// until its context ends.
 func (j Job) fanOut(ctx context.Context, write func(ctx context.Context, k int) error,
 	watch func(ctx context.Context, client int, seen func(k int)) error) (Sample, error) {
 	arrived := make(chan int, 2*j.Clients)

@@ -32,11 +32,11 @@ type peer struct {
 
 func (p *peer) name() string { return p.library.String() }
 
-// does excludes relaxed jobs, and for kazoo two kinds of jobs that may never return. Kazoo's
-// readers and writers can deadlock if there are several of both (kazoo#649). A member that leaves
-// kazoo's barrier can wait without end for the deletion of the node "ready", if that node was
-// created late, after another member had already deleted it. The queues of both libraries have no
-// batches, so they put and take the items of a batch one by one.
+// The method does excludes jobs whose field Relaxed is set, and for kazoo two kinds of jobs that
+// may never return. Kazoo's readers and writers can deadlock if there are several of both
+// (kazoo#649). A member that leaves kazoo's barrier can wait without end for the deletion of the
+// node "ready", if that node was created late, after another member had already deleted it. The
+// queues of both libraries have no batches, so they put and take the items of a batch one by one.
 func (p *peer) does(j Job) bool {
 	return !j.Relaxed && (p.library != peers.Kazoo || j.Kind != ReadWrite && j.Kind != Barrier)
 }

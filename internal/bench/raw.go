@@ -167,7 +167,8 @@ func (f *rawFleet) count(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// ignore discards the value of a call. The function that it returns also discards the given error.
+// ignore discards the value of a call. It returns a function that returns the error of the call, or
+// nil if that is the error to ignore.
 func ignore[T any](_ T, err error) func(error) error {
 	return func(what error) error {
 		if errors.Is(err, what) {

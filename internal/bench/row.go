@@ -25,7 +25,7 @@ func (r Row) value(s Sample) float64 {
 }
 
 // queueItems is the number of items with which a queue is filled. The cost of Curator's queue grows
-// with it, because Curator lists all items for each one.
+// with this number, because Curator lists all items for each item that it takes.
 const queueItems = 2000
 
 // batch is the number of items that are put or taken at once in rows with batches.
@@ -87,7 +87,7 @@ func (r Row) timed(path string, round time.Duration) Job {
 	return j
 }
 
-// counted returns the row's job with enough operations to show the requests of each.
+// counted returns the row's job with enough operations to show the requests of each operation.
 func (r Row) counted(path string) Job {
 	j := r.Job
 	j.Path, j.Time, j.Warm = path, 0, 0

@@ -60,7 +60,7 @@ func TestNothingIsLeft(t *testing.T) {
 // Bug: a killed test run left a profile in the temporary directory permanently.
 func TestWhatAKilledTestLeavesIsSwept(t *testing.T) {
 	dir := t.TempDir()
-	// Like a browser, it keeps its files open until it ends.
+	// Like a browser, the script keeps its files open until it ends.
 	if err := os.WriteFile(filepath.Join(dir, names[0]), []byte("#!/bin/sh\nexec sleep 600\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}

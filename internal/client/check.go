@@ -143,7 +143,7 @@ func (k *check) end() {
 	}
 }
 
-// wait returns the time limit of a request.
+// The function wait returns the time limit of a request.
 func wait(d time.Duration) *int64 {
 	ms := d.Milliseconds()
 	return &ms
@@ -278,7 +278,7 @@ func (k *check) losses(ctx context.Context, first, second *checked, grant contex
 	k.leaves(ctx, second)
 }
 
-// leaves closes the input of a client, or of a new one if the client has ended.
+// The method leaves closes the input of a client, or of a new client if this one has ended.
 func (k *check) leaves(ctx context.Context, c *checked) {
 	if c.Err() != nil {
 		if c = k.start(ctx); c == nil {
@@ -331,7 +331,7 @@ func (k *check) znodes(ctx context.Context, id int64) (map[string]int64, error) 
 	return found, below(checkPath)
 }
 
-// two checks a recipe with two clients.
+// The method two checks a recipe with two clients.
 func (k *check) two(ctx context.Context, check func(ctx context.Context, first, second *checked) bool) {
 	first := k.start(ctx)
 	if first == nil {

@@ -120,7 +120,7 @@ func (c *Client) greet(ctx context.Context, r Recipe) error {
 	}
 }
 
-// Missing returns the operations of the recipe that are not among those given.
+// Missing returns the operations of the recipe that are not among the given operations.
 func Missing(r Recipe, operations []string) (missing []string) {
 	for _, op := range r.Operations() {
 		if !slices.Contains(operations, op) {
@@ -302,9 +302,9 @@ func (c *Client) bound(r Request) (most time.Duration, bounded bool) {
 	return c.options.AnswerTime, true
 }
 
-// Grant is Do for a request of a grant. The context ends when the client reports the loss of the
-// grant, or has ended. A loss that is reported before the reply counts too, because the client may
-// report it at any time after the request.
+// Grant is like Do, for a request that acquires a grant. The context ends when the client reports
+// the loss of the grant, or has ended. A loss that is reported before the reply counts too, because
+// the client may report it at any time after the request.
 func (c *Client) Grant(ctx context.Context, r Request) (Reply, context.Context, error) {
 	c.mu.Lock()
 	c.grant, c.lose = context.WithCancelCause(context.Background())
@@ -321,8 +321,9 @@ func (c *Client) Stop(ctx context.Context) error { return c.process.stop(ctx) }
 // Continue continues the stopped processes.
 func (c *Client) Continue() error { return c.process.resume() }
 
-// LimitMemory gives the client's process and those that it has started no further memory, until
-// lift is called. Lift reports whether one of them was waiting for memory.
+// LimitMemory gives no further memory to the client's process and to the processes that it has
+// started, until lift is called. Lift reports whether one of these processes was waiting for
+// memory.
 func (c *Client) LimitMemory() (lift func() (waits bool, err error), err error) {
 	return c.process.limitMemory()
 }

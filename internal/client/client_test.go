@@ -91,8 +91,8 @@ func matches(text, want string) bool {
 	return true
 }
 
-// A client that later breaks the protocol is ended. The error says how it broke it, and the current
-// request fails at once.
+// A client that later breaks the protocol is ended. The error says how the client broke the
+// protocol, and the current request fails at once.
 func TestClientThatBreaksTheProtocol(t *testing.T) {
 	for name, one := range map[string]struct{ rest, want string }{
 		"text":      {`read x; echo granted; cat`, `not a JSON object (print for people to standard error): "granted\n"`},
@@ -263,8 +263,8 @@ func TestAllProcessesOfAClientAreStoppedAndKilled(t *testing.T) {
 	c.Close()
 }
 
-// zombie reports whether the process has ended and has not been waited for. The process that
-// inherits it has to wait for it.
+// zombie reports whether the process has ended and has not been waited for. The parent that
+// inherits the process has to wait for it.
 func zombie(pid int) bool {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && strings.Contains(string(text), ") Z ")

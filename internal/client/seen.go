@@ -55,8 +55,8 @@ func (c *seenConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// answered parses a server's answer to a connect request from the first bytes of a connection. more
-// means that there are too few bytes. The answer to a four-letter command is not a session: its
+// answered parses a server's answer to a connect request from the first bytes of a connection. If
+// more is true, there are too few bytes. The answer to a four-letter command is not a session: its
 // first four bytes would be too large as the length of a frame.
 func answered(b []byte) (s Session, found, more bool) {
 	if len(b) < 4 {

@@ -18,7 +18,7 @@ type Server struct {
 }
 
 // Serve sends a hello with the operations. It replies to each request with the result of handle,
-// until in ends or a reply has Last set. handle need not set the ID.
+// until the input ends or a reply has Last set. The function handle need not set the ID.
 func Serve(in io.Reader, out io.Writer, operations []string, handle func(*Server, Request) Reply) error {
 	s := &Server{out: out}
 	if err := s.write(Reply{Type: Hello, Protocol: Version, Operations: operations}); err != nil {

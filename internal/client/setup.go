@@ -82,7 +82,7 @@ type Program struct {
 	Args []string // the program and its arguments
 	Env  []string // in addition to the environment of this process and the setup
 	// Inside, unless nil, is the client as a function in this process, so that it can run on a
-	// virtual clock. It returns when in ends.
+	// virtual clock. It returns when its input ends.
 	Inside func(s Setup, in io.Reader, out io.Writer) error
 }
 

@@ -191,7 +191,7 @@ func TestBrokenServersAreFoundVirtualTime(t *testing.T) {
 	}
 }
 
-// fails checks one requirement on two broken servers.
+// The function fails checks one requirement on two broken servers.
 func fails(t *testing.T, r requirement, of broken, breaks func(*zktest.Ensemble)) {
 	t.Helper()
 	virtual.Test(t, func(t *testing.T) {
@@ -218,7 +218,7 @@ func fails(t *testing.T, r requirement, of broken, breaks func(*zktest.Ensemble)
 	})
 }
 
-// anotherLimit gives each second session another timeout.
+// anotherLimit gives every second session another timeout.
 func anotherLimit() func(wire.ConnectRequest, *wire.ConnectResponse) {
 	n := int32(0)
 	return func(_ wire.ConnectRequest, r *wire.ConnectResponse) {

@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// on checks an ensemble of zktest in virtual time.
+// The function on checks an ensemble of zktest in virtual time.
 func on(t *testing.T, opts zktest.Options, release zktest.Version, traces int) (findings []Finding) {
 	t.Helper()
 	virtual.Test(t, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestZktestConformsVirtualTime(t *testing.T) {
 }
 
 // Servers like ClickHouse Keeper resume no session, and give no session a password. Only the
-// requirements that need these fail.
+// requirements that need resumed sessions or passwords fail.
 func TestServersThatResumeNoSessionVirtualTime(t *testing.T) {
 	findings := on(t, zktest.Options{NoResume: true}, zktest.V39, 100)
 	want := map[string]checker.Verdict{

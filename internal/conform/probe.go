@@ -35,7 +35,7 @@ func (p *probe) sawThat(ok bool, operation, answer, expected string) {
 	p.steps = append(p.steps, Step{operation, answer, expected, ok})
 }
 
-// each calls f for each server, in order.
+// The method each calls f for each server, in order.
 func (p *probe) each(f func(server int) error) error {
 	for i := range p.servers.Addresses {
 		if err := f(i); err != nil {
@@ -45,7 +45,7 @@ func (p *probe) each(f func(server int) error) error {
 	return nil
 }
 
-// at returns the name of a server.
+// The method at returns the name of a server.
 func (p *probe) at(server int) string {
 	return p.servers.Addresses[server%len(p.servers.Addresses)]
 }
@@ -279,8 +279,8 @@ func check(path string) wire.MultiOp {
 	return wire.MultiOp{Op: wire.OpCheck, Request: &wire.PathVersion{Path: path, Version: -1}}
 }
 
-// event waits for the next event of the client. It returns nil if the answer to a later request
-// arrives first.
+// event sends a quorum write and returns the first event that arrived before the answer. If none
+// did, it returns nil.
 func (c *client) event() (*trace.Event, error) {
 	h, err := c.barrier(c.p.dir)
 	if err := failed("check", h, err); err != nil {

@@ -21,7 +21,8 @@ func ofReads() []requirement {
 	}
 }
 
-// rounds is the number of reads after a quorum write that are tried for each pair of servers.
+// rounds is how many times each pair of servers is checked: a create at one, then a quorum write
+// and a read at the other.
 const rounds = 10
 
 func readAfterWrite(p *probe) error {
@@ -70,7 +71,7 @@ func newerClient(p *probe) error {
 		if c != nil {
 			answer = "accepted"
 		}
-		p.saw("open a session at "+p.at(server)+"as a client that has seen a future zxid", answer, refused)
+		p.saw("open a session at "+p.at(server)+" as a client that has seen a future zxid", answer, refused)
 		return c.close()
 	})
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// A Standing says which of a package's guarantees hold, among those that depend on the servers.
+// A Standing says which guarantees of a package hold. It covers only the guarantees that depend on
+// the servers.
 type Standing struct {
 	Package string   `json:"package"`
 	Stand   []string `json:"stand"`

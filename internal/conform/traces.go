@@ -15,8 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// usedBy has the guarantees that depend on an operation of a trace. Recipes do not use operations
-// that are not in it.
+// usedBy has the guarantees that depend on an operation of a trace. An operation that is not in the
+// map is not used by recipes.
 var usedBy = map[string][]string{
 	wire.OpCreate.String():          {"S3", "L1", "E2", "G1", "Q2"},
 	wire.OpCreateContainer.String(): {"L4", "E9", "G2", "Q8", "D6"},

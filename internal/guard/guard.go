@@ -48,8 +48,8 @@ type Command struct {
 	// Margin is the time between SIGKILL and the end of the lease.
 	Margin time.Duration
 
-	// Passing is called once signals are passed on; it may be nil. From then
-	// on, a signal should not end this program.
+	// Passing is called as soon as signals are passed on; it may be nil. From then on, a signal
+	// should not end this program.
 	Passing func()
 
 	// Warn receives messages for the user; nil discards them.

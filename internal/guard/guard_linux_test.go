@@ -121,7 +121,7 @@ func holdFor(t *testing.T, lease string, args ...string) *holding {
 	return h
 }
 
-// until reads lines until one begins with prefix, and returns it.
+// The method until reads lines, and returns the first one that begins with prefix.
 func (h *holding) until(t *testing.T, prefix string) string {
 	t.Helper()
 	for h.lines.Scan() {
@@ -144,9 +144,8 @@ func (h *holding) ends(t *testing.T) time.Time {
 	return time.Unix(0, n)
 }
 
-// alive returns the processes that the command has started and that have not
-// ended. If ours is set, it returns those of the holder's own program instead,
-// which is the guard.
+// alive returns the processes that the command has started and that have not ended. If ours is set,
+// it returns the processes of the holder's own program instead. This is the guard.
 func (h *holding) alive(ours bool) (pids []int) {
 	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, name := range environs {
@@ -188,8 +187,8 @@ func (h *holding) allGone(t *testing.T) {
 	}
 }
 
-// family is a command whose processes ignore SIGTERM: a child, a grandchild
-// that is an orphan, and one in its own session.
+// family is a command whose processes ignore SIGTERM: a child, a grandchild that is an orphan, and
+// a process in its own session.
 const family = `trap "" TERM
 sleep 1000 &
 (sleep 1000 &)
@@ -273,8 +272,8 @@ func TestProcessThatIsMissingInTheListIsKilled(t *testing.T) {
 	_ = cmd.Wait()
 }
 
-// Bug: the guard listed and killed all processes again for each one whose end it
-// noticed. The end of a command with 1500 processes took 40 s.
+// Bug: the guard listed and killed all processes again for each process whose end it noticed. The
+// end of a command with 1500 processes took 40 s.
 func TestManyProcessesEndSoon(t *testing.T) {
 	const many = 300
 	h := holdFor(t, "60000+", "sh", "-c", fmt.Sprintf("trap '' TERM; i=0; while [ $i -lt %d ]; do sleep 1000 & i=$((i+1)); done; echo ready; read x; exit 3", many))

@@ -278,9 +278,9 @@ func code(s syscall.WaitStatus) int {
 	return s.ExitStatus()
 }
 
-// Run runs the command while held lasts, and returns when no process of it is
-// left. If ctx ends, it stops the processes. If the command exits by itself,
-// Run stops the processes that it leaves behind before it returns.
+// Run runs the command as long as the hold lasts, and returns when no process of the command is
+// left. If ctx ends, it stops the processes. If the command exits by itself, Run stops the
+// processes that it leaves behind before it returns.
 //
 // While the command runs, Run passes on signals that this process receives. On
 // a terminal the kernel passes on the signals of keys, so Run does not.
@@ -329,8 +329,8 @@ type holder struct {
 	kills    kills
 }
 
-// until returns the instant of t. It reads the clock first, so the result is
-// never too late.
+// The function until returns the instant of t. It reads the clock before it computes the time that
+// is left until t, so the result is never too late.
 func until(t time.Time) instant {
 	at := now()
 	return at.add(time.Until(t))
@@ -402,8 +402,8 @@ func (h *holder) attend(ctx context.Context, passed <-chan os.Signal) (Result, e
 		select {
 		case line, ok := <-lines:
 			if !ok {
-				// Only the guard has the other end. Its last lines come before its end,
-				// even if its exit was noticed first.
+				// Only the guard has the other end of the pipe. The guard's last lines come before
+				// the end of the pipe, even if the guard's exit was noticed first.
 				lines, h.guard = nil, 0
 				break
 			}

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// now reads a clock that also advances while the machine is suspended.
+// The function now reads a clock that also advances while the machine is suspended.
 func now() instant {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) // exists since Linux 2.6.39

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// now reads a clock that is never set. On most systems it does not advance
-// while the machine is suspended.
+// The function now reads a clock that is never set. On most systems it does not advance while the
+// machine is suspended.
 func now() instant {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // exists on every system

@@ -17,10 +17,10 @@ import (
 func Names() []string { return []string{"embedded", "container", "process"} }
 
 // Starter returns the function that starts ensembles of the given kind. They run the given version
-// of ZooKeeper unless the run requires another one; empty means the default version. The embedded
-// ensemble models that version, which is a line such as 3.8 or a release such as 3.8.0. If progress
-// is not nil, each slow step writes a line to it. If logDir is not empty, the nodes' logs are
-// stored there.
+// of ZooKeeper unless the run requires another one. An empty version means the default version. The
+// embedded ensemble models that version, which is a line such as 3.8 or a release such as 3.8.0. If
+// progress is not nil, each slow step writes a line to it. If logDir is not empty, the nodes' logs
+// are stored there.
 func Starter(kind, version, logDir string, progress io.Writer) (ensemble.Starter, error) {
 	config := ensemble.Config{LogDir: logDir, Version: version}
 	if _, err := config.Complete(); err != nil {

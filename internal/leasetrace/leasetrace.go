@@ -2,7 +2,8 @@
 // Package harness/leases records them, writes them as JSON and judges them.
 //
 // A session takes its trace from the context of session.Open, like net/http takes an
-// httptrace.ClientTrace. So programs cannot set it, and session.Options does not show it.
+// httptrace.ClientTrace. Programs cannot set a trace, because this package is internal and
+// session.Options has no field for it.
 package leasetrace
 
 import (

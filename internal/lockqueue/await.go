@@ -11,14 +11,14 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A waiting is the wait of one contender for another. The data of the other node determines which
-// watches are needed:
+// A waiting is the wait of one contender for another. Which watches it needs depends on how the
+// other contender uses the data of its node:
 //
 //   - If the other leaves a release mark, and its data does not change before that, its data is
-//     watched. A change means that it left after it was served. A deletion means that it left
-//     before it was served, or vanished.
+//     watched. A change means that the other left after it was served. A deletion means that the
+//     other left before it was served, or vanished.
 //   - If the other leaves a release mark, and its data may change while it is served, the first
-//     change means that it is served. A second watch waits for the deletion.
+//     change means that the other is served. A second watch waits for the deletion.
 //   - If the other leaves no release mark, because it is shared or belongs to another library, only
 //     the deletion is watched. Its data is ignored.
 //
@@ -37,7 +37,7 @@ type waiting struct {
 }
 
 // await waits until other is no longer before me. It reports whether other is known to have been
-// served. In that case no contender is left before other either.
+// served. In that case the contenders before other are gone too.
 func (l *Queue) await(ctx context.Context, c *Place, me, other Contender) (served bool, err error) {
 	w := &waiting{queue: l, me: me, other: other, path: znode.Join(l.Dir, other.Name)}
 	defer w.stop()

@@ -132,8 +132,8 @@ type Decision struct {
 	// Ahead is the number of contenders that it has to wait for. If it is 0, the contender is
 	// served.
 	Ahead int
-	// Last is the nearest of these contenders, and the one to wait on. Therefore each departure
-	// wakes one contender.
+	// Last is the nearest of these contenders, and the one to wait on. Since each contender waits
+	// only on the nearest one, a departure wakes one contender.
 	Last Contender
 }
 

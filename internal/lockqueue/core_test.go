@@ -199,9 +199,9 @@ func compatible(served map[Contender]bool) error {
 	return nil
 }
 
-// wakes checks how the departure of one contender affects the others. Each contender that is served
-// only after the departure must have waited on the one that departed. The departure wakes at most
-// one exclusive contender, or the readers that waited on one writer.
+// The function wakes checks how the departure of one contender affects the others. Each contender
+// that is served only after the departure must have waited on the one that departed. The departure
+// wakes at most one exclusive contender, or the readers that waited on one writer.
 func wakes(queue []Contender, before, after []string, gone Contender) error {
 	woken, exclusive := 0, 0
 	for _, c := range queue {

@@ -134,7 +134,7 @@ func (l *Queue) wait(ctx context.Context, c *Place, r Request, children []string
 }
 
 // serve is called when it is the turn of c. If left is true, the last exclusive contender is known
-// not to have vanished.
+// to have left by itself, or to have been downgraded. Then no delay is needed.
 func (l *Queue) serve(ctx context.Context, c *Place, r Request, left bool) error {
 	if l.Delay > 0 && !left {
 		if err := l.outlast(ctx, c); err != nil {

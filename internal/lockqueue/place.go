@@ -33,8 +33,8 @@ type Place struct {
 
 // NewPlace returns a place for a node that the session has created with data. The Czxid of the node
 // must be known, unless no later node can have the same name: otherwise the place could take a
-// later node for its own. The place is not granted yet; see Grant. If token is 0, the token is the
-// czxid.
+// later node for its own. The place is not granted yet; see Grant. If the argument token is 0, the
+// place's token is the czxid.
 func NewPlace(s *session.Session, node recipe.Node, data []byte, token int64) *Place {
 	if token == 0 {
 		token = node.Czxid
@@ -81,7 +81,7 @@ func (c *Place) Token() int64 { return c.token }
 // it deletes its node in a transaction that first sets the node's data. A contender that watches
 // the data then gets a change event, and knows that this place had been served. After an expiry it
 // would get a deletion event instead. If this place had been served, no other contender is left
-// before the one that waits, so that one need not list the others again.
+// before the one that waits, so the waiting contender need not list the contenders again.
 func (c *Place) Leave(ctx context.Context, cause error) error {
 	ctx, cancel := c.Unbind(ctx)
 	defer cancel()
@@ -177,8 +177,8 @@ func (c *Place) part(ctx context.Context) bool {
 }
 
 // Downgrade converts an exclusive place into a shared one. It sets the node's data for the first
-// time, which lets shared contenders behind it pass. It is for places of Naming.Changing. It fails
-// like a transaction, and may be called again.
+// time, which lets shared contenders behind it pass. It is for places whose suffix is in
+// Naming.Changing. It fails like a transaction, and may be called again.
 func (c *Place) Downgrade(ctx context.Context) error {
 	done, err := c.begin(ctx)
 	if err != nil {

@@ -97,9 +97,9 @@ func (c *Place) applied(callback func()) {
 // guard returns ops that fail unless the place is held, and that leave the transaction mark.
 //
 // The mark of an exclusive place is the data of the directory, or with Queue.Delay the data of a
-// node in it. No other client can set it under the same guard while the place is held. The data of
-// the place's own node must not change: see Leave. There can be many shared places at once, so the
-// mark of a shared place is the version of its own node.
+// node in it. No other client can set the mark under the same guard while the place is held. The
+// data of the place's own node must not change: see Leave. There can be many shared places at once,
+// so the mark of a shared place is the version of its own node.
 func (c *Place) guard() []session.Op {
 	path := c.Node().Path
 	if c.marks == "" {

@@ -1,7 +1,6 @@
 // Package museum reproduces known bugs of ZooKeeper on real servers. It has only tests and exports
-// nothing. Each test runs the same steps on releases that have the bug and, if there is one, on a
-// release that does not have it. It fails unless the bug appears on exactly the releases that have
-// it:
+// nothing. Each test runs the same steps on releases that have the bug, and on a release without
+// the bug if there is one. It fails unless the bug appears on exactly the releases that have it:
 //
 //	go test ./internal/museum -exhibits -run 4925 -v
 //

@@ -132,8 +132,8 @@ func (r *room) kill(nodes ...int) {
 
 // catchUp makes a follower fetch n new nodes from the leader when it starts. It stops that
 // follower, creates the nodes at the leader, and stops the other follower, so that the leader has
-// no quorum. Then it calls begin and starts the first follower. When the leader has a quorum again,
-// it returns both followers.
+// no quorum. Then it calls the function begin, and starts the first follower. When the leader has a
+// quorum again, catchUp returns both followers.
 func (r *room) catchUp(path string, n int, begin func(behind int)) (behind, other int) {
 	r.Helper()
 	followers := r.others(r.leader)
@@ -247,7 +247,7 @@ func (r *room) ask(c *trace.Link, op wire.Op, body []byte, wanted ...wire.Code) 
 	return h.Err
 }
 
-// has reports whether a server shows a node after a sync.
+// The method has reports whether a server shows a node after a sync.
 func (r *room) has(node int, path string) bool {
 	r.Helper()
 	c := r.client(node)

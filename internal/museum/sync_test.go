@@ -10,8 +10,8 @@ import (
 )
 
 // ZOOKEEPER-4925: a server that was behind receives transactions to catch up, but does not keep
-// them for servers that are further behind. If it becomes the leader, those servers never get these
-// transactions.
+// them for servers that are further behind. If the first server becomes the leader, the servers
+// that are further behind never get these transactions.
 func TestZooKeeper4925LosesData(t *testing.T) {
 	exhibit{has: []string{"3.9.3"}, lacks: []string{"3.9.6"}, config: ensemble.Config{Nodes: 5}, show: func(r *room) string {
 		followers := r.others(r.leader)
@@ -42,9 +42,10 @@ func TestZooKeeper4925LosesData(t *testing.T) {
 	}}.run(t)
 }
 
-// ZOOKEEPER-4643, -4646 and -4785: a follower accepts a new leader, with the new epoch
-// in its file, before the transactions that it got are on its disk. If it then loses
-// them in a crash, its epoch makes it the next leader, and the others drop them too.
+// ZOOKEEPER-4643, -4646 and -4785: a follower accepts a new leader and stores the new epoch before
+// the transactions that it has received are on its disk. If the follower then loses the
+// transactions in a crash, its epoch makes it the next leader, and the other servers drop the
+// transactions too.
 func TestZooKeeper4646LosesData(t *testing.T) {
 	const slow = 4 * time.Second
 	config := ensemble.Config{Syncs: true, InitLimit: 100}
@@ -69,8 +70,8 @@ func TestZooKeeper4646LosesData(t *testing.T) {
 	}}.run(t)
 }
 
-// ZOOKEEPER-4394: a follower that joins gets the commit of a transaction that was
-// proposed before it joined, and ends its connection with a NullPointerException.
+// ZOOKEEPER-4394: a follower that joins gets the commit of a transaction that was proposed before
+// the join. The follower then ends its connection with a NullPointerException.
 func TestZooKeeper4394EndsAFollower(t *testing.T) {
 	const slow = 3 * time.Second
 	config := ensemble.Config{SyncLimit: 100, InitLimit: 100}
@@ -101,9 +102,9 @@ func TestZooKeeper4394EndsAFollower(t *testing.T) {
 	}}.run(t)
 }
 
-// ZOOKEEPER-4685: a follower acknowledges the transactions that it got before it acknowledges its
-// leader. The leader takes the acknowledgment of a transaction for that of its leadership, and
-// gives up.
+// ZOOKEEPER-4685: before a follower acknowledges its leader, it acknowledges the transactions that
+// it has received. The leader takes the acknowledgment of a transaction for that of its leadership,
+// and gives up.
 func TestZooKeeper4685DelaysAnElection(t *testing.T) {
 	config := ensemble.Config{InitLimit: 10, JVMFlags: []string{"-Dzookeeper.maxBatchSize=1"}}
 	exhibit{has: []string{"3.8"}, lacks: []string{"3.9.6"}, config: config, show: func(r *room) string {
@@ -144,8 +145,8 @@ func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 		r.must(r.SetPace(r.Context(), ensemble.Pace{}, ensemble.Edge{From: a, To: r.leader}))
 
 		// The next leader has no transaction of its own epoch yet, so it makes the old leader cut
-		// back its log. Otherwise it would send its snapshot, because a log is never cut back over
-		// an epoch.
+		// back its log. Otherwise the next leader would send its snapshot, because a log is never
+		// cut back over an epoch.
 		r.start(a, b)
 		r.leads()
 		r.start(r.leader)

@@ -24,9 +24,9 @@ var Self = sync.OnceValue(func() string {
 	return strings.Join([]string{boot(), namespace(), fmt.Sprint(os.Getpid()), startTime(os.Getpid())}, ".")
 })
 
-// Gone reports whether the process of the mark has certainly ended. The mark
-// must have been created on this machine, because a mark of another boot counts
-// as gone.
+// Gone reports whether the process of the mark has certainly ended. The mark must have been created
+// on this machine: a mark from another machine has another boot id, and its process would count as
+// gone.
 func Gone(mark string) bool {
 	parts := strings.Split(mark, ".")
 	if len(parts) != 4 {

@@ -9,11 +9,10 @@ import (
 
 const prefix = "zkcoord-"
 
-// MkdirTemp creates a new directory in parent, or in the system's directory for
-// temporary files if parent is empty. The name has the mark of this process and
-// the word kind, which states its purpose. MkdirTemp first removes the
-// directories of any kind that ended processes have left. The caller removes
-// the new directory.
+// MkdirTemp creates a new directory in parent, or in the system's directory for temporary files if
+// parent is empty. The name contains the mark of this process and the argument kind, a word that
+// states the purpose of the directory. MkdirTemp first removes the directories of any kind that
+// ended processes have left. The caller removes the new directory.
 func MkdirTemp(parent, kind string) (string, error) {
 	parent = cmp.Or(parent, os.TempDir())
 	Sweep(parent)

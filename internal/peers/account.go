@@ -40,8 +40,8 @@ const (
 	opWrite = "write"
 )
 
-// Schema creates the table of an account, which begins at 0, and the log of all accepted accesses
-// in their order. The table of the guard row is that of fence.Table.
+// Schema creates the table of an account, whose value begins at 0. It also creates the log of all
+// accepted accesses in their order. The table of the guard row is that of fence.Table.
 const Schema = `
 CREATE TABLE account (value bigint NOT NULL);
 INSERT INTO account VALUES (0);

@@ -98,7 +98,7 @@ func (l Library) Installed() error {
 // client. It is empty if Installed returns an error.
 //
 // Put other jars of Debian after it, not before it. Their manifests refer to further jars in
-// /usr/share/java, which may have other versions and would precede these.
+// /usr/share/java, which may have other versions and would precede the jars of this class path.
 func ClassPath() string {
 	root, err := Curator.root()
 	if err != nil {

@@ -40,7 +40,7 @@ func (l Library) Client(ctx context.Context) (client.Program, error) {
 	return client.Program{Name: l.String(), Args: []string{self}, Env: []string{workerMark + "=1"}}, err
 }
 
-// Inside is the program of a client of a library in Go that runs in this process.
+// Inside returns the program of a client that runs in this process. The library must be in Go.
 func (l Library) Inside() client.Program { return client.Program{Name: l.String(), Inside: l.serve} }
 
 // A Source is a program in Java with Curator, or in Python with kazoo.

@@ -70,7 +70,7 @@ type worker struct {
 	held granted
 }
 
-// An operation carries out a request. Its reply's type is set from the error, unless it has one.
+// An operation carries out a request. If the reply has no type, the type is set from the error.
 type operation func(context.Context, client.Request) (client.Reply, error)
 
 // granted is the grant that a worker holds.
@@ -110,7 +110,7 @@ func (w *worker) reply(s *client.Server, r client.Request) client.Reply {
 
 var errNothingHeld = errors.New("nothing is held")
 
-// acquires makes an operation of a function that acquires something.
+// acquires returns an operation that calls acquire and stores the grant.
 func (w *worker) acquires(acquire func(context.Context) (granted, error)) operation {
 	return func(ctx context.Context, _ client.Request) (client.Reply, error) {
 		g, err := acquire(ctx)
@@ -191,7 +191,7 @@ func (w *worker) recipe(setup client.Setup) (names []string, does map[string]ope
 	return client.Lock.Operations(), does, err
 }
 
-// on returns an operation that uses an account under the grant that the worker holds.
+// The method on returns an operation that uses an account under the grant that the worker holds.
 func (w *worker) on(a *account) operation {
 	return func(ctx context.Context, r client.Request) (client.Reply, error) {
 		if w.held.Context == nil {
@@ -219,7 +219,7 @@ func (w *worker) queue(setup client.Setup, o queue.Options[string]) map[string]o
 	}
 }
 
-// ofItem replies that the queue is empty with no value.
+// ofItem returns a reply with the value, or without one if the queue is empty.
 func ofItem(value string, err error) (client.Reply, error) {
 	if errors.Is(err, queue.ErrEmpty) {
 		err = nil

@@ -118,7 +118,7 @@ func (l *zkLock) acquire(r client.Request) client.Reply {
 	return client.Reply{Type: client.OK, Token: czxid, Node: path}
 }
 
-// own finds the node that the lock created, because the library does not return it.
+// The method own finds the node that the lock created, because the library does not return it.
 func (l *zkLock) own() (path string, czxid int64, err error) {
 	children, _, err := l.conn.Children(l.path)
 	if err != nil {

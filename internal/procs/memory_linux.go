@@ -27,8 +27,8 @@ func AbleToLimitMemory() error {
 }
 
 // newMemoryGroup creates a cgroup below that of this process. Threads in it wait when it has no
-// memory left. Only the memory controller of cgroup v1 can do that. With v2, the kernel ends such a
-// process.
+// memory left. Only the memory controller of cgroup v1 can do that. With v2, the kernel ends a
+// process that has no memory left.
 func newMemoryGroup() (dir string, err error) {
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -102,7 +102,7 @@ func liftMemory(dir string) error {
 	if err := set(dir, "memory.limit_in_bytes", "-1"); err != nil {
 		return err
 	}
-	const patience = 5 * time.Second // until threads that got their memory can be moved
+	const patience = 5 * time.Second // limit for the wait until threads that have received their memory can be moved
 	for end := time.Now().Add(patience); ; {
 		pids, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 		for pid := range strings.FieldsSeq(string(pids)) {

@@ -9,9 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Calls measures n calls. It distributes them among clients of one ensemble,
-// which have a session each. Each client makes one call after another, with the
-// function that open returns.
+// Calls measures n calls. It distributes them among clients of one ensemble, each with its own
+// session. Each client makes one call after another, with the function that open returns.
 func Calls(b *testing.B, clients, n int, open func(*session.Session) func() error) {
 	e := zktest.Start(b, zktest.Options{MaxClientConns: -1})
 	var calls []func() error

@@ -138,7 +138,7 @@ type tap struct {
 	c                 *Client
 	out, in           wire.Frames
 	greeted, answered bool
-	quiet             sync.Map // xids of requests that are not counted, nor their replies
+	quiet             sync.Map // xids of requests that, like their replies, are not counted
 }
 
 func (t *tap) Write(p []byte) (int, error) {

@@ -18,8 +18,8 @@ type Do = func(ctx context.Context, s *session.Session) (undo func(context.Conte
 
 // A Call is a call of a primitive that may have to wait, such as Lock.
 type Call struct {
-	// Block is a call in another session that makes the call wait. If it is
-	// nil, the call need not wait.
+	// Block is made first, in another session, so that Do has to wait. If Block is nil, Do need not
+	// wait.
 	Block Do
 	Do    Do
 }
@@ -119,10 +119,9 @@ func (tr *Trial) Strike(c *Client) {
 // Loses reports whether the affected client loses its session.
 func (tr *Trial) Loses() bool { return tr.fate.Loses() }
 
-// AtEachLostRequest tests several calls together. For each fate of the
-// connection, it runs f with the fate at the first request of the client that f
-// passes to Strike, then at the second, and so on until the client sends fewer
-// requests.
+// AtEachLostRequest tests several calls together. It runs f once for each fate of the connection
+// and each request. The fate is applied to the first request of the client that f passes to Strike,
+// then to the second, and so on until the client sends fewer requests.
 func AtEachLostRequest(t *testing.T, f func(t *testing.T, tr *Trial)) {
 	t.Helper()
 	for _, fate := range []crashpoint.Fate{crashpoint.RequestLost, crashpoint.ReplyLost, crashpoint.RequestAndSessionLost, crashpoint.ReplyAndSessionLost} {

@@ -89,8 +89,8 @@ func valueName(value ast.Expr) string {
 	return ""
 }
 
-// sentinelProblems returns the violations among public errors. public has the name of each error's
-// value, and texts has the text of each value.
+// sentinelProblems returns the violations among public errors. The map public has the name of each
+// error's value, and the map texts has the text of each value.
 func sentinelProblems(public, texts map[string]string) (problems []string) {
 	names := make(map[string]string) // by value and by text
 	for _, full := range slices.Sorted(maps.Keys(public)) {

@@ -69,7 +69,8 @@ func TestScenarioInAnotherModuleRuns(t *testing.T) {
 	}
 }
 
-// goElsewhere calls elsewhere, runs a go command in the folder, and returns the folder.
+// goElsewhere calls the function elsewhere, runs a go command in the folder, and returns the
+// folder.
 func goElsewhere(ctx context.Context, t *testing.T, source, command string, args ...string) (dir string) {
 	t.Helper()
 	dir = elsewhere(t, source)
@@ -82,8 +83,8 @@ func goElsewhere(ctx context.Context, t *testing.T, source, command string, args
 	return dir
 }
 
-// elsewhere copies source to a temporary folder as a module that uses this one through a replace
-// directive. It returns the folder.
+// The function elsewhere copies source to a temporary folder. The copy is a module that uses this
+// one through a replace directive. It returns the folder.
 func elsewhere(t *testing.T, source string) (dir string) {
 	t.Helper()
 	here, err := filepath.Abs(".")

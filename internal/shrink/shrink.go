@@ -83,7 +83,7 @@ func (s *search) try(t Trial) bool {
 }
 
 // prefix repeatedly halves the run while the violation remains. It keeps only the faults that are
-// healed before the end.
+// healed before the new end.
 func (s *search) prefix() {
 	for half := s.best.Time / 2; half >= slack; half /= 2 {
 		t := s.best

@@ -5,8 +5,8 @@
 //	zkcoord run isolated-follower -e container -s 7 --mutant zk-lock
 //	go run ./internal/timeline store/isolated-follower+zk-lock/latest/history.jsonl store/isolated-follower/latest/history.jsonl
 //
-// It stores the drawn part of each history in its own directory. Without arguments it draws the
-// stored parts again.
+// It stores the drawn part of each history in the directory of this command. Without arguments it
+// draws the stored parts again.
 package main
 
 import (

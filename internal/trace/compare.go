@@ -106,7 +106,7 @@ type Comparison struct {
 // same servers.
 var roots atomic.Int64
 
-// once plays a part of a seed's trace on both ensembles.
+// The method once plays a part of a seed's trace on both ensembles.
 func (c *Comparison) once(ctx context.Context, seed uint64, part func([]Step) []Step, t Tally) (d Difference, differs bool) {
 	root := fmt.Sprintf("%s/trace%x-%d", c.Root, seed, roots.Add(1))
 	d = Difference{Seed: seed, Steps: part(Generate(seed, root, c.Limits)), names: [2]string{c.WantName, c.GotName}}
@@ -164,9 +164,9 @@ func (c *Comparison) known(d Difference) bool {
 	return c.Known(d)
 }
 
-// All compares traces with consecutive seeds, which begin with first. It stops
-// when it has found the given maximum of differences. It plays as many traces
-// at the same time as there are workers. The tally is that of Got.
+// All compares traces with consecutive seeds, starting with the seed first. It stops when it has
+// found the given maximum of differences. It plays as many traces at the same time as there are
+// workers. The tally is that of Got.
 func (c *Comparison) All(ctx context.Context, first uint64, n, workers, most int) ([]Difference, Tally) {
 	var (
 		mu    sync.Mutex

@@ -28,9 +28,8 @@ const (
 
 var kindNames = [kindsCount]string{"request", "resume", "take", "impostor", "prophet", "closeAfar"}
 
-// A Step is one action of one client, which waits for its result. Each step is
-// independent: a client without a session first opens one. So any part of a
-// trace is a trace.
+// A Step is one action of one client. The client waits for the result. Each step is independent: a
+// client without a session first opens one. So any part of a trace is a trace.
 type Step struct {
 	client int
 	kind   kind
@@ -104,7 +103,7 @@ func text(b []byte) string {
 
 // Generate returns the trace of a seed. The root is only a prefix of the paths: the same seed gives
 // the same trace on any root. The package comment of zktest/internal/difftest lists the requests
-// that no trace contains, and limits exclude more.
+// that no trace contains, and the argument limits excludes more requests.
 func Generate(seed uint64, root string, limits Limits) []Step {
 	g := generator{Rand: rand.New(rand.NewPCG(seed, 1)), root: root, Limits: limits}
 	steps := make([]Step, 30+g.IntN(31))

@@ -62,11 +62,10 @@ func (l *Link) Close() {
 	}
 }
 
-// HangUp waits until the server has closed its end, and then closes the
-// connection. By then ZooKeeper has removed the connection from its table of
-// sessions. Otherwise the session could already have its next connection, and
-// ZooKeeper would remove that one instead: in every release
-// ServerCnxnFactory.removeCnxnFromSessionMap removes by the session id alone.
+// HangUp waits until the server has closed its end, and then closes the connection. By then
+// ZooKeeper has removed the connection from its table of sessions. Otherwise the session could
+// already have its next connection, and ZooKeeper would remove the next connection instead: in
+// every release ServerCnxnFactory.removeCnxnFromSessionMap removes by the session id alone.
 // ZooKeeper would then not close that connection when the session ends.
 func (l *Link) HangUp() error {
 	if l == nil {
@@ -197,8 +196,8 @@ func (l *Link) Ask(op wire.Op, xid int32, body []byte) (answer []byte, err error
 // pong is the start of the reply to a ping.
 var pong = wire.Append(nil, &wire.Int32{Value: wire.XidPing})
 
-// CatchUp waits until the server has applied the zxid and has sent all events
-// up to it. A ping passes through the same queues as a read.
+// CatchUp waits until the server has applied the zxid and has sent all events up to it. It sends
+// pings, because a ping passes through the same queues as a read.
 func (l *Link) CatchUp(zxid int64) error {
 	began := time.Now()
 	for !l.over {

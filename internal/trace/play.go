@@ -224,8 +224,8 @@ func (r *run) connected(rsp *wire.ConnectResponse) string {
 
 // connection does a step that affects the client's connection.
 func (r *run) connection(c *client, s Step) error {
-	// The client does not send the last zxid that it has seen. The server may
-	// be behind it, because no step waits for that server.
+	// The client does not send the last zxid that it has seen. The server may be behind that zxid,
+	// because no step waits for that server.
 	req := wire.ConnectRequest{Timeout: int32(sessionTimeout.Milliseconds()), SessionID: c.session,
 		Password: c.password, NoReadOnly: s.old}
 	switch s.kind {
@@ -277,8 +277,7 @@ func (r *run) connection(c *client, s Step) error {
 	return nil
 }
 
-// refused ends a connection that got no session. If the server also had the connection of the
-// session itself, it closes that one too.
+// refused waits for the end of a connection that got no session, and closes it.
 func refused(l *Link) error {
 	defer l.Close()
 	if !l.over {
@@ -373,9 +372,8 @@ func (r *run) body(s Step) []byte {
 // and its clock may not be synchronized with that of this process.
 const clockError = 20
 
-// header returns the name of the zxid of a reply. If the step is a write, it is
-// a new zxid, named after the step. For a read the zxid is only a lower bound
-// while other traces run.
+// header returns the name of the zxid of a reply. If the step is a write and the zxid is new, the
+// zxid is named after the step. For a read the zxid is only a lower bound while other traces run.
 func (r *run) header(name string, s Step, h wire.ReplyHeader) string {
 	writes := s.op.IsWrite() && (h.Err != wire.MarshallingError || s.op == wire.OpMulti) // see Releases in the package comment of difftest
 	if h.Zxid <= r.last() || !writes {

@@ -25,8 +25,8 @@ func (r *run) session(id int64) string {
 	return fmt.Sprintf("unknown %x", id)
 }
 
-// at renders a time. If it is the time of the step that created the zxid, as expected, the text is
-// "then".
+// The method at renders a time. If it is the time of the step that created the zxid, as expected,
+// the text is "then".
 func (r *run) at(zxid, ms int64) string {
 	w, ok := r.windows[zxid]
 	switch {

@@ -1,8 +1,8 @@
 package trace
 
-// minimize returns a part of a trace, as indices into it, that still fails and is minimal: without
-// any one of its steps it does not fail. It is the ddmin algorithm of Zeller and Hildebrandt,
-// "Simplifying and Isolating Failure-Inducing Input", with complements only.
+// minimize returns a part of a trace, as indices into the trace, that still fails. The part is
+// minimal: it no longer fails if any of its steps is removed. It is the ddmin algorithm of Zeller
+// and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", with complements only.
 func minimize(all []int, fails func(part []int) bool) []int {
 	chunks := 2
 	for len(all) > 1 {

@@ -87,7 +87,7 @@ func draw(title string, spans []span) []byte {
 	return c.Bytes()
 }
 
-// traces returns the spans of each trace without faults, in the order in which traces begin. The
+// traces returns the spans of each trace except the faults, in the order in which traces begin. The
 // first span of a trace is its root.
 func traces(spans []span) (all [][]span) {
 	roots := slices.DeleteFunc(slices.Clone(spans), func(s span) bool { return s.Parent != "" || strings.HasPrefix(s.Name, faultPrefix) })

@@ -40,7 +40,7 @@ func recordingOf(t *testing.T, name string) trial {
 	return trial{t, spans}
 }
 
-// of returns the last span of a client with the given prefix of its name.
+// The method of returns the last span in the trace of a client whose name begins with prefix.
 func (r trial) of(client, prefix string) (found span) {
 	r.t.Helper()
 	root := slices.IndexFunc(r.spans, func(s span) bool { return s.Name == client && s.Parent == "" })

@@ -159,7 +159,7 @@ const (
 	holdsLine     = "holds"
 )
 
-// pausedProcess stops the process of the holder until another client has written, and resumes it.
+// pausedProcess stops the holder's process, and resumes it when another client has written.
 func pausedProcess(ctx context.Context) ([]span, error) {
 	dir, err := os.MkdirTemp("", "traces")
 	if err != nil {
@@ -261,7 +261,7 @@ func (r *run) writeFile(ctx context.Context, file string, token fence.Token) err
 	return err
 }
 
-// expiredClaim has a consumer that works for longer than its claim lasts.
+// expiredClaim runs a consumer that works for longer than its claim lasts.
 func expiredClaim(ctx context.Context) ([]span, error) {
 	return recorded(ctx, func(ctx context.Context, r *run) error {
 		jobs := func(s *session.Session) *queue.Queue[string] {

@@ -12,10 +12,11 @@ import (
 // A Merged is the one sequence of transactions that several servers committed. Its counts are
 // complete after the sequence was read to its end.
 type Merged struct {
-	// Refuted are transactions that a server wrote, and that the leader of the next epoch did
+	// Refuted has the transactions that a server wrote, and that the leader of the next epoch did
 	// not have.
 	Refuted []Txn
-	// Differ are zxids under which servers have different transactions. That must not happen.
+	// Differ has each case in which servers have different transactions under one zxid. That must
+	// not happen.
 	Differ []Difference
 	// Gaps is the number of places at which transactions are missing from the logs of all
 	// servers.

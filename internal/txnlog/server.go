@@ -25,7 +25,7 @@ type Server struct {
 	zxids iter.Seq2[int64, error] // those of Txns; nil if Txns are in memory
 }
 
-// Open lists the logs log.<zxid> and the snapshots in a directory, which is version-2 of a server's
+// Open lists the logs log.<zxid> and the snapshots in dir, the directory version-2 of a server's
 // data directory. Logs may be missing at the start.
 func Open(name string, dir fs.FS) (Server, error) {
 	s := Server{Name: name}
@@ -55,7 +55,7 @@ type file struct {
 	zxid int64
 }
 
-// inFiles returns what read returns for one file after the other.
+// inFiles calls read for one file after the other, and returns the results as one sequence.
 func inFiles[T any](server string, dir fs.FS, logs []file, read func(io.Reader) iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for _, log := range logs {
@@ -97,7 +97,7 @@ func (s Server) allZxids() iter.Seq2[int64, error] {
 	}
 }
 
-// ParseName parses the file name of a log or of a snapshot, which may be compressed. The kind is
+// ParseName parses the file name of a log or of a snapshot. The file may be compressed. The kind is
 // "log" or "snapshot".
 func ParseName(name string) (kind string, zxid int64, ok bool) {
 	kind, number, _ := strings.Cut(name, ".")

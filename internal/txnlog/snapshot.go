@@ -20,7 +20,7 @@ var ErrSnapshot = errors.New("txnlog: the snapshot is damaged or not complete")
 type Node struct {
 	Path      string
 	Data      []byte
-	Session   int64 // whose ephemeral it is; 0 if it is none
+	Session   int64 // session of an ephemeral znode; 0 for any other znode
 	Container bool
 	Czxid     int64
 	Created   int64 // Unix time in milliseconds
@@ -32,7 +32,7 @@ const (
 	ttl           = 0xff          // first byte of the owner of a node with a time to live
 )
 
-// ReadSnapshot reads the file of a snapshot in the form of ZooKeeper 3.8 and 3.9, which may be
+// ReadSnapshot reads the file of a snapshot in the form of ZooKeeper 3.8 and 3.9. The file may be
 // compressed by gzip. It calls f for each znode, and returns the timeouts of the sessions in
 // milliseconds. A snapshot is fuzzy: it can contain changes of transactions after its zxid. If the
 // error is not nil, discard the znodes that f was called with.
@@ -155,7 +155,7 @@ func (s *snapshot) int64() int64 {
 // count is the number of elements that follow.
 func (s *snapshot) count() int32 { return max(0, s.int32()) }
 
-// buffer reads a length and returns as many bytes. The length -1 means that there are none.
+// buffer reads a length and returns that many bytes. The length -1 means that there are none.
 func (s *snapshot) buffer() []byte {
 	if n := s.int32(); n > 0 {
 		return s.bytes(int(n))

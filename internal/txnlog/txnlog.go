@@ -40,7 +40,7 @@ type Txn struct {
 	Err     wire.Code // for a refused request
 	Changes []Change  // in the order in which they were applied
 	// Unlisted is set if the transaction closes a session, and its record does not list the
-	// session's ephemeral nodes. It deletes all of them.
+	// session's ephemeral nodes. The transaction deletes all of them.
 	Unlisted bool
 }
 
@@ -84,8 +84,8 @@ func readZxids(r io.Reader) iter.Seq2[int64, error] {
 	}
 }
 
-// entries returns the bytes of the entries of one log. Those of an entry are valid until the next
-// one is read.
+// entries returns the bytes of the entries of one log. The bytes of an entry are valid until the
+// next entry is read.
 func entries(r io.Reader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		in := bufio.NewReaderSize(r, 1<<16)

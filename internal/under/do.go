@@ -71,7 +71,7 @@ func (w Work) join(ctx context.Context, err, released error) error {
 	case lost:
 		return join(err, fmt.Errorf("%s: %w", w.Name, cause))
 	case errors.Is(released, w.Released):
-		return err // the function has released itself
+		return err // the function itself has released the holding
 	case ctx.Err() != nil && errors.Is(released, context.Cause(ctx)) && (err != nil || !w.Confirm):
 		return err // the release continues
 	}

@@ -42,15 +42,15 @@ func (h *Holding) OnEnd(f func(cause error)) {
 }
 
 // Bind returns a context with the values and the deadline of ctx. The returned context ends, with
-// the cause, when the holding ends or when ctx ends. Both are synchronous: ctx is the parent of
-// that context, and End cancels that context before End returns.
+// the cause, when the holding ends or when ctx ends. Both ends are synchronous: ctx is the parent
+// of that context, and End cancels that context before End returns.
 func (h *Holding) Bind(ctx context.Context) context.Context {
 	bound, cancel := context.WithCancelCause(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	own := &hook{}
-	// Because the lock is held, a parent that has ended removes the hook only
-	// after it was added.
+	// The mutex is held here. So a parent that has already ended removes the hook only after the
+	// hook was added.
 	forget := context.AfterFunc(ctx, func() { h.forget(own) })
 	own.call = func(cause error) {
 		forget()

@@ -16,9 +16,9 @@ import (
 // needs. Simulating it takes some seconds, or a minute with several sessions and -race.
 const Limit = 5 * time.Hour
 
-// Test is like [synctest.Test], but f has to end within Limit. If f hangs, Test panics and says at
-// which lines of the test goroutines wait. Without this limit, the ticks of a server would keep the
-// test running until the limit of go test.
+// Test is like [synctest.Test], but f has to end within Limit. If f hangs, Test panics and reports
+// the lines of the test at which goroutines wait. Without this limit, the ticks of a server would
+// keep the test running until the limit of go test.
 func Test(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -45,9 +45,9 @@ func stacks() string {
 	}
 }
 
-// places returns a line for each place at which goroutines of a test wait: those in the bubble of
-// the first goroutine. Each line begins with the innermost call. The goroutines of servers and
-// sessions are left out.
+// places returns a line for each place at which goroutines of a test wait. The goroutines of the
+// test are those in the bubble of the first goroutine. Each line begins with the innermost call.
+// The goroutines of servers and sessions are left out.
 func places(stacks string) (lines []string) {
 	count, bubble := make(map[string]int), ""
 	for i, g := range strings.Split(stacks, "\n\n") {

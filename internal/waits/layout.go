@@ -31,16 +31,16 @@ type Role struct {
 	// member contain its name.
 	Name string
 	Item string // the path of the item of a claim
-	// Contender is the znode's place in the lock queue of a lock or an election. It has no name if
-	// there is no such queue.
+	// Contender is the znode's place in the lock queue of a lock or an election. Its Name is empty
+	// if there is no such queue.
 	Contender lockqueue.Contender
 	// Label is the number of bytes before the label in the data.
 	Label int
 }
 
 // Recognize returns the role of the znode at path in the layouts of this module, of Curator and of
-// kazoo. It reads the path alone, so a znode of another program that chose such a name counts as
-// well. [Layouts] recognizes more.
+// kazoo. It reads the path alone, so it also recognizes a znode of another program that chose such
+// a name. [Layouts] recognizes more.
 func Recognize(path string) (Role, bool) {
 	dir, name := znode.Split(path)
 	parent, base := znode.Split(dir)

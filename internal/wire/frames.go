@@ -28,7 +28,7 @@ type Frames struct {
 	buf  []byte // the length, or the kept bytes of the current frame
 	size int    // length of the current frame
 	left int    // bytes of the current frame that have not arrived yet
-	body bool   // the length is complete
+	body bool   // the length is complete, and the next bytes belong to the body
 }
 
 // Feed takes the next chunk of the stream, and calls handle for every frame that this chunk

@@ -68,9 +68,8 @@ func (op Op) IsCreate() bool {
 	return op == OpCreate || op == OpCreate2 || op == OpCreateContainer || op == OpCreateTTL
 }
 
-// IsWrite reports whether op is a quorum operation. The leader assigns a zxid
-// to each of these, whether it succeeds or fails. Sync is not a quorum
-// operation.
+// IsWrite reports whether op is a quorum operation. The leader assigns a zxid to each quorum
+// operation, whether the operation succeeds or fails. Sync is not a quorum operation.
 func (op Op) IsWrite() bool {
 	switch op {
 	case OpDelete, OpSetData, OpSetACL, OpCheck, OpMulti, OpReconfig,

@@ -38,9 +38,9 @@ func NewRequest(op Op) Record {
 	return nil
 }
 
-// FirstPath returns the first path in the body of a request, which follows the
-// header. It returns "" if there is none. For a multi it is the path of the
-// first operation. The body may be cut off after the path.
+// FirstPath returns the first path in the body of a request, or "" if there is none. The body does
+// not include the header. For a multi, the result is the path of the first operation. The body may
+// be cut off after the path.
 func FirstPath(op Op, body []byte) string {
 	var p Path
 	switch op {

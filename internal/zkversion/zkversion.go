@@ -44,8 +44,8 @@ func plain(r rune) bool {
 	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("._-"+Mixed, r)
 }
 
-// Is reports whether a server has the wanted version. have is the version that the server reports,
-// such as "3.9.6-1a2b3c". want is a version such as "3.9" or "3.9.6".
+// Is reports whether a server has the wanted version. The argument have is the version that the
+// server reports, such as "3.9.6-1a2b3c". The argument want is a version such as "3.9" or "3.9.6".
 func Is(have, want string) bool {
 	rest, begins := strings.CutPrefix(have, want)
 	return want != "" && begins && (rest == "" || rest[0] == '.' || rest[0] == '-')

@@ -42,8 +42,8 @@ func Check(path string) error {
 	return nil
 }
 
-// forbidden reports whether ZooKeeper's PathUtils refuses the character. It
-// handles a character above 0xffff as surrogates, and refuses those.
+// forbidden reports whether ZooKeeper's PathUtils refuses the character. PathUtils handles a
+// character above 0xffff as two surrogates, and refuses surrogates.
 func forbidden(r rune) bool {
 	return r <= 0x1f || r >= 0x7f && r <= 0x9f || r >= 0xd800 && r <= 0xf8ff || r >= 0xfff0
 }

@@ -45,12 +45,12 @@ func ttlNodes(n int) bool { return n > 1 }
 
 const tick = 2 * time.Second
 
-// enough is a number of traces, from seed 1 on, in which everything happens at
+// enough is a number of traces, from seed 1 on, in which each event that missing checks happens at
 // least once.
 const enough = 100
 
-// onEachVersion runs f for each version of real servers. If a version is not
-// installed, it is skipped; if CI is set, the test fails.
+// onEachVersion runs f for each version of real servers. A version that is not installed is
+// skipped, or fails the test if CI is set.
 func onEachVersion(t *testing.T, f func(t *testing.T, version string)) {
 	for version := range strings.SplitSeq(*against, ",") {
 		t.Run(version, func(t *testing.T) {
@@ -90,8 +90,8 @@ func startReal(t *testing.T, version string, n int) (s *trace.Servers, release z
 	return from(e.Servers(), leader, e.DialContext), releaseOf(t, said)
 }
 
-// releaseOf returns the release from the reply of srvr, or the newest release
-// that zktest supports.
+// releaseOf returns the release that the reply of srvr contains. If zktest does not support it,
+// releaseOf returns the newest release that zktest supports.
 func releaseOf(t *testing.T, said string) zktest.Version {
 	t.Helper()
 	var minor, patch int
@@ -121,7 +121,7 @@ func limits(n int, releases ...zktest.Version) (l trace.Limits) {
 	return l
 }
 
-// from rotates the addresses so that the leader is first.
+// The function from rotates the addresses so that the leader is first.
 func from(addresses []string, leader int, dial ensemble.DialFunc) *trace.Servers {
 	rotated := slices.Concat(addresses[leader:], addresses[:leader])
 	return &trace.Servers{Addresses: rotated, Dial: dial}

@@ -11,39 +11,39 @@
 //
 // No trace contains these requests, and zktest answers them in its own way:
 //
-//   - A successful check outside of a multi, before 3.8.5 and 3.9.3. One ZooKeeper server never
-//     answers it. With several servers, followers leave their leader because of a transaction that
-//     they do not support. zktest never answers it: no client sends it, and a failing ensemble
+//   - A successful check outside of a multi, before 3.8.5 and 3.9.3. A single ZooKeeper server
+//     never answers it. With several servers, followers leave their leader because of a transaction
+//     that they do not support. zktest never answers it: no client sends it, and a failing ensemble
 //     would help no test.
 //   - A truncated write, except a multi, at several servers since 3.9.0. ZooKeeper's servers fail.
-//     zktest returns a marshalling error, like one server.
-//   - createTTL with a mode without a time to live and TTL -1. The ZooKeeper server ends its
+//     zktest returns a marshalling error, like a single ZooKeeper server.
+//   - A createTTL whose mode has no time to live, with the TTL -1. The ZooKeeper server ends its
 //     process. zktest returns bad arguments, as for any other TTL.
 //   - A truncated reconfig. ZooKeeper's leader never answers again. zktest returns a marshalling
 //     error, as for any other request.
 //   - A multi with a null path. Several ZooKeeper servers never answer again, because the leader
-//     proposes nothing and waits for the commit. One server returns a marshalling error with an
-//     empty response after it. zktest returns the error alone. For a null ACL in a multi, 3.9
+//     proposes nothing and waits for the commit. A single server returns a marshalling error,
+//     followed by an empty response. zktest returns the error alone. For a null ACL in a multi, 3.9
 //     returns the same error, and zktest returns the error for an invalid ACL.
 //   - checkWatches of a path without a slash. ZooKeeper returns a marshalling error while a client
 //     of the server has a recursive watch. zktest returns no watcher.
 //   - A path that is not UTF-8 or has characters above U+FFFF, in sync or in an event. ZooKeeper
 //     returns it in Java's encoding of characters. zktest returns it unchanged, because no node can
 //     have such a name.
-//   - The events that the end of a session causes for its own watches, if another connection closes
-//     the session. ZooKeeper sends some, none or all of them before it closes the connection. zktest
-//     sends all.
+//   - The events that the end of a session causes for the session's own watches, if another
+//     connection closes the session. ZooKeeper sends some, none or all of them before it closes the
+//     connection. zktest sends all.
 //   - A request on a connection whose session has moved. ZooKeeper closes the connection, and may
 //     answer earlier requests first. zktest only closes the connection.
 //
-// A client of a trace that resumes its session first waits until the server has closed the old
+// Before a client of a trace resumes its session, it waits until the server has closed the old
 // connection. The reason is a race in ZooKeeper, which keeps the connection of each session in
 // ServerCnxnFactory.sessionMap. A server that closes an old connection removes the entry by the
 // session's id alone (removeCnxnFromSessionMap). If the session already has its next connection,
 // the entry of that connection is removed. When the session ends, that connection is not closed,
-// and its requests are dropped. This was one difference in 15,000 traces. On each of 3.8.0, 3.9.3
-// and 3.9.6, 24,000 sessions were resumed at once and then closed by another connection. For 6 to
-// 15 of them, the connection was not closed. zktest closes the connection.
+// and its requests are dropped. The race caused one difference in 15,000 traces. On each of 3.8.0,
+// 3.9.3 and 3.9.6, 24,000 sessions were resumed at once and then closed by another connection. For
+// 6 to 15 of them, the connection was not closed. zktest closes the connection.
 //
 // A separate test compares null strings and null lists.
 //
@@ -60,9 +60,9 @@
 // (3.8.4 and 3.9.2, ZOOKEEPER-4799), because Debian's 3.8.0 contains this change.
 //
 // Since 3.9.0, the leader assigns the previous transaction's zxid to a write that it cannot decode
-// (ZOOKEEPER-4575), while 3.8 assigns a new one. Therefore the zxid in the reply to such a write is
-// compared like that of a read. Several servers fail on such a write, so only traces for one server
-// contain it.
+// (ZOOKEEPER-4575), while 3.8 assigns a new one. Therefore the zxid in the reply to such a write
+// need not be new: it is compared like the zxid in the reply to a read. Several servers fail on
+// such a write, so only traces for one server contain it.
 //
 // Four scenes compare how clients see faults: an isolated follower that answers for an expired
 // session, a follower that lags until it syncs, a reply that is lost after the commit, and a

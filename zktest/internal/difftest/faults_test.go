@@ -235,7 +235,8 @@ func (s *stage) around(node int) (links []ensemble.Edge) {
 	return links
 }
 
-// electedBut waits for a leader other than old. It calls meanwhile repeatedly.
+// electedBut waits for a leader other than old. During the wait it calls the function meanwhile
+// repeatedly.
 func (s *stage) electedBut(old int, meanwhile func()) int {
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); s.pause() {
 		meanwhile()
@@ -346,7 +347,7 @@ func (a *actor) exists(path string) {
 	a.ask("exists "+path, wire.OpExists, &wire.PathWatch{Path: path})
 }
 
-// catchUp is a sync that the account does not mention.
+// catchUp sends a sync, and does not record it in the account.
 func (a *actor) catchUp() {
 	a.s.Helper()
 	if code := a.code(wire.OpSync, &wire.Path{Path: "/"}); code != wire.OK {

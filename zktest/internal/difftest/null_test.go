@@ -115,7 +115,7 @@ func TestNullsAreAnsweredAsByZooKeeper(t *testing.T) {
 			real.Patience = 5 * time.Second
 			e := zktest.Start(t, options(n, release))
 			model := from(e.Servers(), e.Leader(), e.DialContext)
-			role := n / 2 // of several servers, a follower
+			role := n / 2 // with several servers, this is a follower
 			for name, request := range nulls() {
 				var op wire.Op
 				body := request(&op)

@@ -14,8 +14,8 @@ import (
 // package comment.
 var untraced = []string{"clients-delete"}
 
-// inverted returns a variant of release in which the rules of the given changes are inverted. A
-// change with the name except is not inverted.
+// inverted returns a variant of release in which the rules of the given changes are inverted. The
+// change whose name is the argument except is not inverted.
 func inverted(release zktest.Version, changes []tree.Change, except string) zktest.Version {
 	names := []string{string(release)}
 	for _, c := range changes {

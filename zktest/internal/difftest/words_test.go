@@ -101,9 +101,8 @@ func TestWordsWithAndWithoutAQuorum(t *testing.T) {
 	})
 }
 
-// loseQuorum reports what an ensemble answers to the words, first from its leader
-// and then from the last server that is left. Numbers that the two ensembles do
-// not share are left out.
+// loseQuorum returns the leader's replies to the words, first with a quorum, and then after all
+// other servers were killed. It leaves out numbers that differ between the two kinds of ensembles.
 func loseQuorum(t *testing.T, e breakable) map[string][]string {
 	ctx, said := t.Context(), map[string][]string{}
 	must := func(err error) {
@@ -167,7 +166,7 @@ func loseQuorum(t *testing.T, e breakable) map[string][]string {
 		_, err := net.Dial("tcp", address)
 		said[fmt.Sprintf("dial a killed server %d", len(said))] = []string{fmt.Sprintf("refused %v", errors.Is(err, syscall.ECONNREFUSED))}
 	}
-	for { // until the leader has noticed
+	for { // until the leader has noticed that the quorum is lost
 		status, err := ensemble.Ask(ctx, e.DialContext, e.Servers()[leader])
 		if err == nil && !status.Serves() {
 			break

@@ -20,8 +20,8 @@ func (k *clock) at(global time.Duration) time.Duration {
 	return k.local + time.Duration(float64(global-k.since)*k.rate)
 }
 
-// global returns the first time of the cluster at which the local time is at
-// least local.
+// global returns the earliest time of the cluster at which the server's clock shows at least the
+// time local.
 func (k *clock) global(local time.Duration) time.Duration {
 	if k.rate == 1 {
 		return k.since + local - k.local

@@ -105,7 +105,7 @@ func (c *Cluster) majority() int { return c.cfg.Servers/2 + 1 }
 // input.
 func (c *Cluster) Run() {
 	if c.running {
-		return // a caller on the stack continues
+		return // the call of Run that is on the stack does the work
 	}
 	c.running = true
 	defer func() { c.running = false }()
@@ -136,8 +136,7 @@ func (c *Cluster) deliverAll() bool {
 	return any
 }
 
-// Advance sets the time, and fires the timers that are due in the order of
-// their times.
+// Advance sets the time. It fires the timers that are due, in the order of their times.
 func (c *Cluster) Advance(now time.Duration) {
 	for {
 		at, s, fire := c.next()
@@ -157,8 +156,8 @@ func (c *Cluster) Next() (at time.Duration, ok bool) {
 	return at, fire != nil
 }
 
-// A timer is the action of a server at a given time. Timers are not stored:
-// next computes the earliest each time.
+// A timer is the action of a server at a given time. Timers are not stored: each call of the method
+// next computes the earliest one.
 type timer func(*server)
 
 // next returns the earliest timer and its server.

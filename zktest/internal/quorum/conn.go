@@ -31,7 +31,7 @@ type Conn struct {
 	word     string // the four-letter word of the connection; "" is none
 	session  int64
 	timeout  int32 // as negotiated, in milliseconds
-	old      bool  // the client's handshake has no read-only flag, nor has the reply
+	old      bool  // neither the client's handshake nor the reply has the read-only flag
 	auth     []wire.ID
 	lastRead time.Duration
 	buf      []byte
@@ -64,7 +64,7 @@ const (
 
 const (
 	idleEvery   = 10 * time.Second // interval of the check for idle connections
-	sessionless = 10 * time.Second // time that a connection may have no session
+	sessionless = 10 * time.Second // time for which a connection may be without a session
 )
 
 // Connect opens a connection from a client at addr (host:port) to a server. It

@@ -11,8 +11,8 @@ import (
 
 const ms = time.Millisecond
 
-// meet returns a cluster whose messages need no steps, and a client of its
-// leader with a session.
+// meet returns a cluster that delivers messages without calls of Deliver, and a client that has a
+// session at the leader.
 func meet(t *testing.T) (*Cluster, *client) {
 	t.Helper()
 	c := newCluster(1, nil)

@@ -156,8 +156,8 @@ func (c *Cluster) choose() (winner *server, voters []*server) {
 	return nil, nil
 }
 
-// lead makes a server the leader of its voters, in a new epoch. This commits
-// everything in its log.
+// lead makes a server the leader of its voters, in a new epoch, and commits everything in the
+// server's log.
 func (c *Cluster) lead(w *server, voters []*server) {
 	epoch := int64(0)
 	for _, v := range voters {
@@ -224,8 +224,8 @@ func (f *server) snapshot(l *server) {
 	f.committed = l.tree.Zxid
 }
 
-// catchUp applies all transactions up to zxid without a lag, because the server
-// has no clients now.
+// catchUp applies all transactions up to zxid at once, even if the server has a lag. The server has
+// no clients now, so no client can notice the difference.
 func (s *server) catchUp(zxid int64) {
 	for i := s.after(s.tree.Zxid); i < len(s.log) && s.log[i].Zxid <= zxid; i++ {
 		s.tree.Apply(s.log[i])

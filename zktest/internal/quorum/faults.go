@@ -149,7 +149,7 @@ func (c *Cluster) Pace(i int, d time.Duration) {
 	c.Run()
 }
 
-// DelayPings delays each round of pings that a server sends as a leader by d.
+// DelayPings makes a server, as a leader, send each round of pings later by d.
 func (c *Cluster) DelayPings(i int, d time.Duration) {
 	s := c.servers[i]
 	if s.term != nil {

@@ -6,8 +6,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// handshake handles the first frame. It creates a new session with a write, and
-// validates an existing session with the leader.
+// handshake handles the first frame. For a new session it submits a write. For an existing session
+// it requests a validation by the leader.
 func (c *Conn) handshake(frame []byte) {
 	var req wire.ConnectRequest
 	if _, err := wire.Decode(frame, &req); err != nil {

@@ -66,7 +66,7 @@ type message struct {
 
 	zxid    int64     // for ack, commit and ping
 	txn     *tree.Txn // for proposal
-	req     *request  // for forward; synced returns it to its server
+	req     *request  // for forward, and for synced, which returns it to the server that sent it
 	touched []touch   // for pong
 	session int64     // for revalidate and revalidated
 	timeout int32
@@ -168,8 +168,7 @@ func (c *Cluster) Deliver(from, to int) bool {
 	return true
 }
 
-// hangUp closes one end of the connection. The other end notices this when the
-// packet arrives.
+// hangUp closes one end of the connection. The other end notices this when the packet eof arrives.
 func (p *peer) hangUp(s *server) {
 	end, other := 0, p.follower
 	if s == p.follower {

@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// A server is one node of the ensemble. It leads while term is set and follows
-// while up is set. If it is not down and does neither, it is in state LOOKING.
+// A server is one node of the ensemble. It leads while the field term is set, and follows while the
+// field up is set. If it is not down and does neither, it is in state LOOKING.
 type server struct {
 	c      *Cluster
 	id     int // from 0; ZooKeeper's own ids are one more
@@ -19,7 +19,7 @@ type server struct {
 	paused bool
 	lag    time.Duration // from the arrival of a commit until it is applied
 	pace   time.Duration // time that a leader takes to close each expired session
-	late   time.Duration // by which a leader's ping loop is late each time
+	late   time.Duration // delay of each round of pings that it sends as a leader
 
 	joining *server       // the leader that it is about to join
 	joinAt  time.Duration // when it joins
@@ -95,7 +95,7 @@ func (s *server) tail() int64 {
 	return s.log[len(s.log)-1].Zxid
 }
 
-// after returns the index of the first transaction after zxid.
+// The method after returns the index of the first transaction after zxid.
 func (s *server) after(zxid int64) int {
 	return sort.Search(len(s.log), func(i int) bool { return s.log[i].Zxid > zxid })
 }
@@ -316,8 +316,9 @@ func (s *server) submit(r *request) {
 	}
 }
 
-// touch records that a session is active: in the leader's table, or for the answer to the leader's
-// next ping.
+// touch records that a session is active. A leader records this in its table of sessions and
+// returns false if the session is closing or does not exist. A follower reports the session in its
+// answer to the leader's next ping.
 func (s *server) touch(session int64, timeout int32) bool {
 	if s.term != nil {
 		return s.term.sessions.touch(session, timeout, s.now())

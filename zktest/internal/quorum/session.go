@@ -58,8 +58,8 @@ func (t *tracker) touch(id int64, timeout int32, now time.Duration) bool {
 	return true
 }
 
-// check returns OK if a request of a session from owner may continue, and
-// otherwise the reason.
+// check returns OK if a request of the session that arrives at owner may continue. Otherwise it
+// returns the reason.
 func (t *tracker) check(id int64, owner any) wire.Code {
 	s := t.sessions[id]
 	switch {

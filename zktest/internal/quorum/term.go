@@ -136,15 +136,14 @@ func (t *term) nextExpiry() time.Duration {
 	return t.sessions.next
 }
 
-// expire is one step of the expirer. At a tick it takes all sessions whose time
-// is over. Then, for one session after another, it marks the session as
-// closing, writes to its log for the duration of its pace, and closes the
-// session. A session that is taken and not yet marked answers requests, but no
-// activity saves it.
+// expire is one step of the expirer. At a tick it takes all sessions whose time is over. Then, for
+// one session after another, it marks the session as closing, writes to its log for the duration of
+// its pace, and closes the session. Requests of a session that is taken and not yet marked are
+// still answered, but no activity saves the session.
 func (t *term) expire() {
 	if t.ending.Session == 0 {
 		t.taken = t.sessions.poll()
-		if t.s.pace > 0 { // the set in ZooKeeper has no order
+		if t.s.pace > 0 { // ZooKeeper's set of these sessions has no order
 			t.c.cfg.Rand.Shuffle(len(t.taken), func(i, j int) { t.taken[i], t.taken[j] = t.taken[j], t.taken[i] })
 		}
 		t.markNext()
@@ -221,7 +220,8 @@ func (t *term) sync(p *peer, r *request) {
 // checkRead makes the leader's check of a request that changes nothing.
 func (t *term) checkRead(r *request) { r.err = t.sessions.check(r.session, self) }
 
-// submit assigns a zxid to a write and proposes it, even if the write fails.
+// submit assigns a zxid to a write and proposes its transaction. A write that fails its checks
+// becomes a transaction too.
 func (t *term) submit(r *request, owner any) {
 	t.zxid++
 	txn := t.prep.Prepare(tree.Request{

@@ -75,7 +75,7 @@ var words = map[string]func(*server, *strings.Builder){
 		b.WriteString("Connection stats reset.\n")
 	},
 	"wchs": func(s *server, b *strings.Builder) {
-		// Like ZooKeeper; mntr counts both kinds.
+		// Like ZooKeeper's wchs, this counts only watches on data. The word mntr counts both kinds.
 		watchers, paths, watches := s.tree.Watches.OnData()
 		fmt.Fprintf(b, "%d connections watching %d paths\nTotal watches:%d\n", watchers, paths, watches)
 	},

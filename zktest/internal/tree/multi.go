@@ -6,8 +6,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// multi prepares all operations of a multi. If one fails, the transaction
-// remains a multi, and all its parts are errors.
+// multi prepares all operations of a multi. If an operation fails, the transaction remains a multi,
+// and all its parts are errors.
 func (p *Prep) multi(r Request, t *Txn) wire.Code {
 	var req wire.MultiRequest
 	if _, err := wire.Decode(r.Body, &req); err != nil || !Pure(req.Ops, false) || !modesDecide(req.Ops) || NullPath(req.Ops) {
@@ -80,9 +80,9 @@ func NullPath(ops []wire.MultiOp) bool {
 	})
 }
 
-// modesDecide changes the operation of each create to the one for its mode,
-// because a client may send a different one. It returns false if a mode is not
-// valid, or if its time to live is missing.
+// modesDecide changes the operation of each create to the operation for its mode, because a client
+// may send a create with the operation of another mode. It returns false if a mode is not valid, or
+// if its time to live is missing.
 func modesDecide(ops []wire.MultiOp) bool {
 	for i := range ops {
 		op := &ops[i]

@@ -28,9 +28,8 @@ const (
 
 func ttlOwner(ms int64) owner { return ttlMask | owner(ms) }
 
-// ttl returns the time to live in milliseconds, or 0 for a node without one.
-// Session ids never match the mask, because their first byte is the id of a
-// server.
+// ttl returns the time to live in milliseconds, or 0 for a node without one. Session ids never
+// match the mask, because their first byte is the id of a server, which is at most 254.
 func (o owner) ttl() int64 {
 	if o&ttlMask == ttlMask {
 		return int64(o &^ ttlMask)

@@ -21,9 +21,8 @@ type Request struct {
 	Live func() wire.Code
 }
 
-// Prep turns requests into transactions. It sees the tree as if all
-// transactions that it has prepared were applied. The leader has one for each
-// term.
+// Prep turns requests into transactions. It sees the tree as if all transactions that it has
+// prepared were applied. The leader has one Prep for each term.
 type Prep struct {
 	TTL bool // nodes may have a time to live; 3.8 does not allow this by default
 
@@ -126,7 +125,7 @@ func marshalling(err error) wire.Code {
 	return wire.OK
 }
 
-// one prepares an operation, alone or as a part of a multi.
+// The method one prepares an operation, alone or as a part of a multi.
 func (p *Prep) one(r Request, req wire.Record, t *Txn) wire.Code {
 	switch req := req.(type) {
 	case *wire.CreateRequest:
@@ -338,7 +337,7 @@ func (p *Prep) setSequence(r Request, t *Txn) wire.Code {
 		return wire.MarshallingError
 	}
 	if req.Path == "/" {
-		req.Path = "" // create looks up its parent under this name
+		req.Path = "" // a create at the top level looks up its parent as ""
 	}
 	n, code := p.lookup(req.Path)
 	if code != wire.OK {

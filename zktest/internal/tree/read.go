@@ -103,8 +103,8 @@ func (t *Tree) ACL(path string, r Reader) ([]wire.ACL, wire.Stat, wire.Code) {
 	return acl, n.wireStat(), wire.OK
 }
 
-// Ephemerals returns the paths of a session's ephemeral nodes that start with
-// prefix.
+// Ephemerals returns the paths of a session's ephemeral nodes. It leaves out paths that do not
+// start with prefix.
 func (t *Tree) Ephemerals(session int64, prefix string) []string {
 	paths := []string{}
 	own := t.ephemerals[session]

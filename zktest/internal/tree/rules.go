@@ -23,7 +23,7 @@ type Rules struct {
 // 3.8 and 3.9 that no longer follow this rule.
 type Change struct {
 	Name       string
-	In38, In39 int // patch numbers; the constant never if no such release exists
+	In38, In39 int // patch numbers of these releases; 1000 (the constant never) if there is none
 	What       string
 	rule       func(*Rules) *bool
 }
@@ -45,8 +45,8 @@ var Changes = []Change{
 var Newest = map[string]string{"3.8": "3.8.6", "3.9": "3.9.6"}
 
 // RulesOf returns the rules of a release such as 3.8.0. It returns an error if [Newest] does not
-// have the line, or if the release is newer than that in [Newest]. In tests, names of changes can
-// follow a release, and their rules are inverted: for example, "3.8.0~no-ipv6".
+// have the line, or if the release is newer than the line's release in [Newest]. In tests, names of
+// changes can follow a release, and their rules are inverted: for example, "3.8.0~no-ipv6".
 func RulesOf(release string) (rules Rules, err error) {
 	release, others, _ := strings.Cut(release, "~")
 	var minor, patch, newest int

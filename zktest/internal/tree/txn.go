@@ -24,9 +24,9 @@ type Txn struct {
 	Subs    []Txn    // for OpMulti
 }
 
-// OpSetSequence sets the number of the next sequential child of a node. Its
-// body is a [wire.PathVersion]. ZooKeeper has no such operation: it serves
-// fault injection, and no client can send it.
+// OpSetSequence sets the number of the next sequential child of a node. Its body is a
+// [wire.PathVersion]. ZooKeeper has no such operation. OpSetSequence serves fault injection, and no
+// client can send it.
 const OpSetSequence wire.Op = -100
 
 // A Result is the result of applying a Txn. The reply is derived from it.

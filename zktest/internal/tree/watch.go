@@ -80,8 +80,7 @@ func (t *table) modes(path string, w Watcher) mode {
 	return 0
 }
 
-// set sets the modes of a watcher's watch on a path. Without a mode, the watch
-// is removed.
+// set sets the modes of a watcher's watch on a path. If modes is 0, the watch is removed.
 func (t *table) set(path string, w Watcher, modes mode) {
 	i := t.find(path, w)
 	if i < 0 && modes == 0 {
@@ -151,10 +150,9 @@ func (t *Tree) add(k kind, path string, w Watcher, m mode) {
 	table.set(path, w, m)
 }
 
-// trigger sends an event to the watchers of e.Path, except those in told. It
-// returns the watchers that the event concerns. A watcher that may not read the
-// node, by the given ACL, receives no event, but its watch is removed
-// nevertheless.
+// trigger sends an event to the watchers of e.Path that are not in the list told. It returns the
+// watchers that the event concerns. A watcher that may not read the node, by the given ACL,
+// receives no event, but its watch is removed nevertheless.
 func (s *Watches) trigger(k kind, e Event, acl []wire.ACL, told []Watcher) []Watcher {
 	t := &s.tables[k]
 	if len(t.byPath) == 0 {
