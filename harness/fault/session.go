@@ -74,8 +74,8 @@ func (s *standing) await(ctx context.Context, env *harness.Env, target string, p
 	}
 }
 
-// claimSession waits for a client that has a session, and claims it. It ignores the sessions of the
-// last argument.
+// claimSession waits for a client that has a session, and claims it. It ignores the sessions in
+// over.
 func (s *standing) claimSession(ctx context.Context, env *harness.Env, target string, over ...int64) (c *harness.Client, info harness.SessionInfo, free func(), err error) {
 	c, free, err = s.await(ctx, env, target, func(c *harness.Client) (has bool) {
 		info, has = c.Session()
@@ -126,7 +126,7 @@ func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harn
 }
 
 // holdTries is how often the heal of a stalled session checks for the session. Each check either
-// finds it gone or keeps it alive for its timeout.
+// finds that the session is gone or extends it by its timeout.
 const holdTries = 3
 
 // stalled is a client whose proxy stalls until its session is gone.

@@ -13,8 +13,8 @@ import (
 const clockFile = "/tmp/faketime"
 
 // clockEnvironment makes libfaketime set the wall clock of a container's server. It does not affect
-// the monotonic clock, which sessions use. The dynamic linker resolves $LIB. Until the file exists,
-// the time is correct.
+// the monotonic clock, which sessions use. The dynamic linker resolves $LIB. Until clockFile
+// exists, the time is correct.
 var clockEnvironment = map[string]string{
 	"ZOO_PRELOAD":                  "/usr/$LIB/faketime/libfaketimeMT.so.1",
 	"FAKETIME_TIMESTAMP_FILE":      clockFile,

@@ -21,7 +21,7 @@ import (
 
 // node is one server and its directory. It gets new ports at each start, because another program
 // may have taken the old ones while the node was down. Ports that are part of the configuration
-// stay. Only proxies and DialContext use the other ports.
+// never change. The other ports can change, because only proxies and DialContext use them.
 type node struct {
 	index int
 	dir   string

@@ -42,7 +42,7 @@ func connect(t *testing.T, p *proxy, l net.Listener) (from, to net.Conn) {
 }
 
 // A node replies to a greeting by connecting to the address in it, past the proxies and their cuts
-// (QuorumCnxManager, handleConnection). So that address must be a proxy's.
+// (QuorumCnxManager, handleConnection). Therefore the greeting must contain the address of a proxy.
 func TestGreetingTellsTheProxysAddress(t *testing.T) {
 	greeting := func(address string) []byte {
 		version := int64(-65536)
