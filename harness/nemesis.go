@@ -153,7 +153,7 @@ func (n *nemesis) record(op string, i int, s Step, target, evidence string, err 
 	n.env.rec.Record(e)
 }
 
-// sleepUntil reports whether t came before ctx ended.
+// sleepUntil waits until t. It returns false if ctx ends first.
 func sleepUntil(ctx context.Context, t time.Time) bool {
 	timer := time.NewTimer(time.Until(t))
 	defer timer.Stop()

@@ -46,7 +46,7 @@ func Fates() []Fate {
 		ExpiredBefore, ExpiredAfter, PausedAfter, CancelledBefore, CancelledAfter}
 }
 
-// Loses reports whether the client loses its session or its lease by the fate.
+// Loses reports whether the fate makes the client lose its session or its lease.
 func (f Fate) Loses() bool {
 	switch f {
 	case RequestLost, ReplyLost, CancelledBefore, CancelledAfter:

@@ -155,7 +155,7 @@ func (s *stream) take(limit int) (data []byte, err error, ok bool) {
 	}
 }
 
-// await waits for any of its channels, or for d if d is positive.
+// await waits until one of the channels is closed, or for d if d is positive.
 func await(changed, stalled, expired <-chan struct{}, d time.Duration) {
 	var timeout <-chan time.Time
 	if d > 0 {
