@@ -145,7 +145,8 @@ func (l *Log) grantsInLog(j *judging) {
 	}
 }
 
-// endedBeforeDeletion judges the promise of a grant, even if no other client wants the same.
+// endedBeforeDeletion judges each hold: it had ended when the servers deleted its znode. That is
+// promised even if no other client waits for the object.
 func (l *Log) endedBeforeDeletion(j *judging) {
 	if j.timeless() {
 		return

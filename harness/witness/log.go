@@ -20,7 +20,7 @@ type Server struct {
 	Snapshots []int64 // the zxids of its snapshots, in order
 	Torn      bool    // the newest log ends in an incomplete transaction
 
-	holes []int64 // zxids of transactions that a torn entry follows, in any log
+	holes []int64 // zxids of transactions after which a log has a torn entry
 }
 
 // Read reads the logs in a directory, and lists its snapshots: see txnlog.Open. An incomplete last

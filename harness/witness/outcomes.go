@@ -20,7 +20,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// outcomes compares what operations reported of themselves with what the servers committed.
+// outcomes compares what clients reported about operations with what the servers committed.
 type outcomes struct {
 	*judging
 	log  *Log
@@ -121,7 +121,7 @@ func (o *outcomes) judge(op history.Operation, zxid int64, what string) {
 	}
 }
 
-// example keeps the first few.
+// example keeps the first few examples.
 func (o *outcomes) example(format string, args ...any) {
 	if len(o.examples) < 3 {
 		o.examples = append(o.examples, fmt.Sprintf(format, args...))
@@ -310,7 +310,7 @@ func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
 
 // take judges a take. The operation may deliver an item that an earlier transaction of its session
 // took. If the outcome of the operation is not known, it may have taken an item that its session
-// removed and that no operation delivered. If such an item fits, that is assumed.
+// removed and that no operation delivered. If there is such an item, take assumes that it did.
 func (o *outcomes) take(op history.Operation, items map[[2]string]logItem, silently []*Life) {
 	zxid := int64(0)
 	if op.Outcome() == session.OK {
