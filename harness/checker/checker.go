@@ -93,7 +93,7 @@ func (j *Judge) result() Result {
 	return r
 }
 
-// IfExercised marks the properties of c as optional. If a run gives them no occasion, they are
+// IfExercised marks the properties of c as optional. If a run does not exercise them, they are
 // reported as not exercised and the run can still pass.
 func IfExercised(c Checker) Checker { return optional{c} }
 

@@ -112,9 +112,9 @@ func unknown(ops []porcupine.Operation) (n int) {
 	return n
 }
 
-// firstUnexplained returns the call with the earliest completion by which no order explains the
-// calls that have begun. A binary search finds it: if no order explains the beginning of a history,
-// none explains a longer part.
+// firstUnexplained returns the first call, in order of completions, at whose completion no order
+// explains the calls that have begun. A binary search finds it: if no order explains the beginning
+// of a history, none explains a longer part.
 func firstUnexplained(ops []porcupine.Operation) (invoke, complete *history.Event) {
 	done := slices.DeleteFunc(slices.Clone(ops), func(op porcupine.Operation) bool { return !isAnswered(op) })
 	slices.SortFunc(done, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })

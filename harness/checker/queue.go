@@ -28,7 +28,7 @@ func Queue() []Checker {
 	return []Checker{QueueNothingInvented(), QueueNothingLost(), QueueNothingTwice(), queueFIFOOrder(), QueueEmptyIsTrue(), QueueDrainedIsEmpty()}
 }
 
-// An item is everything that a history shows of one value. Each interval is of indexes.
+// An item is everything that a history shows about one value. All intervals are of indexes.
 type item struct {
 	object, value string
 	put           history.Operation   // zero if it was never put
@@ -261,7 +261,8 @@ func (ends claimEnds) died(claim history.Operation, at int32) bool {
 }
 
 // stands reports whether the claim of the value may still be held at the index. In a history that
-// was cut short, any claim may: the servers may end a claim after its claimer noticed the end.
+// was cut short, any claim may still be held: the servers may end a claim after its claimer noticed
+// the end.
 func (ends claimEnds) stands(h *history.History, claim history.Operation, value string, at int32) bool {
 	return !h.Complete() || !ends.died(claim, at) && !between(ends.over[[2]string{claim.Invoke.Object, value}], claim.Invoke.Index, at)
 }
