@@ -57,7 +57,7 @@ func (f *fleet) start(ctx context.Context, env *harness.Env, c *harness.Client, 
 	return started, err
 }
 
-// seen records the state of the session that a client got from a server: a new session, or the loss
+// seen records what a server has reported to a client about its session: a new session, or the loss
 // of the old one.
 func seen(c *harness.Client, s client.Session) {
 	switch now, has := c.Session(); {

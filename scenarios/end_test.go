@@ -54,8 +54,8 @@ func cutAtEnd(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
 	}
 }
 
-// Bug: a change that began before the end of the work and was applied later counted as missed by
-// watchers that had already stopped.
+// Bug: a change began before the end of the work and was applied later. Watchers that had already
+// stopped were blamed for missing it.
 func TestWatchersSeeTheLastChange(t *testing.T) {
 	for seed := range uint64(10) {
 		if r := beside(t, Watch(), seed, slowly); !isValid(r, "watch/final-state-reported") {

@@ -78,7 +78,8 @@ func upgradeReal(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r
 	return r, n.Load()
 }
 
-// forgetful is an ensemble whose nodes forget an ephemeral znode when they become another version.
+// forgetful is an ensemble whose nodes forget an ephemeral znode when they change to another
+// version.
 type forgetful struct {
 	*process.Ensemble
 	forgotten *atomic.Int64

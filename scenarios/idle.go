@@ -20,10 +20,11 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The sessions of the idle scenarios hold nothing for longer than their timeout T, so no heartbeat
-// renews their lease. They are connected to one follower. That follower, or the leader, has a fault
-// for about T. The idle clients send requests at about the time at which the leader expires their
-// sessions. Rivals on other servers send their requests right after the idle clients.
+// In the idle scenarios, a session holds nothing for a time that is longer than its timeout T. So
+// no heartbeat renews its lease. Idle sessions are connected to one follower. That follower, or the
+// leader, has a fault for about T. The idle clients send requests at about the time at which the
+// leader expires their sessions. Rivals on other servers send their requests right after the idle
+// clients.
 //
 // The ensemble uses ZooKeeper's default tick and sync limit. The leader drops a silent follower
 // after 10 s. Before that, it expires the sessions.
@@ -124,7 +125,8 @@ func idleQueue(naps *naps, with func(session.Options) session.Options) func(*har
 	}
 }
 
-// trustingIdle makes the lease of a session rest on an assumption after it was idle.
+// trustingIdle makes a session that was idle count its first write as proof of its earlier
+// activity.
 func trustingIdle(o session.Options) session.Options {
 	o.UnsafeTrustIdle = true
 	return o

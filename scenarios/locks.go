@@ -58,7 +58,8 @@ type lockProgram struct {
 	patience func(c *harness.Client) time.Duration
 	// hold returns how long a client holds the lock.
 	hold func(c *harness.Client) time.Duration
-	// Of this many holds, one ends with a check of which contender is first. Zero means four.
+	// verifies is the number of holds of which, on average, one ends with a check of which
+	// contender is first. Zero means four.
 	verifies int
 	// late makes a client write even if it has lost the lock meanwhile, like a program that is
 	// paused between its last check and the write.
@@ -173,9 +174,9 @@ func (p *lockProgram) use(c *harness.Client, h held, want string) {
 	}
 }
 
-// downgrade continues as a reader and returns the reader's hold. Before that, the writer's hold has
-// ended. Whether the client still holds as a writer is unknown during the request and after an
-// error, but it holds at least as a reader throughout.
+// downgrade continues as a reader and returns the reader's hold. The caller has ended the writer's
+// hold, because nobody knows during the request, or after an error, whether the client still holds
+// as a writer. It holds at least as a reader all the time.
 func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, grant history.Event) *harness.Hold {
 	grant.Arg = checker.ModeRead
 	hold := c.Hold(h, grant)
@@ -189,9 +190,9 @@ func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, 
 	return hold
 }
 
-// outliving returns a context that ends with ctx. But if the cause of the end of ctx is the error
-// in released, the context continues until the caller calls end. It models a library that deletes
-// the node first and ends the context afterwards.
+// outliving returns a context that ends with ctx. But if ctx ends with the cause released, the
+// returned context continues until the caller calls end. It models a library that deletes the node
+// first and ends the context afterwards.
 func outliving(ctx context.Context, released error) (late context.Context, end func()) {
 	late, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	context.AfterFunc(ctx, func() {

@@ -30,9 +30,9 @@ import (
 
 // ShellLock is isolated-follower for "zkcoord lock PATH -- CMD". Client 0 runs a command whose
 // processes ignore SIGTERM, and the other clients wait to run theirs. The follower of client 0 is
-// cut off, or its zkcoord is killed. Each process of a command repeatedly writes the time into the
-// command's log. The checker judges only these logs: the last line of a command must precede the
-// first line of the next command.
+// cut off, or the zkcoord process of client 0 is killed. Each process of a command repeatedly
+// writes the time into the command's log. The checker judges only these logs: the last line of a
+// command must precede the first line of the next command.
 func ShellLock() harness.Scenario {
 	s := harness.Scenario{
 		Name:     "shell-lock",
@@ -77,7 +77,7 @@ type running interface {
 type shellRunner func(ctx context.Context, c *harness.Client, servers []string, path string, args []string) (running, error)
 
 // shellHolder is the workload. Client 0 uses the server that will be cut off, and its command runs
-// for long. The others contend only while client 0 was the last whose command started.
+// for long. The others contend only if the command that started last was that of client 0.
 func shellHolder(start shellRunner) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var contend atomic.Bool
@@ -132,7 +132,7 @@ func (w *shellWork) servers(ctx context.Context, c *harness.Client) ([]string, e
 const opCommand = "command"
 
 // command runs one command to its end. The result contains the first and the last time in the
-// command's log, and whether its zkcoord ended before the command was signaled to end.
+// command's log, and whether its zkcoord process ended before the command was signaled to end.
 func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []string, log string) (history.Event, error) {
 	end := log + ".end"
 	defer func() { _ = os.WriteFile(end, nil, 0o600) }() // remaining processes end

@@ -150,8 +150,8 @@ func TestExpiryOfTheHolderIsSeenFromTheOtherSide(t *testing.T) {
 	}
 }
 
-// A cut of followers is no cut of the leader. Bug: after the leader had changed, runs were valid in
-// which it had never been cut off.
+// A cut of followers is no cut of the leader. Bug: after a change of leaders, runs were valid in
+// which the new leader had never been cut off.
 func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 	s := isolatedMutex(IsolatedLeader(), func(ctx context.Context, e ensemble.Ensemble) (int, error) {
 		leader, err := e.Leader(ctx)

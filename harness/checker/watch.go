@@ -118,8 +118,8 @@ func (o *oldest) among(standing map[registration]*history.Event) *history.Event 
 	return nil
 }
 
-// WatchStatesInOrder judges order: the versions of the states that a watcher reports rise. The
-// version of a deletion is the zxid of the transaction that deleted the znode.
+// WatchStatesInOrder judges order: the versions of the states that a watcher reports rise. For a
+// deletion it is enough that the version is higher than that of the previous state.
 func WatchStatesInOrder() Checker {
 	return New("watch/states-in-order", "states are reported in the order of their zxids, none of them twice", func(h *history.History, j *Judge) {
 		for before, e := range successive(h) {
