@@ -231,8 +231,8 @@ func (c *Client) Process() Process {
 	return c.own
 }
 
-// Log returns a writer for the standard error of the client's own process. The run keeps its last
-// part.
+// Log returns a writer for the standard error of the client's own process. The run keeps the last
+// part of what is written.
 func (c *Client) Log() io.Writer { return &c.log }
 
 // A tail keeps the last part of the data that is written to it.

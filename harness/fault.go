@@ -58,7 +58,7 @@ type Injected struct {
 type Step struct {
 	Fault  string        `json:"fault"`
 	At     time.Duration `json:"at_ns"`  // after the start of the work
-	For    time.Duration `json:"for_ns"` // until the heal, or about how long Inject takes; zero is at once
+	For    time.Duration `json:"for_ns"` // until the heal, or about how long Inject takes; zero if the fault is over at once
 	Target string        `json:"target,omitempty"`
 	Arg    string        `json:"arg,omitempty"`
 }

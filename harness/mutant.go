@@ -67,8 +67,8 @@ func (r *Result) Killed(m Mutant) bool {
 	return found
 }
 
-// exposed reports whether a property in m.Violates was exposed, so that a violation of it may have
-// been excused.
+// exposed reports whether a property in m.Violates was exposed. A violation of that property may
+// then have been excused.
 func (r *Result) exposed(m Mutant) bool {
 	for _, id := range m.Violates {
 		if one, judged := r.Of(id); judged && one.Exposure > 0 {

@@ -26,8 +26,8 @@ var (
 )
 
 // idlePaths is the number of locks in contention during each cut. The idleCrowd consists of further
-// sessions that a paused leader has to close. It makes the leader answer requests before it has
-// closed all sessions.
+// sessions that a paused leader has to close. With so many sessions to close, the leader answers
+// requests before it has closed all of them.
 const (
 	idlePaths = 16
 	idleCrowd = 240

@@ -176,7 +176,7 @@ func (p *lockProgram) use(c *harness.Client, h held, want string) {
 
 // downgrade continues as a reader and returns the reader's hold. The caller has ended the writer's
 // hold, because nobody knows during the request, or after an error, whether the client still holds
-// as a writer. It holds at least as a reader all the time.
+// as a writer. The client holds at least as a reader all the time.
 func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, grant history.Event) *harness.Hold {
 	grant.Arg = checker.ModeRead
 	hold := c.Hold(h, grant)
@@ -224,8 +224,8 @@ func verify(ctx context.Context, c *harness.Client, h held, path string) {
 // An opener begins a client's life.
 type opener func(ctx context.Context, c *harness.Client, path string) (locker, error)
 
-// inSession opens a session with the options through the client's proxy, and locks in it by the
-// function that make returns.
+// inSession returns an opener that opens a session with opts through the client's proxy. The lock
+// of its locker is the function that make returns for that session.
 func inSession(opts session.Options, make func(s *session.Session, path string) lockFunc) opener {
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
 		s, err := c.Open(ctx, opts)

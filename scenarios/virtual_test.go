@@ -204,8 +204,8 @@ func TestForeignDeletionIsNoViolation(t *testing.T) {
 	}
 }
 
-// Bug: if a leader was elected while the observer compared, which takes long over a slow proxy, the
-// observer began an operation within another one.
+// Bug: the last comparison of the observer takes long over a slow proxy. If a leader was elected
+// meanwhile, the observer began an operation within another one.
 func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
 	s := Election()
 	workload := s.Workload

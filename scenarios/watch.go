@@ -279,8 +279,8 @@ func (w *watcher) end() {
 	}
 }
 
-// record records a state. For a deletion it only records a version after that of the previous
-// state.
+// record records a state. A deletion gets the version of the previous state plus one, because the
+// watcher does not learn its zxid.
 func (w *watcher) record(change watch.DataChange) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -397,7 +397,7 @@ func answered(op, result string) func(*rand.Rand, events) events {
 	return alter(history.OK, op, func(e *history.Event) { e.Result = result }, delivers)
 }
 
-// late delays an event to five seconds after those before it.
+// late delays an event until five seconds after the previous one.
 func late(kind history.Kind, op string, fits ...func(*history.Event) bool) func(*rand.Rand, events) events {
 	return func(r *rand.Rand, e events) events { return lateFrom(e, pick(r, e, both(kind, op, fits...))) }
 }

@@ -1,8 +1,7 @@
 // Package crashpoint interrupts a call of a client at each of its requests, in each possible way,
 // and checks the state that remains.
 //
-// Package crashpoint links package testing and the ensemble of zktest. Package harness links
-// neither.
+// It is not a part of package harness, because it links package testing and the ensemble of zktest.
 package crashpoint
 
 import (

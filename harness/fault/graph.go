@@ -62,7 +62,7 @@ func mute(node int, nodes []int) (edges []ensemble.Edge) {
 	return edges
 }
 
-// deafen cuts the edges to one node from the others. They still receive from it.
+// deafen cuts the edges from the other nodes to one node. The other nodes still receive from it.
 func deafen(node int, nodes []int) (edges []ensemble.Edge) {
 	for _, other := range nodes {
 		if other != node {

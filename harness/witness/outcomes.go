@@ -102,8 +102,9 @@ func by(op history.Operation, session int64) bool {
 	return op.Invoke.Session == 0 || op.Invoke.Session == session
 }
 
-// judge compares the outcome of an operation with the zxid of the transaction that applied it,
-// which is zero if there was none. what describes the change that the transaction should have made.
+// judge compares the outcome of an operation with the log. zxid is that of the transaction that
+// applied the operation, or zero if there was none. The string what describes the change that the
+// transaction should have made.
 func (o *outcomes) judge(op history.Operation, zxid int64, what string) {
 	o.Checked(1)
 	does := fmt.Sprintf("%s of %s at %s", op.Invoke.Op, cmp.Or(op.Invoke.Arg, "an item"), op.Invoke.Object)

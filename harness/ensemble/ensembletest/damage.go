@@ -180,7 +180,7 @@ func (c contract) sequence(t *testing.T) {
 }
 
 // stalledLog lets three sessions expire. The leader writes to its log before it closes each
-// session, so none ends while the log stalls.
+// session, so no session ends while the log stalls.
 func (c contract) stalledLog(t *testing.T) {
 	const (
 		sessions = 3

@@ -111,7 +111,7 @@ func (p *logPipe) flow() error {
 	return nil
 }
 
-// end waits until everything that the server wrote before it ended is in the file.
+// end waits until the whole output of the server, which has ended, is in the file.
 func (p *logPipe) end() {
 	close(p.closed)
 	<-p.done
