@@ -63,7 +63,7 @@ func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 
 // again injects faults whose planned injections had no effect, while time is left. It draws a new
 // step for one fault after another until each has had an effect. It returns the steps that it added
-// to the plan; their numbers follow the given number.
+// to a plan of the given number of steps.
 func (n *nemesis) again(ctx, working context.Context, after int) (more Plan) {
 	end, _ := working.Deadline()
 	r := rand.New(rand.NewPCG(n.env.Seed, 0x616761696e)) // "again"

@@ -108,7 +108,7 @@ func isValid(r *harness.Result, property string) bool {
 	return found.Verdict == checker.Valid
 }
 
-// Nothing else reports znodes that clients leave behind in the ensemble.
+// Only the property client/nothing-left reports znodes that clients leave behind in the ensemble.
 func TestZnodeLeftBehindIsInvalid(t *testing.T) {
 	s := LockFaults()
 	inner := s.Workload

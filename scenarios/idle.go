@@ -106,8 +106,8 @@ func IdleQueue() harness.Scenario {
 			checker.NothingLeft("znodes", "goroutines"), checker.IfExercised(checker.LockLossBeforeExpiry(checker.Envelope{}))},
 		Guards: []checker.Checker{taken(8), askedWhileBroken(1)},
 	}, "lock/no-overlap", idleQueue)
-	// A claim takes two writes. The mutant is exposed only between the expiry and the closing of a
-	// session, and a stalled log makes this time long enough.
+	// A claim takes two writes. The mutant makes a mistake only between the expiry and the closing
+	// of a session, and a stalled log makes this time long enough.
 	s.Mutants[0].Faults = []string{"idle-log-stall"}
 	return s
 }
@@ -278,9 +278,9 @@ func (n *nap) settle(c *harness.Client) {
 	}
 }
 
-// options returns the options of a client's next session. Every second pair does not set TickTime.
-// The idle client of the second pair sends no requests for its lease while it is idle. The idle
-// client of the fourth pair may move between servers.
+// options returns the options of a client's next session. The sessions of every second pair do not
+// set TickTime. The idle client of the second pair sends no requests for its lease while it is
+// idle. The idle client of the fourth pair may move between servers.
 func (n *nap) options(ctx context.Context, c *harness.Client) session.Options {
 	if drowsy(c) {
 		_ = n.choose(ctx, n.env) // without a leader the old choice is as good

@@ -288,7 +288,7 @@ type idleHold struct {
 	ctx      context.Context // nil after the release
 }
 
-// pair opens the sessions. Every second idle session does not have the tick, and every fourth may
+// pair opens the sessions. Every second idle session does not set TickTime, and every fourth may
 // move to another server. A silent session sends no syncs while it is idle.
 func (a *idleAttack) pair(ctx context.Context, all *idleSessions, path string, i, leader, at int, silent bool) (*idlePair, error) {
 	servers := a.ensemble.Servers()

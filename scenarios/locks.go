@@ -283,7 +283,7 @@ func usual(c *harness.Client) time.Duration {
 	return upTo(150 * time.Millisecond)(c)
 }
 
-// often returns a patience of up to d one time in n, and zero otherwise.
+// often returns a random time up to d in one of n calls, and otherwise zero.
 func often(n int, d time.Duration) func(*harness.Client) time.Duration {
 	return func(c *harness.Client) time.Duration {
 		if c.Rand.IntN(n) > 0 {

@@ -140,8 +140,8 @@ func claimsWorkload(p claimsProgram) func(*harness.Env) harness.Workload {
 	}
 }
 
-// dueIn returns the delay until a client's next item is due: zero, or up to 1.5 s, so that several
-// consumers notice it at the same time.
+// dueIn returns the delay until a client's next item is due: zero, or up to 1.5 s. Several
+// consumers wait for such an item, and notice at the same time that it is due.
 func dueIn(c *harness.Client) time.Duration {
 	if c.Rand.IntN(3) > 0 {
 		return 0

@@ -57,8 +57,8 @@ func ShellLock() harness.Scenario {
 	return s
 }
 
-// shellScript is a command with three processes that ignore SIGTERM and write the time until the
-// file $2 exists. The second process is in the background. The third has its own session.
+// shellScript is a command with three processes that ignore SIGTERM. They write the time repeatedly
+// until the file $2 exists. The second process is in the background. The third has its own session.
 const shellScript = `trap "" TERM
 echo "start $(date +%s%N) $ZKCOORD_TOKEN" >>"$1"
 beat='while [ ! -e "$2" ]; do echo "$0 $(date +%s%N)" >>"$1"; sleep 0.02; done'
@@ -178,8 +178,8 @@ func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []st
 	return history.Event{Result: fmt.Sprintf("%d %d %v", l.first, l.last, lost), Token: l.token}, nil
 }
 
-// hold records a hold while the command runs. It reports whether the command was stopped before its
-// time.
+// hold records a hold while the command runs. It reports whether zkcoord ended before the hold was
+// to end.
 func (w *shellWork) hold(ctx context.Context, c *harness.Client, p running, token int64) (lost bool) {
 	held, lose := context.WithCancelCause(context.Background())
 	defer lose(nil)

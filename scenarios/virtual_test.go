@@ -21,8 +21,7 @@ var (
 	crowd     = flag.Int("crowd", 20, "clients of TestCrowdSurvivesExpiryStorms")
 )
 
-// idleOne is the number of runs of which one may prove nothing, because its only fault of a kind
-// affected no client.
+// Of idleOne runs, one may prove nothing, because its only fault of a kind affected no client.
 const idleOne = 50
 
 func TestScenariosInVirtualTime(t *testing.T) {
@@ -184,8 +183,8 @@ func TestImmediateFailureLetsVirtualTimePass(t *testing.T) {
 	}
 }
 
-// Bug: a znode that an administrator deleted counted against the group that did not list it, and
-// against the watch that reported the deletion.
+// Bug: an administrator deleted a znode. The checkers blamed the group that did not list it, and
+// the watch that reported the deletion.
 func TestForeignDeletionIsNoViolation(t *testing.T) {
 	for _, s := range []harness.Scenario{Group(), Watch()} {
 		for _, oneFault := range fault.Deleting() {

@@ -52,8 +52,9 @@ func integer(text string, other int64) int64 {
 	return other
 }
 
-// mostUnknown bounds the operations on one counter with an unknown outcome. A counter with more of
-// them is not judged, because each doubles the number of orders that the search has to try.
+// mostUnknown is the maximum number of operations with an unknown outcome on one counter. A counter
+// with more of them is not judged, because each doubles the number of orders that the search has to
+// try.
 const mostUnknown = 12
 
 // CounterLinearizable judges counters: there is an order of their operations that explains all

@@ -104,7 +104,7 @@ func TestCheckersAgreeWithTheirDefinitions(t *testing.T) {
 	}
 }
 
-// A run that is watched or interrupted is judged before its end.
+// A run is also judged while it is in progress, and after an interruption.
 func TestTheBeginningOfALegalHistoryIsNotInvalid(t *testing.T) {
 	for id, o := range sorted(oracles()) {
 		t.Run(id, func(t *testing.T) {
@@ -447,7 +447,7 @@ func tinyHeal(draw func(*rand.Rand, int) *history.History) func(*rand.Rand, int)
 }
 
 // calmHadALeader searches for a leader at each half millisecond up to the limit, and for a loss
-// after it.
+// after the limit.
 func calmHadALeader(h *history.History) bool {
 	healed, quiesce := h.PhaseStart(history.PhaseHealed), h.PhaseStart(history.PhaseQuiesce)
 	due := healed.Time + soon

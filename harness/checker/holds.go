@@ -32,7 +32,7 @@ func begins(h *history.History) func(func(hold history.HoldInterval, others []hi
 	}
 }
 
-// unexcused returns the first of the others with which hold overlaps inside the envelope.
+// unexcused returns the first of the others that overlaps with hold inside the envelope.
 func (w windows) unexcused(hold history.HoldInterval, others []history.HoldInterval) *history.HoldInterval {
 	for i := range others {
 		if first, next := inTurn(others[i], hold); !w.excuses(first, next.Begin.Time) {
@@ -52,7 +52,7 @@ func inTurn(before, after history.HoldInterval) (first, next history.HoldInterva
 	return before, after
 }
 
-// overlap returns for how long hold overlaps with one of the holds that stand when it begins.
+// overlap returns for how long hold overlaps with one of the holds that stand when hold begins.
 func overlap(h *history.History, hold history.HoldInterval, others ...history.HoldInterval) time.Duration {
 	last := hold.Begin.Time
 	for _, other := range others {

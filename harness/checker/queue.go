@@ -147,7 +147,7 @@ func (s *items) drained() map[string]int32 {
 	return all
 }
 
-// QueueNothingLost judges puts. After its queue has been drained, each value whose put is known to
+// QueueNothingLost judges puts. After a queue has been drained, each value whose put is known to
 // have succeeded has been delivered, or a claimer still holds it. An indeterminate take may account
 // for one value. An indeterminate claim may account for one value while the claim may be held. An
 // indeterminate ack may account for its own value; if acks have effects, the effects decide.

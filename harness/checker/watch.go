@@ -30,8 +30,8 @@ const (
 // as in a WatchState.
 const FactFinal = "final"
 
-// OpCreate creates Object. It completes with its zxid, like OpDelete. OpRecreate deletes and
-// creates it in one transaction.
+// OpCreate creates Object. Like OpDelete, it completes with the zxid of the change. OpRecreate
+// deletes and creates Object in one transaction.
 const (
 	OpCreate   = "create"
 	OpRecreate = "recreate"

@@ -81,11 +81,11 @@ const mostRequests = 500
 // so on, until the call makes no more requests. The trials are enumerated, not drawn at random.
 // Each trial is a subtest with a separate ensemble on a virtual clock.
 //
-// The trial opens its clients and makes the call within [Point.Break]. It returns an error that
-// describes what is wrong with the result of the call and the state that remains. For example, a
-// guarantee does not hold, or another client cannot continue. The trial releases everything that it
-// holds. After it has returned, no ephemeral znode and no watch may remain, although its sessions
-// are still open.
+// The trial opens its clients and makes the call within [Point.Break]. If the result of the call or
+// the state that remains is wrong, the trial returns an error that describes the mistake. For
+// example, a guarantee does not hold, or another client cannot continue. The trial releases
+// everything that it holds. After it has returned, no ephemeral znode and no watch may remain,
+// although its sessions are still open.
 //
 //	crashpoint.Run(t, func(p *crashpoint.Point) error {
 //		s, err := p.Open(session.Options{})

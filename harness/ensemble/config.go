@@ -50,8 +50,8 @@ type Config struct {
 	// disks of a Syncer. An ensemble without such disks still syncs.
 	Syncs bool
 
-	// Observers is the number of nodes, the last ones, that are observers: they serve clients and
-	// do not vote.
+	// Observers is the number of observers, which serve clients and do not vote. They are the last
+	// nodes.
 	Observers int
 
 	// Regions has the number of nodes of each region. With 2, 2 and 1, nodes 0 and 1 form the first

@@ -41,7 +41,7 @@ func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
 // because losing a session then has the largest effect.
 const holder = "holder"
 
-// drawHolder draws the holder half of the time, and otherwise a client.
+// drawHolder draws the target holder half of the time, and otherwise the name of a client.
 func drawHolder(r *rand.Rand, env *harness.Env) string {
 	client := drawClient(r, env)
 	if r.IntN(2) == 0 {

@@ -19,7 +19,6 @@ const resolution = time.Millisecond
 // Checkers returns the checkers that compare the history h with l. Under the faults of the envelope
 // a hold may outlive its znode. A property about certain operations is judged only if h has such
 // operations.
-// operations.
 //
 // All properties are optional: a run that does not exercise one can still pass. If l is nil because
 // the ensemble has no logs, all properties are reported as not exercised for that reason.

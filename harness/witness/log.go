@@ -172,9 +172,9 @@ func (l *Log) Txn(zxid int64) (t txn, ok bool) {
 	return t, ok
 }
 
-// Life returns the znode of a grant. Names of contenders are unique, so the name identifies the
-// znode. If several znodes have the name, Life returns the one that the transaction created.
-// Without a name it returns the last znode that the transaction created.
+// Life returns the znode of a grant. It finds the znode by its name, because names of contenders
+// are unique. If other znodes have the same name, Life returns the one that the transaction
+// created. Without a name it returns the last znode that the transaction created.
 func (l *Log) Life(zxid int64, name string) *Life {
 	if name == "" {
 		lives := l.created[zxid]

@@ -24,8 +24,8 @@ import (
 type outcomes struct {
 	*judging
 	log  *Log
-	next map[int32]*history.Event // by the index of an invocation, the next one of its session and object
-	free map[int32]bool           // invocations of operations that overlap no other one of their session and object
+	next map[int32]*history.Event // by the index of an invocation, the next invocation of the same session and object
+	free map[int32]bool           // invocations of operations that overlap no other operation of the same session and object
 
 	applied, refused int // operations whose clients did not learn the outcome
 	examples         []string

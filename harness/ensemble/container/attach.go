@@ -118,7 +118,8 @@ func (e *engine) heal(ctx context.Context, file string) error {
 	return errors.Join(errs...)
 }
 
-// startKilled starts a server that was killed. Its rules are gone with its network.
+// startKilled starts a server that was killed. Its iptables rules are already gone with its
+// network.
 func (e *engine) startKilled(ctx context.Context, id string) error {
 	c, err := e.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil || c.Container.State.ExitCode != killed {

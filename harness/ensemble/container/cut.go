@@ -17,7 +17,7 @@ import (
 )
 
 // Cut drops the packets of the edges with iptables inside the containers. The rules match by
-// address, at both the sender and the receiver. So a cut works although one of the two is paused.
+// address, at both the sender and the receiver. So a cut works even while one of the two is paused.
 // Clients have other addresses, so a cut does not affect them.
 func (e *cluster) Cut(ctx context.Context, edges ...ensemble.Edge) error {
 	return e.rule(ctx, edges, func(l ensemble.Edge) { e.cuts[l] = true })

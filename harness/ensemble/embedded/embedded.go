@@ -27,8 +27,8 @@ import (
 type Options struct {
 	ensemble.Config
 
-	// Model has the remaining options: the seed, whether to listen on TCP, whether to step. If
-	// Port is set, the ensemble listens on TCP.
+	// Model has the remaining options, for example the seed and whether to listen on TCP. If Port
+	// is set, the ensemble listens on TCP.
 	Model zktest.Options
 }
 

@@ -44,8 +44,7 @@ type install struct {
 // Find returns the java command and the class path of a server of that version. An empty version is
 // the default one. Find needs no root and tries these in turn:
 //
-//   - the release in ZOOKEEPER_HOME, if that is set and the release has that version or version is
-//     empty;
+//   - the release in ZOOKEEPER_HOME, if it has that version, or if version is empty;
 //   - Debian's installed packages, if they have that version;
 //   - Debian's packages that docker/zookeeper unpacks into the user's cache directory.
 //

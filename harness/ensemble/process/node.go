@@ -40,7 +40,8 @@ type node struct {
 	paused   bool
 }
 
-// peer has the addresses at which a node reaches another one: those of the proxies between the two.
+// peer has the addresses at which a node reaches another node: those of the proxies between the
+// two.
 type peer struct{ quorum, election string }
 
 // Ports are chosen below the range that the kernel uses for outgoing connections, so that no client
@@ -115,7 +116,7 @@ func (n *node) configure(cfg ensemble.Config) error {
 	}
 	file := filepath.Join(n.dir, "zoo.cfg")
 	if n.members != nil {
-		if _, err := os.Stat(file); err == nil { // the server has moved the members to a file of its own
+		if _, err := os.Stat(file); err == nil { // the server has moved the members to a separate file
 			text, err := os.ReadFile(file)
 			if err != nil {
 				return err
