@@ -175,8 +175,9 @@ func (c *Client) Opened(s SessionInfo) {
 	c.Record(history.Event{Kind: history.Session, Op: history.SessionNew, Arg: s.Timeout.String()})
 }
 
-// SessionState records a change of state of the session id that the client observed. State is one
-// of the history's Session constants. Once the session is lost or closed, faults no longer use it.
+// SessionState records that the client observed a change of the state of the session with that id.
+// The new state is one of the history's Session constants. Once the session is lost or closed,
+// faults no longer use it.
 func (c *Client) SessionState(id int64, state string, cause error) {
 	e := history.Event{Kind: history.Session, Op: state, Session: id}
 	if cause != nil {

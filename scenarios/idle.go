@@ -424,7 +424,8 @@ func (f idleFault) Inject(ctx context.Context, env *harness.Env, step harness.St
 	return harness.Injected{Target: fmt.Sprintf("n%d>n%d", leader, at), Evidence: evidence}, err
 }
 
-// cutFor cuts edges, calls during and restores the edges. The cut lasts as long as the call.
+// cutFor cuts edges, calls the function during, and restores the edges. The cut lasts as long as
+// the call.
 func cutFor(ctx context.Context, env *harness.Env, links []ensemble.Edge, during func() error) (evidence string, err error) {
 	w, err := fault.Cut(ctx, env, links)
 	if err != nil {

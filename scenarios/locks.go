@@ -190,9 +190,9 @@ func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, 
 	return hold
 }
 
-// outliving returns a context that ends with ctx. But if ctx ends with the cause released, the
-// returned context continues until the caller calls end. It models a library that deletes the node
-// first and ends the context afterwards.
+// outliving returns a context that ends with ctx. But if ctx ends with the error released as its
+// cause, the returned context continues until the caller calls end. It models a library that
+// deletes the node first and ends the context afterwards.
 func outliving(ctx context.Context, released error) (late context.Context, end func()) {
 	late, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	context.AfterFunc(ctx, func() {

@@ -188,8 +188,7 @@ func allUnknown(c Checker, reason string) []Result {
 	return all
 }
 
-// complete returns one result for each property. A property that results does not contain is
-// Unknown.
+// complete returns one result for each property. A property that is missing in results is Unknown.
 func complete(properties []Property, results []Result) []Result {
 	all := make([]Result, 0, len(properties))
 	for _, p := range properties {

@@ -44,7 +44,7 @@ func stepCounter(state string, invoke, complete *history.Event) (string, bool) {
 	return state, complete == nil || integer(complete.Result, value-1) == value
 }
 
-// integer parses a number. If text is not a number, it returns other.
+// integer parses a number. If text is not a number, integer returns the argument other.
 func integer(text string, other int64) int64 {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return n

@@ -486,7 +486,8 @@ func lastTwoSwapped(_ *rand.Rand, e events) events {
 	return e
 }
 
-// inRound edits one round of a double barrier of four members. spoil also gets the next round.
+// inRound edits one round of a double barrier of four members. The function spoil also gets the
+// next round.
 func inRound(spoil func(round, next events) events) func(*rand.Rand, events) events {
 	const size = 16 // four members come, enter, go and leave
 	return func(r *rand.Rand, e events) events {

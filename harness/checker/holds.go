@@ -99,7 +99,7 @@ func sorted[K cmp.Ordered, V any](m map[K]V) func(func(K, V) bool) {
 	}
 }
 
-// number parses a decimal number. If text is not a number, it returns none.
+// number parses a decimal number. If s is not a number, number returns the argument none.
 func number(s string, none int) int {
 	if n, err := strconv.Atoi(s); err == nil {
 		return n

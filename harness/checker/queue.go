@@ -273,7 +273,8 @@ func between(indexes []int32, from, to int32) bool {
 	return i < len(indexes) && indexes[i] < to
 }
 
-// next returns the time of the event with the smallest of the indexes that is at least from.
+// next returns the time of the event whose index is the smallest of the indexes that are at least
+// from.
 func next(h *history.History, indexes []int32, from int32) time.Duration {
 	if i, _ := slices.BinarySearch(indexes, from); i < len(indexes) {
 		return h.Events[indexes[i]].Time

@@ -44,7 +44,7 @@ type Starter func(ctx context.Context, config Config) (Ensemble, error)
 
 // StarterOf returns a Starter that calls start, which starts one kind of ensemble. A run passes its
 // requirements to the Starter in a Config. If LogDir or Version is empty in that Config, the
-// Starter uses the LogDir or Version of own.
+// Starter uses the LogDir or Version of the argument own.
 func StarterOf[E Ensemble](own Config, start func(context.Context, Config) (E, error)) Starter {
 	return func(ctx context.Context, config Config) (Ensemble, error) {
 		config.LogDir = cmp.Or(config.LogDir, own.LogDir)

@@ -46,7 +46,7 @@ type Stats struct {
 	Sprung  int64 // traps that have sprung
 }
 
-// New returns a proxy over dial, without any fault.
+// New returns a proxy that connects with dial, without any fault.
 func New(dial ensemble.DialFunc) *Proxy {
 	return &Proxy{dial: dial, conns: map[*conn]struct{}{}}
 }

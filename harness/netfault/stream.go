@@ -39,7 +39,7 @@ func (s *stream) changedLocked() {
 
 // push adds a copy of the first bytes of data for which there is room, and returns their number. It
 // waits for room for at least one byte. It returns the error that ended the stream, or
-// os.ErrDeadlineExceeded if expired closes first.
+// os.ErrDeadlineExceeded if expired is closed first.
 func (s *stream) push(data []byte, expired <-chan struct{}) (int, error) {
 	due := s.link.due(s.direction)
 	for {

@@ -325,7 +325,8 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// half is an end of a pipe that supports CloseWrite like TCP; the other end does not detect it.
+// half is an end of a pipe that supports CloseWrite like TCP; the other end does not detect the
+// call.
 type half struct {
 	net.Conn
 	closed chan struct{}

@@ -271,7 +271,8 @@ func (l *Log) itemsInLog(j *judging) {
 	o.tell()
 }
 
-// hasEphemeral reports whether the log has an ephemeral znode with a path that fits.
+// hasEphemeral reports whether the log has an ephemeral znode with a path for which fits returns
+// true.
 func (l *Log) hasEphemeral(fits func(path string) bool) bool {
 	for _, lives := range l.created {
 		if slices.ContainsFunc(lives, func(life *Life) bool { return life.ephemeral && fits(life.Path) }) {

@@ -177,8 +177,8 @@ func (e *cluster) countThen(ctx context.Context, node int, then string) error {
 	return nil
 }
 
-// packets sums the first column, packets, of the rules that iptables lists: separately for cuts and
-// for losses.
+// packets sums the numbers of packets in the list of rules that iptables prints: separately for
+// cuts and for losses.
 func packets(list string) (dropped, lost int64) {
 	for line := range strings.Lines(list) {
 		f := strings.Fields(line)

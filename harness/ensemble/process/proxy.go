@@ -245,8 +245,8 @@ func (p *proxy) copy(to, from net.Conn, g *gate) {
 	}
 }
 
-// read sends the data that it reads to parcels, until the end of the stream or until the channel
-// over is closed. The last parcel has the error that ended the stream.
+// read sends the data that it reads to the channel parcels, until the end of the stream or until
+// the channel over is closed. The last parcel has the error that ended the stream.
 func read(from net.Conn, g *gate, parcels chan<- parcel, over <-chan struct{}) {
 	defer close(parcels)
 	var last time.Time
@@ -265,7 +265,7 @@ func read(from net.Conn, g *gate, parcels chan<- parcel, over <-chan struct{}) {
 	}
 }
 
-// arrive waits until due. It returns false if done is closed first.
+// arrive waits until the time due. It returns false if done is closed first.
 func arrive(due time.Time, done <-chan struct{}) bool {
 	wait := time.Until(due)
 	if wait <= 0 {

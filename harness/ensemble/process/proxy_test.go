@@ -99,8 +99,8 @@ func TestCutResetsNewConnections(t *testing.T) {
 	}
 }
 
-// A chunk is late by the delay and by the time that its bytes take at the rate. It never overtakes
-// the previous one.
+// A chunk is delayed by the delay of its pace, and by the time that its bytes take at the rate. It
+// never overtakes the previous one.
 func TestPaceKeepsTheOrder(t *testing.T) {
 	now := time.Now()
 	for _, one := range []struct {
