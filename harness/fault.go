@@ -112,6 +112,6 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 	return plan
 }
 
-// shortestGap is the length with which a shorter fault counts when the next fault is placed. A
-// closed session, for example, has no length.
+// shortestGap is the minimum length that a fault counts for when the next fault is placed. A closed
+// session, for example, has no length.
 const shortestGap = 500 * time.Millisecond

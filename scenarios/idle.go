@@ -322,8 +322,8 @@ func (n *nap) sleep(ctx context.Context, c *harness.Client) {
 	n.note(func() { n.asked[pair]++ })
 }
 
-// hold returns how long a client holds. An idle client holds for longer, because it may have lost
-// its session without noticing.
+// hold returns how long a client holds. An idle client holds for longer. If it has lost its session
+// without noticing, its hold then overlaps with the hold of its rival.
 func (n *nap) hold(c *harness.Client) time.Duration {
 	if drowsy(c) {
 		return idleTick/2 + upTo(2*idleTick)(c)

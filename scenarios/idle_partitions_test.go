@@ -196,8 +196,8 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 	if err != nil {
 		return err
 	}
-	// All clients send their requests before TCP first retransmits. After that, the follower's
-	// requests wait too.
+	// All clients send their requests before TCP first retransmits. After the first retransmission,
+	// the follower's requests wait too.
 	const burst = 200 * time.Millisecond
 	first := a.between(max(min(mend, expiry)-burst/2, expiry-3*burst), expiry-burst/2)
 	if how == paused {

@@ -187,8 +187,8 @@ func (l *Proxy) Refuse(refuse bool) {
 	l.refuse = refuse
 }
 
-// Delay sets the delay of each direction for the bytes that are sent from now on. Bytes keep their
-// order. Zero is no delay. It returns the previous delays.
+// Delay sets the delay of each direction for the bytes that are sent from now on, and returns the
+// previous delays. Bytes keep their order. Zero is no delay.
 func (l *Proxy) Delay(up, down time.Duration) (upBefore, downBefore time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

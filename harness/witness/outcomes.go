@@ -421,7 +421,8 @@ func (l *Log) membersInLog(j *judging) {
 	j.NotExercised("no group has members in the layout of package group")
 }
 
-// named returns the ephemerals of a session in a directory whose names have the id.
+// named returns the ephemerals of a session in a directory. If id is not empty, it returns only
+// those with the id in their names.
 func (o *outcomes) named(session int64, dir, id string) []*Life {
 	var all []*Life
 	for _, life := range o.log.owned[session] {

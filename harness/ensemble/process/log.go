@@ -24,8 +24,8 @@ type logPipe struct {
 // file.
 const filler = "\x00"
 
-// newLogPipe creates a pipe at path and copies it to file, which it closes at the end. The caller
-// passes the writer to the server, and then closes the writer.
+// newLogPipe creates a pipe at path. Its contents are copied to file, which is closed at the end.
+// The caller passes the writer to the server, and then closes the writer.
 func newLogPipe(path string, file *os.File) (p *logPipe, writer *os.File, err error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err
