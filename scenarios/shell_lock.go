@@ -178,8 +178,8 @@ func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []st
 	return history.Event{Result: fmt.Sprintf("%d %d %v", l.first, l.last, lost), Token: l.token}, nil
 }
 
-// hold records a hold while the command runs. It reports whether zkcoord ended before the hold was
-// to end.
+// hold records a hold while the command runs. It reports whether p ended before the hold was to
+// end.
 func (w *shellWork) hold(ctx context.Context, c *harness.Client, p running, token int64) (lost bool) {
 	held, lose := context.WithCancelCause(context.Background())
 	defer lose(nil)

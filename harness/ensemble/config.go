@@ -65,7 +65,7 @@ type Config struct {
 	Members bool
 
 	// Port is the port of node 0 on the loopback interface; the port of node i is Port+i. If Port
-	// is zero, the system chooses free ports. Only then can no port be taken already.
+	// is zero, the system chooses free ports. If Port is not zero, its ports may already be in use.
 	Port int
 
 	// Seed is the seed of the random numbers that an embedded ensemble draws. Other ensembles
