@@ -254,7 +254,7 @@ func (all *idleSessions) close() {
 	closing.Wait()
 }
 
-// crowd opens sessions on the follower that do nothing.
+// crowd opens idle sessions on the follower.
 func (a *idleAttack) crowd(ctx context.Context, all *idleSessions, at int) error {
 	var opening errgroup.Group
 	opening.SetLimit(16)

@@ -32,7 +32,7 @@ type held struct {
 	token  int64
 	path   string
 	unlock func(context.Context) error
-	// ends reports whether unlock ends the context. If it is false, only a loss does.
+	// ends reports whether unlock ends the context. If ends is false, only a loss does.
 	ends bool
 	// downgrade turns a writer into a reader. It is nil if the locker cannot do that.
 	downgrade func(context.Context) error

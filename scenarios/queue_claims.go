@@ -159,7 +159,7 @@ func (p *claimsProgram) work(ctx context.Context, c *harness.Client, s *session.
 	}
 }
 
-// claim waits for an item until the context waiting ends, and processes it.
+// claim waits for an item, at most until its first context ends, and processes the item.
 func (p *claimsProgram) claim(waiting, ctx context.Context, c *harness.Client, s *session.Session, q *queue.Queue[string]) {
 	var claim *queue.Claim[string]
 	_, err := c.Do(waiting, history.Event{Op: checker.OpClaim, Object: p.path}, func(ctx context.Context) (e history.Event, err error) {

@@ -204,7 +204,8 @@ func (w *shellWork) hold(ctx context.Context, c *harness.Client, p running, toke
 	return false
 }
 
-// A commandLog is the content of a command's log, in nanoseconds of the machine's clock.
+// A commandLog is the content of a command's log. The times are in nanoseconds of the machine's
+// clock.
 type commandLog struct {
 	first, last int64
 	token       int64

@@ -14,7 +14,7 @@ import (
 // scenarios run with many seeds, and mutants with a few.
 
 const (
-	// VirtualTime is how long clients work under faults in such a run.
+	// VirtualTime is how long clients work under faults in a run in virtual time.
 	VirtualTime = 90 * time.Second
 	// HuntSeeds is the number of runs in which a mutant must be killed.
 	HuntSeeds = 30
