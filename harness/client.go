@@ -42,8 +42,9 @@ type MemoryLimiter interface {
 	LimitMemory() (lift func() (waits bool, err error), err error)
 }
 
-// Client is the harness's side of one client: its number, proxy, random source and recorder. Work
-// uses it from one goroutine; faults, and holds that are lost, use it from others.
+// Client is the harness's side of one client: its number, proxy, random source and recorder.
+// Workload.Work uses it from one goroutine. Faults, and the recording of lost holds, use it from
+// other goroutines.
 type Client struct {
 	ID   int
 	Rand *rand.Rand // choices are a function of the run's seed and of ID
@@ -52,7 +53,7 @@ type Client struct {
 	proxy *netfault.Proxy
 
 	mu      sync.Mutex
-	process int32 // a new one after each operation whose outcome is Indeterminate
+	process int32 // the process number for events; a new one after each operation whose outcome is Indeterminate
 	last    int32 // the last process number that was assigned
 	session SessionInfo
 	own     Process // nil if there is none
@@ -78,7 +79,7 @@ func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, e
 }
 
 // Next reports whether to begin another round of work. It returns false once the run quiesces, once
-// the number of operations in the options has begun, or once ctx has ended.
+// Options.Operations operations have begun, or once ctx has ended.
 func (c *Client) Next(ctx context.Context) bool {
 	select {
 	case <-c.env.sched.quiesce:
@@ -174,8 +175,9 @@ func (c *Client) Opened(s SessionInfo) {
 	c.Record(history.Event{Kind: history.Session, Op: history.SessionNew, Arg: s.Timeout.String()})
 }
 
-// SessionState records a change of state of the session id that the client observed. State is one
-// of the history's Session constants. Once the session is lost or closed, faults no longer use it.
+// SessionState records that the client observed a change of the state of the session with that id.
+// The new state is one of the history's Session constants. Once the session is lost or closed,
+// faults no longer use it.
 func (c *Client) SessionState(id int64, state string, cause error) {
 	e := history.Event{Kind: history.Session, Op: state, Session: id}
 	if cause != nil {
@@ -230,8 +232,8 @@ func (c *Client) Process() Process {
 	return c.own
 }
 
-// Log returns a writer for the standard error of the client's own process. The run keeps its last
-// part.
+// Log returns a writer for the standard error of the client's own process. The run keeps the last
+// part of what is written.
 func (c *Client) Log() io.Writer { return &c.log }
 
 // A tail keeps the last part of the data that is written to it.
@@ -299,8 +301,8 @@ func (c *Client) live(ctx context.Context, work func(context.Context, *Client) e
 	return work(ctx, c)
 }
 
-// crash records the end of one call of Work. The client's holds end with it, because no program
-// relies on them any more.
+// crash records the end of one call of Work. The client's holds end too, because no program relies
+// on them any more.
 func (c *Client) crash(err error) {
 	c.Record(history.Event{Kind: history.Crash, Error: err.Error()})
 	c.env.holds.forget(c)

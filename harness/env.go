@@ -22,8 +22,8 @@ type Env struct {
 	Scenario string
 	Seed     uint64
 	Ensemble ensemble.Ensemble
-	// ClientProcesses requests that workloads run clients in separate processes, if they can,
-	// and that they call Client.RunsIn.
+	// If ClientProcesses is set, workloads should run clients in separate processes, if they can,
+	// and call Client.RunsIn.
 	ClientProcesses bool
 
 	rec     *history.Recorder
@@ -37,7 +37,7 @@ type Env struct {
 
 	operations int // the limit of Options
 
-	givenUp context.Context // ends with GiveUp
+	givenUp context.Context // ends when GiveUp is called
 	giveUp  context.CancelFunc
 
 	mu       sync.Mutex
@@ -49,8 +49,8 @@ func NewEnv(e ensemble.Ensemble, clients int) *Env {
 	return newEnv(Scenario{}, Options{Clients: clients}, e)
 }
 
-// Root returns the path under which the run keeps its znodes. Each run has a different one. It
-// exists, and the run removes it with all its descendants at the end.
+// Root returns the path under which the run keeps its znodes. Each run has a different root. The
+// run creates it before the work, and removes it with all its descendants at the end.
 func (e *Env) Root() string { return e.root }
 
 // Servers returns the addresses of the ensemble, for DialContext or a client's Dial.
@@ -141,7 +141,7 @@ func (e *Env) clientLogs() map[int][]byte {
 	return all
 }
 
-// spent reports whether the number of operations in the options has begun.
+// spent reports whether as many operations have begun as the options allow.
 func (e *Env) spent() bool { return e.operations > 0 && e.rec.Count(history.Invoke) >= e.operations }
 
 // schedule notifies clients that they must begin no further operations.

@@ -58,7 +58,7 @@ type Injected struct {
 type Step struct {
 	Fault  string        `json:"fault"`
 	At     time.Duration `json:"at_ns"`  // after the start of the work
-	For    time.Duration `json:"for_ns"` // until the heal, or about how long Inject takes; zero is at once
+	For    time.Duration `json:"for_ns"` // until the heal, or about how long Inject takes; zero if the fault is over at once
 	Target string        `json:"target,omitempty"`
 	Arg    string        `json:"arg,omitempty"`
 }
@@ -112,6 +112,6 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 	return plan
 }
 
-// shortestGap is the length with which a shorter fault counts when the next fault is placed. A
-// closed session, for example, has no length.
+// shortestGap is the minimum length that a fault counts for when the next fault is placed. A closed
+// session, for example, has no length.
 const shortestGap = 500 * time.Millisecond

@@ -31,8 +31,8 @@ type Hold struct {
 // the loss with its cause.
 //
 // Hold first records the ends of other holds whose contexts have already ended, because the
-// goroutines that record those may be late. Each completion of an operation does the same. So two
-// holds overlap only if the context of the first had not ended when the second began.
+// goroutines that record these ends may be late. Each completion of an operation does the same. So
+// two holds overlap only if the context of the first had not ended when the second began.
 func (c *Client) Hold(grant context.Context, e history.Event) *Hold {
 	e.Kind, e.Op = history.Hold, history.HoldBegin
 	h := &Hold{c: c, grant: grant}
@@ -53,8 +53,8 @@ func (c *Client) Holding() bool {
 	return slices.ContainsFunc(c.env.holds.standing, func(h *Hold) bool { return h.c == c })
 }
 
-// End records that the program gives up the hold, whatever its context says. Call it right before
-// the release. It reports whether the hold had not ended.
+// End records that the program gives up the hold, even if the grant's context has not ended. Call
+// it right before the release. It returns false if the hold had already ended.
 //
 // If a release ends the context too late, End cannot detect it: see [Hold.Release].
 func (h *Hold) End() bool {

@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// runLabel is the profiler label of clients' goroutines. A goroutine inherits it from the goroutine
-// that starts it, so it marks exactly the goroutines of one run.
+// runLabel is the profiler label of clients' goroutines. A goroutine inherits the label from the
+// goroutine that starts it. So the label marks exactly the goroutines of one run.
 const runLabel = "zkcoord-run"
 
 // leftovers records what clients left behind after they closed everything: ephemeral znodes,
@@ -46,9 +46,9 @@ func (r *run) left(what string, found []string) {
 	r.env.Fact(history.FactLeft, what, strconv.Itoa(len(found)), strings.Join(found[:min(3, len(found))], "; "))
 }
 
-// LeftBehind returns the ephemeral znodes and the watches of an ensemble, in the form "/path of
-// 0xsession" and "/path by 0xsession". It waits until they have disappeared, but not longer than
-// the given duration, and returns those that remain.
+// LeftBehind returns the ephemeral znodes of an ensemble, as "/path of 0xsession", and its watches,
+// as "/path by 0xsession". It waits until they have disappeared, but not longer than the given
+// duration, and returns those that remain.
 func LeftBehind(ctx context.Context, e ensemble.Ensemble, within time.Duration) ([]string, error) {
 	env := &Env{Ensemble: e, root: "/"}
 	admin, err := newAdmin(ctx, env)
@@ -75,9 +75,9 @@ func settle(ctx context.Context, until time.Time, find func() ([]string, error))
 	}
 }
 
-// idleHTTP marks the goroutines of idle HTTP connections. An ensemble requests addresses from its
-// container engine on the goroutine of the client that dials, so these goroutines inherit its
-// label.
+// idleHTTP marks the goroutines of idle HTTP connections. When a client dials, the ensemble may
+// request an address from its container engine by HTTP. The goroutines of that HTTP connection then
+// inherit the client's label.
 const idleHTTP = "net/http.(*persistConn)"
 
 // goroutines describes the goroutines that clients started and left running.

@@ -32,9 +32,9 @@ func NewKill(s Scenario, m Mutant) Kill {
 	return Kill{Scenario: s.Name, Mutant: m.Name, Report: m.Report, Violates: m.Violates, Needs: m.Needs}
 }
 
-// Hunt calls run for the mutant m of s, with seeds 0, 1, 2 and so on. It stops when a run is
-// Invalid by a property that the mutant violates, or when the number of seeds is reached. An error
-// of run ends the hunt; Kill.Seeds then counts only the earlier runs.
+// Hunt calls run for the mutant m of s, with seeds 0, 1, 2 and so on. It stops when a run finds a
+// property in m.Violates violated, or when the number of seeds is reached. If run returns an error,
+// the hunt ends, and Kill.Seeds counts only the earlier runs.
 func Hunt(s Scenario, m Mutant, seeds int, run func(s Scenario, seed uint64) (*Result, error)) (Kill, error) {
 	k := NewKill(s, m)
 	for seed := range uint64(seeds) {
@@ -61,14 +61,14 @@ func violatedAt(one checker.Result, r *Result) time.Duration {
 	return r.History.End()
 }
 
-// Killed reports whether one of the properties that m violates is Invalid.
+// Killed reports whether one of the properties in m.Violates is Invalid.
 func (r *Result) Killed(m Mutant) bool {
 	_, found := r.killedBy(m)
 	return found
 }
 
-// exposed reports whether a property that m violates was exposed, so that a violation of it may
-// have been excused.
+// exposed reports whether a property in m.Violates was exposed. A violation of that property may
+// then have been excused.
 func (r *Result) exposed(m Mutant) bool {
 	for _, id := range m.Violates {
 		if one, judged := r.Of(id); judged && one.Exposure > 0 {

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
-// toyHunt hunts a mutant of the toy lock that is broken from the given seed on.
+// toyHunt hunts a mutant of the toy scenario. The toy lock is broken from the given seed on.
 func toyHunt(t *testing.T, m Mutant, seeds int, broken uint64) Kill {
 	t.Helper()
 	k, err := Hunt(newToy().Scenario, m, seeds, func(s Scenario, seed uint64) (r *Result, err error) {

@@ -63,7 +63,7 @@ func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 
 // again injects faults whose planned injections had no effect, while time is left. It draws a new
 // step for one fault after another until each has had an effect. It returns the steps that it added
-// to the plan; their numbers follow the given number.
+// to a plan of the given number of steps.
 func (n *nemesis) again(ctx, working context.Context, after int) (more Plan) {
 	end, _ := working.Deadline()
 	r := rand.New(rand.NewPCG(n.env.Seed, 0x616761696e)) // "again"
@@ -153,7 +153,7 @@ func (n *nemesis) record(op string, i int, s Step, target, evidence string, err 
 	n.env.rec.Record(e)
 }
 
-// sleepUntil reports whether t came before ctx ended.
+// sleepUntil waits until t. It returns false if ctx ends first.
 func sleepUntil(ctx context.Context, t time.Time) bool {
 	timer := time.NewTimer(time.Until(t))
 	defer timer.Stop()

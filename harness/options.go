@@ -25,8 +25,8 @@ type Options struct {
 	// Operations limits the number of operations that begin; after that, clients finish. Zero
 	// is no limit.
 	Operations int
-	// ClientProcesses requests clients in separate processes, which faults can stop. Workloads
-	// that do not support it run their clients in this process.
+	// If ClientProcesses is set, clients run in separate processes, which faults can stop.
+	// Workloads that do not support that run their clients in this process.
 	ClientProcesses bool
 	// Faults are the names of the scenario's faults from which the plan is drawn. Nil is all of
 	// them, an empty slice none.
@@ -101,7 +101,7 @@ type Result struct {
 	History *history.History `json:"-"`
 	// TxnLog is what the servers committed. It is nil if the ensemble has no transaction logs.
 	TxnLog *witness.Log `json:"-"`
-	// Leases is what the sessions of clients in this process reported of their leases.
+	// Leases is what the sessions of clients in this process reported about their leases.
 	Leases *leases.Trace `json:"-"`
 	// Logs are the last parts of the nodes' logs, by index. They are nil if the run is valid.
 	Logs map[int][]byte `json:"-"`

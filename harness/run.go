@@ -292,8 +292,8 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 	return result, errors.Join(stored, r.save(result))
 }
 
-// Check judges a history like a run of s: by the checkers and guards of s, and by those that every
-// run gets.
+// Check judges a history in the same way as a run of s does: by the checkers and guards of s, and
+// by those that every run gets.
 func Check(ctx context.Context, s Scenario, h *history.History) []checker.Result {
 	evidence := checker.FaultsHadEffect()
 	if len(s.Faults) == 0 {
@@ -377,7 +377,7 @@ func (r *run) logs(ctx context.Context) map[int][]byte {
 	return all
 }
 
-// witness returns the checkers that judge the history, and the leases of its sessions, by what the
+// witness returns checkers that compare the history, and the leases of its sessions, with what the
 // servers recorded. It also adds the transaction logs to the result.
 func (r *run) witness(ctx context.Context, result *Result) []checker.Checker {
 	var envelope checker.Envelope
@@ -397,7 +397,7 @@ func (r *run) witness(ctx context.Context, result *Result) []checker.Checker {
 	return append(log.Checkers(result.History, envelope), r.leases.Checkers(envelope, leases.Servers{Log: log, Expiries: r.expiries(ctx)})...)
 }
 
-// expiries returns the sessions that leaders have expired, if the ensemble shows them.
+// expiries returns the sessions that leaders have expired, if the ensemble can list them.
 func (r *run) expiries(ctx context.Context) []ensemble.Expiry {
 	source, able := r.env.Ensemble.(ensemble.Expirer)
 	if !able {

@@ -45,8 +45,8 @@ type Scenario struct {
 	// Needs names the requirements of a run other than an ensemble and this process, for
 	// example programs of other libraries. Such a run cannot use virtual time.
 	Needs string
-	// ClientProcesses requires clients in separate processes, even if the options do not
-	// request them.
+	// If ClientProcesses is set, clients must run in separate processes, even if the options do not
+	// request that.
 	ClientProcesses bool
 	// Client is the command of clients in another language, which the run starts in place of
 	// the scenario's own clients. It is empty if there is none. Reports show it.

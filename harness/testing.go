@@ -25,11 +25,11 @@ func RunT(t TB, s Scenario, o Options) *Result {
 	return result
 }
 
-// RunMutant runs the mutant m of s. It fails the test unless the run is Invalid by one of the
-// properties that m violates; a violation of another property does not count.
+// RunMutant runs the mutant m of s. It fails the test unless the run finds one of the properties in
+// m.Violates violated; a violation of another property does not count.
 //
-// A run in which such a property was exposed is inconclusive, for example because the clients'
-// process paused at that moment. RunMutant then tries the next seed, three seeds in all.
+// If such a property was exposed, for example because the clients' process paused, the run is
+// inconclusive. RunMutant then tries the next seed, three seeds in all.
 func RunMutant(t TB, s Scenario, m Mutant, o Options) *Result {
 	t.Helper()
 	for try := 1; ; try++ {

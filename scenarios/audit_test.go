@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/txnlog"
 )
 
-// audited compares what clients recorded of a run with the servers' logs of it, like zkcoord audit.
-// It also returns how many holds there were.
+// audited compares the holds that clients recorded in a run with the servers' logs, like zkcoord
+// audit. It also returns how many holds there were.
 func audited(t *testing.T, dir string) (conflicts []audit.Conflict, holds int) {
 	t.Helper()
 	f, err := os.Open(filepath.Join(dir, "clients.log"))
@@ -66,7 +66,7 @@ func noConflict(t *testing.T, dir string) {
 	t.Logf("%d holds audited", holds)
 }
 
-// zk.Lock trusts its connection, and two clients hold for seconds. The audit names both.
+// zk.Lock trusts its connection, and two clients hold the lock for seconds. The audit names both.
 func TestAuditNamesTwoHolders(t *testing.T) {
 	s := IsolatedFollower()
 	s = s.Mutate(s.Mutants[slices.IndexFunc(s.Mutants, func(m harness.Mutant) bool { return m.Name == "zk-lock" })])

@@ -61,7 +61,7 @@ type gate interface {
 
 func openBarrier(s *session.Session, path string) gate { return barrier.New(s, path) }
 
-// A brokenGate waits in another way.
+// A brokenGate is a gate with another Wait.
 type brokenGate struct {
 	gate
 	wait waiter

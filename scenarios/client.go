@@ -57,7 +57,7 @@ func (f *fleet) start(ctx context.Context, env *harness.Env, c *harness.Client, 
 	return started, err
 }
 
-// seen records the state of the session that a client got from a server: a new session, or the loss
+// seen records what a server has reported to a client about its session: a new session, or the loss
 // of the old one.
 func seen(c *harness.Client, s client.Session) {
 	switch now, has := c.Session(); {
@@ -137,8 +137,8 @@ func (f *fleet) enter(ctx context.Context, env *harness.Env, c *harness.Client, 
 	return &remote{Client: started, f: f, c: c, turn: make(chan struct{}, 1)}, nil
 }
 
-// request sends a request with call, and waits for the client's reply. The client itself waits no
-// longer than the deadline of ctx.
+// request sends the request q with the function call, and waits for the client's reply. The client
+// itself waits no longer than the deadline of ctx.
 func (r *remote) request(ctx context.Context, q client.Request, call func(context.Context, client.Request) (client.Reply, error)) (client.Reply, error) {
 	r.turn <- struct{}{} // a mutex would stop a virtual clock
 	defer func() { <-r.turn }()

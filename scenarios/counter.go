@@ -56,7 +56,7 @@ type tally interface {
 	close(ctx context.Context)
 }
 
-// A tallyOf makes a client's handle on the counter of a number, in one session.
+// A tallyOf returns a client's handle on the counter with number n, in one session.
 type tallyOf func(n int) tally
 
 const (
@@ -143,8 +143,8 @@ func (p *countProgram) work(ctx context.Context, c *harness.Client) error {
 	return nil
 }
 
-// call makes one call, usually an add. A reader only reads: a server that is cut off answers the
-// reads of a session until that session sends a write, which the server cannot answer.
+// call makes one call, usually an add. A reader sends no writes. A server that is cut off answers
+// the reads of such a session, but a write would wait for the quorum and block the reads after it.
 func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand, h *sharedTally, n int, reader bool) (history.Event, error) {
 	if r.IntN(6) == 0 {
 		var cancel context.CancelFunc

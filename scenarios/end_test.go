@@ -54,8 +54,8 @@ func cutAtEnd(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
 	}
 }
 
-// Bug: a change that began before the end of the work and was applied later counted as missed by
-// watchers that had already stopped.
+// Bug: a change began before the end of the work and was applied later. Watchers that had already
+// stopped were blamed for missing it.
 func TestWatchersSeeTheLastChange(t *testing.T) {
 	for seed := range uint64(10) {
 		if r := beside(t, Watch(), seed, slowly); !isValid(r, "watch/final-state-reported") {
@@ -108,7 +108,7 @@ func isValid(r *harness.Result, property string) bool {
 	return found.Verdict == checker.Valid
 }
 
-// Nothing else reports znodes that clients leave behind in the ensemble.
+// Only the property client/nothing-left reports znodes that clients leave behind in the ensemble.
 func TestZnodeLeftBehindIsInvalid(t *testing.T) {
 	s := LockFaults()
 	inner := s.Workload

@@ -25,9 +25,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
-// Real servers are upgraded under load. With its upgrade, each server forgets the oldest group
-// member in its log, which the other servers still have. The servers' logs show this. Whether the
-// clients' history shows it too depends on the moment.
+// Real servers are upgraded under load. With its upgrade, each server forgets one group member: the
+// oldest in its log. The other servers still have this member. The servers' logs show the
+// difference. Whether the clients' history shows it too depends on the moment.
 func TestAForgottenEphemeralIsFoundOnRealServers(t *testing.T) {
 	for _, version := range []string{zkversion.Oldest, zkversion.Default} {
 		_, _, err := process.Find(t.Context(), version)
@@ -78,7 +78,8 @@ func upgradeReal(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r
 	return r, n.Load()
 }
 
-// forgetful is an ensemble whose nodes forget an ephemeral znode when they become another version.
+// forgetful is an ensemble whose nodes forget an ephemeral znode when they change to another
+// version.
 type forgetful struct {
 	*process.Ensemble
 	forgotten *atomic.Int64
@@ -129,8 +130,8 @@ func forgetOldest(log []byte) (without []byte, ok bool, err error) {
 		return nil, false, nil
 	}
 	oldest := slices.MinFunc(slices.Collect(maps.Values(members)), func(a, b txnlog.Txn) int { return cmp.Compare(a.Zxid, b.Zxid) })
-	// An entry is a checksum of 8 bytes, a length of 4, the transaction, which begins with its
-	// header, and a last byte.
+	// An entry consists of a checksum of 8 bytes, a length of 4 bytes, the transaction and one more
+	// byte. The transaction begins with its header.
 	at := bytes.Index(log, wire.Append(nil, &oldest.TxnHeader))
 	end := at + int(binary.BigEndian.Uint32(log[at-4:])) + 1
 	var failed bytes.Buffer

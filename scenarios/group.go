@@ -200,7 +200,7 @@ func (p *groupProgram) ask(ctx context.Context, c *harness.Client, g circle, of 
 	return of.Err()
 }
 
-// list lists the members. Half of the lists must not be old.
+// list lists the members. For half of the lists, an old state is not allowed as the answer.
 func (p *groupProgram) list(ctx context.Context, c *harness.Client, g circle) {
 	op := history.Event{Op: checker.OpMembers, Object: p.path}
 	if c.Rand.IntN(2) == 0 {

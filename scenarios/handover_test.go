@@ -100,7 +100,7 @@ type vote struct {
 	at time.Time
 }
 
-// campaign runs for leader in the background.
+// campaign calls Campaign in the background.
 func (v *voter) campaign(path string) <-chan vote {
 	elected := make(chan vote, 1)
 	go func() {

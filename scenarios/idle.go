@@ -20,10 +20,11 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The sessions of the idle scenarios hold nothing for longer than their timeout T, so no heartbeat
-// renews their lease. They are connected to one follower. That follower, or the leader, has a fault
-// for about T. The idle clients send requests at about the time at which the leader expires their
-// sessions. Rivals on other servers send their requests right after the idle clients.
+// In the idle scenarios, a session holds nothing for a time that is longer than its timeout T. So
+// no heartbeat renews its lease. Idle sessions are connected to one follower. That follower, or the
+// leader, has a fault for about T. The idle clients send requests at about the time at which the
+// leader expires their sessions. Rivals on other servers send their requests right after the idle
+// clients.
 //
 // The ensemble uses ZooKeeper's default tick and sync limit. The leader drops a silent follower
 // after 10 s. Before that, it expires the sessions.
@@ -105,8 +106,8 @@ func IdleQueue() harness.Scenario {
 			checker.NothingLeft("znodes", "goroutines"), checker.IfExercised(checker.LockLossBeforeExpiry(checker.Envelope{}))},
 		Guards: []checker.Checker{taken(8), askedWhileBroken(1)},
 	}, "lock/no-overlap", idleQueue)
-	// A claim takes two writes. The mutant is exposed only between the expiry and the closing of a
-	// session, and a stalled log makes this time long enough.
+	// A claim takes two writes. The mutant makes a mistake only between the expiry and the closing
+	// of a session, and a stalled log makes this time long enough.
 	s.Mutants[0].Faults = []string{"idle-log-stall"}
 	return s
 }
@@ -124,7 +125,8 @@ func idleQueue(naps *naps, with func(session.Options) session.Options) func(*har
 	}
 }
 
-// trustingIdle makes the lease of a session rest on an assumption after it was idle.
+// trustingIdle makes a session that was idle count its first write as proof of its earlier
+// activity.
 func trustingIdle(o session.Options) session.Options {
 	o.UnsafeTrustIdle = true
 	return o
@@ -276,9 +278,9 @@ func (n *nap) settle(c *harness.Client) {
 	}
 }
 
-// options returns the options of a client's next session. Every second pair does not set TickTime.
-// The idle client of the second pair sends no requests for its lease while it is idle. The idle
-// client of the fourth pair may move between servers.
+// options returns the options of a client's next session. The sessions of every second pair do not
+// set TickTime. The idle client of the second pair sends no requests for its lease while it is
+// idle. The idle client of the fourth pair may move between servers.
 func (n *nap) options(ctx context.Context, c *harness.Client) session.Options {
 	if drowsy(c) {
 		_ = n.choose(ctx, n.env) // without a leader the old choice is as good
@@ -320,8 +322,8 @@ func (n *nap) sleep(ctx context.Context, c *harness.Client) {
 	n.note(func() { n.asked[pair]++ })
 }
 
-// hold returns how long a client holds. An idle client holds for longer, because it may have lost
-// its session without noticing.
+// hold returns how long a client holds. An idle client holds for longer. If it has lost its session
+// without noticing, its hold then overlaps with the hold of its rival.
 func (n *nap) hold(c *harness.Client) time.Duration {
 	if drowsy(c) {
 		return idleTick/2 + upTo(2*idleTick)(c)
@@ -422,7 +424,8 @@ func (f idleFault) Inject(ctx context.Context, env *harness.Env, step harness.St
 	return harness.Injected{Target: fmt.Sprintf("n%d>n%d", leader, at), Evidence: evidence}, err
 }
 
-// cutFor cuts edges, calls during and restores the edges. The cut lasts as long as the call.
+// cutFor cuts edges, calls the function during, and restores the edges. The cut lasts as long as
+// the call.
 func cutFor(ctx context.Context, env *harness.Env, links []ensemble.Edge, during func() error) (evidence string, err error) {
 	w, err := fault.Cut(ctx, env, links)
 	if err != nil {

@@ -26,8 +26,8 @@ var (
 )
 
 // idlePaths is the number of locks in contention during each cut. The idleCrowd consists of further
-// sessions that a paused leader has to close, so that it answers requests before it has closed all
-// sessions.
+// sessions that a paused leader has to close. With so many sessions to close, the leader answers
+// requests before it has closed all of them.
 const (
 	idlePaths = 16
 	idleCrowd = 240
@@ -196,8 +196,8 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 	if err != nil {
 		return err
 	}
-	// All clients send their requests before TCP first retransmits. After that, the follower's
-	// requests wait too.
+	// All clients send their requests before TCP first retransmits. After the first retransmission,
+	// the follower's requests wait too.
 	const burst = 200 * time.Millisecond
 	first := a.between(max(min(mend, expiry)-burst/2, expiry-3*burst), expiry-burst/2)
 	if how == paused {
@@ -254,7 +254,7 @@ func (all *idleSessions) close() {
 	closing.Wait()
 }
 
-// crowd opens sessions on the follower that do nothing.
+// crowd opens idle sessions on the follower.
 func (a *idleAttack) crowd(ctx context.Context, all *idleSessions, at int) error {
 	var opening errgroup.Group
 	opening.SetLimit(16)
@@ -288,7 +288,7 @@ type idleHold struct {
 	ctx      context.Context // nil after the release
 }
 
-// pair opens the sessions. Every second idle session does not have the tick, and every fourth may
+// pair opens the sessions. Every second idle session does not set TickTime, and every fourth may
 // move to another server. A silent session sends no syncs while it is idle.
 func (a *idleAttack) pair(ctx context.Context, all *idleSessions, path string, i, leader, at int, silent bool) (*idlePair, error) {
 	servers := a.ensemble.Servers()

@@ -123,9 +123,9 @@ type chooser func(context.Context, ensemble.Ensemble) (int, error)
 type serversOf func(context.Context, *harness.Client) []string
 
 // isolatedHolder is the workload. Client 0 uses the server that will be cut off, and holds the lock
-// for long. The others use the other servers. They contend only while client 0 was the last to be
-// granted the lock. So each cut occurs while client 0 holds it, and a client that lost a session in
-// the cut tries again.
+// for long. The others use the other servers. They contend only if client 0 was the last client to
+// get the lock. So each cut occurs while client 0 holds the lock, and a client that lost a session
+// in the cut tries again.
 func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var chosen atomic.Int32
@@ -182,9 +182,10 @@ func anyFollower(ctx context.Context, e ensemble.Ensemble) (int, error) {
 	return 0, nil
 }
 
-// isolate cuts off the server of client 0, together with the given number of others. The cut lasts
-// at least for the given length, and until the session has expired elsewhere. With others, the
-// fault is aimed at the leader: nothing is cut if the leader is not in the group.
+// isolate cuts off the server of client 0 and, together with it, as many others as the field with
+// says. The cut lasts at least for length, and until the session has expired elsewhere. If the
+// field with is not zero, the fault is aimed at the leader: nothing is cut if the leader is not in
+// the group.
 type isolate struct {
 	with   int
 	length time.Duration
@@ -256,7 +257,8 @@ func (f isolate) Inject(ctx context.Context, env *harness.Env, step harness.Step
 func grants(env *harness.Env) int { return env.Recorder().Progress().Holds }
 
 // awaitTakeover waits for at least the given time, and until the lock has been granted again.
-// Before that, a cut tests nothing, and the duration of an election depends on the machine.
+// Before that grant, a cut has tested nothing. The time until the grant depends on the machine,
+// because the servers may have to elect a leader first.
 func awaitTakeover(ctx context.Context, env *harness.Env, before int, least time.Duration) {
 	for begun := time.Now(); time.Since(begun) < least || grants(env) == before; {
 		select {

@@ -59,8 +59,8 @@ func TestLeasesAreBehaviorsOfTheModel(t *testing.T) {
 	}
 }
 
-// The old rule for idle sessions makes two holders only if a fault comes at the right moment. The
-// trace shows the rule in each run.
+// The old rule for idle sessions makes two holders only if a fault comes at the right moment. But
+// the trace of each run shows that the session used the old rule.
 func TestTraceShowsTheRuleThatTrustsIdleSessions(t *testing.T) {
 	s := IdleLock()
 	s = s.Mutate(s.Mutants[0])

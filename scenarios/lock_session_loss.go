@@ -63,7 +63,7 @@ func faults(list string) []harness.Fault {
 	return found
 }
 
-// mostlyShort returns a time of at most short, and in one of eight calls of at most long.
+// mostlyShort returns random times up to short, and in one of eight calls up to long.
 func mostlyShort(short, long time.Duration) func(*harness.Client) time.Duration {
 	return func(c *harness.Client) time.Duration {
 		if c.Rand.IntN(8) == 0 {

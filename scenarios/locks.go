@@ -32,7 +32,7 @@ type held struct {
 	token  int64
 	path   string
 	unlock func(context.Context) error
-	// ends reports whether unlock ends the context. If it is false, only a loss does.
+	// ends reports whether unlock ends the context. If ends is false, only a loss does.
 	ends bool
 	// downgrade turns a writer into a reader. It is nil if the locker cannot do that.
 	downgrade func(context.Context) error
@@ -58,7 +58,8 @@ type lockProgram struct {
 	patience func(c *harness.Client) time.Duration
 	// hold returns how long a client holds the lock.
 	hold func(c *harness.Client) time.Duration
-	// Of this many holds, one ends with a check of which contender is first. Zero means four.
+	// verifies is the number of holds of which, on average, one ends with a check of which
+	// contender is first. Zero means four.
 	verifies int
 	// late makes a client write even if it has lost the lock meanwhile, like a program that is
 	// paused between its last check and the write.
@@ -173,9 +174,9 @@ func (p *lockProgram) use(c *harness.Client, h held, want string) {
 	}
 }
 
-// downgrade continues as a reader and returns the reader's hold. Before that, the writer's hold has
-// ended. Whether the client still holds as a writer is unknown during the request and after an
-// error, but it holds at least as a reader throughout.
+// downgrade continues as a reader and returns the reader's hold. The caller has ended the writer's
+// hold, because nobody knows during the request, or after an error, whether the client still holds
+// as a writer. The client holds at least as a reader all the time.
 func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, grant history.Event) *harness.Hold {
 	grant.Arg = checker.ModeRead
 	hold := c.Hold(h, grant)
@@ -189,9 +190,9 @@ func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, 
 	return hold
 }
 
-// outliving returns a context that ends with ctx. But if the cause of the end of ctx is the error
-// in released, the context continues until the caller calls end. It models a library that deletes
-// the node first and ends the context afterwards.
+// outliving returns a context that ends with ctx. But if ctx ends with the error released as its
+// cause, the returned context continues until the caller calls end. It models a library that
+// deletes the node first and ends the context afterwards.
 func outliving(ctx context.Context, released error) (late context.Context, end func()) {
 	late, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	context.AfterFunc(ctx, func() {
@@ -223,8 +224,8 @@ func verify(ctx context.Context, c *harness.Client, h held, path string) {
 // An opener begins a client's life.
 type opener func(ctx context.Context, c *harness.Client, path string) (locker, error)
 
-// inSession opens a session with the options through the client's proxy, and locks in it by the
-// function that make returns.
+// inSession returns an opener that opens a session with opts through the client's proxy. The lock
+// of its locker is the function that make returns for that session.
 func inSession(opts session.Options, make func(s *session.Session, path string) lockFunc) opener {
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
 		s, err := c.Open(ctx, opts)
@@ -282,7 +283,7 @@ func usual(c *harness.Client) time.Duration {
 	return upTo(150 * time.Millisecond)(c)
 }
 
-// often returns a patience of up to d one time in n, and zero otherwise.
+// often returns a random time up to d in one of n calls, and otherwise zero.
 func often(n int, d time.Duration) func(*harness.Client) time.Duration {
 	return func(c *harness.Client) time.Duration {
 		if c.Rand.IntN(n) > 0 {

@@ -99,7 +99,7 @@ func options(t *testing.T, standard time.Duration) harness.Options {
 }
 
 // flagged applies the flags to s and o. The flag -faults may name a fault that s does not draw from
-// by default. It skips the test if s has no fault of those names.
+// by default. The test is skipped if s has no fault of those names.
 func flagged(t *testing.T, s harness.Scenario, o harness.Options) (harness.Scenario, harness.Options) {
 	t.Helper()
 	o.Nodes, o.Time = *nodes, cmp.Or(*length, o.Time)

@@ -61,13 +61,14 @@ func takeMulti(ctx context.Context, s *session.Session, paths []string) (multiHe
 	return multiHeld{g.Context(), g.Grants(), g.Unlock}, nil
 }
 
-// takeAsGiven acquires the locks in the given order. If one fails, it releases those already
-// acquired.
+// takeAsGiven acquires the locks in the given order. If one cannot be acquired, it releases the
+// locks that it has already acquired.
 func takeAsGiven(ctx context.Context, s *session.Session, paths []string) (multiHeld, error) {
 	return oneByOne(ctx, s, paths, true)
 }
 
-// takeAndKeep acquires the locks in sorted order. If one fails, it keeps those already acquired.
+// takeAndKeep acquires the locks in sorted order. If one cannot be acquired, it keeps the locks
+// that it has already acquired.
 func takeAndKeep(ctx context.Context, s *session.Session, paths []string) (multiHeld, error) {
 	return oneByOne(ctx, s, slices.Sorted(slices.Values(paths)), false)
 }
@@ -145,8 +146,8 @@ func multiWorkload(opts session.Options, take multiTaker) func(*harness.Env) har
 	}
 }
 
-// round acquires some of the locks, uses their resources, and releases the locks. The acquire is
-// recorded as that of the first lock.
+// round acquires some of the locks, uses their resources, and releases the locks. In the history,
+// the acquire has the path of the first lock.
 func (p *multiProgram) round(ctx context.Context, c *harness.Client, s *session.Session) {
 	var paths []string
 	for _, i := range c.Rand.Perm(len(p.paths))[:2+c.Rand.IntN(2)] {

@@ -122,7 +122,7 @@ func ofAnyLanguage(checkers []checker.Checker) (all []checker.Checker) {
 	return all
 }
 
-// candidates campaign, lead for a while and resign.
+// candidates returns the workload of clients that campaign, lead for a while and resign.
 func candidates(open opener) func(*harness.Env) harness.Workload {
 	return lockProgram{
 		name: "election", op: checker.OpCampaign,
@@ -131,7 +131,7 @@ func candidates(open opener) func(*harness.Env) harness.Workload {
 	}.workload
 }
 
-// permitHolders hold one permit each.
+// permitHolders returns the workload of clients that hold one permit each.
 func permitHolders(open opener) func(*harness.Env) harness.Workload {
 	return lockProgram{open: open, want: onePermit, patience: often(6, 300*time.Millisecond), hold: usual}.workload
 }

@@ -140,8 +140,8 @@ func claimsWorkload(p claimsProgram) func(*harness.Env) harness.Workload {
 	}
 }
 
-// dueIn returns the delay until a client's next item is due: zero, or up to 1.5 s, so that several
-// consumers notice it at the same time.
+// dueIn returns the delay until a client's next item is due: zero, or up to 1.5 s. Several
+// consumers wait for such an item, and notice at the same time that it is due.
 func dueIn(c *harness.Client) time.Duration {
 	if c.Rand.IntN(3) > 0 {
 		return 0
@@ -159,7 +159,7 @@ func (p *claimsProgram) work(ctx context.Context, c *harness.Client, s *session.
 	}
 }
 
-// claim waits for an item until waiting ends, and processes it.
+// claim waits for an item, at most until its first context ends, and processes the item.
 func (p *claimsProgram) claim(waiting, ctx context.Context, c *harness.Client, s *session.Session, q *queue.Queue[string]) {
 	var claim *queue.Claim[string]
 	_, err := c.Do(waiting, history.Event{Op: checker.OpClaim, Object: p.path}, func(ctx context.Context) (e history.Event, err error) {

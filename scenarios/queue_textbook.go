@@ -30,7 +30,7 @@ type queueMistakes struct {
 	twice bool // creates a second node when the reply is lost
 	both  bool // takes an item although another client has deleted it
 	names bool // orders by names, not by their sequence numbers
-	own   bool // trusts its own server that the queue is empty
+	own   bool // trusts the answer of its own server that the queue is empty
 }
 
 func openEntries(does queueMistakes) pipeOf {

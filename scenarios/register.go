@@ -68,7 +68,7 @@ func createRegisters(ctx context.Context, env *harness.Env) error {
 }
 
 // registerWorkload returns a workload that reads and writes. A read that must come after a sync
-// calls barrier first.
+// calls the function barrier first.
 func registerWorkload(barrier func(ctx context.Context, s *session.Session, path string) error) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		return harness.Workload{Setup: createRegisters, Work: func(ctx context.Context, c *harness.Client) error {

@@ -87,9 +87,9 @@ func Names() []string {
 }
 
 // With adds to s the named faults from which s does not draw by default, such as those of clocks
-// and disks. It also returns the names of all faults that names select. As in fault.Named, a name
-// stands for a fault or for a family of faults: those whose names begin with the name and a dash.
-// With returns unknown names unchanged, and the caller checks them.
+// and disks. It also returns the names of all faults that the given names select. As in
+// fault.Named, a name stands for a fault or for a family of faults: those whose names begin with
+// the name and a dash. With returns unknown names unchanged, and the caller checks them.
 func With(s harness.Scenario, names ...string) (harness.Scenario, []string) {
 	s.Faults = slices.Clone(s.Faults)
 	var meant []string

@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/fault"
 )
 
-// sharpest lists families of faults, as in fault.Named, and the scenario that depends most on what
-// they break. The first entry that contains a fault counts.
+// sharpest has families of faults, as in fault.Named, and for each the scenario that depends most
+// on what they break. If several entries contain a fault, the first one applies.
 var sharpest = []struct{ faults, scenario string }{
 	// A change whose reply is lost must not be made twice.
 	{"link-cut", "counter"},

@@ -30,9 +30,9 @@ import (
 
 // ShellLock is isolated-follower for "zkcoord lock PATH -- CMD". Client 0 runs a command whose
 // processes ignore SIGTERM, and the other clients wait to run theirs. The follower of client 0 is
-// cut off, or its zkcoord is killed. Each process of a command repeatedly writes the time into the
-// command's log. The checker judges only these logs: the last line of a command must precede the
-// first line of the next command.
+// cut off, or the zkcoord process of client 0 is killed. Each process of a command repeatedly
+// writes the time into the command's log. The checker judges only these logs: the last line of a
+// command must precede the first line of the next command.
 func ShellLock() harness.Scenario {
 	s := harness.Scenario{
 		Name:     "shell-lock",
@@ -57,8 +57,8 @@ func ShellLock() harness.Scenario {
 	return s
 }
 
-// shellScript is a command with three processes that ignore SIGTERM and write the time until the
-// file $2 exists. The second process is in the background. The third has its own session.
+// shellScript is a command with three processes that ignore SIGTERM. They write the time repeatedly
+// until the file $2 exists. The second process is in the background. The third has its own session.
 const shellScript = `trap "" TERM
 echo "start $(date +%s%N) $ZKCOORD_TOKEN" >>"$1"
 beat='while [ ! -e "$2" ]; do echo "$0 $(date +%s%N)" >>"$1"; sleep 0.02; done'
@@ -77,7 +77,7 @@ type running interface {
 type shellRunner func(ctx context.Context, c *harness.Client, servers []string, path string, args []string) (running, error)
 
 // shellHolder is the workload. Client 0 uses the server that will be cut off, and its command runs
-// for long. The others contend only while client 0 was the last whose command started.
+// for long. The others contend only if the command that started last was that of client 0.
 func shellHolder(start shellRunner) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var contend atomic.Bool
@@ -132,7 +132,7 @@ func (w *shellWork) servers(ctx context.Context, c *harness.Client) ([]string, e
 const opCommand = "command"
 
 // command runs one command to its end. The result contains the first and the last time in the
-// command's log, and whether its zkcoord ended before the command was signaled to end.
+// command's log, and whether its zkcoord process ended before the command was signaled to end.
 func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []string, log string) (history.Event, error) {
 	end := log + ".end"
 	defer func() { _ = os.WriteFile(end, nil, 0o600) }() // remaining processes end
@@ -178,8 +178,8 @@ func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []st
 	return history.Event{Result: fmt.Sprintf("%d %d %v", l.first, l.last, lost), Token: l.token}, nil
 }
 
-// hold records a hold while the command runs. It reports whether the command was stopped before its
-// time.
+// hold records a hold while the command runs. It reports whether p ended before the hold was to
+// end.
 func (w *shellWork) hold(ctx context.Context, c *harness.Client, p running, token int64) (lost bool) {
 	held, lose := context.WithCancelCause(context.Background())
 	defer lose(nil)
@@ -204,7 +204,8 @@ func (w *shellWork) hold(ctx context.Context, c *harness.Client, p running, toke
 	return false
 }
 
-// A commandLog is the content of a command's log, in nanoseconds of the machine's clock.
+// A commandLog is the content of a command's log. The times are in nanoseconds of the machine's
+// clock.
 type commandLog struct {
 	first, last int64
 	token       int64

@@ -119,7 +119,8 @@ func (t *textbook) await(ctx context.Context, me string) error {
 			err = session.ErrRevoked
 		case served:
 		case w == nil:
-			// A watch on children fires only on deletion.
+			// The node has no children, so a watch on its children fires only when the node is
+			// deleted.
 			if _, w, err = t.s.ChildrenWatch(ctx, znode.Join(t.path, next)); errors.Is(err, zk.ErrNoNode) {
 				continue
 			}

@@ -179,7 +179,8 @@ func (c *versionedConn) Read(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// forget returns the frame, with its length, without the oldest child of a list.
+// forget prepends the length to a frame. If the frame is a list of children, it loses the oldest
+// child.
 func (c *versionedConn) forget(frame []byte) []byte {
 	whole := append(frameLength(len(frame)), frame...)
 	h, body, err := wire.CutReply(frame)

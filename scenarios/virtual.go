@@ -14,7 +14,7 @@ import (
 // scenarios run with many seeds, and mutants with a few.
 
 const (
-	// VirtualTime is how long clients work under faults in such a run.
+	// VirtualTime is how long clients work under faults in a run in virtual time.
 	VirtualTime = 90 * time.Second
 	// HuntSeeds is the number of runs in which a mutant must be killed.
 	HuntSeeds = 30
@@ -43,9 +43,9 @@ func versionOf(seed uint64) zktest.Version {
 	return zktest.V39
 }
 
-// some returns a few of the faults. They change with the seed, so that each fault occurs several
-// times in a run. At least one of them is a fault that the embedded ensemble can inject, if there
-// is one: a run without faults proves nothing.
+// some returns only a few of the faults, so that each of them occurs several times in a run. Which
+// ones it returns depends on the seed. At least one of them is a fault that the embedded ensemble
+// can inject, if there is one: a run without faults proves nothing.
 func some(faults []harness.Fault, seed uint64) []string {
 	const few = 3
 	if len(faults) <= few {

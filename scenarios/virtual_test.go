@@ -21,8 +21,7 @@ var (
 	crowd     = flag.Int("crowd", 20, "clients of TestCrowdSurvivesExpiryStorms")
 )
 
-// idleOne is the number of runs of which one may prove nothing, because its only fault of a kind
-// affected no client.
+// Of idleOne runs, one may prove nothing, because its only fault of a kind affected no client.
 const idleOne = 50
 
 func TestScenariosInVirtualTime(t *testing.T) {
@@ -150,8 +149,8 @@ func TestExpiryOfTheHolderIsSeenFromTheOtherSide(t *testing.T) {
 	}
 }
 
-// A cut of followers is no cut of the leader. Bug: after the leader had changed, runs were valid in
-// which it had never been cut off.
+// A cut of followers is no cut of the leader. Bug: after a change of leaders, runs were valid in
+// which the new leader had never been cut off.
 func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 	s := isolatedMutex(IsolatedLeader(), func(ctx context.Context, e ensemble.Ensemble) (int, error) {
 		leader, err := e.Leader(ctx)
@@ -184,8 +183,8 @@ func TestImmediateFailureLetsVirtualTimePass(t *testing.T) {
 	}
 }
 
-// Bug: a znode that an administrator deleted counted against the group that did not list it, and
-// against the watch that reported the deletion.
+// Bug: an administrator deleted a znode. The checkers blamed the group that did not list it, and
+// the watch that reported the deletion.
 func TestForeignDeletionIsNoViolation(t *testing.T) {
 	for _, s := range []harness.Scenario{Group(), Watch()} {
 		for _, oneFault := range fault.Deleting() {
@@ -204,8 +203,8 @@ func TestForeignDeletionIsNoViolation(t *testing.T) {
 	}
 }
 
-// Bug: if a leader was elected while the observer compared, which takes long over a slow proxy, the
-// observer began an operation within another one.
+// Bug: the last comparison of the observer takes long over a slow proxy. If a leader was elected
+// meanwhile, the observer began an operation within another one.
 func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
 	s := Election()
 	workload := s.Workload

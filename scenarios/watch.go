@@ -174,7 +174,7 @@ func changeNodes(ctx context.Context, c *harness.Client, s *session.Session, pat
 	return nil
 }
 
-// A ledger is a znode of one client that is written together with each of its changes. It shows the
+// A ledger is a znode of one client. The client writes it together with each change. It shows the
 // change's zxid and whether the change was applied.
 type ledger struct {
 	s     *session.Session
@@ -279,7 +279,8 @@ func (w *watcher) end() {
 	}
 }
 
-// record records a state. Of a deletion it only records that it came after the state before it.
+// record records a state. A deletion gets the version of the previous state plus one, because the
+// watcher does not learn its zxid.
 func (w *watcher) record(change watch.DataChange) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -31,7 +31,7 @@ type lookout struct {
 	path     string
 	register registrar
 
-	zxid   int64 // of the last read; a deletion only counts as later than the state before it
+	zxid   int64 // of the last read; of a deletion only known to be later than the previous state
 	gone   bool
 	round  int32 // of the current watch
 	events <-chan zk.Event

@@ -11,8 +11,8 @@ import (
 
 // Operations of barriers and of double barriers. Round distinguishes the uses of a double barrier.
 const (
-	OpSet    = "set"    // the barrier is set when it completes
-	OpRemove = "remove" // the barrier may be absent from its invocation on
+	OpSet    = "set"    // from the completion on, the barrier is set
+	OpRemove = "remove" // from the invocation on, the barrier may be absent
 	OpWait   = "wait"
 	OpEnter  = "enter"
 	OpLeave  = "leave"
@@ -54,10 +54,10 @@ func (s stand) removeEvents() []history.Event {
 }
 
 // stands lists the stands of each object, in order. A remove that overlaps a set may have come
-// after it, so such a set proves nothing.
+// after the set, so such a set proves nothing.
 func stands(ops []history.Operation) map[string][]stand {
 	removes := make(map[string][]history.Operation)
-	latest := make(map[string][]int32) // for each remove, the latest end of it and of all before it
+	latest := make(map[string][]int32) // for each remove, the latest end of this remove and of all earlier ones
 	for _, o := range ops {
 		if o.Invoke.Op != OpRemove || o.Outcome() == session.Failed {
 			continue
@@ -129,8 +129,8 @@ type absence struct {
 }
 
 // absences lists the absences of each object that are longer than the given duration, in order.
-// They are disjoint. A set that overlaps a remove may have come after it, so such a remove proves
-// nothing.
+// They are disjoint. A set that overlaps a remove may have come after the remove, so such a remove
+// proves nothing.
 func absences(h *history.History, ops []history.Operation, least time.Duration) map[string][]absence {
 	type setting struct {
 		invoke *history.Event

@@ -55,9 +55,9 @@ func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) b
 	return took-busy > inTime
 }
 
-// cost reports whether a lease may have lapsed because the machine was busy. This is so if the busy
-// time in the session timeout before t is at least a quarter of that timeout. Heartbeats are at
-// most that far apart.
+// cost reports whether a lease may have lapsed because the machine was busy. It returns true if the
+// machine was busy for at least a quarter of the session timeout before t, because heartbeats may
+// be that far apart.
 func (b loaded) cost(h *history.History, t time.Duration) bool {
 	timeout := longestTimeout(h)
 	return timeout > 0 && b.in(t-timeout, t) >= timeout/4

@@ -93,7 +93,7 @@ func (j *Judge) result() Result {
 	return r
 }
 
-// IfExercised marks the properties of c as optional. If a run gives them no occasion, they are
+// IfExercised marks the properties of c as optional. If a run does not exercise them, they are
 // reported as not exercised and the run can still pass.
 func IfExercised(c Checker) Checker { return optional{c} }
 
@@ -188,8 +188,7 @@ func allUnknown(c Checker, reason string) []Result {
 	return all
 }
 
-// complete returns one result for each property. A property that results does not contain is
-// Unknown.
+// complete returns one result for each property. A property that is missing in results is Unknown.
 func complete(properties []Property, results []Result) []Result {
 	all := make([]Result, 0, len(properties))
 	for _, p := range properties {

@@ -44,7 +44,7 @@ func stepCounter(state string, invoke, complete *history.Event) (string, bool) {
 	return state, complete == nil || integer(complete.Result, value-1) == value
 }
 
-// integer parses a number. If text is not a number, it returns other.
+// integer parses a number. If text is not a number, integer returns the argument other.
 func integer(text string, other int64) int64 {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return n
@@ -52,8 +52,9 @@ func integer(text string, other int64) int64 {
 	return other
 }
 
-// mostUnknown bounds the operations on one counter with an unknown outcome. A counter with more of
-// them is not judged, because each doubles the number of orders that the search has to try.
+// mostUnknown is the maximum number of operations with an unknown outcome on one counter. A counter
+// with more of them is not judged, because each doubles the number of orders that the search has to
+// try.
 const mostUnknown = 12
 
 // CounterLinearizable judges counters: there is an order of their operations that explains all
@@ -112,9 +113,9 @@ func unknown(ops []porcupine.Operation) (n int) {
 	return n
 }
 
-// firstUnexplained returns the call with the earliest completion by which no order explains the
-// calls that have begun. A binary search finds it: if no order explains the beginning of a history,
-// none explains a longer part.
+// firstUnexplained returns the first call, in order of completions, at whose completion no order
+// explains the calls that have begun. A binary search finds it: if no order explains the beginning
+// of a history, none explains a longer part.
 func firstUnexplained(ops []porcupine.Operation) (invoke, complete *history.Event) {
 	done := slices.DeleteFunc(slices.Clone(ops), func(op porcupine.Operation) bool { return !isAnswered(op) })
 	slices.SortFunc(done, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })

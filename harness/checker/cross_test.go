@@ -310,7 +310,7 @@ var registerModel = porcupine.Model{
 }
 
 // randomRegister returns random writes and reads after a sync. Each takes effect at a random moment
-// and gets its zxid there. Three quarters of the histories are falsified.
+// and gets the zxid of that moment. Three quarters of the histories are falsified.
 func randomRegister(r *rand.Rand, n int) ([]porcupine.Operation, *history.History) {
 	var events []history.Event
 	var ops []porcupine.Operation

@@ -360,8 +360,8 @@ func nothingUrgentWasLeft(h *history.History) bool {
 	return true
 }
 
-// noTakeSlept checks each take after the heal: while it waits, the queue never has an item without
-// a break for longer than the limit.
+// noTakeSlept checks that no take after the heal waits for longer than the limit while the queue
+// has an item all the time.
 func noTakeSlept(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	ops, _ := h.Operations()
@@ -885,8 +885,8 @@ func tinyGroup(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// joins calls f for each join that may have happened. Its second argument has the later operations
-// of the client, up to the next join.
+// joins calls f for each join that may have happened. The second argument of f has the later
+// operations of the client, up to the next join.
 func joins(h *history.History, f func(join history.Operation, then []history.Operation)) {
 	ops, _ := h.Operations()
 	isJoin := func(o history.Operation) bool { return o.Invoke.Op == OpJoin && o.Outcome() != session.Failed }

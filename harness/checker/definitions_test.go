@@ -104,7 +104,7 @@ func TestCheckersAgreeWithTheirDefinitions(t *testing.T) {
 	}
 }
 
-// A run that is watched or interrupted is judged before its end.
+// A run is also judged while it is in progress, and after an interruption.
 func TestTheBeginningOfALegalHistoryIsNotInvalid(t *testing.T) {
 	for id, o := range sorted(oracles()) {
 		t.Run(id, func(t *testing.T) {
@@ -239,8 +239,8 @@ func passable(left []history.Operation, stands bool) bool {
 // soon is the limit of liveness. An event of a small history takes a millisecond.
 const soon = 2 * time.Millisecond
 
-// waitsWereInTime searches each wait after the heal for a time longer than the limit in which the
-// barrier was certainly absent.
+// waitsWereInTime checks each wait after the heal. During the wait, the barrier must not be
+// certainly absent for longer than the limit.
 func waitsWereInTime(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	if healed == nil {
@@ -349,7 +349,7 @@ func nobodyCountedThatGaveUp(h *history.History) bool {
 }
 
 // nobodyInside checks, at each completion of op in a round, that nobody is inside an earlier round.
-// The last argument says how many rounds earlier. A member is inside if its enter has returned, it
+// The argument before is how many rounds earlier. A member is inside if its enter has returned, it
 // has not begun to leave, and its session has not changed since it requested to enter.
 func nobodyInside(h *history.History, op string, before int32) bool {
 	legal := true
@@ -447,7 +447,7 @@ func tinyHeal(draw func(*rand.Rand, int) *history.History) func(*rand.Rand, int)
 }
 
 // calmHadALeader searches for a leader at each half millisecond up to the limit, and for a loss
-// after it.
+// after the limit.
 func calmHadALeader(h *history.History) bool {
 	healed, quiesce := h.PhaseStart(history.PhaseHealed), h.PhaseStart(history.PhaseQuiesce)
 	due := healed.Time + soon

@@ -368,8 +368,8 @@ func doubleBarrierRoundsInOrder() Checker {
 }
 
 // doubleBarrierRoundsGoOn judges liveness after the heal. Once the first member has entered a
-// round, the others enter within inTime. The same holds for leaving. If members learn the number of
-// their round only when they enter, a round must also open in the calm.
+// round, the others enter within inTime. The same applies to leaving. If members learn the number
+// of their round only when they enter, a round must also open in the calm.
 func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
 	return New("double-barrier/rounds-go-on", "after the heal rounds complete in time", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)

@@ -192,7 +192,7 @@ func edits() map[string]edit {
 
 // Functions that draw histories.
 
-// some draws a history of one of the kinds that the benchmarks use, without its end.
+// some draws a history of a kind that the benchmarks use, without the event that ends it.
 func some(draw func(n int) *history.History) func(*rand.Rand) events {
 	return func(r *rand.Rand) events {
 		e := draw(80 * (1 + r.IntN(5))).Events
@@ -397,7 +397,7 @@ func answered(op, result string) func(*rand.Rand, events) events {
 	return alter(history.OK, op, func(e *history.Event) { e.Result = result }, delivers)
 }
 
-// late delays an event to five seconds after those before it.
+// late delays an event, and all events after it, by five seconds.
 func late(kind history.Kind, op string, fits ...func(*history.Event) bool) func(*rand.Rand, events) events {
 	return func(r *rand.Rand, e events) events { return lateFrom(e, pick(r, e, both(kind, op, fits...))) }
 }
@@ -486,7 +486,8 @@ func lastTwoSwapped(_ *rand.Rand, e events) events {
 	return e
 }
 
-// inRound edits one round of a double barrier of four members, given the next round.
+// inRound edits one round of a double barrier of four members. The function spoil also gets the
+// next round.
 func inRound(spoil func(round, next events) events) func(*rand.Rand, events) events {
 	const size = 16 // four members come, enter, go and leave
 	return func(r *rand.Rand, e events) events {

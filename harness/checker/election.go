@@ -123,7 +123,7 @@ func ElectionHeirSeesAll() Checker {
 	})
 }
 
-// earlier orders writes by epoch, and within one by time.
+// earlier orders writes by epoch, and those of one epoch by time.
 func earlier(a, b history.Operation) bool {
 	return cmp.Or(cmp.Compare(a.Invoke.Token, b.Invoke.Token), cmp.Compare(a.Invoke.Index, b.Invoke.Index)) < 0
 }

@@ -18,8 +18,8 @@ type Envelope struct {
 	// whose target is a client excuses only the holds of that client.
 	Outside []string `json:"outside,omitempty"`
 	// After is how long a hold may continue after such a fault has broken it. Zero means the
-	// longest session timeout in the history, because no lease lasts longer without an answer, or 1
-	// s if the history has no session.
+	// longest session timeout in the history, because no lease lasts longer without an answer. If
+	// the history has no session, zero means 1 s.
 	After time.Duration `json:"after_ns,omitempty"`
 }
 
@@ -146,8 +146,8 @@ type Excuse struct{ windows windows }
 func (e Envelope) In(h *history.History) Excuse { return Excuse{e.outside(h)} }
 
 // Explains reports whether a fault outside the envelope, or a stall of this process, explains why a
-// hold of a client ended late. The hold should have ended at the first time and ended at the
-// second.
+// hold of a client ended late. The hold should have ended at the time from, and ended at the time
+// to.
 func (x Excuse) Explains(from, to time.Duration, client int16) bool {
 	return x.windows.explains(from, to, true, client)
 }
@@ -157,8 +157,8 @@ func (x Excuse) Lag(from, to time.Duration) time.Duration {
 	return x.windows.lag(from, to) + x.windows.stalled(from, to)
 }
 
-// explains reports whether the envelope excuses a hold that should have ended at from and ended at
-// to. If lost is false, the program gave up the hold.
+// explains reports whether the envelope excuses a hold that should have ended at the time from, but
+// ended at the time to. If lost is false, the program gave up the hold.
 func (w windows) explains(from, to time.Duration, lost bool, client int16) bool {
 	lag := w.lag(from, to)
 	// The recorded length of a stall leaves out one tick, so the stall may have begun one tick

@@ -117,7 +117,7 @@ func lagged(at, length time.Duration) history.Event {
 }
 
 // Before the fix, a stall of 0.37 s excused an overlap of 4 s, because the overlap began within a
-// second after it.
+// second after the stall.
 func TestStallExcusesWhatItCanExplain(t *testing.T) {
 	const lost, end = history.HoldLost, history.HoldEnd
 	stall := []history.Event{stalled(1370*ms, 370*ms)}

@@ -18,8 +18,8 @@ const (
 	OpUpdate = "update" // of the data of the member Arg
 	// OpMembers reads the members and completes with the list in Result. If Arg of its invocation
 	// is Present, an old state is not allowed as the answer. If Arg is Settled, a follower compares
-	// two lists: the last one that was reported to it, in Arg of the completion, and the one that
-	// it reads now.
+	// two lists: Arg of the completion is the last list that was reported to the follower, and
+	// Result is the list that it reads now.
 	OpMembers = "members"
 	// WatchMembers is the Op of a Watch event: a follower was notified of the list in Result. The
 	// changes that were reported to it since the first list add up to the list in Arg.
@@ -87,7 +87,7 @@ func memberships(h *history.History, inTime time.Duration) map[string][]*members
 	return all
 }
 
-// ends gives the index from which on nothing of a session may remain.
+// ends gives, by session, the index from which on nothing of the session may remain.
 func ends(h *history.History, inTime time.Duration) map[int64]int32 {
 	healed := h.PhaseStart(history.PhaseHealed)
 	ended := make(map[int64]int32)

@@ -14,9 +14,9 @@ import (
 const forever = 1<<31 - 1
 
 // begins yields each hold with the holds of its object that stand when it begins, in order. A hold
-// that is lost at that very instant does not stand: time stops on a virtual clock, and its client
-// may be notified after the next hold has begun. The number of holds at any time is at most the
-// number of clients.
+// that is lost at that very instant does not stand: time stops on a virtual clock, and the client
+// of the lost hold may be notified after the next hold has begun. The number of holds at any time
+// is at most the number of clients.
 func begins(h *history.History) func(func(hold history.HoldInterval, others []history.HoldInterval) bool) {
 	return func(yield func(history.HoldInterval, []history.HoldInterval) bool) {
 		standing := make(map[string][]history.HoldInterval)
@@ -32,7 +32,7 @@ func begins(h *history.History) func(func(hold history.HoldInterval, others []hi
 	}
 }
 
-// unexcused returns the first of the others with which hold overlaps inside the envelope.
+// unexcused returns the first of the others that overlaps with hold inside the envelope.
 func (w windows) unexcused(hold history.HoldInterval, others []history.HoldInterval) *history.HoldInterval {
 	for i := range others {
 		if first, next := inTurn(others[i], hold); !w.excuses(first, next.Begin.Time) {
@@ -52,7 +52,7 @@ func inTurn(before, after history.HoldInterval) (first, next history.HoldInterva
 	return before, after
 }
 
-// overlap returns for how long hold overlaps with one of the holds that stand when it begins.
+// overlap returns for how long hold overlaps with one of the holds that stand when hold begins.
 func overlap(h *history.History, hold history.HoldInterval, others ...history.HoldInterval) time.Duration {
 	last := hold.Begin.Time
 	for _, other := range others {
@@ -99,7 +99,7 @@ func sorted[K cmp.Ordered, V any](m map[K]V) func(func(K, V) bool) {
 	}
 }
 
-// number parses a decimal number. If text is not a number, it returns none.
+// number parses a decimal number. If s is not a number, number returns the argument none.
 func number(s string, none int) int {
 	if n, err := strconv.Atoi(s); err == nil {
 		return n

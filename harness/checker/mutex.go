@@ -294,8 +294,8 @@ func LockOwnNodeIsFirst(envelope Envelope) Checker {
 	})
 }
 
-// NothingLeft judges that clients left nothing behind, for each kind in what ("znodes", "watches",
-// "goroutines").
+// NothingLeft judges that clients left nothing behind, for each of the given kinds ("znodes",
+// "watches", "goroutines").
 func NothingLeft(what ...string) Checker {
 	return New("client/nothing-left", "no client leaves anything behind", func(h *history.History, j *Judge) {
 		found := make(map[string]bool)

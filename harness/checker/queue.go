@@ -28,7 +28,7 @@ func Queue() []Checker {
 	return []Checker{QueueNothingInvented(), QueueNothingLost(), QueueNothingTwice(), queueFIFOOrder(), QueueEmptyIsTrue(), QueueDrainedIsEmpty()}
 }
 
-// An item is everything that a history shows of one value. Each interval is of indexes.
+// An item is everything that a history shows about one value. All intervals are of indexes.
 type item struct {
 	object, value string
 	put           history.Operation   // zero if it was never put
@@ -147,7 +147,7 @@ func (s *items) drained() map[string]int32 {
 	return all
 }
 
-// QueueNothingLost judges puts. After its queue has been drained, each value whose put is known to
+// QueueNothingLost judges puts. After a queue has been drained, each value whose put is known to
 // have succeeded has been delivered, or a claimer still holds it. An indeterminate take may account
 // for one value. An indeterminate claim may account for one value while the claim may be held. An
 // indeterminate ack may account for its own value; if acks have effects, the effects decide.
@@ -261,7 +261,8 @@ func (ends claimEnds) died(claim history.Operation, at int32) bool {
 }
 
 // stands reports whether the claim of the value may still be held at the index. In a history that
-// was cut short, any claim may: the servers may end a claim after its claimer noticed the end.
+// was cut short, any claim may still be held: the servers may end a claim after its claimer noticed
+// the end.
 func (ends claimEnds) stands(h *history.History, claim history.Operation, value string, at int32) bool {
 	return !h.Complete() || !ends.died(claim, at) && !between(ends.over[[2]string{claim.Invoke.Object, value}], claim.Invoke.Index, at)
 }
@@ -272,7 +273,8 @@ func between(indexes []int32, from, to int32) bool {
 	return i < len(indexes) && indexes[i] < to
 }
 
-// next returns the time of the event with the smallest of the indexes that is at least from.
+// next returns the time of the event whose index is the smallest of the indexes that are at least
+// from.
 func next(h *history.History, indexes []int32, from int32) time.Duration {
 	if i, _ := slices.BinarySearch(indexes, from); i < len(indexes) {
 		return h.Events[indexes[i]].Time

@@ -103,8 +103,9 @@ type Model struct {
 	Name string
 	// Ops are the operations that the model knows. Others are left out.
 	Ops []string
-	// Step reports whether op can be answered by the completion in the given state, and returns the
-	// next state. If complete is nil, the answer is not known, and every answer is possible.
+	// Step reports whether the operation of invoke can have the given completion in the given
+	// state, and returns the next state. If complete is nil, the answer is not known, and every
+	// answer is possible.
 	Step func(state string, invoke, complete *history.Event) (next string, ok bool)
 	// Blind reports whether something that the model does not know happened before the event with
 	// the given index. If so, the model proves nothing. Blind may be nil.

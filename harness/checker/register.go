@@ -87,9 +87,9 @@ func newer(a, b *history.Event) *history.Event {
 	return a
 }
 
-// registerReadsAfterSync judges reads after a sync: each returns a value at least as new as every
-// write that had completed before the read began. The same holds for the value of every earlier
-// read after a sync.
+// registerReadsAfterSync judges reads after a sync. Each returns a value at least as new as every
+// write that had completed before the read began, and as the value of every earlier read after a
+// sync.
 func registerReadsAfterSync() Checker {
 	return New("register/reads-after-sync", "a read after a sync sees every write that completed before it", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()

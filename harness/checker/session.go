@@ -88,8 +88,8 @@ func byQuorum(o history.Operation) bool {
 }
 
 // sessionEphemeralsStay judges absence: an ephemeral that was created and not deleted exists while
-// its session is known to live. An operation of the session proves that it lived, if it was invoked
-// after the read and succeeded.
+// its session is known to live. An operation of the session that was invoked after the read and
+// succeeded proves that the session lived.
 func sessionEphemeralsStay() Checker {
 	return New("session/ephemerals-stay", "an ephemeral znode exists while its session is alive", func(h *history.History, j *Judge) {
 		all := sessions(h)

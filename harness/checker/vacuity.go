@@ -18,9 +18,9 @@ import (
 // usualWork is the length of the work for which the numbers of AtLeast are chosen.
 const usualWork = 20 * time.Second
 
-// AtLeast returns a checker that is NotExercised unless count finds at least n. The parameter what
-// is a plural, such as "grants". If the phase of work was shorter than 20 s, n is reduced in
-// proportion, but at least one is required.
+// AtLeast returns a checker that is NotExercised unless the function count finds at least n. The
+// parameter what is a plural, such as "grants". If the phase of work was shorter than 20 s, n is
+// reduced in proportion, but at least one is required.
 func AtLeast(id string, n int, what string, count func(*history.History) int) Checker {
 	return New(id, fmt.Sprintf("at least %d %s", n, what), func(h *history.History, j *Judge) {
 		found, need := count(h), scaled(n, h)
@@ -72,7 +72,8 @@ func faultsTookEffect(h *history.History, j *Judge) {
 }
 
 // effectsOfFaults counts the faults that had an effect. It returns the names of those that had
-// none, with the reason. It calls unknown for each fault that was not injected or not healed.
+// none, with the reason. It calls the function unknown for each fault that was not injected or not
+// healed.
 func effectsOfFaults(h *history.History, unknown func(format string, args ...any)) (idle map[string]string, sum int) {
 	type stand struct {
 		start *history.Event

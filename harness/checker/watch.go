@@ -30,8 +30,8 @@ const (
 // as in a WatchState.
 const FactFinal = "final"
 
-// OpCreate creates Object. It completes with its zxid, like OpDelete. OpRecreate deletes and
-// creates it in one transaction.
+// OpCreate creates Object. Like OpDelete, it completes with the zxid of the change. OpRecreate
+// deletes and creates Object in one transaction.
 const (
 	OpCreate   = "create"
 	OpRecreate = "recreate"
@@ -118,8 +118,8 @@ func (o *oldest) among(standing map[registration]*history.Event) *history.Event 
 	return nil
 }
 
-// WatchStatesInOrder judges order: the versions of the states that a watcher reports rise. A
-// deletion has the zxid of the deletion.
+// WatchStatesInOrder judges order: the versions of the states that a watcher reports rise. For a
+// deletion it is enough that the version is higher than that of the previous state.
 func WatchStatesInOrder() Checker {
 	return New("watch/states-in-order", "states are reported in the order of their zxids, none of them twice", func(h *history.History, j *Judge) {
 		for before, e := range successive(h) {

@@ -1,8 +1,7 @@
 // Package crashpoint interrupts a call of a client at each of its requests, in each possible way,
 // and checks the state that remains.
 //
-// Package crashpoint links package testing and the ensemble of zktest. Package harness links
-// neither.
+// It is not a part of package harness, because it links package testing and the ensemble of zktest.
 package crashpoint
 
 import (
@@ -46,7 +45,7 @@ func Fates() []Fate {
 		ExpiredBefore, ExpiredAfter, PausedAfter, CancelledBefore, CancelledAfter}
 }
 
-// Loses reports whether the client loses its session or its lease by the fate.
+// Loses reports whether the fate makes the client lose its session or its lease.
 func (f Fate) Loses() bool {
 	switch f {
 	case RequestLost, ReplyLost, CancelledBefore, CancelledAfter:
@@ -82,11 +81,11 @@ const mostRequests = 500
 // so on, until the call makes no more requests. The trials are enumerated, not drawn at random.
 // Each trial is a subtest with a separate ensemble on a virtual clock.
 //
-// The trial opens its clients and makes the call within [Point.Break]. It returns an error that
-// describes what is wrong with the result of the call and the state that remains. For example, a
-// guarantee does not hold, or another client cannot continue. The trial releases everything that it
-// holds. After it has returned, no ephemeral znode and no watch may remain, although its sessions
-// are still open.
+// The trial opens its clients and makes the call within [Point.Break]. If the result of the call or
+// the state that remains is wrong, the trial returns an error that describes the mistake. For
+// example, a guarantee does not hold, or another client cannot continue. The trial releases
+// everything that it holds. After it has returned, no ephemeral znode and no watch may remain,
+// although its sessions are still open.
 //
 //	crashpoint.Run(t, func(p *crashpoint.Point) error {
 //		s, err := p.Open(session.Options{})

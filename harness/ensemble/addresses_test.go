@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// named is an ensemble of one node, whose address only its DialContext can resolve.
+// named is an ensemble of one node. Only the ensemble's DialContext can resolve the node's address.
 type named struct {
 	Ensemble
 	dial func(ctx context.Context) (net.Conn, error)

@@ -23,15 +23,16 @@ type Config struct {
 	SyncLimit int           // ticks that a follower may lag before the leader drops it; zero is 5
 
 	// Version is the version of ZooKeeper, such as "3.9.6", or several versions joined by "+",
-	// which the nodes get in turn. If it is empty, each kind of ensemble uses the version that its
-	// environment names, or the newest version on which zkcoord is tested.
+	// which the nodes get in turn. If Version is empty, local JVMs use the release in
+	// ZOOKEEPER_HOME, and containers use the image that their Options name. Without
+	// these, they use the newest version on which zkcoord is tested.
 	Version string
 
-	// Later are further versions to which nodes may be changed: see Upgrader. They are
-	// installed before the ensemble starts.
+	// Later lists further versions to which nodes may be changed: see Upgrader. They are installed
+	// before the ensemble starts.
 	Later []string
 
-	// Extra are further settings of zoo.cfg, by key. They override the settings of the ensemble
+	// Extra has further settings of zoo.cfg, by key. They override the settings of the ensemble
 	// itself.
 	Extra map[string]string
 
@@ -48,13 +49,13 @@ type Config struct {
 	// a Syncer. An ensemble without such disks still syncs.
 	Syncs bool
 
-	// Observers is the number of nodes, the last ones, that are observers: they serve clients and
-	// do not vote.
+	// Observers is the number of observers, which serve clients and do not vote. They are the last
+	// nodes.
 	Observers int
 
-	// Regions are the numbers of nodes in each region, in the order of the nodes, for example 2, 2
-	// and 1. Distance is the pace of the connections between nodes of different regions. Clients
-	// reach every node at full speed. Without regions, all nodes are in one place.
+	// Regions has the number of nodes of each region. With 2, 2 and 1, nodes 0 and 1 form the first
+	// region. Distance is the pace of the connections between nodes of different regions. Clients
+	// reach every node at full speed. If Regions is empty, all nodes are in one place.
 	Regions  []int
 	Distance Pace
 
@@ -62,11 +63,12 @@ type Config struct {
 	// faults of a Partitioner and a Pacer.
 	Members bool
 
-	// Port is the port of node 0 on the loopback interface; the port of node i is Port+i. With
-	// zero the system chooses free ports, which is the only choice that never conflicts.
+	// Port is the port of node 0 on the loopback interface; the port of node i is Port+i. If Port
+	// is zero, the system chooses free ports. If Port is not zero, its ports may already be in use.
 	Port int
 
-	// Seed is the seed of an ensemble that draws random numbers: the embedded one.
+	// Seed is the seed of the random numbers that an embedded ensemble draws. Other ensembles
+	// ignore it.
 	Seed uint64
 
 	// LogDir is the directory in which Close stores the log of each node, as node0.log,
@@ -77,7 +79,7 @@ type Config struct {
 // MostNodes is the largest number of nodes of an ensemble.
 const MostNodes = 99
 
-// smallestDisk is enough for the logs of a run of some minutes.
+// smallestDisk is a number of bytes that is enough for the logs of a run of some minutes.
 const smallestDisk = 16 << 20
 
 // Complete returns c with the defaults filled in, or an error if c is invalid.
@@ -139,9 +141,9 @@ func (c Config) Versions() []string {
 // Super is the digest credential with which clients may change the members of a test ensemble.
 const Super = "super:zkcoord"
 
-// NodeFlags returns the JVM's flags for a node that a test starts: it is small and starts quickly.
-// Fsync is off unless the config requests Syncs. A killed node still keeps every acknowledged
-// write, because only faults that request Syncs lose the machine's page cache.
+// NodeFlags returns the JVM's flags for a node of a test. They make the node small and quick to
+// start. Fsync is off unless c.Syncs is set. A killed node still keeps every acknowledged write,
+// because the machine's page cache has it. Only faults that need Syncs lose the page cache.
 func (c Config) NodeFlags() []string {
 	sync := "no"
 	if c.Syncs {
@@ -184,7 +186,8 @@ func (c Config) regionOf(node int) int {
 	return -1
 }
 
-// PaceOf returns the pace of an edge: the distance if it connects two regions.
+// PaceOf returns the pace of an edge: c.Distance if the edge connects two regions, and full speed
+// otherwise.
 func (c Config) PaceOf(e Edge) Pace {
 	if c.regionOf(e.From) == c.regionOf(e.To) {
 		return Pace{}

@@ -35,16 +35,16 @@ var ErrClosed = errors.New("ensemble: closed")
 // ErrUnable means that the ensemble was started without support for this method: see Config.
 var ErrUnable = errors.New("ensemble: started without support for this")
 
-// DialFunc has the shape of net.Dialer.DialContext.
+// DialFunc has the signature of net.Dialer.DialContext.
 type DialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Starter starts an ensemble with the given config, and returns when it has a quorum. The caller
 // closes it. If Starter fails, nothing of the ensemble remains.
 type Starter func(ctx context.Context, config Config) (Ensemble, error)
 
-// StarterOf returns a Starter that calls start, which starts one kind of ensemble. The run passes
-// its requirements in its Config. If that Config has no LogDir or no Version, the LogDir or Version
-// of the first argument applies.
+// StarterOf returns a Starter that calls start, which starts one kind of ensemble. A run passes its
+// requirements to the Starter in a Config. If LogDir or Version is empty in that Config, the
+// Starter uses the LogDir or Version of the argument own.
 func StarterOf[E Ensemble](own Config, start func(context.Context, Config) (E, error)) Starter {
 	return func(ctx context.Context, config Config) (Ensemble, error) {
 		config.LogDir = cmp.Or(config.LogDir, own.LogDir)
@@ -59,9 +59,9 @@ func StarterOf[E Ensemble](own Config, start func(context.Context, Config) (E, e
 
 // Ensemble is a running ZooKeeper ensemble of one or more nodes, numbered from 0.
 //
-// All methods, including those of the optional interfaces, may be called from several goroutines. A
-// fault that is already active (killing a dead node, resuming a running one) is not an error,
-// because a fault describes a state, not a change.
+// All methods, including those of the optional interfaces, may be called from several goroutines.
+// It is not an error to kill a dead node or to resume a running one, because a fault describes a
+// state, not a change.
 type Ensemble interface {
 	// Kind returns the name of the implementation: "container", "process", "embedded" or
 	// "external".
@@ -87,7 +87,7 @@ type Ensemble interface {
 	// returns ErrNoLeader.
 	Leader(ctx context.Context) (int, error)
 
-	// Close removes everything that the ensemble created, running or not, and returns when it is
+	// Close ends and removes everything that the ensemble created. It returns when everything is
 	// gone. Close is idempotent. The error lists what could not be removed.
 	Close(ctx context.Context) error
 }
@@ -112,14 +112,15 @@ type Upgrader interface {
 	SetVersion(ctx context.Context, node int, version string) error
 }
 
-// Pauser pauses nodes, so that they keep their connections and send nothing, and resumes them.
+// Pauser pauses and resumes nodes. A paused node keeps its connections and sends nothing.
 type Pauser interface {
 	Pause(ctx context.Context, node int) error
 	Resume(ctx context.Context, node int) error
 }
 
-// Edge is the direction from one node to another: the packets of both their quorum and election
-// connections that travel from From to To. Clients' connections are never part of it.
+// Edge is the direction from node From to node To. It covers the packets that travel in this
+// direction on the quorum and election connections of the two nodes. It never covers the
+// connections of clients.
 type Edge struct{ From, To int }
 
 // Partitioner drops the packets on edges between nodes. Clients still reach each node.
@@ -134,19 +135,19 @@ type Partitioner interface {
 	Mend(ctx context.Context, edges ...Edge) error
 }
 
-// DropCounter is a Partitioner that counts the packets that its cuts dropped: the evidence that a
-// cut had an effect.
+// DropCounter counts the packets that the cuts of a Partitioner dropped. The count is the evidence
+// that a cut had an effect.
 type DropCounter interface {
 	// Dropped returns the number of packets (or, with a proxy, of chunks of a stream) that cuts
-	// have stopped. It rises while a cut is active. A Mend of all edges may reset it, so only
-	// its increase during a cut has a meaning.
+	// have stopped. The number rises while a cut is active. A Mend of all edges may reset it, so
+	// only its increase during a cut has a meaning.
 	Dropped(ctx context.Context) (int64, error)
 }
 
 // Lossy drops some of the packets between nodes, like a bad cable. Loss and cuts may be active at
 // the same time.
 type Lossy interface {
-	// Lose makes edges drop that share of their packets from now on: 0 is none, 1 is all.
+	// Lose makes edges drop the given share of their packets from now on: 0 is none, 1 is all.
 	Lose(ctx context.Context, share float64, edges ...Edge) error
 
 	// Lost returns the number of packets that Lose has made edges drop since the ensemble was
@@ -182,23 +183,24 @@ const (
 )
 
 // Members can change the membership of nodes while they run. The ensemble must have been started
-// with a Config that requests Members.
+// with Config.Members.
 type Members interface {
 	// SetRole gives a running node another role. A removed node still runs. The call returns
 	// when the new configuration is active.
 	SetRole(ctx context.Context, node int, role Role) error
 
-	// Roles returns the role of each node in the active configuration, and its version.
+	// Roles returns the role of each node in the active configuration, and the version of that
+	// configuration.
 	Roles(ctx context.Context) (roles []Role, version string, err error)
 }
 
 // Clock can set the wall clocks of nodes. This does not affect sessions, because servers measure
 // timeouts with the monotonic clock.
 type Clock interface {
-	// SetClock changes the wall clock of a node. The clock then shows what it would show if it had
-	// been set so when the server started. The clock is ahead of this machine's clock by offset, or
-	// behind it if offset is negative. It runs rate times as fast. Offset 0 and rate 1 make it
-	// correct. The setting survives a restart.
+	// SetClock changes the wall clock of a node, as if the clock had had this setting since the
+	// server started. At the start, the clock was ahead of this machine's clock by offset, or
+	// behind it if offset is negative. Since then, it has run rate times as fast. Offset 0 and rate
+	// 1 make the clock correct. The setting survives a restart.
 	SetClock(ctx context.Context, node int, offset time.Duration, rate float64) error
 
 	// Time returns the wall clock time of the node's server. The node must run.
@@ -223,7 +225,7 @@ type Disk interface {
 }
 
 // Syncer can make the disks of nodes slow to sync, and can lose the data that were not synced, like
-// a power failure. The ensemble must have been started with a Config that requests Syncs.
+// a power failure. The ensemble must have been started with Config.Syncs.
 type Syncer interface {
 	// SlowSync makes each fsync of a node take longer by the given time from now on; zero is
 	// normal. The setting survives a restart.
@@ -238,8 +240,8 @@ type Syncer interface {
 	LoseUnsynced(ctx context.Context, node int) (bytes int64, err error)
 }
 
-// Wiper deletes the data of nodes. Acknowledged writes may be lost if no majority stores them
-// elsewhere.
+// Wiper deletes the data of nodes. An acknowledged write may be lost if fewer than a majority of
+// the nodes still store it afterwards.
 type Wiper interface {
 	// Wipe deletes all data of a killed node, so that it starts as a new one.
 	Wipe(ctx context.Context, node int) error
@@ -254,7 +256,8 @@ const (
 	StoredSnapshot StoredFile = "snapshot"
 )
 
-// ErrNothingStored means that a node has stored no such file, or that the file is nearly empty.
+// ErrNothingStored means that a node has stored no file of the given kind, or that this file is
+// nearly empty.
 var ErrNothingStored = errors.New("ensemble: nothing is stored")
 
 // Decayer can change the stored data of nodes, like a disk that returns other data than were
@@ -262,9 +265,9 @@ var ErrNothingStored = errors.New("ensemble: nothing is stored")
 type Decayer interface {
 	Wiper
 
-	// FlipBit flips one bit of the newest file of that kind. The position is a share of the file
-	// from 0 to 1, where the zeros that the server preallocates do not count. If there is no file
-	// of that kind, the error is ErrNothingStored.
+	// FlipBit flips one bit of the newest file of the given kind. The position of the bit is a
+	// share of the file, from 0 to 1. The zeros that the server preallocates at the end of the file
+	// do not count. If there is no file of that kind, the error is ErrNothingStored.
 	FlipBit(ctx context.Context, node int, file StoredFile, share float64) error
 
 	// Save stores a copy of the node's data, in place of the previous copy.
@@ -312,12 +315,12 @@ type TxnLogs interface {
 // An Expiry is a session that a leader closed because its timeout had passed.
 type Expiry struct {
 	Session int64
-	Zxid    int64     // of the transaction that closes it, which may not have been committed
+	Zxid    int64     // of the transaction that closes the session; it may not have been committed
 	Touched time.Time // when the leader last learned that the session was active
 	Taken   time.Time // when the leader took the session out of its table
 }
 
-// Expirer can list the sessions that its leaders have expired.
+// Expirer can list the sessions that the leaders of an ensemble have expired.
 type Expirer interface {
 	Expiries(ctx context.Context) ([]Expiry, error)
 }

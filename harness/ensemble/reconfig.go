@@ -14,8 +14,8 @@ import (
 // configNode is the znode that contains the members.
 const configNode = "/zookeeper/config"
 
-// Reconfigure implements Members.SetRole with the operation reconfig of ZooKeeper. The entry is the
-// address of the node in a configuration of the servers, with the given role.
+// Reconfigure implements Members.SetRole with the operation reconfig of ZooKeeper. The argument
+// entry describes the node as the servers' configuration does: its addresses and the given role.
 func Reconfigure(ctx context.Context, e Ensemble, node int, role Role, entry string) error {
 	var join, leave []string
 	if id := fmt.Sprint(node + 1); role == Removed {
@@ -68,8 +68,8 @@ func parseRoles(text string, n int) (roles []Role, version string) {
 	return roles, version
 }
 
-// asSuper calls f with the right to change the configuration. It calls f again if a connection
-// breaks, or if the servers are not ready for a change, until ctx ends.
+// asSuper calls f with a connection that has the right to change the configuration. It calls f
+// again if a connection breaks, or if the servers are not ready for a change, until ctx ends.
 func asSuper(ctx context.Context, e Ensemble, f func(*zk.Conn) error) error {
 	for {
 		err := superOnce(ctx, e, f)

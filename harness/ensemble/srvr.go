@@ -17,7 +17,7 @@ type Status struct {
 
 	Version string // such as "3.9.6"; empty if the answer has none
 
-	// Answered is false if Mode is an error in place of an answer, or if the node was not
+	// Answered is false if Mode contains an error instead of an answer, or if the node was not
 	// queried.
 	Answered bool
 }
@@ -30,8 +30,8 @@ func (s Status) Leads() bool { return s.Mode == "leader" || s.Mode == "standalon
 
 const askTimeout = 2 * time.Second
 
-// longestAnswer is enough for wchp, which lists every watch, and bounds the answer of a program
-// that is not ZooKeeper.
+// longestAnswer limits the number of bytes of an answer, because the program at an address may not
+// be ZooKeeper. It is enough for the answer to wchp, which lists every watch.
 const longestAnswer = 16 << 20
 
 // Ask sends srvr to the node at address. A running node without a quorum answers too; its Mode
@@ -157,9 +157,9 @@ func ReadyWithin(ctx context.Context, e Ensemble, limit time.Duration) error {
 	return e.Ready(ctx)
 }
 
-// AwaitQuorum surveys until the nodes for which want returns true are settled. It calls dead, which
-// may be nil, every half second, and returns its error if there is one. If ctx ends first, the
-// error lists the state of each node.
+// AwaitQuorum surveys until the nodes for which want returns true are settled. If dead is not nil,
+// AwaitQuorum calls it every half second, and returns its error if there is one. If ctx ends first,
+// the error lists the state of each node.
 func AwaitQuorum(ctx context.Context, dial DialFunc, servers []string, want func(node int) bool, dead func() error) error {
 	var all []Status
 	for asked := time.Now(); ; {

@@ -31,7 +31,7 @@ func CopyTxnLog(r io.Reader, dir, name string) error {
 	return err
 }
 
-// copyUpToZeros copies r until a whole chunk is zero. No record contains a whole chunk of zeros,
+// copyUpToZeros copies r until a whole chunk of 2 MiB is zero. No record contains such a chunk,
 // because a request has at most 1 MiB.
 func copyUpToZeros(w io.Writer, r io.Reader) error {
 	chunk, zeros := make([]byte, 2<<20), make([]byte, 2<<20)

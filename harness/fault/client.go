@@ -35,8 +35,8 @@ func victim[P harness.Process](ctx context.Context, s *standing, env *harness.En
 	return c, p, free, err
 }
 
-// clientKill kills a client's own process. The harness starts it again with a new session. No
-// process remains that believes in the old grants.
+// clientKill kills a client's own process. The harness starts it again with a new session. So no
+// process still relies on the old grants.
 func clientKill(s *standing) harness.Fault {
 	return fault{
 		name: "client-kill", does: "a client's own process (`--client-processes` or `--client`) is killed and started again",

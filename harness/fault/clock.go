@@ -14,8 +14,8 @@ import (
 )
 
 // clockFaults set the wall clocks of servers. Sessions and leases do not depend on them, because
-// servers and clients measure timeouts by a monotonic clock. Nodes with a time to live and the
-// times in a node's stat do depend on them.
+// servers and clients measure timeouts by a monotonic clock. The deletion of znodes with a
+// time to live and the times in a znode's stat do depend on them.
 func clockFaults() []harness.Fault {
 	one := func(name, does string, arg func(*rand.Rand) string) harness.Fault {
 		return fault{

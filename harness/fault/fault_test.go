@@ -145,7 +145,8 @@ func TestEachFaultBitesAndHealsEmbedded(t *testing.T) {
 	}
 }
 
-// A client that only reads sends no create, and a blocked client sends no request at all.
+// A client that only reads sends no create, and a blocked client sends no request at all. The fault
+// takes effect nevertheless.
 func TestACutBitesWhateverTheClientSends(t *testing.T) {
 	faults, err := (Options{SessionTimeout: sessionTimeout}).Named("link-cut")
 	if err != nil {
@@ -231,7 +232,8 @@ func bites(t *testing.T, name string, s func([]harness.Fault) harness.Scenario) 
 	})
 }
 
-// A client whose session was lost has no connection until its program notices.
+// A client whose session was lost has no connection until its program notices. The fault then
+// affects another client.
 func TestLinksOfClientsWithAConnectionAreBroken(t *testing.T) {
 	bites(t, "link-reset", func(faults []harness.Fault) harness.Scenario {
 		return withWork(scenario(faults), func(ctx context.Context, c *harness.Client, _ func() error) error {

@@ -37,7 +37,8 @@ func bridge(nodes []int) []ensemble.Edge { return halves(nodes[:len(nodes)-1]) }
 
 // ring arranges the nodes in a ring, and leaves each node connected only to its nearest neighbors.
 // A node and these neighbors are a majority, and no two nodes have the same majority. With three
-// nodes, each loses one neighbor in one direction, because that is the smallest possible cut.
+// nodes, all others are neighbors. Then each node loses one neighbor in one direction, which is the
+// smallest possible cut.
 func ring(nodes []int) (edges []ensemble.Edge) {
 	n := len(nodes)
 	near := n / 4 // neighbors on the left; the right side has the rest of the n/2 others that a majority needs
@@ -62,7 +63,7 @@ func mute(node int, nodes []int) (edges []ensemble.Edge) {
 	return edges
 }
 
-// deafen cuts the edges to one node from the others. They still receive from it.
+// deafen cuts the edges from the other nodes to one node. The other nodes still receive from it.
 func deafen(node int, nodes []int) (edges []ensemble.Edge) {
 	for _, other := range nodes {
 		if other != node {

@@ -63,7 +63,7 @@ func partitionFaults(s *standing) []harness.Fault {
 }
 
 // order resolves a target and returns all nodes with the leader first. It reads the leader only
-// once, because a second read may return another one.
+// once, because a second read may return another leader.
 func order(ctx context.Context, env *harness.Env, target string) (node int, nodes []int, err error) {
 	nodes, err = resolve(ctx, env, all)
 	if err != nil {
@@ -200,7 +200,7 @@ func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Faul
 }
 
 // connected waits until a client's proxy has a connection to a server, for at most healPatience. It
-// reports whether it has one.
+// reports whether the proxy has such a connection.
 func connected(ctx context.Context, l *netfault.Proxy, server string) bool {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()

@@ -13,7 +13,8 @@ import (
 )
 
 // claimOnline waits for a client that has a connection, and claims it. After 2 s (patience) it
-// claims any client. A client whose session was lost reconnects only when its program notices.
+// claims any client, because a client whose session was lost reconnects only when its program
+// notices.
 func (s *standing) claimOnline(ctx context.Context, env *harness.Env, target string) (*harness.Client, func(), error) {
 	began := time.Now()
 	return s.await(ctx, env, target, func(c *harness.Client) bool {

@@ -111,8 +111,8 @@ func saysVersion(ctx context.Context, env *harness.Env, nodes []int, version str
 	return fmt.Sprintf("%s became ZooKeeper %s, one after another", label(changed), version), nil
 }
 
-// restart kills a node, calls whileDown if it is not nil, starts the node, and waits up to patience
-// for the quorum. It leaves the node running even if it fails.
+// restart kills a node, calls whileDown if it is not nil, starts the node, and waits for the
+// quorum, at most for the duration patience. It leaves the node running even if it fails.
 func restart(ctx context.Context, env *harness.Env, node int, patience time.Duration, whileDown func() error) error {
 	killer := env.Ensemble.(ensemble.Killer)
 	err := killer.Kill(ctx, node)

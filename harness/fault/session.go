@@ -41,7 +41,7 @@ func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
 // because losing a session then has the largest effect.
 const holder = "holder"
 
-// drawHolder draws the holder half of the time, and otherwise a client.
+// drawHolder draws the target holder half of the time, and otherwise the name of a client.
 func drawHolder(r *rand.Rand, env *harness.Env) string {
 	client := drawClient(r, env)
 	if r.IntN(2) == 0 {
@@ -53,8 +53,8 @@ func drawHolder(r *rand.Rand, env *harness.Env) string {
 // patience is how long a fault waits for its preferred victim before it takes any client.
 const patience = 2 * time.Second
 
-// await waits up to healPatience for a client that pick accepts, and claims it. If the target is
-// the holder, await accepts any client once patience has passed.
+// await waits up to healPatience for a client that the function pick accepts, and claims it. If the
+// target is the holder, await accepts any client once patience has passed.
 func (s *standing) await(ctx context.Context, env *harness.Env, target string, pick func(*harness.Client) bool) (c *harness.Client, free func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()
@@ -74,8 +74,8 @@ func (s *standing) await(ctx context.Context, env *harness.Env, target string, p
 	}
 }
 
-// claimSession waits for a client that has a session, and claims it. It ignores the sessions of the
-// last argument.
+// claimSession waits for a client that has a session, and claims it. It ignores the sessions whose
+// ids are in over.
 func (s *standing) claimSession(ctx context.Context, env *harness.Env, target string, over ...int64) (c *harness.Client, info harness.SessionInfo, free func(), err error) {
 	c, free, err = s.await(ctx, env, target, func(c *harness.Client) (has bool) {
 		info, has = c.Session()
@@ -126,7 +126,7 @@ func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harn
 }
 
 // holdTries is how often the heal of a stalled session checks for the session. Each check either
-// finds it gone or keeps it alive for its timeout.
+// finds that the session is gone or extends it by its timeout.
 const holdTries = 3
 
 // stalled is a client whose proxy stalls until its session is gone.

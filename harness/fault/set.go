@@ -210,8 +210,8 @@ type key struct {
 	client int
 }
 
-// claim claims the first client that pick accepts and that no fault uses, starting with the drawn
-// one. The returned function frees it.
+// claim claims the first client that the function pick accepts and that no fault uses. The search
+// starts with the client whose number was drawn. The returned function frees the claimed client.
 func (s *standing) claim(env *harness.Env, drawn int, pick func(*harness.Client) bool) (*harness.Client, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -64,7 +64,7 @@ func writeEDN(out *bufio.Writer, e *Event, process, f, value string) {
 	out.WriteString("}\n")
 }
 
-// ednValue writes numbers as numbers, because models compare them.
+// ednValue writes numbers without quotes, because models compare them as numbers.
 func ednValue(s string) string {
 	if s == "" {
 		return "nil"

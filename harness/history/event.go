@@ -13,11 +13,11 @@ type Kind uint8
 const (
 	// Invoke opens an operation of a process.
 	Invoke Kind = iota + 1
-	// OK completes it: it took effect between the two events.
+	// OK completes an operation that took effect between the two events.
 	OK
-	// Fail completes it: it did not and will not take effect.
+	// Fail completes an operation that did not and will not take effect.
 	Fail
-	// Info completes it: it may have taken effect, or may do so later.
+	// Info completes an operation that may have taken effect, or may do so later.
 	Info
 
 	// Session is a change of a client's session as the client observed it. Op is SessionNew or
@@ -83,7 +83,7 @@ const (
 	// FactLeft is a kind of leftover of clients: Object is the kind ("znodes", "watches",
 	// "goroutines"), Result the number, Arg some examples.
 	FactLeft = "left"
-	// FactRole is the role of the server that Node names (n0) from then on. Result is "leader",
+	// FactRole is the new role of the server that Node names, for example n0. Result is "leader",
 	// "follower", "down", or another answer of the server.
 	FactRole = "role"
 	// RoleSilent is the role of a server that does not answer in time.
@@ -150,13 +150,13 @@ const Nobody = -1
 type Event struct {
 	Time     time.Duration // since the start of the history; set by Record
 	Session  int64         // the ZooKeeper session of the event
-	Zxid     int64         // the zxid that proves it
+	Zxid     int64         // the zxid that proves the event
 	Token    int64         // the fencing token (czxid) of a grant or write
 	Op       string        // the operation or the change
 	Object   string        // its object, usually a path
 	Arg      string        // the argument
 	Result   string        // the result
-	Error    string        // the reason why it failed or is indeterminate
+	Error    string        // the reason why the outcome is Failed or Indeterminate
 	Node     string        // a contender's own znode, or the server concerned
 	Index    int32         // position in the history; set by Record
 	Process  int32         // a logical thread: at most one operation open at a time

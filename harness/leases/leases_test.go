@@ -32,7 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const timeout = 6 * time.Second
 
-// A record is what one run of a session left.
+// A record is everything that one run of a session has recorded.
 type record struct {
 	trace   *Trace
 	servers Servers

@@ -8,8 +8,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A lease is the longest one that the rule of decision 1 allows. Unlike the session's own code it
-// keeps every packet. The names a, j, k, K, s and r are those of the decision.
+// A lease computes the longest lease that the rule of decision 1 allows. Unlike the session's own
+// code, it keeps every packet. The names a, j, k, K, s and r are those of the decision.
 type lease struct {
 	timeout, tick time.Duration
 
@@ -19,7 +19,7 @@ type lease struct {
 	epoch           int64
 	lastWrite       time.Duration
 
-	carriedEpoch             int64 // of the connection before
+	carriedEpoch             int64 // of the previous connection
 	carriedKept, carriedLast time.Duration
 
 	since, proven time.Duration // r(k0) and kept' of a probation
@@ -91,7 +91,7 @@ func (l *lease) latest(k time.Duration) time.Duration {
 	return l.keptBy(a)
 }
 
-// answer applies the rule to a packet that proves what p says.
+// answer applies the rule to a reply that is a proof of kind p.
 func (l *lease) answer(p leasetrace.Proof, sent, read time.Duration, epoch int64) {
 	l.activity.add(sent, read)
 	if p == leasetrace.Activity {

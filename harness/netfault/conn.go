@@ -227,7 +227,7 @@ func (c *conn) Write(b []byte) (n int, err error) {
 	return n, c.wrap("write", err)
 }
 
-// lingerTime is how long after Close delayed or stalled bytes may take to arrive.
+// lingerTime is the time after Close in which delayed or stalled bytes may still arrive.
 const lingerTime = time.Second
 
 // Close implements net.Conn. It does not wait. Bytes that were already written still arrive before

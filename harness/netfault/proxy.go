@@ -46,7 +46,7 @@ type Stats struct {
 	Sprung  int64 // traps that have sprung
 }
 
-// New returns a proxy over dial, without any fault.
+// New returns a proxy that connects with dial, without any fault.
 func New(dial ensemble.DialFunc) *Proxy {
 	return &Proxy{dial: dial, conns: map[*conn]struct{}{}}
 }
@@ -187,8 +187,8 @@ func (l *Proxy) Refuse(refuse bool) {
 	l.refuse = refuse
 }
 
-// Delay sets the delay of each direction for the bytes that are sent from now on. Bytes keep their
-// order. Zero is no delay. It returns the previous delays.
+// Delay sets the delay of each direction for the bytes that are sent from now on, and returns the
+// previous delays. Bytes keep their order. Zero is no delay.
 func (l *Proxy) Delay(up, down time.Duration) (upBefore, downBefore time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -39,7 +39,7 @@ func (s *stream) changedLocked() {
 
 // push adds a copy of the first bytes of data for which there is room, and returns their number. It
 // waits for room for at least one byte. It returns the error that ended the stream, or
-// os.ErrDeadlineExceeded if expired closes first.
+// os.ErrDeadlineExceeded if expired is closed first.
 func (s *stream) push(data []byte, expired <-chan struct{}) (int, error) {
 	due := s.link.due(s.direction)
 	for {
@@ -155,7 +155,7 @@ func (s *stream) take(limit int) (data []byte, err error, ok bool) {
 	}
 }
 
-// await waits for any of its channels, or for d if d is positive.
+// await waits until one of the channels is closed, or for d if d is positive.
 func await(changed, stalled, expired <-chan struct{}, d time.Duration) {
 	var timeout <-chan time.Time
 	if d > 0 {

@@ -40,15 +40,15 @@ type Action int
 
 // The actions.
 const (
-	Reset Action = iota // breaks the connection there
-	Stall               // stalls the proxy there, in the direction of the caught frame
+	Reset Action = iota // breaks the connection at that moment
+	Stall               // stalls the proxy at that moment, in the direction of the caught frame
 )
 
 // Request describes the request for which a trap waits.
 type Request struct {
 	Op   Op     // OpAny if zero
-	Path string // counts only requests whose first path begins with it; all if empty
-	N    int    // the n-th of them from now on; zero is 1
+	Path string // only requests whose first path begins with Path count; all if it is empty
+	N    int    // the trap springs at the N-th request that counts; zero is 1
 	When When
 }
 
@@ -57,7 +57,7 @@ type Trap struct {
 	Request
 	then    Action
 	once    sync.Once
-	left    int // mu of the proxy guards this and the following fields, and the Request of a wide trap
+	left    int // number of requests until it springs; the proxy's mu guards this, the following fields, and the Request of a wide trap
 	wide    bool
 	removed bool
 	springs bool
@@ -73,9 +73,9 @@ func (l *Proxy) Set(r Request, then Action) *Trap {
 	return t
 }
 
-// Remove removes a trap, even one that has caught its request and waits for the reply. It reports
-// whether the trap did not spring and never will. Otherwise Sprung is closed, or is about to be
-// closed.
+// Remove removes a trap, even one that has caught its request and waits for the reply. It returns
+// true if the trap has not sprung and never will. If it returns false, Sprung is closed or is about
+// to be closed.
 func (l *Proxy) Remove(t *Trap) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -85,8 +85,8 @@ func (l *Proxy) Remove(t *Trap) bool {
 }
 
 // Widen makes a trap that has not sprung catch the next request of any kind, including a ping; its
-// Request then describes the caught request. A trap that waits for a reply also catches the next
-// request, because a broken connection never brings the reply.
+// Request then describes the caught request. Widen does the same to a trap that already waits for a
+// reply, because that reply never arrives if the connection has broken.
 func (l *Proxy) Widen(t *Trap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

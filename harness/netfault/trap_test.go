@@ -325,7 +325,8 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// half is an end of a pipe that supports CloseWrite like TCP; the other end does not detect it.
+// half is an end of a pipe that supports CloseWrite like TCP; the other end does not detect the
+// call.
 type half struct {
 	net.Conn
 	closed chan struct{}
@@ -337,9 +338,9 @@ func (h half) Close() error {
 	return h.Conn.Close()
 }
 
-// Regression: a trap resets a connection, which should stay open for a short time so that the
-// server still gets the earlier requests. But the sending goroutine, or the client's Close right
-// after the error, closed it immediately. Whether the server got the requests depended on timing.
+// Regression: a connection that a trap resets should stay open for a short time, so that the server
+// still gets the earlier requests. But the sending goroutine, or the client's Close right after the
+// error, closed the connection immediately. Whether the server got the requests depended on timing.
 func TestAConnectionThatATrapResetsEndsGently(t *testing.T) {
 	for _, when := range []When{BeforeSending, BeforeReply} {
 		for _, ends := range []bool{false, true} { // whether the server ends the connection

@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/waits"
 )
 
-// An Audit is what the logs of servers and of clients say: the result of the command zkcoord audit,
-// which alone can make one.
+// An Audit is the result of the command zkcoord audit: what the logs of servers and of clients say.
+// Only that command can create one.
 type Audit struct {
 	Path        string // everything is at or below it
 	Servers     int
@@ -30,7 +30,7 @@ type Audit struct {
 // mostLanes is the maximum number of paths on the timeline.
 const mostLanes = 60
 
-// WriteAudit writes the page of an audit: one file without references to others.
+// WriteAudit writes the page of an audit: one file without references to other files.
 func WriteAudit(w io.Writer, a Audit) error {
 	places := a.Summary.Places()
 	p := newAuditPicture(a, places)

@@ -12,7 +12,7 @@
 //	    junit.xml                a test case for each property
 //	    test.go.txt              for a violation in virtual time: a Go test that fails the same way
 //	    porcupine.html           for a violation after few operations: where porcupine's search for an order stopped
-//	    lease.jsonl              what sessions in this process reported of their leases
+//	    lease.jsonl              what sessions in this process reported about their leases
 //	    node0.log ...            the ends of the nodes' logs, unless the verdict is valid
 //	    client0.log ...          the ends of the standard error of clients' own processes
 //	store/<scenario>/latest      link to the newest run

@@ -13,8 +13,8 @@ type fault struct {
 	Evidence, Error   string
 	From, To          time.Duration
 	Healed            bool
-	// Silence is the longest time without a successful operation. Only times that began during the
-	// fault count.
+	// Silence is the longest time without a successful operation. A time counts only if it began
+	// during the fault.
 	Silence time.Duration
 	// Recovery is the time from the heal to the next successful operation; negative if there was
 	// none.

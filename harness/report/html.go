@@ -18,7 +18,7 @@ import (
 const HTMLFile = "report.html"
 
 // The page is one file. uPlot draws the charts: it is small and made for many points. Its license
-// is assets/uPlot.LICENSE.txt. Our own script draws the timeline, because no chart library has
+// is assets/uPlot.LICENSE.txt. Our own script draws the timeline, because no chart library can draw
 // lanes to scale.
 //
 //go:embed assets

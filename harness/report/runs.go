@@ -104,10 +104,10 @@ type Keep struct {
 // underWay is the age from which a run without a result counts as killed.
 const underWay = time.Hour
 
-// Prune removes the runs that keep does not cover, and returns them. It keeps the newest run of
-// each scenario, the targets of the links named latest, and runs that may still be in progress. It
-// removes a run completely or not at all. If an earlier Prune was killed while it deleted a run,
-// Prune deletes the rest.
+// Prune removes the runs that the argument keep does not cover, and returns them. It keeps the
+// newest run of each scenario, the targets of the links named latest, and runs that may still be in
+// progress. It removes a run completely or not at all. If an earlier Prune was killed while it
+// deleted a run, Prune deletes the rest.
 func (s *Store) Prune(keep Keep, now time.Time) (removed []Run, err error) {
 	runs, err := s.Runs()
 	if err != nil {

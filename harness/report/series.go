@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// series are measurements over time, with a value for each window. Latencies are those of
-// successful operations, in milliseconds, in the window in which they ended; -1 if there was none.
+// series are measurements over time, with a value for each window. Latencies are those of the
+// successful operations that ended in the window, in milliseconds; -1 if no operation did.
 type series struct {
 	Window int64     `json:"w"` // microseconds
 	OK     []float64 `json:"ok"`
@@ -22,8 +22,8 @@ type series struct {
 	Max    []float64 `json:"max"`
 }
 
-// mostWindows is about the maximum number of windows, because the length of a window is rounded. A
-// window is at least a quarter of a second.
+// mostWindows is the approximate maximum number of windows. It is not exact, because the length of
+// a window is rounded. A window is at least a quarter of a second.
 const mostWindows = 240
 
 func newSeries(h *history.History, ops []history.Operation) series {

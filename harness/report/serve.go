@@ -145,7 +145,7 @@ type comparison struct {
 	Rows []comparedRow
 }
 
-// comparedRow is one property of both. Differ marks verdicts that are not the same.
+// comparedRow is one property of both runs. Differ marks verdicts that are not the same.
 type comparedRow struct {
 	ID, Claim  string
 	A, B       string

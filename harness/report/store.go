@@ -107,7 +107,7 @@ func (s *Store) save(r *harness.Result) error {
 }
 
 // failingSlice returns the operations of a violation that porcupine can draw, if they are few
-// enough. In a minimized run they are.
+// enough. After a run was minimized, they are.
 func failingSlice(r *harness.Result) (checker.Slice, bool) {
 	const most, within = 50, 5 * time.Second
 	for _, one := range r.Results {

@@ -16,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// saveMark is set to the directory of the store in a process of the tests that saves runs until it
-// is killed.
+// saveMark is an environment variable with the directory of a store. A process of the tests that
+// has it saves runs in this store until the process is killed.
 const saveMark = "ZKCOORD_TEST_SAVE"
 
 // saveForEver saves one run after another. It prints a line before each.

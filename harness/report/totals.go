@@ -154,7 +154,7 @@ func (f *faultSum) row() []string {
 		fmt.Sprint(f.Rounds), fmt.Sprint(f.Invalid), f.Recovery.Round(10 * time.Millisecond).String()}
 }
 
-// Confidence says which rate of invalid rounds is excluded by these rounds.
+// Confidence says which rate of invalid rounds these rounds exclude with 95 % confidence.
 func (t *Totals) Confidence() string {
 	judged := t.All.Rounds - t.All.NotBegun
 	if judged == 0 || t.All.Verdicts[checker.Invalid] > 0 {

@@ -17,7 +17,7 @@ import (
 const resolution = time.Millisecond
 
 // Checkers returns the checkers that compare the history h with l. Under the faults of the envelope
-// a hold may outlive its znode. A property of some operations is judged only if h has such
+// a hold may outlive its znode. A property about certain operations is judged only if h has such
 // operations.
 //
 // All properties are optional: a run that does not exercise one can still pass. If l is nil because
@@ -145,7 +145,8 @@ func (l *Log) grantsInLog(j *judging) {
 	}
 }
 
-// endedBeforeDeletion judges the promise of a grant, even if no other client wants the same.
+// endedBeforeDeletion judges each hold: it had ended when the servers deleted its znode. That is
+// promised even if no other client waits for the object.
 func (l *Log) endedBeforeDeletion(j *judging) {
 	if j.timeless() {
 		return

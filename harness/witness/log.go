@@ -20,7 +20,7 @@ type Server struct {
 	Snapshots []int64 // the zxids of its snapshots, in order
 	Torn      bool    // the newest log ends in an incomplete transaction
 
-	holes []int64 // zxids of transactions that a torn entry follows, in any log
+	holes []int64 // zxids of transactions after which a log has a torn entry
 }
 
 // Read reads the logs in a directory, and lists its snapshots: see txnlog.Open. An incomplete last
@@ -173,9 +173,9 @@ func (l *Log) Txn(zxid int64) (t txn, ok bool) {
 	return t, ok
 }
 
-// Life returns the znode of a grant. Names of contenders are unique, so the name identifies the
-// znode. If several znodes have the name, Life returns the one that the transaction created.
-// Without a name it returns the last znode that the transaction created.
+// Life returns the znode of a grant. It finds the znode by its name, because names of contenders
+// are unique. If other znodes have the same name, Life returns the one that the transaction
+// created. Without a name it returns the last znode that the transaction created.
 func (l *Log) Life(zxid int64, name string) *Life {
 	if name == "" {
 		lives := l.created[zxid]

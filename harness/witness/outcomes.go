@@ -20,12 +20,12 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// outcomes compares what operations reported of themselves with what the servers committed.
+// outcomes compares what clients reported about operations with what the servers committed.
 type outcomes struct {
 	*judging
 	log  *Log
-	next map[int32]*history.Event // by the index of an invocation, the next one of its session and object
-	free map[int32]bool           // invocations of operations that overlap no other one of their session and object
+	next map[int32]*history.Event // by the index of an invocation, the next invocation of the same session and object
+	free map[int32]bool           // invocations of operations that overlap no other operation of the same session and object
 
 	applied, refused int // operations whose clients did not learn the outcome
 	examples         []string
@@ -102,8 +102,9 @@ func by(op history.Operation, session int64) bool {
 	return op.Invoke.Session == 0 || op.Invoke.Session == session
 }
 
-// judge compares the outcome of an operation with the zxid of the transaction that applied it,
-// which is zero if there was none. what describes the change that the transaction should have made.
+// judge compares the outcome of an operation with the log. zxid is that of the transaction that
+// applied the operation, or zero if there was none. The string what describes the change that the
+// transaction should have made.
 func (o *outcomes) judge(op history.Operation, zxid int64, what string) {
 	o.Checked(1)
 	does := fmt.Sprintf("%s of %s at %s", op.Invoke.Op, cmp.Or(op.Invoke.Arg, "an item"), op.Invoke.Object)
@@ -121,7 +122,7 @@ func (o *outcomes) judge(op history.Operation, zxid int64, what string) {
 	}
 }
 
-// example keeps the first few.
+// example keeps the first few examples.
 func (o *outcomes) example(format string, args ...any) {
 	if len(o.examples) < 3 {
 		o.examples = append(o.examples, fmt.Sprintf(format, args...))
@@ -271,7 +272,8 @@ func (l *Log) itemsInLog(j *judging) {
 	o.tell()
 }
 
-// hasEphemeral reports whether the log has an ephemeral znode with a path that fits.
+// hasEphemeral reports whether the log has an ephemeral znode with a path for which fits returns
+// true.
 func (l *Log) hasEphemeral(fits func(path string) bool) bool {
 	for _, lives := range l.created {
 		if slices.ContainsFunc(lives, func(life *Life) bool { return life.ephemeral && fits(life.Path) }) {
@@ -311,7 +313,7 @@ func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
 
 // take judges a take. The operation may deliver an item that an earlier transaction of its session
 // took. If the outcome of the operation is not known, it may have taken an item that its session
-// removed and that no operation delivered. If such an item fits, that is assumed.
+// removed and that no operation delivered. If there is such an item, take assumes that it did.
 func (o *outcomes) take(op history.Operation, items map[[2]string]logItem, silently []*Life) {
 	zxid := int64(0)
 	if op.Outcome() == session.OK {
@@ -420,7 +422,8 @@ func (l *Log) membersInLog(j *judging) {
 	j.NotExercised("no group has members in the layout of package group")
 }
 
-// named returns the ephemerals of a session in a directory whose names have the id.
+// named returns the ephemerals of a session in a directory. If id is not empty, it returns only
+// those with the id in their names.
 func (o *outcomes) named(session int64, dir, id string) []*Life {
 	var all []*Life
 	for _, life := range o.log.owned[session] {

@@ -90,7 +90,8 @@ const outcomesHistory = `
 400ms - phase end
 `
 
-// outcomesOf judges a history in which a line, found by its beginning, is replaced.
+// outcomesOf judges outcomesHistory after replacements in its text. The edits are pairs: an old
+// text and the new text.
 func outcomesOf(t *testing.T, txns []txn, edits ...string) map[string]checker.Result {
 	t.Helper()
 	text := outcomesHistory
@@ -122,7 +123,7 @@ func TestOutcomesThatTheLogExplains(t *testing.T) {
 	}
 }
 
-// Each forgery is found by the property that is there for it.
+// Each forgery is found by the property that exists for it.
 func TestForgedOutcomesAreFound(t *testing.T) {
 	for _, c := range []struct {
 		name, property string

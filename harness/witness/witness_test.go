@@ -239,8 +239,9 @@ func TestFaultsOutsideOfTheEnvelopeExpose(t *testing.T) {
 	}
 }
 
-// Bug: the recorded end of a command under a lock was the end of its zkcoord, which first had to
-// close its session. So a command that was stopped in time seemed to hold for too long.
+// Bug: zkcoord ran a command under a lock. The recorded end of the command was the end of zkcoord,
+// which first had to close its session. So a command that was stopped in time seemed to hold for
+// too long.
 func TestLastSignOfLifeEndsAHold(t *testing.T) {
 	for _, c := range []struct {
 		sign time.Duration // of the second holder, whose znode was deleted at 6 s

@@ -22,10 +22,10 @@ const (
 	composeDir     = "com.docker.compose.project.working_dir"
 )
 
-// Attach returns the ensemble that a docker-compose file runs on this machine: the services that
-// have the client port of ZooKeeper, in the order of their names. All faults of servers are
-// possible if the containers have the tools of docker/zookeeper: bash, iptables, and the right to
-// use iptables.
+// Attach returns the ensemble that a docker-compose file runs on this machine. Its nodes are the
+// services that have the client port of ZooKeeper, in the order of their names. All faults of
+// servers are possible if the containers have the tools of docker/zookeeper: bash, iptables, and
+// the right to use iptables.
 //
 // Attach first undoes the faults that a killed run may have left active. It resumes the file's
 // paused containers, starts those that SIGKILL ended, and restores all cut edges. So only one run
@@ -50,7 +50,7 @@ func Attach(ctx context.Context, composeFile string) (*Compose, error) {
 }
 
 // Compose is an ensemble of containers that someone else runs. It implements the same interfaces as
-// Ensemble except Members, Clock and Disk, because a container must be created for these.
+// Ensemble except Members, Clock and Disk. For these, a container needs settings from its creation.
 type Compose struct{ *cluster }
 
 func attach(ctx context.Context, engine *engine, file string) (*cluster, error) {
@@ -118,7 +118,8 @@ func (e *engine) heal(ctx context.Context, file string) error {
 	return errors.Join(errs...)
 }
 
-// startKilled starts a server that was killed. Its rules are gone with its network.
+// startKilled starts a server that was killed. Its iptables rules are already gone with its
+// network.
 func (e *engine) startKilled(ctx context.Context, id string) error {
 	c, err := e.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil || c.Container.State.ExitCode != killed {

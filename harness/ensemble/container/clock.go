@@ -13,15 +13,15 @@ import (
 const clockFile = "/tmp/faketime"
 
 // clockEnvironment makes libfaketime set the wall clock of a container's server. It does not affect
-// the monotonic clock, which sessions use. The dynamic linker resolves $LIB. Until the file exists,
-// the time is correct.
+// the monotonic clock, which sessions use. The dynamic linker resolves $LIB. Until clockFile
+// exists, the time is correct.
 var clockEnvironment = map[string]string{
 	"ZOO_PRELOAD":                  "/usr/$LIB/faketime/libfaketimeMT.so.1",
 	"FAKETIME_TIMESTAMP_FILE":      clockFile,
 	"FAKETIME_CACHE_DURATION":      "1",
 	"FAKETIME_DONT_FAKE_MONOTONIC": "1",
 	"FAKETIME_DONT_RESET":          "1",
-	"FAKETIME_FORCE_MONOTONIC_FIX": "0", // a workaround for a fault that current libc versions do not have; it makes waits too long
+	"FAKETIME_FORCE_MONOTONIC_FIX": "0", // a workaround for a fault that current libc versions do not have; the workaround makes waits too long
 }
 
 // SetClock sets the wall clock of a node's server, within a second. If the node is down, the

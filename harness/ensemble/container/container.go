@@ -35,9 +35,9 @@ import (
 type Options struct {
 	ensemble.Config
 
-	// Image is the image of a node if no version is given. The engine must have it. If it is empty,
-	// docker/zookeeper provides the image. It also provides the image of each version that is
-	// given. That may take minutes the first time on a machine.
+	// Image is the image of the nodes for which Config names no version. The engine must have it.
+	// If Image is empty, docker/zookeeper provides the image. It also provides the image of each
+	// version that Config names. The first time on a machine, this may take minutes.
 	Image string
 
 	// Progress gets a line for each slow step. If it is nil, nothing is written.
@@ -52,8 +52,8 @@ const (
 
 // Ensemble is a ZooKeeper ensemble of containers. In addition to ensemble.Ensemble it implements
 // Killer, Pauser, Partitioner, DropCounter, Lossy, Upgrader, Wiper, Truncater, Members, Clock,
-// Disk, Logs and TxnLogs. Members works if the Config requests Members, Clock if it requests
-// Clocks, and Disk if it requests a Disk.
+// Disk, Logs and TxnLogs. The methods of Members work only with Config.Members, those of Clock only
+// with Config.Clocks, and those of Disk only with Config.Disk.
 type Ensemble struct {
 	*cluster
 	id       string
@@ -74,13 +74,13 @@ type cluster struct {
 	publish netip.Addr     // address on which ports are published; the zero value is all addresses
 	logDir  string
 	servers []string
-	nodes   []string // ids of containers; an Upgrader guards them with mu and turn
+	nodes   []string // ids of containers; SetVersion changes them while it holds mu and turn
 	image   string   // of the nodes
 	clocks  bool     // the nodes' wall clocks can be set
 	disks   string   // id of the container that keeps the nodes' small disks alive; empty if there are none
 
-	// turn is held by the call that changes faults, and by Close: one at a time. A call that
-	// waits for it gives up when its context ends.
+	// Each call that changes faults holds turn, and so does Close. So only one of them runs at a
+	// time. A call that waits for turn gives up when the context of the call ends.
 	turn turn.Turn
 	// turn guards the fields that follow.
 	cuts  map[ensemble.Edge]bool
@@ -300,7 +300,7 @@ func withoutHealthCheck(c *mobycontainer.Config) { c.Healthcheck = noHealthCheck
 
 var noHealthCheck = &mobycontainer.HealthConfig{Test: []string{"NONE"}}
 
-// configureHost gives a node the right to cut its own edges, and its port.
+// configureHost gives a node the right to cut its own edges, and publishes its port.
 func (e *Ensemble) configureHost(h *mobycontainer.HostConfig, node int) {
 	h.CapAdd = append(h.CapAdd, "NET_ADMIN")
 	binding := mobynetwork.PortBinding{HostIP: e.publish}
@@ -310,8 +310,8 @@ func (e *Ensemble) configureHost(h *mobycontainer.HostConfig, node int) {
 	h.PortBindings = mobynetwork.PortMap{mobynetwork.MustParsePort(fmt.Sprint(clientPort)): {binding}}
 }
 
-// environment is the interface to docker/zookeeper/entrypoint.sh. The settings are appended to
-// zoo.cfg as ZOO_CFG_EXTRA; the last of two lines with the same key wins.
+// environment returns the variables that docker/zookeeper/entrypoint.sh reads. The settings are
+// appended to zoo.cfg as ZOO_CFG_EXTRA; the last of two lines with the same key wins.
 func environment(cfg ensemble.Config, node int) map[string]string {
 	var servers, settings []string
 	for i := range cfg.Nodes {

@@ -212,8 +212,8 @@ func makeNetwork(t *testing.T, e *engine, id, mark string) string {
 	return n.ID
 }
 
-// one checks that the call that began at start returned err within 30 s, in one paragraph with
-// what.
+// one checks that a call that began at the time start has failed within 30 s. Its error err must be
+// one paragraph that contains the text what.
 func one(t *testing.T, start time.Time, err error, what string) {
 	t.Helper()
 	if took := time.Since(start); took > 30*time.Second {

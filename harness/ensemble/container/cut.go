@@ -17,8 +17,8 @@ import (
 )
 
 // Cut drops the packets of the edges with iptables inside the containers. The rules match by
-// address, at both the sender and the receiver, so that one of the two may be paused. Clients have
-// other addresses, so a cut does not affect them.
+// address, at both the sender and the receiver. So a cut works even while one of the two is paused.
+// Clients have other addresses, so a cut does not affect them.
 func (e *cluster) Cut(ctx context.Context, edges ...ensemble.Edge) error {
 	return e.rule(ctx, edges, func(l ensemble.Edge) { e.cuts[l] = true })
 }
@@ -159,8 +159,8 @@ func replace(rules []string) string {
 		"iptables -w -C OUTPUT -j " + chainOut + " 2>/dev/null || iptables -w -I OUTPUT -j " + chainOut + "\n"
 }
 
-// countThen adds the packets that the rules of a node have dropped since the last call, and then
-// runs the given commands. It needs only one request to the engine.
+// countThen adds to the counts the packets that the rules of a node have dropped since the last
+// call. Then it runs the given commands. It needs only one request to the engine.
 func (e *cluster) countThen(ctx context.Context, node int, then string) error {
 	if !e.ruled[node] {
 		return nil
@@ -177,8 +177,8 @@ func (e *cluster) countThen(ctx context.Context, node int, then string) error {
 	return nil
 }
 
-// packets sums the first column, packets, of the rules that iptables lists: separately for cuts and
-// for losses.
+// packets sums the numbers of packets in the list of rules that iptables prints: separately for
+// cuts and for losses.
 func packets(list string) (dropped, lost int64) {
 	for line := range strings.Lines(list) {
 		f := strings.Fields(line)

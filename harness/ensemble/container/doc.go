@@ -11,9 +11,9 @@
 //
 // # Not guaranteed
 //
-// A cut drops packets between containers, so TCP detects it only by its own timeouts, like a broken
-// switch. A cut takes effect within some 60 ms on a node, on all nodes concurrently, not at one
-// instant.
+// A cut drops packets between containers, like a broken switch. So TCP detects it only by timeouts.
+// A cut takes effect on all nodes concurrently, on each within some 60 ms, but not on all at the
+// same instant.
 //
 // If the engine runs on another machine, or TESTCONTAINERS_HOST_OVERRIDE is set, ports are
 // published on all addresses of the engine's machine. If that variable names the loopback host,

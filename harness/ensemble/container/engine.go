@@ -41,7 +41,8 @@ func Available(ctx context.Context) error {
 // seconds.
 const engineTimeout = 10 * time.Second
 
-// setUp turns off the reaper and the log of testcontainers, which reads its environment only once.
+// setUp turns off the reaper and the log of testcontainers. It must run first, because
+// testcontainers reads its environment only once.
 var setUp = sync.OnceFunc(func() {
 	if os.Getenv("TESTCONTAINERS_RYUK_DISABLED") == "" {
 		os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true")

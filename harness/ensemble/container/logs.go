@@ -54,7 +54,7 @@ func (e *cluster) copyOut(ctx context.Context, id string, w io.Writer, lines str
 	return err
 }
 
-// keepLogs writes the log of each node that was created into logDir.
+// keepLogs writes a log into logDir for each node that was created.
 func (e *cluster) keepLogs(ctx context.Context) error {
 	if e.logDir == "" {
 		return nil

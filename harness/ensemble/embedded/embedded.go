@@ -1,6 +1,6 @@
 // Package embedded runs a ZooKeeper ensemble inside the test's own process. It adapts package
-// zktest to the interface of package ensemble. It starts at once, needs nothing installed, and also
-// runs on the virtual clock of a testing/synctest bubble.
+// zktest to the interface of package ensemble. The ensemble starts at once, needs nothing
+// installed, and also runs on the virtual clock of a testing/synctest bubble.
 //
 // The ensemble is a model: the result of a run on it holds for ZooKeeper only as far as zktest
 // behaves like ZooKeeper.
@@ -27,8 +27,8 @@ import (
 type Options struct {
 	ensemble.Config
 
-	// Model has the remaining options: the seed, whether to listen on TCP, whether to step. If
-	// Port is set, the ensemble listens on TCP.
+	// Model has the remaining options, for example the seed and whether to listen on TCP. If Port
+	// is set, the ensemble listens on TCP.
 	Model zktest.Options
 }
 

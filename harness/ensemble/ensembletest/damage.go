@@ -79,7 +79,8 @@ func (c contract) truncated(t *testing.T) {
 	c.rejoins(t, "/before-the-truncation", tr.Truncate)
 }
 
-// rejoins damages the data of a killed follower, and checks that it serves its earlier data again.
+// rejoins damages the data of a killed follower, and checks that the follower serves its earlier
+// data again.
 func (c contract) rejoins(t *testing.T, path string, damage func(ctx context.Context, node int) error) {
 	k := c.Ensemble.(ensemble.Killer)
 	node := c.follower(t)
@@ -106,7 +107,7 @@ func (c contract) fullDisk(t *testing.T) {
 	c.write(t, "/before-it-is-full", "x")
 	needs(t, d.Free(t.Context(), node))
 	must(t, d.Fill(t.Context(), node))
-	// The writes continue, so the leader must stop, because its disk has no room for them.
+	// Each write needs room on the leader's disk. The writes continue, so the leader must stop.
 	n := 0
 	c.await(t, "another leader", func() bool {
 		n++
@@ -123,8 +124,8 @@ func (c contract) fullDisk(t *testing.T) {
 	}
 }
 
-// timers makes timers run four times as fast and checks that an abandoned session ends in a
-// fraction of its timeout.
+// timers is the step that makes the nodes' timers run four times as fast. An abandoned session must
+// then end in a fraction of its timeout.
 func (c contract) timers(t *testing.T) {
 	f := capability[ensemble.Timers](t, c)
 	set := func(rate float64) {
@@ -179,7 +180,7 @@ func (c contract) sequence(t *testing.T) {
 }
 
 // stalledLog lets three sessions expire. The leader writes to its log before it closes each
-// session, so none ends while the log stalls.
+// session, so no session ends while the log stalls.
 func (c contract) stalledLog(t *testing.T) {
 	const (
 		sessions = 3

@@ -11,12 +11,12 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// MembersConfig is the config of an ensemble for Members.
+// MembersConfig is the config of an ensemble for the function Members.
 var MembersConfig = ensemble.Config{Nodes: 4, Observers: 1, Members: true}
 
-// Members checks that the nodes of an ensemble with MembersConfig leave the configuration, join it,
-// and change their roles. A node that loses its data joins again, and the members survive a restart
-// of all nodes. Members closes the ensemble.
+// Members checks that the nodes of an ensemble with MembersConfig can leave the configuration, join
+// it, and change their roles. It checks that a node that lost its data can join again, and that the
+// members survive a restart of all nodes. Members closes the ensemble.
 func Members(t *testing.T, e ensemble.Ensemble) {
 	defer e.Close(context.Background())
 	c := contract{e}

@@ -32,12 +32,12 @@ type Ensemble struct {
 type Options struct {
 	// Servers are addresses in the format of session.Options.Servers.
 	Servers []string
-	// TLS is used on every connection unless it is nil. If its ServerName is empty, it is taken
-	// from each address.
+	// TLS is used on every connection unless it is nil. If its ServerName is empty, each connection
+	// uses the host in its address.
 	TLS *tls.Config
-	// Auth is sent on every connection. The znodes of a run are open to everyone, below one
-	// znode at the root. So a credential is useful only if the ACL of the root names it, or if
-	// the servers serve only authenticated clients.
+	// Auth is sent on every connection. A run creates one znode at the root, and all its other
+	// znodes below that, open to everyone. So a credential is useful only if the ACL of the root
+	// names it, or if the servers serve only authenticated clients.
 	Auth []session.Auth
 }
 

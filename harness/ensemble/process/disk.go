@@ -20,7 +20,7 @@ func (n *node) data() string { return filepath.Join(n.dir, "data", "version-2") 
 // while the node runs.
 func (e *Ensemble) DataDir(i int) string { return e.nodes[i].data() }
 
-// saved returns the directory of the copy of the data.
+// saved returns the directory in which Save stores the copy of the data.
 func (n *node) saved() string { return filepath.Join(n.dir, "saved") }
 
 // newest returns the newest file of a kind, or an empty string if there is none.
@@ -32,7 +32,8 @@ func (n *node) newest(file ensemble.StoredFile) string {
 	return slices.MaxFunc(all, func(a, b string) int { return modified(a).Compare(modified(b)) })
 }
 
-// flipBit flips the lowest bit of the byte at that share of the newest file.
+// flipBit flips the lowest bit of one byte of the newest file. The position of the byte is a share
+// of the file, from 0 to 1.
 func (n *node) flipBit(file ensemble.StoredFile, share float64) error {
 	name := n.newest(file)
 	if name == "" {

@@ -5,12 +5,12 @@
 // # How edges are cut
 //
 // No node has the real address of another node. In the configuration of node i, the addresses of
-// node j are those of a proxy that serves only this pair. So each pair of nodes has two streams,
-// and one place can stop each direction of each stream.
+// node j are those of proxies that carry only connections from i to j. So each direction of each
+// connection between two nodes passes through a proxy, which can stop it.
 //
-// One message carries addresses past the proxies: a node opens an election connection with its own
-// election address, and a node with a higher number replies by connecting to that address. The
-// proxy replaces the address with its own.
+// One message could carry a real address past the proxies: a node opens an election connection with
+// its own election address, and a node with a higher number replies by connecting to that address.
+// The proxy replaces the address with that of the proxy in the opposite direction.
 //
 // # Guarantees
 //

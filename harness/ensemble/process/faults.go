@@ -157,7 +157,7 @@ func (e *Ensemble) SetPace(_ context.Context, pace ensemble.Pace, edges ...ensem
 	return err
 }
 
-// gatesOf returns the gates of all edges, or an error and none.
+// gatesOf returns the gates of the given edges. If it returns an error, it returns no gates.
 func (e *Ensemble) gatesOf(what string, edges []ensemble.Edge) (gates []*gate, err error) {
 	if e.config.Members && len(edges) > 0 {
 		return nil, fmt.Errorf("%s: nodes whose membership may change have no proxies between them: %w", what, ensemble.ErrUnable)

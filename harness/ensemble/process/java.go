@@ -44,12 +44,12 @@ type install struct {
 // Find returns the java command and the class path of a server of that version. An empty version is
 // the default one. Find needs no root and tries these in turn:
 //
-//   - ZOOKEEPER_HOME, if it is set and has that version, or if version is empty;
+//   - the release in ZOOKEEPER_HOME, if it has that version, or if version is empty;
 //   - Debian's installed packages, if they have that version;
 //   - Debian's packages that docker/zookeeper unpacks into the user's cache directory.
 //
 // If anything is missing, the error says what to install. If the version does not exist, the error
-// lists those that do.
+// lists the versions that exist.
 func Find(ctx context.Context, version string) (java, classpath string, err error) {
 	found, err := find(ctx, version, nil)
 	return found.java, found.classpath, err
@@ -118,8 +118,8 @@ func rank(path string) int {
 
 var server = regexp.MustCompile(`^zookeeper-([0-9].*)\.jar$`)
 
-// versionIn returns the version of the server whose jar is in a directory. It is empty if there is
-// none.
+// versionIn returns the version of the server whose jar is in a directory. It is empty if the
+// directory has no such jar.
 func versionIn(dir string) string {
 	jars, _ := filepath.Glob(filepath.Join(dir, "zookeeper-[0-9]*.jar"))
 	for _, jar := range jars {

@@ -12,8 +12,8 @@ import (
 )
 
 // Regression: the manifest of Debian's ZooKeeper names jars in /usr/share/java. If that jar came
-// first in the class path, those jars were used instead of the jars of the release. They had
-// another version, and the server did not start.
+// first in the class path, Java used those jars instead of the jars of the release. The versions
+// did not fit together, and the server did not start.
 func TestAReleaseIsTakenWithItsOwnJarsFirst(t *testing.T) {
 	_, err := exec.LookPath("java")
 	needs.Installed(t, err)

@@ -15,7 +15,7 @@ import (
 type logPipe struct {
 	path   string
 	reader *os.File
-	gate   gate          // closed to the copy while the log stalls
+	gate   gate          // closed while the log stalls, so that copy waits
 	closed chan struct{} // ends a stall permanently
 	done   chan struct{} // closed when everything is in the file
 }
@@ -24,8 +24,8 @@ type logPipe struct {
 // file.
 const filler = "\x00"
 
-// newLogPipe creates a pipe at path and copies it to file, which it closes at the end. The caller
-// passes the writer to the server, and then closes it.
+// newLogPipe creates a pipe at path. Its contents are copied to file, which is closed at the end.
+// The caller passes the writer to the server, and then closes the writer.
 func newLogPipe(path string, file *os.File) (p *logPipe, writer *os.File, err error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err
@@ -111,7 +111,7 @@ func (p *logPipe) flow() error {
 	return nil
 }
 
-// end waits until everything that the server wrote before it ended is in the file.
+// end waits until the whole output of the server, which has ended, is in the file.
 func (p *logPipe) end() {
 	close(p.closed)
 	<-p.done

@@ -10,9 +10,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// chooseMembers chooses the ports of all nodes once, because they are part of a configuration that
-// all servers share. There are no proxies between such nodes, because each node would need its own
-// addresses for the other nodes.
+// chooseMembers chooses the ports of all nodes once, because the ports are part of a configuration
+// that all servers share. There are no proxies between such nodes, because with proxies each node
+// would need a different configuration.
 func (e *Ensemble) chooseMembers() error {
 	members := make([]string, len(e.nodes))
 	for _, n := range e.nodes {
@@ -34,8 +34,8 @@ func (n *node) member(role ensemble.Role) string {
 	return fmt.Sprintf("127.0.0.1:%d:%d:%s;%s", n.quorum, n.election, role, n.clientLocked())
 }
 
-// wipe deletes the data, and the configuration if servers change it: a server refuses to start with
-// a configuration in which the server itself is missing.
+// wipe deletes the data. If servers can change the configuration, wipe deletes that too, because a
+// server refuses to start with a configuration in which the server itself is missing.
 func (n *node) wipe() error {
 	files := []string{n.data()}
 	if n.members != nil {

@@ -21,7 +21,7 @@ import (
 
 // node is one server and its directory. It gets new ports at each start, because another program
 // may have taken the old ones while the node was down. Ports that are part of the configuration
-// stay. Only proxies and DialContext use the other ports.
+// never change. The other ports can change, because only proxies and DialContext use them.
 type node struct {
 	index int
 	dir   string
@@ -40,7 +40,8 @@ type node struct {
 	paused   bool
 }
 
-// peer has the addresses at which a node reaches another one: those of the proxies between the two.
+// peer has the addresses at which a node reaches another node: those of the proxies between the
+// two.
 type peer struct{ quorum, election string }
 
 // Ports are chosen below the range that the kernel uses for outgoing connections, so that no client
@@ -115,7 +116,7 @@ func (n *node) configure(cfg ensemble.Config) error {
 	}
 	file := filepath.Join(n.dir, "zoo.cfg")
 	if n.members != nil {
-		if _, err := os.Stat(file); err == nil { // the server has moved the members to a file of its own
+		if _, err := os.Stat(file); err == nil { // the server has moved the members to a separate file
 			text, err := os.ReadFile(file)
 			if err != nil {
 				return err

@@ -241,7 +241,7 @@ func (e *Ensemble) died() error {
 	return errors.Join(errs...)
 }
 
-// verify checks that the configuration that each node reports names the directory of the node.
+// verify checks that each node reports a configuration that names the directory of that node.
 func (e *Ensemble) verify(ctx context.Context) error {
 	for i, n := range e.nodes {
 		if !n.running() {
@@ -258,8 +258,8 @@ func (e *Ensemble) verify(ctx context.Context) error {
 	return nil
 }
 
-// ours checks that a server's answer to conf names dir. A server without a quorum does not name its
-// directory.
+// ours checks that conf, a server's answer to the four-letter word conf, names dir. A server
+// without a quorum does not name its directory.
 func ours(conf, dir string) error {
 	switch {
 	case strings.Contains(conf, dir):

@@ -139,8 +139,8 @@ func TestAKilledRunLeavesNoProcessAndItsDataAreSwept(t *testing.T) {
 	empty(t, dir)
 }
 
-// Bug: a node that lost its leader between two questions of Ready counted as the server of another
-// program, and the run did not recover.
+// Bug: Ready queries a node twice. A node that lost its leader between the two queries was taken
+// for the server of another program, and the run did not recover.
 func TestNodeWithoutAQuorumIsNotForeign(t *testing.T) {
 	for conf, want := range map[string]error{
 		"clientPort=1\ndataDir=/a/node0/data/version-2\n":             nil,

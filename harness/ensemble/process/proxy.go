@@ -20,7 +20,7 @@ type gate struct {
 	stopped atomic.Int64  // chunks and connections that the cut stopped
 
 	distance ensemble.Pace                 // always applies
-	pace     atomic.Pointer[ensemble.Pace] // of a fault, on top of it; nil is none
+	pace     atomic.Pointer[ensemble.Pace] // of a fault, in addition to the distance; nil is none
 	paced    atomic.Int64                  // chunks that a fault delayed
 }
 
@@ -168,8 +168,8 @@ func (p *proxy) disown(c net.Conn) {
 	delete(p.live, c)
 }
 
-// carry joins an accepted connection to the target. A handshake needs both directions, so a cut of
-// either direction resets the connection.
+// carry connects an accepted connection to the target. A handshake needs both directions, so a cut
+// of either direction resets the connection.
 func (p *proxy) carry(in net.Conn) {
 	defer p.disown(in)
 	for _, g := range []*gate{p.there, p.back} {
@@ -215,7 +215,7 @@ type parcel struct {
 	due  time.Time
 }
 
-// onTheWay is the number of delayed parcels that a connection holds, like bytes in a long cable.
+// onTheWay is the maximum number of delayed parcels on a connection, like bytes in a long cable.
 const onTheWay = 64
 
 // copy carries one direction. The end of the stream also waits until the gate is open, because a
@@ -245,8 +245,8 @@ func (p *proxy) copy(to, from net.Conn, g *gate) {
 	}
 }
 
-// read sends the data that it reads to parcels, until the end of the stream or until the channel
-// over is closed. The last parcel contains the end.
+// read sends the data that it reads to the channel parcels, until the end of the stream or until
+// the channel over is closed. The last parcel has the error that ended the stream.
 func read(from net.Conn, g *gate, parcels chan<- parcel, over <-chan struct{}) {
 	defer close(parcels)
 	var last time.Time
@@ -265,7 +265,7 @@ func read(from net.Conn, g *gate, parcels chan<- parcel, over <-chan struct{}) {
 	}
 }
 
-// arrive waits until due. It returns false if done is closed first.
+// arrive waits until the time due. It returns false if done is closed first.
 func arrive(due time.Time, done <-chan struct{}) bool {
 	wait := time.Until(due)
 	if wait <= 0 {
@@ -282,8 +282,8 @@ func arrive(due time.Time, done <-chan struct{}) bool {
 }
 
 // greetingHead is the size in bytes of the fixed part of a greeting. A greeting is the first
-// message of a node on an election connection: a version, the node's id, and its election address
-// after a length.
+// message of a node on an election connection: a version, the node's id, and the length and the
+// text of the node's election address.
 const greetingHead = 8 + 8 + 4
 
 // greet returns a translation that replaces the address in the greeting.

@@ -42,7 +42,7 @@ func connect(t *testing.T, p *proxy, l net.Listener) (from, to net.Conn) {
 }
 
 // A node replies to a greeting by connecting to the address in it, past the proxies and their cuts
-// (QuorumCnxManager, handleConnection). So that address must be a proxy's.
+// (QuorumCnxManager, handleConnection). Therefore the greeting must contain the address of a proxy.
 func TestGreetingTellsTheProxysAddress(t *testing.T) {
 	greeting := func(address string) []byte {
 		version := int64(-65536)
@@ -99,8 +99,8 @@ func TestCutResetsNewConnections(t *testing.T) {
 	}
 }
 
-// A chunk is late by the delay and by the time that its bytes take at the rate. It never overtakes
-// the previous one.
+// A chunk is delayed by the delay of its pace, and by the time that its bytes take at the rate. It
+// never overtakes the previous one.
 func TestPaceKeepsTheOrder(t *testing.T) {
 	now := time.Now()
 	for _, one := range []struct {

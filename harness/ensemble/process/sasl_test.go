@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A server may reject every client that does not use SASL. zk#40: go-zookeeper has no way to log in
-// there.
+// A server may reject every client that does not use SASL. go-zookeeper cannot log in at such a
+// server (zk#40).
 func TestSASL(t *testing.T) {
 	needJava(t)
 	jaas := filepath.Join(t.TempDir(), "jaas.conf")

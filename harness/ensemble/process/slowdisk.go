@@ -81,8 +81,8 @@ func (e *Ensemble) SlowSyncs(_ context.Context, i int) (slowed int64, err error)
 	})
 }
 
-// LoseUnsynced removes the data that no fsync has stored from the transaction logs of a killed
-// node.
+// LoseUnsynced removes, from the transaction logs of a killed node, the data that no fsync has
+// stored.
 func (e *Ensemble) LoseUnsynced(_ context.Context, i int) (lost int64, err error) {
 	return lost, e.change("remove the unsynced data of", i, func(n *node) error {
 		return n.whileDown(func() error {

@@ -48,8 +48,8 @@ func TestLossOfPowerTakesWhatWasNotStored(t *testing.T) {
 	}
 }
 
-// The library records how much of a log a program has synced. It is slow if the control file says
-// so, and does not affect other files.
+// The library records how much of a log a program has synced. It delays the syncs if the control
+// file says so, and does not affect other files.
 func TestSlowDiskRecordsWhatIsStored(t *testing.T) {
 	_, err := exec.LookPath("gcc")
 	needs.Installed(t, err)
