@@ -37,7 +37,7 @@ func (t *Trace) Checkers(envelope checker.Envelope, servers Servers) []checker.C
 	}{
 		{"lease/within-evidence", "a lease stands no longer than the rule allows from the packets of its connection", (*judging).withinEvidence},
 		{"lease/covers-holds", "a hold is granted only under a lease, and ends with it", (*judging).coversHolds},
-		{"lease/waiters-are-silent", "a session sends no heartbeat while all of its holds only wait", (*judging).waitersAreSilent},
+		{"lease/waiters-are-silent", "a session whose lease stands sends no heartbeat while all of its holds only wait", (*judging).waitersAreSilent},
 		{"lease/ends-before-expiry", "the servers expire a session only after its lease has ended", (*judging).endsBeforeExpiry},
 		{"lease/expiry-after-touch", "a leader expires a session no sooner than a timeout after the last sign of life, and it had received those on which the lease rested", (*judging).expiryAfterTouch},
 	} {
@@ -241,13 +241,14 @@ func (j *judging) ended(s *tracked, path string, at time.Duration) {
 }
 
 // waitersAreSilent judges what a session sends while it holds nothing and is not next anywhere. It
-// checks each time of at least half a session timeout in which a session only waited.
+// checks each time of at least half a session timeout in which a session only waited. A session may
+// send heartbeats when it has no lease: after a stall, only writes show that it still exists.
 func (j *judging) waitersAreSilent() {
 	since := make(map[*tracked]time.Duration) // from when on a session only waits
 	j.replay(func(s *tracked, e *Event) {
 		began, waited := since[s]
 		switch waits := s.onlyWaits(); {
-		case e.Kind == leasetrace.Heartbeat && waits:
+		case e.Kind == leasetrace.Heartbeat && waits && e.At < s.claimed:
 			j.Violation(nil, "%v sent a heartbeat at %v, although it only waited for %d holds", s, e.At, len(s.waits))
 		case waits && !waited:
 			since[s] = e.At

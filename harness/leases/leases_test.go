@@ -311,8 +311,8 @@ func expires(t txnlog.Txn) bool { return t.Op == wire.OpCloseSession && t.Cxid =
 const waitersAreSilent = "lease/waiters-are-silent"
 
 // A contender that is not next sends no heartbeat. The third of three contenders waits for a while,
-// becomes the second, waits again, and holds the lock. Only a heartbeat of the first wait is
-// refused.
+// becomes the second, waits again, and holds the lock. Only a heartbeat in the first wait is
+// refused, and only as long as the lease stands.
 func TestHeartbeatOfAWaiterIsRefused(t *testing.T) {
 	var r record
 	virtual.Test(t, func(t *testing.T) {
@@ -360,16 +360,24 @@ func TestHeartbeatOfAWaiterIsRefused(t *testing.T) {
 		return slices.IndexFunc(genuine, func(e Event) bool { return e.Kind == kind })
 	}
 	waits, next := first(leasetrace.Waiting), first(leasetrace.Expected)
+	lease, refused := Never, 0
 	for i, e := range genuine {
+		if e.Kind == leasetrace.Opened || e.Kind == leasetrace.Answered {
+			lease = e.Deadline
+		}
 		beat := Event{Kind: leasetrace.Heartbeat, At: e.At, Sent: Never, Deadline: Never, Session: e.Session}
 		r.trace.Events = slices.Insert(slices.Clone(genuine), i+1, beat)
 		want := checker.Valid
-		if waits <= i && i < next {
+		if waits <= i && i < next && e.At < lease {
 			want = checker.Invalid
+			refused++
 		}
 		if one := r.judge(t)[waitersAreSilent]; one.Verdict != want {
 			t.Errorf("a heartbeat after the %s at %v: got %v, want %v", kindNames[e.Kind], e.At, one.Verdict, want)
 		}
+	}
+	if refused == 0 {
+		t.Error("the lease did not stand during the wait")
 	}
 }
 
