@@ -17,6 +17,7 @@ import (
 func (a *app) benchCommand() *cobra.Command {
 	var kind, version, file string
 	var o bench.Options
+	var markdown bool
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure the primitives and other libraries side by side",
@@ -41,7 +42,7 @@ rates, a higher ratio is better. For times, which are in ms, a lower ratio is be
 			if report == nil || len(report.Rows) == 0 {
 				return err
 			}
-			return errors.Join(err, a.tellBench(report, file))
+			return errors.Join(err, a.tellBench(report, file, markdown))
 		},
 	}
 	flags := c.Flags()
@@ -53,12 +54,13 @@ rates, a higher ratio is better. For times, which are in ms, a lower ratio is be
 	flags.StringSliceVar(&o.Rows, "rows", nil, "run only rows whose names begin with one of these")
 	flags.StringSliceVar(&o.Libraries, "libraries", nil, "measure only these and zkcoord (default: all installed ones)")
 	flags.IntVar(&o.MaxClients, "max-clients", 0, "skip rows with more clients (0: skip none)")
+	flags.BoolVar(&markdown, "markdown", false, "print the requests and the ratios as tables in Markdown")
 	flags.StringVarP(&file, "out", "o", "", "write all measurements to this file, as JSON")
 	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(kinds.Names()...))
 	return c
 }
 
-func (a *app) tellBench(r *bench.Report, file string) error {
+func (a *app) tellBench(r *bench.Report, file string, markdown bool) error {
 	if file != "" {
 		text, err := json.MarshalIndent(r, "", "  ")
 		if err == nil {
@@ -68,8 +70,11 @@ func (a *app) tellBench(r *bench.Report, file string) error {
 			return err
 		}
 	}
-	if a.json {
+	switch {
+	case a.json:
 		return a.printJSON(r)
+	case markdown:
+		return r.WriteMarkdown(a.out)
 	}
 	return r.WriteTable(a.out)
 }

@@ -89,14 +89,7 @@ func (r RowResult) Library(name string) (LibraryResult, bool) {
 // WriteTable writes the report for people: for each row zkcoord's value, its ratio to each other
 // library's value, and the requests of each library.
 func (r *Report) WriteTable(out io.Writer) error {
-	var others []string
-	for _, row := range r.Rows {
-		for _, l := range row.Libraries[1:] {
-			if !slices.Contains(others, l.Name) {
-				others = append(others, l.Name)
-			}
-		}
-	}
+	others := r.others()
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprint(w, "\t\tzkcoord")
 	for _, name := range others {
@@ -120,9 +113,56 @@ func (r *Report) WriteTable(out io.Writer) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(out, "%s ensemble of %d on %d CPUs; medians of %d rounds of %v, in turns, with minimum and maximum\n",
-		r.Ensemble, r.Nodes, r.CPUs, r.Rounds, r.Round)
+	_, err := fmt.Fprintln(out, r.conditions())
 	return err
+}
+
+// WriteMarkdown writes the report for documents: a table of the requests and a table of the ratios.
+func (r *Report) WriteMarkdown(out io.Writer) error {
+	var b strings.Builder
+	others := r.others()
+	table := func(heading string, cell func(LibraryResult) string) {
+		fmt.Fprintf(&b, "| row | zkcoord |")
+		for _, name := range others {
+			fmt.Fprintf(&b, " %s%s |", heading, name)
+		}
+		b.WriteString("\n" + strings.Repeat("| --- ", len(others)+2) + "|\n")
+		for _, row := range r.Rows {
+			fmt.Fprintf(&b, "| %s |", row.Name)
+			for _, name := range append([]string{"zkcoord"}, others...) {
+				l, _ := row.Library(name)
+				text := strings.Trim(strings.TrimPrefix(cell(l), "x "), "-")
+				if name == "zkcoord" && heading != "" {
+					text += " " + row.Unit
+				}
+				b.WriteString(strings.TrimRight(" "+text, " ") + " |")
+			}
+			b.WriteString("\n")
+		}
+	}
+	table("", LibraryResult.requests)
+	b.WriteString("\n")
+	table("to ", LibraryResult.text)
+	fmt.Fprintf(&b, "\n%s\n", r.conditions())
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// others returns the names of the libraries other than zkcoord that are in a row.
+func (r *Report) others() (names []string) {
+	for _, row := range r.Rows {
+		for _, l := range row.Libraries[1:] {
+			if !slices.Contains(names, l.Name) {
+				names = append(names, l.Name)
+			}
+		}
+	}
+	return names
+}
+
+func (r *Report) conditions() string {
+	return fmt.Sprintf("%s ensemble of %d on %d CPUs; medians of %d rounds of %v, in turns, with minimum and maximum",
+		r.Ensemble, r.Nodes, r.CPUs, r.Rounds, r.Round)
 }
 
 func (l LibraryResult) text() string {
