@@ -17,6 +17,7 @@ type Rules struct {
 	OneWatchMode  bool
 	OpenCatchUp   bool
 	ClientsDelete bool
+	SessionFirst  bool
 }
 
 // A Change is one difference between releases: a rule of older releases, and the first releases of
@@ -39,6 +40,7 @@ var Changes = []Change{
 	{"one-watch-mode", never, 0, "a watch has one mode, and is removed as a whole (ZOOKEEPER-4466, -4471, -4472)", func(r *Rules) *bool { return &r.OneWatchMode }},
 	{"open-catch-up", never, 6, "setWatches also notifies a client that may not read the node", func(r *Rules) *bool { return &r.OpenCatchUp }},
 	{"open-exists", 4, 2, "exists needs no permission (ZOOKEEPER-2590)", func(r *Rules) *bool { return &r.OpenExists }},
+	{"session-first", never, 0, "the session of a set, a delete or a check is judged before the request is decoded", func(r *Rules) *bool { return &r.SessionFirst }},
 }
 
 // Newest has the newest supported release of each line.

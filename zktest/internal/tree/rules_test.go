@@ -29,7 +29,7 @@ func TestRulesOfReleases(t *testing.T) {
 		{"3.9.2", "3.9.3", []string{"check-alone"}},
 		{"3.9.3", "3.9.4", []string{"no-ipv6"}},
 		{"3.9.5", "3.9.6", []string{"clients-delete", "open-catch-up"}},
-		{"3.8.6", "3.9.3", []string{"no-event-zxid", "one-watch-mode"}},
+		{"3.8.6", "3.9.3", []string{"no-event-zxid", "one-watch-mode", "session-first"}},
 		{"3.9.6", "3.9.6~no-ipv6~open-exists", []string{"no-ipv6", "open-exists"}},
 	} {
 		if got := names(c.a, c.b); !slices.Equal(got, c.want) {

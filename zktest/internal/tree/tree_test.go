@@ -90,6 +90,35 @@ func TestChecksSeeOutstandingChanges(t *testing.T) {
 	}
 }
 
+// Regression: in one of 5,000 traces, a client of three servers of 3.8 sent a setData that was too
+// short on a connection that its session had left. The server closed the connection, and zktest
+// returned an error.
+func TestMovedSessionOfARequestThatIsTooShort(t *testing.T) {
+	moved := func() wire.Code { return wire.SessionMoved }
+	for _, c := range []struct {
+		release string
+		op      wire.Op
+		want    wire.Code
+	}{
+		{"3.8.0", wire.OpSetData, wire.SessionMoved},
+		{"3.8.6", wire.OpSetACL, wire.SessionMoved},
+		{"3.8.6", wire.OpDelete, wire.SessionMoved},
+		{"3.8.0", wire.OpCheck, wire.SessionMoved},
+		{"3.8.6", wire.OpCreate, wire.MarshallingError},
+		{"3.9.0", wire.OpSetData, wire.MarshallingError},
+		{"3.9.6", wire.OpDelete, wire.MarshallingError},
+	} {
+		rules, err := RulesOf(c.release)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := NewPrep(New("", rules, 1), true)
+		if got := p.Prepare(Request{Session: 1, Op: c.op, Body: []byte{0}, Auth: anyone, Live: moved}, 1, 1); got.Err != c.want {
+			t.Errorf("%s: a %v that is too short: got %v, want %v", c.release, c.op, got.Err, c.want)
+		}
+	}
+}
+
 func TestFailedMultiLeavesNoChange(t *testing.T) {
 	l := newLeader()
 	l.prepare(wire.OpCreate, 1, create("/a", 0))
