@@ -18,7 +18,8 @@ import (
 )
 
 // The scenes below compare how clients see a fault on zktest and on ZooKeeper. A scene records the
-// observations of its clients as text, the account. Both accounts must be equal.
+// observations of its clients as text, the account. The account of zktest and that of ZooKeeper
+// must be equal.
 
 // A breakable is an ensemble that supports the faults of the scenes.
 type breakable interface {
@@ -27,13 +28,13 @@ type breakable interface {
 	ensemble.Partitioner
 }
 
-// Servers give each other up after twenty seconds. A scene ends before that,
-// even on a busy machine.
+// A server closes its connection to a server that is silent for twenty seconds.
+// A scene ends before that, even on a busy machine.
 var sceneConfig = ensemble.Config{TickTime: 500 * time.Millisecond, SyncLimit: 40}
 
 const sceneTimeout = 2 * time.Second // of sessions
 
-// A scene is one fault with the account that clients give of it.
+// A scene plays one fault. Its field want is the expected account.
 type scene struct {
 	name string
 	play func(s *stage)
