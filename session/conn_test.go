@@ -282,7 +282,8 @@ func (*oneServer) Len() int             { return 1 }
 func (*oneServer) Next() (string, bool) { return "script:2181", false }
 func (*oneServer) Connected()           {}
 
-// The client alone waits 6.67 session timeouts for the answer to a handshake.
+// Without this package's limit, go-zookeeper would wait 6.67 session timeouts for the answer to a
+// handshake.
 //
 // Covers S5.
 func TestHandshakeIsBounded(t *testing.T) {
@@ -406,8 +407,8 @@ func TestCredentialsAreSentFirstOnEachConnection(t *testing.T) {
 	})
 }
 
-// The connection breaks when the session has read the answer to its first handshake and the client
-// has not. The client then requests a new session.
+// The connection breaks when the session has read the answer to its first handshake and
+// go-zookeeper's client has not. That client then requests a new session.
 //
 // Covers S1, S5.
 func TestFirstConnectionThatBreaksInItsHandshakeIsResumed(t *testing.T) {
@@ -472,7 +473,7 @@ func TestRefusedCredentialsEndTheSession(t *testing.T) {
 	})
 }
 
-// The client ignores the answer to setWatches, so the session must handle an error in it.
+// go-zookeeper ignores the answer to setWatches, so the session must handle an error in it.
 //
 // Covers S6.
 func TestWatchesThatCannotBeSetAgainCloseTheConnection(t *testing.T) {

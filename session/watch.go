@@ -10,8 +10,9 @@ import (
 // A Watch waits for one event of a znode, like ZooKeeper's watches.
 type Watch struct {
 	// C delivers one event and is then closed. If the session ends first, the event is
-	// EventNotWatching with the cause. Watches on one path share a watch at the server. So a watch
-	// can fire because of a change that its own read has already shown. It never misses a change.
+	// EventNotWatching with the cause. Watches on one path share a watch at the server. An earlier
+	// Watch may have set it before the read of this Watch. If a change comes in between, both may
+	// fire, although this read already shows the change. A Watch never misses a change.
 	C <-chan Event
 
 	ch       chan zk.Event
@@ -24,7 +25,7 @@ func (r *watchRegistry) watch(path string, children bool) *Watch {
 	return r.watchKey(watchKey{r.root.inner(path), children})
 }
 
-// watchKey is watch for a path that the server knows.
+// watchKey is like watch. The path of key is the one that the server knows.
 func (r *watchRegistry) watchKey(key watchKey) *Watch {
 	ch := make(chan zk.Event, 1)
 	w := &Watch{C: ch, ch: ch, registry: r, key: key}
@@ -57,7 +58,7 @@ func (w *Watch) Wait(ctx context.Context) (Event, error) {
 	}
 }
 
-// Stop ends the watch. After the last watch on a path, the watch at the server is removed. Stop
+// Stop ends the watch. When the last watch on a path ends, the watch at the server is removed. Stop
 // does nothing if the watch has fired.
 func (w *Watch) Stop() {
 	w.registry.mu.Lock()
