@@ -49,8 +49,8 @@ type entry struct {
 	claimed bool     // the node had a claim; not checked again in this pass
 }
 
-// next returns the first entries of one segment that no client has claimed. Together they have n
-// items, or fewer if the segment has fewer. An empty result means that no segment has a free item.
+// next returns the first unclaimed entries of one segment. Together they have n items, or fewer if
+// the segment has fewer. An empty result means that no segment has a free item.
 func (v *view) next(ctx context.Context, n int) ([]*entry, error) {
 	for {
 		head, loaded := v.head(n)
@@ -284,8 +284,9 @@ func (v *view) replace(e, rest *entry) {
 
 // conflict records why a transaction failed. It reports whether another consumer caused the
 // failure. If so, the caller must read again. The parameter conflicts is the number of conflicts
-// directly before this one. If there was one, the view also lists the segment again. Otherwise each
-// failed transaction would show a slow consumer only one of the items that others have taken.
+// directly before this one. If it is not zero, the view also lists the segment again. Without this
+// list, a slow consumer would notice only one taken item for each failed transaction, although
+// others may have taken many.
 func (v *view) conflict(ctx context.Context, conflicts int, err error) (again bool, _ error) {
 	again, err = v.blame(ctx, err)
 	v.ahead = 0 // others get what this consumer reads ahead
