@@ -62,8 +62,8 @@ func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 }
 
 // again injects faults whose planned injections had no effect, while time is left. It draws a new
-// step for one fault after another until each has had an effect. It returns the steps that it added
-// to a plan of the given number of steps.
+// step for one fault after another until each has had an effect. The parameter after is the number
+// of steps in the plan so far. The added steps are numbered from there. again returns them.
 func (n *nemesis) again(ctx, working context.Context, after int) (more Plan) {
 	end, _ := working.Deadline()
 	r := rand.New(rand.NewPCG(n.env.Seed, 0x616761696e)) // "again"

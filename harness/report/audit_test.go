@@ -99,7 +99,8 @@ func TestAuditPageShowsTwoHolders(t *testing.T) {
 	if got, want := eval[string](ctx, t, p, "document.getElementById('range').textContent"), "03:04:05.000 to 03:04:14.000 UTC"; got != want {
 		t.Errorf("the timeline shows %q, want %q", got, want)
 	}
-	// tip is what the timeline says about a point: a time, and the number of pixels below the axis.
+	// tip returns what the timeline shows at a point. The parameter seconds is the time of the
+	// point since the start, and below is its distance in pixels from the top of the timeline.
 	tip := func(seconds float64, below int) string {
 		t.Helper()
 		return eval[string](ctx, t, p, fmt.Sprintf(`(() => {
