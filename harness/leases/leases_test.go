@@ -407,8 +407,9 @@ func TestOtherRuleIsRefused(t *testing.T) {
 	t.Log(one.Reason)
 }
 
-// The picture of decision 1: the lease is counted from a, because j proves that the PING after a
-// came before k. Without j, or if a was answered too late for j, it is counted from the handshake.
+// This is the picture in decision 1, with its packets a, j and k. The lease is counted from packet
+// a, because packet j proves that a PING came after packet a and before packet k. Without packet j,
+// or if packet a was answered too late for packet j, the lease is counted from the handshake.
 func TestRuleCountsFromTheRightPacket(t *testing.T) {
 	const ms = time.Millisecond
 	for _, c := range []struct {
