@@ -115,12 +115,12 @@ func (w windows) lag(from, to time.Duration) (most time.Duration) {
 // whole time from t to the end of the hold. There are three causes.
 //
 //   - A fault outside the envelope, on the client of the hold or on all clients. Because of the
-//     fault, the session ends or the znode is deleted, and the client cannot know. That, and the
-//     grant to another client, come after the start of the fault. So t must not be before that
-//     start. The client detects the loss when its next request fails. If no server answers, its
-//     lease lapses within a session timeout. So the hold must have ended when the duration
-//     Envelope.After has passed since the end of the fault. A fault on the other client explains
-//     nothing.
+//     fault, the session ends or the znode is deleted, and the client cannot know. The end of the
+//     session and the grant to another client both come after the start of the fault. So t must not
+//     be before that start. The client detects the loss when its next request fails. If no server
+//     answers, its lease lapses within a session timeout. So the hold must have ended when the
+//     duration Envelope.After has passed since the end of the fault. A fault on the other client
+//     explains nothing.
 //   - A stall of this process. Assumption A1 of decision 1 excludes a pause of the client. If a
 //     lease should have lapsed during the stall, its timer fires only after the stall. Meanwhile
 //     the grant of the other client waits in its connection. When the process runs again, the loss
