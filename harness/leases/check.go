@@ -80,7 +80,7 @@ type tracked struct {
 	request *Event        // that the reply answers; nil if there is none
 	waiting int           // requests that the reply may answer
 	before  time.Duration // claimed before the event
-	ended   *Event        // the grant of the hold that ended; nil if a contender left without a grant
+	ended   *Event        // the grant of the hold that ended; nil if there was no grant
 }
 
 // replay calls see after each event, and returns all sessions.
