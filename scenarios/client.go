@@ -114,8 +114,8 @@ func needing(inner func(*harness.Env) harness.Workload, fleets ...*fleet) func(*
 	}
 }
 
-// A remote is a client of a fleet in one of its lives. Its methods may be called from any
-// goroutine.
+// A remote is a running program that a fleet has started. Its run is one life of a client: see type
+// life. Its methods may be called from any goroutine.
 type remote struct {
 	*client.Client
 	f *fleet

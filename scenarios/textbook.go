@@ -22,7 +22,7 @@ import (
 type textbook struct {
 	s      *session.Session
 	path   string
-	places int // of a semaphore; 0 means a lock
+	places int // number of permits of a semaphore; 0 means a lock
 	does   mistakes
 }
 
@@ -138,7 +138,7 @@ func (t *textbook) await(ctx context.Context, me string) error {
 }
 
 // list lists the contenders. For a semaphore it also sets a watch, because any contender that
-// leaves frees a place.
+// leaves frees permits.
 func (t *textbook) list(ctx context.Context) (session.Listing, *session.Watch, error) {
 	if t.places > 0 {
 		return t.s.ChildrenWatch(ctx, t.path)
@@ -147,8 +147,8 @@ func (t *textbook) list(ctx context.Context) (session.Listing, *session.Watch, e
 	return listing, nil, err
 }
 
-// before reports whether one contender is served. If not, it returns the nearest contender that has
-// to leave first.
+// The method before reports whether the contender with the name me is served. If not, it returns
+// the nearest contender that has to leave first.
 func (t *textbook) before(me string, all []string) (next string, served bool) {
 	wants := wanted(me)
 	taken := number(wants)
@@ -176,7 +176,8 @@ func wanted(name string) string {
 	return ""
 }
 
-// number returns how many places a request takes.
+// number converts the result of wanted to a number of permits. A request for a lock counts as one
+// permit.
 func number(wants string) int {
 	if n, err := strconv.Atoi(wants); err == nil {
 		return n

@@ -696,11 +696,11 @@ func tinyWatches(r *rand.Rand, n int) *history.History {
 	return history.New(append(all, end())...)
 }
 
-// one reports whether both events are of the same registration.
+// The function one reports whether events a and b are of the same registration.
 func one(a, b history.Event) bool { return a.Client == b.Client && a.Watch == b.Watch }
 
-// standing reports whether the watch that event i set has neither fired nor ended before event at,
-// and was not set again.
+// standing takes the indexes of two events. It reports whether the watch that the first event set
+// neither fired nor ended before the second event, and was not set again before it.
 func standing(h *history.History, i, at int) bool {
 	for _, e := range h.Events[i+1 : at] {
 		if e.Kind == history.Watch && e.Op != WatchState && one(e, h.Events[i]) {
@@ -885,8 +885,8 @@ func tinyGroup(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// joins calls f for each join that may have happened. The second argument of f has the later
-// operations of the client, up to the next join.
+// The function joins calls f for each join that may have happened. The second argument of f has the
+// later operations of the client, up to the next join.
 func joins(h *history.History, f func(join history.Operation, then []history.Operation)) {
 	ops, _ := h.Operations()
 	isJoin := func(o history.Operation) bool { return o.Invoke.Op == OpJoin && o.Outcome() != session.Failed }

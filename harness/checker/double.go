@@ -287,7 +287,7 @@ func (r *round) stays(dropped drops) stays {
 	return all
 }
 
-// firstAfter returns the first of the sorted indexes that is greater than from.
+// firstAfter returns the first of the sorted indexes that is greater than the index from.
 func firstAfter(indexes []int32, from int32) int32 {
 	i, _ := slices.BinarySearch(indexes, from+1)
 	if i == len(indexes) {
@@ -368,8 +368,10 @@ func doubleBarrierRoundsInOrder() Checker {
 }
 
 // doubleBarrierRoundsGoOn judges liveness after the heal. Once the first member has entered a
-// round, the others enter within inTime. The same applies to leaving. If members learn the number
-// of their round only when they enter, a round must also open in the calm.
+// round, the others enter within inTime. The same applies to leaving. Some members learn the number
+// of their round only when they have entered. Until then their enters belong to no known round, so
+// the rules above do not judge them. If there are such members, a round must also open between the
+// heal and the end of the work.
 func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
 	return New("double-barrier/rounds-go-on", "after the heal rounds complete in time", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)

@@ -114,11 +114,13 @@ func (w windows) lag(from, to time.Duration) (most time.Duration) {
 // was granted the same object, or the servers ended the session. The excuse needs one cause for the
 // whole time from t to the end of the hold. There are three causes.
 //
-//   - A fault outside the envelope, on the client of the hold or on all clients. The fault ends the
-//     session or deletes the znode, and the client cannot know. The client detects it when its next
-//     request fails. If no server answers, its lease lapses within a session timeout. So t is not
-//     before the fault, and the hold ends within After of the fault's end. A fault on the other
-//     client explains nothing.
+//   - A fault outside the envelope, on the client of the hold or on all clients. Because of the
+//     fault, the session ends or the znode is deleted, and the client cannot know. The end of the
+//     session and the grant to another client both come after the start of the fault. So t must not
+//     be before that start. The client detects the loss when its next request fails. If no server
+//     answers, its lease lapses within a session timeout. So the hold must have ended when the
+//     duration Envelope.After has passed since the end of the fault. A fault on the other client
+//     explains nothing.
 //   - A stall of this process. Assumption A1 of decision 1 excludes a pause of the client. If a
 //     lease should have lapsed during the stall, its timer fires only after the stall. Meanwhile
 //     the grant of the other client waits in its connection. When the process runs again, the loss
@@ -142,12 +144,12 @@ func (w windows) excuses(hold history.HoldInterval, t time.Duration) bool {
 // An Excuse applies an envelope to one history.
 type Excuse struct{ windows windows }
 
-// In prepares the envelope for one history.
+// In returns an Excuse that applies the envelope to one history.
 func (e Envelope) In(h *history.History) Excuse { return Excuse{e.outside(h)} }
 
 // Explains reports whether a fault outside the envelope, or a stall of this process, explains why a
-// hold of a client ended late. The hold should have ended at the time from, and ended at the time
-// to.
+// hold of a client ended late. The parameter from is the time at which the hold should have ended.
+// The parameter to is the time at which it ended.
 func (x Excuse) Explains(from, to time.Duration, client int16) bool {
 	return x.windows.explains(from, to, true, client)
 }
@@ -157,8 +159,9 @@ func (x Excuse) Lag(from, to time.Duration) time.Duration {
 	return x.windows.lag(from, to) + x.windows.stalled(from, to)
 }
 
-// explains reports whether the envelope excuses a hold that should have ended at the time from, but
-// ended at the time to. If lost is false, the program gave up the hold.
+// explains reports whether the envelope excuses a hold that ended late. The parameter from is the
+// time at which the hold should have ended. The parameter to is the time at which it ended. If lost
+// is false, the program gave up the hold.
 func (w windows) explains(from, to time.Duration, lost bool, client int16) bool {
 	lag := w.lag(from, to)
 	// The recorded length of a stall leaves out one tick, so the stall may have begun one tick

@@ -74,13 +74,13 @@ type tracked struct {
 	most    time.Duration    // the latest deadline that it ever reported
 	ends    time.Duration    // holds must have ended by then
 	holds   map[int32]*Event // granted
-	waits   map[int32]*Event // not granted; with the latest event of each
+	waits   map[int32]*Event // contenders that were not granted yet; with the latest event of each
 
 	// Of the event that was applied last.
 	request *Event        // that the reply answers; nil if there is none
 	waiting int           // requests that the reply may answer
 	before  time.Duration // claimed before the event
-	ended   *Event        // the grant of the hold that ended; nil if the hold had only waited
+	ended   *Event        // the grant of the hold that ended; nil if there was no grant
 }
 
 // replay calls see after each event, and returns all sessions.
@@ -262,7 +262,8 @@ func (j *judging) waitersAreSilent() {
 	j.NotExercised("no session waited for half of its timeout without being next")
 }
 
-// onlyWaits reports whether the session has holds, and none of them is granted or expected.
+// onlyWaits reports whether the session has contenders, and none of them was granted its hold or is
+// next.
 func (s *tracked) onlyWaits() bool {
 	for _, e := range s.waits {
 		if e.Kind == leasetrace.Expected {

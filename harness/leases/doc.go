@@ -12,7 +12,7 @@
 //     were sent and answered on its connection.
 //   - lease/covers-holds: a hold is granted only under a lease, and ends with it.
 //   - lease/waiters-are-silent: a session whose lease stands sends no heartbeat while all of its
-//     holds only wait.
+//     contenders only wait and none of them is next.
 //   - lease/ends-before-expiry: the servers expire a session only after its lease has ended.
 //   - lease/expiry-after-touch: a leader expires a session no sooner than a session timeout after
 //     the last sign of life, and it had received each sign of life on which the lease rested.

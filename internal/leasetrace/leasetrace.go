@@ -33,13 +33,14 @@ const (
 	// Answered means that a reply was read and that the lease took it into account: Xid, Zxid,
 	// Code, Part, Proof, Sent, Deadline.
 	Answered
-	// Waiting means that a hold began that is not granted yet: Hold, Path.
+	// Waiting means that a contender began to wait: Hold, Path.
 	Waiting
-	// Expected means that a hold is the next one, so that the lease is renewed for it: Hold, Path.
+	// Expected means that a contender is next, so the lease is renewed for it: Hold, Path.
 	Expected
-	// Granted means that a hold was granted: Hold, Path, Deadline.
+	// Granted means that a contender was granted its hold: Hold, Path, Deadline.
 	Granted
-	// Ended means that a hold has ended, granted or not: Hold, Path, Cause.
+	// Ended means that a hold has ended, or that a contender left without a grant: Hold, Path,
+	// Cause.
 	Ended
 	// Heartbeat means that the session sends a write to renew its lease.
 	Heartbeat
@@ -72,7 +73,7 @@ type Event struct {
 	Session       int64
 	Zxid          int64
 	Timeout, Tick time.Duration
-	Hold          any // identifies the hold
+	Hold          any // identifies the contender and its hold
 	Path          string
 	Cause         error
 }

@@ -144,9 +144,9 @@ func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 		r.kill(r.leader)
 		r.must(r.SetPace(r.Context(), ensemble.Pace{}, ensemble.Edge{From: a, To: r.leader}))
 
-		// The next leader has no transaction of its own epoch yet, so it makes the old leader cut
-		// back its log. Otherwise the next leader would send its snapshot, because a log is never
-		// cut back over an epoch.
+		// A log is never cut back over an epoch. The next leader has no transaction of its own
+		// epoch yet, so it can make the old leader cut back its log. Once it has such a
+		// transaction, it would send a snapshot instead.
 		r.start(a, b)
 		r.leads()
 		r.start(r.leader)
