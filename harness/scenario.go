@@ -29,7 +29,7 @@ type Scenario struct {
 	Faults []Fault
 	// Outcome returns the outcome of an operation that returned the error. Nil is [OutcomeOf].
 	Outcome func(error) session.Outcome
-	// Checkers decide. Each run must exercise what they check, unless they are wrapped in
+	// Checkers judge the run. Each run must exercise what they check, unless they are wrapped in
 	// checker.IfExercised.
 	Checkers []checker.Checker
 	// Guards are checks against vacuous runs in addition to those that every run gets. See

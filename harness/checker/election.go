@@ -208,9 +208,9 @@ func electionLeaderAfterHeal(inTime time.Duration) Checker {
 }
 
 // ElectionObserversSeeLeaders judges observers. The candidate of the observed epoch had begun its
-// campaign before the answer. An observer never goes back to a lower epoch. If the question had
-// [Present], the epoch is not lower than that of the latest term that had begun before the
-// question. At the end an observer has the present epoch.
+// campaign before the answer. An observer never goes back to a lower epoch. If Arg of the
+// invocation is [Present], the epoch is not lower than that of any term that had begun before the
+// invocation. At the end an observer has been notified of the current epoch.
 func ElectionObserversSeeLeaders() Checker {
 	return New("election/observers-see-leaders", "an observer never sees a future leader, and never goes back to an earlier one", observers)
 }

@@ -28,7 +28,7 @@ type window struct{ from, to time.Duration }
 
 // windows are the times outside the envelope. Each list is in order, and its windows are disjoint.
 type windows struct {
-	faults map[int16][]window // by client; those of all clients are under Nobody and also under each client
+	faults map[int16][]window // by client; faults on all clients are under Nobody and also under each client
 	stalls []window
 	lags   []lag // in order
 	after  time.Duration

@@ -87,7 +87,7 @@ func memberships(h *history.History, inTime time.Duration) map[string][]*members
 	return all
 }
 
-// ends gives, by session, the index from which on nothing of the session may remain.
+// ends returns, for each session, the index from which on nothing of the session may remain.
 func ends(h *history.History, inTime time.Duration) map[int64]int32 {
 	healed := h.PhaseStart(history.PhaseHealed)
 	ended := make(map[int64]int32)

@@ -53,7 +53,7 @@ func registrationOf(e *history.Event) registration {
 }
 
 // WatchEventBeforeData judges reads: while a watch is registered and has not fired, its client
-// reads no newer version of what it watches.
+// reads no version of the znode that is newer than the version of the watch.
 func WatchEventBeforeData() Checker {
 	return New("watch/event-before-data", "a client receives the event before it reads the new data", func(h *history.History, j *Judge) {
 		type view struct {
@@ -133,7 +133,8 @@ func WatchStatesInOrder() Checker {
 	})
 }
 
-// successive yields each state that a watcher reported with the state before it.
+// successive yields each state that a watcher reported, together with the state that the same
+// watcher reported before it.
 func successive(h *history.History) func(func(before, e *history.Event) bool) {
 	return func(yield func(before, e *history.Event) bool) {
 		last := make(map[registration]*history.Event)
