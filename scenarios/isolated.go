@@ -182,10 +182,9 @@ func anyFollower(ctx context.Context, e ensemble.Ensemble) (int, error) {
 	return 0, nil
 }
 
-// isolate cuts off the server of client 0 and, together with it, as many others as the field with
-// says. The cut lasts at least for length, and until the session has expired elsewhere. If the
-// field with is not zero, the fault is aimed at the leader: nothing is cut if the leader is not in
-// the group.
+// isolate cuts off the server of client 0 and, together with it, a number of other servers. The cut
+// lasts at least for the given time, and until the session has expired elsewhere. If the number is
+// not zero, the fault is aimed at the leader: nothing is cut if the leader is not in the group.
 type isolate struct {
 	with   int
 	length time.Duration

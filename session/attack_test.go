@@ -249,9 +249,9 @@ func TestHoldEndsBeforeAnybodyElseIsGranted(t *testing.T) {
 	}
 }
 
-// Before the fix, the first write after idleness extended the lease, because the session assumed
-// that the leader had received its latest activity. No contender of the earlier tests was ever
-// idle, so those tests did not detect the mistake.
+// Bug: the first write after idleness extended the lease, because the session assumed that the
+// leader had received its latest activity. No contender of the earlier tests was ever idle, so
+// those tests did not detect the mistake.
 func TestAttacksFindTheRuleThatTrustsIdleSessions(t *testing.T) {
 	const enough = 20
 	for seed := range uint64(enough) {

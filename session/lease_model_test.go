@@ -177,7 +177,7 @@ func (w *world) bucket(l *modelLeader) time.Duration {
 	return (w.of(l) + w.T + w.tick) / w.tick * w.tick
 }
 
-// of returns the time on the clock of l.
+// The method of returns the time on the clock of l.
 func (w *world) of(l *modelLeader) time.Duration { return time.Duration(float64(w.now) * l.rate) }
 
 // running calls f once the process of l runs.

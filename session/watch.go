@@ -24,7 +24,7 @@ func (r *watchRegistry) watch(path string, children bool) *Watch {
 	return r.watchKey(watchKey{r.root.inner(path), children})
 }
 
-// watchKey is watch for a path that the server knows.
+// watchKey is like watch, for a path that the server knows.
 func (r *watchRegistry) watchKey(key watchKey) *Watch {
 	ch := make(chan zk.Event, 1)
 	w := &Watch{C: ch, ch: ch, registry: r, key: key}
@@ -57,7 +57,7 @@ func (w *Watch) Wait(ctx context.Context) (Event, error) {
 	}
 }
 
-// Stop ends the watch. After the last watch on a path, the watch at the server is removed. Stop
+// Stop ends the watch. When no watch on a path is left, the watch at the server is removed. Stop
 // does nothing if the watch has fired.
 func (w *Watch) Stop() {
 	w.registry.mu.Lock()
