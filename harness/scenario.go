@@ -39,8 +39,8 @@ type Scenario struct {
 	Time time.Duration
 	// Calm is how long clients continue after the heal; zero is 3 s.
 	Calm time.Duration
-	// Grace is how long clients may take to finish after the calm. It also bounds every other wait.
-	// Zero is one minute.
+	// Grace is how long clients may take to finish after the time Calm. It also bounds every other
+	// wait. Zero is one minute.
 	Grace time.Duration
 	// Needs names the requirements of a run other than an ensemble and this process, for
 	// example programs of other libraries. Such a run cannot use virtual time.

@@ -147,8 +147,8 @@ func (t *textbook) list(ctx context.Context) (session.Listing, *session.Watch, e
 	return listing, nil, err
 }
 
-// before reports whether one contender is served. If not, it returns the nearest contender that has
-// to leave first.
+// The method before reports whether one contender is served. If not, it returns the nearest
+// contender that has to leave first.
 func (t *textbook) before(me string, all []string) (next string, served bool) {
 	wants := wanted(me)
 	taken := number(wants)

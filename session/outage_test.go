@@ -86,8 +86,8 @@ func TestAnOutageIsLogged(t *testing.T) {
 	})
 }
 
-// Open without a deadline logs once, at Warn, why no server accepts it. With maxClientCnxns
-// exhausted it would otherwise wait in silence.
+// Open without a deadline logs once, at Warn, why no server accepts it. If maxClientCnxns is
+// exhausted, Open would wait in silence without this line.
 func TestOpenWithoutADeadlineLogsTheReason(t *testing.T) {
 	inBubble(t, zktest.Options{MaxClientConns: 1}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e, 0))

@@ -172,7 +172,7 @@ func (w windows) explains(from, to time.Duration, lost bool, client int16) bool 
 	return lost && to-from-w.stalled(from, to) < lag || stall.within(w.stalls) || fault.within(faults)
 }
 
-// within reports whether w lies in one of the windows.
+// The method within reports whether w lies in one of the windows.
 func (w window) within(list []window) bool {
 	i, found := slices.BinarySearchFunc(list, w.from, func(one window, t time.Duration) int { return cmp.Compare(one.from, t) })
 	if !found {

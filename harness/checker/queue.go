@@ -36,7 +36,7 @@ type item struct {
 	claims        []history.Operation
 }
 
-// out returns the first delivery: a claim, or else a take.
+// The method out returns the first delivery: a claim, or else a take.
 func (it *item) out() (o history.Operation, delivered bool) {
 	if len(it.claims) > 0 {
 		return it.claims[0], true
@@ -58,7 +58,7 @@ func (it *item) putEnd() int32 {
 	return end
 }
 
-// here reports whether the value surely was in the queue at some time.
+// The method here reports whether the value surely was in the queue at some time.
 func (it *item) here() bool { return it.put.Invoke != nil && it.putEnd() != forever }
 
 // items are the values of one history, in order of their first event.
@@ -268,7 +268,7 @@ func (ends claimEnds) stands(h *history.History, claim history.Operation, value 
 	return !h.Complete() || !ends.died(claim, at) && !between(ends.over[[2]string{claim.Invoke.Object, value}], claim.Invoke.Index, at)
 }
 
-// between reports whether one of the indexes is at least from and less than to.
+// The function between reports whether one of the indexes is at least from and less than to.
 func between(indexes []int32, from, to int32) bool {
 	i, _ := slices.BinarySearch(indexes, from)
 	return i < len(indexes) && indexes[i] < to
@@ -455,7 +455,7 @@ func occupied(list []*item, goneAt func(*item) int32) []span {
 	return merged
 }
 
-// around returns the span that contains everything between two indexes.
+// The function around returns the span that contains everything between two indexes.
 func around(spans []span, from, to int32) (span, bool) {
 	i, _ := slices.BinarySearchFunc(spans, from, func(s span, at int32) int { return cmp.Compare(s.from, at) })
 	if i > 0 && spans[i-1].from < from && spans[i-1].to > to {
@@ -553,7 +553,7 @@ func QueueTakersWake(inTime time.Duration) Checker {
 	})
 }
 
-// during returns the spans that overlap the interval.
+// The function during returns the spans that overlap the interval.
 func during(spans []span, from, to int32) []span {
 	i, _ := slices.BinarySearchFunc(spans, from, func(s span, at int32) int { return cmp.Compare(s.to, at) })
 	n := i

@@ -107,7 +107,7 @@ func (o *oldest) Pop() any {
 	return last
 }
 
-// among returns the oldest registration that is not over, or nil.
+// The method among returns the oldest registration that is not over, or nil.
 func (o *oldest) among(standing map[registration]*history.Event) *history.Event {
 	for o.Len() > 0 {
 		if first := (*o)[0]; standing[registrationOf(first)] == first {

@@ -72,8 +72,8 @@ func (o *outcomes) slack() time.Duration {
 	return resolution
 }
 
-// within reports whether t is in the time of an operation. An operation without a known end lasts
-// until the end of the run.
+// The method within reports whether t is in the time of an operation. An operation without a known
+// end lasts until the end of the run.
 func (o *outcomes) within(op history.Operation, t time.Time) bool {
 	return o.at(t) >= op.Invoke.Time-o.slack() && o.notAfter(op, t)
 }
