@@ -12,11 +12,11 @@ import (
 const (
 	// OpCampaign completes with the epoch in Token.
 	OpCampaign = "campaign"
-	// OpProclaim writes Arg as a leader. Each value is written only once. Token of the invocation
-	// is the epoch of the leader.
+	// OpProclaim is a write of Arg by a leader. Each value is written only once. Token of the
+	// invocation is the epoch of the leader.
 	OpProclaim = "proclaim"
-	// OpInherit reads the last proclaimed value as a new leader. Token of the invocation is the
-	// epoch of the leader. Result is empty if nothing was proclaimed.
+	// OpInherit is the read of the last proclaimed value by a new leader. Token of the invocation
+	// is the epoch of the leader. Result is empty if nothing was proclaimed.
 	OpInherit = "inherit"
 	// OpLeader reads who leads. It completes with the epoch in Token, or zero if there is no
 	// leader. If Arg of its invocation is Present, an old state is not allowed as the answer. If

@@ -17,9 +17,9 @@ type Envelope struct {
 	// session or deletes the node, a clock runs too fast or too slow, a client is paused. A fault
 	// whose target is a client excuses only the holds of that client.
 	Outside []string `json:"outside,omitempty"`
-	// After is how long a hold may continue after such a fault has broken it. Zero means the
-	// longest session timeout in the history, because no lease lasts longer without an answer. If
-	// the history has no session, zero means 1 s.
+	// After is how long a hold may continue after the end of such a fault. Zero means the longest
+	// session timeout in the history, because no lease lasts longer without an answer. If the
+	// history has no session, zero means 1 s.
 	After time.Duration `json:"after_ns,omitempty"`
 }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Events of watches. Watch numbers a registration; its client uses each number once. Zxid is the
-// version that was read with the registration.
+// Events of watches. The field Watch is the number of a registration; its client uses each number
+// once. Zxid is the version that was read with the registration.
 //
 // The client library delivers an event before the reply that shows the change. For
 // WatchEventBeforeData the workload must record them in that order: before it records a read, it
@@ -22,7 +22,7 @@ const (
 
 	// WatchState is a state that a watcher (package watch) reported. Zxid is its version. Token is
 	// the czxid of the znode, zero if it does not exist. Arg is "initial", "changed", "created",
-	// "deleted" or "recreated". Watch numbers the watcher.
+	// "deleted" or "recreated". The field Watch is the number of the watcher.
 	WatchState = "state"
 )
 
