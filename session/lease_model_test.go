@@ -195,8 +195,8 @@ func (w *world) touch(l *modelLeader) {
 	}
 }
 
-// expirer takes the session when it is due, and some time later marks it as closing. It returns
-// when the leader has closed the session.
+// expirer takes the session when it is due, and some time later marks it as closing. It runs
+// repeatedly until it has taken the session.
 func (w *world) expirer(l *modelLeader) {
 	w.running(l, func() {
 		if w.of(l) >= l.expiry && !l.taken {

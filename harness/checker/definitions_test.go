@@ -143,8 +143,9 @@ func listing(h *history.History) (text string) {
 	return text
 }
 
-// tinyOps returns n random operations of three clients that overlap in any way. next returns the
-// invocation of a client, or nil for none, and finish fills in its completion.
+// tinyOps returns n random operations of three clients that overlap in any way. The function next
+// returns the invocation of a client, or nil for none. The function finish fills in the completion
+// of the operation.
 func tinyOps(r *rand.Rand, n int, next func(client int16) *history.Event, finish func(e *history.Event)) *history.History {
 	var events []history.Event
 	open := make(map[int16]*history.Event)

@@ -154,7 +154,8 @@ func groupMembersListed(envelope Envelope) Checker {
 }
 
 // groupNoStrangerListed judges all answers: a listed member had invoked a join. An answer that must
-// not be old also lists no member that had left or had lost its session more than inTime before.
+// not be old also lists no member that had left before the invocation. It lists no member that had
+// lost its session more than inTime before the invocation.
 func groupNoStrangerListed(inTime time.Duration) Checker {
 	return New("group/no-stranger-listed", "a list contains only members that have joined, have not left and are alive", func(h *history.History, j *Judge) {
 		asked := make(map[string]bool) // by group and id

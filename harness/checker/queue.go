@@ -342,7 +342,7 @@ func queueFIFOOrder() Checker {
 	})
 }
 
-// byQueue yields each queue with the items that surely were in it, in the order of the queues.
+// byQueue yields the queues in order, each with the items that surely were in it.
 func (s *items) byQueue() func(func(string, []*item) bool) {
 	byObject := make(map[string][]*item)
 	for _, it := range s.list {
@@ -429,8 +429,8 @@ func later(it *item) string {
 	return o.Invoke.Who() + " requested it only at " + o.Invoke.Time.String()
 }
 
-// span is an interval of indexes, open at both ends, in which a queue was not empty, and the values
-// that prove it.
+// span is an interval of indexes, open at both ends, in which a queue was not empty. It contains
+// the values that prove this.
 type span struct {
 	from, to int32
 	proof    []*item
