@@ -124,8 +124,8 @@ type serversOf func(context.Context, *harness.Client) []string
 
 // isolatedHolder is the workload. Client 0 uses the server that will be cut off, and holds the lock
 // for long. The others use the other servers. They contend only if client 0 was the last client to
-// get the lock. So each cut occurs while client 0 holds the lock, and a client that lost a session
-// in the cut tries again.
+// get the lock. After one of them has held it, client 0 gets it next. So each cut occurs while
+// client 0 holds the lock. A client that lost a session in a cut tries again.
 func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var chosen atomic.Int32
