@@ -206,7 +206,7 @@ func (c *Client) Open(ctx context.Context, opts session.Options) (*session.Sessi
 	return s, nil
 }
 
-// follow records the states of s after the first, until s ends.
+// follow records each state of s except the first, until s ends.
 func (c *Client) follow(s *session.Session) {
 	first := true
 	for state := range s.States(context.Background()) {

@@ -74,8 +74,8 @@ func (e *Env) Fact(name, object, result, detail string) {
 }
 
 // SessionEnded records that a session has ended, as observed at the ensemble. Call it as soon as
-// the end is observed. Set closed if a client closed the session: then its end proves nothing about
-// the expiry clock of the servers.
+// the end is observed. If closed is true, a client closed the session, so the end proves nothing
+// about the expiry clock of the servers.
 func (e *Env) SessionEnded(id int64, closed bool) {
 	event := history.Event{Kind: history.Session, Op: history.SessionExpired, Session: id,
 		Client: history.Nobody, Process: history.Nobody}

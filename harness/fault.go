@@ -106,12 +106,12 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 		}
 		plan = append(plan, s)
 		gap := max(s.For, shortestGap)
-		// Bound it by the length, because the sum might overflow if the intensity is tiny.
+		// Limit the gap to the length, because the sum might overflow if the intensity is tiny.
 		at += time.Duration(min(float64(gap)/intensity*(0.5+r.Float64()), float64(length)))
 	}
 	return plan
 }
 
-// shortestGap is the minimum length that a fault counts for when the next fault is placed. A closed
-// session, for example, has no length.
+// shortestGap is used in place of the length of a fault that is shorter, when Draw places the next
+// fault. A closed session, for example, has no length.
 const shortestGap = 500 * time.Millisecond

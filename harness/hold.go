@@ -31,8 +31,8 @@ type Hold struct {
 // the loss with its cause.
 //
 // Hold first records the ends of other holds whose contexts have already ended, because the
-// goroutines that record these ends may be late. Each completion of an operation does the same. So
-// two holds overlap only if the context of the first had not ended when the second began.
+// goroutines that record these ends may be late. So two holds overlap only if the context of the
+// first had not ended when the second began. Each completion of an operation records such ends too.
 func (c *Client) Hold(grant context.Context, e history.Event) *Hold {
 	e.Kind, e.Op = history.Hold, history.HoldBegin
 	h := &Hold{c: c, grant: grant}

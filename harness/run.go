@@ -177,7 +177,7 @@ func (r *run) calm(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, r.env.grace)
 	defer cancel()
 	if err := r.env.Ensemble.Ready(bounded); err != nil {
-		if ctx.Err() == nil { // otherwise it had no time to recover
+		if ctx.Err() == nil { // if ctx has ended, the ensemble had no time to recover
 			r.env.problem(fmt.Errorf("the ensemble did not recover after the heal: %w", err))
 		}
 		return
@@ -232,7 +232,7 @@ func (r *run) startClients(ctx context.Context) (stop func()) {
 	}
 }
 
-// within reports whether done was closed within d.
+// The function within reports whether the channel was closed within the given time.
 func within(done <-chan struct{}, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

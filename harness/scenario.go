@@ -29,7 +29,7 @@ type Scenario struct {
 	Faults []Fault
 	// Outcome returns the outcome of an operation that returned the error. Nil is [OutcomeOf].
 	Outcome func(error) session.Outcome
-	// Checkers decide. Each run must exercise what they check, unless they are wrapped in
+	// Checkers judge the run. Each run must exercise what they check, unless they are wrapped in
 	// checker.IfExercised.
 	Checkers []checker.Checker
 	// Guards are checks against vacuous runs in addition to those that every run gets. See
@@ -39,8 +39,8 @@ type Scenario struct {
 	Time time.Duration
 	// Calm is how long clients continue after the heal; zero is 3 s.
 	Calm time.Duration
-	// Grace is how long clients may take to finish after the calm. It also bounds every other wait.
-	// Zero is one minute.
+	// Grace is how long clients may take to finish after the time Calm. It also bounds every other
+	// wait. Zero is one minute.
 	Grace time.Duration
 	// Needs names the requirements of a run other than an ensemble and this process, for
 	// example programs of other libraries. Such a run cannot use virtual time.

@@ -61,7 +61,7 @@ type gate interface {
 
 func openBarrier(s *session.Session, path string) gate { return barrier.New(s, path) }
 
-// A brokenGate is a gate with another Wait.
+// A brokenGate is a gate whose Wait is replaced by a wrong one.
 type brokenGate struct {
 	gate
 	wait waiter

@@ -22,11 +22,13 @@ type fleet struct {
 	servers serversOf
 
 	program func(context.Context) (client.Program, error)
-	// futile counts the consecutive lives (see type life) that ended without an OK reply.
+	// futile counts the consecutive sessions and processes of clients that ended without an OK
+	// reply.
 	futile atomic.Int32
 }
 
-// mostFutile is how many consecutive lives may end without an OK reply before the run ends.
+// mostFutile is how many consecutive sessions or processes may end without an OK reply before the
+// run ends.
 const mostFutile = 10
 
 // ofLibrary returns a fleet of clients of a library.
@@ -68,8 +70,9 @@ func seen(c *harness.Client, s client.Session) {
 	}
 }
 
-// ended closes a client whose life is over. A client that breaks the protocol ends the run. The run
-// also ends after many lives without an OK reply, because the rest of it would test nothing.
+// ended closes a client whose session or process is over. A client that breaks the protocol ends
+// the run. The run also ends after many sessions or processes without an OK reply, because the rest
+// of the run would test nothing.
 func (f *fleet) ended(c *harness.Client, started *client.Client, useful bool) {
 	c.RunsIn(nil)
 	why := started.Err()
@@ -84,15 +87,15 @@ func (f *fleet) ended(c *harness.Client, started *client.Client, useful bool) {
 	}
 }
 
-// failed counts a life without an OK reply.
+// failed counts a session or process that ended without an OK reply.
 func (f *fleet) failed(c *harness.Client, why error) {
 	if f.futile.Add(1) >= mostFutile && why != nil {
 		c.Env().GiveUp(fmt.Errorf("clients end before an operation succeeds, most recently c%d: %w", c.ID, why))
 	}
 }
 
-// needing extends the workload's setup: the setup fails unless a client of each fleet starts. For a
-// library this first start compiles the client, which takes seconds on a slow machine.
+// needing extends the workload's setup. The setup fails if the program of a fleet does not start.
+// For a library this first start compiles the client, which takes seconds on a slow machine.
 func needing(inner func(*harness.Env) harness.Workload, fleets ...*fleet) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		w := inner(env)
@@ -125,7 +128,7 @@ type remote struct {
 	useful bool          // an operation succeeded
 }
 
-// enter begins a client's life. A nil c is for the final reads.
+// enter starts the client's program. A nil c is for the final reads.
 func (f *fleet) enter(ctx context.Context, env *harness.Env, c *harness.Client, path string) (*remote, error) {
 	started, err := f.start(ctx, env, c, path)
 	if err != nil {
@@ -167,7 +170,7 @@ func (r *remote) grant(ctx context.Context, q client.Request) (reply client.Repl
 	return reply, grant, err
 }
 
-// end ends the client's life.
+// end ends the client's program.
 func (r *remote) end() {
 	if r.c == nil {
 		r.Close()
@@ -179,7 +182,7 @@ func (r *remote) end() {
 // A life is a session or a process of a client. It is over when Err is not nil.
 type life interface{ Err() error }
 
-// live runs one life of a client: f uses a session until the session or the run ends. If the
+// live opens a session and calls f with it. f returns when the session or the run ends. If the
 // session ends first, live returns its error.
 func live(ctx context.Context, c *harness.Client, opts session.Options, f func(s *session.Session)) error {
 	s, err := c.Open(ctx, opts)
@@ -202,12 +205,12 @@ type supply[T any] struct {
 	apart func(*remote) T
 }
 
-// within supplies objects in sessions of this process.
+// The function within supplies objects in sessions of this process.
 func within[T any](open func(s *session.Session, path string) T) supply[T] {
 	return supply[T]{open: open}
 }
 
-// enter begins a client's life.
+// enter opens a session, or starts a client in another language. The returned function ends it.
 func (u supply[T]) enter(ctx context.Context, c *harness.Client, path string) (uses T, of life, end func(), err error) {
 	if u.fleet != nil {
 		r, err := u.fleet.enter(ctx, c.Env(), c, path)
@@ -236,7 +239,7 @@ func (u supply[T]) last(ctx context.Context, env *harness.Env, path string, f fu
 	return f(u.apart(r))
 }
 
-// open begins a client's life.
+// open starts the client's program and returns its lock.
 func (f *fleet) open(ctx context.Context, c *harness.Client, path string) (locker, error) {
 	r, err := f.enter(ctx, c.Env(), c, path)
 	if err != nil {

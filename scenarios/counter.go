@@ -76,8 +76,8 @@ func counterWorkload(counters supply[tallyOf]) func(*harness.Env) harness.Worklo
 }
 
 // countProgram is the workload of clients that use one counter after another. The checker searches
-// for an order of the calls of each counter. So each counter has few calls, and few with an unknown
-// outcome.
+// for an order of the calls of each counter. This search is fast only for few calls, so each
+// counter has few calls, and few with an unknown outcome.
 type countProgram struct {
 	counters supply[tallyOf]
 	dir      string

@@ -283,7 +283,7 @@ func (n *nap) settle(c *harness.Client) {
 // idle. The idle client of the fourth pair may move between servers.
 func (n *nap) options(ctx context.Context, c *harness.Client) session.Options {
 	if drowsy(c) {
-		_ = n.choose(ctx, n.env) // without a leader the old choice is as good
+		_ = n.choose(ctx, n.env) // if there is no leader, the previous choice remains
 	}
 	all, at, pair := n.env.Servers(), int(n.server.Load()), c.ID/2
 	o := session.Options{Timeout: idleTimeout, NoIdleLease: pair == 1 && drowsy(c)}
@@ -322,8 +322,8 @@ func (n *nap) sleep(ctx context.Context, c *harness.Client) {
 	n.note(func() { n.asked[pair]++ })
 }
 
-// hold returns how long a client holds. An idle client holds for longer. If it has lost its session
-// without noticing, its hold then overlaps with the hold of its rival.
+// hold returns how long a client holds. An idle client holds for longer than its rival. If it has
+// lost its session without noticing, its hold then overlaps with the hold of its rival.
 func (n *nap) hold(c *harness.Client) time.Duration {
 	if drowsy(c) {
 		return idleTick/2 + upTo(2*idleTick)(c)
@@ -424,8 +424,8 @@ func (f idleFault) Inject(ctx context.Context, env *harness.Env, step harness.St
 	return harness.Injected{Target: fmt.Sprintf("n%d>n%d", leader, at), Evidence: evidence}, err
 }
 
-// cutFor cuts edges, calls the function during, and restores the edges. The cut lasts as long as
-// the call.
+// cutFor cuts edges, calls the given function, and restores the edges. The cut lasts as long as the
+// call.
 func cutFor(ctx context.Context, env *harness.Env, links []ensemble.Edge, during func() error) (evidence string, err error) {
 	w, err := fault.Cut(ctx, env, links)
 	if err != nil {
@@ -489,8 +489,8 @@ func stallLeadersLog(ctx context.Context, env *harness.Env, f idleHit) (evidence
 	return evidence, errors.Join(err, e.FlowLog(context.WithoutCancel(ctx), f.leader))
 }
 
-// askedWhileBroken requires n requests of idle clients during a fault. Otherwise no fault affected
-// a client that had been idle.
+// askedWhileBroken requires n requests of idle clients during a fault. Without such a request, no
+// fault affected a client that had been idle.
 func askedWhileBroken(n int) checker.Checker {
 	return checker.AtLeast("run/requests-of-idle", n, "requests of idle clients during a fault", func(h *history.History) (found int) {
 		broken := 0

@@ -100,7 +100,7 @@ func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener
 }
 
 // turns requires that the clients of each kind are granted n times directly after a client of
-// another kind. Otherwise all clients of one kind could have failed.
+// another kind. If all clients of one kind failed, there would be no such grants.
 func turns(kinds, n int) checker.Checker {
 	return checker.AtLeast("run/turns-of-libraries", n, "grants to each library after another one", func(h *history.History) int {
 		found := make([]int, kinds)

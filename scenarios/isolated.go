@@ -124,8 +124,8 @@ type serversOf func(context.Context, *harness.Client) []string
 
 // isolatedHolder is the workload. Client 0 uses the server that will be cut off, and holds the lock
 // for long. The others use the other servers. They contend only if client 0 was the last client to
-// get the lock. So each cut occurs while client 0 holds the lock, and a client that lost a session
-// in the cut tries again.
+// get the lock. After one of them has held it, client 0 gets it next. So each cut occurs while
+// client 0 holds the lock. A client that lost a session in a cut tries again.
 func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var chosen atomic.Int32
@@ -182,10 +182,9 @@ func anyFollower(ctx context.Context, e ensemble.Ensemble) (int, error) {
 	return 0, nil
 }
 
-// isolate cuts off the server of client 0 and, together with it, as many others as the field with
-// says. The cut lasts at least for length, and until the session has expired elsewhere. If the
-// field with is not zero, the fault is aimed at the leader: nothing is cut if the leader is not in
-// the group.
+// isolate cuts off the server of client 0 and, together with it, a number of other servers. The cut
+// lasts at least for the given time, and until the session has expired elsewhere. If the number is
+// not zero, the fault is aimed at the leader: nothing is cut if the leader is not in the group.
 type isolate struct {
 	with   int
 	length time.Duration

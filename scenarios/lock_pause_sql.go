@@ -104,7 +104,7 @@ func (a *sqlAccount) add(ctx context.Context, c *harness.Client, l locker, h hel
 	if err != nil {
 		return
 	}
-	if c.ID == 0 && (a.guard != peers.Guarded || c.Rand.IntN(2) == 0) { // mutants are paused where it matters
+	if c.ID == 0 && (a.guard != peers.Guarded || c.Rand.IntN(2) == 0) { // with a mutant, the pause is always within the write
 		before, within = 0, before
 	}
 	wait(ctx, before)

@@ -63,7 +63,8 @@ func faults(list string) []harness.Fault {
 	return found
 }
 
-// mostlyShort returns random times up to short, and in one of eight calls up to long.
+// mostlyShort returns a function that draws random times: usually up to the first limit, and in one
+// of eight calls up to the second.
 func mostlyShort(short, long time.Duration) func(*harness.Client) time.Duration {
 	return func(c *harness.Client) time.Duration {
 		if c.Rand.IntN(8) == 0 {

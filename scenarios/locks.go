@@ -14,7 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A locker is a lock as one client uses it in one life.
+// A locker is a lock as one client uses it in one session or process.
 type locker struct {
 	lock  lockFunc
 	of    life
@@ -46,7 +46,7 @@ type held struct {
 type lockProgram struct {
 	name string // of the lock; empty means "lock"
 	open opener
-	// account creates the resource of a run. Nil means that there is none.
+	// account creates the fenced resource of a run. Nil means that there is none.
 	account  func(name string) *harness.Resource
 	resource *harness.Resource
 	// op is the name of the operation that acquires. Empty means checker.OpAcquire.
@@ -58,8 +58,8 @@ type lockProgram struct {
 	patience func(c *harness.Client) time.Duration
 	// hold returns how long a client holds the lock.
 	hold func(c *harness.Client) time.Duration
-	// verifies is the number of holds of which, on average, one ends with a check of which
-	// contender is first. Zero means four.
+	// On average, one of this many holds ends with a check of which contender is first. Zero means
+	// four.
 	verifies int
 	// late makes a client write even if it has lost the lock meanwhile, like a program that is
 	// paused between its last check and the write.
@@ -67,8 +67,8 @@ type lockProgram struct {
 	// using, if not nil, is called while a client holds the lock, instead of the use of the
 	// resource.
 	using func(ctx context.Context, c *harness.Client, l locker, h held)
-	// before, if not nil, is called before each round. holding, if not nil, is called when a client
-	// begins to hold the lock and when it no longer holds it.
+	// The function before, if not nil, is called before each round. The function holding, if not
+	// nil, is called when a client begins to hold the lock and when it no longer holds it.
 	before  func(ctx context.Context, c *harness.Client)
 	holding func(c *harness.Client, holds bool)
 }
@@ -112,7 +112,7 @@ func (p *lockProgram) round(ctx context.Context, c *harness.Client, l locker, pa
 	}
 	h, err := p.acquire(ctx, c, l, path, want)
 	if err != nil {
-		c.Pause(ctx, time.Millisecond) // otherwise an immediate failure would repeat without end in virtual time
+		c.Pause(ctx, time.Millisecond) // without this pause, an immediate failure would repeat without end in virtual time
 		return
 	}
 	_, name := znode.Split(h.path)
@@ -221,7 +221,7 @@ func verify(ctx context.Context, c *harness.Client, h held, path string) {
 	})
 }
 
-// An opener begins a client's life.
+// An opener opens a session or starts a program for a client, and returns its lock.
 type opener func(ctx context.Context, c *harness.Client, path string) (locker, error)
 
 // inSession returns an opener that opens a session with opts through the client's proxy. The lock

@@ -17,7 +17,7 @@ type protocol struct {
 	scenario func() harness.Scenario
 	recipe   client.Recipe
 	timeout  time.Duration // of sessions
-	// workload makes the workload from the function that creates fleets.
+	// workload returns the workload. Its argument is the function that creates fleets.
 	workload func(fleet func(serversOf) *fleet) func(*harness.Env) harness.Workload
 }
 

@@ -61,7 +61,7 @@ func (k *known) add(path string) {
 	k.paths = append(k.paths, path)
 }
 
-// any returns one of the last paths, or "" if there is none.
+// The method any returns one of the last paths, chosen at random, or "" if there is none.
 func (k *known) any(c *harness.Client) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()

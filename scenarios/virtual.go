@@ -43,8 +43,8 @@ func versionOf(seed uint64) zktest.Version {
 	return zktest.V39
 }
 
-// some returns only a few of the faults, so that each of them occurs several times in a run. Which
-// ones it returns depends on the seed. At least one of them is a fault that the embedded ensemble
+// The function some chooses only a few of the faults, so that each of them occurs several times in
+// a run. The choice depends on the seed. At least one of them is a fault that the embedded ensemble
 // can inject, if there is one: a run without faults proves nothing.
 func some(faults []harness.Fault, seed uint64) []string {
 	const few = 3

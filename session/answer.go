@@ -118,10 +118,10 @@ func Transient(err error) bool {
 
 // Retry calls f until it succeeds or fails with an error that is not Transient, and returns that
 // error. If ctx or the session ends first, it returns the last error. After a lost connection it
-// calls f again at once, because a request waits for the next connection. Otherwise it pauses
-// first: 50 ms, then 100 ms and so on, up to half of the session timeout. Use it for reads and
-// clean-ups that must be completed. If f writes, f itself must handle the case that an earlier
-// attempt was applied.
+// calls f again at once, because a request waits for the next connection. After any other transient
+// error it pauses first: 50 ms, then 100 ms and so on, up to half of the session timeout. Use it
+// for reads and clean-ups that must be completed. If f writes, f itself must handle the case that
+// an earlier attempt was applied.
 func (s *Session) Retry(ctx context.Context, f func(ctx context.Context) error) error {
 	for pauses := 0; ; {
 		err := f(ctx)

@@ -14,7 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A refusal because of a quota or a busy server was reported as "unknown error: -125" with an
+// Bug: a refusal because of a quota or a busy server was reported as "unknown error: -125" with an
 // unknown outcome.
 //
 // Covers S4.

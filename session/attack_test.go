@@ -72,7 +72,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// between returns a random duration from the range.
+// The function between returns a random duration from the range.
 func between(r *rand.Rand, from, to time.Duration) time.Duration {
 	return from + time.Duration(r.Int64N(int64(to-from)))
 }
@@ -249,9 +249,9 @@ func TestHoldEndsBeforeAnybodyElseIsGranted(t *testing.T) {
 	}
 }
 
-// Before the fix, the first write after idleness extended the lease, because the session assumed
-// that the leader had received its latest activity. No contender of the earlier tests was ever
-// idle, so those tests did not detect the mistake.
+// Bug: the first write after idleness extended the lease, because the session assumed that the
+// leader had received its latest activity. No contender of the earlier tests was ever idle, so
+// those tests did not detect the mistake.
 func TestAttacksFindTheRuleThatTrustsIdleSessions(t *testing.T) {
 	const enough = 20
 	for seed := range uint64(enough) {

@@ -19,8 +19,8 @@ func (c chroot) inner(path string) string {
 	return string(c) + path
 }
 
-// innerNew is inner for a node that is created. If a sequence number is appended to the root, the
-// new node is a child of the chroot, not its sibling.
+// innerNew is like inner, for a node that is created. If a sequence number is appended to the root,
+// the new node is a child of the chroot, not its sibling.
 func (c chroot) innerNew(path string, sequential bool) string {
 	if sequential {
 		return string(c) + path

@@ -26,8 +26,8 @@ func (g *gate) set(open bool) {
 	g.open = open
 }
 
-// wait returns nil as soon as the gate is open. If ctx or life ends first, it returns the cause. If
-// both have ended, it returns the cause of ctx.
+// wait returns nil as soon as the gate is open. If one of the two contexts ends first, wait returns
+// its cause. If both have ended, wait returns the cause of ctx.
 func (g *gate) wait(ctx, life context.Context) error {
 	g.mu.Lock()
 	open, opened := g.open, g.opened

@@ -327,8 +327,8 @@ func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
 }
 
 // An administrator restricts one node, or the session lacks the credential for its own ACL. The
-// hold on that node ends with this reason, and no other hold ends. Before the fix, all holds ended
-// when the lease lapsed, 9.5 s later.
+// hold on that node ends with this reason, and no other hold ends. Bug: all holds ended when the
+// lease lapsed, 9.5 s after the restriction.
 //
 // Covers S2.
 func TestAnUnreadableNodeEndsItsHoldAlone(t *testing.T) {

@@ -209,8 +209,8 @@ func (l *lease) latestKnown(k time.Time) time.Time {
 	return l.activeBy(i, l.marks[i].evidence.sent.Add(-l.period()))
 }
 
-// activeBy finds the latest activity in the marks up to i that was answered by t. It returns the
-// time at which that activity was sent.
+// activeBy finds the latest activity that was answered by the time t, in the marks up to index i.
+// It returns the time at which that activity was sent.
 func (l *lease) activeBy(i int, t time.Time) time.Time {
 	for ; i >= 0; i-- {
 		if a := l.marks[i].activity; a.before(t) {
@@ -228,8 +228,8 @@ func (l *lease) keptBy(activity time.Time) time.Time {
 	return activity.Add(l.timeout - l.margin())
 }
 
-// at returns the mark of the slot that contains t. Packets are answered in the order sent, so this
-// is the last mark or a new one.
+// The method at returns the mark of the slot that contains t. Packets are answered in the order
+// sent, so this is the last mark or a new one.
 func (l *lease) at(t time.Time) *mark {
 	slot := int64(t.Sub(l.opened) / (l.timeout / slots))
 	if n := len(l.marks); n > 0 && l.marks[n-1].slot >= slot {
@@ -274,9 +274,9 @@ func (l *lease) renew(now time.Time, holding bool) (due time.Time, write bool) {
 	return l.spaced(now), true
 }
 
-// before returns when to renew a deadline. The parameter end is the deadline, and last is the time
-// of its last renewal. The result is one beat after that renewal, or earlier if the deadline is
-// near.
+// The method before returns when to renew a deadline. Its arguments are the deadline and the time
+// of the last renewal of the deadline. The result is one beat after that renewal, or earlier if the
+// deadline is near.
 func (l *lease) before(end, last time.Time) time.Time {
 	near := end.Add(-max(l.timeout/8, 3*l.roundTrip))
 	return times.Later(times.Earlier(near, last.Add(l.beat())), last.Add(l.timeout/spacing))

@@ -177,7 +177,7 @@ func (w *world) bucket(l *modelLeader) time.Duration {
 	return (w.of(l) + w.T + w.tick) / w.tick * w.tick
 }
 
-// of returns the time on the clock of l.
+// The method of returns the time on the clock of l.
 func (w *world) of(l *modelLeader) time.Duration { return time.Duration(float64(w.now) * l.rate) }
 
 // running calls f once the process of l runs.
@@ -195,8 +195,8 @@ func (w *world) touch(l *modelLeader) {
 	}
 }
 
-// expirer takes the session when it is due, and some time later marks it as closing. It returns
-// when the leader has closed the session.
+// expirer takes the session when it is due, and some time later marks it as closing. It runs
+// repeatedly until it has taken the session.
 func (w *world) expirer(l *modelLeader) {
 	w.running(l, func() {
 		if w.of(l) >= l.expiry && !l.taken {

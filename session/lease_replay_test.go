@@ -133,7 +133,7 @@ func (r *replay) answered(h wire.ReplyHeader, body []byte) {
 // note records the lease's deadline if it is the latest so far.
 func (r *replay) note() { r.last = times.Later(r.last, r.lease.deadline) }
 
-// until waits, in virtual time, until d after the beginning of the session.
+// The method until waits, in virtual time, until d after the beginning of the session.
 func (r *replay) until(d time.Duration) { <-time.After(time.Until(r.began.Add(d))) }
 
 // send sends a packet at the given time, counted from the beginning of the session.

@@ -252,7 +252,7 @@ const (
 	leftTouches
 )
 
-// A searcher searches the places that one variant can reach.
+// A searcher searches the states that one variant can reach.
 type searcher struct {
 	variant
 	lease lease
@@ -264,7 +264,7 @@ type searcher struct {
 	parents []uint32
 	how     []step
 	walked  int // steps of random walks
-	closed  int // places in which the session is closed
+	closed  int // states in which the session is closed
 	stood   int // writes after which the lease stood
 }
 
@@ -275,11 +275,10 @@ func newSearcher(v variant) *searcher {
 	return &searcher{variant: v, seed: maphash.MakeSeed()}
 }
 
-// begin returns the places in which a run can begin, for each phase of the
-// leader's ping loop. In most variants the session was just created. If s.idle,
-// the session has been idle for so long that its lease has lapsed. The leader
-// then expires it at some time between now and a timeout from now, and there is
-// a place for each such time.
+// begin returns the states in which a run can begin, for each phase of the leader's ping loop. In
+// most variants the session was just created. If s.idle is set, the session has been idle for so
+// long that its lease has lapsed. The leader then expires it at some time between now and a timeout
+// from now, and there is a state for each such time.
 func (s *searcher) begin(b bounds) []place {
 	l := &s.lease
 	*l = lease{}
@@ -433,7 +432,7 @@ func (s *searcher) answerable(p *place) bool {
 	return p.at >= 0 && (p.shaken != 0 || !p.shaking && p.next < p.sent && p.packets[p.next].done)
 }
 
-// take makes the step from p.
+// take makes the given step from the state p.
 func (s *searcher) take(p *place, a step) {
 	switch a.what {
 	case stepTime:
@@ -686,7 +685,7 @@ func (s *searcher) broken(p *place) bool {
 	return end.After(units(p.closed).Add(-s.drift))
 }
 
-// fingerprint returns the same number for all places that have the same possible futures.
+// fingerprint returns the same number for all states that have the same possible futures.
 func (s *searcher) fingerprint(p *place) uint64 {
 	b := s.buf[:0]
 	since := func(u int16) { b = append(b, byte(max(u-p.now, -searchT-2))) } // of a time in units
@@ -839,7 +838,7 @@ func (s *searcher) walk(r *rand.Rand, b bounds) (timeline []string) {
 	}
 }
 
-// timeline replays the steps to place id.
+// timeline replays the steps that lead to the state with the given number.
 func (s *searcher) timeline(starts []place, id uint32) []string {
 	var steps []step
 	for int(id) >= len(starts) {

@@ -50,11 +50,11 @@ func (l *lifetime) spawn(f func()) bool {
 func (l *lifetime) wait() { l.work.Wait() }
 
 // detach runs f on a goroutine of the session, with a context that ends with the session. It is for
-// undoing something after the caller's context has ended. Requests of f are sent after the requests
-// that were abandoned before. There is no timeout, because anything that f does not undo would
-// remain until the session ends. Before Close closes the session, it waits for f, at most a third
-// of the session timeout. The channel receives the result of f, or the cause of the session's end
-// if f could not run.
+// undoing something after the caller's context has ended. Requests of f are sent after all requests
+// that were abandoned before the call of detach. There is no timeout, because anything that f does
+// not undo would remain until the session ends. Before Close closes the session, it waits for f, at
+// most a third of the session timeout. The channel receives the result of f, or the cause of the
+// session's end if f could not run.
 func (l *lifetime) detach(f func(ctx context.Context) error) <-chan error {
 	done := make(chan error, 1)
 	l.count(1)

@@ -36,7 +36,7 @@ func inBubble(t *testing.T, opts zktest.Options, f func(t *testing.T, e *zktest.
 	})
 }
 
-// on returns Options for the given servers of e, or for all of them.
+// The function on returns Options for the given servers of e, or for all of them.
 func on(e *zktest.Ensemble, servers ...int) Options {
 	opts := Options{Servers: e.Servers(), Dial: e.DialContext}
 	if len(servers) > 0 {

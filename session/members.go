@@ -30,7 +30,7 @@ func (s *Session) followMembers() {
 				s.reports.log(slog.LevelInfo, "zookeeper servers changed", "servers", list)
 			}
 			_, err = w.Wait(s.life.ctx)
-		case errors.Is(err, zk.ErrNoAuth), errors.Is(err, zk.ErrNoNode): // no later answer is better
+		case errors.Is(err, zk.ErrNoAuth), errors.Is(err, zk.ErrNoNode): // a later read would fail too
 			s.reports.log(slog.LevelWarn, "zookeeper servers are not followed: the configuration cannot be read", "error", err)
 			return
 		}

@@ -67,9 +67,9 @@ type Options struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// TickTime is the server's tickTime, if known. It makes the lease last longer between two
-	// heartbeats. The default assumes half the session timeout. This is the longest that a server
-	// allows, unless its minSessionTimeout is set below two ticks. A value above the server's own
-	// is safe; a value below it is not.
+	// heartbeats than the default does, which assumes half the session timeout. That is the longest
+	// tick that a server allows, unless its minSessionTimeout is set below two ticks. A value above
+	// the server's own is safe; a value below it is not.
 	TickTime time.Duration
 
 	// UnsafeHoldUntilLost disables the lease: a grant then counts as held until the loss of the

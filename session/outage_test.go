@@ -49,8 +49,8 @@ func count(lines []string, words ...string) (n int) {
 	return n
 }
 
-// An outage is logged at the level Info, and does not fill the log. Before the fix, it was not
-// logged at this level.
+// An outage is logged at the level Info, and does not fill the log. Bug: it was not logged at this
+// level.
 func TestAnOutageIsLogged(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		opts := on(e)
@@ -86,8 +86,8 @@ func TestAnOutageIsLogged(t *testing.T) {
 	})
 }
 
-// Open without a deadline logs once, at Warn, why no server accepts it. With maxClientCnxns
-// exhausted it would otherwise wait in silence.
+// Open without a deadline logs once, at Warn, why no server accepts it. If maxClientCnxns is
+// exhausted, Open would wait in silence without this line.
 func TestOpenWithoutADeadlineLogsTheReason(t *testing.T) {
 	inBubble(t, zktest.Options{MaxClientConns: 1}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e, 0))

@@ -17,9 +17,10 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// do runs call, which makes one request through the client. It waits for the answer, for the end of
-// ctx or for the end of the session. While there is no connection, it waits without sending. So a
-// request that is given up during this wait was certainly not applied.
+// do makes one request: it runs the function call, which makes the request through the client. It
+// waits for the answer, for the end of ctx or for the end of the session. While there is no
+// connection, it waits without sending. So a request that is given up during this wait was
+// certainly not applied.
 //
 // A request that only the session's end can interrupt needs no goroutine: at the end the keeper
 // closes the client, which ends every call.
@@ -86,7 +87,7 @@ func apart[T any](ctx context.Context, s *Session, t *ticket, call func(*zk.Conn
 	}
 }
 
-// read is do for a request that changes nothing. If the connection is lost, read repeats the
+// read is like do, for a request that changes nothing. If the connection is lost, read repeats the
 // request.
 func read[T any](ctx context.Context, s *Session, op, path string, call func(*zk.Conn, *ticket) (T, error)) (T, error) {
 	for {
@@ -298,10 +299,11 @@ func (s *Session) Delete(ctx context.Context, path string, version int32) error 
 	return err
 }
 
-// Sync ensures that the next read of this session includes what the leader had committed. If the
-// session is connected to the leader itself, the read includes only what the leader has applied.
-// This can be less than another server showed before: see recipe.ReadBarrier. Sync does not prove
-// that the session lives, because an isolated leader answers it too.
+// Sync ensures that the next read of this session includes what the leader had committed when it
+// received the Sync. If the session is connected to the leader itself, the read includes only what
+// the leader has applied. This can be less than another server showed before: see
+// recipe.ReadBarrier. Sync does not prove that the session lives, because an isolated leader
+// answers it too.
 func (s *Session) Sync(ctx context.Context, path string) error {
 	if err := s.check("sync", path, 0); err != nil {
 		return err

@@ -365,7 +365,7 @@ func TestBufferOfAnAbandonedCallIsReusable(t *testing.T) {
 	}
 }
 
-// A stuckConn accepts no data while until is open, and records the data that it accepted.
+// A stuckConn accepts no data until its channel is closed, and records the data that it accepted.
 type stuckConn struct {
 	net.Conn
 	until atomic.Pointer[chan struct{}]

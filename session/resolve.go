@@ -35,7 +35,7 @@ func newDialer(source rand.Source) *dialer {
 const stagger = 250 * time.Millisecond
 
 // DialContext resolves the host and returns the first connection to one of its addresses. It starts
-// with one address. It adds the next one as soon as the last has failed or has taken too long.
+// with one address. It adds another one as soon as the latest one has failed or has taken too long.
 func (d *dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {

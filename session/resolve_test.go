@@ -41,7 +41,7 @@ func oneName(e *zktest.Ensemble, dead map[string]bool) Options {
 	return Options{Servers: []string{"zk"}, Dial: d.DialContext, dialer: d}
 }
 
-// at is a connection that has an address.
+// The type at is a connection that has an address.
 type at struct {
 	net.Conn
 	address string
@@ -51,8 +51,8 @@ func (c at) RemoteAddr() net.Addr { return c }
 func (c at) Network() string      { return "tcp" }
 func (c at) String() string       { return c.address }
 
-// Before the fix, a dead address of a name cost a third of the session timeout each time that it
-// was drawn, up to 10.6 s in total.
+// Bug: a dead address of a name cost a third of the session timeout each time that it was drawn, up
+// to 10.6 s in total.
 func TestADeadAddressOfANameCostsLittle(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		for _, dead := range []map[string]bool{

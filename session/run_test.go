@@ -11,8 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Credentials that were refused are refused in the next session too. Before the fix, Run retried
-// forever and reported nothing.
+// Credentials that were refused are refused in the next session too. Bug: Run retried forever and
+// reported nothing.
 //
 // Covers S5.
 func TestRefusedCredentialsEndRun(t *testing.T) {

@@ -148,8 +148,8 @@ type digestMD5 struct{ user, password, realm, nonce, cnonce, uri string }
 // The name that ZooKeeper's servers use for themselves.
 const digestURI = "zookeeper/zk-sasl-md5"
 
-// response returns the proof that the password is known: the client's proof if method is
-// "AUTHENTICATE", the server's if it is empty.
+// response returns the proof that the password is known. If method is "AUTHENTICATE", this is the
+// client's proof. If method is empty, it is the server's proof.
 func (d digestMD5) response(method string) string {
 	secret := md5.Sum([]byte(latin1(d.user) + ":" + latin1(d.realm) + ":" + latin1(d.password)))
 	a1 := hexMD5(string(secret[:]) + ":" + d.nonce + ":" + d.cnonce)

@@ -105,7 +105,7 @@ func (h *servers) notReached(server string, id int64, err error) {
 	h.reports.log(level, "zookeeper server not reached", "server", server, "error", err)
 	if h.failures == len(h.list) {
 		args := []any{"last", h.failed}
-		if id != 0 { // otherwise the session has not begun
+		if id != 0 { // an id of 0 means that the session has not begun
 			args = append(args, "session", hexID(id))
 		}
 		h.reports.log(slog.LevelWarn, "no zookeeper server takes the session: trying again", args...)

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
-// The first round of attempts has no pause, and each later round is slower. A connection that
-// lasted restarts the count.
+// The first round of attempts has no pause, and each later round takes longer than the one before.
+// A connection that lasted restarts the count.
 func TestRoundsOfAttemptsArePaced(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		h := newServers([]string{"a:1", "b:1"}, cryptoRand{}, newReporter(nil))

@@ -128,7 +128,7 @@ func (s *Session) finish(cause error) {
 		s.life.end(cause)
 		s.states.set(stateAtEnd(cause))
 		s.watches.close(cause)
-		if id := s.ID(); id != 0 { // otherwise it never began, and Open reports why
+		if id := s.ID(); id != 0 { // if the id is 0, the session never began, and Open reports why
 			s.reports.log(slog.LevelInfo, "zookeeper session ended", "session", hexID(id), "cause", cause)
 		}
 	})

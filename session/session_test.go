@@ -267,9 +267,9 @@ func TestCloseIsIdempotentWaitsAndDeletes(t *testing.T) {
 	})
 }
 
-// Before the fix, Open returned 1.0 s after the end of its context in 3 to 8 of 100 calls without a
-// server, and so did Close. The client library waits a second for a request that was queued after
-// its last flush.
+// Bug: Open returned 1.0 s after the end of its context in 3 to 8 of 100 calls without a server,
+// and so did Close. The client library waits a second for a request that was queued after its last
+// flush.
 //
 // Covers S7.
 func TestOpenAndCloseReturnInTime(t *testing.T) {

@@ -2,8 +2,8 @@ package session
 
 import "time"
 
-// suspended drops all times until the next connection, because each is older than the monotonic
-// clock says.
+// suspended drops all measured times, because each is longer ago than the monotonic clock says. The
+// next connection gives new ones.
 func (l *lease) suspended() {
 	l.forget()
 	l.connected = false
@@ -17,7 +17,7 @@ type steppingClock struct {
 	total      time.Duration
 }
 
-// at takes a reading of the wall clock and one of the monotonic clock.
+// The method at takes a reading of the wall clock and one of the monotonic clock.
 func (c *steppingClock) at(wall, mono time.Time) time.Duration {
 	if !c.wall.IsZero() {
 		passed := mono.Sub(c.mono)

@@ -20,7 +20,7 @@ func newSleepCounter() func() time.Duration {
 			before := readClock(clockMonotonic)
 			boot := readClock(clockBoottime)
 			mono := readClock(clockMonotonic)
-			if mono-before < time.Millisecond { // otherwise this thread was interrupted
+			if mono-before < time.Millisecond { // a longer time means that this thread was interrupted
 				return boot - mono
 			}
 		}

@@ -174,7 +174,7 @@ func absences(h *history.History, ops []history.Operation, least time.Duration) 
 	return all
 }
 
-// passes judges the part of one wait after the given time.
+// passes judges one wait, but only its part after the given time.
 func passes(h *history.History, j *Judge, o history.Operation, since time.Duration, absent []absence, busy loaded, inTime time.Duration) {
 	j.Checked(1)
 	until := h.End()
@@ -193,8 +193,9 @@ func passes(h *history.History, j *Judge, o history.Operation, since time.Durati
 	}
 }
 
-// BarrierNoMissedRemoval is a stricter liveness property. After the heal a client that has waited
-// for inTime passes within inTime of the next removal, even if the barrier is set again at once.
+// BarrierNoMissedRemoval judges liveness more strictly than BarrierOpensInTime. After the heal a
+// client that has waited for the duration inTime passes within the same duration of the next
+// removal, even if the barrier is set again at once.
 func BarrierNoMissedRemoval(inTime time.Duration) Checker {
 	return New("barrier/no-missed-removal", "a waiter passes even if the barrier is set again at once", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)

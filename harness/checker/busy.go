@@ -36,7 +36,7 @@ func busyTimes(h *history.History) loaded {
 	return merge(all)
 }
 
-// in returns how long the machine was busy between two times.
+// The method in returns how long the machine was busy between two times.
 func (b loaded) in(from, to time.Duration) (sum time.Duration) {
 	for _, w := range b {
 		sum += max(0, min(w.to, to)-max(w.from, from))
@@ -55,9 +55,9 @@ func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) b
 	return took-busy > inTime
 }
 
-// cost reports whether a lease may have lapsed because the machine was busy. It returns true if the
-// machine was busy for at least a quarter of the session timeout before t, because heartbeats may
-// be that far apart.
+// cost reports whether a lease may have lapsed by the time t because the machine was busy. During
+// the session timeout that ended at t, the machine must have been busy for at least a quarter of
+// that timeout, because heartbeats may be that far apart.
 func (b loaded) cost(h *history.History, t time.Duration) bool {
 	timeout := longestTimeout(h)
 	return timeout > 0 && b.in(t-timeout, t) >= timeout/4

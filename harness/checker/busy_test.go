@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Before the fix, a stall of 0.1 s, or one late answer of a server, changed the verdict on an
-// endless wait from invalid to unknown.
+// Bug: a stall of 0.1 s, or one late answer of a server, changed the verdict on an endless wait
+// from invalid to unknown.
 func TestBusyTimeExcusesOnlyItself(t *testing.T) {
 	role := func(at time.Duration, result string) history.Event {
 		return history.Event{Time: at, Kind: history.Fact, Op: history.FactRole, Node: "n1", Result: result, Client: history.Nobody, Process: history.Nobody}

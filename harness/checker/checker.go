@@ -107,8 +107,8 @@ func (o optional) Check(ctx context.Context, h *history.History) []Result {
 	return results
 }
 
-// IfTokens is c for clients that may have no fencing tokens. If no hold of a run has one, the
-// properties of c are optional and reported as not exercised.
+// IfTokens wraps c for clients that may have no fencing tokens. If a run has holds but none with a
+// token, the properties of c are optional and reported as not exercised.
 func IfTokens(c Checker) Checker { return ifTokens{c} }
 
 type ifTokens struct{ Checker }

@@ -44,7 +44,7 @@ func stepCounter(state string, invoke, complete *history.Event) (string, bool) {
 	return state, complete == nil || integer(complete.Result, value-1) == value
 }
 
-// integer parses a number. If text is not a number, integer returns the argument other.
+// integer parses text as a number. If text is not a number, integer returns its second argument.
 func integer(text string, other int64) int64 {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return n
@@ -113,9 +113,10 @@ func unknown(ops []porcupine.Operation) (n int) {
 	return n
 }
 
-// firstUnexplained returns the first call, in order of completions, at whose completion no order
-// explains the calls that have begun. A binary search finds it: if no order explains the beginning
-// of a history, none explains a longer part.
+// firstUnexplained takes the calls in order of their completions. It returns the first call at
+// whose completion no order explains the results of the calls that have begun by then. A binary
+// search finds this call: if no order explains the beginning of a history, none explains a longer
+// part.
 func firstUnexplained(ops []porcupine.Operation) (invoke, complete *history.Event) {
 	done := slices.DeleteFunc(slices.Clone(ops), func(op porcupine.Operation) bool { return !isAnswered(op) })
 	slices.SortFunc(done, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })

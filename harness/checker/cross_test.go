@@ -94,9 +94,10 @@ func excused(h *history.History, hold history.HoldInterval, from time.Duration) 
 	return true
 }
 
-// everyMoment is the oracle for holds. When a hold begins, it takes the set of holders of the
-// object. The set must be allowed as it is, or after the holders that a fault excuses are removed.
-// A client that is notified of a loss at that instant does not count as a holder.
+// everyMoment is the oracle for holds. It takes the set of holders of an object at each moment at
+// which a hold of the object begins. The set must be allowed as it is, or after the holders that a
+// fault excuses are removed. A client that is notified of a loss at that instant does not count as
+// a holder.
 func everyMoment(h *history.History, allowed func(holders []history.Event) bool) bool {
 	for _, next := range h.Holds() {
 		at := next.Begin

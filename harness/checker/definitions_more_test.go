@@ -254,7 +254,7 @@ func tinyDrained(r *rand.Rand, n int) *history.History {
 }
 
 // everyLossHadATaker assigns each lost value to a call with an unknown result. A value is lost if
-// it was never delivered and nobody holds it. Each call can account for one value.
+// it was never delivered and nobody holds it. Each call can explain the loss of one value.
 func everyLossHadATaker(h *history.History) bool {
 	return everyLossOf("/a", h) && everyLossOf("/b", h)
 }

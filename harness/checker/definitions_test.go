@@ -143,8 +143,9 @@ func listing(h *history.History) (text string) {
 	return text
 }
 
-// tinyOps returns n random operations of three clients that overlap in any way. next returns the
-// invocation of a client, or nil for none, and finish fills in its completion.
+// tinyOps returns n random operations of three clients that overlap in any way. The function next
+// returns the invocation of a client, or nil for none. The function finish fills in the completion
+// of the operation.
 func tinyOps(r *rand.Rand, n int, next func(client int16) *history.Event, finish func(e *history.Event)) *history.History {
 	var events []history.Event
 	open := make(map[int16]*history.Event)
@@ -349,7 +350,7 @@ func nobodyCountedThatGaveUp(h *history.History) bool {
 }
 
 // nobodyInside checks, at each completion of op in a round, that nobody is inside an earlier round.
-// The argument before is how many rounds earlier. A member is inside if its enter has returned, it
+// The last argument says how many rounds earlier. A member is inside if its enter has returned, it
 // has not begun to leave, and its session has not changed since it requested to enter.
 func nobodyInside(h *history.History, op string, before int32) bool {
 	legal := true
@@ -427,7 +428,8 @@ func tinyCalm(r *rand.Rand, n int) *history.History {
 	return tinyHeal(tinyTerms)(r, n+4)
 }
 
-// tinyHeal adds a heal of the ensemble at one moment, and the end of the calm at another.
+// tinyHeal adds a heal of the ensemble at one moment. At another it adds the end of the phase in
+// which liveness is judged.
 func tinyHeal(draw func(*rand.Rand, int) *history.History) func(*rand.Rand, int) *history.History {
 	return func(r *rand.Rand, n int) *history.History {
 		all := draw(r, n).Events
@@ -446,8 +448,8 @@ func tinyHeal(draw func(*rand.Rand, int) *history.History) func(*rand.Rand, int)
 	}
 }
 
-// calmHadALeader searches for a leader at each half millisecond up to the limit, and for a loss
-// after the limit.
+// calmHadALeader searches, after the heal, for a leader at each half millisecond up to the limit,
+// and for a loss after the limit.
 func calmHadALeader(h *history.History) bool {
 	healed, quiesce := h.PhaseStart(history.PhaseHealed), h.PhaseStart(history.PhaseQuiesce)
 	due := healed.Time + soon
@@ -675,9 +677,9 @@ func allOf(ops []history.Operation, f func(history.Operation) bool) bool {
 }
 
 // couldSee searches for a moment within o, between an event and the next one, at which the
-// observation of o was true. The ephemeral was created just after the event with the index made.
-// The session ended just before the event with the index end, unless it never ended. Within one
-// such moment, events may have any order.
+// observation of o was true. The second argument is the index of the event just before the creation
+// of the ephemeral. The third is the index of the event just after the end of the session, unless
+// the session never ended. Within one such moment, events may have any order.
 func couldSee(o history.Operation, made, end int32, never bool) bool {
 	for at := o.Invoke.Index; at < o.Complete.Index; at++ {
 		lives, over := never || at < end, !never && at >= end-1

@@ -262,8 +262,8 @@ type stay struct {
 	to    int32
 }
 
-// stays are the stays of a round in order of their beginnings. A stay is replaced by an earlier one
-// that lasts longer.
+// stays are the stays of a round in order of their beginnings. If an earlier stay lasts longer than
+// a later one, it replaces the later one in the list.
 type stays []stay
 
 func (r *round) stays(dropped drops) stays {
@@ -296,10 +296,10 @@ func firstAfter(indexes []int32, from int32) int32 {
 	return indexes[i]
 }
 
-// at returns a stay that includes the index, if there is one.
+// The method at returns a stay that includes the index, if there is one.
 func (all stays) at(index int32) (stay, bool) {
 	i, _ := slices.BinarySearchFunc(all, index, func(s stay, at int32) int { return cmp.Compare(s.enter.Complete.Index, at) })
-	// Each stay has been replaced by an earlier one that lasts longer, if there is one. So the
+	// Each stay for which an earlier one lasts longer has been replaced by the earlier one. So the
 	// entry before the index lasts longest of all stays that began before the index.
 	if i > 0 && all[i-1].to > index {
 		return all[i-1], true
@@ -330,7 +330,7 @@ func dropsOf(h *history.History) drops {
 	return all
 }
 
-// after returns the index until which the session of o surely lived.
+// The method after returns the index until which the session of o surely lived.
 func (d drops) after(o history.Operation) int32 {
 	end := firstAfter(d.told[o.Invoke.Client], o.Invoke.Index)
 	if proven, known := d.proven[o.Invoke.Session]; known {

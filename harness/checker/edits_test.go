@@ -218,7 +218,8 @@ func healed(draw func(*rand.Rand) events) func(*rand.Rand) events {
 	}
 }
 
-// refusing makes a resource refuse an older token after each write.
+// refusing makes a resource refuse, after each write, a token that is one less than the token of
+// the write.
 func refusing(draw func(*rand.Rand) events) func(*rand.Rand) events {
 	return func(r *rand.Rand) events {
 		var all events
@@ -258,7 +259,7 @@ func facts(draw func(*rand.Rand) events, op, result string, objects ...string) f
 	}
 }
 
-// calm draws an election whose terms follow each other in a long calm.
+// calm draws an election in which terms follow each other for a long time after the heal.
 func calm(r *rand.Rand) events {
 	e := healed(some(elected))(r)
 	e[0], e[3] = e[3], e[0] // the first leader has been elected
@@ -479,15 +480,15 @@ func again(r *rand.Rand, e events) events {
 	return e
 }
 
-// lastTwoSwapped exchanges the items of the last two takes. Both had been put before.
+// lastTwoSwapped exchanges the items of the last two takes. Both items were put before both takes.
 func lastTwoSwapped(_ *rand.Rand, e events) events {
 	n := len(e)
 	e[n-3].Result, e[n-5].Result = e[n-5].Result, e[n-3].Result
 	return e
 }
 
-// inRound edits one round of a double barrier of four members. The function spoil also gets the
-// next round.
+// inRound edits one round of a double barrier of four members. The parameter spoil is the edit. It
+// also gets the next round.
 func inRound(spoil func(round, next events) events) func(*rand.Rand, events) events {
 	const size = 16 // four members come, enter, go and leave
 	return func(r *rand.Rand, e events) events {

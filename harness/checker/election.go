@@ -12,11 +12,11 @@ import (
 const (
 	// OpCampaign completes with the epoch in Token.
 	OpCampaign = "campaign"
-	// OpProclaim writes Arg as a leader. Each value is written only once. Token of the invocation
-	// is the epoch of the leader.
+	// OpProclaim is a write of Arg by a leader. Each value is written only once. Token of the
+	// invocation is the epoch of the leader.
 	OpProclaim = "proclaim"
-	// OpInherit reads the last proclaimed value as a new leader. Token of the invocation is the
-	// epoch of the leader. Result is empty if nothing was proclaimed.
+	// OpInherit is the read of the last proclaimed value by a new leader. Token of the invocation
+	// is the epoch of the leader. Result is empty if nothing was proclaimed.
 	OpInherit = "inherit"
 	// OpLeader reads who leads. It completes with the epoch in Token, or zero if there is no
 	// leader. If Arg of its invocation is Present, an old state is not allowed as the answer. If
@@ -208,9 +208,9 @@ func electionLeaderAfterHeal(inTime time.Duration) Checker {
 }
 
 // ElectionObserversSeeLeaders judges observers. The candidate of the observed epoch had begun its
-// campaign before the answer. An observer never goes back to a lower epoch. If the question had
-// [Present], the epoch is not lower than that of the latest term that had begun before the
-// question. At the end an observer has the present epoch.
+// campaign before the answer. An observer never goes back to a lower epoch. If Arg of the
+// invocation is [Present], the epoch is not lower than that of any term that had begun before the
+// invocation. At the end an observer has been notified of the current epoch.
 func ElectionObserversSeeLeaders() Checker {
 	return New("election/observers-see-leaders", "an observer never sees a future leader, and never goes back to an earlier one", observers)
 }

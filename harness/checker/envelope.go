@@ -17,9 +17,9 @@ type Envelope struct {
 	// session or deletes the node, a clock runs too fast or too slow, a client is paused. A fault
 	// whose target is a client excuses only the holds of that client.
 	Outside []string `json:"outside,omitempty"`
-	// After is how long a hold may continue after such a fault has broken it. Zero means the
-	// longest session timeout in the history, because no lease lasts longer without an answer. If
-	// the history has no session, zero means 1 s.
+	// After is how long a hold may continue after the end of such a fault. Zero means the longest
+	// session timeout in the history, because no lease lasts longer without an answer. If the
+	// history has no session, zero means 1 s.
 	After time.Duration `json:"after_ns,omitempty"`
 }
 
@@ -28,7 +28,7 @@ type window struct{ from, to time.Duration }
 
 // windows are the times outside the envelope. Each list is in order, and its windows are disjoint.
 type windows struct {
-	faults map[int16][]window // by client; those of all clients are under Nobody and also under each client
+	faults map[int16][]window // by client; faults on all clients are under Nobody and also under each client
 	stalls []window
 	lags   []lag // in order
 	after  time.Duration
@@ -175,7 +175,7 @@ func (w windows) explains(from, to time.Duration, lost bool, client int16) bool 
 	return lost && to-from-w.stalled(from, to) < lag || stall.within(w.stalls) || fault.within(faults)
 }
 
-// within reports whether w lies in one of the windows.
+// The method within reports whether w lies in one of the windows.
 func (w window) within(list []window) bool {
 	i, found := slices.BinarySearchFunc(list, w.from, func(one window, t time.Duration) int { return cmp.Compare(one.from, t) })
 	if !found {

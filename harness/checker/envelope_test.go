@@ -116,8 +116,8 @@ func lagged(at, length time.Duration) history.Event {
 	return history.Event{Time: at, Kind: history.Fact, Op: history.FactLag, Result: length.String(), Client: history.Nobody, Process: history.Nobody}
 }
 
-// Before the fix, a stall of 0.37 s excused an overlap of 4 s, because the overlap began within a
-// second after the stall.
+// Bug: a stall of 0.37 s excused an overlap of 4 s, because the overlap began within a second after
+// the stall.
 func TestStallExcusesWhatItCanExplain(t *testing.T) {
 	const lost, end = history.HoldLost, history.HoldEnd
 	stall := []history.Event{stalled(1370*ms, 370*ms)}

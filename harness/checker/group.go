@@ -87,7 +87,7 @@ func memberships(h *history.History, inTime time.Duration) map[string][]*members
 	return all
 }
 
-// ends gives, by session, the index from which on nothing of the session may remain.
+// ends returns, for each session, the index from which on nothing of the session may remain.
 func ends(h *history.History, inTime time.Duration) map[int64]int32 {
 	healed := h.PhaseStart(history.PhaseHealed)
 	ended := make(map[int64]int32)
@@ -154,7 +154,8 @@ func groupMembersListed(envelope Envelope) Checker {
 }
 
 // groupNoStrangerListed judges all answers: a listed member had invoked a join. An answer that must
-// not be old also lists no member that had left or had lost its session more than inTime before.
+// not be old also lists no member that had left before the invocation. It lists no member that had
+// lost its session more than inTime before the invocation.
 func groupNoStrangerListed(inTime time.Duration) Checker {
 	return New("group/no-stranger-listed", "a list contains only members that have joined, have not left and are alive", func(h *history.History, j *Judge) {
 		asked := make(map[string]bool) // by group and id

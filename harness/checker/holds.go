@@ -14,9 +14,9 @@ import (
 const forever = 1<<31 - 1
 
 // begins yields each hold with the holds of its object that stand when it begins, in order. A hold
-// that is lost at that very instant does not stand: time stops on a virtual clock, and the client
-// of the lost hold may be notified after the next hold has begun. The number of holds at any time
-// is at most the number of clients.
+// that is lost at that very instant does not stand. On a virtual clock, time stops while goroutines
+// run, so the client of the lost hold may be notified after the next hold has begun. The number of
+// holds at any time is at most the number of clients.
 func begins(h *history.History) func(func(hold history.HoldInterval, others []history.HoldInterval) bool) {
 	return func(yield func(history.HoldInterval, []history.HoldInterval) bool) {
 		standing := make(map[string][]history.HoldInterval)
@@ -99,7 +99,7 @@ func sorted[K cmp.Ordered, V any](m map[K]V) func(func(K, V) bool) {
 	}
 }
 
-// number parses a decimal number. If s is not a number, number returns the argument none.
+// number parses a decimal number. If s is not a number, number returns its second argument.
 func number(s string, none int) int {
 	if n, err := strconv.Atoi(s); err == nil {
 		return n

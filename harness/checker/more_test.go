@@ -155,8 +155,8 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// Before the fix, a run of 5 s had 12 grants and was not exercised, since the scenario required the
-// 20 grants of its usual 20 s.
+// Bug: a run of 5 s had 12 grants and was not exercised, since the scenario required the 20 grants
+// of its usual 20 s.
 func TestShortRunsNeedLess(t *testing.T) {
 	for _, one := range []struct {
 		work  time.Duration

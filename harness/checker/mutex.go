@@ -16,8 +16,8 @@ const (
 	OpAcquire = "acquire"
 	OpRelease = "release"
 	// OpVerify reads the contenders after a write of the same session, so that the answer is no
-	// older than its invocation. The invocation has the Token and the client's own Node. It
-	// completes with the name of the lowest contender in Result and with the owner of that znode in
+	// older than the invocation. The invocation has the Token and the client's own Node. The
+	// completion has the name of the lowest contender in Result, and the owner of that znode in
 	// Session.
 	OpVerify = "verify"
 )
@@ -30,7 +30,7 @@ func Mutex(envelope Envelope, inTime time.Duration) []Checker {
 }
 
 // LockTokensRise judges the tokens of grants: they are unique and rise in real time. If an acquire
-// was invoked after another grant had completed, its token is higher.
+// was invoked after another grant had completed, its token is higher than the token of that grant.
 func LockTokensRise() Checker {
 	return New("lock/tokens-rise", "tokens are unique and rise in real time", func(h *history.History, j *Judge) {
 		tokens(h, j, OpAcquire)

@@ -36,7 +36,7 @@ type item struct {
 	claims        []history.Operation
 }
 
-// out returns the first delivery: a claim, or else a take.
+// The method out returns the first delivery: a claim, or else a take.
 func (it *item) out() (o history.Operation, delivered bool) {
 	if len(it.claims) > 0 {
 		return it.claims[0], true
@@ -58,7 +58,7 @@ func (it *item) putEnd() int32 {
 	return end
 }
 
-// here reports whether the value surely was in the queue at some time.
+// The method here reports whether the value surely was in the queue at some time.
 func (it *item) here() bool { return it.put.Invoke != nil && it.putEnd() != forever }
 
 // items are the values of one history, in order of their first event.
@@ -148,14 +148,15 @@ func (s *items) drained() map[string]int32 {
 }
 
 // QueueNothingLost judges puts. After a queue has been drained, each value whose put is known to
-// have succeeded has been delivered, or a claimer still holds it. An indeterminate take may account
-// for one value. An indeterminate claim may account for one value while the claim may be held. An
-// indeterminate ack may account for its own value; if acks have effects, the effects decide.
+// have succeeded has been delivered, or a claimer still holds it. An indeterminate take may have
+// removed one value. An indeterminate claim may have delivered one value if the claim may still be
+// held. An indeterminate ack may have removed its own value; if acks have effects, the effects
+// decide.
 func QueueNothingLost() Checker {
 	return New("queue/nothing-lost", "no item is lost", func(h *history.History, j *Judge) {
 		s, ends := collect(h), endings(h)
 		drained := s.drained()
-		maybe := make(map[string]int) // object -> takes and claims that may account for one each
+		maybe := make(map[string]int) // object -> takes and claims that may explain one missing value each
 		acked := make(map[[2]string]bool)
 		effects := effectsOf(h)
 		for _, o := range s.unknown {
@@ -219,7 +220,7 @@ type claimEnds struct {
 	client   map[int16][]int32
 	returned map[[2]string][]int32 // when its claimer began to return it
 	lost     map[[2]string][]int32
-	over     map[[2]string][]int32 // when it was over for its claimer
+	over     map[[2]string][]int32 // when the claim was over for its claimer
 }
 
 func endings(h *history.History) claimEnds {
@@ -261,20 +262,20 @@ func (ends claimEnds) died(claim history.Operation, at int32) bool {
 }
 
 // stands reports whether the claim of the value may still be held at the index. In a history that
-// was cut short, any claim may still be held: the servers may end a claim after its claimer noticed
-// the end.
+// was cut short, any claim may still be held. Its claimer may have noticed its end, but the servers
+// may end it later than that.
 func (ends claimEnds) stands(h *history.History, claim history.Operation, value string, at int32) bool {
 	return !h.Complete() || !ends.died(claim, at) && !between(ends.over[[2]string{claim.Invoke.Object, value}], claim.Invoke.Index, at)
 }
 
-// between reports whether one of the indexes lies between the two.
+// The function between reports whether one of the indexes is at least from and less than to.
 func between(indexes []int32, from, to int32) bool {
 	i, _ := slices.BinarySearch(indexes, from)
 	return i < len(indexes) && indexes[i] < to
 }
 
-// next returns the time of the event whose index is the smallest of the indexes that are at least
-// from.
+// next finds the smallest of the indexes that is not smaller than the given one. It returns the
+// time of the event with that index.
 func next(h *history.History, indexes []int32, from int32) time.Duration {
 	if i, _ := slices.BinarySearch(indexes, from); i < len(indexes) {
 		return h.Events[indexes[i]].Time
@@ -282,8 +283,8 @@ func next(h *history.History, indexes []int32, from int32) time.Duration {
 	return math.MaxInt64
 }
 
-// lastAt returns the index after the last event of the same instant. On a virtual clock a claimer
-// can be notified of a loss at the very instant at which another one gets the item.
+// lastAt returns the index after the last event that has the same time as e. On a virtual clock a
+// claimer can be notified of a loss at the very instant at which another claimer gets the item.
 func lastAt(h *history.History, e *history.Event) int32 {
 	i := int(e.Index)
 	for i < len(h.Events) && h.Events[i].Time == e.Time {
@@ -328,9 +329,9 @@ func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds, outside w
 // linearizability of a FIFO queue of distinct values (Henzinger, Sezgin, Vafeiadis: Aspect-Oriented
 // Linearizability Proofs, 2013). One sweep makes this test of pairs in O(n log n).
 //
-// A value that was never delivered may have been taken by an indeterminate take. It then counts as
-// taken from the first such invocation on. So the checker may miss a violation there, but it raises
-// no false alarm.
+// An indeterminate take may have taken a value that was never delivered. Such a value counts as
+// taken from the invocation of the first indeterminate take on. So the checker may miss a violation
+// there, but it raises no false alarm.
 func queueFIFOOrder() Checker {
 	return New("queue/fifo-order", "items are delivered in the order of their puts, in real time", func(h *history.History, j *Judge) {
 		s := collect(h)
@@ -341,7 +342,7 @@ func queueFIFOOrder() Checker {
 	})
 }
 
-// byQueue yields each queue with the items that surely were in it, in the order of the queues.
+// byQueue yields the queues in order, each with the items that surely were in it.
 func (s *items) byQueue() func(func(string, []*item) bool) {
 	byObject := make(map[string][]*item)
 	for _, it := range s.list {
@@ -428,8 +429,8 @@ func later(it *item) string {
 	return o.Invoke.Who() + " requested it only at " + o.Invoke.Time.String()
 }
 
-// span is an interval of indexes, open at both ends, in which a queue was not empty, and the values
-// that prove it.
+// span is an interval of indexes, open at both ends, in which a queue was not empty. It contains
+// the values that prove this.
 type span struct {
 	from, to int32
 	proof    []*item
@@ -454,7 +455,7 @@ func occupied(list []*item, goneAt func(*item) int32) []span {
 	return merged
 }
 
-// around returns the span that contains everything from one index to the other.
+// The function around returns the span that contains everything between two indexes.
 func around(spans []span, from, to int32) (span, bool) {
 	i, _ := slices.BinarySearchFunc(spans, from, func(s span, at int32) int { return cmp.Compare(s.from, at) })
 	if i > 0 && spans[i-1].from < from && spans[i-1].to > to {
@@ -552,7 +553,7 @@ func QueueTakersWake(inTime time.Duration) Checker {
 	})
 }
 
-// during returns the spans that overlap the interval.
+// The function during returns the spans that overlap the interval.
 func during(spans []span, from, to int32) []span {
 	i, _ := slices.BinarySearchFunc(spans, from, func(s span, at int32) int { return cmp.Compare(s.to, at) })
 	n := i

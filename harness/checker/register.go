@@ -63,8 +63,8 @@ func registerWritesLinearizable() Checker {
 	})
 }
 
-// okByEnd returns a function from the index of an event to the operation that succeeded with this
-// event. It finds only the wanted operations.
+// okByEnd returns a function that finds an operation by the index of its successful completion. The
+// function finds only operations whose names are wanted.
 func okByEnd(h *history.History, ops []history.Operation, wanted func(op string) bool) func(index int32) (history.Operation, bool) {
 	at := make([]int32, len(h.Events)) // position in ops, counted from 1
 	for i, o := range ops {
@@ -88,8 +88,8 @@ func newer(a, b *history.Event) *history.Event {
 }
 
 // registerReadsAfterSync judges reads after a sync. Each returns a value at least as new as every
-// write that had completed before the read began, and as the value of every earlier read after a
-// sync.
+// write that had completed before the read began. The value is also at least as new as the value of
+// every earlier read after a sync.
 func registerReadsAfterSync() Checker {
 	return New("register/reads-after-sync", "a read after a sync sees every write that completed before it", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()

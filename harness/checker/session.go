@@ -125,7 +125,7 @@ func sessionEphemeralsStay() Checker {
 }
 
 // sessionEphemeralsGo judges presence: no server shows an ephemeral of an ended session for longer
-// than lag, and none shows it after a sync.
+// than the duration lag, and none shows it after a sync.
 func sessionEphemeralsGo(lag time.Duration) Checker {
 	return New("session/ephemerals-go", "the ephemeral znodes of an ended session disappear on every server", func(h *history.History, j *Judge) {
 		all := sessions(h)

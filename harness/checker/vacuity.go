@@ -44,8 +44,9 @@ func scaled(n int, h *history.History) int {
 
 // FaultsHadEffect requires that each fault that began was injected and healed. It also requires
 // that at least one fault had an effect while an operation was open or something was held. If no
-// fault of a name had an effect, the result names it, and the fault counts as if it had not been
-// drawn. Faults of the plan that never began are not in the history, so they are not judged here.
+// fault of the same name had an effect, the result has that name, and the run is judged as if no
+// fault of that name had been drawn. Faults of the plan that never began are not in the history, so
+// they are not judged here.
 func FaultsHadEffect() Checker {
 	return New("run/faults-had-effect", "each fault was healed, and some had an effect while clients worked", faultsTookEffect)
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Events of watches. Watch numbers a registration; its client uses each number once. Zxid is the
-// version that was read with the registration.
+// Events of watches. The field Watch is the number of a registration; its client uses each number
+// once. Zxid is the version that was read with the registration.
 //
 // The client library delivers an event before the reply that shows the change. For
 // WatchEventBeforeData the workload must record them in that order: before it records a read, it
@@ -22,7 +22,7 @@ const (
 
 	// WatchState is a state that a watcher (package watch) reported. Zxid is its version. Token is
 	// the czxid of the znode, zero if it does not exist. Arg is "initial", "changed", "created",
-	// "deleted" or "recreated". Watch numbers the watcher.
+	// "deleted" or "recreated". The field Watch is the number of the watcher.
 	WatchState = "state"
 )
 
@@ -53,7 +53,7 @@ func registrationOf(e *history.Event) registration {
 }
 
 // WatchEventBeforeData judges reads: while a watch is registered and has not fired, its client
-// reads no newer version of what it watches.
+// reads no version of the znode that is newer than the version of the watch.
 func WatchEventBeforeData() Checker {
 	return New("watch/event-before-data", "a client receives the event before it reads the new data", func(h *history.History, j *Judge) {
 		type view struct {
@@ -107,7 +107,7 @@ func (o *oldest) Pop() any {
 	return last
 }
 
-// among returns the oldest registration that is not over, or nil.
+// The method among returns the oldest registration that is not over, or nil.
 func (o *oldest) among(standing map[registration]*history.Event) *history.Event {
 	for o.Len() > 0 {
 		if first := (*o)[0]; standing[registrationOf(first)] == first {
@@ -133,7 +133,8 @@ func WatchStatesInOrder() Checker {
 	})
 }
 
-// successive yields each state that a watcher reported with the state before it.
+// successive yields each state that a watcher reported, together with the state that the same
+// watcher reported before it.
 func successive(h *history.History) func(func(before, e *history.Event) bool) {
 	return func(yield func(before, e *history.Event) bool) {
 		last := make(map[registration]*history.Event)

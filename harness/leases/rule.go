@@ -53,7 +53,7 @@ func (p *packets) add(sent, read time.Duration) {
 	p.read, p.sent = append(p.read, read), append(p.sent, sent)
 }
 
-// before returns the latest s of the packets with r <= t, or Never.
+// The method before returns the latest s of the packets with r <= t, or Never.
 func (p *packets) before(t time.Duration) time.Duration {
 	i := sort.Search(len(p.read), func(i int) bool { return p.read[i] > t })
 	if i == 0 {

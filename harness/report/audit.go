@@ -38,7 +38,7 @@ func WriteAudit(w io.Writer, a Audit) error {
 }
 
 // newAuditPicture returns what the timeline of an audit shows. The lanes are in the order of their
-// paths. If there are too many places, those with conflicts are chosen first, then those with
+// paths. If there are more paths than lanes, those with conflicts are chosen first, then those with
 // takeovers, then those with the most grants.
 func newAuditPicture(a Audit, places []audit.Place) *picture {
 	from, to := a.bounds(places)
@@ -97,7 +97,7 @@ func newAuditPicture(a Audit, places []audit.Place) *picture {
 	return p
 }
 
-// beliefs returns the holds at a place according to clients' own logs.
+// beliefs returns the holds of one lock, election or other place, according to clients' own logs.
 func beliefs(a Audit, place string, placeOf map[string]string, p *picture, at func(time.Time) int64) (all []heldSpan) {
 	for _, c := range a.Claims {
 		if placeOf[c.Path] != place {
@@ -111,8 +111,8 @@ func beliefs(a Audit, place string, placeOf map[string]string, p *picture, at fu
 	return all
 }
 
-// bounds returns the time that the page shows: that of the spans and claims, or of all transactions
-// if there are neither spans nor claims.
+// bounds returns the start and the end of the time that the page shows. This is the time of the
+// spans and claims, or of all transactions if there are neither spans nor claims.
 func (a Audit) bounds(places []audit.Place) (from, to time.Time) {
 	add := func(t time.Time) {
 		if !t.IsZero() && (from.IsZero() || t.Before(from)) {

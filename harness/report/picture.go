@@ -14,8 +14,8 @@ import (
 )
 
 // picture contains the data that the page draws: the history in columns, with times in
-// microseconds. Columns of starts hold differences from the previous start, because these compress
-// well. Each string is stored once, in a table.
+// microseconds. A column of start times contains the difference of each from the previous one,
+// because such a column compresses well. Each string is stored once, in a table.
 type picture struct {
 	End        int64            `json:"end"`
 	Phases     []span           `json:"phases"`
@@ -57,9 +57,9 @@ type operations struct {
 	Error   []int   `json:"e"`
 }
 
-// In holds, Ended is 0 for released, 1 for lost, and 2 for no end. Gone is the time from the start
-// of the hold until another client was granted the same object, which shows that the holder's znode
-// is gone. It is -1 if no other client was granted the object before the hold ended.
+// In the type holds, Ended is 0 for released, 1 for lost, and 2 for no end. Gone is the time from
+// the start of the hold until another client was granted the same object, which shows that the
+// holder's znode is gone. It is -1 if no other client was granted the object before the hold ended.
 type holds struct {
 	Start  []int64  `json:"s"`
 	Took   []int64  `json:"d"`

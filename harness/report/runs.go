@@ -97,17 +97,17 @@ func (s *Store) Run(id string) (Run, error) {
 
 // Keep says what Prune keeps. The zero value keeps everything.
 type Keep struct {
-	Age  time.Duration // keep runs that are younger; zero means any age
+	Age  time.Duration // keep runs that are younger than this; zero means any age
 	Size int64         // of these, keep the newest ones up to this total number of bytes; zero means any size
 }
 
 // underWay is the age from which a run without a result counts as killed.
 const underWay = time.Hour
 
-// Prune removes the runs that the argument keep does not cover, and returns them. It keeps the
-// newest run of each scenario, the targets of the links named latest, and runs that may still be in
-// progress. It removes a run completely or not at all. If an earlier Prune was killed while it
-// deleted a run, Prune deletes the rest.
+// Prune removes all runs except those that its first argument keeps, and returns the removed runs.
+// It also keeps the newest run of each scenario, the targets of the links named latest, and runs
+// that may still be in progress. It removes a run completely or not at all. If an earlier Prune was
+// killed while it deleted a run, Prune deletes the rest.
 func (s *Store) Prune(keep Keep, now time.Time) (removed []Run, err error) {
 	runs, err := s.Runs()
 	if err != nil {

@@ -67,8 +67,8 @@ func milliseconds(sorted []time.Duration, q float64) float64 {
 	return float64(quantile(sorted, q).Microseconds()) / 1000
 }
 
-// quantile returns the smallest value such that at least the fraction q of all values are not
-// larger. There must be at least one value.
+// quantile returns the smallest value for which at least the fraction q of all values are not
+// larger than this value. There must be at least one value.
 func quantile(sorted []time.Duration, q float64) time.Duration {
 	i := int(q*float64(len(sorted))+0.999999) - 1
 	return sorted[min(max(i, 0), len(sorted)-1)]

@@ -34,9 +34,9 @@ var forRuns = template.FuncMap{
 // Handler serves the runs of a store: the list, each run's files, and two runs side by side. It
 // only reads.
 //
-// If local is set, requests whose Host is not a loopback address are refused. Otherwise a foreign
-// page could read the store through the user's browser, with a host name that resolves to this
-// address.
+// If local is set, requests whose Host is not a loopback address are refused. This protects against
+// a foreign page that uses a host name which resolves to this address. Such a page could read the
+// store through the user's browser.
 func (s *Store) Handler(local bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.serveRuns)

@@ -132,8 +132,9 @@ func TestRunsAtOnceShareNothing(t *testing.T) {
 	}
 }
 
-// If an older run is stored last, latest still points to the newer one. Prune keeps the target of
-// latest even if that is an older run, because two processes may set the link at once.
+// If an older run is stored after a newer one, the link named latest still points to the newer one.
+// Prune keeps the target of the link even if that is the older run, because two processes may set
+// the link at once.
 func TestPruneKeepsWhereLatestLeads(t *testing.T) {
 	dir := t.TempDir()
 	s, older, newer := Open(dir), result(), result()

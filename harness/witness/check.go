@@ -73,7 +73,7 @@ type judging struct {
 	real bool // the clock is real; each run on a real clock measures its lag
 }
 
-// at returns the time of the history at which the leader's clock showed t.
+// The method at returns the time of the history at which the leader's clock showed t.
 func (j *judging) at(t time.Time) time.Duration { return t.Sub(j.Header.Start) }
 
 // handOver is the longest time that a goroutine waits to be scheduled before it records the end of

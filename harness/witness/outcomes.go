@@ -72,8 +72,8 @@ func (o *outcomes) slack() time.Duration {
 	return resolution
 }
 
-// within reports whether t is in the time of an operation. An operation without a known end lasts
-// until the end of the run.
+// The method within reports whether t is in the time of an operation. An operation without a known
+// end lasts until the end of the run.
 func (o *outcomes) within(op history.Operation, t time.Time) bool {
 	return o.at(t) >= op.Invoke.Time-o.slack() && o.notAfter(op, t)
 }
@@ -96,14 +96,14 @@ func (o *outcomes) did(op history.Operation, t time.Time) bool {
 	return o.within(op, t) && (next == nil || o.at(t) < next.Time)
 }
 
-// by reports whether an operation and a transaction are of the same session, as far as that is
-// known.
+// The function by reports whether an operation and a transaction are of the same session, as far as
+// that is known.
 func by(op history.Operation, session int64) bool {
 	return op.Invoke.Session == 0 || op.Invoke.Session == session
 }
 
 // judge compares the outcome of an operation with the log. zxid is that of the transaction that
-// applied the operation, or zero if there was none. The string what describes the change that the
+// applied the operation, or zero if there was none. The last argument describes the change that the
 // transaction should have made.
 func (o *outcomes) judge(op history.Operation, zxid int64, what string) {
 	o.Checked(1)
@@ -370,8 +370,8 @@ func (o *outcomes) claim(op history.Operation, items map[[2]string]logItem, know
 }
 
 // unclaimed returns the transaction by which an operation ended a claim on an item. It is a
-// transaction of the session and in the time of the operation. After it a znode has the value: the
-// same znode, or another one if the item was moved.
+// transaction of the session and in the time of the operation. After that transaction a znode still
+// has the value: the same znode, or another one if the item was moved.
 func (o *outcomes) unclaimed(op history.Operation, it logItem, moved bool) int64 {
 	for _, life := range o.log.owned[op.Invoke.Session] {
 		if !life.ephemeral || life.Deleted == 0 || life.DeletedBy != life.Session || life.Closed || !o.did(op, life.DeletedAt) {

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// at returns the zxid of a transaction.
+// The function at returns the zxid of a transaction.
 func at(epoch, counter int64) int64 { return epoch<<32 | counter }
 
 // entry returns a transaction at a time in milliseconds since the start.
