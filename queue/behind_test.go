@@ -140,7 +140,7 @@ func TestServerThatIsBehind(t *testing.T) {
 }
 
 // A put that opens the next segment does not change the version of the segment that was open
-// before. So that version does not show the put.
+// before. So a consumer that compares only the version of the earlier segment misses this put.
 //
 // Covers Q5, Q12.
 func TestServerThatIsBehindASegment(t *testing.T) {

@@ -226,16 +226,16 @@ func (c *Claim[T]) refused(err error) error {
 }
 
 // lost ends the claim's context when the hold ends. It must not block, because the hold waits for
-// it. It does nothing if the claim's node was deleted, because the claim's own Ack may have deleted
-// it. In this case lapsed ends the context.
+// it. If the claim's node was deleted, lost does nothing, because the claim's own Ack may have
+// deleted the node. In this case the method lapsed ends the context.
 func (c *Claim[T]) lost(cause error) {
 	if !errors.Is(cause, session.ErrRevoked) {
 		c.bound.End(cause)
 	}
 }
 
-// lapsed runs when the hold has ended by itself. If the session lives, lapsed gives the item to
-// other consumers. Otherwise the servers do so.
+// The method lapsed runs when the hold has ended by itself. If the session lives, the method gives
+// the item back to the queue. Otherwise the servers do so, because they delete the claim's node.
 func (c *Claim[T]) lapsed() {
 	cause := context.Cause(c.hold.Context())
 	released := recipe.Detach(c.q.raw.s, func(ctx context.Context) error {
@@ -257,8 +257,8 @@ func (c *Claim[T]) lapsed() {
 	c.bound.End(cause)
 }
 
-// leave ends the claim's context. If the call that has the turn does not end the claim on the
-// servers, lapsed ends it.
+// leave ends the claim's context and its hold. Afterwards the claim ends on the servers in one of
+// two ways: the call that holds c.turn ends it, or else the method lapsed does.
 func (c *Claim[T]) leave() {
 	c.bound.End(ErrNotClaimed)
 	c.hold.End(ErrNotClaimed)

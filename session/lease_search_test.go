@@ -158,7 +158,8 @@ type place struct {
 	overflow bool
 }
 
-// A leaseRecord is a lease without its constants, by the client's clock.
+// A leaseRecord has those fields of a lease that change in a run. A time is stored as the client's
+// clock showed it, in units of searchGrain.
 type leaseRecord struct {
 	deadline, kept, opened, lastReached, lastWrite   int32
 	carriedKept, carriedWrite, provingFrom, provenTo int32

@@ -91,8 +91,8 @@ func (h *servers) lost(lasted time.Duration) {
 }
 
 // notReached records that a server did not begin a session, or did not resume the session with the
-// given id. In an outage, it logs the attempts of the first round, and then once that no server
-// takes the session.
+// given id. In an outage, it logs each attempt of the first round. At the end of this round it also
+// logs that no server takes the session. It logs later attempts at the level debug.
 func (h *servers) notReached(server string, id int64, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
