@@ -17,8 +17,8 @@ import (
 )
 
 // A leader's answer to a read can be old (ZOOKEEPER-1675): the leader may be deposed, or behind its
-// own followers. A new handle creates its ledger node first. This is a write, and the server
-// answers it after it has caught up. A used handle makes no such write.
+// own followers. A new handle creates its ledger node first. The server answers this write only
+// after it has caught up. A used handle makes no such write.
 //
 // Covers Q5, Q9, Q12.
 func TestServerThatIsBehind(t *testing.T) {

@@ -6,8 +6,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// lease is the pure core of the lease. From the times at which packets were sent and answered, it
-// computes the instant before which no other client can be granted what this session holds. It
+// The type lease is the rule of the lease. From the times at which packets were sent and answered,
+// it computes the instant before which no other client can be granted what this session holds. It
 // reads no clock and does no I/O.
 //
 // The rule and its proof from ZooKeeper's sources are in docs/decisions/0001-lease.md, which also
@@ -283,7 +283,8 @@ func (l *lease) before(end, last time.Time) time.Time {
 }
 
 // spaced returns t, or a later time if the last write was very recent. After a stall, answers to
-// writes may prove nothing recent for a while. The next heartbeat would then always be due at once.
+// writes may prove nothing recent for a while. Without this delay, the next heartbeat would then
+// always be due at once.
 func (l *lease) spaced(t time.Time) time.Time {
 	return times.Later(t, l.lastWrite.Add(l.timeout/spacing))
 }

@@ -23,8 +23,8 @@ import (
 // type lease itself. A replay succeeds if a leader closed the session while its lease stood.
 //
 // The times at which a leader sends PINGs and expires sessions depend on its clock. So each script
-// runs at many phases of that clock, and one of them must succeed. With the assumption, or with the
-// rule as it is, no run may succeed.
+// runs at many phases of that clock, and one of them must succeed. If the assumption holds, or the
+// rule is unchanged, no run may succeed.
 
 const (
 	replayT    = 6 * time.Second

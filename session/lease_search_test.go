@@ -310,7 +310,7 @@ func (s *searcher) begin(b bounds) []place {
 			q := p
 			q.leaders[0].due, q.leaders[0].expiry = int16(due), expiry
 			all = append(all, q)
-			if s.proving { // the expirer has just taken it
+			if s.proving { // the expirer has just taken the session
 				q.leaders[0].taken = 0
 				all = append(all, q)
 			}
@@ -576,7 +576,7 @@ func (s *searcher) arrive(p *place) {
 	}
 }
 
-// leader makes the client's leader handle the next message of its follower.
+// The method leader makes the client's leader handle the next message of the client's follower.
 func (s *searcher) leader(p *place, m uint8) {
 	l := &p.leaders[p.at]
 	touch := func() {
@@ -600,7 +600,7 @@ func (s *searcher) leader(p *place, m uint8) {
 	}
 }
 
-// follower is the follower's thread that reads from the leader.
+// The method follower models the thread of the follower that reads from the leader.
 func (s *searcher) follower(p *place, m uint8) {
 	switch m {
 	case msgPing:
@@ -627,7 +627,7 @@ func (s *searcher) disconnect(p *place) {
 	p.lease.connected = false
 }
 
-// answer makes the client read the next answer.
+// The method answer makes the client read the next answer.
 func (s *searcher) answer(p *place) {
 	if p.sends {
 		p.sub, p.sends = p.sub+1, false

@@ -13,7 +13,7 @@ import (
 
 // A watchRegistry manages the watches of a session instead of the client. go-zookeeper keeps one
 // channel for each call until the znode changes, does not report when it could not set the watches
-// again, and cannot remove them. So the registry sets the watch flag in the client's plain reads
+// again, and cannot remove watches. So the registry sets the watch flag in the client's plain reads
 // while they are sent. It delivers the events, sets the watches again on each new connection, and
 // removes those that nobody waits for any more. It sends nothing itself; the tap does.
 type watchRegistry struct {

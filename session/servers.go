@@ -42,7 +42,7 @@ func (h *servers) Len() int {
 }
 
 // Next returns the server to try. It never reports the end of a round, because the client would
-// then fail queued requests and wait a whole second. pause waits instead.
+// then fail queued requests and wait a whole second. The method pause waits instead.
 func (h *servers) Next() (string, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -80,8 +80,9 @@ func (h *servers) reached() {
 	h.failed, h.failures = nil, 0
 }
 
-// lost records the loss of a connection that had lasted for the given time. If a server accepts
-// connections only to close them, the session pauses between its attempts.
+// The method lost records the loss of a connection that had lasted for the given time. Only a
+// connection that lasted a while resets the number of attempts. So the session also pauses between
+// attempts at a server that closes each connection at once.
 func (h *servers) lost(lasted time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

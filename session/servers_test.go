@@ -63,8 +63,8 @@ func TestServersTakeTurns(t *testing.T) {
 	}
 }
 
-// The first round of an outage is logged, and the outage once as a whole. Callers that wait for a
-// server get the last reason.
+// In an outage, each attempt of the first round is logged. Then the log has one line about the
+// outage as a whole. Callers that wait for a server get the last reason.
 func TestFailedAttemptsAreLogged(t *testing.T) {
 	var opts Options
 	lines := []string{}

@@ -67,11 +67,11 @@ func newTap(opts *Options, life *lifetime, k *leaseKeeper, w *watchRegistry, h *
 // errAbandoned means that a request must not be written because its caller has gone.
 var errAbandoned = errors.New("abandoned request")
 
-// sending is called with each frame of c just before the frame is written, and may change it. id is
-// the number of its ticket, or 0 if it has none. sending returns the frames that must be sent
-// before it, and a channel, if any, to close when the frame has been written. If it returns
-// errAbandoned, the frame must not be written. The client then gets an error as the reply to its
-// request, together with the next frame that the server sends.
+// sending is called with each frame of c just before the frame is written, and may change it. The
+// parameter id is the number of the frame's ticket, or 0 if the frame has none. sending returns the
+// frames that must be sent before this one, and a channel, if any, to close when this frame has
+// been written. If it returns errAbandoned, the frame must not be written. The client then gets an
+// error as the reply to its request, together with the next frame that the server sends.
 func (t *tap) sending(c *conn, frame []byte, id uint64) (first []byte, written chan struct{}, err error) {
 	h, body, err := wire.CutRequest(frame)
 	if err != nil {
@@ -177,8 +177,8 @@ const (
 
 // proofOf returns what a reply proves. An error in the header proves nothing, because servers also
 // refuse requests locally. The header of a multi has no error even if the multi failed; the first
-// error in its body gives the reason. The server checks the session before it prepares a part, so
-// an answer about a node is an answer to a living session. An empty multi proves nothing about the
+// error in its body gives the reason. The server checks the session before it prepares a part. So
+// an answer about a node proves that the session was alive. An empty multi proves nothing about the
 // leader.
 func proofOf(op wire.Op, code wire.Code, body []byte) proof {
 	switch {
