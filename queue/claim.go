@@ -225,9 +225,9 @@ func (c *Claim[T]) refused(err error) error {
 	return &session.RequestError{Op: "txn", Path: c.q.raw.path, Outcome: session.Failed, Err: err}
 }
 
-// lost ends the claim's context when the hold ends. It must not block, because the hold waits for
-// it. If the claim's node was deleted, lost does nothing, because the claim's own Ack may have
-// deleted the node. In this case the method lapsed ends the context.
+// The method lost ends the claim's context when the hold ends. It must not block, because the hold
+// waits for it. If the claim's node was deleted, lost does nothing, because the claim's own Ack may
+// have deleted the node. In this case the method lapsed ends the context.
 func (c *Claim[T]) lost(cause error) {
 	if !errors.Is(cause, session.ErrRevoked) {
 		c.bound.End(cause)
@@ -329,8 +329,8 @@ func (q *Queue[T]) claimSome(ctx context.Context, n int) (_ []admission[T], err 
 	return q.claimed(ctx, items)
 }
 
-// claimed converts items into claims. Items that were claimed too often, or that do not decode,
-// move to the dead letters instead. On an error nothing stays claimed.
+// The method claimed converts items into claims. Items that were claimed too often, or that do not
+// decode, move to the dead letters instead. On an error nothing stays claimed.
 func (q *Queue[T]) claimed(ctx context.Context, items []item) ([]admission[T], error) {
 	claims := make([]*Claim[T], 0, len(items))
 	for _, it := range items {

@@ -74,8 +74,8 @@ func (q *raw) peek(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// first returns the data of the first free item according to one server, or nil if there is none.
-// The result proof contains checks that hold while that item remains the first.
+// The method first returns the data of the first free item according to one server, or nil if there
+// is none. The result proof contains checks that hold while that item remains the first.
 func (q *raw) first(ctx context.Context) (data []byte, proof []session.Op, err error) {
 	for level := range q.tails {
 		v := &view{s: q.s, dir: q.levelDir(level)}

@@ -231,7 +231,7 @@ func (q *raw) fetch(ctx context.Context, n int, claim, sure bool) ([]item, error
 	}
 }
 
-// earlier returns the earlier of two times. A zero time counts as no time.
+// The function earlier returns the earlier of two times. A zero time counts as no time.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -471,7 +471,7 @@ func (q *raw) unclaimed(n int) {
 	}
 }
 
-// tidyFetches removes the ledger node that made the claims, if all claims are over. Until then the
+// tidyFetches removes the ledger node that made the claims, if all claims are over. Before that the
 // node must stay: if the session ends, the servers delete the node, which wakes consumers that wait
 // for items.
 func (q *raw) tidyFetches(ctx context.Context) error {

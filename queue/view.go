@@ -158,9 +158,9 @@ func (v *view) restart(ctx context.Context) error {
 	}
 }
 
-// unchanged returns checks that fail if an item was put in this level after a pass had found no
-// free item in it. Segments before the open one need no check: they only shrink, except for items
-// that are given back.
+// The method unchanged returns checks that fail if an item was put in this level after a pass had
+// found no free item in it. Segments before the open one need no check: they only shrink, except
+// for items that are given back.
 func (v *view) unchanged() []session.Op {
 	return []session.Op{
 		session.CheckOp{Path: v.dir, Version: int32(v.open)},

@@ -81,9 +81,9 @@ func (w *waiter) leave() {
 }
 
 // listen sets watches for a consumer, which then tries once more to get an item before it waits.
-// They fire when there may be an item: after a put in an open segment, a new segment, an item that
-// was given back, or the end of a handle with claims. If due is not zero, the consumer must check
-// again at that time in any case.
+// The watches fire when there may be an item: after a put in an open segment, a new segment, an
+// item that was given back, or the end of a handle with claims. If due is not zero, the consumer
+// must check again at that time in any case.
 func (q *raw) listen(ctx context.Context) (watches []*session.Watch, due time.Time, err error) {
 	defer func() {
 		if err != nil {

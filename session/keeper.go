@@ -63,8 +63,8 @@ func newLeaseKeeper(opts *Options, reports *reporter) *leaseKeeper {
 	}
 }
 
-// connected records a new connection, whose handshake was sent at the given time. From then on, new
-// evidence for the lease comes from its packets.
+// The method connected records a new connection, whose handshake was sent at the given time. From
+// then on, new evidence for the lease comes from its packets.
 func (k *leaseKeeper) connected(l line, sent time.Time, t terms) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -78,7 +78,7 @@ func (k *leaseKeeper) connected(l line, sent time.Time, t terms) {
 	signal(k.wake)
 }
 
-// disconnected records the end of the connection, which gives no evidence any more.
+// The method disconnected records the end of the connection, which gives no evidence any more.
 func (k *leaseKeeper) disconnected() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -97,7 +97,7 @@ type reply struct {
 	body   []byte
 }
 
-// answered records a packet that was sent and answered at the given times on the current
+// The method answered records a packet that was sent and answered at the given times on the current
 // connection. If the packet proves anything about a leader, the epoch in the reply's zxid says
 // which leader it is.
 func (k *leaseKeeper) answered(p proof, sent, now time.Time, r reply) {
@@ -135,7 +135,7 @@ func (k *leaseKeeper) traceLocked(p proof, sent, now time.Time, r reply) {
 	k.opts.leases(e)
 }
 
-// synced records the end of a sync that was requested by the method look.
+// The method synced records the end of a sync that was requested by the method look.
 func (k *leaseKeeper) synced(now time.Time, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -143,7 +143,7 @@ func (k *leaseKeeper) synced(now time.Time, ok bool) {
 	k.spacedLocked(now, ok)
 }
 
-// beaten records the end of a heartbeat.
+// The method beaten records the end of a heartbeat.
 func (k *leaseKeeper) beaten(now time.Time, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -132,10 +132,11 @@ func (l *lease) activity(sent, answered time.Time) {
 	}
 }
 
-// reached records a packet that went to the leader and back: a sync or a quorum write. It moves
-// l.kept if the leader cannot have taken the session before the answer. It returns the time until
-// which, as the packet proves, the leader keeps the session. The packet is recorded as evidence
-// last, so that it is no evidence for itself, even if it was sent and answered at the same instant.
+// The method reached records a packet that went to the leader and back: a sync or a quorum write.
+// It moves l.kept if the leader cannot have taken the session before the answer. It returns the
+// time until which, as the packet proves, the leader keeps the session. The packet is recorded as
+// evidence last, so that it is no evidence for itself, even if it was sent and answered at the same
+// instant.
 func (l *lease) reached(sent, answered time.Time) (known time.Time) {
 	if !l.connected {
 		return known
@@ -282,9 +283,9 @@ func (l *lease) before(end, last time.Time) time.Time {
 	return times.Later(times.Earlier(near, last.Add(l.beat())), last.Add(l.timeout/spacing))
 }
 
-// spaced returns t, or a later time if the last write was very recent. After a stall, answers to
-// writes may prove nothing recent for a while. Without this delay, the next heartbeat would then
-// always be due at once.
+// The method spaced returns t, or a later time if the last write was very recent. After a stall,
+// answers to writes may prove nothing recent for a while. Without this delay, the next heartbeat
+// would then always be due at once.
 func (l *lease) spaced(t time.Time) time.Time {
 	return times.Later(t, l.lastWrite.Add(l.timeout/spacing))
 }

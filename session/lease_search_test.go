@@ -319,7 +319,7 @@ func (s *searcher) begin(b bounds) []place {
 	return all
 }
 
-// possible lists what can happen at p.
+// The method possible lists what can happen at p.
 func (s *searcher) possible(p *place) []step {
 	all := s.steps[:0]
 	add := func(what stepKind, arg int) { all = append(all, step{what, int8(arg)}) }
@@ -674,7 +674,7 @@ func (s *searcher) answer(p *place) {
 	}
 }
 
-// broken reports whether the session was closed while its lease stood.
+// The method broken reports whether the session was closed while its lease stood.
 func (s *searcher) broken(p *place) bool {
 	if p.closed == never {
 		return false

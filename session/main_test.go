@@ -128,7 +128,7 @@ func children(t *testing.T, e *zktest.Ensemble, dir string) []string {
 	return listing.Names
 }
 
-// current returns the connection that serves the session, or nil.
+// The method current returns the connection that serves the session, or nil.
 func (s *Session) current() *conn {
 	s.tap.mu.Lock()
 	defer s.tap.mu.Unlock()

@@ -85,7 +85,7 @@ type Options struct {
 	// holds nothing sends a sync four to six times in a session timeout. A sync costs the leader a
 	// message and no write. Because of these syncs, the next grant is immediate. With NoIdleLease
 	// the session sends nothing, and its first grant after idleness takes one session timeout
-	// longer. Set it if the session only watches or produces.
+	// longer. Set NoIdleLease if the session only watches or produces.
 	NoIdleLease bool
 
 	// UnsafeTrustIdle is for the harness, which must find two holders when this option is set. An

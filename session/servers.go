@@ -66,14 +66,14 @@ func (h *servers) pause(ctx context.Context) error {
 	return sleep(ctx, jitter(backoff(rounds, firstPause, longestPause), h.rand))
 }
 
-// dialling records the server that is tried.
+// The method dialling records the server that is tried.
 func (h *servers) dialling(server string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.trying = server
 }
 
-// reached records that there is a connection.
+// The method reached records that there is a connection.
 func (h *servers) reached() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

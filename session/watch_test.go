@@ -18,7 +18,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// fired waits for the event of w.
+// The function fired waits for the event of w.
 func fired(t *testing.T, w *Watch) zk.Event {
 	t.Helper()
 	select {
@@ -69,7 +69,7 @@ func TestWaitEndsWithEventContextOrSession(t *testing.T) {
 	})
 }
 
-// silent fails the test if w has fired.
+// The function silent fails the test if w has fired.
 func silent(t *testing.T, w *Watch) {
 	t.Helper()
 	synctest.Wait()
