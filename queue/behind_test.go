@@ -184,8 +184,9 @@ func tryTake(t *testing.T, q *queue.Queue[string]) <-chan string {
 	return got
 }
 
-// A producer opens the next segment while a consumer is between two reads. Then the last item of
-// the old segment is taken. The queue was never empty.
+// A TryTake makes two reads. In between, a producer puts an item in the next segment, and then the
+// last item of the old segment is taken. The queue was never empty, so TryTake must return the item
+// of the next segment.
 //
 // Covers Q5.
 func TestEmptyIsOneMoment(t *testing.T) {
@@ -212,7 +213,7 @@ func TestEmptyIsOneMoment(t *testing.T) {
 	})
 }
 
-// Goroutines that share a handle share its transactions. Each of them still gets an item if the
+// Goroutines that share a handle share its transactions. Each goroutine still gets an item if the
 // items have different priorities.
 //
 // Covers Q5.

@@ -292,7 +292,8 @@ func (k *leaseKeeper) look(now time.Time) chores {
 	k.lapseLocked(now)
 	due := chores{next: now.Add(k.opts.Timeout)}
 	if k.anyLocked(func(h *hold) bool { return h.granted }) && !k.opts.UnsafeHoldUntilLost {
-		due.next = times.Earlier(due.next, times.Earlier(k.lease.deadline, now.Add(k.timeout/12))) // the machine may be suspended
+		// Check often, because the machine may be suspended meanwhile.
+		due.next = times.Earlier(due.next, times.Earlier(k.lease.deadline, now.Add(k.timeout/12)))
 	}
 	switch {
 	case k.line == nil || k.over != nil:

@@ -14,12 +14,12 @@ import (
 // defines the names a, j and k. In short, the leader expires a session no sooner than its timeout
 // after the last activity that the leader has received. Two facts are kept apart:
 //
-//   - The leader of this connection does not expire the session before kept. A packet k that went
-//     to the leader and back moves kept: the leader had received an activity a, because a packet j
-//     had taken the same path after a and before k. A sync is enough, and costs the ensemble no
-//     write.
-//   - No leader expires the session before deadline. An acknowledged quorum write moves deadline up
-//     to kept, because the leader was still the leader of a majority.
+//   - The leader of this connection does not expire the session before the time in the field kept.
+//     A packet k that went to the leader and back moves this time. It proves that the leader had
+//     received an activity a, because a packet j had taken the same path after a and before k. A
+//     sync is enough, and costs the ensemble no write.
+//   - No leader expires the session before the time in the field deadline. An acknowledged quorum
+//     write moves the deadline up to kept, because the leader was still the leader of a majority.
 type lease struct {
 	timeout time.Duration // the session timeout, T in the proof
 	tick    time.Duration // tick of the server, or the longest possible

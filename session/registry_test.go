@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A registryBench is a registry with a connection, and the test's operations on it.
+// A registryBench is a registry with a connection, and the operations of a test on that registry.
 type registryBench struct {
 	*watchRegistry
 	t *testing.T

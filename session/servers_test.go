@@ -13,7 +13,7 @@ import (
 )
 
 // The first round of attempts has no pause, and each later round takes longer than the one before.
-// A connection that lasted restarts the count.
+// After a connection that lasted a while, the count of rounds starts again.
 func TestRoundsOfAttemptsArePaced(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		h := newServers([]string{"a:1", "b:1"}, cryptoRand{}, newReporter(nil))
