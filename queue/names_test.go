@@ -131,8 +131,8 @@ func TestDeletedClaimEndsNoOther(t *testing.T) {
 }
 
 // This is like TestDeletedClaimEndsNoOther, but the item is taken and put back before it is claimed
-// again. Before the fix, it was put back under its old name, so that its claims were no longer
-// counted.
+// again. Before the fix, the item was put back under its old name, so that its claims were no
+// longer counted.
 //
 // Covers Q3, Q7, Q10.
 func TestDeletedClaimEndsNoOtherOnAnItemGivenBack(t *testing.T) {

@@ -296,7 +296,7 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 // renew creates the ledger node, and makes the caller read everything again. Another client may
 // have deleted the queue with its ledger nodes, and created it again with other items under the
 // same names. So the data that was read before may belong to the old queue. Data that is read from
-// now on belongs to the new one, while the ledger node exists.
+// now on belongs to the new queue, while the ledger node exists.
 func (q *raw) renew(ctx context.Context) error {
 	if err := q.takeLedger.Make(ctx); err != nil {
 		return err
