@@ -324,7 +324,7 @@ func (s *searcher) possible(p *place) []step {
 	all := s.steps[:0]
 	add := func(what stepKind, arg int) { all = append(all, step{what, int8(arg)}) }
 	open := p.closed == never
-	if open && s.pingIsOverdue(p) { // the PING was queued before the end of the unit that ended just now
+	if open && s.pingIsOverdue(p) { // the PING was queued before the last unit ended
 		add(stepPing, 0)
 		return s.keep(all)
 	}
