@@ -17,8 +17,8 @@ import (
 )
 
 // A leader's answer to a read can be old (ZOOKEEPER-1675): the leader may be deposed, or behind its
-// own followers. A new handle creates its ledger node first. This is a write, and the server
-// answers it after it has caught up. A used handle makes no such write.
+// own followers. A new handle creates its ledger node first. The server answers this write only
+// after it has caught up. A used handle makes no such write.
 //
 // Covers Q5, Q9, Q12.
 func TestServerThatIsBehind(t *testing.T) {
@@ -140,7 +140,7 @@ func TestServerThatIsBehind(t *testing.T) {
 }
 
 // A put that opens the next segment does not change the version of the segment that was open
-// before. So that version does not show the put.
+// before. So a consumer that compares only the version of the earlier segment misses this put.
 //
 // Covers Q5, Q12.
 func TestServerThatIsBehindASegment(t *testing.T) {
@@ -184,8 +184,9 @@ func tryTake(t *testing.T, q *queue.Queue[string]) <-chan string {
 	return got
 }
 
-// A producer opens the next segment while a consumer is between two reads. Then the last item of
-// the old segment is taken. The queue was never empty.
+// A TryTake makes two reads. In between, a producer puts an item in the next segment, and then the
+// last item of the old segment is taken. The queue was never empty, so TryTake must return the item
+// of the next segment.
 //
 // Covers Q5.
 func TestEmptyIsOneMoment(t *testing.T) {
@@ -212,7 +213,7 @@ func TestEmptyIsOneMoment(t *testing.T) {
 	})
 }
 
-// Goroutines that share a handle share its transactions. Each of them still gets an item if the
+// Goroutines that share a handle share its transactions. Each goroutine still gets an item if the
 // items have different priorities.
 //
 // Covers Q5.

@@ -108,7 +108,7 @@ func (c *counter) add(string, time.Duration, error) { c.n.Add(1) }
 
 func (c *counter) reset() int64 { return c.n.Swap(0) }
 
-// each runs f on every queue until the queue has done its share of n, in batches.
+// The function each runs f on every queue until the queue has done its share of n, in batches.
 func each(queues []*queue.Queue[[]byte], n, batch int, f func(*queue.Queue[[]byte], int) int) {
 	var work sync.WaitGroup
 	for i, q := range queues {

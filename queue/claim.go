@@ -163,10 +163,10 @@ func (c *Claim[T]) expire() {
 	}
 }
 
-// finish ends the claim by the transaction f. If ctx ends, the transaction continues. If its
-// outcome is Indeterminate, the claim is over too.
+// finish ends the claim by the transaction f. If ctx ends, the transaction continues. The claim is
+// over if the transaction succeeds, and also if the outcome is Indeterminate.
 //
-// The parameter late is the outcome of the error if ctx ends before the transaction begins. If it
+// The parameter late is the outcome of the error if ctx ends before the transaction begins. If late
 // is Indeterminate, finish then ends the claim, and the method lapsed gives the item back.
 func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, f func(context.Context) error) error {
 	ctx, cancel := c.bound.Unbind(ctx)
@@ -192,9 +192,9 @@ func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, 
 	return nil
 }
 
-// revoked checks whether err means that another client has deleted the claim: the transaction
-// failed at an op that comes after its first n ops. In this case revoked ends the claim with
-// session.ErrRevoked, because another claim may be in its place. Otherwise it returns err.
+// The method revoked checks whether err means that another client has deleted the claim: the
+// transaction failed at an op that comes after its first n ops. In this case revoked ends the claim
+// with session.ErrRevoked, because another claim may be in its place. Otherwise it returns err.
 func (c *Claim[T]) revoked(n int, err error) error {
 	part := (*session.MultiError)(nil)
 	if errors.As(err, &part) && part.Index >= n && (errors.Is(part, session.ErrNoNode) || errors.Is(part, session.ErrBadVersion)) {
@@ -205,8 +205,8 @@ func (c *Claim[T]) revoked(n int, err error) error {
 }
 
 // take takes c.turn, which a call must have to end the claim. If the claim is over, take does not
-// wait for it: the call that has the turn may never return it, because the session may end before
-// that call runs. The parameter late is the outcome of the error if ctx ends first.
+// wait for c.turn. The call that has c.turn may never give it back, because the session may end
+// before that call runs. The parameter late is the outcome of the error if ctx ends first.
 func (c *Claim[T]) take(ctx context.Context, late session.Outcome) error {
 	err := c.turn.Take(ctx, c.ctx)
 	if cause := context.Cause(c.ctx); cause != nil {
@@ -225,23 +225,23 @@ func (c *Claim[T]) refused(err error) error {
 	return &session.RequestError{Op: "txn", Path: c.q.raw.path, Outcome: session.Failed, Err: err}
 }
 
-// lost ends the claim's context when the hold ends. It must not block, because the hold waits for
-// it. It does nothing if the claim's node was deleted, because the claim's own Ack may have deleted
-// it. In this case lapsed ends the context.
+// The method lost ends the claim's context when the hold ends. It must not block, because the hold
+// waits for it. If the claim's node was deleted, lost does nothing, because the claim's own Ack may
+// have deleted the node. In this case the method lapsed ends the context.
 func (c *Claim[T]) lost(cause error) {
 	if !errors.Is(cause, session.ErrRevoked) {
 		c.bound.End(cause)
 	}
 }
 
-// lapsed runs when the hold has ended by itself. If the session lives, lapsed gives the item to
-// other consumers. Otherwise the servers do so.
+// The method lapsed runs when the hold has ended by itself. If the session lives, the method gives
+// the item back to the queue. Otherwise the servers do so, because they delete the claim's node.
 func (c *Claim[T]) lapsed() {
 	cause := context.Cause(c.hold.Context())
 	released := recipe.Detach(c.q.raw.s, func(ctx context.Context) error {
-		// Take the turn first. A transaction in progress was sent while the claim was held, and
-		// must not affect a later claim by another consumer. It may also be the transaction that
-		// deleted the claim. Only its answer shows whether it is.
+		// Take c.turn first, so that no transaction is in progress. Such a transaction was sent
+		// while the claim was held, and must not affect a later claim by another consumer. It may
+		// also be the transaction that deleted the claim, and only its answer shows that.
 		if err := c.turn.Take(ctx, ctx); err != nil {
 			return err
 		}
@@ -257,14 +257,14 @@ func (c *Claim[T]) lapsed() {
 	c.bound.End(cause)
 }
 
-// leave ends the claim's context. If the call that has the turn does not end the claim on the
-// servers, lapsed ends it.
+// leave ends the claim's context and its hold. Afterwards the claim ends on the servers in one of
+// two ways: the call that holds c.turn ends it, or else the method lapsed does.
 func (c *Claim[T]) leave() {
 	c.bound.End(ErrNotClaimed)
 	c.hold.End(ErrNotClaimed)
 }
 
-// finished records that nothing of the claim is left. The caller has the turn.
+// The method finished records that nothing of the claim is left. The caller has c.turn.
 func (c *Claim[T]) finished() {
 	c.over = true
 	c.q.raw.unclaimed(1)
@@ -329,8 +329,8 @@ func (q *Queue[T]) claimSome(ctx context.Context, n int) (_ []admission[T], err 
 	return q.claimed(ctx, items)
 }
 
-// claimed converts items into claims. Items that were claimed too often, or that do not decode,
-// move to the dead letters instead. On an error nothing stays claimed.
+// The method claimed converts items into claims. Items that were claimed too often, or that do not
+// decode, move to the dead letters instead. On an error nothing stays claimed.
 func (q *Queue[T]) claimed(ctx context.Context, items []item) ([]admission[T], error) {
 	claims := make([]*Claim[T], 0, len(items))
 	for _, it := range items {

@@ -15,8 +15,8 @@ import (
 // letters, nor items of PutAt that have not joined the queue yet.
 //
 // Len makes one request for each segment of 256 or more puts. On a deep queue this is expensive, so
-// Len is for operators. Put with a Limit is the only other call that does this. While other clients
-// put and take, the queue may not have had this length at any moment.
+// Len is for operators. Put with a Limit is the only other call that makes these requests. While
+// other clients put and take, the queue may not have had this length at any moment.
 func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 	if err = q.raw.closed("length"); err == nil {
 		err = recipe.ReadBarrier(ctx, q.raw.s, q.raw.path)
@@ -51,8 +51,8 @@ func (q *Queue[T]) Peek(ctx context.Context) (value T, _ error) {
 	return value, nil
 }
 
-// peek returns the first item that nobody has claimed, or nil if there is none. Takes and claims
-// can run between two attempts.
+// peek returns the first item that nobody has claimed, or nil if there is none. Each attempt is a
+// call of its own in the batcher, so takes and claims of the handle can run between two attempts.
 func (q *raw) peek(ctx context.Context) ([]byte, error) {
 	for {
 		var first []byte
@@ -74,8 +74,8 @@ func (q *raw) peek(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// first returns the data of the first free item according to one server, or nil if there is none.
-// The result proof contains checks that hold while that item remains the first.
+// The method first returns the data of the first free item according to one server, or nil if there
+// is none. The result proof contains checks that hold while that item remains the first.
 func (q *raw) first(ctx context.Context) (data []byte, proof []session.Op, err error) {
 	for level := range q.tails {
 		v := &view{s: q.s, dir: q.levelDir(level)}

@@ -85,7 +85,7 @@ func (q *raw) putLater(ctx context.Context, s slot, l lot) error {
 const promoteInterval = time.Second
 
 // promoteSometimes calls promote for the slots that are due, at most once in each interval. Only
-// fetches may call it.
+// the goroutine that runs a batch of fetches may call it.
 func (q *raw) promoteSometimes(ctx context.Context) error {
 	now := time.Now()
 	if now.Sub(q.promoted) < promoteInterval && (q.nextDue.IsZero() || now.Before(q.nextDue)) {

@@ -16,13 +16,13 @@ import (
 //
 // The context that f gets is derived from ctx: it has the values and the deadline of ctx, and ends
 // with ctx. It also ends, with the cause, when the claim is lost, before any other consumer can
-// claim the item. When Do returns, it ends too. See Claim.Bind.
+// claim the item. When Do returns, this context ends too. See Claim.Bind.
 //
 // If Claim fails, Do returns its error and does not call f. Otherwise Do returns the error of f,
 // even if that error rejects the item. If the claim was lost before f returned, the error also
 // wraps the cause: ErrClaimExpired, session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or
 // session.ErrClosed. Another consumer gets the item then. If f returns context.Canceled because of
-// the loss, the error of Do contains that only as text. Therefore errors.Is reports
+// the loss, the error of Do contains context.Canceled only as text. Therefore errors.Is reports
 // context.Canceled only if ctx was cancelled.
 //
 // Do ends the claim even if ctx has ended, and releases it if f panics. ctx can also end while Do

@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// claimed puts an item and claims it. It also returns a context that has ended.
+// The function claimed puts an item and claims it. It also returns a context that has ended.
 func claimed(t *testing.T, q *queue.Queue[string]) (c *queue.Claim[string], ended context.Context) {
 	t.Helper()
 	recipetest.Check(t, q.Put(t.Context(), "a"))
@@ -71,8 +71,8 @@ type requestID struct{}
 
 var errOwn = errors.New("own")
 
-// left returns the items that remain in the queue and in its dead letters. It checks that no
-// ephemeral node of a claim or handle remains.
+// The function left returns the items that remain in the queue and in its dead letters. It checks
+// that no ephemeral node of a claim or handle remains.
 func left(t *testing.T, w *recipetest.World, q *queue.Queue[string]) (items, dead []string) {
 	t.Helper()
 	synctest.Wait()

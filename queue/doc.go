@@ -24,8 +24,8 @@
 //     Ack.
 //
 // A claim depends on the lease of its session: the context of the claim ends before any other
-// consumer can claim the item. A consumer that was paused for longer than that may still act
-// outside of ZooKeeper. Only the resource can refuse such an act, by [Claim.Token].
+// consumer can claim the item. A consumer that was paused for longer than the lease lasts may still
+// act outside of ZooKeeper. Only the resource can refuse such an act, by [Claim.Token].
 //
 // # Guarantees
 //
@@ -132,7 +132,7 @@
 // A client may delete a queue while handles are in use, and the queue may be created again. The
 // handles then continue with the new queue. They give out nothing that they had read from the old
 // queue. Claims on items of the old queue end with session.ErrRevoked. Items that were about to be
-// given back are gone with it.
+// given back are gone with the old queue.
 //
 // Handles detect the deletion by their ledger nodes, which are below <path>/marks. A client that
 // deletes only those nodes revokes the claims. A client that deletes items must delete the ledger

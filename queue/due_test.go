@@ -39,7 +39,8 @@ func TestWaitingForADelayedItemCostsFewRequests(t *testing.T) {
 	})
 }
 
-// If a foreign node prevents the deletion of a slot, a consumer still does not poll.
+// A slot is the node below which the delayed items of one second are stored. If a foreign node
+// prevents the deletion of a slot, a consumer still does not poll.
 func TestForeignNodeAmongDelayedItemsCostsFewRequests(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, r := newQueue(w, queue.Options[string]{})

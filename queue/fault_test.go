@@ -343,7 +343,7 @@ func unmark(t *testing.T, w *recipetest.World, s *recipetest.Client, kind string
 }
 
 // The reply to a put is lost, and another client deletes the ledger node. Before the fix, the item
-// was put again with a new ledger node, so the queue had it twice.
+// was put again with a new ledger node, so the queue had the item twice.
 //
 // Covers Q2.
 func TestItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
@@ -603,7 +603,7 @@ func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
 }
 
 // The reply to a PutAt is lost, and another client deletes the ledger node. Before the fix, the
-// item was put again with a new ledger node, so it was there twice.
+// item was put again with a new ledger node, so the queue had the item twice.
 //
 // Covers Q2, Q13.
 func TestDelayedItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {

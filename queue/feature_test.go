@@ -64,7 +64,8 @@ func TestConsumersInTurnsKeepTheOrder(t *testing.T) {
 	})
 }
 
-// A put does not cause a herd. In other queues, every consumer watches the whole list.
+// A put makes at most two of many waiting consumers send requests: the first waiter and the next
+// one. In other queues, every consumer watches the whole list, so each put wakes all of them.
 //
 // Covers Q6.
 func TestPutWakesOneOfManyWaiters(t *testing.T) {
@@ -413,8 +414,8 @@ func TestAckSeesItsOwnDeletion(t *testing.T) {
 	})
 }
 
-// The transaction is sent again after its caller has gone. It must have the data that the caller
-// passed.
+// The transaction of an Ack is sent again after the caller has gone and changed its buffer. The
+// transaction must have the data that the caller passed.
 func TestDataOfAnAckThatWasGivenUp(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
@@ -571,8 +572,8 @@ func TestFullQueueRefusesOrBlocks(t *testing.T) {
 	})
 }
 
-// A producer that puts for the first time shares the room too. Before the fix, it took all the room
-// that the other producers had left.
+// A producer that puts for the first time gets only a share of the room that the Limit leaves.
+// Before the fix, it took all the room that the other producers had left.
 //
 // Covers Q9.
 func TestSecondProducerSharesTheRoom(t *testing.T) {
@@ -700,8 +701,9 @@ func TestOrderOfProducersAcrossSegments(t *testing.T) {
 	})
 }
 
-// A producer knows an old segment. Others have filled that segment and the next one, and the next
-// one has been drained and deleted. Before the fix, the producer opened the next one again.
+// A producer still takes an old segment for the open one. Other producers have filled that segment
+// and the next one. The next one has been drained and deleted. Before the fix, the producer opened
+// this deleted segment again.
 //
 // Covers Q4.
 func TestOrderOfAProducerTwoSegmentsBehind(t *testing.T) {

@@ -80,7 +80,7 @@ func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 	}
 }
 
-// refused returns the error of a call that ended without any change.
+// The function refused returns the error of a call that ended without any change.
 func refused(op, path string, err error) error {
 	return &session.RequestError{Op: op, Path: path, Outcome: session.Failed, Err: err}
 }

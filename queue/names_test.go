@@ -15,10 +15,12 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A slot is deleted when its items have been moved. It is created again for an item that comes late
-// for the same second. Before the fix, its numbers then began at 0 again. A consumer that had read
-// the first item of the old slot moved that item and deleted the first item of the new slot. So one
-// item was in the queue twice, and the other was lost.
+// A slot is the node below which the delayed items of one second are stored. When these items are
+// due, a consumer moves them to the end of the queue and deletes the slot. A late item for the same
+// second creates the slot again. Before the fix, the numbers in the new slot began at 0 again, so
+// its first item B had the name of the first item A of the old slot. A slow consumer had read A in
+// the old slot, but another consumer had already moved A. Then the slow consumer moved A once more
+// and deleted B's node. So A was in the queue twice, and B was lost.
 //
 // Covers Q1, Q2, Q13.
 func TestItemThatComesLateForItsSecondIsNotLost(t *testing.T) {
@@ -129,8 +131,8 @@ func TestDeletedClaimEndsNoOther(t *testing.T) {
 }
 
 // This is like TestDeletedClaimEndsNoOther, but the item is taken and put back before it is claimed
-// again. Before the fix, it was put back under its old name, so that its claims were no longer
-// counted.
+// again. Before the fix, the item was put back under its old name, so that its claims were no
+// longer counted.
 //
 // Covers Q3, Q7, Q10.
 func TestDeletedClaimEndsNoOtherOnAnItemGivenBack(t *testing.T) {

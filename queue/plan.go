@@ -68,7 +68,7 @@ func (v *view) opsFor(e *entry, head run, claim bool) []session.Op {
 	return ops
 }
 
-// done updates the view after the plan was applied.
+// The method done updates the view after the plan was applied.
 func (p *plan) done(v *view) {
 	for i, e := range p.served {
 		if i == len(p.served)-1 && p.rest != nil {
@@ -115,7 +115,8 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 }
 
 // register reads how many times an item was claimed. It ensures that no other claim on the item has
-// the same version of the item's node as this claim. If the claim is gone, attempts stays zero.
+// the same version of the item's node as this claim. If the claim is gone, the field attempts stays
+// zero.
 //
 // All claims on an item have the same name, and a transaction cannot check which of them it finds
 // there. Suppose that a client deletes a claim. Another session can then claim the item before the
@@ -148,8 +149,9 @@ func (q *raw) register(ctx context.Context, it *item) error {
 	}
 }
 
-// stands returns a check that the queue is still the one in which the item was claimed. A queue
-// that was deleted and created again may have another item and another claim under the same names.
+// The method stands returns a check that the queue is still the one in which the item was claimed.
+// A queue that was deleted and created again may have another item and another claim under the same
+// names.
 func (it item) stands() session.Op {
 	return session.CheckOp{Path: it.ledger, Version: session.AnyVersion}
 }

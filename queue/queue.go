@@ -51,9 +51,9 @@ type Options[T any] struct {
 	// TryPut fails, if the queue would become larger. Guarantee Q9 says how exact the limit is.
 	Limit int
 
-	// Prefetch is the number of items that Items and Claims fetch in one transaction; zero
-	// means one. If the process crashes, the items that Items has fetched but the loop has not
-	// reached are lost. Those of Claims are not.
+	// Prefetch is the number of items that Items and Claims fetch in one transaction; zero means
+	// one. If the process crashes, the items that Items has fetched but the loop has not reached
+	// are lost. Items that Claims has fetched are not lost.
 	Prefetch int
 
 	// MaxAttempts is how many times an item can be claimed; zero means no limit. The next claim
@@ -125,8 +125,8 @@ func (q *Queue[T]) DeadLetters() *Queue[T] {
 // until the session ends. Later calls fail with ErrClosed, and so do calls that wait for an item.
 // Loops end and give back the items that they have not reached.
 //
-// Claims continue and can be ended in every way. One of the nodes remains until they have ended. It
-// is fine to call Close again.
+// Claims continue and can be ended in every way. One of the handle's nodes remains until all claims
+// have ended. It is fine to call Close again.
 func (q *Queue[T]) Close(ctx context.Context) error {
 	err := q.invalid
 	if err == nil {
@@ -143,10 +143,11 @@ func (q *Queue[T]) Close(ctx context.Context) error {
 // them.
 //
 // Put adds an item once or not at all, whichever replies are lost. After an error,
-// session.OutcomeOf reports whether it did. The result is Indeterminate only if the session ended,
-// if ctx ended during the request, or if a client deleted the handle's ledger node. If the items
-// make the request larger than servers accept, Put fails with session.ErrTooLarge. It fails in the
-// same way if an item would be too large to move to the dead letters.
+// session.OutcomeOf reports whether Put has added the items. The result is Indeterminate only if
+// the session ended, if ctx ended during the request, or if a client deleted the handle's ledger
+// node. If the items make the request larger than servers accept, Put fails with
+// session.ErrTooLarge. It fails in the same way if an item would be too large to move to the dead
+// letters.
 //
 // If the queue has reached its Limit, Put waits until there is room. It fails with ErrFull if the
 // call has more items than the Limit.

@@ -231,7 +231,7 @@ func (q *raw) fetch(ctx context.Context, n int, claim, sure bool) ([]item, error
 	}
 }
 
-// earlier returns the earlier of two times. A zero time counts as no time.
+// The function earlier returns the earlier of two times. A zero time counts as no time.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -296,7 +296,7 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 // renew creates the ledger node, and makes the caller read everything again. Another client may
 // have deleted the queue with its ledger nodes, and created it again with other items under the
 // same names. So the data that was read before may belong to the old queue. Data that is read from
-// now on belongs to the new one, while the ledger node exists.
+// now on belongs to the new queue, while the ledger node exists.
 func (q *raw) renew(ctx context.Context) error {
 	if err := q.takeLedger.Make(ctx); err != nil {
 		return err
@@ -446,7 +446,8 @@ func (q *raw) refuse(reason error) {
 	q.txns.Refuse(reason)
 }
 
-// closed returns an error if the queue was closed. It is for calls that no batcher refuses.
+// The method closed returns an error if the queue was closed. It is for calls that no batcher
+// refuses.
 func (q *raw) closed(op string) error {
 	if err := context.Cause(q.open); err != nil {
 		return refused(op, q.path, err)
@@ -454,8 +455,8 @@ func (q *raw) closed(op string) error {
 	return nil
 }
 
-// ended returns the reason why a loop is over: ctx ended, or the queue was closed. It returns nil
-// if the loop continues.
+// The method ended returns the reason why a loop is over: ctx ended, or the queue was closed. It
+// returns nil if the loop continues.
 func (q *raw) ended(ctx context.Context, op string) error {
 	if ctx.Err() != nil {
 		return refused(op, q.path, context.Cause(ctx))
@@ -463,16 +464,16 @@ func (q *raw) ended(ctx context.Context, op string) error {
 	return q.closed(op)
 }
 
-// unclaimed records that n claims are over.
+// The method unclaimed records that n claims are over.
 func (q *raw) unclaimed(n int) {
 	if q.claimed.Add(-int64(n)) == 0 {
 		q.fetchs.Again()
 	}
 }
 
-// tidyFetches removes the ledger node that made the claims, unless a claim is not over yet. The
-// node stays as long as there are claims: if the session ends, the servers delete the node, which
-// wakes consumers that wait for items.
+// tidyFetches removes the ledger node that made the claims, if all claims are over. Before that the
+// node must stay: if the session ends, the servers delete the node, which wakes consumers that wait
+// for items.
 func (q *raw) tidyFetches(ctx context.Context) error {
 	if q.claimed.Load() > 0 {
 		return nil

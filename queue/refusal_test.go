@@ -16,8 +16,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A server refuses a read or a write a few times. Before the fix, the item then stayed claimed
-// while the session lived, or was lost, and the handle's ledger node remained after Close.
+// A server refuses a read or a write of a call a few times. Before the fix, the item of that call
+// then stayed claimed while the session lived, or was lost, and the handle's ledger node remained
+// after Close.
 //
 // Covers Q3, Q8, Q11.
 func TestRefusedLookUpKeepsNoItem(t *testing.T) {

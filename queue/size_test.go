@@ -12,7 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// small opens a session that refuses requests above a limit of bytes.
+// The function small opens a session that refuses requests above a limit of bytes.
 func small(ctx context.Context, w *recipetest.World, limit int) *session.Session {
 	return recipetest.Must(session.Open(ctx, session.Options{
 		Servers: w.Servers(), Dial: w.DialContext, Timeout: recipetest.Timeout, MaxRequest: limit,

@@ -17,7 +17,8 @@ import (
 // the queue is in an entry of the view. When another consumer takes an item, it deletes the node of
 // that item's entry. A transaction on the entry then fails, and the view removes the entry. If the
 // node had several items, the view lists the segment again, because the rest of them may be left
-// under another name. Items that were given back may be missing; the next pass finds them.
+// under another name. Items that were given back may be missing; the next pass over the segments
+// finds them.
 //
 // A relaxed view gives up the order to have fewer conflicts. After a conflict it continues at a
 // random place in the segment. If another consumer took a part of a node, it leaves the rest of
@@ -49,8 +50,8 @@ type entry struct {
 	claimed bool     // the node had a claim; not checked again in this pass
 }
 
-// next returns the first unclaimed entries of one segment. Together they have n items, or fewer if
-// the segment has fewer. An empty result means that no segment has a free item.
+// The method next returns the first unclaimed entries of one segment. Together they have n items,
+// or fewer if the segment has fewer. An empty result means that no segment has a free item.
 func (v *view) next(ctx context.Context, n int) ([]*entry, error) {
 	for {
 		head, loaded := v.head(n)
@@ -82,8 +83,8 @@ func (v *view) readAhead() int {
 	return v.ahead
 }
 
-// head returns the first free entries that have n items together. loaded reports whether all of
-// these entries were read. Entries before the index v.start come last.
+// The method head returns the first free entries that have n items together. The result loaded
+// reports whether all of these entries were read. Entries before the index v.start come last.
 func (v *view) head(n int) (head []*entry, loaded bool) {
 	loaded = true
 	for i := range v.entries {
@@ -157,9 +158,9 @@ func (v *view) restart(ctx context.Context) error {
 	}
 }
 
-// unchanged returns checks that fail if an item was put in this level after a pass had found no
-// free item in it. Segments before the open one need no check: they only shrink, except for items
-// that are given back.
+// The method unchanged returns checks that fail if an item was put in this level after a pass had
+// found no free item in it. Segments before the open one need no check: they only shrink, except
+// for items that are given back.
 func (v *view) unchanged() []session.Op {
 	return []session.Op{
 		session.CheckOp{Path: v.dir, Version: int32(v.open)},
@@ -250,8 +251,8 @@ func (v *view) read(ctx context.Context, e *entry) error {
 // ever created, minus the number of those that exist.
 func claimsOf(stat *session.Stat) int { return int(stat.Cversion+stat.NumChildren) / 2 }
 
-// lost records that the nodes of entries are gone. If a node had several items, some of them may be
-// left under another name. If several nodes are gone, other nodes may be gone too.
+// The method lost records that the nodes of entries are gone. If a node had several items, some of
+// them may be left under another name. If several nodes are gone, other nodes may be gone too.
 func (v *view) lost(ctx context.Context, gone ...*entry) error {
 	shared := false
 	for _, e := range gone {

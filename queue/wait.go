@@ -45,7 +45,7 @@ func (q *raw) awaitFirst(ctx context.Context, kind string) (*waiter, error) {
 	}
 }
 
-// await returns true when w is the first waiter, and false if another client deleted its node.
+// await returns true when w is the first waiter, and false if another client deleted the node of w.
 func (w *waiter) await(ctx context.Context) (first bool, err error) {
 	naming := lockqueue.Naming{Exclusive: []string{"-" + w.kind + "-"}}
 	me, ok := naming.Parse(w.node.Name())
@@ -75,14 +75,15 @@ func (w *waiter) await(ctx context.Context) (first bool, err error) {
 	}
 }
 
-// leave gives up the place, which wakes the next waiter.
+// The method leave gives up the place, which wakes the next waiter.
 func (w *waiter) leave() {
 	recipe.Detach(w.q.s, func(ctx context.Context) error { return recipe.Remove(ctx, w.q.s, w.node) })
 }
 
-// listen sets watches for a consumer that is about to find no item. They fire when there may be an
-// item: after a put in an open segment, a new segment, an item that was given back, or the end of a
-// handle with claims. If due is not zero, the consumer must check again at that time in any case.
+// listen sets watches for a consumer, which then tries once more to get an item before it waits.
+// The watches fire when there may be an item: after a put in an open segment, a new segment, an
+// item that was given back, or the end of a handle with claims. If due is not zero, the consumer
+// must check again at that time in any case.
 func (q *raw) listen(ctx context.Context) (watches []*session.Watch, due time.Time, err error) {
 	defer func() {
 		if err != nil {

@@ -198,8 +198,10 @@ func TestFindTakesNoNodeOfAnotherSession(t *testing.T) {
 	})
 }
 
-// The reply to the deletion is lost. Then the next owner creates its node at the same path: before
-// the read, or after it if the server lags and still shows the deleted node.
+// Remove deletes the node, but the reply is lost. So Remove reads the path, to find out whether the
+// node still exists. The next owner creates a node at the same path before this read. If the server
+// lags, so that the read still shows the deleted node, the next owner creates its node after the
+// read.
 //
 // Covers S3.
 func TestRemoveSparesTheNextOwnersNode(t *testing.T) {

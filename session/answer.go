@@ -58,7 +58,8 @@ var refusalCodes = map[wire.Code]refusal{
 	wire.ReconfigInProgress:       {wire.ReconfigInProgress, false},
 }
 
-// named replaces go-zookeeper's error for an unknown code with the error of this package.
+// If err is go-zookeeper's error for an unknown code, named returns the error of this package
+// instead.
 func named(err error) error {
 	if err == nil {
 		return nil

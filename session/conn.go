@@ -38,7 +38,7 @@ type conn struct {
 	out     []byte
 	greeted bool // the ConnectRequest was written
 
-	// Only the client's receiving goroutine uses these.
+	// Only the client's receiving goroutine uses these fields.
 	in       *bufio.Reader
 	frame    []byte // buffer of the frame that was read last
 	unread   []byte // the part that the client has not read yet
@@ -180,7 +180,7 @@ func (c *conn) sync() {
 	c.own(wire.AppendFrame(nil, &wire.RequestHeader{Xid: xidIdle, Op: wire.OpSync}, &wire.Path{Path: c.s.root.inner("/")}))
 }
 
-// own sends a frame of the session itself. The caller holds c.sending.
+// The method own sends a frame of the session itself. The caller holds c.sending.
 func (c *conn) own(frame []byte) {
 	if first, _, err := c.s.tap.sending(c, frame[4:], 0); err == nil {
 		c.write(append(first, frame...))

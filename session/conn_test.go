@@ -129,7 +129,7 @@ func (sc *script) serve(n int, c net.Conn) {
 	}
 }
 
-// asked returns how many times a request was made.
+// The method asked returns how many times a request was made.
 func (sc *script) asked(what string) (n int) {
 	sc.mu.Lock()
 	defer sc.mu.Unlock()

@@ -53,7 +53,7 @@ func (s *Session) deleteChildren(ctx context.Context, dir string) error {
 			names, most = names[len(ops):], min(2*most, deletions)
 			continue
 		case retryable(err):
-			return s.Sync(ctx, dir) // the next list shows whether it was applied
+			return s.Sync(ctx, dir) // the next list shows whether the transaction was applied
 		case !errors.As(err, &failed):
 			return err
 		}

@@ -55,9 +55,9 @@
 //
 // After a machine was suspended, holds end within a twelfth of the session timeout. Until then the
 // program still counts as holding. On Linux, the kernel's clocks show a suspension. On other
-// systems, a wall clock that is set forward looks like a suspension. It ends holds too if the step
-// is longer than a tenth of a second and longer than a fortieth of the session timeout. A
-// hypervisor that stops a virtual machine with all of its clocks leaves no trace.
+// systems, a wall clock that is set forward looks like a suspension. Such a step of the clock ends
+// holds too if it is longer than a tenth of a second and longer than a fortieth of the session
+// timeout. A hypervisor that stops a virtual machine with all of its clocks leaves no trace.
 //
 // # Session loss
 //

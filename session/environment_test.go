@@ -22,8 +22,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// signed returns a certificate for the host zk that is valid for the given duration. It is signed
-// by parent, or by itself if parent is nil.
+// The function signed returns a certificate for the host zk that is valid for the given duration.
+// It is signed by parent, or by itself if parent is nil.
 func signed(t *testing.T, number int64, valid time.Duration, parent *tls.Certificate) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

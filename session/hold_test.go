@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// holding creates n nodes and begins a hold on each.
+// The function holding creates n nodes and begins a hold on each.
 func holding(t *testing.T, s *Session, n int) []*hold {
 	t.Helper()
 	holds := make([]*hold, n)
@@ -27,7 +27,7 @@ func holding(t *testing.T, s *Session, n int) []*hold {
 	return holds
 }
 
-// counted returns opts with a counter of heartbeats.
+// The function counted returns opts with a counter of heartbeats.
 func counted(opts Options) (Options, *atomic.Int64) {
 	beats := new(atomic.Int64)
 	opts.Metrics.Heartbeat = func(roundTrip, lease time.Duration) { beats.Add(1) }

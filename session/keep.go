@@ -14,7 +14,7 @@ import (
 
 // keep is the one goroutine of the session for everything that depends on the clock. It does the
 // due work of the lease keeper, and gives up a session that no server serves. At the end it closes
-// the client. A slow hook does not delay it.
+// the client. A slow hook does not delay it, because the hooks run on other goroutines.
 func (s *Session) keep() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()

@@ -22,7 +22,7 @@ import (
 type leaseKeeper struct {
 	opts    *Options
 	reports *reporter
-	wake    chan struct{} // contains a token when look must be called
+	wake    chan struct{} // contains a token when the method look must be called
 
 	mu      sync.Mutex
 	over    error // why the session has ended
@@ -63,8 +63,8 @@ func newLeaseKeeper(opts *Options, reports *reporter) *leaseKeeper {
 	}
 }
 
-// connected records a new connection, whose handshake was sent at the given time. From then on, new
-// evidence for the lease comes from its packets.
+// The method connected records a new connection, whose handshake was sent at the given time. From
+// then on, new evidence for the lease comes from its packets.
 func (k *leaseKeeper) connected(l line, sent time.Time, t terms) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -78,7 +78,7 @@ func (k *leaseKeeper) connected(l line, sent time.Time, t terms) {
 	signal(k.wake)
 }
 
-// disconnected records the end of the connection, which gives no evidence any more.
+// The method disconnected records the end of the connection, which gives no evidence any more.
 func (k *leaseKeeper) disconnected() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -97,7 +97,7 @@ type reply struct {
 	body   []byte
 }
 
-// answered records a packet that was sent and answered at the given times on the current
+// The method answered records a packet that was sent and answered at the given times on the current
 // connection. If the packet proves anything about a leader, the epoch in the reply's zxid says
 // which leader it is.
 func (k *leaseKeeper) answered(p proof, sent, now time.Time, r reply) {
@@ -109,7 +109,8 @@ func (k *leaseKeeper) answered(p proof, sent, now time.Time, r reply) {
 	k.lease.activity(sent, now)
 	switch p {
 	case proofMajority:
-		// look may be late, so end the holds of a lapsed lease here, before the deadline can move.
+		// The call of look may be late. So end the holds of a lapsed lease here, before the
+		// deadline can move.
 		k.lapseLocked(now)
 		k.lease.write(sent, now, r.header.Zxid>>32)
 		if k.lease.stands(now) && k.renewal != nil {
@@ -134,7 +135,7 @@ func (k *leaseKeeper) traceLocked(p proof, sent, now time.Time, r reply) {
 	k.opts.leases(e)
 }
 
-// synced records the end of a sync that look requested.
+// The method synced records the end of a sync that was requested by the method look.
 func (k *leaseKeeper) synced(now time.Time, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -142,7 +143,7 @@ func (k *leaseKeeper) synced(now time.Time, ok bool) {
 	k.spacedLocked(now, ok)
 }
 
-// beaten records the end of a heartbeat.
+// The method beaten records the end of a heartbeat.
 func (k *leaseKeeper) beaten(now time.Time, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -161,7 +162,7 @@ func (k *leaseKeeper) spacedLocked(now time.Time, ok bool) {
 	signal(k.wake)
 }
 
-// close ends every hold, and every hold that begins later.
+// close ends every hold. After that, a hold ends as soon as it begins.
 func (k *leaseKeeper) close(cause error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -274,7 +275,7 @@ func (k *leaseKeeper) deadline() time.Time {
 // chores is the work that is due to keep the lease.
 type chores struct {
 	line  line    // the connection to use; nil if there is nothing to send
-	drop  bool    // close it: later answers on it prove nothing
+	drop  bool    // close the line: later answers on it prove nothing
 	ping  bool    // send a ping
 	sync  bool    // send a sync
 	beat  bool    // send a heartbeat
@@ -284,14 +285,15 @@ type chores struct {
 	next time.Time // the latest time for the next call of look
 }
 
-// look ends the holds that have lapsed and returns the work that is due.
+// The method look ends the granted holds if the lease has lapsed. It returns the work that is due.
 func (k *leaseKeeper) look(now time.Time) chores {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.lapseLocked(now)
 	due := chores{next: now.Add(k.opts.Timeout)}
 	if k.anyLocked(func(h *hold) bool { return h.granted }) && !k.opts.UnsafeHoldUntilLost {
-		due.next = times.Earlier(due.next, times.Earlier(k.lease.deadline, now.Add(k.timeout/12))) // the machine may be suspended
+		// Check often, because the machine may be suspended meanwhile.
+		due.next = times.Earlier(due.next, times.Earlier(k.lease.deadline, now.Add(k.timeout/12)))
 	}
 	switch {
 	case k.line == nil || k.over != nil:

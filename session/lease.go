@@ -6,20 +6,20 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// lease is the pure core of the lease. From the times at which packets were sent and answered, it
-// computes the instant before which no other client can be granted what this session holds. It
+// The type lease is the rule of the lease. From the times at which packets were sent and answered,
+// it computes the instant before which no other client can be granted what this session holds. It
 // reads no clock and does no I/O.
 //
 // The rule and its proof from ZooKeeper's sources are in docs/decisions/0001-lease.md, which also
 // defines the names a, j and k. In short, the leader expires a session no sooner than its timeout
 // after the last activity that the leader has received. Two facts are kept apart:
 //
-//   - The leader of this connection does not expire the session before kept. A packet k that went
-//     to the leader and back moves kept: the leader had received an activity a, because a packet j
-//     had taken the same path after a and before k. A sync is enough, and costs the ensemble no
-//     write.
-//   - No leader expires the session before deadline. An acknowledged quorum write moves deadline up
-//     to kept, because the leader was still the leader of a majority.
+//   - The leader of this connection does not expire the session before the time in the field kept.
+//     A packet k that went to the leader and back moves this time. It proves that the leader had
+//     received an activity a, because a packet j had taken the same path after a and before k. A
+//     sync is enough, and costs the ensemble no write.
+//   - No leader expires the session before the time in the field deadline. An acknowledged quorum
+//     write moves the deadline up to kept, because the leader was still the leader of a majority.
 type lease struct {
 	timeout time.Duration // the session timeout, T in the proof
 	tick    time.Duration // tick of the server, or the longest possible
@@ -132,10 +132,11 @@ func (l *lease) activity(sent, answered time.Time) {
 	}
 }
 
-// reached records a packet that went to the leader and back: a sync or a quorum write. It moves
-// l.kept if the leader cannot have taken the session before the answer. It returns the time until
-// which, as the packet proves, the leader keeps the session. The packet is recorded as evidence
-// last, so that it is no evidence for itself, even if it was sent and answered at the same instant.
+// The method reached records a packet that went to the leader and back: a sync or a quorum write.
+// It moves l.kept if the leader cannot have taken the session before the answer. It returns the
+// time until which, as the packet proves, the leader keeps the session. The packet is recorded as
+// evidence last, so that it is no evidence for itself, even if it was sent and answered at the same
+// instant.
 func (l *lease) reached(sent, answered time.Time) (known time.Time) {
 	if !l.connected {
 		return known
@@ -282,8 +283,9 @@ func (l *lease) before(end, last time.Time) time.Time {
 	return times.Later(times.Earlier(near, last.Add(l.beat())), last.Add(l.timeout/spacing))
 }
 
-// spaced returns t, or a later time if the last write was very recent. After a stall, answers to
-// writes may prove nothing recent for a while. The next heartbeat would then always be due at once.
+// The method spaced returns t, or a later time if the last write was very recent. After a stall,
+// answers to writes may prove nothing recent for a while. Without this delay, the next heartbeat
+// would then always be due at once.
 func (l *lease) spaced(t time.Time) time.Time {
 	return times.Later(t, l.lastWrite.Add(l.timeout/spacing))
 }

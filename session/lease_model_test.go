@@ -122,8 +122,8 @@ func (w *world) send(l *link, f func()) {
 	w.do(l.last, f)
 }
 
-// hold delays messages over l for d and an additional random time of at most d. A sender repeats
-// lost messages after a time that grows with the outage.
+// hold delays messages over l for d and an additional random time of at most d. The additional time
+// is that of the sender, which repeats lost messages after a time that grows with the outage.
 func (w *world) hold(l *link, d time.Duration) { l.held = w.now + d + w.upTo(d) }
 
 func clock(t time.Duration) time.Time { return time.Unix(1000, 0).Add(t) }
@@ -172,7 +172,7 @@ func (w *world) lead() {
 	w.expirer(l)
 }
 
-// bucket returns when l expires a session that is touched now, by l's clock.
+// bucket returns the time, by l's clock, at which l expires a session that is touched now.
 func (w *world) bucket(l *modelLeader) time.Duration {
 	return (w.of(l) + w.T + w.tick) / w.tick * w.tick
 }
@@ -180,7 +180,7 @@ func (w *world) bucket(l *modelLeader) time.Duration {
 // The method of returns the time on the clock of l.
 func (w *world) of(l *modelLeader) time.Duration { return time.Duration(float64(w.now) * l.rate) }
 
-// running calls f once the process of l runs.
+// The method running calls f as soon as the process of l is not paused.
 func (w *world) running(l *modelLeader, f func()) {
 	if w.now < l.paused {
 		w.do(l.paused+w.upTo(w.T/100), func() { w.running(l, f) })
@@ -254,8 +254,8 @@ func (w *world) stillFollowing(f *modelFollower, t time.Duration, g func()) {
 	})
 }
 
-// pingLoop is the loop in which l sends PINGs to f. After a pause it runs before everything else of
-// l: this is assumption A2 of the decision.
+// pingLoop is the loop in which l sends PINGs to f. After a pause of l, this loop runs before
+// everything else of l: this is assumption A2 of the decision.
 func (w *world) pingLoop(f *modelFollower, l *modelLeader) {
 	if w.now < l.paused {
 		w.stillFollowing(f, l.paused, func() { w.pingLoop(f, l) })

@@ -23,8 +23,8 @@ import (
 // type lease itself. A replay succeeds if a leader closed the session while its lease stood.
 //
 // The times at which a leader sends PINGs and expires sessions depend on its clock. So each script
-// runs at many phases of that clock, and one of them must succeed. With the assumption, or with the
-// rule as it is, no run may succeed.
+// runs at many phases of that clock, and one of them must succeed. With all assumptions and the
+// unchanged rule, no run may succeed.
 
 const (
 	replayT    = 6 * time.Second
@@ -168,7 +168,7 @@ func (r *replay) cut(at time.Duration) {
 	r.e.Isolate(r.at)
 }
 
-// closed returns when a leader closed the session, or the zero time.
+// The method closed returns when a leader closed the session, or the zero time.
 func (r *replay) closed() time.Time {
 	for i := range r.e.Servers() {
 		var log bytes.Buffer

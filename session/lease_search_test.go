@@ -158,7 +158,8 @@ type place struct {
 	overflow bool
 }
 
-// A leaseRecord is a lease without its constants, by the client's clock.
+// A leaseRecord has those fields of a lease that change in a run. A time is stored as the client's
+// clock showed it, in units of searchGrain.
 type leaseRecord struct {
 	deadline, kept, opened, lastReached, lastWrite   int32
 	carriedKept, carriedWrite, provingFrom, provenTo int32
@@ -309,7 +310,7 @@ func (s *searcher) begin(b bounds) []place {
 			q := p
 			q.leaders[0].due, q.leaders[0].expiry = int16(due), expiry
 			all = append(all, q)
-			if s.proving { // the expirer has just taken it
+			if s.proving { // the expirer has just taken the session
 				q.leaders[0].taken = 0
 				all = append(all, q)
 			}
@@ -318,12 +319,12 @@ func (s *searcher) begin(b bounds) []place {
 	return all
 }
 
-// possible lists what can happen at p.
+// The method possible lists what can happen at p.
 func (s *searcher) possible(p *place) []step {
 	all := s.steps[:0]
 	add := func(what stepKind, arg int) { all = append(all, step{what, int8(arg)}) }
 	open := p.closed == never
-	if open && s.pingIsOverdue(p) { // it was queued before the end of the unit that ended just now
+	if open && s.pingIsOverdue(p) { // the PING was queued before the last unit ended
 		add(stepPing, 0)
 		return s.keep(all)
 	}
@@ -575,7 +576,7 @@ func (s *searcher) arrive(p *place) {
 	}
 }
 
-// leader makes the client's leader handle the next message of its follower.
+// The method leader makes the client's leader handle the next message of the client's follower.
 func (s *searcher) leader(p *place, m uint8) {
 	l := &p.leaders[p.at]
 	touch := func() {
@@ -599,7 +600,7 @@ func (s *searcher) leader(p *place, m uint8) {
 	}
 }
 
-// follower is the follower's thread that reads from the leader.
+// The method follower models the thread of the follower that reads from the leader.
 func (s *searcher) follower(p *place, m uint8) {
 	switch m {
 	case msgPing:
@@ -626,7 +627,7 @@ func (s *searcher) disconnect(p *place) {
 	p.lease.connected = false
 }
 
-// answer makes the client read the next answer.
+// The method answer makes the client read the next answer.
 func (s *searcher) answer(p *place) {
 	if p.sends {
 		p.sub, p.sends = p.sub+1, false
@@ -673,7 +674,7 @@ func (s *searcher) answer(p *place) {
 	}
 }
 
-// broken reports whether the session was closed while its lease stood.
+// The method broken reports whether the session was closed while its lease stood.
 func (s *searcher) broken(p *place) bool {
 	if p.closed == never {
 		return false

@@ -144,7 +144,7 @@ func since0(t time.Time) string {
 
 func ms(n int) time.Time { return time.Unix(1000, 0).Add(time.Duration(n) * time.Millisecond) }
 
-// do reports one packet to l in the way that the session does.
+// The method do reports one packet to l in the way that the session does.
 func (l *lease) do(kind string, sent, answered time.Time, timeout time.Duration) {
 	switch kind {
 	case "open":
@@ -166,8 +166,8 @@ func (l *lease) do(kind string, sent, answered time.Time, timeout time.Duration)
 	}
 }
 
-// The test measures the cost of keeping a lease: how many writes are sent by a client that follows
-// renew, and how close the deadline comes.
+// The test measures the cost of keeping a lease: how many writes a client sends if it follows the
+// method renew, and how close the deadline comes.
 func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 	for _, test := range []struct {
 		tick, roundTrip time.Duration // for T = 12 s

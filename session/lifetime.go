@@ -34,8 +34,8 @@ func (l *lifetime) end(cause error) {
 	l.cancel(cause)
 }
 
-// spawn runs f on a goroutine that wait waits for. After the end of the lifetime it does not run f
-// and returns false.
+// spawn runs f on a goroutine. The method wait waits for it. After the end of the lifetime, spawn
+// does not run f and returns false.
 func (l *lifetime) spawn(f func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -11,7 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// After the end nothing is started, and wait waits for everything that was started.
+// After the end of a lifetime, spawn and detach start nothing. The method wait waits for everything
+// that was started before.
 func TestNothingIsSpawnedAfterTheEnd(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		l := newLifetime()
@@ -36,7 +37,7 @@ func TestNothingIsSpawnedAfterTheEnd(t *testing.T) {
 	})
 }
 
-// settle waits for detached work only, and not longer than its limit.
+// The method settle waits for detached work only, and not longer than its limit.
 func TestSettleWaitsForDetachedWork(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		l := newLifetime()

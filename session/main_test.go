@@ -84,7 +84,8 @@ var errReleased = errors.New("released")
 // follower returns the index of a server that is not the leader.
 func follower(e *zktest.Ensemble) int { return (e.Leader() + 1) % len(e.Servers()) }
 
-// own creates a node of s in dir, like package recipe. It creates dir if it does not exist.
+// The function own creates a node of s in dir, like package recipe. It creates dir if it does not
+// exist.
 func own(ctx context.Context, s *Session, dir string) (engine.Node, error) {
 	if _, err := s.Create(ctx, dir, nil, Container); err != nil && !errors.Is(err, zk.ErrNodeExists) {
 		return engine.Node{}, err
@@ -127,7 +128,7 @@ func children(t *testing.T, e *zktest.Ensemble, dir string) []string {
 	return listing.Names
 }
 
-// current returns the connection that serves the session, or nil.
+// The method current returns the connection that serves the session, or nil.
 func (s *Session) current() *conn {
 	s.tap.mu.Lock()
 	defer s.tap.mu.Unlock()

@@ -21,7 +21,7 @@ func inUse() (bytes, goroutines int) {
 	synctest.Wait()
 	var m runtime.MemStats
 	runtime.GC()
-	runtime.GC() // after the finalizers of the first one
+	runtime.GC() // frees what the finalizers of the first collection released
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc), runtime.NumGoroutine()
 }

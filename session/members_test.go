@@ -31,8 +31,8 @@ func TestMembersOfAConfiguration(t *testing.T) {
 	}
 }
 
-// A session that was given one server survives the end of that server. The configuration is outside
-// of its chroot.
+// A session that was given one server survives the end of that server, but only with FollowMembers.
+// The configuration that it follows is outside of the session's chroot.
 func TestSessionFollowsTheMembers(t *testing.T) {
 	for _, follow := range []bool{true, false} {
 		inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
@@ -56,7 +56,7 @@ func TestSessionFollowsTheMembers(t *testing.T) {
 	}
 }
 
-// If no followed server is reached, the given servers are tried again.
+// If a session reaches no server of the list that it follows, it tries the given servers again.
 func TestGivenServersAreTriedAgain(t *testing.T) {
 	h := newServers([]string{"given:1"}, cryptoRand{}, newReporter(nil))
 	if !h.follow([]string{"new:1", "new:2"}) || h.follow([]string{"new:2", "new:1"}) {

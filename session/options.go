@@ -66,10 +66,10 @@ type Options struct {
 	// come last. Dial must return when its context ends, because Close waits for it.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// TickTime is the server's tickTime, if known. It makes the lease last longer between two
-	// heartbeats than the default does, which assumes half the session timeout. That is the longest
-	// tick that a server allows, unless its minSessionTimeout is set below two ticks. A value above
-	// the server's own is safe; a value below it is not.
+	// TickTime is the server's tickTime, if known. Zero means that the session assumes half the
+	// session timeout. This is the longest tick that a server allows, unless its minSessionTimeout
+	// is set below two ticks. With a shorter tick, the lease lasts longer between two heartbeats. A
+	// value above the server's own is safe; a value below it is not.
 	TickTime time.Duration
 
 	// UnsafeHoldUntilLost disables the lease: a grant then counts as held until the loss of the
@@ -83,13 +83,13 @@ type Options struct {
 
 	// NoIdleLease disables the requests that keep an idle session ready. By default a session that
 	// holds nothing sends a sync four to six times in a session timeout. A sync costs the leader a
-	// message and no write, and the next grant is then immediate. With NoIdleLease the session
-	// sends nothing, and its first grant after idleness takes one session timeout longer. Set it if
-	// the session only watches or produces.
+	// message and no write. Because of these syncs, the next grant is immediate. With NoIdleLease
+	// the session sends nothing, and its first grant after idleness takes one session timeout
+	// longer. Set NoIdleLease if the session only watches or produces.
 	NoIdleLease bool
 
-	// UnsafeTrustIdle is for the harness, which must find two holders when it is set. An idle
-	// session then sends nothing, and its first write after idleness counts as proof that the
+	// UnsafeTrustIdle is for the harness, which must find two holders when this option is set. An
+	// idle session then sends nothing, and its first write after idleness counts as proof that the
 	// leader had received the session's latest activity.
 	UnsafeTrustIdle bool
 

@@ -17,7 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// logged gives opts a logger at the level. The function returns the lines logged so far.
+// The function logged gives opts a logger at the level. It returns a function that returns the
+// lines logged so far.
 func logged(opts *Options, level slog.Level) func() []string {
 	var mu sync.Mutex
 	var lines []string

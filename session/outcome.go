@@ -86,17 +86,17 @@ func OutcomeOf(err error) Outcome {
 	return Indeterminate
 }
 
-// unsent returns the error of a request that was given up before it was written.
+// The function unsent returns the error of a request that was given up before it was written.
 func unsent(op, path string, cause error) error {
 	return &RequestError{Op: op, Path: path, Outcome: Failed, Err: cause}
 }
 
-// ended returns the error of a request whose caller stopped waiting for the reply.
+// The function ended returns the error of a request whose caller stopped waiting for the reply.
 func ended(op, path string, cause error) error {
 	return &RequestError{Op: op, Path: path, Outcome: Indeterminate, Err: cause}
 }
 
-// answered wraps an error of go-zookeeper.
+// The function answered wraps an error of go-zookeeper.
 func answered(op, path string, err error) error {
 	if err == nil {
 		return nil

@@ -40,8 +40,8 @@ func jitter(d time.Duration, source rand.Source) time.Duration {
 	return d/2 + time.Duration(source.Uint64()%uint64(d/2+1))
 }
 
-// newID returns 128 random bits from Options.Rand in hexadecimal. With this name a client
-// recognizes its own node.
+// newID returns 128 random bits from Options.Rand in hexadecimal. A client recognizes its own node
+// by such an id in the node's name.
 func (s *Session) newID() string {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], s.rand.Uint64())

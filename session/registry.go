@@ -13,7 +13,7 @@ import (
 
 // A watchRegistry manages the watches of a session instead of the client. go-zookeeper keeps one
 // channel for each call until the znode changes, does not report when it could not set the watches
-// again, and cannot remove them. So the registry sets the watch flag in the client's plain reads
+// again, and cannot remove watches. So the registry sets the watch flag in the client's plain reads
 // while they are sent. It delivers the events, sets the watches again on each new connection, and
 // removes those that nobody waits for any more. It sends nothing itself; the tap does.
 type watchRegistry struct {
@@ -123,7 +123,7 @@ func (r *watchRegistry) sending(op wire.Op, body []byte) (first []byte, armed st
 	return first, path
 }
 
-// answered handles the answer to a read that sets a watch.
+// The method answered handles the answer to a read that sets a watch.
 func (r *watchRegistry) answered(op wire.Op, path string, code wire.Code) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -141,7 +141,7 @@ func (r *watchRegistry) answered(op wire.Op, path string, code wire.Code) {
 	}
 }
 
-// notified delivers an event of the server to its waiters.
+// The method notified delivers an event of the server to its waiters.
 func (r *watchRegistry) notified(body []byte) error {
 	var event wire.WatcherEvent
 	if _, err := wire.Decode(body, &event); err != nil {
@@ -182,7 +182,7 @@ func (on *watched) fire(key watchKey, ev zk.Event) {
 	}
 }
 
-// disconnected records that reads in progress will not be answered.
+// The method disconnected records that reads in progress will not be answered.
 func (r *watchRegistry) disconnected() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -214,11 +214,11 @@ func (r *watchRegistry) notWatching(key watchKey) zk.Event {
 // the size that servers accept.
 const setWatchesSize = 128 << 10
 
-// connected appends the requests that set the watches again on a new connection. The server fires
-// at once the watches whose znodes have changed since zxid, the zxid of the last reply to this
-// session. The zxid of the last event is not suitable: the same transaction may have had other
-// events, which the connection lost. The watches are sorted by path, so that the requests of a
-// session do not depend on the order of a map.
+// The method connected appends the requests that set the watches again on a new connection. The
+// server fires at once the watches whose znodes have changed since zxid, the zxid of the last reply
+// to this session. The zxid of the last event is not suitable: the same transaction may have had
+// other events, which the connection lost. The watches are sorted by path, so that the requests of
+// a session do not depend on the order of a map.
 func (r *watchRegistry) connected(out []byte, zxid int64) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()

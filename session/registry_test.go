@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A registryBench is a registry with a connection, and the test's operations on it.
+// A registryBench is a registry with a connection, and the operations of a test on that registry.
 type registryBench struct {
 	*watchRegistry
 	t *testing.T
@@ -54,8 +54,8 @@ func (b *registryBench) event(kind zk.EventType, path string) {
 	must(b.t, b.notified(frame[4:]))
 }
 
-// One read sets the watch for all waiters of a path. The last waiter that stops removes it, before
-// the next read can set it again.
+// One read sets the watch for all waiters of a path. The last waiter that stops removes this watch,
+// before the next read can set it again.
 //
 // Covers S6.
 func TestRegistrySharesAndRemovesWatches(t *testing.T) {
@@ -166,7 +166,7 @@ func TestRegistrySetsWatchesAgain(t *testing.T) {
 	}
 }
 
-// The end of the session is reported to current and to later waiters.
+// The registry reports the end of the session to its current waiters and to later ones.
 //
 // Covers S6.
 func TestRegistryEndsWithTheSession(t *testing.T) {

@@ -17,10 +17,10 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// do makes one request: it runs the function call, which makes the request through the client. It
-// waits for the answer, for the end of ctx or for the end of the session. While there is no
-// connection, it waits without sending. So a request that is given up during this wait was
-// certainly not applied.
+// The function do makes one request: it runs its argument call, which makes the request through the
+// client. Then do waits for the answer, for the end of ctx or for the end of the session. While
+// there is no connection, do waits without sending. So a request that is given up during this wait
+// was certainly not applied.
 //
 // A request that only the session's end can interrupt needs no goroutine: at the end the keeper
 // closes the client, which ends every call.
@@ -67,8 +67,8 @@ type result[T any] struct {
 	err   error
 }
 
-// apart makes the call on a new goroutine, so that the caller can give it up. The error says why it
-// was given up.
+// The function apart makes the call on a new goroutine, so that the caller can give the call up.
+// The error then says why.
 func apart[T any](ctx context.Context, s *Session, t *ticket, call func(*zk.Conn, *ticket) (T, error)) (r result[T], err error) {
 	answer := make(chan result[T], 1)
 	if !s.life.spawn(func() {
@@ -87,8 +87,8 @@ func apart[T any](ctx context.Context, s *Session, t *ticket, call func(*zk.Conn
 	}
 }
 
-// read is like do, for a request that changes nothing. If the connection is lost, read repeats the
-// request.
+// The function read is like do, for a request that changes nothing. If the connection is lost, it
+// repeats the request.
 func read[T any](ctx context.Context, s *Session, op, path string, call func(*zk.Conn, *ticket) (T, error)) (T, error) {
 	for {
 		value, err := do(ctx, s, op, path, call)

@@ -34,8 +34,9 @@ func newDialer(source rand.Source) *dialer {
 // ("Happy Eyeballs") recommends this value.
 const stagger = 250 * time.Millisecond
 
-// DialContext resolves the host and returns the first connection to one of its addresses. It starts
-// with one address. It adds another one as soon as the latest one has failed or has taken too long.
+// DialContext resolves the host and returns the first connection to one of its addresses. It tries
+// one address first. It adds the next address as soon as the latest one has failed or has taken too
+// long.
 func (d *dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {

@@ -11,9 +11,10 @@ import (
 // new session, until f returns for another reason or ctx ends. The context passed to f ends with
 // the session; f must then return.
 //
-// Run returns the result of f, which may be nil, unless the session was lost. If ctx has ended, Run
-// returns the cause of ctx instead of nil, and also if the last session was lost or could not be
-// opened. The error then contains the reason of the last failure, if there was one.
+// Run returns the result of f, which may be nil, unless the session was lost. There are two
+// exceptions after ctx has ended. Run returns the cause of ctx instead of nil. It also returns the
+// cause of ctx if the last session was lost or could not be opened. In the second case the error
+// also contains the reason of the last failure, if there was one.
 //
 // Attempts to open a session are repeated, with growing, jittered pauses of up to Options.Timeout,
 // or up to a second if that is longer. An error that a new session cannot cure is not retried: if

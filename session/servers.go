@@ -42,7 +42,7 @@ func (h *servers) Len() int {
 }
 
 // Next returns the server to try. It never reports the end of a round, because the client would
-// then fail queued requests and wait a whole second. pause waits instead.
+// then fail queued requests and wait a whole second. The method pause waits instead.
 func (h *servers) Next() (string, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -66,22 +66,23 @@ func (h *servers) pause(ctx context.Context) error {
 	return sleep(ctx, jitter(backoff(rounds, firstPause, longestPause), h.rand))
 }
 
-// dialling records the server that is tried.
+// The method dialling records the server that is tried.
 func (h *servers) dialling(server string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.trying = server
 }
 
-// reached records that there is a connection.
+// The method reached records that there is a connection.
 func (h *servers) reached() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.failed, h.failures = nil, 0
 }
 
-// lost records the loss of a connection that had lasted for the given time. If a server accepts
-// connections only to close them, the session pauses between its attempts.
+// The method lost records the loss of a connection that had lasted for the given time. Only a
+// connection that lasted a while resets the number of attempts. So the session also pauses between
+// attempts at a server that closes each connection at once.
 func (h *servers) lost(lasted time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -91,8 +92,8 @@ func (h *servers) lost(lasted time.Duration) {
 }
 
 // notReached records that a server did not begin a session, or did not resume the session with the
-// given id. In an outage, it logs the attempts of the first round, and then once that no server
-// takes the session.
+// given id. In an outage, it logs each attempt of the first round. At the end of this round it also
+// logs that no server takes the session. It logs later attempts at the level debug.
 func (h *servers) notReached(server string, id int64, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

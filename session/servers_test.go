@@ -13,7 +13,7 @@ import (
 )
 
 // The first round of attempts has no pause, and each later round takes longer than the one before.
-// A connection that lasted restarts the count.
+// After a connection that lasted a while, the count of rounds starts again.
 func TestRoundsOfAttemptsArePaced(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		h := newServers([]string{"a:1", "b:1"}, cryptoRand{}, newReporter(nil))
@@ -63,8 +63,8 @@ func TestServersTakeTurns(t *testing.T) {
 	}
 }
 
-// The first round of an outage is logged, and the outage once as a whole. Callers that wait for a
-// server get the last reason.
+// In an outage, each attempt of the first round is logged. Then the log has one line about the
+// outage as a whole. Callers that wait for a server get the last reason.
 func TestFailedAttemptsAreLogged(t *testing.T) {
 	var opts Options
 	lines := []string{}

@@ -105,7 +105,7 @@ func stopped(t *testing.T, server string) {
 	granted(t, ctx, next)
 }
 
-// granted creates and holds a znode.
+// The function granted creates and holds a znode.
 func granted(t *testing.T, ctx context.Context, s *session.Session) *recipe.Hold {
 	t.Helper()
 	node, err := recipe.CreateProtected(ctx, s, "/lock", "lock", nil, session.EphemeralSequential)

@@ -2,8 +2,8 @@ package session
 
 import "time"
 
-// suspended drops all measured times, because each is longer ago than the monotonic clock says. The
-// next connection gives new ones.
+// The method suspended drops all measured times, because each is longer ago than the monotonic
+// clock says. The next connection gives new times.
 func (l *lease) suspended() {
 	l.forget()
 	l.connected = false

@@ -12,9 +12,10 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A session notices that the machine was suspended by a clock that continued. Grants end at once,
-// and not when the rest of the lease has passed. Waiters continue, and are granted by a new lease
-// that does not depend on earlier times.
+// A session reads a clock that continues during a suspension of the machine, and so notices the
+// suspension. Then its grants end at once, and not only when the rest of the lease has passed. Its
+// waiters continue. They are granted under a new lease, which does not depend on times before the
+// suspension.
 //
 // Covers S2.
 func TestASuspendedMachineEndsItsHolds(t *testing.T) {

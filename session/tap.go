@@ -67,11 +67,12 @@ func newTap(opts *Options, life *lifetime, k *leaseKeeper, w *watchRegistry, h *
 // errAbandoned means that a request must not be written because its caller has gone.
 var errAbandoned = errors.New("abandoned request")
 
-// sending is called with each frame of c just before the frame is written, and may change it. id is
-// the number of its ticket, or 0 if it has none. sending returns the frames that must be sent
-// before it, and a channel, if any, to close when the frame has been written. If it returns
-// errAbandoned, the frame must not be written. The client then gets an error as the reply to its
-// request, together with the next frame that the server sends.
+// The method sending is called with each frame of c just before the frame is written, and may
+// change it. The parameter id is the number of the frame's ticket, or 0 if the frame has none.
+// sending returns the frames that must be sent before this one, and a channel, if any, to close
+// when this frame has been written. If it returns errAbandoned, the frame must not be written. The
+// client then gets an error as the reply to its request, together with the next frame that the
+// server sends.
 func (t *tap) sending(c *conn, frame []byte, id uint64) (first []byte, written chan struct{}, err error) {
 	h, body, err := wire.CutRequest(frame)
 	if err != nil {
@@ -105,8 +106,8 @@ func (t *tap) sending(c *conn, frame []byte, id uint64) (first []byte, written c
 	return first, written, nil
 }
 
-// received is called with each frame that c has read, before the client reads it. It returns frames
-// that the client must read after it.
+// The method received is called with each frame that c has read, before the client reads it. It
+// returns frames that the client must read after it.
 func (t *tap) received(c *conn, frame []byte) (more []byte, err error) {
 	now := time.Now()
 	h, body, err := wire.CutReply(frame)
@@ -177,8 +178,8 @@ const (
 
 // proofOf returns what a reply proves. An error in the header proves nothing, because servers also
 // refuse requests locally. The header of a multi has no error even if the multi failed; the first
-// error in its body gives the reason. The server checks the session before it prepares a part, so
-// an answer about a node is an answer to a living session. An empty multi proves nothing about the
+// error in its body gives the reason. The server checks the session before it prepares a part. So
+// an answer about a node proves that the session was alive. An empty multi proves nothing about the
 // leader.
 func proofOf(op wire.Op, code wire.Code, body []byte) proof {
 	switch {
@@ -219,8 +220,9 @@ func (t *tap) resume(r *wire.ConnectRequest) error {
 	return errOver
 }
 
-// connected is called with the answer to the handshake of c. It begins or resumes the session and
-// returns what must be sent first. It fails with ErrLost if the server no longer has the session.
+// The method connected is called with the answer to the handshake of c. It begins or resumes the
+// session and returns what must be sent first. It fails with ErrLost if the server no longer has
+// the session.
 func (t *tap) connected(c *conn, r *wire.ConnectResponse) (greeting []byte, err error) {
 	now := time.Now()
 	t.mu.Lock()
@@ -293,7 +295,7 @@ func (t *tap) greetingLocked() []byte {
 	return t.watches.connected(out, t.lastZxid)
 }
 
-// disconnected is called when either side has closed c, with the reason.
+// The method disconnected is called when either side has closed c, with the reason.
 func (t *tap) disconnected(c *conn, why error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -318,14 +320,14 @@ func (t *tap) disconnected(c *conn, why error) {
 	}
 }
 
-// down reports whether the session has begun and has no connection, and since when.
+// The method down reports whether the session has begun and has no connection, and since when.
 func (t *tap) down() (since time.Time, down bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.downSince, t.current == nil && t.id != 0
 }
 
-// served returns the address of the server that serves the session, or "".
+// The method served returns the address of the server that serves the session, or "".
 func (t *tap) served() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

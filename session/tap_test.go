@@ -45,7 +45,8 @@ func bareTap(t *testing.T) *tap {
 
 var welcome = wire.ConnectResponse{SessionID: 5, Timeout: 4000, Password: []byte("secret")}
 
-// welcomed returns a connection whose handshake was sent at the given time and accepted.
+// The function welcomed returns a connection whose handshake was sent at the given time and
+// accepted.
 func welcomed(t *testing.T, tap *tap, sent time.Time) *conn {
 	t.Helper()
 	c := &conn{opened: sent, server: "a"}
@@ -56,7 +57,7 @@ func welcomed(t *testing.T, tap *tap, sent time.Time) *conn {
 }
 
 // If servers answer a handshake with another session or none, this session ends. A connection that
-// was closed meanwhile, or whose answer is too late, does not serve it.
+// was closed meanwhile, or whose answer is too late, does not serve the session.
 func TestHandshakesThatDoNotServeTheSession(t *testing.T) {
 	for name, test := range map[string]struct {
 		response wire.ConnectResponse

@@ -15,8 +15,8 @@ import (
 
 // A ticket accompanies a request from the call to the connection. In between the client library has
 // a queue, from which nothing can be taken back. So the request's path contains the number of the
-// ticket while it is in the queue. The connection removes the number, and drops a request whose
-// caller has gone.
+// ticket while the request is in the queue. The connection removes the number, and drops a request
+// whose caller has gone.
 //
 // A request passes when the connection accepts it for writing. From then on it precedes every later
 // request of the session. Later requests are written after it, or on a later connection. In the

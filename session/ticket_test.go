@@ -44,7 +44,7 @@ func (c *heldConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// took returns the requests that were written since the last call.
+// The method took returns the requests that were written since the last call.
 func (c *heldConn) took() (sent []string) {
 	c.hold()
 	defer c.release()

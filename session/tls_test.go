@@ -69,7 +69,7 @@ func (a *authority) issue(name string) (*x509.Certificate, *ecdsa.PrivateKey) {
 }
 
 // client returns the TLS configuration of a client that trusts a, with a certificate from signer if
-// that is not nil.
+// signer is not nil.
 func (a *authority) client(signer *authority) *tls.Config {
 	config := &tls.Config{RootCAs: x509.NewCertPool()}
 	config.RootCAs.AddCert(a.cert)

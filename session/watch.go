@@ -11,8 +11,9 @@ import (
 type Watch struct {
 	// C delivers one event and is then closed. If the session ends first, the event is
 	// EventNotWatching with the cause. Watches on one path share a watch at the server. An earlier
-	// Watch may have set it before the read of this Watch. If a change comes in between, both may
-	// fire, although this read already shows the change. A Watch never misses a change.
+	// Watch may have set the server's watch before the read of this Watch. If a change comes in
+	// between, both may fire, although this read already shows the change. A Watch never misses a
+	// change.
 	C <-chan Event
 
 	ch       chan zk.Event

@@ -18,7 +18,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// fired waits for the event of w.
+// The function fired waits for the event of w.
 func fired(t *testing.T, w *Watch) zk.Event {
 	t.Helper()
 	select {
@@ -69,7 +69,7 @@ func TestWaitEndsWithEventContextOrSession(t *testing.T) {
 	})
 }
 
-// silent fails the test if w has fired.
+// The function silent fails the test if w has fired.
 func silent(t *testing.T, w *Watch) {
 	t.Helper()
 	synctest.Wait()
@@ -192,7 +192,7 @@ func TestWatchesOnOnePathShareTheServers(t *testing.T) {
 }
 
 // One watch is stopped while another one is set on its path. The removal must not remove the new
-// one.
+// watch.
 //
 // Covers S6.
 func TestRemovalDoesNotTakeTheNextWatch(t *testing.T) {
@@ -356,8 +356,8 @@ func TestManyWatchesAreSetAgainInSeveralRequests(t *testing.T) {
 
 // The server that sent an event fails before it answers anything more, and the next server has not
 // applied the change yet. An event of ZooKeeper 3.9 has a zxid, so that server refuses the session
-// until it has applied the change. An event of 3.8 has none, and a quorum write is sent before the
-// read.
+// until it has applied the change. An event of 3.8 has no zxid, so the session sends a quorum write
+// before the read.
 //
 // Covers S6.
 func TestNoReadIsOlderThanAnEvent(t *testing.T) {
@@ -396,8 +396,9 @@ func TestNoReadIsOlderThanAnEvent(t *testing.T) {
 	}
 }
 
-// One transaction fires two watches. The connection is lost after the first event, which carries
-// the zxid of both.
+// One transaction fires two watches, and the connection is lost after the first of the two events.
+// The session must still get the other event, although the first one carries the zxid of the
+// transaction in ZooKeeper 3.9.
 //
 // Covers S6.
 func TestAnEventHidesNoOtherOfItsTransaction(t *testing.T) {

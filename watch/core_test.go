@@ -281,9 +281,9 @@ func (w *watcher) read(f facet, root string) reading {
 	return reading{facet: f, stat: &stat}
 }
 
-// The value of a znode is read before the znode is deleted. It is applied after another reading
-// that removed the znode, for example a list of children without it. The replica must not accept
-// the value, because no watch would ever report the deletion.
+// The value of a znode is read before the znode is deleted. The replica applies this reading after
+// another one, for example a list of children without the znode, by which it has removed the znode.
+// The replica must not accept the value, because no watch would ever report the deletion.
 //
 // Covers W4.
 func TestValueOfAZnodeThatIsNoLongerListed(t *testing.T) {

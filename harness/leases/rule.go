@@ -82,7 +82,8 @@ func (l *lease) open(e *Event) {
 	l.activity, l.proof = packets{}, packets{}
 }
 
-// latest returns K(k) of evidence sent at k.
+// latest returns the time up to which evidence that was sent at k can move kept. Decision 1 calls
+// this time K(k).
 func (l *lease) latest(k time.Duration) time.Duration {
 	a := l.opened
 	if j := l.proof.before(k); j != Never {
