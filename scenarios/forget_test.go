@@ -25,7 +25,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
-// Real servers are upgraded under load. With its upgrade, each server forgets one group member: the
+// Real servers are upgraded under load. When a server is upgraded, it forgets one group member: the
 // oldest in its log. The other servers still have this member. The servers' logs show the
 // difference. Whether the clients' history shows it too depends on the moment.
 func TestAForgottenEphemeralIsFoundOnRealServers(t *testing.T) {
@@ -93,7 +93,7 @@ func (f *forgetful) SetVersion(ctx context.Context, node int, version string) er
 	if err != nil || len(logs) == 0 {
 		return errors.Join(err, errors.New("there is no log"))
 	}
-	newest := slices.MaxFunc(logs, func(a, b string) int { return len(a)*100 - len(b)*100 + strings.Compare(a, b) }) // they end in a hex zxid
+	newest := slices.MaxFunc(logs, func(a, b string) int { return len(a)*100 - len(b)*100 + strings.Compare(a, b) }) // the names of logs end in a hexadecimal zxid
 	text, err := os.ReadFile(newest)
 	if err != nil {
 		return err

@@ -44,8 +44,8 @@ func LockPauseSQL() harness.Scenario {
 	return s
 }
 
-// accountHolders has each client add to the account under the lock. Client 0 takes longer, either
-// before or within a transaction.
+// accountHolders returns the workload. Each client adds to the account under the lock. Client 0
+// takes longer, either before or within a transaction.
 func accountHolders(g peers.Guard) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		a := &sqlAccount{guard: g}

@@ -110,8 +110,8 @@ func (p *queueProgram) consume(ctx context.Context, c *harness.Client, q pipe, o
 	}
 }
 
-// lasting returns a context that ends five seconds after the work, when no client has to wait any
-// longer.
+// lasting returns a context that ends five seconds after the end of the work. No client has to wait
+// any longer then.
 func lasting(ctx context.Context, c *harness.Client) (context.Context, func()) {
 	const enough = 5 * time.Second
 	ctx, cancel := context.WithCancel(ctx)
@@ -125,7 +125,7 @@ func lasting(ctx context.Context, c *harness.Client) (context.Context, func()) {
 	return ctx, func() { cancel(); watching.Wait() }
 }
 
-// final opens a session for the final reads.
+// The function final opens a session for the final reads, and calls f with it.
 func final(ctx context.Context, env *harness.Env, f func(*session.Session) error) error {
 	s, err := session.Open(ctx, session.Options{Servers: env.Servers(), Dial: env.Dial, Timeout: 5 * sessionTimeout})
 	if err != nil {

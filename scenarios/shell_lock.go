@@ -132,7 +132,8 @@ func (w *shellWork) servers(ctx context.Context, c *harness.Client) ([]string, e
 const opCommand = "command"
 
 // command runs one command to its end. The result contains the first and the last time in the
-// command's log, and whether its zkcoord process ended before the command was signaled to end.
+// command's log. It also says whether the command's zkcoord process ended before the command was
+// signaled to end.
 func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []string, log string) (history.Event, error) {
 	end := log + ".end"
 	defer func() { _ = os.WriteFile(end, nil, 0o600) }() // remaining processes end
@@ -296,7 +297,7 @@ func stoppedInTime() checker.Checker {
 	})
 }
 
-// commandsLost requires that a command lost the lock n times and that another client's command ran
+// commandsLost requires n cases in which a command lost the lock and another client's command ran
 // next.
 func commandsLost(n int) checker.Checker {
 	return checker.AtLeast("run/commands-lost", n, "commands under a lock that another command had lost", func(h *history.History) (found int) {
@@ -364,7 +365,7 @@ var zkcoordProgram = sync.OnceValues(func() (string, error) {
 	return program, nil
 })
 
-// firstOnly is a command of the mutant.
+// firstOnly is a command that the mutant runs.
 type firstOnly struct {
 	*procs.Child
 	ended chan struct{}

@@ -31,7 +31,7 @@ type lookout struct {
 	path     string
 	register registrar
 
-	zxid   int64 // of the last read; of a deletion only known to be later than the previous state
+	zxid   int64 // of the last read; if the znode is deleted, the zxid is only known to be later than that of the previous state
 	gone   bool
 	round  int32 // of the current watch
 	events <-chan zk.Event
@@ -157,7 +157,7 @@ func (l *lookout) awaitEnd() {
 	}
 }
 
-// through passes the events of a watch through f, which may drop or add events.
+// The function through passes the events of a watch through f, which may drop or add events.
 func through(f func(ctx context.Context, s *session.Session, in <-chan zk.Event, out chan<- zk.Event)) registrar {
 	return func(ctx context.Context, s *session.Session, path string) (*zk.Stat, <-chan zk.Event, error) {
 		stat, in, err := existsW(ctx, s, path)
