@@ -63,7 +63,8 @@ func TestRequestsOfEachCall(t *testing.T) {
 	})
 }
 
-// Each of many goroutines gets the value after its own add, with few requests.
+// Many goroutines add through one handle. Each gets the value after its own add, and all of them
+// together need few requests.
 //
 // Covers C3.
 func TestAddsOfOneHandleAreOneWrite(t *testing.T) {
@@ -282,8 +283,8 @@ func TestSpoiltDataAreNotOverwritten(t *testing.T) {
 	})
 }
 
-// A counter was deleted and created again. It has the version that a handle has read, and another
-// value.
+// A counter was deleted and created again. The new znode has the version that a handle has read in
+// the old one, but another value.
 //
 // Covers C1, C2.
 func TestRecreatedCounterIsReadAgain(t *testing.T) {
@@ -351,7 +352,8 @@ func TestRefusedWriteIsNotCounted(t *testing.T) {
 	})
 }
 
-// If the counter exists, the session needs no permission to create in its directory.
+// If the counter exists, the session needs no permission to create znodes in the counter's
+// directory.
 func TestCounterInADirectoryOfOthers(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		recipetest.Must(w.Admin().Create(t.Context(), "/theirs", nil, session.Persistent))
@@ -425,7 +427,8 @@ func TestClosedCounter(t *testing.T) {
 	})
 }
 
-// Covers C1, C5. Calls in progress at the end of the session return its error, and nothing blocks.
+// Covers C1, C5. Calls in progress at the end of the session return the session's error, and
+// nothing blocks.
 func TestSessionLossDuringCalls(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		c := w.Client()

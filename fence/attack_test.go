@@ -24,7 +24,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/needs"
 )
 
-// manyAtOnce has many writers with random tokens, some of which are equal. Each write that is
+// manyAtOnce runs many writers with random tokens, some of which are equal. Each write that is
 // accepted appends its token to the data. So the data has the accepted tokens in their order.
 func manyAtOnce(t *testing.T, write func(token fence.Token, add string) error, read func() string) {
 	t.Helper()
@@ -273,7 +273,7 @@ func TestWriteFileClosesItsFiles(t *testing.T) {
 	}
 }
 
-// The largest number is a token, and nothing is above it.
+// The largest int64 is a valid token, and no token is larger.
 //
 // Covers F1.
 func TestLargestNumberIsAToken(t *testing.T) {

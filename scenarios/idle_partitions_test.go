@@ -210,7 +210,7 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 		second := ask + a.between(0, burst)
 		p.proxy.Pin("")
 		if p.deaf = how == paused; p.deaf {
-			second = mend // the rival's session has expired too by then, so take opens another one
+			second = mend // the leader expires the rival's session too, so take opens another one
 		}
 		work.Go(func() { p.take(ctx, 0, begun.Add(ask)) })
 		work.Go(func() { p.take(ctx, 1, begun.Add(second)) })

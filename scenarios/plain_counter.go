@@ -139,8 +139,8 @@ func (p *plainCounter) swap(ctx context.Context, old, new int64) (bool, error) {
 
 func (p *plainCounter) close(context.Context) {}
 
-// A combinedAdd is the add of one call of addTogether. That call writes it, or an earlier call
-// writes it together with other adds.
+// A combinedAdd is the add of one call of addTogether. That call writes it, or another call writes
+// it together with its own.
 type combinedAdd struct {
 	delta, value int64
 	err          error

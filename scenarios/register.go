@@ -75,8 +75,8 @@ func registerWorkload(barrier func(ctx context.Context, s *session.Session, path
 			return live(ctx, c, leased(), func(s *session.Session) {
 				for n := 0; c.Next(ctx) && s.Err() == nil; n++ {
 					path := registerPath(env, c.Rand.IntN(registers))
-					// Some clients only read, because their reads would wait behind a write that
-					// waits for a quorum.
+					// Some clients only read, because a write that waits for a quorum would block
+					// the reads after it.
 					switch choice := c.Rand.IntN(3); {
 					case choice == 0 && c.ID >= readers:
 						write(ctx, c, s, path, fmt.Sprintf("%x-%d", s.ID(), n))

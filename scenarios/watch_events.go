@@ -89,8 +89,8 @@ func (l *lookout) record(op string, e history.Event) {
 	l.c.Record(e)
 }
 
-// stand sets a watch unless there is one. A watch that has fired before its own read returns may
-// have reported the state of that read. Such a watch is treated as if it had not been set.
+// stand sets a watch unless there is one. If a watch has fired before the read that set it returns,
+// it may have reported the state of that read. Such a watch is treated as if it had not been set.
 func (l *lookout) stand(ctx context.Context, s *session.Session, rounds *atomic.Int32) {
 	if l.events != nil {
 		return

@@ -135,7 +135,7 @@ func FuzzDifference(f *testing.F) {
 	})
 }
 
-// settle does on the model what differ does on a session.
+// The function settle does on the model what the function differ does on a session.
 func settle(m *model, old, now members) difference {
 	d, hidden := old.until(now)
 	if hidden <= 0 {
@@ -207,8 +207,8 @@ func TestKindOfWhatWasRestored(t *testing.T) {
 	}
 }
 
-// The names and the count are the same, but the pzxid went back. So the servers have lost data, and
-// each child may be a different one.
+// Two reads of a znode's children have the same names and the same count, but the second pzxid is
+// smaller. So the servers have lost data, and each child may be a different one.
 //
 // Covers W5.
 func TestChildrenOfWhatWasRestored(t *testing.T) {

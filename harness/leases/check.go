@@ -225,7 +225,7 @@ func (j *judging) coversHolds() {
 	j.NotExercised("no hold was granted")
 }
 
-// ended judges a hold that ended, or had not ended, at the given time.
+// The method ended judges a hold that ended at the given time, or that had not ended by then.
 func (j *judging) ended(s *tracked, path string, at time.Duration) {
 	late := at - s.ends - 2*j.Lag(s.ends, at)
 	if j.real {
@@ -273,7 +273,8 @@ func (s *tracked) onlyWaits() bool {
 	return len(s.holds) == 0 && len(s.waits) > 0
 }
 
-// endsBeforeExpiry judges the promise of a lease.
+// endsBeforeExpiry judges the promise of a lease: the servers expire a session only after its lease
+// has ended.
 func (j *judging) endsBeforeExpiry() {
 	if j.timeless() {
 		return

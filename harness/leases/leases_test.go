@@ -40,8 +40,8 @@ type record struct {
 }
 
 // observe returns the record of a session on a follower. The follower is cut off while the session
-// holds a lock, until the others have expired the session. Before that, the session's lease lapses
-// once without an expiry, because the leader and the follower are slow to reach each other.
+// holds a lock, until the other servers have expired the session. Before that, the session's lease
+// lapses once without an expiry, because the leader and the follower are slow to reach each other.
 func observe(t *testing.T, opts session.Options) (r record) {
 	t.Helper()
 	virtual.Test(t, func(t *testing.T) {

@@ -179,7 +179,7 @@ func (l *Log) endedBeforeDeletion(j *judging) {
 	}
 }
 
-// lastSigns returns the last signs of life of programs by the tokens of their holds.
+// lastSigns returns, for the token of each hold, the last sign of life of its program.
 func lastSigns(h *history.History) map[int64]time.Time {
 	signs := make(map[int64]time.Time)
 	for i := range h.Events {

@@ -313,7 +313,8 @@ func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
 
 // take judges a take. The operation may deliver an item that an earlier transaction of its session
 // took. If the outcome of the operation is not known, it may have taken an item that its session
-// removed and that no operation delivered. If there is such an item, take assumes that it did.
+// removed and that no operation delivered. If there is such an item, the method take assumes that
+// the operation took it.
 func (o *outcomes) take(op history.Operation, items map[[2]string]logItem, silently []*Life) {
 	zxid := int64(0)
 	if op.Outcome() == session.OK {
