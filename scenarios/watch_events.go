@@ -89,8 +89,9 @@ func (l *lookout) record(op string, e history.Event) {
 	l.c.Record(e)
 }
 
-// stand sets a watch unless there is one. If a watch has fired before the read that set it returns,
-// it may have reported the state of that read. Such a watch is treated as if it had not been set.
+// stand sets a watch unless there is one. A watch can fire before the read that sets it has
+// returned. It may then have reported the state of that read, so it is treated as if it had not
+// been set.
 func (l *lookout) stand(ctx context.Context, s *session.Session, rounds *atomic.Int32) {
 	if l.events != nil {
 		return

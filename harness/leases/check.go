@@ -306,7 +306,8 @@ func (j *judging) endsBeforeExpiry() {
 	j.Note("the closest expiry came %v after the end of the lease", least)
 }
 
-// expiryAfterTouch judges the leader's session table.
+// expiryAfterTouch judges, by the leader's session table, that a leader expires no session too
+// early, and that it had received the packets on which the session's lease rested.
 func (j *judging) expiryAfterTouch() {
 	if j.timeless() {
 		return

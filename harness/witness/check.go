@@ -179,7 +179,8 @@ func (l *Log) endedBeforeDeletion(j *judging) {
 	}
 }
 
-// lastSigns returns, for the token of each hold, the last sign of life of its program.
+// lastSigns maps the token of a hold to the last sign of life of the program that ran under the
+// hold.
 func lastSigns(h *history.History) map[int64]time.Time {
 	signs := make(map[int64]time.Time)
 	for i := range h.Events {
