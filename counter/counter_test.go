@@ -262,8 +262,8 @@ func TestOtherDataAreNotOverwritten(t *testing.T) {
 	}
 }
 
-// Another program has replaced the data of a counter. A handle that knew the value does not
-// overwrite them.
+// Another program has replaced the data of a counter. A handle that knew the old value does not
+// overwrite the new data.
 //
 // Covers C7.
 func TestSpoiltDataAreNotOverwritten(t *testing.T) {

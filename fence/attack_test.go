@@ -180,7 +180,7 @@ func TestSymbolicLinksHaveTheGuardOfTheirFile(t *testing.T) {
 	}
 }
 
-// A process was killed between the temporary file and the rename.
+// A process was killed after it had written the temporary file and before the rename.
 //
 // Covers F1, F5.
 func TestWriteFileGoesOnAfterAnInterruptedOne(t *testing.T) {
@@ -215,7 +215,7 @@ func writeLimited(name string) {
 	os.Exit(0)
 }
 
-// The disk is full at the temporary file, or already at the guard.
+// The disk is full when WriteFile writes the temporary file, or already when it writes the guard.
 //
 // Covers F1, F5.
 func TestFileOnAFullDiskIsWhole(t *testing.T) {

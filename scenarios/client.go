@@ -59,8 +59,8 @@ func (f *fleet) start(ctx context.Context, env *harness.Env, c *harness.Client, 
 	return started, err
 }
 
-// seen records what a server has reported to a client about its session: a new session, or the loss
-// of the old one.
+// The function seen records what a server has reported to a client about its session: a new
+// session, or the loss of the old one.
 func seen(c *harness.Client, s client.Session) {
 	switch now, has := c.Session(); {
 	case s.ID != 0 && s.ID != now.ID:
@@ -70,9 +70,9 @@ func seen(c *harness.Client, s client.Session) {
 	}
 }
 
-// ended closes a client whose session or process is over. A client that breaks the protocol ends
-// the run. The run also ends after many sessions or processes without an OK reply, because the rest
-// of the run would test nothing.
+// The method ended closes a client whose session or process is over. A client that breaks the
+// protocol ends the run. The run also ends after many sessions or processes without an OK reply,
+// because the rest of the run would test nothing.
 func (f *fleet) ended(c *harness.Client, started *client.Client, useful bool) {
 	c.RunsIn(nil)
 	why := started.Err()
@@ -87,7 +87,7 @@ func (f *fleet) ended(c *harness.Client, started *client.Client, useful bool) {
 	}
 }
 
-// failed counts a session or process that ended without an OK reply.
+// The method failed counts a session or process that ended without an OK reply.
 func (f *fleet) failed(c *harness.Client, why error) {
 	if f.futile.Add(1) >= mostFutile && why != nil {
 		c.Env().GiveUp(fmt.Errorf("clients end before an operation succeeds, most recently c%d: %w", c.ID, why))
@@ -229,7 +229,7 @@ func (u supply[T]) enter(ctx context.Context, c *harness.Client, path string) (u
 	return u.open(s, path), s, func() { s.Close() }, nil
 }
 
-// last calls f for the final operations of a run.
+// The method last calls f for the final operations of a run.
 func (u supply[T]) last(ctx context.Context, env *harness.Env, path string, f func(T) error) error {
 	if u.fleet == nil {
 		return final(ctx, env, func(s *session.Session) error { return f(u.open(s, path)) })

@@ -108,7 +108,8 @@ func isValid(r *harness.Result, property string) bool {
 	return found.Verdict == checker.Valid
 }
 
-// Only the property client/nothing-left reports znodes that clients leave behind in the ensemble.
+// A session that the setup opens leaves a znode behind in the ensemble. Only the property
+// client/nothing-left reports such znodes.
 func TestZnodeLeftBehindIsInvalid(t *testing.T) {
 	s := LockFaults()
 	inner := s.Workload

@@ -130,8 +130,8 @@ func forgetOldest(log []byte) (without []byte, ok bool, err error) {
 		return nil, false, nil
 	}
 	oldest := slices.MinFunc(slices.Collect(maps.Values(members)), func(a, b txnlog.Txn) int { return cmp.Compare(a.Zxid, b.Zxid) })
-	// An entry consists of a checksum of 8 bytes, a length of 4 bytes, the transaction and one more
-	// byte. The transaction begins with its header.
+	// An entry of the log consists of a checksum of 8 bytes, a length of 4 bytes, the transaction
+	// and one more byte. The transaction begins with its header.
 	at := bytes.Index(log, wire.Append(nil, &oldest.TxnHeader))
 	end := at + int(binary.BigEndian.Uint32(log[at-4:])) + 1
 	var failed bytes.Buffer

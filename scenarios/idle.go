@@ -33,7 +33,8 @@ const (
 	idleTimeout = 3 * idleTick
 )
 
-// idle completes a scenario of idle clients. Its mutant violates the given property.
+// The function idle completes s, a scenario of idle clients. Its mutant violates the given
+// property.
 func idle(s harness.Scenario, property string, workload func(*naps, func(session.Options) session.Options) func(*harness.Env) harness.Workload) harness.Scenario {
 	naps := &naps{runs: make(map[*harness.Env]*nap)}
 	s.Config = ensemble.Config{Nodes: 3, TickTime: idleTick, SyncLimit: 5}

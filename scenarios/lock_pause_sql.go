@@ -30,7 +30,8 @@ func LockPauseSQL() harness.Scenario {
 	s.Workload = accountHolders(peers.Guarded)
 	s.Faults = []harness.Fault{pauseHolder{settle: 100 * time.Millisecond}}
 	s.Checkers = append(s.Checkers, checker.IfExercised(checker.LockNoFalseRefusal()))
-	// Whether an access is refused depends on where the process was paused.
+	// No guard requires refused accesses: whether an access is refused depends on where the process
+	// was paused.
 	s.Guards = []checker.Checker{grantsBeside(1), checker.Grants(3), checker.Contention(2)}
 	mutant := func(name, report string, g peers.Guard, violates ...string) harness.Mutant {
 		return harness.Mutant{Name: name, Report: report, Violates: violates, Needs: s.Needs, Workload: accountHolders(g)}

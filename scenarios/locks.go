@@ -282,7 +282,8 @@ func usual(c *harness.Client) time.Duration {
 	return upTo(150 * time.Millisecond)(c)
 }
 
-// often returns a random time up to d in one of n calls, and otherwise zero.
+// often returns a function that draws a random time up to d in one of n calls, and returns zero
+// otherwise.
 func often(n int, d time.Duration) func(*harness.Client) time.Duration {
 	return func(c *harness.Client) time.Duration {
 		if c.Rand.IntN(n) > 0 {

@@ -81,7 +81,8 @@ func putOne(ctx context.Context, c *harness.Client, path string, priority int, n
 	c.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) { return e, put(ctx, priority, value) })
 }
 
-// pace is mostly short, and sometimes long enough for the queue to become empty or to grow.
+// pace returns a pause that is mostly short, and sometimes long enough for the queue to become
+// empty or to grow.
 func pace(c *harness.Client) time.Duration {
 	if c.Rand.IntN(20) == 0 {
 		return upTo(time.Second)(c)
@@ -159,7 +160,7 @@ func drain(ctx context.Context, env *harness.Env, path string, q pipe) error {
 	}
 }
 
-// lastTake is a take of the final reads.
+// lastTake calls take for the final reads and records the call.
 func lastTake(env *harness.Env, path string, take func() (string, error)) (string, error) {
 	e := history.Event{Kind: history.Invoke, Op: checker.OpTake, Object: path, Client: history.Nobody, Process: history.Nobody}
 	env.Recorder().Record(e)

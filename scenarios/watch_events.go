@@ -73,7 +73,7 @@ func lookOut(ctx context.Context, c *harness.Client, s *session.Session, paths [
 	return s.Err()
 }
 
-// saw records the result of a read and returns its version.
+// The method saw records the result of a read and returns its version.
 func (l *lookout) saw(stat *zk.Stat) int64 {
 	switch {
 	case stat != nil:

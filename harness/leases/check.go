@@ -126,7 +126,7 @@ func (s *tracked) apply(e *Event) {
 	}
 }
 
-// answered applies a reply to the oldest request with its xid on this connection.
+// The method answered applies a reply to the oldest request with its xid on this connection.
 func (s *tracked) answered(e *Event) {
 	s.request, s.waiting = nil, len(s.sent[e.Xid])
 	if !s.open || s.waiting == 0 {
@@ -141,7 +141,7 @@ func (s *tracked) answered(e *Event) {
 	}
 }
 
-// claim notes the lease that the session reported.
+// The method claim notes the lease that the session reported.
 func (s *tracked) claim(e *Event) {
 	s.before, s.claimed, s.most = s.claimed, e.Deadline, max(s.most, e.Deadline)
 	if s.ends = e.Deadline; e.Deadline < s.before {

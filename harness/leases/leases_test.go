@@ -381,7 +381,8 @@ func TestHeartbeatOfAWaiterIsRefused(t *testing.T) {
 	}
 }
 
-// A session with another rule leaves a trace that is refused although nothing in it was changed.
+// The session uses another rule than that of decision 1. Its trace is refused, although nothing in
+// the trace was changed.
 func TestOtherRuleIsRefused(t *testing.T) {
 	var r record
 	virtual.Test(t, func(t *testing.T) {
