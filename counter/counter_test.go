@@ -123,8 +123,8 @@ func TestCallThatFailsByItselfFailsAlone(t *testing.T) {
 	})
 }
 
-// A server or the handle may have a value from before another client's write. Such a value is
-// confirmed before it is returned.
+// After another client's write, a server or the handle may still have the old value. So a majority
+// confirms a value before a call returns it or decides by it without a write.
 //
 // Covers C2, C4.
 func TestAnswerThatChangesNothingIsConfirmed(t *testing.T) {

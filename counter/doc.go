@@ -25,8 +25,8 @@
 // while the transaction was in progress, ctx or the session ended or another client deleted the
 // handle's znode. Such a change is applied at most once.
 //
-// In other words, no error means that the change was made once. A Failed error means that it was
-// not made, so you can call again. Only a context or a session that ends while the write is in
+// In other words, no error means that it was counted once, and a Failed error means that it was not
+// counted, so you can call again. Only a context or a session that ends while the write is in
 // progress, or a client that deletes the handle's znode, leaves an Indeterminate error.
 //
 // C2. All calls of all handles on one path are linearizable: each takes effect at one instant

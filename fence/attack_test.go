@@ -180,7 +180,7 @@ func TestSymbolicLinksHaveTheGuardOfTheirFile(t *testing.T) {
 	}
 }
 
-// A process was killed after it had written the temporary file and before the rename.
+// A process was killed after it had stored token 7 in the guard, while it wrote the temporary file.
 //
 // Covers F1, F5.
 func TestWriteFileGoesOnAfterAnInterruptedOne(t *testing.T) {
@@ -459,7 +459,8 @@ func TestTwoResourcesInOneTransaction(t *testing.T) {
 	}
 }
 
-// The server ends the connection of a holder that is paused within its transaction.
+// The server ends the connection of a holder that is paused within its transaction. The transaction
+// of the next holder is committed, and that of the paused holder is not.
 //
 // Covers F1, F4.
 func TestConnectionEndedWithinATransaction(t *testing.T) {

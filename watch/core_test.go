@@ -171,7 +171,8 @@ func TestRecreationAfterTheLookIsToldOnce(t *testing.T) {
 	}
 }
 
-// The count of changes has 32 bits. The difference is correct even if the count overflows.
+// The Cversion of a znode counts the changes of its children in 32 bits. The difference is correct
+// even if the count overflows.
 func TestDifferenceAcrossTheWrapOfTheCount(t *testing.T) {
 	old := members{&zk.Stat{Cversion: 1<<31 - 1}, []string{"a"}}
 	now := members{&zk.Stat{Cversion: -1 << 31}, []string{"a", "b"}}
@@ -180,8 +181,8 @@ func TestDifferenceAcrossTheWrapOfTheCount(t *testing.T) {
 	}
 }
 
-// An ensemble that was restored from a backup assigns the zxids after the
-// backup a second time, at other times.
+// An ensemble that was restored from a backup assigns the zxids after the backup a second time, to
+// other transactions at other times. So kindOf compares times and data too.
 //
 // Covers W5.
 func TestKindOfWhatWasRestored(t *testing.T) {
