@@ -28,7 +28,7 @@ func expect[V comparable](t *testing.T, what string, got V, err error, want V) {
 	}
 }
 
-// The page about the cost states how many requests a call needs.
+// The section Cost of the package's documentation states which requests a call needs.
 func TestRequestsOfEachCall(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		c, other := w.Client(), w.Client()

@@ -103,7 +103,7 @@ func untilExpired(choose chooser) harness.Mutant {
 func isolatedMutex(s harness.Scenario, choose chooser) harness.Scenario {
 	s.Guarantees = []string{"L1", "L2", "S2"}
 	s.Clients = 3
-	s.Time = 60 * time.Second // a cut takes about 10 s
+	s.Time = 60 * time.Second // a cut takes 10 s or more
 	s.Grace = 60 * time.Second
 	s.Workload = isolatedHolder(choose, func(servers serversOf) lockProgram {
 		return lockProgram{open: func(ctx context.Context, c *harness.Client, path string) (locker, error) {
@@ -125,8 +125,9 @@ type serversOf func(context.Context, *harness.Client) []string
 
 // isolatedHolder is the workload. Client 0 uses the server that will be cut off, and holds the lock
 // for long. The others use the other servers. They contend only if client 0 was the last client to
-// get the lock. After one of them has held it, client 0 gets it next. So each cut occurs while
-// client 0 holds the lock. A client that lost a session in a cut tries again.
+// get the lock. After one of them has held it, client 0 gets it next. So client 0 holds the lock
+// most of the time, and the fault can wait until it does: see awaitHold. A client that lost a
+// session in a cut tries again.
 func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var chosen atomic.Int32

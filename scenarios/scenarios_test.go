@@ -43,7 +43,7 @@ func TestIsolatedClient(t *testing.T) {
 	run(t, IsolatedClient(), 20*time.Second)
 }
 
-// The libraries fail on the same servers on which zkcoord passes.
+// The mutants use the other libraries. They fail on the same servers on which zkcoord passes.
 func TestIsolatedFollowerKillsTheLibraries(t *testing.T) {
 	t.Parallel()
 	killAll(t, IsolatedFollower(), 20*time.Second)
@@ -57,7 +57,7 @@ func TestShellLock(t *testing.T) {
 	run(t, ShellLock(), 60*time.Second)
 }
 
-// The clients are idle most of the time.
+// The clients are idle most of the time, so the test runs in parallel with others.
 //
 // Covers L1, L2, S2.
 func TestIdleLock(t *testing.T) {

@@ -64,7 +64,8 @@ func observe(t *testing.T, opts session.Options) (r record) {
 		}
 		first := hold()
 		time.Sleep(2 * timeout)
-		// Both directions of the leader are slow: the lease lapses, and the session lives on.
+		// Both directions between the leader and the follower are slow: the lease lapses, and the
+		// session lives on.
 		for _, l := range []zktest.Link{{From: e.Leader(), To: follower}, {From: follower, To: e.Leader()}} {
 			e.DelayLink(l, timeout*9/20)
 		}
