@@ -103,7 +103,7 @@ func untilExpired(choose chooser) harness.Mutant {
 func isolatedMutex(s harness.Scenario, choose chooser) harness.Scenario {
 	s.Guarantees = []string{"L1", "L2", "S2"}
 	s.Clients = 3
-	s.Time = 60 * time.Second // a cut takes 10 s or more
+	s.Time = 60 * time.Second // a cut takes at least 9 s
 	s.Grace = 60 * time.Second
 	s.Workload = isolatedHolder(choose, func(servers serversOf) lockProgram {
 		return lockProgram{open: func(ctx context.Context, c *harness.Client, path string) (locker, error) {
