@@ -77,8 +77,8 @@ func (f Format) check() error {
 	return nil
 }
 
-// Add adds delta, which may be negative, and returns the value after it. It fails with ErrOverflow
-// if the sum does not fit into an int64. After an error, session.OutcomeOf says whether delta was
+// Add adds delta, which may be negative, and returns the new value. It fails with ErrOverflow if
+// the sum does not fit into an int64. After an error, session.OutcomeOf says whether delta was
 // added: see C1.
 func (c *Counter) Add(ctx context.Context, delta int64) (int64, error) {
 	value, err := c.do(ctx, add(delta))
@@ -178,8 +178,9 @@ func (c *Counter) prepare(ctx context.Context) {
 
 // load creates the counter and the ledger if they do not exist, and reads the value.
 //
-// The ledger is a child of the counter. While it exists, nobody can have deleted the counter. So a
-// version that was read after the ledger was created belongs to the same znode.
+// The ledger is a child of the counter, and ZooKeeper deletes no znode that has a child. So while
+// the ledger exists, nobody can have deleted the counter, and a version that was read after the
+// ledger was created belongs to the same znode.
 func (c *Counter) load(ctx context.Context) error {
 	c.known, c.sure = false, false
 	for {
@@ -210,8 +211,8 @@ func (c *Counter) load(ctx context.Context) error {
 	}
 }
 
-// open creates the counter and then the ledger. The ledger alone would create its parent as a
-// container.
+// open creates the counter and then the ledger. The ledger alone would create the counter, its
+// parent, as a container.
 func (c *Counter) open(ctx context.Context) error {
 	for !c.ledger.Made() {
 		stat, err := c.s.Exists(ctx, c.path)

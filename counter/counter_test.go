@@ -28,7 +28,7 @@ func expect[V comparable](t *testing.T, what string, got V, err error, want V) {
 	}
 }
 
-// The page about the cost states how many requests a call needs.
+// The section Cost of the package's documentation states which requests a call needs.
 func TestRequestsOfEachCall(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		c, other := w.Client(), w.Client()
@@ -63,7 +63,8 @@ func TestRequestsOfEachCall(t *testing.T) {
 	})
 }
 
-// Each of many goroutines gets the value after its own add, with few requests.
+// Many goroutines add through one handle. Each gets the value after its own add, and all of them
+// together need few requests.
 //
 // Covers C3.
 func TestAddsOfOneHandleAreOneWrite(t *testing.T) {
@@ -122,8 +123,8 @@ func TestCallThatFailsByItselfFailsAlone(t *testing.T) {
 	})
 }
 
-// A server or the handle may have a value from before another client's write. Such a value is
-// confirmed before it is returned.
+// After another client's write, a server or the handle may still have the old value. So a majority
+// confirms a value before a call returns it or decides by it without a write.
 //
 // Covers C2, C4.
 func TestAnswerThatChangesNothingIsConfirmed(t *testing.T) {
@@ -261,8 +262,8 @@ func TestOtherDataAreNotOverwritten(t *testing.T) {
 	}
 }
 
-// Another program has replaced the data of a counter. A handle that knew the value does not
-// overwrite them.
+// Another program has replaced the data of a counter. A handle that knew the old value does not
+// overwrite the new data.
 //
 // Covers C7.
 func TestSpoiltDataAreNotOverwritten(t *testing.T) {
@@ -282,8 +283,8 @@ func TestSpoiltDataAreNotOverwritten(t *testing.T) {
 	})
 }
 
-// A counter was deleted and created again. It has the version that a handle has read, and another
-// value.
+// A counter was deleted and created again. The new znode has the version that a handle has read in
+// the old one, but another value.
 //
 // Covers C1, C2.
 func TestRecreatedCounterIsReadAgain(t *testing.T) {
@@ -351,7 +352,8 @@ func TestRefusedWriteIsNotCounted(t *testing.T) {
 	})
 }
 
-// If the counter exists, the session needs no permission to create in its directory.
+// If the counter exists, the session needs no permission to create znodes in the counter's
+// directory.
 func TestCounterInADirectoryOfOthers(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		recipetest.Must(w.Admin().Create(t.Context(), "/theirs", nil, session.Persistent))
@@ -425,7 +427,8 @@ func TestClosedCounter(t *testing.T) {
 	})
 }
 
-// Covers C1, C5. Calls in progress at the end of the session return its error, and nothing blocks.
+// Covers C1, C5. Calls in progress at the end of the session return the session's error, and
+// nothing blocks.
 func TestSessionLossDuringCalls(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		c := w.Client()

@@ -74,8 +74,8 @@ func (p possible) after(c change, value int64, err error) (possible, error) {
 	return slices.Compact(next), nil
 }
 
-// Each request meets each fate. A change that was reported as done is applied once, a failed one is
-// not applied, and any other one is applied at most once.
+// The test applies each fate to each request. A change that was reported as done is applied once, a
+// failed one is not applied, and any other one is applied at most once.
 //
 // Covers C1, C6.
 func TestChangeIsAppliedOnceAtEachCrashPoint(t *testing.T) {

@@ -70,7 +70,8 @@
 //
 // The version of a znode has 32 bits, and for servers the version -1 means any version. A znode
 // that was written 4294967295 times may have that version. Calls that write then fail with
-// ErrExhausted until its data are set once without a version, for example with zkcoord znode set.
+// ErrExhausted until the znode's data are set once without a version, for example with zkcoord
+// znode set.
 //
 // # Session loss
 //

@@ -24,7 +24,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/needs"
 )
 
-// manyAtOnce has many writers with random tokens, some of which are equal. Each write that is
+// manyAtOnce runs many writers with random tokens, some of which are equal. Each write that is
 // accepted appends its token to the data. So the data has the accepted tokens in their order.
 func manyAtOnce(t *testing.T, write func(token fence.Token, add string) error, read func() string) {
 	t.Helper()
@@ -180,7 +180,7 @@ func TestSymbolicLinksHaveTheGuardOfTheirFile(t *testing.T) {
 	}
 }
 
-// A process was killed between the temporary file and the rename.
+// A process was killed after it had stored token 7 in the guard, while it wrote the temporary file.
 //
 // Covers F1, F5.
 func TestWriteFileGoesOnAfterAnInterruptedOne(t *testing.T) {
@@ -215,7 +215,7 @@ func writeLimited(name string) {
 	os.Exit(0)
 }
 
-// The disk is full at the temporary file, or already at the guard.
+// The disk is full when WriteFile writes the temporary file, or already when it writes the guard.
 //
 // Covers F1, F5.
 func TestFileOnAFullDiskIsWhole(t *testing.T) {
@@ -273,7 +273,7 @@ func TestWriteFileClosesItsFiles(t *testing.T) {
 	}
 }
 
-// The largest number is a token, and nothing is above it.
+// The largest int64 is a valid token, and no token is larger.
 //
 // Covers F1.
 func TestLargestNumberIsAToken(t *testing.T) {
@@ -459,7 +459,8 @@ func TestTwoResourcesInOneTransaction(t *testing.T) {
 	}
 }
 
-// The server ends the connection of a holder that is paused within its transaction.
+// The server ends the connection of a holder that is paused within its transaction. The transaction
+// of the next holder is committed, and that of the paused holder is not.
 //
 // Covers F1, F4.
 func TestConnectionEndedWithinATransaction(t *testing.T) {

@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// WriteFile replaces the content of a file, unless a larger token was accepted
-// for it before. It is for processes on one host that all write with WriteFile,
-// because the lock is flock(2), which not all network file systems support.
-// Readers of the file need no lock; they see the old content or the new one.
+// WriteFile replaces the content of a file, unless a larger token was accepted for it before. It is
+// for processes on one host that all write with WriteFile, because it locks with flock(2), which
+// not all network file systems support. Readers of the file need no lock; they see the old content
+// or the new one.
 //
 // The file name + ".fence" contains the largest token, in decimal, and serves as the lock.
 // WriteFile creates it when needed. If it is deleted, its token is forgotten. WriteFile locks this
@@ -22,9 +22,9 @@ import (
 // and renames that file. Each step is on the disk before the next begins. The new file has the
 // permissions perm, before the umask.
 //
-// If name is a symbolic link, WriteFile replaces the file that the link leads
-// to, and the guard is next to that file. So all such names have one guard. If
-// the file has hard links, the others keep the old content.
+// If name is a symbolic link, WriteFile replaces the file that the link leads to, and the guard is
+// next to that file. So all such names have one guard. If the file has other hard links, they keep
+// the old content.
 //
 // If ctx ends while another process holds the lock, nothing was changed. After
 // any other error except a *[StaleError], the token may have been stored, and

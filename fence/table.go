@@ -190,10 +190,10 @@ func (t *Table) resolve(ctx context.Context, resource string, own write, failed 
 	return fmt.Errorf("fence: %s: not committed: %w", resource, failed)
 }
 
-// look returns the last committed transaction of a resource. It locks the guard
-// row, or creates one. So it waits for a transaction that has lost its client
-// and whose COMMIT may still arrive. A plain read would be too early, and would
-// not see a row that the lost transaction has just created.
+// The method look returns the last committed transaction of a resource. It locks the guard row, or
+// creates one. So it waits for a transaction that has lost its client and whose COMMIT may still
+// arrive. A plain read would be too early, and would not see a row that the lost transaction has
+// just created.
 func (t *Table) look(ctx context.Context, resource string) (last write, err error) {
 	look, err := t.statement(`INSERT INTO %s AS guard (resource, token, writes, mark) VALUES ($1, 0, 0, '')
 ON CONFLICT (resource) DO UPDATE SET token = guard.token

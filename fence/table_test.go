@@ -340,9 +340,8 @@ func cutAtEachMessage(t *testing.T, where string, stays bool) {
 	d := startDatabase(t)
 	commits, unknown, lost := 0, 0, 0
 	for at := int64(1); ; at++ {
-		// Each transaction has a new resource without a guard row. Such a transaction is the more
-		// difficult one for Do: another transaction cannot lock its new row, which is not visible
-		// yet.
+		// Each transaction has a new resource without a guard row. This is the more difficult case
+		// for Do, because no other transaction can lock the new row while it is not visible yet.
 		resource := fmt.Sprint("account ", at)
 		data := fmt.Sprint("of ", at)
 		c := &cut{at: at, where: where, stays: stays}

@@ -60,8 +60,8 @@ func (g *Group) Changes(ctx context.Context) iter.Seq2[Change, error] {
 	}
 }
 
-// A follower remembers the nodes that it has read. The data of a node never
-// changes, so it reads only new nodes.
+// A follower remembers the nodes that it has read. The data of a node never changes, so a follower
+// reads only new nodes.
 type follower struct {
 	group     *Group
 	known     known

@@ -59,7 +59,7 @@ func parseName(name string) (id string, ok bool) {
 	return prefix[33 : len(prefix)-1], true
 }
 
-// known holds the incarnations that were read, by the names of their nodes.
+// The type known holds the incarnations that were read, by the names of their nodes.
 type known map[string]Member
 
 // members returns the last incarnation of each id.

@@ -48,8 +48,9 @@ type Creation struct {
 }
 
 // StartProtected begins to create a sequential node in dir and returns at once. The name of the
-// node is <id>-<kind>-<number>. The id is unique, so the node can be found again after a lost
-// reply. Therefore it is created once or not at all. Missing parents of the node are created.
+// node is <id>-<kind>-<number>. The id is unique, so after a lost reply the session finds the node
+// if it was created. Therefore the node is created once or not at all. Missing parents of the node
+// are created.
 //
 // Call Wait to bind the creation to a context.
 func StartProtected(s *session.Session, dir, kind string, data []byte, mode session.Mode) *Creation {

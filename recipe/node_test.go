@@ -180,7 +180,8 @@ func TestAbandonedCreateIsNotTriedAgain(t *testing.T) {
 	})
 }
 
-// Two programs with the same seed use the same names for their nodes.
+// Two programs with the same seed use the same names for their nodes. A creation still takes only a
+// node of its own session.
 //
 // Covers S3.
 func TestFindTakesNoNodeOfAnotherSession(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 )
 
 // TraceAcquire begins a step of the kind session.StepAcquire if the session has a Tracer. The step
-// is a call that waits for the lock, election or queue at path; the parameter name says for which
-// kind, for example "lock". TraceAcquire returns the context for the requests of the call. When the
-// call ends, pass its error to the function. Without a Tracer, the context is ctx.
+// is a call that waits for the lock, election or queue at path; the parameter name says which of
+// them, for example "lock". TraceAcquire returns the context for the requests of the call. When the
+// call ends, pass its error to the returned function. Without a Tracer, the context is ctx.
 func TraceAcquire(ctx context.Context, s *session.Session, name, path string) (context.Context, func(err error)) {
 	return engine.Of(s).Acquire(ctx, name, path)
 }

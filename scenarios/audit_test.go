@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/txnlog"
 )
 
-// audited compares the holds that clients recorded in a run with the servers' logs, like zkcoord
-// audit. It also returns how many holds there were.
+// audited compares the holds that the clients of a run recorded with the servers' logs, like the
+// command "zkcoord audit". It returns the conflicts and the number of holds.
 func audited(t *testing.T, dir string) (conflicts []audit.Conflict, holds int) {
 	t.Helper()
 	f, err := os.Open(filepath.Join(dir, "clients.log"))
@@ -56,7 +56,7 @@ func audited(t *testing.T, dir string) (conflicts []audit.Conflict, holds int) {
 	return audit.Compare(claims, spans, 100*time.Millisecond, first, last), len(claims)
 }
 
-// noConflict audits a run in which every client was right.
+// noConflict fails the test if the audit of a run finds a conflict.
 func noConflict(t *testing.T, dir string) {
 	t.Helper()
 	conflicts, holds := audited(t, dir)
@@ -66,7 +66,8 @@ func noConflict(t *testing.T, dir string) {
 	t.Logf("%d holds audited", holds)
 }
 
-// zk.Lock trusts its connection, and two clients hold the lock for seconds. The audit names both.
+// The clients use go-zookeeper's zk.Lock, which trusts its connection. So two clients hold the lock
+// at the same time for seconds. The audit names both.
 func TestAuditNamesTwoHolders(t *testing.T) {
 	s := IsolatedFollower()
 	s = s.Mutate(s.Mutants[slices.IndexFunc(s.Mutants, func(m harness.Mutant) bool { return m.Name == "zk-lock" })])
@@ -95,7 +96,8 @@ func TestAuditNamesTwoHolders(t *testing.T) {
 	t.Errorf("got %d conflicts, want one of an expired holder with another one", len(conflicts))
 }
 
-// Sessions expire and servers fail, and every client is right.
+// In these runs, sessions expire and servers fail, but each client ends its hold in time. The audit
+// finds no conflict.
 func TestAuditRaisesNoFalseAlarm(t *testing.T) {
 	for _, s := range []harness.Scenario{LockFaults(), RWLock(), Semaphore(), Election(), IsolatedFollower(), IsolatedLeader()} {
 		t.Run(s.Name, func(t *testing.T) {

@@ -61,7 +61,7 @@ type gate interface {
 
 func openBarrier(s *session.Session, path string) gate { return barrier.New(s, path) }
 
-// A brokenGate is a gate whose Wait is replaced by a wrong one.
+// A brokenGate is a gate with a wrong implementation of Wait.
 type brokenGate struct {
 	gate
 	wait waiter
@@ -138,7 +138,7 @@ func waitAgain(ctx context.Context, c *harness.Client, g gate, of life, path str
 	}
 }
 
-// anyEvent waits for any event on the znode.
+// anyEvent returns a waiter that takes any event on the znode for the removal of the barrier.
 func anyEvent(s *session.Session, path string) waiter {
 	return func(ctx context.Context) error {
 		if err := recipe.ReadBarrier(ctx, s, path); err != nil {
@@ -156,7 +156,8 @@ func anyEvent(s *session.Session, path string) waiter {
 	}
 }
 
-// hangsAfterBlip is never woken again after the connection was lost once.
+// hangsAfterBlip returns a waiter that misses the removal of the barrier if the connection was lost
+// during the wait.
 func hangsAfterBlip(s *session.Session, path string) waiter {
 	b := barrier.New(s, path)
 	return func(ctx context.Context) error {
@@ -191,7 +192,8 @@ func hangsAfterBlip(s *session.Session, path string) waiter {
 	}
 }
 
-// ownServer reads the state only from the server that the session is connected to.
+// ownServer returns a waiter that reads the state only from the server that the session is
+// connected to.
 func ownServer(s *session.Session, path string) waiter {
 	return func(ctx context.Context) error {
 		for {

@@ -59,8 +59,8 @@ func (f *fleet) start(ctx context.Context, env *harness.Env, c *harness.Client, 
 	return started, err
 }
 
-// seen records what a server has reported to a client about its session: a new session, or the loss
-// of the old one.
+// The function seen records what a server has reported to a client about its session: a new
+// session, or the loss of the old one.
 func seen(c *harness.Client, s client.Session) {
 	switch now, has := c.Session(); {
 	case s.ID != 0 && s.ID != now.ID:
@@ -70,9 +70,9 @@ func seen(c *harness.Client, s client.Session) {
 	}
 }
 
-// ended closes a client whose session or process is over. A client that breaks the protocol ends
-// the run. The run also ends after many sessions or processes without an OK reply, because the rest
-// of the run would test nothing.
+// The method ended closes a client whose session or process is over. A client that breaks the
+// protocol ends the run. The run also ends after many sessions or processes without an OK reply,
+// because the rest of the run would test nothing.
 func (f *fleet) ended(c *harness.Client, started *client.Client, useful bool) {
 	c.RunsIn(nil)
 	why := started.Err()
@@ -87,15 +87,16 @@ func (f *fleet) ended(c *harness.Client, started *client.Client, useful bool) {
 	}
 }
 
-// failed counts a session or process that ended without an OK reply.
+// The method failed counts a session or process that ended without an OK reply.
 func (f *fleet) failed(c *harness.Client, why error) {
 	if f.futile.Add(1) >= mostFutile && why != nil {
 		c.Env().GiveUp(fmt.Errorf("clients end before an operation succeeds, most recently c%d: %w", c.ID, why))
 	}
 }
 
-// needing extends the workload's setup. The setup fails if the program of a fleet does not start.
-// For a library this first start compiles the client, which takes seconds on a slow machine.
+// needing extends the setup of the workload inner: it also starts the program of each fleet once,
+// and fails if a program does not start. For a library this first start compiles the client, which
+// takes seconds on a slow machine.
 func needing(inner func(*harness.Env) harness.Workload, fleets ...*fleet) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		w := inner(env)
@@ -117,8 +118,8 @@ func needing(inner func(*harness.Env) harness.Workload, fleets ...*fleet) func(*
 	}
 }
 
-// A remote is a running program that a fleet has started. Its run is one life of a client: see type
-// life. Its methods may be called from any goroutine.
+// A remote is a running program that a fleet has started. Each remote is one life of a client: see
+// type life. Its methods may be called from any goroutine.
 type remote struct {
 	*client.Client
 	f *fleet
@@ -140,8 +141,8 @@ func (f *fleet) enter(ctx context.Context, env *harness.Env, c *harness.Client, 
 	return &remote{Client: started, f: f, c: c, turn: make(chan struct{}, 1)}, nil
 }
 
-// request sends the request q with the function call, and waits for the client's reply. The client
-// itself waits no longer than the deadline of ctx.
+// The method request passes the request q to the function call, which sends it and waits for the
+// client's reply. The client itself waits no longer than the deadline of ctx.
 func (r *remote) request(ctx context.Context, q client.Request, call func(context.Context, client.Request) (client.Reply, error)) (client.Reply, error) {
 	r.turn <- struct{}{} // a mutex would stop a virtual clock
 	defer func() { <-r.turn }()
@@ -161,7 +162,8 @@ func (r *remote) do(ctx context.Context, q client.Request) (client.Reply, error)
 	return r.request(ctx, q, r.Do)
 }
 
-// grant requests something that can be lost. The returned context ends with the loss.
+// The method grant sends a request for something that can be lost, such as a lock. The returned
+// context ends when it is lost.
 func (r *remote) grant(ctx context.Context, q client.Request) (reply client.Reply, grant context.Context, err error) {
 	reply, err = r.request(ctx, q, func(ctx context.Context, q client.Request) (reply client.Reply, err error) {
 		reply, grant, err = r.Grant(ctx, q)
@@ -197,11 +199,11 @@ func live(ctx context.Context, c *harness.Client, opts session.Options, f func(s
 	return nil
 }
 
-// A supply provides what the clients of a scenario use, for example a queue. It is an object in a
-// session of this process, or a client in another language.
+// A supply provides what the clients of a scenario use, for example a queue. What it provides is an
+// object in a session of this process, or a client in another language.
 type supply[T any] struct {
 	open  func(s *session.Session, path string) T
-	fleet *fleet // nil means open
+	fleet *fleet // nil means that open is used
 	apart func(*remote) T
 }
 
@@ -210,7 +212,8 @@ func within[T any](open func(s *session.Session, path string) T) supply[T] {
 	return supply[T]{open: open}
 }
 
-// enter opens a session, or starts a client in another language. The returned function ends it.
+// enter opens a session, or starts a client in another language. The returned function end closes
+// the session or ends the client.
 func (u supply[T]) enter(ctx context.Context, c *harness.Client, path string) (uses T, of life, end func(), err error) {
 	if u.fleet != nil {
 		r, err := u.fleet.enter(ctx, c.Env(), c, path)
@@ -226,7 +229,7 @@ func (u supply[T]) enter(ctx context.Context, c *harness.Client, path string) (u
 	return u.open(s, path), s, func() { s.Close() }, nil
 }
 
-// last calls f for the final operations of a run.
+// The method last calls f for the final operations of a run.
 func (u supply[T]) last(ctx context.Context, env *harness.Env, path string, f func(T) error) error {
 	if u.fleet == nil {
 		return final(ctx, env, func(s *session.Session) error { return f(u.open(s, path)) })
@@ -261,7 +264,7 @@ func (f *fleet) operations(want string) (acquire, release string) {
 	return client.OpAcquire, client.OpRelease
 }
 
-// lock acquires what the recipe of the fleet grants.
+// The method lock acquires what the recipe of the fleet grants, for example a permit.
 func (r *remote) lock(ctx context.Context, want string) (held, error) {
 	acquire, release := r.f.operations(want)
 	reply, grant, err := r.grant(ctx, client.Request{Op: acquire})

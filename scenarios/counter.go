@@ -100,7 +100,7 @@ func (p *countProgram) next() int {
 	return p.n
 }
 
-// leave makes all threads continue with the next counter.
+// The method leave makes all threads continue with the next counter.
 func (p *countProgram) leave(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -143,8 +143,9 @@ func (p *countProgram) work(ctx context.Context, c *harness.Client) error {
 	return nil
 }
 
-// call makes one call, usually an add. A reader sends no writes. A server that is cut off answers
-// the reads of such a session, but a write would wait for the quorum and block the reads after it.
+// The method call makes one call, usually an add. A reader sends no writes. A server that is cut
+// off answers the reads of a session that sends no writes. A write would wait for the quorum and
+// block the reads after it.
 func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand, h *sharedTally, n int, reader bool) (history.Event, error) {
 	if r.IntN(6) == 0 {
 		var cancel context.CancelFunc
@@ -184,7 +185,7 @@ func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand
 	return t.Do(ctx, op, func(ctx context.Context) (history.Event, error) { return number(h.add(ctx, delta)) })
 }
 
-// final reads each counter once more.
+// The method final reads each counter once more.
 func (p *countProgram) final(ctx context.Context, env *harness.Env) error {
 	return p.counters.last(ctx, env, p.dir, func(open tallyOf) error {
 		for n := range p.n + 1 {
@@ -291,8 +292,8 @@ func counted(n int) checker.Checker {
 	})
 }
 
-// countedTogether requires n adds that overlap another add of the same client on the same counter,
-// so that they may have been combined.
+// countedTogether requires n adds that each overlap another add of the same client on the same
+// counter. Such adds may have been combined.
 func countedTogether(n int) checker.Checker {
 	type handle struct {
 		client int16

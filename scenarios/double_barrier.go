@@ -100,7 +100,8 @@ func doubleWorkload(p doubleProgram) func(*harness.Env) harness.Workload {
 	}
 }
 
-// round enters and leaves once. Round numbers in the history start at 1, because 0 means unknown.
+// The method round enters the barrier and leaves it once. Round numbers in the history start at 1,
+// because 0 means unknown.
 func (p *doubleProgram) round(ctx context.Context, c *harness.Client, d *barrier.Double, ghosts *sync.WaitGroup) {
 	patience := 6 * time.Second
 	if few := often(3, time.Second)(c); few > 0 {

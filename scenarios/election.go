@@ -268,7 +268,7 @@ func (p *electionProgram) observe(ctx context.Context, c *harness.Client, s *ses
 	watching, stop := context.WithCancel(ctx)
 	var mu sync.Mutex
 	var last election.Leader
-	settling := false // leaders observed now belong to the final operation, because a client has at most one open
+	settling := false // if true, leaders observed belong to the final operation, because a client has at most one operation open
 	var stream sync.WaitGroup
 	stream.Go(func() {
 		for leader, err := range election.New(s, p.path, election.Options{}).Observe(watching) {

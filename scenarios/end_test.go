@@ -78,8 +78,8 @@ func TestWatcherThatLostItsSessionAtTheEnd(t *testing.T) {
 	}
 }
 
-// Bug: a permit whose release got no reply stays taken until the session expires, and was counted
-// as lost.
+// Bug: if the release of a permit gets no reply, the permit may stay taken until its session
+// expires. Such a permit was counted as lost.
 func TestPermitsAreCountedOnceSessionsAreOver(t *testing.T) {
 	s := Semaphore()
 	s.Workload = func(*harness.Env) harness.Workload {
@@ -108,7 +108,8 @@ func isValid(r *harness.Result, property string) bool {
 	return found.Verdict == checker.Valid
 }
 
-// Only the property client/nothing-left reports znodes that clients leave behind in the ensemble.
+// A session that the setup opens leaves a znode behind in the ensemble. Only the property
+// client/nothing-left reports such znodes.
 func TestZnodeLeftBehindIsInvalid(t *testing.T) {
 	s := LockFaults()
 	inner := s.Workload

@@ -25,7 +25,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
-// Real servers are upgraded under load. With its upgrade, each server forgets one group member: the
+// Real servers are upgraded under load. When a server is upgraded, it forgets one group member: the
 // oldest in its log. The other servers still have this member. The servers' logs show the
 // difference. Whether the clients' history shows it too depends on the moment.
 func TestAForgottenEphemeralIsFoundOnRealServers(t *testing.T) {
@@ -93,7 +93,7 @@ func (f *forgetful) SetVersion(ctx context.Context, node int, version string) er
 	if err != nil || len(logs) == 0 {
 		return errors.Join(err, errors.New("there is no log"))
 	}
-	newest := slices.MaxFunc(logs, func(a, b string) int { return len(a)*100 - len(b)*100 + strings.Compare(a, b) }) // they end in a hex zxid
+	newest := slices.MaxFunc(logs, func(a, b string) int { return len(a)*100 - len(b)*100 + strings.Compare(a, b) }) // the names of logs end in a hexadecimal zxid
 	text, err := os.ReadFile(newest)
 	if err != nil {
 		return err
@@ -130,8 +130,8 @@ func forgetOldest(log []byte) (without []byte, ok bool, err error) {
 		return nil, false, nil
 	}
 	oldest := slices.MinFunc(slices.Collect(maps.Values(members)), func(a, b txnlog.Txn) int { return cmp.Compare(a.Zxid, b.Zxid) })
-	// An entry consists of a checksum of 8 bytes, a length of 4 bytes, the transaction and one more
-	// byte. The transaction begins with its header.
+	// An entry of the log consists of a checksum of 8 bytes, a length of 4 bytes, the transaction
+	// and one more byte. The transaction begins with its header.
 	at := bytes.Index(log, wire.Append(nil, &oldest.TxnHeader))
 	end := at + int(binary.BigEndian.Uint32(log[at-4:])) + 1
 	var failed bytes.Buffer

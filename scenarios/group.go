@@ -297,7 +297,7 @@ func (t *toldMembers) listLocked() string {
 	return list(slices.SortedFunc(maps.Values(t.members), func(a, b group.Member) int { return strings.Compare(a.ID, b.ID) }))
 }
 
-// unprotected is a member that creates another node when the reply is lost.
+// unprotected is a member that creates another node when the reply to its create is lost.
 type unprotected struct {
 	book textbook
 	id   string
@@ -322,7 +322,7 @@ func (u *unprotected) Update(ctx context.Context, _ []byte) error {
 
 func (u *unprotected) Leave(ctx context.Context) error { return u.book.leave(ctx, u.node) }
 
-// followUnwatched reports nothing more in a session after it has lost its connection.
+// followUnwatched reports nothing more in a session once that session has lost its connection.
 func followUnwatched(ctx context.Context, s *session.Session, path string) iter.Seq2[group.Change, error] {
 	return untilSuspended(ctx, s, followGroup(ctx, s, path))
 }

@@ -69,7 +69,8 @@ func (e *electorate) voter(timeout time.Duration) *voter {
 		Metrics: session.Metrics{Request: func(op string, _ time.Duration, _ error) {
 			v.mu.Lock()
 			defer v.mu.Unlock()
-			// A session watches its own node after a while, independently of the hand-over.
+			// Exists requests do not count: a session checks its own node with them after a while,
+			// independently of the hand-over.
 			if op != "exists" {
 				v.asked = append(v.asked, op)
 			}

@@ -20,11 +20,11 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// In the idle scenarios, a session holds nothing for a time that is longer than its timeout T. So
-// no heartbeat renews its lease. Idle sessions are connected to one follower. That follower, or the
-// leader, has a fault for about T. The idle clients send requests at about the time at which the
-// leader expires their sessions. Rivals on other servers send their requests right after the idle
-// clients.
+// In the idle scenarios, a session holds nothing for a time that is longer than its timeout T.
+// Heartbeats check the nodes of holds, so an idle session sends none, and none renews its lease.
+// Idle sessions are connected to one follower. That follower, or the leader, has a fault for about
+// T. The idle clients send requests at about the time at which the leader expires their sessions.
+// Rivals on other servers send their requests right after the idle clients.
 //
 // The ensemble uses ZooKeeper's default tick and sync limit. The leader drops a silent follower
 // after 10 s. Before that, it expires the sessions.
@@ -33,7 +33,8 @@ const (
 	idleTimeout = 3 * idleTick
 )
 
-// idle completes a scenario of idle clients. Its mutant violates the given property.
+// The function idle completes s, a scenario of idle clients. Its mutant violates the given
+// property.
 func idle(s harness.Scenario, property string, workload func(*naps, func(session.Options) session.Options) func(*harness.Env) harness.Workload) harness.Scenario {
 	naps := &naps{runs: make(map[*harness.Env]*nap)}
 	s.Config = ensemble.Config{Nodes: 3, TickTime: idleTick, SyncLimit: 5}
@@ -106,8 +107,8 @@ func IdleQueue() harness.Scenario {
 			checker.NothingLeft("znodes", "goroutines"), checker.IfExercised(checker.LockLossBeforeExpiry(checker.Envelope{}))},
 		Guards: []checker.Checker{taken(8), askedWhileBroken(1)},
 	}, "lock/no-overlap", idleQueue)
-	// A claim takes two writes. The mutant makes a mistake only between the expiry and the closing
-	// of a session, and a stalled log makes this time long enough.
+	// A claim takes two writes. The mutant makes a mistake only if both are made between the expiry
+	// and the closing of a session. A stalled log makes this time long enough.
 	s.Mutants[0].Faults = []string{"idle-log-stall"}
 	return s
 }
@@ -125,8 +126,8 @@ func idleQueue(naps *naps, with func(session.Options) session.Options) func(*har
 	}
 }
 
-// trustingIdle makes a session that was idle count its first write as proof of its earlier
-// activity.
+// trustingIdle returns o with the old rule of the lease: the first write of a session that was idle
+// counts as proof of its earlier activity.
 func trustingIdle(o session.Options) session.Options {
 	o.UnsafeTrustIdle = true
 	return o
@@ -235,8 +236,8 @@ func (n *nap) schedule(w harness.Workload) harness.Workload {
 }
 
 // giveLinksLatency delays packets between the servers of the model by a millisecond. Without the
-// delay, a paused leader receives its followers' packets before it expires their sessions, unlike a
-// real leader.
+// delay, a leader that resumes after a pause would receive its followers' packets before it expires
+// sessions, unlike a real leader.
 func giveLinksLatency(env *harness.Env) {
 	e, ok := env.Ensemble.(*embedded.Ensemble)
 	if !ok {
@@ -322,8 +323,8 @@ func (n *nap) sleep(ctx context.Context, c *harness.Client) {
 	n.note(func() { n.asked[pair]++ })
 }
 
-// hold returns how long a client holds. An idle client holds for longer than its rival. If it has
-// lost its session without noticing, its hold then overlaps with the hold of its rival.
+// hold returns how long a client holds. An idle client holds for longer than its rival. So if the
+// idle client has lost its session without noticing, its hold overlaps with the hold of its rival.
 func (n *nap) hold(c *harness.Client) time.Duration {
 	if drowsy(c) {
 		return idleTick/2 + upTo(2*idleTick)(c)

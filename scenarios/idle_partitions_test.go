@@ -25,9 +25,9 @@ var (
 	trustIdle = flag.Bool("trust-idle", false, "TestCutsSharedByIdleClients uses the old rule of the lease, under which two clients must share a lock")
 )
 
-// idlePaths is the number of locks in contention during each cut. The idleCrowd consists of further
-// sessions that a paused leader has to close. With so many sessions to close, the leader answers
-// requests before it has closed all of them.
+// idlePaths is the number of locks in contention during each cut. idleCrowd is the number of
+// further sessions that a paused leader has to close when it resumes. With so many sessions to
+// close, the leader answers requests before it has closed all of them.
 const (
 	idlePaths = 16
 	idleCrowd = 240
@@ -134,7 +134,7 @@ func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
 		how = paused
 	}
 	switch {
-	case how == paused: // the followers wait five ticks for it
+	case how == paused: // the followers wait five ticks for the leader
 		mend = a.between(expiry, expiry+idleTick/2)
 	case how == bothWays && a.random.IntN(4) > 0: // the clients send their requests after the cut is restored, and the leader's packets wait for TCP
 		mend = a.between(idleTimeout*2/3, expiry-100*time.Millisecond)
@@ -196,8 +196,9 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 	if err != nil {
 		return err
 	}
-	// All clients send their requests before TCP first retransmits. After the first retransmission,
-	// the follower's requests wait too.
+	// The follower forwards the idle clients' requests to the leader. When TCP first retransmits
+	// one of these requests, after about 200 ms, it begins to delay the later ones. So all idle
+	// clients send their requests within one burst.
 	const burst = 200 * time.Millisecond
 	first := a.between(max(min(mend, expiry)-burst/2, expiry-3*burst), expiry-burst/2)
 	if how == paused {
@@ -209,7 +210,7 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 		second := ask + a.between(0, burst)
 		p.proxy.Pin("")
 		if p.deaf = how == paused; p.deaf {
-			second = mend // only a new session survives
+			second = mend // the leader expires the rival's session too, so take opens another one
 		}
 		work.Go(func() { p.take(ctx, 0, begun.Add(ask)) })
 		work.Go(func() { p.take(ctx, 1, begun.Add(second)) })
@@ -340,7 +341,8 @@ func (p *idlePair) take(ctx context.Context, who int, at time.Time) {
 	}
 	h := &idleHold{from: time.Now(), ctx: g.Context()}
 	p.note(func() {
-		// The other client's context is checked after this grant. It must have ended by then.
+		// If the other client has been granted the lock and has not released it, its context must
+		// have ended before this grant.
 		if other := p.held[1-who]; other != nil && other.ctx != nil && other.ctx.Err() == nil {
 			p.shared = true
 		}

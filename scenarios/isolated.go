@@ -57,9 +57,9 @@ func peerMutant(l peers.Library, recipe string) harness.Mutant {
 
 // IsolatedLeader is like IsolatedFollower, but the holder's server is the leader. The leader is cut
 // off, together with one follower, from the majority, which elects another leader. The old leader
-// answers even sync for a while. It gives up before the majority can have expired the session. So a
-// program that treats a lost connection as a lost lock survives, but a program that waits for the
-// expiry event does not.
+// answers even sync for a while. It gives up, and closes its clients' connections, before the
+// majority can have expired the session. So a program that treats a lost connection as a lost lock
+// survives, but a program that waits for the expiry event does not.
 func IsolatedLeader() harness.Scenario {
 	s := isolatedMutex(harness.Scenario{
 		Name:   "isolated-leader",
@@ -98,11 +98,12 @@ func untilExpired(choose chooser) harness.Mutant {
 	}
 }
 
-// isolatedMutex adds the parts of these scenarios that concern zkcoord's own lock.
+// isolatedMutex adds to s, a scenario with an isolated holder, the parts that concern zkcoord's own
+// lock.
 func isolatedMutex(s harness.Scenario, choose chooser) harness.Scenario {
 	s.Guarantees = []string{"L1", "L2", "S2"}
 	s.Clients = 3
-	s.Time = 60 * time.Second // a cut takes ten of them
+	s.Time = 60 * time.Second // a cut takes at least 9 s
 	s.Grace = 60 * time.Second
 	s.Workload = isolatedHolder(choose, func(servers serversOf) lockProgram {
 		return lockProgram{open: func(ctx context.Context, c *harness.Client, path string) (locker, error) {
@@ -124,8 +125,9 @@ type serversOf func(context.Context, *harness.Client) []string
 
 // isolatedHolder is the workload. Client 0 uses the server that will be cut off, and holds the lock
 // for long. The others use the other servers. They contend only if client 0 was the last client to
-// get the lock. After one of them has held it, client 0 gets it next. So each cut occurs while
-// client 0 holds the lock. A client that lost a session in a cut tries again.
+// get the lock. After one of them has held it, client 0 gets it next. So client 0 holds the lock
+// most of the time, and the fault can wait until it does: see awaitHold. A client that lost a
+// session in a cut tries again.
 func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var chosen atomic.Int32

@@ -24,7 +24,7 @@ func leaseCases() []harness.Scenario {
 	return []harness.Scenario{IsolatedFollower(), IsolatedLeader(), only("pause-leader"), only("rolling-restart")}
 }
 
-// Each trace of a lease is a behavior of the model of decision 1.
+// Each trace of a lease is a behavior that the model of decision 0001 allows.
 //
 //	go test ./scenarios -run TestLeasesAre -leases 1000 -timeout 0 -v
 func TestLeasesAreBehaviorsOfTheModel(t *testing.T) {
@@ -59,8 +59,8 @@ func TestLeasesAreBehaviorsOfTheModel(t *testing.T) {
 	}
 }
 
-// The old rule for idle sessions makes two holders only if a fault comes at the right moment. But
-// the trace of each run shows that the session used the old rule.
+// The mutant uses the old rule for idle sessions. With that rule, two clients hold the lock only if
+// a fault comes at the right moment. But the trace of each run shows that the session used it.
 func TestTraceShowsTheRuleThatTrustsIdleSessions(t *testing.T) {
 	s := IdleLock()
 	s = s.Mutate(s.Mutants[0])

@@ -36,8 +36,8 @@ func LockPause() harness.Scenario {
 	}
 }
 
-// pausedHolders has client 0 hold for longer than a pause of its process. Client 0 then writes
-// whether or not it lost the lock.
+// pausedHolders returns the workload. Client 0 holds the lock for longer than a pause of its
+// process lasts, and then writes whether or not it has lost the lock.
 func pausedHolders(open opener) func(*harness.Env) harness.Workload {
 	hold := func(c *harness.Client) time.Duration {
 		if c.ID == 0 {

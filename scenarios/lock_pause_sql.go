@@ -30,7 +30,8 @@ func LockPauseSQL() harness.Scenario {
 	s.Workload = accountHolders(peers.Guarded)
 	s.Faults = []harness.Fault{pauseHolder{settle: 100 * time.Millisecond}}
 	s.Checkers = append(s.Checkers, checker.IfExercised(checker.LockNoFalseRefusal()))
-	// Whether an access is refused depends on where the process was paused.
+	// No guard requires refused accesses: whether an access is refused depends on where the process
+	// was paused.
 	s.Guards = []checker.Checker{grantsBeside(1), checker.Grants(3), checker.Contention(2)}
 	mutant := func(name, report string, g peers.Guard, violates ...string) harness.Mutant {
 		return harness.Mutant{Name: name, Report: report, Violates: violates, Needs: s.Needs, Workload: accountHolders(g)}
@@ -44,8 +45,8 @@ func LockPauseSQL() harness.Scenario {
 	return s
 }
 
-// accountHolders has each client add to the account under the lock. Client 0 takes longer, either
-// before or within a transaction.
+// accountHolders returns the workload. Each client adds to the account under the lock. Client 0
+// takes longer, either before or within a transaction.
 func accountHolders(g peers.Guard) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		a := &sqlAccount{guard: g}

@@ -21,8 +21,8 @@ type locker struct {
 	close func()
 }
 
-// A lockFunc acquires. The argument want is recorded in Arg of the events: it is empty, a mode, or
-// a number of permits.
+// A lockFunc acquires a lock or permits. Its argument want is empty, a mode, or a number of
+// permits. Events record it in their field Arg.
 type lockFunc func(ctx context.Context, want string) (held, error)
 
 // held is a grant of a locker. The context ends when the program learns that it no longer holds the
@@ -58,14 +58,13 @@ type lockProgram struct {
 	patience func(c *harness.Client) time.Duration
 	// hold returns how long a client holds the lock.
 	hold func(c *harness.Client) time.Duration
-	// On average, one of this many holds ends with a check of which contender is first. Zero means
-	// four.
+	// On average, one of verifies holds ends with a check that the holder is the first contender.
+	// If verifies is zero, one of four does.
 	verifies int
-	// late makes a client write even if it has lost the lock meanwhile, like a program that is
-	// paused between its last check and the write.
+	// If late is set, a client writes even if it has lost the lock meanwhile, like a program that
+	// is paused between its last check and the write.
 	late bool
-	// using, if not nil, is called while a client holds the lock, instead of the use of the
-	// resource.
+	// If using is not nil, a client that holds the lock calls it instead of using the resource.
 	using func(ctx context.Context, c *harness.Client, l locker, h held)
 	// The function before, if not nil, is called before each round. The function holding, if not
 	// nil, is called when a client begins to hold the lock and when it no longer holds it.
@@ -191,7 +190,7 @@ func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, 
 }
 
 // outliving returns a context that ends with ctx. But if ctx ends with the error released as its
-// cause, the returned context continues until the caller calls end. It models a library that
+// cause, the returned context continues until the caller calls end. This models a library that
 // deletes the node first and ends the context afterwards.
 func outliving(ctx context.Context, released error) (late context.Context, end func()) {
 	late, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -224,8 +223,8 @@ func verify(ctx context.Context, c *harness.Client, h held, path string) {
 // An opener opens a session or starts a program for a client, and returns its lock.
 type opener func(ctx context.Context, c *harness.Client, path string) (locker, error)
 
-// inSession returns an opener that opens a session with opts through the client's proxy. The lock
-// of its locker is the function that make returns for that session.
+// inSession returns an opener that opens a session with opts through the client's proxy. The field
+// lock of the locker is the function that make returns for that session.
 func inSession(opts session.Options, make func(s *session.Session, path string) lockFunc) opener {
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
 		s, err := c.Open(ctx, opts)
@@ -283,7 +282,8 @@ func usual(c *harness.Client) time.Duration {
 	return upTo(150 * time.Millisecond)(c)
 }
 
-// often returns a random time up to d in one of n calls, and otherwise zero.
+// often returns a function that draws a random time up to d in one of n calls, and returns zero
+// otherwise.
 func often(n int, d time.Duration) func(*harness.Client) time.Duration {
 	return func(c *harness.Client) time.Duration {
 		if c.Rand.IntN(n) > 0 {

@@ -81,7 +81,7 @@ func (r *runs) write(path string) error {
 }
 
 // options returns the options that the flags select, with a default length. It skips the test if
-// there is no such ensemble.
+// the selected ensemble is not available.
 func options(t *testing.T, standard time.Duration) harness.Options {
 	t.Helper()
 	if *kind == "container" {

@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// MultiLock has clients acquire two or three of four locks together. Each lock has its own fenced
+// In MultiLock, clients acquire two or three of four locks together. Each lock has its own fenced
 // resource.
 func MultiLock() harness.Scenario {
 	return harness.Scenario{

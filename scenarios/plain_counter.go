@@ -139,14 +139,16 @@ func (p *plainCounter) swap(ctx context.Context, old, new int64) (bool, error) {
 
 func (p *plainCounter) close(context.Context) {}
 
-// A combinedAdd is an add that its own call or another call makes.
+// A combinedAdd is the add of one call of addTogether. That call writes it, or another call writes
+// it together with its own.
 type combinedAdd struct {
 	delta, value int64
 	err          error
 	done         chan struct{}
 }
 
-// addTogether waits for its turn, and then makes all adds that wait at that time.
+// addTogether waits for its turn, and then writes the sum of all adds that wait at that time. It
+// returns earlier if another call has written its add.
 func (p *plainCounter) addTogether(ctx context.Context, delta int64) (int64, error) {
 	a := &combinedAdd{delta: delta, done: make(chan struct{})}
 	p.mu.Lock()

@@ -94,7 +94,7 @@ func withProgram(s harness.Scenario, p protocol, program func(context.Context) (
 	fleetOf := func(servers serversOf) *fleet {
 		return &fleet{recipe: p.recipe, timeout: p.timeout, servers: servers, program: program}
 	}
-	s.Guarantees, s.Mutants = nil, nil // they are zkcoord's
+	s.Guarantees, s.Mutants = nil, nil // they are those of zkcoord
 	s.Workload = needing(p.workload(fleetOf), fleetOf(nil))
 	s.Checkers = ofAnyLanguage(s.Checkers)
 	s.Guards = ofAnyLanguage(s.Guards)

@@ -159,7 +159,8 @@ func (p *claimsProgram) work(ctx context.Context, c *harness.Client, s *session.
 	}
 }
 
-// claim waits for an item, at most until its first context ends, and processes the item.
+// The method claim waits for an item, at most until the context waiting ends, and processes the
+// item.
 func (p *claimsProgram) claim(waiting, ctx context.Context, c *harness.Client, s *session.Session, q *queue.Queue[string]) {
 	var claim *queue.Claim[string]
 	_, err := c.Do(waiting, history.Event{Op: checker.OpClaim, Object: p.path}, func(ctx context.Context) (e history.Event, err error) {
@@ -241,7 +242,8 @@ func (p *claimsProgram) ack(ctx context.Context, c *harness.Client, s *session.S
 	return claim.Ack(ctx, session.CreateOp{Path: path})
 }
 
-// final takes the items left in the queue and among the dead letters, and reads the effects.
+// The method final takes the items left in the queue and among the dead letters, and reads the
+// effects.
 func (p *claimsProgram) final(ctx context.Context, env *harness.Env, s *session.Session) error {
 	q := queue.New(s, p.path, p.options())
 	if err := drain(ctx, env, p.path, ours{q}); err != nil {

@@ -81,7 +81,8 @@ func putOne(ctx context.Context, c *harness.Client, path string, priority int, n
 	c.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) { return e, put(ctx, priority, value) })
 }
 
-// pace is mostly short, and sometimes long enough for the queue to become empty or to grow.
+// pace returns a pause that is mostly short, and sometimes long enough for the queue to become
+// empty or to grow.
 func pace(c *harness.Client) time.Duration {
 	if c.Rand.IntN(20) == 0 {
 		return upTo(time.Second)(c)
@@ -110,8 +111,8 @@ func (p *queueProgram) consume(ctx context.Context, c *harness.Client, q pipe, o
 	}
 }
 
-// lasting returns a context that ends five seconds after the work, when no client has to wait any
-// longer.
+// lasting returns a context that ends five seconds after the end of the work. No client has to wait
+// any longer then.
 func lasting(ctx context.Context, c *harness.Client) (context.Context, func()) {
 	const enough = 5 * time.Second
 	ctx, cancel := context.WithCancel(ctx)
@@ -125,7 +126,7 @@ func lasting(ctx context.Context, c *harness.Client) (context.Context, func()) {
 	return ctx, func() { cancel(); watching.Wait() }
 }
 
-// final opens a session for the final reads.
+// The function final opens a session for the final reads, and calls f with it.
 func final(ctx context.Context, env *harness.Env, f func(*session.Session) error) error {
 	s, err := session.Open(ctx, session.Options{Servers: env.Servers(), Dial: env.Dial, Timeout: 5 * sessionTimeout})
 	if err != nil {
@@ -159,7 +160,7 @@ func drain(ctx context.Context, env *harness.Env, path string, q pipe) error {
 	}
 }
 
-// lastTake is a take of the final reads.
+// lastTake calls take for the final reads and records the call.
 func lastTake(env *harness.Env, path string, take func() (string, error)) (string, error) {
 	e := history.Event{Kind: history.Invoke, Op: checker.OpTake, Object: path, Client: history.Nobody, Process: history.Nobody}
 	env.Recorder().Record(e)

@@ -67,16 +67,16 @@ func createRegisters(ctx context.Context, env *harness.Env) error {
 	})
 }
 
-// registerWorkload returns a workload that reads and writes. A read that must come after a sync
-// calls the function barrier first.
+// registerWorkload returns a workload that reads and writes. Before a read that must see the latest
+// state, the client calls the function barrier.
 func registerWorkload(barrier func(ctx context.Context, s *session.Session, path string) error) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		return harness.Workload{Setup: createRegisters, Work: func(ctx context.Context, c *harness.Client) error {
 			return live(ctx, c, leased(), func(s *session.Session) {
 				for n := 0; c.Next(ctx) && s.Err() == nil; n++ {
 					path := registerPath(env, c.Rand.IntN(registers))
-					// Some clients only read, because a write that waits for a quorum would
-					// block the requests after it.
+					// Some clients only read, because a write that waits for a quorum would block
+					// the reads after it.
 					switch choice := c.Rand.IntN(3); {
 					case choice == 0 && c.ID >= readers:
 						write(ctx, c, s, path, fmt.Sprintf("%x-%d", s.ID(), n))

@@ -43,20 +43,21 @@ func TestIsolatedClient(t *testing.T) {
 	run(t, IsolatedClient(), 20*time.Second)
 }
 
-// The libraries fail on the same servers on which zkcoord passes.
+// The mutants use the other libraries. They fail on the same servers on which zkcoord passes.
 func TestIsolatedFollowerKillsTheLibraries(t *testing.T) {
 	t.Parallel()
 	killAll(t, IsolatedFollower(), 20*time.Second)
 }
 
-// The bug is consul#9788. The checkers judge the logs of the commands themselves.
+// The scenario covers the bug consul#9788. Its checkers judge the logs that the commands themselves
+// write.
 func TestShellLock(t *testing.T) {
 	t.Parallel()
 	needProcesses(t)
 	run(t, ShellLock(), 60*time.Second)
 }
 
-// The clients are idle most of the time.
+// The clients are idle most of the time, so the test runs in parallel with others.
 //
 // Covers L1, L2, S2.
 func TestIdleLock(t *testing.T) {
@@ -103,7 +104,7 @@ func TestInterop(t *testing.T) {
 	noConflict(t, o.TxnLogs)
 }
 
-// The scenarios share one ensemble, because they break nothing.
+// The scenarios share one ensemble, because they inject no faults.
 //
 // Covers L1, L2, L3, E1, E3.
 func TestInteropSiblings(t *testing.T) {
@@ -165,7 +166,7 @@ func TestLockWhileClientsWaitForMemory(t *testing.T) {
 			return embedded.Start(embedded.Options{Config: config})
 		},
 	})
-	t.Log(result.Summary()) // a run without effect is not exercised, and fails
+	t.Log(result.Summary()) // if the fault has no effect, the run is not exercised, and RunT fails
 }
 
 // Covers F1, F2, F3. It runs on real servers, or on the model of ZooKeeper with -ensemble embedded.
@@ -187,9 +188,9 @@ func TestLockPauseSQLMutantsDie(t *testing.T) {
 	}
 }
 
-// Bug: the reply to an abandoned acquire was taken for the reply to the next acquire. The client's
-// process then still had an earlier acquire to execute. This acquire waited behind the client's own
-// contender, and all other clients waited behind both.
+// Bug: the reply to an abandoned acquire was taken for the reply to the client's next acquire. The
+// client's process executed this next acquire afterwards, so it waited behind the contender of the
+// abandoned acquire. All other clients waited behind both contenders.
 func TestAClientInAProcessOfItsOwnMayGiveUp(t *testing.T) {
 	t.Parallel()
 	result, err := harness.Run(t.Context(), LockFaults(), harness.Options{

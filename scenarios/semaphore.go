@@ -53,7 +53,7 @@ func semaphoreWorkload(open opener) func(*harness.Env) harness.Workload {
 	}
 }
 
-// onePermit is the request of clients in other languages.
+// onePermit returns what each client in another language requests: one permit.
 func onePermit(*harness.Client) string { return "1" }
 
 func somePermits(c *harness.Client) string {

@@ -131,8 +131,9 @@ func (w *shellWork) servers(ctx context.Context, c *harness.Client) ([]string, e
 
 const opCommand = "command"
 
-// command runs one command to its end. The result contains the first and the last time in the
-// command's log, and whether its zkcoord process ended before the command was signaled to end.
+// The method command runs one command to its end. The result contains the first and the last time
+// in the command's log. It also says whether the command's zkcoord process ended before the command
+// was signaled to end.
 func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []string, log string) (history.Event, error) {
 	end := log + ".end"
 	defer func() { _ = os.WriteFile(end, nil, 0o600) }() // remaining processes end
@@ -178,8 +179,8 @@ func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []st
 	return history.Event{Result: fmt.Sprintf("%d %d %v", l.first, l.last, lost), Token: l.token}, nil
 }
 
-// hold records a hold while the command runs. It reports whether p ended before the hold was to
-// end.
+// The method hold records a hold while the command runs. It reports whether p ended before the hold
+// was to end.
 func (w *shellWork) hold(ctx context.Context, c *harness.Client, p running, token int64) (lost bool) {
 	held, lose := context.WithCancelCause(context.Background())
 	defer lose(nil)
@@ -232,7 +233,7 @@ func readLog(name string) (l commandLog) {
 	return l
 }
 
-// settled returns the log once it has not grown for a second, or after ten seconds.
+// The function settled returns the log once it has not grown for a second, or after ten seconds.
 func settled(name string) commandLog {
 	l := readLog(name)
 	for range 10 {
@@ -296,7 +297,7 @@ func stoppedInTime() checker.Checker {
 	})
 }
 
-// commandsLost requires that a command lost the lock n times and that another client's command ran
+// commandsLost requires n cases in which a command lost the lock and another client's command ran
 // next.
 func commandsLost(n int) checker.Checker {
 	return checker.AtLeast("run/commands-lost", n, "commands under a lock that another command had lost", func(h *history.History) (found int) {
@@ -364,7 +365,7 @@ var zkcoordProgram = sync.OnceValues(func() (string, error) {
 	return program, nil
 })
 
-// firstOnly is a command of the mutant.
+// firstOnly is a command that the mutant runs.
 type firstOnly struct {
 	*procs.Child
 	ended chan struct{}

@@ -6,8 +6,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 )
 
-// The mutants of the textbook recipe are killed for their mistakes: without a mistake, the recipe
-// passes.
+// Without a mistake, the textbook recipe passes. So its mutants are killed because of their
+// mistakes.
 func TestTextbookInVirtualTime(t *testing.T) {
 	for s, workload := range map[string]func(*harness.Env) harness.Workload{
 		"counter":    counterWorkload(within(openPlain(countMistakes{}))),

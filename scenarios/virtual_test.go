@@ -21,7 +21,7 @@ var (
 	crowd     = flag.Int("crowd", 20, "clients of TestCrowdSurvivesExpiryStorms")
 )
 
-// Of idleOne runs, one may prove nothing, because its only fault of a kind affected no client.
+// One of idleOne runs may prove nothing, because its only fault of a kind affected no client.
 const idleOne = 50
 
 func TestScenariosInVirtualTime(t *testing.T) {
@@ -149,8 +149,9 @@ func TestExpiryOfTheHolderIsSeenFromTheOtherSide(t *testing.T) {
 	}
 }
 
-// A cut of followers is no cut of the leader. Bug: after a change of leaders, runs were valid in
-// which the new leader had never been cut off.
+// Client 0 uses a follower here, so the cut does not include the leader, and the run is not
+// exercised. Bug: after a change of leaders, runs were valid in which the new leader had never been
+// cut off.
 func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 	s := isolatedMutex(IsolatedLeader(), func(ctx context.Context, e ensemble.Ensemble) (int, error) {
 		leader, err := e.Leader(ctx)
@@ -162,8 +163,8 @@ func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 	}
 }
 
-// Bug: a candidate whose directory had run out of sequence numbers retried at once. No virtual time
-// passed, and the fault was never healed.
+// Bug: a candidate whose directory had run out of sequence numbers retried at once. So no virtual
+// time passed, and the fault was never healed.
 func TestImmediateFailureLetsVirtualTimePass(t *testing.T) {
 	const endless = 18_000 // operations of 6 clients in 3 s, one per millisecond
 	for _, s := range []harness.Scenario{Election(), LockFaults(), MultiLock()} {

@@ -95,8 +95,8 @@ type dataStream func(ctx context.Context, s *session.Session) iter.Seq2[watch.Da
 
 func dataChanges(path string) dataStream { return watch.NewData(path).Changes }
 
-// watchWorkload has clients 0 and 1 change the znodes that all others watch. The last client sets
-// its own watches, and the others use streams.
+// In the workload of watchWorkload, clients 0 and 1 change the znodes that all others watch. The
+// last client sets its own watches, and the others use streams.
 func watchWorkload(open func(path string) dataStream, register registrar) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var paths []string
@@ -159,7 +159,7 @@ func changeNodes(ctx context.Context, c *harness.Client, s *session.Session, pat
 			checker.OpCreate:   {create},
 			checker.OpDelete:   {remove},
 			checker.OpSetValue: {session.SetOp{Path: path, Version: session.AnyVersion}},
-			checker.OpRecreate: {remove, create}, // no server ever shows it missing
+			checker.OpRecreate: {remove, create}, // no server ever shows that the znode is missing
 		}
 		op := slices.Sorted(maps.Keys(ops))[c.Rand.IntN(len(ops))]
 		c.Do(ctx, history.Event{Op: op, Object: path}, func(ctx context.Context) (history.Event, error) {
@@ -174,8 +174,8 @@ func changeNodes(ctx context.Context, c *harness.Client, s *session.Session, pat
 	return nil
 }
 
-// A ledger is a znode of one client. The client writes it together with each change. It shows the
-// change's zxid and whether the change was applied.
+// A ledger is a znode of one client. The client writes it in the transaction of each change, so the
+// ledger shows the change's zxid and whether the change was applied.
 type ledger struct {
 	s     *session.Session
 	path  string
@@ -228,7 +228,7 @@ type watcher struct {
 	last history.Event
 }
 
-// watchOp is open while a client watches.
+// watchOp is the name of the operation that is open while a client watches.
 const watchOp = "watch"
 
 // watchNodes continues the watchers in the session s.
@@ -370,7 +370,7 @@ func versionOnly(path string) dataStream {
 	}
 }
 
-// unwatched reports nothing more in a session after it has lost its connection.
+// unwatched reports nothing more in a session once that session has lost its connection.
 func unwatched(path string) dataStream {
 	inner := watch.NewData(path)
 	return func(ctx context.Context, s *session.Session) iter.Seq2[watch.DataChange, error] {

@@ -31,7 +31,7 @@ type lookout struct {
 	path     string
 	register registrar
 
-	zxid   int64 // of the last read; of a deletion only known to be later than the previous state
+	zxid   int64 // of the last read; if the znode is deleted, the zxid is only known to be later than that of the previous state
 	gone   bool
 	round  int32 // of the current watch
 	events <-chan zk.Event
@@ -73,7 +73,7 @@ func lookOut(ctx context.Context, c *harness.Client, s *session.Session, paths [
 	return s.Err()
 }
 
-// saw records the result of a read and returns its version.
+// The method saw records the result of a read and returns its version.
 func (l *lookout) saw(stat *zk.Stat) int64 {
 	switch {
 	case stat != nil:
@@ -89,8 +89,9 @@ func (l *lookout) record(op string, e history.Event) {
 	l.c.Record(e)
 }
 
-// stand sets a watch unless there is one. A watch that has fired before its own read returns may
-// have reported the state of that read. Such a watch is treated as if it had not been set.
+// stand sets a watch unless there is one. A watch can fire before the read that sets it has
+// returned. It may then have reported the state of that read, so it is treated as if it had not
+// been set.
 func (l *lookout) stand(ctx context.Context, s *session.Session, rounds *atomic.Int32) {
 	if l.events != nil {
 		return
@@ -157,7 +158,7 @@ func (l *lookout) awaitEnd() {
 	}
 }
 
-// through passes the events of a watch through f, which may drop or add events.
+// The function through passes the events of a watch through f, which may drop or add events.
 func through(f func(ctx context.Context, s *session.Session, in <-chan zk.Event, out chan<- zk.Event)) registrar {
 	return func(ctx context.Context, s *session.Session, path string) (*zk.Stat, <-chan zk.Event, error) {
 		stat, in, err := existsW(ctx, s, path)

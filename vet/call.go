@@ -39,7 +39,7 @@ func (f *function) expr(e ast.Expr, st *state) {
 	})
 }
 
-// later analyzes a deferred call.
+// The method later analyzes a deferred call.
 func (f *function) later(call *ast.CallExpr) {
 	f.expr(call, newState())
 }
@@ -78,8 +78,8 @@ func (f *function) call(call *ast.CallExpr, st *state) {
 	}
 }
 
-// given analyzes a function literal that is passed in a call. The called function calls the
-// literal.
+// The method given analyzes a function literal that is passed in a call. The called function calls
+// the literal.
 func (f *function) given(call *ast.CallExpr, lit *ast.FuncLit, st *state) {
 	inner := st.clone()
 	if h := f.callback(call, lit); h != nil {
@@ -157,8 +157,8 @@ func (f *function) outside(arg ast.Expr, h *hold, st *state) bool {
 	return !slices.Contains(st.boundTo(obj), h)
 }
 
-// passes reports whether the call receives the hold itself, and not only its token. It may then use
-// the hold's context.
+// The method passes reports whether the call receives the hold itself, and not only its token. The
+// called function may then use the hold's context.
 func (f *function) passes(call *ast.CallExpr, h *hold) (found bool) {
 	if h.obj == nil {
 		return false

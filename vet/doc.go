@@ -21,8 +21,8 @@
 // Unused: neither the context nor the token of a grant or a term is used. The program does not
 // notice the loss.
 //
-// Stored: a struct has a field with a grant, a term or a claim. The package uses neither its
-// context nor its token, and stores no context with it.
+// Stored: a struct has a field with a grant, a term or a claim. The package uses neither the
+// context nor the token of that hold, and stores no context with it.
 //
 // Dropped: the error of Unlock, Resign or Ack is dropped, and the token is not used. That error
 // says whether the hold was lost before. A deferred Unlock or Resign is accepted, because in that

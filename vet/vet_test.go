@@ -59,7 +59,7 @@ func TestCasesAreManyOfBothKinds(t *testing.T) {
 	}
 }
 
-// holds reports whether a short function calls Do or Run.
+// The function holds reports whether a short function calls Do or Run.
 func holds(body *ast.BlockStmt) (found bool) {
 	ast.Inspect(body, func(n ast.Node) bool {
 		_, ok := n.(*ast.FuncLit)

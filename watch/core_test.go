@@ -135,7 +135,7 @@ func FuzzDifference(f *testing.F) {
 	})
 }
 
-// settle does on the model what differ does on a session.
+// The function settle does on the model what the function differ does on a session.
 func settle(m *model, old, now members) difference {
 	d, hidden := old.until(now)
 	if hidden <= 0 {
@@ -171,7 +171,8 @@ func TestRecreationAfterTheLookIsToldOnce(t *testing.T) {
 	}
 }
 
-// The count of changes has 32 bits. The difference is correct even if the count overflows.
+// The Cversion of a znode counts the changes of its children in 32 bits. The difference is correct
+// even if the count overflows.
 func TestDifferenceAcrossTheWrapOfTheCount(t *testing.T) {
 	old := members{&zk.Stat{Cversion: 1<<31 - 1}, []string{"a"}}
 	now := members{&zk.Stat{Cversion: -1 << 31}, []string{"a", "b"}}
@@ -180,8 +181,8 @@ func TestDifferenceAcrossTheWrapOfTheCount(t *testing.T) {
 	}
 }
 
-// An ensemble that was restored from a backup assigns the zxids after the
-// backup a second time, at other times.
+// An ensemble that was restored from a backup assigns the zxids after the backup a second time, to
+// other transactions at other times. So kindOf compares times and data too.
 //
 // Covers W5.
 func TestKindOfWhatWasRestored(t *testing.T) {
@@ -207,8 +208,8 @@ func TestKindOfWhatWasRestored(t *testing.T) {
 	}
 }
 
-// The names and the count are the same, but the pzxid went back. So the servers have lost data, and
-// each child may be a different one.
+// Two reads of a znode's children have the same names and the same count, but the second pzxid is
+// smaller. So the servers have lost data, and each child may be a different one.
 //
 // Covers W5.
 func TestChildrenOfWhatWasRestored(t *testing.T) {

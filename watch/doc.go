@@ -90,8 +90,8 @@
 //
 //   - a change with the zxid, the millisecond and the bytes of an earlier one
 //   - for NewChildren and NewNode: children that were created again with the same
-//     names and in the same number. This needs a parent that stayed itself: it was
-//     in the backup, or is "/"
+//     names and in the same number. This is possible only if their parent was not
+//     created again: the parent was in the backup, or is "/"
 //   - a change that was lost, if the session of the stream is itself in the backup and continues
 //
 // Restart the programs after a restore.

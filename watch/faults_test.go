@@ -91,8 +91,8 @@ func (l *ledger) judge(t *testing.T, what string, list []reported) (judged int) 
 	return judged
 }
 
-// later reports whether the deletion of a child was reported not with list[i]
-// but with the next difference.
+// The function later reports whether the deletion of a child was reported not with list[i] but with
+// the next difference.
 func later(list []reported, i int, name string) bool {
 	return !slices.Contains(list[i].removed, name) && i+1 < len(list) && slices.Contains(list[i+1].removed, name)
 }

@@ -73,8 +73,8 @@ func (w *world) must(err error) {
 	}
 }
 
-// do makes changes, written as "+/path data", "-/path" and "=/path data", one
-// after another, and waits until every stream has received them.
+// The method do makes changes, written as "+/path data", "-/path" and "=/path data", one after
+// another, and waits until every stream has received them.
 func (w *world) do(changes ...string) {
 	w.t.Helper()
 	for _, change := range changes {

@@ -72,8 +72,8 @@ func (m members) stayed(now members) []string {
 // recreated reports whether a child was deleted and created again between two reads that both
 // contain it. czxid is the czxid of the child in the second read. The pzxid of a read is the zxid
 // of the last creation or deletion of a child that the read shows. The czxid is read after the
-// list. If it is larger than the pzxid of the second read, the child was created again only after
-// that list, so the next difference reports the change.
+// list. If the czxid is larger than the pzxid of the second read, the child was created again only
+// after that list. The next difference then reports the change.
 func (m members) recreated(now members, czxid int64) bool {
 	return czxid > m.stat.Pzxid && czxid <= now.stat.Pzxid
 }

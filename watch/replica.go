@@ -215,8 +215,7 @@ func (r *replica) skips(path string) bool {
 	return r.opts.Skip != nil && r.opts.Skip(path)
 }
 
-// children returns the children of path that are in the replica, sorted by
-// name.
+// The method children returns the children of path that are in the replica, sorted by name.
 func (r *replica) children(path string) []Entry {
 	dir := r.nodes[path]
 	if dir == nil {
@@ -252,8 +251,8 @@ func (r *replica) depth(path string) int {
 	return strings.Count(below, "/")
 }
 
-// changes returns the differences to the state at the last call: first
-// deletions, children before their parents, and then the rest, parents first.
+// The method changes returns the differences to the state at the last call: first deletions,
+// children before their parents, and then the rest, parents first.
 func (r *replica) changes() []EntryChange {
 	list := make([]EntryChange, 0, len(r.before))
 	for path, old := range r.before {

@@ -205,8 +205,7 @@ func (v *Value[T]) Update(ctx context.Context, s *session.Session, f func(T) (T,
 	}
 }
 
-// stored reads the value. If there is no znode, it returns the default and a
-// nil stat.
+// The method stored reads the value. If there is no znode, it returns the default and a nil stat.
 func (v *Value[T]) stored(ctx context.Context, s *session.Session) (T, *session.Stat, error) {
 	stored, err := s.Get(ctx, v.path)
 	switch {

@@ -236,7 +236,7 @@ func TestUpdateInAMissingChroot(t *testing.T) {
 	})
 }
 
-// Load is meant for hot paths.
+// Load is meant for hot paths, so it must allocate nothing.
 func TestLoadAllocatesNothing(t *testing.T) {
 	v := watch.NewValue("/limits", limitsOptions())
 	if n := testing.AllocsPerRun(100, func() { v.Load() }); n != 0 {

@@ -126,7 +126,7 @@ func (s *tracked) apply(e *Event) {
 	}
 }
 
-// answered applies a reply to the oldest request with its xid on this connection.
+// The method answered applies a reply to the oldest request with its xid on this connection.
 func (s *tracked) answered(e *Event) {
 	s.request, s.waiting = nil, len(s.sent[e.Xid])
 	if !s.open || s.waiting == 0 {
@@ -141,7 +141,7 @@ func (s *tracked) answered(e *Event) {
 	}
 }
 
-// claim notes the lease that the session reported.
+// The method claim notes the lease that the session reported.
 func (s *tracked) claim(e *Event) {
 	s.before, s.claimed, s.most = s.claimed, e.Deadline, max(s.most, e.Deadline)
 	if s.ends = e.Deadline; e.Deadline < s.before {
@@ -225,7 +225,7 @@ func (j *judging) coversHolds() {
 	j.NotExercised("no hold was granted")
 }
 
-// ended judges a hold that ended, or had not ended, at the given time.
+// The method ended judges a hold that ended at the given time, or that had not ended by then.
 func (j *judging) ended(s *tracked, path string, at time.Duration) {
 	late := at - s.ends - 2*j.Lag(s.ends, at)
 	if j.real {
@@ -273,7 +273,8 @@ func (s *tracked) onlyWaits() bool {
 	return len(s.holds) == 0 && len(s.waits) > 0
 }
 
-// endsBeforeExpiry judges the promise of a lease.
+// endsBeforeExpiry judges the promise of a lease: the servers expire a session only after its lease
+// has ended.
 func (j *judging) endsBeforeExpiry() {
 	if j.timeless() {
 		return
@@ -305,7 +306,8 @@ func (j *judging) endsBeforeExpiry() {
 	j.Note("the closest expiry came %v after the end of the lease", least)
 }
 
-// expiryAfterTouch judges the leader's session table.
+// expiryAfterTouch judges, by the leader's session table, that a leader expires no session too
+// early, and that it had received the packets on which the session's lease rested.
 func (j *judging) expiryAfterTouch() {
 	if j.timeless() {
 		return

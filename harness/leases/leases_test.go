@@ -40,8 +40,8 @@ type record struct {
 }
 
 // observe returns the record of a session on a follower. The follower is cut off while the session
-// holds a lock, until the others have expired the session. Before that, the session's lease lapses
-// once without an expiry, because the leader and the follower are slow to reach each other.
+// holds a lock, until the other servers have expired the session. Before that, the session's lease
+// lapses once without an expiry, because the leader and the follower are slow to reach each other.
 func observe(t *testing.T, opts session.Options) (r record) {
 	t.Helper()
 	virtual.Test(t, func(t *testing.T) {
@@ -64,7 +64,8 @@ func observe(t *testing.T, opts session.Options) (r record) {
 		}
 		first := hold()
 		time.Sleep(2 * timeout)
-		// Both directions of the leader are slow: the lease lapses, and the session lives on.
+		// Both directions between the leader and the follower are slow: the lease lapses, and the
+		// session lives on.
 		for _, l := range []zktest.Link{{From: e.Leader(), To: follower}, {From: follower, To: e.Leader()}} {
 			e.DelayLink(l, timeout*9/20)
 		}
@@ -381,7 +382,8 @@ func TestHeartbeatOfAWaiterIsRefused(t *testing.T) {
 	}
 }
 
-// A session with another rule leaves a trace that is refused although nothing in it was changed.
+// The session uses another rule than that of decision 1. Its trace is refused, although nothing in
+// the trace was changed.
 func TestOtherRuleIsRefused(t *testing.T) {
 	var r record
 	virtual.Test(t, func(t *testing.T) {

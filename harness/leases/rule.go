@@ -135,7 +135,7 @@ func (l *lease) meet(read time.Duration, epoch int64) {
 	l.carriedEpoch, l.epoch = 0, epoch
 }
 
-// proves returns the strongest proof that a reply to an operation can be.
+// The function proves returns the strongest proof that a reply to an operation can be.
 func proves(op wire.Op, code, part wire.Code) leasetrace.Proof {
 	switch {
 	case code != 0, op == wire.OpAuth, op == wire.OpSASL:

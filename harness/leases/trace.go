@@ -30,7 +30,7 @@ type Event struct {
 	Op       wire.Op
 	Code     wire.Code
 	Part     wire.Code
-	Hold     int32 // number of the contender and its hold in the session
+	Hold     int32 // number that a contender and its hold have in the session
 	Client   int16
 	Kind     leasetrace.Kind
 	Proof    leasetrace.Proof

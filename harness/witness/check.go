@@ -179,7 +179,8 @@ func (l *Log) endedBeforeDeletion(j *judging) {
 	}
 }
 
-// lastSigns returns the last signs of life of programs by the tokens of their holds.
+// lastSigns maps the token of a hold to the last sign of life of the program that ran under the
+// hold.
 func lastSigns(h *history.History) map[int64]time.Time {
 	signs := make(map[int64]time.Time)
 	for i := range h.Events {

@@ -103,7 +103,7 @@ func by(op history.Operation, session int64) bool {
 }
 
 // judge compares the outcome of an operation with the log. zxid is that of the transaction that
-// applied the operation, or zero if there was none. The last argument describes the change that the
+// applied the operation, or zero if there was none. The argument what describes the change that the
 // transaction should have made.
 func (o *outcomes) judge(op history.Operation, zxid int64, what string) {
 	o.Checked(1)
@@ -139,7 +139,8 @@ func (o *outcomes) tell() {
 // A logItem has the znodes in the log that contained one value of a queue, in order.
 type logItem []*Life
 
-// words cuts data into the words in it, so that a value is found in whatever form it was stored.
+// The function words cuts data into the words in it, so that a value is found in whatever form it
+// was stored.
 func words(data []byte) []string {
 	var all []string
 	for _, word := range bytes.FieldsFunc(data, func(r rune) bool {
@@ -283,7 +284,7 @@ func (l *Log) hasEphemeral(fits func(path string) bool) bool {
 	return false
 }
 
-// put judges a put by the first znode with its value.
+// The method put judges a put by the first znode with the value that was put.
 func (o *outcomes) put(op history.Operation, it logItem) {
 	zxid := int64(0)
 	if len(it) > 0 && by(op, it[0].Session) && (op.Outcome() != session.OK || o.within(op, it[0].CreatedAt)) {
@@ -311,9 +312,10 @@ func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
 	return 0
 }
 
-// take judges a take. The operation may deliver an item that an earlier transaction of its session
-// took. If the outcome of the operation is not known, it may have taken an item that its session
-// removed and that no operation delivered. If there is such an item, take assumes that it did.
+// The method take judges a take. The operation may deliver an item that an earlier transaction of
+// its session took. If the outcome of the operation is not known, it may have taken an item that
+// its session removed and that no operation delivered. If there is such an item, the method take
+// assumes that the operation took it.
 func (o *outcomes) take(op history.Operation, items map[[2]string]logItem, silently []*Life) {
 	zxid := int64(0)
 	if op.Outcome() == session.OK {
@@ -339,8 +341,8 @@ func (o *outcomes) take(op history.Operation, items map[[2]string]logItem, silen
 	o.judge(op, zxid, "removed an item that no operation delivered")
 }
 
-// claim judges a claim by its token. The transaction with the token as its zxid must have created
-// an ephemeral below a znode with the value.
+// The method claim judges a claim by its token. The transaction with the token as its zxid must
+// have created an ephemeral below a znode with the value.
 func (o *outcomes) claim(op history.Operation, items map[[2]string]logItem, known map[int64]bool) {
 	if op.Outcome() == session.OK {
 		if op.Complete.Token == 0 || op.Complete.Result == "" {
@@ -434,8 +436,9 @@ func (o *outcomes) named(session int64, dir, id string) []*Life {
 	return all
 }
 
-// join judges a join. A join that was not reported as OK may have been undone. So a znode that was
-// created and deleted again is not counted as its effect, unless the session's end deleted it.
+// The method join judges a join. A join that was not reported as OK may have been undone. So a
+// znode that was created and deleted again is not counted as its effect, unless the session's end
+// deleted it.
 func (o *outcomes) join(op history.Operation) {
 	if op.Invoke.Session == 0 {
 		return
@@ -450,7 +453,7 @@ func (o *outcomes) join(op history.Operation) {
 	o.judge(op, zxid, "created a member")
 }
 
-// leave judges the end of a membership: no member of the session is left.
+// The method leave judges the end of a membership: no member of the session is left.
 func (o *outcomes) leave(op history.Operation) {
 	if op.Invoke.Session == 0 {
 		return
@@ -474,8 +477,9 @@ func (o *outcomes) leave(op history.Operation) {
 	}
 }
 
-// members judges a list. Each incarnation in it must be the czxid of a znode of that member. If the
-// call began with a read barrier, that znode must not have been deleted before the call began.
+// The method members judges a list of members. Each incarnation in it must be the czxid of a znode
+// of that member. If the call began with a read barrier, that znode must not have been deleted
+// before the call began.
 func (o *outcomes) members(op history.Operation) {
 	if op.Outcome() != session.OK {
 		return
@@ -558,7 +562,7 @@ func number(data []byte) (value int64, known bool) {
 	return 0, false
 }
 
-// get judges a read: the counter had the value at some time of the call.
+// The method get judges a read of a counter: the counter had the value at some time of the call.
 func (o *outcomes) get(op history.Operation, all []amount) {
 	if op.Outcome() != session.OK {
 		return
@@ -581,8 +585,8 @@ func (o *outcomes) get(op history.Operation, all []amount) {
 	o.Violation(op.Events(), "%s read %d from %s, which had no such value at any time of the call", op.Invoke.Who(), result, op.Invoke.Object)
 }
 
-// count judges a change. Adds of several threads can share one transaction, so the value in the
-// transaction is not compared.
+// The method count judges a change of a counter. Adds of several threads can share one transaction,
+// so the value in the transaction is not compared.
 func (o *outcomes) count(op history.Operation, all []amount) {
 	if op.Invoke.Session == 0 || op.Invoke.Op == checker.OpCompareAndSet && op.Outcome() == session.OK && op.Complete.Result != checker.Swapped {
 		return

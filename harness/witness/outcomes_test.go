@@ -169,7 +169,8 @@ func TestForgedOutcomesAreFound(t *testing.T) {
 	}
 }
 
-// A transaction that is missing from the logs of all servers may have applied the operation.
+// A transaction that is missing from the logs of all servers may have applied an operation. So
+// outcomes are not judged if the logs have gaps.
 func TestOutcomesAreNotJudgedWithGaps(t *testing.T) {
 	txns := outcomesLog()
 	for id, r := range outcomesOf(t, append(txns[:2:2], txns[3:]...)) {

@@ -160,7 +160,8 @@ func TestServersThatDifferAreFound(t *testing.T) {
 	}
 }
 
-// The first leader wrote the grant of the second client, but no majority accepted it.
+// The first leader wrote the transaction that grants the lock to the second client, but no majority
+// accepted that transaction.
 func TestUncommittedTransactionIsRefuted(t *testing.T) {
 	old := Server{Name: "n0", Txns: twoHolders()[:4]}
 	next := Server{Name: "n1", Txns: append(twoHolders()[:3:3], entry(at(2, 1), 0xb, 3000, wire.OpError))}
