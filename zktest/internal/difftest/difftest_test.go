@@ -202,8 +202,9 @@ func TestZktestAnswersAsZooKeeper(t *testing.T) {
 	})
 }
 
-// compareWith plays traces on n real servers of a version and on zktest. On a busy machine, servers of
-// 3.8.0 have ended by themselves, which is no difference. The traces are then played once more, on new servers.
+// compareWith plays traces on n real servers of a version and on zktest. On a busy machine, servers
+// of 3.8.0 have ended by themselves, which is no difference. The traces are then played once more,
+// on new servers.
 func compareWith(t *testing.T, version string, n int) {
 	for first := true; ; first = false {
 		logs := *logs
