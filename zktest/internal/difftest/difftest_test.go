@@ -211,12 +211,17 @@ func compareWith(t *testing.T, version string, n int) {
 		if logs == "" {
 			logs = t.TempDir()
 		}
+		ended := false
+		t.Cleanup(func() { // runs after the ensemble is closed, which stores the logs
+			if ended {
+				t.Logf("a server ended by itself; what it wrote last:\n%s", lastErrors(logs))
+			}
+		})
 		real, release := startLogged(t, version, n, logs)
 		c := compared(trace.On(real), onZktest(options(n, release)), limits(n, release))
 		start := time.Now()
 		found, tried := c.All(t.Context(), *seed, *traces, *workers, *shrunk)
-		if first && slices.ContainsFunc(found, serverEnded) {
-			t.Logf("a server ended by itself; what it wrote last:\n%s", lastErrors(logs))
+		if ended = first && slices.ContainsFunc(found, serverEnded); ended {
 			continue
 		}
 		for _, d := range found {
