@@ -95,7 +95,7 @@ func OpenLedger(dir, with string, seed uint64) (*Ledger, error) {
 	}
 	text, err := os.ReadFile(l.file())
 	switch {
-	case errors.Is(err, os.ErrNotExist), err == nil && !bytes.Contains(text, []byte("\n")):
+	case errors.Is(err, os.ErrNotExist), err == nil && cutShort(text):
 		return l, l.begin()
 	case err != nil:
 		return nil, fmt.Errorf("report: %w", err)
@@ -107,6 +107,13 @@ func OpenLedger(dir, with string, seed uint64) (*Ledger, error) {
 		return nil, fmt.Errorf("report: %s belongs to `%s`: repeat that command, or choose another directory", l.file(), l.Settings)
 	}
 	return l, nil
+}
+
+// cutShort reports whether text is an incomplete first line of a ledger, and no other file.
+func cutShort(text []byte) bool {
+	const start = `{"settings":`
+	n := min(len(text), len(start))
+	return !bytes.Contains(text, []byte("\n")) && string(text[:n]) == start[:n]
 }
 
 // begin writes the first line, in place of one that was not written completely.

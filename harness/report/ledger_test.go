@@ -7,6 +7,18 @@ import (
 	"testing"
 )
 
+func TestAnotherFileIsNoLedger(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, LedgerFile)
+	if err := os.WriteFile(file, []byte("notes of somebody"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := OpenLedger(dir, "zkcoord soak", 7)
+	if text, _ := os.ReadFile(file); err == nil || string(text) != "notes of somebody" {
+		t.Errorf("got error %v and the file %q, want an error and the file as it was", err, text)
+	}
+}
+
 // Bug: after a campaign that was killed while it wrote the first line, no campaign could begin in
 // the directory.
 func TestLedgerBeginsAgainAfterAnIncompleteFirstLine(t *testing.T) {

@@ -122,7 +122,7 @@ func (r *Report) WriteMarkdown(out io.Writer) error {
 	var b strings.Builder
 	others := r.others()
 	table := func(heading string, cell func(LibraryResult) string) {
-		fmt.Fprintf(&b, "| row | zkcoord |")
+		b.WriteString("| row | zkcoord |")
 		for _, name := range others {
 			fmt.Fprintf(&b, " %s%s |", heading, name)
 		}

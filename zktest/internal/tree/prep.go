@@ -108,8 +108,10 @@ func (p *Prep) Prepare(r Request, zxid, time int64) *Txn {
 		req := wire.NewRequest(r.Op)
 		if _, err := wire.Decode(r.Body, req); err != nil {
 			code = wire.MarshallingError
-			if alive := r.Live(); alive != wire.OK && p.tree.Rules.SessionFirst && !r.Op.IsCreate() {
-				code = alive
+			if p.tree.Rules.SessionFirst && !r.Op.IsCreate() {
+				if live := r.Live(); live != wire.OK {
+					code = live
+				}
 			}
 		} else {
 			code = p.one(r, req, t)
