@@ -5,14 +5,15 @@
 // These packages depend only on the ZooKeeper client, with the exceptions that the list names.
 //
 //   - [github.com/zkcoord/zkcoord/session]: a ZooKeeper session, its requests, and its lease
-//   - [github.com/zkcoord/zkcoord/recipe]: what the author of a recipe needs: protected nodes,
+//   - [github.com/zkcoord/zkcoord/recipe]: what the author of a recipe needs: protected znodes,
 //     holds, idempotent transactions
 //   - [github.com/zkcoord/zkcoord/lock]: mutex, read-write lock, semaphore, several locks at once
 //   - [github.com/zkcoord/zkcoord/election]: one leader among processes
 //   - [github.com/zkcoord/zkcoord/queue]: a first-in first-out queue with claims, priorities and
 //     delays
 //   - [github.com/zkcoord/zkcoord/barrier]: a barrier that is set and removed, and a double barrier
-//   - [github.com/zkcoord/zkcoord/counter]: an int64 that many processes add to, each add once
+//   - [github.com/zkcoord/zkcoord/counter]: an int64 that many processes add to; each addition is
+//     counted once
 //   - [github.com/zkcoord/zkcoord/watch]: changes of znodes as a stream
 //   - [github.com/zkcoord/zkcoord/group]: the members of a group, and their changes as a stream
 //   - [github.com/zkcoord/zkcoord/fence]: resources that refuse a stale fencing token: SQL, HTTP,

@@ -51,8 +51,8 @@ func (b *Barrier) Remove(ctx context.Context) error {
 	return nil
 }
 
-// stat returns the stat of the barrier from a quorum read, or nil if it is
-// not set.
+// stat reads the stat of the barrier after a read barrier. It returns nil if the barrier is not
+// set.
 func (b *Barrier) stat(ctx context.Context) (*session.Stat, error) {
 	if b.invalid != nil {
 		return nil, b.invalid
@@ -63,8 +63,8 @@ func (b *Barrier) stat(ctx context.Context) (*session.Stat, error) {
 	return b.s.Exists(ctx, b.path)
 }
 
-// Wait returns nil as soon as the barrier is not set. It returns an error if
-// ctx or the session ends first.
+// Wait returns nil as soon as the barrier is not set. It returns an error if ctx or the session
+// ends first, or if a server refuses a request for good.
 func (b *Barrier) Wait(ctx context.Context) error {
 	if err := b.wait(ctx); err != nil {
 		return fmt.Errorf("barrier: wait at %s: %w", b.path, err)
@@ -78,11 +78,16 @@ func (b *Barrier) wait(ctx context.Context) error {
 		return err
 	}
 	for {
-		stat, w, err := b.s.ExistsWatch(ctx, b.path)
+		var stat *session.Stat
+		var w *session.Watch
+		err := b.s.Retry(ctx, func(ctx context.Context) (err error) {
+			stat, w, err = b.s.ExistsWatch(ctx, b.path)
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		// A node other than the first means that the barrier was removed and
+		// A znode other than the first means that the barrier was removed and
 		// set again while there was no watch.
 		if stat == nil || stat.Czxid != first.Czxid {
 			w.Stop()

@@ -10,8 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// The waiter's server is the leader, which has not applied Set yet. A sync would not help, because
-// the leader answers it at once (ZOOKEEPER-1675).
+// The waiter's server is behind: it has not applied Set yet. Wait blocks nevertheless. A sync would
+// not be enough, because this server is the leader, which answers a sync at once (ZOOKEEPER-1675).
 //
 // Covers B1.
 func TestWaitAtAServerThatIsBehind(t *testing.T) {
@@ -44,6 +44,9 @@ func TestRemoveAtAServerThatIsBehind(t *testing.T) {
 	})
 }
 
+// A barrier was deleted and created again with another size. A member with the new size does not
+// fail with ErrSize, although its server still shows the old size.
+//
 // Covers D1.
 func TestSizeIsReadAtAMajority(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {

@@ -37,14 +37,14 @@
 // the member counts as having entered and left.
 //
 // D3. Leave returns nil only when every member of the round has called Leave, has died (its session
-// ended), or has not returned from Enter with a Round (D2).
+// ended), or has received no Round from Enter (D2).
 //
 // D4. The transaction that opens a round also begins the next one. So the remains of a round open
 // no other round, whether its members left, crashed or gave up.
 //
 // D5. Rounds open in the order of their numbers, and no member is in two rounds.
 //
-// D6. A call that fails or is cancelled leaves no node behind. The node is deleted at once, or as
+// D6. A call that fails or is cancelled leaves no znode behind. The znode is deleted at once, or as
 // soon as a server can be reached, or with the session.
 //
 // In other words, no waiter passes a barrier that stays set. The members of a round start together
@@ -59,7 +59,7 @@
 // # Session loss
 //
 // Calls in progress fail with the cause. When the servers expire the session of a member, the
-// others see that the member has left. The barrier itself is a persistent node and stays.
+// others see that the member has left. The barrier itself is a persistent znode and stays.
 //
 // A lost connection changes nothing: calls wait for the next connection.
 //
@@ -69,13 +69,13 @@
 //
 // # Znodes
 //
-//	<path>                        a Barrier: set while the node exists
+//	<path>                        a Barrier: set while the znode exists
 //
 //	<path>                        a Double: version = number of the gathering round, data = its size
 //	<path>/<round>                data = the members, once the round has opened; or "nobody", if it was skipped
 //	<path>/<round>/<id>-member-<number>   a member
 //
-// Curator's DistributedBarrier and kazoo's Barrier use the same node as a Barrier, so all three can
-// be used together on one path. A Double cannot be combined with theirs, because theirs have no
-// rounds.
+// Curator's DistributedBarrier and kazoo's Barrier use the same znode as a Barrier, so all three
+// can be used together on one path. A Double cannot share a path with the double barriers of
+// Curator and kazoo, because these have no rounds.
 package barrier

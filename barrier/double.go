@@ -35,17 +35,17 @@ type Double struct {
 
 	turn turn.Turn // held while a call waits for withdrawals
 
-	mu   sync.Mutex
-	gone []<-chan error // one for each withdrawal in progress
+	mu          sync.Mutex
+	withdrawals []*withdrawal // of members that gave up and are not known to be removed
 }
 
-// NewDouble returns the double barrier at path. The parameter size is the number of members of a
+// NewDouble returns the double barrier at path. The parameter `size` is the number of members of a
 // round. NewDouble sends no request. If path is invalid, or size is below 1 or too large, each
 // Enter returns an error that wraps session.ErrInvalid. The size is limited because one transaction
 // opens a round and names all its members. Each member takes about 150 bytes plus the length of the
 // path. With the default session.Options.MaxRequest and a path of 50 bytes, about 5000 members fit.
 func NewDouble(s *session.Session, path string, size int) *Double {
-	d := &Double{s: s, path: path, size: size, turn: turn.New()}
+	d := &Double{s: s, path: path, size: size}
 	d.invalid = d.check()
 	return d
 }
@@ -67,8 +67,8 @@ func (d *Double) check() error {
 	return nil
 }
 
-// idLength is the length of recipe.NewID. memberSuffix follows the id in the
-// name of a member's node.
+// idLength is the length of an ID of recipe.NewID. memberSuffix follows the ID in the name of a
+// member's znode.
 const (
 	idLength     = 32
 	memberSuffix = "-member-"
@@ -82,7 +82,8 @@ const (
 // member in its place. If the round opened before the removal, the member counts as having entered
 // and left. session.OutcomeOf of the error says whether this may have happened: Failed means that
 // the member never counted. A later Enter of the same Double starts only after the member is
-// removed, so no call is counted twice.
+// removed, so no call is counted twice. If the member could not be removed, for example because of
+// an ACL, the later Enter tries again, and fails if that fails too.
 func (d *Double) Enter(ctx context.Context) (*Round, error) {
 	if d.invalid != nil {
 		return nil, d.notEntered(session.Failed, d.invalid)
@@ -105,8 +106,8 @@ func (d *Double) Enter(ctx context.Context) (*Round, error) {
 		case r != nil:
 			return r, nil
 		}
-		// The round opened without this member, because the member came too late
-		// or another client deleted its node.
+		// The round opened without this member or can no longer open, for example because another
+		// client deleted it. So the member joins again.
 	}
 }
 
@@ -122,7 +123,7 @@ type member struct {
 	d     *Double
 	id    string
 	round int32
-	sent  bool   // the creation of the node was sent, and nothing proves that it failed
+	sent  bool   // the creation of the znode was sent, and nothing proves that it failed
 	name  string // of the node; "" until it is known
 }
 
@@ -132,7 +133,8 @@ func (d *Double) roundPath(round int32) string {
 
 func (m *member) path() string { return znode.Join(m.d.roundPath(m.round), m.name) }
 
-// enter returns nil and no error if the round opened without m.
+// enter joins the gathering round and waits until it opens. It returns nil and no error if m must
+// join again, because the round opened without m or can no longer open.
 func (m *member) enter(ctx context.Context) (*Round, error) {
 	if err := m.join(ctx); err != nil {
 		return nil, err
@@ -140,7 +142,7 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 	made := int64(0) // czxid of the round's directory
 	over := false    // another round is gathering
 	for {
-		round, w, err := m.d.s.GetWatch(ctx, m.d.roundPath(m.round))
+		round, w, err := m.d.watch(ctx, m.d.roundPath(m.round))
 		if errors.Is(err, session.ErrNoNode) {
 			return nil, nil // the others have opened the round and left it
 		}
@@ -190,11 +192,10 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 	}
 }
 
-// completes reports whether m may have completed the round. It returns false if
-// fewer than size-1 nodes were created in the round before m; the sequence
-// number counts them. The member that completes the round sees all members and
-// opens the round. So no member has to watch for each new member, and the first
-// ones do not list the members at all.
+// completes reports whether m may have completed the round. Only such a member lists the members,
+// and opens the round if all of them are there. So no member has to watch for each new member. The
+// sequence number of m's znode counts the znodes that were created before it in the same round. If
+// they are fewer than size-1, completes returns false.
 func (m *member) completes() bool {
 	_, before, _ := znode.ParseSeq(m.name)
 	return int(before) >= m.d.size-1
@@ -209,29 +210,21 @@ func (m *member) entered(members []string) *Round {
 	return &Round{m.d, m.round, m.name, members}
 }
 
-// withdrawn waits until the members that gave up earlier are removed. Only one call waits at a
-// time: it takes the whole list of these members. The next call waits until that call has finished
-// with the list.
+// withdrawn waits until the members that gave up earlier are removed. One call at a time takes the
+// list of these members and waits for each removal. The other calls wait until that call is done.
 func (d *Double) withdrawn(ctx context.Context) error {
 	if err := d.turn.Take(ctx, ctx); err != nil {
 		return err
 	}
 	defer d.turn.End()
 	d.mu.Lock()
-	pending := d.gone
-	d.gone = nil
+	pending := d.withdrawals
+	d.withdrawals = nil
 	d.mu.Unlock()
-	for i, gone := range pending {
-		var err error
-		select {
-		case err = <-gone:
-			i++
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		}
-		if err != nil {
+	for i, w := range pending {
+		if err := w.await(ctx); err != nil {
 			d.mu.Lock()
-			d.gone = append(d.gone, pending[i:]...)
+			d.withdrawals = append(d.withdrawals, pending[i:]...)
 			d.mu.Unlock()
 			return err
 		}
@@ -239,12 +232,47 @@ func (d *Double) withdrawn(ctx context.Context) error {
 	return nil
 }
 
-// withdraw deletes the member's node, even if the caller's context ends.
+// A withdrawal is the removal of a member that gave up.
+type withdrawal struct {
+	member *member
+	gone   <-chan error // receives the result of the last attempt; nil if that attempt has failed
+}
+
+// await waits until the member is removed. If the last attempt has failed, perhaps long ago, await
+// makes another one and returns its result.
+func (w *withdrawal) await(ctx context.Context) error {
+	for {
+		again := w.gone == nil
+		if again {
+			w.gone = w.member.remove()
+		}
+		select {
+		case err := <-w.gone:
+			w.gone = nil
+			if err == nil || again {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// withdraw begins to remove the member, even if the caller's context ends. The next Enter waits for
+// the removal.
 func (m *member) withdraw() {
-	gone := recipe.RemoveFound(m.d.s, func(ctx context.Context) (recipe.Node, error) {
+	w := &withdrawal{m, m.remove()}
+	m.d.mu.Lock()
+	defer m.d.mu.Unlock()
+	m.d.withdrawals = append(m.d.withdrawals, w)
+}
+
+// remove deletes the member's znode.
+func (m *member) remove() <-chan error {
+	return recipe.RemoveFound(m.d.s, func(ctx context.Context) (recipe.Node, error) {
 		if m.name == "" {
-			// After ReadBarrier, a list without the node proves that there is no node. After a sync
-			// at the leader, the list would not prove it.
+			// After ReadBarrier, a list without the znode proves that there is no znode. A sync
+			// would not be enough, because the leader answers it at once.
 			if err := recipe.ReadBarrier(ctx, m.d.s, m.d.roundPath(m.round)); err != nil {
 				return recipe.Node{}, err
 			}
@@ -254,12 +282,9 @@ func (m *member) withdraw() {
 		}
 		return recipe.Node{Path: m.path()}, nil
 	})
-	m.d.mu.Lock()
-	defer m.d.mu.Unlock()
-	m.d.gone = append(m.d.gone, gone)
 }
 
-// join creates the member's node in the round that is gathering.
+// join creates the member's znode in the round that is gathering.
 func (m *member) join(ctx context.Context) error {
 	for {
 		gathering, err := m.d.gathering(ctx)
@@ -295,7 +320,7 @@ func (m *member) join(ctx context.Context) error {
 	}
 }
 
-// find sets m.name if the server lists the node of the member.
+// find sets m.name if the server lists the znode of the member.
 func (m *member) find(ctx context.Context) error {
 	names, err := m.d.members(ctx, m.round)
 	for _, name := range names {
@@ -344,18 +369,18 @@ func (d *Double) create(ctx context.Context) error {
 	})
 	switch {
 	case errors.Is(err, session.ErrNodeExists), session.ConnectionLost(err):
-		return nil // the caller reads it again
+		return nil // the caller reads the barrier again
 	}
 	return err
 }
 
-// skip makes the next round gather, because the directory of this one is
-// missing.
+// skip makes the next round gather, because the directory of this one is missing.
 //
 // The directory is missing for one of two reasons. Another client may have deleted it. Then it must
 // not be created again, because the round's members would mistake the new directory for their own.
 // Or the round never had a directory, because another client has set the data of the barrier. Then
-// the members of the round before it would wait forever, so skip opens that round for nobody.
+// the members of the round before it would wait forever. So skip first opens all earlier rounds for
+// nobody.
 func (d *Double) skip(ctx context.Context, round int32) error {
 	if err := d.dismiss(ctx, round); err != nil {
 		return err
@@ -365,7 +390,7 @@ func (d *Double) skip(ctx context.Context, round int32) error {
 		session.CreateOp{Path: d.roundPath(round + 1)})
 	switch {
 	case errors.Is(err, session.ErrBadVersion), errors.Is(err, session.ErrNoNode), session.ConnectionLost(err):
-		return nil // the caller reads it again
+		return nil // the caller reads the barrier again
 	}
 	return err
 }
@@ -395,13 +420,27 @@ func (d *Double) dismiss(ctx context.Context, gathering int32) error {
 
 // members lists the members of a round in the order in which they joined. A
 // server that is behind may list members that have left. But it lists each
-// member whose node was created before the last request of this session.
+// member whose znode was created before the last request of this session.
 func (d *Double) members(ctx context.Context, round int32) ([]string, error) {
-	listing, err := d.s.Children(ctx, d.roundPath(round))
+	var listing session.Listing
+	err := d.s.Retry(ctx, func(ctx context.Context) (err error) {
+		listing, err = d.s.Children(ctx, d.roundPath(round))
+		return err
+	})
 	if err != nil && !errors.Is(err, session.ErrNoNode) {
 		return nil, err
 	}
 	return sortedMembers(listing.Names), nil
+}
+
+// watch is Session.GetWatch for a member of a round. It repeats the read if a server is too busy.
+// Otherwise the member would give up, although the round may have counted it.
+func (d *Double) watch(ctx context.Context, path string) (value session.Value, w *session.Watch, err error) {
+	err = d.s.Retry(ctx, func(ctx context.Context) (err error) {
+		value, w, err = d.s.GetWatch(ctx, path)
+		return err
+	})
+	return value, w, err
 }
 
 // sortedMembers returns those names that are members, in the order of their
@@ -428,10 +467,9 @@ func sortedMembers(names []string) []string {
 	return members
 }
 
-// open opens the round with the given members, unless one of them has gone. If
-// opened is false and err is nil, the caller must read the round again. The
-// error session.ErrBadVersion means that the round is already open or will
-// never open.
+// open opens the round with the given members, unless one of them has gone. If the result `opened`
+// is false and err is nil, the caller must read the round again. The error session.ErrBadVersion
+// means that the round is already open or will never open.
 func (m *member) open(ctx context.Context, names []string) (opened bool, err error) {
 	_, err = m.d.s.Multi(ctx, m.d.openOps(m.round, names)...)
 	switch {
@@ -445,8 +483,8 @@ func (m *member) open(ctx context.Context, names []string) (opened bool, err err
 }
 
 // openOps returns the transaction that opens a round with the given members. The transaction checks
-// that all of them are there. After the transaction, no member can join this round. The versions
-// ensure that the transaction is applied at most once.
+// that all of them are there. After it, no member can join this round. The versions in its ops
+// ensure that it is applied at most once.
 func (d *Double) openOps(round int32, names []string) []session.Op {
 	ops := make([]session.Op, 0, 3+len(names))
 	ops = append(ops,
@@ -459,7 +497,8 @@ func (d *Double) openOps(round int32, names []string) []session.Op {
 	return ops
 }
 
-// sweep deletes the remains of crashed rounds before the given one.
+// If the members of a round crash, its directory remains. The method `sweep` deletes such
+// directories of rounds before the given one.
 func (d *Double) sweep(before int32) {
 	recipe.Detach(d.s, func(ctx context.Context) error {
 		listing, err := d.s.Children(ctx, d.path)
@@ -486,13 +525,18 @@ type Round struct {
 // number 0.
 func (r *Round) Number() int { return int(r.number) }
 
+// Path returns the path of the member's znode. The others count the member as having left when this
+// znode is deleted, by Leave or by the end of the session.
+func (r *Round) Path() string { return znode.Join(r.d.roundPath(r.number), r.name) }
+
 // Leave leaves the round and waits until all its members have left or died. If
 // ctx ends first, the member has left nevertheless, and the others do not wait
 // for it. Leave can be called again to wait for them.
 //
-// The member that joined first stays until the others have gone. It waits for
-// the member that joined last. The others wait for the first. So each departure
-// wakes at most one member.
+// The member that joined first keeps its znode until all others have left: it waits for the last
+// one of those that remain. The others delete their znodes and wait for the first member. So the
+// departure of the first member wakes all that still wait, and each other departure wakes at most
+// one.
 func (r *Round) Leave(ctx context.Context) error {
 	err := r.leave(ctx)
 	if err != nil {
@@ -534,25 +578,25 @@ func (r *Round) leave(ctx context.Context) error {
 func (r *Round) end(ctx context.Context) error {
 	dir := r.d.roundPath(r.number)
 	_, err := r.d.s.Multi(ctx,
-		session.DeleteOp{Path: znode.Join(dir, r.name), Version: session.AnyVersion},
+		session.DeleteOp{Path: r.Path(), Version: session.AnyVersion},
 		session.DeleteOp{Path: dir, Version: session.AnyVersion})
 	if session.ConnectionLost(err) {
 		return nil // the caller lists the members again
 	}
 	if err != nil && session.OutcomeOf(err) == session.Failed {
-		return r.remove(ctx) // there is another node in the directory
+		return r.remove(ctx) // there is another znode in the directory
 	}
 	return err
 }
 
 func (r *Round) remove(ctx context.Context) error {
-	return recipe.Remove(ctx, r.d.s, recipe.Node{Path: znode.Join(r.d.roundPath(r.number), r.name)})
+	return recipe.Remove(ctx, r.d.s, recipe.Node{Path: r.Path()})
 }
 
-// awaitGone waits until a member's node is deleted. It uses GetWatch and not
-// ExistsWatch, because GetWatch sets no watch if the node is already deleted.
+// awaitGone waits until a member's znode is deleted. It uses GetWatch instead of ExistsWatch,
+// because GetWatch sets no watch if the znode is already deleted.
 func (r *Round) awaitGone(ctx context.Context, name string) error {
-	_, w, err := r.d.s.GetWatch(ctx, znode.Join(r.d.roundPath(r.number), name))
+	_, w, err := r.d.watch(ctx, znode.Join(r.d.roundPath(r.number), name))
 	if errors.Is(err, session.ErrNoNode) {
 		return nil
 	}

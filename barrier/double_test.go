@@ -64,7 +64,7 @@ func leave(ctx context.Context, rounds ...*barrier.Round) <-chan error {
 	return ends
 }
 
-// within receives from c for at most d, and reports whether it received a
+// The function `within` receives from c for at most d, and reports whether it received a
 // value.
 func within[E any](c <-chan E, d time.Duration) (e E, ok bool) {
 	select {
@@ -99,7 +99,7 @@ func open(w *world, n int) sessions {
 	return all
 }
 
-// left fails the test if a member's node is left.
+// left fails the test if a member's znode is left.
 func left(t *testing.T, w *world) {
 	t.Helper()
 	synctest.Wait()
@@ -159,7 +159,7 @@ func TestFirstMemberLeavesLast(t *testing.T) {
 	})
 }
 
-// Regression: Curator kept the node of a member that timed out, so the others
+// Regression: Curator kept the znode of a member that timed out, so the others
 // entered without it (CURATOR-318).
 //
 // Covers D2, D6.
@@ -183,8 +183,9 @@ func TestTimedOutMemberLetsNobodyThrough(t *testing.T) {
 	})
 }
 
-// Regression: the reply to the member's first attempt was late, so the member
-// did not know its node.
+// Regression: a member gave up because the reply to its first Enter was late. It did not know the
+// znode that this Enter had created. Its second Enter created another znode, and the round of two
+// opened for one member.
 //
 // Covers D1, D2.
 func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
@@ -210,8 +211,9 @@ func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
 	})
 }
 
-// Regression: of two calls that started together, the second did not wait until
-// the abandoned member was removed.
+// Regression: a member that had given up was still in the round. Two later calls of Enter started
+// together, and only the first one waited until that member was removed. So the second one could
+// enter a round together with a member that had given up.
 //
 // Covers D2.
 func TestNobodyBeginsBeforeWhoGaveUpIsGone(t *testing.T) {
@@ -268,7 +270,7 @@ func TestDeadMemberIsNotCounted(t *testing.T) {
 	})
 }
 
-// Regression: in kazoo, a stale `ready` node of a round whose members had
+// Regression: in kazoo, a stale `ready` znode of a round whose members had
 // crashed opened the next round too early.
 //
 // Covers D4.
@@ -296,8 +298,9 @@ func TestCrashedRoundOpensNoOther(t *testing.T) {
 	})
 }
 
-// Regression: Curator's enter returned too early, with more members than the
-// barrier has (GH-1290).
+// Regression: Curator's enter with a time limit could return before enough members had come
+// (GH-1290). Here seven members enter a barrier of three. Six of them make two rounds, and the
+// seventh must wait.
 //
 // Covers D1, D5.
 func TestSurplusMembersGatherForTheNextRound(t *testing.T) {
@@ -318,8 +321,8 @@ func TestSurplusMembersGatherForTheNextRound(t *testing.T) {
 	})
 }
 
-// Another client deletes the gathering round, or the whole barrier, together
-// with its members.
+// Another client deletes the gathering round, or the whole barrier, together with its members. The
+// members gather again: in the next round, or in round 0 of a new barrier.
 func TestADeletedRoundGathersAgain(t *testing.T) {
 	const round = path + "/0000000000"
 	for dir, number := range map[string]int{round: 1, path: 0} {
@@ -349,8 +352,8 @@ func TestADeletedRoundGathersAgain(t *testing.T) {
 	}
 }
 
-// Regression: if the chroot was missing, Set and Enter requested their node and its parents in
-// turn, in an endless loop. No call of this package creates the chroot.
+// Regression: if the chroot was missing, Set and Enter tried to create their znode and its parents
+// in turn, in an endless loop. No call of this package creates the chroot.
 func TestAMissingChrootIsAnError(t *testing.T) {
 	for what, call := range map[string]func(context.Context, *session.Session) error{
 		"set": func(ctx context.Context, s *session.Session) error { return barrier.New(s, "/b").Set(ctx) },
@@ -373,8 +376,8 @@ func TestAMissingChrootIsAnError(t *testing.T) {
 	}
 }
 
-// Regression: Curator's leave returned before all members had left. Here one
-// Leave times out.
+// Regression: Curator's leave returned before all members had left. Here the Leave of one member
+// times out. The others still wait for each other, and not for this member.
 //
 // Covers D3, D6.
 func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
@@ -416,8 +419,8 @@ func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// The member that has completed the round sends the opening transaction after
-// another member has given up.
+// The transaction that opens a round is delayed, and meanwhile a member of the round gives up. The
+// round opens only after another member has joined in its place.
 //
 // Covers D1, D2.
 func TestRoundDoesNotOpenWithoutOneThatGaveUpMeanwhile(t *testing.T) {
@@ -506,8 +509,8 @@ func TestDepartureWakesAtMostOne(t *testing.T) {
 		for _, s := range all {
 			sum += s.Count()
 		}
-		// Each member sends three requests: it deletes its node, watches the node of another
-		// member, and lists the members once that node is gone. The first member needs a few
+		// Each member sends three requests: it deletes its znode, watches the znode of another
+		// member, and lists the members once that znode is gone. The first member needs a few
 		// more if the last one leaves before others.
 		if sum > 4*n {
 			t.Errorf("%d members sent %d requests to leave, want at most %d", n, sum, 4*n)
@@ -515,8 +518,7 @@ func TestDepartureWakesAtMostOne(t *testing.T) {
 	})
 }
 
-// Covers D1. A member that cannot have completed the round does not list its
-// members.
+// Covers D1. A member that cannot have completed the round does not list the members.
 func TestWhoCompletesARoundListsItsMembers(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		const n = 4
@@ -558,8 +560,8 @@ func TestMembersMustAgreeOnTheSize(t *testing.T) {
 	})
 }
 
-// A member loses one request or its reply, and in some runs also its session. No member is lost,
-// blocked or early.
+// One request of a member, or its reply, is lost. In some runs the member's session is lost too.
+// The round still opens only when it is complete, and no member is blocked.
 //
 // Covers D1, D2, D3, D4, D6.
 func TestDoubleAtEachLostRequest(t *testing.T) {
@@ -736,9 +738,9 @@ func TestCancelledWaitLeavesNothing(t *testing.T) {
 	})
 }
 
-// Until a member that gave up is removed, the round may count it, so the outcome is Indeterminate.
+// Until a member that gave up is removed, the round may count it. So the outcome is Indeterminate.
 // Regression, found by the scenario double-barrier under partitions: the reply to the creation of a
-// member's node was lost, and the search for the node failed before its request was sent. Enter
+// member's znode was lost, and the search for the znode failed before its request was sent. Enter
 // then returned the outcome Failed.
 func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
@@ -752,8 +754,7 @@ func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
 				return dial(ctx, network, address)
 			}
 		})
-		// The reply to the transaction that joins is lost, and so is the
-		// client's last connection.
+		// The reply to the transaction that joins is lost. The client gets no further connection.
 		w.Inject(zktest.Rule{Op: "multi", Skip: 2, Fate: zktest.CloseBeforeReply})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -768,8 +769,8 @@ func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
 	})
 }
 
-// If the creation of a member's node was never sent, or was refused, the member did not count,
-// whatever ended Enter.
+// Enter times out, and the creation of the member's znode was never sent or was refused. No round
+// can have counted this member, so the outcome is Failed.
 func TestAMemberThatWasNotAskedForDidNotCount(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
@@ -832,8 +833,9 @@ func TestRoundThatCanNoLongerOpenIsLeft(t *testing.T) {
 	})
 }
 
-// Regression: another client set the data of the barrier again while a member waited. The member
-// waited forever, and later members waited for one more member.
+// Regression: another client set the data of the barrier again while a member waited. That member
+// waited forever in its round. The next member joined another round and waited there for one more
+// member.
 func TestMembersOfARoundThatWasPassedOverComeAgain(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
@@ -850,8 +852,8 @@ func TestMembersOfARoundThatWasPassedOverComeAgain(t *testing.T) {
 	})
 }
 
-// defer round.Leave(ctx) is correct even if ctx has ended: the others do not
-// wait for this member.
+// A deferred round.Leave(ctx) leaves the round even if ctx has ended, so the others do not wait for
+// this member.
 //
 // Covers D6.
 func TestLeaveWithAnEndedContextLeaves(t *testing.T) {

@@ -73,7 +73,7 @@ func ExampleDouble() {
 	// in round 0
 }
 
-// Enter returns a Round, with which the same members leave together.
+// Enter returns a Round. The members of this round also leave together.
 func ExampleRound() {
 	s, done := start()
 	defer done()

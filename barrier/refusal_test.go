@@ -17,7 +17,7 @@ import (
 )
 
 // Regression: a member whose reply was lost gave up after the server refused
-// one read. Its node stayed, and a round of two opened for one member.
+// one read. Its znode stayed, and a round of two opened for one member.
 //
 // Covers D1, D2, D6.
 func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
@@ -61,22 +61,105 @@ func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
 }
 
 // Enter fails while an earlier member of the same Double may still be there, because a round must
-// not count both of these members.
+// not count both of these members. Each Enter tries again to remove the earlier member.
 //
-// Covers D1.
+// Covers D1, D6.
 func TestEnterFailsWhileAnEarlierMemberMayBeThere(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		d := barrier.NewDouble(c.Session, path, 2)
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "multi", Path: path, Skip: 2, Fate: zktest.CloseBeforeReply})
 		forbidden := c.Refuse(recipetest.Refusal{Op: "getChildren2", Path: path + "/*", Code: wire.NoAuth})
-		for range 2 {
+		for i := range 4 {
+			before := forbidden.Fired()
 			if _, err := d.Enter(t.Context()); !errors.Is(err, zk.ErrNoAuth) {
-				t.Errorf("Enter: got error %v, want ErrNoAuth", err)
+				t.Errorf("Enter %d: got error %v, want ErrNoAuth", i+1, err)
+			}
+			if n := forbidden.Fired() - before; n < 1 || n > 30 {
+				t.Errorf("Enter %d: the list was requested %d times, want 1 to 30", i+1, n)
 			}
 		}
-		if n := forbidden.Fired(); n < 2 || n > 15 {
-			t.Errorf("the list was requested %d times, want 2 to 15", n)
+		if n := len(w.Ephemerals(path)); n != 1 {
+			t.Errorf("got %d members, want the first: %v", n, w.Nodes(path))
 		}
+
+		time.Sleep(time.Hour) // the failure of the last attempt is old by then
+		forbidden.Lift()
+		soon, stop := context.WithTimeoutCause(t.Context(), recipetest.Timeout, errAlone)
+		defer stop()
+		if _, err := d.Enter(soon); !errors.Is(err, errAlone) {
+			t.Errorf("Enter when the list may be read again: got error %v, want %v", err, errAlone)
+		}
+		w.NothingLeft()
+	})
+}
+
+// errAlone is the cause with which a member that is alone in its round gives up.
+var errAlone = errors.New("no other member came")
+
+// Members enter and leave a round at servers that are too busy for some of their reads. Before the
+// fix, a member gave up, although the round may have counted it.
+func TestBusyServerEndsNoRound(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		var clients []*recipetest.Client
+		refuse := func() {
+			for _, c := range clients {
+				c.RefuseSome(
+					recipetest.Refusal{Op: "getData", Path: path + "/*", Count: 2, Code: wire.ThrottledOp},
+					recipetest.Refusal{Op: "getData", Path: path + "/*/*", Count: 2, Code: wire.ThrottledOp},
+					recipetest.Refusal{Op: "getChildren2", Path: path + "/*", Count: 2, Code: wire.ThrottledOp})
+			}
+		}
+		for range 3 {
+			clients = append(clients, w.Client())
+		}
+		refuse()
+		rounds, left := make(chan *barrier.Round, 3), make(chan error, 3)
+		for _, c := range clients {
+			go func() {
+				r, err := barrier.NewDouble(c.Session, path, 3).Enter(t.Context())
+				if err != nil {
+					t.Errorf("Enter: got error %v, want a round", err)
+				}
+				rounds <- r
+			}()
+			synctest.Wait()
+		}
+		for range clients {
+			r := <-rounds
+			if r == nil {
+				return
+			}
+			time.Sleep(recipetest.Timeout)
+			refuse()
+			go func() { left <- r.Leave(t.Context()) }()
+		}
+		for range clients {
+			if err := <-left; err != nil {
+				t.Errorf("Leave: got error %v, want nil", err)
+			}
+		}
+		w.NothingLeft()
+	})
+}
+
+// A call waits for the removal of a barrier at a server that is too busy for some of its reads. The
+// wait continues.
+//
+// Covers B2.
+func TestBusyServerEndsNoWait(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		c := w.Client()
+		b := barrier.New(c.Session, "/maintenance")
+		recipetest.Check(t, b.Set(t.Context()))
+		c.Refuse(recipetest.Refusal{Op: "exists", Path: "/maintenance", Skip: 1, Count: 2, Code: wire.ThrottledOp})
+		done := make(chan error, 1)
+		go func() { done <- b.Wait(t.Context()) }()
+		time.Sleep(recipetest.Timeout)
+		recipetest.Check(t, barrier.New(w.Admin().Session, "/maintenance").Remove(t.Context()))
+		if err := <-done; err != nil {
+			t.Errorf("Wait: got error %v, want nil", err)
+		}
+		w.NothingLeft()
 	})
 }

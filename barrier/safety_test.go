@@ -12,9 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// movable returns a client of a follower, the index of the follower, and the index of a second
-// server to which the client can move. The second server is the other follower, or the leader,
-// which replies to a sync without waiting.
+// movable returns a client that is connected to a follower, the index of the follower, and the
+// index of a second server to which the client can move. The second server is the other follower,
+// or the leader, which replies to a sync without waiting.
 func movable(w *world, toLeader bool) (c *recipetest.Client, at, next int) {
 	if !toLeader {
 		return w.OnFollower()
@@ -27,12 +27,12 @@ func movable(w *world, toLeader bool) (c *recipetest.Client, at, next int) {
 	return c, at, next
 }
 
-// The reply to the creation of a member's node is lost, and the next server
-// does not show the node yet. The member is not counted twice.
+// The reply to the creation of a member's znode is lost, and the next server
+// does not show the znode yet. The member is not counted twice.
 //
 // Covers D1.
 func TestMemberAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
-	for i := range 10 { // repeated because reads after a heartbeat are fresh
+	for i := range 10 { // repeated, because a heartbeat may be sent first and make the reads fresh
 		recipetest.Run(t, func(t *testing.T, w *world) {
 			c, at, behind := movable(w, i%2 == 0)
 			other := w.Client()
@@ -74,7 +74,7 @@ func TestMemberAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 // Covers B3.
 func TestRemoveLeavesABarrierThatWasSetSince(t *testing.T) {
 	for _, lag := range []time.Duration{0, 300 * time.Millisecond} {
-		for i := range 10 { // repeated because reads after a heartbeat are fresh
+		for i := range 10 { // repeated, because a heartbeat may be sent first and make the reads fresh
 			recipetest.Run(t, func(t *testing.T, w *world) {
 				c, at, next := movable(w, i%2 == 0)
 				other := w.Client(w.On(at))

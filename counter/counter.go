@@ -21,8 +21,8 @@ var (
 	// was written. Check the path and Options.Format.
 	ErrFormat = errors.New("counter: no number of this format")
 	// ErrExhausted means that the version numbers of the znode are used up. Nothing was written.
-	// Set its data once without a version, for example with zkcoord znode set.
-	ErrExhausted = errors.New("counter: version numbers of the znode are used up")
+	// Set its data once without a version, for example with the command "zkcoord znode set".
+	ErrExhausted = errors.New("counter: version numbers of the znode are used up: set its data once without a version")
 	// ErrClosed means that Close was called.
 	ErrClosed = errors.New("counter: closed")
 )
@@ -42,13 +42,13 @@ type Counter struct {
 
 	invalid error // error of the constructor's arguments
 
-	// Only the goroutine of calls uses these.
+	// Only the goroutine of the Batcher uses the fields below.
 	ledger  *recipe.Ledger
 	value   int64
 	version int32
-	known   bool  // value and version are those of the znode, as far as this handle knows
-	sure    bool  // a majority has confirmed them in this batch
-	confirm bool  // the next load must confirm them
+	known   bool  // value and version are not known to be outdated
+	sure    bool  // a majority has confirmed value and version in this batch
+	confirm bool  // a majority must confirm the next value that is loaded
 	broken  error // error of the last load
 }
 
@@ -60,7 +60,7 @@ type job struct {
 
 // New returns the counter at path. It sends no request. A counter that does not exist has the value
 // 0. The first call that writes creates it, and its parents as containers. If the path is invalid
-// or the format is unknown, each call returns session.ErrInvalid.
+// or the format is unknown, each call returns an error that wraps session.ErrInvalid.
 func New(s *session.Session, path string, o Options) *Counter {
 	c := &Counter{s: s, path: path, format: o.Format, ledger: recipe.NewLedger(s, path, "add")}
 	c.calls = &batch.Batcher[*job]{Session: s, Prepare: c.prepare, Commit: c.commit, Tidy: c.tidy}
@@ -88,10 +88,10 @@ func (c *Counter) Add(ctx context.Context, delta int64) (int64, error) {
 	return value, nil
 }
 
-// CompareAndSet compares the value with old. If they are equal, it sets the value to new. It
-// reports whether it set the value. If it returns false and a nil error, a majority of the servers
-// had another value at one instant during the call. After an error, session.OutcomeOf says whether
-// new may have been set.
+// CompareAndSet sets the value to `new` if the value equals `old`. It reports whether it set the
+// value. If it returns false and a nil error, a majority of the servers had another value at one
+// instant during the call. After an error, session.OutcomeOf says whether the value may have been
+// set.
 func (c *Counter) CompareAndSet(ctx context.Context, old, new int64) (bool, error) {
 	_, err := c.do(ctx, compareAndSet(old, new))
 	if errors.Is(err, errDiffers) {
@@ -103,9 +103,9 @@ func (c *Counter) CompareAndSet(ctx context.Context, old, new int64) (bool, erro
 	return true, nil
 }
 
-// Set replaces the value, whatever it is. A concurrent Add of another client comes before Set and
-// is lost, or comes after it. After an error, session.OutcomeOf says whether value may have been
-// set.
+// Set replaces the value, whatever it is. A concurrent Add of another client takes effect either
+// before Set, which then overwrites its result, or after Set. After an error, session.OutcomeOf
+// says whether the value may have been set.
 func (c *Counter) Set(ctx context.Context, value int64) error {
 	if _, err := c.do(ctx, set(value)); err != nil {
 		return fmt.Errorf("counter: set %s to %d: %w", c.path, value, err)
@@ -146,7 +146,8 @@ func (c *Counter) get(ctx context.Context) (int64, error) {
 
 // Close waits for the calls in progress and deletes the handle's znode, which otherwise remains
 // until the session ends. Later calls fail with ErrClosed. The counter itself remains. An error
-// means that ctx or the session ended first. Close may be called again.
+// means that ctx or the session ended first, or that the server refused the deletion. Close may be
+// called again.
 func (c *Counter) Close(ctx context.Context) error {
 	err := c.invalid
 	if err == nil {
@@ -167,9 +168,9 @@ func (c *Counter) do(ctx context.Context, f step) (int64, error) {
 	return j.value, nil
 }
 
-// prepare reads the value unless it is known. A value that was read before the connection was lost
-// does not count. If there is no connection, prepare waits for one. It may wait, because callers
-// can still give up at this point.
+// prepare reads the value unless it is known. While there is no connection, it also reads a known
+// value again. The read waits for a connection, and callers can give up during this wait: nothing
+// has been written yet.
 func (c *Counter) prepare(ctx context.Context) {
 	if !c.known || c.s.State() != session.Connected {
 		c.broken = c.load(ctx)
@@ -179,8 +180,8 @@ func (c *Counter) prepare(ctx context.Context) {
 // load creates the counter and the ledger if they do not exist, and reads the value.
 //
 // The ledger is a child of the counter, and ZooKeeper deletes no znode that has a child. So while
-// the ledger exists, nobody can have deleted the counter, and a version that was read after the
-// ledger was created belongs to the same znode.
+// the ledger exists, nobody can replace the counter's znode, and a version that was read after the
+// ledger was created is a version of that znode.
 func (c *Counter) load(ctx context.Context) error {
 	c.known, c.sure = false, false
 	for {
@@ -194,7 +195,8 @@ func (c *Counter) load(ctx context.Context) error {
 		}
 		node, err := c.s.Get(ctx, c.path)
 		if errors.Is(err, session.ErrNoNode) {
-			// Another client has deleted the counter and the ledger.
+			// Another client has deleted the counter and the ledger. Zxid notices that the ledger
+			// is gone, so that open creates both again.
 			if _, err := c.ledger.Zxid(ctx); err != nil && !errors.Is(err, recipe.ErrGone) {
 				return err
 			}
@@ -211,8 +213,8 @@ func (c *Counter) load(ctx context.Context) error {
 	}
 }
 
-// open creates the counter and then the ledger. The ledger alone would create the counter, its
-// parent, as a container.
+// open creates the counter and then the ledger. If the ledger were created first, its missing
+// parent, the counter, would be created as a container.
 func (c *Counter) open(ctx context.Context) error {
 	for !c.ledger.Made() {
 		stat, err := c.s.Exists(ctx, c.path)
@@ -221,7 +223,7 @@ func (c *Counter) open(ctx context.Context) error {
 		}
 		if stat == nil {
 			err := recipe.WithParents(ctx, c.s, c.path, func(ctx context.Context) error {
-				_, err := c.s.Create(ctx, c.path, []byte{}, session.Persistent) // kazoo does not read null
+				_, err := c.s.Create(ctx, c.path, []byte{}, session.Persistent) // kazoo cannot read null data
 				return err
 			})
 			if session.ConnectionLost(err) {
@@ -238,9 +240,9 @@ func (c *Counter) open(ctx context.Context) error {
 	return nil
 }
 
-// commit executes all calls in one write. If another handle was faster, the calls are left for the
-// next batch, which reads again. This also happens if the calls write nothing and the value is not
-// confirmed.
+// commit executes all calls in one write. It leaves the calls for the next batch, which reads the
+// value again, in two cases: another handle was faster, or the calls write nothing and no majority
+// has confirmed the value.
 func (c *Counter) commit(ctx context.Context, calls []*batch.Call[*job]) {
 	if c.broken != nil {
 		finish(calls, c.refused(c.broken))
@@ -286,7 +288,8 @@ func (c *Counter) refused(err error) error {
 	return &session.RequestError{Op: "txn", Path: c.path, Outcome: session.Failed, Err: err}
 }
 
-// write replaces the known value. It returns false if the znode has changed since.
+// write replaces the known value. It returns false if the znode has changed since the value was
+// read.
 func (c *Counter) write(ctx context.Context, value int64) (applied bool, err error) {
 	c.known = false
 	results, err := c.ledger.Try(ctx, session.SetOp{Path: c.path, Data: c.format.encode(value), Version: c.version})

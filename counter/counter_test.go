@@ -20,7 +20,7 @@ import (
 
 type world = recipetest.World
 
-// expect fails the test unless a call returned want.
+// expect fails the test unless a call returned want and no error.
 func expect[V comparable](t *testing.T, what string, got V, err error, want V) {
 	t.Helper()
 	if got != want || err != nil {
@@ -28,7 +28,8 @@ func expect[V comparable](t *testing.T, what string, got V, err error, want V) {
 	}
 }
 
-// The section Cost of the package's documentation states which requests a call needs.
+// The section Cost of the package's documentation states which requests a call needs. This test
+// checks them.
 func TestRequestsOfEachCall(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		c, other := w.Client(), w.Client()
@@ -124,7 +125,7 @@ func TestCallThatFailsByItselfFailsAlone(t *testing.T) {
 }
 
 // After another client's write, a server or the handle may still have the old value. So a majority
-// confirms a value before a call returns it or decides by it without a write.
+// confirms the value before Get returns it, and before a call decides that it writes nothing.
 //
 // Covers C2, C4.
 func TestAnswerThatChangesNothingIsConfirmed(t *testing.T) {
@@ -284,7 +285,7 @@ func TestSpoiltDataAreNotOverwritten(t *testing.T) {
 }
 
 // A counter was deleted and created again. The new znode has the version that a handle has read in
-// the old one, but another value.
+// the old one, but another value. So the handle must read the value again.
 //
 // Covers C1, C2.
 func TestRecreatedCounterIsReadAgain(t *testing.T) {
@@ -369,7 +370,8 @@ func TestCounterInADirectoryOfOthers(t *testing.T) {
 	})
 }
 
-// Bug: until its first write, a counter had null data, which kazoo's Counter cannot read.
+// Before the fix, a counter had null data until its first write. Kazoo's Counter cannot read null
+// data.
 func TestNewCounterHasEmptyData(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		n := counter.New(w.Client().Session, path, counter.Options{})
@@ -381,8 +383,8 @@ func TestNewCounterHasEmptyData(t *testing.T) {
 	})
 }
 
-// A create is refused after its directories were created. None of them remains, although servers
-// before 3.10 keep empty ones.
+// A create is refused after the missing parents were created. None of these parents remains,
+// although servers before 3.10 keep a container that never had a child.
 //
 // Covers C6.
 func TestRefusedCreateLeavesNoDirectory(t *testing.T) {
@@ -399,6 +401,8 @@ func TestRefusedCreateLeavesNoDirectory(t *testing.T) {
 	})
 }
 
+// Close deletes the handle's znode and can be repeated. Later calls fail with ErrClosed.
+//
 // Covers C6.
 func TestClosedCounter(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {

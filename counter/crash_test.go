@@ -16,10 +16,11 @@ import (
 
 const path = "/app/n"
 
-// A change is a call that changes a counter, with its result for a given value.
+// A change is a call that changes a counter. The function in the field `on` computes the value
+// after the call from the value before the call.
 type change struct {
 	name string
-	call func(ctx context.Context, c *counter.Counter) (value int64, err error) // returns the value after it
+	call func(ctx context.Context, c *counter.Counter) (value int64, err error) // returns the value after the call
 	on   func(value int64) int64
 }
 
@@ -50,8 +51,8 @@ func setting(to int64) change {
 // A possible is the set of the values that a counter may have.
 type possible []int64
 
-// The method after returns the values that are possible after the change c was answered with value
-// and err. It returns an error if that answer is wrong.
+// The method `after` returns the values that are possible after the change c was answered with
+// value and err. It returns an error if that answer is wrong.
 func (p possible) after(c change, value int64, err error) (possible, error) {
 	var next possible
 	for _, before := range p {
@@ -74,8 +75,9 @@ func (p possible) after(c change, value int64, err error) (possible, error) {
 	return slices.Compact(next), nil
 }
 
-// The test applies each fate to each request. A change that was reported as done is applied once, a
-// failed one is not applied, and any other one is applied at most once.
+// Each fault of package crashpoint is applied to each request of the calls. A change that was
+// reported as done is applied once, a failed one is not applied, and any other one is applied at
+// most once.
 //
 // Covers C1, C6.
 func TestChangeIsAppliedOnceAtEachCrashPoint(t *testing.T) {
@@ -107,7 +109,7 @@ func TestChangeIsAppliedOnceAtEachCrashPoint(t *testing.T) {
 	})
 }
 
-// The function is returns an error unless another session reads one of the given values.
+// The function `is` returns an error unless another session reads one of the given values.
 func is(p *crashpoint.Point, values possible) error {
 	other, err := p.OpenOther(session.Options{})
 	if err != nil {
@@ -164,7 +166,7 @@ func TestSharedHandleAtEachLostRequest(t *testing.T) {
 	})
 }
 
-// Covers C6. If a call is cancelled before any of its steps, Close deletes everything that it
+// Covers C6. If a call is cancelled before one of its steps, Close deletes everything that the call
 // created.
 func TestCallCancelledBetweenTwoStepsLeavesNothing(t *testing.T) {
 	recipetest.CancelBetweenSteps(t, func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {

@@ -1,9 +1,9 @@
 // Package counter is an int64 in ZooKeeper that many processes add to.
 //
-// A plain conditional write of a number cannot be repeated after a lost reply, because the number
-// does not show whether it was written. Clients that repeat the write can count twice, and clients
-// that give up do not know what they counted. In this package, each write is one transaction that
-// also sets a znode of the handle. That znode shows which writes were applied.
+// A plain conditional write of a number cannot be repeated after a lost reply, because the stored
+// number does not show which client wrote it. Clients that repeat the write can count twice, and
+// clients that give up do not know what they counted. In this package, each write is one
+// transaction that also sets a znode of the handle. That znode shows which writes were applied.
 //
 // # Usage
 //
@@ -25,7 +25,7 @@
 // while the transaction was in progress, ctx or the session ended or another client deleted the
 // handle's znode. Such a change is applied at most once.
 //
-// In other words, no error means that it was counted once, and a Failed error means that it was not
+// In other words, a call without an error was counted once. A call with a Failed error was not
 // counted, so you can call again. Only a context or a session that ends while the write is in
 // progress, or a client that deletes the handle's znode, leaves an Indeterminate error.
 //
@@ -64,14 +64,15 @@
 // with few handles is cheap. For millions of events a second, use something else.
 //
 // Delete a counter only while no handle is open. The next handle begins at 0. If another client
-// deletes the znode, and those of the handles below it, just when a handle opens, the counter may
-// become a container. Servers delete a container when it has no handle. The same happens to a
-// counter that another client has created as a container.
+// deletes the counter's znode and all handles' znodes below it, just before a handle creates its
+// own znode, the counter may become a container. Servers delete a container some time after its
+// last handle is gone. This also happens to a counter that another client has created as a
+// container.
 //
 // The version of a znode has 32 bits, and for servers the version -1 means any version. A znode
 // that was written 4294967295 times may have that version. Calls that write then fail with
-// ErrExhausted until the znode's data are set once without a version, for example with zkcoord
-// znode set.
+// ErrExhausted until the znode's data are set once without a version, for example with the command
+// "zkcoord znode set".
 //
 // # Session loss
 //
@@ -85,15 +86,15 @@
 //
 // # Cost
 //
-// A write is one transaction of two operations, if no other handle has changed the value since. The
-// first call of a handle also checks whether the counter exists, creates the handle's znode, and
-// reads the value. A conflict costs a read and another transaction. Get is a read barrier, which is
-// a quorum write that changes nothing, and a read.
+// A write is one transaction of two operations, if no other handle has changed the value since this
+// handle last read or wrote it. The first call of a handle also checks whether the counter exists,
+// creates the handle's znode, and reads the value. A conflict costs a read and another transaction.
+// Get costs a read barrier, which is a quorum write that changes nothing, and a read.
 //
 // # Znodes
 //
 //	<path>                     the value; persistent
-//	<path>/<id>-add-<number>   a handle that has written; its version counts its writes
+//	<path>/<id>-add-<number>   the znode of a handle; its version counts the handle's writes
 //
 // With the format [Decimal] the data are the value's decimal digits, like those of kazoo's Counter
 // with its default of type int. With [BigEndian] the data are the value's 8 bytes, the most

@@ -115,7 +115,7 @@ func ExampleCounter_overflow() {
 	// Output: true fail
 }
 
-// The counter is shared with Curator's DistributedAtomicLong.
+// The counter has the format of Curator's DistributedAtomicLong, so its clients can share it.
 func ExampleOptions() {
 	s, done := start()
 	defer done()

@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Format is the form of a counter's data. Empty data are 0 in each.
+// A Format is the form of a counter's data. In each format, empty data mean 0.
 type Format int
 
 const (
@@ -49,8 +49,8 @@ func (f Format) decode(data []byte) (int64, error) {
 	return value, nil
 }
 
-// read is like decode, for a znode that will be written. It returns ErrExhausted if a write of the
-// znode could not be conditional.
+// read is like decode, for a znode that the caller will write. It returns ErrExhausted if the znode
+// has the version that means any version in a conditional write.
 func (f Format) read(node session.Value) (int64, error) {
 	if node.Stat.Version == session.AnyVersion {
 		return 0, ErrExhausted
@@ -101,8 +101,8 @@ type result struct {
 	err   error
 }
 
-// carryOut plans the steps, starting with value. A step that fails leaves the value unchanged for
-// the next one.
+// carryOut computes the plan of the steps. The first step starts with the given value. A step that
+// fails leaves the value unchanged for the next one.
 func carryOut(value int64, steps []step) plan {
 	p := plan{value: value, results: make([]result, len(steps))}
 	for i, do := range steps {

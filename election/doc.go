@@ -67,8 +67,8 @@
 // end too, with the cause, before any other candidate can be elected. Run resigns when its function
 // has returned or panicked.
 //
-// E11. Resign ends the term and begins the resignation even if its context has ended. The session
-// completes it.
+// E11. Resign ends the term and begins the resignation even if the context passed to Resign has
+// ended. The session completes the resignation.
 //
 // In other words, a leader stops when its program stops or its term is lost, and then makes way for
 // the next candidate.
@@ -92,14 +92,14 @@
 //
 //	<path>/<id>-latch-<number>   a candidate; its data is its label or the value of Proclaim
 //
-// The node at path is created when it is needed. It is a container, which the servers delete some
-// time after its last child is gone. Txn uses its data.
+// The znode at path is created when it is needed. It is a container, which the servers delete some
+// time after its last child is gone. Txn may overwrite its data, so store no data there.
 //
 // Candidates of Curator's LeaderLatch and LeaderSelector, and of kazoo's Election, count if they
 // are on the same path. The reverse depends on the library. LeaderLatch counts the candidates of
 // this package without any option. Kazoo's Election needs a lock with the option
 // extra_lock_patterns=["-latch-"].
 //
-// Proclaim changes the leader's node. A LeaderLatch directly behind that leader is then not
-// notified when the node is deleted. Do not use Proclaim together with such candidates.
+// Proclaim changes the leader's znode. A LeaderLatch directly behind that leader is then not
+// notified when the znode is deleted. Do not use Proclaim together with such candidates.
 package election

@@ -17,8 +17,8 @@ var (
 	// ErrExhausted means that the sequence numbers of the path are nearly used up. Delete the
 	// path while there are no candidates.
 	ErrExhausted = errors.New("election: sequence numbers of the directory are used up")
-	// ErrAgain is for functions that run under Run. It makes Run resign and campaign again,
-	// behind the candidates that wait.
+	// ErrAgain is for the function that Run calls. If the function returns it, Run resigns and
+	// campaigns again, behind the candidates that already wait.
 	ErrAgain = errors.New("election: campaign again")
 	// ErrDeadlock means that Campaign would wait for its own caller: the context of the call is
 	// the context of a term of the same election in the same session. Resign first.
@@ -27,7 +27,7 @@ var (
 
 // An Epoch is the number of a term. Of two terms on one path, the later one has the larger Epoch,
 // even if the path was deleted in between. It is the zxid of the transaction that created the
-// candidate's node (its czxid). Pass the epoch to the resource that the leader writes to. The
+// candidate's znode (its czxid). Pass the epoch to the resource that the leader writes to. The
 // resource must refuse any epoch that is smaller than the largest one it has seen.
 type Epoch int64
 
@@ -50,21 +50,21 @@ func New(s *session.Session, path string, o Options) *Election {
 	return &Election{queue: newQueue(s, path), label: o.Label}
 }
 
-// The name of each node of this package ends with suffix and a number.
+// The name of each znode of this package ends with this suffix and a number.
 const suffix = "latch-"
 
 func newQueue(s *session.Session, path string) *lockqueue.Queue {
 	return &lockqueue.Queue{Session: s, Dir: path, Name: "election", Invalid: session.CheckPath(path), Naming: lockqueue.Naming{
 		Exclusive: []string{suffix, "lock-", "__lock__"},
-		// A release mark changes the node's data. Curator's LeaderLatch would then not notice the
-		// deletion of the node.
+		// Release marks are off. A mark changes the znode's data, and this change uses up the watch
+		// of a Curator LeaderLatch, which would then not notice the deletion of the znode.
 		Silent: true,
 	}}
 }
 
 // Campaign waits until this candidate is elected. Observers then see Options.Label. If ctx ends
-// first, or on any other error, the candidate is not elected, and its node is removed. Within a
-// term of the same election, Campaign fails with ErrDeadlock.
+// first, or on any other error, the candidate is not elected, and its znode is removed. If ctx is
+// the context of a term of the same election in the same session, Campaign fails with ErrDeadlock.
 func (e *Election) Campaign(ctx context.Context) (_ *Term, err error) {
 	ctx, done := recipe.TraceAcquire(ctx, e.queue.Session, "election", e.queue.Dir)
 	defer func() { done(err) }()
@@ -89,12 +89,17 @@ func (e *Election) Campaign(ctx context.Context) (_ *Term, err error) {
 // returned or panicked, Run resigns.
 //
 // Run campaigns again if the term ended before f returned, or if f returned ErrAgain. Otherwise it
-// returns the result of f, which may be nil. If Campaign fails, Run returns its error. If ctx has
-// ended, Run returns the error of f, or the cause of ctx if f returned nil. If the term ended with
+// returns the result of f, which may be nil. If Campaign fails, Run returns its error, unless the
+// error is session.Transient: then Run repeats Campaign after a pause. If ctx has ended, Run
+// returns the error of f, or the cause of ctx if f returned nil. If the term ended with
 // session.ErrUnreadable, Run returns that cause, because the next term would end in the same way.
 func (e *Election) Run(ctx context.Context, f func(ctx context.Context, term *Term) error) error {
 	for {
-		term, err := e.Campaign(ctx)
+		var term *Term
+		err := e.queue.Session.Retry(ctx, func(ctx context.Context) (err error) {
+			term, err = e.Campaign(ctx)
+			return err
+		})
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,8 @@ func campaign(c *recipetest.Client, ctx context.Context, value string) <-chan el
 	return done
 }
 
-// now returns the term that a campaign has already won. It fails the test if there is none yet.
+// The function `now` returns the term that a campaign has already won. It fails the test if there
+// is none yet.
 func now(t *testing.T, done <-chan elected) *election.Term {
 	t.Helper()
 	synctest.Wait()
@@ -60,8 +61,9 @@ func notYet(t *testing.T, done <-chan elected) {
 
 var ok = recipetest.Check
 
-// TestRequestsOfAnElection counts requests. A resignation is one write, and the successor needs no
-// request.
+// TestRequestsOfAnElection counts requests. A resignation is one write. The successor needs no
+// request if it joined directly behind the leader, and one list request if it joined behind two
+// candidates.
 //
 // Covers E7.
 func TestRequestsOfAnElection(t *testing.T) {
@@ -96,8 +98,10 @@ func TestRequestsOfAnElection(t *testing.T) {
 	})
 }
 
-// In libkv#156, the leader is not notified that it was deposed. CURATOR-444, -620, -644, -653, -696
-// and druid#16411 report two leaders.
+// The candidate that leads is connected to an isolated server. The context of its term ends before
+// another candidate is elected, and its later Resign and Txn fail. In libkv#156, the leader is not
+// notified that it was deposed. CURATOR-444, -620, -644, -653, -696 and druid#16411 report two
+// leaders.
 //
 // Covers E1, E2, E3, E6, E7.
 func TestDeposedLeaderIsNotifiedFirst(t *testing.T) {
@@ -222,7 +226,7 @@ func campaignOnce(ctx context.Context, s *session.Session) (func(context.Context
 	return term.Resign, nil
 }
 
-// A candidate that stops while it waits must not leave a node that is elected later. In etcd#11456
+// A candidate that stops while it waits must not leave a znode that is elected later. In etcd#11456
 // and #21128, Campaign returns after its own lease expired.
 //
 // Covers E9.
@@ -287,8 +291,9 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// A server reports the turn of a candidate, and its connection is lost before it answers anything
-// else. The next server lags.
+// A server notifies a candidate that the leader's znode is gone. Then the candidate's connection is
+// lost before the server answers anything else. The next server lags. Nevertheless, the elected
+// candidate reads what the leader wrote.
 //
 // Covers E5.
 func TestElectedReadsWhatWasWrittenOnAnotherServer(t *testing.T) {

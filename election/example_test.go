@@ -113,7 +113,7 @@ func ExampleEpoch() {
 	// grows: true
 }
 
-// A transaction of a leader is applied only while it leads.
+// A transaction of a leader is applied only while its term lasts.
 func ExampleTerm_Txn() {
 	e, _ := zktest.New(zktest.Options{})
 	defer e.Close()

@@ -13,8 +13,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The proof of the lease holds only for ZooKeeper. ClickHouse Keeper is recognized, because it
-// gives sessions no password. A candidate does not retry endlessly.
+// A lease proves something only on servers of ZooKeeper. So Campaign fails on any other kind of
+// server, and Run does not retry endlessly. The session recognizes ClickHouse Keeper, which gives
+// sessions no password.
 func TestNoLeaderOnAServerThatIsNotZooKeeper(t *testing.T) {
 	recipetest.RunOn(t, zktest.Options{NoResume: true}, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -37,7 +38,7 @@ func TestNoLeaderOnAServerThatIsNotZooKeeper(t *testing.T) {
 }
 
 // In etcd#9980, a leader that campaigns again within its term waits for itself. Here Campaign fails
-// instead, with the context of the term and with that of Run.
+// instead, whether it is called with the context of the term or with that of Run.
 func TestLeaderDoesNotWaitForItself(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := election.New(w.Client().Session, "/e", election.Options{})
@@ -93,8 +94,8 @@ func TestTermThatIsOverIsNoDeadlock(t *testing.T) {
 	})
 }
 
-// A client deletes the node of a leader, and the leader has not noticed it yet. Its writes are not
-// applied.
+// A client deletes the znode of a leader, and the leader has not noticed it yet. The leader's
+// writes are not applied.
 //
 // Covers E4.
 func TestLeaderWhoseNodeIsGoneWritesNothing(t *testing.T) {

@@ -16,13 +16,13 @@ import (
 // A Leader is the public part of a term. If Epoch is zero, there is no leader.
 type Leader struct {
 	Epoch   Epoch
-	Path    string // path of its node
+	Path    string // path of its znode
 	Session int64
 	Value   []byte // Options.Label, or the last value of Term.Proclaim
 }
 
 // Leader returns the leader of the election, according to the server that answers. To include all
-// earlier changes, call Sync first.
+// earlier changes, call recipe.ReadBarrier first.
 func (e *Election) Leader(ctx context.Context) (Leader, error) {
 	o := &observer{lockQueue: e.queue}
 	defer o.stop()
@@ -35,15 +35,20 @@ func (e *Election) Leader(ctx context.Context) (Leader, error) {
 
 // Observe returns a loop over the leaders of the election. It yields the present leader, and then
 // each change: another leader, another value, or no leader. It ends when ctx or the session ends,
-// and then yields the cause as the error.
+// or when a server refuses a request for good. Its last pair has the cause as the error. A refusal
+// that is session.Transient does not end it: for example, a server may be too busy.
 //
-// An observer watches the leader's node. It lists the candidates only when that node is gone.
+// An observer watches the leader's znode. It lists the candidates only when that znode is gone.
 func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 	return func(yield func(Leader, error) bool) {
 		o := &observer{lockQueue: e.queue}
 		defer o.stop()
 		for {
-			leader, err := o.find(ctx)
+			var leader Leader
+			err := e.queue.Session.Retry(ctx, func(ctx context.Context) (err error) {
+				leader, err = o.find(ctx)
+				return err
+			})
 			if err != nil {
 				yield(Leader{}, fmt.Errorf("election: observe %s: %w", e.queue.Dir, err))
 				return
@@ -60,20 +65,20 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 }
 
 // An observer knows the candidates of its last list, with the leader first. It watches the leader's
-// node, or the directory if there is no leader.
+// znode, or the directory if there is no leader.
 type observer struct {
 	lockQueue *lockqueue.Queue
 	queue     []lockqueue.Contender
 	watch     *session.Watch
-	yielded   bool // last is valid
+	yielded   bool // whether the field `last` is valid
 	last      Leader
 }
 
 // find finds the leader and watches it.
 //
-// When the leader's node is gone, the next candidate in the list leads if its node still exists,
-// because no other candidate can have joined before it. If its node is gone too, the list is too
-// old, and find lists again.
+// When the leader's znode is gone, the next candidate in the list leads if its znode still exists,
+// because no other candidate can have joined before it. If its znode is gone too, the list is too
+// old, and find reads a new list.
 func (o *observer) find(ctx context.Context) (Leader, error) {
 	for missing := 0; ; missing++ {
 		if len(o.queue) == 0 || missing > 1 {
@@ -102,7 +107,7 @@ func (o *observer) list(ctx context.Context) (err error) {
 	return err
 }
 
-// read reads the leader's node and watches it.
+// read reads the leader's znode and watches it.
 func (o *observer) read(ctx context.Context, c lockqueue.Contender) (Leader, error) {
 	o.stop()
 	path := znode.Join(o.lockQueue.Dir, c.Name)
@@ -114,7 +119,7 @@ func (o *observer) read(ctx context.Context, c lockqueue.Contender) (Leader, err
 	return Leader{Epoch: Epoch(value.Stat.Czxid), Path: path, Session: value.Stat.EphemeralOwner, Value: value.Data}, nil
 }
 
-// isNews reports whether the leader differs from the last one, and stores it.
+// isNews reports whether the leader differs from the last one, and stores the leader.
 func (o *observer) isNews(leader Leader) bool {
 	news := !o.yielded || leader.Epoch != o.last.Epoch || !bytes.Equal(leader.Value, o.last.Value)
 	o.yielded, o.last = true, leader

@@ -11,6 +11,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/election"
 	"github.com/zkcoord/zkcoord/internal/recipetest"
+	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -55,6 +56,86 @@ func given(t *testing.T, c <-chan string, want ...string) {
 		}
 	default:
 	}
+}
+
+// A server that is too busy refuses an observer's requests. Before the fix, the loop ended.
+//
+// Covers E8.
+func TestBusyServerEndsNoObserver(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		o, a, b := w.Client(), w.Client(), w.Client()
+		refuse := func(count int) {
+			var all []recipetest.Refusal
+			for _, pattern := range []string{path, path + "/*"} {
+				for _, op := range []string{"getData", "getChildren2", "exists"} {
+					all = append(all, recipetest.Refusal{Op: op, Path: pattern, Count: count, Code: wire.ThrottledOp})
+				}
+			}
+			o.RefuseSome(all...)
+		}
+		refuse(2)
+		ctx, stop := context.WithCancel(t.Context())
+		seen := observe(ctx, o)
+		time.Sleep(recipetest.Timeout)
+		given(t, seen, "-")
+		refuse(2)
+		first := now(t, campaign(a, t.Context(), "a"))
+		time.Sleep(recipetest.Timeout)
+		given(t, seen, "a")
+		refuse(2)
+		second := campaign(b, t.Context(), "b")
+		recipetest.Check(t, first.Resign(t.Context()))
+		time.Sleep(recipetest.Timeout)
+		given(t, seen, "b")
+		refuse(0)
+		recipetest.Check(t, now(t, second).Resign(t.Context()))
+		time.Sleep(recipetest.Timeout)
+		stop()
+		given(t, seen, "error: true false")
+		w.NothingLeft()
+	})
+}
+
+// A server that is too busy refuses two requests of a candidate: to create its znode, and to watch
+// its predecessor. Run does not end.
+func TestBusyServerEndsNoRun(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		a, b := w.Client(), w.Client()
+		first := now(t, campaign(a, t.Context(), "a"))
+		busy := []*recipetest.Refusal{
+			b.Refuse(recipetest.Refusal{Op: "create", Path: path + "/*", Count: 1, Code: wire.ThrottledOp}),
+			b.Refuse(recipetest.Refusal{Op: "getChildren2", Path: path + "/*", Count: 1, Code: wire.ThrottledOp}),
+		}
+		leads, done, enough := make(chan bool, 1), make(chan error, 1), errors.New("enough")
+		ctx, stop := context.WithCancelCause(t.Context())
+		go func() {
+			done <- election.New(b.Session, path, election.Options{}).Run(ctx, func(ctx context.Context, _ *election.Term) error {
+				leads <- true
+				<-ctx.Done()
+				return context.Cause(ctx)
+			})
+		}()
+		time.Sleep(recipetest.Timeout)
+		for i, r := range busy {
+			if r.Fired() != 1 {
+				t.Errorf("refusal %d: got %d refused requests, want 1", i, r.Fired())
+			}
+		}
+		recipetest.Check(t, first.Resign(t.Context()))
+		w.Within(time.Second, "the next term", func(ctx context.Context) error {
+			select {
+			case <-leads:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		})
+		stop(enough)
+		if err := <-done; !errors.Is(err, enough) {
+			t.Errorf("Run: got error %v, want %v", err, enough)
+		}
+		w.NothingLeft()
+	})
 }
 
 // TestObserverSeesEachChange also counts the requests that each change costs an observer.
@@ -176,7 +257,7 @@ func TestObserverMissesNoFirstCandidate(t *testing.T) {
 	}
 }
 
-// If several candidates departed at once, the observer lists again.
+// If several candidates departed at once, the observer lists the candidates again.
 func TestObserverListsWhenItsListIsOld(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
@@ -226,7 +307,7 @@ func TestValueIsWhatObserversAreShown(t *testing.T) {
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "multi", Path: term.Path(), Fate: zktest.CloseBeforeReply})
 		c.Before("multi", func() { go cancel() })
 		if err := term.Proclaim(given, []byte("three")); session.OutcomeOf(err) != session.Indeterminate {
-			t.Error(err)
+			t.Errorf("cancelled Proclaim: got %v, outcome %v, want %v", err, session.OutcomeOf(err), session.Indeterminate)
 		}
 		recipetest.Must(term.Txn(ctx, session.CheckOp{Path: "/e", Version: session.AnyVersion}))
 		expect(term, "three")
@@ -235,7 +316,7 @@ func TestValueIsWhatObserversAreShown(t *testing.T) {
 
 // An observer distinguishes leaders that have the same label.
 //
-// Covers E7.
+// Covers E8.
 func TestObserverSeesASuccessorWithTheSameLabel(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		watching, stop := context.WithCancel(t.Context())

@@ -17,7 +17,7 @@ import (
 // A Term is the time for which one candidate leads.
 type Term struct {
 	claim *lockqueue.Place
-	ctx   context.Context // the context of claim, with the list of terms
+	ctx   context.Context // the context of the field `claim`, with the list of terms
 
 	mu    sync.Mutex
 	value []byte
@@ -32,14 +32,14 @@ type Term struct {
 func (t *Term) Context() context.Context { return t.ctx }
 
 // Deadline returns the time at which Context ends if no server answers until then. The session
-// postpones it several times in each session timeout. After Context has ended, Deadline has no
-// meaning, because the session may renew its lease for other grants.
+// postpones this time several times in each session timeout. After Context has ended, Deadline has
+// no meaning, because the session may renew its lease for other grants.
 func (t *Term) Deadline() time.Time { return t.claim.Deadline() }
 
 // Epoch returns the number of the term.
 func (t *Term) Epoch() Epoch { return Epoch(t.claim.Token()) }
 
-// Path returns the path of the leader's own node.
+// Path returns the path of the leader's own znode.
 func (t *Term) Path() string { return t.claim.Node().Path }
 
 // Value returns the value that observers see: Options.Label, or the last value of Proclaim.
@@ -49,7 +49,7 @@ func (t *Term) Value() []byte {
 	return slices.Clone(t.value)
 }
 
-// Proclaim changes the value. It is a transaction like Txn, and fails like it.
+// Proclaim changes the value that observers see. It is a transaction like Txn, and fails like Txn.
 func (t *Term) Proclaim(ctx context.Context, value []byte) error {
 	value = slices.Clone(value)
 	proclaimed := func() {
@@ -65,10 +65,10 @@ func (t *Term) Proclaim(ctx context.Context, value []byte) error {
 }
 
 // Txn applies ops in one transaction. The transaction fails unless the term still lasts when the
-// servers execute it, so no other leader can have written before it. The result is truthful even
-// after a lost reply; the results of the ops are zero in that case. After an error,
+// servers execute it, so no later leader can have written before it. The returned error is truthful
+// even after a lost reply, but the results of the ops are then zero. After an error,
 // session.OutcomeOf reports whether the transaction was applied. The outcome is Indeterminate only
-// if ctx or the session ended during the call, or if another client deleted the leader's node.
+// if ctx or the session ended during the call, or if another client deleted the leader's znode.
 func (t *Term) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	results, err := t.claim.Txn(ctx, ops...)
 	if err != nil {
@@ -77,11 +77,11 @@ func (t *Term) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, 
 	return results, nil
 }
 
-// Resign ends the term: the context ends, and then the node is deleted. If the term had already
+// Resign ends the term: the context ends, and then the znode is deleted. If the term had already
 // ended, the error is the cause of its end.
 //
 // ctx limits the wait for the servers' answer, but not the resignation. If ctx has ended, or ends
-// before the answer, the error is the cause of ctx, and the session continues to delete the node
+// before the answer, the error is the cause of ctx, and the session continues to delete the znode
 // until it is gone. Therefore defer term.Resign(ctx) resigns, no matter how ctx ended.
 func (t *Term) Resign(ctx context.Context) error {
 	if err := t.claim.Leave(ctx, ErrResigned); err != nil {
@@ -119,21 +119,21 @@ func (t *Term) run(ctx context.Context, f func(context.Context, *Term) error) (o
 // termKey is the context key for the list of terms.
 type termKey struct{}
 
-// terms is a list of terms: a term, followed by the terms of the context in which its candidate
-// campaigned.
+// terms is a list of terms: a term, followed by the terms of the context that was passed to
+// Campaign or Bind.
 type terms struct {
 	*Term
 	more *terms
 }
 
-// leading returns ctx with a list of terms: t, and those of the context of the campaign.
+// leading returns ctx with a list of terms: t, followed by the terms of the context `campaign`.
 func (t *Term) leading(ctx, campaign context.Context) context.Context {
 	more, _ := campaign.Value(termKey{}).(*terms)
 	return context.WithValue(ctx, termKey{}, &terms{t, more})
 }
 
 // leads reports whether ctx belongs to a term of the election at path in s. A term that has ended
-// does not count: ctx can outlive it.
+// does not count, although ctx can outlive it.
 func leads(ctx context.Context, s *session.Session, path string) bool {
 	t, _ := ctx.Value(termKey{}).(*terms)
 	for ; t != nil; t = t.more {

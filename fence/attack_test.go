@@ -25,7 +25,8 @@ import (
 )
 
 // manyAtOnce runs many writers with random tokens, some of which are equal. Each write that is
-// accepted appends its token to the data. So the data has the accepted tokens in their order.
+// accepted appends its token to the data. So the data lists the tokens in the order in which they
+// were accepted.
 func manyAtOnce(t *testing.T, write func(token fence.Token, add string) error, read func() string) {
 	t.Helper()
 	const writers, writes, tokens = 8, 10, 20
@@ -89,7 +90,7 @@ func TestConcurrentWritersAreInTheirOrder(t *testing.T) {
 	})
 	t.Run("table", func(t *testing.T) {
 		d := startDatabase(t)
-		d.SetMaxOpenConns(5) // fewer than writers
+		d.SetMaxOpenConns(5) // fewer connections than writers
 		manyAtOnce(t, func(token fence.Token, add string) error {
 			return d.table.Do(t.Context(), "account", token, func(ctx context.Context, tx *sql.Tx) error {
 				var data string // read, then write: only the guard row keeps others out
@@ -102,7 +103,8 @@ func TestConcurrentWritersAreInTheirOrder(t *testing.T) {
 	})
 }
 
-// locked is a memory that goroutines share.
+// The type `locked` is a Store like the type `memory`, but several goroutines can use it at the
+// same time.
 type locked struct {
 	sync.Mutex
 	memory
@@ -120,7 +122,8 @@ func (l *locked) Swap(ctx context.Context, version string, v fence.Value) (bool,
 	return l.memory.Swap(ctx, version, v)
 }
 
-// Concurrent writers replace the file, and its last content is that of the largest token.
+// Concurrent writers replace the file. In the end its content is the one that came with the largest
+// token.
 //
 // Covers F1, F5.
 func TestConcurrentWritersOfAFile(t *testing.T) {
@@ -139,7 +142,8 @@ func TestConcurrentWritersOfAFile(t *testing.T) {
 	}
 }
 
-// Two names of one file have one guard.
+// A file that is also reached by a symbolic link has only one guard file. A hard link keeps the old
+// content.
 //
 // Covers F1.
 func TestSymbolicLinksHaveTheGuardOfTheirFile(t *testing.T) {
@@ -180,7 +184,8 @@ func TestSymbolicLinksHaveTheGuardOfTheirFile(t *testing.T) {
 	}
 }
 
-// A process was killed after it had stored token 7 in the guard, while it wrote the temporary file.
+// A process had stored token 7 in the guard file. It was killed while it wrote the temporary file.
+// Token 7 is still accepted, and token 6 is refused.
 //
 // Covers F1, F5.
 func TestWriteFileGoesOnAfterAnInterruptedOne(t *testing.T) {
@@ -204,18 +209,19 @@ func TestWriteFileGoesOnAfterAnInterruptedOne(t *testing.T) {
 	}
 }
 
-// limitedMark is the environment variable of a process that may write files of a limited size, like
-// on a full disk.
+// limitedMark is an environment variable. If it is set, the test binary calls writeLimited with the
+// file that it names. The test sets the limit of file sizes with ulimit, as if the disk were full.
 const limitedMark = "ZKCOORD_FENCE_LIMITED"
 
-// writeLimited writes a file larger than the limit, and prints the error.
+// writeLimited writes a file larger than the limit, prints the error, and ends the process.
 func writeLimited(name string) {
 	ignoreFileSizeSignal()
 	fmt.Print(fence.WriteFile(context.Background(), name, 7, lines(7), 0o600))
 	os.Exit(0)
 }
 
-// The disk is full when WriteFile writes the temporary file, or already when it writes the guard.
+// The disk is full when WriteFile writes the temporary file, or already when it writes the guard
+// file. In both cases, the file keeps its old content.
 //
 // Covers F1, F5.
 func TestFileOnAFullDiskIsWhole(t *testing.T) {
@@ -310,8 +316,8 @@ func largestNumber(t *testing.T, w way) {
 	}
 }
 
-// A program may set the header on its own, in another spelling. The server then refuses the
-// request.
+// A program may also set the header itself, in another spelling. The request then has two tokens,
+// so the server refuses it.
 //
 // Covers F6.
 func TestHTTPHeaderOfAnotherSpellingIsNoSecondToken(t *testing.T) {
@@ -356,7 +362,7 @@ func TestTableIsCreatedByManyAtOnce(t *testing.T) {
 	}
 }
 
-// code returns the SQLSTATE of an error.
+// The function `code` returns the SQLSTATE of an error.
 func code(err error) string {
 	var of *pq.Error
 	if errors.As(err, &of) {
@@ -365,7 +371,8 @@ func code(err error) string {
 	return ""
 }
 
-// PostgreSQL refuses a transaction at its COMMIT. The error says why, and is definite.
+// PostgreSQL refuses a transaction at its COMMIT. The error of Do contains the reason, and means
+// that nothing was committed.
 //
 // Covers F4.
 func TestSerializationFailureAtCommitIsDefinite(t *testing.T) {

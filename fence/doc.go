@@ -3,7 +3,8 @@
 //
 // # Usage
 //
-// With a database, work in a transaction that first locks and raises the guard row:
+// With a database, each resource has a guard row, which stores the largest token. Work in a
+// transaction that first locks this row and stores the new token in it:
 //
 //	accounts := fence.Table{DB: db} // PostgreSQL, table "fence"; see Table.Create
 //	err := mutex.Do(ctx, func(ctx context.Context, g *lock.Grant) error {
@@ -81,6 +82,6 @@
 //
 // Martin Kleppmann, "How to do distributed locking" (2016), introduced the name fencing token. Mike
 // Burrows, "The Chubby lock service for loosely-coupled distributed systems" (OSDI 2006), section
-// 2.4, describes the same idea as sequencers. PostgreSQL's INSERT ... ON CONFLICT locks the row
-// even if the statement's WHERE refuses the row, and tests the row after the lock.
+// 2.4, describes the same idea and calls it a sequencer. PostgreSQL's INSERT ... ON CONFLICT locks
+// the row even if the statement's WHERE refuses the row, and tests the row after it has the lock.
 package fence

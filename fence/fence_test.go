@@ -14,8 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
-// A way writes through a fence. There is one for each kind of resource that
-// needs no server.
+// A way returns a function that writes to a resource through a fence, and a function that reads the
+// resource. There is a way for each kind of resource that needs no server.
 type way func(t *testing.T) (write func(token fence.Token, data string) error, read func() string)
 
 var ways = map[string]way{
@@ -49,7 +49,7 @@ func TestSmallerTokensAreRefused(t *testing.T) {
 	}
 }
 
-// The function refuses runs the checks that are the same for each way.
+// The function `refuses` runs the checks that are the same for each way.
 func refuses(t *testing.T, w way) {
 	t.Helper()
 	write, read := w(t)
@@ -108,7 +108,9 @@ func TestGateChecksWhenTheTurnComes(t *testing.T) {
 		call(5)
 		call(7)
 		call(6)
-		for range 2 { // 5 ends and 7 begins; 7 ends and 6 is refused
+		// First the call with token 5 ends, and that with 7 begins. Then the call with 7 ends, and
+		// that with 6 is refused.
+		for range 2 {
 			end <- struct{}{}
 			synctest.Wait()
 		}
@@ -151,7 +153,7 @@ func TestGateWaitsNoLongerThanItsContext(t *testing.T) {
 	}
 }
 
-// memory is a Store in which others may write between a load and a swap.
+// The type `memory` is a Store in which others may write between a load and a swap.
 type memory struct {
 	v       fence.Value
 	version int

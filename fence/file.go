@@ -13,23 +13,23 @@ import (
 
 // WriteFile replaces the content of a file, unless a larger token was accepted for it before. It is
 // for processes on one host that all write with WriteFile, because it locks with flock(2), which
-// not all network file systems support. Readers of the file need no lock; they see the old content
+// not all network file systems support. Readers of the file need no lock. They see the old content
 // or the new one.
 //
-// The file name + ".fence" contains the largest token, in decimal, and serves as the lock.
-// WriteFile creates it when needed. If it is deleted, its token is forgotten. WriteFile locks this
-// file, compares and stores the token, writes the data to a temporary file in the same directory,
-// and renames that file. Each step is on the disk before the next begins. The new file has the
-// permissions perm, before the umask.
+// The guard file, name + ".fence", contains the largest token, in decimal, and serves as the lock.
+// WriteFile creates it when needed. If it is deleted, its token is forgotten. WriteFile locks the
+// guard file, compares and stores the token, writes the data to a temporary file in the same
+// directory, and renames the temporary file. Each step is on the disk before the next begins. The
+// new file has the permissions `perm`, minus those that the umask removes.
 //
-// If name is a symbolic link, WriteFile replaces the file that the link leads to, and the guard is
-// next to that file. So all such names have one guard. If the file has other hard links, they keep
-// the old content.
+// If `name` is a symbolic link, WriteFile replaces the file that the link leads to, and the guard
+// file is next to that file. So all symbolic links to one file share one guard file. If the file
+// has other hard links, they keep the old content.
 //
-// If ctx ends while another process holds the lock, nothing was changed. After
-// any other error except a *[StaleError], the token may have been stored, and
-// the content is the old or the new one. Call WriteFile again with the same
-// token. On systems without flock, the error is errors.ErrUnsupported.
+// If the error is a *[StaleError] or an [ErrNoToken], or if ctx ends while another process holds
+// the lock, nothing was changed. After any other error, the token may have been stored, and the
+// content is the old or the new one. Call WriteFile again with the same token. On systems without
+// flock, the error is errors.ErrUnsupported.
 func WriteFile(ctx context.Context, name string, token Token, data []byte, perm os.FileMode) error {
 	if err := (disk{(*os.File).Sync}).write(ctx, name, token, data, perm); err != nil {
 		if errors.Is(err, ErrStale) || errors.Is(err, ErrNoToken) {
@@ -40,8 +40,8 @@ func WriteFile(ctx context.Context, name string, token Token, data []byte, perm 
 	return nil
 }
 
-// disk writes files. Each step calls sync before the next step begins. A test replaces sync to
-// observe what a crash of the machine would leave.
+// The type `disk` writes files. Each step calls the function `sync` before the next step begins. A
+// test replaces this function to observe what a crash of the machine would leave.
 type disk struct {
 	sync func(*os.File) error
 }
@@ -74,15 +74,16 @@ func (d disk) write(ctx context.Context, name string, token Token, data []byte, 
 			return err
 		}
 	}
-	// Sync even if the guard had the token: the process that wrote the token may have been killed
-	// before the token was on the disk.
+	// Sync even if the guard file already had the token: the process that wrote it may have been
+	// killed before the token was on the disk.
 	if err := errors.Join(d.sync(guard), d.syncDir(file)); err != nil {
 		return err
 	}
 	return d.replace(file, data, perm)
 }
 
-// resolve returns the file that a symbolic link leads to, or else name.
+// resolve follows the symbolic links in the path `name` and returns the path of the file. If there
+// is nothing at `name`, it returns `name`.
 func resolve(name string) (string, error) {
 	if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
 		return name, nil
@@ -90,9 +91,8 @@ func resolve(name string) (string, error) {
 	return filepath.EvalSymlinks(name)
 }
 
-// readToken reads the token of a guard file. An empty file is a new one. A
-// damaged file is an error and is not treated as a new one, because that would
-// forget its token.
+// readToken reads the token of a guard file. If the file is empty, it is new, and the token is 0. A
+// damaged file is an error: if it were treated as new, its token would be forgotten.
 func readToken(guard *os.File) (Token, error) {
 	text, err := io.ReadAll(guard)
 	if err != nil || len(text) == 0 {
@@ -105,8 +105,8 @@ func readToken(guard *os.File) (Token, error) {
 	return Token(largest), nil
 }
 
-// width is the length of a guard file. It is the same for each token, so that a
-// new token overwrites the old one in one sector of the disk.
+// The constant `width` is the length of a guard file in bytes. All guard files have the same
+// length, so that a new token overwrites the old one in one sector of the disk.
 const width = 20
 
 // replace writes a temporary file and renames it.

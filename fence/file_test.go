@@ -26,8 +26,8 @@ func content(t *testing.T, name string) string {
 	return string(data)
 }
 
-// writerMark is the environment variable of a process that writes a file until
-// it is killed.
+// writerMark is an environment variable. If it is set, the test binary writes the file that it
+// names until the process is killed.
 const writerMark = "ZKCOORD_FENCE_WRITER"
 
 // writeForever writes the file with one token after another. The content
@@ -141,9 +141,8 @@ func TestDamagedGuardFileRefusesAll(t *testing.T) {
 	}
 }
 
-// A writer that was killed may have left a guard that is not on the disk yet. So the next writer
-// with the same token syncs the guard too, before it changes the file. This was found by an attack
-// on the package (issue 28).
+// A writer that was killed may have left a guard file that is not on the disk yet. So the next
+// writer with the same token syncs the guard file too, before it changes the file. See issue 28.
 //
 // Covers F1, F5.
 func TestGuardIsOnTheDiskBeforeTheFile(t *testing.T) {

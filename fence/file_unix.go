@@ -8,6 +8,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/zkcoord/zkcoord/internal/times"
 )
 
 // lockFile locks f until it is closed, or until the process ends. flock cannot
@@ -21,7 +23,7 @@ func lockFile(ctx context.Context, f *os.File) error {
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
 			return &os.PathError{Op: "flock", Path: f.Name(), Err: err}
 		}
-		if !sleep(ctx, 5*time.Millisecond) {
+		if !times.Sleep(ctx, 5*time.Millisecond) {
 			return context.Cause(ctx)
 		}
 	}

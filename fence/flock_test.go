@@ -22,5 +22,6 @@ func holdLock(t *testing.T, name string) *os.File {
 	return f
 }
 
-// ignoreFileSizeSignal makes a write beyond the limit of file sizes an error.
+// ignoreFileSizeSignal makes a write beyond the limit of file sizes return an error instead of
+// ending the process.
 func ignoreFileSizeSignal() { signal.Ignore(syscall.SIGXFSZ) }

@@ -18,12 +18,12 @@ type Gate struct {
 	turn    chan struct{} // contains a value while a call is running; nil before the first call
 }
 
-// Do calls f unless the gate has accepted a larger token. It runs one f at a
-// time, so no other call runs between the check and the end of f.
+// Do calls f unless the gate has accepted a larger token. It runs one f at a time, so no other call
+// runs between the check and the end of f.
 //
-// If ctx ends while another call is running, f is not called and the error has
-// the cause. The gate keeps the token whatever f returns, and also if f panics.
-// A call of Do within f on the same gate deadlocks until its ctx ends.
+// If ctx ends while another call is running, f is not called and the error has the cause. The gate
+// keeps the token whatever f returns, and also if f panics. If f calls Do of the same gate, that
+// inner call blocks until its own ctx ends.
 func (g *Gate) Do(ctx context.Context, token Token, f func(ctx context.Context) error) error {
 	turn := g.queue()
 	select {
@@ -38,9 +38,9 @@ func (g *Gate) Do(ctx context.Context, token Token, f func(ctx context.Context) 
 	return f(ctx)
 }
 
-// Raise makes the gate refuse tokens below the given one. It is for a resource
-// that stores the largest token itself and restarts. A token that is not the
-// largest changes nothing. A call that is running is not interrupted.
+// Raise makes the gate refuse tokens below the given one. If a resource itself stores the largest
+// token, call Raise with that token after a restart. A token that is not the largest changes
+// nothing. A call that is running is not interrupted.
 func (g *Gate) Raise(token Token) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

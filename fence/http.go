@@ -39,9 +39,9 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return base.RoundTrip(r)
 }
 
-// ResponseError returns a *[StaleError] if the response says that the request's
-// token was stale, an error that is [ErrNoToken] if it says that there was
-// none, and nil for any other response.
+// ResponseError returns a *[StaleError] if the response says that the request's token was stale. If
+// it says that the request had no token, the error is [ErrNoToken]. For any other response,
+// ResponseError returns nil.
 func ResponseError(r *http.Response) error {
 	resource, sent := "", Token(0)
 	if r.Request != nil {
@@ -113,10 +113,9 @@ func WriteError(w http.ResponseWriter, err error) bool {
 	return true
 }
 
-// parse returns the token of a header. Two headers are an error, because a
-// proxy that joins them and a proxy that uses the first one would disagree. A
-// sign or a leading zero is an error, because other programs may read the
-// number as another one.
+// parse returns the token of a header. Two headers are an error, because a proxy that joins them
+// and a proxy that uses the first one would disagree. A sign or a leading zero is an error, because
+// other programs may read a different number.
 func parse(h http.Header) (Token, error) {
 	values := h.Values(Header)
 	if len(values) == 0 {

@@ -108,7 +108,8 @@ func TestHTTPRefusesRequestsWithoutAToken(t *testing.T) {
 	}
 }
 
-// A proxy may respond with 412 or 428 for other reasons.
+// A proxy may respond with 412 for another reason. Without the header, such a response is no
+// StaleError.
 func TestOtherResponsesAreNoErrors(t *testing.T) {
 	for _, status := range []int{200, 400, 412, 500} {
 		if err := fence.ResponseError(&http.Response{StatusCode: status, Header: http.Header{}}); err != nil {

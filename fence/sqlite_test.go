@@ -17,8 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/fence"
 )
 
-// startSQLite returns a database in a file, with a guard table and an account. Its connections can
-// be lost at a call of the driver.
+// startSQLite returns a database in a file, with a guard table and an account. A test can make one
+// of its connections fail at a call of the driver.
 func startSQLite(t *testing.T) *losing {
 	t.Helper()
 	// BEGIN takes the write lock. Otherwise, a transaction whose first write finds the lock taken
@@ -38,8 +38,8 @@ func startSQLite(t *testing.T) *losing {
 	return d
 }
 
-// losing is a connector whose connections are lost at the n-th call of the driver, either before or
-// after the call is carried out.
+// The type `losing` is a connector whose connection is lost at one call of the driver, either
+// before or after the call is carried out. The field `at` is the number of this call.
 type losing struct {
 	*sql.DB
 	table  fence.Table
@@ -61,7 +61,7 @@ func (d *losing) Connect(context.Context) (driver.Conn, error) {
 
 func (d *losing) Driver() driver.Driver { return &d.driver }
 
-// sqliteConn is what the driver's connections can do.
+// sqliteConn has the methods of the driver's connections.
 type sqliteConn interface {
 	driver.Conn
 	driver.ConnBeginTx
@@ -75,7 +75,7 @@ type losingConn struct {
 	gone bool
 }
 
-// IsValid says that database/sql should not use the connection again.
+// IsValid returns false for a lost connection, so that database/sql does not use it again.
 func (c *losingConn) IsValid() bool { return !c.gone }
 
 func (c *losingConn) Close() error {
@@ -85,7 +85,8 @@ func (c *losingConn) Close() error {
 	return c.sqliteConn.Close()
 }
 
-// lose carries out a call, at which the connection may be lost.
+// The method `lose` carries out a call of the driver. If it is call number d.at, the connection is
+// lost before the call, or after it if d.after is true.
 func (c *losingConn) lose(name string, call func() error) error {
 	switch {
 	case c.gone:
@@ -157,7 +158,7 @@ func TestSQLiteRefusesSmallerTokens(t *testing.T) {
 	})
 }
 
-// Two transactions that are started at the same time run one after the other, and the later token
+// Two transactions that are started at the same time run one after the other, and the larger token
 // stays.
 //
 // Covers F1.

@@ -5,10 +5,10 @@ import (
 	"fmt"
 )
 
-// A Store is one value that can be replaced if it has not changed since it was
-// read: a key of etcd with its mod_revision, an object with its ETag and
-// If-Match, or an item of DynamoDB with a condition. The Store decides where it
-// keeps the token of the [Value]: with the data, or in the metadata.
+// A Store is one value that is replaced only if it has not changed since it was read: a key of etcd
+// with its mod_revision, an object with its ETag and If-Match, or an item of DynamoDB with a
+// condition. The Store decides where it keeps the token of the [Value]: with the data, or in the
+// metadata.
 type Store interface {
 	// Load returns the value and a version. The version must differ after each
 	// change. If the value does not exist, Load returns the zero Value and the
@@ -34,9 +34,9 @@ type Value struct {
 // loads, compares and calls f again, until ctx ends. f must not modify its
 // argument.
 //
-// The error is a *[StaleError] if the token is stale, the error of f unchanged,
-// or the error of Load. If Swap failed, the error is [ErrUnknown], and the data
-// may have been written. After any other error nothing was written.
+// If the token is stale, the error is a *[StaleError]. An error of f is returned unchanged. If Swap
+// failed, the error is [ErrUnknown], and the data may have been written. After any other error
+// nothing was written.
 func Update(ctx context.Context, s Store, token Token, f func(data []byte) ([]byte, error)) error {
 	for {
 		v, version, err := s.Load(ctx)

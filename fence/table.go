@@ -9,12 +9,13 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// A Table fences resources in a SQL database. It has a guard row for each
-// resource, in the same database as the data. The row's token is the largest
-// that was accepted. A call raises it in the transaction that writes the data.
-// DB must be set; the other fields have defaults.
+// A Table fences resources in a SQL database. It has a guard row for each resource, in the same
+// database as the data. The row's token is the largest that was accepted. A call raises this token
+// in the transaction that writes the data. DB must be set; the other fields have defaults.
 type Table struct {
 	DB *sql.DB
 	// Name of the table, with its schema if needed; empty means "fence".
@@ -35,8 +36,7 @@ const (
 	SQLite                    // 3.35 and newer
 )
 
-// lookTime limits the time of reading the guard row after a commit whose reply
-// was lost.
+// lookTime limits the time for which Do tries to read the guard row after a COMMIT that failed.
 const lookTime = 5 * time.Second
 
 // Create creates the table, unless it exists:
@@ -74,8 +74,8 @@ func (t *Table) Create(ctx context.Context) error {
 // between the check and the write. Do creates the guard row if there is none.
 //
 // The error is a *[StaleError] if a larger token was accepted before; then f was not called. If f
-// fails or panics, the transaction is rolled back, and Do returns the error of f unchanged. Do not
-// make changes in f that cannot be rolled back. f must not commit tx.
+// fails or panics, the transaction is rolled back, and Do returns the error of f unchanged. f must
+// not make changes that cannot be rolled back, and must not commit tx.
 //
 // If COMMIT fails for any reason, Do reads the guard row to find out whether
 // the transaction was committed. This needs a new connection, and waits until
@@ -121,8 +121,8 @@ func (t *Table) Largest(ctx context.Context, resource string) (Token, error) {
 	return t.largest(ctx, t.DB, resource)
 }
 
-// A write identifies one transaction, and counts the transactions of the
-// resource up to it.
+// A write identifies one transaction on a resource by its mark. The field `number` counts the
+// transactions on the resource up to this one.
 type write struct {
 	mark   string
 	number int64
@@ -143,7 +143,7 @@ RETURNING writes`)
 	if err == nil {
 		err = tx.QueryRowContext(ctx, raise, resource, int64(token), own.mark).Scan(&own.number)
 	}
-	if errors.Is(err, sql.ErrNoRows) { // the row stays locked
+	if errors.Is(err, sql.ErrNoRows) { // the token is stale; the row stays locked
 		var largest Token
 		if largest, err = t.largest(ctx, tx, resource); err == nil {
 			return own, &StaleError{Resource: resource, Token: token, Largest: largest}
@@ -170,13 +170,13 @@ func (t *Table) largest(ctx context.Context, from queryer, resource string) (lar
 	return largest, nil
 }
 
-// resolve returns the result of Do after a COMMIT that failed. The argument failed is the error of
-// COMMIT.
+// resolve returns the result of Do after a COMMIT that failed. The argument `failed` is the error
+// of COMMIT.
 func (t *Table) resolve(ctx context.Context, resource string, own write, failed error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
 	defer cancel()
 	last, err := t.look(ctx, resource)
-	for pause := 20 * time.Millisecond; err != nil && sleep(ctx, pause); pause *= 2 {
+	for pause := 20 * time.Millisecond; err != nil && times.Sleep(ctx, pause); pause *= 2 {
 		last, err = t.look(ctx, resource)
 	}
 	switch {
@@ -190,8 +190,8 @@ func (t *Table) resolve(ctx context.Context, resource string, own write, failed 
 	return fmt.Errorf("fence: %s: not committed: %w", resource, failed)
 }
 
-// The method look returns the last committed transaction of a resource. It locks the guard row, or
-// creates one. So it waits for a transaction that has lost its client and whose COMMIT may still
+// The method `look` returns the last committed transaction of a resource. It locks the guard row,
+// or creates one. So it waits for a transaction that has lost its client and whose COMMIT may still
 // arrive. A plain read would be too early, and would not see a row that the lost transaction has
 // just created.
 func (t *Table) look(ctx context.Context, resource string) (last write, err error) {
@@ -204,18 +204,6 @@ RETURNING writes, mark`)
 	return last, err
 }
 
-// sleep waits for d. It returns false if ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 func (t *Table) name() string {
 	if t.Name == "" {
 		return "fence"
@@ -225,8 +213,8 @@ func (t *Table) name() string {
 
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$`)
 
-// statement returns the form with the table's name and the dialect's
-// parameters.
+// statement fills the table's name into the template `form` and returns SQL text with parameters in
+// the syntax of the dialect.
 func (t *Table) statement(form string) (string, error) {
 	if !identifier.MatchString(t.name()) {
 		return "", fmt.Errorf("%q is not a valid table name", t.Name)

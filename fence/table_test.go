@@ -20,15 +20,15 @@ import (
 	"github.com/zkcoord/zkcoord/internal/postgres"
 )
 
-// A database is a PostgreSQL server with a table of accounts. Its connections
-// can be cut.
+// A database is one schema on the shared PostgreSQL server, with a guard table and an account. Its
+// connections can be cut.
 type database struct {
 	*sql.DB
 	table fence.Table
 	cut   atomic.Pointer[cut]
 }
 
-// server is shared by all tests of the package.
+// The variable `server` is shared by all tests of the package.
 var server struct {
 	sync.Mutex
 	*postgres.Server
@@ -103,9 +103,9 @@ func TestTableRefusesSmallerTokens(t *testing.T) {
 	})
 }
 
-// A holder that is paused within its transaction makes the next one wait. A
-// holder that is paused before its transaction is refused. No other transaction
-// runs between the check and the write.
+// If a holder is paused within its transaction, the next holder waits. If a holder is paused before
+// its transaction begins, its transaction is refused. No other transaction runs between the check
+// and the write.
 //
 // Covers F1.
 func TestTableLocksItsGuardRow(t *testing.T) {
@@ -150,7 +150,7 @@ func (d *database) awaitWaiter(t *testing.T) {
 	}
 }
 
-// waiting returns the number of transactions that wait for another one.
+// The method `waiting` returns the number of transactions that wait for another one.
 func (d *database) waiting(t *testing.T) (n int) {
 	t.Helper()
 	// Other tests of this package may run at the same time, with other schemas.
@@ -251,7 +251,7 @@ func TestTableHasAnIdentifierForAName(t *testing.T) {
 	}
 }
 
-// A cut breaks a connection at one message. The field at is the number of this message, counted
+// A cut breaks a connection at one message. The field `at` is the number of this message, counted
 // from the moment when the cut is set.
 type cut struct {
 	at    int64
@@ -456,8 +456,8 @@ func lateCommit(t *testing.T, d *database, commit bool) {
 	}
 }
 
-// If other transactions have followed, the row no longer identifies the lost
-// transaction.
+// If other transactions have followed, the row no longer identifies the lost transaction. So Do
+// returns ErrUnknown.
 //
 // Covers F4.
 func TestTableDoesNotGuess(t *testing.T) {

@@ -19,16 +19,16 @@ type Tokener[T ~int64] interface{ Token() T }
 func TokenOf[T ~int64](held Tokener[T]) Token { return Token(held.Token()) }
 
 var (
-	// ErrStale is the error of a call with a token below the largest that the
-	// resource has accepted. Another client has been granted the lock, so stop.
-	// The error is a *StaleError, which has both tokens.
+	// ErrStale is the error of a call with a token below the largest that the resource has
+	// accepted. Another client has been granted the lock, so stop. The error is a *StaleError,
+	// which has the token of the call and the largest one.
 	ErrStale = errors.New("fence: stale token")
 	// ErrNoToken is the error of a call without a token, or with one that is
 	// not above zero. Fix the program: it must work under a grant.
 	ErrNoToken = errors.New("fence: no token")
-	// ErrUnknown means that a write may or may not have taken effect, and that
-	// the fence could not find out which. No other error of this package is
-	// ambiguous. Read the resource before you write again.
+	// ErrUnknown means that a write may or may not have taken effect, and that the fence could not
+	// find out which. Except for errors of WriteFile, no other error of this package is ambiguous.
+	// Read the resource before you write again.
 	ErrUnknown = errors.New("fence: the outcome is unknown")
 )
 
@@ -53,7 +53,7 @@ func prefix(resource string) string {
 	return resource + ": "
 }
 
-// check makes the decision of this package, for resources that can call it in
+// The function `check` decides whether a token is accepted. It is for resources that can call it in
 // the same atomic step as the write. A Table makes the same decision in SQL.
 func check(resource string, token, largest Token) error {
 	if err := valid(resource, token); err != nil {
@@ -67,7 +67,7 @@ func check(resource string, token, largest Token) error {
 
 func valid(resource string, token Token) error {
 	if token <= 0 {
-		return fmt.Errorf("%w: %s%d is not above zero", ErrNoToken, prefix(resource), token)
+		return fmt.Errorf("%w: %sgot %d, want the token of a grant, which is above zero", ErrNoToken, prefix(resource), token)
 	}
 	return nil
 }
@@ -79,9 +79,8 @@ func WithToken(ctx context.Context, token Token) context.Context {
 	return context.WithValue(ctx, tokenKey{}, token)
 }
 
-// FromContext returns the token of a context, and whether it has one. The token
-// is that of [WithToken], or that of the request that [Handler] or
-// [Gate.Handler] serves.
+// FromContext returns the token of a context, and whether it has one. The token comes from
+// [WithToken], or from the request that [Handler] or [Gate.Handler] serves.
 func FromContext(ctx context.Context) (Token, bool) {
 	token, ok := ctx.Value(tokenKey{}).(Token)
 	return token, ok

@@ -97,7 +97,7 @@ func TestChangesAddUp(t *testing.T) {
 
 // Covers G3.
 func TestLastIncarnationCounts(t *testing.T) {
-	for range 100 { // maps have no order
+	for range 100 { // repeated, because a loop over a map has a random order
 		k := known{"x": {ID: "a", Incarnation: 1}, "y": {ID: "a", Incarnation: 3}, "z": {ID: "a", Incarnation: 2}}
 		if m := k.members(); len(m) != 1 || m["a"].Incarnation != 3 {
 			t.Fatalf("got members %v, want the incarnation 3 of a", m)

@@ -63,7 +63,6 @@
 //
 //	<path>/<number>-<member's id>-<sequence>   one incarnation of a member
 //
-// The number has 32 hexadecimal digits. If an id has several incarnations, the
-// last one counts. The package creates path itself as a container when it is
-// needed.
+// The number has 32 hexadecimal digits. If an id has several incarnations, the last one counts. If
+// the znode at path does not exist when a member joins, the package creates it as a container.
 package group

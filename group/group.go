@@ -24,8 +24,8 @@ func New(s *session.Session, path string) *Group {
 	return &Group{session: s, path: path, invalid: session.CheckPath(path)}
 }
 
-// Members returns the current members, sorted by id. They are read from the
-// session's server, which may be behind others.
+// Members returns the current members, sorted by id. They are read from the session's server, which
+// may be behind the other servers.
 func (g *Group) Members(ctx context.Context) ([]Member, error) {
 	f := &follower{group: g, known: make(known)}
 	defer f.stop()
@@ -36,8 +36,9 @@ func (g *Group) Members(ctx context.Context) ([]Member, error) {
 	return sorted(members), nil
 }
 
-// Changes yields the current members, and then each change. It ends when ctx or
-// the session ends. The last pair has the cause as its error.
+// Changes yields the current members, and then each change. It ends when ctx or the session ends,
+// or when a server refuses a request for good. The last pair has the cause as its error. A refusal
+// that is session.Transient does not end it: for example, a server may be too busy.
 func (g *Group) Changes(ctx context.Context) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		f := &follower{group: g, known: make(known), following: true}
@@ -60,8 +61,8 @@ func (g *Group) Changes(ctx context.Context) iter.Seq2[Change, error] {
 	}
 }
 
-// A follower remembers the nodes that it has read. The data of a node never changes, so a follower
-// reads only new nodes.
+// A follower remembers the znodes that it has read. The data of a znode never changes, because
+// Update creates another znode. So a follower reads only new znodes.
 type follower struct {
 	group     *Group
 	known     known
@@ -69,7 +70,7 @@ type follower struct {
 	watch     *session.Watch
 }
 
-// refresh updates the known nodes and returns the members.
+// refresh updates the known znodes and returns the members.
 func (f *follower) refresh(ctx context.Context) (map[string]Member, error) {
 	if f.group.invalid != nil {
 		return nil, f.group.invalid
@@ -84,7 +85,7 @@ func (f *follower) refresh(ctx context.Context) (map[string]Member, error) {
 		if err != nil {
 			return nil, err
 		}
-		// A node that was listed may be gone because its member replaced it by a node that is not
+		// A znode that was listed may be gone because its member replaced it by a znode that is not
 		// in the list. The member is still there then, so the list is read again.
 		if complete {
 			return f.known.members(), nil
@@ -96,15 +97,18 @@ func (f *follower) list(ctx context.Context) (names []string, err error) {
 	var listing session.Listing
 	s, path := f.group.session, f.group.path
 	if f.following {
-		listing, f.watch, err = recipe.WatchChildren(ctx, s, path)
+		err = s.Retry(ctx, func(ctx context.Context) (err error) {
+			listing, f.watch, err = recipe.WatchChildren(ctx, s, path)
+			return err
+		})
 	} else if listing, err = s.Children(ctx, path); errors.Is(err, session.ErrNoNode) {
 		err = nil
 	}
 	return listing.Names, err
 }
 
-// read reads the nodes that are not known yet, and forgets those that are
-// deleted. The result is not complete if a listed node was deleted meanwhile.
+// read reads the znodes that are not known yet, and forgets those that are deleted. The result
+// `complete` is false if a listed znode was deleted meanwhile.
 func (f *follower) read(ctx context.Context, names []string) (complete bool, err error) {
 	listed := make(known, len(names))
 	complete = true
@@ -115,7 +119,7 @@ func (f *follower) read(ctx context.Context, names []string) (complete bool, err
 		}
 		m, read := f.known[name]
 		if !read {
-			value, err := f.group.session.Get(ctx, znode.Join(f.group.path, name))
+			value, err := f.get(ctx, znode.Join(f.group.path, name))
 			if errors.Is(err, session.ErrNoNode) {
 				complete = false
 				continue
@@ -129,6 +133,18 @@ func (f *follower) read(ctx context.Context, names []string) (complete bool, err
 	}
 	f.known = listed
 	return complete, nil
+}
+
+func (f *follower) get(ctx context.Context, path string) (value session.Value, err error) {
+	s := f.group.session
+	if !f.following {
+		return s.Get(ctx, path)
+	}
+	err = s.Retry(ctx, func(ctx context.Context) (err error) {
+		value, err = s.Get(ctx, path)
+		return err
+	})
+	return value, err
 }
 
 func (f *follower) await(ctx context.Context) error {

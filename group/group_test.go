@@ -84,9 +84,9 @@ func given(t *testing.T, c <-chan string, want ...string) {
 	}
 }
 
-// Covers G1, G4, G5. The test also checks the requests that each change costs a
-// follower. Regression: kazoo did not report a group that was missing when it
-// was first watched (kazoo#153).
+// Covers G1, G4, G5. The test also checks the requests that each change costs a follower.
+// Regression: if a group did not exist when kazoo began to watch it, kazoo did not report it later
+// (kazoo#153).
 func TestFollowerSeesEachChange(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f, a, b := w.Client(), w.Client(), w.Client()
@@ -102,7 +102,7 @@ func TestFollowerSeesEachChange(t *testing.T) {
 		f.Expect(t, "join", "getChildren2 getData")
 		ok(t, ma.Update(t.Context(), []byte("3")))
 		given(t, changes, "[a=3 b=2] +[] -[] ~[a=3]")
-		// The new node and the deletion of the old one may be seen together.
+		// The new znode and the deletion of the old one may be seen together.
 		if got := f.Requests(); got != "getChildren2 getData" && got != "getChildren2 getData getChildren2" {
 			t.Errorf("update: sent %q, want getChildren2 getData", got)
 		}
@@ -179,8 +179,8 @@ func TestFailedJoinLeavesNoMember(t *testing.T) {
 	recipetest.CancelBetweenSteps(t, call.Do)
 }
 
-// Covers G1, G4. When a member leaves, its data from before an update does not
-// appear again, even if the old node is the last to be deleted.
+// Covers G1, G4. When a member leaves, its data from before an update does not appear again, even
+// if the znode with the old data is still there when Leave is called.
 func TestWhoLeavesIsNotSeenAsItWas(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f, c := w.Client(), w.Client()
@@ -193,7 +193,7 @@ func TestWhoLeavesIsNotSeenAsItWas(t *testing.T) {
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "exists", Fate: zktest.DelayReply, Delay: time.Second})
 		ok(t, m.Update(t.Context(), []byte("2")))
 		given(t, changes, "[a=2] +[] -[] ~[a=2]")
-		time.Sleep(500 * time.Millisecond) // the client checks now whether the old node exists
+		time.Sleep(500 * time.Millisecond) // the client checks now whether the old znode exists
 		ok(t, m.Leave(t.Context()))
 		listed(t, w, "")
 		if lost.Fired() == 0 {
@@ -240,7 +240,8 @@ func TestLeaveOfOneInAHurry(t *testing.T) {
 	}
 }
 
-// Covers G1.
+// Covers G1. Leave waits for an update in progress. If the context of Leave ends first, the member
+// leaves after the update.
 func TestLeaveDuringAnUpdate(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -259,8 +260,8 @@ func TestLeaveDuringAnUpdate(t *testing.T) {
 	})
 }
 
-// Covers G1. An abandoned update either takes effect or does not. The old data
-// does not appear again, and the member leaves with all its nodes.
+// Covers G1. The caller gives up an update that is in progress. Once the new data was listed, the
+// old data does not appear again. Leave deletes all znodes of the member.
 func TestAnUpdateThatWasGivenUp(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f, c := w.Client(), w.Client()
@@ -279,7 +280,7 @@ func TestAnUpdateThatWasGivenUp(t *testing.T) {
 		given(t, changes, "[a=2] +[] -[] ~[a=2]")
 		time.Sleep(2 * time.Second)
 		given(t, changes)
-		// The reply to the next update is lost, and the client finds the new node late.
+		// The reply to the next update is lost, and the client finds the new znode late.
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "create", Fate: zktest.CloseBeforeReply})
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "getChildren2", Fate: zktest.DelayReply, Delay: 2 * time.Second})
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
@@ -399,8 +400,9 @@ func TestWaitEndsWithItsContextDuringAnUpdate(t *testing.T) {
 	})
 }
 
-// Covers G3. A member that stays never disappears, however its sessions end and
-// however often its data changes.
+// Covers G3. A member that changes its data is not seen to leave. The same holds if another session
+// joins with the same id and is lost. After its znode was deleted, the member joins again, and the
+// follower may see that it was gone.
 func TestStayingMemberIsNotSeenToGo(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f := w.Client()
@@ -429,7 +431,7 @@ func TestStayingMemberIsNotSeenToGo(t *testing.T) {
 				t.Errorf("got change %q, want only the update of a", c)
 			}
 		}
-		// The test deletes the member's node. The member joins again at once,
+		// The test deletes the member's znode. The member joins again at once,
 		// which may be seen as one change or as two.
 		old := w.Ephemerals(path)
 		ok(t, w.Admin().Delete(t.Context(), old[0], session.AnyVersion))
@@ -555,7 +557,7 @@ func TestNoPathIsRefused(t *testing.T) {
 	})
 }
 
-// defer membership.Leave(ctx) is correct even if ctx has ended.
+// A deferred membership.Leave(ctx) ends the membership even if ctx has ended.
 //
 // Covers G1.
 func TestLeaveWithAnEndedContextLeaves(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/zkcoord/zkcoord/internal/turn"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -17,20 +18,27 @@ import (
 type Membership struct {
 	group *Group
 	id    string
-	turn  chan incarnation // holds the current incarnation, except while it is replaced
-	left  atomic.Bool      // Leave was called: no new incarnation is created
+	turn  chan *incarnation // holds the current incarnation, except while it is replaced
+	left  atomic.Bool       // Leave was called: no new incarnation is created
 
 	watching sync.Once
 	ctx      context.Context // ends with the membership, if Done, Err, Wait or Leave was called
 	end      context.CancelCauseFunc
 }
 
-// An incarnation is a node that represents the member. If a member has several incarnations, the
+// An incarnation is a znode that represents the member. If a member has several incarnations, the
 // last one counts. Each incarnation is deleted only after the earlier ones, because otherwise an
 // earlier one would count again.
 type incarnation struct {
-	node  recipe.Node
-	first <-chan struct{} // closed when the earlier ones are deleted
+	node recipe.Node
+
+	removing turn.Turn    // held by the removal in progress
+	before   *incarnation // replaced by this one; nil if none or deleted. Guarded by `removing`.
+	gone     bool         // the znode of this one is deleted. Guarded by `removing`.
+}
+
+func newIncarnation(node recipe.Node, before *incarnation) *incarnation {
+	return &incarnation{node: node, before: before}
 }
 
 // ErrLeft means that the membership was ended by Leave. Update, Wait and Err
@@ -44,15 +52,13 @@ func (g *Group) Join(ctx context.Context, id string, data []byte) (*Membership, 
 	if err := cmp.Or(g.invalid, checkID(id)); err != nil {
 		return nil, fmt.Errorf("group: join %s: %w", g.path, err)
 	}
-	m := &Membership{group: g, id: id, turn: make(chan incarnation, 1)}
+	m := &Membership{group: g, id: id, turn: make(chan *incarnation, 1)}
 	node, err := m.create(ctx, data)
 	if err != nil {
 		return nil, fmt.Errorf("group: join %s: %w", g.path, err)
 	}
 	m.ctx, m.end = context.WithCancelCause(context.Background())
-	first := make(chan struct{})
-	close(first)
-	m.turn <- incarnation{node, first}
+	m.turn <- newIncarnation(node, nil)
 	return m, nil
 }
 
@@ -60,23 +66,26 @@ func (m *Membership) create(ctx context.Context, data []byte) (recipe.Node, erro
 	return recipe.CreateProtected(ctx, m.group.session, m.group.path, m.id, data, session.EphemeralSequential)
 }
 
-// take takes the current incarnation, so that no other call replaces it.
-func (m *Membership) take(ctx context.Context) (incarnation, error) {
+// take removes the current incarnation from the channel `turn`. Until the caller puts an
+// incarnation back, no other call can replace the current one.
+func (m *Membership) take(ctx context.Context) (*incarnation, error) {
 	s := m.group.session
+	if ctx.Err() != nil { // select would choose at random
+		return nil, context.Cause(ctx)
+	}
 	select {
 	case now := <-m.turn:
 		return now, nil
 	case <-ctx.Done():
-		return incarnation{}, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	case <-s.Done():
-		return incarnation{}, s.Err()
+		return nil, s.Err()
 	}
 }
 
-// Update replaces the member's data. If ctx ends before the server has
-// confirmed the change, the session continues the change in the background;
-// session.OutcomeOf of the error is then Indeterminate. After Leave, Update
-// fails with ErrLeft.
+// Update replaces the member's data. If ctx ends while the change is in progress, the session
+// continues the change in the background; session.OutcomeOf of the error is then Indeterminate.
+// After Leave, Update fails with ErrLeft.
 func (m *Membership) Update(ctx context.Context, data []byte) error {
 	if err := m.update(ctx, bytes.Clone(data)); err != nil {
 		return fmt.Errorf("group: update %s in %s: %w", m.id, m.group.path, err)
@@ -93,9 +102,9 @@ func (m *Membership) update(ctx context.Context, data []byte) error {
 		m.turn <- now
 		return m.ended(session.Failed, ErrLeft)
 	}
-	// The creation is detached from ctx. Otherwise an abandoned node would be
-	// deleted, and others would see the member's old data again, or see the
-	// member after it has left.
+	// The creation is detached from ctx. If it ended with ctx, a znode that was created
+	// nevertheless would be deleted later. Others would then see the new data and afterwards the
+	// old data again, or see the member after it has left.
 	updated := recipe.Detach(m.group.session, func(ctx context.Context) error {
 		node, err := m.create(ctx, data)
 		if err == nil {
@@ -112,33 +121,40 @@ func (m *Membership) update(ctx context.Context, data []byte) error {
 	}
 }
 
-// ended returns the error of an Update whose result is not available.
+// ended returns the error of an Update that returns without a server's answer.
 func (m *Membership) ended(effect session.Outcome, err error) error {
 	return &session.RequestError{Op: "update", Path: m.group.path, Outcome: effect, Err: err}
 }
 
-// replace starts to remove the old incarnation and returns the next one.
-func (m *Membership) replace(old incarnation, node recipe.Node) incarnation {
-	gone := make(chan struct{})
-	recipe.Detach(m.group.session, func(ctx context.Context) error {
-		defer close(gone)
-		return m.remove(ctx, old)
-	})
-	return incarnation{node, gone}
+// replace begins to remove the old incarnation and returns the next one. If the removal fails,
+// the removal of the next one repeats it.
+func (m *Membership) replace(old *incarnation, node recipe.Node) *incarnation {
+	recipe.Detach(m.group.session, func(ctx context.Context) error { return old.remove(ctx, m.group.session) })
+	return newIncarnation(node, old)
 }
 
-// remove deletes the node after the earlier ones are deleted.
-func (m *Membership) remove(ctx context.Context, i incarnation) error {
-	select {
-	case <-i.first:
-		return recipe.Remove(ctx, m.group.session, i.node)
-	case <-ctx.Done():
-		return context.Cause(ctx)
+// remove deletes the earlier incarnations and then this one.
+func (i *incarnation) remove(ctx context.Context, s *session.Session) error {
+	if err := i.removing.Take(ctx, ctx); err != nil {
+		return err
 	}
+	defer i.removing.End()
+	if i.gone {
+		return nil
+	}
+	if i.before != nil {
+		if err := i.before.remove(ctx, s); err != nil {
+			return err
+		}
+		i.before = nil
+	}
+	err := recipe.Remove(ctx, s, i.node)
+	i.gone = err == nil
+	return err
 }
 
 // Leave ends the membership. If ctx ends before the server has confirmed this,
-// Leave returns the cause, and the session continues to delete the node in the
+// Leave returns the cause, and the session continues to delete the znode in the
 // background. Leave may be called again.
 func (m *Membership) Leave(ctx context.Context) error {
 	m.left.Store(true)
@@ -148,7 +164,7 @@ func (m *Membership) Leave(ctx context.Context) error {
 			return err
 		}
 		m.turn <- now
-		if err := m.remove(ctx, now); err != nil {
+		if err := now.remove(ctx, m.group.session); err != nil {
 			return err
 		}
 		m.end(ErrLeft)
@@ -159,7 +175,7 @@ func (m *Membership) Leave(ctx context.Context) error {
 	case err = <-removed:
 	case <-ctx.Done():
 		if err = context.Cause(ctx); errors.Is(err, ErrLeft) {
-			// Run has cancelled ctx, because it has seen that the node is
+			// Run has cancelled ctx, because it has seen that the znode is
 			// deleted. So the result of the deletion arrives soon.
 			err = <-removed
 		}
@@ -171,8 +187,11 @@ func (m *Membership) Leave(ctx context.Context) error {
 }
 
 // Wait waits until the membership has ended, and returns the cause: ErrLeft after Leave,
-// session.ErrRevoked if another client deleted the node, or the error that ended the session. If
+// session.ErrRevoked if another client deleted the znode, or the error that ended the session. If
 // ctx ends first, Wait returns the cause of ctx.
+//
+// If a server refuses for good to watch the znode, Wait returns the error of that request, for
+// example session.ErrNoAuth, and Done is closed. The znode may still be there then.
 func (m *Membership) Wait(ctx context.Context) error {
 	select {
 	case <-m.Done():
@@ -184,7 +203,7 @@ func (m *Membership) Wait(ctx context.Context) error {
 
 // Done returns a channel that is closed when the membership has ended, like
 // that of a context. The first call of Done, Err or Wait costs a request. The
-// session then watches the member's node until the membership has ended.
+// session then watches the member's znode until the membership has ended.
 func (m *Membership) Done() <-chan struct{} {
 	m.watching.Do(func() {
 		if m.ctx.Err() == nil {
@@ -210,17 +229,23 @@ func (m *Membership) watch(ctx context.Context) error {
 		}
 		m.turn <- now
 		node := now.node
-		// The node has no children, so a watch on its children fires only when the node is deleted.
-		_, w, err := m.group.session.ChildrenWatch(ctx, node.Path)
+		// The znode has no children, so a watch on its children fires only when the znode is
+		// deleted. If a server is too busy to set the watch, the membership may still last, so the
+		// request is repeated.
+		var w *session.Watch
+		err = m.group.session.Retry(ctx, func(ctx context.Context) (err error) {
+			_, w, err = m.group.session.ChildrenWatch(ctx, node.Path)
+			return err
+		})
 		switch {
 		case errors.Is(err, session.ErrNoNode):
-			now, err := m.take(ctx) // waits for an update in progress, which replaces the node
+			now, err := m.take(ctx) // waits for an update in progress, which replaces the znode
 			if err != nil {
 				return err
 			}
 			m.turn <- now
 			if now.node != node {
-				continue // the update has replaced the node
+				continue // the update has replaced the znode
 			}
 			if m.left.Load() {
 				return ErrLeft
@@ -238,10 +263,11 @@ func (m *Membership) watch(ctx context.Context) error {
 // Run keeps a member in the group while f runs, even if sessions are lost. It opens sessions one
 // after another with the given options, joins, and calls f. The context of f ends with the
 // membership and with ctx; f must return then. If the session was lost or another client deleted
-// the node, Run joins again after f has returned. Otherwise Run leaves and returns the result of f,
-// which may be nil. If ctx has ended, the error also wraps the cause of ctx.
+// the znode, Run joins again after f has returned. Otherwise Run leaves and returns the result of
+// f, which may be nil. If ctx has ended, the error also wraps the cause of ctx. Run repeats a Join
+// while its error is session.Transient. After any other error of Join, Run returns that error.
 //
-// If f is nil, Run waits until the context ends.
+// A nil f means a function that only waits until its context ends.
 func Run(ctx context.Context, opts session.Options, path, id string, data []byte, f func(ctx context.Context, m *Membership) error) error {
 	if f == nil {
 		f = func(ctx context.Context, _ *Membership) error {
@@ -251,7 +277,11 @@ func Run(ctx context.Context, opts session.Options, path, id string, data []byte
 	}
 	return session.Run(ctx, opts, func(ctx context.Context, s *session.Session) error {
 		for {
-			m, err := New(s, path).Join(ctx, id, data)
+			var m *Membership
+			err := s.Retry(ctx, func(ctx context.Context) (err error) {
+				m, err = New(s, path).Join(ctx, id, data)
+				return err
+			})
 			if err != nil {
 				return err
 			}
@@ -262,7 +292,8 @@ func Run(ctx context.Context, opts session.Options, path, id string, data []byte
 	})
 }
 
-// stay calls f, leaves, and reports whether the membership ended meanwhile.
+// stay calls f and leaves. It reports whether another client deleted the znode meanwhile: then Run
+// must join again.
 func (m *Membership) stay(ctx context.Context, f func(context.Context, *Membership) error) (ended bool, err error) {
 	within, cancel := context.WithCancelCause(ctx)
 	m.Done()

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// This file is the pure core: it parses names and computes changes.
+// The functions in this file make no requests. They parse names and compute changes.
 
 // A Member is one member of a group.
 type Member struct {
@@ -32,7 +32,7 @@ type Change struct {
 	Members []Member // all current members, sorted by id
 	Joined  []Member
 	Left    []Member // with their last data
-	Updated []Member // those with other data, and those that joined again
+	Updated []Member // members with new data, and members that joined again
 }
 
 // ErrID means that a member's id cannot be part of a znode's name. Use another
@@ -46,7 +46,7 @@ func checkID(id string) error {
 	return nil
 }
 
-// parseName returns the id in a node's name, and whether the name is that of a
+// parseName returns the id in a znode's name, and whether the name is that of a
 // member.
 func parseName(name string) (id string, ok bool) {
 	prefix, _, ok := znode.ParseSeq(name)
@@ -59,7 +59,7 @@ func parseName(name string) (id string, ok bool) {
 	return prefix[33 : len(prefix)-1], true
 }
 
-// The type known holds the incarnations that were read, by the names of their nodes.
+// The type `known` maps the names of znodes to the incarnations that were read from them.
 type known map[string]Member
 
 // members returns the last incarnation of each id.
@@ -78,8 +78,7 @@ func sorted(members map[string]Member) []Member {
 	return slices.SortedFunc(maps.Values(members), func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-// compare returns the Change that leads from the members before to those after,
-// and whether they differ.
+// compare returns what changed between two sets of members, and whether anything changed.
 func compare(before, after map[string]Member) (Change, bool) {
 	c := Change{Members: sorted(after)}
 	for _, m := range c.Members {

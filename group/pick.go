@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// A Picker picks one of the members. They are sorted by id, and there is at
-// least one. Several goroutines may call it at once.
+// A Picker picks one of the given members. The slice is sorted by id and not empty. Several
+// goroutines may call it at once.
 type Picker func(members []Member) Member
 
 // RoundRobin picks the members in turn, in the order of their ids. It continues in this order while
@@ -52,7 +52,8 @@ func Sticky(next Picker) Picker {
 	}
 }
 
-// find returns the index of the member, or the index at which it would be.
+// find returns the index of the member with the given id, and true. If there is no such member, it
+// returns the index at which the member would be, and false.
 func find(members []Member, id string) (int, bool) {
 	return slices.BinarySearchFunc(members, id, func(m Member, id string) int { return strings.Compare(m.ID, id) })
 }

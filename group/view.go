@@ -28,8 +28,8 @@ func NewView(path string) *View {
 	return &View{path: path, ready: make(chan struct{})}
 }
 
-// Keep keeps the view up to date until ctx or the session ends, and returns
-// the cause.
+// Keep keeps the view up to date until ctx or the session ends, or until a server refuses a request
+// for good: see Group.Changes. It returns the cause.
 func (v *View) Keep(ctx context.Context, s *session.Session) (err error) {
 	var change Change
 	for change, err = range New(s, v.path).Changes(ctx) {
@@ -50,8 +50,7 @@ func (v *View) set(members []Member) {
 	}
 }
 
-// Ready returns a channel that is closed when the view has read the members
-// once.
+// Ready returns a channel that is closed when the view has read the members for the first time.
 func (v *View) Ready() <-chan struct{} { return v.ready }
 
 // Members returns the members that were last listed, sorted by id.
@@ -61,7 +60,7 @@ func (v *View) Members() []Member {
 	return slices.Clone(v.members)
 }
 
-// Pick lets p pick one of the members. It returns false if there is none.
+// Pick lets p pick one of the members. It returns false if there are no members.
 func (v *View) Pick(p Picker) (Member, bool) {
 	members := v.Members()
 	if len(members) == 0 {

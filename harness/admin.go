@@ -11,9 +11,12 @@ import (
 	"time"
 
 	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// admin creates the root of the run, lists what clients leave below it, and removes it.
+// The type `admin` lists the ephemeral znodes that clients leave below the root of the run, and
+// removes the root. newAdmin creates the root; tests replace newAdmin by Options.admin.
 type admin interface {
 	ephemerals(path string) ([]string, error)
 	removeRoot(ctx context.Context) error
@@ -34,7 +37,7 @@ func newAdmin(ctx context.Context, env *Env) (admin, error) {
 		return nil, err
 	}
 	a := &zkAdmin{conn: conn, root: env.root, end: Once(conn.Close)}
-	// A request blocks until a server answers; closing the connection ends it.
+	// A request blocks until a server answers. If ctx ends first, a.close ends the request.
 	defer context.AfterFunc(ctx, a.close)()
 	_, err = conn.Create(env.root, nil, 0, zk.WorldACL(zk.PermAll))
 	if err == nil || errors.Is(err, zk.ErrNodeExists) {
@@ -69,7 +72,7 @@ func (e *Env) Admin(ctx context.Context) (*zk.Conn, error) {
 		if err == nil && open() {
 			return conn, nil
 		}
-		if !sleepUntil(ctx, time.Now().Add(50*time.Millisecond)) {
+		if !times.Sleep(ctx, 50*time.Millisecond) {
 			end()
 			return nil, errors.Join(context.Cause(ctx), err)
 		}
@@ -113,7 +116,7 @@ func (h *fixedHosts) Connected() {
 	h.tried = 0
 }
 
-// tree lists path and all its descendants, parents first.
+// The method `tree` lists path and all its descendants, parents first.
 func (a *zkAdmin) tree(path string) ([]string, error) {
 	all := []string{path}
 	for i := 0; i < len(all); i++ {
@@ -130,8 +133,9 @@ func (a *zkAdmin) tree(path string) ([]string, error) {
 	return all, nil
 }
 
-// ephemerals lists the ephemeral znodes below path with their owners. It calls sync first, because
-// a follower that lags could still list znodes of sessions that were closed long ago.
+// The method `ephemerals` lists the ephemeral znodes below path with their owners. It calls sync
+// first, because a follower that lags could still list znodes of sessions that were closed long
+// ago.
 func (a *zkAdmin) ephemerals(path string) ([]string, error) {
 	if _, err := a.conn.Sync(path); err != nil {
 		return nil, err
@@ -161,7 +165,7 @@ func (a *zkAdmin) removeRoot(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if !sleepUntil(ctx, time.Now().Add(100*time.Millisecond)) {
+		if !times.Sleep(ctx, 100*time.Millisecond) {
 			return fmt.Errorf("remove %s: %w", a.root, err)
 		}
 	}

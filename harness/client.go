@@ -38,13 +38,13 @@ type Process interface {
 type MemoryLimiter interface {
 	Process
 	// LimitMemory gives the process no further memory. A thread that needs more memory waits until
-	// lift is called. Lift reports whether a thread was waiting.
+	// the function `lift` is called. Its result `waits` reports whether a thread was waiting.
 	LimitMemory() (lift func() (waits bool, err error), err error)
 }
 
 // Client is the harness's side of one client: its number, proxy, random source and recorder.
-// Workload.Work uses it from one goroutine. Faults, and the recording of lost holds, use it from
-// other goroutines.
+// Workload.Work uses a Client from one goroutine. Faults use it from other goroutines, and so does
+// the code that records lost holds.
 type Client struct {
 	ID   int
 	Rand *rand.Rand // choices are a function of the run's seed and of ID
@@ -56,7 +56,7 @@ type Client struct {
 	process int32 // the process number for events; a new one after each operation whose outcome is Indeterminate
 	last    int32 // the last process number that was assigned
 	session SessionInfo
-	own     Process // nil if there is none
+	own     Process // the separate process that the client runs in; nil if there is none
 	log     tail
 }
 
@@ -78,8 +78,8 @@ func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, e
 	return c.proxy.DialContext(ctx, network, address)
 }
 
-// Next reports whether to begin another round of work. It returns false once the run quiesces, once
-// Options.Operations operations have begun, or once ctx has ended.
+// Next reports whether to begin another round of work. It returns false once the calm is over, the
+// run is given up, Options.Operations operations have begun, or ctx has ended.
 func (c *Client) Next(ctx context.Context) bool {
 	select {
 	case <-c.env.sched.quiesce:
@@ -89,8 +89,12 @@ func (c *Client) Next(ctx context.Context) bool {
 	}
 }
 
-// Pause waits for d, or less if the run quiesces or ctx ends. It returns the result of Next.
+// Pause waits for d, or less if the calm is over, the run is given up or ctx ends. It returns the
+// result of Next.
 func (c *Client) Pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return c.Next(ctx) // without a timer: see times.Sleep
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -139,8 +143,8 @@ func (c *Client) do(ctx context.Context, process *int32, op history.Event, f fun
 	return done, err
 }
 
-// newProcess begins a new logical thread, because the last request of the old one may still take
-// effect at any time.
+// newProcess sets *process to a number that the run has not used before. A request under the old
+// number may still take effect at any time, so later operations need another number.
 func (c *Client) newProcess(process *int32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -175,9 +179,8 @@ func (c *Client) Opened(s SessionInfo) {
 	c.Record(history.Event{Kind: history.Session, Op: history.SessionNew, Arg: s.Timeout.String()})
 }
 
-// SessionState records that the client observed a change of the state of the session with that id.
-// The new state is one of the history's Session constants. Once the session is lost or closed,
-// faults no longer use it.
+// SessionState records the new state of a session, as the client observed it. The state is one of
+// the history's Session constants. Once the session is lost or closed, faults no longer use it.
 func (c *Client) SessionState(id int64, state string, cause error) {
 	e := history.Event{Kind: history.Session, Op: state, Session: id}
 	if cause != nil {
@@ -202,11 +205,12 @@ func (c *Client) Open(ctx context.Context, opts session.Options) (*session.Sessi
 		return nil, err
 	}
 	c.Opened(SessionInfo{ID: s.ID(), Password: s.Password(), Timeout: s.Timeout()})
-	go c.follow(s) // It ends with the session. The run waits for it like for every goroutine of a client, see leftovers.
+	go c.follow(s) // This goroutine ends with the session. The method `leftovers` waits for it, like for every goroutine of a client.
 	return s, nil
 }
 
-// follow records each state of s except the first, until s ends.
+// The method `follow` records the states of s until s ends. If the first state is Connected, it is
+// not recorded, because Opened has already recorded the new session.
 func (c *Client) follow(s *session.Session) {
 	first := true
 	for state := range s.States(context.Background()) {
@@ -242,7 +246,7 @@ type tail struct {
 	kept []byte
 }
 
-// mostLog is the number of bytes of each log that a run keeps.
+// mostLog is the number of bytes that a tail keeps.
 const mostLog = 1 << 20
 
 // Write appends b and drops old bytes.
@@ -250,7 +254,7 @@ func (t *tail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.kept = append(t.kept, b...)
-	if len(t.kept) > 2*mostLog { // not at each write, because it copies
+	if len(t.kept) > 2*mostLog { // not at each write, because Clone copies a MiB
 		t.kept = bytes.Clone(t.end())
 	}
 	return len(b), nil
@@ -271,7 +275,8 @@ func (c *Client) Belief(deadline time.Time) {
 	c.Record(history.Event{Kind: history.Belief, Arg: strconv.FormatInt(int64(at), 10)})
 }
 
-// run calls Work until no work is left.
+// The method `run` calls Work until it returns without an error, or until the client must finish.
+// After each error it records a crash and waits before the next call.
 func (c *Client) run(ctx context.Context, work func(context.Context, *Client) error) {
 	for backoff := 10 * time.Millisecond; ; backoff = min(2*backoff, time.Second) {
 		begun := time.Now()
@@ -289,8 +294,8 @@ func (c *Client) run(ctx context.Context, work func(context.Context, *Client) er
 	}
 }
 
-// live calls Work once. A panic makes the run Unknown, because the workload is broken and its
-// further observations are lost.
+// The method `live` calls Work once. A panic makes the run Unknown, because the workload is broken
+// and its further observations are lost.
 func (c *Client) live(ctx context.Context, work func(context.Context, *Client) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -301,8 +306,8 @@ func (c *Client) live(ctx context.Context, work func(context.Context, *Client) e
 	return work(ctx, c)
 }
 
-// crash records the end of one call of Work. The client's holds end too, because no program relies
-// on them any more.
+// The method `crash` records that a call of Work ended with err. It drops the client's holds,
+// because no program relies on them any more.
 func (c *Client) crash(err error) {
 	c.Record(history.Event{Kind: history.Crash, Error: err.Error()})
 	c.env.holds.forget(c)

@@ -15,8 +15,8 @@
 //
 // A workload is ordinary Go code. Each client is a goroutine that gets a [Client]: its own proxy to
 // the ensemble (for session.Options.Dial), its own random source, and the methods Do, Hold and
-// Opened, which record the history and keep its rules. Any client type can be tested this way,
-// including one from another module.
+// Opened. These methods record the history in the form that checkers need. Any client type can be
+// tested this way, including one from another module.
 //
 // # Verdict
 //

@@ -35,7 +35,7 @@ type Env struct {
 	holds   holds
 	leases  *leases.Recorder
 
-	operations int // the limit of Options
+	operations int // Options.Operations
 
 	givenUp context.Context // ends when GiveUp is called
 	giveUp  context.CancelFunc
@@ -74,8 +74,8 @@ func (e *Env) Fact(name, object, result, detail string) {
 }
 
 // SessionEnded records that a session has ended, as observed at the ensemble. Call it as soon as
-// the end is observed. If closed is true, a client closed the session, so the end proves nothing
-// about the expiry clock of the servers.
+// the end is observed. If closed is true, a client closed the session, so the end does not show
+// when servers expire sessions.
 func (e *Env) SessionEnded(id int64, closed bool) {
 	event := history.Event{Kind: history.Session, Op: history.SessionExpired, Session: id,
 		Client: history.Nobody, Process: history.Nobody}
@@ -98,7 +98,8 @@ func (e *Env) phase(name string) {
 	e.rec.Record(history.Event{Kind: history.Phase, Op: name, Client: history.Nobody, Process: history.Nobody})
 }
 
-// problem notes a reason why the run cannot be judged, whatever the checkers report.
+// The method `problem` notes a reason for which the run is Unknown, unless a checker finds a
+// violation.
 func (e *Env) problem(err error) {
 	if err == nil {
 		return
@@ -141,10 +142,11 @@ func (e *Env) clientLogs() map[int][]byte {
 	return all
 }
 
-// spent reports whether as many operations have begun as the options allow.
+// The method `spent` reports whether Options.Operations operations have begun. It returns false if
+// that limit is zero.
 func (e *Env) spent() bool { return e.operations > 0 && e.rec.Count(history.Invoke) >= e.operations }
 
-// schedule notifies clients that they must begin no further operations.
+// A schedule notifies clients that they must begin no further operations.
 type schedule struct {
 	quiesce chan struct{}
 	once    sync.Once

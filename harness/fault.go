@@ -17,7 +17,8 @@ type Fault interface {
 	// Name is the name in plans, histories and flags, for example "session-close".
 	Name() string
 	// Able returns the reason why the fault cannot be injected in env, or nil if it can. It
-	// depends only on the abilities of env, never on its current state.
+	// depends only on the abilities of env, for example on the kind of its ensemble and on the
+	// number of nodes, never on its current state.
 	Able(env *Env) error
 	// Draw chooses a target and a length. It is a pure function of r and of the abilities of
 	// env, so that one seed gives one plan. It sets Target, Arg and For.
@@ -47,8 +48,8 @@ type Injected struct {
 	Target string
 	// Heal heals the fault and returns the evidence that the fault had an effect, such as "312
 	// packets dropped". The evidence is empty if the fault had no effect. Heal is called once. If
-	// it fails, the run cannot be judged for liveness. Heal is nil for a fault that is over when
-	// Inject returns.
+	// it fails, the run is Unknown, unless a property is violated. Heal is nil for a fault that is
+	// over when Inject returns.
 	Heal func(ctx context.Context) (evidence string, err error)
 	// Evidence is the evidence of a fault without Heal.
 	Evidence string
@@ -58,7 +59,7 @@ type Injected struct {
 type Step struct {
 	Fault  string        `json:"fault"`
 	At     time.Duration `json:"at_ns"`  // after the start of the work
-	For    time.Duration `json:"for_ns"` // until the heal, or about how long Inject takes; zero if the fault is over at once
+	For    time.Duration `json:"for_ns"` // from the injection to the heal; without a heal, about how long Inject takes, or zero
 	Target string        `json:"target,omitempty"`
 	Arg    string        `json:"arg,omitempty"`
 }
@@ -66,7 +67,7 @@ type Step struct {
 // Plan is a sequence of faults in order of At. They may overlap. An empty plan injects nothing.
 type Plan []Step
 
-// has reports whether p has a step with the fault of that name.
+// The method `has` reports whether p has a step with the fault of that name.
 func (p Plan) has(name string) bool {
 	return slices.ContainsFunc(p, func(s Step) bool { return s.Fault == name })
 }
@@ -88,7 +89,8 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 		return Plan{}
 	}
 	r := rand.New(rand.NewPCG(seed, 0x6e656d65736973)) // "nemesis"
-	// The first faults are all different, so that a short run includes each of them.
+	// Try each fault once, in random order, before any fault is repeated. So a short plan does not
+	// miss a fault by chance.
 	turns := r.Perm(len(able))
 	var plan Plan
 	for at, n := length/20, 0; at < length; n++ {
@@ -98,7 +100,8 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 		}
 		s := f.Draw(r, env)
 		s.Fault, s.At = f.Name(), at.Round(time.Millisecond)
-		// Skip a fault that would be cut short, because it would hardly have an effect.
+		// Leave out a fault that would end after the plan, because the end of the plan would cut it
+		// short.
 		if s.At+s.For > length && n < len(turns) {
 			continue
 		} else if s.At+s.For > length {
@@ -112,6 +115,6 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 	return plan
 }
 
-// shortestGap is used in place of the length of a fault that is shorter, when Draw places the next
-// fault. A closed session, for example, has no length.
+// shortestGap is the least length that Draw assumes for a fault when it computes the start of the
+// next fault. A closed session, for example, has no length.
 const shortestGap = 500 * time.Millisecond

@@ -8,13 +8,13 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// holds are the holds of a run that have not ended.
+// The type `holds` has the holds of a run that have not ended.
 type holds struct {
 	mu       sync.Mutex
-	standing []*Hold // by begin
+	standing []*Hold // in the order in which they began
 }
 
-// Hold is a grant that the program got, and whose end has not been observed.
+// Hold is a grant that the program got and recorded with [Client.Hold].
 type Hold struct {
 	c     *Client
 	grant context.Context
@@ -23,7 +23,7 @@ type Hold struct {
 
 	// Guarded by the mu of the run's holds.
 	ended    bool
-	released bool // the program gave it up
+	released bool // the program gave up the grant before a loss
 }
 
 // Hold records that a grant was given. Call it right after the grant. Object, Token, Node and Arg
@@ -31,8 +31,9 @@ type Hold struct {
 // the loss with its cause.
 //
 // Hold first records the ends of other holds whose contexts have already ended, because the
-// goroutines that record these ends may be late. So two holds overlap only if the context of the
-// first had not ended when the second began. Each completion of an operation records such ends too.
+// goroutines that record these ends may be late. So two holds overlap in the history only if the
+// context of the first had not ended when the second began. Each completion of an operation records
+// such ends too.
 func (c *Client) Hold(grant context.Context, e history.Event) *Hold {
 	e.Kind, e.Op = history.Hold, history.HoldBegin
 	h := &Hold{c: c, grant: grant}
@@ -56,7 +57,8 @@ func (c *Client) Holding() bool {
 // End records that the program gives up the hold, even if the grant's context has not ended. Call
 // it right before the release. It returns false if the hold had already ended.
 //
-// If a release ends the context too late, End cannot detect it: see [Hold.Release].
+// End cannot detect that a release ends the context too late, after another client can be granted
+// the same object. See [Hold.Release].
 func (h *Hold) End() bool {
 	h.stop()
 	h.c.env.holds.mu.Lock()
@@ -69,10 +71,10 @@ func (h *Hold) End() bool {
 	return h.released
 }
 
-// Release calls f, which releases the grant, and returns its error. The hold ends when the grant's
-// context ends. The end of the context is a part of the release, because it must come before
-// another client can be granted the same object. Use End for grants whose contexts end only on a
-// loss.
+// Release calls f, which releases the grant, and returns the error of f. The hold ends when the
+// grant's context ends. The end of the context is a part of the release, because it must come
+// before another client can be granted the same object. Use End for grants whose contexts end only
+// on a loss.
 func (h *Hold) Release(f func() error) error {
 	h.c.env.holds.mu.Lock()
 	h.released = h.released || h.grant.Err() == nil
@@ -93,7 +95,8 @@ func (h *Hold) contextEnded() {
 	}
 }
 
-// endLocked records the end of a hold that has not ended: the program gave it up, or it was lost.
+// endLocked records the end of a hold whose end is not recorded yet. The program gave up the hold,
+// or lost it.
 func (all *holds) endLocked(h *Hold) {
 	all.dropLocked(h)
 	e := h.event
@@ -124,7 +127,8 @@ func (all *holds) dropLocked(h *Hold) {
 	all.standing = slices.DeleteFunc(all.standing, func(other *Hold) bool { return other == h })
 }
 
-// forget drops the holds of a client that has crashed, because no program relies on them any more.
+// The method `forget` drops the holds of a client that has crashed, because no program relies on
+// them any more.
 func (all *holds) forget(c *Client) {
 	all.mu.Lock()
 	defer all.mu.Unlock()

@@ -17,9 +17,9 @@ import (
 // goroutine that starts it. So the label marks exactly the goroutines of one run.
 const runLabel = "zkcoord-run"
 
-// leftovers records what clients left behind after they closed everything: ephemeral znodes,
-// watches, goroutines. Each may take a moment to disappear. leftovers waits for that, and then
-// records the remaining number as a fact.
+// The method `leftovers` records what clients left behind after they closed everything: ephemeral
+// znodes, watches, goroutines. They may take a moment to disappear, so the method waits. It then
+// records as a fact, for each of the three, how many remain.
 func (r *run) leftovers(ctx context.Context) error {
 	until := time.Now().Add(r.env.grace / 2)
 	znodes, err := settle(ctx, until, func() ([]string, error) { return r.admin.ephemerals(r.env.root) })
@@ -29,7 +29,8 @@ func (r *run) leftovers(ctx context.Context) error {
 	r.left("znodes", znodes)
 	watches, err := settle(ctx, until, func() ([]string, error) { return r.env.watches(ctx) })
 	if err == nil {
-		// If the ensemble does not answer the command, the checker reports it.
+		// If the servers do not answer the command wchp, no number is recorded. The checker then
+		// reports that the watches were not counted.
 		r.left("watches", watches)
 	}
 	if r.label != "" {
@@ -63,8 +64,8 @@ func LeftBehind(ctx context.Context, e ensemble.Ensemble, within time.Duration) 
 	})
 }
 
-// settle calls find repeatedly and returns its last result. It stops when nothing is found, at the
-// given time, or when ctx ends.
+// The function `settle` calls the function `find` repeatedly and returns its last result. It stops
+// when nothing is found, at the given time, or when ctx ends.
 func settle(ctx context.Context, until time.Time, find func() ([]string, error)) (found []string, err error) {
 	for {
 		found, err = find()
@@ -77,10 +78,10 @@ func settle(ctx context.Context, until time.Time, find func() ([]string, error))
 
 // idleHTTP marks the goroutines of idle HTTP connections. When a client dials, the ensemble may
 // request an address from its container engine by HTTP. The goroutines of that HTTP connection then
-// inherit the client's label.
+// inherit the client's label, but they are not the client's, so they are not counted.
 const idleHTTP = "net/http.(*persistConn)"
 
-// goroutines describes the goroutines that clients started and left running.
+// The method `goroutines` describes the goroutines that clients started and left running.
 func (r *run) goroutines() ([]string, error) {
 	var text strings.Builder
 	if err := pprof.Lookup("goroutine").WriteTo(&text, 1); err != nil {
@@ -96,8 +97,9 @@ func (r *run) goroutines() ([]string, error) {
 	return found, nil
 }
 
-// deepest returns the innermost function of a stack that belongs to zkcoord or to the client
-// library.
+// The function `deepest` returns the innermost function on a stack that belongs to zkcoord or to
+// the client library. If neither has a function on the stack, it returns the innermost function of
+// all.
 func deepest(stack string) string {
 	name := "unknown"
 	for line := range strings.Lines(stack) {
@@ -115,7 +117,8 @@ func deepest(stack string) string {
 	return name
 }
 
-// watches lists the watches below the run's root on all servers, by the four-letter command wchp.
+// The method `watches` lists the watches below the run's root on all servers, by the four-letter
+// command wchp.
 func (e *Env) watches(ctx context.Context) ([]string, error) {
 	var found []string
 	for _, server := range e.Servers() {

@@ -13,17 +13,18 @@ import (
 )
 
 const (
-	// stallWorth is the least delay of a timer that is recorded as a stall. A busy machine
-	// delays timers by less than this all the time.
+	// stallWorth is the least delay of a timer that is recorded as a stall. On a busy machine,
+	// shorter delays are normal. lagWorth is the least delay that is recorded as a lag.
 	stallWorth = 100 * time.Millisecond
 	lagWorth   = time.Millisecond
 )
 
-// monitor records stalls of this process and reports progress until stop is called.
+// The method `monitor` records stalls of this process, records the roles of servers if the run is
+// stored, and reports progress, until the function `stop` is called.
 //
 // A stall is a pause of all clients at once, because the machine was busy or suspended, or because
-// the garbage collector ran. Some guarantees exclude a pause of the client, so checkers need these
-// events.
+// the garbage collector ran. Some guarantees do not hold while a client is paused, so checkers need
+// the stalls.
 func (r *run) monitor(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
@@ -53,7 +54,8 @@ func (e *Env) recordStalls(ctx context.Context) {
 	}
 	lag := func(now time.Time) {
 		covers := now.Sub(meter.begun)
-		fact(history.FactLag, meter.lag(now), covers.String())
+		most, sum := meter.lag(now)
+		fact(history.FactLag, most, covers.String()+" "+sum.String())
 	}
 	for {
 		select {
@@ -72,31 +74,33 @@ func (e *Env) recordStalls(ctx context.Context) {
 
 // A lagMeter measures how late the ticks of a timer are.
 type lagMeter struct {
-	last, begun time.Time     // the last tick; the last call of the method lag, or the start
-	most        time.Duration // since begun
+	last, begun time.Time     // the last tick; the last call of the method `lag`, or the start
+	most, sum   time.Duration // the longest delay since begun; the sum of all delays since begun
 }
 
-// tick notes a tick. If the tick is so late that it is a stall, tick returns the delay, and the
-// delay does not count as lag.
+// The method `tick` notes a tick. If the tick is so late that it is a stall, the method returns the
+// delay, and the delay does not count as lag.
 func (m *lagMeter) tick(now time.Time) (stall time.Duration) {
 	late := now.Sub(m.last) - history.LagTick
 	m.last = now
 	if late >= stallWorth {
 		return late
 	}
-	m.most = max(m.most, late)
+	m.most, m.sum = max(m.most, late), m.sum+max(0, late)
 	return 0
 }
 
-// lag returns the longest delay since the last call, or zero if it is below lagWorth. An overdue
-// tick counts as late.
-func (m *lagMeter) lag(now time.Time) (most time.Duration) {
-	most = max(m.most, now.Sub(m.last)-history.LagTick)
-	m.begun, m.most = now, 0
+// The method `lag` returns the longest delay since the last call, and the sum of all delays since
+// then. Both include the delay of a tick that is overdue. Both are zero if the longest delay is
+// below lagWorth.
+func (m *lagMeter) lag(now time.Time) (most, sum time.Duration) {
+	overdue := max(0, now.Sub(m.last)-history.LagTick)
+	most, sum = max(m.most, overdue), m.sum+overdue
+	m.begun, m.most, m.sum = now, 0, 0
 	if most < lagWorth {
-		return 0
+		return 0, 0
 	}
-	return most
+	return most, sum
 }
 
 // roleTick is the interval at which the roles of servers are queried.
@@ -158,9 +162,9 @@ func (r *run) progress(ctx context.Context) {
 	}
 }
 
-// early checks for violations during the run. An incomplete history can prove a violation but
-// nothing else. The checks take at most about a twentieth of the time, so that they hardly affect
-// the run.
+// The type `early` checks for violations during the run. An incomplete history can prove a
+// violation but nothing else. After each check, no check begins for 20 times as long as that check
+// took, so that the checks hardly affect the run.
 type early struct {
 	next       time.Time
 	violations int

@@ -12,7 +12,7 @@ type Kill struct {
 	Scenario string   `json:"scenario"`
 	Mutant   string   `json:"mutant"`
 	Report   string   `json:"report"`
-	Violates []string `json:"violates"` // the properties that must reveal it
+	Violates []string `json:"violates"` // a violation of any of these properties kills it
 	Needs    string   `json:"needs,omitempty"`
 	// Violated is the property that was found violated. It is empty if the mutant survived or
 	// was not run.
@@ -20,7 +20,8 @@ type Kill struct {
 	Reason   string `json:"reason,omitempty"`
 	// Seeds is the number of runs; zero means not run.
 	Seeds int `json:"seeds"`
-	// Within is the time that these runs took on the clock of the history, up to the violation.
+	// Within is the sum of the lengths of these runs, on the clocks of their histories. A run with
+	// a violation counts up to the violation.
 	Within time.Duration `json:"within_ns"`
 }
 
@@ -32,9 +33,9 @@ func NewKill(s Scenario, m Mutant) Kill {
 	return Kill{Scenario: s.Name, Mutant: m.Name, Report: m.Report, Violates: m.Violates, Needs: m.Needs}
 }
 
-// Hunt calls run for the mutant m of s, with seeds 0, 1, 2 and so on. It stops when a run finds a
-// property in m.Violates violated, or when the number of seeds is reached. If run returns an error,
-// the hunt ends, and Kill.Seeds counts only the earlier runs.
+// Hunt calls the function `run` for the mutant m of s, with seeds 0, 1, 2 and so on. It stops when
+// a run finds a property in m.Violates violated, or when the number of seeds is reached. If the
+// function returns an error, the hunt ends, and Kill.Seeds counts only the earlier runs.
 func Hunt(s Scenario, m Mutant, seeds int, run func(s Scenario, seed uint64) (*Result, error)) (Kill, error) {
 	k := NewKill(s, m)
 	for seed := range uint64(seeds) {
@@ -53,7 +54,8 @@ func Hunt(s Scenario, m Mutant, seeds int, run func(s Scenario, seed uint64) (*R
 	return k, nil
 }
 
-// violatedAt returns the time of the last event of the violation, on the clock of the history.
+// violatedAt returns the time of the last event that proves the violation, on the clock of the
+// history. If no event proves it, the result is the end of the history.
 func violatedAt(one checker.Result, r *Result) time.Duration {
 	if n := len(one.Events); n > 0 {
 		return one.Events[n-1].Time
@@ -67,8 +69,8 @@ func (r *Result) Killed(m Mutant) bool {
 	return found
 }
 
-// exposed reports whether a property in m.Violates was exposed. A violation of that property may
-// then have been excused.
+// The method `exposed` reports whether a property in m.Violates was exposed. A violation of that
+// property may then have been excused.
 func (r *Result) exposed(m Mutant) bool {
 	for _, id := range m.Violates {
 		if one, judged := r.Of(id); judged && one.Exposure > 0 {

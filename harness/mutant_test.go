@@ -11,7 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
-// toyHunt hunts a mutant of the toy scenario. The toy lock is broken from the given seed on.
+// toyHunt hunts a mutant of the toy scenario. In runs with a seed of at least `broken`, the toy
+// lock is broken.
 func toyHunt(t *testing.T, m Mutant, seeds int, broken uint64) Kill {
 	t.Helper()
 	k, err := Hunt(newToy().Scenario, m, seeds, func(s Scenario, seed uint64) (r *Result, err error) {
@@ -33,7 +34,7 @@ func TestMutantIsHuntedUntilItIsFoundOut(t *testing.T) {
 	if !k.Killed() || k.Violated != "lock/no-overlap" || k.Seeds != 3 || k.Reason == "" || k.Scenario != "toy" || k.Report != "somebody's" {
 		t.Errorf("got %+v, want killed by lock/no-overlap after 3 seeds, with a reason", k)
 	}
-	// Two whole runs of more than ten seconds each, and a part of the third.
+	// Within covers two whole runs of more than ten seconds each, and a part of the third run.
 	if s := k.Within.Seconds(); s < 20 || s > 40 {
 		t.Errorf("got Within %v, want 20s to 40s", k.Within)
 	}

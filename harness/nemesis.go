@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/times"
 )
 
 // nemesis follows a plan. It runs in one goroutine, so its actions have one order.
@@ -24,7 +25,7 @@ type standing struct {
 	Injected
 	step  Step
 	due   time.Time
-	index int // of its step in the plan, which identifies stop events
+	index int // of its step in the plan; its start event and its stop event both refer to that step
 }
 
 func newNemesis(env *Env, faults []Fault) *nemesis {
@@ -35,10 +36,11 @@ func newNemesis(env *Env, faults []Fault) *nemesis {
 	return n
 }
 
-// follow injects and heals at the times of the plan, until the plan is done or the context working
-// has ended. healAll heals the faults that are still active at that moment. Only the end of ctx
-// interrupts an injection. If a fault ends later than planned because its injection was slow, all
-// later steps are delayed by the same time. So faults that the plan separates do not overlap.
+// The method `follow` injects and heals faults at the times of the plan, until the plan is done or
+// the context `working` ends. It leaves the faults that are active at that moment to healAll. Only
+// the end of ctx interrupts an injection. If a fault ends later than planned because its injection
+// was slow, all later steps are delayed by the same time. So faults that the plan separates do not
+// overlap.
 func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 	start := time.Now()
 	n.begun = start
@@ -61,9 +63,9 @@ func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 	}
 }
 
-// again injects faults whose planned injections had no effect, while time is left. It draws a new
-// step for one fault after another until each has had an effect. The parameter after is the number
-// of steps in the plan so far. The added steps are numbered from there. again returns them.
+// The method `again` injects faults whose planned injections had no effect, while time is left. It
+// draws a new step for one fault after another until each has had an effect. It returns these
+// steps. Their numbers continue those of the plan, which has `after` steps so far.
 func (n *nemesis) again(ctx, working context.Context, after int) (more Plan) {
 	end, _ := working.Deadline()
 	r := rand.New(rand.NewPCG(n.env.Seed, 0x616761696e)) // "again"
@@ -88,13 +90,17 @@ func (n *nemesis) again(ctx, working context.Context, after int) (more Plan) {
 	return more
 }
 
-// inject records the start before it requests the fault, and healFirst records the stop after the
-// heal. So the fault can be active only between the two events. inject returns the time at which
-// the fault is due to end.
+// The method `inject` records the start before it calls Fault.Inject, and healFirst records the
+// stop after the heal. So the fault can be active only between the two events. The method `inject`
+// returns the time at which the fault is due to end.
 func (n *nemesis) inject(ctx context.Context, i int, s Step) (over time.Time) {
 	f, known := n.faults[s.Fault]
 	if !known {
 		n.record(history.FaultStop, i, s, s.Target, "", fmt.Errorf("the scenario has no such fault"))
+		return time.Now()
+	}
+	if err := f.Able(n.env); err != nil { // possible in a plan that was not drawn for this ensemble
+		n.record(history.FaultStop, i, s, s.Target, "", fmt.Errorf("not injected: %w", err))
 		return time.Now()
 	}
 	n.record(history.FaultStart, i, s, s.Target, "", nil)
@@ -143,7 +149,8 @@ func (n *nemesis) healAll(ctx context.Context) {
 	}
 }
 
-// record records a fault event. Its Step is the number of the step, from 1.
+// The method `record` records a fault event for the step with index i of the plan. The Step of the
+// event is i+1.
 func (n *nemesis) record(op string, i int, s Step, target, evidence string, err error) {
 	e := history.Event{Kind: history.Fault, Op: op, Object: s.Fault, Node: target, Arg: s.Arg,
 		Result: evidence, Step: int32(i + 1), Client: history.Nobody, Process: history.Nobody}
@@ -154,13 +161,4 @@ func (n *nemesis) record(op string, i int, s Step, target, evidence string, err 
 }
 
 // sleepUntil waits until t. It returns false if ctx ends first.
-func sleepUntil(ctx context.Context, t time.Time) bool {
-	timer := time.NewTimer(time.Until(t))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
-	}
-}
+func sleepUntil(ctx context.Context, t time.Time) bool { return times.Sleep(ctx, time.Until(t)) }

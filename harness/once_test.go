@@ -9,8 +9,9 @@ import (
 )
 
 // Regression: a fault's context ended while the fault closed its connection, which takes a second
-// if no server answers. The close waited for the mutex of a sync.Once. Virtual time does not
-// advance during such a wait, so the run never ended.
+// if no server answers. The end of the context caused a second close, which waited for the first
+// one at the mutex of a sync.Once. Virtual time does not advance during such a wait, so the run
+// never ended.
 func TestOnceWaitsInVirtualTime(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		calls := 0

@@ -18,15 +18,15 @@ type Options struct {
 	// Ensemble starts the ensemble, with the scenario's configuration and the given number of
 	// nodes. The run closes it.
 	Ensemble ensemble.Starter
-	Nodes    int           // zero is the number of the scenario
+	Nodes    int           // number of nodes; zero means the scenario's
 	Seed     uint64        // of the plan and of each client's choices
 	Time     time.Duration // of the work under faults; zero is the scenario's
-	Clients  int           // zero is the number of the scenario
+	Clients  int           // number of clients; zero means the scenario's
 	// Operations limits the number of operations that begin; after that, clients finish. Zero
 	// is no limit.
 	Operations int
-	// If ClientProcesses is set, clients run in separate processes, which faults can stop.
-	// Workloads that do not support that run their clients in this process.
+	// If ClientProcesses is set, clients run in separate processes, which faults can stop. If a
+	// workload does not support separate processes, its clients run in this process.
 	ClientProcesses bool
 	// Faults are the names of the scenario's faults from which the plan is drawn. Nil is all of
 	// them, an empty slice none.
@@ -37,16 +37,17 @@ type Options struct {
 	Intensity float64
 	// Store stores the result; nil stores nothing.
 	Store Store
-	// TxnLogs is a directory for zkcoord audit. It gets the servers' transaction logs, with a
-	// directory for each server, and the file clients.log, with the holds that clients recorded. If
-	// TxnLogs is empty, neither is kept.
+	// TxnLogs is a directory for the command zkcoord audit. The run stores the transaction logs
+	// there, in one directory for each server. It also stores the file clients.log, which has the
+	// holds that clients recorded. If TxnLogs is empty, nothing is stored.
 	TxnLogs string
 	// Progress, unless nil, is called about once a second during the run.
 	Progress func(Status)
 	// Command is the command line that repeats the run, for reports.
 	Command string
 
-	// admin replaces the session that creates and removes the root, in tests.
+	// Tests set the function `admin` to replace newAdmin, which opens the session that creates and
+	// removes the root.
 	admin func(ctx context.Context, env *Env) (admin, error)
 }
 
@@ -81,17 +82,17 @@ type Result struct {
 	// reported a version.
 	ZooKeeper  string        `json:"zookeeper,omitempty"`
 	Clients    int           `json:"clients"`
-	Client     string        `json:"client,omitempty"` // see Scenario
+	Client     string        `json:"client,omitempty"` // see Scenario.Client
 	Time       time.Duration `json:"time_ns"`
-	Operations int           `json:"operations,omitempty"` // the limit, see Options
+	Operations int           `json:"operations,omitempty"` // the limit, see Options.Operations; zero means no limit
 	Start      time.Time     `json:"start"`
 	Took       time.Duration `json:"took_ns"`
 
 	Verdict checker.Verdict  `json:"verdict"`
 	Results []checker.Result `json:"results"`
-	// CouldNot names the faults that did not happen, one line for each reason: those that the
-	// ensemble cannot inject, those requested by name or in the plan that never began in the
-	// time of the run, and those that had no effect.
+	// CouldNot names the faults that did not happen, one line for each reason: the ensemble cannot
+	// inject the fault; or the fault was requested by name or by the plan, but the run ended before
+	// the fault began; or the fault had no effect.
 	CouldNot []string `json:"could_not,omitempty"`
 	Command  string   `json:"command,omitempty"`
 
@@ -136,7 +137,8 @@ func (r *Result) Of(id string) (checker.Result, bool) {
 	return checker.Result{}, false
 }
 
-// faults returns the faults of the scenario that are requested by name or by a plan.
+// The method `faults` returns the faults of the scenario that the plan contains. Without a plan, it
+// returns the faults that o.Faults names, or all if o.Faults is nil.
 func (o Options) faults(s Scenario) []Fault {
 	return slices.DeleteFunc(slices.Clone(s.Faults), func(f Fault) bool {
 		if o.Plan != nil {

@@ -12,9 +12,9 @@ import (
 var ErrStale = errors.New("harness: stale fencing token")
 
 // Resource is a fenced register outside of ZooKeeper, like a resource that a lock protects. It
-// remembers the highest token presented, rejects every lower one for reads and writes, and records
-// each access itself. Increments of the resource add up even if holders are wrong about their
-// holds: property lock/fenced-writes.
+// remembers the highest token presented, refuses reads and writes with a lower token, and records
+// each access itself. No accepted increment is lost, even if holders are wrong about their holds.
+// The property lock/fenced-writes requires that.
 type Resource struct {
 	name   string
 	fenced bool
@@ -27,7 +27,7 @@ type Resource struct {
 // NewResource returns a resource with the value 0.
 func NewResource(name string) *Resource { return &Resource{name: name, fenced: true} }
 
-// NewUnfencedResource returns a resource that ignores tokens: the mutant of a resource.
+// NewUnfencedResource returns a resource that ignores tokens. Only mutants and tests use it.
 func NewUnfencedResource(name string) *Resource { return &Resource{name: name} }
 
 // Read returns the value. Reads are fenced too: after a holder has read, no earlier holder can
@@ -42,8 +42,8 @@ func (r *Resource) Write(c *Client, token, value int64) error {
 	return err
 }
 
-// access records each access while it holds mu, so that the order of the history is the order of
-// accesses.
+// The method `access` records each access while it holds mu, so that the order of the history is
+// the order of accesses.
 func (r *Resource) access(c *Client, token int64, what string, apply func()) (int64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

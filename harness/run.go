@@ -20,12 +20,14 @@ import (
 	"github.com/zkcoord/zkcoord/harness/leases"
 	"github.com/zkcoord/zkcoord/harness/witness"
 	"github.com/zkcoord/zkcoord/internal/procs"
+	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// Run runs s once. It returns an error only if the run could not begin or if the result could not
-// be stored. A run cannot begin if the ensemble does not start, if it has no quorum, or if the
-// workload cannot be set up. A failure after the start affects only the verdict. If ctx ends, Run
-// heals and closes everything, and the result is that of an incomplete history.
+// Run runs s once. It returns an error only if the run could not begin, if the result could not be
+// stored, or if the workload or the ensemble could not be closed. A run cannot begin if the
+// ensemble does not start, if it has no quorum, or if the workload cannot be set up. Any other
+// failure affects only the verdict. If ctx ends, Run heals and closes everything, and judges the
+// incomplete history.
 func Run(ctx context.Context, s Scenario, o Options) (result *Result, err error) {
 	if err := s.validate(); err != nil {
 		return nil, err
@@ -70,7 +72,7 @@ func Run(ctx context.Context, s Scenario, o Options) (result *Result, err error)
 	return r.judge(ctx, start, plan)
 }
 
-// run is the state of one call of Run.
+// The type `run` is the state of one call of Run.
 type run struct {
 	scenario Scenario
 	options  Options
@@ -99,7 +101,8 @@ func newEnv(s Scenario, o Options, ens ensemble.Ensemble) *Env {
 	return env
 }
 
-// version returns the version that the servers report.
+// The method `version` returns the version that the servers report, or their versions joined by "+"
+// if they differ.
 func (e *Env) version(ctx context.Context) string {
 	if e.Ensemble.Kind() == "embedded" {
 		return "" // it is a model, without a version of ZooKeeper
@@ -114,12 +117,13 @@ func (e *Env) version(ctx context.Context) string {
 	return strings.Join(found, "+")
 }
 
-// ending returns a context for actions that are also necessary after ctx has ended.
+// The method `ending` returns a context for actions that are necessary even after ctx has ended. It
+// ends after the scenario's grace.
 func (r *run) ending(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), r.env.grace)
 }
 
-// prepare waits for a healthy ensemble and sets the workload up.
+// The method `prepare` waits for a healthy ensemble and sets the workload up.
 func (r *run) prepare(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, 2*r.env.grace)
 	defer cancel()
@@ -142,8 +146,8 @@ func (r *run) prepare(ctx context.Context) error {
 	return nil
 }
 
-// work runs the clients while the nemesis follows its plan, heals all faults, and lets the clients
-// continue in calm. It returns the plan that was followed.
+// The method `work` runs the clients while the nemesis follows its plan, heals all faults, and lets
+// the clients continue in calm. It returns the plan that was followed.
 func (r *run) work(ctx context.Context) Plan {
 	plan := r.options.Plan
 	if plan == nil {
@@ -171,8 +175,8 @@ func (r *run) work(ctx context.Context) Plan {
 	return plan
 }
 
-// calm waits until the ensemble is healthy again, and then for the period in which liveness is
-// judged.
+// The method `calm` waits until the ensemble is healthy again, and then for the period in which
+// liveness is judged.
 func (r *run) calm(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, r.env.grace)
 	defer cancel()
@@ -186,14 +190,14 @@ func (r *run) calm(ctx context.Context) {
 	if r.env.givenUp.Err() != nil {
 		return
 	}
-	sleepUntil(ctx, time.Now().Add(orDefault(r.scenario.Calm, 3*time.Second)))
+	times.Sleep(ctx, orDefault(r.scenario.Calm, 3*time.Second))
 }
 
 // checkTime bounds the time of all checks of a run together.
 const checkTime = time.Minute
 
-// runs counts the runs of this process. Two runs at the same virtual time can have the same root;
-// the count makes their labels differ.
+// The variable `runs` counts the runs of this process. Two runs at the same virtual time can have
+// the same root; the count makes their labels differ.
 var runs atomic.Int64
 
 // startClients starts the clients. The returned function ends their work. It waits for at most the
@@ -232,7 +236,7 @@ func (r *run) startClients(ctx context.Context) (stop func()) {
 	}
 }
 
-// The function within reports whether the channel was closed within the given time.
+// The function `within` reports whether the channel was closed within the given time.
 func within(done <-chan struct{}, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -244,8 +248,8 @@ func within(done <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-// finish makes the final reads, counts leftovers and seals the history. The history ends with
-// PhaseEnd unless the run was interrupted.
+// The method `finish` makes the final reads, counts leftovers and seals the history. The history
+// ends with PhaseEnd unless the run was interrupted.
 func (r *run) finish(ctx context.Context) {
 	r.env.phase(history.PhaseFinal)
 	ending, cancel := r.ending(ctx)
@@ -266,7 +270,7 @@ func (r *run) finish(ctx context.Context) {
 	r.leases = r.env.leases.Seal()
 }
 
-// judge stores the history, checks it, and stores the verdict.
+// The method `judge` stores the history, checks it, and stores the verdict.
 func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, error) {
 	s, o := r.scenario, r.options
 	result := &Result{
@@ -282,8 +286,9 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 	checking, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTime)
 	defer cancel()
 	logs := r.logs(ctx)
+	witness := r.witness(ctx, result) // call it before r.whole, which reports the problems that r.witness finds
 	result.Results = slices.Concat(r.whole(ctx), Check(checking, s, result.History),
-		checker.Run(checking, result.History, append(r.witness(ctx, result), checker.IfExercised(checker.CleanLogs(logs)))...))
+		checker.Run(checking, result.History, append(witness, checker.IfExercised(checker.CleanLogs(logs)))...))
 	result.Verdict, result.Checked = checker.Overall(result.Results), true
 	result.Stats = checker.Measure(result.History)
 	if !result.Verdict.Passed() {
@@ -292,8 +297,8 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 	return result, errors.Join(stored, r.save(result))
 }
 
-// Check judges a history in the same way as a run of s does: by the checkers and guards of s, and
-// by those that every run gets.
+// Check judges a history by the checkers and guards of s, and by those that every run gets. It
+// omits the checks of a run that need more than the history, for example the logs of servers.
 func Check(ctx context.Context, s Scenario, h *history.History) []checker.Result {
 	evidence := checker.FaultsHadEffect()
 	if len(s.Faults) == 0 {
@@ -302,7 +307,7 @@ func Check(ctx context.Context, s Scenario, h *history.History) []checker.Result
 	return checker.Run(ctx, h, slices.Concat(s.Checkers, s.Guards, []checker.Checker{evidence, checker.OperationsSucceeded()})...)
 }
 
-// whole returns the result for the run itself, property run/whole.
+// The method `whole` returns the result for the run itself, property run/whole.
 func (r *run) whole(ctx context.Context) []checker.Result {
 	one := checker.Result{
 		Property: checker.Property{ID: "run/whole", Claim: "the run was whole: the ensemble was healthy before and after, each fault was healed, nothing panicked"},
@@ -330,7 +335,7 @@ func (r *run) save(result *Result) error {
 
 func (r *run) couldNot(result *Result) []string {
 	var reasons []string
-	faults := make(map[string][]string) // by reason
+	faults := make(map[string][]string) // reason -> names of the faults
 	began, idle := result.began(), checker.IdleFaults(result.History)
 	for _, f := range r.options.faults(r.scenario) {
 		err := f.Able(r.env)
@@ -355,7 +360,8 @@ func (r *run) couldNot(result *Result) []string {
 	return reasons
 }
 
-// logs reads the last part of the log of each node, as far as possible.
+// The method `logs` returns the last part of the log of each node, by index. It leaves out logs
+// that cannot be read.
 func (r *run) logs(ctx context.Context) map[int][]byte {
 	const most = 1 << 20
 	source, able := r.env.Ensemble.(ensemble.Logs)
@@ -377,8 +383,8 @@ func (r *run) logs(ctx context.Context) map[int][]byte {
 	return all
 }
 
-// witness returns checkers that compare the history, and the leases of its sessions, with what the
-// servers recorded. It also adds the transaction logs to the result.
+// The method `witness` returns checkers that compare the history, and the leases of its sessions,
+// with what the servers recorded. It also adds the transaction logs to the result.
 func (r *run) witness(ctx context.Context, result *Result) []checker.Checker {
 	var envelope checker.Envelope
 	for _, f := range r.options.faults(r.scenario) {
@@ -397,7 +403,8 @@ func (r *run) witness(ctx context.Context, result *Result) []checker.Checker {
 	return append(log.Checkers(result.History, envelope), r.leases.Checkers(envelope, leases.Servers{Log: log, Expiries: r.expiries(ctx)})...)
 }
 
-// expiries returns the sessions that leaders have expired, if the ensemble can list them.
+// The method `expiries` returns the sessions that leaders have expired, if the ensemble can list
+// them.
 func (r *run) expiries(ctx context.Context) []ensemble.Expiry {
 	source, able := r.env.Ensemble.(ensemble.Expirer)
 	if !able {
@@ -410,8 +417,11 @@ func (r *run) expiries(ctx context.Context) []ensemble.Expiry {
 	return all
 }
 
-// saveHolds writes the holds that clients recorded.
+// saveHolds writes the holds that clients recorded to the file clients.log in Options.TxnLogs.
 func (r *run) saveHolds(h *history.History) error {
+	if err := os.MkdirAll(r.options.TxnLogs, 0o755); err != nil {
+		return err
+	}
 	f, err := os.Create(filepath.Join(r.options.TxnLogs, "clients.log"))
 	if err != nil {
 		return err

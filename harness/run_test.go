@@ -7,6 +7,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -25,8 +27,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The core is tested with a lock inside the process in place of ZooKeeper. The lock grants with
-// rising tokens, and a fault can revoke the grant.
+// The core is tested with a lock inside the process in place of ZooKeeper. Each grant of the lock
+// has a larger token than the previous one, and a fault can revoke the grant.
 
 type noServers struct{ closed int }
 
@@ -96,11 +98,11 @@ func (l *toyLock) release(g *toyGrant, cause error) error {
 	return nil
 }
 
-// revoke is the fault. It revokes the grant after the grant's context has ended.
+// revoke is the fault. It ends the context of the grant, and then takes the lock from the holder.
 type revoke struct {
 	lock    **toyLock
 	idle    bool // never has an effect
-	late    int  // number of injections without an effect before the first with one
+	late    int  // the number of injections, from the first on, that have no effect
 	fails   bool // Heal fails
 	injects *int
 	heals   *int
@@ -136,7 +138,8 @@ func (f revoke) Inject(context.Context, *Env, Step) (Injected, error) {
 	}}, nil
 }
 
-// toy is a run of the toy scenario with its settings.
+// A toy is the toy scenario with what one run of it needs: the options, the ensemble, the lock and
+// the resource. It counts the calls of Inject and Heal.
 type toy struct {
 	Scenario
 	options        Options
@@ -187,8 +190,8 @@ func (ty *toy) workload(*Env) Workload {
 	}}
 }
 
-// round acquires the lock, increments the resource and releases the lock. A client that loses the
-// lock tries to write anyway.
+// The method `round` acquires the lock, increments the resource and releases the lock. A client
+// that loses the lock tries to write anyway.
 func (ty *toy) round(ctx context.Context, c *Client) {
 	op := history.Event{Op: checker.OpAcquire, Object: "/lock"}
 	var g *toyGrant
@@ -212,7 +215,7 @@ func (ty *toy) round(ctx context.Context, c *Client) {
 	})
 }
 
-// run runs the scenario in virtual time.
+// The method `run` runs the scenario in virtual time.
 func (ty *toy) run(t *testing.T) *Result {
 	t.Helper()
 	var result *Result
@@ -245,6 +248,38 @@ func TestSoundLockIsValid(t *testing.T) {
 	if ty.injects == 0 || ty.injects != ty.heals {
 		t.Errorf("got %d faults injected and %d healed, want the same number, not 0", ty.injects, ty.heals)
 	}
+}
+
+// Regression: if the ensemble has no transaction logs, nothing created the directory in which the
+// run stores the holds, so they were not stored.
+func TestHoldsAreStoredWithoutTxnLogs(t *testing.T) {
+	ty := newToy()
+	ty.options.TxnLogs = filepath.Join(t.TempDir(), "logs")
+	if r := ty.run(t); r.Verdict != checker.Valid {
+		t.Errorf("got %v, want %v\n%s", r.Verdict, checker.Valid, r.Summary())
+	}
+	if _, err := os.Stat(filepath.Join(ty.options.TxnLogs, "clients.log")); err != nil {
+		t.Errorf("clients.log: got error %v, want the file", err)
+	}
+}
+
+// The type `secretive` is an ensemble of one server whose records cannot be read.
+type secretive struct{ *noServers }
+
+var errSecret = errors.New("permission denied")
+
+func (secretive) Servers() []string                              { return []string{"a:2181"} }
+func (secretive) CopyTxnLogs(context.Context, int, string) error { return errSecret }
+func (secretive) Expiries(context.Context) ([]ensemble.Expiry, error) {
+	return nil, errSecret
+}
+
+// Regression: the verdict on the run itself was reached before the servers' records were read. So a
+// run whose records could not be read was valid, although properties were not checked.
+func TestRecordsThatCannotBeReadAreUnknown(t *testing.T) {
+	ty := newToy()
+	ty.options.Ensemble = func(context.Context, ensemble.Config) (ensemble.Ensemble, error) { return secretive{ty.ens}, nil }
+	want(t, ty.run(t), checker.Unknown, "run/whole", "transaction logs: permission denied; permission denied")
 }
 
 func TestLockThatGrantsTwiceIsInvalid(t *testing.T) {
@@ -537,7 +572,8 @@ func TestScenarioWithoutCheckersIsRefused(t *testing.T) {
 	}
 }
 
-// slow is a fault whose injection takes a while. The fault is then over unless stands is set.
+// The type `slow` is a fault whose injection takes a while. Unless `stands` is set, the fault is
+// over when Inject returns.
 type slow struct {
 	planned, takes time.Duration
 	stands         bool

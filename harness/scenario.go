@@ -32,15 +32,15 @@ type Scenario struct {
 	// Checkers judge the run. Each run must exercise what they check, unless they are wrapped in
 	// checker.IfExercised.
 	Checkers []checker.Checker
-	// Guards are checks against vacuous runs in addition to those that every run gets. See
-	// vacuity.go of package checker.
+	// Guards check that enough happened in the run, in addition to the checks of this kind that
+	// every run gets. See vacuity.go of package checker.
 	Guards []checker.Checker
 	// Time is how long clients work under faults unless the options set it; zero is 20 s.
 	Time time.Duration
 	// Calm is how long clients continue after the heal; zero is 3 s.
 	Calm time.Duration
-	// Grace is how long clients may take to finish after the time Calm. It also bounds every other
-	// wait. Zero is one minute.
+	// Grace is how long clients may take to finish when the calm is over. It also bounds other
+	// waits, for example for an injection or a heal. Zero is one minute.
 	Grace time.Duration
 	// Needs names the requirements of a run other than an ensemble and this process, for
 	// example programs of other libraries. Such a run cannot use virtual time.
@@ -48,8 +48,8 @@ type Scenario struct {
 	// If ClientProcesses is set, clients must run in separate processes, even if the options do not
 	// request that.
 	ClientProcesses bool
-	// Client is the command of clients in another language, which the run starts in place of
-	// the scenario's own clients. It is empty if there is none. Reports show it.
+	// Client is the command that starts clients in another language, in place of the scenario's
+	// own clients. It is empty if the clients are the scenario's own. Reports show it.
 	Client string
 	// Mutants are broken variants that a run must find invalid.
 	Mutants []Mutant
@@ -61,8 +61,8 @@ type Workload struct {
 	Setup func(ctx context.Context, env *Env) error
 	// Work is one client. It performs one operation after another while Client.Next returns
 	// true, then closes everything that it opened and returns nil. It also returns soon after
-	// ctx ends. An error ends this attempt of the client, for example because its session was
-	// lost: the run records a crash and calls Work again. The run also records a panic, which
+	// ctx ends. If Work returns an error, for example because its session was lost, the run
+	// records a crash and calls Work again. It does the same if Work panics, but a panic also
 	// makes the run Unknown.
 	Work func(ctx context.Context, c *Client) error
 	// Final makes the last reads, after all clients have returned.
@@ -75,7 +75,8 @@ type Workload struct {
 // Mutant is a broken variant of the code that a scenario tests. A run must kill it.
 type Mutant struct {
 	Name string
-	// Report is the bug report of a real library that the mutant reproduces.
+	// Report describes the mutant's bug. If a real library had the bug, Report names the library
+	// or the number of the bug report.
 	Report string
 	// Violates lists properties. A run must find at least one of them violated.
 	Violates []string
@@ -86,8 +87,8 @@ type Mutant struct {
 	Needs    string // like Scenario.Needs
 }
 
-// Mutate returns the scenario with the mutant's workload in place of its own, and only with the
-// faults that the mutant names.
+// Mutate returns the scenario with the mutant's workload in place of its own. If m.Faults is not
+// nil, the scenario keeps only the faults that m.Faults names.
 func (s Scenario) Mutate(m Mutant) Scenario {
 	s.Name += "+" + m.Name
 	if m.Faults != nil {

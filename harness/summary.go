@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	summaryRows   = 12 // properties shown one by one
-	summaryEvents = 5  // events of the counterexample
+	summaryRows   = 12 // maximum number of properties with a row
+	summaryEvents = 5  // maximum number of events shown as the proof of a violation
 )
 
 // Summary returns the text that is printed at the end of a run, in at most 25 lines: the verdict
@@ -49,8 +49,9 @@ func (r *Result) Summary() string {
 	return b.String() + "\n"
 }
 
-// summarizeResults writes a row for each property. If there are too many rows, the valid properties
-// share one row, and the last of the other properties are only counted.
+// summarizeResults writes a row for each property. If there are more than summaryRows properties,
+// the valid ones share one row. At most summaryRows of the others get a row, and the rest of them
+// are only counted.
 func (r *Result) summarizeResults(b *strings.Builder) {
 	var valid []string
 	rows, width := 0, 0
@@ -95,7 +96,8 @@ func measured(one checker.Result) string {
 	return " (" + strings.Join(parts, "; ") + ")"
 }
 
-// summarizeFaults writes one line: how often each fault began, and which faults did not.
+// summarizeFaults writes one line: how often each fault began, how many faults failed, and which
+// faults did not happen or had no effect, with the reason.
 func (r *Result) summarizeFaults(b *strings.Builder) {
 	if began := r.Began(); began == "" {
 		fmt.Fprintf(b, "no faults")
@@ -115,7 +117,7 @@ func (r *Result) summarizeFaults(b *strings.Builder) {
 // steps, because a fault that is slow to inject delays the rest.
 func (r *Result) Began() string { return r.began().String() }
 
-// began returns a step for each fault that was injected.
+// The method `began` returns a step for each fault that was injected.
 func (r *Result) began() (began Plan) {
 	for i := range r.History.Events {
 		if e := &r.History.Events[i]; e.Kind == history.Fault && e.Op == history.FaultStart {

@@ -2,8 +2,8 @@ package harness
 
 import "context"
 
-// TB is the part of a *testing.T that RunT needs. With it, package harness does not link package
-// testing.
+// TB is the part of a *testing.T that RunT needs. RunT takes a TB so that package harness need not
+// import package testing.
 type TB interface {
 	Helper()
 	Context() context.Context
@@ -12,7 +12,8 @@ type TB interface {
 }
 
 // RunT runs s from a test and fails the test unless the verdict is Valid. It also fails the test if
-// the run could not begin; the caller decides whether to skip it.
+// Run returns an error. A test that must be skipped in some environments has to skip before it
+// calls RunT.
 func RunT(t TB, s Scenario, o Options) *Result {
 	t.Helper()
 	result, err := Run(t.Context(), s, o)
@@ -28,8 +29,9 @@ func RunT(t TB, s Scenario, o Options) *Result {
 // RunMutant runs the mutant m of s. It fails the test unless the run finds one of the properties in
 // m.Violates violated; a violation of another property does not count.
 //
-// If such a property was exposed, for example because the clients' process paused, the run is
-// inconclusive. RunMutant then tries the next seed, three seeds in all.
+// A run without such a violation is inconclusive if one of these properties was exposed, for
+// example because the clients' process paused. In that case RunMutant tries the next seed. It tries
+// at most three seeds in all.
 func RunMutant(t TB, s Scenario, m Mutant, o Options) *Result {
 	t.Helper()
 	for try := 1; ; try++ {

@@ -13,14 +13,15 @@ import (
 
 // A Contender holds a lock or waits for it.
 type Contender struct {
-	Path    string // path of its node
+	Path    string // path of its znode
 	Label   string
 	Session int64 // ID of its session
 	Shared  bool  // it is a reader
 	Holds   bool  // it holds the lock, according to the server that answered
 }
 
-// contenders reads the nodes of a lock queue. It omits nodes that are deleted meanwhile.
+// The function `contenders` lists the contenders in a lock queue, in order. It omits a contender
+// whose znode is deleted before its data are read.
 func contenders(ctx context.Context, l *lockqueue.Queue) ([]Contender, error) {
 	queue, err := l.Contenders(ctx)
 	if err != nil {

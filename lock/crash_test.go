@@ -17,7 +17,7 @@ func unlocker[G interface{ Unlock(context.Context) error }](g G, err error) (und
 
 type do = recipetest.Do
 
-// calls maps names to all calls of the package that may wait.
+// calls maps the name of each kind of lock to a call that acquires the lock and may wait.
 var calls = map[string]do{
 	"Mutex": func(ctx context.Context, s *session.Session) (undo, error) {
 		return unlocker(lock.NewMutex(s, "/lock", lock.Options{}).Lock(ctx))
@@ -53,14 +53,14 @@ var calls = map[string]do{
 	},
 }
 
-// blockers maps the names of calls to the calls that make them wait. Calls that are not in blockers
-// wait for a call of their own kind.
+// blockers maps the names of calls to the calls that make them wait. A call whose name is not in
+// this map waits for another call of the same kind.
 var blockers = map[string]do{
 	"reader":     calls["writer"],
 	"downgraded": calls["reader"],
 }
 
-// block returns the call that makes the call of the given name wait.
+// block returns a call that makes the named call wait.
 func block(name string) do {
 	if blocker, other := blockers[name]; other {
 		return blocker
@@ -68,8 +68,10 @@ func block(name string) do {
 	return calls[name]
 }
 
-// In samuel/go-zookeeper#229, the reply to a create was lost, and the node blocked everybody.
-// Shopify/zk left the nodes of 94 of 200 cancelled calls. CURATOR-45 and CURATOR-79 are similar.
+// A call is interrupted at each of its requests. It leaves no znode, and another client can make
+// the same call. In samuel/go-zookeeper#229, the reply to a create was lost, and the znode blocked
+// everybody. In Shopify/zk, 94 of 200 cancelled calls left their znodes. CURATOR-45 and CURATOR-79
+// are similar.
 //
 // Covers L4.
 func TestBrokenCallLeavesNoNode(t *testing.T) {
@@ -81,8 +83,8 @@ func TestBrokenCallLeavesNoNode(t *testing.T) {
 	}
 }
 
-// A call is cancelled between two requests. The cancelled request must not be sent after the
-// request that undoes it.
+// A call is cancelled just before each of its waits. A request that it abandons must not be sent
+// after the request that undoes it.
 //
 // Covers L4.
 func TestCallCancelledBetweenTwoStepsLeavesNoNode(t *testing.T) {

@@ -35,8 +35,8 @@ func TestDelayOutlivesTheContainer(t *testing.T) {
 	}
 }
 
-// A client deletes the node whose data is the mark. The lock can still be released and acquired
-// again.
+// The mark of the last holder is in the znode `delay` below the path of the lock. A client deletes
+// this znode. The lock can still be released and acquired again.
 //
 // Covers L4, L8.
 func TestDelayWithoutItsMark(t *testing.T) {

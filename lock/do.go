@@ -8,19 +8,19 @@ import (
 )
 
 // Do acquires the lock, calls f, and releases the lock when f has returned. It is the recommended
-// way to use a lock: a program that works under the context of f stops when the lock is lost, and
-// also on its own shutdown.
+// way to use a lock. Work that uses the context of f stops when the lock is lost, and also when ctx
+// ends, for example because the program shuts down.
 //
 // The context of f is derived from ctx: it has the values and the deadline of ctx, and ends with
 // ctx. It also ends, with the cause, when the lock is lost, before any other client can be granted
-// the lock. When Do returns, it ends too. See Grant.Bind.
+// the lock. It ends at the latest when Do returns. See Grant.Bind.
 //
 // If Lock fails, Do returns its error and does not call f. Otherwise Do returns the error of f. If
 // the lock was lost before f returned, the error also wraps the cause: session.ErrLeaseLapsed,
 // session.ErrRevoked, session.ErrLost or session.ErrClosed. The work of f may then have overlapped
 // with the work of the next holder, unless f stopped when its context ended. If f returns
-// context.Canceled because of the loss, the error of Do contains that only as text. Therefore
-// errors.Is reports context.Canceled only if ctx was cancelled.
+// context.Canceled because of the loss, the error of Do contains context.Canceled only as text.
+// Therefore errors.Is reports context.Canceled only if ctx was cancelled.
 //
 // Do releases the lock even if f panics. If ctx ends while Do waits for the servers to confirm the
 // release, Do returns the error of f, and the session completes the release: see Grant.Unlock. f
@@ -39,13 +39,14 @@ func (m *RWMutex) RDo(ctx context.Context, f func(ctx context.Context, g *Grant)
 	return do(ctx, m.RLock, f, m.queue.Dir)
 }
 
-// Do is like Mutex.Do, with the given number of permits. It returns the error of Acquire unchanged.
+// Do is like Mutex.Do, with the given number of permits. If Acquire fails, Do returns its error.
 func (m *Semaphore) Do(ctx context.Context, permits int, f func(ctx context.Context, g *Grant) error) error {
 	acquire := func(ctx context.Context) (*Grant, error) { return m.Acquire(ctx, permits) }
 	return do(ctx, acquire, f, m.path)
 }
 
-// Do is like Mutex.Do, with all of the locks. The loss of one lock counts as the loss of all.
+// Do is like Mutex.Do, but holds all of the locks while f runs. The loss of one lock counts as the
+// loss of all.
 func (m *Multi) Do(ctx context.Context, f func(ctx context.Context, g *MultiGrant) error) error {
 	return do(ctx, m.Lock, f, m.paths...)
 }

@@ -22,12 +22,12 @@ type held interface {
 	Unlock(ctx context.Context) error
 }
 
-// under adapts a function of a test to the type that a Do calls.
+// The function `under` adapts a function of a test to the type of function that a Do calls.
 func under[G held](f func(ctx context.Context, g held) error) func(context.Context, G) error {
 	return func(ctx context.Context, g G) error { return f(ctx, g) }
 }
 
-// dos maps the names of calls to the Do of each kind of lock.
+// dos maps the names of subtests to the method Do of each kind of lock.
 var dos = map[string]func(ctx context.Context, s *session.Session, f func(ctx context.Context, g held) error) error{
 	"Mutex": func(ctx context.Context, s *session.Session, f func(context.Context, held) error) error {
 		return lock.NewMutex(s, "/lock", lock.Options{}).Do(ctx, under[*lock.Grant](f))
@@ -147,8 +147,8 @@ func TestDoReleases(t *testing.T) {
 	})
 }
 
-// If the lock is lost during Do, the error says so. It is not mistaken for the end of the caller's
-// context.
+// If the lock is lost during Do, the error says so. The loss is not mistaken for the end of the
+// caller's context.
 //
 // Covers L9.
 func TestLossDuringDoIsItsError(t *testing.T) {
@@ -173,7 +173,7 @@ func TestLossDuringDoIsItsError(t *testing.T) {
 }
 
 // When the lease lapses, a context of Bind and the contexts derived from it end together with the
-// grant. No goroutine has to run in between.
+// grant. No goroutine has to run before they end.
 //
 // Covers L9.
 func TestBoundContextEndsBeforeAnotherIsGranted(t *testing.T) {

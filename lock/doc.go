@@ -33,8 +33,8 @@
 // L1. A Mutex, an Exclusive, and each path of a Multi have at most one grant at a time: the context
 // of one grant ends before the next is granted. For an RWMutex, the same holds between a writer and
 // all others. For a Semaphore, no more permits are held than exist. Guarantee S2 of package session
-// states the assumptions. There is one more: no other client sets the data of contenders' nodes or
-// deletes them.
+// states the assumptions. There is one more: no other program sets the data of contenders' znodes,
+// or deletes them or the znode that has the capacity of a Semaphore.
 //
 // L2. Tokens grow: of two grants on one path, the later one has the larger token. This holds even
 // if the path was deleted and created again.
@@ -49,8 +49,8 @@
 // L4. A call that fails or is cancelled leaves no znode. The znode is deleted at once, or as soon
 // as a server can be reached, or when the session ends.
 //
-// L5. A departure wakes at most one contender; if several readers wait for one writer, its
-// departure wakes each of them once. Exclusive wakes all waiters.
+// L5. A departure wakes at most one contender, with two exceptions. If several readers wait for one
+// writer, its departure wakes each of them once. An Exclusive wakes all waiters.
 //
 // In other words, waiting is fair and cheap, and a failed call needs no clean-up.
 //
@@ -71,8 +71,8 @@
 // releases when its function has returned or panicked. If the grant was lost before that, the error
 // of Do says so.
 //
-// L10. Unlock ends the grant and begins the release even if its context has ended. The session
-// completes the release.
+// L10. Unlock ends the grant and begins the release even if the context passed to Unlock has ended.
+// The session completes the release.
 //
 // L11. A contender of a Mutex, RWMutex or Semaphore that is not the next one sends no writes and no
 // pings of its own while it waits. Its session stays ready in the same way as an idle session: see
@@ -87,6 +87,10 @@
 // contender of its own. A reader cannot be upgraded: Lock with the context of its grant fails with
 // ErrDeadlock.
 //
+// ErrDeadlock is for a call that would wait for its own caller. Other deadlocks are not detected:
+// two clients that each hold what the other one requests both wait until a context ends. To acquire
+// several locks, use a Multi. To acquire several permits, request them in one call.
+//
 // # Session loss
 //
 // When the session is lost, its grants end with the cause, and waiting calls fail with it. When the
@@ -100,24 +104,25 @@
 // # Znodes
 //
 //	<path>/<id>-lock-<number>             a contender of a Mutex
-//	<path>/<id>-__WRIT__<number>          a writer, or a downgraded writer if its data was set
+//	<path>/<id>-__WRIT__<number>          a writer, or a downgraded writer if its data has been set
 //	<path>/<id>-__READ__<number>          a reader
 //	<path>/delay                          the last contender granted, with Options.Delay; persistent
-//	<path>                                the node of an Exclusive
+//	<path>                                the znode of an Exclusive
 //	<path>/locks/<id>-lock-<number>       a contender that waits at a Semaphore
 //	<path>/leases/<id>-lease-<permits>    a holder of permits
 //	<path>/capacity                       the number of permits; persistent
 //
 // Directories are created when they are needed. They are containers, which the servers delete some
-// time after their last child is gone. Txn uses the data of the node at a Mutex's path.
+// time after their last child is gone. Txn of a Mutex or of a writer may overwrite the data of the
+// znode at path, so store no data there.
 //
-// Nodes of Curator's InterProcessMutex and InterProcessReadWriteLock, and of kazoo's Lock, ReadLock
-// and WriteLock, count as contenders if they are on the same path. The reverse depends on the
-// library. Without any option, Curator's mutex counts the contenders of a Mutex, and Curator's
+// Znodes of Curator's InterProcessMutex and InterProcessReadWriteLock, and of kazoo's Lock,
+// ReadLock and WriteLock, count as contenders if they are on the same path. The reverse depends on
+// the library. Without any option, Curator's mutex counts the contenders of a Mutex, and Curator's
 // read-write lock counts those of an RWMutex. Kazoo's locks need the option
 // extra_lock_patterns=["-lock-", "__WRIT__", "__READ__"].
 //
 // A Semaphore can share its path with Curator's InterProcessSemaphoreV2 of the same size. Curator
-// counts each node in <path>/leases as one permit, so permits of the Semaphore must then be
+// counts each znode in <path>/leases as one permit, so permits of the Semaphore must then be
 // acquired one by one.
 package lock

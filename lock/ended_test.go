@@ -14,7 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// makers returns the calls that create a node. The parents of their path do not exist.
+// makers maps names to the calls that create a znode. The parents of the znode's path do not exist.
 func makers() map[string]func(ctx context.Context, s *session.Session) error {
 	const path = "/a/b/l"
 	return map[string]func(ctx context.Context, s *session.Session) error{
@@ -74,14 +74,14 @@ func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
 	recipetest.EndedContextSendsNothing(t, makers())
 }
 
-// A call is cancelled after it has created the directory and before it has created its node. Before
-// the fix, the directory remained: servers before 3.10 keep a container that never had a child. See
-// Netflix/curator#307, curator#1258 and ZOOKEEPER-3546.
+// A call is cancelled at each moment, for example after it has created the directory and before it
+// has created its znode. Before the fix, the directory then remained: servers before 3.10 keep a
+// container that never had a child. See Netflix/curator#307, curator#1258 and ZOOKEEPER-3546.
 //
 // Covers L4.
 func TestCancelledCallLeavesNoDirectory(t *testing.T) {
 	for name, call := range makers() {
-		if name == "Semaphore.Acquire" { // the node with the capacity is meant to remain
+		if name == "Semaphore.Acquire" { // the znode with the capacity is meant to remain
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
@@ -93,15 +93,14 @@ func TestCancelledCallLeavesNoDirectory(t *testing.T) {
 	}
 }
 
-// This is like TestCancelledCallLeavesNoDirectory, but the server refuses to create the node.
+// This is like TestCancelledCallLeavesNoDirectory, but the server refuses to create the znode.
 //
 // Covers L4.
 func TestRefusedCallLeavesNoDirectory(t *testing.T) {
-	for _, name := range []string{"Mutex.Lock", "Exclusive.Lock"} {
+	for name, node := range map[string]string{"Mutex.Lock": "/a/b/l/*", "Exclusive.Lock": "/a/b/l"} {
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			c := w.Client()
-			c.Refuse(recipetest.Refusal{Op: "create", Path: "/a/b/l", Skip: 1, Code: wire.QuotaExceeded})
-			c.Refuse(recipetest.Refusal{Op: "create", Path: "/a/b/l/*", Skip: 1, Code: wire.QuotaExceeded})
+			c.Refuse(recipetest.Refusal{Op: "create", Path: node, Skip: 1, Code: wire.QuotaExceeded})
 			if err := makers()[name](t.Context(), c.Session); !errors.Is(err, session.ErrQuota) {
 				t.Errorf("%s: got %v, want %v", name, err, session.ErrQuota)
 			}
@@ -110,7 +109,7 @@ func TestRefusedCallLeavesNoDirectory(t *testing.T) {
 	}
 }
 
-// nothingAtAll fails the test if a node remains after the servers have deleted the empty
+// nothingAtAll fails the test if a znode remains after the servers have deleted the empty
 // containers.
 func nothingAtAll(t *testing.T, w *recipetest.World) {
 	t.Helper()
@@ -124,8 +123,8 @@ func nothingAtAll(t *testing.T, w *recipetest.World) {
 	}
 }
 
-// The request that creates the contender is lost, so that its answer never comes. The directory is
-// still deleted when the session closes.
+// The request that creates the contender is lost, so its answer never comes. Nevertheless, the
+// directory is deleted when the session closes.
 //
 // Covers L4.
 func TestUnansweredCreateLeavesNoDirectory(t *testing.T) {

@@ -72,8 +72,8 @@ func ExampleMutex_Do() {
 	// ended: lock: released
 }
 
-// A program calls Lock and Unlock itself. The context ends with the program's context, and when the
-// lock is lost.
+// A program calls Lock and Unlock itself, and works under the context of Bind. This context ends
+// when the program's context ends, and when the lock is lost.
 func ExampleGrant_Bind() {
 	s, done := connect()
 	defer done()

@@ -12,7 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// An Exclusive is a lock that consists of one ephemeral node. The client that created the node
+// An Exclusive is a lock that consists of one ephemeral znode. The client that created the znode
 // holds the lock. It has the cheapest TryLock, so it suits clients that do other work if they do
 // not get the lock. It has no order, and when it is released, all waiting clients wake. If many
 // clients wait, use a Mutex.
@@ -23,8 +23,8 @@ type Exclusive struct {
 	invalid error // an error in the constructor's arguments
 }
 
-// NewExclusive returns the lock that is the node at path. It makes no request. If path or an option
-// is invalid, each call fails with session.ErrInvalid.
+// NewExclusive returns the lock that is the znode at path. It makes no request. If path or an
+// option is invalid, each call fails with session.ErrInvalid.
 func NewExclusive(s *session.Session, path string, o Options) *Exclusive {
 	return &Exclusive{session: s, path: path, label: o.Label, invalid: o.checkPlain("an Exclusive", path)}
 }
@@ -48,7 +48,7 @@ func (e *Exclusive) Lock(ctx context.Context) (_ *Grant, err error) {
 	}
 }
 
-// TryLock is like Lock, but fails with ErrLocked if another client holds the lock.
+// TryLock is like Lock, but fails with ErrLocked if the lock is held, even by the same session.
 func (e *Exclusive) TryLock(ctx context.Context) (_ *Grant, err error) {
 	ctx, done := recipe.TraceAcquire(ctx, e.session, "lock", e.path)
 	defer func() { done(err) }()
@@ -59,7 +59,7 @@ func (e *Exclusive) try(ctx context.Context) (*Grant, error) {
 	if e.invalid != nil {
 		return nil, e.wrap(e.invalid)
 	}
-	// The ID distinguishes this call's node from that of another call in the same session.
+	// The ID distinguishes this call's znode from that of another call in the same session.
 	data := []byte(recipe.NewID(e.session) + " " + e.label)
 	node, unsure, err := e.create(ctx, data)
 	if unsure {
@@ -80,8 +80,8 @@ func (e *Exclusive) try(ctx context.Context) (*Grant, error) {
 	return newGrant(ctx, claim, e.path), nil
 }
 
-// create creates the node, or recognizes it after a lost reply. If err is not nil, unsure means
-// that the node may have been created.
+// create creates the znode. If the reply is lost, create finds out whether it has created the
+// znode. If err is not nil, the result `unsure` reports whether the znode may have been created.
 func (e *Exclusive) create(ctx context.Context, data []byte) (node recipe.Node, unsure bool, err error) {
 	for {
 		err := recipe.Once(ctx, e.session, e.path, func(ctx context.Context) error {
@@ -112,16 +112,16 @@ func (e *Exclusive) create(ctx context.Context, data []byte) (node recipe.Node, 
 	}
 }
 
-// owned reports whether a znode is ephemeral. For a container and for a znode with a
-// time to live, the owner is a number that no session has.
+// owned reports whether a znode is ephemeral. For a container and for a znode with a time to live,
+// EphemeralOwner is not 0, but a number that no session has.
 func owned(stat *session.Stat) bool {
 	owner := stat.EphemeralOwner
 	return owner != 0 && owner != math.MinInt64 && uint64(owner)>>56 != 0xff
 }
 
-// find returns the node if the call with the given data created it, and an empty Node if there is
-// no node. It fails with ErrLocked if the node belongs to another session or call, and with
-// ErrNotALock if it belongs to no session.
+// find returns the znode if the call with the given data created it, and an empty Node if there is
+// no znode. It fails with ErrLocked if the znode belongs to another session or call, and with
+// ErrNotALock if the znode is not ephemeral.
 func (e *Exclusive) find(ctx context.Context, data []byte) (recipe.Node, error) {
 	value, err := e.session.Get(ctx, e.path)
 	switch {
@@ -137,7 +137,7 @@ func (e *Exclusive) find(ctx context.Context, data []byte) (recipe.Node, error) 
 	return recipe.Node{Path: e.path, Czxid: value.Stat.Czxid}, nil
 }
 
-// undo deletes the node if a failed call created it.
+// undo deletes the znode if a failed call created it.
 func (e *Exclusive) undo(data []byte) {
 	recipe.RemoveFound(e.session, func(ctx context.Context) (recipe.Node, error) {
 		if err := recipe.ReadBarrier(ctx, e.session, e.path); err != nil {
@@ -151,10 +151,15 @@ func (e *Exclusive) undo(data []byte) {
 	})
 }
 
-// await waits until the node is deleted. The node has no children, so a watch on its children fires
-// only on its deletion. A watch on its data would also fire for each transaction of the holder.
+// await waits until the znode is deleted. The znode has no children, so a watch on its children
+// fires only on its deletion. A watch on its data would also fire for each transaction of the
+// holder.
 func (e *Exclusive) await(ctx context.Context) error {
-	_, w, err := e.session.ChildrenWatch(ctx, e.path)
+	var w *session.Watch
+	err := e.session.Retry(ctx, func(ctx context.Context) (err error) {
+		_, w, err = e.session.ChildrenWatch(ctx, e.path)
+		return err
+	})
 	if errors.Is(err, session.ErrNoNode) {
 		return nil
 	}

@@ -13,17 +13,17 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// An idlePartition is an ordinary partition that affects the follower of an idle session: for some
-// time, nothing passes from the leader to that follower. Meanwhile the session requests a lock, and
+// An idlePartition describes a run. An idle session is connected to a follower. For some time,
+// nothing passes from the leader to this follower. Meanwhile the idle session requests a lock, and
 // just after that another session requests the same lock.
 type idlePartition struct {
 	seed      uint64
-	ask, mend time.Duration // time after the cut
-	hung      bool          // the session's other server has been hung for a long time
+	ask, mend time.Duration // times from the cut to the request, and from the cut to the healing
+	hung      bool          // the session may also use a server that has been hung for a long time
 	options   session.Options
 }
 
-// run returns for how long both sessions held the lock.
+// run returns for how long both sessions held the lock at the same time.
 func (p idlePartition) run(t *testing.T) (overlap time.Duration) {
 	virtual.Test(t, func(t *testing.T) {
 		n := 3
@@ -83,8 +83,8 @@ func (p idlePartition) run(t *testing.T) (overlap time.Duration) {
 }
 
 // Before the fix, on real servers, 24 of 24 locks were held by two clients after one partition of
-// 6.1 s. After an idle time, the session took its first write as proof that the leader knew of the
-// session's latest activity. The write does not prove that.
+// 6.1 s. After an idle time, the session took its first write as proof that the leader had recorded
+// the session's latest activity. The write does not prove that.
 //
 // Covers L1, S2.
 func TestIdleSessionInAPartitionSharesNoLock(t *testing.T) {

@@ -35,19 +35,18 @@ var (
 
 // Options of a lock. The zero value is the default.
 type Options struct {
-	// Label is stored in the contender's node, for people and for Contenders.
+	// Label is stored in the contender's znode, for people and for Contenders.
 	Label string
 
 	// Delay is the time for which no client is granted the lock after a holder vanished without
-	// unlocking, for example because its session expired. For an RWMutex, this applies to a
-	// writer that vanished. In this time, requests of that holder can end or fail. This
-	// protects a resource that cannot compare tokens.
+	// unlocking, for example because its session expired. For an RWMutex, this applies to a writer
+	// that vanished. The delay protects a resource that cannot compare tokens: the last requests of
+	// that holder have time to end before the next holder sends its first request.
 	//
-	// The delay begins when the next contender sees that the holder is gone. Zero means no
-	// delay. All users of the path must set the same Delay, between 0 and 24 hours. It costs
-	// one write and one read more for each grant. It also creates the persistent znode
-	// <path>/delay, which remains. Exclusive and Semaphore do not support a Delay and refuse
-	// it.
+	// The delay begins when the next contender sees that the holder is gone. Zero means no delay.
+	// All users of the path must set the same Delay, between 0 and 24 hours. A Delay costs one more
+	// write and one more read for each grant. It also creates the persistent znode <path>/delay,
+	// which remains. Exclusive and Semaphore do not support a Delay and refuse it.
 	Delay time.Duration
 }
 
@@ -61,7 +60,7 @@ func (o Options) check(path string) error {
 	return session.CheckPath(path)
 }
 
-// checkPlain is like check, for locks that do not support Delay.
+// checkPlain is like check, but also refuses a Delay. It is for locks that do not support one.
 func (o Options) checkPlain(kind, path string) error {
 	if o.Delay != 0 {
 		return invalid.New("%s has no Options.Delay", kind)
@@ -73,14 +72,15 @@ func newQueue(s *session.Session, path string, o Options) *lockqueue.Queue {
 	return &lockqueue.Queue{Session: s, Dir: path, Name: "lock", Naming: naming(), Delay: o.Delay, Invalid: o.check(path)}
 }
 
-// The name of each node of this package ends with one of these suffixes and a number.
+// The name of each znode in a lock queue of this package ends with one of these suffixes and a
+// number.
 const (
 	lockSuffix  = "lock-"
 	writeSuffix = "__WRIT__"
 	readSuffix  = "__READ__"
 )
 
-// naming defines which nodes are contenders. It is the same for all kinds of locks, so that a
+// naming defines which znodes are contenders. It is the same for all kinds of locks, so that a
 // Mutex, an RWMutex and the locks of other libraries can share a path.
 func naming() lockqueue.Naming {
 	return lockqueue.Naming{

@@ -24,8 +24,10 @@ func mutexAt(path string) func(c *recipetest.Client) *lock.Mutex {
 	return func(c *recipetest.Client) *lock.Mutex { return lock.NewMutex(c.Session, path, lock.Options{}) }
 }
 
-// In samuel/go-zookeeper#20 and #190, the holder is not notified that it lost the lock. On a
-// follower that is cut off, pings and reads still succeed.
+// The holder is connected to a follower that is cut off. This follower still answers pings and
+// reads, so they do not show the loss of the lock. The context of the grant nevertheless ends
+// before another client is granted the lock. In samuel/go-zookeeper#20 and #190, the holder is not
+// notified that it lost the lock.
 //
 // Covers L1.
 func TestHolderIsNotifiedBeforeTheNextGrant(t *testing.T) {
@@ -124,7 +126,7 @@ func TestGrantsAreInOrder(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				order = append(order, i) // the lock protects order
+				order = append(order, i) // the lock protects `order`
 				g.Unlock(t.Context())
 			})
 			synctest.Wait()
@@ -190,8 +192,8 @@ func TestReadersAndWritersAllPass(t *testing.T) {
 	}
 }
 
-// In kazoo#732 and #429, a failed non-blocking call left its node. go-zookeeper/zk#116 and #138 and
-// samuel#164 request a non-blocking call and a timeout.
+// In kazoo#732 and #429, a failed non-blocking call left its znode. go-zookeeper/zk#116 and #138
+// and samuel#164 are requests for a non-blocking call and a timeout.
 //
 // Covers L4.
 func TestTryAndTimeoutLeaveNothing(t *testing.T) {
@@ -227,7 +229,7 @@ func TestTryAndTimeoutLeaveNothing(t *testing.T) {
 	})
 }
 
-// The node of a failed Try call does not block the next call.
+// The znode of a failed Try call does not block the next call.
 func TestTryAgainAtOnce(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, b := w.Client(), w.Client()
@@ -256,7 +258,7 @@ func TestCancelledWaiterLeavesNoWatch(t *testing.T) {
 		}
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			recipetest.Must(block(name)(t.Context(), w.Client().Session))
-			time.Sleep(recipetest.Timeout) // until the holders watch their own nodes
+			time.Sleep(recipetest.Timeout) // until the holders watch their own znodes
 			before := w.Watches()
 			c := w.Client()
 			ctx, cancel := context.WithCancel(t.Context())
@@ -277,7 +279,8 @@ func TestCancelledWaiterLeavesNoWatch(t *testing.T) {
 	}
 }
 
-// The session of a holder expires, as in kazoo#2 and CURATOR-206.
+// The session of a holder expires, as in kazoo#2 and CURATOR-206. The context of the grant ends,
+// Unlock returns the cause, and the next contender is granted the lock.
 //
 // Covers L1, L7.
 func TestLostHolderGetsTheCause(t *testing.T) {
@@ -298,8 +301,8 @@ func TestLostHolderGetsTheCause(t *testing.T) {
 	})
 }
 
-// In CURATOR-604 and CURATOR-498, a client acquired a lock by a node of its previous session,
-// although the servers were about to delete that node. Here a new session waits until the node of
+// In CURATOR-604 and CURATOR-498, a client acquired a lock by a znode of its previous session,
+// although the servers were about to delete that znode. Here a new session waits until the znode of
 // the old session is gone.
 //
 // Covers L1.
@@ -327,7 +330,7 @@ func TestNewSessionWaitsForTheOldOnesNode(t *testing.T) {
 	})
 }
 
-// In kazoo#381, a release in a listener for session states caused a deadlock.
+// In kazoo#381, a release in a listener for session states caused a deadlock. Here it succeeds.
 func TestUnlockInAListener(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a := w.Client()
@@ -348,8 +351,8 @@ func TestUnlockInAListener(t *testing.T) {
 	})
 }
 
-// The predecessor departs at every possible moment of the call, for example before the watch on it
-// is set.
+// The contender that blocks a call departs while the call runs. Each run tests another moment, for
+// example before the call has set its watch.
 func TestPredecessorGoesAtAnyMoment(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
@@ -358,7 +361,8 @@ func TestPredecessorGoesAtAnyMoment(t *testing.T) {
 	}
 }
 
-// In go-zookeeper/zk lock.go:110 and Netflix/curator#30, foreign children broke the lock.
+// In go-zookeeper/zk lock.go:110 and Netflix/curator#30, children of the lock's directory that are
+// not contenders broke the lock. Here they have no effect.
 func TestForeignChildrenAreIgnored(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		for _, name := range []string{"/lock", "/lock/config", "/lock/0000000000", "/lock/x-0000000001", "/lock/lock-", "/lock/_c_x"} {
@@ -370,7 +374,7 @@ func TestForeignChildrenAreIgnored(t *testing.T) {
 	})
 }
 
-// Nodes of the locks of Curator and kazoo count as contenders.
+// Znodes of the locks of Curator and kazoo count as contenders.
 func TestOtherLibrariesContendersCount(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		other := w.Client()
@@ -385,14 +389,15 @@ func TestOtherLibrariesContendersCount(t *testing.T) {
 			waiting(t, next)
 			_, err := other.Set(t.Context(), node, []byte("x"), session.AnyVersion)
 			ok(t, err)
-			waiting(t, next) // the change of the other node's data has no meaning
+			waiting(t, next) // the change of the other znode's data has no meaning
 			ok(t, other.Delete(t.Context(), node, session.AnyVersion))
 			ok(t, arrived(t, next).Unlock(t.Context()))
 		}
 	})
 }
 
-// In kazoo#563, the parent was deleted while a contender waited.
+// The lock's directory is deleted while a contender waits, as in kazoo#563. The holder and the
+// waiter end with session.ErrRevoked, and the lock can be acquired again.
 func TestParentRemovedWhileWaiting(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, b := w.Client(), w.Client()
@@ -404,7 +409,7 @@ func TestParentRemovedWhileWaiting(t *testing.T) {
 		if cause := context.Cause(held.Context()); !errors.Is(cause, session.ErrRevoked) {
 			t.Errorf("cause of the holder's context: got %v, want %v", cause, session.ErrRevoked)
 		}
-		// The waiter gets the reason from its call or from its grant.
+		// The waiter gets the error session.ErrRevoked from its call or from its grant.
 		r := <-next
 		if r.err == nil {
 			<-r.value.Context().Done()
@@ -419,7 +424,8 @@ func TestParentRemovedWhileWaiting(t *testing.T) {
 }
 
 // In CURATOR-307, the session of a waiting reader expired. The reader found an empty directory, and
-// all its later calls failed because its node was missing.
+// all its later calls failed because its znode was missing. Here only the waiting call fails, and
+// calls in a new session succeed.
 func TestDirectoryIsEmptyAfterExpiry(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		rw := func(c *recipetest.Client) *lock.RWMutex { return lock.NewRWMutex(c.Session, "/lock", lock.Options{}) }
@@ -442,7 +448,7 @@ func TestDirectoryIsEmptyAfterExpiry(t *testing.T) {
 }
 
 // In etcd#16221, two writers held the lock after the session of a waiter had expired. Here a waiter
-// on an isolated follower sees that it is first, and is still granted nothing.
+// on an isolated follower sees that it is first, and is nevertheless granted nothing.
 func TestExpiredWaiterIsGrantedNothing(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		follower := (w.Leader() + 1) % 3
@@ -547,8 +553,8 @@ func TestContendersAndWhoBlocks(t *testing.T) {
 	})
 }
 
-// No contender gets between a writer and the reader that it becomes. Readers behind it pass,
-// whether they wait or try. Writers do not pass.
+// No contender gets between a writer and the reader that it becomes. After the downgrade, other
+// readers get the lock, both with RLock and with TryRLock. Other writers do not.
 //
 // Covers L3.
 func TestDowngrade(t *testing.T) {
@@ -628,7 +634,7 @@ func TestDelayAfterAHolderVanished(t *testing.T) {
 	}
 }
 
-// A writer that waits for another writer still waits after that one is downgraded.
+// A writer that waits for another writer still waits after the other writer is downgraded.
 func TestWriterWaitsForADowngradedOne(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		rw := func() *lock.RWMutex { return lock.NewRWMutex(w.Client().Session, "/rw", lock.Options{}) }
@@ -645,13 +651,15 @@ func TestWriterWaitsForADowngradedOne(t *testing.T) {
 	})
 }
 
-// go-zookeeper never checks whether its own node exists, and can return without holding the lock.
+// Another client deletes the contender's znode before the contender is granted the lock. Lock
+// fails. The lock of go-zookeeper never checks whether its own znode exists, so its Lock can return
+// without holding the lock.
 func TestOwnNodeIsVerified(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		ok(t, recipetest.Must(mutexAt("/lock")(c).Lock(t.Context())).Unlock(t.Context()))
 		synctest.Wait()
-		// Delete the node between its creation and the list.
+		// Delete the znode between its creation and the list.
 		c.Before("getChildren2", func() {
 			for _, node := range w.Ephemerals("/lock") {
 				ok(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
@@ -664,8 +672,8 @@ func TestOwnNodeIsVerified(t *testing.T) {
 	})
 }
 
-// Unlock is called again while the deletion of the first call is in progress. It must not delete
-// the next holder's node.
+// Unlock is called again while the deletion of the first call is in progress. The second call must
+// not delete the next holder's znode.
 //
 // Covers L1, L7.
 func TestUnlockingTwiceLeavesTheNextHoldersNode(t *testing.T) {
@@ -677,7 +685,9 @@ func TestUnlockingTwiceLeavesTheNextHoldersNode(t *testing.T) {
 			next := started(func() (*lock.Grant, error) { return lock.NewExclusive(b.Session, "/x", lock.Options{}).Lock(ctx) })
 			waiting(t, next)
 			w.Inject(zktest.Rule{Session: a.ID(), Fate: zktest.CloseBeforeRequest})
-			w.Inject(zktest.Rule{Session: a.ID(), Op: "delete", Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
+			// If the second Unlock sent a delete too, the server would execute it after the next
+			// holder has created its znode.
+			w.Ensemble.Inject(zktest.Rule{Session: a.ID(), Op: "delete", Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
 			hurried, cancel := context.WithCancel(ctx)
 			cancel()
 			held.Unlock(hurried)
@@ -734,7 +744,8 @@ func TestTryLockKeepsTheDelay(t *testing.T) {
 	})
 }
 
-// The reply to a create is lost, and the directory cannot be listed for some time.
+// The reply to a create is lost, and the directory cannot be listed for some time. So the call
+// fails, and the session finds and deletes the znode later.
 //
 // Covers L4.
 func TestNodeWhoseLookUpFailedIsDeleted(t *testing.T) {
@@ -752,7 +763,8 @@ func TestNodeWhoseLookUpFailedIsDeleted(t *testing.T) {
 	})
 }
 
-// The reply to the create of an Exclusive is lost, and the node cannot be read for some time.
+// The reply to the create of an Exclusive is lost, and the znode cannot be read for some time. So
+// the call fails, and the session deletes the znode later.
 //
 // Covers L4.
 func TestNodeOfAnExclusiveWhoseLookUpFailedIsDeleted(t *testing.T) {
@@ -763,7 +775,7 @@ func TestNodeOfAnExclusiveWhoseLookUpFailedIsDeleted(t *testing.T) {
 		if _, err := lock.NewExclusive(c.Session, "/x", lock.Options{}).Lock(ctx); err == nil {
 			t.Error("Lock: got no error, want one")
 		}
-		synctest.Wait() // until the session has searched for the node again
+		synctest.Wait() // until the session has searched for the znode again
 		ok(t, c.SetACL(ctx, "/x", zk.WorldACL(zk.PermAll), session.AnyVersion))
 		w.NothingLeft()
 	})

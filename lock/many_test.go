@@ -14,17 +14,18 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// heap returns the bytes and goroutines that are in use.
+// heap returns the number of bytes in use on the heap, and the number of goroutines.
 func heap() (bytes, goroutines int) {
 	var m runtime.MemStats
 	runtime.GC()
-	runtime.GC() // after the finalizers of the first one
+	runtime.GC() // frees what finalizers kept alive during the first call
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc), runtime.NumGoroutine()
 }
 
-// costOfHeldLocks has one session hold n locks. It returns the bytes and goroutines that each lock
-// costs the client. The servers run in this process too, so it subtracts what their znodes cost.
+// costOfHeldLocks acquires n locks in one session. It returns the bytes and goroutines that each
+// held lock costs the client. The servers run in this process too, so it subtracts what the locks'
+// znodes cost the servers.
 func costOfHeldLocks(t *testing.T, n int) (bytes, goroutines float64) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -48,8 +49,9 @@ func costOfHeldLocks(t *testing.T, n int) (bytes, goroutines float64) {
 		b2, g2 := heap()
 		bytes, goroutines = float64((b2-b1)-(b1-b0))/float64(n), float64((g2-g1)-(g1-g0))/float64(n)
 
-		// Each hold sets a watch on its node once. After that, the session sends only heartbeats,
-		// which prove that it is alive.
+		// Each hold sets a watch on its znode once. After that, the session sends only heartbeats,
+		// which prove that it is alive. The constant `most` limits the number of heartbeats in one
+		// session timeout.
 		const timeouts, most = 10, 6
 		time.Sleep(timeouts * recipetest.Timeout)
 		c.Requests()
@@ -63,7 +65,7 @@ func costOfHeldLocks(t *testing.T, n int) (bytes, goroutines float64) {
 				t.Fatalf("lock %d was lost: %v", i, context.Cause(g.Context()))
 			}
 		}
-		// All locks end with one request of the session, and no time passes.
+		// Close sends one request for all locks together, and takes no time.
 		c.Requests()
 		begun := time.Now()
 		recipetest.Check(t, c.Close())
@@ -79,7 +81,8 @@ func costOfHeldLocks(t *testing.T, n int) (bytes, goroutines float64) {
 	return bytes, goroutines
 }
 
-// written returns the zxid of a write. Zxids rise by one with each write of any client.
+// written makes a write and returns its zxid. Zxids rise by one with each write of any client, so
+// the difference of two results counts the writes.
 func written(t *testing.T, w *recipetest.World) int64 {
 	recipetest.Must(w.Admin().Set(t.Context(), "/nodes", nil, session.AnyVersion))
 	return recipetest.Must(w.Admin().Get(t.Context(), "/nodes")).Stat.Mzxid

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/recipetest"
@@ -29,8 +30,8 @@ func TestCapacityThatCannotBeIsNotStored(t *testing.T) {
 	})
 }
 
-// A client has created the path of the lock as if it were a directory. No client can hold that
-// lock, so no call may wait for it.
+// A client has created a znode that is not ephemeral at the path of an Exclusive. No client can
+// hold that lock, so no call may wait for it.
 func TestZnodeThatIsNoLock(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -54,7 +55,8 @@ func TestZnodeThatIsNoLock(t *testing.T) {
 	})
 }
 
-// In etcd#9980, a holder of permits requests more permits than can be free while it holds them.
+// A holder of two of three permits requests two more. It would wait for its own permits, as in
+// etcd#9980, so the call fails.
 func TestHolderOfPermitsDoesNotWaitForItself(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -75,16 +77,117 @@ func TestHolderOfPermitsDoesNotWaitForItself(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(one.Context(), time.Minute)
 		defer cancel()
-		// This is no deadlock, because the release of the second grant would be enough.
+		// This is no deadlock: the context belongs only to the first grant, and the release of the
+		// second grant would be enough.
 		if _, err := m.Acquire(ctx, 2); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Acquire of 2 permits of 3 with the context of 1: got %v, want %v", err, context.DeadlineExceeded)
 		}
 		if err := two.Unlock(t.Context()); err != nil {
 			t.Error(err)
 		}
-		// The context has ended, and its permit is free.
+		// The grant of this context has ended, and its permit is free.
 		if _, err := m.Acquire(two.Context(), 2); errors.Is(err, lock.ErrDeadlock) {
-			t.Errorf("Acquire after Unlock: got %v", err)
+			t.Errorf("Acquire after Unlock: got %v, want a grant", err)
 		}
+	})
+}
+
+// A function under Do or Bind holds two of three permits. They count once: a request for two more
+// fails, and a request for one succeeds. Before the fix, the contexts of Do and Bind did not
+// contain the number of held permits, so the request for two waited without end.
+func TestPermitsOfDoCountOnce(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		m := lock.NewSemaphore(w.Client().Session, "/s", 3, lock.Options{})
+		err := m.Do(t.Context(), 2, func(ctx context.Context, g *lock.Grant) error {
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			for name, ctx := range map[string]context.Context{"Do": ctx, "Bind": g.Bind(ctx), "Bind of Context": g.Bind(g.Context())} {
+				if _, err := m.Acquire(ctx, 2); !errors.Is(err, lock.ErrDeadlock) {
+					t.Errorf("%s: Acquire of 2 permits of 3 while holding 2: got %v, want %v", name, err, lock.ErrDeadlock)
+				}
+				one, err := m.Acquire(ctx, 1)
+				if err != nil {
+					t.Errorf("%s: Acquire of the last permit: got %v, want none", name, err)
+					continue
+				}
+				ok(t, one.Unlock(t.Context()))
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The permits that the call requests can never become free, because its caller holds too many. The
+// call fails even if others wait at the gate before it. Otherwise they would wait for the permit of
+// the caller, and the caller for them.
+func TestHolderDoesNotWaitBehindOthersForItself(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		c, other := w.Client(), w.Client()
+		m := lock.NewSemaphore(c.Session, "/s", 1, lock.Options{})
+		grant := recipetest.Must(m.Acquire(t.Context(), 1))
+		second := make(chan error, 1)
+		go func() {
+			_, err := lock.NewSemaphore(other.Session, "/s", 1, lock.Options{}).Acquire(t.Context(), 1)
+			second <- err
+		}()
+		synctest.Wait()
+		for permits, want := range map[int]error{1: lock.ErrDeadlock, 2: lock.ErrCapacity} {
+			ctx, cancel := context.WithTimeout(grant.Context(), time.Minute)
+			defer cancel()
+			if _, err := m.Acquire(ctx, permits); !errors.Is(err, want) {
+				t.Errorf("Acquire of %d permits of 1 while holding 1: got %v, want %v", permits, err, want)
+			}
+		}
+		recipetest.Check(t, grant.Unlock(t.Context()))
+		recipetest.Check(t, <-second)
+	})
+}
+
+// The holder's server has not yet applied the change that raised the capacity. Acquire must not
+// fail because of the old capacity.
+func TestRaisedCapacityIsNoDeadlock(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		leader := w.Leader()
+		behind, other := w.Client(w.On(leader)), w.Client(w.On((leader+1)%3))
+		m := lock.NewSemaphore(behind.Session, "/s", 1, lock.Options{})
+		grant := recipetest.Must(m.Acquire(t.Context(), 1))
+		w.Lag(leader, 200*time.Millisecond)
+		recipetest.Check(t, lock.NewSemaphore(other.Session, "/s", 1, lock.Options{}).SetCapacity(t.Context(), 2))
+		if n, err := m.Capacity(t.Context()); n != 1 || err != nil {
+			t.Fatalf("Capacity at the server that is behind: got %d, %v, want 1", n, err)
+		}
+		if _, err := m.Acquire(grant.Context(), 1); err != nil {
+			t.Errorf("Acquire of 1 permit of 2 while holding 1: got %v, want nil", err)
+		}
+	})
+}
+
+// The caller holds the second path of a Multi. Another client holds the first path and waits for
+// the second. If the caller waited for the first path, both would wait forever. So its Lock fails.
+func TestHolderOfOnePathDoesNotWaitForTheOthers(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		c, other := w.Client(), w.Client()
+		grant := recipetest.Must(lock.NewMutex(c.Session, "/b", lock.Options{}).Lock(t.Context()))
+		second := make(chan error, 1)
+		paths := []string{"/a", "/b"}
+		go func() {
+			_, err := lock.NewMulti(other.Session, paths, lock.Options{}).Lock(t.Context())
+			second <- err
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(grant.Context(), time.Minute)
+		defer cancel()
+		m := lock.NewMulti(c.Session, paths, lock.Options{})
+		if _, err := m.Lock(ctx); !errors.Is(err, lock.ErrDeadlock) {
+			t.Errorf("Lock of %q while holding /b: got %v, want %v", paths, err, lock.ErrDeadlock)
+		}
+		if _, err := m.TryLock(ctx); !errors.Is(err, lock.ErrLocked) {
+			t.Errorf("TryLock: got %v, want %v", err, lock.ErrLocked)
+		}
+		recipetest.Check(t, grant.Unlock(t.Context()))
+		recipetest.Check(t, <-second)
 	})
 }

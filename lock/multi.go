@@ -21,8 +21,9 @@ type Multi struct {
 	invalid error // an error in the constructor's arguments
 }
 
-// NewMulti returns the locks at paths, each of them once. It makes no request. If there are no
-// paths, or if a path or an option is invalid, each call fails with session.ErrInvalid.
+// NewMulti returns the locks at paths. A path that occurs more than once counts once. NewMulti
+// makes no request. If there are no paths, or if a path or an option is invalid, each call fails
+// with session.ErrInvalid.
 func NewMulti(s *session.Session, paths []string, o Options) *Multi {
 	m := &Multi{session: s, paths: slices.Compact(slices.Sorted(slices.Values(paths))), o: o}
 	if len(paths) == 0 {
@@ -45,7 +46,16 @@ type MultiGrant struct {
 
 // Lock waits for all of the locks. If ctx ends first, if one of them is lost meanwhile, or on any
 // other error, none is held and no znode remains.
+//
+// Lock fails with ErrDeadlock if ctx is the context of a grant on one of the paths. It checks all
+// paths before it waits for any lock. Otherwise it might wait for a client that holds one of the
+// locks and itself waits for the release of that grant.
 func (m *Multi) Lock(ctx context.Context) (*MultiGrant, error) {
+	for _, path := range m.paths {
+		if holds(ctx, m.session, path) {
+			return nil, acquireError(path, ErrDeadlock)
+		}
+	}
 	return m.take(ctx, (*Mutex).Lock)
 }
 
@@ -96,7 +106,7 @@ func (g *MultiGrant) Grants() []*Grant { return slices.Clone(g.grants) }
 // Unlock releases all the locks; see Grant.Unlock. Its error contains an error for each lock that
 // was no longer held, or whose release was not confirmed.
 func (g *MultiGrant) Unlock(ctx context.Context) error {
-	for _, grant := range g.grants { // a grant that was lost just before must not count as released
+	for _, grant := range g.grants { // a grant lost just before Unlock must not count as released
 		if cause := context.Cause(grant.claim.Context()); cause != nil {
 			g.end(cause)
 		}
@@ -106,7 +116,8 @@ func (g *MultiGrant) Unlock(ctx context.Context) error {
 }
 
 func (g *MultiGrant) release(ctx context.Context) error {
-	// Unbind ctx, so that the release of one lock does not end the wait for another.
+	// A context of Bind ends when the first lock is released. Without Unbind, this would also end
+	// the waits for the releases of the other locks.
 	for _, grant := range slices.Backward(g.grants) {
 		unbound, cancel := grant.claim.Unbind(ctx)
 		defer cancel()

@@ -41,7 +41,7 @@ func (m *Mutex) Contenders(ctx context.Context) ([]Contender, error) {
 	return contenders(ctx, m.queue)
 }
 
-// WhoBlocks lists the contenders that the contender with the given node waits for.
+// WhoBlocks lists the contenders that the contender with the given znode waits for.
 func (m *Mutex) WhoBlocks(ctx context.Context, node string) ([]Contender, error) {
 	return whoBlocks(ctx, m.queue, node)
 }

@@ -16,8 +16,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// In kazoo#721, a hard quota is used up. Before the fix, Exclusive and Semaphore repeated their
-// requests without a pause, and the call did not return.
+// A server refuses a create, for example because a hard quota is used up (kazoo#721). The call
+// returns the server's error. Before the fix, Exclusive and Semaphore repeated their requests
+// without a pause, and the call did not return.
 //
 // Covers L4.
 func TestRefusedCreateEndsTheCall(t *testing.T) {
@@ -65,8 +66,9 @@ func TestRefusedCreateEndsTheCall(t *testing.T) {
 	}
 }
 
-// The proof of the lease holds only for ZooKeeper. ClickHouse Keeper is recognized, because it
-// gives sessions no password.
+// A lease proves something only on servers of ZooKeeper. So each call fails on any other kind of
+// server, and leaves no znode. The session recognizes ClickHouse Keeper, which gives sessions no
+// password.
 //
 // Covers L4.
 func TestNoLockOnAServerThatIsNotZooKeeper(t *testing.T) {
@@ -107,8 +109,8 @@ func TestNoLockOnAServerThatIsNotZooKeeper(t *testing.T) {
 	}
 }
 
-// The lock's node belongs to another user and cannot be read. In kazoo#596, and here before the
-// fix, each failed call left a goroutine that searched for its node while the session lived.
+// The lock's znode belongs to another user and cannot be read. In kazoo#596, and here before the
+// fix, each failed call left a goroutine that searched for its znode until the session ended.
 //
 // Covers L4.
 func TestFailedTryLockLeavesNothingRunning(t *testing.T) {
@@ -119,7 +121,7 @@ func TestFailedTryLockLeavesNothingRunning(t *testing.T) {
 		c := w.Client()
 		for range 100 {
 			if _, err := lock.NewExclusive(c.Session, "/l", lock.Options{}).TryLock(t.Context()); !errors.Is(err, zk.ErrNoAuth) {
-				t.Fatal(err)
+				t.Fatalf("TryLock: got %v, want %v", err, zk.ErrNoAuth)
 			}
 		}
 		synctest.Wait()
@@ -131,6 +133,7 @@ func TestFailedTryLockLeavesNothingRunning(t *testing.T) {
 
 // A transaction leaves a mark, by which Txn finds out whether the transaction was applied. A server
 // answers the transaction, or the read of its mark, with an error that does not show the outcome.
+// Txn still finds out the outcome.
 //
 // Covers L6.
 func TestTxnAnsweredByAnUnknownError(t *testing.T) {
@@ -160,7 +163,7 @@ func TestTxnAnsweredByAnUnknownError(t *testing.T) {
 	})
 }
 
-// The server refuses the read that precedes the deletion of the node. Before the fix, the node of
+// The server refuses the read that precedes the deletion of the znode. Before the fix, the znode of
 // the released lock remained and blocked everybody.
 //
 // Covers L4.
@@ -174,4 +177,109 @@ func TestUnlockWhileTheServerIsBusy(t *testing.T) {
 			t.Errorf("/l after Unlock: got %v, want none; refused %d reads, want 3", stat, busy.Fired())
 		}
 	})
+}
+
+// The session watches the znode of a grant. A server that is too busy refuses the watch for a
+// while. Before the fix, the znode was then not watched. With UnsafeHoldUntilLost, the grant never
+// ended, although its znode was deleted.
+func TestDeletedNodeAfterABusyServer(t *testing.T) {
+	for _, unsafe := range []bool{false, true} {
+		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+			c := w.Client(func(o *session.Options) { o.UnsafeHoldUntilLost = unsafe })
+			busy := c.Refuse(recipetest.Refusal{Op: "exists", Path: "/l/*", Count: 3, Code: wire.ThrottledOp})
+			g := recipetest.Must(lock.NewMutex(c.Session, "/l", lock.Options{}).Lock(t.Context()))
+			time.Sleep(2 * recipetest.Timeout)
+			ok(t, w.Admin().Delete(t.Context(), g.Path(), session.AnyVersion))
+			synctest.Wait()
+			if cause := context.Cause(g.Context()); !errors.Is(cause, session.ErrRevoked) || busy.Fired() != 3 {
+				t.Errorf("UnsafeHoldUntilLost %v: got %v after %d refusals, want %v after 3", unsafe, cause, busy.Fired(), session.ErrRevoked)
+			}
+		})
+	}
+}
+
+// A contender waits at a server that is too busy for some of its reads. It keeps its place. Before
+// the fix, the call failed.
+func TestBusyServerEndsNoWait(t *testing.T) {
+	release := func(g *lock.Grant, err error) (func(context.Context) error, error) {
+		if err != nil {
+			return nil, err
+		}
+		return g.Unlock, nil
+	}
+	for name, test := range map[string]struct {
+		refusals []recipetest.Refusal
+		call     recipetest.Do
+	}{
+		"Mutex": {[]recipetest.Refusal{
+			{Op: "getData", Path: "/l/*"},
+			{Op: "getChildren2", Path: "/l", Skip: 1}, // the list after another contender has given up
+		}, func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
+			return release(lock.NewMutex(s, "/l", lock.Options{}).Lock(ctx))
+		}},
+		"RWMutex": {[]recipetest.Refusal{
+			{Op: "getData", Path: "/l/*"},
+			{Op: "getChildren2", Path: "/l/*"},
+		}, func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
+			g, err := lock.NewRWMutex(s, "/l", lock.Options{}).Lock(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return g.Unlock, nil
+		}},
+		"Semaphore": {[]recipetest.Refusal{
+			{Op: "getData", Path: "/l/capacity", Skip: 1},
+			{Op: "getChildren2", Path: "/l/leases", Skip: 1},
+		}, func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
+			return release(lock.NewSemaphore(s, "/l", 1, lock.Options{}).Acquire(ctx, 1))
+		}},
+		"Exclusive": {[]recipetest.Refusal{
+			{Op: "getChildren2", Path: "/l"},
+		}, func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
+			return release(lock.NewExclusive(s, "/l", lock.Options{}).Lock(ctx))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+				unlock := recipetest.Must(test.call(t.Context(), w.Client().Session))
+				// Another contender gives up while the contender at the busy server waits behind
+				// it.
+				before, giveUp := context.WithCancel(t.Context())
+				other, gaveUp := w.Client(), make(chan error, 1)
+				go func() {
+					_, err := test.call(before, other.Session)
+					gaveUp <- err
+				}()
+				synctest.Wait()
+				busy := w.Client()
+				var refusals []*recipetest.Refusal
+				for _, r := range test.refusals {
+					r.Count, r.Code = 2, wire.ThrottledOp
+					refusals = append(refusals, busy.Refuse(r))
+				}
+				done := make(chan error, 1)
+				go func() {
+					unlock, err := test.call(t.Context(), busy.Session)
+					if err == nil {
+						err = unlock(t.Context())
+					}
+					done <- err
+				}()
+				time.Sleep(recipetest.Timeout)
+				giveUp()
+				<-gaveUp
+				time.Sleep(recipetest.Timeout)
+				ok(t, unlock(t.Context()))
+				if err := <-done; err != nil {
+					t.Errorf("got %v, want a grant", err)
+				}
+				for _, r := range refusals {
+					if r.Fired() != 2 {
+						t.Errorf("got %d refusals of %s, want 2", r.Fired(), r.Op)
+					}
+				}
+				w.NothingLeft()
+			})
+		})
+	}
 }

@@ -92,7 +92,7 @@ func TestRequestsOfAMutex(t *testing.T) {
 	})
 }
 
-// After a holder's session expired, its successor needs one list.
+// After a holder's session expired, its successor needs one list request.
 //
 // Covers L5.
 func TestRequestsAfterAHolderVanished(t *testing.T) {

@@ -22,13 +22,13 @@ func NewRWMutex(s *session.Session, path string, o Options) *RWMutex {
 	return &RWMutex{queue: newQueue(s, path, o), label: o.Label}
 }
 
-// A WriteGrant is an RWMutex that a writer holds.
+// A WriteGrant is the grant that the writer of an RWMutex holds.
 type WriteGrant struct{ Grant }
 
-// Downgrade makes the writer a reader, with the same node, token and context. No other writer gets
-// in between, and readers that wait behind this one are let in. If Downgrade fails,
-// session.OutcomeOf reports whether it was applied; if it is Indeterminate, assume that you hold
-// only a read lock.
+// Downgrade makes the writer a reader, with the same znode, token and context. No other writer
+// holds the lock in between. Readers that waited only for this writer are granted the lock too. If
+// Downgrade fails, session.OutcomeOf reports whether it was applied. If the outcome is
+// Indeterminate, assume that you hold only a read lock.
 func (g *WriteGrant) Downgrade(ctx context.Context) error {
 	if err := g.claim.Downgrade(ctx); err != nil {
 		return fmt.Errorf("lock: downgrade %s: %w", g.Path(), err)
@@ -77,7 +77,7 @@ func (m *RWMutex) Contenders(ctx context.Context) ([]Contender, error) {
 	return contenders(ctx, m.queue)
 }
 
-// WhoBlocks lists the contenders that the contender with the given node waits for.
+// WhoBlocks lists the contenders that the contender with the given znode waits for.
 func (m *RWMutex) WhoBlocks(ctx context.Context, node string) ([]Contender, error) {
 	return whoBlocks(ctx, m.queue, node)
 }

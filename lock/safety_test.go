@@ -31,8 +31,9 @@ func TestTryingWriterIsRefusedByADowngradedOne(t *testing.T) {
 	})
 }
 
-// The capacity is changed between the read and the transaction of an Acquire. It is either lowered,
-// or its node is deleted and created again with another value.
+// The capacity is changed between the read and the transaction of a TryAcquire. It is either
+// lowered, or its znode is deleted and created again with another value. TryAcquire then decides by
+// the new capacity.
 //
 // Covers L1.
 func TestCapacityChangesUnderAnAcquire(t *testing.T) {
@@ -49,9 +50,10 @@ func TestCapacityChangesUnderAnAcquire(t *testing.T) {
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				ctx := t.Context()
 				c := w.Client()
-				// Use the handle once.
+				// The first Acquire creates the semaphore's znodes.
 				ok(t, recipetest.Must(semaphore(c, 3).Acquire(ctx, 1)).Unlock(ctx))
-				// Change the version of the capacity's node.
+				// TryAcquire compares versions. The new znode has version 0, so give the old
+				// one another version.
 				if name == "deleted" {
 					ok(t, semaphore(w.Admin(), 3).SetCapacity(ctx, 3))
 				}
@@ -122,7 +124,7 @@ func TestTxnAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 	}
 }
 
-// The reply to the create of an Exclusive is lost, and the next server does not show the node yet.
+// The reply to the create of an Exclusive is lost, and the next server does not show the znode yet.
 // The caller still gets the lock.
 //
 // Covers L1, L4.
@@ -140,7 +142,7 @@ func TestExclusiveAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 }
 
 // The reply to the transaction that takes permits is lost, and the next server does not show the
-// node of the permits yet.
+// permit znode yet. The caller gets its permits, and they are taken only once.
 //
 // Covers L1, L4.
 func TestPermitsAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
@@ -163,7 +165,8 @@ func TestPermitsAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 	}
 }
 
-// The transaction itself detects that the node is gone, without a heartbeat or a watch.
+// The znode of a grant is deleted. A transaction under the grant detects this before any heartbeat
+// or watch does. It fails, and the grant ends.
 //
 // Covers L6, L7.
 func TestTxnThatFindsTheNodeGoneEndsTheGrant(t *testing.T) {
@@ -173,7 +176,7 @@ func TestTxnThatFindsTheNodeGoneEndsTheGrant(t *testing.T) {
 				c := w.Client()
 				g := recipetest.Must(take(t.Context(), c))
 				own := nodes(g)
-				// Delete the node just before the transaction is sent, so that
+				// Delete the znode just before the transaction is sent, so that
 				// nothing else can detect it earlier.
 				c.Before("multi", func() { ok(t, w.Admin().Delete(t.Context(), own[len(own)-1], session.AnyVersion)) })
 				if _, err := g.Txn(t.Context()); !errors.Is(err, session.ErrRevoked) || session.OutcomeOf(err) != session.Failed {
@@ -187,7 +190,7 @@ func TestTxnThatFindsTheNodeGoneEndsTheGrant(t *testing.T) {
 	}
 }
 
-// The context has already ended when the request that releases the lock is sent.
+// The context of a grant has already ended when the request that releases the lock is sent.
 //
 // Covers L1.
 func TestContextEndsBeforeTheLockIsGivenUp(t *testing.T) {
@@ -196,7 +199,7 @@ func TestContextEndsBeforeTheLockIsGivenUp(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					c, other := w.Client(), w.Client()
-					if contended { // a contended lock is released by another request
+					if contended { // the release of a contended lock is a different request
 						first := recipetest.Must(take(t.Context(), other))
 						time.AfterFunc(time.Second, func() { unlock(t, first) })
 					}
@@ -218,7 +221,7 @@ func TestContextEndsBeforeTheLockIsGivenUp(t *testing.T) {
 	}
 }
 
-// nodes returns the paths of the grant's own nodes.
+// nodes returns the paths of the grant's own znodes.
 func nodes(g txn) (paths []string) {
 	if multi, ok := g.(*lock.MultiGrant); ok {
 		for _, g := range multi.Grants() {
@@ -244,7 +247,8 @@ func TestDepartureOfAWaiterGrantsNobody(t *testing.T) {
 	type join = func(ctx context.Context, c *recipetest.Client) (txn, error)
 	write := grants["writer"]
 	read := grants["reader"]
-	// Each row has the holder, its waiter, and the waiter of that waiter.
+	// Each row has a holder, a contender that waits for the holder, and a contender that waits for
+	// that contender.
 	for name, kinds := range map[string][3]join{
 		"Mutex":                  {grants["Mutex"], grants["Mutex"], grants["Mutex"]},
 		"writers":                {write, write, write},

@@ -20,19 +20,20 @@ import (
 // A Semaphore is a number of permits. Each permit is held by one contender at a time. The number is
 // stored in ZooKeeper and can be changed.
 //
-// The permits of one grant are one znode in the directory <path>/leases: the permit node. Curator's
-// semaphore uses the same directory. Its name has nothing to do with the lease of a session.
+// One znode in the directory <path>/leases, the permit znode, represents all permits of a grant.
+// The directory has the same name as in Curator's semaphore. These leases are not the lease of a
+// session.
 //
-// Contenders wait in a lock queue, which is called the gate. Only the first contender reads which
-// permits others hold. It takes its own permits in the same transaction in which it leaves the
-// gate. Therefore permits are granted in the order of requests, no matter how many each requests,
-// and a released permit wakes one contender.
+// Contenders wait in a lock queue, which is called the gate. Only the first contender reads how
+// many permits others hold. It takes its own permits in the same transaction in which it leaves the
+// gate. Therefore permits are granted in the order of requests, no matter how many each contender
+// requests, and a released permit wakes one contender.
 type Semaphore struct {
 	session  *session.Session
 	gate     *lockqueue.Queue
 	path     string
 	leases   string
-	size     string // the node that contains the capacity
+	size     string // the znode that contains the capacity
 	capacity int    // initial capacity
 	label    string
 }
@@ -60,7 +61,13 @@ func NewSemaphore(s *session.Session, path string, capacity int, o Options) *Sem
 //
 // Acquire fails with ErrCapacity if the semaphore has fewer permits in all. Suppose that ctx is the
 // context of grants on this semaphore. Acquire then fails with ErrDeadlock if the requested permits
-// and those of the grants together exceed the capacity.
+// and those of the grants together exceed the capacity. Acquire checks the capacity when its turn
+// comes, and with such a context also before it waits for its turn. That costs one more read.
+//
+// Acquire detects no other deadlock. For example, the caller may hold one of two permits and
+// request the other one, while a contender before it waits for both. Then each waits for the other
+// until a context ends. So request all permits in one call, or use TryAcquire while you hold
+// permits.
 func (m *Semaphore) Acquire(ctx context.Context, permits int) (*Grant, error) {
 	return m.acquire(ctx, permits, false)
 }
@@ -75,6 +82,11 @@ func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (_ *Gran
 	defer func() { done(err) }()
 	if permits < 1 || permits > math.MaxInt32 {
 		return nil, acquireError(m.path, invalid.New("%d permits: not between 1 and %d", permits, math.MaxInt32))
+	}
+	if !try {
+		if err := m.feasible(ctx, permits); err != nil {
+			return nil, acquireError(m.path, err)
+		}
 	}
 	first, err := m.gate.Join(ctx, lockqueue.Request{Name: lockSuffix, Data: []byte(m.label), Try: try, Gate: true})
 	if err != nil {
@@ -94,17 +106,49 @@ func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (_ *Gran
 	return newGrant(ctx, lease, m.path).holdingPermits(permits), nil
 }
 
-// pass waits until enough permits are free, and takes them. It is called by the first contender at
-// the gate.
+// feasible returns an error if the request can never be granted while the caller keeps the permits
+// that it already holds. It runs before the caller waits at the gate, because a contender ahead of
+// the caller may wait for these permits. The session's server may be behind and show an earlier
+// capacity. So feasible reads the capacity again after a read barrier before it returns such an
+// error.
+func (m *Semaphore) feasible(ctx context.Context, permits int) error {
+	held := permitsHeld(ctx, m.session, m.path)
+	if held == 0 || ctx.Err() != nil {
+		return nil
+	}
+	for current := false; ; current = true {
+		capacity, err := m.capacityNow(ctx)
+		switch {
+		case err != nil:
+			return err
+		case permits <= capacity-held:
+			return nil
+		case current && permits > capacity:
+			return tooMany(permits, capacity)
+		case current:
+			return ErrDeadlock
+		}
+		if err := recipe.ReadBarrier(ctx, m.session, m.size); err != nil {
+			return err
+		}
+	}
+}
+
+func tooMany(permits, capacity int) error {
+	return fmt.Errorf("%w: %d requested, capacity %d", ErrCapacity, permits, capacity)
+}
+
+// pass waits until enough permits are free, and takes them. The contender that calls it is the
+// first one at the gate.
 func (m *Semaphore) pass(ctx context.Context, first *lockqueue.Place, permits int, try bool) (*lockqueue.Place, error) {
 	for waiting := false; ; waiting = true {
-		seen, err := m.read(ctx, waiting)
+		seen, err := m.look(ctx, waiting)
 		if err != nil {
 			return nil, err
 		}
 		switch {
 		case permits > seen.capacity:
-			err = fmt.Errorf("%w: %d requested, capacity %d", ErrCapacity, permits, seen.capacity)
+			err = tooMany(permits, seen.capacity)
 		case permits <= seen.capacity-seen.out:
 			seen.stop()
 			lease, err := m.take(ctx, first, permits, seen.version)
@@ -129,19 +173,34 @@ func (m *Semaphore) pass(ctx context.Context, first *lockqueue.Place, permits in
 // seen is the state of the permits that the first contender at the gate has read.
 //
 // A lagging server is harmless. It shows a contender as the first only after it has applied the
-// transactions in which the earlier contenders passed the gate. So no permit node is missing. A
-// permit that has already been released may still be counted, which errs on the safe side.
+// transactions in which the earlier contenders passed the gate. So no permit znode is missing. A
+// permit that has already been released may still be counted. Then fewer permits are granted than
+// possible, and never too many.
 type seen struct {
 	capacity int
-	version  int32 // version of the capacity's node
+	version  int32 // version of the capacity's znode
 	out      int   // number of permits held
 
 	resized, returned *session.Watch // nil if the caller does not wait
 }
 
-// read reads the capacity and the permit nodes at the same time. It does not matter if the capacity
-// is older than the list of permit nodes, because take checks that the capacity has not changed
-// since.
+// look is like read. But if `waiting` is true, it repeats a read that fails with a transient error,
+// for example because a server is too busy. Otherwise the contender would lose its place at the
+// gate.
+func (m *Semaphore) look(ctx context.Context, waiting bool) (s *seen, err error) {
+	if !waiting {
+		return m.read(ctx, false)
+	}
+	err = m.session.Retry(ctx, func(ctx context.Context) (err error) {
+		s, err = m.read(ctx, true)
+		return err
+	})
+	return s, err
+}
+
+// read reads the capacity and the permit znodes at the same time. It does not matter if the
+// capacity is older than the list of permit znodes, because take checks that the capacity has not
+// changed since.
 func (m *Semaphore) read(ctx context.Context, waiting bool) (*seen, error) {
 	s := &seen{}
 	var listing session.Listing
@@ -158,9 +217,9 @@ func (m *Semaphore) read(ctx context.Context, waiting bool) (*seen, error) {
 		return nil, err
 	}
 	s.version = value.Stat.Version
-	if s.capacity, err = strconv.Atoi(string(value.Data)); err != nil {
+	if s.capacity, err = m.parse(value.Data); err != nil {
 		s.stop()
-		return nil, fmt.Errorf("capacity in %s: %w", m.size, err)
+		return nil, err
 	}
 	for _, name := range listing.Names {
 		s.out += weight(name)
@@ -168,7 +227,7 @@ func (m *Semaphore) read(ctx context.Context, waiting bool) (*seen, error) {
 	return s, nil
 }
 
-// readCapacity reads the capacity's node. At the first use it creates the node.
+// readCapacity reads the capacity's znode. At the first use it creates the znode.
 func (m *Semaphore) readCapacity(ctx context.Context, waiting bool, s *seen) (value session.Value, err error) {
 	for {
 		if waiting {
@@ -201,7 +260,7 @@ func (s *seen) stop() {
 	}
 }
 
-// await waits until the state may differ from the one seen.
+// await waits until the state of the permits may differ from s.
 func (s *seen) await(ctx context.Context, first *lockqueue.Place) error {
 	select {
 	case event := <-s.resized.C:
@@ -215,8 +274,8 @@ func (s *seen) await(ctx context.Context, first *lockqueue.Place) error {
 	}
 }
 
-// take creates the permit node, in the same transaction that removes this contender from the gate.
-// It fails with session.ErrBadVersion if the capacity was changed.
+// take creates the permit znode, in the same transaction that removes this contender from the gate.
+// It fails with session.ErrBadVersion or errResized if the capacity has changed since it was read.
 func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits int, version int32) (*lockqueue.Place, error) {
 	data := []byte(m.label)
 	node := recipe.Node{Path: znode.Join(m.leases, recipe.NewID(m.session)+"-"+leaseName+strconv.Itoa(permits))}
@@ -228,14 +287,14 @@ func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits in
 		_, err := first.Txn(ctx, ops...)
 		part := (*session.MultiError)(nil)
 		if errors.Is(err, session.ErrNoNode) && !(errors.As(err, &part) && part.Path == node.Path) {
-			return errResized // the missing node is that of the capacity
+			return errResized // the missing znode is that of the capacity
 		}
 		return err
 	})
 	if err != nil && session.OutcomeOf(err) == session.Failed || errors.Is(err, errResized) {
 		return nil, err
 	}
-	// The token of the grant is that of the contender's node at the gate, because permits are
+	// The token of the grant is that of the contender's znode at the gate, because permits are
 	// granted in the order of the gate.
 	lease := lockqueue.NewPlace(m.session, node, data, first.Token())
 	if err != nil && !m.isOut(ctx, node) {
@@ -245,13 +304,14 @@ func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits in
 	return lease, nil
 }
 
-// errResized means that the node with the capacity is not the one that was read.
+// errResized means that the znode with the capacity was deleted after it was read.
 var errResized = errors.New("the capacity was changed")
 
-// isOut reports whether a permit node of this session is known to exist. It is used after a
-// transaction whose outcome is unknown. Place.Txn cannot find out the outcome by the mark of the
-// transaction: the place has left the gate, so the next contender may have overwritten the mark.
-// The name of the permit node is unique, so the node itself shows the outcome.
+// isOut reports whether a permit znode of this session is known to exist. It is used after a
+// transaction whose outcome is unknown. Place.Txn normally finds out the outcome by a mark that the
+// transaction leaves in the directory of the gate. Here this is not enough: the place may have left
+// the gate, and then the next contender may have overwritten the mark. The name of the permit znode
+// is unique, so the znode itself shows the outcome.
 func (m *Semaphore) isOut(ctx context.Context, lease recipe.Node) bool {
 	out, _ := recipe.Settle(ctx, m.session, lease.Path, func(ctx context.Context) (bool, error) {
 		stat, err := m.session.Exists(ctx, lease.Path)
@@ -260,13 +320,13 @@ func (m *Semaphore) isOut(ctx context.Context, lease recipe.Node) bool {
 	return out
 }
 
-// leaseName precedes the number of permits in the names of this package's permit nodes. In the
-// names of Curator's InterProcessSemaphoreV2 it precedes the sequence number, and each node is one
+// leaseName precedes the number of permits in the names of this package's permit znodes. In the
+// names of Curator's InterProcessSemaphoreV2 it precedes the sequence number, and each znode is one
 // permit.
 const leaseName = "lease-"
 
 // weight returns the number of permits that a child of <path>/leases denotes. Ten digits at the end
-// of a name can be a number of permits or a sequence number. Permit nodes of this package are
+// of a name can be a number of permits or a sequence number. Permit znodes of this package are
 // recognized by the length of the ID before leaseName.
 func weight(name string) int {
 	if id, permits, ok := strings.Cut(name, "-"+leaseName); ok && len(id) == idLength {
@@ -291,16 +351,29 @@ func (m *Semaphore) Capacity(ctx context.Context) (int, error) {
 	if m.gate.Invalid != nil {
 		return 0, fmt.Errorf("lock: read capacity of %s: %w", m.path, m.gate.Invalid)
 	}
+	n, err := m.capacityNow(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("lock: read capacity of %s: %w", m.path, err)
+	}
+	return n, nil
+}
+
+func (m *Semaphore) capacityNow(ctx context.Context) (int, error) {
 	value, err := m.session.Get(ctx, m.size)
 	if errors.Is(err, session.ErrNoNode) {
 		return m.capacity, nil
 	}
-	n := 0
-	if err == nil {
-		n, err = strconv.Atoi(string(value.Data))
-	}
 	if err != nil {
-		return 0, fmt.Errorf("lock: read capacity of %s: %w", m.path, err)
+		return 0, err
+	}
+	return m.parse(value.Data)
+}
+
+// The method `parse` parses the data of the znode with the capacity.
+func (m *Semaphore) parse(data []byte) (int, error) {
+	n, err := strconv.Atoi(string(data))
+	if err != nil {
+		return 0, fmt.Errorf("capacity in %s: %w", m.size, err)
 	}
 	return n, nil
 }
@@ -337,8 +410,9 @@ func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
 	return nil
 }
 
-// Contenders lists the contenders that wait for permits, in order. The first contender is at the
-// gate: its field Holds means that it holds the gate, and not permits.
+// Contenders lists the contenders that wait for permits, in order. Only the first one may take
+// permits, because it holds the gate, which is their lock queue. The field Holds of a Contender
+// reports whether it holds the gate, and not whether it holds permits.
 func (m *Semaphore) Contenders(ctx context.Context) ([]Contender, error) {
 	return contenders(ctx, m.gate)
 }

@@ -77,7 +77,7 @@ func TestRequestsOfASemaphore(t *testing.T) {
 		ok(t, recipetest.Must(semaphore(a, 2).Acquire(ctx, 1)).Unlock(ctx))
 		synctest.Wait()
 		a.Requests()
-		// The capacity and the permit nodes are read at the same time, so their order is random.
+		// The capacity and the permit znodes are read at the same time, so their order is random.
 		expect := func(c *recipetest.Client, what, want string) {
 			t.Helper()
 			synctest.Wait()
@@ -144,7 +144,7 @@ func TestCapacityCanBeChanged(t *testing.T) {
 	})
 }
 
-// A node of Curator's InterProcessSemaphoreV2 counts as one permit.
+// A znode of Curator's InterProcessSemaphoreV2 counts as one permit.
 func TestCuratorsLeasesCount(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
@@ -209,7 +209,7 @@ func TestMultiIsAllOrNone(t *testing.T) {
 	})
 }
 
-// The context of a MultiGrant has ended when the first of its locks is released.
+// The context of a MultiGrant ends before the first of its locks is released.
 //
 // Covers L1.
 func TestMultiEndsBeforeItIsReleased(t *testing.T) {
@@ -250,7 +250,8 @@ func TestMultisDoNotWaitForEachOther(t *testing.T) {
 	})
 }
 
-// An Exclusive does not delete a node that another client has created meanwhile.
+// The znode of an Exclusive is deleted, and another client creates a new one. Unlock does not
+// delete the new znode.
 //
 // Covers L1, L7.
 func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
@@ -262,7 +263,7 @@ func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
 		if holder, any, err := e.Holder(ctx); err != nil || !any || holder.Label != "a" || holder.Session != a.ID() {
 			t.Errorf("Holder: got %+v, %v, %v, want label %q of session %#x", holder, any, err, "a", a.ID())
 		}
-		// Another call in the same session does not hold the lock.
+		// A second call does not get the lock, not even in the same session.
 		if _, err := e.TryLock(ctx); !errors.Is(err, lock.ErrLocked) {
 			t.Errorf("second TryLock: got %v, want %v", err, lock.ErrLocked)
 		}
@@ -283,8 +284,8 @@ func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
 	})
 }
 
-// A permit node whose number of permits has as many digits as a sequence number is not mistaken for
-// a node of Curator.
+// A permit znode is not mistaken for a znode of Curator, even if its number of permits has as many
+// digits as a sequence number.
 //
 // Covers L1.
 func TestManyPermitsAreCounted(t *testing.T) {
@@ -292,7 +293,7 @@ func TestManyPermitsAreCounted(t *testing.T) {
 		const capacity, most = 2_000_000_000, 1_500_000_000
 		g := recipetest.Must(semaphore(w.Client(), capacity).TryAcquire(t.Context(), most))
 		if _, err := semaphore(w.Client(), capacity).TryAcquire(t.Context(), most); err != lock.ErrLocked {
-			t.Errorf("TryAcquire of more permits than there are: got %v, want %v", err, lock.ErrLocked)
+			t.Errorf("TryAcquire of more permits than are free: got %v, want %v", err, lock.ErrLocked)
 		}
 		ok(t, g.Unlock(t.Context()))
 	})
@@ -307,9 +308,15 @@ func TestWaiterForPermitsOutlivesItsLease(t *testing.T) {
 		c := w.Client()
 		done := started(func() (*lock.Grant, error) { return semaphore(c, 1).Acquire(t.Context(), 1) })
 		synctest.Wait()
-		others := w.Inject(zktest.Rule{Session: c.ID(), Op: "multi", Count: -1, Fate: zktest.CloseBeforeRequest})
+		held := recipetest.Must(mutexAt("/lock")(c).Lock(t.Context())) // shows that the lease lapses
+		beats := w.Inject(zktest.Rule{Session: c.ID(), Op: "multi", Count: -1, Fate: zktest.CloseBeforeRequest})
 		time.Sleep(2 * recipetest.Timeout)
-		others.Remove()
+		if cause := context.Cause(held.Context()); !errors.Is(cause, session.ErrLeaseLapsed) {
+			t.Errorf("context of a lock of the same session: got %v, want %v", cause, session.ErrLeaseLapsed)
+		}
+		waiting(t, done)
+		beats.Remove()
+		held.Unlock(t.Context()) // deletes the znode, although the lock is lost
 		time.Sleep(recipetest.Timeout)
 		ok(t, holder.Unlock(t.Context()))
 		r := <-done
@@ -322,7 +329,7 @@ func TestWaiterForPermitsOutlivesItsLease(t *testing.T) {
 }
 
 // Two contenders pass the gate. The reply to the first contender's transaction is lost. The second
-// contender passes before the first one has found out that it has passed.
+// contender passes before the first one has found out that it has passed. Both get their permits.
 //
 // Covers L1.
 func TestPermitsTakenInDoubtAreKept(t *testing.T) {
@@ -334,7 +341,7 @@ func TestPermitsTakenInDoubtAreKept(t *testing.T) {
 		b := started(func() (*lock.Grant, error) { return semaphore(second, 3).Acquire(t.Context(), 1) })
 		synctest.Wait()
 		fired := w.Inject(zktest.Rule{Session: first.ID(), Op: "multi", Path: "/sem/locks/*", Fate: zktest.CloseBeforeReply})
-		w.Inject(zktest.Rule{Session: first.ID(), Op: "multi", Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
+		w.Inject(zktest.Rule{Session: first.ID(), Op: "multi", Fate: zktest.DelayRequest, Delay: time.Second}) // the search for the outcome
 		ok(t, holder.Unlock(t.Context()))
 		ra, rb := <-a, <-b
 		if ra.err != nil || rb.err != nil {
@@ -352,8 +359,9 @@ func TestPermitsTakenInDoubtAreKept(t *testing.T) {
 	})
 }
 
-// A server reports a departure at the gate, and its connection is lost before it answers anything
-// else. The next server does not show the new permit node yet.
+// A server notifies a contender that the one before it has left the gate. Then the contender's
+// connection is lost before the server answers anything else. The next server does not show the
+// other contender's permit znode yet. Nevertheless, the contender must not take the same permit.
 //
 // Covers L1.
 func TestPermitsAreCountedAsOfTheEvent(t *testing.T) {
@@ -362,7 +370,7 @@ func TestPermitsAreCountedAsOfTheEvent(t *testing.T) {
 			ctx := t.Context()
 			a := w.Client(w.On(w.Leader()))
 			b, fresh, behind := w.OnFollower()
-			ok(t, recipetest.Must(semaphore(a, 1).Acquire(ctx, 1)).Unlock(ctx)) // creates the nodes
+			ok(t, recipetest.Must(semaphore(a, 1).Acquire(ctx, 1)).Unlock(ctx)) // creates the znodes
 			time.Sleep(time.Second)
 			w.Inject(zktest.Rule{Session: a.ID(), Op: "multi", Path: "/sem/locks/*", Fate: zktest.DelayRequest, Delay: 400 * time.Millisecond})
 			first := started(func() (*lock.Grant, error) { return semaphore(a, 1).Acquire(ctx, 1) })

@@ -22,7 +22,7 @@ type txn interface {
 	Context() context.Context
 }
 
-// grants maps names to functions that acquire each kind of grant.
+// grants maps the name of each kind of grant to a function that acquires one.
 var grants = map[string]func(ctx context.Context, c *recipetest.Client) (txn, error){
 	"Mutex": func(ctx context.Context, c *recipetest.Client) (txn, error) { return mutexAt("/lock")(c).Lock(ctx) },
 	"writer": func(ctx context.Context, c *recipetest.Client) (txn, error) {
@@ -65,7 +65,7 @@ func eachGrant(t *testing.T, f func(t *testing.T, w *recipetest.World, c *recipe
 	}
 }
 
-// entry returns an op that appends a node to the log.
+// entry returns an op that creates a sequential znode below /log.
 func entry() session.Op {
 	return session.CreateOp{Path: "/log/e-", Mode: session.PersistentSequential}
 }
@@ -103,7 +103,7 @@ func TestTxnAfterALostReply(t *testing.T) {
 	for _, fate := range []zktest.Fate{zktest.CloseBeforeReply, zktest.CloseBeforeRequest} {
 		for second := range 3 {
 			eachGrant(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client, g txn) {
-				first := w.Inject(zktest.Rule{Op: "multi", Path: "/*/*", Session: c.ID(), Fate: fate})
+				first := w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: fate})
 				w.Inject(zktest.Rule{Session: c.ID(), Skip: second, Fate: zktest.CloseBeforeReply})
 				const entries = 4
 				for range entries {
@@ -145,7 +145,7 @@ func TestTxnAfterOneInDoubt(t *testing.T) {
 	}
 }
 
-// If the node is gone, nothing is applied, and the grant ends.
+// If the znode of a grant is gone, no transaction under the grant is applied, and the grant ends.
 //
 // Covers L6, L7.
 func TestTxnWithoutTheLock(t *testing.T) {
@@ -200,7 +200,8 @@ func TestDowngradeAfterOneInDoubt(t *testing.T) {
 	}
 }
 
-// A standing context blocks the first caller of Err.
+// A standing context calls the function in its field `still` during the first call of Err. So a
+// test can delay a call at that point.
 type standing struct {
 	context.Context
 	once  sync.Once
@@ -212,8 +213,8 @@ func (s *standing) Err() error {
 	return s.Context.Err()
 }
 
-// The lock is released and granted to another client while a transaction under it is delayed before
-// it is sent.
+// A transaction under the lock is delayed before it is sent. Meanwhile the lock is released and
+// granted to another client. So the transaction must not be applied.
 //
 // Covers L6.
 func TestTransactionOfAnExclusiveDoesNotOutliveIt(t *testing.T) {
@@ -249,7 +250,8 @@ func TestTransactionOfAnExclusiveDoesNotOutliveIt(t *testing.T) {
 	})
 }
 
-// The index in the error counts only the caller's ops, and not the ops that guard the transaction.
+// Txn adds ops that guard the transaction. If one of these is refused, the error has no index,
+// because the caller would mistake it for an index of the caller's ops.
 func TestErrorOfATransactionDoesNotNumberItsGuard(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()

@@ -13,8 +13,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A jam blocks the next write of a connection until broken is closed. Then it closes the
-// connection. Later requests stay in the client's queue and are never written.
+// When `set` is true, a jam blocks the next write of a connection until the channel `broken` is
+// closed. Then it closes the connection. Later requests wait in the client's queue meanwhile, and
+// are not written on this connection.
 type jam struct {
 	set    atomic.Bool
 	once   sync.Once
@@ -76,7 +77,8 @@ func TestTxnThatWasNotSentIsSentAgain(t *testing.T) {
 	}
 }
 
-// The create of an Exclusive and a release are also sent again.
+// If the create of an Exclusive, or a release, was not sent before its connection was lost, it is
+// sent on the next connection.
 //
 // Covers L4.
 func TestExclusiveThatWasNotSentIsSentAgain(t *testing.T) {

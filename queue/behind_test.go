@@ -16,9 +16,13 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A leader's answer to a read can be old (ZOOKEEPER-1675): the leader may be deposed, or behind its
-// own followers. A new handle creates its ledger node first. The server answers this write only
-// after it has caught up. A used handle makes no such write.
+// The server of a handle answers reads from an old state. Even a leader can do so (ZOOKEEPER-1675),
+// because it may be deposed, or behind its own followers. Nevertheless each call must act on what
+// another client has put, taken or deleted before the call.
+//
+// Each case is tested with a new handle and with a used one. A new handle creates its ledger znode
+// first, and the server answers this write only after it has caught up. A used handle has that
+// znode already.
 //
 // Covers Q5, Q9, Q12.
 func TestServerThatIsBehind(t *testing.T) {
@@ -105,7 +109,7 @@ func TestServerThatIsBehind(t *testing.T) {
 					q := pair{queue.New(behind.Session, path, o), queue.New(other.Session, path, o)}
 					recipetest.Check(t, q.other.Put(t.Context(), "warm"))
 					recipetest.Must(q.other.Take(t.Context()))
-					if used { // the handle has listed each priority and has all its ledger nodes
+					if used { // the handle has listed each priority and has all its ledger znodes
 						recipetest.Check(t, q.behind.PutPriority(t.Context(), 1, "warm"))
 						recipetest.Must(q.behind.Take(t.Context()))
 						recipetest.Check(t, q.behind.PutPriority(t.Context(), 1, "warm"))
@@ -118,7 +122,7 @@ func TestServerThatIsBehind(t *testing.T) {
 						c.before(t, q)
 					}
 					w.Lag(leader, 2*time.Second)
-					c.then(t, q, func(less int) { // less is the number of puts to leave out
+					c.then(t, q, func(less int) { // deletes the queue and makes its puts again, except for `less` of them
 						recipetest.Check(t, other.DeleteAll(t.Context(), path))
 						n := 1
 						if used {
@@ -141,6 +145,8 @@ func TestServerThatIsBehind(t *testing.T) {
 
 // A put that opens the next segment does not change the version of the segment that was open
 // before. So a consumer that compares only the version of the earlier segment misses this put.
+// TryTake must return the item of this put, both if the queue was empty before and if it has an
+// item with a larger priority number.
 //
 // Covers Q5, Q12.
 func TestServerThatIsBehindASegment(t *testing.T) {
@@ -151,7 +157,6 @@ func TestServerThatIsBehindASegment(t *testing.T) {
 				o := queue.Options[string]{Priorities: 2}
 				behind := queue.New(w.Client(w.On(leader)).Session, path, o)
 				other := queue.New(w.Client(w.On((leader+1)%3)).Session, path, o)
-				const inSegment = 256
 				for range inSegment {
 					recipetest.Check(t, other.Put(t.Context(), "warm"))
 					recipetest.Must(other.Take(t.Context()))
@@ -193,7 +198,6 @@ func TestEmptyIsOneMoment(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
 		other, _ := newQueue(w, queue.Options[string]{})
-		const inSegment = 256
 		for i := range inSegment - 1 {
 			recipetest.Check(t, other.Put(t.Context(), numbers(i, 1)...))
 			recipetest.Must(other.Take(t.Context()))
@@ -213,8 +217,9 @@ func TestEmptyIsOneMoment(t *testing.T) {
 	})
 }
 
-// Goroutines that share a handle share its transactions. Each goroutine still gets an item if the
-// items have different priorities.
+// Goroutines that share a handle share its transactions, and each transaction takes items of one
+// priority. The items here have different priorities. Each goroutine gets one of them, and none
+// gets ErrEmpty.
 //
 // Covers Q5.
 func TestSharedHandleIsNotEmptyForTheSecond(t *testing.T) {
@@ -237,8 +242,9 @@ func TestSharedHandleIsNotEmptyForTheSecond(t *testing.T) {
 	})
 }
 
-// The node that a relaxed consumer read is gone, but some of its items exist in a node with another
-// name.
+// Another consumer takes an item from the znode that a relaxed consumer is about to read. The
+// remaining items are then in a znode with another name. The relaxed consumer must find one of
+// them.
 //
 // Covers Q5.
 func TestRelaxedConsumerFindsTheRest(t *testing.T) {
@@ -290,8 +296,8 @@ func TestTakeThatEndsWhileItWaitsHasFailed(t *testing.T) {
 	}
 }
 
-// Before the fix, the sum of the numbers that callers requested could overflow an int. Then no
-// caller got an item.
+// Callers share a transaction, and one of them requests math.MaxInt items. Before the fix, the
+// total number of requested items overflowed an int. Then no caller got an item.
 //
 // Covers Q5.
 func TestRequestForAllItemsAmongOthers(t *testing.T) {

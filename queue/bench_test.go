@@ -19,7 +19,7 @@ import (
 )
 
 // serversEnv is the environment variable with the addresses of a running ensemble: host:port,
-// separated by commas. The benchmarks write below /zkcoord-bench and delete that node afterwards.
+// separated by commas. The benchmarks write below /zkcoord-bench and delete that znode afterwards.
 // Without the variable, they run on zktest.
 const serversEnv = "ZKCOORD_BENCH_SERVERS"
 
@@ -108,7 +108,9 @@ func (c *counter) add(string, time.Duration, error) { c.n.Add(1) }
 
 func (c *counter) reset() int64 { return c.n.Swap(0) }
 
-// The function each runs f on every queue until the queue has done its share of n, in batches.
+// The function `each` divides n items among the queues. It calls f on each queue until f has
+// handled the share of that queue. The arguments of f are the queue and a number of items, at most
+// batch. f returns how many items it has handled.
 func each(queues []*queue.Queue[[]byte], n, batch int, f func(*queue.Queue[[]byte], int) int) {
 	var work sync.WaitGroup
 	for i, q := range queues {
@@ -121,7 +123,7 @@ func each(queues []*queue.Queue[[]byte], n, batch int, f func(*queue.Queue[[]byt
 	work.Wait()
 }
 
-// drainAll takes items until n were taken.
+// drainAll takes n items. If `claim` is true, it claims and acks them instead.
 func drainAll(b *testing.B, queues []*queue.Queue[[]byte], n int, taken *atomic.Int64, batch int, claim bool) {
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()

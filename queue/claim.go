@@ -17,14 +17,14 @@ import (
 )
 
 // A Token grows with every claim in the whole ensemble. It is the zxid of the transaction that made
-// the claim (its czxid). Pass the token to the resource that the work changes. The resource must
-// refuse any token that is smaller than the largest one it has seen. Items that were claimed in one
-// transaction have the same token.
+// the claim, which is the czxid of the claim's znode. Pass the token to the resource that the work
+// changes. The resource must refuse any token that is smaller than the largest one it has seen.
+// Items that were claimed in one transaction have the same token.
 type Token int64
 
 // A Claim is an item that this session works on and that no other consumer gets. Ack, Release and
-// Reject end it. It also ends when the session's lease lapses or when the claim's own time is up;
-// then the item goes to another consumer.
+// Reject end it. It also ends when the session's lease lapses or when the claim's own time is up.
+// In these two cases, the item is offered to other consumers again.
 type Claim[T any] struct {
 	q    *Queue[T]
 	item item
@@ -36,12 +36,12 @@ type Claim[T any] struct {
 	value T
 
 	turn turn.Turn // held by the call that changes the claim
-	over bool      // acked, released or rejected; guarded by turn
+	over bool      // acked, released, rejected, or given back by the method `lapsed`; guarded by turn
 
-	unwatch func() bool // after this call, the method lapsed does not run when the hold ends
+	unwatch func() bool // after this call, the method `lapsed` does not run when the hold ends
 
 	mu    sync.Mutex
-	timer *time.Timer // nil without a limit
+	timer *time.Timer // nil if the claim's time has no limit
 	until time.Time   // the end of the claim's time
 }
 
@@ -77,9 +77,9 @@ func (c *Claim[T]) Context() context.Context { return c.ctx }
 // cause, when the claim ends, before any other consumer can claim the item. No call is needed to
 // free it: its resources are freed when the claim or ctx ends.
 //
-// If a client deletes the claim's node or the queue, the context ends soon after that. It does not
+// If a client deletes the claim's znode or the queue, the context ends soon after that. It does not
 // end at once, because the session first has to find out that the claim's own Ack did not delete
-// the node.
+// the znode.
 func (c *Claim[T]) Bind(ctx context.Context) context.Context { return c.bound.Bind(ctx) }
 
 // Deadline returns the time at which Context ends if no server answers until then. It is the
@@ -99,10 +99,10 @@ func (c *Claim[T]) Deadline() time.Time {
 // Ack removes the item from the queue and applies ops in one transaction: both happen, or neither.
 // It fails if the item is no longer claimed.
 //
-// After a Failed error the claim continues, for example if ctx had already ended. A
-// *session.MultiError in the error refers to ops. The error is Indeterminate only if ctx or the
-// session ended during the request, or if a client deleted the handle's ledger node. The claim is
-// over then.
+// After any other error whose outcome is Failed, the claim continues, for example if ctx had
+// already ended. If the error contains a *session.MultiError, its index refers to ops. The error is
+// Indeterminate only if ctx or the session ended during the request, or if a client deleted the
+// handle's ledger znode. After an Indeterminate error the claim is over.
 func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
 	own := recipe.CloneOps(ops)
 	return c.finish(ctx, "ack", session.Failed, func(ctx context.Context) error {
@@ -115,8 +115,8 @@ func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
 //
 // ctx limits the wait for the servers' answer, but not the release. If ctx has ended, or ends
 // before the answer, the error is Indeterminate and has the cause of ctx. The claim is over then,
-// and the session continues to give the item back. Therefore defer claim.Release(ctx) gives back an
-// item that was not acked, no matter how ctx ended.
+// and the session continues to give the item back. Therefore a deferred claim.Release(ctx) gives
+// back an item that was not acked, no matter how ctx ended.
 func (c *Claim[T]) Release(ctx context.Context) error {
 	return c.finish(ctx, "release", session.Indeterminate, func(ctx context.Context) error {
 		c.leave() // before another consumer can have the item
@@ -166,8 +166,9 @@ func (c *Claim[T]) expire() {
 // finish ends the claim by the transaction f. If ctx ends, the transaction continues. The claim is
 // over if the transaction succeeds, and also if the outcome is Indeterminate.
 //
-// The parameter late is the outcome of the error if ctx ends before the transaction begins. If late
-// is Indeterminate, finish then ends the claim, and the method lapsed gives the item back.
+// If ctx ends before the transaction begins, the error has the outcome `late`. If this outcome is
+// Indeterminate, finish also ends the claim in this case, and the method `lapsed` gives the item
+// back.
 func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, f func(context.Context) error) error {
 	ctx, cancel := c.bound.Unbind(ctx)
 	defer cancel()
@@ -192,9 +193,10 @@ func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, 
 	return nil
 }
 
-// The method revoked checks whether err means that another client has deleted the claim: the
-// transaction failed at an op that comes after its first n ops. In this case revoked ends the claim
-// with session.ErrRevoked, because another claim may be in its place. Otherwise it returns err.
+// The method `revoked` checks whether the error of a transaction means that another client has
+// deleted the claim. The first n ops of the transaction are the caller's own. A later op fails if a
+// znode is gone or has another version. In this case another claim may be in the same place, so the
+// method ends the claim c with session.ErrRevoked. In all other cases it returns err.
 func (c *Claim[T]) revoked(n int, err error) error {
 	part := (*session.MultiError)(nil)
 	if errors.As(err, &part) && part.Index >= n && (errors.Is(part, session.ErrNoNode) || errors.Is(part, session.ErrBadVersion)) {
@@ -205,8 +207,8 @@ func (c *Claim[T]) revoked(n int, err error) error {
 }
 
 // take takes c.turn, which a call must have to end the claim. If the claim is over, take does not
-// wait for c.turn. The call that has c.turn may never give it back, because the session may end
-// before that call runs. The parameter late is the outcome of the error if ctx ends first.
+// wait for c.turn, because another call may have it and never give it back. This can happen if the
+// session ends. The parameter `late` is the outcome of the error if ctx ends first.
 func (c *Claim[T]) take(ctx context.Context, late session.Outcome) error {
 	err := c.turn.Take(ctx, c.ctx)
 	if cause := context.Cause(c.ctx); cause != nil {
@@ -225,23 +227,25 @@ func (c *Claim[T]) refused(err error) error {
 	return &session.RequestError{Op: "txn", Path: c.q.raw.path, Outcome: session.Failed, Err: err}
 }
 
-// The method lost ends the claim's context when the hold ends. It must not block, because the hold
-// waits for it. If the claim's node was deleted, lost does nothing, because the claim's own Ack may
-// have deleted the node. In this case the method lapsed ends the context.
+// The method `lost` ends the claim's context when the hold ends. It must not block, because the
+// hold waits for it. If the claim's znode was deleted, `lost` does nothing, because the claim's own
+// Ack may have deleted the znode. In this case the method `lapsed` ends the context.
 func (c *Claim[T]) lost(cause error) {
 	if !errors.Is(cause, session.ErrRevoked) {
 		c.bound.End(cause)
 	}
 }
 
-// The method lapsed runs when the hold has ended by itself. If the session lives, the method gives
-// the item back to the queue. Otherwise the servers do so, because they delete the claim's node.
+// The method `lapsed` runs when the hold has ended, unless the method `end` has run before. If the
+// claim is not over and the session lives, `lapsed` gives the item back to the queue. If the
+// session has ended, the servers delete the claim's znode, which gives the item back too.
 func (c *Claim[T]) lapsed() {
 	cause := context.Cause(c.hold.Context())
 	released := recipe.Detach(c.q.raw.s, func(ctx context.Context) error {
-		// Take c.turn first, so that no transaction is in progress. Such a transaction was sent
-		// while the claim was held, and must not affect a later claim by another consumer. It may
-		// also be the transaction that deleted the claim, and only its answer shows that.
+		// Take c.turn first, so that no transaction of another call is in progress. Such a
+		// transaction was sent while the claim was held, and must not affect a later claim by
+		// another consumer. Moreover, it may have deleted the claim, and only its answer shows
+		// that.
 		if err := c.turn.Take(ctx, ctx); err != nil {
 			return err
 		}
@@ -258,13 +262,14 @@ func (c *Claim[T]) lapsed() {
 }
 
 // leave ends the claim's context and its hold. Afterwards the claim ends on the servers in one of
-// two ways: the call that holds c.turn ends it, or else the method lapsed does.
+// two ways: the call that holds c.turn ends it, or else the method `lapsed` does.
 func (c *Claim[T]) leave() {
 	c.bound.End(ErrNotClaimed)
 	c.hold.End(ErrNotClaimed)
 }
 
-// The method finished records that nothing of the claim is left. The caller has c.turn.
+// The method `finished` records that the claim is over and that no request has to follow. The
+// caller has c.turn.
 func (c *Claim[T]) finished() {
 	c.over = true
 	c.q.raw.unclaimed(1)
@@ -318,7 +323,8 @@ type admission[T any] struct {
 	err   error
 }
 
-// claimSome waits for items and claims up to n of them. The result may be empty.
+// claimSome waits for items and claims up to n of them. The result is empty if all of these items
+// had been claimed too often and were moved to the dead letters.
 func (q *Queue[T]) claimSome(ctx context.Context, n int) (_ []admission[T], err error) {
 	ctx, done := recipe.TraceAcquire(ctx, q.raw.s, "claim", q.raw.path)
 	defer func() { done(err) }()
@@ -329,12 +335,12 @@ func (q *Queue[T]) claimSome(ctx context.Context, n int) (_ []admission[T], err 
 	return q.claimed(ctx, items)
 }
 
-// The method claimed converts items into claims. Items that were claimed too often, or that do not
-// decode, move to the dead letters instead. On an error nothing stays claimed.
+// The method `claimed` converts items into claims. Items that were claimed too often, or that do
+// not decode, move to the dead letters instead. On an error nothing stays claimed.
 func (q *Queue[T]) claimed(ctx context.Context, items []item) ([]admission[T], error) {
 	claims := make([]*Claim[T], 0, len(items))
 	for _, it := range items {
-		c := &Claim[T]{q: q, item: it, turn: turn.New()}
+		c := &Claim[T]{q: q, item: it}
 		c.hold = recipe.NewHold(q.raw.s, recipe.Node{Path: q.raw.claimPath(it), Czxid: it.token})
 		c.ctx = c.bound.Bind(context.Background())
 		c.hold.Describe("claim", it.token, it.run.origin())
@@ -359,7 +365,8 @@ func (q *Queue[T]) claimed(ctx context.Context, items []item) ([]admission[T], e
 	return admitted, nil
 }
 
-// admit waits for the lease, or moves the item to the dead letters and returns false.
+// admit waits for the lease and returns true. If the item does not decode or was claimed too often,
+// admit moves it to the dead letters instead and returns false.
 func (c *Claim[T]) admit(ctx context.Context, value T, undecoded error) (bool, error) {
 	if limit := c.q.opts.MaxAttempts; undecoded != nil || limit > 0 && c.item.attempts > limit {
 		return false, c.Reject(ctx)

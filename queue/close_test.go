@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/queue"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // If the queue is closed within a loop, the loop gives back the items that it has not reached.
@@ -70,7 +72,7 @@ func TestClaimOutlivesClose(t *testing.T) {
 			t.Errorf("Take: got %q, want %q", item, "item-000001")
 		}
 		recipetest.Check(t, other.Close(t.Context()))
-		synctest.Wait() // q removes its ledger node after the last claim was given back
+		synctest.Wait() // q removes its ledger znode after the last claim was given back
 		if left := w.Nodes(path + "/marks"); len(left) > 0 {
 			t.Errorf("ledger nodes left by closed queues: got %v, want none", left)
 		}
@@ -92,4 +94,90 @@ func TestItemOfAClosedQueueIsOfferedWhenItsSessionEnds(t *testing.T) {
 		_, err := other.Take(ctx)
 		recipetest.Check(t, err)
 	})
+}
+
+// A call is in progress when its handle is closed, and still has to move an item that is due, or to
+// read the queue again. Close waits for the call, and the call succeeds. Before the fix, it failed
+// with ErrClosed. The call also succeeds if the context of Close has ended, so that Close does not
+// wait for it.
+func TestCloseFailsNoCallInProgress(t *testing.T) {
+	calls := map[string]struct {
+		run  func(ctx context.Context, q *queue.Queue[string]) (string, error)
+		slow zktest.Rule // delays one of the call's requests, but not the last one
+	}{
+		"take": {
+			func(ctx context.Context, q *queue.Queue[string]) (string, error) { return q.TryTake(ctx) },
+			zktest.Rule{Op: "getData", Path: path + "/delayed/*/*"},
+		},
+		"claim": {
+			func(ctx context.Context, q *queue.Queue[string]) (string, error) {
+				c, err := q.Claim(ctx)
+				if err != nil {
+					return "", err
+				}
+				return c.Value(), c.Ack(ctx)
+			},
+			zktest.Rule{Op: "getData", Path: path + "/delayed/*/*"},
+		},
+		"peek": {
+			func(ctx context.Context, q *queue.Queue[string]) (string, error) { return q.Peek(ctx) },
+			zktest.Rule{Op: "create", Path: path + "/marks/*"},
+		},
+	}
+	for name, call := range calls {
+		for _, ended := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/ended=%v", name, ended), func(t *testing.T) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+					q, s := newQueue(w, queue.Options[string]{})
+					other, _ := newQueue(w, queue.Options[string]{})
+					if name == "peek" {
+						recipetest.Check(t, other.Put(t.Context(), "x"))
+					} else {
+						recipetest.Check(t, other.PutAt(t.Context(), time.Now().Add(time.Second), "x"))
+						time.Sleep(3 * time.Second)
+					}
+					recipetest.Check(t, other.Close(t.Context())) // removes its ledger znodes
+					rule := call.slow
+					rule.Session, rule.Fate, rule.Delay = s.ID(), zktest.DelayReply, time.Second
+					slow := w.Inject(rule)
+					result := make(chan string, 1)
+					go func() {
+						item, err := call.run(t.Context(), q)
+						if err != nil {
+							item = err.Error()
+						}
+						result <- item
+					}()
+					synctest.Wait()
+					if slow.Fired() != 1 {
+						t.Fatalf("delayed %d replies, want 1", slow.Fired())
+					}
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					want := error(nil)
+					if ended {
+						want = context.Canceled
+						cancel()
+					}
+					if err := q.Close(ctx); !errors.Is(err, want) {
+						t.Errorf("Close: got %v, want %v", err, want)
+					}
+					synctest.Wait()
+					if done := len(result) > 0; done == ended {
+						t.Errorf("call had returned when Close returned: got %v, want %v", done, !ended)
+					}
+					if item := <-result; item != "x" {
+						t.Errorf("call: got %q, want %q", item, "x")
+					}
+					if err := q.Put(t.Context(), "y"); !errors.Is(err, queue.ErrClosed) {
+						t.Errorf("Put after Close: got %v, want %v", err, queue.ErrClosed)
+					}
+					synctest.Wait()
+					if left := w.Ephemerals(path); len(left) > 0 {
+						t.Errorf("ephemeral nodes left: got %v, want none", left)
+					}
+				})
+			})
+		}
+	}
 }

@@ -35,7 +35,7 @@ func (bytesCodec) Encode(v []byte) ([]byte, error)    { return bytes.Clone(v), n
 func (bytesCodec) Decode(data []byte) ([]byte, error) { return bytes.Clone(data), nil }
 
 // A DecodeError is an item that the codec could not decode. The item was moved to the dead letters.
-// If the item may not be there yet, the DecodeError is joined with another error that says why.
+// If the move is not confirmed, the DecodeError is joined with another error that says why.
 type DecodeError struct {
 	Data []byte
 	Err  error

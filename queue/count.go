@@ -14,15 +14,16 @@ import (
 // Len returns the number of items in the queue. It counts claimed items. It does not count dead
 // letters, nor items of PutAt that have not joined the queue yet.
 //
-// Len makes one request for each segment of 256 or more puts. On a deep queue this is expensive, so
-// Len is for operators. Put with a Limit is the only other call that makes these requests. While
-// other clients put and take, the queue may not have had this length at any moment.
+// Len makes one request for each segment. A new segment begins after 256 znodes were put, each with
+// one or more items. On a deep queue this is expensive, so Len is for operators. Put with a Limit
+// is the only other call that makes these requests. While other clients put and take, the queue may
+// not have had this length at any moment.
 func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 	if err = q.raw.closed("length"); err == nil {
 		err = recipe.ReadBarrier(ctx, q.raw.s, q.raw.path)
 	}
 	if err == nil {
-		n, _, err = q.raw.count(ctx)
+		n, err = q.raw.count(ctx)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("queue: count items of %s: %w", q.raw.path, err)
@@ -33,7 +34,7 @@ func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 // Peek returns the item that Take would take now, and leaves it in the queue. It fails with
 // ErrEmpty where Take would wait.
 //
-// A majority of the servers confirms that the item has not been taken, and that no item of a
+// A majority of the servers confirms that the item has not been taken, and that no item with a
 // smaller priority number has been put. This costs as much as a Take. The server that answers may
 // not know yet that the item was claimed, or that an earlier item was given back. Peek does not
 // return an item that is due but that no consumer has moved to the queue yet.
@@ -51,31 +52,28 @@ func (q *Queue[T]) Peek(ctx context.Context) (value T, _ error) {
 	return value, nil
 }
 
-// peek returns the first item that nobody has claimed, or nil if there is none. Each attempt is a
-// call of its own in the batcher, so takes and claims of the handle can run between two attempts.
+// peek returns the first item that nobody has claimed, or nil if there is none. If an attempt must
+// be repeated, takes and claims of the handle can run before the next attempt.
 func (q *raw) peek(ctx context.Context) ([]byte, error) {
-	for {
-		var first []byte
-		read := func(ctx context.Context) (err error) {
-			var proof []session.Op
-			if first, proof, err = q.first(ctx); err != nil {
-				return err
-			}
-			return q.confirm(ctx, proof)
+	var data []byte
+	read := func(ctx context.Context) error {
+		first, proof, err := q.first(ctx)
+		if err == nil {
+			err = q.confirm(ctx, proof)
 		}
-		err := q.fetchs.Do(ctx, "peek", q.path, &batch.Call[*fetchJob]{Job: &fetchJob{alone: read}})
-		if errors.Is(err, errOvertaken) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		return first, nil
+		data = first
+		return err
 	}
+	if err := q.fetchs.Do(ctx, "peek", q.path, &batch.Call[*fetchJob]{Job: &fetchJob{alone: read}}); err != nil {
+		return nil, err // data is not read, because the batcher may still use it
+	}
+	return data, nil
 }
 
-// The method first returns the data of the first free item according to one server, or nil if there
-// is none. The result proof contains checks that hold while that item remains the first.
+// The method `first` returns the data of the first free item according to one server, or nil if
+// there is none. The checks in `proof` fail if the item has been taken since, or if an item with a
+// smaller priority number has been put. If there was no free item, they fail if any item has been
+// put.
 func (q *raw) first(ctx context.Context) (data []byte, proof []session.Op, err error) {
 	for level := range q.tails {
 		v := &view{s: q.s, dir: q.levelDir(level)}
@@ -93,12 +91,13 @@ func (q *raw) first(ctx context.Context) (data []byte, proof []session.Op, err e
 	return nil, proof, nil
 }
 
-// count returns the number of items, and the directories that contain them.
-func (q *raw) count(ctx context.Context) (n int, dirs []string, err error) {
+// count returns the number of items.
+func (q *raw) count(ctx context.Context) (n int, err error) {
+	var dirs []string
 	for level := range q.tails {
 		listing, err := q.s.Children(ctx, q.levelDir(level))
 		if err != nil && !errors.Is(err, session.ErrNoNode) {
-			return 0, nil, err
+			return 0, err
 		}
 		for _, s := range sortedSegments(listing.Names) {
 			dirs = append(dirs, segmentPath(q.levelDir(level), s))
@@ -116,7 +115,7 @@ func (q *raw) count(ctx context.Context) (n int, dirs []string, err error) {
 	for _, k := range counts {
 		n += k
 	}
-	return n, dirs, errors.Join(errs...)
+	return n, errors.Join(errs...)
 }
 
 func (q *raw) countIn(ctx context.Context, dir string) (n int, err error) {

@@ -55,11 +55,11 @@ func (q *Queue[T]) PutAt(ctx context.Context, at time.Time, items ...T) error {
 	}, 0, items)
 }
 
-// maxYear is the last year whose seconds fit into the digits of a slot's name.
+// maxYear is the last year that PutAt accepts. Its seconds fit into the 11 digits of a slot's name.
 const maxYear = 5000
 
 // putLater puts items in a slot. Other clients may have emptied and deleted the slot and created it
-// again. Therefore the numbers of its nodes alone are not unique, and the names need a tag: see
+// again. Therefore the numbers of its znodes alone are not unique, and the names need a tag: see
 // run.
 func (q *raw) putLater(ctx context.Context, s slot, l lot) error {
 	dir := znode.Join(q.delayedDir(), s.name())
@@ -84,8 +84,9 @@ func (q *raw) putLater(ctx context.Context, s slot, l lot) error {
 // promoteInterval is the time between two checks of a busy consumer for items that are due.
 const promoteInterval = time.Second
 
-// promoteSometimes calls promote for the slots that are due, at most once in each interval. Only
-// the goroutine that runs a batch of fetches may call it.
+// promoteSometimes calls promote for the slots that are due. It lists the slots if the last list is
+// older than promoteInterval, or if the next slot that it knows is due. Only the goroutine that
+// runs a batch of fetches may call it.
 func (q *raw) promoteSometimes(ctx context.Context) error {
 	now := time.Now()
 	if now.Sub(q.promoted) < promoteInterval && (q.nextDue.IsZero() || now.Before(q.nextDue)) {
@@ -108,7 +109,7 @@ func (q *raw) promoteSometimes(ctx context.Context) error {
 	return nil
 }
 
-// slots lists the slots, the earliest first.
+// The method `slots` returns the slots, the earliest first.
 func (q *raw) slots(ctx context.Context) ([]slot, error) {
 	listing, err := q.s.Children(ctx, q.delayedDir())
 	if err != nil && !errors.Is(err, session.ErrNoNode) {
@@ -129,7 +130,7 @@ func sortedSlots(names []string) []slot {
 }
 
 // promote moves the items of a slot to the end of the queue. Several consumers may do so at the
-// same time. Each node is moved by one of them.
+// same time. Each znode is moved by one of them.
 func (q *raw) promote(ctx context.Context, s slot) error {
 	dir := znode.Join(q.delayedDir(), s.name())
 	listing, err := q.s.Children(ctx, dir)
@@ -157,7 +158,8 @@ func (q *raw) promote(ctx context.Context, s slot) error {
 			return err
 		}
 	}
-	// The deletion fails if something was put meanwhile. The next call deletes the slot then.
+	// The deletion fails if an item was put in the slot meanwhile. In this case a later call
+	// deletes the slot.
 	_ = q.s.Delete(ctx, dir, session.AnyVersion)
 	return nil
 }

@@ -44,8 +44,8 @@ func (q *Queue[T]) Do(ctx context.Context, f func(ctx context.Context, claim *Cl
 	}, func(ctx context.Context) error { return f(ctx, claim) })
 }
 
-// settle ends the claim according to the result of Do's function. If ctx has ended, the session
-// completes this.
+// settle ends the claim according to the result of Do's function. If ctx ends, settle does not wait
+// any longer, but the session still ends the claim.
 func (c *Claim[T]) settle(ctx context.Context, result error) error {
 	op, end := "ack", func(ctx context.Context) error { return c.Ack(ctx) }
 	switch {
@@ -60,7 +60,7 @@ func (c *Claim[T]) settle(ctx context.Context, result error) error {
 	err := c.q.raw.carryOut(ctx, func(ctx context.Context) error {
 		err := end(ctx)
 		if session.OutcomeOf(err) == session.Failed && c.ctx.Err() == nil {
-			_ = c.Release(ctx) // no other code releases it
+			_ = c.Release(ctx) // otherwise the claim would continue, because no other code releases it
 		}
 		return err
 	})

@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// The function claimed puts an item and claims it. It also returns a context that has ended.
+// The function `claimed` puts an item and claims it. It also returns a context that has ended.
 func claimed(t *testing.T, q *queue.Queue[string]) (c *queue.Claim[string], ended context.Context) {
 	t.Helper()
 	recipetest.Check(t, q.Put(t.Context(), "a"))
@@ -71,8 +71,8 @@ type requestID struct{}
 
 var errOwn = errors.New("own")
 
-// The function left returns the items that remain in the queue and in its dead letters. It checks
-// that no ephemeral node of a claim or handle remains.
+// The function `left` returns the items that remain in the queue and in its dead letters. It checks
+// that no ephemeral znode of a claim or handle remains.
 func left(t *testing.T, w *recipetest.World, q *queue.Queue[string]) (items, dead []string) {
 	t.Helper()
 	synctest.Wait()
@@ -151,8 +151,8 @@ func TestDoEndsTheClaimAsItsFunctionSays(t *testing.T) {
 	}
 }
 
-// The context of the function has the values and the deadline of the caller's context, and ends
-// when the program shuts down.
+// The context that the function of Do gets has the values and the deadline of the caller's context,
+// and ends with it. The claim continues until the function returns.
 //
 // Covers Q14.
 func TestWorkOnAnItemIsTheCallers(t *testing.T) {
@@ -187,8 +187,8 @@ func TestWorkOnAnItemIsTheCallers(t *testing.T) {
 	})
 }
 
-// If the claim is lost during Do, the error says so. It is not mistaken for the end of the caller's
-// context.
+// If the claim is lost during Do, the error of Do says so. The loss is not reported as the end of
+// the caller's context.
 //
 // Covers Q14.
 func TestLossDuringDoIsItsError(t *testing.T) {
@@ -247,11 +247,11 @@ func TestPanickingConsumerGivesBack(t *testing.T) {
 	})
 }
 
-// results maps each item to the error that the function of Do returns for it.
+// The map `results` contains, for each item, the error that the function of Do returns.
 var results = map[string]error{"acked": nil, "given back": errOwn, "rejected": queue.ErrReject}
 
 // For each result, doEach puts an item and calls Do once. Then it checks where the items are. It
-// reports whether a call failed.
+// reports whether Do returned an unexpected error.
 func doEach(t *testing.T, ctx context.Context, q, other *queue.Queue[string], settle func()) (failed bool) {
 	t.Helper()
 	recipetest.Check(t, other.Put(t.Context(), slices.Sorted(maps.Keys(results))...))
@@ -304,7 +304,7 @@ func TestCancelledDoEndsTheClaim(t *testing.T) {
 	})
 }
 
-// Close removes the handle's nodes even if its context has ended.
+// Close removes the handle's znodes even if the context of the call has ended.
 //
 // Covers Q8.
 func TestCloseWithAnEndedContextCloses(t *testing.T) {
@@ -313,7 +313,7 @@ func TestCloseWithAnEndedContextCloses(t *testing.T) {
 		c, ended := claimed(t, q)
 		recipetest.Check(t, c.Ack(t.Context()))
 		if err := q.Close(ended); err != nil && !errors.Is(err, context.Canceled) {
-			t.Errorf("Close: got %v, want %v", err, context.Canceled)
+			t.Errorf("Close: got %v, want nil or %v", err, context.Canceled)
 		}
 		synctest.Wait()
 		if marks := w.Ephemerals(path); len(marks) > 0 {

@@ -14,7 +14,7 @@
 // Do waits for an item and claims it. If the function returns nil, Do acks the item. If the
 // function returns an error, Do gives the item back; an error that wraps [ErrReject] moves the item
 // to the dead letters. The context of the function ends when the caller's context ends or when the
-// claim is lost. A program that calls Claim itself works under [Claim.Bind].
+// claim is lost. A program that calls Claim itself gets such a context from [Claim.Bind].
 //
 // There are two ways to consume:
 //
@@ -63,9 +63,9 @@
 // Q7. An item has at most one claim at a time. The context of a claim ends before any other
 // consumer can claim the item. Guarantee S2 of package session states the assumptions.
 //
-// Q8. A call that fails or is cancelled leaves no node and no claim, and every item that it has
-// fetched is returned to a caller or given back to the queue. Nodes are removed and items are given
-// back at once, or as soon as a server can be reached, or when the session ends.
+// Q8. A call that fails or is cancelled leaves no znode and no claim, and every item that it has
+// fetched is returned to a caller or given back to the queue. Znodes are removed and items are
+// given back at once, or as soon as a server can be reached, or when the session ends.
 //
 // Q9. If Options.Limit is set, a producer adds no items that would make the queue larger than the
 // limit, according to its own count. With a single producer the limit is exact. Producers that put
@@ -111,11 +111,12 @@
 //
 // # Outcomes after a lost reply
 //
-// Every transaction also sets a ledger node that belongs to the handle, on condition of that node's
-// version. The handle repeats the transaction until it is answered. Therefore the outcome is known
-// while the session lives. The outcome is unknown in three cases: the session ends first, ctx ends
-// during the transaction, or a client deletes the ledger node after a reply was lost. Then
-// session.OutcomeOf reports Indeterminate, which means:
+// Every transaction also sets a ledger znode that belongs to the handle, and fails if that znode
+// does not have the expected version. So a repeated transaction is not applied twice, and the
+// handle repeats it until it is answered. Therefore the outcome is known while the session lives.
+// The outcome is unknown in three cases: the session ends first, ctx ends during the transaction,
+// or a client deletes the ledger znode after a reply was lost. Then session.OutcomeOf reports
+// Indeterminate, which means:
 //
 //   - Put may have added the items.
 //   - Take may have lost an item. If only ctx ended, the item is put back instead.
@@ -134,9 +135,9 @@
 // queue. Claims on items of the old queue end with session.ErrRevoked. Items that were about to be
 // given back are gone with the old queue.
 //
-// Handles detect the deletion by their ledger nodes, which are below <path>/marks. A client that
-// deletes only those nodes revokes the claims. A client that deletes items must delete the ledger
-// nodes too.
+// Handles detect the deletion by their ledger znodes, which are below <path>/marks. A client that
+// deletes only those znodes revokes the claims. A client that deletes items must delete the ledger
+// znodes too.
 //
 // # Cost
 //
@@ -144,16 +145,17 @@
 // costs:
 //
 //   - Put: 1/c requests.
-//   - Take: 2/c requests, one to read the node that the items share and one to delete it. Several
-//     nodes are read ahead at once.
-//   - Claim: 3/c requests, and 1/c or fewer for the Ack. An item that is claimed for a second time
-//     costs two more requests, one of which writes the item again.
+//   - Take: 2/c requests, one to read the znode that the items share and one to delete it. Several
+//     znodes are read ahead at once.
+//   - Claim: 3/c requests, and 1/c or fewer for the Ack. An item that has a znode of its own costs
+//     one more request, which reads how often it was claimed. If it was claimed before, it costs
+//     two more on top of that, one of which writes the item again.
 //
 // A call that finds no item costs a list of the segments and a list of the last segment. ErrEmpty
-// costs one transaction more. Waiting costs the creation and deletion of a node in the queue of
-// waiters, and five watches for the first waiter. Each consumer lists a segment once, and again
-// when another consumer took part of a node. A consumer checks once a second for delayed items that
-// are due.
+// costs one transaction more. Waiting costs the creation and deletion of a znode in the queue of
+// waiters. The first waiter also sets three watches, and two more for each priority. Each consumer
+// lists a segment once, and again after some collisions with other consumers. A consumer checks
+// once a second for delayed items that are due.
 //
 // # Goroutines
 //
@@ -162,12 +164,12 @@
 // # Znodes
 //
 //	<path>/items/<priority>                      version = number of the open segment
-//	<path>/items/<priority>/<segment>            about 256 puts, which its version counts
-//	<path>/items/<priority>/<segment>/<first>.<last>-<number>    items, always the same ones
+//	<path>/items/<priority>/<segment>            full after 256 znodes; its version counts the puts
+//	<path>/items/<priority>/<segment>/<first>.<last>-<number>    items; they never change
 //	<path>/items/<priority>/<segment>/<first>.<last>-<tag>-<number>    an item that was put back
 //	<path>/items/<priority>/<segment>/<first>.<last>-t<origin>-<number>    items that were put in a trace
 //	<path>/items/<priority>/<segment>/<...>/c    the claim on an item; ephemeral
-//	<path>/marks/<id>-<kind>-<number>            the ledger node of a handle; ephemeral
+//	<path>/marks/<id>-<kind>-<number>            the ledger znode of a handle; ephemeral
 //	<path>/waiters/<id>-<kind>-<number>          a consumer, or producer, that waits; ephemeral
 //	<path>/delayed/<second>-<priority>/<first>.<last>-<tag>-<number>   items that are not due yet
 //	<path>/dead                                  a queue: the dead letters
@@ -178,6 +180,6 @@
 // is never one directory of a million names, and only Len and a Put with a Limit list all segments.
 //
 // This package does not consume the items of kazoo's Queue and Curator's SimpleDistributedQueue.
-// Those libraries store each item as one znode in one directory. This makes them slow, and lets
-// them fail at about ten thousand items. Neither of them can take items from segments.
+// Those libraries store each item as one znode in one directory. Therefore they are slow, and they
+// fail at about ten thousand items. Neither of them can take items from segments.
 package queue

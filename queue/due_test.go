@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A consumer that waits for a delayed item does not poll until the item is due.
+// A consumer that waits until a delayed item is due does not poll meanwhile.
 func TestWaitingForADelayedItemCostsFewRequests(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, r := newQueue(w, queue.Options[string]{})
@@ -39,8 +39,8 @@ func TestWaitingForADelayedItemCostsFewRequests(t *testing.T) {
 	})
 }
 
-// A slot is the node below which the delayed items of one second are stored. If a foreign node
-// prevents the deletion of a slot, a consumer still does not poll.
+// A slot is the znode below which the delayed items of one second are stored. If a znode that is
+// not an item prevents the deletion of a slot, a consumer still does not poll.
 func TestForeignNodeAmongDelayedItemsCostsFewRequests(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, r := newQueue(w, queue.Options[string]{})

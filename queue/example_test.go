@@ -72,7 +72,8 @@ func ExampleClaim() {
 		log.Fatal(err)
 	}
 	defer claim.Release(ctx) // gives the item back unless it was acked
-	// Work under claim.Bind(ctx), which ends before any other consumer gets the item.
+	// Use claim.Bind(ctx) as the context of the work. It ends before any other consumer gets the
+	// item.
 	result := fmt.Sprintf("%s done, attempt %d", claim.Value().Task, claim.Attempt())
 	if err := claim.Ack(ctx, session.CreateOp{Path: "/result-1", Data: []byte(result)}); err != nil {
 		log.Fatal(err)

@@ -73,7 +73,8 @@ func TestPutAtEachLostRequest(t *testing.T) {
 	})
 }
 
-// kazoo's Queue.get loses the item when the reply to its delete is lost.
+// Items are delivered in order, and none of them twice. An item is missing only if the outcome of a
+// Take is Indeterminate. kazoo's Queue.get loses the item when the reply to its delete is lost.
 //
 // Covers Q2, Q3.
 func TestTakeAtEachLostRequest(t *testing.T) {
@@ -192,7 +193,9 @@ func TestRejectAtEachLostRequest(t *testing.T) {
 	})
 }
 
-// kazoo's LockingQueue.consume returned true although its transaction failed.
+// Each item is either acked, and then the ops of its Ack were applied, or it is still in the queue,
+// and then they were not. The error of Ack says truthfully which. kazoo's LockingQueue.consume
+// returned true although its transaction failed.
 //
 // Covers Q7, Q10, Q11.
 func TestClaimAtEachLostRequest(t *testing.T) {
@@ -238,7 +241,8 @@ func TestClaimAtEachLostRequest(t *testing.T) {
 	})
 }
 
-// In CURATOR-45 and in Shopify/zk, a cancelled call leaves its node behind.
+// A cancelled Take leaves no znode in the queue of waiters and loses no item. In CURATOR-45 and in
+// Shopify/zk, a cancelled call leaves its znode behind.
 //
 // Covers Q8.
 func TestCancelledTakeLeavesNothingAndLosesNothing(t *testing.T) {
@@ -327,8 +331,8 @@ func TestCallCancelledWhileUnderWayGivesBack(t *testing.T) {
 	}
 }
 
-// unmark applies fate to the next transaction of a kind. Before the transaction is sent again,
-// another client deletes the ledger node.
+// unmark injects the fault `fate` into the next transaction that sets the ledger znode of the given
+// kind. Before the transaction is sent again, another client deletes this znode.
 func unmark(t *testing.T, w *recipetest.World, s *recipetest.Client, kind string, fate zktest.Fate) {
 	t.Helper()
 	var mark string
@@ -342,8 +346,8 @@ func unmark(t *testing.T, w *recipetest.World, s *recipetest.Client, kind string
 	time.AfterFunc(time.Second, func() { recipetest.Check(t, w.Admin().Delete(t.Context(), mark, session.AnyVersion)) })
 }
 
-// The reply to a put is lost, and another client deletes the ledger node. Before the fix, the item
-// was put again with a new ledger node, so the queue had the item twice.
+// The reply to a put is lost, and another client deletes the ledger znode. Before the fix, the item
+// was put again with a new ledger znode, so the queue had the item twice.
 //
 // Covers Q2.
 func TestItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
@@ -362,8 +366,8 @@ func TestItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
 	})
 }
 
-// The reply to an Ack is lost, and another client deletes the ledger node. Before the fix, the Ack
-// was applied, but returned a Failed error with ErrRevoked.
+// The reply to an Ack is lost, and another client deletes the ledger znode. Before the fix, the Ack
+// was applied, but returned ErrRevoked with the outcome Failed.
 //
 // Covers Q10.
 func TestAckIsNotDeniedWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
@@ -428,8 +432,8 @@ func TestClaimIsOverWhateverComesOfACallThatWasGivenUp(t *testing.T) {
 	}
 }
 
-// A caller stops waiting for an Ack, and the session ends before the Ack begins to run. Before the
-// fix, a deferred Release then never returned.
+// A caller stops waiting for an Ack, and the session ends before a server has processed the Ack.
+// Before the fix, a deferred Release then never returned.
 //
 // Covers Q8.
 func TestReleaseBehindAnAckThatNeverRan(t *testing.T) {
@@ -445,7 +449,7 @@ func TestReleaseBehindAnAckThatNeverRan(t *testing.T) {
 			}
 		}
 		w.Inject(zktest.Rule{Op: "getData", Path: "/slow", Fate: zktest.DelayRequest, Delay: time.Minute})
-		// An Ack is detached work, which begins only after this slow request.
+		// The requests of the Ack are processed only after this slow request of the same session.
 		giveUp(func(ctx context.Context) error { _, err := s.Get(ctx, "/slow"); return err })
 		giveUp(func(ctx context.Context) error { return c.Ack(ctx) })
 		s.Lose()
@@ -481,7 +485,7 @@ func TestPutThatWasGivenUpDoesNotReadTheCallersBuffer(t *testing.T) {
 	})
 }
 
-// A garbled codec calls a function before it fails to decode.
+// The type `garbled` is a codec that is a function. Its Decode calls that function and then fails.
 type garbled func()
 
 func (garbled) Encode(v string) ([]byte, error) { return []byte(v), nil }
@@ -530,7 +534,6 @@ func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
 //
 // Covers Q3, Q6.
 func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
-	const inSegment = 256
 	remake := func(t *testing.T, w *recipetest.World, other *queue.Queue[string]) {
 		recipetest.Check(t, w.Admin().DeleteAll(t.Context(), path))
 		again := queue.New(w.Client().Session, path, queue.Options[string]{})
@@ -602,8 +605,8 @@ func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
 	}
 }
 
-// The reply to a PutAt is lost, and another client deletes the ledger node. Before the fix, the
-// item was put again with a new ledger node, so the queue had the item twice.
+// The reply to a PutAt is lost, and another client deletes the ledger znode. Before the fix, the
+// item was put again with a new ledger znode, so the queue had the item twice.
 //
 // Covers Q2, Q13.
 func TestDelayedItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
@@ -622,7 +625,7 @@ func TestDelayedItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T)
 	})
 }
 
-// Another client deletes the ledger node right after the transaction that claims an item. Before
+// Another client deletes the ledger znode right after the transaction that claims an item. Before
 // the fix, Claim failed, and the item stayed claimed while the session lived.
 //
 // Covers Q8.
@@ -653,8 +656,9 @@ func TestClaimWhoseMarkIsDeletedBehindItLeavesNothingClaimed(t *testing.T) {
 	})
 }
 
-// Claim has claimed several items, but its caller's context has ended, and another client deletes
-// one of the claims. Before the fix, the other items stayed claimed until the session ended.
+// ClaimBatch has claimed several items, but its caller's context has ended, and another client
+// deletes one of the claims. Before the fix, the other items stayed claimed until the session
+// ended.
 //
 // Covers Q8.
 func TestOtherClaimsAreGivenBackWhereOneIsGone(t *testing.T) {
@@ -681,8 +685,8 @@ func TestOtherClaimsAreGivenBackWhereOneIsGone(t *testing.T) {
 	})
 }
 
-// Several calls share a transaction, and one of them is refused. The others succeed, and the error
-// is about the ops of the refused call.
+// Several calls share a transaction, and one of them is refused. The others succeed. The index in
+// the error of the refused call refers to the ops of that call.
 //
 // Covers Q10.
 func TestRefusedAckAmongOthers(t *testing.T) {
@@ -739,7 +743,44 @@ func TestRefusedAckAmongOthers(t *testing.T) {
 	}
 }
 
+// Two calls share a transaction, and both create /x. The op of the second call is refused, so the
+// whole transaction fails. The first call is then sent again alone, and it fails too, so /x has
+// never existed. Therefore the second call must be sent again too, and it succeeds.
+//
+// Regression: the second call failed with the error that /x exists.
+//
+// Covers Q10.
+func TestRefusedOverAnAckThatFails(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		q, s := newQueue(w, queue.Options[string]{})
+		recipetest.Check(t, q.Put(t.Context(), numbers(0, 3)...))
+		claims := recipetest.Must(q.ClaimBatch(t.Context(), 3))
+		// The other calls form a batch while this one is in progress.
+		slow := w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
+		go func() { recipetest.Check(t, claims[2].Ack(t.Context())) }()
+		synctest.Wait()
+		s.Before("multi", func() { // both calls
+			s.Before("multi", func() { // the first call alone
+				recipetest.Must(w.Admin().Set(t.Context(), "/app", nil, session.AnyVersion))
+			})
+		})
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() {
+			first <- claims[0].Ack(t.Context(), session.CheckOp{Path: "/app", Version: 0}, session.CreateOp{Path: "/x"})
+		}()
+		synctest.Wait() // keeps the order of the calls
+		go func() { second <- claims[1].Ack(t.Context(), session.CreateOp{Path: "/x"}) }()
+		if err := <-first; slow.Fired() != 1 || !errors.Is(err, session.ErrBadVersion) || session.OutcomeOf(err) != session.Failed {
+			t.Errorf("first Ack: got %v, outcome %v, want %v; delayed %d replies, want 1", err, session.OutcomeOf(err), session.ErrBadVersion, slow.Fired())
+		}
+		if err, there := <-second, slices.Contains(w.Nodes("/"), "/x"); err != nil || !there {
+			t.Errorf("second Ack: got %v, /x is stored: %v, want success", err, there)
+		}
+	})
+}
+
 // The reply to a request is lost. The client moves to a server that does not know the result yet.
+// Each item must still be delivered exactly once, or at most once if the client loses its session.
 //
 // Covers Q2, Q3, Q7, Q10, Q11, Q13.
 func TestLostReplyAndAServerThatLags(t *testing.T) {

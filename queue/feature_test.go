@@ -42,7 +42,7 @@ func TestOrderOverManySegments(t *testing.T) {
 	})
 }
 
-// Two consumers take parts of the same nodes in turns, and keep the order.
+// Two consumers take parts of the same znodes in turns, and keep the order.
 //
 // Covers Q3, Q4.
 func TestConsumersInTurnsKeepTheOrder(t *testing.T) {
@@ -65,7 +65,8 @@ func TestConsumersInTurnsKeepTheOrder(t *testing.T) {
 }
 
 // A put makes at most two of many waiting consumers send requests: the first waiter and the next
-// one. In other queues, every consumer watches the whole list, so each put wakes all of them.
+// one. In the queues of other libraries, every consumer watches the whole list, so each put wakes
+// all of them.
 //
 // Covers Q6.
 func TestPutWakesOneOfManyWaiters(t *testing.T) {
@@ -123,7 +124,7 @@ func TestRequestsPerItem(t *testing.T) {
 		if n := s.Count(); n != batches {
 			t.Errorf("requests to put %d batches: got %d, want %d", batches, n, batches)
 		}
-		recipetest.Must(q.TakeBatch(t.Context(), 10)) // lists the segment and creates the ledger node
+		recipetest.Must(q.TakeBatch(t.Context(), 10)) // lists the segment and creates the ledger znode
 		s.Count()
 		for range batches {
 			if items := recipetest.Must(q.TakeBatch(t.Context(), 50)); len(items) != 50 {
@@ -158,7 +159,8 @@ func TestRequestsPerItem(t *testing.T) {
 	})
 }
 
-// In CURATOR-605, two consumers get the same item.
+// Each item is delivered exactly once, to one of many consumers. In CURATOR-605, two consumers get
+// the same item.
 //
 // Covers Q1, Q3.
 func TestManyConsumersShareEachItemOnce(t *testing.T) {
@@ -323,7 +325,7 @@ func TestRevokedClaimIsNotExtended(t *testing.T) {
 		q, _ := newQueue(w, queue.Options[string]{ClaimFor: time.Hour})
 		recipetest.Check(t, q.Put(t.Context(), "x"))
 		c := recipetest.Must(q.Claim(t.Context()))
-		time.Sleep(recipetest.Timeout) // until the session watches the claim's node
+		time.Sleep(recipetest.Timeout) // until the session watches the claim's znode
 		for _, node := range w.Nodes(path + "/items") {
 			if strings.HasSuffix(node, "/c") {
 				recipetest.Check(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
@@ -341,7 +343,8 @@ func TestRevokedClaimIsNotExtended(t *testing.T) {
 
 // Another client deletes a claim, and the session detects this while an Ack is in progress. The
 // claim's context does not end before the Ack returns, because the Ack itself may have deleted the
-// claim. Until then the claim cannot be extended. The Ack fails, and the item is there for others.
+// claim. Until then the claim cannot be extended. The Ack fails, and another consumer can get the
+// item.
 //
 // Covers Q10.
 func TestAckOfARevokedClaim(t *testing.T) {
@@ -349,14 +352,15 @@ func TestAckOfARevokedClaim(t *testing.T) {
 		q, s := newQueue(w, queue.Options[string]{ClaimFor: time.Hour})
 		recipetest.Check(t, q.Put(t.Context(), "x"))
 		c := recipetest.Must(q.Claim(t.Context()))
-		time.Sleep(recipetest.Timeout) // the claim's node is watched now
+		time.Sleep(recipetest.Timeout) // the claim's znode is watched now
 		var node string
 		for _, n := range w.Nodes(path + "/items") {
 			if strings.HasSuffix(n, "/c") {
 				node = n
 			}
 		}
-		// A heartbeat checks the node too. The next one comes at least a second after this one.
+		// Wait for a heartbeat, because it checks the znode too. The next heartbeat comes at least
+		// a second later, after the call of Extend below.
 		beat := w.Inject(zktest.Rule{Op: "multi", Path: node, Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Millisecond})
 		for begun := time.Now(); beat.Fired() == 0; time.Sleep(10 * time.Millisecond) {
 			if time.Since(begun) > recipetest.Timeout {
@@ -366,7 +370,7 @@ func TestAckOfARevokedClaim(t *testing.T) {
 		slow := w.Inject(zktest.Rule{Op: "multi", Path: path + "/marks/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
 		w.Inject(zktest.Rule{Op: "exists", Path: node, Session: s.ID(), Fate: zktest.DelayReply, Delay: 400 * time.Millisecond})
 		recipetest.Check(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
-		time.Sleep(200 * time.Millisecond) // the session checks whether the node is its own
+		time.Sleep(200 * time.Millisecond) // now the session waits for the reply to its `exists`
 		acked := make(chan error, 1)
 		go func() { acked <- c.Ack(t.Context(), session.CreateOp{Path: "/effect"}) }()
 		time.Sleep(400 * time.Millisecond)
@@ -392,8 +396,8 @@ func TestAckOfARevokedClaim(t *testing.T) {
 	})
 }
 
-// An Ack has deleted the claim, and its reply is late. The deletion by the Ack does not count as a
-// revocation.
+// The reply to an Ack is lost after the Ack has deleted the claim. The session must not count this
+// deletion as a revocation.
 //
 // Covers Q10.
 func TestAckSeesItsOwnDeletion(t *testing.T) {
@@ -401,7 +405,7 @@ func TestAckSeesItsOwnDeletion(t *testing.T) {
 		q, s := newQueue(w, queue.Options[string]{ClaimFor: time.Hour})
 		recipetest.Check(t, q.Put(t.Context(), "x"))
 		c := recipetest.Must(q.Claim(t.Context()))
-		time.Sleep(recipetest.Timeout) // the claim's node is watched now
+		time.Sleep(recipetest.Timeout) // the claim's znode is watched now
 		slow := w.Inject(zktest.Rule{Op: "multi", Path: path + "/marks/*", Session: s.ID(), Fate: zktest.CloseBeforeReply})
 		recipetest.Check(t, c.Ack(t.Context(), session.CreateOp{Path: "/effect"}))
 		synctest.Wait()
@@ -470,7 +474,7 @@ func TestDeadLetters(t *testing.T) {
 			}
 			recipetest.Check(t, c.Release(t.Context()))
 			if attempt == 1 {
-				// The view continues with the next item before it returns to this one.
+				// The consumer gets the next item before it gets this one again.
 				g := recipetest.Must(q.Claim(t.Context()))
 				recipetest.Check(t, g.Release(t.Context()))
 			}
@@ -572,6 +576,40 @@ func TestFullQueueRefusesOrBlocks(t *testing.T) {
 	})
 }
 
+// A segment is opened while a waiting producer sets its watches. When a consumer takes an item from
+// this segment, the producer must wake. Before the fix, the producer did not watch the segment.
+func TestRoomInASegmentOpenedDuringListen(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		full, s := newQueue(w, queue.Options[string]{Limit: 2})
+		other, _ := newQueue(w, queue.Options[string]{})
+		recipetest.Check(t, other.Put(t.Context(), "kept"))
+		recipetest.Must(other.Claim(t.Context())) // keeps the segment from being drained
+		putAndTake(t, other, inSegment-2)
+		recipetest.Check(t, other.Put(t.Context(), "last of the segment"))
+		// The producer lists the segment once to count its items, and again when it waits.
+		slow := w.Inject(zktest.Rule{Op: "getChildren2", Path: path + "/items/0/*", Session: s.ID(), Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
+		result := make(chan error, 1)
+		go func() { result <- full.Put(t.Context(), "x") }()
+		synctest.Wait()
+		if slow.Fired() != 1 {
+			t.Fatalf("delayed %d lists of the segment, want 1", slow.Fired())
+		}
+		recipetest.Must(other.Take(t.Context()))
+		recipetest.Check(t, other.Put(t.Context(), "first of the next"))
+		time.Sleep(time.Minute)
+		if len(result) > 0 {
+			t.Fatalf("Put to a full queue: got %v, want it to wait", <-result)
+		}
+		recipetest.Must(other.Take(t.Context()))
+		select {
+		case err := <-result:
+			recipetest.Check(t, err)
+		case <-time.After(time.Minute):
+			t.Error("Put: still waits a minute after an item was taken")
+		}
+	})
+}
+
 // A producer that puts for the first time gets only a share of the room that the Limit leaves.
 // Before the fix, it took all the room that the other producers had left.
 //
@@ -585,7 +623,7 @@ func TestSecondProducerSharesTheRoom(t *testing.T) {
 		}
 		recipetest.Check(t, second.TryPut(t.Context(), "b")) // sees room for eight items
 		for range 8 {
-			// This producer was alone when it saw room for these items.
+			// This producer counted the items when it was alone, so it has room for these.
 			recipetest.Check(t, first.TryPut(t.Context(), "a"))
 		}
 		n := 1
@@ -666,7 +704,8 @@ func TestDelayedItemsComeWhenDue(t *testing.T) {
 				t.Errorf("Take: got %q after %v, want %q after %v to %v", item, d, want.item, want.at, want.at+2*time.Second)
 			}
 		}
-		// Several consumers move the items once, and a busy consumer moves them too.
+		// Although several consumers move the items, each item is moved once. A consumer that does
+		// not wait moves items too.
 		put(3*time.Hour, numbers(0, 100)...)
 		time.Sleep(time.Until(start.Add(3*time.Hour)) + time.Second)
 		recipetest.Check(t, q.Put(t.Context(), "busy"))
@@ -701,16 +740,15 @@ func TestOrderOfProducersAcrossSegments(t *testing.T) {
 	})
 }
 
-// A producer still takes an old segment for the open one. Other producers have filled that segment
-// and the next one. The next one has been drained and deleted. Before the fix, the producer opened
-// this deleted segment again.
+// A producer still believes that an old segment is the open one. Other producers have filled that
+// segment and the next one. The next one has been drained and deleted. Before the fix, the producer
+// opened this deleted segment again.
 //
 // Covers Q4.
 func TestOrderOfAProducerTwoSegmentsBehind(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		behind, _ := newQueue(w, queue.Options[string]{})
 		other, _ := newQueue(w, queue.Options[string]{})
-		const inSegment = 256
 		for range inSegment { // so that the producer knows that the segment is full
 			recipetest.Check(t, behind.Put(t.Context(), "x"))
 		}

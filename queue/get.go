@@ -14,8 +14,8 @@ func (q *raw) put(ctx context.Context, job *putJob) error {
 }
 
 // getFree takes or claims up to n free items. The result is empty if the session's server shows no
-// free item. If the caller has gone, the items are given back. due is the time at which the next
-// delayed items are due, or zero.
+// free item. If ctx ends before getFree returns the items, they are given back. The parameter `due`
+// is the time at which the next delayed items are due, or zero.
 func (q *raw) getFree(ctx context.Context, n int, claim bool, due time.Time) ([]item, error) {
 	return q.fetched(ctx, &fetchJob{max: n, claim: claim, due: due})
 }
@@ -43,7 +43,7 @@ func (q *raw) fetched(ctx context.Context, job *fetchJob) ([]item, error) {
 	return job.got, nil
 }
 
-// get is like getFree, but waits until there is an item.
+// get is like getFree, but waits until there is a free item.
 func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 	if n < 1 {
 		return nil, invalid.New("%d items, want at least 1", n)
@@ -69,8 +69,8 @@ func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 			stop(watches)
 			return items, err
 		}
-		// If a slot is due and gave no item, another consumer has its items, or its nodes
-		// are not items.
+		// A slot that is due may give no item: another consumer may have moved the items, or the
+		// znodes may not contain items. Then check again later, and not at once.
 		if now := time.Now(); !due.IsZero() && !due.After(now) {
 			due = now.Add(promoteInterval)
 		}
@@ -80,7 +80,7 @@ func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 	}
 }
 
-// The function refused returns the error of a call that ended without any change.
+// The function `refused` returns the error of a call that ended without any change.
 func refused(op, path string, err error) error {
 	return &session.RequestError{Op: op, Path: path, Outcome: session.Failed, Err: err}
 }

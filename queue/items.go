@@ -60,8 +60,10 @@ type stock[E any] struct {
 	rest []E
 }
 
-// deliver yields the items in stock until ctx ends or the queue is closed. If yield returns false,
-// deliver returns false, and the loop is over.
+// deliver yields the items in stock until none is left, ctx ends, or the queue is closed. Then it
+// returns true. If yield returns false, deliver returns false, and the loop is over. The rest of
+// the items is given back when deliver returns, or when one call of yield takes longer than the
+// session timeout.
 func deliver[E any](ctx context.Context, q *raw, s *stock[E], yield func(E) bool) bool {
 	defer s.giveBack()
 	timer := time.AfterFunc(q.s.Timeout(), s.giveBack)
@@ -91,7 +93,7 @@ func (s *stock[E]) next() (e E, ok bool) {
 	return e, true
 }
 
-// giveBack gives the rest back, once.
+// giveBack gives back the items that are still in stock. After that, the stock is empty.
 func (s *stock[E]) giveBack() {
 	s.mu.Lock()
 	rest := s.rest

@@ -50,7 +50,7 @@ func (q *raw) admit(ctx context.Context, n int) error {
 		if err := recipe.ReadBarrier(ctx, q.s, q.path); err != nil {
 			return err
 		}
-		held, _, err := q.count(ctx)
+		held, err := q.count(ctx)
 		if err != nil {
 			return err
 		}
@@ -67,7 +67,7 @@ func (q *raw) admit(ctx context.Context, n int) error {
 	return nil
 }
 
-// producers counts the handles that put, including this one.
+// The method `producers` returns the number of handles that put items, including this one.
 func (q *raw) producers(ctx context.Context) (int, error) {
 	listing, err := q.s.Children(ctx, q.ledgersDir())
 	if err != nil && !errors.Is(err, session.ErrNoNode) {
@@ -85,20 +85,26 @@ func (q *raw) producers(ctx context.Context) (int, error) {
 	return max(n, 1), nil
 }
 
-// listenForRoom watches every directory with items, because a taken item changes one of them.
+// listenForRoom watches every directory with items, because taking an item changes one of them. It
+// watches a level before the segments in it, so it notices a segment that is created meanwhile.
 func (q *raw) listenForRoom(ctx context.Context) (watches []*session.Watch, err error) {
-	_, dirs, err := q.count(ctx)
-	for level := range q.tails {
-		dirs = append(dirs, q.levelDir(level))
-	}
-	for _, dir := range dirs {
-		if err == nil {
-			_, err = q.listenChildren(ctx, &watches, dir)
+	defer func() {
+		if err != nil {
+			stop(watches)
+			watches = nil
 		}
-	}
-	if err != nil {
-		stop(watches)
-		return nil, err
+	}()
+	for level := range q.tails {
+		dir := q.levelDir(level)
+		listing, err := q.listenChildren(ctx, &watches, dir)
+		if err != nil {
+			return watches, err
+		}
+		for _, s := range sortedSegments(listing.Names) {
+			if _, err := q.listenChildren(ctx, &watches, segmentPath(dir, s)); err != nil {
+				return watches, err
+			}
+		}
 	}
 	return watches, nil
 }

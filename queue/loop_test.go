@@ -14,7 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// loops maps names to loops over items: with Items, and with Claims, which acks each claim.
+// The map `loops` contains two kinds of loops over items. One uses Items. The other uses Claims and
+// acks each claim.
 var loops = map[string]func(context.Context, *queue.Queue[string]) iter.Seq2[string, error]{
 	"items": func(ctx context.Context, q *queue.Queue[string]) iter.Seq2[string, error] { return q.Items(ctx) },
 	"claims": func(ctx context.Context, q *queue.Queue[string]) iter.Seq2[string, error] {
@@ -32,7 +33,8 @@ var loops = map[string]func(context.Context, *queue.Queue[string]) iter.Seq2[str
 	},
 }
 
-// A loop ends with the reason, and yields it once. Before the fix, the loop ended without a reason.
+// When a loop ends, it yields the reason once, as an error. Before the fix, the loop ended without
+// a reason.
 func TestLoopEndsWithTheReasonOnce(t *testing.T) {
 	errOwn := errors.New("the program stops")
 	type world struct {
@@ -87,7 +89,7 @@ func TestLoopEndsWithTheReasonOnce(t *testing.T) {
 	}
 }
 
-// picky decodes all items except "bad".
+// The codec `picky` decodes all items except "bad".
 type picky struct{}
 
 func (picky) Encode(v string) ([]byte, error) { return []byte(v), nil }

@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -15,12 +16,12 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A slot is the node below which the delayed items of one second are stored. When these items are
+// A slot is the znode below which the delayed items of one second are stored. When these items are
 // due, a consumer moves them to the end of the queue and deletes the slot. A late item for the same
 // second creates the slot again. Before the fix, the numbers in the new slot began at 0 again, so
 // its first item B had the name of the first item A of the old slot. A slow consumer had read A in
 // the old slot, but another consumer had already moved A. Then the slow consumer moved A once more
-// and deleted B's node. So A was in the queue twice, and B was lost.
+// and deleted B's znode. So A was in the queue twice, and B was lost.
 //
 // Covers Q1, Q2, Q13.
 func TestItemThatComesLateForItsSecondIsNotLost(t *testing.T) {
@@ -29,7 +30,7 @@ func TestItemThatComesLateForItsSecondIsNotLost(t *testing.T) {
 		fast, _ := newQueue(w, queue.Options[string]{})
 		producer, _ := newQueue(w, queue.Options[string]{})
 		late, lateClient := newQueue(w, queue.Options[string]{})
-		// Create the queue and the ledger nodes.
+		// Create the queue and the ledger znodes.
 		for _, q := range []*queue.Queue[string]{slow, fast, producer, late} {
 			recipetest.Check(t, q.Put(t.Context(), "warm"))
 			recipetest.Must(q.Take(t.Context()))
@@ -72,7 +73,7 @@ func TestItemThatComesLateForItsSecondIsNotLost(t *testing.T) {
 	})
 }
 
-// deleteClaim deletes the only claim, in the way that another client could.
+// deleteClaim deletes the only claim, on behalf of another client.
 func deleteClaim(t *testing.T, w *recipetest.World) {
 	t.Helper()
 	for _, node := range w.Nodes(path + "/items") {
@@ -84,7 +85,7 @@ func deleteClaim(t *testing.T, w *recipetest.World) {
 	t.Fatalf("got no claim below %s/items, want one", path)
 }
 
-// endings contains the calls that end a claim.
+// The map `endings` contains the calls that end a claim, by name.
 var endings = map[string]func(context.Context, *queue.Claim[string]) error{
 	"ack":     func(ctx context.Context, c *queue.Claim[string]) error { return c.Ack(ctx) },
 	"reject":  func(ctx context.Context, c *queue.Claim[string]) error { return c.Reject(ctx) },
@@ -131,8 +132,10 @@ func TestDeletedClaimEndsNoOther(t *testing.T) {
 }
 
 // This is like TestDeletedClaimEndsNoOther, but the item is taken and put back before it is claimed
-// again. Before the fix, the item was put back under its old name, so that its claims were no
-// longer counted.
+// again. Before the fix, the item was put back under its old name, in a new znode. The claims of
+// the new znode were counted from 1 again, and its version was the same as that of the old znode.
+// So nothing distinguished the new claim from the old one, and the end of the old claim ended the
+// new one.
 //
 // Covers Q3, Q7, Q10.
 func TestDeletedClaimEndsNoOtherOnAnItemGivenBack(t *testing.T) {
@@ -174,9 +177,11 @@ func TestClaimDeletedWhileItIsMade(t *testing.T) {
 		recipetest.Check(t, q.Put(t.Context(), "x"))
 		recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Release(t.Context()))
 		var c *queue.Claim[string]
-		s.Before("setData", func() {
-			deleteClaim(t, w)
-			c = recipetest.Must(other.Claim(t.Context()))
+		s.Before("multi", func() { // makes the claim
+			s.Before("multi", func() { // sets the item
+				deleteClaim(t, w)
+				c = recipetest.Must(other.Claim(t.Context()))
+			})
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -190,8 +195,65 @@ func TestClaimDeletedWhileItIsMade(t *testing.T) {
 	})
 }
 
-// Before the fix, a waiter could claim the dead letter before the context of the rejected claim
-// ended.
+// A client deletes a claim, and another session claims the item. That session has read its claim
+// but has not set the item's znode yet. Therefore the item's znode has the same version for both
+// claims. The first claimer has not noticed the deletion. It ends its claim, and thereby deletes
+// the second claim. Before the fix, the second claimer got a claim that had no znode, so a third
+// consumer could claim the item too.
+//
+// Covers Q7.
+func TestClaimEndedBeforeItsItemIsSet(t *testing.T) {
+	for _, how := range []string{"release", "expiry"} {
+		for _, first := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/first=%v", how, first), func(t *testing.T) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+					at := (w.Leader() + 1) % 3
+					if w.Servers()[at] == w.Admin().Server() {
+						at = (w.Leader() + 2) % 3
+					}
+					q := queue.New(w.Client(w.On(at)).Session, path, queue.Options[string]{ClaimFor: time.Second / 2})
+					s := w.Client(w.On(w.Leader()))
+					other := queue.New(s.Session, path, queue.Options[string]{})
+					third := queue.New(w.Client(w.On(w.Leader())).Session, path, queue.Options[string]{})
+					recipetest.Check(t, q.Put(t.Context(), "warm"))
+					// Create the ledger znodes of the handle.
+					recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Ack(t.Context()))
+					recipetest.Check(t, q.Put(t.Context(), "x"))
+					if !first {
+						recipetest.Check(t, recipetest.Must(other.Claim(t.Context())).Release(t.Context()))
+					}
+					old := recipetest.Must(q.Claim(t.Context()))
+					synctest.Wait()
+					w.Lag(at, 1500*time.Millisecond) // so that the first claimer does not notice the deletion
+					deleteClaim(t, w)
+					slow := w.Inject(zktest.Rule{Op: "exists", Path: path + "/items/0/*/*/c", Session: s.ID(), Fate: zktest.DelayReply, Delay: 3 * time.Second})
+					claimed := make(chan *queue.Claim[string], 1)
+					go func() { claimed <- recipetest.Must(other.Claim(t.Context())) }()
+					synctest.Wait()
+					if slow.Fired() != 1 {
+						t.Fatalf("delayed %d reads of the claim, want 1", slow.Fired())
+					}
+					if how == "release" {
+						recipetest.Check(t, old.Release(t.Context()))
+					} else {
+						time.Sleep(time.Second)
+					}
+					if len(claimed) > 0 {
+						t.Fatal("second Claim: returned before it had read its claim")
+					}
+					c := <-claimed
+					if rest := drain(t, third); len(rest) > 0 {
+						t.Errorf("items free while the item is claimed: got %q, want none", rest)
+					}
+					recipetest.Check(t, c.Ack(t.Context()))
+				})
+			})
+		}
+	}
+}
+
+// Release and Reject end the claim's context before they send their transaction. Before the fix, a
+// waiter could claim the dead letter before the context of the rejected claim ended.
 //
 // Covers Q7.
 func TestContextEndsBeforeTheItemIsSomebodyElses(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A plan is a transaction that takes or claims the first items of a segment: all of them or none.
+// A plan is a transaction that takes or claims some free items of a segment: all of them or none.
 type plan struct {
 	claim bool
 	ops   []session.Op
@@ -48,7 +48,7 @@ func (v *view) plan(level int, entries []*entry, n int, claim bool) *plan {
 }
 
 // opsFor returns the ops that take or claim the items of head, which are the first items of e. A
-// claim is on a single item. Therefore each claimed item gets a node of its own unless it already
+// claim is on a single item. Therefore each claimed item gets a znode of its own unless it already
 // has one.
 func (v *view) opsFor(e *entry, head run, claim bool) []session.Op {
 	path := runPath(v.dir, v.segment, e.run)
@@ -68,7 +68,7 @@ func (v *view) opsFor(e *entry, head run, claim bool) []session.Op {
 	return ops
 }
 
-// The method done updates the view after the plan was applied.
+// The method `done` updates the view after the plan was applied.
 func (p *plan) done(v *view) {
 	for i, e := range p.served {
 		if i == len(p.served)-1 && p.rest != nil {
@@ -81,8 +81,8 @@ func (p *plan) done(v *view) {
 
 // complete returns the items of an applied plan. Two values of a claimed item are known only after
 // the claim, and complete sets them: the token, and how many times the item was claimed. If the
-// item's node is older than this claim, complete reads this number from the servers. It omits items
-// whose claim another client has deleted meanwhile.
+// item's znode is older than this claim, complete reads this number from the servers. If another
+// client has deleted the claim of an item meanwhile, complete omits the item.
 func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	if !p.claim {
 		return p.items, nil
@@ -114,16 +114,23 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	return items, nil
 }
 
-// register reads how many times an item was claimed. It ensures that no other claim on the item has
-// the same version of the item's node as this claim. If the claim is gone, the field attempts stays
-// zero.
+// register reads how many times an item was claimed, and gives this claim a version of the item's
+// znode that no other claim on the item has. If the claim is gone, the field `attempts` stays zero.
 //
 // All claims on an item have the same name, and a transaction cannot check which of them it finds
 // there. Suppose that a client deletes a claim. Another session can then claim the item before the
 // first claimer has noticed. When the first claimer ends its claim, it must not end the second
-// claim. Therefore every claim except the first one on the item's node sets that node before it is
-// granted, and each transaction that ends a claim checks the version. A claim that is gone must not
-// set the node, because that would end the claim that took its place.
+// claim. Therefore, before a claim is granted, register sets the item's znode, which gives the
+// znode a new version. Only the first claim on a znode does not need this. Each transaction that
+// ends a claim checks the version.
+//
+// If this claim is gone and another claim in its place was granted, register must not set the
+// znode, because that would end the other claim. So register reads the znode's version, then checks
+// that its own claim exists, and sets the znode only if the znode still has that version.
+//
+// Until the znode is set, the earlier claimer can still end this claim. So the same transaction
+// also sets the znode of the claim. It fails if that znode is gone. Otherwise its result has the
+// znode's czxid, which differs if another claim has replaced this one.
 func (q *raw) register(ctx context.Context, it *item) error {
 	for {
 		stat, err := q.s.Exists(ctx, q.itemPath(*it))
@@ -136,22 +143,25 @@ func (q *raw) register(ctx context.Context, it *item) error {
 			if err != nil || claim == nil || claim.Czxid != it.token {
 				return err
 			}
-			stat, err = q.s.Set(ctx, q.itemPath(*it), encodeItems([][]byte{it.data}), stat.Version)
+			set, err := q.s.Multi(ctx,
+				session.SetOp{Path: q.claimPath(*it), Version: session.AnyVersion},
+				session.SetOp{Path: q.itemPath(*it), Data: encodeItems([][]byte{it.data}), Version: stat.Version})
 			if errors.Is(err, session.ErrNoNode) || errors.Is(err, session.ErrBadVersion) || session.ConnectionLost(err) {
 				continue
 			}
-			if err != nil {
+			if err != nil || set[0].Stat.Czxid != it.token {
 				return err
 			}
+			stat = set[1].Stat
 		}
 		it.attempts, it.version = attempts, stat.Version
 		return nil
 	}
 }
 
-// The method stands returns a check that the queue is still the one in which the item was claimed.
-// A queue that was deleted and created again may have another item and another claim under the same
-// names.
+// The method `stands` returns an op that fails if the queue is no longer the one in which the item
+// was claimed. A queue that was deleted and created again may have another item and another claim
+// under the same names.
 func (it item) stands() session.Op {
 	return session.CheckOp{Path: it.ledger, Version: session.AnyVersion}
 }
@@ -190,8 +200,8 @@ func (q *raw) abandon(items []item) {
 	})
 }
 
-// unclaim frees an item if its claim is still there. It retries until the outcome is known, because
-// otherwise the item would stay claimed while the session lives.
+// unclaim frees an item if this session's claim on it still exists. It retries until the outcome is
+// known, because otherwise the item would stay claimed while the session lives.
 func (q *raw) unclaim(ctx context.Context, it item) error {
 	return q.s.Retry(ctx, func(ctx context.Context) error {
 		for {
@@ -205,7 +215,7 @@ func (q *raw) unclaim(ctx context.Context, it item) error {
 			}
 			it.token, it.version = claim.Czxid, node.Version
 			err = q.txn(ctx, q.releaseOps(it)...)
-			// These errors can also mean that the ledger node was deleted.
+			// If the item, the claim or the ledger znode has changed, read again.
 			changed := errors.Is(err, session.ErrNoNode) || errors.Is(err, session.ErrBadVersion)
 			if !changed || ctx.Err() != nil {
 				return err
@@ -225,8 +235,8 @@ func asFit(items []item, f func([]item) error) error {
 	return err
 }
 
-// giveBack puts items that were taken back in their places, unless a client has deleted the queue.
-// If the items do not fit into one transaction, giveBack uses several. This can happen because the
+// giveBack puts taken items back in their places, unless a client has deleted the queue. If the
+// items do not fit into one transaction, giveBack uses several. This can happen because the
 // transaction that took the items was smaller than one that puts them back. Other consumers may
 // have taken later items meanwhile: see Q4.
 func (q *raw) giveBack(ctx context.Context, items []item) error {
@@ -242,7 +252,7 @@ func (q *raw) putBack(ctx context.Context, items []item) (err error) {
 		if err = q.tryPutBack(ctx, items, tag); session.OutcomeOf(err) == session.Failed {
 			return err
 		}
-		return nil // the items may be there, and others may have taken them
+		return nil // do not retry: the items may be there, and others may have taken them
 	})
 	return err
 }
@@ -271,8 +281,8 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 	}
 	for {
 		err := q.txns.Do(ctx, "txn", q.path, &batch.Call[*txnJob]{Job: &txnJob{build: build}})
-		// A segment was drained and deleted, or other clients have created it again
-		// meanwhile.
+		// Try again if a segment was drained and deleted, if a producer has opened the next
+		// segment, or if another client has created the drained segment meanwhile.
 		part := (*session.MultiError)(nil)
 		if !errors.As(err, &part) || !errors.Is(part, session.ErrNoNode) && !errors.Is(part, session.ErrBadVersion) && !errors.Is(part, session.ErrNodeExists) {
 			return err
@@ -281,9 +291,9 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 	}
 }
 
-// remakeOps returns ops that create again those segments of items that were drained and deleted. It
-// fails if a client has deleted the queue, even if a new queue exists that has no such segment yet.
-// The items are gone with the old queue.
+// remakeOps returns ops that recreate the segments of the given items, as far as these segments
+// were drained and deleted. It fails if a client has deleted the queue, even if a new queue exists
+// that has no such segment yet. The items are gone with the old queue.
 func (q *raw) remakeOps(ctx context.Context, items []item) ([]session.Op, error) {
 	var ops []session.Op
 	seen := map[string]bool{}

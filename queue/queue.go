@@ -24,8 +24,8 @@ var (
 	ErrClosed = errors.New("queue: closed")
 	// ErrNotClaimed means that Ack, Release or Reject has ended the claim.
 	ErrNotClaimed = errors.New("queue: item is no longer claimed")
-	// ErrClaimExpired is the cause with which a claim's context ends when its time is up.
-	// Another consumer gets the item then.
+	// ErrClaimExpired is the cause with which a claim's context ends when the time of the claim is
+	// up. Another consumer gets the item then.
 	ErrClaimExpired = errors.New("queue: time of the claim is up")
 	// ErrReject is for functions that run under Do. If the function returns an error that wraps
 	// ErrReject, Do moves the item to the dead letters.
@@ -38,8 +38,8 @@ type Options[T any] struct {
 	// Codec encodes and decodes items; nil means JSON.
 	Codec Codec[T]
 
-	// Priorities is the number of priorities, at most 1000; zero means one. Items of priority 0
-	// go first. A consumer reads each priority until it finds an item.
+	// Priorities is the number of priorities, at most 1000; zero means one. Items of priority 0 go
+	// first. A consumer reads one priority after the other until it finds an item.
 	Priorities int
 
 	// Relaxed lets Take continue at a random place in a segment after a collision with another
@@ -72,7 +72,7 @@ type Queue[T any] struct {
 	dead *raw
 	opts Options[T]
 
-	invalid error // an error in the constructor's arguments
+	invalid error // why the constructor's arguments are invalid, or nil
 }
 
 // New returns the queue at path. It makes no request: the first call creates the queue. If path is
@@ -82,7 +82,7 @@ func New[T any](s *session.Session, path string, o Options[T]) *Queue[T] {
 	return newQueue(s, path, o, cmp.Or(session.CheckPath(path), o.check()))
 }
 
-// newQueue is like New. If reason is not nil, the arguments are invalid for that reason.
+// newQueue is like New. If `reason` is not nil, it says why the arguments are invalid.
 func newQueue[T any](s *session.Session, path string, o Options[T], reason error) *Queue[T] {
 	if o.Codec == nil {
 		o.Codec = JSON[T]()
@@ -104,12 +104,15 @@ func (o *Options[T]) check() error {
 	if o.Priorities > maxPriorities {
 		return invalid.New("%d priorities, want at most %d", o.Priorities, maxPriorities)
 	}
-	for name, n := range map[string]int64{
-		"Priorities": int64(o.Priorities), "Limit": int64(o.Limit), "Prefetch": int64(o.Prefetch),
-		"MaxAttempts": int64(o.MaxAttempts), "ClaimFor": int64(o.ClaimFor),
+	for _, of := range []struct {
+		name string
+		n    int64
+	}{
+		{"Priorities", int64(o.Priorities)}, {"Limit", int64(o.Limit)}, {"Prefetch", int64(o.Prefetch)},
+		{"MaxAttempts", int64(o.MaxAttempts)}, {"ClaimFor", int64(o.ClaimFor)},
 	} {
-		if n < 0 {
-			return invalid.New("Options.%s of %d is negative", name, n)
+		if of.n < 0 {
+			return invalid.New("Options.%s of %d is negative", of.name, of.n)
 		}
 	}
 	return nil
@@ -121,12 +124,12 @@ func (q *Queue[T]) DeadLetters() *Queue[T] {
 	return newQueue(q.raw.s, q.dead.path, Options[T]{Codec: q.opts.Codec, Prefetch: q.opts.Prefetch}, q.invalid)
 }
 
-// Close waits for the calls in progress and removes the handle's own nodes, which otherwise exist
-// until the session ends. Later calls fail with ErrClosed, and so do calls that wait for an item.
-// Loops end and give back the items that they have not reached.
+// Close waits for the calls in progress and removes the handle's own znodes, which otherwise exist
+// until the session ends. Later calls fail with ErrClosed, and so do calls that wait for an item
+// or for room. Loops end and give back the items that they have not reached.
 //
-// Claims continue and can be ended in every way. One of the handle's nodes remains until all claims
-// have ended. It is fine to call Close again.
+// Claims continue and can be ended in every way. One of the handle's znodes remains until all
+// claims have ended. It is fine to call Close again.
 func (q *Queue[T]) Close(ctx context.Context) error {
 	err := q.invalid
 	if err == nil {
@@ -145,7 +148,7 @@ func (q *Queue[T]) Close(ctx context.Context) error {
 // Put adds an item once or not at all, whichever replies are lost. After an error,
 // session.OutcomeOf reports whether Put has added the items. The result is Indeterminate only if
 // the session ended, if ctx ended during the request, or if a client deleted the handle's ledger
-// node. If the items make the request larger than servers accept, Put fails with
+// znode. If the items make the request larger than servers accept, Put fails with
 // session.ErrTooLarge. It fails in the same way if an item would be too large to move to the dead
 // letters.
 //
@@ -200,8 +203,8 @@ func (q *Queue[T]) encode(items []T) ([][]byte, error) {
 	return data, nil
 }
 
-// movable refuses items that fit into the queue but could not be moved to the dead letters. The
-// request that moves an item is larger than the one that puts it.
+// The method `movable` refuses items that fit into the queue but could not be moved to the dead
+// letters. The request that moves an item is larger than the one that puts it.
 func (q *Queue[T]) movable(items [][]byte) error {
 	for _, data := range items {
 		if len(data) < runBytes {
@@ -214,13 +217,13 @@ func (q *Queue[T]) movable(items [][]byte) error {
 	return nil
 }
 
-// rejectOps returns ops that are as large as those that reject an item.
+// rejectOps returns ops that are at least as large as the ops with which Reject moves an item.
 func (q *Queue[T]) rejectOps(data []byte) []session.Op {
-	const longest = 512 // length of the path of a ledger node below nested dead letters
+	const longest = 512 // enough for the path of a ledger znode, even below nested dead letters
 	mark := session.SetOp{Path: znode.Join(q.raw.ledgersDir(), strings.Repeat("m", longest))}
 	claimed := item{ledger: znode.Join(q.raw.ledgersDir(), strings.Repeat("m", 64))}
 	fullTail := tail{dir: q.dead.levelDir(0), full: true}
-	return append(q.raw.ackOps(claimed), append(fullTail.ops([]lot{{items: [][]byte{data}}}), mark)...)
+	return append(q.raw.ackOps(claimed), append(fullTail.ops([]lot{{items: [][]byte{data}}}), q.dead.ring(), mark)...)
 }
 
 // Take waits for an item, deletes the first one, and returns it to this caller only. If ctx ends

@@ -10,17 +10,18 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/batch"
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// raw is a queue of bytes. It is a Queue without the codec.
+// raw is a queue of bytes. It is a Queue without the codec. The items of one priority are a level.
 type raw struct {
 	s    *session.Session
 	path string
 
-	open  context.Context // ends with ErrClosed, or has ended with the reason why the queue is invalid
+	open  context.Context // ends with ErrClosed on Close; has ended if the queue is invalid
 	close context.CancelCauseFunc
 
 	puts   *batch.Batcher[*putJob]
@@ -32,10 +33,10 @@ type raw struct {
 	claimed atomic.Int64 // number of claims that are not over
 
 	limit int     // 0 means no limit
-	room  int     // number of items that may be put before the next count; used by puts only
-	tails []*tail // one for each level; used by puts only
+	room  int     // number of items that may be put before the next count; used by `puts` only
+	tails []*tail // one for each level; used by `puts` only
 
-	// Only the batcher fetchs uses the remaining fields.
+	// Only the batcher `fetchs` uses the remaining fields.
 	takes    []*view   // one for each level
 	claims   []*view   // one for each level
 	promoted time.Time // time of the last check for delayed items
@@ -48,7 +49,7 @@ type raw struct {
 type putJob struct {
 	level  int
 	items  [][]byte
-	origin string // where in a trace they were put
+	origin string // where in a trace the items were put
 	also   []session.Op
 }
 
@@ -60,29 +61,32 @@ type fetchJob struct {
 	sure  bool      // a majority of the servers must confirm an empty result
 	got   []item
 
-	alone func(ctx context.Context) error // if not nil, the batcher calls this instead
+	// If this function is not nil, the batcher calls it and fetches nothing for this job. If the
+	// function returns errOvertaken, the batcher carries out other jobs and then calls it again.
+	alone func(ctx context.Context) error
 }
 
-// A txnJob contains ops to apply in one transaction. If build is not nil, it returns the ops. It is
-// called after the ledger node was created. If the queue is deleted after build has read the queue,
-// the ledger node is gone too. So the transaction fails, even if the queue exists again.
+// A txnJob contains ops to apply in one transaction. If the function `build` is not nil, it returns
+// the ops. It is called after the ledger znode was created. If the queue is deleted after the
+// function has read it, the ledger znode is gone too. So the transaction fails, even if the queue
+// exists again.
 type txnJob struct {
 	ops   []session.Op
 	build func(ctx context.Context) ([]session.Op, error)
 }
 
-// An item is an item of the queue that was taken or claimed.
+// The type `item` describes an item of the queue that was taken or claimed.
 type item struct {
 	level    int
 	segment  segment
 	born     int64 // czxid of the level's directory
 	run      run   // contains this item only
 	data     []byte
-	shared   bool   // the item shared its node with other items before
+	shared   bool   // before it was taken or claimed, it shared its znode with other items
 	attempts int    // number of claims so far, including this one
 	token    int64  // czxid of the claim
-	version  int32  // version of the item's node; it differs for each claim on the item
-	ledger   string // path of the ledger node that made the claim; it exists while the claim does
+	version  int32  // version of the item's znode; it differs for each claim on the item
+	ledger   string // path of the claimer's ledger znode; it exists while the claim does
 }
 
 func newRaw(s *session.Session, path string, levels, limit int, relaxed bool) *raw {
@@ -93,7 +97,7 @@ func newRaw(s *session.Session, path string, levels, limit int, relaxed bool) *r
 	q.takeLedger = recipe.NewLedger(s, q.ledgersDir(), "take")
 	q.txnLedger = recipe.NewLedger(s, q.ledgersDir(), "txn")
 	for level := range levels {
-		q.tails = append(q.tails, &tail{s: s, dir: q.levelDir(level)})
+		q.tails = append(q.tails, &tail{s: s, dir: q.levelDir(level), ring: q.ring()})
 		q.takes = append(q.takes, &view{s: s, dir: q.levelDir(level), relaxed: relaxed, rand: q.rand})
 		q.claims = append(q.claims, &view{s: s, dir: q.levelDir(level), relaxed: true, rand: q.rand})
 	}
@@ -112,18 +116,19 @@ func (q *raw) levelDir(level int) string {
 
 func (q *raw) itemPath(it item) string { return runPath(q.levelDir(it.level), it.segment, it.run) }
 
-// claimName is the child of an item's node that claims the item. A node with a child cannot be
-// deleted, so a claimed item cannot be taken.
+// claimName is the name of a claim's znode, which is a child of the item's znode. A znode with a
+// child cannot be deleted, so a claimed item cannot be taken.
 const claimName = "c"
 
 func (q *raw) claimPath(it item) string { return znode.Join(q.itemPath(it), claimName) }
 
-// groupBytes limits the total size of the calls of several callers in one transaction. A single
-// call may be larger, up to the limit of the servers.
+// groupBytes limits the total size in bytes of the items that several calls put in one transaction.
+// The items of a single call may be larger, up to the limit of the servers.
 const groupBytes = 256 << 10
 
-// commitPuts carries out the first call, together with the calls after it that are on the same
-// level and fit into the transaction. A call with other ops is carried out alone.
+// commitPuts carries out the first call, together with the calls directly after it that put items
+// at the same level and fit into the transaction. A call with further ops (the field `also`) is
+// carried out alone.
 func (q *raw) commitPuts(ctx context.Context, calls []*batch.Call[*putJob]) {
 	first := calls[0].Job
 	n, size := 0, 0
@@ -150,7 +155,8 @@ func (q *raw) commitPuts(ctx context.Context, calls []*batch.Call[*putJob]) {
 	}
 }
 
-// putTogether puts the items of calls that are all on one level.
+// putTogether puts the items of all the calls in one transaction. The calls must have the same
+// level.
 func (q *raw) putTogether(ctx context.Context, calls []*batch.Call[*putJob]) error {
 	level, also := calls[0].Job.level, calls[0].Job.also
 	var lots []lot
@@ -163,7 +169,7 @@ func (q *raw) putTogether(ctx context.Context, calls []*batch.Call[*putJob]) err
 		}
 		items += len(c.Job.items)
 	}
-	if also == nil { // a put with other ops only moves an item, so the limit does not apply
+	if also == nil { // a put with further ops only moves items, so the limit does not apply
 		if err := q.admit(ctx, items); err != nil {
 			return refused("put", q.path, err)
 		}
@@ -175,14 +181,20 @@ func (q *raw) putTogether(ctx context.Context, calls []*batch.Call[*putJob]) err
 	return err
 }
 
-// fetchItems limits the number of items that are fetched for several callers in one transaction.
+// fetchItems limits the number of items that are fetched for several callers in one transaction. It
+// also limits the number of calls whose ops commitTxns applies in one transaction.
 const fetchItems = 512
 
 // commitFetches carries out the first call together with the following calls of the same kind. It
-// serves them in order. Calls that get no item are part of the next batch.
+// serves them in order. If there are items, but not enough for all calls, the calls that get none
+// are part of the next batch.
 func (q *raw) commitFetches(ctx context.Context, calls []*batch.Call[*fetchJob]) {
 	if f := calls[0].Job.alone; f != nil {
-		calls[0].Finish(f(ctx))
+		if err := f(ctx); !errors.Is(err, errOvertaken) {
+			calls[0].Finish(err)
+		} else if len(calls) > 1 { // the other calls go first, and f is tried again in the next batch
+			q.commitFetches(ctx, calls[1:])
+		}
 		return
 	}
 	claim := calls[0].Job.claim
@@ -231,7 +243,7 @@ func (q *raw) fetch(ctx context.Context, n int, claim, sure bool) ([]item, error
 	}
 }
 
-// The function earlier returns the earlier of two times. A zero time counts as no time.
+// The function `earlier` returns the earlier of two times. A zero time counts as no time.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -239,8 +251,8 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// errOvertaken means that another client put an item that comes first, so everything must be read
-// again.
+// errOvertaken means that everything must be read again: another client put an item that comes
+// first, or the ledger znode did not exist when the queue was read.
 var errOvertaken = errors.New("queue: overtaken by a put")
 
 // fetchFirst fetches from the first level that has a free item. It also returns the checks which
@@ -271,16 +283,15 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 		_, err = q.takeLedger.Try(ctx, append(p.ops, before...)...)
 		if err == nil {
 			p.done(v)
-			items, err = q.complete(ctx, p)
+			if items, err = q.complete(ctx, p); !errors.Is(err, recipe.ErrGone) {
+				return items, err
+			}
 		}
 		if errors.Is(err, recipe.ErrGone) {
 			return nil, q.renew(ctx)
 		}
-		if err == nil {
-			return items, nil
-		}
 		if errors.Is(err, session.ErrTooLarge) && len(p.items) > 1 {
-			n = len(p.items) / 2 // claimed items that share a node are written again, which needs room
+			n = len(p.items) / 2 // claimed items that share a znode are written again, which needs room
 			continue
 		}
 		if part := (*session.MultiError)(nil); errors.As(err, &part) && part.Index >= len(p.ops) {
@@ -293,10 +304,10 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 	}
 }
 
-// renew creates the ledger node, and makes the caller read everything again. Another client may
-// have deleted the queue with its ledger nodes, and created it again with other items under the
-// same names. So the data that was read before may belong to the old queue. Data that is read from
-// now on belongs to the new queue, while the ledger node exists.
+// renew creates the ledger znode, and makes the caller read everything again. Another client may
+// have deleted the queue with its ledger znodes, and created it again with other items under the
+// same names. So the data that was read before may belong to the old queue. As long as the new
+// ledger znode exists, data that is read from now on belongs to the new queue.
 func (q *raw) renew(ctx context.Context) error {
 	if err := q.takeLedger.Make(ctx); err != nil {
 		return err
@@ -307,9 +318,10 @@ func (q *raw) renew(ctx context.Context) error {
 	return errOvertaken
 }
 
-// confirm returns nil if checks hold at a majority of the servers. It returns errOvertaken if
-// everything must be read again. A deleted queue may have had the same versions, so the data must
-// have been read while the ledger node existed.
+// confirm returns nil if the checks hold at a majority of the servers. It returns errOvertaken if
+// everything must be read again. If the queue was deleted and created again, the new one may have
+// the same versions. So the checks prove something only if the data was read while the ledger znode
+// existed. The ledger znode shows that this is still the same queue.
 func (q *raw) confirm(ctx context.Context, checks []session.Op) error {
 	if !q.takeLedger.Made() {
 		return q.renew(ctx)
@@ -324,57 +336,75 @@ func (q *raw) confirm(ctx context.Context, checks []session.Op) error {
 	return err
 }
 
-// pause spreads colliding consumers over time. It waits for a random time, which is a few round
-// trips and grows with the number of conflicts. Without pauses, the requests that fail in a
-// collision slow down the one that succeeds.
+// The method `pause` waits for a random time, so that colliding consumers do not retry at the same
+// moment. The time is a few round trips and grows with the number of conflicts. Without pauses, the
+// requests that fail in a collision slow down the one that succeeds.
 func (q *raw) pause(ctx context.Context, roundTrip time.Duration, conflicts int) {
 	most := min(roundTrip, 50*time.Millisecond) << min(conflicts, 4)
-	timer := time.NewTimer(time.Duration(q.rand.Int64N(int64(most) + 1)))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	times.Sleep(ctx, time.Duration(q.rand.Int64N(int64(most)+1)))
 }
 
-// commitTxns applies the transactions of several calls in one. If one of them fails, the rest is
-// applied without it.
+// commitTxns applies the ops of several calls in one transaction. If an op of one call fails, the
+// ops of the other calls are applied without those of this call.
+//
+// A call may fail because of an op of an earlier call, for example if both create the same znode.
+// Its error is correct only if the earlier call is applied in the end. If the earlier call fails
+// too, the later one is sent again.
 func (q *raw) commitTxns(ctx context.Context, calls []*batch.Call[*txnJob]) {
 	if build := calls[0].Job.build; build != nil {
 		calls[0].Finish(q.applyBuilt(ctx, build))
 		return
 	}
-	calls = slices.Clone(calls[:min(len(calls), fetchItems)])
+	calls = calls[:min(len(calls), fetchItems)]
 	if i := slices.IndexFunc(calls, func(c *batch.Call[*txnJob]) bool { return c.Job.build != nil }); i >= 0 {
 		calls = calls[:i]
 	}
-	for len(calls) > 0 {
-		var ops []session.Op
-		for _, c := range calls {
-			ops = append(ops, c.Job.ops...)
-		}
-		_, err := q.txnLedger.Do(ctx, ops...)
+	refusals := make(map[*batch.Call[*txnJob]]error)
+	for {
+		rest := slices.DeleteFunc(slices.Clone(calls), func(c *batch.Call[*txnJob]) bool { return refusals[c] != nil })
+		err := q.applyTogether(ctx, rest)
 		part := (*session.MultiError)(nil)
 		switch {
 		case errors.As(err, &part):
-			i, index := owner(calls, part.Index)
-			calls[i].Finish(&session.RequestError{Op: "txn", Path: q.path, Outcome: session.Failed,
-				Err: &session.MultiError{Index: index, Path: part.Path, Err: part.Err}})
-			calls = slices.Delete(calls, i, i+1)
+			i, index := owner(rest, part.Index)
+			refusals[rest[i]] = &session.RequestError{Op: "txn", Path: q.path, Outcome: session.Failed,
+				Err: &session.MultiError{Index: index, Path: part.Path, Err: part.Err}}
+			for _, later := range calls[slices.Index(calls, rest[i])+1:] {
+				delete(refusals, later)
+			}
 			continue
-		case errors.Is(err, session.ErrTooLarge) && len(calls) > 1:
-			calls = calls[:len(calls)/2] // the others are in the next batch
+		case errors.Is(err, session.ErrTooLarge) && len(rest) > 1:
+			calls = calls[:slices.Index(calls, rest[len(rest)/2])] // the others are in the next batch
 			continue
 		}
 		for _, c := range calls {
-			c.Finish(err)
+			switch refusal := refusals[c]; {
+			case refusal == nil:
+				c.Finish(err)
+			case session.OutcomeOf(err) != session.Failed:
+				c.Finish(refusal)
+			default: // an earlier call may have failed, so c is in the next batch
+			}
 		}
 		return
 	}
 }
 
-// owner returns the index of the call that the op with the given index belongs to, and the op's
-// index in that call.
+// applyTogether applies the ops of all the calls in one transaction.
+func (q *raw) applyTogether(ctx context.Context, calls []*batch.Call[*txnJob]) error {
+	if len(calls) == 0 {
+		return nil
+	}
+	var ops []session.Op
+	for _, c := range calls {
+		ops = append(ops, c.Job.ops...)
+	}
+	_, err := q.txnLedger.Do(ctx, ops...)
+	return err
+}
+
+// The function `owner` returns the index of the call that the op with the given index belongs to,
+// and the op's index in that call.
 func owner(calls []*batch.Call[*txnJob], index int) (i, rest int) {
 	for i, c := range calls {
 		if index < len(c.Job.ops) {
@@ -390,7 +420,7 @@ func (q *raw) txn(ctx context.Context, ops ...session.Op) error {
 	return q.txns.Do(ctx, "txn", q.path, &batch.Call[*txnJob]{Job: &txnJob{ops: ops}})
 }
 
-// applyBuilt applies the ops of build at most once.
+// applyBuilt applies the ops that the function `build` returns, at most once.
 func (q *raw) applyBuilt(ctx context.Context, build func(context.Context) ([]session.Op, error)) error {
 	for {
 		if err := q.txnLedger.Make(ctx); err != nil {
@@ -425,20 +455,27 @@ func (q *raw) carryOut(ctx context.Context, f func(context.Context) error) error
 	}
 }
 
-// ring returns the op that wakes the first waiter. It is used for items that are given back to a
-// place that the waiter does not watch.
+// The method `ring` returns the op that wakes the first waiter. It is used where the other watches
+// of the waiter do not fire: see listen.
 func (q *raw) ring() session.Op {
 	return session.SetOp{Path: q.itemsDir(), Version: session.AnyVersion}
 }
 
 // end ends the waiting calls, waits for the calls in progress, and removes the handle's ledger
-// nodes. Calls that end claims or give items back are still carried out after that.
+// znodes. Calls that end claims or give items back are still carried out after that.
 func (q *raw) end(ctx context.Context) error {
 	q.close(ErrClosed)
-	return errors.Join(q.puts.Close(ctx, ErrClosed), q.fetchs.Close(ctx, ErrClosed), q.txns.Close(ctx, nil))
+	// A fetch in progress puts the items that are due. So the batcher `puts` refuses calls only
+	// after the last fetch. If ctx ends before that, it refuses no calls. The method `closed`
+	// refuses the calls of Put in any case.
+	err, refusal := q.fetchs.Close(ctx, ErrClosed), ErrClosed
+	if err != nil {
+		refusal = nil
+	}
+	return errors.Join(err, q.puts.Close(ctx, refusal), q.txns.Close(ctx, nil))
 }
 
-// refuse makes all calls fail with reason. It must run before the first call.
+// refuse makes all calls fail with the error `reason`. It must run before the first call.
 func (q *raw) refuse(reason error) {
 	q.close(reason)
 	q.puts.Refuse(reason)
@@ -446,7 +483,7 @@ func (q *raw) refuse(reason error) {
 	q.txns.Refuse(reason)
 }
 
-// The method closed returns an error if the queue was closed. It is for calls that no batcher
+// The method `closed` returns an error if the queue was closed. It is for calls that no batcher
 // refuses.
 func (q *raw) closed(op string) error {
 	if err := context.Cause(q.open); err != nil {
@@ -455,7 +492,7 @@ func (q *raw) closed(op string) error {
 	return nil
 }
 
-// The method ended returns the reason why a loop is over: ctx ended, or the queue was closed. It
+// The method `ended` returns the reason why a loop is over: ctx ended, or the queue was closed. It
 // returns nil if the loop continues.
 func (q *raw) ended(ctx context.Context, op string) error {
 	if ctx.Err() != nil {
@@ -464,16 +501,16 @@ func (q *raw) ended(ctx context.Context, op string) error {
 	return q.closed(op)
 }
 
-// The method unclaimed records that n claims are over.
+// The method `unclaimed` records that n claims are over.
 func (q *raw) unclaimed(n int) {
 	if q.claimed.Add(-int64(n)) == 0 {
 		q.fetchs.Again()
 	}
 }
 
-// tidyFetches removes the ledger node that made the claims, if all claims are over. Before that the
-// node must stay: if the session ends, the servers delete the node, which wakes consumers that wait
-// for items.
+// tidyFetches removes the ledger znode of takes and claims, if all claims are over. Before that the
+// znode must stay: if the session ends, the servers delete the znode, which wakes consumers that
+// wait for items.
 func (q *raw) tidyFetches(ctx context.Context) error {
 	if q.claimed.Load() > 0 {
 		return nil

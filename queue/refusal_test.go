@@ -17,7 +17,7 @@ import (
 )
 
 // A server refuses a read or a write of a call a few times. Before the fix, the item of that call
-// then stayed claimed while the session lived, or was lost, and the handle's ledger node remained
+// then stayed claimed while the session lived, or was lost, and the handle's ledger znode remained
 // after Close.
 //
 // Covers Q3, Q8, Q11.
@@ -35,7 +35,7 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 	}{
 		"token":            {recipetest.Refusal{Op: "exists", Path: path + "/marks/*"}, claimed},
 		"attempts":         {recipetest.Refusal{Op: "exists", Path: items}, claimed},
-		"another claim":    {recipetest.Refusal{Op: "setData", Path: items}, claimed},
+		"another claim":    {recipetest.Refusal{Op: "multi", Path: items + "/c"}, claimed},
 		"item, expired":    {recipetest.Refusal{Op: "exists", Path: items, Skip: 1}, expired},
 		"claim, expired":   {recipetest.Refusal{Op: "exists", Path: items + "/c", Skip: 1}, expired},
 		"release, expired": {recipetest.Refusal{Op: "multi", Path: path + "/marks/*", Skip: 1}, expired},
@@ -60,8 +60,8 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 					q, s := newQueue(w, queue.Options[string]{ClaimFor: time.Second / 4})
 					other, _ := newQueue(w, queue.Options[string]{})
 					recipetest.Check(t, other.Put(t.Context(), "x"))
-					// The handle has created its ledger nodes, and the next
-					// claim of the item is not its first.
+					// Now the handle has its ledger znodes, and the next claim will not be the
+					// first one of the item.
 					recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Release(t.Context()))
 					refusal := c.refusal
 					refusal.Count, refusal.Code = 3, code
@@ -85,8 +85,8 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 						t.Errorf("items left: got %q, want %q", got, "x")
 					}
 					recipetest.Check(t, other.Close(t.Context()))
-					// In this case the handle discards its ledger node without deleting it. The
-					// node remains until the session ends.
+					// After a SystemError on a transaction, the handle discards its ledger znode
+					// without deleting it. The znode remains until the session ends.
 					given := refusal.Op == "multi" && code == wire.SystemError
 					if left := w.Nodes(path + "/marks"); len(left) > 0 && !given {
 						t.Errorf("ledger nodes left: got %q, want none", left)
@@ -97,8 +97,9 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 	}
 }
 
-// The proof of the lease holds only for ZooKeeper. ClickHouse Keeper is recognized, because it
-// gives sessions no password. Items cannot be claimed there, but can be taken.
+// The proof of the lease holds only for ZooKeeper. So items on another server can be taken, but not
+// claimed. The session recognizes ClickHouse Keeper, because that server gives sessions no
+// password.
 //
 // Covers Q3.
 func TestNoClaimOnAServerThatIsNotZooKeeper(t *testing.T) {

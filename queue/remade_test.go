@@ -126,8 +126,135 @@ func TestQueueGoesOnWhereALaterSegmentIsThere(t *testing.T) {
 	})
 }
 
-// A consumer that finds no open segment creates it. If the queue was deleted and created again
-// meanwhile, the consumer must not create a segment that the new queue has not reached.
+// Another client has created the segment that follows the open one. The producer that opens this
+// segment creates no child of the level. Before the fix, no watch of a waiting consumer fired then,
+// so this put and all later ones woke nobody.
+//
+// Covers Q6.
+func TestPutInASegmentThatIsThereWakes(t *testing.T) {
+	type consumer func(ctx context.Context, q *queue.Queue[string]) ([]string, error)
+	waits := map[string]consumer{
+		"take": func(ctx context.Context, q *queue.Queue[string]) ([]string, error) {
+			item, err := q.Take(ctx)
+			return []string{item}, err
+		},
+		"batch": func(ctx context.Context, q *queue.Queue[string]) ([]string, error) { return q.TakeBatch(ctx, 9) },
+		"loop": func(ctx context.Context, q *queue.Queue[string]) ([]string, error) {
+			for item, err := range q.Items(ctx) {
+				return []string{item}, err
+			}
+			return nil, nil
+		},
+		"claim": func(ctx context.Context, q *queue.Queue[string]) ([]string, error) {
+			c, err := q.Claim(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return []string{c.Value()}, c.Ack(ctx)
+		},
+	}
+	puts := map[string]func(ctx context.Context, q *queue.Queue[string], item string) error{
+		"put": func(ctx context.Context, q *queue.Queue[string], item string) error { return q.Put(ctx, item) },
+		"delayed": func(ctx context.Context, q *queue.Queue[string], item string) error {
+			return q.PutAt(ctx, time.Now().Add(2*time.Second), item)
+		},
+	}
+	for who, wait := range waits {
+		for how, put := range puts {
+			t.Run(who+"/"+how, func(t *testing.T) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+					p, _ := newQueue(w, queue.Options[string]{Priorities: 2})
+					putAndTake(t, p, inSegment)
+					createSegment(t, w, 1)
+					const waiters = 3
+					got := make(chan []string, waiters)
+					for range waiters {
+						q, _ := newQueue(w, queue.Options[string]{Priorities: 2})
+						go func() {
+							items, err := wait(t.Context(), q)
+							recipetest.Check(t, err)
+							got <- items
+						}()
+					}
+					synctest.Wait()
+					for _, item := range numbers(0, waiters) {
+						recipetest.Check(t, put(t.Context(), p, item))
+						checkWoken(t, got, item)
+					}
+				})
+			})
+		}
+	}
+}
+
+// inSegment is the number of puts that fill a segment.
+const inSegment = 256
+
+// putAndTake puts n items and takes each of them.
+func putAndTake(t *testing.T, q *queue.Queue[string], n int) {
+	t.Helper()
+	for range n {
+		recipetest.Check(t, q.Put(t.Context(), "x"))
+		recipetest.Must(q.Take(t.Context()))
+	}
+}
+
+// checkWoken checks that a waiting consumer gets the item within ten seconds.
+func checkWoken(t *testing.T, got <-chan []string, item string) {
+	t.Helper()
+	select {
+	case items := <-got:
+		if !slices.Equal(items, []string{item}) {
+			t.Errorf("items: got %q, want %q", items, item)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatalf("%s: a consumer still waits ten seconds after the put", item)
+	}
+}
+
+// This is like TestPutInASegmentThatIsThereWakes, but the segment is opened while the consumer sets
+// its watches, and another consumer takes the item. The next put must wake the waiting consumer.
+//
+// Covers Q6.
+func TestSegmentThatIsThereIsOpenedDuringListen(t *testing.T) {
+	for _, between := range []string{"marks", "delayed"} {
+		t.Run(between, func(t *testing.T) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+				p, _ := newQueue(w, queue.Options[string]{})
+				q, s := newQueue(w, queue.Options[string]{})
+				recipetest.Check(t, p.Put(t.Context(), "kept"))
+				recipetest.Must(p.Claim(t.Context())) // keeps the segment from being drained
+				putAndTake(t, p, inSegment-1)
+				createSegment(t, w, 1)
+				// For a second after this call, the consumer lists the delayed items only in
+				// order to watch them.
+				if _, err := q.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) {
+					t.Fatalf("TryTake: got %v, want %v", err, queue.ErrEmpty)
+				}
+				slow := w.Inject(zktest.Rule{Op: "getChildren2", Path: path + "/" + between, Session: s.ID(), Fate: zktest.DelayRequest, Delay: time.Second / 2})
+				got := make(chan []string, 1)
+				go func() {
+					item, err := q.Take(t.Context())
+					recipetest.Check(t, err)
+					got <- []string{item}
+				}()
+				synctest.Wait()
+				if slow.Fired() != 1 {
+					t.Fatalf("delayed %d lists of %s, want 1", slow.Fired(), between)
+				}
+				recipetest.Check(t, p.Put(t.Context(), "first"))
+				recipetest.Must(p.Take(t.Context()))
+				time.Sleep(time.Minute)
+				recipetest.Check(t, p.Put(t.Context(), "second"))
+				checkWoken(t, got, "second")
+			})
+		})
+	}
+}
+
+// If a consumer finds that the open segment does not exist, it creates the segment. If the queue
+// was deleted and created again meanwhile, the consumer must not create a segment that the new
+// queue has not reached.
 //
 // Covers Q6.
 func TestSegmentOfADeletedQueueIsNotMade(t *testing.T) {
@@ -185,9 +312,10 @@ func TestClaimOnADeletedQueueEndsNoOther(t *testing.T) {
 	}
 }
 
-// A consumer is about to delete a drained segment, and the queue is deleted and created again. The
-// segment may be the open one of the new queue. It must not be deleted, because its numbers would
-// then begin at 0 again, and consumers identify what they have read by these numbers.
+// A consumer is about to delete a drained segment. Meanwhile the queue is deleted and created
+// again. A segment of the same name may be the open one of the new queue. It must not be deleted,
+// because its numbers would then begin at 0 again. Consumers use these numbers to identify the
+// znodes that they have read.
 //
 // Covers Q1.
 func TestOpenSegmentOfAQueueMadeAnewIsNotDeleted(t *testing.T) {
@@ -228,7 +356,7 @@ func TestItemIsNotGivenBackToANewQueue(t *testing.T) {
 		q, s := newQueue(w, queue.Options[string]{})
 		other, _ := newQueue(w, queue.Options[string]{})
 		recipetest.Check(t, other.Put(t.Context(), "warm"))
-		// Create the handle's ledger nodes.
+		// Create the handle's ledger znodes.
 		recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Ack(t.Context()))
 		recipetest.Check(t, other.Put(t.Context(), "old"))
 		w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})

@@ -13,12 +13,13 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A run is a sequence of consecutive items of one put that are stored in one znode. Its name is
-// <first>.<last>-<number>. <number> is the sequence number of the node that was put. <first> and
-// <last> are the positions of the run's items within that node.
+// A run is a sequence of consecutive items of one put that are stored in one znode. (A run of the
+// harness is something else.) The name of the znode is <first>.<last>-<number>. <number> is the
+// sequence number of the znode that the put created. <first> and <last> are the positions of the
+// run's items within that znode.
 //
-// The name says which items the node contains, and no item is ever in two nodes. Therefore the
-// content of a node never changes: a transaction that takes a part of a run deletes its node and
+// The name says which items the znode contains, and no item is ever in two znodes. Therefore the
+// content of a znode never changes: a transaction that takes a part of a run deletes its znode and
 // creates another one for the rest.
 //
 // No name is used twice, so a consumer that deletes a name deletes exactly the items that it read
@@ -35,7 +36,7 @@ type run struct {
 
 // These constants limit how much is stored together. A run is small, because whenever a part of it
 // is taken, the rest is written again. A segment is small enough that one reply (1 MiB) can list
-// it, even if every item has its own node.
+// it, even if every item has its own znode.
 const (
 	runItems     = 64
 	runBytes     = 16 << 10
@@ -55,7 +56,7 @@ func (r run) prefix() string {
 // newTag returns a tag that no other name has.
 func newTag(s *session.Session) string { return recipe.NewID(s)[:16] }
 
-// originDigits is the length of what session.Tracer.Origin returns.
+// originDigits is the length of the string that session.Tracer.Origin returns.
 const originDigits = 50
 
 // withOrigin returns a tag that also says where in a trace the items were put. A program that does
@@ -128,10 +129,10 @@ func compareRuns(a, b run) int {
 	return 1
 }
 
-// errCorrupt means that a node does not contain the items that its name denotes.
-var errCorrupt = errors.New("queue: the node does not contain the items that its name denotes")
+// errCorrupt means that a znode does not contain the items that its name denotes.
+var errCorrupt = errors.New("queue: the znode does not contain the items that its name denotes")
 
-// encodeItems returns the data of a run's node: the length of each item, followed by the item.
+// encodeItems returns the data of a run's znode: the length of each item, followed by the item.
 func encodeItems(items [][]byte) []byte {
 	size := 0
 	for _, item := range items {
@@ -144,7 +145,7 @@ func encodeItems(items [][]byte) []byte {
 	return data
 }
 
-// decodeItems is the inverse of encodeItems.
+// decodeItems is the inverse of encodeItems. It fails with errCorrupt unless data contains n items.
 func decodeItems(data []byte, n int) ([][]byte, error) {
 	items := make([][]byte, 0, min(n, len(data)))
 	for len(data) > 0 {

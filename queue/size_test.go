@@ -12,14 +12,15 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// The function small opens a session that refuses requests above a limit of bytes.
+// The function `small` opens a session that refuses requests above a limit of bytes.
 func small(ctx context.Context, w *recipetest.World, limit int) *session.Session {
 	return recipetest.Must(session.Open(ctx, session.Options{
 		Servers: w.Servers(), Dial: w.DialContext, Timeout: recipetest.Timeout, MaxRequest: limit,
 	}))
 }
 
-// A small transaction can take more items than one transaction can put back.
+// A small transaction can take more items than one transaction can put back. Such items are put
+// back in several transactions.
 //
 // Covers Q3.
 func TestMoreThanFitsInATransactionIsGivenBack(t *testing.T) {
@@ -41,8 +42,8 @@ func TestMoreThanFitsInATransactionIsGivenBack(t *testing.T) {
 	})
 }
 
-// The items of a shared node are written again when they are claimed, which can be too much for one
-// transaction.
+// When items of a shared znode are claimed, each gets a znode of its own. The znodes of many items
+// can be too much for one transaction. ClaimBatch then claims fewer items.
 func TestMoreThanFitsInATransactionIsClaimed(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
@@ -62,7 +63,7 @@ func TestMoreThanFitsInATransactionIsClaimed(t *testing.T) {
 	})
 }
 
-// A put that fits alone is not refused because others put at the same time.
+// If a put fits into a request of its own, it is accepted, whatever others put at the same time.
 func TestPutsThatFitAloneAreNotRefusedTogether(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		s := small(t.Context(), w, 10<<10)

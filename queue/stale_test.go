@@ -37,7 +37,7 @@ func TestConsumerDoesNotCollideOverEveryItem(t *testing.T) {
 					}
 				}
 				put(items)
-				for range 6 { // enough to read as far ahead as it ever does
+				for range 6 { // after this, the consumer reads ahead as far as it ever does
 					get(behind, t)
 				}
 				for range items - 6 {

@@ -12,19 +12,21 @@ import (
 // A tail is the end of one level of a queue, where producers put items. The version of the level's
 // directory is the number of its open segment. Every put checks that version, and a producer that
 // opens the next segment sets it. Therefore all puts have one order, the order of their
-// transactions. It is the order of segments and, within a segment, the order of names.
+// transactions. It is the order of segments and, within a segment, the order of the sequence
+// numbers.
 //
 // The version of a segment's directory counts the puts in the segment. A consumer that found no
 // item can check with this version that the segment still has none: see view.unchanged.
 //
 // A tail is not safe for concurrent use.
 type tail struct {
-	s   *session.Session
-	dir string
+	s    *session.Session
+	dir  string
+	ring session.Op // wakes the first waiter
 
 	known bool    // open and full are valid
-	open  segment // the open segment, as far as known
-	full  bool    // the open segment has segmentNodes nodes
+	open  segment // the open segment when this tail last checked or put
+	full  bool    // segmentNodes znodes were created in the open segment
 	next  bool    // the next segment exists, although no producer has opened it
 }
 
@@ -72,8 +74,9 @@ func (t *tail) ops(lots []lot) []session.Op {
 			session.SetOp{Path: t.dir, Version: int32(t.open)},
 			session.CreateOp{Path: segmentPath(t.dir, at)},
 		}
-		if t.next {
+		if t.next { // the level gets no new child, so t.ring must wake the first waiter
 			ops[1] = session.SetOp{Path: segmentPath(t.dir, at), Version: session.AnyVersion}
+			ops = append(ops, t.ring)
 		}
 	}
 	for _, lot := range lots {
@@ -94,8 +97,8 @@ func (t *tail) put(results []session.OpResult) {
 		t.open++
 		t.full, t.next = false, false
 	}
-	// After a lost reply the path is unknown. The next put finds out whether the segment is
-	// full.
+	// After a lost reply the path is unknown. The result of the next put then shows whether the
+	// segment is full.
 	if _, seq, ok := znode.ParseSeq(results[len(results)-1].Path); ok {
 		t.full = seq >= segmentNodes-1
 	}

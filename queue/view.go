@@ -14,15 +14,16 @@ import (
 
 // A view is a consumer's knowledge of the head of one level. It lists a segment only once, and not
 // again for every item. It keeps the order by this invariant: each listed item that has stayed in
-// the queue is in an entry of the view. When another consumer takes an item, it deletes the node of
-// that item's entry. A transaction on the entry then fails, and the view removes the entry. If the
-// node had several items, the view lists the segment again, because the rest of them may be left
-// under another name. Items that were given back may be missing; the next pass over the segments
-// finds them.
+// the queue is in an entry of the view. When another consumer takes an item, it deletes the znode
+// of that item's entry. A transaction on the entry then fails, and the view removes the entry. If
+// the znode had several items, the view lists the segment again, because the rest of them may be
+// left under another name. Items that were given back may be missing; the next pass over the
+// segments finds them.
 //
 // A relaxed view gives up the order to have fewer conflicts. After a conflict it continues at a
-// random place in the segment. If another consumer took a part of a node, it leaves the rest of
-// that node to the next pass. It still serves every item of a segment before the next segment.
+// random place in the segment. If another consumer took only some items of a znode, the relaxed
+// view leaves the rest to the next pass. It still serves every item of a segment before the next
+// segment.
 //
 // A view is not safe for concurrent use.
 type view struct {
@@ -43,15 +44,16 @@ type view struct {
 	ahead   int      // number of items to read at once
 }
 
-// An entry is a node that the view has seen.
+// An entry is a znode with items that the view has listed.
 type entry struct {
 	run     run
-	items   [][]byte // nil until the node is read
-	claimed bool     // the node had a claim; not checked again in this pass
+	items   [][]byte // nil until the znode is read
+	claimed bool     // the znode had a claim; not checked again in this pass
 }
 
-// The method next returns the first unclaimed entries of one segment. Together they have n items,
-// or fewer if the segment has fewer. An empty result means that no segment has a free item.
+// The method `next` returns the first unclaimed entries of one segment. Together they have at least
+// n items, or fewer if the segment has fewer. An empty result means that no segment has a free
+// item.
 func (v *view) next(ctx context.Context, n int) ([]*entry, error) {
 	for {
 		head, loaded := v.head(n)
@@ -76,15 +78,16 @@ func (v *view) next(ctx context.Context, n int) ([]*entry, error) {
 
 // readAhead returns how many items to read at once. The number grows with each call. Therefore a
 // consumer that takes many single items seldom waits for a read, and a consumer that takes one item
-// reads one. Data that was read stays valid, because the items of a node never change.
+// reads one. Data that was read stays valid, because the items of a znode never change.
 func (v *view) readAhead() int {
 	const most = 32
 	v.ahead = min(2*v.ahead+1, most)
 	return v.ahead
 }
 
-// The method head returns the first free entries that have n items together. The result loaded
-// reports whether all of these entries were read. Entries before the index v.start come last.
+// The method `head` returns the first free entries that together have at least n items, or all free
+// entries if they have fewer. The result `loaded` is true if all of these entries were read.
+// Entries before the index v.start come last.
 func (v *view) head(n int) (head []*entry, loaded bool) {
 	loaded = true
 	for i := range v.entries {
@@ -101,9 +104,9 @@ func (v *view) head(n int) (head []*entry, loaded bool) {
 	return head, loaded
 }
 
-// advance moves to the next segment of the pass that has a node. A new pass begins when the
-// previous one has ended, and after each segment in which an item was found. Therefore an item that
-// was given back meanwhile is not left behind.
+// advance continues the pass until it has listed a segment that has a znode. It returns false if no
+// such segment is left. A new pass begins when the previous one has ended, and after each segment
+// in which an item was found. Therefore an item that was given back meanwhile is not left behind.
 func (v *view) advance(ctx context.Context) (bool, error) {
 	if !v.passing || v.worked {
 		if err := v.restart(ctx); err != nil {
@@ -120,10 +123,11 @@ func (v *view) advance(ctx context.Context) (bool, error) {
 			return true, nil
 		}
 		if v.segment < v.open {
-			// No item is put in this segment any more. It does not matter if the
-			// deletion fails or if another consumer was faster. But the level must
-			// still be the same one: if it was deleted and created again, this segment
-			// may be its open one.
+			// Delete this segment, because no item is put in it any more. It does not
+			// matter if the deletion fails or if another consumer was faster. But the
+			// level must still be the same one: if another client deleted the queue and
+			// it was created again, a segment of this number may be the one that is now
+			// open for puts.
 			_, _ = v.s.Multi(ctx,
 				session.CheckOp{Path: v.dir, Version: int32(v.open)},
 				session.DeleteOp{Path: segmentPath(v.dir, v.segment), Version: session.AnyVersion})
@@ -158,9 +162,11 @@ func (v *view) restart(ctx context.Context) error {
 	}
 }
 
-// The method unchanged returns checks that fail if an item was put in this level after a pass had
-// found no free item in it. Segments before the open one need no check: they only shrink, except
-// for items that are given back.
+// The method `unchanged` is called after a pass has found no free item in this level. It returns
+// checks that fail if an item has been put in the level since. Each put changes one of the two
+// checked versions: it puts items in the open segment, or it opens the next segment, which changes
+// the level. Segments before the open one need no check. No put adds items to them, and an item
+// that is given back may be missed: see Q4 and Q5.
 func (v *view) unchanged() []session.Op {
 	return []session.Op{
 		session.CheckOp{Path: v.dir, Version: int32(v.open)},
@@ -179,7 +185,7 @@ func sortedSegments(names []string) []segment {
 	return segments
 }
 
-// list lists the current segment. It keeps the entries that it already has.
+// list lists the current segment. It keeps those entries of the view that are in the list.
 func (v *view) list(ctx context.Context) error {
 	listing, err := v.s.Children(ctx, segmentPath(v.dir, v.segment))
 	if err != nil && !errors.Is(err, session.ErrNoNode) {
@@ -209,7 +215,7 @@ func (v *view) list(ctx context.Context) error {
 	return nil
 }
 
-// load reads the nodes of the entries that were not read yet, all at once.
+// load reads the znodes of the entries that were not read yet, all at once.
 func (v *view) load(ctx context.Context, entries []*entry) error {
 	var work sync.WaitGroup
 	errs := make([]error, len(entries))
@@ -226,7 +232,7 @@ func (v *view) load(ctx context.Context, entries []*entry) error {
 		case errors.Is(err, session.ErrNoNode):
 			gone = append(gone, e)
 		case errors.Is(err, errCorrupt):
-			e.claimed = true // the node is not one of this package; do not touch it
+			e.claimed = true // the znode is not one of this package; do not touch it
 		case err != nil:
 			return err
 		case len(e.items[0]) > runBytes:
@@ -246,13 +252,15 @@ func (v *view) read(ctx context.Context, e *entry) error {
 	return err
 }
 
-// claimsOf returns how many times the item of a node was claimed. Each claim creates a child.
+// claimsOf returns how many times the item of a znode was claimed. Each claim creates a child.
 // cversion counts the creations and deletions of children, so it is twice the number of children
 // ever created, minus the number of those that exist.
 func claimsOf(stat *session.Stat) int { return int(stat.Cversion+stat.NumChildren) / 2 }
 
-// The method lost records that the nodes of entries are gone. If a node had several items, some of
-// them may be left under another name. If several nodes are gone, other nodes may be gone too.
+// The method `lost` removes entries whose znodes are gone. It lists the segment again in two cases.
+// First, if several znodes are gone, other znodes are probably gone too. Second, if one of the
+// znodes had several items, some of them may be left under another name. A relaxed view makes
+// another pass for those items instead.
 func (v *view) lost(ctx context.Context, gone ...*entry) error {
 	shared := false
 	for _, e := range gone {
@@ -284,13 +292,13 @@ func (v *view) replace(e, rest *entry) {
 }
 
 // conflict records why a transaction failed. It reports whether another consumer caused the
-// failure. If so, the caller must read again. The parameter conflicts is the number of conflicts
+// failure. If so, the caller must read again. The parameter `conflicts` is the number of conflicts
 // directly before this one. If it is not zero, the view also lists the segment again. Without this
 // list, a slow consumer would notice only one taken item for each failed transaction, although
 // others may have taken many.
 func (v *view) conflict(ctx context.Context, conflicts int, err error) (again bool, _ error) {
 	again, err = v.blame(ctx, err)
-	v.ahead = 0 // others get what this consumer reads ahead
+	v.ahead = 0 // do not read ahead, because other consumers get those items
 	if again && conflicts > 0 {
 		err = v.list(ctx)
 	}
@@ -300,7 +308,7 @@ func (v *view) conflict(ctx context.Context, conflicts int, err error) (again bo
 	return again, err
 }
 
-// blame updates the entry over which a transaction failed. It reports whether another consumer
+// blame updates the entry that made a transaction fail. It reports whether another consumer
 // caused the failure.
 func (v *view) blame(ctx context.Context, err error) (bool, error) {
 	part := (*session.MultiError)(nil)
@@ -320,7 +328,8 @@ func (v *view) blame(ctx context.Context, err error) (bool, error) {
 	return false, err
 }
 
-// entryOf returns the entry of a run, given the path of the run or of its claim.
+// entryOf returns the entry of the view for an item's znode (a run). The path is that of this znode
+// or of the claim below it.
 func (v *view) entryOf(path string) *entry {
 	dir, name := znode.Split(path)
 	if name == claimName {

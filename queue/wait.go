@@ -15,8 +15,8 @@ import (
 
 // Consumers that find no item form a queue of waiters. Only the first waiter watches the items, so
 // a put wakes one consumer. When that consumer has got an item, it leaves the queue of waiters,
-// which wakes the next waiter. This queue decides only which consumer is woken, so it needs no
-// lease.
+// which wakes the next waiter. The queue of waiters decides only which consumer is woken, so it
+// needs no lease.
 
 // A waiter is a place in the queue of waiters.
 type waiter struct {
@@ -25,8 +25,8 @@ type waiter struct {
 	node recipe.Node
 }
 
-// awaitFirst joins the queue of waiters of a kind, and waits until all earlier waiters have left.
-// On an error no node remains.
+// awaitFirst joins the queue of waiters, and waits until all earlier waiters of the same kind have
+// left. On an error no znode remains.
 func (q *raw) awaitFirst(ctx context.Context, kind string) (*waiter, error) {
 	for {
 		node, err := recipe.CreateProtected(ctx, q.s, q.waitersDir(), kind, nil, session.EphemeralSequential)
@@ -45,12 +45,13 @@ func (q *raw) awaitFirst(ctx context.Context, kind string) (*waiter, error) {
 	}
 }
 
-// await returns true when w is the first waiter, and false if another client deleted the node of w.
+// await returns true when w is the first waiter, and false if another client deleted the znode of
+// w.
 func (w *waiter) await(ctx context.Context) (first bool, err error) {
 	naming := lockqueue.Naming{Exclusive: []string{"-" + w.kind + "-"}}
 	me, ok := naming.Parse(w.node.Name())
 	if !ok {
-		return false, fmt.Errorf("queue: wait at %s: the server created a node without a number", w.node.Path)
+		return false, fmt.Errorf("queue: wait at %s: the server created a znode without a number", w.node.Path)
 	}
 	for {
 		listing, err := w.q.s.Children(ctx, w.q.waitersDir())
@@ -61,7 +62,8 @@ func (w *waiter) await(ctx context.Context) (first bool, err error) {
 		if !d.Present || d.Served() {
 			return d.Present, nil
 		}
-		// Use GetWatch, and not ExistsWatch. If the node is already gone, GetWatch leaves no watch.
+		// Use GetWatch, and not ExistsWatch. If the znode is already gone, GetWatch leaves no
+		// watch.
 		_, watch, err := w.q.s.GetWatch(ctx, znode.Join(w.q.waitersDir(), d.Last.Name))
 		if errors.Is(err, session.ErrNoNode) {
 			continue
@@ -75,7 +77,7 @@ func (w *waiter) await(ctx context.Context) (first bool, err error) {
 	}
 }
 
-// The method leave gives up the place, which wakes the next waiter.
+// The method `leave` gives up the place, which wakes the next waiter.
 func (w *waiter) leave() {
 	recipe.Detach(w.q.s, func(ctx context.Context) error { return recipe.Remove(ctx, w.q.s, w.node) })
 }
@@ -84,6 +86,10 @@ func (w *waiter) leave() {
 // The watches fire when there may be an item: after a put in an open segment, a new segment, an
 // item that was given back, or the end of a handle with claims. If due is not zero, the consumer
 // must check again at that time in any case.
+//
+// No transaction with the op of the method `ring` is missed. This op fires the first watch that
+// listen sets. If the transaction is applied before that watch is set, the reads that follow return
+// what it has changed.
 func (q *raw) listen(ctx context.Context) (watches []*session.Watch, due time.Time, err error) {
 	defer func() {
 		if err != nil {
@@ -91,6 +97,11 @@ func (q *raw) listen(ctx context.Context) (watches []*session.Watch, due time.Ti
 			watches = nil
 		}
 	}()
+	_, rung, err := q.s.ExistsWatch(ctx, q.itemsDir())
+	if err != nil {
+		return watches, due, err
+	}
+	watches = append(watches, rung)
 	for level := range q.tails {
 		dir := q.levelDir(level)
 		level, err := q.listenChildren(ctx, &watches, dir)
@@ -111,14 +122,11 @@ func (q *raw) listen(ctx context.Context) (watches []*session.Watch, due time.Ti
 	if slots := sortedSlots(delayed.Names); len(slots) > 0 {
 		due = time.Unix(slots[0].due, 0)
 	}
-	_, w, err := q.s.ExistsWatch(ctx, q.itemsDir())
-	if err != nil {
-		return watches, due, err
-	}
-	return append(watches, w), due, nil
+	return watches, due, nil
 }
 
-// listenChildren adds a watch of the children of dir, or of its creation: see recipe.WatchChildren.
+// listenChildren adds a watch of the children of dir. If dir does not exist, this is a watch of its
+// creation: see recipe.WatchChildren.
 func (q *raw) listenChildren(ctx context.Context, watches *[]*session.Watch, dir string) (session.Listing, error) {
 	listing, w, err := recipe.WatchChildren(ctx, q.s, dir)
 	if err == nil {
@@ -133,7 +141,8 @@ func stop(watches []*session.Watch) {
 	}
 }
 
-// waitAny waits until one of watches fires, or until due if that is not zero. It stops all watches.
+// waitAny waits until one of the watches fires. If the time `due` is not zero, waitAny waits no
+// longer than until then. It stops all watches.
 func waitAny(ctx context.Context, due time.Time, watches ...*session.Watch) error {
 	defer stop(watches)
 	cases := []reflect.SelectCase{

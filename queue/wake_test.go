@@ -12,12 +12,12 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// An item that is given back wakes a waiter. This holds even if the waiter does not watch the
-// item's segment, because it watches only the open one.
+// An item that is given back wakes a waiter, even if the item is in an earlier segment than the
+// open one. Of all segments, a waiter watches only the open one, where producers put items.
 //
 // Covers Q6, Q11.
 func TestItemGivenBackWakes(t *testing.T) {
-	// Each function gets the only free item. The item is given back within about a second.
+	// Each function gets the only free item, and that item is given back within about a second.
 	gives := map[string]func(t *testing.T, w *recipetest.World, q *queue.Queue[string], s *recipetest.Client){
 		"claim released": func(t *testing.T, _ *recipetest.World, q *queue.Queue[string], _ *recipetest.Client) {
 			c := recipetest.Must(q.Claim(t.Context()))
@@ -73,7 +73,7 @@ func TestItemGivenBackWakes(t *testing.T) {
 					p, _ := newQueue(w, queue.Options[string]{})
 					recipetest.Check(t, q.Put(t.Context(), "warm"))
 					c := recipetest.Must(q.Claim(t.Context()))
-					// Create the remaining ledger nodes of the handle.
+					// Create the remaining ledger znodes of the handle.
 					recipetest.Check(t, c.Ack(t.Context()))
 					recipetest.Check(t, p.Put(t.Context(), "kept"))
 					recipetest.Must(p.Claim(t.Context())) // keeps the segment from being drained
@@ -84,7 +84,6 @@ func TestItemGivenBackWakes(t *testing.T) {
 						recipetest.Check(t, q.Put(t.Context(), "x"))
 						give()
 					}
-					const inSegment = 256
 					for range inSegment { // opens another segment
 						recipetest.Check(t, p.Put(t.Context(), "y"))
 						recipetest.Must(p.Take(t.Context()))

@@ -1,10 +1,11 @@
-// Package recipe has the parts from which an author builds a recipe on package session: nodes that
+// Package recipe has the parts from which an author builds a recipe on package session: znodes that
 // are created at most once, holds under the lease, transactions that are applied at most once, read
-// barriers, and sets of watches. The locks, queues and elections of this module are built from it.
+// barriers, and sets of watches. The locks, queues and elections of this module are built from
+// these parts.
 //
 // # Usage
 //
-// The simplest lock: the session that owns the oldest node below a path holds it.
+// The simplest lock: the session that owns the oldest znode below a path holds the lock.
 //
 //	node, err := recipe.CreateProtected(ctx, s, "/lock", "lock", nil, session.EphemeralSequential)
 //	if err != nil {
@@ -22,10 +23,10 @@
 // # Did my write happen?
 //
 // After a lost reply, session.OutcomeOf returns Indeterminate. Two mechanisms find out what
-// happened. [Once] sends a [ReadBarrier] and then reads what the write made: a node under a name
+// happened. [Once] sends a [ReadBarrier] and then reads what the write made: a znode under a name
 // that nobody else uses, or data that nobody else writes meanwhile. A protected create and [Remove]
 // work in the same way. A [Ledger] is for writes whose result other clients may delete: the
-// ledger's own node shows what was applied. [Ensure] needs neither, because it may be applied
+// ledger's own znode shows what was applied. [Ensure] needs neither, because it may be applied
 // twice.
 //
 // # Guarantees
@@ -35,22 +36,26 @@
 //
 // # Not guaranteed
 //
-// There is no fairness and no order. A recipe decides from a list of nodes, and a server may return
-// an old list. Use [ReadBarrier] where an old list would be wrong.
+// There is no fairness and no order. A recipe decides from a list of znodes, and a server may
+// return an old list. Use [ReadBarrier] where an old list would be wrong.
+//
+// If another client sets the data of a ledger's znode, the [Ledger] can report a transaction as
+// applied although it was not.
 //
 // # Session loss
 //
 // If the session ends, every function returns the session's error, and every hold ends. The servers
-// delete ephemeral nodes.
+// delete ephemeral znodes.
 //
 // # Cost
 //
-// A [ReadBarrier] is one quorum write that changes nothing. A granted or expected [Hold] costs
-// about 2.5 to 6 such writes in a session timeout, once for the whole session. A protected create
-// is one create, unless its reply is lost. A [Ledger] adds one operation to each transaction.
+// A [ReadBarrier] is one quorum write that changes nothing. From the call of Expect or Grant, a
+// [Hold] costs about 4 to 6 such writes per session timeout. All holds of a session share these
+// writes. A protected create is one create, unless its reply is lost. A [Ledger] adds one operation
+// to each transaction.
 //
 // # Znodes
 //
-// A protected node is named <id>-<kind>-<number>. Its id is 32 hexadecimal digits, and is never
+// A protected znode is named <id>-<kind>-<number>. Its id is 32 hexadecimal digits, and is never
 // used twice.
 package recipe

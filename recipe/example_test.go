@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// example opens a session on a new ensemble.
+// The function `example` opens a session on a new ensemble.
 func example() (context.Context, *session.Session, func()) {
 	e, err := zktest.New(zktest.Options{})
 	if err != nil {
@@ -25,7 +25,7 @@ func example() (context.Context, *session.Session, func()) {
 }
 
 // A lock has three parts: a znode of the client, the check that this znode is the first in order,
-// and a hold that ends before the lease does.
+// and a hold, whose context ends before anybody else can be granted the lock.
 func ExampleHold() {
 	ctx, s, done := example()
 	defer done()
@@ -34,7 +34,7 @@ func ExampleHold() {
 		panic(err)
 	}
 	h := recipe.NewHold(s, node)
-	// ... wait until node is the first of the directory ...
+	// ... wait until znode is the first of the directory ...
 	if err := h.Grant(ctx); err != nil {
 		panic(err)
 	}
@@ -48,7 +48,8 @@ func ExampleHold() {
 	// released
 }
 
-// Two requests need one round trip, because the listing is sent directly after the create.
+// Two requests need one round trip, because the request for the list is sent directly after the
+// create.
 func ExampleCreation() {
 	ctx, s, done := example()
 	defer done()

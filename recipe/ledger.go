@@ -9,18 +9,24 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// ErrGone means that another client deleted or set the ledger's node. If Try returns it, nothing
+// ErrGone means that another client deleted or set the ledger's znode. If Try returns it, nothing
 // was applied.
-var ErrGone = errors.New("recipe: ledger node deleted by another client")
+var ErrGone = errors.New("recipe: ledger znode deleted by another client")
 
 // A Ledger applies transactions of one owner at most once, however often the connection is lost. It
-// is an ephemeral node whose version counts the transactions. The first transaction creates the
-// node. A Ledger is not safe for concurrent use.
+// is an ephemeral znode whose version counts the transactions. The first transaction creates the
+// znode. A Ledger is not safe for concurrent use.
 //
 // Other clients may delete what a transaction made. For example, a consumer deletes the item that a
 // producer has put. If the owner then finds no item, this does not show whether its transaction was
-// applied. So every transaction also sets the ledger's node, on condition of its version. If a
-// transaction is sent again after it was applied, it fails at the ledger and nowhere else.
+// applied. So every transaction has one more op, which sets the ledger's znode if the znode still
+// has the expected version. If a transaction that was applied is sent again, this op fails, and
+// nothing is applied a second time.
+//
+// Other clients may delete the ledger's znode, but only the owner may set it. If a transaction
+// never reaches a server because its connection is lost, and another client then sets the znode,
+// the owner mistakes this write for its own. It then reports the transaction as applied, although
+// it was not.
 type Ledger struct {
 	s    *session.Session
 	dir  string
@@ -30,7 +36,7 @@ type Ledger struct {
 	count int32 // transactions applied so far
 }
 
-// NewLedger returns a ledger whose node will be created in dir. It sends no request.
+// NewLedger returns a ledger whose znode will be created in dir. It sends no request.
 func NewLedger(s *session.Session, dir, kind string) *Ledger {
 	return &Ledger{s: s, dir: dir, kind: kind}
 }
@@ -40,9 +46,9 @@ func NewLedger(s *session.Session, dir, kind string) *Ledger {
 // refers to ops, and nothing was applied. An error of the ledger itself contains no MultiError.
 //
 // The error is Indeterminate only if ctx or the session ended during the call, if another client
-// deleted the ledger's node, if a server's answer proved nothing, or if a server refused the
-// transaction after an earlier reply was lost. Do then gives up the ledger's node: the node remains
-// until the session ends, and the next transaction creates a new one.
+// deleted the ledger's znode, if a server's answer proved nothing, or if a server refused the
+// transaction after an earlier reply was lost. Do then gives up the ledger's znode: the znode
+// remains until the session ends, and the next transaction creates a new one.
 func (m *Ledger) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	for {
 		if err := m.Make(ctx); err != nil {
@@ -55,9 +61,10 @@ func (m *Ledger) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult,
 	}
 }
 
-// Try is Do for ops that depend on something that was read after the ledger's node was created. The
-// node must exist. Where Do would create it again, Try fails with ErrGone, because the client that
-// deleted it may also have deleted or replaced what was read.
+// Try is Do for ops that depend on something that was read after the ledger's znode was created.
+// The ledger's znode must exist. If another client has deleted or set that znode, Try fails with
+// ErrGone, because that client may also have deleted or replaced what was read. Do would create a
+// new znode instead.
 func (m *Ledger) Try(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	unsure := false // an earlier attempt may have been applied
 	for {
@@ -69,7 +76,7 @@ func (m *Ledger) Try(ctx context.Context, ops ...session.Op) ([]session.OpResult
 			m.count++
 			return results[1:], nil
 		case errors.As(err, &part) && part.Index > 0:
-			return nil, failed(&session.MultiError{Index: part.Index - 1, Path: part.Path, Err: part.Err})
+			return nil, m.failed(&session.MultiError{Index: part.Index - 1, Path: part.Path, Err: part.Err})
 		case part != nil && errors.Is(part, zk.ErrBadVersion) && unsure:
 			m.count++
 			return make([]session.OpResult, len(ops)), nil
@@ -85,18 +92,18 @@ func (m *Ledger) Try(ctx context.Context, ops ...session.Op) ([]session.OpResult
 }
 
 // giveUp returns the last error of a transaction. If it is unknown how many times the ledger was
-// set, giveUp discards the ledger's node.
+// set, giveUp discards the ledger's znode.
 func (m *Ledger) giveUp(err error, unsure bool) error {
 	err = ofLedger(err)
 	if !unsure {
-		return failed(err)
+		return m.failed(err)
 	}
 	m.node = Node{}
-	return &session.RequestError{Op: "txn", Path: m.dir, Outcome: session.Indeterminate, Err: err}
+	return requestError("txn", m.dir, session.Indeterminate, err)
 }
 
-// ofLedger removes the index of the op from an error of the ledger, because callers would take it
-// for an index of their own ops.
+// ofLedger removes the index of the op from an error of the ledger, because callers would mistake
+// it for an index of their own ops.
 func ofLedger(err error) error {
 	if part := (*session.MultiError)(nil); errors.As(err, &part) {
 		return &session.RequestError{Op: "mark", Path: part.Path, Outcome: session.OutcomeOf(err), Err: part.Err}
@@ -104,7 +111,7 @@ func ofLedger(err error) error {
 	return err
 }
 
-// Make creates the ledger's node unless it exists.
+// Make creates the ledger's znode unless it exists.
 func (m *Ledger) Make(ctx context.Context) (err error) {
 	if m.node.Path != "" {
 		return nil
@@ -114,14 +121,15 @@ func (m *Ledger) Make(ctx context.Context) (err error) {
 	return err
 }
 
-// Made reports whether the ledger has a node, as far as its owner knows.
+// Made reports whether the ledger has created a znode that it still uses. It sends no request, so
+// it does not notice that another client has deleted the znode.
 func (m *Ledger) Made() bool { return m.node.Path != "" }
 
-// Path returns the path of the ledger's node, or "" if there is none.
+// Path returns the path of the ledger's znode, or "" if there is none.
 func (m *Ledger) Path() string { return m.node.Path }
 
-// Zxid returns the zxid of the last applied transaction, which is the czxid of the nodes that it
-// created. If another client has deleted the ledger's node since, Zxid fails with ErrGone.
+// Zxid returns the zxid of the last applied transaction, which is the czxid of the znodes that it
+// created. If another client has deleted the ledger's znode since, Zxid fails with ErrGone.
 func (m *Ledger) Zxid(ctx context.Context) (int64, error) {
 	stat, err := m.s.Exists(ctx, m.node.Path)
 	if err != nil {
@@ -134,16 +142,20 @@ func (m *Ledger) Zxid(ctx context.Context) (int64, error) {
 	return stat.Mzxid, nil
 }
 
-// Remove deletes the ledger's node.
+// Remove deletes the ledger's znode. After an error the ledger still has the znode, and Remove can
+// be called again.
 func (m *Ledger) Remove(ctx context.Context) error {
 	if m.node.Path == "" {
 		return nil
 	}
 	err := Remove(ctx, m.s, m.node)
-	m.node = Node{}
+	if err == nil {
+		m.node = Node{}
+	}
 	return err
 }
 
-func failed(err error) error {
-	return &session.RequestError{Op: "txn", Outcome: session.Failed, Err: err}
+// The method `failed` returns the error of a transaction that was not applied.
+func (m *Ledger) failed(err error) error {
+	return requestError("txn", m.dir, session.Failed, err)
 }

@@ -22,15 +22,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const dir = "/queue"
 
-// put returns an op that creates a node with a unique name, so that the test can count how many
-// times the op was applied.
+// The function `put` returns an op that creates a sequential znode. Each time that the op is
+// applied, it creates one more znode. So the test can count how many times the op was applied.
 func put(name string) session.Op {
 	return session.CreateOp{Path: dir + "/" + name + "-", Mode: session.PersistentSequential}
 }
 
-// The test runs two transactions, and applies each fate to each of their requests. The node of a
-// transaction that was reported as applied is there once. The node of a failed one is not there,
-// and the node of any other is there at most once.
+// The test runs two transactions, and applies each fate of package crashpoint to each of their
+// requests. If a transaction was reported as applied, its znode must exist exactly once. If it was
+// reported as failed, its znode must not exist. In any other case its znode must exist at most
+// once.
 func TestTransactionIsAppliedOnce(t *testing.T) {
 	crashpoint.Run(t, func(p *crashpoint.Point) error {
 		s, err := p.Open(session.Options{})
@@ -58,14 +59,14 @@ func TestTransactionIsAppliedOnce(t *testing.T) {
 			return err
 		}
 		if err := mark.Remove(p.Context()); err != nil && !p.Fate.Loses() {
-			return fmt.Errorf("remove the mark: %w", err)
+			return fmt.Errorf("remove the ledger's node: %w", err)
 		}
 		s.Close() // also deletes a ledger that was given up
 		return counted(p.Context(), other, told)
 	})
 }
 
-// counted compares the nodes with the reported outcomes.
+// The function `counted` compares the znodes with the reported outcomes.
 func counted(ctx context.Context, s *session.Session, told map[string]session.Outcome) error {
 	if err := recipe.ReadBarrier(ctx, s, dir); err != nil {
 		return err
@@ -98,6 +99,9 @@ func TestRefusedTransaction(t *testing.T) {
 		if !errors.As(err, &part) || part.Index != 1 || part.Path != "/none" || !errors.Is(err, zk.ErrNoNode) || session.OutcomeOf(err) != session.Failed {
 			t.Errorf("Do: got %v, want %v of op 1 on /none (%v)", err, zk.ErrNoNode, session.Failed)
 		}
+		if req := (*session.RequestError)(nil); !errors.As(err, &req) || req.Path != "/marks" {
+			t.Errorf("Do: got the error %q, want one with the path /marks", err)
+		}
 		if results, err := mark.Do(t.Context(), create); err != nil || results[0].Path != "/a" {
 			t.Errorf("the next Do: got %v, %v; want the path /a", results, err)
 		}
@@ -108,8 +112,8 @@ func TestRefusedTransaction(t *testing.T) {
 	})
 }
 
-// If another client deletes or sets the ledger's node, nothing is applied, and Do creates a new
-// one.
+// If another client has deleted or set the ledger's znode before a transaction, the transaction
+// fails and nothing is applied. Do then creates a new ledger znode and repeats the transaction.
 func TestLostLedgerIsRecreated(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -135,8 +139,8 @@ func TestLostLedgerIsRecreated(t *testing.T) {
 	})
 }
 
-// The error of the ledger is not a MultiError. A caller that finds a MultiError would conclude that
-// the transaction was not applied because of its first op.
+// An error of the ledger itself is not a MultiError. If it were one, the caller would conclude that
+// its own first op had failed and that nothing was applied.
 func TestLedgerErrorIsNoErrorOfTheOps(t *testing.T) {
 	spoil := map[string]func(t *testing.T, w *recipetest.World, c *recipetest.Client, mark string) session.Outcome{
 		"deleted after a lost reply": func(t *testing.T, w *recipetest.World, c *recipetest.Client, mark string) session.Outcome {
@@ -170,7 +174,7 @@ func TestLedgerErrorIsNoErrorOfTheOps(t *testing.T) {
 	}
 }
 
-// Ops that depend on earlier reads are not sent again under another ledger node.
+// Ops that depend on earlier reads are not sent again under another ledger znode.
 func TestTryReportsThatTheLedgerIsGone(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		mark := recipe.NewLedger(w.Client().Session, "/marks", "take")
@@ -187,6 +191,26 @@ func TestTryReportsThatTheLedgerIsGone(t *testing.T) {
 		}
 		if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/b")); stat != nil {
 			t.Error("Try applied its op without the ledger's node, want nothing applied")
+		}
+	})
+}
+
+// After a refused deletion the ledger still has its znode, so that a later Remove can delete it.
+func TestRefusedRemoveCanBeRepeated(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		mark := recipe.NewLedger(w.Client().Session, "/marks", "put")
+		recipetest.Check(t, mark.Make(t.Context()))
+		acl := func(perms int32) {
+			recipetest.Check(t, w.Admin().SetACL(t.Context(), "/marks", zk.WorldACL(perms), session.AnyVersion))
+		}
+		acl(zk.PermRead | zk.PermAdmin)
+		if err := mark.Remove(t.Context()); !errors.Is(err, session.ErrNoAuth) {
+			t.Errorf("Remove without the permission: got %v, want %v", err, session.ErrNoAuth)
+		}
+		acl(zk.PermAll)
+		recipetest.Check(t, mark.Remove(t.Context()))
+		if left := w.Nodes("/marks"); len(left) > 0 || mark.Made() {
+			t.Errorf("after the second Remove: %q is left, want nothing", left)
 		}
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -18,7 +20,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// inQueue runs f with a client in a world with a directory /q.
+// inQueue runs f with a client in a recipetest.World that has a directory /q.
 func inQueue(t *testing.T, f func(t *testing.T, w *recipetest.World, c *recipetest.Client), options ...func(*session.Options)) {
 	t.Helper()
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -27,7 +29,7 @@ func inQueue(t *testing.T, f func(t *testing.T, w *recipetest.World, c *recipete
 	})
 }
 
-// In another library, a lost reply to a create left an ephemeral node behind that blocked every
+// In another library, a lost reply to a create left an ephemeral znode behind that blocked every
 // later contender (samuel/go-zookeeper#229).
 //
 // Covers S3.
@@ -44,7 +46,7 @@ func TestProtectedCreateMakesOneNodeWhateverIsLost(t *testing.T) {
 						}
 						if servers == "lagging" {
 							for i, address := range w.Servers() {
-								if address != c.Server() { // the server it connects to next
+								if address != c.Server() { // the client may connect to this server after a fault
 									w.Lag(i, 2*time.Second)
 								}
 							}
@@ -70,7 +72,7 @@ func TestProtectedCreateMakesOneNodeWhateverIsLost(t *testing.T) {
 	}
 }
 
-// In another library, a contender adopted a node of its previous session, and lost it when that
+// In another library, a contender adopted a znode of its previous session, and lost it when that
 // session expired (CURATOR-498, CURATOR-604).
 //
 // Covers S3.
@@ -104,8 +106,8 @@ func TestProtectedCreateAdoptsNoNodeOfALostSession(t *testing.T) {
 	})
 }
 
-// In other libraries, cancelled acquires left their node in 94 of 200 tries (Shopify/zk), and left
-// it forever (kazoo#732, CURATOR-45).
+// In other libraries, a cancelled acquire left its znode behind: in 94 of 200 tries (Shopify/zk),
+// or forever (kazoo#732, CURATOR-45).
 //
 // Covers S3, S5.
 func TestCancelledCreateLeavesNoNode(t *testing.T) {
@@ -113,18 +115,21 @@ func TestCancelledCreateLeavesNoNode(t *testing.T) {
 		for fate := range map[zktest.Fate]bool{zktest.DelayRequest: true, zktest.DelayReply: true, zktest.CloseBeforeReply: true, zktest.CloseBeforeRequest: true} {
 			for _, after := range []time.Duration{0, time.Millisecond, time.Second} {
 				inQueue(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client) {
-					w.Inject(zktest.Rule{Op: "create", Fate: fate, Delay: 2 * time.Second})
+					want := session.Failed
+					if after > 0 { // otherwise no request is sent
+						want = session.Indeterminate
+						w.Inject(zktest.Rule{Op: "create", Fate: fate, Delay: 2 * time.Second})
+					}
 					ctx, cancel := context.WithTimeout(t.Context(), after)
 					defer cancel()
 					node, err := recipe.CreateProtected(ctx, c.Session, "/q", "lock", nil, mode)
-					want := session.Indeterminate
-					if after == 0 { // no request was sent
-						want = session.Failed
-					}
 					if err == nil { // in time
 						recipetest.Check(t, recipe.Remove(t.Context(), c.Session, node))
 					} else if !errors.Is(err, context.DeadlineExceeded) || session.OutcomeOf(err) != want {
 						t.Errorf("create: got %v, want %v (%v)", err, context.DeadlineExceeded, want)
+					}
+					if req := (*session.RequestError)(nil); err != nil && (!errors.As(err, &req) || req.Path != "/q") {
+						t.Errorf("create: got the error %q, want one with the path /q", err)
 					}
 					recipetest.Check(t, c.Close()) // Close waits for the clean-up
 					if names := w.Nodes("/q"); len(names) != 0 {
@@ -136,7 +141,7 @@ func TestCancelledCreateLeavesNoNode(t *testing.T) {
 	}
 }
 
-// Before the fix, clean-up gave up after one session timeout, and the node remained although the
+// Before the fix, clean-up gave up after one session timeout, and the znode remained although the
 // session lived on.
 //
 // Covers S3.
@@ -158,30 +163,65 @@ func TestCleanUpOutlastsALongOutage(t *testing.T) {
 	}, func(o *session.Options) { o.Abandon = -1 })
 }
 
-// A create that is given up before it was written is never written, and leaves no parents.
+// A create that is given up before it was written is never written, and leaves no parents. In the
+// second case, the parent was created for an earlier attempt, whose connection was lost.
 //
 // Covers S3, S4.
 func TestAbandonedCreateIsNotTriedAgain(t *testing.T) {
-	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
-		c := w.Client()
-		var create *recipe.Creation
-		begun := make(chan struct{})
-		w.Inject(zktest.Rule{Op: "create", Session: c.ID(), Skip: 2, Fate: zktest.CloseBeforeRequest}) // the parent exists by then
-		c.At(3, func() { <-begun; create.Abandon() })
-		create = recipe.StartProtected(c.Session, "/q", "lock", nil, session.EphemeralSequential)
-		close(begun)
-		if node, err := create.Wait(t.Context()); err == nil || session.OutcomeOf(err) != session.Failed {
-			t.Errorf("Wait of an abandoned create: got %v, %v; want the outcome %v", node, err, session.Failed)
-		}
-		recipetest.Check(t, c.Close())
-		if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/q")); stat != nil {
-			t.Error("the parent is left, want it to be deleted")
-		}
-	})
+	for name, lost := range map[string]bool{"while the parent is created": false, "after a lost connection": true} {
+		t.Run(name, func(t *testing.T) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+				c := w.Client()
+				var create *recipe.Creation
+				begun := make(chan struct{})
+				abandon := func() { <-begun; create.Abandon() }
+				if lost {
+					w.Inject(zktest.Rule{Op: "create", Path: "/q/*", Session: c.ID(), Skip: 1, Fate: zktest.CloseBeforeRequest})
+					c.Before("getChildren2", abandon) // the search for the znode
+				} else {
+					c.At(3, abandon) // the create of the parent
+				}
+				create = recipe.StartProtected(c.Session, "/q", "lock", nil, session.EphemeralSequential)
+				close(begun)
+				if node, err := create.Wait(t.Context()); err == nil || session.OutcomeOf(err) != session.Failed {
+					t.Errorf("Wait of an abandoned create: got %v, %v; want the outcome %v", node, err, session.Failed)
+				}
+				recipetest.Check(t, c.Close())
+				if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/q")); stat != nil {
+					t.Error("the parent is left, want it to be deleted")
+				}
+			})
+		})
+	}
 }
 
-// Two programs with the same seed use the same names for their nodes. A creation still takes only a
-// node of its own session.
+// An attempt creates the parents and loses its connection. If the next attempt fails for good, the
+// parents of the first one are deleted too.
+func TestParentsOfAnEarlierAttemptAreDeleted(t *testing.T) {
+	for _, fate := range []zktest.Fate{zktest.CloseBeforeRequest, zktest.CloseBeforeReply} {
+		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+			c := w.Client()
+			for _, rule := range []zktest.Rule{
+				{Op: "createContainer", Path: "/a/b", Fate: fate},
+				{Op: "create", Path: "/a/b/c", Skip: 1, Fate: zktest.CloseBeforeRequest},
+				{Op: "create", Path: "/a/b/c", Skip: 1, Fate: zktest.ThrottleRequest},
+			} {
+				rule.Session = c.ID()
+				w.Inject(rule)
+			}
+			if err := recipe.Ensure(t.Context(), c.Session, "/a/b/c", nil, session.Persistent); !errors.Is(err, session.ErrThrottled) {
+				t.Errorf("Ensure: got %v, want %v", err, session.ErrThrottled)
+			}
+			recipetest.Check(t, c.Close())
+			if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/a")); stat != nil {
+				t.Errorf("the parent /a is left with %d children, want it to be deleted", stat.NumChildren)
+			}
+		})
+	}
+}
+
+// Two programs with the same seed use the same names for their znodes. A creation still takes only
+// a znode of its own session.
 //
 // Covers S3.
 func TestFindTakesNoNodeOfAnotherSession(t *testing.T) {
@@ -199,10 +239,11 @@ func TestFindTakesNoNodeOfAnotherSession(t *testing.T) {
 	})
 }
 
-// Remove deletes the node, but the reply is lost. So Remove reads the path, to find out whether the
-// node still exists. The next owner creates a node at the same path before this read. If the server
-// lags, so that the read still shows the deleted node, the next owner creates its node after the
-// read.
+// The reply to the deletion is lost. So Remove reads the path to find out whether the znode still
+// exists. Meanwhile the next owner creates a znode at the same path, and Remove must not delete
+// this znode. Without a lag, the next owner's znode exists before the read. With a lag, the session
+// connects to a server that has not applied the deletion yet. There, a read without a read barrier
+// would still show the old znode, and Remove would delete the path again.
 //
 // Covers S3.
 func TestRemoveSparesTheNextOwnersNode(t *testing.T) {
@@ -237,9 +278,9 @@ func TestRemoveSparesTheNextOwnersNode(t *testing.T) {
 	}
 }
 
-// Before the fix, a node remained until the end of the session if the server was too busy to delete
-// it. During the pause before a retry, another client may delete the node and create another one at
-// its path.
+// Before the fix, a znode remained until the end of the session if the server was too busy to
+// delete it. During the pause before a retry, another client may delete the znode and create
+// another one at its path. Remove must not delete that new znode.
 //
 // Covers S3.
 func TestRemovalIsRetriedOnAnOverloadedServer(t *testing.T) {
@@ -263,8 +304,8 @@ func TestRemovalIsRetriedOnAnOverloadedServer(t *testing.T) {
 	})
 }
 
-// After an answer that proves nothing, the session searches for the node. If there is no such node,
-// the outcome is Failed.
+// After an answer that proves nothing, the session searches for the znode. If there is no such
+// znode, the outcome is Failed.
 func TestUnknownAnswerIsSettledByARead(t *testing.T) {
 	inQueue(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client) {
 		c.Refuse(recipetest.Refusal{Op: "create", Path: "/q/*", Count: 1, Code: -999})
@@ -277,11 +318,11 @@ func TestUnknownAnswerIsSettledByARead(t *testing.T) {
 }
 
 // Before the fix, each failed TryLock of an unreadable lock left a goroutine that searched for its
-// node until the session ended.
+// znode until the session ended.
 func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
 	inQueue(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client) {
 		refused := func(err error) error { return &session.RequestError{Outcome: session.Failed, Err: err} }
-		var searches atomic.Int64 // by a goroutine of the session
+		var searches atomic.Int64 // incremented by a goroutine of the session
 		select {
 		case err := <-recipe.RemoveFound(c.Session, func(context.Context) (recipe.Node, error) {
 			searches.Add(1)
@@ -293,7 +334,7 @@ func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
 		case <-time.After(time.Minute):
 			t.Fatalf("RemoveFound still searches after a minute and %d calls, want it to give up", searches.Load())
 		}
-		// The server is too busy for a while, then shows the node.
+		// The server is too busy for a while, then shows the znode.
 		path := recipetest.Must(c.Create(t.Context(), "/q/n", nil, session.Ephemeral))
 		calls := 0
 		err := <-recipe.RemoveFound(c.Session, func(context.Context) (recipe.Node, error) {
@@ -304,6 +345,24 @@ func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
 		})
 		if stat := recipetest.Must(c.Exists(t.Context(), path)); stat != nil || calls != 8 || err != nil {
 			t.Errorf("got %d calls, error %v, the node exists: %v; want 8 calls, no error, no node", calls, err, stat != nil)
+		}
+	})
+}
+
+// Bug: a directory that was empty or ended with a slash was repaired for the request, but not for
+// the search after a lost reply.
+func TestInvalidDirectoryIsRefusedWithoutARequest(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		s := w.Client().Session
+		for _, dir := range []string{"", "x", "/x/", "//"} {
+			_, err := recipe.CreateProtected(t.Context(), s, dir, "kind", nil, session.Persistent)
+			if !errors.Is(err, session.ErrInvalid) || session.OutcomeOf(err) != session.Failed {
+				t.Errorf("directory %q: got %v, want %v, not applied", dir, err, session.ErrInvalid)
+			}
+		}
+		listing := recipetest.Must(s.Children(t.Context(), "/"))
+		if slices.ContainsFunc(listing.Names, func(name string) bool { return strings.Contains(name, "kind") }) {
+			t.Errorf("got %v in the root, want no new znode", listing.Names)
 		}
 	})
 }
@@ -323,8 +382,8 @@ func TestMissingChrootFailsCreates(t *testing.T) {
 	})
 }
 
-// CURATOR-728, CURATOR-715: all parents exist, and the session may not create in one of them.
-// Nothing has to be created, so nothing fails.
+// CURATOR-728, CURATOR-715: the session has no permission to create in one of the parents.
+// CreateParents still succeeds if nothing is missing in that parent.
 func TestParentsThatExistNeedNoPermission(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		owner := w.Client(func(o *session.Options) { o.Auth = []session.Auth{{Scheme: "digest", Data: []byte("admin:secret")}} })
@@ -340,8 +399,10 @@ func TestParentsThatExistNeedNoPermission(t *testing.T) {
 	})
 }
 
-// A leader answers the sync of its own client at once, without waiting for the transactions that
-// followers have applied (CommitProcessor.needCommit, ZooKeeper 3.8).
+// A leader answers the sync of its own client at once, and does not wait until it has applied
+// transactions that followers have already applied (CommitProcessor.needCommit, ZooKeeper 3.8). So
+// a read after a Sync may miss what another server showed, but a read after a read barrier does
+// not.
 //
 // Covers S3.
 func TestReadBarrierSeesWhatAnotherServerShowed(t *testing.T) {
@@ -358,6 +419,28 @@ func TestReadBarrierSeesWhatAnotherServerShowed(t *testing.T) {
 		recipetest.Check(t, behind.Close())
 		if err := recipe.ReadBarrier(t.Context(), behind.Session, "/"); !errors.Is(err, session.ErrClosed) {
 			t.Errorf("ReadBarrier after Close: got %v, want %v", err, session.ErrClosed)
+		}
+	})
+}
+
+// If the server refuses the search, RemoveFound repeats it for one session timeout. This time
+// begins with the first refusal, however long the server was overloaded before.
+func TestRemoveFoundWaitsForPermissionAfterAnOverload(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		c := w.Client()
+		begun, refused := time.Now(), false
+		recipetest.Check(t, <-recipe.RemoveFound(c.Session, func(context.Context) (recipe.Node, error) {
+			switch {
+			case time.Since(begun) < 2*c.Timeout():
+				return recipe.Node{}, session.ErrUnknown
+			case !refused:
+				refused = true
+				return recipe.Node{}, session.ErrNoAuth
+			}
+			return recipe.Node{}, nil
+		}))
+		if !refused {
+			t.Error("RemoveFound ended before the server refused the search")
 		}
 	})
 }

@@ -6,18 +6,19 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Once sends a write that must be applied at most once, if its result shows whether it was applied:
-// a node under a name that nobody else uses, or data that nobody else writes meanwhile. If other
-// clients may delete or replace the result at any time, use a [Ledger].
+// Once sends a write and ensures that it is applied at most once. The result of the write must show
+// whether the write was applied. So the result must be a znode under a name that nobody else uses,
+// or data that nobody else writes meanwhile. If other clients may delete or replace the result at
+// any time, use a [Ledger].
 //
-// Once calls send. It calls send again if the request was not written, or is known to have failed
-// with its connection. If the write may have been applied, Once sends a [ReadBarrier] on path and
-// then calls look. The answer of look is then final: a request that was lost with its connection is
-// applied before the read barrier, or never.
+// Once calls the function `send`. It calls `send` again if the connection was lost and the write is
+// known not to have been applied. If the write may have been applied, Once sends a [ReadBarrier] on
+// path and then calls the function `look`. The answer of `look` is then final: a request that was
+// lost with its connection is applied before the read barrier, or never.
 //
-// A nil error means that the write was applied. The outcome of any other error is that of
-// [session.OutcomeOf]. It is Indeterminate only if ctx or the session ended during the call, or if
-// look failed for good.
+// If Once returns nil, the write was applied. If Once returns an error, [session.OutcomeOf] says
+// whether the write was applied. The outcome is Indeterminate only if ctx or the session ended
+// during the call, or if `look` failed for good.
 func Once(ctx context.Context, s *session.Session, path string, send func(ctx context.Context) error, look func(ctx context.Context) (applied bool, err error)) error {
 	for {
 		err := send(ctx)
@@ -27,7 +28,7 @@ func Once(ctx context.Context, s *session.Session, path string, send func(ctx co
 		case outcome == session.Failed && !session.ConnectionLost(err), ctx.Err() != nil, s.Err() != nil:
 			return err
 		case outcome == session.Failed:
-			continue // It was not sent before its connection was lost.
+			continue // The connection was lost before the write was sent.
 		}
 		applied, unsettled := Settle(ctx, s, path, look)
 		switch {
@@ -36,14 +37,15 @@ func Once(ctx context.Context, s *session.Session, path string, send func(ctx co
 		case applied:
 			return nil
 		case !session.ConnectionLost(err):
-			// The answer proved nothing, and look has shown that nothing was applied.
+			// The answer proved nothing, but `look` has shown that nothing was applied.
 			return &session.RequestError{Op: "settle", Path: path, Outcome: session.Failed, Err: err}
 		}
 	}
 }
 
-// Settle finds out, like [Once], whether a write was applied. It retries while the error is
-// session.Transient. An error means that this cannot be known.
+// Settle finds out whether a write was applied: like [Once], it sends a [ReadBarrier] on path and
+// then calls the function `look`. It retries while the error is session.Transient. If Settle
+// returns an error, it is unknown whether the write was applied.
 func Settle(ctx context.Context, s *session.Session, path string, look func(ctx context.Context) (applied bool, err error)) (applied bool, err error) {
 	err = s.Retry(ctx, func(ctx context.Context) error {
 		err := ReadBarrier(ctx, s, path)

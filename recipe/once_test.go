@@ -14,17 +14,17 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// For each fate of a write, the test checks how many times Once calls send and look, and what Once
-// returns.
+// For each fate of a write, the test checks how many times Once calls the functions `send` and
+// `look`, and what Once returns.
 //
 // Covers S4.
 func TestOnce(t *testing.T) {
 	errLook := errors.New("not to be seen")
 	for name, test := range map[string]struct {
 		before func(c *recipetest.Client, w *recipetest.World)
-		first  error // of the first send, which then sends nothing
-		gives  bool  // the caller gives up during the first send
-		look   error // error of look
+		first  error // result of the first call of `send`, which then sends nothing
+		gives  bool  // the caller gives up during the first call of `send`
+		look   error // result of `look`
 		sends  int
 		looks  int
 		want   session.Outcome
@@ -91,14 +91,15 @@ func refuse(code wire.Code) func(*recipetest.Client, *recipetest.World) {
 	}
 }
 
-// Ensure creates a node and its parents, and leaves an existing node unchanged, whichever replies
+// Ensure creates a znode and its parents, and leaves an existing znode unchanged, whichever replies
 // are lost.
 func TestEnsure(t *testing.T) {
 	for _, fate := range []zktest.Fate{zktest.CloseBeforeRequest, zktest.CloseBeforeReply} {
-		for skip := range 3 {
+		for _, rule := range []zktest.Rule{{Op: "create"}, {Op: "createContainer"}, {Op: "create", Skip: 1}, {Op: "create", Skip: 2}} {
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				c := w.Client()
-				w.Inject(zktest.Rule{Op: "create", Session: c.ID(), Skip: skip, Fate: fate})
+				rule.Session, rule.Fate = c.ID(), fate
+				w.Inject(rule)
 				for _, data := range []string{"first", "second"} {
 					recipetest.Check(t, recipe.Ensure(t.Context(), c.Session, "/a/b", []byte(data), session.Persistent))
 				}

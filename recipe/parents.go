@@ -10,17 +10,20 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// WithParents calls create, which creates a node at path. If parents are missing, it creates them,
-// like [CreateParents], and calls create again. If create fails in the end or is given up, the new
-// parents are deleted again unless they are in use. The servers would not always delete them:
-// before version 3.10, they keep a container that never had a child.
+// WithParents calls the function `create`, which creates a znode at path. If parents are missing,
+// WithParents creates them, like [CreateParents], and calls `create` again. If WithParents returns
+// an error, it deletes the new parents again, unless they are in use. The servers would not always
+// delete them: before version 3.10, they keep a container that never had a child. If the connection
+// was lost, the znode may exist, and then its parents are in use. A caller that repeats the call
+// need not remember the parents, because each call deletes those that it has created.
 //
-// If create returns session.ErrNoNode, this must mean that a parent of path is missing.
+// If `create` returns session.ErrNoNode, this must mean that a parent of path is missing.
 func WithParents(ctx context.Context, s *session.Session, path string, create func(ctx context.Context) error) error {
 	return withParents(ctx, s, path, func([]string) {}, create)
 }
 
-// withParents is like WithParents, and also calls note with the parents that it has created so far.
+// withParents is like WithParents. It also calls the function `note` with the parents that it has
+// created so far.
 func withParents(ctx context.Context, s *session.Session, path string, note func(made []string), create func(ctx context.Context) error) error {
 	var made []string
 	for {
@@ -34,16 +37,16 @@ func withParents(ctx context.Context, s *session.Session, path string, note func
 				continue
 			}
 		}
-		if err != nil && !session.ConnectionLost(err) {
+		if err != nil {
 			removeParents(s, made)
 		}
 		return err
 	}
 }
 
-// Ensure creates a node, with missing parents, unless a node of any client exists at path. After an
-// error, session.OutcomeOf says whether the node may exist. If the connection is lost, and another
-// client deletes the new node meanwhile, the node may be created a second time.
+// Ensure creates a znode and its missing parents, unless a znode of any client exists at path.
+// After an error, session.OutcomeOf says whether the znode may exist. If the connection is lost,
+// and another client deletes the new znode meanwhile, the znode may be created a second time.
 func Ensure(ctx context.Context, s *session.Session, path string, data []byte, mode session.Mode) error {
 	for {
 		err := WithParents(ctx, s, path, func(ctx context.Context) error {
@@ -53,17 +56,18 @@ func Ensure(ctx context.Context, s *session.Session, path string, data []byte, m
 		switch {
 		case err == nil, errors.Is(err, session.ErrNodeExists):
 			return nil
-		case !session.ConnectionLost(err): // otherwise the next attempt reports whether the node exists
+		case !session.ConnectionLost(err): // otherwise the next attempt reports whether the znode exists
 			return err
 		}
 	}
 }
 
-// CreateParents creates the missing parents of path as containers, which the server deletes some
-// time after their last child. The session needs no permission to create in parents that exist.
-// CreateParents does not create the chroot: if that is missing, it fails with session.ErrNoNode. So
-// a caller that creates parents and a node in turn does not loop forever. If CreateParents fails,
-// it deletes what it has created. Prefer [WithParents] if a node follows.
+// CreateParents creates the missing parents of path as containers, which the servers delete some
+// time after the deletion of their last child. The session needs no permission to create a parent
+// that already exists. CreateParents does not create the chroot: if the chroot is missing, it fails
+// with session.ErrNoNode. Without this failure, a caller that repeats CreateParents and its own
+// create until both succeed would loop forever. If CreateParents fails, it deletes what it has
+// created. If your next step creates a znode at path, prefer [WithParents].
 func CreateParents(ctx context.Context, s *session.Session, path string) error {
 	made, err := makeParents(ctx, s, path)
 	if err != nil {
@@ -103,14 +107,15 @@ func makeParents(ctx context.Context, s *session.Session, path string) (made []s
 	}
 }
 
-// isVisible reports whether a znode is known to exist.
+// isVisible reports whether a read shows a znode at path. If the read fails, isVisible returns
+// false.
 func isVisible(ctx context.Context, s *session.Session, path string) bool {
 	stat, err := s.Exists(ctx, path)
 	return err == nil && stat != nil
 }
 
-// removeParents deletes those of the given containers that are empty. A container in use is not
-// empty, or its user creates it again.
+// removeParents deletes those of the given containers that are empty. This harms no other user: a
+// container in use is usually not empty, and a user that finds it deleted creates it again.
 func removeParents(s *session.Session, made []string) {
 	if len(made) == 0 {
 		return

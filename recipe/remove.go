@@ -8,13 +8,14 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Remove deletes a node of this session and retries while the error is session.Transient. It
-// succeeds if the node is already gone, and leaves a node that another client has since created at
-// the same path. It can fail only in three cases: ctx or the session ends first, the node has
-// children, or the server refuses the deletion for good, for example because of the directory's
-// ACL.
+// Remove deletes a znode of this session and retries while the error is session.Transient. It
+// succeeds if the znode is already gone. Before Remove repeats the deletion, it reads the path,
+// because another client may have created a znode there since the first attempt. Remove leaves that
+// znode. The first attempt deletes the znode at the path without this read. Remove can fail only in
+// three cases: ctx or the session ends first, the znode has children, or the server refuses the
+// deletion for good, for example because of the directory's ACL.
 func Remove(ctx context.Context, s *session.Session, n Node) error {
-	again := false  // the node may be deleted, and another session may own the path
+	again := false  // the znode may have been deleted, and another session may own the path
 	unsure := false // the last attempt may have been applied
 	err := s.Retry(ctx, func(ctx context.Context) error {
 		if again {
@@ -30,12 +31,13 @@ func Remove(ctx context.Context, s *session.Session, n Node) error {
 		return err
 	})
 	if err != nil && unsure && session.OutcomeOf(err) == session.Failed {
-		return requestError("delete", n.Path, session.Indeterminate, err) // error of the read
+		// err is the error of the read, and says nothing about the deletion.
+		return requestError("delete", n.Path, session.Indeterminate, err)
 	}
 	return err
 }
 
-// isThere reports whether n exists. Another node at the same path does not count.
+// isThere reports whether n exists. Another znode at the same path does not count.
 func isThere(ctx context.Context, s *session.Session, n Node) (bool, error) {
 	if err := ReadBarrier(ctx, s, n.Path); err != nil {
 		return false, err
@@ -44,14 +46,15 @@ func isThere(ctx context.Context, s *session.Session, n Node) (bool, error) {
 	return n.Is(stat), err
 }
 
-// RemoveFound deletes, as detached work, the node that find returns, if there is one. While the
-// error of find is session.Transient, it retries until the session ends: for example, an overloaded
-// server may refuse to show the node. After any other error it retries for one session timeout,
-// because an administrator may be changing an ACL at that moment, and then gives up. The channel
-// receives nil when the node is gone, or the error.
+// RemoveFound deletes, as detached work, the znode that the function `find` returns, if there is
+// one. While the error of `find` is session.Transient, RemoveFound calls `find` again until the
+// session ends: for example, an overloaded server may refuse to show the znode. After any other
+// error of `find`, RemoveFound calls it again for one session timeout, because an administrator may
+// be changing an ACL at that moment. The channel receives nil when no such znode is left. If
+// RemoveFound gives up, the channel receives the last error.
 func RemoveFound(s *session.Session, find func(ctx context.Context) (Node, error)) <-chan error {
 	return Detach(s, func(ctx context.Context) error {
-		begun := time.Now()
+		var failing time.Time // when the first error came that is not transient
 		for pause := 50 * time.Millisecond; ; pause = min(2*pause, s.Timeout()/2) {
 			var node Node
 			err := s.Retry(ctx, func(ctx context.Context) (err error) {
@@ -63,7 +66,9 @@ func RemoveFound(s *session.Session, find func(ctx context.Context) (Node, error
 				return nil
 			case err == nil:
 				return Remove(ctx, s, node)
-			case time.Since(begun) >= s.Timeout():
+			case failing.IsZero():
+				failing = time.Now()
+			case time.Since(failing) >= s.Timeout():
 				return err
 			}
 			select {

@@ -8,7 +8,7 @@ import (
 )
 
 // TraceAcquire begins a step of the kind session.StepAcquire if the session has a Tracer. The step
-// is a call that waits for the lock, election or queue at path; the parameter name says which of
+// is a call that waits for the lock, election or queue at path; the parameter `name` says which of
 // them, for example "lock". TraceAcquire returns the context for the requests of the call. When the
 // call ends, pass its error to the returned function. Without a Tracer, the context is ctx.
 func TraceAcquire(ctx context.Context, s *session.Session, name, path string) (context.Context, func(err error)) {
@@ -20,9 +20,9 @@ func TracePut(ctx context.Context, s *session.Session, path string) (context.Con
 	return engine.Of(s).Put(ctx, path)
 }
 
-// TraceWait records, for a Tracer, that a call waits for the deletion of the node at path. ctx is
-// the context that TraceAcquire returned for the call. token is the fencing token of the node's
-// owner.
+// TraceWait records, for a Tracer, that a call waits for the deletion of the znode at path. ctx is
+// the context that TraceAcquire returned for the call. The parameter `token` is the fencing token
+// of the znode's owner.
 func TraceWait(ctx context.Context, s *session.Session, path string, token int64) {
 	engine.Of(s).Waits(ctx, path, token)
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/txnlog"
 )
 
-// audited compares the holds that the clients of a run recorded with the servers' logs, like the
-// command "zkcoord audit". It returns the conflicts and the number of holds.
+// The function `audited` compares the holds in the clients' log of a run with the servers' logs,
+// like the command "zkcoord audit". It returns the conflicts and the number of holds.
 func audited(t *testing.T, dir string) (conflicts []audit.Conflict, holds int) {
 	t.Helper()
 	f, err := os.Open(filepath.Join(dir, "clients.log"))

@@ -16,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Barrier runs a barrier under every fault. One client sets and removes it, one writes to its
-// znode, and the others wait.
+// Barrier runs a barrier under every fault. One client sets and removes the barrier, one writes to
+// its znode, and the others wait.
 func Barrier() harness.Scenario {
 	return harness.Scenario{
 		Name:       "barrier",
@@ -52,7 +52,7 @@ func Barrier() harness.Scenario {
 	}
 }
 
-// A gate is a barrier as one client uses it in one session.
+// A gate is one client's handle on a barrier in one session.
 type gate interface {
 	Set(ctx context.Context) error
 	Remove(ctx context.Context) error
@@ -99,7 +99,7 @@ func barrierWorkload(gates supply[gate]) func(*harness.Env) harness.Workload {
 	}
 }
 
-// disturb writes to the barrier's znode repeatedly.
+// The function `disturb` writes to the barrier's znode repeatedly.
 func disturb(ctx context.Context, c *harness.Client, path string) error {
 	return live(ctx, c, leased(), func(s *session.Session) {
 		for c.Next(ctx) && s.Err() == nil {
@@ -138,7 +138,7 @@ func waitAgain(ctx context.Context, c *harness.Client, g gate, of life, path str
 	}
 }
 
-// anyEvent returns a waiter that takes any event on the znode for the removal of the barrier.
+// anyEvent returns a waiter that treats any event on the znode as the removal of the barrier.
 func anyEvent(s *session.Session, path string) waiter {
 	return func(ctx context.Context) error {
 		if err := recipe.ReadBarrier(ctx, s, path); err != nil {

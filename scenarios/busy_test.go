@@ -44,7 +44,7 @@ func TestBusyMachineMakesNoVerdict(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				// A scenario that cuts off a holder needs its whole s.Time, because each cut takes
+				// A scenario that cuts off a holder needs all of s.Time, because each cut takes
 				// long.
 				r, err := harness.Run(t.Context(), s, harness.Options{Ensemble: start, Seed: first + i, Time: max(5*time.Second, s.Time)})
 				if err != nil {

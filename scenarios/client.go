@@ -59,7 +59,7 @@ func (f *fleet) start(ctx context.Context, env *harness.Env, c *harness.Client, 
 	return started, err
 }
 
-// The function seen records what a server has reported to a client about its session: a new
+// The function `seen` records what a server has reported to a client about its session: a new
 // session, or the loss of the old one.
 func seen(c *harness.Client, s client.Session) {
 	switch now, has := c.Session(); {
@@ -70,7 +70,7 @@ func seen(c *harness.Client, s client.Session) {
 	}
 }
 
-// The method ended closes a client whose session or process is over. A client that breaks the
+// The method `ended` closes a client whose session or process is over. A client that breaks the
 // protocol ends the run. The run also ends after many sessions or processes without an OK reply,
 // because the rest of the run would test nothing.
 func (f *fleet) ended(c *harness.Client, started *client.Client, useful bool) {
@@ -87,16 +87,16 @@ func (f *fleet) ended(c *harness.Client, started *client.Client, useful bool) {
 	}
 }
 
-// The method failed counts a session or process that ended without an OK reply.
+// The method `failed` counts a session or process that ended without an OK reply.
 func (f *fleet) failed(c *harness.Client, why error) {
 	if f.futile.Add(1) >= mostFutile && why != nil {
 		c.Env().GiveUp(fmt.Errorf("clients end before an operation succeeds, most recently c%d: %w", c.ID, why))
 	}
 }
 
-// needing extends the setup of the workload inner: it also starts the program of each fleet once,
-// and fails if a program does not start. For a library this first start compiles the client, which
-// takes seconds on a slow machine.
+// The function `needing` returns `inner` with a longer setup. The setup also starts the program of
+// each fleet once, and fails if a program does not start. For a library this first start compiles
+// the client, which takes seconds on a slow machine.
 func needing(inner func(*harness.Env) harness.Workload, fleets ...*fleet) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		w := inner(env)
@@ -125,8 +125,8 @@ type remote struct {
 	f *fleet
 	c *harness.Client // nil for the final reads
 
-	turn   chan struct{} // full during a request, because a client has one at a time
-	useful bool          // an operation succeeded
+	turn   chan struct{} // full during a request, because a client makes one request at a time
+	useful bool          // at least one operation succeeded
 }
 
 // enter starts the client's program. A nil c is for the final reads.
@@ -141,10 +141,11 @@ func (f *fleet) enter(ctx context.Context, env *harness.Env, c *harness.Client, 
 	return &remote{Client: started, f: f, c: c, turn: make(chan struct{}, 1)}, nil
 }
 
-// The method request passes the request q to the function call, which sends it and waits for the
-// client's reply. The client itself waits no longer than the deadline of ctx.
+// The method `request` passes q to `call`, which sends it and waits for the client's reply. If ctx
+// has a deadline, the request limits how long the client waits, and `call` waits for the client's
+// reply even after the deadline.
 func (r *remote) request(ctx context.Context, q client.Request, call func(context.Context, client.Request) (client.Reply, error)) (client.Reply, error) {
-	r.turn <- struct{}{} // a mutex would stop a virtual clock
+	r.turn <- struct{}{} // not a mutex, because waiting for a mutex would stop a virtual clock
 	defer func() { <-r.turn }()
 	if end, bounded := ctx.Deadline(); bounded {
 		if q.Waits() && q.WaitMS == nil {
@@ -162,7 +163,7 @@ func (r *remote) do(ctx context.Context, q client.Request) (client.Reply, error)
 	return r.request(ctx, q, r.Do)
 }
 
-// The method grant sends a request for something that can be lost, such as a lock. The returned
+// The method `grant` sends a request for something that can be lost, such as a lock. The returned
 // context ends when it is lost.
 func (r *remote) grant(ctx context.Context, q client.Request) (reply client.Reply, grant context.Context, err error) {
 	reply, err = r.request(ctx, q, func(ctx context.Context, q client.Request) (reply client.Reply, err error) {
@@ -184,8 +185,8 @@ func (r *remote) end() {
 // A life is a session or a process of a client. It is over when Err is not nil.
 type life interface{ Err() error }
 
-// live opens a session and calls f with it. f returns when the session or the run ends. If the
-// session ends first, live returns its error.
+// The function `live` opens a session and calls f with it. f must return when the session or the
+// run ends. If the session ends first, the function returns the error of the session.
 func live(ctx context.Context, c *harness.Client, opts session.Options, f func(s *session.Session)) error {
 	s, err := c.Open(ctx, opts)
 	if err != nil {
@@ -203,16 +204,17 @@ func live(ctx context.Context, c *harness.Client, opts session.Options, f func(s
 // session of this process, or a client in another language.
 type supply[T any] struct {
 	open  func(s *session.Session, path string) T
-	fleet *fleet // nil means that open is used
+	meter *meter // of the sessions in which `open` is called; nil means none
+	fleet *fleet // nil means that `open` is used
 	apart func(*remote) T
 }
 
-// The function within supplies objects in sessions of this process.
+// The function `within` supplies objects in sessions of this process.
 func within[T any](open func(s *session.Session, path string) T) supply[T] {
 	return supply[T]{open: open}
 }
 
-// enter opens a session, or starts a client in another language. The returned function end closes
+// enter opens a session, or starts a client in another language. The returned function `end` closes
 // the session or ends the client.
 func (u supply[T]) enter(ctx context.Context, c *harness.Client, path string) (uses T, of life, end func(), err error) {
 	if u.fleet != nil {
@@ -222,14 +224,15 @@ func (u supply[T]) enter(ctx context.Context, c *harness.Client, path string) (u
 		}
 		return u.apart(r), r, r.end, nil
 	}
-	s, err := c.Open(ctx, leased())
+	s, err := c.Open(ctx, u.meter.on(leased()))
 	if err != nil {
 		return uses, nil, nil, err
 	}
 	return u.open(s, path), s, func() { s.Close() }, nil
 }
 
-// The method last calls f for the final operations of a run.
+// The method `last` calls f for the final operations of a run, in a new session or with a new
+// client.
 func (u supply[T]) last(ctx context.Context, env *harness.Env, path string, f func(T) error) error {
 	if u.fleet == nil {
 		return final(ctx, env, func(s *session.Session) error { return f(u.open(s, path)) })
@@ -242,7 +245,7 @@ func (u supply[T]) last(ctx context.Context, env *harness.Env, path string, f fu
 	return f(u.apart(r))
 }
 
-// open starts the client's program and returns its lock.
+// open starts the program for client c and returns the lock of that program.
 func (f *fleet) open(ctx context.Context, c *harness.Client, path string) (locker, error) {
 	r, err := f.enter(ctx, c.Env(), c, path)
 	if err != nil {
@@ -264,7 +267,7 @@ func (f *fleet) operations(want string) (acquire, release string) {
 	return client.OpAcquire, client.OpRelease
 }
 
-// The method lock acquires what the recipe of the fleet grants, for example a permit.
+// The method `lock` acquires what the recipe of the fleet grants, for example a permit.
 func (r *remote) lock(ctx context.Context, want string) (held, error) {
 	acquire, release := r.f.operations(want)
 	reply, grant, err := r.grant(ctx, client.Request{Op: acquire})

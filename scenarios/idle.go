@@ -16,15 +16,16 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/fault"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// In the idle scenarios, a session holds nothing for a time that is longer than its timeout T.
-// Heartbeats check the nodes of holds, so an idle session sends none, and none renews its lease.
-// Idle sessions are connected to one follower. That follower, or the leader, has a fault for about
-// T. The idle clients send requests at about the time at which the leader expires their sessions.
-// Rivals on other servers send their requests right after the idle clients.
+// In the idle scenarios, a session holds nothing for a time that is longer than its timeout T. A
+// heartbeat checks the znodes of holds, so an idle session sends no heartbeats, and its lease is
+// not renewed. Idle sessions are connected to one follower. That follower, or the leader, has a
+// fault for about T. The idle clients send requests at about the time at which the leader expires
+// their sessions. Rivals on other servers send their requests right after the idle clients.
 //
 // The ensemble uses ZooKeeper's default tick and sync limit. The leader drops a silent follower
 // after 10 s. Before that, it expires the sessions.
@@ -33,7 +34,7 @@ const (
 	idleTimeout = 3 * idleTick
 )
 
-// The function idle completes s, a scenario of idle clients. Its mutant violates the given
+// The function `idle` completes s, a scenario of idle clients. Its mutant violates the given
 // property.
 func idle(s harness.Scenario, property string, workload func(*naps, func(session.Options) session.Options) func(*harness.Env) harness.Workload) harness.Scenario {
 	naps := &naps{runs: make(map[*harness.Env]*nap)}
@@ -107,8 +108,9 @@ func IdleQueue() harness.Scenario {
 			checker.NothingLeft("znodes", "goroutines"), checker.IfExercised(checker.LockLossBeforeExpiry(checker.Envelope{}))},
 		Guards: []checker.Checker{taken(8), askedWhileBroken(1)},
 	}, "lock/no-overlap", idleQueue)
-	// A claim takes two writes. The mutant makes a mistake only if both are made between the expiry
-	// and the closing of a session. A stalled log makes this time long enough.
+	// A claim takes two writes. The mutant makes a mistake only if both are made after the leader
+	// has found that the session's time is over, and before the session is closed. A stalled log
+	// makes this time long enough.
 	s.Mutants[0].Faults = []string{"idle-log-stall"}
 	return s
 }
@@ -191,12 +193,12 @@ type naps struct {
 type nap struct {
 	naps   *naps
 	env    *harness.Env
-	server atomic.Int32 // the follower of the idle clients
+	server atomic.Int32 // index of the server of the idle clients, a follower
 
 	mu     sync.Mutex
-	asleep map[int]bool // idle clients that have done nothing for longer than their session timeout
+	asleep map[int]bool // by client id: the client has done nothing for longer than its session timeout
 	broken int          // number of faults that have begun
-	asked  map[int]int  // by pair: how often its idle client has sent its request
+	asked  map[int]int  // number of a pair -> number of requests of its idle client
 }
 
 func (n *naps) begin(env *harness.Env) *nap {
@@ -261,7 +263,7 @@ func (n *naps) end(env *harness.Env) {
 // drowsy reports whether a client is one of those that are idle on the follower.
 func drowsy(c *harness.Client) bool { return c.ID%2 == 0 }
 
-// choose sets the follower.
+// choose chooses a follower for the idle clients, and stores its index in n.server.
 func (n *nap) choose(ctx context.Context, env *harness.Env) error {
 	at, err := anyFollower(ctx, env.Ensemble)
 	if err == nil {
@@ -348,8 +350,9 @@ func (n *nap) askedBy(pair int) (count int) {
 	return count
 }
 
-// await waits until all idle clients sleep, or until all have woken up and sent their request. It
-// reports whether that happened before the run's work ended.
+// If `asleep` is true, await waits until all idle clients sleep. If it is false, await waits until
+// all of them have woken up and sent their request. await reports whether the run's work was still
+// in progress when this happened.
 func (n *nap) await(ctx context.Context, asleep bool) bool {
 	done := func() (all bool) {
 		n.note(func() {
@@ -365,7 +368,8 @@ func (n *nap) await(ctx context.Context, asleep bool) bool {
 	return done()
 }
 
-// An idleFault breaks something while clients are idle, for about as long as their sessions last.
+// An idleFault breaks something while clients are idle, for about the length of their session
+// timeout.
 type idleFault struct {
 	naps          *naps
 	name          string
@@ -377,8 +381,8 @@ type idleFault struct {
 // An idleHit is one injection of an idleFault.
 type idleHit struct {
 	leader, at int           // at is the follower of the idle clients
-	length     time.Duration // until it is healed
-	begun      func()        // called when it has begun
+	length     time.Duration // time until the heal
+	begun      func()        // inject calls it when the fault has begun
 }
 
 func idleFaults(n *naps) []harness.Fault {
@@ -417,11 +421,11 @@ func (f idleFault) Inject(ctx context.Context, env *harness.Env, step harness.St
 	leader, err := env.Ensemble.Leader(ctx)
 	at := int(n.server.Load())
 	if err != nil || leader == at {
-		return harness.Injected{}, nil // the idle clients open their next sessions elsewhere
+		return harness.Injected{}, nil // the fault needs a leader, which must not be the server of the idle clients
 	}
 	begun := func() { n.note(func() { n.broken++ }) }
 	evidence, err := f.inject(ctx, env, idleHit{leader, at, step.For, begun})
-	n.await(ctx, false) // a short fault ends before the clients send their requests
+	n.await(ctx, false) // a short fault has ended before the clients send their requests, so wait for these
 	return harness.Injected{Target: fmt.Sprintf("n%d>n%d", leader, at), Evidence: evidence}, err
 }
 
@@ -437,11 +441,12 @@ func cutFor(ctx context.Context, env *harness.Env, links []ensemble.Edge, during
 	return evidence, errors.Join(err, healed)
 }
 
-// holdFromLeader cuts the edge from the leader to the follower. The other direction stays open.
+// holdFromLeader cuts the edge from the leader to the follower. The edge from the follower to the
+// leader stays open.
 func holdFromLeader(ctx context.Context, env *harness.Env, f idleHit) (string, error) {
 	return cutFor(ctx, env, []ensemble.Edge{{From: f.leader, To: f.at}}, func() error {
 		f.begun()
-		wait(ctx, f.length)
+		times.Sleep(ctx, f.length)
 		return nil
 	})
 }
@@ -456,7 +461,7 @@ func partitionFollower(ctx context.Context, env *harness.Env, f idleHit) (string
 	}
 	return cutFor(ctx, env, links, func() error {
 		f.begun()
-		wait(ctx, f.length)
+		times.Sleep(ctx, f.length)
 		return nil
 	})
 }
@@ -469,24 +474,24 @@ func pauseLeader(ctx context.Context, env *harness.Env, f idleHit) (string, erro
 		return "", err
 	}
 	f.begun()
-	wait(ctx, f.length)
+	times.Sleep(ctx, f.length)
 	return fmt.Sprintf("n%d paused for %v", f.leader, f.length), e.Resume(context.WithoutCancel(ctx), f.leader)
 }
 
-// stallLeadersLog stalls the leader's log from shortly before the sessions expire until some time
-// after the follower is reachable again. Meanwhile the leader has expired the sessions, but has not
-// closed them yet.
+// stallLeadersLog cuts the edge from the leader to the follower. It also stalls the leader's log,
+// from shortly before the sessions' time is over until a tick after the edge is restored. Meanwhile
+// the leader finds that the sessions' time is over, but cannot close them.
 func stallLeadersLog(ctx context.Context, env *harness.Env, f idleHit) (evidence string, err error) {
 	e := env.Ensemble.(ensemble.LogStaller)
 	early := idleTimeout - idleTick/2 - idleTick/8
 	evidence, err = cutFor(ctx, env, []ensemble.Edge{{From: f.leader, To: f.at}}, func() error {
 		f.begun()
-		wait(ctx, early)
+		times.Sleep(ctx, early)
 		err := e.StallLog(ctx, f.leader)
-		wait(ctx, f.length-early)
+		times.Sleep(ctx, f.length-early)
 		return err
 	})
-	wait(ctx, idleTick)
+	times.Sleep(ctx, idleTick)
 	return evidence, errors.Join(err, e.FlowLog(context.WithoutCancel(ctx), f.leader))
 }
 

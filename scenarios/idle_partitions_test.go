@@ -14,6 +14,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/netfault"
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -33,10 +34,11 @@ const (
 	idleCrowd = 240
 )
 
-// This attack uses the server's clock, unlike the scenario idle-lock. A follower is cut off for 4
-// to 8 s. Its idle clients acquire locks shortly before the leader expires their sessions, and
-// rivals on other servers acquire them right after. With -pauses, the leader is paused for the same
-// time instead.
+// This attack chooses its times by the server's clock, unlike the scenario idle-lock. A follower is
+// cut off for 4 to 8 s. Its idle clients acquire locks shortly before the leader expires their
+// sessions, and rivals on other servers acquire them right after. With -pauses, the leader is
+// paused for the same time instead. No lock may have two holders at once. With -trust-idle, at
+// least one lock must have two.
 //
 //	go test ./scenarios -run CutsSharedByIdle -cuts 200 -ensembles 3 -timeout 0 -v
 //
@@ -80,7 +82,7 @@ func TestCutsSharedByIdleClients(t *testing.T) {
 // An idleCount counts the results of idleAttacks.
 type idleCount struct {
 	mu                   sync.Mutex
-	breaks               [3]int // by idleBreak
+	breaks               [3]int // number of breaks of each kind, indexed by idleBreak
 	locks, grants, ended int    // ended counts the grants that ended before their release
 	shared               int
 	longest              time.Duration
@@ -110,7 +112,7 @@ const (
 
 func (b idleBreak) String() string { return [...]string{"cut one way", "cut both ways", "paused"}[b] }
 
-// An idleAttack cuts off followers of one ensemble.
+// An idleAttack repeatedly breaks the connection between the leader and a follower of one ensemble.
 type idleAttack struct {
 	t        *testing.T
 	ensemble ensemble.Ensemble
@@ -123,9 +125,9 @@ func (a *idleAttack) between(least, most time.Duration) time.Duration {
 	return least + time.Duration(a.random.Int64N(int64(max(most-least, 1))))
 }
 
-// plan draws an attack. The leader expires sessions when its clock is a multiple of the tick: at
-// the first multiple later than its last PING plus T. It sends a PING every half tick. phase is the
-// time from the start of a tick to the break. The other times count from the break.
+// plan draws an attack. The leader sends a PING every half tick. It expires a session at the first
+// multiple of the tick that is later than its last PING plus the session timeout. The result
+// `phase` is the time from the start of a tick to the break. The other times count from the break.
 func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
 	phase = a.between(idleTick*11/20, idleTick*39/40) // the last PING was sent in this tick
 	expiry = idleTick - phase + idleTimeout
@@ -134,9 +136,9 @@ func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
 		how = paused
 	}
 	switch {
-	case how == paused: // the followers wait five ticks for the leader
+	case how == paused: // the leader resumes before its followers elect another one, after five ticks
 		mend = a.between(expiry, expiry+idleTick/2)
-	case how == bothWays && a.random.IntN(4) > 0: // the clients send their requests after the cut is restored, and the leader's packets wait for TCP
+	case how == bothWays && a.random.IntN(4) > 0: // the clients send their requests after the edges are restored, while the leader's packets still wait for a retransmission by TCP
 		mend = a.between(idleTimeout*2/3, expiry-100*time.Millisecond)
 	default:
 		mend = a.between(expiry-300*time.Millisecond, min(expiry+time.Second, 4*idleTick))
@@ -144,7 +146,7 @@ func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
 	return how, phase, expiry, mend
 }
 
-// begin breaks the connection. It returns the function that restores it.
+// begin breaks the connection, and returns a function that restores the connection.
 func (a *idleAttack) begin(ctx context.Context, how idleBreak, leader, at int) (mend func() error, err error) {
 	if how == paused {
 		p := a.ensemble.(ensemble.Pauser)
@@ -171,7 +173,7 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 	at := (leader + 1 + a.random.IntN(2)) % 3
 	how, phase, expiry, mend := a.plan()
 
-	silence := a.random.IntN(3) // 0: no idle session sends syncs, 1: half of them do; a sync that waits for the leader can delay other requests
+	silence := a.random.IntN(3) // 0: no idle session sends syncs, 1: half of them do, 2: all do; a sync that waits for the leader can delay other requests
 	var sessions idleSessions
 	defer sessions.close()
 	var pairs [idlePaths]*idlePair
@@ -189,8 +191,8 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 	if err = opening.Wait(); err != nil {
 		return err
 	}
-	wait(ctx, idleTimeout*5/4)
-	wait(ctx, (phase-monotonic()%idleTick+idleTick)%idleTick)
+	times.Sleep(ctx, idleTimeout*5/4)
+	times.Sleep(ctx, (phase-monotonic()%idleTick+idleTick)%idleTick)
 	begun := time.Now()
 	heal, err := a.begin(ctx, how, leader, at)
 	if err != nil {
@@ -210,12 +212,12 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 		second := ask + a.between(0, burst)
 		p.proxy.Pin("")
 		if p.deaf = how == paused; p.deaf {
-			second = mend // the leader expires the rival's session too, so take opens another one
+			second = mend // the leader expires the rival's session too, so `take` opens another one
 		}
 		work.Go(func() { p.take(ctx, 0, begun.Add(ask)) })
 		work.Go(func() { p.take(ctx, 1, begun.Add(second)) })
 	}
-	wait(ctx, time.Until(begun.Add(mend)))
+	times.Sleep(ctx, time.Until(begun.Add(mend)))
 	if err := heal(); err != nil {
 		return err
 	}
@@ -286,11 +288,11 @@ type idlePair struct {
 type idleHold struct {
 	from, to time.Time
 	lost     bool
-	ctx      context.Context // nil after the release
+	ctx      context.Context // of the grant; nil after the release
 }
 
 // pair opens the sessions. Every second idle session does not set TickTime, and every fourth may
-// move to another server. A silent session sends no syncs while it is idle.
+// move to another server. If `silent` is true, the idle session sends no syncs while it is idle.
 func (a *idleAttack) pair(ctx context.Context, all *idleSessions, path string, i, leader, at int, silent bool) (*idlePair, error) {
 	servers := a.ensemble.Servers()
 	p := &idlePair{path: path, proxy: netfault.New(a.ensemble.DialContext)}
@@ -322,7 +324,7 @@ func (a *idleAttack) pair(ctx context.Context, all *idleSessions, path string, i
 
 // take acquires the lock at the given time and holds it for some seconds.
 func (p *idlePair) take(ctx context.Context, who int, at time.Time) {
-	wait(ctx, time.Until(at))
+	times.Sleep(ctx, time.Until(at))
 	ctx, cancel := context.WithTimeout(ctx, 2*idleTimeout)
 	defer cancel()
 	s := p.sessions[who]
@@ -395,8 +397,8 @@ func (p *idlePair) judge(t *testing.T, total *idleCount) (shared int) {
 	return shared
 }
 
-// monotonic returns the time since the machine booted. Servers on this machine measure sessions by
-// it.
+// monotonic returns the time since the machine booted. On this clock, the servers of this machine
+// expire sessions at multiples of the tick.
 func monotonic() time.Duration {
 	text, _ := os.ReadFile("/proc/uptime")
 	var seconds float64

@@ -17,7 +17,8 @@ import (
 
 // Interop lets processes of three languages share one lock: zkcoord's Mutex, Curator's
 // InterProcessMutex and kazoo's Lock. It needs the two libraries; see peers.Library.Installed. The
-// variables ZKCOORD_CURATOR and ZKCOORD_KAZOO select other versions than the installed ones.
+// environment variables ZKCOORD_CURATOR and ZKCOORD_KAZOO select other versions than the installed
+// ones.
 func Interop() harness.Scenario {
 	return shared(harness.Scenario{
 		Name:       "interop",
@@ -38,8 +39,8 @@ func InteropElection() harness.Scenario {
 	}, lockProgram{}, openCandidate, client.Election, peers.Curator, peers.Kazoo)
 }
 
-// InteropRWLock lets processes of two languages share one read-write lock: readers
-// and writers of zkcoord and of Curator's InterProcessReadWriteLock.
+// InteropRWLock lets processes of two languages share one read-write lock. The readers and writers
+// are those of zkcoord and of Curator's InterProcessReadWriteLock.
 func InteropRWLock() harness.Scenario {
 	return shared(harness.Scenario{
 		Name:       "interop-rwlock",
@@ -75,7 +76,8 @@ func InteropSemaphore() harness.Scenario {
 	return s
 }
 
-// shared completes a scenario in which clients of zkcoord and of the libraries share a path.
+// The function `shared` completes a scenario in which clients of zkcoord and of the libraries share
+// a path.
 func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener, recipe client.Recipe, libraries ...peers.Library) harness.Scenario {
 	const timeout = 6 * time.Second
 	var needs []string
@@ -99,7 +101,7 @@ func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener
 	return s
 }
 
-// turns requires that the clients of each kind are granted n times directly after a client of
+// turns requires that clients of each kind get n grants directly after a grant to a client of
 // another kind. If all clients of one kind failed, there would be no such grants.
 func turns(kinds, n int) checker.Checker {
 	return checker.AtLeast("run/turns-of-libraries", n, "grants to each library after another one", func(h *history.History) int {

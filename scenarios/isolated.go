@@ -16,6 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/netfault"
 	"github.com/zkcoord/zkcoord/internal/client"
 	"github.com/zkcoord/zkcoord/internal/peers"
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -98,8 +99,8 @@ func untilExpired(choose chooser) harness.Mutant {
 	}
 }
 
-// isolatedMutex adds to s, a scenario with an isolated holder, the parts that concern zkcoord's own
-// lock.
+// isolatedMutex adds the parts that concern zkcoord's own lock to s. The scenario s has an isolated
+// holder.
 func isolatedMutex(s harness.Scenario, choose chooser) harness.Scenario {
 	s.Guarantees = []string{"L1", "L2", "S2"}
 	s.Clients = 3
@@ -184,9 +185,9 @@ func anyFollower(ctx context.Context, e ensemble.Ensemble) (int, error) {
 	return 0, nil
 }
 
-// isolate cuts off the server of client 0 and, together with it, a number of other servers. The cut
-// lasts at least for the given time, and until the session has expired elsewhere. If the number is
-// not zero, the fault is aimed at the leader: nothing is cut if the leader is not in the group.
+// isolate is a fault that cuts off the server of client 0, together with `with` other servers. The
+// cut lasts at least for `length`, and until the lock is granted again. If `with` is not zero, the
+// cut must include the leader: otherwise nothing is cut.
 type isolate struct {
 	with   int
 	length time.Duration
@@ -257,9 +258,9 @@ func (f isolate) Inject(ctx context.Context, env *harness.Env, step harness.Step
 // grants returns how often the lock has been granted so far.
 func grants(env *harness.Env) int { return env.Recorder().Progress().Holds }
 
-// awaitTakeover waits for at least the given time, and until the lock has been granted again.
-// Before that grant, a cut has tested nothing. The time until the grant depends on the machine,
-// because the servers may have to elect a leader first.
+// awaitTakeover waits for at least the given time, and until the number of grants differs from
+// `before`. A cut tests nothing if it ends before the next grant. The time until that grant depends
+// on the machine, because the servers may have to elect a leader first.
 func awaitTakeover(ctx context.Context, env *harness.Env, before int, least time.Duration) {
 	for begun := time.Now(); time.Since(begun) < least || grants(env) == before; {
 		select {
@@ -273,8 +274,8 @@ func awaitTakeover(ctx context.Context, env *harness.Env, before int, least time
 // recordExpiry records the time at which the servers end the session of client 0. Client 0 cannot
 // close the session, so the session has ended when its znode in the lock queue is deleted. Nothing
 // is recorded if no znode of the session is found. Call the returned function after the next grant,
-// which proves that the session has ended. The function waits at most two seconds for the record,
-// and then ends the search.
+// which proves that the session has ended. The returned function waits at most two seconds for the
+// record, and then ends the search.
 func recordExpiry(ctx context.Context, env *harness.Env, servers []string) (recorded func()) {
 	const patience = 2 * time.Second
 	ctx, cancel := context.WithCancel(ctx)
@@ -310,12 +311,12 @@ func awaitExpiry(ctx context.Context, env *harness.Env, servers []string, id int
 		} else if stat, err := s.Exists(ctx, own); err == nil && stat == nil {
 			return true
 		}
-		wait(ctx, 10*time.Millisecond)
+		times.Sleep(ctx, 10*time.Millisecond)
 	}
 	return false
 }
 
-// ownedBy returns the path of a child that the session owns, or "" if there is none.
+// ownedBy returns the path of a child of dir that the session owns, or "" if there is none.
 func ownedBy(ctx context.Context, s *session.Session, dir string, id int64) string {
 	list, err := s.Children(ctx, dir)
 	if err != nil {

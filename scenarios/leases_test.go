@@ -12,8 +12,8 @@ import (
 
 var leaseRuns = flag.Int("leases", 3, "runs of each case of TestLeasesAreBehaviorsOfTheModel")
 
-// leaseCases returns the scenarios with the faults that the proof of the lease is about. The last
-// two are LockFaults with one fault each.
+// leaseCases returns scenarios whose faults test the proof of the lease. The last two are
+// LockFaults with one fault each.
 func leaseCases() []harness.Scenario {
 	only := func(fault string) harness.Scenario {
 		s := LockFaults()
@@ -59,8 +59,9 @@ func TestLeasesAreBehaviorsOfTheModel(t *testing.T) {
 	}
 }
 
-// The mutant uses the old rule for idle sessions. With that rule, two clients hold the lock only if
-// a fault comes at the right moment. But the trace of each run shows that the session used it.
+// The mutant uses the old rule for idle sessions. With that rule, two clients hold the lock at the
+// same time only if a fault comes at the right moment. But the trace of each run shows that the
+// session used this rule.
 func TestTraceShowsTheRuleThatTrustsIdleSessions(t *testing.T) {
 	s := IdleLock()
 	s = s.Mutate(s.Mutants[0])

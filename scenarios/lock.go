@@ -29,13 +29,13 @@ func LockFaults() harness.Scenario {
 			Workload: lockWorkload(openTextbook(leased(), mistakes{names: true})),
 		}, {
 			Name:     "unprotected",
-			Report:   "samuel#229: the reply to the create is lost, and a node without an owner blocks all contenders",
+			Report:   "samuel#229: the reply to the create is lost, and a znode without an owner blocks all contenders",
 			Violates: []string{"client/waiters-served"},
 			Faults:   []string{"link-cut"},
 			Workload: lockWorkload(openTextbook(leased(), mistakes{unprotected: true})),
 		}, {
 			Name:     "cancelled",
-			Report:   "Shopify/zk, CURATOR-45, -79: a contender that gives up leaves its node, because it deletes the node with the ended context",
+			Report:   "Shopify/zk, CURATOR-45, -79: a contender that gives up leaves its znode, because it deletes the znode with the ended context",
 			Violates: []string{"client/waiters-served"},
 			Workload: lockWorkload(openTextbook(leased(), mistakes{cancelled: true})),
 		}, lateMutant("lock/no-overlap", lockWorkload(openTextbook(leased(), mistakes{late: true})))},
@@ -58,8 +58,9 @@ func trustingMutant(property string, workload func(*harness.Env) harness.Workloa
 func lateMutant(property string, workload func(*harness.Env) harness.Workload) harness.Mutant {
 	return harness.Mutant{
 		Name:     "late",
-		Report:   "a release deletes the node first, and ends the holder's context only when the delete is confirmed",
+		Report:   "a release deletes the znode first, and ends the holder's context only when the delete is confirmed",
 		Violates: []string{property},
+		Faults:   []string{"link-delay"}, // so the confirmation takes a noticeable time
 		Workload: workload,
 	}
 }

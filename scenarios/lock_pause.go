@@ -48,8 +48,8 @@ func pausedHolders(open opener) func(*harness.Env) harness.Workload {
 	return lockProgram{open: open, account: harness.NewResource, hold: hold, late: true}.workload
 }
 
-// grantsBeside requires n grants to clients while another client had not been notified yet that it
-// lost the lock.
+// grantsBeside requires n grants that came before an earlier holder was notified that it had lost
+// the lock.
 func grantsBeside(n int) checker.Checker {
 	return checker.AtLeast("run/false-beliefs", n, "grants while a paused client still believed that it held the lock", func(h *history.History) (found int) {
 		last := int32(-1)
@@ -76,7 +76,7 @@ func (pauseHolder) Exposes() bool { return true }
 
 func (pauseHolder) Able(env *harness.Env) error {
 	if !env.ClientProcesses {
-		return errors.New("clients do not run in separate processes")
+		return errors.New("clients do not run in separate processes (give --client-processes, or set Options.ClientProcesses)")
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ func (f pauseHolder) Inject(ctx context.Context, env *harness.Env, step harness.
 	c := env.Clients()[0]
 	c.Pause(ctx, f.settle)
 	p := c.Process()
-	if p == nil { // it lost the lock at this moment
+	if p == nil { // the process of client 0 has just ended
 		return harness.Injected{}, nil
 	}
 	before := grants(env)

@@ -16,6 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/internal/peers"
 	"github.com/zkcoord/zkcoord/internal/postgres"
+	"github.com/zkcoord/zkcoord/internal/times"
 )
 
 // LockPauseSQL is LockPause with an account in a PostgreSQL database. The processes are paused
@@ -28,7 +29,7 @@ func LockPauseSQL() harness.Scenario {
 	s.Guarantees = []string{"F1", "F2", "F3", "L3", "L7"}
 	s.Needs = ownProcesses + " and PostgreSQL"
 	s.Workload = accountHolders(peers.Guarded)
-	s.Faults = []harness.Fault{pauseHolder{settle: 100 * time.Millisecond}}
+	s.Faults = []harness.Fault{pauseHolder{settle: stay / 4}} // so that a busy client is there by then
 	s.Checkers = append(s.Checkers, checker.IfExercised(checker.LockNoFalseRefusal()))
 	// No guard requires refused accesses: whether an access is refused depends on where the process
 	// was paused.
@@ -44,6 +45,9 @@ func LockPauseSQL() harness.Scenario {
 	}
 	return s
 }
+
+// stay is how long client 0 stays at the place where its process is to be paused.
+const stay = 2 * sessionTimeout
 
 // accountHolders returns the workload. Each client adds to the account under the lock. Client 0
 // takes longer, either before or within a transaction.
@@ -93,23 +97,27 @@ func (a *sqlAccount) close() error {
 	return a.server.Close()
 }
 
-// add reads the account and writes its value plus one, whether or not the lock was lost meanwhile.
+// add reads the account and writes its value plus one, even if the lock was lost meanwhile.
 func (a *sqlAccount) add(ctx context.Context, c *harness.Client, l locker, h held) {
 	p := l.of.(*remote).Client
-	before, within := upTo(50*time.Millisecond)(c), time.Duration(0)
-	if c.ID == 0 {
-		before, within = 2*sessionTimeout, upTo(200*time.Millisecond)(c)
+	var inRead, between, inWrite time.Duration // how long the client stays there
+	switch place := c.Rand.IntN(3); {
+	case c.ID != 0:
+		between = upTo(50 * time.Millisecond)(c)
+	case a.guard != peers.Guarded || place == 0: // mutants are paused only where it matters
+		inWrite = stay
+	case place == 1:
+		between = stay
+	default:
+		inRead = stay
 	}
-	value, err := peers.Read(ctx, p, c.ID, within)
+	value, err := peers.Read(ctx, p, c.ID, inRead)
 	refusal(c, h, "read", err)
 	if err != nil {
 		return
 	}
-	if c.ID == 0 && (a.guard != peers.Guarded || c.Rand.IntN(2) == 0) { // with a mutant, the pause is always within the write
-		before, within = 0, before
-	}
-	wait(ctx, before)
-	refusal(c, h, "write", peers.Write(ctx, p, c.ID, within, value+1))
+	times.Sleep(ctx, between)
+	refusal(c, h, "write", peers.Write(ctx, p, c.ID, inWrite, value+1))
 }
 
 // refusal records that an access was refused. The database's log contains the accepted accesses.
@@ -136,7 +144,7 @@ func (a *sqlAccount) log(ctx context.Context, env *harness.Env) error {
 				return err
 			}
 			if client < 0 || client >= len(env.Clients()) {
-				return fmt.Errorf("the log contains client %d, which the run does not have", client)
+				return fmt.Errorf("the database's table `log` has an access by client %d, but the run has %d clients", client, len(env.Clients()))
 			}
 			env.Clients()[client].Record(e)
 		}

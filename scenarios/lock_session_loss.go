@@ -11,8 +11,8 @@ import (
 
 // LockSessionLoss ends the sessions of clients that contend for a lock, in two ways. Either the
 // client's proxy stalls for longer than the session timeout, or a second connection closes the
-// session with its id and password. A lease cannot detect such a close: holds may overlap then, and
-// only the fenced resource protects.
+// session with its id and password. A lease cannot detect the second way. Then holds may overlap,
+// and only the fenced resource protects.
 func LockSessionLoss() harness.Scenario {
 	return harness.Scenario{
 		Name:       "lock-session-loss",
@@ -25,7 +25,8 @@ func LockSessionLoss() harness.Scenario {
 			checker.IfExercised(checker.LockNoReleaseAfterLoss()),
 			checker.IfExercised(checker.LockOwnNodeIsFirst(exposed())),
 			checker.LockGrantsInOrder(exposed())),
-		// A plan of 20 s has at least three faults, which take half of the time.
+		// Even a run of 20 s can satisfy these guards: its plan has at least three faults, and they
+		// take only half of the time.
 		Guards: []checker.Checker{checker.SessionLosses(2), checker.Grants(20), checker.Contention(10)},
 		Mutants: []harness.Mutant{{
 			Name:     "deaf",

@@ -9,6 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
@@ -21,7 +22,7 @@ type locker struct {
 	close func()
 }
 
-// A lockFunc acquires a lock or permits. Its argument want is empty, a mode, or a number of
+// A lockFunc acquires a lock or permits. Its argument `want` is empty, a mode, or a number of
 // permits. Events record it in their field Arg.
 type lockFunc func(ctx context.Context, want string) (held, error)
 
@@ -32,12 +33,13 @@ type held struct {
 	token  int64
 	path   string
 	unlock func(context.Context) error
-	// ends reports whether unlock ends the context. If ends is false, only a loss does.
+	// The field `ends` reports whether unlock ends the context. If it is false, only a loss ends
+	// the context.
 	ends bool
 	// downgrade turns a writer into a reader. It is nil if the locker cannot do that.
 	downgrade func(context.Context) error
-	// lowest returns the name and the owner of the first contender, read after a write of the same
-	// session. It is nil if the locker cannot do that.
+	// lowest returns the name and the owner of the first contender. It first writes in the same
+	// session, so that the list is not old. It is nil if the locker cannot do that.
 	lowest func(context.Context) (name string, owner int64, err error)
 }
 
@@ -51,23 +53,25 @@ type lockProgram struct {
 	resource *harness.Resource
 	// op is the name of the operation that acquires. Empty means checker.OpAcquire.
 	op string
-	// want returns the argument of the locker's lock. Nil means always empty.
+	// want chooses what a client requests, for example the number of permits: it returns the
+	// argument `want` of the lockFunc. If it is nil, the argument is always empty.
 	want func(c *harness.Client) string
 	// patience returns how long a client waits for the lock. Zero means no limit. If patience is
 	// nil, it is zero for all clients.
 	patience func(c *harness.Client) time.Duration
 	// hold returns how long a client holds the lock.
 	hold func(c *harness.Client) time.Duration
-	// On average, one of verifies holds ends with a check that the holder is the first contender.
-	// If verifies is zero, one of four does.
+	// On average, one hold in `verifies` ends with a check that the holder is the first contender.
+	// Zero means four.
 	verifies int
-	// If late is set, a client writes even if it has lost the lock meanwhile, like a program that
+	// If `late` is set, a client writes even if it has lost the lock meanwhile, like a program that
 	// is paused between its last check and the write.
 	late bool
-	// If using is not nil, a client that holds the lock calls it instead of using the resource.
+	// If `using` is not nil, a client that holds the lock calls this function instead of using the
+	// resource.
 	using func(ctx context.Context, c *harness.Client, l locker, h held)
-	// The function before, if not nil, is called before each round. The function holding, if not
-	// nil, is called when a client begins to hold the lock and when it no longer holds it.
+	// The function `before`, if not nil, is called before each round. The function `holding`, if
+	// not nil, is called when a client begins to hold the lock and when it no longer holds it.
 	before  func(ctx context.Context, c *harness.Client)
 	holding func(c *harness.Client, holds bool)
 }
@@ -159,23 +163,24 @@ func (p *lockProgram) acquire(ctx context.Context, c *harness.Client, l locker, 
 	return h, err
 }
 
-// use reads the resource, holds for a while, and writes its value plus one if the lock is still
-// held. A reader does not write.
+// The method `use` reads the resource and holds the lock for a while. Then it writes the value plus
+// one if the lock is still held or p.late is set. A reader does not write.
 func (p *lockProgram) use(c *harness.Client, h held, want string) {
 	if p.resource == nil {
-		wait(h, p.hold(c))
+		times.Sleep(h, p.hold(c))
 		return
 	}
 	value, err := p.resource.Read(c, h.token)
-	wait(h, p.hold(c))
+	times.Sleep(h, p.hold(c))
 	if err == nil && (p.late || h.Err() == nil) && want != checker.ModeRead {
 		_ = p.resource.Write(c, h.token, value+1)
 	}
 }
 
-// downgrade continues as a reader and returns the reader's hold. The caller has ended the writer's
-// hold, because nobody knows during the request, or after an error, whether the client still holds
-// as a writer. The client holds at least as a reader all the time.
+// downgrade converts the client's grant, continues as a reader, and returns the reader's hold. The
+// reader's hold begins before the request, because the client holds at least as a reader all the
+// time. The caller has already ended the writer's hold, because the request may end the writer's
+// rights at any moment.
 func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, grant history.Event) *harness.Hold {
 	grant.Arg = checker.ModeRead
 	hold := c.Hold(h, grant)
@@ -184,14 +189,14 @@ func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, 
 		return history.Event{}, h.downgrade(ctx)
 	})
 	if err == nil {
-		wait(h, p.hold(c))
+		times.Sleep(h, p.hold(c))
 	}
 	return hold
 }
 
-// outliving returns a context that ends with ctx. But if ctx ends with the error released as its
-// cause, the returned context continues until the caller calls end. This models a library that
-// deletes the node first and ends the context afterwards.
+// The function `outliving` returns a context that ends with ctx. But if ctx ends with the error
+// `released` as its cause, the returned context continues until the caller calls `end`. This models
+// a library that deletes the znode first and ends the context afterwards.
 func outliving(ctx context.Context, released error) (late context.Context, end func()) {
 	late, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	context.AfterFunc(ctx, func() {
@@ -200,15 +205,6 @@ func outliving(ctx context.Context, released error) (late context.Context, end f
 		}
 	})
 	return late, func() { cancel(released) }
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 func verify(ctx context.Context, c *harness.Client, h held, path string) {
@@ -223,8 +219,8 @@ func verify(ctx context.Context, c *harness.Client, h held, path string) {
 // An opener opens a session or starts a program for a client, and returns its lock.
 type opener func(ctx context.Context, c *harness.Client, path string) (locker, error)
 
-// inSession returns an opener that opens a session with opts through the client's proxy. The field
-// lock of the locker is the function that make returns for that session.
+// inSession returns an opener that opens a session with opts through the client's proxy, and calls
+// `make` with that session. The result of `make` is the locker's field lock.
 func inSession(opts session.Options, make func(s *session.Session, path string) lockFunc) opener {
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
 		s, err := c.Open(ctx, opts)
@@ -251,21 +247,22 @@ func openMutex(opts session.Options) opener {
 	})
 }
 
-// leased returns the options of most sessions here. trusting returns those of a program that trusts
-// its grants until an event reports the loss of its session, like users of go-zookeeper, Curator
-// and kazoo.
+// The function `leased` returns the options of most sessions here. The function `trusting` returns
+// those of a program that trusts its grants until an event reports the loss of its session, like
+// users of go-zookeeper, Curator and kazoo.
 func leased() session.Options { return session.Options{Timeout: sessionTimeout} }
 
 func trusting() session.Options {
 	return session.Options{Timeout: sessionTimeout, UnsafeHoldUntilLost: true}
 }
 
-// heldBy converts a grant.
+// heldBy returns a lock.Grant as a value of the type held.
 func heldBy(g *lock.Grant) held {
 	return held{Context: g.Context(), token: int64(g.Token()), path: g.Path(), unlock: g.Unlock, ends: true}
 }
 
-// heldIf converts the result of a call that acquires.
+// heldIf returns heldBy(g) if err is nil, and err otherwise. Its arguments are the results of a
+// call that acquires a lock.
 func heldIf(g *lock.Grant, err error) (held, error) {
 	if err != nil {
 		return held{}, err
@@ -273,8 +270,8 @@ func heldIf(g *lock.Grant, err error) (held, error) {
 	return heldBy(g), nil
 }
 
-// usual returns how long most programs here hold: usually briefly, and one time in ten for longer
-// than the session timeout.
+// The function `usual` returns how long most programs here hold: usually briefly, and one time in
+// ten for longer than the session timeout.
 func usual(c *harness.Client) time.Duration {
 	if c.Rand.IntN(10) == 0 {
 		return sessionTimeout + upTo(2*sessionTimeout)(c)
@@ -282,8 +279,8 @@ func usual(c *harness.Client) time.Duration {
 	return upTo(150 * time.Millisecond)(c)
 }
 
-// often returns a function that draws a random time up to d in one of n calls, and returns zero
-// otherwise.
+// The function `often` returns a function that draws a random time up to d in one of n calls, and
+// returns zero otherwise.
 func often(n int, d time.Duration) func(*harness.Client) time.Duration {
 	return func(c *harness.Client) time.Duration {
 		if c.Rand.IntN(n) > 0 {
@@ -293,7 +290,7 @@ func often(n int, d time.Duration) func(*harness.Client) time.Duration {
 	}
 }
 
-// limited returns ctx with a timeout, unless d is zero.
+// The function `limited` returns ctx with a timeout, unless d is zero.
 func limited(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	if d == 0 {
 		return ctx, func() {}
@@ -301,7 +298,8 @@ func limited(ctx context.Context, d time.Duration) (context.Context, context.Can
 	return context.WithTimeout(ctx, d)
 }
 
-// lowest returns the name and the owner of the first contender, read after a write.
+// The function `lowest` returns the name and the owner of the first contender. It first sends a
+// transaction, so that it does not read an old list.
 func lowest(ctx context.Context, s *session.Session, m *lock.Mutex, g *lock.Grant) (string, int64, error) {
 	if _, err := g.Txn(ctx); err != nil {
 		return "", 0, err

@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// all collects the runs of this process for the file of -junit.
+// The variable `all` collects the runs of this process for the file of -junit.
 var all runs
 
 type runs struct {
@@ -98,8 +98,9 @@ func options(t *testing.T, standard time.Duration) harness.Options {
 	return o
 }
 
-// flagged applies the flags to s and o. The flag -faults may name a fault that s does not draw from
-// by default. The test is skipped if s has no fault of those names.
+// The function `flagged` applies the flags to s and o. If the flag -faults names a fault that s
+// does not have, the function adds it: see With. The test is skipped if s has no fault of those
+// names.
 func flagged(t *testing.T, s harness.Scenario, o harness.Options) (harness.Scenario, harness.Options) {
 	t.Helper()
 	o.Nodes, o.Time = *nodes, cmp.Or(*length, o.Time)
@@ -161,8 +162,8 @@ func run(t *testing.T, s harness.Scenario, standard time.Duration) {
 	tell(t, s, result, o.Store)
 }
 
-// virtually runs s once in virtual time. The run stores nothing, because its times would be in the
-// year 2000.
+// The function `virtually` runs s once in virtual time. The run stores nothing, because its times
+// would be in the year 2000.
 func virtually(t *testing.T, s harness.Scenario, o harness.Options) (result *harness.Result) {
 	t.Helper()
 	begun := time.Now().UTC()
@@ -195,7 +196,8 @@ func tell(t *testing.T, s harness.Scenario, r *harness.Result, kept harness.Stor
 	}
 }
 
-// where returns a line with the path of the report of r. It stores r first if necessary.
+// The function `where` returns a line with the path of the report of r. It stores r first if
+// necessary.
 func where(t *testing.T, r *harness.Result, kept harness.Store) string {
 	on, _ := kept.(*report.Store)
 	if on == nil && *store != "" {
@@ -212,7 +214,7 @@ func where(t *testing.T, r *harness.Result, kept harness.Store) string {
 	return "report: " + filepath.Join(on.Dir(r), report.HTMLFile)
 }
 
-// smaller minimizes r and describes the result.
+// The function `smaller` minimizes r and describes the result.
 func smaller(t *testing.T, s harness.Scenario, r *harness.Result) string {
 	ctx, cancel := context.WithTimeout(t.Context(), *shrinking)
 	defer cancel()

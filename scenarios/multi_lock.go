@@ -11,13 +11,14 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// In MultiLock, clients acquire two or three of four locks together. Each lock has its own fenced
-// resource.
+// MultiLock has clients that acquire two or three of four locks together. Each lock has its own
+// fenced resource.
 func MultiLock() harness.Scenario {
 	return harness.Scenario{
 		Name:       "multi-lock",
@@ -36,7 +37,7 @@ func MultiLock() harness.Scenario {
 			Workload: multiWorkload(leased(), takeAsGiven),
 		}, {
 			Name:     "keeps",
-			Report:   "kazoo#732, #429: a failed acquire leaves its nodes, here those of the locks acquired before",
+			Report:   "kazoo#732, #429: a failed acquire leaves its znodes, here those of the locks acquired before",
 			Violates: []string{"client/waiters-served"},
 			Workload: multiWorkload(leased(), takeAndKeep),
 		}, lateMutant("lock/no-overlap", multiWorkload(leased(), takeLate))},
@@ -73,7 +74,8 @@ func takeAndKeep(ctx context.Context, s *session.Session, paths []string) (multi
 	return oneByOne(ctx, s, slices.Sorted(slices.Values(paths)), false)
 }
 
-// takeLate acquires like takeMulti, but its release ends the context too late.
+// takeLate acquires the locks like takeMulti. But its unlock ends the context only after the locks
+// are released.
 func takeLate(ctx context.Context, s *session.Session, paths []string) (multiHeld, error) {
 	h, err := takeMulti(ctx, s, paths)
 	if err != nil {
@@ -118,7 +120,7 @@ func oneByOne(ctx context.Context, s *session.Session, paths []string, all bool)
 type multiProgram struct {
 	take      multiTaker
 	paths     []string
-	resources map[string]*harness.Resource // by path
+	resources map[string]*harness.Resource // path of a lock -> its resource
 }
 
 func multiWorkload(opts session.Options, take multiTaker) func(*harness.Env) harness.Workload {
@@ -188,7 +190,7 @@ func (p *multiProgram) acquire(ctx context.Context, c *harness.Client, s *sessio
 	return h, err
 }
 
-// tokenOf returns the token of the lock at path among those held.
+// tokenOf returns the token of the lock at path, which is one of the locks held.
 func tokenOf(h multiHeld, path string) int64 {
 	for _, g := range h.grants {
 		if dir, _ := znode.Split(g.Path()); dir == path {
@@ -209,7 +211,7 @@ func (p *multiProgram) count(c *harness.Client, h multiHeld) {
 		}
 		values[dir] = value
 	}
-	wait(h, usual(c))
+	times.Sleep(h, usual(c))
 	for _, g := range h.grants {
 		dir, _ := znode.Split(g.Path())
 		if h.Err() == nil {

@@ -29,8 +29,8 @@ func isolatedObserver() (harness.Scenario, chooser) {
 }
 
 // Assumption A5 of decision 0001: a client on an observer that follows the leader is as safe as on
-// a follower. zk.Lock on the same observer has two holders. This shows that the cut isolates the
-// observer.
+// a follower. In contrast, zk.Lock on the same observer has two holders, which shows that the cut
+// isolates the observer.
 //
 //	go test ./scenarios -run TestIsolatedObserver -libraries -time 60s -v
 func TestIsolatedObserver(t *testing.T) {

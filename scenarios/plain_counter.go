@@ -28,8 +28,8 @@ type countMistakes struct {
 	blind         bool // makes the change again when the reply is lost
 	versionless   bool // writes without the version
 	oneResult     bool // combines adds, and gives all of them the last value
-	reportsFailed bool // reports a write whose reply is lost as failed
-	ownServer     bool // gets without a read barrier
+	reportsFailed bool // reports a write as failed if its reply is lost
+	ownServer     bool // reads the value without a read barrier
 }
 
 func openPlain(does countMistakes) func(s *session.Session, dir string) tallyOf {
@@ -40,7 +40,7 @@ func openPlain(does countMistakes) func(s *session.Session, dir string) tallyOf 
 	}
 }
 
-// read returns the value and its version. It creates the counter if need be.
+// read returns the value and its version. If the counter does not exist, it creates it.
 func (p *plainCounter) read(ctx context.Context) (int64, int32, error) {
 	for {
 		if err := recipe.ReadBarrier(ctx, p.s, p.path); err != nil {
@@ -139,8 +139,8 @@ func (p *plainCounter) swap(ctx context.Context, old, new int64) (bool, error) {
 
 func (p *plainCounter) close(context.Context) {}
 
-// A combinedAdd is the add of one call of addTogether. That call writes it, or another call writes
-// it together with its own.
+// A combinedAdd is the add of one call of addTogether. Either that call writes the add, or another
+// call writes it together with its own add.
 type combinedAdd struct {
 	delta, value int64
 	err          error
@@ -148,7 +148,7 @@ type combinedAdd struct {
 }
 
 // addTogether waits for its turn, and then writes the sum of all adds that wait at that time. It
-// returns earlier if another call has written its add.
+// returns earlier if another call has already written this call's add.
 func (p *plainCounter) addTogether(ctx context.Context, delta int64) (int64, error) {
 	a := &combinedAdd{delta: delta, done: make(chan struct{})}
 	p.mu.Lock()

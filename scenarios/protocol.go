@@ -12,7 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/client"
 )
 
-// A protocol describes a scenario with clients in any language: see docs/client-protocol.md.
+// A protocol describes how clients in any language run a scenario: see docs/client-protocol.md.
 type protocol struct {
 	scenario func() harness.Scenario
 	recipe   client.Recipe
@@ -94,22 +94,23 @@ func withProgram(s harness.Scenario, p protocol, program func(context.Context) (
 	fleetOf := func(servers serversOf) *fleet {
 		return &fleet{recipe: p.recipe, timeout: p.timeout, servers: servers, program: program}
 	}
-	s.Guarantees, s.Mutants = nil, nil // they are those of zkcoord
+	s.Guarantees, s.Mutants = nil, nil // they apply to zkcoord's own clients
 	s.Workload = needing(p.workload(fleetOf), fleetOf(nil))
 	s.Checkers = ofAnyLanguage(s.Checkers)
 	s.Guards = ofAnyLanguage(s.Guards)
 	return s
 }
 
-// ofAnyLanguage returns the checkers for clients that promise only what their recipe promises and
-// have only the operations of the protocol.
+// ofAnyLanguage returns those of the checkers that apply to clients in any language. Such clients
+// promise only what their recipe promises, and have only the operations of the protocol.
 func ofAnyLanguage(checkers []checker.Checker) (all []checker.Checker) {
 	for _, c := range checkers {
 		switch c.Properties()[0].ID {
 		case "lock/no-release-after-loss", // the protocol requires a release after each grant, to clean up
 			"lock/grants-in-order", // not every lock is fair
 			"lock/own-node-is-first", "election/heir-sees-all", "election/observers-see-leaders", "semaphore/no-permit-lost",
-			"queue/ack-with-effect", "group/changes-add-up", "group/followers-converge", "run/changes-reported": // the protocol has no such operation
+			"queue/ack-with-effect", "group/changes-add-up", "group/followers-converge", "run/changes-reported", // the protocol has no such operation
+			"run/read-ahead", "run/conflicts": // not every queue reads ahead and sends transactions
 		case "lock/tokens-rise", "lock/loss-before-expiry", "run/fenced",
 			"election/epochs-rise", "election/one-leader-an-epoch", "election/no-epoch-twice":
 			all = append(all, checker.IfTokens(c))

@@ -13,13 +13,15 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// QueueClaims runs a queue under every fault. Clients claim items, work on them, and acknowledge
-// them with an effect or release them.
+// QueueClaims runs a queue under every fault. Clients claim items and work on them. Then they
+// release or reject an item, or acknowledge it in one transaction with an effect: the create of a
+// znode for the item.
 func QueueClaims() harness.Scenario {
 	return harness.Scenario{
 		Name:       "queue-claims",
@@ -37,7 +39,7 @@ func QueueClaims() harness.Scenario {
 			checker.LockNoOverlap(exposed()),
 			checker.NothingLeft("znodes", "goroutines"),
 			checker.IfExercised(checker.LockLossBeforeExpiry(exposed()))},
-		Guards: []checker.Checker{taken(100)},
+		Guards: []checker.Checker{taken(100), readAhead(10), conflicts(1)},
 		Calm:   10 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "ack-first",
@@ -68,19 +70,19 @@ func QueueClaims() harness.Scenario {
 
 // A claimsProgram describes the clients' behavior.
 type claimsProgram struct {
-	ackFirst bool // acknowledges before the effect
+	ackFirst bool // acknowledges an item before it creates the effect
 	saidTrue bool // does not check whether the acknowledgement succeeded
 	deaf     bool // ignores the claim's context
 	late     bool // works until its release is confirmed
-	// If idle is not nil, every client is a consumer that sleeps before it claims. Rivals put the
-	// items.
+	// If `idle` is not nil, every client sleeps and then claims an item, again and again. A rival
+	// of an idle client also puts an item before it sleeps, if the queue is empty.
 	idle *nap
 	with func(session.Options) session.Options // adapts the options of idle clients
 
 	name    string // of the queue; empty means "queue"
 	path    string
-	effects string        // directory with a znode for each acknowledged item
-	names   *atomic.Int64 // last number of a value, shared by all queues of a run; nil means only this queue
+	effects string        // path of the directory with a znode for each acknowledged item
+	names   *atomic.Int64 // number of the last value; all queues of a run share it; nil means that this queue has its own
 }
 
 func (p *claimsProgram) options() queue.Options[string] {
@@ -113,9 +115,10 @@ func claimsWorkload(p claimsProgram) func(*harness.Env) harness.Workload {
 				})
 			},
 			Work: func(ctx context.Context, c *harness.Client) error {
-				return live(ctx, c, p.session(ctx, c), func(s *session.Session) {
+				m := new(meter)
+				return live(ctx, c, m.on(p.session(ctx, c)), func(s *session.Session) {
 					if p.idle != nil {
-						p.idleWork(ctx, c, s)
+						p.idleWork(ctx, c, s, m)
 					} else if c.ID < 2 {
 						q := ours{queue.New(s, p.path, p.options())}
 						for c.Next(ctx) && s.Err() == nil {
@@ -129,7 +132,7 @@ func claimsWorkload(p claimsProgram) func(*harness.Env) harness.Workload {
 							c.Pause(ctx, upTo(400*time.Millisecond)(c))
 						}
 					} else {
-						p.work(ctx, c, s)
+						p.work(ctx, c, s, m)
 					}
 				})
 			},
@@ -141,7 +144,7 @@ func claimsWorkload(p claimsProgram) func(*harness.Env) harness.Workload {
 }
 
 // dueIn returns the delay until a client's next item is due: zero, or up to 1.5 s. Several
-// consumers wait for such an item, and notice at the same time that it is due.
+// consumers wait for an item that is not due yet, and notice at the same time when it is due.
 func dueIn(c *harness.Client) time.Duration {
 	if c.Rand.IntN(3) > 0 {
 		return 0
@@ -150,32 +153,33 @@ func dueIn(c *harness.Client) time.Duration {
 }
 
 // work claims one item after another, and at the end the remaining items.
-func (p *claimsProgram) work(ctx context.Context, c *harness.Client, s *session.Session) {
+func (p *claimsProgram) work(ctx context.Context, c *harness.Client, s *session.Session, m *meter) {
 	q := queue.New(s, p.path, p.options())
 	waiting, stop := lasting(ctx, c)
 	defer stop()
 	for s.Err() == nil && waiting.Err() == nil {
-		p.claim(waiting, ctx, c, s, q)
+		p.claim(waiting, ctx, c, s, q, m)
 	}
 }
 
-// The method claim waits for an item, at most until the context waiting ends, and processes the
-// item.
-func (p *claimsProgram) claim(waiting, ctx context.Context, c *harness.Client, s *session.Session, q *queue.Queue[string]) {
+// The method `claim` claims an item and processes it. It waits for an item no longer than until the
+// context `waiting` ends.
+func (p *claimsProgram) claim(waiting, ctx context.Context, c *harness.Client, s *session.Session, q *queue.Queue[string], m *meter) {
 	var claim *queue.Claim[string]
-	_, err := c.Do(waiting, history.Event{Op: checker.OpClaim, Object: p.path}, func(ctx context.Context) (e history.Event, err error) {
+	_, err := c.Do(waiting, history.Event{Op: checker.OpClaim, Object: p.path}, m.metered(c, p.path, func(ctx context.Context) (e history.Event, err error) {
 		if claim, err = q.Claim(ctx); err == nil {
 			e.Result, e.Token = claim.Value(), int64(claim.Token())
 		}
 		return e, err
-	})
+	}))
 	if err == nil {
 		p.process(ctx, c, s, claim)
 	}
 }
 
-// idleWork claims an item after each sleep. A rival first puts an item if the queue is empty.
-func (p *claimsProgram) idleWork(ctx context.Context, c *harness.Client, s *session.Session) {
+// idleWork claims an item after each sleep. Before it sleeps, a rival puts an item if the queue is
+// empty.
+func (p *claimsProgram) idleWork(ctx context.Context, c *harness.Client, s *session.Session, m *meter) {
 	q := queue.New(s, p.path, p.options())
 	for c.Next(ctx) && s.Err() == nil {
 		if n, err := q.Len(ctx); err == nil && n == 0 && !drowsy(c) {
@@ -183,7 +187,7 @@ func (p *claimsProgram) idleWork(ctx context.Context, c *harness.Client, s *sess
 		}
 		p.idle.sleep(ctx, c)
 		waiting, cancel := context.WithTimeout(ctx, 2*idleTick)
-		p.claim(waiting, ctx, c, s, q)
+		p.claim(waiting, ctx, c, s, q, m)
 		cancel()
 	}
 }
@@ -201,9 +205,9 @@ func (p *claimsProgram) process(ctx context.Context, c *harness.Client, s *sessi
 	value := claim.Value()
 	hold := c.Hold(standing, history.Event{Object: znode.Join(p.path, value), Token: int64(claim.Token())})
 	if p.idle != nil {
-		wait(standing, p.idle.hold(c))
+		times.Sleep(standing, p.idle.hold(c))
 	} else {
-		wait(standing, usual(c))
+		times.Sleep(standing, usual(c))
 	}
 	stands := standing.Err() == nil
 	if p.deaf {
@@ -231,7 +235,7 @@ func (p *claimsProgram) ack(ctx context.Context, c *harness.Client, s *session.S
 	case p.ackFirst:
 		err := claim.Ack(ctx)
 		if err == nil {
-			wait(ctx, usual(c))
+			times.Sleep(ctx, usual(c))
 			_, _ = s.Create(ctx, path, nil, session.Persistent)
 		}
 		return err
@@ -242,7 +246,7 @@ func (p *claimsProgram) ack(ctx context.Context, c *harness.Client, s *session.S
 	return claim.Ack(ctx, session.CreateOp{Path: path})
 }
 
-// The method final takes the items left in the queue and among the dead letters, and reads the
+// The method `final` takes the items left in the queue and among the dead letters, and reads the
 // effects.
 func (p *claimsProgram) final(ctx context.Context, env *harness.Env, s *session.Session) error {
 	q := queue.New(s, p.path, p.options())

@@ -8,7 +8,7 @@ import (
 	"github.com/zkcoord/zkcoord/queue"
 )
 
-// QueueFIFO runs a queue of items that are taken, under every fault.
+// QueueFIFO runs a queue under every fault. Consumers take items and do not claim them.
 func QueueFIFO() harness.Scenario {
 	return harness.Scenario{
 		Name:       "queue-fifo",
@@ -18,7 +18,7 @@ func QueueFIFO() harness.Scenario {
 		Workload:   queueWorkload(queueProgram{pipes: within(openQueue(queue.Options[string]{})), priorities: 1}),
 		Faults:     faults("all"),
 		Checkers:   append(checker.Queue(), checker.QueueTakersWake(10*time.Second), checker.NothingLeft("znodes", "goroutines")),
-		Guards:     []checker.Checker{taken(100)},
+		Guards:     []checker.Checker{taken(100), readAhead(10), conflicts(1)},
 		Calm:       10 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "skips",

@@ -30,7 +30,7 @@ func QueuePriority() harness.Scenario {
 			checker.QueueDrainedIsEmpty(),
 			checker.QueuePriorityOrder(),
 			checker.NothingLeft("znodes", "goroutines")},
-		Guards: []checker.Checker{taken(100)},
+		Guards: []checker.Checker{taken(100), readAhead(10), conflicts(1)},
 		Calm:   10 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "stocks",

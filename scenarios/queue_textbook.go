@@ -16,18 +16,18 @@ import (
 )
 
 // entries is the queue recipe of ZooKeeper's documentation, with one znode per item in one
-// directory, like Curator's SimpleDistributedQueue and kazoo's Queue. It has one of the usual
-// mistakes. Without a mistake it passes queue-fifo: see TestTextbookInVirtualTime.
+// directory, like Curator's SimpleDistributedQueue and kazoo's Queue. In a mutant it makes one of
+// the usual mistakes. Without a mistake it passes queue-fifo: see TestTextbookInVirtualTime.
 type entries struct {
 	s    *session.Session
 	path string
 	does queueMistakes
 }
 
-// queueMistakes are the mistakes of entries.
+// queueMistakes are the deliberate mistakes that a textbook client of a queue can make.
 type queueMistakes struct {
 	skips bool // continues with the next item when the reply to a delete is lost
-	twice bool // creates a second node when the reply is lost
+	twice bool // creates a second znode when the reply to the create is lost
 	both  bool // takes an item although another client has deleted it
 	names bool // orders by names, not by their sequence numbers
 	own   bool // trusts the answer of its own server that the queue is empty
@@ -44,7 +44,7 @@ func (q *entries) put(ctx context.Context, priority int, value string) error {
 		switch {
 		case errors.Is(err, zk.ErrNoNode):
 			if err := recipe.CreateParents(ctx, q.s, path); err != nil {
-				return refused(err)
+				return refused("put", err)
 			}
 		case q.does.twice && session.ConnectionLost(err):
 		default:
@@ -53,7 +53,7 @@ func (q *entries) put(ctx context.Context, priority int, value string) error {
 	}
 }
 
-// take waits with a watch on all items, like the libraries.
+// take waits for an item with a watch on the list of all items, like the libraries.
 func (q *entries) take(ctx context.Context) (string, error) {
 	for {
 		value, err := q.tryTake(ctx)
@@ -65,7 +65,7 @@ func (q *entries) take(ctx context.Context) (string, error) {
 			err = recipe.CreateParents(ctx, q.s, znode.Join(q.path, "any"))
 		}
 		if err != nil {
-			return "", refused(err)
+			return "", refused("take", err)
 		}
 		if w == nil {
 			continue
@@ -75,17 +75,17 @@ func (q *entries) take(ctx context.Context) (string, error) {
 			continue
 		}
 		if _, err := w.Wait(ctx); err != nil && ctx.Err() != nil {
-			return "", refused(ctx.Err())
+			return "", refused("take", ctx.Err())
 		}
 	}
 }
 
-// refused wraps an error of a take that has deleted nothing.
-func refused(err error) error {
+// The function `refused` wraps the error of a call that has neither put nor deleted an item.
+func refused(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &session.RequestError{Op: "take", Outcome: session.Failed, Err: err}
+	return &session.RequestError{Op: op, Outcome: session.Failed, Err: err}
 }
 
 func (q *entries) tryTake(ctx context.Context) (string, error) {
@@ -97,14 +97,14 @@ func (q *entries) tryTake(ctx context.Context) (string, error) {
 			}
 		}
 		if err != nil || first == "" {
-			return "", refused(err)
+			return "", refused("take", err)
 		}
 		item, err := q.s.Get(ctx, first)
 		if errors.Is(err, zk.ErrNoNode) {
 			continue
 		}
 		if err != nil {
-			return "", refused(err)
+			return "", refused("take", err)
 		}
 		switch _, err = q.s.Multi(ctx, session.DeleteOp{Path: first, Version: session.AnyVersion}); {
 		case err == nil, q.does.both && errors.Is(err, zk.ErrNoNode):
@@ -116,7 +116,7 @@ func (q *entries) tryTake(ctx context.Context) (string, error) {
 	}
 }
 
-// first returns the path of the first item, or "" if there is none.
+// The method `first` returns the path of the first item, or "" if there is none.
 func (q *entries) first(ctx context.Context) (string, error) {
 	listing, err := q.s.Children(ctx, q.path)
 	if errors.Is(err, zk.ErrNoNode) || err == nil && len(listing.Names) == 0 {
@@ -128,7 +128,7 @@ func (q *entries) first(ctx context.Context) (string, error) {
 	return znode.Join(q.path, slices.MinFunc(listing.Names, q.order)), nil
 }
 
-// order compares by priority, then by sequence number.
+// order compares two items by priority, and then by sequence number.
 func (q *entries) order(a, b string) int {
 	if q.does.names {
 		return strings.Compare(a, b)
@@ -141,7 +141,8 @@ func (q *entries) order(a, b string) int {
 	return cmp.Compare(m, n)
 }
 
-// lastPart returns the part after the identifier, for example p1 for an item of priority 1.
+// lastPart returns the last element of prefix, which is a znode's name without its sequence number.
+// The element shows the priority, for example p1 for an item of priority 1.
 func lastPart(prefix string) string {
 	prefix = strings.TrimSuffix(prefix, "-")
 	return prefix[strings.LastIndexByte(prefix, '-')+1:]

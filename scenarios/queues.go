@@ -12,12 +12,13 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A pipe is a queue as one client uses it in one session.
+// A pipe is one client's handle on a queue in one session.
 type pipe interface {
 	put(ctx context.Context, priority int, value string) error
 	take(ctx context.Context) (string, error)
@@ -25,7 +26,7 @@ type pipe interface {
 	count(ctx context.Context) (int, error)      // number of items
 }
 
-// A pipeOf makes a client's pipe. Broken pipes model the bugs of other libraries.
+// A pipeOf makes a client's pipe. The pipes of mutants have the bugs of other libraries.
 type pipeOf func(s *session.Session, path string) pipe
 
 // queueProgram is the workload of clients that put distinct values and of others that take them.
@@ -35,16 +36,19 @@ type queueProgram struct {
 	polls      bool // consumers poll instead of waiting for an item
 
 	path  string
-	names *atomic.Int64 // last number of a value
+	names *atomic.Int64 // number of the last value that was put
+	begun time.Time     // when the workload was created
 }
 
 func queueWorkload(p queueProgram) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		p := p
-		p.path, p.names = znode.Join(env.Root(), "queue"), new(atomic.Int64)
+		p.path, p.names, p.begun = znode.Join(env.Root(), "queue"), new(atomic.Int64), time.Now()
 		return harness.Workload{
 			Work: func(ctx context.Context, c *harness.Client) error {
-				q, life, end, err := p.pipes.enter(ctx, c, p.path)
+				pipes := p.pipes
+				pipes.meter = new(meter)
+				q, life, end, err := pipes.enter(ctx, c, p.path)
 				if err != nil {
 					return err
 				}
@@ -52,7 +56,7 @@ func queueWorkload(p queueProgram) func(*harness.Env) harness.Workload {
 				if c.ID%2 == 0 {
 					p.produce(ctx, c, q, life)
 				} else {
-					p.consume(ctx, c, q, life)
+					p.consume(ctx, c, q, life, pipes.meter)
 				}
 				if c.Next(ctx) {
 					return life.Err()
@@ -90,8 +94,10 @@ func pace(c *harness.Client) time.Duration {
 	return upTo(300 * time.Millisecond)(c)
 }
 
-// consume takes one value after another, and at the end the remaining values.
-func (p *queueProgram) consume(ctx context.Context, c *harness.Client, q pipe, of life) {
+// consume takes one value after another, and at the end the remaining values. All consumers rest at
+// the same time, again and again. Meanwhile values gather, so the consumers then read ahead and
+// compete for the same values.
+func (p *queueProgram) consume(ctx context.Context, c *harness.Client, q pipe, of life, m *meter) {
 	waiting, stop := lasting(ctx, c)
 	defer stop()
 	for of.Err() == nil && waiting.Err() == nil {
@@ -99,20 +105,26 @@ func (p *queueProgram) consume(ctx context.Context, c *harness.Client, q pipe, o
 		if p.polls || c.Rand.IntN(3) == 0 {
 			take = q.tryTake
 		}
-		_, _ = c.Do(waiting, history.Event{Op: checker.OpTake, Object: p.path}, func(ctx context.Context) (e history.Event, err error) {
+		_, _ = c.Do(waiting, history.Event{Op: checker.OpTake, Object: p.path}, m.metered(c, p.path, func(ctx context.Context) (e history.Event, err error) {
 			e.Result, err = take(ctx)
 			return e, err
-		})
+		}))
 		if p.polls {
-			wait(waiting, 20*time.Millisecond) // also needed after the work, when Pause returns at once
+			times.Sleep(waiting, 20*time.Millisecond) // not c.Pause, which returns at once after the end of the work
 			continue
 		}
-		c.Pause(ctx, often(4, 100*time.Millisecond)(c))
+		c.Pause(ctx, max(often(4, 100*time.Millisecond)(c), p.rest()))
 	}
 }
 
-// lasting returns a context that ends five seconds after the end of the work. No client has to wait
-// any longer then.
+// The method `rest` returns how long the consumers still have to rest. They rest in the first of
+// every eight seconds. In the other seven, the result is negative.
+func (p *queueProgram) rest() time.Duration {
+	return time.Second - time.Since(p.begun)%(8*time.Second)
+}
+
+// The function `lasting` returns a context for calls that wait, for example for an item. It ends
+// five seconds after the end of the work, so that no client waits longer than that.
 func lasting(ctx context.Context, c *harness.Client) (context.Context, func()) {
 	const enough = 5 * time.Second
 	ctx, cancel := context.WithCancel(ctx)
@@ -120,13 +132,13 @@ func lasting(ctx context.Context, c *harness.Client) (context.Context, func()) {
 	watching.Go(func() {
 		for c.Pause(ctx, time.Hour) {
 		}
-		wait(ctx, enough)
+		times.Sleep(ctx, enough)
 		cancel()
 	})
 	return ctx, func() { cancel(); watching.Wait() }
 }
 
-// The function final opens a session for the final reads, and calls f with it.
+// The function `final` opens a session for the final reads, and calls f with it.
 func final(ctx context.Context, env *harness.Env, f func(*session.Session) error) error {
 	s, err := session.Open(ctx, session.Options{Servers: env.Servers(), Dial: env.Dial, Timeout: 5 * sessionTimeout})
 	if err != nil {
@@ -156,11 +168,11 @@ func drain(ctx context.Context, env *harness.Env, path string, q pipe) error {
 			env.Fact(history.FactLeft, "items", strconv.Itoa(left), "")
 			return nil
 		}
-		wait(ctx, 100*time.Millisecond)
+		times.Sleep(ctx, 100*time.Millisecond)
 	}
 }
 
-// lastTake calls take for the final reads and records the call.
+// lastTake calls `take` for the final reads and records the call.
 func lastTake(env *harness.Env, path string, take func() (string, error)) (string, error) {
 	e := history.Event{Kind: history.Invoke, Op: checker.OpTake, Object: path, Client: history.Nobody, Process: history.Nobody}
 	env.Recorder().Record(e)
@@ -194,7 +206,7 @@ func (o ours) tryTake(ctx context.Context) (string, error) {
 	return value, err
 }
 
-// taken requires that n values were taken.
+// The function `taken` requires that n values were taken.
 func taken(n int) checker.Checker {
 	return checker.AtLeast("run/values-taken", n, "values taken", func(h *history.History) (found int) {
 		ops, _ := h.Operations()

@@ -68,7 +68,7 @@ func createRegisters(ctx context.Context, env *harness.Env) error {
 }
 
 // registerWorkload returns a workload that reads and writes. Before a read that must see the latest
-// state, the client calls the function barrier.
+// state, the client calls the function `barrier`.
 func registerWorkload(barrier func(ctx context.Context, s *session.Session, path string) error) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		return harness.Workload{Setup: createRegisters, Work: func(ctx context.Context, c *harness.Client) error {

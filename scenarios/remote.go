@@ -14,6 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/internal/client"
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
@@ -30,7 +31,8 @@ func (q remoteQueue) put(ctx context.Context, priority int, value string) error 
 	return err
 }
 
-// takeTime is how long a take waits at most, because the client cannot be interrupted.
+// takeTime is the longest time that a take waits. It is short, because a client in another language
+// cannot be interrupted.
 const takeTime = 2 * time.Second
 
 func (q remoteQueue) take(ctx context.Context) (string, error) {
@@ -118,7 +120,7 @@ func claimOne(ctx context.Context, c *harness.Client, q remoteClaimer, path stri
 		return
 	}
 	hold := c.Hold(grant, history.Event{Object: znode.Join(path, reply.Value), Token: reply.Token})
-	wait(grant, usual(c))
+	times.Sleep(grant, usual(c))
 	op, does := checker.OpAck, client.OpAck
 	if stands := hold.End(); !stands || c.Rand.IntN(6) == 0 {
 		op, does = checker.OpReturn, client.OpRelease
@@ -128,7 +130,7 @@ func claimOne(ctx context.Context, c *harness.Client, q remoteClaimer, path stri
 	})
 }
 
-// drainingClaims takes the remaining items by claims.
+// drainingClaims takes the remaining items: it claims each item and acknowledges it.
 type drainingClaims struct {
 	remoteQueue
 	claimer remoteClaimer
@@ -178,7 +180,7 @@ func (g remoteCircle) Leave(ctx context.Context) error {
 	return err
 }
 
-// A remoteTally uses a remote as one of its counters.
+// A remoteTally is one of the counters of a remote client, identified by its name.
 type remoteTally struct {
 	*remote
 	name string

@@ -36,7 +36,7 @@ func RWLock() harness.Scenario {
 			Workload: rwWorkload(openTextbook(leased(), mistakes{later: true})),
 		}, {
 			Name:     "strangers",
-			Report:   "zk lock.go:110, Netflix/curator#30: nodes of other programs with other names are ignored",
+			Report:   "zk lock.go:110, Netflix/curator#30: znodes of other programs with other names are ignored",
 			Violates: []string{"rwlock/writer-alone"},
 			Workload: rwWorkload(openStrangers),
 		}, lateMutant("rwlock/writer-alone", rwWorkload(openTextbook(leased(), mistakes{late: true})))},
@@ -75,7 +75,7 @@ func openRWMutex(opts session.Options) opener {
 	})
 }
 
-// openStrangers lets half of the clients use node names that the other half does not recognize.
+// openStrangers lets half of the clients use znode names that the other half does not recognize.
 func openStrangers(ctx context.Context, c *harness.Client, path string) (locker, error) {
 	suffix := [...]string{"__WRIT__", "-writer-"}[c.ID%2]
 	return inSession(leased(), func(s *session.Session, path string) lockFunc {

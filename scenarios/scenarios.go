@@ -6,9 +6,9 @@
 //	go test ./scenarios -run TestSoak -ensemble embedded -soak 2h -timeout 0
 //	zkcoord run lock-session-loss --ensemble container
 //
-// Other flags are -nodes, -time, -plan, -store and -junit. A test that fails prints the summary of
-// the run and the path of its report. On the embedded ensemble it also prints a smaller run that
-// fails the same way.
+// Other flags are, for example, -nodes, -time, -plan, -store and -junit. A test that fails prints
+// the summary of the run and the path of its report. On the embedded ensemble it also prints a
+// smaller run that fails the same way.
 //
 // A scenario's mutants are broken programs, each with a bug that a real library had. A run with a
 // mutant must be invalid.
@@ -86,26 +86,28 @@ func Names() []string {
 	return names
 }
 
-// With adds to s the named faults from which s does not draw by default, such as those of clocks
-// and disks. It also returns the names of all faults that the given names select. As in
-// fault.Named, a name stands for a fault or for a family of faults: those whose names begin with
-// the name and a dash. With returns unknown names unchanged, and the caller checks them.
+// With adds the named faults to s, unless s has them already. For example, most scenarios have no
+// faults of clocks and disks by default. With also returns the names of all faults that the given
+// names select. As in fault.Named, a name stands for a fault or for a family of faults: those whose
+// names begin with the name and a dash. Unknown names are returned unchanged, and the caller checks
+// them.
 func With(s harness.Scenario, names ...string) (harness.Scenario, []string) {
-	s.Faults = slices.Clone(s.Faults)
+	options := fault.Options{SessionTimeout: sessionTimeout}
 	var meant []string
 	for _, name := range names {
-		family, err := (fault.Options{SessionTimeout: sessionTimeout}).Named(name)
+		family, err := options.Named(name)
 		if err != nil || has(s, name) {
 			meant = append(meant, name)
 			continue
 		}
-		for _, f := range family {
-			meant = append(meant, f.Name())
-			if !has(s, f.Name()) {
-				s.Faults = append(s.Faults, f)
-			}
-		}
+		meant = append(meant, fault.Names(family)...)
 	}
+	// The faults of one call of Every share a record of the clients and edges in use, so that one
+	// heal does not undo another fault. So the scenario's own faults are made again, together with
+	// the new ones.
+	every := slices.DeleteFunc(options.Every(), func(f harness.Fault) bool { return !has(s, f.Name()) && !slices.Contains(meant, f.Name()) })
+	others := slices.DeleteFunc(slices.Clone(s.Faults), func(f harness.Fault) bool { return slices.Contains(fault.Names(every), f.Name()) })
+	s.Faults = append(others, every...)
 	return s, meant
 }
 

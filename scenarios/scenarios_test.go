@@ -49,7 +49,7 @@ func TestIsolatedFollowerKillsTheLibraries(t *testing.T) {
 	killAll(t, IsolatedFollower(), 20*time.Second)
 }
 
-// The scenario covers the bug consul#9788. Its checkers judge the logs that the commands themselves
+// The scenario covers the bug consul#9788. Its checker judges the logs that the commands themselves
 // write.
 func TestShellLock(t *testing.T) {
 	t.Parallel()
@@ -137,7 +137,8 @@ func needPeers(t *testing.T) {
 	needs.Installed(t, errors.Join(peers.Curator.Installed(), peers.Kazoo.Installed()))
 }
 
-// Covers L3. It runs on the model of ZooKeeper, because only the clients have to be real processes.
+// Covers L3. The test runs on the model of ZooKeeper, because only the clients have to be real
+// processes.
 func TestLockPause(t *testing.T) {
 	t.Parallel()
 	result := harness.RunT(t, LockPause(), harness.Options{
@@ -188,8 +189,8 @@ func TestLockPauseSQLMutantsDie(t *testing.T) {
 	}
 }
 
-// Bug: the reply to an abandoned acquire was taken for the reply to the client's next acquire. The
-// client's process executed this next acquire afterwards, so it waited behind the contender of the
+// Bug: the reply to an abandoned acquire was mistaken for the reply to the client's next acquire.
+// The client's process then executed that next acquire, which waited behind the contender of the
 // abandoned acquire. All other clients waited behind both contenders.
 func TestAClientInAProcessOfItsOwnMayGiveUp(t *testing.T) {
 	t.Parallel()

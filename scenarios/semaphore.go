@@ -8,6 +8,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
@@ -53,7 +54,8 @@ func semaphoreWorkload(open opener) func(*harness.Env) harness.Workload {
 	}
 }
 
-// onePermit returns what each client in another language requests: one permit.
+// onePermit makes each client request one permit. It is for scenarios with clients in other
+// languages.
 func onePermit(*harness.Client) string { return "1" }
 
 func somePermits(c *harness.Client) string {
@@ -70,7 +72,7 @@ func countPermits(ctx context.Context, env *harness.Env) error {
 		const most = 10 * time.Second
 		path := znode.Join(env.Root(), "lock")
 		m := lock.NewSemaphore(s, path, permits, lock.Options{})
-		var had []*lock.Grant // until the session ends
+		var had []*lock.Grant // held until the session ends
 		for end := time.Now().Add(most); len(had) <= permits; {
 			grant, err := m.TryAcquire(ctx, 1)
 			if err == nil {
@@ -83,7 +85,7 @@ func countPermits(ctx context.Context, env *harness.Env) error {
 			if len(had) == permits || time.Now().After(end) {
 				break
 			}
-			wait(ctx, 100*time.Millisecond)
+			times.Sleep(ctx, 100*time.Millisecond)
 		}
 		env.Fact(checker.FactPermits, path, strconv.Itoa(len(had)), "")
 		return nil
@@ -103,7 +105,8 @@ func openSemaphore(opts session.Options) opener {
 	})
 }
 
-// openLeases opens a semaphore in which the earliest contenders have the permits.
+// openLeases opens a semaphore of the textbook recipe, in which the earliest contenders have the
+// permits.
 func openLeases(does mistakes) opener {
 	return inSession(leased(), func(s *session.Session, path string) lockFunc {
 		return (&textbook{s: s, path: path, places: permits, does: does}).lock

@@ -38,8 +38,8 @@ func Sessions() harness.Scenario {
 	}
 }
 
-// sessionCheckers returns the checkers of sessions. Clients read the presence of ephemerals all the
-// time. The other properties are judged only if sessions expire.
+// sessionCheckers returns the checkers of sessions. Their properties are optional, because a run
+// exercises some of them only if sessions expire.
 func sessionCheckers() []checker.Checker {
 	var all []checker.Checker
 	for _, c := range checker.Sessions(expirySlack, expirySlack) {
@@ -48,7 +48,7 @@ func sessionCheckers() []checker.Checker {
 	return all
 }
 
-// known are the ephemeral znodes of a run, and the sessions of its clients.
+// The type `known` collects the ephemeral znodes of a run and the sessions of its clients.
 type known struct {
 	mu       sync.Mutex
 	paths    []string
@@ -61,7 +61,7 @@ func (k *known) add(path string) {
 	k.paths = append(k.paths, path)
 }
 
-// The method any returns one of the last paths, chosen at random, or "" if there is none.
+// The method `any` returns one of the last paths, chosen at random, or "" if there is none.
 func (k *known) any(c *harness.Client) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -121,7 +121,7 @@ func present(ctx context.Context, c *harness.Client, s *session.Session, path, a
 	})
 }
 
-// resumeAll tries to resume each session whose end was observed, once all servers work again. It
+// After all servers work again, resumeAll tries to resume each session whose end was observed. It
 // also resumes a living session, to show that a resume can succeed.
 func resumeAll(ctx context.Context, env *harness.Env, all []harness.SessionInfo) error {
 	ended := make(map[int64]bool)
@@ -148,7 +148,7 @@ func resume(ctx context.Context, c *harness.Client, server string, one harness.S
 		e.Node = server
 		gone, err := netfault.Gone(ctx, c.Env().Dial, server, one.ID, one.Password, one.Timeout)
 		if err == nil && gone {
-			err = harness.Failed(fmt.Errorf("%s refused it", server))
+			err = harness.Failed(fmt.Errorf("%s refused to resume the session", server))
 		}
 		return e, err
 	})

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -58,7 +59,8 @@ func ShellLock() harness.Scenario {
 }
 
 // shellScript is a command with three processes that ignore SIGTERM. They write the time repeatedly
-// until the file $2 exists. The second process is in the background. The third has its own session.
+// until the file $2 exists. The second process is in the background. The third is in its own
+// session of the operating system.
 const shellScript = `trap "" TERM
 echo "start $(date +%s%N) $ZKCOORD_TOKEN" >>"$1"
 beat='while [ ! -e "$2" ]; do echo "$0 $(date +%s%N)" >>"$1"; sleep 0.02; done'
@@ -66,7 +68,7 @@ sh -c "$beat" child "$1" "$2" &
 setsid sh -c "$beat" apart "$1" "$2" &
 exec sh -c "$beat" first "$1" "$2"`
 
-// A running command was started, and may still wait for the lock.
+// running is a command that was started. It may still wait for the lock.
 type running interface {
 	harness.Process
 	Kill()
@@ -131,7 +133,7 @@ func (w *shellWork) servers(ctx context.Context, c *harness.Client) ([]string, e
 
 const opCommand = "command"
 
-// The method command runs one command to its end. The result contains the first and the last time
+// The method `command` runs one command to its end. The result contains the first and the last time
 // in the command's log. It also says whether the command's zkcoord process ended before the command
 // was signaled to end.
 func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []string, log string) (history.Event, error) {
@@ -158,10 +160,10 @@ func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []st
 	for l.first == 0 {
 		select {
 		case <-p.Ended():
-			return history.Event{}, harness.Failed(errors.New("no lock"))
+			return history.Event{}, harness.Failed(errors.New("the process ended before the command started"))
 		case <-time.After(10 * time.Millisecond):
 		}
-		if !c.Next(ctx) && l.first == 0 { // the run quiesces
+		if !c.Next(ctx) && l.first == 0 { // the work of the run is over
 			p.Kill()
 		}
 		l = readLog(log)
@@ -179,8 +181,8 @@ func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []st
 	return history.Event{Result: fmt.Sprintf("%d %d %v", l.first, l.last, lost), Token: l.token}, nil
 }
 
-// The method hold records a hold while the command runs. It reports whether p ended before the hold
-// was to end.
+// The method `hold` records a hold while the command runs. It reports whether p ended before the
+// planned end of the hold.
 func (w *shellWork) hold(ctx context.Context, c *harness.Client, p running, token int64) (lost bool) {
 	held, lose := context.WithCancelCause(context.Background())
 	defer lose(nil)
@@ -222,7 +224,7 @@ func readLog(name string) (l commandLog) {
 		}
 		at, err := strconv.ParseInt(words[1], 10, 64)
 		if err != nil {
-			continue // date was killed
+			continue // the program `date` was killed before it wrote the time
 		}
 		if words[0] == "start" && len(words) == 3 {
 			l.first = at
@@ -233,7 +235,7 @@ func readLog(name string) (l commandLog) {
 	return l
 }
 
-// The function settled returns the log once it has not grown for a second, or after ten seconds.
+// The function `settled` returns the log once it has not grown for a second, or after ten seconds.
 func settled(name string) commandLog {
 	l := readLog(name)
 	for range 10 {
@@ -276,7 +278,7 @@ const stoppedInTimeName = "lock/stopped-in-time"
 func stoppedInTime() checker.Checker {
 	return checker.New(stoppedInTimeName, "all processes of a command are dead before the next command starts", func(h *history.History, j *checker.Judge) {
 		all := commandSpans(h)
-		taken, closest := 0, time.Hour
+		lost, closest := 0, time.Duration(math.MaxInt64)
 		for i := 1; i < len(all); i++ {
 			before, next := all[i-1], all[i]
 			j.Checked(1)
@@ -289,11 +291,15 @@ func stoppedInTime() checker.Checker {
 			case before.op.Complete.Token >= next.op.Complete.Token:
 				j.Violation(append(before.op.Events(), next.op.Events()...), "token %d was granted after token %d", next.op.Complete.Token, before.op.Complete.Token)
 			case before.lost:
-				taken++
+				lost++
 				closest = min(closest, left)
 			}
 		}
-		j.Note("%d commands; %d of %d commands that lost the lock were dead at least %v before the next one started", len(all), taken, taken, closest)
+		note := fmt.Sprintf("%d commands; commands that lost the lock: %d", len(all), lost)
+		if lost > 0 {
+			note += fmt.Sprintf(", dead at least %v before the next one started", closest)
+		}
+		j.Note("%s", note)
 	})
 }
 
@@ -311,7 +317,7 @@ func commandsLost(n int) checker.Checker {
 	})
 }
 
-// killHolder kills the zkcoord of client 0.
+// killHolder kills the zkcoord process of client 0.
 type killHolder struct{}
 
 func (killHolder) Name() string { return "kill-holder" }

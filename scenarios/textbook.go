@@ -17,8 +17,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A textbook is the lock recipe of ZooKeeper's documentation, as it is often implemented, with one
-// of the usual mistakes. Without a mistake it passes every scenario: see TestTextbookInVirtualTime.
+// A textbook is the lock recipe of ZooKeeper's documentation, as it is often implemented. In a
+// mutant it makes one of the usual mistakes. Without a mistake it passes the scenarios lock, rwlock
+// and semaphore: see TestTextbookInVirtualTime.
 type textbook struct {
 	s      *session.Session
 	path   string
@@ -30,9 +31,9 @@ type textbook struct {
 type mistakes struct {
 	names       bool // orders by names, not by their sequence numbers
 	later       bool // readers also wait for writers that arrived after them
-	unprotected bool // creates a second node when the reply is lost
+	unprotected bool // creates a second znode when the reply to the create is lost
 	cancelled   bool // cleans up with the caller's context
-	late        bool // ends its context after the deletion of its node
+	late        bool // ends the grant's context only after the contender's znode is deleted
 }
 
 func openTextbook(opts session.Options, does mistakes) opener {
@@ -66,7 +67,7 @@ func (t *textbook) lock(ctx context.Context, want string) (held, error) {
 	}}, nil
 }
 
-// enter creates the contender's node.
+// enter creates the contender's znode.
 func (t *textbook) enter(ctx context.Context, mode string) (recipe.Node, error) {
 	if !t.does.unprotected {
 		return recipe.CreateProtected(ctx, t.s, t.path, mode, nil, session.EphemeralSequential)
@@ -92,7 +93,7 @@ func (t *textbook) enter(ctx context.Context, mode string) (recipe.Node, error) 
 	}
 }
 
-// leave deletes the contender's node.
+// leave deletes the contender's znode.
 func (t *textbook) leave(ctx context.Context, node recipe.Node) error {
 	if t.does.cancelled {
 		return recipe.Remove(ctx, t.s, node)
@@ -106,7 +107,7 @@ func (t *textbook) leave(ctx context.Context, node recipe.Node) error {
 	}
 }
 
-// await waits until the contender is served.
+// await waits until the contender holds the lock or its permits.
 func (t *textbook) await(ctx context.Context, me string) error {
 	for {
 		listing, w, err := t.list(ctx)
@@ -119,8 +120,8 @@ func (t *textbook) await(ctx context.Context, me string) error {
 			err = session.ErrRevoked
 		case served:
 		case w == nil:
-			// The node has no children, so a watch on its children fires only when the node is
-			// deleted.
+			// The znode of `next` has no children, so a watch on its children fires only when that
+			// znode is deleted.
 			if _, w, err = t.s.ChildrenWatch(ctx, znode.Join(t.path, next)); errors.Is(err, zk.ErrNoNode) {
 				continue
 			}
@@ -147,8 +148,8 @@ func (t *textbook) list(ctx context.Context) (session.Listing, *session.Watch, e
 	return listing, nil, err
 }
 
-// The method before reports whether the contender with the name me is served. If not, it returns
-// the nearest contender that has to leave first.
+// The method `before` reports whether the contender `me` holds the lock or its permits. If not, it
+// returns the nearest contender that has to leave first.
 func (t *textbook) before(me string, all []string) (next string, served bool) {
 	wants := wanted(me)
 	taken := number(wants)
@@ -168,7 +169,7 @@ func (t *textbook) before(me string, all []string) (next string, served bool) {
 	return next, taken <= max(t.places, 1)
 }
 
-// wanted returns what the contender with the given name requested.
+// The function `wanted` returns what the contender with the given name requested.
 func wanted(name string) string {
 	if part := strings.Split(name, "-"); len(part) == 3 {
 		return part[1]

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
 // Without a mistake, the textbook recipe passes. So its mutants are killed because of their
@@ -22,11 +23,25 @@ func TestTextbookInVirtualTime(t *testing.T) {
 				t.Fatal(err)
 			}
 			s = s.Mutate(harness.Mutant{Name: "textbook", Workload: workload})
+			s.Guards = ofAnyLanguage(s.Guards) // the textbook queue reads each item just before it takes it
 			for seed := range uint64(3) {
 				if result := virtually(t, s, VirtualOptions(s, seed)); !result.Verdict.Passed() {
 					t.Errorf("seed %d: got %v, want a verdict that passes:\n%s", seed, result.Verdict, result.Summary())
 				}
 			}
 		})
+	}
+}
+
+// The textbook queue reads each item just before it takes it. The guards of the scenario report
+// that the run exercised neither reading ahead nor conflicts between consumers.
+func TestGuardsNoticeAQueueWithoutReadAhead(t *testing.T) {
+	s := QueueFIFO()
+	s = s.Mutate(harness.Mutant{Name: "textbook", Workload: queueWorkload(queueProgram{pipes: within(openEntries(queueMistakes{})), priorities: 1})})
+	result := virtually(t, s, VirtualOptions(s, 1))
+	for _, id := range []string{"run/read-ahead", "run/conflicts"} {
+		if one, found := result.Of(id); !found || one.Verdict != checker.NotExercised {
+			t.Errorf("%s: got %v, want %v", id, one.Verdict, checker.NotExercised)
+		}
 	}
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
-// upgraded returns the scenarios that run through a rolling upgrade.
+// The function `upgraded` returns the scenarios that run through a rolling upgrade.
 func upgraded() []harness.Scenario {
 	return []harness.Scenario{LockFaults(), Election(), QueueClaims(), Watch()}
 }
@@ -124,14 +124,15 @@ func (u *upgradable) DialContext(ctx context.Context, network, address string) (
 	return &versionedConn{Conn: conn, version: version, forgets: u.forgets && version == zkversion.Default}, nil
 }
 
-// versionedConn rewrites replies of a server: its version, and lists of children.
+// versionedConn rewrites a server's replies: it replaces the version, and may remove a znode from
+// lists of children.
 type versionedConn struct {
 	net.Conn
 	version string
 	forgets bool
 
 	mu    sync.Mutex
-	word  bool // the request was a four-letter word, not a session's
+	word  bool // the request was a four-letter word, not a request of a session
 	lists map[int32]wire.Op
 
 	rest []byte // bytes still to be read
@@ -179,8 +180,8 @@ func (c *versionedConn) Read(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// forget prepends the length to a frame. If the frame is a list of children, it loses the oldest
-// child.
+// forget returns a frame, preceded by its length. If the frame is a list of children, forget first
+// removes the oldest child from it.
 func (c *versionedConn) forget(frame []byte) []byte {
 	whole := append(frameLength(len(frame)), frame...)
 	h, body, err := wire.CutReply(frame)

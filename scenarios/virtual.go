@@ -10,13 +10,13 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// On the embedded ensemble in virtual time, minutes of faults take a fraction of a second. So
-// scenarios run with many seeds, and mutants with a few.
+// On the embedded ensemble in virtual time, minutes of faults take a fraction of a second. So each
+// scenario and each mutant can run with many seeds.
 
 const (
 	// VirtualTime is how long clients work under faults in a run in virtual time.
 	VirtualTime = 90 * time.Second
-	// HuntSeeds is the number of runs in which a mutant must be killed.
+	// HuntSeeds is the maximum number of runs of a mutant. One of them must kill it.
 	HuntSeeds = 30
 )
 
@@ -25,13 +25,13 @@ func Virtual() []harness.Scenario {
 	return slices.DeleteFunc(All(), func(s harness.Scenario) bool { return s.Needs != "" })
 }
 
-// VirtualOptions returns the options of a run of s on the embedded ensemble in virtual time. They
-// define the meaning of a seed there. Tests and the command both use these options for the time and
-// the faults of a plan, so a seed has only one plan.
+// VirtualOptions returns the options of a run of s on the embedded ensemble in virtual time. The
+// seed determines the faults and the modeled version. Tests and the command both use these options
+// for the time and the faults of a plan, so a seed has only one plan.
 func VirtualOptions(s harness.Scenario, seed uint64) harness.Options {
 	return harness.Options{
 		Seed: seed, Time: VirtualTime, Faults: some(s.Faults, seed),
-		Ensemble: embedded.Starter(embedded.Options{Model: zktest.Options{Version: versionOf(seed)}}), // uses the seed of the run
+		Ensemble: embedded.Starter(embedded.Options{Model: zktest.Options{Version: versionOf(seed)}}), // the model gets the seed from the run
 	}
 }
 
@@ -43,9 +43,9 @@ func versionOf(seed uint64) zktest.Version {
 	return zktest.V39
 }
 
-// The function some chooses only a few of the faults, so that each of them occurs several times in
-// a run. The choice depends on the seed. At least one of them is a fault that the embedded ensemble
-// can inject, if there is one: a run without faults proves nothing.
+// The function `some` chooses only a few faults, so that each chosen fault occurs several times in
+// a run. The choice depends on the seed. If the embedded ensemble can inject any of the faults, at
+// least one such fault is chosen: a run without faults proves nothing.
 func some(faults []harness.Fault, seed uint64) []string {
 	const few = 3
 	if len(faults) <= few {
@@ -64,13 +64,14 @@ func some(faults []harness.Fault, seed uint64) []string {
 	return fault.Names(chosen)
 }
 
-// An unstartedEnsemble has the abilities of an embedded ensemble, and no servers.
+// An unstartedEnsemble has the abilities of an embedded ensemble, but its servers do not run.
 type unstartedEnsemble struct{ *embedded.Ensemble }
 
 // Servers returns three addresses.
 func (unstartedEnsemble) Servers() []string { return make([]string, 3) }
 
-// unstarted returns an environment that says which faults the embedded ensemble can inject.
+// The function `unstarted` returns an environment that says which faults the embedded ensemble can
+// inject.
 func unstarted() *harness.Env {
 	return harness.NewEnv(unstartedEnsemble{new(embedded.Ensemble)}, 3)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/watch"
@@ -42,7 +43,7 @@ func Watch() harness.Scenario {
 		Guards: []checker.Checker{statesTold(100)},
 		Mutants: []harness.Mutant{{
 			Name:     "version-only",
-			Report:   "CURATOR-391: only the version is compared, so a node that was deleted and recreated appears unchanged",
+			Report:   "CURATOR-391: only the version is compared, so a znode that was deleted and recreated appears unchanged",
 			Violates: []string{"watch/final-state-reported", "watch/recreation-reported"},
 			Workload: watchWorkload(versionOnly, existsW),
 		}, {
@@ -64,7 +65,7 @@ func Watch() harness.Scenario {
 			Workload: watchWorkload(dataChanges, through(doubledEvents)),
 		}, {
 			Name:     "connection-events",
-			Report:   "node-zkplus#20, avout#10: an event of the connection is taken for an event of the node",
+			Report:   "node-zkplus#20, avout#10: an event of the connection is taken for an event of the znode",
 			Violates: []string{"watch/no-event-without-cause"},
 			Faults:   []string{"link-reset"},
 			Workload: watchWorkload(dataChanges, through(connectionEvents)),
@@ -90,7 +91,8 @@ func statesTold(n int) checker.Checker {
 	})
 }
 
-// A dataStream is a watcher's stream in its next session.
+// A dataStream returns the changes that a watcher observes in the session s. A call with the next
+// session continues after the last change that the previous session reported.
 type dataStream func(ctx context.Context, s *session.Session) iter.Seq2[watch.DataChange, error]
 
 func dataChanges(path string) dataStream { return watch.NewData(path).Changes }
@@ -106,7 +108,7 @@ func watchWorkload(open func(path string) dataStream, register registrar) func(*
 		var mu sync.Mutex
 		var rounds atomic.Int32              // number of watches set
 		var changers atomic.Int32            // clients that still change znodes
-		watchers := make(map[int][]*watcher) // by client; they outlive its sessions
+		watchers := make(map[int][]*watcher) // client id -> the client's watchers, which outlive its sessions
 		of := func(c *harness.Client) []*watcher {
 			mu.Lock()
 			defer mu.Unlock()
@@ -200,13 +202,13 @@ func (l *ledger) apply(ctx context.Context, ops []session.Op) (int64, error) {
 		// A write comes first: its reply proves that every earlier request of this session has been
 		// applied or never will be.
 		if _, undone := l.s.Multi(ctx, session.CheckOp{Path: l.path, Version: session.AnyVersion}); undone != nil {
-			wait(ctx, 20*time.Millisecond)
+			times.Sleep(ctx, 20*time.Millisecond)
 			continue
 		}
 		now, unread := l.s.Get(ctx, l.path)
 		switch {
 		case unread != nil:
-			wait(ctx, 20*time.Millisecond)
+			times.Sleep(ctx, 20*time.Millisecond)
 		case string(now.Data) == entry:
 			return now.Stat.Mzxid, nil
 		default:
@@ -279,8 +281,8 @@ func (w *watcher) end() {
 	}
 }
 
-// record records a state. A deletion gets the version of the previous state plus one, because the
-// watcher does not learn its zxid.
+// The method `record` records a state that the watcher observed. A deletion gets the zxid of the
+// previous state plus one, because the watcher does not learn the zxid of the deletion.
 func (w *watcher) record(change watch.DataChange) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -303,13 +305,13 @@ func (w *watcher) is(stat *zk.Stat) bool {
 	return w.last.Token == stat.Czxid && w.last.Zxid == stat.Mzxid
 }
 
-// settle waits until no client changes the znodes, all watchers have reported the current states,
-// and these have been stable for a second. It gives up after ten seconds and leaves the verdict to
-// the checker.
+// settle waits until no client changes the znodes. Then it waits until all watchers have reported
+// the current states, and these have been stable for a second. After ten seconds it gives up, and
+// leaves the verdict to the checker.
 func settle(ctx context.Context, s *session.Session, watchers []*watcher, changers *atomic.Int32) {
 	const enough, poll, most = time.Second, 50 * time.Millisecond, 10 * time.Second
 	for changers.Load() > 0 && s.Err() == nil && ctx.Err() == nil {
-		wait(ctx, poll)
+		times.Sleep(ctx, poll)
 	}
 	end := time.Now().Add(most)
 	for same := time.Duration(0); same < enough && time.Now().Before(end) && s.Err() == nil; same += poll {
@@ -321,11 +323,11 @@ func settle(ctx context.Context, s *session.Session, watchers []*watcher, change
 				same = 0
 			}
 		}
-		wait(ctx, poll)
+		times.Sleep(ctx, poll)
 	}
 }
 
-// finalStates records the final states.
+// finalStates records the state of each path after all clients have stopped.
 func finalStates(ctx context.Context, env *harness.Env, s *session.Session, paths []string) error {
 	for _, path := range paths {
 		if err := s.Sync(ctx, path); err != nil {
@@ -344,7 +346,7 @@ func finalStates(ctx context.Context, env *harness.Env, s *session.Session, path
 	return nil
 }
 
-// versionOnly reports a change only if the version differs.
+// versionOnly reports a change only if the znode's version differs from the one last reported.
 func versionOnly(path string) dataStream {
 	inner := watch.NewData(path)
 	version, told := int32(-1), false // -1 means no znode
@@ -370,7 +372,8 @@ func versionOnly(path string) dataStream {
 	}
 }
 
-// unwatched reports nothing more in a session once that session has lost its connection.
+// The function `unwatched` reports nothing more in a session once that session has lost its
+// connection.
 func unwatched(path string) dataStream {
 	inner := watch.NewData(path)
 	return func(ctx context.Context, s *session.Session) iter.Seq2[watch.DataChange, error] {

@@ -10,6 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -31,14 +32,14 @@ type lookout struct {
 	path     string
 	register registrar
 
-	zxid   int64 // of the last read; if the znode is deleted, the zxid is only known to be later than that of the previous state
+	zxid   int64 // of the state that was read last: see the method `saw`
 	gone   bool
-	round  int32 // of the current watch
+	round  int32 // number of the current watch
 	events <-chan zk.Event
 }
 
-// lookOut keeps a watch on each path and reads the paths in between. At the end it waits until the
-// end of the session has ended each watch.
+// lookOut keeps a watch on each path, and also reads the paths repeatedly. At the end it closes the
+// session, and waits until each watch has ended.
 func lookOut(ctx context.Context, c *harness.Client, s *session.Session, paths []string, register registrar, rounds *atomic.Int32) error {
 	registered, stop := context.WithCancel(ctx)
 	defer stop()
@@ -61,19 +62,21 @@ func lookOut(ctx context.Context, c *harness.Client, s *session.Session, paths [
 		signOfLife(ctx, c, s)
 		c.Pause(ctx, upTo(50*time.Millisecond)(c))
 	}
-	for round := 0; round < 20 && s.Err() == nil; round++ { // the last change is reported soon, or a read shows that it was not
+	// Give the last change time to be reported. If it is not, one of these reads shows that.
+	for round := 0; round < 20 && s.Err() == nil; round++ {
 		for _, l := range lookouts {
 			l.heed()
 			l.stand(registered, s, rounds)
 			s.Sync(ctx, l.path)
 			l.read(ctx, s)
 		}
-		wait(ctx, 50*time.Millisecond)
+		times.Sleep(ctx, 50*time.Millisecond)
 	}
 	return s.Err()
 }
 
-// The method saw records the result of a read and returns its version.
+// The method `saw` stores the state that a read returned, and returns the zxid of that state. The
+// zxid of a deletion is unknown, so `saw` uses that of the previous state plus one.
 func (l *lookout) saw(stat *zk.Stat) int64 {
 	switch {
 	case stat != nil:
@@ -89,9 +92,9 @@ func (l *lookout) record(op string, e history.Event) {
 	l.c.Record(e)
 }
 
-// stand sets a watch unless there is one. A watch can fire before the read that sets it has
-// returned. It may then have reported the state of that read, so it is treated as if it had not
-// been set.
+// The method `stand` sets a watch unless there is one. If the watch has already fired when the read
+// that sets it returns, its event may be about the state that was read. So `stand` ignores such a
+// watch.
 func (l *lookout) stand(ctx context.Context, s *session.Session, rounds *atomic.Int32) {
 	if l.events != nil {
 		return
@@ -108,7 +111,7 @@ func (l *lookout) stand(ctx context.Context, s *session.Session, rounds *atomic.
 	l.record(checker.WatchSet, history.Event{Zxid: version, Session: s.ID()})
 }
 
-// heed records the events that have arrived.
+// heed records the events of the current watch that have arrived so far.
 func (l *lookout) heed() {
 	for l.events != nil {
 		select {
@@ -131,7 +134,7 @@ func (l *lookout) tell(ev zk.Event, open bool) {
 	}
 }
 
-// read records a read after the events that arrived before its reply.
+// The method `read` records a read after the events that arrived before its reply.
 func (l *lookout) read(ctx context.Context, s *session.Session) {
 	l.c.Do(ctx, history.Event{Op: checker.OpRead, Object: l.path}, func(ctx context.Context) (e history.Event, err error) {
 		stat, err := s.Exists(ctx, l.path)
@@ -143,8 +146,8 @@ func (l *lookout) read(ctx context.Context, s *session.Session) {
 	})
 }
 
-// awaitEnd waits up to two seconds until each watch has ended. An ended session must end its
-// watches at once.
+// awaitEnd waits up to two seconds for the end of the watch. The session has already ended, so the
+// watch must end at once.
 func (l *lookout) awaitEnd() {
 	late := time.NewTimer(2 * time.Second)
 	defer late.Stop()
@@ -158,7 +161,7 @@ func (l *lookout) awaitEnd() {
 	}
 }
 
-// The function through passes the events of a watch through f, which may drop or add events.
+// The function `through` passes the events of a watch through f, which may drop or add events.
 func through(f func(ctx context.Context, s *session.Session, in <-chan zk.Event, out chan<- zk.Event)) registrar {
 	return func(ctx context.Context, s *session.Session, path string) (*zk.Stat, <-chan zk.Event, error) {
 		stat, in, err := existsW(ctx, s, path)
@@ -179,7 +182,7 @@ func through(f func(ctx context.Context, s *session.Session, in <-chan zk.Event,
 func lateEvents(ctx context.Context, _ *session.Session, in <-chan zk.Event, out chan<- zk.Event) {
 	defer close(out)
 	for ev := range in {
-		wait(ctx, 100*time.Millisecond)
+		times.Sleep(ctx, 100*time.Millisecond)
 		out <- ev
 	}
 }
@@ -198,7 +201,7 @@ func doubledEvents(ctx context.Context, s *session.Session, in <-chan zk.Event, 
 	}
 }
 
-// connectionEvents takes a lost connection for a change.
+// connectionEvents treats a lost connection as a change.
 func connectionEvents(ctx context.Context, s *session.Session, in <-chan zk.Event, out chan<- zk.Event) {
 	defer close(out)
 	select {
@@ -218,7 +221,8 @@ func silentEnd(_ context.Context, _ *session.Session, in <-chan zk.Event, out ch
 	}
 }
 
-// suspended returns a channel that is closed when s loses its connection, unless ctx ends first.
+// The function `suspended` returns a channel that is closed when s loses its connection, unless ctx
+// ends first.
 func suspended(ctx context.Context, s *session.Session) <-chan struct{} {
 	lost := make(chan struct{})
 	go func() {

@@ -8,7 +8,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// The servers' logs show that a holder outlived its znode, whatever other clients recorded.
+// The servers' logs show that a hold lasted longer than its znode, whatever other clients recorded.
 func TestServersLogsConvictLocksThatTrustTheirConnection(t *testing.T) {
 	for _, c := range []struct {
 		scenario harness.Scenario

@@ -12,14 +12,14 @@ import (
 	"github.com/zkcoord/zkcoord/internal/invalid"
 )
 
-// defaultPort is ZooKeeper's clientPort.
+// defaultPort is the port at which ZooKeeper's servers usually accept clients.
 const defaultPort = "2181"
 
 // ParseConnectString splits a connect string of ZooKeeper's own clients, such as "zk1:2181,
 // zk2:2181/app", into values for Options.Servers and Options.Chroot. Spaces around an address are
 // dropped. The chroot is "" if there is none.
 //
-// It fails if the form of an address or of the chroot is invalid. It looks up no name.
+// It fails if the form of an address or of the chroot is invalid. It does not resolve host names.
 func ParseConnectString(s string) (servers []string, chroot string, err error) {
 	list, path, rooted := strings.Cut(s, "/")
 	if servers, err = parseServers(strings.Split(list, ",")); err != nil {
@@ -69,8 +69,8 @@ func parseServer(s string) (host, port string, err error) {
 	return host, port, checkHost(host)
 }
 
-// splitPort splits an address and adds the default port if it has none. An IPv6 address without
-// brackets has no port.
+// splitPort splits an address and adds the default port if the address has none. An IPv6 address
+// without brackets has no port.
 func splitPort(s string) (host, port string, err error) {
 	bare := strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
 	if _, err := netip.ParseAddr(bare); err == nil && (bare == s || len(s) == len(bare)+2) {

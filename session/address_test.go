@@ -14,8 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// ZOOKEEPER-3878, ZOOKEEPER-3886, kazoo#111: the test covers IPv6 addresses, with and without a
-// port, and the space in "zk1:2181, zk2:2181".
+// The test covers IPv6 addresses, with and without a port, and the space in "zk1:2181, zk2:2181"
+// (ZOOKEEPER-3878, ZOOKEEPER-3886, kazoo#111).
 func TestAddressesAsPeopleWriteThem(t *testing.T) {
 	for server, want := range map[string]string{
 		"zk1":             "zk1:2181",
@@ -38,8 +38,8 @@ func TestAddressesAsPeopleWriteThem(t *testing.T) {
 	}
 }
 
-// samuel#74, wvanbergen/kafka#15, spring-cloud-zookeeper#153: no server can ever be reached under
-// such an address. Open reports this at once.
+// Open refuses an invalid address at once, because no server can ever be reached at it
+// (samuel/go-zookeeper#74, wvanbergen/kafka#15, spring-cloud-zookeeper#153).
 func TestInvalidAddressIsRefusedAtOnce(t *testing.T) {
 	for _, server := range []string{
 		"", " ", ":2181", ":99999", "zk1:", "zk1:0", "zk1:-1", "zk1:99999", "zk1:http", "zk1:2181\n", "zk1\n", "zk 1:2181",
@@ -55,7 +55,8 @@ func TestInvalidAddressIsRefusedAtOnce(t *testing.T) {
 	}
 }
 
-// samuel#74: a connect string with a chroot, in the form that ZooKeeper's own clients accept.
+// ParseConnectString accepts a chroot in the form that ZooKeeper's own clients accept
+// (samuel/go-zookeeper#74).
 func TestConnectString(t *testing.T) {
 	for s, want := range map[string]struct {
 		servers []string

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// Errors for error codes of servers that go-zookeeper does not know.
+// Errors for those error codes that servers send and go-zookeeper does not know.
 var (
 	// ErrQuota means that a hard quota on the path or above it is used up.
 	// Nothing was applied. Delete something, or raise the quota.
@@ -23,7 +23,8 @@ var (
 	// Nothing was applied. Try again later.
 	ErrReadOnly = errors.New("session: the server is read-only")
 	// ErrUnimplemented means that the server does not know the request, or that its configuration
-	// disables the request. Nodes with a time to live are disabled by default. Nothing was applied.
+	// disables the request. Znodes with a time to live are disabled by default. Nothing was
+	// applied.
 	ErrUnimplemented = errors.New("session: unimplemented by the server")
 	// ErrAuthRequired means that the server closed the session because it serves authenticated
 	// clients only (enforce.auth, SASL). Nothing was applied. Open a session with Options.Auth.
@@ -40,13 +41,14 @@ type refusal struct {
 	transient bool // the same request may succeed later
 }
 
-// refusalCodes has the error codes of ZooKeeper 3.8 and 3.9 that prove a refusal and that
-// go-zookeeper does not know. A server sends these codes only if it did not prepare the transaction
-// (PrepRequestProcessor, ReadOnlyRequestProcessor, AuthenticationHelper), or did not execute the
-// request (THROTTLEDOP).
+// refusalCodes maps error codes of ZooKeeper 3.8 and 3.9 to their meanings. It has the codes that
+// prove a refusal and that go-zookeeper does not know. A server sends these codes only if it did
+// not prepare the transaction (PrepRequestProcessor, ReadOnlyRequestProcessor,
+// AuthenticationHelper), or did not execute the request (THROTTLEDOP).
 //
-// A code that is not listed proves nothing. For example, FinalRequestProcessor can answer with
-// MARSHALLINGERROR after it has applied the transaction. No server sends REQUESTTIMEOUT.
+// Any other code that go-zookeeper does not know proves nothing. For example, FinalRequestProcessor
+// can answer with MARSHALLINGERROR after it has applied the transaction. No server sends
+// REQUESTTIMEOUT.
 var refusalCodes = map[wire.Code]refusal{
 	wire.QuotaExceeded:            {ErrQuota, false},
 	wire.ThrottledOp:              {ErrThrottled, true},
@@ -58,8 +60,8 @@ var refusalCodes = map[wire.Code]refusal{
 	wire.ReconfigInProgress:       {wire.ReconfigInProgress, false},
 }
 
-// If err is go-zookeeper's error for an unknown code, named returns the error of this package
-// instead.
+// The function `named` returns err, unless err is go-zookeeper's error for an unknown code. In that
+// case, it returns the error of this package for the code.
 func named(err error) error {
 	if err == nil {
 		return nil
@@ -97,9 +99,10 @@ func refusals() []error {
 var unreadable = []error{zk.ErrAPIError, zk.ErrShortBuffer, zk.ErrUnhandledFieldType, zk.ErrPtrExpected, zk.ErrUnknown, zk.ErrNothing}
 
 // Transient reports whether a request that failed with err may succeed later without anybody
-// changing anything. This is so if its connection was lost, if the server was too busy, or if the
-// answer proves nothing. Any other error is final, for example ErrNoAuth or ErrQuota. A write whose
-// Outcome is Indeterminate may have been applied: read its effect before you repeat it.
+// changing anything. This is so if its connection was lost, if the server was too busy or had no
+// quorum, or if the answer does not say whether the request was applied. Any other error is final,
+// for example ErrNoAuth or ErrQuota. A write whose Outcome is Indeterminate may have been applied:
+// read its effect before you repeat it.
 func Transient(err error) bool {
 	if retryable(err) || errors.Is(err, ErrUnknown) {
 		return true
@@ -117,37 +120,39 @@ func Transient(err error) bool {
 	return false
 }
 
-// Retry calls f until it succeeds or fails with an error that is not Transient, and returns that
-// error. If ctx or the session ends first, it returns the last error. After a lost connection it
-// calls f again at once, because a request waits for the next connection. After any other transient
-// error it pauses first: 50 ms, then 100 ms and so on, up to half of the session timeout. Use it
-// for reads and clean-ups that must be completed. If f writes, f itself must handle the case that
-// an earlier attempt was applied.
+// Retry calls f until f returns nil or an error that is not Transient, and returns that result. If
+// ctx or the session ends first, the error wraps the last error of f and the cause. After a lost
+// connection, Retry calls f again at once, because the next request waits for a connection anyway.
+// After any other transient error, Retry first pauses: 50 ms, then 100 ms and so on, up to half of
+// the session timeout. Use Retry for reads and clean-ups that must be completed. If f writes, f
+// itself must handle the case that an earlier attempt was applied.
 func (s *Session) Retry(ctx context.Context, f func(ctx context.Context) error) error {
 	for pauses := 0; ; {
 		err := f(ctx)
-		switch {
-		case err == nil || !Transient(err) || ctx.Err() != nil || s.Err() != nil:
-			return err
-		case retryable(err):
-			continue
-		}
-		if !s.pauseFor(ctx, backoff(pauses, firstPause, s.Timeout()/2)) {
+		if err == nil || !Transient(err) {
 			return err
 		}
-		pauses++
+		if !retryable(err) {
+			s.pauseFor(ctx, backoff(pauses, firstPause, s.Timeout()/2))
+			pauses++
+		}
+		// err comes before the cause, because OutcomeOf uses the first RequestError that it finds.
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w (gave up: %w)", err, causeOf(ctx))
+		}
+		if s.Err() != nil {
+			return fmt.Errorf("%w (gave up: %w)", err, s.Err())
+		}
 	}
 }
 
-// pauseFor waits for d, and reports whether neither ctx nor the session ended first.
-func (s *Session) pauseFor(ctx context.Context, d time.Duration) bool {
+// pauseFor waits for d, or until ctx or the session ends.
+func (s *Session) pauseFor(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
 	case <-ctx.Done():
 	case <-s.Done():
 	}
-	return false
 }

@@ -89,8 +89,10 @@ func TestRetryPausesAndComesToAnEnd(t *testing.T) {
 		for _, busy := range []error{ErrThrottled, ErrUnknown} {
 			calls = 0
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			if err := s.Retry(ctx, failing(busy)); !errors.Is(err, busy) || calls < 10 || calls > 30 {
-				t.Errorf("transient error: got %d calls in a minute, then %v; want 10 to 30, then %v", calls, err, busy)
+			err := s.Retry(ctx, failing(busy))
+			if !errors.Is(err, busy) || !errors.Is(err, context.DeadlineExceeded) || calls < 10 || calls > 30 {
+				t.Errorf("transient error: got %d calls in a minute, then %v; want 10 to 30, then %v and %v",
+					calls, err, busy, context.DeadlineExceeded)
 			}
 			cancel()
 		}
@@ -108,8 +110,8 @@ func TestRetryPausesAndComesToAnEnd(t *testing.T) {
 		go func() { ended <- s.Retry(context.Background(), failing(ErrThrottled)) }()
 		synctest.Wait()
 		must(t, s.Close())
-		if err := <-ended; !errors.Is(err, ErrThrottled) {
-			t.Errorf("Retry after the end of the session: got %v, want %v", err, ErrThrottled)
+		if err := <-ended; !errors.Is(err, ErrThrottled) || !errors.Is(err, ErrClosed) {
+			t.Errorf("Retry after the end of the session: got %v, want %v and %v", err, ErrThrottled, ErrClosed)
 		}
 	})
 }

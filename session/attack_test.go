@@ -17,9 +17,10 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Attacks on the lease. Programs contend for one lock while servers and their connections fail. In
-// between the programs are idle, sometimes for longer than their session timeout. Whenever a
-// program is granted the lock, the contexts of all earlier grants must have ended.
+// The tests of this file attack the lease. Programs contend for one lock while servers and their
+// connections fail. Between two grants a program is idle, sometimes for longer than its session
+// timeout. Whenever a program is granted the lock, the contexts of all earlier grants must have
+// ended.
 
 // A referee records all grants of the lock.
 type referee struct {
@@ -72,7 +73,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// The function between returns a random duration from the range.
+// The function `between` returns a random duration from the range.
 func between(r *rand.Rand, from, to time.Duration) time.Duration {
 	return from + time.Duration(r.Int64N(int64(to-from)))
 }
@@ -161,7 +162,8 @@ func attacks() []attack {
 				e.Start(i)
 			}
 		}},
-		// Sessions that are idle on the follower expire meanwhile, or nearly do.
+		// While the follower receives nothing from the leader, its idle sessions expire, or nearly
+		// expire.
 		{name: "follower that does not hear the leader", timeout: 6 * time.Second, known: true, idle: true, first: follows, do: func(ctx context.Context, e *zktest.Ensemble, r *rand.Rand) {
 			for ctx.Err() == nil {
 				pause(ctx, between(r, 0, 10*time.Second))
@@ -250,8 +252,9 @@ func TestHoldEndsBeforeAnybodyElseIsGranted(t *testing.T) {
 }
 
 // Bug: the first write after idleness extended the lease, because the session assumed that the
-// leader had received its latest activity. No contender of the earlier tests was ever idle, so
-// those tests did not detect the mistake.
+// leader had received the session's latest activity. No contender of the earlier tests was ever
+// idle, so those tests did not detect the mistake. UnsafeTrustIdle brings the mistake back, and the
+// attacks must find it.
 func TestAttacksFindTheRuleThatTrustsIdleSessions(t *testing.T) {
 	const enough = 20
 	for seed := range uint64(enough) {

@@ -57,7 +57,7 @@ func BenchmarkSet(b *testing.B) {
 	})
 }
 
-// BenchmarkCreateProtected measures the create with which a lock begins.
+// BenchmarkCreateProtected measures the create with which the acquisition of a lock begins.
 func BenchmarkCreateProtected(b *testing.B) {
 	e := zktest.Start(b)
 	s, err := session.Open(b.Context(), session.Options{Servers: e.Servers(), Dial: e.DialContext})

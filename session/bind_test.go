@@ -11,7 +11,7 @@ import (
 )
 
 // Covers S2. When the call that ends the hold returns, all contexts bound to the hold have ended.
-// No goroutine has to be scheduled in between.
+// No other goroutine has to run for that.
 func TestBoundContextEndsWithTheHold(t *testing.T) {
 	errOver := errors.New("over")
 	for name, c := range map[string]struct {

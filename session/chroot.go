@@ -8,10 +8,12 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// A chroot is the prefix of the paths that callers use. It is "" if there is none.
+// A chroot is the path that the session puts before each path of a caller. It is "" if there is
+// none.
 type chroot string
 
-// inner returns the path that the server knows for a path of a caller. outer is its inverse.
+// The method `inner` converts a path of a caller into the path that the server knows. The method
+// `outer` does the reverse.
 func (c chroot) inner(path string) string {
 	if path == "/" && c != "" {
 		return string(c)
@@ -19,8 +21,8 @@ func (c chroot) inner(path string) string {
 	return string(c) + path
 }
 
-// innerNew is like inner, for a node that is created. If a sequence number is appended to the root,
-// the new node is a child of the chroot, not its sibling.
+// innerNew is like `inner`, for a znode that is created. If the path is "/" and the znode is
+// sequential, the new znode is a child of the chroot, not its sibling.
 func (c chroot) innerNew(path string, sequential bool) string {
 	if sequential {
 		return string(c) + path
@@ -30,7 +32,7 @@ func (c chroot) innerNew(path string, sequential bool) string {
 
 func (c chroot) outer(path string) string {
 	switch path {
-	case "": // of a failed request, or of a part of a multi that has no path
+	case "": // the path of a failed request, or of a part of a multi without a path
 		return ""
 	case string(c):
 		return "/"
@@ -38,7 +40,8 @@ func (c chroot) outer(path string) string {
 	return strings.TrimPrefix(path, string(c))
 }
 
-// rooted returns an error if the chroot is missing, so that the root of the session does not exist.
+// The method `rooted` returns an error if the chroot is missing. In that case, even the session's
+// path "/" does not exist.
 func (s *Session) rooted(ctx context.Context) error {
 	if s.opts.Chroot == "" || s.rootSeen.Load() {
 		return nil
@@ -56,8 +59,9 @@ func (s *Session) noRoot(err error) error {
 	return fmt.Errorf("chroot %s does not exist: %w", s.opts.Chroot, err)
 }
 
-// explainNoNode checks whether a znode is missing because the chroot is missing. This costs one
-// more request, unless the session has already found that the chroot exists.
+// If a znode is missing because the chroot is missing, explainNoNode returns an error that says so.
+// Otherwise it returns err. To find out costs one more request, unless the session has already
+// found that the chroot exists.
 func (s *Session) explainNoNode(ctx context.Context, err error) error {
 	if s.opts.Chroot == "" || s.rootSeen.Load() {
 		return err

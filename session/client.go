@@ -28,14 +28,13 @@ import (
 //   - a request may be dropped although Write succeeds
 //   - a new connection resumes the session
 //   - no watches are set again if none was set by the client
-//   - a connection is closed before the next is dialed
 //   - Close ends with the answer of the server
 //   - the buffer for replies is made after the handshake and grows
 
-// connect makes the client of s.
+// connect creates and starts the client of s.
 func connect(s *Session) (<-chan zk.Event, error) {
 	_, events, err := zk.Connect(s.opts.Servers, s.opts.Timeout,
-		func(c *zk.Conn) { s.zk = c }, // before the client starts to use the connections of s
+		func(c *zk.Conn) { s.zk = c }, // set before the client starts to use the connections of s
 		zk.WithHostProvider(s.servers),
 		zk.WithDialer(s.dial),
 		zk.WithMaxConnBufferSize(s.opts.MaxRequest+1<<12),

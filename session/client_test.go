@@ -20,22 +20,21 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A bare is a client of go-zookeeper alone. The test acts as its server.
+// A bare is a client of go-zookeeper that no session of this package uses. The test acts as its
+// server.
 type bare struct {
 	*testing.T
 	client *zk.Conn
 	events <-chan zk.Event
 	conns  chan net.Conn // the server's sides of the connections
 	writes chan []byte   // each Write of the client
-	open   atomic.Int32  // connections that the client has not closed
 	drop   atomic.Int32  // number of writes still to be dropped
 }
 
 // A bareConn is the client's side of a connection.
 type bareConn struct {
 	net.Conn
-	b      *bare
-	closed atomic.Bool
+	b *bare
 }
 
 func (c *bareConn) Write(p []byte) (int, error) {
@@ -46,13 +45,6 @@ func (c *bareConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-func (c *bareConn) Close() error {
-	if !c.closed.Swap(true) {
-		c.b.open.Add(-1)
-	}
-	return c.Conn.Close()
-}
-
 func newBare(t *testing.T) *bare {
 	b := &bare{T: t, conns: make(chan net.Conn, 10), writes: make(chan []byte, 1000)}
 	var err error
@@ -60,9 +52,6 @@ func newBare(t *testing.T) *bare {
 		zk.WithLogger(debugLog{slog.New(slog.DiscardHandler)}), zk.WithHostProvider(&oneServer{}),
 		zk.WithDialer(func(string, string, time.Duration) (net.Conn, error) {
 			client, server := net.Pipe()
-			if n := b.open.Add(1); n > 1 {
-				t.Errorf("got %d open connections, want at most 1", n)
-			}
 			b.conns <- server
 			return &bareConn{Conn: client, b: b}, nil
 		}))
@@ -121,7 +110,7 @@ func (b *bare) close(c net.Conn) {
 	}
 }
 
-// get starts a read and sends its error to the channel.
+// get starts a read. The returned channel receives the error of the read.
 func (b *bare) get(path string) <-chan error {
 	answer := make(chan error, 1)
 	go func() {
@@ -132,7 +121,8 @@ func (b *bare) get(path string) <-chan error {
 	return answer
 }
 
-// calls returns all kinds of requests that a session makes.
+// The method `calls` returns one function for each kind of request that a session makes. The
+// function makes such a request.
 func (b *bare) calls(path string) map[wire.Op]func() error {
 	acl := zk.WorldACL(zk.PermAll)
 	return map[wire.Op]func() error{
@@ -160,7 +150,7 @@ func (b *bare) calls(path string) map[wire.Op]func() error {
 	}
 }
 
-// eachCall calls check with the frame of each kind of request.
+// eachCall makes a request of each kind, and calls `check` with its frame.
 func (b *bare) eachCall(path string, check func(op wire.Op, h wire.RequestHeader, body []byte)) {
 	b.Helper()
 	c, _ := b.accept()
@@ -206,7 +196,7 @@ var clientDoes = map[string]func(b *bare){
 		b.close(c)
 	},
 	"a path goes into the frame unchanged, as its first field": func(b *bare) {
-		path := newTickets().issue().mark("/a/b")
+		path := newTickets().issue(nil).mark("/a/b")
 		b.eachCall(path, func(op wire.Op, _ wire.RequestHeader, body []byte) {
 			if got := wire.FirstPath(op, body); got != path {
 				b.Errorf("%v: got the path %q, want %q", op, got, path)
@@ -314,7 +304,7 @@ var clientDoes = map[string]func(b *bare){
 		}()
 		parts, err := b.client.Multi(&zk.CheckVersionRequest{Path: "/a"}, &zk.CheckVersionRequest{Path: "/b"})
 		if i, part := failedPart(parts); len(parts) != 2 || i != 1 || part != zk.ErrNoNode {
-			b.Errorf("%v, %v", parts, err)
+			b.Errorf("got %d parts, part %d with the error %v, and %v; want 2 parts, part 1 with %v", len(parts), i, part, err, zk.ErrNoNode)
 		}
 		b.close(c)
 	},
@@ -335,7 +325,7 @@ var clientDoes = map[string]func(b *bare){
 		c, _ := b.accept()
 		h, body := b.read(c)
 		if path := wire.FirstPath(h.Op, body); path != "/a" {
-			b.Errorf("got the first request for %q, want another one first", path)
+			b.Errorf("the request on the next connection: got the path %q, want /a", path)
 		}
 		b.reply(c, &wire.ReplyHeader{Xid: h.Xid}, &wire.GetDataResponse{})
 		must(b.T, <-answer)
@@ -383,14 +373,6 @@ var clientDoes = map[string]func(b *bare){
 		if h, _ := b.read(c); h.Op != wire.OpPing {
 			b.Errorf("first frame: got %v, want a ping", h.Op)
 		}
-		b.close(c)
-	},
-	"a connection is closed before the next is dialed": func(b *bare) { // newBare counts them
-		for range 3 {
-			c, _ := b.accept()
-			c.Close()
-		}
-		c, _ := b.accept()
 		b.close(c)
 	},
 	"Close ends with the answer of the server": func(b *bare) {

@@ -28,12 +28,12 @@ type conn struct {
 	closeOnce sync.Once
 
 	// Guarded by the tap's mu.
-	served bool   // the session was begun or resumed on it
+	served bool   // the session was begun or resumed on this connection
 	gone   bool   // closed
 	drops  []byte // replies to requests that were not written; the client has not read them yet
 
-	// Only the goroutine that holds sending may use these fields. The field sending is a channel
-	// instead of a mutex because it is held during a blocking call.
+	// Only the goroutine that holds `sending` may use these fields. A goroutine holds it while its
+	// token is in the channel. `sending` is not a mutex, because its holder can block in a write.
 	sending chan struct{}
 	out     []byte
 	greeted bool // the ConnectRequest was written
@@ -41,7 +41,7 @@ type conn struct {
 	// Only the client's receiving goroutine uses these fields.
 	in       *bufio.Reader
 	frame    []byte // buffer of the frame that was read last
-	unread   []byte // the part that the client has not read yet
+	unread   []byte // the part of `frame` that the client has not read yet
 	answered bool   // the ConnectResponse was read
 	replies  bool   // the client has begun to read replies
 }
@@ -54,8 +54,8 @@ const (
 	xidIdle          = -7
 )
 
-// maxReply is the limit of a reply's size. It protects against a peer that is not a ZooKeeper
-// server.
+// maxReply is the limit of a reply's size in bytes. It protects against a peer that is not a
+// ZooKeeper server.
 const maxReply = 1 << 28
 
 func newConn(s *Session, raw net.Conn, server string) *conn {
@@ -67,7 +67,7 @@ func newConn(s *Session, raw net.Conn, server string) *conn {
 		sending: make(chan struct{}, 1),
 		in:      bufio.NewReaderSize(raw, 32<<10),
 	}
-	c.handshake = time.AfterFunc(math.MaxInt64, func() { // started after the assignment, because Close stops it
+	c.handshake = time.AfterFunc(math.MaxInt64, func() { // started below, because c.fail reads c.handshake
 		c.fail(errNoAnswer)
 	})
 	c.handshake.Reset(handshakeBound(s.Timeout()))
@@ -80,14 +80,14 @@ func (c *conn) Close() error { return c.fail(errHungUp) }
 // errHungUp is the reason for closing a connection that has no fault.
 var errHungUp = errors.New("closed by this client")
 
-// fail notifies the session, once, and closes the connection. The notification comes first, because
-// closing may take a while with TLS.
+// fail closes the connection. The first call also notifies the session. The notification comes
+// before the close, because closing may take a while with TLS.
 func (c *conn) fail(why error) error {
 	c.closeOnce.Do(func() {
 		c.handshake.Stop()
 		c.s.tap.disconnected(c, why)
 		if d := c.s.opts.dialer; d != nil {
-			d.avoid(c.Conn.RemoteAddr().String()) // the next attempt takes another address of the server's name
+			d.avoid(c.Conn.RemoteAddr().String()) // the next attempt uses another address of the same host name
 		}
 	})
 	return c.Conn.Close()
@@ -117,7 +117,7 @@ func (c *conn) Write(frame []byte) (int, error) {
 	if !c.greeted {
 		return c.greet(frame)
 	}
-	out, id, err := unmark(append(c.out[:0], frame...)) // a copy, since it is changed
+	out, id, err := unmark(append(c.out[:0], frame...)) // a copy for unmark to change
 	if err != nil {
 		c.fail(err)
 		return len(frame), nil
@@ -159,7 +159,7 @@ func (c *conn) greet(frame []byte) (int, error) {
 
 // ping sends a ping of the session itself. The client ignores the answer, as it does for its own
 // pings. If something else is being sent, ping sends nothing, because any other request is equally
-// good evidence.
+// good evidence for the lease.
 func (c *conn) ping() {
 	select {
 	case c.sending <- struct{}{}:
@@ -180,15 +180,15 @@ func (c *conn) sync() {
 	c.own(wire.AppendFrame(nil, &wire.RequestHeader{Xid: xidIdle, Op: wire.OpSync}, &wire.Path{Path: c.s.root.inner("/")}))
 }
 
-// The method own sends a frame of the session itself. The caller holds c.sending.
+// The method `own` sends a frame of the session itself. The caller holds c.sending.
 func (c *conn) own(frame []byte) {
 	if first, _, err := c.s.tap.sending(c, frame[4:], 0); err == nil {
 		c.write(append(first, frame...))
 	}
 }
 
-// write sends whole frames. The caller holds c.sending. A socket that accepts nothing for half a
-// session timeout is closed.
+// write sends whole frames. The caller holds c.sending. If the socket has not accepted the frames
+// within half a session timeout, write closes the connection.
 func (c *conn) write(frames []byte) error {
 	c.Conn.SetWriteDeadline(time.Now().Add(c.s.Timeout() / 2))
 	if _, err := c.Conn.Write(frames); err != nil {
@@ -199,7 +199,8 @@ func (c *conn) write(frames []byte) error {
 }
 
 // Read returns the server's bytes to the client, frame by frame. The session evaluates each frame
-// before the client can read it.
+// before the client can read it. If reading fails, Read closes the connection before it returns,
+// because the client may dial the next connection before it closes this one.
 func (c *conn) Read(p []byte) (int, error) {
 	if len(c.unread) == 0 {
 		if err := c.nextFrame(); err != nil {
@@ -219,18 +220,18 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 func (c *conn) nextFrame() error {
-	var head [4]byte
-	if _, err := io.ReadFull(c.in, head[:]); err != nil {
+	c.frame = append(c.frame[:0], 0, 0, 0, 0) // the size
+	if _, err := io.ReadFull(c.in, c.frame); err != nil {
 		return err
 	}
-	size := binary.BigEndian.Uint32(head[:])
+	size := binary.BigEndian.Uint32(c.frame)
 	if size > maxReply {
-		return noFrame(head)
+		return noFrame([4]byte(c.frame))
 	}
 	if cap(c.frame) < int(size)+4 {
-		c.frame = make([]byte, size+4)
+		c.frame = append(make([]byte, 0, size+4), c.frame...)
 	}
-	c.frame = append(c.frame[:0], head[:]...)[:size+4]
+	c.frame = c.frame[:size+4]
 	if _, err := io.ReadFull(c.in, c.frame[4:]); err != nil {
 		return err
 	}

@@ -10,8 +10,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// DeleteAll deletes path and everything below it, many znodes in each transaction. The whole is not
-// one transaction: if it fails, a part may be deleted. It succeeds if path does not exist.
+// DeleteAll deletes path and everything below it, many znodes in each transaction. These
+// transactions are separate: if DeleteAll fails, a part of the znodes may be deleted. It succeeds
+// if path does not exist.
 func (s *Session) DeleteAll(ctx context.Context, path string) error {
 	for {
 		err := s.Delete(ctx, path, AnyVersion)
@@ -28,13 +29,13 @@ func (s *Session) DeleteAll(ctx context.Context, path string) error {
 	}
 }
 
-// deletions is the number of znodes that DeleteAll deletes in one transaction.
+// deletions is the largest number of znodes that DeleteAll deletes in one transaction.
 const deletions = 500
 
-// deleteChildren deletes the children of dir that one listing contains, and everything below them.
-// A transaction fails as a whole at the first child that has children of its own or that is gone.
-// That child is then deleted separately or skipped. There may be more such children, so the next
-// transactions are smaller.
+// deleteChildren lists the children of dir once, and deletes these children and everything below
+// them. A transaction fails as a whole at the first child that has children of its own or that is
+// gone. A child that has children is then deleted separately, and a child that is gone is skipped.
+// There may be more such children, so the next transactions are smaller.
 func (s *Session) deleteChildren(ctx context.Context, dir string) error {
 	listing, err := s.Children(ctx, dir)
 	if errors.Is(err, zk.ErrNoNode) {

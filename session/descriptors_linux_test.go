@@ -16,8 +16,8 @@ import (
 
 const descriptorsOf = "ZKCOORD_TEST_DESCRIPTORS"
 
-// A program that has used up its file descriptors cannot connect. The session says why, and resumes
-// once there are descriptors. The test sets the limit in a separate process.
+// A program that has used up its file descriptors cannot connect. The session logs the reason, and
+// resumes once there are descriptors. The test sets the limit in a separate process.
 func TestSessionSurvivesUsedUpDescriptors(t *testing.T) {
 	if server := os.Getenv(descriptorsOf); server != "" {
 		withoutDescriptors(t, server)
@@ -54,7 +54,7 @@ func withoutDescriptors(t *testing.T, server string) {
 	none := limit
 	none.Cur = 3 // all descriptors up to this limit are in use
 	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none))
-	must(t, s.Sync(ctx, "/")) // its connection is not affected
+	must(t, s.Sync(ctx, "/")) // the open connection is not affected
 	s.hangUp()
 	select {
 	case <-told:

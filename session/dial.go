@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// errOver is the error for a client that dials for a session that has ended.
+// errOver is the error of a connection that would begin a second session, or that the client opens
+// after the end of the session.
 var errOver = errors.New("session: no second session on one client")
 
 // dial opens a connection for the client. It runs on the client's goroutine, one call at a time.
@@ -35,7 +36,7 @@ func (s *Session) dial(network, address string, _ time.Duration) (net.Conn, erro
 	}
 	c := newConn(s, withSASL(raw, s.opts.Auth), address)
 	s.latest.Store(c)
-	if s.Err() != nil { // dismiss may have run before this connection existed
+	if s.Err() != nil { // the method `dismiss` may have run too early to close this connection
 		c.Close()
 		return nil, errOver
 	}
@@ -72,7 +73,8 @@ func hungUp(err error) bool {
 // errNoAnswer is the reason for closing a connection whose server is silent.
 var errNoAnswer = errors.New("no answer to the handshake")
 
-// explainNoHandshake adds possible causes to the error of a server that did not begin a session.
+// If a server closed the connection during the handshake, explainNoHandshake adds possible causes
+// to err. Otherwise it returns err.
 func explainNoHandshake(err error, secure bool) error {
 	if !hungUp(err) {
 		return err

@@ -1,11 +1,11 @@
 // Package session is one ZooKeeper session: its connection, its requests, and its lease. The lease
 // ends each grant of a program before any other client can be granted the same lock or leadership.
-// All other packages of zkcoord that use ZooKeeper are built on it.
+// All other packages of zkcoord that use ZooKeeper are built on this package.
 //
-// A [Session] is one session on one client of go-zookeeper, and both end together. The client's
-// connection would silently continue with a new session; a Session never does. A request that was
-// made in one session is never executed in a later one. [Run] is for programs that live longer than
-// a session: it opens a new session each time one is lost.
+// A [Session] is one session on one client of go-zookeeper, and both end together. When its session
+// expires, go-zookeeper's client silently continues with a new one. A Session never does. A request
+// that was made in one session is never executed in a later one. [Run] is for programs that live
+// longer than a session: it opens a new session each time one is lost.
 //
 // # Usage
 //
@@ -23,15 +23,16 @@
 // S1. No request of a lost session is executed in a later one.
 //
 // S2. The context of a granted recipe.Hold ends before any other client can be granted what the
-// hold covers, however servers and networks fail, under the assumptions of
-// docs/decisions/0001-lease.md: clock rates differ by less than a twentieth, this process does not
-// pause, nobody else closes the session or deletes its nodes, and there are no observer masters.
+// hold covers, however servers and networks fail. This holds under the assumptions of
+// docs/decisions/0001-lease.md. Clock rates differ by less than a twentieth. This process does not
+// pause. Nobody else closes the session or deletes its znodes. There are no observer masters.
 //
-// S3. A protected create creates its node once or not at all, whichever replies are lost. A node
-// that is given up is deleted. A node of another session is never taken for a node of this one.
+// S3. A protected create creates its znode once or not at all, whichever replies are lost. A znode
+// that is given up is deleted. A znode of another session is never taken for a znode of this one.
 //
-// S4. Every error of a request says whether the request was applied: see [OutcomeOf]. A request
-// that is given up before it was written is never written, and its outcome is Failed.
+// S4. Every error of a request has an outcome: see [OutcomeOf]. Failed means that the request was
+// not applied and will not be. Indeterminate means that it may have been applied, or may still be.
+// A request that is given up before it was written is never written, and its outcome is Failed.
 //
 // S5. Every request and every wait ends with its context. Data are copied, so the caller may reuse
 // the buffer after giving up. If no server answers, the session ends by itself: see
@@ -44,36 +45,38 @@
 // S7. After Close, no goroutine of the session is left.
 //
 // In other words, under these assumptions a program that stops its work when the context of a grant
-// ends never works at the same time as the next holder. An error says whether a write happened, did
-// not happen, or may have happened.
+// ends never works at the same time as the next holder. An error says that a write did not happen,
+// or that it may have happened.
 //
 // # Not guaranteed
 //
 // A pause of the whole process (a stop-the-world pause, a stopped virtual machine, a debugger) can
-// outlast the lease without the program noticing. Write with the fencing token of the grant
-// (recipe.Node.Czxid), or in one transaction with a check of the node.
+// outlast the lease without the program noticing. To be safe even then, send the fencing token of
+// the grant (recipe.Node.Czxid) with each write, so that the resource can refuse an old token. If
+// the resource is a znode, put the write into one transaction with a check of the znode of the
+// grant.
 //
-// After a machine was suspended, holds end within a twelfth of the session timeout. Until then the
-// program still counts as holding. On Linux, the kernel's clocks show a suspension. On other
-// systems, a wall clock that is set forward looks like a suspension. Such a step of the clock ends
-// holds too if it is longer than a tenth of a second and longer than a fortieth of the session
+// After the resume of a suspended machine, holds end within a twelfth of the session timeout. Until
+// then the program still counts as holding. On Linux, the kernel's clocks show a suspension. On
+// other systems, a wall clock that is set forward looks like a suspension. Such a step of the clock
+// ends holds too if it is longer than a tenth of a second and longer than a fortieth of the session
 // timeout. A hypervisor that stops a virtual machine with all of its clocks leaves no trace.
 //
 // # Session loss
 //
 // A session is lost in one of four cases: a server says so, a server answers with another session,
 // credentials are refused, or no server was reached for Options.Abandon. If credentials are refused
-// ([ErrCredentials]), a new session is lost too. First the holds of a lost session end, then its
-// context and [Session.Done]. A lost connection is not a lost session: requests wait for the next
-// connection, and writes that were in progress end as [Indeterminate].
+// ([ErrCredentials]), a new session with the same credentials is lost too. First the holds of a
+// lost session end, then its context and [Session.Done]. A lost connection is not a lost session:
+// requests wait for the next connection, and writes that were in progress end as [Indeterminate].
 //
 // # Goroutines
 //
-// Each session has three goroutines of the client, one that keeps the lease and closes the client,
-// and one that calls the logger and the hooks and waits for the end. Each request and each clean-up
-// in progress has one more. The goroutine of a request that was given up remains until the next
-// reply of the server. Each hold that has lasted a while has a goroutine too. Close waits for all
-// of them.
+// Each session has five goroutines: three of the client, one that keeps the lease and closes the
+// client, and one that calls the logger and the hooks, and finally waits for all others.
+// Options.FollowMembers adds one. Each request and each clean-up in progress has one more. The
+// goroutine of a request that was given up remains until the next reply of the server. Each hold
+// that has lasted a while has a goroutine too. Close waits for all of them.
 //
 // A request whose context is the session's own is made on the caller's goroutine, because the
 // request does not have to return before the session ends.

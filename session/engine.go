@@ -6,16 +6,19 @@ import (
 	"github.com/zkcoord/zkcoord/internal/engine"
 )
 
-// ref gives package recipe, and no other package, access to the internals of a session. Its type is
-// from an internal package, and the field that embeds it is unexported.
+// ref gives package recipe, and no other package, access to the internals of a session. Programs
+// cannot use ref, because its type is from an internal package and the field that embeds it is
+// unexported.
 type ref = engine.Ref
 
 // inside has the operations that package recipe uses on a session.
 type inside struct{ s *Session }
 
-func (i inside) NewID() string { return i.s.newID() }
+func (i inside) NewID() engine.ID { return i.s.newID() }
 
-func (i inside) Go(f func()) bool { return i.s.life.spawn(f) }
+func (i inside) Enter() bool { return i.s.life.enter() }
+
+func (i inside) Leave() { i.s.life.leave() }
 
 func (i inside) Detach(f func(ctx context.Context) error) <-chan error { return i.s.life.detach(f) }
 

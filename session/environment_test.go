@@ -22,7 +22,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The function signed returns a certificate for the host zk that is valid for the given duration.
+// The function `signed` returns a certificate for the host zk that is valid for the given duration.
 // It is signed by parent, or by itself if parent is nil.
 func signed(t *testing.T, number int64, valid time.Duration, parent *tls.Certificate) tls.Certificate {
 	t.Helper()
@@ -48,10 +48,10 @@ func signed(t *testing.T, number int64, valid time.Duration, parent *tls.Certifi
 // A front accepts TLS for the servers of e.
 type front struct {
 	e    *zktest.Ensemble
-	pool *x509.CertPool // of clients
+	pool *x509.CertPool // authorities of the clients' certificates
 
 	mu   sync.Mutex
-	cert tls.Certificate // presented from now on
+	cert tls.Certificate // presented on new connections
 	seen []int64         // numbers of the clients' certificates, in the order of connections
 }
 
@@ -98,7 +98,7 @@ func (f *front) dial(ctx context.Context, network, address string) (net.Conn, er
 	return client, nil
 }
 
-// buffered is a connection whose writes do not wait for the reader, like those of TCP.
+// A buffered is a connection whose writes do not wait for the reader, like those of TCP.
 type buffered struct {
 	net.Conn
 	out chan []byte
@@ -108,7 +108,7 @@ func newBuffered(c net.Conn) buffered {
 	b := buffered{c, make(chan []byte, 64)}
 	go func() {
 		for data := range b.out {
-			c.Write(data) // an error ends the reads too
+			c.Write(data) // the error is ignored, because the reads then fail too
 		}
 	}()
 	return b
@@ -119,9 +119,9 @@ func (b buffered) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-// A certificate that expires does not affect the connection. The next connection fails and says
-// why, and the session resumes once the server has a new certificate. The client's own certificate
-// is replaced without a new session.
+// If the server's certificate expires, the open connection is not affected. The next connection
+// fails, and the log says why. The session resumes once the server has a new certificate. The
+// client's own certificate is replaced without a new session.
 func TestSessionSurvivesAnExpiredCertificate(t *testing.T) {
 	inBubble(t, zktest.Options{Servers: 1}, func(t *testing.T, e *zktest.Ensemble) {
 		ca := signed(t, 1, 1000*time.Hour, nil)
@@ -161,8 +161,9 @@ func TestSessionSurvivesAnExpiredCertificate(t *testing.T) {
 	})
 }
 
-// A name resolves to another server, to nothing, or to no address. The session resolves it again
-// until the result is correct, and then continues as the same session.
+// The lookup of the server's name fails, or returns a dead address or no address. The session
+// repeats the lookup until it can connect, and then continues as the same session. This also works
+// if the name then has the addresses of other servers.
 func TestSessionSurvivesChangesOfANameInDNS(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		var mu sync.Mutex

@@ -66,7 +66,7 @@ func ExampleRun() {
 		if sessions++; sessions == 3 {
 			return nil // the work is done
 		}
-		e.Expire(s.ID()) // for example by a long network failure
+		e.Expire(s.ID()) // a long network failure can have the same effect
 		<-ctx.Done()
 		fmt.Println("lost:", errors.Is(context.Cause(ctx), session.ErrLost))
 		return ctx.Err()
@@ -199,8 +199,8 @@ func ExampleDeleteOp() {
 	// Output: <nil>
 }
 
-// The write succeeds only while a node exists. In this way the node of a lock
-// fences writes.
+// The write succeeds only while the znode /lock exists. In this way the znode of a lock fences
+// writes.
 func ExampleCheckOp() {
 	ctx, s, done := example()
 	defer done()

@@ -36,8 +36,8 @@ func TestNothingIsHeldOnAServerThatIsNotZooKeeper(t *testing.T) {
 	}
 }
 
-// On such a server a session is lost with its connection, although the server does not say so. The
-// session that is opened next works for everything except holds.
+// On a server such as ClickHouse Keeper, a session is lost with its connection, although the server
+// does not say so. The session that is opened next works for everything except holds.
 func TestASessionThatIsNotResumedIsLost(t *testing.T) {
 	inBubble(t, zktest.Options{NoResume: true}, func(t *testing.T, e *zktest.Ensemble) {
 		server := follower(e)

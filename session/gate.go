@@ -9,19 +9,15 @@ import (
 type gate struct {
 	mu     sync.Mutex
 	open   bool
-	opened chan struct{} // closed while the gate is open
+	opened chan struct{} // closed when the gate opens; nil while nobody waits
 }
-
-func newGate() *gate { return &gate{opened: make(chan struct{})} }
 
 func (g *gate) set(open bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	switch {
-	case open && !g.open:
+	if open && g.opened != nil {
 		close(g.opened)
-	case !open && g.open:
-		g.opened = make(chan struct{})
+		g.opened = nil
 	}
 	g.open = open
 }
@@ -30,6 +26,9 @@ func (g *gate) set(open bool) {
 // its cause. If both have ended, wait returns the cause of ctx.
 func (g *gate) wait(ctx, life context.Context) error {
 	g.mu.Lock()
+	if !g.open && g.opened == nil {
+		g.opened = make(chan struct{})
+	}
 	open, opened := g.open, g.opened
 	g.mu.Unlock()
 	if !open {

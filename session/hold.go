@@ -9,15 +9,15 @@ import (
 	"github.com/zkcoord/zkcoord/internal/under"
 )
 
-// ErrRevoked means that another client deleted the node of a hold. Treat the grant as lost. The
+// ErrRevoked means that another client deleted the znode of a hold. Treat the grant as lost. The
 // session continues.
-var ErrRevoked = errors.New("session: node deleted by somebody else")
+var ErrRevoked = errors.New("session: znode deleted by somebody else")
 
-// ErrUnreadable means that the ACL of a hold's node does not let this session read the node, so the
-// session cannot notice that another client deletes it. Treat the grant as lost. The session
+// ErrUnreadable means that the ACL of a hold's znode does not let this session read the znode, so
+// the session cannot notice that another client deletes it. Treat the grant as lost. The session
 // continues. Acquiring again does not help: give the session the credential that Options.ACL
 // requires.
-var ErrUnreadable = errors.New("session: the node's ACL does not let this session read it")
+var ErrUnreadable = errors.New("session: the znode's ACL does not let this session read it")
 
 // ErrNotZooKeeper means that the server gave this session no password, so the session cannot be
 // resumed on another connection. ZooKeeper gives each session a password; ClickHouse Keeper gives
@@ -26,9 +26,10 @@ var ErrUnreadable = errors.New("session: the node's ACL does not let this sessio
 var ErrNotZooKeeper = errors.New("session: the server is not ZooKeeper: its sessions have no password")
 
 // A hold covers what a session holds or waits for: a lock, a leadership, a permit or a queue item.
-// One of the session's nodes represents it. A hold that only waits costs no write. From Expect or
-// Grant until End, the session renews its lease with heartbeats. From Grant on, the context proves
-// that the session holds what the hold covers.
+// One of the session's znodes represents the hold. While the hold only waits, it costs no write.
+// From the call of Expect or Grant until End, the session renews its lease with heartbeats. After
+// Grant has returned nil, the context of the hold proves that the session holds what the hold
+// covers.
 type hold struct {
 	keeper *leaseKeeper
 	node   engine.Node
@@ -41,12 +42,12 @@ type hold struct {
 	// Guarded by the keeper's mu.
 	expected bool // Expect or Grant was called, so the session renews its lease
 	granted  bool
-	watched  bool // the node is watched: the hold has lasted a while
-	trace    trace
+	watched  bool  // the znode is watched, because the hold has lasted a while
+	trace    trace // its field `step` is set before Grant, without mu
 }
 
-// newHold returns a hold on the node n, which the session created. The Czxid distinguishes the node
-// from a later one at the same path.
+// newHold returns a hold on the znode n, which the session created. The Czxid distinguishes the
+// znode from a later one at the same path.
 func newHold(k *leaseKeeper, n engine.Node) *hold {
 	h := &hold{keeper: k, node: n, since: time.Now()}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
@@ -54,8 +55,8 @@ func newHold(k *leaseKeeper, n engine.Node) *hold {
 }
 
 // Grant waits until the lease stands, so that nobody else can be granted what the hold covers
-// before the context of the hold ends. Call it when the recipe has found that it is the turn of the
-// node. If ctx or the hold ends first, Grant returns the cause, and nothing is held.
+// before the context of the hold ends. Call Grant when the recipe has found that the znode's turn
+// has come. If ctx or the hold ends first, Grant returns the cause, and nothing is held.
 func (h *hold) Grant(ctx context.Context) error {
 	for {
 		wait, err := h.keeper.grant(h, time.Now())
@@ -75,8 +76,8 @@ func (h *hold) Grant(ctx context.Context) error {
 	}
 }
 
-// Expect prepares for a Grant that may come soon, for example because the contender is the next
-// one. Without it, a Grant can take one more round trip.
+// Expect prepares for a Grant that may come soon, for example because the contender is the next in
+// the lock queue. Without Expect, a Grant can take one more round trip.
 func (h *hold) Expect() { h.keeper.expect(h) }
 
 // Context returns a context that ends as soon as it is not certain that the session still holds
@@ -89,9 +90,9 @@ func (h *hold) Context() context.Context { return h.ctx }
 // Deadline returns the instant at which the hold ends if no server answers before.
 func (h *hold) Deadline() time.Time { return h.keeper.deadline() }
 
-// End ends the hold with the given cause, and reports whether the hold had not ended before. It
-// does not delete the node. Call End before you delete the node, so that the program learns of the
-// end before another client can be granted what the hold covers.
+// End ends the hold with the given cause. It returns false if the hold had already ended. It does
+// not delete the znode. Call End before you delete the znode, so that the program learns of the end
+// before another client can be granted what the hold covers.
 func (h *hold) End(cause error) bool { return h.keeper.end(h, cause) }
 
 // finish ends the contexts of the hold. The caller holds the keeper's mu.
@@ -102,25 +103,32 @@ func (h *hold) finish(cause error) {
 }
 
 // Bind returns the context for work under the hold. It has the values and the deadline of ctx. It
-// ends with the cause when ctx or the hold ends, whichever is first. If the hold ends, the
-// goroutine that ends the hold also ends this context, and all contexts derived from this context,
-// before it proceeds. So no other goroutine has to be scheduled for that, and this context ends
-// before another client can be granted what the hold covers. If ctx ends, this context ends like
-// every context derived from ctx.
+// ends when ctx or the hold ends, with the cause of the one that ended first. If the hold ends, the
+// goroutine that ends the hold also ends this context and all contexts derived from this context.
+// No other goroutine has to be scheduled for that. So this context ends before another client can
+// be granted what the hold covers. If ctx ends, this context ends like every context derived from
+// ctx.
 //
-// Nothing has to be released: the registration ends with the hold or with ctx.
+// The caller has nothing to release: the hold keeps this context only until the hold or ctx ends.
 func (h *hold) Bind(ctx context.Context) context.Context { return h.bound.Bind(ctx) }
 
-// Unbind returns a context for a wait for the release of the hold. A context of Bind is unsuitable
-// because it ends with the release. Unbind returns the context that Bind was given, with the
-// deadline of ctx. If ctx has ended or is not from Bind, Unbind returns ctx itself. Call the
-// returned function when the wait is over.
+// Unbind returns a context with which to wait until the hold is released. A context of Bind is
+// unsuitable for this wait, because it ends with the release. Call the returned function when the
+// wait is over.
+//
+// Unbind returns ctx itself if ctx has ended, or if ctx is not derived from a context of Bind.
+// Otherwise, the returned context has the deadline of ctx, and ends when ctx ends. There is one
+// exception: if the end of the hold ends ctx, the returned context continues. It then ends at its
+// deadline, or when the context that was passed to Bind ends.
+//
+// If ctx comes from context.WithoutCancel, the end of the hold does not end ctx. Then the context
+// that was passed to Bind does not limit the wait.
 func (h *hold) Unbind(ctx context.Context) (context.Context, context.CancelFunc) {
 	return h.bound.Unbind(ctx)
 }
 
-// OnEnd calls f with the cause when the hold ends. The goroutine that ends the hold calls f before
-// it proceeds. If the hold has already ended, OnEnd calls f at once. f must not block and must not
-// use the session or the hold, because locks of the session are held. OnEnd is for recipes that
-// have their own contexts. All others use Bind.
+// OnEnd calls f with the cause when the hold ends. The goroutine that ends the hold calls f itself,
+// and continues when f has returned. If the hold has already ended, OnEnd calls f at once. f must
+// not block and must not use the session or the hold, because locks of the session are held. OnEnd
+// is for recipes that have their own contexts. All other recipes use Bind.
 func (h *hold) OnEnd(f func(cause error)) { h.bound.OnEnd(f) }

@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The function holding creates n nodes and begins a hold on each.
+// The function `holding` creates n znodes and begins a hold on each.
 func holding(t *testing.T, s *Session, n int) []*hold {
 	t.Helper()
 	holds := make([]*hold, n)
@@ -27,7 +27,7 @@ func holding(t *testing.T, s *Session, n int) []*hold {
 	return holds
 }
 
-// The function counted returns opts with a counter of heartbeats.
+// The function `counted` returns opts with a counter of heartbeats.
 func counted(opts Options) (Options, *atomic.Int64) {
 	beats := new(atomic.Int64)
 	opts.Metrics.Heartbeat = func(roundTrip, lease time.Duration) { beats.Add(1) }
@@ -72,9 +72,9 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 	})
 }
 
-// After ten idle minutes, a grant needs no request except the create of its node, because syncs
+// After ten idle minutes, a grant needs no request except the create of its znode, because syncs
 // have kept the session ready without writes. Without the syncs the session sends nothing, and the
-// grant comes after a probation.
+// grant comes after a probation: see the type `probation`.
 //
 // Covers S2.
 func TestFirstGrantAfterIdleness(t *testing.T) {
@@ -206,7 +206,7 @@ func TestDeletedNodeRevokesAtOnce(t *testing.T) {
 						must(t, err)
 					}
 					if err := cause(t, holds[1].Context(), time.Millisecond); err != ErrRevoked {
-						t.Error(err)
+						t.Errorf("cause of the hold whose node was deleted: got %v, want %v", err, ErrRevoked)
 					}
 					time.Sleep(2 * s.Timeout())
 					for _, h := range []*hold{holds[0], holds[2]} {
@@ -220,22 +220,49 @@ func TestDeletedNodeRevokesAtOnce(t *testing.T) {
 	}
 }
 
-// The heartbeat checks a node that is not watched yet.
+// If the znode of a hold is deleted before the session watches it, the session detects this when it
+// sets the watch.
+func TestNodeDeletedBeforeItIsWatchedRevokes(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		opts, beats := counted(on(e))
+		s, admin := open(t, opts), open(t, on(e))
+		defer s.Close()
+		defer admin.Close()
+		h := holding(t, s, 1)[0] // too young to be watched, and not expected, so there are no heartbeats
+		must(t, admin.Delete(t.Context(), h.node.Path, AnyVersion))
+		if err := cause(t, h.Context(), s.Timeout()); err != ErrRevoked || beats.Load() != 0 {
+			t.Errorf("got %v after %d heartbeats, want %v without heartbeats", err, beats.Load(), ErrRevoked)
+		}
+	})
+}
+
+// The server is too busy to watch the znodes. So only the heartbeats can find the deletions. Each
+// heartbeat finds one.
 func TestHeartbeatFindsDeletedNodes(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		s, admin := open(t, on(e)), open(t, on(e))
 		defer s.Close()
 		defer admin.Close()
+		unwatched := e.Inject(zktest.Rule{Op: "exists", Session: s.ID(), Count: -1, Fate: zktest.ThrottleRequest})
 		holds := holding(t, s, 5)
-		for _, h := range holds[:4] { // not granted, so not watched
+		for _, h := range holds {
+			must(t, h.Grant(t.Context()))
+		}
+		time.Sleep(s.Timeout())
+		if unwatched.Fired() < len(holds) { // the session tries again to watch them
+			t.Errorf("got %d refused watches, want at least %d", unwatched.Fired(), len(holds))
+		}
+		for _, h := range holds[:4] {
 			must(t, admin.Delete(t.Context(), h.node.Path, AnyVersion))
 		}
 		for _, h := range holds[:4] {
 			if err := cause(t, h.Context(), s.Timeout()); err != ErrRevoked {
-				t.Error(err)
+				t.Errorf("the hold of a deleted node ended with %v, want %v", err, ErrRevoked)
 			}
 		}
-		must(t, holds[4].Grant(t.Context()))
+		if err := context.Cause(holds[4].Context()); err != nil {
+			t.Errorf("the hold of another node ended: %v, want it to be held", err)
+		}
 	})
 }
 
@@ -247,7 +274,8 @@ func TestFailingHeartbeatsAreSpaced(t *testing.T) {
 			multis.Add(1)
 			return wire.ThrottledOp, true
 		}
-		return wire.OK, h.Op != wire.OpExists // the script's reply would have the stat of another node
+		// An exists gets no answer, because the script would reply with the stat of another znode.
+		return wire.OK, h.Op != wire.OpExists
 	}}
 	scripted(t, sc, func(t *testing.T) {
 		s := open(t, sc.options())
@@ -257,7 +285,7 @@ func TestFailingHeartbeatsAreSpaced(t *testing.T) {
 		if err := cause(t, h.Context(), 2*s.Timeout()); err != ErrLeaseLapsed {
 			t.Error(err)
 		}
-		still := holding(t, s, 1)[0] // it causes heartbeats and is not granted
+		still := holding(t, s, 1)[0] // only waits; the session's heartbeats try to begin a new lease
 		defer still.End(nil)
 		time.Sleep(10 * s.Timeout())
 		if n := multis.Load(); n < 10 || n > 2*13*spacing {
@@ -304,8 +332,8 @@ func TestEndedHoldsAreNotGranted(t *testing.T) {
 	})
 }
 
-// The keeper's timer is late, and an answer arrives first. Holds that were granted when the lease
-// lapsed end nevertheless.
+// The keeper's timer is late, and an answer arrives first. The holds that were granted before the
+// lapse end nevertheless.
 //
 // Covers S2.
 func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
@@ -326,9 +354,9 @@ func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
 	})
 }
 
-// An administrator restricts one node, or the session lacks the credential for its own ACL. The
-// hold on that node ends with this reason, and no other hold ends. Bug: all holds ended when the
-// lease lapsed, 9.5 s after the restriction.
+// An administrator changes the ACL of some znodes so that the session may not read them. The holds
+// on these znodes end with this reason, and no other hold ends. Bug: all holds ended when the lease
+// lapsed, 9.5 s after this change.
 //
 // Covers S2.
 func TestAnUnreadableNodeEndsItsHoldAlone(t *testing.T) {

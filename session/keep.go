@@ -12,9 +12,10 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// keep is the one goroutine of the session for everything that depends on the clock. It does the
-// due work of the lease keeper, and gives up a session that no server serves. At the end it closes
-// the client. A slow hook does not delay it, because the hooks run on other goroutines.
+// keep runs on one goroutine and does everything in the session that depends on the clock. It does
+// the due work of the lease keeper, and gives up a session that no server has served for too long:
+// see Options.Abandon. At the end it closes the client. A slow hook does not delay it, because the
+// hooks run on other goroutines.
 func (s *Session) keep() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -60,9 +61,10 @@ func (s *Session) tend(now time.Time) (next time.Time) {
 	return times.Earlier(next, due.next)
 }
 
-// heartbeat sends a check-only multi on the nodes of holds. This is a quorum write that changes
-// nothing and fires no watch. It fails if a node is gone, or if its ACL does not let this session
-// read it. Without holds it checks the root, which proves that an idle session lives.
+// heartbeat sends a check-only multi on the znodes of holds. This is a quorum write that changes
+// nothing and fires no watch. It fails if a znode is gone, or if its ACL does not let this session
+// read it. If there are no holds to check, it checks the root: this also proves that the session
+// lives.
 func (s *Session) heartbeat(checked []*hold) {
 	start := time.Now()
 	paths := []string{"/"}
@@ -85,13 +87,15 @@ func (s *Session) heartbeat(checked []*hold) {
 	s.keeper.beaten(time.Now(), cmp.Or(part, err))
 }
 
-// checkNodes returns which check failed and why, or why the whole multi failed.
+// checkNodes sends one multi that checks that each path exists. If a check fails, checkNodes
+// returns the index of the check as `i`, and its error as `part`. If the whole multi fails,
+// checkNodes returns `err`.
 func (s *Session) checkNodes(paths []string) (i int, part, err error) {
 	ops := make([]any, len(paths))
 	for i, path := range paths {
 		ops[i] = &zk.CheckVersionRequest{Path: s.root.inner(path), Version: AnyVersion}
 	}
-	t := s.tap.tickets.issue()
+	t := s.tap.tickets.issue(nil)
 	defer s.tap.tickets.void(t)
 	t.markMulti(ops)
 	responses, err := s.zk.Multi(ops...)
@@ -99,12 +103,17 @@ func (s *Session) checkNodes(paths []string) (i int, part, err error) {
 	return i, part, err
 }
 
-// watchHold ends h as soon as another client deletes its node.
+// watchHold ends h as soon as another client deletes its znode.
 func (s *Session) watchHold(h *hold) {
 	ctx, cancel := context.WithCancel(h.ctx)
 	defer cancel()
 	for {
-		stat, w, err := s.ExistsWatch(ctx, h.node.Path)
+		var stat *Stat
+		var w *Watch
+		err := s.Retry(ctx, func(ctx context.Context) (err error) {
+			stat, w, err = s.ExistsWatch(ctx, h.node.Path)
+			return err
+		})
 		if err != nil {
 			return
 		}

@@ -22,7 +22,7 @@ import (
 type leaseKeeper struct {
 	opts    *Options
 	reports *reporter
-	wake    chan struct{} // contains a token when the method look must be called
+	wake    chan struct{} // contains a token when the method `look` must be called
 
 	mu      sync.Mutex
 	over    error // why the session has ended
@@ -63,7 +63,7 @@ func newLeaseKeeper(opts *Options, reports *reporter) *leaseKeeper {
 	}
 }
 
-// The method connected records a new connection, whose handshake was sent at the given time. From
+// The method `connected` records a new connection, whose handshake was sent at the given time. From
 // then on, new evidence for the lease comes from its packets.
 func (k *leaseKeeper) connected(l line, sent time.Time, t terms) {
 	k.mu.Lock()
@@ -78,7 +78,7 @@ func (k *leaseKeeper) connected(l line, sent time.Time, t terms) {
 	signal(k.wake)
 }
 
-// The method disconnected records the end of the connection, which gives no evidence any more.
+// The method `disconnected` records the end of the connection, which gives no evidence any more.
 func (k *leaseKeeper) disconnected() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -97,9 +97,9 @@ type reply struct {
 	body   []byte
 }
 
-// The method answered records a packet that was sent and answered at the given times on the current
-// connection. If the packet proves anything about a leader, the epoch in the reply's zxid says
-// which leader it is.
+// The method `answered` records a packet that was sent and answered at the given times on the
+// current connection. If the packet proves anything about a leader, the epoch in the reply's zxid
+// says which leader it is.
 func (k *leaseKeeper) answered(p proof, sent, now time.Time, r reply) {
 	if p == proofNone {
 		return
@@ -109,7 +109,7 @@ func (k *leaseKeeper) answered(p proof, sent, now time.Time, r reply) {
 	k.lease.activity(sent, now)
 	switch p {
 	case proofMajority:
-		// The call of look may be late. So end the holds of a lapsed lease here, before the
+		// The call of `look` may be late. So end the holds of a lapsed lease here, before the
 		// deadline can move.
 		k.lapseLocked(now)
 		k.lease.write(sent, now, r.header.Zxid>>32)
@@ -135,7 +135,7 @@ func (k *leaseKeeper) traceLocked(p proof, sent, now time.Time, r reply) {
 	k.opts.leases(e)
 }
 
-// The method synced records the end of a sync that was requested by the method look.
+// The method `synced` records the end of a sync that was requested by the method `look`.
 func (k *leaseKeeper) synced(now time.Time, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -143,7 +143,7 @@ func (k *leaseKeeper) synced(now time.Time, ok bool) {
 	k.spacedLocked(now, ok)
 }
 
-// The method beaten records the end of a heartbeat.
+// The method `beaten` records the end of a heartbeat.
 func (k *leaseKeeper) beaten(now time.Time, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -154,7 +154,7 @@ func (k *leaseKeeper) beaten(now time.Time, err error) {
 	k.spacedLocked(now, err == nil)
 }
 
-// spacedLocked delays the next heartbeat or sync if one has failed.
+// spacedLocked delays the next heartbeat or sync if `ok` is false, because the last one failed.
 func (k *leaseKeeper) spacedLocked(now time.Time, ok bool) {
 	if !ok {
 		k.beatAfter = now.Add(k.timeout / spacing)
@@ -201,7 +201,7 @@ func (k *leaseKeeper) end(h *hold, cause error) (going bool) {
 	return going
 }
 
-// begin begins a hold on a node of this session. If the session has ended or its server is not
+// begin begins a hold on a znode of this session. If the session has ended or its server is not
 // ZooKeeper, the hold has ended when begin returns.
 func (k *leaseKeeper) begin(n engine.Node) *hold {
 	h := newHold(k, n)
@@ -242,7 +242,8 @@ func (k *leaseKeeper) traceHoldLocked(kind leasetrace.Kind, h *hold) {
 	}
 }
 
-// grant grants h, or returns a channel to wait for.
+// grant grants h if the lease stands. Otherwise it returns a channel that is closed when the lease
+// stands again. If h has ended, grant returns the cause.
 func (k *leaseKeeper) grant(h *hold, now time.Time) (wait <-chan struct{}, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -272,20 +273,21 @@ func (k *leaseKeeper) deadline() time.Time {
 	return k.lease.deadline
 }
 
-// chores is the work that is due to keep the lease.
+// The type `chores` describes the work that must be done now so that the lease is kept.
 type chores struct {
 	line  line    // the connection to use; nil if there is nothing to send
 	drop  bool    // close the line: later answers on it prove nothing
 	ping  bool    // send a ping
 	sync  bool    // send a sync
 	beat  bool    // send a heartbeat
-	check []*hold // the holds whose nodes the heartbeat checks
-	watch []*hold // the holds whose nodes are watched from now on
+	check []*hold // the holds whose znodes the heartbeat checks
+	watch []*hold // the holds whose znodes are watched from now on
 
-	next time.Time // the latest time for the next call of look
+	next time.Time // the latest time for the next call of `look`
 }
 
-// The method look ends the granted holds if the lease has lapsed. It returns the work that is due.
+// The method `look` ends the granted holds if the lease has lapsed. It returns the work that is
+// due.
 func (k *leaseKeeper) look(now time.Time) chores {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -320,11 +322,12 @@ func (k *leaseKeeper) anyLocked(is func(*hold) bool) bool {
 	return false
 }
 
-// tendLocked adds a ping and watches if the holds need them. A heartbeat proves only activity that
-// was answered well before the heartbeat. A ping is such activity, and costs the ensemble no write.
+// tendLocked adds to the chores a ping and those holds that must be watched from now on, if they
+// are due. A heartbeat proves only activity that was answered well before the heartbeat. A ping is
+// such activity, and costs the ensemble no write.
 //
-// The nodes of holds that have lasted a while are watched. So a deletion by another client is
-// reported at once, and not only by the next heartbeat. A short hold does not cost this request.
+// The znodes of holds that have lasted a while are watched. So a deletion by another client is
+// reported at once, and not only by the next heartbeat. A short hold costs no request for a watch.
 func (k *leaseKeeper) tendLocked(due *chores, now time.Time, keeping bool) {
 	interval := k.timeout / 12
 	if now.Sub(k.lastPing) >= interval {
@@ -340,11 +343,11 @@ func (k *leaseKeeper) tendLocked(due *chores, now time.Time, keeping bool) {
 	due.next = times.Earlier(due.next, k.lastPing.Add(interval))
 }
 
-// maxChecks is the limit of nodes that one heartbeat checks.
+// maxChecks is the largest number of znodes that one heartbeat checks.
 const maxChecks = 64
 
-// beatLocked adds a heartbeat if one is due. A contender that does not expect a grant soon counts
-// as idle.
+// beatLocked adds a heartbeat or a sync to the chores if one is due. A contender that does not
+// expect a grant soon counts as idle.
 //
 // Syncs keep an idle session ready: they prove, without a write, that the path to the leader and
 // back is open. Only one is sent at a time: all of them have the same xid, so their answers cannot
@@ -379,8 +382,8 @@ func (k *leaseKeeper) beatLocked(due *chores, now time.Time, keeping bool) {
 	slices.SortFunc(due.check, func(a, b *hold) int { return strings.Compare(a.node.Path, b.node.Path) })
 }
 
-// lapseLocked ends the granted holds if the lease has lapsed. Holds that only wait continue: they
-// need a new lease to be granted.
+// lapseLocked ends the granted holds if the lease has lapsed. Holds that only wait continue, and
+// can be granted only under a new lease.
 func (k *leaseKeeper) lapseLocked(now time.Time) {
 	k.suspendedLocked()
 	if now.Before(k.lease.deadline) || k.opts.UnsafeHoldUntilLost {
@@ -397,7 +400,7 @@ func (k *leaseKeeper) lapseLocked(now time.Time) {
 }
 
 // endGrantedLocked ends the granted holds. It returns their number. For the log, it also returns
-// the context of one of them, or nil if they are not traced.
+// the context of one of them, or nil if the holds are not traced.
 func (k *leaseKeeper) endGrantedLocked(cause error) (n int, traced context.Context) {
 	for h := range k.holds {
 		if h.granted {
@@ -423,8 +426,9 @@ func (k *leaseKeeper) endGrantedLocked(cause error) (n int, traced context.Conte
 // before the suspension and answered after it, its age is unknown, so it proves nothing.
 var errSuspended = errors.New("the machine was suspended")
 
-// suspendedLocked ends the granted holds if the machine was suspended for longer than the lease's
-// margin covers. It counts all suspensions since the last time that it ended holds.
+// suspendedLocked ends the granted holds if the machine was suspended for a fortieth of the session
+// timeout or longer. The lease's margin covers shorter suspensions. If there were several of them
+// since the last suspension that ended holds, their sum counts.
 func (k *leaseKeeper) suspendedLocked() {
 	if k.opts.UnsafeHoldUntilLost || k.timeout == 0 {
 		return

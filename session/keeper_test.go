@@ -32,7 +32,7 @@ func bareKeeper(t *testing.T, change func(*Options)) *leaseKeeper {
 }
 
 // text describes the due work: p for a ping, s for a sync, b for a heartbeat with the number of
-// nodes that it checks, w for each node to watch, d for a connection to drop.
+// znodes that it checks, w for each znode to watch, d for a connection to drop.
 func (c chores) text() (s string) {
 	for _, due := range []struct {
 		is   bool
@@ -49,8 +49,9 @@ func (c chores) text() (s string) {
 }
 
 // The test checks, second by second, which requests keep the lease. Each request is answered after
-// 10 ms. A session that is idle or only waits sends syncs. A session that holds something, or is
-// about to, sends heartbeats and pings. Watches are set with the second ping.
+// 10 ms. A session that is idle or only waits sends syncs. A session that holds something, or
+// expects a grant, sends heartbeats and pings. The znode of a hold is watched once the hold has
+// lasted a twelfth of T, which is 1 s here.
 //
 // Covers S2.
 func TestChoresOfALease(t *testing.T) {
@@ -112,8 +113,8 @@ func TestChoresOfALease(t *testing.T) {
 	}
 }
 
-// A lapse ends granted holds, but not those that wait. Then nothing is granted before a probation
-// of a whole session timeout. When the probation is over, waiters are woken.
+// A lapse ends granted holds, but not those that wait. After the lapse, nothing is granted until a
+// probation of a whole session timeout is over. Then waiters are woken.
 //
 // Covers S2.
 func TestLapseAndProbation(t *testing.T) {
@@ -216,10 +217,11 @@ func TestFailedChoresAreSpaced(t *testing.T) {
 	}
 }
 
-// underLeader returns an answer that proves the epoch of the leader.
+// underLeader returns an answer whose zxid has the given epoch of a leader.
 func underLeader(epoch int64) reply { return reply{header: wire.ReplyHeader{Zxid: epoch << 32}} }
 
-// A hold that begins on an ended session, or on a foreign server, ends at once.
+// A hold that begins on an ended session ends at once. So does one that begins while the server of
+// the session is not ZooKeeper.
 func TestHoldsThatCannotBegin(t *testing.T) {
 	k := bareKeeper(t, nil)
 	early := k.begin(engine.Node{Path: "/early"})

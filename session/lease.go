@@ -6,26 +6,28 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// The type lease is the rule of the lease. From the times at which packets were sent and answered,
-// it computes the instant before which no other client can be granted what this session holds. It
-// reads no clock and does no I/O.
+// The type `lease` applies the rule of the lease. From the times at which packets were sent and
+// answered, it computes the instant before which no other client can be granted what this session
+// holds. It reads no clock and does no I/O.
 //
 // The rule and its proof from ZooKeeper's sources are in docs/decisions/0001-lease.md, which also
 // defines the names a, j and k. In short, the leader expires a session no sooner than its timeout
 // after the last activity that the leader has received. Two facts are kept apart:
 //
-//   - The leader of this connection does not expire the session before the time in the field kept.
-//     A packet k that went to the leader and back moves this time. It proves that the leader had
-//     received an activity a, because a packet j had taken the same path after a and before k. A
-//     sync is enough, and costs the ensemble no write.
-//   - No leader expires the session before the time in the field deadline. An acknowledged quorum
-//     write moves the deadline up to kept, because the leader was still the leader of a majority.
+//   - The leader of this connection does not expire the session before the time in the field
+//     `kept`. A packet k that went to the leader and back makes this time later, because it proves
+//     that the leader had received an earlier activity a. This follows from a packet j that was
+//     sent more than half a tick after the answer to a, went to the leader and back, and was
+//     answered before k was sent. A sync is enough for k, and costs the ensemble no write.
+//   - No leader expires the session before the time in the field `deadline`. An acknowledged quorum
+//     write moves the deadline to the time in `kept`, because the write proves that the leader
+//     still had a majority.
 type lease struct {
 	timeout time.Duration // the session timeout, T in the proof
 	tick    time.Duration // tick of the server, or the longest possible
 
 	deadline time.Time // the lease stands before this instant
-	kept     time.Time // never before deadline
+	kept     time.Time // never earlier than the deadline
 
 	connected   bool
 	opened      time.Time // when the handshake of this connection was sent
@@ -53,21 +55,25 @@ type mark struct {
 // A span holds the times at which a packet was sent and its answer was read.
 type span struct{ sent, answered time.Time }
 
-// carried is the evidence of an earlier connection about the leader of that connection. If another
-// leader has followed, the evidence proves that the new leader began after the last acknowledged
-// write of the old leader. A new leader gives every session a whole timeout.
+// carried is the evidence of an earlier connection about the leader of that connection. It is used
+// at the first acknowledged write of the current connection. If the leader is still the same, the
+// value in `kept` is valid again. If another leader has followed, it began after the last
+// acknowledged write of the old leader, and gave every session a whole timeout. So it keeps the
+// session for at least a timeout after that write was sent.
 type carried struct {
 	epoch     int64
 	kept      time.Time
 	lastWrite time.Time
 }
 
-// probation follows a lapse. The leader may already have taken the session from its table to close
-// it, and still answer requests. If a write is prepared a whole probation later, the leader had not
-// taken the session.
+// probation follows a lapse. It begins with the answer to a write. At that time, the leader may
+// already have taken the session from its table to close it, and may still answer requests. If so,
+// the leader closes the session within one session timeout. The probation ends with a write that
+// succeeds and is sent at least one session timeout after the beginning. This write proves that the
+// leader had not taken the session.
 type probation struct {
 	since time.Time // when the write that began it was answered
-	kept  time.Time // the value of kept if the session survives
+	kept  time.Time // the next value of lease.kept, if the session survives
 }
 
 // slots is the number of marks for one session timeout. More slots would improve the deadline by
@@ -78,26 +84,25 @@ const slots = 64
 // least timeout/spacing left, enough for one more heartbeat.
 const spacing = 32
 
-// The rule is made of these parts of a session timeout.
-func (l *lease) margin() time.Duration  { return l.timeout / 20 }                         // clock rates, late timers
-func (l *lease) epsilon() time.Duration { return max(l.timeout/40, 20*time.Millisecond) } // a late PING of a running leader
+// The rule uses these times, which depend on the session timeout and the tick.
+func (l *lease) margin() time.Duration  { return l.timeout / 20 }                         // for clock rates and late timers
+func (l *lease) epsilon() time.Duration { return max(l.timeout/40, 20*time.Millisecond) } // how late a PING of a running leader may be
 func (l *lease) proving() time.Duration { return l.timeout }                              // how long probation lasts
-func (l *lease) period() time.Duration  { return l.tick/2 + l.epsilon() }                 // between two reports of a follower
+func (l *lease) period() time.Duration  { return l.tick/2 + l.epsilon() }                 // longest time between two reports of a follower
 
-// restart begins a connection whose handshake was sent at the given time. If fresh is set, the
+// restart begins a connection whose handshake was sent at the given time. If `fresh` is true, the
 // connection created the session. The creation of a session is a quorum write.
 func (l *lease) restart(sent time.Time, timeout, tick time.Duration, fresh bool) {
 	if l.epoch != 0 {
 		l.carried = carried{l.epoch, l.kept, l.lastWrite}
 	}
-	l.kept = l.deadline // another server may have another leader
+	l.kept = l.deadline // the server of this connection may follow another leader
 	switch {
 	case fresh:
 		l.timeout = timeout
 	case timeout != l.timeout:
 		// The leader counts an activity with the timeout that was valid at the time of that
-		// activity. A shorter timeout can bring the expiry forward. So no earlier evidence is
-		// valid.
+		// activity. A shorter timeout can make the expiry earlier. So no earlier evidence is valid.
 		l.timeout = min(l.timeout, timeout)
 		l.forget()
 	}
@@ -119,7 +124,8 @@ func (l *lease) forget() {
 	l.marks = l.marks[:0]
 }
 
-// disconnect discards the evidence of the current connection. The deadline remains.
+// disconnect records the end of the connection, after which no packet is recorded until the next
+// restart. The deadline remains.
 func (l *lease) disconnect() { l.connected = false }
 
 // activity records a packet of any kind that was answered without an error.
@@ -132,11 +138,12 @@ func (l *lease) activity(sent, answered time.Time) {
 	}
 }
 
-// The method reached records a packet that went to the leader and back: a sync or a quorum write.
-// It moves l.kept if the leader cannot have taken the session before the answer. It returns the
-// time until which, as the packet proves, the leader keeps the session. The packet is recorded as
-// evidence last, so that it is no evidence for itself, even if it was sent and answered at the same
-// instant.
+// The method `reached` records a packet that went to the leader and back: a sync or a quorum write.
+// From the packet it computes a time before which the leader does not expire the session, and
+// returns this time. If the answer came before l.kept, the leader cannot have taken the session
+// from its table to close it. In that case, l.kept moves to the returned time if that is later.
+// During a probation, l.probation.kept moves in the same way. The packet is recorded as evidence
+// last, so that it is no evidence for itself, even if it was sent and answered at the same instant.
 func (l *lease) reached(sent, answered time.Time) (known time.Time) {
 	if !l.connected {
 		return known
@@ -223,13 +230,13 @@ func (l *lease) activeBy(i int, t time.Time) time.Time {
 
 func (s span) before(t time.Time) bool { return !s.sent.IsZero() && !s.answered.After(t) }
 
-// keptBy returns the time before which a leader that has received the activity does not expire the
-// session.
+// keptBy returns a time before which the leader does not expire the session, if the leader has
+// received an activity that was sent at the given time.
 func (l *lease) keptBy(activity time.Time) time.Time {
 	return activity.Add(l.timeout - l.margin())
 }
 
-// The method at returns the mark of the slot that contains t. Packets are answered in the order
+// The method `at` returns the mark of the slot that contains t. Packets are answered in the order
 // sent, so this is the last mark or a new one.
 func (l *lease) at(t time.Time) *mark {
 	slot := int64(t.Sub(l.opened) / (l.timeout / slots))
@@ -253,9 +260,11 @@ func (l *lease) beat() time.Duration {
 	return l.timeout / 6
 }
 
-// renew returns when the next heartbeat is due, and whether it must be a quorum write. A session
-// that holds something maintains its deadline. An idle session maintains only what a sync can
-// maintain, so that its first write after idleness gives it a lease.
+// renew returns when the next request that maintains the lease is due, and whether it must be a
+// quorum write or can be a sync. A session that holds something maintains its deadline. An idle
+// session maintains only l.kept, for which a sync is enough. If a write is answered before the time
+// in l.kept, it gives the idle session a lease at once. After that time, a probation is needed, and
+// until its end syncs maintain l.probation.kept.
 func (l *lease) renew(now time.Time, holding bool) (due time.Time, write bool) {
 	switch {
 	case holding && now.Before(l.deadline):
@@ -275,7 +284,7 @@ func (l *lease) renew(now time.Time, holding bool) (due time.Time, write bool) {
 	return l.spaced(now), true
 }
 
-// The method before returns when to renew a deadline. Its arguments are the deadline and the time
+// The method `before` returns when to renew a deadline. Its arguments are the deadline and the time
 // of the last renewal of the deadline. The result is one beat after that renewal, or earlier if the
 // deadline is near.
 func (l *lease) before(end, last time.Time) time.Time {
@@ -283,14 +292,16 @@ func (l *lease) before(end, last time.Time) time.Time {
 	return times.Later(times.Earlier(near, last.Add(l.beat())), last.Add(l.timeout/spacing))
 }
 
-// The method spaced returns t, or a later time if the last write was very recent. After a stall,
-// answers to writes may prove nothing recent for a while. Without this delay, the next heartbeat
-// would then always be due at once.
+// The method `spaced` returns t, or a later time if the last write was very recent. Right after a
+// stall, late answers to writes arrive. They prove only that the session was alive long ago, so
+// they hardly extend the lease. Without this delay, the next heartbeat would then always be due at
+// once.
 func (l *lease) spaced(t time.Time) time.Time {
 	return times.Later(t, l.lastWrite.Add(l.timeout/spacing))
 }
 
-// stands reports whether the lease stands at the given time, with enough time left to be useful.
+// The method `stands` reports whether the lease stands at the given time, with enough time left to
+// be useful.
 func (l *lease) stands(now time.Time) bool {
 	return l.deadline.Sub(now) >= l.timeout/spacing
 }

@@ -19,12 +19,14 @@ import (
 
 // assumptions limit what a run may do.
 type assumptions struct {
-	pace  float64 // in units of T: longest time from taking an expired session to marking it
-	late  float64 // in units of epsilon: longest delay of a PING in the queue
+	pace  float64 // in units of T: longest time from taking an expired session to closing it
+	late  float64 // in units of epsilon: how late the leader may queue a PING
 	drift float64 // largest difference between the clock rates of leader and client
 }
 
-// The assumptions of the decision, with the whole margin used.
+// The variable `assumed` has the assumptions of docs/decisions/0001-lease.md. The method
+// `judge` is stricter than the rule: the leader must keep the session not only for the lease, but
+// also for the whole margin after it.
 var assumed = assumptions{pace: 0.999, late: 1, drift: 0.04}
 
 // A world is one run. Times are measured from its start.
@@ -59,7 +61,7 @@ type modelLeader struct {
 	epoch   int64
 	rate    float64       // rate of its clock
 	paused  time.Duration // its process is paused until then
-	expiry  time.Duration // the bucket of the session, by the leader's clock
+	expiry  time.Duration // when the session expires, by the leader's clock
 	taken   bool          // the expirer has taken the session
 	closing bool
 }
@@ -112,7 +114,7 @@ func (w *world) upTo(d time.Duration) time.Duration {
 	return time.Duration(w.rand.Int64N(int64(d) + 1))
 }
 
-// send delivers over l, usually fast.
+// send calls f when a message that is sent now over l arrives, usually soon.
 func (w *world) send(l *link, f func()) {
 	delay := w.upTo(w.T / 500)
 	if w.rand.IntN(20) == 0 {
@@ -123,7 +125,7 @@ func (w *world) send(l *link, f func()) {
 }
 
 // hold delays messages over l for d and an additional random time of at most d. The additional time
-// is that of the sender, which repeats lost messages after a time that grows with the outage.
+// models the sender: it repeats lost messages after a pause that grows with the outage.
 func (w *world) hold(l *link, d time.Duration) { l.held = w.now + d + w.upTo(d) }
 
 func clock(t time.Duration) time.Time { return time.Unix(1000, 0).Add(t) }
@@ -148,7 +150,8 @@ func (w *world) run(timeouts int) {
 	}
 }
 
-// judge compares the lease with the truth.
+// judge checks that no leader with a majority closed the session before its lease and the margin
+// ended.
 func (w *world) judge() {
 	if w.closed == 0 {
 		return
@@ -172,15 +175,16 @@ func (w *world) lead() {
 	w.expirer(l)
 }
 
-// bucket returns the time, by l's clock, at which l expires a session that is touched now.
+// bucket returns the time, by l's clock, at which l expires the session if it receives a report of
+// activity now, and no later one.
 func (w *world) bucket(l *modelLeader) time.Duration {
 	return (w.of(l) + w.T + w.tick) / w.tick * w.tick
 }
 
-// The method of returns the time on the clock of l.
+// The method `of` returns the time on the clock of l.
 func (w *world) of(l *modelLeader) time.Duration { return time.Duration(float64(w.now) * l.rate) }
 
-// The method running calls f as soon as the process of l is not paused.
+// The method `running` calls f as soon as the process of l is not paused.
 func (w *world) running(l *modelLeader, f func()) {
 	if w.now < l.paused {
 		w.do(l.paused+w.upTo(w.T/100), func() { w.running(l, f) })
@@ -244,7 +248,7 @@ func (w *world) follow(f *modelFollower) {
 	}
 }
 
-// stillFollowing calls g at t unless f has changed its leader since.
+// stillFollowing calls g at t, unless f has changed its leader by then.
 func (w *world) stillFollowing(f *modelFollower, t time.Duration, g func()) {
 	l := f.leader
 	w.do(t, func() {
@@ -355,14 +359,15 @@ func (w *world) reply(p *modelPacket) {
 		if l.stands(now) {
 			w.stood++
 		}
-		// This is the worst moment for cutting off the follower.
+		// This is the worst moment for cutting off the follower, because the lease was just
+		// renewed.
 		if w.rand.IntN(10*w.rest) == 0 {
 			w.hold(&w.at.out, w.upTo(2*w.T))
 		}
 	}
 }
 
-// client renews the lease, and does less while it is idle.
+// client sends the requests that renew the lease, and fewer of them while nothing is held.
 func (w *world) client() {
 	holding := w.now >= w.idle
 	if w.lease.connected && !w.beating && (holding || !w.cold) {
@@ -391,7 +396,7 @@ func (w *world) pings() {
 
 // reconnect closes the client's connection and opens one to any follower. Answers that were not
 // read from the old connection are lost. Requests that the follower had received are not lost. The
-// new connection is valid once its leader has confirmed it.
+// new connection is valid once the leader of its follower has confirmed it.
 func (w *world) reconnect() {
 	w.conn++
 	w.lease.disconnect()
@@ -421,7 +426,7 @@ func (w *world) reconnect() {
 				}
 			})
 		}
-		w.send(&w.up, func() { // it reaches the leader on the same link
+		w.send(&w.up, func() { // the handshake reaches the leader on f.out, like requests
 			w.send(&f.out, func() { w.running(l, revalidate) })
 		})
 	})
@@ -464,8 +469,8 @@ func (w *world) faults() {
 	w.do(w.now+w.upTo(next*time.Duration(w.rest)), w.faults)
 }
 
-// elect makes two of the followers follow another leader: one now, and the other after the given
-// time. Until then the old leader keeps the second follower and answers everything except writes.
+// elect makes the followers follow another leader: two of them now, and the third after the given
+// time. Until then the old leader keeps the third follower and answers everything except writes.
 func (w *world) elect(while time.Duration) {
 	if w.leader.closing {
 		return

@@ -18,9 +18,10 @@ import (
 )
 
 // This file replays on zktest the timelines that the search (lease_search_test.go) finds when an
-// assumption of the lease does not hold, or when the rule is another one. A script sends the
-// packets of a timeline, and breaks the servers, at the times of the timeline. The lease is the
-// type lease itself. A replay succeeds if a leader closed the session while its lease stood.
+// assumption of the lease does not hold, or when the lease uses another rule. A script sends the
+// packets of a timeline, and breaks the servers, at the times of the timeline. Each replay computes
+// the lease with the type `lease` of this package. A replay succeeds if a leader closed the session
+// while its lease stood.
 //
 // The times at which a leader sends PINGs and expires sessions depend on its clock. So each script
 // runs at many phases of that clock, and one of them must succeed. With all assumptions and the
@@ -42,34 +43,51 @@ type replay struct {
 	timeout, tick time.Duration // of the lease
 	margin        bool          // the lease ends a margin later
 	byHeader      bool          // a multi counts although its parts say that the session is closing
+	keepKept      bool          // a new connection keeps what a sync proved on the previous connection
 	times         func(sent, answered time.Time) (time.Time, time.Time)
 	changed       func(l *lease, p proof, sent, answered time.Time)
 
 	mu      sync.Mutex
 	conn    net.Conn
 	id      int64
+	secret  []byte // the password of the session
 	lease   lease
 	waiting map[int32]packet
 	xid     int32
 	last    time.Time // the latest deadline
 }
 
-// connect opens a connection to a server, with the session of the replay if it has one.
+// connect opens a connection to a server. The first one creates the session of the replay, and each
+// further one resumes it, unless it has ended.
 func (r *replay) connect(server int) {
 	r.t.Helper()
+	if r.conn != nil {
+		r.conn.Close()
+		r.lease.disconnect()
+	}
 	conn, err := r.e.DialContext(r.t.Context(), "tcp", r.e.Servers()[server])
 	must(r.t, err)
 	sent := time.Now()
-	_, err = conn.Write(wire.AppendFrame(nil, &wire.ConnectRequest{Timeout: int32(r.timeout / time.Millisecond), Password: make([]byte, 16)}))
+	_, err = conn.Write(wire.AppendFrame(nil, &wire.ConnectRequest{Timeout: int32(r.timeout / time.Millisecond), SessionID: r.id, Password: r.secret}))
 	must(r.t, err)
 	frame, err := readFrame(conn)
 	must(r.t, err)
 	var response wire.ConnectResponse
-	if _, err := wire.Decode(frame, &response); err != nil || response.SessionID == 0 {
+	if _, err := wire.Decode(frame, &response); err != nil || response.SessionID == 0 && r.id == 0 {
 		r.t.Fatalf("handshake: %+v, %v", response, err)
 	}
-	r.at, r.conn, r.id, r.waiting = server, conn, response.SessionID, make(map[int32]packet)
-	r.lease.restart(sent, time.Duration(response.Timeout)*time.Millisecond, r.tick, true)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at, r.conn, r.waiting = server, conn, make(map[int32]packet)
+	if response.SessionID == 0 {
+		return
+	}
+	kept := r.lease.kept
+	r.lease.restart(sent, time.Duration(response.Timeout)*time.Millisecond, r.tick, r.id == 0)
+	r.id, r.secret = response.SessionID, response.Password
+	if r.keepKept {
+		r.lease.kept = times.Later(r.lease.kept, kept)
+	}
 	r.note()
 	go r.receive(conn)
 }
@@ -84,7 +102,7 @@ func readFrame(conn net.Conn) ([]byte, error) {
 	return frame, err
 }
 
-// receive gives the answers to the lease.
+// receive reads the answers of the server and reports them to the lease.
 func (r *replay) receive(conn net.Conn) {
 	for {
 		frame, err := readFrame(conn)
@@ -133,7 +151,7 @@ func (r *replay) answered(h wire.ReplyHeader, body []byte) {
 // note records the lease's deadline if it is the latest so far.
 func (r *replay) note() { r.last = times.Later(r.last, r.lease.deadline) }
 
-// The method until waits, in virtual time, until d after the beginning of the session.
+// The method `until` waits, in virtual time, until d after the beginning of the session.
 func (r *replay) until(d time.Duration) { <-time.After(time.Until(r.began.Add(d))) }
 
 // send sends a packet at the given time, counted from the beginning of the session.
@@ -168,7 +186,7 @@ func (r *replay) cut(at time.Duration) {
 	r.e.Isolate(r.at)
 }
 
-// The method closed returns when a leader closed the session, or the zero time.
+// The method `closed` returns when a leader closed the session, or the zero time if none did.
 func (r *replay) closed() time.Time {
 	for i := range r.e.Servers() {
 		var log bytes.Buffer
@@ -198,13 +216,14 @@ func (r *replay) overlap() time.Duration {
 	return end.Sub(closed)
 }
 
-// stall blocks the leader's expirer after it has taken the sessions that are due, so that it marks
-// and closes only the first of them. If decoy is set, there is another session that may be the
-// first.
-func (r *replay) stall(decoy bool) {
+// stall makes the leader's expirer stop when it has taken the sessions that are due and has marked
+// the first of them as closing. If `decoy` is true, stall opens a second session, the decoy, on the
+// given server. If the expirer takes both sessions and marks the decoy first, the session of the
+// replay stays taken and not marked.
+func (r *replay) stall(server int, decoy bool) {
 	r.e.SetExpirerPace(r.leader, time.Hour)
 	if decoy {
-		conn, err := r.e.DialContext(r.t.Context(), "tcp", r.e.Servers()[r.at])
+		conn, err := r.e.DialContext(r.t.Context(), "tcp", r.e.Servers()[server])
 		must(r.t, err)
 		_, err = conn.Write(wire.AppendFrame(nil, &wire.ConnectRequest{Timeout: int32(replayT / time.Millisecond), Password: make([]byte, 16)}))
 		must(r.t, err)
@@ -219,10 +238,23 @@ func (r *replay) flow(at time.Duration) {
 	r.e.SetExpirerPace(r.leader, 0)
 }
 
+// depose cuts off the client's server, which is the leader. The others elect another leader at
+// once, because they restart.
+func (r *replay) depose(at time.Duration) {
+	r.cut(at)
+	for i := range r.e.Servers() {
+		if i != r.at {
+			r.e.Kill(i)
+			r.e.Start(i)
+		}
+	}
+}
+
 const milli = time.Millisecond
 
-// forgotten is the script of an activity that no PING reports: the client is silent for 4 s and
-// then sends an activity a, evidence j and a write k. Then its follower is cut off.
+// The function `forgotten` returns a script. The client sends an activity at the time `a`, evidence
+// at `j` and a write at `k`. Then its follower is cut off, and may never report the activity to the
+// leader.
 func forgotten(a, j, k time.Duration) func(*replay) {
 	return func(r *replay) {
 		r.ping(a)
@@ -232,10 +264,10 @@ func forgotten(a, j, k time.Duration) func(*replay) {
 	}
 }
 
-// revived is the script of a session that a leader has taken when its client sends again: an
-// activity, evidence, a first write, and another one.
+// The function `revived` is the script of a session whose client sends again after a leader has
+// taken the session to expire it. The client sends an activity, evidence and two writes.
 func revived(r *replay) {
-	r.stall(true)
+	r.stall(r.at, true)
 	r.ping(9050 * milli)
 	r.sync(10300 * milli)
 	r.write(10400 * milli)
@@ -243,11 +275,13 @@ func revived(r *replay) {
 	r.flow(11300 * milli)
 }
 
-// proven is the script of a session that a leader has taken and that passes a probation. The
-// expirer continues at the given time.
+// The function `proven` returns the script of a session that passes a probation (see the type
+// `probation`) although a leader has already taken the session to expire it. The leader's expirer
+// is stalled and continues at the time `flows`. With a decoy, it is stalled before it marks the
+// session as closing, otherwise after that.
 func proven(decoy bool, flows time.Duration) func(*replay) {
 	return func(r *replay) {
-		r.stall(decoy)
+		r.stall(r.at, decoy)
 		r.ping(9050 * milli)
 		r.sync(10300 * milli)
 		r.write(10400 * milli)
@@ -262,10 +296,10 @@ func proven(decoy bool, flows time.Duration) func(*replay) {
 	}
 }
 
-// hasty is the script of a session that a leader has taken and whose second write comes two thirds
-// of a timeout after the first.
+// The function `hasty` is the script of a session that a leader has taken to expire it. The second
+// write comes two thirds of a timeout after the first.
 func hasty(r *replay) {
-	r.stall(true)
+	r.stall(r.at, true)
 	r.ping(9050 * milli)
 	r.sync(10300 * milli)
 	r.write(10400 * milli)
@@ -275,32 +309,44 @@ func hasty(r *replay) {
 	r.flow(14500 * milli)
 }
 
-// deposed is the script of a leader that is cut off, while the others elect another leader at once
-// because they restart. The client stays with the old leader.
+// The function `deposed` is the script of a leader that is cut off. The other servers restart, and
+// so elect another leader at once. The client stays with the old leader.
 func deposed(r *replay) {
-	r.cut(100 * milli)
-	for i := range r.e.Servers() {
-		if i != r.at {
-			r.e.Kill(i)
-			r.e.Start(i)
-		}
-	}
+	r.depose(100 * milli)
 	for at := 500 * milli; at < 15*time.Second; at += 500 * milli {
 		r.sync(at)
 	}
 }
 
+// The function `moved` is the script of a client that stays with a deposed leader, which answers
+// its syncs. The next leader knows nothing of these syncs, and takes the session to expire it. Then
+// the client connects to the next leader and writes.
+func moved(r *replay) {
+	r.depose(100 * milli)
+	r.until(400 * milli)
+	r.leader = r.e.Leader()
+	r.stall(r.leader, true)
+	for at := 500 * milli; at < 5500*milli; at += 500 * milli {
+		r.sync(at)
+	}
+	r.until(8500 * milli)
+	r.connect(r.leader)
+	r.write(8550 * milli)
+	r.flow(8600 * milli)
+}
+
 // A counterexample has a script and a change: a dropped assumption or another rule. With the
-// change, the script breaks a lease; without the change, it breaks none.
+// change, the script leads to a session that is closed while its lease stands. Without the change,
+// it does not.
 type counterexample struct {
 	name    string
 	tick    time.Duration // of the servers; 0 means 2 s
 	leading bool          // the client is connected to the leader
 	drop    func(*replay) // drops the assumption, or changes the rule
-	keep    func(*replay) // nil changes nothing
+	keep    func(*replay) // prepares the runs without the change; nil prepares nothing
 	script  func(*replay)
-	prompt  bool          // a run counts only if the leader closed the session within the time of A7
-	kept    func(*replay) // the script without the dropped assumption, if it differs
+	prompt  bool          // a run counts only if the expirer closed the session within T of taking it (A7)
+	kept    func(*replay) // the script of the runs without the change; nil means the field `script`
 }
 
 func counterexamples() []counterexample {
@@ -361,6 +407,7 @@ func counterexamples() []counterexample {
 				}
 			}
 		}},
+		{name: "evidence of the earlier connection counts", leading: true, script: moved, drop: func(r *replay) { r.keepKept = true }},
 		{name: "a sync is enough", leading: true, script: deposed, drop: func(r *replay) {
 			r.changed = func(l *lease, _ proof, _, _ time.Time) { l.deadline = times.Later(l.deadline, l.kept) }
 		}},
@@ -378,7 +425,7 @@ func (c counterexample) run(t *testing.T, seed uint64, phase time.Duration, chan
 		e, err := zktest.New(opts)
 		must(t, err)
 		defer e.Close()
-		r := &replay{t: t, e: e, leader: e.Leader(), timeout: replayT, tick: 2 * time.Second}
+		r := &replay{t: t, e: e, leader: e.Leader(), secret: make([]byte, 16), timeout: replayT, tick: 2 * time.Second}
 		if c.tick != 0 {
 			r.tick = c.tick
 		}
@@ -435,8 +482,9 @@ func TestCounterexamplesOnTheServers(t *testing.T) {
 	}
 }
 
-// Without assumption A6 a lock has two holders. A majority of the servers loses its disks, and no
-// longer knows the session that holds the lock.
+// Assumption A6 says that the quorum does not forget what it acknowledged. Without A6 a lock has
+// two holders: a majority of the servers loses its disks, and no longer knows the session that
+// holds the lock.
 func TestForgottenSessionSharesALock(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		first := open(t, on(e, 2))

@@ -3,33 +3,36 @@ package session
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// Each line is an action of a client, in milliseconds, on a server with T = 4000 and a tick of
-// 1000. The columns are the kind of a packet and the times at which it was sent and answered. "="
-// is followed by the resulting deadline. "/" is followed by the time until which the leader of the
-// connection keeps the session, if this time differs from the deadline. With these numbers the
-// margin is 200, a PING comes within 600, and probation lasts 4000.
+// Each line of leaseRule is a sequence of actions of a client. Times are in milliseconds. The
+// server has T = 4000 and a tick of 1000. An action is the kind of a packet and the times at which
+// it was sent and answered. "=" is followed by the resulting deadline. "/" is followed by the time
+// until which the leader of the connected server keeps the session, if this time differs from the
+// deadline. With these numbers the margin is 200, and the next PING of a leader comes within 600. A
+// probation lasts at least 4000, and no lease stands meanwhile. The type `lease` explains the names
+// a, j and k.
 //
 //	open S A     the handshake of a new session
 //	again S A    the handshake of a new connection
-//	again S A T  one with another timeout
+//	again S A T  a handshake with another timeout
 //	down         the connection ends
 //	write S A    a quorum write by the first leader
 //	write2 S A   a quorum write by the second leader
 //	suspended    the machine was suspended
 const leaseRule = `
-# A new session lives for a timeout from its ConnectRequest.
+# The lease of a new session lasts a timeout less the margin from its ConnectRequest.
 open 100 150 = 3900
-# A write with no evidence before it knows of the handshake only.
+# Without earlier evidence, a write proves only that the leader had received the handshake.
 open 0 10; ping 300 310; write 1100 1110 = 3800
-# k, with j answered before it and a answered 600 before j.
+# The write k proves the activity a: a was answered 600 before j was sent, and j before k was sent.
 open 0 10; ping 300 400; sync 1000 1010; write 1100 1110 = 4100
 open 0 10; ping 300 400; write 1000 1010; write 1100 1110 = 4100
-# a was answered less than 600 before j was sent: e and half a tick are both needed.
+# a was answered less than 600 (epsilon and half a tick) before j was sent, so k does not prove a.
 open 0 10; ping 300 401; sync 1000 1010; write 1100 1110 = 3800
 open 0 10; ping 300 401; sync 1000 1010; write 1700 1710 = 3800
 # The time at which a was answered counts, not that at which it was sent.
@@ -37,27 +40,29 @@ open 0 10; ping 300 900; sync 1000 1010; write 1100 1110 = 3800
 # j has to be answered when k is sent.
 open 0 10; ping 300 400; sync 1000 1101; write 1100 1110 = 3800
 open 0 10; ping 300 400; sync 1000 1100; write 1100 1110 = 4100
-# A sync moves what the leader keeps. A ping moves nothing.
+# A sync moves the time until which the leader keeps the session. A ping moves nothing.
 open 0 10; ping 300 400; sync 1000 1010; sync 1100 1110; ping 1200 1210 = 3800/4100
 open 0 10; ping 300 400; sync 1000 1010; ping 1100 1110 = 3800
-# The latest a that will do.
+# The latest activity that was answered 600 before j was sent counts.
 open 0 10; ping 300 310; ping 500 510; ping 700 710; sync 1200 1210; write 1300 1310 = 4300
-# Nothing moves back.
+# The deadline does not move back.
 open 0 10; ping 300 400; sync 1000 1010; write 1100 1110; write 1101 1111 = 4100
-# What the leader keeps moves only while it stands: until that instant.
+# The time until which the leader keeps the session moves only with an answer before that time.
 open 0 10; ping 1000 1010; sync 2000 2010; write 3000 3799 = 4800
 open 0 10; ping 1000 1010; sync 2000 2010; write 3000 3800 = 3800
 open 0 10; ping 1000 1010; sync 2000 2010; sync 3000 3799 = 3800/4800
 open 0 10; ping 1000 1010; sync 2000 2010; sync 3000 3800 = 3800
-# After idleness with syncs, the first write has it all at once.
+# After idleness with syncs, the first write gives a lease at once, if it is answered in time.
 open 0 10; sync 1000 1010; sync 2000 2010; sync 3000 3010; sync 4000 4010 = 3800/5800
 open 0 10; sync 1000 1010; sync 2000 2010; sync 3000 3010; sync 4000 4010; write 4500 4510 = 6800
 open 0 10; sync 1000 1010; sync 2000 2010; sync 3000 3010; sync 4000 4010; write 4500 5799 = 6800
 open 0 10; sync 1000 1010; sync 2000 2010; sync 3000 3010; sync 4000 4010; write 4500 5800 = 3800/5800
-# Pings are no evidence, however regular. The write after the first one has j, and waits for probation.
+# Pings are no evidence, however regular. The first write begins a probation, and the second one
+# comes too early to end it.
 open 0 10; ping 1300 1310; ping 2600 2610; ping 3900 3910; write 5510 5520 = 3800
 open 0 10; ping 1300 1310; ping 2600 2610; ping 3900 3910; write 5510 5520; write 5530 5540 = 3800
-# A lapse ends with a write sent 4000 after the answer to the first, if the session was kept up between.
+# After a lapse, the lease stands again with a write that is sent 4000 after the answer to the first
+# write, if syncs in between and this write are answered in time.
 open 0 10; ping 4500 4510; sync 5500 5510; write 5600 5610; sync 6600 6610; sync 7600 7610; sync 8600 8610; write 9609 9620 = 3800
 open 0 10; ping 4500 4510; sync 5500 5510; write 5600 5610; sync 6600 6610; sync 7600 7610; sync 8600 8610; write 9610 9620 = 11400
 open 0 10; ping 4500 4510; sync 5500 5510; write 5600 5610; sync 6600 8310; sync 8600 8610; write 9610 9620 = 3800
@@ -66,37 +71,37 @@ open 0 10; ping 4500 4510; sync 5500 5510; write 5600 5610; sync 6600 6610; sync
 open 0 10; ping 4500 4510; sync 5500 5510; write 5600 5610; sync 6600 6610; sync 7600 7610; sync 8600 8610; write 9610 10400 = 3800
 # Bug: a write that was answered at the instant at which it was sent was evidence for itself.
 open 0 10; ping 4500 4510; write 5600 5600; sync 6600 6610; sync 7600 7610; sync 8600 8610; write 9610 9620 = 3800
-# On a new connection nothing of the last one counts but the deadline.
+# After a reconnect, only the deadline of the previous connection counts until the first write.
 open 0 10; ping 300 310; sync 1000 1010; down; again 1100 1110; write 1200 1210 = 4900
 open 0 10; ping 300 310; down; again 1100 1110 = 3800
 open 0 10; sync 1000 1010; sync 2000 2010; sync 3000 3010; down; again 3100 3110 = 3800
 open 0 10; ping 300 310; sync 1000 1010; down; write 1200 1210 = 3800
 open 0 10; ping 300 310; sync 1000 1010; down; sync 1200 1210 = 3800
 open 0 10; sync 1000 1010; sync 2000 2010; sync 3000 3010; down; write 3100 3110 = 3800/4800
-# A write by the same leader brings back what the last connection knew.
+# A write by the same leader restores what the previous connection had proved.
 open 0 10; write 1000 1010; sync 2000 2010; sync 3000 3010; down; again 3900 3910; sync 4000 4010 = 3800
 open 0 10; write 1000 1010; sync 2000 2010; sync 3000 3010; down; again 3900 3910; write 4000 4010 = 7700
 open 0 10; write 1000 1010; sync 2000 2010; sync 3000 3010; down; again 3900 3910; write 4000 4800 = 3800
-# Another leader began after the last write that the old one led, and gave the session 4000.
+# Another leader began after the last write of the old leader, and gave the session 4000.
 open 0 10; write 100 110; sync 2000 2010; sync 3000 3010; down; again 3850 3860; write2 3870 3899 = 7650
 open 0 10; write 100 110; sync 2000 2010; sync 3000 3010; down; again 3850 3860; write2 3870 3900 = 3800
-# Connections without a write do not change what is carried.
+# Connections without a write do not change the carried evidence.
 open 0 10; write 1000 1010; sync 2000 2010; sync 3000 3010; down; again 3100 3110; down; again 3900 3910; write 4000 4010 = 7700
-# It is carried once: the first write on the new connection ends it.
+# The carried evidence counts once: for the first write on the new connection.
 open 0 10; write 100 110; sync 2000 2010; sync 3000 3010; sync 3700 3710; down; again 3900 3910; write2 4000 4010; write 4020 4030 = 3800
-# Nor does it count where no write had named the leader.
+# A connection without a write leaves no evidence, because its leader is not known.
 open 0 10; sync 1000 1010; sync 2000 2010; sync 3000 3010; down; again 3900 3910; write 4000 4010 = 3800
-# After a lapse on a new connection: the handshake, and a write a probation later.
+# After a lapse, the first write on a new connection begins a probation.
 open 0 10; down; again 5000 5010; write 5020 5030; write 5530 5540 = 3800
 open 0 10; down; again 5000 5010; write 5020 5030; sync 6000 6010; sync 7000 7010; sync 8000 8010; write 9030 9040 = 10800
 # Probation does not outlast its connection.
 open 0 10; down; again 5000 5010; write 5020 5030; sync 6000 6010; sync 7000 7010; sync 8000 8010; down; again 9000 9010; write 9030 9040 = 3800
-# Another timeout ends the lease, and the smallest is the one that counts.
+# Another session timeout ends the lease. From then on the smallest timeout counts.
 open 0 10; down; again 100 110 2000 = 0
 open 0 10; down; again 100 110 8000 = 0
 open 0 10; write 100 110; down; again 200 210 2000; write 300 310 = 0
 open 0 10; down; again 100 110 8000; write 120 130; sync 1000 1010; sync 2000 2010; sync 3000 3010; write 4130 4140 = 5800
-# Nothing that was measured before the machine slept counts, not even on another connection.
+# Nothing that was measured before a suspension counts, not even on another connection.
 open 0 10; write 1000 1010; sync 2000 2010; suspended; write 2100 2110 = 0
 open 0 10; suspended; write 20 30; sync 1000 1010; sync 2000 2010; sync 3000 3010; write 4040 4050 = 0
 open 0 10; write 1000 1010; sync 2000 2010; suspended; down; again 2100 2110; write 2200 2210 = 0
@@ -144,7 +149,7 @@ func since0(t time.Time) string {
 
 func ms(n int) time.Time { return time.Unix(1000, 0).Add(time.Duration(n) * time.Millisecond) }
 
-// The method do reports one packet to l in the way that the session does.
+// The method `do` reports one packet to l in the way that the session does.
 func (l *lease) do(kind string, sent, answered time.Time, timeout time.Duration) {
 	switch kind {
 	case "open":
@@ -162,17 +167,17 @@ func (l *lease) do(kind string, sent, answered time.Time, timeout time.Duration)
 		l.suspended()
 	case "write", "write2":
 		l.activity(sent, answered)
-		l.write(sent, answered, int64(len(kind))) // each kind has a different number
+		l.write(sent, answered, int64(len(kind))) // the two kinds have different epochs
 	}
 }
 
 // The test measures the cost of keeping a lease: how many writes a client sends if it follows the
-// method renew, and how close the deadline comes.
+// method `renew`, and how close the deadline comes.
 func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 	for _, test := range []struct {
 		tick, roundTrip time.Duration // for T = 12 s
 		most            float64       // writes in a session timeout
-		least           time.Duration // time for which the lease stands at every instant
+		least           time.Duration // shortest time that the lease has left at any instant
 	}{
 		{6 * time.Second, time.Millisecond, 6.1, 3 * time.Second},
 		{2 * time.Second, time.Millisecond, 4.1, 3 * time.Second},
@@ -229,8 +234,49 @@ func TestHeartbeatsNearTheDeadlineAreSpaced(t *testing.T) {
 	}
 }
 
-// Whatever packets are reported, in whatever order, the lease never claims more than a timeout from
-// the latest packet, and forgets old ones.
+// A new connection drops the marks of a lease (see the type `mark`). If it kept them, the lease
+// would never stand longer: each activity of the earlier connection was sent before the handshake
+// of the new one, which the leader has also received. So the marks are dropped because they are
+// useless, not because they are dangerous.
+func TestKeptMarksMakeNoLeaseLonger(t *testing.T) {
+	const T, runs, packets = 4 * time.Second, 2000, 60
+	kinds := strings.Fields("ping ping ping sync sync write write2 again")
+	reconnects, shorter := 0, 0
+	for seed := range uint64(runs) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		var dropped, keeping lease
+		now := ms(0)
+		for _, l := range []*lease{&dropped, &keeping} {
+			l.do("open", now, now, T)
+		}
+		for range packets {
+			sent := now.Add(time.Duration(r.Int64N(int64(T) / 8)))
+			now = sent.Add(time.Duration(r.Int64N(int64(T) / 16)))
+			kind := kinds[r.IntN(len(kinds))]
+			marks := slices.Clone(keeping.marks)
+			dropped.do(kind, sent, now, T)
+			keeping.do(kind, sent, now, T)
+			if kind == "again" && len(marks) > 0 {
+				keeping.marks = marks
+				reconnects++
+			}
+			if keeping.deadline.After(dropped.deadline) || keeping.kept.After(dropped.kept) {
+				t.Fatalf("seed %d: with the marks the lease stands until %v (kept until %v), without until %v (%v)",
+					seed, since0(keeping.deadline), since0(keeping.kept), since0(dropped.deadline), since0(dropped.kept))
+			}
+			if keeping.deadline.Before(dropped.deadline) {
+				shorter++
+			}
+		}
+	}
+	if reconnects == 0 || shorter == 0 {
+		t.Errorf("the marks were kept %d times, and made %d leases shorter, want both", reconnects, shorter)
+	}
+	t.Logf("the marks were kept %d times; %d times the lease was shorter with them", reconnects, shorter)
+}
+
+// Whatever packets are reported, in whatever order, the lease never ends later than a timeout after
+// the latest packet, and forgets old packets.
 func FuzzLease(f *testing.F) {
 	f.Add(uint64(1), uint16(100))
 	f.Add(uint64(2), uint16(5000))

@@ -19,7 +19,7 @@ type lifetime struct {
 }
 
 func newLifetime() *lifetime {
-	l := &lifetime{settled: newGate()}
+	l := &lifetime{settled: new(gate)}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.settled.set(true)
 	return l
@@ -34,19 +34,37 @@ func (l *lifetime) end(cause error) {
 	l.cancel(cause)
 }
 
-// spawn runs f on a goroutine. The method wait waits for it. After the end of the lifetime, spawn
+// spawn runs f on a goroutine. The method `wait` waits for it. After the end of the lifetime, spawn
 // does not run f and returns false.
 func (l *lifetime) spawn(f func()) bool {
+	if !l.enter() {
+		return false
+	}
+	go func() {
+		defer l.leave()
+		f()
+	}()
+	return true
+}
+
+// The method `enter` is called before a goroutine is started. That goroutine calls `leave` at its
+// end, and the method `wait` waits for this. After the end of the lifetime, `enter` returns false,
+// and the goroutine must not be started.
+func (l *lifetime) enter() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ctx.Err() != nil {
 		return false
 	}
-	l.work.Go(f)
+	l.work.Add(1)
 	return true
 }
 
-// wait waits for the goroutines of spawn. Call it after the end.
+// The method `leave` is called at the end of a goroutine for which `enter` returned true.
+func (l *lifetime) leave() { l.work.Done() }
+
+// The method `wait` waits for all goroutines of the lifetime. Call it after the end of the
+// lifetime.
 func (l *lifetime) wait() { l.work.Wait() }
 
 // detach runs f on a goroutine of the session, with a context that ends with the session. It is for
@@ -58,13 +76,16 @@ func (l *lifetime) wait() { l.work.Wait() }
 func (l *lifetime) detach(f func(ctx context.Context) error) <-chan error {
 	done := make(chan error, 1)
 	l.count(1)
-	if !l.spawn(func() {
-		defer l.count(-1)
-		done <- f(l.ctx)
-	}) {
+	if !l.enter() {
 		l.count(-1)
 		done <- l.err()
+		return done
 	}
+	go func() {
+		defer l.leave()
+		defer l.count(-1)
+		done <- f(l.ctx)
+	}()
 	return done
 }
 

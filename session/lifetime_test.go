@@ -7,12 +7,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/virtual"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// After the end of a lifetime, spawn and detach start nothing. The method wait waits for everything
-// that was started before.
+// After the end of a lifetime, spawn and detach start nothing. The method `wait` waits for
+// everything that was started before.
 func TestNothingIsSpawnedAfterTheEnd(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		l := newLifetime()
@@ -37,7 +38,7 @@ func TestNothingIsSpawnedAfterTheEnd(t *testing.T) {
 	})
 }
 
-// The method settle waits for detached work only, and not longer than its limit.
+// The method `settle` waits for detached work only, and not longer than its limit.
 func TestSettleWaitsForDetachedWork(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		l := newLifetime()
@@ -65,7 +66,8 @@ func TestSettleWaitsForDetachedWork(t *testing.T) {
 	})
 }
 
-// Reports are made in order, including reports made by a report, and never while the lock is held.
+// Reports are called in the order in which they were added. A report may add another one, because
+// the reporter's lock is not held during the call.
 func TestReportsAreMadeInOrder(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		r := newReporter(nil)
@@ -118,7 +120,7 @@ func TestCloseWaitsForCleanUpWithABound(t *testing.T) {
 
 func TestIDsAreRepeatableFromASeed(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
-		var names [2]string
+		var names [2]engine.ID
 		for i := range names {
 			opts := on(e)
 			opts.Rand = strings.NewReader(strings.Repeat("0123456789abcdef", 64))
@@ -126,8 +128,8 @@ func TestIDsAreRepeatableFromASeed(t *testing.T) {
 			names[i] = s.newID()
 			must(t, s.Close())
 		}
-		if names[0] != names[1] || len(names[0]) != 32 {
-			t.Errorf("names from one seed: got %q, want two equal ones of 32 characters", names)
+		if names[0] != names[1] || names[0] == (engine.ID{}) {
+			t.Errorf("names from one seed: got %q, want two equal ones", names)
 		}
 	})
 }

@@ -18,7 +18,7 @@ import (
 
 var seeds = flag.Int("seeds", 2, "runs of each attack on the lease")
 
-// Seeds are for the tests of package session_test.
+// Seeds gives the tests of package session_test access to the flag.
 var Seeds = seeds
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,7 +36,7 @@ func inBubble(t *testing.T, opts zktest.Options, f func(t *testing.T, e *zktest.
 	})
 }
 
-// The function on returns Options for the given servers of e, or for all of them.
+// The function `on` returns Options for the given servers of e, or for all of them.
 func on(e *zktest.Ensemble, servers ...int) Options {
 	opts := Options{Servers: e.Servers(), Dial: e.DialContext}
 	if len(servers) > 0 {
@@ -84,13 +84,14 @@ var errReleased = errors.New("released")
 // follower returns the index of a server that is not the leader.
 func follower(e *zktest.Ensemble) int { return (e.Leader() + 1) % len(e.Servers()) }
 
-// The function own creates a node of s in dir, like package recipe. It creates dir if it does not
-// exist.
+// The function `own` creates a znode of s in dir, like package recipe. It creates dir if it does
+// not exist.
 func own(ctx context.Context, s *Session, dir string) (engine.Node, error) {
 	if _, err := s.Create(ctx, dir, nil, Container); err != nil && !errors.Is(err, zk.ErrNodeExists) {
 		return engine.Node{}, err
 	}
-	trace := engine.NewTrace()
+	trace := new(engine.Trace)
+	trace.Init()
 	path, err := s.create(ctx, znode.Join(dir, "n-"), nil, EphemeralSequential, s.opts.ACL, trace)
 	return engine.Node{Path: path, Czxid: trace.Zxid()}, err
 }
@@ -115,7 +116,8 @@ func catchUp(t *testing.T, s *Session) {
 	must(t, err)
 }
 
-// children lists dir in a new session, after a sync. It returns nil if dir does not exist.
+// The function `children` lists dir in a new session, after a quorum write. It returns nil if dir
+// does not exist.
 func children(t *testing.T, e *zktest.Ensemble, dir string) []string {
 	t.Helper()
 	s := open(t, on(e))
@@ -128,7 +130,7 @@ func children(t *testing.T, e *zktest.Ensemble, dir string) []string {
 	return listing.Names
 }
 
-// The method current returns the connection that serves the session, or nil.
+// The method `current` returns the connection that serves the session, or nil.
 func (s *Session) current() *conn {
 	s.tap.mu.Lock()
 	defer s.tap.mu.Unlock()

@@ -27,8 +27,8 @@ func inUse() (bytes, goroutines int) {
 }
 
 // A session in a process with many sessions costs the buffer of its largest request, some kilobytes
-// and five goroutines. The client alone allocates 1.5 MiB more for replies. All sessions close
-// without waiting for anything but the servers.
+// and five goroutines. Without this package, go-zookeeper's client allocates 1.5 MiB more for
+// replies. All sessions close without waiting for anything but the servers.
 //
 //	go test ./session -run SessionsCostLittle -sessions 1000 -v
 func TestSessionsCostLittle(t *testing.T) {

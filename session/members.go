@@ -16,7 +16,7 @@ import (
 // configPath is the znode with the servers' own configuration. It is never below a chroot.
 const configPath = "/zookeeper/config"
 
-// configPause is the pause after a read of the configuration that failed.
+// configPause is the pause after a failed attempt to read the configuration.
 const configPause = time.Second
 
 // followMembers keeps the list of servers equal to the servers' own configuration, for
@@ -42,8 +42,8 @@ func (s *Session) followMembers() {
 
 func (s *Session) config(ctx context.Context) ([]byte, *Watch, error) {
 	w := s.watches.watchKey(watchKey{path: configPath})
-	data, err := read(ctx, s, "get", configPath, func(c *zk.Conn, t *ticket) ([]byte, error) {
-		data, _, err := c.Get(t.mark(configPath))
+	data, err := read(ctx, s, request{op: "get", path: configPath}, func(r request) ([]byte, error) {
+		data, _, err := r.zk.Get(r.ticket.mark(configPath))
 		return data, err
 	})
 	if err != nil {

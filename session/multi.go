@@ -19,8 +19,8 @@ type Op interface {
 	clone() Op
 }
 
-// CreateOp creates a znode. A Multi cannot create a Container or TTL node, because the client could
-// not read the answer.
+// CreateOp creates a znode. A Multi cannot create a Container or TTL znode, because go-zookeeper
+// cannot decode the answer.
 type CreateOp struct {
 	Path string
 	Data []byte
@@ -49,7 +49,7 @@ type CheckOp struct {
 
 func (o CreateOp) request(s *Session) (any, error) {
 	if o.Mode < Persistent || o.Mode > EphemeralSequential {
-		return nil, fmt.Errorf("a node of mode %d cannot be created in a multi", o.Mode)
+		return nil, fmt.Errorf("a znode of mode %d cannot be created in a multi", o.Mode)
 	}
 	return &zk.CreateRequest{Path: s.root.innerNew(o.Path, o.Mode&zk.FlagSequence != 0), Data: o.Data, Acl: o.acl(s), Flags: int32(o.Mode)}, nil
 }
@@ -98,8 +98,8 @@ func (s *Session) sizeOf(path string) int { return len(s.opts.Chroot) + len(path
 
 // An OpResult is the result of one part of a Multi.
 type OpResult struct {
-	Path string // of a CreateOp
-	Stat *Stat  // of a SetOp
+	Path string // the path of the new znode; for a CreateOp only
+	Stat *Stat  // the new stat of the znode; for a SetOp only
 }
 
 // A MultiError says which part made a Multi fail. No part was applied.
@@ -133,9 +133,9 @@ func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 	if err := s.fits(ops...); err != nil {
 		return nil, err
 	}
-	responses, err := do(ctx, s, "multi", path, func(c *zk.Conn, t *ticket) ([]zk.MultiResponse, error) {
-		t.markMulti(requests)
-		responses, err := c.Multi(requests...)
+	responses, err := do(ctx, s, request{op: "multi", path: path}, func(r request) ([]zk.MultiResponse, error) {
+		r.ticket.markMulti(requests)
+		responses, err := r.zk.Multi(requests...)
 		if i, part := failedPart(responses); part != nil && i < len(ops) {
 			err = &MultiError{i, ops[i].target(), part}
 		}
@@ -151,8 +151,8 @@ func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 	return results, nil
 }
 
-// fits returns an error that wraps ErrTooLarge if Multi would refuse ops as one transaction. It is
-// for callers that divide their work into transactions. It sends no request.
+// The method `fits` returns an error that wraps ErrTooLarge if Multi would refuse ops as one
+// transaction. It is for callers that divide their work into transactions. It sends no request.
 func (s *Session) fits(ops ...Op) error {
 	size := 0
 	for _, op := range ops {
@@ -164,8 +164,9 @@ func (s *Session) fits(ops ...Op) error {
 	return s.checkSize("multi", ops[0].target(), size)
 }
 
-// failedPart finds the part that made a multi fail. The servers answer the parts before it with no
-// error, and those after it with an unknown error.
+// failedPart returns the index and the error of the part that made a multi fail, or a nil error if
+// there is none. In the servers' answer, the parts before it have no error, and those after it have
+// the error RuntimeInconsistency.
 func failedPart(responses []zk.MultiResponse) (int, error) {
 	for i, r := range responses {
 		if r.Error != nil {

@@ -27,13 +27,13 @@ type Options struct {
 	// connect string, see ParseConnectString.
 	Servers []string
 
-	// FollowMembers makes the session follow the list of servers in their own configuration,
-	// /zookeeper/config, which the operation reconfig changes. The session connects to new servers,
-	// and no longer to removed ones. This client must be able to use the addresses in that list.
-	// The addresses in Servers are still tried first, and again if no server of the list can be
-	// reached. The session reads and watches that znode. FollowMembers has no effect if the servers
-	// refuse the read. It has no effect either if their configuration has no client addresses, for
-	// example because clientPort is set separately.
+	// FollowMembers makes the session follow the list of servers in the znode /zookeeper/config,
+	// the servers' own configuration. The operation reconfig changes this list. The session
+	// connects to new servers, and no longer to removed ones. This client must be able to use the
+	// addresses in that list. The addresses in Servers are still tried first, and again if no
+	// server of the list can be reached. The session reads and watches the znode. FollowMembers has
+	// no effect if the servers refuse the read. It has no effect either if their configuration has
+	// no client addresses, for example because clientPort is set separately.
 	FollowMembers bool
 
 	// Timeout is the session timeout to request; zero means 10 s. The server may change it, by
@@ -46,15 +46,15 @@ type Options struct {
 	// wait forever.
 	Abandon time.Duration
 
-	// Chroot is a prefix of every path; "" means none. It must exist.
+	// Chroot is the path that the session puts before every path; "" means none. It must exist.
 	Chroot string
 
 	// Auth is sent on every connection before anything else. One of the credentials may be for
 	// SASL: see SASLScheme.
 	Auth []Auth
 
-	// ACL is the ACL of the nodes that are created. Nil allows everything to everybody. Servers
-	// refuse an empty one.
+	// ACL is the ACL of the znodes that are created. Nil allows everything to everybody. An empty
+	// ACL is invalid, because servers refuse it.
 	ACL []ACL
 
 	// TLS, if not nil, is used on every connection. An empty ServerName is replaced by the host of
@@ -62,13 +62,13 @@ type Options struct {
 	TLS *tls.Config
 
 	// Dial opens the connections. If it is nil, the addresses of a name are tried in random order,
-	// each a quarter of a second after the previous one. Addresses that recently did not answer
-	// come last. Dial must return when its context ends, because Close waits for it.
+	// each at most a quarter of a second after the previous one. Addresses that recently did not
+	// answer come last. Dial must return when its context ends, because Close waits for it.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// TickTime is the server's tickTime, if known. Zero means that the session assumes half the
 	// session timeout. This is the longest tick that a server allows, unless its minSessionTimeout
-	// is set below two ticks. With a shorter tick, the lease lasts longer between two heartbeats. A
+	// is set below two ticks. With a shorter tick, the lease stands longer after each heartbeat. A
 	// value above the server's own is safe; a value below it is not.
 	TickTime time.Duration
 
@@ -84,13 +84,14 @@ type Options struct {
 	// NoIdleLease disables the requests that keep an idle session ready. By default a session that
 	// holds nothing sends a sync four to six times in a session timeout. A sync costs the leader a
 	// message and no write. Because of these syncs, the next grant is immediate. With NoIdleLease
-	// the session sends nothing, and its first grant after idleness takes one session timeout
-	// longer. Set NoIdleLease if the session only watches or produces.
+	// an idle session sends no syncs, and its first grant after idleness takes one session timeout
+	// longer. Set NoIdleLease if the session never holds anything, for example because it only
+	// watches znodes or puts items in queues.
 	NoIdleLease bool
 
-	// UnsafeTrustIdle is for the harness, which must find two holders when this option is set. An
-	// idle session then sends nothing, and its first write after idleness counts as proof that the
-	// leader had received the session's latest activity.
+	// UnsafeTrustIdle is for the harness, which must find that two clients hold at the same time
+	// when this option is set. An idle session then sends nothing, and its first write after
+	// idleness counts as proof that the leader had received the session's latest activity.
 	UnsafeTrustIdle bool
 
 	// MaxRequest is the size in bytes above which a request is refused without being sent. Zero
@@ -98,10 +99,11 @@ type Options struct {
 	// memory once, so more than 256 MiB is an error.
 	MaxRequest int
 
-	// Logger receives events for operators; nil discards them. Close waits for it.
+	// Logger receives events for operators; nil discards them. Close waits until Logger has all of
+	// them.
 	Logger *slog.Logger
 
-	// Metrics are called for requests, states and leases.
+	// Metrics has hooks that the session calls with measurements.
 	Metrics Metrics
 
 	// Tracer observes requests, waits and holds; nil means none. Without a Tracer, nothing is
@@ -109,11 +111,12 @@ type Options struct {
 	Tracer Tracer
 
 	// HoldLog gets a line when a hold begins and one when it ends. A lock, a leadership and a claim
-	// are holds. If HoldLog writes JSON, zkcoord audit compares the file with the transactions that
-	// the servers committed: see docs/audit.md. Close waits for HoldLog. Nil means no log.
+	// are holds. If HoldLog writes JSON to a file, the command "zkcoord audit" can compare the file
+	// with the transactions that the servers committed: see docs/audit.md. Close waits for HoldLog.
+	// Nil means no log.
 	HoldLog *slog.Logger
 
-	// Rand is the source of the identifiers of protected nodes and of the order in which servers
+	// Rand is the source of the identifiers of protected znodes and of the order in which servers
 	// are tried; nil means crypto/rand. A seeded source makes a test repeatable. Rand must be safe
 	// for concurrent use and must not fail; the session panics if it does.
 	Rand io.Reader
@@ -135,7 +138,7 @@ func (a Auth) String() string { return a.Scheme + ":***" }
 // GoString hides the credential.
 func (a Auth) GoString() string { return a.String() }
 
-// MarshalText hides the credential, also in JSON and in logs as JSON.
+// MarshalText hides the credential, for example in JSON and in JSON logs.
 func (a Auth) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
 // LogValue hides the credential.
@@ -149,8 +152,8 @@ type Metrics struct {
 	Request func(op string, took time.Duration, err error)
 	// State is called when the session's state changes.
 	State func(State)
-	// Heartbeat is called for each answered heartbeat, with its round trip and the time for which
-	// the lease then stands.
+	// Heartbeat is called for each answered heartbeat, with its round trip and the time that the
+	// lease has left.
 	Heartbeat func(roundTrip, lease time.Duration)
 	// Lapsed is called with the number of holds that ended because the lease lapsed.
 	Lapsed func(holds int)

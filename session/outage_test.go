@@ -17,7 +17,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The function logged gives opts a logger at the level. It returns a function that returns the
+// The function `logged` gives opts a logger at the level. It returns a function that returns the
 // lines logged so far.
 func logged(opts *Options, level slog.Level) func() []string {
 	var mu sync.Mutex
@@ -87,8 +87,8 @@ func TestAnOutageIsLogged(t *testing.T) {
 	})
 }
 
-// Open without a deadline logs once, at Warn, why no server accepts it. If maxClientCnxns is
-// exhausted, Open would wait in silence without this line.
+// Open without a deadline logs once, at Warn, why no server accepts the session. If maxClientCnxns
+// is exhausted, Open would wait in silence without this line.
 func TestOpenWithoutADeadlineLogsTheReason(t *testing.T) {
 	inBubble(t, zktest.Options{MaxClientConns: 1}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e, 0))

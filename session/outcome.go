@@ -11,7 +11,7 @@ import (
 // Errors of a session. Errors of the server, such as ErrNoNode and ErrBadVersion, are wrapped and
 // can be tested with errors.Is.
 var (
-	// ErrLost means that the session is over: its ephemeral nodes are deleted or will be. Open a
+	// ErrLost means that the session is over: its ephemeral znodes are deleted or will be. Open a
 	// new session, or use Run.
 	ErrLost = errors.New("session: lost")
 	// ErrLeaseLapsed means that there was no proof in time that the session is alive. Treat every
@@ -28,19 +28,19 @@ var (
 	ErrTooLarge = errors.New("session: request too large")
 )
 
-// An Outcome says whether a write was applied.
+// An Outcome says whether a write was applied, or that this is unknown.
 type Outcome int
 
 const (
 	// Indeterminate: the request may have been applied, or may still be applied.
 	Indeterminate Outcome = iota
-	// OK: it was applied.
+	// OK: the request was applied.
 	OK
-	// Failed: it was not applied and will not be.
+	// Failed: the request was not applied and will not be.
 	Failed
 )
 
-// String returns ok, fail or info, the names in a history.
+// String returns ok, fail or info, the names of the outcomes in a history of the harness.
 func (e Outcome) String() string {
 	switch e {
 	case OK:
@@ -65,9 +65,9 @@ func (e *RequestError) Error() string {
 
 func (e *RequestError) Unwrap() error { return e.Err }
 
-// OutcomeOf returns whether a write that returned err was applied. It accepts errors of this
-// package and of go-zookeeper. A nil error is OK. An error that proves nothing or is unknown is
-// Indeterminate.
+// OutcomeOf returns the outcome of a write that returned err. It accepts errors of this
+// package and of go-zookeeper. A nil error is OK. If an error proves nothing, or if this package
+// does not know it, the outcome is Indeterminate.
 func OutcomeOf(err error) Outcome {
 	if err == nil {
 		return OK
@@ -86,17 +86,17 @@ func OutcomeOf(err error) Outcome {
 	return Indeterminate
 }
 
-// The function unsent returns the error of a request that was given up before it was written.
+// The function `unsent` returns the error of a request that was given up before it was written.
 func unsent(op, path string, cause error) error {
 	return &RequestError{Op: op, Path: path, Outcome: Failed, Err: cause}
 }
 
-// The function ended returns the error of a request whose caller stopped waiting for the reply.
+// The function `ended` returns the error of a request whose caller stopped waiting for the reply.
 func ended(op, path string, cause error) error {
 	return &RequestError{Op: op, Path: path, Outcome: Indeterminate, Err: cause}
 }
 
-// The function answered wraps an error of go-zookeeper.
+// The function `answered` wraps an error of go-zookeeper.
 func answered(op, path string, err error) error {
 	if err == nil {
 		return nil
@@ -109,13 +109,14 @@ func answered(op, path string, err error) error {
 // Outcome is Failed.
 func ConnectionLost(err error) bool { return retryable(err) }
 
-// retryable reports whether a read can be repeated because only its connection was lost and not the
-// session.
+// The function `retryable` reports whether a read can be repeated because only its connection was
+// lost and not the session.
 func retryable(err error) bool {
 	return errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) || errors.Is(err, errBroken)
 }
 
-// errBroken is a failed write to a connection. The server may have received the data.
+// errBroken means that a write to a connection failed, or that the connection no longer serves the
+// session. After a failed write, the server may have received the data.
 var errBroken = errors.New("connection broken")
 
 // causeOf returns context.Cause, or ctx.Err if there is no cause.

@@ -9,9 +9,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A parkedConn is the connection that the client gets when its session is over and no server serves
-// it. It has no server: it accepts the handshake and the request to close, and leaves every other
-// request without an answer.
+// A parkedConn is a connection without a server. The client gets it when the session is over and no
+// server serves the session. The parkedConn accepts the handshake and the request to close, and
+// leaves every other request without an answer.
 //
 // Without a connection, the client's Close can wait a whole second, because its request to close
 // may be queued after the client has read the queue for the last time. A parked connection accepts
@@ -24,7 +24,7 @@ type parkedConn struct {
 	ready   *sync.Cond
 	greeted bool
 	closed  bool
-	in      []byte // the part that the client has not read yet
+	in      []byte // bytes that the client has not read yet
 }
 
 func newParkedConn(timeout time.Duration, parked func()) *parkedConn {

@@ -7,12 +7,18 @@ import (
 	"io"
 	"math/rand/v2"
 	"time"
+
+	"github.com/zkcoord/zkcoord/internal/engine"
 )
 
 // cryptoRand and readerRand are sources for math/rand/v2.
 type cryptoRand struct{}
 
-func (cryptoRand) Uint64() uint64 { return readerRand{crand.Reader}.Uint64() }
+func (cryptoRand) Uint64() uint64 {
+	var b [8]byte
+	crand.Read(b[:]) // never fails
+	return binary.BigEndian.Uint64(b[:])
+}
 
 type readerRand struct{ r io.Reader }
 
@@ -40,11 +46,12 @@ func jitter(d time.Duration, source rand.Source) time.Duration {
 	return d/2 + time.Duration(source.Uint64()%uint64(d/2+1))
 }
 
-// newID returns 128 random bits from Options.Rand in hexadecimal. A client recognizes its own node
-// by such an id in the node's name.
-func (s *Session) newID() string {
+// newID returns 128 random bits from Options.Rand in hexadecimal. A client recognizes its own znode
+// by such an id in the znode's name.
+func (s *Session) newID() (id engine.ID) {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], s.rand.Uint64())
 	binary.BigEndian.PutUint64(b[8:], s.rand.Uint64())
-	return hex.EncodeToString(b[:])
+	hex.Encode(id[:], b[:])
+	return id
 }

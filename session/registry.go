@@ -11,11 +11,12 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A watchRegistry manages the watches of a session instead of the client. go-zookeeper keeps one
-// channel for each call until the znode changes, does not report when it could not set the watches
-// again, and cannot remove watches. So the registry sets the watch flag in the client's plain reads
-// while they are sent. It delivers the events, sets the watches again on each new connection, and
-// removes those that nobody waits for any more. It sends nothing itself; the tap does.
+// A watchRegistry manages the watches of a session, so that go-zookeeper has none. go-zookeeper
+// keeps one channel for each call until the znode changes, does not report when it could not set
+// the watches again, and cannot remove watches. Therefore the session makes plain reads, and the
+// registry sets the watch flag in the frame of a read before it is sent. The registry delivers the
+// events, lists the watches to set again on each new connection, and those to remove because nobody
+// waits for them any more. It sends nothing itself; the connections do.
 type watchRegistry struct {
 	root chroot
 
@@ -23,7 +24,8 @@ type watchRegistry struct {
 	over     error // why the session has ended
 	online   bool  // there is a connection
 	watches  map[watchKey]*watched
-	removals []byte // requests that remove watches, sent before the next frame
+	removals []watchKey // watches to remove at the server, before the next frame
+	removing []watchKey // watches whose removal was sent and not answered, in the order of sending
 }
 
 // A watchKey identifies a watch at the server, which keeps at most one for each key and session.
@@ -33,15 +35,17 @@ type watchKey struct {
 	children bool
 }
 
-// watched are the watches with one key.
+// A watched is the state of the watches with one key.
 type watched struct {
-	waiting []waiter // each once, in the order of their registration
+	waiting []waiter // without duplicates, in the order of their registration
 	armed   int      // number of reads in progress that set the watch
 	set     bool     // the server has the watch
-	missing bool     // it was set on a znode that did not exist
+	missing bool     // the server's watch was set on a znode that did not exist
+	left    bool     // the server may have an earlier watch, whose removal it refused
 }
 
-// A waiter receives one event of a key. It is a Watch or a watchSet. It is called while mu is held.
+// A waiter receives one event of a key. It is a Watch or a watchSet. The registry calls fire while
+// it holds mu.
 type waiter interface {
 	fire(key watchKey, ev zk.Event)
 }
@@ -85,31 +89,60 @@ func (r *watchRegistry) dropLocked(key watchKey, w waiter) {
 // affect a read that sets the watch again, because such a read can only be sent later.
 func (r *watchRegistry) forgetLocked(key watchKey, on *watched) {
 	delete(r.watches, key)
-	if !on.set || !r.online {
+	if (on.set || on.left) && r.online {
+		r.removals = append(r.removals, key)
+	}
+}
+
+// flushLocked returns the frames that remove watches.
+func (r *watchRegistry) flushLocked() (frames []byte) {
+	for _, key := range r.removals {
+		kind := wire.WatcherData
+		if key.children {
+			kind = wire.WatcherChildren
+		}
+		frames = wire.AppendFrame(frames, &wire.RequestHeader{Xid: xidRemoveWatches, Op: wire.OpRemoveWatches},
+			&wire.WatchesRequest{Path: key.path, Type: kind})
+	}
+	r.removing = append(r.removing, r.removals...)
+	r.removals = nil
+	return frames
+}
+
+// The method `removed` handles the answer to the oldest removal that was not answered yet. A server
+// that is too busy refuses a removal and keeps the watch. The removal is then sent again, unless
+// somebody waits for the path again and so uses the server's watch.
+func (r *watchRegistry) removed(code wire.Code) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.removing) == 0 {
 		return
 	}
-	kind := wire.WatcherData
-	if key.children {
-		kind = wire.WatcherChildren
+	key := r.removing[0]
+	r.removing = r.removing[1:]
+	switch on := r.watches[key]; {
+	case code != wire.ThrottledOp:
+	case on == nil:
+		r.removals = append(r.removals, key)
+	default:
+		on.left = true
 	}
-	r.removals = wire.AppendFrame(r.removals, &wire.RequestHeader{Xid: xidRemoveWatches, Op: wire.OpRemoveWatches},
-		&wire.WatchesRequest{Path: key.path, Type: kind})
 }
 
 func watchable(op wire.Op) bool {
 	return op == wire.OpExists || op == wire.OpGetData || op == wire.OpGetChildren2
 }
 
-// sending is called with each request before it is written. It returns the frames that must be sent
-// before the request. If somebody waits for the path and the server has no watch yet, sending makes
-// the read set a watch and returns its path.
+// The method `sending` is called with each request before the request is written. It returns the
+// frames that must be sent before the request. If somebody waits for the path of a read and the
+// server has no watch yet, `sending` sets the watch flag of the read and returns its path.
 //
 // These two results must be found in one step: a frame that removes a watch must not follow the
 // read that sets the watch again.
 func (r *watchRegistry) sending(op wire.Op, body []byte) (first []byte, armed string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	first, r.removals = r.removals, nil
+	first = r.flushLocked()
 	if !watchable(op) || len(r.watches) == 0 {
 		return first, ""
 	}
@@ -123,7 +156,7 @@ func (r *watchRegistry) sending(op wire.Op, body []byte) (first []byte, armed st
 	return first, path
 }
 
-// The method answered handles the answer to a read that sets a watch.
+// The method `answered` handles the answer to a read that sets a watch.
 func (r *watchRegistry) answered(op wire.Op, path string, code wire.Code) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -141,7 +174,7 @@ func (r *watchRegistry) answered(op wire.Op, path string, code wire.Code) {
 	}
 }
 
-// The method notified delivers an event of the server to its waiters.
+// The method `notified` delivers an event of the server to its waiters.
 func (r *watchRegistry) notified(body []byte) error {
 	var event wire.WatcherEvent
 	if _, err := wire.Decode(body, &event); err != nil {
@@ -159,16 +192,16 @@ func (r *watchRegistry) notified(body []byte) error {
 	return nil
 }
 
-// fireLocked fires the watches on key if the server had a watch on it. A read in progress sets a
-// new watch for the waiters that register before its answer. If there are no such waiters, the new
-// watch is removed again.
+// fireLocked fires the watches on key, if there are any. If a read with the watch flag is in
+// progress, the server sets a new watch. The new watch serves the waiters that register before the
+// answer to the read. If there are no such waiters, the new watch is removed again.
 func (r *watchRegistry) fireLocked(key watchKey, ev zk.Event) {
 	on := r.watches[key]
 	if on == nil {
 		return
 	}
 	on.fire(key, ev)
-	on.set = false
+	on.set, on.left = false, false
 	if on.armed == 0 {
 		delete(r.watches, key)
 	}
@@ -182,13 +215,14 @@ func (on *watched) fire(key watchKey, ev zk.Event) {
 	}
 }
 
-// The method disconnected records that reads in progress will not be answered.
+// The method `disconnected` records the end of the connection: reads and removals in progress will
+// not be answered.
 func (r *watchRegistry) disconnected() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.online, r.removals = false, nil
+	r.online, r.removals, r.removing = false, nil, nil
 	for key, on := range r.watches {
-		on.armed = 0
+		on.armed, on.left = 0, false
 		if len(on.waiting) == 0 {
 			delete(r.watches, key)
 		}
@@ -214,7 +248,7 @@ func (r *watchRegistry) notWatching(key watchKey) zk.Event {
 // the size that servers accept.
 const setWatchesSize = 128 << 10
 
-// The method connected appends the requests that set the watches again on a new connection. The
+// The method `connected` appends the requests that set the watches again on a new connection. The
 // server fires at once the watches whose znodes have changed since zxid, the zxid of the last reply
 // to this session. The zxid of the last event is not suitable: the same transaction may have had
 // other events, which the connection lost. The watches are sorted by path, so that the requests of
@@ -232,10 +266,15 @@ func (r *watchRegistry) connected(out []byte, zxid int64) []byte {
 		}
 	}
 	byPath := func(a, b watchKey) int {
-		if a.path == b.path && a.children {
+		switch {
+		case a.path != b.path:
+			return strings.Compare(a.path, b.path)
+		case a.children == b.children:
+			return 0
+		case a.children:
 			return 1
 		}
-		return strings.Compare(a.path, b.path)
+		return -1
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(r.watches), byPath) {
 		on := r.watches[key]

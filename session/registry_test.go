@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/go-zookeeper/zk"
@@ -9,7 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A registryBench is a registry with a connection, and the operations of a test on that registry.
+// A registryBench is a registry that has a connection. Its methods are the operations of a test on
+// the registry.
 type registryBench struct {
 	*watchRegistry
 	t *testing.T
@@ -54,8 +56,8 @@ func (b *registryBench) event(kind zk.EventType, path string) {
 	must(b.t, b.notified(frame[4:]))
 }
 
-// One read sets the watch for all waiters of a path. The last waiter that stops removes this watch,
-// before the next read can set it again.
+// One read sets the watch for all waiters of a path. When the last waiter stops, the watch is
+// removed before the next read can set it again.
 //
 // Covers S6.
 func TestRegistrySharesAndRemovesWatches(t *testing.T) {
@@ -89,7 +91,7 @@ func TestRegistrySharesAndRemovesWatches(t *testing.T) {
 }
 
 // If the last waiter stops while a read is in progress, no watch remains. A read that failed has
-// set none.
+// set no watch, except an exists of a missing znode.
 //
 // Covers S6.
 func TestRegistryRemovesWhatAReadUnderWaySets(t *testing.T) {
@@ -112,12 +114,55 @@ func TestRegistryRemovesWhatAReadUnderWaySets(t *testing.T) {
 		}
 		b.answered(test.op, path, test.code)
 		if (len(b.removals) > 0) != test.removals || len(b.watches) != 0 {
-			t.Errorf("%v, %v: got %d bytes of removals and %d watches, want removals: %v, and no watch", test.op, test.code, len(b.removals), len(b.watches), test.removals)
+			t.Errorf("%v, %v: got %d removals and %d watches, want removals: %v, and no watch", test.op, test.code, len(b.removals), len(b.watches), test.removals)
 		}
 	}
 }
 
-// The deletion of a node fires both kinds of watches; other events fire one kind.
+// A removal that a busy server refused is sent again, but not if somebody waits for the path again.
+// The answers belong to the removals in the order in which they were sent.
+//
+// Covers S6.
+func TestRegistryRepeatsRefusedRemovals(t *testing.T) {
+	b := newBench(t)
+	for _, path := range []string{"/a", "/b", "/c"} {
+		w := b.watch(path, false)
+		b.read(wire.OpExists, "/app"+path, 0)
+		w.Stop()
+	}
+	b.read(wire.OpExists, "/app/d", 0) // sends the last removal
+	again := b.watch("/c", false)
+	b.read(wire.OpExists, "/app/c", 0)
+	for _, code := range []wire.Code{0, wire.ThrottledOp, wire.ThrottledOp} {
+		b.removed(code)
+	}
+	if want := []watchKey{{path: "/app/b"}}; !slices.Equal(b.removals, want) {
+		t.Errorf("removals to send: got %v, want %v", b.removals, want)
+	}
+	again.Stop()
+	if _, removals := b.read(wire.OpExists, "/app/d", 0); removals != 2 || len(b.removing) != 2 {
+		t.Errorf("got %d removals with %d unanswered, want 2 with 2", removals, len(b.removing))
+	}
+}
+
+// Bug: the removal of a watch was refused while somebody waited for the path again. Then the read
+// of that waiter was refused too, and the waiter stopped. Nothing removed the watch.
+func TestRegistryRemovesAWatchThatARefusalLeft(t *testing.T) {
+	b := newBench(t)
+	first := b.watch("/a", false)
+	b.read(wire.OpExists, "/app/a", 0)
+	first.Stop()
+	b.read(wire.OpExists, "/app/d", 0) // sends the removal
+	again := b.watch("/a", false)
+	b.removed(wire.ThrottledOp)
+	b.read(wire.OpExists, "/app/a", wire.ThrottledOp)
+	again.Stop()
+	if want := []watchKey{{path: "/app/a"}}; !slices.Equal(b.removals, want) {
+		t.Errorf("removals to send: got %v, want %v", b.removals, want)
+	}
+}
+
+// The deletion of a znode fires both kinds of watches; other events fire one kind.
 //
 // Covers S6.
 func TestRegistryFiresWhatTheEventConcerns(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 // that is slow or uses the session does not delay the lease.
 type reporter struct {
 	logger *slog.Logger
-	more   chan struct{} // contains a token when reports may be non-empty
+	more   chan struct{} // contains a token when `reports` may be non-empty
 
 	mu      sync.Mutex
 	reports []func()
@@ -20,7 +20,7 @@ func newReporter(logger *slog.Logger) *reporter {
 	return &reporter{logger: logger, more: make(chan struct{}, 1)}
 }
 
-// add queues f. The method run or flush calls it later.
+// add queues f. The method `run` or `flush` calls f later.
 func (r *reporter) add(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -32,7 +32,7 @@ func (r *reporter) log(level slog.Level, message string, args ...any) {
 	r.logIn(context.Background(), level, message, args...)
 }
 
-// logIn is log with a context for the handler. The context may be nil.
+// logIn is like `log`, and passes a context to the handler. The context may be nil.
 func (r *reporter) logIn(ctx context.Context, level slog.Level, message string, args ...any) {
 	if ctx == nil {
 		ctx = context.Background()
@@ -62,7 +62,7 @@ func (r *reporter) flush() {
 	}
 }
 
-// signal puts a token into c, which has room for one, unless it contains one.
+// signal puts a token into c unless c already contains one. c has room for one token.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -17,14 +17,15 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// The function do makes one request: it runs its argument call, which makes the request through the
-// client. Then do waits for the answer, for the end of ctx or for the end of the session. While
-// there is no connection, do waits without sending. So a request that is given up during this wait
-// was certainly not applied.
+// The function `do` makes one request: it runs its argument `call`, which makes the request through
+// the client. Then `do` waits for the answer, for the end of ctx or for the end of the session.
+// While there is no connection, `do` waits without sending. So a request that is given up during
+// this wait was certainly not applied.
 //
-// A request that only the session's end can interrupt needs no goroutine: at the end the keeper
+// A request that only the session's end can interrupt needs no goroutine: at the end Session.keep
 // closes the client, which ends every call.
-func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.Conn, *ticket) (T, error)) (value T, err error) {
+func do[T any](ctx context.Context, s *Session, r request, call func(request) (T, error)) (value T, err error) {
+	op, path := r.op, r.path
 	if told := s.opts.Metrics.Request; told != nil {
 		start := time.Now()
 		defer func() { told(op, time.Since(start), err) }()
@@ -37,68 +38,93 @@ func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.C
 	if err := s.tap.up.wait(ctx, s.life.ctx); err != nil {
 		return value, unsent(op, path, err)
 	}
-	t := s.tap.tickets.issue()
-	var r result[T]
+	r.s, r.zk, r.ticket = s, s.zk, s.tap.tickets.issue(r.trace)
+	var a answer[T]
 	if ctx == s.life.ctx {
-		r.value, r.err = call(s.zk, t)
+		a.value, a.err = call(r)
 	} else {
-		r, err = apart(ctx, s, t, call)
+		a, err = apart(ctx, r, call)
 	}
-	if r.err == nil && err == nil {
-		return r.value, nil
+	if a.err == nil && err == nil {
+		return a.value, nil
 	}
-	if r.err = named(r.err); errors.Is(r.err, zk.ErrNoNode) {
-		r.err = s.explainNoNode(ctx, r.err)
+	if a.err = named(a.err); errors.Is(a.err, zk.ErrNoNode) {
+		a.err = s.explainNoNode(ctx, a.err)
 	}
-	if err == nil && s.Err() != nil && OutcomeOf(r.err) == Indeterminate {
+	if err == nil && s.Err() != nil && OutcomeOf(a.err) == Indeterminate {
 		err = s.Err()
 	}
 	switch {
-	case s.tap.tickets.void(t):
-		return value, unsent(op, path, cmp.Or(err, r.err))
+	case s.tap.tickets.void(r.ticket):
+		return value, unsent(op, path, cmp.Or(err, a.err))
 	case err != nil:
 		return value, ended(op, path, err)
 	}
-	return r.value, answered(op, path, r.err)
+	return a.value, answered(op, path, a.err)
 }
 
-type result[T any] struct {
+// A request is one request of a caller. A function that finds everything it needs in the request
+// captures no variables, so it costs no allocation.
+type request struct {
+	op      string
+	path    string
+	data    []byte
+	acl     []zk.ACL
+	trace   *engine.Trace // nil unless the caller needs more than the answer: see engine.Trace
+	version int32
+	mode    Mode
+
+	// The function `do` sets these fields.
+	s      *Session
+	zk     *zk.Conn
+	ticket ticket
+}
+
+// The method `marked` returns the path with the number of the ticket. The client library gets the
+// path in this form.
+func (r request) marked() string { return r.ticket.mark(r.s.root.inner(r.path)) }
+
+// An answer is the result of a request.
+type answer[T any] struct {
 	value T
 	err   error
 }
 
-// The function apart makes the call on a new goroutine, so that the caller can give the call up.
-// The error then says why.
-func apart[T any](ctx context.Context, s *Session, t *ticket, call func(*zk.Conn, *ticket) (T, error)) (r result[T], err error) {
-	answer := make(chan result[T], 1)
-	if !s.life.spawn(func() {
-		v, err := call(s.zk, t)
-		answer <- result[T]{v, err}
-	}) {
-		return r, s.Err()
+// The function `apart` makes the call on a new goroutine, so that the caller can give the call up.
+// In that case, `err` says why the caller gave up.
+func apart[T any](ctx context.Context, r request, call func(request) (T, error)) (a answer[T], err error) {
+	if !r.s.life.enter() {
+		return a, r.s.Err()
 	}
+	done := make(chan answer[T], 1)
+	go func() {
+		defer r.s.life.leave()
+		v, err := call(r)
+		done <- answer[T]{v, err}
+	}()
 	select {
-	case r = <-answer:
-		return r, nil
+	case a = <-done:
+		return a, nil
 	case <-ctx.Done():
-		return r, causeOf(ctx)
-	case <-s.Done():
-		return r, s.Err()
+		return a, causeOf(ctx)
+	case <-r.s.Done():
+		return a, r.s.Err()
 	}
 }
 
-// The function read is like do, for a request that changes nothing. If the connection is lost, it
-// repeats the request.
-func read[T any](ctx context.Context, s *Session, op, path string, call func(*zk.Conn, *ticket) (T, error)) (T, error) {
+// The function `read` is like `do`, for a request that changes nothing. If the connection is lost,
+// `read` repeats the request.
+func read[T any](ctx context.Context, s *Session, r request, call func(request) (T, error)) (T, error) {
 	for {
-		value, err := do(ctx, s, op, path, call)
+		value, err := do(ctx, s, r, call)
 		if err == nil || !retryable(err) {
 			return value, err
 		}
 	}
 }
 
-// check returns an error if servers would refuse the request, so that it is not sent.
+// check returns an error if the path is invalid or the request is larger than Options.MaxRequest.
+// The caller then sends nothing. The parameter `size` is the number of bytes without the path.
 func (s *Session) check(op, path string, size int) error {
 	if err := znode.Check(path); err != nil {
 		return unsent(op, path, err)
@@ -108,7 +134,7 @@ func (s *Session) check(op, path string, size int) error {
 
 func (s *Session) checkSize(op, path string, size int) error {
 	if size += len(s.opts.Chroot) + len(path) + 256; size > s.opts.MaxRequest {
-		return unsent(op, path, fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, size, s.opts.MaxRequest))
+		return unsent(op, path, fmt.Errorf("%w: %d bytes, limit %d (Options.MaxRequest; the servers' jute.maxbuffer is another limit)", ErrTooLarge, size, s.opts.MaxRequest))
 	}
 	return nil
 }
@@ -124,7 +150,7 @@ func aclSize(acl []zk.ACL) (size int) {
 // A Mode is the kind of a znode.
 type Mode int32
 
-// The kinds of znodes. CreateTTL creates a TTL node.
+// The kinds of znodes. CreateTTL creates a TTL znode.
 const (
 	Persistent           Mode = zk.FlagPersistent
 	Ephemeral            Mode = zk.FlagEphemeral
@@ -134,7 +160,7 @@ const (
 )
 
 // Create creates a znode with the ACL of the options and returns its path. The path of a sequential
-// node ends in the number that the server assigned. After an Indeterminate error the znode may
+// znode ends in the number that the server assigned. After an Indeterminate error the znode may
 // exist: see recipe.CreateProtected.
 func (s *Session) Create(ctx context.Context, path string, data []byte, mode Mode) (string, error) {
 	return s.create(ctx, path, data, mode, s.opts.ACL, nil)
@@ -146,7 +172,7 @@ func (s *Session) CreateACL(ctx context.Context, path string, data []byte, mode 
 }
 
 func (s *Session) create(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL, trace *engine.Trace) (string, error) {
-	check := strings.TrimSuffix(path, "/") // the name of a sequential node may be its number alone
+	check := strings.TrimSuffix(path, "/") // the name of a sequential znode may be its number alone
 	if check == "" || mode&zk.FlagSequence == 0 {
 		check = path
 	}
@@ -154,14 +180,14 @@ func (s *Session) create(ctx context.Context, path string, data []byte, mode Mod
 		return "", err
 	}
 	data = bytes.Clone(data)
-	return do(ctx, s, "create", path, func(c *zk.Conn, t *ticket) (string, error) {
-		t.trace = trace
-		create := c.Create
-		if mode == Container {
-			create = c.CreateContainer
+	r := request{op: "create", path: path, data: data, mode: mode, acl: acl, trace: trace}
+	return do(ctx, s, r, func(r request) (string, error) {
+		create := r.zk.Create
+		if r.mode == Container {
+			create = r.zk.CreateContainer
 		}
-		created, err := create(t.mark(s.root.innerNew(path, mode&zk.FlagSequence != 0)), data, int32(mode), acl)
-		return s.root.outer(created), err
+		created, err := create(r.ticket.mark(r.s.root.innerNew(r.path, r.mode&zk.FlagSequence != 0)), r.data, int32(r.mode), r.acl)
+		return r.s.root.outer(created), err
 	})
 }
 
@@ -180,13 +206,13 @@ func (s *Session) CreateTTL(ctx context.Context, path string, data []byte, ttl t
 		flag = zk.FlagPersistentSequentialWithTTL
 	}
 	data = bytes.Clone(data)
-	return do(ctx, s, "create", path, func(c *zk.Conn, t *ticket) (string, error) {
-		created, err := c.CreateTTL(t.mark(s.root.innerNew(path, sequential)), data, flag, s.opts.ACL, ttl)
+	return do(ctx, s, request{op: "create", path: path}, func(r request) (string, error) {
+		created, err := r.zk.CreateTTL(r.ticket.mark(s.root.innerNew(path, sequential)), data, flag, s.opts.ACL, ttl)
 		return s.root.outer(created), err
 	})
 }
 
-// maxTTL is the longest TTL, because servers store it in 40 bits.
+// maxTTL is the longest TTL. Servers store a TTL in 40 bits, in milliseconds.
 const maxTTL = (1<<40 - 1) * time.Millisecond
 
 // Exists returns the stat of a znode, or nil if the znode does not exist.
@@ -194,8 +220,8 @@ func (s *Session) Exists(ctx context.Context, path string) (*Stat, error) {
 	if err := s.check("exists", path, 0); err != nil {
 		return nil, err
 	}
-	return read(ctx, s, "exists", path, func(c *zk.Conn, t *ticket) (*zk.Stat, error) {
-		exists, stat, err := c.Exists(t.mark(s.root.inner(path)))
+	return read(ctx, s, request{op: "exists", path: path}, func(r request) (*zk.Stat, error) {
+		exists, stat, err := r.zk.Exists(r.marked())
 		if err != nil || !exists {
 			return nil, err
 		}
@@ -221,14 +247,14 @@ type Value struct {
 	Stat *Stat
 }
 
-// Get returns the data of a znode as the connected server knows it. Call Sync before it to see what
-// was committed before.
+// Get returns the data of a znode as the connected server knows it. That server may be behind the
+// leader: call Sync first to see what the leader has already committed.
 func (s *Session) Get(ctx context.Context, path string) (Value, error) {
 	if err := s.check("get", path, 0); err != nil {
 		return Value{}, err
 	}
-	return read(ctx, s, "get", path, func(c *zk.Conn, t *ticket) (Value, error) {
-		data, stat, err := c.Get(t.mark(s.root.inner(path)))
+	return read(ctx, s, request{op: "get", path: path}, func(r request) (Value, error) {
+		data, stat, err := r.zk.Get(r.marked())
 		return Value{data, stat}, err
 	})
 }
@@ -245,7 +271,7 @@ func (s *Session) GetWatch(ctx context.Context, path string) (Value, *Watch, err
 	return value, w, nil
 }
 
-// Listing has the names of a znode's children, in no order, and its stat.
+// Listing has the names of a znode's children, in no particular order, and the stat of the znode.
 type Listing struct {
 	Names []string
 	Stat  *Stat
@@ -256,8 +282,8 @@ func (s *Session) Children(ctx context.Context, path string) (Listing, error) {
 	if err := s.check("children", path, 0); err != nil {
 		return Listing{}, err
 	}
-	return read(ctx, s, "children", path, func(c *zk.Conn, t *ticket) (Listing, error) {
-		names, stat, err := c.Children(t.mark(s.root.inner(path)))
+	return read(ctx, s, request{op: "children", path: path}, func(r request) (Listing, error) {
+		names, stat, err := r.zk.Children(r.marked())
 		return Listing{names, stat}, err
 	})
 }
@@ -274,7 +300,7 @@ func (s *Session) ChildrenWatch(ctx context.Context, path string) (Listing, *Wat
 	return listing, w, nil
 }
 
-// AnyVersion makes Set and Delete unconditional.
+// AnyVersion is the version to pass to Set, SetACL, Delete or an Op if any version is acceptable.
 const AnyVersion int32 = -1
 
 // Set replaces the data of a znode if the znode has the given version.
@@ -283,8 +309,8 @@ func (s *Session) Set(ctx context.Context, path string, data []byte, version int
 		return nil, err
 	}
 	data = bytes.Clone(data)
-	return do(ctx, s, "set", path, func(c *zk.Conn, t *ticket) (*zk.Stat, error) {
-		return c.Set(t.mark(s.root.inner(path)), data, version)
+	return do(ctx, s, request{op: "set", path: path, data: data, version: version}, func(r request) (*zk.Stat, error) {
+		return r.zk.Set(r.marked(), r.data, r.version)
 	})
 }
 
@@ -293,8 +319,8 @@ func (s *Session) Delete(ctx context.Context, path string, version int32) error 
 	if err := s.check("delete", path, 0); err != nil {
 		return err
 	}
-	_, err := do(ctx, s, "delete", path, func(c *zk.Conn, t *ticket) (struct{}, error) {
-		return struct{}{}, c.Delete(t.mark(s.root.inner(path)), version)
+	_, err := do(ctx, s, request{op: "delete", path: path, version: version}, func(r request) (struct{}, error) {
+		return struct{}{}, r.zk.Delete(r.marked(), r.version)
 	})
 	return err
 }
@@ -308,8 +334,8 @@ func (s *Session) Sync(ctx context.Context, path string) error {
 	if err := s.check("sync", path, 0); err != nil {
 		return err
 	}
-	_, err := read(ctx, s, "sync", path, func(c *zk.Conn, t *ticket) (string, error) {
-		return c.Sync(t.mark(s.root.inner(path)))
+	_, err := read(ctx, s, request{op: "sync", path: path}, func(r request) (string, error) {
+		return r.zk.Sync(r.marked())
 	})
 	return err
 }
@@ -319,8 +345,8 @@ func (s *Session) GetACL(ctx context.Context, path string) ([]ACL, error) {
 	if err := s.check("getACL", path, 0); err != nil {
 		return nil, err
 	}
-	return read(ctx, s, "getACL", path, func(c *zk.Conn, t *ticket) ([]zk.ACL, error) {
-		acl, _, err := c.GetACL(t.mark(s.root.inner(path)))
+	return read(ctx, s, request{op: "getACL", path: path}, func(r request) ([]zk.ACL, error) {
+		acl, _, err := r.zk.GetACL(r.marked())
 		return acl, err
 	})
 }
@@ -331,8 +357,8 @@ func (s *Session) SetACL(ctx context.Context, path string, acl []ACL, version in
 		return err
 	}
 	acl = slices.Clone(acl)
-	_, err := do(ctx, s, "setACL", path, func(c *zk.Conn, t *ticket) (*zk.Stat, error) {
-		return c.SetACL(t.mark(s.root.inner(path)), acl, version)
+	_, err := do(ctx, s, request{op: "setACL", path: path}, func(r request) (*zk.Stat, error) {
+		return r.zk.SetACL(r.marked(), acl, version)
 	})
 	return err
 }

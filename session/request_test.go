@@ -259,7 +259,8 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 				start := time.Now()
 				err := request(ctx)
 				cancel()
-				// The connection is closed after some time, which ends its writes.
+				// A request that was sent gets no answer, and its connection is closed after some
+				// time. The error may then be that of the closed connection.
 				if d := time.Since(start); d > time.Second || !errors.Is(err, why) && !(sent && errors.Is(err, zk.ErrConnectionClosed)) {
 					t.Errorf("%s: %s: got %v after %v, want %v within 1 s", when, name, err, d, why)
 				}
@@ -294,8 +295,9 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 	})
 }
 
-// The client may encode a request after the caller has given it up. The client then reads a copy of
-// the data, because the caller may have changed the buffer since.
+// The client may encode a request after the caller has given it up and changed the buffer. So the
+// client gets a copy of the data. The connection accepts neither the old nor the new data, because
+// the abandoned request is never written.
 //
 // Covers S5.
 func TestBufferOfAnAbandonedCallIsReusable(t *testing.T) {
@@ -522,7 +524,7 @@ func mntr(t *testing.T, e *zktest.Ensemble, key string) (sum int) {
 	return sum
 }
 
-// A sequential node at the root is created below the chroot.
+// A sequential znode at the root is created below the chroot.
 func TestSequentialNodeAtTheRootStaysInTheChroot(t *testing.T) {
 	inBubble(t, zktest.Options{TTLNodes: true}, func(t *testing.T, e *zktest.Ensemble) {
 		all := open(t, on(e))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -20,7 +21,7 @@ type dialer struct {
 	rand   rand.Source
 
 	mu   sync.Mutex
-	dead map[string]time.Time // when each address was last found dead
+	dead map[string]time.Time // when each address was last found dead; kept for deadFor
 }
 
 func newDialer(source rand.Source) *dialer {
@@ -34,9 +35,13 @@ func newDialer(source rand.Source) *dialer {
 // ("Happy Eyeballs") recommends this value.
 const stagger = 250 * time.Millisecond
 
+// deadFor is how long an address is remembered as dead. The addresses of a name may change, for
+// example when Kubernetes replaces pods, and the old addresses must not fill the memory.
+const deadFor = time.Hour
+
 // DialContext resolves the host and returns the first connection to one of its addresses. It tries
-// one address first. It adds the next address as soon as the latest one has failed or has taken too
-// long.
+// one address first. It also tries the next address as soon as an attempt has failed, or the latest
+// attempt has taken too long.
 func (d *dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -66,11 +71,14 @@ func (d *dialer) order(addresses []string) {
 	slices.SortStableFunc(addresses, func(a, b string) int { return d.dead[a].Compare(d.dead[b]) })
 }
 
-// avoid records that an address was found dead.
+// avoid records that an address must be tried after the others of its name. The address failed or
+// was too slow, or its connection has ended.
 func (d *dialer) avoid(address string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.dead[address] = time.Now()
+	now := time.Now()
+	maps.DeleteFunc(d.dead, func(_ string, found time.Time) bool { return now.Sub(found) >= deadFor })
+	d.dead[address] = now
 }
 
 type attempt struct {

@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// oneName gives the servers of e one name. The addresses in dead accept no connection.
+// oneName gives the servers of e one name. The addresses in `dead` accept no connection.
 func oneName(e *zktest.Ensemble, dead map[string]bool) Options {
 	d := newDialer(cryptoRand{})
 	d.lookup = func(context.Context, string) ([]string, error) {
@@ -41,7 +41,7 @@ func oneName(e *zktest.Ensemble, dead map[string]bool) Options {
 	return Options{Servers: []string{"zk"}, Dial: d.DialContext, dialer: d}
 }
 
-// The type at is a connection that has an address.
+// The type `at` is a connection that has an address.
 type at struct {
 	net.Conn
 	address string
@@ -51,8 +51,8 @@ func (c at) RemoteAddr() net.Addr { return c }
 func (c at) Network() string      { return "tcp" }
 func (c at) String() string       { return c.address }
 
-// Bug: a dead address of a name cost a third of the session timeout each time that it was drawn, up
-// to 10.6 s in total.
+// Bug: a dead address of a name cost a third of the session timeout each time that it was chosen,
+// up to 10.6 s in total.
 func TestADeadAddressOfANameCostsLittle(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		for _, dead := range []map[string]bool{
@@ -66,7 +66,8 @@ func TestADeadAddressOfANameCostsLittle(t *testing.T) {
 				if d := time.Since(start); d > time.Duration(len(dead))*stagger {
 					t.Errorf("%d dead addresses: Open took %v, want at most %v", len(dead), d, time.Duration(len(dead))*stagger)
 				}
-				if d := time.Since(start); d > 0 { // a dead address was drawn; it must not be drawn again
+				// If Open took time, it chose a dead address, which must not be chosen again.
+				if d := time.Since(start); d > 0 {
 					c := s.current()
 					start := time.Now()
 					c.Close()
@@ -165,6 +166,25 @@ func TestEachAddressIsTriedInTime(t *testing.T) {
 			if got := len(slices.Compact(tried)); got != n {
 				t.Errorf("tried %d of %d addresses, want all", got, n)
 			}
+		}
+	})
+}
+
+// The servers of a name get new addresses again and again. A session that lives for months keeps
+// only the addresses that were avoided lately.
+func TestOldDeadAddressesAreForgotten(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		d := newDialer(cryptoRand{})
+		for i := range 240 {
+			d.avoid(fmt.Sprintf("10.0.0.%d:2181", i))
+			time.Sleep(time.Minute)
+		}
+		if most := int(deadFor / time.Minute); len(d.dead) > most {
+			t.Errorf("after 240 minutes with a dead address each: got %d addresses, want at most %d", len(d.dead), most)
+		}
+		addresses := []string{"10.0.0.239:2181", "10.0.0.1:2181", "10.0.9.9:2181"}
+		if d.order(addresses); addresses[2] != "10.0.0.239:2181" {
+			t.Errorf("order: got %q, want the address that was found dead a minute ago to be the last", addresses)
 		}
 	})
 }

@@ -11,10 +11,10 @@ import (
 // new session, until f returns for another reason or ctx ends. The context passed to f ends with
 // the session; f must then return.
 //
-// Run returns the result of f, which may be nil, unless the session was lost. There are two
-// exceptions after ctx has ended. Run returns the cause of ctx instead of nil. It also returns the
-// cause of ctx if the last session was lost or could not be opened. In the second case the error
-// also contains the reason of the last failure, if there was one.
+// If f returns and its session was not lost, Run returns the result of f. If this result is nil and
+// ctx has ended, Run returns the cause of ctx instead. If the last session was lost or could not be
+// opened, and ctx has ended, Run returns the cause of ctx. This error also contains the reason of
+// the last failure, if there was one.
 //
 // Attempts to open a session are repeated, with growing, jittered pauses of up to Options.Timeout,
 // or up to a second if that is longer. An error that a new session cannot cure is not retried: if
@@ -54,7 +54,7 @@ func runOnce(ctx context.Context, opts Options, f func(context.Context, *Session
 		}
 		return false, err
 	case !curable(lost):
-		if err == nil || errors.Is(err, context.Canceled) { // f only returns that its context ended
+		if err == nil || errors.Is(err, context.Canceled) { // f reports only the end of its context
 			err = lost
 		}
 		if !errors.Is(err, ErrCredentials) {
@@ -65,7 +65,7 @@ func runOnce(ctx context.Context, opts Options, f func(context.Context, *Session
 	return true, lost
 }
 
-// curable reports whether a new session may succeed where this one failed.
+// The function `curable` reports whether a new session may succeed after a session failed with err.
 func curable(err error) bool { return !errors.Is(err, ErrCredentials) }
 
 // runOn calls f with a context that ends with ctx and with the session.

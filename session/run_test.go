@@ -37,8 +37,24 @@ func TestRefusedCredentialsEndRun(t *testing.T) {
 	}
 }
 
-// A server that requires SASL says so and closes the session. Another session cannot cure this
-// loss.
+// Regression: if a server ended the session before Open had started its goroutines, nothing closed
+// the client, and Open never returned.
+func TestOpenReturnsIfTheSessionHasAlreadyEnded(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		opts := on(e)
+		must(t, opts.complete())
+		s := assemble(opts)
+		events, err := connect(s)
+		must(t, err)
+		s.finish(ErrCredentials)
+		if _, err := s.begin(t.Context(), events); !errors.Is(err, ErrCredentials) {
+			t.Errorf("got %v, want %v", err, ErrCredentials)
+		}
+	})
+}
+
+// A server that requires SASL says so and closes the session. Run does not open another session,
+// because the server would close it too.
 func TestDemandForSASLEndsRun(t *testing.T) {
 	sc := &script{
 		connect: func(_ int, r wire.ConnectRequest) *wire.ConnectResponse {
@@ -60,7 +76,7 @@ func TestDemandForSASLEndsRun(t *testing.T) {
 		err := Run(ctx, sc.options(), func(ctx context.Context, s *Session) error {
 			s.Get(ctx, "/")
 			c := s.current()
-			c.Close() // like a real server
+			c.Close() // a real server closes the connection
 			<-ctx.Done()
 			return ctx.Err()
 		})

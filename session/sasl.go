@@ -25,7 +25,8 @@ import (
 // sent, but anybody who can read the connection can guess it. Use it with Options.TLS.
 const SASLScheme = "sasl"
 
-// withSASL returns conn with a SASL login, if one of the credentials is for SASL.
+// withSASL returns a connection that logs in with SASL, if one of the credentials is for SASL.
+// Otherwise it returns conn itself.
 func withSASL(conn net.Conn, all []Auth) net.Conn {
 	for _, a := range all {
 		if user, password, ok := strings.Cut(string(a.Data), ":"); ok && a.Scheme == SASLScheme {
@@ -61,7 +62,7 @@ func (c *saslConn) Read(b []byte) (int, error) {
 // login reads the answer to the handshake. It logs in if the answer begins or resumes a session. If
 // the server refuses the credential, login returns nil, and Read returns one more reply after the
 // answer to the handshake. Servers refuse a credential of any other scheme with such a reply, so
-// the session handles both in the same way.
+// the session handles all refused credentials in the same way.
 func (c *saslConn) login() error {
 	frame, err := wire.ReadFrame(c.Conn, nil, 0)
 	if err != nil {
@@ -134,7 +135,8 @@ func (c *saslConn) exchange(xid int32, token []byte) ([]byte, error) {
 
 var directive = regexp.MustCompile(`([a-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^,\s]*))`)
 
-// directives returns the directives of a DIGEST-MD5 challenge by name.
+// directives maps the name of each directive in a DIGEST-MD5 challenge to the value of the
+// directive.
 func directives(challenge []byte) map[string]string {
 	found := make(map[string]string)
 	for _, m := range directive.FindAllStringSubmatch(string(challenge), -1) {
@@ -145,7 +147,7 @@ func directives(challenge []byte) map[string]string {
 
 type digestMD5 struct{ user, password, realm, nonce, cnonce, uri string }
 
-// The name that ZooKeeper's servers use for themselves.
+// digestURI has the name that ZooKeeper's servers use for themselves in DIGEST-MD5.
 const digestURI = "zookeeper/zk-sasl-md5"
 
 // response returns the proof that the password is known. If method is "AUTHENTICATE", this is the
@@ -168,7 +170,8 @@ func hexMD5(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// latin1 encodes a text before it is hashed: in ISO 8859-1 if possible, as RFC 2831 requires.
+// latin1 encodes a text in ISO 8859-1, as RFC 2831 requires before hashing. If a character of the
+// text is not in ISO 8859-1, latin1 returns the text unchanged.
 func latin1(s string) string {
 	var b strings.Builder
 	for _, r := range s {

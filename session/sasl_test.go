@@ -87,7 +87,7 @@ func TestSASLServerIsChecked(t *testing.T) {
 			t.Errorf("%s: got error %v, want one with %q", name, err, c.says)
 		}
 		if errors.Is(err, errSASLRefused) {
-			t.Errorf("%s: got %v, which only a server that refuses the client is", name, err)
+			t.Errorf("%s: got %v, want an error that is not a refusal by the server", name, err)
 		}
 	}
 }

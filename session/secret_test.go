@@ -51,7 +51,8 @@ func TestCredentialsAreNotPrinted(t *testing.T) {
 	}
 }
 
-// The test provokes many failures and records all logs and errors.
+// The test provokes many failures. No log record and no error contains the credential or the
+// password of the session.
 func TestCredentialsAreNotInLogsAndErrors(t *testing.T) {
 	secret := []byte("user:3Rz-secret")
 	var log bytes.Buffer

@@ -8,10 +8,12 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// servers has the servers that a session may connect to. It decides their order and the pauses, and
-// records the results of attempts. It implements zk.HostProvider.
+// The type `servers` has the servers that a session may connect to. It decides their order and the
+// pauses, and records the results of attempts. It implements zk.HostProvider.
 type servers struct {
 	given   []string // Options.Servers
 	rand    rand.Source
@@ -20,10 +22,11 @@ type servers struct {
 	mu       sync.Mutex
 	list     []string // the servers to try
 	next     int      // index into list
-	attempts int      // attempts to connect since a connection lasted
-	failures int      // failed attempts since there was a connection
+	attempts int      // attempts to connect since the last connection that lasted a while
+	failures int      // failed attempts since the last connection
+	warned   bool     // since the last connection, a round has failed, and this was logged
 	trying   string   // the server of the latest attempt
-	failed   error    // why no session was begun or resumed at a server; nil while there is a connection
+	failed   error    // error of the last failed attempt; nil while there is a connection
 }
 
 func newServers(list []string, source rand.Source, reports *reporter) *servers {
@@ -42,7 +45,7 @@ func (h *servers) Len() int {
 }
 
 // Next returns the server to try. It never reports the end of a round, because the client would
-// then fail queued requests and wait a whole second. The method pause waits instead.
+// then fail queued requests and wait a whole second. The method `pause` waits instead.
 func (h *servers) Next() (string, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -54,7 +57,8 @@ func (h *servers) Next() (string, bool) {
 // Limits of the pauses between rounds of attempts to connect.
 const firstPause, longestPause = 50 * time.Millisecond, time.Second
 
-// pause waits before the next attempt, longer after each round that failed.
+// pause waits before the next attempt. It does not wait in the first round of attempts, and waits
+// longer in each later round, up to longestPause.
 func (h *servers) pause(ctx context.Context) error {
 	h.mu.Lock()
 	rounds := h.attempts / len(h.list)
@@ -66,21 +70,21 @@ func (h *servers) pause(ctx context.Context) error {
 	return sleep(ctx, jitter(backoff(rounds, firstPause, longestPause), h.rand))
 }
 
-// The method dialling records the server that is tried.
+// The method `dialling` records the server that is tried.
 func (h *servers) dialling(server string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.trying = server
 }
 
-// The method reached records that there is a connection.
+// The method `reached` records that there is a connection.
 func (h *servers) reached() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.failed, h.failures = nil, 0
+	h.failed, h.failures, h.warned = nil, 0, false
 }
 
-// The method lost records the loss of a connection that had lasted for the given time. Only a
+// The method `lost` records the loss of a connection that had lasted for the given time. Only a
 // connection that lasted a while resets the number of attempts. So the session also pauses between
 // attempts at a server that closes each connection at once.
 func (h *servers) lost(lasted time.Duration) {
@@ -100,11 +104,14 @@ func (h *servers) notReached(server string, id int64, err error) {
 	h.failed = fmt.Errorf("%s: %w", server, err)
 	h.failures++
 	level := slog.LevelInfo
-	if h.failures > len(h.list) {
+	if h.warned {
 		level = slog.LevelDebug
 	}
 	h.reports.log(level, "zookeeper server not reached", "server", server, "error", err)
-	if h.failures == len(h.list) {
+	// The list may become shorter or longer during an outage. The comparison with >= and the field
+	// `warned` make sure that the end of the round is logged once.
+	if !h.warned && h.failures >= len(h.list) {
+		h.warned = true
 		args := []any{"last", h.failed}
 		if id != 0 { // an id of 0 means that the session has not begun
 			args = append(args, "session", hexID(id))
@@ -131,12 +138,8 @@ func backoff(round int, first, limit time.Duration) time.Duration {
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if !times.Sleep(ctx, d) {
 		return causeOf(ctx)
 	}
+	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
-// The first round of attempts has no pause, and each later round takes longer than the one before.
+// The first round of attempts has no pause. The pauses grow from round to round, up to a limit.
 // After a connection that lasted a while, the count of rounds starts again.
 func TestRoundsOfAttemptsArePaced(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
@@ -88,5 +88,35 @@ func TestFailedAttemptsAreLogged(t *testing.T) {
 	h.notReached("a:1", 7, errNoAnswer)
 	if h.reports.flush(); count(lines, "level=INFO", "not reached") != 3 {
 		t.Errorf("log of the next outage: got %q, want one more server not reached", lines)
+	}
+}
+
+// In one outage, the log says once that no server takes the session. This is so even if the list of
+// servers becomes longer after that line of the log, or shorter before it.
+func TestOutageIsLoggedOnce(t *testing.T) {
+	for name, follow := range map[string][]string{
+		"longer":  {"new:1", "new:2"}, // the given servers come back after the first round
+		"shorter": {"new:1"},
+	} {
+		lines := []string{}
+		logger := slog.New(slog.NewTextHandler(writer(func(b []byte) (int, error) { lines = append(lines, string(b)); return len(b), nil }), nil))
+		h := newServers([]string{"a:1", "b:1", "c:1"}, cryptoRand{}, newReporter(logger))
+		for outage := 1; outage <= 2; outage++ {
+			lines = lines[:0]
+			h.reached()
+			if name == "longer" {
+				h.follow(follow)
+			}
+			for failures := range 20 {
+				if failures == 2 && name == "shorter" {
+					h.follow(follow)
+				}
+				h.notReached("a:1", 7, errNoAnswer)
+			}
+			h.reports.flush()
+			if n := count(lines, "level=WARN", "no zookeeper server"); n != 1 || len(lines) > 4 {
+				t.Errorf("%s list, outage %d: got %d warnings in the log %q, want 1 after one round", name, outage, n, lines)
+			}
+		}
 	}
 }

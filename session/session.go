@@ -37,8 +37,8 @@ type Session struct {
 	done      chan struct{} // closed when no part of the session runs any more
 	latest    atomic.Pointer[conn]
 	parked    chan struct{} // closed when the client has a parkedConn, after the end of the session
-	park      func()        // closes parked once
-	rootSeen  atomic.Bool   // the chroot has been seen
+	park      func()        // closes `parked`, at most once
+	rootSeen  atomic.Bool   // a request has shown that the chroot exists
 }
 
 // Open connects to one of the servers and begins a session. If ctx ends first, Open returns the
@@ -53,11 +53,19 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}
-	s.life.spawn(s.keep)
-	if opts.FollowMembers {
+	return s.begin(ctx, events)
+}
+
+// begin starts the goroutines of a session whose client has started, and waits for a server.
+func (s *Session) begin(ctx context.Context, events <-chan zk.Event) (*Session, error) {
+	kept := s.life.spawn(s.keep)
+	if s.opts.FollowMembers {
 		s.life.spawn(s.followMembers)
 	}
 	go s.supervise(events)
+	if !kept { // a server has already ended the session
+		s.dismiss()
+	}
 
 	if err := s.tap.up.wait(ctx, s.life.ctx); err != nil {
 		s.finish(ErrClosed)
@@ -91,7 +99,8 @@ func (s *Session) stateChanged(state State) {
 	}
 }
 
-// supervise makes the reports until the session ends, and waits until all its parts have stopped.
+// supervise calls the logger and the hooks until the session ends. Then it waits until all parts of
+// the session have stopped.
 func (s *Session) supervise(events <-chan zk.Event) {
 	s.reports.run(s.life.ctx)
 	for range events { // ends when the client's goroutines have ended
@@ -101,9 +110,9 @@ func (s *Session) supervise(events <-chan zk.Event) {
 	close(s.done)
 }
 
-// dismiss closes the client. The requests in progress end at once. It waits for a server only if
-// that server serves the session. The server then gets a closeSession, and at most a second to
-// answer.
+// dismiss closes the client. The requests in progress end at once. If the program closed the
+// session and a server serves the session, that server gets a closeSession, and at most a second to
+// answer. In all other cases dismiss waits for no server.
 func (s *Session) dismiss() {
 	if s.Server() == "" || !errors.Is(s.Err(), ErrClosed) {
 		s.hangUp()
@@ -141,10 +150,11 @@ func stateAtEnd(cause error) State {
 	return Lost
 }
 
-// Close ends the session. Every hold ends, and clean-up in progress is given a third of the session
-// timeout. The server then deletes the session's ephemeral nodes at once. Close returns when no
-// goroutine of the session is left. If no server is reachable, the ephemeral nodes are deleted when
-// the session expires. A further call, or a call on a lost session, also waits and succeeds.
+// Close ends the session. Every hold ends, and Close waits for clean-up in progress, at most a
+// third of the session timeout. The server then deletes the session's ephemeral znodes at once.
+// Close returns when no goroutine of the session is left. If no server is reachable, the ephemeral
+// znodes are deleted when the session expires. A further call, or a call on a lost session, also
+// waits and succeeds.
 func (s *Session) Close() error {
 	s.keeper.endAll(ErrClosed)
 	s.life.settle(s.Timeout() / 3)

@@ -14,7 +14,7 @@ const (
 	Suspended State = iota
 	// Connected: a server serves the session.
 	Connected
-	// Lost: the session is over and its ephemeral nodes are deleted or will be.
+	// Lost: the session is over and its ephemeral znodes are deleted or will be.
 	Lost
 	// Closed: Close was called.
 	Closed
@@ -46,7 +46,7 @@ func (s *Session) State() State {
 // ends after Lost or Closed, or when ctx ends.
 func (s *Session) States(ctx context.Context) iter.Seq[State] { return s.states.follow(ctx) }
 
-// states has the states of one session and their listeners.
+// The type `states` has the current state of one session and the listeners for its changes.
 type states struct {
 	changed func(State) // called while mu is held; may be nil
 
@@ -58,7 +58,7 @@ type states struct {
 // A listener stores the states that it has not yielded yet.
 type listener struct {
 	states []State
-	more   chan struct{} // contains a token when states may be non-empty
+	more   chan struct{} // contains a token when `states` may be non-empty
 }
 
 func newStates(changed func(State)) *states {

@@ -20,8 +20,8 @@ import (
 
 const stoppedOf = "ZKCOORD_TEST_STOPPED"
 
-// The runtime stops all goroutines of a program until the servers have given its lock to another
-// client. In other languages a garbage collection can take that long. Go's garbage collector never
+// The runtime stops all goroutines of a program until the servers have deleted the znode of its
+// lock. In other languages a garbage collection can take that long. Go's garbage collector never
 // stops goroutines for seconds, so the test dumps a large heap instead. The program then continues
 // with a context that has ended, and its next session can hold again.
 func TestHoldEndsAfterALongStopOfTheRuntime(t *testing.T) {
@@ -69,7 +69,8 @@ func TestHoldEndsAfterALongStopOfTheRuntime(t *testing.T) {
 	}
 }
 
-// stopped is the program. It writes the path of its znode and then the dump of its heap.
+// The function `stopped` is the program whose goroutines the runtime stops. It writes the path of
+// its znode and then the dump of its heap.
 func stopped(t *testing.T, server string) {
 	heap := make([][]byte, 64)
 	for i := range heap {
@@ -105,7 +106,7 @@ func stopped(t *testing.T, server string) {
 	granted(t, ctx, next)
 }
 
-// The function granted creates and holds a znode.
+// The function `granted` creates and holds a znode.
 func granted(t *testing.T, ctx context.Context, s *session.Session) *recipe.Hold {
 	t.Helper()
 	node, err := recipe.CreateProtected(ctx, s, "/lock", "lock", nil, session.EphemeralSequential)

@@ -2,7 +2,7 @@ package session
 
 import "time"
 
-// The method suspended drops all measured times, because each is longer ago than the monotonic
+// The method `suspended` drops all measured times, because each is longer ago than the monotonic
 // clock says. The next connection gives new times.
 func (l *lease) suspended() {
 	l.forget()
@@ -17,7 +17,8 @@ type steppingClock struct {
 	total      time.Duration
 }
 
-// The method at takes a reading of the wall clock and one of the monotonic clock.
+// The method `at` returns the sum so far. Its arguments are what the wall clock and the monotonic
+// clock show now.
 func (c *steppingClock) at(wall, mono time.Time) time.Duration {
 	if !c.wall.IsZero() {
 		passed := mono.Sub(c.mono)

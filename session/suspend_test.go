@@ -59,7 +59,7 @@ func TestASuspendedMachineEndsItsHolds(t *testing.T) {
 }
 
 // A grant that comes before the keeper's next check must not depend on the lease from before the
-// suspension, even while no server is reachable.
+// suspension. A suspension ends a hold even while no server is reachable.
 func TestNothingIsGrantedOnALeaseFromBeforeASuspension(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		var slept atomic.Int64
@@ -90,7 +90,8 @@ func TestNothingIsGrantedOnALeaseFromBeforeASuspension(t *testing.T) {
 	})
 }
 
-// A wall clock that is adjusted or set back does not count as a suspension.
+// A wall clock that is adjusted slightly or set back does not count as a suspension. One that is
+// set forward does.
 func TestSteppingClock(t *testing.T) {
 	var c steppingClock
 	wall, mono := time.Unix(1000, 0), time.Unix(5000, 0)

@@ -18,7 +18,8 @@ import (
 // lease keeper and events to the watch registry. It begins the session and resumes it, and never
 // lets a second one begin. Its methods are short and do no I/O; connections do that.
 //
-// An error that is ErrLost ends the session. Any other error closes the connection.
+// If a method returns an error that is ErrLost, the session ends. Any other error except
+// errAbandoned closes the connection.
 //
 // A goroutine that takes several locks takes the lock of the tap first.
 type tap struct {
@@ -51,7 +52,7 @@ type tap struct {
 // A packet is a request that was sent and has not been answered.
 type packet struct {
 	op    wire.Op
-	armed string        // the path of a read that sets a watch
+	armed string        // the path, if the packet is a read that sets a watch
 	trace *engine.Trace // of the call, if it is traced
 	sent  time.Time
 }
@@ -59,7 +60,7 @@ type packet struct {
 func newTap(opts *Options, life *lifetime, k *leaseKeeper, w *watchRegistry, h *servers, st *states, r *reporter) *tap {
 	return &tap{
 		opts: opts, root: w.root, life: life, keeper: k, watches: w, servers: h, states: st, reports: r,
-		up: newGate(), tickets: newTickets(),
+		up: new(gate), tickets: newTickets(),
 		timeout: opts.Timeout, downSince: time.Now(), inflight: make(map[int32]packet),
 	}
 }
@@ -67,13 +68,13 @@ func newTap(opts *Options, life *lifetime, k *leaseKeeper, w *watchRegistry, h *
 // errAbandoned means that a request must not be written because its caller has gone.
 var errAbandoned = errors.New("abandoned request")
 
-// The method sending is called with each frame of c just before the frame is written, and may
-// change it. The parameter id is the number of the frame's ticket, or 0 if the frame has none.
-// sending returns the frames that must be sent before this one, and a channel, if any, to close
-// when this frame has been written. If it returns errAbandoned, the frame must not be written. The
-// client then gets an error as the reply to its request, together with the next frame that the
-// server sends.
-func (t *tap) sending(c *conn, frame []byte, id uint64) (first []byte, written chan struct{}, err error) {
+// The method `sending` is called with each frame of c just before the frame is written, and may
+// change it. The parameter `id` is the frame's ticket, or 0 if the frame has none. The method
+// returns the frames that must be sent before this one, and a channel, if any, to close when this
+// frame has been written. If it returns errAbandoned, the frame must not be written. The client
+// then gets an error as the reply to its request, together with the next frame that the server
+// sends.
+func (t *tap) sending(c *conn, frame []byte, id ticket) (first []byte, written chan struct{}, err error) {
 	h, body, err := wire.CutRequest(frame)
 	if err != nil {
 		return nil, nil, err
@@ -85,13 +86,13 @@ func (t *tap) sending(c *conn, frame []byte, id uint64) (first []byte, written c
 	}
 	p := packet{op: h.Op, sent: time.Now()}
 	if id != 0 {
-		ticket := t.tickets.pass(id)
-		if ticket == nil {
+		trace, ok := t.tickets.pass(id)
+		if !ok {
 			c.drops = wire.AppendFrame(c.drops, &wire.ReplyHeader{Xid: h.Xid, Err: wire.ConnectionLoss})
 			return nil, nil, errAbandoned
 		}
-		if p.trace = ticket.trace; p.trace != nil {
-			written = p.trace.Begin()
+		if p.trace = trace; trace != nil {
+			written = trace.Begin()
 		}
 	}
 	first, p.armed = t.watches.sending(h.Op, body)
@@ -106,8 +107,8 @@ func (t *tap) sending(c *conn, frame []byte, id uint64) (first []byte, written c
 	return first, written, nil
 }
 
-// The method received is called with each frame that c has read, before the client reads it. It
-// returns frames that the client must read after it.
+// The method `received` is called with each frame that c has read, before the client reads it. It
+// returns frames that the client must read after that frame.
 func (t *tap) received(c *conn, frame []byte) (more []byte, err error) {
 	now := time.Now()
 	h, body, err := wire.CutReply(frame)
@@ -120,6 +121,7 @@ func (t *tap) received(c *conn, frame []byte) (more []byte, err error) {
 		return nil, errBroken
 	}
 	more, c.drops = c.drops, nil
+	t.unwelcome = t.unwelcome || h.Err == wire.SessionClosedRequireSASL
 	switch h.Xid {
 	case wire.XidNotification:
 		t.seenZxid, t.told = max(t.seenZxid, h.Zxid), t.told || h.Zxid <= 0
@@ -134,8 +136,13 @@ func (t *tap) received(c *conn, frame []byte) (more []byte, err error) {
 		if h.Err != 0 {
 			err = fmt.Errorf("session: watches not set again: %w", h.Err)
 		}
+	case xidCatchUp:
+		if h.Err != 0 { // nothing was written, so a read on this connection could be older than an event
+			err = fmt.Errorf("session: no write before the reads of a new connection: %w", h.Err)
+		}
+	case xidRemoveWatches:
+		t.watches.removed(h.Err)
 	default:
-		t.unwelcome = t.unwelcome || h.Err == wire.SessionClosedRequireSASL
 		t.repliedLocked(&h, body, now)
 	}
 	return more, err
@@ -179,8 +186,8 @@ const (
 // proofOf returns what a reply proves. An error in the header proves nothing, because servers also
 // refuse requests locally. The header of a multi has no error even if the multi failed; the first
 // error in its body gives the reason. The server checks the session before it prepares a part. So
-// an answer about a node proves that the session was alive. An empty multi proves nothing about the
-// leader.
+// an answer about a znode proves that the session was alive. An empty multi proves nothing about
+// the leader.
 func proofOf(op wire.Op, code wire.Code, body []byte) proof {
 	switch {
 	case code != 0, op == wire.OpAuth, op == wire.OpSASL:
@@ -202,8 +209,9 @@ func proofOf(op wire.Op, code wire.Code, body []byte) proof {
 }
 
 // resume changes a handshake so that it requests two things: this session, if it has begun, and a
-// server that has applied everything that the session has seen. The client itself requests a new
-// session if the connection broke after the session had read the answer to the first handshake and
+// server that has applied everything that the session has seen. Even if the session has begun, the
+// client may request a new one, and resume changes this request too. The client requests a new
+// session if the first connection broke after the session had read the answer to the handshake, but
 // before the client had read it.
 func (t *tap) resume(r *wire.ConnectRequest) error {
 	t.mu.Lock()
@@ -220,9 +228,9 @@ func (t *tap) resume(r *wire.ConnectRequest) error {
 	return errOver
 }
 
-// The method connected is called with the answer to the handshake of c. It begins or resumes the
-// session and returns what must be sent first. It fails with ErrLost if the server no longer has
-// the session.
+// The method `connected` is called with the answer to the handshake of c. It begins or resumes the
+// session and returns the frames that must be sent first. It fails with ErrLost if the server no
+// longer has the session.
 func (t *tap) connected(c *conn, r *wire.ConnectResponse) (greeting []byte, err error) {
 	now := time.Now()
 	t.mu.Lock()
@@ -278,7 +286,8 @@ func (t *tap) refusedLocked(how string) error {
 // 3.9 an event carries its zxid, and a server that has not applied this zxid refuses the session.
 // Servers of version 3.8 send events without a zxid, and so does any version in reply to
 // setWatches. The next server may not have applied such an event yet. In this case a quorum write
-// precedes all reads on the connection, like in recipe.ReadBarrier.
+// precedes all reads on the connection, like in recipe.ReadBarrier. A server that refuses the write
+// may be behind the event, so its connection is closed.
 func (t *tap) greetingLocked() []byte {
 	var out []byte
 	for _, a := range t.opts.Auth {
@@ -295,7 +304,7 @@ func (t *tap) greetingLocked() []byte {
 	return t.watches.connected(out, t.lastZxid)
 }
 
-// The method disconnected is called when either side has closed c, with the reason.
+// The method `disconnected` is called when either side has closed c, with the reason.
 func (t *tap) disconnected(c *conn, why error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -311,6 +320,7 @@ func (t *tap) disconnected(c *conn, why error) {
 		t.reports.log(slog.LevelInfo, "zookeeper connection lost", "session", hexID(t.id), "server", c.server, "error", why)
 	}
 	t.current, t.downSince = nil, time.Now()
+	clear(t.inflight) // their answers never come
 	t.servers.lost(t.downSince.Sub(c.opened))
 	t.up.set(false)
 	t.keeper.disconnected()
@@ -320,14 +330,14 @@ func (t *tap) disconnected(c *conn, why error) {
 	}
 }
 
-// The method down reports whether the session has begun and has no connection, and since when.
+// The method `down` reports whether the session has begun and has no connection, and since when.
 func (t *tap) down() (since time.Time, down bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.downSince, t.current == nil && t.id != 0
 }
 
-// The method served returns the address of the server that serves the session, or "".
+// The method `served` returns the address of the server that serves the session, or "".
 func (t *tap) served() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

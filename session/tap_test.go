@@ -45,7 +45,7 @@ func bareTap(t *testing.T) *tap {
 
 var welcome = wire.ConnectResponse{SessionID: 5, Timeout: 4000, Password: []byte("secret")}
 
-// The function welcomed returns a connection whose handshake was sent at the given time and
+// The function `welcomed` returns a connection whose handshake was sent at the given time and
 // accepted.
 func welcomed(t *testing.T, tap *tap, sent time.Time) *conn {
 	t.Helper()
@@ -110,7 +110,7 @@ func TestHandshakeRequestsTheCurrentSession(t *testing.T) {
 }
 
 // A request whose caller has gone is not written. The client gets an error for it with the next
-// reply. A request that passed counts as sent.
+// reply. Any other request counts as sent.
 //
 // Covers S4.
 func TestTapDropsWhatWasAbandoned(t *testing.T) {
@@ -119,20 +119,21 @@ func TestTapDropsWhatWasAbandoned(t *testing.T) {
 	frame := func(xid int32) []byte {
 		return wire.AppendFrame(nil, &wire.RequestHeader{Xid: xid, Op: wire.OpDelete}, &wire.PathVersion{Path: "/a"})[4:]
 	}
-	gone, live := tap.tickets.issue(), tap.tickets.issue()
-	live.trace = engine.NewTrace()
+	trace := new(engine.Trace)
+	trace.Init()
+	gone, live := tap.tickets.issue(nil), tap.tickets.issue(trace)
 	tap.tickets.void(gone)
-	if _, _, err := tap.sending(c, frame(1), gone.id); err != errAbandoned || len(tap.inflight) != 0 {
+	if _, _, err := tap.sending(c, frame(1), gone); err != errAbandoned || len(tap.inflight) != 0 {
 		t.Errorf("an abandoned request: got %v with %d in progress, want %v with none", err, len(tap.inflight), errAbandoned)
 	}
-	if _, written, err := tap.sending(c, frame(2), live.id); err != nil || written == nil {
+	if _, written, err := tap.sending(c, frame(2), live); err != nil || written == nil {
 		t.Errorf("a request that is not abandoned: got %v, want it to be sent", err)
 	}
 	more, err := tap.received(c, wire.AppendFrame(nil, &wire.ReplyHeader{Xid: 2, Zxid: 9})[4:])
 	if want := wire.AppendFrame(nil, &wire.ReplyHeader{Xid: 1, Err: wire.ConnectionLoss}); err != nil || string(more) != string(want) {
 		t.Errorf("after the reply: got %x, %v; want %x", more, err, want)
 	}
-	if got := live.trace.Zxid(); got != 9 || len(tap.inflight) != 0 {
+	if got := trace.Zxid(); got != 9 || len(tap.inflight) != 0 {
 		t.Errorf("the reply: got zxid %d and %d in progress, want 9 and none", got, len(tap.inflight))
 	}
 }

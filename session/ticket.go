@@ -2,9 +2,8 @@ package session
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
-	"fmt"
-	"strconv"
 	"sync"
 
 	"github.com/go-zookeeper/zk"
@@ -22,63 +21,69 @@ import (
 // request of the session. Later requests are written after it, or on a later connection. In the
 // second case, the leader refuses the requests that are still in progress on the earlier
 // connection.
-type ticket struct {
-	id     uint64
-	passed bool          // guarded by tickets.mu
-	trace  *engine.Trace // nil unless the caller needs more than the answer
-}
+//
+// A ticket is a number, and 0 means no ticket.
+type ticket uint64
 
-// tickets has the tickets of one session.
+// The type `tickets` has the tickets of one session.
 type tickets struct {
 	mu   sync.Mutex
-	last uint64
-	open map[uint64]*ticket // issued tickets that have neither passed nor been voided
+	last ticket
+	// open has the issued tickets that have neither passed nor been voided, each with the trace of
+	// its call.
+	open map[ticket]*engine.Trace
 }
 
-func newTickets() *tickets { return &tickets{open: make(map[uint64]*ticket)} }
+func newTickets() *tickets { return &tickets{open: make(map[ticket]*engine.Trace)} }
 
-func (b *tickets) issue() *ticket {
+// issue issues the ticket of a request. The trace is nil unless the caller needs more than the
+// answer: see engine.Trace.
+func (b *tickets) issue(trace *engine.Trace) ticket {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.last++
-	t := &ticket{id: b.last}
-	b.open[t.id] = t
-	return t
+	b.open[b.last] = trace
+	return b.last
 }
 
-// pass returns the ticket of a request that is about to be written, or nil if the request must not
-// be written.
-func (b *tickets) pass(id uint64) *ticket {
+// The method `pass` is called when the request of a ticket is about to be written. It returns the
+// trace of the call, or false if the request must not be written.
+func (b *tickets) pass(t ticket) (trace *engine.Trace, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	t := b.open[id]
-	delete(b.open, id)
-	if t == nil || t.trace != nil && t.trace.Abandoned() {
-		return nil
+	trace, open := b.open[t]
+	if !open || trace != nil && trace.Abandoned() {
+		return nil, false
 	}
-	t.passed = true
-	return t
+	delete(b.open, t)
+	return trace, true
 }
 
-// void ends a ticket. It reports whether its request has not been written and never will be.
-func (b *tickets) void(t *ticket) bool {
+// The method `void` ends a ticket. It returns true if the ticket's request has not been written and
+// never will be.
+func (b *tickets) void(t ticket) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.open, t.id)
-	return !t.passed
+	_, open := b.open[t]
+	delete(b.open, t)
+	return open
 }
 
-// markSize is the number of bytes of a ticket's number in a path.
+// markSize is the number of hexadecimal digits that a ticket's number takes in a path.
 const markSize = 16
 
 // mark inserts the ticket's number after the first slash of a path. The client accepts the result
 // if it accepts the path.
-func (t *ticket) mark(path string) string {
-	return path[:1] + fmt.Sprintf("%0*x", markSize, t.id) + path[1:]
+func (t ticket) mark(path string) string {
+	var number [markSize / 2]byte
+	var digits [markSize]byte
+	binary.BigEndian.PutUint64(number[:], uint64(t))
+	hex.Encode(digits[:], number[:])
+	return path[:1] + string(digits[:]) + path[1:]
 }
 
-// markMulti marks the first path of a multi.
-func (t *ticket) markMulti(requests []any) {
+// markMulti inserts the ticket's number into the first path of a multi.
+func (t ticket) markMulti(requests []any) {
 	switch r := requests[0].(type) {
 	case *zk.CreateRequest:
 		r.Path = t.mark(r.Path)
@@ -95,21 +100,23 @@ var errUnmarked = errors.New("session: the client sent a request without a ticke
 
 // unmark removes the ticket's number from a whole frame, in place. For a request without a path,
 // which is a ping or the end of the session, it returns 0.
-func unmark(frame []byte) (out []byte, id uint64, err error) {
+func unmark(frame []byte) (out []byte, t ticket, err error) {
 	h, body, err := wire.CutRequest(frame[4:])
 	if err != nil {
 		return nil, 0, err
 	}
-	path := wire.FirstPath(h.Op, body)
-	if path == "" {
+	path := wire.CutPath(h.Op, body)
+	if len(path) == 0 {
 		return frame, 0, nil
 	}
 	if len(path) <= markSize {
 		return nil, 0, errUnmarked
 	}
-	if id, err = strconv.ParseUint(path[1:1+markSize], 16, 64); err != nil {
+	var number [markSize / 2]byte
+	if _, err := hex.Decode(number[:], path[1:1+markSize]); err != nil {
 		return nil, 0, errUnmarked
 	}
+	t = ticket(binary.BigEndian.Uint64(number[:]))
 	at := len(frame) - len(body) // position of the path's length
 	if h.Op == wire.OpMulti {
 		at += multiHeaderSize
@@ -117,7 +124,7 @@ func unmark(frame []byte) (out []byte, id uint64, err error) {
 	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4-markSize))
 	binary.BigEndian.PutUint32(frame[at:], uint32(len(path)-markSize))
 	cut := at + 4 + 1 // after the length and the slash
-	return append(frame[:cut], frame[cut+markSize:]...), id, nil
+	return append(frame[:cut], frame[cut+markSize:]...), t, nil
 }
 
 // multiHeaderSize is the number of bytes before each part of a multi.

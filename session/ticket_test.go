@@ -44,7 +44,7 @@ func (c *heldConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// The method took returns the requests that were written since the last call.
+// The method `took` returns the requests that were written since the last call.
 func (c *heldConn) took() (sent []string) {
 	c.hold()
 	defer c.release()
@@ -133,7 +133,7 @@ func TestTicketNumbersAreRemoved(t *testing.T) {
 	box := newTickets()
 	for _, path := range []string{"/", "/a", "/app/lock-"} {
 		for _, op := range []wire.Op{wire.OpCreate, wire.OpExists, wire.OpMulti} {
-			ticket := box.issue()
+			ticket := box.issue(nil)
 			frame := func(path string) []byte {
 				records := []wire.Record{&wire.RequestHeader{Xid: 7, Op: op}}
 				switch op {
@@ -149,8 +149,8 @@ func TestTicketNumbersAreRemoved(t *testing.T) {
 				return wire.AppendFrame(nil, records...)
 			}
 			out, id, err := unmark(frame(ticket.mark(path)))
-			if want := frame(path); err != nil || id != ticket.id || string(out) != string(want) {
-				t.Errorf("%v of %q: got %q (ticket %d, %v), want %q (ticket %d)", op, path, out, id, err, want, ticket.id)
+			if want := frame(path); err != nil || id != ticket || string(out) != string(want) {
+				t.Errorf("%v of %q: got %q (ticket %d, %v), want %q (ticket %d)", op, path, out, id, err, want, ticket)
 			}
 		}
 	}
@@ -161,21 +161,26 @@ func TestTicketNumbersAreRemoved(t *testing.T) {
 	}
 }
 
+func passes(box *tickets, t ticket) bool {
+	_, ok := box.pass(t)
+	return ok
+}
+
 func TestTicketPassesOrIsVoid(t *testing.T) {
 	box := newTickets()
-	passed, gone, left := box.issue(), box.issue(), box.issue()
-	left.trace = engine.NewTrace()
-	left.trace.Abandon()
-	if box.pass(passed.id) != passed || box.void(passed) {
-		t.Error("the ticket of a written request: void returned true, or pass returned another ticket")
+	traced, abandoned := new(engine.Trace), new(engine.Trace)
+	abandoned.Abandon()
+	passed, gone, left := box.issue(traced), box.issue(nil), box.issue(abandoned)
+	if trace, ok := box.pass(passed); !ok || trace != traced || box.void(passed) {
+		t.Error("the ticket of a written request: void returned true, or pass returned another trace")
 	}
-	if !box.void(gone) || box.pass(gone.id) != nil {
+	if !box.void(gone) || passes(box, gone) {
 		t.Error("a void request passes, want it to be dropped")
 	}
-	if box.pass(left.id) != nil || !box.void(left) {
+	if passes(box, left) || !box.void(left) {
 		t.Error("the request of an abandoned call passes, want it to be dropped")
 	}
-	if box.pass(passed.id) != nil || len(box.open) != 0 {
+	if passes(box, passed) || len(box.open) != 0 {
 		t.Error("a ticket passes twice, want once")
 	}
 }

@@ -68,8 +68,8 @@ func (a *authority) issue(name string) (*x509.Certificate, *ecdsa.PrivateKey) {
 	})
 }
 
-// client returns the TLS configuration of a client that trusts a, with a certificate from signer if
-// signer is not nil.
+// client returns the TLS configuration of a client that trusts the authority a. If signer is not
+// nil, the client has a certificate from signer.
 func (a *authority) client(signer *authority) *tls.Config {
 	config := &tls.Config{RootCAs: x509.NewCertPool()}
 	config.RootCAs.AddCert(a.cert)
@@ -141,7 +141,9 @@ ssl.trustStore.location=%s
 	return "127.0.0.1:" + port
 }
 
-// The test runs against a TLS port of a real ZooKeeper server that requires client certificates.
+// A real ZooKeeper server requires client certificates on its TLS port. A session with a
+// certificate can hold. Without a certificate, with one of another authority, or if the client does
+// not accept the server's certificate, Open fails with the reason.
 func TestTLSWithClientCertificates(t *testing.T) {
 	ca, stranger := newAuthority(t, "authority"), newAuthority(t, "stranger")
 	server := secureServer(t, ca)

@@ -15,7 +15,7 @@ type Tracer interface {
 	// ends.
 	Begin(ctx context.Context, step Step) (context.Context, StepEnd)
 	// Waits records that the acquisition whose context is ctx waits for the deletion of the
-	// node at path. token is the token of the hold that this node represents or will represent.
+	// znode at path. token is the token of the hold that this znode represents or will represent.
 	Waits(ctx context.Context, path string, token int64)
 	// Origin returns the position of ctx in a trace, to be stored with the items of a queue. It
 	// consists of the trace id (32 hexadecimal digits), the span id (16) and the flags (2), in
@@ -68,19 +68,21 @@ func (s *Session) step(ctx context.Context, kind StepKind, name, path string) (c
 
 func untraced(error) {}
 
-// trace is the state of a traced hold. The zero value means that the hold is not traced.
+// trace is the state of a hold for the tracer and the hold log. If neither is used, `ctx` and `end`
+// remain nil.
 type trace struct {
 	step Step
 	ctx  context.Context
 	end  StepEnd
 }
 
-// Describe sets the description of the hold for a tracer.
+// Describe sets the description of the hold for a tracer and the hold log.
 func (h *hold) Describe(name string, token int64, origin string) {
 	h.trace.step = Step{Kind: StepHold, Name: name, Path: h.node.Path, Token: token, Origin: origin}
 }
 
-// traceGrant begins the step of a hold that was granted to the caller with ctx.
+// traceGrant begins the step of a granted hold for the tracer, and logs the hold in the hold log.
+// ctx is the context with which Grant was called.
 func (h *hold) traceGrant(ctx context.Context) {
 	k := h.keeper
 	if k.opts.Tracer == nil && k.opts.HoldLog == nil {
@@ -103,13 +105,13 @@ func (h *hold) traceGrant(ctx context.Context) {
 		end = k.logHoldLocked(step, now, end)
 	}
 	h.trace.ctx, h.trace.end = traced, end
-	if h.ctx.Err() != nil { // it has ended meanwhile
+	if h.ctx.Err() != nil { // the hold has ended meanwhile
 		h.traceEndLocked(context.Cause(h.ctx))
 	}
 }
 
 // logHoldLocked logs the start of a hold. It returns a function that logs the end of the hold and
-// then calls the function end.
+// then calls the function `end`.
 func (k *leaseKeeper) logHoldLocked(step Step, now time.Time, end StepEnd) StepEnd {
 	about := []slog.Attr{
 		slog.String("hold", step.Name), slog.String("path", k.opts.Chroot+step.Path),
@@ -120,7 +122,7 @@ func (k *leaseKeeper) logHoldLocked(step Step, now time.Time, end StepEnd) StepE
 		r.AddAttrs(about...)
 		r.AddAttrs(more...)
 		if log := k.opts.HoldLog.Handler(); log.Enabled(context.Background(), r.Level) {
-			_ = log.Handle(context.Background(), r) // as a Logger does
+			_ = log.Handle(context.Background(), r) // a Logger ignores this error too
 		}
 	}
 	k.reports.add(func() { write(now, "hold begins") })
@@ -132,7 +134,7 @@ func (k *leaseKeeper) logHoldLocked(step Step, now time.Time, end StepEnd) StepE
 	}
 }
 
-// traceEndLocked ends the step of a hold, once.
+// traceEndLocked ends the step of a hold. After the first call it does nothing.
 func (h *hold) traceEndLocked(cause error) {
 	if end, now := h.trace.end, time.Now(); end != nil {
 		h.trace.end = nil

@@ -11,9 +11,9 @@ import (
 type Watch struct {
 	// C delivers one event and is then closed. If the session ends first, the event is
 	// EventNotWatching with the cause. Watches on one path share a watch at the server. An earlier
-	// Watch may have set the server's watch before the read of this Watch. If a change comes in
-	// between, both may fire, although this read already shows the change. A Watch never misses a
-	// change.
+	// Watch may have set the server's watch before the read of this Watch. If the znode changes
+	// after that and before the read, both Watches may fire, although the read already shows the
+	// change. A Watch never misses a change.
 	C <-chan Event
 
 	ch       chan zk.Event
@@ -21,12 +21,13 @@ type Watch struct {
 	key      watchKey
 }
 
-// watch registers a watch, which the next read of this kind sets. Stop ends it.
+// The method `watch` registers a Watch. The next read of the same kind on this path sets the watch
+// at the server. Stop ends the Watch.
 func (r *watchRegistry) watch(path string, children bool) *Watch {
 	return r.watchKey(watchKey{r.root.inner(path), children})
 }
 
-// watchKey is like watch. The path of key is the one that the server knows.
+// watchKey is like `watch`. The path of key is the one that the server knows.
 func (r *watchRegistry) watchKey(key watchKey) *Watch {
 	ch := make(chan zk.Event, 1)
 	w := &Watch{C: ch, ch: ch, registry: r, key: key}

@@ -18,7 +18,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The function fired waits for the event of w.
+// The function `fired` waits for the event of w.
 func fired(t *testing.T, w *Watch) zk.Event {
 	t.Helper()
 	select {
@@ -69,7 +69,7 @@ func TestWaitEndsWithEventContextOrSession(t *testing.T) {
 	})
 }
 
-// The function silent fails the test if w has fired.
+// The function `silent` fails the test if w has fired.
 func silent(t *testing.T, w *Watch) {
 	t.Helper()
 	synctest.Wait()
@@ -131,7 +131,8 @@ func TestWatchesFireOnWhatTheyWatch(t *testing.T) {
 	})
 }
 
-// go-zookeeper keeps a channel for each call until the node changes.
+// go-zookeeper keeps a channel for each call until the znode changes. A session keeps nothing for a
+// stopped watch.
 //
 // Covers S6.
 func TestStoppedWatchesLeaveNothing(t *testing.T) {
@@ -145,7 +146,7 @@ func TestStoppedWatchesLeaveNothing(t *testing.T) {
 			w.Stop()
 			w.Stop()
 		}
-		for i := range 1000 { // also with a context that has ended
+		for i := range 1000 { // also with a context that ends meanwhile
 			ctx, cancel := context.WithCancel(t.Context())
 			go cancel()
 			if _, w, err := s.ExistsWatch(ctx, fmt.Sprintf("/c%d", i)); err == nil {
@@ -154,7 +155,7 @@ func TestStoppedWatchesLeaveNothing(t *testing.T) {
 		}
 		time.Sleep(s.Timeout()) // removals are sent with the next frame, at the latest with a ping
 		if n := mntr(t, e, "watch_count"); n != 0 || len(s.watches.watches) != 0 || len(s.watches.removals) != 0 || len(s.tap.inflight) != 0 {
-			t.Errorf("got %d watches at the servers, %d in the client, %d bytes queued and %d requests in progress, want none", n, len(s.watches.watches), len(s.watches.removals), len(s.tap.inflight))
+			t.Errorf("got %d watches at the servers, %d in the client, %d removals queued and %d requests in progress, want none", n, len(s.watches.watches), len(s.watches.removals), len(s.tap.inflight))
 		}
 	})
 }
@@ -187,6 +188,27 @@ func TestWatchesOnOnePathShareTheServers(t *testing.T) {
 		}
 		for _, w := range ws[:99] {
 			silent(t, w)
+		}
+	})
+}
+
+// A server is too busy to remove watches, so the session requests the removal again. Before the
+// fix, the watch stayed at the server until its znode changed.
+//
+// Covers S6.
+func TestRefusedRemovalIsRepeated(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		defer s.Close()
+		busy := e.Inject(zktest.Rule{Op: "removeWatches", Count: 4, Fate: zktest.ThrottleRequest})
+		for _, path := range []string{"/a", "/b"} {
+			_, w, err := s.ExistsWatch(t.Context(), path)
+			must(t, err)
+			w.Stop()
+		}
+		time.Sleep(time.Minute)
+		if n := mntr(t, e, "watch_count"); n != 0 || busy.Fired() != 4 {
+			t.Errorf("got %d watches at the servers after %d refusals, want none after 4", n, busy.Fired())
 		}
 	})
 }
@@ -363,26 +385,8 @@ func TestManyWatchesAreSetAgainInSeveralRequests(t *testing.T) {
 func TestNoReadIsOlderThanAnEvent(t *testing.T) {
 	for version, writes := range map[zktest.Version]int64{zktest.V38: 1, zktest.V39: 0} {
 		inBubble(t, zktest.Options{Version: version}, func(t *testing.T, e *zktest.Ensemble) {
-			leader := e.Leader()
-			fresh, behind := (leader+1)%3, (leader+2)%3
-			network := &tapped{dial: e.DialContext}
-			opts := on(e, fresh, behind)
-			opts.Dial = network.DialContext
-			s := open(t, opts)
+			s, network, fresh, _ := afterAnEvent(t, e)
 			defer s.Close()
-			if s.Server() != e.Servers()[fresh] {
-				fresh, behind = behind, fresh
-			}
-			other := open(t, on(e, leader))
-			defer other.Close()
-			other.Create(t.Context(), "/a", []byte("old"), Persistent)
-			time.Sleep(time.Second)
-			_, w, err := s.GetWatch(t.Context(), "/a")
-			must(t, err)
-			e.Lag(behind, 5*time.Second)
-			time.Sleep(15 * time.Second)
-			other.Set(t.Context(), "/a", []byte("new"), AnyVersion)
-			<-w.C
 			e.Kill(fresh)
 			v, err := s.Get(t.Context(), "/a")
 			must(t, err)
@@ -394,6 +398,50 @@ func TestNoReadIsOlderThanAnEvent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// afterAnEvent returns a session that has received the event of a change of /a from the server
+// `fresh`. The session's other server, `behind`, has not applied the change yet.
+func afterAnEvent(t *testing.T, e *zktest.Ensemble) (s *Session, network *tapped, fresh, behind int) {
+	t.Helper()
+	leader := e.Leader()
+	fresh, behind = (leader+1)%3, (leader+2)%3
+	network = &tapped{dial: e.DialContext}
+	opts := on(e, fresh, behind)
+	opts.Dial = network.DialContext
+	s = open(t, opts)
+	if s.Server() != e.Servers()[fresh] {
+		fresh, behind = behind, fresh
+	}
+	other := open(t, on(e, leader))
+	defer other.Close()
+	other.Create(t.Context(), "/a", []byte("old"), Persistent)
+	time.Sleep(time.Second)
+	_, w, err := s.GetWatch(t.Context(), "/a")
+	must(t, err)
+	e.Lag(behind, 5*time.Second)
+	time.Sleep(15 * time.Second)
+	other.Set(t.Context(), "/a", []byte("new"), AnyVersion)
+	<-w.C
+	return s, network, fresh, behind
+}
+
+// This is like TestNoReadIsOlderThanAnEvent, but the next server is too busy for the quorum write.
+// Before the fix, the read was made nevertheless, and returned the state from before the event.
+//
+// Covers S6.
+func TestNoReadFollowsARefusedCatchUp(t *testing.T) {
+	inBubble(t, zktest.Options{Version: zktest.V38}, func(t *testing.T, e *zktest.Ensemble) {
+		s, network, fresh, behind := afterAnEvent(t, e)
+		defer s.Close()
+		busy := e.Inject(zktest.Rule{Op: "multi", Server: behind + 1, Session: s.ID(), Count: 2, Fate: zktest.ThrottleRequest})
+		e.Kill(fresh)
+		v, err := s.Get(t.Context(), "/a")
+		must(t, err)
+		if refused, writes := busy.Fired(), network.catchUps.Load(); string(v.Data) != "new" || refused == 0 || writes < 2 {
+			t.Errorf("read after the event: got %q after %d quorum writes and %d refusals, want \"new\" after at least 2 and 1", v.Data, writes, refused)
+		}
+	})
 }
 
 // One transaction fires two watches, and the connection is lost after the first of the two events.
@@ -432,7 +480,8 @@ func TestAnEventHidesNoOtherOfItsTransaction(t *testing.T) {
 	}
 }
 
-// tapped is a network that counts the requests of a session, and cuts a connection after an event.
+// A tapped is a network that counts the quorum writes at the start of connections, and can cut a
+// connection after an event.
 type tapped struct {
 	dial          func(ctx context.Context, network, address string) (net.Conn, error)
 	catchUps      atomic.Int64 // quorum writes at the start of a connection
@@ -447,7 +496,7 @@ func (n *tapped) DialContext(ctx context.Context, network, address string) (net.
 	return &wireTap{Conn: c, on: n}, nil
 }
 
-// wireTap is a connection of tapped.
+// A wireTap is a connection of a tapped network.
 type wireTap struct {
 	net.Conn
 	on     *tapped

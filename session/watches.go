@@ -9,7 +9,7 @@ import (
 )
 
 // A watchSet has watches on any number of znodes, for one goroutine that waits for all of them. It
-// stores each event until Wait returns it, at most one for each read. So a slow program delays
+// stores at most one event for each read, until Wait returns the event. So a slow program delays
 // nobody and fills no memory.
 //
 // Any number of goroutines may read, but only one may call Wait.
@@ -19,7 +19,7 @@ type watchSet struct {
 	more chan struct{} // contains a token when a watch may have fired
 
 	// Guarded by the registry's mu.
-	waits map[watchKey]*int // number of reads that need the watch, in progress or answered
+	waits map[watchKey]*int // number of reads that need each watch, in progress or answered
 	fired []engine.Fired
 }
 
@@ -68,7 +68,8 @@ func (w *watchSet) Wait(ctx context.Context) ([]engine.Fired, error) {
 		if ctx.Err() != nil {
 			return nil, causeOf(ctx)
 		}
-		if fired := w.take(); len(fired) > 0 { // checked before the wait: a call that ended may have taken the token
+		// This comes before the wait, because an earlier Wait that failed may have taken the token.
+		if fired := w.take(); len(fired) > 0 {
 			return fired, nil
 		}
 		select {
@@ -101,7 +102,7 @@ func (w *watchSet) await(path string, children bool) (wants *int) {
 }
 
 // unwant is called after a failed read. It ends the read's watch if no other read needs the watch
-// and it has not fired.
+// and the watch has not fired.
 func (w *watchSet) unwant(path string, children bool, wants *int) {
 	key := watchKey{w.r.root.inner(path), children}
 	w.r.mu.Lock()
@@ -125,7 +126,7 @@ func (w *watchSet) Drop(path string, children bool) {
 	w.r.dropLocked(key, w)
 }
 
-// Stop ends all watches. No read may be in progress.
+// Stop ends all watches. Do not call it while a read is in progress.
 func (w *watchSet) Stop() {
 	w.r.mu.Lock()
 	defer w.r.mu.Unlock()

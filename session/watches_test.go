@@ -80,7 +80,8 @@ func expectFired(t *testing.T, w *watchSet, want string) {
 	}
 }
 
-// go-zookeeper keeps every watch until it fires.
+// go-zookeeper keeps every watch until it fires. A session keeps nothing for a stopped set of
+// watches.
 //
 // Covers S6.
 func TestTenThousandStoppedWatchesLeaveNothing(t *testing.T) {
@@ -110,7 +111,7 @@ func TestWaitThatEndsKeepsWhatFired(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e))
 		defer s.Close()
-		for range 20 { // because select chooses randomly among ready channels
+		for range 20 { // repeated, because `select` chooses randomly among ready channels
 			w := s.newWatches()
 			w.Exists(t.Context(), "/a")
 			s.Create(t.Context(), "/a", nil, Persistent)
@@ -139,7 +140,7 @@ func TestReadThatFailsLeavesTheWatchOfAnother(t *testing.T) {
 		s.Create(t.Context(), "/a", nil, Persistent)
 		w := s.newWatches()
 		defer w.Stop()
-		e.Inject(zktest.Rule{Op: "getData", Fate: zktest.DelayReply, Delay: time.Second})
+		slow := e.Inject(zktest.Rule{Op: "getData", Fate: zktest.DelayReply, Delay: time.Second})
 		impatient, cancel := context.WithCancel(t.Context())
 		go w.Get(impatient, "/a")
 		read := make(chan error, 1)
@@ -148,6 +149,9 @@ func TestReadThatFailsLeavesTheWatchOfAnother(t *testing.T) {
 			read <- err
 		}()
 		synctest.Wait()
+		if slow.Fired() != 1 {
+			t.Errorf("delayed replies: got %d, want 1", slow.Fired())
+		}
 		cancel()
 		must(t, <-read)
 		s.Set(t.Context(), "/a", nil, AnyVersion)

@@ -10,7 +10,7 @@ type (
 	Stat = zk.Stat
 	// An ACL gives permissions to sessions that have a credential; see [Options].
 	ACL = zk.ACL
-	// An Event is the event of a [Watch].
+	// An Event says what happened to the znode of a [Watch], or that the session has ended.
 	Event = zk.Event
 	// An EventType is the kind of an [Event].
 	EventType = zk.EventType
@@ -60,7 +60,9 @@ var (
 	ErrNoAuth = zk.ErrNoAuth
 	// ErrInvalidACL means that the ACL is empty, or has a scheme that the servers do not know.
 	ErrInvalidACL = zk.ErrInvalidACL
-	// ErrSessionMoved means that the session has moved to another server. Retry the request.
+	// ErrSessionMoved means that the session has moved to another server. ZooKeeper's servers do
+	// not send this error. They close the connection instead. A write in progress then fails with
+	// the error of a lost connection, whose outcome is Indeterminate.
 	ErrSessionMoved = zk.ErrSessionMoved
 	// ErrBadArguments means that the server does not accept the request.
 	ErrBadArguments = zk.ErrBadArguments

@@ -21,30 +21,32 @@ func (f *function) expr(e ast.Expr, st *state) {
 			f.call(n, st)
 			return false
 		case *ast.SelectorExpr:
-			if st.of(f.object(n.X)) == nil {
+			h := st.holdIn(f.object(n.X))
+			if h == nil {
 				return true
 			}
-			if h := st.of(f.object(n.X)); slices.Contains(h.kind.releases, n.Sel.Name) {
-				st.gone[h] = true // any holder of the method value may call it
+			if slices.Contains(h.kind.releases, n.Sel.Name) {
+				st.gone[h] = true // other code may call the method value at any time
 			}
 			return false
 		case *ast.BinaryExpr:
-			return !f.isNil(n.Y) // a comparison with nil
+			return !f.isNil(n.Y) // a comparison with nil does not pass the hold on
 		case *ast.Ident:
-			if h := st.of(f.info.Uses[n]); h != nil {
-				st.gone[h] = true // the receiver may release it
+			if h := st.holdIn(f.info.Uses[n]); h != nil {
+				st.gone[h] = true // the code that receives the hold may release it
 			}
 		}
 		return true
 	})
 }
 
-// The method later analyzes a deferred call.
+// The method `later` analyzes a deferred call. It assumes that nothing is held, because a deferred
+// call may use the caller's context.
 func (f *function) later(call *ast.CallExpr) {
 	f.expr(call, newState())
 }
 
-// call analyzes the arguments of a call, then the call itself.
+// The method `call` analyzes the arguments of a call, then the call itself.
 func (f *function) call(call *ast.CallExpr, st *state) {
 	h, name := f.method(call, st)
 	switch fun := ast.Unparen(call.Fun).(type) {
@@ -67,7 +69,7 @@ func (f *function) call(call *ast.CallExpr, st *state) {
 			f.body(lit.Type, lit.Body, newState())
 		case ok:
 			f.given(call, lit, st)
-		case pkg == module+"fence" && st.of(f.object(arg)) != nil: // for example TokenOf
+		case pkg == module+"fence" && st.holdIn(f.object(arg)) != nil: // for example TokenOf
 		default:
 			f.expr(arg, st)
 		}
@@ -78,8 +80,8 @@ func (f *function) call(call *ast.CallExpr, st *state) {
 	}
 }
 
-// The method given analyzes a function literal that is passed in a call. The called function calls
-// the literal.
+// The method `given` analyzes a function literal that is an argument of a call. It assumes that the
+// called function calls the literal.
 func (f *function) given(call *ast.CallExpr, lit *ast.FuncLit, st *state) {
 	inner := st.clone()
 	if h := f.callback(call, lit); h != nil {
@@ -91,8 +93,8 @@ func (f *function) given(call *ast.CallExpr, lit *ast.FuncLit, st *state) {
 	}
 }
 
-// callback returns the hold that Do passes to a function. Such a function takes a context and a
-// hold.
+// The method `callback` returns the hold that a call of Do or Run passes to lit, or nil. It
+// recognizes such a function literal by its two parameters: a context and a hold.
 func (f *function) callback(call *ast.CallExpr, lit *ast.FuncLit) *hold {
 	var params []*types.Var
 	sig, ok := f.info.TypeOf(lit).(*types.Signature)
@@ -113,7 +115,8 @@ func (f *function) callback(call *ast.CallExpr, lit *ast.FuncLit) *hold {
 	return h
 }
 
-// check reports a call that works under a hold with a context that does not end with the hold.
+// The method `check` reports a call that works under a hold with a context that does not end with
+// the hold.
 func (f *function) check(call *ast.CallExpr, st *state) {
 	if f.info.Types[call.Fun].IsType() || harmless(f.info, call) || acquires(f.info, call) != nil {
 		return
@@ -145,7 +148,7 @@ func (f *function) report(arg ast.Expr, h *hold) {
 	f.pass.ReportRangef(arg, "work under %s uses %s, which does not end when the %s is lost: %s", h.name(), types.ExprString(arg), h.kind.word, use)
 }
 
-// outside reports whether a context continues when h is lost.
+// The method `outside` reports whether a context continues when h is lost.
 func (f *function) outside(arg ast.Expr, h *hold, st *state) bool {
 	obj := f.object(arg)
 	if obj == nil {
@@ -157,8 +160,9 @@ func (f *function) outside(arg ast.Expr, h *hold, st *state) bool {
 	return !slices.Contains(st.boundTo(obj), h)
 }
 
-// The method passes reports whether the call receives the hold itself, and not only its token. The
-// called function may then use the hold's context.
+// The method `passes` reports whether the hold itself is an argument of the call or a part of one.
+// If so, the called function may use the hold's context. The token or the path of the hold alone
+// does not count.
 func (f *function) passes(call *ast.CallExpr, h *hold) (found bool) {
 	if h.obj == nil {
 		return false

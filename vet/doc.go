@@ -25,9 +25,9 @@
 // context nor the token of that hold, and stores no context with it.
 //
 // Dropped: the error of Unlock, Resign or Ack is dropped, and the token is not used. That error
-// says whether the hold was lost before. A deferred Unlock or Resign is accepted, because in that
-// case the work uses the context, which ends with the loss. Releases on a path that returns another
-// error are also accepted, and so is an explicit "_ =".
+// says whether the hold was lost before the call. A deferred Unlock or Resign is accepted: it is
+// the usual form, and the check Context makes sure that the work has a context that ends with the
+// loss. A release before the return of another error is also accepted, and so is an explicit "_ =".
 //
 // # What it does not find
 //

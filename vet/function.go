@@ -17,7 +17,7 @@ type function struct {
 	info  *types.Info
 	holds []*hold
 
-	fails   bool       // the innermost function returns an error
+	fails   bool       // a result of the innermost function is an error
 	failing int        // number of enclosing branches in which an error was found
 	breaks  [][]*state // states in which the enclosing statements are left early
 }
@@ -28,7 +28,7 @@ func checkFunction(pass *analysis.Pass, typ *ast.FuncType, body *ast.BlockStmt) 
 	f.finish(body)
 }
 
-// body analyzes the body of a function that is called in the given state.
+// The method `body` analyzes the body of a function that is called in the given state.
 func (f *function) body(typ *ast.FuncType, body *ast.BlockStmt, st *state) {
 	outer := *f
 	f.fails, f.failing, f.breaks = false, 0, nil
@@ -41,7 +41,7 @@ func (f *function) body(typ *ast.FuncType, body *ast.BlockStmt, st *state) {
 	f.fails, f.failing, f.breaks = outer.fails, outer.failing, outer.breaks
 }
 
-// block analyzes statements. It reports whether their end is unreachable.
+// The method `block` analyzes statements. It reports whether their end is unreachable.
 func (f *function) block(list []ast.Stmt, st *state) (ends bool) {
 	for i, s := range list {
 		if e, ok := s.(*ast.ExprStmt); ok {
@@ -119,7 +119,7 @@ func (f *function) optional(s ast.Stmt, st *state) {
 	}
 }
 
-// exits reports whether a call does not return.
+// The method `exits` reports whether a call does not return.
 func (f *function) exits(e ast.Expr) bool {
 	call, ok := ast.Unparen(e).(*ast.CallExpr)
 	if !ok {
@@ -145,7 +145,7 @@ func (f *function) branch(s *ast.IfStmt, st *state) (ends bool) {
 	test := f.testsAny(s.Cond)
 	thenEnds := f.within(test == failure, func() bool { return f.block(s.Body.List, then) })
 	otherEnds := s.Else != nil && f.within(test == success, func() bool { return f.stmt(s.Else, other) })
-	switch { // the error after the statement, if only one branch continues
+	switch { // if one branch never continues, the other one decides which holds have failed afterwards
 	case thenEnds:
 		st.failed = other.failed
 	case otherEnds:
@@ -170,7 +170,8 @@ func (f *function) join(at ast.Node, st, branch *state, ended bool) {
 	}
 }
 
-// loop analyzes the body of a loop, and returns in how many places the loop is left early.
+// The method `loop` analyzes the body of a loop, and returns in how many places the loop is left
+// early.
 func (f *function) loop(at ast.Node, body *ast.BlockStmt, post ast.Stmt, st, each *state) (breaks int) {
 	f.breaks = append(f.breaks, nil)
 	if !f.block(body.List, each) {
@@ -180,7 +181,8 @@ func (f *function) loop(at ast.Node, body *ast.BlockStmt, post ast.Stmt, st, eac
 	return f.leave(at, st)
 }
 
-// The method leave joins the states in which a statement was left early.
+// The method `leave` joins the states in which a statement was left early, and returns their
+// number.
 func (f *function) leave(at ast.Node, st *state) int {
 	last := len(f.breaks) - 1
 	left := f.breaks[last]
@@ -226,11 +228,11 @@ type test int
 
 const (
 	neither test = iota
-	success      // the condition may be true if the error is nil; if it is false, there may be an error
-	failure      // the condition may be true if there is an error
+	success      // for example err == nil: if the condition is true, there is no error
+	failure      // for example err != nil: if the condition is true, there may be an error
 )
 
-// tests returns how a condition depends on the error in a variable.
+// The method `tests` returns how a condition depends on the error in a variable.
 func (f *function) tests(cond ast.Expr, err types.Object) test {
 	if err == nil {
 		return neither
@@ -290,7 +292,7 @@ func (f *function) declare(d ast.Decl, st *state) {
 	}
 }
 
-// object returns the variable of an expression, or nil.
+// The method `object` returns the variable of an expression, or nil.
 func (f *function) object(e ast.Expr) types.Object {
 	id, ok := ast.Unparen(e).(*ast.Ident)
 	if !ok || id.Name == "_" {
@@ -359,7 +361,7 @@ func (f *function) newHold(k *kind, call *ast.CallExpr) *hold {
 	return h
 }
 
-// iterates returns the hold of a loop over claims.
+// The method `iterates` returns the hold of a loop over claims, or nil for any other loop.
 func (f *function) iterates(s *ast.RangeStmt) *hold {
 	call, ok := ast.Unparen(s.X).(*ast.CallExpr)
 	if !ok || s.Key == nil || asked(f.info, call) == nil {
@@ -377,7 +379,8 @@ func (f *function) iterates(s *ast.RangeStmt) *hold {
 	return h
 }
 
-// boundOf returns the holds with which the value of an expression ends.
+// boundOf returns the holds to which the context e is bound: if one of them is lost, the context
+// ends. The expression e is what is assigned to the context's variable.
 func (f *function) boundOf(e ast.Expr, st *state) (list []*hold) {
 	known := false
 	ast.Inspect(e, func(n ast.Node) bool {
@@ -390,7 +393,7 @@ func (f *function) boundOf(e ast.Expr, st *state) (list []*hold) {
 				return false
 			}
 		case *ast.SelectorExpr:
-			if h := st.of(f.object(n.X)); h != nil && (n.Sel.Name == "Bind" || n.Sel.Name == "Context") {
+			if h := st.holdIn(f.object(n.X)); h != nil && (n.Sel.Name == "Bind" || n.Sel.Name == "Context") {
 				known, list = true, append(list, h)
 			}
 		case *ast.Ident:
@@ -401,7 +404,7 @@ func (f *function) boundOf(e ast.Expr, st *state) (list []*hold) {
 		return true
 	})
 	if !known {
-		return st.active() // its origin is unknown
+		return st.active() // the origin of the context is unknown, and in doubt nothing is reported
 	}
 	return list
 }
@@ -416,8 +419,9 @@ func returnsOther(s ast.Stmt) bool {
 	return !name
 }
 
-// noteDropped records a release whose error is dropped. If elsewhere is true, the function returns
-// another error after it, or the release is deferred.
+// noteDropped records a release whose error is dropped. If the parameter `elsewhere` is true, the
+// function returns another error after the release, or the release is deferred. In this case, only
+// an Ack is recorded.
 func (f *function) noteDropped(e ast.Expr, st *state, elsewhere bool) {
 	call, ok := ast.Unparen(e).(*ast.CallExpr)
 	if !ok {
@@ -432,11 +436,11 @@ func (f *function) noteDropped(e ast.Expr, st *state, elsewhere bool) {
 	}
 }
 
-// method returns the hold whose method is called.
+// The method `method` returns the hold whose method is called, and the name of that method.
 func (f *function) method(call *ast.CallExpr, st *state) (*hold, string) {
 	sel, ok := ast.Unparen(call.Fun).(*ast.SelectorExpr)
 	if !ok {
 		return nil, ""
 	}
-	return st.of(f.object(sel.X)), sel.Sel.Name
+	return st.holdIn(f.object(sel.X)), sel.Sel.Name
 }

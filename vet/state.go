@@ -13,7 +13,7 @@ type hold struct {
 	kind *kind
 	obj  types.Object // its variable, or nil
 	at   ast.Node     // where the function acquires or receives it
-	from token.Pos    // contexts declared before this position do not end with it
+	from token.Pos    // a context declared before this position does not end when the hold is lost
 	// asked is the source text of the context passed to Lock, if that is not a variable.
 	asked string
 	err   types.Object // the variable of the error of Lock, or nil
@@ -25,7 +25,7 @@ type hold struct {
 	dropped ast.Node // a release whose error is dropped
 }
 
-// name returns the name of the hold in messages.
+// The method `name` returns the name of the hold in messages.
 func (h *hold) name() string {
 	if h.obj == nil || h.obj.Name() == "" || h.obj.Name() == "_" {
 		return "the " + h.kind.word
@@ -33,15 +33,16 @@ func (h *hold) name() string {
 	return h.obj.Name()
 }
 
-// A state is the knowledge at one place of a function.
+// A state is what the analysis knows at one place of a function.
 type state struct {
 	held []*hold
 	// gone are the holds that were released, or that other code may have released.
 	gone map[*hold]bool
 	// failed are the holds that the function does not have because Lock returned an error.
 	failed map[*hold]bool
-	// bound are the holds with which a context ends. A context without an entry ends with the holds
-	// that existed when it was declared.
+	// bound has the holds of each context: if one of them is lost, the context ends. If a
+	// context has no entry, the analysis assumes that it ends with each hold that existed when
+	// the context was declared.
 	bound map[types.Object][]*hold
 }
 
@@ -53,7 +54,7 @@ func (s *state) clone() *state {
 	return &state{slices.Clone(s.held), maps.Clone(s.gone), maps.Clone(s.failed), maps.Clone(s.bound)}
 }
 
-// active returns the holds that the function certainly has.
+// The method `active` returns the holds that the function certainly has.
 func (s *state) active() (list []*hold) {
 	for _, h := range s.held {
 		if !s.gone[h] && !s.failed[h] {
@@ -63,8 +64,8 @@ func (s *state) active() (list []*hold) {
 	return list
 }
 
-// The method of returns the hold in a variable.
-func (s *state) of(obj types.Object) *hold {
+// holdIn returns the hold in a variable, or nil if the variable has none.
+func (s *state) holdIn(obj types.Object) *hold {
 	for _, h := range slices.Backward(s.held) {
 		if obj != nil && h.obj == obj {
 			return h
@@ -75,13 +76,13 @@ func (s *state) of(obj types.Object) *hold {
 
 // add records a hold that the function has from now on.
 func (s *state) add(h *hold) {
-	if old := s.of(h.obj); old != nil {
+	if old := s.holdIn(h.obj); old != nil {
 		s.gone[old] = true
 	}
 	s.held = append(s.held, h)
 }
 
-// boundTo returns the holds with which the context in a variable ends.
+// boundTo returns the holds of the context in a variable: if one of them is lost, the context ends.
 func (s *state) boundTo(obj types.Object) []*hold {
 	if list, ok := s.bound[obj]; ok {
 		return list

@@ -16,8 +16,8 @@ type kind struct {
 	pkg, name string
 	word      string   // the name in messages
 	releases  []string // methods that release it
-	must      []string // those of them whose error says whether it was lost
-	proves    bool     // its release is a transaction that fails if it was lost
+	must      []string // those releases whose error says whether the hold was lost
+	proves    bool     // a release is a transaction that fails if the hold was lost
 }
 
 var kinds = []kind{
@@ -28,15 +28,16 @@ var kinds = []kind{
 	{"queue", "Claim", "claim", []string{"Ack", "Release", "Reject"}, []string{"Ack"}, true},
 }
 
-// Methods of holds by their use.
+// Names of methods of holds, grouped by their use.
 var (
-	// looking are methods that reveal nothing about a loss.
+	// The list `looking` has the methods that reveal nothing about a loss.
 	looking = []string{"Path", "ID", "Attempt", "Value"}
-	// fencing are methods with which a resource or the servers can refuse late requests.
+	// The list `fencing` has the methods with which a resource or the servers can refuse late
+	// requests.
 	fencing = []string{"Token", "Epoch", "Txn"}
 )
 
-// kindOf returns the kind of hold of the type t, or nil.
+// kindOf returns the kind of hold of the type `t`, or nil.
 func kindOf(t types.Type) *kind {
 	p, ok := types.Unalias(t).(*types.Pointer)
 	if !ok {
@@ -66,7 +67,7 @@ func isError(t types.Type) bool {
 	return t != nil && types.Identical(t, types.Universe.Lookup("error").Type())
 }
 
-// results returns the types that a call returns.
+// The function `results` returns the types of the values that a call returns.
 func results(info *types.Info, call *ast.CallExpr) []types.Type {
 	switch t := info.TypeOf(call).(type) {
 	case nil:
@@ -82,8 +83,9 @@ func results(info *types.Info, call *ast.CallExpr) []types.Type {
 	}
 }
 
-// acquires returns the kind of the first hold among the results of a call, or nil. The call must
-// receive a context, because only such a call can wait for a hold. A getter receives none.
+// The function `acquires` returns the kind of the first hold among the results of a call, or nil.
+// The call must receive a context, because only such a call can wait for a hold. A getter receives
+// none.
 func acquires(info *types.Info, call *ast.CallExpr) *kind {
 	r := results(info, call)
 	if len(r) == 0 || asked(info, call) == nil {
@@ -97,7 +99,7 @@ func acquires(info *types.Info, call *ast.CallExpr) *kind {
 	return nil
 }
 
-// asked returns the context that a call receives, or nil.
+// The function `asked` returns the context that a call receives, or nil.
 func asked(info *types.Info, call *ast.CallExpr) ast.Expr {
 	for _, arg := range call.Args {
 		if t := info.TypeOf(arg); t != nil && isContext(t) {
@@ -134,8 +136,8 @@ func callee(info *types.Info, call *ast.CallExpr) (pkg, receiver, name string) {
 // loggers are packages that only log the values of a context.
 var loggers = []string{"log", "slog", "logging", "logger", "logrus", "zap", "zerolog", "klog", "glog", "zlog"}
 
-// harmless reports whether a call only reads values of the context that it receives. Such a call
-// does no work that would have to stop when the context ends.
+// The function `harmless` reports whether a call only reads values of the context that it receives.
+// Such a call does no work that would have to stop when the context ends.
 func harmless(info *types.Info, call *ast.CallExpr) bool {
 	pkg, receiver, name := callee(info, call)
 	last := pkg[strings.LastIndexByte(pkg, '/')+1:]
@@ -145,14 +147,16 @@ func harmless(info *types.Info, call *ast.CallExpr) bool {
 		return true
 	}
 	r := results(info, call)
-	if slices.ContainsFunc(r, isContext) { // its result is analyzed instead
+	if slices.ContainsFunc(r, isContext) { // the context that it returns is analyzed instead
 		return true
 	}
-	// The call reads a value of the context. A call that works would return an error.
+	// Assume that a call without another argument only reads a value of the context. A call that
+	// does work would return an error.
 	return len(call.Args) == 1 && len(r) > 0 && !slices.ContainsFunc(r, isError)
 }
 
-// delays reports whether a call stores the functions passed to it and calls them later.
+// The function `delays` reports whether a call stores the functions passed to it and calls them
+// later.
 func delays(info *types.Info, call *ast.CallExpr) bool {
 	_, _, name := callee(info, call)
 	switch name {

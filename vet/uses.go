@@ -13,13 +13,13 @@ type use int
 
 const (
 	nothing use = iota // released, compared, or described
-	context            // its end can be detected
+	context            // the end of the hold can be detected
 	fenced             // late requests can be refused
-	passed             // other code has it
+	passed             // other code has the hold
 )
 
-// used returns how the hold at the end of path is used. path begins at the root of a file, and its
-// second to last node contains the hold.
+// The function `used` returns how the program uses the hold that the last node of `path` denotes.
+// In `path`, each node is followed by one of its children.
 func used(info *types.Info, k *kind, path []ast.Node) use {
 	at := path[len(path)-1].(ast.Expr)
 	above := func(n int) ast.Node {
@@ -61,7 +61,8 @@ func used(info *types.Info, k *kind, path []ast.Node) use {
 	return passed
 }
 
-// dropped reports whether the statement drops the error of a release that it contains.
+// The function `dropped` reports whether the statement drops the error of a release that it
+// contains.
 func dropped(s ast.Node) bool {
 	switch s := s.(type) {
 	case *ast.ExprStmt, *ast.DeferStmt, *ast.GoStmt:
@@ -72,7 +73,7 @@ func dropped(s ast.Node) bool {
 	return false
 }
 
-// walk calls visit for each node with the path to it.
+// The function `walk` calls `visit` for each node, with the path from the root to that node.
 func walk(root ast.Node, visit func(path []ast.Node)) {
 	var path []ast.Node
 	ast.Inspect(root, func(n ast.Node) bool {
@@ -86,7 +87,7 @@ func walk(root ast.Node, visit func(path []ast.Node)) {
 	})
 }
 
-// finish reports the findings about holds at the end of the function.
+// finish reports the findings about holds after the whole function was analyzed.
 func (f *function) finish(body *ast.BlockStmt) {
 	uses := make(map[types.Object][]use)
 	byObject := make(map[types.Object]*kind)
@@ -127,7 +128,8 @@ func (f *function) finish(body *ast.BlockStmt) {
 	}
 }
 
-// idle reports whether a function does nothing, so that nothing has to stop.
+// The function `idle` reports whether the body of a function does nothing. Such a function need not
+// stop when a hold is lost.
 func idle(body *ast.BlockStmt) bool {
 	for _, s := range body.List {
 		r, ok := s.(*ast.ReturnStmt)
@@ -143,7 +145,9 @@ func idle(body *ast.BlockStmt) bool {
 	return true
 }
 
-// checkFields reports fields with a hold if the package uses neither its context nor its token.
+// checkFields reports unexported fields that contain a grant, a term or a claim. It reports a field
+// only if its struct has no field with a context, and if the package uses neither the context nor
+// the token of that grant, term or claim.
 func checkFields(pass *analysis.Pass, files []*ast.File) {
 	fields := make(map[types.Object]*ast.Field)
 	var order []types.Object

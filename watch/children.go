@@ -15,8 +15,8 @@ type ChildrenChange struct {
 	Stat  *session.Stat // nil if there is no such znode
 	Names []string      // all, sorted
 
-	// A child that was deleted and created again is in both. In the first
-	// change all children are in Added.
+	// A child that was deleted and created again is in both lists. In the first change all children
+	// are in Added.
 	Added, Removed []string // sorted
 
 	// Event is the server's event, or the first one if there were several. It
@@ -27,10 +27,10 @@ type ChildrenChange struct {
 // NewChildren returns a Watcher of the names of a znode's children. The znode
 // need not exist. NewChildren sends no request.
 //
-// A change costs one request. If a child was created and deleted between two
-// reads, or deleted and created again, the change costs one more request for
-// each child. If there are thousands of children and many change all the time,
-// NewChildrenData costs less, because its watches say which child has changed.
+// A change costs one request. If a child was created and deleted between two reads, or deleted and
+// created again, the change costs one more request for each child that is listed in both reads. If
+// there are thousands of children and many change all the time, NewChildrenData costs less, because
+// its watches say which child has changed.
 func NewChildren(path string) *Watcher[ChildrenChange] {
 	return newWatcher[ChildrenChange]("children of", path, &children{path: path})
 }

@@ -62,8 +62,8 @@ func (c *childrenData) refresh(ctx context.Context, s *session.Session, w *recip
 	return out, true, nil
 }
 
-// note adds the change of the znode or of a child, and returns whether the stream has to report
-// that change.
+// The method `note` adds the change of the znode or of a child, and returns whether the stream has
+// to report that change.
 func (c *ChildrenDataChange) note(e EntryChange) bool {
 	if e.Path == c.Path {
 		return parentChanged(e.Old.Stat, e.Stat)

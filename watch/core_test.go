@@ -135,7 +135,7 @@ func FuzzDifference(f *testing.F) {
 	})
 }
 
-// The function settle does on the model what the function differ does on a session.
+// The function `settle` does on the model what the function `differ` does on a session.
 func settle(m *model, old, now members) difference {
 	d, hidden := old.until(now)
 	if hidden <= 0 {
@@ -150,7 +150,7 @@ func settle(m *model, old, now members) difference {
 	return difference{merge(d.added, again), merge(d.removed, again)}
 }
 
-// A recreation after the second read belongs to the next difference.
+// If a child is recreated after the second read, only the next difference reports this.
 //
 // Covers W3, W5.
 func TestRecreationAfterTheLookIsToldOnce(t *testing.T) {
@@ -238,7 +238,7 @@ func (w *watcher) fire(path string, children bool, e zk.EventType) {
 	}
 }
 
-// change makes one random change and fires the watches on it.
+// The method `change` makes one random change and fires the watches on it.
 func (w *watcher) change(r *rand.Rand) {
 	path := "/r"
 	for range r.IntN(4) {
@@ -282,9 +282,10 @@ func (w *watcher) read(f facet, root string) reading {
 	return reading{facet: f, stat: &stat}
 }
 
-// The value of a znode is read before the znode is deleted. The replica applies this reading after
-// another one, for example a list of children without the znode, by which it has removed the znode.
-// The replica must not accept the value, because no watch would ever report the deletion.
+// The value of a znode is read before the znode is deleted. Before the replica applies this
+// reading, it applies another one, for example a list of children without the znode, and removes
+// the znode. The replica must then not accept the value, because no watch would ever report the
+// deletion.
 //
 // Covers W4.
 func TestValueOfAZnodeThatIsNoLongerListed(t *testing.T) {
@@ -415,7 +416,7 @@ func FuzzReplica(f *testing.F) {
 			w.fired = nil
 			look(facets, 0, math.MaxInt)
 		}
-		want := map[string]int64{} // mzxids
+		want := map[string]int64{} // path -> mzxid
 		got := map[string]int64{}
 		for path, stat := range told {
 			got[path] = stat.Mzxid

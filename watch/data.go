@@ -30,7 +30,7 @@ func NewData(path string) *Watcher[DataChange] {
 type data struct {
 	path     string
 	reported bool
-	last     session.Value // with a copy of the data, because the consumer may modify its own
+	last     session.Value // with its own copy of the data, because consumers may modify theirs
 }
 
 func (d *data) refresh(ctx context.Context, _ *session.Session, w *recipe.Watches, fired []recipe.Fired) (DataChange, bool, error) {

@@ -11,10 +11,9 @@
 //		fmt.Println(c.Names, c.Added, c.Removed)
 //	}
 //
-// A ZooKeeper watch reports only once that something has changed. It must then
-// be set again, and it says nothing about the changes in between. A stream of
-// this package yields the current state first, and then one change after
-// another.
+// A ZooKeeper watch fires once, when something has changed. It must then be set
+// again, and it says nothing about the changes in between. A stream of this
+// package yields the current state first, and then one change after another.
 //
 // [NewChildren], [NewChildrenData], [NewData], [NewNode] and [NewTree] each return a [Watcher]. All
 // streams have the same form: an iter.Seq2 of a change and an error. The error is nil except in the
@@ -46,19 +45,19 @@
 // the consumer is.
 //
 // W5. If a znode is deleted and created again, the stream reports it. This holds
-// for the path and for each child, even if both happened while the consumer was
-// busy, while there was no connection, or between two sessions of a Watcher. A
-// znode that was created and deleted in between is not reported. A znode that
-// was deleted, created again and deleted once more in between may be reported
-// as deleted only.
+// for the path and for each child, even if the deletion and the creation both
+// happened while the consumer was busy, while there was no connection, or
+// between two sessions of a Watcher. A znode that was created and deleted
+// between two pairs is not reported. A znode that was deleted, created again and
+// deleted once more between two pairs may be reported as deleted only.
 //
 // W6. A lost connection, a change of server or a missing znode neither ends a
 // stream nor leaves a gap in it.
 //
-// W7. A stream ends once, with the cause: when ctx ends, when the session ends,
-// or when a server refuses a request. However it ends, and also if the consumer
-// leaves the loop, no goroutine and no watch remains, neither in the client nor
-// at the servers.
+// W7. A stream ends once, with the cause: when ctx ends, when the session ends, or when a server
+// refuses a request for good. A refusal that is session.Transient does not end it: for example, a
+// server may be too busy. However it ends, and also if the consumer leaves the loop, no goroutine
+// and no watch remains, neither in the client nor at the servers.
 //
 // W8. A consumer, however slow, delays neither the session nor other streams.
 //
@@ -75,13 +74,18 @@
 //
 // # Not guaranteed
 //
-// A stream does not report every intermediate state: if a counter is set from 1
-// to 2 to 3, the stream may report only 3. The nodes of a Tree, and the children
-// of NewChildrenData, are read one by one. So the whole may never have existed at
-// one time; it is right once changes cease. A stream reports the state of the
-// session's server, which may be behind other servers. This includes the first
-// state. On servers that have localSessionsEnabled, a Watcher may go back to an
-// earlier state on a new session.
+// A stream does not report every intermediate state: if a counter is set from 1 to 2 to 3, the
+// stream may report only 3. The znodes of a Tree, and the children of NewChildrenData, are read one
+// by one. So the combination that a stream reports may never have existed at one time. The
+// combination is right once changes cease. A stream reports the state of the session's server,
+// which may be behind other servers. This includes the first state. On servers that have
+// localSessionsEnabled, a Watcher may go back to an earlier state on a new session.
+//
+// A session may lose the permission to read a znode that a stream watches. Since 3.8.4 and 3.9.2,
+// servers then send no event for the next change of that znode, and remove the watch
+// (ZOOKEEPER-4799). Nothing reports that the permission has returned. So the stream may miss all
+// later changes of that znode on the same connection. Start the stream again when you have restored
+// the permission: a new stream reads everything.
 //
 // An ensemble that was wiped, or restored from a backup, assigns the same zxids a
 // second time. Therefore a Watcher that continues there in a new session compares
@@ -92,7 +96,8 @@
 //   - for NewChildren and NewNode: children that were created again with the same
 //     names and in the same number. This is possible only if their parent was not
 //     created again: the parent was in the backup, or is "/"
-//   - a change that was lost, if the session of the stream is itself in the backup and continues
+//   - a change that the restore has undone, if the backup contains the stream's own session and
+//     this session continues
 //
 // Restart the programs after a restore.
 //
@@ -110,11 +115,10 @@
 //
 // # Znodes
 //
-// The package creates no znodes, except that Update creates the znode of a Value.
-// For each session, a server keeps one watch for each path whose data is watched,
-// and one for each path whose children are watched, however many streams there
-// are. NewChildren needs one, NewData one, NewNode two, and a Tree two for each
-// node. ZooKeeper's recursive watches need one for a tree. But then the whole tree
-// must be read again after each lost connection, because servers do not report
-// the events that such a watch missed.
+// The package creates no znodes, except that Update creates the znode of a Value. For each session,
+// a server keeps one watch for each path whose data is watched, and one for each path whose
+// children are watched, however many streams there are. NewChildren needs one, NewData one, NewNode
+// two, and a Tree two for each znode. A recursive watch of ZooKeeper covers a whole tree. But then
+// the whole tree must be read again after each lost connection, because servers do not report the
+// events that such a watch missed.
 package watch

@@ -36,7 +36,7 @@ func check(err error) {
 	}
 }
 
-// Servers register an ephemeral node with their address, and a client keeps the
+// Servers register an ephemeral znode with their address, and a client keeps the
 // list of those that are up.
 func ExampleNewChildrenData() {
 	ctx := context.Background()
@@ -249,7 +249,8 @@ func ExampleNewTree() {
 	// deleted /app/eu/db ""
 }
 
-// A Watcher continues where it was when its session is lost.
+// When its session is lost, a Watcher continues in a new session from the state that it reported
+// last.
 func ExampleWatcher_Run() {
 	ctx := context.Background()
 	programs, opts, end := open(1)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -25,21 +26,32 @@ var seeds = flag.Uint64("seeds", 8, "number of seeds to run under faults")
 // A ledger records all changes of a directory. Only one client makes them.
 type ledger struct {
 	mu       sync.Mutex
-	children map[int64]map[string]int64 // pzxid of the directory -> names and czxids
+	children map[int64]map[string]int64 // pzxid of the directory -> name of a child -> its czxid
 	data     map[int64]string           // mzxid -> data
 }
 
-// note records the state after a change.
+// The method `note` records the state after a change.
 func (l *ledger) note(t *testing.T, s *session.Session) {
 	t.Helper()
-	ids := map[string]int64{}
-	listing, err := s.Children(t.Context(), "/d")
-	for _, name := range listing.Names {
-		stat, _ := s.Exists(t.Context(), "/d/"+name)
-		ids[name] = stat.Czxid
-	}
-	value, err2 := s.Get(t.Context(), "/d")
-	if err := errors.Join(err, err2); err != nil {
+	var ids map[string]int64
+	var listing session.Listing
+	var value session.Value
+	err := s.Retry(t.Context(), func(ctx context.Context) (err error) {
+		if listing, err = s.Children(ctx, "/d"); err != nil {
+			return err
+		}
+		ids = make(map[string]int64)
+		for _, name := range listing.Names {
+			stat, err := s.Exists(ctx, "/d/"+name)
+			if err != nil {
+				return err
+			}
+			ids[name] = stat.Czxid
+		}
+		value, err = s.Get(ctx, "/d")
+		return err
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	l.mu.Lock()
@@ -56,8 +68,8 @@ type reported struct {
 	added, removed []string
 }
 
-// judge checks the reported differences against the ledger, and returns the
-// number of those that it could check.
+// The method `judge` checks the reported differences against the ledger, and returns the number of
+// those that it could check.
 //
 // A child may be recreated, and deleted again while the stream checks for recreations. The stream
 // may then report only one of the two deletions. It reports that deletion with the next difference,
@@ -68,7 +80,7 @@ func (l *ledger) judge(t *testing.T, what string, list []reported) (judged int) 
 		was, known := l.children[c.from]
 		is, known2 := l.children[c.to]
 		if c.from != 0 && !known || !known2 {
-			continue // the reply of a change was lost, and the change was retried
+			continue // the ledger lacks this state: a change was retried after a lost reply
 		}
 		judged++
 		var added, removed []string
@@ -91,21 +103,21 @@ func (l *ledger) judge(t *testing.T, what string, list []reported) (judged int) 
 	return judged
 }
 
-// The function later reports whether the deletion of a child was reported not with list[i] but with
-// the next difference.
+// The function `later` reports whether the deletion of a child was reported not with list[i] but
+// with the next difference.
 func later(list []reported, i int, name string) bool {
 	return !slices.Contains(list[i].removed, name) && i+1 < len(list) && slices.Contains(list[i+1].removed, name)
 }
 
-// Streams follow a directory while connections, servers and sessions are lost.
-// Their differences are exactly the changes between the states that they
-// report.
+// Streams follow a directory while connections, servers and sessions are lost, and while servers
+// are too busy. Their differences are exactly the changes between the states that they report.
 //
-// Covers W2, W3, W4, W5, W6.
+// Covers W2, W3, W4, W5, W6, W7.
 func TestStreamsUnderFaults(t *testing.T) {
 	for seed := range *seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			bubble(t, func(t *testing.T, w *world) { underFaults(t, w, seed) })
+			opts := zktest.Options{Version: []zktest.Version{zktest.V39, zktest.V38}[seed%2]}
+			bubbleOn(t, opts, func(t *testing.T, w *world) { underFaults(t, w, seed) })
 		})
 	}
 }
@@ -120,12 +132,19 @@ func underFaults(t *testing.T, w *world, seed uint64) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var streams sync.WaitGroup
 	var names, node, tree state
-	streams.Go(func() { followChildren(t, watch.NewChildren("/d").Run(ctx, opts), &names) })
-	streams.Go(func() { followNode(t, l, watch.NewNode("/d").Run(ctx, opts), &node) })
-	streams.Go(func() { followTree(t, watch.NewTree("/d", watch.TreeOptions{}).Run(ctx, opts), &tree) })
+	common := &shared{t: t, opts: opts, turn: make(chan struct{}, 1)}
+	defer common.close()
+	together := seed%4 < 2 // whether the streams share one session and its watches
+	children, both, all := watch.NewChildren("/d"), watch.NewNode("/d"), watch.NewTree("/d", watch.TreeOptions{})
+	streams.Go(func() { followChildren(t, over(ctx, children, common, together), &names) })
+	streams.Go(func() { followNode(t, l, over(ctx, both, common, together), &node) })
+	streams.Go(func() { followTree(t, over(ctx, &all.Watcher, common, together), &tree) })
 
+	var refusals []*zktest.Injection
 	for i := range 60 {
-		breakSomething(t, w, r)
+		if in := breakSomething(w, r); in != nil {
+			refusals = append(refusals, in)
+		}
 		for range r.IntN(6) {
 			changeSomething(t, w, r, i)
 			l.note(t, w.admin)
@@ -140,8 +159,11 @@ func underFaults(t *testing.T, w *world, seed uint64) {
 	time.Sleep(2 * time.Minute)
 	synctest.Wait()
 
-	listing, err := w.admin.Children(t.Context(), "/d")
-	w.must(err)
+	var listing session.Listing
+	w.must(w.admin.Retry(t.Context(), func(ctx context.Context) (err error) {
+		listing, err = w.admin.Children(ctx, "/d")
+		return err
+	}))
 	slices.Sort(listing.Names)
 	for what, got := range map[string][]string{"children": names.get(), "node": node.get(), "tree": tree.get()} {
 		if !slices.Equal(got, listing.Names) {
@@ -150,14 +172,74 @@ func underFaults(t *testing.T, w *world, seed uint64) {
 	}
 	cancel()
 	streams.Wait()
+	refused := 0
+	for _, in := range refusals {
+		refused += in.Fired()
+	}
+	if refused == 0 {
+		t.Errorf("none of %d refusals selected a request, want at least one that did", len(refusals))
+	}
 	if n := min(l.judge(t, "children", names.reported), l.judge(t, "node", node.reported)); n < 10 {
 		t.Errorf("only %d changes were judged, want at least 10", n)
 	}
 }
 
-func breakSomething(t *testing.T, w *world, r *rand.Rand) {
+// The function `over` returns a stream of w that continues over any number of sessions. If
+// `together` is true, the stream shares these sessions with other streams.
+func over[C any](ctx context.Context, w *watch.Watcher[C], on *shared, together bool) iter.Seq2[C, error] {
+	if !together {
+		return w.Run(ctx, on.opts)
+	}
+	return func(yield func(C, error) bool) {
+		for {
+			s := on.session(ctx)
+			for c, err := range w.Changes(ctx, s) {
+				if err != nil && ctx.Err() == nil && s.Err() != nil {
+					break // the next session continues
+				}
+				if !yield(c, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// A shared is a session that several streams share. A new session replaces it if it is lost.
+type shared struct {
+	t    *testing.T
+	opts session.Options
+	turn chan struct{} // instead of a mutex, which would stop the clock of the bubble
+	s    *session.Session
+}
+
+// The method `session` returns the current session, or a new one if the current one is lost. If ctx
+// has ended, the method may return a lost session.
+func (f *shared) session(ctx context.Context) *session.Session {
+	f.turn <- struct{}{}
+	defer func() { <-f.turn }()
+	for f.s == nil || f.s.Err() != nil && ctx.Err() == nil {
+		f.close()
+		// The session is not opened with ctx, because ctx may have ended, and Changes needs a
+		// session.
+		if s, err := session.Open(f.t.Context(), f.opts); err == nil {
+			f.s = s
+		}
+	}
+	return f.s
+}
+
+func (f *shared) close() {
+	if f.s != nil {
+		f.s.Close()
+	}
+}
+
+// breakSomething may inject a fault. If the fault is that servers refuse requests because they are
+// too busy, breakSomething returns the injection.
+func breakSomething(w *world, r *rand.Rand) (refusal *zktest.Injection) {
 	server := r.IntN(3)
-	switch r.IntN(8) {
+	switch r.IntN(10) {
 	case 0:
 		w.Kill(server)
 		time.Sleep(time.Second)
@@ -177,7 +259,11 @@ func breakSomething(t *testing.T, w *world, r *rand.Rand) {
 	case 5:
 		w.Inject(zktest.Rule{Op: []string{"getChildren2", "getData", "exists", "setWatches"}[r.IntN(4)],
 			Fate: []zktest.Fate{zktest.CloseBeforeReply, zktest.CloseBeforeRequest}[r.IntN(2)]})
+	case 6, 7:
+		return w.Inject(zktest.Rule{Op: []string{"getChildren2", "getData", "exists", "setWatches", "removeWatches", "multi"}[r.IntN(6)],
+			Count: 1 + r.IntN(4), Fate: zktest.ThrottleRequest})
 	}
+	return nil
 }
 
 // changeSomething retries until the change is made. A change that is made twice

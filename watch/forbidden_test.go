@@ -1,6 +1,7 @@
 package watch_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -12,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Regression: a tree with one znode that may not be read could not be watched
-// at all. The znode is tried again when its parent's children change.
+// Regression: a tree could not be watched at all if the client was not allowed to read one of its
+// znodes. Such a znode is tried again when its parent's children change.
 func TestForbiddenZnodeIsLeftOut(t *testing.T) {
 	e := zktest.Start(t)
 	open := func(auth ...session.Auth) *session.Session {
@@ -84,4 +85,37 @@ func TestForbiddenZnodeIsLeftOut(t *testing.T) {
 		}
 		break
 	}
+}
+
+// A client loses the permission to read a znode for a while. Servers then send no event and remove
+// the watch, so the stream misses changes. A new stream on the same session reports them.
+func TestNewStreamSeesWhatWasForbidden(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.do("+/org", "+/org/a")
+		admin := w.open(session.Options{
+			Servers: w.Servers(), Dial: w.DialContext, Auth: []session.Auth{{Scheme: "digest", Data: []byte("admin:secret")}},
+		})
+		allow := func(acl []zk.ACL) { w.must(admin.SetACL(t.Context(), "/org/a", acl, session.AnyVersion)) }
+		create := func(path string) {
+			_, err := admin.Create(t.Context(), path, nil, session.Persistent)
+			w.must(err)
+		}
+		tree := watch.NewTree("/org", watch.TreeOptions{Forbidden: func(string) {}})
+		ctx, stop := context.WithCancel(t.Context())
+		f := listen(t, tree.Changes(ctx, w.s))
+		expect(t, sayTree(f.next()), "initial /org=, initial /org/a=")
+		allow(zk.DigestACL(zk.PermAll, "admin", "secret"))
+		create("/org/a/x")
+		allow(zk.WorldACL(zk.PermAll))
+		create("/org/a/y")
+		f.none()
+		stop()
+		f.end()
+		again := listen(t, tree.Changes(t.Context(), w.s))
+		expect(t, sayTree(again.next()), "created /org/a/x=, created /org/a/y=")
+		create("/org/a/z")
+		expect(t, sayTree(again.next()), "created /org/a/z=")
+		w.s.Close()
+		again.end()
+	})
 }

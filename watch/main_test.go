@@ -27,12 +27,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	*zktest.Ensemble
 	t      *testing.T
-	server atomic.Int32 // the server for the watching sessions; -1 refuses them
+	server atomic.Int32 // index of the server for the watching sessions; -1 refuses connections
 	s      *session.Session
 	admin  *session.Session
 }
 
-// options returns the options of a session that connects only to w.server.
+// The method `options` returns the options of a session that connects only to w.server.
 func (w *world) options() session.Options {
 	return session.Options{
 		Servers: w.Servers()[:1], Timeout: 6 * time.Second,
@@ -49,8 +49,14 @@ func (w *world) options() session.Options {
 // bubble runs f in a synctest bubble with a world in it.
 func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
+	bubbleOn(t, zktest.Options{}, f)
+}
+
+// bubbleOn is like bubble, with options for the ensemble.
+func bubbleOn(t *testing.T, opts zktest.Options, f func(t *testing.T, w *world)) {
+	t.Helper()
 	virtual.Test(t, func(t *testing.T) {
-		w := &world{Ensemble: zktest.Start(t), t: t}
+		w := &world{Ensemble: zktest.Start(t, opts), t: t}
 		w.server.Store(int32((w.Leader() + 1) % 3))
 		w.s = w.open(w.options())
 		w.admin = w.open(session.Options{Servers: w.Servers(), Dial: w.DialContext, Timeout: 30 * time.Second})
@@ -73,7 +79,7 @@ func (w *world) must(err error) {
 	}
 }
 
-// The method do makes changes, written as "+/path data", "-/path" and "=/path data", one after
+// The method `do` makes changes, written as "+/path data", "-/path" and "=/path data", one after
 // another, and waits until every stream has received them.
 func (w *world) do(changes ...string) {
 	w.t.Helper()
@@ -93,8 +99,8 @@ func (w *world) do(changes ...string) {
 	synctest.Wait()
 }
 
-// cut closes the watching session's connection and refuses new ones until mend
-// is called.
+// The method `cut` closes the watching session's connection and refuses new ones until the result
+// `mend` is called.
 func (w *world) cut() (mend func()) {
 	server := w.server.Swap(-1)
 	w.Kill(int(server))
@@ -109,7 +115,7 @@ func (w *world) cut() (mend func()) {
 	}
 }
 
-// word returns a server's reply to a four-letter word.
+// The method `word` returns a server's reply to a four-letter word.
 func (w *world) word(server int, word string) string {
 	w.t.Helper()
 	c, err := w.DialContext(w.t.Context(), "tcp", w.Servers()[server])
@@ -147,8 +153,8 @@ func (w *world) expireFollowers() {
 	}
 }
 
-// A feed is a stream whose consumer is the test. The consumer counts as busy until the test takes
-// the pair.
+// A feed is a stream whose consumer is the test. After each pair, the consumer counts as busy until
+// the test takes that pair.
 type feed[C any] struct {
 	t     *testing.T
 	pairs chan pair[C]
@@ -177,7 +183,7 @@ func listen[C any](t *testing.T, stream iter.Seq2[C, error]) *feed[C] {
 	return f
 }
 
-// stop leaves the loop.
+// The method `stop` makes the consumer leave its loop.
 func (f *feed[C]) stop() {
 	select {
 	case <-f.leave:
@@ -194,7 +200,7 @@ func (f *feed[C]) stop() {
 	}
 }
 
-// next returns the next change, which must come within an hour.
+// The method `next` returns the next change, which must come within an hour.
 func (f *feed[C]) next() C {
 	f.t.Helper()
 	select {
@@ -209,26 +215,30 @@ func (f *feed[C]) next() C {
 	panic("unreachable")
 }
 
-// all returns the next change and all further ones until nothing happens any
-// more.
+// A stream pauses before it repeats a read that a busy server has refused. The constant `quiet` is
+// longer than any such pause.
+const quiet = 30 * time.Second
+
+// The method `all` returns the next change and all further ones, until none comes for a while. It
+// is not enough that every goroutine waits: the consumer was busy until now, so the stream may only
+// now begin to read, and then pause because the server refuses the read.
 func (f *feed[C]) all() []C {
 	f.t.Helper()
 	list := []C{f.next()}
 	for {
-		synctest.Wait()
 		select {
 		case p := <-f.pairs:
 			if p.err != nil {
 				f.t.Fatalf("stream ended with %v, want a change", p.err)
 			}
 			list = append(list, p.change)
-		default:
+		case <-time.After(quiet):
 			return list
 		}
 	}
 }
 
-// none checks that the stream has no pair to yield.
+// The method `none` checks that the stream has no pair to yield.
 func (f *feed[C]) none() {
 	f.t.Helper()
 	synctest.Wait()
@@ -239,7 +249,7 @@ func (f *feed[C]) none() {
 	}
 }
 
-// end takes the last pair and checks that no pair follows.
+// The method `end` takes the last pair and checks that no pair follows.
 func (f *feed[C]) end() error {
 	f.t.Helper()
 	select {

@@ -24,12 +24,12 @@ type difference struct {
 
 func (d difference) none() bool { return len(d.added) == 0 && len(d.removed) == 0 }
 
-// The method until compares the names of two reads. The receiver is the earlier read, and the
-// parameter now is the later one. The znode's stat counts how many times a child was created or
+// The method `until` compares the names of two reads. The receiver is the earlier read, and the
+// parameter `now` is the later one. The znode's stat counts how many times a child was created or
 // deleted. The names do not show all of these changes: a child may have been created and deleted,
-// or deleted and created again. The result hidden is the number of changes that they do not show.
-// If the pzxid went back, the servers have lost the state that was reported before, and every child
-// may be a different one.
+// or deleted and created again. The result `hidden` is the number of changes that the names do not
+// show. If the pzxid went back, the servers have lost the state that was reported before, and every
+// child may be a different one.
 func (m members) until(now members) (d difference, hidden int) {
 	if m.stat == nil || now.stat == nil || !sameNode(m.stat, now.stat) || now.stat.Pzxid < m.stat.Pzxid {
 		return difference{added: now.names, removed: m.names}, 0
@@ -39,7 +39,7 @@ func (m members) until(now members) (d difference, hidden int) {
 	return d, int(times) - len(d.added) - len(d.removed)
 }
 
-// compare merges two sorted lists.
+// The function `compare` returns the difference of two sorted lists.
 func compare(old, now []string) (d difference) {
 	for len(old) > 0 && len(now) > 0 {
 		switch {
@@ -58,7 +58,7 @@ func compare(old, now []string) (d difference) {
 	return d
 }
 
-// stayed returns the names that are in both reads.
+// The method `stayed` returns the names that are in both reads.
 func (m members) stayed(now members) []string {
 	var names []string
 	for _, name := range now.names {
@@ -69,16 +69,17 @@ func (m members) stayed(now members) []string {
 	return names
 }
 
-// recreated reports whether a child was deleted and created again between two reads that both
-// contain it. czxid is the czxid of the child in the second read. The pzxid of a read is the zxid
-// of the last creation or deletion of a child that the read shows. The czxid is read after the
-// list. If the czxid is larger than the pzxid of the second read, the child was created again only
-// after that list. The next difference then reports the change.
+// The method `recreated` reports whether a child that is in both reads was deleted and created
+// again between them. The parameter czxid is that of the child, requested after the second read.
+// The pzxid of a read is the zxid of the last creation or deletion of any child before that read.
+// If czxid is not above the pzxid of the first read, the child is the same. If it is above the
+// pzxid of the second read, the child was created again only after that read, and the next
+// difference reports this.
 func (m members) recreated(now members, czxid int64) bool {
 	return czxid > m.stat.Pzxid && czxid <= now.stat.Pzxid
 }
 
-// merge adds names to a sorted list.
+// The function `merge` adds names to a sorted list and returns the sorted result.
 func merge(list, names []string) []string {
 	if len(names) == 0 {
 		return list
@@ -104,17 +105,17 @@ func readMembers(ctx context.Context, w *recipe.Watches, path string) (members, 
 		if err != nil || stat == nil {
 			return members{}, err
 		}
-		w.Drop(path, false) // it was created meanwhile, and its data does not matter
+		// The znode was created meanwhile. Its data does not matter, so drop its data watch.
+		w.Drop(path, false)
 	}
 }
 
-// differ compares two reads of the children of path. The second read has just
-// been made.
+// The function `differ` compares two reads of the children of path. The second read has just been
+// made.
 //
-// A child that was deleted and created again has the same name, and a listing
-// has no czxids. So if the count says that a change is hidden, differ requests
-// the czxid of each child that is in both reads. This costs one request for
-// each.
+// A child that was deleted and created again has the same name, and a listing has no czxids. So if
+// `until` finds hidden changes, `differ` requests the czxid of each child that is in both reads.
+// This costs one request for each.
 func differ(ctx context.Context, s *session.Session, path string, old, now members) (difference, error) {
 	d, hidden := old.until(now)
 	if hidden <= 0 {
@@ -124,7 +125,11 @@ func differ(ctx context.Context, s *session.Session, path string, old, now membe
 	var again []string
 	stayed := old.stayed(now)
 	err := each(ctx, len(stayed), func(ctx context.Context, i int) error {
-		stat, err := s.Exists(ctx, znode.Join(path, stayed[i]))
+		var stat *session.Stat
+		err := s.Retry(ctx, func(ctx context.Context) (err error) {
+			stat, err = s.Exists(ctx, znode.Join(path, stayed[i]))
+			return err
+		})
 		if err != nil || stat == nil || !old.recreated(now, stat.Czxid) {
 			return err
 		}
@@ -143,7 +148,7 @@ func differ(ctx context.Context, s *session.Session, path string, old, now membe
 // More requests would only wait longer, because they share a connection.
 const inFlight = 64
 
-// The function each calls f for each i from 0 to n-1, and returns the first error. Up to inFlight
+// The function `each` calls f for each i from 0 to n-1, and returns the first error. Up to inFlight
 // calls run at the same time.
 func each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
 	if n == 1 {

@@ -38,8 +38,8 @@ type node struct {
 	read     nodeState // read last; part of it may come from a refresh that failed
 }
 
-// A nodeState has the data and the list of children of a znode. Each comes from
-// its own read. Both existed at the same time only if settled returns true.
+// A nodeState has the data and the list of children of a znode. Each comes from its own read. Both
+// existed at the same time only if the method `settled` returns true.
 type nodeState struct {
 	data session.Value
 	list members
@@ -100,9 +100,8 @@ func (n *node) readBoth(ctx context.Context, w *recipe.Watches, fired []recipe.F
 	return nil
 }
 
-// settled reports whether data and list existed at the same time. The stat of
-// the part that was read second shows whether the first part has changed
-// meanwhile.
+// The method `settled` reports whether the data and the list existed at the same time. The stat of
+// the part that was read second shows whether the first part has changed meanwhile.
 func (n nodeState) settled() bool {
 	return n.list.stat != nil && n.data.Stat.Mzxid == n.stat.Mzxid &&
 		n.list.stat.Pzxid == n.stat.Pzxid && n.list.stat.Czxid == n.data.Stat.Czxid

@@ -9,23 +9,25 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A replica is a copy of a subtree. It sends no requests: it returns the facets
-// to read, and applies the readings.
+// A replica is a copy of a subtree. It sends no requests. Its methods return the facets to read
+// next, and apply the replies, which are called readings.
 //
-// Invariant: each znode in it is the root, or is listed by its parent, which is
-// in the replica too. For each facet that was read there is a watch at the
-// server, or the watch has fired and the facet will be read again.
+// Invariant: each znode in it is the root, or is listed by its parent, which is in the replica too.
+// For each facet that was read there is a watch at the server, or the watch has fired and the facet
+// will be read again.
 //
 // Readings may be made and applied in any order, with one exception: a value and a list must not be
 // read at the same time. Otherwise a child could be missing when its value is read, and be created
 // again before its parent's list is read. If the list was applied first, the missing value would
-// then remove the child, and no watch would report it.
+// then remove the child, and no watch would report that the child exists.
 type replica struct {
 	root string
 	opts TreeOptions
 
-	nodes  map[string]*known // the znodes that exist
-	before map[string]*known // old states of the znodes that changed since the last call of changes; nil if there was no znode
+	nodes map[string]*known // the znodes that exist, by path
+	// The state at the last call of `changes` of each znode that has changed since, by path. The
+	// state is nil if there was no znode.
+	before map[string]*known
 }
 
 // A known is a znode in a replica. Once it is there, it is immutable: it is replaced, never
@@ -43,8 +45,9 @@ type facet struct {
 	children bool
 }
 
-// A reading is the reply to the request for a facet. The stat is nil if there
-// was no such znode.
+// A reading is the reply to the request for a facet. The stat is nil if there was no such znode. If
+// the client is not allowed to read the data or the children, the reading is that of the data, with
+// a nil stat.
 type reading struct {
 	facet
 	data  []byte
@@ -56,7 +59,7 @@ func newReplica(root string, opts TreeOptions) replica {
 	return replica{root: root, opts: opts, nodes: make(map[string]*known), before: make(map[string]*known)}
 }
 
-// everything returns the facets to read on a new session.
+// The method `everything` returns the facets to read on a new session.
 func (r *replica) everything() []facet {
 	facets := make([]facet, 0, 2*len(r.nodes)+1)
 	facets = append(facets, facet{path: r.root})
@@ -69,7 +72,7 @@ func (r *replica) everything() []facet {
 	return facets
 }
 
-// dirty returns the facets to read after watches fired.
+// The method `dirty` returns the facets to read after watches fired.
 func (r *replica) dirty(fired []recipe.Fired) []facet {
 	facets := make([]facet, 0, len(fired))
 	for _, f := range fired {
@@ -95,7 +98,8 @@ func (a *agenda) add(facets []facet) {
 	}
 }
 
-// next removes and returns up to n facets of one kind, without duplicates.
+// The method `next` removes up to n facets and returns them without duplicates: values if there are
+// any, and otherwise lists.
 func (a *agenda) next(n int) []facet {
 	from := &a.values
 	if len(*from) == 0 {
@@ -108,13 +112,12 @@ func (a *agenda) next(n int) []facet {
 	return slices.Compact(now)
 }
 
-// apply takes a reading and returns the facets to read next. If keep is false,
-// the watch of the reading is not needed.
+// apply adds a reading to the replica and returns the facets to read next. If the result `keep` is
+// false, the watch of the reading is not needed.
 func (r *replica) apply(got reading) (next []facet, keep bool) {
 	switch {
 	case got.stat == nil && got.children:
-		// The data watch of the znode has fired or will fire, and then the
-		// znode is removed.
+		// The znode is gone. Its data watch has fired or will fire, and then the znode is removed.
 		return nil, false
 	case got.stat == nil:
 		r.remove(got.path)
@@ -206,7 +209,7 @@ func (r *replica) listed(path string) bool {
 	return listed
 }
 
-// descends reports whether the children of path belong to the replica.
+// The method `descends` reports whether the children of path belong to the replica.
 func (r *replica) descends(path string) bool {
 	return r.opts.Depth == 0 || r.depth(path) < r.opts.Depth
 }
@@ -215,7 +218,7 @@ func (r *replica) skips(path string) bool {
 	return r.opts.Skip != nil && r.opts.Skip(path)
 }
 
-// The method children returns the children of path that are in the replica, sorted by name.
+// The method `children` returns the children of path that are in the replica, sorted by name.
 func (r *replica) children(path string) []Entry {
 	dir := r.nodes[path]
 	if dir == nil {
@@ -231,7 +234,7 @@ func (r *replica) children(path string) []Entry {
 	return list
 }
 
-// all returns the znodes in the replica, sorted by path.
+// The method `all` returns the znodes in the replica, sorted by path.
 func (r *replica) all() []Entry {
 	list := make([]Entry, 0, len(r.nodes))
 	for path, k := range r.nodes {
@@ -251,7 +254,7 @@ func (r *replica) depth(path string) int {
 	return strings.Count(below, "/")
 }
 
-// The method changes returns the differences to the state at the last call: first deletions,
+// The method `changes` returns the differences to the state at the last call: first deletions,
 // children before their parents, and then the rest, parents first.
 func (r *replica) changes() []EntryChange {
 	list := make([]EntryChange, 0, len(r.before))

@@ -44,10 +44,11 @@ type TreeOptions struct {
 	Skip func(path string) bool
 
 	// Forbidden, if not nil, is called for a znode below the root that may not
-	// be read. The znode is then left out, with everything below it. The znode
-	// is tried again when its parent's children change, and Forbidden is called
-	// again each time. Several goroutines may call it at once. If Forbidden is
-	// nil, the stream ends with the error.
+	// be read. The znode is then left out, with everything below it. If it is in
+	// the copy because it could be read before, it is reported as deleted. The
+	// znode is tried again when its parent's children change, and Forbidden is
+	// called again each time. Several goroutines may call it at once. If
+	// Forbidden is nil, the stream ends with the error.
 	Forbidden func(path string)
 }
 
@@ -72,14 +73,15 @@ func NewTree(path string, opts TreeOptions) *Tree {
 	return &Tree{*w, t}
 }
 
-// Keep keeps the copy up to date until ctx or the session ends, and returns the
-// cause. Use it with session.Run, which calls it again with the next session.
+// Keep keeps the copy up to date until ctx or the session ends, or until a server refuses a request
+// for good (W7). It returns the cause. Use it with session.Run, which calls it again with the next
+// session.
 func (t *Tree) Keep(ctx context.Context, s *session.Session) error { return t.keep(ctx, s) }
 
 // Ready returns a channel that is closed when the whole subtree was read once.
 func (t *Tree) Ready() <-chan struct{} { return t.tree.ready }
 
-// Get returns a znode of the copy.
+// Get returns the znode at path. It returns false if the copy has no such znode.
 func (t *Tree) Get(path string) (e Entry, ok bool) {
 	t.tree.mu.RLock()
 	defer t.tree.mu.RUnlock()
@@ -90,8 +92,8 @@ func (t *Tree) Get(path string) (e Entry, ok bool) {
 	return k.entry(path), true
 }
 
-// Children returns the children of a znode in the copy, sorted by name. It
-// leaves out children that are skipped, too deep, or not read yet.
+// Children returns the children of a znode in the copy, sorted by name. It leaves out children that
+// are skipped, forbidden, too deep, or not read yet.
 func (t *Tree) Children(path string) []Entry {
 	t.tree.mu.RLock()
 	defer t.tree.mu.RUnlock()
@@ -151,7 +153,7 @@ func (t *tree) refresh(ctx context.Context, _ *session.Session, w *recipe.Watche
 // applied.
 const batch = 4096
 
-// read reads the facets, and those that they lead to, until none is left.
+// read reads the facets, then the facets that the readings require, and so on until none is left.
 func (t *tree) read(ctx context.Context, w *recipe.Watches, facets []facet) error {
 	var todo agenda
 	todo.add(facets)
@@ -190,7 +192,10 @@ func (t *tree) readOne(ctx context.Context, w *recipe.Watches, f facet) (got rea
 	}
 	if errors.Is(err, session.ErrNoAuth) && t.opts.Forbidden != nil && f.path != t.root {
 		t.opts.Forbidden(f.path)
-		return reading{facet: f}, nil
+		// If the server refuses to list the children, treat the znode as if it had refused its
+		// data. Otherwise the znode would stay in the copy without a watch on its children, and
+		// nothing would ever read the list again.
+		return reading{facet: facet{path: f.path}}, nil
 	}
 	if isNoNode(err) {
 		return reading{facet: f}, nil

@@ -52,8 +52,8 @@ type Value[T any] struct {
 	current atomic.Pointer[version[T]]
 }
 
-// A version holds one Setting. When the next version takes its place, the
-// channel in its field replaced is closed.
+// A version holds one Setting. Its channel `replaced` is closed when the next version takes its
+// place.
 type version[T any] struct {
 	setting  Setting[T]
 	known    bool // a read has succeeded
@@ -125,10 +125,10 @@ func (v *Value[T]) Changes(ctx context.Context) iter.Seq2[Setting[T], error] {
 	}
 }
 
-// Keep keeps the value up to date until ctx or the session ends, and returns
-// the cause. Use it with session.Run, which calls it again with the next
-// session. Between two sessions the last good value stays. Only one Keep may
-// run at a time.
+// Keep keeps the value up to date until ctx or the session ends, or until a server refuses a
+// request for good (W7). It returns the cause. Use it with session.Run, which calls it again with
+// the next session. Between two sessions the last good value stays. Only one Keep may run at a
+// time.
 func (v *Value[T]) Keep(ctx context.Context, s *session.Session) (err error) {
 	var change DataChange
 	for change, err = range v.data.Changes(ctx, s) {
@@ -139,7 +139,7 @@ func (v *Value[T]) Keep(ctx context.Context, s *session.Session) (err error) {
 	return err
 }
 
-// take replaces the current version by the one after the change.
+// take makes a version from the change c and stores it as the current one.
 func (v *Value[T]) take(c DataChange) {
 	old := v.current.Load()
 	next := &version[T]{setting: v.next(old.setting, c), known: true, replaced: make(chan struct{})}
@@ -171,10 +171,10 @@ func (v *Value[T]) decode(data []byte) (T, error) {
 
 // Update calls f with the stored value, stores the result and returns it. If another client stores
 // a value meanwhile, Update calls f again with that value. If nothing is stored, f receives a copy
-// of the default, or the default itself if it cannot be encoded. The znode is then created as a
-// persistent one, and missing parents as containers. If the znode is deleted and created again
-// between the read and the write, Update may mistake the new znode for the one that it read:
-// ZooKeeper compares versions, and a new znode starts with version 0.
+// of the default, or the default itself if it cannot be encoded and decoded again. The znode is
+// then created as a persistent one, and missing parents as containers. If the znode is deleted and
+// created again between the read and the write, Update may mistake the new znode for the one that
+// it read: ZooKeeper compares versions, and a new znode starts with version 0.
 //
 // Update fails with the error of f, with ErrValue if the stored value or the
 // result of f is not valid, or with an error of the session. The new value may
@@ -193,8 +193,9 @@ func (v *Value[T]) Update(ctx context.Context, s *session.Session, f func(T) (T,
 		if err != nil {
 			return value, fmt.Errorf("watch: update %s: %w", v.path, v.unsent(err))
 		}
-		// If another client was first, the refusal has passed through the
-		// quorum like a write. So the next read sees the value of that client.
+		// If another client has stored a value meanwhile, the servers refuse this write. The
+		// refusal has passed through the quorum like a write. So the next read sees the value of
+		// that client.
 		switch err := v.store(ctx, s, data, stat); {
 		case err == nil:
 			return value, nil
@@ -205,7 +206,7 @@ func (v *Value[T]) Update(ctx context.Context, s *session.Session, f func(T) (T,
 	}
 }
 
-// The method stored reads the value. If there is no znode, it returns the default and a nil stat.
+// The method `stored` reads the value. If there is no znode, it returns the default and a nil stat.
 func (v *Value[T]) stored(ctx context.Context, s *session.Session) (T, *session.Stat, error) {
 	stored, err := s.Get(ctx, v.path)
 	switch {
@@ -218,9 +219,9 @@ func (v *Value[T]) stored(ctx context.Context, s *session.Session) (T, *session.
 	return value, stored.Stat, err
 }
 
-// ownDefault returns a copy of the default, because Load returns the default to
-// others. If the default cannot be encoded, ownDefault returns the default
-// itself.
+// ownDefault returns a copy of the default for a function that may modify it, because Load returns
+// the default to others. If the default cannot be encoded and decoded again, ownDefault returns the
+// default itself.
 func (v *Value[T]) ownDefault() T {
 	if data, err := v.opts.Encode(v.opts.Default); err == nil {
 		if own, err := v.opts.Decode(data); err == nil {
@@ -230,13 +231,13 @@ func (v *Value[T]) ownDefault() T {
 	return v.opts.Default
 }
 
-// unsent returns the error of an Update that failed before it sent a write.
+// The method `unsent` returns the error of an Update that failed before it sent a write.
 func (v *Value[T]) unsent(err error) error {
 	return &session.RequestError{Op: "update", Path: v.path, Outcome: session.Failed, Err: err}
 }
 
-// store replaces the value that was read with the given stat. If the stat is
-// nil, it creates the znode.
+// The method `store` writes data if the znode still has the version in stat, which is the stat of
+// the last read. If stat is nil, `store` creates the znode.
 func (v *Value[T]) store(ctx context.Context, s *session.Session, data []byte, stat *session.Stat) error {
 	if stat != nil {
 		_, err := s.Set(ctx, v.path, data, stat.Version)

@@ -78,7 +78,7 @@ func TestValueKeepsTheLastGoodOne(t *testing.T) {
 	})
 }
 
-// keeping returns a stream that calls keep and yields only its error.
+// The function `keeping` returns a stream that calls `keep` and yields only its error.
 func keeping(ctx context.Context, s *session.Session, keep func(context.Context, *session.Session) error) func(func(int, error) bool) {
 	return func(yield func(int, error) bool) { yield(0, keep(ctx, s)) }
 }
@@ -161,8 +161,8 @@ func TestUpdatesOfManyAllCount(t *testing.T) {
 	})
 }
 
-// The default that Load returns stays unchanged if Update modifies its value in
-// place.
+// The default that Load returns stays unchanged if the function passed to Update modifies its
+// argument in place.
 //
 // Covers W10.
 func TestUpdateOfAMapLeavesTheDefault(t *testing.T) {
@@ -271,9 +271,8 @@ func TestCopyIsKeptOverSessions(t *testing.T) {
 	})
 }
 
-// Regression: if a refresh ended halfway through a list of children, the other
-// children of the list were missing for good, even in a copy that had closed
-// Ready.
+// Regression: if a refresh ended halfway through a list of children, the other children of the list
+// were missing for good, even in a copy whose channel Ready was closed.
 //
 // Covers W1, W4, W6.
 func TestALookThatEndsHalfWayLosesNothing(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 
 // The functions below format a change as one line.
 
-// say returns a change of any kind as text.
+// The function `say` returns a change of any kind as text.
 func say(change any) string {
 	switch c := change.(type) {
 	case watch.DataChange:
@@ -84,7 +84,7 @@ func sayTrees(list []watch.TreeChange) string {
 	return sayTree(all)
 }
 
-// sayChildrenDatas formats changes of children with data, all changes together.
+// sayChildrenDatas formats several changes of children with data as if they were one.
 func sayChildrenDatas(list []watch.ChildrenDataChange) string {
 	all := list[len(list)-1]
 	all.Added, all.Removed, all.Changed = nil, nil, nil
@@ -99,7 +99,7 @@ func sayChildrenDatas(list []watch.ChildrenDataChange) string {
 func expect(t *testing.T, got, want string) {
 	t.Helper()
 	if got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
+		t.Errorf("the watcher reported\n%s\nwant\n%s\n(+ added, - removed, * changed; then whether the znode exists, and the event)", got, want)
 	}
 }
 
@@ -145,7 +145,7 @@ func TestChildren(t *testing.T) {
 	})
 }
 
-// Regression: a children watch of kazoo stopped silently if the node was
+// Regression: a children watch of kazoo stopped silently if the znode was
 // missing (kazoo#153).
 //
 // Covers W1, W6.
@@ -273,7 +273,7 @@ func TestTree(t *testing.T) {
 }
 
 // Regression: Curator's TreeCache compared only versions. So it missed that a
-// node was deleted and created again while the connection was lost
+// znode was deleted and created again while the connection was lost
 // (CURATOR-391).
 //
 // Covers W5, W6.
@@ -437,6 +437,8 @@ func TestStreamsEndOnceWithTheCause(t *testing.T) {
 	}
 }
 
+// A stream of an invalid path ends at once. Its error names what was watched.
+//
 // Covers W7.
 func TestErrorOfTheServerEndsAStream(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
@@ -467,7 +469,8 @@ func TestFollowGoesOnWhereItWas(t *testing.T) {
 		w.server.Store(-1)
 		w.expireFollowers()
 		time.Sleep(time.Second)
-		w.Lag(int(lagging), 2*time.Second) // it has not applied these changes when the sessions connect
+		// The lagging server has not applied the next changes yet when the sessions connect to it.
+		w.Lag(int(lagging), 2*time.Second)
 		w.do("-/a/x", "+/a/x 1", "-/a/z")
 		w.server.Store(lagging)
 		expect(t, sayChildren(f.next()), "[x y] +[x] -[x z] true, none")

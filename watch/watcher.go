@@ -11,19 +11,17 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Watcher is a thing to watch, together with the state that was reported
-// last. Each stream continues from that state, on the same session or on a
-// later one. Its first change is the difference to that state. If there is no
-// difference, the stream yields nothing until the next change. A Watcher must
-// be used by one goroutine at a time.
+// A Watcher is a thing to watch, together with the state that was reported last. Each stream
+// continues from that state, on the same session or on a later one. Its first change is the
+// difference to that state. If there is no difference, the stream yields nothing until the next
+// change. A Watcher must be used by one goroutine at a time.
 //
-// A later session is one that was opened after the earlier one was no longer
-// used. It needs no sync to see everything that was seen before: opening a
-// session is a write, and the server that answers has applied this write and
-// all writes before it.
+// A later session is one that was opened after the earlier one was no longer used. It needs no sync
+// to see everything that the earlier session saw: opening a session is a write, and the server that
+// answers has applied this write and all writes before it.
 //
-// No constructor fails. With an invalid path, each stream ends at once with an
-// error that wraps session.ErrInvalid.
+// No constructor fails. With an invalid path, each stream ends at once with an error that wraps
+// session.ErrInvalid.
 type Watcher[C any] struct {
 	what    string // for errors: "children of /a"
 	invalid error  // set if the constructor's arguments are invalid
@@ -37,9 +35,9 @@ func newWatcher[C any](what, path string, thing thing[C]) *Watcher[C] {
 
 // A thing is the subject of a Watcher, for example a tree.
 type thing[C any] interface {
-	// refresh reads again the parts whose watches fired, or everything if fired
-	// is nil, and sets the watches again. It returns the difference to the
-	// state that it returned last, and whether there is any.
+	// refresh reads again the parts whose watches fired, or everything if `fired` is nil, and sets
+	// the watches again. It returns the difference to the state that it returned last, and whether
+	// there is any.
 	refresh(ctx context.Context, s *session.Session, w *recipe.Watches, fired []recipe.Fired) (C, bool, error)
 }
 
@@ -54,7 +52,8 @@ func (w *Watcher[C]) Changes(ctx context.Context, s *session.Session) iter.Seq2[
 	}
 }
 
-// run returns nil if yield returned false.
+// run passes each change to yield. It returns nil if yield returned false, and otherwise the error
+// that ended the stream.
 func (w *Watcher[C]) run(ctx context.Context, s *session.Session, yield func(C) bool) (err error) {
 	defer func() {
 		if err != nil {
@@ -81,9 +80,9 @@ func (w *Watcher[C]) run(ctx context.Context, s *session.Session, yield func(C) 
 	}
 }
 
-// Run returns the stream of changes over any number of sessions. It opens a new
-// session each time that one is lost, like session.Run. It ends when ctx ends,
-// or with an error that is not the loss of a session.
+// Run returns the stream of changes over any number of sessions. It opens a new session each time
+// the current one is lost, like session.Run. It ends when ctx ends, or with an error that is not
+// the loss of a session.
 func (w *Watcher[C]) Run(ctx context.Context, opts session.Options) iter.Seq2[C, error] {
 	return func(yield func(C, error) bool) {
 		left := false
@@ -115,8 +114,7 @@ func (w *Watcher[C]) keep(ctx context.Context, s *session.Session) error {
 	return w.run(ctx, s, func(C) bool { return true })
 }
 
-// eventOf returns the event that made a refresh necessary, or 0 for the first
-// one.
+// eventOf returns the event of the first watch that fired, or 0 if none has fired.
 func eventOf(fired []recipe.Fired) session.EventType {
 	if len(fired) == 0 {
 		return 0

@@ -29,8 +29,8 @@ func (w *world) wipe(after time.Duration, changes ...string) {
 	w.server.Store(int32((w.Leader() + 1) % 3))
 }
 
-// followed has one stream of each kind: data is of /a/x, and the others are of the directory /a.
-// Each stream continues over sessions.
+// A followed has one stream of each kind. The stream in the field `data` follows the znode /a/x,
+// and the others follow the directory /a. Each stream continues over sessions.
 type followed struct {
 	data     *feed[watch.DataChange]
 	children *feed[watch.ChildrenChange]
@@ -118,7 +118,7 @@ func TestDataIsComparedToo(t *testing.T) {
 	})
 }
 
-// A consumer may modify the data that it receives.
+// A consumer may modify the data that it receives. The stream does not report this as a change.
 func TestChangedDataOfAConsumerIsNoChange(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.do("+/a 1")

@@ -15,8 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A rawClient speaks the protocol with very little overhead, one request at a
-// time or pipelined, so that a benchmark measures the server.
+// A rawClient speaks the protocol with very little overhead, one request at a time, so that a
+// benchmark measures the server.
 type rawClient struct {
 	tb  testing.TB
 	nc  net.Conn
@@ -35,7 +35,7 @@ func dialRaw(tb testing.TB, e *zktest.Ensemble, server int) *rawClient {
 	return dialRawTimeout(tb, e, server, 30000)
 }
 
-// call sends one request and waits for its reply.
+// The method `call` sends one request and waits for its reply.
 func (c *rawClient) call(op wire.Op, req wire.Record, rsp ...wire.Record) wire.ReplyHeader {
 	c.xid++
 	c.out = wire.AppendFrame(c.out[:0], &wire.RequestHeader{Xid: c.xid, Op: op}, req)
@@ -62,8 +62,9 @@ func (c *rawClient) call(op wire.Op, req wire.Record, rsp ...wire.Record) wire.R
 
 var world = []wire.ACL{{Perms: wire.PermAll, ID: wire.ID{Scheme: "world", ID: "anyone"}}}
 
-// eight runs b.N calls on eight connections at once. If the machine has other
-// work, the processor time of a call says more than the rate.
+// The function `eight` runs b.N calls on eight connections at once. It reports the rate of calls,
+// and the processor time of each. If the machine has other work, the processor time is the better
+// measure.
 func eight(b *testing.B, opts zktest.Options, call func(c *rawClient) wire.Code) {
 	e := zktest.Start(b, opts)
 	setup := dialRaw(b, e, 0)
@@ -114,9 +115,9 @@ func BenchmarkWritesTCP(b *testing.B)    { eight(b, zktest.Options{TCP: true}, w
 func BenchmarkReadsMemory(b *testing.B)  { eight(b, zktest.Options{}, read) }
 func BenchmarkWritesMemory(b *testing.B) { eight(b, zktest.Options{}, write) }
 
-// BenchmarkEchoTCP measures the limit of the machine. It uses the same clients and frames of the
-// size of a read's reply. The server has one goroutine for each connection. The goroutine returns
-// the bytes that it receives.
+// BenchmarkEchoTCP measures the limit of the machine: the rate of eight clients and a server that
+// does no work. Each frame has the size of a read's reply. The server has one goroutine for each
+// connection. The goroutine returns the bytes that it receives.
 func BenchmarkEchoTCP(b *testing.B) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -227,8 +228,8 @@ func BenchmarkHundredThousandNodes(b *testing.B) {
 	}
 }
 
-// dialRawTimeout opens a session with a timeout in milliseconds. No goroutine
-// pings for it.
+// dialRawTimeout opens a session with a timeout in milliseconds. No goroutine sends pings for the
+// session.
 func dialRawTimeout(tb testing.TB, e *zktest.Ensemble, server int, ms int32) *rawClient {
 	tb.Helper()
 	c, rsp := resume(tb, e, server, wire.ConnectResponse{Password: make([]byte, 16)}, ms)
@@ -267,8 +268,8 @@ func tryResume(e *zktest.Ensemble, server int, s wire.ConnectResponse, ms int32)
 	return c, err
 }
 
-// event returns the next event. This includes events that arrived before the
-// last reply.
+// The method `event` returns the next event. This includes events that arrived before the last
+// reply.
 func (c *rawClient) event() wire.WatcherEvent {
 	c.tb.Helper()
 	for len(c.events) == 0 {
@@ -281,8 +282,8 @@ func (c *rawClient) event() wire.WatcherEvent {
 	return ev
 }
 
-// reply reads one frame. If it is an event, reply stores it and returns its
-// header.
+// The method `reply` reads one frame and returns its header. If the frame is an event, reply also
+// stores the event.
 func (c *rawClient) reply() (h wire.ReplyHeader, err error) {
 	if c.buf, err = wire.ReadFrame(c.in, c.buf, 0); err != nil {
 		return h, err
@@ -304,7 +305,7 @@ func (c *rawClient) create(path string, mode int32) {
 	}
 }
 
-// count returns the number of nodes below a path.
+// The method `count` returns the number of nodes below a path.
 func (c *rawClient) count(path string) int32 {
 	c.tb.Helper()
 	var n wire.Int32

@@ -37,8 +37,8 @@ func connect(t *testing.T, e *zktest.Ensemble, server int, timeout time.Duration
 
 var open = zk.WorldACL(zk.PermAll)
 
-// both runs a test twice: in memory in a bubble, which ends a test that hangs,
-// and over TCP on the real clock.
+// The function `both` runs a test twice: in memory in a bubble, which ends a test that hangs, and
+// over TCP on the real clock.
 func both(t *testing.T, opts zktest.Options, f func(t *testing.T, e *zktest.Ensemble)) {
 	t.Run("bubble", func(t *testing.T) {
 		virtual.Test(t, func(t *testing.T) { f(t, zktest.Start(t, opts)) })
@@ -186,4 +186,21 @@ func TestExpireTakesTheEphemerals(t *testing.T) {
 			t.Error("the watch on /e got no event within a minute of Expire, want NodeDeleted")
 		}
 	})
+}
+
+// Regression: with the timeout 0, which means none for net.DialTimeout, Dialer failed at once.
+func TestDialerWithoutTimeout(t *testing.T) {
+	for _, tcp := range []bool{false, true} {
+		e := zktest.Start(t, zktest.Options{TCP: tcp})
+		nc, err := e.Dialer("tcp", e.Servers()[0], 0)
+		if err != nil {
+			t.Errorf("dial with timeout 0, over TCP: %t: got error %v, want none", tcp, err)
+			continue
+		}
+		nc.Close()
+		if nc, err := e.Dialer("tcp", e.Servers()[0], -1); err == nil {
+			nc.Close()
+			t.Errorf("dial with timeout -1ns, over TCP: %t: got no error, want a timeout", tcp)
+		}
+	}
 }

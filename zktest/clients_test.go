@@ -48,8 +48,8 @@ func TestCurator(t *testing.T) {
 }
 
 // serve runs a program on three servers, and appends the connect string to its arguments. The
-// program prints "passed" and a name for each part of its work; the names must be those in want. To
-// request a fault, it prints "do" with the fault, and waits for the answer.
+// program prints "passed" and a name for each part of its work. The names must be those in `want`.
+// To request a fault, it prints "do" with the fault, and waits for the answer.
 func serve(t *testing.T, want []string, name string, args ...string) {
 	e := zktest.Start(t, zktest.Options{TCP: true, TickTime: 500 * time.Millisecond, TTLNodes: true})
 	cmd := exec.CommandContext(t.Context(), name, append(args, strings.Join(e.Servers(), ","))...)
@@ -104,8 +104,8 @@ func follow(t *testing.T, e *zktest.Ensemble, in io.WriteCloser, out io.Reader) 
 	return passed, err
 }
 
-// fault injects one of "do kill ADDRESS", "do start ADDRESS" and "do expire
-// SESSION".
+// The function `fault` injects the fault that a line requests: "do kill ADDRESS", "do start
+// ADDRESS" or "do expire SESSION".
 func fault(e *zktest.Ensemble, line string) error {
 	words := strings.Fields(line)
 	if len(words) != 3 || words[0] != "do" {

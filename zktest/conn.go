@@ -12,9 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/quorum"
 )
 
-// A conn is the server's end of a client's connection. It splits the bytes from
-// the client into frames, and keeps the bytes for the client until they are
-// read. Memory and TCP use the same type.
+// A conn is the server's end of a client's connection. It splits the bytes from the client into
+// frames, and keeps the bytes for the client until they are read. Connections in memory and over
+// TCP use the same type.
 type conn struct {
 	e      *Ensemble
 	server int
@@ -23,13 +23,13 @@ type conn struct {
 	q      *quorum.Conn
 	frames wire.Frames
 	head   []byte // the first four bytes, which may be a four-letter word
-	gate   *gate  // nil unless messages are stepped
+	gate   *gate  // nil unless Options.Step is set
 
 	mu    sync.Mutex
 	out   []byte // bytes for the client
-	sent  int    // number of bytes of out that the client has read
-	ended bool   // no more bytes follow
-	busy  bool   // a call of feed is in progress, and its caller will flush the output
+	sent  int    // number of bytes of `out` that the client has read
+	ended bool   // no bytes follow those in `out`
+	busy  bool   // a call of `feed` is in progress, and its caller will flush the output
 	ready chan struct{}
 
 	nc net.Conn // over TCP; nil in memory
@@ -39,7 +39,8 @@ func newConn(e *Ensemble, server int) *conn {
 	return &conn{e: e, server: server, ready: make(chan struct{}, 1), frames: wire.Frames{Max: e.opts.MaxFrame}}
 }
 
-// open connects c to its server; false means refused.
+// open connects c to its server. It returns false if the server refuses the connection, or if the
+// ensemble is closed.
 func (e *Ensemble) open(c *conn, addr string) bool {
 	e.do(func() {
 		var sink quorum.Sink = c
@@ -75,11 +76,11 @@ func (c *conn) Send(frame []byte) {
 // Close implements quorum.Sink.
 func (c *conn) Close() { c.end() }
 
-// lastWords is the time that a client over TCP has to read the bytes that were
-// sent before the server closed the connection.
+// lastWords is the time limit for a client over TCP to read the bytes that were sent before the
+// server closed the connection.
 const lastWords = time.Second
 
-// end marks the output for the client as complete.
+// The method `end` marks the output for the client as complete.
 func (c *conn) end() {
 	c.mu.Lock()
 	c.ended = true
@@ -93,7 +94,7 @@ func (c *conn) end() {
 // errBad means that the bytes from the client are not frames.
 var errBad = errors.New("zktest: bad bytes from client")
 
-// feed processes bytes from the client. An error affects only this connection.
+// The method `feed` processes bytes from the client. An error affects only this connection.
 func (c *conn) feed(p []byte) {
 	c.e.do(func() {
 		if c.q == nil {
@@ -113,8 +114,8 @@ func (c *conn) feed(p []byte) {
 	})
 }
 
-// opening checks the first four bytes. If they are a four-letter word, the
-// connection serves only that word.
+// The method `opening` checks the first four bytes. If they are a four-letter word, the connection
+// serves only that word.
 func (c *conn) opening(p []byte) ([]byte, error) {
 	if len(c.head) == 4 {
 		return p, nil
@@ -129,7 +130,7 @@ func (c *conn) opening(p []byte) ([]byte, error) {
 		c.frames.Max = 1
 		return nil, nil
 	}
-	err := c.frames.Feed(c.head, func(wire.Frame) error { return errBad }) // an error if the first frame is empty
+	err := c.frames.Feed(c.head, func(wire.Frame) error { return errBad }) // errBad if the first frame is empty
 	return p, err
 }
 

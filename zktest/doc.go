@@ -56,12 +56,11 @@
 //
 // # Guarantees
 //
-// An ensemble keeps ZooKeeper's guarantees. Writes are linearizable and have the
-// same order at all servers. A client's requests are answered in the order in
-// which they were sent. A watch's event arrives before the change can be read. A
-// session expires no sooner than its timeout after the last activity that was
-// reported to the leader. Bad bytes close the connection that they arrived on, and
-// nothing else.
+// An ensemble keeps ZooKeeper's guarantees. Writes are linearizable and have the same order at all
+// servers. A client's requests are answered in the order in which they were sent. A client receives
+// a watch's event before it can read the change. A session expires no sooner than its timeout after
+// the last activity that was reported to the leader. Bad bytes close the connection that they
+// arrived on, and nothing else.
 //
 // # Not guaranteed
 //
@@ -78,7 +77,7 @@
 //   - reconfiguration, observers, groups and weights of servers
 //   - TLS and mechanisms of SASL
 //   - the disk, the AdminServer, metrics other than the most common ones of mntr,
-//     and the digests of the tree that the four-letter word hash shows
+//     and the digests of the tree, which the four-letter word "hash" shows
 //   - limits on the number or the size of requests, except [Options.MaxFrame]
 //
 // ZooKeeper lists the children of a node in the order of a hash table. zktest lists them in an

@@ -25,14 +25,14 @@ type Ensemble struct {
 	start time.Time
 	addrs []string
 
-	wake chan struct{} // wakes the timekeeper, because a timer may now be due earlier
+	wake chan struct{} // wakes keepTime, because a timer may now be due earlier
 	done chan struct{}
 	wg   sync.WaitGroup
 
 	mu      sync.Mutex
 	ports   []*port // of the servers, over TCP
 	cluster *quorum.Cluster
-	armed   time.Duration // the time at which the timekeeper wakes if nothing wakes it earlier
+	armed   time.Duration // the time at which keepTime wakes if nothing wakes it earlier
 	conns   map[*conn]struct{}
 	closed  bool
 	stepper *stepper // nil unless Options.Step
@@ -131,7 +131,7 @@ type Expiry struct {
 	Session int64
 	Zxid    int64     // of the transaction that closes the session; committed only if the leader has a majority
 	Touched time.Time // when the leader last learned that the session was active
-	Taken   time.Time // when the leader took the session out of its table, after which nothing saves it
+	Taken   time.Time // when the leader found that the timeout had passed; later activity cannot prevent the session's end
 }
 
 // Expiries returns the sessions that leaders have closed so far because their timeouts had passed.
@@ -147,7 +147,7 @@ func (e *Ensemble) Expiries() []Expiry {
 }
 
 // DialContext connects to a server by its address, like net.Dialer. While the
-// server is down, the connection is refused. The argument network is ignored.
+// server is down, the connection is refused. The argument `network` is ignored.
 func (e *Ensemble) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -167,10 +167,15 @@ func (e *Ensemble) DialContext(ctx context.Context, network, address string) (ne
 	return c, nil
 }
 
-// Dialer is DialContext in the form of go-zookeeper's WithDialer.
+// Dialer does the same as DialContext, with a timeout instead of a context. 0 means no timeout, as
+// for net.DialTimeout. Pass Dialer to go-zookeeper's WithDialer.
 func (e *Ensemble) Dialer(network, address string, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
+	ctx := context.Background()
+	if timeout != 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
 	return e.DialContext(ctx, network, address)
 }
 
@@ -200,11 +205,11 @@ func (e *Ensemble) Close() error {
 	return nil
 }
 
-// now returns the ensemble's time, which starts at 0.
+// The method `now` returns the ensemble's time, which starts at 0.
 func (e *Ensemble) now() time.Duration { return time.Since(e.start) }
 
-// do calls f under the lock and then lets the cluster react. It also wakes
-// Drive.
+// The method `do` locks e.mu and calls f. Then it lets the cluster do all that is possible at this
+// time. It also wakes Drive. After Close, it does not call f.
 func (e *Ensemble) do(f func()) {
 	e.act(f)
 	if e.stepper != nil {
@@ -212,7 +217,7 @@ func (e *Ensemble) do(f func()) {
 	}
 }
 
-// act does the same as do, but does not wake Drive.
+// The method `act` does the same as `do`, but does not wake Drive.
 func (e *Ensemble) act(f func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -232,12 +237,6 @@ func (e *Ensemble) keepTime() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		select {
-		case <-timer.C:
-		case <-e.wake:
-		case <-e.done:
-			return
-		}
 		e.do(func() {})
 		e.mu.Lock()
 		e.armed = 1<<63 - 1
@@ -246,6 +245,12 @@ func (e *Ensemble) keepTime() {
 			timer.Reset(at - e.now())
 		}
 		e.mu.Unlock()
+		select {
+		case <-timer.C:
+		case <-e.wake:
+		case <-e.done:
+			return
+		}
 	}
 }
 
@@ -299,7 +304,7 @@ func (p *HostProvider) Next() (server string, retryStart bool) {
 	return p.addrs[i], i == p.connected
 }
 
-// Connected records that the client has connected to the server that Next has returned last.
+// Connected records that the client has connected to the server that Next returned last.
 func (p *HostProvider) Connected() {
 	p.connected = (p.next + len(p.addrs) - 1) % len(p.addrs)
 }

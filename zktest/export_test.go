@@ -1,6 +1,6 @@
 package zktest
 
-// Gates returns the number of connections whose messages are stepped.
+// Gates returns the number of connections whose messages Step delivers.
 func (e *Ensemble) Gates() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()

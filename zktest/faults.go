@@ -8,8 +8,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/quorum"
 )
 
-// A fault that needs a leader returns ErrNoLeader if there is none. Retry when Leader returns an
-// index.
+// ErrNoLeader means that a fault needs a leader and there is none. Retry when Leader no longer
+// returns -1.
 var ErrNoLeader = quorum.ErrNoLeader
 
 // check panics if one of the servers does not exist.
@@ -83,9 +83,10 @@ func (e *Ensemble) Pause(server int) {
 	e.do(func() { e.cluster.Pause(server) })
 }
 
-// Resume lets a paused server continue. It processes the messages that wait,
-// and its overdue timers fire in an order drawn from the seed. A leader that
-// was deposed meanwhile may still answer reads until it notices this.
+// Resume lets a paused server continue. The server processes the messages that wait, including
+// those of clients that have closed their connections meanwhile, and fires its overdue timers. The
+// seed decides which of the two it does first. A leader that was deposed meanwhile may still answer
+// reads until it notices this.
 func (e *Ensemble) Resume(server int) {
 	e.check(server)
 	e.do(func() { e.cluster.Resume(server) })
@@ -151,9 +152,9 @@ func (e *Ensemble) HeldBack() int {
 	return n
 }
 
-// DelayLink models a slow network between servers: from now on, packets of the link take d. They
-// keep their order. 0 undoes the fault. A server needs one round trip to join its leader, so the
-// delays of both directions also delay the joining.
+// DelayLink models a slow network between servers: from now on, each packet of the link takes the
+// time d to arrive. Packets keep their order. 0 undoes the fault. A server needs one round trip to
+// join its leader, so the delays of both directions also delay the joining.
 //
 // On a link from a leader to its follower, DelayLink also models a follower that reads slowly. One
 // thread of the follower receives commits and answers pings, and these answers report the active
@@ -177,9 +178,9 @@ func (e *Ensemble) Lag(server int, d time.Duration) {
 	e.do(func() { e.cluster.Lag(server, d) })
 }
 
-// SetClockRate models a clock that runs fast or slow: from now on all timers of
-// the server, including its ticks and session timeouts, run at this rate. 1
-// undoes the fault. It panics unless the rate is from 0.01 to 100.
+// SetClockRate models a clock that runs fast or slow: from now on all timers of the server,
+// including its ticks and session timeouts, run at this rate. 1 undoes the fault. SetClockRate
+// panics unless the rate is from 0.01 to 100.
 func (e *Ensemble) SetClockRate(server int, rate float64) {
 	e.check(server)
 	if !(rate >= 0.01 && rate <= 100) {
@@ -191,11 +192,12 @@ func (e *Ensemble) SetClockRate(server int, rate float64) {
 // SetExpirerPace models a leader whose log accepts bytes slowly, or a leader that expires tens of
 // thousands of sessions at once.
 //
-// At each tick a leader takes all sessions whose time is over. Then it marks and closes one after
-// another, in an order drawn from the seed. From now on the server waits d between two sessions. A
-// real server spends this time on writing to its log. A session that is taken and not yet marked
-// can still send requests, including heartbeats, and receives replies, but is closed nevertheless.
-// 0 undoes the fault: all sessions that are taken are closed at once.
+// At each tick a leader takes all sessions whose time is over. Then it marks one of them as
+// closing, closes it, and continues with the next one, in an order drawn from the seed. From now on
+// the server waits d between the mark and the close. A real server spends this time on writing to
+// its log. A session that is taken and not yet marked can still send requests, including
+// heartbeats, and receives replies, but is closed nevertheless. 0 undoes the fault: all sessions
+// that are taken are closed at once.
 //
 // It panics if d is negative.
 func (e *Ensemble) SetExpirerPace(server int, d time.Duration) {
@@ -220,9 +222,9 @@ func (e *Ensemble) DelayPings(server int, d time.Duration) {
 	e.do(func() { e.cluster.DelayPings(server, d) })
 }
 
-// Expire makes the leader close a session as if its timeout had passed. It
-// returns ErrNoLeader if there is no leader. Without a quorum the session is
-// closing but is not gone.
+// Expire makes the leader close a session as if its timeout had passed. It returns ErrNoLeader if
+// there is no leader, and ErrClosed if the ensemble is closed. If the leader cannot reach a
+// majority, it marks the session as closing, but cannot end it.
 func (e *Ensemble) Expire(session int64) error {
 	err := ErrClosed
 	e.do(func() { err = e.cluster.Expire(session) })
@@ -281,14 +283,15 @@ const (
 
 // A Rule selects requests of clients by their operation, path and number.
 type Rule struct {
-	// As in ZooKeeper's sources: "create", "getChildren2", "multi"; "" is any
-	// but ping.
+	// As in ZooKeeper's sources: "create", "getChildren2", "multi". "" is any operation except
+	// ping. It does not match a request with a negative xid: clients use such xids for auth and
+	// setWatches.
 	Op      string
 	Path    string // pattern for the first path in the request, as in path.Match; "" is any
 	Server  int    // index of the server plus one; 0 is any
 	Session int64  // 0 is any
 	Skip    int    // number of matching requests to let through first
-	Count   int    // number of requests to select after them; 0 is 1, negative is all
+	Count   int    // number of requests to select after those; 0 is 1, negative is all
 	Fate    Fate
 	Delay   time.Duration // for DelayRequest and DelayReply
 }
@@ -299,9 +302,8 @@ type Injection struct {
 	r *quorum.Rule
 }
 
-// Inject activates a rule. It comes after the rules that are already active,
-// and the first rule that selects a request decides its fate. Inject panics if
-// clients never send the operation.
+// Inject activates a rule. The rule comes after those that are already active. The first rule that
+// selects a request decides its fate. Inject panics if clients never send the operation.
 func (e *Ensemble) Inject(r Rule) *Injection {
 	q := &quorum.Rule{
 		Any: r.Op == "", Pattern: r.Path, Server: r.Server - 1, Session: r.Session,

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// bubble runs a test on virtual time, with an ensemble whose leader is server
-// 2. The settings are ZooKeeper's defaults: tickTime 2 s, syncLimit 5.
+// The function `bubble` runs a test on virtual time, with an ensemble whose leader is server 2. The
+// settings are ZooKeeper's defaults: tickTime 2 s, syncLimit 5.
 func bubble(t *testing.T, f func(t *testing.T, e *zktest.Ensemble)) {
 	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t)
@@ -62,8 +62,7 @@ func TestIsolatedFollowerLies(t *testing.T) {
 		if expired < 3*time.Second || expired > 7*time.Second {
 			t.Errorf("session expired after %v, want 3s to 7s", expired)
 		}
-		// syncLimit x tickTime is 10 s, counted from the last packet of the
-		// leader.
+		// The follower gives up 10 s (syncLimit x tickTime) after the last packet from the leader.
 		if lied < 8*time.Second || lied > 10*time.Second {
 			t.Errorf("follower answered for %v, want 8s to 10s", lied)
 		}
@@ -71,8 +70,8 @@ func TestIsolatedFollowerLies(t *testing.T) {
 	})
 }
 
-// An isolated follower does not answer a write, nor a ping after it, because
-// requests of a session are answered in order.
+// An isolated follower does not answer a write. It does not answer a ping after the write either,
+// because it answers the requests of a session in order.
 func TestIsolatedFollowerAnswersNoWrite(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		a := connect(t, e, 0, 40*time.Second)
@@ -187,9 +186,9 @@ func TestDeposedLeaderAnswersReadsAndSync(t *testing.T) {
 		a.create("/x", 0)
 		start := time.Now()
 		e.Isolate(2)
-		// The followers lose their connections to the leader, and the leader
-		// does not notice this. Otherwise they would notice the partition no
-		// earlier than the leader.
+		// The restart makes the followers lose their connections to the leader at once. The leader
+		// does not notice this. Without the restart, the followers would notice the partition no
+		// earlier than the leader does.
 		for _, i := range []int{0, 1} {
 			e.Kill(i)
 			e.Start(i)
@@ -218,8 +217,8 @@ func TestDeposedLeaderAnswersReadsAndSync(t *testing.T) {
 			last = time.Since(start)
 			time.Sleep(10 * time.Millisecond)
 		}
-		// The leader counts ticks: it gives up at the first check after
-		// syncLimit ticks without a packet, or when a handler times out.
+		// The leader counts ticks. It steps down at the first check after syncLimit ticks without a
+		// packet, or after its handlers of the followers have timed out.
 		if last < 8*time.Second || last > 12*time.Second {
 			t.Errorf("sync was answered for %v, want 8s to 12s", last)
 		}
@@ -238,14 +237,14 @@ func TestDeposedLeaderAnswersReadsAndSync(t *testing.T) {
 	})
 }
 
-// A proposal that no majority has is dropped if the next leader has not
-// received it, and committed if the next leader has.
+// A proposal that no majority has stored is committed if the next leader has received it, and
+// dropped otherwise.
 func TestProposalWithoutQuorum(t *testing.T) {
 	for _, reaches := range []bool{false, true} {
 		bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 			a, b := connect(t, e, 2, 40*time.Second), connect(t, e, 1, 40*time.Second)
-			// The acknowledgements are lost. The proposal reaches server 1 or
-			// no server.
+			// Server 2 is the leader. It receives no acknowledgements. Its proposal reaches server
+			// 1 or no server.
 			e.Cut(zktest.Link{From: 0, To: 2}, zktest.Link{From: 1, To: 2}, zktest.Link{From: 2, To: 0})
 			if !reaches {
 				e.Cut(zktest.Link{From: 2, To: 1})
@@ -468,8 +467,8 @@ func TestWipedServerGetsEverythingAgain(t *testing.T) {
 	})
 }
 
-// Two of three servers that acknowledged a write are wiped. The write is lost,
-// and ZooKeeper would lose it too.
+// Only two of three servers acknowledge a write, and then both are wiped. The write is lost.
+// ZooKeeper would lose it too.
 func TestWipedMajorityLosesAcknowledgedWrites(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		c := connect(t, e, 2, 20*time.Second)
@@ -510,8 +509,8 @@ func TestSequenceIsSet(t *testing.T) {
 	})
 }
 
-// Regression: a server that applied the node's creation only after SetSequence numbered the
-// children from 0.
+// Regression: a server that was behind during SetSequence applied the creation of the node later.
+// Then it numbered the children from 0.
 func TestSequenceIsSetAtServersThatAreBehind(t *testing.T) {
 	for name, fall := range map[string]struct{ behind, again func(e *zktest.Ensemble) }{
 		"killed": {func(e *zktest.Ensemble) { e.Kill(0) }, func(e *zktest.Ensemble) { e.Start(0) }},

@@ -10,9 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Report: a killed server's port accepted a connection and then reset it. So a
-// client that retries only refused connections behaved differently than with
-// ZooKeeper.
+// Regression: a killed server's port accepted a connection and then reset it. So a client that
+// retries only refused connections behaved differently than with ZooKeeper.
 func TestKilledServerKeepsItsPort(t *testing.T) {
 	e := zktest.Start(t, zktest.Options{TCP: true})
 	address := e.Servers()[0]

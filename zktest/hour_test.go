@@ -13,7 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// faults injects and heals faults until stop is closed.
+// The function `faults` injects and heals faults until stop is closed.
 func faults(e *zktest.Ensemble, r *rand.Rand, stop <-chan struct{}) {
 	for {
 		select {
@@ -43,8 +43,8 @@ func faults(e *zktest.Ensemble, r *rand.Rand, stop <-chan struct{}) {
 	}
 }
 
-// takeTurns acquires and releases the lock repeatedly on one session, until an
-// error or stop. It polls, and returns the number of grants.
+// takeTurns acquires and releases the lock repeatedly on one session, until a request fails or
+// `stop` is closed. It polls for its turn. It returns the number of grants.
 func takeTurns(e *zktest.Ensemble, server int, stop <-chan struct{}) (grants int) {
 	c, err := tryResume(e, server, wire.ConnectResponse{Password: make([]byte, 16)}, 6000)
 	if err != nil {

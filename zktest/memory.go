@@ -68,7 +68,8 @@ func (m *memory) fail(op string, err error) error {
 	return &net.OpError{Op: op, Net: "memory", Source: m.LocalAddr(), Addr: m.RemoteAddr(), Err: err}
 }
 
-// Close closes the client's end. The server still processes earlier writes.
+// Close closes the client's end. The server still processes the requests that the client has sent,
+// even if they wait, for example because the server is paused.
 func (m *memory) Close() error {
 	m.once.Do(func() {
 		close(m.closed)
@@ -113,8 +114,8 @@ func (d deadline) passed() <-chan struct{} {
 	return d.late
 }
 
-// set moves the deadline. The zero time means no deadline. Clients set a
-// deadline for each read and write, so set reuses a timer that has not fired.
+// The method `set` moves the deadline. The zero time means no deadline. Clients set a deadline for
+// each read and write, so `set` reuses a timer that has not fired.
 func (d deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

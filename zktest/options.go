@@ -23,15 +23,15 @@ type Options struct {
 	Version Version
 
 	TickTime          time.Duration // 0 is 2 s
-	SyncLimit         int           // ticks of silence after which a peer is given up; 0 is 5
+	SyncLimit         int           // ticks of silence after which a server gives up another server; 0 is 5
 	MinSessionTimeout time.Duration // 0 is 2 ticks
 	MaxSessionTimeout time.Duration // 0 is 20 ticks
 	ElectionTime      time.Duration // from the loss of a leader to the next one; 0 is 200 ms
 	// TCP's first retransmission interval between servers, see [Ensemble.Mend];
 	// 0 is 200 ms, negative is none.
 	Retransmission time.Duration
-	// Connections of one client address to one server (ZooKeeper's
-	// maxClientCnxns, there 60 by default); 0 or less is no limit.
+	// Maximum number of connections of one client address to one server. ZooKeeper calls it
+	// maxClientCnxns, with the default 60. Here, 0 or less is no limit.
 	MaxClientConns int
 	// Largest request in bytes (jute.maxbuffer); 0 is 1 MiB less one byte.
 	MaxFrame int
@@ -46,18 +46,16 @@ type Options struct {
 	// Otherwise a server drops the start of a long log.
 	KeepLog bool
 
-	// TCP makes the servers listen on loopback, each on a free port, or on
-	// Listen if that is set. Otherwise they can be reached only with
-	// DialContext.
+	// TCP makes the servers listen on loopback, each on a free port, or on Listen if that is set.
+	// Without TCP, they can be reached only with DialContext.
 	TCP    bool
 	Listen []string // host:port for each server; implies TCP
 
 	// Step makes every message wait for [Ensemble.Step].
 	Step bool
 
-	// Trace receives one line for each event. With Step, the same seed gives
-	// the same bytes. The ensemble writes to it under a lock, so it must not
-	// block.
+	// Trace receives one line for each event. With Step, the same seed gives the same bytes. The
+	// ensemble writes to Trace under a lock, so Trace must not block.
 	Trace io.Writer
 }
 
@@ -72,7 +70,7 @@ const (
 	V39 Version = "3.9" // as in 3.9.6
 )
 
-// release returns the release that a version means.
+// The method `release` returns the release that a version means.
 func (v Version) release() string {
 	if newest, ok := tree.Newest[string(v)]; ok {
 		return newest
@@ -99,7 +97,7 @@ func (o *Options) config() (quorum.Config, error) {
 	def(&o.Retransmission, 200*time.Millisecond)
 	def(&o.MaxFrame, wire.DefaultMaxFrame)
 	switch {
-	case o.Servers < 1 || o.Servers > 254: // a session id of server 255 as the owner would mean a node with a time to live
+	case o.Servers < 1 || o.Servers > 254: // ephemeral nodes of sessions at server 255 would count as nodes with a time to live
 		return quorum.Config{}, fmt.Errorf("zktest: number of servers is %d: must be 1 to 254", o.Servers)
 	case len(o.Listen) > 0 && len(o.Listen) != o.Servers:
 		return quorum.Config{}, fmt.Errorf("zktest: %d listen addresses for %d servers: need one for each server", len(o.Listen), o.Servers)
@@ -134,7 +132,7 @@ func (o *Options) config() (quorum.Config, error) {
 	return cfg, nil
 }
 
-// def sets a field to value if the field has its zero value.
+// The function `def` sets a field to the given value if the field has its zero value.
 func def[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {

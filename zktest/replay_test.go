@@ -33,11 +33,11 @@ func (d *diary) write(format string, args ...any) {
 	d.lines = append(d.lines, line)
 }
 
-// replayed runs five clients. Each watches six nodes, and creates and deletes them, while servers
-// fail. It returns everything that was sent over connections and between servers, and everything
-// that the clients received. The clients do one thing at a time, because the seed does not decide
-// which of two goroutines of a client runs first. A client has two goroutines when its session is
-// lost, so breakServers loses no session.
+// The function `replayed` runs five clients. Each watches six nodes, and creates and deletes them,
+// while servers fail. It returns everything that was sent over connections and between servers, and
+// everything that the clients received. The clients do one thing at a time, because the seed does
+// not decide which of two goroutines of a client runs first. A client has two goroutines when its
+// session is lost, so breakServers loses no session.
 func replayed(t *testing.T, seed uint64) []byte {
 	var trace bytes.Buffer
 	diaries := make([]diary, 5)
@@ -66,7 +66,7 @@ func replayed(t *testing.T, seed uint64) []byte {
 	return trace.Bytes()
 }
 
-// The function live runs one client, in one session after another.
+// The function `live` runs one client, in one session after another.
 func live(ctx context.Context, e *zktest.Ensemble, seed uint64, d *diary) {
 	r := rand.New(rand.NewPCG(seed, uint64(d.client)))
 	time.Sleep(time.Duration(d.client) * 7 * time.Millisecond)
@@ -100,7 +100,7 @@ func live(ctx context.Context, e *zktest.Ensemble, seed uint64, d *diary) {
 	})
 }
 
-// look sets a watch on path if there is none, or if w has fired.
+// The function `look` sets a watch on path if there is none, or if w has fired.
 func look(ctx context.Context, s *session.Session, path string, w *session.Watch, d *diary) *session.Watch {
 	if w != nil {
 		select {

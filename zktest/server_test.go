@@ -451,8 +451,8 @@ func TestCloseDoesNotWaitForADeafClient(t *testing.T) {
 	start := time.Now()
 	e.Close()
 	e.Close()
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("Close took %v, want at most 5s", d)
+	if d := time.Since(start); d > time.Minute { // the server prepares 50 MB of replies first
+		t.Errorf("Close took %v, want at most 1m", d)
 	}
 	if _, err := e.DialContext(t.Context(), "tcp", e.Servers()[0]); err == nil {
 		t.Error("DialContext to a closed ensemble returned no error")
@@ -524,7 +524,7 @@ func TestLastOfTheMostServersHasEphemerals(t *testing.T) {
 
 const most = 254 // servers
 
-// One server is a quorum.
+// Ensembles of one, two and five servers serve as long as a majority runs.
 func TestEnsemblesOfAnySize(t *testing.T) {
 	for _, n := range []int{1, 2, 5} {
 		virtual.Test(t, func(t *testing.T) {
@@ -542,9 +542,9 @@ func TestEnsemblesOfAnySize(t *testing.T) {
 	}
 }
 
-// Regression: ZooKeeper limits connections of one address to 60 for each
-// server. With three servers, the 181st session of a test waited forever. There
-// is no limit by default.
+// Regression: by default, zktest limited the connections of one address to 60 for each server, like
+// ZooKeeper. With three servers, the 181st session of a test waited forever. Now there is no limit
+// by default.
 func TestConnectionsAreUnlimitedByDefault(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{})

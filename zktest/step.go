@@ -15,7 +15,7 @@ import (
 type stepper struct {
 	e        *Ensemble
 	rand     *rand.Rand
-	gates    []*gate // of open connections, by their ids
+	gates    []*gate // of open connections, in the order of their ids
 	activity chan struct{}
 }
 
@@ -127,10 +127,9 @@ func describe(frame []byte) string {
 	return h.Op.String() + " " + wire.FirstPath(h.Op, body)
 }
 
-// Step delivers one message between a client and a server, or between two
-// servers. The message is drawn from the seed among all that are in transit;
-// messages of one link or connection keep their order. Step returns false if no
-// message is in transit. It panics unless Options.Step is set.
+// Step delivers one message between a client and a server, or between two servers. The message is
+// drawn from the seed among all that are in transit. Messages of one link or connection keep their
+// order. Step returns false if no message is in transit. It panics unless Options.Step is set.
 func (e *Ensemble) Step() bool {
 	if e.stepper == nil {
 		panic("zktest: Step needs Options.Step")

@@ -30,11 +30,11 @@ func contend(t *testing.T, seed uint64) []byte {
 			grants := make([]int, 5)
 			for i := range 5 {
 				clients.Go(func() {
-					// The clients dial in this order.
+					// The clients dial in the order of i.
 					time.Sleep(time.Duration(i) * time.Millisecond)
-					// An event that all clients receive at the same instant
-					// makes each of them dial. They dial one after another,
-					// because connections are numbered in the order of dialing.
+					// Connections are numbered in the order of dialing. If all clients receive an
+					// event at the same instant, each of them dials. The pauses make them dial one
+					// after another, in the same order in each run.
 					dial := func(network, address string, timeout time.Duration) (net.Conn, error) {
 						time.Sleep(time.Duration(i) * 1001 * time.Nanosecond)
 						return e.Dialer(network, address, timeout)
@@ -54,9 +54,8 @@ func contend(t *testing.T, seed uint64) []byte {
 					for range 4 {
 						l := zk.NewLock(conn, "/lock", open)
 						if l.Lock() != nil {
-							// The pause is not one second, because go-zookeeper
-							// dials after one second. Otherwise it would be
-							// random whether the dial or Close comes first.
+							// go-zookeeper dials after one second. If this pause were one second
+							// too, it would be random whether the dial or Close comes first.
 							time.Sleep(1100 * time.Millisecond)
 							continue
 						}
@@ -103,7 +102,7 @@ func TestSameSeedGivesTheSameTrace(t *testing.T) {
 	t.Logf("%d bytes, %d messages", len(want), bytes.Count(want, []byte("\n")))
 }
 
-// stepped runs f on an ensemble with Options.Step, while Drive delivers its
+// The function `stepped` runs f on an ensemble with Options.Step, while Drive delivers its
 // messages.
 func stepped(t *testing.T, f func(e *zktest.Ensemble)) {
 	virtual.Test(t, func(t *testing.T) {
@@ -158,7 +157,7 @@ func differ(a, b []byte) int {
 	return i
 }
 
-// around shows both traces at the point where they differ.
+// The function `around` shows both traces at the point where they differ.
 func around(a, b []byte) string {
 	i := differ(a, b)
 	cut := func(t []byte) []byte { return t[max(0, i-300):min(len(t), i+200)] }

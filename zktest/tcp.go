@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// A port is the address of one server over TCP. While the server is down, the
-// port refuses connections, and no other process gets it.
+// A port is the address of one server over TCP. While the server is down, no other process gets the
+// address. On Linux, the port then refuses connections.
 type port struct {
 	addr     string
 	held     io.Closer    // nil if the system cannot hold an address; then the listener stays open
@@ -27,7 +27,8 @@ func newPort(addr string) (p *port, err error) {
 	return p, nil
 }
 
-// refuse closes the listener, if the address stays held without it.
+// refuse closes the listener if the address stays reserved without it. Otherwise the listener stays
+// open.
 func (p *port) refuse() {
 	if p.held != nil && p.listener != nil {
 		p.listener.Close()
@@ -59,8 +60,8 @@ func (e *Ensemble) listen(server int) error {
 	return nil
 }
 
-// accept serves the clients of one server, until the listener is closed. If the
-// server is down or has too many connections, it resets the connection at once.
+// accept serves the clients of one server, until the listener is closed. If the server is down or
+// has too many connections, accept resets a new connection at once.
 func (e *Ensemble) accept(server int, l net.Listener) {
 	for {
 		nc, err := l.Accept()
@@ -81,16 +82,16 @@ func (e *Ensemble) accept(server int, l net.Listener) {
 	}
 }
 
-// A tcp is a connection over TCP. The goroutine that reads requests also writes
-// their results, which saves a goroutine switch for each. Another goroutine
-// writes output with other causes, such as a watch or a commit.
+// A tcp is a connection over TCP. The goroutine that reads requests also writes their results,
+// which saves a goroutine switch for each request. Another goroutine writes output with other
+// causes, such as a watch or a commit.
 type tcp struct {
 	*conn
 	writing sync.Mutex // held during a write to the client
 	spare   []byte
 }
 
-// read processes bytes from the client until it closes the connection.
+// read processes bytes from the client until the connection ends.
 func (t *tcp) read() {
 	buf := make([]byte, 16<<10)
 	for {

@@ -19,9 +19,8 @@ func retransmission(d time.Duration) time.Duration {
 	return at
 }
 
-// The follower's first packet after the cut reaches the leader at once. The
-// packets that the leader sent meanwhile reach the follower with a
-// retransmission.
+// The follower's first packet after the cut reaches the leader at once. The packets that the leader
+// sent during the cut reach the follower with a retransmission.
 func TestMendedLinkWaitsForRetransmission(t *testing.T) {
 	for _, length := range []time.Duration{900 * time.Millisecond, 1700 * time.Millisecond, 4800 * time.Millisecond} {
 		bubble(t, func(t *testing.T, e *zktest.Ensemble) {
@@ -109,8 +108,8 @@ func TestMendOfOneDirection(t *testing.T) {
 	})
 }
 
-// With a delay, a server joins its leader, and an election ends, one round trip
-// later than without.
+// If links have a delay, a server joins its leader one round trip later, and an election ends one
+// round trip later.
 func TestJoinTakesARoundTrip(t *testing.T) {
 	const there, back = 300 * time.Millisecond, 130 * time.Millisecond
 	join := func(t *testing.T, delayed bool, fault func(e *zktest.Ensemble)) (took time.Duration) {
@@ -137,8 +136,8 @@ func TestJoinTakesARoundTrip(t *testing.T) {
 		"election": func(e *zktest.Ensemble) { e.ElectLeader(0) },
 	} {
 		slower := join(t, true, fault) - join(t, false, fault)
-		// An election is retried after ElectionTime, and the test polls every
-		// millisecond.
+		// The times are not exact: an election is retried after ElectionTime, and the test polls
+		// every millisecond.
 		if slower < there+back-2*time.Millisecond || slower > there+back+400*time.Millisecond {
 			t.Errorf("%s: %v slower with a delay, want %v", name, slower, there+back)
 		}
@@ -187,8 +186,8 @@ func TestExpirerClosesOneSessionAfterAnother(t *testing.T) {
 	})
 }
 
-// ended returns the index of the first client whose session is over, or -1. It
-// sends no request.
+// The function `ended` returns the index of the first client whose session is over, or -1. It sends
+// no request.
 func ended(t *testing.T, e *zktest.Ensemble, clients []*rawClient) int {
 	t.Helper()
 	for i, c := range clients {
@@ -206,7 +205,8 @@ func isTimeout(err error) bool {
 	return ok && timeout.Timeout()
 }
 
-// If the pace is set to 0, the sessions that were taken are closed at once.
+// If the pace is set to 0, the expirer closes at once all sessions that it has already found to be
+// due.
 func TestExpirerThatNoLongerPauses(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		w := connect(t, e, 1, 40*time.Second)
@@ -232,6 +232,43 @@ func TestExpirerThatNoLongerPauses(t *testing.T) {
 			t.Errorf("got %d sessions, want none", n)
 		}
 	})
+}
+
+// Regression: the expirer had found that a session was due, and a client or Expire closed that
+// session before the expirer did. Expiries listed the session nevertheless.
+func TestSessionClosedByOthersIsNoExpiry(t *testing.T) {
+	closers := map[string]func(e *zktest.Ensemble, c *rawClient){
+		"its client": func(_ *zktest.Ensemble, c *rawClient) { c.call(wire.OpCloseSession, nil) },
+		"Expire":     func(e *zktest.Ensemble, c *rawClient) { e.Expire(c.session.SessionID) },
+	}
+	for name, closes := range closers {
+		bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+			// At a follower, the client can close a session even if the leader has marked that
+			// session as closing.
+			var clients []*rawClient
+			for range 3 {
+				c := dialRawTimeout(t, e, 0, 4000)
+				defer c.nc.Close()
+				clients = append(clients, c)
+			}
+			e.SetExpirerPace(2, time.Second)
+			// After the loop, one session is closed, one is marked as closing, and one still waits
+			// for its mark.
+			for len(e.Expiries()) == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			first := e.Expiries()[0].Session
+			for _, c := range clients {
+				if c.session.SessionID != first {
+					closes(e, c)
+				}
+			}
+			time.Sleep(10 * time.Second)
+			if got := e.Expiries(); len(got) != 1 {
+				t.Errorf("closed by %s: got expiries %+v, want only that of %#x", name, got, first)
+			}
+		})
+	}
 }
 
 // A throttled request is refused in its turn, has no effect, and keeps its

@@ -10,8 +10,9 @@ import (
 )
 
 // WriteLog writes the transaction log of a server, which may be down, in the form of ZooKeeper's
-// files log.<zxid>. It is the whole log if Options.KeepLog is set. A fault that took a zxid is
-// written as a refused request.
+// files log.<zxid>. The log is complete if Options.KeepLog is set. Otherwise its start may be
+// missing. The transaction of SetSequence is written as a refused request, because ZooKeeper has no
+// such transaction.
 func (e *Ensemble) WriteLog(server int, w io.Writer) error {
 	e.check(server)
 	var txns []*tree.Txn
@@ -20,7 +21,7 @@ func (e *Ensemble) WriteLog(server int, w io.Writer) error {
 	for _, t := range txns {
 		header := wire.TxnHeader{Session: t.Session, Cxid: t.Cxid, Zxid: t.Zxid, Time: t.Time, Op: t.Op}
 		record := t.Record()
-		if record == nil { // a fault, which took a zxid
+		if record == nil { // no record: SetSequence used this zxid
 			header.Op, record = wire.OpError, &wire.ErrorTxn{}
 		}
 		if err := log.Append(header, record); err != nil {

@@ -29,8 +29,8 @@ func TestVersionNamesALineOrARelease(t *testing.T) {
 	}
 }
 
-// An event has the zxid of its transaction, even if the transaction is the end
-// of a session.
+// Since 3.9, an event has the zxid of its transaction, even if the transaction is the end of a
+// session. In 3.8, it has none.
 func TestEventsCarryTheirZxid(t *testing.T) {
 	for _, version := range []zktest.Version{zktest.V38, zktest.V39} {
 		virtual.Test(t, func(t *testing.T) {

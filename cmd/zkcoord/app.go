@@ -35,10 +35,10 @@ type app struct {
 	errs io.Writer // progress and errors
 	json bool
 
-	bubble  func(f func())    // calls f on the virtual clock; nil outside of the method virtually
+	bubble  func(f func())    // calls f on the virtual clock; nil outside of the method `virtually`
 	invalid []*harness.Result // runs to minimize; all of them used the embedded ensemble
 
-	passing atomic.Bool // a child command is running and receives the signals itself
+	passing atomic.Bool // true while a child command runs and receives the signals itself
 
 	mu   sync.Mutex // protects errs, because several goroutines write progress, notes and errors
 	live *live      // the line to clear before other output; nil means none
@@ -51,9 +51,8 @@ func (a *app) root() command {
 	c := &cobra.Command{
 		Use:   "zkcoord",
 		Short: "Break ZooKeeper ensembles and judge the programs that run on them",
-		Long: `zkcoord runs scenarios (for example a lock, an election or a queue under load) against a ZooKeeper ensemble under
-faults: it loses sessions, kills and pauses nodes, and cuts connections. It records a history, judges it, and writes
-a report.
+		Long: `Run scenarios (for example a lock, an election or a queue under load) against a ZooKeeper ensemble under faults: lost
+sessions, killed and paused nodes, and cut connections. Record a history of each run, judge it, and write a report.
 
 Exit codes: 0 valid or done, 1 a property was violated, 2 no conclusion (unknown, not exercised, interrupted),
 3 it could not run, or its result could not be stored or printed.`,
@@ -90,7 +89,7 @@ Exit codes: 0 valid or done, 1 a property was violated, 2 no conclusion (unknown
 // help is the action of a command that only has subcommands.
 func help(c *cobra.Command, _ []string) error { return c.Help() }
 
-// below yields all descendants of c.
+// The function `below` yields all descendants of c.
 func below(c *cobra.Command) iter.Seq[*cobra.Command] {
 	return func(yield func(*cobra.Command) bool) {
 		for _, one := range c.Commands() {
@@ -106,8 +105,8 @@ func below(c *cobra.Command) iter.Seq[*cobra.Command] {
 	}
 }
 
-// known returns an error for a word that is not a command of c. The error suggests the commands
-// that the user may have meant.
+// The function `known` returns an error for a word that is not a command of c. The error suggests
+// the commands that the user may have meant.
 func known(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -131,8 +130,8 @@ func known(c *cobra.Command, args []string) error {
 	return fmt.Errorf("%w: did you mean %s?", err, strings.Join(meant, " or "))
 }
 
-// explained returns a validator that applies the Args of the command, and adds the usage to their
-// error.
+// The function `explained` returns a validator that applies the Args of the command, and adds the
+// usage to their error.
 func explained(c *cobra.Command) cobra.PositionalArgs {
 	check := c.Args
 	switch {
@@ -184,7 +183,7 @@ func (a *app) exit(err error) int {
 	return exitFailed
 }
 
-// endError is an error with an exit code.
+// endError is an error together with the exit code of the program.
 type endError struct {
 	code int
 	err  error
@@ -204,7 +203,7 @@ func paragraph(err error) string {
 	return strings.Join(parts, "; ")
 }
 
-// note writes a line for the user.
+// note writes a line for the user to the standard error.
 func (a *app) note(format string, args ...any) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -243,8 +242,8 @@ func terminal(w io.Writer) (width int, ok bool) {
 	return width, err == nil && width > 0
 }
 
-// colored reports whether to write colors to w. The result is true if w is a terminal and the
-// variable NO_COLOR is empty (https://no-color.org).
+// The function `colored` reports whether to write colors to w. The result is true if w is a
+// terminal and the variable NO_COLOR is empty (https://no-color.org).
 func colored(w io.Writer) bool {
 	_, ok := terminal(w)
 	return ok && os.Getenv("NO_COLOR") == ""

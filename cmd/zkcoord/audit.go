@@ -26,13 +26,13 @@ type auditing struct {
 	app      *app
 	path     string
 	from, to auditTime
-	logs     []string // of clients
+	logs     []string // paths of the logs of clients
 	clock    time.Duration
 	limit    int
 	report   string
 
 	txns        int
-	first, last time.Time // of the transactions
+	first, last time.Time // times of the first and the last transaction
 	summary     audit.Summary
 }
 
@@ -86,18 +86,18 @@ Exit codes: 0 done, 1 the servers' logs contradict a client's log or each other,
 	}
 	flags := c.Flags()
 	flags.StringVar(&w.path, "path", "/", "show only what is at or below this path")
-	flags.Var(&w.from, "from", "show only what was there at or after this time, such as 2026-11-29T06:00:00Z")
-	flags.Var(&w.to, "to", "show only what was there at or before this time")
+	flags.Var(&w.from, "from", "show only what existed at or after this time, such as 2026-11-29T06:00:00Z (default: the start of the logs)")
+	flags.Var(&w.to, "to", "show only what existed at or before this time (default: the end of the logs)")
 	flags.StringArrayVar(&w.logs, "client-log", nil, "compare this log of a client with the servers' logs; repeat it for more logs")
 	flags.StringVar(&w.report, "report", "", "write a web page to this file")
 	flags.DurationVar(&w.clock, "clock", 100*time.Millisecond, "maximum difference between the clocks of clients and servers")
-	flags.IntVar(&w.limit, "limit", 20, "maximum number of spans to show for each path, the last ones; 0 means all")
+	flags.IntVar(&w.limit, "limit", 20, "maximum number of holds and waits to show for each path; the last ones are shown (0: all)")
 	return c
 }
 
 func (w *auditing) run(dirs []string) error {
-	// The command reads much and keeps little of it. With this setting the collector runs less
-	// often, and the heap stays below 100 MB.
+	// The command reads much and keeps little of it. With the value 800, the garbage collector runs
+	// less often, and the heap still stays below 100 MB.
 	defer debug.SetGCPercent(debug.SetGCPercent(800))
 	w.summary.Most = w.limit
 	claims, err := w.claims()
@@ -153,7 +153,8 @@ func (w *auditing) run(dirs []string) error {
 	return nil
 }
 
-// counted counts transactions and notes their times.
+// The method `counted` counts the transactions, and records the times of the first and the last
+// one.
 func (w *auditing) counted(txns iter.Seq2[txnlog.Txn, error]) iter.Seq2[txnlog.Txn, error] {
 	return func(yield func(txnlog.Txn, error) bool) {
 		for t, err := range txns {
@@ -170,7 +171,8 @@ func (w *auditing) counted(txns iter.Seq2[txnlog.Txn, error]) iter.Seq2[txnlog.T
 	}
 }
 
-// claims reads the clients' logs. It leaves out claims outside the path.
+// The method `claims` reads the clients' logs. It leaves out claims outside of --path, and claims
+// outside of the time between --from and --to.
 func (w *auditing) claims() ([]audit.Claim, error) {
 	var all []audit.Claim
 	for _, name := range w.logs {
@@ -208,7 +210,7 @@ type snapshotFile struct {
 // openLogs finds the logs in directories.
 func openLogs(dirs []string) (*serverLogs, error) {
 	all := new(serverLogs)
-	var elsewhere []int64 // snapshots in directories without logs
+	var elsewhere []int64 // zxids of snapshots in directories without logs
 	for _, dir := range dirs {
 		found, err := logDirs(dir)
 		if err != nil {
@@ -232,7 +234,7 @@ func openLogs(dirs []string) (*serverLogs, error) {
 	if len(all.servers) == 0 {
 		return nil, errors.New("there are snapshots, but no transaction logs: give the servers' dataLogDir as well")
 	}
-	for i := range all.servers { // a snapshot from a directory without logs may be of any server
+	for i := range all.servers { // a snapshot from a directory without logs may belong to any server
 		s := &all.servers[i]
 		s.Snapshots = slices.Sorted(slices.Values(append(s.Snapshots, elsewhere...)))
 	}
@@ -240,7 +242,7 @@ func openLogs(dirs []string) (*serverLogs, error) {
 	return all, nil
 }
 
-// open opens one directory, and reports whether it has logs.
+// open opens the logs and snapshots of one directory, and reports whether the directory has logs.
 func (l *serverLogs) open(dir string) (s txnlog.Server, logs bool, err error) {
 	if s, err = txnlog.Open(dir, os.DirFS(dir)); err != nil {
 		return s, false, err
@@ -283,10 +285,10 @@ func logDirs(dir string) ([]string, error) {
 	return found, nil
 }
 
-// start returns the state before the first transaction in the logs. It is empty if this is the
-// first transaction of the ensemble. Otherwise it is the content of the oldest readable snapshot
-// after which no transaction is missing. If there is no such snapshot, start notes that and returns
-// an empty state.
+// The method `start` returns the state before the first transaction in the logs. If that
+// transaction is the ensemble's first, the state is empty. Otherwise it is the content of the
+// oldest readable snapshot after which no transaction is missing. If there is no such snapshot,
+// `start` calls `note` to report that, and returns an empty state.
 func (l *serverLogs) start(note func(string, ...any)) (audit.Start, error) {
 	first, err := l.firstZxid()
 	if err != nil || first <= 1<<32+1 {
@@ -294,7 +296,7 @@ func (l *serverLogs) start(note func(string, ...any)) (audit.Start, error) {
 	}
 	for _, file := range l.snapshots {
 		fits := file.zxid >= first-1
-		if !fits && first&(1<<32-1) == 1 { // the last snapshot of an earlier epoch fits as well
+		if !fits && first&(1<<32-1) == 1 { // the transaction `first` begins an epoch, so the last snapshot before it fits as well
 			fits = !slices.ContainsFunc(l.snapshots, func(o snapshotFile) bool { return o.zxid > file.zxid && o.zxid < first })
 		}
 		if !fits {
@@ -304,7 +306,7 @@ func (l *serverLogs) start(note func(string, ...any)) (audit.Start, error) {
 		if err == nil {
 			return start, nil
 		}
-		if info, failed := os.Stat(file.path); failed != nil || info.Size() > 0 { // a copy of the logs may have empty snapshots
+		if info, failed := os.Stat(file.path); failed != nil || info.Size() > 0 { // no note on an empty snapshot, which a copy of the logs may have
 			note("%s is not used: %v", file.path, err)
 		}
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/waits"
 )
 
-// These types are the JSON output: a document for each span in the order in which they end, one for
-// each conflict, and one at the end.
+// These types are the JSON output: first a document for each span, in the order in which the spans
+// end, then one for each conflict, and at the end one for the logs.
 type (
 	auditSpan struct {
 		Record    string     `json:"record"` // "span"
@@ -123,7 +123,7 @@ func (w *auditing) printJSON(servers int, m *txnlog.Merged, conflicts []audit.Co
 
 func (w *auditing) line(format string, args ...any) { fmt.Fprintf(w.app.out, format+"\n", args...) }
 
-// found is the result of an audit.
+// The method `found` returns the result of the audit, for the output and the report.
 func (w *auditing) found(servers int, m *txnlog.Merged, claims []audit.Claim, conflicts []audit.Conflict) report.Audit {
 	all := report.Audit{Path: w.path, Servers: servers, Txns: w.txns, From: w.first, To: w.last, Claims: claims, Conflicts: conflicts,
 		Summary: &w.summary, Differences: len(m.Differ) > 0}

@@ -17,7 +17,8 @@ import (
 
 var auditBytes = flag.Int("audit-bytes", 4<<20, "size of the log of TestAuditOfALargeLog")
 
-// writeLog writes a log of about n bytes. In it, locks pass from one contender to the next.
+// writeLog writes a log of about n bytes, in which locks pass from one contender to the next. It
+// returns the number of transactions.
 func writeLog(t *testing.T, name string, n int) (txns int) {
 	t.Helper()
 	f, err := os.Create(name)
@@ -46,7 +47,7 @@ func writeLog(t *testing.T, name string, n int) (txns int) {
 	for i := 0; size.n < n; i++ {
 		at++
 		add(int64(i*7%sessions)+1, wire.OpCreate2, &wire.CreateTxn{Path: node(i), Data: []byte("worker-17.example"), ACL: acl, Ephemeral: true})
-		if before := i - places; before >= 0 { // the contender before it leaves
+		if before := i - places; before >= 0 { // the previous contender of the same lock leaves
 			add(int64(before*7%sessions)+1, wire.OpDelete, &wire.Path{Path: node(before)})
 		}
 	}

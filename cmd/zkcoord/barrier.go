@@ -11,6 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/barrier"
 	"github.com/zkcoord/zkcoord/internal/guard"
 	"github.com/zkcoord/zkcoord/queue"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -61,8 +62,9 @@ func (a *app) barrierEnterCommand() *cobra.Command {
 
 The members enter and leave a round of a double barrier together. One process enters, runs CMD and leaves, because a
 member exists only as long as its session. ZKCOORD_ROUND is the number of the round, ZKCOORD_TOKEN is 0, and
-ZKCOORD_NODE is empty. A member whose session is lost counts as having left, so its CMD is stopped.`
-	c.Flags().IntVar(&size, "size", 0, "members of a round")
+ZKCOORD_NODE is the member's znode. If the servers expire the session of a member, the others count it as having left. CMD
+is stopped before that.`
+	c.Flags().IntVar(&size, "size", 0, "number of members of a round (required)")
 	_ = c.MarkFlagRequired("size") // the flag exists
 	return c
 }
@@ -72,8 +74,13 @@ func (a *app) enter(ctx context.Context, s *session.Session, r runner, size int)
 	if err != nil {
 		return err
 	}
+	place, err := holdPlace(ctx, s, round)
+	if err != nil {
+		return err // the end of the session deletes the znode
+	}
 	r.env = []string{fmt.Sprintf("ZKCOORD_ROUND=%d", round.Number())}
-	result, err := a.runUnder(ctx, r, under{Held: membership{s.Context(), s.Timeout()}, what: "the place in a round of"})
+	result, err := a.runUnder(ctx, r, under{Held: place, what: "the place in a round of", node: round.Path()})
+	place.End(errLeft)
 	start := (*guard.StartError)(nil)
 	if err != nil && !errors.As(err, &start) {
 		return err
@@ -85,6 +92,27 @@ func (a *app) enter(ctx context.Context, s *session.Session, r runner, size int)
 		return err
 	}
 	return ended(result)
+}
+
+var errLeft = errors.New("left the round")
+
+// holdPlace returns a hold on the member's znode. Its lease lapses before the servers can expire
+// the session, and so before the others can count the member as having left.
+func holdPlace(ctx context.Context, s *session.Session, round *barrier.Round) (*recipe.Hold, error) {
+	stat, err := s.Exists(ctx, round.Path())
+	if err != nil {
+		return nil, err
+	}
+	if stat == nil {
+		return nil, fmt.Errorf("the place in a round was lost: %s: %w", round.Path(), session.ErrRevoked)
+	}
+	place := recipe.NewHold(s, recipe.Node{Path: round.Path(), Czxid: stat.Czxid})
+	place.Describe("barrier", 0, "")
+	if err := place.Grant(ctx); err != nil {
+		place.End(errLeft)
+		return nil, fmt.Errorf("the place in a round was lost: %s: %w", round.Path(), err)
+	}
+	return place, nil
 }
 
 func (a *app) queueCommand() *cobra.Command {
@@ -128,7 +156,7 @@ func (a *app) queueCommand() *cobra.Command {
 			}
 			return a.printItem(args[0], item)
 		})
-	take.Long = `Take takes an item from the queue and prints it. If the reader of its output dies, the item is lost. Use zkcoord queue
+	take.Long = `Take an item from the queue and print it. If the reader of the output dies, the item is lost. Use zkcoord queue
 work for items that must not be lost. With --try, the exit code is 75 if the queue is empty.` + connectHelp
 	take.Flags().BoolVar(&try, "try", false, "fail at once if the queue is empty")
 	take.Flags().BoolVar(&dead, "dead", false, "take from the dead letters")

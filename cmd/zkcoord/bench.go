@@ -21,8 +21,8 @@ func (a *app) benchCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure the primitives and other libraries side by side",
-		Long: `Bench starts an ensemble and measures zkcoord, go-zookeeper's Lock, and Curator and kazoo if they are installed. It also
-measures the bare requests that a recipe needs, which are the floor. All libraries do the same work in turns, in several rounds.
+		Long: `Start an ensemble and measure zkcoord, go-zookeeper's Lock, and Curator and kazoo if they are installed. Also measure the
+floor: the bare requests that no recipe can avoid. All libraries do the same work in turns, in several rounds.
 Bench prints zkcoord's figures, their ratios to those of the others, and the number of requests per operation. For
 rates, a higher ratio is better. For times, which are in ms, a lower ratio is better.`,
 		Example: `  zkcoord bench --ensemble container
@@ -30,7 +30,8 @@ rates, a higher ratio is better. For times, which are in ms, a lower ratio is be
   zkcoord bench --libraries zkcoord,zk.Lock --max-clients 8`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			// Zero means the default only if the flag was not given.
+			// Without the flag, the time is zero and means the default. An explicit --time 0 is an
+			// error.
 			if o.Nodes < 1 || o.Rounds < 1 || o.Time < 0 || o.Time == 0 && c.Flags().Changed("time") {
 				return fmt.Errorf("--nodes %d, --rounds %d, --time %v: all must be positive", o.Nodes, o.Rounds, o.Time)
 			}

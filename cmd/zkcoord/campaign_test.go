@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The most serious result is a violation, followed by a run that failed, and by a run without a
-// conclusion. The rest of an interrupted campaign has no conclusion.
+// A violation is the most serious result. A run that failed comes second, and a run without a
+// conclusion comes third. The rest of an interrupted campaign has no conclusion.
 func TestCampaignEndsWithTheWorst(t *testing.T) {
 	broken := errors.New("no servers")
 	for _, c := range []struct {

@@ -17,8 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/report"
 )
 
-// keptFailures is the maximum number of runs of each verdict that chaos stores, because it may run
-// for days.
+// keptFailures is the maximum number of runs that chaos or a soak stores for each verdict. Both can
+// run for days, and would fill the disk if they stored each run.
 const keptFailures = 10
 
 func (a *app) chaosCommand() *cobra.Command {
@@ -27,7 +27,7 @@ func (a *app) chaosCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "chaos [SCENARIO]...",
 		Short: "Break an existing ensemble until interrupted",
-		Long: `Chaos runs scenarios (default: lock) in turn against an existing ensemble until it is interrupted. Each round has a new
+		Long: `Run scenarios (default: lock) in turn against an existing ensemble, until interrupted. Each round has a new
 seed. Chaos prints a line for each round and a summary. It stores rounds that are not valid, up to ten of each verdict.
 
 With --servers, chaos breaks only the clients' own connections and sessions. With --compose, which names the
@@ -75,7 +75,7 @@ Exit codes: 0 no round found a violation, 1 a round found one, 2 no conclusion, 
 	return c
 }
 
-// chaos runs rounds until ctx ends or a round cannot begin.
+// chaos runs rounds until ctx ends or a round fails. A violation is not a failure in this sense.
 func (a *app) chaos(ctx context.Context, chosen []harness.Scenario, f runFlags) error {
 	if len(f.servers) == 0 && f.compose == "" && f.ensemble == "external" {
 		return errors.New("give --servers host:port,... or --compose FILE to select the ensemble to break")
@@ -89,25 +89,27 @@ func (a *app) chaos(ctx context.Context, chosen []harness.Scenario, f runFlags) 
 	return a.worst(c.code(), code, a.sum(c.totals))
 }
 
-// rounds run the chosen scenarios one after another on one version, then on the next version, and
-// so on. Each round has a new seed.
+// rounds is a sequence of rounds. It runs each chosen scenario on the first version, then each of
+// them on the next version, and so on. After the last version it starts again with the first. Each
+// round has a new seed.
 type rounds struct {
 	*app
 	chosen []harness.Scenario
 	flags  runFlags
 	keep   *failures
 	totals *report.Totals
-	ledger *report.Ledger // nil if the rounds are added up but not stored
+	ledger *report.Ledger // stores each round; nil means that rounds are only added up in totals
 	first  int            // the number of the first round
 	total  time.Duration  // no round begins once the rounds have taken this time together; zero means no limit
-	retry  int            // how many rounds in a row may fail to begin
+	retry  int            // how many consecutive rounds may fail to begin
 }
 
-// all yields the rounds until ctx ends or a round fails.
+// The method `all` yields the rounds until ctx ends, a round fails, or the time c.total is used up.
+// A violation is not a failure in this sense.
 func (c *rounds) all(ctx context.Context) iter.Seq[job] {
 	return func(yield func(job) bool) {
 		var failed error
-		missed := 0 // rounds in a row that did not begin
+		missed := 0 // consecutive rounds that did not begin
 		for n := c.first; ctx.Err() == nil && failed == nil && (c.total == 0 || c.totals.All.Took < c.total); n++ {
 			yield(func() error {
 				begun, err := c.runOne(ctx, n)
@@ -193,7 +195,7 @@ func (f *failures) Save(r *harness.Result) error {
 	return f.Store.Save(r)
 }
 
-// newFailures returns a store in dir, or one that stores nothing if dir is empty.
+// newFailures returns a store in dir. If dir is empty, it returns a store that stores nothing.
 func newFailures(dir string) *failures {
 	f := &failures{kept: make(map[checker.Verdict]int)}
 	if dir != "" {
@@ -210,7 +212,7 @@ func (f *failures) dir(r *harness.Result) string {
 	return f.Dir(r)
 }
 
-// tellRound prints the line of a round and the reason if it is not valid.
+// tellRound prints one line about a round. If the round is not valid, it also prints the reason.
 func (a *app) tellRound(r report.Round) error {
 	var one report.Totals
 	one.Add(r)
@@ -232,8 +234,8 @@ func (a *app) tellRound(r report.Round) error {
 	return err
 }
 
-// code returns the verdict on all rounds. A round that was not exercised is ignored unless no round
-// was valid.
+// code returns the exit code for all rounds as an error. Rounds that were not exercised do not
+// count if at least one round was valid.
 func (c *rounds) code() error {
 	n := c.totals.All.Verdicts
 	switch {
@@ -245,7 +247,7 @@ func (c *rounds) code() error {
 	return nil
 }
 
-// sum prints the summary.
+// sum prints the summary of all rounds.
 func (a *app) sum(t *report.Totals) error {
 	s := &t.All
 	if a.json {

@@ -15,7 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/report"
 )
 
-// settingUp returns a scenario whose runs never begin.
+// settingUp returns a scenario whose setup calls the function `do`. If `do` fails, the run does not
+// begin.
 func settingUp(do func() error) harness.Scenario {
 	s := alwaysViolated()
 	s.Workload = func(*harness.Env) harness.Workload {
@@ -35,7 +36,8 @@ func TestInterruptBeforeTheFirstRoundIsNoFailure(t *testing.T) {
 }
 
 // However chaos ends, it reports the completed rounds, and a violation determines the exit code.
-// Bug: the violation was lost.
+// Bug: if a later round could not begin or was interrupted, the exit code did not show the
+// violation of an earlier round. A round that could not be stored was not reported or counted.
 func TestChaosEndsWithTheVerdictOfItsRounds(t *testing.T) {
 	broken := settingUp(func() error { return errors.New("broken") })
 	idle := alwaysViolated()

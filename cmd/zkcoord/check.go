@@ -21,7 +21,7 @@ func (a *app) checkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check HISTORY",
 		Short: "Judge a stored history again",
-		Long: `Check judges a history with the current checkers of its scenario. HISTORY is a history.jsonl or the directory of a run.
+		Long: `Judge a history with the current checkers of its scenario. HISTORY is a history.jsonl or the directory of a run.
 
 Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 the history could not be read.`,
 		Example: `  zkcoord check store/latest
@@ -50,7 +50,8 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 the history could 
 	return c
 }
 
-// judged reads the history at path and judges it.
+// The method `judged` reads the history at path and judges it by the checkers of the given
+// scenario. If `scenario` is empty, it uses the scenario that the history names.
 func (a *app) judged(c *cobra.Command, path, scenario string) (*harness.Result, error) {
 	h, err := report.ReadHistory(path)
 	if err != nil {
@@ -103,7 +104,7 @@ func (a *app) storedRun(path string) *harness.Result {
 	return d.Result
 }
 
-// written creates a file with the output of write.
+// The function `written` creates a file with the output of `write`.
 func written(path string, write func(io.Writer) error) error {
 	f, err := os.Create(path)
 	if err != nil {

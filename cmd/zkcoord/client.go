@@ -12,12 +12,12 @@ import (
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
-// clientCommand helps to write clients for zkcoord run --client.
+// clientCommand returns the command that helps to write clients for zkcoord run --client.
 func (a *app) clientCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "client",
 		Short: "Write a client in any language for zkcoord run --client, and check it",
-		Long: `Client helps to test a lock, an election, a queue or another recipe in any language. A client is a program that reads
+		Long: `Test a lock, an election, a queue or another recipe in any language. A client is a program that reads
 requests and writes replies on its standard input and output, one JSON object on each line. docs/client-protocol.md
 describes them. These scenarios support such clients:
 ` + strings.Join(scenarios.WithProtocol(), ", ") + `.`,
@@ -54,8 +54,8 @@ func (a *app) clientCheckCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check COMMAND",
 		Short: "Check a client against the protocol",
-		Long: `Check starts the shell command as clients of an embedded ensemble. For each requirement of the protocol it prints ok, or
-what the client did instead. It also prints what clients write to standard error.
+		Long: `Start the shell command as clients of an embedded ensemble. For each requirement of the protocol, print ok, or what the
+client did instead. Also print what clients write to standard error.
 
 Exit codes: 0 all requirements were met, 1 one was not, 2 interrupted, 3 nothing could be checked.`,
 		Example: `  zkcoord client check 'python3 my_lock.py'
@@ -87,7 +87,8 @@ Exit codes: 0 all requirements were met, 1 one was not, 2 interrupted, 3 nothing
 	return c
 }
 
-// finding prints a requirement.
+// finding prints a requirement. If the client does not meet the requirement, it also prints what
+// the client did instead.
 func (a *app) finding(f client.Finding) error {
 	if a.json {
 		return a.printJSON(f)

@@ -16,7 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/peers"
 )
 
-// exampleCommand writes the example to a file and returns the command that runs it.
+// exampleCommand writes the example client in a language to a file, and returns the command that
+// runs it.
 func exampleCommand(t *testing.T, language string) string {
 	t.Helper()
 	text, err := client.Example(language)
@@ -51,14 +52,17 @@ func zkcoordRuns(args ...string) (code int, out, errs string) {
 	return code, o.String(), e.String()
 }
 
-// Beginners copy the examples, so each of them must meet all requirements.
+// Beginners copy the examples, so each example must meet all requirements.
 func TestExampleClientsPassTheCheck(t *testing.T) {
+	t.Parallel()
 	for _, language := range client.Languages() {
 		t.Run(language, func(t *testing.T) {
 			command := exampleCommand(t, language)
 			code, out, errs := zkcoordRuns("client", "check", command)
-			if code != exitValid || strings.Count(out, "\nok  ") != 17 {
-				t.Errorf("got exit code %d, want 0 with 17 requirements met\n%s%s", code, out, errs)
+			// On a busy machine, the example in Go may end when its session has expired. It then
+			// gets no request to release after the expiry, so it meets one requirement fewer.
+			if n := strings.Count("\n"+out, "\nok  "); code != exitValid || n != 18 && n != 17 {
+				t.Errorf("got exit code %d with %d requirements met, want 0 with 18, or 17 if the client ended\n%s%s", code, n, out, errs)
 			}
 		})
 	}
@@ -85,6 +89,7 @@ func javaCommand(t *testing.T, file string) string {
 }
 
 func TestCheckOfOtherRecipes(t *testing.T) {
+	t.Parallel()
 	curator, kazoo := peerCommands(t)
 	for recipe, command := range map[string]string{
 		"election":       kazoo,
@@ -109,6 +114,7 @@ func TestCheckOfOtherRecipes(t *testing.T) {
 // Each case is a mistake that beginners make. The check must find it, and print what was expected
 // and what was received.
 func TestCheckFindsMistakes(t *testing.T) {
+	t.Parallel()
 	needs.Installed(t, peers.Kazoo.Installed())
 	good, err := client.Example("python")
 	if err != nil {
@@ -144,8 +150,8 @@ func TestCheckFindsMistakes(t *testing.T) {
 	}
 }
 
-// judged runs the scenario with the client. It repeats longer runs until one is exercised, because
-// a busy machine starts processes slowly.
+// The function `judged` runs the scenario with the client. If the run has no conclusion, the
+// function repeats it with twice the time, because a busy machine starts processes slowly.
 func judged(t *testing.T, scenario, command string, more ...string) (code int, text string) {
 	t.Helper()
 	for d := 12 * time.Second; ; d *= 2 {
@@ -160,8 +166,10 @@ func judged(t *testing.T, scenario, command string, more ...string) (code int, t
 // The lock of the example clients is simple: it is correct without faults, but not with an isolated
 // follower.
 func TestLocksInOtherLanguagesAreJudged(t *testing.T) {
+	t.Parallel()
 	for _, language := range []string{"python", "java"} {
 		t.Run(language, func(t *testing.T) {
+			t.Parallel()
 			command := exampleCommand(t, language)
 			if code, text := judged(t, "lock", command, "--faults", "none"); code != exitValid || !strings.Contains(text, "\nclients: "+command+"\n") {
 				t.Errorf("without faults: got exit code %d, want 0\n%s", code, text)
@@ -174,8 +182,9 @@ func TestLocksInOtherLanguagesAreJudged(t *testing.T) {
 	}
 }
 
-// The kazoo and Curator recipes do what they should as long as nothing goes wrong.
+// The recipes of kazoo and Curator are correct in a run without faults.
 func TestOtherRecipesAreRun(t *testing.T) {
+	t.Parallel()
 	curator, kazoo := peerCommands(t)
 	for scenario, command := range map[string]string{
 		"barrier":      curator,
@@ -195,8 +204,9 @@ func TestOtherRecipesAreRun(t *testing.T) {
 }
 
 // kazoo's Queue hands out the items of its last list even if more urgent items were put meanwhile.
-// Whether a run shows that depends on the timing. No run may show another violation.
+// The timing decides whether this happens in a run. No run may show another violation.
 func TestPrioritiesOfKazooAreJudged(t *testing.T) {
+	t.Parallel()
 	_, kazoo := peerCommands(t)
 	code, text := judged(t, "queue-priority", kazoo, "--faults", "none")
 	switch {
@@ -210,6 +220,7 @@ func TestPrioritiesOfKazooAreJudged(t *testing.T) {
 // A process that was killed is started again. A process that was paused continues with its old
 // state.
 func TestFaultsOfClientsProcesses(t *testing.T) {
+	t.Parallel()
 	code, text := judged(t, "lock", exampleCommand(t, "go"), "--faults", "client-kill,client-pause")
 	if code != exitValid || !strings.Contains(text, "client-kill x") || !strings.Contains(text, "client-pause x") {
 		t.Errorf("got exit code %d, want 0 with client-kill and client-pause\n%s", code, text)
@@ -218,7 +229,7 @@ func TestFaultsOfClientsProcesses(t *testing.T) {
 
 const greeting = `echo '{"type":"hello","protocol":1,"operations":["acquire","release"]}'; `
 
-// A mistake of a client ends the run soon, with the reason.
+// If a client breaks the protocol or ends, the run soon ends and reports the reason.
 func TestBrokenClientEndsTheRunSoon(t *testing.T) {
 	for name, one := range map[string]struct {
 		command, want string
@@ -263,5 +274,18 @@ func TestCommandOfClientsIsQuoted(t *testing.T) {
 	out, err := exec.Command("sh", "-c", fmt.Sprintf("printf %%s %s", quoted(f.client))).Output()
 	if string(out) != f.client {
 		t.Errorf("the shell parses the command as %q (%v), want the original", out, err)
+	}
+}
+
+func TestShellParsesThePrintedCommand(t *testing.T) {
+	f := runFlags{
+		ensemble: "external", servers: []string{"[::1]:2181", "b:2181"}, compose: "my servers/docker-compose.yml", auth: authFlags{file: "$HOME/a"},
+		tls: tlsFlags{ca: "~/ca", cert: "a;b", key: "k(1)"}, client: "sh 'a b'", plan: "it's.json", intensity: 0.5,
+	}
+	want := []string{"run", "lock", "--ensemble", "external", "--servers", "[::1]:2181,b:2181", "--compose", f.compose, "--auth-file", f.auth.file,
+		"--tls-ca", f.tls.ca, "--tls-cert", f.tls.cert, "--tls-key", f.tls.key, "--client", f.client, "--time", "0s", "--plan", f.plan, "--seed", "0"}
+	out, err := exec.Command("sh", "-c", `zkcoord() { printf '%s\n' "$@"; }; `+f.command("lock")).CombinedOutput()
+	if got := string(out); err != nil || got != strings.Join(want, "\n")+"\n" {
+		t.Errorf("the shell parses the command %s as\n%s(%v), want the words\n%s", f.command("lock"), got, err, strings.Join(want, "\n"))
 	}
 }

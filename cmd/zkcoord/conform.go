@@ -106,7 +106,7 @@ func (a *app) conform(ctx context.Context, connect *connectFlags, o conform.Opti
 	return report.end()
 }
 
-// removed deletes the directory, even after an interrupt.
+// The method `removed` deletes the directory that conform has created, even after an interrupt.
 func (a *app) removed(ctx context.Context, s *session.Session, dir string) error {
 	const patience = time.Minute
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
@@ -117,8 +117,8 @@ func (a *app) removed(ctx context.Context, s *session.Session, dir string) error
 	return nil
 }
 
-// expecting puts the leader first in o.Servers, and chooses the release to compare the servers
-// with.
+// The method `expecting` puts the leader first in o.Servers, and chooses the release to compare the
+// servers with.
 func (a *app) expecting(ctx context.Context, o *conform.Options, servers []string) error {
 	o.Servers = slices.Clone(servers)
 	said := ""
@@ -193,22 +193,27 @@ func conformStep(s conform.Step) string {
 }
 
 func standing(f conform.Finding) string {
-	word := map[checker.Verdict]string{checker.Valid: "these guarantees hold", checker.Invalid: "these guarantees do not hold"}[f.Verdict]
-	text := cmp.Or(word, "these guarantees depend on it") + ": " + strings.Join(f.Guarantees, ", ")
+	// A guarantee may depend on other requirements too. So if this requirement is met, that alone
+	// does not prove that the guarantee holds.
+	text := "these guarantees depend on it"
+	if f.Verdict == checker.Invalid {
+		text = "these guarantees do not hold"
+	}
+	text += ": " + strings.Join(f.Guarantees, ", ")
 	if len(f.Recipes) > 0 {
 		text += "; recipes: " + strings.Join(f.Recipes, ", ")
 	}
 	return text
 }
 
-// A conformSummary lists the guarantees that depend on servers: those that hold and those that do
-// not.
+// A conformSummary lists the guarantees that depend on servers: those that hold, those that do not,
+// and those that could not be checked.
 type conformSummary struct {
 	Verdict checker.Verdict    `json:"verdict"`
 	Recipes []conform.Standing `json:"recipes"`
 }
 
-// end prints the summary and returns the verdict as an error.
+// end prints the summary and returns the exit code for the verdict as an error.
 func (r *conformReport) end() error {
 	sum := conformSummary{Recipes: conform.Summary(r.all), Verdict: checker.Valid}
 	for _, f := range r.all {

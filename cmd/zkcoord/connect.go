@@ -29,8 +29,8 @@ type connectFlags struct {
 	cmd *cobra.Command
 }
 
-// authVar contains a credential. There is no flag for it, because every user of the machine can see
-// command lines.
+// authVar is the environment variable that contains a credential. There is no flag for it, because
+// every user of the machine can see command lines.
 const authVar = "ZKCOORD_AUTH"
 
 const connectHelp = `
@@ -45,8 +45,8 @@ func (f *connectFlags) define(c *cobra.Command) {
 	f.cmd = c
 	flags := c.Flags()
 	flags.StringSliceVar(&f.servers, "servers", []string{"127.0.0.1:21810"}, "addresses of the ensemble, host:port,...")
-	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for a server's answer")
-	flags.StringVar(&f.chroot, "chroot", "", "prefix of every path")
+	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "maximum time to wait until a session is open")
+	flags.StringVar(&f.chroot, "chroot", "", "prefix of every path (default: none)")
 	f.auth.define(c)
 	f.tls.define(c)
 }
@@ -73,12 +73,12 @@ func (f *tlsFlags) define(c *cobra.Command) {
 	flags.StringVar(&f.name, "tls-server-name", "", "expected name in the servers' certificates (default: the host of the address)")
 }
 
-// used reports whether connections use TLS.
+// The method `used` reports whether connections use TLS.
 func (f *tlsFlags) used() bool {
 	return f.on || f.ca != "" || f.cert != "" || f.key != "" || f.name != ""
 }
 
-// config returns nil if connections do not use TLS.
+// config returns the TLS configuration of connections, or nil if they do not use TLS.
 func (f *tlsFlags) config() (*tls.Config, error) {
 	if !f.used() {
 		return nil, nil
@@ -122,7 +122,7 @@ func fromEnvironment(c *cobra.Command, names ...string) error {
 	return nil
 }
 
-// These flags can be set by environment variables.
+// Each of these flags can also be set by an environment variable: see fromEnvironment.
 const authName = "auth-file"
 
 var tlsNames = []string{"tls", "tls-ca", "tls-cert", "tls-key", "tls-server-name"}
@@ -139,7 +139,7 @@ func (f *connectFlags) options() (o session.Options, err error) {
 	if err != nil {
 		return o, fmt.Errorf("--servers %s: %w", strings.Join(f.servers, ","), err)
 	}
-	if chroot != "" && f.chroot != "" && f.chroot != chroot { // a second call finds the value that the first call set
+	if chroot != "" && f.chroot != "" && f.chroot != chroot { // equal values are fine: the first call of options sets f.chroot
 		return o, fmt.Errorf("--chroot %s: --servers has the chroot %s already", f.chroot, chroot)
 	}
 	f.chroot = cmp.Or(chroot, f.chroot)
@@ -187,7 +187,7 @@ func (f *authFlags) credentials() (all []session.Auth, err error) {
 	return all, nil
 }
 
-// The method with opens a session, calls do and closes the session.
+// The method `with` opens a session, calls `do` and closes the session.
 func (f *connectFlags) with(ctx context.Context, do func(context.Context, *session.Session) error) error {
 	s, err := f.open(ctx)
 	if err != nil {
@@ -203,8 +203,8 @@ func (f *connectFlags) with(ctx context.Context, do func(context.Context, *sessi
 	return errors.Join(err, s.Close())
 }
 
-// explain adds to an ErrNoAuth which credentials the session has used. The text "not authenticated"
-// alone is misleading for a session with credentials.
+// explain adds to an ErrNoAuth a description of the credentials that the session has used. The text
+// "not authenticated" alone is misleading for a session with credentials.
 func (f *authFlags) explain(err error) error {
 	if errors.Is(err, session.ErrNoAuth) {
 		return fmt.Errorf("%w: the ACL denies access with %s", err, f.identity())

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// counterFormats has the formats of a counter by the names that the flag accepts.
+// counterFormats maps the values of the flag --format to the formats of a counter.
 var counterFormats = map[string]counter.Format{"decimal": counter.Decimal, "big-endian": counter.BigEndian}
 
 const counterHelp = `
@@ -45,7 +45,7 @@ func (a *app) counterCommand() *cobra.Command {
 			_, err = fmt.Fprintln(a.out, value)
 			return err
 		})
-		c.Flags().StringVar(&format, "format", "decimal", "form of the data: decimal, like kazoo; big-endian, 8 bytes, like Curator")
+		c.Flags().StringVar(&format, "format", "decimal", "format of the data: decimal (text, like kazoo) or big-endian (8 bytes, like Curator)")
 		return c
 	}
 	get := one("get PATH", "Print the value of a counter", "  zkcoord counter get /orders", cobra.ExactArgs(1),
@@ -63,7 +63,7 @@ func (a *app) counterCommand() *cobra.Command {
 			value, err := n.Add(ctx, delta)
 			return value, countedOrNot(err)
 		})
-	add.Long = "Add adds VALUE, or 1, to the counter, and prints the value after it. No two adds of a positive number print the same value." + counterHelp + connectHelp
+	add.Long = "Add VALUE, or 1, to the counter, and print the value after the addition. If nobody lowers the value, no two adds of a positive number print the same value." + counterHelp + connectHelp
 	set := one("set PATH VALUE", "Set a counter, and print its value", "  zkcoord counter set /orders 1000", cobra.ExactArgs(2),
 		func(ctx context.Context, n *counter.Counter, args []string) (int64, error) {
 			value, err := integer(args[0])
@@ -72,7 +72,7 @@ func (a *app) counterCommand() *cobra.Command {
 			}
 			return value, countedOrNot(n.Set(ctx, value))
 		})
-	set.Long = "Set replaces the value of the counter. Numbers that other processes add at the same time can be lost." + counterHelp + connectHelp
+	set.Long = "Replace the value of the counter. Numbers that other processes add at the same time can be lost." + counterHelp + connectHelp
 	c.AddCommand(get, add, set)
 	return c
 }

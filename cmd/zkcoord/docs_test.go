@@ -45,7 +45,8 @@ func TestCommandLinesInDocumentsParse(t *testing.T) {
 			root := quiet()
 			c, rest, err := root.Find(args)
 			if err != nil || c == root.Command {
-				// These are mostly sentences about zkcoord.
+				// Most of these matches are sentences about zkcoord. But if the error suggests a
+				// znode command, the match is a command line that lacks the word znode.
 				if err := known(root.Command, args); strings.Contains(err.Error(), "`zkcoord znode ") {
 					t.Errorf("%s: zkcoord %s: %v", name, m[1], err)
 				}

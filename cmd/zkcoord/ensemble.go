@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// closeTime limits the removal of an ensemble after an interrupt.
+// closeTime is the maximum time for the removal of an ensemble after an interrupt.
 const closeTime = time.Minute
 
 func (a *app) ensembleCommand() *cobra.Command {
@@ -26,7 +26,7 @@ func (a *app) ensembleCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ensemble",
 		Short: "Serve an ensemble until interrupted",
-		Long: `Ensemble starts an ensemble on loopback ports for any ZooKeeper client, and removes it when it is interrupted. The
+		Long: `Start an ensemble on loopback ports for any ZooKeeper client, and remove it when interrupted. The
 embedded ensemble is ready at once, and loses all data when it ends.`,
 		Example: `  zkcoord ensemble
   zkcoord ensemble --ensemble container --nodes 5 --port 2181
@@ -62,8 +62,8 @@ embedded ensemble is ready at once, and loses all data when it ends.`,
 	return c
 }
 
-// serving returns a starter of ensembles that listen on ports. The argument model has the options
-// of the embedded ensemble.
+// The function `serving` returns a starter of ensembles that other processes can connect to. The
+// argument `model` has the options of the embedded ensemble.
 func serving(kind, version, logs string, model zktest.Options, a *app) (ensemble.Starter, error) {
 	if kind == "embedded" {
 		model.TCP = true
@@ -72,7 +72,7 @@ func serving(kind, version, logs string, model zktest.Options, a *app) (ensemble
 	return kinds.Starter(kind, version, logs, notes{a})
 }
 
-// flagsOf returns the JVM flags that give a ZooKeeper server the same options as model.
+// flagsOf returns the JVM flags that give a ZooKeeper server the same options as `model`.
 func flagsOf(model zktest.Options) (flags []string) {
 	if user, password, ok := strings.Cut(model.Superuser, ":"); ok {
 		flags = append(flags, "-Dzookeeper.DigestAuthenticationProvider.superDigest="+session.DigestACL(0, user, password)[0].ID)

@@ -33,7 +33,7 @@ type listedScenario struct {
 type listedFault struct {
 	Name      string   `json:"name"`
 	Does      string   `json:"does,omitempty"`
-	Scenarios []string `json:"scenarios"` // those that have the fault by default
+	Scenarios []string `json:"scenarios"` // names of the scenarios that have the fault by default
 }
 
 type listedMutant struct {
@@ -104,7 +104,8 @@ func properties(s harness.Scenario) []string {
 	return ids
 }
 
-// The method only returns the part of the listing that args select, or everything if args is empty.
+// The method `only` returns the part of the listing that `args` select. If `args` is empty, it
+// returns everything.
 func (l listing) only(args []string) listing {
 	if len(args) == 0 {
 		return l
@@ -151,7 +152,7 @@ func (a *app) printListing(l listing) error {
 	return w.Flush()
 }
 
-// The method in describes which scenarios have the fault by default.
+// The method `in` describes which scenarios have the fault by default.
 func (f listedFault) in() string {
 	switch n := len(f.Scenarios); {
 	case n == 0:
@@ -162,7 +163,8 @@ func (f listedFault) in() string {
 	return strings.Join(f.Scenarios, ", ")
 }
 
-// grouped shortens names of properties: "lock/a lock/b run/c" becomes "lock: a b; run: c".
+// The function `grouped` shortens names of properties: "lock/a lock/b run/c" becomes "lock: a b;
+// run: c".
 func grouped(names []string) string {
 	var order []string
 	of := make(map[string][]string)
@@ -196,7 +198,7 @@ func oneOf(words ...string) cobra.PositionalArgs {
 	}
 }
 
-// fixed returns a completion that offers the words.
+// The function `fixed` returns a completion that offers the words.
 func fixed(words ...string) cobra.CompletionFunc {
 	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return words, cobra.ShellCompDirectiveNoFileComp

@@ -22,9 +22,9 @@ type live struct {
 	w       io.Writer
 	width   int // of the terminal; zero means no terminal
 	color   bool
-	written bool // the line is on the screen, without a newline
-	before  harness.Status
-	told    time.Duration
+	written bool           // the line is on the screen, without a newline
+	before  harness.Status // the previous status
+	told    time.Duration  // when the last line was printed, in the time of the run
 }
 
 func newLive(w io.Writer) *live {

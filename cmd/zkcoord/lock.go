@@ -39,14 +39,22 @@ func (a *app) lockCommand() *cobra.Command {
 		},
 	}
 	f.define(c)
+	c.Long += `
+
+If the servers expire the session in which zkcoord lock waits, it waits in a new session, behind all contenders. With
+--try, it ends with code 75 instead. It also ends with code 75 if it cannot open its first session within --timeout,
+whatever --wait is. After a holder vanished, even --try waits until --delay is over.
+
+With --of, PATH is a semaphore. Its first user sets the total number of permits. A later --of does not change that
+number.`
 	flags := c.Flags()
-	flags.BoolVar(&f.try, "try", false, "fail at once if the lock is held")
-	flags.DurationVar(&f.wait, "wait", 0, "how long to wait for the lock (default: without limit)")
+	flags.BoolVar(&f.try, "try", false, "fail with code 75 instead of waiting while others hold the lock")
+	flags.DurationVar(&f.wait, "wait", 0, "maximum time to wait for the lock, counted from the first session (0: no limit)")
 	flags.BoolVar(&f.shared, "shared", false, "share the lock with other holders that use --shared")
-	flags.IntVar(&f.permits, "permits", 1, "permits of the semaphore to acquire, with --of")
-	flags.IntVar(&f.of, "of", 0, "total permits of the semaphore at PATH")
+	flags.IntVar(&f.permits, "permits", 1, "number of permits to acquire (requires --of)")
+	flags.IntVar(&f.of, "of", 0, "total number of permits of the semaphore at PATH (default: PATH is a lock)")
 	flags.StringVar(&f.options.Label, "label", "", "text stored in the znode for other users")
-	flags.DurationVar(&f.options.Delay, "delay", 0, "how long the lock stays free after a holder vanished; all users of PATH must set the same value")
+	flags.DurationVar(&f.options.Delay, "delay", 0, "how long nobody gets the lock after a holder vanished, at most 24h (0: no delay); all users of PATH must set the same value")
 	c.MarkFlagsMutuallyExclusive("try", "wait")
 	c.MarkFlagsMutuallyExclusive("shared", "of")
 	c.MarkFlagsMutuallyExclusive("delay", "of")
@@ -68,7 +76,7 @@ func (f *lockFlags) check(c *cobra.Command) error {
 // lockOverSessions waits for the lock in one session after another. The command runs in the session
 // that acquired the lock.
 func (a *app) lockOverSessions(ctx context.Context, args []string, f *lockFlags) error {
-	var end time.Time // of the wait, if it is limited
+	var end time.Time // when the wait ends, if --wait limits it
 	over := func() bool { return f.wait > 0 && !time.Now().Before(end) }
 	return a.overSessionsUntil(ctx, over, &f.runnerFlags, args, func(ctx context.Context, s *session.Session, r runner) (again bool, err error) {
 		waiting := ctx
@@ -88,7 +96,7 @@ func (a *app) lockOverSessions(ctx context.Context, args []string, f *lockFlags)
 	})
 }
 
-// lock runs the command under a grant, and releases it.
+// The method `lock` runs the command while the grant is held, and then releases the grant.
 func (a *app) lock(ctx context.Context, r runner, grant *lock.Grant) error {
 	result, err := a.runUnder(ctx, r, under{Held: grant, what: "the lock", token: int64(grant.Token()), node: grant.Path()})
 	a.giveUp(ctx, r.flags, result.Lost, grant.Unlock)

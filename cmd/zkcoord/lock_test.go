@@ -60,7 +60,7 @@ func TestWaitGoesOnInANewSession(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := cmd.Wait(); err != nil || out.String() != "done\n" || !strings.Contains(errs.String(), "; trying again") {
-			t.Errorf("--wait %s: got %v, %q, %q", limit, err, &out, &errs)
+			t.Errorf("--wait %s: got error %v, output %q, messages %q; want no error, %q, and a message with %q", limit, err, &out, &errs, "done\n", "; trying again")
 		}
 		if grant, err = m.Lock(t.Context()); err != nil {
 			t.Fatal(err)

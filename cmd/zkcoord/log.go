@@ -28,6 +28,6 @@ func (h noteHandler) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// Sessions attach no attributes to a logger; each record has its own.
+// WithAttrs and WithGroup do nothing, because sessions attach attributes only to single records.
 func (h noteHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
 func (h noteHandler) WithGroup(string) slog.Handler      { return h }

@@ -13,8 +13,8 @@
 //	2  no conclusion: unknown, not exercised, or interrupted
 //	3  it could not run, or its result could not be stored or printed
 //
-// Commands that run another command (lock, elect, join, queue work) end with its exit code, or with
-// one of these:
+// Commands that run another command (lock, elect, join, barrier enter, queue work) end with its
+// exit code, or with one of these:
 //
 //	75   the lock, term or other grant was not acquired
 //	76   the grant was lost, and the command was stopped
@@ -35,8 +35,8 @@ import (
 )
 
 func main() {
-	peers.Work() // does not return if this is a client's own process
-	guard.Work() // does not return if this is a guard
+	peers.Work() // does not return if this process was started as a client of a run
+	guard.Work() // does not return if this process was started as a guard
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -46,10 +46,10 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	a := &app{in: in}
 	ctx, stop := a.untilSignal(context.Background())
 	defer stop()
-	// If a reader closes a pipe, the process must not be killed, because its containers would
-	// remain. Instead, the command ends as after an interrupt. The error of the write ends the
-	// command. The signal cannot do that: it may also come from a socket, and does not show where
-	// it comes from.
+	// SIGPIPE is caught, because it would kill the process, and the containers of the process would
+	// remain. If nobody reads the output any more, the write fails, and its error ends the command
+	// like an interrupt. The signal itself cannot end the command, because it does not show whether
+	// the output or a socket caused it.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, unread := context.WithCancelCause(ctx)
 	defer unread(nil)
@@ -72,7 +72,7 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 		switch {
 		case !unasked():
 			<-said
-		case ctx.Err() != nil: // the command noticed the interrupt first
+		case ctx.Err() != nil: // the command ended after the interrupt, before `say` was called
 			say()
 		}
 	}()
@@ -80,8 +80,9 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	return a.end(a.root().execute(ctx, args))
 }
 
-// untilSignal returns a context that the first interrupt ends. After stop, signals have their
-// default effect. While a child command receives the signals itself, none ends the context.
+// untilSignal returns a context that the first interrupt ends. After a call of `stop`, signals have
+// their default effect. While a child command receives the signals itself, no signal ends the
+// context.
 func (a *app) untilSignal(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, interrupt := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 1)

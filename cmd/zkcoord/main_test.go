@@ -26,8 +26,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(leakless{m}, map[string]func(){"zkcoord": main})
 }
 
-// leakless fails the tests if goroutines remain. Goroutines of the command itself end with its
-// process.
+// leakless fails the tests if goroutines remain. It does not check the commands that scripts run.
+// Their goroutines end with their processes.
 type leakless struct{ *testing.M }
 
 func (m leakless) Run() int {
@@ -83,7 +83,8 @@ func rc(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// await is a command of scripts: await FILE REGEXP. It waits until the file exists and has a match.
+// await is a command of scripts: await FILE REGEXP. It waits until the content of the file matches
+// the expression.
 func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: await FILE REGEXP")
@@ -92,7 +93,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for {
-		text, _ := os.ReadFile(ts.MkAbs(args[0])) // a missing file has no match
+		text, _ := os.ReadFile(ts.MkAbs(args[0])) // if the file does not exist yet, text is empty
 		if pattern.Match(text) {
 			return
 		}
@@ -118,7 +119,8 @@ func freePorts(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// portsGiven counts the ports given to scripts. Scripts run in parallel, so no port is given twice.
+// portsGiven counts the ports given to scripts. Scripts run in parallel, and no two of them may get
+// the same port.
 var portsGiven atomic.Int64
 
 func free(first, count int) bool {
@@ -132,8 +134,8 @@ func free(first, count int) bool {
 	return true
 }
 
-// forbid is a command of scripts: forbid ADDRESS PATH. Afterwards only a client with a certain
-// password can read the znode.
+// forbid is a command of scripts: forbid ADDRESS PATH. It changes the ACL of a znode, so that only
+// a client with a certain password can read it.
 func forbid(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

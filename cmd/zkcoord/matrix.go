@@ -19,8 +19,8 @@ import (
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
-// cell is one run of the matrix: a scenario in one column, under one fault or under all of its
-// faults.
+// cell is one run of the matrix: a scenario on one column's ensemble, under one fault or under all
+// of its faults.
 type cell struct {
 	Scenario string           `json:"scenario"`
 	Fault    string           `json:"fault"`
@@ -28,8 +28,8 @@ type cell struct {
 	Version  string           `json:"zookeeper,omitempty"` // as in --zookeeper
 	Verdict  *checker.Verdict `json:"verdict,omitempty"`   // nil if the ensemble does not support the fault, or the run failed to start
 	Reason   string           `json:"reason,omitempty"`
-	Faults   int              `json:"faults"`             // how many took effect
-	Evidence string           `json:"evidence,omitempty"` // of the first that took effect
+	Faults   int              `json:"faults"`             // number of faults that took effect
+	Evidence string           `json:"evidence,omitempty"` // evidence of the first fault that took effect
 	Exposure time.Duration    `json:"exposure_ns"`
 	Seed     uint64           `json:"seed"`
 	Command  string           `json:"command,omitempty"` // repeats the run
@@ -51,7 +51,7 @@ func (c cell) String() string {
 
 const cannot = "not supported by the ensemble"
 
-// column is a kind of ensemble with a version of ZooKeeper.
+// column is a column of the matrix: a kind of ensemble with a version of ZooKeeper.
 type column struct{ kind, version string }
 
 // String returns the heading of the column.
@@ -178,8 +178,8 @@ func (c cell) run() string {
 }
 
 // runCell runs the scenario of a cell under its faults and sets the cell's result. If the ensemble
-// supports none of the faults, it starts only the ensemble. It returns an error only if a run that
-// has a verdict could not be stored.
+// supports none of the faults, runCell closes it without a run. It returns an error only if a run
+// that has a verdict could not be stored.
 func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 	s := c.scenario
 	f.ensemble, f.zookeeper, f.virtual = c.Ensemble, c.Version, f.virtual && c.Ensemble == "embedded"
@@ -280,15 +280,15 @@ func (a *app) printMatrix(on []column, cells []cell) error {
 
 const matrixDocument = `# Each fault on real servers
 
-Each fault alone, in the scenario that depends most on what it breaks. [faults.md](faults.md)
-describes the faults, and [track-record.md](track-record.md) the results that are not valid. This
-command printed the table on %s:
+Each fault ran alone, in the scenario that depends most on the part that the fault breaks.
+[faults.md](faults.md) describes the faults, and [track-record.md](track-record.md) the results that
+are not valid. This command printed the table on %s:
 
     %s
 
 A fault takes effect if there is evidence for it; the table has the evidence of the first time.
-Exposure is how long a property did not hold under faults outside of its promise. A dash means that
-the ensemble does not support the fault.
+Exposure is how long a property did not hold under faults outside of its promise. A dash as the
+result means that the ensemble does not support the fault.
 
 | fault | scenario | servers | result | took effect | evidence | exposure |
 | --- | --- | --- | --- | --- | --- | --- |

@@ -34,8 +34,8 @@ func (a *app) mutantsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "mutants [SCENARIO|SCENARIO/MUTANT]...",
 		Short: "Run the broken variants of scenarios, which must be found invalid",
-		Long: `Mutants runs each broken variant of all scenarios, or of the named ones. It uses one seed after another until a run finds
-the violation that the variant was made for, and prints the number of runs and the time. On the embedded ensemble runs
+		Long: `Run each broken variant of all scenarios, or of the named ones, with one seed after another until a run finds the
+violation that the variant was made for. Print the number of runs and the time. On the embedded ensemble runs
 are in virtual time. A mutant that needs a library in another language requires real servers: --ensemble container.
 
 Exit codes: 0 all were killed, 1 one survived, 2 interrupted, 3 one could not run.`,
@@ -66,7 +66,7 @@ Exit codes: 0 all were killed, 1 one survived, 2 interrupted, 3 one could not ru
 	flags.StringVarP(&f.ensemble, "ensemble", "e", "embedded", "kind of ensemble: "+strings.Join(kinds.Names(), ", "))
 	defineZooKeeper(c, &f.zookeeper)
 	flags.IntVarP(&f.nodes, "nodes", "n", 0, "nodes of the ensemble (0: the scenario's default)")
-	flags.IntVar(&f.seeds, "seeds", scenarios.HuntSeeds, "maximum number of runs until a mutant must be killed")
+	flags.IntVar(&f.seeds, "seeds", scenarios.HuntSeeds, "maximum number of runs of each mutant; it survives if none of them kills it")
 	flags.DurationVarP(&f.time, "time", "t", scenarios.VirtualTime, "how long clients work under faults in each run")
 	flags.BoolVar(&f.markdown, "markdown", false, "print the table as a Markdown document")
 	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(kinds.Names()...))
@@ -181,12 +181,12 @@ func (a *app) newKillTable(all []specimen, f mutantsFlags) killTable {
 
 const killDocument = `# Mutants
 
-Each scenario has broken variants of the code that it tests, each with a bug that a real library had. A harness that does not
-find these variants would not find the bugs either. This command printed the table:
+Mutants are broken variants of the workloads of scenarios. Most have a bug that a real library had. A harness that
+does not find these variants would not find the bugs either. This command printed the table:
 
     zkcoord mutants --markdown > docs/mutants.md
 
-Each run is on the embedded ensemble and has %v of work under faults in virtual time. A mutant must be killed within
+Each run is on the embedded ensemble (zktest) and has %v of work under faults in virtual time. A mutant must be killed within
 %d runs, by the property that it was made to violate. Seconds are virtual, over all runs, until the violation. Mutants
 that need a library in another language run on real servers: see [track-record.md](track-record.md).
 Runs are on a model of ZooKeeper 3.8.6 and of 3.9.6 in turn. The first run has seed 0, and even seeds are on 3.8.6.

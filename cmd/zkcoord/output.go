@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// output is the standard output. It remembers the first error, so that no command loses its result
-// silently.
+// output is the standard output or the standard error. It keeps the first error of a write, so that
+// a command whose result was not printed does not succeed.
 type output struct {
 	io.Writer
 	err    error

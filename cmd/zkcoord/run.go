@@ -18,7 +18,6 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
-	"github.com/zkcoord/zkcoord/harness/ensemble/container"
 	"github.com/zkcoord/zkcoord/harness/ensemble/external"
 	"github.com/zkcoord/zkcoord/harness/report"
 	"github.com/zkcoord/zkcoord/internal/kinds"
@@ -75,8 +74,8 @@ func (a *app) runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run SCENARIO...",
 		Short: "Run scenarios on an ensemble and judge the histories",
-		Long: `Run starts an ensemble. The scenario's clients work while a nemesis injects faults from a plan, which depends on the
-seed. Run then heals all faults, judges the history, and writes a report to the store. "all" runs every scenario, or
+		Long: `Start an ensemble and run scenarios on it. The scenario's clients work while a nemesis injects faults from a plan, which
+depends on the seed. Then heal all faults, judge the history, and write a report to the store. "all" runs every scenario, or
 with --virtual every scenario that needs no other process.
 
 The embedded ensemble is a model of ZooKeeper in this process. A container ensemble runs real servers and needs Docker.
@@ -180,7 +179,7 @@ func (f *runFlags) defineEnsemble(c *cobra.Command, kind string) {
 	flags.IntSliceVar(&f.regions, "regions", nil, "number of nodes in each region, for example 2,2,1 (only with --ensemble process); --distance is the delay between regions")
 	flags.DurationVar(&f.distance, "distance", 40*time.Millisecond, "one-way delay between two regions; up to a quarter of it is added at random")
 	flags.IntVarP(&f.clients, "clients", "c", 0, "number of clients (0: the scenario's default)")
-	f.auth.define(c) // for --servers, like TLS
+	f.auth.define(c) // credentials and TLS are for connections to --servers
 	f.tls.define(c)
 	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(ensembleKinds()...)) // fails only for an unknown flag
 }
@@ -192,8 +191,8 @@ func defineZooKeeper(c *cobra.Command, version *string) {
 	_ = c.RegisterFlagCompletionFunc("zookeeper", fixed(zkversion.Known()...)) // fails only for an unknown flag
 }
 
-// fromEnvironment reads the connection flags of an external ensemble from the environment, but not
-// its addresses: the user must name the ensemble to break.
+// fromEnvironment reads the connection flags of an external ensemble from the environment. It does
+// not read the addresses: the user must name the ensemble that a run breaks.
 func (f *runFlags) fromEnvironment(c *cobra.Command) error {
 	if !strings.Contains(f.ensemble, "external") || f.compose != "" {
 		return nil
@@ -221,7 +220,7 @@ func (a *app) runAll(ctx context.Context, names []string, f runFlags) error {
 }
 
 // choose returns the scenarios with the given names. If --mutant is given, it returns this mutant
-// of each. On the virtual clock, "all" means all scenarios that can run there.
+// of each scenario. On the virtual clock, "all" means all scenarios that can run there.
 func (f *runFlags) choose(names []string) ([]harness.Scenario, error) {
 	switch {
 	case f.client != "" && (f.mutant != "" || f.virtual):
@@ -255,7 +254,7 @@ func (f *runFlags) choose(names []string) ([]harness.Scenario, error) {
 	return chosen, nil
 }
 
-// named calls scenarios.Named and adds a hint to its error.
+// The function `named` calls scenarios.Named and adds a hint to its error.
 func named(name string) (harness.Scenario, error) {
 	s, err := scenarios.Named(name)
 	if err != nil {
@@ -287,8 +286,9 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 	return a.worst(told, err)
 }
 
-// timeOf returns how long clients work in a run of s. The single time of a matrix, of chaos or of a
-// soak is too short for scenarios that need a minute. These scenarios use their own time.
+// timeOf returns how long clients work in a run of s. A matrix, chaos or a soak on the real clock
+// has one time for all scenarios, and a scenario that needs more time gets it. In other runs, only
+// the default time is extended like this, and an explicit --time is final.
 func (f *runFlags) timeOf(s harness.Scenario) time.Duration {
 	switch {
 	case f.timeGiven && (f.virtual || !f.matrix):
@@ -299,8 +299,8 @@ func (f *runFlags) timeOf(s harness.Scenario) time.Duration {
 	return max(f.time, s.Time)
 }
 
-// stored makes a run with these options store its result. The returned function returns the
-// directory of a result, or "".
+// The method `stored` sets the options `o` so that the run stores its result. The returned function
+// returns the directory of a result, or "".
 func (f *runFlags) stored(o *harness.Options) (dir func(*harness.Result) string) {
 	if f.store == "" {
 		return func(*harness.Result) string { return "" }
@@ -310,7 +310,8 @@ func (f *runFlags) stored(o *harness.Options) (dir func(*harness.Result) string)
 	return store.Dir
 }
 
-// showing makes a run with these options show its progress until the returned function is called.
+// The method `showing` sets the options `o` so that a run shows its progress until the returned
+// function is called.
 func (a *app) showing(o *harness.Options) (done func()) {
 	a.mu.Lock()
 	a.live = newLive(a.errs)
@@ -389,8 +390,8 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	return o, err
 }
 
-// distant returns a starter of ensembles in several regions, and their number of nodes. If --nodes
-// is given, it must agree with that number. The ensemble checks this.
+// The method `distant` returns a starter of ensembles in several regions, and their number of
+// nodes. If --nodes is given, it must agree with that number. The ensemble checks this.
 func (f *runFlags) distant(start ensemble.Starter) (ensemble.Starter, int) {
 	nodes := f.nodes
 	if nodes == 0 {
@@ -404,21 +405,21 @@ func (f *runFlags) distant(start ensemble.Starter) (ensemble.Starter, int) {
 	}, nodes
 }
 
-// The method with returns a copy of s that also has the named faults. The name of a family stands
-// for all of its faults.
+// The method `with` returns a copy of s that also has the faults that f.faults names. If f.faults
+// has the name of a family, the method replaces it by the names of all faults of the family.
 func (f *runFlags) with(s harness.Scenario) harness.Scenario {
 	if f.faults == nil {
 		return s
 	}
 	if s.Client != "" && f.without() {
-		s.Faults = nil // a new client can be tried without faults
+		s.Faults = nil // with --client, a run without faults tests a new client
 		return s
 	}
 	s, f.faults = scenarios.With(s, f.faults...)
 	return s
 }
 
-// The method without reports whether the flags select no faults.
+// The method `without` reports whether the flags select no faults.
 func (f *runFlags) without() bool { return slices.Equal(f.faults, []string{"none"}) }
 
 // chosenFaults returns the selected faults. Nil means all faults of the scenario.
@@ -474,22 +475,18 @@ func (f *runFlags) starter(a *app) (ensemble.Starter, error) {
 	}, nil
 }
 
-// attached returns a starter that attaches to a running docker-compose project.
+// The function `attached` returns a starter that attaches to a running docker-compose project.
 func attached(file string, servers []string) (ensemble.Starter, error) {
 	if len(servers) > 0 {
 		return nil, errors.New("give --servers or --compose, not both")
 	}
 	return func(ctx context.Context, _ ensemble.Config) (ensemble.Ensemble, error) {
-		e, err := container.Attach(ctx, file)
-		if err != nil {
-			return nil, err
-		}
-		return e, nil
+		return kinds.Attach(ctx, file)
 	}, nil
 }
 
-// answers waits a little until an existing ensemble accepts a session. It opens a session before it
-// requests the status, because the error of a session is more informative.
+// The method `answers` waits a short time until an existing ensemble accepts a session. It opens a
+// session before it requests the status, because the error of a session is more informative.
 func (f *runFlags) answers(ctx context.Context, e ensemble.Ensemble, o session.Options) error {
 	const patience = 5 * time.Second
 	connect := connectFlags{servers: f.servers, timeout: patience, auth: f.auth}
@@ -528,7 +525,7 @@ func (f *runFlags) command(scenario string) string {
 	parts := []string{"zkcoord run", name, "--ensemble", f.ensemble}
 	add := func(flag string, set bool, value any) {
 		if set {
-			parts = append(parts, fmt.Sprintf("--%s %v", flag, value))
+			parts = append(parts, "--"+flag, quoted(fmt.Sprint(value)))
 		}
 	}
 	add("mutant", mutant != "", mutant)
@@ -546,7 +543,7 @@ func (f *runFlags) command(scenario string) string {
 	if f.processes {
 		parts = append(parts, "--client-processes")
 	}
-	add("client", f.client != "", quoted(f.client))
+	add("client", f.client != "", f.client)
 	add("nodes", f.nodes > 0, f.nodes)
 	add("regions", len(f.regions) > 0, strings.Trim(strings.ReplaceAll(fmt.Sprint(f.regions), " ", ","), "[]"))
 	add("distance", len(f.regions) > 0, f.distance)
@@ -563,15 +560,24 @@ func (f *runFlags) command(scenario string) string {
 	return strings.Join(parts, " ")
 }
 
-// quoted quotes a word for a shell.
-func quoted(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
+// The function `quoted` quotes a word for a shell. It returns a word whose characters are all safe
+// unchanged.
+func quoted(word string) string {
+	safe := func(r rune) bool {
+		return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("-_./:,+@%", r)
+	}
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool { return !safe(r) }) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
 
-// announce notes which run is about to start.
+// announce writes a note about a run that is about to start: scenario, length, ensemble and seed.
 func (a *app) announce(s harness.Scenario, f runFlags) {
 	a.note("%s for %v on %s, seed %d", s.Name, f.time, f.on(), f.seed)
 }
 
-// The method on describes the ensemble.
+// The method `on` describes the ensemble that the flags select.
 func (f *runFlags) on() string {
 	return map[string]string{
 		"embedded":  "an embedded ensemble, a model of ZooKeeper in this process (--ensemble container runs real servers)",

@@ -13,16 +13,16 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// shellCommands returns the commands for the primitives, for shells and for languages without a
-// library.
+// shellCommands returns the commands for locks, elections and the other primitives. They are for
+// shell scripts, and for programs in languages without a library.
 func (a *app) shellCommands() []*cobra.Command {
 	return []*cobra.Command{a.lockCommand(), a.electCommand(), a.joinCommand(), a.barrierCommand(), a.counterCommand(), a.queueCommand(), a.whoCommand()}
 }
 
 // These are exit codes of the commands that run another command.
 const (
-	exitNotHad = 75 // EX_TEMPFAIL of sysexits.h
-	exitLost   = 76
+	exitNotHad = 75 // nothing was acquired; EX_TEMPFAIL of sysexits.h
+	exitLost   = 76 // the grant was lost
 )
 
 // runnerFlags are the flags of the commands that run another command.
@@ -38,12 +38,18 @@ fencing token, a number that grows with each grant. The resource that CMD change
 
 CMD and all processes that it started end before another process can hold the same grant. They get SIGTERM when --grace
 is left of the lease, and SIGKILL before the lease ends. This holds even if the servers are unreachable. On Linux it also
-holds if zkcoord is killed or stopped. (Ctrl-Z stops both; continue them before the lease ends.) Programs that CMD starts
-through another program, such as a container or a systemd unit, are not stopped; only the token excludes them. When CMD
-exits, its remaining processes are stopped before the grant is released.
+holds if zkcoord is killed or stopped. (Ctrl-Z stops both; continue them before the lease ends.) When CMD exits, its
+remaining processes are stopped before the grant is released.
 
-Signals are passed on to CMD. The exit code is that of CMD, or 128+n if signal n ended it. It is 75 if nothing was acquired
-and CMD was not started, 76 if the grant was lost and CMD was stopped, and 126 or 127 if CMD could not be started.`
+In three cases, CMD can still run when another process gets the grant: another client deletes the held znode, zkcoord
+and its guard process are killed at the same time, or the machine is suspended until the lease has ended. Three kinds of
+processes are not stopped: those that CMD starts through another program, such as a container or a systemd unit; those
+of another user, unless zkcoord runs as root; and those that wait in the kernel for a dead disk. In all these cases,
+only the token protects the resource.
+
+Signals are passed on to CMD. The exit code is that of CMD, or 128+n if signal n ended it. It is 75 if nothing was
+acquired and CMD was not started, 76 if the grant was lost and CMD was stopped, and 126 or 127 if CMD could not be
+started. It is 3 if the command line is wrong, or if the servers grant a session timeout that is too short for --grace.`
 
 func (f *runnerFlags) define(c *cobra.Command) {
 	c.Long = c.Short + "." + runnerHelp
@@ -62,13 +68,13 @@ func (f *runnerFlags) define(c *cobra.Command) {
 	}
 }
 
-// graces is the minimum ratio of the session timeout to --grace. A healthy session always has a
-// quarter of the timeout left, and a twentieth is reserved for the kernel to end the processes. An
-// eighth fits into the rest.
+// graces is the minimum ratio of the session timeout to --grace. The lease of a healthy session
+// always lasts for at least another quarter of the timeout. A twentieth of the timeout is reserved
+// for the kernel to end the processes. A grace time of an eighth of the timeout fits into the rest.
 const graces = 8
 
-// The method with calls connectFlags.with for a path and a command. A failure before anything is
-// held ends with exitNotHad.
+// The method `with` calls connectFlags.with for a path and a command. If the arguments and flags
+// are valid, but nothing can be acquired, the exit code of the error is exitNotHad.
 func (f *runnerFlags) with(ctx context.Context, args []string, do func(context.Context, *session.Session, runner) error) error {
 	if err := znode.Check(args[0]); err != nil {
 		return err
@@ -94,7 +100,7 @@ func (f *runnerFlags) with(ctx context.Context, args []string, do func(context.C
 		}
 		return do(ctx, s, runner{flags: f, path: args[0], command: args[1:], margin: s.Timeout() / 20})
 	})
-	if code := codeError(0); err == nil || errors.As(err, &code) || errors.As(err, new(*endError)) {
+	if code := codeError(0); err == nil || errors.As(err, &code) || errors.As(err, new(*endError)) || errors.Is(err, session.ErrInvalid) {
 		return err
 	}
 	return &endError{exitNotHad, err}
@@ -110,16 +116,16 @@ type runner struct {
 	env     []string // in addition to the variables that every command has
 }
 
-// under describes the grant under which a command runs.
+// The type `under` describes the grant under which a command runs.
 type under struct {
 	guard.Held
-	what  string // "the lock"
+	what  string // for messages, such as "the lock"
 	token int64
 	node  string
 }
 
-// runUnder runs the command. The error is nil if the command was started and the grant was not
-// lost.
+// runUnder runs the command under the grant u. The error is nil if the command was started and the
+// grant was not lost, whatever the exit code of the command is.
 func (a *app) runUnder(ctx context.Context, r runner, u under) (guard.Result, error) {
 	defer a.passing.Store(false)
 	result, err := guard.Run(ctx, u.Held, guard.Command{
@@ -137,7 +143,7 @@ func (a *app) runUnder(ctx context.Context, r runner, u under) (guard.Result, er
 	case errors.Is(err, guard.ErrLost):
 		return result, &endError{exitLost, fmt.Errorf("%s %s was lost: %w", u.what, r.path, err)}
 	case err != nil:
-		return result, err
+		return result, &endError{exitFailed, err}
 	case result.Lost:
 		err := errors.New("the lease was not renewed in time")
 		if cause := context.Cause(u.Context()); cause != nil {
@@ -148,7 +154,8 @@ func (a *app) runUnder(ctx context.Context, r runner, u under) (guard.Result, er
 	return result, nil
 }
 
-// ended returns the exit code of a command that was not stopped, as an error.
+// The function `ended` returns, as an error, the exit code of a command that was not stopped. It
+// returns nil for the code 0.
 func ended(r guard.Result) error {
 	if r.Code == 0 {
 		return nil

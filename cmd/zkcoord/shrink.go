@@ -17,6 +17,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/report"
 	"github.com/zkcoord/zkcoord/internal/shrink"
+	"github.com/zkcoord/zkcoord/internal/zkversion"
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
@@ -34,9 +35,9 @@ func (a *app) shrinkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "shrink RUN",
 		Short: "Minimize an invalid run",
-		Long: `Shrink repeats the scenario of a stored run on the embedded ensemble in virtual time, with fewer and shorter faults, less
-time, fewer clients and fewer operations, as long as the same property is violated. It writes the smallest plan to a file
-and a report of the smallest run to the store, and prints a Go test that fails the same way.
+		Long: `Repeat the scenario of a stored run on the embedded ensemble in virtual time, with fewer and shorter faults, less time,
+fewer clients and fewer operations, as long as the same property is violated. Write the smallest plan to a file and a
+report of the smallest run to the store, and print a Go test that fails the same way.
 
 If the original run was on real servers, shrink then runs the plan there a few times. How often the violation occurs
 again depends on chance.
@@ -58,7 +59,7 @@ was too short to find out, or shrink was interrupted (it reports and stores its 
 	}
 	c.Flags().DurationVar(&f.within, "within", time.Minute, "time limit of the search")
 	c.Flags().IntVar(&f.tries, "tries", 2, "number of runs of a plan before it is rejected")
-	c.Flags().IntVar(&f.replay, "replay", 3, "number of runs of the plan on the original kind of servers, unless it was embedded")
+	c.Flags().IntVar(&f.replay, "replay", 3, "number of runs of the plan on the original kind and version of servers, unless they were embedded")
 	c.Flags().StringVar(&f.out, "out", "small.json", "file for the smallest plan")
 	c.Flags().StringVar(&f.store, "store", "store", "directory of the results (empty: store nothing)")
 	return c
@@ -70,8 +71,8 @@ func invalidRun(dir string) (s harness.Scenario, r *harness.Result, err error) {
 	if err != nil {
 		return s, nil, err
 	}
-	// The overall verdict is not sufficient: a file of another program may be invalid without a
-	// violated property.
+	// The overall verdict is not sufficient. In a file that another program wrote, it may be
+	// invalid although no property is violated.
 	if !slices.ContainsFunc(d.Result.Results, func(one checker.Result) bool { return one.Verdict == checker.Invalid }) {
 		return s, nil, fmt.Errorf("%s violates no property: only an invalid run can be minimized", dir)
 	}
@@ -82,7 +83,7 @@ func invalidRun(dir string) (s harness.Scenario, r *harness.Result, err error) {
 	return s, d.Result, err
 }
 
-// shrinking minimizes the invalid runs and returns err.
+// The method `shrinking` minimizes the runs in a.invalid. It always returns its argument err.
 func (a *app) shrinking(ctx context.Context, f runFlags, err error) error {
 	if len(a.invalid) == 0 || f.shrink == 0 || ctx.Err() != nil {
 		return err
@@ -100,7 +101,7 @@ func (a *app) shrinking(ctx context.Context, f runFlags, err error) error {
 	})
 }
 
-// shrink minimizes r and reports the result. An empty f.out writes no plan.
+// shrink minimizes r and reports the result. If f.out is empty, it writes no plan.
 func (a *app) shrink(ctx context.Context, s harness.Scenario, r *harness.Result, f shrinkFlags) error {
 	a.note("searching for a smaller run that violates %s, for at most %v; the original has %s, %s and %v",
 		r.Failed()[0].ID, f.within, count(len(r.Plan), "fault"), count(r.Clients, "client"), r.Time)
@@ -132,7 +133,7 @@ func (a *app) shrink(ctx context.Context, s harness.Scenario, r *harness.Result,
 		return err
 	}
 	if ctx.Err() != nil {
-		return codeError(exitUnknown) // a longer search may find a smaller one
+		return codeError(exitUnknown) // the search was interrupted: a longer one may find a smaller run
 	}
 	return a.replay(ctx, s, r, small, f)
 }
@@ -155,7 +156,7 @@ func (a *app) tellSmall(small shrink.Small, f shrinkFlags) error {
 		dir = store.Dir(r)
 		plan = cmp.Or(plan, filepath.Join(dir, report.FaultsFile))
 		r.Command = again()
-		unkept = append(unkept, store.Save(r)) // once more, with the command
+		unkept = append(unkept, store.Save(r)) // again, now with the command, which may contain `dir`
 	}
 	test := report.GoTest(r, small.Property)
 	if a.json {
@@ -184,13 +185,19 @@ func writePlan(path string, p harness.Plan) error {
 	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
-// replay runs the minimized plan on the original kind of ensemble, unless that kind is embedded or
-// external, or f.replay is below 1. It reports how often the violation occurred.
+// likeIn returns flags that select an ensemble of the kind and the versions on which r ran.
+func likeIn(r *harness.Result) *runFlags {
+	return &runFlags{ensemble: r.Ensemble, zookeeper: zkversion.Named(r.ZooKeeper)}
+}
+
+// replay runs the minimized plan on the original kind of ensemble and the original versions of
+// ZooKeeper, unless that kind is embedded or external, or f.replay is below 1. It reports how often
+// the violation occurred.
 func (a *app) replay(ctx context.Context, s harness.Scenario, r *harness.Result, small shrink.Small, f shrinkFlags) error {
 	if r.Ensemble == "embedded" || r.Ensemble == "external" || f.replay < 1 {
 		return nil
 	}
-	start, err := (&runFlags{ensemble: r.Ensemble}).starter(a)
+	start, err := likeIn(r).starter(a)
 	if err != nil {
 		return err
 	}

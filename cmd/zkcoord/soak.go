@@ -19,7 +19,7 @@ func (a *app) soakCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "soak [SCENARIO]...",
 		Short: "Run scenarios for hours and add up the rounds",
-		Long: `Soak runs scenarios (default: all that need only an ensemble) in turn, on each of --zookeeper VERSION,... in turn.
+		Long: `Run scenarios (default: all that need only an ensemble) in turn, on each of --zookeeper VERSION,... in turn.
 Each round has a new ensemble, a new seed and a separate history, so the memory that soak needs does not grow.
 
 After each round soak appends a line to rounds.jsonl in the store and rewrites rounds.html, which has the sums by
@@ -60,7 +60,8 @@ Exit codes: 0 no round found a violation, 1 a round found one, 2 no conclusion, 
 	return c
 }
 
-// soak runs rounds until they have taken the given time together.
+// The method `soak` runs rounds until all rounds in the store have together taken the time `total`.
+// The store may contain rounds of an interrupted soak.
 func (a *app) soak(ctx context.Context, names []string, f runFlags, total time.Duration, seedGiven bool) error {
 	if len(names) == 0 {
 		names = []string{"all"}

@@ -14,7 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/report"
 )
 
-// soakRounds runs rounds of 1 ms in dir until n have been added.
+// soakRounds runs rounds of 1 ms in dir until n rounds have been added to the ledger.
 func soakRounds(t *testing.T, dir string, n int, s harness.Scenario) (*report.Ledger, error) {
 	t.Helper()
 	l, err := report.OpenLedger(dir, "zkcoord soak x", 7)

@@ -20,7 +20,7 @@ func (a *app) serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve web pages of the runs in the store",
-		Long: `Serve shows the runs of a store in the browser. You can filter them, open a report, compare two runs, and download a
+		Long: `Show the runs of a store in the browser. You can filter them, open a report, compare two runs, and download a
 history. Serve only reads the store. By default it listens on the loopback interface.`,
 		Example: "  zkcoord serve\n  zkcoord serve --address 127.0.0.1:9000 --store /var/zkcoord",
 		Args:    cobra.NoArgs,
@@ -87,7 +87,7 @@ func (a *app) pruneCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "prune",
 		Short: "Remove old runs from the store",
-		Long: `Prune removes runs that are older than --age, and the oldest runs beyond --size. It keeps the newest run of each scenario
+		Long: `Remove runs that are older than --age, and the oldest runs beyond --size. Prune keeps the newest run of each scenario
 and runs that may still be in progress.`,
 		Example: "  zkcoord prune --age 720h\n  zkcoord prune --size 500",
 		Args:    cobra.NoArgs,
@@ -117,7 +117,7 @@ and runs that may still be in progress.`,
 		},
 	}
 	c.Flags().StringVar(&dir, "store", "store", "directory of the results")
-	c.Flags().DurationVar(&keep.Age, "age", 0, "remove runs that are older than this")
-	c.Flags().Int64Var(&megabytes, "size", 0, "remove the oldest runs until the rest has at most this many megabytes")
+	c.Flags().DurationVar(&keep.Age, "age", 0, "remove runs that are older than this, for example 720h (0: no limit)")
+	c.Flags().Int64Var(&megabytes, "size", 0, "remove the oldest runs until the rest has at most this many megabytes (0: no limit)")
 	return c
 }

@@ -39,17 +39,17 @@ ends if CMD cannot be started.`
 	return c
 }
 
-// overSessions calls do in one session after another until do returns again == false. It returns
-// the error if the first session cannot be opened.
+// overSessions calls the function `do` in one session after another, until its result `again` is
+// false. If the first session cannot be opened, overSessions returns the error.
 func (a *app) overSessions(ctx context.Context, f *runnerFlags, args []string, do func(context.Context, *session.Session, runner) (again bool, err error)) error {
 	return a.overSessionsUntil(ctx, func() bool { return false }, f, args, do)
 }
 
-// overSessionsUntil is like overSessions, but opens no more sessions once the function over returns
-// true.
+// overSessionsUntil is like overSessions, but opens no more sessions once the function `over`
+// returns true.
 func (a *app) overSessionsUntil(ctx context.Context, over func() bool, f *runnerFlags, args []string, do func(context.Context, *session.Session, runner) (again bool, err error)) error {
 	for opened := false; ; {
-		again := opened // for the case that no session can be opened
+		again := opened // the result if no session can be opened; otherwise `do` replaces it
 		err := f.with(ctx, args, func(ctx context.Context, s *session.Session, r runner) (err error) {
 			opened = true
 			again, err = do(ctx, s, r)
@@ -76,7 +76,8 @@ func goesOn(ctx context.Context, r guard.Result, err error) bool {
 	return ctx.Err() == nil && !r.Interrupted && (err == nil || lost)
 }
 
-// elect leads repeatedly. It reports whether to continue in another session.
+// elect campaigns, runs the command while it leads, and repeats this. It reports whether to
+// continue in another session.
 func (a *app) elect(ctx context.Context, s *session.Session, r runner, o election.Options) (again bool, _ error) {
 	e := election.New(s, r.path, o)
 	for {
@@ -144,8 +145,9 @@ ZKCOORD_NODE is empty and ZKCOORD_TOKEN is 0, because a member excludes no other
 	return c
 }
 
-// A membership is a group membership under which a command runs. No other program depends on the
-// time at which the command ends, so the membership has no deadline before the end of its session.
+// A membership is a client's place in a group while a command runs. It has no lease, because a
+// member excludes no other member. So Deadline is always one session timeout away, and the command
+// may run until the session learns that the membership has ended.
 type membership struct {
 	ctx     context.Context
 	timeout time.Duration
@@ -171,7 +173,7 @@ func (a *app) join(ctx context.Context, s *session.Session, r runner, id string,
 	return ended(result)
 }
 
-// watching returns a context that ends when done is closed.
+// The function `watching` returns a context that ends when the channel `done` is closed.
 func watching(done <-chan struct{}) context.Context { return doneContext{context.Background(), done} }
 
 type doneContext struct {
@@ -221,7 +223,7 @@ other code releases it, and it is offered again. If the claim is lost, CMD is st
 item. ZKCOORD_ITEM is the name of the item, and ZKCOORD_ATTEMPT is the number of its claims, starting at 1. Zkcoord queue
 work ends when it is interrupted or if CMD cannot be started, and then releases the item. It replaces a lost session by a
 new one.`
-	c.Flags().IntVar(&attempts, "max-attempts", 0, "maximum claims of an item before it becomes a dead letter (default: no limit)")
+	c.Flags().IntVar(&attempts, "max-attempts", 0, "maximum number of claims of an item before it becomes a dead letter (0: no limit)")
 	c.Flags().BoolVar(&once, "once", false, "end after one item, with the exit code of CMD")
 	return c
 }
@@ -262,7 +264,7 @@ func (a *app) queueWork(ctx context.Context, s *session.Session, q *queue.Queue[
 		if code == exitValid || code == exitReject {
 			continue
 		}
-		select { // the same item may be offered again immediately
+		select { // limits the rate, because the released item may be offered again immediately
 		case <-time.After(r.margin):
 		case <-ctx.Done():
 		}

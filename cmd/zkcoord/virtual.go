@@ -13,12 +13,12 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 )
 
-// The method virtually calls do and ends the program with its result. During do, a.bubble calls
-// functions in a synctest bubble. The bubble's clock stops while any goroutine runs, and jumps when
-// all are blocked. A nested call of virtually only calls do.
+// The method `virtually` calls `do` and ends the program with its result. During this call,
+// a.bubble calls functions in a synctest bubble. The bubble's clock stops while any goroutine runs,
+// and jumps when all are blocked. A nested call of `virtually` only calls `do`.
 //
-// Only tests can create bubbles, so the function do is called by a test. testing.Main runs a test
-// outside of a test binary, but never returns; this is why virtually does not return either.
+// Only tests can create bubbles, so a test calls `do`. testing.Main runs a test outside of a test
+// binary, but never returns. This is why `virtually` does not return either.
 func (a *app) virtually(do func() error) error {
 	if a.bubble != nil {
 		return do()
@@ -65,7 +65,8 @@ func (a *app) runVirtual(ctx context.Context, s harness.Scenario, o harness.Opti
 	return result, err
 }
 
-// dated sets the start time of runs to the real time. Within a bubble it would be in the year 2000.
+// dated is a store that sets the start time of each run to the real time. Within a bubble, the
+// start time would be in the year 2000.
 type dated struct {
 	harness.Store
 	begun time.Time

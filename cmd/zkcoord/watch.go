@@ -21,7 +21,7 @@ func (a *app) watchCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "watch PATH",
 		Short: "Print each change of a znode on a line",
-		Long: `Watch prints a znode and then each change of it: children that appeared or disappeared, and new data. The znode does not
+		Long: `Print a znode and then each change of it: children that appeared or disappeared, and new data. The znode does not
 have to exist. Watch survives lost connections and lost sessions. It ends when it is interrupted.`,
 		Example: "  zkcoord znode watch /services\n  zkcoord znode watch /config -r --json",
 		Args:    cobra.ExactArgs(1),
@@ -118,7 +118,7 @@ func (a *app) watchTree(ctx context.Context, opts session.Options, path string, 
 	return nil
 }
 
-// noteOnce returns a function that notes each path once.
+// noteOnce returns a function that writes a note with `text` and a path, once for each path.
 func (a *app) noteOnce(text string) func(path string) {
 	var noted sync.Map
 	return func(path string) {
@@ -128,7 +128,8 @@ func (a *app) noteOnce(text string) func(path string) {
 	}
 }
 
-// endOfWatch returns nil if the watch was interrupted, because a watch only ends that way.
+// endOfWatch returns nil if an interrupt ended the watch, because that is the normal end of a
+// watch.
 func endOfWatch(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil

@@ -88,8 +88,8 @@ type place struct {
 
 // sessions contains the servers' data on sessions.
 type sessions struct {
-	address map[int64]string // of the client
-	living  map[int64]bool   // nil if no leader reports it
+	address map[int64]string // session id -> address of its client
+	living  map[int64]bool   // by session id: the session has not ended; nil if no leader reports the sessions
 }
 
 // These types are the JSON output: one document for each place and for each deadlock.
@@ -171,8 +171,8 @@ func (w *whoRun) print(ctx context.Context, s *session.Session) error {
 	return nil
 }
 
-// read reads a directory and everything below it. Unless first is set, it skips a directory that
-// was deleted meanwhile or that the session may not read.
+// read reads a directory and, if w.deep is set, everything below it. Unless `first` is set, it
+// skips a directory that was deleted meanwhile or that the session may not read.
 func (w *whoRun) read(ctx context.Context, s *session.Session, dir string, first bool) error {
 	listing, err := s.Children(ctx, dir)
 	switch {
@@ -262,7 +262,8 @@ func (w *whoRun) readSemaphore(ctx context.Context, s *session.Session, dir stri
 	return nil
 }
 
-// nodes reads children of a directory. It skips those that are deleted meanwhile.
+// The function `nodes` reads children of a directory. It skips those that are deleted meanwhile or
+// that the session may not read.
 func nodes(ctx context.Context, s *session.Session, dir string, names []string) (all []waits.Node, _ error) {
 	for _, name := range names {
 		v, err := s.Get(ctx, znode.Join(dir, name))
@@ -273,7 +274,7 @@ func nodes(ctx context.Context, s *session.Session, dir string, names []string) 
 			return nil, err
 		}
 		label, _ := asText(v.Data)
-		all = append(all, waits.Node{Name: name, Label: label, Session: v.Stat.EphemeralOwner, Czxid: v.Stat.Czxid, Created: v.Stat.Ctime})
+		all = append(all, waits.Node{Name: name, Label: label, Version: v.Stat.Version, Session: v.Stat.EphemeralOwner, Czxid: v.Stat.Czxid, Created: v.Stat.Ctime})
 	}
 	return all, nil
 }
@@ -320,7 +321,8 @@ func sessionID(hex string) int64 {
 
 func (k sessions) dead(id int64) bool { return k.living != nil && id != 0 && !k.living[id] }
 
-// name describes the owner of a node in one phrase.
+// name describes the owner of a znode in one phrase: its label, its session and its address, as far
+// as they are known, and whether the session is dead.
 func (w *whoRun) name(n waits.Node) string {
 	name := "session " + hex(n.Session)
 	if n.Session == 0 {
@@ -350,8 +352,8 @@ func (w *whoRun) printPlace(p place) {
 	}
 }
 
-// The function does describes what a contender holds or waits for. The numbers are those of the
-// nodes in the output.
+// The function `does` describes what a contender holds or waits for. The map `number` has, for the
+// path of each znode, its number in the output.
 func does(c waits.Contender, number map[string]int) string {
 	text := "holds"
 	switch {
@@ -376,9 +378,9 @@ func aged(n waits.Node) string {
 	return fmt.Sprintf("for %v", time.Since(time.UnixMilli(n.Created)).Round(time.Second))
 }
 
-// token is the fencing token, which is the czxid of the node. For a lease of a semaphore, the token
-// is the czxid of the node with which the holder waited at the semaphore's gate. It cannot be read
-// from the lease, so the result is empty.
+// token formats the fencing token, which is the czxid of the znode. The token of a semaphore's
+// permits is the czxid of another znode: the one with which the holder waited at the semaphore's
+// gate. The znode of the permits does not contain this czxid, so the result is empty.
 func token(c waits.Contender) string {
 	if c.Permits > 0 {
 		return ""
@@ -392,7 +394,7 @@ func (w *whoRun) printJSON(deadlocks [][]waits.Wait) error {
 		for _, c := range p.contenders {
 			s := w.shown(c.Node)
 			s.Shared, s.Holds, s.Waits, s.Permits = c.Shared, c.Holds(), c.Waits, c.Permits
-			if c.Permits > 0 { // see token
+			if c.Permits > 0 { // see the function `token`
 				s.Token = 0
 			}
 			one.Contenders = append(one.Contenders, s)

@@ -148,7 +148,7 @@ func TestSemaphoreIsListed(t *testing.T) {
 	<-done
 }
 
-// unreadAfter is an output whose reader goes away after a number of lists.
+// unreadAfter is an output whose reader closes the pipe after `lists` lists.
 type unreadAfter struct {
 	strings.Builder
 	lists int
@@ -196,7 +196,7 @@ func TestSessionsOfRealServersAreKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addresses := make(map[string]bool) // of the client
+	addresses := make(map[string]bool) // from which this process connects
 	open := func() *session.Session {
 		s, err := session.Open(t.Context(), session.Options{Servers: servers, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, network, address)

@@ -55,7 +55,7 @@ type shown struct {
 	Stat  *stat  `json:"stat,omitempty"`
 }
 
-// stat has ids in hexadecimal, like other ZooKeeper tools.
+// stat is the JSON form of a session.Stat. Its ids are in hexadecimal, as in other ZooKeeper tools.
 type stat struct {
 	Czxid    string    `json:"czxid"`
 	Mzxid    string    `json:"mzxid"`
@@ -174,7 +174,7 @@ func (a *app) lsCommand() *cobra.Command {
 		func(ctx context.Context, s *session.Session, args []string) error {
 			return a.list(ctx, s, args[0], "", f)
 		})
-	c.Long = `Ls lists the children of a znode, sorted by name. Sequential children follow the others, sorted by number. A lock, an
+	c.Long = `List the children of a znode, sorted by name. Sequential children follow the others, sorted by number. A lock, an
 election or a queue serves them in that order. With -l the list includes their data, for example the label of a contender.` + connectHelp
 	c.Flags().BoolVarP(&f.long, "long", "l", false, "also print version, size, ids and the beginning of the data")
 	c.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "include all descendants")
@@ -182,8 +182,10 @@ election or a queue serves them in that order. With -l the list includes their d
 	return c
 }
 
-// list prints the names of the descendants of path, relative to the requested path. It skips znodes
-// that are deleted meanwhile. If the requested znode does not exist, it fails.
+// list prints the names of the children of path. With f.recursive it prints those of all
+// descendants. Each name is relative to the path that the user requested, and begins with the
+// argument `below`. The function skips a znode that is deleted meanwhile, but fails if the
+// requested znode does not exist.
 func (a *app) list(ctx context.Context, s *session.Session, path, below string, f listFlags) error {
 	listing, err := s.Children(ctx, path)
 	switch {
@@ -213,8 +215,9 @@ func (a *app) list(ctx context.Context, s *session.Session, path, below string, 
 	return nil
 }
 
-// inOrder compares names of children. Sequential nodes follow the others, in the order of their
-// numbers, because the rest of a protected node's name is random.
+// inOrder compares names of children. Sequential znodes come after all others, in the order of
+// their numbers. Their names do not have that order, because the name of a protected znode begins
+// with a random id.
 func inOrder(a, b string) int {
 	_, m, seqA := znode.ParseSeq(a)
 	_, n, seqB := znode.ParseSeq(b)

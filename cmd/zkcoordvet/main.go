@@ -3,7 +3,7 @@
 //
 //	go vet -vettool=$(which zkcoordvet) ./...
 //
-// Package vet documents what it finds and what it does not find.
+// The documentation of package vet says what zkcoordvet finds and what it does not find.
 package main
 
 import (

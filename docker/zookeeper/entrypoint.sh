@@ -4,9 +4,9 @@
 # ZOO_MAX_CLIENT_CNXNS, ZOO_STANDALONE_ENABLED, ZOO_ADMINSERVER_ENABLED,
 # ZOO_AUTOPURGE_PURGEINTERVAL, ZOO_AUTOPURGE_SNAPRETAINCOUNT, ZOO_4LW_COMMANDS_WHITELIST,
 # ZOO_CFG_EXTRA, ZOO_DATA_DIR, ZOO_DATA_LOG_DIR, ZK_SERVER_HEAP, JVMFLAGS. It also reads
-# ZOO_PRELOAD, a library that is preloaded into the JVM. It works with the official image and with
-# Debian's packages. The server is process 1, so it receives the signals that are sent to the
-# container.
+# ZOO_PRELOAD, a library that is preloaded into the JVM. The script works with the official image
+# and with Debian's packages. The server is process 1, so it receives the signals that are sent to
+# the container.
 set -euo pipefail
 
 # If there are arguments, run them as a command: docker run --rm -it IMAGE bash.
@@ -15,11 +15,13 @@ if [[ $# -gt 0 ]]; then exec "$@"; fi
 conf=/tmp/zk-conf
 data=${ZOO_DATA_DIR:-/data}
 log=${ZOO_DATA_LOG_DIR:-/datalog}
-# A server whose members can change stores them next to zoo.cfg, so zoo.cfg is kept with the data.
+# If the members of the ensemble can change, the server stores them in a file next to zoo.cfg. Then
+# zoo.cfg is kept with the data, so that both files survive a restart.
 [[ " ${ZOO_CFG_EXTRA:-} " != *" reconfigEnabled=true "* ]] || conf=$data/conf
 mkdir -p "$conf" "$data" "$log"
 
-# If the server has moved the members from zoo.cfg to a file of its own, zoo.cfg names that file.
+# If the server has moved the members from zoo.cfg to that file, zoo.cfg names the file. Then the
+# script does not write zoo.cfg again.
 grep -qs ^dynamicConfigFile= "$conf/zoo.cfg" || {
   echo "dataDir=$data"
   echo "dataLogDir=$log"
@@ -58,8 +60,8 @@ LOGBACK
 if home=$(command -v zkServer.sh) && [[ -d $(dirname "$home")/../lib ]]; then
   classpath="$(dirname "$home")/../lib/*"
 else
-  # zookeeper.jar is the last one, because its manifest names jars in /usr/share/java, which would
-  # precede all jars after it.
+  # zookeeper.jar must be last. Its manifest adds jars of /usr/share/java to the class path, and
+  # these would come before any jar that follows zookeeper.jar.
   classpath=
   for jar in zookeeper-jute slf4j-api slf4j-log4j12 log4j-1.2 netty-all netty-common netty-buffer netty-codec netty-handler \
     netty-resolver netty-transport netty-transport-native-unix-common netty-transport-native-epoll metrics-core snappy-java \

@@ -44,9 +44,9 @@ func Image(ctx context.Context, version string, progress io.Writer) (string, err
 	return image, nil
 }
 
-// Unpack returns the directory into which unpack.sh has unpacked Debian's packages for a name in
-// the file packages, such as "zookeeper-3.9.6". The first call on a machine takes seconds and needs
-// a network. The packages stay in the user's cache directory.
+// Unpack returns the directory into which unpack.sh has unpacked packages of Debian. The name is
+// one of those that the file named packages lists, such as "zookeeper-3.9.6". The first call on a
+// machine takes seconds and needs a network. The unpacked files stay in the user's cache directory.
 //
 // The error gives the reason: an unknown name, no network, or a package without Debian's signature.
 // If ctx ends first, nothing remains.

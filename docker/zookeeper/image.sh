@@ -9,9 +9,9 @@
 #   1. If no version is given, the image named in ZKCOORD_IMAGE. It is pulled if necessary.
 #   2. The image that an earlier run built from the same files.
 #   3. An image built on the official image zookeeper:VERSION, which is pulled if necessary.
-#   4. An image built from Debian's packages. mmdebstrap builds the system once for all versions; it
-#      is installed first if that is possible (root, apt-get). unpack.sh provides the jars of the
-#      version.
+#   4. An image built from Debian's packages. mmdebstrap builds the system once for all versions. If
+#      mmdebstrap is missing, it is installed, if that is possible (root, apt-get). unpack.sh
+#      provides the jars of the version.
 #
 # If all fail, the error says what to install. The image also gets the tag zkcoord/zookeeper:VERSION
 # for docker-compose.yml, and the default version zkcoord/zookeeper:latest. Several versions are
@@ -28,6 +28,7 @@ system=zkcoord/system:$debian-$(cksum <<< "$packages" | cut -d " " -f 1)
 there() { docker image inspect "$1" > /dev/null 2>&1; }
 
 # pull waits ten seconds for the first answer of the registry, and then as long as the pull takes.
+# If no answer comes, it fails.
 pull() {
   local out status=0
   out=$(mktemp)

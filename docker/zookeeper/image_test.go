@@ -41,8 +41,8 @@ func TestAnUnknownNameListsThoseThereAre(t *testing.T) {
 	}
 }
 
-// Without access to Debian's packages, nothing is unpacked: no package without Debian's signature,
-// and no part of a package.
+// Without access to Debian's packages, Unpack fails. It unpacks no part of a package, and no
+// package without Debian's signature.
 func TestNothingUnpacksWithoutANetwork(t *testing.T) {
 	_, err := os.Stat("/usr/share/keyrings/debian-archive-keyring.gpg") // only Debian has this file
 	needs.Installed(t, err)

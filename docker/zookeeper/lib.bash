@@ -12,7 +12,7 @@ mirror() {
 }
 
 # alone NAME acquires the lock with that name, for which all runs of these scripts contend, and
-# holds it until this shell ends.
+# holds it until this shell ends. Without the command flock, it does nothing.
 alone() {
   command -v flock > /dev/null || return 0
   exec {lock}> "${XDG_RUNTIME_DIR:-/tmp}/zkcoord-$1-$(id -u).lock"

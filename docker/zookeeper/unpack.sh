@@ -41,7 +41,7 @@ from() {
     -o "Dir::State=$lists/state" -o "Dir::State::status=$lists/state/status" -o "Dir::Cache=$lists/cache"
     -o Acquire::Retries=1 -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -o APT::Sandbox::User=
     -o Acquire::AllowInsecureRepositories=false -o APT::Get::AllowUnauthenticated=false -o Acquire::Check-Valid-Until=true)
-  # Debian does not keep the release file of sid fresh.
+  # Debian does not renew the release file of sid in time, so its age is not checked.
   [[ $suite != sid ]] || apt+=(-o Acquire::Check-Valid-Until=false)
   (
     alone "apt-$suite"

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// invoices are rows of a table. Each is sent once.
+// invoices are rows of a table. Each is sent at most once.
 type invoices struct {
 	db    *sql.DB
 	guard fence.Table

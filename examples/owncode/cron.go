@@ -71,7 +71,7 @@ func (c *Cron) Run(ctx context.Context) error {
 func (c *Cron) candidates() string { return c.Path + "/candidates" }
 func (c *Cron) done() string       { return c.Path + "/done" }
 
-// The method first reports whether this candidate came before all others.
+// The method `first` reports whether this candidate came before all others.
 func (c *Cron) first(me string) (bool, error) {
 	names, _, err := c.Conn.Children(c.candidates())
 	if err != nil {
@@ -102,9 +102,9 @@ func (c *Cron) tick(me string, now time.Time) error {
 	return err
 }
 
-// Once claims a tick in a transaction that succeeds only if the process's own node still exists. So
-// a process that has lost the lead cannot claim, and no process can claim a tick twice. If the
-// reply is lost, no process runs the job, so it runs at most once.
+// Once claims a tick by creating its znode, in a transaction that succeeds only if the process's
+// own znode still exists. So a process that has lost the lead cannot claim, and each tick is
+// claimed at most once. If the reply to the transaction is lost, no process runs the job.
 func Once(c *Cron, me string, tick int64) error {
 	_, err := c.Conn.Multi(
 		&zk.CheckVersionRequest{Path: me, Version: 0},

@@ -115,8 +115,8 @@ func again() checker.Checker {
 	})
 }
 
-// options runs the scenario on the model of ZooKeeper in this process, on a
-// virtual clock. With container.Start it runs on real servers.
+// options returns the options that run the scenario on the model of ZooKeeper in this process, on a
+// virtual clock. To run it on real servers, set Ensemble to the starter of package container.
 func options(seed uint64) harness.Options {
 	return harness.Options{Seed: seed, Time: 90 * time.Second, Ensemble: embedded.Starter(embedded.Options{})}
 }

@@ -34,7 +34,7 @@ func start(t *testing.T, ctx context.Context, opts session.Options, id string) (
 	}
 }
 
-// The function until waits for the group to have exactly the given members.
+// The function `until` waits for the group to have exactly the given members.
 func until(t *testing.T, ctx context.Context, s *session.Session, want ...string) {
 	t.Helper()
 	for change, err := range group.New(s, instances).Changes(ctx) {

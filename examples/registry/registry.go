@@ -39,7 +39,7 @@ func newSettings() *watch.Value[settings] {
 	})
 }
 
-// serve answers requests on l, and registers the instance id, until ctx ends.
+// serve answers requests on l, and registers the instance `id`, until ctx ends.
 func serve(ctx context.Context, opts session.Options, id string, l net.Listener) error {
 	current := newSettings()
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -77,7 +77,7 @@ func call(ctx context.Context, opts session.Options, name string) (answer string
 	return answer, err
 }
 
-// ask tries each member once, in the order in which next picks them.
+// ask tries each member once, in the order in which `next` picks them.
 func ask(ctx context.Context, client *http.Client, members []group.Member, next group.Picker, name string) (string, error) {
 	failed := errors.New("there is no instance")
 	for len(members) > 0 {

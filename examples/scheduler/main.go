@@ -48,7 +48,7 @@ func main() {
 	}
 }
 
-// command returns a job that runs args, and kills the process when ctx ends.
+// command returns a job that runs the command `args`, and kills the process when ctx ends.
 func command(args []string) func(context.Context, int64) {
 	return func(ctx context.Context, period int64) {
 		c := exec.CommandContext(ctx, args[0], args[1:]...)

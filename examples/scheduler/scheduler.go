@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A scheduler runs job once in every period while it leads.
+// A scheduler calls the function `job` once in every period while it leads.
 type scheduler struct {
 	name, path string
 	every      time.Duration
@@ -40,8 +40,8 @@ func (c scheduler) lead(ctx context.Context, s *session.Session, term *election.
 		if err != nil {
 			return err
 		}
-		// If the clock of the last leader was ahead, this leader waits for the
-		// period after the recorded one.
+		// Wait for the period after the recorded one. If the clock of the last leader was ahead,
+		// this takes longer than one period.
 		select {
 		case <-time.After(time.Until(time.Unix(0, (last+1)*int64(c.every)))):
 		case <-ctx.Done():

@@ -15,7 +15,7 @@ import (
 // A job is a piece of work to be done once.
 type job struct{ ID, Input string }
 
-// attempts is the number of times that a job is tried.
+// attempts is how often a job is tried before it becomes a dead letter.
 const attempts = 3
 
 // A workqueue is a queue of jobs, with the outputs of finished jobs.
@@ -54,7 +54,8 @@ func (w workqueue) output(ctx context.Context, id string) ([]byte, error) {
 
 // work does jobs until ctx or the session ends.
 func (w workqueue) work(ctx context.Context, do func(ctx context.Context, input string) ([]byte, error)) error {
-	// A persistent node stays while it is empty.
+	// The znode of the outputs is persistent. It is not a container, because the servers would
+	// delete a container while it is empty.
 	if err := recipe.Ensure(ctx, w.s, w.outputs, nil, session.Persistent); err != nil {
 		return err
 	}
@@ -67,13 +68,13 @@ func (w workqueue) work(ctx context.Context, do func(ctx context.Context, input 
 				err = claim.Ack(ctx, session.CreateOp{Path: w.outputs + "/" + claim.Value().ID, Data: output})
 			}
 			if errors.Is(err, session.ErrNodeExists) {
-				return nil // the same job was put twice
+				return nil // the same job was put twice: Do acks it without a second output
 			}
 			return err
 		})
 		switch {
 		case name == "":
-			return err // there was no job to do
+			return err // no job was claimed before ctx or the session ended
 		case err != nil:
 			log.Printf("%s: %v", name, err)
 		}

@@ -18,8 +18,8 @@ const (
 	OpLeave  = "leave"
 )
 
-// BarrierNoEarlyPass judges waits: at some moment during a wait that returned, the barrier may have
-// been absent.
+// BarrierNoEarlyPass judges waits that succeeded: no such wait may lie completely in a time in
+// which the barrier was certainly set.
 func BarrierNoEarlyPass() Checker {
 	return New("barrier/no-early-pass", "no client passes while the barrier is set", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
@@ -53,11 +53,11 @@ func (s stand) removeEvents() []history.Event {
 	return []history.Event{*s.remove}
 }
 
-// stands lists the stands of each object, in order. A remove that overlaps a set may have come
-// after the set, so such a set proves nothing.
+// The function `stands` lists the stands of each object, in order. A remove that overlaps a set may
+// have come after the set, so such a set proves nothing.
 func stands(ops []history.Operation) map[string][]stand {
 	removes := make(map[string][]history.Operation)
-	latest := make(map[string][]int32) // for each remove, the latest end of this remove and of all earlier ones
+	latest := make(map[string][]int32) // object -> for each of its removes, the latest end of this remove and of all earlier ones
 	for _, o := range ops {
 		if o.Invoke.Op != OpRemove || o.Outcome() == session.Failed {
 			continue
@@ -128,9 +128,9 @@ type absence struct {
 	to   time.Duration
 }
 
-// absences lists the absences of each object that are longer than the given duration, in order.
-// They are disjoint. A set that overlaps a remove may have come after the remove, so such a remove
-// proves nothing.
+// The function `absences` lists, for each object, the absences that are longer than the given
+// duration, in order. They are disjoint. A set that overlaps a remove may have come after the
+// remove, so such a remove proves nothing.
 func absences(h *history.History, ops []history.Operation, least time.Duration) map[string][]absence {
 	type setting struct {
 		invoke *history.Event
@@ -174,7 +174,7 @@ func absences(h *history.History, ops []history.Operation, least time.Duration) 
 	return all
 }
 
-// passes judges one wait, but only its part after the given time.
+// The function `passes` judges the part of one wait that comes after the time `since`.
 func passes(h *history.History, j *Judge, o history.Operation, since time.Duration, absent []absence, busy loaded, inTime time.Duration) {
 	j.Checked(1)
 	until := h.End()
@@ -193,9 +193,10 @@ func passes(h *history.History, j *Judge, o history.Operation, since time.Durati
 	}
 }
 
-// BarrierNoMissedRemoval judges liveness more strictly than BarrierOpensInTime. After the heal a
-// client that has waited for the duration inTime passes within the same duration of the next
-// removal, even if the barrier is set again at once.
+// BarrierNoMissedRemoval judges liveness more strictly than BarrierOpensInTime. If a barrier is
+// removed when a client has waited for at least inTime, the client passes within inTime after the
+// removal, even if the barrier is set again at once. A wait counts from its invocation or from the
+// heal, whichever is later.
 func BarrierNoMissedRemoval(inTime time.Duration) Checker {
 	return New("barrier/no-missed-removal", "a waiter passes even if the barrier is set again at once", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)

@@ -27,16 +27,17 @@ import (
 // perOperation is the number of bytes that a checker may allocate for each operation.
 const perOperation = 300
 
-// searching is the same limit for checkers that search for an order. They search one object after
-// the other, so only a little of this memory is in use at any time.
+// The map `searching` has the checkers that search for an order. The key is the id of the property.
+// The value replaces perOperation as the number of bytes for each operation. Such a checker
+// searches one object after the other, so only a little of this memory is in use at any time.
 var searching = map[string]uint64{"counter/linearizable": 2000}
 
-// A work returns the next operation of a client: its invocation, and a function that returns the
-// events which complete it. The functions are called in the order in which the operations take
-// effect.
+// A work returns the next operation of a client. The result `complete` is a function that returns
+// the events which complete the operation. These functions are called in the order in which the
+// operations take effect.
 type work func(c int16) (invoke history.Event, complete func() []history.Event)
 
-// busy returns a history of n operations, of which four are open at any time.
+// The function `busy` returns a history of n operations, of which four are open at any time.
 func busy(n int, next work) *history.History {
 	events := make([]history.Event, 0, 2*n+n/4)
 	r := rand.New(rand.NewPCG(1, 1))
@@ -88,7 +89,7 @@ func familyOf(id string) string {
 	return family
 }
 
-// benchHistories returns a function for each family of checkers that makes a history of n
+// benchHistories returns, for each family of checkers, a function that makes a history of n
 // operations.
 func benchHistories() map[string]func(n int) *history.History {
 	locks := func(n int) *history.History {
@@ -148,7 +149,7 @@ func registered(n int) *history.History {
 	})
 }
 
-// counting returns a history of many counters with 20 calls each.
+// The function `counting` returns a history of many counters with 20 calls each.
 func counting(n int) *history.History {
 	r := rand.New(rand.NewPCG(2, 3))
 	begun := 0
@@ -173,7 +174,9 @@ func barred(n int) *history.History {
 	return busy(n, func(int16) (history.Event, func() []history.Event) {
 		begun++
 		done := func() []history.Event { return ok(history.Event{}) }
-		op := OpWait // of four operations, one sets and one removes, so a wait can always pass
+		// Four operations are open at a time: first a set and three that do nothing, then a remove
+		// and three waits. Each wait overlaps the remove, so it can pass.
+		op := OpWait
 		switch begun % 8 {
 		case 1:
 			op = OpSet
@@ -186,8 +189,9 @@ func barred(n int) *history.History {
 	})
 }
 
-// doubled returns a history in which some members know their round at the invocation, and others
-// only at the completion. In every fourth round, two of the others get no answer.
+// The function `doubled` returns a history in which some members know their round at the
+// invocation, and others only at the completion. In every fourth round, two of the others get no
+// answer.
 func doubled(n int) *history.History {
 	events := numbered(n / 2).Events
 	events = events[:len(events)-1]
@@ -196,7 +200,9 @@ func doubled(n int) *history.History {
 			for _, kind := range []history.Kind{history.Invoke, history.OK} {
 				for c := range 4 {
 					e := history.Event{Kind: kind, Op: op, Object: "/u", Client: int16(c), Process: int32(c), Session: int64(c + 1)}
-					silent := i%4 == 0 && c > 1 // the others must be answered, because only their answers have the round
+					// Members 0 and 1 are always answered, because only answers to an enter have
+					// the round.
+					silent := i%4 == 0 && c > 1
 					switch {
 					case silent && op == OpLeave:
 						continue
@@ -302,7 +308,7 @@ func watched(n int) *history.History {
 	both(0, OpCreate, history.Event{Zxid: 1})
 	watch(history.Event{Op: WatchState, Zxid: 1, Token: 1, Arg: "initial"})
 	for i := range int32(n / 4) {
-		// One client registers with each read, and nothing ever changes.
+		// One client sets a watch with each read of a znode that never changes.
 		events = append(events, history.Event{Kind: history.Watch, Op: WatchSet, Object: "/y", Client: 2, Process: 2, Session: 3, Watch: i + 1})
 		for _, kind := range []history.Kind{history.Invoke, history.OK} {
 			events = append(events, history.Event{Kind: kind, Op: OpRead, Object: "/y", Client: 2, Process: 2, Session: 3})
@@ -338,7 +344,7 @@ func grouped(n int) *history.History {
 	return history.New(append(events, end())...)
 }
 
-// prepared returns the history after its operations and holds were parsed.
+// The function `prepared` returns the history after its operations and holds were parsed.
 func prepared(t testing.TB, draw func(int) *history.History, n int) *history.History {
 	t.Helper()
 	if draw == nil {
@@ -354,7 +360,7 @@ func prepared(t testing.TB, draw func(int) *history.History, n int) *history.His
 	return h
 }
 
-// allocated returns how many bytes f allocates.
+// The function `allocated` returns how many bytes f allocates.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -363,13 +369,14 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// cpu returns the processor time of this process.
+// The function `cpu` returns the processor time of this process.
 func cpu() time.Duration {
 	user, system := procs.CPUTime()
 	return user + system
 }
 
-// The limit is for all allocated memory, which is more than what is in use at any time.
+// The test limits all the memory that a checker allocates, which is more than the checker uses at
+// any one time.
 func TestCheckersAllocateLittleForEachOperation(t *testing.T) {
 	const n = 20_000
 	histories := make(map[string]*history.History)
@@ -396,7 +403,7 @@ func BenchmarkCheckers(b *testing.B) {
 			family := familyOf(id)
 			b.Run(fmt.Sprintf("%s/%d", id, n), func(b *testing.B) {
 				if histories[family] == nil {
-					clear(histories) // a million operations of one family fit into memory, but hardly those of all families
+					clear(histories) // a million operations of one family fit into memory, but those of all families might not
 					histories[family] = prepared(b, benchHistories()[family], n)
 				}
 				var verdict Verdict
@@ -416,7 +423,8 @@ func BenchmarkCheckers(b *testing.B) {
 	}
 }
 
-// The first checker of a run pays for parsing.
+// BenchmarkOperations measures the parsing of operations, which only the first checker of a run has
+// to do.
 func BenchmarkOperations(b *testing.B) {
 	for _, n := range []int{10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

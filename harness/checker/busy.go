@@ -6,13 +6,13 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// loaded are the times in which this machine was too busy for anything to be done in time. Either
-// this process was stalled, or a server did not answer. The times are disjoint and in order.
+// The type `loaded` has the times in which this machine was so busy that waits may have taken too
+// long: this process was stalled, or a server did not answer. The times are disjoint and in order.
 type loaded []window
 
 func busyTimes(h *history.History) loaded {
 	var all []window
-	silent := make(map[string]time.Duration) // since when each server has been silent
+	silent := make(map[string]time.Duration) // server -> since when it has not answered
 	for i := range h.Events {
 		e := &h.Events[i]
 		if e.Kind != history.Fact {
@@ -36,7 +36,7 @@ func busyTimes(h *history.History) loaded {
 	return merge(all)
 }
 
-// The method in returns how long the machine was busy between two times.
+// The method `in` returns how long the machine was busy between two times.
 func (b loaded) in(from, to time.Duration) (sum time.Duration) {
 	for _, w := range b {
 		sum += max(0, min(w.to, to)-max(w.from, from))
@@ -44,9 +44,9 @@ func (b loaded) in(from, to time.Duration) (sum time.Duration) {
 	return sum
 }
 
-// overdue judges something that had to happen within inTime. It reports whether the time between
-// two instants was too long, not counting the busy time. If it was too long only because of the
-// busy time, the verdict is Unknown.
+// The method `overdue` judges something that had to happen within inTime. It reports whether the
+// time between two instants, without the busy time, was longer than inTime. If only the busy time
+// made it longer, the verdict is Unknown.
 func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) bool {
 	took, busy := to-from, b.in(from, to)
 	if took > inTime && took-busy <= inTime {
@@ -55,9 +55,10 @@ func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) b
 	return took-busy > inTime
 }
 
-// cost reports whether a lease may have lapsed by the time t because the machine was busy. During
-// the session timeout that ended at t, the machine must have been busy for at least a quarter of
-// that timeout, because heartbeats may be that far apart.
+// The method `cost` reports whether a lease may have lapsed by the time t because the machine was
+// busy. The machine must have been busy for at least a quarter of the session timeout, within a
+// period of one session timeout that ends at t. A quarter of the timeout is the longest time
+// between two heartbeats.
 func (b loaded) cost(h *history.History, t time.Duration) bool {
 	timeout := longestTimeout(h)
 	return timeout > 0 && b.in(t-timeout, t) >= timeout/4

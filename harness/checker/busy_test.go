@@ -67,7 +67,8 @@ func TestBusyTimeExcusesOnlyItself(t *testing.T) {
 }
 
 // A leader that cannot renew its lease on a busy machine loses its term without a fault and without
-// a mistake.
+// a mistake. So the verdict is Unknown if the machine was busy for a quarter of the last session
+// timeout before the loss, and Invalid if it was busy for less.
 func TestTermLostOnABusyMachineIsUnknown(t *testing.T) {
 	for _, one := range []struct {
 		what  string

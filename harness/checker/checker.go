@@ -57,7 +57,7 @@ func (j *Judge) Violation(events []history.Event, format string, args ...any) {
 	}
 }
 
-// Exposed adds a time for which the property did not hold outside the envelope.
+// Exposed adds a time outside the envelope during which the property did not hold.
 func (j *Judge) Exposed(d time.Duration) { j.r.Exposure += d }
 
 // NotExercised sets the reason that is shown if the verdict is NotExercised.
@@ -126,9 +126,9 @@ func (t ifTokens) Check(ctx context.Context, h *history.History) []Result {
 }
 
 // Run applies each checker and returns one result for each of their properties, in order. A
-// property is Unknown if its checker panics, does not end before ctx, or leaves the property out. A
-// history that was cut short can prove a violation but nothing else, so every other verdict becomes
-// Unknown.
+// property is Unknown if its checker panics, has not ended when ctx ends, or leaves the property
+// out. A history that was cut short can prove a violation but nothing else, so every other verdict
+// becomes Unknown.
 func Run(ctx context.Context, h *history.History, checkers ...Checker) []Result {
 	var all []Result
 	for _, c := range checkers {
@@ -142,8 +142,8 @@ func Run(ctx context.Context, h *history.History, checkers ...Checker) []Result 
 	return all
 }
 
-// guarded runs one checker. If ctx ends first, the checker's goroutine continues until the checker
-// returns, because nothing can stop it.
+// The function `guarded` runs one checker. If ctx ends first, the checker's goroutine continues
+// until the checker returns, because nothing can stop it.
 func guarded(ctx context.Context, h *history.History, c Checker) []Result {
 	done := make(chan []Result, 1)
 	go func() {
@@ -166,7 +166,8 @@ func guarded(ctx context.Context, h *history.History, c Checker) []Result {
 	}
 }
 
-// site finds the place of the panic in a stack trace: the line below the frame of panic itself.
+// The function `site` finds the place of the panic in a stack trace: the line below the frame of
+// panic itself.
 func site(stack []byte) string {
 	_, below, found := strings.Cut(string(stack), "panic(")
 	if !found {
@@ -188,7 +189,8 @@ func allUnknown(c Checker, reason string) []Result {
 	return all
 }
 
-// complete returns one result for each property. A property that is missing in results is Unknown.
+// The function `complete` returns one result for each property. A property that is missing in
+// results is Unknown.
 func complete(properties []Property, results []Result) []Result {
 	all := make([]Result, 0, len(properties))
 	for _, p := range properties {

@@ -12,7 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Operations on a counter, in addition to OpAdd and OpSet with its value in Arg.
+// Operations on a counter. The others are OpAdd, and OpSet, which has the new value in Arg.
 const (
 	OpGet = "get" // completes with the value in Result
 	// OpCompareAndSet has the old and the new value in Arg, with a space between them. It completes
@@ -44,7 +44,7 @@ func stepCounter(state string, invoke, complete *history.Event) (string, bool) {
 	return state, complete == nil || integer(complete.Result, value-1) == value
 }
 
-// integer parses text as a number. If text is not a number, integer returns its second argument.
+// The function `integer` parses text as a number. If text is not a number, it returns `other`.
 func integer(text string, other int64) int64 {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return n
@@ -53,14 +53,14 @@ func integer(text string, other int64) int64 {
 }
 
 // mostUnknown is the maximum number of operations with an unknown outcome on one counter. A counter
-// with more of them is not judged, because each doubles the number of orders that the search has to
-// try.
+// with more of them is not judged, because each such operation doubles the number of orders that
+// the search has to try.
 const mostUnknown = 12
 
 // CounterLinearizable judges counters: there is an order of their operations that explains all
 // results and respects real time. The checker searches for the order with porcupine. The results of
 // adds leave few choices, so the search is fast unless many operations of one counter have an
-// unknown outcome: use many counters with few operations each.
+// unknown outcome. Therefore a workload should use many counters with few operations each.
 func CounterLinearizable() Checker {
 	return New("counter/linearizable", "each call on a counter has its effect at one instant, and its result is right for that instant", func(h *history.History, j *Judge) {
 		var wrong [][]porcupine.Operation
@@ -113,10 +113,10 @@ func unknown(ops []porcupine.Operation) (n int) {
 	return n
 }
 
-// firstUnexplained takes the calls in order of their completions. It returns the first call at
-// whose completion no order explains the results of the calls that have begun by then. A binary
-// search finds this call: if no order explains the beginning of a history, none explains a longer
-// part.
+// firstUnexplained takes the calls in the order of their completions, and returns the first call
+// that no order explains. More precisely, when this call completes, no order of the calls that have
+// begun explains all results so far. A binary search finds the call: if no order explains the
+// beginning of a history, none explains a longer part.
 func firstUnexplained(ops []porcupine.Operation) (invoke, complete *history.Event) {
 	done := slices.DeleteFunc(slices.Clone(ops), func(op porcupine.Operation) bool { return !isAnswered(op) })
 	slices.SortFunc(done, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })
@@ -130,7 +130,8 @@ func firstUnexplained(ops []porcupine.Operation) (invoke, complete *history.Even
 	return last.Input.(*history.Event), last.Output.(*history.Event)
 }
 
-// begun returns the beginning of ops up to the event with the given index.
+// The function `begun` returns the calls that began up to the event with the given index. A call
+// that completed later counts as not answered.
 func begun(ops []porcupine.Operation, until int64) []porcupine.Operation {
 	var some []porcupine.Operation
 	for _, op := range ops {

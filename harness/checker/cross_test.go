@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Random histories of holds. A few clients begin, end and lose holds in any order, on few objects,
-// so that overlaps are frequent.
+// The histories of randomHolds are random. A few clients begin, end and lose holds in any order, on
+// few objects, so that overlaps are frequent.
 
 func randomHolds(r *rand.Rand, n int, mode func(*rand.Rand) string) *history.History {
 	var events []history.Event
@@ -39,8 +39,8 @@ func randomHolds(r *rand.Rand, n int, mode func(*rand.Rand) string) *history.His
 	return history.New(append(events, end())...)
 }
 
-// faulty adds faults to a history: clients leave the envelope at random, and sometimes the process
-// stalls.
+// The function `faulty` adds faults outside the envelope to a history at random, and sometimes a
+// stall of the process.
 func faulty(r *rand.Rand, h *history.History) *history.History {
 	all := slices.Clone(h.Events)
 	for round := range int32(1 + r.IntN(2)) {
@@ -70,9 +70,10 @@ func faulty(r *rand.Rand, h *history.History) *history.History {
 
 var paused = Envelope{Outside: []string{"pause"}, After: time.Millisecond}
 
-// excused decides by definition: each moment from the given time to the end of the hold must have a
-// fault that excuses it. Such a fault affects the client or all clients. It is active at that
-// moment, or has ended a short time before. Times are multiples of half a millisecond.
+// The function `excused` applies the definition of an excuse: each moment from the given time to
+// the end of the hold must have a fault that excuses it. Such a fault affects the client or all
+// clients. At that moment the fault is active, or its end is at most paused.After ago. Times are
+// multiples of half a millisecond, so it is enough to check each quarter of a millisecond.
 func excused(h *history.History, hold history.HoldInterval, from time.Duration) bool {
 	to := h.End()
 	if hold.End != nil {
@@ -94,10 +95,10 @@ func excused(h *history.History, hold history.HoldInterval, from time.Duration) 
 	return true
 }
 
-// everyMoment is the oracle for holds. It takes the set of holders of an object at each moment at
-// which a hold of the object begins. The set must be allowed as it is, or after the holders that a
-// fault excuses are removed. A client that is notified of a loss at that instant does not count as
-// a holder.
+// everyMoment is the oracle for holds. It checks the set of holders of an object at each moment at
+// which a hold of the object begins. The set must be allowed. If it is not, it must be allowed
+// without the holders that a fault excuses. A client that is notified of a loss at that instant
+// does not count as a holder.
 func everyMoment(h *history.History, allowed func(holders []history.Event) bool) bool {
 	for _, next := range h.Holds() {
 		at := next.Begin
@@ -252,7 +253,8 @@ func lockHistory(r *rand.Rand, n int) []history.Event {
 	return events
 }
 
-// pick returns the index of a random event for which fits returns true.
+// The function `pick` returns the index of a random event for which the function `fits` returns
+// true.
 func pick(r *rand.Rand, events []history.Event, fits func(*history.Event) bool) int {
 	var all []int
 	for i := range events {
@@ -267,9 +269,9 @@ func is(kind history.Kind, op string) func(*history.Event) bool {
 	return func(e *history.Event) bool { return e.Kind == kind && e.Op == op }
 }
 
-// If the three register properties (writes-linearizable, reads-after-sync and reads-sequential) are
-// valid, with zxids as witnesses, then the history is linearizable. A history with true zxids is
-// valid.
+// If none of the three register properties (writes-linearizable, reads-after-sync and
+// reads-sequential) is violated, the history is linearizable. The checkers take the order of
+// operations from the zxids, and porcupine searches for an order.
 func TestRegisterCheckersAgainstPorcupine(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	valid, invalid := 0, 0
@@ -310,8 +312,9 @@ var registerModel = porcupine.Model{
 	},
 }
 
-// randomRegister returns random writes and reads after a sync. Each takes effect at a random moment
-// and gets the zxid of that moment. Three quarters of the histories are falsified.
+// randomRegister returns random writes, and random reads that follow a sync. Each operation takes
+// effect at a random moment and gets the zxid of that moment. Three quarters of the histories are
+// falsified.
 func randomRegister(r *rand.Rand, n int) ([]porcupine.Operation, *history.History) {
 	var events []history.Event
 	var ops []porcupine.Operation
@@ -358,7 +361,7 @@ func randomRegister(r *rand.Rand, n int) ([]porcupine.Operation, *history.Histor
 	return ops, history.New(append(events, end())...)
 }
 
-// falsify gives one read the value and the zxid of another moment.
+// The function `falsify` gives one read the value and the zxid of another moment.
 func falsify(r *rand.Rand, ops []porcupine.Operation, events []history.Event) {
 	var reads, all []int
 	for i := range events {

@@ -102,7 +102,8 @@ func looksFoundTheirOwn(h *history.History) bool {
 	return legal
 }
 
-// heard returns the index at which the client had an answer of any kind, or the end of the history.
+// The function `heard` returns the index of the completion of o, whatever its outcome. If o has no
+// completion, it returns the index of the last event of the history.
 func heard(h *history.History, o history.Operation) int32 {
 	if o.Complete != nil {
 		return o.Complete.Index
@@ -153,8 +154,8 @@ func tinyExpiries(r *rand.Rand, n int) *history.History {
 	return history.New(append(all, end())...)
 }
 
-// nothingHeldBeyondItsSession checks the holders just after each end of a session. If somebody else
-// closed the session, its holder at that moment is excused.
+// nothingHeldBeyondItsSession checks each end of a session. No hold of the session may begin after
+// it or continue after it. If somebody else closed the session, a hold may continue.
 func nothingHeldBeyondItsSession(h *history.History) bool {
 	for _, e := range h.Events {
 		for _, hold := range h.Holds() {
@@ -212,7 +213,7 @@ func tinyDrained(r *rand.Rand, n int) *history.History {
 		case !happened:
 		case e.Op == OpPut:
 			if r.IntN(6) > 0 {
-				there[e.Object] = append(in, fmt.Sprint(put)) // the latest value, which may be that of another put
+				there[e.Object] = append(in, fmt.Sprint(put)) // the value of the latest put, which may not be this put
 			}
 		case e.Op == OpAck, e.Op == OpReturn:
 			one := (*mine)[0]
@@ -254,7 +255,7 @@ func tinyDrained(r *rand.Rand, n int) *history.History {
 }
 
 // everyLossHadATaker assigns each lost value to a call with an unknown result. A value is lost if
-// it was never delivered and nobody holds it. Each call can explain the loss of one value.
+// it was neither taken nor acked, and nobody holds it. Each call can explain the loss of one value.
 func everyLossHadATaker(h *history.History) bool {
 	return everyLossOf("/a", h) && everyLossOf("/b", h)
 }
@@ -379,8 +380,8 @@ func noTakeSlept(h *history.History) bool {
 }
 
 // somethingWasThere reports whether a value was certainly in the queue between an event and the
-// next one. The value had been put, and the call that received it had not begun. If it is unknown
-// which call received the value, no call with an unknown result had begun.
+// next one. This is so if the value had been put, and the call that received it had not begun. If
+// it is unknown which call received the value, no call with an unknown result may have begun.
 func somethingWasThere(ops []history.Operation, at int32) bool {
 	return slices.ContainsFunc(ops, func(put history.Operation) bool {
 		in, out, taken := put.End(), int32(forever), false
@@ -397,7 +398,8 @@ func somethingWasThere(ops []history.Operation, at int32) bool {
 	})
 }
 
-// tinyAcks: clients acknowledge three values. Effects may be missing or too many.
+// tinyAcks returns a history in which clients ack three values. An ack may have no effect, one
+// effect or several.
 func tinyAcks(r *rand.Rand, n int) *history.History {
 	h := tinyOps(r, n, func(int16) *history.Event {
 		return &history.Event{Object: "/q", Op: OpAck, Arg: fmt.Sprint(r.IntN(3))}
@@ -485,7 +487,7 @@ func heirsSawTheLatest(h *history.History) bool {
 				continue
 			}
 			if o.Invoke.Token >= read.Invoke.Token {
-				return // it is no longer a new leader
+				return // a leader of this epoch or of a later one has written, so this read is not judged
 			}
 			fine = fine && source.Invoke != nil && !before(source, o)
 		}
@@ -532,17 +534,23 @@ func observersWereRight(h *history.History) bool {
 		if told.Token == 0 {
 			return
 		}
-		known, future, unnamed := false, false, false
+		known, future, unnamed := false, false, 0
 		for _, c := range ops {
 			switch {
 			case c.Invoke.Op != OpCampaign:
 			case c.Outcome() == session.OK && c.Complete.Token == told.Token:
 				known, future = true, c.Invoke.Index > told.Index
-			case c.Outcome() != session.OK:
-				unnamed = unnamed || c.Invoke.Index < told.Index
+			case c.Outcome() != session.OK && c.Invoke.Index < told.Index:
+				unnamed++
 			}
 		}
-		legal = legal && !future && (known || unnamed)
+		unknown := make(map[int64]bool) // the epochs of failed campaigns that were seen so far
+		completions(h, OpLeader, func(other history.Operation) {
+			if epoch := other.Complete.Token; other.Complete.Index <= told.Index && epoch != 0 && !campaigned(ops, epoch) {
+				unknown[epoch] = true
+			}
+		})
+		legal = legal && !future && (known || len(unknown) <= unnamed)
 		completions(h, OpLeader, func(other history.Operation) {
 			earlier := other.Complete.Client == told.Client && other.Complete.Index < told.Index
 			legal = legal && !(earlier && other.Complete.Token > told.Token)
@@ -555,10 +563,17 @@ func observersWereRight(h *history.History) bool {
 	return legal
 }
 
+// The function `campaigned` reports whether a campaign completed with the given epoch.
+func campaigned(ops []history.Operation, epoch int64) bool {
+	return slices.ContainsFunc(ops, func(o history.Operation) bool {
+		return o.Invoke.Op == OpCampaign && o.Outcome() == session.OK && o.Complete.Token == epoch
+	})
+}
+
 // Barriers.
 
-// removalsWereSeen searches for a wait that continues for longer than the limit after a removal,
-// although it had already waited for the limit before the removal.
+// removalsWereSeen searches for a wait that had lasted for at least the limit when a barrier was
+// removed, and that then lasts for longer than the limit. Time before the heal does not count.
 func removalsWereSeen(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	if healed == nil {
@@ -580,8 +595,8 @@ func removalsWereSeen(h *history.History) bool {
 }
 
 // roundsWentOn searches for a member that, after the heal, waits for longer than the limit. The
-// time counts from the heal, from the passing of the first other member, or from the member's own
-// invocation, whichever is latest.
+// wait counts from the latest of three events: the heal, the completion of another member's call,
+// and the invocation of the member's own call.
 func roundsWentOn(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	legal := true
@@ -603,7 +618,7 @@ func roundsWentOn(h *history.History) bool {
 
 // Sessions.
 
-// tinyExpiry: one session of three milliseconds, its requests, and its end.
+// tinyExpiry: one session with a timeout of three milliseconds, its requests, and its end.
 func tinyExpiry(r *rand.Rand, n int) *history.History {
 	begun, ended := false, false
 	return tinyOps(r, n+2, func(c int16) *history.Event {
@@ -623,9 +638,12 @@ func tinyExpiry(r *rand.Rand, n int) *history.History {
 	}, func(*history.Event) {})
 }
 
-// expiryHadAReason tries each quarter of a millisecond as the moment at which the servers last
-// received a sign of life of the session. That moment is not before a request that they answered,
-// and not after the client's last action in the session before it expired.
+// expiryHadAReason searches for a moment at which the servers may have received the session's last
+// sign of life. The expiry must come no earlier than the session timeout after that moment, and no
+// later than the timeout plus `soon`. The earliest possible moment is the invocation of the
+// session's last successful request. The latest is the session's last event before the expiry, or
+// the expiry itself if a request was still open. The function tries each quarter of a millisecond
+// in between.
 func expiryHadAReason(h *history.History) bool {
 	const timeout, step = 3 * time.Millisecond, time.Millisecond / 4
 	first, last := -time.Second/10, time.Duration(0)
@@ -644,7 +662,7 @@ func expiryHadAReason(h *history.History) bool {
 	ops, _ := h.Operations()
 	for _, o := range ops {
 		if o.Invoke.Session == 7 && o.Invoke.Index < expired.Index && (o.Complete == nil || o.Complete.Index > expired.Index) {
-			last = expired.Time // it may have been sent at this time
+			last = expired.Time // the request may have been sent as late as this
 		}
 	}
 	completions(h, OpSetValue, func(o history.Operation) { first = max(first, o.Invoke.Time) })
@@ -696,11 +714,12 @@ func tinyWatches(r *rand.Rand, n int) *history.History {
 	return history.New(append(all, end())...)
 }
 
-// The function one reports whether events a and b are of the same registration.
+// The function `one` reports whether events a and b are of the same registration.
 func one(a, b history.Event) bool { return a.Client == b.Client && a.Watch == b.Watch }
 
-// standing takes the indexes of two events. It reports whether the watch that the first event set
-// neither fired nor ended before the second event, and was not set again before it.
+// The function `standing` takes the indexes of two events. The first event sets a watch. The
+// function reports whether, until the second event, this watch neither fires nor ends, and is not
+// set again.
 func standing(h *history.History, i, at int) bool {
 	for _, e := range h.Events[i+1 : at] {
 		if e.Kind == history.Watch && e.Op != WatchState && one(e, h.Events[i]) {
@@ -829,8 +848,8 @@ func tinyCauses(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// eventsHadACause searches for a change that had begun and that is, or may be, newer than the
-// watch.
+// eventsHadACause searches for a cause of each event: a change that began before the event and that
+// is, or may be, newer than the watch.
 func eventsHadACause(h *history.History) bool {
 	ops, _ := h.Operations()
 	for at, fired := range h.Events {
@@ -852,7 +871,8 @@ func eventsHadACause(h *history.History) bool {
 
 // Groups.
 
-// tinyGroup: clients join and leave, and list the members. The answers consist of possible members.
+// tinyGroup: clients join and leave, and list the members. Some lists miss a member, or contain a
+// client that is not a member.
 func tinyGroup(r *rand.Rand, n int) *history.History {
 	var joined [3]string
 	var ids []string
@@ -885,8 +905,8 @@ func tinyGroup(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// The function joins calls f for each join that may have happened. The second argument of f has the
-// later operations of the client, up to the next join.
+// The function `joins` calls f for each join that may have happened. The second argument of f has
+// the later operations of the client, up to the next join.
 func joins(h *history.History, f func(join history.Operation, then []history.Operation)) {
 	ops, _ := h.Operations()
 	isJoin := func(o history.Operation) bool { return o.Invoke.Op == OpJoin && o.Outcome() != session.Failed }
@@ -909,8 +929,9 @@ func joins(h *history.History, f func(join history.Operation, then []history.Ope
 }
 
 // membersWereListed checks each answer that must not be old. A client is wrongly missing from the
-// answer under three conditions. Its join completed before the question. A request that the client
-// sent after the answer succeeded. The client did not begin to leave before that request.
+// answer if three conditions are met. Its join completed before the call that got the answer began.
+// After the answer, the client sent a request, and the request succeeded. The client did not begin
+// to leave before that request.
 func membersWereListed(h *history.History) bool {
 	legal := true
 	completions(h, OpMembers, func(answer history.Operation) {
@@ -933,9 +954,9 @@ func membersWereListed(h *history.History) bool {
 	return legal
 }
 
-// listedWereMembers checks each listed member. Its join must have begun. If the answer must not be
-// old, there must be a join that may have happened, and no leave after that join had completed
-// before the question.
+// listedWereMembers checks each listed member. Its join must have begun before the call that lists
+// the members returned. If the list must not be old, the member must also have a join that may have
+// taken effect. That join must not be followed by a leave that completed before the call began.
 func listedWereMembers(h *history.History) bool {
 	legal := true
 	completions(h, OpMembers, func(answer history.Operation) {
@@ -989,7 +1010,7 @@ func tinyCounts(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// counted returns the value after a call.
+// The function `counted` returns the value after a call.
 func counted(value int64, call history.Event) int64 {
 	from, to := 0, 0
 	switch call.Op {

@@ -104,7 +104,8 @@ func TestCheckersAgreeWithTheirDefinitions(t *testing.T) {
 	}
 }
 
-// A run is also judged while it is in progress, and after an interruption.
+// A run is also judged while it is in progress, and after an interruption. So the beginning of a
+// legal history must not be invalid.
 func TestTheBeginningOfALegalHistoryIsNotInvalid(t *testing.T) {
 	for id, o := range sorted(oracles()) {
 		t.Run(id, func(t *testing.T) {
@@ -143,9 +144,9 @@ func listing(h *history.History) (text string) {
 	return text
 }
 
-// tinyOps returns n random operations of three clients that overlap in any way. The function next
-// returns the invocation of a client, or nil for none. The function finish fills in the completion
-// of the operation.
+// tinyOps returns n random operations of three clients that overlap in any way. The function `next`
+// returns the invocation of a client, or nil for none. The function `finish` fills in the
+// completion of the operation.
 func tinyOps(r *rand.Rand, n int, next func(client int16) *history.Event, finish func(e *history.Event)) *history.History {
 	var events []history.Event
 	open := make(map[int16]*history.Event)
@@ -214,8 +215,8 @@ func waitsWereLegal(h *history.History) bool {
 	return true
 }
 
-// passable reports whether the remaining operations have an order in which the wait finds no
-// barrier. Operations with an unknown outcome may be left out.
+// The function `passable` reports whether the remaining operations have an order in which the wait
+// finds no barrier. Operations with an unknown outcome may be left out.
 func passable(left []history.Operation, stands bool) bool {
 	first := int32(forever)
 	for _, o := range left {
@@ -237,7 +238,8 @@ func passable(left []history.Operation, stands bool) bool {
 	return false
 }
 
-// soon is the limit of liveness. An event of a small history takes a millisecond.
+// The constant `soon` is the time limit of the liveness properties. In a small history, each event
+// comes a millisecond after the previous one.
 const soon = 2 * time.Millisecond
 
 // waitsWereInTime checks each wait after the heal. During the wait, the barrier must not be
@@ -264,9 +266,9 @@ func waitsWereInTime(h *history.History) bool {
 	return true
 }
 
-// surelyGone reports whether the barrier was absent during the whole interval. A remove had ended
-// before the interval, and each set had ended before that remove began, or began after the
-// interval.
+// surelyGone reports whether the barrier was certainly absent during the whole interval. There must
+// be a remove that ended before the interval. In addition, each set must either have ended before
+// that remove began, or have begun after the interval.
 func surelyGone(ops []history.Operation, from, to int32) bool {
 	return slices.ContainsFunc(ops, func(remove history.Operation) bool {
 		return remove.Invoke.Op == OpRemove && remove.Outcome() == session.OK && remove.Complete.Index <= from &&
@@ -296,7 +298,7 @@ func tinyDouble(r *rand.Rand, n int) *history.History {
 	}, func(*history.Event) {})
 }
 
-// completions calls f for each successful operation of that name.
+// The function `completions` calls f for each successful operation of that name.
 func completions(h *history.History, op string, f func(history.Operation)) {
 	ops, _ := h.Operations()
 	for _, o := range ops {
@@ -320,9 +322,10 @@ func entriesHadCompany(h *history.History) bool {
 	return legal
 }
 
-// nobodyCountedThatGaveUp counts, at each moment, the members that are inside and have not been
-// notified of a failure. If too few members came in total, the violated property is
-// double-barrier/enter-together.
+// nobodyCountedThatGaveUp checks each successful enter. At one moment up to its completion, at
+// least two members of its round must have been inside. A member is inside from its invocation
+// until it is notified of a failure. If fewer than two members came at all, the round is not judged
+// here, because it violates double-barrier/enter-together.
 func nobodyCountedThatGaveUp(h *history.History) bool {
 	legal := true
 	ops, _ := h.Operations()
@@ -349,9 +352,10 @@ func nobodyCountedThatGaveUp(h *history.History) bool {
 	return legal
 }
 
-// nobodyInside checks, at each completion of op in a round, that nobody is inside an earlier round.
-// The last argument says how many rounds earlier. A member is inside if its enter has returned, it
-// has not begun to leave, and its session has not changed since it requested to enter.
+// nobodyInside checks the completion of each successful operation with the name `op`. If the
+// operation belongs to round n, nobody may be inside round n-before at that moment. A member is
+// inside if its enter has returned, it has not begun to leave, and its session has not changed
+// since it requested to enter.
 func nobodyInside(h *history.History, op string, before int32) bool {
 	legal := true
 	completions(h, op, func(o history.Operation) {
@@ -428,8 +432,8 @@ func tinyCalm(r *rand.Rand, n int) *history.History {
 	return tinyHeal(tinyTerms)(r, n+4)
 }
 
-// tinyHeal adds a heal of the ensemble at one moment. At another it adds the end of the phase in
-// which liveness is judged.
+// tinyHeal adds a heal of the ensemble at one moment. At another moment it adds the end of the
+// phase in which liveness is judged.
 func tinyHeal(draw func(*rand.Rand, int) *history.History) func(*rand.Rand, int) *history.History {
 	return func(r *rand.Rand, n int) *history.History {
 		all := draw(r, n).Events
@@ -484,7 +488,7 @@ func everyPair(h *history.History, wrong func(a, b *history.Event) bool) bool {
 	return true
 }
 
-// termsOfOneTookTurns searches each moment for a client that leads twice.
+// termsOfOneTookTurns searches for a moment at which one client leads two terms.
 func termsOfOneTookTurns(h *history.History) bool {
 	for at := range h.Events {
 		leads := make(map[int16]int)
@@ -621,8 +625,8 @@ func tinySession(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// The following functions report whether an operation proves what their names say, about the
-// session or its ephemeral, for some moment of the operation.
+// Each of the following functions selects operations. A selected operation proves what the name of
+// the function says about the session or its ephemeral, for some moment of the operation.
 func absent(o *history.Operation) bool {
 	return o.Invoke.Op == OpPresent && o.Complete.Result != "0x7"
 }
@@ -634,8 +638,8 @@ func alive(o *history.Operation) bool   { return o.Complete.Session == 7 }
 func over(*history.Operation) bool      { return false }
 
 // sessionCouldBe tries every moment at which the session may have ended and every moment at which
-// the ephemeral may have been created. It uses the operations of the given kinds and the observed
-// end.
+// the ephemeral may have been created. It reports whether two such moments explain the operations
+// of the given kinds and the observed end.
 func sessionCouldBe(h *history.History, kinds ...func(*history.Operation) bool) bool {
 	ops, _ := h.Operations()
 	var judged []history.Operation
@@ -658,7 +662,8 @@ func sessionCouldBe(h *history.History, kinds ...func(*history.Operation) bool) 
 	}
 	if create == nil {
 		return allOf(judged, func(o history.Operation) bool {
-			// It is unknown whether the ephemeral existed. Only the session's end counts.
+			// It is unknown whether the ephemeral existed. So the only mistake is to resume the
+			// session after its end.
 			return !resumed(&o) || o.Invoke.Index < last
 		})
 	}
@@ -679,7 +684,7 @@ func allOf(ops []history.Operation, f func(history.Operation) bool) bool {
 // couldSee searches for a moment within o, between an event and the next one, at which the
 // observation of o was true. The second argument is the index of the event just before the creation
 // of the ephemeral. The third is the index of the event just after the end of the session, unless
-// the session never ended. Within one such moment, events may have any order.
+// the session never ended. Effects at one such moment may have any order.
 func couldSee(o history.Operation, made, end int32, never bool) bool {
 	for at := o.Invoke.Index; at < o.Complete.Index; at++ {
 		lives, over := never || at < end, !never && at >= end-1

@@ -14,18 +14,19 @@
 // [Run] applies checkers, and reports a failure inside a checker as Unknown. [New] makes a checker
 // from a function.
 //
-// A busy machine decides no verdict. Each run measures by how much its own timers are late, see
-// [history.FactLag], and when it stood still, see [history.FactStall]. A hold that ended late
-// counts as exposure in two cases: all of its delay was during such a stall, or it was lost and the
-// delay is shorter than the lag. The time of a stall does not count against the limit of a wait.
-// Nothing else is excused: an overlap that continues after a stall is a violation. A hold that the
-// program gives up must end before the next one begins, however late timers are.
+// A busy machine alone makes no property Invalid. Each run measures by how much its own timers are
+// late, see [history.FactLag], and when it stood still, see [history.FactStall]. A hold that ended
+// late counts as exposure in two cases. In the first, all of its delay was during such a stall. In
+// the second, the hold was lost, and its delay is shorter than the lag. If a wait exceeds its limit
+// only because of stalls or of servers that did not answer in time, the verdict is Unknown. A busy
+// machine excuses nothing else: an overlap that continues after a stall is a violation. A hold that
+// the program gives up must end before the next one begins, however late timers are.
 //
 // # Properties
 //
 // Each file has the properties of one subject. Legal and illegal histories for them are under
-// testdata. A checker's function is named after its property. A checker without an exported
-// function comes with its group, for example [Election].
+// testdata. A checker's function is named after its property. If a checker has no exported
+// function, the function of its group returns it, for example [Election].
 //
 //	lock/tokens-rise                  tokens are unique and rise in real time
 //	lock/fenced-writes                the fenced resource never accepts a smaller token, and no increment is lost
@@ -41,7 +42,7 @@
 //	lock/loss-before-expiry           a hold ends before the servers expire its session
 //
 //	rwlock/writer-alone               no writer holds together with a writer or a reader
-//	rwlock/readers-together           at least n grants to a reader while another reader held the lock
+//	rwlock/readers-together           at least one reader is granted the lock while another holds it
 //	rwlock/no-overtaking              no reader overtakes an earlier writer, and no writer overtakes anybody
 //
 //	semaphore/within-permits          no more permits are held than exist
@@ -115,6 +116,6 @@
 //
 // Checkers are pure functions of the history and run in O(n log n) of its length, except for
 // counter/linearizable, which searches. They compare indexes of events, not times (see package
-// history). [Referee] is a general search with porcupine, for small slices only. Tests compare the
-// checkers with it.
+// history). [Referee] searches for a linearization with porcupine, and can judge only small slices
+// of a history. Tests compare the checkers with it.
 package checker

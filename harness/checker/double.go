@@ -17,7 +17,7 @@ func Double(n int, inTime time.Duration) []Checker {
 	return []Checker{doubleBarrierEnterTogether(n), doubleBarrierNoQuitterCounts(n), doubleBarrierLeaveTogether(), doubleBarrierRoundsInOrder(), doubleBarrierRoundsGoOn(inTime)}
 }
 
-// round is one use of a double barrier.
+// A round is one use of a double barrier.
 type round struct {
 	object         string
 	number         int32
@@ -27,8 +27,8 @@ type round struct {
 	strays *strays
 }
 
-// rounds lists the rounds in order. An operation that does not know its round at its invocation has
-// round 0 there. Its completion has the round.
+// The function `rounds` lists the rounds in order. If a client does not know its round when it
+// invokes an operation, the invocation has round 0, and the completion has the round.
 func rounds(h *history.History) []*round {
 	type use struct {
 		object string
@@ -84,18 +84,19 @@ func rounds(h *history.History) []*round {
 }
 
 // strays are the enters of one object whose round is not known, in order of their ends. Each may
-// have counted in one round.
+// have counted as a member of one round.
 type strays []stray
 
 type stray struct {
 	history.Operation
-	end  int32 // a round may count it up to this index
+	end  int32 // a round may count the stray up to this index
 	used bool
 }
 
 // strayEnds returns a function that gives the index until which a stray may count. A stray no
-// longer counts once the servers have ended its session. It also no longer counts once the same
-// session has entered again, because the earlier attempt must be gone by then.
+// longer counts once its call has failed, or once the servers have ended its session. It also no
+// longer counts once the same session has entered again, because the earlier attempt must be gone
+// by then.
 func strayEnds(h *history.History, ops []history.Operation) func(history.Operation) int32 {
 	expired := make(map[int64]int32)
 	for i := range h.Events {
@@ -129,8 +130,9 @@ func strayEnds(h *history.History, ops []history.Operation) func(history.Operati
 	}
 }
 
-// borrow takes up to n strays that may have been members of r when r opened, and returns how many
-// it took. It first takes the strays that end first, because those fit the fewest later rounds.
+// The method `borrow` takes up to n strays that may have been members of r when r opened, and
+// returns how many it took. It first takes the strays that end first, because those fit the fewest
+// later rounds.
 func (r *round) borrow(n int, opened int32) (taken int) {
 	if r.strays == nil || n <= 0 {
 		return 0
@@ -151,7 +153,7 @@ func (r *round) borrow(n int, opened int32) (taken int) {
 	return taken
 }
 
-// firstIn returns the operation that completed first, if any completed.
+// firstIn returns the successful operation that completed first, if any succeeded.
 func firstIn(ops []history.Operation) (first history.Operation, done bool) {
 	for _, o := range ops {
 		if o.Outcome() == session.OK && (!done || o.Complete.Index < first.Complete.Index) {
@@ -206,8 +208,8 @@ func doubleBarrierNoQuitterCounts(n int) Checker {
 	})
 }
 
-// together returns the largest number of members that may have been inside at once before the
-// index.
+// The function `together` returns the largest number of members that may have been inside at once
+// before the index.
 func together(enters []history.Operation, before int32) int {
 	type step struct {
 		at int32
@@ -253,17 +255,17 @@ func doubleBarrierLeaveTogether() Checker {
 	})
 }
 
-// stay is a time that a member surely spent inside. It begins when the enter returns. It ends when
-// the member begins to leave, loses its session or crashes. The servers may end the session before
-// the member notices. So the stay is sure only until the invocation of the last operation that
-// succeeded in the session.
+// A stay is a time that a member surely spent inside. It begins when the enter returns. It ends
+// when the member begins to leave, loses its session or crashes. The servers may end the session
+// before the member notices. So the stay is sure only until the invocation of the last operation
+// that succeeded in the session.
 type stay struct {
 	enter history.Operation
 	to    int32
 }
 
-// stays are the stays of a round in order of their beginnings. If an earlier stay lasts longer than
-// a later one, it replaces the later one in the list.
+// The type `stays` has the stays of a round in order of their beginnings. If an earlier stay ends
+// after a later one, it replaces the later one in the list.
 type stays []stay
 
 func (r *round) stays(dropped drops) stays {
@@ -296,21 +298,21 @@ func firstAfter(indexes []int32, from int32) int32 {
 	return indexes[i]
 }
 
-// The method at returns a stay that includes the index, if there is one.
+// The method `at` returns a stay that includes the event with the index, if there is one.
 func (all stays) at(index int32) (stay, bool) {
 	i, _ := slices.BinarySearchFunc(all, index, func(s stay, at int32) int { return cmp.Compare(s.enter.Complete.Index, at) })
-	// Each stay for which an earlier one lasts longer has been replaced by the earlier one. So the
-	// entry before the index lasts longest of all stays that began before the index.
+	// No entry of the list ends before an earlier entry: see `stays`. So if any stay includes the
+	// index, the last one that began before it does.
 	if i > 0 && all[i-1].to > index {
 		return all[i-1], true
 	}
 	return stay{}, false
 }
 
-// drops are the times at which clients lost their sessions or crashed.
+// The type `drops` has the indexes of events that limit how long a session surely lived.
 type drops struct {
-	told   map[int16][]int32 // by client, when it noticed
-	proven map[int64]int32   // by session: the last invocation that succeeded in it
+	told   map[int16][]int32 // client -> the events with which it noticed that it had lost its session, or crashed
+	proven map[int64]int32   // session -> the invocation of the last operation that succeeded in it
 }
 
 func dropsOf(h *history.History) drops {
@@ -330,7 +332,7 @@ func dropsOf(h *history.History) drops {
 	return all
 }
 
-// The method after returns the index until which the session of o surely lived.
+// The method `after` returns the index until which the session of o surely lived after o began.
 func (d drops) after(o history.Operation) int32 {
 	end := firstAfter(d.told[o.Invoke.Client], o.Invoke.Index)
 	if proven, known := d.proven[o.Invoke.Session]; known {
@@ -370,8 +372,8 @@ func doubleBarrierRoundsInOrder() Checker {
 // doubleBarrierRoundsGoOn judges liveness after the heal. Once the first member has entered a
 // round, the others enter within inTime. The same applies to leaving. Some members learn the number
 // of their round only when they have entered. Until then their enters belong to no known round, so
-// the rules above do not judge them. If there are such members, a round must also open between the
-// heal and the end of the work.
+// the two rules above do not judge them. If there are such members, there is one more rule: if more
+// than inTime passes between the heal and the end of the work, a round must open in that time.
 func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
 	return New("double-barrier/rounds-go-on", "after the heal rounds complete in time", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)
@@ -402,7 +404,7 @@ func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
 }
 
 // inTimeTogether judges the enters or the leaves of a round from the moment at which the first of
-// them completed. At that moment the condition was met for all members.
+// them completed. From that moment on, every member that has begun its call can complete it.
 func inTimeTogether(h *history.History, j *Judge, r *round, ops []history.Operation, healed *history.Event, busy loaded, inTime time.Duration) {
 	first, done := firstIn(ops)
 	if !done {

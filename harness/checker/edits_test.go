@@ -40,7 +40,7 @@ func TestOneEditOfALegalHistoryIsFlagged(t *testing.T) {
 	}
 }
 
-// whole returns a history of events that did not all happen at once.
+// The function `whole` adds the end of the history, at the time of the last event.
 func whole(e events) *history.History {
 	last := end()
 	last.Time = e[len(e)-1].Time
@@ -96,14 +96,14 @@ func edits() map[string]edit {
 		"queue/nothing-twice":    {line, again},
 		"queue/fifo-order":       {line, lastTwoSwapped},
 		"queue/empty-is-true":    {line, answered(OpTake, "")},
-		"queue/takers-wake":      {healed(line), func(_ *rand.Rand, e events) events { return lateFrom(e, len(e)-5) }}, // meanwhile the queue has another item too
+		"queue/takers-wake":      {healed(line), func(_ *rand.Rand, e events) events { return lateFrom(e, len(e)-5) }}, // the last item is in the queue during the delayed take
 		"queue/drained-is-empty": {facts(line, history.FactLeft, "0", "items"), alter(history.Fact, history.FactLeft, func(e *history.Event) { e.Result = "1" })},
 		"queue/priority-order":   {urgentLine, lastTwoSwapped},
 		"queue/ack-with-effect":  {acknowledged, alter(history.Fact, FactEffect, func(e *history.Event) { e.Op = "nothing" })},
 
 		"barrier/no-early-pass": {gated, func(r *rand.Rand, e events) events {
 			i := pick(r, e, is(history.OK, OpWait))
-			return moved(e, i, i-2) // before the remove
+			return moved(e, i, i-2) // the wait now completes before the remove
 		}},
 		"barrier/opens-in-time":     {healed(gated), late(history.OK, OpWait)},
 		"barrier/no-missed-removal": {slow(healed(gated)), late(history.OK, OpWait)},
@@ -113,7 +113,7 @@ func edits() map[string]edit {
 		"double-barrier/no-quitter-counts": {some(numbered), inRound(func(round, _ events) events {
 			for _, gaveUp := range []int{4, 5} {
 				round[gaveUp].Kind = history.Fail
-				round = moved(round, gaveUp, gaveUp-2) // before the others come
+				round = moved(round, gaveUp, gaveUp-2) // the member now gives up before the last two members come
 			}
 			return round
 		})},
@@ -132,8 +132,8 @@ func edits() map[string]edit {
 			if r.IntN(2) == 0 {
 				return answered(OpGet, "-1")(r, e)
 			}
-			// The result of an add belongs to another add, for example if a batch had one result
-			// for all its calls.
+			// An add gets a wrong result, for example because a batch had one result for all its
+			// calls.
 			return alter(history.OK, OpAdd, func(e *history.Event) { e.Result = fmt.Sprint(number(e.Result, 0) + 1) })(r, e)
 		}},
 
@@ -192,7 +192,8 @@ func edits() map[string]edit {
 
 // Functions that draw histories.
 
-// some draws a history of a kind that the benchmarks use, without the event that ends it.
+// The function `some` returns a function that draws one of the histories of the benchmarks, without
+// the event that ends it.
 func some(draw func(n int) *history.History) func(*rand.Rand) events {
 	return func(r *rand.Rand) events {
 		e := draw(80 * (1 + r.IntN(5))).Events
@@ -218,8 +219,8 @@ func healed(draw func(*rand.Rand) events) func(*rand.Rand) events {
 	}
 }
 
-// refusing makes a resource refuse, after each write, a token that is one less than the token of
-// the write.
+// The function `refusing` makes a resource refuse, after each write, a token that is one less than
+// the token of the write.
 func refusing(draw func(*rand.Rand) events) func(*rand.Rand) events {
 	return func(r *rand.Rand) events {
 		var all events
@@ -234,7 +235,7 @@ func refusing(draw func(*rand.Rand) events) func(*rand.Rand) events {
 	}
 }
 
-// slow makes each wait for a barrier take two seconds.
+// The function `slow` makes each wait for a barrier take two seconds.
 func slow(draw func(*rand.Rand) events) func(*rand.Rand) events {
 	return func(r *rand.Rand) events {
 		e, now := draw(r), time.Duration(0)
@@ -248,7 +249,7 @@ func slow(draw func(*rand.Rand) events) func(*rand.Rand) events {
 	}
 }
 
-// facts adds facts at the end of the history.
+// The function `facts` adds facts at the end of the history.
 func facts(draw func(*rand.Rand) events, op, result string, objects ...string) func(*rand.Rand) events {
 	return func(r *rand.Rand) events {
 		e := draw(r)
@@ -259,10 +260,12 @@ func facts(draw func(*rand.Rand) events, op, result string, objects ...string) f
 	}
 }
 
-// calm draws an election in which terms follow each other for a long time after the heal.
+// The function `calm` draws an election in which terms follow each other for a long time after the
+// heal.
 func calm(r *rand.Rand) events {
 	e := healed(some(elected))(r)
-	e[0], e[3] = e[3], e[0] // the first leader has been elected
+	// Move the heal from the start to the moment after the first leader was elected.
+	e[0], e[3] = e[3], e[0]
 	e[0], e[1], e[2] = e[1], e[2], e[0]
 	e = append(e, history.Event{Kind: history.Phase, Op: history.PhaseQuiesce, Client: history.Nobody, Process: history.Nobody})
 	for i := range e {
@@ -271,7 +274,7 @@ func calm(r *rand.Rand) events {
 	return e
 }
 
-// followed draws a group with a follower that is notified of each new member.
+// The function `followed` draws a group with a follower that is notified of each new member.
 func followed(n int) *history.History {
 	var all events
 	for _, e := range grouped(n).Events {
@@ -290,12 +293,13 @@ func followed(n int) *history.History {
 
 func delivers(e *history.Event) bool { return e.Result != "" }
 
-// line draws a queue that one client at a time uses, and that is drained at the end.
+// The function `line` draws a queue that one client at a time uses, and that is drained at the end.
 func line(r *rand.Rand) events {
 	return lined(r, func(items []int32) int { return 0 })
 }
 
-// urgentLine is line with priorities. Items that were put last are the least urgent.
+// urgentLine is like the function `line`, but the items have priorities. The two items that are put
+// last are the least urgent.
 func urgentLine(r *rand.Rand) events {
 	return lined(r, func(items []int32) int { return slices.Index(items, slices.Min(items)) })
 }
@@ -353,7 +357,7 @@ func acknowledged(r *rand.Rand) events {
 	return e
 }
 
-// gated draws a barrier that is set, waited for and removed repeatedly.
+// The function `gated` draws a barrier that is set, waited for and removed repeatedly.
 func gated(r *rand.Rand) events {
 	var e events
 	do := func(c int16, op string, kinds ...history.Kind) {
@@ -372,7 +376,8 @@ func gated(r *rand.Rand) events {
 
 // Functions that edit histories.
 
-// alter changes one event of a kind and operation, drawn among those for which fits returns true.
+// The function `alter` changes one event of a kind and operation, which it draws at random. If
+// there is an argument `fits`, it draws only from the events for which `fits` returns true.
 func alter(kind history.Kind, op string, how func(*history.Event), fits ...func(*history.Event) bool) func(*rand.Rand, events) events {
 	return func(r *rand.Rand, e events) events {
 		how(&e[pick(r, e, both(kind, op, fits...))])
@@ -393,12 +398,12 @@ func inSecondHalf(kind history.Kind, op string, how func(*history.Event)) func(*
 	}
 }
 
-// answered changes the result of one answer that had a result.
+// The function `answered` changes the result of one answer that had a result.
 func answered(op, result string) func(*rand.Rand, events) events {
 	return alter(history.OK, op, func(e *history.Event) { e.Result = result }, delivers)
 }
 
-// late delays an event, and all events after it, by five seconds.
+// The function `late` delays an event, and all events after it, by five seconds.
 func late(kind history.Kind, op string, fits ...func(*history.Event) bool) func(*rand.Rand, events) events {
 	return func(r *rand.Rand, e events) events { return lateFrom(e, pick(r, e, both(kind, op, fits...))) }
 }
@@ -413,7 +418,7 @@ func lateFrom(e events, at int) events {
 	return e
 }
 
-// moved moves one event to an earlier place.
+// The function `moved` moves one event to an earlier place.
 func moved(e events, from, to int) events {
 	one := e[from]
 	return slices.Insert(slices.Delete(e, from, from+1), to, one)
@@ -458,7 +463,7 @@ func expiresBeforeItIsTold(r *rand.Rand, e events) events {
 	return moved(e, i, lost)
 }
 
-// termOfEarlier makes a client win an epoch that was led before.
+// termOfEarlier makes a client win an epoch that an earlier term already had.
 func termOfEarlier(by int64) func(*rand.Rand, events) events {
 	return func(r *rand.Rand, e events) events {
 		term := e[len(e)/2+pick(r, e[len(e)/2:], is(history.Hold, history.HoldBegin))].Token
@@ -471,8 +476,8 @@ func termOfEarlier(by int64) func(*rand.Rand, events) events {
 	}
 }
 
-// again makes a take in the second half of the history deliver an item that an earlier take
-// delivered.
+// The function `again` makes a take in the second half of the history deliver an item that an
+// earlier take delivered.
 func again(r *rand.Rand, e events) events {
 	half := len(e) / 2
 	i := half + pick(r, e[half:], both(history.OK, OpTake, delivers))
@@ -487,10 +492,10 @@ func lastTwoSwapped(_ *rand.Rand, e events) events {
 	return e
 }
 
-// inRound edits one round of a double barrier of four members. The parameter spoil is the edit. It
-// also gets the next round.
+// inRound edits one round of a double barrier of four members with the function `spoil`. This
+// function also gets the events after the round.
 func inRound(spoil func(round, next events) events) func(*rand.Rand, events) events {
-	const size = 16 // four members come, enter, go and leave
+	const size = 16 // events of a round: each of four members begins and completes an enter and a leave
 	return func(r *rand.Rand, e events) events {
 		at := size * r.IntN(len(e)/size-1)
 		round, next := slices.Clone(e[at:at+size]), e[at+size:]

@@ -5,11 +5,11 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// FactEffect is the effect of one ack of the value in Arg, read from the resource at the end of the
-// run.
+// FactEffect is a fact about one effect of an ack. Arg is the value that was acked. The effects are
+// read from the resource at the end of the run.
 const FactEffect = "effect"
 
-// effectsOf lists the effects by queue and value.
+// effectsOf returns the effects of acks. The key consists of the queue and the acked value.
 func effectsOf(h *history.History) map[[2]string][]*history.Event {
 	effects := make(map[[2]string][]*history.Event)
 	for i := range h.Events {
@@ -21,9 +21,9 @@ func effectsOf(h *history.History) map[[2]string][]*history.Event {
 	return effects
 }
 
-// QueueAckWithEffect judges acks that apply an effect. If the ack is known to have succeeded, its
-// effect is there exactly once at the end. If every ack is known to have failed, the effect is not
-// there.
+// QueueAckWithEffect judges acks that apply an effect to a resource. An ack that is known to have
+// succeeded has one effect at the end of the run. An ack with an unknown outcome has one effect or
+// none. There are no other effects.
 func QueueAckWithEffect() Checker {
 	return New("queue/ack-with-effect", "an ack and its effect happen together or not at all", func(h *history.History, j *Judge) {
 		effects := effectsOf(h)

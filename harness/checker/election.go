@@ -54,8 +54,8 @@ func electionNoEpochTwice() Checker {
 	})
 }
 
-// sameEpoch compares each term of an epoch with the previous term of the epoch, among the terms of
-// one client or of all clients.
+// sameEpoch compares each term with the previous term of the same epoch. The function `whom`
+// decides whether that term can be any client's or must be the same client's.
 func sameEpoch(h *history.History, j *Judge, whom func(*history.Event) int16, wrong func(a, b *history.Event) bool) {
 	type epoch struct {
 		object string
@@ -85,8 +85,9 @@ func ElectionFencedWrites() Checker {
 	return New("election/fenced-writes", "the fenced resource never accepts a smaller epoch, and no increment is lost", fenced)
 }
 
-// ElectionHeirSeesAll judges what a new leader reads: the last value proclaimed in the epochs
-// before its own, or a later value whose write was indeterminate.
+// ElectionHeirSeesAll judges what a new leader reads: a value that a leader wrote, and no older
+// than the last value whose write had succeeded before the read began. A read is not judged if a
+// write of the same epoch or of a later one had succeeded before it began.
 func ElectionHeirSeesAll() Checker {
 	return New("election/heir-sees-all", "a new leader sees what the leaders of earlier epochs wrote", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
@@ -123,7 +124,7 @@ func ElectionHeirSeesAll() Checker {
 	})
 }
 
-// earlier orders writes by epoch, and those of one epoch by time.
+// The function `earlier` orders writes by epoch, and those of one epoch by time.
 func earlier(a, b history.Operation) bool {
 	return cmp.Or(cmp.Compare(a.Invoke.Token, b.Invoke.Token), cmp.Compare(a.Invoke.Index, b.Invoke.Index)) < 0
 }
@@ -131,7 +132,7 @@ func earlier(a, b history.Operation) bool {
 func inherited(j *Judge, read history.Operation, last *history.Operation, wrote map[string]*history.Operation) {
 	epoch, found := read.Invoke.Token, read.Complete
 	if last != nil && last.Invoke.Token >= epoch {
-		return // a later epoch has begun
+		return // a leader of this epoch or of a later one has written
 	}
 	j.Checked(1)
 	write, known := wrote[found.Result]
@@ -172,8 +173,8 @@ func ElectionLossBeforeReelection() Checker {
 	})
 }
 
-// electionLeaderAfterHeal judges liveness: within inTime after the heal there is a leader, and from
-// then on no leader loses its term.
+// electionLeaderAfterHeal judges liveness. Within inTime after the heal there is a leader. After
+// that time, while clients work, no leader loses its term.
 func electionLeaderAfterHeal(inTime time.Duration) Checker {
 	return New("election/leader-after-heal", "after the heal a leader is elected in time, and its term lasts", func(h *history.History, j *Judge) {
 		healed, quiesce := h.PhaseStart(history.PhaseHealed), h.PhaseStart(history.PhaseQuiesce)
@@ -208,7 +209,8 @@ func electionLeaderAfterHeal(inTime time.Duration) Checker {
 }
 
 // ElectionObserversSeeLeaders judges observers. The candidate of the observed epoch had begun its
-// campaign before the answer. An observer never goes back to a lower epoch. If Arg of the
+// campaign before the answer. If a campaign failed, its epoch is not known, so it can be the
+// campaign of any one epoch. An observer never goes back to a lower epoch. If Arg of the
 // invocation is [Present], the epoch is not lower than that of any term that had begun before the
 // invocation. At the end an observer has been notified of the current epoch.
 func ElectionObserversSeeLeaders() Checker {
@@ -218,14 +220,14 @@ func ElectionObserversSeeLeaders() Checker {
 func observers(h *history.History, j *Judge) {
 	ops, _ := h.Operations()
 	asked := make(map[int64]*history.Event) // epoch -> its campaign
-	anonymous := int32(forever)             // the first campaign whose epoch is not known
+	nameless := make(map[int32]bool)        // invocations of campaigns whose epochs are not known
 	answers := make(map[int32]history.Operation)
 	for _, o := range ops {
 		switch {
 		case o.Invoke.Op == OpCampaign && o.Outcome() == session.OK:
 			asked[o.Complete.Token] = o.Invoke
 		case o.Invoke.Op == OpCampaign:
-			anonymous = min(anonymous, o.Invoke.Index)
+			nameless[o.Invoke.Index] = true
 		case o.Invoke.Op == OpLeader && o.Outcome() == session.OK:
 			answers[o.Complete.Index] = o
 		}
@@ -237,7 +239,8 @@ func observers(h *history.History, j *Judge) {
 	}
 	seen := make(map[observer]*history.Event)
 	begun := make(map[string]*history.Event) // object -> the highest term that has begun
-	floor := make(map[int32]*history.Event)  // question -> the highest term that had begun before it
+	floor := make(map[int32]*history.Event)  // index of an invocation of OpLeader -> the highest term that had begun before it
+	spare := 0                               // number of nameless campaigns that have begun and explain no epoch yet
 	for i := range h.Events {
 		e := &h.Events[i]
 		switch {
@@ -245,6 +248,8 @@ func observers(h *history.History, j *Judge) {
 			begun[e.Object] = higher(begun[e.Object], e)
 		case e.Kind == history.Invoke && e.Op == OpLeader && e.Arg == Present:
 			floor[e.Index] = begun[e.Object]
+		case nameless[e.Index]:
+			spare++
 		}
 		o, answered := answers[e.Index]
 		if answered && o.Invoke.Arg == Settled && number(e.Result, 0) != int(e.Token) {
@@ -255,11 +260,16 @@ func observers(h *history.History, j *Judge) {
 		}
 		j.Checked(1)
 		who := observer{e.Client, e.Session, e.Object}
+		if asked[e.Token] == nil && spare > 0 {
+			// A campaign can fail after its znode was created, and that znode has one epoch.
+			spare--
+			asked[e.Token] = &history.Event{Index: -1}
+		}
 		campaign, last, least := asked[e.Token], seen[who], floor[o.Invoke.Index]
 		switch {
-		case campaign == nil && anonymous > e.Index:
+		case campaign == nil:
 			j.Violation(o.Events(), "%s saw epoch 0x%x lead %s at %v, but no candidate had campaigned for it", e.Who(), e.Token, e.Object, e.Time)
-		case campaign != nil && campaign.Index > e.Index:
+		case campaign.Index > e.Index:
 			j.Violation(inOrder(o.Events(), []history.Event{*campaign}), "%s saw epoch 0x%x lead %s at %v, before its campaign at %v",
 				e.Who(), e.Token, e.Object, e.Time, campaign.Time)
 		case last != nil && e.Token < last.Token:

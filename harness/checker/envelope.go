@@ -26,22 +26,25 @@ type Envelope struct {
 // A window is a span of time outside of the envelope.
 type window struct{ from, to time.Duration }
 
-// windows are the times outside the envelope. Each list is in order, and its windows are disjoint.
+// The type `windows` has the times outside the envelope. Each list is in order, and its windows are
+// disjoint.
 type windows struct {
-	faults map[int16][]window // by client; faults on all clients are under Nobody and also under each client
+	faults map[int16][]window // by client; faults on all clients are under Nobody and also under each client with faults of its own
 	stalls []window
 	lags   []lag // in order
 	after  time.Duration
 	end    time.Duration // end of the history
 }
 
-// A lag is the largest delay of a timer during a period.
+// A lag is the largest delay of a timer during a period, and the share of the period that all of
+// its delays take together.
 type lag struct {
 	window
-	late time.Duration
+	late  time.Duration
+	share float64
 }
 
-// outside lists the windows of h that are outside the envelope.
+// The method `outside` returns the times of the history h that are outside the envelope.
 func (e Envelope) outside(h *history.History) windows {
 	all := windows{faults: make(map[int16][]window), after: cmp.Or(e.After, longestTimeout(h), time.Second), end: h.End()}
 	started := make(map[int32]*history.Event)
@@ -52,11 +55,13 @@ func (e Envelope) outside(h *history.History) windows {
 			if d, err := time.ParseDuration(ev.Result); err != nil {
 				continue
 			} else if ev.Op == history.FactLag {
-				covers, err := time.ParseDuration(ev.Arg)
-				if err != nil {
+				period, delays, _ := strings.Cut(ev.Arg, " ")
+				covers, err := time.ParseDuration(period)
+				if err != nil || covers <= 0 {
 					covers = history.LagTime
 				}
-				all.lags = append(all.lags, lag{window{ev.Time - covers, ev.Time}, d})
+				sum, _ := time.ParseDuration(delays) // zero if it was not recorded
+				all.lags = append(all.lags, lag{window{ev.Time - covers, ev.Time}, d, min(1, float64(sum)/float64(covers))})
 			} else {
 				all.stalls = append(all.stalls, window{ev.Time - d, ev.Time})
 			}
@@ -69,7 +74,7 @@ func (e Envelope) outside(h *history.History) windows {
 			delete(started, ev.Step)
 		}
 	}
-	for _, start := range started { // never healed
+	for _, start := range started { // faults that were never healed
 		all.add(history.Nobody, window{start.Time, h.End()})
 	}
 	for who := range all.faults {
@@ -98,10 +103,10 @@ func longestTimeout(h *history.History) (longest time.Duration) {
 	return longest
 }
 
-// stalled returns how long this process was stalled between two times.
+// The method `stalled` returns how long this process was stalled between two times.
 func (w windows) stalled(from, to time.Duration) time.Duration { return loaded(w.stalls).in(from, to) }
 
-// lag returns the largest delay of a timer between two times, without the stalls.
+// The method `lag` returns the largest delay of a timer between two times, without the stalls.
 func (w windows) lag(from, to time.Duration) (most time.Duration) {
 	i, _ := slices.BinarySearchFunc(w.lags, from, func(l lag, t time.Duration) int { return cmp.Compare(l.to, t) })
 	for ; i < len(w.lags) && w.lags[i].from <= to; i++ {
@@ -110,9 +115,21 @@ func (w windows) lag(from, to time.Duration) (most time.Duration) {
 	return most
 }
 
-// excuses reports whether the envelope excuses a hold that had not ended at t. At t another client
-// was granted the same object, or the servers ended the session. The excuse needs one cause for the
-// whole time from t to the end of the hold. There are three causes.
+// The method `slowed` returns for how long this process was late between two times, without the
+// stalls. If a busy machine runs the process rarely, many short delays follow each other. Work that
+// takes several steps is then late by more than the largest of these delays.
+func (w windows) slowed(from, to time.Duration) (sum time.Duration) {
+	i, _ := slices.BinarySearchFunc(w.lags, from, func(l lag, t time.Duration) int { return cmp.Compare(l.to, t) })
+	for ; i < len(w.lags) && w.lags[i].from <= to; i++ {
+		both := max(0, min(w.lags[i].to, to)-max(w.lags[i].from, from))
+		sum += time.Duration(w.lags[i].share * float64(both))
+	}
+	return sum
+}
+
+// The method `excuses` reports whether the envelope excuses a hold that had not ended at t. At t
+// another client was granted the same object, or the servers ended the session. The excuse needs
+// one cause for the whole time from t to the end of the hold. There are three causes.
 //
 //   - A fault outside the envelope, on the client of the hold or on all clients. Because of the
 //     fault, the session ends or the znode is deleted, and the client cannot know. The end of the
@@ -127,10 +144,11 @@ func (w windows) lag(from, to time.Duration) (most time.Duration) {
 //     and the grant race. All of that happens during the stall, or right after it, while the
 //     process still does the overdue work. A program may also release at that moment, so the way in
 //     which the hold ended does not matter. If a program pauses between its check of the lease and
-//     its write, the holds do not overlap. The fenced resource then refuses the write, and
+//     its write, the holds do not overlap. In this case the fenced resource refuses the write, and
 //     lock/fenced-writes judges that without any excuse.
 //   - The lag of timers, if the hold was lost. A lease lapses by a timer, and a goroutine records
-//     the loss. Either may be late by the lag, and by stalls in between. A hold that was given up
+//     the loss. Either may be late by the lag, by stalls in between, and by the share of the time
+//     in which the machine did not run this process when it should have. A hold that was given up
 //     has no such excuse, because a program that gives up a hold ends it before the request that
 //     releases it.
 func (w windows) excuses(hold history.HoldInterval, t time.Duration) bool {
@@ -147,21 +165,31 @@ type Excuse struct{ windows windows }
 // In returns an Excuse that applies the envelope to one history.
 func (e Envelope) In(h *history.History) Excuse { return Excuse{e.outside(h)} }
 
-// Explains reports whether a fault outside the envelope, or a stall of this process, explains why a
-// hold of a client ended late. The parameter from is the time at which the hold should have ended.
-// The parameter to is the time at which it ended.
+// Explains reports whether a hold of a client ended late because of a fault outside the envelope, a
+// stall of this process, or the lag of its timers. It assumes that the hold was lost and not given
+// up. The parameter `from` is the time at which the hold should have ended. The parameter `to` is
+// the time at which it ended.
 func (x Excuse) Explains(from, to time.Duration, client int16) bool {
 	return x.windows.explains(from, to, true, client)
 }
 
-// Lag returns the largest delay of this process between two times. It is zero on a virtual clock.
-func (x Excuse) Lag(from, to time.Duration) time.Duration {
-	return x.windows.lag(from, to) + x.windows.stalled(from, to)
+// Outside is like Explains, but does not accept the lag of timers alone as an explanation. It is
+// for delays that do not come from timers of this process.
+func (x Excuse) Outside(from, to time.Duration, client int16) bool {
+	return x.windows.explains(from, to, false, client)
 }
 
-// explains reports whether the envelope excuses a hold that ended late. The parameter from is the
-// time at which the hold should have ended. The parameter to is the time at which it ended. If lost
-// is false, the program gave up the hold.
+// Lateness returns by how much this process can have been late between two times. It adds twice the
+// largest lag, twice the length of the stalls, and the time in which the process was late again and
+// again. The lag counts twice because it is measured at a single timer, and other goroutines may
+// wait longer. On a virtual clock, Lateness returns zero.
+func (x Excuse) Lateness(from, to time.Duration) time.Duration {
+	return 2*x.windows.lag(from, to) + 2*x.windows.stalled(from, to) + x.windows.slowed(from, to)
+}
+
+// The method `explains` reports whether the envelope excuses a hold that ended late. The parameter
+// `from` is the time at which the hold should have ended. The parameter `to` is the time at which
+// it ended. If `lost` is false, the program gave up the hold.
 func (w windows) explains(from, to time.Duration, lost bool, client int16) bool {
 	lag := w.lag(from, to)
 	// The recorded length of a stall leaves out one tick, so the stall may have begun one tick
@@ -172,10 +200,10 @@ func (w windows) explains(from, to time.Duration, lost bool, client int16) bool 
 	if !hit {
 		faults = w.faults[history.Nobody]
 	}
-	return lost && to-from-w.stalled(from, to) < lag || stall.within(w.stalls) || fault.within(faults)
+	return lost && to-from-w.stalled(from, to)-w.slowed(from, to) < lag || stall.within(w.stalls) || fault.within(faults)
 }
 
-// The method within reports whether w lies in one of the windows.
+// The method `within` reports whether w lies in one of the windows.
 func (w window) within(list []window) bool {
 	i, found := slices.BinarySearchFunc(list, w.from, func(one window, t time.Duration) int { return cmp.Compare(one.from, t) })
 	if !found {
@@ -195,7 +223,7 @@ func clientNamed(target string) int16 {
 	return int16(client)
 }
 
-// merge sorts windows, and joins those that overlap.
+// The function `merge` sorts windows, and joins those that overlap.
 func merge(all []window) []window {
 	slices.SortFunc(all, func(a, b window) int { return cmp.Compare(a.from, b.from) })
 	merged := all[:0]
@@ -209,7 +237,7 @@ func merge(all []window) []window {
 	return merged
 }
 
-// meets reports whether a fault on all clients begins or lasts between two times.
+// The method `meets` reports whether a fault on all clients begins or lasts between two times.
 func (w windows) meets(from, to time.Duration) bool {
 	list := w.faults[history.Nobody]
 	i, _ := slices.BinarySearchFunc(list, from, func(w window, t time.Duration) int { return cmp.Compare(w.to, t) })

@@ -13,8 +13,8 @@ import (
 
 const ms = time.Millisecond
 
-// A belated describes a history in which client 0 has a hold until a given time. At an earlier
-// time, the servers granted the same object to client 1, or ended the session of client 0.
+// A belated describes a history in which client 0 has a hold until the time `to`. At the earlier
+// time `from`, the servers granted the same object to client 1, or ended the session of client 0.
 type belated struct {
 	from, to time.Duration
 	op       string // how the hold of client 0 ends; empty if it does not end
@@ -22,7 +22,7 @@ type belated struct {
 	reversed bool // the grant of client 0 is recorded 1 ms after that of client 1, although it came first
 }
 
-// histories returns the history in the form that each property judges.
+// The method `histories` returns the history in the form that each property judges.
 func (b belated) histories() map[string]*history.History {
 	all := make(map[string]*history.History)
 	ids := []string{"lock/no-overlap", "rwlock/writer-alone", "semaphore/within-permits"}
@@ -92,7 +92,9 @@ func (b belated) checkers(envelope Envelope) map[string]Checker {
 	}
 }
 
-// judge compares the verdict of each property with the expected one. Valid must come with exposure.
+// The method `judge` compares the verdict of each property with the expected one. For the
+// properties in `except`, Valid is expected instead of Invalid, and Invalid instead of Valid. Valid
+// must come with exposure.
 func (b belated) judge(t *testing.T, what string, want Verdict, except ...string) {
 	t.Helper()
 	checkers := b.checkers(Envelope{Outside: []string{"pause"}})
@@ -114,6 +116,14 @@ func stalled(at, length time.Duration) history.Event {
 
 func lagged(at, length time.Duration) history.Event {
 	return history.Event{Time: at, Kind: history.Fact, Op: history.FactLag, Result: length.String(), Client: history.Nobody, Process: history.Nobody}
+}
+
+// The function `slowed` returns the fact of a busy machine that ran the process for a tenth of the
+// second before `at`, and made it wait 90 ms at a time.
+func slowed(at time.Duration) []history.Event {
+	e := lagged(at, 90*ms)
+	e.Arg = "1s 900ms"
+	return []history.Event{e}
 }
 
 // Bug: a stall of 0.37 s excused an overlap of 4 s, because the overlap began within a second after
@@ -141,6 +151,11 @@ func TestStallExcusesWhatItCanExplain(t *testing.T) {
 		{"later than the lag, and then the stall", belated{985 * ms, 1391 * ms, lost, append([]history.Event{lagged(2000*ms, 20*ms)}, stall...), false}, Invalid},
 		{"a second stall began before another tick", belated{1371 * ms, 1585 * ms, lost, append([]history.Event{stalled(1580*ms, 200*ms)}, stall...), false}, Valid},
 		{"a second stall began later", belated{1371 * ms, 1585 * ms, lost, append([]history.Event{stalled(1580*ms, 180*ms)}, stall...), false}, Invalid},
+
+		{"on a machine that rarely runs the process", belated{1100 * ms, 1700 * ms, lost, slowed(2000 * ms), false}, Valid},
+		{"given up on such a machine", belated{1100 * ms, 1700 * ms, end, slowed(2000 * ms), false}, Invalid},
+		{"later than such a machine explains", belated{1001 * ms, 1999 * ms, lost, slowed(2000 * ms), false}, Invalid},
+		{"before the machine was busy", belated{1100 * ms, 1700 * ms, lost, slowed(3000 * ms), false}, Invalid},
 
 		{"the grant was recorded late", belated{1371 * ms, 1379 * ms, lost, stall, true}, Valid},
 		{"the grant was recorded late, and held for 4 s", belated{1371 * ms, 5371 * ms, lost, stall, true}, Invalid},
@@ -203,7 +218,8 @@ func TestClosedSessionExposesUntilItsLeaseLapses(t *testing.T) {
 	}
 }
 
-// The time between a registration and its event counts, including both ends.
+// The method `meets` finds a fault on all clients that was active at any moment between two times,
+// including both ends.
 func TestEnvelopeMeetsFaultsBetween(t *testing.T) {
 	w := windows{faults: map[int16][]window{history.Nobody: {{10, 20}, {40, 50}}}, stalls: []window{{0, 100}}}
 	for _, one := range []struct {
@@ -218,9 +234,9 @@ func TestEnvelopeMeetsFaultsBetween(t *testing.T) {
 	}
 }
 
-// On a busy machine, a claim was recorded 14 us before the loss of the previous claim, and the run
-// was invalid. The delay of a loss on a busy machine is exposure. A hold that the program gives up
-// must end in time.
+// If a hold is lost, and its delay is shorter than the lag of the timers, the delay is exposure. A
+// hold that the program gives up must end in time. Bug: on a busy machine, a claim was recorded
+// 14 us before the loss of the previous claim, and the run was invalid.
 func TestLagExcusesShorterLosses(t *testing.T) {
 	for _, one := range []struct {
 		what    string
@@ -248,7 +264,7 @@ func TestLagExcusesShorterLosses(t *testing.T) {
 				}
 			}
 			if reversed && one.overlap == ms {
-				continue // the hold of client 0 would begin when it ends
+				continue // the hold of client 0 would have no length
 			}
 			b.judge(t, fmt.Sprintf("%s, reversed %v", one.what, reversed), one.want)
 		}

@@ -14,12 +14,13 @@ import (
 var serverTrouble = regexp.MustCompile(`java\.lang\.(AssertionError|OutOfMemoryError|StackOverflowError)|Severe unrecoverable error|digests are not matching|Epoch of (leader|follower) .* is ahead`)
 
 // lostPeer matches the cause that a node logs below "Severe unrecoverable error" if its connection
-// to the leader broke while it forwarded a request. A follower calls that severe, and then searches
+// to the leader broke while it forwarded a request. A follower logs that as severe, then searches
 // for a leader again. A follower that acknowledges a proposal at that moment may find its socket
 // gone (ZOOKEEPER-4409), with the same effect.
 var lostPeer = regexp.MustCompile(`^java\.(io|net)\.\w*Exception|^java\.lang\.NullPointerException: .*"this\.learner\.sock" is null`)
 
-// CleanLogs judges the nodes' logs, by index: no line says that ZooKeeper itself went wrong.
+// CleanLogs judges the nodes' logs: no line says that ZooKeeper itself went wrong. The map has the
+// log of each node by the index of the node.
 func CleanLogs(logs map[int][]byte) Checker {
 	return single{Property{"run/clean-logs", "no server logs an internal error"}, func(_ context.Context, _ *history.History, j *Judge) {
 		for node, log := range sorted(logs) {

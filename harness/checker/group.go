@@ -33,19 +33,19 @@ func Group(envelope Envelope, inTime time.Duration) []Checker {
 	return []Checker{groupMembersListed(envelope), groupNoStrangerListed(inTime), groupChangesAddUp(), groupFollowersConverge()}
 }
 
-// A membership is one join and what followed, by indexes of events.
+// A membership is one join and the events that limit it, as indexes.
 type membership struct {
 	join  *history.Event
-	told  int32 // from here on it is surely present
-	until int32 // up to here it is surely present: its end had not begun, and its session was alive
-	left  int32 // from here on its end had begun
-	over  int32 // from here on it is surely absent
+	told  int32 // the completion of the join; from here to `until` the member is surely present
+	until int32 // the last sign that the member's session was alive, before the end of the membership began
+	left  int32 // the event with which the end of the membership begins
+	over  int32 // from here on the member is surely absent
 }
 
-// memberships lists the memberships of each group, in order of their joins.
+// The function `memberships` lists the memberships of each group, in order of their joins.
 func memberships(h *history.History, inTime time.Duration) map[string][]*membership {
 	all := make(map[string][]*membership)
-	present := make(map[int16]*membership) // by client
+	present := make(map[int16]*membership) // client -> its last membership
 	ops, _ := h.Operations()
 	for _, o := range ops {
 		m, ok := present[o.Invoke.Client], o.Outcome() == session.OK
@@ -87,7 +87,8 @@ func memberships(h *history.History, inTime time.Duration) map[string][]*members
 	return all
 }
 
-// ends returns, for each session, the index from which on nothing of the session may remain.
+// The function `ends` returns, for each session, the index from which on nothing of the session may
+// remain.
 func ends(h *history.History, inTime time.Duration) map[int64]int32 {
 	healed := h.PhaseStart(history.PhaseHealed)
 	ended := make(map[int64]int32)
@@ -102,8 +103,9 @@ func ends(h *history.History, inTime time.Duration) map[int64]int32 {
 	return ended
 }
 
-// listings calls a function for each answer. It passes the members that may have been present at
-// any time since the invocation. Few are present at a time.
+// The function `listings` calls the function `judge` for each answer to OpMembers. The argument
+// `may` has the members that may have been present at some time between the invocation and the
+// completion. This list is short, because few members are present at a time.
 func listings(h *history.History, inTime time.Duration, judge func(o history.Operation, may []*membership)) {
 	joins := memberships(h, inTime)
 	may := make(map[string][]*membership)
@@ -121,7 +123,7 @@ func listings(h *history.History, inTime time.Duration, judge func(o history.Ope
 	}
 }
 
-// idsIn returns the ids of a list.
+// idsIn returns the ids of the members in a list, without the marks of their incarnations.
 func idsIn(list string) []string {
 	ids := strings.Fields(list)
 	for i, id := range ids {
@@ -131,7 +133,8 @@ func idsIn(list string) []string {
 }
 
 // groupMembersListed judges answers that must not be old: they list every client that was a member
-// during the whole call, unless something outside the envelope happened meanwhile.
+// during the whole call. A member is not judged if a fault outside the envelope affected all
+// clients at some time between its join and the answer.
 func groupMembersListed(envelope Envelope) Checker {
 	return New("group/members-listed", "a member is listed from its join to its leave", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
@@ -154,8 +157,9 @@ func groupMembersListed(envelope Envelope) Checker {
 }
 
 // groupNoStrangerListed judges all answers: a listed member had invoked a join. An answer that must
-// not be old also lists no member that had left before the invocation. It lists no member that had
-// lost its session more than inTime before the invocation.
+// not be old also lists no member that had left before the invocation. It lists no member whose
+// session had ended more than inTime before the invocation. The time counts from the heal if the
+// heal came later than the end of the session.
 func groupNoStrangerListed(inTime time.Duration) Checker {
 	return New("group/no-stranger-listed", "a list contains only members that have joined, have not left and are alive", func(h *history.History, j *Judge) {
 		asked := make(map[string]bool) // by group and id

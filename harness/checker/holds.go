@@ -10,13 +10,13 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// forever is the end of an interval of indexes that does not end.
+// The constant `forever` is the end of an interval of indexes that does not end.
 const forever = 1<<31 - 1
 
-// begins yields each hold with the holds of its object that stand when it begins, in order. A hold
-// that is lost at that very instant does not stand. On a virtual clock, time stops while goroutines
-// run, so the client of the lost hold may be notified after the next hold has begun. The number of
-// holds at any time is at most the number of clients.
+// The function `begins` yields each hold, in order, with the other holds of its object that have
+// not ended when it begins. A hold that is lost at that very instant counts as ended. On a virtual
+// clock, time stops while goroutines run, so the client of the lost hold may be notified after the
+// next hold has begun. There are few such other holds: at most as many as clients.
 func begins(h *history.History) func(func(hold history.HoldInterval, others []history.HoldInterval) bool) {
 	return func(yield func(history.HoldInterval, []history.HoldInterval) bool) {
 		standing := make(map[string][]history.HoldInterval)
@@ -32,7 +32,8 @@ func begins(h *history.History) func(func(hold history.HoldInterval, others []hi
 	}
 }
 
-// unexcused returns the first of the others that overlaps with hold inside the envelope.
+// The method `unexcused` returns the first of the other holds whose overlap with `hold` the
+// envelope does not excuse.
 func (w windows) unexcused(hold history.HoldInterval, others []history.HoldInterval) *history.HoldInterval {
 	for i := range others {
 		if first, next := inTurn(others[i], hold); !w.excuses(first, next.Begin.Time) {
@@ -52,7 +53,8 @@ func inTurn(before, after history.HoldInterval) (first, next history.HoldInterva
 	return before, after
 }
 
-// overlap returns for how long hold overlaps with one of the holds that stand when hold begins.
+// The function `overlap` returns for how long `hold` overlaps with one or more of the other holds,
+// which began earlier.
 func overlap(h *history.History, hold history.HoldInterval, others ...history.HoldInterval) time.Duration {
 	last := hold.Begin.Time
 	for _, other := range others {
@@ -69,7 +71,7 @@ func endTime(h *history.History, hold history.HoldInterval) time.Duration {
 }
 
 // inLine are the grants of one object with a higher token than all grants before them, in order. So
-// if a grant with at least a given token exists, the earliest one is in this list.
+// if a grant has a given token or a higher one, the earliest such grant is in this list.
 type inLine []*history.Event
 
 func (l *inLine) add(e *history.Event) {
@@ -78,7 +80,8 @@ func (l *inLine) add(e *history.Event) {
 	}
 }
 
-// passed returns the earliest grant with at least that token, or nil.
+// The method `passed` returns the earliest grant whose token is the given one or a higher one, or
+// nil.
 func (l inLine) passed(token int64) *history.Event {
 	i, _ := slices.BinarySearchFunc(l, token, func(e *history.Event, token int64) int { return cmp.Compare(e.Token, token) })
 	if i == len(l) {
@@ -87,8 +90,8 @@ func (l inLine) passed(token int64) *history.Event {
 	return l[i]
 }
 
-// sorted iterates over a map in the order of its keys, so that the first violation is always the
-// same.
+// The function `sorted` iterates over a map in the order of its keys, so that the first violation
+// is always the same.
 func sorted[K cmp.Ordered, V any](m map[K]V) func(func(K, V) bool) {
 	return func(yield func(K, V) bool) {
 		for _, k := range slices.Sorted(maps.Keys(m)) {
@@ -99,7 +102,8 @@ func sorted[K cmp.Ordered, V any](m map[K]V) func(func(K, V) bool) {
 	}
 }
 
-// number parses a decimal number. If s is not a number, number returns its second argument.
+// The function `number` parses a decimal number. If s is not a number, it returns its second
+// argument.
 func number(s string, none int) int {
 	if n, err := strconv.Atoi(s); err == nil {
 		return n

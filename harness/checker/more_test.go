@@ -47,10 +47,55 @@ func TestReferee(t *testing.T) {
 	}
 }
 
+// Regression: Referee judged histories with events that the model does not know. After a lost hold,
+// the next grant was a violation.
+func TestRefereeJudgesNothingItsModelDoesNotKnow(t *testing.T) {
+	const (
+		hold    = "- c0 invoke acquire /l\n- c0 hold begin /l token=1\n- c0 ok acquire /l\n"
+		next    = "- c1 invoke acquire /l\n- c1 hold begin /l token=2\n- c1 ok acquire /l\n"
+		release = "- c0 invoke release /l\n- c0 ok release /l\n"
+		lost    = "- c0 hold lost /l token=1\n"
+		twice   = "- c0 invoke acquire /m\n- c0 ok acquire /m\n- c1 invoke acquire /m\n- c1 ok acquire /m\n"
+		claim   = "- c0 invoke put /q arg=a\n- c0 ok put /q\n- c1 invoke claim /q\n- c1 ok claim /q result=a\n"
+	)
+	for _, c := range []struct {
+		model Model
+		text  string
+		want  Verdict
+	}{
+		{MutexModel, hold + lost + next, NotExercised},
+		{MutexModel, hold + release + lost, Valid}, // after all operations
+		{MutexModel, hold + lost + next + twice, Invalid},
+		{QueueModel, claim + "- c1 invoke take /q\n- c1 ok take /q result=b", NotExercised},
+	} {
+		if r := verdictOf(t, Referee("X", c.model, 100, time.Second), c.text); r.Verdict != c.want {
+			t.Errorf("%s: got %v (%s), want %v, for\n%s", c.model.Name, r.Verdict, r.Reason, c.want, c.text)
+		}
+	}
+}
+
 func TestRefereeJudgesOnlyTheFirstOperations(t *testing.T) {
 	text := strings.Repeat("- c0 invoke write /x arg=a\n- c0 ok write /x\n", 10) + "- c1 invoke read /x\n- c1 ok read /x result=b"
 	if r := verdictOf(t, Referee("X", RegisterModel, 10, time.Second), text); r.Verdict != Valid || r.Checked != 10 {
 		t.Errorf("got %v with %d checked, want Valid with 10", r.Verdict, r.Checked)
+	}
+}
+
+// Regression: several acks of one value had an unknown outcome, and only the last of them counted.
+// So a take that found the queue empty after the first ack, but before the last one, was a
+// violation.
+func TestFirstOfSeveralUnknownAcksCounts(t *testing.T) {
+	const put = "- c0 invoke put /q arg=a\n- c0 ok put /q\n"
+	const ack = "- c1 invoke ack /q arg=a\n- c1 info ack /q\n"
+	const empty = "- c2 invoke take /q\n- c2 ok take /q\n"
+	for text, want := range map[string]Verdict{
+		put + empty + ack + ack: Invalid,
+		put + ack + empty + ack: Valid,
+		put + ack + ack + empty: Valid,
+	} {
+		if r := verdictOf(t, QueueEmptyIsTrue(), text); r.Verdict != want {
+			t.Errorf("got %v (%s), want %v, for\n%s", r.Verdict, r.Reason, want, text)
+		}
 	}
 }
 

@@ -37,7 +37,8 @@ func LockTokensRise() Checker {
 	})
 }
 
-// tokens judges the tokens of completed operations named op, by object.
+// The function `tokens` judges the tokens of the completed operations with the name `op`, for each
+// object.
 func tokens(h *history.History, j *Judge, op string) {
 	ops, _ := h.Operations()
 	type line struct {
@@ -45,8 +46,8 @@ func tokens(h *history.History, j *Judge, op string) {
 		seen    map[int64]*history.Event
 	}
 	lines := make(map[string]*line)
-	floor := make(map[int32]*history.Event) // invocation -> the highest grant before it
-	completed := make(map[int32]int32)      // completion -> invocation
+	floor := make(map[int32]*history.Event) // index of an invocation -> the highest grant before it
+	completed := make(map[int32]int32)      // index of a completion -> index of its invocation
 	for _, o := range ops {
 		if o.Invoke.Op == op && o.Outcome() == session.OK {
 			completed[o.Complete.Index] = o.Invoke.Index
@@ -184,8 +185,8 @@ func increment(j *Judge, last, e *history.Event) {
 	j.Violation(events, "%s wrote %s to %s at %v over %d: an increment was lost", e.Who(), e.Result, e.Object, e.Time, was)
 }
 
-// LockNoOverlap judges holds, as far as the programs knew of them: inside the envelope no two holds
-// of one object overlap. An overlap outside the envelope is exposure.
+// LockNoOverlap judges holds as the programs observed them: inside the envelope no two holds of one
+// object overlap. An overlap outside the envelope is exposure.
 func LockNoOverlap(envelope Envelope) Checker {
 	return New("lock/no-overlap", "no two clients hold the lock at the same time", func(h *history.History, j *Judge) {
 		overlaps(h, j, envelope)
@@ -226,7 +227,7 @@ func LockNoReleaseAfterLoss() Checker {
 		type grant struct {
 			object string
 			token  int64
-			mode   string // a downgraded writer holds again, as a reader
+			mode   string // a writer that is downgraded has a second hold, as a reader
 		}
 		holds := make(map[grant]history.HoldInterval)
 		for _, hold := range h.Holds() {
@@ -318,9 +319,10 @@ func NothingLeft(what ...string) Checker {
 	})
 }
 
-// WaitersServed judges liveness: each operation named op that was waiting at the heal, or was
-// invoked later, completes within inTime, and some succeed. Since every other client may hold once
-// before a waiter, inTime is extended by the longest completed hold of each client after the heal.
+// WaitersServed judges liveness. It considers each operation with the name `op` that was waiting at
+// the heal, or was invoked later. Each of them completes within inTime, and some of them succeed.
+// Every other client may hold once before a waiter. So inTime is extended by the longest completed
+// hold of each client after the heal, added up over all clients.
 func WaitersServed(op string, inTime time.Duration) Checker {
 	return New("client/waiters-served", fmt.Sprintf("after the heal every waiting client is granted within %v, plus one hold of each client", inTime), func(h *history.History, j *Judge) {
 		live(h, j, op, inTime)
@@ -362,8 +364,8 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 	j.Note("%d granted after the heal, the slowest in %v; %d ended with an error", granted, slowest, ended)
 }
 
-// turn returns the time in which each client can hold once: the sum of the longest completed hold
-// of each client after the given time.
+// The function `turn` returns the time in which each client can hold once. This is the longest
+// completed hold of each client after the given time, added up over all clients.
 func turn(h *history.History, since time.Duration) (sum time.Duration) {
 	longest := make(map[int16]time.Duration)
 	for _, hold := range h.Holds() {
@@ -412,8 +414,8 @@ func LockGrantsInOrder(envelope Envelope) Checker {
 
 // LockLossBeforeExpiry judges the time of losses: inside the envelope each hold has ended before
 // the end of its session was observed at the servers. A client cannot know in advance that somebody
-// else closes its session. If a hold ends late for this reason, the delay is exposure, up to the
-// longest duration of a lease.
+// else closes its session. If a hold ends late for this reason, and by at most Envelope.After, the
+// delay is exposure.
 func LockLossBeforeExpiry(envelope Envelope) Checker {
 	return New("lock/loss-before-expiry", "a hold ends before the servers expire its session", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
@@ -421,7 +423,7 @@ func LockLossBeforeExpiry(envelope Envelope) Checker {
 			object string
 			token  int64
 		}
-		granted := make(map[grant]int32) // a downgraded writer holds again with the same grant
+		granted := make(map[grant]int32) // index of the first hold of each grant; a downgraded writer begins a second one
 		bySession := make(map[int64][]history.HoldInterval)
 		for _, hold := range h.Holds() {
 			bySession[hold.Begin.Session] = append(bySession[hold.Begin.Session], hold)

@@ -12,16 +12,16 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// A tiny random history of one queue. A few operations overlap in any way, and their answers may be
-// wrong.
+// A tinyOp is one operation of a tiny random history of one queue. The few operations of such a
+// history overlap in any way, and their answers may be wrong.
 
 type tinyOp struct {
-	name, value string // put of value, or take of value; "" means empty
+	name, value string // the name is "put" or "take"; the value of a take is "" if it found nothing or its outcome is unknown
 	invoke, end int    // indexes; an end of -1 means an unknown outcome
 }
 
-// tinyQueue returns n random operations of up to three processes. Most of the takes have the answer
-// of a simulated queue; the other answers are made up.
+// tinyQueue returns n random operations of up to three processes. Most takes return what a
+// simulated queue returns; the other takes return made-up values.
 func tinyQueue(r *rand.Rand, n int, unknown bool) []tinyOp {
 	var ops []tinyOp
 	open := make(map[int]int) // process -> operation
@@ -154,7 +154,7 @@ func legalOrder(ops []tinyOp) bool {
 	return try(ops, nil)
 }
 
-// queueIsLegal returns the combined verdict of the queue checkers.
+// queueIsLegal reports whether none of the four queue checkers finds a violation.
 func queueIsLegal(t *testing.T, ops []tinyOp) bool {
 	for _, r := range Run(t.Context(), tinyHistory(ops), QueueNothingInvented(), QueueNothingTwice(), queueFIFOOrder(), QueueEmptyIsTrue()) {
 		if r.Verdict == Invalid {
@@ -173,8 +173,8 @@ func show(ops []tinyOp) string {
 }
 
 // Four queue properties (nothing-invented, nothing-twice, fifo-order and empty-is-true) together
-// mean linearizability. If every outcome is known, this is exact. If not, there are no false
-// alarms.
+// mean linearizability. If every outcome is known, this is exact. If not, the checkers may miss a
+// violation, but they raise no false alarm.
 func TestQueueCheckersAgreeWithTheOracle(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	verdicts := make(map[[2]bool]int)

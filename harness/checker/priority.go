@@ -19,8 +19,8 @@ func QueuePriorityOrder() Checker {
 	})
 }
 
-// urgent processes the deliveries in order of their beginnings. A tree of priorities contains the
-// items whose put had ended when the delivery began.
+// The function `urgent` judges the deliveries in order of their beginnings. At each delivery, a
+// tree of priorities contains the items whose put had ended when the delivery began.
 func urgent(j *Judge, list []*item, goneAt func(*item) int32) {
 	priorities := make([]int32, 0, len(list))
 	for _, it := range list {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Properties that one event decides. An oracle would repeat the checker.
+// Properties that one event decides. They need no oracle, because it would only repeat the checker.
 var obvious = []string{"group/changes-add-up", "group/followers-converge", "client/nothing-left", "semaphore/no-permit-lost", "queue/drained-is-empty"}
 
 // Properties whose oracles have another form: one for several properties, or a special one.
@@ -19,11 +19,11 @@ var otherOracles = map[string][]string{
 	"TestRegisterCheckersAgainstPorcupine": {"register/writes-linearizable", "register/reads-after-sync", "register/reads-sequential"},
 }
 
-// guard reports whether a property is about the run itself and not about the tested program. Such a
-// property is never invalid.
+// The function `guard` reports whether a property is about the run itself and not about the tested
+// program. Such a property is never invalid.
 func guard(id string) bool { return strings.HasPrefix(id, "run/") || id == "rwlock/readers-together" }
 
-// Each property has histories made by hand, legal histories in which one edit is flagged, and an
+// Each property has histories made by hand, an edit that makes legal histories violate it, and an
 // oracle. TestHandMadeHistories requires the histories made by hand.
 func TestEachPropertyIsTested(t *testing.T) {
 	checkers, edits, oracles := underTest(), edits(), oracles()
@@ -60,7 +60,8 @@ func TestDocListsEachProperty(t *testing.T) {
 	}
 }
 
-// declared returns the ids of the properties for which the package's files make checkers.
+// The function `declared` returns the ids of the properties for which the package's files make
+// checkers.
 func declared(t *testing.T) (ids []string) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {

@@ -28,7 +28,7 @@ func Queue() []Checker {
 	return []Checker{QueueNothingInvented(), QueueNothingLost(), QueueNothingTwice(), queueFIFOOrder(), QueueEmptyIsTrue(), QueueDrainedIsEmpty()}
 }
 
-// An item is everything that a history shows about one value. All intervals are of indexes.
+// An item is everything that a history shows about one value.
 type item struct {
 	object, value string
 	put           history.Operation   // zero if it was never put
@@ -36,7 +36,8 @@ type item struct {
 	claims        []history.Operation
 }
 
-// The method out returns the first delivery: a claim, or else a take.
+// The method `out` returns the first delivery of the value: a claim if there is one, otherwise a
+// take.
 func (it *item) out() (o history.Operation, delivered bool) {
 	if len(it.claims) > 0 {
 		return it.claims[0], true
@@ -48,8 +49,8 @@ func (it *item) out() (o history.Operation, delivered bool) {
 }
 
 // putEnd returns an index by which the value must have been in the queue. If the put is
-// indeterminate, this is the index of the delivery, because only a value in the queue can be
-// delivered.
+// indeterminate, this is the completion of the first delivery, because only a value in the queue
+// can be delivered.
 func (it *item) putEnd() int32 {
 	end := it.put.End()
 	if o, delivered := it.out(); end == forever && delivered {
@@ -58,14 +59,14 @@ func (it *item) putEnd() int32 {
 	return end
 }
 
-// The method here reports whether the value surely was in the queue at some time.
+// The method `here` reports whether the value surely was in the queue at some time.
 func (it *item) here() bool { return it.put.Invoke != nil && it.putEnd() != forever }
 
-// items are the values of one history, in order of their first event.
+// The type `items` has the values of one history, in order of their first event.
 type items struct {
 	list    []*item
 	byValue map[[2]string]*item
-	empties []history.Operation // takes that found nothing
+	empties []history.Operation // takes and claims that found nothing
 	unknown []history.Operation // indeterminate takes, claims and acks
 	puts    map[string]int32    // by queue, the index of the last event of any put
 }
@@ -136,7 +137,9 @@ func QueueNothingInvented() Checker {
 	})
 }
 
-// drained returns, by queue, the invocation of the last take that found nothing after all puts.
+// The method `drained` returns, for each queue, the index of the invocation of a take or claim that
+// found nothing and began after the last event of all puts into the queue. If there are several
+// such calls, the last one counts.
 func (s *items) drained() map[string]int32 {
 	all := make(map[string]int32)
 	for _, o := range s.empties {
@@ -148,10 +151,11 @@ func (s *items) drained() map[string]int32 {
 }
 
 // QueueNothingLost judges puts. After a queue has been drained, each value whose put is known to
-// have succeeded has been delivered, or a claimer still holds it. An indeterminate take may have
-// removed one value. An indeterminate claim may have delivered one value if the claim may still be
-// held. An indeterminate ack may have removed its own value; if acks have effects, the effects
-// decide.
+// have succeeded has been taken or acked, or a claimer still holds it. If a value is missing, a
+// call with an unknown outcome may explain it. An indeterminate take explains one missing value. So
+// does an indeterminate claim, unless the claim is known to have ended before the queue was
+// drained. An indeterminate ack explains only its own value. If the history has facts of the kind
+// FactEffect, such an ack explains its value only if one of these facts is about the value.
 func QueueNothingLost() Checker {
 	return New("queue/nothing-lost", "no item is lost", func(h *history.History, j *Judge) {
 		s, ends := collect(h), endings(h)
@@ -193,10 +197,11 @@ func QueueNothingLost() Checker {
 	})
 }
 
-// QueueNothingTwice judges deliveries. No value is taken or acked twice. A value is claimed again
-// only after its claimer returned it, or after the claimer's hold (of the object /queue/value) or
-// session ended, and never after an ack. A claimer may be notified of a loss at the very instant of
-// the next claim. But a claimer that gave the item up itself did so before the next claim.
+// QueueNothingTwice judges deliveries. No value is taken or acked twice, and none is claimed after
+// an ack. A value is claimed again only after its claimer began to return it, or after the
+// claimer's hold or session ended. The object of this hold is /queue/value. A claimer may be
+// notified of a loss at the very instant of the next claim. But a claimer that gives the item up
+// must do so before the next claim.
 func QueueNothingTwice() Checker {
 	return New("queue/nothing-twice", "no item is delivered twice", func(h *history.History, j *Judge) {
 		ends, outside := endings(h), Envelope{}.outside(h)
@@ -213,14 +218,15 @@ func QueueNothingTwice() Checker {
 	})
 }
 
-// claimEnds are the indexes at which claims ended: with a session or a client, or by queue and
-// value.
+// claimEnds are the indexes of events that end claims. The end of a session or of a client ends all
+// its claims. Any other event ends the claim of one value. The keys of the last three maps consist
+// of the queue and the value.
 type claimEnds struct {
 	session  map[int64][]int32
 	client   map[int16][]int32
-	returned map[[2]string][]int32 // when its claimer began to return it
+	returned map[[2]string][]int32 // the claimer began to return the value, or its hold ended
 	lost     map[[2]string][]int32
-	over     map[[2]string][]int32 // when the claim was over for its claimer
+	over     map[[2]string][]int32 // the return succeeded, or the claimer was notified of a loss
 }
 
 func endings(h *history.History) claimEnds {
@@ -255,27 +261,28 @@ func endings(h *history.History) claimEnds {
 	return ends
 }
 
-// died reports whether the claimer's session ended between the claim and the index.
+// The method `died` reports whether the claimer's session ended, or the claimer crashed, between
+// the claim and the index.
 func (ends claimEnds) died(claim history.Operation, at int32) bool {
 	from := claim.Invoke.Index
 	return between(ends.session[claim.Invoke.Session], from, at) || between(ends.client[claim.Invoke.Client], from, at)
 }
 
-// stands reports whether the claim of the value may still be held at the index. In a history that
-// was cut short, any claim may still be held. Its claimer may have noticed its end, but the servers
-// may end it later than that.
+// The method `stands` reports whether the servers may still keep the claim of the value at the
+// index. The servers may end a claim later than the claimer notices. A history that was cut short
+// may lack that later end, so the method then returns true for every claim.
 func (ends claimEnds) stands(h *history.History, claim history.Operation, value string, at int32) bool {
 	return !h.Complete() || !ends.died(claim, at) && !between(ends.over[[2]string{claim.Invoke.Object, value}], claim.Invoke.Index, at)
 }
 
-// The function between reports whether one of the indexes is at least from and less than to.
+// The function `between` reports whether one of the indexes is at least `from` and less than `to`.
 func between(indexes []int32, from, to int32) bool {
 	i, _ := slices.BinarySearch(indexes, from)
 	return i < len(indexes) && indexes[i] < to
 }
 
-// next finds the smallest of the indexes that is not smaller than the given one. It returns the
-// time of the event with that index.
+// The function `next` finds the smallest of the indexes that is not smaller than the given one. It
+// returns the time of the event with that index.
 func next(h *history.History, indexes []int32, from int32) time.Duration {
 	if i, _ := slices.BinarySearch(indexes, from); i < len(indexes) {
 		return h.Events[indexes[i]].Time
@@ -327,7 +334,7 @@ func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds, outside w
 // queueFIFOOrder judges order: if a was put before b in real time, b is not delivered before a.
 // Together with queue/nothing-invented, queue/nothing-twice and queue/empty-is-true this is
 // linearizability of a FIFO queue of distinct values (Henzinger, Sezgin, Vafeiadis: Aspect-Oriented
-// Linearizability Proofs, 2013). One sweep makes this test of pairs in O(n log n).
+// Linearizability Proofs, 2013). The checker finds a wrong pair in one sweep, in O(n log n).
 //
 // An indeterminate take may have taken a value that was never delivered. Such a value counts as
 // taken from the invocation of the first indeterminate take on. So the checker may miss a violation
@@ -353,15 +360,18 @@ func (s *items) byQueue() func(func(string, []*item) bool) {
 	return sorted(byObject)
 }
 
-// goneAt returns a function that gives the index from which on an item may have been delivered.
+// goneAt returns a function that gives, for an item, the index from which on the item may have been
+// delivered or acked.
 func (s *items) goneAt(object string) func(*item) int32 {
-	first := int32(forever) // of the takes and claims that may have taken any item
+	first := int32(forever) // the first invocation of an indeterminate take or claim, which may have taken any item
 	acked := make(map[string]int32)
 	for _, o := range s.unknown {
 		switch {
 		case o.Invoke.Object != object:
 		case o.Invoke.Op == OpAck:
-			acked[o.Invoke.Arg] = o.Invoke.Index
+			if _, earlier := acked[o.Invoke.Arg]; !earlier { // the first ack of the value counts, and the operations are in order
+				acked[o.Invoke.Arg] = o.Invoke.Index
+			}
 		default:
 			first = min(first, o.Invoke.Index)
 		}
@@ -384,9 +394,9 @@ func (s *items) goneAt(object string) func(*item) int32 {
 	}
 }
 
-// fifo checks each item b, in the order in which the puts began. Among the items that were put
-// before the put of b began, it finds the one whose delivery began last. If that delivery began
-// after b had been delivered, the two items prove a violation.
+// The function `fifo` checks each item b, in the order in which the puts began. Among the items
+// that were put before the put of b began, it finds the one whose delivery began last. If that
+// delivery began after b had been delivered, the two items prove a violation.
 func fifo(j *Judge, list []*item, goneAt func(*item) int32) {
 	byEnd := slices.Clone(list)
 	slices.SortFunc(byEnd, func(a, b *item) int { return cmp.Compare(a.putEnd(), b.putEnd()) })
@@ -429,15 +439,16 @@ func later(it *item) string {
 	return o.Invoke.Who() + " requested it only at " + o.Invoke.Time.String()
 }
 
-// span is an interval of indexes, open at both ends, in which a queue was not empty. It contains
+// A span is an interval of indexes, open at both ends, in which a queue was not empty. It contains
 // the values that prove this.
 type span struct {
 	from, to int32
 	proof    []*item
 }
 
-// occupied merges the intervals in which values were surely in the queue into disjoint ones, in
-// order. If two intervals touch, the queue was never empty in between.
+// The function `occupied` merges the intervals in which values were surely in the queue into
+// disjoint ones, in order. Intervals that overlap become one, because the queue was never empty
+// from the start of the first to the end of the last.
 func occupied(list []*item, goneAt func(*item) int32) []span {
 	list = slices.DeleteFunc(list, func(it *item) bool { return it.putEnd() >= goneAt(it) })
 	slices.SortFunc(list, func(a, b *item) int { return cmp.Compare(a.putEnd(), b.putEnd()) })
@@ -455,7 +466,7 @@ func occupied(list []*item, goneAt func(*item) int32) []span {
 	return merged
 }
 
-// The function around returns the span that contains everything between two indexes.
+// The function `around` returns the span that contains both indexes, if there is one.
 func around(spans []span, from, to int32) (span, bool) {
 	i, _ := slices.BinarySearchFunc(spans, from, func(s span, at int32) int { return cmp.Compare(s.from, at) })
 	if i > 0 && spans[i-1].from < from && spans[i-1].to > to {
@@ -482,7 +493,7 @@ func QueueEmptyIsTrue() Checker {
 			witness := full.proof[0]
 			for _, it := range full.proof {
 				if it.putEnd() < o.Invoke.Index {
-					witness = it // the last value that was put before
+					witness = it // the last value that was put before the call
 				}
 			}
 			j.Violation(inOrder(witness.put.Events(), o.Events(), witness.outEvents()), "%s found %s empty at %v, but it was never empty during the call: it had %q, for example",
@@ -492,7 +503,7 @@ func QueueEmptyIsTrue() Checker {
 	})
 }
 
-// occupied returns the spans of each object.
+// The method `occupied` returns the spans of each object.
 func (s *items) occupied() map[string][]span {
 	byObject := make(map[string][]*item)
 	for _, it := range s.list {
@@ -517,8 +528,8 @@ func QueueTakersWake(inTime time.Duration) Checker {
 			return
 		}
 		s := collect(h)
-		// A take that never returned may have taken an item. That is no excuse here, unless it may
-		// still return.
+		// A take that never returned may have taken an item. Nevertheless, in a complete history
+		// the item counts as still in the queue, because the take should have returned it.
 		s.unknown = slices.DeleteFunc(s.unknown, func(o history.Operation) bool { return o.Complete == nil && h.Complete() })
 		spans, busy := s.occupied(), busyTimes(h)
 		ops, _ := h.Operations()
@@ -553,7 +564,7 @@ func QueueTakersWake(inTime time.Duration) Checker {
 	})
 }
 
-// The function during returns the spans that overlap the interval.
+// The function `during` returns the spans that overlap the interval.
 func during(spans []span, from, to int32) []span {
 	i, _ := slices.BinarySearchFunc(spans, from, func(s span, at int32) int { return cmp.Compare(s.to, at) })
 	n := i

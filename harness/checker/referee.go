@@ -13,15 +13,21 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Referee returns a checker that searches for a linearization with porcupine. It is a second
-// opinion on what the other checkers of this package find by other means, and only for small
-// slices: the search is exponential, and a few lost sessions together with a violation keep it from
-// ending. It judges the first operations of the model on each object, up to the given number. It is
-// Unknown if the search takes longer than the given time.
+// Referee returns a checker that searches for a linearization with porcupine. It judges by another
+// method than most checkers of this package, and can confirm their verdicts. It is for small slices
+// only: the search takes exponential time. If a history has a few lost sessions and a violation,
+// the search may never end. On each object, Referee judges the first operations that the model
+// knows, at most `most` of them. It omits the object if Model.Blind is true for the time until
+// these operations have ended. The verdict is Unknown if the search takes longer than `within`.
 func Referee(id string, model Model, most int, within time.Duration) Checker {
 	claim := fmt.Sprintf("the first %d operations are linearizable as a %s", most, model.Name)
 	return New(id, claim, func(h *history.History, j *Judge) {
+		j.NotExercised("there was no operation of a %s", model.Name)
 		for object, ops := range sorted(model.slices(h, math.MaxInt32, most)) {
+			if model.Blind != nil && model.Blind(h, object, lastOf(ops)) {
+				j.NotExercised("something happened on %s that a %s does not know", object, model.Name)
+				continue
+			}
 			j.Checked(len(ops))
 			switch porcupine.CheckOperationsTimeout(model.porcupine(), ops, within) {
 			case porcupine.Illegal:
@@ -30,8 +36,18 @@ func Referee(id string, model Model, most int, within time.Duration) Checker {
 				j.Unknown("the search over %d operations on %s did not end within %v", len(ops), object, within)
 			}
 		}
-		j.NotExercised("there was no operation of a %s", model.Name)
 	})
+}
+
+// lastOf returns the index of the last event of the operations.
+func lastOf(ops []porcupine.Operation) (index int32) {
+	for _, o := range ops {
+		index = max(index, int32(o.Call))
+		if answer := o.Output.(*history.Event); answer != nil {
+			index = max(index, answer.Index)
+		}
+	}
+	return index
 }
 
 // A Slice has the operations on one object up to a violation. They are few enough for porcupine,
@@ -43,10 +59,10 @@ type Slice struct {
 	ops []porcupine.Operation
 }
 
-// FailingSlice returns the slice of the violation in r. It reports false if there is none: if the
-// slice has more operations than the limit, or if porcupine does not confirm the violation within
-// the given time. A lock has no slice if a session was lost on it before the violation, because
-// [MutexModel] does not know losses. A queue with claims has none either.
+// FailingSlice returns the slice of the violation in r. It returns false if r has no violation, if
+// the slice has more than `most` operations, or if porcupine does not confirm the violation in the
+// time `within`. A lock has no slice if a hold was lost or a client crashed before the violation,
+// because [MutexModel] does not know losses. A queue with claims has none either.
 func FailingSlice(h *history.History, r Result, most int, within time.Duration) (Slice, bool) {
 	if r.Verdict != Invalid || len(r.Events) == 0 {
 		return Slice{}, false
@@ -67,9 +83,9 @@ func FailingSlice(h *history.History, r Result, most int, within time.Duration) 
 	return Slice{}, false
 }
 
-// lastAnswer returns the index of the last of the events, or of the completion of the last
-// operation that was open at one of them. The ends of holds do not count, because they only prove
-// how long the violation lasted.
+// lastAnswer returns the largest of these indexes: those of the given events, and those of the
+// completions of operations that were open at one of the events. The ends of holds do not count,
+// because they only prove how long the violation lasted.
 func lastAnswer(h *history.History, events []history.Event) (index int32) {
 	ops, _ := h.Operations()
 	for _, e := range events {
@@ -86,8 +102,8 @@ func lastAnswer(h *history.History, events []history.Event) (index int32) {
 	return index
 }
 
-// WritePicture writes porcupine's page. It shows which operations could be put in order, and where
-// the search stopped.
+// WritePicture writes the HTML page of porcupine. The page shows which operations could be put in
+// order, and where the search stopped.
 func (s Slice) WritePicture(w io.Writer) error {
 	m := s.Model.porcupine()
 	_, info := porcupine.CheckOperationsVerbose(m, s.ops, time.Minute)
@@ -103,9 +119,9 @@ type Model struct {
 	Name string
 	// Ops are the operations that the model knows. Others are left out.
 	Ops []string
-	// Step reports whether the operation of invoke can have the given completion in the given
-	// state, and returns the next state. If complete is nil, the answer is not known, and every
-	// answer is possible.
+	// Step reports whether the operation of the invocation `invoke` can have the completion
+	// `complete` in the given state, and returns the next state. If `complete` is nil, the answer
+	// is not known, and every answer is possible.
 	Step func(state string, invoke, complete *history.Event) (next string, ok bool)
 	// Blind reports whether something that the model does not know happened before the event with
 	// the given index. If so, the model proves nothing. Blind may be nil.
@@ -146,7 +162,7 @@ func stepQueue(state string, invoke, complete *history.Event) (string, bool) {
 }
 
 // MutexModel is a lock. It becomes free when its holder releases it, not when the holder's session
-// ends. A history with losses is illegal in it.
+// ends. So the model cannot judge a history with losses.
 var MutexModel = Model{Name: "mutex", Ops: []string{OpAcquire, OpRelease}, Step: stepMutex, Blind: losses}
 
 func losses(h *history.History, object string, until int32) bool {
@@ -172,8 +188,10 @@ func (m Model) knows(op string) bool {
 	return false
 }
 
-// slices lists the first operations of each object, as they were at the event with the given index.
-// Failed operations did nothing and are left out. Indeterminate operations have no end.
+// The method `slices` lists, for each object, the first operations that were invoked up to the
+// event with the index `until`. The parameter `most` limits their number. If an answer came later
+// than that event, the operation counts as not answered. Failed operations did nothing and are left
+// out. Operations without an answer, and indeterminate ones, have no end.
 func (m Model) slices(h *history.History, until int32, most int) map[string][]porcupine.Operation {
 	all := make(map[string][]porcupine.Operation)
 	ops, _ := h.Operations()

@@ -63,10 +63,10 @@ func registerWritesLinearizable() Checker {
 	})
 }
 
-// okByEnd returns a function that finds an operation by the index of its successful completion. The
-// function finds only operations whose names are wanted.
+// okByEnd returns a function that finds an operation by the index of its successful completion. It
+// finds only operations for whose names the function `wanted` returns true.
 func okByEnd(h *history.History, ops []history.Operation, wanted func(op string) bool) func(index int32) (history.Operation, bool) {
-	at := make([]int32, len(h.Events)) // position in ops, counted from 1
+	at := make([]int32, len(h.Events)) // index of a completion -> position of its operation in ops, counted from 1
 	for i, o := range ops {
 		if wanted(o.Invoke.Op) && o.Outcome() == session.OK {
 			at[o.Complete.Index] = int32(i + 1)
@@ -119,8 +119,9 @@ func registerReadsAfterSync() Checker {
 	})
 }
 
-// registerReadsSequential judges all reads: the value is the one that was written with that zxid,
-// by a write that had begun, and one session never goes back to an older zxid.
+// registerReadsSequential judges all reads. Each completes with a value and a zxid. A value that is
+// not empty was written by a write that had begun. If a write is known to have that zxid, it wrote
+// that value. One session never goes back to an older zxid.
 func registerReadsSequential() Checker {
 	return New("register/reads-sequential", "reads are sequentially consistent and return only values that were written", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()

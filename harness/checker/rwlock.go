@@ -78,7 +78,7 @@ func rwLockNoOvertaking(envelope Envelope) Checker {
 			if e.Arg == ModeWrite {
 				ahead = l.all
 			}
-			// A downgraded writer keeps its token.
+			// A downgraded writer keeps its token, so only a larger token counts as overtaking.
 			if passed := ahead.passed(e.Token + 1); passed != nil && outside.excuses(hold, passed.Time) {
 				j.Exposed(e.Time - passed.Time)
 			} else if passed != nil {

@@ -22,8 +22,8 @@ func semaphoreWithinPermits(permits int, envelope Envelope) Checker {
 		for hold, others := range begins(h) {
 			j.Checked(1)
 			at, mine := hold.Begin, permitsOf(hold)
-			held, inside := mine, 0 // all held permits, and those that nothing excuses
-			own := mine             // zero if this hold is the excused one because a later grant was recorded first
+			held, inside := mine, 0 // all held permits; the permits of other holds that nothing excuses
+			own := mine             // the permits of this hold; zero if another hold was granted later but recorded earlier, and this hold is excused
 			first := endTime(h, hold)
 			for _, other := range others {
 				n := permitsOf(other)

@@ -22,19 +22,19 @@ const (
 
 // Sessions returns the checkers of ZooKeeper's sessions: session/ephemerals-stay,
 // session/ephemerals-go, session/expired-for-good and session/expiry-in-time. A server may show an
-// ephemeral of an ended session for the duration lag, except after a sync. A session may expire
-// later than its timeout by at most the duration slack.
+// ephemeral of an ended session for the duration `lag`, except after a sync. A session may expire
+// later than its timeout by at most the duration `slack`.
 func Sessions(lag, slack time.Duration) []Checker {
 	return []Checker{sessionEphemeralsStay(), sessionEphemeralsGo(lag), sessionExpiredForGood(), sessionExpiryInTime(slack)}
 }
 
-// lives is everything that a history shows of one session.
+// The type `lives` has everything that a history shows about one session.
 type lives struct {
 	timeout time.Duration
-	answer  *history.Operation // the last operation in it that succeeded with a quorum
-	touched *history.Event     // the last event of any operation in it before its end
-	asking  bool               // an operation was open at its end
-	ended   *history.Event     // end observed at the ensemble, or close by its client
+	answer  *history.Operation // the last operation in the session that succeeded and needed a quorum
+	touched *history.Event     // the last event before the session's end: the session's start, a connection, or an event of an operation
+	asking  bool               // an operation was open when the session ended
+	ended   *history.Event     // the end of the session: observed at the ensemble, or the call of Close by its client
 	expired bool
 }
 
@@ -87,9 +87,9 @@ func byQuorum(o history.Operation) bool {
 	return o.Invoke.Op == OpEphemeral || o.Invoke.Op == OpDelete || mutates(o.Invoke.Op) || o.Invoke.Arg == "sync"
 }
 
-// sessionEphemeralsStay judges absence: an ephemeral that was created and not deleted exists while
-// its session is known to live. An operation of the session that was invoked after the read and
-// succeeded proves that the session lived.
+// sessionEphemeralsStay judges reads after a sync: an ephemeral that was created and not deleted
+// exists while its session is known to live. An operation of the session that was invoked after the
+// read and succeeded proves that the session lived.
 func sessionEphemeralsStay() Checker {
 	return New("session/ephemerals-stay", "an ephemeral znode exists while its session is alive", func(h *history.History, j *Judge) {
 		all := sessions(h)
@@ -125,7 +125,7 @@ func sessionEphemeralsStay() Checker {
 }
 
 // sessionEphemeralsGo judges presence: no server shows an ephemeral of an ended session for longer
-// than the duration lag, and none shows it after a sync.
+// than the duration `lag`, and none shows it after a sync.
 func sessionEphemeralsGo(lag time.Duration) Checker {
 	return New("session/ephemerals-go", "the ephemeral znodes of an ended session disappear on every server", func(h *history.History, j *Judge) {
 		all := sessions(h)
@@ -179,11 +179,12 @@ func hexID(s string) int64 {
 }
 
 // sessionExpiryInTime judges the time of expiry. A session expires no earlier than its timeout
-// after its last successful request that needs a quorum: a write, or a read after a sync. It
-// expires no later than timeout plus slack after the last earlier event of the session, unless a
-// request of the session was still open. Pings keep a session alive and are no events, so a
-// workload for session/expiry-in-time must send requests all the time. A session that was closed
-// from outside is not judged.
+// after the invocation of its last successful request that needs a quorum: a write, or a read after
+// a sync. It expires no later than its timeout plus `slack` after its last event before the expiry,
+// unless a request of the session was still open. Events are the start of the session, a
+// connection, and the invocation or completion of a request. Pings keep a session alive and are no
+// events, so a workload for session/expiry-in-time must send requests all the time. A session that
+// another client closed is not judged.
 func sessionExpiryInTime(slack time.Duration) Checker {
 	return New("session/expiry-in-time", "a session expires after its timeout, and not much later", func(h *history.History, j *Judge) {
 		for id, l := range sorted(sessions(h)) {

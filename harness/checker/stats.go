@@ -27,7 +27,7 @@ type OpStats struct {
 	P95    time.Duration  `json:"p95_ns"`
 	P99    time.Duration  `json:"p99_ns"`
 	Max    time.Duration  `json:"max_ns"`
-	Errors map[string]int `json:"errors,omitempty"` // by text
+	Errors map[string]int `json:"errors,omitempty"` // number of operations with an error, by the text of the error
 }
 
 // FaultStats are the numbers of one fault of a plan.
@@ -112,14 +112,14 @@ func measureFaults(h *history.History, ops []history.Operation) []FaultStats {
 	return all
 }
 
-// recovery is the time from the heal to the first success of an operation that began after the
-// heal. Operations are in order of their invocations.
+// The function `recovery` returns the time from the heal to the first success of an operation that
+// began after the heal. The operations must be in order of their invocations.
 func recovery(ops []history.Operation, heal *history.Event) time.Duration {
 	i, _ := slices.BinarySearchFunc(ops, heal.Index, func(o history.Operation, at int32) int { return int(o.Invoke.Index - at) })
 	best := time.Duration(-1)
 	for _, o := range ops[i:] {
 		if best >= 0 && o.Invoke.Time-heal.Time > best {
-			break // it cannot end earlier
+			break // this operation and the later ones end later than the best one
 		}
 		if d := time.Duration(0); o.Outcome() == session.OK {
 			if d = o.Complete.Time - heal.Time; best < 0 || d < best {

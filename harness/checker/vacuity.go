@@ -18,8 +18,8 @@ import (
 // usualWork is the length of the work for which the numbers of AtLeast are chosen.
 const usualWork = 20 * time.Second
 
-// AtLeast returns a checker that is NotExercised unless the function count finds at least n. The
-// parameter what is a plural, such as "grants". If the phase of work was shorter than 20 s, n is
+// AtLeast returns a checker that is NotExercised unless the function `count` finds at least n. The
+// parameter `what` is a plural, such as "grants". If the phase of work was shorter than 20 s, n is
 // reduced in proportion, but at least one is required.
 func AtLeast(id string, n int, what string, count func(*history.History) int) Checker {
 	return New(id, fmt.Sprintf("at least %d %s", n, what), func(h *history.History, j *Judge) {
@@ -33,7 +33,7 @@ func AtLeast(id string, n int, what string, count func(*history.History) int) Ch
 	})
 }
 
-// scaled returns n in proportion to the length of the work.
+// The function `scaled` returns n in proportion to the length of the work.
 func scaled(n int, h *history.History) int {
 	work, heal := h.PhaseStart(history.PhaseWork), h.PhaseStart(history.PhaseHeal)
 	if work == nil || heal == nil || heal.Time-work.Time >= usualWork {
@@ -43,16 +43,17 @@ func scaled(n int, h *history.History) int {
 }
 
 // FaultsHadEffect requires that each fault that began was injected and healed. It also requires
-// that at least one fault had an effect while an operation was open or something was held. If no
-// fault of the same name had an effect, the result has that name, and the run is judged as if no
-// fault of that name had been drawn. Faults of the plan that never began are not in the history, so
-// they are not judged here.
+// that at least one fault had an effect while an operation was open or something was held. One such
+// fault of any name is enough. The reason in the result gives the names of the faults that had no
+// such effect, but they do not change the verdict. Faults of the plan that never began are not in
+// the history, so they are not judged here.
 func FaultsHadEffect() Checker {
 	return New("run/faults-had-effect", "each fault was healed, and some had an effect while clients worked", faultsTookEffect)
 }
 
 // IdleFaults returns the names of the faults that began and never had an effect while clients
-// worked. For each name it returns what the last such fault did instead.
+// worked. For each name it says why the last such fault does not count: it did not affect its
+// target, or no client worked at that time.
 func IdleFaults(h *history.History) map[string]string {
 	idle, _ := effectsOfFaults(h, func(string, ...any) {})
 	return idle
@@ -73,12 +74,12 @@ func faultsTookEffect(h *history.History, j *Judge) {
 }
 
 // effectsOfFaults counts the faults that had an effect. It returns the names of those that had
-// none, with the reason. It calls the function unknown for each fault that was not injected or not
-// healed.
+// none, with the reason. It calls the function `unknown` for each fault that was not injected or
+// not healed.
 func effectsOfFaults(h *history.History, unknown func(format string, args ...any)) (idle map[string]string, sum int) {
 	type stand struct {
 		start *history.Event
-		open  bool // an operation was open or something was held at some time
+		open  bool // an operation was open or something was held at some time during the fault
 	}
 	standing := make(map[int32]*stand)
 	working := 0 // number of open operations and holds
@@ -157,22 +158,28 @@ func OperationsSucceeded() Checker {
 }
 
 // Contention requires n requests for something that another client held. The other client held it
-// at the invocation of the request, or at some moment before its completion.
+// at the invocation of the request, or was granted it before the completion of the request.
 func Contention(n int) Checker {
 	return AtLeast("run/contention", n, "waits for something that another client held", func(h *history.History) int {
-		held := make(map[string]int)
-		over := slices.Clone(h.Holds()) // by the index of their ends
+		holds := make(map[string]map[int16]int) // number of holds, by object and client
+		over := slices.Clone(h.Holds())         // in the order of their ends
 		slices.SortFunc(over, func(a, b history.HoldInterval) int { return cmp.Compare(a.Last(), b.Last()) })
-		asking := make(map[string]map[int16]bool) // by object and client, the requests that have not had to wait so far
+		asking := make(map[string]map[int16]bool) // by object and client, the open requests that have not had to wait so far
 		found := 0
 		for i := range h.Events {
 			e := &h.Events[i]
 			for ; len(over) > 0 && over[0].Last() <= e.Index; over = over[1:] {
-				held[over[0].Begin.Object]--
+				begin := over[0].Begin
+				if holds[begin.Object][begin.Client]--; holds[begin.Object][begin.Client] == 0 {
+					delete(holds[begin.Object], begin.Client)
+				}
 			}
 			switch {
 			case e.Kind == history.Hold && e.Op == history.HoldBegin:
-				held[e.Object]++
+				if holds[e.Object] == nil {
+					holds[e.Object] = make(map[int16]int)
+				}
+				holds[e.Object][e.Client]++
 				for client := range asking[e.Object] {
 					if client != e.Client {
 						delete(asking[e.Object], client)
@@ -180,7 +187,7 @@ func Contention(n int) Checker {
 					}
 				}
 			case e.Op != OpAcquire && e.Op != OpCampaign:
-			case e.Kind == history.Invoke && held[e.Object] > 0:
+			case e.Kind == history.Invoke && othersHold(holds[e.Object], e.Client):
 				found++
 			case e.Kind == history.Invoke:
 				if asking[e.Object] == nil {
@@ -193,6 +200,13 @@ func Contention(n int) Checker {
 		}
 		return found
 	})
+}
+
+// othersHold reports whether any client except the given one has a hold. The map counts the holds
+// of one object by client.
+func othersHold(holds map[int16]int, client int16) bool {
+	_, own := holds[client]
+	return len(holds) > 1 || len(holds) == 1 && !own
 }
 
 // Takeovers requires that n times a client was granted something that another client had lost.

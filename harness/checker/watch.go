@@ -41,7 +41,7 @@ func alters(op string) bool {
 	return op == OpSetValue || op == OpCreate || op == OpDelete || op == OpRecreate
 }
 
-// registration names a watch or a watcher.
+// A registration identifies a watch, or a watcher of package watch.
 type registration struct {
 	client int16
 	object string
@@ -90,8 +90,8 @@ func WatchEventBeforeData() Checker {
 	})
 }
 
-// oldest is a heap of registrations by the version that was read with them. A registration that is
-// over is removed when it reaches the top.
+// The type `oldest` is a heap of registrations. The registration whose read returned the oldest
+// version is at the top. A registration that is over is removed when it reaches the top.
 type oldest []*history.Event
 
 func (o oldest) Len() int { return len(o) }
@@ -107,7 +107,7 @@ func (o *oldest) Pop() any {
 	return last
 }
 
-// The method among returns the oldest registration that is not over, or nil.
+// The method `among` returns the oldest registration that is not over, or nil.
 func (o *oldest) among(standing map[registration]*history.Event) *history.Event {
 	for o.Len() > 0 {
 		if first := (*o)[0]; standing[registrationOf(first)] == first {
@@ -118,8 +118,9 @@ func (o *oldest) among(standing map[registration]*history.Event) *history.Event 
 	return nil
 }
 
-// WatchStatesInOrder judges order: the versions of the states that a watcher reports rise. For a
-// deletion it is enough that the version is higher than that of the previous state.
+// WatchStatesInOrder judges order: each state that a watcher reports has a higher version than its
+// previous state. A watcher does not learn the zxid of a deletion. A workload therefore records a
+// deletion with the lowest version that is possible: the version of the previous state plus one.
 func WatchStatesInOrder() Checker {
 	return New("watch/states-in-order", "states are reported in the order of their zxids, none of them twice", func(h *history.History, j *Judge) {
 		for before, e := range successive(h) {
@@ -133,8 +134,8 @@ func WatchStatesInOrder() Checker {
 	})
 }
 
-// successive yields each state that a watcher reported, together with the state that the same
-// watcher reported before it.
+// The function `successive` yields each state that a watcher reported, together with the state that
+// the same watcher reported before it.
 func successive(h *history.History) func(func(before, e *history.Event) bool) {
 	return func(yield func(before, e *history.Event) bool) {
 		last := make(map[registration]*history.Event)
@@ -206,7 +207,7 @@ func WatchFinalStateReported() Checker {
 		slices.SortFunc(given, func(a, b *history.Event) int { return cmp.Compare(a.Index, b.Index) })
 		for _, e := range given {
 			truth := final[e.Object]
-			if truth == nil || !h.Complete() { // it may report more later
+			if truth == nil || !h.Complete() { // in an incomplete history, the watcher may report more later
 				continue
 			}
 			j.Checked(1)
@@ -221,8 +222,9 @@ func WatchFinalStateReported() Checker {
 }
 
 // WatchNoEventWithoutCause judges events: each has a cause, a change of the watched znode that is
-// newer than what was read with the watch. An event is not judged if only an indeterminate change
-// can have caused it, or if part of its watch's life was outside the envelope.
+// newer than what was read with the watch. If no known change can have caused an event, there are
+// two cases in which the event is not judged. In one, an indeterminate change may have caused it.
+// In the other, a fault outside the envelope affected all clients while the watch was registered.
 func WatchNoEventWithoutCause(envelope Envelope) Checker {
 	return New("watch/no-event-without-cause", "every event has a cause", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
@@ -243,8 +245,8 @@ func WatchNoEventWithoutCause(envelope Envelope) Checker {
 				}
 			}
 		}
-		// earliest has a list for each object, with an entry for each change in order of zxid. The
-		// entry is the earliest invocation among this change and all later ones.
+		// The map `earliest` has a list for each object, with an entry for each change in order of
+		// zxid. The entry is the earliest invocation among this change and all later ones.
 		earliest := make(map[string][]int32)
 		for object, list := range zxids {
 			slices.SortFunc(list, func(a, b history.Operation) int { return cmp.Compare(a.Complete.Zxid, b.Complete.Zxid) })

@@ -26,7 +26,7 @@ import (
 // A Fate is the fault that strikes a client at one request of a call.
 type Fate string
 
-// The fates. If the session is lost, it has expired before the client reconnects.
+// The fates. A session that is lost has expired before the client reconnects.
 const (
 	RequestLost           Fate = "request-lost"             // the connection ends before the request is sent
 	ReplyLost             Fate = "reply-lost"               // the request takes effect; the connection ends before the reply
@@ -77,15 +77,16 @@ const crashTime = 10 * time.Minute
 // mostRequests bounds the requests of one call. A call that makes more is assumed not to end.
 const mostRequests = 500
 
-// Run tries a call with each fate (all if none is given) at its first request, at its second, and
-// so on, until the call makes no more requests. The trials are enumerated, not drawn at random.
-// Each trial is a subtest with a separate ensemble on a virtual clock.
+// Run tries each of the given fates, or all fates if none is given. It lets the fate strike the
+// first request of a call, then the second request of another such call, and so on, until the call
+// makes no more requests. The trials are enumerated, not drawn at random. Each trial is a subtest
+// with a separate ensemble on a virtual clock.
 //
-// The trial opens its clients and makes the call within [Point.Break]. If the result of the call or
-// the state that remains is wrong, the trial returns an error that describes the mistake. For
-// example, a guarantee does not hold, or another client cannot continue. The trial releases
-// everything that it holds. After it has returned, no ephemeral znode and no watch may remain,
-// although its sessions are still open.
+// The function `trial` opens its clients, and then makes the call within [Point.Break]. If the
+// result of the call or the state that remains is wrong, it returns an error that describes the
+// mistake. For example, a guarantee does not hold, or another client cannot continue. The function
+// releases everything that it holds. After it has returned, no ephemeral znode and no watch may
+// remain, although its sessions are still open.
 //
 //	crashpoint.Run(t, func(p *crashpoint.Point) error {
 //		s, err := p.Open(session.Options{})
@@ -149,7 +150,7 @@ func (p *Point) Context() context.Context { return p.ctx }
 // Servers returns the addresses of the ensemble.
 func (p *Point) Servers() []string { return p.Ensemble.Servers() }
 
-// Dial connects a client of any kind so that the fate strikes it.
+// Dial connects a client of any kind. The fate of this point applies to its connection.
 func (p *Point) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return p.proxy.DialContext(ctx, network, address)
 }
@@ -158,8 +159,8 @@ func (p *Point) Dial(ctx context.Context, network, address string) (net.Conn, er
 // added last is called first.
 func (p *Point) Cleanup(f func()) { p.cleanup = append(p.cleanup, f) }
 
-// Open opens a session that the fate strikes, and closes it at the end. Open sets Servers and Dial
-// of opts.
+// Open opens a session, and closes it at the end. The fate of this point applies to the session's
+// connections. Open sets Servers and Dial of opts.
 func (p *Point) Open(opts session.Options) (*session.Session, error) {
 	return p.open(opts, p.Dial)
 }
@@ -221,7 +222,7 @@ func (p *Point) strike(cancel func()) {
 		p.expire()
 	case ExpiredAfter:
 		p.proxy.Resume()
-		time.Sleep(time.Nanosecond) // until all goroutines are blocked
+		time.Sleep(time.Nanosecond) // in virtual time, this returns when all goroutines are blocked
 		p.expire()
 	case PausedAfter:
 		p.proxy.Stall()
@@ -233,7 +234,8 @@ func (p *Point) strike(cancel func()) {
 	p.proxy.Resume()
 }
 
-// expire expires the client's session. It fails only if the session has already ended.
+// expire expires the client's session. It ignores the error, which only means that the session has
+// already ended.
 func (p *Point) expire() { _ = p.Ensemble.Model.Expire(p.last().ID) }
 
 func (p *Point) last() harness.SessionInfo {

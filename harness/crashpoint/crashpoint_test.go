@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// join is a call with two requests: it creates a parent, and an ephemeral below it.
+// join is a call with two requests: it creates a parent, and an ephemeral znode below the parent.
 func join(create func(ctx context.Context, s *session.Session, path string) error) func(*Point) error {
 	return func(p *Point) error {
 		s, err := p.Open(session.Options{Timeout: 4 * time.Second})
@@ -38,14 +38,14 @@ func join(create func(ctx context.Context, s *session.Session, path string) erro
 	}
 }
 
-// careless is samuel/go-zookeeper#229: after a lost reply it does not check whether the node
-// exists.
+// careless has the bug samuel/go-zookeeper#229: after a lost reply it does not check whether the
+// znode exists.
 func careless(ctx context.Context, s *session.Session, path string) error {
 	_, err := s.Create(ctx, path, nil, session.Ephemeral)
 	return err
 }
 
-// careful deletes the node that it may have created.
+// The function `careful` deletes the znode that a failed create may have created.
 func careful(ctx context.Context, s *session.Session, path string) error {
 	err := careless(ctx, s, path)
 	if err != nil {

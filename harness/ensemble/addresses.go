@@ -36,7 +36,7 @@ func addressOf(ctx context.Context, e Ensemble, server string) (string, error) {
 	return address.String(), nil
 }
 
-// NodeAt returns the index of the node with that address, for implementations of DialContext.
+// NodeAt returns the index of the node with the given address, for implementations of DialContext.
 func NodeAt(servers []string, network, address string) (int, error) {
 	node := slices.Index(servers, address)
 	if node < 0 {

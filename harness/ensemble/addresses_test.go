@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// named is an ensemble of one node. Only the ensemble's DialContext can resolve the node's address.
+// The type `named` is an ensemble of one node. Only the ensemble's DialContext can resolve the
+// node's address.
 type named struct {
 	Ensemble
 	dial func(ctx context.Context) (net.Conn, error)

@@ -14,8 +14,8 @@ import (
 )
 
 // Config configures the nodes of an ensemble. The zero value is three nodes with a tick of 500 ms.
-// ZooKeeper's own default is 2 s. The shorter tick allows sessions of one second, so a run sees
-// more sessions expire.
+// ZooKeeper's own default is 2 s. The shorter tick allows sessions of one second, so more sessions
+// expire in a run.
 type Config struct {
 	Nodes     int           // zero is 3
 	TickTime  time.Duration // zero is 500 ms; session timeouts are limited to [2, 20] ticks
@@ -24,29 +24,30 @@ type Config struct {
 
 	// Version is the version of ZooKeeper, such as "3.9.6", or several versions joined by "+",
 	// which the nodes get in turn. If Version is empty, local JVMs use the release in
-	// ZOOKEEPER_HOME, and containers use the image that their Options name. Without
-	// these, they use the newest version on which zkcoord is tested.
+	// ZOOKEEPER_HOME, and containers use the image that their Options name. If there is no such
+	// release or image, the nodes use the newest version on which zkcoord is tested.
 	Version string
 
 	// Later lists further versions to which nodes may be changed: see Upgrader. They are installed
 	// before the ensemble starts.
 	Later []string
 
-	// Extra has further settings of zoo.cfg, by key. They override the settings of the ensemble
-	// itself.
+	// Extra has further settings of zoo.cfg: a key of the map is a key of zoo.cfg. They override
+	// the settings of the ensemble itself.
 	Extra map[string]string
 
 	// JVMFlags are appended to the flags that the ensemble gives each JVM.
 	JVMFlags []string
 
-	// If Clocks is set, the wall clocks of the nodes can be set. If Disk is not zero, each node has
-	// a disk of this number of bytes, which a fault can fill. If Disk is zero, nodes use the
-	// ordinary disk. An ensemble that does not support one of these two fields ignores it.
+	// If Clocks is true, faults can change the wall clocks of the nodes. If Disk is not zero, each
+	// node has a disk of this number of bytes, which a fault can fill. If Disk is zero, nodes use
+	// the ordinary disk. An ensemble that does not support one of these two fields ignores it.
 	Clocks bool
 	Disk   int64
 
-	// If Syncs is set, nodes sync their logs before they acknowledge a write, and have the disks of
-	// a Syncer. An ensemble without such disks still syncs.
+	// If Syncs is set, nodes sync their logs before they acknowledge a write. On local JVMs, faults
+	// can then slow the syncs and lose unsynced data, see Syncer. Containers sync too, but do not
+	// support these faults.
 	Syncs bool
 
 	// Observers is the number of observers, which serve clients and do not vote. They are the last
@@ -59,12 +60,13 @@ type Config struct {
 	Regions  []int
 	Distance Pace
 
-	// If Members is set, the ensemble implements the interface Members. Local JVMs then lack the
-	// faults of a Partitioner and a Pacer.
+	// If Members is set, the roles of containers and of local JVMs can change, see the interface
+	// Members. On local JVMs, no edge can then be cut or slowed.
 	Members bool
 
 	// Port is the port of node 0 on the loopback interface; the port of node i is Port+i. If Port
-	// is zero, the system chooses free ports. If Port is not zero, its ports may already be in use.
+	// is zero, the system chooses free ports. If Port is not zero and one of its ports is in use,
+	// the ensemble does not start.
 	Port int
 
 	// Seed is the seed of the random numbers that an embedded ensemble draws. Other ensembles
@@ -79,7 +81,8 @@ type Config struct {
 // MostNodes is the largest number of nodes of an ensemble.
 const MostNodes = 99
 
-// smallestDisk is a number of bytes that is enough for the logs of a run of some minutes.
+// smallestDisk is the smallest allowed size of a disk, in bytes. It is enough for the logs of a run
+// of some minutes.
 const smallestDisk = 16 << 20
 
 // Complete returns c with the defaults filled in, or an error if c is invalid.
@@ -195,7 +198,7 @@ func (c Config) PaceOf(e Edge) Pace {
 	return c.Distance
 }
 
-// RoleOf returns the role with which a node starts.
+// RoleOf returns the role that a node has when the ensemble starts.
 func (c Config) RoleOf(node int) Role {
 	if node >= c.Nodes-c.Observers {
 		return Observer

@@ -42,9 +42,9 @@ type DialFunc = func(ctx context.Context, network, address string) (net.Conn, er
 // closes it. If Starter fails, nothing of the ensemble remains.
 type Starter func(ctx context.Context, config Config) (Ensemble, error)
 
-// StarterOf returns a Starter that calls start, which starts one kind of ensemble. A run passes its
-// requirements to the Starter in a Config. If LogDir or Version is empty in that Config, the
-// Starter uses the LogDir or Version of the argument own.
+// StarterOf returns a Starter that calls `start`, which starts one kind of ensemble. A run passes
+// its requirements to the Starter in a Config. If LogDir or Version is empty in that Config, the
+// Starter uses the LogDir or Version of the argument `own`.
 func StarterOf[E Ensemble](own Config, start func(context.Context, Config) (E, error)) Starter {
 	return func(ctx context.Context, config Config) (Ensemble, error) {
 		config.LogDir = cmp.Or(config.LogDir, own.LogDir)
@@ -138,7 +138,7 @@ type Partitioner interface {
 // DropCounter counts the packets that the cuts of a Partitioner dropped. The count is the evidence
 // that a cut had an effect.
 type DropCounter interface {
-	// Dropped returns the number of packets (or, with a proxy, of chunks of a stream) that cuts
+	// Dropped returns the number of packets (or, with a relay, of chunks of a stream) that cuts
 	// have stopped. The number rises while a cut is active. A Mend of all edges may reset it, so
 	// only its increase during a cut has a meaning.
 	Dropped(ctx context.Context) (int64, error)
@@ -167,7 +167,7 @@ type Pacer interface {
 	// SetPace sets the pace of edges from now on. Data in transit keep their delay.
 	SetPace(ctx context.Context, pace Pace, edges ...Edge) error
 
-	// Paced returns the number of chunks of streams that were delayed since the ensemble was
+	// Paced returns the number of chunks of streams that SetPace has delayed since the ensemble was
 	// started.
 	Paced(ctx context.Context) (int64, error)
 }
@@ -197,10 +197,10 @@ type Members interface {
 // Clock can set the wall clocks of nodes. This does not affect sessions, because servers measure
 // timeouts with the monotonic clock.
 type Clock interface {
-	// SetClock changes the wall clock of a node, as if the clock had had this setting since the
-	// server started. At the start, the clock was ahead of this machine's clock by offset, or
-	// behind it if offset is negative. Since then, it has run rate times as fast. Offset 0 and rate
-	// 1 make the clock correct. The setting survives a restart.
+	// SetClock changes the wall clock of a node. The setting counts from the start of the server:
+	// at the start, the clock was ahead of this machine's clock by `offset`, or behind it if
+	// `offset` is negative. Since then, it has run `rate` times as fast. With offset 0 and rate 1
+	// the clock is correct. The setting survives a restart.
 	SetClock(ctx context.Context, node int, offset time.Duration, rate float64) error
 
 	// Time returns the wall clock time of the node's server. The node must run.
@@ -256,8 +256,8 @@ const (
 	StoredSnapshot StoredFile = "snapshot"
 )
 
-// ErrNothingStored means that a node has stored no file of the given kind, or that this file is
-// nearly empty.
+// ErrNothingStored means that there is nothing to damage or to restore: a node has stored no file
+// of the given kind, the file contains only zeros, or no copy was saved.
 var ErrNothingStored = errors.New("ensemble: nothing is stored")
 
 // Decayer can change the stored data of nodes, like a disk that returns other data than were
@@ -266,8 +266,9 @@ type Decayer interface {
 	Wiper
 
 	// FlipBit flips one bit of the newest file of the given kind. The position of the bit is a
-	// share of the file, from 0 to 1. The zeros that the server preallocates at the end of the file
-	// do not count. If there is no file of that kind, the error is ErrNothingStored.
+	// share of the file, from 0 to less than 1. The zeros that the server preallocates at the end
+	// of the file do not count. If there is no such file, or it contains only zeros, the error is
+	// ErrNothingStored.
 	FlipBit(ctx context.Context, node int, file StoredFile, share float64) error
 
 	// Save stores a copy of the node's data, in place of the previous copy.
@@ -307,8 +308,8 @@ type LogStaller interface {
 // TxnLogs can read the transaction logs of nodes.
 type TxnLogs interface {
 	// CopyTxnLogs writes the transaction logs of a node, running or down, into an existing
-	// directory, under the names that the server gave them. For each snapshot it writes a file,
-	// which may be empty.
+	// directory, under the names that the server gave them. For each snapshot it writes a file with
+	// the snapshot's name. That file may be empty.
 	CopyTxnLogs(ctx context.Context, node int, dir string) error
 }
 
@@ -325,8 +326,8 @@ type Expirer interface {
 	Expiries(ctx context.Context) ([]Expiry, error)
 }
 
-// Logs returns everything that a node has written to its log since the start of the ensemble, even
-// if the node is down. The caller closes the reader.
+// Logs can read the logs of nodes. The method Logs returns everything that a node has written to
+// its log since the start of the ensemble, even if the node is down. The caller closes the reader.
 type Logs interface {
 	Logs(ctx context.Context, node int) (io.ReadCloser, error)
 }

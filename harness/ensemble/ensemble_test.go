@@ -110,20 +110,41 @@ func TestASilentNodeIsGivenUpAfterTwoSeconds(t *testing.T) {
 	})
 }
 
-// The answer to wchp has no fixed limit, because it lists every watch.
-func TestALongAnswerIsReadWhole(t *testing.T) {
-	want := strings.Repeat("/some/path\n\t0x1\n", 10000)
-	dial := func(context.Context, string, string) (net.Conn, error) {
+// The function `answering` returns a function that dials a node whose answer to wchp has n bytes.
+func answering(n int64) DialFunc {
+	return func(context.Context, string, string) (net.Conn, error) {
 		near, far := net.Pipe()
 		go func() {
 			defer far.Close()
 			io.ReadFull(far, make([]byte, len("wchp")))
-			io.WriteString(far, want)
+			io.Copy(far, io.LimitReader(slashes{}, n))
 		}()
 		return near, nil
 	}
-	if got, err := FourLetters(t.Context(), dial, "a", "wchp"); got != want || err != nil {
-		t.Errorf("got %d bytes, %v; want %d bytes", len(got), err, len(want))
+}
+
+// The type `slashes` is an endless stream of slashes.
+type slashes struct{}
+
+func (slashes) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = '/'
+	}
+	return len(p), nil
+}
+
+// The answer to wchp may be long, because it lists every watch.
+//
+// Regression: if an answer was longer than the limit, its end was missing without an error.
+func TestALongAnswerIsReadWhole(t *testing.T) {
+	for _, n := range []int64{160_000, longestAnswer, longestAnswer + 1} {
+		virtual.Test(t, func(t *testing.T) { // so that the answer is never too slow
+			got, err := FourLetters(t.Context(), answering(n), "a", "wchp")
+			if want := min(n, longestAnswer); int64(len(got)) != want || (err != nil) != (n > longestAnswer) {
+				t.Errorf("an answer of %d bytes: got %d bytes, error %v; want %d bytes, and an error only above %d bytes",
+					n, len(got), err, want, longestAnswer)
+			}
+		})
 	}
 }
 

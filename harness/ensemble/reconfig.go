@@ -15,7 +15,7 @@ import (
 const configNode = "/zookeeper/config"
 
 // Reconfigure implements Members.SetRole with the operation reconfig of ZooKeeper. The argument
-// entry describes the node as the servers' configuration does: its addresses and the given role.
+// `entry` describes the node as the servers' configuration does: its addresses and the given role.
 func Reconfigure(ctx context.Context, e Ensemble, node int, role Role, entry string) error {
 	var join, leave []string
 	if id := fmt.Sprint(node + 1); role == Removed {
@@ -114,7 +114,8 @@ func superOnce(ctx context.Context, e Ensemble, f func(*zk.Conn) error) error {
 // errUnreachable means that all nodes are down, or that none listens yet.
 var errUnreachable = errors.New("no node accepts connections")
 
-// reachable returns the addresses of the sockets of those nodes that accept connections.
+// The function `reachable` returns the addresses of the sockets of those nodes that accept
+// connections.
 func reachable(ctx context.Context, e Ensemble) (addresses []string, err error) {
 	for _, server := range e.Servers() {
 		address, dialErr := addressOf(ctx, e, server)
@@ -130,8 +131,9 @@ func reachable(ctx context.Context, e Ensemble) (addresses []string, err error) 
 	return addresses, nil
 }
 
-// transient reports whether another attempt may succeed: no node is reachable, the connection
-// broke, another change is in progress, or no quorum of the new configuration is connected yet.
+// The function `transient` reports whether another attempt may succeed: no node is reachable, the
+// connection broke, another change is in progress, or no quorum of the new configuration is
+// connected yet.
 func transient(err error) bool {
 	const noQuorum, inProgress = "unknown error: -13", "unknown error: -14" // the client has no names for them
 	if errors.Is(err, ErrClosed) {

@@ -48,8 +48,9 @@ func Ask(ctx context.Context, dial DialFunc, address string) (Status, error) {
 	return Status{}, err
 }
 
-// FourLetters sends a four-letter word to the node at address and returns the whole answer,
-// possibly together with an error. It waits at most two seconds, because a paused node accepts the
+// FourLetters sends a four-letter word to the node at address and returns the whole answer. If
+// there is an error, it returns the part of the answer before the error, too. An answer of more
+// than 16 MiB is an error. FourLetters waits at most two seconds, because a paused node accepts the
 // connection and does not answer.
 func FourLetters(ctx context.Context, dial DialFunc, address, word string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
@@ -62,7 +63,10 @@ func FourLetters(ctx context.Context, dial DialFunc, address, word string) (stri
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	var text []byte
 	if _, err = io.WriteString(conn, word); err == nil {
-		text, err = io.ReadAll(io.LimitReader(conn, longestAnswer))
+		text, err = io.ReadAll(io.LimitReader(conn, longestAnswer+1))
+	}
+	if len(text) > longestAnswer {
+		text, err = text[:longestAnswer], fmt.Errorf("the answer has more than %d bytes", longestAnswer)
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -95,8 +99,8 @@ func parseSrvr(text string) (s Status, ok bool) {
 	return s, s.Answered
 }
 
-// Survey queries all nodes for which want returns true, concurrently. If a node does not answer,
-// its Mode is the error. The Mode of a node that was not queried is empty.
+// Survey concurrently queries all nodes for which the function `want` returns true. If a node does
+// not answer, its Mode is the error. The Mode of a node that was not queried is empty.
 func Survey(ctx context.Context, dial DialFunc, servers []string, want func(node int) bool) []Status {
 	all := make([]Status, len(servers))
 	var wg sync.WaitGroup
@@ -116,8 +120,8 @@ func Survey(ctx context.Context, dial DialFunc, servers []string, want func(node
 	return all
 }
 
-// Settled reports whether, according to a survey, the nodes for which want returns true are one
-// quorum under one leader.
+// Settled reports whether, according to a survey, the nodes for which the function `want` returns
+// true are one quorum under one leader.
 func Settled(all []Status, want func(node int) bool) bool {
 	leaders, serving, wanted := 0, 0, 0
 	for i, s := range all {
@@ -157,9 +161,9 @@ func ReadyWithin(ctx context.Context, e Ensemble, limit time.Duration) error {
 	return e.Ready(ctx)
 }
 
-// AwaitQuorum surveys until the nodes for which want returns true are settled. If dead is not nil,
-// AwaitQuorum calls it every half second, and returns its error if there is one. If ctx ends first,
-// the error lists the state of each node.
+// AwaitQuorum surveys until the nodes for which the function `want` returns true are settled. If
+// the function `dead` is not nil, AwaitQuorum calls it every half second, and returns its error if
+// there is one. If ctx ends first, the error lists the state of each node.
 func AwaitQuorum(ctx context.Context, dial DialFunc, servers []string, want func(node int) bool, dead func() error) error {
 	var all []Status
 	for asked := time.Now(); ; {

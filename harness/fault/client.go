@@ -16,13 +16,14 @@ import (
 // ownProcess requires that clients run in separate processes.
 func ownProcess(env *harness.Env) error {
 	if !env.ClientProcesses {
-		return errors.New("clients do not run in separate processes")
+		return errors.New("clients do not run in separate processes (give --client-processes, or set Options.ClientProcesses)")
 	}
 	return nil
 }
 
-// victim waits for a client that has a process of type P, preferably the target, and returns its
-// process.
+// The function `victim` waits for a client that has a process of type P, and claims it. It prefers
+// the client that the target names. It returns the client, its process, and a function that frees
+// the client.
 func victim[P harness.Process](ctx context.Context, s *standing, env *harness.Env, target string) (c *harness.Client, p P, free func(), err error) {
 	has := func(c *harness.Client) (ok bool) {
 		p, ok = c.Process().(P)
@@ -35,8 +36,9 @@ func victim[P harness.Process](ctx context.Context, s *standing, env *harness.En
 	return c, p, free, err
 }
 
-// clientKill kills a client's own process. The harness starts it again with a new session. So no
-// process still relies on the old grants.
+// clientKill kills a client's own process. The harness then starts the client again, in a new
+// process with a new session. No process relies on the old grants any longer, so holds do not
+// overlap because of this fault.
 func clientKill(s *standing) harness.Fault {
 	return fault{
 		name: "client-kill", does: "a client's own process (`--client-processes` or `--client`) is killed and started again",
@@ -92,8 +94,8 @@ func clientPause(s *standing, timeout time.Duration) harness.Fault {
 var limitsMemory = sync.OnceValue(procs.AbleToLimitMemory)
 
 // clientMemory gives a client's own process no further memory for longer than its session timeout.
-// A thread that needs more memory waits. In time, all threads that depend on it wait too. The
-// kernel also refuses new threads and system calls that need memory, so the process may end.
+// A thread that needs more memory waits. In time, threads that depend on such a thread wait too.
+// The kernel also refuses new threads and system calls that need memory, so the process may end.
 func clientMemory(s *standing, timeout time.Duration) harness.Fault {
 	return fault{
 		name: "client-memory", does: "a client's own process (`--client-processes` or `--client`) gets no further memory (a cgroup limit) for longer than its session timeout",

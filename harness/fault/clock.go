@@ -29,7 +29,7 @@ func clockFaults() []harness.Fault {
 		}
 	}
 	return []harness.Fault{
-		one("clock-bump", "the wall clock of a node jumps an hour ahead or back, and back again", func(r *rand.Rand) string {
+		one("clock-bump", "the wall clock of a node jumps an hour forward or backward, and is set right again", func(r *rand.Rand) string {
 			return [...]string{"+1h", "-1h"}[r.IntN(2)]
 		}),
 		one("clock-rate", "the wall clock of a node runs twice as fast, or half as fast", func(r *rand.Rand) string {
@@ -41,11 +41,20 @@ func clockFaults() []harness.Fault {
 // clockArg parses the Arg of a step: a duration to jump by, or x followed by a rate.
 func clockArg(arg string) (offset time.Duration, rate float64, err error) {
 	if r, is := strings.CutPrefix(arg, "x"); is {
-		rate, err = strconv.ParseFloat(r, 64)
+		rate, err = rateOf(r)
 		return 0, rate, err
 	}
 	offset, err = time.ParseDuration(arg)
 	return offset, 1, err
+}
+
+// rateOf parses the rate of a clock or of timers.
+func rateOf(text string) (float64, error) {
+	rate, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(rate >= 0.01 && rate <= 100) { // !(...), because no comparison with NaN is true
+		return 0, fmt.Errorf("the rate is %q: must be a number from 0.01 to 100", text)
+	}
+	return rate, nil
 }
 
 func setClock(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
@@ -91,7 +100,7 @@ func timerFaults() []harness.Fault {
 }
 
 func setTimers(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
-	rate, err := strconv.ParseFloat(s.Arg, 64)
+	rate, err := rateOf(s.Arg)
 	if err != nil {
 		return harness.Injected{}, err
 	}

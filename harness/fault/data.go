@@ -18,7 +18,7 @@ import (
 )
 
 // dataFaults are changes to znodes below the root of a run by an administrator or another program.
-// They only require that the ensemble answers.
+// All except data-counter only require that the ensemble answers.
 func dataFaults() []harness.Fault {
 	number := func(r *rand.Rand, _ *harness.Env) harness.Step {
 		return harness.Step{Target: "znodes", Arg: strconv.Itoa(r.IntN(1000))}
@@ -41,7 +41,8 @@ func dataFaults() []harness.Fault {
 	}
 }
 
-// onBusy injects a fault into an ephemeral znode below the root. The step selects the znode.
+// onBusy returns a function for fault.inject. That function calls `inject` with the ephemeral znode
+// below the root that the step selects.
 func onBusy(inject func(ctx context.Context, env *harness.Env, conn *zk.Conn, node string) (harness.Injected, error)) func(context.Context, *harness.Env, harness.Step) (harness.Injected, error) {
 	return func(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Injected, err error) {
 		ctx, cancel := context.WithTimeout(ctx, healPatience)
@@ -57,8 +58,8 @@ func onBusy(inject func(ctx context.Context, env *harness.Env, conn *zk.Conn, no
 	}
 }
 
-// asAdmin calls f with a session that no fault's proxy affects. If its connection breaks, asAdmin
-// calls f again, until ctx ends.
+// asAdmin calls f with a session that does not go through a client's proxy. If its connection
+// breaks, asAdmin calls f again, until ctx ends.
 func asAdmin(ctx context.Context, env *harness.Env, f func(conn *zk.Conn) error) error {
 	for {
 		conn, err := env.Admin(ctx)
@@ -78,12 +79,12 @@ func asAdmin(ctx context.Context, env *harness.Env, f func(conn *zk.Conn) error)
 	}
 }
 
-// busy returns the path of the n-th ephemeral znode below the root, counted modulo the number of
-// such znodes. It waits until there is at least one.
+// The function `busy` parses a number n from arg, and returns the path of the n-th ephemeral znode
+// below the root, counted modulo the number of such znodes. It waits until there is at least one.
 func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (string, error) {
-	n, err := strconv.Atoi(arg)
+	n, err := strconv.ParseUint(arg, 10, 31)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("the number of an ephemeral znode: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -93,7 +94,7 @@ func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (str
 			return "", err // asAdmin connects again
 		}
 		if len(all) > 0 {
-			return all[n%len(all)], nil
+			return all[int(n)%len(all)], nil
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
@@ -176,8 +177,8 @@ func deleteTree(ctx context.Context, conn *zk.Conn, top string) (n int, err erro
 var foreign = []string{"config", "0000000000", "x-0000000001", "lock-", "_c_x", "zzz-9999999999"}
 
 // foreignChildren creates children next to an ephemeral znode, or below the root if clients have no
-// ephemeral znodes. If they cannot be deleted soon, they remain: they are harmless and are deleted
-// with the root.
+// ephemeral znodes. The heal deletes the children. If it cannot do so soon, they remain: they are
+// harmless and are deleted with the root.
 func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Injected, err error) {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()
@@ -207,7 +208,8 @@ func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w h
 	return w, err
 }
 
-// useUp leaves a directory only the last ten sequence numbers.
+// useUp sets the sequence counter of the directory of `node`, a client's ephemeral znode. Only
+// eleven numbers are then left. The heal deletes the directory.
 func useUp(ctx context.Context, env *harness.Env, _ *zk.Conn, node string) (harness.Injected, error) {
 	dir := path.Dir(node)
 	heal := func(ctx context.Context) (evidence string, err error) {

@@ -30,8 +30,8 @@ func decayFaults() (faults []harness.Fault) {
 			draw: draw(func(r *rand.Rand) string { return strconv.FormatFloat(float64(r.IntN(1000))/1000, 'f', 3, 64) }),
 			inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 				share, err := strconv.ParseFloat(s.Arg, 64)
-				if err != nil || share < 0 || share >= 1 {
-					return harness.Injected{}, fmt.Errorf("the position of the bit is not a number from 0 to 1: %q", s.Arg)
+				if err != nil || !(share >= 0 && share < 1) { // also for NaN
+					return harness.Injected{}, fmt.Errorf("the position of the bit is not a number from 0 to less than 1: %q", s.Arg)
 				}
 				return decay(ctx, env, s, nil, func(ctx context.Context, e ensemble.Decayer, node int) (string, error) {
 					return fmt.Sprintf("a bit of the newest %s flipped", file), e.FlipBit(ctx, node, file, share)
@@ -55,9 +55,10 @@ func decayFaults() (faults []harness.Fault) {
 // rejoinPatience is how long the heal waits until a wiped node is part of the quorum again.
 const rejoinPatience = 45 * time.Second
 
-// decay kills a node. If prepare is not nil, decay calls prepare on the node's data and starts the
-// node again. Otherwise the node stays down until the heal. The heal kills the node if necessary,
-// damages its data, and starts it again.
+// The function `decay` kills a node. If `prepare` is not nil, it then calls `prepare` on the node's
+// data and starts the node again. Otherwise the node stays down until the heal. The heal kills the
+// node if necessary, calls `spoil` to damage its data, and starts it again. If the node then does
+// not serve, the heal wipes it.
 func decay(ctx context.Context, env *harness.Env, s harness.Step, prepare func(ensemble.Decayer, context.Context, int) error,
 	spoil func(ctx context.Context, e ensemble.Decayer, node int) (what string, err error)) (harness.Injected, error) {
 	nodes, err := resolve(ctx, env, s.Target)

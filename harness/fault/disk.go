@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// diskSize is the size in bytes of the disks that are filled. It is small, so that filling takes no
-// time.
+// diskSize is the size in bytes of the disks that are filled. It is small, so that a disk is filled
+// quickly.
 const diskSize = 64 << 20
 
 // diskFaults leave no space on a node's disk, so its server cannot write. The heal frees the disk

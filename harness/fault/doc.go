@@ -8,7 +8,8 @@
 // rolling, partition, loss, edge, member, clock, timers, disk, slow-sync, power-loss, wipe,
 // truncate, bit-flip, old-data, data, client, and all. The family all does not include the faults
 // of members, clocks, disks and versions, because nodes have to be configured for them. It also
-// excludes expiry storms, and faults that break the assumptions of primitives.
+// excludes expiry storms, the faults of clients' own processes, and faults that break an assumption
+// of primitives, except session-close.
 //
 // # Guarantees
 //
@@ -17,12 +18,13 @@
 // fault is injected.
 //
 // Faults from one call of Named or All may be active at the same time. They do not heal each
-// other's cuts between servers, and no two of them use the same client. If two active faults kill
-// the same node, pause it, lose its packets or set its clock, the first heal undoes both, like a
-// restart does. The other fault may then have no evidence. Plans drawn at the default intensity
-// keep faults apart.
+// other's cuts between servers, and no two of them use the same client. But two active faults may
+// kill the same node, pause it, lose or delay its packets, slow its syncs, change its role, or set
+// its clock or its timers. The first heal then undoes both faults. A restart of the node also
+// undoes a kill or a pause. The other fault may then have no evidence. Plans drawn at the default
+// intensity keep faults apart.
 //
 // The evidence that a fault took effect comes from the affected part: packets dropped, bytes
-// delayed, a session that the ensemble has ended, or a node that did not answer. If there is no
-// evidence, the fault counts as not drawn.
+// delayed, a session that the ensemble has ended, or a node that did not answer. For the
+// verdict, a fault without evidence counts as if it had not been drawn.
 package fault

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// outage takes nodes down for a while.
+// The type `outage` takes nodes down for a while.
 type outage struct {
 	name    string
 	does    string
@@ -21,7 +21,7 @@ type outage struct {
 	start   func(ctx context.Context, e ensemble.Ensemble, node int) error
 }
 
-// killing ends servers with kill -9 and starts them again on their data.
+// The outage `killing` ends servers with kill -9 and starts them again on their data.
 var killing = outage{
 	name: "kill", does: "killed with kill -9 and started again on its data", longest: 4 * time.Second,
 	able:  func(role string) func(*harness.Env) error { return able[ensemble.Killer]("kill nodes", nodesFor(role)) },
@@ -29,8 +29,8 @@ var killing = outage{
 	start: func(ctx context.Context, e ensemble.Ensemble, n int) error { return e.(ensemble.Killer).Start(ctx, n) },
 }
 
-// pausing pauses servers, like a long garbage collection: their connections stay open, but they do
-// not answer.
+// The outage `pausing` pauses servers, like a long garbage collection: their connections stay open,
+// but they do not answer.
 var pausing = outage{
 	name: "pause", does: "paused with its connections open, and resumed", longest: 6 * time.Second,
 	able: func(role string) func(*harness.Env) error {
@@ -40,7 +40,7 @@ var pausing = outage{
 	start: func(ctx context.Context, e ensemble.Ensemble, n int) error { return e.(ensemble.Pauser).Resume(ctx, n) },
 }
 
-// of returns the outage's faults, one for each role.
+// The method `of` returns the outage's faults, one for each role.
 func (o outage) of(roles ...string) (faults []harness.Fault) {
 	for _, role := range roles {
 		faults = append(faults, fault{
@@ -90,7 +90,7 @@ func drawRole(r *rand.Rand, env *harness.Env, role string) string {
 	return role
 }
 
-// subject returns a role as the subject of a sentence, in the singular.
+// The function `subject` returns a role as the subject of a sentence, in the singular.
 func subject(role string) string {
 	return map[string]string{
 		leader: "the leader is", follower: "a follower is",

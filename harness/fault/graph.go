@@ -2,15 +2,15 @@ package fault
 
 import "github.com/zkcoord/zkcoord/harness/ensemble"
 
-// Each shape of a partition is a function that returns the edges to cut. The order of nodes puts
-// the leader first. The functions depend only on that order.
+// Each shape of a partition is a function that returns the edges to cut. In the argument `nodes`,
+// the leader comes first.
 
-// both returns the two directions of the edge between two nodes.
+// The function `both` returns the two directions of the edge between two nodes.
 func both(a, b int) []ensemble.Edge {
 	return []ensemble.Edge{{From: a, To: b}, {From: b, To: a}}
 }
 
-// around cuts off one node from all others.
+// The function `around` cuts off one node from all others.
 func around(node int, nodes []int) (edges []ensemble.Edge) {
 	for _, other := range nodes {
 		if other != node {
@@ -20,7 +20,7 @@ func around(node int, nodes []int) (edges []ensemble.Edge) {
 	return edges
 }
 
-// halves cuts off the smaller half, which includes the leader, from the larger.
+// The function `halves` cuts off the smaller half, which includes the leader, from the larger.
 func halves(nodes []int) (edges []ensemble.Edge) {
 	half := len(nodes) / 2
 	for _, a := range nodes[:half] {
@@ -31,17 +31,16 @@ func halves(nodes []int) (edges []ensemble.Edge) {
 	return edges
 }
 
-// bridge cuts the edges between two halves of the nodes. The last node belongs to neither half and
-// stays connected to all nodes. The leader is never the bridge.
+// The function `bridge` cuts the edges between two halves of the nodes. The last node belongs to
+// neither half and stays connected to all nodes. The leader is never the bridge.
 func bridge(nodes []int) []ensemble.Edge { return halves(nodes[:len(nodes)-1]) }
 
-// ring arranges the nodes in a ring, and leaves each node connected only to its nearest neighbors.
-// A node and these neighbors are a majority, and no two nodes have the same majority. With three
-// nodes, all others are neighbors. Then each node loses one neighbor in one direction, which is the
-// smallest possible cut.
+// The function `ring` arranges the nodes in a ring, and leaves each node connected only to its
+// nearest neighbors. A node and these neighbors are a majority, and no two nodes have the same
+// majority. With three nodes, each node receives from one of the other two and sends to the third.
 func ring(nodes []int) (edges []ensemble.Edge) {
 	n := len(nodes)
-	near := n / 4 // neighbors on the left; the right side has the rest of the n/2 others that a majority needs
+	near := n / 4 // neighbors on the left; with those on the right, a node has the n/2 neighbors that a majority needs
 	right := n/2 - near
 	for i := range nodes {
 		for step := 1; step < n; step++ {
@@ -53,7 +52,8 @@ func ring(nodes []int) (edges []ensemble.Edge) {
 	return edges
 }
 
-// mute cuts the edges from one node to the others. The node still receives from them.
+// The function `mute` cuts the edges from one node to the others. The node still receives from
+// them.
 func mute(node int, nodes []int) (edges []ensemble.Edge) {
 	for _, other := range nodes {
 		if other != node {

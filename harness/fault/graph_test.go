@@ -7,7 +7,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// hears returns for each node the nodes that it receives from, including itself.
+// The function `hears` returns for each node the nodes that it receives from, including itself.
 func hears(n int, cut []ensemble.Edge) [][]int {
 	all := make([][]int, n)
 	for to := range n {
@@ -20,7 +20,7 @@ func hears(n int, cut []ensemble.Edge) [][]int {
 	return all
 }
 
-// numbered returns n nodes, starting with the leader.
+// The function `numbered` returns n nodes, starting with the leader.
 func numbered(n, leads int) (nodes []int) {
 	for i := range n {
 		nodes = append(nodes, (leads+i)%n)

@@ -25,7 +25,7 @@ var packetLoss = fault{
 	},
 	inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 		share, err := strconv.ParseFloat(s.Arg, 64)
-		if err != nil || share <= 0 || share > 1 {
+		if err != nil || !(share > 0 && share <= 1) { // also for NaN
 			return harness.Injected{}, errors.New("the fraction of packets to lose is not a number in (0, 1]: " + s.Arg)
 		}
 		lossy := env.Ensemble.(ensemble.Lossy)

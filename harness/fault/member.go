@@ -13,7 +13,7 @@ import (
 
 // memberFaults change the configuration of the ensemble while clients work, with the operation
 // reconfig of ZooKeeper, and change it back.
-func memberFaults() []harness.Fault {
+func memberFaults(st *standing) []harness.Fault {
 	one := func(name, does string, role ensemble.Role, target func(*rand.Rand, *harness.Env) string, whileOut func(context.Context, *harness.Env, int) error) harness.Fault {
 		return fault{
 			name: name, does: does,
@@ -23,7 +23,7 @@ func memberFaults() []harness.Fault {
 				return harness.Step{Target: target(r, env), For: between(r, time.Second, 6*time.Second)}
 			},
 			inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
-				return changeRole(ctx, env, s, role, whileOut)
+				return st.changeRole(ctx, env, s, role, whileOut)
 			},
 		}
 	}
@@ -35,18 +35,22 @@ func memberFaults() []harness.Fault {
 }
 
 // changeRole gives a node another role. The heal calls whileOut, unless it is nil, and then gives
-// the node its role back.
-func changeRole(ctx context.Context, env *harness.Env, s harness.Step, role ensemble.Role, whileOut func(context.Context, *harness.Env, int) error) (harness.Injected, error) {
+// the node the role that it had before all active faults.
+func (st *standing) changeRole(ctx context.Context, env *harness.Env, s harness.Step, role ensemble.Role, whileOut func(context.Context, *harness.Env, int) error) (harness.Injected, error) {
 	nodes, err := resolve(ctx, env, s.Target)
 	if err != nil {
 		return harness.Injected{}, err
 	}
 	node, members := nodes[0], env.Ensemble.(ensemble.Members)
-	before, _, err := members.Roles(ctx)
+	roles, _, err := members.Roles(ctx)
 	if err != nil {
 		return harness.Injected{}, err
 	}
-	back := func(ctx context.Context) error { return members.SetRole(ctx, node, before[node]) }
+	before, end := st.change(env, node, roles[node])
+	back := func(ctx context.Context) error {
+		defer end()
+		return members.SetRole(ctx, node, before)
+	}
 	if err := members.SetRole(ctx, node, role); err != nil {
 		return harness.Injected{}, errors.Join(err, back(context.WithoutCancel(ctx)))
 	}

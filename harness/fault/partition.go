@@ -62,8 +62,8 @@ func partitionFaults(s *standing) []harness.Fault {
 	}
 }
 
-// order resolves a target and returns all nodes with the leader first. It reads the leader only
-// once, because a second read may return another leader.
+// The function `order` resolves a target and returns all nodes with the leader first. It reads the
+// leader only once, because a second read may return another leader.
 func order(ctx context.Context, env *harness.Env, target string) (node int, nodes []int, err error) {
 	nodes, err = resolve(ctx, env, all)
 	if err != nil {
@@ -154,9 +154,9 @@ func cutEvidence(ctx context.Context, env *harness.Env, edges []ensemble.Edge, b
 	return "", nil
 }
 
-// partitionClients pins some clients to one follower, and then cuts off that follower from its
-// peers. The follower answers pings and reads for up to syncLimit ticks, while the other servers
-// expire its sessions.
+// partitionClients pins one client to a follower, and then cuts off that follower from its peers.
+// The follower answers pings and reads for up to syncLimit ticks, while the other servers expire
+// its sessions.
 func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Fault {
 	return fault{
 		name: "partition-clients", does: "a follower is cut off from its peers together with clients that reach only it",
@@ -181,7 +181,7 @@ func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Faul
 			unpin := func() { l.Pin(""); free() }
 			l.Pin(server)
 			target := fmt.Sprintf("%s with c%d", label([]int{node}), c.ID)
-			if !connected(ctx, l, server) { // already cut off, so it affects no client
+			if !connected(ctx, l, server) { // the follower is already cut off, so the fault can affect no client
 				unpin()
 				return harness.Injected{Target: target}, nil
 			}
@@ -199,8 +199,8 @@ func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Faul
 	}
 }
 
-// connected waits until a client's proxy has a connection to a server, for at most healPatience. It
-// reports whether the proxy has such a connection.
+// The function `connected` waits until a client's proxy has a connection to a server, for at most
+// healPatience. It reports whether the proxy has such a connection.
 func connected(ctx context.Context, l *netfault.Proxy, server string) bool {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()

@@ -13,8 +13,8 @@ import (
 )
 
 // claimOnline waits for a client that has a connection, and claims it. After 2 s (patience) it
-// claims any client, because a client whose session was lost reconnects only when its program
-// notices.
+// claims any client. A client whose session was lost reconnects only when its program notices, so
+// waiting longer may be useless.
 func (s *standing) claimOnline(ctx context.Context, env *harness.Env, target string) (*harness.Client, func(), error) {
 	began := time.Now()
 	return s.await(ctx, env, target, func(c *harness.Client) bool {
@@ -27,14 +27,14 @@ func drawClient(r *rand.Rand, env *harness.Env) string {
 	return fmt.Sprintf("c%d", r.IntN(len(env.Clients())))
 }
 
-// number returns the number in a client's name, or 0 for any other name.
+// The function `number` returns the number in a client's name, or 0 for any other name.
 func number(client string) int {
 	n, _ := strconv.Atoi(strings.TrimPrefix(client, "c"))
 	return max(n, 0)
 }
 
-// proxyFaults break a client's proxy for less than the session timeout, so that the session may
-// survive.
+// proxyFaults break a client's proxy in such a way that the session may survive: they stall it for
+// less than the session timeout, reset its connections, or delay its data.
 func proxyFaults(s *standing, timeout time.Duration) []harness.Fault {
 	one := func(name, does string, low, high time.Duration, arg func(*rand.Rand) string, breakIt func(*netfault.Proxy, harness.Step) (heal func(), evidence func() string)) harness.Fault {
 		return fault{name: name, does: does,
@@ -87,8 +87,8 @@ func proxyFaults(s *standing, timeout time.Duration) []harness.Fault {
 	}
 }
 
-// cutOps are the operations whose request or reply a client loses, by their names in steps. The
-// loss matters most for operations that change something.
+// cutOps maps names in steps to the operations whose request or reply a client loses. The loss
+// matters most for operations that change something.
 var cutOps = map[string]netfault.Op{"any": netfault.OpAny, "create": netfault.OpCreate, "multi": netfault.OpMulti}
 
 // drawCut draws the request at which the connection is cut, for example "create 2 reply": the reply
@@ -123,7 +123,7 @@ func cutAtRequest(last time.Duration) func(*netfault.Proxy, harness.Step) (heal 
 			if !sprung {
 				return ""
 			}
-			<-trap.Sprung() // The request had arrived before the trap was removed.
+			<-trap.Sprung() // The trap sprang before it was removed, so its action ends soon.
 			return trap.String()
 		}
 	}
@@ -136,7 +136,7 @@ func Stall(l *netfault.Proxy, which ...netfault.Direction) (heal func(), evidenc
 	return func() { l.Resume(which...) }, func() string { return count(l.Stats().Stalled-before, "chunks stalled") }
 }
 
-// count formats evidence. It returns "" if n is not positive.
+// The function `count` formats evidence. It returns "" if n is not positive.
 func count(n int64, what string) string {
 	if n <= 0 {
 		return ""

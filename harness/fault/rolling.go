@@ -18,8 +18,9 @@ import (
 const rollingNode = 3 * time.Second
 
 // rollingRestart kills and starts one node after another, the leader last. Before the next node it
-// waits a while for the quorum, like an operator who changes a version carelessly. It has no time
-// limit of its own; the duration of its steps is only an estimate for plans.
+// waits for the quorum. After healPatience it continues even without a quorum, like a careless
+// operator. The fault has no time limit of its own; the duration of its steps is only an estimate
+// for plans.
 var rollingRestart = fault{
 	name: "rolling-restart",
 	does: "every node is killed and restarted, one after another, the leader last",
@@ -78,12 +79,12 @@ func upgrading(name, from, to string) fault {
 	}
 }
 
-// upgradePatience is the longest wait for the quorum before the next node, because an operator
-// checks the quorum before continuing.
+// upgradePatience is the longest time that an upgrade waits for the quorum after each node. It is
+// long, because an operator changes the next node only when there is a quorum.
 const upgradePatience = 30 * time.Second
 
-// share returns the time limit for one of the n remaining nodes, so that all are changed before ctx
-// ends.
+// The function `share` returns the time limit for one of the n remaining nodes, so that all are
+// changed before ctx ends.
 func share(ctx context.Context, n int) time.Duration {
 	deadline, bounded := ctx.Deadline()
 	if !bounded {
@@ -111,8 +112,9 @@ func saysVersion(ctx context.Context, env *harness.Env, nodes []int, version str
 	return fmt.Sprintf("%s became ZooKeeper %s, one after another", label(changed), version), nil
 }
 
-// restart kills a node, calls whileDown if it is not nil, starts the node, and waits for the
-// quorum, at most for the duration patience. It leaves the node running even if it fails.
+// restart kills a node, calls `whileDown` if it is not nil, starts the node, and waits for the
+// quorum, at most for the duration `patience`. It starts the node even if the kill or whileDown
+// fails.
 func restart(ctx context.Context, env *harness.Env, node int, patience time.Duration, whileDown func() error) error {
 	killer := env.Ensemble.(ensemble.Killer)
 	err := killer.Kill(ctx, node)

@@ -28,8 +28,8 @@ func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
 		fault{
 			name: "session-expire", does: "a client's proxy stalls for longer than its session timeout",
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
-				// The ensemble rounds the timeout up to its next tick and counts from the client's
-				// last packet.
+				// The stall must be longer than the timeout: the ensemble rounds the timeout up to
+				// its next tick, and counts it from the client's last packet.
 				return harness.Step{Target: drawHolder(r, env), For: between(r, timeout*3/2, timeout*2)}
 			},
 			inject: s.expireSession,
@@ -41,7 +41,8 @@ func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
 // because losing a session then has the largest effect.
 const holder = "holder"
 
-// drawHolder draws the target holder half of the time, and otherwise the name of a client.
+// drawHolder draws a target. Half of the time the target is the constant `holder`, and otherwise it
+// is the name of a client.
 func drawHolder(r *rand.Rand, env *harness.Env) string {
 	client := drawClient(r, env)
 	if r.IntN(2) == 0 {
@@ -50,11 +51,13 @@ func drawHolder(r *rand.Rand, env *harness.Env) string {
 	return client
 }
 
-// patience is how long a fault waits for its preferred victim before it takes any client.
+// The constant `patience` is how long a fault waits for its preferred victim before it takes any
+// client.
 const patience = 2 * time.Second
 
-// await waits up to healPatience for a client that the function pick accepts, and claims it. If the
-// target is the holder, await accepts any client once patience has passed.
+// The method `await` waits up to healPatience for a client that the function `pick` accepts, and
+// claims it. If the target is the constant `holder`, the client must also hold something. After the
+// time `patience` this condition no longer applies.
 func (s *standing) await(ctx context.Context, env *harness.Env, target string, pick func(*harness.Client) bool) (c *harness.Client, free func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()
@@ -75,7 +78,7 @@ func (s *standing) await(ctx context.Context, env *harness.Env, target string, p
 }
 
 // claimSession waits for a client that has a session, and claims it. It ignores the sessions whose
-// ids are in over.
+// ids are in `over`.
 func (s *standing) claimSession(ctx context.Context, env *harness.Env, target string, over ...int64) (c *harness.Client, info harness.SessionInfo, free func(), err error) {
 	c, free, err = s.await(ctx, env, target, func(c *harness.Client) (has bool) {
 		info, has = c.Session()
@@ -125,11 +128,12 @@ func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harn
 	}
 }
 
-// holdTries is how often the heal of a stalled session checks for the session. Each check either
-// finds that the session is gone or extends it by its timeout.
+// holdTries is the maximum number of times that the heal of a stalled session checks whether the
+// session is gone. A check tries to resume the session. If the session still lives, its timeout
+// then starts again.
 const holdTries = 3
 
-// stalled is a client whose proxy stalls until its session is gone.
+// The type `stalled` is a client whose proxy stalls until its session is gone.
 type stalled struct {
 	client *harness.Client
 	info   harness.SessionInfo
@@ -143,15 +147,16 @@ func stall(c *harness.Client, info harness.SessionInfo, free func()) stalled {
 	return stalled{c, info, free, time.NewTimer(info.Timeout * 3 / 2)}
 }
 
-// end resumes the proxy.
+// The method `end` resumes the proxy.
 func (v stalled) end() {
 	v.long.Stop()
 	v.client.Proxy().Resume()
 	v.free()
 }
 
-// gone waits until the session is gone. A server that is behind processes the client's earlier
-// packets late, and counts the timeout from that moment.
+// The method `gone` checks up to holdTries times whether the session is gone. More than one check
+// may be necessary, because a server that is behind processes the client's earlier packets late,
+// and counts the timeout from that moment.
 func (v stalled) gone(ctx context.Context, env *harness.Env) (gone bool, err error) {
 	for range holdTries {
 		select {
@@ -265,8 +270,8 @@ func anyServer(ctx context.Context, env *harness.Env, f func(ctx context.Context
 	return errors.Join(errs...)
 }
 
-// patiently repeats anyServer until a server answers, because a server does not serve immediately
-// after its start.
+// The function `patiently` repeats anyServer until a server answers, because a server does not
+// serve immediately after its start.
 func patiently(ctx context.Context, env *harness.Env, f func(ctx context.Context, server string) error) error {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()

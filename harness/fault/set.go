@@ -28,13 +28,15 @@ type Options struct {
 	SessionTimeout time.Duration
 }
 
-// All returns the faults under which primitives must keep all their promises and which need no
-// special configuration of nodes. It excludes the faults of members, clocks, disks and versions,
-// because nodes must be configured for them. Some of these configurations make nodes slower. It
-// also excludes expiry storms, because they stop all clients.
+// All returns the faults that need no special configuration of nodes. Under all of them except
+// session-close, primitives must keep all their promises. It excludes the faults of members,
+// clocks, disks and versions, because nodes must be configured for them. Some of these
+// configurations make nodes slower. It also excludes expiry storms, because they stop all clients,
+// and the faults of clients' own processes.
 func (o Options) All() []harness.Fault { return slices.DeleteFunc(o.Every(), apart) }
 
-// apart reports whether a fault is drawn only if it is named.
+// The function `apart` reports whether All leaves out a fault, so that it is drawn only if the user
+// names it or its family.
 func apart(f harness.Fault) bool {
 	one, ours := f.(fault)
 	return ours && (one.apart || one.beyond || one.configure != nil)
@@ -46,7 +48,7 @@ func (o Options) Every() []harness.Fault {
 	if t == 0 {
 		t = SessionTimeout
 	}
-	s := &standing{cuts: map[key]int{}, busy: map[key]bool{}}
+	s := &standing{cuts: map[key]int{}, busy: map[key]bool{}, roles: map[member]changed{}}
 	var all []harness.Fault
 	all = append(all, sessionFaults(s, t)...)
 	all = append(all, expiryStorm(s, t))
@@ -59,7 +61,7 @@ func (o Options) Every() []harness.Fault {
 	all = append(all, partitionFaults(s)...)
 	all = append(all, packetLoss)
 	all = append(all, edgeFaults()...)
-	all = append(all, memberFaults()...)
+	all = append(all, memberFaults(s)...)
 	all = append(all, clockFaults()...)
 	all = append(all, timerFaults()...)
 	all = append(all, diskFaults()...)
@@ -98,7 +100,7 @@ func All() []harness.Fault { return Options{}.All() }
 // Every calls Options.Every for sessions of SessionTimeout.
 func Every() []harness.Fault { return Options{}.Every() }
 
-// About describes a fault and the result to expect from a scenario with locks under it.
+// About describes a fault, and the result to expect if a scenario with locks runs under this fault.
 func About(f harness.Fault) (does, expect string) {
 	one, _ := f.(fault)
 	if one.exposes {
@@ -142,13 +144,13 @@ func Describe(plan harness.Plan) string {
 	return b.String()
 }
 
-// fault is a harness.Fault made of functions.
+// The type `fault` is a harness.Fault made of functions.
 type fault struct {
 	name      string
 	does      string
-	expect    string                   // empty means "valid"; faults that expose append a text
-	apart     bool                     // drawn only if it is named, because it stops all clients
-	beyond    bool                     // breaks an assumption of primitives, for example timers run too fast
+	expect    string                   // empty means "valid"; if exposes is set, About appends a text
+	apart     bool                     // All leaves it out, because it stops all clients
+	beyond    bool                     // All leaves it out, because it breaks an assumption of primitives, or affects a client's process
 	exposes   bool                     // holds may overlap
 	deletes   bool                     // deletes znodes of clients
 	able      func(*harness.Env) error // nil if every ensemble supports it
@@ -172,8 +174,8 @@ func (f fault) Able(env *harness.Env) error {
 }
 func (f fault) Draw(r *rand.Rand, e *harness.Env) harness.Step { return f.draw(r, e) }
 
-// Inject returns an error only if the fault or the ensemble, and therefore the run, is broken. If
-// the active faults leave no target, it returns no evidence. A later fault of the same name may
+// Inject returns an error only if the fault or the ensemble is broken. The run is then Unknown. If
+// the active faults leave no target, Inject returns no evidence. A later fault of the same name may
 // still take effect.
 func (f fault) Inject(ctx context.Context, e *harness.Env, s harness.Step) (harness.Injected, error) {
 	w, err := f.inject(ctx, e, s)
@@ -186,32 +188,47 @@ func (f fault) Inject(ctx context.Context, e *harness.Env, s harness.Step) (harn
 // errNobody reports that no target was available, or none answered, within healPatience.
 var errNobody = errors.New("no target is available")
 
-// healPatience bounds every wait of a fault. The nemesis performs one action at a time, so a fault
-// may be waiting for the heal of another fault.
+// healPatience bounds each wait of a fault that has no limit of its own. The nemesis performs one
+// action at a time, so no other fault is healed while a fault waits.
 const healPatience = 5 * time.Second
 
-// between draws a duration in whole milliseconds, so that plans are easy to read.
+// The function `between` draws a duration in whole milliseconds, so that plans are easy to read.
 func between(r *rand.Rand, low, high time.Duration) time.Duration {
 	return (low + time.Duration(r.Float64()*float64(high-low))).Round(time.Millisecond)
 }
 
-// standing records which edges and clients the faults of one set currently use, so that one heal
-// does not undo another fault. It does not track nodes.
+// The type `standing` records which edges and clients the faults of one set currently use, so that
+// one heal does not undo another fault. It also records the roles that nodes had before all active
+// faults. It does not track other states of nodes.
 type standing struct {
-	mu   sync.Mutex
-	cuts map[key]int  // number of faults that have cut an edge
-	busy map[key]bool // clients that a fault uses
+	mu    sync.Mutex
+	cuts  map[key]int  // number of faults that have cut an edge
+	busy  map[key]bool // clients that a fault uses
+	roles map[member]changed
 }
 
-// key identifies an edge or a client of one run.
+// The type `member` identifies a node of one run.
+type member struct {
+	env  *harness.Env
+	node int
+}
+
+// The type `changed` is the state of a node while faults that changed its role are active.
+type changed struct {
+	before ensemble.Role // before the first of them
+	faults int
+}
+
+// The type `key` identifies an edge or a client of one run.
 type key struct {
 	env    *harness.Env
 	link   ensemble.Edge
 	client int
 }
 
-// claim claims the first client that the function pick accepts and that no fault uses. The search
-// starts with the client whose number was drawn. The returned function frees the claimed client.
+// The method `claim` chooses the first client that the function `pick` accepts and that no fault
+// uses, and records that a fault uses it. The search starts with the client whose number was drawn.
+// The returned function frees the chosen client.
 func (s *standing) claim(env *harness.Env, drawn int, pick func(*harness.Client) bool) (*harness.Client, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,7 +249,7 @@ func (s *standing) claim(env *harness.Env, drawn int, pick func(*harness.Client)
 	return nil, nil, fmt.Errorf("no client is available: %w", errNobody)
 }
 
-// cut increments the count of each edge.
+// The method `cut` increments the count of each edge.
 func (s *standing) cut(env *harness.Env, edges []ensemble.Edge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -241,7 +258,8 @@ func (s *standing) cut(env *harness.Env, edges []ensemble.Edge) {
 	}
 }
 
-// mend decrements the count of each edge. It returns the edges that no fault cuts any longer.
+// The method `mend` decrements the count of each edge. It returns the edges that no fault cuts any
+// longer.
 func (s *standing) mend(env *harness.Env, edges []ensemble.Edge) (free []ensemble.Edge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -253,4 +271,29 @@ func (s *standing) mend(env *harness.Env, edges []ensemble.Edge) (free []ensembl
 		}
 	}
 	return free
+}
+
+// The method `change` records that one more fault changes the role of a node. The argument `now` is
+// the node's role before this fault. The method returns the role that the node had before all
+// active faults, and a function that removes this fault from the record.
+func (s *standing) change(env *harness.Env, node int, now ensemble.Role) (before ensemble.Role, end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := member{env, node}
+	c := s.roles[m]
+	if c.faults == 0 {
+		c.before = now
+	}
+	c.faults++
+	s.roles[m] = c
+	return c.before, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		c := s.roles[m]
+		if c.faults--; c.faults == 0 {
+			delete(s.roles, m)
+			return
+		}
+		s.roles[m] = c
+	}
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // syncFaults are faults of disks that sync slowly, and of disks that lose data that was not synced.
-// A server acknowledges a write only after its sync, so neither fault may lose an acknowledged
-// write.
+// A server acknowledges a write only after its sync. So an acknowledged write must not be
+// lost under these faults.
 func syncFaults() (faults []harness.Fault) {
 	can := able[ensemble.Syncer]("slow the syncs of nodes", 3)
 	for _, role := range []string{leader, follower} {
@@ -61,12 +61,12 @@ func slowSync(ctx context.Context, env *harness.Env, s harness.Step) (harness.In
 	}}, nil
 }
 
-// unsynced is how long syncs are slow before the power loss, so that there is unsynced data to
-// lose.
+// The constant `unsynced` is how long syncs are slow before the power loss, so that there is
+// unsynced data to lose.
 const unsynced = 300 * time.Millisecond
 
-// losePower slows down the syncs of all nodes, so that they have unsynced data, and then kills all
-// nodes.
+// losePower slows down the syncs of all nodes, so that they have unsynced data. Then it kills all
+// nodes and removes the unsynced data. The heal starts the nodes.
 func losePower(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 	nodes, err := resolve(ctx, env, s.Target)
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
 )
 
-// These types are ensembles of three nodes that were never started. Their types determine which
-// faults they support.
+// These types are ensembles of three nodes that were never started. Able inspects only the type of
+// an ensemble and the number of its nodes.
 type (
 	anEmbedded  struct{ *embedded.Ensemble }
 	aProcess    struct{ *process.Ensemble }
@@ -45,7 +45,7 @@ var columns = []struct {
 	{"compose", aCompose{}}, {"external", anAddresses{}},
 }
 
-// kind returns the ensemble of a column.
+// The function `kind` returns the ensemble of a column.
 func kind(name string) ensemble.Ensemble {
 	for _, c := range columns {
 		if c.name == name {
@@ -55,7 +55,8 @@ func kind(name string) ensemble.Ensemble {
 	panic("unknown kind " + name)
 }
 
-// env returns the environment of a run on an ensemble, with three clients in separate processes.
+// The function `env` returns the environment of a run on an ensemble, with three clients in
+// separate processes.
 func env(e ensemble.Ensemble) *harness.Env {
 	env := harness.NewEnv(e, 3)
 	env.ClientProcesses = true
@@ -87,14 +88,19 @@ This table lists the faults and the kinds of ensemble that support them. It is g
 fault by ` + "`go test ./harness/fault -run Table -rewrite`" + `.
 
 ` + "`external`" + ` is an existing ensemble, given by its addresses. ` + "`compose`" + ` is an ensemble of a docker-compose
-project on this machine (` + "`--ensemble external --compose FILE`" + `). Each fault is healed and proves that it took
-effect. To test each fault on the embedded ensemble, run ` + "`go test ./harness/fault`" + `. To test them on real
-servers, set ` + "`ZKCOORD_TEST_FAULT`" + ` to ` + "`process`" + `, ` + "`container`" + ` or ` + "`compose`" + `.
+project on this machine (` + "`--ensemble external --compose FILE`" + `). ` + "`embedded`" + ` is package zktest, a model of
+ZooKeeper's servers in the process of the run. Each fault proves that it took effect. A fault that
+is not over at once is healed. To test each fault on the embedded ensemble, run ` + "`go test ./harness/fault`" + `. To
+test them on real servers, set ` + "`ZKCOORD_TEST_FAULT`" + ` to ` + "`process`" + `, ` + "`container`" + ` or ` + "`compose`" + `.
 
-"Expected" is the result to expect from a scenario with locks under that fault alone. Faults marked * break an
-assumption of the primitives. These faults, expiry storms, and those of members, versions, clocks and disks, are
-drawn only if a scenario or a run (--faults) names them. On local JVMs, faults of members exclude partitions. A fault that deletes
-znodes also deletes the items of a queue, a claim, or a barrier's round: see Q2, Q3 and D3.
+"Expected" is the result to expect from a scenario with locks under that fault alone. A plan has a
+fault marked * only if the scenario or ` + "`--faults`" + ` names this fault or its family. The name of a
+family is the beginning of the faults' names up to a hyphen, such as ` + "`partition`" + `. The name ` + "`all`" + `
+does not include such a fault, because it needs nodes that are started for it, affects all clients
+or the processes of clients, or breaks an assumption of the primitives. If the expected result
+mentions exposure, the fault breaks an assumption of the lease. On local JVMs, a run with faults of
+members (` + "`member-*`" + `) cannot have partitions or faults of edges. A fault that deletes znodes also
+deletes the items of a queue, a claim, or a barrier's round: see Q2, Q3 and D3.
 
 [fault-matrix.md](fault-matrix.md) has a run under each fault on containers.
 
@@ -106,7 +112,7 @@ znodes also deletes the items of a queue, a claim, or a barrier's round: see Q2,
 	for _, f := range Every() {
 		does, expect := About(f)
 		name := f.Name()
-		if f.(fault).beyond {
+		if apart(f) {
 			name += " *"
 		}
 		fmt.Fprintf(&b, "| %s | %s |", name, does)
@@ -127,13 +133,13 @@ znodes also deletes the items of a queue, a claim, or a barrier's round: see Q2,
 const afterTable = `
 ## Ensembles in several regions
 
-` + "`zkcoord run lock --ensemble process --regions 2,2,1 --distance 40ms`" + ` runs five nodes in three regions. Data between
-two regions take the distance, plus up to a quarter of it at random. The faults of edges add to the distance.
-Clients reach each node at full speed.
+` + "`zkcoord run lock --ensemble process --regions 2,2,1 --distance 40ms`" + ` runs five nodes in three regions. Data
+between two regions arrive later: by the distance, plus up to a quarter of it at random. The faults of edges add to
+this. Clients reach each node at full speed.
 
 ## Faults of a client's machine
 
-These faults have no row above. They are tests of package session, on one session or one program:
+No scenario has these faults. They are tests of package session, on one session or one program:
 
 | fault | what happens | test |
 | --- | --- | --- |
@@ -141,8 +147,8 @@ These faults have no row above. They are tests of package session, on one sessio
 | a name in DNS changes, is missing, or has a dead address | the name is looked up until it is right; the session resumes | TestSessionSurvivesChangesOfANameInDNS |
 | no file descriptors are left | the connection stays; the next one fails and says why; the session resumes | TestSessionSurvivesUsedUpDescriptors |
 | IPv6 addresses | they work | TestSessionOverIPv6 |
-| the runtime stops all goroutines of a large heap | the lease is over when it continues, and the context ends; the next session holds again | TestHoldEndsAfterALongStopOfTheRuntime |
-| the servers' members change | with FollowMembers, the session follows them | TestSessionFollowsTheMembersReal |
+| the runtime stops all goroutines of a large heap | when the runtime continues, the lease is over and the context ends; the next session holds again | TestHoldEndsAfterALongStopOfTheRuntime |
+| the members of the ensemble change (the faults member-* do this in scenarios) | with FollowMembers, the session follows them | TestSessionFollowsTheMembersReal |
 
 ## Not done
 
@@ -151,8 +157,9 @@ These faults have no row above. They are tests of package session, on one sessio
   change the same relation from the other side: the rate of the servers.
 - **A memory limit for a client with cgroup v2.** client-memory needs the memory controller of cgroup v1, and root. With
   v2 the kernel ends a process that reaches its limit, which is client-kill, or slows it down, which is client-pause.
-- **Lost and delayed packets between local JVMs**: their proxies carry streams, so packets cannot be lost, and data can
-  only be late. tc netem, which reorders packets, is missing in many kernels, so containers have no fault of that kind.
+- **Lost packets between local JVMs, late packets between containers**: between local JVMs, the harness relays streams,
+  so packets cannot be lost, and data can only be late. Delays between containers would need tc netem, which many
+  kernels do not have.
 `
 
 func TestEveryFaultIsDescribedAndSomebodyCanDoIt(t *testing.T) {

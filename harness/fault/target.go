@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// These are the targets of faults of servers in plans. A role is resolved when the fault is
-// injected. A plan written by hand may also name a node such as "n2".
+// In a plan, the target of a fault of servers is one of these roles. A role is resolved when the
+// fault is injected. A plan written by hand may also name a node such as "n2".
 const (
 	leader   = "leader"
 	follower = "follower" // "follower+1" is the second follower
@@ -22,7 +22,8 @@ const (
 	all      = "all"
 )
 
-// able returns a check that the ensemble is a C and has enough nodes.
+// The function `able` returns a check that the ensemble implements the interface C and has enough
+// nodes.
 func able[C any](what string, nodes int) func(*harness.Env) error {
 	return func(env *harness.Env) error {
 		if _, ok := env.Ensemble.(C); !ok {
@@ -45,13 +46,13 @@ func drawFollower(r *rand.Rand, env *harness.Env) string {
 const leaderPatience = 2 * time.Second
 
 // resolve returns the nodes that a target currently means. If no node leads, for example because a
-// majority is down, node 0 is taken for the leader. The fault is just as effective without a
+// majority is down, node 0 is treated as the leader. The fault is just as effective without a
 // leader, and the history names the affected node.
 func resolve(ctx context.Context, env *harness.Env, target string) ([]int, error) {
 	return resolveAt(target, len(env.Servers()), func() int { return awaitLeader(ctx, env) })
 }
 
-// resolveAt resolves a target among n nodes. The function leads returns the leader.
+// resolveAt resolves a target among n nodes. The function `leads` returns the leader.
 func resolveAt(target string, n int, leads func() int) ([]int, error) {
 	if rest, ok := strings.CutPrefix(target, "n"); ok {
 		node, err := strconv.Atoi(rest)
@@ -60,9 +61,12 @@ func resolveAt(target string, n int, leads func() int) ([]int, error) {
 		}
 		return []int{node}, nil
 	}
-	role, offset, _ := strings.Cut(target, "+")
-	k, _ := strconv.Atoi(offset)
-	return nodesOf(role, k, leads(), n)
+	role, offset, has := strings.Cut(target, "+")
+	k, err := strconv.ParseUint(offset, 10, 31)
+	if has && err != nil {
+		return nil, fmt.Errorf("target %q: %w", target, err)
+	}
+	return nodesOf(role, int(k), leads(), n)
 }
 
 // nodesOf returns the nodes of a role among n nodes when node l leads. k selects a follower.
@@ -105,7 +109,7 @@ func awaitLeader(ctx context.Context, env *harness.Env) int {
 	}
 }
 
-// label names nodes for the history.
+// The function `label` returns the names of nodes, for the history.
 func label(nodes []int) string {
 	var names []string
 	for _, n := range nodes {
@@ -114,7 +118,7 @@ func label(nodes []int) string {
 	return strings.Join(names, ",")
 }
 
-// silent returns the nodes that do not answer within 200 ms.
+// The function `silent` returns the nodes that do not answer within 200 ms.
 func silent(ctx context.Context, env *harness.Env, nodes []int) (quiet []int) {
 	ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 	defer cancel()
@@ -131,7 +135,7 @@ func silent(ctx context.Context, env *harness.Env, nodes []int) (quiet []int) {
 	return quiet
 }
 
-// each calls f for all nodes and joins the errors.
+// The function `each` calls f for all nodes and joins the errors.
 func each(nodes []int, f func(node int) error) error {
 	var errs []error
 	for _, n := range nodes {

@@ -14,8 +14,8 @@ import (
 //
 // The value of an invocation is its argument. The value of a completion is the result, or the
 // argument if there is no result. Faults are :info operations of the process :nemesis. Events of
-// other kinds have no counterpart in Jepsen and are omitted. The other events keep their indexes,
-// so the indexes have gaps.
+// other kinds have no counterpart in Jepsen and are omitted. Those that are written keep their
+// indexes, so the indexes have gaps.
 func (h *History) WriteEDN(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	args := make(map[int32]string) // process -> argument of its open operation
@@ -64,7 +64,7 @@ func writeEDN(out *bufio.Writer, e *Event, process, f, value string) {
 	out.WriteString("}\n")
 }
 
-// ednValue writes numbers without quotes, because models compare them as numbers.
+// ednValue writes numbers without quotes, because Jepsen's models compare them as numbers.
 func ednValue(s string) string {
 	if s == "" {
 		return "nil"
@@ -75,12 +75,13 @@ func ednValue(s string) string {
 	return ednString(s)
 }
 
-// ednString quotes s. EDN has fewer escapes than Go. All other characters are written unchanged.
+// ednString quotes s like strconv.Quote, but escapes only five characters, because EDN has fewer
+// escapes than Go.
 func ednString(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(s) + `"`
 }
 
-// keyword replaces the characters that a keyword of EDN may not contain.
+// The function `keyword` replaces the characters that a keyword of EDN may not contain.
 func keyword(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' {

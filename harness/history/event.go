@@ -26,15 +26,15 @@ const (
 	// Hold is a change of a grant on Object as the program observed it: HoldBegin, HoldEnd
 	// (given up) or HoldLost (lost). Token identifies the grant.
 	Hold
-	// Belief is a lease deadline as the client computed it: Arg is the
-	// deadline, in nanoseconds on the history's clock.
+	// Belief is a lease deadline as the client computed it. Arg is the deadline, in nanoseconds on
+	// the history's clock.
 	Belief
 	// Write is an access that the fenced resource itself records: WriteAccepted or
 	// WriteRejected. Token is the token presented; Arg and Result have the access and the
 	// value.
 	Write
 	// Fault is an action of the nemesis: FaultStart or FaultStop of the fault named in Object
-	// on the target named in Node, at the real times.
+	// on the target named in Node. Its time is the actual time, which may differ from the plan.
 	Fault
 	// Watch is an event delivered to a watcher: Op is its type, Object the path.
 	Watch
@@ -42,7 +42,7 @@ const (
 	Crash
 	// Fact is a measurement of the run: Op is its name, Result its value.
 	Fact
-	// Phase marks the progress of the run: PhaseWork and the others.
+	// Phase marks the progress of the run. Op is PhaseWork or another of the Phase constants.
 	Phase
 
 	kinds
@@ -71,17 +71,18 @@ const (
 	// FactStall is a pause of the process that clients run in. Result is its length. The pause
 	// ended at the time of the event.
 	FactStall = "stall"
-	// FactLag is the largest delay of a timer of that process, apart from stalls, in a period
-	// that ends with the event. Result is the delay. Arg is the length of the period; an empty
-	// Arg is LagTime.
+	// FactLag is the largest delay of a timer of the clients' process, apart from stalls, in a
+	// period that ends with the event. Result is the delay. Arg is the length of the period; an
+	// empty Arg means LagTime. A second duration in Arg, after a space, is the sum of all delays
+	// in the period.
 	FactLag = "lag"
 	// FactLastSign is the last sign of life of a program that ran under a hold, from its own log.
 	// Object and Token are those of the hold. Result is the time on the machine's clock, in the
 	// format time.RFC3339Nano. The harness may have recorded the end of the hold much later,
 	// because it sees only the end of the process that guards the program.
 	FactLastSign = "last-sign"
-	// FactLeft is a kind of leftover of clients: Object is the kind ("znodes", "watches",
-	// "goroutines"), Result the number, Arg some examples.
+	// FactLeft is the number of things of one kind that clients left behind. Object is the kind
+	// ("znodes", "watches", "goroutines"), Result is the number, and Arg has some examples.
 	FactLeft = "left"
 	// FactRole is the new role of the server that Node names, for example n0. Result is "leader",
 	// "follower", "down", or another answer of the server.
@@ -134,7 +135,7 @@ func parseKind(s string) (Kind, bool) {
 }
 
 // LagTime is the time that one FactLag covers, unless the process is too busy to record it. LagTick
-// is the interval of the timer whose delay is measured. A shorter delay between two ticks may go
+// is the interval of the timer whose delay is measured. A delay that is shorter than LagTick may go
 // unnoticed.
 const (
 	LagTime = time.Second
@@ -159,16 +160,16 @@ type Event struct {
 	Error    string        // the reason why the outcome is Failed or Indeterminate
 	Node     string        // a contender's own znode, or the server concerned
 	Index    int32         // position in the history; set by Record
-	Process  int32         // a logical thread: at most one operation open at a time
-	Round    int32         // of a double barrier, from 1
-	Step     int32         // of the plan, from 1: the step of a Fault event
-	Priority int32         // of an item that is put into a queue
+	Process  int32         // a logical thread, with at most one open operation at a time
+	Round    int32         // round of a double barrier, counted from 1
+	Step     int32         // for a Fault event, the number of the step in the plan, counted from 1
+	Priority int32         // priority of an item that is put into a queue
 	Watch    int32         // number of a watch of the client; its events have the same number
-	Client   int16         // the client behind the process; it outlives processes
+	Client   int16         // the client that the process belongs to; a client may use several processes
 	Kind     Kind
 }
 
-// number is a numeric field of an event, with its name in files.
+// A number is a numeric field of an event, with its name in files.
 type number struct {
 	name string
 	at   *int32
@@ -186,6 +187,6 @@ func (e *Event) Who() string {
 	return fmt.Sprintf("c%d", e.Client)
 }
 
-// Before reports whether e was recorded before f. If e is a completion and f an
-// invocation, e also came first in real time.
+// Before reports whether e was recorded before f. If e is a completion and f an invocation, e then
+// also came first in real time.
 func (e *Event) Before(f *Event) bool { return e.Index < f.Index }

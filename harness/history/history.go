@@ -26,8 +26,8 @@ type Header struct {
 	Start    time.Time `json:"start,omitzero"`
 }
 
-// History is a recorded run. Events are in order of their indexes. They do not change after the
-// first call of a method that derives something from them.
+// History is a recorded run. Events are in order of their indexes. They must not be changed after
+// the first call of a method that derives something from them.
 type History struct {
 	Header
 	Events []Event
@@ -163,7 +163,7 @@ type HoldInterval struct {
 	Begin, End *Event
 }
 
-// Lost reports whether the hold was lost, and not given up.
+// Lost reports whether the hold ended without being given up: it was lost, or its client crashed.
 func (i HoldInterval) Lost() bool {
 	return i.End != nil && !(i.End.Kind == Hold && i.End.Op == HoldEnd)
 }

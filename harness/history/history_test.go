@@ -132,7 +132,7 @@ func TestHoldsEndWithTheFirstOfEndLostAndCrash(t *testing.T) {
 	}
 }
 
-// full returns a history with every field set, and with values that need quotes.
+// The function `full` returns a history with every field set, and with values that need quotes.
 func full() *History {
 	h := New(
 		Event{Kind: Phase, Op: PhaseWork, Client: Nobody, Process: Nobody},

@@ -9,9 +9,10 @@ import (
 	"log/slog"
 )
 
-// WriteHolds writes the holds of all clients like the log of a program, in the form that zkcoord
-// audit compares with the servers' transaction logs: see session.Options.HoldLog. Holds that do not
-// name their znodes are left out, because their objects need not be paths.
+// WriteHolds writes the holds of all clients in the form of a program's log of holds, see
+// session.Options.HoldLog. The command zkcoord audit compares such a log with the servers'
+// transaction logs. Holds that do not name their znodes are left out, because their objects need
+// not be paths.
 func (h *History) WriteHolds(w io.Writer) error {
 	out := slog.NewJSONHandler(w, nil)
 	write := func(e *Event, message string, of *Event) error {
@@ -23,7 +24,7 @@ func (h *History) WriteHolds(w io.Writer) error {
 		}
 		return out.Handle(context.Background(), r)
 	}
-	ends := make(map[int32][]*Event) // holds by the index of what ended them
+	ends := make(map[int32][]*Event) // the starts of holds, by the index of the event that ended them
 	for _, hold := range h.Holds() {
 		if hold.End != nil && hold.Begin.Node != "" {
 			ends[hold.End.Index] = append(ends[hold.End.Index], hold.Begin)

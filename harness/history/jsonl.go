@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// format distinguishes a history from other JSON.
+// The constant `format` distinguishes a history from other JSON.
 const format = "zkcoord-history"
 
 type headerLine struct {
@@ -21,8 +21,8 @@ type headerLine struct {
 	Header
 }
 
-// line is the schema of one event. Session, zxid and token are hex strings, because readers that
-// store numbers as doubles would round them.
+// The type `line` is the schema of one event. Session, zxid and token are hex strings, because
+// readers that store numbers as doubles would round them.
 type line struct {
 	Index    int32  `json:"i"`
 	Time     int64  `json:"t"`

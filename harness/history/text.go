@@ -60,7 +60,8 @@ func (e Event) String() string {
 	return b.String()
 }
 
-// bare reports whether the first character of an object distinguishes it from a field.
+// The function `bare` reports whether an object is written without its field name: it begins with
+// "/" and needs no quotes.
 func bare(object string) bool {
 	return strings.HasPrefix(object, "/") && quote(object) == object
 }
@@ -91,7 +92,8 @@ func ParseText(r io.Reader) (*History, error) {
 	var events []Event
 	in := bufio.NewScanner(r)
 	in.Buffer(nil, 1<<20)
-	for number := 1; in.Scan(); number++ {
+	number := 1
+	for ; in.Scan(); number++ {
 		text := strings.TrimSpace(in.Text())
 		if text == "" || text[0] == '#' {
 			continue
@@ -103,7 +105,7 @@ func ParseText(r io.Reader) (*History, error) {
 		events = append(events, e)
 	}
 	if err := in.Err(); err != nil {
-		return nil, fmt.Errorf("history: read: %w", err)
+		return nil, fmt.Errorf("history: line %d: %w", number, err)
 	}
 	return &History{Events: events}, nil
 }
@@ -154,7 +156,7 @@ func parseWho(s string) (client int16, process int32, err error) {
 	return client, int32(p), err
 }
 
-// set applies one word of a line: a name=value pair, a path, or the operation.
+// The method `set` applies one word of a line: a name=value pair, a path, or the operation.
 func (e *Event) set(word string) error {
 	name, value, named := strings.Cut(word, "=")
 	if word[0] == '"' || !named {
@@ -214,7 +216,7 @@ func unquote(s string) (string, error) {
 	return v, nil
 }
 
-// split cuts a line at spaces outside quotes.
+// The function `split` cuts a line at spaces outside quotes.
 func split(text string) ([]string, error) {
 	var words []string
 	for text = strings.TrimLeft(text, " \t"); text != ""; text = strings.TrimLeft(text, " \t") {

@@ -2,6 +2,7 @@ package leases
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -17,8 +18,8 @@ import (
 // resolution is the precision of times in the servers' logs.
 const resolution = time.Millisecond
 
-// handOver is the longest time that a goroutine waits to be scheduled before it ends a hold, even
-// if timers are not late. On a virtual clock it does not wait.
+// handOver is the longest time for which a goroutine that must end a hold may wait for a processor,
+// in addition to the delay of timers. On a virtual clock it does not wait.
 const handOver = 5 * time.Millisecond
 
 // Servers is what the ensemble reports about sessions. Both fields are nil if it reports nothing.
@@ -72,18 +73,19 @@ type tracked struct {
 	allowed lease
 	claimed time.Duration    // the deadline that the session reported last
 	most    time.Duration    // the latest deadline that it ever reported
-	ends    time.Duration    // holds must have ended by then
-	holds   map[int32]*Event // granted
-	waits   map[int32]*Event // contenders that were not granted yet; with the latest event of each
+	ends    time.Duration    // the time by which holds must have ended
+	holds   map[int32]*Event // by number, the grant of each hold that has not ended
+	waits   map[int32]*Event // by number, the latest event of each contender that was not granted its hold yet
 
-	// Of the event that was applied last.
-	request *Event        // that the reply answers; nil if there is none
-	waiting int           // requests that the reply may answer
-	before  time.Duration // claimed before the event
+	// The remaining fields describe the event that was applied last.
+	request *Event        // the request that the reply answers; nil if there is none
+	waiting int           // the number of requests that the reply may answer
+	before  time.Duration // the value of `claimed` before the event
 	ended   *Event        // the grant of the hold that ended; nil if there was no grant
 }
 
-// replay calls see after each event, and returns all sessions.
+// The method `replay` applies the events in order, and calls `see` after each of them. It returns
+// all sessions.
 func (j *judging) replay(see func(*tracked, *Event)) map[int64]*tracked {
 	all := make(map[int64]*tracked)
 	for i := range j.trace.Events {
@@ -126,7 +128,7 @@ func (s *tracked) apply(e *Event) {
 	}
 }
 
-// The method answered applies a reply to the oldest request with its xid on this connection.
+// The method `answered` applies a reply to the oldest request with its xid on this connection.
 func (s *tracked) answered(e *Event) {
 	s.request, s.waiting = nil, len(s.sent[e.Xid])
 	if !s.open || s.waiting == 0 {
@@ -141,7 +143,7 @@ func (s *tracked) answered(e *Event) {
 	}
 }
 
-// The method claim notes the lease that the session reported.
+// The method `claim` notes the lease that the session reported.
 func (s *tracked) claim(e *Event) {
 	s.before, s.claimed, s.most = s.claimed, e.Deadline, max(s.most, e.Deadline)
 	if s.ends = e.Deadline; e.Deadline < s.before {
@@ -151,7 +153,7 @@ func (s *tracked) claim(e *Event) {
 
 func (s *tracked) String() string { return fmt.Sprintf("session 0x%x of c%d", uint64(s.id), s.client) }
 
-// withinEvidence judges each reply that a session took for evidence, and the lease that followed.
+// withinEvidence judges each reply that a session used as evidence, and the lease that followed.
 func (j *judging) withinEvidence() {
 	moved := 0
 	j.replay(func(s *tracked, e *Event) {
@@ -174,8 +176,8 @@ func (j *judging) withinEvidence() {
 	j.Note("%d events, and a lease moved %d times", len(j.trace.Events), moved)
 }
 
-// mistaken returns why the reply that was applied last is not the evidence that the session took it
-// for, or "".
+// The method `mistaken` returns why the session was wrong to use the reply that was applied last as
+// evidence, or "" if the session was right.
 func (s *tracked) mistaken(e *Event) string {
 	switch r := s.request; {
 	case r == nil:
@@ -225,9 +227,9 @@ func (j *judging) coversHolds() {
 	j.NotExercised("no hold was granted")
 }
 
-// The method ended judges a hold that ended at the given time, or that had not ended by then.
+// The method `ended` judges a hold that ended at the given time, or that had not ended by then.
 func (j *judging) ended(s *tracked, path string, at time.Duration) {
-	late := at - s.ends - 2*j.Lag(s.ends, at)
+	late := at - s.ends - j.Lateness(s.ends, at)
 	if j.real {
 		late -= handOver
 	}
@@ -240,11 +242,17 @@ func (j *judging) ended(s *tracked, path string, at time.Duration) {
 	}
 }
 
-// waitersAreSilent judges what a session sends while it holds nothing and is not next anywhere. It
-// checks each time of at least half a session timeout in which a session only waited. A session may
-// send heartbeats when it has no lease: after a stall, only writes show that it still exists.
+// waitersAreSilent judges what a session sends while it has contenders, holds nothing and is next
+// in no lock queue. Each such period counts as one check when it ends, if it was longer than half a
+// session timeout. A session may send heartbeats when it has no lease: after a stall, only writes
+// show that it still exists.
 func (j *judging) waitersAreSilent() {
-	since := make(map[*tracked]time.Duration) // from when on a session only waits
+	since := make(map[*tracked]time.Duration) // when each session began to do nothing but wait
+	count := func(s *tracked, began, ended time.Duration) {
+		if ended-began > s.allowed.timeout/2 {
+			j.Checked(1)
+		}
+	}
 	j.replay(func(s *tracked, e *Event) {
 		began, waited := since[s]
 		switch waits := s.onlyWaits(); {
@@ -254,11 +262,12 @@ func (j *judging) waitersAreSilent() {
 			since[s] = e.At
 		case !waits && waited:
 			delete(since, s)
-			if e.At-began > s.allowed.timeout/2 {
-				j.Checked(1)
-			}
+			count(s, began, e.At)
 		}
 	})
+	for s, began := range since {
+		count(s, began, j.trace.End)
+	}
 	j.NotExercised("no session waited for half of its timeout without being next")
 }
 
@@ -284,7 +293,8 @@ func (j *judging) endsBeforeExpiry() {
 		j.NotExercised("the ensemble has no transaction logs")
 		return
 	}
-	least, all := time.Duration(-1), j.replay(func(*tracked, *Event) {})
+	none := time.Duration(math.MaxInt64)
+	least, all := none, j.replay(func(*tracked, *Event) {})
 	for _, t := range j.servers.Log.Txns {
 		s := all[t.Session]
 		if t.Op != wire.OpCloseSession || t.Cxid != 0 || s == nil || s.most == Never {
@@ -294,16 +304,20 @@ func (j *judging) endsBeforeExpiry() {
 		at := time.UnixMilli(t.Time).Sub(j.history.Start)
 		switch late := s.most - at - resolution; {
 		case late <= 0:
-			if early := at - s.most; least < 0 || early < least {
-				least = early
-			}
-		case j.Explains(at, s.most, s.client):
+			least = min(least, at-s.most)
+		case j.Outside(at, s.most, s.client):
 			j.Exposed(late)
 		default:
 			j.Violation(nil, "%v had a lease until %v, but a leader expired it at %v (transaction 0x%x)", s, s.most, at, t.Zxid)
 		}
 	}
-	j.Note("the closest expiry came %v after the end of the lease", least)
+	switch {
+	case least == none: // all expiries were exposed
+	case least < 0:
+		j.Note("the closest expiry came %v before the end of the lease, which is within the precision of the servers' times", -least)
+	default:
+		j.Note("the closest expiry came %v after the end of the lease", least)
+	}
 }
 
 // expiryAfterTouch judges, by the leader's session table, that a leader expires no session too
@@ -327,13 +341,14 @@ func (j *judging) expiryAfterTouch() {
 		if s.allowed.deadline == Never {
 			continue
 		}
-		if rests := s.allowed.deadline - timeout + s.allowed.margin(); rests > touched && !j.Explains(touched, rests, s.client) {
+		if rests := s.allowed.deadline - timeout + s.allowed.margin(); rests > touched && !j.Outside(touched, rests, s.client) {
 			j.Violation(nil, "the lease of %v rested on a packet sent at %v, but the leader that expired it had last received a sign of life at %v", s, rests, touched)
 		}
 	}
 }
 
-// timeless reports whether times of the servers mean nothing because a fault has set their clocks.
+// The method `timeless` reports whether times of the servers mean nothing because a fault has set
+// their clocks.
 func (j *judging) timeless() bool {
 	for i := range j.history.Events {
 		e := &j.history.Events[i]

@@ -2,11 +2,12 @@
 //
 // A lease is the time for which a session counts as provably alive: see
 // docs/decisions/0001-lease.md. During a run, sessions report what their leases rest on: when
-// connections began and ended, when each request was written, and when each reply was read and what
-// it was taken for. They also report until when the lease then stood, and which holds it covered.
-// [Recorder] collects that, and [Trace.Write] stores it as lease.jsonl. At the end of the run, the
-// servers report which sessions they expired. [Trace.Checkers] decide whether all of it is a
-// behavior of the model of decision 1:
+// connections began and ended, when each request was written, and when each reply was read. If a
+// session used a reply as evidence, it also reports the kind of evidence, and until when the lease
+// stood after the reply. Finally, sessions report which holds their leases covered. [Recorder]
+// collects these reports, and [Trace.Write] stores them as lease.jsonl. At the end of the run, the
+// servers report which sessions they expired. [Trace.Checkers] decide whether the model of decision
+// 1 allows all of these reports.
 //
 //   - lease/within-evidence: a lease stands no longer than the rule allows for the packets that
 //     were sent and answered on its connection.
@@ -15,9 +16,11 @@
 //     contenders only wait and none of them is next.
 //   - lease/ends-before-expiry: the servers expire a session only after its lease has ended.
 //   - lease/expiry-after-touch: a leader expires a session no sooner than a session timeout after
-//     the last sign of life, and it had received each sign of life on which the lease rested.
+//     the last sign of life that the leader received. By then, it has received each sign of life on
+//     which the lease rested.
 //
-// The first three find mistakes of the client, the other two wrong assumptions about the servers.
+// The first three find mistakes of the client. The other two find wrong assumptions about the
+// servers.
 //
 // # The rule
 //
@@ -31,5 +34,6 @@
 // such a session does not answer a request of a client. The times in the logs are those of the
 // leader's clock, in milliseconds. The last property needs the leader's session table, which only
 // the embedded ensemble shows. Clients in processes of their own, and those of other libraries,
-// report nothing. A session that somebody closes is not judged (assumption A6).
+// report nothing. The last two properties do not judge a session that a client closed (assumption
+// A6).
 package leases

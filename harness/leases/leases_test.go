@@ -39,9 +39,10 @@ type record struct {
 	start   time.Time
 }
 
-// observe returns the record of a session on a follower. The follower is cut off while the session
-// holds a lock, until the other servers have expired the session. Before that, the session's lease
-// lapses once without an expiry, because the leader and the follower are slow to reach each other.
+// The function `observe` returns the record of a session on a follower. The follower is cut off
+// while the session holds a lock, until the other servers have expired the session. Before that,
+// the session's lease lapses once without an expiry, because the leader and the follower are slow
+// to reach each other.
 func observe(t *testing.T, opts session.Options) (r record) {
 	t.Helper()
 	virtual.Test(t, func(t *testing.T) {
@@ -173,7 +174,7 @@ func TestForgedTraceIsRefused(t *testing.T) {
 		t.Fatal("the reply has no request")
 		return 0
 	}
-	const write = 8 // an acknowledged write in the middle of the first hold
+	const write = 8 // the number, from 0, of an acknowledged write in the middle of the first hold
 	for _, c := range []struct {
 		name, want string
 		forge      func(r *record) (fake []Event)
@@ -307,13 +308,67 @@ func TestForgedTraceIsRefused(t *testing.T) {
 	}
 }
 
+// Regression: the note about the closest expiry was wrong in two cases. If all expiries were
+// exposed, it named an expiry that did not exist. If the closest expiry came before the end of the
+// lease, within the precision of the servers' times, it named a later expiry instead.
+func TestNoteAboutTheClosestExpiry(t *testing.T) {
+	const id, early = "lease/ends-before-expiry", 400 * time.Microsecond
+	r := observe(t, session.Options{})
+	latest := Never
+	for _, e := range r.trace.Events {
+		latest = max(latest, e.Deadline)
+	}
+	latest = latest.Truncate(time.Millisecond)
+	for i := range r.trace.Events {
+		if e := &r.trace.Events[i]; e.Deadline >= latest {
+			e.Deadline = latest + early
+		}
+	}
+	txns := r.servers.Log.Txns
+	first := txns[slices.IndexFunc(txns, expires)]
+	judge := func(at ...time.Duration) checker.Result {
+		r.servers.Log.Txns = nil
+		for _, at := range at {
+			txn := first
+			txn.Time = r.start.Add(at).UnixMilli()
+			r.servers.Log.Txns = append(r.servers.Log.Txns, txn)
+		}
+		const fault = "clock"
+		all := func(at time.Duration, op string) history.Event {
+			return history.Event{Time: at, Kind: history.Fault, Op: op, Object: fault, Client: history.Nobody, Process: history.Nobody}
+		}
+		h := history.New(all(latest-2*time.Second, history.FaultStart), all(latest-time.Second, history.FaultStop),
+			history.Event{Time: r.trace.End, Kind: history.Phase, Op: history.PhaseEnd, Client: history.Nobody, Process: history.Nobody})
+		h.Header.Start = r.start
+		for _, one := range checker.Run(t.Context(), h, r.trace.Checkers(checker.Envelope{Outside: []string{fault}, After: time.Minute}, r.servers)...) {
+			if one.ID == id {
+				return one
+			}
+		}
+		t.Fatalf("there is no property %s", id)
+		return checker.Result{}
+	}
+	for _, c := range []struct {
+		at   []time.Duration
+		want string
+	}{
+		{[]time.Duration{latest + time.Second, latest + 2*time.Second}, "the closest expiry came 999.6ms after the end of the lease"},
+		{[]time.Duration{latest, latest + time.Second}, "the closest expiry came 400µs before the end of the lease, which is within the precision of the servers' times"},
+		{[]time.Duration{latest - time.Second}, ""}, // exposed
+	} {
+		if one := judge(c.at...); one.Verdict != checker.Valid || one.Reason != c.want {
+			t.Errorf("expiries at %v, the lease ends at %v: got %v, %q; want valid, %q", c.at, latest+early, one.Verdict, one.Reason, c.want)
+		}
+	}
+}
+
 func expires(t txnlog.Txn) bool { return t.Op == wire.OpCloseSession && t.Cxid == 0 }
 
 const waitersAreSilent = "lease/waiters-are-silent"
 
 // A contender that is not next sends no heartbeat. The third of three contenders waits for a while,
-// becomes the second, waits again, and holds the lock. Only a heartbeat in the first wait is
-// refused, and only as long as the lease stands.
+// becomes the second, waits again, and holds the lock. The property reports a heartbeat only if it
+// was sent while the contender was the third and its lease stood.
 func TestHeartbeatOfAWaiterIsRefused(t *testing.T) {
 	var r record
 	virtual.Test(t, func(t *testing.T) {
@@ -411,7 +466,8 @@ func TestOtherRuleIsRefused(t *testing.T) {
 
 // This is the picture in decision 1, with its packets a, j and k. The lease is counted from packet
 // a, because packet j proves that a PING came after packet a and before packet k. Without packet j,
-// or if packet a was answered too late for packet j, the lease is counted from the handshake.
+// or if packet j was sent too soon after the answer to packet a, the lease is counted from the
+// handshake.
 func TestRuleCountsFromTheRightPacket(t *testing.T) {
 	const ms = time.Millisecond
 	for _, c := range []struct {

@@ -40,10 +40,10 @@ func (l *lease) keptBy(a time.Duration) time.Duration {
 	return a + l.timeout - l.margin()
 }
 
-// packets are packets of one connection in the order in which their replies were read.
+// The type `packets` has packets of one connection in the order in which their replies were read.
 type packets struct {
 	read []time.Duration
-	sent []time.Duration // the latest s of the packets up to this one
+	sent []time.Duration // for each packet, the latest s of all packets up to it
 }
 
 func (p *packets) add(sent, read time.Duration) {
@@ -53,7 +53,7 @@ func (p *packets) add(sent, read time.Duration) {
 	p.read, p.sent = append(p.read, read), append(p.sent, sent)
 }
 
-// The method before returns the latest s of the packets with r <= t, or Never.
+// The method `before` returns the latest s of the packets with r <= t, or Never.
 func (p *packets) before(t time.Duration) time.Duration {
 	i := sort.Search(len(p.read), func(i int) bool { return p.read[i] > t })
 	if i == 0 {
@@ -62,7 +62,7 @@ func (p *packets) before(t time.Duration) time.Duration {
 	return p.sent[i-1]
 }
 
-// open begins a connection.
+// The method `open` begins a connection.
 func (l *lease) open(e *Event) {
 	if l.epoch != 0 {
 		l.carriedEpoch, l.carriedKept, l.carriedLast = l.epoch, l.kept, l.lastWrite
@@ -82,8 +82,8 @@ func (l *lease) open(e *Event) {
 	l.activity, l.proof = packets{}, packets{}
 }
 
-// latest returns the time up to which evidence that was sent at k can move kept. Decision 1 calls
-// this time K(k).
+// The method `latest` returns an upper bound of l.kept: no evidence that was sent at k can move
+// l.kept beyond it. Decision 1 calls this bound K(k).
 func (l *lease) latest(k time.Duration) time.Duration {
 	a := l.opened
 	if j := l.proof.before(k); j != Never {
@@ -92,7 +92,7 @@ func (l *lease) latest(k time.Duration) time.Duration {
 	return l.keptBy(a)
 }
 
-// answer applies the rule to a reply that is a proof of kind p.
+// The method `answer` applies the rule to a reply that is a proof of kind p.
 func (l *lease) answer(p leasetrace.Proof, sent, read time.Duration, epoch int64) {
 	l.activity.add(sent, read)
 	if p == leasetrace.Activity {
@@ -121,7 +121,12 @@ func (l *lease) answer(p leasetrace.Proof, sent, read time.Duration, epoch int64
 	}
 }
 
-// meet uses what the previous connection learned about the leader of this connection.
+// The method `meet` applies the rule of decision 1 for a new connection, when its first quorum
+// write is answered. The rule compares the time of this answer with a bound. If the previous
+// connection had the same leader, the bound is the value that l.kept had at the end of that
+// connection. If it had another leader, the bound is l.keptBy(t), where t is the time at which its
+// last quorum write was sent. If the answer was read before the bound, l.kept rises to the bound,
+// unless l.kept is larger already.
 func (l *lease) meet(read time.Duration, epoch int64) {
 	if l.carriedEpoch != 0 {
 		by := l.carriedKept
@@ -135,7 +140,7 @@ func (l *lease) meet(read time.Duration, epoch int64) {
 	l.carriedEpoch, l.epoch = 0, epoch
 }
 
-// The function proves returns the strongest proof that a reply to an operation can be.
+// The function `proves` returns the strongest proof that a reply to an operation can be.
 func proves(op wire.Op, code, part wire.Code) leasetrace.Proof {
 	switch {
 	case code != 0, op == wire.OpAuth, op == wire.OpSASL:

@@ -16,8 +16,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// An Event is one line of a trace. Times are those of the history. Fields that a kind of event
-// does not use are zero; package leasetrace lists the fields of each kind.
+// An Event is one line of a trace. Times are those of the history. Package leasetrace lists the
+// fields of each kind of event. Fields that a kind does not use are zero, except that Sent and
+// Deadline are Never.
 type Event struct {
 	At       time.Duration
 	Sent     time.Duration
@@ -39,7 +40,8 @@ type Event struct {
 	Cause    string
 }
 
-// Never is the deadline of a session without a lease.
+// Never is the deadline of a session without a lease. It also stands for a time that an event does
+// not have.
 const Never = time.Duration(math.MinInt64)
 
 // A Trace is what the sessions of a run reported, in the order of the reports.
@@ -58,7 +60,7 @@ type Recorder struct {
 	end    time.Duration
 }
 
-// NewRecorder returns a recorder whose time zero is the given one.
+// NewRecorder returns a recorder. The times of its events count from the time `start`.
 func NewRecorder(start time.Time) *Recorder { return &Recorder{start: start} }
 
 // Session returns the function that receives the events of one session of a client.
@@ -114,7 +116,8 @@ var (
 	proofNames = [...]string{leasetrace.Activity: "activity", leasetrace.Leader: "leader", leasetrace.Majority: "majority"}
 )
 
-// line is the form of an event in a file. Times are in nanoseconds since the start of the history.
+// The type `line` is the form of an event in a file. Times are in nanoseconds since the start of
+// the history.
 type line struct {
 	At       int64     `json:"t"`
 	Client   int16     `json:"client"`

@@ -25,11 +25,11 @@ var ErrUnanswered = errors.New("netfault: the close of the session was not answe
 // write.
 const closeXid int32 = 1 << 30
 
-// CloseSession ends a client's session from outside. It connects to server as a second client with
-// the session's id and password, and closes the session. When CloseSession returns nil, the session
-// and its ephemeral znodes are gone, and requests that its owner's proxy has stalled are lost. The
-// owner learns of that only from its own connection. CloseSession requests the given session
-// timeout; the server decides the actual one.
+// CloseSession ends a client's session from outside. It connects to `server` as a second client
+// with the session's id and password, and closes the session. When CloseSession returns nil, the
+// session and its ephemeral znodes are gone, and requests that its owner's proxy has stalled are
+// lost. The owner learns of that only from its own connection. CloseSession requests the given
+// session timeout; the server decides the actual one.
 //
 // If ctx ends first, the session may or may not be closed, and its timeout may have changed. If the
 // request to close was sent but not answered, the error is [ErrUnanswered].
@@ -39,8 +39,8 @@ func CloseSession(ctx context.Context, dial ensemble.DialFunc, server string, id
 	}, closeSession)
 }
 
-// Gone reports whether a session has ended, by trying to resume it at server. If the session is
-// alive, this renews it, moves it to server, and closes its owner's connection to another server.
+// Gone reports whether a session has ended, by trying to resume it at `server`. If the session is
+// alive, this renews it, moves it to `server`, and closes its owner's connection to another server.
 // So call Gone only when the session should have ended.
 //
 // A server that is isolated from the others may report either result.
@@ -54,7 +54,7 @@ func Gone(ctx context.Context, dial ensemble.DialFunc, server string, id int64, 
 	return false, err
 }
 
-// withSession runs f on a connection to server that has resumed a session.
+// withSession resumes a session on a new connection to `server`, and runs f on that connection.
 func withSession(ctx context.Context, dial ensemble.DialFunc, server string, request wire.ConnectRequest, f func(net.Conn) error) error {
 	conn, err := dial(ctx, "tcp", server)
 	if err != nil {

@@ -22,11 +22,11 @@ type conn struct {
 
 	readBy, writeBy deadline
 
-	requests wire.Frames // used by the goroutine of up
-	replies  wire.Frames // used by the goroutine of down
+	requests wire.Frames // used only by pumpUp
+	replies  wire.Frames // used only by pumpDown
 
 	closing sync.Once
-	closed  chan struct{} // the inner connection is closed
+	closed  chan struct{} // closed when the inner connection is closed
 	unsent  chan struct{} // closed when nothing more will be sent; not closed if gentle is set
 
 	mu       sync.Mutex
@@ -55,8 +55,8 @@ func newConn(l *Proxy, inner net.Conn, address string) *conn {
 // not frames: they are a four-letter word, or encrypted.
 const maxFrame = 64 << 20
 
-// run starts the two goroutines of the connection. Both end when the connection is closed, because
-// that closes the inner connection.
+// The method `run` starts the two goroutines of the connection. Both end when the connection is
+// closed, because that closes the inner connection.
 func (c *conn) run() {
 	go c.pumpUp()
 	go c.pumpDown()
@@ -127,7 +127,8 @@ func (c *conn) drain() {
 	c.closeInner()
 }
 
-// pass waits until a direction is not stalled. It returns false if the connection is closed first.
+// The method `pass` waits until a direction is not stalled. It returns false if the connection is
+// closed first.
 func (c *conn) pass(d Direction) bool {
 	for stalled := c.proxy.stalledIn(d); stalled != nil; stalled = c.proxy.stalledIn(d) {
 		select {
@@ -139,7 +140,7 @@ func (c *conn) pass(d Direction) bool {
 	return true
 }
 
-// spring performs the action of a trap. It returns false if the connection is over.
+// The method `spring` performs the action of a trap. It returns false if the connection is over.
 func (c *conn) spring(t *Trap) bool {
 	if !c.proxy.springs(t) {
 		return true
@@ -162,7 +163,9 @@ func (c *conn) spring(t *Trap) bool {
 // lose those requests.
 func (c *conn) endGently(err error) {
 	c.mu.Lock()
-	c.gentle = true // first, because otherwise the other goroutine, or the client after the error, would close at once
+	// This must come first. Otherwise the other goroutine, or the client's Close after the error,
+	// would close the inner connection at once.
+	c.gentle = true
 	c.mu.Unlock()
 	c.down.finish(err)
 	c.up.kill(err)
@@ -227,7 +230,8 @@ func (c *conn) Write(b []byte) (n int, err error) {
 	return n, c.wrap("write", err)
 }
 
-// lingerTime is the time after Close in which delayed or stalled bytes may still arrive.
+// lingerTime is how long the inner connection may stay open after Close or after the reset by a
+// trap, so that bytes that were already written can still arrive.
 const lingerTime = time.Second
 
 // Close implements net.Conn. It does not wait. Bytes that were already written still arrive before
@@ -281,7 +285,7 @@ func (c *conn) SetReadDeadline(t time.Time) error { c.readBy.set(t); return nil 
 // SetWriteDeadline implements net.Conn.
 func (c *conn) SetWriteDeadline(t time.Time) error { c.writeBy.set(t); return nil }
 
-// deadline is a time that can be moved and waited for.
+// The type `deadline` is a time that can be moved and waited for.
 type deadline struct {
 	mu    sync.Mutex
 	timer *time.Timer

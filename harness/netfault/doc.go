@@ -3,7 +3,7 @@
 //
 // A Proxy carries all connections of one client. At any moment it can be stalled (nothing arrives,
 // nothing breaks, like a pulled cable), reset, refused, delayed, or pinned to one server; stalls
-// and delays can affect one direction only. It can also set a Trap, which springs at the n-th
+// and delays can be limited to one direction. Set sets a Trap on a Proxy, which springs at the n-th
 // request of a kind: before the request is sent, or after it was answered and before the client
 // gets the reply.
 //

@@ -46,7 +46,7 @@ type Stats struct {
 	Sprung  int64 // traps that have sprung
 }
 
-// New returns a proxy that connects with dial, without any fault.
+// New returns a proxy without any fault. It connects with the function `dial`.
 func New(dial ensemble.DialFunc) *Proxy {
 	return &Proxy{dial: dial, conns: map[*conn]struct{}{}}
 }
@@ -82,7 +82,7 @@ func (l *Proxy) admit(ctx context.Context, address string) error {
 		}
 		stalled := l.stalled[Up]
 		if stalled == nil {
-			stalled = l.stalled[Down] // The reply to a dial can be lost as well as the dial.
+			stalled = l.stalled[Down] // A dial needs both directions, so a stall of either one blocks it.
 		}
 		if stalled != nil && !waited {
 			l.stats.Stalled++
@@ -208,13 +208,16 @@ func (l *Proxy) Pin(address string) {
 	}
 }
 
-// Heal undoes everything except delays that have begun: it resumes, accepts, unpins, and removes
-// traps.
+// Heal undoes everything except delays that have begun: it resumes, accepts dials again, unpins,
+// and removes traps.
 func (l *Proxy) Heal() {
 	l.Delay(0, 0)
 	l.Refuse(false)
 	l.Pin("")
 	l.mu.Lock()
+	for _, t := range l.traps {
+		t.removed = true
+	}
 	l.traps = nil
 	l.mu.Unlock()
 	l.Resume()
@@ -242,7 +245,7 @@ func (l *Proxy) stalledIn(d Direction) <-chan struct{} {
 	return l.stalled[d]
 }
 
-// due returns the time at which a chunk that enters a direction now may leave it.
+// The method `due` returns the time at which a chunk that enters a direction now may leave it.
 func (l *Proxy) due(d Direction) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()

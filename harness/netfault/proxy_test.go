@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// world is a proxy whose connections all end at the test.
+// The type `world` is a proxy whose connections all end at the test.
 type world struct {
 	*Proxy
 	accepted chan net.Conn
@@ -62,7 +62,7 @@ func overTCP(t *testing.T) *world {
 	return w
 }
 
-// connect dials a server and returns both ends.
+// The method `connect` dials a server and returns both ends.
 func (w *world) connect(t *testing.T, address string) (client, server net.Conn) {
 	t.Helper()
 	client, err := w.DialContext(t.Context(), "tcp", address)
@@ -78,13 +78,13 @@ func (w *world) connect(t *testing.T, address string) (client, server net.Conn) 
 	return client, server
 }
 
-// everywhere runs a test in memory, in a bubble, and over TCP.
+// The function `everywhere` runs a test in memory, in a bubble, and over TCP.
 func everywhere(t *testing.T, test func(*testing.T, *world)) {
 	t.Run("memory", func(t *testing.T) { virtual.Test(t, func(t *testing.T) { test(t, inMemory()) }) })
 	t.Run("tcp", func(t *testing.T) { test(t, overTCP(t)) })
 }
 
-// send writes in the background and returns a channel for the error.
+// The function `send` writes in the background and returns a channel for the error.
 func send(c net.Conn, text string) <-chan error {
 	result := make(chan error, 1)
 	go func() {
@@ -94,7 +94,7 @@ func send(c net.Conn, text string) <-chan error {
 	return result
 }
 
-// expect reads exactly text.
+// The function `expect` reads from c, and requires that it gets exactly the given text.
 func expect(t *testing.T, c net.Conn, text string) {
 	t.Helper()
 	got := make([]byte, len(text))
@@ -103,7 +103,7 @@ func expect(t *testing.T, c net.Conn, text string) {
 	}
 }
 
-// nothing checks that nothing can be read for 50 ms.
+// The function `nothing` checks that no byte arrives within 50 ms.
 func nothing(t *testing.T, c net.Conn) {
 	t.Helper()
 	c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
@@ -161,7 +161,7 @@ func TestHeldLinkHealsOnTheSameConnection(t *testing.T) {
 			t.Error(err)
 		}
 		if s := w.Stats(); s.Stalled != 2 {
-			t.Errorf("got %d stalled, want 2", s.Stalled)
+			t.Errorf("stalled after a chunk each way: got %d chunks, want 2", s.Stalled)
 		}
 	})
 }

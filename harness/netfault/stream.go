@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// room is the number of bytes that one direction of a connection buffers before writers block:
-// about as much as the buffers of two kernels.
+// The constant `room` is the number of bytes that one direction of a connection buffers before
+// writers block: about as much as the buffers of two kernels.
 const room = 256 << 10
 
-// stream is one direction of one connection: chunks in transit, optionally followed by an end.
+// The type `stream` is one direction of one connection: chunks in transit, optionally followed by
+// an end.
 type stream struct {
 	link      *Proxy
 	direction Direction
@@ -19,13 +20,13 @@ type stream struct {
 	chunks  []chunk
 	size    int
 	end     error         // comes after the last chunk; nil while more may follow
-	abort   error         // replaces everything
+	abort   error         // if set, the stream has ended at once, without the remaining chunks
 	changed chan struct{} // closed and replaced at each change
 }
 
 type chunk struct {
 	data []byte
-	due  time.Time // zero is now
+	due  time.Time // zero means now
 }
 
 func newStream(l *Proxy, d Direction) *stream {
@@ -37,9 +38,9 @@ func (s *stream) changedLocked() {
 	s.changed = make(chan struct{})
 }
 
-// push adds a copy of the first bytes of data for which there is room, and returns their number. It
-// waits for room for at least one byte. It returns the error that ended the stream, or
-// os.ErrDeadlineExceeded if expired is closed first.
+// push copies bytes from the beginning of data into the stream, as many as there is room for, and
+// returns their number. It waits until there is room for at least one byte. It returns the error
+// that ended the stream, or os.ErrDeadlineExceeded if the channel `expired` is closed first.
 func (s *stream) push(data []byte, expired <-chan struct{}) (int, error) {
 	due := s.link.due(s.direction)
 	for {
@@ -94,8 +95,8 @@ func (s *stream) kill(err error) {
 	}
 }
 
-// pop removes at most limit bytes of the first chunk, when it is due and the direction is not
-// stalled. A stall also delays the end of the stream.
+// pop waits until the first chunk is due and the direction is not stalled. Then it removes and
+// returns at most `limit` bytes of that chunk. A stall also delays the end of the stream.
 func (s *stream) pop(limit int, expired <-chan struct{}) ([]byte, error) {
 	for counted := false; ; {
 		if isClosed(expired) {
@@ -133,7 +134,7 @@ func (s *stream) pop(limit int, expired <-chan struct{}) ([]byte, error) {
 	}
 }
 
-// take removes bytes without waiting. ok is false if there are no bytes and no end.
+// The method `take` removes bytes without waiting. ok is false if there are no bytes and no end.
 func (s *stream) take(limit int) (data []byte, err error, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,7 +156,7 @@ func (s *stream) take(limit int) (data []byte, err error, ok bool) {
 	}
 }
 
-// await waits until one of the channels is closed, or for d if d is positive.
+// The function `await` waits until one of the channels is closed, or for d if d is positive.
 func await(changed, stalled, expired <-chan struct{}, d time.Duration) {
 	var timeout <-chan time.Time
 	if d > 0 {

@@ -11,7 +11,9 @@ import (
 // Op is an operation of ZooKeeper's protocol.
 type Op = wire.Op
 
-// The operations for which traps are set most often.
+// The operations for which traps are set most often. A trap does not catch a request with a
+// negative number (xid), because the client library sends such a request by itself, for example
+// when it sets its watches on a new connection.
 const (
 	OpAny          Op = 0 // every request but pings
 	OpCreate          = wire.OpCreate
@@ -23,7 +25,6 @@ const (
 	OpSync            = wire.OpSync
 	OpMulti           = wire.OpMulti
 	OpCloseSession    = wire.OpCloseSession
-	OpSetWatches      = wire.OpSetWatches
 )
 
 // When is the moment at which a trap springs.
@@ -31,8 +32,8 @@ type When int
 
 // The moments.
 const (
-	BeforeSending When = iota // the request never reaches the server
-	BeforeReply               // the server has executed the request and replied; the client does not get the reply
+	BeforeSending When = iota // before the request is sent to the server
+	BeforeReply               // after the server has replied, before the client gets the reply
 )
 
 // Action is the action of a trap that springs.
@@ -40,7 +41,7 @@ type Action int
 
 // The actions.
 const (
-	Reset Action = iota // breaks the connection at that moment
+	Reset Action = iota // breaks the connection, so that the request or the reply is lost
 	Stall               // stalls the proxy at that moment, in the direction of the caught frame
 )
 
@@ -59,12 +60,14 @@ type Trap struct {
 	once    sync.Once
 	left    int // number of requests until it springs; the proxy's mu guards this, the following fields, and the Request of a wide trap
 	wide    bool
+	caught  bool // it has caught its request, and may still wait for the reply
 	removed bool
 	springs bool
 	sprung  chan struct{}
 }
 
-// Set sets a trap. OpAny never catches pings or the handshake of a connection.
+// Set sets a trap. The trap never catches the handshake of a connection or a request with a
+// negative number (xid). Only Widen lets it catch a ping.
 func (l *Proxy) Set(r Request, then Action) *Trap {
 	t := &Trap{Request: r, then: then, left: max(r.N, 1), sprung: make(chan struct{})}
 	l.mu.Lock()
@@ -84,9 +87,9 @@ func (l *Proxy) Remove(t *Trap) bool {
 	return !t.springs
 }
 
-// Widen makes a trap that has not sprung catch the next request of any kind, including a ping; its
-// Request then describes the caught request. Widen does the same to a trap that already waits for a
-// reply, because that reply never arrives if the connection has broken.
+// Widen lets a trap that has not sprung catch the next request whatever its operation and path are,
+// even a ping. The Request of the trap then describes the caught request. A trap that already waits
+// for a reply is widened too, because that reply never arrives if the connection has broken.
 func (l *Proxy) Widen(t *Trap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -94,11 +97,12 @@ func (l *Proxy) Widen(t *Trap) {
 		return
 	}
 	l.removeLocked(t)
-	t.wide, t.left = true, 1
+	t.wide, t.caught, t.left = true, false, 1
 	l.traps = append(l.traps, t)
 }
 
-// springs reports whether a trap whose moment has come should spring.
+// The method `springs` is called at the moment at which a trap would spring. It reports whether the
+// trap springs, and removes the trap from the proxy.
 func (l *Proxy) springs(t *Trap) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -140,7 +144,7 @@ func (t *Trap) String() string {
 	return what + ", " + when
 }
 
-// matches reports whether the request counts for the trap.
+// The method `matches` reports whether the request counts for the trap.
 func (r Request) matches(op Op, path string) bool {
 	if op == wire.OpPing || r.Op != OpAny && r.Op != op {
 		return false
@@ -148,14 +152,15 @@ func (r Request) matches(op Op, path string) bool {
 	return len(path) >= len(r.Path) && path[:len(r.Path)] == r.Path
 }
 
-// caught counts a request for all traps and returns the trap that it springs, or nil. If the
-// request springs two traps, caught returns the older one.
+// The method `caught` counts a request for all traps and returns the trap that the request springs,
+// or nil. If two traps wait for this request, the method returns the older one. The other one then
+// waits for the next request that counts.
 func (l *Proxy) caught(op Op, path string) *Trap {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var first *Trap
 	for _, t := range l.traps {
-		if !t.wide && !t.matches(op, path) {
+		if t.caught || !t.wide && !t.matches(op, path) {
 			continue
 		}
 		if t.left--; t.left <= 0 && first == nil {
@@ -165,7 +170,7 @@ func (l *Proxy) caught(op Op, path string) *Trap {
 	if first == nil {
 		return nil
 	}
-	l.removeLocked(first)
+	first.caught = true
 	if first.wide {
 		first.Request = Request{Op: op, Path: path, When: first.When}
 	}
@@ -204,7 +209,7 @@ func (c *conn) trapReply(head []byte) *Trap {
 	return t
 }
 
-// piece is a run of bytes; trap springs before them.
+// A piece is a sequence of bytes. Its trap springs before these bytes pass.
 type piece struct {
 	data []byte
 	trap *Trap
@@ -213,7 +218,8 @@ type piece struct {
 // scanner returns a function that cuts the chunks of one direction into pieces, so that each trap
 // comes before the frame that it caught. If that frame began in an earlier chunk, the trap comes
 // before the rest of the frame, because a partial frame has no effect. The first frame of a
-// direction is the handshake. Once the data are not frames, they are passed on unchanged.
+// direction is the handshake. If the data turn out not to be frames, all further data are passed on
+// unchanged.
 func (c *conn) scanner(frames *wire.Frames, trap func(head []byte) *Trap) func(chunk []byte) []piece {
 	var seen, end int64 // bytes of all chunks so far; position at which the last whole frame ended
 	handshake, framed := true, true

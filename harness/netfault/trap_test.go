@@ -17,7 +17,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// server replies OK to each request, and records it.
+// The type `server` replies OK to each request, and records it.
 type server struct {
 	mu   sync.Mutex
 	seen []string
@@ -57,7 +57,7 @@ func (s *server) log() string {
 	return strings.Join(s.seen, " ")
 }
 
-// session is a client that has completed the handshake.
+// The type `session` is a client that has completed the handshake.
 type session struct {
 	net.Conn
 	xid int32
@@ -75,7 +75,7 @@ func open(t *testing.T, w *world, s *server) *session {
 	return c
 }
 
-// request returns the bytes of the next request.
+// The method `request` returns the bytes of the next request.
 func (c *session) request(op Op, path string) []byte {
 	c.xid++
 	var body wire.Record
@@ -92,7 +92,7 @@ func (c *session) request(op Op, path string) []byte {
 	return wire.AppendFrame(nil, &wire.RequestHeader{Xid: c.xid, Op: op}, body)
 }
 
-// replies reads n replies. It returns their xids, and the error that ended them early.
+// The method `replies` reads n replies. It returns their xids, and the error that ended them early.
 func (c *session) replies(n int) (xids []int32, err error) {
 	for range n {
 		frame, err := wire.ReadFrame(c, nil, 0)
@@ -252,8 +252,18 @@ func TestAWidenedTrapForgetsTheReplyThatNeverCame(t *testing.T) {
 	})
 }
 
-// A call may return before the reply to its last request arrives.
+// A call may return before the reply to its last request arrives. The trap is then removed, and
+// must not spring later.
 func TestATrapThatIsRemovedBeforeTheReplyNeverSprings(t *testing.T) {
+	for name, remove := range map[string]func(w *world, trap *Trap) bool{
+		"Remove": func(w *world, trap *Trap) bool { return w.Remove(trap) },
+		"Heal":   func(w *world, _ *Trap) bool { w.Heal(); return true },
+	} {
+		t.Run(name, func(t *testing.T) { removedBeforeTheReply(t, remove) })
+	}
+}
+
+func removedBeforeTheReply(t *testing.T, remove func(w *world, trap *Trap) bool) {
 	everywhere(t, func(t *testing.T, w *world) {
 		client, end := w.connect(t, "a")
 		defer end.Close()
@@ -265,7 +275,7 @@ func TestATrapThatIsRemovedBeforeTheReplyNeverSprings(t *testing.T) {
 		c := &session{Conn: client}
 		go client.Write(c.request(OpCreate, "/x"))
 		wire.ReadFrame(end, nil, 0)
-		if !w.Remove(trap) {
+		if !remove(w, trap) {
 			t.Error("Remove before the reply: got sprung, want not sprung")
 		}
 		go end.Write(wire.AppendFrame(nil, &wire.ReplyHeader{Xid: c.xid}))
@@ -325,8 +335,8 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// half is an end of a pipe that supports CloseWrite like TCP; the other end does not detect the
-// call.
+// The type `half` is an end of a pipe that supports CloseWrite like TCP. The other end does not
+// detect the call.
 type half struct {
 	net.Conn
 	closed chan struct{}

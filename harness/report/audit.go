@@ -13,17 +13,17 @@ import (
 	"github.com/zkcoord/zkcoord/internal/waits"
 )
 
-// An Audit is the result of the command zkcoord audit: what the logs of servers and of clients say.
-// Only that command can create one.
+// An Audit is the result of the command zkcoord audit: what the logs of servers and clients show.
+// Only programs of this module can fill one, because some of its fields have internal types.
 type Audit struct {
-	Path        string // everything is at or below it
+	Path        string // the audit is about the znodes at this path and below it
 	Servers     int
 	Txns        int
-	From, To    time.Time // of the transactions
+	From, To    time.Time // times of the first and the last transaction
 	Notes       []string  // what is wrong with the logs
 	Differences bool      // servers have different transactions under one zxid
 	Summary     *audit.Summary
-	Claims      []audit.Claim // of clients' logs
+	Claims      []audit.Claim // what clients held according to their own logs
 	Conflicts   []audit.Conflict
 }
 
@@ -37,15 +37,15 @@ func WriteAudit(w io.Writer, a Audit) error {
 	return writePage(w, "audit.tmpl.html", newAuditWords(a, places, p), p)
 }
 
-// newAuditPicture returns what the timeline of an audit shows. The lanes are in the order of their
-// paths. If there are more paths than lanes, those with conflicts are chosen first, then those with
-// takeovers, then those with the most grants.
+// newAuditPicture returns what the timeline of an audit shows. Each path has a lane, and the lanes
+// are in the order of their paths. If there are more than mostLanes paths, paths with conflicts are
+// chosen first, then paths with takeovers, then the paths with the most grants.
 func newAuditPicture(a Audit, places []audit.Place) *picture {
 	from, to := a.bounds(places)
 	p := &picture{End: micro(to.Sub(from)), Begun: max(1, from.UnixMilli()), index: make(map[string]int)}
 	p.name("")
 	at := func(t time.Time) int64 { return min(max(0, micro(t.Sub(from))), p.End) }
-	placeOf := make(map[string]string) // of znodes
+	placeOf := make(map[string]string) // path of a znode -> path of its place
 	for _, place := range places {
 		placeOf[place.Path] = place.Path
 		for _, s := range place.Last {
@@ -97,7 +97,8 @@ func newAuditPicture(a Audit, places []audit.Place) *picture {
 	return p
 }
 
-// beliefs returns the holds of one lock, election or other place, according to clients' own logs.
+// The function `beliefs` returns the holds of one lock, election or other place, according to
+// clients' own logs.
 func beliefs(a Audit, place string, placeOf map[string]string, p *picture, at func(time.Time) int64) (all []heldSpan) {
 	for _, c := range a.Claims {
 		if placeOf[c.Path] != place {
@@ -111,8 +112,8 @@ func beliefs(a Audit, place string, placeOf map[string]string, p *picture, at fu
 	return all
 }
 
-// bounds returns the start and the end of the time that the page shows. This is the time of the
-// spans and claims, or of all transactions if there are neither spans nor claims.
+// The method `bounds` returns the start and the end of the time that the page shows. This is the
+// time of the spans and claims, or of all transactions if there are neither spans nor claims.
 func (a Audit) bounds(places []audit.Place) (from, to time.Time) {
 	add := func(t time.Time) {
 		if !t.IsZero() && (from.IsZero() || t.Before(from)) {
@@ -140,7 +141,8 @@ func (a Audit) bounds(places []audit.Place) (from, to time.Time) {
 	return from, to
 }
 
-// activity returns how many spans began in each window, for the map above the timeline.
+// The function `activity` returns how many spans began in each window of time. The page shows these
+// numbers above the timeline.
 func activity(places []audit.Place, end int64, at func(time.Time) int64) series {
 	s := series{Window: max(1, end/mostWindows), OK: make([]float64, mostWindows+1)}
 	for _, place := range places {
@@ -163,7 +165,7 @@ type auditWords struct {
 	Takeovers, Abandoned []auditRow
 	Places               []placeRow
 	Left                 int
-	Believed             bool // there is a lane of clients' logs
+	Believed             bool // the timeline has a lane with what clients' logs say
 }
 
 type conflictRow struct {

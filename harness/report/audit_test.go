@@ -16,8 +16,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// auditOf returns the audit of locks that one session holds while another waits. The holder of the
-// first lock expires after 3 s, but believes for 2 s more that it holds.
+// auditOf returns the audit of locks that one session holds while another waits. At the first lock,
+// the session of the holder expires after 3 s, but the holder believes for 2 s more that it holds
+// the lock.
 func auditOf(t *testing.T, locks int, label string) Audit {
 	t.Helper()
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -99,8 +100,9 @@ func TestAuditPageShowsTwoHolders(t *testing.T) {
 	if got, want := eval[string](ctx, t, p, "document.getElementById('range').textContent"), "03:04:05.000 to 03:04:14.000 UTC"; got != want {
 		t.Errorf("the timeline shows %q, want %q", got, want)
 	}
-	// tip returns what the timeline shows at a point. The parameter seconds is the time of the
-	// point since the start, and below is its distance in pixels from the top of the timeline.
+	// The function `tip` returns what the timeline shows at a point. The parameter `seconds` is the
+	// time of the point since the start. The parameter `below` is its distance in pixels from the
+	// top of the timeline.
 	tip := func(seconds float64, below int) string {
 		t.Helper()
 		return eval[string](ctx, t, p, fmt.Sprintf(`(() => {

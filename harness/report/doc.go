@@ -10,7 +10,7 @@
 //	    faults.json              the plan, for another run
 //	    report.html              the page, one file
 //	    junit.xml                a test case for each property
-//	    test.go.txt              for a violation in virtual time: a Go test that fails the same way
+//	    test.go.txt              for a violation on the embedded ensemble: a Go test that repeats the run in virtual time
 //	    porcupine.html           for a violation after few operations: where porcupine's search for an order stopped
 //	    lease.jsonl              what sessions in this process reported about their leases
 //	    node0.log ...            the ends of the nodes' logs, unless the verdict is valid

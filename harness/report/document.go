@@ -17,13 +17,13 @@ type Document struct {
 	Version int `json:"version"`
 	*harness.Result
 	Results  []Row             `json:"results"`
-	Faults   string            `json:"faults,omitempty"` // how often each was injected
+	Faults   string            `json:"faults,omitempty"` // how often each fault was injected
 	Versions map[string]string `json:"versions,omitempty"`
-	Dir      string            `json:"dir,omitempty"` // where the run is stored; not in the file itself
+	Dir      string            `json:"dir,omitempty"` // directory of the stored run; empty in result.json
 }
 
-// Row is the verdict on one property. Proof adds the events of the proof as lines of history.txt,
-// with their indexes.
+// Row is the verdict on one property. Proof has the events that prove the verdict, as lines of
+// history.txt with their indexes.
 type Row struct {
 	checker.Result
 	Proof []string `json:"proof,omitempty"`

@@ -8,9 +8,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 )
 
-// elsewhere stores a run in a temporary directory after the store has failed, because a run of
-// hours must not be lost. It returns an error that names the directory, or the reason why the run
-// could not be stored.
+// The method `elsewhere` stores a run in a temporary directory after the store has failed, because
+// a run of hours must not be lost. It returns an error that names the directory, or the reason why
+// the run could not be stored.
 func (s *Store) elsewhere(r *harness.Result) error {
 	dir, err := os.MkdirTemp("", "zkcoord-store-")
 	if err != nil {

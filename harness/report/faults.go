@@ -7,7 +7,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// fault is one injected fault and its consequences.
+// A fault is one injected fault and its consequences.
 type fault struct {
 	Name, Target, Arg string
 	Evidence, Error   string
@@ -56,7 +56,8 @@ func newFaults(h *history.History) []fault {
 	return all
 }
 
-// measure computes Silence and Recovery. The times of successful operations are in order.
+// The method `measure` computes Silence and Recovery. The argument `succeeded` has the times of
+// successful operations in ascending order, and `end` is the end of the history.
 func (f *fault) measure(succeeded []time.Duration, end time.Duration) {
 	i, _ := slices.BinarySearch(succeeded, f.From)
 	last := f.From

@@ -43,16 +43,18 @@ func Test%[1]s(t *testing.T) {
 }
 `
 
-// GoTest returns the source of a test for package scenarios. The test fails as long as r's plan
-// violates the property with the given id. It runs on the embedded ensemble in virtual time.
+// GoTest returns the source of a test for package scenarios. The test fails as long as a run with
+// r's plan violates the property with the given id. It runs on the embedded ensemble in virtual
+// time.
 func GoTest(r *harness.Result, id string) string {
 	one, _ := r.Of(id)
 	return fmt.Sprintf(goTest, camel(r.Scenario)+camel(id), strings.Join(strings.Fields(one.Reason), " "), r.Scenario, r.Seed,
 		r.Nodes, r.Clients, r.Operations, r.Time.Milliseconds(), strings.ReplaceAll(literal(r.Plan), "\n", "\n\t"), id)
 }
 
-// violationTest writes the GoTest of the first violation. It returns nil if there is no violation,
-// if the ensemble was not the embedded one, or if the clients were not the scenario's own.
+// violationTest returns a function that writes the GoTest of the first violation. It returns nil if
+// there is no violation, if the ensemble was not the embedded one, or if the clients were not the
+// scenario's own.
 func violationTest(r *harness.Result) func(io.Writer) error {
 	first := r.Failed()
 	if r.Ensemble != "embedded" || r.Client != "" || len(first) == 0 || first[0].Verdict != checker.Invalid {
@@ -61,7 +63,7 @@ func violationTest(r *harness.Result) func(io.Writer) error {
 	return asText(GoTest(r, first[0].ID))
 }
 
-// camel converts s to a part of a Go function's name.
+// The function `camel` converts s to a part of a Go function's name.
 func camel(s string) string {
 	var b strings.Builder
 	for _, part := range strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune("-+_/", r) }) {

@@ -11,19 +11,19 @@ import (
 	"github.com/zkcoord/zkcoord/internal/txnlog"
 )
 
-// held is a time in which a client held something according to the servers' logs. The client itself
-// may have recorded another time.
+// The type `held` is a time in which a client held something according to the servers' logs. The
+// client itself may have recorded another time.
 type held struct {
-	From, To time.Duration // in the history
-	Client   int16         // history.Nobody for a session of no client
+	From, To time.Duration // on the clock of the history
+	Client   int16         // history.Nobody if the session belongs to no client of the run
 	Session  int64
 	Object   string
 	Token    int64
-	End      string // how it ended, such as "expired"; empty if it stands
+	End      string // how the hold ended, such as "expired"; empty if it did not end
 }
 
-// heldBy returns the times in which clients held the objects for which clients recorded holds. They
-// are in the order of their starts.
+// heldBy returns the times in which clients held objects according to the servers' logs, in the
+// order of their starts. Objects for which no client recorded a hold are left out.
 func heldBy(l *witness.Log, h *history.History) []held {
 	if l == nil {
 		return nil

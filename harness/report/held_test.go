@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// txn makes a transaction with one change, at a time after start. A close without a cxid is that of
-// a session that expired.
+// txn makes a transaction with one change. Its time is `at` after `start`. If it closes a session,
+// it has no cxid: the servers, not a client, closed the session, because it expired.
 func txn(zxid, session int64, start time.Time, at time.Duration, op wire.Op, path string) txnlog.Txn {
 	t := txnlog.Txn{TxnHeader: wire.TxnHeader{Zxid: zxid, Session: session, Time: start.Add(at).UnixMilli(), Op: op}}
 	change := op
@@ -24,7 +24,8 @@ func txn(zxid, session int64, start time.Time, at time.Duration, op wire.Op, pat
 	return t
 }
 
-// The session of the first client expires at 5 s, although its hold has no end in the history.
+// According to the servers' log, the session of the first client expires at 5 s. The history has no
+// end of that client's hold.
 func TestHeldIsWhatTheLogsSay(t *testing.T) {
 	h, err := history.ParseText(strings.NewReader(`
 1ms c0 session new session=0xa

@@ -26,7 +26,7 @@ var assets embed.FS
 
 var pageTemplates = template.Must(template.ParseFS(assets, "assets/report.tmpl.html", "assets/audit.tmpl.html"))
 
-// asset returns the text of an embedded file. It panics if there is none.
+// The function `asset` returns the text of an embedded file. It panics if there is none.
 func asset(name string) string {
 	text, err := assets.ReadFile("assets/" + name)
 	if err != nil {
@@ -65,14 +65,15 @@ func writePage(w io.Writer, name string, words any, p *picture) error {
 	}
 	text := out.String()
 	if strings.Contains(text, asset("uPlot.min.js")) {
-		// html/template removes comments from a page, and the license is one.
+		// html/template removes comments from a page, also the comment with the license.
 		text = strings.Replace(text, "</body>", "<!--\n"+asset("uPlot.LICENSE.txt")+"-->\n</body>", 1)
 	}
 	_, err = io.WriteString(w, text)
 	return err
 }
 
-// packed returns v as compressed JSON in base64, which is safe inside a script element.
+// The function `packed` returns v as compressed JSON in base64, which is safe inside a script
+// element.
 func packed(v any) (string, error) {
 	var b strings.Builder
 	encoded := base64.NewEncoder(base64.StdEncoding, &b)

@@ -21,16 +21,16 @@ const (
 	TotalsFile = "rounds.html"
 )
 
-// Round is one run of many, reduced to the numbers that are added up.
+// Round is one run of a campaign. It has neither the history nor the results of the run.
 type Round struct {
 	Number   int              `json:"round"` // from 0
 	Scenario string           `json:"scenario"`
-	Version  string           `json:"zookeeper,omitempty"` // as the servers report it
+	Version  string           `json:"zookeeper,omitempty"` // as the servers report it, or else as it was requested
 	Seed     uint64           `json:"seed"`
 	Verdict  *checker.Verdict `json:"verdict,omitempty"` // nil if the run could not begin
-	Reason   string           `json:"reason,omitempty"`  // why it is not valid
-	Command  string           `json:"command,omitempty"` // repeats it
-	Dir      string           `json:"dir,omitempty"`     // where it is stored
+	Reason   string           `json:"reason,omitempty"`  // why the run is not valid
+	Command  string           `json:"command,omitempty"` // the command that repeats the run
+	Dir      string           `json:"dir,omitempty"`     // where the run is stored
 	Start    time.Time        `json:"start"`
 	Took     time.Duration    `json:"took_ns"`
 	OK       int              `json:"ok"`     // operations that succeeded
@@ -38,7 +38,8 @@ type Round struct {
 	Exposure time.Duration    `json:"exposure_ns,omitempty"`
 	Faults   []FaultRound     `json:"faults,omitempty"`
 
-	// Heap and Goroutines are those of this process after the round. They must not grow.
+	// Heap is the size of this process's heap in bytes after the round, and Goroutines the number
+	// of its goroutines. They must not grow from round to round.
 	Heap       uint64 `json:"heap"`
 	Goroutines int    `json:"goroutines"`
 }
@@ -47,7 +48,7 @@ type Round struct {
 type FaultRound struct {
 	Fault    string        `json:"fault"`
 	Effect   bool          `json:"effect"`
-	Recovery time.Duration `json:"recovery_ns"` // negative if no operation succeeded after it
+	Recovery time.Duration `json:"recovery_ns"` // as in checker.FaultStats
 }
 
 // NewRound returns the round of a judged run. dir is where the run is stored, or empty.
@@ -71,16 +72,16 @@ func NewRound(number int, r *harness.Result, dir string) Round {
 	return round
 }
 
-// Ledger is a file with a line for each round of a long campaign, and a page with their sums. A
-// campaign that is started again continues after the last complete line, even if the earlier
-// process was killed.
+// Ledger is a file with a line for each round of a long campaign, and a page with the sums of the
+// rounds. A campaign that is started again continues after the last complete line, even if the
+// earlier process was killed.
 type Ledger struct {
 	dir string
 	settings
 	totals Totals
 }
 
-// settings are the first line of a ledger.
+// The type `settings` is the first line of a ledger.
 type settings struct {
 	Settings string `json:"settings"`
 	Seed     uint64 `json:"seed"`
@@ -103,20 +104,21 @@ func OpenLedger(dir, with string, seed uint64) (*Ledger, error) {
 	if err := l.read(text); err != nil {
 		return nil, fmt.Errorf("report: %s: %w", l.file(), err)
 	}
-	if l.Settings != with {
-		return nil, fmt.Errorf("report: %s belongs to `%s`: repeat that command, or choose another directory", l.file(), l.Settings)
-	}
 	return l, nil
 }
 
-// cutShort reports whether text is an incomplete first line of a ledger, and no other file.
+// firstLine is the start of the first line of every ledger.
+const firstLine = `{"settings":`
+
+// cutShort reports whether text is the incomplete first line of a ledger. It returns false for
+// every other file, so that OpenLedger does not replace it.
 func cutShort(text []byte) bool {
-	const start = `{"settings":`
-	n := min(len(text), len(start))
-	return !bytes.Contains(text, []byte("\n")) && string(text[:n]) == start[:n]
+	n := min(len(text), len(firstLine))
+	return !bytes.Contains(text, []byte("\n")) && string(text[:n]) == firstLine[:n]
 }
 
-// begin writes the first line, in place of one that was not written completely.
+// The method `begin` writes the first line. If the file has an incomplete first line, it replaces
+// the file.
 func (l *Ledger) begin() error {
 	if err := os.Remove(l.file()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("report: %w", err)
@@ -124,7 +126,7 @@ func (l *Ledger) begin() error {
 	if err := l.write(l.settings); err != nil {
 		return err
 	}
-	// A new file survives a crash of the machine only with its entry in the directory.
+	// A new file survives a crash of the machine only if its directory was synced too.
 	dir, err := os.Open(l.dir)
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
@@ -137,13 +139,14 @@ func (l *Ledger) begin() error {
 
 func (l *Ledger) file() string { return filepath.Join(l.dir, LedgerFile) }
 
-// read reads the lines and removes the last one if it was not written completely.
+// The method `read` reads the lines and removes the last one if it was not written completely. If
+// it returns an error, for example because the file is not a ledger, it leaves the file as it is.
 func (l *Ledger) read(text []byte) error {
 	whole := text[:bytes.LastIndexByte(text, '\n')+1]
 	for i, line := range bytes.Split(bytes.TrimSuffix(whole, []byte("\n")), []byte("\n")) {
 		var err error
 		if i == 0 {
-			err = json.Unmarshal(line, &l.settings)
+			err = l.readFirst(line)
 		} else {
 			var r Round
 			if err = json.Unmarshal(line, &r); err == nil {
@@ -157,7 +160,24 @@ func (l *Ledger) read(text []byte) error {
 	return os.Truncate(l.file(), int64(len(whole)))
 }
 
-// write appends a line, which survives a crash of the machine once write has returned.
+// readFirst reads the first line, which must have the settings of l, and sets l.Seed to its seed.
+func (l *Ledger) readFirst(line []byte) error {
+	var first settings
+	if !bytes.HasPrefix(line, []byte(firstLine)) {
+		return errors.New("the file is not a ledger")
+	}
+	if err := json.Unmarshal(line, &first); err != nil {
+		return err
+	}
+	if first.Settings != l.Settings {
+		return fmt.Errorf("the ledger belongs to `%s`: repeat that command, or choose another directory", first.Settings)
+	}
+	l.Seed = first.Seed
+	return nil
+}
+
+// The method `write` appends a line. Once it has returned, the line survives a crash of the
+// machine.
 func (l *Ledger) write(v any) error {
 	line, err := json.Marshal(v)
 	if err != nil {

@@ -7,15 +7,28 @@ import (
 	"testing"
 )
 
+// Regression: OpenLedger accepted a file whose first line has no settings, although it is no
+// ledger. It also removed the incomplete last line of another command's ledger, although it
+// returned an error.
 func TestAnotherFileIsNoLedger(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, LedgerFile)
-	if err := os.WriteFile(file, []byte("notes of somebody"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, err := OpenLedger(dir, "zkcoord soak", 7)
-	if text, _ := os.ReadFile(file); err == nil || string(text) != "notes of somebody" {
-		t.Errorf("got error %v and the file %q, want an error and the file as it was", err, text)
+	for text, want := range map[string]string{
+		"notes of somebody": "line 1",
+		"{}\n":              "line 1",
+		`{"seed":3}` + "\n" + `{"round":0}` + "\n":               "line 1",
+		`{"settings":"zkcoord other","seed":3}` + "\n" + `{"rou`: "zkcoord other",
+	} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, LedgerFile)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := OpenLedger(dir, "zkcoord soak", 7)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got error %v, want one that contains %q", text, err, want)
+		}
+		if got, _ := os.ReadFile(file); string(got) != text {
+			t.Errorf("got the file %q, want it as it was: %q", got, text)
+		}
 	}
 }
 
@@ -27,7 +40,7 @@ func TestLedgerBeginsAgainAfterAnIncompleteFirstLine(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, LedgerFile), []byte(left), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for range 2 { // the second time it continues
+		for range 2 { // the first campaign begins the ledger, the second continues it
 			l, err := OpenLedger(dir, "zkcoord soak", 7)
 			if err != nil {
 				t.Fatalf("after %q: got error %v", left, err)

@@ -99,7 +99,7 @@ func clean(t *testing.T, p *browser.Page) {
 }
 
 // sampleResult returns the result of a run in which four clients acquire a lock for the given
-// number of rounds. If broken is set, client 0 keeps the lock after it has lost its session.
+// number of rounds. If `broken` is set, client 0 keeps the lock after it has lost its session.
 func sampleResult(rounds int, broken bool) *harness.Result {
 	const root = "/zkcoord-sample-7-1/lock"
 	var events []history.Event
@@ -175,8 +175,8 @@ func sampleResult(rounds int, broken bool) *harness.Result {
 	return r
 }
 
-// committed returns the servers' log for a history. If a hold has not ended when the next hold
-// begins, it ends at that moment, because its session expired.
+// The function `committed` returns the servers' log for a history. A hold may not have ended when
+// the next hold begins. In the log it then ends at that moment, because its session expired.
 func committed(h *history.History) *witness.Log {
 	var txns []txnlog.Txn
 	add := func(session int64, at time.Duration, op wire.Op, token int64) {
@@ -239,7 +239,7 @@ func TestPageIsUnderstoodInLightAndDarkAndOnAPhone(t *testing.T) {
 		}
 		story := eval[string](ctx, t, p, "document.getElementById('story')?.innerText || ''")
 		if invalid := name == "invalid"; invalid != strings.Contains(story, "both held /lock") || invalid != strings.Contains(story, "isolate-follower") {
-			t.Errorf("%s: unexpected story %q", name, story)
+			t.Errorf("%s: got story %q, want the two holders and the fault only in the invalid run", name, story)
 		}
 		clean(t, p)
 	}
@@ -270,7 +270,7 @@ func TestViolationIsMarkedWhereItWas(t *testing.T) {
 	r := sampleResult(400, true)
 	m3, _ := r.Of("lock/no-overlap")
 	if m3.Verdict != checker.Invalid {
-		t.Fatal(m3)
+		t.Fatalf("got %+v, want it invalid", m3)
 	}
 	p := newPicture(r)
 	v := p.Violations[slices.IndexFunc(p.Violations, func(v violation) bool { return v.ID == "lock/no-overlap" })]
@@ -399,7 +399,7 @@ func TestHundredThousandOperationsStaySmallAndSmooth(t *testing.T) {
 	r := sampleResult(50_500, true)
 	ops, err := r.History.Operations()
 	if err != nil || len(ops) < 80_000 {
-		t.Fatal(len(ops), err)
+		t.Fatalf("got %d operations, %v; want at least 80000", len(ops), err)
 	}
 	var page bytes.Buffer
 	if err := WriteHTML(&page, r); err != nil {
@@ -494,7 +494,7 @@ func TestRecoveryIsCountedFromTheHeal(t *testing.T) {
 	events = append(events, append(op(450), op(900)...)...)
 	faults := newFaults(history.New(events...))
 	if len(faults) != 1 {
-		t.Fatal(faults)
+		t.Fatalf("got faults %+v, want one", faults)
 	}
 	got := faults[0]
 	want := fault{Name: "kill", Target: "node 1", Evidence: "it was down", From: ms(100), To: ms(400), Healed: true, Silence: ms(330), Recovery: ms(50)}
@@ -506,7 +506,7 @@ func TestRecoveryIsCountedFromTheHeal(t *testing.T) {
 func TestQuantilesAreValuesThatOccurred(t *testing.T) {
 	for n, wants := range map[int]map[float64]time.Duration{
 		100: {0.5: 50, 0.95: 95, 0.99: 99, 0.999: 100, 1: 100, 0: 1},
-		13:  {0.5: 7, 0.95: 13, 0.08: 2}, // 6.5, 12.35 and 1.04 values
+		13:  {0.5: 7, 0.95: 13, 0.08: 2}, // 6.5, 12.35 and 1.04 of 13 values
 	} {
 		var sorted []time.Duration
 		for i := range n {

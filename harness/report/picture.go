@@ -13,7 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// picture contains the data that the page draws: the history in columns, with times in
+// The type `picture` contains the data that the page draws: the history in columns, with times in
 // microseconds. A column of start times contains the difference of each from the previous one,
 // because such a column compresses well. Each string is stored once, in a table.
 type picture struct {
@@ -30,14 +30,14 @@ type picture struct {
 	Writes     writes           `json:"writes"`
 	Log        []heldSpan       `json:"log,omitempty"`
 	Begun      int64            `json:"begun,omitempty"` // Unix time in milliseconds, if the page shows times of day
-	Lanes      []lane           `json:"lanes,omitempty"` // of an audit
+	Lanes      []lane           `json:"lanes,omitempty"` // on the page of an audit
 	Stalls     []span           `json:"stalls"`
 	Violations []violation      `json:"violations"`
 	Series     series           `json:"series"`
-	Left       int              `json:"left,omitempty"` // operations that succeeded and were left out
-	index      map[string]int   // of Names
+	Left       int              `json:"left,omitempty"` // successful operations that are not shown; in an audit, paths
+	index      map[string]int   // string -> its index in Names
 	at         map[int16]int    // client -> its index in Clients
-	sessions   map[int64]*track // open ones
+	sessions   map[int64]*track // session id -> the open session
 }
 
 type span struct {
@@ -57,9 +57,10 @@ type operations struct {
 	Error   []int   `json:"e"`
 }
 
-// In the type holds, Ended is 0 for released, 1 for lost, and 2 for no end. Gone is the time from
-// the start of the hold until another client was granted the same object, which shows that the
-// holder's znode is gone. It is -1 if no other client was granted the object before the hold ended.
+// In the type `holds`, Ended is 0 for released, 1 for lost, and 2 for no end. Gone is the time from
+// the start of the hold to the grant of the same object to another client, if that grant came
+// before the recorded end of the hold. Such a grant shows that the holder's znode is gone. Without
+// such a grant, or if several clients may hold the object, Gone is -1.
 type holds struct {
 	Start  []int64  `json:"s"`
 	Took   []int64  `json:"d"`
@@ -71,14 +72,14 @@ type holds struct {
 	Gone   []int64  `json:"g,omitempty"` // empty if all are -1
 }
 
-// writes are accesses to the fenced resource.
+// The type `writes` has the accesses to the fenced resource.
 type writes struct {
 	At       []int64 `json:"s"`
 	Client   []int   `json:"c"`
 	Accepted []int   `json:"o"`
 }
 
-// sessionSpan is a time in which a session of a client lived, or had no server.
+// sessionSpan is the life of a client's session, or a time in which the session was not connected.
 type sessionSpan struct {
 	From   int64  `json:"f"`
 	To     int64  `json:"t"`
@@ -98,8 +99,8 @@ type faultSpan struct {
 	Error    string `json:"e"`
 }
 
-// lane shows who held one path according to the servers' logs. If Belief is set, it shows what
-// clients' own logs say instead. Violations name the lane by its Mark.
+// A lane shows who held one path according to the servers' logs. If Belief is set, it shows what
+// clients' own logs say instead. Mark is the number of the path, by which violations refer to it.
 type lane struct {
 	Name   string     `json:"n"`
 	Belief bool       `json:"b,omitempty"`
@@ -107,8 +108,9 @@ type lane struct {
 	Spans  []heldSpan `json:"s"`
 }
 
-// heldSpan is a time in which a client held something according to the servers' logs. Client is -1
-// for a session of no client.
+// heldSpan is a time in which a client held something according to the servers' logs, or according
+// to clients' own logs in a lane with Belief. Client is -1 if the session belongs to no client of
+// the run.
 type heldSpan struct {
 	From    int64  `json:"f"`
 	To      int64  `json:"t"`
@@ -117,10 +119,11 @@ type heldSpan struct {
 	Token   string `json:"k"`
 	Session string `json:"i"`
 	Ended   string `json:"w"`
-	Owner   string `json:"n,omitempty"` // instead of the client
+	Owner   string `json:"n,omitempty"` // who held it; only on the page of an audit
 }
 
-// violation is the place of a violation on the timeline: its own time, and the time of its proof.
+// A violation has two ranges of time on the timeline: From and To are that of the violation itself,
+// ProofFrom and ProofTo that of the events that prove it.
 type violation struct {
 	ID        string `json:"i"`
 	Reason    string `json:"r"`
@@ -128,17 +131,18 @@ type violation struct {
 	To        int64  `json:"t"`
 	ProofFrom int64  `json:"pf"`
 	ProofTo   int64  `json:"pt"`
-	Clients   []int  `json:"c"` // or lanes
+	Clients   []int  `json:"c"` // numbers of clients; on the page of an audit, of lanes
 }
 
-// track is an open session.
+// A track is an open session.
 type track struct {
 	from      int64
 	client    int
-	suspended int64 // since when; -1 while it is connected
+	suspended int64 // when the session lost its connection; -1 while it is connected
 }
 
-// mostOperations bounds the size of the page. If there are more, some successful ones are left out.
+// mostOperations bounds the size of the page. If a run has more operations, some successful ones
+// are left out.
 const mostOperations = 120_000
 
 func micro(d time.Duration) int64 { return d.Microseconds() }
@@ -164,7 +168,7 @@ func newPicture(r *harness.Result) *picture {
 	return p
 }
 
-// name returns the index of s in the table of strings.
+// The method `name` returns the index of s in the table of strings.
 func (p *picture) name(s string) int {
 	i, known := p.index[s]
 	if !known {
@@ -213,8 +217,8 @@ func (p *picture) addOperations(h *history.History, ops []history.Operation) {
 	}
 }
 
-// exclusive reports whether at most one client may hold the object, according to the checkers of
-// the run.
+// The function `exclusive` reports whether at most one client may hold the object, according to the
+// checkers of the run.
 func exclusive(r *harness.Result) bool {
 	return slices.ContainsFunc(r.Results, func(one checker.Result) bool { return one.ID == "lock/no-overlap" || one.ID == "election/no-overlap" })
 }
@@ -222,7 +226,7 @@ func exclusive(r *harness.Result) bool {
 // addHolds adds the holds, in order of their starts.
 func (p *picture) addHolds(h *history.History, exclusive bool) {
 	o, last := &p.Holds, int64(0)
-	open := make(map[string][]int) // object -> holds that may not have ended
+	open := make(map[string][]int) // object -> indexes of the holds that may not have ended
 	var ends []int64
 	for i, hold := range h.Holds() {
 		start, end, ended, cause := micro(hold.Begin.Time), micro(h.End()), 2, ""
@@ -259,7 +263,7 @@ func (p *picture) addHolds(h *history.History, exclusive bool) {
 	}
 }
 
-// addHeld adds the lane of the servers' logs.
+// addHeld adds the holds that the servers' logs show. They have their own lane.
 func (p *picture) addHeld(all []held) {
 	for _, one := range all[:min(len(all), mostOperations)] {
 		client, known := p.at[one.Client]
@@ -270,7 +274,7 @@ func (p *picture) addHeld(all []held) {
 	}
 }
 
-// addEvents adds the data that comes from single events.
+// addEvents adds the phases, sessions, accesses to the resource, stalls and roles of servers.
 func (p *picture) addEvents(h *history.History) {
 	last := int64(0)
 	for i := range h.Events {
@@ -311,8 +315,8 @@ func (p *picture) addEvents(h *history.History) {
 	slices.SortFunc(p.Suspended, order)
 }
 
-// addSession follows a session. Its span ends with the first report that the client gave it up,
-// that the client closed it, or that the servers ended it.
+// addSession handles an event of a session. The span of the session ends with the first report that
+// the client gave the session up, that the client closed it, or that the servers ended it.
 func (p *picture) addSession(e *history.Event, at int64) {
 	t := p.sessions[e.Session]
 	switch {
@@ -343,7 +347,7 @@ func (p *picture) endSession(id int64, t *track, at int64, how string) {
 
 func hexID(id int64) string { return fmt.Sprintf("0x%x", uint64(id)) }
 
-// addRole begins the new role of a server.
+// addRole ends the previous role of a server and begins the new one.
 func (p *picture) addRole(e *history.Event, at int64) {
 	var node int
 	if _, err := fmt.Sscanf(e.Node, "n%d", &node); err != nil || node < 0 || node >= ensemble.MostNodes {
@@ -359,13 +363,13 @@ func (p *picture) addRole(e *history.Event, at int64) {
 	p.Servers[node] = append(spans, span{at, p.End, e.Result})
 }
 
-// addViolation marks the time and the clients of the events that prove a violation.
+// addViolation adds a violation, with the times and the clients of the events that prove it.
 func (p *picture) addViolation(one checker.Result) {
 	if one.Verdict != checker.Invalid {
 		return
 	}
 	v := violation{ID: one.ID, Reason: one.Reason, ProofFrom: p.End, Clients: []int{}}
-	from, to, begun := int64(0), p.End, 0 // the time that all holds share
+	from, to, begun := int64(0), p.End, 0 // when all holds of the proof were held at once
 	for _, e := range one.Events {
 		at := micro(e.Time)
 		v.ProofFrom, v.ProofTo = min(v.ProofFrom, at), max(v.ProofTo, at)
@@ -383,7 +387,7 @@ func (p *picture) addViolation(one checker.Result) {
 	switch {
 	case len(one.Events) == 0:
 		v.ProofFrom, v.ProofTo = 0, p.End
-	case begun > 1 && from < to: // overlapping holds, which may have begun long before
+	case begun > 1 && from < to: // the holds may have begun long before they overlap
 		v.From, v.To = from, to
 	}
 	if v.To == 0 {

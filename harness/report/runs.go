@@ -17,8 +17,8 @@ type Run struct {
 	ID   string // scenario/time, its place in the store
 	Dir  string
 	Size int64 // of its files, in bytes
-	// Document is its result. It has no version if the run ended before it was judged, or is still
-	// in progress.
+	// Document is its result. Document.Version is zero if the run ended before it was judged, or is
+	// still in progress.
 	Document Document
 	// Problem says why the result could not be read, although a result exists.
 	Problem string
@@ -27,7 +27,7 @@ type Run struct {
 // Judged reports whether the run has a result that could be read.
 func (r Run) Judged() bool { return r.Document.Version > 0 }
 
-// Begun is the start of the run according to the name of its directory, or the zero time.
+// Begun returns the start of the run according to the name of its directory, or the zero time.
 func (r Run) Begun() time.Time { return begun(filepath.Base(r.Dir)) }
 
 func begun(name string) time.Time {
@@ -74,7 +74,7 @@ func readRun(store, id string) Run {
 	case !errors.Is(err, fs.ErrNotExist):
 		r.Problem = err.Error()
 	}
-	entries, _ := os.ReadDir(r.Dir) // if it was deleted meanwhile, it has no size
+	entries, _ := os.ReadDir(r.Dir) // a run that was deleted meanwhile has the size 0
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil {
 			r.Size += info.Size()
@@ -116,14 +116,12 @@ func (s *Store) Prune(keep Keep, now time.Time) (removed []Run, err error) {
 	newest, latest := make(map[string]bool), make(map[string]bool)
 	var errs []error
 	total := int64(0)
-	links, _ := filepath.Glob(filepath.Join(s.dir, "*", "latest"))
-	for _, link := range append(links, filepath.Join(s.dir, "latest")) {
+	for _, link := range append(s.glob("*/latest"), filepath.Join(s.dir, "latest")) {
 		if target, err := os.Readlink(link); err == nil {
 			latest[filepath.Join(filepath.Dir(link), target)] = true
 		}
 	}
-	gone, _ := filepath.Glob(filepath.Join(s.dir, "*", goneMark+"*"))
-	for _, dir := range gone {
+	for _, dir := range s.glob("*/" + goneMark + "*") {
 		errs = append(errs, os.RemoveAll(dir))
 	}
 	for _, r := range runs {
@@ -146,10 +144,21 @@ func (s *Store) Prune(keep Keep, now time.Time) (removed []Run, err error) {
 	return removed, errors.Join(errs...)
 }
 
-// goneMark begins the name of a run that is being deleted.
+// The method `glob` returns the paths in the store that match a pattern. The path of the store
+// itself is no part of the pattern, so it may contain any characters.
+func (s *Store) glob(pattern string) (paths []string) {
+	names, _ := fs.Glob(os.DirFS(s.dir), pattern) // all patterns are valid
+	for _, name := range names {
+		paths = append(paths, filepath.Join(s.dir, filepath.FromSlash(name)))
+	}
+	return paths
+}
+
+// The name of a run that is being deleted begins with goneMark.
 const goneMark = ".gone-"
 
-// remove first renames a run, so that it is no longer in the store, and then deletes its files.
+// The method `remove` first renames a run, so that it is no longer in the store, and then deletes
+// its files.
 func (s *Store) remove(r Run) error {
 	gone := filepath.Join(filepath.Dir(r.Dir), goneMark+filepath.Base(r.Dir))
 	if err := os.Rename(r.Dir, gone); err != nil {

@@ -9,13 +9,14 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// series are measurements over time, with a value for each window. Latencies are those of the
-// successful operations that ended in the window, in milliseconds; -1 if no operation did.
+// The type `series` has measurements over time, with a value for each window. Latencies are those
+// of the successful operations that ended in the window, in milliseconds. They are -1 if there were
+// none.
 type series struct {
 	Window int64     `json:"w"` // microseconds
 	OK     []float64 `json:"ok"`
 	Fail   []float64 `json:"fail"`
-	Info   []float64 `json:"info"` // includes those never answered
+	Info   []float64 `json:"info"` // includes operations that were never answered
 	P50    []float64 `json:"p50"`
 	P95    []float64 `json:"p95"`
 	P99    []float64 `json:"p99"`
@@ -67,14 +68,14 @@ func milliseconds(sorted []time.Duration, q float64) float64 {
 	return float64(quantile(sorted, q).Microseconds()) / 1000
 }
 
-// quantile returns the smallest value for which at least the fraction q of all values are not
-// larger than this value. There must be at least one value.
+// The function `quantile` returns the smallest value such that at least the fraction q of all
+// values are less than or equal to it. There must be at least one value.
 func quantile(sorted []time.Duration, q float64) time.Duration {
 	i := int(q*float64(len(sorted))+0.999999) - 1
 	return sorted[min(max(i, 0), len(sorted)-1)]
 }
 
-// latency is a row of the table of latencies: one kind of operation.
+// The type `latency` is a row of the table of latencies: one kind of operation.
 type latency struct {
 	Op                       string
 	OK, Fail, Info           int

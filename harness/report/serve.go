@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -31,12 +32,12 @@ var forRuns = template.FuncMap{
 	"short":   shortLength,
 }
 
-// Handler serves the runs of a store: the list, each run's files, and two runs side by side. It
-// only reads.
+// Handler serves the runs of a store: the list, the files of each run, and two runs side by side.
+// It only reads.
 //
-// If local is set, requests whose Host is not a loopback address are refused. This protects against
-// a foreign page that uses a host name which resolves to this address. Such a page could read the
-// store through the user's browser.
+// If `local` is set, requests whose Host is not a loopback address are refused. Otherwise a page of
+// another site could read the store through the user's browser, if the site's host name resolves to
+// a loopback address.
 func (s *Store) Handler(local bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.serveRuns)
@@ -61,12 +62,12 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// shownFiles are the files that serveFile serves in addition to node logs.
-var shownFiles = []string{HTMLFile, HistoryFile, TextFile, SummaryFile, ResultFile, FaultsFile, JUnitFile, TestFile}
+// shownFiles are the files that serveFile serves in addition to the logs of nodes and clients.
+var shownFiles = []string{HTMLFile, HistoryFile, TextFile, SummaryFile, ResultFile, FaultsFile, JUnitFile, TestFile, PictureFile, LeasesFile}
 
 func (s *Store) serveFile(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("file")
-	log := strings.HasPrefix(name, "node") && strings.HasSuffix(name, ".log") && filepath.Base(name) == name
+	log, _ := regexp.MatchString(`^(node|client)\d+\.log$`, name)
 	run, err := s.Run(r.PathValue("scenario") + "/" + r.PathValue("time"))
 	if err != nil || !log && !slices.Contains(shownFiles, name) {
 		http.NotFound(w, r)
@@ -75,20 +76,20 @@ func (s *Store) serveFile(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case name == HistoryFile:
 		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", strings.ReplaceAll(run.ID, "/", "-")+"-"+name))
-	case name != HTMLFile && name != ResultFile && name != FaultsFile:
+	case name != HTMLFile && name != PictureFile && name != ResultFile && name != FaultsFile:
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	}
 	http.ServeFile(w, r, filepath.Join(run.Dir, name))
 }
 
-// listedRun is a row of the list.
+// listedRun is a row of the list of runs.
 type listedRun struct {
 	Run
 	Word, Class, When, First string
-	Page                     bool // there is a report
+	Page                     bool // report.html exists
 }
 
-// runsPage is the data of the list's template.
+// runsPage is the data for the template of the list of runs.
 type runsPage struct {
 	Dir                 string
 	Runs                []listedRun
@@ -139,7 +140,7 @@ func newListedRun(run Run) listedRun {
 	return row
 }
 
-// comparison is two runs side by side.
+// A comparison is two runs side by side.
 type comparison struct {
 	A, B listedRun
 	Rows []comparedRow
@@ -174,7 +175,8 @@ func (s *Store) serveComparison(w http.ResponseWriter, r *http.Request) {
 	render(w, compareTemplate, comparison{newListedRun(a), newListedRun(b), compare(a.Document, b.Document)})
 }
 
-// compare pairs the properties of two runs: first those of a in order, then those that only b has.
+// The function `compare` returns one row for each property of two runs. The properties of run a
+// come first, in its order. After them come the properties that only run b has.
 func compare(a, b Document) []comparedRow {
 	var rows []comparedRow
 	at := make(map[string]int)

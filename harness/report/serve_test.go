@@ -1,7 +1,9 @@
 package report
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// filled returns a store with a valid run, an invalid run, and a run that was never judged. They
-// start a minute apart.
+// The function `filled` returns a store with a valid run, an invalid run, and a run that was never
+// judged. They start a minute apart.
 func filled(t *testing.T) *Store {
 	t.Helper()
 	s := Open(filepath.Join(t.TempDir(), "store"))
@@ -60,7 +62,7 @@ func TestListIsNewestFirstAndFilters(t *testing.T) {
 	h := filled(t).Handler(true)
 	code, page, _ := get(t, h, "/")
 	if code != http.StatusOK {
-		t.Fatal(code, page)
+		t.Fatalf("got status %d, want %d\n%s", code, http.StatusOK, page)
 	}
 	at := []int{strings.Index(page, openID), strings.Index(page, invalidID), strings.Index(page, validID)}
 	if at[0] < 0 || at[0] > at[1] || at[1] > at[2] {
@@ -94,8 +96,14 @@ func TestOnlyFilesOfRunsAreServed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(s.dir, "secret"), []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	for _, name := range []string{PictureFile, LeasesFile, "client0.log"} {
+		if err := os.WriteFile(filepath.Join(s.dir, invalidID, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	h := s.Handler(true)
 	for path, want := range map[string]int{
+		"/run/" + invalidID + "/porcupine.html": 200, "/run/" + invalidID + "/lease.jsonl": 200, "/run/" + invalidID + "/client0.log": 200,
 		"/run/" + invalidID + "/report.html": 200, "/run/" + invalidID + "/history.jsonl": 200, "/run/" + invalidID + "/node1.log": 200,
 		"/run/" + openID + "/report.html": 404, "/run/" + invalidID + "/secret": 404, "/run/lock/never/report.html": 404,
 		"/run/lock/..%2F..%2Fsecret/report.html": 404, "/run/../secret/report.html": 404, "/run/lock/%2e%2e/history.jsonl": 404,
@@ -137,7 +145,7 @@ func TestPruneLeavesWhatIsNoRun(t *testing.T) {
 		}
 	}
 	if removed, err := s.Prune(Keep{Age: time.Hour, Size: 1}, time.Now()); err != nil || len(removed) != 0 {
-		t.Errorf("Prune removed unexpected runs: got %v, error %v", removed, err)
+		t.Errorf("Prune removed %v, error %v; want nothing removed", removed, err)
 	}
 }
 
@@ -163,14 +171,48 @@ func TestPruneKeepsTheNewestAndWhatMayBeUnderWay(t *testing.T) {
 	// protected runs remain.
 	removed, err = s.Prune(Keep{Size: 1}, soon)
 	if err != nil || len(removed) != 1 || removed[0].ID != invalidID {
-		t.Errorf("Prune removed unexpected runs: got %v, error %v", removed, err)
+		t.Errorf("Prune removed %v, error %v; want only %s removed", removed, err, invalidID)
 	}
 	left, err := s.Runs()
 	if err != nil || len(left) != 2 {
 		t.Errorf("got %d remaining runs, error %v, want 2", len(left), err)
 	}
 	if removed, err := s.Prune(Keep{Size: 1}, soon.Add(100*24*time.Hour)); err != nil || len(removed) != 0 {
-		t.Errorf("Prune removed the newest runs: %v, error %v", removed, err)
+		t.Errorf("Prune removed %v, error %v; want nothing removed, because each run is the newest of its scenario", removed, err)
+	}
+}
+
+// Regression: the path of a store had a character that is special in patterns. Prune did not find
+// the links named latest, so it could remove the runs that they point to. It also left the rest of
+// runs that an interrupted Prune had deleted in part.
+func TestPruneInADirectoryWithAnyName(t *testing.T) {
+	for _, name := range []string{"plain", "[a", "[a]", "a*", `a\b`} {
+		s := Open(filepath.Join(t.TempDir(), name))
+		start := result().Start
+		var dirs []string
+		for age := range 3 {
+			r := &harness.Result{Scenario: "lock", Start: start.Add(time.Duration(-age) * time.Hour), History: result().History, Checked: true, Verdict: checker.Valid}
+			if err := s.Save(r); err != nil {
+				t.Fatal(err)
+			}
+			dirs = append(dirs, s.Dir(r))
+		}
+		link := filepath.Join(s.dir, "lock", "latest")
+		os.Remove(link) // on Windows there is no link
+		if err := os.Symlink(filepath.Base(dirs[1]), link); err != nil {
+			t.Skip(err)
+		}
+		gone := filepath.Join(s.dir, "lock", goneMark+"20250102T030405.000Z")
+		if err := os.Mkdir(gone, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		removed, err := s.Prune(Keep{Size: 1}, start.Add(time.Hour))
+		if err != nil || len(removed) != 1 || removed[0].Dir != dirs[2] {
+			t.Errorf("%s: got %d runs removed, error %v; want only the oldest one", name, len(removed), err)
+		}
+		if _, err := os.Stat(gone); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: stat of the rest of a deleted run: got error %v, want %v", name, err, fs.ErrNotExist)
+		}
 	}
 }
 

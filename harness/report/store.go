@@ -37,7 +37,7 @@ type Store struct {
 	dir string
 
 	mu   sync.Mutex
-	dirs map[string]string // run -> its directory
+	dirs map[string]string // result of the function `key` for a run -> the run's directory
 }
 
 // Open returns the store in dir, which need not exist yet.
@@ -53,8 +53,9 @@ func (s *Store) Dir(r *harness.Result) string {
 func key(r *harness.Result) string { return r.Scenario + "/" + r.Start.Format(time.RFC3339Nano) }
 
 // Save writes what is known about the run: the history at the first call, and the rest once there
-// is a verdict. If a write fails, Save writes as much as possible. Then it stores the run again in
-// a directory for temporary files, which Dir returns from then on, and joins the errors.
+// is a verdict. If a write fails, Save writes as much as possible, stores the run again in a
+// directory for temporary files, and returns the joined errors. Dir returns that directory from
+// then on.
 func (s *Store) Save(r *harness.Result) error {
 	err := s.save(r)
 	if err != nil {
@@ -106,8 +107,9 @@ func (s *Store) save(r *harness.Result) error {
 	return errors.Join(errs...)
 }
 
-// failingSlice returns the operations of a violation that porcupine can draw, if they are few
-// enough. After a run was minimized, they are.
+// failingSlice returns the operations of a violation, for a picture by porcupine. It returns false
+// if there is no violation, if the violation has more than 50 operations, or if porcupine does not
+// confirm it within 5 s. A minimized run usually has few enough operations.
 func failingSlice(r *harness.Result) (checker.Slice, bool) {
 	const most, within = 50, 5 * time.Second
 	for _, one := range r.Results {
@@ -118,11 +120,11 @@ func failingSlice(r *harness.Result) (checker.Slice, bool) {
 	return checker.Slice{}, false
 }
 
-// stampLayout is the format of the times that name runs.
+// stampLayout is the format of the time in the name of a run's directory.
 const stampLayout = "20060102T150405.000Z"
 
-// directory returns the run's directory and creates it if needed. Mkdir fails if the name is taken,
-// so two runs that start in the same millisecond get two directories.
+// The method `directory` returns the run's directory and creates it if needed. Mkdir fails if the
+// name is taken, so two runs that start in the same millisecond get two directories.
 func (s *Store) directory(r *harness.Result) (dir string, fresh bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,8 +161,9 @@ func fileName(scenario string) string {
 	}, strings.TrimLeft(scenario, "."))
 }
 
-// link points both links named latest to dir, unless they point to a run that began later. It
-// replaces a link by a rename, so that the link is never missing. On Windows there are no links.
+// The method `link` makes both links named latest point to dir, unless they point to a run that
+// began later. It replaces a link by a rename, so that the link is never missing. On Windows there
+// are no links.
 func (s *Store) link(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil // only administrators can create links there, and a rename does not replace one

@@ -16,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// saveMark is an environment variable with the directory of a store. A process of the tests that
-// has it saves runs in this store until the process is killed.
+// saveMark is an environment variable that names the directory of a store. A test process that has
+// this variable saves runs in the store until the process is killed.
 const saveMark = "ZKCOORD_TEST_SAVE"
 
 // saveForEver saves one run after another. It prints a line before each.
@@ -96,8 +96,8 @@ func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 	}
 }
 
-// Runs start at the same instant, in stores that are opened separately, as in two processes. Some
-// are of the same scenario and some of others.
+// Several runs start at the same instant. Each opens the store separately, like a process of its
+// own. The runs are of three scenarios.
 func TestRunsAtOnceShareNothing(t *testing.T) {
 	dir := t.TempDir()
 	var all sync.WaitGroup
@@ -133,8 +133,8 @@ func TestRunsAtOnceShareNothing(t *testing.T) {
 }
 
 // If an older run is stored after a newer one, the link named latest still points to the newer one.
-// Prune keeps the target of the link even if that is the older run, because two processes may set
-// the link at once.
+// Two processes that store runs at once may leave the link at the older run. Prune then keeps the
+// older run too.
 func TestPruneKeepsWhereLatestLeads(t *testing.T) {
 	dir := t.TempDir()
 	s, older, newer := Open(dir), result(), result()
@@ -167,7 +167,7 @@ func TestPruneKeepsWhereLatestLeads(t *testing.T) {
 	}
 	removed, err := s.Prune(Keep{Age: time.Minute}, newer.Start.Add(1000*time.Hour))
 	if err != nil || len(removed) != 0 {
-		t.Errorf("Prune removed unexpected runs: got %v, error %v", removed, err)
+		t.Errorf("Prune removed %v, error %v; want nothing removed", removed, err)
 	}
 	lead(older)
 	if _, err := os.Stat(half); !os.IsNotExist(err) {

@@ -95,7 +95,7 @@ func TestWhatIsStoredReadsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	if file.Verdict != checker.Invalid || file.Seed != 7 || len(file.Results) != 4 || len(file.Results[1].Proof) != 1 {
-		t.Errorf("unexpected result %+v", file)
+		t.Errorf("got result %+v, want it invalid with seed 7, 4 properties, and 1 event that proves the second", file)
 	}
 	var suite junitSuite
 	data, _ = os.ReadFile(filepath.Join(dir, "latest", JUnitFile))

@@ -42,7 +42,7 @@ func targetWords(target string) string {
 	return listed(one) + between + listed(other)
 }
 
-// listed joins names, for example as "a, b and c".
+// The function `listed` joins names, for example as "a, b and c".
 func listed(names []string) string {
 	if len(names) < 2 {
 		return strings.Join(names, "")

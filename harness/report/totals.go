@@ -46,7 +46,8 @@ type faultSum struct {
 	Recovery                          time.Duration
 }
 
-// warm is the number of rounds after which the heap is expected to have reached its size.
+// The constant `warm` is the number of rounds after which the heap is expected to have reached its
+// final size.
 const warm = 5
 
 // Add adds a round.
@@ -134,7 +135,7 @@ func (s *Sum) Words() string {
 	return cmp.Or(strings.Join(parts, ", "), "none complete")
 }
 
-// row returns the cells of the tables of scenarios and versions.
+// The method `row` returns the cells of a row, for the table of scenarios or of versions.
 func (s *Sum) row() []string {
 	return []string{s.Name, fmt.Sprint(s.Rounds), fmt.Sprint(s.Verdicts[checker.Valid]), fmt.Sprint(s.Verdicts[checker.Invalid]),
 		fmt.Sprint(s.Rounds - s.Verdicts[checker.Valid] - s.Verdicts[checker.Invalid]),
@@ -154,13 +155,15 @@ func (f *faultSum) row() []string {
 		fmt.Sprint(f.Rounds), fmt.Sprint(f.Invalid), f.Recovery.Round(10 * time.Millisecond).String()}
 }
 
-// Confidence says which rate of invalid rounds these rounds exclude with 95 % confidence.
+// Confidence says which rate of invalid rounds these rounds exclude with 95 % confidence. It
+// returns "" if a round is invalid, or if none is valid. Only valid rounds count, because the
+// others could not have shown a violation, or are not judged.
 func (t *Totals) Confidence() string {
-	judged := t.All.Rounds - t.All.NotBegun
-	if judged == 0 || t.All.Verdicts[checker.Invalid] > 0 {
+	valid := t.All.Verdicts[checker.Valid]
+	if valid == 0 || t.All.Verdicts[checker.Invalid] > 0 {
 		return ""
 	}
-	most := 1 - math.Pow(0.05, 1/float64(judged)) // (1-p)^n = 5 %
+	most := 1 - math.Pow(0.05, 1/float64(valid)) // (1-p)^n = 5 %
 	return fmt.Sprintf("with 95 %% confidence, less than %.2g %% of such rounds are invalid", 100*most)
 }
 
@@ -173,8 +176,8 @@ type table struct {
 
 var sumHeads = []string{"rounds", "valid", "invalid", "inconclusive", "operations/s", "not successful", "faults/min", "exposure", "longest recovery"}
 
-// tables returns the tables of all rounds: by scenario, by version, by fault, and the seeds of the
-// rounds that are not valid.
+// The method `tables` returns the tables of all rounds: by scenario, by version, by fault, and the
+// seeds of the rounds that are not valid.
 func (t *Totals) tables() []table {
 	sums := func(title, head string, of map[string]*Sum) table {
 		one := table{Title: title, Heads: append([]string{head}, sumHeads...)}

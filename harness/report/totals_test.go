@@ -62,7 +62,22 @@ func TestConfidenceOfRoundsWithoutAViolation(t *testing.T) {
 	for n := range 59 {
 		totals.Add(Round{Number: n, Scenario: "lock", Verdict: &valid})
 	}
-	if got, want := totals.Confidence(), "with 95 % confidence, less than 5 % of such rounds are invalid"; got != want {
+	const want = "with 95 % confidence, less than 5 % of such rounds are invalid"
+	if got := totals.Confidence(); got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	// Regression: Confidence also counted rounds that were unknown or not exercised, although they
+	// are no evidence. So it claimed too low a rate of invalid rounds.
+	unknown, notExercised := checker.Unknown, checker.NotExercised
+	var inconclusive Totals
+	for _, v := range []*checker.Verdict{&unknown, &notExercised, nil} {
+		totals.Add(Round{Scenario: "lock", Verdict: v})
+		inconclusive.Add(Round{Scenario: "lock", Verdict: v})
+	}
+	if got := totals.Confidence(); got != want {
+		t.Errorf("with inconclusive rounds: got %q, want %q", got, want)
+	}
+	if got := inconclusive.Confidence(); got != "" {
+		t.Errorf("with inconclusive rounds alone: got %q, want none", got)
 	}
 }

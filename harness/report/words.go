@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// words are the texts of the page.
+// The type `words` has the texts of the page of a run.
 type words struct {
 	*harness.Result
 	Name, Mutant                         string // of the scenario
@@ -28,7 +28,7 @@ type words struct {
 	Faults                               []faultRow
 	Latencies                            []latencyRow
 	Quantiles                            []string
-	Gone, Servers, Log                   bool // the timeline shows them
+	Gone, Servers, Log                   bool // what the timeline shows: Gone of holds, servers' roles, servers' log
 	Facts                                []fact
 	Window                               string
 	Left                                 int
@@ -42,8 +42,8 @@ type figure struct {
 
 type fact struct{ Name, Value string }
 
-// story summarizes the run: the first violation, or else the first other result that keeps the run
-// from being valid. If there is neither, it says that no property was violated.
+// A story summarizes the run: the first violation, or else the first other result that keeps the
+// run from being valid. If there is neither, it says that no property was violated.
 type story struct {
 	ID, Verdict, Words, Link string
 	Class                    string
@@ -55,7 +55,7 @@ type broken struct{ Name, Target, When string }
 
 type told struct{ At, Who, What string }
 
-// mark is a place on the timeline.
+// A mark is a place on the timeline.
 type mark struct{ ID, At, Link string }
 
 type propertyRow struct {
@@ -65,13 +65,13 @@ type propertyRow struct {
 
 type faultRow struct{ Name, Target, At, For, Silence, Recovery, Did, Link string }
 
-// quantiles are the columns of latencyRow.Times.
+// quantiles are the headings of the columns of latencyRow.Times.
 var quantiles = []string{"median", "95 %", "99 %", "99.9 %", "slowest"}
 
 type latencyRow struct {
 	Op             string
 	OK, Fail, Info string
-	Times          []fact // by quantile
+	Times          []fact // one for each element of the variable `quantiles`
 }
 
 func newWords(r *harness.Result, p *picture) words {
@@ -124,7 +124,7 @@ func verdictWord(v checker.Verdict) string {
 	return capital(string(word))
 }
 
-// capital changes the first letter to upper case.
+// The function `capital` changes the first letter to upper case.
 func capital(s string) string {
 	if s == "" {
 		return s
@@ -242,13 +242,13 @@ func gravestFirst(results []checker.Result) []checker.Result {
 	return slices.SortedStableFunc(slices.Values(results), func(a, b checker.Result) int { return grave(a) - grave(b) })
 }
 
-// runRoot is the root of a run's znodes, below which every path lies.
+// runRoot matches the root of a run's znodes. All paths of the run are below that root.
 var runRoot = regexp.MustCompile(`/zkcoord-[a-z0-9-]*-\d+-[0-9a-f]+/`)
 
 var longDuration = regexp.MustCompile(`\b(?:\d+h)?(?:\d+m)?\d+\.\d+(?:s|ms|µs)`)
 
-// plainly shortens a text for readers: it removes the run's root from paths and excess digits from
-// durations.
+// The function `plainly` shortens a text for readers: it removes the run's root from paths and
+// excess digits from durations.
 func plainly(text string) string {
 	text = runRoot.ReplaceAllString(text, "/")
 	return longDuration.ReplaceAllStringFunc(text, func(d string) string {
@@ -291,7 +291,8 @@ func eventText(e history.Event) string {
 	return text
 }
 
-// seen describes the basis of a verdict.
+// The function `seen` describes the basis of a verdict: violations, a reason, or the number of
+// checks.
 func seen(one checker.Result) string {
 	var parts []string
 	switch {
@@ -343,7 +344,7 @@ func newFacts(r *harness.Result) []fact {
 	return slices.DeleteFunc(facts, func(f fact) bool { return f.Value == "" })
 }
 
-// literal formats a plan as Go source.
+// The function `literal` formats a plan as Go source.
 func literal(p harness.Plan) string {
 	if len(p) == 0 {
 		return "harness.Plan{}"
@@ -400,7 +401,7 @@ func latencyText(d time.Duration, measured int) string {
 	return fmt.Sprintf("%d µs", d.Microseconds())
 }
 
-// Thousands writes n with a comma between groups of three digits.
+// Thousands returns n as text, with a comma between groups of three digits.
 func Thousands(n int) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
@@ -409,7 +410,8 @@ func Thousands(n int) string {
 	return s
 }
 
-// version names the nodes' version of ZooKeeper. It is empty if the version is unknown.
+// The function `version` returns the nodes' version of ZooKeeper for a text about the ensemble. If
+// the version is unknown, it returns "".
 func version(r *harness.Result) string {
 	if r.ZooKeeper == "" {
 		return ""

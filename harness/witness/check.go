@@ -16,9 +16,9 @@ import (
 // resolution is the precision of times in the servers' logs.
 const resolution = time.Millisecond
 
-// Checkers returns the checkers that compare the history h with l. Under the faults of the envelope
-// a hold may outlive its znode. A property about certain operations is judged only if h has such
-// operations.
+// Checkers returns the checkers that compare the history h with l. A hold may outlive its znode
+// under the faults that envelope.Outside names: this is exposed, and no violation. A property about
+// certain operations is judged only if h has such operations.
 //
 // All properties are optional: a run that does not exercise one can still pass. If l is nil because
 // the ensemble has no logs, all properties are reported as not exercised for that reason.
@@ -28,14 +28,14 @@ func (l *Log) Checkers(h *history.History, envelope checker.Envelope) []checker.
 	for _, p := range []struct {
 		id, claim string
 		check     func(*Log, *judging)
-		of        []string // operations; nil means that it is always judged
+		of        []string // names of operations; nil means that the property is always judged
 	}{
 		{"witness/servers-agree", "no two servers have different transactions under one zxid", (*Log).serversAgree, nil},
 		{"witness/grants-in-log", "each grant has a committed transaction of its own session", (*Log).grantsInLog, nil},
 		{"witness/ended-before-deletion", "each hold had ended when the servers deleted its znode", (*Log).endedBeforeDeletion, nil},
 		{"witness/predecessor-deleted", "each exclusive grant was given after the znode of each earlier holder was deleted", (*Log).predecessorDeleted, nil},
 		{"witness/sessions-in-log", "each session of a client is in the log, and ended there if clients reported that the servers ended it", (*Log).sessionsInLog, nil},
-		{"witness/items-in-log", "each put, take, claim, ack, return and reject of a queue has in the log the effect that its client reported", (*Log).itemsInLog, []string{checker.OpPut, checker.OpTake, checker.OpClaim}},
+		{"witness/items-in-log", "each put, take, claim, ack, release and reject of a queue has in the log the effect that its client reported", (*Log).itemsInLog, []string{checker.OpPut, checker.OpTake, checker.OpClaim}},
 		{"witness/members-in-log", "each join and leave of a group has in the log the effect that its client reported, and each member that is listed is there", (*Log).membersInLog, []string{checker.OpJoin}},
 		{"witness/counts-in-log", "each change of a counter has in the log the effect that its client reported, and each value that was read was there", (*Log).countsInLog, []string{checker.OpCompareAndSet, checker.OpGet}},
 	} {
@@ -54,7 +54,7 @@ func (l *Log) Checkers(h *history.History, envelope checker.Envelope) []checker.
 	return all
 }
 
-// operationsOf returns the operations that were invoked.
+// operationsOf returns the names of the operations that were invoked.
 func operationsOf(h *history.History) map[string]bool {
 	has := make(map[string]bool)
 	for i := range h.Events {
@@ -73,27 +73,28 @@ type judging struct {
 	real bool // the clock is real; each run on a real clock measures its lag
 }
 
-// The method at returns the time of the history at which the leader's clock showed t.
+// The method `at` returns the time of the history at which the leader's clock showed t.
 func (j *judging) at(t time.Time) time.Duration { return t.Sub(j.Header.Start) }
 
-// handOver is the longest time that a goroutine waits to be scheduled before it records the end of
-// a hold, even if timers are not late. On a virtual clock it does not wait.
+// handOver is the longest delay that is accepted between the end of a hold and its record on a real
+// clock. The recording goroutine may have to wait for the scheduler even if timers are not late. On
+// a virtual clock there is no such delay.
 const handOver = 5 * time.Millisecond
 
-// late returns by how much an event of a client is too late, compared with an event at t in the
-// log. The log rounds down to milliseconds. On a busy machine the recorder is late too. Then twice
-// the lag is allowed, because the lag is measured at a single timer and other goroutines may wait
-// longer.
+// The method `late` returns by how much an event of a client is too late, compared with an event at
+// t in the log. It allows for three errors. The log rounds times down to milliseconds. On a busy
+// machine the recorder is late, see [checker.Excuse.Lateness]. On a real clock the record may come
+// later by handOver.
 func (j *judging) late(t, event time.Duration) time.Duration {
-	late := event - t - resolution - 2*j.Lag(t, event)
+	late := event - t - resolution - j.Lateness(t, event)
 	if j.real {
 		late -= handOver
 	}
 	return max(0, late)
 }
 
-// timeless reports whether times in the log mean nothing because a fault has set the servers'
-// clocks.
+// The method `timeless` reports whether times in the log mean nothing because a fault has set the
+// servers' clocks.
 func (j *judging) timeless() bool {
 	for i := range j.Events {
 		e := &j.Events[i]
@@ -145,8 +146,8 @@ func (l *Log) grantsInLog(j *judging) {
 	}
 }
 
-// endedBeforeDeletion judges each hold: it had ended when the servers deleted its znode. That is
-// promised even if no other client waits for the object.
+// endedBeforeDeletion judges whether each hold had ended when the servers deleted its znode. That
+// is promised even if no other client waits for the object.
 func (l *Log) endedBeforeDeletion(j *judging) {
 	if j.timeless() {
 		return
@@ -193,8 +194,9 @@ func lastSigns(h *history.History) map[int64]time.Time {
 	return signs
 }
 
-// predecessorDeleted judges each grant: the znodes of earlier holders had been deleted before it.
-// It does not use the recorded end of an earlier hold, because the earlier client may have crashed.
+// predecessorDeleted judges whether the znodes of earlier holders had been deleted before each
+// grant. It does not use the recorded end of an earlier hold, because the earlier client may have
+// crashed.
 func (l *Log) predecessorDeleted(j *judging) {
 	if j.timeless() {
 		return
@@ -257,7 +259,7 @@ func (l *Log) sessionsInLog(j *judging) {
 	}
 }
 
-// reason returns why a znode was deleted.
+// The method `reason` returns why a znode was deleted.
 func (l *Life) reason() string {
 	if l.Closed {
 		return fmt.Sprintf("session 0x%x ended", l.DeletedBy)
@@ -265,7 +267,7 @@ func (l *Life) reason() string {
 	return fmt.Sprintf("by session 0x%x", l.DeletedBy)
 }
 
-// describe describes a transaction with its session and time.
+// The method `describe` describes a transaction with its session and time.
 func (j *judging) describe(t txn) string {
 	text := t.Op.String()
 	for _, c := range t.Changes {

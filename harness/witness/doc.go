@@ -12,18 +12,18 @@
 //     holder was deleted.
 //   - witness/sessions-in-log: each session that clients had is in the log, and ended there if it
 //     was reported as expired.
-//   - witness/items-in-log: each put, take, claim, ack, return and reject of a queue has in the log
-//     the effect that its client reported.
-//   - witness/members-in-log: the same for each join and leave of a group. Each listed member was
-//     there.
-//   - witness/counts-in-log: the same for each change of a counter. Each value that was read was
-//     there.
+//   - witness/items-in-log: each put, take, claim, ack, release and reject of a queue has in the
+//     log the effect that its client reported.
+//   - witness/members-in-log: the same for each join and leave of a group. Each member that was
+//     listed is in the log.
+//   - witness/counts-in-log: the same for each change of a counter. Each value that was read is in
+//     the log.
 //
 // The last three also find out what became of operations whose clients did not learn the outcome.
 // The result of a valid run says how many were applied, and names some with their transactions. The
-// witness knows no primitive: it finds an item by its value in the data of a znode below the queue,
-// and a claim by its token. It finds a member by its id in the name of an ephemeral znode, and a
-// counter by its path.
+// package does not use the code of the primitives. It finds an item by its value in the data of a
+// znode below the queue, and a claim by its token. It finds a member by its id in the name of an
+// ephemeral znode, and a counter by its path.
 //
 // # What is committed
 //

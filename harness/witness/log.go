@@ -47,7 +47,7 @@ func Read(name string, dir fs.FS) (Server, error) {
 	return s, nil
 }
 
-// logs returns s in the form in which logs are merged.
+// The method `logs` returns s in the form that txnlog.Merge needs.
 func (s Server) logs() txnlog.Server {
 	return txnlog.Server{Name: s.Name, Snapshots: s.Snapshots, Txns: func(yield func(txn, error) bool) {
 		for _, t := range s.Txns {
@@ -112,7 +112,7 @@ type (
 	change = txnlog.Change
 )
 
-// replay follows each znode and each session through the log.
+// The method `replay` follows each znode and each session through the log.
 func (l *Log) replay() {
 	l.created, l.named, l.owned = make(map[int64][]*Life), make(map[string][]*Life), make(map[int64][]*Life)
 	l.began, l.ended = make(map[int64]int64), make(map[int64]int64)
@@ -173,9 +173,9 @@ func (l *Log) Txn(zxid int64) (t txn, ok bool) {
 	return t, ok
 }
 
-// Life returns the znode of a grant. It finds the znode by its name, because names of contenders
-// are unique. If other znodes have the same name, Life returns the one that the transaction
-// created. Without a name it returns the last znode that the transaction created.
+// Life returns the znode of a grant. It finds the znode by its name. Names of contenders are
+// unique. Other names may occur several times, and then Life returns the znode that the transaction
+// with this zxid created. Without a name it returns the last znode that the transaction created.
 func (l *Log) Life(zxid int64, name string) *Life {
 	if name == "" {
 		lives := l.created[zxid]

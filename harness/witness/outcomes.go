@@ -20,14 +20,17 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// outcomes compares what clients reported about operations with what the servers committed.
+// The type `outcomes` compares what clients reported about operations with what the servers
+// committed.
 type outcomes struct {
 	*judging
 	log  *Log
 	next map[int32]*history.Event // by the index of an invocation, the next invocation of the same session and object
 	free map[int32]bool           // invocations of operations that overlap no other operation of the same session and object
 
-	applied, refused int // operations whose clients did not learn the outcome
+	// Numbers of operations whose clients did not learn the outcome: those that were applied, and
+	// those that were not.
+	applied, refused int
 	examples         []string
 }
 
@@ -47,7 +50,7 @@ func (l *Log) newOutcomes(j *judging) (*outcomes, []history.Operation) {
 		object  string
 	}
 	last := make(map[user]history.Operation)
-	until := make(map[user]int32) // the largest end so far
+	until := make(map[user]int32) // the largest end of the operations of a user so far
 	for _, op := range ops {
 		u := user{op.Invoke.Session, op.Invoke.Object}
 		before, any := last[u]
@@ -64,7 +67,8 @@ func (l *Log) newOutcomes(j *judging) (*outcomes, []history.Operation) {
 	return o, ops
 }
 
-// slack is by how much times of the log and of the history may differ.
+// The method `slack` returns the largest accepted difference between the times of one event in the
+// log and in the history.
 func (o *outcomes) slack() time.Duration {
 	if o.real {
 		return resolution + handOver
@@ -72,8 +76,8 @@ func (o *outcomes) slack() time.Duration {
 	return resolution
 }
 
-// The method within reports whether t is in the time of an operation. An operation without a known
-// end lasts until the end of the run.
+// The method `within` reports whether t is between the start and the end of an operation. An
+// operation without a known end lasts until the end of the run.
 func (o *outcomes) within(op history.Operation, t time.Time) bool {
 	return o.at(t) >= op.Invoke.Time-o.slack() && o.notAfter(op, t)
 }
@@ -82,9 +86,11 @@ func (o *outcomes) notAfter(op history.Operation, t time.Time) bool {
 	return op.Complete == nil || op.Complete.Kind == history.Info || o.at(t) <= op.Complete.Time+o.slack()
 }
 
-// did reports whether a transaction at t can be the effect of an operation. If the operation
-// failed, a transaction that may be the effect of the session's next operation does not count. The
-// times in the log are too coarse to separate two operations if one follows the other immediately.
+// The method `did` reports whether a transaction at t can be the effect of an operation:
+//   - If the operation succeeded, t must be between its start and its end.
+//   - If its outcome is unknown, t must also be before the session's next operation on the object.
+//   - If it failed, the transaction must also be certainly after its start and certainly before the
+//     next operation. Times in the log are coarse, so a small distance is not enough.
 func (o *outcomes) did(op history.Operation, t time.Time) bool {
 	next := o.next[op.Invoke.Index]
 	switch op.Outcome() {
@@ -96,15 +102,15 @@ func (o *outcomes) did(op history.Operation, t time.Time) bool {
 	return o.within(op, t) && (next == nil || o.at(t) < next.Time)
 }
 
-// The function by reports whether an operation and a transaction are of the same session, as far as
-// that is known.
+// The function `by` reports whether an operation and a transaction may be of the same session. It
+// returns true if the session of the operation is not known.
 func by(op history.Operation, session int64) bool {
 	return op.Invoke.Session == 0 || op.Invoke.Session == session
 }
 
-// judge compares the outcome of an operation with the log. zxid is that of the transaction that
-// applied the operation, or zero if there was none. The argument what describes the change that the
-// transaction should have made.
+// The method `judge` compares the outcome of an operation with the log. The argument `zxid` is that
+// of the transaction that applied the operation, or zero if there was none. The argument `what`
+// describes the change that the transaction should have made.
 func (o *outcomes) judge(op history.Operation, zxid int64, what string) {
 	o.Checked(1)
 	does := fmt.Sprintf("%s of %s at %s", op.Invoke.Op, cmp.Or(op.Invoke.Arg, "an item"), op.Invoke.Object)
@@ -122,14 +128,15 @@ func (o *outcomes) judge(op history.Operation, zxid int64, what string) {
 	}
 }
 
-// example keeps the first few examples.
+// The method `example` keeps the first few examples.
 func (o *outcomes) example(format string, args ...any) {
 	if len(o.examples) < 3 {
 		o.examples = append(o.examples, fmt.Sprintf(format, args...))
 	}
 }
 
-// tell adds the outcomes of operations whose clients did not learn them.
+// The method `tell` adds a note to the result: how many of the operations whose clients did not
+// learn the outcome were applied.
 func (o *outcomes) tell() {
 	if n := o.applied + o.refused; n > 0 {
 		o.Note("%d operations whose clients did not learn the outcome: %d were applied, %d were not (%s)", n, o.applied, o.refused, strings.Join(o.examples, "; "))
@@ -139,8 +146,7 @@ func (o *outcomes) tell() {
 // A logItem has the znodes in the log that contained one value of a queue, in order.
 type logItem []*Life
 
-// The function words cuts data into the words in it, so that a value is found in whatever form it
-// was stored.
+// The function `words` cuts data into words. So a value is found even if other text surrounds it.
 func words(data []byte) []string {
 	var all []string
 	for _, word := range bytes.FieldsFunc(data, func(r rune) bool {
@@ -151,7 +157,8 @@ func words(data []byte) []string {
 	return all
 }
 
-// gone returns the znodes after whose deletion no znode had the value.
+// The method `gone` returns the znodes whose deletion removed the value. Right after such a
+// deletion, no znode had the value.
 func (it logItem) gone() []*Life {
 	var all []*Life
 	for i, life := range it {
@@ -209,7 +216,7 @@ func (l *Log) queueItems(ops []history.Operation) map[[2]string]logItem {
 // opReject is the operation that makes an item a dead letter.
 const opReject = "reject"
 
-// itemsInLog judges puts, takes, claims, acks, returns and rejects.
+// itemsInLog judges puts, takes, claims, acks, releases and rejects.
 func (l *Log) itemsInLog(j *judging) {
 	o, ops := l.newOutcomes(j)
 	if o == nil {
@@ -235,7 +242,9 @@ func (l *Log) itemsInLog(j *judging) {
 		session int64
 		queue   string
 	}
-	silently := make(map[user][]*Life) // the last znodes of items that no operation delivered, by who removed them
+	// The last znodes of items that no operation delivered, by the session that removed them and
+	// by the queue.
+	silently := make(map[user][]*Life)
 	for key, it := range items {
 		if gone := it.gone(); len(gone) > 0 && !delivered[key] && gone[len(gone)-1] == it[len(it)-1] {
 			u := user{gone[len(gone)-1].DeletedBy, key[0]}
@@ -273,8 +282,8 @@ func (l *Log) itemsInLog(j *judging) {
 	o.tell()
 }
 
-// hasEphemeral reports whether the log has an ephemeral znode with a path for which fits returns
-// true.
+// hasEphemeral reports whether the log has an ephemeral znode with a path for which the function
+// `fits` returns true.
 func (l *Log) hasEphemeral(fits func(path string) bool) bool {
 	for _, lives := range l.created {
 		if slices.ContainsFunc(lives, func(life *Life) bool { return life.ephemeral && fits(life.Path) }) {
@@ -284,7 +293,7 @@ func (l *Log) hasEphemeral(fits func(path string) bool) bool {
 	return false
 }
 
-// The method put judges a put by the first znode with the value that was put.
+// The method `put` judges a put by the first znode with the value that was put.
 func (o *outcomes) put(op history.Operation, it logItem) {
 	zxid := int64(0)
 	if len(it) > 0 && by(op, it[0].Session) && (op.Outcome() != session.OK || o.within(op, it[0].CreatedAt)) {
@@ -293,8 +302,9 @@ func (o *outcomes) put(op history.Operation, it logItem) {
 	o.judge(op, zxid, "created the item")
 }
 
-// acknowledged returns the transaction that deleted a claim together with its item. After that
-// transaction the value is gone. Several claims of one session on an item differ by their tokens.
+// The method `acknowledged` returns the transaction that deleted a claim together with its item.
+// After that transaction the value is gone. Several claims of one session on an item differ by
+// their tokens.
 func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
 	for _, item := range it.gone() {
 		if !by(op, item.DeletedBy) || op.Outcome() == session.OK && !o.within(op, item.DeletedAt) {
@@ -312,10 +322,10 @@ func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
 	return 0
 }
 
-// The method take judges a take. The operation may deliver an item that an earlier transaction of
-// its session took. If the outcome of the operation is not known, it may have taken an item that
-// its session removed and that no operation delivered. If there is such an item, the method take
-// assumes that the operation took it.
+// The method `take` judges a take. If the take succeeded, its session must have removed the item,
+// in the take or before it. If the take did not succeed, it may still have removed an item that no
+// operation delivered. If its session removed such an item during the take, the method `take`
+// assumes that the take did it.
 func (o *outcomes) take(op history.Operation, items map[[2]string]logItem, silently []*Life) {
 	zxid := int64(0)
 	if op.Outcome() == session.OK {
@@ -341,8 +351,8 @@ func (o *outcomes) take(op history.Operation, items map[[2]string]logItem, silen
 	o.judge(op, zxid, "removed an item that no operation delivered")
 }
 
-// The method claim judges a claim by its token. The transaction with the token as its zxid must
-// have created an ephemeral below a znode with the value.
+// The method `claim` judges a claim by its token. The transaction with the token as its zxid must
+// have created an ephemeral znode below a znode with the item's value.
 func (o *outcomes) claim(op history.Operation, items map[[2]string]logItem, known map[int64]bool) {
 	if op.Outcome() == session.OK {
 		if op.Complete.Token == 0 || op.Complete.Result == "" {
@@ -371,9 +381,10 @@ func (o *outcomes) claim(op history.Operation, items map[[2]string]logItem, know
 	o.judge(op, zxid, "claimed an item")
 }
 
-// unclaimed returns the transaction by which an operation ended a claim on an item. It is a
-// transaction of the session and in the time of the operation. After that transaction a znode still
-// has the value: the same znode, or another one if the item was moved.
+// The method `unclaimed` returns the transaction by which an operation ended a claim on an item.
+// The transaction must be of the operation's session, and must be committed during the operation.
+// After the transaction a znode must still have the value: the same znode, or another one if the
+// item was moved.
 func (o *outcomes) unclaimed(op history.Operation, it logItem, moved bool) int64 {
 	for _, life := range o.log.owned[op.Invoke.Session] {
 		if !life.ephemeral || life.Deleted == 0 || life.DeletedBy != life.Session || life.Closed || !o.did(op, life.DeletedAt) {
@@ -424,8 +435,8 @@ func (l *Log) membersInLog(j *judging) {
 	j.NotExercised("no group has members in the layout of package group")
 }
 
-// named returns the ephemerals of a session in a directory. If id is not empty, it returns only
-// those with the id in their names.
+// The method `named` returns the ephemerals of a session in a directory. If id is not empty, it
+// returns only those with the id in their names.
 func (o *outcomes) named(session int64, dir, id string) []*Life {
 	var all []*Life
 	for _, life := range o.log.owned[session] {
@@ -436,9 +447,9 @@ func (o *outcomes) named(session int64, dir, id string) []*Life {
 	return all
 }
 
-// The method join judges a join. A join that was not reported as OK may have been undone. So a
-// znode that was created and deleted again is not counted as its effect, unless the session's end
-// deleted it.
+// The method `join` judges a join. A join that was not reported as OK may have been undone. So a
+// znode that was deleted again does not count as the effect of such a join, unless the end of the
+// session deleted the znode.
 func (o *outcomes) join(op history.Operation) {
 	if op.Invoke.Session == 0 {
 		return
@@ -453,7 +464,8 @@ func (o *outcomes) join(op history.Operation) {
 	o.judge(op, zxid, "created a member")
 }
 
-// The method leave judges the end of a membership: no member of the session is left.
+// The method `leave` judges the end of a membership: all znodes that the member had before the call
+// are deleted when the call returns.
 func (o *outcomes) leave(op history.Operation) {
 	if op.Invoke.Session == 0 {
 		return
@@ -477,9 +489,9 @@ func (o *outcomes) leave(op history.Operation) {
 	}
 }
 
-// The method members judges a list of members. Each incarnation in it must be the czxid of a znode
-// of that member. If the call began with a read barrier, that znode must not have been deleted
-// before the call began.
+// The method `members` judges a list of members. Each incarnation in it must be the czxid of a
+// znode of that member. If the call began with a read barrier, that znode must not have been
+// deleted before the call began.
 func (o *outcomes) members(op history.Operation) {
 	if op.Outcome() != session.OK {
 		return
@@ -506,7 +518,7 @@ func (o *outcomes) members(op history.Operation) {
 	}
 }
 
-// amount is a value of a counter from one transaction to the next.
+// An amount is a value of a counter from one transaction to the next.
 type amount struct {
 	zxid, session int64
 	at            time.Time
@@ -548,7 +560,8 @@ func (l *Log) countsInLog(j *judging) {
 	o.tell()
 }
 
-// number decodes the data of a counter: decimal digits, or 8 bytes. Empty data are 0.
+// The function `number` decodes the data of a counter: decimal digits, or 8 bytes. Empty data mean
+// 0.
 func number(data []byte) (value int64, known bool) {
 	if len(data) == 0 {
 		return 0, true
@@ -562,7 +575,7 @@ func number(data []byte) (value int64, known bool) {
 	return 0, false
 }
 
-// The method get judges a read of a counter: the counter had the value at some time of the call.
+// The method `get` judges a read of a counter: the counter had the value at some time of the call.
 func (o *outcomes) get(op history.Operation, all []amount) {
 	if op.Outcome() != session.OK {
 		return
@@ -585,8 +598,8 @@ func (o *outcomes) get(op history.Operation, all []amount) {
 	o.Violation(op.Events(), "%s read %d from %s, which had no such value at any time of the call", op.Invoke.Who(), result, op.Invoke.Object)
 }
 
-// The method count judges a change of a counter. Adds of several threads can share one transaction,
-// so the value in the transaction is not compared.
+// The method `count` judges a change of a counter. Adds of several threads can share one
+// transaction, so the value in the transaction is not compared.
 func (o *outcomes) count(op history.Operation, all []amount) {
 	if op.Invoke.Session == 0 || op.Invoke.Op == checker.OpCompareAndSet && op.Outcome() == session.OK && op.Complete.Result != checker.Swapped {
 		return

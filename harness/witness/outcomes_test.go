@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// lasting creates a znode that is not ephemeral.
+// The function `lasting` creates a znode that is not ephemeral.
 func lasting(path, data string) change {
 	return change{Op: wire.OpCreate, Path: path, Data: []byte(data)}
 }
@@ -180,8 +180,8 @@ func TestOutcomesAreNotJudgedWithGaps(t *testing.T) {
 	}
 }
 
-// The transactions of a session show the outcome of its take, claim or change of a counter if its
-// client did not learn it.
+// If a client did not learn the outcome of a take, a claim or a change of a counter, the
+// transactions of its session show the outcome.
 func TestUnknownOutcomesAreResolved(t *testing.T) {
 	results := outcomesOf(t, outcomesLog(),
 		"51ms c1 ok take /q result=v1 session=0xb\n55ms c1 invoke", "51ms c1 info take /q session=0xb\n55ms c1/p20 invoke",

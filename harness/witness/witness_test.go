@@ -19,10 +19,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// The function at returns the zxid of a transaction.
+// The function `at` returns the zxid of a transaction.
 func at(epoch, counter int64) int64 { return epoch<<32 | counter }
 
-// entry returns a transaction at a time in milliseconds since the start.
+// The function `entry` returns a transaction at a time in milliseconds since the start.
 func entry(zxid, session int64, ms int, op wire.Op, changes ...change) txn {
 	return txn{
 		TxnHeader: wire.TxnHeader{Zxid: zxid, Session: session, Time: start.UnixMilli() + int64(ms), Op: op}, Changes: changes,
@@ -59,7 +59,7 @@ func hold(ms int, client int16, op string, token int64) history.Event {
 	}
 }
 
-// rightly returns a history that the log of twoHolders explains.
+// The function `rightly` returns a history that the log of twoHolders explains.
 func rightly() []history.Event {
 	return []history.Event{
 		{Time: 1, Kind: history.Session, Op: history.SessionNew, Client: 0, Session: 0xa},
@@ -161,7 +161,7 @@ func TestServersThatDifferAreFound(t *testing.T) {
 }
 
 // The first leader wrote the transaction that grants the lock to the second client, but no majority
-// accepted that transaction.
+// accepted that transaction. So Merge drops it, and a grant that it gave is a violation.
 func TestUncommittedTransactionIsRefuted(t *testing.T) {
 	old := Server{Name: "n0", Txns: twoHolders()[:4]}
 	next := Server{Name: "n1", Txns: append(twoHolders()[:3:3], entry(at(2, 1), 0xb, 3000, wire.OpError))}
@@ -174,7 +174,8 @@ func TestUncommittedTransactionIsRefuted(t *testing.T) {
 		t.Errorf("a grant on it: got %v (%s), want invalid", r.Verdict, r.Reason)
 	}
 
-	// The log of a server that received a snapshot in between proves nothing.
+	// The server has received a snapshot between the two epochs, so its log proves nothing about
+	// the end of the first one.
 	next.Snapshots = []int64{at(1, 4)}
 	if l := Merge(old, next); len(l.Refuted) != 0 || len(l.Txns) != 5 {
 		t.Errorf("with a snapshot: refuted %v of %d, want none of 5", l.Refuted, len(l.Txns))
@@ -190,7 +191,8 @@ func TestDoubtfulEndOfAnEpochRefutesNothing(t *testing.T) {
 	}
 }
 
-// A flipped bit in a log hides the transactions after it.
+// A flipped bit in a log hides the transactions after it. So a transaction that is missing in this
+// log may have been committed.
 func TestDamagedLogRefutesNothing(t *testing.T) {
 	var b, next bytes.Buffer
 	w := txnlog.NewWriter(&b)
@@ -240,17 +242,17 @@ func TestFaultsOutsideOfTheEnvelopeExpose(t *testing.T) {
 	}
 }
 
-// Bug: zkcoord ran a command under a lock. The recorded end of the command was the end of zkcoord,
-// which first had to close its session. So a command that was stopped in time seemed to hold for
-// too long.
+// Regression: zkcoord ran a command under a lock. The recorded end of the command was the end of
+// zkcoord, which first had to close its session. So a command that was stopped in time seemed to
+// hold the lock for too long.
 func TestLastSignOfLifeEndsAHold(t *testing.T) {
 	for _, c := range []struct {
-		sign time.Duration // of the second holder, whose znode was deleted at 6 s
+		sign time.Duration // last sign under the second hold, whose znode was deleted at 6 s
 		want checker.Verdict
 	}{
 		{5900 * time.Millisecond, checker.Valid},
 		{6002 * time.Millisecond, checker.Invalid},
-		{8 * time.Second, checker.Invalid}, // The recorded end is earlier.
+		{8 * time.Second, checker.Invalid}, // the hold ended at 6.5 s, which is too late
 	} {
 		events := rightly()
 		events[6].Time = 6500 * time.Millisecond
@@ -263,7 +265,8 @@ func TestLastSignOfLifeEndsAHold(t *testing.T) {
 	}
 }
 
-// On a real clock the record of an end may be late even if no timer was. A virtual clock is exact.
+// On a real clock the record of the end of a hold may be late by handOver, even if no timer was
+// late. On a virtual clock it is never late.
 func TestRecorderMayBeLateOnARealClock(t *testing.T) {
 	for _, c := range []struct {
 		late time.Duration
@@ -277,7 +280,7 @@ func TestRecorderMayBeLateOnARealClock(t *testing.T) {
 	} {
 		events := rightly()
 		events[6].Time = 6*time.Second + c.late
-		if c.real { // measured at another time
+		if c.real { // a recorded lag marks the clock as real; this one does not cover the end of the hold
 			lag := history.Event{Time: 7 * time.Second, Client: history.Nobody, Kind: history.Fact, Op: history.FactLag, Arg: "10ms", Result: "1us"}
 			events = append(events[:7:7], lag, events[7])
 		}
@@ -288,7 +291,8 @@ func TestRecorderMayBeLateOnARealClock(t *testing.T) {
 	}
 }
 
-// If a closed session has no list of ephemerals, its end deletes all ephemerals that it had.
+// If the transaction that closes a session does not list ephemerals, it deletes all ephemerals of
+// the session.
 func TestUnlistedCloseDeletesEphemerals(t *testing.T) {
 	txns := twoHolders()
 	txns[4].Changes, txns[4].Unlisted = nil, true

@@ -1,6 +1,7 @@
 // Package audit reads the transactions of servers. From them it computes which client held which
-// lock, led, claimed an item or was a member, and when. It compares the result with what clients
-// wrote in their own logs. It does no input or output: it takes transactions and returns [Span]s.
+// lock, and when. It computes the same for terms, claims and memberships. It compares the result
+// with what clients wrote in their own logs. It does no input or output: it takes transactions and
+// returns [Span]s.
 package audit
 
 import (
@@ -19,8 +20,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// Node is the kind of an ephemeral znode that belongs to no known primitive. Its session owns the
-// path.
+// Node is the kind of an ephemeral znode that belongs to no known primitive. The session that
+// created the znode counts as the holder of its path.
 const Node waits.Kind = "node"
 
 // A Span is the life of one znode of a primitive, or of any other ephemeral znode. If the writer of
@@ -29,27 +30,28 @@ type Span struct {
 	Kind    waits.Kind
 	Place   string        // the path of the lock, the election, the semaphore, the group or the queue
 	Path    string        // of the znode
-	Name    string        // of a member, or of the item of a claim; empty if the path does not contain it
-	Token   int64         // the zxid of the transaction that created it
-	Session int64         // whose request created it
-	Label   string        // its data, if they are a short text
-	Shared  bool          // it is a reader
-	Lasting bool          // it is not ephemeral
+	Name    string        // name of the member, or of the claimed item; empty if the path does not contain it
+	Token   int64         // the zxid of the transaction that created the znode
+	Session int64         // the session whose request created the znode
+	Label   string        // the data of the znode, if they are a short text
+	Shared  bool          // the owner is a reader
+	Lasting bool          // the znode is not ephemeral
 	Timeout time.Duration // of the session; 0 if the logs do not show it
 
 	Created time.Time
-	// Served is the time from which no other contender blocked it, for example because it was the
-	// first in its lock queue. From then on, no other contender that follows the recipe can have
-	// been granted the same lock or election. Served is zero if it was always blocked. If it was
-	// not blocked when the logs begin, Served is the start of the logs.
+	// Served is the time from which no other contender blocked this one, for example because this
+	// one was the first in its lock queue. From then on, no other contender that follows the recipe
+	// can have been granted the same lock or election. Served is zero if this contender was always
+	// blocked. If it was not blocked when the logs begin, Served is the start of the logs. A znode
+	// that is in no lock queue is served from its creation.
 	Served time.Time
 	Ended  time.Time // zero if it has not ended
 	End    End
-	By     int64         // the session that ended it
-	Silent time.Duration // from the last transaction of its session before the end, until the end
+	By     int64         // the session that ended the span
+	Silent time.Duration // from the last transaction of its session before Ended, to Ended
 
 	After     *Span  // the previous holder, if its session expired or another session deleted its znode; otherwise nil
-	Abandoned string // why it still exists although it should not; empty if it may exist
+	Abandoned string // why the znode still exists although it should not; empty if it may exist
 }
 
 // An End is how a span ended.
@@ -67,7 +69,8 @@ const (
 	Downgraded End = "downgraded" // the writer became a reader
 )
 
-// Held reports how long the span was served: until its end, or until now if it has not ended.
+// Held returns the time from Served to the end of the span, or to now if it has not ended. It
+// returns 0 if the span was never served.
 func (s *Span) Held(now time.Time) time.Duration {
 	switch {
 	case s.Served.IsZero():
@@ -78,7 +81,8 @@ func (s *Span) Held(now time.Time) time.Duration {
 	return s.Ended.Sub(s.Served)
 }
 
-// Waited reports how long the span waited until it was served, or until it ended.
+// Waited returns how long the span waited until it was served, or until its end, or until now if it
+// still waits.
 func (s *Span) Waited(now time.Time) time.Duration {
 	switch {
 	case !s.Served.IsZero():
@@ -89,27 +93,28 @@ func (s *Span) Waited(now time.Time) time.Duration {
 	return s.Ended.Sub(s.Created)
 }
 
-// Below reports whether path equals the argument under, or is a descendant of it.
+// Below reports whether path equals the argument `under`, or is a descendant of it.
 func Below(path, under string) bool {
 	rest, below := strings.CutPrefix(path, strings.TrimSuffix(under, "/"))
 	return below && (rest == "" || rest[0] == '/')
 }
 
-// Within reports whether the span overlaps the time between from and to. A zero time is no bound.
+// Within reports whether the span overlaps the time from `from` to `to`. A zero time is no bound.
 func (s *Span) Within(from, to time.Time) bool {
 	return (from.IsZero() || s.End == Stands || !s.Ended.Before(from)) && (to.IsZero() || !s.Created.After(to))
 }
 
-// A Start is the state before the first transaction, as far as it is known. In the zero value
-// nothing is known.
+// A Start is the state of the servers before the first transaction of the logs. The zero value
+// means that nothing is known of that state.
 type Start struct {
 	Zxid     int64
 	Sessions map[int64]int32 // timeouts in milliseconds
 	nodes    []txnlog.Node
 }
 
-// Add adds a znode of a snapshot that contains what was committed up to s.Zxid. A snapshot can also
-// have later znodes. Add ignores these, and znodes that are neither ephemeral nor of a primitive.
+// Add adds a znode of a snapshot. It ignores znodes that were created after s.Zxid, because a
+// snapshot can contain later znodes too. It also ignores znodes that are not ephemeral, belong to
+// no primitive, and do not help to recognize other znodes.
 func (s *Start) Add(n txnlog.Node) {
 	_, known := waits.Recognize(n.Path)
 	if n.Czxid <= s.Zxid && (known || n.Session != 0 || znodeOf(n).Directory()) {
@@ -161,14 +166,14 @@ func Spans(start Start, under string, txns iter.Seq2[txnlog.Txn, error]) iter.Se
 	}
 }
 
-// follower is the state between two transactions.
+// follower is the state of [Spans] between two transactions.
 type follower struct {
 	under    string
-	sessions map[int64]*session // those that live
-	alive    map[string]*entry  // by path
-	places   map[string]*place  // lock queues
+	sessions map[int64]*session // by id, the sessions that have not ended
+	alive    map[string]*entry  // by path, the znodes that exist and have a span
+	places   map[string]*place  // the lock queues
 	layouts  waits.Layouts
-	ended    []Span // by the last transaction
+	ended    []Span // the spans that the last transaction ended
 }
 
 type session struct {
@@ -181,7 +186,7 @@ type entry struct {
 	Span
 	contender lockqueue.Contender
 	item      string // the path of the item that it claims
-	queue     *place // nil if there is none
+	queue     *place // its lock queue; nil if the znode is in none
 }
 
 // place is a lock queue.
@@ -196,7 +201,13 @@ type place struct {
 func (f *follower) start(s Start, now int64) {
 	slices.SortFunc(s.nodes, func(a, b txnlog.Node) int { return cmp.Compare(a.Czxid, b.Czxid) })
 	for _, n := range s.nodes {
-		f.create(znodeOf(n), n.Session, n.Czxid, n.Created, cmp.Or(now, n.Created))
+		known := cmp.Or(now, n.Created)
+		e := f.create(znodeOf(n), n.Session, n.Czxid, n.Created, known)
+		changed := n.Mzxid > n.Czxid && n.Mzxid <= s.Zxid // the logs contain the changes after s.Zxid
+		if changed && e != nil && e.queue != nil && waits.Downgraded(e.contender) {
+			e.Shared = true
+			e.queue.serve(known)
+		}
 	}
 }
 
@@ -206,7 +217,7 @@ func (f *follower) apply(t *txnlog.Txn) {
 	case t.Op == wire.OpCreateSession:
 		own = &session{timeout: t.Timeout}
 		f.sessions[t.Session] = own
-	case own == nil && t.Session != 0: // the logs begin later than the session
+	case own == nil && t.Session != 0: // the session is older than the logs
 		own = &session{}
 		f.sessions[t.Session] = own
 	}
@@ -228,7 +239,7 @@ func (f *follower) apply(t *txnlog.Txn) {
 				f.remove(e, t)
 			}
 		case wire.OpSetData:
-			if e := f.alive[c.Path]; e != nil && !deletes(t, c.Path) { // otherwise it is a release mark
+			if e := f.alive[c.Path]; e != nil && !deletes(t, c.Path) { // data that are set together with a deletion are a release mark
 				f.set(e, c.Data, t)
 			}
 		}
@@ -245,19 +256,20 @@ func deletes(t *txnlog.Txn, path string) bool {
 	return slices.ContainsFunc(t.Changes, func(c txnlog.Change) bool { return c.Op == wire.OpDelete && c.Path == path })
 }
 
-// create adds a znode, if it has a span. The argument created is the time of its creation. The
-// argument known is that time too, or the start of the logs if the znode is older.
-func (f *follower) create(z waits.Znode, owner int64, zxid, created, known int64) {
+// create adds the znode z and returns its entry, or nil if z has no span. The argument `created` is
+// the time at which z was created. The argument `known` is the same time, or the start of the logs
+// if z is older than the logs.
+func (f *follower) create(z waits.Znode, owner int64, zxid, created, known int64) *entry {
 	role, ok := f.layouts.Create(z)
 	contends := role.Contender.Name != ""
 	switch {
 	case role.Kind == waits.Internal, !contends && !z.Ephemeral:
-		return
+		return nil
 	case !ok:
 		role = waits.Role{Kind: Node, Place: z.Path}
 	}
 	if !Below(role.Place, f.under) {
-		return
+		return nil
 	}
 	e := &entry{contender: role.Contender, item: role.Item, Span: Span{
 		Kind: role.Kind, Place: role.Place, Path: z.Path, Name: role.Name, Token: zxid, Session: owner, Label: label(z.Data[role.Label:]),
@@ -269,7 +281,7 @@ func (f *follower) create(z waits.Znode, owner int64, zxid, created, known int64
 	f.alive[z.Path] = e
 	if !contends {
 		e.Served = e.Created
-		return
+		return e
 	}
 	p := f.places[role.Place]
 	if p == nil {
@@ -283,11 +295,12 @@ func (f *follower) create(z waits.Znode, owner int64, zxid, created, known int64
 	at, _ := slices.BinarySearchFunc(p.queue, e, inOrder)
 	p.queue = slices.Insert(p.queue, at, e)
 	p.serve(known)
+	return e
 }
 
 func inOrder(a, b *entry) int { return lockqueue.Compare(a.contender, b.contender) }
 
-// serve notes which contenders are not blocked any more.
+// serve records which contenders are not blocked any more.
 func (p *place) serve(now int64) {
 	for i, e := range p.queue {
 		if i > 0 && !e.Shared {
@@ -322,7 +335,7 @@ func (f *follower) remove(e *entry, t *txnlog.Txn) {
 	}
 	if !e.Served.IsZero() && (e.End == Expired || e.End == Revoked) {
 		last := e.Span
-		last.After = nil // otherwise each holder would keep all before it
+		last.After = nil // otherwise each span would keep all earlier holders in memory
 		p.before = &last
 	}
 	p.serve(t.Time)
@@ -349,7 +362,8 @@ func end(e *entry, t *txnlog.Txn) End {
 	return Released
 }
 
-// set follows a change of data: a leader proclaims something, or a writer becomes a reader.
+// The method `set` handles a change of data: a leader publishes something, or a writer becomes a
+// reader.
 func (f *follower) set(e *entry, data []byte, t *txnlog.Txn) {
 	if e.Kind != waits.Lock {
 		e.Label = label(data)
@@ -364,7 +378,8 @@ func (f *follower) set(e *entry, data []byte, t *txnlog.Txn) {
 	e.queue.serve(t.Time)
 }
 
-// standing returns the spans that have not ended, and says which of them are abandoned.
+// The method `standing` returns the spans that have not ended. It sets Abandoned in those that
+// should have ended.
 func (f *follower) standing() []Span {
 	var all []Span
 	for _, e := range f.alive {

@@ -58,7 +58,7 @@ func parse(t testing.TB, text string) (txns []txnlog.Txn) {
 				c.Op = wire.OpDelete
 			case "set":
 				c.Op = wire.OpSetData
-			case "request": // it changes nothing
+			case "request": // a transaction that changes nothing
 				continue
 			default:
 				t.Fatalf("%q: unknown word %q", line, words[i])
@@ -93,7 +93,8 @@ func spansOf(t testing.TB, start Start, under, text string) (all []Span) {
 	return all
 }
 
-// show writes spans as a table: session, kind, place, when it was served and ended, and how.
+// show writes spans as a table. A line has the session, the kind, the place, the times at which the
+// span was served and ended, and how it ended.
 func show(spans []Span) string {
 	var b strings.Builder
 	for _, s := range spans {
@@ -271,6 +272,33 @@ func TestLogsThatBeginLate(t *testing.T) {
 	}
 }
 
+// Session 1 was a writer and became a reader before the snapshot, so it does not block session 2.
+// Session 3 became a reader only after the snapshot. The snapshot is fuzzy: it already has the data
+// that this change set.
+func TestReadersInASnapshot(t *testing.T) {
+	const writer, reader = "-__WRIT__000000000", "-__READ__000000000"
+	start := Start{Zxid: 9, Sessions: map[int64]int32{1: 4000, 2: 4000, 3: 4000, 4: 4000}}
+	for _, n := range []txnlog.Node{
+		{Path: "/a/" + id + writer + "0", Session: 1, Czxid: 2, Mzxid: 4},
+		{Path: "/a/" + id + reader + "1", Session: 2, Czxid: 3, Mzxid: 3},
+		{Path: "/b/" + id + writer + "0", Session: 3, Czxid: 5, Mzxid: 10},
+		{Path: "/b/" + id + reader + "1", Session: 4, Czxid: 6, Mzxid: 6},
+	} {
+		start.Add(n)
+	}
+	spans := spansOf(t, start, "/", `
+		100 3 set /b/ID-__WRIT__0000000000=x
+		200 1 delete /a/ID-__WRIT__0000000000
+		300 2 delete /a/ID-__READ__0000000001
+		400 3 delete /b/ID-__WRIT__0000000000
+		500 4 delete /b/ID-__READ__0000000001`)
+	want := "3 lock /b 100-100 downgraded\n1 lock /a 100-200 released shared\n2 lock /a 100-300 released shared\n" +
+		"3 lock /b 100-400 released shared\n4 lock /b 100-500 released shared\n"
+	if got := show(spans); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
 func TestOnlyWhatIsBelowAPath(t *testing.T) {
 	const txns = `
 		10 1 create /a/l/x-lock-0000000000
@@ -354,8 +382,8 @@ func TestClaimsAreComparedWithTheLog(t *testing.T) {
 	}
 }
 
-// A program that logs no tokens acquires the lock many times. Each of its claims matches another
-// znode.
+// A program that logs no tokens acquires the lock many times. Each of its claims matches a
+// different znode.
 func TestClaimsWithoutTokensMatchTheirTurns(t *testing.T) {
 	var txns, log strings.Builder
 	for i := range int64(50) {

@@ -24,9 +24,9 @@ type Claim struct {
 	Session int64  // 0 if the client did not know it
 	Client  string // its name, if it gave one
 	From    time.Time
-	To      time.Time // the end; if there is none, the last line of the log
-	Ended   bool
-	Cause   string // why it ended, in the client's words
+	To      time.Time // the end; if the log has none, the time of the last line
+	Ended   bool      // the log has the end
+	Cause   string    // why it ended, in the client's words
 }
 
 // The messages of the lines that ReadClaims reads.
@@ -35,9 +35,9 @@ const (
 	holdEnds   = "hold ends"
 )
 
-// ReadClaims reads the log of a client: one JSON object a line, as log/slog or the file exporter of
-// OpenTelemetry's collector writes them. docs/audit.md has the fields. ReadClaims skips lines that
-// are something else.
+// ReadClaims reads the log of a client. Each line is a JSON object, in the format of log/slog or of
+// the file exporter of OpenTelemetry's collector. docs/audit.md describes the fields. ReadClaims
+// skips all other lines.
 func ReadClaims(source string, r io.Reader) ([]Claim, error) {
 	type hold struct {
 		path           string
@@ -98,14 +98,14 @@ type Conflict struct {
 	Span  *Span // the span that matches the claim; nil if there is none in the logs
 	// From and To are the time in which the claim is wrong.
 	From, To time.Time
-	Others   []Other // who held the same in that time
+	Others   []Other // the other holders in that time
 }
 
 // An Other is another holder during the time in which the claim of a Conflict is wrong.
 type Other struct {
 	Span     Span
-	From, To time.Time // the part of that time in which it held
-	Claims   bool      // the log of its client also has a claim for it
+	From, To time.Time // when it held, limited to From and To of the Conflict
+	Claims   bool      // a client's log also says that the other holder held
 }
 
 // Why is the kind of a conflict.
@@ -119,7 +119,7 @@ const (
 )
 
 // Compare compares claims with spans. The clocks of clients and servers may differ by up to the
-// argument clock. The servers' logs cover the time between from and to. A claim that matches no
+// argument `clock`. The servers' logs cover the time from `from` to `to`. A claim that matches no
 // span is a conflict only if it certainly began in that time.
 func Compare(claims []Claim, spans []Span, clock time.Duration, from, to time.Time) []Conflict {
 	c := comparison{byPath: make(map[string][]*Span), byPlace: make(map[string][]*Span), claimed: make(map[*Span]Claim), clock: clock, now: to}
@@ -195,7 +195,7 @@ func (c *comparison) spanOf(claim Claim) *Span {
 	if best != nil {
 		return best
 	}
-	for _, s := range at { // the token of a permit is that of another znode
+	for _, s := range at { // the token of a permit is the czxid of another znode
 		consider(s, claim.Token == 0 || s.Kind == waits.Semaphore)
 	}
 	if best != nil || len(at) > 0 {
@@ -208,7 +208,9 @@ func (c *comparison) spanOf(claim Claim) *Span {
 	return best
 }
 
-// judge compares a claim with its span.
+// judge compares a Claim, by which a client says in its log that it held something, with the
+// matching span of the servers' logs. The span is nil if none matches. judge reports whether the
+// servers' logs contradict the client, and how.
 func (c *comparison) judge(claim Claim, s *Span) (Conflict, bool) {
 	one := Conflict{Claim: claim, Span: s, From: claim.From, To: claim.To}
 	if s == nil {
@@ -235,7 +237,9 @@ func (c *comparison) judge(claim Claim, s *Span) (Conflict, bool) {
 	return one, true
 }
 
-// others returns the other holders of what s held, between two times, in order.
+// The method `others` returns the other holders of what s held between two times, in the order in
+// which they were served. For a semaphore it returns none, because several clients may hold permits
+// at the same time.
 func (c *comparison) others(s *Span, from, to time.Time) []Other {
 	if s.Kind == waits.Semaphore {
 		return nil

@@ -51,7 +51,8 @@ func (a attributes) get(keys ...string) (v value) {
 	return v
 }
 
-// records returns the entries on a line. It returns none if the line has another format.
+// records parses a line of log/slog, which has one entry, or a line of OTLP, which may have
+// several. It returns no entries if the line has neither form.
 func records(text []byte) (all []record) {
 	var line struct {
 		record

@@ -9,12 +9,14 @@ import (
 	"github.com/zkcoord/zkcoord/internal/waits"
 )
 
-// A Summary counts spans and keeps the last ones of each place. Its size depends on the number of
+// A Summary counts spans, and keeps the last spans of each place. Its size depends on the number of
 // places and of sessions that expired, but not on the number of spans.
 type Summary struct {
-	Most int // how many spans to keep for each place, in Takeovers and in Abandoned; 0 keeps all
+	// Most is the number of last spans to keep for each place; zero keeps all. Takeovers and
+	// Abandoned keep at least their last Most spans.
+	Most int
 
-	Takeovers, Abandoned []Span
+	Takeovers, Abandoned []Span // spans whose field After or Abandoned is set
 	// Expired is the number of sessions that expired while they held something or waited for it.
 	Expired int
 
@@ -29,11 +31,11 @@ type Place struct {
 	Granted int // spans that were served
 	Gave    int // spans that ended before they were served, or still wait
 	Ends    map[End]int
-	Longest Span   // the one that waited longest
-	Last    []Span // the last ones
+	Longest Span   // the span that waited longest
+	Last    []Span // the last spans
 }
 
-// Add counts a span. If it has not ended, it lasts until now.
+// Add counts a span. A span that has not ended counts as waiting or held until `now`.
 func (s *Summary) Add(one Span, now time.Time) {
 	if s.places == nil {
 		s.places, s.expired = make(map[string]*Place), make(map[int64]bool)
@@ -65,7 +67,8 @@ func (s *Summary) Add(one Span, now time.Time) {
 	}
 }
 
-// keep appends to the last spans.
+// The method `keep` appends the span `one` to the list `all`. If the list then has twice as many
+// spans as s.Most, its first half is dropped.
 func (s *Summary) keep(all []Span, one Span) []Span {
 	if all = append(all, one); s.Most > 0 && len(all) >= 2*s.Most {
 		all = slices.Delete(all, 0, len(all)-s.Most)

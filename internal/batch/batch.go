@@ -20,16 +20,17 @@ type Batcher[J any] struct {
 
 	// Prepare, if it is not nil, is called before the calls of a batch are chosen. It reads what
 	// Commit needs. A call whose caller leaves before Prepare returns is not carried out. Calls
-	// that are made meanwhile join the batch. If Prepare fails, Commit reports its error.
+	// that are made while Prepare runs join the batch. Prepare returns no error: if it fails,
+	// Commit reports the error to the calls.
 	Prepare func(ctx context.Context)
 
-	// Commit carries out as many of calls as it chooses, starting with the first, and finishes
-	// them. The calls that it leaves come first in the next batch. Its context is that of the
-	// session and not of a caller, because a call cannot be cancelled halfway.
+	// Commit carries out as many calls as it chooses, starting with the first, and finishes them.
+	// The calls that it does not carry out come first in the next batch. The context of Commit is
+	// that of the session and not of a caller, because a call cannot be cancelled halfway.
 	Commit func(ctx context.Context, calls []*Call[J])
 
-	// Tidy removes what Commit left on the servers. It is called after Close, each time that no
-	// call is left to carry out.
+	// Tidy removes what Commit left on the servers. After Close, the batcher calls it when no call
+	// is left to carry out. If later calls are carried out, the batcher then calls it again.
 	Tidy func(ctx context.Context) error
 
 	mu      sync.Mutex
@@ -37,8 +38,8 @@ type Batcher[J any] struct {
 	running bool
 	closing bool
 	refused error         // the error of further calls; nil while calls are accepted
-	idle    chan struct{} // if not nil, closed when run ends
-	tidied  bool          // Tidy was called since the last call was carried out and since the last Again
+	idle    chan struct{} // if not nil, the method `run` closes it at its end
+	tidied  bool          // Tidy was called after the last batch and after the last Again
 	untidy  error         // the last error of Tidy
 }
 
@@ -49,19 +50,19 @@ type Call[J any] struct {
 
 	done chan struct{}
 
-	// These belong to the goroutine of Commit until done is closed.
+	// Only the goroutine of Commit uses the next two fields until the channel `done` is closed.
 	ended bool
 	err   error
 
-	// These are guarded by Batcher.mu.
+	// Batcher.mu guards the remaining fields.
 	started  bool
-	finished bool // done is closed
+	finished bool // the channel `done` is closed
 	gone     bool // the caller no longer waits
 }
 
-// Do carries out a call. If ctx ends first, Do withdraws the call and returns a Failed error. If
-// the call is already in progress by then, the error is Indeterminate, and Undo runs if the call
-// succeeds.
+// Do carries out a call. If ctx or the session ends before Commit has the call, Do withdraws the
+// call and returns a Failed error. If Commit has the call by then, the error is Indeterminate, and
+// Undo runs if the call succeeds.
 func (g *Batcher[J]) Do(ctx context.Context, op, path string, c *Call[J]) error {
 	if ctx.Err() != nil {
 		return &session.RequestError{Op: op, Path: path, Outcome: session.Failed, Err: context.Cause(ctx)}
@@ -115,7 +116,7 @@ func (g *Batcher[J]) startLocked() {
 	}
 }
 
-// run carries out calls until none are left.
+// run carries out calls until none are left. It then calls Tidy if the batcher is closed.
 func (g *Batcher[J]) run(ctx context.Context) error {
 	for {
 		g.mu.Lock()
@@ -159,7 +160,8 @@ func (g *Batcher[J]) run(ctx context.Context) error {
 	}
 }
 
-// finish ends the calls that Commit carried out, and puts the other calls back at the front.
+// finish ends the calls that Commit carried out, and puts the other calls back in front of the
+// waiting ones.
 func (g *Batcher[J]) finish(ctx context.Context, calls []*Call[J]) {
 	var undo []*Call[J]
 	g.mu.Lock()
@@ -196,9 +198,9 @@ func (g *Batcher[J]) Refused() error {
 }
 
 // Close waits until all existing calls have ended, and then tidies up. Later calls fail with the
-// error in the argument refused. If refused is nil, later calls are carried out instead, and the
-// clean-up is repeated after them. An error means that ctx or the session ended first, or that Tidy
-// failed.
+// error in the argument `refused`. If that argument is nil, later calls are carried out instead,
+// and the clean-up is repeated after them. An error means that ctx or the session ended first, or
+// that Tidy failed.
 func (g *Batcher[J]) Close(ctx context.Context, refused error) error {
 	g.mu.Lock()
 	g.closing, g.tidied = true, false
@@ -223,7 +225,8 @@ func (g *Batcher[J]) Close(ctx context.Context, refused error) error {
 	}
 }
 
-// Again repeats the clean-up if the batcher is closed.
+// Again makes a closed batcher call Tidy once more. Call it when something has ended that prevented
+// the last clean-up, for example a claim.
 func (g *Batcher[J]) Again() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -233,6 +236,6 @@ func (g *Batcher[J]) Again() {
 	}
 }
 
-// Finish records the end of a call, on behalf of Commit. The caller is notified when Commit
-// returns.
+// Finish records the result of a call. Commit calls it. The caller of Do gets the result after
+// Commit has returned.
 func (c *Call[J]) Finish(err error) { c.ended, c.err = true, err }

@@ -24,13 +24,14 @@ import org.apache.curator.framework.recipes.queue.SimpleDistributedQueue;
 import org.apache.curator.retry.RetryForever;
 
 /**
- * Curator's part of the benchmark. It reads one command per line, and replies with one line. See
- * job.go for the fields of a job.
+ * Curator's part of the benchmark. It uses the protocol of docs/client-protocol.md with these
+ * operations. See job.go for the fields of a job.
  *
  * <pre>
- * open SERVERS TIMEOUT CLIENTS                                       opened
- * run KIND PATH CLIENTS WIDTH WARM TIME EACH ITEMS BATCH             ran OPERATIONS NANOSECONDS LATENCY
- * close                                                              closed
+ * operation   value of the request                                   value of the reply
+ * open        SERVERS TIMEOUT CLIENTS
+ * run         KIND PATH CLIENTS WIDTH WARM TIME EACH ITEMS BATCH     OPERATIONS NANOSECONDS LATENCY
+ * close
  * </pre>
  */
 public final class CuratorBench {
@@ -252,7 +253,7 @@ public final class CuratorBench {
                       (before, now) -> {
                         try {
                           arrived.put(Integer.parseInt(new String(now.getData(), StandardCharsets.US_ASCII)));
-                        } catch (NumberFormatException e) { // not written yet
+                        } catch (NumberFormatException e) { // client 0 has not written yet
                           return;
                         } catch (InterruptedException e) {
                           Thread.currentThread().interrupt();
@@ -272,7 +273,7 @@ public final class CuratorBench {
           left--;
         }
       }
-      if (k == 0) { // all clients watch now
+      if (k == 0) { // all clients watch now, so the measurement begins
         limit = new Limit(j);
       }
       if (limit.counts()) {

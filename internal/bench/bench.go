@@ -23,7 +23,7 @@ type Options struct {
 	Nodes int // zero is 3
 
 	Rounds int           // zero is 5; one more round comes first and does not count
-	Time   time.Duration // of a round; zero is 1 s. Some jobs take a multiple
+	Time   time.Duration // duration of a round; zero is 1 s. Rounds of some jobs take a multiple of it
 
 	Rows       []string // prefixes of the names of the rows to run; nil means all rows
 	Libraries  []string // nil means all that are installed
@@ -69,7 +69,7 @@ func (o *Options) rows() ([]Row, error) {
 }
 
 // libraries returns the requested libraries, always including zkcoord. For each library that is not
-// installed, the map missing says what to install.
+// installed, the map `missing` says what to install.
 func (o *Options) libraries() (chosen []library, missing map[string]string, err error) {
 	missing = make(map[string]string)
 	asked := func(name string) bool { return o.Libraries == nil || slices.Contains(o.Libraries, name) }
@@ -96,8 +96,8 @@ func (o *Options) libraries() (chosen []library, missing map[string]string, err 
 	return chosen, missing, nil
 }
 
-// Run starts an ensemble and measures. If ctx ends first, Run returns the rows measured so far
-// together with the error.
+// Run starts an ensemble and measures the rows on it. If ctx ends first, Run returns the rows
+// measured so far together with the error.
 func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -150,7 +150,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 }
 
 // config returns the configuration of an ensemble to be measured: ZooKeeper's default tick, and
-// JVMs with the full compiler and more memory.
+// JVMs with the full compiler and 1 GB of memory.
 func config(nodes int) ensemble.Config {
 	return ensemble.Config{Nodes: nodes, TickTime: 2 * time.Second, JVMFlags: []string{"-Xmx1g", "-XX:TieredStopAtLevel=4"}}
 }
@@ -211,7 +211,8 @@ func (r *runner) row(ctx context.Context, row Row) (RowResult, error) {
 	return result, nil
 }
 
-// failed records an error of a library. It returns the error only if the whole run failed.
+// The method `failed` records the error of a library. It returns an error only if ctx or the admin
+// session has ended, because then the whole run fails.
 func (r *runner) failed(ctx context.Context, l *LibraryResult, err error) error {
 	switch {
 	case ctx.Err() != nil:
@@ -239,7 +240,7 @@ func (r *runner) count(ctx context.Context, row Row, l library, result *LibraryR
 	defer f.close()
 	sample, err := r.job(ctx, f, row.counted, func(ctx context.Context, j Job) error {
 		defer c.reset()
-		if j.recurs() { // the first operation creates nodes that later operations use
+		if j.recurs() { // do not count the first operation, which creates znodes that later operations use
 			j.Each = 1
 			_, err := f.do(ctx, j)
 			return err
@@ -259,9 +260,9 @@ func (r *runner) count(ctx context.Context, row Row, l library, result *LibraryR
 	return nil
 }
 
-// job lets a fleet do a job on a new path, and deletes the path at the end. For a Take job, the
-// fleet first puts the items. If begin is not nil, that function is called just before the job
-// itself.
+// The method `job` lets a fleet do a job on a new path, and deletes the path at the end. For a Take
+// job, the fleet first puts the items. If the function `begin` is not nil, it is called just before
+// the job itself.
 func (r *runner) job(ctx context.Context, f fleet, of func(path string) Job, begin func(context.Context, Job) error) (sample Sample, err error) {
 	path := root + "/" + recipe.NewID(r.admin)
 	if err := recipe.CreateParents(ctx, r.admin, path+"/x"); err != nil {

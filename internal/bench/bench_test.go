@@ -54,11 +54,11 @@ func TestEveryRowRuns(t *testing.T) {
 	}
 }
 
-// The requests of a lock are the same in each run.
+// A lock needs three requests in each cycle, so their count is the same in each run.
 func TestRequestsAreCountedOnTheWire(t *testing.T) {
 	report := run(t, Options{Rows: []string{"lock 1"}, Libraries: []string{"floor", "zk.Lock"}})
 	for _, l := range report.Rows[0].Libraries {
-		if total := l.Total(); total < 3 || total > 3.02 { // the floor creates its directory each time
+		if total := l.Total(); total < 3 || total > 3.02 { // the floor also creates its directory, once in all cycles
 			t.Errorf("%s: got %v requests for each cycle, want 3 to 3.02: %v", l.Name, total, l.Requests)
 		}
 	}
@@ -94,5 +94,20 @@ func TestUnknownNamesAreRefused(t *testing.T) {
 func TestSpread(t *testing.T) {
 	if got, want := spreadOf([]float64{3, 1, 2, 10}), (Spread{2.5, 1, 10}); got != want {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// If a library fails in a later round, the report has neither its samples nor its values.
+func TestFailedLibraryHasNoValues(t *testing.T) {
+	second := Sample{Ops: 1, Took: time.Second}
+	r := RowResult{Row: Rows()[0], Libraries: []LibraryResult{
+		{Name: "zkcoord", Samples: []Sample{second, second}}, {Name: "kazoo", Samples: []Sample{second}, Error: "it ended"},
+	}}
+	r.conclude()
+	if ours := r.Libraries[0]; ours.Value.Median <= 0 || ours.Ratio.Median != 1 || len(ours.Samples) != 2 {
+		t.Errorf("zkcoord: got %+v, want 2 samples, a value and the ratio 1", ours)
+	}
+	if l := r.Libraries[1]; l.Value != (Spread{}) || l.Ratio != (Spread{}) || l.Samples != nil {
+		t.Errorf("kazoo: got %+v, want an error instead of samples and values", l)
 	}
 }

@@ -1,5 +1,5 @@
 // Package bench compares the primitives with other libraries: go-zookeeper's Lock, Curator, kazoo,
-// and a floor that makes only the requests that no recipe can avoid.
+// and the floor, which is a client that makes only the requests that no recipe can avoid.
 //
 // All libraries run the same jobs on the same ensemble in turns, round after round. A disturbance
 // affects all libraries in the same round, so their ratios are comparable even if their times are
@@ -18,5 +18,7 @@
 //
 // # Znodes
 //
-// All znodes are below /zkcoord-bench. Run deletes them.
+// All znodes are below /zkcoord-bench, in the ensemble that Run starts. Run deletes the znodes of
+// each job after that job, so that they do not affect later jobs. It does not delete
+// /zkcoord-bench itself, or the znodes of an interrupted job: they end with the ensemble.
 package bench

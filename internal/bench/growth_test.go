@@ -58,7 +58,7 @@ func (l linear) String() string {
 	return strings.Join(terms, " + ")
 }
 
-// near reports whether got is within 3 % of the formula.
+// The method `near` reports whether `got` differs from the formula by at most 3 % of the formula.
 func (l linear) near(got float64, n int) bool {
 	return math.Abs(got-l.at(n)) <= 0.03*l.at(n)
 }
@@ -101,15 +101,15 @@ var growths = []growth{
 		measure: readGroup, requests: linear{1, 1}, writes: linear{0, 0}, bytes: linear{115, 330},
 	},
 	{
-		operation: "read a tree and watch it", unit: "nodes", sizes: []int{1_000, 10_000, 100_000},
+		operation: "read a tree and watch it", unit: "znodes", sizes: []int{1_000, 10_000, 100_000},
 		measure: readTree, requests: linear{2, 2}, writes: linear{0, 0}, bytes: linear{0, 366},
 	},
 	{
-		operation: "learn of a change in a tree", unit: "nodes", sizes: []int{1_000, 10_000, 100_000},
+		operation: "learn of a change in a tree", unit: "znodes", sizes: []int{1_000, 10_000, 100_000},
 		measure: changeTree, requests: linear{2, 0}, writes: linear{1, 0}, bytes: linear{507, 0},
 	},
 	{
-		operation: "delete a tree", unit: "nodes", sizes: []int{1_000, 10_000, 100_000},
+		operation: "delete a tree", unit: "znodes", sizes: []int{1_000, 10_000, 100_000},
 		measure: deleteTree, requests: linear{3, 0.006}, writes: linear{2, 0.005}, bytes: linear{0, 56.5},
 	},
 }
@@ -146,7 +146,7 @@ func TestGrowth(t *testing.T) {
 	}
 }
 
-// row returns the row of the table, after a comparison with the formulas.
+// row compares the counts with the formulas, and returns the row of the table.
 func (g growth) row(t *testing.T, n int, w *growthWorld) string {
 	cells := []string{"", g.operation, thousands(float64(n)) + " " + g.unit}
 	var formulas []string
@@ -166,8 +166,8 @@ func (g growth) row(t *testing.T, n int, w *growthWorld) string {
 	return strings.TrimSpace(strings.Join(cells, " | "))
 }
 
-// figure returns x with at most two decimals, with none if it is large, or with two digits if it is
-// small.
+// figure formats x: without decimals if x is at least 100, with two significant digits if x is less
+// than 0.1, and otherwise with at most two decimals.
 func figure(x float64) string {
 	switch {
 	case x >= 100:
@@ -186,8 +186,8 @@ func thousands(x float64) string {
 	return digits
 }
 
-// A growthWorld counts the requests of its clients, without those that only keep a session and its
-// lease.
+// A growthWorld counts the requests of its clients. It does not count the requests that only keep a
+// session and its lease.
 type growthWorld struct {
 	*recipetest.World
 	t *testing.T
@@ -197,7 +197,7 @@ type growthWorld struct {
 	operations              int
 }
 
-// count begins to count.
+// count sets the counts to zero and begins to count.
 func (w *growthWorld) count() {
 	synctest.Wait()
 	w.mu.Lock()
@@ -205,7 +205,7 @@ func (w *growthWorld) count() {
 	w.requests, w.writes, w.bytes, w.operations = 0, 0, 0, 0
 }
 
-// counted ends the count, after the given number of operations.
+// The method `counted` ends the count, after the given number of operations.
 func (w *growthWorld) counted(operations int) {
 	synctest.Wait()
 	w.mu.Lock()
@@ -229,7 +229,8 @@ func (w *growthWorld) add(size int, request, write bool) {
 	}
 }
 
-// sessions opens n sessions. MaxRequest is small, because each session allocates that much memory.
+// sessions opens n sessions. MaxRequest is small, because each session allocates a buffer of that
+// size.
 func (w *growthWorld) sessions(n int) []*session.Session {
 	all := make([]*session.Session, n)
 	for i := range all {
@@ -302,7 +303,7 @@ func (c *growthConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// The method all calls f for each i below n, concurrently.
+// The method `all` calls f for each i below n, concurrently.
 func (w *growthWorld) all(n int, f func(i int) error) {
 	w.t.Helper()
 	var work errgroup.Group
@@ -312,7 +313,7 @@ func (w *growthWorld) all(n int, f func(i int) error) {
 	recipetest.Check(w.t, work.Wait())
 }
 
-// create creates persistent nodes of 100 bytes, 1,000 in each transaction.
+// create creates persistent znodes of 100 bytes, 1,000 in each transaction.
 func (w *growthWorld) create(paths ...string) {
 	for part := range slices.Chunk(paths, 1_000) {
 		ops := make([]session.Op, len(part))
@@ -355,7 +356,7 @@ func manyLocks(w *growthWorld, clients int) {
 type crowd struct {
 	world  *growthWorld
 	grants chan *lock.Grant
-	over   atomic.Bool // the sessions are about to be closed, and the last contenders get no grant
+	over   atomic.Bool // set just before the sessions are closed: the last contenders then get no grant
 }
 
 // gather makes n contenders, each with its own session.
@@ -398,7 +399,7 @@ func joinLock(w *growthWorld, contenders int) {
 
 func handLockOver(w *growthWorld, contenders int) {
 	c := gather(w, contenders)
-	c.handOver(1) // the first contender leaves no release mark
+	c.handOver(1) // not counted: the first contender leaves no release mark, so its release costs less
 	w.count()
 	const times = 5
 	c.handOver(times)
@@ -406,11 +407,11 @@ func handLockOver(w *growthWorld, contenders int) {
 	c.over.Store(true)
 }
 
-const together = 1_000 // items that are put together
+const together = 1_000 // items in one call of Put
 
 func (w *growthWorld) queue() *queue.Queue[[]byte] {
 	q := queue.New(w.sessions(1)[0], "/queue", queue.Options[[]byte]{Codec: queue.Bytes()})
-	recipetest.Check(w.t, q.Put(w.t.Context(), []byte{0})) // creates the znodes that are created only once
+	recipetest.Check(w.t, q.Put(w.t.Context(), []byte{0})) // creates the znodes that a queue creates only once, before the count begins
 	recipetest.Must(q.Take(w.t.Context()))
 	return q
 }
@@ -467,7 +468,7 @@ func (w *growthWorld) members(n int) ([]*group.Membership, *group.Group) {
 	return all, group.New(sessions[1], "/group")
 }
 
-// followed calls f while another client follows the group.
+// The method `followed` counts what f costs while another client follows the group.
 func (w *growthWorld) followed(g *group.Group, f func()) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan struct{})
@@ -503,7 +504,7 @@ func readGroup(w *growthWorld, members int) {
 	w.counted(1)
 }
 
-// plant creates a tree of n nodes, 1,000 in each directory.
+// plant creates a tree of n znodes, 1,000 in each directory.
 func (w *growthWorld) plant(n int) (leaf string) {
 	paths := []string{"/tree"}
 	for i := range n / 1_000 {
@@ -517,8 +518,9 @@ func (w *growthWorld) plant(n int) (leaf string) {
 	return paths[len(paths)-1]
 }
 
-// copied lets a client read a copy of the tree. Unless change is nil, copied then calls change, and
-// waits until the client has observed the change.
+// The method `copied` counts what it costs a client to read a copy of the tree. If the function
+// `change` is not nil, the method instead counts from the call of `change` until the client has
+// observed the change.
 func (w *growthWorld) copied(change func()) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	defer cancel()

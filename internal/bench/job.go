@@ -17,13 +17,13 @@ type Kind string
 // The kinds.
 const (
 	Lock      Kind = "lock"      // acquire and release a lock
-	ReadWrite Kind = "rwlock"    // likewise; nine of ten operations are a reader's
+	ReadWrite Kind = "rwlock"    // acquire and release a read-write lock; nine of ten operations are a reader's
 	Semaphore Kind = "semaphore" // acquire and release a permit
 	Election  Kind = "election"  // lead, and resign at once; timed from the resignation to the next term
 	Count     Kind = "counter"   // add 1 to a counter
 	Put       Kind = "put"       // put items in a queue
 	Take      Kind = "take"      // take the items that a Put job left
-	Watch     Kind = "watch"     // client 0 sets a node's data, the others observe it; timed until the last one has observed it
+	Watch     Kind = "watch"     // client 0 sets a znode's data, the others observe it; timed until the last one has observed it
 	Barrier   Kind = "barrier"   // enter and leave a double barrier
 )
 
@@ -36,13 +36,13 @@ type Job struct {
 	Width   int           `json:"width,omitempty"` // the number of lock paths, or of permits of a semaphore
 	Warm    time.Duration `json:"warm,omitempty"`  // runs before Time and does not count
 	Time    time.Duration `json:"time,omitempty"`
-	Each    int           `json:"each,omitempty"`  // operations of each client, if Time is zero
-	Items   int           `json:"items,omitempty"` // most items to put or take, by all clients together
-	Batch   int           `json:"batch,omitempty"` // items in one transaction
-	Relaxed bool          `json:"relaxed,omitempty"`
+	Each    int           `json:"each,omitempty"`    // operations of each client, if Time is zero
+	Items   int           `json:"items,omitempty"`   // most items to put or take, by all clients together
+	Batch   int           `json:"batch,omitempty"`   // items in one transaction
+	Relaxed bool          `json:"relaxed,omitempty"` // with queue.Options.Relaxed
 }
 
-// recurs reports whether the job can be done again on the same path.
+// The method `recurs` reports whether the same path can be used for a second run of the job.
 func (j Job) recurs() bool {
 	return j.Kind == Lock || j.Kind == ReadWrite || j.Kind == Semaphore || j.Kind == Election || j.Kind == Count
 }
@@ -70,7 +70,8 @@ func (j Job) limit() limit {
 	return limit{j, now, begin, begin.Add(j.Time)}
 }
 
-// over reports whether a client that has done the given number of operations must stop.
+// The method `over` reports whether a client that has done the given number of operations must
+// stop.
 func (l limit) over(done int) bool {
 	if l.job.Time == 0 {
 		return done >= l.job.Each
@@ -78,7 +79,7 @@ func (l limit) over(done int) bool {
 	return time.Now().After(l.end)
 }
 
-// counts reports whether an operation that ends now counts.
+// The method `counts` reports whether an operation that ends now counts.
 func (l limit) counts() bool {
 	if l.job.Time == 0 {
 		return true
@@ -95,8 +96,8 @@ func (l limit) sample(ops int, latency time.Duration) Sample {
 	return Sample{Ops: ops, Took: took, Latency: latency}
 }
 
-// repeat lets each client do one operation after the other until the job is over. The argument k of
-// op counts the operations of a client, from 0.
+// repeat lets each client do one operation after the other until the job is over. The argument `k`
+// of op counts the operations of a client, from 0.
 func (j Job) repeat(ctx context.Context, op func(ctx context.Context, client, k int) error) (Sample, error) {
 	var done atomic.Int64
 	l := j.limit()
@@ -150,8 +151,8 @@ func (s *stopwatch) median() time.Duration {
 	return s.laps[len(s.laps)/2]
 }
 
-// spread runs one round of puts: each client puts its share in batches. If the job has a Time, the
-// round ends after that time at the latest.
+// spread runs one round of puts: each client puts its share of j.Items in batches. If the job has a
+// Time, no batch begins after that time.
 func (j Job) spread(ctx context.Context, put func(ctx context.Context, client, n int) error) (Sample, error) {
 	var done atomic.Int64
 	start := time.Now()
@@ -174,8 +175,8 @@ func (j Job) spread(ctx context.Context, put func(ctx context.Context, client, n
 	return Sample{Ops: int(done.Load()), Took: time.Since(start)}, err
 }
 
-// drain runs one round of takes: each client takes until all items are taken, or until take returns
-// none. If the job has a Time, the round ends after that time at the latest.
+// The method `drain` runs one round of takes: each client takes until all items are taken, or until
+// `take` returns no item. If the job has a Time, no take begins after that time.
 func (j Job) drain(ctx context.Context, take func(ctx context.Context, client int) (int, error)) (Sample, error) {
 	var done atomic.Int64
 	start := time.Now()
@@ -214,8 +215,8 @@ func (j Job) late(start time.Time) bool { return j.Time > 0 && time.Since(start)
 
 // fanOut lets client 0 write one number after the other. It writes each number when all other
 // clients have observed the previous one. For each client except client 0, fanOut calls the
-// function watch. This function calls the function seen for each number that the client observes,
-// until its context ends.
+// function `watch`. This function calls the function `seen` for each number that the client
+// observes, until its context ends.
 func (j Job) fanOut(ctx context.Context, write func(ctx context.Context, k int) error,
 	watch func(ctx context.Context, client int, seen func(k int)) error) (Sample, error) {
 	arrived := make(chan int, 2*j.Clients)
@@ -259,7 +260,7 @@ func (j Job) write(ctx context.Context, write func(ctx context.Context, k int) e
 				return Sample{}, context.Cause(ctx)
 			}
 		}
-		if k == 0 { // all clients watch now
+		if k == 0 { // all clients watch now, so the measurement begins
 			l = j.limit()
 		}
 		if l.counts() {
@@ -270,9 +271,9 @@ func (j Job) write(ctx context.Context, write func(ctx context.Context, k int) e
 	return l.sample(done, watch.median()), nil
 }
 
-// A last is the number of the last round of clients that go through rounds together. The first
-// client that finds the time over at the beginning of a round makes that round the last. No client
-// can have begun a later round, because each round needs all clients.
+// A last is the number of the last round in a job in which all clients go through the same rounds.
+// If a client finds at the beginning of a round that the time is over, this round becomes the last
+// one. No client can have begun a later round, because each round needs all clients.
 type last struct{ atomic.Int64 }
 
 func newLast() *last {

@@ -176,7 +176,7 @@ def watch(job):
     def seen(data, stat):
         if data and not stopped:
             arrived.put(int(data))
-        return not stopped  # False ends the watch
+        return not stopped  # the result False ends the watch
 
     for i in range(1, job.n):
         DataWatch(clients[i], job.path, seen)
@@ -187,7 +187,7 @@ def watch(job):
         left = job.n - 1
         while left:
             left -= arrived.get() == k
-        if k == 0:  # all clients watch now
+        if k == 0:  # all clients watch now, so the measurement begins
             limit = Limit(job)
         if limit.counts():
             stopwatch.lap()

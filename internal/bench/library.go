@@ -6,7 +6,7 @@ import "context"
 type library interface {
 	// name is unique.
 	name() string
-	// The method does reports whether the library supports the job.
+	// The method `does` reports whether the library supports the job.
 	does(j Job) bool
 	// open connects n clients, client i to server i modulo the number of servers. A library has
 	// at most one open fleet at a time.

@@ -32,11 +32,14 @@ type peer struct {
 
 func (p *peer) name() string { return p.library.String() }
 
-// The method does excludes jobs whose field Relaxed is set, and for kazoo two kinds of jobs that
-// may never return. Kazoo's readers and writers can deadlock if there are several of both
-// (kazoo#649). A member that leaves kazoo's barrier can wait without end for the deletion of the
-// node "ready", if that node was created late, after another member had already deleted it. The
-// queues of both libraries have no batches, so they put and take the items of a batch one by one.
+// The method `does` excludes jobs whose field Relaxed is set. For kazoo it also excludes two kinds
+// of jobs, because they may never return:
+//   - ReadWrite: kazoo's readers and writers can deadlock if there are several of both (kazoo#649).
+//   - Barrier: a member can create the znode "ready" after another member has already deleted it. A
+//     member that then leaves can wait without end for the deletion of this znode.
+//
+// The queues of both libraries have no batches, so they put and take the items of a batch one by
+// one.
 func (p *peer) does(j Job) bool {
 	return !j.Relaxed && (p.library != peers.Kazoo || j.Kind != ReadWrite && j.Kind != Barrier)
 }
@@ -63,13 +66,14 @@ func (p *peer) open(ctx context.Context, servers []string, n int) (_ fleet, err 
 	return peerFleet{p}, err
 }
 
-// answerTime is longer than any row takes.
+// answerTime is longer than any row takes, so that only ctx limits a job.
 const answerTime = time.Hour
 
-// do sends a request to the process. If the process does not answer, do ends it.
+// The method `do` sends a request to the process. If the request fails, the method ends the
+// process.
 func (p *peer) do(ctx context.Context, op, value string) (string, error) {
 	if p.process == nil {
-		return "", fmt.Errorf("%s: the process was ended because it did not answer", p.name())
+		return "", fmt.Errorf("%s: the process was ended because an earlier request to it failed", p.name())
 	}
 	reply, err := p.process.Do(ctx, client.Request{Op: op, Value: value})
 	if err != nil {

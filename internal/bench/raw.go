@@ -4,19 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/go-zookeeper/zk"
 	"golang.org/x/sync/errgroup"
 )
 
-// raw is go-zookeeper's client. It uses zk.Lock, or, as the floor, only the requests that no recipe
-// can avoid. The floor's clients exchange in memory the information that would need further
-// requests.
+// The type `raw` is go-zookeeper's client. It uses zk.Lock or, if the field `floor` is set, makes
+// only the requests that no recipe can avoid. The floor's clients exchange in memory the
+// information that would need further requests.
 type raw struct{ floor bool }
 
 func (r raw) name() string {
@@ -55,12 +53,9 @@ func (r raw) open(ctx context.Context, servers []string, n int) (fleet, error) {
 	return f, nil
 }
 
-// connect opens a session. It uses net.Dialer, because the dialer of zk prints.
+// connect opens a session that discards the log messages of package zk.
 func connect(ctx context.Context, server string) (*zk.Conn, error) {
-	conn, events, err := zk.Connect([]string{server}, sessionTimeout, zk.WithLogger(silent{}),
-		zk.WithDialer(func(network, address string, timeout time.Duration) (net.Conn, error) {
-			return (&net.Dialer{Timeout: timeout}).Dial(network, address)
-		}))
+	conn, events, err := zk.Connect([]string{server}, sessionTimeout, zk.WithLogger(silent{}))
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +148,7 @@ func (f *rawFleet) cycle(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// count sets one node to the value of a counter in memory. The clients take turns with a mutex in
+// count sets one znode to the value of a counter in memory. The clients take turns with a mutex in
 // memory.
 func (f *rawFleet) count(ctx context.Context, j Job) (Sample, error) {
 	var turn sync.Mutex
@@ -235,7 +230,7 @@ func (f *rawFleet) watch(ctx context.Context, j Job) (Sample, error) {
 		_, err := f.conns[0].Set(j.Path, []byte(strconv.Itoa(k)), -1)
 		return err
 	}, func(ctx context.Context, i int, seen func(int)) error {
-		if _, err := f.conns[i].Sync(j.Path); err != nil { // its server may not have the node yet
+		if _, err := f.conns[i].Sync(j.Path); err != nil { // the server of this client may not have the znode yet
 			return err
 		}
 		for {

@@ -17,11 +17,11 @@ type Report struct {
 	CPUs     int               `json:"cpus"`
 	Rounds   int               `json:"rounds"`
 	Round    time.Duration     `json:"round_ns"`
-	Missing  map[string]string `json:"missing,omitempty"` // libraries that are not installed
+	Missing  map[string]string `json:"missing,omitempty"` // for each library that is not installed, what to install
 	Rows     []RowResult       `json:"rows"`
 }
 
-// A RowResult is the result of a row, zkcoord first.
+// A RowResult has the results of all libraries in a row. The first one is that of zkcoord.
 type RowResult struct {
 	Row
 	Libraries []LibraryResult `json:"libraries"`
@@ -30,7 +30,7 @@ type RowResult struct {
 // A LibraryResult is the result of one library in a row.
 type LibraryResult struct {
 	Name     string             `json:"name"`
-	Samples  []Sample           `json:"samples,omitempty"` // one per round
+	Samples  []Sample           `json:"samples,omitempty"` // one per round; none after an error
 	Value    Spread             `json:"value"`
 	Ratio    Spread             `json:"ratio"`              // zkcoord's value divided by this library's, round by round
 	Requests map[string]float64 `json:"requests,omitempty"` // per operation of the job, by the name of the request
@@ -61,15 +61,20 @@ func spreadOf(values []float64) Spread {
 	return Spread{median, values[0], values[len(values)-1]}
 }
 
-// conclude computes the values and ratios from the samples.
+// conclude computes the values and ratios from the samples. It removes the samples of libraries
+// that failed.
 func (r *RowResult) conclude() {
 	ours := r.Libraries[0]
 	for i := range r.Libraries {
 		one := &r.Libraries[i]
+		if one.Error != "" {
+			one.Samples = nil
+			continue
+		}
 		var values, ratios []float64
 		for k, s := range one.Samples {
 			values = append(values, r.value(s))
-			if ours.Error == "" && one.Error == "" && ours.Samples[k].Ops > 0 && s.Ops > 0 {
+			if ours.Error == "" && ours.Samples[k].Ops > 0 && s.Ops > 0 {
 				ratios = append(ratios, r.value(ours.Samples[k])/r.value(s))
 			}
 		}
@@ -148,7 +153,8 @@ func (r *Report) WriteMarkdown(out io.Writer) error {
 	return err
 }
 
-// others returns the names of the libraries other than zkcoord that are in a row.
+// The method `others` returns the names of all libraries, except zkcoord, that appear in any row of
+// the report.
 func (r *Report) others() (names []string) {
 	for _, row := range r.Rows {
 		for _, l := range row.Libraries[1:] {
@@ -188,7 +194,7 @@ func (s Spread) text() string {
 	return fmt.Sprintf("%s (%s-%s)", short(s.Median), short(s.Min), short(s.Max))
 }
 
-// short formats x with three digits.
+// The function `short` formats x with three digits.
 func short(x float64) string {
 	switch {
 	case x >= 100:

@@ -31,8 +31,8 @@ const queueItems = 2000
 // batch is the number of items that are put or taken at once in rows with batches.
 const batch = 50
 
-// Rows returns all rows. Time and Warm are for a round of one second; they scale with the time of a
-// round.
+// Rows returns all rows. The fields Time and Warm of each job are for rounds of one second. If
+// rounds are longer or shorter, both fields change in proportion.
 func Rows() []Row {
 	var rows []Row
 	add := func(name, unit string, j Job) {
@@ -78,7 +78,7 @@ func Rows() []Row {
 	return rows
 }
 
-// timed returns the row's job for one round.
+// The method `timed` returns the row's job for one round.
 func (r Row) timed(path string, round time.Duration) Job {
 	j := r.Job
 	j.Path = path
@@ -87,7 +87,8 @@ func (r Row) timed(path string, round time.Duration) Job {
 	return j
 }
 
-// counted returns the row's job with enough operations to show the requests of each operation.
+// The method `counted` returns the row's job with enough operations to show the requests of each
+// operation.
 func (r Row) counted(path string) Job {
 	j := r.Job
 	j.Path, j.Time, j.Warm = path, 0, 0

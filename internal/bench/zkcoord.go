@@ -116,7 +116,7 @@ func (f sessions) readWrite(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// writes reports whether the k-th operation of a client is a writer's.
+// The function `writes` reports whether the k-th operation of a client is a writer's.
 func writes(client, k int) bool { return (client+k)%10 == 0 }
 
 func (f sessions) semaphore(ctx context.Context, j Job) (Sample, error) {

@@ -1,5 +1,5 @@
 // Package browser drives a headless Chromium over its debugging pipe, for tests of pages. It is
-// small because a test needs only five of the protocol's commands. A library for all commands would
+// small because tests need only a few of the protocol's commands. A library for all commands would
 // be a dependency of every user of this module.
 package browser
 
@@ -93,6 +93,8 @@ func (b *Browser) run(path string) error {
 	}
 	ourIn, theirOut, err := os.Pipe()
 	if err != nil {
+		theirIn.Close()
+		ourOut.Close()
 		return err
 	}
 	b.out = ourOut
@@ -172,7 +174,7 @@ func (b *Browser) end(err error) {
 	}
 }
 
-// call sends a command and decodes its result into out, unless out is nil.
+// call sends a command and decodes its result into `out`, unless `out` is nil.
 func (b *Browser) call(ctx context.Context, session, method string, params, out any) error {
 	b.mu.Lock()
 	if b.ended != nil {
@@ -183,6 +185,11 @@ func (b *Browser) call(ctx context.Context, session, method string, params, out 
 	id, answer := b.next, make(chan message, 1)
 	b.waiting[id] = answer
 	b.mu.Unlock()
+	defer func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.waiting, id)
+	}()
 	text, err := json.Marshal(message{ID: id, Session: session, Method: method, Params: params})
 	if err == nil {
 		_, err = b.out.Write(append(text, 0))
@@ -300,7 +307,7 @@ func (p *Page) heard(m incoming) {
 	}
 }
 
-// Problems returns the errors and warnings of the console so far.
+// Problems returns the errors and warnings of the console, and the uncaught exceptions, so far.
 func (p *Page) Problems() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -315,7 +322,7 @@ func (p *Page) Requests() []string {
 }
 
 // Eval evaluates a JavaScript expression, awaits it if it is a promise, and decodes its value into
-// out, unless out is nil.
+// `out`, unless `out` is nil.
 func (p *Page) Eval(ctx context.Context, expression string, out any) error {
 	var r struct {
 		Result           struct{ Value json.RawMessage }
@@ -351,7 +358,7 @@ func (p *Page) Await(ctx context.Context, expression string) error {
 	}
 }
 
-// Screenshot returns the visible part of the page as PNG, or the whole page if whole is set.
+// Screenshot returns the visible part of the page as PNG, or the whole page if `whole` is set.
 func (p *Page) Screenshot(ctx context.Context, whole bool) ([]byte, error) {
 	var shot struct{ Data string }
 	if err := p.call(ctx, "Page.captureScreenshot", map[string]any{"format": "png", "captureBeyondViewport": whole}, &shot); err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/owner"
 )
 
-// parentMark is set in a process of the tests that only starts a browser, prints the path of its
-// profile, and waits to be killed.
+// parentMark is an environment variable. It is set in a test process that only starts a browser,
+// prints the path of the browser's profile, and waits to be killed.
 const parentMark = "ZKCOORD_TEST_BROWSER"
 
 func TestMain(m *testing.M) {
@@ -60,7 +60,7 @@ func TestNothingIsLeft(t *testing.T) {
 // Bug: a killed test run left a profile in the temporary directory permanently.
 func TestWhatAKilledTestLeavesIsSwept(t *testing.T) {
 	dir := t.TempDir()
-	// Like a browser, the script keeps its files open until it ends.
+	// Like a browser, the script keeps its ends of the pipes open until it ends.
 	if err := os.WriteFile(filepath.Join(dir, names[0]), []byte("#!/bin/sh\nexec sleep 600\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestWhatAKilledTestLeavesIsSwept(t *testing.T) {
 	if err != nil || filepath.Dir(profile) != dir {
 		t.Fatalf("got output %q, error %v, want the path of the profile", said, err)
 	}
-	_ = parent.Process.Kill() // it has not ended
+	_ = parent.Process.Kill() // cannot fail, because the process has not ended
 	_ = parent.Wait()         // killed by a signal
 	owner.Sweep(dir)
 	if _, err := os.Stat(profile); !os.IsNotExist(err) {

@@ -30,10 +30,10 @@ const (
 	checkTime    = 20 * time.Second // limit for an answer, on a busy machine
 )
 
-// Check runs the program as clients of an embedded ensemble. It calls report for one requirement
-// after another, and stops after a failed requirement if the later ones depend on it. The standard
-// error of clients is written to log. Check returns false if a requirement was not met. Its error
-// means that nothing could be checked.
+// Check runs the program as clients of an embedded ensemble. It calls the function `report` for one
+// requirement after another, and stops after a failed requirement if the later ones depend on it.
+// The standard error of clients is written to log. Check returns false if a requirement was not
+// met. Its error means that nothing could be checked, or that ctx ended during the check.
 func Check(ctx context.Context, p Program, r Recipe, log io.Writer, report func(Finding)) (met bool, err error) {
 	if r.Operations() == nil {
 		return false, fmt.Errorf("client: unknown recipe %q: the recipes are %v", r, Recipes())
@@ -83,7 +83,7 @@ type checked struct {
 	proxy *netfault.Proxy
 
 	mu      sync.Mutex
-	session Session // the session that it was given last
+	session Session // the last session that a server gave to the client
 }
 
 func (c *checked) last() Session {
@@ -94,7 +94,7 @@ func (c *checked) last() Session {
 
 const checkPath = "/check/it"
 
-// find reports a requirement. It is met if got is empty.
+// The method `find` reports a requirement. The requirement is met if `got` is empty.
 func (k *check) find(requirement, got string) bool {
 	k.met = k.met && got == ""
 	k.report(Finding{Requirement: requirement, OK: got == "", Got: got})
@@ -106,7 +106,8 @@ func (k *check) advise(requirement, got string) {
 	k.report(Finding{Requirement: requirement, OK: got == "", Advice: true, Got: got})
 }
 
-// start starts another client. If that fails, start reports it and returns nil.
+// start starts another client. If that fails, start reports a requirement that is not met, and
+// returns nil.
 func (k *check) start(ctx context.Context) *checked {
 	c := &checked{proxy: netfault.New(k.ensemble.DialContext)}
 	s := Setup{Servers: k.ensemble.Servers(), Timeout: checkTimeout, Path: checkPath, Recipe: k.recipe, Permits: 1, Number: len(k.started)}
@@ -143,7 +144,7 @@ func (k *check) end() {
 	}
 }
 
-// The function wait returns the time limit of a request.
+// The function `wait` returns d as the value of Request.WaitMS.
 func wait(d time.Duration) *int64 {
 	ms := d.Milliseconds()
 	return &ms
@@ -154,12 +155,12 @@ func (r Recipe) grants() bool {
 	return slices.Contains([]Recipe{Lock, RWLock, Semaphore, Election}, r)
 }
 
-// acquires and releases return the two operations of a recipe that grants.
+// acquires and releases return the operations that acquire and release what the recipe grants.
 func (r Recipe) acquires() string { return r.Operations()[len(r.Operations())-2] }
 func (r Recipe) releases() string { return r.Operations()[len(r.Operations())-1] }
 
-// expect sends a request. If the reply has another type, it returns what was received instead;
-// otherwise it returns "".
+// expect sends a request whose reply should have the type `typed`. If the reply has another type,
+// or there is none, expect returns what was received instead. Otherwise it returns "".
 func expect(ctx context.Context, c *checked, r Request, typed string) (Reply, string) {
 	reply, err := c.Do(ctx, r)
 	return reply, unlike(reply, err, typed)
@@ -218,7 +219,8 @@ func (k *check) grants(ctx context.Context) {
 	k.losses(ctx, first, second, grant)
 }
 
-// owns checks the contents of a grant.
+// The method `owns` checks that the session `id` has an ephemeral znode while its client holds a
+// grant, and that the token of the reply is the czxid of that znode.
 func (k *check) owns(ctx context.Context, id int64, reply Reply) bool {
 	znodes, err := k.znodes(ctx, id)
 	got := absent(len(znodes) == 0, fmt.Sprintf("session 0x%x has no ephemeral znode there", id))
@@ -278,7 +280,8 @@ func (k *check) losses(ctx context.Context, first, second *checked, grant contex
 	k.leaves(ctx, second)
 }
 
-// The method leaves closes the input of a client, or of a new client if this one has ended.
+// The method `leaves` closes the input of a client, and checks that the client closes its session
+// and ends. If c has already ended, it uses a new client.
 func (k *check) leaves(ctx context.Context, c *checked) {
 	if c.Err() != nil {
 		if c = k.start(ctx); c == nil {
@@ -301,7 +304,8 @@ func (k *check) leaves(ctx context.Context, c *checked) {
 	}
 }
 
-// znodes returns the czxids of the ephemeral znodes of the session below the path, by their names.
+// znodes returns the ephemeral znodes of a session below checkPath. The key is the name of a znode,
+// and the value is its czxid.
 func (k *check) znodes(ctx context.Context, id int64) (map[string]int64, error) {
 	found := make(map[string]int64)
 	var below func(path string) error
@@ -331,7 +335,8 @@ func (k *check) znodes(ctx context.Context, id int64) (map[string]int64, error) 
 	return found, below(checkPath)
 }
 
-// The method two checks a recipe with two clients.
+// The method `two` starts two clients and calls `check` with them. If `check` returns true, it then
+// checks how a client answers an unknown operation, and how a client ends.
 func (k *check) two(ctx context.Context, check func(ctx context.Context, first, second *checked) bool) {
 	first := k.start(ctx)
 	if first == nil {
@@ -346,13 +351,13 @@ func (k *check) two(ctx context.Context, check func(ctx context.Context, first, 
 	k.leaves(ctx, second)
 }
 
-// answered expects that a request is answered with ok.
+// The method `answered` expects that a request is answered with ok.
 func (k *check) answered(ctx context.Context, c *checked, requirement string, r Request) bool {
 	_, got := expect(ctx, c, r, OK)
 	return k.find(requirement+" is answered with ok", got)
 }
 
-// valued expects that a request is answered with ok and the value.
+// The method `valued` expects that a request is answered with ok and the value `want`.
 func (k *check) valued(ctx context.Context, c *checked, requirement string, r Request, want string) bool {
 	reply, got := expect(ctx, c, r, OK)
 	if got == "" && reply.Value != want {
@@ -371,7 +376,7 @@ func (k *check) queue(ctx context.Context, producer, consumer *checked) bool {
 	order := []string{"a", "b", "c"}
 	for i, value := range order {
 		r, put := Request{Op: OpPut, Value: value}, "put of "+value
-		if k.recipe == PriorityQueue { // the last one is the most urgent
+		if k.recipe == PriorityQueue { // the last item is the most urgent
 			r.Priority = len(order) - 1 - i
 			put += fmt.Sprintf(" with priority %d", r.Priority)
 		}
@@ -442,7 +447,7 @@ func (k *check) counter(ctx context.Context, first, second *checked) bool {
 		k.valued(ctx, second, "add of 5 to another counter", Request{Op: OpAdd, Name: "y", Value: "5"}, "5")
 }
 
-// absent returns got if applies is set, and otherwise "".
+// The function `absent` returns `got` if `applies` is set, and "" otherwise.
 func absent(applies bool, got string) string {
 	if applies {
 		return got

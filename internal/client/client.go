@@ -31,7 +31,7 @@ type Options struct {
 	AnswerTime time.Duration
 }
 
-// A Client is a program that runs as a client. Only one goroutine may call Do and Grant.
+// A Client is a program that runs as a client. Only one goroutine at a time may call Do or Grant.
 type Client struct {
 	options Options
 	process process
@@ -43,15 +43,15 @@ type Client struct {
 	hello   chan Reply
 
 	mu         sync.Mutex
-	last       int64           // id of the last request
-	answers    chan<- Reply    // receives the reply to the current request; nil without one
-	operations []string        // that it supports
-	greeted    bool            // it has sent its hello
-	grant      context.Context // context of the last request for a grant
-	lose       context.CancelCauseFunc
+	last       int64                   // id of the last request
+	answers    chan<- Reply            // receives the reply to the current request; nil without one
+	operations []string                // that the client supports
+	greeted    bool                    // the client has sent its hello
+	grant      context.Context         // context of the last request for a grant
+	lose       context.CancelCauseFunc // ends grant
 }
 
-// ErrEnded is the cause if a client ended without a request to end.
+// ErrEnded is the result of Client.Err if the client ended and no error came before its end.
 var ErrEnded = errors.New("the client ended")
 
 // Start starts the program as a client and waits for its hello, which must list the operations of
@@ -101,7 +101,7 @@ func (c *Client) pave(servers []string, dial Dial) (near []string, err error) {
 	return near, nil
 }
 
-// greet waits for the hello.
+// greet waits for the hello and checks that it lists the operations of the recipe.
 func (c *Client) greet(ctx context.Context, r Recipe) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.options.HelloTime,
 		&ProtocolError{Problem: fmt.Sprintf("no hello within %v: the first line of its standard output must be the hello (is the output flushed?)", c.options.HelloTime)})
@@ -159,8 +159,8 @@ func (c *Client) read(out io.ReadCloser) {
 	c.fail(fmt.Errorf("%w: %s", ErrEnded, how))
 }
 
-// lines handles one line after another. At the end of the output it returns nil. If the client
-// broke the protocol, the error says how.
+// lines handles the client's lines one after another until its output ends. If the client broke the
+// protocol, the error says how.
 func (c *Client) lines(from *bufio.Reader) error {
 	for {
 		line, err := from.ReadSlice('\n')
@@ -180,7 +180,7 @@ func (c *Client) lines(from *bufio.Reader) error {
 	}
 }
 
-// handle handles one line. Lines take effect in their order: a loss after a reply is the loss of
+// handle handles one line. The order of lines matters: a loss that follows a reply is the loss of
 // what that reply granted.
 func (c *Client) handle(r Reply) error {
 	c.mu.Lock()
@@ -214,7 +214,8 @@ func (c *Client) handle(r Reply) error {
 	return nil
 }
 
-// fail ends the use of the client. The first cause counts.
+// fail makes the client take no more requests, and ends the context of its grant. If fail is called
+// several times, the first cause counts.
 func (c *Client) fail(cause error) {
 	c.end(cause)
 	c.mu.Lock()
@@ -225,7 +226,7 @@ func (c *Client) fail(cause error) {
 }
 
 // Err returns the reason why the client takes no more requests: a *ProtocolError, ErrEnded, or an
-// error that says that a reply took too long. It returns nil while the client takes requests.
+// error that says why a request got no reply. It returns nil while the client takes requests.
 func (c *Client) Err() error { return context.Cause(c.over) }
 
 // Do sends a request and waits for its reply. The outcome of an error is the one that the client
@@ -261,7 +262,8 @@ func (c *Client) Do(ctx context.Context, r Request) (Reply, error) {
 
 func (c *Client) await(ctx context.Context, r Request, answer <-chan Reply, failed func(session.Outcome, error) error) (Reply, error) {
 	var late <-chan time.Time
-	if most, bounded := c.bound(r); bounded {
+	most, bounded := c.bound(r)
+	if bounded {
 		timer := time.NewTimer(most)
 		defer timer.Stop()
 		late = timer.C
@@ -271,11 +273,11 @@ func (c *Client) await(ctx context.Context, r Request, answer <-chan Reply, fail
 	case reply = <-answer:
 	case <-c.over.Done():
 		select {
-		case reply = <-answer: // its last reply
+		case reply = <-answer: // the client sent this reply before it ended
 		default:
 		}
 	case <-late:
-		c.fail(fmt.Errorf("no reply to %s within %v", r.Op, c.options.AnswerTime))
+		c.fail(fmt.Errorf("no reply to %s within %v", r.Op, most))
 	case <-ctx.Done():
 		c.fail(fmt.Errorf("%s: gave up waiting for the reply: %w", r.Op, context.Cause(ctx)))
 	}
@@ -302,9 +304,9 @@ func (c *Client) bound(r Request) (most time.Duration, bounded bool) {
 	return c.options.AnswerTime, true
 }
 
-// Grant is like Do, for a request that acquires a grant. The context ends when the client reports
-// the loss of the grant, or has ended. A loss that is reported before the reply counts too, because
-// the client may report it at any time after the request.
+// Grant is like Do, for a request that acquires a grant. The returned context ends when the client
+// reports the loss of the grant, or has ended. A loss that is reported before the reply counts too,
+// because the client may report it at any time after the request.
 func (c *Client) Grant(ctx context.Context, r Request) (Reply, context.Context, error) {
 	c.mu.Lock()
 	c.grant, c.lose = context.WithCancelCause(context.Background())
@@ -322,8 +324,8 @@ func (c *Client) Stop(ctx context.Context) error { return c.process.stop(ctx) }
 func (c *Client) Continue() error { return c.process.resume() }
 
 // LimitMemory gives no further memory to the client's process and to the processes that it has
-// started, until lift is called. Lift reports whether one of these processes was waiting for
-// memory.
+// started, until the function `lift` is called. The result of `lift` says whether one of these
+// processes was waiting for memory.
 func (c *Client) LimitMemory() (lift func() (waits bool, err error), err error) {
 	return c.process.limitMemory()
 }

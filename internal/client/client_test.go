@@ -27,10 +27,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const greeting = `{"type":"hello","protocol":1,"operations":["acquire","release"]}`
 
-// hello returns a shell command that prints the hello and then runs rest.
+// The function `hello` returns a shell command that prints the hello and then runs the command
+// `rest`.
 func hello(rest string) string { return "echo '" + greeting + "'; " + rest }
 
-// soon is far longer than any of these clients takes, and far shorter than the default limits.
+// The constant `soon` is far longer than any of these clients takes, and far shorter than the
+// default limits.
 const soon = 15 * time.Second
 
 func startShell(t *testing.T, command string, o Options) (*Client, error) {
@@ -79,7 +81,8 @@ func TestClientThatDoesNotSayHello(t *testing.T) {
 	}
 }
 
-// matches reports whether text contains the parts of want, which .* separates, in their order.
+// The function `matches` reports whether text contains all parts of `want`, in their order. In
+// `want`, the parts are separated by .*
 func matches(text, want string) bool {
 	for part := range strings.SplitSeq(want, ".*") {
 		_, rest, found := strings.Cut(text, part)
@@ -119,7 +122,7 @@ func TestClientThatBreaksTheProtocol(t *testing.T) {
 			}
 			defer c.Close()
 			begun := time.Now()
-			for range 2 { // the second request at the latest detects "twice"
+			for range 2 { // in the case "twice", the first request may succeed
 				if _, err = c.Do(t.Context(), Request{Op: OpRelease}); err != nil {
 					break
 				}
@@ -142,8 +145,8 @@ func TestClientThatBreaksTheProtocol(t *testing.T) {
 	}
 }
 
-// echoes is a client whose reply is the value of the request. It reports a loss first if the value
-// says so.
+// The function `echoes` is a client whose reply is the value of the request. It reports a loss
+// first if the value says so.
 func echoes(_ Setup, in io.Reader, out io.Writer) error {
 	return Serve(in, out, Lock.Operations(), func(s *Server, r Request) Reply {
 		if rest, found := strings.CutPrefix(r.Value, "lost "); found {
@@ -202,8 +205,8 @@ func TestAnswerThatIsLate(t *testing.T) {
 		defer c.Close()
 		wait := int64(5000)
 		_, grant, err := c.Grant(t.Context(), Request{Op: OpAcquire, WaitMS: &wait, Value: "36"})
-		if session.OutcomeOf(err) != session.Indeterminate || grant.Err() == nil || !strings.Contains(c.Err().Error(), "no reply to acquire within 30s") {
-			t.Errorf("got %v and %v, want the outcome info and that no reply came within 30s", err, c.Err())
+		if session.OutcomeOf(err) != session.Indeterminate || grant.Err() == nil || !strings.Contains(c.Err().Error(), "no reply to acquire within 35s") {
+			t.Errorf("got %v and %v, want the outcome info and that no reply came within 35s, of which 5s are the wait", err, c.Err())
 		}
 	})
 }
@@ -288,5 +291,14 @@ func TestProgramThatCannotBeStarted(t *testing.T) {
 	c, err := Start(t.Context(), Program{Args: []string{"/no/such/program"}}, Setup{}, Options{})
 	if err == nil || c != nil {
 		t.Errorf("Start: got %v, %v; want an error", c, err)
+	}
+}
+
+// The first bytes of a connection can also be a reply to a four-letter command, or a record of TLS.
+func TestFirstBytesThatAreNoSession(t *testing.T) {
+	for _, first := range []string{"imok", "\x16\x03\x01\x02", "\x80\x00\x00\x00", "\xff\xff\xff\xff", "\xff\xff\xff\xfc\x00\x00\x00\x00"} {
+		if s, found, more := answered([]byte(first)); found || more {
+			t.Errorf("%q: got session %+v, %v, more %v; want none", first, s, found, more)
+		}
 	}
 }

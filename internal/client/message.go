@@ -82,11 +82,11 @@ type Request struct {
 	Op string `json:"op"`
 	// WaitMS is how long the operation may wait, in milliseconds. Nil means no limit.
 	WaitMS *int64 `json:"wait_ms,omitempty"`
-	// Value is what to put, the id of the member that joins, or what to add.
+	// Value is the item to put, the id of the member that joins, or the number to add.
 	Value    string `json:"value,omitempty"`
 	Priority int    `json:"priority,omitempty"` // of a put; 0 comes first
 	Name     string `json:"name,omitempty"`     // of the counter, below the path of the setup
-	Fresh    bool   `json:"fresh,omitempty"`    // the list of members must not be old
+	Fresh    bool   `json:"fresh,omitempty"`    // the list of members must not be older than the request
 }
 
 // Waits reports whether the operation waits for other clients.
@@ -195,7 +195,7 @@ func kindOf(kind string) string {
 	return "a " + kind
 }
 
-// shortened quotes the beginning of a line.
+// The function `shortened` quotes the beginning of a line.
 func shortened(line []byte) string {
 	const most = 120
 	if len(line) > most {

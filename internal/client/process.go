@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
-// A process is where a client runs.
+// A process runs a client. It is a child process, or a function in this process.
 type process interface {
 	stop(ctx context.Context) error
 	resume() error
@@ -23,7 +23,7 @@ type process interface {
 	// kill kills the process and those that it has started. It does not wait for their end.
 	kill()
 	// ended returns a channel that is closed when the process has ended. After that, failure
-	// returns how it ended, or nil if it returned 0.
+	// returns how it ended, or nil if it ended without an error.
 	ended() <-chan struct{}
 	failure() error
 }
@@ -95,8 +95,9 @@ func (p Program) startChild(s Setup, log io.Writer) (_ process, _ pipes, err err
 	return c, pipes{in, out}, nil
 }
 
-// await waits for the end of the process and of its output. Processes that it has started may keep
-// the output open, so await kills them, and waits at most a second for the rest of the output.
+// await waits for the end of the process and of its standard error. Processes that the process has
+// started may keep its standard error open. So await kills them, and waits at most a second for the
+// rest of the text.
 func (c *child) await() {
 	defer close(c.whole)
 	<-c.Ended()

@@ -17,7 +17,8 @@ type Session struct {
 	Timeout  time.Duration
 }
 
-// seeing returns a dialer that calls seen with the session in each server's answer to the client.
+// The function `seeing` returns a dialer that calls `seen` with the session in each server's answer
+// to the client.
 func seeing(dial Dial, seen func(Session)) Dial {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
@@ -55,17 +56,18 @@ func (c *seenConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// answered parses a server's answer to a connect request from the first bytes of a connection. If
-// more is true, there are too few bytes. The answer to a four-letter command is not a session: its
-// first four bytes would be too large as the length of a frame.
+// The function `answered` parses a server's answer to a connect request from the first bytes of a
+// connection. The result `more` is true if more bytes are needed. The answer to a four-letter
+// command is not a session: its first four bytes would be too large as the length of a frame.
 func answered(b []byte) (s Session, found, more bool) {
 	if len(b) < 4 {
 		return s, false, true
 	}
-	n := int(binary.BigEndian.Uint32(b))
-	if n > mostAnswer {
+	size := binary.BigEndian.Uint32(b)
+	if size > mostAnswer { // compared before the conversion: an int can have 32 bits
 		return s, false, false
 	}
+	n := int(size)
 	if len(b) < 4+n {
 		return s, false, true
 	}

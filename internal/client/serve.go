@@ -17,8 +17,8 @@ type Server struct {
 	out io.Writer
 }
 
-// Serve sends a hello with the operations. It replies to each request with the result of handle,
-// until the input ends or a reply has Last set. The function handle need not set the ID.
+// Serve sends a hello with the operations. It replies to each request with the result of the
+// function `handle`, until the input ends or a reply has Last set. Serve sets the ID of each reply.
 func Serve(in io.Reader, out io.Writer, operations []string, handle func(*Server, Request) Reply) error {
 	s := &Server{out: out}
 	if err := s.write(Reply{Type: Hello, Protocol: Version, Operations: operations}); err != nil {
@@ -51,7 +51,8 @@ func (r Request) Context() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), time.Duration(*r.WaitMS)*time.Millisecond)
 }
 
-// ReplyOf returns the reply to a request that returned err, by the outcome of err.
+// ReplyOf returns the reply for an operation that returned err. The type of the reply is OK, Fail
+// or Info, by the outcome of err.
 func ReplyOf(err error) Reply {
 	if err == nil {
 		return Reply{Type: OK}

@@ -31,7 +31,7 @@ type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 type Setup struct {
 	Servers []string      // host:port
 	Timeout time.Duration // session timeout to request
-	Path    string        // path of the lock, the election or the queue
+	Path    string        // path of what the recipe works on, for example of the lock
 	Recipe  Recipe
 	Permits int // permits of a semaphore
 	Number  int // number of the client, from 0

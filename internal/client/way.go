@@ -19,7 +19,7 @@ type Way struct {
 	work sync.WaitGroup
 }
 
-// NewWay returns a Way to the server that dial reaches. The caller must close it.
+// NewWay returns a Way to `server`, which it reaches with `dial`. The caller must close the Way.
 func NewWay(server string, dial Dial) (*Way, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -65,7 +65,7 @@ func (w *Way) carry(near net.Conn) {
 // Address returns the address to connect to.
 func (w *Way) Address() string { return w.listener.Addr().String() }
 
-// Close closes the address and all its connections, and waits.
+// Close closes the address and all its connections, and waits until its goroutines have ended.
 func (w *Way) Close() {
 	w.end()
 	w.listener.Close()

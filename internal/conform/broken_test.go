@@ -18,13 +18,14 @@ import (
 type broken struct {
 	connect  func(*wire.ConnectRequest)
 	accepted func(wire.ConnectRequest, *wire.ConnectResponse)
-	answers  func(op wire.Op) bool // the filter answers with OK instead of the server
+	answers  func(op wire.Op) bool // reports whether the filter answers with OK instead of the server
 	reply    func(op wire.Op, h *wire.ReplyHeader, body []byte) []byte
-	silent   bool // it sends no events
+	silent   bool        // the server sends no events
+	mute     func() bool // reports whether the next request to resume a session gets no answer
 }
 
-// conn changes whole frames. A client of this package writes one frame at a time, and reads only
-// the frames that it waits for.
+// A conn connects a client to a broken server, and changes whole frames. It relies on the clients
+// of this package: they write one frame at a time, and read only the frames that they wait for.
 type conn struct {
 	net.Conn
 	of broken
@@ -33,7 +34,7 @@ type conn struct {
 	asked   *wire.ConnectRequest
 	greeted bool
 	ops     map[int32]wire.Op
-	rest    []byte // bytes still to be read
+	rest    []byte // the part of the last frame that the client has not read yet
 }
 
 func (c *conn) Write(b []byte) (int, error) {
@@ -43,6 +44,9 @@ func (c *conn) Write(b []byte) (int, error) {
 		c.asked = &wire.ConnectRequest{}
 		if _, err := wire.Decode(b[4:], c.asked); err != nil {
 			return 0, err
+		}
+		if c.of.mute != nil && c.asked.SessionID != 0 && c.of.mute() {
+			return len(b), nil
 		}
 		changed := *c.asked
 		if c.of.connect != nil {
@@ -191,12 +195,31 @@ func TestBrokenServersAreFoundVirtualTime(t *testing.T) {
 	}
 }
 
-// The function fails checks one requirement on two broken servers.
+// A server that does not answer has refused nothing and accepted nothing, so the verdict is
+// unknown.
+func TestServersThatDoNotAnswerRefuseNothing(t *testing.T) {
+	for name, answered := range map[string]int{"wrong-password": 0, "ended": 1} {
+		r := requirements()[slices.IndexFunc(requirements(), func(r requirement) bool { return r.name == name })]
+		mute := func() bool { answered--; return answered == -1 }
+		t.Run(name, func(t *testing.T) { judged(t, checker.Unknown, r, broken{mute: mute}, nil) })
+	}
+}
+
+// The function `fails` runs the check of one requirement on two broken servers. The verdict must be
+// Invalid.
 func fails(t *testing.T, r requirement, of broken, breaks func(*zktest.Ensemble)) {
+	t.Helper()
+	judged(t, checker.Invalid, r, of, breaks)
+}
+
+func judged(t *testing.T, want checker.Verdict, r requirement, of broken, breaks func(*zktest.Ensemble)) {
 	t.Helper()
 	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{Servers: 2})
 		o := Options{Servers: e.Servers(), Dial: e.DialContext, Root: "/conform", Patience: time.Minute}
+		if of.mute != nil {
+			o.Patience = 5 * time.Second // the server closes a connection without a session after 10 s
+		}
 		makeRoot(t, &o)
 		if breaks != nil {
 			breaks(e)
@@ -212,13 +235,13 @@ func fails(t *testing.T, r requirement, of broken, breaks func(*zktest.Ensemble)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.Verdict != checker.Invalid {
-			t.Error(show(f))
+		if f.Verdict != want {
+			t.Errorf("want %v, got %s", want, show(f))
 		}
 	})
 }
 
-// anotherLimit gives every second session another timeout.
+// anotherLimit gives each session a longer timeout than the session before it.
 func anotherLimit() func(wire.ConnectRequest, *wire.ConnectResponse) {
 	n := int32(0)
 	return func(_ wire.ConnectRequest, r *wire.ConnectResponse) {

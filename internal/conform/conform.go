@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/checker"
@@ -21,8 +22,9 @@ type Options struct {
 	Servers []string
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Root exists, and every client has all permissions below it. Owner may later delete everything
-	// that is left below it.
+	// Root is the path below which the checks create znodes. It must exist, and every client must
+	// have all permissions below it. The traces create znodes with ACLs. Each of these also gives
+	// all permissions to Owner, so Owner can later delete everything that is left below Root.
 	Root  string
 	Owner wire.ID
 
@@ -42,7 +44,7 @@ type Step struct {
 	OK        bool   `json:"ok"`
 }
 
-// A Finding says whether servers meet a requirement. The zero verdict means that the requirement
+// A Finding says whether servers meet a requirement. If the verdict is Unknown, the requirement
 // could not be checked, and Reason says why.
 type Finding struct {
 	Requirement string          `json:"requirement"`
@@ -50,7 +52,7 @@ type Finding struct {
 	Verdict     checker.Verdict `json:"verdict"`
 	Reason      string          `json:"reason,omitempty"`
 	Steps       []Step          `json:"steps"`
-	Guarantees  []string        `json:"guarantees"` // guarantees that depend on it
+	Guarantees  []string        `json:"guarantees"` // guarantees that depend on the requirement
 	Recipes     []string        `json:"recipes"`    // packages of these guarantees
 }
 
@@ -61,15 +63,28 @@ type requirement struct {
 	check      func(*probe) error // the error says why it could not be checked
 }
 
-// recipes maps the first letter of a guarantee's number to its package.
-var recipes = map[byte]string{
-	'S': "session", 'L': "lock", 'E': "election", 'G': "group", 'Q': "queue", 'B': "barrier", 'D': "barrier", 'W': "watch", 'F': "fence",
+// packages are the packages with guarantees, in the order of the summary.
+var packages = []struct {
+	name    string
+	letters string // the number of each guarantee begins with one of these letters
+}{
+	{"session", "S"}, {"lock", "L"}, {"election", "E"}, {"group", "G"}, {"queue", "Q"}, {"barrier", "BD"}, {"counter", "C"}, {"watch", "W"}, {"fence", "F"},
+}
+
+// packageOf returns the package of a guarantee.
+func packageOf(guarantee string) string {
+	for _, p := range packages {
+		if strings.Contains(p.letters, guarantee[:1]) {
+			return p.name
+		}
+	}
+	return "" // a test finds guarantees without a package
 }
 
 // recipesOf returns the packages of the guarantees, except session, which all packages use.
 func recipesOf(guarantees []string) (names []string) {
 	for _, g := range guarantees {
-		if name := recipes[g[0]]; name != "session" && !slices.Contains(names, name) {
+		if name := packageOf(g); name != "session" && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
@@ -81,9 +96,9 @@ func requirements() []requirement {
 	return slices.Concat(ofSessions(), ofWrites(), ofReads())
 }
 
-// Run checks one requirement after the other, and calls report with each finding. It leaves nothing
-// except znodes below the root. Its error says why it could not continue. If report returns an
-// error, Run returns that error at once.
+// Run checks one requirement after the other, and calls the function `report` with each finding. It
+// leaves nothing except znodes below the root. Its error says why it could not continue. If
+// `report` returns an error, Run returns that error at once.
 func Run(ctx context.Context, o Options, report func(Finding) error) error {
 	o.Patience = cmp.Or(o.Patience, 30*time.Second)
 	for i, r := range requirements() {

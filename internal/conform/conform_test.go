@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The function on checks an ensemble of zktest in virtual time.
+// The function `on` checks an ensemble of zktest in virtual time.
 func on(t *testing.T, opts zktest.Options, release zktest.Version, traces int) (findings []Finding) {
 	t.Helper()
 	virtual.Test(t, func(t *testing.T) {
@@ -132,7 +132,7 @@ func TestRealServersConform(t *testing.T) {
 			o := Options{Servers: e.Servers(), Dial: e.DialContext, Root: "/conform", Owner: trace.Digest("owner"), Release: zktest.Version(status.Version), Traces: 50, Seed: 1}
 			makeRoot(t, &o)
 			err = Run(t.Context(), o, func(f Finding) error {
-				// On a busy machine, the requirement that sessions are kept may remain unknown.
+				// On a busy machine, the result of the requirement "kept" may be unknown.
 				if f.Verdict != checker.Valid && (f.Requirement != "kept" || f.Verdict != checker.Unknown) {
 					t.Error(show(f))
 				}
@@ -164,6 +164,34 @@ func TestGuaranteesOfRequirementsExist(t *testing.T) {
 			if !strings.Contains(string(text), "\n**"+g+".** ") {
 				t.Errorf("%s: docs/guarantees.md has no guarantee %s", name, g)
 			}
+		}
+	}
+}
+
+// Each guarantee belongs to a package of the summary, and each package depends on the servers.
+func TestSummaryHasEveryPackage(t *testing.T) {
+	text, err := os.ReadFile("../../docs/guarantees.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var findings []Finding
+	for _, r := range requirements() {
+		findings = append(findings, Finding{Verdict: checker.Valid, Guarantees: r.guarantees})
+	}
+	stand := map[string][]string{}
+	for _, s := range Summary(findings) {
+		stand[s.Package] = s.Stand
+	}
+	name := ""
+	for line := range strings.Lines(string(text)) {
+		if heading, ok := strings.CutPrefix(line, "## "); ok {
+			name = strings.TrimSpace(heading)
+			if len(stand[name]) == 0 {
+				t.Errorf("%s: got no guarantee that depends on a requirement, want at least one", name)
+			}
+		}
+		if g, ok := strings.CutPrefix(line, "**"); ok && packageOf(g) != name {
+			t.Errorf("%.5s: got package %q, want %q", g, packageOf(g), name)
 		}
 	}
 }

@@ -4,6 +4,6 @@
 //
 // A requirement consists of one property of servers, the operations that show it, and the
 // guarantees that do not hold without it. Most requirements are the preconditions of the lease, in
-// docs/decisions/0001-lease.md. The others are the needs of recipes for writes and watches.
+// docs/decisions/0001-lease.md. The others say how writes and watches must behave for the recipes.
 // Finally, random traces (internal/trace) are compared with zktest.
 package conform

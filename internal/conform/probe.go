@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/internal/trace"
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
@@ -23,7 +24,7 @@ type probe struct {
 	clients []*client
 }
 
-// saw records an operation that must have a certain answer.
+// The method `saw` records an operation that must have a certain answer.
 func (p *probe) saw(operation, answer, expected string) {
 	p.sawThat(answer == expected, operation, answer, expected)
 }
@@ -35,7 +36,7 @@ func (p *probe) sawThat(ok bool, operation, answer, expected string) {
 	p.steps = append(p.steps, Step{operation, answer, expected, ok})
 }
 
-// The method each calls f for each server, in order.
+// The method `each` calls f for each server, in order.
 func (p *probe) each(f func(server int) error) error {
 	for i := range p.servers.Addresses {
 		if err := f(i); err != nil {
@@ -45,7 +46,7 @@ func (p *probe) each(f func(server int) error) error {
 	return nil
 }
 
-// The method at returns the name of a server.
+// The method `at` returns the name of a server.
 func (p *probe) at(server int) string {
 	return p.servers.Addresses[server%len(p.servers.Addresses)]
 }
@@ -119,7 +120,7 @@ func (p *probe) resume(c *client, server int) (*client, error) {
 	return d, err
 }
 
-// resumed describes the result of resume.
+// The method `resumed` describes the result of resume.
 func (c *client) resumed(old *client) string {
 	switch {
 	case c == nil:
@@ -217,8 +218,8 @@ func said(code wire.Code) string {
 	return code.String()
 }
 
-// failed returns nil for a request that succeeded. Otherwise it returns why the check cannot
-// continue.
+// The function `failed` returns nil for a request that succeeded. Otherwise it returns why the
+// check cannot continue.
 func failed(what string, h wire.ReplyHeader, err error) error {
 	switch {
 	case err != nil:
@@ -293,12 +294,8 @@ func (c *client) event() (*trace.Event, error) {
 }
 
 func (p *probe) after(d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-p.ctx.Done():
+	if !times.Sleep(p.ctx, d) {
 		return context.Cause(p.ctx)
 	}
+	return nil
 }

@@ -8,10 +8,10 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// ofReads are the requirements for reads and watches.
+// ofReads returns the requirements for reads and watches.
 func ofReads() []requirement {
 	return []requirement{
-		{"read-after-write", "at each server, a read after a quorum write returns everything that was committed before the write", []string{"S3", "E5", "Q5", "B1"}, readAfterWrite},
+		{"read-after-write", "at each server, a read after a quorum write returns everything that was committed before the write", []string{"S3", "E5", "Q5", "B1", "C2", "C4"}, readAfterWrite},
 		{"newer-client", "a server refuses a client that has seen a zxid which the server has not", []string{"S6", "W2"}, newerClient},
 		{"event-first", "a client gets the event before it can read the change", []string{"S6", "W2", "W4"}, eventFirst},
 		{"event-zxid", "an event has the zxid of its change, or none at all before 3.9", []string{"S6"}, eventZxid},
@@ -76,7 +76,7 @@ func newerClient(p *probe) error {
 	})
 }
 
-// watching opens a client with a watch on a new znode, and another client.
+// The method `watching` opens a client with a watch on a new znode, and another client.
 func (p *probe) watching(server int, node string) (watcher, other *client, err error) {
 	if watcher, err = p.open(server, time.Minute); err != nil {
 		return nil, nil, err
@@ -110,7 +110,7 @@ func eventFirst(p *probe) error {
 			return err
 		}
 		changed, err := other.set(node, "changed")
-		if err != nil {
+		if err := failed("change "+node, changed, err); err != nil {
 			return err
 		}
 		for began := time.Now(); ; {
@@ -142,7 +142,7 @@ func eventZxid(p *probe) error {
 			return err
 		}
 		changed, err := other.set(node, "changed")
-		if err != nil {
+		if err := failed("change "+node, changed, err); err != nil {
 			return err
 		}
 		e, err := watcher.event()

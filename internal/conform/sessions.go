@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// The guarantees that depend on the lease.
+// leased lists the guarantees that depend on the lease.
 var leased = []string{"S2", "L1", "E3", "Q7"}
 
 const (
@@ -19,7 +19,7 @@ const (
 	longest  = math.MaxInt32 * time.Millisecond
 )
 
-// ofSessions are the preconditions of the lease, and the requirements for sessions that end.
+// ofSessions returns the preconditions of the lease, and the requirements for sessions that end.
 func ofSessions() []requirement {
 	return []requirement{
 		{"one-limit", "all servers have the same limits of session timeouts", leased, oneLimit},
@@ -28,8 +28,8 @@ func ofSessions() []requirement {
 		{"wrong-password", "no client can resume the session without its password", leased, wrongPassword},
 		{"moved", "after a session has moved to another connection, the old one executes no more requests", []string{"S1", "S2"}, moved},
 		{"ended", "a closed session is never resumed, and its connection executes no more requests", []string{"S1"}, ended},
-		{"ephemerals-end", "closing a session deletes its ephemeral znodes", []string{"L4", "E7", "D3"}, ephemeralsEnd},
-		{"expiry", "a silent session lives for its timeout, and ends soon after", slices.Concat(leased, []string{"E7", "Q6", "Q11", "D3"}), expiry},
+		{"ephemerals-end", "closing a session deletes its ephemeral znodes", []string{"L4", "E7", "D3", "C6"}, ephemeralsEnd},
+		{"expiry", "a silent session lives for its timeout, and ends soon after", slices.Concat(leased, []string{"E7", "Q6", "Q11", "D3", "C6"}), expiry},
 		{"kept", "pings, reads, syncs and writes at each server keep a session alive", leased, kept},
 		{"heartbeat", "a transaction of checks alone is a quorum write", leased, heartbeat},
 	}
@@ -242,7 +242,7 @@ const (
 // A silence is the result for a session that stopped sending.
 type silence struct {
 	timeout, latest time.Duration
-	gone            time.Duration // when the znode was found to be deleted, after the last request was sent; 0 means never
+	gone            time.Duration // from the last request until the znode was found to be deleted; 0 means that it was not deleted in time
 }
 
 func expiry(p *probe) error {
@@ -337,8 +337,8 @@ type life struct {
 	timeout time.Duration
 }
 
-// kept keeps sessions alive for two and a half timeouts. If this process or the servers were
-// delayed meanwhile, the check proves nothing.
+// The function `kept` keeps sessions alive for two and a half timeouts. If this process or the
+// servers were delayed meanwhile, the check proves nothing.
 func kept(p *probe) error {
 	lives := make([]life, len(p.servers.Addresses)*len(activities))
 	var group errgroup.Group
@@ -351,7 +351,8 @@ func kept(p *probe) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	// Writes go to the leader, so slow writes mean that it was delayed.
+	// If this process or a server was delayed, the requests of a session were far apart. Writes
+	// wait for the leader, so they show its delays.
 	for _, l := range lives {
 		if l.between > l.timeout/2 {
 			return fmt.Errorf("%s at %s were up to %v apart, more than half of the timeout %v: the machine is too busy for this check",
@@ -396,7 +397,8 @@ func (p *probe) keep(server int, kind activity) (life, error) {
 			return l, nil
 		}
 	}
-	// A server may not know yet that the quorum has ended the session.
+	// The session's own server may not know yet that the quorum has ended the session. So another
+	// client reads the znode after a quorum write.
 	observer, err := p.open(server+1, time.Minute)
 	if err != nil {
 		return l, err

@@ -18,8 +18,8 @@ type Standing struct {
 	Unknown []string `json:"unknown"`
 }
 
-// Summary returns the guarantees that hold. A guarantee does not hold if one of its requirements
-// fails.
+// Summary returns, for each package, which guarantees hold, which do not, and for which this is
+// unknown. A guarantee does not hold if one of its requirements fails.
 func Summary(findings []Finding) []Standing {
 	worst := map[string]checker.Verdict{}
 	for _, f := range findings {
@@ -34,10 +34,10 @@ func Summary(findings []Finding) []Standing {
 		return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(number(a), number(b)))
 	})
 	var all []Standing
-	for _, name := range []string{"session", "lock", "election", "group", "queue", "barrier", "watch", "fence"} {
-		s := Standing{Package: name, Stand: []string{}, Fall: []string{}, Unknown: []string{}}
+	for _, p := range packages {
+		s := Standing{Package: p.name, Stand: []string{}, Fall: []string{}, Unknown: []string{}}
 		for _, g := range guarantees {
-			if recipes[g[0]] != name {
+			if packageOf(g) != p.name {
 				continue
 			}
 			switch worst[g] {

@@ -15,23 +15,23 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// usedBy has the guarantees that depend on an operation of a trace. An operation that is not in the
-// map is not used by recipes.
+// The map usedBy has an entry for each operation of a trace that recipes use. The key is the name
+// of the operation, and the value lists the guarantees that depend on it.
 var usedBy = map[string][]string{
-	wire.OpCreate.String():          {"S3", "L1", "E2", "G1", "Q2"},
+	wire.OpCreate.String():          {"S3", "L1", "E2", "G1", "Q2", "C1"},
 	wire.OpCreateContainer.String(): {"L4", "E9", "G2", "Q8", "D6"},
-	wire.OpDelete.String():          {"L4", "E7", "G2", "Q3", "B3"},
-	wire.OpSetData.String():         {"G3", "Q11"},
-	wire.OpMulti.String():           {"S2", "L6", "E4", "Q10", "D1"},
+	wire.OpDelete.String():          {"L4", "E7", "G2", "Q3", "B3", "C6"},
+	wire.OpSetData.String():         {"G3", "Q11", "C1"},
+	wire.OpMulti.String():           {"S2", "L6", "E4", "Q10", "D1", "C1", "C3"},
 	wire.OpExists.String():          {"S3", "S6", "L3", "B1", "W5"},
-	wire.OpGetData.String():         {"S6", "E5", "G4", "Q1", "W1"},
+	wire.OpGetData.String():         {"S6", "E5", "G4", "Q1", "C2", "C7", "W1"},
 	wire.OpGetChildren.String():     {"S3", "L3", "Q4", "W1"},
 	wire.OpGetChildren2.String():    {"S3", "L3", "Q4", "W1"},
 	wire.OpSync.String():            {"S2", "S3", "E5", "Q5", "B1"},
 	wire.OpPing.String():            {"S2"},
 	wire.OpSetWatches.String():      {"S6", "W6", "B2"},
 	wire.OpRemoveWatches.String():   {"S6", "W7"},
-	wire.OpCloseSession.String():    {"S1", "L4", "E7"},
+	wire.OpCloseSession.String():    {"S1", "L4", "E7", "C6"},
 	wire.OpAuth.String():            {"S5"},
 	"resume":                        leased,
 	"take":                          leased,
@@ -122,7 +122,7 @@ func (o *Options) onModel(opts zktest.Options) trace.Player {
 	}
 }
 
-// found makes a finding for each operation of the traces.
+// The function `found` makes a finding for each operation of the traces.
 func found(differences []trace.Difference, tally trace.Tally, traces int) (all []Finding) {
 	by := map[string]*Finding{}
 	of := func(op string) *Finding {

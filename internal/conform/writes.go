@@ -9,14 +9,14 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// ofWrites are the requirements for znodes and transactions.
+// ofWrites returns the requirements for znodes and transactions.
 func ofWrites() []requirement {
 	return []requirement{
 		{"token", "the answer to a create has the czxid of the znode as its zxid", []string{"L2", "E1", "F1"}, token},
 		{"tokens-rise", "a later write has a larger zxid, whichever server receives it", []string{"L2", "E1", "Q4", "W2"}, tokensRise},
 		{"sequence", "a sequential name ends in ten digits, which count the creates below the parent", []string{"L3", "E7", "Q4"}, sequence},
-		{"atomic", "a transaction is applied as a whole or not at all", []string{"L6", "E4", "Q2", "Q10", "D1"}, atomic},
-		{"conditional", "a conditional create, write or delete is applied only if its condition is true", []string{"S3", "L6", "Q3", "B3"}, conditional},
+		{"atomic", "a transaction is applied as a whole or not at all", []string{"L6", "E4", "Q2", "Q10", "D1", "C1"}, atomic},
+		{"conditional", "a conditional create, write or delete is applied only if its condition is true", []string{"S3", "L6", "Q3", "B3", "C1", "C2"}, conditional},
 		{"in-order", "requests of one connection are executed and answered in their order", []string{"S3", "L3", "E5"}, inOrder},
 		{"container", "the servers support container znodes, which they delete some time after the last child was deleted", []string{"L4", "E9", "G2", "Q8", "D6"}, container},
 	}
@@ -123,7 +123,7 @@ func sequence(p *probe) error {
 		if h.Err != wire.OK {
 			return nil
 		}
-		if _, err := d.delete(name); err != nil { // a deletion does not free its number
+		if _, err := d.delete(name); err != nil { // the server must not use the sequence number of a deleted znode again
 			return err
 		}
 	}
@@ -198,7 +198,7 @@ func conditional(p *probe) error {
 	})
 }
 
-// inOrder sends three requests before it reads an answer.
+// inOrder sends four requests before it reads the first answer.
 func inOrder(p *probe) error {
 	return p.each(func(server int) error {
 		c, err := p.open(server, time.Minute)

@@ -15,9 +15,11 @@ import (
 // An Engine is the internal interface of one session.
 type Engine interface {
 	// NewID returns 128 random bits in hexadecimal.
-	NewID() string
-	// Go runs f on a goroutine that Close waits for, unless the session is over.
-	Go(f func()) bool
+	NewID() ID
+	// Enter must be called before the start of each goroutine for which Close waits. It returns
+	// false if the session is over. Otherwise the goroutine must call Leave at its end.
+	Enter() bool
+	Leave()
 	Detach(f func(ctx context.Context) error) <-chan error
 	// Create calls Session.Create and records its requests in t.
 	Create(ctx context.Context, path string, data []byte, mode int32, t *Trace) (string, error)
@@ -32,24 +34,28 @@ type Engine interface {
 	Fits(ops any) error // ops is a []session.Op, which this package cannot name
 }
 
+// An ID is 128 random bits in hexadecimal.
+type ID [32]byte
+
 // A Node is a znode that the session created.
 type Node struct {
 	Path  string
 	Czxid int64
 }
 
-// Is reports whether the node at n's path with the given stat is n.
+// Is reports whether the znode at n's path, which has the given stat, is n. A nil stat means that
+// there is no znode. If n.Czxid is 0, every znode at the path counts as n.
 func (n Node) Is(stat *zk.Stat) bool {
 	return stat != nil && (n.Czxid == 0 || stat.Czxid == n.Czxid)
 }
 
-// Name returns the last part of the node's path.
+// Name returns the last part of the znode's path.
 func (n Node) Name() string {
 	_, name := znode.Split(n.Path)
 	return name
 }
 
-// A Trace records the requests of one call. The session calls Begin and Replied.
+// A Trace records the requests of one call. Call Init first. The session calls Begin and Replied.
 type Trace struct {
 	written   chan struct{}
 	begun     atomic.Bool
@@ -57,8 +63,8 @@ type Trace struct {
 	abandoned atomic.Bool
 }
 
-// NewTrace returns the trace of a call that has not begun.
-func NewTrace() *Trace { return &Trace{written: make(chan struct{})} }
+// Init makes t the trace of a call that has not begun.
+func (t *Trace) Init() { t.written = make(chan struct{}) }
 
 // Written returns a channel that is closed once the first request was written.
 func (t *Trace) Written() <-chan struct{} { return t.written }
@@ -84,7 +90,7 @@ func (t *Trace) Abandon() { t.abandoned.Store(true) }
 // Abandoned reports whether Abandon was called.
 func (t *Trace) Abandoned() bool { return t.abandoned.Load() }
 
-// A Hold is a grant under the session's lease.
+// A Hold is a grant, a term or a claim that the session has under its lease, or waits for.
 type Hold interface {
 	Grant(ctx context.Context) error
 	Expect()
@@ -97,7 +103,7 @@ type Hold interface {
 	Describe(name string, token int64, origin string)
 }
 
-// Watches are watches that one goroutine waits for together.
+// Watches is a set of watches on znodes. One goroutine waits for the events of all of them.
 type Watches interface {
 	Get(ctx context.Context, path string) ([]byte, *zk.Stat, error)
 	Exists(ctx context.Context, path string) (*zk.Stat, error)

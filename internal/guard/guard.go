@@ -2,13 +2,12 @@
 // lock. It stops all processes of the command before another client can be
 // granted the same lock.
 //
-// Two processes do this. The first one, the holder, has the session and calls
-// Run. Run starts the second one, the guard, from the same program. The guard
-// starts the command, and the holder sends it each new deadline of the lease.
-// The guard decides only by the clock. It sends SIGTERM while the grace time is
-// still left, and SIGKILL before the lease ends. So the processes end on
-// schedule even if the holder is killed, is stopped, or gets no processor time.
-// If the guard is killed or stopped, the holder kills the processes.
+// Two processes do this. The first one, the holder, has the session and calls Run. Run starts the
+// second one, the guard, from the same program. The guard starts the command, and the holder sends
+// the guard each new deadline of the lease. The guard decides only by the clock. It sends SIGTERM
+// while the grace time is still left, and SIGKILL before the lease ends. So the processes end on
+// schedule even if the holder is killed, is stopped, or gets no processor time. If the guard is
+// killed or stopped, the holder kills the processes.
 //
 // On Linux both are subreapers: a process of the command that loses its parent becomes a child of
 // the guard or of the holder. This also holds for a process that has created a session or a process
@@ -64,7 +63,8 @@ type Result struct {
 	// Lost means that the command was stopped because the holding was lost, or
 	// was about to be lost.
 	Lost bool
-	// Interrupted means that a signal that requests the end was passed on.
+	// Interrupted means that Run or the kernel passed on a signal that requests the end of the
+	// command.
 	Interrupted bool
 }
 
@@ -98,9 +98,8 @@ func (c Command) warn(format string, args ...any) {
 	}
 }
 
-// ready waits until the end of the lease is far enough away to start a command.
-// At the time of the grant, the lease may be about to end. Soon after, the
-// session renews it.
+// The method `ready` waits until the end of the lease is far enough away to start a command. At the
+// time of the grant, the lease may be about to end. Soon after, the session renews it.
 func (c Command) ready(ctx context.Context, held Held) error {
 	for {
 		select {
@@ -119,7 +118,8 @@ func (c Command) ready(ctx context.Context, held Held) error {
 // tick returns the interval at which the deadline is read.
 func (c Command) tick() time.Duration { return max(c.Margin/4, time.Millisecond) }
 
-// input returns the standard input for the command. The caller closes it.
+// input returns the standard input for the command, or nil if the command uses that of this
+// process. The caller closes it.
 func (c Command) input() (*os.File, error) {
 	if c.Stdin == nil {
 		return nil, nil

@@ -25,8 +25,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/needs"
 )
 
-// holderMark makes a process of the tests a holder. Its value is the duration
-// of the lease in milliseconds. With a + at the end the lease is always
+// holderMark is an environment variable that makes a test process a holder. Its value is the
+// duration of the lease in milliseconds. With a + at the end of the value, the lease is always
 // renewed.
 const holderMark = "ZKCOORD_TEST_HOLDER"
 
@@ -121,7 +121,7 @@ func holdFor(t *testing.T, lease string, args ...string) *holding {
 	return h
 }
 
-// The method until reads lines, and returns the first one that begins with prefix.
+// The method `until` reads lines, and returns the first one that begins with `prefix`.
 func (h *holding) until(t *testing.T, prefix string) string {
 	t.Helper()
 	line, ok := h.find(prefix)
@@ -141,7 +141,7 @@ func (h *holding) find(prefix string) (line string, ok bool) {
 	return "", false
 }
 
-// ends reads the end of the lease.
+// The method `ends` reads the line in which the holder prints the end of the lease.
 func (h *holding) ends(t *testing.T) time.Time {
 	t.Helper()
 	n, err := strconv.ParseInt(strings.TrimPrefix(h.until(t, "ends"), "ends "), 10, 64)
@@ -151,8 +151,9 @@ func (h *holding) ends(t *testing.T) time.Time {
 	return time.Unix(0, n)
 }
 
-// alive returns the processes that the command has started and that have not ended. If ours is set,
-// it returns the processes of the holder's own program instead. This is the guard.
+// The method `alive` returns the processes that the command has started and that have not ended. If
+// `ours` is set, it returns the guard instead: the processes that run the holder's own program,
+// except the holder.
 func (h *holding) alive(ours bool) (pids []int) {
 	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, name := range environs {
@@ -255,8 +256,8 @@ func signalTo(t *testing.T, pid int, s syscall.Signal) {
 }
 
 // A process may start another one and end while the list of processes is read. Then the list lacks
-// the new process, but the group of the first one contains it. Here the list lacks the second
-// process, because its parent has ended and this process is no subreaper.
+// the new process, but the new process is in the group of the first one. In this test the list
+// lacks the second process for another reason: its parent has ended, and the test is no subreaper.
 func TestProcessThatIsMissingInTheListIsKilled(t *testing.T) {
 	cmd := exec.Command("sh", "-c", "(sleep 1000 & echo $!); exec sleep 1000")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -280,7 +281,7 @@ func TestProcessThatIsMissingInTheListIsKilled(t *testing.T) {
 	}
 	treeOf(cmd.Process.Pid).signal(syscall.SIGKILL)
 	_ = out.(*os.File).SetReadDeadline(time.Now().Add(time.Minute))
-	if _, err := io.Copy(io.Discard, lines); err != nil { // both have it open until they end
+	if _, err := io.Copy(io.Discard, lines); err != nil { // both processes have the pipe open until they end
 		t.Errorf("a process is left: %v", err)
 	}
 	_ = cmd.Wait()
@@ -312,7 +313,7 @@ func TestFirstProcessEndsWithBoth(t *testing.T) {
 	h := holdFor(t, "0+", "sh", "-c", "echo ready; exec sleep 1000")
 	h.until(t, "ready")
 	guard := h.guardOf(t)
-	signalTo(t, h.Process.Pid, syscall.SIGSTOP) // so that it does not see the guard end
+	signalTo(t, h.Process.Pid, syscall.SIGSTOP) // so that the holder does not notice the end of the guard
 	signalTo(t, guard, syscall.SIGKILL)
 	signalTo(t, h.Process.Pid, syscall.SIGKILL)
 	h.allGone(t)
@@ -344,7 +345,7 @@ func TestWhatTheCommandLeavesBehindIsStopped(t *testing.T) {
 func TestSignalsArePassedOn(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1} {
 		if signal.Ignored(s) {
-			continue // nohup runs this test: the signal stays ignored for all that it starts
+			continue // under nohup, this test and all processes that it starts ignore the signal
 		}
 		h := holdFor(t, "0+", "sh", "-c", `trap 'exit 42' TERM INT HUP USR1; echo ready; while :; do sleep 0.01; done`)
 		h.until(t, "ready")
@@ -439,20 +440,20 @@ func TestInputAndEnvironment(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	item := strings.Repeat("0123456789", 30000) // more than a pipe holds
 	r, err := run(t, newLease(time.Minute), Command{
-		Args: []string{"sh", "-c", `cat > "$0"; env | grep ZKCOORD_ >> "$0"`, out}, Env: []string{"ZKCOORD_TOKEN=2"}, Stdin: []byte(item)})
+		Args: []string{"sh", "-c", `cat > "$0"; env | grep ^ZKCOORD_TOKEN= >> "$0"`, out}, Env: []string{"ZKCOORD_TOKEN=2"}, Stdin: []byte(item)})
 	if err != nil || r.Code != 0 {
 		t.Fatalf("got %+v, error %v; want code 0", r, err)
 	}
 	if text, err := os.ReadFile(out); err != nil || string(text) != item+"ZKCOORD_TOKEN=2\n" {
 		t.Errorf("got %d bytes that end with %q, error %v; want the input and ZKCOORD_TOKEN=2", len(text), text[max(0, len(text)-60):], err)
 	}
-	// A command that does not read its input is no error.
+	// It is no error if a command does not read its input.
 	if r, err := run(t, newLease(time.Minute), Command{Args: []string{"true"}, Stdin: []byte(item)}); err != nil || r.Code != 0 {
 		t.Errorf("got %+v, error %v; want code 0", r, err)
 	}
 }
 
-// On a terminal the command receives the keys and can read.
+// On a terminal, the keys send signals to the command, and the command can read its input.
 func TestTerminal(t *testing.T) {
 	for _, c := range []struct{ name, script, keys, want string }{
 		{"reads", `echo ready; read x; echo "got $x"; exit 9`, "hello\n", "result 9 false false <nil>"},
@@ -483,8 +484,8 @@ func TestSuspend(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.stopped(t)
-			// Without a shell the holder's process group is then an orphan, and
-			// the kernel sends it SIGHUP.
+			// There is no shell. So when the guard has ended, the process group of the holder is an
+			// orphan, and the kernel sends SIGHUP to the holder.
 			want := regexp.MustCompile("result 143 true (true|false) <nil>$")
 			if resumed {
 				want = regexp.MustCompile("result 9 false false <nil>$")
@@ -502,7 +503,7 @@ func TestSuspend(t *testing.T) {
 	}
 }
 
-// A terminal is the terminal of a holder.
+// A terminal is a holder that runs on a terminal, with the master end of that terminal.
 type terminal struct {
 	*holding
 	terminal *os.File

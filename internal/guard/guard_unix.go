@@ -41,7 +41,7 @@ import (
 // nanoseconds, the first deadline, and the process group for the command.
 const guardMark = "ZKCOORD_GUARD"
 
-// poll is the interval of the check for processes that are being killed.
+// poll is the interval at which processes are killed again until none is left.
 const poll = 5 * time.Millisecond
 
 // Work does the guard's work and then ends this process, if Run has started this process as a
@@ -87,7 +87,7 @@ func (k *kills) send(t tree) {
 	}
 }
 
-// warned records actions that have been done already.
+// warned records which actions the guard has done already.
 type warned struct{ terminated, lapsing bool }
 
 func (w *worker) work(setting string, control *os.File, args []string) error {
@@ -115,9 +115,9 @@ func (w *worker) work(setting string, control *os.File, args []string) error {
 	return nil
 }
 
-// outlast lets this process survive signals that are sent to all processes of a
-// service or a terminal. It catches them and does not ignore them, because the
-// command would inherit ignored signals.
+// The function `outlast` lets this process survive signals that are sent to all processes of a
+// service or a terminal. It catches them instead of ignoring them, because the command would
+// inherit ignored signals.
 func outlast() {
 	caught := make(chan os.Signal, 1)
 	signal.Notify(caught, unlessIgnored(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM,
@@ -188,7 +188,7 @@ func reap(exits chan<- exit) {
 	}
 }
 
-// read sends each line, and closes lines at the end.
+// The function `read` sends each line to the channel `lines`, and closes the channel at the end.
 func read(from io.Reader, lines chan<- string) {
 	defer close(lines)
 	for s := bufio.NewScanner(from); s.Scan(); {
@@ -223,8 +223,8 @@ func (w *worker) attend(lines <-chan string, exits <-chan exit) {
 	}
 }
 
-// act does the action that is due, and returns the time until the action may
-// change.
+// The method `act` does the action that is due now. It returns how long the caller may wait for
+// lines and exits before it calls `act` again.
 func (w *worker) act() time.Duration {
 	t := now()
 	do, next := w.plan.due(t)
@@ -243,7 +243,9 @@ func (w *worker) act() time.Duration {
 			w.tree.signal(syscall.SIGCONT) // a stopped process must run to end
 		}
 	}
-	// Timers do not advance while the machine is suspended.
+	// Timers do not advance while the machine is suspended. On Linux, the clock of the function
+	// `now` does advance, so an action can become due meanwhile. The wait is at most half of the
+	// margin, so that the method `act` notices this soon after the machine resumes.
 	return min(max(time.Duration(next-t), time.Millisecond), max(w.plan.margin/2, poll))
 }
 
@@ -256,7 +258,7 @@ func (w *worker) obey(line string) {
 		w.plan.renew(instant(n))
 	case "signal":
 		switch {
-		case w.ended: // its number may belong to another process
+		case w.ended: // its process id may belong to another process by now
 		case w.own:
 			_ = syscall.Kill(-w.pid, syscall.Signal(n))
 		default:
@@ -312,7 +314,7 @@ func Run(ctx context.Context, held Held, c Command) (Result, error) {
 	return h.attend(ctx, passed)
 }
 
-// A holder is Run's state of its guard.
+// A holder is the state of one call of Run in the holder's process.
 type holder struct {
 	command  Command
 	held     Held
@@ -329,8 +331,8 @@ type holder struct {
 	kills    kills
 }
 
-// The function until returns the instant of t. It reads the clock before it computes the time that
-// is left until t, so the result is never too late.
+// The function `until` returns the instant of t. It reads the clock before it computes the time
+// that is left until t, so the result is never too late.
 func until(t time.Time) instant {
 	at := now()
 	return at.add(time.Until(t))
@@ -372,7 +374,7 @@ func (h *holder) start(group int) error {
 	h.deadline = h.held.Deadline()
 	setting := fmt.Sprintf("%s=%d %d %d %d", guardMark, h.command.Grace, h.command.Margin, until(h.deadline), group)
 	h.guard, err = syscall.ForkExec(program, append([]string{filepath.Base(os.Args[0])}, h.command.Args...), &syscall.ProcAttr{
-		// The last value of a name is used.
+		// Environ keeps only the last value of each variable.
 		Env:   (&exec.Cmd{Env: append(append(os.Environ(), h.command.Env...), setting)}).Environ(),
 		Files: []uintptr{in.Fd(), os.Stdout.Fd(), os.Stderr.Fd(), control.Fd(), report.Fd()},
 		Sys:   &syscall.SysProcAttr{Setpgid: true},
@@ -474,8 +476,8 @@ func (h *holder) inform() {
 	}
 }
 
-// tell sends a line to the guard. If the guard is dead or stopped, sweep
-// handles that.
+// The method `tell` sends a line to the guard. The method `sweep` handles the case that the guard
+// is dead or stopped.
 func (h *holder) tell(format string, args ...any) {
 	_ = h.control.SetWriteDeadline(time.Now().Add(h.command.Margin / 4))
 	_, _ = fmt.Fprintf(h.control, format+"\n", args...)

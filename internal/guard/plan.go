@@ -2,26 +2,26 @@ package guard
 
 import "time"
 
-// An instant is a time of the machine's own clock in nanoseconds. Both
-// processes of a Run read that clock, and it is never set.
+// An instant is a time of the machine's monotonic clock, in nanoseconds. Both processes of a Run
+// read the same clock.
 type instant int64
 
 func (i instant) add(d time.Duration) instant { return i + instant(d) }
 
-// An action is an action of the guard on the processes of the command.
+// An action is a step that the guard takes against the processes of the command.
 type action int
 
 const (
-	leave     action = iota // nothing yet
-	terminate               // SIGTERM to all of them, once
-	kill                    // SIGKILL to all of them, until none is left
+	leave     action = iota // no signal yet
+	terminate               // SIGTERM to all processes, once
+	kill                    // SIGKILL to all processes, until no process is left
 )
 
 // A plan decides when the processes are stopped. It reads no clock and does no
 // I/O.
 type plan struct {
 	grace    time.Duration // between SIGTERM and SIGKILL
-	margin   time.Duration // time before the deadline at which the last process must be dead
+	margin   time.Duration // between SIGKILL and the deadline
 	deadline instant       // the end of the lease if it is not renewed
 
 	stopping bool    // the processes are being stopped, even if the lease is renewed
@@ -30,19 +30,19 @@ type plan struct {
 	killing  bool    // kill without a grace time
 }
 
-// renew records a later end of the lease.
+// renew records a new deadline of the lease, unless an earlier call had a later one.
 func (p *plan) renew(deadline instant) { p.deadline = max(p.deadline, deadline) }
 
-// stop starts to stop the processes.
+// stop begins to stop the processes, unless that has begun already.
 func (p *plan) stop(now instant) {
 	if !p.stopping {
 		p.stopping, p.since = true, now
 	}
 }
 
-// due returns the action for now, and the time at which it may change. A
-// renewal of the lease does not cancel a stop that has begun, because the
-// command has already received SIGTERM.
+// The method `due` returns the action at the time `now`, and the next time at which the action may
+// change. A renewal of the lease does not cancel a stop that has begun, because the command has
+// already received SIGTERM.
 func (p *plan) due(now instant) (do action, next instant) {
 	last := p.deadline.add(-p.margin)
 	if warn := last.add(-p.grace); !p.stopping {

@@ -1,16 +1,16 @@
 package guard
 
 import (
-	"bytes"
-	"fmt"
 	"os"
 	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/zkcoord/zkcoord/internal/procstat"
 )
 
-// The function now reads a clock that also advances while the machine is suspended.
+// The function `now` reads a monotonic clock that also advances while the machine is suspended.
 func now() instant {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) // exists since Linux 2.6.39
@@ -44,18 +44,19 @@ func groupFor() int {
 	return syscall.Getpgrp()
 }
 
-// A tree has the processes of a command: all descendants of this process. If
-// the command has its own process group, group is the number of that group.
+// A tree has the processes of a command: all descendants of this process. If the command has its
+// own process group, the field `group` is the number of that group.
 type tree struct{ group int }
 
 // signal sends s to each of the processes. A process may start another one and end while this
-// method reads the list. So SIGKILL also goes to process groups, and the kernel lets no process of
-// a killed group start another one.
+// method reads the list. The list then lacks the new process. So SIGKILL also goes to the process
+// groups, and the kernel lets no process of a killed group start another one.
 func (t tree) signal(s syscall.Signal) {
 	session, _ := unix.Getsid(0)
 	groups := make(map[int]bool)
 	for _, p := range descendants(os.Getpid()) {
-		// Only a descendant can have made a group in another session.
+		// A group in another session contains only descendants of this process, because one of them
+		// created that session. A group in this process's session may also contain other processes.
 		if p.group == t.group || p.session != session {
 			groups[p.group] = true
 		}
@@ -69,8 +70,8 @@ func (t tree) signal(s syscall.Signal) {
 	}
 }
 
-// gone reports whether no process is left. It is called after wait4 has
-// reported that there is no child.
+// The method `gone` reports whether no process is left. It is called after wait4 has reported that
+// there is no child.
 func (tree) gone() bool { return true }
 
 // A process has the data that the kernel reports about a process.
@@ -97,8 +98,7 @@ func descendants(pid int) (below []process) {
 	return below
 }
 
-// processOf reads the data of a process from /proc/pid/stat. They follow the
-// name, which is in parentheses and may contain any character.
+// processOf reads the data of a process from /proc/pid/stat.
 func processOf(pid string) (p process, ok bool) {
 	if p.pid, _ = strconv.Atoi(pid); p.pid == 0 {
 		return p, false
@@ -107,10 +107,16 @@ func processOf(pid string) (p process, ok bool) {
 	if err != nil {
 		return p, false
 	}
-	fields := text[bytes.LastIndexByte(text, ')')+1:]
-	var state string
-	_, err = fmt.Sscan(string(fields), &state, &p.parent, &p.group, &p.session)
-	return p, err == nil
+	fields := procstat.Fields(text)
+	if len(fields) < 4 {
+		return p, false
+	}
+	for i, to := range []*int{&p.parent, &p.group, &p.session} {
+		if *to, err = strconv.Atoi(fields[1+i]); err != nil { // field 0 is the state
+			return p, false
+		}
+	}
+	return p, true
 }
 
 // treeOf returns the processes of the command whose first process is pid. If

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The function now reads a clock that is never set. On most systems it does not advance while the
+// The function `now` reads the monotonic clock. On most systems it does not advance while the
 // machine is suspended.
 func now() instant {
 	var t unix.Timespec
@@ -39,7 +39,7 @@ func (t tree) signal(s syscall.Signal) {
 	}
 }
 
-// gone reports whether no process is left.
+// The method `gone` reports whether no process is left.
 func (t tree) gone() bool {
 	return t.group <= 0 || errors.Is(syscall.Kill(-t.group, 0), syscall.ESRCH)
 }

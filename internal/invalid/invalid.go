@@ -10,9 +10,9 @@ import (
 // session imports, returns such errors too.
 var Err = errors.New("session: invalid argument")
 
-// New returns an error that is Err. Its text is the formatted reason. The
-// format may contain %w, as in fmt.Errorf. The caller adds the prefix of its
-// package and the operation.
+// New returns an error for which errors.Is(err, Err) is true. Its text is the formatted reason. The
+// format may contain %w, as in fmt.Errorf. The caller adds the prefix of its package and the
+// operation.
 func New(format string, args ...any) error {
 	return failure{fmt.Errorf(format, args...)}
 }

@@ -11,38 +11,42 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A waiting is the wait of one contender for another. Which watches it needs depends on how the
-// other contender uses the data of its node:
+// A waiting is the wait of one contender for another, here called the other. Which watches it needs
+// depends on how the other uses the data of its znode:
 //
-//   - If the other leaves a release mark, and its data does not change before that, its data is
-//     watched. A change means that the other left after it was served. A deletion means that the
-//     other left before it was served, or vanished.
-//   - If the other leaves a release mark, and its data may change while it is served, the first
-//     change means that the other is served. A second watch waits for the deletion.
-//   - If the other leaves no release mark, because it is shared or belongs to another library, only
-//     the deletion is watched. Its data is ignored.
+//   - The other changes its data once: it leaves a release mark. Only its data is watched. A change
+//     means that the other was served and has departed. A deletion without a change means that the
+//     other departed before it was served, or vanished.
+//   - The other may also change its data while it is served. The first change means that it has
+//     been served. If the waiting contender is exclusive, a second watch waits for the deletion.
+//   - The other leaves no release mark, for example because it is shared or belongs to another
+//     library. Only the deletion is watched, and the data is ignored.
 //
-// An ephemeral node has no children, so a watch on its children fires only on deletion. The watches
-// are set by reads that fail if the node is gone, and not by exists, so that no watch remains in
-// that case.
+// An ephemeral znode has no children, so a watch on its children fires only on deletion. The
+// watches are set by reads that fail if the znode is gone, and not by exists, so that no watch
+// remains in that case.
 type waiting struct {
 	queue  *Queue
 	me     Contender
 	other  Contender
-	path   string // path of the other's node
+	path   string // path of the other's znode
 	served bool   // the other is known to have been served
 
 	data, gone <-chan zk.Event // nil while not watched
 	watches    []*session.Watch
 }
 
-// await waits until other is no longer before me. It reports whether other is known to have been
-// served. In that case the contenders before other are gone too.
+// await waits until the contender `me` need not wait for the contender `other` any more. It reports
+// whether `other` is known to have been served. In that case the contenders before `other` are gone
+// too. If a server is too busy to set a watch, await retries, because an error would end the place.
 func (l *Queue) await(ctx context.Context, c *Place, me, other Contender) (served bool, err error) {
 	w := &waiting{queue: l, me: me, other: other, path: znode.Join(l.Dir, other.Name)}
 	defer w.stop()
 	for over := false; ; {
-		if over, err = w.watch(ctx); over || err != nil {
+		if err = l.Session.Retry(ctx, func(ctx context.Context) (err error) {
+			over, err = w.watch(ctx)
+			return err
+		}); over || err != nil {
 			return w.served, err
 		}
 		select {
@@ -61,7 +65,7 @@ func (l *Queue) await(ctx context.Context, c *Place, me, other Contender) (serve
 	}
 }
 
-// watch sets the watches that are needed and missing. It reports whether the wait is over.
+// watch sets the needed watches that are not set yet. It reports whether the wait is over.
 func (w *waiting) watch(ctx context.Context) (over bool, err error) {
 	signs, changes := w.queue.Naming.leavesMark(w.other), w.queue.Naming.changes(w.other)
 	if signs && w.data == nil && !w.served {
@@ -78,9 +82,12 @@ func (w *waiting) watch(ctx context.Context) (over bool, err error) {
 	}
 	if (!signs || changes && w.me.Kind == Exclusive) && w.gone == nil {
 		listing, watch, err := w.queue.Session.ChildrenWatch(ctx, w.path)
-		if err != nil {
+		if isNoNode(err) {
 			w.readReleaseMark()
-			return isNoNode(err), unlessNoNode(err)
+			return true, nil
+		}
+		if err != nil {
+			return false, err
 		}
 		w.gone, w.watches = watch.C, append(w.watches, watch)
 		recipe.TraceWait(ctx, w.queue.Session, w.path, listing.Stat.Czxid)
@@ -88,7 +95,7 @@ func (w *waiting) watch(ctx context.Context) (over bool, err error) {
 	return false, nil
 }
 
-// changed handles an event of the data watch.
+// The method `changed` handles an event of the data watch.
 func (w *waiting) changed(event zk.Event) (over bool, err error) {
 	w.data = nil
 	switch event.Type {
@@ -101,7 +108,7 @@ func (w *waiting) changed(event zk.Event) (over bool, err error) {
 	return false, event.Err
 }
 
-// left handles an event of the deletion watch.
+// The method `left` handles an event of the deletion watch.
 func (w *waiting) left(event zk.Event) (over bool, err error) {
 	w.gone = nil
 	if event.Type == zk.EventNodeDeleted {
@@ -127,8 +134,9 @@ func (w *waiting) stop() {
 	}
 }
 
-// try returns the result for a contender that does not wait. Only a reader can succeed: it passes a
-// writer that was downgraded.
+// The method `try` returns the result of a Join with Request.Try if the contender `other` is ahead
+// of the contender `me`. Only a reader can succeed, and only if `other` is a writer that was
+// downgraded.
 func (l *Queue) try(ctx context.Context, c *Place, r Request, me, other Contender) error {
 	if me.Kind == Exclusive || !l.Naming.changes(other) {
 		return ErrBusy

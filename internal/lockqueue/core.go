@@ -14,7 +14,7 @@ type Kind int
 const (
 	// An Exclusive contender waits for all contenders before it.
 	Exclusive Kind = iota
-	// A Shared contender waits for the exclusive contenders before it.
+	// A Shared contender waits only for the exclusive contenders before it.
 	Shared
 )
 
@@ -32,9 +32,10 @@ type Contender struct {
 type Naming struct {
 	Exclusive []string
 	Shared    []string
-	// Changing lists the suffixes of those exclusive contenders of this package that may change
-	// the data of their nodes while they are served. All others change it only when they leave:
-	// see Place.Leave.
+	// Changing lists some of the suffixes in Exclusive. A contender of this package with such a
+	// suffix may change the data of its znode while it holds: see Place.Downgrade. All other
+	// exclusive contenders of this package change their data only when they leave: see
+	// Place.Leave.
 	Changing []string
 	// Silent means that contenders of this package leave no release marks; see leavesMark. Set it
 	// if candidates of other programs wait for these contenders and react only to deletions.
@@ -42,20 +43,21 @@ type Naming struct {
 }
 
 // leavesMark reports whether the contender leaves a release mark: after it has been served, it sets
-// its node's data in the transaction that deletes the node. The exclusive contenders of this
-// package do so. Their names begin with 32 hexadecimal digits and a dash.
+// its znode's data in the transaction that deletes the znode. The exclusive contenders of this
+// package do so unless n.Silent is set. Their names begin with 32 hexadecimal digits and a dash.
 func (n Naming) leavesMark(c Contender) bool {
 	id, rest, ok := strings.Cut(c.Name, "-")
 	return ok && !n.Silent && c.Kind == Exclusive && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == "" && rest != ""
 }
 
-// changes reports whether the contender's data may change while it is served.
+// The method `changes` reports whether the contender's data may change while the contender is
+// served.
 func (n Naming) changes(c Contender) bool {
 	return n.leavesMark(c) && slices.Contains(n.Changing, c.suffix)
 }
 
-// Changed reports whether the version of c's node shows that c has been served. This is so after
-// the downgrade of a writer.
+// Changed reports whether the version of c's znode shows that c has been served. A writer that was
+// downgraded has set its znode's data, which increases the version.
 func (n Naming) Changed(c Contender, version int32) bool {
 	return version > 0 && n.changes(c)
 }
@@ -68,8 +70,8 @@ func (n Naming) Parse(name string) (Contender, bool) {
 	return parse(name, Shared, n.Shared)
 }
 
-// parse finds the start of the number by the suffix before it. Otherwise the sign of the number
-// could be mistaken for a dash at the end of the suffix.
+// parse finds the start of the number by the suffix before it. Without the suffix, it could not
+// distinguish a dash at the end of the suffix from the minus sign of the number.
 func parse(name string, kind Kind, suffixes []string) (Contender, bool) {
 	for _, width := range []int{10, 11} { // the lengths of numbers formatted with %010d
 		at := len(name) - width
@@ -97,7 +99,8 @@ func parseNumber(s string) (znode.Seq, bool) {
 	return znode.Seq(v), err == nil
 }
 
-// Suffix returns the suffix of the Naming that precedes the number in the name.
+// Suffix returns the part of the znode's name just before the number. It is one of the suffixes of
+// the Naming.
 func (c Contender) Suffix() string { return c.suffix }
 
 // Queue returns the contenders among the children, in the order of the queue.
@@ -113,7 +116,7 @@ func (n Naming) Queue(children []string) []Contender {
 }
 
 // Compare orders contenders by number. Two contenders can have the same number only if another
-// client chose the names; then the names decide.
+// client chose the names. In that case, their names decide the order.
 func Compare(a, b Contender) int {
 	switch {
 	case a.Seq == b.Seq:
@@ -126,21 +129,21 @@ func Compare(a, b Contender) int {
 
 // A Decision says whether a contender is served, and otherwise for which contender it waits.
 type Decision struct {
-	// Present means that the contender is among the children. If it is not, the list is older
-	// than its node, or the node is gone.
+	// Present means that the contender is among the children. If Present is false, the list is
+	// older than its znode, or the znode is gone.
 	Present bool
-	// Ahead is the number of contenders that it has to wait for. If it is 0, the contender is
-	// served.
+	// Ahead is the number of contenders for which this contender has to wait. If Ahead is 0, this
+	// contender is served.
 	Ahead int
 	// Last is the nearest of these contenders, and the one to wait on. Since each contender waits
-	// only on the nearest one, a departure wakes one contender.
+	// only on the nearest one, a departure does not wake all contenders.
 	Last Contender
 }
 
 // Served reports whether it is the contender's turn.
 func (d Decision) Served() bool { return d.Present && d.Ahead == 0 }
 
-// Decide returns the decision for the contender me, given the children.
+// Decide returns the decision for the contender `me`, given the children.
 func (n Naming) Decide(me Contender, children []string) Decision {
 	var d Decision
 	for _, name := range children {
@@ -159,7 +162,7 @@ func (n Naming) Decide(me Contender, children []string) Decision {
 	return d
 }
 
-// blocks reports whether me has to wait for c.
+// The method `blocks` reports whether the contender `me` has to wait for c.
 func (c Contender) blocks(me Contender) bool {
 	return Compare(c, me) < 0 && (me.Kind == Exclusive || c.Kind == Exclusive)
 }

@@ -21,7 +21,8 @@ var testNaming = Naming{
 
 const id = "0123456789abcdef0123456789abcdef-"
 
-// child returns the name of a child that testdata abbreviates, for example w0, r1 or x2.
+// child returns the full name for an abbreviation of the testdata: w0 is an exclusive contender, r1
+// is a shared one, and x2 is no contender.
 func child(s string) string {
 	n, err := strconv.ParseInt(s[1:], 10, 32)
 	if err != nil {
@@ -64,7 +65,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// decided describes the decision for the contender with the given number.
+// The function `decided` describes the decision for the contender with the given number.
 func decided(children []string, number string) string {
 	n, _ := strconv.ParseInt(number, 10, 32)
 	for _, name := range children {
@@ -86,7 +87,7 @@ func decided(children []string, number string) string {
 }
 
 // TestParse fails if names of other kinds are parsed as contenders, or if names of contenders are
-// not.
+// not parsed as such.
 func TestParse(t *testing.T) {
 	for name, want := range map[string]Contender{
 		id + "lock-0000000007":                                       {Seq: 7},
@@ -98,7 +99,7 @@ func TestParse(t *testing.T) {
 		id + "lock--2147483648":                                      {Seq: -1 << 31},
 		id + "lock--000000001":                                       {Seq: -1},
 		"_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-lock-0000000003":    {Seq: 3},               // Curator's InterProcessMutex
-		"_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-__READ__0000000004": {Kind: Shared, Seq: 4}, // its InterProcessReadWriteLock
+		"_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-__READ__0000000004": {Kind: Shared, Seq: 4}, // Curator's read-write lock
 		"9f86d081884c7d659a2feaa0c55ad015__lock__0000000005":         {Seq: 5},               // kazoo's Lock
 		"9f86d081884c7d659a2feaa0c55ad015__rlock__0000000006":        {Kind: Shared, Seq: 6}, // kazoo's ReadLock
 		"lock-0000000001":                                            {Seq: 1},
@@ -118,8 +119,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// Only exclusive contenders of this package leave a release mark. Only those that Naming.Changing
-// lists change their data.
+// Only exclusive contenders of this package leave a release mark. Only those whose suffix is in
+// Naming.Changing may change their data while they hold.
 func TestSigns(t *testing.T) {
 	for name, want := range map[string]string{
 		id + "lock-0000000007":                                    "signs",
@@ -145,7 +146,8 @@ func TestSigns(t *testing.T) {
 	}
 }
 
-// crowd returns n children whose numbers begin at start. The numbers may wrap.
+// The function `crowd` returns the names of n children. Their numbers begin at `start` and may
+// wrap.
 func crowd(rng *rand.Rand, start znode.Seq, n int) (children []string) {
 	for i := range n {
 		kind := "wwrx"[rng.IntN(4)]
@@ -189,7 +191,8 @@ func served(queue []Contender, children []string) map[Contender]bool {
 	return served
 }
 
-// compatible checks that no exclusive contender is served together with another contender.
+// The function `compatible` checks that no exclusive contender is served together with another
+// contender.
 func compatible(served map[Contender]bool) error {
 	for c := range served {
 		if c.Kind == Exclusive && len(served) > 1 {
@@ -199,9 +202,10 @@ func compatible(served map[Contender]bool) error {
 	return nil
 }
 
-// The function wakes checks how the departure of one contender affects the others. Each contender
-// that is served only after the departure must have waited on the one that departed. The departure
-// wakes at most one exclusive contender, or the readers that waited on one writer.
+// The function `wakes` checks how the departure of one contender affects the others. If another
+// contender is served only after the departure, it must have waited on the departed one. The
+// departure may wake one exclusive contender, or the readers that waited on one writer, and no
+// others.
 func wakes(queue []Contender, before, after []string, gone Contender) error {
 	woken, exclusive := 0, 0
 	for _, c := range queue {
@@ -218,7 +222,8 @@ func wakes(queue []Contender, before, after []string, gone Contender) error {
 		if is.Served() && !was.Served() && !waited {
 			return fmt.Errorf("departure of %v: %v is served but not woken", gone.Name, c.Name)
 		}
-		// The driver relies on this when it does not list again.
+		// Queue.wait relies on this: if the contender that departed was the only one ahead, wait
+		// does not list again.
 		if waited && was.Ahead == 1 && !is.Served() {
 			return fmt.Errorf("departure of %v: %v had only this one ahead, but is not served among %v", gone.Name, c.Name, after)
 		}
@@ -242,8 +247,9 @@ func TestNeverTwoExclusiveServed(t *testing.T) {
 	}
 }
 
-// A release mark proves that no contender is left before the successor: no exclusive contender is
-// before a served one, and no contender at all is before a served exclusive one.
+// No contender is before an exclusive contender that is served. A release mark proves that its
+// contender was served. Therefore it also proves that no other contender is left before the
+// successor.
 func TestServedHasNobodyBeforeIt(t *testing.T) {
 	for seed := range uint64(2000) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -282,7 +288,8 @@ func FuzzDecide(f *testing.F) {
 	})
 }
 
-// ordered reports whether Compare agrees with the order of the queue for every pair of contenders.
+// The function `ordered` reports whether Compare agrees with the order of the queue for every pair
+// of contenders.
 func ordered(queue []Contender) bool {
 	for i, c := range queue {
 		for _, later := range queue[i+1:] {

@@ -10,23 +10,23 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// If Queue.Delay is set, every exclusive contender leaves a mark when it is served, and deletes the
-// mark in the transaction in which it leaves. A mark whose contender's node is gone means that the
-// contender vanished: its session expired, or a client deleted the node. The next contender then
-// waits for the delay before it is served, because requests of the vanished one may still be in
-// progress. The next contender measures the delay from the moment at which it sees the mark,
-// because no server reports when a node was deleted.
+// If Queue.Delay is set, every exclusive contender writes a mark when it is served. It clears the
+// mark in the transaction in which it departs. If a contender's znode is gone but its mark remains,
+// the contender vanished: its session expired, or a client deleted the znode. In this case, the
+// next contender waits for the delay before it is served, because requests of the vanished one may
+// still be in progress. The next contender measures the delay from the moment at which it reads the
+// mark, because no server reports when a znode was deleted.
 //
-// The mark is the data of a persistent node in the directory. The data of the directory itself are
+// The mark is the data of a persistent znode in the directory. The data of the directory itself are
 // not suitable: the directory is a container, and the servers delete it with its data when it is
 // empty.
 //
 // The model is the lock-delay of Chubby, where the server measures the time.
 
-// markName is the name of the mark's node in the directory.
+// markName is the name of the mark's znode in the directory.
 const markName = "delay"
 
-// marks returns the path of the node whose data contains the transaction marks.
+// The method `marks` returns the path of the znode whose data contains the transaction marks.
 func (l *Queue) marks() string {
 	if l.Delay > 0 {
 		return znode.Join(l.Dir, markName)
@@ -34,7 +34,8 @@ func (l *Queue) marks() string {
 	return l.Dir
 }
 
-// mark leaves the mark of c with an empty transaction of c. If the mark's node does not exist, mark
+// The method `mark` writes the mark of c. To do so, it applies a transaction of c without ops,
+// because every transaction of c writes the mark. If the mark's znode does not exist, `mark` first
 // creates it.
 func (l *Queue) mark(ctx context.Context, c *Place) error {
 	for {
@@ -59,7 +60,7 @@ func (l *Queue) outlast(ctx context.Context, c *Place) error {
 		return nil
 	}
 	node, err := l.Session.Exists(ctx, znode.Join(l.Dir, string(name)))
-	if err != nil || node != nil { // a node that exists belongs to a writer that was downgraded
+	if err != nil || node != nil { // a znode that exists belongs to a writer that was downgraded
 		return err
 	}
 	timer := time.NewTimer(l.Delay)

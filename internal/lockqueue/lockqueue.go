@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -12,17 +13,17 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// ErrExhausted means that the sequence numbers of a lock queue's directory are nearly used up,
-// because ZooKeeper counts in 32 bits. Packages lock and election return their own errors for it.
+// ErrExhausted means that the sequence numbers of a lock queue's directory are nearly used up: they
+// have only 32 bits. Packages lock and election return their own errors for it.
 var ErrExhausted = errors.New("sequence numbers of the directory are used up")
 
-// ErrBusy is the error of Join if Request.Try is set and another contender is first.
+// ErrBusy is the error of Join if Request.Try is set and the contender would have to wait.
 var ErrBusy = errors.New("held by somebody else")
 
 // errClosed is the cause with which a place's context ends on Close.
 var errClosed = errors.New("closed")
 
-// A Queue is a directory of ephemeral sequential nodes. They are served in the order of their
+// A Queue is a directory of ephemeral sequential znodes. They are served in the order of their
 // numbers.
 type Queue struct {
 	Session *session.Session
@@ -39,21 +40,21 @@ type Queue struct {
 
 // A Request says how to join a lock queue.
 type Request struct {
-	Name string // the node is named <id>-<Name><number>
+	Name string // the znode is named <id>-<Name><number>
 	Kind Kind
-	Data []byte // data of the node, visible to the other contenders
+	Data []byte // data of the znode, visible to the other contenders
 	Try  bool   // do not wait, but fail with ErrBusy
 	Gate bool   // only a place in the queue: it needs no lease, and survives a lapse of the lease
 }
 
-// Join joins the queue and waits for its turn. On any error, no node of the call remains, or the
-// session removes the node before it closes.
+// Join joins the queue and waits for its turn. If Join returns an error, its znode is gone, or the
+// session removes the znode before the session closes.
 //
 // If there is no other contender, Join costs one round trip. It requests the list right after it
 // has sent the create, and the server answers the two requests in order.
 //
-// If ctx has ended, Join makes no request. Otherwise the node would exist for a short time and
-// delay other contenders.
+// If ctx has already ended, Join makes no request, because even a znode that exists only for a
+// short time would delay other contenders.
 func (l *Queue) Join(ctx context.Context, r Request) (*Place, error) {
 	if l.Invalid != nil {
 		return nil, l.Invalid
@@ -77,13 +78,16 @@ func (l *Queue) Join(ctx context.Context, r Request) (*Place, error) {
 		c.Abandon(ctx, err)
 		return nil, err
 	}
-	c.leaveOps = l.leaveOps(c, len(listing.Names) == 1)
+	// c was alone if the list contains only its znode. A list of length 1 does not prove this: if
+	// the create was repeated, the one znode can be that of another contender.
+	c.leaveOps = l.leaveOps(c, slices.Equal(listing.Names, []string{node.Name()}))
 	return c, nil
 }
 
-// leaveOps returns the ops that go with the deletion of a served node; see Place.Leave. A contender
-// that joined an empty queue needs none: the next contender has no other one before it, and needs
-// no release mark.
+// leaveOps returns the ops that go with the deletion of a served znode; see Place.Leave. A
+// contender that was alone when it joined needs no release mark: it is the only one before its
+// successor, so the successor does not list again in any case. With Queue.Delay, the mark of the
+// delay must be cleared even then.
 func (l *Queue) leaveOps(c *Place, alone bool) []session.Op {
 	if c.marks == "" || l.Naming.Silent || alone && l.Delay == 0 {
 		return nil
@@ -124,17 +128,22 @@ func (l *Queue) wait(ctx context.Context, c *Place, r Request, children []string
 		if err != nil {
 			return err
 		}
-		// No contender can join before me. If the contender that is gone was the only one before
-		// me, or was itself served, it is my turn, and no new list is needed.
+		// No contender can join before me. So it is my turn in two cases: if I waited for the only
+		// contender before me, or if the one that I waited for had been served. No new list is
+		// needed then.
 		if served || d.Ahead == 1 {
 			return l.serve(ctx, c, r, served)
 		}
-		children, listErr = l.list(ctx)
+		listErr = l.Session.Retry(ctx, func(ctx context.Context) (err error) {
+			children, err = l.list(ctx)
+			return err
+		})
 	}
 }
 
-// serve is called when it is the turn of c. If left is true, the last exclusive contender is known
-// to have left by itself, or to have been downgraded. Then no delay is needed.
+// The method `serve` is called when it is the turn of c. If the argument `left` is true, the last
+// exclusive contender is known to have left by itself, or to have been downgraded. Then no delay is
+// needed.
 func (l *Queue) serve(ctx context.Context, c *Place, r Request, left bool) error {
 	if l.Delay > 0 && !left {
 		if err := l.outlast(ctx, c); err != nil {
@@ -153,11 +162,12 @@ func (l *Queue) serve(ctx context.Context, c *Place, r Request, left bool) error
 	return nil
 }
 
-// contender returns c as a Contender. It fails if the sequence numbers are nearly used up.
+// The method `contender` returns c as a Contender. It fails if the sequence numbers are nearly used
+// up.
 func (l *Queue) contender(c *Place) (Contender, error) {
 	me, ok := l.Naming.Parse(c.Node().Name())
 	if !ok {
-		return me, fmt.Errorf("the server created a node without a sequence number: %s", c.Node().Path)
+		return me, fmt.Errorf("the server created a znode without a sequence number: %s", c.Node().Path)
 	}
 	if me.Seq.NearWrap() {
 		return me, fmt.Errorf("%w: %s", ErrExhausted, c.Node().Path)
@@ -165,8 +175,8 @@ func (l *Queue) contender(c *Place) (Contender, error) {
 	return me, nil
 }
 
-// again makes the decision from a new list. If this list does not contain the node, another client
-// has deleted it.
+// The method `again` makes the decision from a new list. If this list does not contain the znode,
+// another client has deleted the znode.
 func (l *Queue) again(ctx context.Context, me Contender) (Decision, error) {
 	children, err := l.list(ctx)
 	if err != nil && !errors.Is(err, zk.ErrNoNode) {

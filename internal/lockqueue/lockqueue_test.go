@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 var errReleased = errors.New("released")
@@ -44,7 +46,9 @@ func TestHandOverStaysFlat(t *testing.T) {
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				ctx := t.Context()
 				a, b, crowd := w.Client(), w.Client(), w.Client()
-				// Without the directory, the first contender may list before its own node exists.
+				// Create the directory first. Otherwise the first contender may list the directory
+				// before its own znode exists. It would then leave with a multi, whereas the test
+				// expects a delete.
 				if err := recipe.CreateParents(ctx, crowd.Session, "/line/any"); err != nil {
 					t.Fatal(err)
 				}
@@ -100,4 +104,42 @@ func TestHandOverStaysFlat(t *testing.T) {
 			})
 		})
 	}
+}
+
+// If the create of a contender is repeated, its first list can contain only the znode of another
+// contender. The contender did not join an empty queue, so it leaves a release mark.
+func TestContenderWithARepeatedCreateIsNotAlone(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		ctx := t.Context()
+		a, b := w.Client(), w.Client()
+		join := func(c *recipetest.Client) (*Place, error) {
+			return (&Queue{Session: c.Session, Dir: "/line", Naming: testNaming}).Join(ctx, Request{Name: "lock-"})
+		}
+		first, err := join(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Inject(zktest.Rule{Session: b.ID(), Op: "create", Fate: zktest.CloseBeforeRequest})
+		w.Inject(zktest.Rule{Session: b.ID(), Op: "create", Fate: zktest.DelayRequest, Delay: time.Second})
+		second := make(chan *Place, 1)
+		go func() {
+			c, err := join(b)
+			if err != nil {
+				t.Error(err)
+			}
+			second <- c
+		}()
+		time.Sleep(5 * time.Second)
+		if err := first.Leave(ctx, errReleased); err != nil {
+			t.Error(err)
+		}
+		c := <-second
+		b.Requests()
+		if err := c.Leave(ctx, errReleased); err != nil {
+			t.Error(err)
+		}
+		if got := b.Requests(); got != "multi" {
+			t.Errorf("requests of the release: got %q, want %q", got, "multi")
+		}
+	})
 }

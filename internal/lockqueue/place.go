@@ -12,16 +12,16 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Place is something that a session requests or holds by one of its nodes: a place in a lock
+// A Place is something that a session requests or holds by one of its znodes: a place in a lock
 // queue, a permit, or a lock. The program holds it after Grant.
 type Place struct {
 	session *session.Session
-	hold    *recipe.Hold
-	data    []byte // data of the node
+	hold    recipe.Hold
+	data    []byte // data of the znode
 	token   int64
-	fixed   bool // other clients use the same node name
+	fixed   bool // other clients use the same znode name
 
-	// leaveOps go with the deletion of the node, in one transaction. They are set before the
+	// leaveOps go with the deletion of the znode, in one transaction. They are set before the
 	// place is returned to its user.
 	leaveOps []session.Op
 
@@ -31,18 +31,18 @@ type Place struct {
 	doubt *doubt    // the last transaction, if it may have been applied but is not counted yet
 }
 
-// NewPlace returns a place for a node that the session has created with data. The Czxid of the node
-// must be known, unless no later node can have the same name: otherwise the place could take a
-// later node for its own. The place is not granted yet; see Grant. If the argument token is 0, the
-// place's token is the czxid.
+// NewPlace returns a place for a znode that the session has created with data. If a later znode can
+// have the same name, the Czxid of the znode must be known. Without it, the place could mistake the
+// later znode for its own. The place is not granted yet; see Grant. If the argument `token` is 0,
+// the place's token is the czxid.
 func NewPlace(s *session.Session, node recipe.Node, data []byte, token int64) *Place {
 	if token == 0 {
 		token = node.Czxid
 	}
-	return &Place{session: s, hold: recipe.NewHold(s, node), data: data, token: token, turn: turn.New()}
+	return &Place{session: s, hold: *recipe.NewHold(s, node), data: data, token: token}
 }
 
-// NewFixedPlace is like NewPlace, for a node whose name other clients use too.
+// NewFixedPlace is like NewPlace, for a znode whose name other clients use too.
 func NewFixedPlace(s *session.Session, node recipe.Node, data []byte) *Place {
 	c := NewPlace(s, node, data, 0)
 	c.fixed = true
@@ -62,10 +62,10 @@ func (c *Place) Context() context.Context { return c.hold.Context() }
 // recipe.Hold.Deadline.
 func (c *Place) Deadline() time.Time { return c.hold.Deadline() }
 
-// Node returns the node of the place.
+// Node returns the znode of the place.
 func (c *Place) Node() recipe.Node { return c.hold.Node() }
 
-// Session returns the session of the node.
+// Session returns the session of the znode.
 func (c *Place) Session() *session.Session { return c.session }
 
 // Token returns the fencing token. Of two grants in one lock queue, the later one has the larger
@@ -73,15 +73,16 @@ func (c *Place) Session() *session.Session { return c.session }
 func (c *Place) Token() int64 { return c.token }
 
 // Leave gives the place up. First the context ends with the given cause. If the grant had already
-// ended, the error is the cause of its end. If ctx ends before the deletion of the node is
-// confirmed, the error is the cause of ctx, and the session continues to delete the node. If ctx is
-// a context of Bind, Leave waits as long as the context that was passed to Bind.
+// ended, the error is the cause of its end. If ctx ends before the deletion of the znode is
+// confirmed, the error is the cause of ctx, and the session continues to delete the znode. If ctx
+// was returned by Bind, the context that was passed to Bind limits the wait instead.
 //
-// A served place in a lock queue leaves a release mark, unless the queue was empty when it joined:
-// it deletes its node in a transaction that first sets the node's data. A contender that watches
-// the data then gets a change event, and knows that this place had been served. After an expiry it
-// would get a deletion event instead. If this place had been served, no other contender is left
-// before the one that waits, so the waiting contender need not list the contenders again.
+// A served exclusive place in a lock queue leaves a release mark: it sets its znode's data, and
+// deletes the znode in the same transaction. The next contender watches the data. The release mark
+// makes a change event of its watch, which means that this place had been served. A served place
+// was the first one, so the next contender is the first one now and need not list the contenders.
+// After an expiry, its watch has a deletion event instead. A place leaves no release mark if
+// Naming.Silent is set, or if the queue was empty when it joined and Queue.Delay is 0.
 func (c *Place) Leave(ctx context.Context, cause error) error {
 	ctx, cancel := c.Unbind(ctx)
 	defer cancel()
@@ -98,8 +99,8 @@ func (c *Place) Leave(ctx context.Context, cause error) error {
 	}
 }
 
-// Abandon gives up a place that was not granted, with the given cause. It waits until the node is
-// deleted or ctx ends. Without this wait, the caller's next Try could find its own old node.
+// Abandon gives up a place that was not granted, with the given cause. It waits until the znode is
+// deleted or ctx ends. Without this wait, the caller's next Try could find its own old znode.
 func (c *Place) Abandon(ctx context.Context, cause error) {
 	c.hold.End(cause)
 	select {
@@ -108,10 +109,10 @@ func (c *Place) Abandon(ctx context.Context, cause error) {
 	}
 }
 
-// Close ends the place without deleting its node, which is already gone.
+// Close ends the place without deleting its znode, which is already gone.
 func (c *Place) Close() { c.hold.End(errClosed) }
 
-// remove deletes the node. It continues if the caller goes away.
+// remove deletes the znode. It continues if the caller goes away.
 func (c *Place) remove() <-chan error {
 	return recipe.Detach(c.session, func(ctx context.Context) error {
 		switch {
@@ -124,15 +125,16 @@ func (c *Place) remove() <-chan error {
 	})
 }
 
-// removeFixed waits for a transaction in progress, even if its caller has gone, and for an earlier
-// removal. Either of them could otherwise affect a later node with the same name.
+// removeFixed deletes the znode after it has waited for an earlier removal and for a transaction in
+// progress, even if the caller of that transaction has gone. Without this wait, either of them
+// could affect a later znode with the same name.
 func (c *Place) removeFixed(ctx context.Context) error {
 	if err := c.turn.Take(ctx, ctx); err != nil {
 		return err
 	}
 	defer c.turn.End()
 	return <-recipe.Detach(c.session, func(ctx context.Context) error {
-		// If another client deleted the node, the name may belong to a third client by now.
+		// If another client deleted the znode, the name may belong to a third client by now.
 		if err := c.session.Retry(ctx, func(ctx context.Context) error {
 			_, err := c.own(ctx)
 			return err
@@ -151,12 +153,12 @@ func unlessRevoked(err error) error {
 }
 
 // leaveTries is how many times the transaction that leaves the release mark is tried. After that
-// the node is deleted without a mark. This is as safe, but other contenders then do not know that
-// the place had been served.
+// the znode is deleted without a mark. A deletion without a mark is equally safe, but other
+// contenders then do not know that the place had been served.
 const leaveTries = 3
 
-// LeaveOps returns the ops by which the place leaves, for a transaction that does more. After that
-// transaction, call Close.
+// LeaveOps returns the ops by which the place leaves, for a transaction that also has other ops.
+// After that transaction, call Close.
 func (c *Place) LeaveOps() []session.Op {
 	return append(c.leaveOps[:len(c.leaveOps):len(c.leaveOps)], session.DeleteOp{Path: c.Node().Path, Version: session.AnyVersion})
 }
@@ -176,9 +178,9 @@ func (c *Place) part(ctx context.Context) bool {
 	return false
 }
 
-// Downgrade converts an exclusive place into a shared one. It sets the node's data for the first
+// Downgrade converts an exclusive place into a shared one. It sets the znode's data for the first
 // time, which lets shared contenders behind it pass. It is for places whose suffix is in
-// Naming.Changing. It fails like a transaction, and may be called again.
+// Naming.Changing. Its errors are those of Txn. Downgrade may be called again.
 func (c *Place) Downgrade(ctx context.Context) error {
 	done, err := c.begin(ctx)
 	if err != nil {

@@ -24,7 +24,7 @@ type place struct {
 	over  chan struct{}
 }
 
-// joining starts a Join, and waits until the contender is served or blocks.
+// The function `joining` starts a Join, and waits until the contender is served or blocks.
 func joining(t *testing.T, w *recipetest.World, r Request) *place {
 	return joiningAs(t, w.Client(), r)
 }
@@ -51,9 +51,10 @@ func (p *place) served() bool {
 	}
 }
 
-// If a contender in the middle of the lock queue departs, the next one is not served while the
-// first one still is, no matter how the middle one departs. The next contender must list the queue
-// again when its predecessor departs. Otherwise it would be served together with the first one.
+// If a contender in the middle of the lock queue departs, the next one must not be served while the
+// first one is still served. This holds for every kind of departure. The next contender must list
+// the queue again when its predecessor departs. Otherwise it would be served together with the
+// first one.
 func TestGoingFromTheMiddleServesNobody(t *testing.T) {
 	writer, lock := Request{Name: "__WRIT__"}, Request{Name: "lock-"}
 	reader := Request{Name: "__READ__", Kind: Shared}
@@ -98,7 +99,8 @@ func TestGoingFromTheMiddleServesNobody(t *testing.T) {
 	}
 }
 
-// The contender in the middle departs at each moment while the last one joins.
+// The contender in the middle departs while the last one joins. The test tries each moment of the
+// join.
 func TestGoingFromTheMiddleAtEachMoment(t *testing.T) {
 	for _, name := range []string{"lock-", "__WRIT__"} {
 		moment := 1
@@ -162,8 +164,9 @@ func TestWriterLetsNoReaderTryPass(t *testing.T) {
 	})
 }
 
-// The context has already ended when the deletion of the node is sent. When the deletion is
-// confirmed, it would be too late: another contender may have been served.
+// The context of a place has already ended when the deletion of its znode is sent. It would be too
+// late to end the context when the deletion is confirmed, because another contender may have been
+// served by then.
 func TestContextEndsBeforeTheNodeIsDeleted(t *testing.T) {
 	for _, name := range []string{"lock-", "__WRIT__", "__READ__"} {
 		for _, op := range []string{"delete", "multi"} {
@@ -176,7 +179,9 @@ func TestContextEndsBeforeTheNodeIsDeleted(t *testing.T) {
 			}
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				r := Request{Name: name, Kind: kind}
-				// Without the directory, the first contender may list before its own node exists.
+				// Create the directory first. Otherwise the first contender may list the directory
+				// before its own znode exists. It would then leave with a multi even where the test
+				// expects a delete.
 				recipetest.Check(t, recipe.CreateParents(t.Context(), w.Admin().Session, "/line/any"))
 				if op == "multi" { // a contender that did not join an empty queue leaves by a multi
 					before := joining(t, w, r)

@@ -16,7 +16,7 @@ import (
 // reply.
 //
 // If the ops were applied but the reply was lost, their results are zero. The error is
-// Indeterminate only if ctx or the session ended, or if another client deleted the node.
+// Indeterminate only if ctx or the session ended, or if another client deleted the znode.
 func (c *Place) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	return c.TxnThen(ctx, nil, ops...)
 }
@@ -37,11 +37,11 @@ type doubt struct {
 	callback func() // called if the transaction was applied; may be nil
 }
 
-// begin waits for the turn to apply a transaction. The turn ends when done is called. When begin
-// returns, the outcomes of all earlier transactions are known.
+// begin waits for the turn to apply a transaction. The turn ends when the caller calls `done`. When
+// begin returns without an error, the outcomes of all earlier transactions are known.
 func (c *Place) begin(ctx context.Context) (done func(), err error) {
-	// The removal of the node may hold the turn. Then the place has ended, and its context ends the
-	// wait.
+	// The removal of the znode may hold the turn. Then the place has ended, and its context ends
+	// the wait.
 	if err := c.turn.Take(ctx, c.Context()); err != nil {
 		return nil, c.refused(err)
 	}
@@ -53,7 +53,8 @@ func (c *Place) begin(ctx context.Context) (done func(), err error) {
 }
 
 // apply applies ops. If callback is not nil, apply calls it as soon as the ops are known to be
-// applied. If only a later transaction finds this out, that transaction calls it.
+// applied. If only a later transaction finds out that they were applied, that transaction calls
+// callback.
 func (c *Place) apply(ctx context.Context, callback func(), ops ...session.Op) ([]session.OpResult, error) {
 	guard := c.guard()
 	all := append(guard[:len(guard):len(guard)], ops...)
@@ -97,9 +98,10 @@ func (c *Place) applied(callback func()) {
 // guard returns ops that fail unless the place is held, and that leave the transaction mark.
 //
 // The mark of an exclusive place is the data of the directory, or with Queue.Delay the data of a
-// node in it. No other client can set the mark under the same guard while the place is held. The
-// data of the place's own node must not change: see Leave. There can be many shared places at once,
-// so the mark of a shared place is the version of its own node.
+// znode in it. While the place is held, nobody else can set this mark: no other place is held, and
+// the guard of an earlier place fails. The data of the place's own znode cannot be the mark,
+// because a change of that data would be a release mark: see Leave. There can be many shared places
+// at once, so the mark of a shared place is the version of its own znode.
 func (c *Place) guard() []session.Op {
 	path := c.Node().Path
 	if c.marks == "" {
@@ -111,13 +113,14 @@ func (c *Place) guard() []session.Op {
 	}
 }
 
-// mark returns the mark of the next transaction. Each applied transaction has a different mark.
+// The method `mark` returns the mark of the next transaction. Each applied transaction has a
+// different mark.
 func (c *Place) mark() []byte {
 	return strconv.AppendInt([]byte(c.Node().Name()+" "), int64(c.txns), 10)
 }
 
-// settle finds out whether a transaction in doubt was applied, and counts it if so. An error means
-// that this cannot be found out.
+// settle finds out whether a transaction in doubt was applied. If it was, settle increments the
+// number of this place's transactions. An error means that this cannot be found out.
 func (c *Place) settle(ctx context.Context) error {
 	if c.doubt == nil {
 		return nil
@@ -134,7 +137,8 @@ func (c *Place) settle(ctx context.Context) error {
 	return nil
 }
 
-// marked reports whether the mark of the next transaction exists.
+// The method `marked` reports whether the transaction in doubt has left its mark. That transaction
+// is the next one to be counted in c.txns.
 func (c *Place) marked(ctx context.Context) (bool, error) {
 	if c.marks == "" {
 		own, err := c.own(ctx)
@@ -147,13 +151,13 @@ func (c *Place) marked(ctx context.Context) (bool, error) {
 	if string(dir.Data) == string(c.mark()) {
 		return true, nil
 	}
-	// Check the place's node after the mark. If the node exists, the place was held all the
+	// Check the place's znode after the mark. If the znode exists, the place was held all the
 	// time, and no other client can have replaced the mark.
 	_, err = c.own(ctx)
 	return false, err
 }
 
-// own returns the version of the place's node, or ErrRevoked if the node is gone.
+// The method `own` returns the version of the place's znode, or ErrRevoked if the znode is gone.
 func (c *Place) own(ctx context.Context) (version int32, err error) {
 	node := c.Node()
 	stat, err := c.session.Exists(ctx, node.Path)
@@ -166,12 +170,12 @@ func (c *Place) own(ctx context.Context) (version int32, err error) {
 	return stat.Version, nil
 }
 
-// refused returns the error of a transaction that was not applied.
+// The method `refused` returns the error of a transaction that was not applied.
 func (c *Place) refused(cause error) error {
 	return &session.RequestError{Op: "txn", Path: c.Node().Path, Outcome: session.Failed, Err: cause}
 }
 
-// Revoked ends the place, whose node is gone or was set by another client.
+// Revoked ends the place, whose znode is gone or was set by another client.
 func (c *Place) Revoked() { c.hold.End(session.ErrRevoked) }
 
 // unguarded converts an error of a transaction into an error about the caller's ops only.

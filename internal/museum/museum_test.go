@@ -31,11 +31,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // An exhibit is a bug of ZooKeeper.
 type exhibit struct {
-	has, lacks []string        // versions
+	has, lacks []string        // the versions with the bug, and the versions without it
 	config     ensemble.Config // of the servers
 
-	// show takes the steps, and returns what it has seen of the bug: "" if the bug did
-	// not appear.
+	// The function `show` performs the steps, and returns what it has observed of the bug. It
+	// returns "" if the bug did not appear.
 	show func(*room) (seen string)
 }
 
@@ -87,7 +87,7 @@ func open(t *testing.T, version string, config ensemble.Config) *room {
 	r.create(r.leader, "/first", 1)
 	for i := range r.Servers() {
 		if !r.has(i, "/first0") {
-			t.Fatalf("server %d has not /first0", i)
+			t.Fatalf("server %d does not have /first0", i)
 		}
 	}
 	return r
@@ -100,7 +100,7 @@ func (r *room) must(err error) {
 	}
 }
 
-// leads waits for a quorum of the servers that run, and returns the leader.
+// leads waits until the servers that run have a quorum, and returns their leader.
 func (r *room) leads() int {
 	r.Helper()
 	r.must(r.Ready(r.Context()))
@@ -109,7 +109,7 @@ func (r *room) leads() int {
 	return leader
 }
 
-// others returns all servers except the given ones, the highest number first.
+// The method `others` returns all servers except the given ones, the highest number first.
 func (r *room) others(but ...int) (all []int) {
 next:
 	for i := len(r.Servers()) - 1; i >= 0; i-- {
@@ -130,10 +130,10 @@ func (r *room) kill(nodes ...int) {
 	}
 }
 
-// catchUp makes a follower fetch n new nodes from the leader when it starts. It stops that
-// follower, creates the nodes at the leader, and stops the other follower, so that the leader has
-// no quorum. Then it calls the function begin, and starts the first follower. When the leader has a
-// quorum again, catchUp returns both followers.
+// catchUp makes a follower fetch n new znodes from the leader when it starts. It stops that
+// follower, creates the znodes at the leader, and stops the other follower too, so that the leader
+// has no quorum. Then it calls the function `begin`, and starts the first follower again. It
+// returns both followers when the leader has a quorum again.
 func (r *room) catchUp(path string, n int, begin func(behind int)) (behind, other int) {
 	r.Helper()
 	followers := r.others(r.leader)
@@ -165,13 +165,13 @@ func (r *room) await(what string, holds func() bool) {
 	}
 }
 
-// serves reports whether a server has a quorum.
+// The method `serves` reports whether a server has a quorum.
 func (r *room) serves(node int) bool {
 	status, err := ensemble.Ask(r.Context(), r.DialContext, r.Servers()[node])
 	return err == nil && status.Serves()
 }
 
-// logged returns how often the log of a server contains a text.
+// The method `logged` returns how often the log of a server contains a text.
 func (r *room) logged(node int, text string) int {
 	r.Helper()
 	log, err := r.Logs(r.Context(), node)
@@ -182,7 +182,7 @@ func (r *room) logged(node int, text string) int {
 	return bytes.Count(all, []byte(text))
 }
 
-// wrote reports whether the transaction log of a server contains a text.
+// The method `wrote` reports whether the transaction log of a server contains a text.
 func (r *room) wrote(node int, text string) bool {
 	r.Helper()
 	files, err := filepath.Glob(filepath.Join(r.DataDir(node), string(ensemble.StoredLog)+".*"))
@@ -218,7 +218,7 @@ func create(path string) []byte {
 	return wire.Append(nil, &wire.CreateRequest{Path: path, ACL: []wire.ACL{{Perms: wire.PermAll, ID: wire.ID{Scheme: "world", ID: "anyone"}}}})
 }
 
-// create creates nodes at a server, which acknowledges each of them. They are named
+// The method `create` creates n znodes at a server, which acknowledges each of them. They are named
 // path0, path1 and so on.
 func (r *room) create(node int, path string, n int) {
 	r.Helper()
@@ -247,7 +247,7 @@ func (r *room) ask(c *trace.Link, op wire.Op, body []byte, wanted ...wire.Code) 
 	return h.Err
 }
 
-// The method has reports whether a server shows a node after a sync.
+// The method `has` reports whether a server shows a znode after a sync.
 func (r *room) has(node int, path string) bool {
 	r.Helper()
 	c := r.client(node)
@@ -256,7 +256,7 @@ func (r *room) has(node int, path string) bool {
 	return r.ask(c, wire.OpExists, wire.Append(nil, &wire.PathWatch{Path: path}), wire.OK, wire.NoNode) == wire.OK
 }
 
-// missing returns the nodes path0 to path(n-1) that a server does not show.
+// The method `missing` returns the znodes path0 to path(n-1) that a server does not show.
 func (r *room) missing(node int, path string, n int) (none []string) {
 	r.Helper()
 	for i := range n {

@@ -30,10 +30,10 @@ func TestZooKeeper4925LosesData(t *testing.T) {
 		r.start(further)
 		r.leads()
 		if none := append(r.missing(further, "/kept", 3), r.missing(further, "/after", 3)...); len(none) > 0 {
-			r.Errorf("server %d has not %v", further, none)
+			r.Errorf("server %d does not have %v", further, none)
 		}
 		if none := r.missing(behind, "/lost", 3); len(none) > 0 {
-			r.Errorf("the leader has not %v", none)
+			r.Errorf("the leader does not have %v", none)
 		}
 		if none := r.missing(further, "/lost", 3); len(none) > 0 {
 			return fmt.Sprintf("server %d follows, and never gets %v, which the leader has", further, none)
@@ -63,10 +63,10 @@ func TestZooKeeper4646LosesData(t *testing.T) {
 				return ""
 			case 3:
 			default:
-				r.Errorf("server %d has not %v", i, none)
+				r.Errorf("server %d does not have %v", i, none)
 			}
 		}
-		return fmt.Sprintf("a quorum has not /lost0, which was acknowledged; the disk of server %d lost %d bytes", behind, lost)
+		return fmt.Sprintf("a quorum does not have /lost0, which was acknowledged; the disk of server %d lost %d bytes", behind, lost)
 	}}.run(t)
 }
 
@@ -93,7 +93,7 @@ func TestZooKeeper4394EndsAFollower(t *testing.T) {
 		r.must(r.Mend(r.Context(), late)) // the other follower acknowledges /x, which commits it
 		r.await("the follower serves", func() bool { return r.serves(joining) })
 		if !r.has(joining, "/x") {
-			r.Errorf("the follower has not /x")
+			r.Errorf("the follower does not have /x")
 		}
 		if r.logged(joining, "java.lang.NullPointerException") > 0 {
 			return "NullPointerException in the log of the follower, which then joins again"
@@ -103,8 +103,8 @@ func TestZooKeeper4394EndsAFollower(t *testing.T) {
 }
 
 // ZOOKEEPER-4685: before a follower acknowledges its leader, it acknowledges the transactions that
-// it has received. The leader takes the acknowledgment of a transaction for that of its leadership,
-// and gives up.
+// it has received. The leader mistakes the acknowledgement of a transaction for the acknowledgement
+// of its leadership. It then gives up its leadership.
 func TestZooKeeper4685DelaysAnElection(t *testing.T) {
 	config := ensemble.Config{InitLimit: 10, JVMFlags: []string{"-Dzookeeper.maxBatchSize=1"}}
 	exhibit{has: []string{"3.8"}, lacks: []string{"3.9.6"}, config: config, show: func(r *room) string {
@@ -117,9 +117,9 @@ func TestZooKeeper4685DelaysAnElection(t *testing.T) {
 	}}.run(t)
 }
 
-// ZOOKEEPER-4837: a server that was about to lead stores a snapshot with a transaction
-// that no quorum has. It later drops the transaction from its log but not from the
-// snapshot. So it shows a node that no other server has.
+// ZOOKEEPER-4837: a server that was about to lead stores a snapshot with a transaction that no
+// quorum has. It later drops the transaction from its log but not from the snapshot. So it shows a
+// znode that no other server has.
 func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 	const slow = 3 * time.Second
 	config := ensemble.Config{SyncLimit: 40, InitLimit: 40}
@@ -144,9 +144,9 @@ func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 		r.kill(r.leader)
 		r.must(r.SetPace(r.Context(), ensemble.Pace{}, ensemble.Edge{From: a, To: r.leader}))
 
-		// A log is never cut back over an epoch. The next leader has no transaction of its own
-		// epoch yet, so it can make the old leader cut back its log. Once it has such a
-		// transaction, it would send a snapshot instead.
+		// A follower never cuts back its log across the start of an epoch. As long as the next
+		// leader has no transaction of its own epoch, it can make the old leader cut back its log.
+		// Once it has such a transaction, it would send a snapshot instead.
 		r.start(a, b)
 		r.leads()
 		r.start(r.leader)
@@ -158,7 +158,7 @@ func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 			}
 		}
 		if len(have) == 1 && have[0] == r.leader {
-			return fmt.Sprintf("server %d shows /dropped, which the other two have not", r.leader)
+			return fmt.Sprintf("server %d shows /dropped, which the other two do not have", r.leader)
 		}
 		if len(have) > 0 {
 			r.Errorf("servers %v show /dropped, want none or server %d alone", have, r.leader)

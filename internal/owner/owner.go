@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/zkcoord/zkcoord/internal/procstat"
 )
 
 // Self returns the mark of this process.
@@ -51,8 +53,8 @@ func Gone(mark string) bool {
 	return now != "" && parts[3] != "" && now != parts[3]
 }
 
-// ended reports whether there is certainly no process with that id. Signal 0
-// only tests this.
+// The function `ended` reports whether there is certainly no process with that id. Signal 0 tests
+// this and has no effect on a process.
 func ended(pid int) bool {
 	p, err := os.FindProcess(pid)
 	if err != nil {
@@ -74,14 +76,12 @@ func namespace() string {
 }
 
 // startTime returns field 22 of /proc/pid/stat, in clock ticks since the boot.
-// The second field, the name, may contain any characters, so the fields are
-// counted from its closing bracket.
 func startTime(pid int) string {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return ""
 	}
-	fields := strings.Fields(string(b)[strings.LastIndex(string(b), ")")+1:])
+	fields := procstat.Fields(b)
 	if len(fields) < 20 {
 		return ""
 	}

@@ -10,7 +10,7 @@ import (
 const prefix = "zkcoord-"
 
 // MkdirTemp creates a new directory in parent, or in the system's directory for temporary files if
-// parent is empty. The name contains the mark of this process and the argument kind, a word that
+// parent is empty. The name contains the mark of this process and the argument `kind`, a word that
 // states the purpose of the directory. MkdirTemp first removes the directories of any kind that
 // ended processes have left. The caller removes the new directory.
 func MkdirTemp(parent, kind string) (string, error) {
@@ -22,13 +22,17 @@ func MkdirTemp(parent, kind string) (string, error) {
 // Sweep removes the directories that MkdirTemp created in parent for processes
 // that have ended. It ignores errors.
 func Sweep(parent string) {
-	dirs, _ := filepath.Glob(filepath.Join(parent, prefix+"*"))
-	for _, dir := range dirs {
-		name := strings.Split(strings.TrimPrefix(filepath.Base(dir), prefix), "-")
+	entries, _ := os.ReadDir(parent)
+	for _, entry := range entries {
+		mark, ours := strings.CutPrefix(entry.Name(), prefix)
+		if !ours {
+			continue
+		}
 		// The kind and a number follow the mark, which itself may contain
 		// dashes.
+		name := strings.Split(mark, "-")
 		if Gone(strings.Join(name[:max(0, len(name)-2)], "-")) {
-			os.RemoveAll(dir)
+			os.RemoveAll(filepath.Join(parent, entry.Name()))
 		}
 	}
 }

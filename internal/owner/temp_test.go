@@ -8,7 +8,10 @@ import (
 )
 
 func TestOnlyDirectoriesOfEndedProcessesAreSwept(t *testing.T) {
-	parent := t.TempDir()
+	parent := filepath.Join(t.TempDir(), "[a") // special in a pattern
+	if err := os.Mkdir(parent, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	mine, err := MkdirTemp(parent, "run")
 	if err != nil {
 		t.Fatal(err)

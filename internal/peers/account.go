@@ -41,20 +41,20 @@ const (
 )
 
 // Schema creates the table of an account, whose value begins at 0. It also creates the log of all
-// accepted accesses in their order. The table of the guard row is that of fence.Table.
+// accepted accesses in their order. The guard row is in another table: see fence.Table.Create.
 const Schema = `
 CREATE TABLE account (value bigint NOT NULL);
 INSERT INTO account VALUES (0);
 CREATE TABLE log (id bigserial PRIMARY KEY, client int NOT NULL, token bigint NOT NULL, op text NOT NULL, value bigint NOT NULL);`
 
-// An account is a client's connection to the account.
+// An account is a client's connection to the account in the database.
 type account struct {
 	guard  Guard
 	table  fence.Table
 	client int
 }
 
-// openAccount opens the account of a recipe. It returns nil if the recipe has none.
+// openAccount opens the account that the recipe names. It returns nil if the recipe names none.
 func openAccount(r client.Recipe) (*account, error) {
 	rest, found := strings.CutPrefix(string(r), "sql-mutex=")
 	if !found {
@@ -159,7 +159,8 @@ func Read(ctx context.Context, c *client.Client, number int, pause time.Duration
 	return access(ctx, c, opRead, number, pause, 0)
 }
 
-// Write sets the value. Refusals and the pause are like those of Read.
+// Write sets the value of the account. It pauses and fails like Read: the process pauses between
+// the check and the write, and the error is a *fence.StaleError if the account refuses the token.
 func Write(ctx context.Context, c *client.Client, number int, pause time.Duration, value int64) error {
 	_, err := access(ctx, c, opWrite, number, pause, value)
 	return err

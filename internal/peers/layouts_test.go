@@ -53,7 +53,7 @@ func TestAuditRecognizesTheLibraries(t *testing.T) {
 	use(Curator, client.Semaphore, waits.Semaphore, audit.Released, false, nothing, do(client.OpAcquirePermit), do(client.OpRelease))
 	use(Kazoo, client.Semaphore, waits.Semaphore, audit.Released, false, nothing, do(client.OpAcquirePermit), do(client.OpRelease))
 	use(Kazoo, client.Claims, waits.Queue, audit.Acked, true, nothing, do(client.OpPut), do(client.OpClaim), do(client.OpAck))
-	use(Kazoo, client.Group, waits.Group, audit.Closed, false, nothing, do(client.OpJoin)) // its path has no name
+	use(Kazoo, client.Group, waits.Group, audit.Closed, false, nothing, do(client.OpJoin)) // the path of a member's znode does not contain its name
 	// GroupMember returns before it has joined.
 	use(Curator, client.Group, waits.Group, audit.Closed, true, func() { awaitNode(t, e, "/curator/group/me") }, do(client.OpJoin))
 	got := make(map[string]bool)
@@ -101,7 +101,7 @@ func auditOf(t *testing.T, e *zktest.Ensemble) (all []audit.Span) {
 		if err := e.WriteLog(i, &log); err != nil {
 			t.Fatal(err)
 		}
-		servers = append(servers, txnlog.Server{Name: fmt.Sprint(i), Txns: func(yield func(txnlog.Txn, error) bool) { // Merge reads it twice
+		servers = append(servers, txnlog.Server{Name: fmt.Sprint(i), Txns: func(yield func(txnlog.Txn, error) bool) { // Merge reads the log twice
 			txnlog.Read(bytes.NewReader(log.Bytes()))(yield)
 		}})
 	}

@@ -95,7 +95,8 @@ func (l Library) Installed() error {
 }
 
 // ClassPath returns the class path of Curator and its dependencies, including ZooKeeper's own
-// client. It is empty if Installed returns an error.
+// client. Jars that are not installed are left out. The class path is empty if the version in
+// VersionVariable cannot be unpacked.
 //
 // Put other jars of Debian after it, not before it. Their manifests refer to further jars in
 // /usr/share/java, which may have other versions and would precede the jars of this class path.

@@ -70,13 +70,15 @@ func (s Source) Program(ctx context.Context) (client.Program, error) {
 	return p, err
 }
 
-// compile has the programs that this process has compiled, by name.
+// compile has the Java programs that this process has compiled. The key of `dirs` is the name of a
+// program, and the value is the directory of its class files.
 var compile struct {
 	sync.Mutex
 	dirs map[string]string
 }
 
-// compiled compiles a Java program once.
+// The method `compiled` compiles a Java program, unless this process has compiled it already. It
+// returns the directory of the class files.
 func (s Source) compiled(ctx context.Context) (string, error) {
 	compile.Lock()
 	defer compile.Unlock()
@@ -105,7 +107,7 @@ func (s Source) compiled(ctx context.Context) (string, error) {
 	return dir, nil
 }
 
-// CleanUp removes compiled files.
+// CleanUp removes the files of the programs that this process has compiled.
 func CleanUp() error {
 	compile.Lock()
 	defer compile.Unlock()

@@ -42,7 +42,7 @@ func Work() {
 	os.Exit(0)
 }
 
-// serve is the program in Go: a client of one of its libraries.
+// serve runs a client of the library, which must be in Go.
 func (l Library) serve(setup client.Setup, in io.Reader, out io.Writer) error {
 	switch l {
 	case ZKLock, ZKLockUntilExpired:
@@ -73,13 +73,13 @@ type worker struct {
 // An operation carries out a request. If the reply has no type, the type is set from the error.
 type operation func(context.Context, client.Request) (client.Reply, error)
 
-// granted is the grant that a worker holds.
+// granted is the grant that a worker holds. Its context ends with the grant.
 type granted struct {
 	context.Context
 	node    string
 	token   int64
 	release func(context.Context) error
-	// released is the cause of the end of the context after a release.
+	// released is the cause with which the context ends after a release.
 	released error
 }
 
@@ -110,7 +110,7 @@ func (w *worker) reply(s *client.Server, r client.Request) client.Reply {
 
 var errNothingHeld = errors.New("nothing is held")
 
-// acquires returns an operation that calls acquire and stores the grant.
+// The method `acquires` returns an operation that calls `acquire` and stores the grant.
 func (w *worker) acquires(acquire func(context.Context) (granted, error)) operation {
 	return func(ctx context.Context, _ client.Request) (client.Reply, error) {
 		g, err := acquire(ctx)
@@ -129,7 +129,7 @@ func (w *worker) releases(ctx context.Context, _ client.Request) (client.Reply, 
 	return client.Reply{}, w.held.release(ctx)
 }
 
-// ofLock converts the result of a lock's method.
+// ofLock converts the result of a lock's method into a granted.
 func ofLock(g *lock.Grant, err error) (granted, error) {
 	if err != nil {
 		return granted{}, err
@@ -191,7 +191,7 @@ func (w *worker) recipe(setup client.Setup) (names []string, does map[string]ope
 	return client.Lock.Operations(), does, err
 }
 
-// The method on returns an operation that uses an account under the grant that the worker holds.
+// The method `on` returns an operation that uses an account under the grant that the worker holds.
 func (w *worker) on(a *account) operation {
 	return func(ctx context.Context, r client.Request) (client.Reply, error) {
 		if w.held.Context == nil {

@@ -18,12 +18,13 @@ import (
 )
 
 // zkLock is a client of go-zookeeper's own zk.Lock. It adds only the report of a loss: the grant
-// counts as held until the connection reaches one of certain states.
+// counts as held until the session or its connection reaches a state that counts as a loss. See
+// ZKLock and ZKLockUntilExpired.
 type zkLock struct {
 	conn  *zk.Conn
 	path  string
 	lock  *zk.Lock
-	ended context.Context // ends when the first of the states is reached
+	ended context.Context // ends at the first state that counts as a loss
 
 	mu     sync.Mutex
 	dialed []net.Conn
@@ -84,8 +85,8 @@ func (l *zkLock) dial(dial client.Dial, network, address string, d time.Duration
 	return conn, err
 }
 
-// reply carries out the request. After a loss, the process answers nothing more; a new process
-// begins with a new session.
+// reply carries out the request. After the session is lost, the client replies to one more request.
+// Then it ends, because only a new client has a new session.
 func (l *zkLock) reply(s *client.Server, r client.Request) client.Reply {
 	reply := client.Reply{Type: client.Fail, Error: "unknown operation, or nothing is held"}
 	switch {
@@ -106,7 +107,7 @@ func (l *zkLock) acquire(r client.Request) client.Reply {
 	ctx, cancel := r.Context()
 	defer cancel()
 	l.lock = zk.NewLock(l.conn, l.path, zk.WorldACL(zk.PermAll))
-	// The library's Lock has no context. Closing the connection ends it.
+	// The library's Lock has no context. Closing the connection ends the call.
 	defer context.AfterFunc(ctx, l.conn.Close)()
 	if err := l.lock.Lock(); err != nil {
 		return client.ReplyOf(err)
@@ -118,7 +119,7 @@ func (l *zkLock) acquire(r client.Request) client.Reply {
 	return client.Reply{Type: client.OK, Token: czxid, Node: path}
 }
 
-// The method own finds the node that the lock created, because the library does not return it.
+// The method `own` finds the znode that the lock created, because the library does not return it.
 func (l *zkLock) own() (path string, czxid int64, err error) {
 	children, _, err := l.conn.Children(l.path)
 	if err != nil {
@@ -134,8 +135,8 @@ func (l *zkLock) own() (path string, czxid int64, err error) {
 	return "", 0, errors.New("granted, but the node of the lock does not exist")
 }
 
-// close closes the connections too, because the library leaves the connection open on which it
-// learned that its session has expired.
+// close also closes the network connections. If the library has learned on a connection that its
+// session expired, it leaves that connection open.
 func (l *zkLock) close() {
 	l.conn.Close()
 	l.mu.Lock()
@@ -145,7 +146,7 @@ func (l *zkLock) close() {
 	}
 }
 
-// inTurn returns the servers in the given order.
+// inTurn makes the client try the servers in the given order, again and again.
 type inTurn struct {
 	servers []string
 	next    int

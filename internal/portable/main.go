@@ -1,7 +1,7 @@
 // Command portable checks that all packages of this module, tests included, compile on each system
-// and architecture that the README names, and where an int has 32 bits. It only type-checks, from
-// the sources. A cross-compilation would compile every dependency for each of them, which takes
-// minutes of processor time.
+// and architecture that the README names, and on linux/386, where an int has 32 bits. It only
+// type-checks the sources. A cross-compilation would also compile every dependency for each target,
+// which takes minutes of processor time.
 package main
 
 import (
@@ -43,7 +43,7 @@ func main() {
 	}
 }
 
-// check returns what does not compile for the target in the module at root.
+// check type-checks the module at root for the target, and returns the errors in its sources.
 func check(root, target string) (problems []string, err error) {
 	system, architecture, _ := strings.Cut(target, "/")
 	loaded, err := packages.Load(&packages.Config{
@@ -77,8 +77,9 @@ func check(root, target string) (problems []string, err error) {
 	return problems, nil
 }
 
-// dropBodies removes the bodies of functions, which others do not depend on. Afterwards an import
-// may be unused; this is an error of f's package, which is not among those that are checked.
+// dropBodies removes the bodies of the functions in f. Packages that import f's package do not
+// depend on them. Afterwards f may have an unused import. This is an error of f's package, but
+// check does not report errors of packages outside of the module.
 func dropBodies(f *ast.File) {
 	for _, d := range f.Decls {
 		if f, ok := d.(*ast.FuncDecl); ok {

@@ -97,9 +97,10 @@ func (c *Child) StopGroup(ctx context.Context) error {
 func (c *Child) ContinueGroup() error { return c.group(func() error { return continueGroup(c.Pid()) }) }
 
 // LimitMemory gives the processes of the child's process group no memory beyond what they have. A
-// thread that needs more waits for it until lift is called, but the kernel refuses new threads and
-// some system calls at once. Lift reports whether a thread was waiting. If the child has ended,
-// LimitMemory does nothing. AbleToLimitMemory reports whether the machine can do it.
+// thread that needs more waits for it until the function `lift` is called, but the kernel refuses
+// new threads and some system calls at once. The result of `lift` says whether a thread was
+// waiting. If the child has ended, LimitMemory does nothing. AbleToLimitMemory reports whether
+// LimitMemory can work on this machine.
 func (c *Child) LimitMemory() (lift func() (waits bool, err error), err error) {
 	lift = func() (bool, error) { return false, nil }
 	err = c.group(func() (err error) {

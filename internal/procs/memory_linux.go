@@ -47,7 +47,7 @@ func newMemoryGroup() (dir string, err error) {
 	if dir, err = os.MkdirTemp(own, memoryPrefix+owner.Self()+"_"); err != nil {
 		return "", fmt.Errorf("create a cgroup: %w", err)
 	}
-	if err := set(dir, "memory.oom_control", "1"); err != nil { // wait instead of a kill
+	if err := set(dir, "memory.oom_control", "1"); err != nil { // threads wait instead of being killed
 		return "", errors.Join(err, os.Remove(dir))
 	}
 	return dir, nil
@@ -55,8 +55,8 @@ func newMemoryGroup() (dir string, err error) {
 
 const memoryPrefix = "zkcoord-"
 
-// sweepMemoryGroups removes the cgroups of processes that were killed. Their children have ended
-// with them.
+// sweepMemoryGroups removes the cgroups that killed processes have left. The children of these
+// processes, which were in the cgroups, have ended with them.
 func sweepMemoryGroups(own string) {
 	all, _ := filepath.Glob(filepath.Join(own, memoryPrefix+"*")) // the pattern is valid
 	for _, dir := range all {
@@ -71,7 +71,8 @@ func set(dir, name, value string) error {
 	return os.WriteFile(filepath.Join(dir, name), []byte(value), 0)
 }
 
-// limitMemory moves the processes of a group into a cgroup of their own.
+// limitMemory moves the processes of a process group into a new cgroup, and lets the cgroup have no
+// further memory.
 func limitMemory(group int) (lift func() (waits bool, err error), err error) {
 	dir, err := newMemoryGroup()
 	if err != nil {

@@ -114,5 +114,5 @@ func awaitMemoryStall(t *testing.T, pid int) {
 		case <-t.Context().Done():
 		}
 	}
-	t.Fatal("no thread waited for memory within 30s")
+	t.Fatalf("no thread of process %d waited for memory within 30s", pid)
 }

@@ -1,7 +1,6 @@
 package procs
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/zkcoord/zkcoord/internal/procstat"
 )
 
 // bind makes the kernel kill the process of cmd when the thread that starts it ends, and gives the
@@ -45,8 +46,9 @@ func Stop(ctx context.Context, pid int) error {
 const stopAgain = 50 * time.Millisecond
 
 // stopGroup stops all processes of a process group, like Stop. A shell that starts a process by
-// vfork cannot stop until that process has called exec. If that process is stopped before the exec,
-// neither of the two would ever change, so the group continues for a moment.
+// vfork cannot stop until that process has called exec. If that process stops before the exec, the
+// shell never stops. So if the group does not stop soon, stopGroup lets it continue for a moment
+// and stops it again.
 func stopGroup(ctx context.Context, group int) error {
 	for {
 		if err := signal(-group, syscall.SIGSTOP); err != nil {
@@ -92,8 +94,8 @@ func Stopped(pid int) bool {
 	states, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 	return !slices.ContainsFunc(states, func(file string) bool {
 		text, err := os.ReadFile(file)
-		_, rest, found := bytes.Cut(text, []byte(") "))
-		return err == nil && found && rest[0] != 'T' && rest[0] != 'Z' && rest[0] != 'X'
+		fields := procstat.Fields(text)
+		return err == nil && len(fields) > 0 && !slices.Contains([]string{"T", "Z", "X"}, fields[0])
 	})
 }
 

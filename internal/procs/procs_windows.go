@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Group does nothing on Windows, which has no process groups. If the context ends, only cmd is
-// killed.
+// Group does nothing on Windows, which has no process groups. If the context of cmd ends, only the
+// process of cmd is killed.
 func Group(*exec.Cmd) {}
 
 func killGroup(p *os.Process) { _ = p.Kill() }

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Group puts the process of cmd, which exec.CommandContext must have created, into a process group.
-// If the context ends, SIGTERM goes to the whole group, including the processes that a script has
-// started.
+// Group puts the process of cmd into a separate process group. The command must have been created
+// by exec.CommandContext. If its context ends, SIGTERM goes to the whole group, including the
+// processes that a script has started.
 func Group(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }

@@ -1,6 +1,10 @@
 package recipetest
 
 import (
+	"context"
+	"net"
+	"os"
+	"strings"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
@@ -9,13 +13,28 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Calls measures n calls. It distributes them among clients of one ensemble, each with its own
-// session. Each client makes one call after another, with the function that open returns.
-func Calls(b *testing.B, clients, n int, open func(*session.Session) func() error) {
+// ServersEnv is the environment variable with the addresses of a running ensemble: host:port,
+// separated by commas. Benchmarks use it instead of zktest, so that they measure only the client.
+const ServersEnv = "ZKCOORD_BENCH_SERVERS"
+
+// Ensemble returns the servers of ServersEnv, and nil as the function that dials them. If
+// ServersEnv is not set, it starts an ensemble of zktest, and returns its servers and its dial
+// function.
+func Ensemble(b *testing.B) (servers []string, dial func(ctx context.Context, network, address string) (net.Conn, error)) {
+	if running := os.Getenv(ServersEnv); running != "" {
+		return strings.Split(running, ","), nil
+	}
 	e := zktest.Start(b, zktest.Options{MaxClientConns: -1})
+	return e.Servers(), e.DialContext
+}
+
+// Calls measures n calls. It distributes them among clients of one ensemble, each with its own
+// session. Each client makes one call after another, with the function that `open` returns.
+func Calls(b *testing.B, clients, n int, open func(*session.Session) func() error) {
+	servers, dial := Ensemble(b)
 	var calls []func() error
 	for range clients {
-		s := Must(session.Open(b.Context(), session.Options{Servers: e.Servers(), Dial: e.DialContext}))
+		s := Must(session.Open(b.Context(), session.Options{Servers: servers, Dial: dial}))
 		defer s.Close()
 		calls = append(calls, open(s))
 	}

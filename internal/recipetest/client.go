@@ -55,31 +55,30 @@ func (c *Client) Expect(t *testing.T, what, want string) {
 	}
 }
 
-// Count waits until the bubble is idle, and returns the number of requests
-// since the last call of Count or Requests.
+// Count waits until the bubble is idle, and returns the number of requests since the last call of
+// Requests, Count or Expect.
 func (c *Client) Count() int {
 	synctest.Wait()
 	return len(strings.Fields(c.Requests()))
 }
 
-// At calls hook at the n-th moment from now. A moment is a request that is
-// sent, or a reply or event that arrives. Reached reports whether there was
-// such a moment.
+// At calls the function `hook` at the n-th moment from now. A moment is a request that is sent, or
+// a reply or event that arrives. Reached reports whether there was such a moment.
 func (c *Client) At(n int, hook func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.moments, c.at, c.hook = 0, n, hook
+	c.before, c.moments, c.at, c.hook = "", 0, n, hook
 }
 
-// Before calls hook once, just before the next request of the operation is
-// sent.
+// Before calls the function `hook` once, just before the client sends its next request with the
+// given operation.
 func (c *Client) Before(request string, hook func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.before, c.at, c.hook = request, 0, hook
 }
 
-// BeforeEach calls hook just before each request is sent.
+// BeforeEach calls the function `hook` just before each request is sent.
 func (c *Client) BeforeEach(hook func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

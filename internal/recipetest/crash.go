@@ -18,8 +18,8 @@ type Do = func(ctx context.Context, s *session.Session) (undo func(context.Conte
 
 // A Call is a call of a primitive that may have to wait, such as Lock.
 type Call struct {
-	// Block is made first, in another session, so that Do has to wait. If Block is nil, Do need not
-	// wait.
+	// Block is a call that is made first, in another session, so that Do has to wait. If Block is
+	// nil, Do need not wait.
 	Block Do
 	Do    Do
 }
@@ -69,7 +69,7 @@ func (call Call) AtEachCrashPoint(t *testing.T) {
 	})
 }
 
-// next makes the call in another session.
+// The method `next` makes the call in another session.
 func (call Call) next(p *crashpoint.Point) error {
 	ctx, cancel := context.WithTimeoutCause(p.Context(), 2*Timeout, errors.New("the call of another client is blocked"))
 	defer cancel()
@@ -92,13 +92,14 @@ type Trial struct {
 	hit  bool
 }
 
-// Strike applies the fate to one of the requests that c sends from now on.
+// Strike applies the fate of the trial to one of the requests that c sends from now on. The trial
+// determines which request this is.
 func (tr *Trial) Strike(c *Client) {
 	rule := zktest.Rule{Session: c.ID(), Skip: tr.skip, Fate: zktest.CloseBeforeRequest}
 	if tr.fate == crashpoint.ReplyLost || tr.fate == crashpoint.ReplyAndSessionLost {
 		rule.Fate = zktest.CloseBeforeReply
 	}
-	in := tr.Inject(rule)
+	in := tr.Ensemble.Inject(rule) // not World.Inject, because the client sends no such request in the last trial
 	ctx, stop := context.WithCancel(context.Background())
 	var watch sync.WaitGroup
 	watch.Go(func() {

@@ -22,7 +22,7 @@ import (
 
 type call func(ctx context.Context, s *session.Session) error
 
-// last returns the error with which a stream ends.
+// The function `last` returns the error with which a stream ends.
 func last[T any](stream func(yield func(T, error) bool)) (err error) {
 	for _, err = range stream {
 	}
@@ -156,9 +156,9 @@ func onWatches(path string) map[string]call {
 	}
 }
 
-// TestInvalidPathIsAnErrorOfEachCall covers every constructor. None panics, and
-// no call sends a request that cannot be valid. Regression: barrier and queue
-// panicked, and lock and election failed with different errors.
+// TestInvalidPathIsAnErrorOfEachCall covers every constructor. None panics, and no call with an
+// invalid path sends a request. Regression: barrier and queue panicked, and lock and election
+// failed with different errors.
 func TestInvalidPathIsAnErrorOfEachCall(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -170,7 +170,7 @@ func TestInvalidPathIsAnErrorOfEachCall(t *testing.T) {
 	})
 }
 
-// refused checks that each call fails with ErrInvalid and sends no request.
+// The function `refused` checks that each call fails with ErrInvalid and sends no request.
 func refused(t *testing.T, c *recipetest.Client, what string, calls map[string]call) {
 	t.Helper()
 	for name, f := range calls {
@@ -305,7 +305,6 @@ func TestNumbersOutOfBoundsOfQueuesAreRefused(t *testing.T) {
 	})
 }
 
-// Numbers at the bounds are accepted.
 func TestNumbersAtTheBoundsAreAccepted(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c, ctx := w.Client(), t.Context()

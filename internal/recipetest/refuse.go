@@ -2,6 +2,7 @@ package recipetest
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
 	"path"
 	"sync"
@@ -19,17 +20,33 @@ type Refusal struct {
 	Count int    // number of requests to refuse after them; 0 is all
 	Code  wire.Code
 
-	c    *Client
-	seen int
+	c      *Client
+	seen   int
+	lifted bool
 }
 
-// Refuse activates a refusal.
-func (c *Client) Refuse(r Refusal) *Refusal {
+// Refuse activates a refusal. The test fails unless the refusal has refused a request by the end of
+// the test.
+func (c *Client) Refuse(r Refusal) *Refusal { return c.RefuseSome(r)[0] }
+
+// RefuseSome activates several refusals. The test fails unless at least one of them has refused a
+// request by the end of the test.
+func (c *Client) RefuseSome(refusals ...Refusal) []*Refusal {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r.c = c
-	c.refusals = append(c.refusals, &r)
-	return &r
+	var active []*Refusal
+	for _, r := range refusals {
+		r.c = c
+		active = append(active, &r)
+	}
+	c.refusals = append(c.refusals, active...)
+	c.world.mustFire(fmt.Sprintf("refusals %+v", refusals), func() (fired int) {
+		for _, r := range active {
+			fired += r.Fired()
+		}
+		return fired
+	})
+	return active
 }
 
 // Fired returns the number of requests that were refused.
@@ -39,7 +56,15 @@ func (r *Refusal) Fired() int {
 	return max(0, min(r.seen-r.Skip, r.last()-r.Skip))
 }
 
-// last returns the number of the last request to refuse.
+// Lift ends the refusal.
+func (r *Refusal) Lift() {
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	r.lifted = true
+}
+
+// The method `last` returns the number of the last request to refuse. Matching requests are counted
+// from 1.
 func (r *Refusal) last() int {
 	if r.Count == 0 {
 		return 1 << 30
@@ -47,12 +72,12 @@ func (r *Refusal) last() int {
 	return r.Skip + r.Count
 }
 
-// refuses returns the error for a request, or OK if it is not refused.
+// refuses returns the error with which a request is refused, or OK if it is not refused.
 func (c *Client) refuses(h wire.RequestHeader, body []byte) wire.Code {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, r := range c.refusals {
-		if match, _ := path.Match(r.Path, wire.FirstPath(h.Op, body)); !match || r.Op != h.Op.String() {
+		if match, _ := path.Match(r.Path, wire.FirstPath(h.Op, body)); !match || r.Op != h.Op.String() || r.lifted {
 			continue
 		}
 		if r.seen++; r.seen > r.Skip && r.seen <= r.last() {
@@ -68,7 +93,7 @@ type refusing struct {
 	net.Conn
 	c       *Client
 	greeted bool
-	in, out []byte // bytes that were read and are not a whole frame yet; bytes to be read
+	in, out []byte // in: read, but not a whole frame yet; out: for the next Read
 
 	mu    sync.Mutex
 	codes map[int32]wire.Code // of the refused requests, by xid

@@ -8,13 +8,13 @@ import (
 	"testing/synctest"
 )
 
-// CancelBetweenSteps makes the call with a context that ends just before the
-// call's first wait, then in a new world before its second wait, and so on,
-// until the call succeeds. This includes waits between which no request or
-// reply is sent. Nothing may be left.
+// CancelBetweenSteps makes the call repeatedly, each time in a new world. The first call's context
+// ends just before that call's first wait, the second call's context before its second wait, and so
+// on, until a call succeeds. This includes waits between which no request or reply is sent. Nothing
+// may be left.
 //
-// It runs on one processor. There, the goroutine that was started last runs first. So an abandoned
-// request could be sent after the request that must undo it.
+// It runs on one processor, where the goroutine that was started last runs first. This provokes a
+// mistake: an abandoned request that is sent after the request that must undo it.
 func CancelBetweenSteps(t *testing.T, call Do) {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))

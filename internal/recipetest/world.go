@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,16 +21,24 @@ import (
 // Timeout is the session timeout of the clients.
 const Timeout = 6 * time.Second
 
-// A World is an ensemble of three servers, with a client that only observes.
+// A World is an ensemble of servers, with a client of its own: see Admin.
 type World struct {
 	*zktest.Ensemble
 	t     *testing.T
 	admin *Client
+
+	mu       sync.Mutex
+	injected []injected
 }
 
-// Run runs f in a bubble with a new world. Its servers are those of ZooKeeper
-// 3.8, because there a client can move to a server that is behind an event that
-// the client has received.
+// injected is a fault that a test has injected.
+type injected struct {
+	what  string
+	fired func() int
+}
+
+// Run runs f in a bubble with a new world. Its three servers behave like ZooKeeper 3.8: a client
+// that has received an event can move to a server that has not applied the change yet.
 func Run(t *testing.T, f func(t *testing.T, w *World)) {
 	t.Helper()
 	RunOn(t, zktest.Options{Version: zktest.V38, MaxClientConns: -1}, f)
@@ -42,10 +51,38 @@ func RunOn(t *testing.T, opts zktest.Options, f func(t *testing.T, w *World)) {
 		w := &World{Ensemble: zktest.Start(t, opts), t: t}
 		w.admin = w.Client()
 		f(t, w)
+		w.checkInjected()
 	})
 }
 
-// Admin returns the client that only observes.
+// Inject activates a rule. The test fails unless the rule has selected a request by the end of the
+// test, because without the fault the test proves nothing. If a rule need not select a request, use
+// Ensemble.Inject.
+func (w *World) Inject(r zktest.Rule) *zktest.Injection {
+	in := w.Ensemble.Inject(r)
+	w.mustFire(fmt.Sprintf("rule %+v", r), in.Fired)
+	return in
+}
+
+func (w *World) mustFire(what string, fired func() int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.injected = append(w.injected, injected{what, fired})
+}
+
+// checkInjected fails the test if a fault has selected no request so far.
+func (w *World) checkInjected() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, i := range w.injected {
+		if i.fired() == 0 {
+			w.t.Errorf("the %s selected no request, want at least one", i.what)
+		}
+	}
+}
+
+// Admin returns the client with which tests inspect and change znodes apart from the clients under
+// test.
 func (w *World) Admin() *Client { return w.admin }
 
 // Client opens a session. It is closed at the end of the test.
@@ -94,8 +131,8 @@ func (w *World) Behind() (behind, other *Client) {
 	return behind, other
 }
 
-// Nodes returns all nodes below path, sorted. At a leader that lags the list
-// may be outdated.
+// Nodes returns all znodes below path, sorted. If the client of Admin is connected to a leader
+// that lags, the list may be outdated.
 func (w *World) Nodes(path string) []string {
 	w.t.Helper()
 	if err := w.admin.Sync(w.t.Context(), "/"); err != nil {
@@ -114,7 +151,7 @@ func (w *World) Nodes(path string) []string {
 	return all
 }
 
-// Ephemerals returns the ephemeral nodes below path.
+// Ephemerals returns the ephemeral znodes below path.
 func (w *World) Ephemerals(path string) []string {
 	w.t.Helper()
 	return slices.DeleteFunc(w.Nodes(path), func(node string) bool {
@@ -148,8 +185,8 @@ func (w *World) Watches() int {
 	return total
 }
 
-// NothingLeft waits until clean-up has had enough time. It fails the test if an
-// ephemeral node or a watch is left.
+// NothingLeft waits until clean-up has had enough time. It fails the test if an ephemeral znode or
+// a watch is left.
 func (w *World) NothingLeft() {
 	w.t.Helper()
 	time.Sleep(Timeout) // the session removes watches with the next frame that it sends

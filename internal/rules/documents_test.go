@@ -134,7 +134,7 @@ func subcommandExists(t *testing.T, document string, words []string) {
 	if !known[words[1]] {
 		t.Errorf("%s: zkcoord has no command %s", document, words[1])
 	}
-	if words[1] == "run" && len(words) > 2 && words[2][0] != '-' && document != "docs/tutorial.md" { // which creates its own scenario
+	if words[1] == "run" && len(words) > 2 && words[2][0] != '-' && document != "docs/tutorial.md" { // the tutorial creates its own scenario
 		for _, s := range scenarios.All() {
 			known["scenario "+s.Name] = true
 		}

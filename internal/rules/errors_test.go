@@ -14,7 +14,8 @@ import (
 	"testing"
 )
 
-// A user who encounters an error searches for its text or its name.
+// docs/errors.md lists every exported error with its text, because a user who encounters an error
+// searches for its text or its name.
 func TestEveryErrorIsOnThePageOfErrors(t *testing.T) {
 	page, err := os.ReadFile("docs/errors.md")
 	if err != nil {
@@ -51,7 +52,7 @@ func TestEveryErrorIsOnThePageOfErrors(t *testing.T) {
 // module.
 func TestSentinelsHaveAPrefixAndTheirOwnValue(t *testing.T) {
 	files, exports := goFiles(t), exporting(t)
-	texts, public := make(map[string]string), make(map[string]string) // texts of all packages, and the values of the public ones
+	texts, public := make(map[string]string), make(map[string]string) // for what the keys and values are, see sentinelProblems
 	for name, file := range files {
 		dir := path.Dir(name)
 		if isTest(name) || within(dir, "examples") {
@@ -89,10 +90,12 @@ func valueName(value ast.Expr) string {
 	return ""
 }
 
-// sentinelProblems returns the violations among public errors. The map public has the name of each
-// error's value, and the map texts has the text of each value.
+// sentinelProblems returns the violations among public errors. The keys of both maps are names of
+// error variables, such as lock.ErrReleased. In the map `public`, the value is the name of the
+// variable that the public variable is set to, or of the public variable itself if it is set to no
+// other variable. In the map `texts`, the value is the text of the error.
 func sentinelProblems(public, texts map[string]string) (problems []string) {
-	names := make(map[string]string) // by value and by text
+	names := make(map[string]string) // value or text of an error -> the public variable that has it
 	for _, full := range slices.Sorted(maps.Keys(public)) {
 		value := public[full]
 		pkg, _, _ := strings.Cut(full, ".")

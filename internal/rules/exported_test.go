@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// exporting returns the packages that other modules can import.
+// The function `exporting` returns the packages that other modules can import.
 func exporting(t *testing.T) []string {
 	var dirs []string
 	for name, file := range goFiles(t) {
@@ -136,9 +136,8 @@ func clientNames(p *doc.Package) (names []string) {
 	return names
 }
 
-// An example must show every exported type of the packages that programs import. It is an example
-// of the type, an example of a function that has the type in its signature, or an example of a type
-// that contains it.
+// Every exported type of the packages that programs import has an example. This can be an example
+// of the type, of a function with the type in its signature, or of a type that contains the type.
 func TestEveryTypeHasAnExample(t *testing.T) {
 	for _, dir := range promising {
 		p := documentation(t, dir)
@@ -160,7 +159,7 @@ func TestEveryTypeHasAnExample(t *testing.T) {
 		for _, of := range p.Types {
 			shown[of.Name] = shown[of.Name] || len(of.Examples) > 0
 		}
-		for range p.Types { // repeated for parts of parts
+		for range p.Types { // repeated, because a type can be part of a type that is part of another one
 			for _, of := range p.Types {
 				if shown[of.Name] {
 					for _, spec := range of.Decl.Specs {

@@ -28,7 +28,7 @@ var promising = []string{"session", "lock", "election", "group", "queue", "barri
 // other words, ".
 type promise struct{ number, dir, text string }
 
-// A citation is a test or a scenario that covers a guarantee.
+// A citation is a test or a scenario that covers a guarantee. The file is empty for a scenario.
 type citation struct{ file, name string }
 
 var (
@@ -37,7 +37,7 @@ var (
 	number    = regexp.MustCompile(`[A-Z]+[0-9]+`)
 )
 
-// promises returns the paragraphs below "Guarantees" in the packages' comments.
+// promises returns the guarantees and the summaries in the comments of the packages.
 func promises(t *testing.T, files map[string]*ast.File) []promise {
 	var all []promise
 	for _, dir := range promising {
@@ -81,7 +81,7 @@ func promisesOf(t *testing.T, dir, text string) (all []promise) {
 	return all
 }
 
-// citations returns the tests and scenarios that cover each guarantee, by its number.
+// citations returns, for each number of a guarantee, the tests and scenarios that cover it.
 func citations(t *testing.T, files map[string]*ast.File) map[string][]citation {
 	cited := make(map[string][]citation)
 	for _, name := range slices.Sorted(maps.Keys(files)) {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// listening has the files that listen at an address which is not written as 127.0.0.1 in the call.
-// The values say which address it is.
+// The map listening has the files with a listener whose address is not written as 127.0.0.1 in the
+// call. The key is the path of the file, and the value says which address the listener has.
 var listening = map[string]string{
 	"zktest/tcp.go":                           "Options.Listen, if the caller sets it",
 	"cmd/zkcoord/store.go":                    "--address, if the user sets it",

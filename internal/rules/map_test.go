@@ -11,7 +11,8 @@ import (
 
 var goFilePattern = regexp.MustCompile(`\w+\.go\b`)
 
-// Both maps, doc.go and docs/whats-here.md, name every package and nothing else.
+// There are two maps of the packages. docs/whats-here.md has a row for every package and for
+// nothing else. doc.go names every package that programs can import, except the examples.
 func TestMapsNameEachPackage(t *testing.T) {
 	root, err := os.ReadFile("doc.go")
 	if err != nil {

@@ -69,7 +69,7 @@ func TestScenarioInAnotherModuleRuns(t *testing.T) {
 	}
 }
 
-// goElsewhere calls the function elsewhere, runs a go command in the folder, and returns the
+// goElsewhere calls the function `elsewhere`, runs a go command in the folder, and returns the
 // folder.
 func goElsewhere(ctx context.Context, t *testing.T, source, command string, args ...string) (dir string) {
 	t.Helper()
@@ -83,8 +83,8 @@ func goElsewhere(ctx context.Context, t *testing.T, source, command string, args
 	return dir
 }
 
-// The function elsewhere copies source to a temporary folder. The copy is a module that uses this
-// one through a replace directive. It returns the folder.
+// The function `elsewhere` copies `source` to a temporary folder. The copy is a module that uses
+// this one through a replace directive. The function returns the folder.
 func elsewhere(t *testing.T, source string) (dir string) {
 	t.Helper()
 	here, err := filepath.Abs(".")

@@ -102,12 +102,14 @@ func fields(decl *ast.GenDecl) (names []string) {
 var (
 	argumentsPattern = regexp.MustCompile(`\([^()]*\)`)
 	bracesPattern    = regexp.MustCompile(`(\w+)\{([^{}]*)\}`)
-	// namePattern matches N and T.N. It matches session.Options as one name, which is not exported.
+	// namePattern matches N and T.N. It also matches session.Options as a whole. Such a match is no
+	// exported name, because it begins with a lower-case letter.
 	namePattern = regexp.MustCompile(`[\w.]+`)
 )
 
-// namesOfTable returns the names in the column "now" of a section, without arguments. There, =
-// stands for the column "before", and T{A, B} for T, T.A and T.B.
+// namesOfTable returns the exported names in the column "now" of a section, without arguments. In
+// this column, a leading = repeats the names of the column "before", and T{A, B} stands for T, T.A
+// and T.B.
 func namesOfTable(section string) map[string]bool {
 	names := map[string]bool{}
 	for row := range strings.Lines(section) {

@@ -96,7 +96,7 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"counter", underPrimitives, client, whyPrimitives},
 	{"barrier", underPrimitives, client, whyPrimitives},
 	{"watch", underPrimitives, client, whyPrimitives},
-	{"fence", "", "", "a fenced resource imports neither a lock nor a driver"},
+	{"fence", "internal/times", "", "a fenced resource imports neither a lock nor a driver"},
 	{"zktest", "zktest internal/txnlog internal/wire internal/znode", "", "the model of the servers shares only the protocol with its clients"},
 	{"vet", "", "golang.org/x/tools", "an analyzer knows the names of the types that it inspects, but links none of them"},
 	{"zktest/internal/difftest", "zktest internal/wire internal/znode", "any", "it compares the model with real servers"},
@@ -108,7 +108,7 @@ var directions = []struct{ from, ours, foreign, why string }{
 
 const (
 	client          = "github.com/go-zookeeper/zk"
-	underPrimitives = "recipe session internal/batch internal/lockqueue internal/invalid internal/turn internal/under internal/znode"
+	underPrimitives = "recipe session internal/batch internal/lockqueue internal/invalid internal/times internal/turn internal/under internal/znode"
 	whyPrimitives   = "a program that imports one primitive links only the ZooKeeper client: no other primitive, no harness, no Docker"
 )
 
@@ -148,8 +148,8 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
-// Only package recipe uses the inside of a session, also in tests. All other packages use the
-// exported API of packages session and recipe.
+// Only packages session and recipe import the inside of a session, internal/engine. This also holds
+// for tests. All other packages use the exported API of packages session and recipe.
 func TestOnlyRecipeReachesInsideASession(t *testing.T) {
 	const inside = module + "internal/engine"
 	for name, file := range goFiles(t) {
@@ -159,7 +159,7 @@ func TestOnlyRecipeReachesInsideASession(t *testing.T) {
 	}
 }
 
-// within reports whether the path is dir or below it.
+// The function `within` reports whether the path is dir or below it.
 func within(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
 
 func imports(file *ast.File) (paths []string) {
@@ -173,8 +173,8 @@ func imports(file *ast.File) (paths []string) {
 	return paths
 }
 
-// A test fails if it leaves a goroutine running, in packages that start goroutines and in those
-// whose tests open sessions or ensembles.
+// If a package starts goroutines, or its tests open sessions or ensembles, its TestMain checks for
+// leaked goroutines.
 func TestLeakedGoroutinesFailTests(t *testing.T) {
 	starts, looks, tested := make(map[string]string), make(map[string]bool), make(map[string]bool)
 	for name, file := range goFiles(t) {

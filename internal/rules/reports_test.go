@@ -10,7 +10,7 @@ import (
 )
 
 // Each report in docs/reports.md states the behavior of zkcoord and names tests that exist. The
-// first test mentions the numbers of the report.
+// code or the comment of the first of these tests contains the numbers of the report.
 func TestReportsAreNamedByTheirTests(t *testing.T) {
 	table, err := os.ReadFile("docs/reports.md")
 	if err != nil {

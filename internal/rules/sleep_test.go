@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Tests wait for a state or an event. They sleep only in virtual time: within the argument of a
-// function that starts a bubble, or in a function that is called only from there. A polling loop
+// Tests wait for a state or an event. They sleep only in virtual time: in the argument of a
+// function that starts a bubble, or in a function that is called only in a bubble. A polling loop
 // may pause between checks, and a benchmark may sleep to keep its rate.
 func TestNoTestSleepsInRealTime(t *testing.T) {
 	dirs := make(map[string][]*ast.File)
@@ -73,7 +73,8 @@ func (s *sleepers) learn() (more bool) {
 	return more
 }
 
-// visit calls f for each node in the bodies of all functions.
+// visit calls f for each node in the bodies of all functions. The argument `virtual` of f is true
+// if the node may sleep, because it runs only in a bubble or is in a polling loop.
 func (s *sleepers) visit(f func(in string, n ast.Node, virtual bool)) {
 	for _, file := range s.files {
 		for _, decl := range file.Decls {

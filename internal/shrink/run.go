@@ -11,20 +11,21 @@ import (
 )
 
 // ErrNotAgain reports that the violation did not occur again when the run was repeated. The
-// violation depends on other servers or on chance.
+// violation then depends on chance, or occurs only on the servers of the original run.
 var ErrNotAgain = errors.New("shrink: the violation did not occur again")
 
 // Small is the smallest run that was found.
 type Small struct {
 	Trial
-	Property string // violated by this run and by the original one
+	Property string // the property that this run and the original run violate
 	Tried    int
 	Result   *harness.Result
 }
 
-// Run minimizes the run with the result r, which must be Invalid. It calls run for smaller and
-// smaller trials. It calls run up to the given number of times before it rejects a trial. If ctx
-// ends, Run returns the smallest trial so far, or the context's error if it has none yet.
+// Run minimizes the run with the result `r`, which must be Invalid. It calls the function `run` for
+// smaller and smaller trials. It rejects a trial if none of the given number of tries violates the
+// property. If ctx ends, Run returns the smallest trial so far, or the context's error if it has
+// none yet.
 func Run(ctx context.Context, r *harness.Result, tries int, run func(context.Context, Trial) (*harness.Result, error)) (Small, error) {
 	failed := r.Failed()
 	if len(failed) == 0 || failed[0].Verdict != checker.Invalid {

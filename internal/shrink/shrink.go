@@ -82,8 +82,8 @@ func (s *search) try(t Trial) bool {
 	return found
 }
 
-// prefix repeatedly halves the run while the violation remains. It keeps only the faults that are
-// healed before the new end.
+// The method `prefix` repeatedly halves the run while the violation remains. It keeps only the
+// faults that are healed at least the time `slack` before the new end.
 func (s *search) prefix() {
 	for half := s.best.Time / 2; half >= slack; half /= 2 {
 		t := s.best
@@ -95,9 +95,9 @@ func (s *search) prefix() {
 	}
 }
 
-// faults is ddmin (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input"). It
-// removes a part of the plan, or all but a part. If neither keeps the violation, it divides the
-// plan into smaller parts.
+// The method `faults` removes faults from the plan by the algorithm ddmin (Zeller and Hildebrandt,
+// "Simplifying and Isolating Failure-Inducing Input"). It removes a part of the plan, or all other
+// parts. If the violation occurs in none of these trials, it divides the plan into smaller parts.
 func (s *search) faults() {
 	if len(s.best.Plan) == 0 {
 		return
@@ -121,9 +121,10 @@ func (s *search) faults() {
 	}
 }
 
-// keepOne tries each part of the plan alone.
+// keepOne tries plans that consist of one part of the plan. It keeps the first that violates the
+// property.
 func (s *search) keepOne(parts int) bool {
-	if parts == 2 { // of two parts, keeping one is dropping the other
+	if parts == 2 { // dropOne tries the same plans: of two parts, it drops one and keeps the other
 		return false
 	}
 	plan := s.best.Plan
@@ -136,7 +137,7 @@ func (s *search) keepOne(parts int) bool {
 	return false
 }
 
-// dropOne tries the plan without each part.
+// dropOne tries plans without one of the parts. It keeps the first that violates the property.
 func (s *search) dropOne(parts int) bool {
 	plan := s.best.Plan
 	for i := range parts {
@@ -173,7 +174,7 @@ func (s *search) durations() {
 	}
 }
 
-// time moves the faults to the start and ends the work soon after the last fault.
+// The method `time` moves the faults to the start and ends the work soon after the last fault.
 func (s *search) time() {
 	if len(s.best.Plan) > 0 {
 		for first := s.best.Plan[0].At / 2; first >= 10*time.Millisecond; first /= 2 {

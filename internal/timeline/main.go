@@ -1,5 +1,5 @@
-// Command timeline draws the picture in the README from histories of real runs. It shows how two
-// locks behaved when the follower of their holder was cut off.
+// Command timeline draws the picture in the README from histories of real runs. The picture shows
+// how two locks behaved when the follower that served their holder was cut off from its peers.
 //
 //	zkcoord run isolated-follower -e container -s 7
 //	zkcoord run isolated-follower -e container -s 7 --mutant zk-lock

@@ -29,8 +29,8 @@ type Difference struct {
 	Seed        uint64
 	Steps       []Step
 	Want, Got   Transcript
-	Err         error // set instead of a reply
-	NotRepeated bool  // no part of the trace showed the difference when it was played again
+	Err         error // set if an ensemble could not play the trace
+	NotRepeated bool  // set if no part of the trace showed the difference in the trials of the minimization
 
 	names [2]string
 }
@@ -102,11 +102,11 @@ type Comparison struct {
 	mu sync.Mutex // guards Known
 }
 
-// roots numbers the roots of all traces of the process, because several comparisons can use the
-// same servers.
+// roots numbers the roots of traces. Each trace that this process plays gets a new root, because
+// several comparisons can use the same servers.
 var roots atomic.Int64
 
-// The method once plays a part of a seed's trace on both ensembles.
+// The method `once` plays a part of the trace of a seed on both ensembles.
 func (c *Comparison) once(ctx context.Context, seed uint64, part func([]Step) []Step, t Tally) (d Difference, differs bool) {
 	root := fmt.Sprintf("%s/trace%x-%d", c.Root, seed, roots.Add(1))
 	d = Difference{Seed: seed, Steps: part(Generate(seed, root, c.Limits)), names: [2]string{c.WantName, c.GotName}}
@@ -164,9 +164,9 @@ func (c *Comparison) known(d Difference) bool {
 	return c.Known(d)
 }
 
-// All compares traces with consecutive seeds, starting with the seed first. It stops when it has
-// found the given maximum of differences. It plays as many traces at the same time as there are
-// workers. The tally is that of Got.
+// All compares traces with n consecutive seeds, of which `first` is the first. It begins no further
+// trace once it has found `most` differences. It plays up to `workers` traces at the same time. The
+// tally counts the outcomes on the ensemble Got.
 func (c *Comparison) All(ctx context.Context, first uint64, n, workers, most int) ([]Difference, Tally) {
 	var (
 		mu    sync.Mutex

@@ -3,15 +3,15 @@
 // play the same trace can be compared.
 //
 // A trace consists of 30 to 60 steps of three clients. It uses all operations of the client
-// protocol, on nodes of all kinds, with watches, ACLs, identities, correct and wrong versions, and
-// truncated requests. Connections are lost, resumed at another server, or taken over. One step is
-// done at a time. The next step waits until the servers to which the clients are connected have
-// applied the current one, so each step has exactly one correct result. The comparison includes the
-// code, the header, every field of the response and its encoding, and each client's events and
-// their order. Zxids, times and session ids are replaced by the step that created them. A step's
-// zxid must be new, and its time must be that of the step. Results that ZooKeeper returns in the
-// order of a hash table are sorted: children, ephemeral nodes, identities, and the events of a
-// session's end.
+// protocol, on znodes of all kinds, with watches, ACLs, identities, correct and wrong versions, and
+// truncated requests. A client may lose its connection, resume its session at another server, or
+// take its session over while the old connection stays open. One step is done at a time. The next
+// step waits until the servers to which the clients are connected have applied the current one, so
+// each step has exactly one correct result. The comparison includes the code, the header, every
+// field of the response and its encoding, and each client's events and their order. Zxids, times
+// and session ids are replaced by the step that created them. A step's zxid must be new, and its
+// time must be that of the step. Results that ZooKeeper returns in the order of a hash table are
+// sorted: children, ephemeral znodes, identities, and the events of a session's end.
 //
 // If a trace shows a difference, it is minimized.
 //

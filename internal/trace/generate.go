@@ -39,9 +39,9 @@ type Step struct {
 	// The fields below are for requests.
 	op    wire.Op
 	req   wire.Record
-	cut   int  // number of bytes that are missing at the end of the request
-	stale bool // on the connection that take has left open
-	since int  // for setWatches: how many of the trace's writes ago the client was last connected
+	cut   int  // number of bytes by which the request is cut at its end
+	stale bool // on the connection that a step of kind `take` has left open
+	since int  // for setWatches: number of writes of the trace after the zxid in the request
 }
 
 // Name returns the name of the operation of a request, or the name of the
@@ -103,14 +103,14 @@ func text(b []byte) string {
 
 // Generate returns the trace of a seed. The root is only a prefix of the paths: the same seed gives
 // the same trace on any root. The package comment of zktest/internal/difftest lists the requests
-// that no trace contains, and the argument limits excludes more requests.
+// that no trace contains, and the argument `limits` excludes more requests.
 func Generate(seed uint64, root string, limits Limits) []Step {
 	g := generator{Rand: rand.New(rand.NewPCG(seed, 1)), root: root, Limits: limits}
 	steps := make([]Step, 30+g.IntN(31))
 	for i := range steps {
 		steps[i] = g.step()
 	}
-	for i := range 5 { // to create some nodes first
+	for i := range 5 { // to create some znodes first
 		steps[i] = Step{client: g.IntN(clients), op: wire.OpCreate, req: &wire.CreateRequest{
 			Path: root + one(g, "/a", "/a", "/b", "/a/x", "/a/y"), Data: g.data(), ACL: g.acl(),
 			Mode: one(g, wire.ModePersistent, wire.ModePersistent, wire.ModePersistent, wire.ModeEphemeral),
@@ -128,12 +128,11 @@ type generator struct {
 // Limits exclude requests from the traces of a comparison.
 type Limits struct {
 	Modes     bool // no create2 in a multi, and no create whose mode does not match the operation; for releases before 3.8.2
-	CutWrites bool // no truncated write except a multi; for several servers of 3.9
+	CutWrites bool // no truncated write except a multi; for ensembles of several servers of 3.9
 
-	// Guest is for servers that other clients use. Traces then change and read
-	// nothing outside the root, and contain no truncated requests and none that
-	// depends on the configuration of the servers. Each ACL that is not empty
-	// also gives Owner all permissions.
+	// Guest is for servers that other clients use. Traces then change and read nothing outside the
+	// root, and contain neither truncated requests nor requests that depend on the configuration of
+	// the servers. Each ACL that is not empty also gives Owner all permissions.
 	Guest bool
 	Owner wire.ID
 }
@@ -167,7 +166,7 @@ func (g generator) mayCut(op wire.Op) bool {
 	return !g.Guest && op != wire.OpReconfig && (!g.CutWrites || !op.IsWrite() || op == wire.OpMulti)
 }
 
-// Unknown is not an operation.
+// Unknown is a number that no operation has. Servers refuse a request with it.
 const Unknown wire.Op = 77
 
 // Operations returns the operations and their weights. Creates and watches have
@@ -264,7 +263,7 @@ func (g generator) create(op wire.Op) wire.Record {
 	}
 	path := g.path()
 	if g.percent(1) {
-		path = g.root + one(g, "/\xff", "/😀") // not for paths that are echoed or watched: see the package comment of difftest
+		path = g.root + one(g, "/\xff", "/😀") // only in creates, because no reply or event may contain such a path: see the package comment of difftest
 	}
 	if mode == wire.ModePersistentSequential || mode == wire.ModeEphemeralSequential || mode == wire.ModeTTLSequential {
 		path = g.sequential(path)
@@ -342,8 +341,7 @@ func (g generator) paths() []string {
 	return paths
 }
 
-// path draws a path for any operation. Most paths are those of a few nodes of
-// the trace.
+// path draws a path for any operation. Most paths are those of a few znodes of the trace.
 func (g generator) path() string {
 	switch n := g.IntN(100); {
 	case n < 40:
@@ -363,8 +361,8 @@ func (g generator) path() string {
 		g.root+"/\u007f", g.root+"/\uf8ff", g.root+"/\ufff0", g.root+"/é", g.root+"/...")
 }
 
-// readable draws a path that other traces do not affect. It excludes the empty path, which means
-// the root of all znodes.
+// The method `readable` draws a path that other traces do not affect. It excludes the empty path,
+// which means the root of all znodes.
 func (g generator) readable() string {
 	switch p := g.path(); p {
 	case "":
@@ -377,8 +375,7 @@ func (g generator) readable() string {
 	}
 }
 
-// watchable draws a path that no other trace watches, and that contains a
-// slash.
+// The method `watchable` draws a path that no other trace watches, and that contains a slash.
 func (g generator) watchable() string {
 	if p := g.path(); strings.HasPrefix(p, g.root+"/") {
 		return p

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A trace for servers that others use changes nothing outside its root, and the owner may delete
-// everything that it leaves there.
+// Traces for servers that other programs use too are confined to a root. No request of such a trace
+// changes a znode outside of the root. The owner of the root may delete all that a trace leaves.
 func TestGuestStaysBelowItsRoot(t *testing.T) {
 	owner := Digest("owner")
 	const root = "/guest/trace"
@@ -61,7 +61,7 @@ func TestGuestStaysBelowItsRoot(t *testing.T) {
 			check(op, &r.SetWatchesRequest)
 			checkPaths(op, slices.Concat(r.Persistent, r.PersistentRecursive)...)
 		case *wire.Path:
-			if op != wire.OpGetEphemerals { // it lists the nodes of the client itself
+			if op != wire.OpGetEphemerals { // getEphemerals lists only znodes of the client itself
 				checkPaths(op, r.Path)
 			}
 		case *wire.MultiRequest:

@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// patience is the time limit for servers that set none.
+// patience is the time limit for a reply if Servers sets none.
 const patience = time.Minute
 
 // sessionTimeout is long, because no session of a trace may expire.
@@ -31,7 +31,7 @@ type Link struct {
 	xid      int32
 	told     []Event // since the last call of Events
 	over     bool    // the server has closed the connection
-	left     bool    // the session has another connection, so the server may answer a ping while it closes this one
+	left     bool    // the session has moved to another connection; Ask then sends no ping, because a server may answer the ping even while it closes this connection
 }
 
 // An Event is a watch event with its zxid.
@@ -63,10 +63,12 @@ func (l *Link) Close() {
 }
 
 // HangUp waits until the server has closed its end, and then closes the connection. By then
-// ZooKeeper has removed the connection from its table of sessions. Otherwise the session could
-// already have its next connection, and ZooKeeper would remove the next connection instead: in
-// every release ServerCnxnFactory.removeCnxnFromSessionMap removes by the session id alone.
-// ZooKeeper would then not close that connection when the session ends.
+// ZooKeeper has removed the connection from its table of sessions.
+//
+// If HangUp did not wait, the session could already have a new connection when ZooKeeper removes
+// the old one. In every release, ServerCnxnFactory.removeCnxnFromSessionMap removes by the session
+// id alone. So ZooKeeper would remove the new connection, and would not close it when the session
+// ends.
 func (l *Link) HangUp() error {
 	if l == nil {
 		return nil
@@ -74,7 +76,7 @@ func (l *Link) HangUp() error {
 	defer l.Close()
 	half, ok := l.conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
-		return nil // the server has closed it, or the network has failed
+		return nil // a connection in memory has no halves to close; after an error, the connection has already ended
 	}
 	if err := l.conn.SetReadDeadline(time.Now().Add(l.patience)); err != nil {
 		return err
@@ -117,13 +119,9 @@ func (l *Link) Write(record wire.Record, rest []byte) error {
 // server closes the connection first.
 func (l *Link) Read() ([]byte, error) {
 	for {
-		frame, err := wire.ReadFrame(l.r, nil, 0)
-		if late := net.Error(nil); errors.As(err, &late) && late.Timeout() {
-			return nil, fmt.Errorf("no reply within %v", l.patience)
-		}
-		if err != nil {
-			l.over = true
-			return nil, nil
+		frame, err := l.frame()
+		if frame == nil {
+			return nil, err
 		}
 		var h wire.ReplyHeader
 		body, err := wire.Decode(frame, &h)
@@ -131,11 +129,29 @@ func (l *Link) Read() ([]byte, error) {
 			return frame, nil
 		}
 		e := Event{Zxid: h.Zxid}
-		if rest, err := wire.Decode(body, &e.WatcherEvent); err != nil || len(rest) > 0 || h.Err != wire.OK {
-			return nil, fmt.Errorf("event %x: %+v, %v", frame, h, err)
+		switch rest, err := wire.Decode(body, &e.WatcherEvent); {
+		case err != nil:
+			return nil, fmt.Errorf("cannot decode the event %x: %w", frame, err)
+		case len(rest) > 0:
+			return nil, fmt.Errorf("the event %x has %d bytes after its end", frame, len(rest))
+		case h.Err != wire.OK:
+			return nil, fmt.Errorf("the event %x has the error code %v, want %v", frame, h.Err, wire.OK)
 		}
 		l.told = append(l.told, e)
 	}
+}
+
+// frame returns the next frame. It returns nil if the server closes the connection first.
+func (l *Link) frame() ([]byte, error) {
+	frame, err := wire.ReadFrame(l.r, nil, 0)
+	if late := net.Error(nil); errors.As(err, &late) && late.Timeout() {
+		return nil, fmt.Errorf("no reply within %v", l.patience)
+	}
+	if err != nil {
+		l.over = true
+		return nil, nil
+	}
+	return frame, nil
 }
 
 // Events returns the events that the link has received since the last call.
@@ -146,15 +162,14 @@ func (l *Link) Events() []Event {
 }
 
 // Handshake opens or resumes a session. The response is nil if the server
-// closes the connection instead.
+// closes the connection instead. A server that does not answer is an error.
 func (l *Link) Handshake(r wire.ConnectRequest) (*wire.ConnectResponse, error) {
 	if err := l.Write(&r, nil); err != nil {
 		return nil, err
 	}
-	frame, err := wire.ReadFrame(l.r, nil, 0)
-	if err != nil {
-		l.over = true
-		return nil, nil
+	frame, err := l.frame()
+	if frame == nil {
+		return nil, err
 	}
 	rsp := &wire.ConnectResponse{}
 	rest, err := wire.Decode(frame, rsp)
@@ -167,10 +182,10 @@ func (l *Link) Handshake(r wire.ConnectRequest) (*wire.ConnectResponse, error) {
 	return rsp, nil
 }
 
-// Ask sends a request and returns the frame of its reply. It returns nil if the
-// server closes the connection instead, or never answers. It sends a ping after
-// the request: the reply to the ping shows that no reply to the request will
-// follow.
+// Ask sends a request and returns the frame of its reply. It returns nil if the server closes the
+// connection instead, or does not reply. To notice that the server does not reply, Ask sends a ping
+// after the request: after the reply to the ping, no reply to the request can follow. It sends no
+// ping after a ping, after the close of the session, and if l.left is set.
 func (l *Link) Ask(op wire.Op, xid int32, body []byte) (answer []byte, err error) {
 	if err := l.Write(&wire.RequestHeader{Xid: xid, Op: op}, body); err != nil {
 		return nil, err

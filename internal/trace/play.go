@@ -35,8 +35,8 @@ type run struct {
 	root    string
 	clients [clients]client
 
-	writes   []int64          // zxids of the trace's requests so far
-	names    map[int64]string // names of zxids
+	writes   []int64          // zxids of the trace's writes so far
+	names    map[int64]string // by zxid, the name of the step that created it
 	windows  map[int64][2]int64
 	sessions map[int64]string
 	out      strings.Builder // output of the current step
@@ -68,9 +68,8 @@ func (t Tally) add(op, outcome string) {
 	t[op][outcome]++
 }
 
-// Play runs a trace whose paths are below root, and creates root. An error
-// means that the run is invalid, because an ensemble did not reply, or because
-// bytes could not be decoded.
+// Play runs a trace whose paths are below `root`, and creates `root`. An error means that the run
+// is invalid, because an ensemble did not reply, or because bytes could not be decoded.
 func Play(ctx context.Context, s *Servers, root string, steps []Step, t Tally) (Transcript, error) {
 	r := &run{
 		ctx: ctx, servers: s, root: root, tally: t,
@@ -143,10 +142,10 @@ func (r *run) step(name string, s Step) error {
 	return r.settle(s)
 }
 
-// settle collects the events of a step. The events of a session's end have no
-// order, because ZooKeeper deletes its ephemeral nodes in the order of a hash
-// table. Events for the client itself may be lost, because the server closes
-// its connection at once.
+// settle collects the events of a step. The events of a session's end have no order, because
+// ZooKeeper deletes the session's ephemeral znodes in the order of a hash table. If another
+// connection closes a session, the events for the session's own client may be lost, because the
+// server closes that client's connection at once.
 func (r *run) settle(s Step) error {
 	last := r.last()
 	for i := range r.clients {
@@ -256,7 +255,7 @@ func (r *run) connection(c *client, s Step) error {
 	if s.kind == closeAfar {
 		defer l.Close()
 		if rsp.SessionID != c.session {
-			return nil // this does not end a connection of the client
+			return nil // the server has opened another session, so the client's connection stays
 		}
 		if err := r.request("", l, Step{client: s.client, op: wire.OpCloseSession}); err != nil {
 			return err
@@ -277,7 +276,7 @@ func (r *run) connection(c *client, s Step) error {
 	return nil
 }
 
-// refused waits for the end of a connection that got no session, and closes it.
+// The function `refused` waits for the end of a connection that got no session, and closes it.
 func refused(l *Link) error {
 	defer l.Close()
 	if !l.over {
@@ -372,8 +371,10 @@ func (r *run) body(s Step) []byte {
 // and its clock may not be synchronized with that of this process.
 const clockError = 20
 
-// header returns the name of the zxid of a reply. If the step is a write and the zxid is new, the
-// zxid is named after the step. For a read the zxid is only a lower bound while other traces run.
+// The method `header` returns the name of the zxid of a reply. If the step is a write and the zxid
+// is new, the zxid is named after the step. The reply to a read has the zxid of the last
+// transaction of the server. While other traces run, this may be one of their transactions. So
+// the zxid of a read's reply is "now" if it is the last one of this run, or a larger one.
 func (r *run) header(name string, s Step, h wire.ReplyHeader) string {
 	writes := s.op.IsWrite() && (h.Err != wire.MarshallingError || s.op == wire.OpMulti) // see Releases in the package comment of difftest
 	if h.Zxid <= r.last() || !writes {

@@ -17,7 +17,7 @@ func (r *run) zxid(zxid int64) string {
 	return "of nobody"
 }
 
-// session returns the name of a session, for the owner of a node.
+// session returns the name of a session, for the owner of a znode.
 func (r *run) session(id int64) string {
 	if name, ok := r.sessions[id]; ok {
 		return name
@@ -25,8 +25,8 @@ func (r *run) session(id int64) string {
 	return fmt.Sprintf("unknown %x", id)
 }
 
-// The method at renders a time. If it is the time of the step that created the zxid, as expected,
-// the text is "then".
+// The method `at` renders a time that belongs to a zxid. If the time is that of the step that
+// created the zxid, the text is "then".
 func (r *run) at(zxid, ms int64) string {
 	w, ok := r.windows[zxid]
 	switch {
@@ -130,8 +130,8 @@ func (r *run) results(results []wire.MultiResult) string {
 	return "[" + strings.Join(parts, "; ") + "]"
 }
 
-// unordered renders each item and sorts them, because ZooKeeper returns names
-// and identities in the order of a hash table.
+// The function `unordered` renders each item and sorts them, because ZooKeeper returns names and
+// identities in the order of a hash table.
 func unordered[T any](items []T) []string {
 	texts := make([]string, len(items))
 	for i, item := range items {

@@ -25,7 +25,8 @@ const style = `text{font:12px system-ui,sans-serif;fill:#1f2328}` +
 	`.fault{fill:#eaeef2}.acquire{fill:#8c959f}.hold{fill:#1a7f37}.other{fill:#8250df}.request{fill:#0969da}.error,.both{fill:#cf222e}` +
 	`line,path{stroke:#d0d7de;fill:none}.link{stroke:#bc4c00}`
 
-// A row is a line of the picture: one span, or all requests of one trace.
+// A row is a line of the picture. It shows the spans of one trace that have the same name, or all
+// requests of one trace.
 type row struct {
 	label string
 	spans []span
@@ -87,8 +88,8 @@ func draw(title string, spans []span) []byte {
 	return c.Bytes()
 }
 
-// traces returns the spans of each trace except the faults, in the order in which traces begin. The
-// first span of a trace is its root.
+// The function `traces` groups the spans by trace, and leaves out the faults. The traces are in the
+// order in which they begin. The first span of a trace is its root.
 func traces(spans []span) (all [][]span) {
 	roots := slices.DeleteFunc(slices.Clone(spans), func(s span) bool { return s.Parent != "" || strings.HasPrefix(s.Name, faultPrefix) })
 	slices.SortFunc(roots, func(a, b span) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Name, b.Name)) })
@@ -104,7 +105,7 @@ func traces(spans []span) (all [][]span) {
 	return all
 }
 
-// rowsOf returns the rows of a trace. The label of the first one has the name of the trace.
+// rowsOf returns the rows of a trace. The label of the first row begins with the name of the trace.
 func rowsOf(trace []span) (rows []row) {
 	requests := row{label: "requests"}
 	for _, s := range trace[1:] {
@@ -179,7 +180,7 @@ func (c *canvas) links() {
 			}
 			start := from.End
 			if start.After(to.Start) {
-				start = to.Start // the predecessor did not notice its end before
+				start = to.Start // the predecessor noticed its end only after this hold began
 			}
 			x1, y1, x2, y2 := c.x(start), c.at[from.ID], c.x(to.Start), c.at[to.ID]
 			fmt.Fprintf(c, `<path class="link" marker-end="url(#to)" d="M%.1f %dC%.1f %d %.1f %d %.1f %d"/>`+"\n", x1, y1, x1, (y1+y2)/2, x2-24, y2, x2, y2)

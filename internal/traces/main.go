@@ -3,8 +3,8 @@
 //
 //	go run ./internal/traces
 //
-// With the argument record, it first starts a ZooKeeper ensemble of local JVMs, breaks it, stops a
-// process, and records the spans that sessionotel.Traces makes meanwhile:
+// With the argument `record`, it first starts a ZooKeeper ensemble of local JVMs, breaks it, stops
+// a process, and records the spans that sessionotel.Traces makes meanwhile:
 //
 //	go run ./internal/traces record                  # all
 //	go run ./internal/traces record expired-claim    # some
@@ -42,6 +42,9 @@ func main() {
 	}
 	root, err := moduleRoot()
 	if err == nil && len(os.Args) > 1 {
+		if os.Args[1] != "record" {
+			exit(fmt.Errorf("unknown argument %q: want nothing, or record and the names of recordings", os.Args[1]))
+		}
 		err = recordNamed(filepath.Join(root, "internal/traces"), os.Args[2:])
 	}
 	if err == nil {

@@ -40,7 +40,7 @@ func recordingOf(t *testing.T, name string) trial {
 	return trial{t, spans}
 }
 
-// The method of returns the last span in the trace of a client whose name begins with prefix.
+// The method `of` returns the last span whose name begins with `prefix` in the client's trace.
 func (r trial) of(client, prefix string) (found span) {
 	r.t.Helper()
 	root := slices.IndexFunc(r.spans, func(s span) bool { return s.Name == client && s.Parent == "" })
@@ -67,7 +67,7 @@ func (r trial) fault() span {
 	return r.spans[i]
 }
 
-// ended checks why a hold ended.
+// The method `ended` checks why a hold ended.
 func (r trial) ended(of span, want string) {
 	r.t.Helper()
 	if got := of.Attributes["zookeeper.hold.ended"]; got != want {

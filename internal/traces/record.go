@@ -19,6 +19,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
 	"github.com/zkcoord/zkcoord/internal/procs"
+	"github.com/zkcoord/zkcoord/internal/times"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
@@ -39,8 +40,9 @@ type run struct {
 	hooks   session.Tracer
 }
 
-// recorded starts an ensemble, runs f, and returns the spans that have ended. A follower without a
-// leader serves clients for 10 s, as with ZooKeeper's defaults.
+// The function `recorded` starts an ensemble, runs f, and returns the spans that have ended. The
+// ensemble's SyncLimit lets a follower without a leader serve clients for 10 s, as long as with
+// ZooKeeper's defaults.
 func recorded(ctx context.Context, f func(ctx context.Context, r *run) error) (spans []span, err error) {
 	e, err := process.Start(ctx, process.Options{Config: ensemble.Config{SyncLimit: 20}, Progress: os.Stderr})
 	if err != nil {
@@ -80,13 +82,6 @@ func (r *run) fault(ctx context.Context, name string, f func() error) error {
 // faultPrefix begins the names of spans that are faults.
 const faultPrefix = "fault: "
 
-func wait(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-}
-
 // isolatedFollower cuts off the follower to which the holder is connected, until another client
 // holds the lock.
 func isolatedFollower(ctx context.Context) ([]span, error) {
@@ -112,14 +107,14 @@ func isolatedFollower(ctx context.Context) ([]span, error) {
 			return r.client(ctx, "B", leader, func(ctx context.Context, s *session.Session) error {
 				return lock.NewMutex(s, lockPath, lock.Options{}).Do(ctx, func(ctx context.Context, _ *lock.Grant) error {
 					close(granted)
-					wait(ctx, 2*time.Second)
+					times.Sleep(ctx, 2*time.Second)
 					return nil
 				})
 			})
 		})
 		group.Go(func() error {
 			<-holding
-			wait(ctx, 2*time.Second)
+			times.Sleep(ctx, 2*time.Second)
 			var edges []ensemble.Edge
 			for node := range r.servers {
 				if node != follower {
@@ -132,7 +127,7 @@ func isolatedFollower(ctx context.Context) ([]span, error) {
 				case <-granted:
 				case <-ctx.Done():
 				}
-				wait(ctx, time.Second)
+				times.Sleep(ctx, time.Second)
 				return errors.Join(err, r.Mend(ctx))
 			})
 		})
@@ -140,7 +135,7 @@ func isolatedFollower(ctx context.Context) ([]span, error) {
 	})
 }
 
-// lost returns nil if err is the expected loss.
+// The function `lost` returns nil if err is the expected loss.
 func lost(expected, err error) error {
 	if err == nil {
 		return fmt.Errorf("traces: got no error, want %w", expected)
@@ -151,8 +146,8 @@ func lost(expected, err error) error {
 	return err
 }
 
-// The process that is stopped gets these variables of the environment: the file that it writes, and
-// the addresses of the servers.
+// The process that holds the lock and is stopped gets two environment variables: the file that it
+// writes, and the addresses of the servers. It prints holdsLine when it holds the lock.
 const (
 	pausedMark    = "ZKCOORD_TRACES_FILE"
 	pausedServers = "ZKCOORD_TRACES_SERVERS"
@@ -202,19 +197,19 @@ func pausedProcess(ctx context.Context) ([]span, error) {
 				return lock.NewMutex(s, lockPath, lock.Options{}).Do(ctx, func(ctx context.Context, g *lock.Grant) error {
 					close(granted)
 					err := r.writeFile(ctx, file, fence.TokenOf(g))
-					wait(ctx, 4*time.Second)
+					times.Sleep(ctx, 4*time.Second)
 					return err
 				})
 			})
 		}()
-		wait(ctx, 2*time.Second)
+		times.Sleep(ctx, 2*time.Second)
 		err = r.fault(ctx, "the process of A is stopped", func() error {
 			err := child.Stop(ctx)
 			select {
 			case <-granted:
 			case <-ctx.Done():
 			}
-			wait(ctx, 2*time.Second)
+			times.Sleep(ctx, 2*time.Second)
 			return errors.Join(err, in.Close(), child.Continue())
 		})
 		rest, readErr := io.ReadAll(lines)
@@ -273,7 +268,7 @@ func expiredClaim(ctx context.Context) ([]span, error) {
 					close(claimed)
 					_, span := r.tracer.Start(ctx, "work")
 					defer span.End()
-					wait(context.WithoutCancel(ctx), work) // the program does not notice the loss
+					times.Sleep(context.WithoutCancel(ctx), work) // the program does not notice the loss
 					return nil
 				})
 			})
@@ -281,7 +276,7 @@ func expiredClaim(ctx context.Context) ([]span, error) {
 		first, second := make(chan struct{}), make(chan struct{})
 		group := errgroup.Group{}
 		group.Go(func() error { return lost(queue.ErrClaimExpired, consume("A", 1, first, 5*time.Second)) })
-		wait(ctx, time.Second)
+		times.Sleep(ctx, time.Second)
 		if err := r.client(ctx, "Producer", 0, func(ctx context.Context, s *session.Session) error {
 			return jobs(s).Put(ctx, "order")
 		}); err != nil {

@@ -1,20 +1,24 @@
 // Package turn has a mutex. A call waits for it only until a context ends.
 package turn
 
-import "context"
+import (
+	"context"
+	"sync"
+)
 
-// A Turn is held by one call at a time.
-type Turn chan struct{}
-
-// New returns a Turn that no call holds.
-func New() Turn { return make(Turn, 1) }
+// A Turn is held by one call at a time. No call holds the zero value.
+type Turn struct {
+	once sync.Once
+	held chan struct{} // full while a call holds the turn; made by the first call
+}
 
 // Take waits until no other call holds the turn. If one of the contexts ends first, the error is
 // its cause. If ctx has ended before the call, the turn is not taken.
-func (t Turn) Take(ctx, other context.Context) error {
+func (t *Turn) Take(ctx, other context.Context) error {
+	t.once.Do(func() { t.held = make(chan struct{}, 1) })
 	if ctx.Err() == nil {
 		select {
-		case t <- struct{}{}:
+		case t.held <- struct{}{}:
 			return nil
 		case <-other.Done():
 			return context.Cause(other)
@@ -24,5 +28,5 @@ func (t Turn) Take(ctx, other context.Context) error {
 	return context.Cause(ctx)
 }
 
-// End ends the turn of a call that has taken it.
-func (t Turn) End() { <-t }
+// End releases the turn, so that another call can take it. The caller must hold the turn.
+func (t *Turn) End() { <-t.held }

@@ -8,7 +8,7 @@ import (
 )
 
 func TestOneCallAtATime(t *testing.T) {
-	turn, running, n := New(), 0, 0
+	turn, running, n := new(Turn), 0, 0
 	var calls sync.WaitGroup
 	for range 50 {
 		calls.Go(func() {
@@ -31,7 +31,7 @@ func TestOneCallAtATime(t *testing.T) {
 }
 
 func TestTakeEndsWithEitherContext(t *testing.T) {
-	turn, gone := New(), errors.New("gone")
+	turn, gone := new(Turn), errors.New("gone")
 	ended, cancel := context.WithCancelCause(t.Context())
 	cancel(gone)
 	for range 20 { // the turn is free, so a random choice would sometimes take it

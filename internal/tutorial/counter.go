@@ -80,7 +80,7 @@ func workload(version func(int32) int32) func(*harness.Env) harness.Workload {
 	}
 }
 
-// The function with opens a session that no fault affects, and passes it to the function do.
+// The function `with` opens a session that no fault affects, and passes it to the function `do`.
 func with(ctx context.Context, env *harness.Env, do func(*session.Session) error) error {
 	s, err := session.Open(ctx, session.Options{Servers: env.Servers(), Dial: env.Dial})
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// A Merged is the one sequence of transactions that several servers committed. Its counts are
-// complete after the sequence was read to its end.
+// A Merged is the one sequence of transactions that several servers committed. Its fields are
+// complete when the sequence has been read to its end.
 type Merged struct {
 	// Refuted has the transactions that a server wrote, and that the leader of the next epoch did
 	// not have.
@@ -23,7 +23,8 @@ type Merged struct {
 	Gaps int
 	// Shared is the number of zxids that are in the logs of several servers.
 	Shared int
-	// Disorder is the number of transactions that follow later ones in a log. They are left out.
+	// Disorder is the number of transactions that are in a log after a transaction with the same or
+	// a larger zxid. They are left out.
 	Disorder int
 
 	servers []Server
@@ -52,7 +53,7 @@ func (m *Merged) All() iter.Seq2[Txn, error] {
 	return func(yield func(Txn, error) bool) {
 		m.Refuted, m.Differ, m.Gaps, m.Shared, m.Disorder = nil, nil, 0, 0, 0
 		var ends map[int64]int64
-		if len(m.servers) > 1 { // no other log can refute a single one
+		if len(m.servers) > 1 { // if there is only one log, no other log can refute its transactions
 			var err error
 			if ends, err = endsOf(m.servers); err != nil {
 				yield(Txn{}, err)
@@ -87,7 +88,7 @@ type head struct {
 	txn    Txn // if there is none, its zxid is the largest possible one
 }
 
-// advance reads the next transaction, which is later than the zxid.
+// advance reads until the next transaction whose zxid is larger than the given one.
 func (h *head) advance(m *Merged, zxid int64) error {
 	for {
 		t, err, ok := h.next()
@@ -170,15 +171,15 @@ func same(a, b Txn) bool {
 		})
 }
 
-// endsOf returns the last committed zxid of each epoch for which the logs prove it. The proof is a
-// log in which a transaction of a later epoch follows that zxid. There must be no snapshot between
-// the two, because the server may have received it from the leader in place of transactions that it
-// missed. A log that is damaged between the two proves nothing. Servers that disagree about the end
-// of an epoch prove nothing.
+// endsOf returns the last committed zxid of an epoch, for each epoch whose end the logs prove. The
+// proof is a log in which a transaction of a later epoch follows that zxid. There must be no
+// snapshot between the two, because the server may have received the snapshot from the leader in
+// place of transactions that the server missed. A log that is damaged between the two proves
+// nothing. Servers that disagree about the end of an epoch prove nothing.
 func endsOf(servers []Server) (map[int64]int64, error) {
 	found, doubtful := make(map[int64]int64), make(map[int64]bool)
 	for _, s := range servers {
-		a, torn := int64(0), false // the zxid before, and whether half a transaction follows it
+		a, torn := int64(0), false // a is the zxid of the previous transaction; torn is set if only a part of a transaction follows it
 		for b, err := range s.allZxids() {
 			switch {
 			case errors.Is(err, ErrTorn):

@@ -17,16 +17,16 @@ type Server struct {
 	Name      string
 	Snapshots []int64 // the zxids of its snapshots, in order
 
-	// Txns are its transactions in order of their zxids. Where a file ends in half a
-	// transaction, a pair has the error ErrTorn, and the transactions of the next file follow.
-	// Any other error ends the sequence. Each call reads the files again.
+	// Txns are the transactions in the order of the logs. Where a file ends in a part of a
+	// transaction, a pair has the error ErrTorn, and the transactions of the next file follow. Any
+	// other error ends the sequence. Each use of the sequence reads the files again.
 	Txns iter.Seq2[Txn, error]
 
-	zxids iter.Seq2[int64, error] // those of Txns; nil if Txns are in memory
+	zxids iter.Seq2[int64, error] // the zxids of Txns; nil if Txns are in memory
 }
 
 // Open lists the logs log.<zxid> and the snapshots in dir, the directory version-2 of a server's
-// data directory. Logs may be missing at the start.
+// data directory. The oldest logs may be missing.
 func Open(name string, dir fs.FS) (Server, error) {
 	s := Server{Name: name}
 	entries, err := fs.ReadDir(dir, ".")
@@ -55,7 +55,8 @@ type file struct {
 	zxid int64
 }
 
-// inFiles calls read for one file after the other, and returns the results as one sequence.
+// inFiles calls the function `read` for one file after the other, and returns the results as one
+// sequence.
 func inFiles[T any](server string, dir fs.FS, logs []file, read func(io.Reader) iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for _, log := range logs {

@@ -23,19 +23,20 @@ type Node struct {
 	Session   int64 // session of an ephemeral znode; 0 for any other znode
 	Container bool
 	Czxid     int64
+	Mzxid     int64 // of the last change of its data; the Czxid if there was none
 	Created   int64 // Unix time in milliseconds
 }
 
 const (
 	snapshotMagic = "ZKSN"
 	container     = math.MinInt64 // owner of a container, instead of a session
-	ttl           = 0xff          // first byte of the owner of a node with a time to live
+	ttl           = 0xff          // first byte of the owner of a znode with a time to live
 )
 
-// ReadSnapshot reads the file of a snapshot in the form of ZooKeeper 3.8 and 3.9. The file may be
-// compressed by gzip. It calls f for each znode, and returns the timeouts of the sessions in
-// milliseconds. A snapshot is fuzzy: it can contain changes of transactions after its zxid. If the
-// error is not nil, discard the znodes that f was called with.
+// ReadSnapshot reads the file of a snapshot in the form of ZooKeeper 3.8 and 3.9. If the name ends
+// in .gz, the file is compressed by gzip. ReadSnapshot calls f for each znode, and returns the
+// timeouts of the sessions in milliseconds. A snapshot is fuzzy: it can contain changes of
+// transactions after its zxid. If the error is not nil, discard the znodes that f was called with.
 //
 // A snapshot is a header of 16 bytes, the sessions, the lists of ACLs, the znodes, the path "/"
 // that ends them, and an Adler-32 checksum in 64 bits. Data that newer servers write after that are
@@ -97,7 +98,7 @@ func (s *snapshot) read(f func(Node)) (sessions map[int64]int32, nodes int) {
 		n.Data = s.buffer()
 		s.int64() // the ACL
 		n.Czxid = s.int64()
-		s.int64() // mzxid
+		n.Mzxid = s.int64()
 		n.Created = s.int64()
 		s.bytes(8 + 4 + 4 + 4) // mtime, version, cversion, aversion
 		n.Session = s.int64()
@@ -152,7 +153,7 @@ func (s *snapshot) int64() int64 {
 	return 0
 }
 
-// count is the number of elements that follow.
+// count reads the number of elements that follow. A negative number counts as 0.
 func (s *snapshot) count() int32 { return max(0, s.int32()) }
 
 // buffer reads a length and returns that many bytes. The length -1 means that there are none.

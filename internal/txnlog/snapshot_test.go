@@ -11,8 +11,8 @@ import (
 
 const contender = "/locks/a/0123456789abcdef0123456789abcdef-lock-0000000000"
 
-// The files are those of real servers: a lock in a container, a node with a time to live, and a
-// node of 10,000 bytes with another ACL.
+// The files are those of real servers: a lock in a container, a znode with a time to live, and a
+// znode of 10,000 bytes with another ACL.
 func TestSnapshotsOfServersAreRead(t *testing.T) {
 	for _, name := range []string{"snapshot-3.8", "snapshot-3.9.6.gz"} {
 		nodes := make(map[string]Node)
@@ -24,8 +24,8 @@ func TestSnapshotsOfServersAreRead(t *testing.T) {
 		if len(sessions) != 1 || sessions[lock.Session] != 10000 || lock.Session == 0 {
 			t.Errorf("%s: got sessions %v and owner 0x%x, want that one with 10000 ms", name, sessions, lock.Session)
 		}
-		if string(lock.Data) != "label" || lock.Czxid != 5 || lock.Created < 1e12 {
-			t.Errorf("%s: got %+v, want the data %q, czxid 5 and a time", name, lock, "label")
+		if string(lock.Data) != "label" || lock.Czxid != 5 || lock.Mzxid != 5 || lock.Created < 1e12 {
+			t.Errorf("%s: got %+v, want the data %q, czxid and mzxid 5, and a time", name, lock, "label")
 		}
 		if n := nodes["/locks/big"]; len(n.Data) != 10000 || n.Session != 0 {
 			t.Errorf("%s: got %d bytes of session 0x%x, want 10000 of none", name, len(n.Data), n.Session)

@@ -40,7 +40,7 @@ type Txn struct {
 	Err     wire.Code // for a refused request
 	Changes []Change  // in the order in which they were applied
 	// Unlisted is set if the transaction closes a session, and its record does not list the
-	// session's ephemeral nodes. The transaction deletes all of them.
+	// session's ephemeral znodes. The transaction deletes all of them.
 	Unlisted bool
 }
 
@@ -149,8 +149,9 @@ func entry(in *bufio.Reader, buf []byte) ([]byte, error) {
 	return body, nil
 }
 
-// atMost returns the next n bytes, or the remaining ones if they are fewer. If buf is long enough,
-// they are in it. Because n can be wrong, other memory is allocated only for bytes that exist.
+// atMost returns the next n bytes, or the remaining bytes if they are fewer. If buf is long enough,
+// the bytes are in buf. Otherwise atMost allocates memory only for bytes that exist, because n can
+// be wrong.
 func atMost(in io.Reader, n int, buf []byte) ([]byte, error) {
 	if n > len(buf) {
 		return io.ReadAll(io.LimitReader(in, int64(n)))
@@ -269,7 +270,7 @@ type Writer struct {
 // NewWriter returns a Writer of a log that begins at the start of w.
 func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
 
-// Append writes one transaction. If record is nil, it writes only the header.
+// Append writes one transaction. If `record` is nil, it writes only the header.
 func (w *Writer) Append(h wire.TxnHeader, record wire.Record) error {
 	var b []byte
 	if !w.begun {

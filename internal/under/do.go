@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Work describes a holding and the function that runs under it.
+// Work describes a holding under which Do calls a function, and how Do releases the holding.
 type Work struct {
 	Held interface {
 		// Bind does the same as Holding.Bind.
@@ -22,25 +22,25 @@ type Work struct {
 	// releases. Any other cause is a loss.
 	Released error
 
-	// Release is called after the function has returned. result is the
-	// function's error, or nil. ctx is the caller's, which may have ended.
-	// Release must start the release even then. If the function panicked or
-	// ended its goroutine, result is ErrPanicked.
+	// Release is called after the function has returned. The argument `result` is the function's
+	// error, or nil. ctx is the caller's, which may have ended. Release must start the release even
+	// then. If the function panicked or ended its goroutine, `result` is ErrPanicked and ctx has
+	// ended.
 	Release func(ctx context.Context, result error) error
 
 	// Confirm decides about one case: the function returned nil, and ctx ended
-	// before the release was confirmed. If Confirm is set, Do then returns an
-	// error. Otherwise it returns nil, because the release has started, and
-	// only the servers' confirmation is missing.
+	// before the release was confirmed. If Confirm is true, Do returns an error
+	// in this case. If Confirm is false, Do returns nil, because the release
+	// has started and only the servers' confirmation is missing.
 	Confirm bool
 }
 
 // ErrPanicked is the result of a function that panicked or ended its goroutine.
 var ErrPanicked = errors.New("the function did not return")
 
-// Do calls f with a context derived from ctx. The context ends, with the cause, when the holding is
-// lost. When f is over, Do releases the holding, even if f panicked or ended its goroutine. In
-// these two cases, Do starts the release and does not wait for it.
+// Do calls f with a context derived from ctx. When the holding is lost, the derived context ends
+// with the cause. When f returns, Do releases the holding and waits for the release. If f panics or
+// ends its goroutine instead, Do starts the release and does not wait for it.
 //
 // The error is that of f, joined with the loss and with the error of the
 // release.
@@ -73,7 +73,7 @@ func (w Work) join(ctx context.Context, err, released error) error {
 	case errors.Is(released, w.Released):
 		return err // the function itself has released the holding
 	case ctx.Err() != nil && errors.Is(released, context.Cause(ctx)) && (err != nil || !w.Confirm):
-		return err // the release continues
+		return err // the release continues without the caller
 	}
 	return join(err, released)
 }

@@ -15,7 +15,7 @@ var (
 	errRefused = errors.New("refused")
 )
 
-// A thing is something held that can be lost.
+// A thing is a Holding for the tests of Do. It records the results that its release receives.
 type thing struct {
 	Holding
 	ctx      context.Context
@@ -110,8 +110,8 @@ func TestErrorOfDo(t *testing.T) {
 	}
 }
 
-// If the function does not return, Do releases nevertheless, and does not wait
-// for the servers.
+// If the function does not return, Do still releases the holding, but does not
+// wait for the servers.
 func TestDoReleasesWhereTheFunctionDoesNotReturn(t *testing.T) {
 	for name, leave := range map[string]func(){"panic": func() { panic(errOwn) }, "Goexit": runtime.Goexit} {
 		h := newThing()

@@ -4,7 +4,8 @@
 //
 // # Goroutines
 //
-// The package starts no goroutines. A context from [Holding.Bind] keeps no
-// resources: its registrations are removed when the holding or the parent
-// context ends.
+// A context from [Holding.Bind] keeps no resources: its registrations are
+// removed when the holding or the parent context ends. A context from
+// [Holding.Unbind] keeps at most one goroutine, which ends after the call of the
+// returned function.
 package under

@@ -2,11 +2,12 @@ package under
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
-// A Holding is something that is held until it ends, once, with a cause. The
-// zero value is held. It is safe for concurrent use.
+// A Holding is something that a program holds, for example a lock. The first call of End ends it,
+// and gives the cause. The zero value is held. It is safe for concurrent use.
 type Holding struct {
 	mu    sync.Mutex
 	ended bool
@@ -43,7 +44,7 @@ func (h *Holding) OnEnd(f func(cause error)) {
 
 // Bind returns a context with the values and the deadline of ctx. The returned context ends, with
 // the cause, when the holding ends or when ctx ends. Both ends are synchronous: ctx is the parent
-// of that context, and End cancels that context before End returns.
+// of the returned context, and End cancels the returned context before End returns.
 func (h *Holding) Bind(ctx context.Context) context.Context {
 	bound, cancel := context.WithCancelCause(ctx)
 	h.mu.Lock()
@@ -65,9 +66,16 @@ func (h *Holding) Bind(ctx context.Context) context.Context {
 type callerKey struct{ h *Holding }
 
 // Unbind returns a context that limits a wait for the release of the holding. A context of Bind
-// cannot do this, because it ends with the release. For a bound context, Unbind returns the context
-// that was passed to Bind, with the deadline that was added since. For any other context, and for a
-// context that has ended, Unbind returns that context itself.
+// cannot do this, because it ends with the release. The outer context is the one that was passed to
+// Bind. If ctx comes from Bind and has not ended, the returned context ends when ctx ends. But if
+// the holding ends ctx, the returned context continues until the outer context ends, or until the
+// deadline of ctx. For any other ctx, Unbind returns ctx itself. The caller has to call the
+// returned function when the wait is over.
+//
+// A program can derive ctx from a context of Bind by [context.WithoutCancel]. The holding does not
+// end such a context, and the outer context must not limit the wait. But such a context has the
+// values of the context of Bind, so Unbind cannot distinguish the two. Therefore Unbind uses the
+// outer context only after the holding has ended ctx.
 func (h *Holding) Unbind(ctx context.Context) (context.Context, context.CancelFunc) {
 	caller, bound := ctx.Value(callerKey{h}).(context.Context)
 	if !bound || ctx.Err() != nil {
@@ -76,11 +84,32 @@ func (h *Holding) Unbind(ctx context.Context) (context.Context, context.CancelFu
 	for next := caller; bound; next, bound = caller.Value(callerKey{h}).(context.Context) {
 		caller = next
 	}
+	wait, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	forget := context.AfterFunc(ctx, func() {
+		cause := context.Cause(ctx)
+		if h.endedWith(cause) {
+			select {
+			case <-caller.Done():
+				cause = context.Cause(caller)
+			case <-wait.Done():
+			}
+		}
+		cancel(cause)
+	})
+	done := func() { forget(); cancel(nil) }
 	added, _ := ctx.Deadline()
-	if own, _ := caller.Deadline(); added.Equal(own) {
-		return caller, func() {}
+	if own, _ := caller.Deadline(); added.IsZero() || added.Equal(own) {
+		return wait, done
 	}
-	return context.WithDeadline(caller, added)
+	timed, stop := context.WithDeadline(wait, added)
+	return timed, func() { stop(); done() }
+}
+
+// endedWith reports whether the holding has ended with the given cause.
+func (h *Holding) endedWith(cause error) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ended && errors.Is(cause, h.cause)
 }
 
 func (h *Holding) addLocked(added *hook) {

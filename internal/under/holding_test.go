@@ -45,8 +45,9 @@ func TestBoundContextHasTheCallersError(t *testing.T) {
 	}
 }
 
-// No goroutine is scheduled between the end of a holding and the end of a
-// context derived from it. Otherwise some of the contexts would still continue.
+// The goroutine that ends a holding also ends all contexts derived from it. If
+// another goroutine had to be scheduled for that, some of the contexts would
+// not have ended when End returns.
 func TestEndIsSynchronous(t *testing.T) {
 	for range 1000 {
 		var h Holding
@@ -76,8 +77,8 @@ func TestEndedHoldingBindsNothing(t *testing.T) {
 	}
 }
 
-// A leader that binds a context for each request keeps nothing of requests that
-// are over.
+// A leader may bind a context for each request. When the context of the request ends, the holding
+// removes its hook.
 func TestBindKeepsNothingOfEndedCallers(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		var h Holding
@@ -93,13 +94,13 @@ func TestBindKeepsNothingOfEndedCallers(t *testing.T) {
 			t.Errorf("got %d hooks, want 1", len(h.hooks))
 		}
 		h.End(errLost)
-		if context.Cause(long) != errLost {
-			t.Error("the remaining context continues after the end")
+		if cause := context.Cause(long); cause != errLost {
+			t.Errorf("cause of the remaining context after End: got %v, want %v", cause, errLost)
 		}
 	})
 }
 
-// A counted is a context that counts the registrations for its end.
+// A counted is a context that counts the functions that are registered to run at its end.
 type counted struct {
 	context.Context
 	waiting int
@@ -112,7 +113,7 @@ func (c *counted) AfterFunc(func()) (stop func() bool) {
 	return func() bool { c.waiting--; return true }
 }
 
-// The context of a program keeps nothing of holdings that have ended.
+// When a holding ends, it removes its registration from the caller's context.
 func TestCallerKeepsNothingOfEndedHoldings(t *testing.T) {
 	caller := &counted{Context: t.Context()}
 	for range 10 {
@@ -128,40 +129,124 @@ func TestCallerKeepsNothingOfEndedHoldings(t *testing.T) {
 	}
 }
 
-// If a bound context is passed to the release, the end of the holding does not
-// end the wait for the release. The end of the caller's context or an added
-// deadline ends it.
+// A release may get a context of Bind. Then the end of the holding does not end the wait for the
+// release. The end of the caller's context ends it, and so does a deadline that was added.
 func TestUnboundContextOutlastsTheRelease(t *testing.T) {
-	caller, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var h, other Holding
-	bound := other.Bind(h.Bind(h.Bind(caller)))
-	timed, stop := context.WithTimeout(bound, time.Hour)
-	defer stop()
-	wait, done := h.Unbind(timed)
-	defer done()
-	inTime, stopInTime := context.WithTimeoutCause(caller, time.Hour, errLost)
-	defer stopInTime()
-	foreign, done := other.Unbind(inTime)
-	defer done()
-	plain, done := h.Unbind(h.Bind(inTime))
-	defer done()
-	h.End(errLost)
-	if timed.Err() == nil || wait.Err() != nil {
-		t.Errorf("after the release: got bound context %v, wait %v; want it ended, nil", timed.Err(), wait.Err())
+	virtual.Test(t, func(t *testing.T) {
+		caller, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var h, other Holding
+		bound := other.Bind(h.Bind(h.Bind(caller)))
+		timed, stop := context.WithTimeout(bound, time.Hour)
+		defer stop()
+		wait, done := h.Unbind(timed)
+		defer done()
+		inTime, stopInTime := context.WithTimeoutCause(caller, time.Hour, errLost)
+		defer stopInTime()
+		foreign, done := other.Unbind(inTime)
+		defer done()
+		h.End(errLost)
+		synctest.Wait()
+		if timed.Err() == nil || wait.Err() != nil {
+			t.Errorf("after the release: got bound context %v, wait %v; want it ended, nil", timed.Err(), wait.Err())
+		}
+		if foreign != inTime {
+			t.Error("Unbind did not return the context that no Bind of this holding returned")
+		}
+		want, _ := timed.Deadline()
+		if got, _ := wait.Deadline(); got != want {
+			t.Errorf("got deadline of the wait %v, want %v", got, want)
+		}
+		cancel()
+		synctest.Wait()
+		if wait.Err() == nil {
+			t.Error("the wait continues after the caller's context has ended")
+		}
+		if ended, _ := h.Unbind(timed); ended != timed {
+			t.Error("Unbind of an ended context must return that context")
+		}
+	})
+}
+
+// The context that Unbind returns has the cause that ended the wait.
+func TestCauseOfAnEndedWait(t *testing.T) {
+	errDeadline := errors.New("too slow")
+	for _, c := range []struct {
+		name  string
+		after func(h *Holding, cancelCaller, cancelOwn context.CancelCauseFunc)
+		want  error
+	}{
+		{name: "deadline of the caller", after: func(h *Holding, _, _ context.CancelCauseFunc) { h.End(errLost) }, want: errDeadline},
+		{name: "deadline of the caller, held", after: func(*Holding, context.CancelCauseFunc, context.CancelCauseFunc) {}, want: errDeadline},
+		{name: "caller", after: func(h *Holding, cancel, _ context.CancelCauseFunc) { h.End(errLost); cancel(errOwn) }, want: errOwn},
+		{name: "caller, held", after: func(_ *Holding, cancel, _ context.CancelCauseFunc) { cancel(errOwn) }, want: errOwn},
+		{name: "cancelled while held", after: func(h *Holding, _, cancel context.CancelCauseFunc) { cancel(errOwn); h.End(errLost) }, want: errOwn},
+	} {
+		virtual.Test(t, func(t *testing.T) {
+			inTime, stop := context.WithTimeoutCause(t.Context(), time.Hour, errDeadline)
+			defer stop()
+			caller, cancelCaller := context.WithCancelCause(inTime)
+			defer cancelCaller(nil)
+			var h Holding
+			ctx, cancelOwn := context.WithCancelCause(h.Bind(caller))
+			defer cancelOwn(nil)
+			wait, done := h.Unbind(ctx)
+			defer done()
+			c.after(&h, cancelCaller, cancelOwn)
+			<-wait.Done()
+			if got := context.Cause(wait); got != c.want {
+				t.Errorf("%s: got cause %v, want %v", c.name, got, c.want)
+			}
+		})
 	}
-	if foreign != inTime || plain != inTime {
-		t.Error("Unbind did not return the context that has the deadline itself")
-	}
-	want, _ := timed.Deadline()
-	if got, _ := wait.Deadline(); got != want {
-		t.Errorf("got deadline of the wait %v, want %v", got, want)
-	}
-	cancel()
-	if wait.Err() == nil {
-		t.Error("the wait continues after the caller's context has ended")
-	}
-	if ended, _ := h.Unbind(timed); ended != timed {
-		t.Error("Unbind of an ended context must return that context")
+}
+
+// A context of context.WithoutCancel has the values of the bound context from
+// which it was made. But neither the holding nor the caller's context ends it,
+// so they do not end the wait.
+func TestDetachedContextOutlastsTheCaller(t *testing.T) {
+	const limit = time.Minute
+	for name, cancelled := range map[string]func(at string) bool{
+		"before Unbind": func(at string) bool { return at == "before" },
+		"while waiting": func(at string) bool { return at == "after" },
+		"never":         func(string) bool { return false },
+	} {
+		virtual.Test(t, func(t *testing.T) {
+			caller, cancel := context.WithTimeout(t.Context(), limit/2)
+			defer cancel()
+			var h, other Holding
+			bound := other.Bind(h.Bind(caller))
+			unlimited := context.WithoutCancel(bound)
+			limited, stop := context.WithTimeout(unlimited, limit)
+			defer stop()
+			if cancelled("before") {
+				cancel()
+			}
+			var waits []context.Context
+			for _, ctx := range []context.Context{unlimited, limited} {
+				inner, done := other.Unbind(ctx) // as lock.MultiGrant does
+				defer done()
+				wait, done := h.Unbind(inner)
+				defer done()
+				waits = append(waits, wait)
+			}
+			h.End(errLost)
+			other.End(errLost)
+			if cancelled("after") {
+				cancel()
+			}
+			time.Sleep(limit - time.Second)
+			for i, wait := range waits {
+				if wait.Err() != nil {
+					t.Errorf("caller cancelled %s: wait %d ended with %v, want it to continue", name, i, context.Cause(wait))
+				}
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if got := context.Cause(waits[1]); got != context.DeadlineExceeded || waits[0].Err() != nil {
+				t.Errorf("caller cancelled %s: at the deadline: got cause %v, without a deadline %v; want %v, nil",
+					name, got, waits[0].Err(), context.DeadlineExceeded)
+			}
+		})
 	}
 }

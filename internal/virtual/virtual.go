@@ -76,8 +76,8 @@ func places(stacks string) (lines []string) {
 	return lines
 }
 
-// files returns the places in a goroutine's calls, without those in the standard library and those
-// that lead to the test.
+// files returns the places of a goroutine's calls. It leaves out calls in the standard library, and
+// the outer calls that lead to the test.
 func files(calls string) (files []string) {
 	calls, _, _ = strings.Cut(calls, "\ncreated by ")
 	function, last := "", 0

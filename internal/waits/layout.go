@@ -18,8 +18,8 @@ const (
 	Semaphore Kind = "semaphore"
 	Group     Kind = "group"
 	Queue     Kind = "queue"
-	// Internal znodes are those in which handles of counters, queues and barriers record which of
-	// their requests were applied.
+	// Internal znodes are the ledger znodes of counters and queues, the clients that wait at
+	// queues, and the members of barriers.
 	Internal Kind = "internal"
 )
 
@@ -31,8 +31,8 @@ type Role struct {
 	// member contain its name.
 	Name string
 	Item string // the path of the item of a claim
-	// Contender is the znode's place in the lock queue of a lock or an election. Its Name is empty
-	// if there is no such queue.
+	// Contender is the znode's place in the lock queue of a lock or an election. Contender.Name is
+	// empty if there is no such queue.
 	Contender lockqueue.Contender
 	// Label is the number of bytes before the label in the data.
 	Label int
@@ -79,7 +79,7 @@ func Recognize(path string) (Role, bool) {
 	return Role{}, false
 }
 
-// A Znode has what [Layouts] needs to recognize a znode.
+// A Znode has the properties by which [Layouts] recognizes a znode.
 type Znode struct {
 	Path      string
 	Data      []byte
@@ -87,8 +87,8 @@ type Znode struct {
 	Container bool
 }
 
-// Directory reports whether this znode gives a meaning to ephemeral znodes. It does so if it is a
-// container, or the lock that guards a semaphore of kazoo.
+// Directory reports whether this znode helps [Layouts] to recognize ephemeral znodes. It does so if
+// it is a container, or the lock that guards a semaphore of kazoo.
 func (z Znode) Directory() bool {
 	return !z.Ephemeral && (z.Container || strings.HasSuffix(z.Path, kazooGate))
 }
@@ -100,7 +100,7 @@ const kazooGate = "-__lock__"
 // Layouts recognizes znodes like [Recognize], and also some whose paths do not show their meaning:
 // each lock.Exclusive of this module, by its data; the leases of kazoo's Semaphore, by the lock
 // that guards them; and the members of Curator's GroupMember, which are any ephemeral znodes
-// directly in a container. The zero value has no directories yet.
+// directly in a container. The zero value is ready for use, and has no directories.
 type Layouts struct {
 	container map[string]bool // for each directory, whether it is a container
 }
@@ -156,7 +156,7 @@ func isNumber(s string) bool {
 }
 
 // queueOf returns the queue of the item at path: <queue>/items/<priority>/<segment>/<item>. The
-// name of the item is what follows items/.
+// name of the item is the part of the path after items/.
 func queueOf(path string) (queue, name string, ok bool) {
 	segment, _ := znode.Split(path)
 	level, _ := znode.Split(segment)

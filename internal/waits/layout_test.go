@@ -40,8 +40,7 @@ func TestLayoutsOfThreeLibraries(t *testing.T) {
 	}
 }
 
-// If the path of a znode does not show its role, the data of the znode or the directories around it
-// show it.
+// Some paths do not show the role of a znode. Then its data or other znodes show the role.
 func TestLayoutsThatPathsDoNotTell(t *testing.T) {
 	const id = "0123456789abcdef0123456789abcdef"
 	var l Layouts

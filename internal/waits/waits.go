@@ -1,7 +1,7 @@
-// Package waits recognizes the locks, elections, groups and queues of this
-// module, of Curator and of kazoo by the paths of their znodes. It computes who
-// holds and leads, who waits for whom, and which sessions wait for each other in
-// a cycle. It is a pure function of the nodes that were read.
+// Package waits recognizes the locks, elections, semaphores, groups and queues of zkcoord, Curator
+// and kazoo by the paths of their znodes. It computes who holds, who leads and who waits for whom,
+// and finds sessions that wait for each other in a cycle. The results depend only on the znodes
+// that were read.
 package waits
 
 import (
@@ -17,32 +17,33 @@ import (
 // A Node is a child of a directory.
 type Node struct {
 	Name    string
-	Label   string // its data
-	Session int64  // its session; 0 if it is not ephemeral
+	Label   string // the znode's data
+	Version int32  // of the data
+	Session int64  // the session that owns the znode; 0 if the znode is not ephemeral
 	Czxid   int64
 	Created int64 // Unix time in milliseconds
 }
 
 // A Contender holds something or waits for it.
 type Contender struct {
-	Dir    string // the path of the lock or the election
+	Dir    string // the directory of the znode; it is the path of a lock or an election
 	Node   Node
 	Shared bool
-	Waits  []string // paths of the nodes that it waits for; empty if it holds
+	Waits  []string // paths of the znodes that it waits for; empty if it holds
 
-	// Of semaphores.
-	Permits int  // that it holds
-	AnyOf   bool // it waits for permits, until any of Waits is gone
+	// The fields below are only for semaphores.
+	Permits int  // number of permits that the contender holds
+	AnyOf   bool // the contender waits for permits, until any of Waits is gone
 }
 
-// Path returns the path of the contender's node.
+// Path returns the path of the contender's znode.
 func (c Contender) Path() string { return znode.Join(c.Dir, c.Node.Name) }
 
 // Holds reports whether the contender waits for nothing.
 func (c Contender) Holds() bool { return len(c.Waits) == 0 && !c.AnyOf }
 
-// naming has the parts before the number in contenders' names: those of locks, read-write locks and
-// elections of the three libraries.
+// The variable `naming` lists the suffixes that precede the number in contenders' names. They are
+// the suffixes of locks, read-write locks and elections of this module, of Curator and of kazoo.
 var naming = lockqueue.Naming{
 	Exclusive: []string{"lock-", "latch-", "__WRIT__", "__lock__"},
 	Shared:    []string{"__READ__", "__rlock__"},
@@ -54,7 +55,8 @@ func Downgraded(c lockqueue.Contender) bool { return naming.Changed(c, 1) }
 
 // Contenders returns the children of a directory that are contenders, in the order
 // in which they are served. A shared contender waits for the exclusive ones
-// before it. An exclusive contender waits for all before it.
+// before it. An exclusive contender waits for all before it. A writer that has
+// become a reader is a shared contender.
 func Contenders(dir string, children []Node) []Contender {
 	type parsed struct {
 		Contender
@@ -63,7 +65,8 @@ func Contenders(dir string, children []Node) []Contender {
 	var line []parsed
 	for _, child := range children {
 		if c, ok := naming.Parse(child.Name); ok {
-			line = append(line, parsed{Contender{Dir: dir, Node: child, Shared: c.Kind == lockqueue.Shared}, c})
+			shared := c.Kind == lockqueue.Shared || naming.Changed(c, child.Version)
+			line = append(line, parsed{Contender{Dir: dir, Node: child, Shared: shared}, c})
 		}
 	}
 	slices.SortStableFunc(line, func(a, b parsed) int { return lockqueue.Compare(a.place, b.place) })
@@ -79,8 +82,8 @@ func Contenders(dir string, children []Node) []Contender {
 	return all
 }
 
-// lease matches the end of the name of a semaphore's lease, with the number of permits or the
-// sequence number.
+// The expression `lease` matches the end of the name of a semaphore's lease. It extracts a number:
+// the permits for a lease of this module, and the sequence number for a lease of Curator.
 var lease = regexp.MustCompile(`-lease-(\d+)$`)
 
 // SemaphoreContenders returns the contenders of a semaphore of this module or of Curator. The
@@ -95,7 +98,9 @@ func SemaphoreContenders(dir string, leases, gate []Node) []Contender {
 			continue
 		}
 		c := Contender{Dir: znode.Join(dir, "leases"), Node: child, Permits: 1}
-		if len(m[1]) < sequenceDigits { // this module's; a lease of Curator is a permit with a sequence number
+		// The number in a lease of this module is its permits. A lease of Curator is one permit,
+		// and has a sequence number.
+		if len(m[1]) < sequenceDigits {
 			c.Permits, _ = strconv.Atoi(m[1])
 		}
 		all = append(all, c)
@@ -116,16 +121,16 @@ func SemaphoreContenders(dir string, leases, gate []Node) []Contender {
 // sequenceDigits is the minimum number of digits of a sequence number.
 const sequenceDigits = 10
 
-// A Wait means that one session waits for a node of another session.
+// A Wait means that one session waits for a znode of another session.
 type Wait struct {
 	Contender Contender
 	For       Contender
 }
 
-// Deadlocks returns the cycles of sessions that wait for each other. A cycle is
-// a list of waits: each session waits for the next one, and the last one waits
-// for the first. Each session is in at most one cycle. A session may still be
-// able to leave a cycle; only its program knows.
+// Deadlocks returns the cycles of sessions that wait for each other. A cycle is a list of waits:
+// each session waits for the next one, and the last one waits for the first. Each session is in at
+// most one cycle. A session may still leave its cycle, for example when its wait times out. Only
+// the session's program knows that.
 func Deadlocks(all []Contender) (circles [][]Wait) {
 	byPath := make(map[string]Contender)
 	for _, c := range all {

@@ -9,6 +9,12 @@ import (
 // node returns a child with a session. Its czxid is the number of the session.
 func node(name string, session int64) Node { return Node{Name: name, Session: session, Czxid: session} }
 
+// The function `changed` returns the znode after a change of its data.
+func changed(n Node) Node {
+	n.Version = 1
+	return n
+}
+
 func text(all []Contender) string {
 	var parts []string
 	for _, c := range all {
@@ -17,8 +23,8 @@ func text(all []Contender) string {
 	return strings.Join(parts, " ")
 }
 
-// The names are those of this module, of Curator and of kazoo, and of nodes
-// that are not contenders. The numbers overflow.
+// The znodes have names of this module, of Curator and of kazoo, and some are no contenders. In one
+// case, the 32-bit sequence numbers have wrapped around to negative ones.
 func TestContenders(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -32,6 +38,10 @@ func TestContenders(t *testing.T) {
 			node("a__READ__0000000000", 1), node("b__READ__0000000001", 2), node("c__WRIT__0000000002", 3), node("d__READ__0000000003", 4)},
 			"1:0 2:0 3:2 4:1"},
 		{"the numbers wrap", []Node{node("a-lock--2147483648", 2), node("b-lock-2147483647", 1)}, "1:0 2:1"},
+		{"a writer that became a reader", []Node{
+			changed(node(strings.Repeat("0", 32)+"-__WRIT__0000000000", 1)), node("b__READ__0000000001", 2), node("c__WRIT__0000000002", 3)},
+			"1:0 2:0 3:2"},
+		{"a lock of another library whose data was changed", []Node{changed(node("a__WRIT__0000000000", 1)), node("b__READ__0000000001", 2)}, "1:0 2:1"},
 		{"an election", []Node{node("b-latch-0000000001", 2), node("a-latch-0000000000", 1)}, "1:0 2:1"},
 	} {
 		if got := text(Contenders("/l", c.children)); got != c.want {
@@ -60,7 +70,8 @@ func TestSemaphore(t *testing.T) {
 	}
 }
 
-// locks parses contenders from lines such as "/a: 1 2", in order.
+// The function `locks` parses contenders from lines such as "/a: 1 2". This line means that session
+// 1 holds the lock /a and that session 2 waits for it.
 func locks(lines ...string) (all []Contender) {
 	for _, line := range lines {
 		dir, sessions, _ := strings.Cut(line, ": ")

@@ -54,8 +54,8 @@ func AppendFrame(b []byte, records ...Record) []byte {
 	return f.buf
 }
 
-// Decode reads the records from the start of b and returns the bytes after
-// them. After an error the records have the fields before it.
+// Decode reads the records from the start of b and returns the bytes after them. If there is an
+// error, the fields that precede it are set.
 func Decode(b []byte, records ...Record) (rest []byte, err error) {
 	f := Fields{buf: b, decoding: true}
 	for _, r := range records {
@@ -140,9 +140,8 @@ func (f *Fields) Bool(v *bool) {
 	}
 }
 
-// count encodes or decodes the length of a buffer, or the number of elements of
-// a vector whose elements take at least unit bytes each. The number -1 means
-// null.
+// count encodes or decodes the length of a buffer, or the number of elements of a vector whose
+// elements take at least `unit` bytes each. The number -1 means null.
 func (f *Fields) count(n, unit int) int {
 	if !f.decoding && n > math.MaxInt32 {
 		panic(fmt.Sprintf("wire: %d elements do not fit a record", n))
@@ -210,8 +209,7 @@ func (f *Fields) Strings(v *[]string) {
 	vector(f, v, 4, func(s *string) { f.String(s) })
 }
 
-// vector encodes or decodes a vector whose elements take at least unit bytes
-// each.
+// vector encodes or decodes a vector whose elements take at least `unit` bytes each.
 func vector[T any](f *Fields, v *[]T, unit int, element func(*T)) {
 	n := f.count(len(*v), unit)
 	if f.decoding {

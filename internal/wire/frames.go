@@ -31,10 +31,10 @@ type Frames struct {
 	body bool   // the length is complete, and the next bytes belong to the body
 }
 
-// Feed takes the next chunk of the stream, and calls handle for every frame that this chunk
-// completes. The frame's bytes are valid only during the call. Feed returns the first error of
-// handle, or ErrLength for a frame above the limit. After an error the stream cannot be split any
-// further.
+// Feed takes the next chunk of the stream, and calls the function `handle` for every frame that
+// this chunk completes. The frame's bytes are valid only during the call. Feed returns the first
+// error of `handle`, or ErrLength for a frame above the limit. After an error the stream cannot be
+// split any further.
 func (s *Frames) Feed(chunk []byte, handle func(Frame) error) error {
 	for len(chunk) > 0 || s.body && s.left == 0 {
 		if !s.body {
@@ -96,7 +96,7 @@ func ReadFrame(r io.Reader, buf []byte, max int) ([]byte, error) {
 	if err != nil {
 		return buf, err
 	}
-	// Grow as the bytes arrive, because a length alone must not cost memory.
+	// Let buf grow as the bytes arrive, because a length alone must not cost memory.
 	buf = buf[:0]
 	for len(buf) < n {
 		if len(buf) == cap(buf) {

@@ -1,9 +1,9 @@
 package wire
 
-import "strings"
+import "encoding/binary"
 
-// NewRequest returns an empty request of the operation. It returns nil if the
-// operation has no request (ping, closeSession, whoAmI) or is unknown.
+// NewRequest returns an empty request of the operation. It returns nil for sasl, for an unknown
+// operation, and for an operation without a request: ping, closeSession and whoAmI.
 func NewRequest(op Op) Record {
 	switch op {
 	case OpCreate, OpCreate2, OpCreateContainer:
@@ -41,28 +41,34 @@ func NewRequest(op Op) Record {
 // FirstPath returns the first path in the body of a request, or "" if there is none. The body does
 // not include the header. For a multi, the result is the path of the first operation. The body may
 // be cut off after the path.
-func FirstPath(op Op, body []byte) string {
-	var p Path
+func FirstPath(op Op, body []byte) string { return string(CutPath(op, body)) }
+
+// CutPath is like FirstPath, but returns the part of body that has the path, or nil.
+func CutPath(op Op, body []byte) []byte {
 	switch op {
 	case OpPing, OpAuth, OpCloseSession, OpSetWatches, OpSetWatches2, OpSASL, OpWhoAmI, OpReconfig:
-		return ""
+		return nil
 	case OpMulti, OpMultiRead:
 		var h MultiHeader
 		rest, err := Decode(body, &h)
 		if err != nil || h.Done {
-			return ""
+			return nil
 		}
-		return FirstPath(h.Op, rest)
+		return CutPath(h.Op, rest)
 	}
-	if _, err := Decode(body, &p); err != nil || !strings.HasPrefix(p.Path, "/") {
-		return ""
+	if len(body) < 4 {
+		return nil
 	}
-	return p.Path
+	size, rest := binary.BigEndian.Uint32(body), body[4:]
+	if uint64(size) > uint64(len(rest)) || size == 0 || rest[0] != '/' {
+		return nil
+	}
+	return rest[:size]
 }
 
-// MultiError returns the first error in the reply to a multi, or 0 if there is
-// none, and the number of parts up to it. If the body cannot be decoded, the
-// error is MarshallingError.
+// MultiError returns the first error in the reply to a multi, and the number of parts up to this
+// error, including its part. If there is no error, the code is OK. If the body cannot be decoded,
+// the code is MarshallingError.
 func MultiError(body []byte) (code Code, parts int) {
 	for {
 		var h MultiHeader

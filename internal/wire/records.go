@@ -43,7 +43,7 @@ func (r *ConnectResponse) Fields(f *Fields) {
 	f.optionalBool(&r.ReadOnly, &r.NoReadOnly)
 }
 
-// optionalBool encodes or decodes a last field that may be missing.
+// optionalBool encodes or decodes a Bool that may be missing at the end of a record.
 func (f *Fields) optionalBool(v, missing *bool) {
 	if f.decoding {
 		*missing = !f.More()

@@ -76,8 +76,9 @@ type CreateSessionTxn struct{ Timeout int32 } // milliseconds
 // Fields implements Record.
 func (r *CreateSessionTxn) Fields(f *Fields) { f.Int32(&r.Timeout) }
 
-// CloseSessionTxn is the transaction of OpCloseSession. A server can be configured to leave it out.
-type CloseSessionTxn struct{ Paths []string } // the ephemerals that it deletes
+// CloseSessionTxn is the transaction of OpCloseSession. Servers can be configured to write a
+// transaction without this record.
+type CloseSessionTxn struct{ Paths []string } // of the ephemeral znodes that the transaction deletes
 
 // Fields implements Record.
 func (r *CloseSessionTxn) Fields(f *Fields) { f.Strings(&r.Paths) }

@@ -44,8 +44,23 @@ func plain(r rune) bool {
 	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("._-"+Mixed, r)
 }
 
-// Is reports whether a server has the wanted version. The argument have is the version that the
-// server reports, such as "3.9.6-1a2b3c". The argument want is a version such as "3.9" or "3.9.6".
+// Named returns the value of the flag --zookeeper that starts servers of the reported versions. For
+// example, it returns "3.8+3.9.6" for "3.8.0+3.9.6". A version that is not known stays as it is.
+func Named(reported string) string {
+	versions := strings.Split(reported, Mixed)
+	for i, have := range versions {
+		for _, known := range Known() {
+			if Is(have, known) {
+				versions[i] = known
+			}
+		}
+	}
+	return strings.Join(versions, Mixed)
+}
+
+// Is reports whether a server has the wanted version. The argument `have` is the version that the
+// server reports, such as "3.9.6-1a2b3c". The argument `want` is a version such as "3.9" or
+// "3.9.6".
 func Is(have, want string) bool {
 	rest, begins := strings.CutPrefix(have, want)
 	return want != "" && begins && (rest == "" || rest[0] == '.' || rest[0] == '-')

@@ -42,14 +42,14 @@ func Check(path string) error {
 	return nil
 }
 
-// forbidden reports whether ZooKeeper's PathUtils refuses the character. PathUtils handles a
-// character above 0xffff as two surrogates, and refuses surrogates.
+// The function `forbidden` reports whether ZooKeeper's PathUtils refuses the character. PathUtils
+// handles a character above 0xffff as two surrogates, and refuses surrogates.
 func forbidden(r rune) bool {
 	return r <= 0x1f || r >= 0x7f && r <= 0x9f || r >= 0xd800 && r <= 0xf8ff || r >= 0xfff0
 }
 
-// Join returns the path of the child name of dir. If dir is empty, the result
-// is name.
+// Join returns the path of the child of dir with the given name. If dir is
+// empty, the result is the name.
 func Join(dir, name string) string {
 	switch dir {
 	case "":
@@ -61,7 +61,7 @@ func Join(dir, name string) string {
 }
 
 // Split returns the parent of path and the last name in path. For the root,
-// name is empty.
+// the name is empty.
 func Split(path string) (dir, name string) {
 	i := strings.LastIndexByte(path, '/')
 	if i == 0 {
@@ -73,9 +73,8 @@ func Split(path string) (dir, name string) {
 	return path[:i], path[i+1:]
 }
 
-// A Seq is the number that ZooKeeper appends to the name of a sequential node.
-// It is the parent's count of creates, a signed 32-bit number that can
-// overflow.
+// A Seq is the number that ZooKeeper appends to the name of a sequential znode. It is the parent's
+// count of creates, a signed 32-bit number that can overflow.
 type Seq int32
 
 // Before reports whether s was assigned before t. The result is correct across
@@ -84,21 +83,22 @@ type Seq int32
 func (s Seq) Before(t Seq) bool { return int32(s-t) < 0 }
 
 // NearWrap reports whether the parent's counter is close to its overflow or has
-// overflowed. After the overflow numbers are negative, and other libraries
+// overflowed. After the overflow, numbers are negative, and other libraries
 // cannot order such names.
 func (s Seq) NearWrap() bool { return s > math.MaxInt32-1<<16 || s < 0 }
 
-// String returns the number in the form that ends a node's name: %010d.
+// String returns the number in the form in which it ends the name of a znode: %010d.
 func (s Seq) String() string { return fmt.Sprintf("%010d", int32(s)) }
 
-// ParseSeq splits the name of a sequential node into the prefix and the number.
-// A negative number has ten or eleven characters, including its sign.
+// ParseSeq splits the name of a sequential znode into the prefix and the number. A negative number
+// has ten or eleven characters, including its sign.
 //
-// The name alone does not distinguish a sign from a dash that ends the prefix.
-// If two dashes precede ten digits, ParseSeq takes the second dash for a sign.
-// It takes a single dash for a sign only if ten digits would be too large. So
-// it is correct for every prefix that ends in exactly one dash, and for numbers
-// above -1,000,000,000 after any other prefix.
+// The name alone does not distinguish a sign from a dash that ends the prefix. If two dashes
+// precede ten digits and the first digit is not 0, ParseSeq treats the second dash as a sign. It
+// treats a single dash before ten digits as a sign only if these digits would be too large for a
+// number. So ParseSeq is correct for every prefix that ends in exactly one dash. After a prefix
+// without a dash at its end, it is correct for numbers above -1,000,000,000. After a prefix that
+// ends in several dashes, it is correct for numbers below 1,000,000,000.
 func ParseSeq(name string) (prefix string, seq Seq, ok bool) {
 	digits := len(name)
 	for digits > 0 && name[digits-1] >= '0' && name[digits-1] <= '9' {

@@ -4,7 +4,7 @@
 //	db.client.operation.duration  histogram of seconds, each request of a program
 //	zookeeper.session.state       counter of changes, by the state that was entered
 //	zookeeper.session.heartbeat   histogram of seconds, the round trips of heartbeats
-//	zookeeper.session.lease       gauge of seconds that the lease stood for after the last heartbeat
+//	zookeeper.session.lease       gauge of seconds: the time that the lease had left after the last heartbeat
 //	zookeeper.session.lapsed      counter of holds that ended because the lease lapsed
 //
 // Requests follow OpenTelemetry's semantic conventions for database clients: name, unit, limits of
@@ -14,11 +14,11 @@
 // [session.OutcomeOf]. The path of a znode is not an attribute, because there are too many paths.
 // The time of a request includes the wait for a connection.
 //
-// The limits of the buckets of heartbeats are powers of two, from 1 ms to 16 s. So a p99 can be
-// distinguished from one twice as long, for any session timeout.
+// The limits of the buckets of heartbeats are powers of two, from 1 ms to 16 s. So a 99th
+// percentile (p99) can be distinguished from one that is twice as long, for any session timeout.
 //
-// Alert on lapsed: each count is a lock or a leadership that a program lost although its session
-// may have lived.
+// Alert on zookeeper.session.lapsed: each count is a hold, such as a lock, that a program lost
+// although its session may still be alive.
 package sessionotel
 
 import (
@@ -32,10 +32,12 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// requestLimits are the limits of the semantic conventions, in seconds.
+// requestLimits are the limits of the buckets of requests, in seconds. They are those of the
+// semantic conventions.
 var requestLimits = []float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10}
 
-// heartbeatLimits are in seconds. Each is twice the previous one.
+// heartbeatLimits are the limits of the buckets of heartbeats, in seconds. Each is twice the
+// previous one.
 var heartbeatLimits = []float64{0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384}
 
 // Metrics returns hooks for session.Options that record to meter. The attributes, if any, are added
@@ -108,7 +110,7 @@ func errorType(err error) string {
 			return t.name
 		}
 	}
-	if session.OutcomeOf(err) == session.Indeterminate && session.Transient(err) {
+	if session.ConnectionLost(err) {
 		return "connection_lost"
 	}
 	return "_OTHER"

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-zookeeper/zk"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
@@ -109,6 +110,14 @@ func TestRecordedMeasurements(t *testing.T) {
 	hooks.Request("set", time.Second, context.Canceled)
 	hooks.Request("get", time.Second, fmt.Errorf("session: get /a: %w", session.ErrNoNode))
 	hooks.Request("set", time.Second, errors.New("something else"))
+	for _, err := range []error{
+		&session.RequestError{Outcome: session.Failed, Err: zk.ErrConnectionClosed}, // not written
+		&session.RequestError{Err: zk.ErrConnectionClosed},                          // its reply was lost
+		&session.RequestError{Err: session.ErrUnknown},
+		&session.RequestError{Err: zk.ErrShortBuffer}, // its reply cannot be decoded
+	} {
+		hooks.Request("set", time.Second, err)
+	}
 	hooks.State(session.Lost)
 	hooks.Heartbeat(time.Millisecond, time.Second)
 	hooks.Lapsed(3)
@@ -116,6 +125,10 @@ func TestRecordedMeasurements(t *testing.T) {
 		"db.client.operation.duration app=a,db.operation.name=create,db.system.name=zookeeper,zookeeper.outcome=ok",
 		"db.client.operation.duration app=a,db.operation.name=set,db.system.name=zookeeper,error.type=canceled,zookeeper.outcome=info",
 		"db.client.operation.duration app=a,db.operation.name=get,db.system.name=zookeeper,error.type=no_node,zookeeper.outcome=fail",
+		"db.client.operation.duration app=a,db.operation.name=set,db.system.name=zookeeper,error.type=_OTHER,zookeeper.outcome=info",
+		"db.client.operation.duration app=a,db.operation.name=set,db.system.name=zookeeper,error.type=connection_lost,zookeeper.outcome=fail",
+		"db.client.operation.duration app=a,db.operation.name=set,db.system.name=zookeeper,error.type=connection_lost,zookeeper.outcome=info",
+		"db.client.operation.duration app=a,db.operation.name=set,db.system.name=zookeeper,error.type=_OTHER,zookeeper.outcome=info",
 		"db.client.operation.duration app=a,db.operation.name=set,db.system.name=zookeeper,error.type=_OTHER,zookeeper.outcome=info",
 		"zookeeper.session.state app=a,state=lost",
 		"zookeeper.session.heartbeat app=a",
@@ -153,7 +166,8 @@ func (r *recorder) quantile(q float64, name string) float64 {
 }
 
 // docs/operations.md recommends an alert when the p99 of heartbeats exceeds a tenth of the session
-// timeout. With the SDK's default limits, 0 and 5 s, this could not be computed.
+// timeout. In the SDK's default buckets of histograms, the first two limits are 0 and 5 s. These
+// buckets are too coarse to compute the p99.
 func TestAlertOnHeartbeatsCanBeComputed(t *testing.T) {
 	const name = "zookeeper.session.heartbeat"
 	for timeout := time.Second; timeout <= 2*time.Minute; timeout += 700 * time.Millisecond {

@@ -15,30 +15,31 @@ import (
 )
 
 // Traces returns a Tracer for session.Options that makes spans. The attributes, if any, are added
-// to all of them. Use the same Tracer for all sessions of a process, because it knows only the
-// spans of holds that it has made itself.
+// to all spans. Use the same Tracer for all sessions of a process. It can link a hold to the hold's
+// predecessor only if it has made the predecessor's span itself.
 //
 // The spans are:
 //
 //	acquire lock    a call that waits for a lock; also acquire semaphore, election and claim
 //	hold lock       from the grant to its end
 //	put             a call that puts items in a queue
-//	children        a request, by its name, if the call has a span
+//	children        a request, named by its operation, if the call that makes it has a span
 //
-// A hold is a child of the span that it was acquired for, which is the span of the caller of Lock.
-// Its attributes are zookeeper.path, zookeeper.token and, at its end, zookeeper.hold.ended with the
-// reason, for example "lock: released". A hold that was lost has the status Error: its lease
-// lapsed, its znode was deleted or could not be read, or its session ended. A claim that ended
-// because its own time limit had passed was not lost in this sense. The hold ends with the context
-// of the grant, and its span is then complete, even if the program continues.
+// The span of a hold is a child of the caller's span, for example of the span in the context that
+// was passed to Lock. Its attributes are zookeeper.path, zookeeper.token and, at its end,
+// zookeeper.hold.ended with the reason, for example "lock: released". A hold that was lost has the
+// status Error: its lease lapsed, its znode was deleted or could not be read, or its session ended.
+// A claim that ended because its own time limit had passed was not lost in this sense. The span of
+// a hold ends when the context of the grant ends, even if the program continues to work.
 //
-// A hold has up to three links. The first is its acquisition. A claim links to the span in which
-// the item was put, in any process. If the hold waited for another hold of this process, the third
-// link is that predecessor. If the predecessor was in another process, the attribute
-// zookeeper.predecessor.token is the predecessor's token, with which its span can be found.
+// A hold has up to three links. One link is to its acquisition. A claim also has a link to the span
+// in which the item was put, in this process or another one. If the hold waited for another hold,
+// the attribute zookeeper.predecessor.token is the token of that predecessor. If the predecessor
+// was in this process, there is also a link to its span. If it was in another process, its span can
+// be found by the token.
 //
 // Requests of the session itself have no span. These include requests that the session continues
-// after the caller has given up, for example the creation of a contender's node, and requests that
+// after the caller has given up, for example the creation of a contender's znode, and requests that
 // several callers of a queue share.
 func Traces(tracer trace.Tracer, attrs ...attribute.KeyValue) session.Tracer {
 	return &traces{tracer: tracer, attrs: attrs, holds: make(map[int64]trace.SpanContext)}
@@ -49,15 +50,15 @@ type traces struct {
 	attrs  []attribute.KeyValue
 
 	mu    sync.Mutex
-	holds map[int64]trace.SpanContext // by token, for the last maxHolds
+	holds map[int64]trace.SpanContext // the spans of the last maxHolds holds, by token
 	order []int64                     // the tokens, the oldest first
 }
 
 // maxHolds is the number of holds that are remembered as predecessors. A successor is granted its
-// hold soon after the end of its predecessor.
+// hold soon after the end of its predecessor, so older holds are not needed.
 const maxHolds = 4096
 
-// acquisition is the state of an acquisition in its context.
+// An acquisition is the state of one call that acquires. The context of the call contains it.
 type acquisition struct {
 	outer trace.SpanContext // the caller's span
 	span  trace.Span
@@ -84,7 +85,7 @@ func (t *traces) Begin(ctx context.Context, step session.Step) (context.Context,
 	return context.WithValue(ctx, acquisitionKey{}, a), ending(a.span)
 }
 
-// request begins a span for a request if its caller has one.
+// request begins a span for a request if the context of the call has a span.
 func (t *traces) request(ctx context.Context, step session.Step) (context.Context, session.StepEnd) {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return ctx, func(time.Time, error) {}
@@ -121,7 +122,7 @@ func (t *traces) hold(ctx context.Context, step session.Step) (context.Context, 
 	}
 }
 
-// losses are the causes with which a hold ends although its holder did not end it.
+// losses are the causes of the holds that were lost: see Traces.
 var losses = []error{session.ErrLeaseLapsed, session.ErrRevoked, session.ErrUnreadable, session.ErrLost}
 
 func (t *traces) predecessor(a *acquisition) []trace.SpanStartOption {
@@ -192,7 +193,7 @@ func (t *traces) with(kind trace.SpanKind, step session.Step) []trace.SpanStartO
 	}
 }
 
-// ending returns a function that ends a span with the error of its call.
+// The function `ending` returns a function that ends a span with the error of the span's call.
 func ending(span trace.Span) session.StepEnd {
 	return func(at time.Time, err error) {
 		if err != nil {

@@ -44,7 +44,7 @@ func (p *process) session(t *testing.T, w *recipetest.World, change ...func(*ses
 	return w.Client(append(change, func(o *session.Options) { o.Tracer = p.hooks })...).Session
 }
 
-// named returns the ended spans with the name, in the order of their ends.
+// The method `named` returns the ended spans with the name, in the order of their ends.
 func (p *process) named(name string) (list []sdk.ReadOnlySpan) {
 	for _, s := range p.spans.Ended() {
 		if s.Name() == name {
@@ -63,7 +63,7 @@ func value(s sdk.ReadOnlySpan, key attribute.Key) attribute.Value {
 	return attribute.Value{}
 }
 
-// linked returns the span that s links to, by the kind of the link.
+// The function `linked` returns the id of the span to which s has a link of the given kind.
 func linked(s sdk.ReadOnlySpan, kind string) trace.SpanID {
 	for _, l := range s.Links() {
 		if slices.Contains(l.Attributes, attribute.String("zookeeper.link", kind)) {
@@ -220,7 +220,8 @@ func TestLossIsInTheTraceAndInTheLog(t *testing.T) {
 	})
 }
 
-// An item has the trace position at which it was put, whichever way it reaches a claim.
+// A claim has a link to the span in which its item was put, whichever way the item took through the
+// queue.
 func TestItemsCarryTheirOrigin(t *testing.T) {
 	claim := func(ctx context.Context, q *queue.Queue[string]) error {
 		return q.Do(ctx, func(context.Context, *queue.Claim[string]) error { return nil })
@@ -284,8 +285,7 @@ func TestItemsCarryTheirOrigin(t *testing.T) {
 	}
 }
 
-// Puts of several traces keep their trace positions if a handle carries them out in one
-// transaction.
+// Puts of several traces keep their trace positions if a queue applies the puts in one transaction.
 func TestPutsOfOneBatchKeepTheirTraces(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		producer, consumer := newProcess(), newProcess()
@@ -347,7 +347,8 @@ func TestPutsOfOneBatchKeepTheirTraces(t *testing.T) {
 	})
 }
 
-// Programs with and without traces share a queue.
+// Programs with and without traces share a queue. Each takes the items of the other, and a claim of
+// an item that was put without a trace has no link.
 func TestQueueOfProgramsWithAndWithoutTraces(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		p := newProcess()

@@ -1,6 +1,6 @@
-// Command program works under everything that can be held, in a module of its
-// own. When all of it is held, it cancels its own context, as a program does that
-// is shut down, and fails unless everything stops.
+// Command program works under everything that can be held. It is in a module of its own. When all
+// of the work has begun, the program cancels its own context, as at a shutdown. It fails unless all
+// of the work stops.
 package main
 
 import (
@@ -25,7 +25,7 @@ type work func(ctx context.Context) error
 
 var errDown = errors.New("going down")
 
-// bound is how long everything may take to stop.
+// bound is the longest time that all of the work may take to stop.
 const bound = 10 * time.Second
 
 func main() {

@@ -1,4 +1,4 @@
-// A scenario of another module: no name is given twice.
+// Package elsewhere has a scenario in another module. Its property: no name is given twice.
 package elsewhere
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// names are made of the paths of sequential znodes.
+// names returns a workload that gives names. It calls name with the paths of sequential znodes.
 func names(name func(path string) string) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {

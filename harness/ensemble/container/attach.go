@@ -23,9 +23,10 @@ const (
 )
 
 // Attach returns the ensemble that a docker-compose file runs on this machine. Its nodes are the
-// services that have the client port of ZooKeeper, in the order of their names. All faults of
-// servers are possible if the containers have the tools of docker/zookeeper: bash, iptables, and
-// the right to use iptables.
+// services that publish ZooKeeper's client port, in the order of their names. The documentation of
+// type Compose says which faults are possible. Kills and pauses need nothing in the containers. The
+// other faults of servers need the tools of docker/zookeeper: bash, iptables, and the right to use
+// iptables.
 //
 // Attach first undoes the faults that a killed run may have left active. It resumes the file's
 // paused containers, starts those that SIGKILL ended, and restores all cut edges. So only one run
@@ -50,7 +51,8 @@ func Attach(ctx context.Context, composeFile string) (*Compose, error) {
 }
 
 // Compose is an ensemble of containers that someone else runs. It implements the same interfaces as
-// Ensemble except Members, Clock and Disk. For these, a container needs settings from its creation.
+// Ensemble except Members, Clock, Disk and Upgrader. These work only with containers that the
+// harness itself has created.
 type Compose struct{ *cluster }
 
 func attach(ctx context.Context, engine *engine, file string) (*cluster, error) {
@@ -91,7 +93,8 @@ func attach(ctx context.Context, engine *engine, file string) (*cluster, error) 
 	return e, nil
 }
 
-// killed is the exit status of a process that SIGKILL ended, in the notation of a shell.
+// The constant `killed` is the exit status of a process that SIGKILL ended, in the notation of a
+// shell.
 const killed = 128 + 9
 
 // heal undoes all faults that a run can have left active in a project.
@@ -102,24 +105,28 @@ func (e *engine) heal(ctx context.Context, file string) error {
 	}
 	var errs []error
 	for _, c := range list.Items {
-		if !of(c.Labels, file) {
-			continue
+		if of(c.Labels, file) {
+			errs = append(errs, e.healContainer(ctx, c))
 		}
-		switch c.State {
-		case mobycontainer.StatePaused:
-			_, err = e.ContainerUnpause(ctx, c.ID, client.ContainerUnpauseOptions{})
-		case mobycontainer.StateExited:
-			err = e.startKilled(ctx, c.ID)
-		}
-		// A container without our chains, or without iptables, has no rules to remove.
-		_, _ = e.exec(ctx, c.ID, "iptables -w -F "+chainIn+"; iptables -w -F "+chainOut)
-		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-// startKilled starts a server that was killed. Its iptables rules are already gone with its
-// network.
+func (e *engine) healContainer(ctx context.Context, c mobycontainer.Summary) (err error) {
+	switch c.State {
+	case mobycontainer.StatePaused:
+		_, err = e.ContainerUnpause(ctx, c.ID, client.ContainerUnpauseOptions{})
+	case mobycontainer.StateExited:
+		err = e.startKilled(ctx, c.ID)
+	}
+	// A container without our chains, or without iptables, has no rules to remove. So errors
+	// are ignored.
+	_, _ = e.exec(ctx, c.ID, "iptables -w -F "+chainIn+"; iptables -w -F "+chainOut)
+	return err
+}
+
+// startKilled starts a container again if it is a server that SIGKILL ended. The server has no
+// iptables rules left, because its network namespace ended with it.
 func (e *engine) startKilled(ctx context.Context, id string) error {
 	c, err := e.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil || c.Container.State.ExitCode != killed {
@@ -132,8 +139,8 @@ func (e *engine) startKilled(ctx context.Context, id string) error {
 	return err
 }
 
-// of reports whether the labels belong to a container of a compose file. The first generation of
-// docker-compose records the file as given, the second its full path.
+// The function `of` reports whether the labels belong to a container of a compose file. The first
+// generation of docker-compose records the file as given, the second its full path.
 func of(labels map[string]string, file string) bool {
 	for name := range strings.SplitSeq(labels[composeFiles], ",") {
 		if !filepath.IsAbs(name) {

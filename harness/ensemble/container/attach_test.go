@@ -13,12 +13,19 @@ import (
 	"testing"
 	"time"
 
+	mobycontainer "github.com/moby/moby/api/types/container"
+	mobymount "github.com/moby/moby/api/types/mount"
+	mobynetwork "github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
+
 	"github.com/zkcoord/zkcoord/docker/zookeeper"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
+	"github.com/zkcoord/zkcoord/internal/owner"
 )
 
-// compose returns the command of either generation of docker-compose, or skips the test.
+// The function `compose` returns the command of either generation of docker-compose, or skips the
+// test.
 func compose(t *testing.T) []string {
 	t.Helper()
 	if path, err := exec.LookPath("docker-compose"); err == nil {
@@ -91,7 +98,8 @@ func TestARunningComposeProjectIsAnEnsemble(t *testing.T) {
 	})
 }
 
-// whole attaches to the project of a file and checks that all of it works.
+// The function `whole` attaches to the project of a file. It checks that three nodes serve and that
+// no iptables rule drops packets.
 func whole(t *testing.T, file string) {
 	t.Helper()
 	e, err := Attach(t.Context(), file)
@@ -135,4 +143,64 @@ func freePort(t *testing.T) int {
 	}
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
+}
+
+// Regression: if a container could not be healed, its error was reported again for each later
+// container that needed no healing.
+func TestErrorOfOneContainerIsReportedOnce(t *testing.T) {
+	e := needEngine(t)
+	image, err := zookeeper.Image(t.Context(), "", t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "docker-compose.yml")
+	mounted := filepath.Join(dir, "mounted")
+	if err := os.Mkdir(mounted, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	create := func(script string, host mobycontainer.HostConfig) (id string) {
+		host.NetworkMode = "none"
+		c, err := e.ContainerCreate(t.Context(), client.ContainerCreateOptions{
+			Config: &mobycontainer.Config{
+				Image: image, Entrypoint: []string{"bash", "-c", script}, Healthcheck: noHealthCheck,
+				Labels: map[string]string{
+					composeProject: "zkcoord-test", composeFiles: file, labelEnsemble: "once", labelOwner: owner.Self(),
+				},
+			},
+			HostConfig: &host,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_, err := e.ContainerRemove(context.Background(), c.ID, client.ContainerRemoveOptions{Force: true})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		return c.ID
+	}
+	// The engine lists the newest container first. So the broken container, which is created last,
+	// is healed before these two.
+	for range 2 {
+		id := create("sleep infinity", mobycontainer.HostConfig{})
+		if _, err := e.ContainerStart(t.Context(), id, client.ContainerStartOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	broken := create(fmt.Sprintf("exit %d", killed), mobycontainer.HostConfig{
+		PortBindings: mobynetwork.PortMap{mobynetwork.MustParsePort(fmt.Sprint(clientPort)): nil},
+		Mounts:       []mobymount.Mount{{Type: mobymount.TypeBind, Source: mounted, Target: "/mounted"}},
+	})
+	if err := newCluster(e, "container", 1).runOnce(t.Context(), broken); err == nil {
+		t.Fatalf("the container ended with status 0, want %d", killed)
+	}
+	if err := os.Remove(mounted); err != nil { // now the engine cannot start the container
+		t.Fatal(err)
+	}
+	err = e.heal(t.Context(), file)
+	if err == nil || strings.Count(err.Error(), mounted) != 1 {
+		t.Errorf("got error %v, want one that names %s once", err, mounted)
+	}
 }

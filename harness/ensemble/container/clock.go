@@ -21,7 +21,7 @@ var clockEnvironment = map[string]string{
 	"FAKETIME_CACHE_DURATION":      "1",
 	"FAKETIME_DONT_FAKE_MONOTONIC": "1",
 	"FAKETIME_DONT_RESET":          "1",
-	"FAKETIME_FORCE_MONOTONIC_FIX": "0", // a workaround for a fault that current libc versions do not have; the workaround makes waits too long
+	"FAKETIME_FORCE_MONOTONIC_FIX": "0", // turns off a workaround for a bug that current libc versions do not have; it would make waits too long
 }
 
 // SetClock sets the wall clock of a node's server, within a second. If the node is down, the

@@ -60,12 +60,12 @@ type Ensemble struct {
 	config   ensemble.Config
 	labels   map[string]string
 	network  *testcontainers.DockerNetwork
-	images   map[string]string // by version
+	images   map[string]string // version -> its image
 	versions []string          // of the nodes; guarded by turn and mu
 }
 
-// cluster is the common part of ensembles of our own containers and of containers that someone else
-// runs.
+// cluster is the part that Ensemble and Compose have in common. The harness creates the containers
+// of an Ensemble; someone else runs those of a Compose.
 type cluster struct {
 	engine  *engine
 	kind    string
@@ -79,10 +79,10 @@ type cluster struct {
 	clocks  bool     // the nodes' wall clocks can be set
 	disks   string   // id of the container that keeps the nodes' small disks alive; empty if there are none
 
-	// Each call that changes faults holds turn, and so does Close. So only one of them runs at a
-	// time. A call that waits for turn gives up when the context of the call ends.
+	// Each call that changes faults holds the mutex `turn`, and so does Close. So only one of them
+	// runs at a time. A call that waits for `turn` gives up when the context of the call ends.
 	turn turn.Turn
-	// turn guards the fields that follow.
+	// The mutex `turn` guards the following fields up to `mu`.
 	cuts  map[ensemble.Edge]bool
 	loss  map[ensemble.Edge]float64
 	ruled []bool   // whether the node has iptables rules of ours
@@ -93,7 +93,7 @@ type cluster struct {
 	paused  []bool
 	ports   []string // published ports; empty if unknown
 	before  [][]byte // logs of the previous containers of the nodes
-	dropped int64    // packets, counted so far since the last Mend
+	dropped int64    // packets, counted since the last Mend of all edges
 	lost    int64    // packets
 	closed  bool
 }
@@ -115,7 +115,8 @@ var (
 	_ ensemble.Disk        = (*Ensemble)(nil)
 )
 
-// Starter returns a function that starts such ensembles for a run; see ensemble.StarterOf.
+// Starter returns a function that starts the ensembles of runs. Of opts.Config it uses only LogDir
+// and Version; see ensemble.StarterOf.
 func Starter(opts Options) ensemble.Starter {
 	return ensemble.StarterOf(opts.Config, func(ctx context.Context, config ensemble.Config) (*Ensemble, error) {
 		opts := opts
@@ -175,7 +176,7 @@ func start(ctx context.Context, opts Options) (_ *Ensemble, err error) {
 	for i := range cfg.Nodes {
 		e.servers[i] = fmt.Sprintf("node%d:%d", i, clientPort)
 	}
-	// From here on, things exist outside this process.
+	// From here on, containers and networks may exist. If an error follows, Close removes them.
 	defer func() {
 		if err != nil {
 			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
@@ -189,7 +190,8 @@ func start(ctx context.Context, opts Options) (_ *Ensemble, err error) {
 	return e, ensemble.ReadyWithin(ctx, e, startTimeout)
 }
 
-// imagesOf provides the images of versions concurrently.
+// imagesOf returns a map from each version to its image. If `given` is not empty, it is the image
+// of the empty version. The other images are obtained concurrently.
 func imagesOf(ctx context.Context, versions []string, given string, progress io.Writer) (map[string]string, error) {
 	found := make([]string, len(versions))
 	var g errgroup.Group
@@ -217,7 +219,7 @@ func newCluster(engine *engine, kind string, nodes int) *cluster {
 	return &cluster{
 		engine: engine, kind: kind, host: "127.0.0.1",
 		servers: make([]string, nodes), nodes: make([]string, nodes),
-		turn: turn.New(), cuts: map[ensemble.Edge]bool{}, loss: map[ensemble.Edge]float64{}, ruled: make([]bool, nodes), wall: make([]string, nodes),
+		cuts: map[ensemble.Edge]bool{}, loss: map[ensemble.Edge]float64{}, ruled: make([]bool, nodes), wall: make([]string, nodes),
 		down: make([]bool, nodes), paused: make([]bool, nodes), ports: make([]string, nodes),
 		before: make([][]byte, nodes),
 	}
@@ -264,8 +266,8 @@ func (e *Ensemble) create(ctx context.Context) error {
 	return g.Wait()
 }
 
-// run creates a container for a node and starts it, unless an option prevents the start. The id is
-// empty if there is no container.
+// The method `run` creates a container for a node and starts it, unless one of the options `opts`
+// prevents the start. The id is empty if no container was created.
 func (e *Ensemble) run(ctx context.Context, node int, version string, volumes func(*mobycontainer.HostConfig),
 	opts ...testcontainers.ContainerCustomizer) (id string, err error) {
 	c, err := testcontainers.Run(ctx, e.images[version], append([]testcontainers.ContainerCustomizer{
@@ -310,8 +312,8 @@ func (e *Ensemble) configureHost(h *mobycontainer.HostConfig, node int) {
 	h.PortBindings = mobynetwork.PortMap{mobynetwork.MustParsePort(fmt.Sprint(clientPort)): {binding}}
 }
 
-// environment returns the variables that docker/zookeeper/entrypoint.sh reads. The settings are
-// appended to zoo.cfg as ZOO_CFG_EXTRA; the last of two lines with the same key wins.
+// The function `environment` returns the variables that docker/zookeeper/entrypoint.sh reads. The
+// settings are appended to zoo.cfg as ZOO_CFG_EXTRA; the last of two lines with the same key wins.
 func environment(cfg ensemble.Config, node int) map[string]string {
 	var servers, settings []string
 	for i := range cfg.Nodes {
@@ -371,7 +373,7 @@ func (e *cluster) Kind() string { return e.kind }
 // the services.
 func (e *cluster) Servers() []string { return slices.Clone(e.servers) }
 
-// DialContext connects to the node with that address. The published port of a node changes with
+// DialContext connects to the node with that address. The published port of a node may change with
 // every start of its container, so DialContext queries the engine again after each start.
 func (e *cluster) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	node, err := ensemble.NodeAt(e.servers, network, address)
@@ -395,10 +397,10 @@ func (e *cluster) DialContext(ctx context.Context, network, address string) (net
 
 var errDown = errors.New("the node is down")
 
-// port returns the published port of a node. A query takes the engine milliseconds, and queries of
-// a hundred clients that reconnect take seconds. So the result is cached until the node is started
-// again. If someone else runs the containers, nothing is cached: they may restart a container, and
-// the engine may give its old port to another container.
+// The method `port` returns the published port of a node. A query to the engine takes milliseconds,
+// and the queries of a hundred clients that reconnect take seconds. So the result is cached until
+// the node is started again. If someone else runs the containers, nothing is cached: a container
+// may be restarted, and the engine may give its old port to another container.
 func (e *cluster) port(ctx context.Context, node int) (string, error) {
 	e.mu.Lock()
 	port, down := e.ports[node], e.down[node]
@@ -431,21 +433,21 @@ func (e *cluster) port(ctx context.Context, node int) (string, error) {
 	return port, nil
 }
 
-// container returns the id of the container of a node.
+// The method `container` returns the id of the container of a node.
 func (e *cluster) container(node int) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.nodes[node]
 }
 
-// forget discards the cached port, so that the next dial queries it again.
+// forget discards the cached port of a node, so that the next dial queries the engine again.
 func (e *cluster) forget(node int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.ports[node] = ""
 }
 
-// running reports whether a node should run and is not paused.
+// The method `running` reports whether a node should run and is not paused.
 func (e *cluster) running(node int) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -519,7 +521,7 @@ func (e *cluster) Close(ctx context.Context) error {
 	return errors.Join(err, e.engine.DockerClient.Close())
 }
 
-// take waits for turn. The returned function releases turn.
+// The method `take` acquires the mutex `turn`. The returned function releases it.
 func (e *cluster) take(ctx context.Context) (release func(), err error) {
 	if err := e.turn.Take(ctx, ctx); err != nil {
 		return nil, err
@@ -531,7 +533,7 @@ func (e *cluster) take(ctx context.Context) (release func(), err error) {
 	return e.turn.End, nil
 }
 
-// tail returns the end of a node's log in one line, for errors.
+// The method `tail` returns the end of a node's log in one line, for errors.
 func (e *cluster) tail(ctx context.Context, node int) string {
 	if e.container(node) == "" {
 		return ""

@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// orphans runs in a separate process. It starts an ensemble that nothing closes, and then prints
-// its id.
+// The function `orphans` runs in a separate process. It starts an ensemble that nothing closes, and
+// then prints its id.
 func orphans() {
 	e, err := Start(context.Background(), Options{Config: ensemble.Config{Nodes: 1, Disk: 16 << 20}})
 	if err != nil {
@@ -130,7 +130,8 @@ func TestMembersNeedTheirConfiguration(t *testing.T) {
 	}
 }
 
-// remaining returns the names of the containers, networks and volumes that a filter selects.
+// The function `remaining` returns the names of the containers, networks and volumes that a filter
+// selects.
 func remaining(t *testing.T, e *engine, what client.Filters) (names []string) {
 	t.Helper()
 	containers, err := e.ContainerList(context.Background(), client.ContainerListOptions{All: true, Filters: what})
@@ -157,7 +158,7 @@ func remaining(t *testing.T, e *engine, what client.Filters) (names []string) {
 	return names
 }
 
-// ours selects everything that this process has created and not removed.
+// The function `ours` selects everything that this process has created and not removed.
 func ours() client.Filters { return labelled(labelOwner, owner.Self()) }
 
 func TestInterruptedStartLeavesNothing(t *testing.T) {
@@ -212,8 +213,8 @@ func makeNetwork(t *testing.T, e *engine, id, mark string) string {
 	return n.ID
 }
 
-// one checks that a call that began at the time start has failed within 30 s. Its error err must be
-// one paragraph that contains the text what.
+// The function `one` checks that a call has failed within 30 s. The call began at the time `start`
+// and returned `err`. The error must be one paragraph and contain the argument `what`.
 func one(t *testing.T, start time.Time, err error, what string) {
 	t.Helper()
 	if took := time.Since(start); took > 30*time.Second {

@@ -34,7 +34,8 @@ func (e *cluster) Lose(ctx context.Context, share float64, edges ...ensemble.Edg
 	})
 }
 
-// rule records a change of the rules for edges, and applies it.
+// The method `rule` calls `note` for each edge, which changes e.cuts or e.loss. It then applies the
+// resulting iptables rules.
 func (e *cluster) rule(ctx context.Context, edges []ensemble.Edge, note func(ensemble.Edge)) error {
 	for _, l := range edges {
 		if l.From < 0 || l.From >= len(e.nodes) || l.To < 0 || l.To >= len(e.nodes) || l.From == l.To {
@@ -52,7 +53,7 @@ func (e *cluster) rule(ctx context.Context, edges []ensemble.Edge, note func(ens
 	return e.applyCuts(ctx)
 }
 
-// Mend removes cuts: those of the edges, or all.
+// Mend removes the cuts of the edges, or all cuts if no edge is given. It does not affect losses.
 func (e *cluster) Mend(ctx context.Context, edges ...ensemble.Edge) error {
 	release, err := e.take(ctx)
 	if err != nil {
@@ -73,15 +74,16 @@ func (e *cluster) Mend(ctx context.Context, edges ...ensemble.Edge) error {
 	return err
 }
 
-// Dropped returns the number of packets that cuts dropped. If a node was killed, the packets that
-// it dropped after the last count are missing.
+// Dropped returns the number of packets that were dropped at cut edges. If a node was killed, the
+// packets that it dropped after the last count are missing.
 func (e *cluster) Dropped(ctx context.Context) (int64, error) { return e.counted(ctx, &e.dropped) }
 
 // Lost returns the number of packets that were lost. If a node was killed, the packets that it lost
 // after the last count are missing.
 func (e *cluster) Lost(ctx context.Context) (int64, error) { return e.counted(ctx, &e.lost) }
 
-// counted updates the counts, and returns one of them.
+// The method `counted` updates the counts of dropped and lost packets, and returns the one that the
+// argument points to.
 func (e *cluster) counted(ctx context.Context, which *int64) (int64, error) {
 	release, err := e.take(ctx)
 	if err != nil {
@@ -126,7 +128,8 @@ func (e *cluster) eachNode(f func(node int) error) error {
 	return g.Wait()
 }
 
-// Separate chains, so that one step can replace our rules without affecting any others.
+// Our rules are in separate chains, so that one step can replace them without affecting other
+// rules.
 const (
 	chainIn  = "ZKCOORD-IN"
 	chainOut = "ZKCOORD-OUT"
@@ -151,7 +154,8 @@ func rulesFor(node int, cuts map[ensemble.Edge]bool, loss map[ensemble.Edge]floa
 	return rules
 }
 
-// replace returns the shell commands that replace a node's rules with these in one step.
+// replace returns the shell commands that replace our rules in a node with the given rules in one
+// step.
 func replace(rules []string) string {
 	return "set -e\niptables-restore -w --noflush <<'EOF'\n*filter\n:" + chainIn + " - [0:0]\n:" + chainOut + " - [0:0]\n" +
 		strings.Join(append(rules, "COMMIT"), "\n") + "\nEOF\n" +
@@ -159,8 +163,9 @@ func replace(rules []string) string {
 		"iptables -w -C OUTPUT -j " + chainOut + " 2>/dev/null || iptables -w -I OUTPUT -j " + chainOut + "\n"
 }
 
-// countThen adds to the counts the packets that the rules of a node have dropped since the last
-// call. Then it runs the given commands. It needs only one request to the engine.
+// countThen counts the packets that the rules of a node have dropped since the last call, and then
+// runs the script `then` in the node. One request to the engine does both. If a node has no rules
+// of ours, countThen does nothing.
 func (e *cluster) countThen(ctx context.Context, node int, then string) error {
 	if !e.ruled[node] {
 		return nil
@@ -177,8 +182,8 @@ func (e *cluster) countThen(ctx context.Context, node int, then string) error {
 	return nil
 }
 
-// packets sums the numbers of packets in the list of rules that iptables prints: separately for
-// cuts and for losses.
+// The function `packets` sums the numbers of packets in the list of rules that iptables prints:
+// separately for cuts and for losses.
 func packets(list string) (dropped, lost int64) {
 	for line := range strings.Lines(list) {
 		f := strings.Fields(line)
@@ -231,8 +236,8 @@ func (e *engine) exec(ctx context.Context, id, script string) (string, error) {
 	return out.String(), nil
 }
 
-// addresses returns the current address of each node in its network. It is the zero address for a
-// node that is down.
+// The method `addresses` returns the current address of each node in its network. It is the zero
+// address for a node that is down.
 func (e *cluster) addresses(ctx context.Context) ([]netip.Addr, error) {
 	all := make([]netip.Addr, len(e.nodes))
 	var g errgroup.Group

@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// logDir is the directory of a node's transaction logs, dataDir that of its snapshots.
+// logDir is the directory of a node's transaction logs. dataDir is the directory of its snapshots.
 const (
 	logDir  = "/datalog"
 	dataDir = "/data"
@@ -78,8 +78,8 @@ func (e *cluster) Wipe(ctx context.Context, node int) error {
 	return e.whileDown(ctx, "wipe", node, "rm -rf "+dataDir+"/version-2 "+logDir+"/version-2 "+confDir)
 }
 
-// Truncate removes about half of the newest log of a killed node. The zeros at the end of the file
-// do not count, because the server preallocates space with them.
+// Truncate removes about half of the newest log of a killed node. It counts only the nonzero bytes
+// of the log, because the server preallocates space with zeros.
 func (e *cluster) Truncate(ctx context.Context, node int) error {
 	return e.whileDown(ctx, "truncate the log of", node, `log=$(ls -t `+logDir+`/version-2/log.* | head -n 1)
 used=$(tr -d '\0' < "$log" | wc -c)

@@ -17,14 +17,16 @@
 //
 // If the engine runs on another machine, or TESTCONTAINERS_HOST_OVERRIDE is set, ports are
 // published on all addresses of the engine's machine. If that variable names the loopback host,
-// they are published on loopback only. The servers require no password.
+// they are published on loopback only. The servers require no password, so anyone who reaches a
+// port can use the server.
 //
 // # Testcontainers
 //
 // Containers are created with testcontainers-go. Its reaper is switched off, because the reaper is
-// a separate image that must come from a registry; labels and the sweep at Start do the same work.
-// If the program itself runs in a container, testcontainers-go takes the gateway for the engine's
-// address. That is wrong if the engine runs in the same container: see dialHost.
-// TESTCONTAINERS_HOST_OVERRIDE replaces the address that testcontainers-go or dialHost would
-// choose. Set it to the gateway if the engine cannot publish ports on the gateway's address.
+// a separate image that must come from a registry. Instead, each Start removes the leftovers of
+// ended processes, which have labels. If the program itself runs in a container, testcontainers-go
+// assumes that the engine has the gateway's address. That is wrong if the engine runs in the same
+// container: see dialHost. TESTCONTAINERS_HOST_OVERRIDE replaces the address that testcontainers-go
+// or dialHost would choose. If the engine cannot publish ports on the gateway's address, set the
+// variable to the gateway. Ports are then published on all addresses.
 package container

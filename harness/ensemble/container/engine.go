@@ -76,10 +76,12 @@ func connect(ctx context.Context) (*engine, error) {
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// local reports whether the engine runs on this machine. Only then can owner labels be checked.
+// The method `local` reports whether the engine runs on this machine. Labels name processes of this
+// machine as owners, so the owners can be checked only if the engine runs here.
 func (e *engine) local() bool { return strings.HasPrefix(e.DaemonHost(), "unix:") }
 
-// labelled returns the filter for objects with a label; an empty value matches any value.
+// The function `labelled` returns the filter for objects with a label; an empty value matches any
+// value.
 func labelled(label, value string) client.Filters {
 	if value != "" {
 		label += "=" + value
@@ -124,8 +126,8 @@ func (e *engine) remove(ctx context.Context, what client.Filters) error {
 	return errors.Join(errs...)
 }
 
-// gone returns nil if another process has removed the object or is removing it, because two sweeps
-// may run at the same time.
+// The function `gone` returns nil if the object does not exist, or if another process is removing
+// it. Two sweeps may run at the same time.
 func gone(what string, err error) error {
 	if err == nil || errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
 		return nil
@@ -168,12 +170,13 @@ func (e *engine) sweep(ctx context.Context) error {
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
 // dialHost returns the host on which published ports are reachable, and the address on which to
-// publish them. If the engine runs on this machine, both are the loopback interface.
+// publish them. Without TESTCONTAINERS_HOST_OVERRIDE, both are the loopback interface if the engine
+// runs on this machine and this program does not run in a container.
 //
 // A program in a container reaches the ports of an engine outside of that container only at the
-// program's own gateway. If the engine runs in the same container, /.dockerenv and the Unix socket
-// exist as well. But then the gateway of the engine's networks is one of our own addresses, so
-// dialHost checks that.
+// program's own gateway. The file /.dockerenv shows that the program runs in a container, but not
+// where the engine runs. If the engine runs in the same container, the gateway of the engine's
+// networks is one of our own addresses, and the loopback interface works.
 func (e *engine) dialHost(network netip.Addr) (host string, publish netip.Addr) {
 	gateway := loopback
 	if _, err := os.Stat("/.dockerenv"); err == nil && !ownAddress(network) {
@@ -182,9 +185,9 @@ func (e *engine) dialHost(network netip.Addr) (host string, publish netip.Addr) 
 	return published(os.Getenv("TESTCONTAINERS_HOST_OVERRIDE"), e.DaemonHost(), gateway)
 }
 
-// published chooses the host and the address for dialHost. The zero address publishes on all
-// addresses. If the user named a host other than loopback, we cannot know which address of the
-// engine's machine it is.
+// The function `published` chooses the host and the address for dialHost. The zero address
+// publishes on all addresses. If the user named a host other than loopback, we publish on all
+// addresses, because we do not know the address of that host on the engine's machine.
 func published(override, daemon string, gateway netip.Addr) (host string, publish netip.Addr) {
 	u, err := url.Parse(daemon)
 	switch {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 )
 
@@ -21,9 +22,10 @@ func (e *cluster) Kill(ctx context.Context, node int) error {
 		if err := e.resumeLocked(ctx, node); err != nil {
 			return err
 		}
-		e.set(e.down, node, true)
+		e.set(e.down, node, true) // From now on, dials fail.
 		e.forget(node)
-		if _, err := e.engine.ContainerKill(ctx, e.nodes[node], client.ContainerKillOptions{Signal: "SIGKILL"}); err != nil {
+		if err := e.engine.kill(ctx, e.nodes[node]); err != nil {
+			e.set(e.down, node, false)
 			return err
 		}
 		e.ruled[node] = false // The rules are gone with the network of the container.
@@ -31,8 +33,22 @@ func (e *cluster) Kill(ctx context.Context, node int) error {
 	})
 }
 
-// Start starts a killed node. It applies the active cuts again before the server sends its first
-// packets.
+// kill ends a container with SIGKILL and waits until it has ended. It does nothing if the container
+// has already ended, for example because the disk of the server was full.
+func (e *engine) kill(ctx context.Context, id string) error {
+	_, err := e.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "SIGKILL"})
+	if !errdefs.IsConflict(err) {
+		return err
+	}
+	c, inspectErr := e.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if inspectErr != nil || c.Container.State.Running {
+		return err
+	}
+	return nil
+}
+
+// Start starts a killed node. It applies the active cuts again while the JVM starts, before the
+// server sends its first packets.
 func (e *cluster) Start(ctx context.Context, node int) error {
 	return e.change(ctx, "start", node, func() error {
 		if _, err := e.engine.ContainerStart(ctx, e.nodes[node], client.ContainerStartOptions{}); err != nil {
@@ -58,7 +74,7 @@ func (e *cluster) Pause(ctx context.Context, node int) error {
 	})
 }
 
-// pause freezes a container. It retries as untilPaused says.
+// pause freezes a container. untilPaused describes which errors are retried.
 func (e *cluster) pause(ctx context.Context, id string) error {
 	return untilPaused(ctx, func() error {
 		_, err := e.engine.ContainerPause(ctx, id, client.ContainerPauseOptions{})
@@ -66,11 +82,11 @@ func (e *cluster) pause(ctx context.Context, id string) error {
 	})
 }
 
-// untilPaused repeats pause while the engine returns one of two errors that do not last:
+// untilPaused repeats `pause` while the engine returns one of two errors that do not last:
 //   - "already paused": a late event of an earlier pause can cause that error for a moment after
 //     the container was resumed. If the error persists, someone else has paused the container.
 //   - "unable to freeze": a thread of the container did not reach the freezer in time, because the
-//     machine was busy. The engine has then undone what it froze.
+//     machine was busy. The engine has then resumed the threads that it had frozen.
 func untilPaused(ctx context.Context, pause func() error) error {
 	const long, busy = 2 * time.Second, 20 * time.Second
 	for began := time.Now(); ; {
@@ -125,7 +141,7 @@ func (e *cluster) healLocked(ctx context.Context) error {
 	return errors.Join(append(errs, e.applyCuts(ctx))...)
 }
 
-// change runs a fault on a node while it holds turn.
+// The method `change` acquires the mutex `turn`, runs a fault on a node, and releases `turn`.
 func (e *cluster) change(ctx context.Context, what string, node int, f func() error) error {
 	if node < 0 || node >= len(e.nodes) {
 		return fmt.Errorf("%s node %d: the ensemble has %d nodes", what, node, len(e.nodes))
@@ -153,7 +169,8 @@ func (e *cluster) set(state []bool, node int, to bool) {
 	state[node] = to
 }
 
-// live lists the nodes in which a command can run.
+// The method `live` lists the nodes that are neither killed nor paused. Only in these nodes can a
+// command run.
 func (e *cluster) live() []int {
 	return slices.DeleteFunc(indexes(len(e.nodes)), func(node int) bool { return !e.running(node) })
 }

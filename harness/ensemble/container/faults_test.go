@@ -6,6 +6,11 @@ import (
 	"testing"
 	"time"
 
+	mobycontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"github.com/zkcoord/zkcoord/docker/zookeeper"
+	"github.com/zkcoord/zkcoord/internal/owner"
 	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
@@ -18,9 +23,9 @@ func TestPauseIsRepeatedWhileTheReasonPasses(t *testing.T) {
 		gone    = errors.New("no such container")
 	)
 	for name, c := range map[string]struct {
-		answers []error // After the others, the engine repeats the last one without end.
+		answers []error // The engine's answers, in order. It repeats the last one.
 		want    error
-		calls   int // at least
+		calls   int // minimum number of calls
 		least   time.Duration
 	}{
 		"at once":              {[]error{nil}, nil, 1, 0},
@@ -52,4 +57,59 @@ func TestPauseIsRepeatedWhileTheReasonPasses(t *testing.T) {
 			t.Errorf("got %v with a canceled context, want %v", err, frozen)
 		}
 	})
+}
+
+// Regression: killing a node whose server had ended by itself, for example because its disk was
+// full, was an error.
+func TestKillOfAServerThatHasEnded(t *testing.T) {
+	e := newCluster(needEngine(t), "container", 1)
+	e.nodes[0] = ended(t, e.engine)
+	for i := range 2 {
+		if err := e.Kill(t.Context(), 0); err != nil {
+			t.Errorf("kill %d: got error %v, want none", i+1, err)
+		}
+	}
+	if !e.is(e.down, 0) {
+		t.Error("the node is not down after Kill, want it down")
+	}
+}
+
+// Regression: after a Kill that failed, the next one returned nil and killed nothing.
+func TestKillThatFailedIsTriedAgain(t *testing.T) {
+	e := newCluster(needEngine(t), "container", 1)
+	e.nodes[0] = "zkcoord-there-is-none"
+	for i := range 2 {
+		if err := e.Kill(t.Context(), 0); err == nil {
+			t.Errorf("kill %d of a container that does not exist: got no error", i+1)
+		}
+	}
+}
+
+// The function `ended` returns a container whose process has ended.
+func ended(t *testing.T, e *engine) string {
+	t.Helper()
+	image, err := zookeeper.Image(t.Context(), "", t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := e.ContainerCreate(t.Context(), client.ContainerCreateOptions{
+		Config: &mobycontainer.Config{
+			Image: image, Entrypoint: []string{"true"}, Healthcheck: noHealthCheck,
+			Labels: map[string]string{labelEnsemble: "ended", labelOwner: owner.Self()},
+		},
+		HostConfig: &mobycontainer.HostConfig{NetworkMode: "none"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, err := e.ContainerRemove(context.Background(), c.ID, client.ContainerRemoveOptions{Force: true})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if err := newCluster(e, "container", 1).runOnce(t.Context(), c.ID); err != nil {
+		t.Fatal(err)
+	}
+	return c.ID
 }

@@ -25,7 +25,8 @@ func (e *cluster) Logs(ctx context.Context, node int) (io.ReadCloser, error) {
 // allLines makes the engine return all lines.
 const allLines = "all"
 
-// copyLog writes the last lines of a node's log, without the framing of the engine.
+// copyLog writes the last lines of a node's log, without the framing of the engine. The argument
+// `lines` is their number, or allLines.
 func (e *cluster) copyLog(ctx context.Context, node int, w io.Writer, lines string) error {
 	if lines == allLines {
 		e.mu.Lock()
@@ -41,7 +42,8 @@ func (e *cluster) copyLog(ctx context.Context, node int, w io.Writer, lines stri
 	return nil
 }
 
-// copyOut writes the last lines of a container's output.
+// copyOut writes the last lines of a container's output to w. The argument `lines` is their number,
+// or allLines.
 func (e *cluster) copyOut(ctx context.Context, id string, w io.Writer, lines string) error {
 	log, err := e.engine.ContainerLogs(ctx, id, client.ContainerLogsOptions{
 		ShowStdout: true, ShowStderr: true, Tail: lines,
@@ -54,7 +56,8 @@ func (e *cluster) copyOut(ctx context.Context, id string, w io.Writer, lines str
 	return err
 }
 
-// keepLogs writes a log into logDir for each node that was created.
+// keepLogs writes the log of each node to a file in logDir. It leaves out nodes without a
+// container.
 func (e *cluster) keepLogs(ctx context.Context) error {
 	if e.logDir == "" {
 		return nil

@@ -10,7 +10,7 @@ import (
 // confDir is the directory in which a node stores the members, if they can change.
 const confDir = dataDir + "/conf"
 
-// member returns a node's entry in a configuration.
+// The function `member` returns a node's entry in a configuration.
 func member(node int, role ensemble.Role) string {
 	return fmt.Sprintf("node%d:2888:3888:%s;%d", node, role, clientPort)
 }

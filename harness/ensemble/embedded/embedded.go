@@ -21,9 +21,10 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Options configure an ensemble. Of Config, only Nodes, TickTime, SyncLimit, Port and Version have
-// an effect, and they override Model. There is no zoo.cfg, no JVM and no log. Start returns an
-// error if Config has Observers or Regions.
+// Options configure an ensemble. Of Config, only Nodes, TickTime, SyncLimit, Port, Version and Seed
+// have an effect. They override Model, except Seed, which has an effect only if Model has no seed.
+// There is no zoo.cfg, no JVM and no log. Start returns an error if Config has Observers or
+// Regions.
 type Options struct {
 	ensemble.Config
 
@@ -59,19 +60,18 @@ var (
 	_ ensemble.Expirer     = (*Ensemble)(nil)
 )
 
-// Starter returns a function that starts such ensembles for a run; see ensemble.StarterOf. If the
-// model has no seed, it gets the seed of the run.
+// Starter returns a function that starts the ensembles of runs. Of opts.Config it uses only
+// Version; see ensemble.StarterOf.
 func Starter(opts Options) ensemble.Starter {
 	return ensemble.StarterOf(opts.Config, func(_ context.Context, config ensemble.Config) (*Ensemble, error) {
 		opts := opts
 		opts.Config = config
-		opts.Model.Seed = cmp.Or(opts.Model.Seed, config.Seed)
 		return Start(opts)
 	})
 }
 
-// Start starts an ensemble, which serves at once. The caller closes it, in the bubble in which it
-// was started.
+// Start starts an ensemble, which serves at once. The caller closes it. If Start was called in a
+// testing/synctest bubble, Close must be called in the same bubble.
 func Start(opts Options) (*Ensemble, error) {
 	cfg, err := opts.Complete()
 	if err != nil {
@@ -84,6 +84,7 @@ func Start(opts Options) (*Ensemble, error) {
 	model.Servers, model.TickTime, model.SyncLimit = cfg.Nodes, cfg.TickTime, cfg.SyncLimit
 	model.MaxClientConns, model.KeepLog = -1, true
 	model.Version = cmp.Or(zktest.Version(cfg.Version), model.Version)
+	model.Seed = cmp.Or(model.Seed, cfg.Seed)
 	if cfg.Port != 0 {
 		model.Listen = nil
 		for i := range cfg.Nodes {
@@ -100,7 +101,8 @@ func Start(opts Options) (*Ensemble, error) {
 // Kind returns "embedded".
 func (e *Ensemble) Kind() string { return "embedded" }
 
-// Servers returns the addresses, which are real ones if the ensemble listens on TCP.
+// Servers returns the addresses of the nodes. If the ensemble listens on TCP, these are the
+// addresses of its sockets.
 func (e *Ensemble) Servers() []string { return e.Model.Servers() }
 
 // DialContext connects to the node with that address.
@@ -187,8 +189,8 @@ func (e *Ensemble) Cut(_ context.Context, edges ...ensemble.Edge) error {
 	return err
 }
 
-// Mend restores the edges, or all if none is given. Data that an edge held back arrive with the
-// sender's next retransmission.
+// Mend restores the edges, or all edges if none is given. The data of packets that a cut stopped
+// arrive with the sender's next retransmission.
 func (e *Ensemble) Mend(_ context.Context, edges ...ensemble.Edge) error {
 	all, err := e.links("mend", edges)
 	if err == nil {
@@ -197,7 +199,7 @@ func (e *Ensemble) Mend(_ context.Context, edges ...ensemble.Edge) error {
 	return err
 }
 
-// links returns the edges as links of the model.
+// The method `links` returns the edges as links of the model.
 func (e *Ensemble) links(what string, edges []ensemble.Edge) (all []zktest.Link, err error) {
 	n := len(e.Servers())
 	for _, l := range edges {
@@ -209,7 +211,7 @@ func (e *Ensemble) links(what string, edges []ensemble.Edge) (all []zktest.Link,
 	return all, e.open()
 }
 
-// Dropped returns the number of packets that cuts have held back so far. Mend does not reset it.
+// Dropped returns the number of packets that cuts have stopped so far. Mend does not reset it.
 func (e *Ensemble) Dropped(context.Context) (int64, error) {
 	return int64(e.Model.HeldBack()), e.open()
 }
@@ -219,8 +221,8 @@ func (e *Ensemble) SetTimers(_ context.Context, node int, rate float64) error {
 	return e.change("set the timers of", node, func() { e.Model.SetClockRate(node, rate) })
 }
 
-// StallLog affects the thread that expires sessions: when that thread next writes a line to the
-// log, it blocks and closes no session. No other thread of the model writes to the log.
+// StallLog blocks the thread that expires sessions at its next line in the log, so that it closes
+// no session. No other thread of the model writes to the log.
 func (e *Ensemble) StallLog(_ context.Context, node int) error {
 	const noExpiry = 1 << 40 * time.Millisecond // about 35 years
 	return e.change("stall the log of", node, func() { e.Model.SetExpirerPace(node, noExpiry) })
@@ -256,7 +258,8 @@ func (e *Ensemble) SetSequence(_ context.Context, path string, n int32) error {
 	return nil
 }
 
-// change runs a fault on one node. It holds the mutex only briefly, because the model acts at once.
+// The method `change` runs a fault on one node. It holds the mutex only briefly, because the model
+// acts at once.
 func (e *Ensemble) change(what string, node int, f func()) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
 	"github.com/zkcoord/zkcoord/internal/virtual"
+	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
@@ -67,5 +68,43 @@ func TestVersionIsThatOfTheModel(t *testing.T) {
 	if e, err := Start(Options{Config: ensemble.Config{Version: "3.8+3.9.6"}}); err == nil {
 		e.Close(t.Context())
 		t.Error("got no error for servers of two versions, want one")
+	}
+}
+
+// Regression: Start ignored the seed of its Config.
+func TestSeedDecidesTheSessionIDs(t *testing.T) {
+	id := func(o Options) (id int64) {
+		virtual.Test(t, func(t *testing.T) {
+			e, err := Start(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.Close(t.Context())
+			conn, err := e.DialContext(t.Context(), "tcp", e.Servers()[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			var rsp wire.ConnectResponse
+			if _, err = conn.Write(wire.AppendFrame(nil, &wire.ConnectRequest{Timeout: 10_000})); err == nil {
+				var frame []byte
+				if frame, err = wire.ReadFrame(conn, nil, 0); err == nil {
+					_, err = wire.Decode(frame, &rsp)
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			id = rsp.SessionID
+		})
+		return id
+	}
+	config := func(seed uint64) ensemble.Config { return ensemble.Config{Seed: seed} }
+	one, two := id(Options{Config: config(1)}), id(Options{Config: config(2)})
+	if again := id(Options{Config: config(1)}); one == two || one != again {
+		t.Errorf("got session %#x with seed 1, %#x with seed 2, %#x with seed 1 again; want the first and the last equal", one, two, again)
+	}
+	if got := id(Options{Config: config(1), Model: zktest.Options{Seed: 2}}); got != two {
+		t.Errorf("got session %#x with the seed 2 of the model, want %#x, because that seed has priority", got, two)
 	}
 }

@@ -65,8 +65,9 @@ func Contract(t *testing.T, e ensemble.Ensemble) {
 }
 
 // Steps runs each step of the contract on a separate ensemble, for ensembles that live in a
-// testing/synctest bubble. For each subtest it calls inBubble with a function step. inBubble must
-// start an ensemble in a new bubble and call step there. Steps closes the ensemble.
+// testing/synctest bubble. For each subtest it calls inBubble with a function `step`. inBubble must
+// start a new bubble, start an ensemble in it, and call `step` with that ensemble. Steps closes the
+// ensemble.
 func Steps(t *testing.T, inBubble func(t *testing.T, step func(*testing.T, ensemble.Ensemble))) {
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {
@@ -207,9 +208,8 @@ func (c contract) cutOverRestart(t *testing.T) {
 	c.ready(t)
 }
 
-// oneWay cuts the edge from the leader to one follower. The follower receives nothing and leaves.
-// If the other direction were cut, the leader would drop the follower. In both cases that follower
-// leaves the quorum, and the others continue.
+// oneWay cuts the edge from the leader to one follower. The follower receives nothing from the
+// leader, so it leaves the quorum, and the other nodes continue.
 func (c contract) oneWay(t *testing.T) {
 	p := capability[ensemble.Partitioner](t, c)
 	leader, follower := c.leader(t), c.follower(t)
@@ -312,7 +312,8 @@ func (c contract) closed(t *testing.T) {
 	}
 }
 
-// capability returns the ensemble as a C, or skips the test.
+// The function `capability` returns the ensemble as a value of the interface C. If the ensemble
+// does not implement C, it skips the test.
 func capability[C any](t *testing.T, c contract) C {
 	t.Helper()
 	able, ok := c.Ensemble.(C)
@@ -352,7 +353,7 @@ func (c contract) ask(address string) (ensemble.Status, error) {
 	return ensemble.Ask(context.Background(), c.DialContext, address)
 }
 
-// around lists the edges of a node, in both directions.
+// The method `around` lists the edges of a node, in both directions.
 func (c contract) around(node int) []ensemble.Edge {
 	var links []ensemble.Edge
 	for other := range c.Servers() {
@@ -406,15 +407,15 @@ func (c contract) read(t *testing.T, path string) (value string) {
 	return value
 }
 
-// connect returns a plain client of the servers, or of all servers if none is given.
+// connect returns a go-zookeeper client of the given servers, or of all servers if none is given.
 func (c contract) connect(t *testing.T, servers ...string) *zk.Conn {
 	t.Helper()
 	conn, _ := c.connectCut(t, servers...)
 	return conn
 }
 
-// connectCut also returns a function that cuts the client off, so that none of its later requests
-// arrives, not even the one that closes the session.
+// connectCut is like connect, but also returns a function that cuts the client off. After that, no
+// request of the client arrives, not even the one that closes the session.
 func (c contract) connectCut(t *testing.T, servers ...string) (*zk.Conn, func()) {
 	t.Helper()
 	if len(servers) == 0 {
@@ -435,7 +436,8 @@ type silent struct{}
 
 func (silent) Printf(string, ...any) {}
 
-// literal returns addresses without resolving them, because only the ensemble can resolve them.
+// The type `literal` returns addresses without resolving them, because only the ensemble can
+// resolve them.
 type literal struct {
 	servers []string
 	next    int

@@ -52,7 +52,7 @@ func (c contract) clock(t *testing.T) {
 			return err == nil && time.Until(now) > from && time.Until(now) < to
 		}
 	}
-	for range 2 { // also from one wrong time to another
+	for range 2 { // the second round also moves the clock from behind to ahead
 		must(t, k.SetClock(t.Context(), node, time.Hour, 1))
 		c.await(t, "the clock to be an hour ahead", ahead(59*time.Minute, 61*time.Minute))
 		must(t, k.SetClock(t.Context(), node, -time.Hour, 1))
@@ -79,8 +79,8 @@ func (c contract) truncated(t *testing.T) {
 	c.rejoins(t, "/before-the-truncation", tr.Truncate)
 }
 
-// rejoins damages the data of a killed follower, and checks that the follower serves its earlier
-// data again.
+// The method `rejoins` damages the data of a killed follower, and checks that the follower serves
+// its earlier data again.
 func (c contract) rejoins(t *testing.T, path string, damage func(ctx context.Context, node int) error) {
 	k := c.Ensemble.(ensemble.Killer)
 	node := c.follower(t)
@@ -107,7 +107,8 @@ func (c contract) fullDisk(t *testing.T) {
 	c.write(t, "/before-it-is-full", "x")
 	needs(t, d.Free(t.Context(), node))
 	must(t, d.Fill(t.Context(), node))
-	// Each write needs room on the leader's disk. The writes continue, so the leader must stop.
+	// The leader needs room on its disk for each write. The loop writes until the disk is full and
+	// another node leads.
 	n := 0
 	c.await(t, "another leader", func() bool {
 		n++
@@ -144,7 +145,8 @@ func (c contract) timers(t *testing.T) {
 	c.ready(t)
 }
 
-// abandoned returns how long a session lives if its client sends nothing after the create.
+// The method `abandoned` creates a session with an ephemeral znode, and cuts the client off. It
+// returns how long the session lives after that.
 func (c contract) abandoned(t *testing.T) time.Duration {
 	t.Helper()
 	owner, cut := c.connectCut(t)
@@ -184,7 +186,7 @@ func (c contract) sequence(t *testing.T) {
 func (c contract) stalledLog(t *testing.T) {
 	const (
 		sessions = 3
-		expired  = 7 * time.Second // their timeout, a tick, and some time more
+		expired  = 7 * time.Second // the sessions' timeout, a tick, and some time more
 	)
 	f := capability[ensemble.LogStaller](t, c)
 	node, err := c.Leader(t.Context())
@@ -225,7 +227,7 @@ func (c contract) stalledLog(t *testing.T) {
 	c.ready(t)
 }
 
-// needs skips the test if the ensemble was started without support for the step.
+// The function `needs` skips the test if the ensemble was started without support for the step.
 func needs(t *testing.T, err error) {
 	t.Helper()
 	if errors.Is(err, ensemble.ErrUnable) {
@@ -234,7 +236,7 @@ func needs(t *testing.T, err error) {
 	must(t, err)
 }
 
-// tryWrite writes, or gives up after a second.
+// tryWrite creates a znode at path, or gives up after a second.
 func (c contract) tryWrite(t *testing.T, path string) {
 	conn := c.connect(t)
 	stop := time.AfterFunc(time.Second, conn.Close)

@@ -22,7 +22,7 @@ type authConn struct {
 	auth []session.Auth
 
 	// Used by the writer.
-	head    []byte // the written bytes of the length of the first frame
+	head    []byte // the bytes of the first frame's length field that have been written so far
 	left    int    // number of bytes of the first frame that are not yet written
 	greeted bool   // the credentials were sent, or never will be
 
@@ -36,8 +36,9 @@ type authConn struct {
 	refused  error
 }
 
-// longestGreeting is larger than the size in bytes of any request for a session, and smaller than
-// the number that any four letters encode.
+// longestGreeting separates requests for a session from four-letter words. The first four bytes of
+// a request are its size, which is smaller than longestGreeting. The letters of a word, read as a
+// number, are larger.
 const longestGreeting = 1 << 20
 
 func (c *authConn) Write(p []byte) (int, error) {
@@ -59,7 +60,8 @@ func (c *authConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// greeting returns the index in p at which the first frame ends, or -1 if it does not end in p.
+// The method `greeting` returns the index in p at which the first frame ends, or -1 if it does not
+// end in p.
 func (c *authConn) greeting(p []byte) int {
 	n := min(4-len(c.head), len(p))
 	if len(c.head) < 4 {
@@ -108,11 +110,12 @@ func (c *authConn) Read(p []byte) (int, error) {
 	}
 }
 
-// sort moves the client's frames from rest to unread, and evaluates the replies to the credentials.
+// The method `sort` removes whole frames from the field `rest`. It appends the frames that are for
+// the client to the field `unread`, and evaluates the replies to the credentials.
 func (c *authConn) sort() {
 	for c.answered < len(c.auth) && len(c.rest) >= 4 {
-		size := 4 + int(binary.BigEndian.Uint32(c.rest))
-		if len(c.rest) < size {
+		size := 4 + uint64(binary.BigEndian.Uint32(c.rest)) // not an int, which would overflow if it has 32 bits
+		if uint64(len(c.rest)) < size {
 			return
 		}
 		frame := c.rest[:size]
@@ -133,7 +136,7 @@ func (c *authConn) sort() {
 	}
 }
 
-// CloseWrite ends the stream to the server, if the connection supports that.
+// CloseWrite closes the direction to the server, if the connection supports that.
 func (c *authConn) CloseWrite() error {
 	half, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok {

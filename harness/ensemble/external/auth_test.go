@@ -19,7 +19,8 @@ import (
 
 var admin = []session.Auth{{Scheme: "digest", Data: []byte("user:first")}, {Scheme: "digest", Data: []byte("admin:secret")}}
 
-// locked returns servers on which only admin may create at the root.
+// The function `locked` returns servers at whose root only the credential `admin` may create
+// znodes.
 func locked(t *testing.T) ensemble.Ensemble {
 	t.Helper()
 	servers, err := embedded.Start(embedded.Options{Model: zktest.Options{TCP: true}})
@@ -47,8 +48,8 @@ func open(t *testing.T, o session.Options) *session.Session {
 	return s
 }
 
-// Regression: a user's ensemble may forbid everyone to create at the root. zk#139: no client of a
-// run could authenticate.
+// Regression (zk#139): on an ensemble where only some credentials may create znodes at the root, no
+// client of a run could authenticate.
 func TestEachConnectionHasTheCredentials(t *testing.T) {
 	servers := locked(t)
 	e, err := New(Options{Servers: servers.Servers(), Auth: admin})
@@ -103,7 +104,7 @@ func TestRefusedCredentialIsSaid(t *testing.T) {
 	}
 }
 
-// slowly returns connections that write and read one byte at a time.
+// The function `slowly` returns a dialer whose connections write and read one byte at a time.
 func slowly(dial ensemble.DialFunc) ensemble.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)

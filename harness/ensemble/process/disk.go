@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,21 +21,35 @@ func (n *node) data() string { return filepath.Join(n.dir, "data", "version-2") 
 // while the node runs.
 func (e *Ensemble) DataDir(i int) string { return e.nodes[i].data() }
 
-// saved returns the directory in which Save stores the copy of the data.
+// The method `saved` returns the directory in which Save stores the copy of the data.
 func (n *node) saved() string { return filepath.Join(n.dir, "saved") }
 
-// newest returns the newest file of a kind, or an empty string if there is none.
+// glob returns the paths of the files in a directory whose names match a valid pattern. Unlike for
+// filepath.Glob, the path of the directory may contain any characters.
+func glob(dir, pattern string) (paths []string) {
+	names, _ := fs.Glob(os.DirFS(dir), pattern)
+	for _, name := range names {
+		paths = append(paths, filepath.Join(dir, name))
+	}
+	return paths
+}
+
+// The method `newest` returns the path of the node's newest file of the given kind, or an empty
+// string if there is none.
 func (n *node) newest(file ensemble.StoredFile) string {
-	all, _ := filepath.Glob(filepath.Join(n.data(), string(file)+".*"))
+	all := glob(n.data(), string(file)+".*")
 	if len(all) == 0 {
 		return ""
 	}
 	return slices.MaxFunc(all, func(a, b string) int { return modified(a).Compare(modified(b)) })
 }
 
-// flipBit flips the lowest bit of one byte of the newest file. The position of the byte is a share
-// of the file, from 0 to 1.
+// flipBit flips the lowest bit of one byte of the node's newest file of the given kind. The
+// position of the byte is a share, from 0 to less than 1, of the file without the zeros at its end.
 func (n *node) flipBit(file ensemble.StoredFile, share float64) error {
+	if !(share >= 0 && share < 1) { // also for NaN
+		return fmt.Errorf("the position of the bit is %v: must be from 0 to less than 1", share)
+	}
 	name := n.newest(file)
 	if name == "" {
 		return ensemble.ErrNothingStored
@@ -64,8 +79,8 @@ func (n *node) whileDown(f func() error) error {
 // leastLog is the number of nonzero bytes that a log must have to be truncated.
 const leastLog = 1000
 
-// truncate removes about half of the newest log. The zeros at the end of the file do not count,
-// because the server preallocates space with them.
+// truncate removes about half of the newest log. It counts only the nonzero bytes of the log,
+// because the server preallocates space with zeros.
 func (n *node) truncate() error {
 	newest := n.newest(ensemble.StoredLog)
 	if newest == "" {

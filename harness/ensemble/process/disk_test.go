@@ -2,6 +2,8 @@ package process
 
 import (
 	"errors"
+	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// FlipBit flips one bit of the newest file of the kind, before the zeros at its end, and no other
-// bit.
+// flipBit changes one bit of the newest file of the given kind, and nothing else. The bit is before
+// the zeros at the end of the file.
 func TestOneBitOfTheNewestFileFlips(t *testing.T) {
 	n := &node{dir: t.TempDir()}
 	if err := n.flipBit(ensemble.StoredLog, 0); !errors.Is(err, ensemble.ErrNothingStored) {
@@ -42,6 +44,41 @@ func TestOneBitOfTheNewestFileFlips(t *testing.T) {
 	write("snapshot.2", "\x00\x00", -time.Hour) // the newest
 	if err := n.flipBit(ensemble.StoredSnapshot, 0); !errors.Is(err, ensemble.ErrNothingStored) {
 		t.Errorf("a file of zeros: got %v, want %v", err, ensemble.ErrNothingStored)
+	}
+}
+
+// Regression: if the directory of a node had a bracket in its path, no stored file was found.
+func TestDirectoriesMayHaveAnyName(t *testing.T) {
+	n := &node{dir: filepath.Join(t.TempDir(), "[a"), members: []string{""}}
+	config := filepath.Join(n.dir, "zoo.cfg.dynamic.100")
+	if err := errors.Join(os.MkdirAll(n.data(), 0o700), os.WriteFile(config, nil, 0o600), os.WriteFile(filepath.Join(n.data(), "log.1"), []byte("abcd"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.flipBit(ensemble.StoredLog, 0); err != nil {
+		t.Errorf("flip a bit: got error %v, want none", err)
+	}
+	e := &Ensemble{nodes: []*node{n}}
+	if lost, err := e.LoseUnsynced(t.Context(), 0); lost != 4 || err != nil {
+		t.Errorf("lose unsynced data: got %d bytes, error %v; want 4 bytes", lost, err)
+	}
+	if err := n.wipe(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(config); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("stat of the configuration after the node was wiped: got error %v, want %v", err, fs.ErrNotExist)
+	}
+}
+
+// Regression: FlipBit panicked for a share outside of its range.
+func TestPositionsOutsideOfTheFile(t *testing.T) {
+	n := &node{dir: t.TempDir()}
+	if err := errors.Join(os.MkdirAll(n.data(), 0o700), os.WriteFile(filepath.Join(n.data(), "log.1"), []byte("abcd"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, share := range []float64{1, -0.5, math.NaN(), math.Inf(1)} {
+		if err := n.flipBit(ensemble.StoredLog, share); err == nil {
+			t.Errorf("share %v: got no error", share)
+		}
 	}
 }
 

@@ -1,16 +1,17 @@
 // Package process runs a ZooKeeper ensemble of local JVMs: real servers without containers and
 // without root. It needs Linux and a Java runtime (Debian: apt-get install
-// openjdk-17-jre-headless). Find describes where it gets ZooKeeper's jars.
+// openjdk-17-jre-headless). The function Find describes where ZooKeeper's jars come from.
 //
 // # How edges are cut
 //
 // No node has the real address of another node. In the configuration of node i, the addresses of
-// node j are those of proxies that carry only connections from i to j. So each direction of each
-// connection between two nodes passes through a proxy, which can stop it.
+// node j are those of relays that carry only connections from i to j. So each direction of each
+// connection between two nodes passes through a relay, which can stop it.
 //
-// One message could carry a real address past the proxies: a node opens an election connection with
-// its own election address, and a node with a higher number replies by connecting to that address.
-// The proxy replaces the address with that of the proxy in the opposite direction.
+// One message could carry a real address past the relays. When a node opens an election
+// connection, it first sends its own election address. If the other node has a higher number, that
+// node replies by connecting to this address. So the relay replaces the address with that of the
+// relay in the opposite direction.
 //
 // # Guarantees
 //
@@ -22,5 +23,6 @@
 //
 // A cut stops bytes, not packets. After the cut is restored, a stream that was stopped continues
 // where it stopped. Connections that are opened during the cut are reset, while a network would let
-// them time out. A node that is paused with full connections behaves the same as on a network.
+// them time out. In contrast, a pause of a node has the same effect as on a network, even if the
+// buffers of its connections become full.
 package process

@@ -97,7 +97,7 @@ func (e *Ensemble) Truncate(_ context.Context, i int) error {
 	return e.change("truncate", i, func(n *node) error { return n.whileDown(n.truncate) })
 }
 
-// change runs a fault on one node, unless the ensemble is closed.
+// The method `change` runs a fault on one node, unless the ensemble is closed.
 func (e *Ensemble) change(what string, i int, f func(*node) error) error {
 	if i < 0 || i >= len(e.nodes) {
 		return fmt.Errorf("%s node %d: the ensemble has %d nodes", what, i, len(e.nodes))
@@ -113,8 +113,7 @@ func (e *Ensemble) change(what string, i int, f func(*node) error) error {
 	return nil
 }
 
-// Cut stops the streams of the edges in the proxies, and resets connections that are opened over
-// them.
+// Cut stops the streams of the edges in the relays, and resets new connections on these edges.
 func (e *Ensemble) Cut(_ context.Context, edges ...ensemble.Edge) error {
 	if err := e.open(); err != nil {
 		return err
@@ -126,7 +125,8 @@ func (e *Ensemble) Cut(_ context.Context, edges ...ensemble.Edge) error {
 	return err
 }
 
-// Mend lets the streams of the edges, or of all edges, continue where they stopped.
+// Mend lets the streams of the given edges continue where they stopped, or those of all edges if
+// none is given.
 func (e *Ensemble) Mend(_ context.Context, edges ...ensemble.Edge) error {
 	if err := e.open(); err != nil {
 		return err
@@ -145,7 +145,7 @@ func (e *Ensemble) Mend(_ context.Context, edges ...ensemble.Edge) error {
 	return nil
 }
 
-// SetPace sets the pace of the edges in the proxies.
+// SetPace sets the pace of the edges in the relays.
 func (e *Ensemble) SetPace(_ context.Context, pace ensemble.Pace, edges ...ensemble.Edge) error {
 	if err := e.open(); err != nil {
 		return err
@@ -160,7 +160,7 @@ func (e *Ensemble) SetPace(_ context.Context, pace ensemble.Pace, edges ...ensem
 // gatesOf returns the gates of the given edges. If it returns an error, it returns no gates.
 func (e *Ensemble) gatesOf(what string, edges []ensemble.Edge) (gates []*gate, err error) {
 	if e.config.Members && len(edges) > 0 {
-		return nil, fmt.Errorf("%s: nodes whose membership may change have no proxies between them: %w", what, ensemble.ErrUnable)
+		return nil, fmt.Errorf("%s: nodes whose membership may change have no relays between them: %w", what, ensemble.ErrUnable)
 	}
 	for _, l := range edges {
 		if e.gates[l] == nil {
@@ -171,7 +171,7 @@ func (e *Ensemble) gatesOf(what string, edges []ensemble.Edge) (gates []*gate, e
 	return gates, nil
 }
 
-// Paced returns the number of chunks of streams that were delayed.
+// Paced returns the number of chunks of streams that SetPace has delayed.
 func (e *Ensemble) Paced(context.Context) (n int64, err error) {
 	if err := e.open(); err != nil {
 		return 0, err
@@ -182,8 +182,8 @@ func (e *Ensemble) Paced(context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// Dropped returns the number of chunks of streams that a cut has stopped, plus the connections that
-// it has reset.
+// Dropped returns the number of chunks of streams that cuts have stopped, plus the number of
+// connections that cuts have reset.
 func (e *Ensemble) Dropped(context.Context) (n int64, err error) {
 	if err := e.open(); err != nil {
 		return 0, err

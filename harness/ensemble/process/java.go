@@ -29,13 +29,13 @@ var debianJars = []string{
 	"commons-cli.jar", "commons-io.jar", "jackson-core.jar", "jackson-annotations.jar", "jackson-databind.jar", "zookeeper.jar",
 }
 
-// installed is the directory of the jars of Debian's packages.
+// The constant `installed` is the directory of the jars of Debian's packages.
 const installed = "/usr/share/java"
 
 const hint = "on Debian: apt-get install openjdk-17-jre-headless, ZooKeeper is then downloaded automatically; otherwise set ZOOKEEPER_HOME to an" +
 	" unpacked release and JAVA_HOME to a Java runtime"
 
-// install is a ZooKeeper installation on this machine.
+// The type `install` is a ZooKeeper installation on this machine.
 type install struct {
 	version         string // such as "3.9.6"; empty if unknown
 	java, classpath string
@@ -61,6 +61,9 @@ func find(ctx context.Context, version string, progress io.Writer) (found instal
 		found.java = filepath.Join(home, "bin", "java")
 	}
 	if found.java, err = exec.LookPath(found.java); err != nil {
+		if home := os.Getenv("JAVA_HOME"); home != "" {
+			return install{}, fmt.Errorf("JAVA_HOME=%s has no bin/java: correct or unset it", home)
+		}
 		return install{}, fmt.Errorf("java is not installed: %s", hint)
 	}
 	if home := os.Getenv("ZOOKEEPER_HOME"); home != "" {
@@ -97,13 +100,14 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// release returns the jars of an unpacked release in the order of a class path, and its version.
+// The function `release` returns the jars of an unpacked release in the order of a class path, and
+// its version.
 func release(home string) (jars []string, version string) {
 	lib := filepath.Join(home, "lib")
-	if found, _ := filepath.Glob(filepath.Join(lib, "zookeeper-*.jar")); len(found) == 0 {
+	if len(glob(lib, "zookeeper-*.jar")) == 0 {
 		return nil, ""
 	}
-	jars, _ = filepath.Glob(filepath.Join(lib, "*.jar"))
+	jars = glob(lib, "*.jar")
 	// ZooKeeper's own jar is the last, see debianJars.
 	slices.SortStableFunc(jars, func(a, b string) int { return rank(a) - rank(b) })
 	return jars, versionIn(lib)
@@ -121,8 +125,7 @@ var server = regexp.MustCompile(`^zookeeper-([0-9].*)\.jar$`)
 // versionIn returns the version of the server whose jar is in a directory. It is empty if the
 // directory has no such jar.
 func versionIn(dir string) string {
-	jars, _ := filepath.Glob(filepath.Join(dir, "zookeeper-[0-9]*.jar"))
-	for _, jar := range jars {
+	for _, jar := range glob(dir, "zookeeper-[0-9]*.jar") {
 		return server.FindStringSubmatch(filepath.Base(jar))[1]
 	}
 	return ""

@@ -11,9 +11,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/needs"
 )
 
-// Regression: the manifest of Debian's ZooKeeper names jars in /usr/share/java. If that jar came
-// first in the class path, Java used those jars instead of the jars of the release. The versions
-// did not fit together, and the server did not start.
+// Regression: the manifest of ZooKeeper's jar in Debian names other jars in /usr/share/java. If
+// ZooKeeper's jar came first in the class path, Java used those other jars instead of the jars of
+// the release. The versions did not fit together, and the server did not start.
 func TestAReleaseIsTakenWithItsOwnJarsFirst(t *testing.T) {
 	_, err := exec.LookPath("java")
 	needs.Installed(t, err)

@@ -10,22 +10,22 @@ import (
 )
 
 // A logPipe copies the output of one run of a server to its log file. It is a named pipe, so that
-// it can be filled. From then on, every thread of the server that writes a line blocks, as if a log
-// collector had stopped reading.
+// the method `stall` can also open it for writing, and fill it. While the pipe is full, every
+// thread of the server that writes a line blocks, as if a log collector had stopped reading.
 type logPipe struct {
 	path   string
 	reader *os.File
-	gate   gate          // closed while the log stalls, so that copy waits
+	gate   gate          // closed while the log stalls, so that the method `copy` waits
 	closed chan struct{} // ends a stall permanently
 	done   chan struct{} // closed when everything is in the file
 }
 
-// filler is the byte that fills the pipe. A log contains no such bytes; copy omits them from the
-// file.
+// filler is the byte that fills the pipe. A server writes no such bytes to its log. The method
+// `copy` omits them from the file.
 const filler = "\x00"
 
-// newLogPipe creates a pipe at path. Its contents are copied to file, which is closed at the end.
-// The caller passes the writer to the server, and then closes the writer.
+// newLogPipe creates a pipe at path. A goroutine copies the contents of the pipe to file, and
+// closes file at the end. The caller passes the writer to the server, and then closes the writer.
 func newLogPipe(path string, file *os.File) (p *logPipe, writer *os.File, err error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err
@@ -43,7 +43,8 @@ func newLogPipe(path string, file *os.File) (p *logPipe, writer *os.File, err er
 	return p, writer, nil
 }
 
-// copy ends when no process has the pipe open for writing.
+// The method `copy` copies the contents of the pipe to file. It ends when no process has the pipe
+// open for writing.
 func (p *logPipe) copy(file *os.File) {
 	defer close(p.done)
 	defer file.Close()
@@ -71,7 +72,8 @@ func (p *logPipe) stall(ctx context.Context) error {
 		return errors.Join(err, p.flow())
 	}
 	defer w.Close()
-	// The copy may be in the middle of a read, and then takes one more chunk.
+	// The goroutine of the method `copy` may be in the middle of a read. It then takes one more
+	// chunk from the pipe, so the pipe must be filled again.
 	for waiting := false; !waiting; {
 		waiting = p.gate.stopped.Load() > before
 		if err := fill(w); err != nil {
@@ -84,7 +86,7 @@ func (p *logPipe) stall(ctx context.Context) error {
 	return nil
 }
 
-// fill writes until the pipe has no room for another byte for some time.
+// fill writes until the pipe has accepted no further byte for 5 ms.
 func fill(w *os.File) error {
 	const patience = 5 * time.Millisecond
 	for size := 4 << 10; size > 0; size /= 8 {
@@ -105,13 +107,14 @@ func fill(w *os.File) error {
 	return nil
 }
 
-// flow reads from the pipe again.
+// The method `flow` reads from the pipe again.
 func (p *logPipe) flow() error {
 	p.gate.mend()
 	return nil
 }
 
-// end waits until the whole output of the server, which has ended, is in the file.
+// The method `end` waits until all output of the server is in the file. Call it after the server
+// has ended.
 func (p *logPipe) end() {
 	close(p.closed)
 	<-p.done

@@ -26,7 +26,7 @@ func TestAStalledLogTakesNoByte(t *testing.T) {
 		if _, err := w.WriteString("before\n"); err != nil {
 			t.Fatal(err)
 		}
-		for range 2 { // the second changes nothing
+		for range 2 { // the second stall changes nothing
 			if err := p.stall(t.Context()); err != nil {
 				t.Fatal(err)
 			}

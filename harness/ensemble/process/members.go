@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
 // chooseMembers chooses the ports of all nodes once, because the ports are part of a configuration
-// that all servers share. There are no proxies between such nodes, because with proxies each node
-// would need a different configuration.
+// that all servers share. An ensemble with such a configuration has no relays, because relays
+// need a different configuration for each node.
 func (e *Ensemble) chooseMembers() error {
 	members := make([]string, len(e.nodes))
 	for _, n := range e.nodes {
@@ -34,16 +33,13 @@ func (n *node) member(role ensemble.Role) string {
 	return fmt.Sprintf("127.0.0.1:%d:%d:%s;%s", n.quorum, n.election, role, n.clientLocked())
 }
 
-// wipe deletes the data. If servers can change the configuration, wipe deletes that too, because a
-// server refuses to start with a configuration in which the server itself is missing.
+// wipe deletes the data. If servers can change the configuration, wipe also deletes the node's copy
+// of the configuration. Otherwise the node might not start again, because a server refuses to start
+// with a configuration in which it is missing.
 func (n *node) wipe() error {
 	files := []string{n.data()}
 	if n.members != nil {
-		stored, err := filepath.Glob(filepath.Join(n.dir, "zoo.cfg*"))
-		if err != nil {
-			return err
-		}
-		files = append(files, stored...)
+		files = append(files, glob(n.dir, "zoo.cfg*")...)
 	}
 	var errs []error
 	for _, file := range files {

@@ -54,7 +54,7 @@ func TestSessionFollowsTheMembersReal(t *testing.T) {
 	id := s.ID()
 	err = errors.Join(e.SetRole(ctx, second, ensemble.Participant), e.SetRole(ctx, first, ensemble.Removed))
 	if err == nil {
-		err = s.Sync(ctx, "/") // the watch has fired before
+		err = s.Sync(ctx, "/") // when Sync returns, the watch on the members has fired
 	}
 	if err := errors.Join(err, e.Kill(ctx, first)); err != nil {
 		t.Fatal(err)

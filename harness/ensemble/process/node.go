@@ -20,12 +20,13 @@ import (
 )
 
 // node is one server and its directory. It gets new ports at each start, because another program
-// may have taken the old ones while the node was down. Ports that are part of the configuration
-// never change. The other ports can change, because only proxies and DialContext use them.
+// may have taken the old ones while the node was down. The ports can change because only relays and
+// DialContext use the ports. With Config.Members, all servers know the ports, so they never change.
+// The client port does not change either if Config.Port sets it.
 type node struct {
 	index int
 	dir   string
-	peers []peer // by index; its own entry is empty
+	peers []peer // by index of the peer; the node's own entry is empty
 
 	members []string // the members' entries, by index; nil if the membership is fixed
 
@@ -33,15 +34,15 @@ type node struct {
 
 	mu       sync.Mutex
 	client   int // port for clients
-	quorum   int // ports for peers
+	quorum   int // quorum and election are ports for peers
 	election int
 	child    *procs.Child // nil while the node is down
 	log      *logPipe     // of the child
 	paused   bool
 }
 
-// peer has the addresses at which a node reaches another node: those of the proxies between the
-// two.
+// peer has the addresses at which a node reaches another node: the addresses of the relays from the
+// first node to the second.
 type peer struct{ quorum, election string }
 
 // Ports are chosen below the range that the kernel uses for outgoing connections, so that no client
@@ -88,7 +89,8 @@ func (n *node) choosePorts(cfg ensemble.Config) (err error) {
 
 func (n *node) clientLocked() string { return fmt.Sprintf("127.0.0.1:%d", n.client) }
 
-// configure writes zoo.cfg, the id and the settings of the log.
+// configure writes the files that the server reads: zoo.cfg, the server's id, and the settings of
+// its log.
 func (n *node) configure(cfg ensemble.Config) error {
 	n.mu.Lock()
 	client, quorum, election := n.client, n.quorum, n.election
@@ -116,7 +118,7 @@ func (n *node) configure(cfg ensemble.Config) error {
 	}
 	file := filepath.Join(n.dir, "zoo.cfg")
 	if n.members != nil {
-		if _, err := os.Stat(file); err == nil { // the server has moved the members to a separate file
+		if _, err := os.Stat(file); err == nil { // keep the file: the server has moved the members from it to a separate file
 			text, err := os.ReadFile(file)
 			if err != nil {
 				return err
@@ -134,7 +136,8 @@ func (n *node) configure(cfg ensemble.Config) error {
 	)
 }
 
-// The jars contain one of the two logging libraries. Each library ignores the other's settings.
+// The jars contain one of two logging libraries, log4j or logback. Each library ignores the
+// settings of the other, so both settings are written.
 const log4j = `log4j.rootLogger=INFO, out
 log4j.appender.out=org.apache.log4j.ConsoleAppender
 log4j.appender.out.layout=org.apache.log4j.PatternLayout
@@ -151,7 +154,8 @@ const logback = `<configuration>
 
 func (n *node) logFile() string { return filepath.Join(n.dir, "log") }
 
-// launch starts the server if it is down. It preloads the library, unless that is empty.
+// launch starts the server if it is down. If `library` is not empty, the server preloads that
+// library.
 func (n *node) launch(cfg ensemble.Config, library string) error {
 	if n.alive() {
 		return nil
@@ -193,21 +197,21 @@ func (n *node) launch(cfg ensemble.Config, library string) error {
 	return nil
 }
 
-// alive reports whether the server was started and not killed. It may have died since.
+// The method `alive` reports whether the server was started and not killed. It may have died since.
 func (n *node) alive() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.child != nil
 }
 
-// running reports whether the server should answer.
+// The method `running` reports whether the server was started and is neither killed nor paused.
 func (n *node) running() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.child != nil && !n.paused
 }
 
-// kill ends the server and waits for it. SIGKILL ends a stopped process too.
+// The method `kill` ends the server and waits for it. SIGKILL ends a stopped process too.
 func (n *node) kill() error {
 	n.mu.Lock()
 	c, log := n.child, n.log
@@ -243,7 +247,8 @@ func (n *node) pipe() *logPipe {
 	return n.log
 }
 
-// stop sends SIGSTOP or SIGCONT.
+// The method `stop` pauses the server with SIGSTOP if `paused` is true, and resumes it with SIGCONT
+// otherwise.
 func (n *node) stop(paused bool) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -261,7 +266,7 @@ func (n *node) stop(paused bool) error {
 	return nil
 }
 
-// died returns an error with the end of the log if the server has ended by itself.
+// The method `died` returns an error with the end of the log if the server has ended by itself.
 func (n *node) died() error {
 	n.mu.Lock()
 	c, log := n.child, n.log
@@ -279,7 +284,7 @@ func (n *node) died() error {
 	}
 }
 
-// tail returns the end of the log in one line.
+// The method `tail` returns the last 12 lines of the log, joined into one line.
 func (n *node) tail() string {
 	text, _ := os.ReadFile(n.logFile())
 	lines := bytes.Split(bytes.TrimSpace(text), []byte("\n"))

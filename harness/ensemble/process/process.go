@@ -38,12 +38,12 @@ const startTimeout = 60 * time.Second
 // LogStaller, TxnLogs and Logs.
 type Ensemble struct {
 	config  ensemble.Config
-	found   map[string]install // by version
+	found   map[string]install // version -> its installation
 	dir     string
 	servers []string
 	nodes   []*node
-	proxies []*proxy
-	library string // preloaded into the servers; empty if there is none. See slowdisk.go
+	relays  []*relay
+	library string // library that servers preload; empty if there is none. See slowdisk.go
 	gates   map[ensemble.Edge]*gate
 
 	mu     sync.Mutex // held while nodes start and end, so that Close leaves none running
@@ -67,7 +67,8 @@ var (
 	_ ensemble.Logs        = (*Ensemble)(nil)
 )
 
-// Starter returns a function that starts such ensembles for a run; see ensemble.StarterOf.
+// Starter returns a function that starts the ensembles of runs. Of opts.Config it uses only LogDir
+// and Version; see ensemble.StarterOf.
 func Starter(opts Options) ensemble.Starter {
 	return ensemble.StarterOf(opts.Config, func(ctx context.Context, config ensemble.Config) (*Ensemble, error) {
 		opts := opts
@@ -143,7 +144,7 @@ func (e *Ensemble) run(ctx context.Context) error {
 	return ensemble.ReadyWithin(ctx, e, startTimeout)
 }
 
-// connect creates proxies between all pairs of nodes, in both directions.
+// connect creates relays between all pairs of nodes, in both directions.
 func (e *Ensemble) connect() error {
 	for from := range e.nodes {
 		for to := range e.nodes {
@@ -156,16 +157,16 @@ func (e *Ensemble) connect() error {
 	for link, there := range e.gates {
 		from, to := e.nodes[link.From], e.nodes[link.To]
 		back := e.gates[ensemble.Edge{From: link.To, To: link.From}]
-		quorum := &proxy{there: there, back: back, target: to.quorumAddress}
-		// When the first node connects to the second, it announces its own election address. The
-		// proxy replaces this address by that of the proxy for connections in the other direction.
-		election := &proxy{there: there, back: back, target: to.electionAddress,
+		quorum := &relay{there: there, back: back, target: to.quorumAddress}
+		// When node `from` connects to node `to`, it announces its own election address. This relay
+		// replaces that address with the address of the relay for the opposite direction.
+		election := &relay{there: there, back: back, target: to.electionAddress,
 			translate: greet(func() string { return to.peers[link.From].election })}
-		for _, p := range []*proxy{quorum, election} {
-			if err := p.listen(); err != nil {
+		for _, r := range []*relay{quorum, election} {
+			if err := r.listen(); err != nil {
 				return err
 			}
-			e.proxies = append(e.proxies, p)
+			e.relays = append(e.relays, r)
 		}
 		from.peers[link.To] = peer{quorum: quorum.address(), election: election.address()}
 	}
@@ -216,8 +217,8 @@ func (e *Ensemble) Ready(ctx context.Context) error {
 		if err := ensemble.AwaitQuorum(ctx, e.DialContext, e.servers, e.running, e.died); err != nil {
 			return err
 		}
-		// The server that answered may belong to another program that took one of our ports. Then
-		// our server has died because of that, or is about to die.
+		// Another program may have taken one of our ports, so its server may have answered. Our
+		// server at that port has then died, or is about to die.
 		err := errors.Join(e.died(), e.verify(ctx))
 		if !errors.Is(err, errQuorumLost) {
 			return err
@@ -258,8 +259,9 @@ func (e *Ensemble) verify(ctx context.Context) error {
 	return nil
 }
 
-// ours checks that conf, a server's answer to the four-letter word conf, names dir. A server
-// without a quorum does not name its directory.
+// The function `ours` checks that `conf`, a server's answer to the four-letter word conf, names the
+// directory `dir`. For a server without a quorum, which does not name its directory, it returns
+// errQuorumLost.
 func ours(conf, dir string) error {
 	switch {
 	case strings.Contains(conf, dir):
@@ -286,7 +288,8 @@ func (e *Ensemble) Logs(_ context.Context, i int) (io.ReadCloser, error) {
 	return os.Open(e.nodes[i].logFile())
 }
 
-// Close ends the JVMs and proxies, stores the logs if Config has a LogDir, and removes the rest.
+// Close ends the JVMs and relays, stores the logs if Config has a LogDir, and removes the directory
+// of the ensemble.
 func (e *Ensemble) Close(context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -297,9 +300,10 @@ func (e *Ensemble) Close(context.Context) error {
 	for _, n := range e.nodes {
 		errs = append(errs, n.kill())
 	}
-	for _, p := range e.proxies {
-		p.close()
+	for _, r := range e.relays {
+		r.close()
 	}
+	e.relays = nil // so that a repeated Close after an error does not close them again
 	errs = append(errs, e.keepLogs())
 	if err := os.RemoveAll(e.dir); err != nil {
 		return errors.Join(append(errs, err)...)

@@ -89,8 +89,8 @@ func TestADeadNodeIsSaidWithItsLog(t *testing.T) {
 	}
 }
 
-// orphans runs in a separate process. It starts an ensemble that nothing closes, and then prints
-// the address of a node.
+// The function `orphans` runs in a separate process. It starts an ensemble that nothing closes, and
+// then prints the address of a node.
 func orphans() {
 	e, err := Start(context.Background(), Options{Dir: os.Getenv("ZKCOORD_TEST_ORPHANS")})
 	if err != nil {
@@ -139,7 +139,7 @@ func TestAKilledRunLeavesNoProcessAndItsDataAreSwept(t *testing.T) {
 	empty(t, dir)
 }
 
-// Bug: Ready queries a node twice. A node that lost its leader between the two queries was taken
+// Bug: Ready queries a node twice. A node that lost its leader between the two queries was mistaken
 // for the server of another program, and the run did not recover.
 func TestNodeWithoutAQuorumIsNotForeign(t *testing.T) {
 	for conf, want := range map[string]error{

@@ -38,14 +38,16 @@ func (n *node) slowdisk() string { return filepath.Join(n.dir, "slowdisk") }
 
 func (n *node) control() string { return filepath.Join(n.slowdisk(), "control") }
 
-// Offsets in the file that controls the library.
+// The size of the file that controls the library, and the offsets of two 64-bit numbers in it: the
+// delay of each sync in microseconds, and the number of syncs that were delayed.
 const (
 	controlDelay  = 0
 	controlSlowed = 8
 	controlSize   = 24
 )
 
-// slowEnvironment creates the directory, if necessary, and returns the server's environment.
+// slowEnvironment creates the directory and the control file that a node shares with the library,
+// if necessary. It returns the server's environment.
 func (n *node) slowEnvironment(library string) ([]string, error) {
 	if err := os.MkdirAll(n.slowdisk(), 0o700); err != nil {
 		return nil, err
@@ -72,28 +74,29 @@ func (e *Ensemble) SlowSync(_ context.Context, i int, by time.Duration) error {
 
 // SlowSyncs returns the number of fsyncs of a node that SlowSync has delayed so far.
 func (e *Ensemble) SlowSyncs(_ context.Context, i int) (slowed int64, err error) {
-	return slowed, e.change("count the slow syncs of", i, func(n *node) error {
+	err = e.change("count the slow syncs of", i, func(n *node) error {
 		data, err := os.ReadFile(n.control())
 		if err == nil {
 			slowed = int64(binary.NativeEndian.Uint64(data[controlSlowed:]))
 		}
 		return err
 	})
+	return slowed, err
 }
 
 // LoseUnsynced removes, from the transaction logs of a killed node, the data that no fsync has
 // stored.
 func (e *Ensemble) LoseUnsynced(_ context.Context, i int) (lost int64, err error) {
-	return lost, e.change("remove the unsynced data of", i, func(n *node) error {
-		return n.whileDown(func() error {
-			logs, err := filepath.Glob(filepath.Join(n.data(), "log.*"))
-			for _, log := range logs {
+	err = e.change("remove the unsynced data of", i, func(n *node) error {
+		return n.whileDown(func() (err error) {
+			for _, log := range glob(n.data(), "log.*") {
 				one, lose := loseEnd(log, filepath.Join(n.slowdisk(), filepath.Base(log)))
 				lost, err = lost+one, errors.Join(err, lose)
 			}
 			return err
 		})
 	})
+	return lost, err
 }
 
 // loseEnd replaces the end of a log, after the stored length, with zeros. The server preallocates

@@ -13,12 +13,13 @@ import (
 	"github.com/zkcoord/zkcoord/internal/needs"
 )
 
-// Stored data stay, data that were only written are lost, and the preallocated zeros stay.
+// A loss of power removes data that were written but not synced. Synced data and the preallocated
+// zeros remain. If nothing was synced, the log itself is removed.
 func TestLossOfPowerTakesWhatWasNotStored(t *testing.T) {
 	for _, one := range []struct {
 		what   string
 		log    string
-		stored int64 // negative if nothing was recorded
+		stored int64 // number of synced bytes in the record; negative if there is no record
 		want   string
 		lost   int64
 		gone   bool
@@ -48,8 +49,8 @@ func TestLossOfPowerTakesWhatWasNotStored(t *testing.T) {
 	}
 }
 
-// The library records how much of a log a program has synced. It delays the syncs if the control
-// file says so, and does not affect other files.
+// For each transaction log, the library records how many bytes the program has synced. It records
+// nothing about other files. It delays each sync by the time in the control file.
 func TestSlowDiskRecordsWhatIsStored(t *testing.T) {
 	_, err := exec.LookPath("gcc")
 	needs.Installed(t, err)

@@ -44,7 +44,7 @@ public class Lock {
           case "acquire" -> {
             long wait = request.path("wait_ms").asLong(TimeUnit.DAYS.toMillis(1000));
             if (lock.acquire(wait, TimeUnit.MILLISECONDS)) {
-              String node = lock.getParticipantNodes().iterator().next(); // the holder's is the first
+              String node = lock.getParticipantNodes().iterator().next(); // the holder's comes first
               reply.put("node", node).put("token", client.checkExists().forPath(node).getCzxid());
             } else {
               reply = message("fail").put("error", "not in time");
@@ -53,7 +53,7 @@ public class Lock {
           case "release" -> lock.release();
           default -> reply = message("fail").put("error", "unknown operation");
         }
-      } catch (Exception e) { // nobody knows whether it happened
+      } catch (Exception e) { // the operation may have happened
         reply = message("info").put("error", e.toString());
       }
       say(reply.put("id", request.get("id").asLong()));

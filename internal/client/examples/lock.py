@@ -40,7 +40,7 @@ for line in sys.stdin:
             reply.update(type="fail", error="unknown operation")
     except LockTimeout as e:
         reply.update(type="fail", error=str(e))
-    except Exception as e:  # nobody knows whether it happened
+    except Exception as e:  # the operation may have happened
         reply.update(type="info", error=repr(e))
     say(**reply)
 zk.stop()

@@ -5,7 +5,7 @@
 dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
 mkfifo "$dir/said" "$dir/hold"
 
-# reply TYPE MORE...
+# reply TYPE [FIELDS] answers the request $id. FIELDS begins with a comma.
 reply() { printf '{"id":%s,"type":"%s"%s}\n' "$id" "$1" "$2"; }
 
 # field NAME finds a number or a word in $line.

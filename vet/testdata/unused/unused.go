@@ -40,7 +40,7 @@ func errorOfUnlock(ctx context.Context, m *lock.Mutex) error {
 		return err
 	}
 	write()
-	return grant.Unlock(ctx) // says if it was lost
+	return grant.Unlock(ctx) // the error says whether the grant was lost
 }
 
 func tokenOfIt(ctx context.Context, m *lock.Mutex, gate *fence.Gate) error {

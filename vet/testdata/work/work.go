@@ -72,7 +72,7 @@ func handedOver(ctx context.Context, m *lock.Mutex) error {
 	}
 	defer grant.Unlock(ctx)
 	hand(ctx, grant)
-	return work(ctx) // not seen: hand may have released it
+	return work(ctx) // no finding: the function `hand` may have released the grant
 }
 
 func afterUnlock(ctx context.Context, m *lock.Mutex) error {
@@ -377,7 +377,7 @@ func kept(ctx context.Context, m *lock.Mutex) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() error { return errors.Join(work(ctx), grant.Unlock(ctx)) }, nil // not seen: nobody knows when it runs
+	return func() error { return errors.Join(work(ctx), grant.Unlock(ctx)) }, nil // no finding: the function may run when nothing is held
 }
 
 func wrapped(ctx context.Context, lock func(ctx context.Context) (context.Context, *lock.Grant, error)) error {

@@ -39,8 +39,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const superuser = "super:pw"
 
-// options returns options of zktest that match the real ensemble. With one server, both ensembles
-// keep the default that nodes have no time to live.
+// The function `options` returns options of zktest that match the real ensemble. With one server,
+// both ensembles keep the default that nodes have no time to live.
 func options(n int, v zktest.Version) zktest.Options {
 	return zktest.Options{Version: v, Servers: n, TickTime: tick, TTLNodes: ttlNodes(n), Superuser: superuser, MaxClientConns: -1}
 }
@@ -49,8 +49,8 @@ func ttlNodes(n int) bool { return n > 1 }
 
 const tick = 2 * time.Second
 
-// enough is a number of traces, from seed 1 on, in which each event that missing checks happens at
-// least once.
+// The constant `enough` is a number of traces. That many traces, from seed 1 on, contain each event
+// that the function `missing` checks.
 const enough = 100
 
 // onEachVersion runs f for each version of real servers. A version that is not installed is
@@ -65,14 +65,14 @@ func onEachVersion(t *testing.T, f func(t *testing.T, version string)) {
 	}
 }
 
-// startReal starts ZooKeeper and returns its release. It sets the interval for
-// reaping so long that no trace is affected.
+// startReal starts ZooKeeper and returns its release. It makes the interval at which the servers
+// delete containers so long that no trace is affected.
 func startReal(t *testing.T, version string, n int) (s *trace.Servers, release zktest.Version) {
 	t.Helper()
 	return startLogged(t, version, n, *logs)
 }
 
-// startLogged is startReal with the directory for the logs of the servers.
+// startLogged does the same as startReal. The servers store their logs in the directory `logs`.
 func startLogged(t *testing.T, version string, n int, logs string) (s *trace.Servers, release zktest.Version) {
 	t.Helper()
 	e, err := process.Start(t.Context(), process.Options{Config: ensemble.Config{Version: version, Nodes: n, TickTime: tick, LogDir: logs, JVMFlags: []string{
@@ -131,7 +131,7 @@ func limits(n int, releases ...zktest.Version) (l trace.Limits) {
 	return l
 }
 
-// The function from rotates the addresses so that the leader is first.
+// The function `from` rotates the addresses so that the leader is first.
 func from(addresses []string, leader int, dial ensemble.DialFunc) *trace.Servers {
 	rotated := slices.Concat(addresses[leader:], addresses[:leader])
 	return &trace.Servers{Addresses: rotated, Dial: dial}
@@ -153,7 +153,7 @@ func compared(zookeeper, zktest trace.Player, limits trace.Limits) *trace.Compar
 	return &trace.Comparison{WantName: "ZooKeeper", Want: zookeeper, GotName: "zktest", Got: zktest, Limits: limits}
 }
 
-// missing returns the events that a set of traces has not shown: successful
+// The function `missing` returns the events that a set of traces has not shown: successful
 // operations, watch events, and changes of connections.
 func missing(t trace.Tally, ttl bool, rules tree.Rules) []string {
 	var none []string
@@ -203,8 +203,8 @@ func TestZktestAnswersAsZooKeeper(t *testing.T) {
 }
 
 // compareWith plays traces on n real servers of a version and on zktest. On a busy machine, servers
-// of 3.8.0 have ended by themselves, which is no difference. The traces are then played once more,
-// on new servers.
+// of 3.8.0 have ended by themselves. This does not count as a difference: compareWith plays the
+// traces once more, on new servers.
 func compareWith(t *testing.T, version string, n int) {
 	for first := true; ; first = false {
 		logs := *logs
@@ -238,7 +238,7 @@ func compareWith(t *testing.T, version string, n int) {
 // serverEnded reports whether a trace could not be played because a server accepts no connection.
 func serverEnded(d trace.Difference) bool { return errors.Is(d.Err, syscall.ECONNREFUSED) }
 
-// lastErrors returns the last errors in each log of a directory, and its last line.
+// lastErrors returns the last errors and warnings, and the last line, of each log in a directory.
 func lastErrors(dir string) string {
 	var b strings.Builder
 	files, _ := filepath.Glob(filepath.Join(dir, "*.log"))
@@ -252,8 +252,8 @@ func lastErrors(dir string) string {
 	return b.String()
 }
 
-// This test shows that the test above can fail: two settings with different
-// replies are distinguished, and the trace is minimized to the necessary steps.
+// This test shows that TestZktestAnswersAsZooKeeper can fail. The comparison finds that two
+// settings lead to different replies, and minimizes the trace to the necessary steps.
 func TestADifferenceIsFoundAndShrunk(t *testing.T) {
 	with, without := options(3, ""), options(3, "")
 	without.TTLNodes = false

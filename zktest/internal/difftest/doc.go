@@ -18,7 +18,7 @@
 //   - A truncated write, except a multi, at several servers since 3.9.0. ZooKeeper's servers fail.
 //     zktest returns a marshalling error, like a single ZooKeeper server.
 //   - A createTTL whose mode has no time to live, with the TTL -1. The ZooKeeper server ends its
-//     process. zktest returns bad arguments, as for any other TTL.
+//     process. zktest returns the error for bad arguments, as for any other TTL.
 //   - A truncated reconfig. ZooKeeper's leader never answers again. zktest returns a marshalling
 //     error, as for any other request.
 //   - A multi with a null path. Several ZooKeeper servers never answer again, because the leader
@@ -26,7 +26,7 @@
 //     followed by an empty response. zktest returns the error alone. For a null ACL in a multi, 3.9
 //     returns the same error, and zktest returns the error for an invalid ACL.
 //   - checkWatches of a path without a slash. ZooKeeper returns a marshalling error while a client
-//     of the server has a recursive watch. zktest returns no watcher.
+//     of the server has a recursive watch. zktest returns the error NoWatcher.
 //   - A path that is not UTF-8 or has characters above U+FFFF, in sync or in an event. ZooKeeper
 //     returns it in Java's encoding of characters. zktest returns it unchanged, because no node can
 //     have such a name.
@@ -66,8 +66,9 @@
 // moved to another server, 3.8 closes the connection and 3.9 returns a marshalling error. Only
 // traces for several servers of 3.8 show this, about one in 5,000.
 //
-// Four scenes compare how clients see faults: an isolated follower that answers for an expired
-// session, a follower that lags until it syncs, a reply that is lost after the commit, and a
-// deposed leader that still answers reads and sync. The durations of expiry and elections are not
+// Five scenes compare how clients see faults: an isolated follower that answers for an expired
+// session, a follower that lags until it syncs, a reply that is lost after the commit, a deposed
+// leader that still answers reads and sync, and a paused server that processes the requests of
+// clients that have left it. The durations of expiry and elections are not
 // compared here; zktest has its own tests of them.
 package difftest

@@ -26,6 +26,7 @@ type breakable interface {
 	ensemble.Ensemble
 	ensemble.Killer
 	ensemble.Partitioner
+	ensemble.Pauser
 }
 
 // A server closes its connection to a server that is silent for twenty seconds.
@@ -34,7 +35,7 @@ var sceneConfig = ensemble.Config{TickTime: 500 * time.Millisecond, SyncLimit: 4
 
 const sceneTimeout = 2 * time.Second // of sessions
 
-// A scene plays one fault. Its field want is the expected account.
+// A scene plays one fault. Its field `want` is the expected account.
 type scene struct {
 	name string
 	play func(s *stage)
@@ -147,6 +148,34 @@ a: exists /new: no node
 a: create /late: no reply
 a: is disconnected
 b: exists /late: no node`,
+}, {
+	name: "clients that leave a paused server",
+	play: func(s *stage) {
+		a, b, c := s.client("a", s.follower), s.client("b", s.leader), s.client("c", s.other)
+		a.create("/mine", wire.ModeEphemeral)
+		c.create("/c", wire.ModeEphemeral)
+		s.must(s.e.Pause(s.ctx, s.follower))
+		a.send(wire.OpCreate, &wire.CreateRequest{Path: "/sent", ACL: everybody})
+		a.send(wire.OpCloseSession, nil)
+		began := time.Now()
+		a.link.Close()
+		s.knock(c.id, s.follower)
+		b.exists("/sent")
+		s.must(s.e.Resume(s.ctx, s.follower))
+		s.tell("the create is applied: %v", s.eventually(func() bool { return b.sees("/sent") }))
+		s.eventually(func() bool { return !b.sees("/mine") })
+		s.tell("the session of a ends before its timeout: %v", time.Since(began) < sceneTimeout)
+		s.tell("the session of c moves: %v", s.eventually(func() bool {
+			return c.code(wire.OpSetData, &wire.SetDataRequest{Path: "/c", Version: -1}) == wire.ConnectionLoss
+		}))
+	},
+	want: `
+a: create /mine: ok
+c: create /c: ok
+b: exists /sent: no node
+the create is applied: true
+the session of a ends before its timeout: true
+the session of c moves: true`,
 }}
 
 func TestZktestFailsAsZooKeeper(t *testing.T) {
@@ -226,7 +255,7 @@ func (s *stage) pause() { <-time.After(50 * time.Millisecond) }
 func (s *stage) cut(links ...ensemble.Edge) { s.must(s.e.Cut(s.ctx, links...)) }
 func (s *stage) mend()                      { s.must(s.e.Mend(s.ctx)) }
 
-// around returns the links of a node, in both directions.
+// The method `around` returns the links of a node, in both directions.
 func (s *stage) around(node int) (links []ensemble.Edge) {
 	for other := range s.e.Servers() {
 		if other != node {
@@ -236,8 +265,8 @@ func (s *stage) around(node int) (links []ensemble.Edge) {
 	return links
 }
 
-// electedBut waits for a leader other than old. During the wait it calls the function meanwhile
-// repeatedly.
+// electedBut waits until another server than `old` leads, and returns that server. During the wait
+// it calls the function `meanwhile` repeatedly.
 func (s *stage) electedBut(old int, meanwhile func()) int {
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); s.pause() {
 		meanwhile()
@@ -247,6 +276,30 @@ func (s *stage) electedBut(old int, meanwhile func()) int {
 	}
 	s.Fatal("no other leader was elected")
 	return 0
+}
+
+// eventually polls until the condition is true, and returns false if that takes longer than a
+// minute.
+func (s *stage) eventually(condition func() bool) bool {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); s.pause() {
+		if condition() {
+			return true
+		}
+	}
+	return false
+}
+
+// knock connects to a node and requests to resume a session. It closes the connection without
+// waiting for the answer.
+func (s *stage) knock(id wire.ConnectResponse, node int) {
+	s.Helper()
+	conn, err := s.e.DialContext(s.ctx, "tcp", s.e.Servers()[node])
+	s.must(err)
+	_, err = conn.Write(wire.AppendFrame(nil, &wire.ConnectRequest{
+		Timeout: int32(sceneTimeout.Milliseconds()), SessionID: id.SessionID, Password: id.Password,
+	}))
+	s.must(err)
+	s.must(conn.Close())
 }
 
 // An actor is a client with one session.
@@ -348,7 +401,13 @@ func (a *actor) exists(path string) {
 	a.ask("exists "+path, wire.OpExists, &wire.PathWatch{Path: path})
 }
 
-// catchUp sends a sync, and does not record it in the account.
+// The method `sees` reports whether a node exists. It records nothing in the account.
+func (a *actor) sees(path string) bool {
+	a.s.Helper()
+	return a.code(wire.OpExists, &wire.PathWatch{Path: path}) == wire.OK
+}
+
+// catchUp sends a sync and waits for the reply. It records nothing in the account.
 func (a *actor) catchUp() {
 	a.s.Helper()
 	if code := a.code(wire.OpSync, &wire.Path{Path: "/"}); code != wire.OK {
@@ -356,7 +415,8 @@ func (a *actor) catchUp() {
 	}
 }
 
-// silent waits for half a second, during which no reply may arrive.
+// The method `silent` waits for half a second, and records in the account whether a reply has
+// arrived.
 func (a *actor) silent(what string) {
 	a.s.Helper()
 	silent, err := a.link.Silent(500 * time.Millisecond)
@@ -368,8 +428,8 @@ func (a *actor) silent(what string) {
 	}
 }
 
-// hangsUp waits for the end of the connection. Earlier requests must not be
-// answered.
+// hangsUp waits until the server closes the connection, and records this in the account. If a reply
+// arrives first, hangsUp records the reply instead.
 func (a *actor) hangsUp() {
 	a.s.Helper()
 	if code := a.receive(); code != wire.ConnectionLoss {

@@ -36,7 +36,8 @@ func encode(fields ...any) []byte {
 	return b
 }
 
-// nulls are requests in which a string or a vector is null.
+// The function `nulls` returns requests in which a string or a vector is null. Each request is a
+// function that sets the operation and returns the body.
 func nulls() map[string]func(op *wire.Op) []byte {
 	all := map[string]func(op *wire.Op) []byte{}
 	add := func(name string, op wire.Op, fields ...any) {
@@ -131,8 +132,8 @@ func TestNullsAreAnsweredAsByZooKeeper(t *testing.T) {
 	})
 }
 
-// reply sends a request on a new connection. It renders the reply, and whether the
-// connection still works after it.
+// The function `reply` sends a request on a new connection. It returns, as text, the reply and
+// whether the connection still works after it.
 func reply(t *testing.T, s *trace.Servers, role int, op wire.Op, body []byte) string {
 	t.Helper()
 	l, err := trace.Dial(t.Context(), s, role)
@@ -165,7 +166,7 @@ func reply(t *testing.T, s *trace.Servers, role int, op wire.Op, body []byte) st
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(rest) > 40 || h.Err != wire.OK { // see the package comment
+		if len(rest) > 40 || h.Err != wire.OK { // a long reply has a stat, which differs; for errors, see the package comment
 			rest = nil
 		}
 		fmt.Fprintf(&b, "%v %x, ", h.Err.String(), rest)

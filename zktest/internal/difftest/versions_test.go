@@ -14,8 +14,8 @@ import (
 // comment.
 var untraced = []string{"clients-delete", "session-first"}
 
-// inverted returns a variant of release in which the rules of the given changes are inverted. The
-// change whose name is the argument except is not inverted.
+// The function `inverted` returns a variant of release in which the rules of the given changes are
+// inverted. It does not invert the rule of the change that has the name `except`.
 func inverted(release zktest.Version, changes []tree.Change, except string) zktest.Version {
 	names := []string{string(release)}
 	for _, c := range changes {
@@ -26,14 +26,15 @@ func inverted(release zktest.Version, changes []tree.Change, except string) zkte
 	return zktest.Version(strings.Join(names, "~"))
 }
 
-// like returns a player that plays traces on one server of zktest.
+// The function `like` returns a player that plays traces on one server of zktest.
 func like(v zktest.Version) trace.Player { return onZktest(options(1, v)) }
 
 // mostTraces is a number of traces that is enough to show each change between
 // releases.
 const mostTraces = 1000
 
-// Traces find each change in the table of rules.
+// The table tree.Changes lists the differences between releases. Random traces of requests find
+// each of these differences, except those in `untraced`.
 func TestTracesShowEachChangeOfReleases(t *testing.T) {
 	newest := zktest.Version(tree.Newest["3.9"])
 	for _, change := range tree.Changes {
@@ -54,8 +55,9 @@ func TestTracesShowEachChangeOfReleases(t *testing.T) {
 	}
 }
 
-// Real servers of one line differ from zktest of the other line in each change
-// that the table of rules lists between the two, and in nothing else.
+// Real servers of 3.8 differ from zktest with version 3.9 in each change that the table of rules
+// lists between the two lines, and in nothing else. The same is true of real servers of 3.9 and
+// zktest with version 3.8.
 //
 // Regression: each comparison numbered its traces from 1, so their root nodes already existed on
 // the servers. The resulting error counted as a difference, and three of the changes were never

@@ -20,8 +20,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The four-letter words report the watches of one client. All of them except
-// mntr count only watches on data.
+// In the four-letter words, zktest and ZooKeeper report the same watches of one client. All words
+// except mntr count only watches on data.
 func TestWordsCountTheSameWatches(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, version string) {
 		real, release := startReal(t, version, 1)
@@ -62,16 +62,15 @@ func watchWords(t *testing.T, s *trace.Servers) string {
 		if word == "mntr" {
 			lines = slices.DeleteFunc(lines, func(line string) bool { return !strings.HasPrefix(line, "zk_watch_count\t") })
 		} else {
-			slices.Sort(lines) // they have the order of a hash table
+			slices.Sort(lines) // ZooKeeper's lines have the order of a hash table
 		}
 		fmt.Fprintf(&b, "%s: %q\n", word, lines)
 	}
 	return strings.ReplaceAll(b.String(), fmt.Sprintf("0x%x", session.SessionID), "the session")
 }
 
-// With and without a quorum, servers answer the words in the same way, refuse
-// connections when they are killed, and do not list children in the order of
-// creation.
+// zktest and ZooKeeper answer the four-letter words in the same way, with and without a quorum. In
+// both, killed servers refuse connections, and children are not listed in the order of creation.
 func TestWordsWithAndWithoutAQuorum(t *testing.T) {
 	config := ensemble.Config{TickTime: 500 * time.Millisecond}
 	model, err := embedded.Start(embedded.Options{Config: config, Model: zktest.Options{TCP: true}})
@@ -178,8 +177,8 @@ func loseQuorum(t *testing.T, e breakable) map[string][]string {
 	return said
 }
 
-// shared are the settings that conf shows and that have the same values on
-// both ensembles.
+// The variable `shared` lists settings that the four-letter word conf shows. They have the same
+// values on both ensembles.
 var shared = []string{
 	"secureClientPort", "tickTime", "minSessionTimeout", "maxSessionTimeout", "clientPortListenBacklog",
 	"initLimit", "syncLimit", "electionAlg", "peerType", "version",

@@ -10,7 +10,7 @@ type clock struct {
 	local time.Duration // the local time at that moment
 }
 
-// now returns the server's local time.
+// The method `now` returns the server's local time.
 func (s *server) now() time.Duration { return s.clock.at(s.c.now) }
 
 func (k *clock) at(global time.Duration) time.Duration {
@@ -20,8 +20,8 @@ func (k *clock) at(global time.Duration) time.Duration {
 	return k.local + time.Duration(float64(global-k.since)*k.rate)
 }
 
-// global returns the earliest time of the cluster at which the server's clock shows at least the
-// time local.
+// The method `global` returns the earliest time of the cluster at which the server's clock shows at
+// least the time `local`.
 func (k *clock) global(local time.Duration) time.Duration {
 	if k.rate == 1 {
 		return k.since + local - k.local

@@ -90,13 +90,13 @@ func New(cfg Config) *Cluster {
 }
 
 // Expiries returns the sessions that leaders have closed because their time was over. A leader
-// without a majority closes sessions too, but these transactions are not committed.
+// without a majority closes sessions too. Its transactions that close them are not committed.
 func (c *Cluster) Expiries() []Expiry { return slices.Clone(c.expiries) }
 
 // Now returns the cluster's time since its start.
 func (c *Cluster) Now() time.Duration { return c.now }
 
-// wall returns the wall clock of the servers in milliseconds since 1970.
+// The method `wall` returns the wall clock of the servers in milliseconds since 1970.
 func (c *Cluster) wall() int64 { return c.cfg.Start.Add(c.now).UnixMilli() }
 
 func (c *Cluster) majority() int { return c.cfg.Servers/2 + 1 }
@@ -150,17 +150,17 @@ func (c *Cluster) Advance(now time.Duration) {
 	c.now = max(c.now, now)
 }
 
-// Next returns the time of the next timer. If there is none, ok is false.
+// Next returns the time of the next timer. If there is none, `ok` is false.
 func (c *Cluster) Next() (at time.Duration, ok bool) {
 	at, _, fire := c.next()
 	return at, fire != nil
 }
 
 // A timer is the action of a server at a given time. Timers are not stored: each call of the method
-// next computes the earliest one.
+// `next` computes the earliest one.
 type timer func(*server)
 
-// next returns the earliest timer and its server.
+// The method `next` returns the earliest timer and its server.
 func (c *Cluster) next() (at time.Duration, whose *server, fire timer) {
 	at = 1<<63 - 1
 	for _, s := range c.servers {

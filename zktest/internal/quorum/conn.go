@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// A Sink receives the bytes for a client. Its methods must not block, must not
-// call the cluster, and must not keep the slice.
+// A Sink receives the bytes for a client until the client hangs up. Its methods must not block,
+// must not call the cluster, and must not keep the slice.
 type Sink interface {
 	Send(frame []byte)
 	Close() // called after the last Send
@@ -25,6 +25,7 @@ type Conn struct {
 	sink Sink
 
 	in     [][]byte // frames that are not processed yet
+	gone   bool     // the client has closed the connection; the server detects this after the last frame in `in`
 	state  connState
 	queued bool // the connection is in the cluster's ready list
 
@@ -41,7 +42,7 @@ type Conn struct {
 
 	received, sent int64
 	since          int64  // time of opening, in milliseconds since 1970
-	lastOp         string // of the last reply
+	lastOp         string // of the last reply; requests that authenticate do not count
 	lastXid        int32
 }
 
@@ -58,7 +59,7 @@ const (
 	fresh       connState = iota // no ConnectRequest yet
 	handshaking                  // the reply is not sent yet; no frames are processed
 	open
-	ending // held frames are still sent; no frames are processed or answered
+	ending // held frames are still sent; frames from the client are neither processed nor answered
 	closed
 )
 
@@ -98,8 +99,8 @@ func (s *server) countIP(ip string) int {
 // order of opening.
 func (c *Conn) ID() int { return c.id }
 
-// Receive takes a frame from the client, without its length, and keeps the
-// slice.
+// Receive queues a frame of the client until the server processes it. The frame comes without its
+// length. Receive keeps the slice.
 func (c *Conn) Receive(frame []byte) {
 	if c.state >= ending {
 		return
@@ -108,22 +109,25 @@ func (c *Conn) Receive(frame []byte) {
 	c.wake()
 }
 
-// ReceiveWord takes a four-letter word and the bytes that came with it. They
-// replace all frames of the connection.
+// ReceiveWord queues a four-letter word and the bytes that came with it. The connection serves only
+// this word, and no frames.
 func (c *Conn) ReceiveWord(word string, rest []byte) {
 	c.word = word
 	c.Receive(bytes.Clone(rest))
 }
 
-// Hangup records that the client has closed the connection.
+// Hangup records that the client has closed the connection. The frames that the server has not read
+// yet stay in its socket. The server still processes them before it finds the end of the stream.
 func (c *Conn) Hangup() {
-	if c.state != closed {
-		c.drop()
+	c.gone = true
+	if c.state == ending {
+		c.drop() // only delayed replies are lost
+		return
 	}
+	c.wake()
 }
 
-// wake sends the frames whose time has come, and schedules received frames for
-// the next Run.
+// wake sends the delayed frames that are due, and schedules received frames for the next Run.
 func (c *Conn) wake() {
 	for len(c.out) > 0 && c.out[0].at <= c.s.now() && !c.s.paused {
 		frame := c.out[0].frame
@@ -134,14 +138,14 @@ func (c *Conn) wake() {
 		}
 		c.deliver(frame)
 	}
-	if !c.queued && len(c.in) > 0 {
+	if !c.queued && (len(c.in) > 0 || c.gone) {
 		c.queued = true
 		c.s.c.ready = append(c.s.c.ready, c)
 	}
 }
 
-// release returns the first time at which a held frame may proceed, if there is
-// one.
+// The method `release` returns the earliest time at which a held frame may proceed. If no frame is
+// held, `ok` is false.
 func (c *Conn) release() (at time.Duration, ok bool) {
 	if len(c.in) > 0 && c.inHold > 0 {
 		at, ok = c.inHold, true
@@ -152,11 +156,10 @@ func (c *Conn) release() (at time.Duration, ok bool) {
 	return at, ok
 }
 
-// process handles the frames that may be handled now.
+// The method `process` handles the frames that may be handled now.
 func (c *Conn) process() {
 	c.queued = false
-	for len(c.in) > 0 && c.state < ending && c.state != handshaking &&
-		!c.s.paused && c.inHold <= c.s.now() {
+	for len(c.in) > 0 && c.readable() {
 		frame := c.in[0]
 		rule, hold := c.s.c.match(c, frame)
 		if hold {
@@ -168,7 +171,15 @@ func (c *Conn) process() {
 	}
 	if len(c.in) == 0 {
 		c.in = nil
+		if c.gone && c.readable() {
+			c.drop()
+		}
 	}
+}
+
+// The method `readable` reports whether the server reads from the connection now.
+func (c *Conn) readable() bool {
+	return c.state < ending && c.state != handshaking && !c.s.paused && c.inHold <= c.s.now()
 }
 
 func (c *Conn) handle(frame []byte, rule *Rule) {
@@ -211,15 +222,14 @@ func (c *Conn) handle(frame []byte, rule *Rule) {
 			return
 		}
 	case wire.OpAuth:
-		c.authenticate(h, body)
+		c.authenticate(h, body, rule)
 		return
 	case wire.OpSASL: // no mechanism is configured, so ZooKeeper answers with an empty token
 		if _, err := wire.Decode(body, &wire.AuthToken{}); err != nil {
 			c.shut()
 			return
 		}
-		c.buf = wire.AppendFrame(c.buf[:0], &wire.ReplyHeader{Xid: h.Xid}, &wire.AuthToken{})
-		c.transmit(c.buf)
+		c.respond(rule, &wire.ReplyHeader{Xid: h.Xid}, &wire.AuthToken{})
 		return
 	}
 	c.s.submit(&request{
@@ -227,7 +237,7 @@ func (c *Conn) handle(frame []byte, rule *Rule) {
 	})
 }
 
-func (c *Conn) authenticate(h wire.RequestHeader, body []byte) {
+func (c *Conn) authenticate(h wire.RequestHeader, body []byte, rule *Rule) {
 	var req wire.AuthRequest
 	if _, err := wire.Decode(body, &req); err != nil {
 		c.shut()
@@ -239,8 +249,7 @@ func (c *Conn) authenticate(h wire.RequestHeader, body []byte) {
 	if !ok {
 		hdr.Err = wire.AuthFailed
 	}
-	c.buf = wire.AppendFrame(c.buf[:0], &hdr)
-	c.transmit(c.buf)
+	c.respond(rule, &hdr, nil)
 	if !ok {
 		c.end()
 	}
@@ -257,19 +266,24 @@ func (c *Conn) Event(e tree.Event) {
 // Auth implements tree.Watcher.
 func (c *Conn) Auth() []wire.ID { return c.auth }
 
-// reply answers a request, unless its rule prevents the reply.
+// The method `reply` answers a request of the session, unless its rule prevents the reply.
 func (c *Conn) reply(r *request, h *wire.ReplyHeader, body wire.Record) {
-	at := c.s.now()
 	c.lastOp, c.lastXid = r.op.String(), r.cxid
-	if r.rule != nil {
-		switch r.rule.Fate {
+	c.respond(r.rule, h, body)
+}
+
+// respond sends a reply in the way that the rule of its request demands.
+func (c *Conn) respond(rule *Rule, h *wire.ReplyHeader, body wire.Record) {
+	at := c.s.now()
+	if rule != nil {
+		switch rule.Fate {
 		case DropReply:
 			return
 		case CloseBeforeReply:
 			c.end()
 			return
 		case DelayReply:
-			at += r.rule.Delay
+			at += rule.Delay
 		}
 	}
 	c.buf = wire.AppendFrame(c.buf[:0], h, body)
@@ -302,11 +316,12 @@ func (c *Conn) hold(at time.Duration, frame []byte) {
 func (c *Conn) deliver(frame []byte) {
 	c.sent++
 	c.s.sent++
-	c.sink.Send(frame)
+	if !c.gone {
+		c.sink.Send(frame)
+	}
 }
 
-// end closes the connection from the server's side after the held frames are
-// sent.
+// The method `end` closes the connection from the server's side after the held frames are sent.
 func (c *Conn) end() {
 	switch {
 	case c.state >= ending:
@@ -318,13 +333,15 @@ func (c *Conn) end() {
 	}
 }
 
-// shut closes the connection from the server's side at once.
+// The method `shut` closes the connection from the server's side at once.
 func (c *Conn) shut() {
 	if c.state == closed {
 		return
 	}
 	c.drop()
-	c.sink.Close()
+	if !c.gone {
+		c.sink.Close()
+	}
 }
 
 // drop removes the connection. Its session continues.
@@ -342,8 +359,9 @@ func (c *Conn) drop() {
 	s.tree.Watches.RemoveAll(c)
 }
 
-// closeIdle closes the connections that have received nothing for longer than
-// the timeout of their session, rounded up.
+// closeIdle closes the connections that have received nothing for too long. The limit is the
+// timeout of the session, or the constant `sessionless` if there is no session. The time at which
+// the limit ends is rounded up to a multiple of idleEvery.
 func (s *server) closeIdle() {
 	s.nextIdle = s.now() + idleEvery
 	for _, conn := range s.ordered() {

@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
 const ms = time.Millisecond
 
-// meet returns a cluster that delivers messages without calls of Deliver, and a client that has a
-// session at the leader.
+// The function `meet` returns a cluster that delivers messages without calls of Deliver, and a
+// client that has a session at the leader.
 func meet(t *testing.T) (*Cluster, *client) {
 	t.Helper()
 	c := newCluster(1, nil)
@@ -25,9 +26,8 @@ func meet(t *testing.T) (*Cluster, *client) {
 	return c, cl
 }
 
-// pass advances time by d in steps of one millisecond. It returns the times,
-// counted from now, at which the client received a reply and at which its
-// connection was closed.
+// The function `pass` advances time by d in steps of one millisecond. It returns the times, counted
+// from now, at which the client received a reply and at which its connection was closed.
 func pass(c *Cluster, cl *client, d time.Duration) (replies []time.Duration, closed time.Duration) {
 	start, n := c.now, len(cl.replies)
 	for c.Run(); ; c.Run() {
@@ -78,7 +78,7 @@ func TestServerHangsUpBehindDelayedReplies(t *testing.T) {
 		c, cl := meet(t)
 		c.AddRule(&Rule{Any: true, Server: -1, Fate: DelayReply, Delay: 100 * ms})
 		ask(cl)
-		cl.request(wire.OpGetData, "", root) // no longer read
+		cl.request(wire.OpGetData, "", root) // the server no longer reads this request
 		want := int(cl.xid) - 1
 		replies, closed := pass(c, cl, 200*ms)
 		if len(replies) != want || replies[0] != 100*ms || closed != 100*ms {
@@ -96,6 +96,30 @@ func TestKillEndsAConnectionThatIsEnding(t *testing.T) {
 	c.Kill(c.Leader())
 	if len(cl.replies) > 0 || !cl.closed {
 		t.Errorf("got %d replies, closed: %v; want 0, true", len(cl.replies), cl.closed)
+	}
+}
+
+// Regression: rules whose fate concerns the reply selected requests that authenticate, and had no
+// effect on them.
+func TestFatesOfRepliesThatAuthenticate(t *testing.T) {
+	for op, body := range map[wire.Op]wire.Record{
+		wire.OpAuth: &wire.AuthRequest{Scheme: "digest", Auth: []byte("a:b")},
+		wire.OpSASL: &wire.AuthToken{},
+	} {
+		for fate, want := range map[Fate]string{
+			DropReply:        "replies after [], closed: false",
+			CloseBeforeReply: "replies after [], closed: true",
+			DelayReply:       "replies after [50ms], closed: false",
+			ThrottleRequest:  "replies after [0s], closed: false", // authentication is never refused
+		} {
+			c, cl := meet(t)
+			c.AddRule(&Rule{Op: op, Server: -1, Fate: fate, Delay: 50 * ms})
+			cl.request(op, "", body)
+			replies, _ := pass(c, cl, 100*ms)
+			if got := fmt.Sprintf("replies after %v, closed: %v", replies, cl.closed); got != want {
+				t.Errorf("%v, fate %d: got %s; want %s", op, fate, got, want)
+			}
+		}
 	}
 }
 
@@ -135,6 +159,65 @@ func TestWordsListWatchesInOneOrder(t *testing.T) {
 	}
 }
 
+// Regression: requests that waited when their client closed the connection were lost. A real server
+// reads them from its socket before it finds the end of the stream.
+func TestRequestsOutliveTheirClient(t *testing.T) {
+	type waits struct{ begin, end func(c *Cluster, server int) }
+	for name, w := range map[string]waits{
+		"paused server": {
+			func(c *Cluster, server int) { c.Pause(server) },
+			func(c *Cluster, server int) { c.Resume(server) },
+		},
+		"delayed requests": {
+			func(c *Cluster, _ int) {
+				c.AddRule(&Rule{Op: wire.OpCreate, Server: -1, Fate: DelayRequest, Delay: 50 * ms})
+			},
+			func(c *Cluster, _ int) { c.Advance(c.now + 100*ms) },
+		},
+		"unfinished handshake": {
+			func(c *Cluster, server int) { c.Lag(server, 50*ms) },
+			func(c *Cluster, _ int) { c.Advance(c.now + 100*ms) },
+		},
+	} {
+		for _, role := range []string{"leader", "follower"} {
+			c, watcher := meet(t)
+			server := c.Leader()
+			if role == "follower" {
+				server = (server + 1) % 3
+			}
+			cl := dial(c, server, 0)
+			if name != "unfinished handshake" {
+				c.Run()
+			}
+			w.begin(c, server)
+			c.Run()
+			cl.request(wire.OpCreate, "", &wire.CreateRequest{Path: "/late", ACL: world})
+			cl.send(wire.OpCloseSession, "", nil)
+			c.Run()
+			cl.conn.Hangup()
+			c.Run()
+			if _, code := c.servers[c.Leader()].tree.Exists("/late", tree.Reader{}); code != wire.NoNode {
+				t.Fatalf("%s, %s: exists before the end: got %v, want %v", name, role, code, wire.NoNode)
+			}
+			w.end(c, server)
+			pass(c, watcher, 0)
+			leader := c.servers[c.Leader()]
+			if _, code := leader.tree.Exists("/late", tree.Reader{}); code != wire.OK {
+				t.Errorf("%s, %s: exists after the end: got %v, want OK", name, role, code)
+			}
+			if n := len(leader.term.sessions.sessions); n != 1 {
+				t.Errorf("%s, %s: got %d sessions, want 1, because the other one is closed", name, role, n)
+			}
+			if c.servers[server].conns[cl.conn.ID()] != nil {
+				t.Errorf("%s, %s: the server still has the connection, want it removed", name, role)
+			}
+			if cl.closed || len(cl.replies) > 0 {
+				t.Errorf("%s, %s: the client got %d replies, closed: %v after it was gone", name, role, len(cl.replies), cl.closed)
+			}
+		}
+	}
+}
+
 func TestPausedServerSendsNoDelayedReply(t *testing.T) {
 	c, cl := meet(t)
 	c.AddRule(&Rule{Op: wire.OpGetData, Server: -1, Fate: DelayReply, Delay: 50 * ms})
@@ -152,8 +235,8 @@ func TestPausedServerSendsNoDelayedReply(t *testing.T) {
 	}
 }
 
-// Regression: a rule delayed a request and was then removed. The next request
-// was not subject to any rule.
+// Regression: a rule delayed a request and was removed before the delay ended. Then no rule applied
+// to the next request on the connection.
 func TestDelayOfARemovedRuleIsForgotten(t *testing.T) {
 	c, cl := meet(t)
 	rule := &Rule{Any: true, Server: -1, Fate: DelayRequest, Delay: 50 * ms}

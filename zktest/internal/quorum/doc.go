@@ -11,10 +11,9 @@
 //
 // # Simplifications
 //
-// An election, and the synchronization of a follower, happen at one instant. At
-// that instant the servers that take part must reach each other, and one round
-// trip must have passed since they met. The rules of ZAB decide which server
-// wins, which logs are truncated and which transactions are committed. There is
-// no disk that loses or delays data: after a restart a server has everything
-// that it acknowledged.
+// An election, and the synchronization of a follower, happen at one instant. At that instant the
+// servers that take part must reach each other, and their contact must have lasted for one round
+// trip. The rules of ZAB decide which server wins, which logs are truncated and which transactions
+// are committed. There is no disk that loses or delays data: after a restart a server has
+// everything that it acknowledged.
 package quorum

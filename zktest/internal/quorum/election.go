@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// look ends the server's role: it closes the connections to its leader or
-// followers and to all clients, and starts to look for a leader (ZooKeeper's
-// state LOOKING).
+// The method `look` ends the server's role: it closes the connections to its leader or followers
+// and to all clients, and starts to look for a leader (ZooKeeper's state LOOKING).
 func (s *server) look(why string) {
 	s.c.cfg.Trace("server %d leaves its role and elects: %s", s.id, why)
 	s.leaveRole()
@@ -32,15 +31,15 @@ func (s *server) leaveRole() {
 	s.reset()
 }
 
-// reaches reports whether two servers can exchange packets in both directions
-// now.
+// The method `reaches` reports whether two servers can exchange packets in both directions now.
 func (c *Cluster) reaches(a, b *server) bool {
 	return a == b || !a.down && !b.down && !a.paused && !b.paused &&
 		!c.links[a.id][b.id].cut && !c.links[b.id][a.id].cut
 }
 
-// elect lets the servers in state LOOKING join the current leader, or elect one
-// of themselves. The others try again later.
+// elect lets each server in state LOOKING join the current leader. If a majority of the servers is
+// then still in state LOOKING, elect lets them elect one of themselves. The servers that remain in
+// state LOOKING try again later.
 func (c *Cluster) elect() {
 	for _, s := range c.servers {
 		if s.looking() && !s.paused {
@@ -70,9 +69,9 @@ func (c *Cluster) roundTrip(a, b *server) time.Duration {
 	return c.links[a.id][b.id].delay + c.links[b.id][a.id].delay
 }
 
-// met reports whether a server has been in contact with the leader for a round
-// trip. The winner of an election must have been in contact with its voters for
-// that long, too. If there was no contact yet, met begins it now.
+// The method `met` reports whether a server has been in contact with the leader for a round trip.
+// If the contact has not begun yet, `met` begins it now. The winner of an election calls `met` with
+// itself as the leader, and with the longest round trip to one of its voters.
 func (s *server) met(leader *server, roundTrip time.Duration) bool {
 	if roundTrip > 0 && s.joining != leader {
 		s.joining, s.joinAt = leader, s.c.now+roundTrip
@@ -113,7 +112,8 @@ func (c *Cluster) leaderFor(s *server) *server {
 	return nil
 }
 
-// ahead reports whether an election prefers a's log to b's. It ignores the servers' ids.
+// The function `ahead` reports whether an election prefers a's log to b's. It ignores the servers'
+// ids.
 func ahead(a, b *server) bool {
 	if a.epoch != b.epoch {
 		return a.epoch > b.epoch
@@ -199,7 +199,7 @@ func (c *Cluster) join(l, f *server) {
 
 // cutTo makes the log of f equal to that of l.
 func (f *server) cutTo(l *server) {
-	at := len(f.log) // all entries before it are in l's log
+	at := len(f.log) // after the loop, all entries before this index are in l's log
 	for ; at > 0; at-- {
 		// An applied transaction is in the log of every later leader.
 		zxid := f.log[at-1].Zxid

@@ -171,8 +171,8 @@ func (c *Cluster) Expire(session int64) error {
 	return nil
 }
 
-// Elect makes the current leaders step down, and makes server i the preferred
-// winner of the next election. It wins only if its log allows it.
+// Elect makes the current leaders step down, and makes server i the preferred winner of the next
+// election. That server wins only if its log allows this.
 func (c *Cluster) Elect(i int) {
 	c.prefer = i
 	for _, s := range c.servers {
@@ -211,8 +211,8 @@ func (c *Cluster) Ready() bool {
 		return false
 	}
 	for i, s := range c.servers {
-		// The test of s.up alone is not enough, because s.up stays set until
-		// the follower notices that the leader has given it up.
+		// It is not enough that s.up is set. If the leader gives up a follower, the field `up` of
+		// the follower stays set until the follower notices this.
 		follows := s.up != nil && s.up == c.servers[l].term.peers[i]
 		if !s.down && (s.paused || i != l && !follows) {
 			return false

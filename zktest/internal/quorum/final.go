@@ -8,7 +8,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// known reports whether a client may send the operation.
+// The method `known` reports whether the server supports the operation.
 func (s *server) known(op wire.Op) bool {
 	switch op {
 	case wire.OpCheck:
@@ -21,8 +21,8 @@ func (s *server) known(op wire.Op) bool {
 	return wire.NewRequest(op) != nil
 }
 
-// finish answers a request: a write with the result of its transaction, a read
-// with the current state of the tree.
+// The method `finish` answers a request: a write with the result of its transaction, a read with
+// the current state of the tree.
 func (s *server) finish(r *request, txn *tree.Txn, res tree.Result) {
 	c := r.conn
 	if c == nil || c.state >= ending {
@@ -59,7 +59,7 @@ func (s *server) finish(r *request, txn *tree.Txn, res tree.Result) {
 	}
 }
 
-// written returns the response to a write.
+// The function `written` returns the response to a write.
 func written(op wire.Op, res tree.Result) (wire.Record, wire.Code) {
 	switch op {
 	case wire.OpCreate:
@@ -99,7 +99,7 @@ func multiResponse(res tree.Result) (wire.Record, wire.Code) {
 	return rsp, wire.OK
 }
 
-// read answers a request that changes nothing.
+// The method `read` answers a request that changes nothing.
 func (s *server) read(r *request) (wire.Record, wire.Code) {
 	switch r.op {
 	case wire.OpPing:
@@ -210,7 +210,7 @@ func (s *server) multiRead(r *request, req *wire.MultiRequest) (wire.Record, wir
 	rsp := &wire.MultiResponse{}
 	switch {
 	case len(req.Ops) > 0 && tree.Pure(req.Ops, false):
-		// ZooKeeper detects this late: an empty response follows the error.
+		// All parts are writes. ZooKeeper detects this late: an empty response follows the error.
 		return rsp, wire.MarshallingError
 	case !tree.Pure(req.Ops, true):
 		return nil, wire.MarshallingError

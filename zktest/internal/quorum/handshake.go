@@ -16,7 +16,7 @@ func (c *Conn) handshake(frame []byte) {
 	}
 	s, cfg := c.s, &c.s.c.cfg
 	if req.LastZxidSeen > s.tree.Zxid {
-		c.shut() // the client has seen a newer state than this replica
+		c.shut() // the client has seen a newer state than this replica has
 		return
 	}
 	c.old = req.NoReadOnly
@@ -77,8 +77,8 @@ func password(session int64) []byte {
 	return p
 }
 
-// established answers the handshake, and closes the connection if the session
-// is not valid.
+// The method `established` answers the handshake, and closes the connection if the session is not
+// valid.
 func (c *Conn) established(valid bool) {
 	if c.state != handshaking {
 		return

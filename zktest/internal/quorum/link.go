@@ -30,15 +30,16 @@ type link struct {
 // maxInterval is the longest time between two retransmissions, like in Linux.
 const maxInterval = 2 * time.Minute
 
-// stall records that a packet was lost at the time now.
+// The method `stall` records that a packet was lost at the time `now`.
 func (l *link) stall(now time.Duration) {
 	if !l.stalled {
 		l.stalled, l.since = true, now
 	}
 }
 
-// mend ends the cut. Waiting packets arrive with the next retransmission. The argument first is the
-// interval before the first retransmission. If it is not positive, waiting packets arrive at once.
+// The method `mend` ends the cut. Waiting packets arrive with the next retransmission. The argument
+// `first` is the interval before the first retransmission. If it is not positive, waiting packets
+// arrive at once.
 func (l *link) mend(now, first time.Duration) {
 	if !l.cut {
 		return
@@ -64,7 +65,7 @@ type message struct {
 	peer *peer // the connection that it is sent on
 	at   time.Duration
 
-	zxid    int64     // for ack, commit and ping
+	zxid    int64     // for proposal, ack, commit, ping and pong
 	txn     *tree.Txn // for proposal
 	req     *request  // for forward, and for synced, which returns it to the server that sent it
 	touched []touch   // for pong
@@ -105,7 +106,7 @@ type touch struct {
 type peer struct {
 	leader, follower *server
 	term             *term
-	closed           [2]bool // by the leader, by the follower
+	closed           [2]bool // whether the leader, and whether the follower, has closed it
 
 	acked    int64
 	deadline int64         // the leader's tick until which the follower counts as in sync
@@ -129,7 +130,7 @@ func (c *Cluster) send(from, to *server, m message) {
 	}
 }
 
-// due returns the earliest time at which the first message may arrive.
+// The method `due` returns the earliest time at which the first message may arrive.
 func (l *link) due() (time.Duration, bool) {
 	if l.cut || len(l.queue) == 0 {
 		return 0, false
@@ -193,14 +194,14 @@ type request struct {
 	rule    *Rule     // the fault for this request; nil for none
 }
 
-// needsCommit reports whether the request waits for the leader. A follower's
-// sync does; a sync at the leader does not.
+// needsCommit reports whether the request waits for the leader. A write waits, and so does a sync
+// at a follower. A sync at the leader does not wait, and neither does a throttled request.
 func (r *request) needsCommit(follower bool) bool {
 	return !r.throttled() && (r.op.IsWrite() || r.op == wire.OpSync && follower)
 }
 
-// throttled reports whether the server refuses the request as one that waited
-// too long.
+// The method `throttled` reports whether a rule makes the server refuse the request, like one that
+// has waited too long.
 func (r *request) throttled() bool {
 	return r.rule != nil && r.rule.Fate == ThrottleRequest && throttlable(r.op)
 }

@@ -222,8 +222,8 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	t.Logf("%d writes, %d epochs", writes, epochs)
 }
 
-// A paused server serves no clients. Neither does a follower that the leader
-// has given up, even if the follower does not know this yet.
+// Ready is false while a server is paused, because that server serves no clients. Ready is also
+// false while a follower does not know yet that the leader has given it up.
 func TestReadyIsWhenAllServe(t *testing.T) {
 	ready := func(c *Cluster, want bool, what string) {
 		t.Helper()

@@ -21,13 +21,13 @@ const (
 	DelayRequest
 	// The reply, and all replies after it on the connection, are sent later.
 	DelayReply
-	ThrottleRequest // it keeps its session alive, and is refused with THROTTLEDOP
+	ThrottleRequest // the request keeps its session alive, and is refused with THROTTLEDOP
 )
 
 // A Rule selects requests by operation, path, origin and count.
 type Rule struct {
 	Op      wire.Op // ignored if Any is set
-	Any     bool    // any operation except pings
+	Any     bool    // any operation except pings and requests with a negative xid
 	Pattern string  // pattern for the first path of the request, as in path.Match; "" is any
 	Server  int     // index; -1 is any
 	Session int64   // 0 is any
@@ -53,8 +53,7 @@ func (c *Cluster) RemoveRule(r *Rule) {
 	}
 }
 
-// match returns the rule that selects a frame. If hold is true, the frame has
-// to wait.
+// The method `match` returns the rule that selects a frame. If `hold` is true, the frame must wait.
 func (c *Cluster) match(conn *Conn, frame []byte) (r *Rule, hold bool) {
 	if conn.inHold != 0 && conn.inHold <= conn.s.now() {
 		conn.inHold = 0 // this frame has waited long enough

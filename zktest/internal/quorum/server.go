@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// A server is one node of the ensemble. It leads while the field term is set, and follows while the
-// field up is set. If it is not down and does neither, it is in state LOOKING.
+// A server is one node of the ensemble. It leads while the field `term` is set, and follows while
+// the field `up` is set. If it is not down and does neither, it is in state LOOKING.
 type server struct {
 	c      *Cluster
 	id     int // from 0; ZooKeeper's own ids are one more
@@ -24,7 +24,7 @@ type server struct {
 	joining *server       // the leader that it is about to join
 	joinAt  time.Duration // when it joins
 
-	// The fields below survive a crash.
+	// The fields of this group survive a crash.
 	tree      *tree.Tree
 	log       []*tree.Txn // ascending; entries that are applied may be missing at its start
 	trimmed   int64       // zxid of the last missing transaction
@@ -42,10 +42,9 @@ type server struct {
 	held      []*Conn       // connections whose frames are delayed until a given time
 	nextIdle  time.Duration // time of the next check for idle connections
 
-	// These are the queues of the commit processor. pending has, for each
-	// session, the first waiting write and the requests after it. writes has
-	// the writes of this server's clients, in order. commits has the
-	// transactions to apply.
+	// These are the queues of the commit processor. The map `pending` has, for each session, the
+	// first waiting write and the requests after it. The field `writes` has the writes of this
+	// server's clients, in order. The field `commits` has the transactions to apply.
 	pending map[int64][]*request
 	writes  []*request
 	commits []committed
@@ -87,7 +86,7 @@ func (s *server) reset() {
 func (s *server) serving() bool { return !s.down && (s.term != nil || s.up != nil) }
 func (s *server) looking() bool { return !s.down && s.term == nil && s.up == nil }
 
-// tail returns the zxid of the last transaction in the log, applied or not.
+// The method `tail` returns the zxid of the last transaction in the log, applied or not.
 func (s *server) tail() int64 {
 	if len(s.log) == 0 {
 		return max(s.trimmed, s.committed)
@@ -95,7 +94,7 @@ func (s *server) tail() int64 {
 	return s.log[len(s.log)-1].Zxid
 }
 
-// The method after returns the index of the first transaction after zxid.
+// The method `after` returns the index of the first transaction after zxid.
 func (s *server) after(zxid int64) int {
 	return sort.Search(len(s.log), func(i int) bool { return s.log[i].Zxid > zxid })
 }
@@ -109,7 +108,7 @@ func (s *server) firstAfter(zxid int64) *tree.Txn {
 
 func (s *server) append(txn *tree.Txn) { s.log = append(s.log, txn) }
 
-// next returns the earliest of the server's timers, in the server's own time.
+// The method `next` returns the earliest of the server's timers, in the server's own time.
 func (s *server) next() (at time.Duration, fire timer) {
 	if s.down || s.paused {
 		return 0, nil
@@ -145,7 +144,7 @@ func (s *server) next() (at time.Duration, fire timer) {
 func (s *server) lookElsewhere() { s.look("leader is silent") }
 func (s *server) elect()         { s.c.elect() }
 
-// wakeHeld wakes the connections that waited until now.
+// wakeHeld wakes the connections whose waiting time has ended.
 func (s *server) wakeHeld() {
 	held := s.held
 	s.held = nil
@@ -157,7 +156,7 @@ func (s *server) wakeHeld() {
 	}
 }
 
-// hold makes sure that the connection is woken when its waiting time ends.
+// The method `hold` makes sure that the connection is woken when its waiting time ends.
 func (s *server) hold(conn *Conn) {
 	if !slices.Contains(s.held, conn) {
 		s.held = append(s.held, conn)
@@ -194,7 +193,7 @@ func (s *server) answerPing(m message) {
 	s.touched, s.touchIndex = nil, make(map[int64]int)
 }
 
-// commit records that all transactions up to zxid may be applied.
+// The method `commit` records that all transactions up to zxid may be applied.
 func (s *server) commit(zxid int64) {
 	for txn := s.firstAfter(s.committed); txn != nil && txn.Zxid <= zxid; txn = s.firstAfter(s.committed) {
 		s.committed = txn.Zxid
@@ -257,9 +256,9 @@ func (s *server) trim() {
 	s.log = slices.Clone(s.log[n:])
 }
 
-// complete answers the first waiting write of this server's clients, and the
-// reads after it. If that write is not the given one, it does nothing and returns
-// false.
+// The method `complete` answers the first waiting write of this server's clients. It also answers
+// the reads that the same session sent after that write. If the first waiting write is not the
+// given one, `complete` does nothing and returns false.
 func (s *server) complete(session int64, cxid int32, txn *tree.Txn, res tree.Result) bool {
 	if len(s.writes) == 0 || s.writes[0].session != session || s.writes[0].cxid != cxid {
 		return false
@@ -316,9 +315,9 @@ func (s *server) submit(r *request) {
 	}
 }
 
-// touch records that a session is active. A leader records this in its table of sessions and
-// returns false if the session is closing or does not exist. A follower reports the session in its
-// answer to the leader's next ping.
+// The method `touch` records that a session is active. A leader records this in its table of
+// sessions and returns false if the session is closing or does not exist. A follower reports the
+// session in its answer to the leader's next ping.
 func (s *server) touch(session int64, timeout int32) bool {
 	if s.term != nil {
 		return s.term.sessions.touch(session, timeout, s.now())
@@ -339,7 +338,7 @@ func (s *server) untouch(session int64) {
 	}
 }
 
-// ordered returns the connections in the order of opening.
+// The method `ordered` returns the connections in the order of opening.
 func (s *server) ordered() []*Conn {
 	conns := make([]*Conn, 0, len(s.conns))
 	for _, conn := range s.conns {
@@ -349,5 +348,6 @@ func (s *server) ordered() []*Conn {
 	return conns
 }
 
-// Log returns the log of a server, whether it runs or not. It must not be changed.
+// Log returns the log of a server, whether the server runs or not. The caller must not change the
+// log.
 func (c *Cluster) Log(server int) []*tree.Txn { return c.servers[server].log }

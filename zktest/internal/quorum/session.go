@@ -22,11 +22,12 @@ type session struct {
 	id       int64
 	owner    any // the server it is connected to: a *peer, or self; nil if unknown
 	closing  bool
+	closed   bool // the leader has proposed a transaction that closes it
 	deadline time.Duration
 	touched  time.Duration // time of the cluster at the last touch
 }
 
-// self is the owner of the sessions that are connected to the leader.
+// The value `self` is the owner of the sessions that are connected to the leader.
 var self any = new(int)
 
 func newTracker(tick, now time.Duration, global func() time.Duration) *tracker {
@@ -47,8 +48,8 @@ func (t *tracker) track(id int64, timeout int32, now time.Duration) {
 	s.deadline, s.touched = t.round(now+millis(timeout)), t.global()
 }
 
-// touch records that a session was active. It returns false if the session is
-// closing or does not exist.
+// The method `touch` records that a session was active. It returns false if the session is closing
+// or does not exist.
 func (t *tracker) touch(id int64, timeout int32, now time.Duration) bool {
 	s := t.sessions[id]
 	if s == nil || s.closing {
@@ -58,8 +59,8 @@ func (t *tracker) touch(id int64, timeout int32, now time.Duration) bool {
 	return true
 }
 
-// check returns OK if a request of the session that arrives at owner may continue. Otherwise it
-// returns the reason.
+// The method `check` returns OK if the server `owner` may process a request of the session.
+// Otherwise it returns the reason for the refusal.
 func (t *tracker) check(id int64, owner any) wire.Code {
 	s := t.sessions[id]
 	switch {
@@ -90,8 +91,21 @@ func (t *tracker) setClosing(id int64) {
 	}
 }
 
-// poll advances by one tick, and returns the sessions whose time is over,
-// sorted by id. From then on nothing saves them, but they are not closing yet.
+// The method `close` records that the leader proposes a transaction that closes the session.
+func (t *tracker) close(id int64) {
+	if s := t.sessions[id]; s != nil {
+		s.closing, s.closed = true, true
+	}
+}
+
+// The method `closed` reports whether an earlier transaction closes the session.
+func (t *tracker) closed(id int64) bool {
+	s := t.sessions[id]
+	return s == nil || s.closed
+}
+
+// poll advances by one tick, and returns the sessions whose time is over, sorted by id. They are
+// not closing yet, but later activity cannot prevent their end.
 func (t *tracker) poll() []Expiry {
 	at := t.next
 	t.next += t.tick
@@ -105,8 +119,9 @@ func (t *tracker) poll() []Expiry {
 	return all
 }
 
-// An Expiry is a session that a leader closes because its timeout has passed. Times are those of
-// the cluster.
+// An Expiry is a session that a leader closes because its timeout has passed. Touched is the time
+// of its last activity. Taken is the time at which the leader found that its timeout had passed.
+// Both are times of the cluster.
 type Expiry struct {
 	Session, Zxid  int64
 	Touched, Taken time.Duration

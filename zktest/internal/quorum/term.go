@@ -16,7 +16,7 @@ type term struct {
 	zxid     int64   // the last one assigned
 	peers    []*peer // by server; nil for those that do not follow
 	sessions *tracker
-	taken    []Expiry // sessions that are not marked as closing yet, in order
+	taken    []Expiry // expired sessions that are not marked as closing yet, in order
 	ending   Expiry   // the session that is marked and is closed at endAt; session 0 is none
 	endAt    time.Duration
 	prep     *tree.Prep
@@ -54,7 +54,7 @@ func newTerm(s *server, epoch int64) *term {
 	return t
 }
 
-// next returns the earliest of the leader's timers.
+// The method `next` returns the earliest of the leader's timers.
 func (t *term) next() (at time.Duration, fire timer) {
 	at, fire = t.nextPing, func(s *server) { s.term.pingAll() }
 	if tick := t.nextExpiry(); tick < at {
@@ -71,8 +71,7 @@ func (t *term) next() (at time.Duration, fire timer) {
 	return at, fire
 }
 
-// dead returns the time at which the leader gives up a follower that stays
-// silent.
+// The method `dead` returns the time at which the leader gives up a follower that stays silent.
 func (t *term) dead(p *peer) time.Duration {
 	return p.heard + t.c.cfg.Tick*time.Duration(t.c.cfg.SyncLimit)
 }
@@ -137,9 +136,11 @@ func (t *term) nextExpiry() time.Duration {
 }
 
 // expire is one step of the expirer. At a tick it takes all sessions whose time is over. Then, for
-// one session after another, it marks the session as closing, writes to its log for the duration of
-// its pace, and closes the session. Requests of a session that is taken and not yet marked are
-// still answered, but no activity saves the session.
+// one session after another, it marks the session as closing, waits for the server's pace, and
+// closes the session. Requests of a session that is taken and not yet marked are still answered,
+// but they cannot prevent its end. If its client closes the session meanwhile, the expirer still
+// closes the session a second time, like ZooKeeper's expirer. The second close does not count as an
+// expiry.
 func (t *term) expire() {
 	if t.ending.Session == 0 {
 		t.taken = t.sessions.poll()
@@ -152,13 +153,15 @@ func (t *term) expire() {
 		x := t.ending
 		t.markNext()
 		t.c.cfg.Trace("server %d expires session %x", t.s.id, x.Session)
-		x.Zxid = t.zxid + 1
-		t.c.expiries = append(t.c.expiries, x)
+		if !t.sessions.closed(x.Session) {
+			x.Zxid = t.zxid + 1
+			t.c.expiries = append(t.c.expiries, x)
+		}
 		t.submit(&request{session: x.Session, op: wire.OpCloseSession}, self)
 	}
 }
 
-// markNext marks the next of the sessions that were taken.
+// markNext marks the next of the expired sessions in t.taken as closing.
 func (t *term) markNext() {
 	if t.ending = (Expiry{}); len(t.taken) > 0 {
 		t.ending, t.taken = t.taken[0], t.taken[1:]
@@ -208,7 +211,7 @@ func (t *term) receive(m message) {
 	}
 }
 
-// sync answers a follower's sync after all current proposals are committed.
+// The method `sync` answers a follower's sync after all current proposals are committed.
 func (t *term) sync(p *peer, r *request) {
 	if t.s.committed >= t.s.tail() {
 		t.c.send(t.s, p.follower, message{kind: synced, peer: p, req: r})
@@ -217,7 +220,8 @@ func (t *term) sync(p *peer, r *request) {
 	t.syncs = append(t.syncs, pendingSync{t.s.tail(), p, r})
 }
 
-// checkRead makes the leader's check of a request that changes nothing.
+// checkRead checks the session of a request that changes nothing, and stores the error in the
+// request.
 func (t *term) checkRead(r *request) { r.err = t.sessions.check(r.session, self) }
 
 // submit assigns a zxid to a write and proposes its transaction. A write that fails its checks
@@ -233,7 +237,7 @@ func (t *term) submit(r *request, owner any) {
 		t.sessions.track(r.session, txn.Timeout, t.s.now())
 		t.sessions.setOwner(r.session, owner)
 	case wire.OpCloseSession:
-		t.sessions.setClosing(r.session)
+		t.sessions.close(r.session)
 	}
 	t.propose(txn)
 }
@@ -249,7 +253,7 @@ func (t *term) propose(txn *tree.Txn) {
 	t.advance()
 }
 
-// advance commits, in order, the transactions that a majority has in its log.
+// The method `advance` commits, in order, the transactions that a majority has in its log.
 func (t *term) advance() {
 	for {
 		txn := t.s.firstAfter(t.s.committed)
@@ -284,7 +288,7 @@ func (t *term) advance() {
 	}
 }
 
-// close starts to end a session, as if it had expired.
+// The method `close` starts to end a session, as if it had expired.
 func (t *term) close(id int64) {
 	t.sessions.setClosing(id)
 	t.submit(&request{session: id, op: wire.OpCloseSession}, self)

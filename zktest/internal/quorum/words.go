@@ -17,8 +17,8 @@ func (s *server) version() string { return s.c.cfg.Release + "-zkcoord, built on
 
 const notServing = "This ZooKeeper instance is not currently serving requests"
 
-// answer returns the reply to a four-letter word, and to the bytes that follow
-// it. A server that does not serve answers only a few words.
+// The method `answer` returns the reply to a four-letter word, and to the bytes that follow it. A
+// server that does not serve answers only a few words.
 func (s *server) answer(word string, rest []byte) string {
 	var b strings.Builder
 	switch f := words[word]; {
@@ -51,7 +51,7 @@ var words = map[string]func(*server, *strings.Builder){
 	"isro": func(_ *server, b *strings.Builder) { b.WriteString("rw") },
 	"gtmk": func(s *server, b *strings.Builder) { fmt.Fprint(b, s.traceMask) },
 	"stmk": nil,                                // needs bytes after the word
-	"hash": func(*server, *strings.Builder) {}, // the digests of the tree, which is not modelled
+	"hash": func(*server, *strings.Builder) {}, // the digests of the tree are not modeled
 	"srvr": func(s *server, b *strings.Builder) { s.srvr(b) },
 	"stat": (*server).stat,
 	"mntr": (*server).mntr,
@@ -75,7 +75,8 @@ var words = map[string]func(*server, *strings.Builder){
 		b.WriteString("Connection stats reset.\n")
 	},
 	"wchs": func(s *server, b *strings.Builder) {
-		// Like ZooKeeper's wchs, this counts only watches on data. The word mntr counts both kinds.
+		// Like ZooKeeper's wchs, this counts only watches on data. The four-letter word mntr also
+		// counts watches on children.
 		watchers, paths, watches := s.tree.Watches.OnData()
 		fmt.Fprintf(b, "%d connections watching %d paths\nTotal watches:%d\n", watchers, paths, watches)
 	},
@@ -216,9 +217,8 @@ func (s *server) dump(b *strings.Builder) {
 	fmt.Fprintf(b, "Connections dump:\nConnections (%d):\n", len(s.conns))
 }
 
-// watches lists the watches on data, by path or by session. ZooKeeper does not
-// sort the groups. Here they are sorted, so that the same seed gives the same
-// bytes.
+// The method `watches` lists the watches on data, by path or by session. ZooKeeper does not sort
+// the groups. Here they are sorted, so that the same seed gives the same bytes.
 func (s *server) watches(b *strings.Builder, byPath bool) {
 	groups := make(map[string][]string)
 	s.tree.Watches.Each(func(path string, w tree.Watcher) {

@@ -20,9 +20,9 @@ func Digest(userPassword string) string {
 	return user + ":" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Authenticate adds the claimed identity to the identities of a client with
-// address ip. It returns false if the scheme does not exist, or if the claim is
-// nil. Super is the digest of the superuser, or "" if there is none.
+// Authenticate adds the claimed identity to the identities of a client with the address `ip`. It
+// returns false if the scheme does not exist, or if the claim for the scheme digest is nil. The
+// argument `super` is the digest of the superuser, or "" if there is none.
 func Authenticate(auth []wire.ID, scheme string, claim []byte, ip, super string) ([]wire.ID, bool) {
 	add := func(id wire.ID) {
 		if !slices.Contains(auth, id) {
@@ -47,8 +47,8 @@ func Authenticate(auth []wire.ID, scheme string, claim []byte, ip, super string)
 	return auth, true
 }
 
-// allowed returns NoAuth unless the ACL grants one of the permissions to one of
-// the identities.
+// The function `allowed` returns NoAuth unless the ACL grants one of the permissions to one of the
+// identities. An empty ACL grants everything, and the superuser needs no grant.
 func allowed(acl []wire.ACL, perm int32, auth []wire.ID) wire.Code {
 	if len(acl) == 0 {
 		return wire.OK
@@ -112,8 +112,8 @@ func matchesNet(network, address string) bool {
 	return true
 }
 
-// parseNet parses an address like ZooKeeper. The number of significant bits
-// follows a slash; without a slash, all bits are significant.
+// parseNet parses an address, or a network, in the same way as ZooKeeper. The number of significant
+// bits follows a slash. Without a slash, all bits are significant.
 func parseNet(s string) (addr []byte, bits int, ok bool) {
 	host, mask, cut := strings.Cut(s, "/")
 	if strings.Contains(host, ":") {

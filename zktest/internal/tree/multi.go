@@ -20,7 +20,9 @@ func (p *Prep) multi(r Request, t *Txn) wire.Code {
 		if failed >= 0 {
 			sub.Op, sub.Err = wire.OpError, wire.RuntimeInconsistency
 		} else if code := p.one(r, op.Request, &sub); code == wire.MarshallingError {
-			p.rollback(mark) // like ZooKeeper, which handles only other errors part by part
+			// ZooKeeper refuses the whole multi after this error. After any other error, the reply
+			// has a result for each part.
+			p.rollback(mark)
 			return code
 		} else if code != wire.OK {
 			failed = i
@@ -37,7 +39,7 @@ func (p *Prep) multi(r Request, t *Txn) wire.Code {
 	return wire.OK
 }
 
-// rollback removes the changes from mark on.
+// rollback removes the changes from the index `mark` on.
 func (p *Prep) rollback(mark int) {
 	if len(p.changes) == mark {
 		return
@@ -50,8 +52,8 @@ func (p *Prep) rollback(mark int) {
 	}
 }
 
-// Pure reports whether all operations of a multi are reads (if reads is true)
-// or writes.
+// Pure reports whether all operations of a multi are reads. If `reads` is false, it reports instead
+// whether all of them are writes.
 func Pure(ops []wire.MultiOp, reads bool) bool {
 	for _, op := range ops {
 		if (op.Op == wire.OpGetData || op.Op == wire.OpGetChildren) != reads {
@@ -82,7 +84,7 @@ func NullPath(ops []wire.MultiOp) bool {
 
 // modesDecide changes the operation of each create to the operation for its mode, because a client
 // may send a create with the operation of another mode. It returns false if a mode is not valid, or
-// if its time to live is missing.
+// if a mode needs a time to live and the request has none.
 func modesDecide(ops []wire.MultiOp) bool {
 	for i := range ops {
 		op := &ops[i]

@@ -16,8 +16,9 @@ type stat struct {
 	owner                       owner
 }
 
-// An owner encodes the kind of a znode: 0 for a plain one, the session id for
-// an ephemeral one, containerOwner, or a time to live under ttlMask.
+// An owner encodes the kind of a znode. It is 0 for a plain znode, the session id for an ephemeral
+// one, and containerOwner for a container. For a znode with a time to live, it is ttlMask combined
+// with that time.
 type owner int64
 
 const (
@@ -28,8 +29,8 @@ const (
 
 func ttlOwner(ms int64) owner { return ttlMask | owner(ms) }
 
-// ttl returns the time to live in milliseconds, or 0 for a node without one. Session ids never
-// match the mask, because their first byte is the id of a server, which is at most 254.
+// The method `ttl` returns the time to live in milliseconds, or 0 for a znode without one. Session
+// ids never match the mask, because their first byte is the id of a server, which is at most 254.
 func (o owner) ttl() int64 {
 	if o&ttlMask == ttlMask {
 		return int64(o &^ ttlMask)
@@ -37,10 +38,10 @@ func (o owner) ttl() int64 {
 	return 0
 }
 
-// ephemeral reports whether the owner is a session.
+// The method `ephemeral` reports whether the owner is a session.
 func (o owner) ephemeral() bool { return o != 0 && o != containerOwner && o.ttl() == 0 }
 
-// A node is one znode. Its data and ACL are never modified in place, because
+// The type `node` is a znode. Its data and ACL are never modified in place, because
 // replicas share them.
 type node struct {
 	stat

@@ -24,14 +24,14 @@ type Request struct {
 // Prep turns requests into transactions. It sees the tree as if all transactions that it has
 // prepared were applied. The leader has one Prep for each term.
 type Prep struct {
-	TTL bool // nodes may have a time to live; 3.8 does not allow this by default
+	TTL bool // znodes may have a time to live; ZooKeeper does not allow this by default
 
 	tree    *Tree
 	changes []*change          // in the order of their zxids
 	latest  map[string]*change // the last change of each path
 }
 
-// A change is the state of a node after the transaction zxid.
+// A change is the state of a znode after the transaction with the given zxid.
 type change struct {
 	zxid     int64
 	path     string
@@ -65,7 +65,7 @@ func (p *Prep) record(c change) {
 	p.latest[c.path] = &c
 }
 
-// lookup returns the future state of a node.
+// lookup returns the state that a znode has after all prepared transactions.
 func (p *Prep) lookup(path string) (change, wire.Code) {
 	c := p.latest[path]
 	if c == nil {
@@ -81,8 +81,8 @@ func (p *Prep) lookup(path string) (change, wire.Code) {
 	return *c, wire.OK
 }
 
-// Prepare returns the transaction of a request. If the request has to fail, the
-// transaction has the error code. Time is in milliseconds since 1970.
+// Prepare returns the transaction of a request. If the request fails its checks, the transaction
+// has the error code. The argument `time` is in milliseconds since 1970.
 func (p *Prep) Prepare(r Request, zxid, time int64) *Txn {
 	t := &Txn{Zxid: zxid, Time: time, Session: r.Session, Cxid: r.Cxid, Op: r.Op}
 	var code wire.Code
@@ -130,7 +130,7 @@ func marshalling(err error) wire.Code {
 	return wire.OK
 }
 
-// The method one prepares an operation, alone or as a part of a multi.
+// The method `one` prepares an operation, alone or as a part of a multi.
 func (p *Prep) one(r Request, req wire.Record, t *Txn) wire.Code {
 	switch req := req.(type) {
 	case *wire.CreateRequest:
@@ -162,7 +162,7 @@ func (p *Prep) create(r Request, req *wire.CreateRequest, ttl int64, t *Txn) wir
 	case hasTTL && (ttl <= 0 || ttl > maxTTL), !hasTTL && ttl >= 0:
 		return wire.BadArguments
 	case !hasTTL && t.Op == wire.OpCreateTTL:
-		return wire.BadArguments // ZooKeeper 3.8 ends its process here
+		return wire.BadArguments // a ZooKeeper server ends its process here
 	}
 	if code := r.Live(); code != wire.OK {
 		if code == wire.UnknownSession && (req.Mode == wire.ModeEphemeral || req.Mode == wire.ModeEphemeralSequential) {
@@ -255,7 +255,7 @@ func (p *Prep) removed(parent change, path string, t *Txn) {
 	p.record(change{zxid: t.Zxid, path: path, gone: true})
 }
 
-// reap deletes a container or a node whose time to live is over. The leader
+// reap deletes a container or a znode whose time to live is over. The leader
 // requests this itself, so there is no session and no ACL to check.
 func (p *Prep) reap(t *Txn, path string) wire.Code {
 	parentPath, code := parentOf(path)
@@ -279,8 +279,8 @@ func (p *Prep) reap(t *Txn, path string) wire.Code {
 	return wire.OK
 }
 
-// permitted returns the node at path and whether the request has the permission
-// on it.
+// The method `permitted` returns the znode at path and whether the request has the permission on
+// it.
 func (p *Prep) permitted(r Request, path string, permission int32) (change, wire.Code) {
 	if code := r.Live(); code != wire.OK {
 		return change{}, code
@@ -366,7 +366,7 @@ func (p *Prep) check(r Request, req *wire.PathVersion, t *Txn) wire.Code {
 	return wire.OK
 }
 
-// closeSession deletes all ephemeral nodes of the session, including those
+// closeSession deletes all ephemeral znodes of the session, including those
 // whose creation is not applied yet.
 func (p *Prep) closeSession(t *Txn) {
 	var own set

@@ -7,14 +7,14 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A Reader is the origin of a read: its identities and, if it wants to set a
-// watch, its watcher.
+// A Reader describes the client that sends a read: its identities and, if the read sets a watch,
+// its watcher.
 type Reader struct {
 	Auth    []wire.ID
 	Watcher Watcher // nil sets no watch
 }
 
-// readable returns the node at path, and whether the reader may read it.
+// The method `readable` returns the znode at path, and whether the reader may read it.
 func (t *Tree) readable(path string, r Reader) (*node, wire.Code) {
 	n := t.nodes[path]
 	if n == nil {
@@ -23,8 +23,8 @@ func (t *Tree) readable(path string, r Reader) (*node, wire.Code) {
 	return n, allowed(n.acl, wire.PermRead, r.Auth)
 }
 
-// Exists returns the stat of a node. It sets the watch even if there is no
-// node, but not if the reader may not read the node.
+// Exists returns the stat of a znode. It sets the watch even if there is no
+// znode, but not if the reader may not read the znode.
 func (t *Tree) Exists(path string, r Reader) (wire.Stat, wire.Code) {
 	if strings.IndexByte(path, 0) >= 0 {
 		return wire.Stat{}, wire.BadArguments
@@ -40,7 +40,7 @@ func (t *Tree) Exists(path string, r Reader) (wire.Stat, wire.Code) {
 	return n.wireStat(), wire.OK
 }
 
-// Get returns the data and the stat of a node.
+// Get returns the data and the stat of a znode.
 func (t *Tree) Get(path string, r Reader) ([]byte, wire.Stat, wire.Code) {
 	n, code := t.readable(path, r)
 	if code != wire.OK {
@@ -50,7 +50,7 @@ func (t *Tree) Get(path string, r Reader) ([]byte, wire.Stat, wire.Code) {
 	return n.data, n.wireStat(), wire.OK
 }
 
-// Children returns the names of a node's children, in no particular order, and
+// Children returns the names of a znode's children, in no particular order, and
 // its stat. The slice is valid until the next change.
 func (t *Tree) Children(path string, r Reader) ([]string, wire.Stat, wire.Code) {
 	n, code := t.readable(path, r)
@@ -61,7 +61,7 @@ func (t *Tree) Children(path string, r Reader) ([]string, wire.Stat, wire.Code) 
 	return n.children.items, n.wireStat(), wire.OK
 }
 
-// Descendants returns the number of nodes below a node.
+// Descendants returns the number of znodes below a znode.
 func (t *Tree) Descendants(path string, r Reader) (int, wire.Code) {
 	if _, code := t.readable(path, r); code != wire.OK {
 		return 0, code
@@ -78,8 +78,8 @@ func (t *Tree) Descendants(path string, r Reader) (int, wire.Code) {
 	return count, wire.OK
 }
 
-// ACL returns the ACL and the stat of a node. If the reader may not administer
-// the node, the digests are masked.
+// ACL returns the ACL and the stat of a znode. If the reader may not administer
+// the znode, the digests are masked.
 func (t *Tree) ACL(path string, r Reader) ([]wire.ACL, wire.Stat, wire.Code) {
 	n := t.nodes[path]
 	if n == nil {
@@ -103,7 +103,7 @@ func (t *Tree) ACL(path string, r Reader) ([]wire.ACL, wire.Stat, wire.Code) {
 	return acl, n.wireStat(), wire.OK
 }
 
-// Ephemerals returns the paths of a session's ephemeral nodes. It leaves out paths that do not
+// Ephemerals returns the paths of a session's ephemeral znodes. It leaves out paths that do not
 // start with prefix.
 func (t *Tree) Ephemerals(session int64, prefix string) []string {
 	paths := []string{}
@@ -130,9 +130,9 @@ func (t *Tree) Sessions() (ids []int64, timeout func(id int64) (int32, bool)) {
 	return ids, func(id int64) (int32, bool) { ms, ok := t.sessions[id]; return ms, ok }
 }
 
-// Reapable returns the containers that have lost all their children, and the
-// nodes without children whose time to live ended before now. Now is in
-// milliseconds since 1970.
+// Reapable returns the containers that have lost all their children, and the znodes without
+// children whose time to live has ended. The argument `now` is the current time in milliseconds
+// since 1970.
 func (t *Tree) Reapable(now int64) []string {
 	var paths []string
 	for _, path := range t.reaped.items {
@@ -148,7 +148,7 @@ func (t *Tree) Reapable(now int64) []string {
 	return paths
 }
 
-// Counts is the size of a tree, in the terms of mntr.
+// Counts are the numbers of a tree that the four-letter word mntr shows.
 type Counts struct {
 	Nodes, Ephemerals, Sessions int
 	Bytes                       int64
@@ -163,10 +163,9 @@ func (t *Tree) Counts() Counts {
 	return c
 }
 
-// SetWatches sets the watches that a client had on another connection. If a
-// node has changed since the zxid in the request, it sends the event at once
-// instead. If the client may not read the node, it sends no event and sets no
-// watch.
+// SetWatches sets the watches that a client had on another connection. If a znode has changed since
+// the zxid in the request, SetWatches sends the event at once, and does not set the watch. A client
+// that may not read the znode receives no such event. Older releases send it nevertheless.
 func (t *Tree) SetWatches(r *wire.SetWatches2Request, w Watcher) {
 	renew := func(k kind, paths []string, stale func(*node) wire.EventType) {
 		for _, path := range paths {

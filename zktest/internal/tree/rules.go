@@ -24,7 +24,7 @@ type Rules struct {
 // 3.8 and 3.9 that no longer follow this rule.
 type Change struct {
 	Name       string
-	In38, In39 int // patch numbers of these releases; 1000 (the constant never) if there is none
+	In38, In39 int // patch numbers of these releases; 1000 (the constant `never`) if there is none
 	What       string
 	rule       func(*Rules) *bool
 }
@@ -46,9 +46,9 @@ var Changes = []Change{
 // Newest has the newest supported release of each line.
 var Newest = map[string]string{"3.8": "3.8.6", "3.9": "3.9.6"}
 
-// RulesOf returns the rules of a release such as 3.8.0. It returns an error if [Newest] does not
-// have the line, or if the release is newer than the line's release in [Newest]. In tests, names of
-// changes can follow a release, and their rules are inverted: for example, "3.8.0~no-ipv6".
+// RulesOf returns the rules of a release such as 3.8.0, which belongs to the line 3.8. It returns
+// an error if [Newest] has no release of that line, or only an older one. Tests can append names of
+// changes to a release, for example "3.8.0~no-ipv6". The rules of these changes are then inverted.
 func RulesOf(release string) (rules Rules, err error) {
 	release, others, _ := strings.Cut(release, "~")
 	var minor, patch, newest int

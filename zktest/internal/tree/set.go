@@ -36,7 +36,7 @@ func (s *set) add(v string, seed uint64) {
 	s.index[v] = int32(i)
 }
 
-// draw returns a number that is random for each pair of a seed and a string: the
+// The function `draw` returns a number that is random for each pair of a seed and a string: the
 // hash FNV-1a, followed by the last steps of SplitMix64.
 func draw(seed uint64, v string) uint64 {
 	h := seed ^ 0xcbf29ce484222325

@@ -13,7 +13,7 @@ const (
 	configPath = "/zookeeper/config"
 )
 
-// special reports whether the node at path cannot be deleted.
+// The function `special` reports whether the znode at path cannot be deleted.
 func special(path string) bool {
 	return path == "/" || path == procPath || path == quotaPath || path == configPath
 }
@@ -25,17 +25,17 @@ type Tree struct {
 	Watches Watches
 	Rules   Rules
 
-	seed       uint64           // draws the order of children and of ephemeral nodes
+	seed       uint64           // draws the order of children and of ephemeral znodes
 	nodes      map[string]*node // contains the root twice, as "" and as "/"
 	sessions   map[int64]int32  // timeouts, in milliseconds
 	ephemerals map[int64]*set
-	reaped     set // containers and nodes with a time to live
+	reaped     set // what the leader may delete: containers, and znodes with a time to live
 	bytes      int64
 }
 
-// New returns the tree of a new ensemble. Config is the content of
-// /zookeeper/config, or "" for a standalone server. ZooKeeper lists the children
-// of a node in the order of a hash table; here the seed decides.
+// New returns the tree of a new ensemble. The argument `config` is the content of
+// /zookeeper/config, or "" for a standalone server. ZooKeeper lists the children of a znode in the
+// order of a hash table. Here, the seed decides the order.
 func New(config string, rules Rules, seed uint64) *Tree {
 	t := &Tree{
 		seed:       seed,
@@ -143,7 +143,7 @@ func (t *Tree) apply(txn *Txn) Result {
 	return r
 }
 
-// trigger calls Watches.trigger with the event of a transaction.
+// The method `trigger` calls Watches.trigger with the event of a transaction.
 func (t *Tree) trigger(k kind, path string, e wire.EventType, zxid int64, acl []wire.ACL, told []Watcher) []Watcher {
 	if t.Rules.NoEventZxid {
 		zxid = NoZxid

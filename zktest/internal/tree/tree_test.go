@@ -90,9 +90,9 @@ func TestChecksSeeOutstandingChanges(t *testing.T) {
 	}
 }
 
-// Regression: in one of 5,000 traces, a client of three servers of 3.8 sent a setData that was too
-// short on a connection that its session had left. The server closed the connection, and zktest
-// returned an error.
+// Regression: in one of 5,000 traces on three servers of 3.8, a client sent a truncated setData.
+// The session had already left the connection on which the client sent it. ZooKeeper closed the
+// connection, and zktest returned an error.
 func TestMovedSessionOfARequestThatIsTooShort(t *testing.T) {
 	moved := func() wire.Code { return wire.SessionMoved }
 	for _, c := range []struct {
@@ -248,8 +248,8 @@ func (r *recorder) Event(e Event) {
 
 func (r *recorder) Auth() []wire.ID { return nil }
 
-// A watcher of both the data and the children of a node receives one event when
-// the node is deleted.
+// A watcher of both the data and the children of a znode receives one event when
+// the znode is deleted.
 func TestDeletionIsToldOncePerWatcher(t *testing.T) {
 	l := newLeader()
 	w := &recorder{}
@@ -272,8 +272,8 @@ type stranger struct{ recorder }
 
 func (r *stranger) Auth() []wire.ID { return []wire.ID{{Scheme: "ip", ID: "127.0.0.1"}} }
 
-// Regression: a recursive watch must not report nodes that its owner may not
-// read (CVE-2024-23944).
+// Regression: ZooKeeper sent the owner of a recursive watch the paths of znodes that the owner may
+// not read (CVE-2024-23944).
 func TestEventsAreKeptFromWhoMayNotRead(t *testing.T) {
 	l := newLeader()
 	w := &stranger{}
@@ -288,8 +288,8 @@ func TestEventsAreKeptFromWhoMayNotRead(t *testing.T) {
 	}
 }
 
-// Report: children were listed in the order of their creation, so a recipe that
-// forgot to sort them passed its tests.
+// Regression: children were listed in the order of their creation, so a recipe that forgot to sort
+// them passed its tests.
 func TestTheSeedOrdersChildren(t *testing.T) {
 	list := func(seed uint64) []string {
 		l := newLeader()

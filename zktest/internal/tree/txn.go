@@ -16,15 +16,15 @@ type Txn struct {
 	Data  []byte
 	ACL   []wire.ACL
 	Owner owner
-	// The version after the change, of the data or the ACL; for a create, the parent's cversion;
-	// for OpSetSequence, the node's cversion.
+	// The version of the data or the ACL after the change. For a create, it is the parent's
+	// cversion. For OpSetSequence, it is the znode's cversion.
 	Version int32
 	Timeout int32    // for OpCreateSession, in milliseconds
-	Paths   []string // for OpCloseSession, the ephemeral nodes to delete
+	Paths   []string // for OpCloseSession, the ephemeral znodes to delete
 	Subs    []Txn    // for OpMulti
 }
 
-// OpSetSequence sets the number of the next sequential child of a node. Its body is a
+// OpSetSequence sets the number of the next sequential child of a znode. Its body is a
 // [wire.PathVersion]. ZooKeeper has no such operation. OpSetSequence serves fault injection, and no
 // client can send it.
 const OpSetSequence wire.Op = -100

@@ -40,7 +40,7 @@ type mode int
 const (
 	once       mode = 1 << iota
 	persistent      // the watch stays after an event
-	recursive       // persistent, and also for all nodes below
+	recursive       // persistent, and also for all znodes below
 	allModes   = once | persistent | recursive
 )
 
@@ -54,7 +54,7 @@ type Watches struct {
 type table struct {
 	byPath    map[string][]watch
 	byWatcher map[Watcher]map[string]bool
-	recursive int // number of recursive watches; if 0, trigger need not walk up to the root
+	recursive int // number of recursive watches; if 0, `trigger` need not walk up to the root
 }
 
 type watch struct {
@@ -71,8 +71,7 @@ func (t *table) find(path string, w Watcher) int {
 	return -1
 }
 
-// modes returns the modes of a watcher's watch on a path, or 0 if there is
-// none.
+// The method `modes` returns the modes of a watcher's watch on a path, or 0 if there is none.
 func (t *table) modes(path string, w Watcher) mode {
 	if i := t.find(path, w); i >= 0 {
 		return t.byPath[path][i].modes
@@ -80,7 +79,8 @@ func (t *table) modes(path string, w Watcher) mode {
 	return 0
 }
 
-// set sets the modes of a watcher's watch on a path. If modes is 0, the watch is removed.
+// The method `set` replaces the modes of a watcher's watch on a path. If `modes` is 0, the watch is
+// removed.
 func (t *table) set(path string, w Watcher, modes mode) {
 	i := t.find(path, w)
 	if i < 0 && modes == 0 {
@@ -112,21 +112,22 @@ func (t *table) keep(path string, list []watch) {
 	}
 }
 
-// forget removes a path from those of a watcher.
+// forget removes a path from the list of paths of a watcher.
 func (t *table) forget(path string, w Watcher) {
 	if delete(t.byWatcher[w], path); len(t.byWatcher[w]) == 0 {
 		delete(t.byWatcher, w)
 	}
 }
 
-// watch sets a watch that the first event removes.
+// The method `watch` sets a watch that the first event removes.
 func (t *Tree) watch(k kind, path string, w Watcher) {
 	if w != nil {
 		t.add(k, path, w, once)
 	}
 }
 
-// AddPersistent sets a watch that stays after an event.
+// AddPersistent sets a watch that stays after an event. If `below` is true, the watch also covers
+// all znodes below path.
 func (t *Tree) AddPersistent(path string, w Watcher, below bool) {
 	if !below {
 		t.add(data, path, w, persistent)
@@ -139,9 +140,8 @@ func (t *Tree) AddPersistent(path string, w Watcher, below bool) {
 	}
 }
 
-// add sets a watch. If the watcher already has a watch on the path, the mode is
-// added to it. In older releases, the mode replaces the old one, even if it is
-// weaker.
+// add sets a watch. If the watcher already has a watch on the path, the mode is added to it. In
+// older releases, the new mode replaces the old one, even if the new mode is weaker.
 func (t *Tree) add(k kind, path string, w Watcher, m mode) {
 	table := &t.Watches.tables[k]
 	if !t.Rules.OneWatchMode {
@@ -150,9 +150,9 @@ func (t *Tree) add(k kind, path string, w Watcher, m mode) {
 	table.set(path, w, m)
 }
 
-// trigger sends an event to the watchers of e.Path that are not in the list told. It returns the
-// watchers that the event concerns. A watcher that may not read the node, by the given ACL,
-// receives no event, but its watch is removed nevertheless.
+// The method `trigger` sends an event to the watchers of e.Path that are not in the list `told`. It
+// returns the watchers that the event concerns. A watcher that may not read the znode, by the given
+// ACL, receives no event, but its watch is removed nevertheless.
 func (s *Watches) trigger(k kind, e Event, acl []wire.ACL, told []Watcher) []Watcher {
 	t := &s.tables[k]
 	if len(t.byPath) == 0 {
@@ -160,8 +160,8 @@ func (s *Watches) trigger(k kind, e Event, acl []wire.ACL, told []Watcher) []Wat
 	}
 	var now []Watcher
 	note := func(w Watcher) {
-		// A watcher is in one list once, but may be in the lists of several
-		// ancestors.
+		// The list of one path has a watcher at most once. If there are recursive watches, the
+		// lists of several ancestors may have the same watcher.
 		if t.recursive == 0 || !slices.Contains(now, w) {
 			now = append(now, w)
 		}
@@ -201,15 +201,14 @@ func (s *Watches) trigger(k kind, e Event, acl []wire.ACL, told []Watcher) []Wat
 	return now
 }
 
-// A part is a kind of watches that a watcher type in a request covers: a mode
-// in one of the tables.
+// A part selects some of the watches: those of one kind that have one of the given modes. A watcher
+// type in a request covers one or more parts.
 type part struct {
 	k     kind
 	modes mode
 }
 
-// parts returns the kinds of watches that a watcher type covers, or nil if the
-// type is unknown.
+// The method `parts` returns the parts that a watcher type covers, or nil if the type is unknown.
 func (t *Tree) parts(typ int32) []part {
 	standard := once
 	if t.Rules.OneWatchMode {
@@ -251,7 +250,7 @@ func (t *Tree) HasWatch(path string, typ int32, w Watcher) wire.Code {
 	return wire.NoWatcher
 }
 
-// RemoveWatch removes the watcher's own watches on a path.
+// RemoveWatch removes the watcher's own watches of this type on a path.
 func (t *Tree) RemoveWatch(path string, typ int32, w Watcher) wire.Code {
 	parts := t.parts(typ)
 	if parts == nil {

@@ -1,4 +1,5 @@
-// This client of zkcoord is a lock with package lock.
+// This program is an example of a client that zkcoord runs. It acquires and releases a lock of
+// package lock.
 package main
 
 import (
@@ -76,7 +77,7 @@ func main() {
 			reply["type"], err = "fail", errors.New("unknown operation")
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
-			reply["type"] = "fail" // a failed call leaves nothing behind
+			reply["type"] = "fail" // nothing is held, and no znode remains
 		} else if err != nil && reply["type"] == "ok" {
 			reply["type"] = "info"
 		}

@@ -12,14 +12,14 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// pair returns a proxy to a listener of the test, and the listener.
-func pair(t *testing.T, translate func(net.Conn) (net.Conn, error)) (*proxy, net.Listener) {
+// The function `pair` returns a relay to a listener of the test, and the listener.
+func pair(t *testing.T, translate func(net.Conn) (net.Conn, error)) (*relay, net.Listener) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{there: new(gate), back: new(gate), target: l.Addr().String, translate: translate}
+	p := &relay{there: new(gate), back: new(gate), target: l.Addr().String, translate: translate}
 	if err := p.listen(); err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func pair(t *testing.T, translate func(net.Conn) (net.Conn, error)) (*proxy, net
 	return p, l
 }
 
-func connect(t *testing.T, p *proxy, l net.Listener) (from, to net.Conn) {
+func connect(t *testing.T, p *relay, l net.Listener) (from, to net.Conn) {
 	t.Helper()
 	from, err := net.Dial("tcp", p.address())
 	if err != nil {
@@ -41,9 +41,9 @@ func connect(t *testing.T, p *proxy, l net.Listener) (from, to net.Conn) {
 	return from, to
 }
 
-// A node replies to a greeting by connecting to the address in it, past the proxies and their cuts
-// (QuorumCnxManager, handleConnection). Therefore the greeting must contain the address of a proxy.
-func TestGreetingTellsTheProxysAddress(t *testing.T) {
+// A node replies to a greeting by connecting to the address in it, past the relays and their cuts
+// (QuorumCnxManager, handleConnection). Therefore the greeting must contain the address of a relay.
+func TestGreetingTellsTheRelaysAddress(t *testing.T) {
 	greeting := func(address string) []byte {
 		version := int64(-65536)
 		b := binary.BigEndian.AppendUint64(nil, uint64(version))
@@ -99,13 +99,13 @@ func TestCutResetsNewConnections(t *testing.T) {
 	}
 }
 
-// A chunk is delayed by the delay of its pace, and by the time that its bytes take at the rate. It
-// never overtakes the previous one.
+// The pace of an edge is a delay and a rate. A chunk arrives after the delay, plus the time that
+// its bytes take at the rate. It never overtakes the previous chunk.
 func TestPaceKeepsTheOrder(t *testing.T) {
 	now := time.Now()
 	for _, one := range []struct {
 		what      string
-		fixed     bool // it is a distance
+		fixed     bool // the pace is that of a distance, not of a fault
 		pace      ensemble.Pace
 		last      time.Duration // arrival of the previous chunk, from now
 		n         int
@@ -138,7 +138,8 @@ func TestPaceKeepsTheOrder(t *testing.T) {
 	}
 }
 
-// A fault slows packets down in addition to the distance. When it heals, only the distance remains.
+// The pace of a fault is added to the distance of the edge (Config.Distance). When the fault is
+// healed, only the distance remains.
 func TestPaceAddsToTheDistance(t *testing.T) {
 	g := &gate{distance: ensemble.Pace{Delay: 2 * time.Second, Rate: 100}}
 	now := time.Now()

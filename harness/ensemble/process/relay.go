@@ -13,7 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// gate is one direction between two nodes. The zero value is open.
+// gate can stop or delay the data in one direction between two nodes, or stop the data in a log's
+// pipe. The zero value is open.
 type gate struct {
 	mu      sync.Mutex
 	mended  chan struct{} // not nil while cut; closed by mend
@@ -24,8 +25,8 @@ type gate struct {
 	paced    atomic.Int64                  // chunks that a fault delayed
 }
 
-// due returns the time at which a chunk of n bytes that is sent now should arrive. The argument
-// last is the time at which the previous chunk arrives.
+// The method `due` returns the time at which a chunk of n bytes that is sent now should arrive. The
+// argument `last` is the time at which the previous chunk arrives.
 func (g *gate) due(now, last time.Time, n int) time.Time {
 	p := g.distance
 	if more := g.pace.Load(); more != nil && *more != (ensemble.Pace{}) {
@@ -68,14 +69,16 @@ func (g *gate) mend() {
 	}
 }
 
-// standing returns the channel that is closed at the end of the cut, or nil if there is no cut.
+// The method `standing` returns the channel that is closed at the end of the cut, or nil if there
+// is no cut.
 func (g *gate) standing() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.mended
 }
 
-// pass waits until the direction is open. It returns false if done is closed first.
+// The method `pass` waits until the direction is open. It returns false if the channel `done` is
+// closed first.
 func (g *gate) pass(done <-chan struct{}) bool {
 	for {
 		mended := g.standing()
@@ -91,11 +94,11 @@ func (g *gate) pass(done <-chan struct{}) bool {
 	}
 }
 
-// proxy carries the connections that one node opens to one port of another.
-type proxy struct {
+// relay carries the connections that one node opens to one port of another.
+type relay struct {
 	listener  net.Listener
-	there     *gate // from the node that dials
-	back      *gate
+	there     *gate                            // for data from the node that dials
+	back      *gate                            // for data to the node that dials
 	target    func() string                    // returns the current address of the other node
 	translate func(net.Conn) (net.Conn, error) // changes the dialer's first message; nil changes nothing
 
@@ -105,102 +108,102 @@ type proxy struct {
 	live map[net.Conn]struct{}
 }
 
-// listen starts a proxy on a port of the loopback interface.
-func (p *proxy) listen() error {
+// listen starts a relay on a port of the loopback interface.
+func (r *relay) listen() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	p.listener, p.done, p.live = l, make(chan struct{}), map[net.Conn]struct{}{}
-	p.wg.Go(p.accept)
+	r.listener, r.done, r.live = l, make(chan struct{}), map[net.Conn]struct{}{}
+	r.wg.Go(r.accept)
 	return nil
 }
 
-func (p *proxy) address() string { return p.listener.Addr().String() }
+func (r *relay) address() string { return r.listener.Addr().String() }
 
-// close ends all connections and waits for their goroutines.
-func (p *proxy) close() {
-	close(p.done)
-	p.listener.Close()
-	p.mu.Lock()
-	for c := range p.live {
+// The method `close` ends all connections and waits for their goroutines.
+func (r *relay) close() {
+	close(r.done)
+	r.listener.Close()
+	r.mu.Lock()
+	for c := range r.live {
 		c.Close()
 	}
-	p.mu.Unlock()
-	p.wg.Wait()
+	r.mu.Unlock()
+	r.wg.Wait()
 }
 
-func (p *proxy) accept() {
+func (r *relay) accept() {
 	for {
-		c, err := p.listener.Accept()
+		c, err := r.listener.Accept()
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
 			continue // The connection ended before it was accepted.
 		}
-		if !p.own(c) {
+		if !r.own(c) {
 			return
 		}
-		p.wg.Go(func() { p.carry(c) })
+		r.wg.Go(func() { r.carry(c) })
 	}
 }
 
-// own registers a connection, so that close closes it. If the proxy is already closed, own closes
-// the connection and returns false.
-func (p *proxy) own(c net.Conn) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// The method `own` registers a connection, so that the method `close` closes it. If the relay is
+// already closed, `own` closes the connection and returns false.
+func (r *relay) own(c net.Conn) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	select {
-	case <-p.done:
+	case <-r.done:
 		c.Close()
 		return false
 	default:
-		p.live[c] = struct{}{}
+		r.live[c] = struct{}{}
 		return true
 	}
 }
 
-func (p *proxy) disown(c net.Conn) {
+func (r *relay) disown(c net.Conn) {
 	c.Close()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.live, c)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.live, c)
 }
 
 // carry connects an accepted connection to the target. A handshake needs both directions, so a cut
 // of either direction resets the connection.
-func (p *proxy) carry(in net.Conn) {
-	defer p.disown(in)
-	for _, g := range []*gate{p.there, p.back} {
+func (r *relay) carry(in net.Conn) {
+	defer r.disown(in)
+	for _, g := range []*gate{r.there, r.back} {
 		if g.standing() != nil {
 			g.stopped.Add(1)
 			reset(in)
 			return
 		}
 	}
-	out, err := net.Dial("tcp", p.target())
+	out, err := net.Dial("tcp", r.target())
 	if err != nil {
-		reset(in) // like a closed port
+		reset(in) // the dialer gets the same error as from a closed port
 		return
 	}
-	if !p.own(out) {
+	if !r.own(out) {
 		return
 	}
-	defer p.disown(out)
+	defer r.disown(out)
 	from := in
-	if p.translate != nil {
-		if from, err = p.translate(in); err != nil {
+	if r.translate != nil {
+		if from, err = r.translate(in); err != nil {
 			return
 		}
 	}
 	var both sync.WaitGroup
-	both.Go(func() { p.copy(out, from, p.there) })
-	both.Go(func() { p.copy(in, out, p.back) })
+	both.Go(func() { r.copy(out, from, r.there) })
+	both.Go(func() { r.copy(in, out, r.back) })
 	both.Wait()
 }
 
-// reset closes a connection so that the other end reads an error instead of io.EOF.
+// The function `reset` closes a connection so that the other end reads an error instead of io.EOF.
 func reset(c net.Conn) {
 	if tcp, ok := c.(*net.TCPConn); ok {
 		tcp.SetLinger(0)
@@ -215,17 +218,19 @@ type parcel struct {
 	due  time.Time
 }
 
-// onTheWay is the maximum number of delayed parcels on a connection, like bytes in a long cable.
+// onTheWay is the maximum number of delayed parcels in one direction of a connection. When it is
+// reached, the relay stops reading.
 const onTheWay = 64
 
-// copy carries one direction. The end of the stream also waits until the gate is open, because a
-// cut hides from one node that the other has gone.
-func (p *proxy) copy(to, from net.Conn, g *gate) {
+// The method `copy` carries one direction of a connection. It delivers the end of the stream only
+// while the gate is open, because a node must not detect through a cut that the other node has
+// gone.
+func (r *relay) copy(to, from net.Conn, g *gate) {
 	parcels, over := make(chan parcel, onTheWay), make(chan struct{})
 	defer close(over)
-	p.wg.Go(func() { read(from, g, parcels, over) })
+	r.wg.Go(func() { read(from, g, parcels, over) })
 	for one := range parcels {
-		if !arrive(one.due, p.done) || !g.pass(p.done) {
+		if !arrive(one.due, r.done) || !g.pass(r.done) {
 			return
 		}
 		if len(one.data) > 0 {
@@ -245,8 +250,9 @@ func (p *proxy) copy(to, from net.Conn, g *gate) {
 	}
 }
 
-// read sends the data that it reads to the channel parcels, until the end of the stream or until
-// the channel over is closed. The last parcel has the error that ended the stream.
+// The function `read` sends the data that it reads to the channel `parcels`, until the end of the
+// stream or until the channel `over` is closed. The last parcel has the error that ended the
+// stream.
 func read(from net.Conn, g *gate, parcels chan<- parcel, over <-chan struct{}) {
 	defer close(parcels)
 	var last time.Time
@@ -265,7 +271,8 @@ func read(from net.Conn, g *gate, parcels chan<- parcel, over <-chan struct{}) {
 	}
 }
 
-// arrive waits until the time due. It returns false if done is closed first.
+// The function `arrive` waits until the time `due`. It returns false if the channel `done` is
+// closed first.
 func arrive(due time.Time, done <-chan struct{}) bool {
 	wait := time.Until(due)
 	if wait <= 0 {
@@ -286,7 +293,8 @@ func arrive(due time.Time, done <-chan struct{}) bool {
 // text of the node's election address.
 const greetingHead = 8 + 8 + 4
 
-// greet returns a translation that replaces the address in the greeting.
+// greet returns a function for relay.translate. It replaces the address in the greeting by the
+// result of the function `address`.
 func greet(address func() string) func(net.Conn) (net.Conn, error) {
 	return func(c net.Conn) (net.Conn, error) {
 		head := make([]byte, greetingHead)
@@ -306,8 +314,8 @@ func greet(address func() string) func(net.Conn) (net.Conn, error) {
 	}
 }
 
-// prefixed is a connection whose reader gets a prefix before the connection's own bytes. It returns
-// the whole prefix from one Read, because a node rejects a partial greeting.
+// The type `prefixed` is a connection whose reader gets a prefix before the connection's own bytes.
+// It returns the whole prefix from one Read, because a node rejects a partial greeting.
 type prefixed struct {
 	net.Conn
 	prefix []byte

@@ -1,0 +1,54 @@
+package fault
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/virtual"
+)
+
+func TestRates(t *testing.T) {
+	for text, want := range map[string]float64{"1.04": 1.04, "0.01": 0.01, "100": 100} {
+		if got, err := rateOf(text); err != nil || got != want {
+			t.Errorf("rateOf(%q): got %v and the error %v, want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "0", "-1", "0.009", "101", "NaN", "Inf", "fast"} {
+		if got, err := rateOf(text); err == nil {
+			t.Errorf("rateOf(%q): got %v, want an error", text, got)
+		}
+	}
+	if _, _, err := clockArg("x0"); err == nil {
+		t.Error(`clockArg("x0"): got no error`)
+	}
+}
+
+// A plan that a person wrote can have any target, any argument, and faults that the ensemble cannot
+// inject. Then the fault fails, and not the program.
+func TestWrongPlansMakeNoPanic(t *testing.T) {
+	wrong := []string{"", "?", "-1", "0", "x-1", "both -1s -1s -1", "from 1s 1s 1", "create -1 reply", "c99"}
+	for _, f := range Every() {
+		virtual.Test(t, func(t *testing.T) {
+			o := options(startEmbedded)
+			o.Time = time.Duration(len(wrong)) * 2 * time.Second
+			for i, arg := range wrong {
+				step := harness.Step{Fault: f.Name(), At: time.Duration(2*i) * time.Second, For: 100 * time.Millisecond, Target: "c0", Arg: arg}
+				if i%2 == 0 {
+					step.Target = [...]string{leader, "follower+-1", "n3", "nobody"}[i/2%4]
+				}
+				o.Plan = append(o.Plan, step)
+			}
+			r, err := harness.Run(t.Context(), scenario(Every()), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stops := slices.DeleteFunc(slices.Clone(r.History.Events), func(e history.Event) bool { return e.Kind != history.Fault || e.Op != history.FaultStop })
+			if len(stops) == 0 {
+				t.Errorf("%s: none of %d steps has ended", f.Name(), len(wrong))
+			}
+		})
+	}
+}
