@@ -184,7 +184,7 @@ func (w *whoRun) read(ctx context.Context, s *session.Session, dir string, first
 	case err != nil:
 		return err
 	}
-	if slices.Contains(listing.Names, "leases") && slices.Contains(listing.Names, "locks") {
+	if slices.Contains(listing.Names, "leases") && slices.Contains(listing.Names, waits.Gate) {
 		return w.readSemaphore(ctx, s, dir)
 	}
 	p := place{path: dir, kind: waits.Lock}
@@ -243,7 +243,7 @@ func (w *whoRun) read(ctx context.Context, s *session.Session, dir string, first
 // as part of a deadlock, because any of several holders can end it.
 func (w *whoRun) readSemaphore(ctx context.Context, s *session.Session, dir string) error {
 	var parts [2][]waits.Node
-	for i, part := range []string{"leases", "locks"} {
+	for i, part := range []string{"leases", waits.Gate} {
 		listing, err := s.Children(ctx, znode.Join(dir, part))
 		if errors.Is(err, session.ErrNoNode) || errors.Is(err, session.ErrNoAuth) {
 			continue

@@ -18,6 +18,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/txnlog"
 	"github.com/zkcoord/zkcoord/internal/waits"
 	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
 // Node is the kind of an ephemeral znode that belongs to no known primitive. The session that
@@ -31,11 +32,12 @@ type Span struct {
 	Place   string        // the path of the lock, the election, the semaphore, the group or the queue
 	Path    string        // of the znode
 	Name    string        // name of the member, or of the claimed item; empty if the path does not contain it
-	Token   int64         // the zxid of the transaction that created the znode
+	Token   int64         // the fencing token, which is the czxid of the znode or, for a permit, of its contender at the gate
 	Session int64         // the session whose request created the znode
 	Label   string        // the data of the znode, if they are a short text
 	Shared  bool          // the owner is a reader
 	Lasting bool          // the znode is not ephemeral
+	foreign bool          // a permit whose contender at the gate is not known, so Token is its own czxid
 	Timeout time.Duration // of the session; 0 if the logs do not show it
 
 	Created time.Time
@@ -232,7 +234,9 @@ func (f *follower) apply(t *txnlog.Txn) {
 		switch c := &t.Changes[i]; c.Op {
 		case wire.OpCreate:
 			z := waits.Znode{Path: c.Path, Data: c.Data, Ephemeral: c.Ephemeral, Container: c.Container}
-			f.create(z, t.Session, t.Zxid, t.Time, t.Time)
+			if e := f.create(z, t.Session, t.Zxid, t.Time, t.Time); e != nil && e.Kind == waits.Semaphore {
+				f.passed(e, t)
+			}
 		case wire.OpDelete:
 			f.layouts.Delete(c.Path)
 			if e := f.alive[c.Path]; e != nil {
@@ -249,6 +253,16 @@ func (f *follower) apply(t *txnlog.Txn) {
 		delete(f.sessions, t.Session)
 	case own != nil:
 		own.last = t.Time
+	}
+}
+
+// passed gives the permit e the token of its contender, if t also removes that contender from the
+// gate of the semaphore. lock.Semaphore does both in one transaction.
+func (f *follower) passed(e *entry, t *txnlog.Txn) {
+	for _, c := range t.Changes {
+		if gate := f.alive[c.Path]; c.Op == wire.OpDelete && gate != nil && gate.Place == znode.Join(e.Place, waits.Gate) {
+			e.Token, e.foreign = gate.Token, false
+		}
 	}
 }
 
@@ -273,7 +287,8 @@ func (f *follower) create(z waits.Znode, owner int64, zxid, created, known int64
 	}
 	e := &entry{contender: role.Contender, item: role.Item, Span: Span{
 		Kind: role.Kind, Place: role.Place, Path: z.Path, Name: role.Name, Token: zxid, Session: owner, Label: label(z.Data[role.Label:]),
-		Shared: role.Contender.Kind == lockqueue.Shared, Lasting: !z.Ephemeral, Created: time.UnixMilli(created),
+		Shared: role.Contender.Kind == lockqueue.Shared, Lasting: !z.Ephemeral, foreign: role.Kind == waits.Semaphore,
+		Created: time.UnixMilli(created),
 	}}
 	if s := f.sessions[owner]; s != nil {
 		e.Timeout = time.Duration(s.timeout) * time.Millisecond

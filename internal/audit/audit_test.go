@@ -396,8 +396,8 @@ func TestClaimsWithoutTokensMatchTheirTurns(t *testing.T) {
 	}
 }
 
-// The claim of a writer also covers the time after it became a reader. The claim of a permit
-// matches although its token is that of another znode.
+// The claim of a writer also covers the time after it became a reader. The logs do not show the gate
+// of the semaphore, so the claim of a permit matches although its token is that of another znode.
 func TestClaimsOfReadersAndPermits(t *testing.T) {
 	const txns = `
 		1000 1 create /l/ID-__WRIT__0000000000
@@ -422,6 +422,26 @@ func TestClaimsOfReadersAndPermits(t *testing.T) {
 			if got := strings.Join(conflictsOf(t, txns, says(4001, holdBegins, path, 3, 2)+says(to, holdEnds, path, 3, 2)), "; "); got != want {
 				t.Errorf("a permit at %s until %d: got %q, want %q", path, to, got, want)
 			}
+		}
+	}
+}
+
+// The client learned of its first permit only when it was about to release it, nearly when its
+// second permit was granted. By times alone, the first claim would match the second permit.
+func TestClaimsOfPermitsMatchByTheirTokens(t *testing.T) {
+	const txns = `
+		1000 1 create /s/locks/ID-lock-0000000000
+		1001 1 create /s/leases/ID-lease-1 delete /s/locks/ID-lock-0000000000
+		2000 1 delete /s/leases/ID-lease-1
+		2050 1 create /s/locks/ID-lock-0000000001
+		2051 1 create /s/leases/ID-lease-2 delete /s/locks/ID-lock-0000000001
+		3000 1 delete /s/leases/ID-lease-2
+		9000 1 request`
+	first := says(1990, holdBegins, "/s", 1, 1) + says(1999, holdEnds, "/s", 1, 1)
+	for to, want := range map[int64]string{2999: "", 3500: "line 3 outlived 3000-3500"} {
+		second := says(2150, holdBegins, "/s", 4, 1) + says(to, holdEnds, "/s", 4, 1)
+		if got := strings.Join(conflictsOf(t, txns, first+second), "; "); got != want {
+			t.Errorf("until %d: got %q, want %q", to, got, want)
 		}
 	}
 }

@@ -188,22 +188,22 @@ func (c *comparison) spanOf(claim Claim) *Span {
 			best = s
 		}
 	}
-	at := c.byPath[claim.Path]
-	for _, s := range at {
+	at, place := c.byPath[claim.Path], c.byPlace[claim.Path]
+	if len(at) > 0 {
+		place = nil
+	}
+	for _, s := range slices.Concat(at, place) {
 		consider(s, claim.Token != 0 && s.Token == claim.Token)
 	}
 	if best != nil {
 		return best
 	}
-	for _, s := range at { // the token of a permit is the czxid of another znode
-		consider(s, claim.Token == 0 || s.Kind == waits.Semaphore)
+	tokenless := func(s *Span) bool { return claim.Token == 0 || s.foreign }
+	for _, s := range at {
+		consider(s, tokenless(s))
 	}
-	if best != nil || len(at) > 0 {
-		return best
-	}
-	for _, s := range c.byPlace[claim.Path] {
-		tokenless := claim.Token == 0 || s.Kind == waits.Semaphore
-		consider(s, claim.Token == s.Token || tokenless && claim.Session == s.Session && !s.Created.After(claim.From.Add(c.clock)))
+	for _, s := range place {
+		consider(s, tokenless(s) && claim.Session == s.Session && !s.Created.After(claim.From.Add(c.clock)))
 	}
 	return best
 }

@@ -23,6 +23,10 @@ const (
 	Internal Kind = "internal"
 )
 
+// Gate is the name of the lock queue in which contenders for the permits of a semaphore wait, below
+// the path of the semaphore.
+const Gate = "locks"
+
 // A Role is the meaning of one znode.
 type Role struct {
 	Kind  Kind

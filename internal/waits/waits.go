@@ -109,7 +109,7 @@ func SemaphoreContenders(dir string, leases, gate []Node) []Contender {
 	for _, c := range all {
 		held = append(held, c.Path())
 	}
-	for i, c := range Contenders(znode.Join(dir, "locks"), gate) {
+	for i, c := range Contenders(znode.Join(dir, Gate), gate) {
 		if i == 0 {
 			c.Waits, c.AnyOf = held, true
 		}
