@@ -411,6 +411,17 @@ func TestClaimsOfReadersAndPermits(t *testing.T) {
 	if got := conflictsOf(t, txns, late); len(got) > 0 {
 		t.Errorf("a writer and then a reader: got %q, want none", got)
 	}
+	// The session of a writer expires while the writer becomes a reader.
+	const lost = `
+		1000 1 create /l/ID-__WRIT__0000000000
+		5000 1 expire /l/ID-__WRIT__0000000000
+		9000 2 request`
+	log := says(1001, holdBegins, "/l", 1, 1) + says(4000, holdEnds, "/l", 1, 1) + says(4000, holdBegins, "/l", 1, 1)
+	for to, want := range map[int64]string{4000: "", 5500: "line 3 outlived 5000-5500"} {
+		if got := strings.Join(conflictsOf(t, lost, log+says(to, holdEnds, "/l", 1, 1)), "; "); got != want {
+			t.Errorf("a lost writer until %d: got %q, want %q", to, got, want)
+		}
+	}
 	node, lease := "/l/"+id+"-__WRIT__0000000000", "/s/leases/"+id+"-lease-1"
 	for to, want := range map[int64]string{2900: "", 3500: "line 1 outlived 3000-3500"} {
 		if got := strings.Join(conflictsOf(t, txns, says(1001, holdBegins, node, 1, 1)+says(to, holdEnds, node, 1, 1)), "; "); got != want {

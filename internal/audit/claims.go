@@ -170,7 +170,8 @@ type comparison struct {
 // spanOf returns the span that matches a claim: a span of its znode with its token, or a span at
 // its place with its token or its session. If several match, spanOf prefers those that were served
 // when the claim began. Of these it returns the one whose Served is closest to the start of the
-// claim.
+// claim. A span matches only one claim without a token. It can match several with its token: if a
+// writer loses its lock while it becomes a reader, its log has two holds of one span.
 func (c *comparison) spanOf(claim Claim) *Span {
 	var best *Span
 	distance := func(s *Span) time.Duration {
@@ -181,7 +182,7 @@ func (c *comparison) spanOf(claim Claim) *Span {
 		return d
 	}
 	consider := func(s *Span, fits bool) {
-		if _, taken := c.claimed[s]; !fits || taken || s.Served.IsZero() {
+		if !fits || s.Served.IsZero() {
 			return
 		}
 		if best == nil || distance(s) < distance(best) {
@@ -198,7 +199,10 @@ func (c *comparison) spanOf(claim Claim) *Span {
 	if best != nil {
 		return best
 	}
-	tokenless := func(s *Span) bool { return claim.Token == 0 || s.foreign }
+	tokenless := func(s *Span) bool {
+		_, taken := c.claimed[s]
+		return !taken && (claim.Token == 0 || s.foreign)
+	}
 	for _, s := range at {
 		consider(s, tokenless(s))
 	}
