@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
@@ -16,9 +17,7 @@ type fault struct {
 	// Silence is the longest time without a successful operation. A time counts only if it began
 	// during the fault.
 	Silence time.Duration
-	// Recovery is the time from the heal to the next successful operation; negative if there was
-	// none.
-	Recovery time.Duration
+	Recovery time.Duration // see checker.FaultStats
 }
 
 func (f fault) span() faultSpan {
@@ -37,7 +36,7 @@ func newFaults(h *history.History) []fault {
 			succeeded = append(succeeded, e.Time)
 		case e.Kind == history.Fault && e.Op == history.FaultStart:
 			open[e.Step] = len(all)
-			all = append(all, fault{Name: e.Object, Target: e.Node, Arg: e.Arg, From: e.Time, To: h.End()})
+			all = append(all, fault{Name: e.Object, Target: e.Node, Arg: e.Arg, From: e.Time, To: h.End(), Recovery: -1})
 		case e.Kind == history.Fault:
 			at, known := open[e.Step]
 			if !known {
@@ -53,11 +52,14 @@ func newFaults(h *history.History) []fault {
 	for i := range all {
 		all[i].measure(succeeded, h.End())
 	}
+	for i, f := range checker.Measure(h).Faults {
+		all[i].Recovery = f.Recovery
+	}
 	return all
 }
 
-// The method `measure` computes Silence and Recovery. The argument `succeeded` has the times of
-// successful operations in ascending order, and `end` is the end of the history.
+// The method `measure` computes Silence. The argument `succeeded` has the times of successful
+// operations in ascending order, and `end` is the end of the history.
 func (f *fault) measure(succeeded []time.Duration, end time.Duration) {
 	i, _ := slices.BinarySearch(succeeded, f.From)
 	last := f.From
@@ -67,9 +69,5 @@ func (f *fault) measure(succeeded []time.Duration, end time.Duration) {
 	}
 	if last <= f.To {
 		f.Silence = max(f.Silence, end-last)
-	}
-	f.Recovery = -1
-	if next, _ := slices.BinarySearch(succeeded, f.To); f.Healed && next < len(succeeded) {
-		f.Recovery = succeeded[next] - f.To
 	}
 }

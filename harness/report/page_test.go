@@ -490,14 +490,16 @@ func TestRecoveryIsCountedFromTheHeal(t *testing.T) {
 	events = append(events, op(120)...)
 	stop := event(400, history.Fault, history.FaultStop)
 	stop.Node, stop.Result = "node 1", "it was down"
-	events = append(events, stop)
+	begun := op(420) // an operation that began during the fault is no sign of the recovery
+	begun[0].Time, begun[0].Process, begun[1].Process = ms(390), 1, 1
+	events = append(events, begun[0], stop, begun[1])
 	events = append(events, append(op(450), op(900)...)...)
 	faults := newFaults(history.New(events...))
 	if len(faults) != 1 {
 		t.Fatalf("got faults %+v, want one", faults)
 	}
 	got := faults[0]
-	want := fault{Name: "kill", Target: "node 1", Evidence: "it was down", From: ms(100), To: ms(400), Healed: true, Silence: ms(330), Recovery: ms(50)}
+	want := fault{Name: "kill", Target: "node 1", Evidence: "it was down", From: ms(100), To: ms(400), Healed: true, Silence: ms(300), Recovery: ms(50)}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
