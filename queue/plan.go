@@ -79,10 +79,9 @@ func (p *plan) done(v *view) {
 	}
 }
 
-// complete returns the items of an applied plan. Two values of a claimed item are known only after
-// the claim, and complete sets them: the token, and how many times the item was claimed. If the
-// item's znode is older than this claim, complete reads this number from the servers. If another
-// client has deleted the claim of an item meanwhile, complete omits the item.
+// complete returns the items of an applied plan. For claims, it also gets two values from the
+// servers: the token, and how many times each item was claimed. It omits an item if another client
+// has deleted the claim meanwhile.
 func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	if !p.claim {
 		return p.items, nil
@@ -114,23 +113,24 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	return items, nil
 }
 
-// register reads how many times an item was claimed, and gives this claim a version of the item's
-// znode that no other claim on the item has. If the claim is gone, the field `attempts` stays zero.
+// register reads how many times an item was claimed. It also gives this claim a version of the
+// item's znode that no other claim on the item has. If the claim is gone, the field `attempts`
+// stays zero.
 //
-// All claims on an item have the same name, and a transaction cannot check which of them it finds
-// there. Suppose that a client deletes a claim. Another session can then claim the item before the
-// first claimer has noticed. When the first claimer ends its claim, it must not end the second
-// claim. Therefore, before a claim is granted, register sets the item's znode, which gives the
-// znode a new version. Only the first claim on a znode does not need this. Each transaction that
-// ends a claim checks the version.
+// The version distinguishes claims, because all claims on an item have the same name. Suppose that
+// a client deletes a claim, and another session claims the item before the first claimer has
+// noticed. When the first claimer ends its claim, it must not end the second claim. So each
+// transaction that ends a claim checks the version.
 //
-// If this claim is gone and another claim in its place was granted, register must not set the
-// znode, because that would end the other claim. So register reads the znode's version, then checks
-// that its own claim exists, and sets the znode only if the znode still has that version.
+// To get a new version, register sets the item's znode before the claim is granted. Only the first
+// claim on a znode does not need this. If the claim was deleted and a later claim was granted,
+// register must not set the znode, because that would end the later claim. So register reads the
+// znode's version, then checks that its own claim exists, and sets the znode only if the version is
+// the same.
 //
 // Until the znode is set, the earlier claimer can still end this claim. So the same transaction
-// also sets the znode of the claim. It fails if that znode is gone. Otherwise its result has the
-// znode's czxid, which differs if another claim has replaced this one.
+// also sets the znode of the claim. It fails if that znode is gone. If another claim has replaced
+// this one, the czxid in the result differs.
 func (q *raw) register(ctx context.Context, it *item) error {
 	for {
 		stat, err := q.s.Exists(ctx, q.itemPath(*it))
@@ -235,10 +235,10 @@ func asFit(items []item, f func([]item) error) error {
 	return err
 }
 
-// giveBack puts taken items back in their places, unless a client has deleted the queue. If the
-// items do not fit into one transaction, giveBack uses several. This can happen because the
-// transaction that took the items was smaller than one that puts them back. Other consumers may
-// have taken later items meanwhile: see Q4.
+// giveBack puts taken items back in their places, unless a client has deleted the queue. It uses
+// several transactions if the items do not fit into one, because a transaction that takes items is
+// smaller than one that puts them back. Other consumers may have taken later items meanwhile: see
+// Q4.
 func (q *raw) giveBack(ctx context.Context, items []item) error {
 	return asFit(items, func(part []item) error { return q.putBack(ctx, part) })
 }
@@ -291,9 +291,9 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 	}
 }
 
-// remakeOps returns ops that recreate the segments of the given items, as far as these segments
-// were drained and deleted. It fails if a client has deleted the queue, even if a new queue exists
-// that has no such segment yet. The items are gone with the old queue.
+// remakeOps returns ops that recreate those segments of the items that were drained and deleted. It
+// fails if a client has deleted the queue, even if a new queue exists that has not reached such a
+// segment yet. In this case the items are gone with the old queue.
 func (q *raw) remakeOps(ctx context.Context, items []item) ([]session.Op, error) {
 	var ops []session.Op
 	seen := map[string]bool{}
