@@ -191,10 +191,10 @@ func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, 
 	return nil
 }
 
-// The method `revoked` returns err, the error of a transaction, unless it means that another client
-// has deleted the claim. In that case the method ends the claim c and returns session.ErrRevoked.
-// The first n ops of the transaction are the caller's own. Their errors say nothing about the
-// claim.
+// The method `revoked` gets the error of a transaction that ends the claim c. If the error means
+// that another client has deleted the claim, the method ends c and returns session.ErrRevoked.
+// Otherwise it returns err unchanged. The first n ops of the transaction are the caller's own, so
+// their errors say nothing about the claim.
 func (c *Claim[T]) revoked(n int, err error) error {
 	part := (*session.MultiError)(nil)
 	if errors.As(err, &part) && part.Index >= n && (errors.Is(part, session.ErrNoNode) || errors.Is(part, session.ErrBadVersion)) {

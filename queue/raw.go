@@ -303,11 +303,11 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 	}
 }
 
-// renew creates the ledger znode and makes the caller read everything again. What was read without
-// a ledger znode may be from an old queue. For example, another client may have deleted the queue
-// and created it again, with other items under the same names. A deletion of the queue includes the
-// ledger znode. So while the new ledger znode exists, all that is read from now on belongs to one
-// queue.
+// renew creates the ledger znode and makes the caller read everything again. Data that was read
+// without a ledger znode may be from an old queue: another client may have deleted the queue, and
+// created it again with other items under the same names. A deletion of the queue includes the
+// ledger znode. So while the new ledger znode exists, all data that is read from now on belongs to
+// one queue.
 func (q *raw) renew(ctx context.Context) error {
 	if err := q.takeLedger.Make(ctx); err != nil {
 		return err
@@ -350,8 +350,8 @@ func (q *raw) pause(ctx context.Context, roundTrip time.Duration, conflicts int)
 // commitTxns applies the ops of several calls in one transaction. If an op of one call fails,
 // commitTxns applies the ops of the other calls without those of this call.
 //
-// An op of a call may fail only because of an earlier call, for example if both create the same
-// znode. If the earlier call is not applied in the end, the later call is sent again.
+// A call may be refused because of an earlier call, for example if both create the same znode. If
+// the earlier call is not applied in the end, the refused call is sent again.
 func (q *raw) commitTxns(ctx context.Context, calls []*batch.Call[*txnJob]) {
 	if build := calls[0].Job.build; build != nil {
 		calls[0].Finish(q.applyBuilt(ctx, build))
