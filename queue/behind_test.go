@@ -143,9 +143,9 @@ func TestServerThatIsBehind(t *testing.T) {
 	}
 }
 
-// A put that opens the next segment does not change the version of the segment before. The lagging
-// server does not show this put. TryTake must find its item nevertheless, both if the queue was
-// empty before and if it has an item with a larger priority number.
+// A put that opens the next segment does not change the version of the segment before. The server
+// of a consumer lags and does not show this put. TryTake must find the put's item nevertheless,
+// even if the queue has another item with a larger priority number.
 //
 // Covers Q5, Q12.
 func TestServerThatIsBehindASegment(t *testing.T) {

@@ -100,8 +100,8 @@ func (c *Claim[T]) Deadline() time.Time {
 //
 // After any other error whose outcome is Failed, the claim continues, for example if ctx had
 // already ended. If the error contains a *session.MultiError, its index refers to ops. The error is
-// Indeterminate only if ctx or the session ended during the request, or if a client deleted the
-// handle's ledger znode. After an Indeterminate error the claim is over.
+// Indeterminate in three cases: ctx ended during the request, the session ended, or a client
+// deleted the handle's ledger znode. After an Indeterminate error the claim is over.
 func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
 	own := recipe.CloneOps(ops)
 	return c.finish(ctx, "ack", session.Failed, func(ctx context.Context) error {
@@ -226,8 +226,8 @@ func (c *Claim[T]) refused(err error) error {
 }
 
 // The method `lost` ends the claim's context when the hold ends. It must not block, because the
-// hold waits for its return. If the claim's znode was deleted, the method `lapsed` ends the context
-// instead, because the claim's own Ack may have deleted the znode.
+// hold waits for its return. If the claim's znode was deleted, the claim's own Ack may have deleted
+// it. So in this case the method `lapsed` ends the context.
 func (c *Claim[T]) lost(cause error) {
 	if !errors.Is(cause, session.ErrRevoked) {
 		c.bound.End(cause)
@@ -322,7 +322,7 @@ type admission[T any] struct {
 }
 
 // claimSome waits for items and claims up to n of them. The result is empty if all of these items
-// had been claimed too often and were moved to the dead letters.
+// were moved to the dead letters because they had been claimed too often.
 func (q *Queue[T]) claimSome(ctx context.Context, n int) (_ []admission[T], err error) {
 	ctx, done := recipe.TraceAcquire(ctx, q.raw.s, "claim", q.raw.path)
 	defer func() { done(err) }()
@@ -364,7 +364,7 @@ func (q *Queue[T]) claimed(ctx context.Context, items []item) ([]admission[T], e
 }
 
 // admit waits for the lease and returns true. If the item does not decode or was claimed too often,
-// admit moves it to the dead letters instead and returns false.
+// admit moves it to the dead letters and returns false.
 func (c *Claim[T]) admit(ctx context.Context, value T, undecoded error) (bool, error) {
 	if limit := c.q.opts.MaxAttempts; undecoded != nil || limit > 0 && c.item.attempts > limit {
 		return false, c.Reject(ctx)
@@ -392,13 +392,13 @@ func drop[T any](claims []*Claim[T], cause error) {
 // Claims returns a loop that claims one item after another. The body of the loop must Ack, Release
 // or Reject each claim, or pass it to code that does.
 //
-// The loop ends for the same reasons as a loop over [Queue.Items], and its last round has the
-// reason as its error. An item that does not decode yields a [*DecodeError], and the loop
-// continues. When the error is not nil, the claim is nil.
+// The loop ends for the same reasons as a loop over [Queue.Items]. Its last round has the reason as
+// its error. An item that does not decode yields a [*DecodeError], and the loop continues. When the
+// error is not nil, the claim is nil.
 //
 // Up to Options.Prefetch items are claimed in one transaction. Items that the loop has not reached
-// are given back when the loop ends, and when one round of its body takes longer than the session
-// timeout.
+// are given back when the loop ends. They are also given back when one round of the loop's body
+// takes longer than the session timeout.
 func (q *Queue[T]) Claims(ctx context.Context) iter.Seq2[*Claim[T], error] {
 	back := func(rest []admission[T]) {
 		for _, a := range rest {

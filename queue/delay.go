@@ -84,8 +84,8 @@ func (q *raw) putLater(ctx context.Context, s slot, l lot) error {
 const promoteInterval = time.Second
 
 // promoteSometimes calls promote for the slots that are due. It lists the slots if the last list is
-// older than promoteInterval, or if the next slot that it knows is due. Only the goroutine that
-// runs a batch of fetches may call it.
+// older than promoteInterval, or if the next known slot is due. Only the goroutine that runs a
+// batch of fetches may call it.
 func (q *raw) promoteSometimes(ctx context.Context) error {
 	now := time.Now()
 	if now.Sub(q.promoted) < promoteInterval && (q.nextDue.IsZero() || now.Before(q.nextDue)) {

@@ -26,7 +26,7 @@ import (
 // context.Canceled only if ctx was cancelled.
 //
 // Do ends the claim even if ctx has ended, and releases it if f panics. If ctx ends before the
-// servers have confirmed the end of the claim, the session completes the request, and Do returns
+// servers have confirmed the end of the claim, the session completes the request. Do then returns
 // the error of f. If f returned nil, Do returns the cause of ctx instead, and session.OutcomeOf is
 // Indeterminate: the item was acked, or will be, unless the session ends before that.
 func (q *Queue[T]) Do(ctx context.Context, f func(ctx context.Context, claim *Claim[T]) error) error {

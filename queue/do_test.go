@@ -152,7 +152,7 @@ func TestDoEndsTheClaimAsItsFunctionSays(t *testing.T) {
 }
 
 // The context that Do passes to its function has the values and the deadline of the caller's
-// context, and ends with the caller's context. The claim continues until the function returns.
+// context, and ends with it. The claim continues until the function returns.
 //
 // Covers Q14.
 func TestWorkOnAnItemIsTheCallers(t *testing.T) {

@@ -123,10 +123,10 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 // transaction that ends a claim checks the version.
 //
 // To get a new version, register sets the item's znode before the claim is granted. Only the first
-// claim on a znode does not need this. If the claim was deleted and a later claim was granted,
+// claim on a znode does not need this. If a later claim has replaced this one and was granted,
 // register must not set the znode, because that would end the later claim. So register reads the
-// znode's version, then checks that its own claim exists, and sets the znode only if the version is
-// the same.
+// version, and then checks that its own claim exists. It sets the znode only if the version is
+// still the same.
 //
 // Until the znode is set, the earlier claimer can still end this claim. So the same transaction
 // also sets the znode of the claim. It fails if that znode is gone. If another claim has replaced
@@ -159,9 +159,8 @@ func (q *raw) register(ctx context.Context, it *item) error {
 	}
 }
 
-// The method `stands` returns an op that fails if the queue is no longer the one in which the item
-// was claimed. A queue that was deleted and created again may have another item and another claim
-// under the same names.
+// The method `stands` returns an op that fails if the queue was deleted after the item was claimed.
+// A queue that was created again may have another item and another claim under the same names.
 func (it item) stands() session.Op {
 	return session.CheckOp{Path: it.ledger, Version: session.AnyVersion}
 }
@@ -224,8 +223,8 @@ func (q *raw) unclaim(ctx context.Context, it item) error {
 	})
 }
 
-// asFit calls f with all items. If they are too large for one transaction, or if one of them makes
-// the transaction fail, asFit calls f with half of them at a time.
+// asFit calls f with all items. If the transaction is too large or one of its ops fails, asFit
+// calls f with one half of the items and then with the other half.
 func asFit(items []item, f func([]item) error) error {
 	err := f(items)
 	part := (*session.MultiError)(nil)
@@ -235,10 +234,9 @@ func asFit(items []item, f func([]item) error) error {
 	return err
 }
 
-// giveBack puts taken items back in their places, unless a client has deleted the queue. It uses
-// several transactions if the items do not fit into one, because a transaction that takes items is
-// smaller than one that puts them back. Other consumers may have taken later items meanwhile: see
-// Q4.
+// giveBack puts taken items back in their places, unless a client has deleted the queue. It may
+// need several transactions, because a transaction that takes items is smaller than one that puts
+// them back. Other consumers may have taken later items meanwhile: see Q4.
 func (q *raw) giveBack(ctx context.Context, items []item) error {
 	return asFit(items, func(part []item) error { return q.putBack(ctx, part) })
 }
@@ -281,8 +279,8 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 	}
 	for {
 		err := q.txns.Do(ctx, "txn", q.path, &batch.Call[*txnJob]{Job: &txnJob{build: build}})
-		// Try again if a segment was drained and deleted, if a producer has opened the next
-		// segment, or if another client has created the drained segment meanwhile.
+		// Another client may have drained and deleted a segment, opened the next one, or created
+		// the drained one again. In these cases try again.
 		part := (*session.MultiError)(nil)
 		if !errors.As(err, &part) || !errors.Is(part, session.ErrNoNode) && !errors.Is(part, session.ErrBadVersion) && !errors.Is(part, session.ErrNodeExists) {
 			return err
@@ -292,8 +290,8 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 }
 
 // remakeOps returns ops that recreate those segments of the items that were drained and deleted. It
-// fails if a client has deleted the queue, even if a new queue exists that has not reached such a
-// segment yet. In this case the items are gone with the old queue.
+// fails if a client has deleted the queue, or if a new queue has not reached such a segment yet. In
+// both cases the items are gone with the old queue.
 func (q *raw) remakeOps(ctx context.Context, items []item) ([]session.Op, error) {
 	var ops []session.Op
 	seen := map[string]bool{}

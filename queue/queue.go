@@ -146,8 +146,8 @@ func (q *Queue[T]) Close(ctx context.Context) error {
 // them.
 //
 // Put adds an item once or not at all, whichever replies are lost. After an error,
-// session.OutcomeOf reports whether Put has added the items. The result is Indeterminate only if
-// the session ended, if ctx ended during the request, or if a client deleted the handle's ledger
+// session.OutcomeOf reports whether Put has added the items. The result is Indeterminate in three
+// cases: the session ended, ctx ended during the request, or a client deleted the handle's ledger
 // znode. If the items make the request larger than servers accept, Put fails with
 // session.ErrTooLarge. It fails in the same way if an item would be too large to move to the dead
 // letters.
@@ -279,8 +279,8 @@ func (q *Queue[T]) TakeBatch(ctx context.Context, n int) ([]T, error) {
 	return values, nil
 }
 
-// decode decodes an item that was taken. An item that does not decode is moved to the dead letters,
-// even if ctx ends, because it is no longer in the queue.
+// decode decodes an item that was taken. If the item does not decode, it is moved to the dead
+// letters. This happens even if ctx ends, because the item is no longer in the queue.
 func (q *Queue[T]) decode(ctx context.Context, it item) (T, error) {
 	value, err := q.opts.Codec.Decode(it.data)
 	if err == nil {

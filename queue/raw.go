@@ -126,8 +126,8 @@ func (q *raw) claimPath(it item) string { return znode.Join(q.itemPath(it), clai
 const groupBytes = 256 << 10
 
 // commitPuts carries out the first call. The same transaction carries out the calls directly after
-// it that have the same level, as far as they fit. A call with further ops (the field `also`) is
-// carried out alone.
+// it that have the same level (priority), as far as they fit. A call with further ops (the field
+// `also`) is carried out alone.
 func (q *raw) commitPuts(ctx context.Context, calls []*batch.Call[*putJob]) {
 	first := calls[0].Job
 	n, size := 0, 0
@@ -220,9 +220,9 @@ func (q *raw) commitFetches(ctx context.Context, calls []*batch.Call[*fetchJob])
 	}
 }
 
-// fetch takes or claims up to n items from the first level that has any. The same transaction
-// checks that the levels before it have none. If sure is true, a separate transaction confirms an
-// empty result.
+// fetch takes or claims up to n items from the first level (priority) that has any. The same
+// transaction checks that the levels before that one have none. If sure is true, a separate
+// transaction confirms an empty result.
 func (q *raw) fetch(ctx context.Context, n int, claim, sure bool) ([]item, error) {
 	for {
 		if err := q.promoteSometimes(ctx); err != nil {
@@ -254,8 +254,8 @@ func earlier(a, b time.Time) time.Time {
 // first, or the ledger znode did not exist when the queue was read.
 var errOvertaken = errors.New("queue: overtaken by a put")
 
-// fetchFirst fetches from the first level that has a free item. It also returns the checks which
-// prove that the levels before it have none.
+// fetchFirst fetches from the first level (priority) that has a free item. It also returns checks
+// which prove that the levels before that one have none.
 func (q *raw) fetchFirst(ctx context.Context, views []*view, n int, claim bool) (items []item, before []session.Op, err error) {
 	for level, v := range views {
 		items, err := q.fetchFrom(ctx, v, level, n, claim, before)

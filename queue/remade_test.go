@@ -251,8 +251,8 @@ func TestSegmentThatIsThereIsOpenedDuringListen(t *testing.T) {
 	}
 }
 
-// A consumer creates the open segment if it does not exist. If the queue is deleted and created
-// again meanwhile, the consumer must not create a segment that the new queue has not reached.
+// A consumer creates the open segment if it does not exist. Meanwhile the queue is deleted and
+// created again. The consumer must not create a segment that the new queue has not reached.
 //
 // Covers Q6.
 func TestSegmentOfADeletedQueueIsNotMade(t *testing.T) {

@@ -23,9 +23,10 @@ import (
 // is ever in two znodes.
 //
 // No name is used twice. So a consumer that deletes a name deletes exactly the items that it read
-// under that name. In two cases the sequence number alone does not make the name unique: an item is
-// put back in its place, or a deleted slot of delayed items is created again and its numbers begin
-// at 0 again. Such a name also has a tag: <first>.<last>-<tag>-<number>.
+// under that name. In two cases the sequence number alone does not make the name unique. One is an
+// item that is put back in its place. The other is a slot of delayed items: if the slot is deleted
+// and created again, its numbers begin at 0 again. In both cases the name also has a tag:
+// <first>.<last>-<tag>-<number>.
 //
 // The items of a program with traces have a tag as well. It says where in a trace they were put.
 type run struct {

@@ -86,9 +86,9 @@ func (v *view) readAhead() int {
 	return v.ahead
 }
 
-// The method `head` returns the first free entries that together have at least n items, or all free
-// entries if they have fewer. The result `loaded` is true if all of these entries were read.
-// Entries before the index v.start come last.
+// The method `head` returns the first free entries that together have at least n items. If there
+// are fewer items, it returns all free entries. The result `loaded` is true if all of these entries
+// were read. Entries before the index v.start come last.
 func (v *view) head(n int) (head []*entry, loaded bool) {
 	loaded = true
 	for i := range v.entries {
@@ -106,8 +106,8 @@ func (v *view) head(n int) (head []*entry, loaded bool) {
 }
 
 // advance continues the pass until it has listed a segment that has a znode. It returns false if no
-// such segment is left. After a segment in which an item was found, a new pass begins, so that
-// items that were given back meanwhile are found.
+// such segment is left. After a segment in which an item was found, a new pass begins. It also
+// finds the items that were given back meanwhile.
 func (v *view) advance(ctx context.Context) (bool, error) {
 	if !v.passing || v.worked {
 		if err := v.restart(ctx); err != nil {

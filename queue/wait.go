@@ -82,7 +82,7 @@ func (w *waiter) leave() {
 }
 
 // listen sets watches that fire when there may be an item: after a put in an open segment, a new
-// segment, an item that was given back, or the end of a handle with claims. After listen, the
+// segment, an item that was given back, or the end of a session with claims. After listen, the
 // caller must try once more to get an item before it waits. If due is not zero, the caller must
 // also try at that time.
 //
