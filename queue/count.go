@@ -16,8 +16,8 @@ import (
 //
 // Len makes one request for each segment. A new segment begins after 256 znodes were put, each with
 // one or more items. On a deep queue this is expensive, so Len is for operators. Put with a Limit
-// is the only other call that makes these requests. If other clients put and take meanwhile, Len
-// may return a length that the queue had at no moment.
+// makes these requests too. If other clients put and take meanwhile, Len may return a length that
+// the queue had at no moment.
 func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 	if err = q.raw.closed("length"); err == nil {
 		err = recipe.ReadBarrier(ctx, q.raw.s, q.raw.path)

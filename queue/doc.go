@@ -148,14 +148,15 @@
 //   - Take: 2/c requests, one to read the znode that the items share and one to delete it. Several
 //     znodes are read ahead at once.
 //   - Claim: 3/c requests, and 1/c or fewer for the Ack. An item that has a znode of its own costs
-//     one more request, which reads how often it was claimed. If it was claimed before, it costs
-//     two more on top of that, one of which writes the item again.
+//     one more request, which reads how often the item was claimed. If the item was claimed before,
+//     it costs another two requests, one of which writes the item again.
 //
-// A call that finds no item costs a list of the segments and a list of the last segment. ErrEmpty
-// costs one transaction more. Waiting costs the creation and deletion of a znode in the queue of
-// waiters. The first waiter also sets three watches, and two more for each priority. Each consumer
-// lists a segment once, and again after some collisions with other consumers. A consumer checks
-// once a second for delayed items that are due.
+// A call that finds no item costs a list of the segments and a list of the last segment. If items
+// are claimed, the call also lists their segments and reads their znodes. ErrEmpty costs one
+// transaction more. Waiting costs the creation and deletion of a znode in the queue of waiters. The
+// first waiter also sets three watches, and two more for each priority. Each consumer lists a
+// segment once, and again after some collisions with other consumers. A consumer checks once a
+// second for delayed items that are due.
 //
 // # Goroutines
 //
@@ -177,7 +178,8 @@
 // A put checks the version of <priority>. A producer that finds the open segment full opens the
 // next one: the transaction that puts its items also increases that version. Therefore the order of
 // puts is the order of segments, and of the numbers within a segment. A queue of a million items is
-// never one directory of a million names. Only Len and a Put with a Limit list all segments.
+// never one directory of a million names. A consumer lists the segments only up to the first free
+// item. Len and a Put with a Limit list all segments.
 //
 // This package does not consume the items of kazoo's Queue and Curator's SimpleDistributedQueue.
 // Those libraries store each item as one znode in one directory. Therefore their queues are slow,

@@ -32,7 +32,7 @@ import (
 type run struct {
 	seq         znode.Seq
 	first, last int
-	tag         string // "" if the number alone makes the name unique
+	tag         string // "" for items that need no tag
 }
 
 // These constants limit how much is stored together. A run is small, because whenever a part of it
