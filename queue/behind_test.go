@@ -143,10 +143,9 @@ func TestServerThatIsBehind(t *testing.T) {
 	}
 }
 
-// A put that opens the next segment does not change the version of the segment that was open
-// before. So a consumer that compares only the version of the earlier segment misses this put.
-// TryTake must return the item of this put, both if the queue was empty before and if it has an
-// item with a larger priority number.
+// A put that opens the next segment does not change the version of the segment before. The server
+// of a consumer lags and does not show this put. TryTake must find the put's item nevertheless,
+// even if the queue has another item with a larger priority number.
 //
 // Covers Q5, Q12.
 func TestServerThatIsBehindASegment(t *testing.T) {
@@ -242,9 +241,9 @@ func TestSharedHandleIsNotEmptyForTheSecond(t *testing.T) {
 	})
 }
 
-// Another consumer takes an item from the znode that a relaxed consumer is about to read. The
+// Another consumer takes an item from a znode that a relaxed consumer is about to read. The
 // remaining items are then in a znode with another name. The relaxed consumer must find one of
-// them.
+// these items.
 //
 // Covers Q5.
 func TestRelaxedConsumerFindsTheRest(t *testing.T) {
@@ -296,8 +295,8 @@ func TestTakeThatEndsWhileItWaitsHasFailed(t *testing.T) {
 	}
 }
 
-// Callers share a transaction, and one of them requests math.MaxInt items. Before the fix, the
-// total number of requested items overflowed an int. Then no caller got an item.
+// Several callers share a transaction, and one of them requests math.MaxInt items. Before the fix,
+// the total number of requested items overflowed an int, and no caller got an item.
 //
 // Covers Q5.
 func TestRequestForAllItemsAmongOthers(t *testing.T) {

@@ -22,9 +22,9 @@ import (
 // Items that were claimed in one transaction have the same token.
 type Token int64
 
-// A Claim is an item that this session works on and that no other consumer gets. Ack, Release and
-// Reject end it. It also ends when the session's lease lapses or when the claim's own time is up.
-// In these two cases, the item is offered to other consumers again.
+// A Claim is an item that this session works on. No other consumer gets the item during the claim.
+// Ack, Release and Reject end the claim. It also ends when the session's lease lapses or when its
+// own time is up. In these two cases, the item is offered to other consumers again.
 type Claim[T any] struct {
 	q    *Queue[T]
 	item item
@@ -60,8 +60,8 @@ func (c *Claim[T]) ID() string {
 	return fmt.Sprintf("%d/%s/%s", c.item.level, c.item.segment.name(), c.item.run.tagged("").name())
 }
 
-// Context returns a context that ends when the item may no longer be worked on, before any other
-// consumer can claim it: see recipe.Hold. The cause is ErrNotClaimed, ErrClaimExpired,
+// Context returns the context of the claim. It ends when the claim ends, before any other consumer
+// can claim the item: see recipe.Hold. The cause is ErrNotClaimed, ErrClaimExpired,
 // session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or session.ErrClosed.
 //
 // The context does not end with the context that Claim was called with, and does not have its
@@ -77,9 +77,8 @@ func (c *Claim[T]) Context() context.Context { return c.ctx }
 // cause, when the claim ends, before any other consumer can claim the item. No call is needed to
 // free it: its resources are freed when the claim or ctx ends.
 //
-// If a client deletes the claim's znode or the queue, the context ends soon after that. It does not
-// end at once, because the session first has to find out that the claim's own Ack did not delete
-// the znode.
+// If a client deletes the claim's znode or the queue, the context ends soon after that, but not at
+// once. The session first has to find out that the claim's own Ack did not delete the znode.
 func (c *Claim[T]) Bind(ctx context.Context) context.Context { return c.bound.Bind(ctx) }
 
 // Deadline returns the time at which Context ends if no server answers until then. It is the
@@ -101,8 +100,8 @@ func (c *Claim[T]) Deadline() time.Time {
 //
 // After any other error whose outcome is Failed, the claim continues, for example if ctx had
 // already ended. If the error contains a *session.MultiError, its index refers to ops. The error is
-// Indeterminate only if ctx or the session ended during the request, or if a client deleted the
-// handle's ledger znode. After an Indeterminate error the claim is over.
+// Indeterminate in three cases: ctx ended during the request, the session ended, or a client
+// deleted the handle's ledger znode. After an Indeterminate error the claim is over.
 func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
 	own := recipe.CloneOps(ops)
 	return c.finish(ctx, "ack", session.Failed, func(ctx context.Context) error {
@@ -163,12 +162,11 @@ func (c *Claim[T]) expire() {
 	}
 }
 
-// finish ends the claim by the transaction f. If ctx ends, the transaction continues. The claim is
-// over if the transaction succeeds, and also if the outcome is Indeterminate.
+// finish ends the claim by the transaction f. If ctx ends meanwhile, f continues, and the outcome
+// is Indeterminate. The claim is over if f succeeds or if the outcome is Indeterminate.
 //
-// If ctx ends before the transaction begins, the error has the outcome `late`. If this outcome is
-// Indeterminate, finish also ends the claim in this case, and the method `lapsed` gives the item
-// back.
+// If ctx ends before f begins, the outcome is `late`. If `late` is Indeterminate, the claim is over
+// in this case too, and the method `lapsed` gives the item back.
 func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, f func(context.Context) error) error {
 	ctx, cancel := c.bound.Unbind(ctx)
 	defer cancel()
@@ -193,10 +191,10 @@ func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, 
 	return nil
 }
 
-// The method `revoked` checks whether the error of a transaction means that another client has
-// deleted the claim. The first n ops of the transaction are the caller's own. A later op fails if a
-// znode is gone or has another version. In this case another claim may be in the same place, so the
-// method ends the claim c with session.ErrRevoked. In all other cases it returns err.
+// The method `revoked` gets the error of a transaction that ends the claim c. If the error means
+// that another client has deleted the claim, the method ends c and returns session.ErrRevoked.
+// Otherwise it returns err unchanged. The first n ops of the transaction are the caller's own, so
+// their errors say nothing about the claim.
 func (c *Claim[T]) revoked(n int, err error) error {
 	part := (*session.MultiError)(nil)
 	if errors.As(err, &part) && part.Index >= n && (errors.Is(part, session.ErrNoNode) || errors.Is(part, session.ErrBadVersion)) {
@@ -207,8 +205,8 @@ func (c *Claim[T]) revoked(n int, err error) error {
 }
 
 // take takes c.turn, which a call must have to end the claim. If the claim is over, take does not
-// wait for c.turn, because another call may have it and never give it back. This can happen if the
-// session ends. The parameter `late` is the outcome of the error if ctx ends first.
+// wait for c.turn. After the end of the session, the call that has c.turn may never give it back.
+// The parameter `late` is the outcome of the error if ctx ends first.
 func (c *Claim[T]) take(ctx context.Context, late session.Outcome) error {
 	err := c.turn.Take(ctx, c.ctx)
 	if cause := context.Cause(c.ctx); cause != nil {
@@ -228,24 +226,23 @@ func (c *Claim[T]) refused(err error) error {
 }
 
 // The method `lost` ends the claim's context when the hold ends. It must not block, because the
-// hold waits for it. If the claim's znode was deleted, `lost` does nothing, because the claim's own
-// Ack may have deleted the znode. In this case the method `lapsed` ends the context.
+// hold waits for its return. If the claim's znode was deleted, the claim's own Ack may have deleted
+// it. So in this case the method `lapsed` ends the context.
 func (c *Claim[T]) lost(cause error) {
 	if !errors.Is(cause, session.ErrRevoked) {
 		c.bound.End(cause)
 	}
 }
 
-// The method `lapsed` runs when the hold has ended, unless the method `end` has run before. If the
-// claim is not over and the session lives, `lapsed` gives the item back to the queue. If the
-// session has ended, the servers delete the claim's znode, which gives the item back too.
+// The method `lapsed` runs when the hold has ended, unless the method `end` has run before. It
+// gives the item back if the claim is not over and the session lives. If the session has ended, the
+// servers give the item back: they delete the claim's znode.
 func (c *Claim[T]) lapsed() {
 	cause := context.Cause(c.hold.Context())
 	released := recipe.Detach(c.q.raw.s, func(ctx context.Context) error {
-		// Take c.turn first, so that no transaction of another call is in progress. Such a
-		// transaction was sent while the claim was held, and must not affect a later claim by
-		// another consumer. Moreover, it may have deleted the claim, and only its answer shows
-		// that.
+		// Another call may have sent a transaction that ends the claim. So wait for c.turn until
+		// that transaction is answered. It may have ended the claim already. If not, it must not
+		// arrive after another consumer has claimed the item.
 		if err := c.turn.Take(ctx, ctx); err != nil {
 			return err
 		}
@@ -261,8 +258,8 @@ func (c *Claim[T]) lapsed() {
 	c.bound.End(cause)
 }
 
-// leave ends the claim's context and its hold. Afterwards the claim ends on the servers in one of
-// two ways: the call that holds c.turn ends it, or else the method `lapsed` does.
+// leave ends the claim's context and its hold, but does not delete the claim's znode. The call that
+// has c.turn deletes the znode, or else the method `lapsed` does.
 func (c *Claim[T]) leave() {
 	c.bound.End(ErrNotClaimed)
 	c.hold.End(ErrNotClaimed)
@@ -275,7 +272,8 @@ func (c *Claim[T]) finished() {
 	c.q.raw.unclaimed(1)
 }
 
-// end ends the claim's context, and disables everything that could end the claim later.
+// end ends the claim's context and its hold. It also stops the timer, and prevents a later run of
+// the method `lapsed`.
 func (c *Claim[T]) end(cause error) {
 	c.bound.End(cause)
 	c.unwatch()
@@ -324,7 +322,7 @@ type admission[T any] struct {
 }
 
 // claimSome waits for items and claims up to n of them. The result is empty if all of these items
-// had been claimed too often and were moved to the dead letters.
+// were moved to the dead letters because they had been claimed too often.
 func (q *Queue[T]) claimSome(ctx context.Context, n int) (_ []admission[T], err error) {
 	ctx, done := recipe.TraceAcquire(ctx, q.raw.s, "claim", q.raw.path)
 	defer func() { done(err) }()
@@ -366,7 +364,7 @@ func (q *Queue[T]) claimed(ctx context.Context, items []item) ([]admission[T], e
 }
 
 // admit waits for the lease and returns true. If the item does not decode or was claimed too often,
-// admit moves it to the dead letters instead and returns false.
+// admit moves it to the dead letters and returns false.
 func (c *Claim[T]) admit(ctx context.Context, value T, undecoded error) (bool, error) {
 	if limit := c.q.opts.MaxAttempts; undecoded != nil || limit > 0 && c.item.attempts > limit {
 		return false, c.Reject(ctx)
@@ -394,13 +392,13 @@ func drop[T any](claims []*Claim[T], cause error) {
 // Claims returns a loop that claims one item after another. The body of the loop must Ack, Release
 // or Reject each claim, or pass it to code that does.
 //
-// The loop ends for the same reasons as a loop over [Queue.Items], and its last round has the
-// reason as its error. An item that does not decode yields a [*DecodeError], and the loop
-// continues. When the error is not nil, the claim is nil.
+// The loop ends for the same reasons as a loop over [Queue.Items]. Its last round has the reason as
+// its error. An item that does not decode yields a [*DecodeError], and the loop continues. When the
+// error is not nil, the claim is nil.
 //
 // Up to Options.Prefetch items are claimed in one transaction. Items that the loop has not reached
-// are given back when the loop ends, and when one round of its body takes longer than the session
-// timeout.
+// are given back when the loop ends. They are also given back when one round of the loop's body
+// takes longer than the session timeout.
 func (q *Queue[T]) Claims(ctx context.Context) iter.Seq2[*Claim[T], error] {
 	back := func(rest []admission[T]) {
 		for _, a := range rest {

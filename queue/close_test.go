@@ -96,10 +96,9 @@ func TestItemOfAClosedQueueIsOfferedWhenItsSessionEnds(t *testing.T) {
 	})
 }
 
-// A call is in progress when its handle is closed, and still has to move an item that is due, or to
-// read the queue again. Close waits for the call, and the call succeeds. Before the fix, it failed
-// with ErrClosed. The call also succeeds if the context of Close has ended, so that Close does not
-// wait for it.
+// A handle is closed during a call. The call still has to move an item that is due, or to read the
+// queue again. The call must succeed, even if Close does not wait for it because the context of
+// Close has ended. Before the fix, the call failed with ErrClosed.
 func TestCloseFailsNoCallInProgress(t *testing.T) {
 	calls := map[string]struct {
 		run  func(ctx context.Context, q *queue.Queue[string]) (string, error)

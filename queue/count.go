@@ -16,8 +16,8 @@ import (
 //
 // Len makes one request for each segment. A new segment begins after 256 znodes were put, each with
 // one or more items. On a deep queue this is expensive, so Len is for operators. Put with a Limit
-// is the only other call that makes these requests. While other clients put and take, the queue may
-// not have had this length at any moment.
+// makes these requests too. If other clients put and take meanwhile, Len may return a length that
+// the queue had at no moment.
 func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 	if err = q.raw.closed("length"); err == nil {
 		err = recipe.ReadBarrier(ctx, q.raw.s, q.raw.path)
@@ -34,10 +34,10 @@ func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 // Peek returns the item that Take would take now, and leaves it in the queue. It fails with
 // ErrEmpty where Take would wait.
 //
-// A majority of the servers confirms that the item has not been taken, and that no item with a
-// smaller priority number has been put. This costs as much as a Take. The server that answers may
-// not know yet that the item was claimed, or that an earlier item was given back. Peek does not
-// return an item that is due but that no consumer has moved to the queue yet.
+// A majority of the servers confirms that the item has not been taken. It also confirms that no
+// item with a smaller priority number has been put. This costs as much as a Take. The server that
+// answers may not know yet that the item was claimed, or that an earlier item was given back. Peek
+// does not return an item that is due but that no consumer has moved to the queue yet.
 func (q *Queue[T]) Peek(ctx context.Context) (value T, _ error) {
 	data, err := q.raw.peek(ctx)
 	if err == nil && data == nil {
@@ -71,9 +71,8 @@ func (q *raw) peek(ctx context.Context) ([]byte, error) {
 }
 
 // The method `first` returns the data of the first free item according to one server, or nil if
-// there is none. The checks in `proof` fail if the item has been taken since, or if an item with a
-// smaller priority number has been put. If there was no free item, they fail if any item has been
-// put.
+// there is none. The checks in `proof` fail if that item has been taken since, or if an item with a
+// smaller priority number has been put. If the data is nil, they fail if any item has been put.
 func (q *raw) first(ctx context.Context) (data []byte, proof []session.Op, err error) {
 	for level := range q.tails {
 		v := &view{s: q.s, dir: q.levelDir(level)}

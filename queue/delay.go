@@ -38,8 +38,8 @@ func parseSlot(name string) (slot, bool) {
 func (q *raw) delayedDir() string { return znode.Join(q.path, "delayed") }
 
 // PutAt is like Put, but the items join the end of the queue at the given time. Consumers decide by
-// their own clocks: the items do not join before that time, and join about a second after it if
-// there are consumers then. If the time has passed, the items join at once.
+// their own clocks. The items do not join before that time. If there are consumers then, the items
+// join about a second after it. If the time has passed, the items join at once.
 //
 // Delayed items join regardless of the Limit, so they can make the queue larger than the Limit.
 // PutAt fails with session.ErrInvalid if the time is after the year 5000.
@@ -58,9 +58,8 @@ func (q *Queue[T]) PutAt(ctx context.Context, at time.Time, items ...T) error {
 // maxYear is the last year that PutAt accepts. Its seconds fit into the 11 digits of a slot's name.
 const maxYear = 5000
 
-// putLater puts items in a slot. Other clients may have emptied and deleted the slot and created it
-// again. Therefore the numbers of its znodes alone are not unique, and the names need a tag: see
-// run.
+// putLater puts items in a slot. The names need a tag, because other clients may have deleted the
+// slot and created it again: see run.
 func (q *raw) putLater(ctx context.Context, s slot, l lot) error {
 	dir := znode.Join(q.delayedDir(), s.name())
 	var puts []session.Op
@@ -85,8 +84,8 @@ func (q *raw) putLater(ctx context.Context, s slot, l lot) error {
 const promoteInterval = time.Second
 
 // promoteSometimes calls promote for the slots that are due. It lists the slots if the last list is
-// older than promoteInterval, or if the next slot that it knows is due. Only the goroutine that
-// runs a batch of fetches may call it.
+// older than promoteInterval, or if the next known slot is due. Only the goroutine that runs a
+// batch of fetches may call it.
 func (q *raw) promoteSometimes(ctx context.Context) error {
 	now := time.Now()
 	if now.Sub(q.promoted) < promoteInterval && (q.nextDue.IsZero() || now.Before(q.nextDue)) {
@@ -130,7 +129,7 @@ func sortedSlots(names []string) []slot {
 }
 
 // promote moves the items of a slot to the end of the queue. Several consumers may do so at the
-// same time. Each znode is moved by one of them.
+// same time, but only one of them moves each znode.
 func (q *raw) promote(ctx context.Context, s slot) error {
 	dir := znode.Join(q.delayedDir(), s.name())
 	listing, err := q.s.Children(ctx, dir)

@@ -25,11 +25,10 @@ import (
 // the loss, the error of Do contains context.Canceled only as text. Therefore errors.Is reports
 // context.Canceled only if ctx was cancelled.
 //
-// Do ends the claim even if ctx has ended, and releases it if f panics. ctx can also end while Do
-// waits for the servers to confirm the end of the claim. Then the session completes the request,
-// and Do returns the error of f. If f returned nil, Do returns the cause of ctx instead, and
-// session.OutcomeOf is Indeterminate: the item was acked, or will be, unless the session ends
-// before that.
+// Do ends the claim even if ctx has ended, and releases it if f panics. If ctx ends before the
+// servers have confirmed the end of the claim, the session completes the request. Do then returns
+// the error of f. If f returned nil, Do returns the cause of ctx instead, and session.OutcomeOf is
+// Indeterminate: the item was acked, or will be, unless the session ends before that.
 func (q *Queue[T]) Do(ctx context.Context, f func(ctx context.Context, claim *Claim[T]) error) error {
 	claim, err := q.Claim(ctx)
 	if err != nil {

@@ -151,8 +151,8 @@ func TestDoEndsTheClaimAsItsFunctionSays(t *testing.T) {
 	}
 }
 
-// The context that the function of Do gets has the values and the deadline of the caller's context,
-// and ends with it. The claim continues until the function returns.
+// The context that Do passes to its function has the values and the deadline of the caller's
+// context, and ends with it. The claim continues until the function returns.
 //
 // Covers Q14.
 func TestWorkOnAnItemIsTheCallers(t *testing.T) {

@@ -111,12 +111,12 @@
 //
 // # Outcomes after a lost reply
 //
-// Every transaction also sets a ledger znode that belongs to the handle, and fails if that znode
-// does not have the expected version. So a repeated transaction is not applied twice, and the
-// handle repeats it until it is answered. Therefore the outcome is known while the session lives.
-// The outcome is unknown in three cases: the session ends first, ctx ends during the transaction,
-// or a client deletes the ledger znode after a reply was lost. Then session.OutcomeOf reports
-// Indeterminate, which means:
+// Each transaction that puts, takes, claims, acks, releases or rejects items also sets a ledger
+// znode of the handle. The transaction fails if this znode does not have the expected version, so a
+// repeated transaction is not applied twice. The handle repeats the transaction until a server
+// answers. Therefore the outcome is known, except in three cases: the session ends first, ctx ends
+// during the transaction, or a client deletes the ledger znode after a reply was lost. In these
+// cases session.OutcomeOf reports Indeterminate, which means:
 //
 //   - Put may have added the items.
 //   - Take may have lost an item. If only ctx ended, the item is put back instead.
@@ -125,8 +125,8 @@
 // # Session loss
 //
 // Calls in progress and loops end with an error that says why. Claims end with the session at the
-// latest. The servers make their items available to others when they expire the session. Open a new
-// session and a new queue; see session.Run.
+// latest. When the servers expire the session, its claimed items are offered to other consumers.
+// Open a new session and a new queue; see session.Run.
 //
 // # Deleting a queue
 //
@@ -148,14 +148,15 @@
 //   - Take: 2/c requests, one to read the znode that the items share and one to delete it. Several
 //     znodes are read ahead at once.
 //   - Claim: 3/c requests, and 1/c or fewer for the Ack. An item that has a znode of its own costs
-//     one more request, which reads how often it was claimed. If it was claimed before, it costs
-//     two more on top of that, one of which writes the item again.
+//     one more request, which reads how often the item was claimed. If the item was claimed before,
+//     it costs another two requests, one of which writes the item again.
 //
-// A call that finds no item costs a list of the segments and a list of the last segment. ErrEmpty
-// costs one transaction more. Waiting costs the creation and deletion of a znode in the queue of
-// waiters. The first waiter also sets three watches, and two more for each priority. Each consumer
-// lists a segment once, and again after some collisions with other consumers. A consumer checks
-// once a second for delayed items that are due.
+// A call that finds no item costs a list of the segments and a list of the last segment. If items
+// are claimed, the call also lists their segments and reads their znodes. ErrEmpty costs one
+// transaction more. Waiting costs the creation and deletion of a znode in the queue of waiters. The
+// first waiter also sets three watches, and two more for each priority. Each consumer lists a
+// segment once, and again after some collisions with other consumers. A consumer checks once a
+// second for delayed items that are due.
 //
 // # Goroutines
 //
@@ -175,11 +176,13 @@
 //	<path>/dead                                  a queue: the dead letters
 //
 // A put checks the version of <priority>. A producer that finds the open segment full opens the
-// next one: it sets that version in the same transaction that puts its items. Therefore the order
-// of puts is the order of segments, and of the numbers within a segment. A queue of a million items
-// is never one directory of a million names, and only Len and a Put with a Limit list all segments.
+// next one: the transaction that puts its items also increases that version. Therefore the order of
+// puts is the order of segments, and of the numbers within a segment. A queue of a million items is
+// never one directory of a million names. A consumer lists the segments only up to the first free
+// item. Len and a Put with a Limit list all segments.
 //
 // This package does not consume the items of kazoo's Queue and Curator's SimpleDistributedQueue.
-// Those libraries store each item as one znode in one directory. Therefore they are slow, and they
-// fail at about ten thousand items. Neither of them can take items from segments.
+// Those libraries store each item as one znode in one directory. Therefore their queues are slow,
+// and fail at about ten thousand items. Those libraries cannot take items from the segments of this
+// package.
 package queue

@@ -39,8 +39,8 @@ func TestWaitingForADelayedItemCostsFewRequests(t *testing.T) {
 	})
 }
 
-// A slot is the znode below which the delayed items of one second are stored. If a znode that is
-// not an item prevents the deletion of a slot, a consumer still does not poll.
+// A slot is the znode below which the delayed items of one second are stored. If a foreign znode
+// prevents the deletion of a slot, waiting consumers still do not poll.
 func TestForeignNodeAmongDelayedItemsCostsFewRequests(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, r := newQueue(w, queue.Options[string]{})

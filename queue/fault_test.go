@@ -193,9 +193,8 @@ func TestRejectAtEachLostRequest(t *testing.T) {
 	})
 }
 
-// Each item is either acked, and then the ops of its Ack were applied, or it is still in the queue,
-// and then they were not. The error of Ack says truthfully which. kazoo's LockingQueue.consume
-// returned true although its transaction failed.
+// For each item, either it is still in the queue, or the ops of its Ack were applied. The error of
+// the Ack says which. kazoo's LockingQueue.consume returned true although its transaction failed.
 //
 // Covers Q7, Q10, Q11.
 func TestClaimAtEachLostRequest(t *testing.T) {
@@ -331,8 +330,8 @@ func TestCallCancelledWhileUnderWayGivesBack(t *testing.T) {
 	}
 }
 
-// unmark injects the fault `fate` into the next transaction that sets the ledger znode of the given
-// kind. Before the transaction is sent again, another client deletes this znode.
+// unmark injects the fault `fate` into the next transaction that sets the handle's ledger znode of
+// the given kind. Another client deletes this znode before the handle sends the transaction again.
 func unmark(t *testing.T, w *recipetest.World, s *recipetest.Client, kind string, fate zktest.Fate) {
 	t.Helper()
 	var mark string
@@ -384,7 +383,7 @@ func TestAckIsNotDeniedWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
 }
 
 // A caller stops waiting for a call that ends its claim, and the call fails later. Before the fix,
-// the item then stayed claimed while the session lived, although the claim was over for its caller.
+// the item then stayed claimed while the session lived, although the claim's context had ended.
 //
 // Covers Q8, Q11.
 func TestClaimIsOverWhateverComesOfACallThatWasGivenUp(t *testing.T) {
@@ -527,10 +526,10 @@ func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
 	}
 }
 
-// Take has deleted an item, but its caller's context has ended. The item is put back, even into a
-// segment that other consumers have drained meanwhile. It is not put back if a client has deleted
-// the queue. Before the fix, the handle then retried without a pause, and its other users had to
-// wait.
+// A Take has deleted an item, but its caller's context has ended. The item is put back, even if
+// other consumers have drained its segment meanwhile. If a client has deleted the queue, the item
+// is not put back. Before the fix, the handle then retried without a pause, which blocked its other
+// users.
 //
 // Covers Q3, Q6.
 func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
@@ -685,8 +684,8 @@ func TestOtherClaimsAreGivenBackWhereOneIsGone(t *testing.T) {
 	})
 }
 
-// Several calls share a transaction, and one of them is refused. The others succeed. The index in
-// the error of the refused call refers to the ops of that call.
+// Several Acks share a transaction, and one of them is refused. The other Acks succeed. The index
+// in the error of the refused Ack refers to the ops of that Ack.
 //
 // Covers Q10.
 func TestRefusedAckAmongOthers(t *testing.T) {
@@ -743,11 +742,11 @@ func TestRefusedAckAmongOthers(t *testing.T) {
 	}
 }
 
-// Two calls share a transaction, and both create /x. The op of the second call is refused, so the
-// whole transaction fails. The first call is then sent again alone, and it fails too, so /x has
-// never existed. Therefore the second call must be sent again too, and it succeeds.
+// Two Acks share a transaction, and both create /x. The second one is refused because of the first.
+// Then the first one fails too, so /x has never existed. Therefore the second Ack must be sent
+// again, and succeeds.
 //
-// Regression: the second call failed with the error that /x exists.
+// Regression: the second Ack failed with the error that /x exists.
 //
 // Covers Q10.
 func TestRefusedOverAnAckThatFails(t *testing.T) {
@@ -779,8 +778,9 @@ func TestRefusedOverAnAckThatFails(t *testing.T) {
 	})
 }
 
-// The reply to a request is lost. The client moves to a server that does not know the result yet.
-// Each item must still be delivered exactly once, or at most once if the client loses its session.
+// The reply to a request is lost, and the client moves to a server that does not know the result
+// yet. Each item must still be delivered exactly once, or at most once if the client loses its
+// session.
 //
 // Covers Q2, Q3, Q7, Q10, Q11, Q13.
 func TestLostReplyAndAServerThatLags(t *testing.T) {

@@ -294,8 +294,7 @@ func TestClaimEndsWithItsTime(t *testing.T) {
 	})
 }
 
-// If Extend is called at the moment at which the time is up, either it fails or the claim
-// continues.
+// If Extend is called when the claim's time is up, either Extend fails or the claim continues.
 func TestExtensionAtTheLastMomentHolds(t *testing.T) {
 	const claimFor = 3 * time.Second
 	extended := 0
@@ -341,10 +340,9 @@ func TestRevokedClaimIsNotExtended(t *testing.T) {
 	})
 }
 
-// Another client deletes a claim, and the session detects this while an Ack is in progress. The
-// claim's context does not end before the Ack returns, because the Ack itself may have deleted the
-// claim. Until then the claim cannot be extended. The Ack fails, and another consumer can get the
-// item.
+// During an Ack, the session detects that another client has deleted the claim. The claim's context
+// must not end before the Ack returns, because the Ack itself may have deleted the claim. But
+// Extend must fail at once. The Ack fails too, and the item stays in the queue.
 //
 // Covers Q10.
 func TestAckOfARevokedClaim(t *testing.T) {
@@ -359,8 +357,8 @@ func TestAckOfARevokedClaim(t *testing.T) {
 				node = n
 			}
 		}
-		// Wait for a heartbeat, because it checks the znode too. The next heartbeat comes at least
-		// a second later, after the call of Extend below.
+		// A heartbeat checks the znode too, so wait for one. The next heartbeat comes at least a
+		// second later, after the call of Extend below.
 		beat := w.Inject(zktest.Rule{Op: "multi", Path: node, Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Millisecond})
 		for begun := time.Now(); beat.Fired() == 0; time.Sleep(10 * time.Millisecond) {
 			if time.Since(begun) > recipetest.Timeout {
@@ -418,8 +416,8 @@ func TestAckSeesItsOwnDeletion(t *testing.T) {
 	})
 }
 
-// The transaction of an Ack is sent again after the caller has gone and changed its buffer. The
-// transaction must have the data that the caller passed.
+// A caller stops waiting for its Ack and changes its buffer, and then the Ack is sent again. The
+// Ack must have the data that the caller passed.
 func TestDataOfAnAckThatWasGivenUp(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
@@ -474,7 +472,7 @@ func TestDeadLetters(t *testing.T) {
 			}
 			recipetest.Check(t, c.Release(t.Context()))
 			if attempt == 1 {
-				// The consumer gets the next item before it gets this one again.
+				// The consumer gets the next item before it gets the released item again.
 				g := recipetest.Must(q.Claim(t.Context()))
 				recipetest.Check(t, g.Release(t.Context()))
 			}
@@ -577,7 +575,7 @@ func TestFullQueueRefusesOrBlocks(t *testing.T) {
 }
 
 // A segment is opened while a waiting producer sets its watches. When a consumer takes an item from
-// this segment, the producer must wake. Before the fix, the producer did not watch the segment.
+// this segment, the producer must wake. Before the fix, the producer did not watch this segment.
 func TestRoomInASegmentOpenedDuringListen(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		full, s := newQueue(w, queue.Options[string]{Limit: 2})
@@ -720,8 +718,8 @@ func TestDelayedItemsComeWhenDue(t *testing.T) {
 	})
 }
 
-// A producer has not noticed that its segment is full. It must put nothing in that segment after
-// other producers have put items in the next one.
+// A producer has not noticed that its segment is full, and other producers have put items in the
+// next segment. The producer must put its item after theirs.
 //
 // Covers Q4.
 func TestOrderOfProducersAcrossSegments(t *testing.T) {
@@ -740,9 +738,8 @@ func TestOrderOfProducersAcrossSegments(t *testing.T) {
 	})
 }
 
-// A producer still believes that an old segment is the open one. Other producers have filled that
-// segment and the next one. The next one has been drained and deleted. Before the fix, the producer
-// opened this deleted segment again.
+// A producer is two segments behind: others have filled its segment and the next one, and the next
+// one was drained and deleted. Before the fix, the producer opened the deleted segment again.
 //
 // Covers Q4.
 func TestOrderOfAProducerTwoSegmentsBehind(t *testing.T) {

@@ -70,7 +70,7 @@ func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 			return items, err
 		}
 		// A slot that is due may give no item: another consumer may have moved the items, or the
-		// znodes may not contain items. Then check again later, and not at once.
+		// znodes may not contain items. So do not check again at once.
 		if now := time.Now(); !due.IsZero() && !due.After(now) {
 			due = now.Add(promoteInterval)
 		}

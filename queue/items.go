@@ -25,8 +25,9 @@ import (
 // and the loop continues. When the error is not nil, the value is the zero value.
 //
 // Up to Options.Prefetch items are taken in one transaction. Items that the loop has not reached
-// are put back in their places when the loop ends, and when one round of its body takes longer than
-// the session timeout. Therefore a slow consumer does not keep items from other consumers.
+// are put back in their places when the loop ends. They are also put back when one round of the
+// loop's body takes longer than the session timeout. Therefore a slow consumer does not keep items
+// from other consumers.
 func (q *Queue[T]) Items(ctx context.Context) iter.Seq2[T, error] {
 	back := func(rest []item) {
 		recipe.Detach(q.raw.s, func(ctx context.Context) error { return q.raw.giveBack(ctx, rest) })
@@ -61,9 +62,9 @@ type stock[E any] struct {
 }
 
 // deliver yields the items in stock until none is left, ctx ends, or the queue is closed. Then it
-// returns true. If yield returns false, deliver returns false, and the loop is over. The rest of
-// the items is given back when deliver returns, or when one call of yield takes longer than the
-// session timeout.
+// returns true. If yield returns false, deliver returns false, and the loop is over. The remaining
+// items are given back when deliver returns. They are also given back when one call of yield takes
+// longer than the session timeout.
 func deliver[E any](ctx context.Context, q *raw, s *stock[E], yield func(E) bool) bool {
 	defer s.giveBack()
 	timer := time.AfterFunc(q.s.Timeout(), s.giveBack)

@@ -40,7 +40,7 @@ func (q *raw) putWaiting(ctx context.Context, job *putJob) error {
 }
 
 // admit reserves room for n items on behalf of commitPuts. It fails with ErrFull if there is no
-// room. A producer counts the items again when it has used up the room that it saw. Several
+// room. It counts the items again only when the room of the last count is used up. Several
 // producers divide the room between them.
 func (q *raw) admit(ctx context.Context, n int) error {
 	if q.limit == 0 {

@@ -16,12 +16,13 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A slot is the znode below which the delayed items of one second are stored. When these items are
-// due, a consumer moves them to the end of the queue and deletes the slot. A late item for the same
-// second creates the slot again. Before the fix, the numbers in the new slot began at 0 again, so
-// its first item B had the name of the first item A of the old slot. A slow consumer had read A in
-// the old slot, but another consumer had already moved A. Then the slow consumer moved A once more
-// and deleted B's znode. So A was in the queue twice, and B was lost.
+// The delayed items of one second are in a slot. When they are due, a consumer moves them to the
+// queue and deletes the slot. A late item for the same second creates the slot again, and its
+// numbers begin at 0 again.
+//
+// Before the fix, a late item B therefore got the name of an earlier item A. Another consumer had
+// moved A, but a slow consumer had read A before that. The slow consumer moved A once more and
+// deleted the znode of B. So A was in the queue twice, and B was lost.
 //
 // Covers Q1, Q2, Q13.
 func TestItemThatComesLateForItsSecondIsNotLost(t *testing.T) {
@@ -132,10 +133,8 @@ func TestDeletedClaimEndsNoOther(t *testing.T) {
 }
 
 // This is like TestDeletedClaimEndsNoOther, but the item is taken and put back before it is claimed
-// again. Before the fix, the item was put back under its old name, in a new znode. The claims of
-// the new znode were counted from 1 again, and its version was the same as that of the old znode.
-// So nothing distinguished the new claim from the old one, and the end of the old claim ended the
-// new one.
+// again. Before the fix, the new znode of the item had the same name and version as the old one. So
+// the end of the old claim ended the new claim.
 //
 // Covers Q3, Q7, Q10.
 func TestDeletedClaimEndsNoOtherOnAnItemGivenBack(t *testing.T) {
@@ -166,8 +165,8 @@ func TestDeletedClaimEndsNoOtherOnAnItemGivenBack(t *testing.T) {
 	}
 }
 
-// A claim is deleted before the call that makes it has returned, and another claim takes its place.
-// Before the fix, the first claim ended the other one, so that the other one could not be acked.
+// While a call makes a claim, a client deletes this claim, and another session claims the item.
+// Before the fix, the call ended the second claim, which could then not be acked.
 //
 // Covers Q7, Q8, Q10.
 func TestClaimDeletedWhileItIsMade(t *testing.T) {
@@ -195,10 +194,11 @@ func TestClaimDeletedWhileItIsMade(t *testing.T) {
 	})
 }
 
-// A client deletes a claim, and another session claims the item. That session has read its claim
-// but has not set the item's znode yet. Therefore the item's znode has the same version for both
-// claims. The first claimer has not noticed the deletion. It ends its claim, and thereby deletes
-// the second claim. Before the fix, the second claimer got a claim that had no znode, so a third
+// A client deletes a claim, and a second session claims the item. The second session has not set
+// the item's znode yet, so this znode has the same version for both claims. The first claimer has
+// not noticed the deletion. It ends its claim, and thereby deletes the second claim.
+//
+// Before the fix, the second session got its claim although the claim's znode was gone. So a third
 // consumer could claim the item too.
 //
 // Covers Q7.

@@ -79,10 +79,9 @@ func (p *plan) done(v *view) {
 	}
 }
 
-// complete returns the items of an applied plan. Two values of a claimed item are known only after
-// the claim, and complete sets them: the token, and how many times the item was claimed. If the
-// item's znode is older than this claim, complete reads this number from the servers. If another
-// client has deleted the claim of an item meanwhile, complete omits the item.
+// complete returns the items of an applied plan. For claims, it also gets two values from the
+// servers: the token, and how many times each item was claimed. It omits an item if another client
+// has deleted the claim meanwhile.
 func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	if !p.claim {
 		return p.items, nil
@@ -114,23 +113,24 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	return items, nil
 }
 
-// register reads how many times an item was claimed, and gives this claim a version of the item's
-// znode that no other claim on the item has. If the claim is gone, the field `attempts` stays zero.
+// register reads how many times an item was claimed. It also gives this claim a version of the
+// item's znode that no other claim on the item has. If the claim is gone, the field `attempts`
+// stays zero.
 //
-// All claims on an item have the same name, and a transaction cannot check which of them it finds
-// there. Suppose that a client deletes a claim. Another session can then claim the item before the
-// first claimer has noticed. When the first claimer ends its claim, it must not end the second
-// claim. Therefore, before a claim is granted, register sets the item's znode, which gives the
-// znode a new version. Only the first claim on a znode does not need this. Each transaction that
-// ends a claim checks the version.
+// The version distinguishes claims, because all claims on an item have the same name. Suppose that
+// a client deletes a claim, and another session claims the item before the first claimer has
+// noticed. When the first claimer ends its claim, it must not end the second claim. So each
+// transaction that ends a claim checks the version.
 //
-// If this claim is gone and another claim in its place was granted, register must not set the
-// znode, because that would end the other claim. So register reads the znode's version, then checks
-// that its own claim exists, and sets the znode only if the znode still has that version.
+// To get a new version, register sets the item's znode before the claim is granted. Only the first
+// claim on a znode does not need this. If a later claim has replaced this one and was granted,
+// register must not set the znode, because that would end the later claim. So register reads the
+// version, and then checks that its own claim exists. It sets the znode only if the version is
+// still the same.
 //
 // Until the znode is set, the earlier claimer can still end this claim. So the same transaction
-// also sets the znode of the claim. It fails if that znode is gone. Otherwise its result has the
-// znode's czxid, which differs if another claim has replaced this one.
+// also sets the znode of the claim. It fails if that znode is gone. If another claim has replaced
+// this one, the czxid in the result differs.
 func (q *raw) register(ctx context.Context, it *item) error {
 	for {
 		stat, err := q.s.Exists(ctx, q.itemPath(*it))
@@ -159,9 +159,8 @@ func (q *raw) register(ctx context.Context, it *item) error {
 	}
 }
 
-// The method `stands` returns an op that fails if the queue is no longer the one in which the item
-// was claimed. A queue that was deleted and created again may have another item and another claim
-// under the same names.
+// The method `stands` returns an op that fails if the queue was deleted after the item was claimed.
+// A queue that was created again may have another item and another claim under the same names.
 func (it item) stands() session.Op {
 	return session.CheckOp{Path: it.ledger, Version: session.AnyVersion}
 }
@@ -224,8 +223,8 @@ func (q *raw) unclaim(ctx context.Context, it item) error {
 	})
 }
 
-// asFit calls f with all items. If they are too large for one transaction, or if one of them makes
-// the transaction fail, asFit calls f with half of them at a time.
+// asFit calls f with all items. If the transaction is too large or one of its ops fails, asFit
+// calls f with one half of the items and then with the other half.
 func asFit(items []item, f func([]item) error) error {
 	err := f(items)
 	part := (*session.MultiError)(nil)
@@ -235,10 +234,9 @@ func asFit(items []item, f func([]item) error) error {
 	return err
 }
 
-// giveBack puts taken items back in their places, unless a client has deleted the queue. If the
-// items do not fit into one transaction, giveBack uses several. This can happen because the
-// transaction that took the items was smaller than one that puts them back. Other consumers may
-// have taken later items meanwhile: see Q4.
+// giveBack puts taken items back in their places, unless a client has deleted the queue. It may
+// need several transactions, because a transaction that takes items is smaller than one that puts
+// them back. Other consumers may have taken later items meanwhile: see Q4.
 func (q *raw) giveBack(ctx context.Context, items []item) error {
 	return asFit(items, func(part []item) error { return q.putBack(ctx, part) })
 }
@@ -281,8 +279,8 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 	}
 	for {
 		err := q.txns.Do(ctx, "txn", q.path, &batch.Call[*txnJob]{Job: &txnJob{build: build}})
-		// Try again if a segment was drained and deleted, if a producer has opened the next
-		// segment, or if another client has created the drained segment meanwhile.
+		// Another client may have drained and deleted a segment, opened the next one, or created
+		// the drained one again. In these cases try again.
 		part := (*session.MultiError)(nil)
 		if !errors.As(err, &part) || !errors.Is(part, session.ErrNoNode) && !errors.Is(part, session.ErrBadVersion) && !errors.Is(part, session.ErrNodeExists) {
 			return err
@@ -291,9 +289,9 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 	}
 }
 
-// remakeOps returns ops that recreate the segments of the given items, as far as these segments
-// were drained and deleted. It fails if a client has deleted the queue, even if a new queue exists
-// that has no such segment yet. The items are gone with the old queue.
+// remakeOps returns ops that recreate those segments of the items that were drained and deleted. It
+// fails if a client has deleted the queue, or if a new queue has not reached such a segment yet. In
+// both cases the items are gone with the old queue.
 func (q *raw) remakeOps(ctx context.Context, items []item) ([]session.Op, error) {
 	var ops []session.Op
 	seen := map[string]bool{}

@@ -24,8 +24,8 @@ var (
 	ErrClosed = errors.New("queue: closed")
 	// ErrNotClaimed means that Ack, Release or Reject has ended the claim.
 	ErrNotClaimed = errors.New("queue: item is no longer claimed")
-	// ErrClaimExpired is the cause with which a claim's context ends when the time of the claim is
-	// up. Another consumer gets the item then.
+	// ErrClaimExpired is the cause of a claim's context when the time of the claim is up: see
+	// Options.ClaimFor. The item is then offered to consumers again.
 	ErrClaimExpired = errors.New("queue: time of the claim is up")
 	// ErrReject is for functions that run under Do. If the function returns an error that wraps
 	// ErrReject, Do moves the item to the dead letters.
@@ -42,9 +42,9 @@ type Options[T any] struct {
 	// first. A consumer reads one priority after the other until it finds an item.
 	Priorities int
 
-	// Relaxed lets Take continue at a random place in a segment after a collision with another
-	// consumer. Claim always works in this way. The effect is that many consumers do not wait
-	// for each other at the head. Guarantee Q4 says which order remains.
+	// Relaxed lets Take continue at a random place in a segment if another consumer was faster.
+	// Then fewer consumers request the same item. Claim always works in this way. Guarantee Q4 says
+	// which order remains.
 	Relaxed bool
 
 	// Limit is the maximum number of items in the queue; zero means no limit. Put waits, and
@@ -124,12 +124,12 @@ func (q *Queue[T]) DeadLetters() *Queue[T] {
 	return newQueue(q.raw.s, q.dead.path, Options[T]{Codec: q.opts.Codec, Prefetch: q.opts.Prefetch}, q.invalid)
 }
 
-// Close waits for the calls in progress and removes the handle's own znodes, which otherwise exist
-// until the session ends. Later calls fail with ErrClosed, and so do calls that wait for an item
-// or for room. Loops end and give back the items that they have not reached.
+// Close waits for the calls in progress. It also removes the handle's own znodes, which otherwise
+// exist until the session ends. Later calls fail with ErrClosed, and so do calls that wait for an
+// item or for room. Loops end and give back the items that they have not reached.
 //
-// Claims continue and can be ended in every way. One of the handle's znodes remains until all
-// claims have ended. It is fine to call Close again.
+// Claims continue, and can still be acked, released or rejected. One of the handle's znodes remains
+// until all claims have ended. It is fine to call Close again.
 func (q *Queue[T]) Close(ctx context.Context) error {
 	err := q.invalid
 	if err == nil {
@@ -146,8 +146,8 @@ func (q *Queue[T]) Close(ctx context.Context) error {
 // them.
 //
 // Put adds an item once or not at all, whichever replies are lost. After an error,
-// session.OutcomeOf reports whether Put has added the items. The result is Indeterminate only if
-// the session ended, if ctx ended during the request, or if a client deleted the handle's ledger
+// session.OutcomeOf reports whether Put has added the items. The result is Indeterminate in three
+// cases: the session ended, ctx ended during the request, or a client deleted the handle's ledger
 // znode. If the items make the request larger than servers accept, Put fails with
 // session.ErrTooLarge. It fails in the same way if an item would be too large to move to the dead
 // letters.
@@ -279,8 +279,8 @@ func (q *Queue[T]) TakeBatch(ctx context.Context, n int) ([]T, error) {
 	return values, nil
 }
 
-// decode decodes an item that was taken. An item that does not decode is moved to the dead letters,
-// even if ctx ends, because it is no longer in the queue.
+// decode decodes an item that was taken. If the item does not decode, it is moved to the dead
+// letters. This happens even if ctx ends, because the item is no longer in the queue.
 func (q *Queue[T]) decode(ctx context.Context, it item) (T, error) {
 	value, err := q.opts.Codec.Decode(it.data)
 	if err == nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// raw is a queue of bytes. It is a Queue without the codec. The items of one priority are a level.
+// raw is a Queue without the codec: its items are bytes. The items of one priority form a level.
 type raw struct {
 	s    *session.Session
 	path string
@@ -61,15 +61,14 @@ type fetchJob struct {
 	sure  bool      // a majority of the servers must confirm an empty result
 	got   []item
 
-	// If this function is not nil, the batcher calls it and fetches nothing for this job. If the
-	// function returns errOvertaken, the batcher carries out other jobs and then calls it again.
+	// If this function is not nil, the batcher calls it and fetches nothing for this job. If it
+	// returns errOvertaken, the batcher carries out other jobs and then calls it again.
 	alone func(ctx context.Context) error
 }
 
 // A txnJob contains ops to apply in one transaction. If the function `build` is not nil, it returns
-// the ops. It is called after the ledger znode was created. If the queue is deleted after the
-// function has read it, the ledger znode is gone too. So the transaction fails, even if the queue
-// exists again.
+// the ops. It is called after the ledger znode was created. If the queue is deleted after that, the
+// ledger znode is gone too. So the transaction fails, even if a new queue exists by then.
 type txnJob struct {
 	ops   []session.Op
 	build func(ctx context.Context) ([]session.Op, error)
@@ -126,9 +125,9 @@ func (q *raw) claimPath(it item) string { return znode.Join(q.itemPath(it), clai
 // The items of a single call may be larger, up to the limit of the servers.
 const groupBytes = 256 << 10
 
-// commitPuts carries out the first call, together with the calls directly after it that put items
-// at the same level and fit into the transaction. A call with further ops (the field `also`) is
-// carried out alone.
+// commitPuts carries out the first call. The same transaction carries out the calls directly after
+// it that have the same level (priority), as far as they fit. A call with further ops (the field
+// `also`) is carried out alone.
 func (q *raw) commitPuts(ctx context.Context, calls []*batch.Call[*putJob]) {
 	first := calls[0].Job
 	n, size := 0, 0
@@ -221,9 +220,9 @@ func (q *raw) commitFetches(ctx context.Context, calls []*batch.Call[*fetchJob])
 	}
 }
 
-// fetch takes or claims up to n items from the first level that has any. The same transaction
-// checks that the levels before it have none. If sure is true, a separate transaction confirms an
-// empty result.
+// fetch takes or claims up to n items from the first level (priority) that has any. The same
+// transaction checks that the levels before that one have none. If sure is true, a separate
+// transaction confirms an empty result.
 func (q *raw) fetch(ctx context.Context, n int, claim, sure bool) ([]item, error) {
 	for {
 		if err := q.promoteSometimes(ctx); err != nil {
@@ -255,8 +254,8 @@ func earlier(a, b time.Time) time.Time {
 // first, or the ledger znode did not exist when the queue was read.
 var errOvertaken = errors.New("queue: overtaken by a put")
 
-// fetchFirst fetches from the first level that has a free item. It also returns the checks which
-// prove that the levels before it have none.
+// fetchFirst fetches from the first level (priority) that has a free item. It also returns checks
+// which prove that the levels before that one have none.
 func (q *raw) fetchFirst(ctx context.Context, views []*view, n int, claim bool) (items []item, before []session.Op, err error) {
 	for level, v := range views {
 		items, err := q.fetchFrom(ctx, v, level, n, claim, before)
@@ -304,10 +303,11 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 	}
 }
 
-// renew creates the ledger znode, and makes the caller read everything again. Another client may
-// have deleted the queue with its ledger znodes, and created it again with other items under the
-// same names. So the data that was read before may belong to the old queue. As long as the new
-// ledger znode exists, data that is read from now on belongs to the new queue.
+// renew creates the ledger znode and makes the caller read everything again. Data that was read
+// without a ledger znode may be from an old queue: another client may have deleted the queue, and
+// created it again with other items under the same names. A deletion of the queue includes the
+// ledger znode. So while the new ledger znode exists, all data that is read from now on belongs to
+// one queue.
 func (q *raw) renew(ctx context.Context) error {
 	if err := q.takeLedger.Make(ctx); err != nil {
 		return err
@@ -319,9 +319,11 @@ func (q *raw) renew(ctx context.Context) error {
 }
 
 // confirm returns nil if the checks hold at a majority of the servers. It returns errOvertaken if
-// everything must be read again. If the queue was deleted and created again, the new one may have
-// the same versions. So the checks prove something only if the data was read while the ledger znode
-// existed. The ledger znode shows that this is still the same queue.
+// everything must be read again.
+//
+// The versions in the checks are not enough, because a queue that was deleted and created again may
+// have the same versions. Therefore the data must have been read while the ledger znode existed.
+// The transaction then proves that this znode still exists.
 func (q *raw) confirm(ctx context.Context, checks []session.Op) error {
 	if !q.takeLedger.Made() {
 		return q.renew(ctx)
@@ -337,19 +339,19 @@ func (q *raw) confirm(ctx context.Context, checks []session.Op) error {
 }
 
 // The method `pause` waits for a random time, so that colliding consumers do not retry at the same
-// moment. The time is a few round trips and grows with the number of conflicts. Without pauses, the
-// requests that fail in a collision slow down the one that succeeds.
+// moment. At first it waits at most one round trip. This limit doubles with each conflict, up to
+// 0.8 seconds. Without pauses, the requests that fail in a collision slow down the one that
+// succeeds.
 func (q *raw) pause(ctx context.Context, roundTrip time.Duration, conflicts int) {
 	most := min(roundTrip, 50*time.Millisecond) << min(conflicts, 4)
 	times.Sleep(ctx, time.Duration(q.rand.Int64N(int64(most)+1)))
 }
 
-// commitTxns applies the ops of several calls in one transaction. If an op of one call fails, the
-// ops of the other calls are applied without those of this call.
+// commitTxns applies the ops of several calls in one transaction. If an op of one call fails,
+// commitTxns applies the ops of the other calls without those of this call.
 //
-// A call may fail because of an op of an earlier call, for example if both create the same znode.
-// Its error is correct only if the earlier call is applied in the end. If the earlier call fails
-// too, the later one is sent again.
+// A call may be refused because of an earlier call, for example if both create the same znode. If
+// the earlier call is not applied in the end, the refused call is sent again.
 func (q *raw) commitTxns(ctx context.Context, calls []*batch.Call[*txnJob]) {
 	if build := calls[0].Job.build; build != nil {
 		calls[0].Finish(q.applyBuilt(ctx, build))
@@ -403,8 +405,8 @@ func (q *raw) applyTogether(ctx context.Context, calls []*batch.Call[*txnJob]) e
 	return err
 }
 
-// The function `owner` returns the index of the call that the op with the given index belongs to,
-// and the op's index in that call.
+// The function `owner` finds the op with the given index among the ops of all calls. It returns the
+// index of the call that has the op, and the index of the op in that call.
 func owner(calls []*batch.Call[*txnJob], index int) (i, rest int) {
 	for i, c := range calls {
 		if index < len(c.Job.ops) {
@@ -465,9 +467,8 @@ func (q *raw) ring() session.Op {
 // znodes. Calls that end claims or give items back are still carried out after that.
 func (q *raw) end(ctx context.Context) error {
 	q.close(ErrClosed)
-	// A fetch in progress puts the items that are due. So the batcher `puts` refuses calls only
-	// after the last fetch. If ctx ends before that, it refuses no calls. The method `closed`
-	// refuses the calls of Put in any case.
+	// A fetch in progress puts the items that are due. So the batcher `puts` must not refuse calls
+	// before the last fetch has ended. The method `closed` refuses the calls of Put in any case.
 	err, refusal := q.fetchs.Close(ctx, ErrClosed), ErrClosed
 	if err != nil {
 		refusal = nil
@@ -508,8 +509,8 @@ func (q *raw) unclaimed(n int) {
 	}
 }
 
-// tidyFetches removes the ledger znode of takes and claims, if all claims are over. Before that the
-// znode must stay: if the session ends, the servers delete the znode, which wakes consumers that
+// tidyFetches removes the ledger znode of takes and claims if all claims are over. While a claim
+// exists, the znode must stay: if the session ends, the deletion of the znode wakes consumers that
 // wait for items.
 func (q *raw) tidyFetches(ctx context.Context) error {
 	if q.claimed.Load() > 0 {

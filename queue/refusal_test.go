@@ -16,9 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A server refuses a read or a write of a call a few times. Before the fix, the item of that call
-// then stayed claimed while the session lived, or was lost, and the handle's ledger znode remained
-// after Close.
+// A server refuses a few requests of a call. Before the fix, the call's item was lost or stayed
+// claimed while the session lived. The handle's ledger znode remained after Close.
 //
 // Covers Q3, Q8, Q11.
 func TestRefusedLookUpKeepsNoItem(t *testing.T) {
@@ -97,7 +96,7 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 	}
 }
 
-// The proof of the lease holds only for ZooKeeper. So items on another server can be taken, but not
+// The lease is proven only for ZooKeeper's servers. On another server, items can be taken but not
 // claimed. The session recognizes ClickHouse Keeper, because that server gives sessions no
 // password.
 //

@@ -70,9 +70,8 @@ func TestHandleOutlivesItsQueue(t *testing.T) {
 	}
 }
 
-// createSegment creates a segment that no producer has reached yet. A tool that restores a queue
-// can do this. So can a client that lists the old queue and, after its deletion, creates what it
-// has listed.
+// createSegment creates a segment that no producer has reached yet. For example, a tool that
+// restores a deleted queue can do this.
 func createSegment(t *testing.T, w *recipetest.World, number int) {
 	t.Helper()
 	_, err := w.Admin().Create(t.Context(), fmt.Sprintf("%s/items/0/%010d", path, number), nil, session.Persistent)
@@ -126,9 +125,9 @@ func TestQueueGoesOnWhereALaterSegmentIsThere(t *testing.T) {
 	})
 }
 
-// Another client has created the segment that follows the open one. The producer that opens this
-// segment creates no child of the level. Before the fix, no watch of a waiting consumer fired then,
-// so this put and all later ones woke nobody.
+// Another client has created the segment that follows the open one. So the put that opens this
+// segment creates no child of the level. Before the fix, this put and all later ones woke no
+// waiting consumer, because no watch fired.
 //
 // Covers Q6.
 func TestPutInASegmentThatIsThereWakes(t *testing.T) {
@@ -212,8 +211,8 @@ func checkWoken(t *testing.T, got <-chan []string, item string) {
 	}
 }
 
-// This is like TestPutInASegmentThatIsThereWakes, but the segment is opened while the consumer sets
-// its watches, and another consumer takes the item. The next put must wake the waiting consumer.
+// The next segment exists, and a producer opens it while a consumer sets its watches. Another
+// consumer takes the item of this put. The next put must wake the waiting consumer.
 //
 // Covers Q6.
 func TestSegmentThatIsThereIsOpenedDuringListen(t *testing.T) {
@@ -252,9 +251,8 @@ func TestSegmentThatIsThereIsOpenedDuringListen(t *testing.T) {
 	}
 }
 
-// If a consumer finds that the open segment does not exist, it creates the segment. If the queue
-// was deleted and created again meanwhile, the consumer must not create a segment that the new
-// queue has not reached.
+// A consumer creates the open segment if it does not exist. Meanwhile the queue is deleted and
+// created again. The consumer must not create a segment that the new queue has not reached.
 //
 // Covers Q6.
 func TestSegmentOfADeletedQueueIsNotMade(t *testing.T) {
@@ -282,9 +280,8 @@ func TestSegmentOfADeletedQueueIsNotMade(t *testing.T) {
 	})
 }
 
-// A session has a claim on an item, and the queue is deleted and created again before the session
-// has noticed. Before the fix, the end of that claim ended the claim on the new item of the same
-// name.
+// A queue with a claimed item is deleted and created again before the claimer has noticed. Before
+// the fix, the end of the old claim ended the claim on the new item of the same name.
 //
 // Covers Q7, Q10.
 func TestClaimOnADeletedQueueEndsNoOther(t *testing.T) {
@@ -312,10 +309,9 @@ func TestClaimOnADeletedQueueEndsNoOther(t *testing.T) {
 	}
 }
 
-// A consumer is about to delete a drained segment. Meanwhile the queue is deleted and created
-// again. A segment of the same name may be the open one of the new queue. It must not be deleted,
-// because its numbers would then begin at 0 again. Consumers use these numbers to identify the
-// znodes that they have read.
+// A consumer is about to delete a drained segment when the queue is deleted and created again. The
+// open segment of the new queue has the same name, and must not be deleted. Otherwise its numbers
+// would begin at 0 again, so that names which consumers have read would be used twice.
 //
 // Covers Q1.
 func TestOpenSegmentOfAQueueMadeAnewIsNotDeleted(t *testing.T) {
@@ -347,8 +343,8 @@ func TestOpenSegmentOfAQueueMadeAnewIsNotDeleted(t *testing.T) {
 	})
 }
 
-// The transaction that puts an item back is slow. The queue is deleted and filled again before the
-// transaction arrives. Before the fix, the item of the old queue was put in the new one.
+// The transaction that puts an item back is slow, and the queue is deleted and filled again before
+// it arrives. Before the fix, the item of the old queue was put in the new one.
 //
 // Covers Q1, Q3.
 func TestItemIsNotGivenBackToANewQueue(t *testing.T) {

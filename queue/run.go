@@ -18,20 +18,21 @@ import (
 // sequence number of the znode that the put created. <first> and <last> are the positions of the
 // run's items within that znode.
 //
-// The name says which items the znode contains, and no item is ever in two znodes. Therefore the
-// content of a znode never changes: a transaction that takes a part of a run deletes its znode and
-// creates another one for the rest.
+// The name says which items the znode contains, so these items never change. A transaction that
+// takes a part of a run deletes the znode and creates another one for the rest. Therefore no item
+// is ever in two znodes.
 //
-// No name is used twice, so a consumer that deletes a name deletes exactly the items that it read
-// under that name. The sequence number alone does not ensure this in two cases. One is an item that
-// is put back in its place. The other is a slot of delayed items: when the slot is created again,
-// its numbers begin at 0 again. In both cases the name also has a tag:
-// <first>.<last>-<tag>-<number>. Items that were put by a program with traces have a tag as well:
-// it says where in a trace they were put.
+// No name is used twice. So a consumer that deletes a name deletes exactly the items that it read
+// under that name. In two cases the sequence number alone does not make the name unique. One is an
+// item that is put back in its place. The other is a slot of delayed items: if the slot is deleted
+// and created again, its numbers begin at 0 again. In both cases the name also has a tag:
+// <first>.<last>-<tag>-<number>.
+//
+// The items of a program with traces have a tag as well. It says where in a trace they were put.
 type run struct {
 	seq         znode.Seq
 	first, last int
-	tag         string // "" if the number alone makes the name unique
+	tag         string // "" for items that need no tag
 }
 
 // These constants limit how much is stored together. A run is small, because whenever a part of it
@@ -179,8 +180,8 @@ func pack(items [][]byte) [][][]byte {
 	return packed
 }
 
-// A segment is a directory of runs. Segments are numbered from 0. The last segment is the open one.
-// All others only shrink.
+// A segment is a directory of runs. Segments are numbered from 0. The last segment is the open one:
+// producers put items only there.
 type segment int32
 
 func (s segment) name() string { return fmt.Sprintf("%010d", int32(s)) }

@@ -8,11 +8,9 @@ import (
 	"github.com/zkcoord/zkcoord/queue"
 )
 
-// A consumer has read ahead, and other consumers then get the items that it read. After a second
-// failed transaction in a row, the consumer lists the segment, which shows that all of these items
-// are gone. If the consumer learned only of one such item from each failed transaction, a consumer
-// far from the servers would get nothing: during each of its transactions, nearer consumers would
-// get more than one item.
+// A slow consumer has read ahead, and other consumers get the items that it read. The slow consumer
+// must not need one failed transaction for each of these items. Otherwise it would get nothing,
+// because the others get more than one item during each of its transactions.
 //
 // Covers Q6.
 func TestConsumerDoesNotCollideOverEveryItem(t *testing.T) {

@@ -10,13 +10,12 @@ import (
 )
 
 // A tail is the end of one level of a queue, where producers put items. The version of the level's
-// directory is the number of its open segment. Every put checks that version, and a producer that
-// opens the next segment sets it. Therefore all puts have one order, the order of their
-// transactions. It is the order of segments and, within a segment, the order of the sequence
-// numbers.
+// directory is the number of its open segment. Every put checks that version, and a put that opens
+// the next segment increases it. Therefore the order of puts is the order of segments and, within a
+// segment, the order of the sequence numbers.
 //
-// The version of a segment's directory counts the puts in the segment. A consumer that found no
-// item can check with this version that the segment still has none: see view.unchanged.
+// Each put in the open segment increases the version of the segment's directory. So a consumer that
+// found no item can check that none was put since: see view.unchanged.
 //
 // A tail is not safe for concurrent use.
 type tail struct {
@@ -104,9 +103,9 @@ func (t *tail) put(results []session.OpResult) {
 	}
 }
 
-// refresh finds out which segment is open, and creates the level if there is none. The server may
-// lag and return an older segment. Then the put fails, and after that transaction the server is up
-// to date.
+// refresh finds out which segment is open. It creates the level and the open segment if they do not
+// exist. A server that lags may return an older segment. Then the put fails, and after that
+// transaction the server is up to date.
 func (t *tail) refresh(ctx context.Context) error {
 	for !t.known {
 		stat, err := t.s.Exists(ctx, t.dir)
@@ -135,10 +134,9 @@ func (t *tail) refresh(ctx context.Context) error {
 	return nil
 }
 
-// createOpen creates the open segment of a level, unless another segment is open by now. The level
-// may have been deleted and created again, and the new level must not get a segment that it has not
-// reached yet. createOpen does not report whether it created the segment, so the caller must check
-// again.
+// createOpen creates the open segment of a level if this segment is still the open one. Otherwise a
+// level that was deleted and created again could get a segment that it has not reached yet.
+// createOpen does not report whether it created the segment, so the caller must check again.
 func createOpen(ctx context.Context, s *session.Session, dir string, open segment) error {
 	_, err := s.Multi(ctx,
 		session.CheckOp{Path: dir, Version: int32(open)},

@@ -12,16 +12,17 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A view is a consumer's knowledge of the head of one level. It lists a segment only once, and not
-// again for every item. It keeps the order by this invariant: each listed item that has stayed in
-// the queue is in an entry of the view. When another consumer takes an item, it deletes the znode
-// of that item's entry. A transaction on the entry then fails, and the view removes the entry. If
-// the znode had several items, the view lists the segment again, because the rest of them may be
-// left under another name. Items that were given back may be missing; the next pass over the
-// segments finds them.
+// A view is a consumer's knowledge of the head of one level. It lists a segment once, and not for
+// every item.
 //
-// A relaxed view gives up the order to have fewer conflicts. After a conflict it continues at a
-// random place in the segment. If another consumer took only some items of a znode, the relaxed
+// A view keeps the order by this invariant: each listed item that is still in the queue is in an
+// entry of the view. When another consumer takes an item, it deletes the znode of that item's
+// entry. A transaction on the entry then fails, and the view removes the entry. If the znode had
+// several items, the rest of them may be left under another name. So the view lists the segment
+// again. Items that were given back may be missing. The next pass over the segments finds them.
+//
+// A relaxed view does not keep the order, but has fewer conflicts. After a conflict it continues at
+// a random place in the segment. If another consumer took only some items of a znode, the relaxed
 // view leaves the rest to the next pass. It still serves every item of a segment before the next
 // segment.
 //
@@ -76,18 +77,18 @@ func (v *view) next(ctx context.Context, n int) ([]*entry, error) {
 	}
 }
 
-// readAhead returns how many items to read at once. The number grows with each call. Therefore a
-// consumer that takes many single items seldom waits for a read, and a consumer that takes one item
-// reads one. Data that was read stays valid, because the items of a znode never change.
+// readAhead returns how many items to read at once. The number grows with each call. So a consumer
+// that takes one item reads one, and a consumer that takes many seldom waits for a read. Data that
+// was read stays valid, because the items of a znode never change.
 func (v *view) readAhead() int {
 	const most = 32
 	v.ahead = min(2*v.ahead+1, most)
 	return v.ahead
 }
 
-// The method `head` returns the first free entries that together have at least n items, or all free
-// entries if they have fewer. The result `loaded` is true if all of these entries were read.
-// Entries before the index v.start come last.
+// The method `head` returns the first free entries that together have at least n items. If there
+// are fewer items, it returns all free entries. The result `loaded` is true if all of these entries
+// were read. Entries before the index v.start come last.
 func (v *view) head(n int) (head []*entry, loaded bool) {
 	loaded = true
 	for i := range v.entries {
@@ -105,8 +106,8 @@ func (v *view) head(n int) (head []*entry, loaded bool) {
 }
 
 // advance continues the pass until it has listed a segment that has a znode. It returns false if no
-// such segment is left. A new pass begins when the previous one has ended, and after each segment
-// in which an item was found. Therefore an item that was given back meanwhile is not left behind.
+// such segment is left. After a segment in which an item was found, a new pass begins. It also
+// finds the items that were given back meanwhile.
 func (v *view) advance(ctx context.Context) (bool, error) {
 	if !v.passing || v.worked {
 		if err := v.restart(ctx); err != nil {
@@ -123,11 +124,9 @@ func (v *view) advance(ctx context.Context) (bool, error) {
 			return true, nil
 		}
 		if v.segment < v.open {
-			// Delete this segment, because no item is put in it any more. It does not
-			// matter if the deletion fails or if another consumer was faster. But the
-			// level must still be the same one: if another client deleted the queue and
-			// it was created again, a segment of this number may be the one that is now
-			// open for puts.
+			// Delete this segment, because no item is put in it any more. An error does not matter.
+			// The check protects a queue that was deleted and created again: its segment of this
+			// number may be open for puts.
 			_, _ = v.s.Multi(ctx,
 				session.CheckOp{Path: v.dir, Version: int32(v.open)},
 				session.DeleteOp{Path: segmentPath(v.dir, v.segment), Version: session.AnyVersion})
@@ -137,7 +136,7 @@ func (v *view) advance(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// restart begins a pass. It creates the level if there is none.
+// restart begins a pass. It creates the level and its open segment if they do not exist.
 func (v *view) restart(ctx context.Context) error {
 	for {
 		listing, err := v.s.Children(ctx, v.dir)
@@ -164,9 +163,8 @@ func (v *view) restart(ctx context.Context) error {
 
 // The method `unchanged` is called after a pass has found no free item in this level. It returns
 // checks that fail if an item has been put in the level since. Each put changes one of the two
-// checked versions: it puts items in the open segment, or it opens the next segment, which changes
-// the level. Segments before the open one need no check. No put adds items to them, and an item
-// that is given back may be missed: see Q4 and Q5.
+// checked versions: that of the open segment or, if the put opens the next segment, that of the
+// level. An item that is given back changes neither version, and may be missed: see Q4 and Q5.
 func (v *view) unchanged() []session.Op {
 	return []session.Op{
 		session.CheckOp{Path: v.dir, Version: int32(v.open)},
@@ -252,15 +250,15 @@ func (v *view) read(ctx context.Context, e *entry) error {
 	return err
 }
 
-// claimsOf returns how many times the item of a znode was claimed. Each claim creates a child.
-// cversion counts the creations and deletions of children, so it is twice the number of children
-// ever created, minus the number of those that exist.
+// claimsOf returns how many times the item of a znode was claimed. Each claim creates a child of
+// the znode. Cversion is creations plus deletions of children, and NumChildren is creations minus
+// deletions. So their sum is twice the number of claims.
 func claimsOf(stat *session.Stat) int { return int(stat.Cversion+stat.NumChildren) / 2 }
 
-// The method `lost` removes entries whose znodes are gone. It lists the segment again in two cases.
-// First, if several znodes are gone, other znodes are probably gone too. Second, if one of the
-// znodes had several items, some of them may be left under another name. A relaxed view makes
-// another pass for those items instead.
+// The method `lost` removes entries whose znodes are gone. If several znodes are gone, others are
+// probably gone too, so it lists the segment again. If one of the znodes had several items, some of
+// them may be left under another name. For these a relaxed view makes another pass, and any other
+// view lists the segment again.
 func (v *view) lost(ctx context.Context, gone ...*entry) error {
 	shared := false
 	for _, e := range gone {
@@ -291,11 +289,11 @@ func (v *view) replace(e, rest *entry) {
 	}
 }
 
-// conflict records why a transaction failed. It reports whether another consumer caused the
-// failure. If so, the caller must read again. The parameter `conflicts` is the number of conflicts
-// directly before this one. If it is not zero, the view also lists the segment again. Without this
-// list, a slow consumer would notice only one taken item for each failed transaction, although
-// others may have taken many.
+// conflict records why a transaction failed. If another consumer caused the failure, `again` is
+// true, and the caller must read again. The parameter `conflicts` is the number of conflicts
+// directly before this one. If it is not zero, the view also lists the segment again. Otherwise a
+// slow consumer would notice one taken item for each failed transaction, although others may have
+// taken many.
 func (v *view) conflict(ctx context.Context, conflicts int, err error) (again bool, _ error) {
 	again, err = v.blame(ctx, err)
 	v.ahead = 0 // do not read ahead, because other consumers get those items
@@ -328,8 +326,8 @@ func (v *view) blame(ctx context.Context, err error) (bool, error) {
 	return false, err
 }
 
-// entryOf returns the entry of the view for an item's znode (a run). The path is that of this znode
-// or of the claim below it.
+// entryOf returns the view's entry for a path, or nil if there is none. The path is that of an
+// item's znode or of the claim below it.
 func (v *view) entryOf(path string) *entry {
 	dir, name := znode.Split(path)
 	if name == claimName {

@@ -62,8 +62,7 @@ func (w *waiter) await(ctx context.Context) (first bool, err error) {
 		if !d.Present || d.Served() {
 			return d.Present, nil
 		}
-		// Use GetWatch, and not ExistsWatch. If the znode is already gone, GetWatch leaves no
-		// watch.
+		// Use GetWatch: unlike ExistsWatch, it leaves no watch if the znode is already gone.
 		_, watch, err := w.q.s.GetWatch(ctx, znode.Join(w.q.waitersDir(), d.Last.Name))
 		if errors.Is(err, session.ErrNoNode) {
 			continue
@@ -82,14 +81,14 @@ func (w *waiter) leave() {
 	recipe.Detach(w.q.s, func(ctx context.Context) error { return recipe.Remove(ctx, w.q.s, w.node) })
 }
 
-// listen sets watches for a consumer, which then tries once more to get an item before it waits.
-// The watches fire when there may be an item: after a put in an open segment, a new segment, an
-// item that was given back, or the end of a handle with claims. If due is not zero, the consumer
-// must check again at that time in any case.
+// listen sets watches that fire when there may be an item: after a put in an open segment, a new
+// segment, an item that was given back, or the end of a session with claims. After listen, the
+// caller must try once more to get an item before it waits. If due is not zero, the caller must
+// also try at that time.
 //
-// No transaction with the op of the method `ring` is missed. This op fires the first watch that
-// listen sets. If the transaction is applied before that watch is set, the reads that follow return
-// what it has changed.
+// The first watch is the one that the op of the method `ring` fires. So no transaction with this op
+// is missed: if the transaction is applied before the watch is set, the reads that follow return
+// its changes.
 func (q *raw) listen(ctx context.Context) (watches []*session.Watch, due time.Time, err error) {
 	defer func() {
 		if err != nil {
@@ -141,8 +140,8 @@ func stop(watches []*session.Watch) {
 	}
 }
 
-// waitAny waits until one of the watches fires. If the time `due` is not zero, waitAny waits no
-// longer than until then. It stops all watches.
+// waitAny waits until one of the watches fires, or until the time `due` if `due` is not zero. It
+// stops all watches.
 func waitAny(ctx context.Context, due time.Time, watches ...*session.Watch) error {
 	defer stop(watches)
 	cases := []reflect.SelectCase{
