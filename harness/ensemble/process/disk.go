@@ -52,7 +52,7 @@ func (n *node) flipBit(file ensemble.StoredFile, share float64) error {
 	}
 	name := n.newest(file)
 	if name == "" {
-		return ensemble.ErrNothingStored
+		return fmt.Errorf("no %s: %w", file, ensemble.ErrNothingStored)
 	}
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -60,7 +60,7 @@ func (n *node) flipBit(file ensemble.StoredFile, share float64) error {
 	}
 	used := len(bytes.TrimRight(text, "\x00"))
 	if used == 0 {
-		return ensemble.ErrNothingStored
+		return fmt.Errorf("%s has only zeros: %w", name, ensemble.ErrNothingStored)
 	}
 	text[int(share*float64(used))] ^= 1
 	return os.WriteFile(name, text, 0o600)
@@ -92,7 +92,7 @@ func (n *node) truncate() error {
 	}
 	used := len(text) - bytes.Count(text, []byte{0})
 	if used < leastLog {
-		return fmt.Errorf("its log has only %d bytes", used)
+		return fmt.Errorf("%s has %d nonzero bytes: want at least %d", newest, used, leastLog)
 	}
 	return os.Truncate(newest, int64(used/2))
 }
