@@ -48,7 +48,8 @@ func (n *node) newest(file ensemble.StoredFile) string {
 // position of the byte is a share, from 0 to less than 1, of the file without the zeros at its end.
 func (n *node) flipBit(file ensemble.StoredFile, share float64) error {
 	if !(share >= 0 && share < 1) { // also for NaN
-		return fmt.Errorf("the position of the bit is %v: must be from 0 to less than 1", share)
+		return fmt.Errorf("the position of the bit is %v: must be a number from 0 to less than 1",
+			share)
 	}
 	name := n.newest(file)
 	if name == "" {
