@@ -280,7 +280,11 @@ func (n *node) died() error {
 	case <-c.Ended():
 		_ = log.flow()
 		<-log.done
-		return fmt.Errorf("node %d died (%v); its log ends with: %s", n.index, c.Err(), n.tail())
+		status := "exit status 0"
+		if err := c.Err(); err != nil {
+			status = err.Error()
+		}
+		return fmt.Errorf("node %d died (%s); its log ends with: %s", n.index, status, n.tail())
 	default:
 		return nil
 	}
