@@ -44,7 +44,7 @@ func newAdmin(ctx context.Context, env *Env) (admin, error) {
 		return a, nil
 	}
 	a.close()
-	return nil, err
+	return nil, fmt.Errorf("create %s: %w", env.root, err)
 }
 
 // Admin opens a session without a proxy, for faults and for final reads. Requests may fail while
@@ -60,7 +60,7 @@ func (e *Env) Admin(ctx context.Context) (*zk.Conn, error) {
 			return e.Dial(dialing, network, address)
 		}))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open a session: %w", err)
 	}
 	end := Once(conn.Close)
 	open := context.AfterFunc(ctx, end)
@@ -74,7 +74,10 @@ func (e *Env) Admin(ctx context.Context) (*zk.Conn, error) {
 		}
 		if !times.Sleep(ctx, 50*time.Millisecond) {
 			end()
-			return nil, errors.Join(context.Cause(ctx), err)
+			if err == nil {
+				return nil, fmt.Errorf("open a session: %w", context.Cause(ctx))
+			}
+			return nil, fmt.Errorf("open a session: %w: %w", context.Cause(ctx), err)
 		}
 	}
 }
@@ -124,7 +127,7 @@ func (a *zkAdmin) tree(path string) ([]string, error) {
 		if errors.Is(err, zk.ErrNoNode) {
 			continue
 		} else if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("list the children of %s: %w", all[i], err)
 		}
 		for _, child := range children {
 			all = append(all, strings.TrimSuffix(all[i], "/")+"/"+child)
@@ -138,7 +141,7 @@ func (a *zkAdmin) tree(path string) ([]string, error) {
 // ago.
 func (a *zkAdmin) ephemerals(path string) ([]string, error) {
 	if _, err := a.conn.Sync(path); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("sync %s: %w", path, err)
 	}
 	all, err := a.tree(path)
 	if err != nil {
@@ -148,7 +151,7 @@ func (a *zkAdmin) ephemerals(path string) ([]string, error) {
 	for _, p := range all {
 		exists, stat, err := a.conn.Exists(p)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("read %s: %w", p, err)
 		}
 		if exists && stat.EphemeralOwner != 0 {
 			found = append(found, fmt.Sprintf("%s of 0x%x", p, stat.EphemeralOwner))
@@ -166,7 +169,7 @@ func (a *zkAdmin) removeRoot(ctx context.Context) error {
 			return nil
 		}
 		if !times.Sleep(ctx, 100*time.Millisecond) {
-			return fmt.Errorf("remove %s: %w", a.root, err)
+			return fmt.Errorf("remove the znodes of the run: %w", err)
 		}
 	}
 }
@@ -178,7 +181,7 @@ func (a *zkAdmin) removeTree() error {
 	}
 	for _, path := range slices.Backward(all) {
 		if err := a.conn.Delete(path, -1); err != nil && !errors.Is(err, zk.ErrNoNode) {
-			return err
+			return fmt.Errorf("delete %s: %w", path, err)
 		}
 	}
 	return nil

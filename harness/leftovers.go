@@ -24,7 +24,7 @@ func (r *run) leftovers(ctx context.Context) error {
 	until := time.Now().Add(r.env.grace / 2)
 	znodes, err := settle(ctx, until, func() ([]string, error) { return r.admin.ephemerals(r.env.root) })
 	if err != nil {
-		return fmt.Errorf("count znodes: %w", err)
+		return fmt.Errorf("count the ephemeral znodes: %w", err)
 	}
 	r.left("znodes", znodes)
 	watches, err := settle(ctx, until, func() ([]string, error) { return r.env.watches(ctx) })
@@ -124,7 +124,8 @@ func (e *Env) watches(ctx context.Context) ([]string, error) {
 	for _, server := range e.Servers() {
 		text, err := ensemble.FourLetters(ctx, e.Dial, server, "wchp")
 		if err == nil && strings.Contains(text, "not in the whitelist") {
-			err = errors.New("the servers do not allow the command wchp")
+			err = fmt.Errorf("%s does not allow wchp: add it to 4lw.commands.whitelist in zoo.cfg",
+				server)
 		}
 		if err != nil {
 			return nil, err

@@ -153,7 +153,7 @@ const standardTime = 20 * time.Second
 
 func (o Options) withDefaults(s Scenario) (Options, error) {
 	if o.Ensemble == nil {
-		return o, errors.New("harness: no ensemble to run on")
+		return o, errors.New("harness: no ensemble to run on: set Options.Ensemble")
 	}
 	o.Nodes = orDefault(o.Nodes, orDefault(s.Config.Nodes, 3))
 	o.Time = orDefault(o.Time, orDefault(s.Time, standardTime))

@@ -133,7 +133,7 @@ func (r *run) prepare(ctx context.Context) error {
 	r.version = r.env.version(bounded)
 	admin, err := r.options.admin(bounded, r.env)
 	if err != nil {
-		return fmt.Errorf("harness: prepare %s: %w", r.env.root, err)
+		return fmt.Errorf("harness: prepare the run: %w", err)
 	}
 	r.admin = admin
 	r.workload = r.scenario.Workload(r.env)
@@ -231,7 +231,8 @@ func (r *run) startClients(ctx context.Context) (stop func()) {
 		}
 		cancel()
 		if !within(done, r.env.grace) {
-			r.env.problem(errors.New("a client did not return after its context had ended"))
+			r.env.problem(fmt.Errorf("a client did not return within %v "+
+				"after its context had ended", r.env.grace))
 		}
 	}
 }
@@ -314,8 +315,12 @@ func (r *run) whole(ctx context.Context) []checker.Result {
 		Verdict:  checker.Valid, Checked: 1,
 	}
 	err := r.env.problemErr()
-	if ctx.Err() != nil {
-		err = errors.Join(errors.New("interrupted"), err)
+	switch {
+	case ctx.Err() == nil:
+	case err == nil:
+		err = errors.New("interrupted")
+	default:
+		err = fmt.Errorf("interrupted; %w", err)
 	}
 	if err != nil {
 		one.Verdict, one.Reason = checker.Unknown, err.Error()

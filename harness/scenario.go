@@ -127,7 +127,7 @@ func OutcomeOf(err error) session.Outcome {
 func (s *Scenario) validate() error {
 	switch {
 	case s.Name == "":
-		return errors.New("harness: a scenario without a name")
+		return errors.New("harness: the scenario has no name: set Scenario.Name")
 	case s.Workload == nil:
 		return fmt.Errorf("harness: scenario %s has no workload", s.Name)
 	case len(s.Checkers) == 0:

@@ -403,7 +403,7 @@ func (f idleFault) Name() string { return f.name }
 
 func (f idleFault) Able(env *harness.Env) error {
 	if !f.able(env.Ensemble) {
-		return fmt.Errorf("a %s ensemble does not support this fault", env.Ensemble.Kind())
+		return fmt.Errorf("the ensemble (%s) does not support this fault", env.Ensemble.Kind())
 	}
 	return nil
 }

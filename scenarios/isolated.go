@@ -197,7 +197,7 @@ func (isolate) Name() string { return "isolate-holder" }
 
 func (isolate) Able(env *harness.Env) error {
 	if _, ok := env.Ensemble.(ensemble.Partitioner); !ok {
-		return fmt.Errorf("a %s ensemble cannot be partitioned", env.Ensemble.Kind())
+		return fmt.Errorf("the ensemble (%s) cannot be partitioned", env.Ensemble.Kind())
 	}
 	return nil
 }
@@ -335,7 +335,7 @@ func ownedBy(ctx context.Context, s *session.Session, dir string, id int64) stri
 func (f isolate) group(env *harness.Env) ([]int, error) {
 	connected := holderProxy(env).Connected()
 	if len(connected) == 0 {
-		return nil, errors.New("client 0 is not connected")
+		return nil, errors.New("client c0 is connected to no server")
 	}
 	servers := env.Servers()
 	first := slices.Index(servers, connected[0])

@@ -77,8 +77,10 @@ func (a *sqlAccount) setUp(ctx context.Context, _ *harness.Env) (err error) {
 		if err := table.Create(ctx); err != nil {
 			return err
 		}
-		_, err := db.ExecContext(ctx, peers.Schema)
-		return err
+		if _, err := db.ExecContext(ctx, peers.Schema); err != nil {
+			return fmt.Errorf("create the tables of the account: %w", err)
+		}
+		return nil
 	})
 }
 
@@ -134,7 +136,7 @@ func (a *sqlAccount) log(ctx context.Context, env *harness.Env) error {
 	return a.do(func(db *sql.DB) error {
 		rows, err := db.QueryContext(ctx, "SELECT client, token, op, value FROM log ORDER BY id")
 		if err != nil {
-			return err
+			return fmt.Errorf("read the database's table `log`: %w", err)
 		}
 		defer rows.Close()
 		for rows.Next() {

@@ -170,9 +170,12 @@ func (g remoteCircle) members(ctx context.Context, fresh bool) (string, error) {
 	return strings.Join(reply.Members, " "), err
 }
 
+var errNoOperation = fmt.Errorf("the client protocol has no such operation: %w",
+	errors.ErrUnsupported)
+
 // Update fails, because the protocol has no such operation.
 func (g remoteCircle) Update(context.Context, []byte) error {
-	return harness.Failed(errors.ErrUnsupported)
+	return harness.Failed(errNoOperation)
 }
 
 func (g remoteCircle) Leave(ctx context.Context) error {
@@ -208,9 +211,9 @@ func (t remoteTally) get(ctx context.Context) (int64, error) {
 }
 
 // set and swap fail, because the protocol has no such operations.
-func (t remoteTally) set(context.Context, int64) error { return harness.Failed(errors.ErrUnsupported) }
+func (t remoteTally) set(context.Context, int64) error { return harness.Failed(errNoOperation) }
 func (t remoteTally) swap(context.Context, int64, int64) (bool, error) {
-	return false, harness.Failed(errors.ErrUnsupported)
+	return false, harness.Failed(errNoOperation)
 }
 
 func (t remoteTally) close(context.Context) {}

@@ -44,7 +44,7 @@ func (v *Verdict) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("checker: no verdict %q", text)
+	return fmt.Errorf("checker: unknown verdict %q", text)
 }
 
 // Passed reports whether v is Valid.

@@ -31,7 +31,7 @@ func addressOf(ctx context.Context, e Ensemble, server string) (string, error) {
 	address := conn.RemoteAddr()
 	conn.Close()
 	if _, ok := address.(*net.TCPAddr); !ok {
-		return "", fmt.Errorf("%s is not a TCP address", address)
+		return "", fmt.Errorf("%s listens on %s, which is not a TCP address", server, address)
 	}
 	return address.String(), nil
 }

@@ -105,15 +105,18 @@ func (c Config) Complete() (Config, error) {
 	case c.TickTime < time.Millisecond:
 		return c, fmt.Errorf("ensemble: tick of %v: want at least 1 ms", c.TickTime)
 	case c.InitLimit < 1 || c.SyncLimit < 1:
-		return c, errors.New("ensemble: initLimit and syncLimit must be at least 1 tick")
+		return c, fmt.Errorf("ensemble: initLimit of %d and syncLimit of %d ticks: "+
+			"want at least 1 tick each", c.InitLimit, c.SyncLimit)
 	case c.Disk != 0 && c.Disk < smallestDisk:
-		return c, fmt.Errorf("ensemble: disk of %d bytes: want at least %d", c.Disk, smallestDisk)
+		return c, fmt.Errorf("ensemble: disk of %d bytes: want at least %d bytes",
+			c.Disk, smallestDisk)
 	case c.Observers < 0 || c.Observers >= c.Nodes:
 		return c, fmt.Errorf("ensemble: %d observers of %d nodes: at least one node must vote", c.Observers, c.Nodes)
 	case len(c.Regions) > 0 && (slices.Min(c.Regions) < 1 || c.regionOf(c.Nodes-1) != len(c.Regions)-1 || c.regionOf(c.Nodes) >= 0):
-		return c, fmt.Errorf("ensemble: regions of %v nodes are not an ensemble of %d", c.Regions, c.Nodes)
+		return c, fmt.Errorf("ensemble: regions of %v nodes: "+
+			"want at least 1 node in each, and %d in total", c.Regions, c.Nodes)
 	case len(c.Regions) > 0 && c.Members:
-		return c, errors.New("ensemble: regions and a membership that may change exclude each other")
+		return c, errors.New("ensemble: Config.Regions and Config.Members exclude each other")
 	case c.Port < 0 || c.Port+c.Nodes > 1<<16:
 		return c, fmt.Errorf("ensemble: %d ports from %d on: ports must be from 0 to 65535", c.Nodes, c.Port)
 	}
@@ -122,7 +125,8 @@ func (c Config) Complete() (Config, error) {
 	}
 	for k, v := range c.Extra {
 		if strings.ContainsAny(k, " =\t\n") || strings.ContainsAny(v, " \t\n") {
-			return c, fmt.Errorf("ensemble: setting %q=%q contains a space", k, v)
+			return c, fmt.Errorf("ensemble: setting %q=%q: "+
+				"want no white space, and no equals sign in the key", k, v)
 		}
 	}
 	return c, nil

@@ -43,7 +43,10 @@ func ReadRoles(ctx context.Context, e Ensemble) (roles []Role, version string, e
 		roles, version = parseRoles(string(text), len(e.Servers()))
 		return err
 	})
-	return roles, version, err
+	if err != nil {
+		return roles, version, fmt.Errorf("read %s: %w", configNode, err)
+	}
+	return roles, version, nil
 }
 
 // parseRoles parses a configuration of n nodes.
@@ -78,7 +81,7 @@ func asSuper(ctx context.Context, e Ensemble, f func(*zk.Conn) error) error {
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(err, context.Cause(ctx))
+			return fmt.Errorf("%w: the last attempt: %w", context.Cause(ctx), explained(err))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
@@ -135,12 +138,25 @@ func reachable(ctx context.Context, e Ensemble) (addresses []string, err error) 
 // connection broke, another change is in progress, or no quorum of the new configuration is
 // connected yet.
 func transient(err error) bool {
-	const noQuorum, inProgress = "unknown error: -13", "unknown error: -14" // the client has no names for them
 	if errors.Is(err, ErrClosed) {
 		return false
 	}
 	return errors.Is(err, errUnreachable) || errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) || errors.Is(err, zk.ErrSessionExpired) ||
 		err.Error() == noQuorum || err.Error() == inProgress
+}
+
+// Errors for which the client has no names.
+const noQuorum, inProgress = "unknown error: -13", "unknown error: -14"
+
+// The function `explained` returns an error that says what an error without a name means.
+func explained(err error) error {
+	switch err.Error() {
+	case noQuorum:
+		return errors.New("no quorum of the new configuration is connected")
+	case inProgress:
+		return errors.New("another change of the configuration is in progress")
+	}
+	return err
 }
 
 type silent struct{}

@@ -156,7 +156,7 @@ func Newest(all []Status) (node int, err error) {
 
 // ReadyWithin waits for Ready, at most for the given time.
 func ReadyWithin(ctx context.Context, e Ensemble, limit time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("after %v", limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("gave up after %v", limit))
 	defer cancel()
 	return e.Ready(ctx)
 }

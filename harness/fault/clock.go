@@ -44,7 +44,9 @@ func clockArg(arg string) (offset time.Duration, rate float64, err error) {
 		rate, err = rateOf(r)
 		return 0, rate, err
 	}
-	offset, err = time.ParseDuration(arg)
+	if offset, err = time.ParseDuration(arg); err != nil {
+		err = fmt.Errorf("argument %q: must be a duration such as +1h, or a rate such as x2", arg)
+	}
 	return offset, 1, err
 }
 

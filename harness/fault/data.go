@@ -72,7 +72,7 @@ func asAdmin(ctx context.Context, env *harness.Env, f func(conn *zk.Conn) error)
 		}
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return errors.Join(errNobody, err)
+			return fmt.Errorf("%w: %w", errNobody, err)
 		case !errors.Is(err, zk.ErrConnectionClosed) && !errors.Is(err, zk.ErrSessionExpired):
 			return err
 		}
@@ -84,7 +84,8 @@ func asAdmin(ctx context.Context, env *harness.Env, f func(conn *zk.Conn) error)
 func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (string, error) {
 	n, err := strconv.ParseUint(arg, 10, 31)
 	if err != nil {
-		return "", fmt.Errorf("the number of an ephemeral znode: %w", err)
+		return "", fmt.Errorf("the number of an ephemeral znode is %q: must be a number from 0 to %d",
+			arg, 1<<31-1)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -138,7 +139,11 @@ func ephemerals(conn *zk.Conn, under string) ([]string, error) {
 }
 
 func deleteNode(_ context.Context, _ *harness.Env, conn *zk.Conn, node string) (harness.Injected, error) {
-	return harness.Injected{Target: path.Base(node), Evidence: node + " deleted"}, conn.Delete(node, -1)
+	err := conn.Delete(node, -1)
+	if err != nil {
+		err = fmt.Errorf("delete %s: %w", node, err)
+	}
+	return harness.Injected{Target: path.Base(node), Evidence: node + " deleted"}, err
 }
 
 func deleteParent(ctx context.Context, _ *harness.Env, conn *zk.Conn, node string) (harness.Injected, error) {
@@ -153,7 +158,7 @@ func deleteTree(ctx context.Context, conn *zk.Conn, top string) (n int, err erro
 	for ctx.Err() == nil {
 		children, _, err := conn.Children(top)
 		if err != nil && !errors.Is(err, zk.ErrNoNode) {
-			return n, err
+			return n, fmt.Errorf("list the children of %s: %w", top, err)
 		}
 		for _, name := range children {
 			m, err := deleteTree(ctx, conn, path.Join(top, name))
@@ -167,7 +172,7 @@ func deleteTree(ctx context.Context, conn *zk.Conn, top string) (n int, err erro
 		case errors.Is(err, zk.ErrNoNode):
 			return n, nil
 		case !errors.Is(err, zk.ErrNotEmpty):
-			return n, err
+			return n, fmt.Errorf("delete %s: %w", top, err)
 		}
 	}
 	return n, context.Cause(ctx)
@@ -189,7 +194,7 @@ func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w h
 		}
 		for _, name := range foreign {
 			if _, err := conn.Create(path.Join(dir, name), nil, 0, zk.WorldACL(zk.PermAll)); err != nil && !errors.Is(err, zk.ErrNodeExists) {
-				return err
+				return fmt.Errorf("create %s in %s: %w", name, dir, err)
 			}
 		}
 		w = harness.Injected{Target: path.Base(dir), Heal: func(ctx context.Context) (string, error) {

@@ -31,7 +31,8 @@ func decayFaults() (faults []harness.Fault) {
 			inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 				share, err := strconv.ParseFloat(s.Arg, 64)
 				if err != nil || !(share >= 0 && share < 1) { // also for NaN
-					return harness.Injected{}, fmt.Errorf("the position of the bit is not a number from 0 to less than 1: %q", s.Arg)
+					return harness.Injected{}, fmt.Errorf("the position of the bit is %q: "+
+						"must be a number from 0 to less than 1", s.Arg)
 				}
 				return decay(ctx, env, s, nil, func(ctx context.Context, e ensemble.Decayer, node int) (string, error) {
 					return fmt.Sprintf("a bit of the newest %s flipped", file), e.FlipBit(ctx, node, file, share)

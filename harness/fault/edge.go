@@ -45,7 +45,9 @@ func edgeFaults() []harness.Fault {
 func paceArg(arg string) (direction string, p ensemble.Pace, err error) {
 	var delay, jitter string
 	if _, err = fmt.Sscan(arg, &direction, &delay, &jitter, &p.Rate); err != nil {
-		return "", ensemble.Pace{}, fmt.Errorf("want a direction, a delay, a jitter and a rate, got %q: %w", arg, err)
+		return "", ensemble.Pace{}, fmt.Errorf("argument %q: "+
+			"want a direction, a delay, a jitter and a rate, such as \"both 20ms 0s 0\": %w",
+			arg, err)
 	}
 	var errs [2]error
 	p.Delay, errs[0] = time.ParseDuration(delay)

@@ -3,6 +3,7 @@ package fault
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -26,7 +27,8 @@ var packetLoss = fault{
 	inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 		share, err := strconv.ParseFloat(s.Arg, 64)
 		if err != nil || !(share > 0 && share <= 1) { // also for NaN
-			return harness.Injected{}, errors.New("the fraction of packets to lose is not a number in (0, 1]: " + s.Arg)
+			return harness.Injected{}, fmt.Errorf("the share of lost packets is %q: "+
+				"must be a number above 0 and at most 1", s.Arg)
 		}
 		lossy := env.Ensemble.(ensemble.Lossy)
 		node, nodes, err := order(ctx, env, s.Target)

@@ -283,7 +283,7 @@ func patiently(ctx context.Context, env *harness.Env, f func(ctx context.Context
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
-			return errors.Join(errNobody, err)
+			return fmt.Errorf("%w: %w", errNobody, err)
 		}
 	}
 }

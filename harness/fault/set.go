@@ -186,7 +186,7 @@ func (f fault) Inject(ctx context.Context, e *harness.Env, s harness.Step) (harn
 }
 
 // errNobody reports that no target was available, or none answered, within healPatience.
-var errNobody = errors.New("no target is available")
+var errNobody = errors.New("no target is available or answers")
 
 // healPatience bounds each wait of a fault that has no limit of its own. The nemesis performs one
 // action at a time, so no other fault is healed while a fault waits.

@@ -41,7 +41,8 @@ func syncing(c *ensemble.Config) { c.Syncs = true }
 func slowSync(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 	by, err := time.ParseDuration(s.Arg)
 	if err != nil || by <= 0 {
-		return harness.Injected{}, fmt.Errorf("the delay of a sync is not a duration: %q", s.Arg)
+		return harness.Injected{}, fmt.Errorf("the delay of a sync is %q: "+
+			"must be a duration above 0, such as 50ms", s.Arg)
 	}
 	nodes, err := resolve(ctx, env, s.Target)
 	if err != nil {

@@ -57,7 +57,7 @@ func resolveAt(target string, n int, leads func() int) ([]int, error) {
 	if rest, ok := strings.CutPrefix(target, "n"); ok {
 		node, err := strconv.Atoi(rest)
 		if err != nil || node < 0 || node >= n {
-			return nil, fmt.Errorf("target %q: the ensemble has %d nodes", target, n)
+			return nil, fmt.Errorf("target %q: the nodes are n0 to n%d", target, n-1)
 		}
 		return []int{node}, nil
 	}
@@ -82,7 +82,7 @@ func nodesOf(role string, k, l, n int) ([]int, error) {
 		return from(l, 1), nil
 	case follower:
 		if n == 1 {
-			return nil, errors.New("a single node has no follower")
+			return nil, errors.New("target \"follower\": an ensemble of one node has no follower")
 		}
 		return from(l+1+k%(n-1), 1), nil
 	case majority:
@@ -90,7 +90,8 @@ func nodesOf(role string, k, l, n int) ([]int, error) {
 	case all:
 		return from(l, n), nil
 	}
-	return nil, fmt.Errorf("unknown target %q", role)
+	return nil, fmt.Errorf("target %q: "+
+		"want leader, follower, follower+1, majority, all, or a node such as n2", role)
 }
 
 func awaitLeader(ctx context.Context, env *harness.Env) int {

@@ -165,7 +165,8 @@ func ReadJSON(r io.Reader) (*History, error) {
 	}
 	var head headerLine
 	if json.Unmarshal(first, &head) != nil || head.Format != format {
-		return nil, fmt.Errorf("history: line 1 is not the header of a history")
+		return nil, errors.New("history: line 1 is not the header of a history: " +
+			"want the file history.jsonl of a run")
 	}
 	if head.Version != Version {
 		return nil, fmt.Errorf("history: schema version %d, but this program reads only version %d", head.Version, Version)

@@ -133,7 +133,7 @@ func parseLine(text string, index int) (Event, error) {
 	}
 	for _, word := range words[3:] {
 		if err := e.set(word); err != nil {
-			return Event{}, err
+			return Event{}, fmt.Errorf("%s: %w", word, err)
 		}
 	}
 	return e, nil
@@ -153,7 +153,10 @@ func parseWho(s string) (client int16, process int32, err error) {
 		return client, int32(client), nil
 	}
 	p, err := strconv.ParseInt(proc, 10, 32)
-	return client, int32(p), err
+	if err != nil {
+		return 0, 0, fmt.Errorf("client %q: want c1, c1/p7 or -", s)
+	}
+	return client, int32(p), nil
 }
 
 // The method `set` applies one word of a line: a name=value pair, a path, or the operation.

@@ -497,8 +497,8 @@ func TestTraceThatCannotBeRead(t *testing.T) {
 		"":                                     "cut short",
 		`{"t":1,"session":"0x1","kind":"sent"`: "line 1",
 		`{"t":1,"session":"0x1","kind":"sent","op":"sync"}`:                       "cut short",
-		`{"t":1,"session":"0x1","kind":"sent","op":"dance"}` + "\n" + `{"end":1}`: `no operation "dance"`,
-		`{"t":1,"session":"0x1","kind":"answered"}` + "\n" + `{"end":1}`:          "no event",
+		`{"t":1,"session":"0x1","kind":"sent","op":"dance"}` + "\n" + `{"end":1}`: `unknown operation "dance"`,
+		`{"t":1,"session":"0x1","kind":"answered"}` + "\n" + `{"end":1}`:          "unknown event",
 		`{"t":1,"session":"x","kind":"closed"}` + "\n" + `{"end":1}`:              "line 1",
 		`{"t":1,"session":"0x1","kind":"closed","more":1}` + "\n" + `{"end":1}`:   "more",
 	} {

@@ -207,7 +207,7 @@ func Read(r io.Reader) (*Trace, error) {
 		return nil, fmt.Errorf("leases: read: %w", err)
 	}
 	if !complete {
-		return nil, errors.New("leases: the trace was cut short")
+		return nil, errors.New("leases: the trace was cut short: its last line has no end")
 	}
 	return t, nil
 }
@@ -234,7 +234,7 @@ func parse(text []byte) (e Event, err error) {
 		}
 	}
 	if e.Kind == 0 || (e.Proof == 0) != (e.Kind != leasetrace.Answered) {
-		return e, fmt.Errorf("no event %q with proof %q", l.Kind, l.Proof)
+		return e, fmt.Errorf("unknown event %q with proof %q", l.Kind, l.Proof)
 	}
 	if l.Sent != nil {
 		e.Sent = time.Duration(*l.Sent)
@@ -244,7 +244,7 @@ func parse(text []byte) (e Event, err error) {
 	}
 	var ok bool
 	if e.Op, ok = wire.ParseOp(l.Op); !ok && e.Kind == leasetrace.Sent {
-		return e, fmt.Errorf("no operation %q", l.Op)
+		return e, fmt.Errorf("unknown operation %q", l.Op)
 	}
 	e.Session, err = history.ParseID(l.Session)
 	if err == nil && l.Zxid != "" {

@@ -58,7 +58,7 @@ func Gone(ctx context.Context, dial ensemble.DialFunc, server string, id int64, 
 func withSession(ctx context.Context, dial ensemble.DialFunc, server string, request wire.ConnectRequest, f func(net.Conn) error) error {
 	conn, err := dial(ctx, "tcp", server)
 	if err != nil {
-		return fmt.Errorf("session %#x: %w", request.SessionID, err)
+		return fmt.Errorf("session %#x: %w", uint64(request.SessionID), err)
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
@@ -73,7 +73,7 @@ func withSession(ctx context.Context, dial ensemble.DialFunc, server string, req
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("session %#x at %s: %w", request.SessionID, server, err)
+		return fmt.Errorf("session %#x at %s: %w", uint64(request.SessionID), server, err)
 	}
 	return nil
 }

@@ -18,7 +18,8 @@ func (s *Store) elsewhere(r *harness.Result) error {
 	}
 	other := Open(dir)
 	if err := other.save(r); err != nil {
-		return errors.Join(fmt.Errorf("report: the run cannot be stored in a temporary directory either: %w", err), os.RemoveAll(dir))
+		err = fmt.Errorf("the run cannot be stored in a temporary directory either: %w", err)
+		return errors.Join(err, os.RemoveAll(dir))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -164,7 +164,7 @@ func (l *Ledger) read(text []byte) error {
 func (l *Ledger) readFirst(line []byte) error {
 	var first settings
 	if !bytes.HasPrefix(line, []byte(firstLine)) {
-		return errors.New("the file is not a ledger")
+		return errors.New("the file is not a ledger: choose another directory")
 	}
 	if err := json.Unmarshal(line, &first); err != nil {
 		return err

@@ -61,7 +61,7 @@ func attach(ctx context.Context, engine *engine, file string) (*cluster, error) 
 	}
 	list, err := engine.ContainerList(ctx, client.ContainerListOptions{Filters: labelled(composeProject, "")})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list containers: %w", err)
 	}
 	nodes := slices.DeleteFunc(list.Items, func(c mobycontainer.Summary) bool {
 		return !of(c.Labels, file) || !slices.ContainsFunc(c.Ports, func(p mobycontainer.PortSummary) bool {
@@ -101,7 +101,7 @@ const killed = 128 + 9
 func (e *engine) heal(ctx context.Context, file string) error {
 	list, err := e.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: labelled(composeProject, "")})
 	if err != nil {
-		return err
+		return fmt.Errorf("list containers: %w", err)
 	}
 	var errs []error
 	for _, c := range list.Items {
@@ -122,7 +122,10 @@ func (e *engine) healContainer(ctx context.Context, c mobycontainer.Summary) (er
 	// A container without our chains, or without iptables, has no rules to remove. So errors
 	// are ignored.
 	_, _ = e.exec(ctx, c.ID, "iptables -w -F "+chainIn+"; iptables -w -F "+chainOut)
-	return err
+	if err != nil {
+		return fmt.Errorf("resume or start the container of %s: %w", c.Labels[composeService], err)
+	}
+	return nil
 }
 
 // startKilled starts a container again if it is a server that SIGKILL ended. The server has no

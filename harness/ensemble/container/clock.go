@@ -29,7 +29,7 @@ var clockEnvironment = map[string]string{
 func (e *Ensemble) SetClock(ctx context.Context, node int, offset time.Duration, rate float64) error {
 	return e.change(ctx, "set the clock of", node, func() error {
 		if !e.clocks {
-			return fmt.Errorf("a clock that can be set: %w", ensemble.ErrUnable)
+			return fmt.Errorf("needs Config.Clocks: %w", ensemble.ErrUnable)
 		}
 		e.wall[node] = fmt.Sprintf("%+.3fs x%.3f", offset.Seconds(), rate)
 		return e.applyClock(ctx, node)
@@ -66,7 +66,7 @@ func (e *Ensemble) Time(ctx context.Context, node int) (time.Time, error) {
 		}
 	}
 	if last.IsZero() {
-		return last, fmt.Errorf("the log of node %d contains no time", node)
+		return last, fmt.Errorf("the last 20 lines of the log of node %d contain no time", node)
 	}
 	return last, nil
 }

@@ -144,7 +144,7 @@ func start(ctx context.Context, opts Options) (_ *Ensemble, err error) {
 		return nil, err
 	}
 	if len(cfg.Regions) > 0 {
-		return nil, fmt.Errorf("regions: %w", ensemble.ErrUnable)
+		return nil, fmt.Errorf("regions need an ensemble of kind process: %w", ensemble.ErrUnable)
 	}
 	progress := opts.Progress
 	if progress == nil {
@@ -335,7 +335,8 @@ func environment(cfg ensemble.Config, node int) map[string]string {
 	return env
 }
 
-// portFree returns an error if the requested port is taken. The engine's own error is less clear.
+// portFree returns an error if it cannot listen on the requested port. The engine's own error is
+// less clear.
 func portFree(cfg ensemble.Config, node int) error {
 	if cfg.Port == 0 {
 		return nil
@@ -343,7 +344,7 @@ func portFree(cfg ensemble.Config, node int) error {
 	address := fmt.Sprintf("127.0.0.1:%d", cfg.Port+node)
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return fmt.Errorf("the port of node %d, %s, is taken: choose another port, or 0 for any: %w", node, address, err)
+		return fmt.Errorf("port of node %d: %w: choose another port, or 0 for any", node, err)
 	}
 	return l.Close()
 }
@@ -479,7 +480,7 @@ func (e *cluster) died(ctx context.Context) error {
 		}
 		c, err := e.engine.ContainerInspect(ctx, e.container(node), client.ContainerInspectOptions{})
 		if err != nil {
-			return fmt.Errorf("node %d: %w", node, err)
+			return fmt.Errorf("inspect node %d: %w", node, err)
 		}
 		if s := c.Container.State; s != nil && !s.Running && e.running(node) {
 			return fmt.Errorf("node %d died with status %d; its log ends with: %s", node, s.ExitCode, e.tail(ctx, node))

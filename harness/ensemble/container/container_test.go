@@ -234,7 +234,7 @@ func TestATakenPortIsSaid(t *testing.T) {
 	defer l.Close()
 	start := time.Now()
 	_, err = Start(t.Context(), Options{Config: ensemble.Config{Port: l.Addr().(*net.TCPAddr).Port}})
-	one(t, start, err, "is taken")
+	one(t, start, err, "choose another port")
 	if what := remaining(t, e, ours()); len(what) > 0 {
 		t.Errorf("Start left %v, want nothing", what)
 	}

@@ -227,11 +227,13 @@ func (e *engine) exec(ctx context.Context, id, script string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	said := strings.Join(strings.Fields(out.String()), " ")
 	if end.ExitCode == 127 {
-		return "", fmt.Errorf("the image of the nodes has no iptables: use the image of docker/zookeeper")
+		return "", fmt.Errorf("status 127, a command is missing: "+
+			"use the image of docker/zookeeper, which has bash and iptables: %s", said)
 	}
 	if end.ExitCode != 0 {
-		return out.String(), fmt.Errorf("status %d: %s", end.ExitCode, strings.Join(strings.Fields(out.String()), " "))
+		return out.String(), fmt.Errorf("status %d: %s", end.ExitCode, said)
 	}
 	return out.String(), nil
 }
@@ -245,7 +247,7 @@ func (e *cluster) addresses(ctx context.Context) ([]netip.Addr, error) {
 		g.Go(func() error {
 			c, err := e.engine.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 			if err != nil {
-				return err
+				return fmt.Errorf("find the address of node %d: %w", node, err)
 			}
 			if c.Container.NetworkSettings == nil {
 				return nil

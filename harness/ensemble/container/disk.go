@@ -54,7 +54,8 @@ func (e *cluster) createDisks(ctx context.Context, id string, labels map[string]
 // Fill writes zeros to the disk of a node's logs until the disk is full.
 func (e *Ensemble) Fill(ctx context.Context, node int) error {
 	return e.onDisk(ctx, "fill the disk of", node, `cat /dev/zero > $disk/full 2> /dev/null
-[[ $(stat -f -c %a $disk) == 0 ]]`)
+free=$(stat -f -c %a $disk)
+[[ $free == 0 ]] || { echo "the disk still has $free free blocks"; exit 1; }`)
 }
 
 // Free removes the zeros that Fill wrote.
@@ -65,7 +66,7 @@ func (e *Ensemble) Free(ctx context.Context, node int) error {
 func (e *Ensemble) onDisk(ctx context.Context, what string, node int, script string) error {
 	return e.change(ctx, what, node, func() error {
 		if e.disks == "" {
-			return fmt.Errorf("a disk that can be filled: %w", ensemble.ErrUnable)
+			return fmt.Errorf("needs Config.Disk: %w", ensemble.ErrUnable)
 		}
 		_, err := e.engine.exec(ctx, e.disks, fmt.Sprintf("disk=/disk%d\n%s", node, script))
 		return err
@@ -83,7 +84,7 @@ func (e *cluster) Wipe(ctx context.Context, node int) error {
 func (e *cluster) Truncate(ctx context.Context, node int) error {
 	return e.whileDown(ctx, "truncate the log of", node, `log=$(ls -t `+logDir+`/version-2/log.* | head -n 1)
 used=$(tr -d '\0' < "$log" | wc -c)
-(( used >= 1000 )) || { echo "the log has only $used bytes"; exit 1; }
+(( used >= 1000 )) || { echo "the newest log has $used nonzero bytes: want at least 1000"; exit 1; }
 truncate -s $((used / 2)) "$log"`)
 }
 

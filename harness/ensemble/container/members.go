@@ -34,4 +34,4 @@ func (e *Ensemble) Roles(ctx context.Context) (roles []ensemble.Role, version st
 	return ensemble.ReadRoles(ctx, e)
 }
 
-var errFixedMembers = fmt.Errorf("members: %w", ensemble.ErrUnable)
+var errFixedMembers = fmt.Errorf("roles of nodes need Config.Members: %w", ensemble.ErrUnable)

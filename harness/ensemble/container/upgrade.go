@@ -25,7 +25,8 @@ func (e *Ensemble) Version(node int) string {
 func (e *Ensemble) SetVersion(ctx context.Context, node int, version string) error {
 	return e.change(ctx, "set the version of", node, func() error {
 		if _, ok := e.images[version]; !ok {
-			return fmt.Errorf("the ensemble was not started for version %s: %w", version, ensemble.ErrUnable)
+			return fmt.Errorf("version %q is neither in Config.Version nor in Config.Later: %w",
+				version, ensemble.ErrUnable)
 		}
 		if !e.is(e.down, node) {
 			return errors.New("the node runs: kill it first")

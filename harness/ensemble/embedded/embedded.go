@@ -78,7 +78,8 @@ func Start(opts Options) (*Ensemble, error) {
 		return nil, err
 	}
 	if cfg.Observers > 0 || len(cfg.Regions) > 0 {
-		return nil, fmt.Errorf("embedded ensemble: observers and regions: %w", ensemble.ErrUnable)
+		return nil, fmt.Errorf("embedded ensemble: "+
+			"observers and regions need an ensemble of another kind: %w", ensemble.ErrUnable)
 	}
 	model := opts.Model
 	model.Servers, model.TickTime, model.SyncLimit = cfg.Nodes, cfg.TickTime, cfg.SyncLimit

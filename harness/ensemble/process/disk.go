@@ -48,11 +48,12 @@ func (n *node) newest(file ensemble.StoredFile) string {
 // position of the byte is a share, from 0 to less than 1, of the file without the zeros at its end.
 func (n *node) flipBit(file ensemble.StoredFile, share float64) error {
 	if !(share >= 0 && share < 1) { // also for NaN
-		return fmt.Errorf("the position of the bit is %v: must be from 0 to less than 1", share)
+		return fmt.Errorf("the position of the bit is %v: must be a number from 0 to less than 1",
+			share)
 	}
 	name := n.newest(file)
 	if name == "" {
-		return ensemble.ErrNothingStored
+		return fmt.Errorf("no %s: %w", file, ensemble.ErrNothingStored)
 	}
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -60,7 +61,7 @@ func (n *node) flipBit(file ensemble.StoredFile, share float64) error {
 	}
 	used := len(bytes.TrimRight(text, "\x00"))
 	if used == 0 {
-		return ensemble.ErrNothingStored
+		return fmt.Errorf("%s has only zeros: %w", name, ensemble.ErrNothingStored)
 	}
 	text[int(share*float64(used))] ^= 1
 	return os.WriteFile(name, text, 0o600)
@@ -92,7 +93,7 @@ func (n *node) truncate() error {
 	}
 	used := len(text) - bytes.Count(text, []byte{0})
 	if used < leastLog {
-		return fmt.Errorf("its log has only %d bytes", used)
+		return fmt.Errorf("%s has %d nonzero bytes: want at least %d", newest, used, leastLog)
 	}
 	return os.Truncate(newest, int64(used/2))
 }

@@ -32,7 +32,8 @@ func (e *Ensemble) SetVersion(_ context.Context, i int, version string) error {
 	return e.change("set the version of", i, func(n *node) error {
 		found, ok := e.found[version]
 		if !ok {
-			return fmt.Errorf("the ensemble was not started for version %s: %w", version, ensemble.ErrUnable)
+			return fmt.Errorf("version %q is neither in Config.Version nor in Config.Later: %w",
+				version, ensemble.ErrUnable)
 		}
 		return n.whileDown(func() error {
 			n.install = found
@@ -85,7 +86,7 @@ func (e *Ensemble) Restore(_ context.Context, i int) error {
 	return e.change("restore", i, func(n *node) error {
 		return n.whileDown(func() error {
 			if _, err := os.Stat(n.saved()); err != nil {
-				return errors.Join(ensemble.ErrNothingStored, err)
+				return fmt.Errorf("%w: %w", ensemble.ErrNothingStored, err)
 			}
 			return errors.Join(os.RemoveAll(n.data()), os.CopyFS(n.data(), os.DirFS(n.saved())))
 		})

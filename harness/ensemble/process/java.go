@@ -32,9 +32,6 @@ var debianJars = []string{
 // The constant `installed` is the directory of the jars of Debian's packages.
 const installed = "/usr/share/java"
 
-const hint = "on Debian: apt-get install openjdk-17-jre-headless, ZooKeeper is then downloaded automatically; otherwise set ZOOKEEPER_HOME to an" +
-	" unpacked release and JAVA_HOME to a Java runtime"
-
 // The type `install` is a ZooKeeper installation on this machine.
 type install struct {
 	version         string // such as "3.9.6"; empty if unknown
@@ -62,14 +59,16 @@ func find(ctx context.Context, version string, progress io.Writer) (found instal
 	}
 	if found.java, err = exec.LookPath(found.java); err != nil {
 		if home := os.Getenv("JAVA_HOME"); home != "" {
-			return install{}, fmt.Errorf("JAVA_HOME=%s has no bin/java: correct or unset it", home)
+			return install{}, fmt.Errorf("JAVA_HOME=%s: %w: correct or unset it", home, err)
 		}
-		return install{}, fmt.Errorf("java is not installed: %s", hint)
+		return install{}, fmt.Errorf("%w: install Java (on Debian: apt-get install "+
+			"openjdk-17-jre-headless), or set JAVA_HOME to a Java runtime", err)
 	}
 	if home := os.Getenv("ZOOKEEPER_HOME"); home != "" {
 		jars, have := release(home)
 		if len(jars) == 0 {
-			return install{}, fmt.Errorf("ZOOKEEPER_HOME=%s has no lib/zookeeper-*.jar: %s", home, hint)
+			return install{}, fmt.Errorf("found no lib/zookeeper-*.jar in ZOOKEEPER_HOME=%s: "+
+				"set it to an unpacked release, or unset it to download one", home)
 		}
 		if version == "" || zkversion.Is(have, version) {
 			found.version, found.classpath = cmp.Or(version, have), strings.Join(jars, ":")
@@ -81,7 +80,8 @@ func find(ctx context.Context, version string, progress io.Writer) (found instal
 	if !zkversion.Is(versionIn(installed), found.version) {
 		root, err := zookeeper.Unpack(ctx, "zookeeper-"+found.version, progress)
 		if err != nil {
-			return install{}, fmt.Errorf("ZooKeeper %s: %w (%s)", found.version, err, hint)
+			return install{}, fmt.Errorf("%w "+
+				"(or set ZOOKEEPER_HOME to an unpacked release of that version)", err)
 		}
 		dir = filepath.Join(root, installed)
 	}

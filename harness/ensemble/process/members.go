@@ -16,7 +16,7 @@ func (e *Ensemble) chooseMembers() error {
 	members := make([]string, len(e.nodes))
 	for _, n := range e.nodes {
 		if err := n.choosePorts(e.config); err != nil {
-			return err
+			return fmt.Errorf("choose the ports of node %d: %w", n.index, err)
 		}
 		members[n.index] = n.member(e.config.RoleOf(n.index))
 	}
@@ -67,4 +67,4 @@ func (e *Ensemble) Roles(ctx context.Context) (roles []ensemble.Role, version st
 	return ensemble.ReadRoles(ctx, e)
 }
 
-var errFixedMembers = fmt.Errorf("members: %w", ensemble.ErrUnable)
+var errFixedMembers = fmt.Errorf("roles of nodes need Config.Members: %w", ensemble.ErrUnable)

@@ -51,8 +51,9 @@ const portLow, portHigh = 20000, 32000
 
 // freePort returns a port of the loopback interface on which nothing listens.
 func freePort() (int, error) {
+	const attempts = 100
 	var last error
-	for range 100 {
+	for range attempts {
 		port := portLow + rand.IntN(portHigh-portLow)
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
@@ -60,7 +61,8 @@ func freePort() (int, error) {
 		}
 		last = err
 	}
-	return 0, fmt.Errorf("no free port between %d and %d: %w", portLow, portHigh, last)
+	return 0, fmt.Errorf("found no free port from %d to %d in %d attempts, the last one: %w",
+		portLow, portHigh-1, attempts, last)
 }
 
 // choosePorts chooses the ports of the next start. If the config sets a client port, that port must
@@ -82,7 +84,7 @@ func (n *node) choosePorts(cfg ensemble.Config) (err error) {
 	n.client = cfg.Port + n.index
 	l, err := net.Listen("tcp", n.clientLocked())
 	if err != nil {
-		return fmt.Errorf("the port of node %d, %s, is taken: choose another port, or 0 for any: %w", n.index, n.clientLocked(), err)
+		return fmt.Errorf("%w: choose another port, or 0 for any", err)
 	}
 	return l.Close()
 }
@@ -278,7 +280,11 @@ func (n *node) died() error {
 	case <-c.Ended():
 		_ = log.flow()
 		<-log.done
-		return fmt.Errorf("node %d died (%v); its log ends with: %s", n.index, c.Err(), n.tail())
+		status := "exit status 0"
+		if err := c.Err(); err != nil {
+			status = err.Error()
+		}
+		return fmt.Errorf("node %d died (%s); its log ends with: %s", n.index, status, n.tail())
 	default:
 		return nil
 	}

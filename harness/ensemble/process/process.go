@@ -225,7 +225,7 @@ func (e *Ensemble) Ready(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(err, context.Cause(ctx))
+			return fmt.Errorf("%w: %w", err, context.Cause(ctx))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -269,7 +269,8 @@ func ours(conf, dir string) error {
 	case strings.Contains(conf, "not currently serving requests"):
 		return errQuorumLost
 	}
-	return errors.New("the server at its port belongs to another program")
+	return fmt.Errorf("the server at its port may belong to another program: "+
+		"its answer to conf does not contain %s", dir)
 }
 
 // Leader queries all running nodes.

@@ -76,8 +76,8 @@ func TestATakenPortIsSaid(t *testing.T) {
 	}
 	defer l.Close()
 	_, err = Start(t.Context(), Options{Config: ensemble.Config{Port: l.Addr().(*net.TCPAddr).Port}, Dir: t.TempDir()})
-	if err == nil || !strings.Contains(err.Error(), "is taken") {
-		t.Errorf("got error %v, want one that contains %q", err, "is taken")
+	if err == nil || !strings.Contains(err.Error(), "choose another port") {
+		t.Errorf("got error %v, want one that contains %q", err, "choose another port")
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 //go:embed slowdisk/slowdisk.c
 var slowdiskSource []byte
 
+const compilerHint = "it needs gcc and libc's headers; on Debian: apt-get install gcc libc6-dev"
+
 // buildSlowdisk compiles the library that slows the syncs of a server, and returns its path.
 func buildSlowdisk(ctx context.Context, dir string) (library string, err error) {
 	source, library := filepath.Join(dir, "slowdisk.c"), filepath.Join(dir, "slowdisk.so")
@@ -24,11 +26,12 @@ func buildSlowdisk(ctx context.Context, dir string) (library string, err error) 
 	}
 	compiler, err := exec.LookPath("gcc")
 	if err != nil {
-		return "", errors.New("there is no gcc, which a disk that is slow to sync needs; on Debian: apt-get install gcc libc6-dev")
+		return "", fmt.Errorf("compile slowdisk.c: %w (%s)", err, compilerHint)
 	}
 	out, err := exec.CommandContext(ctx, compiler, "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", library, source, "-ldl").CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("compile slowdisk.c: %w: %s", err, bytes.TrimSpace(out))
+		return "", fmt.Errorf("compile slowdisk.c: %w: %s (%s)",
+			err, bytes.TrimSpace(out), compilerHint)
 	}
 	return library, nil
 }
