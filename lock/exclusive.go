@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
@@ -130,7 +131,7 @@ func (e *Exclusive) find(ctx context.Context, data []byte) (recipe.Node, error) 
 	case err != nil:
 		return recipe.Node{}, err
 	case !owned(value.Stat):
-		return recipe.Node{}, fmt.Errorf("%w: %s", ErrNotALock, e.path)
+		return recipe.Node{}, ErrNotALock
 	case value.Stat.EphemeralOwner != e.session.ID() || string(value.Data) != string(data):
 		return recipe.Node{}, ErrLocked
 	}
@@ -184,12 +185,12 @@ func (e *Exclusive) Holder(ctx context.Context) (Contender, bool, error) {
 		err = ErrNotALock
 	}
 	if err != nil {
-		return Contender{}, false, fmt.Errorf("lock: read holder of %s: %w", e.path, err)
+		return Contender{}, false, chain.Errorf("lock: read holder of %s: %w", e.path, err)
 	}
 	_, label, _ := strings.Cut(string(value.Data), " ")
 	return Contender{Path: e.path, Label: label, Session: value.Stat.EphemeralOwner, Holds: true}, true, nil
 }
 
 func (e *Exclusive) wrap(err error) error {
-	return fmt.Errorf("lock: acquire %s: %w", e.path, err)
+	return chain.Errorf("lock: acquire %s: %w", e.path, err)
 }

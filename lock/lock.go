@@ -3,9 +3,9 @@ package lock
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/recipe"
@@ -28,7 +28,7 @@ var (
 	ErrReleased = errors.New("lock: released")
 	// ErrExhausted means that the sequence numbers of the path are nearly used up. Delete the
 	// path while no client uses it.
-	ErrExhausted = errors.New("lock: sequence numbers of the directory are used up")
+	ErrExhausted = errors.New("lock: sequence numbers of the directory are used up: delete it while no client uses it")
 	// ErrCapacity means that a call requested more permits than the semaphore has.
 	ErrCapacity = errors.New("lock: more permits than the capacity")
 )
@@ -63,7 +63,7 @@ func (o Options) check(path string) error {
 // checkPlain is like check, but also refuses a Delay. It is for locks that do not support one.
 func (o Options) checkPlain(kind, path string) error {
 	if o.Delay != 0 {
-		return invalid.New("%s has no Options.Delay", kind)
+		return invalid.New("Options.Delay of %v: must be 0, because %s has no delay", o.Delay, kind)
 	}
 	return o.check(path)
 }
@@ -94,7 +94,7 @@ func join(ctx context.Context, l *lockqueue.Queue, r lockqueue.Request) (_ *Gran
 	ctx, done := recipe.TraceAcquire(ctx, l.Session, "lock", l.Dir)
 	defer func() { done(err) }()
 	if !r.Try && holds(ctx, l.Session, l.Dir) {
-		return nil, fmt.Errorf("lock: acquire %s: %w", l.Dir, ErrDeadlock)
+		return nil, chain.Errorf("lock: acquire %s: %w", l.Dir, ErrDeadlock)
 	}
 	claim, err := l.Join(ctx, r)
 	if err != nil {
@@ -110,5 +110,5 @@ func acquireError(path string, err error) error {
 	case errors.Is(err, lockqueue.ErrExhausted):
 		err = ErrExhausted
 	}
-	return fmt.Errorf("lock: acquire %s: %w", path, err)
+	return chain.Errorf("lock: acquire %s: %w", path, err)
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/turn"
 	"github.com/zkcoord/zkcoord/internal/under"
@@ -139,13 +140,13 @@ func (c *Claim[T]) Reject(ctx context.Context) error {
 // (Options.ClaimFor is zero), Extend does nothing.
 func (c *Claim[T]) Extend(d time.Duration) error {
 	if d <= 0 {
-		return fmt.Errorf("queue: extend claim of %s: %w", c.ID(), invalid.New("%v is not positive", d))
+		return fmt.Errorf("queue: extend claim of %s of %s: %w", c.ID(), c.q.raw.path, invalid.New("%v is not positive", d))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// Check the hold too, because it can end before c.ctx does.
 	if err := cmp.Or(context.Cause(c.ctx), context.Cause(c.hold.Context())); err != nil {
-		return fmt.Errorf("queue: extend claim of %s: %w", c.ID(), err)
+		return chain.Errorf("queue: extend claim of %s of %s: %w", c.ID(), c.q.raw.path, err)
 	}
 	if c.timer != nil {
 		c.until = time.Now().Add(d)
@@ -188,7 +189,7 @@ func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, 
 		c.leave()
 	}
 	if err != nil {
-		return fmt.Errorf("queue: %s %s of %s: %w", op, c.ID(), c.q.raw.path, err)
+		return chain.Errorf("queue: %s %s of %s: %w", op, c.ID(), c.q.raw.path, err)
 	}
 	return nil
 }
@@ -303,7 +304,7 @@ func (q *Queue[T]) ClaimBatch(ctx context.Context, n int) ([]*Claim[T], error) {
 	for {
 		got, err := q.claimSome(ctx, n)
 		if err != nil {
-			return nil, fmt.Errorf("queue: claim from %s: %w", q.raw.path, err)
+			return nil, chain.Errorf("queue: claim from %s: %w", q.raw.path, err)
 		}
 		claims := make([]*Claim[T], 0, len(got))
 		for _, a := range got {
@@ -422,7 +423,7 @@ func (q *Queue[T]) Claims(ctx context.Context) iter.Seq2[*Claim[T], error] {
 				err = q.raw.ended(ctx, "claim")
 			}
 			if err != nil {
-				yield(nil, fmt.Errorf("queue: claim from %s: %w", q.raw.path, err))
+				yield(nil, chain.Errorf("queue: claim from %s: %w", q.raw.path, err))
 				return
 			}
 		}
