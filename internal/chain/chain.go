@@ -1,4 +1,4 @@
-// Package chain has the wrapping of errors whose texts begin with the name of their package.
+// Package chain wraps errors whose texts begin with the name of a package.
 package chain
 
 import (
