@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -32,7 +31,7 @@ func (b *Barrier) Set(ctx context.Context) error {
 		return fmt.Errorf("barrier: set %s: %w", b.path, b.invalid)
 	}
 	if err := recipe.Ensure(ctx, b.s, b.path, nil, session.Persistent); err != nil {
-		return chain.Errorf("barrier: set %s: %w", b.path, err)
+		return fmt.Errorf("barrier: set %s: %w", b.path, err)
 	}
 	return nil
 }
@@ -47,7 +46,7 @@ func (b *Barrier) Remove(ctx context.Context) error {
 		err = recipe.Remove(ctx, b.s, recipe.Node{Path: b.path, Czxid: stat.Czxid})
 	}
 	if err != nil {
-		return chain.Errorf("barrier: remove %s: %w", b.path, err)
+		return fmt.Errorf("barrier: remove %s: %w", b.path, err)
 	}
 	return nil
 }
@@ -68,7 +67,7 @@ func (b *Barrier) stat(ctx context.Context) (*session.Stat, error) {
 // ends first, or if a server refuses a request for good.
 func (b *Barrier) Wait(ctx context.Context) error {
 	if err := b.wait(ctx); err != nil {
-		return chain.Errorf("barrier: wait at %s: %w", b.path, err)
+		return fmt.Errorf("barrier: wait at %s: %w", b.path, err)
 	}
 	return nil
 }

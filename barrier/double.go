@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/turn"
 	"github.com/zkcoord/zkcoord/internal/znode"
@@ -115,7 +114,8 @@ func (d *Double) Enter(ctx context.Context) (*Round, error) {
 // notEntered returns the error of an Enter. The outcome says whether the round
 // may have counted the member.
 func (d *Double) notEntered(effect session.Outcome, err error) error {
-	return chain.Errorf("barrier: %w", &session.RequestError{Op: "enter", Path: d.path, Outcome: effect, Err: err})
+	return fmt.Errorf("barrier: enter %s: %w", d.path,
+		&session.RequestError{Op: "enter", Path: d.path, Outcome: effect, Err: err})
 }
 
 // A member is one call of Enter in one round.
@@ -541,7 +541,7 @@ func (r *Round) Leave(ctx context.Context) error {
 	err := r.leave(ctx)
 	if err != nil {
 		recipe.Detach(r.d.s, r.remove)
-		return chain.Errorf("barrier: leave round %d of %s: %w", r.number, r.d.path, err)
+		return fmt.Errorf("barrier: leave round %d of %s: %w", r.number, r.d.path, err)
 	}
 	return nil
 }

@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/zkcoord/zkcoord/internal/batch"
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
@@ -83,7 +83,7 @@ func (f Format) check() error {
 func (c *Counter) Add(ctx context.Context, delta int64) (int64, error) {
 	value, err := c.do(ctx, add(delta))
 	if err != nil {
-		return 0, chain.Errorf("counter: add %d to %s: %w", delta, c.path, err)
+		return 0, fmt.Errorf("counter: add %d to %s: %w", delta, c.path, err)
 	}
 	return value, nil
 }
@@ -98,7 +98,7 @@ func (c *Counter) CompareAndSet(ctx context.Context, old, new int64) (bool, erro
 		return false, nil
 	}
 	if err != nil {
-		return false, chain.Errorf("counter: set %s from %d to %d: %w", c.path, old, new, err)
+		return false, fmt.Errorf("counter: set %s from %d to %d: %w", c.path, old, new, err)
 	}
 	return true, nil
 }
@@ -108,7 +108,7 @@ func (c *Counter) CompareAndSet(ctx context.Context, old, new int64) (bool, erro
 // says whether the value may have been set.
 func (c *Counter) Set(ctx context.Context, value int64) error {
 	if _, err := c.do(ctx, set(value)); err != nil {
-		return chain.Errorf("counter: set %s to %d: %w", c.path, value, err)
+		return fmt.Errorf("counter: set %s to %d: %w", c.path, value, err)
 	}
 	return nil
 }
@@ -118,7 +118,7 @@ func (c *Counter) Set(ctx context.Context, value int64) error {
 func (c *Counter) Get(ctx context.Context) (int64, error) {
 	value, err := c.get(ctx)
 	if err != nil {
-		return 0, chain.Errorf("counter: get %s: %w", c.path, err)
+		return 0, fmt.Errorf("counter: get %s: %w", c.path, err)
 	}
 	return value, nil
 }
@@ -154,7 +154,7 @@ func (c *Counter) Close(ctx context.Context) error {
 		err = c.calls.Close(ctx, ErrClosed)
 	}
 	if err != nil {
-		return chain.Errorf("counter: close %s: %w", c.path, err)
+		return fmt.Errorf("counter: close %s: %w", c.path, err)
 	}
 	return nil
 }

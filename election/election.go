@@ -3,8 +3,8 @@ package election
 import (
 	"context"
 	"errors"
+	"fmt"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
@@ -69,7 +69,7 @@ func (e *Election) Campaign(ctx context.Context) (_ *Term, err error) {
 	ctx, done := recipe.TraceAcquire(ctx, e.queue.Session, "election", e.queue.Dir)
 	defer func() { done(err) }()
 	if leads(ctx, e.queue.Session, e.queue.Dir) {
-		return nil, chain.Errorf("election: campaign at %s: %w", e.queue.Dir, ErrDeadlock)
+		return nil, fmt.Errorf("election: campaign at %s: %w", e.queue.Dir, ErrDeadlock)
 	}
 	value := []byte(e.label)
 	claim, err := e.queue.Join(ctx, lockqueue.Request{Name: suffix, Data: value})
@@ -77,7 +77,7 @@ func (e *Election) Campaign(ctx context.Context) (_ *Term, err error) {
 		err = ErrExhausted
 	}
 	if err != nil {
-		return nil, chain.Errorf("election: campaign at %s: %w", e.queue.Dir, err)
+		return nil, fmt.Errorf("election: campaign at %s: %w", e.queue.Dir, err)
 	}
 	term := &Term{claim: claim, value: value}
 	term.ctx = term.leading(claim.Context(), ctx)

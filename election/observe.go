@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/recipe"
@@ -28,7 +28,7 @@ func (e *Election) Leader(ctx context.Context) (Leader, error) {
 	defer o.stop()
 	leader, err := o.find(ctx)
 	if err != nil {
-		return Leader{}, chain.Errorf("election: read leader of %s: %w", e.queue.Dir, err)
+		return Leader{}, fmt.Errorf("election: read leader of %s: %w", e.queue.Dir, err)
 	}
 	return leader, nil
 }
@@ -50,14 +50,14 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 				return err
 			})
 			if err != nil {
-				yield(Leader{}, chain.Errorf("election: observe %s: %w", e.queue.Dir, err))
+				yield(Leader{}, fmt.Errorf("election: observe %s: %w", e.queue.Dir, err))
 				return
 			}
 			if o.isNews(leader) && !yield(leader, nil) {
 				return
 			}
 			if err := o.await(ctx); err != nil {
-				yield(Leader{}, chain.Errorf("election: observe %s: %w", e.queue.Dir, err))
+				yield(Leader{}, fmt.Errorf("election: observe %s: %w", e.queue.Dir, err))
 				return
 			}
 		}

@@ -3,11 +3,11 @@ package election
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/under"
 	"github.com/zkcoord/zkcoord/internal/znode"
@@ -59,7 +59,7 @@ func (t *Term) Proclaim(ctx context.Context, value []byte) error {
 	}
 	_, err := t.claim.TxnThen(ctx, proclaimed, session.SetOp{Path: t.Path(), Data: value, Version: session.AnyVersion})
 	if err != nil {
-		return chain.Errorf("election: proclaim at %s: %w", t.Path(), err)
+		return fmt.Errorf("election: proclaim at %s: %w", t.Path(), err)
 	}
 	return nil
 }
@@ -72,7 +72,7 @@ func (t *Term) Proclaim(ctx context.Context, value []byte) error {
 func (t *Term) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	results, err := t.claim.Txn(ctx, ops...)
 	if err != nil {
-		return nil, chain.Errorf("election: transaction under %s: %w", t.Path(), err)
+		return nil, fmt.Errorf("election: transaction under %s: %w", t.Path(), err)
 	}
 	return results, nil
 }
@@ -85,7 +85,7 @@ func (t *Term) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, 
 // until it is gone. Therefore defer term.Resign(ctx) resigns, no matter how ctx ended.
 func (t *Term) Resign(ctx context.Context) error {
 	if err := t.claim.Leave(ctx, ErrResigned); err != nil {
-		return chain.Errorf("election: resign %s: %w", t.Path(), err)
+		return fmt.Errorf("election: resign %s: %w", t.Path(), err)
 	}
 	return nil
 }

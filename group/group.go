@@ -3,9 +3,9 @@ package group
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
@@ -31,7 +31,7 @@ func (g *Group) Members(ctx context.Context) ([]Member, error) {
 	defer f.stop()
 	members, err := f.refresh(ctx)
 	if err != nil {
-		return nil, chain.Errorf("group: members of %s: %w", g.path, err)
+		return nil, fmt.Errorf("group: members of %s: %w", g.path, err)
 	}
 	return sorted(members), nil
 }
@@ -54,7 +54,7 @@ func (g *Group) Changes(ctx context.Context) iter.Seq2[Change, error] {
 				before, err = members, f.await(ctx)
 			}
 			if err != nil {
-				yield(Change{}, chain.Errorf("group: follow %s: %w", g.path, err))
+				yield(Change{}, fmt.Errorf("group: follow %s: %w", g.path, err))
 				return
 			}
 		}

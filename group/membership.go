@@ -5,10 +5,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/turn"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
@@ -50,12 +50,12 @@ var ErrLeft = errors.New("group: left already")
 // znode's name.
 func (g *Group) Join(ctx context.Context, id string, data []byte) (*Membership, error) {
 	if err := cmp.Or(g.invalid, checkID(id)); err != nil {
-		return nil, chain.Errorf("group: join %s: %w", g.path, err)
+		return nil, fmt.Errorf("group: join %s: %w", g.path, err)
 	}
 	m := &Membership{group: g, id: id, turn: make(chan *incarnation, 1)}
 	node, err := m.create(ctx, data)
 	if err != nil {
-		return nil, chain.Errorf("group: join %s: %w", g.path, err)
+		return nil, fmt.Errorf("group: join %s: %w", g.path, err)
 	}
 	m.ctx, m.end = context.WithCancelCause(context.Background())
 	m.turn <- newIncarnation(node, nil)
@@ -88,7 +88,7 @@ func (m *Membership) take(ctx context.Context) (*incarnation, error) {
 // After Leave, Update fails with ErrLeft.
 func (m *Membership) Update(ctx context.Context, data []byte) error {
 	if err := m.update(ctx, bytes.Clone(data)); err != nil {
-		return chain.Errorf("group: update %s in %s: %w", m.id, m.group.path, err)
+		return fmt.Errorf("group: update %s in %s: %w", m.id, m.group.path, err)
 	}
 	return nil
 }
@@ -181,7 +181,7 @@ func (m *Membership) Leave(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return chain.Errorf("group: leave %s: %w", m.group.path, err)
+		return fmt.Errorf("group: leave %s: %w", m.group.path, err)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
@@ -26,7 +25,7 @@ type Contender struct {
 func contenders(ctx context.Context, l *lockqueue.Queue) ([]Contender, error) {
 	queue, err := l.Contenders(ctx)
 	if err != nil {
-		return nil, chain.Errorf("lock: list contenders of %s: %w", l.Dir, err)
+		return nil, fmt.Errorf("lock: list contenders of %s: %w", l.Dir, err)
 	}
 	list := make([]Contender, 0, len(queue))
 	writers := 0
@@ -34,7 +33,7 @@ func contenders(ctx context.Context, l *lockqueue.Queue) ([]Contender, error) {
 		path := znode.Join(l.Dir, c.Name)
 		value, err := l.Session.Get(ctx, path)
 		if err != nil && !errors.Is(err, session.ErrNoNode) {
-			return nil, chain.Errorf("lock: read contender %s: %w", path, err)
+			return nil, fmt.Errorf("lock: read contender %s: %w", path, err)
 		}
 		shared := c.Kind == lockqueue.Shared || err == nil && l.Naming.Changed(c, value.Stat.Version)
 		if !shared {

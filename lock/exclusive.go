@@ -7,7 +7,6 @@ import (
 	"math"
 	"strings"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
@@ -185,12 +184,12 @@ func (e *Exclusive) Holder(ctx context.Context) (Contender, bool, error) {
 		err = ErrNotALock
 	}
 	if err != nil {
-		return Contender{}, false, chain.Errorf("lock: read holder of %s: %w", e.path, err)
+		return Contender{}, false, fmt.Errorf("lock: read holder of %s: %w", e.path, err)
 	}
 	_, label, _ := strings.Cut(string(value.Data), " ")
 	return Contender{Path: e.path, Label: label, Session: value.Stat.EphemeralOwner, Holds: true}, true, nil
 }
 
 func (e *Exclusive) wrap(err error) error {
-	return chain.Errorf("lock: acquire %s: %w", e.path, err)
+	return fmt.Errorf("lock: acquire %s: %w", e.path, err)
 }

@@ -2,9 +2,9 @@ package lock
 
 import (
 	"context"
+	"fmt"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -80,7 +80,7 @@ func (g *Grant) Path() string { return g.claim.Node().Path }
 // session, and the servers delete the znode.
 func (g *Grant) Unlock(ctx context.Context) error {
 	if err := g.claim.Leave(ctx, ErrReleased); err != nil {
-		return chain.Errorf("lock: release %s: %w", g.Path(), err)
+		return fmt.Errorf("lock: release %s: %w", g.Path(), err)
 	}
 	return nil
 }
@@ -93,7 +93,7 @@ func (g *Grant) Unlock(ctx context.Context) error {
 func (g *Grant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	results, err := g.claim.Txn(ctx, ops...)
 	if err != nil {
-		return nil, chain.Errorf("lock: transaction under %s: %w", g.Path(), err)
+		return nil, fmt.Errorf("lock: transaction under %s: %w", g.Path(), err)
 	}
 	return results, nil
 }

@@ -3,9 +3,9 @@ package lock
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/recipe"
@@ -94,7 +94,7 @@ func join(ctx context.Context, l *lockqueue.Queue, r lockqueue.Request) (_ *Gran
 	ctx, done := recipe.TraceAcquire(ctx, l.Session, "lock", l.Dir)
 	defer func() { done(err) }()
 	if !r.Try && holds(ctx, l.Session, l.Dir) {
-		return nil, chain.Errorf("lock: acquire %s: %w", l.Dir, ErrDeadlock)
+		return nil, fmt.Errorf("lock: acquire %s: %w", l.Dir, ErrDeadlock)
 	}
 	claim, err := l.Join(ctx, r)
 	if err != nil {
@@ -110,5 +110,5 @@ func acquireError(path string, err error) error {
 	case errors.Is(err, lockqueue.ErrExhausted):
 		err = ErrExhausted
 	}
-	return chain.Errorf("lock: acquire %s: %w", path, err)
+	return fmt.Errorf("lock: acquire %s: %w", path, err)
 }

@@ -3,11 +3,11 @@ package lock
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -154,7 +154,7 @@ func (g *MultiGrant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpRe
 			others[part.Index].claim.Revoked()
 			g.end(cause)
 		}
-		return nil, chain.Errorf("lock: transaction under %s: %w", part.Path,
+		return nil, fmt.Errorf("lock: transaction under %s: %w", part.Path,
 			&session.RequestError{Op: "txn", Path: part.Path, Outcome: session.Failed, Err: cause})
 	}
 	part.Index -= len(others)

@@ -2,8 +2,8 @@ package lock
 
 import (
 	"context"
+	"fmt"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -31,7 +31,7 @@ type WriteGrant struct{ Grant }
 // Indeterminate, assume that you hold only a read lock.
 func (g *WriteGrant) Downgrade(ctx context.Context) error {
 	if err := g.claim.Downgrade(ctx); err != nil {
-		return chain.Errorf("lock: downgrade %s: %w", g.Path(), err)
+		return fmt.Errorf("lock: downgrade %s: %w", g.Path(), err)
 	}
 	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/znode"
@@ -354,7 +353,7 @@ func (m *Semaphore) Capacity(ctx context.Context) (int, error) {
 	}
 	n, err := m.capacityNow(ctx)
 	if err != nil {
-		return 0, chain.Errorf("lock: read capacity of %s: %w", m.path, err)
+		return 0, fmt.Errorf("lock: read capacity of %s: %w", m.path, err)
 	}
 	return n, nil
 }
@@ -392,7 +391,7 @@ func checkCapacity(permits int) error {
 // client is granted any permit. SetCapacity may be called again after any error.
 func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
 	if err := cmp.Or(m.gate.Invalid, checkCapacity(permits)); err != nil {
-		return chain.Errorf("lock: set capacity of %s: %w", m.path, err)
+		return fmt.Errorf("lock: set capacity of %s: %w", m.path, err)
 	}
 	data := strconv.AppendInt(nil, int64(permits), 10)
 	_, err := m.session.Set(ctx, m.size, data, session.AnyVersion)
@@ -406,7 +405,7 @@ func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
 		}
 	}
 	if err != nil {
-		return chain.Errorf("lock: set capacity of %s: %w", m.path, err)
+		return fmt.Errorf("lock: set capacity of %s: %w", m.path, err)
 	}
 	return nil
 }

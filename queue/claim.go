@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/turn"
 	"github.com/zkcoord/zkcoord/internal/under"
@@ -146,7 +145,7 @@ func (c *Claim[T]) Extend(d time.Duration) error {
 	defer c.mu.Unlock()
 	// Check the hold too, because it can end before c.ctx does.
 	if err := cmp.Or(context.Cause(c.ctx), context.Cause(c.hold.Context())); err != nil {
-		return chain.Errorf("queue: extend claim of %s of %s: %w", c.ID(), c.q.raw.path, err)
+		return fmt.Errorf("queue: extend claim of %s of %s: %w", c.ID(), c.q.raw.path, err)
 	}
 	if c.timer != nil {
 		c.until = time.Now().Add(d)
@@ -189,7 +188,7 @@ func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, 
 		c.leave()
 	}
 	if err != nil {
-		return chain.Errorf("queue: %s %s of %s: %w", op, c.ID(), c.q.raw.path, err)
+		return fmt.Errorf("queue: %s %s of %s: %w", op, c.ID(), c.q.raw.path, err)
 	}
 	return nil
 }
@@ -304,7 +303,7 @@ func (q *Queue[T]) ClaimBatch(ctx context.Context, n int) ([]*Claim[T], error) {
 	for {
 		got, err := q.claimSome(ctx, n)
 		if err != nil {
-			return nil, chain.Errorf("queue: claim from %s: %w", q.raw.path, err)
+			return nil, fmt.Errorf("queue: claim from %s: %w", q.raw.path, err)
 		}
 		claims := make([]*Claim[T], 0, len(got))
 		for _, a := range got {
@@ -423,7 +422,7 @@ func (q *Queue[T]) Claims(ctx context.Context) iter.Seq2[*Claim[T], error] {
 				err = q.raw.ended(ctx, "claim")
 			}
 			if err != nil {
-				yield(nil, chain.Errorf("queue: claim from %s: %w", q.raw.path, err))
+				yield(nil, fmt.Errorf("queue: claim from %s: %w", q.raw.path, err))
 				return
 			}
 		}

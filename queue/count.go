@@ -3,10 +3,10 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/zkcoord/zkcoord/internal/batch"
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -26,7 +26,7 @@ func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 		n, err = q.raw.count(ctx)
 	}
 	if err != nil {
-		return 0, chain.Errorf("queue: count items of %s: %w", q.raw.path, err)
+		return 0, fmt.Errorf("queue: count items of %s: %w", q.raw.path, err)
 	}
 	return n, nil
 }
@@ -47,7 +47,7 @@ func (q *Queue[T]) Peek(ctx context.Context) (value T, _ error) {
 		value, err = q.opts.Codec.Decode(data)
 	}
 	if err != nil {
-		return value, chain.Errorf("queue: peek into %s: %w", q.raw.path, err)
+		return value, fmt.Errorf("queue: peek into %s: %w", q.raw.path, err)
 	}
 	return value, nil
 }

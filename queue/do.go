@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/under"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -67,7 +66,7 @@ func (c *Claim[T]) settle(ctx context.Context, result error) error {
 	})
 	// If ctx ended, the error of carryOut does not name the item yet. Errors of Ack and Reject do.
 	if err != nil && errors.Is(err, context.Cause(ctx)) {
-		return chain.Errorf("queue: %s %s of %s: %w", op, c.ID(), c.q.raw.path, err)
+		return fmt.Errorf("queue: %s %s of %s: %w", op, c.ID(), c.q.raw.path, err)
 	}
 	return err
 }

@@ -2,11 +2,11 @@ package queue
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"sync"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/recipe"
 )
 
@@ -45,7 +45,7 @@ func (q *Queue[T]) Items(ctx context.Context) iter.Seq2[T, error] {
 			}
 			if err != nil {
 				var none T
-				yield(none, chain.Errorf("queue: take from %s: %w", q.raw.path, err))
+				yield(none, fmt.Errorf("queue: take from %s: %w", q.raw.path, err))
 				return
 			}
 		}

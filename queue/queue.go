@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/recipe"
@@ -136,7 +136,7 @@ func (q *Queue[T]) Close(ctx context.Context) error {
 		err = errors.Join(q.raw.end(ctx), q.dead.puts.Close(ctx, nil))
 	}
 	if err != nil {
-		return chain.Errorf("queue: close %s: %w", q.raw.path, err)
+		return fmt.Errorf("queue: close %s: %w", q.raw.path, err)
 	}
 	return nil
 }
@@ -187,7 +187,7 @@ func (q *Queue[T]) put(ctx context.Context, put func(context.Context, *putJob) e
 		err = put(ctx, &putJob{level: priority, items: data, origin: recipe.TraceOrigin(ctx, q.raw.s)})
 	}
 	if err != nil {
-		return chain.Errorf("queue: put to %s: %w", q.raw.path, err)
+		return fmt.Errorf("queue: put to %s: %w", q.raw.path, err)
 	}
 	return nil
 }
@@ -254,7 +254,7 @@ func (q *Queue[T]) one(ctx context.Context, items []item, err error) (value T, _
 		value, err = q.decode(ctx, items[0])
 	}
 	if err != nil {
-		return value, chain.Errorf("queue: take from %s: %w", q.raw.path, err)
+		return value, fmt.Errorf("queue: take from %s: %w", q.raw.path, err)
 	}
 	return value, nil
 }
@@ -274,7 +274,7 @@ func (q *Queue[T]) TakeBatch(ctx context.Context, n int) ([]T, error) {
 		}
 	}
 	if err != nil {
-		return values, chain.Errorf("queue: take from %s: %w", q.raw.path, err)
+		return values, fmt.Errorf("queue: take from %s: %w", q.raw.path, err)
 	}
 	return values, nil
 }
@@ -292,7 +292,7 @@ func (q *Queue[T]) decode(ctx context.Context, it item) (T, error) {
 		return q.dead.put(ctx, &putJob{items: [][]byte{it.data}, origin: it.run.origin()})
 	})
 	if err != nil {
-		return none, errors.Join(undecoded, chain.Errorf("queue: move to dead letters %s: %w", q.dead.path, err))
+		return none, errors.Join(undecoded, fmt.Errorf("queue: move to dead letters %s: %w", q.dead.path, err))
 	}
 	return none, undecoded
 }

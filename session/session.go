@@ -13,7 +13,6 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/leasetrace"
 )
@@ -52,7 +51,7 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 	s := assemble(opts)
 	events, err := connect(s)
 	if err != nil {
-		return nil, chain.Errorf("session: %w", err)
+		return nil, fmt.Errorf("session: %w", err)
 	}
 	return s.begin(ctx, events)
 }
@@ -74,7 +73,7 @@ func (s *Session) begin(ctx context.Context, events <-chan zk.Event) (*Session, 
 		if ctx.Err() != nil {
 			err = s.servers.whyNot(err)
 		}
-		return nil, chain.Errorf("session: %w", err)
+		return nil, fmt.Errorf("session: %w", err)
 	}
 	return s, nil
 }

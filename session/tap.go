@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/leasetrace"
 	"github.com/zkcoord/zkcoord/internal/wire"
@@ -131,7 +130,7 @@ func (t *tap) received(c *conn, frame []byte) (more []byte, err error) {
 		t.pongLocked(now)
 	case wire.XidAuth:
 		if h.Err != 0 {
-			err = chain.Errorf("session: %w: %w: %w", ErrLost, ErrCredentials, h.Err)
+			err = fmt.Errorf("%w: %w: %w", ErrLost, ErrCredentials, h.Err)
 		}
 	case wire.XidSetWatches:
 		if h.Err != 0 {
@@ -273,7 +272,7 @@ func (t *tap) connected(c *conn, r *wire.ConnectResponse) (greeting []byte, err 
 func (t *tap) refusedLocked(how string) error {
 	switch {
 	case t.unwelcome:
-		return chain.Errorf("session: %w: %w: %w", ErrLost, ErrCredentials, ErrAuthRequired)
+		return fmt.Errorf("%w: %w: %w", ErrLost, ErrCredentials, ErrAuthRequired)
 	case t.id == 0:
 		return fmt.Errorf("%w: the server refused to open the session", ErrLost)
 	}

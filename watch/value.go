@@ -8,7 +8,6 @@ import (
 	"iter"
 	"sync/atomic"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -108,7 +107,7 @@ func (v *Value[T]) Current() (Setting[T], bool) {
 func (v *Value[T]) Changes(ctx context.Context) iter.Seq2[Setting[T], error] {
 	return func(yield func(Setting[T], error) bool) {
 		if err := v.data.invalid; err != nil {
-			yield(Setting[T]{}, chain.Errorf("watch: value of %s: %w", v.path, err))
+			yield(Setting[T]{}, fmt.Errorf("watch: value of %s: %w", v.path, err))
 			return
 		}
 		for {
@@ -192,7 +191,7 @@ func (v *Value[T]) Update(ctx context.Context, s *session.Session, f func(T) (T,
 			data, err = v.encode(value)
 		}
 		if err != nil {
-			return value, chain.Errorf("watch: %w", v.unsent(err))
+			return value, fmt.Errorf("watch: update %s: %w", v.path, v.unsent(err))
 		}
 		// If another client has stored a value meanwhile, the servers refuse this write. The
 		// refusal has passed through the quorum like a write. So the next read sees the value of
@@ -202,7 +201,7 @@ func (v *Value[T]) Update(ctx context.Context, s *session.Session, f func(T) (T,
 			return value, nil
 		case errors.Is(err, session.ErrBadVersion), errors.Is(err, session.ErrNodeExists), stat != nil && isNoNode(err):
 		default:
-			return value, chain.Errorf("watch: update %s: %w", v.path, err)
+			return value, fmt.Errorf("watch: update %s: %w", v.path, err)
 		}
 	}
 }

@@ -3,9 +3,9 @@ package watch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 
-	"github.com/zkcoord/zkcoord/internal/chain"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
@@ -57,7 +57,7 @@ func (w *Watcher[C]) Changes(ctx context.Context, s *session.Session) iter.Seq2[
 func (w *Watcher[C]) run(ctx context.Context, s *session.Session, yield func(C) bool) (err error) {
 	defer func() {
 		if err != nil {
-			err = chain.Errorf("watch: %s: %w", w.what, err)
+			err = fmt.Errorf("watch: %s: %w", w.what, err)
 		}
 	}()
 	if w.invalid != nil {

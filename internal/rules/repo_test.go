@@ -78,12 +78,11 @@ func TestEveryPackageHasOneComment(t *testing.T) {
 var directions = []struct{ from, ours, foreign, why string }{
 	{"internal/wire", "", "", "the protocol does not depend on a client"},
 	{"internal/invalid", "", "", "the check of arguments does not depend on a client"},
-	{"internal/chain", "", "", "the text of an error does not depend on a client"},
 	{"internal/txnlog", "internal/wire", "", "the format of a log does not depend on a server or client"},
 	{"internal/znode", "internal/invalid", "", "names of znodes do not depend on a client"},
 	{"internal/turn", "", "", "waiting for a turn does not depend on a client"},
 	{"internal/under", "", "", "working under a grant does not depend on a client"},
-	{"session", "internal/chain internal/wire internal/invalid internal/times internal/znode internal/under internal/engine internal/leasetrace", client, "a session does not depend on its users"},
+	{"session", "internal/wire internal/invalid internal/times internal/znode internal/under internal/engine internal/leasetrace", client, "a session does not depend on its users"},
 	{"session/sessionotel", "session", "any", "only programs that use traces link them"},
 	{"internal/leasetrace", "internal/wire", "", "the report on a lease does not depend on a session"},
 	{"internal/engine", "internal/znode", client, "the inside of a session uses only the client's types"},
@@ -109,7 +108,7 @@ var directions = []struct{ from, ours, foreign, why string }{
 
 const (
 	client          = "github.com/go-zookeeper/zk"
-	underPrimitives = "recipe session internal/batch internal/chain internal/lockqueue internal/invalid internal/times internal/turn internal/under internal/znode"
+	underPrimitives = "recipe session internal/batch internal/lockqueue internal/invalid internal/times internal/turn internal/under internal/znode"
 	whyPrimitives   = "a program that imports one primitive links only the ZooKeeper client: no other primitive, no harness, no Docker"
 )
 
