@@ -72,7 +72,7 @@ func New(s *session.Session, path string, o Options) *Counter {
 
 func (f Format) check() error {
 	if f != Decimal && f != BigEndian {
-		return invalid.New("Options.Format of %d", f)
+		return invalid.New("Options.Format is %d: must be %d (Decimal) or %d (BigEndian)", f, Decimal, BigEndian)
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func add(delta int64) step {
 	return func(value int64) (int64, error) {
 		sum := value + delta
 		if (sum > value) != (delta > 0) && delta != 0 {
-			return 0, fmt.Errorf("%w: %d and %d", ErrOverflow, value, delta)
+			return 0, fmt.Errorf("%w: the value %d and %d have no sum in 64 bits", ErrOverflow, value, delta)
 		}
 		return sum, nil
 	}

@@ -16,7 +16,7 @@ var (
 	ErrResigned = errors.New("election: resigned")
 	// ErrExhausted means that the sequence numbers of the path are nearly used up. Delete the
 	// path while there are no candidates.
-	ErrExhausted = errors.New("election: sequence numbers of the directory are used up")
+	ErrExhausted = errors.New("election: sequence numbers of the directory are used up: delete it while no client uses it")
 	// ErrAgain is for the function that Run calls. If the function returns it, Run resigns and
 	// campaigns again, behind the candidates that already wait.
 	ErrAgain = errors.New("election: campaign again")

@@ -100,7 +100,7 @@ func readToken(guard *os.File) (Token, error) {
 	}
 	largest, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 	if err != nil || len(text) != width {
-		return 0, fmt.Errorf("guard file %s is damaged: it has %q instead of a token", guard.Name(), text)
+		return 0, fmt.Errorf("guard file %s is damaged: it has %q, want the largest token so far as %d digits and a newline", guard.Name(), text, width-1)
 	}
 	return Token(largest), nil
 }

@@ -113,6 +113,8 @@ func WriteError(w http.ResponseWriter, err error) bool {
 	return true
 }
 
+var errFormat = errors.New("want one number above zero, without a sign or a leading zero")
+
 // parse returns the token of a header. Two headers are an error, because a proxy that joins them
 // and a proxy that uses the first one would disagree. A sign or a leading zero is an error, because
 // other programs may read a different number.
@@ -123,7 +125,7 @@ func parse(h http.Header) (Token, error) {
 	}
 	n, err := strconv.ParseInt(values[0], 10, 64)
 	if err == nil && (n <= 0 || len(values) > 1 || values[0] != strconv.FormatInt(n, 10)) {
-		err = &strconv.NumError{Func: "ParseInt", Num: fmt.Sprint(values), Err: strconv.ErrRange}
+		err = &strconv.NumError{Func: "ParseInt", Num: fmt.Sprint(values), Err: errFormat}
 	}
 	if err != nil {
 		return 0, fmt.Errorf("%w: the header %s: %w", ErrNoToken, Header, err)

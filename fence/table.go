@@ -217,7 +217,7 @@ var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0
 // the syntax of the dialect.
 func (t *Table) statement(form string) (string, error) {
 	if !identifier.MatchString(t.name()) {
-		return "", fmt.Errorf("%q is not a valid table name", t.Name)
+		return "", fmt.Errorf("%q is not a valid table name: want letters, digits and _, with at most one dot after a schema", t.Name)
 	}
 	text := fmt.Sprintf(form, t.name())
 	switch t.Dialect {
@@ -226,5 +226,5 @@ func (t *Table) statement(form string) (string, error) {
 	case SQLite:
 		return strings.ReplaceAll(text, "$", "?"), nil
 	}
-	return "", fmt.Errorf("unknown dialect %d", t.Dialect)
+	return "", fmt.Errorf("unknown dialect %d: must be %d (PostgreSQL) or %d (SQLite)", t.Dialect, PostgreSQL, SQLite)
 }

@@ -40,8 +40,14 @@ type Change struct {
 var ErrID = errors.New("group: bad member id")
 
 func checkID(id string) error {
-	if id == "" || strings.Contains(id, "/") || znode.Check("/"+id+"-") != nil {
-		return invalid.New("%w %q", ErrID, id)
+	if id == "" {
+		return invalid.New("%w %q: must not be empty", ErrID, id)
+	}
+	if strings.Contains(id, "/") {
+		return invalid.New("%w %q: must not contain /", ErrID, id)
+	}
+	if err := znode.Check("/" + id + "-"); err != nil {
+		return invalid.New("%w %q: %w", ErrID, id, err)
 	}
 	return nil
 }

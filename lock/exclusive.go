@@ -130,7 +130,7 @@ func (e *Exclusive) find(ctx context.Context, data []byte) (recipe.Node, error) 
 	case err != nil:
 		return recipe.Node{}, err
 	case !owned(value.Stat):
-		return recipe.Node{}, fmt.Errorf("%w: %s", ErrNotALock, e.path)
+		return recipe.Node{}, ErrNotALock
 	case value.Stat.EphemeralOwner != e.session.ID() || string(value.Data) != string(data):
 		return recipe.Node{}, ErrLocked
 	}

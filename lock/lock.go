@@ -28,7 +28,7 @@ var (
 	ErrReleased = errors.New("lock: released")
 	// ErrExhausted means that the sequence numbers of the path are nearly used up. Delete the
 	// path while no client uses it.
-	ErrExhausted = errors.New("lock: sequence numbers of the directory are used up")
+	ErrExhausted = errors.New("lock: sequence numbers of the directory are used up: delete it while no client uses it")
 	// ErrCapacity means that a call requested more permits than the semaphore has.
 	ErrCapacity = errors.New("lock: more permits than the capacity")
 )
@@ -63,7 +63,7 @@ func (o Options) check(path string) error {
 // checkPlain is like check, but also refuses a Delay. It is for locks that do not support one.
 func (o Options) checkPlain(kind, path string) error {
 	if o.Delay != 0 {
-		return invalid.New("%s has no Options.Delay", kind)
+		return invalid.New("Options.Delay of %v: must be 0, because %s has no delay", o.Delay, kind)
 	}
 	return o.check(path)
 }

@@ -138,13 +138,13 @@ func (c *Claim[T]) Reject(ctx context.Context) error {
 // (Options.ClaimFor is zero), Extend does nothing.
 func (c *Claim[T]) Extend(d time.Duration) error {
 	if d <= 0 {
-		return fmt.Errorf("queue: extend claim of %s: %w", c.ID(), invalid.New("%v is not positive", d))
+		return fmt.Errorf("queue: extend claim of %s of %s: %w", c.ID(), c.q.raw.path, invalid.New("%v is not positive", d))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// Check the hold too, because it can end before c.ctx does.
 	if err := cmp.Or(context.Cause(c.ctx), context.Cause(c.hold.Context())); err != nil {
-		return fmt.Errorf("queue: extend claim of %s: %w", c.ID(), err)
+		return fmt.Errorf("queue: extend claim of %s of %s: %w", c.ID(), c.q.raw.path, err)
 	}
 	if c.timer != nil {
 		c.until = time.Now().Add(d)

@@ -106,7 +106,7 @@ func (m *Ledger) giveUp(err error, unsure bool) error {
 // it for an index of their own ops.
 func ofLedger(err error) error {
 	if part := (*session.MultiError)(nil); errors.As(err, &part) {
-		return &session.RequestError{Op: "mark", Path: part.Path, Outcome: session.OutcomeOf(err), Err: part.Err}
+		return &session.RequestError{Op: "set ledger", Path: part.Path, Outcome: session.OutcomeOf(err), Err: part.Err}
 	}
 	return err
 }

@@ -258,7 +258,7 @@ func noFrame(head [4]byte) error {
 	case string(head[:]) == "HTTP":
 		return errors.New("server speaks HTTP, not ZooKeeper's protocol")
 	}
-	return fmt.Errorf("server sent a frame of %d bytes", binary.BigEndian.Uint32(head[:]))
+	return fmt.Errorf("server sent a frame of %d bytes, limit %d: it may not be a ZooKeeper server", binary.BigEndian.Uint32(head[:]), maxReply)
 }
 
 // welcome evaluates the ConnectResponse.

@@ -179,9 +179,9 @@ func (o *Options) complete() error {
 		return err
 	}
 	logins := 0
-	for _, a := range o.Auth {
+	for i, a := range o.Auth {
 		if a.Scheme == "" {
-			return invalid.New("session: credential has no scheme")
+			return invalid.New("session: Options.Auth[%d] has no scheme", i)
 		}
 		if a.Scheme == SASLScheme {
 			logins++
@@ -229,11 +229,11 @@ func parseChroot(path string) (string, error) {
 // default.
 func checkACL(acl []zk.ACL) error {
 	if acl != nil && len(acl) == 0 {
-		return invalid.New("an ACL without an entry")
+		return invalid.New("the ACL has no entry, want at least one")
 	}
 	for _, a := range acl {
 		if a.Scheme == "" || a.Perms&^zk.PermAll != 0 {
-			return invalid.New("ACL entry %s:%s with permissions %#x", a.Scheme, a.ID, a.Perms)
+			return invalid.New("ACL entry %s:%s with permissions %#x: it needs a scheme, and only permissions of %#x", a.Scheme, a.ID, a.Perms, zk.PermAll)
 		}
 	}
 	return nil

@@ -96,7 +96,7 @@ func (c *saslConn) digest() error {
 	given := directives(challenge)
 	d := digestMD5{user: c.user, password: c.password, realm: given["realm"], nonce: given["nonce"], cnonce: rand.Text(), uri: digestURI}
 	if given["algorithm"] != "md5-sess" || d.nonce == "" {
-		return fmt.Errorf("session: SASL: the server requires %q instead of DIGEST-MD5", given["algorithm"])
+		return fmt.Errorf("session: SASL: the server sent %q instead of a challenge of DIGEST-MD5", challenge)
 	}
 	final, err := c.exchange(2, d.answer())
 	if err != nil {

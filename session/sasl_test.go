@@ -62,9 +62,9 @@ func TestSASLServerIsChecked(t *testing.T) {
 		"another password": {challenge, proof("guess"), "did not prove that it knows the password"},
 		"no proof":         {challenge, func(string) string { return "" }, "did not prove that it knows the password"},
 		"another proof":    {challenge, func(answer string) string { return "rspauth=" + directives([]byte(answer))["response"] }, "did not prove that it knows the password"},
-		"no nonce":         {`realm="zk",algorithm=md5-sess`, nil, "instead of DIGEST-MD5"},
-		"other mechanism":  {`realm="zk",nonce="n",algorithm=md5`, nil, "instead of DIGEST-MD5"},
-		"nothing":          {"", nil, "instead of DIGEST-MD5"},
+		"no nonce":         {`realm="zk",algorithm=md5-sess`, nil, "instead of a challenge of DIGEST-MD5"},
+		"other mechanism":  {`realm="zk",nonce="n",algorithm=md5`, nil, "instead of a challenge of DIGEST-MD5"},
+		"nothing":          {"", nil, "instead of a challenge of DIGEST-MD5"},
 	} {
 		client, server := net.Pipe()
 		go func() {

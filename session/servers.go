@@ -129,7 +129,7 @@ func (h *servers) whyNot(err error) error {
 	if h.failed == nil {
 		return fmt.Errorf("no server answered: %w (tried %s)", err, h.trying)
 	}
-	return fmt.Errorf("no server answered: %w (last: %w)", err, h.failed)
+	return fmt.Errorf("no server took the session: %w (last: %w)", err, h.failed)
 }
 
 // backoff returns the pause of a round: the first pause, doubled in each round, up to the limit.

@@ -154,7 +154,7 @@ func (e *Ensemble) DialContext(ctx context.Context, network, address string) (ne
 	}
 	i := slices.Index(e.addrs, address)
 	if i < 0 {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("zktest: no server has address %q", address)}
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("zktest: no server has address %q: the addresses are %q", address, e.addrs)}
 	}
 	if e.opts.TCP {
 		var d net.Dialer

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -185,7 +186,7 @@ func (w *auditing) claims() ([]audit.Claim, error) {
 			return nil, err
 		}
 		if len(claims) == 0 {
-			w.app.note("%s has no entry \"hold begins\" or \"hold ends\"", name)
+			w.app.note("%s has no entry \"hold begins\" or \"hold ends\": it is not a log of session.Options.HoldLog, or nothing was held", name)
 		}
 		for _, c := range claims {
 			if audit.Below(c.Path, w.path) && (w.from.IsZero() || !c.To.Before(w.from.Time)) && (w.to.IsZero() || !c.From.After(w.to.Time)) {
@@ -232,7 +233,7 @@ func openLogs(dirs []string) (*serverLogs, error) {
 		}
 	}
 	if len(all.servers) == 0 {
-		return nil, errors.New("there are snapshots, but no transaction logs: give the servers' dataLogDir as well")
+		return nil, fmt.Errorf("%s: there are snapshots, but no transaction logs: give the servers' dataLogDir as well", strings.Join(dirs, ", "))
 	}
 	for i := range all.servers { // a snapshot from a directory without logs may belong to any server
 		s := &all.servers[i]

@@ -104,13 +104,13 @@ func holdPlace(ctx context.Context, s *session.Session, round *barrier.Round) (*
 		return nil, err
 	}
 	if stat == nil {
-		return nil, fmt.Errorf("the place in a round was lost: %s: %w", round.Path(), session.ErrRevoked)
+		return nil, fmt.Errorf("the place %s in a round was lost: %w", round.Path(), session.ErrRevoked)
 	}
 	place := recipe.NewHold(s, recipe.Node{Path: round.Path(), Czxid: stat.Czxid})
 	place.Describe("barrier", 0, "")
 	if err := place.Grant(ctx); err != nil {
 		place.End(errLeft)
-		return nil, fmt.Errorf("the place in a round was lost: %s: %w", round.Path(), err)
+		return nil, fmt.Errorf("the place %s in a round was not granted: %w", round.Path(), err)
 	}
 	return place, nil
 }

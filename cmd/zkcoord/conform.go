@@ -36,7 +36,7 @@ func (a *app) conformCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Release = zktest.Version(release)
 			if o.Traces < 0 {
-				return errors.New("--traces must not be negative")
+				return fmt.Errorf("--traces %d: it must not be negative", o.Traces)
 			}
 			return a.conform(c.Context(), &connect, o)
 		},

@@ -128,7 +128,7 @@ func TestConformRefuses(t *testing.T) {
 		want string
 	}{
 		{[]string{"--zookeeper", "2.0"}, "--zookeeper: "},
-		{[]string{"--traces", "-1"}, "--traces must not be negative"},
+		{[]string{"--traces", "-1"}, "--traces -1: it must not be negative"},
 		{[]string{"--chroot", "/nowhere"}, "the chroot /nowhere does not exist"},
 	} {
 		code, _, errs := conformTo(t, zktest.Options{Servers: 1}, of.args...)

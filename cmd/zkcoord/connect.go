@@ -252,7 +252,7 @@ func (f *connectFlags) open(ctx context.Context) (*session.Session, error) {
 }
 
 func (f *connectFlags) openWith(ctx context.Context, opts session.Options) (*session.Session, error) {
-	bounded, cancel := context.WithTimeoutCause(ctx, f.timeout, fmt.Errorf("no answer in %v", f.timeout))
+	bounded, cancel := context.WithTimeoutCause(ctx, f.timeout, fmt.Errorf("gave up after %v", f.timeout))
 	defer cancel()
 	s, err := session.Open(bounded, opts)
 	if err != nil {
@@ -265,6 +265,9 @@ func (f *connectFlags) openWith(ctx context.Context, opts session.Options) (*ses
 }
 
 func (f *connectFlags) noSession(err error) error {
+	if errors.Is(err, session.ErrAuthRequired) {
+		return fmt.Errorf("%s requires a credential that was not given (set %s or --auth-file): %w", strings.Join(f.servers, ","), authVar, err)
+	}
 	if errors.Is(err, session.ErrCredentials) {
 		return fmt.Errorf("%s rejected a credential of %s or --auth-file: %w", strings.Join(f.servers, ","), authVar, err)
 	}

@@ -65,7 +65,7 @@ func TestCounterExitCodes(t *testing.T) {
 		{"counter add / 1", exitFailed, "has to be below the root"},
 		{"counter get --format roman /n", exitFailed, "decimal or big-endian"},
 		{"counter set /n 9223372036854775807", exitValid, ""},
-		{"counter add /n", exitFailed, "counter: overflow"},
+		{"counter add /n", exitFailed, "overflow: the value 9223372036854775807 and 1"},
 		{"counter get --format big-endian /n", exitFailed, "no number of this format"},
 		{"counter get", exitFailed, "usage: zkcoord counter get PATH"},
 	} {

@@ -84,13 +84,16 @@ func (a *app) lockOverSessions(ctx context.Context, args []string, f *lockFlags)
 			if end.IsZero() {
 				end = time.Now().Add(f.wait)
 			}
-			bounded, cancel := context.WithDeadlineCause(ctx, end, fmt.Errorf("%w after %v", lock.ErrLocked, f.wait))
+			bounded, cancel := context.WithDeadlineCause(ctx, end, fmt.Errorf("not granted within %v (--wait)", f.wait))
 			defer cancel()
 			waiting = bounded
 		}
 		grant, err := f.acquire(waiting, s, r.path)
+		if errors.Is(err, lock.ErrLocked) {
+			err = fmt.Errorf("the lock %s was not acquired: %w", r.path, err)
+		}
 		if err != nil {
-			return s.Err() != nil && !f.try, fmt.Errorf("the lock %s was not acquired: %w", r.path, err)
+			return s.Err() != nil && !f.try, err
 		}
 		return false, a.lock(ctx, r, grant)
 	})

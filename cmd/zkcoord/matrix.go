@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,7 +96,11 @@ func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
 		}
 	}
 	if len(planned) == 0 {
-		return errors.New("nothing to run: no scenario has such a fault")
+		hint := ""
+		if f.eachFault {
+			hint = "; --each-fault runs each fault only in the scenario that depends most on it"
+		}
+		return fmt.Errorf("nothing to run: no fault is selected for %s (--faults %s%s)", strings.Join(names, ", "), cmp.Or(strings.Join(f.faults, ","), "all"), hint)
 	}
 	if f.markdown {
 		f.printMatrixDocument(a.out, names)

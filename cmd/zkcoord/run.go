@@ -125,10 +125,10 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run o
 			}
 			if f.txnLogs != "" {
 				if f.matrix || len(args) != 1 || args[0] == "all" {
-					return errors.New("--txn-logs keeps the logs of a single run")
+					return errors.New("--txn-logs keeps the logs of a single run: name one scenario, without --matrix")
 				}
 				if err := os.Mkdir(f.txnLogs, 0o755); err != nil {
-					return err
+					return fmt.Errorf("--txn-logs must name a new directory: %w", err)
 				}
 			}
 			all := func() error {
@@ -231,7 +231,7 @@ func (f *runFlags) choose(names []string) ([]harness.Scenario, error) {
 	if slices.Equal(names, []string{"all"}) {
 		switch {
 		case f.mutant != "":
-			return nil, errors.New("--mutant needs a single scenario")
+			return nil, fmt.Errorf("--mutant %s: name the scenarios that have this mutant, instead of all", f.mutant)
 		case f.virtual:
 			return scenarios.Virtual(), nil
 		}
@@ -372,7 +372,8 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 		return o, fmt.Errorf("--nodes %d, --clients %d, --operations %d, --shrink %v, --intensity %v: none can be negative, and --intensity must be above zero",
 			f.nodes, f.clients, f.operations, f.shrink, f.intensity)
 	case f.time > mostTime || f.clients > mostClients || f.intensity > mostIntensity:
-		return o, fmt.Errorf("the limits are --time %v, --clients %d, --intensity %d: plan and history are kept in memory", mostTime, mostClients, mostIntensity)
+		return o, fmt.Errorf("--time %v, --clients %d, --intensity %v: the limits are --time %v, --clients %d, --intensity %d: plan and history are kept in memory",
+			f.time, f.clients, f.intensity, mostTime, mostClients, mostIntensity)
 	}
 	if f.plan != "" {
 		if o.Plan, err = report.ReadPlan(f.plan); err != nil {

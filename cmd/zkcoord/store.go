@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"net"
 	"net/http"
@@ -33,10 +34,11 @@ history. Serve only reads the store. By default it listens on the loopback inter
 
 // exists fails if the store does not exist, because its name is probably wrong.
 func exists(dir string) error {
-	if _, err := os.Stat(dir); err != nil {
-		return fmt.Errorf("the store does not exist: %w", err)
+	_, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the store does not exist: %w (name another one with --store)", err)
 	}
-	return nil
+	return err
 }
 
 func (a *app) serve(ctx context.Context, address, dir string) error {
@@ -94,7 +96,7 @@ and runs that may still be in progress.`,
 		RunE: func(*cobra.Command, []string) error {
 			switch {
 			case keep.Age < 0 || megabytes < 0 || megabytes > math.MaxInt64>>20:
-				return fmt.Errorf("--age %v, --size %d: they cannot be negative, and --size cannot be larger than any disk", keep.Age, megabytes)
+				return fmt.Errorf("--age %v, --size %d MB: they cannot be negative, and --size cannot be above %d MB", keep.Age, megabytes, int64(math.MaxInt64>>20))
 			case keep.Age == 0 && megabytes == 0:
 				return errors.New("give --age or --size: without them no run is removed")
 			}

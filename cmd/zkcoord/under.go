@@ -83,7 +83,7 @@ func (a *app) elect(ctx context.Context, s *session.Session, r runner, o electio
 	for {
 		term, err := e.Campaign(ctx)
 		if err != nil {
-			return s.Err() != nil, fmt.Errorf("not elected at %s: %w", r.path, err)
+			return s.Err() != nil, err
 		}
 		result, err := a.runUnder(ctx, r, under{Held: term, what: "the term", token: int64(term.Epoch()), node: term.Path()})
 		a.giveUp(ctx, r.flags, result.Lost, term.Resign)
@@ -97,7 +97,7 @@ func (a *app) elect(ctx context.Context, s *session.Session, r runner, o electio
 		case err != nil:
 			a.note("%v; campaigning again", err)
 		case result.Code != 0:
-			a.note("%s ended with %d; campaigning again", r.command[0], result.Code)
+			a.note("%s ended with exit code %d; campaigning again", r.command[0], result.Code)
 		}
 		select { // limits the rate of a command that fails immediately
 		case <-time.After(r.margin):
@@ -233,7 +233,7 @@ func (a *app) queueWork(ctx context.Context, s *session.Session, q *queue.Queue[
 	for {
 		claim, err := q.Claim(ctx)
 		if err != nil {
-			return s.Err() != nil, fmt.Errorf("no item of %s: %w", r.path, err)
+			return s.Err() != nil, err
 		}
 		r.stdin = append([]byte{}, claim.Value()...)
 		r.env = []string{"ZKCOORD_ITEM=" + claim.ID(), fmt.Sprintf("ZKCOORD_ATTEMPT=%d", claim.Attempt())}
@@ -259,7 +259,7 @@ func (a *app) queueWork(ctx context.Context, s *session.Session, q *queue.Queue[
 		case err != nil:
 			a.note("%v", err)
 		case code != exitValid:
-			a.note("%s ended with %d for item %s", r.command[0], code, claim.ID())
+			a.note("%s ended with exit code %d for item %s", r.command[0], code, claim.ID())
 		}
 		if code == exitValid || code == exitReject {
 			continue

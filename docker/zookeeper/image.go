@@ -112,5 +112,5 @@ func lastWords(stderr, script string, err error) string {
 	if last := strings.TrimPrefix(lines[len(lines)-1], script+": "); last != "" {
 		return last
 	}
-	return err.Error()
+	return script + ": " + err.Error()
 }

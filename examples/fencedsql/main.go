@@ -41,7 +41,7 @@ func main() {
 	defer db.Close()
 	i := newInvoices(db, printed)
 	if err := i.create(ctx); err != nil {
-		log.Fatal(err)
+		log.Fatalf("create the tables: %v", err)
 	}
 	if *doubtful {
 		err = i.doubtful(ctx, func(id int64) { fmt.Println(id) })

@@ -78,7 +78,7 @@ func (c *Cron) first(me string) (bool, error) {
 		return false, err
 	}
 	if !slices.Contains(names, path.Base(me)) {
-		return false, errors.New("the candidate's own node is gone")
+		return false, fmt.Errorf("the candidate's own znode %s is gone", me)
 	}
 	number := func(name string) string { return name[len(name)-10:] }
 	return !slices.ContainsFunc(names, func(name string) bool { return number(name) < number(me) }), nil

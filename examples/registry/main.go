@@ -39,7 +39,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	opts := session.Options{Servers: strings.Split(*servers, ",")}
-	err := errors.New("usage: registry serve|configure|call [flags] [argument]")
+	err := errors.New("usage: registry serve -id NAME [flags] | configure [flags] GREETING | call [flags] NAME")
 	switch {
 	case verb == "serve" && *id != "":
 		var l net.Listener

@@ -79,7 +79,7 @@ func call(ctx context.Context, opts session.Options, name string) (answer string
 
 // ask tries each member once, in the order in which `next` picks them.
 func ask(ctx context.Context, client *http.Client, members []group.Member, next group.Picker, name string) (string, error) {
-	failed := errors.New("there is no instance")
+	failed := fmt.Errorf("no instance in the group %s", instances)
 	for len(members) > 0 {
 		m := next(members)
 		answer, err := get(ctx, client, "http://"+string(m.Data)+"/?name="+url.QueryEscape(name))

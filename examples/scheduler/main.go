@@ -54,7 +54,7 @@ func command(args []string) func(context.Context, int64) {
 		c := exec.CommandContext(ctx, args[0], args[1:]...)
 		c.Stdout, c.Stderr = os.Stdout, os.Stderr
 		if err := c.Run(); err != nil {
-			fmt.Fprintf(os.Stderr, "period %d: %v\n", period, err)
+			fmt.Fprintf(os.Stderr, "%s in period %d: %v\n", args[0], period, err)
 		}
 	}
 }

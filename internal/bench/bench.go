@@ -40,7 +40,7 @@ const root = "/zkcoord-bench"
 
 func (o *Options) complete() error {
 	if o.Nodes < 0 || o.Rounds < 0 || o.MaxClients < 0 {
-		return errors.New("bench: nodes, rounds and clients cannot be negative")
+		return fmt.Errorf("bench: %d nodes, %d rounds, rows with up to %d clients: they cannot be negative", o.Nodes, o.Rounds, o.MaxClients)
 	}
 	if o.Rounds == 0 {
 		o.Rounds = 5
@@ -49,7 +49,7 @@ func (o *Options) complete() error {
 		o.Time = time.Second
 	}
 	if o.Time < 0 {
-		return fmt.Errorf("bench: rounds of %v", o.Time)
+		return fmt.Errorf("bench: rounds of %v: must not be negative", o.Time)
 	}
 	if o.Progress == nil {
 		o.Progress = func(string, ...any) {}

@@ -99,7 +99,7 @@ func (f peerFleet) do(ctx context.Context, j Job) (s Sample, err error) {
 		return s, err
 	}
 	if _, err := fmt.Sscan(ran, &s.Ops, &s.Took, &s.Latency); err != nil {
-		return s, fmt.Errorf("%s: %q: %w", f.name(), ran, err)
+		return s, fmt.Errorf("%s: want operations, time and latency, got %q: %w", f.name(), ran, err)
 	}
 	return s, nil
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
-// ErrNone reports that no Chromium is installed. To install it, run: apt-get install chromium.
-var ErrNone = errors.New("browser: no chromium is installed (Debian: apt-get install chromium)")
+// ErrNone reports that PATH has no Chromium. To install it, run: apt-get install chromium.
+var ErrNone = errors.New("browser: no chromium in PATH (on Debian: apt-get install chromium)")
 
 var names = []string{"chromium", "chromium-browser", "google-chrome", "chrome"}
 

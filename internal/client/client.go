@@ -193,7 +193,7 @@ func (c *Client) handle(r Reply) error {
 	case r.Type == Hello && c.greeted:
 		return broken("a second hello")
 	case r.Type == Hello && r.Protocol != Version:
-		return broken("protocol %d: this is version %d", r.Protocol, Version)
+		return broken("the hello has protocol %d, want %d", r.Protocol, Version)
 	case r.Type == Hello:
 		c.greeted, c.operations = true, r.Operations
 		c.hello <- r

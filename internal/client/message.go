@@ -164,7 +164,7 @@ func parse(line []byte) (Reply, error) {
 		}
 	case Lost, Hello:
 		if r.ID != 0 {
-			return broken(fmt.Sprintf("%q has no id", r.Type))
+			return broken(fmt.Sprintf("a line of type %q must have no id", r.Type))
 		}
 	case "":
 		return broken(`no "type"`)

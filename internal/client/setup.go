@@ -69,7 +69,7 @@ func FromEnvironment() (Setup, error) {
 		return n
 	}
 	if v := number(protocolVariable); v != Version {
-		errs = append(errs, fmt.Errorf("%s=%d: this client speaks version %d", protocolVariable, v, Version))
+		errs = append(errs, fmt.Errorf("%s is %q, want %d: the harness sets it", protocolVariable, os.Getenv(protocolVariable), Version))
 	}
 	s.Timeout = time.Duration(number(timeoutVariable)) * time.Millisecond
 	s.Permits, s.Number = number(permitsVariable), number(numberVariable)

@@ -115,11 +115,11 @@ func eventFirst(p *probe) error {
 		}
 		for began := time.Now(); ; {
 			stat, h, err := watcher.exists(node, false)
-			if err != nil {
+			if err := failed("read "+node+" at "+p.at(server), h, err); err != nil {
 				return err
 			}
-			if h.Err != wire.OK || time.Since(began) > p.servers.Patience {
-				return fmt.Errorf("the change did not reach %s: %s", p.at(server), said(h.Err))
+			if time.Since(began) > p.servers.Patience {
+				return fmt.Errorf("the change of %s did not reach %s within %v", node, p.at(server), p.servers.Patience)
 			}
 			if stat.Mzxid < changed.Zxid {
 				continue

@@ -161,7 +161,7 @@ func moved(p *probe) error {
 	return p.each(func(server int) error {
 		c, d, next, err := p.resumeNext(server)
 		if err != nil {
-			return fmt.Errorf("a session cannot move to another server: %w", err)
+			return fmt.Errorf("move a session to another server: %w", err)
 		}
 		node := p.path(fmt.Sprint("moved", server))
 		h, _, err := c.create(node, wire.ModePersistent)
@@ -183,7 +183,7 @@ func ended(p *probe) error {
 	return p.each(func(server int) error {
 		c, d, next, err := p.resumeNext(server)
 		if err != nil {
-			return fmt.Errorf("a session cannot be closed on another connection: %w", err)
+			return fmt.Errorf("resume a session to close it: %w", err)
 		}
 		if err := d.end(); err != nil {
 			return err

@@ -73,7 +73,7 @@ var ErrUnsupported = errors.New("a command can run under a grant only on a syste
 
 // ErrLost is the error of Run if the holding was lost before the command was
 // started.
-var ErrLost = errors.New("lost before the command was started")
+var ErrLost = errors.New("the command was not started")
 
 // A StartError says why the command was not started.
 type StartError struct {

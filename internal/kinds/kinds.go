@@ -30,7 +30,7 @@ func Starter(kind, version, logDir string, progress io.Writer) (ensemble.Starter
 	switch kind {
 	case "embedded":
 		if strings.Contains(version, zkversion.Mixed) {
-			return nil, fmt.Errorf("--zookeeper %s: the embedded ensemble is a model of one version", version)
+			return nil, fmt.Errorf("--zookeeper %s: the embedded ensemble is a model of one version, so name only one", version)
 		}
 		return embedded.Starter(embedded.Options{Config: ensemble.Config{Version: version}}), nil
 	case "container":

@@ -2,7 +2,6 @@ package peers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -81,15 +80,15 @@ func (l Library) Installed() error {
 	}
 	if l == Kazoo {
 		if _, err := os.Stat(filepath.Join(root, modules, "kazoo")); err != nil {
-			return errors.New("kazoo is not installed (on Debian: apt-get install python3-kazoo)")
+			return fmt.Errorf("no kazoo: %w (on Debian: apt-get install python3-kazoo)", err)
 		}
 		return nil
 	}
 	if _, err := exec.LookPath("javac"); err != nil {
-		return errors.New("there is no Java compiler (on Debian: apt-get install openjdk-17-jdk-headless)")
+		return fmt.Errorf("no Java compiler: %w (on Debian: apt-get install openjdk-17-jdk-headless)", err)
 	}
 	if _, err := os.Stat(filepath.Join(root, jars, "curator-recipes.jar")); err != nil {
-		return errors.New("no Curator is installed (on Debian: apt-get install libcurator-recipes-java zookeeper)")
+		return fmt.Errorf("no Curator: %w (on Debian: apt-get install libcurator-recipes-java zookeeper)", err)
 	}
 	return nil
 }

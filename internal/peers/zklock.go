@@ -68,7 +68,7 @@ func serveZKLock(of Library, s client.Setup, in io.Reader, out io.Writer) error 
 	case <-ended.Done():
 		return context.Cause(ended)
 	case <-time.After(connectTime):
-		return errors.New("no server answers")
+		return fmt.Errorf("no session within %v", connectTime)
 	}
 	return client.Serve(in, out, client.Lock.Operations(), l.reply)
 }

@@ -4,7 +4,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -41,7 +40,7 @@ func program(name string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
 	}
-	return "", errors.New("PostgreSQL is not installed (on Debian: apt-get install postgresql)")
+	return "", fmt.Errorf("no PostgreSQL: %s is neither in /usr/lib/postgresql/*/bin nor in PATH (on Debian: apt-get install postgresql)", name)
 }
 
 // Start creates a database cluster and starts its server. It returns when the server accepts

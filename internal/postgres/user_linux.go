@@ -1,7 +1,7 @@
 package postgres
 
 import (
-	"fmt"
+	"errors"
 	"os"
 	"os/exec"
 	"os/user"
@@ -27,7 +27,7 @@ func credential() (*syscall.Credential, error) {
 		gid, err := strconv.ParseUint(u.Gid, 10, 32)
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
 	}
-	return nil, fmt.Errorf("postgres: neither the user postgres nor the user nobody exists")
+	return nil, errors.New("postgres: found neither a user postgres nor a user nobody, and PostgreSQL does not run as root")
 }
 
 func unprivileged(cmd *exec.Cmd) error {

@@ -41,7 +41,7 @@ func newMemoryGroup() (dir string, err error) {
 		}
 	}
 	if own == "" {
-		return "", errors.New("this machine has no memory controller of cgroup v1, whose processes can wait for memory")
+		return "", errors.New("/proc/self/cgroup has no memory controller of cgroup v1: only with it can a process wait for memory")
 	}
 	sweepMemoryGroups(own)
 	if dir, err = os.MkdirTemp(own, memoryPrefix+owner.Self()+"_"); err != nil {

@@ -39,7 +39,7 @@ func main() {
 
 func run(histories []string) error {
 	if n := len(histories); n != 0 && n != len(parts) {
-		return fmt.Errorf("want %d histories or none", len(parts))
+		return fmt.Errorf("got %d histories, want %d or none", n, len(parts))
 	}
 	for i, name := range histories {
 		if err := keep(name, filepath.Join(folder, parts[i].file)); err != nil {

@@ -12,6 +12,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -68,7 +69,7 @@ func moduleRoot() (string, error) {
 			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("traces: no go.mod here or above")
+			return "", errors.New("traces: no go.mod here or above: start the command in the repository")
 		}
 	}
 	return "", err

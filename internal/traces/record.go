@@ -189,7 +189,7 @@ func pausedProcess(ctx context.Context) ([]span, error) {
 		goOn.Close()
 		lines := bufio.NewReader(out)
 		if line, err := lines.ReadString('\n'); err != nil || line != holdsLine+"\n" {
-			return fmt.Errorf("traces: process A: got %q, %w", line, err)
+			return fmt.Errorf("traces: process A: got %q, error %v; want %q", line, err, holdsLine+"\n")
 		}
 		granted, done := make(chan struct{}), make(chan error, 1)
 		go func() {

@@ -77,7 +77,7 @@ func frameSize(b []byte, max int) (int, error) {
 	}
 	n := int32(binary.BigEndian.Uint32(b))
 	if n < 0 || int(n) > max {
-		return 0, fmt.Errorf("%w: frame of %d bytes", ErrLength, n)
+		return 0, fmt.Errorf("%w: frame of %d bytes, limit %d", ErrLength, n, max)
 	}
 	return int(n), nil
 }

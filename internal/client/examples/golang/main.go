@@ -30,7 +30,7 @@ func main() {
 	ctx := context.Background()
 	ms, err := strconv.Atoi(os.Getenv("ZKCOORD_SESSION_TIMEOUT_MS"))
 	if err != nil {
-		log.Fatal(err)
+		log.Fatalf("ZKCOORD_SESSION_TIMEOUT_MS: %v", err)
 	}
 	s, err := session.Open(ctx, session.Options{
 		Servers: strings.Split(os.Getenv("ZKCOORD_SERVERS"), ","),
