@@ -18,8 +18,8 @@ const (
 	OpLeave  = "leave"
 )
 
-// BarrierNoEarlyPass judges waits that succeeded. The barrier must not have been certainly set
-// during the whole wait.
+// BarrierNoEarlyPass judges waits. A wait must not succeed if the barrier was certainly set during
+// the whole wait.
 func BarrierNoEarlyPass() Checker {
 	return New("barrier/no-early-pass", "no client passes while the barrier is set", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()

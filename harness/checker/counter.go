@@ -12,7 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Operations on a counter. OpAdd and OpSet are operations too. OpSet has the new value in Arg.
+// Operations on a counter, in addition to OpAdd and OpSet. OpSet has the new value in Arg.
 const (
 	OpGet = "get" // completes with the value in Result
 	// OpCompareAndSet has the old and the new value in Arg, with a space between them. It completes

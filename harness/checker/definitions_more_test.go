@@ -379,9 +379,9 @@ func noTakeSlept(h *history.History) bool {
 	return true
 }
 
-// somethingWasThere reports whether a value was certainly in the queue right after the given event:
-// it had been put, and the call that received it had not begun. If no call is known to have
-// received it, no call with an unknown result had begun.
+// somethingWasThere reports whether a value was certainly in the queue right after the given event.
+// The value had been put, and the call that received it had not begun. If that call is not known,
+// no call with an unknown result had begun.
 func somethingWasThere(ops []history.Operation, at int32) bool {
 	return slices.ContainsFunc(ops, func(put history.Operation) bool {
 		in, out, taken := put.End(), int32(forever), false
@@ -640,9 +640,9 @@ func tinyExpiry(r *rand.Rand, n int) *history.History {
 }
 
 // expiryHadAReason searches for a moment at which the servers may have received the last request of
-// the session. The session must expire after its timeout from that moment, and at most `soon`
-// later. The moment is not before the invocation of the last successful request. It is not after
-// the last event of the session, or the expiry if a request was still open.
+// the session. The expiry must come at least the session timeout after this moment, and at most
+// `soon` later. The earliest possible moment is the invocation of the last successful request. The
+// latest is the last event of the session, or the expiry if a request was still open.
 func expiryHadAReason(h *history.History) bool {
 	const timeout, step = 3 * time.Millisecond, time.Millisecond / 4
 	first, last := -time.Second/10, time.Duration(0)

@@ -257,8 +257,8 @@ func doubleBarrierLeaveTogether() Checker {
 
 // A stay is a time that a member surely spent inside. It begins when the enter returns. It ends
 // when the member begins to leave, loses its session or crashes. The servers may end the session
-// earlier. So a stay also ends at the invocation of the last operation that succeeded in the
-// session.
+// before the member notices. So a stay also ends at the invocation of the last successful operation
+// in the session.
 type stay struct {
 	enter history.Operation
 	to    int32
@@ -372,7 +372,7 @@ func doubleBarrierRoundsInOrder() Checker {
 // doubleBarrierRoundsGoOn judges liveness after the heal. Once the first member has entered a
 // round, the others enter within inTime. The same is true of leaving.
 //
-// An enter whose round is not known is not judged by these two rules. If a barrier can have such
+// These two rules do not judge an enter whose round is not known. If a barrier can have such
 // enters, a round of the barrier must also open between the heal and the end of the work. This is
 // required only if that time is longer than inTime.
 func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {

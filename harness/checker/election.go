@@ -76,12 +76,12 @@ func sameEpoch(h *history.History, j *Judge, whom func(*history.Event) int16, wr
 	j.NotExercised("no candidate was elected")
 }
 
-// ElectionNoOverlap judges terms: inside the envelope no two of them overlap.
+// ElectionNoOverlap judges terms: inside the envelope no two terms overlap.
 func ElectionNoOverlap(envelope Envelope) Checker {
 	return New("election/no-overlap", "no two terms overlap", func(h *history.History, j *Judge) { overlaps(h, j, envelope) })
 }
 
-// ElectionFencedWrites judges the resource that is fenced by epochs, under every fault.
+// ElectionFencedWrites is LockFencedWrites for a resource that is fenced by epochs.
 func ElectionFencedWrites() Checker {
 	return New("election/fenced-writes", "the fenced resource never accepts a smaller epoch, and no increment is lost", fenced)
 }

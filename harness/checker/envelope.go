@@ -29,7 +29,7 @@ type window struct{ from, to time.Duration }
 // The type `windows` has the times outside the envelope. Each list is in order, and its windows are
 // disjoint.
 type windows struct {
-	faults map[int16][]window // by client; faults on all clients are under Nobody and also under each client with faults of its own
+	faults map[int16][]window // by client; faults on all clients are under Nobody and also under each other key
 	stalls []window
 	lags   []lag // in order
 	after  time.Duration
@@ -132,16 +132,16 @@ func (w windows) slowed(from, to time.Duration) (sum time.Duration) {
 // must explain the whole time from t to the end of the hold:
 //
 //   - A fault outside the envelope, on the client of the hold or on all clients. The fault can end
-//     the session or delete the znode without the client's knowledge. It does so after it began, so
-//     t must not be before its start. The client detects the loss when its next request fails, or
-//     when its lease lapses. So the hold must have ended when Envelope.After has passed since the
-//     end of the fault. A fault on the other client explains nothing.
-//   - A stall of this process, which assumption A1 of decision 1 excludes. During the stall, the
-//     timer of the lease cannot fire, and the grant of the other client waits in its connection.
-//     Right after the stall, the loss and the grant race. A program may also release at that
-//     moment, so the way in which the hold ended does not matter. A stall between the check of the
-//     lease and a write causes no overlap. Then the fenced resource refuses the write, which
-//     lock/fenced-writes judges without any excuse.
+//     the session or delete the znode without the client's knowledge. This happens after the start
+//     of the fault, so t must not be before the start. The client detects the loss when its next
+//     request fails, or when its lease lapses. So the hold must have ended when Envelope.After has
+//     passed since the end of the fault. A fault on the other client explains nothing.
+//   - A stall of this process. Assumption A1 of decision 1 excludes a pause of the client. During
+//     the stall, the timer of the lease cannot fire, and the grant of the other client waits in its
+//     connection. Right after the stall, the loss and the grant race. A program may also release at
+//     that moment, so the way in which the hold ended does not matter. A stall between the check of
+//     the lease and a write causes no overlap: the fenced resource refuses the write. The property
+//     lock/fenced-writes has no excuse.
 //   - The lag of timers, if the hold was lost. A lease lapses by a timer, and a goroutine records
 //     the loss. Both may be late by the lag, by stalls, and by the time in which the machine did
 //     not run this process. A hold that was given up has no such excuse: a program ends the hold
@@ -161,8 +161,8 @@ type Excuse struct{ windows windows }
 func (e Envelope) In(h *history.History) Excuse { return Excuse{e.outside(h)} }
 
 // Explains reports whether a hold of a client ended late because of a fault outside the envelope, a
-// stall of this process, or the lag of its timers. The hold should have ended at `from`, and ended
-// at `to`. Explains assumes that it was lost and not given up.
+// stall of this process, or the lag of its timers. The hold should have ended at `from`, but ended
+// at `to`. Explains assumes that the hold was lost and not given up.
 func (x Excuse) Explains(from, to time.Duration, client int16) bool {
 	return x.windows.explains(from, to, true, client)
 }

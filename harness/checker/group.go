@@ -11,7 +11,7 @@ import (
 )
 
 // Operations of groups. Object is the group. A list of members has ids in order, separated by
-// spaces. An id may be followed by an @ and a mark of its membership, such as m1@10000000c. A
+// spaces. An id may be followed by an @ and the incarnation of the member, such as m1@10000000c. A
 // client is one member at a time. OpLeave ends its membership.
 const (
 	OpJoin   = "join"   // Arg is the member's id
@@ -122,7 +122,7 @@ func listings(h *history.History, inTime time.Duration, judge func(o history.Ope
 	}
 }
 
-// idsIn returns the ids of the members in a list, without the marks of their incarnations.
+// idsIn returns the ids of the members in a list, without their incarnations.
 func idsIn(list string) []string {
 	ids := strings.Fields(list)
 	for i, id := range ids {

@@ -137,8 +137,9 @@ func QueueNothingInvented() Checker {
 	})
 }
 
-// The method `drained` finds, for each queue, the last take or claim that found nothing. The call
-// must have begun after the last event of all puts. The result is the index of its invocation.
+// The method `drained` finds, for each queue, the last take or claim that found nothing. This call
+// must have begun after the last event of all puts. The result is the index of the call's
+// invocation.
 func (s *items) drained() map[string]int32 {
 	all := make(map[string]int32)
 	for _, o := range s.empties {
@@ -446,9 +447,8 @@ type span struct {
 	proof    []*item
 }
 
-// The function `occupied` merges the intervals in which values were surely in the queue into
-// disjoint ones, in order. Intervals that overlap become one, because the queue was never empty
-// from the start of the first to the end of the last.
+// The function `occupied` returns the spans in which a value was surely in the queue, in order.
+// Spans that overlap are joined, because the queue was never empty in between.
 func occupied(list []*item, goneAt func(*item) int32) []span {
 	list = slices.DeleteFunc(list, func(it *item) bool { return it.putEnd() >= goneAt(it) })
 	slices.SortFunc(list, func(a, b *item) int { return cmp.Compare(a.putEnd(), b.putEnd()) })

@@ -23,7 +23,7 @@ func semaphoreWithinPermits(permits int, envelope Envelope) Checker {
 			j.Checked(1)
 			at, mine := hold.Begin, permitsOf(hold)
 			held, inside := mine, 0 // all held permits; those of other holds without an excuse
-			own := mine             // the permits of this hold; zero if it is excused
+			own := mine             // the permits of this hold; zero if this hold is excused
 			first := endTime(h, hold)
 			for _, other := range others {
 				n := permitsOf(other)
@@ -56,7 +56,7 @@ func semaphoreWithinPermits(permits int, envelope Envelope) Checker {
 
 func permitsOf(hold history.HoldInterval) int { return number(hold.Begin.Arg, 1) }
 
-// semaphoreNoPermitLost judges conservation: at the end all permits can be acquired at once.
+// semaphoreNoPermitLost requires that all permits can be acquired at once at the end of the run.
 func semaphoreNoPermitLost(permits int) Checker {
 	return New("semaphore/no-permit-lost", "after the run all permits can be acquired at once", func(h *history.History, j *Judge) {
 		for i := range h.Events {

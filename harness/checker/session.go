@@ -180,12 +180,12 @@ func hexID(s string) int64 {
 	return id
 }
 
-// sessionExpiryInTime judges the time between the last request of a session and the expiry:
-//   - Counted from the invocation of the last successful request that needs a quorum, it is at
-//     least the session timeout. Such a request is a write, or a read after a sync.
-//   - Counted from the last event of the session, it is at most the timeout plus `slack`. This is
-//     not judged if a request was still open. Events are the start of the session, a connection,
-//     and the invocation or completion of a request.
+// sessionExpiryInTime judges when a session expires:
+//   - Not too early: at least the session timeout after the invocation of its last successful
+//     request that needs a quorum. Such a request is a write, or a read after a sync.
+//   - Not too late: at most the timeout plus `slack` after its last event. This is not judged if a
+//     request was still open. Events are the start of the session, a connection, and the invocation
+//     or completion of a request.
 //
 // Pings keep a session alive and are no events. So a workload for session/expiry-in-time must send
 // requests all the time. A session that another client closed is not judged.

@@ -72,8 +72,8 @@ func faultsTookEffect(h *history.History, j *Judge) {
 	j.Note("%s", note)
 }
 
-// effectsOfFaults counts the faults that had an effect while clients worked, and returns the others
-// like IdleFaults. It calls `unknown` for each fault that was not injected or not healed.
+// effectsOfFaults counts the faults that had an effect while clients worked. It returns the others
+// in the form of IdleFaults. It calls `unknown` for each fault that was not injected or not healed.
 func effectsOfFaults(h *history.History, unknown func(format string, args ...any)) (idle map[string]string, sum int) {
 	type stand struct {
 		start *history.Event
@@ -155,7 +155,7 @@ func OperationsSucceeded() Checker {
 	})
 }
 
-// Contention requires n requests that another client made wait. The other client held the object
+// Contention requires n requests that had to wait for another client. This client held the object
 // when the request was invoked, or was granted the object before the request completed.
 func Contention(n int) Checker {
 	return AtLeast("run/contention", n, "waits for something that another client held", func(h *history.History) int {
