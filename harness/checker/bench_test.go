@@ -20,9 +20,8 @@ import (
 //	go test ./harness/checker -run '^$' -bench Checkers -benchtime 1x
 //	go test ./harness/checker -run '^$' -bench Porcupine -benchtime 1x
 //
-// The histories are legal. Each has eight clients with up to four open operations. Operations and
-// holds are parsed before the measurement, because only the first checker of a run has to parse
-// them.
+// The histories are legal. Operations and holds are parsed before the measurement, because only the
+// first checker of a run has to parse them.
 
 // perOperation is the number of bytes that a checker may allocate for each operation.
 const perOperation = 300

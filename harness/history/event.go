@@ -29,12 +29,12 @@ const (
 	// Belief is a lease deadline as the client computed it. Arg is the deadline, in nanoseconds on
 	// the history's clock.
 	Belief
-	// Write is an access that the fenced resource itself records: WriteAccepted or
-	// WriteRejected. Token is the token presented; Arg and Result have the access and the
-	// value.
+	// Write is an access that the fenced resource itself records: WriteAccepted or WriteRejected.
+	// Token is the token of the access. Arg is the access, and Result is the value.
 	Write
-	// Fault is an action of the nemesis: FaultStart or FaultStop of the fault named in Object
-	// on the target named in Node. Its time is the actual time, which may differ from the plan.
+	// Fault is an action of the nemesis: FaultStart or FaultStop of the fault named in Object on
+	// the target named in Node. The time of the event is the actual time, which may differ from the
+	// plan.
 	Fault
 	// Watch is an event delivered to a watcher: Op is its type, Object the path.
 	Watch
