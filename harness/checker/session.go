@@ -34,7 +34,7 @@ type lives struct {
 	answer  *history.Operation // the last operation in the session that succeeded and needed a quorum
 	touched *history.Event     // the last event before `ended`: the start of the session, a connection, or an event of an operation
 	asking  bool               // an operation was open when the session ended
-	ended   *history.Event     // the first end of the session: observed at the ensemble, or reported by the client that closed it
+	ended   *history.Event     // the first end of the session: observed at the ensemble, or recorded when its client called Close
 	expired bool
 }
 
