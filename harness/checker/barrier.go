@@ -18,8 +18,8 @@ const (
 	OpLeave  = "leave"
 )
 
-// BarrierNoEarlyPass judges waits that succeeded: no such wait may lie completely in a time in
-// which the barrier was certainly set.
+// BarrierNoEarlyPass judges waits. A wait must not succeed if the barrier was certainly set during
+// the whole wait.
 func BarrierNoEarlyPass() Checker {
 	return New("barrier/no-early-pass", "no client passes while the barrier is set", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
@@ -75,8 +75,8 @@ func stands(ops []history.Operation) map[string][]stand {
 			continue
 		}
 		list := removes[o.Invoke.Object]
-		// Removes are in order of their invocations. A remove that was invoked before the set
-		// completed matters only if it had not ended before the set began.
+		// A remove that was invoked before the set completed overlaps the set, unless the remove
+		// had ended before the set began.
 		i, _ := slices.BinarySearchFunc(list, o.Complete.Index, func(r history.Operation, at int32) int { return cmp.Compare(r.Invoke.Index, at) })
 		if i > 0 && latest[o.Invoke.Object][i-1] > o.Invoke.Index {
 			continue
@@ -194,9 +194,9 @@ func passes(h *history.History, j *Judge, o history.Operation, since time.Durati
 }
 
 // BarrierNoMissedRemoval judges liveness more strictly than BarrierOpensInTime. If a barrier is
-// removed when a client has waited for at least inTime, the client passes within inTime after the
-// removal, even if the barrier is set again at once. A wait counts from its invocation or from the
-// heal, whichever is later.
+// removed after a client has waited for inTime, the client passes within inTime after the removal.
+// The client must pass even if the barrier is set again at once. Waiting before the heal does not
+// count.
 func BarrierNoMissedRemoval(inTime time.Duration) Checker {
 	return New("barrier/no-missed-removal", "a waiter passes even if the barrier is set again at once", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)

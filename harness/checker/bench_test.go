@@ -20,21 +20,18 @@ import (
 //	go test ./harness/checker -run '^$' -bench Checkers -benchtime 1x
 //	go test ./harness/checker -run '^$' -bench Porcupine -benchtime 1x
 //
-// The histories are legal. Each has eight clients with up to four open operations. Operations and
-// holds are parsed before the measurement, because only the first checker of a run has to parse
-// them.
+// The histories are legal. Operations and holds are parsed before the measurement, because only the
+// first checker of a run has to parse them.
 
 // perOperation is the number of bytes that a checker may allocate for each operation.
 const perOperation = 300
 
-// The map `searching` has the checkers that search for an order. The key is the id of the property.
-// The value replaces perOperation as the number of bytes for each operation. Such a checker
+// The map `searching` replaces perOperation for checkers that search for an order. Such a checker
 // searches one object after the other, so only a little of this memory is in use at any time.
 var searching = map[string]uint64{"counter/linearizable": 2000}
 
-// A work returns the next operation of a client. The result `complete` is a function that returns
-// the events which complete the operation. These functions are called in the order in which the
-// operations take effect.
+// A work returns the next operation of a client. The function `complete` returns the events that
+// complete the operation. It is called when the operation takes effect.
 type work func(c int16) (invoke history.Event, complete func() []history.Event)
 
 // The function `busy` returns a history of n operations, of which four are open at any time.
@@ -189,9 +186,8 @@ func barred(n int) *history.History {
 	})
 }
 
-// The function `doubled` returns a history in which some members know their round at the
-// invocation, and others only at the completion. In every fourth round, two of the others get no
-// answer.
+// The function `doubled` returns a history of two double barriers. Members of /d know their round
+// at the invocation. Members of /u learn their round at the completion, and some get no answer.
 func doubled(n int) *history.History {
 	events := numbered(n / 2).Events
 	events = events[:len(events)-1]
@@ -350,8 +346,8 @@ func prepared(t testing.TB, draw func(int) *history.History, n int) *history.His
 	if draw == nil {
 		t.Fatal("benchHistories makes no history for this family of checkers: add one")
 	}
-	// The history is healed from the start, so that checkers of the time after the heal have
-	// something to judge.
+	// Checkers of the time after the heal need something to judge, so the history begins with the
+	// heal.
 	h := history.New(slices.Insert(draw(n).Events, 0, history.Event{Kind: history.Phase, Op: history.PhaseHealed, Client: history.Nobody, Process: history.Nobody})...)
 	if _, err := h.Operations(); err != nil {
 		t.Fatal(err)
@@ -375,8 +371,8 @@ func cpu() time.Duration {
 	return user + system
 }
 
-// The test limits all the memory that a checker allocates, which is more than the checker uses at
-// any one time.
+// The limit is on all memory that a checker allocates, which is more than the memory in use at any
+// time.
 func TestCheckersAllocateLittleForEachOperation(t *testing.T) {
 	const n = 20_000
 	histories := make(map[string]*history.History)
@@ -423,8 +419,8 @@ func BenchmarkCheckers(b *testing.B) {
 	}
 }
 
-// BenchmarkOperations measures the parsing of operations, which only the first checker of a run has
-// to do.
+// BenchmarkOperations measures the parsing of operations. Only the first checker of a run has to
+// parse them.
 func BenchmarkOperations(b *testing.B) {
 	for _, n := range []int{10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

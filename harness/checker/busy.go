@@ -6,8 +6,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// The type `loaded` has the times in which this machine was so busy that waits may have taken too
-// long: this process was stalled, or a server did not answer. The times are disjoint and in order.
+// The type `loaded` has the times in which this machine was too busy: this process was stalled, or
+// a server did not answer. The times are disjoint and in order.
 type loaded []window
 
 func busyTimes(h *history.History) loaded {
@@ -44,9 +44,8 @@ func (b loaded) in(from, to time.Duration) (sum time.Duration) {
 	return sum
 }
 
-// The method `overdue` judges something that had to happen within inTime. It reports whether the
-// time between two instants, without the busy time, was longer than inTime. If only the busy time
-// made it longer, the verdict is Unknown.
+// The method `overdue` reports whether something took longer than inTime, without the busy time. If
+// only the busy time made it too long, the verdict is Unknown.
 func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) bool {
 	took, busy := to-from, b.in(from, to)
 	if took > inTime && took-busy <= inTime {
@@ -55,10 +54,9 @@ func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) b
 	return took-busy > inTime
 }
 
-// The method `cost` reports whether a lease may have lapsed by the time t because the machine was
-// busy. The machine must have been busy for at least a quarter of the session timeout, within a
-// period of one session timeout that ends at t. A quarter of the timeout is the longest time
-// between two heartbeats.
+// The method `cost` reports whether a lease may have lapsed at t because the machine was busy. The
+// machine must have been busy for a quarter of the session timeout, within one timeout before t.
+// Two heartbeats are at most a quarter of the timeout apart.
 func (b loaded) cost(h *history.History, t time.Duration) bool {
 	timeout := longestTimeout(h)
 	return timeout > 0 && b.in(t-timeout, t) >= timeout/4

@@ -66,9 +66,9 @@ func TestBusyTimeExcusesOnlyItself(t *testing.T) {
 	}
 }
 
-// A leader that cannot renew its lease on a busy machine loses its term without a fault and without
-// a mistake. So the verdict is Unknown if the machine was busy for a quarter of the last session
-// timeout before the loss, and Invalid if it was busy for less.
+// On a busy machine, a leader may fail to renew its lease and lose its term. The verdict is Unknown
+// if the machine was busy for a quarter of the session timeout before the loss. If the machine was
+// busy for less, the verdict is Invalid.
 func TestTermLostOnABusyMachineIsUnknown(t *testing.T) {
 	for _, one := range []struct {
 		what  string
@@ -92,7 +92,7 @@ func TestTermLostOnABusyMachineIsUnknown(t *testing.T) {
 }
 
 // A waiter may have to wait until every other client has held once. Bug: with 500 clients, a run
-// was invalid because the lock queue took longer than the time in which a waiter must be served.
+// was invalid because the lock queue took longer than the time limit of a waiter.
 func TestWaiterIsServedAfterOneHoldOfEachOther(t *testing.T) {
 	for _, one := range []struct {
 		what   string

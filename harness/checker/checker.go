@@ -12,7 +12,7 @@ import (
 )
 
 // Checker judges the properties that it names. Check returns one result for each property and must
-// not change h. It should end soon after ctx ends.
+// not change h. Check should end soon after ctx ends.
 type Checker interface {
 	Properties() []Property
 	Check(ctx context.Context, h *history.History) []Result
@@ -47,8 +47,8 @@ type Judge struct {
 // Checked counts n things that could have violated the property.
 func (j *Judge) Checked(n int) { j.r.Checked += n }
 
-// Violation reports a violation. The Judge keeps the first one with its events, so a checker that
-// goes through a history in order reports the earliest violation.
+// Violation reports a violation. The Judge keeps the reason and the events of the first violation
+// only.
 func (j *Judge) Violation(events []history.Event, format string, args ...any) {
 	j.r.Violations++
 	if j.r.Violations == 1 {
@@ -65,7 +65,8 @@ func (j *Judge) NotExercised(format string, args ...any) {
 	j.notExercised = fmt.Sprintf(format, args...)
 }
 
-// Unknown says why nothing can be concluded. A violation outweighs it.
+// Unknown sets the reason why nothing can be concluded. If there is also a violation, the verdict
+// is Invalid.
 func (j *Judge) Unknown(format string, args ...any) { j.unknown = fmt.Sprintf(format, args...) }
 
 // Note sets the reason that is shown with a Valid verdict, for example what was measured.
@@ -107,8 +108,8 @@ func (o optional) Check(ctx context.Context, h *history.History) []Result {
 	return results
 }
 
-// IfTokens wraps c for clients that may have no fencing tokens. If a run has holds but none with a
-// token, the properties of c are optional and reported as not exercised.
+// IfTokens wraps c for clients that may have no fencing tokens. If a run has holds, but no hold has
+// a token, the properties of c are optional and reported as not exercised.
 func IfTokens(c Checker) Checker { return ifTokens{c} }
 
 type ifTokens struct{ Checker }
@@ -127,8 +128,8 @@ func (t ifTokens) Check(ctx context.Context, h *history.History) []Result {
 
 // Run applies each checker and returns one result for each of their properties, in order. A
 // property is Unknown if its checker panics, has not ended when ctx ends, or leaves the property
-// out. A history that was cut short can prove a violation but nothing else, so every other verdict
-// becomes Unknown.
+// out. A history that was cut short can prove only violations, so every other verdict becomes
+// Unknown.
 func Run(ctx context.Context, h *history.History, checkers ...Checker) []Result {
 	var all []Result
 	for _, c := range checkers {
@@ -166,8 +167,7 @@ func guarded(ctx context.Context, h *history.History, c Checker) []Result {
 	}
 }
 
-// The function `site` finds the place of the panic in a stack trace: the line below the frame of
-// panic itself.
+// The function `site` returns the file and the line at which a panic occurred.
 func site(stack []byte) string {
 	_, below, found := strings.Cut(string(stack), "panic(")
 	if !found {

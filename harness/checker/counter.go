@@ -12,7 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Operations on a counter. The others are OpAdd, and OpSet, which has the new value in Arg.
+// Operations on a counter, in addition to OpAdd and OpSet. OpSet has the new value in Arg.
 const (
 	OpGet = "get" // completes with the value in Result
 	// OpCompareAndSet has the old and the new value in Arg, with a space between them. It completes
@@ -58,9 +58,9 @@ func integer(text string, other int64) int64 {
 const mostUnknown = 12
 
 // CounterLinearizable judges counters: there is an order of their operations that explains all
-// results and respects real time. The checker searches for the order with porcupine. The results of
-// adds leave few choices, so the search is fast unless many operations of one counter have an
-// unknown outcome. Therefore a workload should use many counters with few operations each.
+// results and respects real time. Porcupine searches for the order. The results of adds leave few
+// choices, so the search is fast unless many operations of one counter have an unknown outcome. A
+// workload should use many counters with few operations each.
 func CounterLinearizable() Checker {
 	return New("counter/linearizable", "each call on a counter has its effect at one instant, and its result is right for that instant", func(h *history.History, j *Judge) {
 		var wrong [][]porcupine.Operation
@@ -113,10 +113,9 @@ func unknown(ops []porcupine.Operation) (n int) {
 	return n
 }
 
-// firstUnexplained takes the calls in the order of their completions, and returns the first call
-// that no order explains. More precisely, when this call completes, no order of the calls that have
-// begun explains all results so far. A binary search finds the call: if no order explains the
-// beginning of a history, none explains a longer part.
+// firstUnexplained returns the first call at whose completion no order of the calls explains all
+// results so far. If no order explains the beginning of a history, none explains a longer part. So
+// a binary search finds the call.
 func firstUnexplained(ops []porcupine.Operation) (invoke, complete *history.Event) {
 	done := slices.DeleteFunc(slices.Clone(ops), func(op porcupine.Operation) bool { return !isAnswered(op) })
 	slices.SortFunc(done, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })

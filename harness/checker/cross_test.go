@@ -12,9 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// The histories of randomHolds are random. A few clients begin, end and lose holds in any order, on
-// few objects, so that overlaps are frequent.
-
+// randomHolds returns a history in which a few clients begin, end and lose holds in any order.
+// There are few objects, so overlaps are frequent.
 func randomHolds(r *rand.Rand, n int, mode func(*rand.Rand) string) *history.History {
 	var events []history.Event
 	open := make(map[int16]history.Event)
@@ -70,10 +69,9 @@ func faulty(r *rand.Rand, h *history.History) *history.History {
 
 var paused = Envelope{Outside: []string{"pause"}, After: time.Millisecond}
 
-// The function `excused` applies the definition of an excuse: each moment from the given time to
-// the end of the hold must have a fault that excuses it. Such a fault affects the client or all
-// clients. At that moment the fault is active, or its end is at most paused.After ago. Times are
-// multiples of half a millisecond, so it is enough to check each quarter of a millisecond.
+// The function `excused` applies the definition of an excuse. At each moment from the given time to
+// the end of the hold, a fault on the client or on all clients must be active, or must have ended
+// at most paused.After ago. Times are multiples of 0.5 ms, so a check at each 0.25 ms is enough.
 func excused(h *history.History, hold history.HoldInterval, from time.Duration) bool {
 	to := h.End()
 	if hold.End != nil {
@@ -95,10 +93,9 @@ func excused(h *history.History, hold history.HoldInterval, from time.Duration) 
 	return true
 }
 
-// everyMoment is the oracle for holds. It checks the set of holders of an object at each moment at
-// which a hold of the object begins. The set must be allowed. If it is not, it must be allowed
-// without the holders that a fault excuses. A client that is notified of a loss at that instant
-// does not count as a holder.
+// everyMoment is the oracle for holds. At each moment at which a hold begins, the holders of its
+// object must be allowed, with or without those that a fault excuses. A client that is notified of
+// a loss at that instant is no holder.
 func everyMoment(h *history.History, allowed func(holders []history.Event) bool) bool {
 	for _, next := range h.Holds() {
 		at := next.Begin
@@ -173,7 +170,7 @@ func TestHoldCheckersAgreeWithTheOracle(t *testing.T) {
 	}
 }
 
-// The oracle compares each pair of grants.
+// The oracle compares each grant with each earlier grant.
 func TestOrderCheckersAgreeWithTheOracleUnderFaults(t *testing.T) {
 	for id, wrong := range sorted(map[string]func(a, b *history.Event) bool{
 		"lock/grants-in-order": func(a, b *history.Event) bool { return a.Token >= b.Token },
@@ -269,8 +266,7 @@ func is(kind history.Kind, op string) func(*history.Event) bool {
 	return func(e *history.Event) bool { return e.Kind == kind && e.Op == op }
 }
 
-// If none of the three register properties (writes-linearizable, reads-after-sync and
-// reads-sequential) is violated, the history is linearizable. The checkers take the order of
+// If no register property is violated, the history is linearizable. The checkers take the order of
 // operations from the zxids, and porcupine searches for an order.
 func TestRegisterCheckersAgainstPorcupine(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
@@ -318,7 +314,7 @@ var registerModel = porcupine.Model{
 func randomRegister(r *rand.Rand, n int) ([]porcupine.Operation, *history.History) {
 	var events []history.Event
 	var ops []porcupine.Operation
-	open := make(map[int]int) // process -> operation, or -1-op after it took effect
+	open := make(map[int]int) // process -> index of its operation, or -1-index after the operation took effect
 	value, zxid, begun := "", int64(1), 0
 	done := make([]history.Event, n)
 	for begun < n || len(open) > 0 {

@@ -12,8 +12,7 @@ import (
 
 // Locks.
 
-// tinyReleases: clients hold, lose and release locks that they hold or held. A few tokens are given
-// twice.
+// tinyReleases draws clients that hold, lose and release locks. A few tokens are given twice.
 func tinyReleases(r *rand.Rand, n int) *history.History {
 	var all []history.Event
 	open := make(map[int16]history.Event)
@@ -57,7 +56,7 @@ func lossesWereHeeded(h *history.History) bool {
 	return legal
 }
 
-// tinyLooks: clients read the lock queue while they hold a lock, and before and after.
+// tinyLooks draws clients that read the lock queue before, during and after their holds.
 func tinyLooks(r *rand.Rand, n int) *history.History {
 	var token [3]int64
 	var holds [3]bool
@@ -111,7 +110,7 @@ func heard(h *history.History, o history.Operation) int32 {
 	return int32(len(h.Events) - 1)
 }
 
-// nobodyWaited searches each moment after the heal for an operation that has waited too long.
+// nobodyWaited reports whether no operation waits too long after the heal. It checks each moment.
 func nobodyWaited(h *history.History, op string) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	ops, _ := h.Operations()
@@ -126,7 +125,7 @@ func nobodyWaited(h *history.History, op string) bool {
 	return true
 }
 
-// tinyExpiries: clients hold locks in sessions, some of which the servers end.
+// tinyExpiries draws clients that hold locks in sessions. The servers end some of the sessions.
 func tinyExpiries(r *rand.Rand, n int) *history.History {
 	var all []history.Event
 	var session [3]int64
@@ -154,8 +153,8 @@ func tinyExpiries(r *rand.Rand, n int) *history.History {
 	return history.New(append(all, end())...)
 }
 
-// nothingHeldBeyondItsSession checks each end of a session. No hold of the session may begin after
-// it or continue after it. If somebody else closed the session, a hold may continue.
+// nothingHeldBeyondItsSession checks that no hold begins or continues after the end of its session.
+// If another client closed the session, a hold may continue.
 func nothingHeldBeyondItsSession(h *history.History) bool {
 	for _, e := range h.Events {
 		for _, hold := range h.Holds() {
@@ -180,8 +179,8 @@ func tinyModes(r *rand.Rand, n int) *history.History {
 
 // Queues.
 
-// tinyDrained: clients put into two queues, take, claim, return and acknowledge, and sometimes lose
-// an item. At the end they may take from both queues.
+// tinyDrained draws clients that put into two queues, take, claim, return and acknowledge, and
+// sometimes lose an item. At the end, both queues may be drained.
 func tinyDrained(r *rand.Rand, n int) *history.History {
 	type claim struct{ object, value string }
 	there := make(map[string][]string)
@@ -254,8 +253,9 @@ func tinyDrained(r *rand.Rand, n int) *history.History {
 	return history.New(append(all, end())...)
 }
 
-// everyLossHadATaker assigns each lost value to a call with an unknown result. A value is lost if
-// it was neither taken nor acked, and nobody holds it. Each call can explain the loss of one value.
+// everyLossHadATaker reports whether calls with an unknown result explain all lost values. Each
+// such call explains one value at most. A value is lost if it was neither taken nor acked, and no
+// client holds it.
 func everyLossHadATaker(h *history.History) bool {
 	return everyLossOf("/a", h) && everyLossOf("/b", h)
 }
@@ -306,7 +306,7 @@ func everyLossOf(object string, h *history.History) bool {
 	return lost <= takers
 }
 
-// tinyUrgent: clients put values with three priorities, and take any of them.
+// tinyUrgent draws clients that put values with three priorities, and take any of them.
 func tinyUrgent(r *rand.Rand, n int) *history.History {
 	var values []string
 	put := 0
@@ -379,9 +379,9 @@ func noTakeSlept(h *history.History) bool {
 	return true
 }
 
-// somethingWasThere reports whether a value was certainly in the queue between an event and the
-// next one. This is so if the value had been put, and the call that received it had not begun. If
-// it is unknown which call received the value, no call with an unknown result may have begun.
+// somethingWasThere reports whether a value was certainly in the queue right after the given event.
+// The value had been put, and the call that received it had not begun. If that call is not known,
+// no call with an unknown result had begun.
 func somethingWasThere(ops []history.Operation, at int32) bool {
 	return slices.ContainsFunc(ops, func(put history.Operation) bool {
 		in, out, taken := put.End(), int32(forever), false
@@ -443,7 +443,7 @@ func effectsWereCounted(h *history.History) bool {
 
 // Elections.
 
-// tinyProclaims: leaders of rising epochs write values, and read those of earlier leaders.
+// tinyProclaims draws leaders of rising epochs that write values and read those of earlier leaders.
 func tinyProclaims(r *rand.Rand, n int) *history.History {
 	epoch, values := int64(1), []string{""}
 	return tinyOps(r, n+1, func(int16) *history.Event {
@@ -496,7 +496,7 @@ func heirsSawTheLatest(h *history.History) bool {
 	return legal
 }
 
-// tinyObservers: campaigns, terms that begin, and clients that are notified of the leader.
+// tinyObservers draws campaigns, the starts of terms, and clients that are notified of the leader.
 func tinyObservers(r *rand.Rand, n int) *history.History {
 	epoch := int64(0)
 	return tinyOps(r, n+1, func(int16) *history.Event {
@@ -544,7 +544,7 @@ func observersWereRight(h *history.History) bool {
 				unnamed++
 			}
 		}
-		unknown := make(map[int64]bool) // the epochs of failed campaigns that were seen so far
+		unknown := make(map[int64]bool) // the epochs that were observed so far and of which no campaign is known
 		completions(h, OpLeader, func(other history.Operation) {
 			if epoch := other.Complete.Token; other.Complete.Index <= told.Index && epoch != 0 && !campaigned(ops, epoch) {
 				unknown[epoch] = true
@@ -572,8 +572,9 @@ func campaigned(ops []history.Operation, epoch int64) bool {
 
 // Barriers.
 
-// removalsWereSeen searches for a wait that had lasted for at least the limit when a barrier was
-// removed, and that then lasts for longer than the limit. Time before the heal does not count.
+// removalsWereSeen compares each wait with each removal. If the wait had lasted for at least the
+// limit before the removal, it must end within the limit after the removal. Time before the heal
+// does not count.
 func removalsWereSeen(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	if healed == nil {
@@ -594,9 +595,9 @@ func removalsWereSeen(h *history.History) bool {
 	return legal
 }
 
-// roundsWentOn searches for a member that, after the heal, waits for longer than the limit. The
-// wait counts from the latest of three events: the heal, the completion of another member's call,
-// and the invocation of the member's own call.
+// roundsWentOn reports whether no member waits for longer than the limit. The time counts from the
+// heal, from the completion of another member's call, or from the member's own invocation. The
+// latest of these events counts.
 func roundsWentOn(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	legal := true
@@ -618,7 +619,7 @@ func roundsWentOn(h *history.History) bool {
 
 // Sessions.
 
-// tinyExpiry: one session with a timeout of three milliseconds, its requests, and its end.
+// tinyExpiry draws one session with a timeout of three milliseconds, its requests, and its end.
 func tinyExpiry(r *rand.Rand, n int) *history.History {
 	begun, ended := false, false
 	return tinyOps(r, n+2, func(c int16) *history.Event {
@@ -638,12 +639,10 @@ func tinyExpiry(r *rand.Rand, n int) *history.History {
 	}, func(*history.Event) {})
 }
 
-// expiryHadAReason searches for a moment at which the servers may have received the session's last
-// sign of life. The expiry must come no earlier than the session timeout after that moment, and no
-// later than the timeout plus `soon`. The earliest possible moment is the invocation of the
-// session's last successful request. The latest is the session's last event before the expiry, or
-// the expiry itself if a request was still open. The function tries each quarter of a millisecond
-// in between.
+// expiryHadAReason searches for a moment at which the servers may have received the last request of
+// the session. The expiry must come at least the session timeout after this moment, and at most
+// `soon` later. The earliest possible moment is the invocation of the last successful request. The
+// latest is the last event of the session, or the expiry if a request was still open.
 func expiryHadAReason(h *history.History) bool {
 	const timeout, step = 3 * time.Millisecond, time.Millisecond / 4
 	first, last := -time.Second/10, time.Duration(0)
@@ -676,8 +675,8 @@ func expiryHadAReason(h *history.History) bool {
 
 // Watches.
 
-// tinyWatches: two clients report the watches and states of one node, with versions that mostly
-// rise.
+// tinyWatches draws two clients that report the watches and states of one znode. The versions
+// mostly rise.
 func tinyWatches(r *rand.Rand, n int) *history.History {
 	var all []history.Event
 	zxid, node := int64(1), int64(1)
@@ -717,9 +716,8 @@ func tinyWatches(r *rand.Rand, n int) *history.History {
 // The function `one` reports whether events a and b are of the same registration.
 func one(a, b history.Event) bool { return a.Client == b.Client && a.Watch == b.Watch }
 
-// The function `standing` takes the indexes of two events. The first event sets a watch. The
-// function reports whether, until the second event, this watch neither fires nor ends, and is not
-// set again.
+// The function `standing` reports whether the watch that event i sets has neither fired nor ended
+// before event `at`, and has not been set again.
 func standing(h *history.History, i, at int) bool {
 	for _, e := range h.Events[i+1 : at] {
 		if e.Kind == history.Watch && e.Op != WatchState && one(e, h.Events[i]) {
@@ -740,7 +738,8 @@ func eventsCameFirst(h *history.History) bool {
 	return true
 }
 
-// everyTwoStates compares each state of a watcher with each later one.
+// everyTwoStates compares each state of a watcher with each later one. If no other state is in
+// between, `next` is true.
 func everyTwoStates(h *history.History, wrong func(a, b history.Event, next bool) bool) bool {
 	for i, a := range h.Events {
 		next := true
@@ -787,8 +786,7 @@ func firedOnce(h *history.History) bool {
 	return true
 }
 
-// endedAtTheLast takes each watcher that was not ended, and compares the state that it reported
-// last to the state that was read at the end.
+// endedAtTheLast compares the last state of each watcher that was not ended with the final state.
 func endedAtTheLast(h *history.History) bool {
 	var final *history.Event
 	for i := range h.Events {
@@ -810,8 +808,8 @@ func endedAtTheLast(h *history.History) bool {
 	return true
 }
 
-// endedWithTheSession searches for a watch with an event after its end, and for a watch of a lost
-// session that was not ended.
+// endedWithTheSession reports whether no watch has an event after its end, and each watch of a lost
+// session has fired or ended.
 func endedWithTheSession(h *history.History) bool {
 	for i, e := range h.Events {
 		for _, over := range h.Events[:i] {
@@ -829,7 +827,7 @@ func endedWithTheSession(h *history.History) bool {
 	return true
 }
 
-// tinyCauses: one watch at a time, and changes that may have caused its events.
+// tinyCauses draws one watch at a time, and changes that may have caused its events.
 func tinyCauses(r *rand.Rand, n int) *history.History {
 	zxid, round := int64(1), int32(0)
 	return tinyOps(r, n+2, func(c int16) *history.Event {
@@ -848,8 +846,8 @@ func tinyCauses(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// eventsHadACause searches for a cause of each event: a change that began before the event and that
-// is, or may be, newer than the watch.
+// eventsHadACause searches for a cause of each event: a change that began before the event, and
+// that is newer than the watch or has an unknown outcome.
 func eventsHadACause(h *history.History) bool {
 	ops, _ := h.Operations()
 	for at, fired := range h.Events {
@@ -871,8 +869,8 @@ func eventsHadACause(h *history.History) bool {
 
 // Groups.
 
-// tinyGroup: clients join and leave, and list the members. Some lists miss a member, or contain a
-// client that is not a member.
+// tinyGroup draws clients that join, leave and list the members. Some lists miss a member, or
+// contain a client that is not a member.
 func tinyGroup(r *rand.Rand, n int) *history.History {
 	var joined [3]string
 	var ids []string
@@ -929,9 +927,10 @@ func joins(h *history.History, f func(join history.Operation, then []history.Ope
 }
 
 // membersWereListed checks each answer that must not be old. A client is wrongly missing from the
-// answer if three conditions are met. Its join completed before the call that got the answer began.
-// After the answer, the client sent a request, and the request succeeded. The client did not begin
-// to leave before that request.
+// answer if three conditions are met:
+//   - Its join completed before the call that got the answer.
+//   - After the answer, the client sent a request that succeeded.
+//   - The client did not begin to leave before that request.
 func membersWereListed(h *history.History) bool {
 	legal := true
 	completions(h, OpMembers, func(answer history.Operation) {
@@ -954,9 +953,8 @@ func membersWereListed(h *history.History) bool {
 	return legal
 }
 
-// listedWereMembers checks each listed member. Its join must have begun before the call that lists
-// the members returned. If the list must not be old, the member must also have a join that may have
-// taken effect. That join must not be followed by a leave that completed before the call began.
+// listedWereMembers checks each listed member. Its join must have begun before the answer. If the
+// answer must not be old, this join must not be followed by a leave that completed before the call.
 func listedWereMembers(h *history.History) bool {
 	legal := true
 	completions(h, OpMembers, func(answer history.Operation) {

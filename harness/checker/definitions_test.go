@@ -11,8 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// An oracle judges small histories by the definition of a property, without a limit on its running
-// time: it checks each moment, each pair, or each possible order of events.
+// An oracle judges small histories by the definition of a property. It may be slow: it checks each
+// moment, each pair, or each possible order of events.
 type oracle struct {
 	checker func() Checker
 	draw    func(r *rand.Rand, n int) *history.History
@@ -145,8 +145,8 @@ func listing(h *history.History) (text string) {
 }
 
 // tinyOps returns n random operations of three clients that overlap in any way. The function `next`
-// returns the invocation of a client, or nil for none. The function `finish` fills in the
-// completion of the operation.
+// returns the next invocation of a client, or nil for none. The function `finish` fills in its
+// completion.
 func tinyOps(r *rand.Rand, n int, next func(client int16) *history.Event, finish func(e *history.Event)) *history.History {
 	var events []history.Event
 	open := make(map[int16]*history.Event)
@@ -242,8 +242,8 @@ func passable(left []history.Operation, stands bool) bool {
 // comes a millisecond after the previous one.
 const soon = 2 * time.Millisecond
 
-// waitsWereInTime checks each wait after the heal. During the wait, the barrier must not be
-// certainly absent for longer than the limit.
+// waitsWereInTime checks each wait after the heal. The barrier must not be certainly absent for
+// longer than the limit during the wait.
 func waitsWereInTime(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	if healed == nil {
@@ -266,9 +266,9 @@ func waitsWereInTime(h *history.History) bool {
 	return true
 }
 
-// surelyGone reports whether the barrier was certainly absent during the whole interval. There must
-// be a remove that ended before the interval. In addition, each set must either have ended before
-// that remove began, or have begun after the interval.
+// surelyGone reports whether the barrier was certainly absent during the whole interval. A remove
+// must have ended before the interval. Each set must have ended before that remove began, or must
+// have begun after the interval.
 func surelyGone(ops []history.Operation, from, to int32) bool {
 	return slices.ContainsFunc(ops, func(remove history.Operation) bool {
 		return remove.Invoke.Op == OpRemove && remove.Outcome() == session.OK && remove.Complete.Index <= from &&
@@ -279,7 +279,8 @@ func surelyGone(ops []history.Operation, from, to int32) bool {
 	})
 }
 
-// tinyDouble: clients go through two rounds, mostly in order. Sometimes one loses its session.
+// tinyDouble draws clients that go through two rounds, mostly in order. Sometimes a client loses
+// its session.
 func tinyDouble(r *rand.Rand, n int) *history.History {
 	var at [3]int
 	return tinyOps(r, n+4, func(c int16) *history.Event {
@@ -323,9 +324,9 @@ func entriesHadCompany(h *history.History) bool {
 }
 
 // nobodyCountedThatGaveUp checks each successful enter. At one moment up to its completion, at
-// least two members of its round must have been inside. A member is inside from its invocation
-// until it is notified of a failure. If fewer than two members came at all, the round is not judged
-// here, because it violates double-barrier/enter-together.
+// least two members of its round must have been inside. A member is inside until it is notified of
+// a failure. A round with fewer than two members violates double-barrier/enter-together, and is not
+// judged here.
 func nobodyCountedThatGaveUp(h *history.History) bool {
 	legal := true
 	ops, _ := h.Operations()
@@ -352,10 +353,9 @@ func nobodyCountedThatGaveUp(h *history.History) bool {
 	return legal
 }
 
-// nobodyInside checks the completion of each successful operation with the name `op`. If the
-// operation belongs to round n, nobody may be inside round n-before at that moment. A member is
-// inside if its enter has returned, it has not begun to leave, and its session has not changed
-// since it requested to enter.
+// nobodyInside checks each successful operation with the name `op`. When an operation of round n
+// completes, no member may be inside round n-before. A member is inside after its enter has
+// returned, until it begins to leave or its session changes.
 func nobodyInside(h *history.History, op string, before int32) bool {
 	legal := true
 	completions(h, op, func(o history.Operation) {
@@ -407,8 +407,8 @@ func tokensRose(h *history.History, op string) bool {
 	return legal
 }
 
-// tinyTerms: clients begin and cease to lead. Sometimes a client begins again before it is notified
-// of the end of a term.
+// tinyTerms draws clients that begin and cease to lead. Sometimes a client begins again before it
+// is notified of the end of a term.
 func tinyTerms(r *rand.Rand, n int) *history.History {
 	var events []history.Event
 	open := make(map[int16]history.Event)
@@ -427,13 +427,12 @@ func tinyTerms(r *rand.Rand, n int) *history.History {
 	return history.New(append(events, end())...)
 }
 
-// tinyCalm: terms before and after a heal.
+// tinyCalm draws terms before and after a heal.
 func tinyCalm(r *rand.Rand, n int) *history.History {
 	return tinyHeal(tinyTerms)(r, n+4)
 }
 
-// tinyHeal adds a heal of the ensemble at one moment. At another moment it adds the end of the
-// phase in which liveness is judged.
+// tinyHeal adds the phase "healed" at a random moment, and the phase "quiesce" at a later one.
 func tinyHeal(draw func(*rand.Rand, int) *history.History) func(*rand.Rand, int) *history.History {
 	return func(r *rand.Rand, n int) *history.History {
 		all := draw(r, n).Events
@@ -452,8 +451,8 @@ func tinyHeal(draw func(*rand.Rand, int) *history.History) func(*rand.Rand, int)
 	}
 }
 
-// calmHadALeader searches, after the heal, for a leader at each half millisecond up to the limit,
-// and for a loss after the limit.
+// calmHadALeader reports whether there is a leader between the heal and the limit, and no loss
+// after the limit. It checks each half millisecond.
 func calmHadALeader(h *history.History) bool {
 	healed, quiesce := h.PhaseStart(history.PhaseHealed), h.PhaseStart(history.PhaseQuiesce)
 	due := healed.Time + soon
@@ -488,7 +487,7 @@ func everyPair(h *history.History, wrong func(a, b *history.Event) bool) bool {
 	return true
 }
 
-// termsOfOneTookTurns searches for a moment at which one client leads two terms.
+// termsOfOneTookTurns reports whether no client leads two terms at the same moment.
 func termsOfOneTookTurns(h *history.History) bool {
 	for at := range h.Events {
 		leads := make(map[int16]int)
@@ -506,7 +505,7 @@ func termsOfOneTookTurns(h *history.History) bool {
 	return true
 }
 
-// tinyWrites: the log of a resource that may accept writes that it must refuse.
+// tinyWrites draws the log of a resource that may accept writes that it must refuse.
 func tinyWrites(r *rand.Rand, n int) *history.History {
 	var events []history.Event
 	value, epoch := 0, int64(1)
@@ -533,7 +532,7 @@ func tinyWrites(r *rand.Rand, n int) *history.History {
 	return history.New(append(events, end())...)
 }
 
-// tinyRefusals: the log of a resource that may refuse writes that it must accept.
+// tinyRefusals draws the log of a resource that may refuse writes that it must accept.
 func tinyRefusals(r *rand.Rand, n int) *history.History {
 	var events []history.Event
 	for range n {
@@ -589,8 +588,8 @@ func writesWereFenced(h *history.History) bool {
 
 // Sessions.
 
-// tinySession: one session with one ephemeral, which client 0 creates at once, and what all clients
-// observe of the two.
+// tinySession draws one session with one ephemeral, which client 0 creates first. All clients
+// observe the session and the ephemeral.
 func tinySession(r *rand.Rand, n int) *history.History {
 	ended, asked, created := false, false, false
 	return tinyOps(r, n+2, func(c int16) *history.Event {
@@ -625,8 +624,9 @@ func tinySession(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// Each of the following functions selects operations. A selected operation proves what the name of
-// the function says about the session or its ephemeral, for some moment of the operation.
+// The next functions select operations by what they prove. For example, an operation that `absent`
+// selects proves that the ephemeral was absent at some moment of the operation. The function `over`
+// selects none.
 func absent(o *history.Operation) bool {
 	return o.Invoke.Op == OpPresent && o.Complete.Result != "0x7"
 }
@@ -637,9 +637,9 @@ func resumed(o *history.Operation) bool { return o.Invoke.Op == OpResume }
 func alive(o *history.Operation) bool   { return o.Complete.Session == 7 }
 func over(*history.Operation) bool      { return false }
 
-// sessionCouldBe tries every moment at which the session may have ended and every moment at which
-// the ephemeral may have been created. It reports whether two such moments explain the operations
-// of the given kinds and the observed end.
+// sessionCouldBe tries every moment at which the session may have ended, and every moment at which
+// the ephemeral may have been created. It reports whether two such moments explain the observed end
+// and all operations of the given kinds.
 func sessionCouldBe(h *history.History, kinds ...func(*history.Operation) bool) bool {
 	ops, _ := h.Operations()
 	var judged []history.Operation
@@ -662,8 +662,8 @@ func sessionCouldBe(h *history.History, kinds ...func(*history.Operation) bool) 
 	}
 	if create == nil {
 		return allOf(judged, func(o history.Operation) bool {
-			// It is unknown whether the ephemeral existed. So the only mistake is to resume the
-			// session after its end.
+			// It is unknown whether the ephemeral existed. So only a session that is resumed after
+			// its end is a mistake.
 			return !resumed(&o) || o.Invoke.Index < last
 		})
 	}
@@ -681,10 +681,9 @@ func allOf(ops []history.Operation, f func(history.Operation) bool) bool {
 	return !slices.ContainsFunc(ops, func(o history.Operation) bool { return !f(o) })
 }
 
-// couldSee searches for a moment within o, between an event and the next one, at which the
-// observation of o was true. The second argument is the index of the event just before the creation
-// of the ephemeral. The third is the index of the event just after the end of the session, unless
-// the session never ended. Effects at one such moment may have any order.
+// couldSee reports whether the observation of o was true at some moment within o. The ephemeral was
+// created just after the event `made`. The session ended just before the event `end`, unless
+// `never` is true. Effects between the same two events may have any order.
 func couldSee(o history.Operation, made, end int32, never bool) bool {
 	for at := o.Invoke.Index; at < o.Complete.Index; at++ {
 		lives, over := never || at < end, !never && at >= end-1

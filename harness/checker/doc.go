@@ -14,13 +14,17 @@
 // [Run] applies checkers, and reports a failure inside a checker as Unknown. [New] makes a checker
 // from a function.
 //
-// A busy machine alone makes no property Invalid. Each run measures by how much its own timers are
-// late, see [history.FactLag], and when it stood still, see [history.FactStall]. A hold that ended
-// late counts as exposure in two cases. In the first, all of its delay was during such a stall. In
-// the second, the hold was lost, and its delay is shorter than the lag. If a wait exceeds its limit
-// only because of stalls or of servers that did not answer in time, the verdict is Unknown. A busy
-// machine excuses nothing else: an overlap that continues after a stall is a violation. A hold that
-// the program gives up must end before the next one begins, however late timers are.
+// A busy machine alone makes no property Invalid. Each run measures how late its own timers are,
+// see [history.FactLag], and when it was stalled, see [history.FactStall]. A hold that ended late
+// counts as exposure in two cases:
+//   - All of the delay was during a stall.
+//   - The hold was lost, and its delay is shorter than the lag.
+//
+// A wait may also exceed its limit only because of stalls, or because servers did not answer in
+// time. Then the verdict is Unknown.
+//
+// A busy machine excuses nothing else. An overlap that continues after a stall is a violation. A
+// hold that the program gives up must end before the next one begins, however late timers are.
 //
 // # Properties
 //
@@ -114,8 +118,8 @@
 //
 // Package harness judges the property run/whole.
 //
-// Checkers are pure functions of the history and run in O(n log n) of its length, except for
-// counter/linearizable, which searches. They compare indexes of events, not times (see package
+// Checkers are pure functions of the history. They run in O(n log n) of its length, except for
+// counter/linearizable, which searches. They order events by index, not by time (see package
 // history). [Referee] searches for a linearization with porcupine, and can judge only small slices
-// of a history. Tests compare the checkers with it.
+// of a history.
 package checker

@@ -22,13 +22,13 @@ type round struct {
 	object         string
 	number         int32
 	enters, leaves []history.Operation
-	// strays are the enters whose round is not known: they had no round at the invocation, and they
-	// did not succeed. All rounds of an object share one list.
+	// strays are the enters whose round is not known: the invocation has no round, and the call did
+	// not succeed. All rounds of an object share one list.
 	strays *strays
 }
 
 // The function `rounds` lists the rounds in order. If a client does not know its round when it
-// invokes an operation, the invocation has round 0, and the completion has the round.
+// invokes an operation, Round of the invocation is 0, and only the completion has the round.
 func rounds(h *history.History) []*round {
 	type use struct {
 		object string
@@ -84,7 +84,7 @@ func rounds(h *history.History) []*round {
 }
 
 // strays are the enters of one object whose round is not known, in order of their ends. Each may
-// have counted as a member of one round.
+// have been a member of one round.
 type strays []stray
 
 type stray struct {
@@ -93,10 +93,11 @@ type stray struct {
 	used bool
 }
 
-// strayEnds returns a function that gives the index until which a stray may count. A stray no
-// longer counts once its call has failed, or once the servers have ended its session. It also no
-// longer counts once the same session has entered again, because the earlier attempt must be gone
-// by then.
+// strayEnds returns a function that gives the index until which a stray may count as a member. A
+// stray no longer counts after the first of these events:
+//   - Its call failed.
+//   - The servers ended its session.
+//   - The same session entered again, because the earlier attempt must be gone by then.
 func strayEnds(h *history.History, ops []history.Operation) func(history.Operation) int32 {
 	expired := make(map[int64]int32)
 	for i := range h.Events {
@@ -131,8 +132,8 @@ func strayEnds(h *history.History, ops []history.Operation) func(history.Operati
 }
 
 // The method `borrow` takes up to n strays that may have been members of r when r opened, and
-// returns how many it took. It first takes the strays that end first, because those fit the fewest
-// later rounds.
+// returns their number. Strays that end first are taken first, because they fit the fewest later
+// rounds.
 func (r *round) borrow(n int, opened int32) (taken int) {
 	if r.strays == nil || n <= 0 {
 		return 0
@@ -187,9 +188,8 @@ func doubleBarrierEnterTogether(n int) Checker {
 	})
 }
 
-// doubleBarrierNoQuitterCounts judges entries: at some moment before the first entry completes, n
-// members are inside and have not given up. A member whose enter failed counts until the failure
-// was reported.
+// doubleBarrierNoQuitterCounts judges entries. Before the first entry completes, n members must be
+// inside at the same moment. A member whose enter failed counts until the failure was reported.
 func doubleBarrierNoQuitterCounts(n int) Checker {
 	return New("double-barrier/no-quitter-counts", "a member that gave up does not count", func(h *history.History, j *Judge) {
 		for _, r := range rounds(h) {
@@ -257,15 +257,15 @@ func doubleBarrierLeaveTogether() Checker {
 
 // A stay is a time that a member surely spent inside. It begins when the enter returns. It ends
 // when the member begins to leave, loses its session or crashes. The servers may end the session
-// before the member notices. So the stay is sure only until the invocation of the last operation
-// that succeeded in the session.
+// before the member notices. So a stay also ends at the invocation of the last successful operation
+// in the session.
 type stay struct {
 	enter history.Operation
 	to    int32
 }
 
-// The type `stays` has the stays of a round in order of their beginnings. If an earlier stay ends
-// after a later one, it replaces the later one in the list.
+// The type `stays` has the stays of a round in order of their beginnings. If a stay ends before an
+// earlier one, the earlier one replaces it. So the ends rise too.
 type stays []stay
 
 func (r *round) stays(dropped drops) stays {
@@ -289,7 +289,7 @@ func (r *round) stays(dropped drops) stays {
 	return all
 }
 
-// firstAfter returns the first of the sorted indexes that is greater than the index from.
+// firstAfter returns the first of the sorted indexes that is greater than `from`.
 func firstAfter(indexes []int32, from int32) int32 {
 	i, _ := slices.BinarySearch(indexes, from+1)
 	if i == len(indexes) {
@@ -298,11 +298,11 @@ func firstAfter(indexes []int32, from int32) int32 {
 	return indexes[i]
 }
 
-// The method `at` returns a stay that includes the event with the index, if there is one.
+// The method `at` returns a stay that contains the event with the given index, if there is one.
 func (all stays) at(index int32) (stay, bool) {
 	i, _ := slices.BinarySearchFunc(all, index, func(s stay, at int32) int { return cmp.Compare(s.enter.Complete.Index, at) })
-	// No entry of the list ends before an earlier entry: see `stays`. So if any stay includes the
-	// index, the last one that began before it does.
+	// The ends rise, see `stays`. So only the last stay that began before the index must be
+	// checked.
 	if i > 0 && all[i-1].to > index {
 		return all[i-1], true
 	}
@@ -311,7 +311,7 @@ func (all stays) at(index int32) (stay, bool) {
 
 // The type `drops` has the indexes of events that limit how long a session surely lived.
 type drops struct {
-	told   map[int16][]int32 // client -> the events with which it noticed that it had lost its session, or crashed
+	told   map[int16][]int32 // client -> the events in which it lost or closed its session, or crashed
 	proven map[int64]int32   // session -> the invocation of the last operation that succeeded in it
 }
 
@@ -370,10 +370,11 @@ func doubleBarrierRoundsInOrder() Checker {
 }
 
 // doubleBarrierRoundsGoOn judges liveness after the heal. Once the first member has entered a
-// round, the others enter within inTime. The same applies to leaving. Some members learn the number
-// of their round only when they have entered. Until then their enters belong to no known round, so
-// the two rules above do not judge them. If there are such members, there is one more rule: if more
-// than inTime passes between the heal and the end of the work, a round must open in that time.
+// round, the others enter within inTime. The same is true of leaving.
+//
+// These two rules do not judge an enter whose round is not known. If a barrier can have such
+// enters, a round of the barrier must also open between the heal and the end of the work. This is
+// required only if that time is longer than inTime.
 func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
 	return New("double-barrier/rounds-go-on", "after the heal rounds complete in time", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)
@@ -382,7 +383,7 @@ func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
 			return
 		}
 		busy := busyTimes(h)
-		opened := make(map[string]bool) // after the heal
+		opened := make(map[string]bool) // object -> whether a round opened after the heal
 		for _, r := range rounds(h) {
 			for _, ops := range [][]history.Operation{r.enters, r.leaves} {
 				inTimeTogether(h, j, r, ops, healed, busy, inTime)
@@ -403,8 +404,8 @@ func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
 	})
 }
 
-// inTimeTogether judges the enters or the leaves of a round from the moment at which the first of
-// them completed. From that moment on, every member that has begun its call can complete it.
+// inTimeTogether judges the enters or the leaves of a round. Once the first of them has completed,
+// the other members can complete theirs too.
 func inTimeTogether(h *history.History, j *Judge, r *round, ops []history.Operation, healed *history.Event, busy loaded, inTime time.Duration) {
 	first, done := firstIn(ops)
 	if !done {

@@ -19,8 +19,7 @@ type edit struct {
 	spoil func(r *rand.Rand, e events) events
 }
 
-// Long legal histories are valid. After one edit of each kind, the property of that kind is
-// invalid.
+// A long legal history is valid. The edit of a property makes this property invalid.
 func TestOneEditOfALegalHistoryIsFlagged(t *testing.T) {
 	checkers := underTest()
 	for id, edit := range sorted(edits()) {
@@ -192,8 +191,8 @@ func edits() map[string]edit {
 
 // Functions that draw histories.
 
-// The function `some` returns a function that draws one of the histories of the benchmarks, without
-// the event that ends it.
+// The function `some` returns a function that draws a history of the benchmarks, without its last
+// event.
 func some(draw func(n int) *history.History) func(*rand.Rand) events {
 	return func(r *rand.Rand) events {
 		e := draw(80 * (1 + r.IntN(5))).Events
@@ -293,7 +292,7 @@ func followed(n int) *history.History {
 
 func delivers(e *history.Event) bool { return e.Result != "" }
 
-// The function `line` draws a queue that one client at a time uses, and that is drained at the end.
+// The function `line` draws a queue without overlapping calls. The queue is drained at the end.
 func line(r *rand.Rand) events {
 	return lined(r, func(items []int32) int { return 0 })
 }
@@ -376,8 +375,8 @@ func gated(r *rand.Rand) events {
 
 // Functions that edit histories.
 
-// The function `alter` changes one event of a kind and operation, which it draws at random. If
-// there is an argument `fits`, it draws only from the events for which `fits` returns true.
+// The function `alter` changes a random event of the given kind and operation. If `fits` is given,
+// only events for which `fits` returns true are changed.
 func alter(kind history.Kind, op string, how func(*history.Event), fits ...func(*history.Event) bool) func(*rand.Rand, events) events {
 	return func(r *rand.Rand, e events) events {
 		how(&e[pick(r, e, both(kind, op, fits...))])
@@ -452,8 +451,7 @@ func holdGoesOn(r *rand.Rand, e events) events {
 	return e
 }
 
-// expiresBeforeItIsTold makes the servers end a session before its client is notified of the loss
-// of its hold.
+// expiresBeforeItIsTold makes the servers end a session before its client is notified of a loss.
 func expiresBeforeItIsTold(r *rand.Rand, e events) events {
 	i := pick(r, e, is(history.Session, history.SessionExpired))
 	lost := i
@@ -485,15 +483,16 @@ func again(r *rand.Rand, e events) events {
 	return e
 }
 
-// lastTwoSwapped exchanges the items of the last two takes. Both items were put before both takes.
+// lastTwoSwapped exchanges the items of the last two takes that found an item. Both items were put
+// before both takes.
 func lastTwoSwapped(_ *rand.Rand, e events) events {
 	n := len(e)
 	e[n-3].Result, e[n-5].Result = e[n-5].Result, e[n-3].Result
 	return e
 }
 
-// inRound edits one round of a double barrier of four members with the function `spoil`. This
-// function also gets the events after the round.
+// inRound edits one round of a double barrier of four members. The function `spoil` gets the events
+// of the round and those after it.
 func inRound(spoil func(round, next events) events) func(*rand.Rand, events) events {
 	const size = 16 // events of a round: each of four members begins and completes an enter and a leave
 	return func(r *rand.Rand, e events) events {

@@ -5,8 +5,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// FactEffect is a fact about one effect of an ack. Arg is the value that was acked. The effects are
-// read from the resource at the end of the run.
+// FactEffect is the fact that the resource has one effect of an ack at the end of the run. Object
+// is the queue, and Arg is the value that was acked.
 const FactEffect = "effect"
 
 // effectsOf returns the effects of acks. The key consists of the queue and the acked value.
@@ -21,9 +21,9 @@ func effectsOf(h *history.History) map[[2]string][]*history.Event {
 	return effects
 }
 
-// QueueAckWithEffect judges acks that apply an effect to a resource. An ack that is known to have
-// succeeded has one effect at the end of the run. An ack with an unknown outcome has one effect or
-// none. There are no other effects.
+// QueueAckWithEffect judges acks that apply an effect to a resource. An ack that succeeded has one
+// effect at the end of the run. An ack with an unknown outcome has one effect or none. There are no
+// other effects.
 func QueueAckWithEffect() Checker {
 	return New("queue/ack-with-effect", "an ack and its effect happen together or not at all", func(h *history.History, j *Judge) {
 		effects := effectsOf(h)

@@ -19,9 +19,9 @@ const (
 	// is the epoch of the leader. Result is empty if nothing was proclaimed.
 	OpInherit = "inherit"
 	// OpLeader reads who leads. It completes with the epoch in Token, or zero if there is no
-	// leader. If Arg of its invocation is Present, an old state is not allowed as the answer. If
-	// Arg is Settled, an observer completes the operation: Token is the last epoch that it was
-	// notified of, and Result is the epoch that it reads now.
+	// leader. If Arg of the invocation is Present, the answer must not be old. If Arg is Settled,
+	// an observer compares two epochs: Token is the last one that it was notified of, and Result is
+	// the one that it reads now.
 	OpLeader = "leader"
 
 	Present = "sync"
@@ -55,7 +55,8 @@ func electionNoEpochTwice() Checker {
 }
 
 // sameEpoch compares each term with the previous term of the same epoch. The function `whom`
-// decides whether that term can be any client's or must be the same client's.
+// returns the client whose terms are compared, or Nobody if terms of different clients are compared
+// too.
 func sameEpoch(h *history.History, j *Judge, whom func(*history.Event) int16, wrong func(a, b *history.Event) bool) {
 	type epoch struct {
 		object string
@@ -75,19 +76,19 @@ func sameEpoch(h *history.History, j *Judge, whom func(*history.Event) int16, wr
 	j.NotExercised("no candidate was elected")
 }
 
-// ElectionNoOverlap judges terms: inside the envelope no two of them overlap.
+// ElectionNoOverlap judges terms: inside the envelope no two terms overlap.
 func ElectionNoOverlap(envelope Envelope) Checker {
 	return New("election/no-overlap", "no two terms overlap", func(h *history.History, j *Judge) { overlaps(h, j, envelope) })
 }
 
-// ElectionFencedWrites judges the resource that is fenced by epochs, under every fault.
+// ElectionFencedWrites is LockFencedWrites for a resource that is fenced by epochs.
 func ElectionFencedWrites() Checker {
 	return New("election/fenced-writes", "the fenced resource never accepts a smaller epoch, and no increment is lost", fenced)
 }
 
 // ElectionHeirSeesAll judges what a new leader reads: a value that a leader wrote, and no older
-// than the last value whose write had succeeded before the read began. A read is not judged if a
-// write of the same epoch or of a later one had succeeded before it began.
+// than the last write that had succeeded before the read. If that write was of the same epoch or of
+// a later one, the read is not judged.
 func ElectionHeirSeesAll() Checker {
 	return New("election/heir-sees-all", "a new leader sees what the leaders of earlier epochs wrote", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
@@ -99,7 +100,7 @@ func ElectionHeirSeesAll() Checker {
 		}
 		type begun struct{ op, before *history.Operation }
 		open := make(map[int32]begun)               // by the index of the completion
-		last := make(map[string]*history.Operation) // object -> the latest definite write
+		last := make(map[string]*history.Operation) // object -> the latest write that succeeded
 		for i := range h.Events {
 			e := &h.Events[i]
 			if len(ops) > 0 && ops[0].Invoke == e {
@@ -208,11 +209,13 @@ func electionLeaderAfterHeal(inTime time.Duration) Checker {
 	})
 }
 
-// ElectionObserversSeeLeaders judges observers. The candidate of the observed epoch had begun its
-// campaign before the answer. If a campaign failed, its epoch is not known, so it can be the
-// campaign of any one epoch. An observer never goes back to a lower epoch. If Arg of the
-// invocation is [Present], the epoch is not lower than that of any term that had begun before the
-// invocation. At the end an observer has been notified of the current epoch.
+// ElectionObserversSeeLeaders judges observers:
+//   - The campaign for an observed epoch had begun before the answer. The epoch of a failed
+//     campaign is not known, so a failed campaign explains any one epoch.
+//   - An observer never goes back to a lower epoch.
+//   - If Arg of the invocation is [Present], the epoch is no lower than that of a term that had
+//     begun before the invocation.
+//   - At the end, an observer has been notified of the current epoch.
 func ElectionObserversSeeLeaders() Checker {
 	return New("election/observers-see-leaders", "an observer never sees a future leader, and never goes back to an earlier one", observers)
 }
@@ -261,7 +264,7 @@ func observers(h *history.History, j *Judge) {
 		j.Checked(1)
 		who := observer{e.Client, e.Session, e.Object}
 		if asked[e.Token] == nil && spare > 0 {
-			// A campaign can fail after its znode was created, and that znode has one epoch.
+			// A failed campaign may have created its znode, so it explains one epoch.
 			spare--
 			asked[e.Token] = &history.Event{Index: -1}
 		}

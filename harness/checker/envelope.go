@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Envelope says under which circumstances holds may overlap without breaking a promise. Such an
+// Envelope names the faults under which holds may overlap without breaking a promise. Such an
 // overlap is reported as exposure. The comment of the method windows.excuses has the rule.
 type Envelope struct {
 	// Outside names the faults that break an assumption of the lease: another client closes the
@@ -29,15 +29,15 @@ type window struct{ from, to time.Duration }
 // The type `windows` has the times outside the envelope. Each list is in order, and its windows are
 // disjoint.
 type windows struct {
-	faults map[int16][]window // by client; faults on all clients are under Nobody and also under each client with faults of its own
+	faults map[int16][]window // by client; faults on all clients are under Nobody and also under each other key
 	stalls []window
 	lags   []lag // in order
 	after  time.Duration
 	end    time.Duration // end of the history
 }
 
-// A lag is the largest delay of a timer during a period, and the share of the period that all of
-// its delays take together.
+// A lag describes the delays of a timer during a period: the largest delay, and the share of the
+// period that all delays take together.
 type lag struct {
 	window
 	late  time.Duration
@@ -115,9 +115,9 @@ func (w windows) lag(from, to time.Duration) (most time.Duration) {
 	return most
 }
 
-// The method `slowed` returns for how long this process was late between two times, without the
-// stalls. If a busy machine runs the process rarely, many short delays follow each other. Work that
-// takes several steps is then late by more than the largest of these delays.
+// The method `slowed` returns the sum of all delays of a timer between two times, without the
+// stalls. On a busy machine, many short delays follow each other. Work in several steps is then
+// late by more than the largest delay.
 func (w windows) slowed(from, to time.Duration) (sum time.Duration) {
 	i, _ := slices.BinarySearchFunc(w.lags, from, func(l lag, t time.Duration) int { return cmp.Compare(l.to, t) })
 	for ; i < len(w.lags) && w.lags[i].from <= to; i++ {
@@ -128,29 +128,24 @@ func (w windows) slowed(from, to time.Duration) (sum time.Duration) {
 }
 
 // The method `excuses` reports whether the envelope excuses a hold that had not ended at t. At t
-// another client was granted the same object, or the servers ended the session. The excuse needs
-// one cause for the whole time from t to the end of the hold. There are three causes.
+// the servers granted the same object to another client, or ended the session. One of these causes
+// must explain the whole time from t to the end of the hold:
 //
-//   - A fault outside the envelope, on the client of the hold or on all clients. Because of the
-//     fault, the session ends or the znode is deleted, and the client cannot know. The end of the
-//     session and the grant to another client both come after the start of the fault. So t must not
-//     be before that start. The client detects the loss when its next request fails. If no server
-//     answers, its lease lapses within a session timeout. So the hold must have ended when the
-//     duration Envelope.After has passed since the end of the fault. A fault on the other client
-//     explains nothing.
-//   - A stall of this process. Assumption A1 of decision 1 excludes a pause of the client. If a
-//     lease should have lapsed during the stall, its timer fires only after the stall. Meanwhile
-//     the grant of the other client waits in its connection. When the process runs again, the loss
-//     and the grant race. All of that happens during the stall, or right after it, while the
-//     process still does the overdue work. A program may also release at that moment, so the way in
-//     which the hold ended does not matter. If a program pauses between its check of the lease and
-//     its write, the holds do not overlap. In this case the fenced resource refuses the write, and
-//     lock/fenced-writes judges that without any excuse.
+//   - A fault outside the envelope, on the client of the hold or on all clients. The fault can end
+//     the session or delete the znode without the client's knowledge. This happens after the start
+//     of the fault, so t must not be before the start. The client detects the loss when its next
+//     request fails, or when its lease lapses. So the hold must have ended when Envelope.After has
+//     passed since the end of the fault. A fault on the other client explains nothing.
+//   - A stall of this process. Assumption A1 of decision 1 excludes a pause of the client. During
+//     the stall, the timer of the lease cannot fire, and the grant of the other client waits in its
+//     connection. Right after the stall, the loss and the grant race. A program may also release at
+//     that moment, so the way in which the hold ended does not matter. A stall between the check of
+//     the lease and a write causes no overlap: the fenced resource refuses the write. The property
+//     lock/fenced-writes has no excuse.
 //   - The lag of timers, if the hold was lost. A lease lapses by a timer, and a goroutine records
-//     the loss. Either may be late by the lag, by stalls in between, and by the share of the time
-//     in which the machine did not run this process when it should have. A hold that was given up
-//     has no such excuse, because a program that gives up a hold ends it before the request that
-//     releases it.
+//     the loss. Both may be late by the lag, by stalls, and by the time in which the machine did
+//     not run this process. A hold that was given up has no such excuse: a program ends the hold
+//     before the request that releases it.
 func (w windows) excuses(hold history.HoldInterval, t time.Duration) bool {
 	to := w.end
 	if hold.End != nil {
@@ -166,9 +161,8 @@ type Excuse struct{ windows windows }
 func (e Envelope) In(h *history.History) Excuse { return Excuse{e.outside(h)} }
 
 // Explains reports whether a hold of a client ended late because of a fault outside the envelope, a
-// stall of this process, or the lag of its timers. It assumes that the hold was lost and not given
-// up. The parameter `from` is the time at which the hold should have ended. The parameter `to` is
-// the time at which it ended.
+// stall of this process, or the lag of its timers. The hold should have ended at `from`, but ended
+// at `to`. Explains assumes that the hold was lost and not given up.
 func (x Excuse) Explains(from, to time.Duration, client int16) bool {
 	return x.windows.explains(from, to, true, client)
 }
@@ -179,17 +173,16 @@ func (x Excuse) Outside(from, to time.Duration, client int16) bool {
 	return x.windows.explains(from, to, false, client)
 }
 
-// Lateness returns by how much this process can have been late between two times. It adds twice the
-// largest lag, twice the length of the stalls, and the time in which the process was late again and
-// again. The lag counts twice because it is measured at a single timer, and other goroutines may
-// wait longer. On a virtual clock, Lateness returns zero.
+// Lateness returns by how much this process can have been late between two times. This is twice the
+// largest lag, plus twice the length of the stalls, plus the sum of all delays. The lag counts
+// twice because it is measured at a single timer, and other goroutines may wait longer. On a
+// virtual clock, Lateness returns zero.
 func (x Excuse) Lateness(from, to time.Duration) time.Duration {
 	return 2*x.windows.lag(from, to) + 2*x.windows.stalled(from, to) + x.windows.slowed(from, to)
 }
 
-// The method `explains` reports whether the envelope excuses a hold that ended late. The parameter
-// `from` is the time at which the hold should have ended. The parameter `to` is the time at which
-// it ended. If `lost` is false, the program gave up the hold.
+// The method `explains` reports whether the envelope excuses a hold that should have ended at
+// `from`, but ended at `to`. If `lost` is false, the program gave up the hold.
 func (w windows) explains(from, to time.Duration, lost bool, client int16) bool {
 	lag := w.lag(from, to)
 	// The recorded length of a stall leaves out one tick, so the stall may have begun one tick
@@ -212,8 +205,9 @@ func (w window) within(list []window) bool {
 	return i >= 0 && w.to <= list[i].to
 }
 
-// clientNamed parses "c3". Any other name, for example the name of a znode that begins with a GUID,
-// names no client. The fault then affects all clients.
+// clientNamed returns 3 for the target "c3". Any other target is no client, for example a znode
+// whose name begins with a GUID. A fault on such a target affects all clients, so the result is
+// Nobody.
 func clientNamed(target string) int16 {
 	number, named := strings.CutPrefix(target, "c")
 	client, err := strconv.ParseInt(number, 10, 16)

@@ -13,13 +13,13 @@ import (
 
 const ms = time.Millisecond
 
-// A belated describes a history in which client 0 has a hold until the time `to`. At the earlier
-// time `from`, the servers granted the same object to client 1, or ended the session of client 0.
+// A belated is a hold of client 0 that ends too late, at `to`. At `from`, the servers granted the
+// same object to client 1, or ended the session of client 0.
 type belated struct {
 	from, to time.Duration
 	op       string // how the hold of client 0 ends; empty if it does not end
 	events   []history.Event
-	reversed bool // the grant of client 0 is recorded 1 ms after that of client 1, although it came first
+	reversed bool // client 0 was granted the object first, but its grant is recorded 1 ms after that of client 1
 }
 
 // The method `histories` returns the history in the form that each property judges.
@@ -92,9 +92,8 @@ func (b belated) checkers(envelope Envelope) map[string]Checker {
 	}
 }
 
-// The method `judge` compares the verdict of each property with the expected one. For the
-// properties in `except`, Valid is expected instead of Invalid, and Invalid instead of Valid. Valid
-// must come with exposure.
+// The method `judge` compares the verdict of each property with `want`. For the properties in
+// `except`, the opposite verdict is expected. Valid must come with exposure.
 func (b belated) judge(t *testing.T, what string, want Verdict, except ...string) {
 	t.Helper()
 	checkers := b.checkers(Envelope{Outside: []string{"pause"}})
@@ -118,8 +117,8 @@ func lagged(at, length time.Duration) history.Event {
 	return history.Event{Time: at, Kind: history.Fact, Op: history.FactLag, Result: length.String(), Client: history.Nobody, Process: history.Nobody}
 }
 
-// The function `slowed` returns the fact of a busy machine that ran the process for a tenth of the
-// second before `at`, and made it wait 90 ms at a time.
+// The function `slowed` returns the fact that a busy machine delayed the process by 900 ms in the
+// second before `at`, in delays of up to 90 ms.
 func slowed(at time.Duration) []history.Event {
 	e := lagged(at, 90*ms)
 	e.Arg = "1s 900ms"
@@ -165,8 +164,8 @@ func TestStallExcusesWhatItCanExplain(t *testing.T) {
 	}
 }
 
-// A fault outside the envelope excuses the client that it affects, until the client's lease must
-// have lapsed.
+// A fault outside the envelope excuses the holds of the client that it affects, until the client's
+// lease must have lapsed.
 func TestFaultExcusesWhatItCanExplain(t *testing.T) {
 	const lost = history.HoldLost
 	fault := func(name, target string) []history.Event {
@@ -204,7 +203,8 @@ func TestFaultExcusesWhatItCanExplain(t *testing.T) {
 	}
 }
 
-// If somebody else closes a session, its hold is exposure until its lease must have lapsed.
+// If another client closes a session, a hold of the session is exposure until its lease must have
+// lapsed.
 func TestClosedSessionExposesUntilItsLeaseLapses(t *testing.T) {
 	for late, want := range map[time.Duration]Verdict{1000 * ms: Valid, 1001 * ms: Invalid} {
 		e := func(at time.Duration, kind history.Kind, op, arg string) history.Event {
@@ -234,9 +234,9 @@ func TestEnvelopeMeetsFaultsBetween(t *testing.T) {
 	}
 }
 
-// If a hold is lost, and its delay is shorter than the lag of the timers, the delay is exposure. A
-// hold that the program gives up must end in time. Bug: on a busy machine, a claim was recorded
-// 14 us before the loss of the previous claim, and the run was invalid.
+// A lost hold may end late by less than the lag of the timers. A hold that the program gives up
+// must end in time. Bug: on a busy machine, a claim was recorded 14 us before the loss of the
+// previous claim, and the run was invalid.
 func TestLagExcusesShorterLosses(t *testing.T) {
 	for _, one := range []struct {
 		what    string

@@ -9,18 +9,16 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// serverTrouble matches log lines that a node writes only if ZooKeeper itself went wrong: a broken
-// invariant, not the consequence of a fault.
+// serverTrouble matches log lines of internal errors of ZooKeeper, for example a broken invariant.
 var serverTrouble = regexp.MustCompile(`java\.lang\.(AssertionError|OutOfMemoryError|StackOverflowError)|Severe unrecoverable error|digests are not matching|Epoch of (leader|follower) .* is ahead`)
 
-// lostPeer matches the cause that a node logs below "Severe unrecoverable error" if its connection
-// to the leader broke while it forwarded a request. A follower logs that as severe, then searches
-// for a leader again. A follower that acknowledges a proposal at that moment may find its socket
-// gone (ZOOKEEPER-4409), with the same effect.
+// lostPeer matches a cause below "Severe unrecoverable error" that is no internal error: a follower
+// lost the connection to its leader. The follower then searches for a leader again. If it was
+// acknowledging a proposal, the cause is a NullPointerException (ZOOKEEPER-4409).
 var lostPeer = regexp.MustCompile(`^java\.(io|net)\.\w*Exception|^java\.lang\.NullPointerException: .*"this\.learner\.sock" is null`)
 
-// CleanLogs judges the nodes' logs: no line says that ZooKeeper itself went wrong. The map has the
-// log of each node by the index of the node.
+// CleanLogs judges the log of each node: it has no internal error of ZooKeeper. The key of the map
+// is the index of the node.
 func CleanLogs(logs map[int][]byte) Checker {
 	return single{Property{"run/clean-logs", "no server logs an internal error"}, func(_ context.Context, _ *history.History, j *Judge) {
 		for node, log := range sorted(logs) {

@@ -11,18 +11,18 @@ import (
 )
 
 // Operations of groups. Object is the group. A list of members has ids in order, separated by
-// spaces. An id may be followed by an @ and a mark of the incarnation. A client is one member at a
-// time. OpLeave ends its membership.
+// spaces. An id may be followed by an @ and the incarnation of the member, such as m1@10000000c. A
+// client is one member at a time. OpLeave ends its membership.
 const (
 	OpJoin   = "join"   // Arg is the member's id
-	OpUpdate = "update" // of the data of the member Arg
-	// OpMembers reads the members and completes with the list in Result. If Arg of its invocation
-	// is Present, an old state is not allowed as the answer. If Arg is Settled, a follower compares
-	// two lists: Arg of the completion is the last list that was reported to the follower, and
-	// Result is the list that it reads now.
+	OpUpdate = "update" // updates the data of the member Arg
+	// OpMembers reads the members and completes with the list in Result. If Arg of the invocation
+	// is Present, the answer must not be old. If Arg is Settled, a follower compares two lists: Arg
+	// of the completion is the last one that it was notified of, and Result is the one that it
+	// reads now.
 	OpMembers = "members"
-	// WatchMembers is the Op of a Watch event: a follower was notified of the list in Result. The
-	// changes that were reported to it since the first list add up to the list in Arg.
+	// WatchMembers is the Op of a Watch event: a follower was notified of the list in Result. Arg
+	// is the first list with all changes that were reported to the follower since.
 	WatchMembers = "members"
 )
 
@@ -37,8 +37,8 @@ func Group(envelope Envelope, inTime time.Duration) []Checker {
 type membership struct {
 	join  *history.Event
 	told  int32 // the completion of the join; from here to `until` the member is surely present
-	until int32 // the last sign that the member's session was alive, before the end of the membership began
-	left  int32 // the event with which the end of the membership begins
+	until int32 // the invocation of the last successful request in the session before `left`
+	left  int32 // the invocation of the leave
 	over  int32 // from here on the member is surely absent
 }
 
@@ -87,8 +87,8 @@ func memberships(h *history.History, inTime time.Duration) map[string][]*members
 	return all
 }
 
-// The function `ends` returns, for each session, the index from which on nothing of the session may
-// remain.
+// The function `ends` returns, for each session that has ended, the index from which on its members
+// must be gone.
 func ends(h *history.History, inTime time.Duration) map[int64]int32 {
 	healed := h.PhaseStart(history.PhaseHealed)
 	ended := make(map[int64]int32)
@@ -104,8 +104,7 @@ func ends(h *history.History, inTime time.Duration) map[int64]int32 {
 }
 
 // The function `listings` calls the function `judge` for each answer to OpMembers. The argument
-// `may` has the members that may have been present at some time between the invocation and the
-// completion. This list is short, because few members are present at a time.
+// `may` has the members that may have been present at some time during the call.
 func listings(h *history.History, inTime time.Duration, judge func(o history.Operation, may []*membership)) {
 	joins := memberships(h, inTime)
 	may := make(map[string][]*membership)
@@ -123,7 +122,7 @@ func listings(h *history.History, inTime time.Duration, judge func(o history.Ope
 	}
 }
 
-// idsIn returns the ids of the members in a list, without the marks of their incarnations.
+// idsIn returns the ids of the members in a list, without their incarnations.
 func idsIn(list string) []string {
 	ids := strings.Fields(list)
 	for i, id := range ids {
@@ -156,10 +155,10 @@ func groupMembersListed(envelope Envelope) Checker {
 	})
 }
 
-// groupNoStrangerListed judges all answers: a listed member had invoked a join. An answer that must
-// not be old also lists no member that had left before the invocation. It lists no member whose
-// session had ended more than inTime before the invocation. The time counts from the heal if the
-// heal came later than the end of the session.
+// groupNoStrangerListed judges all answers. Each listed member had invoked a join. An answer that
+// must not be old lists no member that left before the call. It also lists no member whose session
+// ended more than inTime before the call. If the heal came after the end of the session, inTime
+// counts from the heal.
 func groupNoStrangerListed(inTime time.Duration) Checker {
 	return New("group/no-stranger-listed", "a list contains only members that have joined, have not left and are alive", func(h *history.History, j *Judge) {
 		asked := make(map[string]bool) // by group and id

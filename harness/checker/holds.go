@@ -10,13 +10,13 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// The constant `forever` is the end of an interval of indexes that does not end.
+// The constant `forever` is an index after all events. It is the end of an interval that does not
+// end.
 const forever = 1<<31 - 1
 
 // The function `begins` yields each hold, in order, with the other holds of its object that have
-// not ended when it begins. A hold that is lost at that very instant counts as ended. On a virtual
-// clock, time stops while goroutines run, so the client of the lost hold may be notified after the
-// next hold has begun. There are few such other holds: at most as many as clients.
+// not ended when it begins. A hold that is lost at the same time counts as ended. On a virtual
+// clock, its client may be notified of the loss after the next hold has begun.
 func begins(h *history.History) func(func(hold history.HoldInterval, others []history.HoldInterval) bool) {
 	return func(yield func(history.HoldInterval, []history.HoldInterval) bool) {
 		standing := make(map[string][]history.HoldInterval)
@@ -33,7 +33,7 @@ func begins(h *history.History) func(func(hold history.HoldInterval, others []hi
 }
 
 // The method `unexcused` returns the first of the other holds whose overlap with `hold` the
-// envelope does not excuse.
+// envelope does not excuse, or nil.
 func (w windows) unexcused(hold history.HoldInterval, others []history.HoldInterval) *history.HoldInterval {
 	for i := range others {
 		if first, next := inTurn(others[i], hold); !w.excuses(first, next.Begin.Time) {
@@ -43,9 +43,9 @@ func (w windows) unexcused(hold history.HoldInterval, others []history.HoldInter
 	return nil
 }
 
-// inTurn returns two holds in the order in which the servers granted them, which is the order of
-// their tokens. The record of a grant can follow the record of a later grant. If a hold has no
-// token, inTurn uses the order of the records.
+// inTurn returns two holds in the order in which the servers granted them. This is the order of
+// their tokens, which may differ from the order of the records. Without tokens, inTurn uses the
+// records.
 func inTurn(before, after history.HoldInterval) (first, next history.HoldInterval) {
 	if a, b := before.Begin.Token, after.Begin.Token; a != 0 && b != 0 && b < a {
 		return after, before
@@ -53,8 +53,8 @@ func inTurn(before, after history.HoldInterval) (first, next history.HoldInterva
 	return before, after
 }
 
-// The function `overlap` returns for how long `hold` overlaps with one or more of the other holds,
-// which began earlier.
+// The function `overlap` returns for how long `hold` overlaps with at least one of the other holds.
+// The other holds began earlier.
 func overlap(h *history.History, hold history.HoldInterval, others ...history.HoldInterval) time.Duration {
 	last := hold.Begin.Time
 	for _, other := range others {
@@ -70,8 +70,8 @@ func endTime(h *history.History, hold history.HoldInterval) time.Duration {
 	return hold.End.Time
 }
 
-// inLine are the grants of one object with a higher token than all grants before them, in order. So
-// if a grant has a given token or a higher one, the earliest such grant is in this list.
+// inLine are the grants of one object whose tokens are higher than the tokens of all earlier
+// grants.
 type inLine []*history.Event
 
 func (l *inLine) add(e *history.Event) {
@@ -80,8 +80,7 @@ func (l *inLine) add(e *history.Event) {
 	}
 }
 
-// The method `passed` returns the earliest grant whose token is the given one or a higher one, or
-// nil.
+// The method `passed` returns the earliest grant with at least the given token, or nil.
 func (l inLine) passed(token int64) *history.Event {
 	i, _ := slices.BinarySearchFunc(l, token, func(e *history.Event, token int64) int { return cmp.Compare(e.Token, token) })
 	if i == len(l) {
@@ -102,8 +101,7 @@ func sorted[K cmp.Ordered, V any](m map[K]V) func(func(K, V) bool) {
 	}
 }
 
-// The function `number` parses a decimal number. If s is not a number, it returns its second
-// argument.
+// The function `number` parses a decimal number. If s is not a number, it returns `none`.
 func number(s string, none int) int {
 	if n, err := strconv.Atoi(s); err == nil {
 		return n

@@ -47,8 +47,8 @@ func TestReferee(t *testing.T) {
 	}
 }
 
-// Regression: Referee judged histories with events that the model does not know. After a lost hold,
-// the next grant was a violation.
+// Regression: Referee judged histories with events that the model does not know. It reported the
+// grant after a lost hold as a violation.
 func TestRefereeJudgesNothingItsModelDoesNotKnow(t *testing.T) {
 	const (
 		hold    = "- c0 invoke acquire /l\n- c0 hold begin /l token=1\n- c0 ok acquire /l\n"
@@ -81,9 +81,8 @@ func TestRefereeJudgesOnlyTheFirstOperations(t *testing.T) {
 	}
 }
 
-// Regression: several acks of one value had an unknown outcome, and only the last of them counted.
-// So a take that found the queue empty after the first ack, but before the last one, was a
-// violation.
+// Regression: if several acks of one value had an unknown outcome, only the last ack counted. A
+// take that found the queue empty between two of these acks was reported as a violation.
 func TestFirstOfSeveralUnknownAcksCounts(t *testing.T) {
 	const put = "- c0 invoke put /q arg=a\n- c0 ok put /q\n"
 	const ack = "- c1 invoke ack /q arg=a\n- c1 info ack /q\n"
@@ -200,8 +199,8 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// Bug: a run of 5 s had 12 grants and was not exercised, since the scenario required the 20 grants
-// of its usual 20 s.
+// Bug: a run of 5 s with 12 grants was not exercised. The scenario required 20 grants, as in its
+// usual 20 s.
 func TestShortRunsNeedLess(t *testing.T) {
 	for _, one := range []struct {
 		work  time.Duration

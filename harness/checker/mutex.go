@@ -10,14 +10,14 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Operations of locks, in the form that workloads record. Acquire completes with Token and Node,
-// which is the client's own znode. The invocation of Release has the Token of the hold.
+// Operations of locks. OpAcquire completes with the Token of the grant, and with the client's own
+// znode in Node. The invocation of OpRelease has the Token of the hold.
 const (
 	OpAcquire = "acquire"
 	OpRelease = "release"
-	// OpVerify reads the contenders after a write of the same session, so that the answer is no
-	// older than the invocation. The invocation has the Token and the client's own Node. The
-	// completion has the name of the lowest contender in Result, and the owner of that znode in
+	// OpVerify reads the contenders. The same session writes before the read, so that the answer is
+	// no older than the invocation. The invocation has the Token and the client's own Node. The
+	// completion has the znode of the first contender in Result, and the owner of that znode in
 	// Session.
 	OpVerify = "verify"
 )
@@ -29,8 +29,8 @@ func Mutex(envelope Envelope, inTime time.Duration) []Checker {
 	return []Checker{LockTokensRise(), LockFencedWrites(), LockNoOverlap(envelope), NothingLeft("znodes", "goroutines"), WaitersServed(OpAcquire, inTime)}
 }
 
-// LockTokensRise judges the tokens of grants: they are unique and rise in real time. If an acquire
-// was invoked after another grant had completed, its token is higher than the token of that grant.
+// LockTokensRise judges the tokens of grants: they are unique and rise in real time. If one acquire
+// completed before another was invoked, the later one has the higher token.
 func LockTokensRise() Checker {
 	return New("lock/tokens-rise", "tokens are unique and rise in real time", func(h *history.History, j *Judge) {
 		tokens(h, j, OpAcquire)
@@ -89,8 +89,8 @@ func tokens(h *history.History, j *Judge, op string) {
 	}
 }
 
-// LockFencedWrites judges the log of fenced resources, under every fault: the tokens of accepted
-// accesses never fall, and each accepted write is one more than the value before it.
+// LockFencedWrites judges the log of fenced resources, under every fault. The tokens of accepted
+// accesses never fall. Each accepted write adds one to the value before it.
 func LockFencedWrites() Checker {
 	return New("lock/fenced-writes", "the fenced resource never accepts a smaller token, and no increment is lost", func(h *history.History, j *Judge) {
 		fenced(h, j)
@@ -133,9 +133,9 @@ func fenced(h *history.History, j *Judge) {
 	j.Note("%d writes accepted, %d accesses refused", writes, refused)
 }
 
-// LockNoFalseRefusal judges the refusals of fenced resources: a refused token is smaller than one
-// that was accepted before. If Result of the refusal gives the largest token, the refused token is
-// compared with it.
+// LockNoFalseRefusal judges the refusals of fenced resources. A refused token must be smaller than
+// a token that was accepted before. If Result of the refusal has the largest token, the refused
+// token is compared with Result instead.
 func LockNoFalseRefusal() Checker {
 	return New("lock/no-false-refusal", "the fenced resource refuses no token that is the largest", func(h *history.History, j *Judge) {
 		highest := make(map[string]*history.Event)
@@ -213,15 +213,15 @@ func overlaps(h *history.History, j *Judge, envelope Envelope) {
 	}
 }
 
-// inOrder merges the events of a counterexample by index.
+// inOrder merges events by index, without duplicates.
 func inOrder(parts ...[]history.Event) []history.Event {
 	all := slices.Concat(parts...)
 	slices.SortFunc(all, func(a, b history.Event) int { return int(a.Index - b.Index) })
 	return slices.CompactFunc(all, func(a, b history.Event) bool { return a.Index == b.Index })
 }
 
-// LockNoReleaseAfterLoss judges releases: a release that was invoked after the program had noticed
-// the loss returns an error, and no token is held twice.
+// LockNoReleaseAfterLoss judges releases. If the program had noticed the loss before the release
+// was invoked, the release returns an error. No token is held twice.
 func LockNoReleaseAfterLoss() Checker {
 	return New("lock/no-release-after-loss", "a release after a loss returns an error, and no grant is held twice", func(h *history.History, j *Judge) {
 		type grant struct {
@@ -254,9 +254,9 @@ func LockNoReleaseAfterLoss() Checker {
 	})
 }
 
-// LockOwnNodeIsFirst judges the answers to [OpVerify] during a hold: the client's own znode exists,
-// is owned by its own session, and is the lowest. Outside the envelope a hold without such a znode
-// is exposure, for the time that the program continues to hold.
+// LockOwnNodeIsFirst judges the answers to [OpVerify] during a hold. The first contender must be
+// the client's own znode, owned by the client's session. Outside the envelope, a wrong answer is
+// exposure until the hold ends.
 func LockOwnNodeIsFirst(envelope Envelope) Checker {
 	return New("lock/own-node-is-first", "a holder's znode exists, belongs to its session and is first in the lock queue", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
@@ -295,8 +295,8 @@ func LockOwnNodeIsFirst(envelope Envelope) Checker {
 	})
 }
 
-// NothingLeft judges that clients left nothing behind, for each of the given kinds ("znodes",
-// "watches", "goroutines").
+// NothingLeft judges that clients left nothing of the given kinds behind ("znodes", "watches",
+// "goroutines"). If the run did not count a kind, the verdict is Unknown.
 func NothingLeft(what ...string) Checker {
 	return New("client/nothing-left", "no client leaves anything behind", func(h *history.History, j *Judge) {
 		found := make(map[string]bool)
@@ -319,10 +319,10 @@ func NothingLeft(what ...string) Checker {
 	})
 }
 
-// WaitersServed judges liveness. It considers each operation with the name `op` that was waiting at
-// the heal, or was invoked later. Each of them completes within inTime, and some of them succeed.
-// Every other client may hold once before a waiter. So inTime is extended by the longest completed
-// hold of each client after the heal, added up over all clients.
+// WaitersServed judges liveness. Each operation with the name `op` that was open at the heal, or
+// was invoked later, must complete in time, and some must succeed. The time is inTime plus one hold
+// of each client, because every other client may hold before a waiter. The hold that counts is the
+// client's longest completed one after the heal.
 func WaitersServed(op string, inTime time.Duration) Checker {
 	return New("client/waiters-served", fmt.Sprintf("after the heal every waiting client is granted within %v, plus one hold of each client", inTime), func(h *history.History, j *Judge) {
 		live(h, j, op, inTime)
@@ -364,8 +364,8 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 	j.Note("%d granted after the heal, the slowest in %v; %d ended with an error", granted, slowest, ended)
 }
 
-// The function `turn` returns the time in which each client can hold once. This is the longest
-// completed hold of each client after the given time, added up over all clients.
+// The function `turn` returns the time in which each client can hold once: the longest completed
+// hold of each client, added up over all clients. Time before `since` does not count.
 func turn(h *history.History, since time.Duration) (sum time.Duration) {
 	longest := make(map[int16]time.Duration)
 	for _, hold := range h.Holds() {
@@ -412,10 +412,9 @@ func LockGrantsInOrder(envelope Envelope) Checker {
 	})
 }
 
-// LockLossBeforeExpiry judges the time of losses: inside the envelope each hold has ended before
-// the end of its session was observed at the servers. A client cannot know in advance that somebody
-// else closes its session. If a hold ends late for this reason, and by at most Envelope.After, the
-// delay is exposure.
+// LockLossBeforeExpiry judges when holds end. Inside the envelope, a hold ends before its session
+// is observed to end at the servers. A client cannot know in advance that another client closes its
+// session. After such a close, a delay of at most Envelope.After is exposure.
 func LockLossBeforeExpiry(envelope Envelope) Checker {
 	return New("lock/loss-before-expiry", "a hold ends before the servers expire its session", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)

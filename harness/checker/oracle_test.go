@@ -12,11 +12,10 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// A tinyOp is one operation of a tiny random history of one queue. The few operations of such a
-// history overlap in any way, and their answers may be wrong.
-
+// A tinyOp is one operation in a small random history of one queue. Operations may overlap, and
+// their answers may be wrong.
 type tinyOp struct {
-	name, value string // the name is "put" or "take"; the value of a take is "" if it found nothing or its outcome is unknown
+	name, value string // name is "put" or "take"; a take has no value if it found nothing or its outcome is unknown
 	invoke, end int    // indexes; an end of -1 means an unknown outcome
 }
 
@@ -105,8 +104,9 @@ func tinyHistory(ops []tinyOp) *history.History {
 	return history.New(append(events, end())...)
 }
 
-// legalOrder is the oracle. It tries every order of the operations that respects real time.
-// Operations with an unknown outcome may be left out, and such a take may return anything.
+// legalOrder is the oracle. It tries every order of the operations that respects real time. An
+// operation with an unknown outcome may be left out. A take with an unknown outcome may return any
+// value.
 func legalOrder(ops []tinyOp) bool {
 	endOf := func(op tinyOp) int {
 		if op.end < 0 {
@@ -172,9 +172,9 @@ func show(ops []tinyOp) string {
 	return b.String()
 }
 
-// Four queue properties (nothing-invented, nothing-twice, fifo-order and empty-is-true) together
-// mean linearizability. If every outcome is known, this is exact. If not, the checkers may miss a
-// violation, but they raise no false alarm.
+// Together, four queue properties mean linearizability: nothing-invented, nothing-twice, fifo-order
+// and empty-is-true. If every outcome is known, their checkers agree with the oracle. Otherwise
+// they may miss a violation, but they raise no false alarm.
 func TestQueueCheckersAgreeWithTheOracle(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	verdicts := make(map[[2]bool]int)

@@ -7,8 +7,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// QueuePriorityOrder judges a priority queue: an item is delivered only if no item of a higher
-// priority (a smaller Priority of its put) was surely in the queue during the whole call.
+// QueuePriorityOrder judges a priority queue. An item is not delivered if a more urgent item was
+// surely in the queue during the whole call. Items with a smaller Priority are more urgent.
 func QueuePriorityOrder() Checker {
 	return New("queue/priority-order", "a more urgent item is delivered first", func(h *history.History, j *Judge) {
 		s := collect(h)
@@ -19,8 +19,8 @@ func QueuePriorityOrder() Checker {
 	})
 }
 
-// The function `urgent` judges the deliveries in order of their beginnings. At each delivery, a
-// tree of priorities contains the items whose put had ended when the delivery began.
+// The function `urgent` judges deliveries in the order in which their calls began. At each
+// delivery, a tree contains the items whose puts ended before the call began.
 func urgent(j *Judge, list []*item, goneAt func(*item) int32) {
 	priorities := make([]int32, 0, len(list))
 	for _, it := range list {
@@ -53,8 +53,8 @@ func urgent(j *Judge, list []*item, goneAt func(*item) int32) {
 	}
 }
 
-// prefixMax is a Fenwick tree. It finds the item that leaves last among those whose Priority is
-// below a given number.
+// prefixMax is a Fenwick tree over priorities. Among the items whose Priority is below a given
+// number, it finds the item that leaves the queue last.
 type prefixMax struct {
 	priorities []int32
 	tree       []*item

@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// Properties that one event decides. They need no oracle, because it would only repeat the checker.
+// Properties that one event decides. An oracle would only repeat the checker.
 var obvious = []string{"group/changes-add-up", "group/followers-converge", "client/nothing-left", "semaphore/no-permit-lost", "queue/drained-is-empty"}
 
-// Properties whose oracles have another form: one for several properties, or a special one.
+// Properties whose oracle is in a test of its own. The keys are the names of the tests.
 var otherOracles = map[string][]string{
 	"TestQueueCheckersAgreeWithTheOracle":  {"queue/nothing-invented", "queue/nothing-twice", "queue/fifo-order", "queue/empty-is-true"},
 	"TestHoldCheckersAgreeWithTheOracle":   {"election/no-overlap", "lock/no-overlap", "semaphore/within-permits", "rwlock/writer-alone"},
@@ -23,7 +23,7 @@ var otherOracles = map[string][]string{
 // program. Such a property is never invalid.
 func guard(id string) bool { return strings.HasPrefix(id, "run/") || id == "rwlock/readers-together" }
 
-// Each property has histories made by hand, an edit that makes legal histories violate it, and an
+// Each property needs histories made by hand, an edit that makes legal histories violate it, and an
 // oracle. TestHandMadeHistories requires the histories made by hand.
 func TestEachPropertyIsTested(t *testing.T) {
 	checkers, edits, oracles := underTest(), edits(), oracles()

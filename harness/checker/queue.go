@@ -48,7 +48,7 @@ func (it *item) out() (o history.Operation, delivered bool) {
 	return o, false
 }
 
-// putEnd returns an index by which the value must have been in the queue. If the put is
+// putEnd returns the index from which on the value surely was in the queue. If the put is
 // indeterminate, this is the completion of the first delivery, because only a value in the queue
 // can be delivered.
 func (it *item) putEnd() int32 {
@@ -137,9 +137,9 @@ func QueueNothingInvented() Checker {
 	})
 }
 
-// The method `drained` returns, for each queue, the index of the invocation of a take or claim that
-// found nothing and began after the last event of all puts into the queue. If there are several
-// such calls, the last one counts.
+// The method `drained` finds, for each queue, the last take or claim that found nothing. This call
+// must have begun after the last event of all puts. The result is the index of the call's
+// invocation.
 func (s *items) drained() map[string]int32 {
 	all := make(map[string]int32)
 	for _, o := range s.empties {
@@ -150,12 +150,14 @@ func (s *items) drained() map[string]int32 {
 	return all
 }
 
-// QueueNothingLost judges puts. After a queue has been drained, each value whose put is known to
-// have succeeded has been taken or acked, or a claimer still holds it. If a value is missing, a
-// call with an unknown outcome may explain it. An indeterminate take explains one missing value. So
-// does an indeterminate claim, unless the claim is known to have ended before the queue was
-// drained. An indeterminate ack explains only its own value. If the history has facts of the kind
-// FactEffect, such an ack explains its value only if one of these facts is about the value.
+// QueueNothingLost judges puts. After a queue has been drained, each value whose put succeeded has
+// been taken or acked, or a claimer still holds it. A call with an unknown outcome may explain a
+// missing value:
+//   - An indeterminate take explains one missing value.
+//   - An indeterminate claim explains one missing value, unless the claim ended before the queue
+//     was drained.
+//   - An indeterminate ack explains its own value. If the history has a FactEffect, there must be
+//     one about this value.
 func QueueNothingLost() Checker {
 	return New("queue/nothing-lost", "no item is lost", func(h *history.History, j *Judge) {
 		s, ends := collect(h), endings(h)
@@ -198,10 +200,10 @@ func QueueNothingLost() Checker {
 }
 
 // QueueNothingTwice judges deliveries. No value is taken or acked twice, and none is claimed after
-// an ack. A value is claimed again only after its claimer began to return it, or after the
-// claimer's hold or session ended. The object of this hold is /queue/value. A claimer may be
-// notified of a loss at the very instant of the next claim. But a claimer that gives the item up
-// must do so before the next claim.
+// an ack. A value is claimed again only after its claimer began to return it, or after the hold or
+// session of the claimer ended. The object of this hold is /queue/value. A loss may be recorded at
+// the same instant as the next claim. A claimer that gives the item up must do so before the next
+// claim.
 func QueueNothingTwice() Checker {
 	return New("queue/nothing-twice", "no item is delivered twice", func(h *history.History, j *Judge) {
 		ends, outside := endings(h), Envelope{}.outside(h)
@@ -218,13 +220,12 @@ func QueueNothingTwice() Checker {
 	})
 }
 
-// claimEnds are the indexes of events that end claims. The end of a session or of a client ends all
-// its claims. Any other event ends the claim of one value. The keys of the last three maps consist
-// of the queue and the value.
+// claimEnds has the indexes of events that end claims: all claims of a session, all claims of a
+// client, or the claim of one value. The keys of the last three maps are the queue and the value.
 type claimEnds struct {
 	session  map[int64][]int32
 	client   map[int16][]int32
-	returned map[[2]string][]int32 // the claimer began to return the value, or its hold ended
+	returned map[[2]string][]int32 // the claimer began to return the value, or gave up its hold
 	lost     map[[2]string][]int32
 	over     map[[2]string][]int32 // the return succeeded, or the claimer was notified of a loss
 }
@@ -268,9 +269,9 @@ func (ends claimEnds) died(claim history.Operation, at int32) bool {
 	return between(ends.session[claim.Invoke.Session], from, at) || between(ends.client[claim.Invoke.Client], from, at)
 }
 
-// The method `stands` reports whether the servers may still keep the claim of the value at the
-// index. The servers may end a claim later than the claimer notices. A history that was cut short
-// may lack that later end, so the method then returns true for every claim.
+// The method `stands` reports whether a claim of the value may exist at the servers at the index. A
+// claimer may notice the end of its claim before the servers end it. If the history was cut short,
+// the servers may not have ended any claim yet, so the result is true.
 func (ends claimEnds) stands(h *history.History, claim history.Operation, value string, at int32) bool {
 	return !h.Complete() || !ends.died(claim, at) && !between(ends.over[[2]string{claim.Invoke.Object, value}], claim.Invoke.Index, at)
 }
@@ -281,8 +282,8 @@ func between(indexes []int32, from, to int32) bool {
 	return i < len(indexes) && indexes[i] < to
 }
 
-// The function `next` finds the smallest of the indexes that is not smaller than the given one. It
-// returns the time of the event with that index.
+// The function `next` returns the time of the first event whose index is at least `from`, or the
+// largest time.
 func next(h *history.History, indexes []int32, from int32) time.Duration {
 	if i, _ := slices.BinarySearch(indexes, from); i < len(indexes) {
 		return h.Events[indexes[i]].Time
@@ -290,8 +291,8 @@ func next(h *history.History, indexes []int32, from int32) time.Duration {
 	return math.MaxInt64
 }
 
-// lastAt returns the index after the last event that has the same time as e. On a virtual clock a
-// claimer can be notified of a loss at the very instant at which another claimer gets the item.
+// lastAt returns the index after all events at the time of e. On a virtual clock, a claimer can be
+// notified of a loss at the same instant at which another claimer gets the item.
 func lastAt(h *history.History, e *history.Event) int32 {
 	i := int(e.Index)
 	for i < len(h.Events) && h.Events[i].Time == e.Time {
@@ -360,8 +361,8 @@ func (s *items) byQueue() func(func(string, []*item) bool) {
 	return sorted(byObject)
 }
 
-// goneAt returns a function that gives, for an item, the index from which on the item may have been
-// delivered or acked.
+// goneAt returns a function. For an item, this function returns the first index at which the item
+// may have been delivered or acked.
 func (s *items) goneAt(object string) func(*item) int32 {
 	first := int32(forever) // the first invocation of an indeterminate take or claim, which may have taken any item
 	acked := make(map[string]int32)
@@ -446,9 +447,8 @@ type span struct {
 	proof    []*item
 }
 
-// The function `occupied` merges the intervals in which values were surely in the queue into
-// disjoint ones, in order. Intervals that overlap become one, because the queue was never empty
-// from the start of the first to the end of the last.
+// The function `occupied` returns the spans in which a value was surely in the queue, in order.
+// Spans that overlap are joined, because the queue was never empty in between.
 func occupied(list []*item, goneAt func(*item) int32) []span {
 	list = slices.DeleteFunc(list, func(it *item) bool { return it.putEnd() >= goneAt(it) })
 	slices.SortFunc(list, func(a, b *item) int { return cmp.Compare(a.putEnd(), b.putEnd()) })

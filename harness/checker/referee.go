@@ -13,12 +13,13 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Referee returns a checker that searches for a linearization with porcupine. It judges by another
-// method than most checkers of this package, and can confirm their verdicts. It is for small slices
-// only: the search takes exponential time. If a history has a few lost sessions and a violation,
-// the search may never end. On each object, Referee judges the first operations that the model
-// knows, at most `most` of them. It omits the object if Model.Blind is true for the time until
-// these operations have ended. The verdict is Unknown if the search takes longer than `within`.
+// Referee returns a checker that searches for a linearization with porcupine. Most checkers of this
+// package use another method, so Referee can confirm their verdicts. It is for small slices only:
+// the search takes exponential time. With lost sessions and a violation, the search may never end.
+//
+// On each object, Referee judges the first operations that the model knows, at most `most` of them.
+// It omits the object if Model.Blind is true at the end of these operations. If the search takes
+// longer than `within`, the verdict is Unknown.
 func Referee(id string, model Model, most int, within time.Duration) Checker {
 	claim := fmt.Sprintf("the first %d operations are linearizable as a %s", most, model.Name)
 	return New(id, claim, func(h *history.History, j *Judge) {
@@ -50,8 +51,8 @@ func lastOf(ops []porcupine.Operation) (index int32) {
 	return index
 }
 
-// A Slice has the operations on one object up to a violation. They are few enough for porcupine,
-// which finds no order that explains them.
+// A Slice has the operations on one object up to a violation. Porcupine has confirmed that no order
+// of them explains their answers.
 type Slice struct {
 	Object string
 	Model  Model
@@ -59,10 +60,13 @@ type Slice struct {
 	ops []porcupine.Operation
 }
 
-// FailingSlice returns the slice of the violation in r. It returns false if r has no violation, if
-// the slice has more than `most` operations, or if porcupine does not confirm the violation in the
-// time `within`. A lock has no slice if a hold was lost or a client crashed before the violation,
-// because [MutexModel] does not know losses. A queue with claims has none either.
+// FailingSlice returns the slice of the violation in r. It returns false in each of these cases:
+//   - r has no violation.
+//   - The slice has more than `most` operations.
+//   - Porcupine does not confirm the violation in the time `within`.
+//   - The object is a lock, and before the violation a hold was lost or a client crashed.
+//     [MutexModel] does not know losses.
+//   - The object is a queue with claims.
 func FailingSlice(h *history.History, r Result, most int, within time.Duration) (Slice, bool) {
 	if r.Verdict != Invalid || len(r.Events) == 0 {
 		return Slice{}, false
@@ -83,9 +87,9 @@ func FailingSlice(h *history.History, r Result, most int, within time.Duration) 
 	return Slice{}, false
 }
 
-// lastAnswer returns the largest of these indexes: those of the given events, and those of the
-// completions of operations that were open at one of the events. The ends of holds do not count,
-// because they only prove how long the violation lasted.
+// lastAnswer returns the index of the last of the events. If an operation was open at one of them,
+// its completion counts too. The ends of holds do not count, because they only show how long the
+// violation lasted.
 func lastAnswer(h *history.History, events []history.Event) (index int32) {
 	ops, _ := h.Operations()
 	for _, e := range events {
@@ -113,18 +117,18 @@ func (s Slice) WritePicture(w io.Writer) error {
 	return nil
 }
 
-// Model is a sequential object: what its operations do one after another. States are strings, empty
-// at the start.
+// Model is a sequential object: it says what operations do one after another. A state is a string,
+// empty at the start.
 type Model struct {
 	Name string
 	// Ops are the operations that the model knows. Others are left out.
 	Ops []string
-	// Step reports whether the operation of the invocation `invoke` can have the completion
-	// `complete` in the given state, and returns the next state. If `complete` is nil, the answer
-	// is not known, and every answer is possible.
+	// Step reports whether `invoke` can have the completion `complete` in the given state. It also
+	// returns the next state. If `complete` is nil, the answer is not known, and every answer is
+	// possible.
 	Step func(state string, invoke, complete *history.Event) (next string, ok bool)
-	// Blind reports whether something that the model does not know happened before the event with
-	// the given index. If so, the model proves nothing. Blind may be nil.
+	// Blind reports whether something that the model does not know happened up to the given index,
+	// for example a loss. If so, the model proves nothing. Blind may be nil.
 	Blind func(h *history.History, object string, until int32) bool
 }
 
@@ -189,9 +193,8 @@ func (m Model) knows(op string) bool {
 }
 
 // The method `slices` lists, for each object, the first operations that were invoked up to the
-// event with the index `until`. The parameter `most` limits their number. If an answer came later
-// than that event, the operation counts as not answered. Failed operations did nothing and are left
-// out. Operations without an answer, and indeterminate ones, have no end.
+// index `until`, at most `most` of them. Answers after `until` do not count. Failed operations did
+// nothing and are left out. Operations without an answer, and indeterminate ones, have no end.
 func (m Model) slices(h *history.History, until int32, most int) map[string][]porcupine.Operation {
 	all := make(map[string][]porcupine.Operation)
 	ops, _ := h.Operations()

@@ -5,10 +5,10 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Operations on a znode used as a register or as a counter. A completion carries a zxid: of the
-// write itself, or the mzxid of what was read.
+// Operations on a znode used as a register or as a counter. Zxid of a completion is the zxid of the
+// write, or the mzxid of the znode that was read.
 const (
-	OpSetValue = "write" // writes Arg, which is written only once
+	OpSetValue = "write" // writes Arg; each value is written only once
 	// OpRead completes with Result. Arg of its invocation is "sync" if the read came after a sync.
 	OpRead = "read"
 	OpAdd  = "add" // adds Arg, or one if it is empty, to a counter; completes with the new value in Result
@@ -22,10 +22,10 @@ func Register() []Checker {
 
 func mutates(op string) bool { return op == OpSetValue || op == OpAdd }
 
-// registerWritesLinearizable judges writes: their zxids are unique, and higher than every zxid that
-// any client had seen before the write began. Together with register/reads-after-sync and
-// register/reads-sequential this is linearizability, with the zxid as the order, so no search is
-// needed.
+// registerWritesLinearizable judges writes. The zxid of a write is unique, and higher than every
+// zxid that a client received before the write began. Together with register/reads-after-sync and
+// register/reads-sequential, this means linearizability. The zxids give the order, so the checker
+// need not search for it.
 func registerWritesLinearizable() Checker {
 	return New("register/writes-linearizable", "writes are linearizable: their zxids rise in real time", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
@@ -63,8 +63,8 @@ func registerWritesLinearizable() Checker {
 	})
 }
 
-// okByEnd returns a function that finds an operation by the index of its successful completion. It
-// finds only operations for whose names the function `wanted` returns true.
+// okByEnd returns a function that finds a successful operation by the index of its completion. It
+// finds only operations whose names are wanted.
 func okByEnd(h *history.History, ops []history.Operation, wanted func(op string) bool) func(index int32) (history.Operation, bool) {
 	at := make([]int32, len(h.Events)) // index of a completion -> position of its operation in ops, counted from 1
 	for i, o := range ops {
@@ -87,9 +87,8 @@ func newer(a, b *history.Event) *history.Event {
 	return a
 }
 
-// registerReadsAfterSync judges reads after a sync. Each returns a value at least as new as every
-// write that had completed before the read began. The value is also at least as new as the value of
-// every earlier read after a sync.
+// registerReadsAfterSync judges reads after a sync. A read must not return an older value than a
+// write, or another read after a sync, that had completed before the read began.
 func registerReadsAfterSync() Checker {
 	return New("register/reads-after-sync", "a read after a sync sees every write that completed before it", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
@@ -119,9 +118,9 @@ func registerReadsAfterSync() Checker {
 	})
 }
 
-// registerReadsSequential judges all reads. Each completes with a value and a zxid. A value that is
-// not empty was written by a write that had begun. If a write is known to have that zxid, it wrote
-// that value. One session never goes back to an older zxid.
+// registerReadsSequential judges all reads. A value that is not empty comes from a write that had
+// begun. If the write with the zxid of the read is known, the read returns the value of that write.
+// A session never goes back to an older zxid.
 func registerReadsSequential() Checker {
 	return New("register/reads-sequential", "reads are sequentially consistent and return only values that were written", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()

@@ -4,14 +4,15 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Modes of a hold of a read-write lock, in Arg of its events.
+// Modes of a hold of a read-write lock. They are in Arg of its events.
 const (
 	ModeRead  = "read"
 	ModeWrite = "write"
 )
 
 // RWLock returns the checkers of a read-write lock: rwlock/writer-alone, rwlock/readers-together
-// and rwlock/no-overtaking. The checkers of [Mutex] for tokens, fence and leftovers apply too.
+// and rwlock/no-overtaking. A read-write lock must also pass the checkers of [Mutex] for tokens,
+// fence and leftovers.
 func RWLock(envelope Envelope) []Checker {
 	return []Checker{rwLockWriterAlone(envelope), rwLockReadersTogether(), rwLockNoOvertaking(envelope)}
 }
@@ -45,8 +46,8 @@ func writers(holds []history.HoldInterval) (all []history.HoldInterval) {
 	return all
 }
 
-// rwLockReadersTogether requires that two readers held at the same time. A lock that admits one
-// client at a time would be safe, but it would not be a read-write lock.
+// rwLockReadersTogether requires that at least two readers held at the same time. Otherwise the
+// lock may be a plain mutex.
 func rwLockReadersTogether() Checker {
 	return AtLeast("rwlock/readers-together", 1, "grants to a reader while another reader held the lock", func(h *history.History) int {
 		found := 0

@@ -4,8 +4,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// FactPermits is a fact about Object. Its Result is the number of permits that could be acquired at
-// once at the end of the run.
+// FactPermits is a fact about a semaphore. Its Result is the number of permits that could be
+// acquired at once at the end of the run.
 const FactPermits = "permits"
 
 // Semaphore returns the checkers of a semaphore with that many permits: semaphore/within-permits
@@ -14,16 +14,16 @@ func Semaphore(permits int, envelope Envelope) []Checker {
 	return []Checker{semaphoreWithinPermits(permits, envelope), semaphoreNoPermitLost(permits)}
 }
 
-// semaphoreWithinPermits judges holds: inside the envelope their permits never add up to more
-// permits than exist.
+// semaphoreWithinPermits judges holds: inside the envelope, clients never hold more permits than
+// exist.
 func semaphoreWithinPermits(permits int, envelope Envelope) Checker {
 	return New("semaphore/within-permits", "no more permits are held than exist", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
 		for hold, others := range begins(h) {
 			j.Checked(1)
 			at, mine := hold.Begin, permitsOf(hold)
-			held, inside := mine, 0 // all held permits; the permits of other holds that nothing excuses
-			own := mine             // the permits of this hold; zero if another hold was granted later but recorded earlier, and this hold is excused
+			held, inside := mine, 0 // all held permits; those of other holds without an excuse
+			own := mine             // the permits of this hold; zero if this hold is excused
 			first := endTime(h, hold)
 			for _, other := range others {
 				n := permitsOf(other)
@@ -56,7 +56,7 @@ func semaphoreWithinPermits(permits int, envelope Envelope) Checker {
 
 func permitsOf(hold history.HoldInterval) int { return number(hold.Begin.Arg, 1) }
 
-// semaphoreNoPermitLost judges conservation: at the end all permits can be acquired at once.
+// semaphoreNoPermitLost requires that all permits can be acquired at once at the end of the run.
 func semaphoreNoPermitLost(permits int) Checker {
 	return New("semaphore/no-permit-lost", "after the run all permits can be acquired at once", func(h *history.History, j *Judge) {
 		for i := range h.Events {

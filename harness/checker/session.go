@@ -10,9 +10,9 @@ import (
 // Operations on ephemeral znodes. Each event has the session in which it happened.
 const (
 	OpEphemeral = "ephemeral" // creates Object, owned by the session of the completion
-	// OpPresent reads whether Object exists. It completes with the owner in Result as 0x..., empty
-	// if the znode does not exist. Node is the server. Arg of its invocation is "sync" if the read
-	// came after a sync.
+	// OpPresent reads whether Object exists. Result is the owner as 0x..., or empty if the znode
+	// does not exist. Node is the server. Arg of the invocation is "sync" if the read came after a
+	// sync.
 	OpPresent = "present"
 	// OpDelete deletes Object.
 	OpDelete = "delete"
@@ -22,7 +22,7 @@ const (
 
 // Sessions returns the checkers of ZooKeeper's sessions: session/ephemerals-stay,
 // session/ephemerals-go, session/expired-for-good and session/expiry-in-time. A server may show an
-// ephemeral of an ended session for the duration `lag`, except after a sync. A session may expire
+// ephemeral of an ended session for the duration `lag`, but not after a sync. A session may expire
 // later than its timeout by at most the duration `slack`.
 func Sessions(lag, slack time.Duration) []Checker {
 	return []Checker{sessionEphemeralsStay(), sessionEphemeralsGo(lag), sessionExpiredForGood(), sessionExpiryInTime(slack)}
@@ -32,9 +32,9 @@ func Sessions(lag, slack time.Duration) []Checker {
 type lives struct {
 	timeout time.Duration
 	answer  *history.Operation // the last operation in the session that succeeded and needed a quorum
-	touched *history.Event     // the last event before the session's end: the session's start, a connection, or an event of an operation
+	touched *history.Event     // the last event before `ended`: the start of the session, a connection, or an event of an operation
 	asking  bool               // an operation was open when the session ended
-	ended   *history.Event     // the end of the session: observed at the ensemble, or the call of Close by its client
+	ended   *history.Event     // the first end of the session: observed at the ensemble, or recorded when its client called Close
 	expired bool
 }
 
@@ -81,15 +81,16 @@ func sessions(h *history.History) map[int64]*lives {
 	return all
 }
 
-// byQuorum reports whether an operation proves that the quorum knew its session. A plain read does
-// not: a server that is cut off answers it even after the others have expired the session.
+// byQuorum reports whether the success of an operation proves that a quorum knew its session. A
+// plain read proves nothing: an isolated server answers even after the other servers have expired
+// the session.
 func byQuorum(o history.Operation) bool {
 	return o.Invoke.Op == OpEphemeral || o.Invoke.Op == OpDelete || mutates(o.Invoke.Op) || o.Invoke.Arg == "sync"
 }
 
-// sessionEphemeralsStay judges reads after a sync: an ephemeral that was created and not deleted
-// exists while its session is known to live. An operation of the session that was invoked after the
-// read and succeeded proves that the session lived.
+// sessionEphemeralsStay judges reads after a sync. An ephemeral that was created and not deleted
+// exists while its session lives. If an operation that was invoked later succeeds in the session,
+// the session lived during the read.
 func sessionEphemeralsStay() Checker {
 	return New("session/ephemerals-stay", "an ephemeral znode exists while its session is alive", func(h *history.History, j *Judge) {
 		all := sessions(h)
@@ -124,8 +125,8 @@ func sessionEphemeralsStay() Checker {
 	})
 }
 
-// sessionEphemeralsGo judges presence: no server shows an ephemeral of an ended session for longer
-// than the duration `lag`, and none shows it after a sync.
+// sessionEphemeralsGo judges reads after the end of a session. A server may show an ephemeral of
+// the session for the duration `lag`. A read after a sync must not find the ephemeral at all.
 func sessionEphemeralsGo(lag time.Duration) Checker {
 	return New("session/ephemerals-go", "the ephemeral znodes of an ended session disappear on every server", func(h *history.History, j *Judge) {
 		all := sessions(h)
@@ -153,7 +154,8 @@ func sessionEphemeralsGo(lag time.Duration) Checker {
 	})
 }
 
-// sessionExpiredForGood judges resumption: no server accepts a session after it has ended.
+// sessionExpiredForGood judges attempts to resume a session: no server accepts a session that has
+// ended.
 func sessionExpiredForGood() Checker {
 	return New("session/expired-for-good", "no server accepts an expired session again", func(h *history.History, j *Judge) {
 		all := sessions(h)
@@ -178,13 +180,15 @@ func hexID(s string) int64 {
 	return id
 }
 
-// sessionExpiryInTime judges the time of expiry. A session expires no earlier than its timeout
-// after the invocation of its last successful request that needs a quorum: a write, or a read after
-// a sync. It expires no later than its timeout plus `slack` after its last event before the expiry,
-// unless a request of the session was still open. Events are the start of the session, a
-// connection, and the invocation or completion of a request. Pings keep a session alive and are no
-// events, so a workload for session/expiry-in-time must send requests all the time. A session that
-// another client closed is not judged.
+// sessionExpiryInTime judges when a session expires:
+//   - Not too early: at least the session timeout after the invocation of its last successful
+//     request that needs a quorum. Such a request is a write, or a read after a sync.
+//   - Not too late: at most the timeout plus `slack` after its last event. This is not judged if a
+//     request was still open. Events are the start of the session, a connection, and the invocation
+//     or completion of a request.
+//
+// Pings keep a session alive and are no events. So a workload for session/expiry-in-time must send
+// requests all the time. A session that another client closed is not judged.
 func sessionExpiryInTime(slack time.Duration) Checker {
 	return New("session/expiry-in-time", "a session expires after its timeout, and not much later", func(h *history.History, j *Judge) {
 		for id, l := range sorted(sessions(h)) {

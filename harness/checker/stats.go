@@ -43,7 +43,7 @@ type FaultStats struct {
 	Recovery time.Duration `json:"recovery_ns"`
 }
 
-// Measure computes the numbers of h. A malformed history has no operations.
+// Measure computes the numbers of h. If h is malformed, it computes only Took.
 func Measure(h *history.History) Stats {
 	ops, err := h.Operations()
 	if err != nil {
@@ -113,7 +113,7 @@ func measureFaults(h *history.History, ops []history.Operation) []FaultStats {
 }
 
 // The function `recovery` returns the time from the heal to the first success of an operation that
-// began after the heal. The operations must be in order of their invocations.
+// began after the heal, or -1. The operations must be in order of their invocations.
 func recovery(ops []history.Operation, heal *history.Event) time.Duration {
 	i, _ := slices.BinarySearchFunc(ops, heal.Index, func(o history.Operation, at int32) int { return int(o.Invoke.Index - at) })
 	best := time.Duration(-1)

@@ -113,8 +113,8 @@ func say(r Result) string {
 	return b.String()
 }
 
-// The test judges every history in testdata. With -rewrite it writes the verdicts of the checkers
-// into the files. Then read the difference before you commit it.
+// The test judges every history in testdata. With -rewrite, it writes the verdicts of the checkers
+// into the files. Read the difference before you commit it.
 func TestHandMadeHistories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {

@@ -12,10 +12,10 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Checks for vacuity. A run that did not exercise its subject proves nothing. These checks are
-// never Invalid; they are Valid, Unknown or NotExercised.
+// A run that did not exercise its subject proves nothing. The checkers below find such runs. Their
+// verdict is Valid, Unknown or NotExercised, but never Invalid.
 
-// usualWork is the length of the work for which the numbers of AtLeast are chosen.
+// usualWork is the length of the phase of work for which scenarios choose the numbers of AtLeast.
 const usualWork = 20 * time.Second
 
 // AtLeast returns a checker that is NotExercised unless the function `count` finds at least n. The
@@ -43,17 +43,16 @@ func scaled(n int, h *history.History) int {
 }
 
 // FaultsHadEffect requires that each fault that began was injected and healed. It also requires
-// that at least one fault had an effect while an operation was open or something was held. One such
-// fault of any name is enough. The reason in the result gives the names of the faults that had no
-// such effect, but they do not change the verdict. Faults of the plan that never began are not in
-// the history, so they are not judged here.
+// that at least one fault had an effect while an operation was open or something was held. The
+// reason in the result names the faults without such an effect, but they do not change the verdict.
+// Planned faults that never began are not judged.
 func FaultsHadEffect() Checker {
 	return New("run/faults-had-effect", "each fault was healed, and some had an effect while clients worked", faultsTookEffect)
 }
 
-// IdleFaults returns the names of the faults that began and never had an effect while clients
-// worked. For each name it says why the last such fault does not count: it did not affect its
-// target, or no client worked at that time.
+// IdleFaults returns the faults that began and never had an effect while clients worked. The key is
+// the name of the fault. The value says why the last such fault does not count: it did not affect
+// its target, or no client worked at that time.
 func IdleFaults(h *history.History) map[string]string {
 	idle, _ := effectsOfFaults(h, func(string, ...any) {})
 	return idle
@@ -73,9 +72,8 @@ func faultsTookEffect(h *history.History, j *Judge) {
 	j.Note("%s", note)
 }
 
-// effectsOfFaults counts the faults that had an effect. It returns the names of those that had
-// none, with the reason. It calls the function `unknown` for each fault that was not injected or
-// not healed.
+// effectsOfFaults counts the faults that had an effect while clients worked. It returns the others
+// in the form of IdleFaults. It calls `unknown` for each fault that was not injected or not healed.
 func effectsOfFaults(h *history.History, unknown func(format string, args ...any)) (idle map[string]string, sum int) {
 	type stand struct {
 		start *history.Event
@@ -157,8 +155,8 @@ func OperationsSucceeded() Checker {
 	})
 }
 
-// Contention requires n requests for something that another client held. The other client held it
-// at the invocation of the request, or was granted it before the completion of the request.
+// Contention requires n requests that had to wait for another client. This client held the object
+// when the request was invoked, or was granted the object before the request completed.
 func Contention(n int) Checker {
 	return AtLeast("run/contention", n, "waits for something that another client held", func(h *history.History) int {
 		holds := make(map[string]map[int16]int) // number of holds, by object and client
@@ -202,8 +200,8 @@ func Contention(n int) Checker {
 	})
 }
 
-// othersHold reports whether any client except the given one has a hold. The map counts the holds
-// of one object by client.
+// othersHold reports whether a client other than the given one has a hold. The map has the number
+// of holds of each client.
 func othersHold(holds map[int16]int, client int16) bool {
 	_, own := holds[client]
 	return len(holds) > 1 || len(holds) == 1 && !own

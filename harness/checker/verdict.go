@@ -85,8 +85,8 @@ type Result struct {
 	// property. Reason and Events describe the first violation.
 	Checked    int `json:"checked"`
 	Violations int `json:"violations,omitempty"`
-	// Exposure is the total time for which the property did not hold outside the scenario's
-	// envelope, where it is not promised.
+	// Exposure is how long the property did not hold outside the scenario's envelope. The property
+	// is not promised there.
 	Exposure time.Duration `json:"exposure_ns,omitempty"`
 	// Optional marks a property that need not be exercised, see [IfExercised].
 	Optional bool `json:"optional,omitempty"`

@@ -12,9 +12,9 @@ import (
 // Events of watches. The field Watch is the number of a registration; its client uses each number
 // once. Zxid is the version that was read with the registration.
 //
-// The client library delivers an event before the reply that shows the change. For
-// WatchEventBeforeData the workload must record them in that order: before it records a read, it
-// takes and records what its watches have delivered.
+// The client library delivers an event before the reply that shows the change. A workload for
+// WatchEventBeforeData must keep this order. Before it records a read, it must record the events
+// that its watches have delivered.
 const (
 	WatchSet   = "set"   // registered with a read of version Zxid
 	WatchFired = "fired" // its event arrived; Arg is the type
@@ -90,8 +90,8 @@ func WatchEventBeforeData() Checker {
 	})
 }
 
-// The type `oldest` is a heap of registrations. The registration whose read returned the oldest
-// version is at the top. A registration that is over is removed when it reaches the top.
+// The type `oldest` is a heap of registrations with the oldest version at the top. A registration
+// that has fired or ended is removed when it reaches the top.
 type oldest []*history.Event
 
 func (o oldest) Len() int { return len(o) }
@@ -119,8 +119,8 @@ func (o *oldest) among(standing map[registration]*history.Event) *history.Event 
 }
 
 // WatchStatesInOrder judges order: each state that a watcher reports has a higher version than its
-// previous state. A watcher does not learn the zxid of a deletion. A workload therefore records a
-// deletion with the lowest version that is possible: the version of the previous state plus one.
+// previous state. A watcher does not learn the zxid of a deletion. A workload must record a
+// deletion with the lowest possible version: the version of the previous state plus one.
 func WatchStatesInOrder() Checker {
 	return New("watch/states-in-order", "states are reported in the order of their zxids, none of them twice", func(h *history.History, j *Judge) {
 		for before, e := range successive(h) {
@@ -221,10 +221,10 @@ func WatchFinalStateReported() Checker {
 	})
 }
 
-// WatchNoEventWithoutCause judges events: each has a cause, a change of the watched znode that is
-// newer than what was read with the watch. If no known change can have caused an event, there are
-// two cases in which the event is not judged. In one, an indeterminate change may have caused it.
-// In the other, a fault outside the envelope affected all clients while the watch was registered.
+// WatchNoEventWithoutCause judges events. Each has a cause: a change of the watched znode that is
+// newer than the version of the watch. An event without a known cause is not judged in two cases:
+//   - An indeterminate change may have caused it.
+//   - A fault outside the envelope affected all clients while the watch was registered.
 func WatchNoEventWithoutCause(envelope Envelope) Checker {
 	return New("watch/no-event-without-cause", "every event has a cause", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
@@ -246,7 +246,7 @@ func WatchNoEventWithoutCause(envelope Envelope) Checker {
 			}
 		}
 		// The map `earliest` has a list for each object, with an entry for each change in order of
-		// zxid. The entry is the earliest invocation among this change and all later ones.
+		// zxid. The entry is the earliest invocation of this change and of all later changes.
 		earliest := make(map[string][]int32)
 		for object, list := range zxids {
 			slices.SortFunc(list, func(a, b history.Operation) int { return cmp.Compare(a.Complete.Zxid, b.Complete.Zxid) })
@@ -285,7 +285,8 @@ func WatchNoEventWithoutCause(envelope Envelope) Checker {
 }
 
 // WatchRecreationReported judges gaps: if a znode was deleted and created again between two states
-// of a watcher, the second state says so. The watcher may have had no connection meanwhile.
+// of a watcher, the second state says so. This is required even if the watcher had no connection
+// meanwhile.
 func WatchRecreationReported() Checker {
 	return New("watch/recreation-reported", "a watcher reports that a znode was deleted and created again", func(h *history.History, j *Judge) {
 		for before, e := range successive(h) {
@@ -302,8 +303,8 @@ func WatchRecreationReported() Checker {
 	})
 }
 
-// WatchOneEndEach judges the end of a session: each of its registrations that has not fired ends
-// once, and reports nothing afterwards.
+// WatchOneEndEach judges the end of a session. Each registration that has not fired ends once, and
+// has no event afterwards.
 func WatchOneEndEach() Checker {
 	return New("watch/one-end-each", "the end of a session ends each of its watches once", func(h *history.History, j *Judge) {
 		open := make(map[registration]*history.Event)

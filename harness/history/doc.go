@@ -8,13 +8,15 @@
 // # Order
 //
 // [Recorder.Record] assigns index and time under one lock. So the order of indexes is a possible
-// order of the events. A completion with a smaller index than an invocation came before it in real
-// time. Checkers compare indexes, never times, because on a virtual clock many events have the same
-// time. Times are for durations and reports.
+// order of the events. If a completion has a smaller index than an invocation, the completion came
+// first in real time. Checkers order events by index, because on a virtual clock many events have
+// the same time. Times are for durations and reports.
 //
-// This order is valid only if clients record as follows: Invoke before the call, the completion
-// after the call has returned, the start of a hold after the grant was returned, and the end of a
-// hold before the release.
+// The order is valid only if clients record each event at the right moment:
+//   - an Invoke before the call
+//   - its completion after the call has returned
+//   - the start of a hold after the grant was returned
+//   - the end of a hold before the release
 //
 // # Form
 //

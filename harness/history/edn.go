@@ -13,8 +13,8 @@ import (
 //	{:index 3, :time 1200, :type :ok, :process 0, :f :take, :value "a", ...}
 //
 // The value of an invocation is its argument. The value of a completion is the result, or the
-// argument if there is no result. Faults are :info operations of the process :nemesis. Events of
-// other kinds have no counterpart in Jepsen and are omitted. Those that are written keep their
+// argument if there is no result. Faults are :info operations of the process :nemesis. Jepsen has
+// no counterpart for the other kinds of events, so they are omitted. The written events keep their
 // indexes, so the indexes have gaps.
 func (h *History) WriteEDN(w io.Writer) error {
 	out := bufio.NewWriter(w)

@@ -29,12 +29,12 @@ const (
 	// Belief is a lease deadline as the client computed it. Arg is the deadline, in nanoseconds on
 	// the history's clock.
 	Belief
-	// Write is an access that the fenced resource itself records: WriteAccepted or
-	// WriteRejected. Token is the token presented; Arg and Result have the access and the
-	// value.
+	// Write is an access that the fenced resource itself records: WriteAccepted or WriteRejected.
+	// Token is the token of the access. Arg is the access, and Result is the value.
 	Write
-	// Fault is an action of the nemesis: FaultStart or FaultStop of the fault named in Object
-	// on the target named in Node. Its time is the actual time, which may differ from the plan.
+	// Fault is an action of the nemesis: FaultStart or FaultStop of the fault named in Object on
+	// the target named in Node. The time of the event is the actual time, which may differ from the
+	// plan.
 	Fault
 	// Watch is an event delivered to a watcher: Op is its type, Object the path.
 	Watch
@@ -71,15 +71,15 @@ const (
 	// FactStall is a pause of the process that clients run in. Result is its length. The pause
 	// ended at the time of the event.
 	FactStall = "stall"
-	// FactLag is the largest delay of a timer of the clients' process, apart from stalls, in a
+	// FactLag is the largest delay of a timer in the clients' process, without stalls. It covers a
 	// period that ends with the event. Result is the delay. Arg is the length of the period; an
-	// empty Arg means LagTime. A second duration in Arg, after a space, is the sum of all delays
-	// in the period.
+	// empty Arg means LagTime. A second duration in Arg, after a space, is the sum of all delays in
+	// the period.
 	FactLag = "lag"
 	// FactLastSign is the last sign of life of a program that ran under a hold, from its own log.
 	// Object and Token are those of the hold. Result is the time on the machine's clock, in the
-	// format time.RFC3339Nano. The harness may have recorded the end of the hold much later,
-	// because it sees only the end of the process that guards the program.
+	// format time.RFC3339Nano. The recorded end of the hold may be much later, because it is the
+	// end of the process that guards the program.
 	FactLastSign = "last-sign"
 	// FactLeft is the number of things of one kind that clients left behind. Object is the kind
 	// ("znodes", "watches", "goroutines"), Result is the number, and Arg has some examples.
@@ -134,7 +134,7 @@ func parseKind(s string) (Kind, bool) {
 	return 0, false
 }
 
-// LagTime is the time that one FactLag covers, unless the process is too busy to record it. LagTick
+// LagTime is the time that one FactLag covers, unless a busy process records the fact late. LagTick
 // is the interval of the timer whose delay is measured. A delay that is shorter than LagTick may go
 // unnoticed.
 const (
@@ -187,6 +187,6 @@ func (e *Event) Who() string {
 	return fmt.Sprintf("c%d", e.Client)
 }
 
-// Before reports whether e was recorded before f. If e is a completion and f an invocation, e then
+// Before reports whether e was recorded before f. If e is a completion and f is an invocation, e
 // also came first in real time.
 func (e *Event) Before(f *Event) bool { return e.Index < f.Index }

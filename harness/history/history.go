@@ -27,7 +27,7 @@ type Header struct {
 }
 
 // History is a recorded run. Events are in order of their indexes. They must not be changed after
-// the first call of a method that derives something from them.
+// the first call of Operations or Holds, because both keep their results.
 type History struct {
 	Header
 	Events []Event
@@ -56,8 +56,8 @@ func New(events ...Event) *History {
 	return &History{Events: events}
 }
 
-// Complete reports whether h is complete: its run reached its end. In an incomplete history,
-// missing events prove nothing.
+// Complete reports whether the run of h reached its end. If it did not, missing events prove
+// nothing.
 func (h *History) Complete() bool {
 	n := len(h.Events)
 	return n > 0 && h.Events[n-1].Kind == Phase && h.Events[n-1].Op == PhaseEnd
@@ -118,8 +118,8 @@ func (o Operation) Events() []Event {
 	return []Event{*o.Invoke, *o.Complete}
 }
 
-// Operations pairs invocations with completions, in order of invocation. The
-// error wraps [ErrMalformed]. The slice is shared and must not be changed.
+// Operations pairs invocations with completions, in order of invocation. The error wraps
+// [ErrMalformed]. The slice is shared and must not be changed.
 func (h *History) Operations() ([]Operation, error) {
 	h.pairing.Do(func() { h.operations, h.malformed = pair(h.Events) })
 	return h.operations, h.malformed
@@ -184,9 +184,9 @@ func (i HoldInterval) Events() []Event {
 	return []Event{*i.Begin, *i.End}
 }
 
-// Holds returns the hold intervals in order of their starts. A hold ends when it is
-// given up, when it is lost or when its client crashes, whichever is first. The
-// slice is shared and must not be changed.
+// Holds returns the hold intervals in order of their starts. A hold ends when it is given up, when
+// it is lost or when its client crashes, whichever is first. The slice is shared and must not be
+// changed.
 func (h *History) Holds() []HoldInterval {
 	h.holding.Do(func() { h.holds = holds(h.Events) })
 	return h.holds

@@ -154,9 +154,9 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// ReadJSON reads the form of WriteJSON. A crash can cut a history off in the middle of a line. Such
-// a history is read up to that line, and [History.Complete] reports false. Any other malformed line
-// is an error with its number.
+// ReadJSON reads the form of WriteJSON. If a crash has cut the history off in the middle of a line,
+// ReadJSON returns the events before that line, and [History.Complete] reports false. Any other
+// malformed line is an error with the number of the line.
 func ReadJSON(r io.Reader) (*History, error) {
 	in := bufio.NewReaderSize(r, 1<<16)
 	first, err := in.ReadBytes('\n')
@@ -223,7 +223,7 @@ func parseJSON(text []byte, intern interner) (Event, error) {
 	return e, nil
 }
 
-// interner makes equal strings share memory, because a history repeats a small set of them.
+// interner makes equal strings share memory, because a history repeats the same few strings.
 type interner map[string]string
 
 func (in interner) of(s string) string {

@@ -85,9 +85,9 @@ func quote(s string) string {
 	return s
 }
 
-// ParseText reads the form of [History.WriteText]. It skips empty lines and lines that
-// begin with "#". A time may be "-", which means the index in milliseconds. Errors
-// name the line.
+// ParseText reads the form of [History.WriteText]. It skips empty lines and lines that begin with
+// "#". A time may be "-", which means the index in milliseconds. Errors have the number of the
+// line.
 func ParseText(r io.Reader) (*History, error) {
 	var events []Event
 	in := bufio.NewScanner(r)

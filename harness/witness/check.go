@@ -16,12 +16,12 @@ import (
 // resolution is the precision of times in the servers' logs.
 const resolution = time.Millisecond
 
-// Checkers returns the checkers that compare the history h with l. A hold may outlive its znode
-// under the faults that envelope.Outside names: this is exposed, and no violation. A property about
-// certain operations is judged only if h has such operations.
+// Checkers returns the checkers that compare the history h with l. Under the faults that
+// envelope.Outside names, a hold that outlives its znode is exposure and no violation. A property
+// about certain operations is judged only if h has such operations.
 //
-// All properties are optional: a run that does not exercise one can still pass. If l is nil because
-// the ensemble has no logs, all properties are reported as not exercised for that reason.
+// All properties are optional: a run that does not exercise one can still pass. If l is nil or
+// empty, because the ensemble has no logs, no property is exercised.
 func (l *Log) Checkers(h *history.History, envelope checker.Envelope) []checker.Checker {
 	var all []checker.Checker
 	has := operationsOf(h)
@@ -82,9 +82,9 @@ func (j *judging) at(t time.Time) time.Duration { return t.Sub(j.Header.Start) }
 const handOver = 5 * time.Millisecond
 
 // The method `late` returns by how much an event of a client is too late, compared with an event at
-// t in the log. It allows for three errors. The log rounds times down to milliseconds. On a busy
-// machine the recorder is late, see [checker.Excuse.Lateness]. On a real clock the record may come
-// later by handOver.
+// t in the log. It accepts three delays: the log rounds times down to milliseconds, a busy machine
+// records late (see [checker.Excuse.Lateness]), and on a real clock a record may be late by
+// handOver.
 func (j *judging) late(t, event time.Duration) time.Duration {
 	late := event - t - resolution - j.Lateness(t, event)
 	if j.real {
@@ -146,7 +146,7 @@ func (l *Log) grantsInLog(j *judging) {
 	}
 }
 
-// endedBeforeDeletion judges whether each hold had ended when the servers deleted its znode. That
+// endedBeforeDeletion judges whether each hold had ended when the servers deleted its znode. This
 // is promised even if no other client waits for the object.
 func (l *Log) endedBeforeDeletion(j *judging) {
 	if j.timeless() {
@@ -194,9 +194,8 @@ func lastSigns(h *history.History) map[int64]time.Time {
 	return signs
 }
 
-// predecessorDeleted judges whether the znodes of earlier holders had been deleted before each
-// grant. It does not use the recorded end of an earlier hold, because the earlier client may have
-// crashed.
+// predecessorDeleted judges whether the znodes of all earlier holders had been deleted before each
+// grant. It does not use the recorded ends of earlier holds, because the clients may have crashed.
 func (l *Log) predecessorDeleted(j *judging) {
 	if j.timeless() {
 		return

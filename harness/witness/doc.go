@@ -20,21 +20,22 @@
 //     the log.
 //
 // The last three also find out what became of operations whose clients did not learn the outcome.
-// The result of a valid run says how many were applied, and names some with their transactions. The
-// package does not use the code of the primitives. It finds an item by its value in the data of a
-// znode below the queue, and a claim by its token. It finds a member by its id in the name of an
+// The result of a valid run says how many were applied, and names some with their transactions.
+//
+// The package does not use the code of the primitives. It finds an item by its value in the data of
+// a znode below the queue, and a claim by its token. It finds a member by its id in the name of an
 // ephemeral znode, and a counter by its path.
 //
 // # What is committed
 //
-// A zxid belongs to one leader, so two servers that have it must have the same transaction. At the
-// end of an epoch, a server can also have transactions that no majority accepted and that the next
-// leader did not have. Merge finds the last committed zxid of an epoch in logs that continue into
+// One leader assigns each zxid, so two servers must have the same transaction under one zxid. At
+// the end of an epoch, a server can also have transactions that no majority accepted. The next
+// leader may not have them. Merge finds the last committed zxid of an epoch if a log continues into
 // the next epoch without a snapshot in between. It drops later transactions of that epoch.
 //
 // # Not judged
 //
 // Times of the logs are those of the leader's clock, in milliseconds. If a fault of the run has set
-// clocks or timers, properties that compare times are not exercised. If logs have gaps, for example
-// because a disk was wiped, a missing transaction proves nothing.
+// clocks or timers, properties that compare times are not exercised. A log may have gaps, for
+// example because a disk was wiped. Then a missing transaction proves nothing.
 package witness

@@ -81,10 +81,10 @@ type Life struct {
 	Created, Deleted int64
 	CreatedAt        time.Time // by the leader's clock, in milliseconds
 	DeletedAt        time.Time
-	DeletedBy        int64 // the session whose request deleted it, or the session whose end deleted it
+	DeletedBy        int64 // the session that deleted it, by a request or by its end
 	Closed           bool  // it was deleted because its session ended
 	// WithParent is set if the transaction that deleted this znode also deleted its parent. For
-	// example, an ack deletes a claim together with its item. Then nobody can claim that item
+	// example, an ack deletes a claim together with its item. Then no client can claim that item
 	// again.
 	WithParent bool
 
@@ -173,9 +173,9 @@ func (l *Log) Txn(zxid int64) (t txn, ok bool) {
 	return t, ok
 }
 
-// Life returns the znode of a grant. It finds the znode by its name. Names of contenders are
-// unique. Other names may occur several times, and then Life returns the znode that the transaction
-// with this zxid created. Without a name it returns the last znode that the transaction created.
+// Life returns the znode of a grant, or nil. It finds the znode by its name. If several znodes have
+// the name, Life prefers the one that the transaction with this zxid created. If the name is empty,
+// it returns the last znode that this transaction created.
 func (l *Log) Life(zxid int64, name string) *Life {
 	if name == "" {
 		lives := l.created[zxid]

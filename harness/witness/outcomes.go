@@ -89,8 +89,8 @@ func (o *outcomes) notAfter(op history.Operation, t time.Time) bool {
 // The method `did` reports whether a transaction at t can be the effect of an operation:
 //   - If the operation succeeded, t must be between its start and its end.
 //   - If its outcome is unknown, t must also be before the session's next operation on the object.
-//   - If it failed, the transaction must also be certainly after its start and certainly before the
-//     next operation. Times in the log are coarse, so a small distance is not enough.
+//   - If it failed, t must certainly be after its start and before the next operation, although the
+//     log rounds times.
 func (o *outcomes) did(op history.Operation, t time.Time) bool {
 	next := o.next[op.Invoke.Index]
 	switch op.Outcome() {
@@ -135,8 +135,8 @@ func (o *outcomes) example(format string, args ...any) {
 	}
 }
 
-// The method `tell` adds a note to the result: how many of the operations whose clients did not
-// learn the outcome were applied.
+// The method `tell` adds a note to the result: how many operations with an unknown outcome were
+// applied.
 func (o *outcomes) tell() {
 	if n := o.applied + o.refused; n > 0 {
 		o.Note("%d operations whose clients did not learn the outcome: %d were applied, %d were not (%s)", n, o.applied, o.refused, strings.Join(o.examples, "; "))
@@ -157,8 +157,8 @@ func words(data []byte) []string {
 	return all
 }
 
-// The method `gone` returns the znodes whose deletion removed the value. Right after such a
-// deletion, no znode had the value.
+// The method `gone` returns the znodes whose deletion removed the value: right after the deletion,
+// no znode had the value.
 func (it logItem) gone() []*Life {
 	var all []*Life
 	for i, life := range it {
@@ -174,8 +174,8 @@ func (it logItem) gone() []*Life {
 	return all
 }
 
-// queueItems returns the znodes of queue items, by queue and value. It considers only values that
-// an operation on the queue names, and only znodes below that queue.
+// queueItems returns the znodes of queue items, by queue and value. The znodes are below the queue,
+// and an operation on the queue names the value.
 func (l *Log) queueItems(ops []history.Operation) map[[2]string]logItem {
 	found := make(map[[2]string]logItem)
 	var queues []string
@@ -302,9 +302,8 @@ func (o *outcomes) put(op history.Operation, it logItem) {
 	o.judge(op, zxid, "created the item")
 }
 
-// The method `acknowledged` returns the transaction that deleted a claim together with its item.
-// After that transaction the value is gone. Several claims of one session on an item differ by
-// their tokens.
+// The method `acknowledged` returns the transaction that deleted a claim together with its item,
+// and thereby the value. Several claims of one session on an item differ by their tokens.
 func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
 	for _, item := range it.gone() {
 		if !by(op, item.DeletedBy) || op.Outcome() == session.OK && !o.within(op, item.DeletedAt) {
@@ -323,9 +322,9 @@ func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
 }
 
 // The method `take` judges a take. If the take succeeded, its session must have removed the item,
-// in the take or before it. If the take did not succeed, it may still have removed an item that no
-// operation delivered. If its session removed such an item during the take, the method `take`
-// assumes that the take did it.
+// during the take or earlier. A take that did not succeed may still have removed an item. If its
+// session removed an item during the take, and no operation delivered the item, the take is the
+// cause.
 func (o *outcomes) take(op history.Operation, items map[[2]string]logItem, silently []*Life) {
 	zxid := int64(0)
 	if op.Outcome() == session.OK {
@@ -382,9 +381,8 @@ func (o *outcomes) claim(op history.Operation, items map[[2]string]logItem, know
 }
 
 // The method `unclaimed` returns the transaction by which an operation ended a claim on an item.
-// The transaction must be of the operation's session, and must be committed during the operation.
-// After the transaction a znode must still have the value: the same znode, or another one if the
-// item was moved.
+// The transaction must be of the operation's session, and committed during the operation.
+// Afterwards a znode must still have the value: the same znode, or a new one if the item was moved.
 func (o *outcomes) unclaimed(op history.Operation, it logItem, moved bool) int64 {
 	for _, life := range o.log.owned[op.Invoke.Session] {
 		if !life.ephemeral || life.Deleted == 0 || life.DeletedBy != life.Session || life.Closed || !o.did(op, life.DeletedAt) {
@@ -447,9 +445,8 @@ func (o *outcomes) named(session int64, dir, id string) []*Life {
 	return all
 }
 
-// The method `join` judges a join. A join that was not reported as OK may have been undone. So a
-// znode that was deleted again does not count as the effect of such a join, unless the end of the
-// session deleted the znode.
+// The method `join` judges a join. A join that was not reported as OK may have been undone. If its
+// znode was deleted before the session ended, the join counts as not applied.
 func (o *outcomes) join(op history.Operation) {
 	if op.Invoke.Session == 0 {
 		return
@@ -491,7 +488,7 @@ func (o *outcomes) leave(op history.Operation) {
 
 // The method `members` judges a list of members. Each incarnation in it must be the czxid of a
 // znode of that member. If the call began with a read barrier, that znode must not have been
-// deleted before the call began.
+// deleted before the call.
 func (o *outcomes) members(op history.Operation) {
 	if op.Outcome() != session.OK {
 		return
@@ -524,7 +521,7 @@ type amount struct {
 	at            time.Time
 	value         int64
 	known         bool // the data are a number
-	made          bool // the znode was created without a value
+	made          bool // the znode was created with the value 0
 }
 
 // countsInLog judges adds, sets, compare-and-sets and gets of counters.

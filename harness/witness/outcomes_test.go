@@ -90,8 +90,8 @@ const outcomesHistory = `
 400ms - phase end
 `
 
-// outcomesOf judges outcomesHistory after replacements in its text. The edits are pairs: an old
-// text and the new text.
+// outcomesOf judges outcomesHistory after replacements in its text. The edits are pairs of an old
+// and a new text.
 func outcomesOf(t *testing.T, txns []txn, edits ...string) map[string]checker.Result {
 	t.Helper()
 	text := outcomesHistory
@@ -169,8 +169,8 @@ func TestForgedOutcomesAreFound(t *testing.T) {
 	}
 }
 
-// A transaction that is missing from the logs of all servers may have applied an operation. So
-// outcomes are not judged if the logs have gaps.
+// If the logs have gaps, a missing transaction may have applied an operation. So outcomes are not
+// judged.
 func TestOutcomesAreNotJudgedWithGaps(t *testing.T) {
 	txns := outcomesLog()
 	for id, r := range outcomesOf(t, append(txns[:2:2], txns[3:]...)) {

@@ -36,7 +36,7 @@ func create(path string) change {
 func remove(path string) change { return change{Op: wire.OpDelete, Path: path} }
 
 // twoHolders returns the log of two clients that hold one lock, one after the other. The session of
-// the first one expires.
+// the first client expires.
 func twoHolders() []txn {
 	return []txn{
 		entry(at(1, 1), 0xa, 0, wire.OpCreateSession),
@@ -160,8 +160,8 @@ func TestServersThatDifferAreFound(t *testing.T) {
 	}
 }
 
-// The first leader wrote the transaction that grants the lock to the second client, but no majority
-// accepted that transaction. So Merge drops it, and a grant that it gave is a violation.
+// The first leader wrote a grant that no majority accepted. Merge drops this transaction, so the
+// grant is a violation.
 func TestUncommittedTransactionIsRefuted(t *testing.T) {
 	old := Server{Name: "n0", Txns: twoHolders()[:4]}
 	next := Server{Name: "n1", Txns: append(twoHolders()[:3:3], entry(at(2, 1), 0xb, 3000, wire.OpError))}
@@ -174,15 +174,16 @@ func TestUncommittedTransactionIsRefuted(t *testing.T) {
 		t.Errorf("a grant on it: got %v (%s), want invalid", r.Verdict, r.Reason)
 	}
 
-	// The server has received a snapshot between the two epochs, so its log proves nothing about
-	// the end of the first one.
+	// The server received a snapshot between the two epochs. So its log does not show the end of
+	// the first epoch.
 	next.Snapshots = []int64{at(1, 4)}
 	if l := Merge(old, next); len(l.Refuted) != 0 || len(l.Txns) != 5 {
 		t.Errorf("with a snapshot: refuted %v of %d, want none of 5", l.Refuted, len(l.Txns))
 	}
 }
 
-// Two servers whose logs have different last zxids before the next epoch prove nothing.
+// If the logs of two servers end an epoch with different zxids, they prove nothing about its last
+// transactions.
 func TestDoubtfulEndOfAnEpochRefutesNothing(t *testing.T) {
 	next := entry(at(2, 1), 0xb, 7000, wire.OpError)
 	l := Merge(Server{Name: "n0", Txns: append(twoHolders(), next)}, Server{Name: "n1", Txns: append(twoHolders()[:4], next)})
@@ -191,8 +192,8 @@ func TestDoubtfulEndOfAnEpochRefutesNothing(t *testing.T) {
 	}
 }
 
-// A flipped bit in a log hides the transactions after it. So a transaction that is missing in this
-// log may have been committed.
+// A flipped bit in a log hides the transactions after it. So a transaction that this log lacks may
+// have been committed.
 func TestDamagedLogRefutesNothing(t *testing.T) {
 	var b, next bytes.Buffer
 	w := txnlog.NewWriter(&b)
@@ -242,8 +243,8 @@ func TestFaultsOutsideOfTheEnvelopeExpose(t *testing.T) {
 	}
 }
 
-// Regression: zkcoord ran a command under a lock. The recorded end of the command was the end of
-// zkcoord, which first had to close its session. So a command that was stopped in time seemed to
+// Regression: zkcoord ran a command under a lock. The end of zkcoord was recorded as the end of the
+// command, but zkcoord first had to close its session. So a command that stopped in time seemed to
 // hold the lock for too long.
 func TestLastSignOfLifeEndsAHold(t *testing.T) {
 	for _, c := range []struct {
@@ -265,8 +266,8 @@ func TestLastSignOfLifeEndsAHold(t *testing.T) {
 	}
 }
 
-// On a real clock the record of the end of a hold may be late by handOver, even if no timer was
-// late. On a virtual clock it is never late.
+// On a real clock, the end of a hold may be recorded late by handOver, even if no timer was late.
+// On a virtual clock, it is never recorded late.
 func TestRecorderMayBeLateOnARealClock(t *testing.T) {
 	for _, c := range []struct {
 		late time.Duration
@@ -280,7 +281,7 @@ func TestRecorderMayBeLateOnARealClock(t *testing.T) {
 	} {
 		events := rightly()
 		events[6].Time = 6*time.Second + c.late
-		if c.real { // a recorded lag marks the clock as real; this one does not cover the end of the hold
+		if c.real { // a recorded lag marks the clock as real; this lag does not cover the end of the hold
 			lag := history.Event{Time: 7 * time.Second, Client: history.Nobody, Kind: history.Fact, Op: history.FactLag, Arg: "10ms", Result: "1us"}
 			events = append(events[:7:7], lag, events[7])
 		}
@@ -291,8 +292,8 @@ func TestRecorderMayBeLateOnARealClock(t *testing.T) {
 	}
 }
 
-// If the transaction that closes a session does not list ephemerals, it deletes all ephemerals of
-// the session.
+// A transaction that closes a session may list no ephemerals. Then it deletes all ephemerals of the
+// session.
 func TestUnlistedCloseDeletesEphemerals(t *testing.T) {
 	txns := twoHolders()
 	txns[4].Changes, txns[4].Unlisted = nil, true
