@@ -59,9 +59,9 @@ func (s *Session) noRoot(err error) error {
 	return fmt.Errorf("chroot %s does not exist: %w", s.opts.Chroot, err)
 }
 
-// If a znode is missing because the chroot is missing, explainNoNode returns an error that says so.
-// Otherwise it returns err. To find out costs one more request, unless the session has already
-// found that the chroot exists.
+// explainNoNode turns err, an ErrNoNode, into an error that says that the chroot is missing, if
+// that is the reason. This costs one more request, unless the session has already found that the
+// chroot exists.
 func (s *Session) explainNoNode(ctx context.Context, err error) error {
 	if s.opts.Chroot == "" || s.rootSeen.Load() {
 		return err

@@ -58,7 +58,8 @@ type traces struct {
 // hold soon after the end of its predecessor, so older holds are not needed.
 const maxHolds = 4096
 
-// An acquisition is the state of one call that acquires. The context of the call contains it.
+// An acquisition is the state of a call that acquires a hold. It is stored in the context of that
+// call.
 type acquisition struct {
 	outer trace.SpanContext // the caller's span
 	span  trace.Span
