@@ -207,10 +207,10 @@ func proofOf(op wire.Op, code wire.Code, body []byte) proof {
 	return proofActive
 }
 
-// resume changes a handshake so that it requests this session, if it has begun, at a server that
-// has applied everything that the session has seen. The client may request a new session although
-// this one has begun, if the first connection broke before the client had read the answer to the
-// handshake. resume changes this request too.
+// resume changes a handshake so that it requests a server that has applied everything that the
+// session has seen. If this session has begun, the handshake also requests this session. The client
+// may still request a new one: its first connection may break before the client has read the answer
+// to the handshake. resume changes that request too.
 func (t *tap) resume(r *wire.ConnectRequest) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -284,7 +284,8 @@ func (t *tap) refusedLocked(how string) error {
 // 3.9 an event carries its zxid, and a server that has not applied this zxid refuses the session.
 // In ZooKeeper 3.8, and in reply to setWatches, events have no zxid, and the next server may not
 // have applied them. After such an event, a quorum write precedes all reads on the connection, like
-// in recipe.ReadBarrier. If the server refuses this write, the connection is closed.
+// in recipe.ReadBarrier. If the server refuses this write, it may be behind the event, so the
+// connection is closed.
 func (t *tap) greetingLocked() []byte {
 	var out []byte
 	for _, a := range t.opts.Auth {
