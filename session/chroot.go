@@ -59,9 +59,9 @@ func (s *Session) noRoot(err error) error {
 	return fmt.Errorf("chroot %s does not exist: %w", s.opts.Chroot, err)
 }
 
-// explainNoNode turns err, an ErrNoNode, into an error that says that the chroot is missing, if
-// that is the reason. This costs one more request, unless the session has already found that the
-// chroot exists.
+// explainNoNode is called with an ErrNoNode. If the reason is a missing chroot, the returned error
+// says so. This costs one more request, unless the session has already found that the chroot
+// exists.
 func (s *Session) explainNoNode(ctx context.Context, err error) error {
 	if s.opts.Chroot == "" || s.rootSeen.Load() {
 		return err

@@ -354,9 +354,8 @@ func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
 	})
 }
 
-// If a changed ACL does not let the session read a znode, the hold on this znode ends with that
-// reason, and no other hold ends. Bug: all holds ended when the lease lapsed, 9.5 s after the
-// change.
+// If the ACL of a znode no longer lets the session read it, the hold on this znode ends with that
+// reason. No other hold ends. Bug: all holds ended when the lease lapsed, 9.5 s after the change.
 //
 // Covers S2.
 func TestAnUnreadableNodeEndsItsHoldAlone(t *testing.T) {

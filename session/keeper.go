@@ -428,8 +428,8 @@ func (k *leaseKeeper) endGrantedLocked(cause error) (n int, traced context.Conte
 var errSuspended = errors.New("the machine was suspended")
 
 // suspendedLocked ends the lease and the granted holds if the machine was suspended for a fortieth
-// of the session timeout or longer. The lease's margin covers shorter suspensions. They are added
-// up, and have the same effect when their sum is as long.
+// of the session timeout or longer. The lease's margin covers shorter suspensions, until their sum
+// is that long.
 func (k *leaseKeeper) suspendedLocked() {
 	if k.opts.UnsafeHoldUntilLost || k.timeout == 0 {
 		return

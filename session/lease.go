@@ -6,9 +6,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// The type `lease` applies the rule of the lease. From the times at which packets were sent and
-// answered, it computes the instant before which no other client can be granted what this session
-// holds. It reads no clock and does no I/O.
+// The type `lease` applies the rule of the lease. It computes until when no other client can be
+// granted what this session holds, from the times at which packets were sent and answered. It reads
+// no clock and does no I/O.
 //
 // The rule and its proof from ZooKeeper's sources are in docs/decisions/0001-lease.md. In short,
 // the leader expires a session no sooner than its timeout after the last activity that the leader
@@ -67,9 +67,9 @@ type carried struct {
 // nothing is granted.
 //
 // When it begins, the leader may already have taken the session from its table to close it, and may
-// still answer requests. The leader then closes the session within one session timeout. So a write
-// that is sent later than that and succeeds proves that the leader had not taken the session. This
-// write ends the probation.
+// still answer requests. The leader then closes the session within one session timeout. A write
+// that is sent after that time succeeds only if the leader had not taken the session. Such a write
+// ends the probation.
 type probation struct {
 	since time.Time // when the write that began it was answered
 	kept  time.Time // the next value of lease.kept, if the session survives
@@ -187,9 +187,8 @@ func (l *lease) write(sent, answered time.Time, epoch int64) {
 	l.deadline = l.kept
 }
 
-// keptSince returns the instant until which the leader of the given epoch certainly keeps the
-// session, according to the evidence of an earlier connection. It returns the zero time if there is
-// no such evidence.
+// keptSince returns a time before which the leader of the given epoch does not expire the session,
+// by the evidence of an earlier connection. Without such evidence, it returns the zero time.
 func (l *lease) keptSince(epoch int64) time.Time {
 	switch l.carried.epoch {
 	case 0:

@@ -173,8 +173,8 @@ func (w *world) lead() {
 	w.expirer(l)
 }
 
-// bucket returns the time, by l's clock, at which l expires the session if it receives a report of
-// activity now, and no later one.
+// bucket returns the time on the clock of l at which l expires the session, if the report that l
+// receives now is the last one.
 func (w *world) bucket(l *modelLeader) time.Duration {
 	return (w.of(l) + w.T + w.tick) / w.tick * w.tick
 }
@@ -530,7 +530,7 @@ func TestSessionIsNeverClosedBeforeTheLeaseEnds(t *testing.T) {
 	}
 }
 
-// Without any one of the assumptions, the model finds a session that is closed while its lease
+// If one of the assumptions is false, the model finds a session that is closed while its lease
 // stands. It also finds one if the rule trusts an idle session.
 func TestModelNeedsEachAssumption(t *testing.T) {
 	for _, test := range []struct {

@@ -56,8 +56,8 @@ type replay struct {
 	last    time.Time // the latest deadline
 }
 
-// connect opens a connection to a server. The first one creates the session of the replay, and each
-// further one resumes it, unless it has ended.
+// connect opens a connection to a server. The first call creates the session of the replay. Later
+// calls resume it, unless it has ended.
 func (r *replay) connect(server int) {
 	r.t.Helper()
 	if r.conn != nil {

@@ -527,8 +527,8 @@ func (s *searcher) settle(p *place) bool {
 	return true
 }
 
-// The method `hopeless` reports whether p cannot lead to a session that is closed while its lease
-// stands.
+// The method `hopeless` reports whether no step after p can break the lease: see the method
+// `broken`.
 func (s *searcher) hopeless(p *place) bool {
 	writes := 0 // that may still move the deadline
 	if p.closed == never {

@@ -27,8 +27,7 @@ import (
 //	stop            end all processes, with SIGTERM first
 //	kill            end all processes at once
 //
-// The end of the input means stop, because the holder is dead. The guard writes
-// these:
+// The end of the input means stop, because the holder is dead. The guard writes these:
 //
 //	failed REASON   the command was not started; "missing" is the first word if there is no such program
 //	started PID
@@ -242,8 +241,8 @@ func (w *worker) act() time.Duration {
 		}
 	}
 	// Timers stop while the machine is suspended, but on Linux the clock of `now` continues. So an
-	// action can become due during a suspension. A wait of at most half of the margin notices this
-	// soon after the resume.
+	// action can become due during a suspension. The wait is at most half of the margin, so that
+	// this is noticed soon after the resume.
 	return min(max(time.Duration(next-t), time.Millisecond), max(w.plan.margin/2, poll))
 }
 

@@ -74,7 +74,7 @@ func (tree) gone() bool { return true }
 // A process has the data that the kernel reports about a process.
 type process struct{ pid, parent, group, session int }
 
-// descendants returns the processes below pid.
+// descendants returns all descendants of the process pid.
 func descendants(pid int) (below []process) {
 	children := make(map[int][]process)
 	dir, err := os.Open("/proc")

@@ -38,9 +38,8 @@ import (
 // was in this process, there is also a link to its span. If it was in another process, its span can
 // be found by the token.
 //
-// Requests of the session itself have no span. These include requests that the session continues
-// after the caller has given up, for example the creation of a contender's znode, and requests that
-// several callers of a queue share.
+// Requests of the session itself have no span. Examples are requests that the session continues
+// after the caller has given up, and requests that several callers of a queue share.
 func Traces(tracer trace.Tracer, attrs ...attribute.KeyValue) session.Tracer {
 	return &traces{tracer: tracer, attrs: attrs, holds: make(map[int64]trace.SpanContext)}
 }
