@@ -21,8 +21,8 @@ func (c chroot) inner(path string) string {
 	return string(c) + path
 }
 
-// innerNew is like `inner`, for a znode that is created. If the path is "/" and the znode is
-// sequential, the new znode is a child of the chroot, not its sibling.
+// innerNew is like `inner`, for a znode that is created. A sequential znode with the path "/"
+// becomes a child of the chroot, not its sibling.
 func (c chroot) innerNew(path string, sequential bool) string {
 	if sequential {
 		return string(c) + path

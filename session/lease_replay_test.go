@@ -481,8 +481,9 @@ func TestCounterexamplesOnTheServers(t *testing.T) {
 	}
 }
 
-// Without assumption A6, a lock has two holders: the quorum must not forget what it acknowledged.
-// Here a majority of the servers loses its disks, and with them the session that holds the lock.
+// Assumption A6 says that the quorum does not forget what it acknowledged. Without A6, a lock can
+// have two holders. Here a majority of the servers loses its disks, and with them the session that
+// holds the lock.
 func TestForgottenSessionSharesALock(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		first := open(t, on(e, 2))

@@ -30,9 +30,9 @@ type Options struct {
 	// /zookeeper/config. The operation reconfig changes this list. The session connects to new
 	// servers, and no longer to removed ones. This client must be able to use the addresses in that
 	// list. The addresses in Servers are still tried first, and again if no server of the list can
-	// be reached. FollowMembers has no effect if the servers refuse to let the session read the
-	// znode. It has no effect either if the list has no client addresses, for example because
-	// clientPort is set separately.
+	// be reached. FollowMembers has no effect in two cases: the servers do not let the session read
+	// the znode, or the list has no client addresses, for example because clientPort is set
+	// separately.
 	FollowMembers bool
 
 	// Timeout is the session timeout to request; zero means 10 s. The server may change it, by

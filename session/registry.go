@@ -87,7 +87,7 @@ func (r *watchRegistry) dropLocked(key watchKey, w waiter) {
 	}
 }
 
-// forgetLocked removes a watch, also at the server if the server has it. The removal does not
+// forgetLocked removes a watch here, and at the server if the server has it. The removal does not
 // affect a read that sets the watch again, because such a read can only be sent later.
 func (r *watchRegistry) forgetLocked(key watchKey, on *watched) {
 	delete(r.watches, key)
@@ -136,8 +136,8 @@ func watchable(op wire.Op) bool {
 }
 
 // The method `sending` is called with each request before the request is written. It returns the
-// frames that must be sent before the request. If somebody waits for the path of a read and the
-// server has no watch yet, `sending` sets the watch flag of the read and returns its path.
+// frames that must be sent before the request. It sets the watch flag of a read whose path somebody
+// waits for, unless the server has the watch. It then also returns the path.
 //
 // One call returns both results, because a frame that removes a watch must not follow the read that
 // sets the watch again.

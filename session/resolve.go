@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// A dialer connects to a server by its name. A name can have several addresses, also of different
-// servers. Addresses that were found dead come last, so a dead address delays an attempt to connect
-// only rarely.
+// A dialer connects to a server by its name. A name can have several addresses, which may belong to
+// different servers. Addresses that were found dead come last, so a dead address rarely delays an
+// attempt to connect.
 type dialer struct {
 	lookup func(ctx context.Context, host string) ([]string, error)
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)

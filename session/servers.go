@@ -97,7 +97,7 @@ func (h *servers) lost(lasted time.Duration) {
 
 // notReached records that a server did not begin a session, or did not resume the session with the
 // given id. It logs each attempt of the first round of an outage. After that round, it logs once
-// that no server takes the session, and later attempts only at the level debug.
+// that no server takes the session. It logs later attempts at the level debug.
 func (h *servers) notReached(server string, id int64, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -25,8 +25,8 @@ import (
 //	put             a call that puts items in a queue
 //	children        a request, named by its operation, if the call that makes it has a span
 //
-// The span of a hold is a child of the caller's span, for example of the span in the context that
-// was passed to Lock. Its attributes are zookeeper.path, zookeeper.token and, at its end,
+// The span of a hold is a child of the span in the caller's context, for example in the context
+// that was passed to Lock. Its attributes are zookeeper.path, zookeeper.token and, at its end,
 // zookeeper.hold.ended with the reason, for example "lock: released". A hold that was lost has the
 // status Error: its lease lapsed, its znode was deleted or could not be read, or its session ended.
 // A claim that ended because its own time limit had passed was not lost in this sense. The span of
