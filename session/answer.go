@@ -13,14 +13,14 @@ import (
 
 // Errors for those error codes that servers send and go-zookeeper does not know.
 var (
-	// ErrQuota means that a hard quota on the path or above it is used up.
-	// Nothing was applied. Delete something, or raise the quota.
+	// ErrQuota means that a hard quota on the path or above it is used up. Nothing was applied.
+	// Delete something, or raise the quota.
 	ErrQuota = errors.New("session: quota exceeded")
-	// ErrThrottled means that the server was too busy and did not execute the
-	// request. Nothing was applied. Try again later.
+	// ErrThrottled means that the server was too busy and did not execute the request. Nothing was
+	// applied. Try again later.
 	ErrThrottled = errors.New("session: throttled: the server is too busy")
-	// ErrReadOnly means that the server has no quorum and serves reads only.
-	// Nothing was applied. Try again later.
+	// ErrReadOnly means that the server has no quorum and serves reads only. Nothing was applied.
+	// Try again later.
 	ErrReadOnly = errors.New("session: the server is read-only")
 	// ErrUnimplemented means that the server does not know the request, or that its configuration
 	// disables the request. Znodes with a time to live are disabled by default. Nothing was
@@ -41,10 +41,10 @@ type refusal struct {
 	transient bool // the same request may succeed later
 }
 
-// refusalCodes maps error codes of ZooKeeper 3.8 and 3.9 to their meanings. It has the codes that
-// prove a refusal and that go-zookeeper does not know. A server sends these codes only if it did
-// not prepare the transaction (PrepRequestProcessor, ReadOnlyRequestProcessor,
-// AuthenticationHelper), or did not execute the request (THROTTLEDOP).
+// refusalCodes has the error codes of ZooKeeper 3.8 and 3.9 that prove a refusal and that
+// go-zookeeper does not know. A server sends these codes only if it did not prepare the transaction
+// (PrepRequestProcessor, ReadOnlyRequestProcessor, AuthenticationHelper), or did not execute the
+// request (THROTTLEDOP).
 //
 // Any other code that go-zookeeper does not know proves nothing. For example, FinalRequestProcessor
 // can answer with MARSHALLINGERROR after it has applied the transaction. No server sends
@@ -98,11 +98,11 @@ func refusals() []error {
 // unreadable has the errors that the client returns if it cannot decode an answer.
 var unreadable = []error{zk.ErrAPIError, zk.ErrShortBuffer, zk.ErrUnhandledFieldType, zk.ErrPtrExpected, zk.ErrUnknown, zk.ErrNothing}
 
-// Transient reports whether a request that failed with err may succeed later without anybody
-// changing anything. This is so if its connection was lost, if the server was too busy or had no
-// quorum, or if the answer does not say whether the request was applied. Any other error is final,
-// for example ErrNoAuth or ErrQuota. A write whose Outcome is Indeterminate may have been applied:
-// read its effect before you repeat it.
+// Transient reports whether the same request may succeed later, although nobody changes anything.
+// This is so if its connection was lost, if the server was too busy or had no quorum, or if the
+// answer does not say whether the request was applied. Any other error is final, for example
+// ErrNoAuth or ErrQuota. A write whose Outcome is Indeterminate may have been applied: read its
+// effect before you repeat it.
 func Transient(err error) bool {
 	if retryable(err) || errors.Is(err, ErrUnknown) {
 		return true
@@ -121,11 +121,14 @@ func Transient(err error) bool {
 }
 
 // Retry calls f until f returns nil or an error that is not Transient, and returns that result. If
-// ctx or the session ends first, the error wraps the last error of f and the cause. After a lost
-// connection, Retry calls f again at once, because the next request waits for a connection anyway.
-// After any other transient error, Retry first pauses: 50 ms, then 100 ms and so on, up to half of
-// the session timeout. Use Retry for reads and clean-ups that must be completed. If f writes, f
-// itself must handle the case that an earlier attempt was applied.
+// ctx or the session ends first, the error wraps the last error of f and the cause.
+//
+// After a lost connection, Retry calls f again at once, because the next request waits for a
+// connection anyway. After any other transient error, Retry first pauses: 50 ms, then 100 ms and so
+// on, up to half of the session timeout.
+//
+// Use Retry for reads and clean-ups that must be completed. If f writes, f itself must handle the
+// case that an earlier attempt was applied.
 func (s *Session) Retry(ctx context.Context, f func(ctx context.Context) error) error {
 	for pauses := 0; ; {
 		err := f(ctx)

@@ -252,9 +252,9 @@ func TestHoldEndsBeforeAnybodyElseIsGranted(t *testing.T) {
 }
 
 // Bug: the first write after idleness extended the lease, because the session assumed that the
-// leader had received the session's latest activity. No contender of the earlier tests was ever
-// idle, so those tests did not detect the mistake. UnsafeTrustIdle brings the mistake back, and the
-// attacks must find it.
+// leader had received the session's latest activity. The attacks must find this mistake, which
+// UnsafeTrustIdle brings back. Earlier tests did not find it, because their contenders were never
+// idle.
 func TestAttacksFindTheRuleThatTrustsIdleSessions(t *testing.T) {
 	const enough = 20
 	for seed := range uint64(enough) {
@@ -309,8 +309,8 @@ func underAttack(t *testing.T, a attack, base session.Options, seed uint64) *ref
 	return referee
 }
 
-// howLong returns a short time in half of the calls, and a time up to the given maximum in the
-// others.
+// howLong returns a short time in half of the calls. In the other half, it returns a time up to the
+// given maximum.
 func howLong(r *rand.Rand, most time.Duration) time.Duration {
 	if r.IntN(2) == 0 {
 		most /= 8

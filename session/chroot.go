@@ -21,8 +21,8 @@ func (c chroot) inner(path string) string {
 	return string(c) + path
 }
 
-// innerNew is like `inner`, for a znode that is created. If the path is "/" and the znode is
-// sequential, the new znode is a child of the chroot, not its sibling.
+// innerNew is like `inner`, for a znode that is created. A sequential znode with the path "/"
+// becomes a child of the chroot, not its sibling.
 func (c chroot) innerNew(path string, sequential bool) string {
 	if sequential {
 		return string(c) + path
@@ -59,9 +59,9 @@ func (s *Session) noRoot(err error) error {
 	return fmt.Errorf("chroot %s does not exist: %w", s.opts.Chroot, err)
 }
 
-// If a znode is missing because the chroot is missing, explainNoNode returns an error that says so.
-// Otherwise it returns err. To find out costs one more request, unless the session has already
-// found that the chroot exists.
+// explainNoNode is called with an ErrNoNode. If the reason is a missing chroot, the returned error
+// says so. This costs one more request, unless the session has already found that the chroot
+// exists.
 func (s *Session) explainNoNode(ctx context.Context, err error) error {
 	if s.opts.Chroot == "" || s.rootSeen.Load() {
 		return err

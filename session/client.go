@@ -7,11 +7,11 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// A session uses go-zookeeper to encode requests, to decode replies, and to pass them to their
-// callers. The session does everything else itself, between the client and the socket (conn.go).
-// This depends on properties of the client that go-zookeeper does not document. They are listed
-// here. TestClientDoesWhatIsAssumed has a test for each line, with these words as its name, and
-// fails if the client changes.
+// A session uses go-zookeeper to encode requests, to decode replies, and to pass each reply to its
+// caller. The session does everything else itself, between the client and the socket (conn.go). The
+// session depends on these properties of the client, which go-zookeeper does not document.
+// TestClientDoesWhatIsAssumed has a test for each line, with these words as its name, and fails if
+// the client changes.
 //
 //   - each request is one Write of one whole frame
 //   - nothing is written before the handshake is answered
@@ -45,11 +45,11 @@ func connect(s *Session) (<-chan zk.Event, error) {
 // smallBuffer is the size in bytes of the buffer for replies at the start of a connection.
 const smallBuffer = 4 << 10
 
-// limitReplies sets the largest size of a reply that the client accepts; 0 means no limit. The
-// client makes its buffer for replies right after the handshake. The buffer is as large as the
-// limit at that moment, or 1.5 MiB without a limit. Therefore a session sets a small limit for the
-// handshake, and no limit from the first reply on. Only the goroutine that reads from the
-// connection may call limitReplies, because only that goroutine of the client uses the limit.
+// limitReplies sets the largest size of a reply that the client accepts, in bytes; 0 means no
+// limit. Right after the handshake, the client makes a buffer of that size, or of 1.5 MiB without a
+// limit. So a session sets a small limit for the handshake, and no limit from the first reply on.
+// Only the goroutine that reads from the connection may call limitReplies, because that goroutine
+// of the client uses the limit.
 func limitReplies(c *zk.Conn, bytes int) { zk.WithMaxBufferSize(bytes)(c) }
 
 // debugLog passes the client's log messages to log at the level debug.

@@ -121,8 +121,8 @@ func (b *bare) get(path string) <-chan error {
 	return answer
 }
 
-// The method `calls` returns one function for each kind of request that a session makes. The
-// function makes such a request.
+// The method `calls` returns, for each kind of request that a session makes, a function that makes
+// one.
 func (b *bare) calls(path string) map[wire.Op]func() error {
 	acl := zk.WorldACL(zk.PermAll)
 	return map[wire.Op]func() error{

@@ -14,10 +14,10 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// conn is one connection of the client. It passes each frame between the client and the server. It
-// records the times at which requests were sent and answered, which are the evidence of the lease.
-// It sets the watches of the session, and sends the session's own requests before those of the
-// client. It never lets the client begin a second session.
+// conn is one connection of the client. It passes each frame between the client and the server, and
+// never lets the client begin a second session. It records when requests were sent and answered,
+// which is the evidence of the lease. It sets the watches of the session, and sends the session's
+// own requests before those of the client.
 type conn struct {
 	net.Conn
 	s      *Session
@@ -104,9 +104,8 @@ func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 //
 // If a request cannot be written, Write closes the connection but returns no error. The client then
 // fails the request like all others that were not answered. If Write returned an error, the client
-// would give that request a second result. A third result during Close would then find no room in
-// the request's channel and block the client forever (queueRequest, sendData and flushRequests in
-// go-zookeeper's conn.go).
+// could give one request three results. The request's channel has room for two, so the third would
+// block the client forever (queueRequest, sendData and flushRequests in go-zookeeper's conn.go).
 func (c *conn) Write(frame []byte) (int, error) {
 	if len(frame) < 12 || int(binary.BigEndian.Uint32(frame)) != len(frame)-4 {
 		return 0, errors.New("session: the client did not write a whole frame")
@@ -157,8 +156,8 @@ func (c *conn) greet(frame []byte) (int, error) {
 	return len(frame), nil
 }
 
-// ping sends a ping of the session itself. The client ignores the answer, as it does for its own
-// pings. If something else is being sent, ping sends nothing, because any other request is equally
+// ping sends a ping of the session itself. The client ignores the answer, like the answers to its
+// own pings. If another request is being sent, ping sends nothing, because that request is equally
 // good evidence for the lease.
 func (c *conn) ping() {
 	select {
@@ -269,8 +268,7 @@ func (c *conn) welcome() error {
 	}
 	c.answered = true
 	c.handshake.Stop()
-	// Credentials and then watches are the first requests that the server gets. Neither the client
-	// nor the session sends anything before that.
+	// Credentials and then watches must be the first requests on the connection.
 	c.sending <- struct{}{}
 	defer func() { <-c.sending }()
 	greeting, err := c.s.tap.connected(c, &response)

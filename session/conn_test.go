@@ -155,10 +155,8 @@ func fresh(r wire.ConnectRequest) *wire.ConnectResponse {
 }
 
 // requestsAcrossSessions returns a server that replaces the first session by another one when the
-// client reconnects. If `silent` is true, it does not report that the first session has expired. It
-// does not answer creates in the first session. A request must not be executed in the next session
-// if it waits while there is no connection, or if it is in progress when the connection ends. A
-// bare zk.Conn does execute a request that waits: see TestBareClientRunsRequestsInALaterSession.
+// client reconnects. If `silent` is true, it does not report that the first session has expired. In
+// the first session it does not answer creates, so they are in progress when the connection ends.
 func requestsAcrossSessions(silent bool) *script {
 	return &script{
 		connect: func(n int, r wire.ConnectRequest) *wire.ConnectResponse {
@@ -198,8 +196,8 @@ func TestNoRequestOfALostSessionRunsInALaterOne(t *testing.T) {
 					_, err := s.Create(t.Context(), path, nil, Ephemeral)
 					errs <- err
 				}
-				// The function `late` makes two requests while there is no connection. One waits in
-				// the session for a connection, and one is queued in the client.
+				// The function `late` makes two requests while there is no connection. One request
+				// waits in the session, and one is in the client's queue.
 				late = func() {
 					late = nil
 					go create("/ephemeral")
@@ -237,8 +235,9 @@ func TestNoRequestOfALostSessionRunsInALaterOne(t *testing.T) {
 	}
 }
 
-// The bare client executes a queued request in the next session, without an error. If this test
-// fails, go-zookeeper no longer does that.
+// This test shows why S1 needs code in this package: go-zookeeper's client executes a queued
+// request in the next session, without an error. If the test fails, go-zookeeper no longer does
+// that.
 func TestBareClientRunsRequestsInALaterSession(t *testing.T) {
 	for name, silent := range map[string]bool{"expired": false, "another id without a word": true} {
 		t.Run(name, func(t *testing.T) {
@@ -289,8 +288,8 @@ func (*oneServer) Len() int             { return 1 }
 func (*oneServer) Next() (string, bool) { return "script:2181", false }
 func (*oneServer) Connected()           {}
 
-// Without this package's limit, go-zookeeper would wait 6.67 session timeouts for the answer to a
-// handshake.
+// The session limits the time for a handshake. go-zookeeper alone would wait 6.67 session timeouts
+// for the answer.
 //
 // Covers S5.
 func TestHandshakeIsBounded(t *testing.T) {
@@ -388,8 +387,8 @@ func TestStalledSocketIsClosed(t *testing.T) {
 	}
 }
 
-// go-zookeeper can block forever if a write fails while it sends the credentials on a new
-// connection. So the session sends them itself.
+// The session sends the credentials itself. go-zookeeper can block forever if a write fails while
+// it sends the credentials on a new connection.
 //
 // Covers S5.
 func TestCredentialsAreSentFirstOnEachConnection(t *testing.T) {
@@ -414,8 +413,9 @@ func TestCredentialsAreSentFirstOnEachConnection(t *testing.T) {
 	})
 }
 
-// The connection breaks after the session has read the answer to its first handshake and before
-// go-zookeeper's client reads it. That client then requests a new session.
+// The connection breaks when the session has read the answer to its first handshake, but
+// go-zookeeper's client has not. The client then requests a new session. The session must be
+// resumed instead.
 //
 // Covers S1, S5.
 func TestFirstConnectionThatBreaksInItsHandshakeIsResumed(t *testing.T) {
@@ -619,8 +619,8 @@ func (c *closing) Close() error {
 	return c.Conn.Close()
 }
 
-// After a failed read, go-zookeeper may dial the next connection before it closes this one. So Read
-// must close the connection itself.
+// Read must close the connection when it fails, because go-zookeeper may dial the next connection
+// before it closes this one.
 func TestFailedReadClosesTheConnection(t *testing.T) {
 	sc := &script{}
 	scripted(t, sc, func(t *testing.T) {

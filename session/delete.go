@@ -32,10 +32,10 @@ func (s *Session) DeleteAll(ctx context.Context, path string) error {
 // deletions is the largest number of znodes that DeleteAll deletes in one transaction.
 const deletions = 500
 
-// deleteChildren lists the children of dir once, and deletes these children and everything below
-// them. A transaction fails as a whole at the first child that has children of its own or that is
-// gone. A child that has children is then deleted separately, and a child that is gone is skipped.
-// There may be more such children, so the next transactions are smaller.
+// deleteChildren lists the children of dir once, and deletes them and everything below them. A
+// transaction fails as a whole at the first child that is gone or has children of its own. A child
+// that is gone is skipped, and a child with children is deleted separately. There may be more such
+// children, so the next transactions are smaller.
 func (s *Session) deleteChildren(ctx context.Context, dir string) error {
 	listing, err := s.Children(ctx, dir)
 	if errors.Is(err, zk.ErrNoNode) {

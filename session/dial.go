@@ -73,8 +73,8 @@ func hungUp(err error) bool {
 // errNoAnswer is the reason for closing a connection whose server is silent.
 var errNoAnswer = errors.New("no answer to the handshake")
 
-// If a server closed the connection during the handshake, explainNoHandshake adds possible causes
-// to err. Otherwise it returns err.
+// explainNoHandshake adds possible causes to err if the server closed the connection during the
+// handshake. Otherwise it returns err.
 func explainNoHandshake(err error, secure bool) error {
 	if !hungUp(err) {
 		return err

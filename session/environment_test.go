@@ -162,8 +162,8 @@ func TestSessionSurvivesAnExpiredCertificate(t *testing.T) {
 }
 
 // The lookup of the server's name fails, or returns a dead address or no address. The session
-// repeats the lookup until it can connect, and then continues as the same session. This also works
-// if the name then has the addresses of other servers.
+// repeats the lookup until it can connect, and continues as the same session, even at addresses of
+// other servers.
 func TestSessionSurvivesChangesOfANameInDNS(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		var mu sync.Mutex

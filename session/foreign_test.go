@@ -8,10 +8,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// ClickHouse Keeper gives each connection a new session and does not mention the old session
-// (ClickHouse#116690). The old session lives on until its timeout. A session without a password
-// cannot be resumed, so it cannot hold anything across a reconnect. The proof of the lease does not
-// apply to such a server.
+// ClickHouse Keeper gives sessions no password and cannot resume them: each connection begins a new
+// session (ClickHouse#116690). The old session lives on until its timeout. The proof of the lease
+// does not apply to such a server, so nothing may be held on it.
 func TestNothingIsHeldOnAServerThatIsNotZooKeeper(t *testing.T) {
 	for _, c := range []struct {
 		noResume, anyServer bool

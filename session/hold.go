@@ -26,10 +26,9 @@ var ErrUnreadable = errors.New("session: the znode's ACL does not let this sessi
 var ErrNotZooKeeper = errors.New("session: the server is not ZooKeeper: its sessions have no password")
 
 // A hold covers what a session holds or waits for: a lock, a leadership, a permit or a queue item.
-// One of the session's znodes represents the hold. While the hold only waits, it costs no write.
-// From the call of Expect or Grant until End, the session renews its lease with heartbeats. After
-// Grant has returned nil, the context of the hold proves that the session holds what the hold
-// covers.
+// One of the session's znodes represents the hold. A hold that only waits costs no write. From the
+// call of Expect or Grant until End, the session renews its lease with heartbeats. After Grant has
+// returned nil, the session holds what the hold covers until the context of the hold ends.
 type hold struct {
 	keeper *leaseKeeper
 	node   engine.Node
@@ -54,7 +53,7 @@ func newHold(k *leaseKeeper, n engine.Node) *hold {
 	return h
 }
 
-// Grant waits until the lease stands, so that nobody else can be granted what the hold covers
+// Grant waits until the lease stands. From then on, nobody else can be granted what the hold covers
 // before the context of the hold ends. Call Grant when the recipe has found that the znode's turn
 // has come. If ctx or the hold ends first, Grant returns the cause, and nothing is held.
 func (h *hold) Grant(ctx context.Context) error {
@@ -103,11 +102,11 @@ func (h *hold) finish(cause error) {
 }
 
 // Bind returns the context for work under the hold. It has the values and the deadline of ctx. It
-// ends when ctx or the hold ends, with the cause of the one that ended first. If the hold ends, the
-// goroutine that ends the hold also ends this context and all contexts derived from this context.
-// No other goroutine has to be scheduled for that. So this context ends before another client can
-// be granted what the hold covers. If ctx ends, this context ends like every context derived from
-// ctx.
+// ends when ctx or the hold ends, with the cause of the one that ended first.
+//
+// The goroutine that ends the hold also ends this context and all contexts derived from it, without
+// waiting for another goroutine. So this context ends before another client can be granted what the
+// hold covers.
 //
 // The caller has nothing to release: the hold keeps this context only until the hold or ctx ends.
 func (h *hold) Bind(ctx context.Context) context.Context { return h.bound.Bind(ctx) }
@@ -117,9 +116,9 @@ func (h *hold) Bind(ctx context.Context) context.Context { return h.bound.Bind(c
 // wait is over.
 //
 // Unbind returns ctx itself if ctx has ended, or if ctx is not derived from a context of Bind.
-// Otherwise, the returned context has the deadline of ctx, and ends when ctx ends. There is one
-// exception: if the end of the hold ends ctx, the returned context continues. It then ends at its
-// deadline, or when the context that was passed to Bind ends.
+// Otherwise, the returned context has the deadline of ctx and ends when ctx ends, with one
+// exception. If the end of the hold ends ctx, the returned context continues until its deadline, or
+// until the context that was passed to Bind ends.
 //
 // If ctx comes from context.WithoutCancel, the end of the hold does not end ctx. Then the context
 // that was passed to Bind does not limit the wait.

@@ -16,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The log has a line when a hold begins and one when it ends. The second line has the time at which
-// the hold ended, not the time at which the line was written.
+// The log has a line when a hold begins and one when it ends. The time of a line is the time of the
+// event, not the time of writing.
 func TestHoldLogHasBeginAndEnd(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{})

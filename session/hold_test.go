@@ -73,8 +73,8 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 }
 
 // After ten idle minutes, a grant needs no request except the create of its znode, because syncs
-// have kept the session ready without writes. Without the syncs the session sends nothing, and the
-// grant comes after a probation: see the type `probation`.
+// have kept the session ready. Without these syncs, the grant comes after a probation: see the type
+// `probation`.
 //
 // Covers S2.
 func TestFirstGrantAfterIdleness(t *testing.T) {
@@ -116,7 +116,7 @@ func TestFirstGrantAfterIdleness(t *testing.T) {
 	}
 }
 
-// With zk.Lock, a waiter on an isolated follower found that it was first, and was granted a lock
+// Bug of zk.Lock: a waiter on an isolated follower found that it was first, and was granted a lock
 // that another client held. The lock had two holders for 4.3 s.
 //
 // Covers S2.
@@ -236,7 +236,7 @@ func TestNodeDeletedBeforeItIsWatchedRevokes(t *testing.T) {
 	})
 }
 
-// The server is too busy to watch the znodes. So only the heartbeats can find the deletions. Each
+// The server is too busy to watch the znodes, so only heartbeats can find the deletions. Each
 // heartbeat finds one.
 func TestHeartbeatFindsDeletedNodes(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
@@ -332,8 +332,8 @@ func TestEndedHoldsAreNotGranted(t *testing.T) {
 	})
 }
 
-// The keeper's timer is late, and an answer arrives first. The holds that were granted before the
-// lapse end nevertheless.
+// A lapse ends the holds that were granted before it, even if the keeper's timer is late and an
+// answer arrives first.
 //
 // Covers S2.
 func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
@@ -354,9 +354,8 @@ func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
 	})
 }
 
-// An administrator changes the ACL of some znodes so that the session may not read them. The holds
-// on these znodes end with this reason, and no other hold ends. Bug: all holds ended when the lease
-// lapsed, 9.5 s after this change.
+// If the ACL of a znode no longer lets the session read it, the hold on this znode ends with that
+// reason. No other hold ends. Bug: all holds ended when the lease lapsed, 9.5 s after the change.
 //
 // Covers S2.
 func TestAnUnreadableNodeEndsItsHoldAlone(t *testing.T) {

@@ -12,10 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// keep runs on one goroutine and does everything in the session that depends on the clock. It does
-// the due work of the lease keeper, and gives up a session that no server has served for too long:
-// see Options.Abandon. At the end it closes the client. A slow hook does not delay it, because the
-// hooks run on other goroutines.
+// keep does the due work of the lease keeper, and ends a session that no server has served for too
+// long: see Options.Abandon. At the end it closes the client. Hooks run on another goroutine, so a
+// slow hook does not delay keep.
 func (s *Session) keep() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -61,10 +60,10 @@ func (s *Session) tend(now time.Time) (next time.Time) {
 	return times.Earlier(next, due.next)
 }
 
-// heartbeat sends a check-only multi on the znodes of holds. This is a quorum write that changes
-// nothing and fires no watch. It fails if a znode is gone, or if its ACL does not let this session
-// read it. If there are no holds to check, it checks the root: this also proves that the session
-// lives.
+// heartbeat sends a multi that checks the znodes of holds, or the root if there are none. Such a
+// multi changes nothing and fires no watch, but it is a quorum write: the answer proves that the
+// session lives. If a znode is gone, or if its ACL does not let this session read it, its hold
+// ends.
 func (s *Session) heartbeat(checked []*hold) {
 	start := time.Now()
 	paths := []string{"/"}
@@ -87,9 +86,8 @@ func (s *Session) heartbeat(checked []*hold) {
 	s.keeper.beaten(time.Now(), cmp.Or(part, err))
 }
 
-// checkNodes sends one multi that checks that each path exists. If a check fails, checkNodes
-// returns the index of the check as `i`, and its error as `part`. If the whole multi fails,
-// checkNodes returns `err`.
+// checkNodes sends one multi that checks that each path exists. If a check fails, `i` is its index
+// and `part` is its error. If the multi fails in another way, `part` is nil and `err` is the error.
 func (s *Session) checkNodes(paths []string) (i int, part, err error) {
 	ops := make([]any, len(paths))
 	for i, path := range paths {

@@ -16,9 +16,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A leaseKeeper manages the holds of a session and its lease. The tap reports the evidence to it.
-// The keeper ends holds when the lease lapses, and decides what to send to keep the lease. It sends
-// nothing itself; Session.keep does.
+// A leaseKeeper manages the lease of a session and the holds under it. It gets its evidence from
+// the tap, and ends the holds when the lease lapses. It also decides which requests keep the lease;
+// Session.keep sends them.
 type leaseKeeper struct {
 	opts    *Options
 	reports *reporter
@@ -33,7 +33,7 @@ type leaseKeeper struct {
 	lease   lease
 	holds   map[*hold]struct{}
 
-	sleptBefore time.Duration // value of Options.slept at the last suspension that ended holds, or at the start
+	sleptBefore time.Duration // value of Options.slept when a suspension last ended the lease, or at the start
 	lastPing    time.Time
 	beating     bool          // a heartbeat is in progress
 	syncing     bool          // a sync of an idle session is in progress
@@ -64,7 +64,7 @@ func newLeaseKeeper(opts *Options, reports *reporter) *leaseKeeper {
 }
 
 // The method `connected` records a new connection, whose handshake was sent at the given time. From
-// then on, new evidence for the lease comes from its packets.
+// then on, only packets of this connection are new evidence for the lease.
 func (k *leaseKeeper) connected(l line, sent time.Time, t terms) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -78,7 +78,8 @@ func (k *leaseKeeper) connected(l line, sent time.Time, t terms) {
 	signal(k.wake)
 }
 
-// The method `disconnected` records the end of the connection, which gives no evidence any more.
+// The method `disconnected` records the end of the connection. There is no new evidence until the
+// next connection.
 func (k *leaseKeeper) disconnected() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -97,9 +98,8 @@ type reply struct {
 	body   []byte
 }
 
-// The method `answered` records a packet that was sent and answered at the given times on the
-// current connection. If the packet proves anything about a leader, the epoch in the reply's zxid
-// says which leader it is.
+// The method `answered` records a packet of the current connection that was sent and answered at
+// the given times. The epoch in the zxid of the reply identifies the leader.
 func (k *leaseKeeper) answered(p proof, sent, now time.Time, r reply) {
 	if p == proofNone {
 		return
@@ -109,8 +109,8 @@ func (k *leaseKeeper) answered(p proof, sent, now time.Time, r reply) {
 	k.lease.activity(sent, now)
 	switch p {
 	case proofMajority:
-		// The call of `look` may be late. So end the holds of a lapsed lease here, before the
-		// deadline can move.
+		// The timer may be late. So end the holds of a lapsed lease here, before the deadline can
+		// move.
 		k.lapseLocked(now)
 		k.lease.write(sent, now, r.header.Zxid>>32)
 		if k.lease.stands(now) && k.renewal != nil {
@@ -154,7 +154,8 @@ func (k *leaseKeeper) beaten(now time.Time, err error) {
 	k.spacedLocked(now, err == nil)
 }
 
-// spacedLocked delays the next heartbeat or sync if `ok` is false, because the last one failed.
+// spacedLocked wakes the keeper after a heartbeat or a sync. If that request failed (`ok` is
+// false), the next one is delayed.
 func (k *leaseKeeper) spacedLocked(now time.Time, ok bool) {
 	if !ok {
 		k.beatAfter = now.Add(k.timeout / spacing)
@@ -202,7 +203,7 @@ func (k *leaseKeeper) end(h *hold, cause error) (going bool) {
 }
 
 // begin begins a hold on a znode of this session. If the session has ended or its server is not
-// ZooKeeper, the hold has ended when begin returns.
+// ZooKeeper, the returned hold has already ended.
 func (k *leaseKeeper) begin(n engine.Node) *hold {
 	h := newHold(k, n)
 	k.mu.Lock()
@@ -273,7 +274,7 @@ func (k *leaseKeeper) deadline() time.Time {
 	return k.lease.deadline
 }
 
-// The type `chores` describes the work that must be done now so that the lease is kept.
+// The type `chores` describes the work that is due now to keep the lease.
 type chores struct {
 	line  line    // the connection to use; nil if there is nothing to send
 	drop  bool    // close the line: later answers on it prove nothing
@@ -322,11 +323,12 @@ func (k *leaseKeeper) anyLocked(is func(*hold) bool) bool {
 	return false
 }
 
-// tendLocked adds to the chores a ping and those holds that must be watched from now on, if they
-// are due. A heartbeat proves only activity that was answered well before the heartbeat. A ping is
-// such activity, and costs the ensemble no write.
+// tendLocked adds to the chores a ping and the holds to watch, if they are due.
 //
-// The znodes of holds that have lasted a while are watched. So a deletion by another client is
+// A heartbeat proves only activity that was answered well before that heartbeat. A ping is such
+// activity, and costs the ensemble no write.
+//
+// A hold that has lasted a while is watched. So a deletion of its znode by another client is
 // reported at once, and not only by the next heartbeat. A short hold costs no request for a watch.
 func (k *leaseKeeper) tendLocked(due *chores, now time.Time, keeping bool) {
 	interval := k.timeout / 12
@@ -349,9 +351,9 @@ const maxChecks = 64
 // beatLocked adds a heartbeat or a sync to the chores if one is due. A contender that does not
 // expect a grant soon counts as idle.
 //
-// Syncs keep an idle session ready: they prove, without a write, that the path to the leader and
-// back is open. Only one is sent at a time: all of them have the same xid, so their answers cannot
-// be distinguished.
+// Syncs keep an idle session ready without a write: they prove that the path to the leader and back
+// is open. Only one sync is sent at a time. All syncs have the same xid, so the answers of several
+// could not be distinguished.
 func (k *leaseKeeper) beatLocked(due *chores, now time.Time, keeping bool) {
 	silent := k.opts.UnsafeTrustIdle || k.opts.NoIdleLease && len(k.holds) == 0
 	if k.beating || k.opts.UnsafeHoldUntilLost || silent && !keeping {
@@ -412,23 +414,22 @@ func (k *leaseKeeper) endGrantedLocked(cause error) (n int, traced context.Conte
 	return n, traced
 }
 
-// The lease rests on Go's monotonic clock, which stops while a machine is suspended on most
-// systems. The servers' clocks continue: a session of 10 s expires while a laptop sleeps for a
-// minute. After the resume, the lease would still stand for the time that it had left before. So
-// the keeper compares the monotonic clock with one that does not stop, and drops the lease after a
-// suspension.
+// The lease is computed with Go's monotonic clock. On most systems this clock stops while the
+// machine is suspended, but the servers' clocks continue. After the resume, the lease would still
+// stand although the session may have expired. So the keeper also reads a clock that does not stop,
+// and drops the lease after a suspension.
 //
-// A gap remains. Between the resume and the keeper's next check, at most a twelfth of the session
-// timeout, the program still counts as holding. A hypervisor that stops a virtual machine with all
-// of its clocks cannot be detected from inside.
+// A gap remains: until the keeper's next check, at most a twelfth of the session timeout after the
+// resume, the program still counts as holding. If a hypervisor stops a virtual machine with all of
+// its clocks, the session cannot detect that.
 
-// errSuspended is the reason for closing a connection after a suspension. If a packet was sent
-// before the suspension and answered after it, its age is unknown, so it proves nothing.
+// errSuspended is the reason for closing a connection after a suspension. A packet that was sent
+// before the suspension and answered after it proves nothing, because its age is unknown.
 var errSuspended = errors.New("the machine was suspended")
 
-// suspendedLocked ends the granted holds if the machine was suspended for a fortieth of the session
-// timeout or longer. The lease's margin covers shorter suspensions. If there were several of them
-// since the last suspension that ended holds, their sum counts.
+// suspendedLocked ends the lease and the granted holds if the machine was suspended for a fortieth
+// of the session timeout or longer. The lease's margin covers shorter suspensions, until their sum
+// is that long.
 func (k *leaseKeeper) suspendedLocked() {
 	if k.opts.UnsafeHoldUntilLost || k.timeout == 0 {
 		return

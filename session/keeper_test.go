@@ -48,10 +48,9 @@ func (c chores) text() (s string) {
 	return s
 }
 
-// The test checks, second by second, which requests keep the lease. Each request is answered after
-// 10 ms. A session that is idle or only waits sends syncs. A session that holds something, or
-// expects a grant, sends heartbeats and pings. The znode of a hold is watched once the hold has
-// lasted a twelfth of T, which is 1 s here.
+// A session that is idle or only waits sends syncs. A session that holds something, or expects a
+// grant, sends heartbeats and pings. The znode of a hold is watched once the hold has lasted a
+// twelfth of T, which is 1 s here. Each request is answered after 10 ms.
 //
 // Covers S2.
 func TestChoresOfALease(t *testing.T) {
@@ -220,8 +219,8 @@ func TestFailedChoresAreSpaced(t *testing.T) {
 // underLeader returns an answer whose zxid has the given epoch of a leader.
 func underLeader(epoch int64) reply { return reply{header: wire.ReplyHeader{Zxid: epoch << 32}} }
 
-// A hold that begins on an ended session ends at once. So does one that begins while the server of
-// the session is not ZooKeeper.
+// A hold ends at once if it begins on an ended session, or while the server of the session is not
+// ZooKeeper.
 func TestHoldsThatCannotBegin(t *testing.T) {
 	k := bareKeeper(t, nil)
 	early := k.begin(engine.Node{Path: "/early"})

@@ -6,22 +6,20 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// The type `lease` applies the rule of the lease. From the times at which packets were sent and
-// answered, it computes the instant before which no other client can be granted what this session
-// holds. It reads no clock and does no I/O.
+// The type `lease` applies the rule of the lease. It computes until when no other client can be
+// granted what this session holds, from the times at which packets were sent and answered. It reads
+// no clock and does no I/O.
 //
-// The rule and its proof from ZooKeeper's sources are in docs/decisions/0001-lease.md, which also
-// defines the names a, j and k. In short, the leader expires a session no sooner than its timeout
-// after the last activity that the leader has received. Two facts are kept apart:
+// The rule and its proof from ZooKeeper's sources are in docs/decisions/0001-lease.md. In short,
+// the leader expires a session no sooner than its timeout after the last activity that the leader
+// has received. The lease keeps two times:
 //
-//   - The leader of this connection does not expire the session before the time in the field
-//     `kept`. A packet k that went to the leader and back makes this time later, because it proves
-//     that the leader had received an earlier activity a. This follows from a packet j that was
-//     sent more than half a tick after the answer to a, went to the leader and back, and was
-//     answered before k was sent. A sync is enough for k, and costs the ensemble no write.
-//   - No leader expires the session before the time in the field `deadline`. An acknowledged quorum
-//     write moves the deadline to the time in `kept`, because the write proves that the leader
-//     still had a majority.
+//   - `kept`: before this time, the leader of this connection does not expire the session. A packet
+//     k that went to the leader and back can make it later, because k proves that the leader had
+//     received an earlier activity a. The proof also needs a packet j between a and k. A sync is
+//     enough for k, and costs the ensemble no write.
+//   - `deadline`: before this time, no leader expires the session. An acknowledged quorum write
+//     moves it to `kept`, because the write proves that the leader still had a majority.
 type lease struct {
 	timeout time.Duration // the session timeout, T in the proof
 	tick    time.Duration // tick of the server, or the longest possible
@@ -45,8 +43,8 @@ type lease struct {
 	marks []mark
 }
 
-// A mark is the record of one slot of time: its first activity, and its first packet that proves
-// the path to the leader and back.
+// A mark is the record of one slot of time: its first activity and its first evidence. Evidence is
+// a packet that went to the leader and back.
 type mark struct {
 	slot               int64
 	activity, evidence span
@@ -55,22 +53,23 @@ type mark struct {
 // A span holds the times at which a packet was sent and its answer was read.
 type span struct{ sent, answered time.Time }
 
-// carried is the evidence of an earlier connection about the leader of that connection. It is used
-// at the first acknowledged write of the current connection. If the leader is still the same, the
-// value in `kept` is valid again. If another leader has followed, it began after the last
-// acknowledged write of the old leader, and gave every session a whole timeout. So it keeps the
-// session for at least a timeout after that write was sent.
+// carried is what an earlier connection proved about its leader. The first acknowledged write of
+// the current connection uses it. If the leader is still the same, `kept` is valid again. A new
+// leader began after `lastWrite` and gave every session a whole timeout. So it keeps the session
+// for at least a timeout after `lastWrite`.
 type carried struct {
 	epoch     int64
 	kept      time.Time
 	lastWrite time.Time
 }
 
-// probation follows a lapse. It begins with the answer to a write. At that time, the leader may
-// already have taken the session from its table to close it, and may still answer requests. If so,
-// the leader closes the session within one session timeout. The probation ends with a write that
-// succeeds and is sent at least one session timeout after the beginning. This write proves that the
-// leader had not taken the session.
+// probation begins with the answer to the first write after lease.kept has passed. Until it ends,
+// nothing is granted.
+//
+// When it begins, the leader may already have taken the session from its table to close it, and may
+// still answer requests. The leader then closes the session within one session timeout. A write
+// that is sent after that time succeeds only if the leader had not taken the session. Such a write
+// ends the probation.
 type probation struct {
 	since time.Time // when the write that began it was answered
 	kept  time.Time // the next value of lease.kept, if the session survives
@@ -84,7 +83,6 @@ const slots = 64
 // least timeout/spacing left, enough for one more heartbeat.
 const spacing = 32
 
-// The rule uses these times, which depend on the session timeout and the tick.
 func (l *lease) margin() time.Duration  { return l.timeout / 20 }                         // for clock rates and late timers
 func (l *lease) epsilon() time.Duration { return max(l.timeout/40, 20*time.Millisecond) } // how late a PING of a running leader may be
 func (l *lease) proving() time.Duration { return l.timeout }                              // how long probation lasts
@@ -139,11 +137,10 @@ func (l *lease) activity(sent, answered time.Time) {
 }
 
 // The method `reached` records a packet that went to the leader and back: a sync or a quorum write.
-// From the packet it computes a time before which the leader does not expire the session, and
-// returns this time. If the answer came before l.kept, the leader cannot have taken the session
-// from its table to close it. In that case, l.kept moves to the returned time if that is later.
-// During a probation, l.probation.kept moves in the same way. The packet is recorded as evidence
-// last, so that it is no evidence for itself, even if it was sent and answered at the same instant.
+// It returns a time before which the leader does not expire the session, unless the leader had
+// already taken the session from its table to close it. An answer before l.kept excludes that, so
+// l.kept moves to the returned time if that is later. During a probation, l.probation.kept moves in
+// the same way.
 func (l *lease) reached(sent, answered time.Time) (known time.Time) {
 	if !l.connected {
 		return known
@@ -156,6 +153,7 @@ func (l *lease) reached(sent, answered time.Time) (known time.Time) {
 	case answered.Before(l.probation.kept):
 		l.probation.kept = times.Later(l.probation.kept, known)
 	}
+	// This comes last, so that the packet is no evidence for itself.
 	if m := l.at(sent); m.evidence.sent.IsZero() {
 		m.evidence = span{sent, answered}
 	}
@@ -189,9 +187,8 @@ func (l *lease) write(sent, answered time.Time, epoch int64) {
 	l.deadline = l.kept
 }
 
-// keptSince returns the instant until which the leader of the given epoch certainly keeps the
-// session, according to the evidence of an earlier connection. It returns the zero time if there is
-// no such evidence.
+// keptSince returns a time before which the leader of the given epoch does not expire the session,
+// by the evidence of an earlier connection. Without such evidence, it returns the zero time.
 func (l *lease) keptSince(epoch int64) time.Time {
 	switch l.carried.epoch {
 	case 0:
@@ -204,8 +201,7 @@ func (l *lease) keptSince(epoch int64) time.Time {
 
 // latestKnown finds the latest activity that the leader had certainly received when it handled a
 // packet sent at k. It returns the time at which that activity was sent. The leader had always
-// received the handshake: the handshake was activity at the leader, and it took the same path as
-// the packet, but earlier.
+// received the handshake, which took the same path as the packet, but earlier.
 func (l *lease) latestKnown(k time.Time) time.Time {
 	i := len(l.marks) - 1
 	for i >= 0 && !l.marks[i].evidence.before(k) {
@@ -250,9 +246,9 @@ func (l *lease) at(t time.Time) *mark {
 	return &l.marks[len(l.marks)-1]
 }
 
-// beat returns the time between two heartbeats. A heartbeat proves activity that was answered one
-// period before the previous heartbeat was sent: see lease.period. The longer a period may be, the
-// older that activity is, and the closer together heartbeats must be.
+// beat returns the time between two heartbeats. A heartbeat proves only activity that was answered
+// at least one period before the previous heartbeat was sent: see lease.period. The longer the
+// tick, the older that activity can be, and the more often heartbeats are needed.
 func (l *lease) beat() time.Duration {
 	if 4*l.tick <= l.timeout {
 		return l.timeout / 4
@@ -260,11 +256,13 @@ func (l *lease) beat() time.Duration {
 	return l.timeout / 6
 }
 
-// renew returns when the next request that maintains the lease is due, and whether it must be a
-// quorum write or can be a sync. A session that holds something maintains its deadline. An idle
-// session maintains only l.kept, for which a sync is enough. If a write is answered before the time
-// in l.kept, it gives the idle session a lease at once. After that time, a probation is needed, and
-// until its end syncs maintain l.probation.kept.
+// renew returns when the next request that keeps the lease is due, and whether it must be a quorum
+// write or can be a sync.
+//
+// A session that holds something keeps l.deadline in the future, by writes. An idle session keeps
+// only l.kept in the future, by syncs, so that its next write begins a lease at once. If l.kept has
+// passed, a write begins a probation, and syncs keep l.probation.kept in the future until the
+// probation ends.
 func (l *lease) renew(now time.Time, holding bool) (due time.Time, write bool) {
 	switch {
 	case holding && now.Before(l.deadline):
@@ -284,18 +282,16 @@ func (l *lease) renew(now time.Time, holding bool) (due time.Time, write bool) {
 	return l.spaced(now), true
 }
 
-// The method `before` returns when to renew a deadline. Its arguments are the deadline and the time
-// of the last renewal of the deadline. The result is one beat after that renewal, or earlier if the
-// deadline is near.
+// The method `before` returns when to renew the deadline `end`, which was last renewed at `last`:
+// one beat later, or earlier if the deadline is near.
 func (l *lease) before(end, last time.Time) time.Time {
 	near := end.Add(-max(l.timeout/8, 3*l.roundTrip))
 	return times.Later(times.Earlier(near, last.Add(l.beat())), last.Add(l.timeout/spacing))
 }
 
-// The method `spaced` returns t, or a later time if the last write was very recent. Right after a
-// stall, late answers to writes arrive. They prove only that the session was alive long ago, so
-// they hardly extend the lease. Without this delay, the next heartbeat would then always be due at
-// once.
+// The method `spaced` returns t, or a later time if the last write was very recent. After a stall,
+// late answers to writes hardly extend the lease. Without this delay, each of them would be
+// followed by the next heartbeat at once.
 func (l *lease) spaced(t time.Time) time.Time {
 	return times.Later(t, l.lastWrite.Add(l.timeout/spacing))
 }

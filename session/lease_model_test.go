@@ -11,8 +11,8 @@ import (
 
 // This file is a model of the servers that docs/decisions/0001-lease.md describes. Leaders have a
 // ping loop, a session table and an expirer. Followers have two threads. The connections between
-// servers keep the order and guarantee nothing else. A client moves between followers. Whatever
-// happens, no leader with a majority may close the session before the time that the lease computed.
+// servers keep the order of messages and guarantee nothing else. A client moves between followers.
+// No leader with a majority may close the session before the time that the lease computed.
 //
 // The assumptions about the servers are parameters of a run, so that a test can show what happens
 // if one is false.
@@ -24,9 +24,7 @@ type assumptions struct {
 	drift float64 // largest difference between the clock rates of leader and client
 }
 
-// The variable `assumed` has the assumptions of docs/decisions/0001-lease.md. The method
-// `judge` is stricter than the rule: the leader must keep the session not only for the lease, but
-// also for the whole margin after it.
+// The variable `assumed` has the assumptions of docs/decisions/0001-lease.md.
 var assumed = assumptions{pace: 0.999, late: 1, drift: 0.04}
 
 // A world is one run. Times are measured from its start.
@@ -124,8 +122,8 @@ func (w *world) send(l *link, f func()) {
 	w.do(l.last, f)
 }
 
-// hold delays messages over l for d and an additional random time of at most d. The additional time
-// models the sender: it repeats lost messages after a pause that grows with the outage.
+// hold delays messages over l for d and for a random additional time of at most d. The additional
+// time models a sender that repeats lost messages less and less often during an outage.
 func (w *world) hold(l *link, d time.Duration) { l.held = w.now + d + w.upTo(d) }
 
 func clock(t time.Duration) time.Time { return time.Unix(1000, 0).Add(t) }
@@ -150,8 +148,8 @@ func (w *world) run(timeouts int) {
 	}
 }
 
-// judge checks that no leader with a majority closed the session before its lease and the margin
-// ended.
+// judge checks that no leader with a majority closed the session before the lease and the margin
+// after it had ended. This is stricter than the rule, which promises only the lease.
 func (w *world) judge() {
 	if w.closed == 0 {
 		return
@@ -175,8 +173,8 @@ func (w *world) lead() {
 	w.expirer(l)
 }
 
-// bucket returns the time, by l's clock, at which l expires the session if it receives a report of
-// activity now, and no later one.
+// bucket returns the time on the clock of l at which l expires the session, if the report that l
+// receives now is the last one.
 func (w *world) bucket(l *modelLeader) time.Duration {
 	return (w.of(l) + w.T + w.tick) / w.tick * w.tick
 }
@@ -259,7 +257,7 @@ func (w *world) stillFollowing(f *modelFollower, t time.Duration, g func()) {
 }
 
 // pingLoop is the loop in which l sends PINGs to f. After a pause of l, this loop runs before
-// everything else of l: this is assumption A2 of the decision.
+// everything else of l, by assumption A2 of docs/decisions/0001-lease.md.
 func (w *world) pingLoop(f *modelFollower, l *modelLeader) {
 	if w.now < l.paused {
 		w.stillFollowing(f, l.paused, func() { w.pingLoop(f, l) })
@@ -394,9 +392,9 @@ func (w *world) pings() {
 	w.do(w.now+every, w.pings)
 }
 
-// reconnect closes the client's connection and opens one to any follower. Answers that were not
-// read from the old connection are lost. Requests that the follower had received are not lost. The
-// new connection is valid once the leader of its follower has confirmed it.
+// reconnect closes the client's connection and opens one to any follower. Answers in progress are
+// lost, but requests that the follower had received are not. The new connection is valid once the
+// leader of its follower has confirmed it.
 func (w *world) reconnect() {
 	w.conn++
 	w.lease.disconnect()
@@ -469,8 +467,8 @@ func (w *world) faults() {
 	w.do(w.now+w.upTo(next*time.Duration(w.rest)), w.faults)
 }
 
-// elect makes the followers follow another leader: two of them now, and the third after the given
-// time. Until then the old leader keeps the third follower and answers everything except writes.
+// elect makes two followers follow another leader now, and the third after the given time. Until
+// then the old leader keeps the third follower and answers everything except writes.
 func (w *world) elect(while time.Duration) {
 	if w.leader.closing {
 		return
@@ -532,8 +530,8 @@ func TestSessionIsNeverClosedBeforeTheLeaseEnds(t *testing.T) {
 	}
 }
 
-// Each assumption is needed: without it, the model finds a session that is closed while its lease
-// stands. With the rule that trusts an idle session, the model finds such a session too.
+// If one of the assumptions is false, the model finds a session that is closed while its lease
+// stands. It also finds one if the rule trusts an idle session.
 func TestModelNeedsEachAssumption(t *testing.T) {
 	for _, test := range []struct {
 		name      string

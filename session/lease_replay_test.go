@@ -17,14 +17,13 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// This file replays on zktest the timelines that the search (lease_search_test.go) finds when an
-// assumption of the lease does not hold, or when the lease uses another rule. A script sends the
-// packets of a timeline, and breaks the servers, at the times of the timeline. Each replay computes
-// the lease with the type `lease` of this package. A replay succeeds if a leader closed the session
-// while its lease stood.
+// This file replays timelines on zktest. The search (lease_search_test.go) finds a timeline when an
+// assumption of the lease does not hold, or when the lease uses another rule. The script of a
+// timeline sends its packets and breaks the servers. A replay computes the lease with the type
+// `lease`. It succeeds if a leader closed the session while this lease stood.
 //
-// The times at which a leader sends PINGs and expires sessions depend on its clock. So each script
-// runs at many phases of that clock, and one of them must succeed. With all assumptions and the
+// The clock of a leader decides when it sends PINGs and expires sessions. So each script runs at
+// many phases of that clock, and must succeed in one of them. With all assumptions and the
 // unchanged rule, no run may succeed.
 
 const (
@@ -57,8 +56,8 @@ type replay struct {
 	last    time.Time // the latest deadline
 }
 
-// connect opens a connection to a server. The first one creates the session of the replay, and each
-// further one resumes it, unless it has ended.
+// connect opens a connection to a server. The first call creates the session of the replay. Later
+// calls resume it, unless it has ended.
 func (r *replay) connect(server int) {
 	r.t.Helper()
 	if r.conn != nil {
@@ -216,10 +215,10 @@ func (r *replay) overlap() time.Duration {
 	return end.Sub(closed)
 }
 
-// stall makes the leader's expirer stop when it has taken the sessions that are due and has marked
-// the first of them as closing. If `decoy` is true, stall opens a second session, the decoy, on the
-// given server. If the expirer takes both sessions and marks the decoy first, the session of the
-// replay stays taken and not marked.
+// stall stops the leader's expirer after it has taken the sessions that are due and has marked the
+// first of them as closing. If `decoy` is true, stall opens a second session, the decoy, on the
+// given server. If the expirer marks the decoy first, the session of the replay stays taken and not
+// marked.
 func (r *replay) stall(server int, decoy bool) {
 	r.e.SetExpirerPace(r.leader, time.Hour)
 	if decoy {
@@ -238,8 +237,8 @@ func (r *replay) flow(at time.Duration) {
 	r.e.SetExpirerPace(r.leader, 0)
 }
 
-// depose cuts off the client's server, which is the leader. The others elect another leader at
-// once, because they restart.
+// depose cuts off the client's server, which is the leader. The other servers restart, and so elect
+// another leader at once.
 func (r *replay) depose(at time.Duration) {
 	r.cut(at)
 	for i := range r.e.Servers() {
@@ -253,8 +252,8 @@ func (r *replay) depose(at time.Duration) {
 const milli = time.Millisecond
 
 // The function `forgotten` returns a script. The client sends an activity at the time `a`, evidence
-// at `j` and a write at `k`. Then its follower is cut off, and may never report the activity to the
-// leader.
+// at `j` and a write at `k`. Then its follower is cut off, perhaps before it has reported the
+// activity to the leader.
 func forgotten(a, j, k time.Duration) func(*replay) {
 	return func(r *replay) {
 		r.ping(a)
@@ -275,10 +274,10 @@ func revived(r *replay) {
 	r.flow(11300 * milli)
 }
 
-// The function `proven` returns the script of a session that passes a probation (see the type
-// `probation`) although a leader has already taken the session to expire it. The leader's expirer
-// is stalled and continues at the time `flows`. With a decoy, it is stalled before it marks the
-// session as closing, otherwise after that.
+// The function `proven` returns the script of a session that passes a probation although a leader
+// has already taken the session to expire it. The leader's expirer is stalled until the time
+// `flows`. With a decoy, it is stalled before it marks the session as closing, otherwise after
+// that.
 func proven(decoy bool, flows time.Duration) func(*replay) {
 	return func(r *replay) {
 		r.stall(r.at, decoy)
@@ -482,8 +481,8 @@ func TestCounterexamplesOnTheServers(t *testing.T) {
 	}
 }
 
-// Assumption A6 says that the quorum does not forget what it acknowledged. Without A6 a lock has
-// two holders: a majority of the servers loses its disks, and no longer knows the session that
+// Assumption A6 says that the quorum does not forget what it acknowledged. Without A6, a lock can
+// have two holders. Here a majority of the servers loses its disks, and with them the session that
 // holds the lock.
 func TestForgottenSessionSharesALock(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {

@@ -18,14 +18,14 @@ import (
 // flag -search, otherwise by random walks.
 //
 // The model is written from the servers' sources, as cited in docs/decisions/0001-lease.md. Time is
-// counted in units. Within a unit, and between units, the steps of leader, follower, links and
+// counted in units. Within a unit and between units, the steps of leader, follower, links and
 // client happen in any order that the assumptions allow. The exhaustive search tries all orders.
-// The client sends any packets at any time, so the result does not depend on how often a real
+// The client may send any packet at any time, so the result does not depend on how often a real
 // session sends heartbeats. The lease is computed with the type `lease` of this package.
 //
-// A run is bounded by how many packets, connections, elections and pauses it may have. In the
-// exhaustive search it is not bounded in time. That search compares only differences of times, and
-// all differences that are too large to matter count as equal.
+// The number of packets, connections, elections and pauses in a run is bounded. The exhaustive
+// search has no bound for the time of a run. It compares only differences of times, and treats all
+// differences that are too large to matter as equal.
 
 var search = flag.Bool("search", false, "search for broken leases exhaustively instead of by random walks; this takes minutes and gigabytes")
 
@@ -278,11 +278,12 @@ func newSearcher(v variant) *searcher {
 }
 
 // begin returns the states in which a run can begin, for each phase of the leader's ping loop. In
-// most variants the session was just created. If s.idle is set, the session has been idle for so
-// long that its lease has lapsed. The earliest time at which the leader expires it is now, and the
-// latest is one timeout from now. In this case, begin returns a state for each pair of a phase and
-// a time of the expiry. If s.proving is set, a probation has just begun. In half of these states,
-// the expirer has just taken the session.
+// most variants, the session was just created.
+//
+// If s.idle is set, the lease has lapsed after a long idle time. The leader expires the session at
+// any time from now to one timeout from now, and begin returns a state for each of these times. If
+// s.proving is set, a probation has just begun. In half of these states, the expirer has just taken
+// the session.
 func (s *searcher) begin(b bounds) []place {
 	l := &s.lease
 	*l = lease{}
@@ -406,8 +407,8 @@ func (s *searcher) possible(p *place) []step {
 
 func (s *searcher) keep(all []step) []step { s.steps = all; return all }
 
-// mayWait reports whether a unit of time may pass. It may not pass if something
-// has already lasted as long as the assumptions allow.
+// mayWait reports whether a unit of time may pass. It may not pass if something has already lasted
+// as long as the assumptions allow.
 func (s *searcher) mayWait(p *place) bool {
 	if p.closed != never && p.now > p.closed+searchT {
 		return false
@@ -421,8 +422,7 @@ func (s *searcher) mayWait(p *place) bool {
 	return s.slow || !s.answerable(p)
 }
 
-// pingIsOverdue reports whether the next PING to the client's follower is as
-// late as it may be.
+// pingIsOverdue reports whether the next PING to the client's follower is as late as it may be.
 func (s *searcher) pingIsOverdue(p *place) bool {
 	if p.at < 0 {
 		return false
@@ -501,15 +501,15 @@ func (s *searcher) take(p *place, a step) {
 	}
 }
 
-// settle makes a step immediately if a delay could not make the session end earlier. It reports
-// whether it made a step.
+// settle makes a step at once if a delay could not make the session end earlier. It reports whether
+// it made a step.
 //
 // A touch is a packet of the client that the follower has received. The follower reports a touch to
 // the leader in its answer to the next PING, and the leader then gives the session a new timeout.
-// The leader closes the session earlier if it receives fewer reports, or receives them earlier.
-// Therefore two steps are made at once. A PING that finds no touch is handled before there is a
-// touch to report. A report is handled as soon as it is sent, unless it never arrives or the leader
-// is paused. If answers take no time (s.slow is false), the client also reads them at once.
+// The session ends earlier with fewer reports, or with earlier reports. So a PING that finds no
+// touch is handled before there is one. A report is handled as soon as it is sent, unless it never
+// arrives or the leader is paused. If answers take no time (s.slow is false), the client also reads
+// them at once.
 func (s *searcher) settle(p *place) bool {
 	switch {
 	case p.at < 0:
@@ -527,7 +527,7 @@ func (s *searcher) settle(p *place) bool {
 	return true
 }
 
-// The method `hopeless` reports whether the lease can no longer be broken after p: see the method
+// The method `hopeless` reports whether no step after p can break the lease: see the method
 // `broken`.
 func (s *searcher) hopeless(p *place) bool {
 	writes := 0 // that may still move the deadline
@@ -559,8 +559,8 @@ func (s *searcher) hopeless(p *place) bool {
 	return past && writes < 2
 }
 
-// clock is the client's clock. If an answer is read after a packet was sent, the time of the answer
-// is later than the time of the packet, even within the same unit.
+// clock is the client's clock. Within a unit, it makes an answer later than every packet that was
+// sent before the answer was read.
 func (p *place) clock() int32 { return int32(p.now)*inUnit + p.sub }
 
 func (s *searcher) push(p *place, q *queue, m uint8) {
@@ -783,8 +783,8 @@ func (s *searcher) fingerprint(p *place) uint64 {
 	return maphash.Bytes(s.seed, b)
 }
 
-// run searches breadth first. It returns the shortest way to a broken lease,
-// or nothing if there is none.
+// run searches breadth first. It returns the shortest way to a broken lease, or nothing if there is
+// none.
 func (s *searcher) run(b bounds) (timeline []string) {
 	var level, after []place
 	var ids, afterIDs []uint32
@@ -970,14 +970,14 @@ func (f *fingerprints) put(x uint64) bool {
 	}
 }
 
-// asAssumed returns a variant that satisfies the assumptions of the decision. Each limit is the
-// worst one that they allow, in whole units.
+// asAssumed returns a variant in which the servers behave as badly as the assumptions of the
+// decision allow, in whole units.
 func asAssumed(tick int) variant {
 	return variant{tick: tick, late: 1, pace: searchT - 1, drift: searchT * searchUnit * 4 / 100}
 }
 
 // find searches for a broken lease: exhaustively with the flag -search, otherwise by random walks.
-// The exhaustive search finds a shortest timeline.
+// The exhaustive search returns a shortest timeline.
 func find(t *testing.T, v variant, b bounds, steps int) (timeline []string) {
 	t.Helper()
 	s, began := newSearcher(v), time.Now()

@@ -9,18 +9,20 @@ import (
 	"time"
 )
 
-// Each line of leaseRule is a sequence of actions of a client. Times are in milliseconds. The
-// server has T = 4000 and a tick of 1000. An action is the kind of a packet and the times at which
-// it was sent and answered. "=" is followed by the resulting deadline. "/" is followed by the time
-// until which the leader of the connected server keeps the session, if this time differs from the
-// deadline. With these numbers the margin is 200, and the next PING of a leader comes within 600. A
-// probation lasts at least 4000, and no lease stands meanwhile. The type `lease` explains the names
-// a, j and k.
+// Each line of leaseRule has the packets and events of a session. A packet has the times S and A,
+// in milliseconds, at which it was sent and answered. The number after "=" is the lease's deadline
+// at the end of the line. The number after "/" is its field `kept`, if it differs from the
+// deadline.
+//
+// T is 4000 and the tick is 1000. So the margin is 200, a period is 600, and a probation lasts
+// 4000. The names a, j and k are those of docs/decisions/0001-lease.md.
 //
 //	open S A     the handshake of a new session
 //	again S A    the handshake of a new connection
 //	again S A T  a handshake with another timeout
 //	down         the connection ends
+//	ping S A     a packet that proves only activity
+//	sync S A     a sync
 //	write S A    a quorum write by the first leader
 //	write2 S A   a quorum write by the second leader
 //	suspended    the machine was suspended
@@ -171,8 +173,8 @@ func (l *lease) do(kind string, sent, answered time.Time, timeout time.Duration)
 	}
 }
 
-// The test measures the cost of keeping a lease: how many writes a client sends if it follows the
-// method `renew`, and how close the deadline comes.
+// The cost of a lease has bounds: how many writes a client sends if it follows the method `renew`,
+// and how close the deadline comes.
 func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 	for _, test := range []struct {
 		tick, roundTrip time.Duration // for T = 12 s
@@ -234,10 +236,9 @@ func TestHeartbeatsNearTheDeadlineAreSpaced(t *testing.T) {
 	}
 }
 
-// A new connection drops the marks of a lease (see the type `mark`). If it kept them, the lease
-// would never stand longer: each activity of the earlier connection was sent before the handshake
-// of the new one, which the leader has also received. So the marks are dropped because they are
-// useless, not because they are dangerous.
+// A new connection drops the marks of a lease (see the type `mark`) because they are useless, not
+// because they are dangerous. With them, the lease would never stand longer: each earlier activity
+// was sent before the handshake, which the leader has also received.
 func TestKeptMarksMakeNoLeaseLonger(t *testing.T) {
 	const T, runs, packets = 4 * time.Second, 2000, 60
 	kinds := strings.Fields("ping ping ping sync sync write write2 again")

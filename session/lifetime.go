@@ -47,9 +47,8 @@ func (l *lifetime) spawn(f func()) bool {
 	return true
 }
 
-// The method `enter` is called before a goroutine is started. That goroutine calls `leave` at its
-// end, and the method `wait` waits for this. After the end of the lifetime, `enter` returns false,
-// and the goroutine must not be started.
+// The method `enter` must be called before a goroutine is started, and `leave` at its end. After
+// the end of the lifetime, `enter` returns false, and the goroutine must not be started.
 func (l *lifetime) enter() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -60,19 +59,18 @@ func (l *lifetime) enter() bool {
 	return true
 }
 
-// The method `leave` is called at the end of a goroutine for which `enter` returned true.
 func (l *lifetime) leave() { l.work.Done() }
 
 // The method `wait` waits for all goroutines of the lifetime. Call it after the end of the
 // lifetime.
 func (l *lifetime) wait() { l.work.Wait() }
 
-// detach runs f on a goroutine of the session, with a context that ends with the session. It is for
-// undoing something after the caller's context has ended. Requests of f are sent after all requests
-// that were abandoned before the call of detach. There is no timeout, because anything that f does
-// not undo would remain until the session ends. Before Close closes the session, it waits for f, at
-// most a third of the session timeout. The channel receives the result of f, or the cause of the
-// session's end if f could not run.
+// detach runs f on a goroutine of the session, to undo something after the caller's context has
+// ended. Requests of f are sent after all requests that were abandoned before the call of detach.
+//
+// The context of f ends with the session. f has no timeout, because anything that f does not undo
+// would remain until the session ends. Close waits for f, at most a third of the session timeout.
+// The channel receives the result of f, or the cause of the session's end if f could not run.
 func (l *lifetime) detach(f func(ctx context.Context) error) <-chan error {
 	done := make(chan error, 1)
 	l.count(1)

@@ -55,8 +55,8 @@ func (s *Session) config(ctx context.Context) ([]byte, *Watch, error) {
 
 // members returns the client addresses in a configuration, which has lines such as
 // server.1=zoo1:2888:3888:participant;0.0.0.0:2181. A server that listens on all addresses is
-// reached at the host of its quorum address. If a server has no client address, members returns
-// nil. A server has none if it sets clientPort separately.
+// reached at the host of its quorum address. If a server has no client address, because it sets
+// clientPort separately, members returns nil.
 func members(config string) (list []string) {
 	for line := range strings.Lines(config) {
 		key, entry, _ := strings.Cut(strings.TrimSpace(line), "=")

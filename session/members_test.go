@@ -32,7 +32,7 @@ func TestMembersOfAConfiguration(t *testing.T) {
 }
 
 // A session that was given one server survives the end of that server, but only with FollowMembers.
-// The configuration that it follows is outside of the session's chroot.
+// The znode with the list of servers is outside of the session's chroot.
 func TestSessionFollowsTheMembers(t *testing.T) {
 	for _, follow := range []bool{true, false} {
 		inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {

@@ -92,8 +92,8 @@ func (o SetOp) size(s *Session) int    { return s.sizeOf(o.Path) + len(o.Data) }
 func (o DeleteOp) size(s *Session) int { return s.sizeOf(o.Path) }
 func (o CheckOp) size(s *Session) int  { return s.sizeOf(o.Path) }
 
-// sizeOf returns an upper limit for the bytes that a part of a multi with this path takes, in
-// addition to its data and ACL.
+// sizeOf returns an upper limit for the size in bytes of a part of a multi with this path, without
+// its data and ACL.
 func (s *Session) sizeOf(path string) int { return len(s.opts.Chroot) + len(path) + 32 }
 
 // An OpResult is the result of one part of a Multi.
@@ -165,8 +165,8 @@ func (s *Session) fits(ops ...Op) error {
 }
 
 // failedPart returns the index and the error of the part that made a multi fail, or a nil error if
-// there is none. In the servers' answer, the parts before it have no error, and those after it have
-// the error RuntimeInconsistency.
+// there is none. In the servers' answer, earlier parts have no error, and later parts have the
+// error RuntimeInconsistency.
 func failedPart(responses []zk.MultiResponse) (int, error) {
 	for i, r := range responses {
 		if r.Error != nil {

@@ -19,21 +19,20 @@ import (
 	"github.com/zkcoord/zkcoord/internal/leasetrace"
 )
 
-// Options of a session. Servers is required; the zero value of every other
-// field is its default.
+// Options of a session. Servers is required; the zero value of every other field is its default.
 type Options struct {
 	// Servers are addresses of the form host:port. The default port is 2181. Spaces around an
 	// address are dropped. Host names are resolved again at each attempt to connect. For a whole
 	// connect string, see ParseConnectString.
 	Servers []string
 
-	// FollowMembers makes the session follow the list of servers in the znode /zookeeper/config,
-	// the servers' own configuration. The operation reconfig changes this list. The session
-	// connects to new servers, and no longer to removed ones. This client must be able to use the
-	// addresses in that list. The addresses in Servers are still tried first, and again if no
-	// server of the list can be reached. The session reads and watches the znode. FollowMembers has
-	// no effect if the servers refuse the read. It has no effect either if their configuration has
-	// no client addresses, for example because clientPort is set separately.
+	// FollowMembers makes the session follow the servers' own list of servers, in the znode
+	// /zookeeper/config. The operation reconfig changes this list. The session connects to new
+	// servers, and no longer to removed ones. This client must be able to use the addresses in that
+	// list. The addresses in Servers are still tried first, and again if no server of the list can
+	// be reached. FollowMembers has no effect in two cases: the servers do not let the session read
+	// the znode, or the list has no client addresses, for example because clientPort is set
+	// separately.
 	FollowMembers bool
 
 	// Timeout is the session timeout to request; zero means 10 s. The server may change it, by
@@ -41,9 +40,9 @@ type Options struct {
 	Timeout time.Duration
 
 	// Abandon is how long the session may be without any server before it is declared lost. Zero
-	// means three times the negotiated timeout, a negative value means never. Losing all servers
-	// does not end a session (a new leader gives it a whole new timeout), but callers should not
-	// wait forever.
+	// means three times the negotiated timeout, a negative value means never. An outage of all
+	// servers does not end a session at the servers, because a new leader gives each session a
+	// whole new timeout. But callers should not wait forever.
 	Abandon time.Duration
 
 	// Chroot is the path that the session puts before every path; "" means none. It must exist.
@@ -68,8 +67,8 @@ type Options struct {
 
 	// TickTime is the server's tickTime, if known. Zero means that the session assumes half the
 	// session timeout. This is the longest tick that a server allows, unless its minSessionTimeout
-	// is set below two ticks. With a shorter tick, the lease stands longer after each heartbeat. A
-	// value above the server's own is safe; a value below it is not.
+	// is set below two ticks. The shorter TickTime is, the longer the lease stands after each
+	// heartbeat. A value above the server's own is safe; a value below it is not.
 	TickTime time.Duration
 
 	// UnsafeHoldUntilLost disables the lease: a grant then counts as held until the loss of the
@@ -89,9 +88,10 @@ type Options struct {
 	// watches znodes or puts items in queues.
 	NoIdleLease bool
 
-	// UnsafeTrustIdle is for the harness, which must find that two clients hold at the same time
-	// when this option is set. An idle session then sends nothing, and its first write after
-	// idleness counts as proof that the leader had received the session's latest activity.
+	// UnsafeTrustIdle is for tests of the harness: with it, two clients can hold the same lock, and
+	// the harness must find that. An idle session then sends nothing. Its first write after
+	// idleness counts as proof that the leader had received the session's latest activity, which is
+	// not certain.
 	UnsafeTrustIdle bool
 
 	// MaxRequest is the size in bytes above which a request is refused without being sent. Zero

@@ -17,8 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The function `logged` gives opts a logger at the level. It returns a function that returns the
-// lines logged so far.
+// The function `logged` gives opts a logger at the level. The returned function returns the lines
+// logged so far.
 func logged(opts *Options, level slog.Level) func() []string {
 	var mu sync.Mutex
 	var lines []string
@@ -111,8 +111,8 @@ func TestOpenWithoutADeadlineLogsTheReason(t *testing.T) {
 	})
 }
 
-// If a server closes the connection, or if the port is a secure port or belongs to another service,
-// the error lists possible causes instead of "EOF".
+// The error says what the server may be, instead of only "EOF": for example a read-only server, a
+// secure port or another service.
 func TestErrorSaysWhatTheServerMayBe(t *testing.T) {
 	answer := func(bytes string) func(context.Context, string, string) (net.Conn, error) {
 		return func(context.Context, string, string) (net.Conn, error) {

@@ -23,8 +23,8 @@ var (
 	// session is over, so the error is also ErrLost. A new session would end in the same way:
 	// correct the options.
 	ErrCredentials = errors.New("session: credentials refused")
-	// ErrTooLarge means that a request is larger than servers accept. Nothing
-	// was sent. Make it smaller, or raise jute.maxbuffer and Options.MaxRequest.
+	// ErrTooLarge means that a request is larger than servers accept. Nothing was sent. Make it
+	// smaller, or raise jute.maxbuffer and Options.MaxRequest.
 	ErrTooLarge = errors.New("session: request too large")
 )
 
@@ -65,9 +65,9 @@ func (e *RequestError) Error() string {
 
 func (e *RequestError) Unwrap() error { return e.Err }
 
-// OutcomeOf returns the outcome of a write that returned err. It accepts errors of this
-// package and of go-zookeeper. A nil error is OK. If an error proves nothing, or if this package
-// does not know it, the outcome is Indeterminate.
+// OutcomeOf returns the outcome of a write that returned err. It accepts errors of this package and
+// of go-zookeeper. A nil error is OK. An error that proves nothing, or that this package does not
+// know, is Indeterminate.
 func OutcomeOf(err error) Outcome {
 	if err == nil {
 		return OK

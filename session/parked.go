@@ -9,13 +9,11 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A parkedConn is a connection without a server. The client gets it when the session is over and no
-// server serves the session. The parkedConn accepts the handshake and the request to close, and
-// leaves every other request without an answer.
+// A parkedConn is a connection without a server, for a client whose session is over. It accepts the
+// handshake and the request to close, and leaves every other request without an answer.
 //
-// Without a connection, the client's Close can wait a whole second, because its request to close
-// may be queued after the client has read the queue for the last time. A parked connection accepts
-// the request at any time.
+// Without any connection, the client's Close could wait a whole second. Its request to close may be
+// queued after the client has read the queue for the last time.
 type parkedConn struct {
 	timeout time.Duration
 	parked  func() // called when the client has read the answer to its handshake

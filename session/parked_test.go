@@ -10,8 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Without a server, the client's Close sometimes waits a whole second. Open and Close of a session
-// do not wait that second.
+// Without a server, the Close of go-zookeeper's client sometimes waits a whole second. Open and
+// Close of a session must not wait for it.
 //
 // Covers S5, S7.
 func TestOpenAndCloseWithoutAServerDoNotWait(t *testing.T) {

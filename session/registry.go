@@ -12,11 +12,13 @@ import (
 )
 
 // A watchRegistry manages the watches of a session, so that go-zookeeper has none. go-zookeeper
-// keeps one channel for each call until the znode changes, does not report when it could not set
-// the watches again, and cannot remove watches. Therefore the session makes plain reads, and the
-// registry sets the watch flag in the frame of a read before it is sent. The registry delivers the
-// events, lists the watches to set again on each new connection, and those to remove because nobody
-// waits for them any more. It sends nothing itself; the connections do.
+// cannot remove a watch, keeps one channel for each call until the znode changes, and does not
+// report when it could not set the watches again.
+//
+// Therefore the session makes plain reads, and the registry sets the watch flag in the frame of a
+// read before it is sent. The registry delivers the events. It lists the watches to set again on a
+// new connection, and the watches to remove because nobody waits for them. It sends nothing itself;
+// the connections do.
 type watchRegistry struct {
 	root chroot
 
@@ -85,7 +87,7 @@ func (r *watchRegistry) dropLocked(key watchKey, w waiter) {
 	}
 }
 
-// forgetLocked removes a watch, also at the server if the server has it. The removal does not
+// forgetLocked removes a watch here, and at the server if the server has it. The removal does not
 // affect a read that sets the watch again, because such a read can only be sent later.
 func (r *watchRegistry) forgetLocked(key watchKey, on *watched) {
 	delete(r.watches, key)
@@ -134,11 +136,11 @@ func watchable(op wire.Op) bool {
 }
 
 // The method `sending` is called with each request before the request is written. It returns the
-// frames that must be sent before the request. If somebody waits for the path of a read and the
-// server has no watch yet, `sending` sets the watch flag of the read and returns its path.
+// frames that must be sent before the request. It sets the watch flag of a read whose path somebody
+// waits for, unless the server has the watch. It then also returns the path.
 //
-// These two results must be found in one step: a frame that removes a watch must not follow the
-// read that sets the watch again.
+// One call returns both results, because a frame that removes a watch must not follow the read that
+// sets the watch again.
 func (r *watchRegistry) sending(op wire.Op, body []byte) (first []byte, armed string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -193,8 +195,8 @@ func (r *watchRegistry) notified(body []byte) error {
 }
 
 // fireLocked fires the watches on key, if there are any. If a read with the watch flag is in
-// progress, the server sets a new watch. The new watch serves the waiters that register before the
-// answer to the read. If there are no such waiters, the new watch is removed again.
+// progress, the server sets a new watch for the waiters that register before the answer to the
+// read. Without such waiters, the new watch is removed after the answer.
 func (r *watchRegistry) fireLocked(key watchKey, ev zk.Event) {
 	on := r.watches[key]
 	if on == nil {
@@ -250,9 +252,9 @@ const setWatchesSize = 128 << 10
 
 // The method `connected` appends the requests that set the watches again on a new connection. The
 // server fires at once the watches whose znodes have changed since zxid, the zxid of the last reply
-// to this session. The zxid of the last event is not suitable: the same transaction may have had
-// other events, which the connection lost. The watches are sorted by path, so that the requests of
-// a session do not depend on the order of a map.
+// to this session. The zxid of the last event would be wrong: the lost connection may have lost
+// other events of the same transaction. The watches are sorted, so that the requests of a session
+// do not depend on the order of a map.
 func (r *watchRegistry) connected(out []byte, zxid int64) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()

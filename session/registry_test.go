@@ -119,8 +119,8 @@ func TestRegistryRemovesWhatAReadUnderWaySets(t *testing.T) {
 	}
 }
 
-// A removal that a busy server refused is sent again, but not if somebody waits for the path again.
-// The answers belong to the removals in the order in which they were sent.
+// A removal that a busy server refused is sent again, unless somebody waits for the path again.
+// Answers belong to removals in the order of sending.
 //
 // Covers S6.
 func TestRegistryRepeatsRefusedRemovals(t *testing.T) {

@@ -17,13 +17,12 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// The function `do` makes one request: it runs its argument `call`, which makes the request through
-// the client. Then `do` waits for the answer, for the end of ctx or for the end of the session.
-// While there is no connection, `do` waits without sending. So a request that is given up during
-// this wait was certainly not applied.
+// The function `do` makes one request, by running `call`. It returns when the answer arrives, or
+// when ctx or the session ends. Before it sends, `do` waits for a connection. So a request that is
+// given up during this wait was certainly not applied.
 //
-// A request that only the session's end can interrupt needs no goroutine: at the end Session.keep
-// closes the client, which ends every call.
+// A request with the session's own context needs no goroutine: at the end of the session,
+// Session.keep closes the client, and every call ends.
 func do[T any](ctx context.Context, s *Session, r request, call func(request) (T, error)) (value T, err error) {
 	op, path := r.op, r.path
 	if told := s.opts.Metrics.Request; told != nil {
@@ -63,7 +62,7 @@ func do[T any](ctx context.Context, s *Session, r request, call func(request) (T
 	return a.value, answered(op, path, a.err)
 }
 
-// A request is one request of a caller. A function that finds everything it needs in the request
+// A request is one request of a caller. A function that gets everything it needs from the request
 // captures no variables, so it costs no allocation.
 type request struct {
 	op      string
@@ -80,8 +79,8 @@ type request struct {
 	ticket ticket
 }
 
-// The method `marked` returns the path with the number of the ticket. The client library gets the
-// path in this form.
+// The method `marked` returns the path that the client library gets. It contains the number of the
+// ticket.
 func (r request) marked() string { return r.ticket.mark(r.s.root.inner(r.path)) }
 
 // An answer is the result of a request.

@@ -295,9 +295,9 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 	})
 }
 
-// The client may encode a request after the caller has given it up and changed the buffer. So the
-// client gets a copy of the data. The connection accepts neither the old nor the new data, because
-// the abandoned request is never written.
+// A caller may change its buffer after it has given up a request, although the client may encode
+// the request later. So the client gets a copy. The abandoned request is never written, neither
+// with the old data nor with the new.
 //
 // Covers S5.
 func TestBufferOfAnAbandonedCallIsReusable(t *testing.T) {

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// A dialer connects to a server by its name. A name can have several addresses, also of different
-// servers. Addresses that were found dead come last, so a dead address delays an attempt to connect
-// only rarely.
+// A dialer connects to a server by its name. A name can have several addresses, which may belong to
+// different servers. Addresses that were found dead come last, so a dead address rarely delays an
+// attempt to connect.
 type dialer struct {
 	lookup func(ctx context.Context, host string) ([]string, error)
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
@@ -40,8 +40,8 @@ const stagger = 250 * time.Millisecond
 const deadFor = time.Hour
 
 // DialContext resolves the host and returns the first connection to one of its addresses. It tries
-// one address first. It also tries the next address as soon as an attempt has failed, or the latest
-// attempt has taken too long.
+// the next address as soon as an attempt has failed or has taken too long. A slow attempt continues
+// meanwhile.
 func (d *dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -71,8 +71,8 @@ func (d *dialer) order(addresses []string) {
 	slices.SortStableFunc(addresses, func(a, b string) int { return d.dead[a].Compare(d.dead[b]) })
 }
 
-// avoid records that an address must be tried after the others of its name. The address failed or
-// was too slow, or its connection has ended.
+// avoid moves an address behind the other addresses of its name. It is called when the address
+// failed or was too slow, or when its connection has ended.
 func (d *dialer) avoid(address string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -136,8 +136,8 @@ func (d *dialer) race(ctx context.Context, network string, addresses []string) (
 	return nil, first
 }
 
-// patience returns how long to wait for an address while the given number of others are left. All
-// of them must be tried before ctx ends.
+// patience returns how long to wait for an address before the next one is tried, if `left`
+// addresses are not tried yet. All of them must be tried before ctx ends.
 func patience(ctx context.Context, left int) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {

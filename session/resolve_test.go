@@ -99,8 +99,8 @@ func TestASilentAddressIsNotDrawnAgain(t *testing.T) {
 	})
 }
 
-// The connection of the first address that answers is used, and the other attempts leave nothing
-// behind.
+// DialContext uses the connection of the first address that answers, and the other attempts leave
+// nothing behind.
 func TestAddressesRace(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		var open atomic.Int32

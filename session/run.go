@@ -7,18 +7,19 @@ import (
 	"time"
 )
 
-// Run calls f with a session. Each time the session is lost while f runs, Run calls f again with a
-// new session, until f returns for another reason or ctx ends. The context passed to f ends with
-// the session; f must then return.
+// Run calls f with a session. If the session is lost while f runs, Run calls f again with a new
+// session. It does so until f returns for another reason or ctx ends. The context passed to f ends
+// with the session; f must then return.
 //
-// If f returns and its session was not lost, Run returns the result of f. If this result is nil and
-// ctx has ended, Run returns the cause of ctx instead. If the last session was lost or could not be
-// opened, and ctx has ended, Run returns the cause of ctx. This error also contains the reason of
-// the last failure, if there was one.
+// If f returns and its session was not lost, Run returns the result of f. If that result is nil and
+// ctx has ended, Run returns the cause of ctx instead.
 //
-// Attempts to open a session are repeated, with growing, jittered pauses of up to Options.Timeout,
-// or up to a second if that is longer. An error that a new session cannot cure is not retried: if
-// credentials are refused, Run returns ErrCredentials.
+// If ctx ends after a session was lost or could not be opened, Run returns the cause of ctx. The
+// error also contains the reason of the last failure, if there was one.
+//
+// Run repeats attempts to open a session. The pauses between them grow, with jitter, up to
+// Options.Timeout or to one second, if that is longer. If credentials are refused, Run returns
+// ErrCredentials at once, because a new session would be refused too.
 func Run(ctx context.Context, opts Options, f func(ctx context.Context, s *Session) error) error {
 	if err := opts.complete(); err != nil {
 		return err

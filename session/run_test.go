@@ -86,7 +86,7 @@ func TestDemandForSASLEndsRun(t *testing.T) {
 	})
 }
 
-// When ctx ends, the error contains the reason of the last failure, in whatever phase Run is.
+// If ctx ends, Run's error contains the reason of the last failure, whatever Run was doing.
 func TestRunSaysTheLastReasonWhenItsContextEnds(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		why := errors.New("stop")

@@ -59,10 +59,10 @@ func (c *saslConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// login reads the answer to the handshake. It logs in if the answer begins or resumes a session. If
-// the server refuses the credential, login returns nil, and Read returns one more reply after the
-// answer to the handshake. Servers refuse a credential of any other scheme with such a reply, so
-// the session handles all refused credentials in the same way.
+// login reads the answer to the handshake, and logs in if there is a session. If the server refuses
+// the credential, login returns nil, and Read returns a reply that says so after the answer to the
+// handshake. Servers refuse the credentials of other schemes with such a reply, so the session
+// handles all refusals in the same way.
 func (c *saslConn) login() error {
 	frame, err := wire.ReadFrame(c.Conn, nil, 0)
 	if err != nil {

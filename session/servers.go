@@ -96,8 +96,8 @@ func (h *servers) lost(lasted time.Duration) {
 }
 
 // notReached records that a server did not begin a session, or did not resume the session with the
-// given id. In an outage, it logs each attempt of the first round. At the end of this round it also
-// logs that no server takes the session. It logs later attempts at the level debug.
+// given id. It logs each attempt of the first round of an outage. After that round, it logs once
+// that no server takes the session. It logs later attempts at the level debug.
 func (h *servers) notReached(server string, id int64, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -108,8 +108,7 @@ func (h *servers) notReached(server string, id int64, err error) {
 		level = slog.LevelDebug
 	}
 	h.reports.log(level, "zookeeper server not reached", "server", server, "error", err)
-	// The list may become shorter or longer during an outage. The comparison with >= and the field
-	// `warned` make sure that the end of the round is logged once.
+	// The list may become shorter or longer during an outage. Even then, this is logged once.
 	if !h.warned && h.failures >= len(h.list) {
 		h.warned = true
 		args := []any{"last", h.failed}

@@ -91,8 +91,8 @@ func TestFailedAttemptsAreLogged(t *testing.T) {
 	}
 }
 
-// In one outage, the log says once that no server takes the session. This is so even if the list of
-// servers becomes longer after that line of the log, or shorter before it.
+// In one outage, the log says once that no server takes the session. This must be so even if the
+// list of servers changes its length during the outage.
 func TestOutageIsLoggedOnce(t *testing.T) {
 	for name, follow := range map[string][]string{
 		"longer":  {"new:1", "new:2"}, // the given servers come back after the first round

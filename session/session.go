@@ -111,8 +111,8 @@ func (s *Session) supervise(events <-chan zk.Event) {
 }
 
 // dismiss closes the client. The requests in progress end at once. If the program closed the
-// session and a server serves the session, that server gets a closeSession, and at most a second to
-// answer. In all other cases dismiss waits for no server.
+// session while it was connected, the server gets a closeSession and at most a second to answer.
+// Otherwise dismiss waits for no server.
 func (s *Session) dismiss() {
 	if s.Server() == "" || !errors.Is(s.Err(), ErrClosed) {
 		s.hangUp()
@@ -129,8 +129,8 @@ func (s *Session) hangUp() {
 	}
 }
 
-// finish ends the session for the given reason, unless it has ended. Holds end first, because a
-// program must notice the end before another client can be granted what the program held.
+// finish ends the session for the given reason, unless the session has ended. Holds end first: a
+// program must notice the end of a hold before another client can be granted the same lock.
 func (s *Session) finish(cause error) {
 	s.finishing.Do(func() {
 		s.keeper.close(cause)

@@ -20,10 +20,10 @@ import (
 
 const stoppedOf = "ZKCOORD_TEST_STOPPED"
 
-// The runtime stops all goroutines of a program until the servers have deleted the znode of its
-// lock. In other languages a garbage collection can take that long. Go's garbage collector never
-// stops goroutines for seconds, so the test dumps a large heap instead. The program then continues
-// with a context that has ended, and its next session can hold again.
+// All goroutines of a program are stopped until the servers have deleted the znode of its lock.
+// When the program continues, the context of the lock has ended, and its next session can hold
+// again. The test stops the goroutines by a dump of a large heap, because Go's garbage collector
+// never stops them for seconds.
 func TestHoldEndsAfterALongStopOfTheRuntime(t *testing.T) {
 	if server := os.Getenv(stoppedOf); server != "" {
 		stopped(t, server)

@@ -2,7 +2,7 @@ package session
 
 import "time"
 
-// The method `suspended` drops all measured times, because each is longer ago than the monotonic
+// The method `suspended` drops all measured times, because more time has passed than the monotonic
 // clock says. The next connection gives new times.
 func (l *lease) suspended() {
 	l.forget()

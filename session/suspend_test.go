@@ -12,10 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A session reads a clock that continues during a suspension of the machine, and so notices the
-// suspension. Then its grants end at once, and not only when the rest of the lease has passed. Its
-// waiters continue. They are granted under a new lease, which does not depend on times before the
-// suspension.
+// A session notices a suspension of the machine by a clock that continues during the suspension.
+// Then its grants end at once, and not only when the rest of the lease has passed. Its waiters
+// continue, and are granted under a new lease that does not depend on times before the suspension.
 //
 // Covers S2.
 func TestASuspendedMachineEndsItsHolds(t *testing.T) {
@@ -58,8 +57,8 @@ func TestASuspendedMachineEndsItsHolds(t *testing.T) {
 	})
 }
 
-// A grant that comes before the keeper's next check must not depend on the lease from before the
-// suspension. A suspension ends a hold even while no server is reachable.
+// Nothing may be granted on a lease from before a suspension, even before the keeper's next check.
+// A suspension ends a hold even while no server is reachable.
 func TestNothingIsGrantedOnALeaseFromBeforeASuspension(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		var slept atomic.Int64

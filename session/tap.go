@@ -15,8 +15,8 @@ import (
 )
 
 // A tap handles every frame that passes the connections of a session. It reports evidence to the
-// lease keeper and events to the watch registry. It begins the session and resumes it, and never
-// lets a second one begin. Its methods are short and do no I/O; connections do that.
+// lease keeper and events to the watch registry. It begins and resumes the session, and never lets
+// a second session begin. Its methods are short and do no I/O; connections do that.
 //
 // If a method returns an error that is ErrLost, the session ends. Any other error except
 // errAbandoned closes the connection.
@@ -69,11 +69,11 @@ func newTap(opts *Options, life *lifetime, k *leaseKeeper, w *watchRegistry, h *
 var errAbandoned = errors.New("abandoned request")
 
 // The method `sending` is called with each frame of c just before the frame is written, and may
-// change it. The parameter `id` is the frame's ticket, or 0 if the frame has none. The method
-// returns the frames that must be sent before this one, and a channel, if any, to close when this
-// frame has been written. If it returns errAbandoned, the frame must not be written. The client
-// then gets an error as the reply to its request, together with the next frame that the server
-// sends.
+// change it. `id` is the frame's ticket, or 0. The frames in `first` must be sent before this one.
+// `written`, if not nil, must be closed when this frame has been written.
+//
+// After errAbandoned, the frame must not be written. The client then gets an error as the reply to
+// its request, together with the next frame that the server sends.
 func (t *tap) sending(c *conn, frame []byte, id ticket) (first []byte, written chan struct{}, err error) {
 	h, body, err := wire.CutRequest(frame)
 	if err != nil {
@@ -184,10 +184,9 @@ const (
 )
 
 // proofOf returns what a reply proves. An error in the header proves nothing, because servers also
-// refuse requests locally. The header of a multi has no error even if the multi failed; the first
-// error in its body gives the reason. The server checks the session before it prepares a part. So
-// an answer about a znode proves that the session was alive. An empty multi proves nothing about
-// the leader.
+// refuse requests locally. A multi that failed has no error in its header, only in its body. If the
+// first error there is about a znode, the session was alive, because the server checks the session
+// before it prepares a part. An empty multi proves nothing about the leader.
 func proofOf(op wire.Op, code wire.Code, body []byte) proof {
 	switch {
 	case code != 0, op == wire.OpAuth, op == wire.OpSASL:
@@ -208,11 +207,10 @@ func proofOf(op wire.Op, code wire.Code, body []byte) proof {
 	return proofActive
 }
 
-// resume changes a handshake so that it requests two things: this session, if it has begun, and a
-// server that has applied everything that the session has seen. Even if the session has begun, the
-// client may request a new one, and resume changes this request too. The client requests a new
-// session if the first connection broke after the session had read the answer to the handshake, but
-// before the client had read it.
+// resume changes a handshake so that it requests a server that has applied everything that the
+// session has seen. If this session has begun, the handshake also requests this session. The client
+// may still request a new one: its first connection may break before the client has read the answer
+// to the handshake. resume changes that request too.
 func (t *tap) resume(r *wire.ConnectRequest) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -284,10 +282,10 @@ func (t *tap) refusedLocked(how string) error {
 //
 // A read must not show a state from before an event that the client has received. Since ZooKeeper
 // 3.9 an event carries its zxid, and a server that has not applied this zxid refuses the session.
-// Servers of version 3.8 send events without a zxid, and so does any version in reply to
-// setWatches. The next server may not have applied such an event yet. In this case a quorum write
-// precedes all reads on the connection, like in recipe.ReadBarrier. A server that refuses the write
-// may be behind the event, so its connection is closed.
+// In ZooKeeper 3.8, and in reply to setWatches, events have no zxid, and the next server may not
+// have applied them. After such an event, a quorum write precedes all reads on the connection, like
+// in recipe.ReadBarrier. If the server refuses this write, it may be behind the event, so the
+// connection is closed.
 func (t *tap) greetingLocked() []byte {
 	var out []byte
 	for _, a := range t.opts.Auth {

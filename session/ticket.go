@@ -12,17 +12,15 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A ticket accompanies a request from the call to the connection. In between the client library has
-// a queue, from which nothing can be taken back. So the request's path contains the number of the
-// ticket while the request is in the queue. The connection removes the number, and drops a request
-// whose caller has gone.
+// A ticket makes it possible to abandon a request that is in the client library's queue, because
+// nothing can be taken back from that queue. In the queue, the request's path contains the number
+// of its ticket. The connection removes the number, and drops the request if its caller has gone.
+// The ticket 0 means no ticket.
 //
-// A request passes when the connection accepts it for writing. From then on it precedes every later
-// request of the session. Later requests are written after it, or on a later connection. In the
-// second case, the leader refuses the requests that are still in progress on the earlier
-// connection.
-//
-// A ticket is a number, and 0 means no ticket.
+// A ticket passes when the connection accepts its request for writing. From then on, the request
+// precedes every later request of the session. Later requests are written after it, or on a later
+// connection. Once there is a later connection, the leader refuses the requests that are still in
+// progress on the earlier one.
 type ticket uint64
 
 // The type `tickets` has the tickets of one session.
@@ -98,8 +96,8 @@ func (t ticket) markMulti(requests []any) {
 
 var errUnmarked = errors.New("session: the client sent a request without a ticket")
 
-// unmark removes the ticket's number from a whole frame, in place. For a request without a path,
-// which is a ping or the end of the session, it returns 0.
+// unmark removes the ticket's number from a whole frame, in place. A ping and the end of the
+// session have no path, so their ticket is 0.
 func unmark(frame []byte) (out []byte, t ticket, err error) {
 	h, body, err := wire.CutRequest(frame[4:])
 	if err != nil {

@@ -142,8 +142,8 @@ ssl.trustStore.location=%s
 }
 
 // A real ZooKeeper server requires client certificates on its TLS port. A session with a
-// certificate can hold. Without a certificate, with one of another authority, or if the client does
-// not accept the server's certificate, Open fails with the reason.
+// certificate can hold. Open fails with the reason if there is no certificate, if another authority
+// has signed it, or if the client does not accept the server's certificate.
 func TestTLSWithClientCertificates(t *testing.T) {
 	ca, stranger := newAuthority(t, "authority"), newAuthority(t, "stranger")
 	server := secureServer(t, ca)

@@ -10,10 +10,9 @@ import (
 // A Watch waits for one event of a znode, like ZooKeeper's watches.
 type Watch struct {
 	// C delivers one event and is then closed. If the session ends first, the event is
-	// EventNotWatching with the cause. Watches on one path share a watch at the server. An earlier
-	// Watch may have set the server's watch before the read of this Watch. If the znode changes
-	// after that and before the read, both Watches may fire, although the read already shows the
-	// change. A Watch never misses a change.
+	// EventNotWatching with the cause. A Watch never misses a change. It may also fire for a change
+	// that its own read already shows: all Watches on one path share one watch at the server, and
+	// an earlier Watch may have set it.
 	C <-chan Event
 
 	ch       chan zk.Event

@@ -131,8 +131,8 @@ func TestWatchesFireOnWhatTheyWatch(t *testing.T) {
 	})
 }
 
-// go-zookeeper keeps a channel for each call until the znode changes. A session keeps nothing for a
-// stopped watch.
+// A session keeps nothing for a stopped watch. go-zookeeper would keep a channel for each call
+// until the znode changes.
 //
 // Covers S6.
 func TestStoppedWatchesLeaveNothing(t *testing.T) {
@@ -192,8 +192,8 @@ func TestWatchesOnOnePathShareTheServers(t *testing.T) {
 	})
 }
 
-// A server is too busy to remove watches, so the session requests the removal again. Before the
-// fix, the watch stayed at the server until its znode changed.
+// The session requests the removal of a watch again if the server was too busy. Bug: the watch
+// stayed at the server until its znode changed.
 //
 // Covers S6.
 func TestRefusedRemovalIsRepeated(t *testing.T) {
@@ -376,10 +376,9 @@ func TestManyWatchesAreSetAgainInSeveralRequests(t *testing.T) {
 	})
 }
 
-// The server that sent an event fails before it answers anything more, and the next server has not
-// applied the change yet. An event of ZooKeeper 3.9 has a zxid, so that server refuses the session
-// until it has applied the change. An event of 3.8 has no zxid, so the session sends a quorum write
-// before the read.
+// The server that sent an event fails, and the next server has not applied the change yet. In
+// ZooKeeper 3.9 the event has a zxid, so the next server refuses the session until it has applied
+// that zxid. In 3.8 the event has no zxid, so the session sends a quorum write before the read.
 //
 // Covers S6.
 func TestNoReadIsOlderThanAnEvent(t *testing.T) {
@@ -427,7 +426,7 @@ func afterAnEvent(t *testing.T, e *zktest.Ensemble) (s *Session, network *tapped
 }
 
 // This is like TestNoReadIsOlderThanAnEvent, but the next server is too busy for the quorum write.
-// Before the fix, the read was made nevertheless, and returned the state from before the event.
+// Bug: the session read nevertheless, and got the state from before the event.
 //
 // Covers S6.
 func TestNoReadFollowsARefusedCatchUp(t *testing.T) {
@@ -444,9 +443,9 @@ func TestNoReadFollowsARefusedCatchUp(t *testing.T) {
 	})
 }
 
-// One transaction fires two watches, and the connection is lost after the first of the two events.
-// The session must still get the other event, although the first one carries the zxid of the
-// transaction in ZooKeeper 3.9.
+// One transaction fires two watches, and the connection is lost between the two events. The session
+// must still get the second event, although it has already received the zxid of the transaction (in
+// ZooKeeper 3.9).
 //
 // Covers S6.
 func TestAnEventHidesNoOtherOfItsTransaction(t *testing.T) {

@@ -80,8 +80,8 @@ func expectFired(t *testing.T, w *watchSet, want string) {
 	}
 }
 
-// go-zookeeper keeps every watch until it fires. A session keeps nothing for a stopped set of
-// watches.
+// A session keeps nothing for a stopped set of watches. go-zookeeper would keep every watch until
+// it fires.
 //
 // Covers S6.
 func TestTenThousandStoppedWatchesLeaveNothing(t *testing.T) {
@@ -104,7 +104,7 @@ func TestTenThousandStoppedWatchesLeaveNothing(t *testing.T) {
 	})
 }
 
-// If a Wait ends with its context, the next one returns what fired.
+// If the context of a Wait ends, the next Wait returns the watches that fired.
 //
 // Covers S6.
 func TestWaitThatEndsKeepsWhatFired(t *testing.T) {
@@ -130,7 +130,8 @@ func TestWaitThatEndsKeepsWhatFired(t *testing.T) {
 	})
 }
 
-// Two reads of one path are in progress and one is given up. The watch of the other remains.
+// Two reads of one path are in progress, and the caller gives up one of them. The watch of the
+// other read remains.
 //
 // Covers S6.
 func TestReadThatFailsLeavesTheWatchOfAnother(t *testing.T) {

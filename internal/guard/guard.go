@@ -1,6 +1,5 @@
-// Package guard runs a command while a client holds something, for example a
-// lock. It stops all processes of the command before another client can be
-// granted the same lock.
+// Package guard runs a command while a client holds something, for example a lock. It stops all
+// processes of the command before another client can be granted the same lock.
 //
 // Two processes do this. The first one, the holder, has the session and calls Run. Run starts the
 // second one, the guard, from the same program. The guard starts the command, and the holder sends
@@ -10,15 +9,16 @@
 // killed or stopped, the holder kills the processes.
 //
 // On Linux both are subreapers: a process of the command that loses its parent becomes a child of
-// the guard or of the holder. This also holds for a process that has created a session or a process
-// group. No process is left when the kernel reports that there are no more children. Three kinds of
-// processes escape. The first kind is started by another process for the command, such as a
-// container or a systemd unit. The second kind has the rights of another user, if the guard may not
-// signal it. The third kind exists only if the holder and the guard are killed at the same time:
-// then the kernel kills only the command's first process.
+// the guard or of the holder, even in another session or process group. No process is left when the
+// kernel reports that there are no more children. Three kinds of processes escape:
 //
-// On other systems with signals the command has its own process group, and that
-// group is stopped. A process that has left the group escapes.
+//   - a process that another process starts for the command, such as a container or a systemd unit
+//   - a process with the rights of another user, if the guard may not signal it
+//   - all processes except the command's first one, if the holder and the guard are killed at the
+//     same time
+//
+// On other systems with signals the command has its own process group, and that group is stopped. A
+// process that has left the group escapes.
 package guard
 
 import (
@@ -57,11 +57,10 @@ type Command struct {
 
 // A Result says how a command ended.
 type Result struct {
-	// Code is the exit code of the command, or 128 plus the number of the
-	// signal that ended it.
+	// Code is the exit code of the command, or 128 plus the number of the signal that ended it.
 	Code int
-	// Lost means that the command was stopped because the holding was lost, or
-	// was about to be lost.
+	// Lost means that the command was stopped because the holding was lost, or was about to be
+	// lost.
 	Lost bool
 	// Interrupted means that Run or the kernel passed on a signal that requests the end of the
 	// command.
@@ -71,8 +70,7 @@ type Result struct {
 // ErrUnsupported is the error of Run on a system without signals.
 var ErrUnsupported = errors.New("a command can run under a grant only on a system with signals and process groups")
 
-// ErrLost is the error of Run if the holding was lost before the command was
-// started.
+// ErrLost is the error of Run if the holding was lost before the command was started.
 var ErrLost = errors.New("the command was not started")
 
 // A StartError says why the command was not started.
@@ -98,8 +96,8 @@ func (c Command) warn(format string, args ...any) {
 	}
 }
 
-// The method `ready` waits until the end of the lease is far enough away to start a command. At the
-// time of the grant, the lease may be about to end. Soon after, the session renews it.
+// The method `ready` waits until the end of the lease is far enough away to start a command. The
+// lease may be about to end at the time of the grant; soon after, the session renews it.
 func (c Command) ready(ctx context.Context, held Held) error {
 	for {
 		select {
@@ -128,8 +126,7 @@ func (c Command) input() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The goroutine ends when the command has read everything, or when all its
-	// processes are gone.
+	// The goroutine ends when the command has read everything, or when all its processes are gone.
 	go func() {
 		defer w.Close()
 		_, _ = w.Write(c.Stdin) // the command need not read it

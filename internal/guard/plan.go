@@ -17,8 +17,7 @@ const (
 	kill                    // SIGKILL to all processes, until no process is left
 )
 
-// A plan decides when the processes are stopped. It reads no clock and does no
-// I/O.
+// A plan decides when the processes are stopped. It reads no clock and does no I/O.
 type plan struct {
 	grace    time.Duration // between SIGTERM and SIGKILL
 	margin   time.Duration // between SIGKILL and the deadline

@@ -17,24 +17,21 @@ func now() instant {
 	return instant(t.Nano())
 }
 
-// adopt makes this process the new parent of each descendant that loses its
-// parent.
+// adopt makes this process the new parent of each descendant that loses its parent.
 func adopt() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
 
-// self returns the program of this process, even if its file was replaced
-// meanwhile.
+// self returns the program of this process, even if its file was replaced meanwhile.
 func self() (string, error) { return "/proc/self/exe", nil }
 
-// attributes returns the attributes of the command's first process. On a
-// terminal it stays in the process group of the holder, so that the terminal's
-// keys reach it like any other command. The kernel kills it when the guard
-// ends.
+// attributes returns the attributes of the command's first process. The kernel kills this process
+// when the guard ends. On a terminal, the process is in the holder's process group, so that the
+// terminal's keys reach it like any other command.
 func attributes(group int) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pgid: group, Pdeathsig: syscall.SIGKILL}
 }
 
-// groupFor returns the process group in which the command has to run, or 0 if
-// the command needs a new one.
+// groupFor returns the process group in which the command has to run, or 0 if the command needs a
+// new one.
 func groupFor() int {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
@@ -48,9 +45,9 @@ func groupFor() int {
 // own process group, the field `group` is the number of that group.
 type tree struct{ group int }
 
-// signal sends s to each of the processes. A process may start another one and end while this
-// method reads the list. The list then lacks the new process. So SIGKILL also goes to the process
-// groups, and the kernel lets no process of a killed group start another one.
+// signal sends s to each of the processes. A process that is started while this method reads the
+// list may be missing in the list. So SIGKILL also goes to the process groups, because the kernel
+// lets no process of a killed group start another one.
 func (t tree) signal(s syscall.Signal) {
 	session, _ := unix.Getsid(0)
 	groups := make(map[int]bool)
@@ -77,7 +74,7 @@ func (tree) gone() bool { return true }
 // A process has the data that the kernel reports about a process.
 type process struct{ pid, parent, group, session int }
 
-// descendants returns the processes below pid.
+// descendants returns all descendants of the process pid.
 func descendants(pid int) (below []process) {
 	children := make(map[int][]process)
 	dir, err := os.Open("/proc")
@@ -119,8 +116,8 @@ func processOf(pid string) (p process, ok bool) {
 	return p, true
 }
 
-// treeOf returns the processes of the command whose first process is pid. If
-// the command has its own process group, pid is the number of the group.
+// treeOf returns the processes of the command whose first process is pid. If the command has its
+// own process group, pid is the number of the group.
 func treeOf(pid int) tree { return tree{pid} }
 
 func dup2(from, to int) error { return unix.Dup3(from, to, 0) }

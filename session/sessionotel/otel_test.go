@@ -166,8 +166,8 @@ func (r *recorder) quantile(q float64, name string) float64 {
 }
 
 // docs/operations.md recommends an alert when the p99 of heartbeats exceeds a tenth of the session
-// timeout. In the SDK's default buckets of histograms, the first two limits are 0 and 5 s. These
-// buckets are too coarse to compute the p99.
+// timeout. The buckets must be fine enough to compute this p99. The first two limits of the SDK's
+// default buckets, 0 and 5 s, are not.
 func TestAlertOnHeartbeatsCanBeComputed(t *testing.T) {
 	const name = "zookeeper.session.heartbeat"
 	for timeout := time.Second; timeout <= 2*time.Minute; timeout += 700 * time.Millisecond {

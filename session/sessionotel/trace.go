@@ -25,8 +25,8 @@ import (
 //	put             a call that puts items in a queue
 //	children        a request, named by its operation, if the call that makes it has a span
 //
-// The span of a hold is a child of the caller's span, for example of the span in the context that
-// was passed to Lock. Its attributes are zookeeper.path, zookeeper.token and, at its end,
+// The span of a hold is a child of the span in the caller's context, for example in the context
+// that was passed to Lock. Its attributes are zookeeper.path, zookeeper.token and, at its end,
 // zookeeper.hold.ended with the reason, for example "lock: released". A hold that was lost has the
 // status Error: its lease lapsed, its znode was deleted or could not be read, or its session ended.
 // A claim that ended because its own time limit had passed was not lost in this sense. The span of
@@ -38,9 +38,8 @@ import (
 // was in this process, there is also a link to its span. If it was in another process, its span can
 // be found by the token.
 //
-// Requests of the session itself have no span. These include requests that the session continues
-// after the caller has given up, for example the creation of a contender's znode, and requests that
-// several callers of a queue share.
+// Requests of the session itself have no span. Examples are requests that the session continues
+// after the caller has given up, and requests that several callers of a queue share.
 func Traces(tracer trace.Tracer, attrs ...attribute.KeyValue) session.Tracer {
 	return &traces{tracer: tracer, attrs: attrs, holds: make(map[int64]trace.SpanContext)}
 }
@@ -58,7 +57,8 @@ type traces struct {
 // hold soon after the end of its predecessor, so older holds are not needed.
 const maxHolds = 4096
 
-// An acquisition is the state of one call that acquires. The context of the call contains it.
+// An acquisition is the state of a call that acquires a hold. It is stored in the context of that
+// call.
 type acquisition struct {
 	outer trace.SpanContext // the caller's span
 	span  trace.Span

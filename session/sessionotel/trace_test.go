@@ -220,8 +220,8 @@ func TestLossIsInTheTraceAndInTheLog(t *testing.T) {
 	})
 }
 
-// A claim has a link to the span in which its item was put, whichever way the item took through the
-// queue.
+// A claim has a link to the span in which its item was put, even if the item was released or moved
+// in between.
 func TestItemsCarryTheirOrigin(t *testing.T) {
 	claim := func(ctx context.Context, q *queue.Queue[string]) error {
 		return q.Do(ctx, func(context.Context, *queue.Claim[string]) error { return nil })
