@@ -1,6 +1,5 @@
-// Package guard runs a command while a client holds something, for example a
-// lock. It stops all processes of the command before another client can be
-// granted the same lock.
+// Package guard runs a command while a client holds something, for example a lock. It stops all
+// processes of the command before another client can be granted the same lock.
 //
 // Two processes do this. The first one, the holder, has the session and calls Run. Run starts the
 // second one, the guard, from the same program. The guard starts the command, and the holder sends
@@ -10,15 +9,16 @@
 // killed or stopped, the holder kills the processes.
 //
 // On Linux both are subreapers: a process of the command that loses its parent becomes a child of
-// the guard or of the holder. This also holds for a process that has created a session or a process
-// group. No process is left when the kernel reports that there are no more children. Three kinds of
-// processes escape. The first kind is started by another process for the command, such as a
-// container or a systemd unit. The second kind has the rights of another user, if the guard may not
-// signal it. The third kind exists only if the holder and the guard are killed at the same time:
-// then the kernel kills only the command's first process.
+// the guard or of the holder, even if it has created a session or a process group. No process is
+// left when the kernel reports that there are no more children. Three kinds of processes escape:
 //
-// On other systems with signals the command has its own process group, and that
-// group is stopped. A process that has left the group escapes.
+//   - A process that another process starts for the command, such as a container or a systemd unit.
+//   - A process with the rights of another user, if the guard may not signal it.
+//   - If the holder and the guard are killed at the same time, every process except the command's
+//     first one, which the kernel kills.
+//
+// On other systems with signals the command has its own process group, and that group is stopped. A
+// process that has left the group escapes.
 package guard
 
 import (
@@ -47,7 +47,7 @@ type Command struct {
 	// Margin is the time between SIGKILL and the end of the lease.
 	Margin time.Duration
 
-	// Passing is called as soon as signals are passed on; it may be nil. From then on, a signal
+	// Passing, unless nil, is called as soon as signals are passed on. From then on, a signal
 	// should not end this program.
 	Passing func()
 
@@ -57,11 +57,10 @@ type Command struct {
 
 // A Result says how a command ended.
 type Result struct {
-	// Code is the exit code of the command, or 128 plus the number of the
-	// signal that ended it.
+	// Code is the exit code of the command, or 128 plus the number of the signal that ended it.
 	Code int
-	// Lost means that the command was stopped because the holding was lost, or
-	// was about to be lost.
+	// Lost means that the command was stopped because the holding was lost, or was about to be
+	// lost.
 	Lost bool
 	// Interrupted means that Run or the kernel passed on a signal that requests the end of the
 	// command.
@@ -71,8 +70,7 @@ type Result struct {
 // ErrUnsupported is the error of Run on a system without signals.
 var ErrUnsupported = errors.New("a command can run under a grant only on a system with signals and process groups")
 
-// ErrLost is the error of Run if the holding was lost before the command was
-// started.
+// ErrLost is the error of Run if the holding was lost before the command was started.
 var ErrLost = errors.New("lost before the command was started")
 
 // A StartError says why the command was not started.
@@ -98,8 +96,8 @@ func (c Command) warn(format string, args ...any) {
 	}
 }
 
-// The method `ready` waits until the end of the lease is far enough away to start a command. At the
-// time of the grant, the lease may be about to end. Soon after, the session renews it.
+// The method `ready` waits until enough of the lease is left to start a command. A lease that was
+// just granted may be about to end, and is renewed soon after.
 func (c Command) ready(ctx context.Context, held Held) error {
 	for {
 		select {
@@ -118,8 +116,8 @@ func (c Command) ready(ctx context.Context, held Held) error {
 // tick returns the interval at which the deadline is read.
 func (c Command) tick() time.Duration { return max(c.Margin/4, time.Millisecond) }
 
-// input returns the standard input for the command, or nil if the command uses that of this
-// process. The caller closes it.
+// input returns the standard input for the command, which the caller closes. It returns nil if the
+// command uses that of this process.
 func (c Command) input() (*os.File, error) {
 	if c.Stdin == nil {
 		return nil, nil
@@ -128,8 +126,7 @@ func (c Command) input() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The goroutine ends when the command has read everything, or when all its
-	// processes are gone.
+	// The goroutine ends when the command has read everything, or when all its processes are gone.
 	go func() {
 		defer w.Close()
 		_, _ = w.Write(c.Stdin) // the command need not read it

@@ -26,7 +26,7 @@ import (
 )
 
 // holderMark is an environment variable that makes a test process a holder. Its value is the
-// duration of the lease in milliseconds. With a + at the end of the value, the lease is always
+// duration of the lease in milliseconds. A + after the number means that the lease is always
 // renewed.
 const holderMark = "ZKCOORD_TEST_HOLDER"
 
@@ -66,8 +66,7 @@ func (l *lease) Deadline() time.Time {
 	return l.at
 }
 
-// hold is a program that runs its arguments under a lease, and prints the
-// result.
+// hold is a program that runs its arguments under a lease, and prints the result.
 func hold(text string) int {
 	ms, renewed := strings.CutSuffix(text, "+")
 	n, _ := strconv.Atoi(ms)
@@ -151,9 +150,8 @@ func (h *holding) ends(t *testing.T) time.Time {
 	return time.Unix(0, n)
 }
 
-// The method `alive` returns the processes that the command has started and that have not ended. If
-// `ours` is set, it returns the guard instead: the processes that run the holder's own program,
-// except the holder.
+// The method `alive` returns the processes of the command that have not ended. If `ours` is set, it
+// returns the guard instead: the processes that run the holder's own program, except the holder.
 func (h *holding) alive(ours bool) (pids []int) {
 	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, name := range environs {
@@ -204,8 +202,7 @@ setsid sh -c 'sleep 1000 & sleep 1000' &
 echo ready
 sleep 1000`
 
-// Regression: consul killed the child of a lost lock 90 s too late
-// (consul#9788).
+// Regression: consul killed the child of a lost lock 90 s too late (consul#9788).
 func TestNoProcessOutlivesTheLease(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -255,9 +252,9 @@ func signalTo(t *testing.T, pid int, s syscall.Signal) {
 	}
 }
 
-// A process may start another one and end while the list of processes is read. Then the list lacks
-// the new process, but the new process is in the group of the first one. In this test the list
-// lacks the second process for another reason: its parent has ended, and the test is no subreaper.
+// A process may start another one and end while the list of processes is read. The list then lacks
+// the new process, which is still in the group of the first one and must be killed too. In this
+// test the list lacks the second process because its parent has ended and the test is no subreaper.
 func TestProcessThatIsMissingInTheListIsKilled(t *testing.T) {
 	cmd := exec.Command("sh", "-c", "(sleep 1000 & echo $!); exec sleep 1000")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -287,8 +284,8 @@ func TestProcessThatIsMissingInTheListIsKilled(t *testing.T) {
 	_ = cmd.Wait()
 }
 
-// Bug: the guard listed and killed all processes again for each process whose end it noticed. The
-// end of a command with 1500 processes took 40 s.
+// Bug: for each process that ended, the guard listed and killed all processes again. The end of a
+// command with 1500 processes took 40 s.
 func TestManyProcessesEndSoon(t *testing.T) {
 	const many = 300
 	h := holdFor(t, "60000+", "sh", "-c", fmt.Sprintf("trap '' TERM; i=0; while [ $i -lt %d ]; do sleep 1000 & i=$((i+1)); done; echo ready; read x; exit 3", many))
@@ -385,8 +382,8 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// Bug: in one of ten runs the exit of the guard was noticed before its last line,
-// and the user was warned that the guard was dead.
+// Bug: in one of ten runs, the exit of the guard was noticed before its last line. The user was
+// then warned that the guard was dead.
 func TestEndOfTheGuardIsNoAlarm(t *testing.T) {
 	report, theirs, err := os.Pipe()
 	if err != nil {
@@ -473,8 +470,8 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// Ctrl-Z stops the command and the holder, so the lease is not renewed. If they
-// continue before the lease lapses, nothing is lost.
+// Ctrl-Z stops the command and the holder, so the lease is not renewed. If both continue before the
+// lease lapses, nothing is lost.
 func TestSuspend(t *testing.T) {
 	for _, resumed := range []bool{true, false} {
 		t.Run(fmt.Sprint("resumed ", resumed), func(t *testing.T) {
@@ -484,8 +481,8 @@ func TestSuspend(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.stopped(t)
-			// There is no shell. So when the guard has ended, the process group of the holder is an
-			// orphan, and the kernel sends SIGHUP to the holder.
+			// Without a shell, the end of the guard makes the process group of the holder an
+			// orphan. The kernel then sends SIGHUP to the holder.
 			want := regexp.MustCompile("result 143 true (true|false) <nil>$")
 			if resumed {
 				want = regexp.MustCompile("result 9 false false <nil>$")
@@ -509,8 +506,7 @@ type terminal struct {
 	terminal *os.File
 }
 
-// openTerminal starts a holder with a terminal, like the foreground process of
-// a shell.
+// openTerminal starts a holder with a terminal, like the foreground process of a shell.
 func openTerminal(t *testing.T, lease string, args ...string) *terminal {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)

@@ -36,9 +36,9 @@ import (
 //	exited CODE     the command's first process has ended
 //	gone            no process is left
 
-// guardMark is the environment variable that makes this program a guard. Its
-// value has the parameters of the guard: the grace time and the margin in
-// nanoseconds, the first deadline, and the process group for the command.
+// guardMark is the environment variable that makes this program a guard. Its value has the
+// parameters of the guard: the grace time and the margin in nanoseconds, the first deadline, and
+// the process group for the command.
 const guardMark = "ZKCOORD_GUARD"
 
 // poll is the interval at which processes are killed again until none is left.
@@ -52,8 +52,8 @@ func Work() {
 		return
 	}
 	os.Unsetenv(guardMark)
-	// The kernel kills the command when the thread that started it ends, so
-	// that thread must not end.
+	// The kernel kills the command when the thread that started it ends. So this thread must not
+	// end.
 	runtime.LockOSThread()
 	w := &worker{say: os.NewFile(4, "report")}
 	if err := w.work(value, os.NewFile(3, "control"), os.Args[1:]); err != nil {
@@ -75,9 +75,8 @@ type worker struct {
 	warned
 }
 
-// kills sends SIGKILL to all processes of a tree, and repeats this until none is
-// left. It waits between two rounds, so that the exits of many processes do not
-// each cause another round.
+// kills sends SIGKILL to all processes of a tree, and repeats this until none is left. It waits
+// between two rounds, so that the exits of many processes do not each cause another round.
 type kills struct{ next instant }
 
 func (k *kills) send(t tree) {
@@ -116,8 +115,7 @@ func (w *worker) work(setting string, control *os.File, args []string) error {
 }
 
 // The function `outlast` lets this process survive signals that are sent to all processes of a
-// service or a terminal. It catches them instead of ignoring them, because the command would
-// inherit ignored signals.
+// service or a terminal. It catches them, because the command would inherit ignored signals.
 func outlast() {
 	caught := make(chan os.Signal, 1)
 	signal.Notify(caught, unlessIgnored(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM,
@@ -128,9 +126,8 @@ func outlast() {
 	}()
 }
 
-// unlessIgnored removes the signals that this process ignores, for example
-// under nohup. If they were caught here, the command would no longer ignore
-// them.
+// unlessIgnored removes the signals that this process ignores, for example under nohup. If this
+// process caught such a signal, the command would no longer ignore it.
 func unlessIgnored(signals ...os.Signal) []os.Signal {
 	return slices.DeleteFunc(signals, signal.Ignored)
 }
@@ -155,8 +152,8 @@ func (w *worker) start(args []string, group int) error {
 	return nil
 }
 
-// letGo closes the command's input and output in the guard, so that the
-// processes at the other ends notice when the command closes them.
+// letGo closes the guard's copies of the command's input and output. When the command closes its
+// own, the processes at the other ends then notice it.
 func letGo() {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -223,8 +220,8 @@ func (w *worker) attend(lines <-chan string, exits <-chan exit) {
 	}
 }
 
-// The method `act` does the action that is due now. It returns how long the caller may wait for
-// lines and exits before it calls `act` again.
+// The method `act` does the action that is due. It returns how long the caller may wait for lines
+// and exits before it calls `act` again.
 func (w *worker) act() time.Duration {
 	t := now()
 	do, next := w.plan.due(t)
@@ -243,9 +240,9 @@ func (w *worker) act() time.Duration {
 			w.tree.signal(syscall.SIGCONT) // a stopped process must run to end
 		}
 	}
-	// Timers do not advance while the machine is suspended. On Linux, the clock of the function
-	// `now` does advance, so an action can become due meanwhile. The wait is at most half of the
-	// margin, so that the method `act` notices this soon after the machine resumes.
+	// Timers do not advance while the machine is suspended. On Linux, the clock of `now` does
+	// advance, so an action can become due meanwhile. The limit of half the margin makes `act`
+	// notice this soon after the machine resumes.
 	return min(max(time.Duration(next-t), time.Millisecond), max(w.plan.margin/2, poll))
 }
 
@@ -280,16 +277,15 @@ func code(s syscall.WaitStatus) int {
 	return s.ExitStatus()
 }
 
-// Run runs the command as long as the hold lasts, and returns when no process of the command is
-// left. If ctx ends, it stops the processes. If the command exits by itself, Run stops the
-// processes that it leaves behind before it returns.
+// Run runs the command while the hold lasts, and returns when no process of the command is left. If
+// ctx ends, Run stops the processes. If the command exits by itself, Run stops the processes that
+// the command leaves behind.
 //
-// While the command runs, Run passes on signals that this process receives. On
-// a terminal the kernel passes on the signals of keys, so Run does not.
+// While the command runs, Run passes on the signals that this process receives. It does not pass on
+// the signals of a terminal's keys, because the kernel does that.
 //
-// If the error is not nil, the command was not started. The error is ErrLost, a
-// *StartError, the cause of ctx, or the reason why the guard could not be
-// started.
+// If the error is not nil, the command was not started. The error is ErrLost, a *StartError, the
+// cause of ctx, or the reason why the guard could not be started.
 func Run(ctx context.Context, held Held, c Command) (Result, error) {
 	if err := adopt(); err != nil {
 		return Result{}, err
@@ -332,7 +328,7 @@ type holder struct {
 }
 
 // The function `until` returns the instant of t. It reads the clock before it computes the time
-// that is left until t, so the result is never too late.
+// left until t, so the result is never too late.
 func until(t time.Time) instant {
 	at := now()
 	return at.add(time.Until(t))
@@ -404,8 +400,8 @@ func (h *holder) attend(ctx context.Context, passed <-chan os.Signal) (Result, e
 		select {
 		case line, ok := <-lines:
 			if !ok {
-				// Only the guard has the other end of the pipe. The guard's last lines come before
-				// the end of the pipe, even if the guard's exit was noticed first.
+				// Only the guard has the other end of the pipe, so the pipe ends after the guard's
+				// last lines. The guard's exit may be noticed before them.
 				lines, h.guard = nil, 0
 				break
 			}
@@ -476,16 +472,16 @@ func (h *holder) inform() {
 	}
 }
 
-// The method `tell` sends a line to the guard. The method `sweep` handles the case that the guard
-// is dead or stopped.
+// The method `tell` sends a line to the guard. It ignores errors, because `sweep` handles a guard
+// that is dead or stopped.
 func (h *holder) tell(format string, args ...any) {
 	_ = h.control.SetWriteDeadline(time.Now().Add(h.command.Margin / 4))
 	_, _ = fmt.Fprintf(h.control, format+"\n", args...)
 }
 
-// sweep kills the processes if the guard is dead, or if the guard has not killed them in time. The
-// time of the guard is over when only half of the margin is left before the deadline, or when a
-// quarter of the margin has passed since a loss.
+// sweep kills the processes if the guard is dead, or has not killed them in time. It is too late
+// for the guard when less than half of the margin is left before the deadline, or when a quarter of
+// the margin has passed since a loss.
 func (h *holder) sweep() {
 	half := h.command.Margin / 2
 	late := !h.lost.IsZero() && time.Since(h.lost) > half/2

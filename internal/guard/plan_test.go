@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Each case has the action of a plan at one time. The grace time is 1 s, the
-// margin is 200 ms, and the lease ends at 10 s.
+// Each case has the action of a plan at one time. The grace time is 1 s, the margin is 200 ms, and
+// the lease ends at 10 s.
 func TestPlan(t *testing.T) {
 	ms := func(n int) instant { return instant(time.Duration(n) * time.Millisecond) }
 	for _, c := range []struct {

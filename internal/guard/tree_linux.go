@@ -17,24 +17,21 @@ func now() instant {
 	return instant(t.Nano())
 }
 
-// adopt makes this process the new parent of each descendant that loses its
-// parent.
+// adopt makes this process the new parent of each descendant that loses its parent.
 func adopt() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
 
-// self returns the program of this process, even if its file was replaced
-// meanwhile.
+// self returns the program of this process, even if its file was replaced meanwhile.
 func self() (string, error) { return "/proc/self/exe", nil }
 
-// attributes returns the attributes of the command's first process. On a
-// terminal it stays in the process group of the holder, so that the terminal's
-// keys reach it like any other command. The kernel kills it when the guard
-// ends.
+// attributes returns the attributes of the command's first process, which the kernel kills when the
+// guard ends. On a terminal, the process stays in the holder's process group, so that the
+// terminal's keys reach it.
 func attributes(group int) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pgid: group, Pdeathsig: syscall.SIGKILL}
 }
 
-// groupFor returns the process group in which the command has to run, or 0 if
-// the command needs a new one.
+// groupFor returns the process group in which the command has to run, or 0 if the command needs a
+// new one.
 func groupFor() int {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
@@ -45,18 +42,18 @@ func groupFor() int {
 }
 
 // A tree has the processes of a command: all descendants of this process. If the command has its
-// own process group, the field `group` is the number of that group.
+// own process group, `group` is the number of that group.
 type tree struct{ group int }
 
-// signal sends s to each of the processes. A process may start another one and end while this
-// method reads the list. The list then lacks the new process. So SIGKILL also goes to the process
-// groups, and the kernel lets no process of a killed group start another one.
+// signal sends s to each of the processes. While it reads the list, a process may start another one
+// and end, and the list then lacks the new process. So SIGKILL also goes to the process groups. The
+// kernel lets no process of a killed group start another one.
 func (t tree) signal(s syscall.Signal) {
 	session, _ := unix.Getsid(0)
 	groups := make(map[int]bool)
 	for _, p := range descendants(os.Getpid()) {
 		// A group in another session contains only descendants of this process, because one of them
-		// created that session. A group in this process's session may also contain other processes.
+		// created that session. A group in this process's session may contain others.
 		if p.group == t.group || p.session != session {
 			groups[p.group] = true
 		}
@@ -70,8 +67,8 @@ func (t tree) signal(s syscall.Signal) {
 	}
 }
 
-// The method `gone` reports whether no process is left. It is called after wait4 has reported that
-// there is no child.
+// The method `gone` reports whether no process is left. The caller has found with wait4 that there
+// is no child.
 func (tree) gone() bool { return true }
 
 // A process has the data that the kernel reports about a process.
@@ -119,8 +116,8 @@ func processOf(pid string) (p process, ok bool) {
 	return p, true
 }
 
-// treeOf returns the processes of the command whose first process is pid. If
-// the command has its own process group, pid is the number of the group.
+// treeOf returns the processes of the command whose first process is pid. If the command has its
+// own process group, pid is the number of the group.
 func treeOf(pid int) tree { return tree{pid} }
 
 func dup2(from, to int) error { return unix.Dup3(from, to, 0) }
