@@ -8,7 +8,7 @@
 // The contender verifies that its own znode exists. Numbers are compared across the overflow of
 // their 32 bits. A turn is granted only while the session's lease stands.
 //
-// A contender that was granted its turn has a [Place]. A place has one znode. It applies
+// A contender that was granted its turn has a [Place], with one znode. The place applies
 // transactions that fail unless the place is still held. [Place.Leave] gives the place up. Recipes
 // without a lock queue use places too.
 //
