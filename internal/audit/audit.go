@@ -40,11 +40,11 @@ type Span struct {
 	Timeout time.Duration // of the session; 0 if the logs do not show it
 
 	Created time.Time
-	// Served is the time from which no other contender blocked this one, for example because it was
-	// the first in its lock queue. From then on, no other contender that follows the recipe can
-	// have been granted the same lock or election. Served is zero if other contenders always
-	// blocked this one. It is the start of the logs if none blocked it then. A znode that is in no
-	// lock queue is served from its creation.
+	// Served is the time from which no other contender blocked this one, for example because this
+	// one was the first in its lock queue. From then on, no other contender that follows the recipe
+	// can have been granted the same lock or election. If this contender was always blocked, Served
+	// is zero. If it was not blocked when the logs begin, Served is the start of the logs. A znode
+	// that is in no lock queue is served from its creation.
 	Served time.Time
 	Ended  time.Time // zero if it has not ended
 	End    End

@@ -167,9 +167,10 @@ type comparison struct {
 	now             time.Time // the end of the logs
 }
 
-// spanOf returns the served span that matches a claim, by the znode or the place that the claim
-// names. A span with the claim's token matches. If there is none, and either token is unknown, the
-// only candidates are spans that match no claim yet: those of the znode, or those at the place with
+// spanOf returns the served span that matches a claim, or nil. The claim names the znode or the
+// place of the span. Claim and span must have the same token. If no span has the claim's token, a
+// span matches without it in two cases: the claim has no token, or the span's own token is not
+// known. Such a span must match no other claim. If the claim names the place, such a span must have
 // the claim's session.
 //
 // Of several matches, spanOf prefers those that were served when the claim began. Of these it
