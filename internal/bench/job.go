@@ -213,8 +213,8 @@ func (j Job) drain(ctx context.Context, take func(ctx context.Context, client in
 func (j Job) late(start time.Time) bool { return j.Time > 0 && time.Since(start) > j.Time }
 
 // fanOut lets client 0 write one number after the other, each when all other clients have observed
-// the number before. For each other client, it calls `watch`, which calls `seen` for each number
-// that the client observes, until its context ends.
+// the number before. It calls `watch` for each other client. Until its context ends, `watch` calls
+// `seen` for each number that the client observes.
 func (j Job) fanOut(ctx context.Context, write func(ctx context.Context, k int) error,
 	watch func(ctx context.Context, client int, seen func(k int)) error) (Sample, error) {
 	arrived := make(chan int, 2*j.Clients)
@@ -269,9 +269,9 @@ func (j Job) write(ctx context.Context, write func(ctx context.Context, k int) e
 	return l.sample(done, watch.median()), nil
 }
 
-// A last is the number of the last round of a job whose rounds need all clients. The first client
-// that finds the time over when it begins a round makes that round the last. No client can have
-// begun a later round.
+// A last is the number of the last round of a job whose rounds need all clients. If the time is
+// over when a client begins a round, that round becomes the last. No client can have begun a later
+// round.
 type last struct{ atomic.Int64 }
 
 func newLast() *last {

@@ -95,9 +95,9 @@ func (p Program) startChild(s Setup, log io.Writer) (_ process, _ pipes, err err
 	return c, pipes{in, out}, nil
 }
 
-// await waits for the end of the process and of its standard error. Processes that it has started
-// may keep its standard error open. So await kills them, and then waits at most a second for the
-// rest of the text.
+// await waits for the end of the child and of its standard error. Processes that the child has
+// started may keep the standard error open. So await kills them, and then waits at most a second
+// for the rest of the text.
 func (c *child) await() {
 	defer close(c.whole)
 	<-c.Ended()

@@ -10,8 +10,8 @@ import (
 )
 
 // ZOOKEEPER-4925: a server that was behind receives transactions to catch up. It does not keep them
-// for servers that are further behind. If it becomes the leader, those servers never get these
-// transactions.
+// for servers that are further behind. If it later leads, the servers further behind never get
+// these transactions.
 func TestZooKeeper4925LosesData(t *testing.T) {
 	exhibit{has: []string{"3.9.3"}, lacks: []string{"3.9.6"}, config: ensemble.Config{Nodes: 5}, show: func(r *room) string {
 		followers := r.others(r.leader)
@@ -144,9 +144,9 @@ func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 		r.kill(r.leader)
 		r.must(r.SetPace(r.Context(), ensemble.Pace{}, ensemble.Edge{From: a, To: r.leader}))
 
-		// A follower never cuts back its log across the start of an epoch. The next leader can make
-		// the old leader cut back its log only before it has a transaction of its own epoch. After
-		// that, it would send a snapshot.
+		// A follower never cuts back its log across the start of an epoch. As long as the next
+		// leader has no transaction of its own epoch, it can make the old leader cut back its log.
+		// After its first transaction, the next leader would send a snapshot instead.
 		r.start(a, b)
 		r.leads()
 		r.start(r.leader)

@@ -46,8 +46,9 @@ func Stop(ctx context.Context, pid int) error {
 const stopAgain = 50 * time.Millisecond
 
 // stopGroup stops all processes of a process group, like Stop. A shell that has started a process
-// by vfork cannot stop before that process has called exec. If the process is stopped before that,
-// the shell never stops. So stopGroup then lets the group continue for a moment and stops it again.
+// by vfork cannot stop before that process has called exec. If the process is stopped before its
+// exec, the shell never stops. So stopGroup then lets the group continue for a moment and stops it
+// again.
 func stopGroup(ctx context.Context, group int) error {
 	for {
 		if err := signal(-group, syscall.SIGSTOP); err != nil {

@@ -119,8 +119,8 @@ func (tr *Trial) Strike(c *Client) {
 func (tr *Trial) Loses() bool { return tr.fate.Loses() }
 
 // AtEachLostRequest tests several calls together. For each fate of the connection, it runs f once
-// for each request of the client that f passes to Strike. The fate is applied to that request. The
-// last run is the one in which the client sends fewer requests.
+// for each request of the client that f passes to Strike. The fate is applied to that request. A
+// last run, in which the client sends no such request, ends the series.
 func AtEachLostRequest(t *testing.T, f func(t *testing.T, tr *Trial)) {
 	t.Helper()
 	for _, fate := range []crashpoint.Fate{crashpoint.RequestLost, crashpoint.ReplyLost, crashpoint.RequestAndSessionLost, crashpoint.ReplyAndSessionLost} {
