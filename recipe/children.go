@@ -7,8 +7,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// WatchChildren is like Session.ChildrenWatch, but dir may be missing. If dir is missing, the
-// listing is empty and has no Stat, and the watch waits for the creation of dir.
+// WatchChildren is like Session.ChildrenWatch, but dir may be missing. The listing is then empty
+// and has no Stat, and the watch waits for the creation of dir.
 func WatchChildren(ctx context.Context, s *session.Session, dir string) (session.Listing, *session.Watch, error) {
 	for {
 		listing, w, err := s.ChildrenWatch(ctx, dir)

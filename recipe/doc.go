@@ -22,12 +22,12 @@
 //
 // # Did my write happen?
 //
-// After a lost reply, session.OutcomeOf returns Indeterminate. Two mechanisms find out what
-// happened. [Once] sends a [ReadBarrier] and then reads what the write made: a znode under a name
-// that nobody else uses, or data that nobody else writes meanwhile. A protected create and [Remove]
-// work in the same way. A [Ledger] is for writes whose result other clients may delete: the
-// ledger's own znode shows what was applied. [Ensure] needs neither, because it may be applied
-// twice.
+// After a lost reply, session.OutcomeOf returns Indeterminate. Two mechanisms find out whether the
+// write was applied. [Once] sends a [ReadBarrier] and then reads the result of the write: a znode
+// under a name that nobody else uses, or data that nobody else writes meanwhile. A protected create
+// and [Remove] work in the same way. A [Ledger] is for writes whose result other clients may
+// delete: the ledger's own znode shows which transactions were applied. [Ensure] needs neither,
+// because it may be applied twice.
 //
 // # Guarantees
 //

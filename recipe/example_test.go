@@ -48,8 +48,8 @@ func ExampleHold() {
 	// released
 }
 
-// Two requests need one round trip, because the request for the list is sent directly after the
-// create.
+// Two requests need one round trip, because the client sends the second request, for the list,
+// without waiting for the reply to the create.
 func ExampleCreation() {
 	ctx, s, done := example()
 	defer done()

@@ -9,75 +9,74 @@ import (
 )
 
 // A Hold covers what a session holds or waits for: a lock, a leadership, a permit or a queue item.
-// One of the session's znodes represents the hold. As soon as Expect or Grant is called, the
-// session renews its lease. After Grant has returned nil, the context of the hold proves that the
-// session holds what the hold covers.
+// One of the session's znodes represents the hold. From the call of Expect or Grant, the session
+// renews its lease. After Grant has returned nil, the session holds what the hold covers until the
+// context of the hold ends.
 type Hold struct {
 	inside engine.Hold
 	node   Node
 }
 
 // NewHold returns a hold for znode, which the session s must have created. The znode's Czxid
-// distinguishes it from a later znode at the same path. While the hold only waits, it costs no
-// write. From the call of Expect or Grant until End, the session sends heartbeats. The caller must
-// call End, because the session keeps the hold until then. If the session has ended or its server
-// is not ZooKeeper, the hold has already ended when NewHold returns.
+// distinguishes it from a later znode at the same path. A hold that only waits costs no write. From
+// the call of Expect or Grant until End, the session sends heartbeats. The caller must call End,
+// because the session keeps the hold until then. If the session has ended or its server is not
+// ZooKeeper, the hold has already ended when NewHold returns.
 func NewHold(s *session.Session, node Node) *Hold {
 	return &Hold{begin(s, node), node}
 }
 
-// begin is a function of its own so that the compiler can inline NewHold. A caller that stores the
-// Hold itself, and not its address, then allocates nothing for it.
+// begin is a separate function so that the compiler can inline NewHold. A caller that stores the
+// Hold by value then allocates nothing for it.
 func begin(s *session.Session, node Node) engine.Hold { return engine.Of(s).Hold(engine.Node(node)) }
 
 // Node returns the znode that represents the hold.
 func (h *Hold) Node() Node { return h.node }
 
-// Describe sets how the hold is described in Options.HoldLog and to a session.Tracer. The name is
-// that of the recipe, for example "lock". The token is the fencing token; 0 means the znode's
-// czxid. For an item of a queue, `origin` is the result of TraceOrigin from the put of the item.
-// Call Describe before Grant. If Describe is not called, the name is empty.
+// Describe sets how Options.HoldLog and a session.Tracer describe the hold. The name is that of the
+// recipe, for example "lock". The token is the fencing token; 0 means the znode's czxid. For an
+// item of a queue, `origin` is the result of TraceOrigin from the put of the item. Call Describe
+// before Grant. Without Describe, the name is empty.
 func (h *Hold) Describe(name string, token int64, origin string) {
 	h.inside.Describe(name, token, origin)
 }
 
-// Expect prepares for a Grant that may come soon, for example because the contender is the next in
-// the queue. If Expect was not called, Grant can take one more round trip.
+// Expect prepares for a Grant that may come soon, for example when only one contender is ahead.
+// Without Expect, Grant can take one more round trip.
 func (h *Hold) Expect() { h.inside.Expect() }
 
-// Grant waits until the lease stands, so that nobody else can be granted what the hold covers
-// before the context of the hold ends. Call Grant when the recipe has found that the znode's turn
-// has come. If ctx or the hold ends first, Grant returns the cause, and nothing is held.
+// Grant waits until the lease stands. From then on, the context of the hold ends before anybody
+// else can be granted what the hold covers. Call Grant when the recipe has found that it is the
+// znode's turn. If ctx or the hold ends first, Grant returns the cause, and nothing is held.
 func (h *Hold) Grant(ctx context.Context) error { return h.inside.Grant(ctx) }
 
 // Context returns a context that ends as soon as it is not certain that the session still holds
-// what the hold covers. The cause is session.ErrLeaseLapsed, ErrRevoked, ErrClosed,
-// ErrNotZooKeeper, an error that wraps ErrUnreadable or ErrLost, or the argument of End. The
-// context ends before any other client can be granted what the hold covers, under the assumptions
-// of docs/decisions/0001-lease.md.
+// what the hold covers. It ends before any other client can be granted what the hold covers, under
+// the assumptions of docs/decisions/0001-lease.md. The cause is session.ErrLeaseLapsed, ErrRevoked,
+// ErrClosed, ErrNotZooKeeper, an error that wraps ErrUnreadable or ErrLost, or the argument of End.
 func (h *Hold) Context() context.Context { return h.inside.Context() }
 
 // Deadline returns the instant at which the hold ends if no server answers before.
 func (h *Hold) Deadline() time.Time { return h.inside.Deadline() }
 
 // End ends the hold with the given cause. It returns false if the hold had already ended. It does
-// not delete the znode. Call End before you delete the znode, so that the program learns of the end
+// not delete the znode. Call End before you delete the znode. The program then learns of the end
 // before another client can be granted what the hold covers.
 func (h *Hold) End(cause error) bool { return h.inside.End(cause) }
 
-// Bind returns the context for work under the hold. It has the values and the deadline of ctx. It
-// ends when ctx or the hold ends, with the cause of the one that ended first. If the hold ends, the
-// goroutine that ends the hold also ends this context and all contexts derived from this context.
-// No other goroutine has to be scheduled for that. So this context ends before another client can
-// be granted what the hold covers. If ctx ends, this context ends like every context derived from
-// ctx.
+// Bind returns the context for work under the hold. The context has the values and the deadline of
+// ctx. It ends when ctx or the hold ends, with the cause of whichever ended first.
 //
-// The caller has nothing to release: the hold keeps this context only until the hold or ctx ends.
+// If the hold ends, the goroutine that ends it also ends the returned context and all contexts
+// derived from that. No other goroutine has to be scheduled. So the returned context ends before
+// another client can be granted what the hold covers.
+//
+// The caller has nothing to release: the hold keeps the returned context only until the hold or ctx
+// ends.
 func (h *Hold) Bind(ctx context.Context) context.Context { return h.inside.Bind(ctx) }
 
-// Unbind returns a context with which to wait until the hold is released. A context of Bind is
-// unsuitable for this wait, because it ends with the release. Call the returned function when the
-// wait is over.
+// Unbind returns a context for the wait until the hold is released. A context of Bind is unsuitable
+// for this wait, because the release ends it. Call the returned function when the wait is over.
 //
 // Unbind returns ctx itself if ctx has ended, or if ctx is not derived from a context of Bind.
 // Otherwise, the returned context has the deadline of ctx, and ends when ctx ends. There is one
@@ -90,8 +89,8 @@ func (h *Hold) Unbind(ctx context.Context) (context.Context, context.CancelFunc)
 	return h.inside.Unbind(ctx)
 }
 
-// OnEnd calls f with the cause when the hold ends. The goroutine that ends the hold calls f itself,
-// and continues when f has returned. If the hold has already ended, OnEnd calls f at once. f must
-// not block and must not use the session or the hold, because locks of the session are held. OnEnd
-// is for recipes that have their own contexts. All others use Bind.
+// OnEnd calls f with the cause when the hold ends. If the hold has already ended, OnEnd calls f at
+// once. The goroutine that ends the hold calls f itself and waits for it. f must not block and must
+// not use the session or the hold, because locks of the session are held. OnEnd is for recipes that
+// have their own contexts. All others use Bind.
 func (h *Hold) OnEnd(f func(cause error)) { h.inside.OnEnd(f) }

@@ -18,15 +18,15 @@ var ErrGone = errors.New("recipe: ledger znode deleted by another client")
 // znode. A Ledger is not safe for concurrent use.
 //
 // Other clients may delete what a transaction made. For example, a consumer deletes the item that a
-// producer has put. If the owner then finds no item, this does not show whether its transaction was
-// applied. So every transaction has one more op, which sets the ledger's znode if the znode still
-// has the expected version. If a transaction that was applied is sent again, this op fails, and
-// nothing is applied a second time.
+// producer has put. The missing item then does not show whether the producer's transaction was
+// applied. So every transaction has one more op: it sets the ledger's znode if the znode still has
+// the expected version. If a transaction that was applied is sent again, this op fails, and nothing
+// is applied a second time.
 //
-// Other clients may delete the ledger's znode, but only the owner may set it. If a transaction
-// never reaches a server because its connection is lost, and another client then sets the znode,
-// the owner mistakes this write for its own. It then reports the transaction as applied, although
-// it was not.
+// Other clients may delete the ledger's znode, but only the owner may set it. Suppose that the
+// connection is lost before a transaction reaches a server, and another client then sets the znode.
+// The owner mistakes that write for its own, and reports the transaction as applied although it was
+// not.
 type Ledger struct {
 	s    *session.Session
 	dir  string
@@ -45,8 +45,8 @@ func NewLedger(s *session.Session, dir, kind string) *Ledger {
 // lost, the results have their zero values. If the error contains a *session.MultiError, its index
 // refers to ops, and nothing was applied. An error of the ledger itself contains no MultiError.
 //
-// The error is Indeterminate only if ctx or the session ended during the call, if another client
-// deleted the ledger's znode, if a server's answer proved nothing, or if a server refused the
+// The error is Indeterminate only in four cases: ctx or the session ended during the call; another
+// client deleted the ledger's znode; a server's answer proved nothing; or a server refused the
 // transaction after an earlier reply was lost. Do then gives up the ledger's znode: the znode
 // remains until the session ends, and the next transaction creates a new one.
 func (m *Ledger) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
@@ -63,8 +63,8 @@ func (m *Ledger) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult,
 
 // Try is Do for ops that depend on something that was read after the ledger's znode was created.
 // The ledger's znode must exist. If another client has deleted or set that znode, Try fails with
-// ErrGone, because that client may also have deleted or replaced what was read. Do would create a
-// new znode instead.
+// ErrGone, whereas Do would create a new znode. The reason is that the other client may also have
+// deleted or replaced what was read.
 func (m *Ledger) Try(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	unsure := false // an earlier attempt may have been applied
 	for {
@@ -102,8 +102,8 @@ func (m *Ledger) giveUp(err error, unsure bool) error {
 	return requestError("txn", m.dir, session.Indeterminate, err)
 }
 
-// ofLedger removes the index of the op from an error of the ledger, because callers would mistake
-// it for an index of their own ops.
+// ofLedger removes the index of the op from an error of the ledger, because the caller would take
+// it for an index into the caller's ops.
 func ofLedger(err error) error {
 	if part := (*session.MultiError)(nil); errors.As(err, &part) {
 		return &session.RequestError{Op: "set ledger", Path: part.Path, Outcome: session.OutcomeOf(err), Err: part.Err}

@@ -22,16 +22,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const dir = "/queue"
 
-// The function `put` returns an op that creates a sequential znode. Each time that the op is
-// applied, it creates one more znode. So the test can count how many times the op was applied.
+// The function `put` returns an op that creates one more sequential znode each time that it is
+// applied. So the number of znodes shows how often the op was applied.
 func put(name string) session.Op {
 	return session.CreateOp{Path: dir + "/" + name + "-", Mode: session.PersistentSequential}
 }
 
 // The test runs two transactions, and applies each fate of package crashpoint to each of their
-// requests. If a transaction was reported as applied, its znode must exist exactly once. If it was
-// reported as failed, its znode must not exist. In any other case its znode must exist at most
-// once.
+// requests. A transaction that was reported as applied must have left exactly one znode. One that
+// was reported as failed must have left none. With any other outcome there may be at most one
+// znode.
 func TestTransactionIsAppliedOnce(t *testing.T) {
 	crashpoint.Run(t, func(p *crashpoint.Point) error {
 		s, err := p.Open(session.Options{})
@@ -112,8 +112,8 @@ func TestRefusedTransaction(t *testing.T) {
 	})
 }
 
-// If another client has deleted or set the ledger's znode before a transaction, the transaction
-// fails and nothing is applied. Do then creates a new ledger znode and repeats the transaction.
+// A transaction fails if another client has deleted or set the ledger's znode before, and nothing
+// is applied. Do then creates a new ledger znode and repeats the transaction.
 func TestLostLedgerIsRecreated(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -139,8 +139,8 @@ func TestLostLedgerIsRecreated(t *testing.T) {
 	})
 }
 
-// An error of the ledger itself is not a MultiError. If it were one, the caller would conclude that
-// its own first op had failed and that nothing was applied.
+// An error of the ledger itself is not a MultiError. Otherwise the caller would conclude that its
+// own first op had failed.
 func TestLedgerErrorIsNoErrorOfTheOps(t *testing.T) {
 	spoil := map[string]func(t *testing.T, w *recipetest.World, c *recipetest.Client, mark string) session.Outcome{
 		"deleted after a lost reply": func(t *testing.T, w *recipetest.World, c *recipetest.Client, mark string) session.Outcome {

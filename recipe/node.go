@@ -17,9 +17,9 @@ import (
 // A Node is a znode that a session created.
 type Node struct {
 	Path string
-	// Czxid is the zxid of the transaction that created the znode. A znode that is created later
-	// has a larger Czxid, over the whole life of the ensemble. 0 means that the Czxid is unknown.
-	// Then no later znode may have the same path, because Is could not distinguish the two.
+	// Czxid is the zxid of the transaction that created the znode. Each later znode has a larger
+	// Czxid, over the whole life of the ensemble. 0 means that the Czxid is unknown. Then no later
+	// znode may have the same path, because Is could not distinguish the two.
 	Czxid int64
 }
 
@@ -48,12 +48,11 @@ type Creation struct {
 	parents []string // the parents that the current attempt has created
 }
 
-// StartProtected begins to create a sequential znode in dir and returns at once. The name of the
-// znode is <id>-<kind>-<number>. The id is unique, so after a lost reply the session finds the
-// znode if it was created. Therefore the znode is created once or not at all. Missing parents of
-// the znode are created.
+// StartProtected begins to create a sequential znode in dir, with its missing parents, and returns
+// at once. Then call Wait for the result.
 //
-// Then call Wait, which waits for the znode and gives up the creation if its context ends first.
+// The name of the znode is <id>-<kind>-<number>. The id is unique, so after a lost reply the
+// session can find the znode by its name. Therefore the znode is created once or not at all.
 func StartProtected(s *session.Session, dir, kind string, data []byte, mode session.Mode) *Creation {
 	return StartSuffixed(s, dir, kind+"-", data, mode)
 }
@@ -97,8 +96,8 @@ func CreateProtected(ctx context.Context, s *session.Session, dir, kind string, 
 
 // Sent waits until the request was written to the server, or until the creation or ctx ended. If
 // this request creates the znode, every list of dir that the session requests later includes the
-// znode. If the connection is lost, the creation repeats its request, perhaps after those later
-// requests.
+// znode. If the connection is lost, this is not ensured: the creation repeats its request, perhaps
+// after the request for a list.
 func (c *Creation) Sent(ctx context.Context) {
 	select {
 	case <-c.trace.Written():
@@ -108,8 +107,8 @@ func (c *Creation) Sent(ctx context.Context) {
 }
 
 // Wait waits for the znode. If ctx ends first, Wait returns an error, and the session deletes the
-// znode as soon as it is found. Session.Close waits for this deletion. So no znode remains, unless
-// the session ends before the deletion and the znode is not ephemeral.
+// znode as soon as it is found. Session.Close waits for this deletion. A znode remains only if the
+// session ends before the deletion and the znode is not ephemeral.
 func (c *Creation) Wait(ctx context.Context) (Node, error) {
 	select {
 	case <-c.done:
@@ -120,7 +119,7 @@ func (c *Creation) Wait(ctx context.Context) (Node, error) {
 	return Node{}, requestError("create", c.dir, session.Indeterminate, context.Cause(ctx))
 }
 
-// Abandon gives up the creation. If its request has not been written yet, it never will be. If the
+// Abandon gives up the creation. A request that has not been written yet is never written. If the
 // znode was created, it is deleted.
 func (c *Creation) Abandon() {
 	c.trace.Abandon()
@@ -154,8 +153,7 @@ func (c *Creation) removeParents() {
 }
 
 // run creates the znode, however often the connection is lost. It returns at the end of the session
-// at the latest. It also returns if the creation is abandoned, because no further request is sent
-// then.
+// at the latest. It also returns after Abandon, because no further request is sent then.
 func (c *Creation) run() {
 	defer close(c.done)
 	life := c.s.Context()
@@ -177,7 +175,7 @@ func (c *Creation) run() {
 }
 
 // create makes one attempt. The zxid of the reply is the znode's czxid, because servers apply and
-// answer transactions one after the other (docs/decisions/0001-lease.md).
+// answer one transaction after the other (docs/decisions/0001-lease.md).
 func (c *Creation) create(ctx context.Context) error {
 	path, err := engine.Of(c.s).Create(ctx, c.path, c.data, int32(c.mode), &c.trace)
 	if err == nil {

@@ -72,7 +72,7 @@ func TestProtectedCreateMakesOneNodeWhateverIsLost(t *testing.T) {
 	}
 }
 
-// In another library, a contender adopted a znode of its previous session, and lost it when that
+// In another library, a contender took over a znode of its previous session, and lost it when that
 // session expired (CURATOR-498, CURATOR-604).
 //
 // Covers S3.
@@ -141,8 +141,8 @@ func TestCancelledCreateLeavesNoNode(t *testing.T) {
 	}
 }
 
-// Before the fix, clean-up gave up after one session timeout, and the znode remained although the
-// session lived on.
+// Before the fix, a clean-up gave up after one session timeout. The znode then remained for as long
+// as the session lived.
 //
 // Covers S3.
 func TestCleanUpOutlastsALongOutage(t *testing.T) {
@@ -163,8 +163,8 @@ func TestCleanUpOutlastsALongOutage(t *testing.T) {
 	}, func(o *session.Options) { o.Abandon = -1 })
 }
 
-// A create that is given up before it was written is never written, and leaves no parents. In the
-// second case, the parent was created for an earlier attempt, whose connection was lost.
+// If a create is given up before it was written, it is never written, and leaves no parents. In the
+// second case, an earlier attempt had created the parent and lost its connection.
 //
 // Covers S3, S4.
 func TestAbandonedCreateIsNotTriedAgain(t *testing.T) {
@@ -195,8 +195,8 @@ func TestAbandonedCreateIsNotTriedAgain(t *testing.T) {
 	}
 }
 
-// An attempt creates the parents and loses its connection. If the next attempt fails for good, the
-// parents of the first one are deleted too.
+// The first attempt creates the parents and loses its connection. If the next attempt fails for
+// good, those parents are deleted too.
 func TestParentsOfAnEarlierAttemptAreDeleted(t *testing.T) {
 	for _, fate := range []zktest.Fate{zktest.CloseBeforeRequest, zktest.CloseBeforeReply} {
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -239,11 +239,10 @@ func TestFindTakesNoNodeOfAnotherSession(t *testing.T) {
 	})
 }
 
-// The reply to the deletion is lost. So Remove reads the path to find out whether the znode still
-// exists. Meanwhile the next owner creates a znode at the same path, and Remove must not delete
-// this znode. Without a lag, the next owner's znode exists before the read. With a lag, the session
-// connects to a server that has not applied the deletion yet. There, a read without a read barrier
-// would still show the old znode, and Remove would delete the path again.
+// The reply to the deletion is lost. So Remove reads the path to find out whether its znode still
+// exists. By then the next owner has a znode at the same path, which Remove must not delete. With a
+// lag, the session connects to a server that still shows the old znode. A read without a read
+// barrier would then make Remove delete the path again.
 //
 // Covers S3.
 func TestRemoveSparesTheNextOwnersNode(t *testing.T) {
@@ -279,8 +278,8 @@ func TestRemoveSparesTheNextOwnersNode(t *testing.T) {
 }
 
 // Before the fix, a znode remained until the end of the session if the server was too busy to
-// delete it. During the pause before a retry, another client may delete the znode and create
-// another one at its path. Remove must not delete that new znode.
+// delete it. Remove must retry, but must not delete a znode that another client creates at the path
+// during the pause before the retry.
 //
 // Covers S3.
 func TestRemovalIsRetriedOnAnOverloadedServer(t *testing.T) {
@@ -349,8 +348,8 @@ func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
 	})
 }
 
-// Bug: a directory that was empty or ended with a slash was repaired for the request, but not for
-// the search after a lost reply.
+// Bug: if a directory was empty or ended with a slash, the request used a corrected path, but the
+// search after a lost reply did not.
 func TestInvalidDirectoryIsRefusedWithoutARequest(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		s := w.Client().Session
@@ -399,10 +398,9 @@ func TestParentsThatExistNeedNoPermission(t *testing.T) {
 	})
 }
 
-// A leader answers the sync of its own client at once, and does not wait until it has applied
-// transactions that followers have already applied (CommitProcessor.needCommit, ZooKeeper 3.8). So
-// a read after a Sync may miss what another server showed, but a read after a read barrier does
-// not.
+// A leader answers the sync of its own client at once (CommitProcessor.needCommit, ZooKeeper 3.8).
+// It may not yet have applied transactions that its followers have applied. So a read after a Sync
+// may miss what another server showed, but a read after a read barrier does not.
 //
 // Covers S3.
 func TestReadBarrierSeesWhatAnotherServerShowed(t *testing.T) {

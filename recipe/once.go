@@ -7,14 +7,14 @@ import (
 )
 
 // Once sends a write and ensures that it is applied at most once. The result of the write must show
-// whether the write was applied. So the result must be a znode under a name that nobody else uses,
-// or data that nobody else writes meanwhile. If other clients may delete or replace the result at
-// any time, use a [Ledger].
+// whether the write was applied: it must be a znode under a name that nobody else uses, or data
+// that nobody else writes meanwhile. If other clients may delete or replace the result at any time,
+// use a [Ledger].
 //
-// Once calls the function `send`. It calls `send` again if the connection was lost and the write is
-// known not to have been applied. If the write may have been applied, Once sends a [ReadBarrier] on
-// path and then calls the function `look`. The answer of `look` is then final: a request that was
-// lost with its connection is applied before the read barrier, or never.
+// Once calls the function `send`. If the connection was lost before the write could be applied,
+// Once calls `send` again. If the write may have been applied, Once sends a [ReadBarrier] on path
+// and then calls the function `look`. The answer of `look` is final: a request that was lost with
+// its connection is applied before the read barrier, or never.
 //
 // If Once returns nil, the write was applied. If Once returns an error, [session.OutcomeOf] says
 // whether the write was applied. The outcome is Indeterminate only if ctx or the session ended
@@ -43,7 +43,7 @@ func Once(ctx context.Context, s *session.Session, path string, send func(ctx co
 	}
 }
 
-// Settle finds out whether a write was applied: like [Once], it sends a [ReadBarrier] on path and
+// Settle finds out whether a write was applied. Like [Once], it sends a [ReadBarrier] on path and
 // then calls the function `look`. It retries while the error is session.Transient. If Settle
 // returns an error, it is unknown whether the write was applied.
 func Settle(ctx context.Context, s *session.Session, path string, look func(ctx context.Context) (applied bool, err error)) (applied bool, err error) {

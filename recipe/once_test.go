@@ -14,8 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// For each fate of a write, the test checks how many times Once calls the functions `send` and
-// `look`, and what Once returns.
+// For each fate of a write, Once calls the functions `send` and `look` the expected number of
+// times, and returns the expected outcome.
 //
 // Covers S4.
 func TestOnce(t *testing.T) {

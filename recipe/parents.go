@@ -11,13 +11,12 @@ import (
 )
 
 // WithParents calls the function `create`, which creates a znode at path. If parents are missing,
-// WithParents creates them, like [CreateParents], and calls `create` again. If WithParents returns
-// an error, it deletes the new parents again, unless they are in use. The servers would not always
-// delete them: before version 3.10, they keep a container that never had a child. If the connection
-// was lost, the znode may exist, and then its parents are in use. A caller that repeats the call
-// need not remember the parents, because each call deletes those that it has created.
+// WithParents creates them, like [CreateParents], and calls `create` again. If `create` returns
+// session.ErrNoNode, this must mean that a parent of path is missing.
 //
-// If `create` returns session.ErrNoNode, this must mean that a parent of path is missing.
+// If WithParents returns an error, it deletes the parents that it has created, unless they are in
+// use. The servers would not always delete them: before version 3.10, they keep a container that
+// never had a child. After a lost connection the znode may exist, and then its parents are in use.
 func WithParents(ctx context.Context, s *session.Session, path string, create func(ctx context.Context) error) error {
 	return withParents(ctx, s, path, func([]string) {}, create)
 }
@@ -44,9 +43,9 @@ func withParents(ctx context.Context, s *session.Session, path string, note func
 	}
 }
 
-// Ensure creates a znode and its missing parents, unless a znode of any client exists at path.
-// After an error, session.OutcomeOf says whether the znode may exist. If the connection is lost,
-// and another client deletes the new znode meanwhile, the znode may be created a second time.
+// Ensure creates a znode and its missing parents, unless this or another client has created a znode
+// at path. After an error, session.OutcomeOf says whether the znode may exist. If the connection is
+// lost, and another client deletes the new znode meanwhile, the znode may be created a second time.
 func Ensure(ctx context.Context, s *session.Session, path string, data []byte, mode session.Mode) error {
 	for {
 		err := WithParents(ctx, s, path, func(ctx context.Context) error {
@@ -62,12 +61,14 @@ func Ensure(ctx context.Context, s *session.Session, path string, data []byte, m
 	}
 }
 
-// CreateParents creates the missing parents of path as containers, which the servers delete some
-// time after the deletion of their last child. The session needs no permission to create a parent
-// that already exists. CreateParents does not create the chroot: if the chroot is missing, it fails
-// with session.ErrNoNode. Without this failure, a caller that repeats CreateParents and its own
-// create until both succeed would loop forever. If CreateParents fails, it deletes what it has
-// created. If your next step creates a znode at path, prefer [WithParents].
+// CreateParents creates the missing parents of path as containers. The servers delete a container
+// some time after the deletion of its last child. The session needs no permission to create a
+// parent that already exists. If CreateParents fails, it deletes what it has created. If your next
+// step creates a znode at path, prefer [WithParents].
+//
+// CreateParents does not create the chroot. If the chroot is missing, it fails with
+// session.ErrNoNode. Otherwise a caller that repeats CreateParents and its own create until both
+// succeed would loop forever.
 func CreateParents(ctx context.Context, s *session.Session, path string) error {
 	made, err := makeParents(ctx, s, path)
 	if err != nil {
@@ -114,8 +115,8 @@ func isVisible(ctx context.Context, s *session.Session, path string) bool {
 	return err == nil && stat != nil
 }
 
-// removeParents deletes those of the given containers that are empty. This harms no other user: a
-// container in use is usually not empty, and a user that finds it deleted creates it again.
+// removeParents deletes those of the given containers that are empty. If another client has just
+// begun to use one of them, that client creates it again.
 func removeParents(s *session.Session, made []string) {
 	if len(made) == 0 {
 		return

@@ -14,16 +14,18 @@ import (
 )
 
 // NewID returns 128 random bits from the session's Options.Rand, in hexadecimal. A client puts them
-// in the name of its znode, so that it recognizes the znode as its own.
+// in the name of its znode to recognize the znode later.
 func NewID(s *session.Session) string {
 	id := engine.Of(s).NewID()
 	return string(id[:])
 }
 
 // ReadBarrier ensures that the next reads of s include everything that was committed on any server
-// before the call. If the reply to an earlier request of s was lost, those reads also show whether
-// that request was applied: it cannot be applied later. ReadBarrier is a quorum write that changes
-// nothing. The path may be any valid path and need not exist.
+// before the call. It is a quorum write that changes nothing. The path may be any valid path and
+// need not exist.
+//
+// If the reply to an earlier request of s was lost, those reads also show whether that request was
+// applied: it cannot be applied later.
 //
 // Sync does not ensure this: a leader answers the sync of its own clients without waiting for
 // transactions that it has committed and not yet applied.
@@ -48,15 +50,15 @@ func ReadBarrier(ctx context.Context, s *session.Session, path string) error {
 // Detach runs f on a goroutine of the session, with a context that ends with the session. It is for
 // work that must be done after the caller's context has ended. Requests of f are sent after all
 // requests that were abandoned before the call of Detach. There is no timeout, because anything
-// that f does not undo would remain until the session ends. Before Close closes the session, it
-// waits for f, at most a third of the session timeout. The channel receives the result of f, or the
-// cause of the session's end if f could not run.
+// that f does not undo would remain until the session ends. Session.Close waits for f, but for at
+// most a third of the session timeout. The channel receives the result of f, or the cause of the
+// session's end if f could not run.
 func Detach(s *session.Session, f func(ctx context.Context) error) <-chan error {
 	return engine.Of(s).Detach(f)
 }
 
 // Fits returns an error that wraps session.ErrTooLarge if Multi would refuse ops as one
-// transaction. It is for callers that divide their work into transactions. It sends no request.
+// transaction. It sends no request. A caller that divides its work into transactions uses it.
 func Fits(s *session.Session, ops ...session.Op) error { return engine.Of(s).Fits(ops) }
 
 // CloneOps copies ops with their data, for use after the caller may have changed them.

@@ -8,9 +8,9 @@ import (
 )
 
 // TraceAcquire begins a step of the kind session.StepAcquire if the session has a Tracer. The step
-// is a call that waits for the lock, election or queue at path; the parameter `name` says which of
-// them, for example "lock". TraceAcquire returns the context for the requests of the call. When the
-// call ends, pass its error to the returned function. Without a Tracer, the context is ctx.
+// is a call that waits for the lock, election or queue at path; the parameter `name` says which,
+// for example "lock". TraceAcquire returns the context for the requests of the call, which is ctx
+// without a Tracer. When the call ends, pass its error to the returned function.
 func TraceAcquire(ctx context.Context, s *session.Session, name, path string) (context.Context, func(err error)) {
 	return engine.Of(s).Acquire(ctx, name, path)
 }
@@ -27,6 +27,6 @@ func TraceWait(ctx context.Context, s *session.Session, path string, token int64
 	engine.Of(s).Waits(ctx, path, token)
 }
 
-// TraceOrigin returns the position of ctx in a trace, to be stored with an item: see
+// TraceOrigin returns the position of ctx in a trace, which can be stored with an item: see
 // session.Tracer. It is empty if the session has no Tracer or ctx has no trace.
 func TraceOrigin(ctx context.Context, s *session.Session) string { return engine.Of(s).Origin(ctx) }

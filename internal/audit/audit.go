@@ -1,7 +1,6 @@
-// Package audit reads the transactions of servers. From them it computes which client held which
-// lock, and when. It computes the same for terms, claims and memberships. It compares the result
-// with what clients wrote in their own logs. It does no input or output: it takes transactions and
-// returns [Span]s.
+// Package audit computes from the transactions of servers which client held which lock, and when.
+// It computes the same for terms, claims and memberships. It compares the result with what clients
+// wrote in their own logs. It does no input or output: it takes transactions and returns [Span]s.
 package audit
 
 import (
@@ -22,7 +21,7 @@ import (
 )
 
 // Node is the kind of an ephemeral znode that belongs to no known primitive. The session that
-// created the znode counts as the holder of its path.
+// created the znode counts as its holder.
 const Node waits.Kind = "node"
 
 // A Span is the life of one znode of a primitive, or of any other ephemeral znode. If the writer of
@@ -43,8 +42,8 @@ type Span struct {
 	Created time.Time
 	// Served is the time from which no other contender blocked this one, for example because this
 	// one was the first in its lock queue. From then on, no other contender that follows the recipe
-	// can have been granted the same lock or election. Served is zero if this contender was always
-	// blocked. If it was not blocked when the logs begin, Served is the start of the logs. A znode
+	// can have been granted the same lock or election. If this contender was always blocked, Served
+	// is zero. If it was not blocked when the logs begin, Served is the start of the logs. A znode
 	// that is in no lock queue is served from its creation.
 	Served time.Time
 	Ended  time.Time // zero if it has not ended
@@ -71,8 +70,8 @@ const (
 	Downgraded End = "downgraded" // the writer became a reader
 )
 
-// Held returns the time from Served to the end of the span, or to now if it has not ended. It
-// returns 0 if the span was never served.
+// Held returns the time from Served to the end of the span. A span that has not ended counts until
+// now. The result is 0 if the span was never served.
 func (s *Span) Held(now time.Time) time.Duration {
 	switch {
 	case s.Served.IsZero():
@@ -83,8 +82,8 @@ func (s *Span) Held(now time.Time) time.Duration {
 	return s.Ended.Sub(s.Served)
 }
 
-// Waited returns how long the span waited until it was served, or until its end, or until now if it
-// still waits.
+// Waited returns how long the span waited: until it was served, or else until its end, or else
+// until now.
 func (s *Span) Waited(now time.Time) time.Duration {
 	switch {
 	case !s.Served.IsZero():
@@ -107,16 +106,16 @@ func (s *Span) Within(from, to time.Time) bool {
 }
 
 // A Start is the state of the servers before the first transaction of the logs. The zero value
-// means that nothing is known of that state.
+// means that this state is unknown.
 type Start struct {
 	Zxid     int64
 	Sessions map[int64]int32 // timeouts in milliseconds
 	nodes    []txnlog.Node
 }
 
-// Add adds a znode of a snapshot. It ignores znodes that were created after s.Zxid, because a
-// snapshot can contain later znodes too. It also ignores znodes that are not ephemeral, belong to
-// no primitive, and do not help to recognize other znodes.
+// Add adds a znode of a snapshot. It ignores a znode that was created after s.Zxid, because the
+// logs contain its creation. It also ignores a znode that is not ephemeral, belongs to no
+// primitive, and does not help to recognize others.
 func (s *Start) Add(n txnlog.Node) {
 	_, known := waits.Recognize(n.Path)
 	if n.Czxid <= s.Zxid && (known || n.Session != 0 || znodeOf(n).Directory()) {
@@ -128,8 +127,8 @@ func znodeOf(n txnlog.Node) waits.Znode {
 	return waits.Znode{Path: n.Path, Data: n.Data, Ephemeral: n.Session != 0, Container: n.Container}
 }
 
-// Spans returns the spans at or below the given path, in the order in which they end. Spans that
-// have not ended come last. An error of txns ends the sequence.
+// Spans returns the spans at or below the given path. They come in the order of their ends, with
+// those that have not ended last. An error of txns ends the sequence.
 func Spans(start Start, under string, txns iter.Seq2[txnlog.Txn, error]) iter.Seq2[Span, error] {
 	return func(yield func(Span, error) bool) {
 		f := &follower{
@@ -195,8 +194,8 @@ type entry struct {
 type place struct {
 	kind  waits.Kind
 	queue []*entry // in the order in which they are served
-	// before is the last holder, if its session expired or another session deleted its znode. It is
-	// nil once another holder is served.
+	// before is the last holder, if its session expired or another session deleted its znode. It
+	// becomes nil when another holder is served.
 	before *Span
 }
 
@@ -256,8 +255,8 @@ func (f *follower) apply(t *txnlog.Txn) {
 	}
 }
 
-// passed gives the permit e the token of its contender, if t also removes that contender from the
-// gate of the semaphore. lock.Semaphore does both in one transaction.
+// passed gives the permit e the token of its contender if t also deletes that contender at the gate
+// of the semaphore. lock.Semaphore does both in one transaction.
 func (f *follower) passed(e *entry, t *txnlog.Txn) {
 	for _, c := range t.Changes {
 		if gate := f.alive[c.Path]; c.Op == wire.OpDelete && gate != nil && gate.Place == znode.Join(e.Place, waits.Gate) {
@@ -270,9 +269,8 @@ func deletes(t *txnlog.Txn, path string) bool {
 	return slices.ContainsFunc(t.Changes, func(c txnlog.Change) bool { return c.Op == wire.OpDelete && c.Path == path })
 }
 
-// create adds the znode z and returns its entry, or nil if z has no span. The argument `created` is
-// the time at which z was created. The argument `known` is the same time, or the start of the logs
-// if z is older than the logs.
+// create adds the znode z and returns its entry, or nil if z has no span. `created` is the time at
+// which z was created. `known` is the same time, but at least the start of the logs.
 func (f *follower) create(z waits.Znode, owner int64, zxid, created, known int64) *entry {
 	role, ok := f.layouts.Create(z)
 	contends := role.Contender.Name != ""
@@ -393,8 +391,8 @@ func (f *follower) set(e *entry, data []byte, t *txnlog.Txn) {
 	e.queue.serve(t.Time)
 }
 
-// The method `standing` returns the spans that have not ended. It sets Abandoned in those that
-// should have ended.
+// The method `standing` returns the spans that have not ended. If a span should have ended, its
+// Abandoned says why.
 func (f *follower) standing() []Span {
 	var all []Span
 	for _, e := range f.alive {

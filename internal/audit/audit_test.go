@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const id = "0123456789abcdef0123456789abcdef"
 
 // parse reads one transaction per line: the time in milliseconds, the session, and the operations.
-// The zxid is the number of the line, counted from 1.
+// The number of the line, from 1, is the zxid.
 func parse(t testing.TB, text string) (txns []txnlog.Txn) {
 	t.Helper()
 	for line := range strings.Lines(strings.TrimSpace(text)) {
@@ -93,8 +93,8 @@ func spansOf(t testing.TB, start Start, under, text string) (all []Span) {
 	return all
 }
 
-// show writes spans as a table. A line has the session, the kind, the place, the times at which the
-// span was served and ended, and how it ended.
+// show writes spans as a table. A line has the session, the kind, the place, the times of Served
+// and Ended, and the end.
 func show(spans []Span) string {
 	var b strings.Builder
 	for _, s := range spans {
@@ -252,8 +252,8 @@ func TestSpans(t *testing.T) {
 	}
 }
 
-// The logs begin while session 1 holds and session 2 waits. The snapshot is fuzzy: it already has
-// the znode of session 3, which a later transaction creates.
+// The logs begin while session 1 holds and session 2 waits. The snapshot already has the znode of
+// session 3, which a later transaction creates: snapshots are fuzzy.
 func TestLogsThatBeginLate(t *testing.T) {
 	start := Start{Zxid: 0, Sessions: map[int64]int32{1: 4000, 2: 6000}}
 	for i, session := range []int64{1, 2} {
@@ -272,9 +272,9 @@ func TestLogsThatBeginLate(t *testing.T) {
 	}
 }
 
-// Session 1 was a writer and became a reader before the snapshot, so it does not block session 2.
-// Session 3 became a reader only after the snapshot. The snapshot is fuzzy: it already has the data
-// that this change set.
+// Session 1 became a reader before the snapshot, so it does not block session 2. Session 3 became a
+// reader only after the snapshot, although the snapshot already has the data of that change:
+// snapshots are fuzzy.
 func TestReadersInASnapshot(t *testing.T) {
 	const writer, reader = "-__WRIT__000000000", "-__READ__000000000"
 	start := Start{Zxid: 9, Sessions: map[int64]int32{1: 4000, 2: 4000, 3: 4000, 4: 4000}}
@@ -324,8 +324,8 @@ func TestTimesOfATakeover(t *testing.T) {
 	}
 }
 
-// twoHolders has the transactions of the servers: session 1 expires at 5 s, and session 2 takes
-// over.
+// twoHolders has the transactions of the servers: session 1 expires at 5 s, and then session 2
+// holds.
 const twoHolders = `
 	0 1 open
 	0 2 open
@@ -382,7 +382,7 @@ func TestClaimsAreComparedWithTheLog(t *testing.T) {
 	}
 }
 
-// A program that logs no tokens acquires the lock many times. Each of its claims matches a
+// A program that logs no tokens acquires the lock many times. Each of its claims must match a
 // different znode.
 func TestClaimsWithoutTokensMatchTheirTurns(t *testing.T) {
 	var txns, log strings.Builder
@@ -396,8 +396,8 @@ func TestClaimsWithoutTokensMatchTheirTurns(t *testing.T) {
 	}
 }
 
-// The claim of a writer also covers the time after it became a reader. The logs do not show the gate
-// of the semaphore, so the claim of a permit matches although its token is that of another znode.
+// The claim of a writer also covers the time after it became a reader. If the logs do not show the
+// gate of the semaphore, the claim of a permit matches although its token is that of another znode.
 func TestClaimsOfReadersAndPermits(t *testing.T) {
 	const txns = `
 		1000 1 create /l/ID-__WRIT__0000000000
@@ -406,7 +406,8 @@ func TestClaimsOfReadersAndPermits(t *testing.T) {
 		4000 2 create /s/leases/ID-lease-1
 		6000 2 delete /s/leases/ID-lease-1
 		9000 2 request`
-	// A writer that learned late that it had the lock, and soon became a reader, has two holds.
+	// If a writer noticed late that it had the lock, and soon became a reader, its log has two
+	// holds.
 	late := says(1850, holdBegins, "/l", 1, 1) + says(2000, holdEnds, "/l", 1, 1) + says(2001, holdBegins, "/l", 1, 1) + says(2999, holdEnds, "/l", 1, 1)
 	if got := conflictsOf(t, txns, late); len(got) > 0 {
 		t.Errorf("a writer and then a reader: got %q, want none", got)
@@ -437,8 +438,8 @@ func TestClaimsOfReadersAndPermits(t *testing.T) {
 	}
 }
 
-// The client learned of its first permit only when it was about to release it, nearly when its
-// second permit was granted. By times alone, the first claim would match the second permit.
+// The client noticed its first permit only shortly before its second permit was granted. By times
+// alone, the first claim would match the second permit.
 func TestClaimsOfPermitsMatchByTheirTokens(t *testing.T) {
 	const txns = `
 		1000 1 create /s/locks/ID-lock-0000000000
@@ -457,8 +458,8 @@ func TestClaimsOfPermitsMatchByTheirTokens(t *testing.T) {
 	}
 }
 
-// Members of a group exclude each other only if they have the same name. A claim may name the znode
-// instead of the place, for every kind of place.
+// Members of a group exclude each other only if they have the same name. For every kind of place, a
+// claim may name the znode instead of the place.
 func TestClaimsOfMembers(t *testing.T) {
 	const txns = `
 		1 1 container /g

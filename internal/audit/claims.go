@@ -36,8 +36,8 @@ const (
 )
 
 // ReadClaims reads the log of a client. Each line is a JSON object, in the format of log/slog or of
-// the file exporter of OpenTelemetry's collector. docs/audit.md describes the fields. ReadClaims
-// skips all other lines.
+// the file exporter of OpenTelemetry's collector. docs/audit.md describes the fields. Other lines
+// are ignored.
 func ReadClaims(source string, r io.Reader) ([]Claim, error) {
 	type hold struct {
 		path           string
@@ -118,9 +118,9 @@ const (
 	Unknown  Why = "unknown"  // there is no such znode
 )
 
-// Compare compares claims with spans. The clocks of clients and servers may differ by up to the
-// argument `clock`. The servers' logs cover the time from `from` to `to`. A claim that matches no
-// span is a conflict only if it certainly began in that time.
+// Compare compares claims with spans. `clock` is the maximum difference between the clocks of
+// clients and servers. The servers' logs cover the time from `from` to `to`. A claim that matches
+// no span is a conflict only if it certainly began in that time.
 func Compare(claims []Claim, spans []Span, clock time.Duration, from, to time.Time) []Conflict {
 	c := comparison{byPath: make(map[string][]*Span), byPlace: make(map[string][]*Span), claimed: make(map[*Span]Claim), clock: clock, now: to}
 	for i := range spans {
@@ -167,11 +167,16 @@ type comparison struct {
 	now             time.Time // the end of the logs
 }
 
-// spanOf returns the span that matches a claim: a span of its znode with its token, or a span at
-// its place with its token or its session. If several match, spanOf prefers those that were served
-// when the claim began. Of these it returns the one whose Served is closest to the start of the
-// claim. A span matches only one claim without a token. It can match several with its token: if a
-// writer loses its lock while it becomes a reader, its log has two holds of one span.
+// spanOf returns the served span that matches a claim, or nil. The claim names the znode or the
+// place of the span. Claim and span must have the same token. If no span has the claim's token, a
+// span matches without it in two cases: the claim has no token, or the span's own token is not
+// known. Such a span must match no other claim. If the claim names the place, such a span must have
+// the claim's session.
+//
+// Of several matches, spanOf prefers those that were served when the claim began. Of these it
+// returns the one whose Served is closest to the start of the claim. Several claims can match one
+// span by its token: if a writer loses its lock while it becomes a reader, its log has two holds of
+// one span.
 func (c *comparison) spanOf(claim Claim) *Span {
 	var best *Span
 	distance := func(s *Span) time.Duration {
@@ -212,9 +217,8 @@ func (c *comparison) spanOf(claim Claim) *Span {
 	return best
 }
 
-// judge compares a Claim, by which a client says in its log that it held something, with the
-// matching span of the servers' logs. The span is nil if none matches. judge reports whether the
-// servers' logs contradict the client, and how.
+// judge compares a claim with the matching span of the servers' logs, or nil if none matches. It
+// reports whether the servers' logs contradict the claim, and how.
 func (c *comparison) judge(claim Claim, s *Span) (Conflict, bool) {
 	one := Conflict{Claim: claim, Span: s, From: claim.From, To: claim.To}
 	if s == nil {
@@ -241,9 +245,9 @@ func (c *comparison) judge(claim Claim, s *Span) (Conflict, bool) {
 	return one, true
 }
 
-// The method `others` returns the other holders of what s held between two times, in the order in
-// which they were served. For a semaphore it returns none, because several clients may hold permits
-// at the same time.
+// The method `others` returns the other holders of what s held between two times, in the order of
+// Served. For a semaphore it returns none, because several clients may hold permits at the same
+// time.
 func (c *comparison) others(s *Span, from, to time.Time) []Other {
 	if s.Kind == waits.Semaphore {
 		return nil

@@ -52,7 +52,7 @@ func (a attributes) get(keys ...string) (v value) {
 }
 
 // records parses a line of log/slog, which has one entry, or a line of OTLP, which may have
-// several. It returns no entries if the line has neither form.
+// several. If the line has neither form, it has no entries.
 func records(text []byte) (all []record) {
 	var line struct {
 		record

@@ -25,8 +25,8 @@ func otlp(t *testing.T, line string) string {
 		`{"key":"session","value":{"stringValue":%q}}],"traceId":"","spanId":""}`, at.UnixNano(), r["msg"], r["path"], r["token"], r["session"])
 }
 
-// A line of OpenTelemetry can have records of several programs. ReadClaims finds the same claims in
-// them as in the lines of log/slog with the same records.
+// A line of OpenTelemetry can have records of several programs. ReadClaims must find the same
+// claims in such lines as in lines of log/slog.
 func TestClaimsFromOpenTelemetry(t *testing.T) {
 	const node0, node1 = "/l/x-lock-0000000000", "/l/x-lock-0000000001"
 	one := []string{says(1001, holdBegins, node0, 3, 1), says(2000, "other", "", 0, 1), says(9500, holdEnds, node0, 3, 1)}

@@ -10,7 +10,7 @@ import (
 )
 
 // A Summary counts spans, and keeps the last spans of each place. Its size depends on the number of
-// places and of sessions that expired, but not on the number of spans.
+// places and of expired sessions, but not on the number of spans.
 type Summary struct {
 	// Most is the number of last spans to keep for each place; zero keeps all. Takeovers and
 	// Abandoned keep at least their last Most spans.
@@ -67,8 +67,8 @@ func (s *Summary) Add(one Span, now time.Time) {
 	}
 }
 
-// The method `keep` appends the span `one` to the list `all`. If the list then has twice as many
-// spans as s.Most, its first half is dropped.
+// The method `keep` appends the span `one` to `all`. To limit the length, it drops the first half
+// of a list with twice as many spans as s.Most.
 func (s *Summary) keep(all []Span, one Span) []Span {
 	if all = append(all, one); s.Most > 0 && len(all) >= 2*s.Most {
 		all = slices.Delete(all, 0, len(all)-s.Most)
@@ -76,8 +76,8 @@ func (s *Summary) keep(all []Span, one Span) []Span {
 	return all
 }
 
-// Places returns the places in the order of their paths, each with its spans in the order in which
-// they were served.
+// Places returns the places in the order of their paths. The spans of each are in the order of
+// Served.
 func (s *Summary) Places() []Place {
 	var all []Place
 	for _, path := range slices.Sorted(maps.Keys(s.places)) {

@@ -18,8 +18,8 @@ func (s *Span) Owner() string {
 
 func sessionName(id int64) string { return fmt.Sprintf("session 0x%x", uint64(id)) }
 
-// Subject returns a word and a name: "item a" for a claim of the item a, or "member a" for the
-// member a. It returns "" for other spans, and for a span without a name.
+// Subject returns a word and a name: for example "item a" for a claim, or "member a". It returns ""
+// for other spans, and for a span without a name.
 func (s *Span) Subject() string {
 	switch {
 	case s.Name != "" && s.Kind == waits.Queue:

@@ -1,5 +1,5 @@
-// Package batch carries out the calls of many goroutines together: the calls that are made during
-// one batch form the next one. Package queue uses it for its transactions, package counter for its
+// Package batch carries out the calls of many goroutines together. Calls that are made during one
+// batch form the next batch. Package queue uses it for its transactions, package counter for its
 // writes.
 package batch
 
@@ -11,26 +11,25 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Batcher carries out the calls of one kind that are made on a handle, in batches. Calls that are
-// made during one batch form the next batch. So a handle has at most one transaction in progress,
-// however many goroutines use it. A recipe.Ledger needs this, because it is not safe for concurrent
-// use.
+// A Batcher carries out the calls of one kind on a handle, in batches. Calls that are made during
+// one batch form the next batch. So a handle has at most one transaction in progress, however many
+// goroutines use it. A recipe.Ledger needs this, because it is not safe for concurrent use.
 type Batcher[J any] struct {
 	Session *session.Session
 
-	// Prepare, if it is not nil, is called before the calls of a batch are chosen. It reads what
-	// Commit needs. A call whose caller leaves before Prepare returns is not carried out. Calls
-	// that are made while Prepare runs join the batch. Prepare returns no error: if it fails,
-	// Commit reports the error to the calls.
+	// Prepare, if not nil, reads what Commit needs, before the calls of a batch are chosen. A call
+	// that is made while Prepare runs joins the batch. A call whose caller leaves before Prepare
+	// returns is not carried out. Prepare returns no error: if it fails, Commit reports the error
+	// to the calls.
 	Prepare func(ctx context.Context)
 
 	// Commit carries out as many calls as it chooses, starting with the first, and finishes them.
-	// The calls that it does not carry out come first in the next batch. The context of Commit is
-	// that of the session and not of a caller, because a call cannot be cancelled halfway.
+	// The other calls come first in the next batch. The context of Commit is that of the session
+	// and not of a caller, because a call cannot be cancelled halfway.
 	Commit func(ctx context.Context, calls []*Call[J])
 
-	// Tidy removes what Commit left on the servers. After Close, the batcher calls it when no call
-	// is left to carry out. If later calls are carried out, the batcher then calls it again.
+	// Tidy removes what Commit left on the servers. After Close, it is called when no call is left
+	// to carry out, and again after later calls.
 	Tidy func(ctx context.Context) error
 
 	mu      sync.Mutex
@@ -61,7 +60,7 @@ type Call[J any] struct {
 }
 
 // Do carries out a call. If ctx or the session ends before Commit has the call, Do withdraws the
-// call and returns a Failed error. If Commit has the call by then, the error is Indeterminate, and
+// call and returns a Failed error. If Commit already has the call, the error is Indeterminate, and
 // Undo runs if the call succeeds.
 func (g *Batcher[J]) Do(ctx context.Context, op, path string, c *Call[J]) error {
 	if ctx.Err() != nil {
@@ -160,8 +159,7 @@ func (g *Batcher[J]) run(ctx context.Context) error {
 	}
 }
 
-// finish ends the calls that Commit carried out, and puts the other calls back in front of the
-// waiting ones.
+// finish ends the calls that Commit carried out. The other calls wait again, ahead of newer ones.
 func (g *Batcher[J]) finish(ctx context.Context, calls []*Call[J]) {
 	var undo []*Call[J]
 	g.mu.Lock()
@@ -198,9 +196,8 @@ func (g *Batcher[J]) Refused() error {
 }
 
 // Close waits until all existing calls have ended, and then tidies up. Later calls fail with the
-// error in the argument `refused`. If that argument is nil, later calls are carried out instead,
-// and the clean-up is repeated after them. An error means that ctx or the session ended first, or
-// that Tidy failed.
+// error `refused`. If `refused` is nil, later calls are carried out, and Close's clean-up is
+// repeated after them. An error means that ctx or the session ended first, or that Tidy failed.
 func (g *Batcher[J]) Close(ctx context.Context, refused error) error {
 	g.mu.Lock()
 	g.closing, g.tidied = true, false
@@ -225,8 +222,8 @@ func (g *Batcher[J]) Close(ctx context.Context, refused error) error {
 	}
 }
 
-// Again makes a closed batcher call Tidy once more. Call it when something has ended that prevented
-// the last clean-up, for example a claim.
+// Again makes a closed batcher call Tidy once more. Call it when something that prevented the last
+// clean-up has ended, for example a claim.
 func (g *Batcher[J]) Again() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -236,6 +233,6 @@ func (g *Batcher[J]) Again() {
 	}
 }
 
-// Finish records the result of a call. Commit calls it. The caller of Do gets the result after
+// Finish records the result of a call. Only Commit calls it. The caller of Do gets the result after
 // Commit has returned.
 func (c *Call[J]) Finish(err error) { c.ended, c.err = true, err }

@@ -8,8 +8,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/recipetest"
 )
 
-// If Again is called while Tidy runs, Tidy runs once more. Bug: the last claim of a closed queue
-// can end while Tidy checks for claims. The ledger znode then remained until the session ended.
+// If Again is called while Tidy runs, Tidy runs once more. Bug: when the last claim of a closed
+// queue ended while Tidy checked for claims, the ledger znode remained until the session ended.
 //
 // Covers Q8.
 func TestTidyAgainWhileTidying(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Options are the options of a run. Only Start is required; the zero value of every other field is
+// Options are the options of a run. Only Start is required. The zero value of any other field means
 // its default.
 type Options struct {
 	// Start starts the ensemble. Its nodes must listen on TCP.
@@ -68,7 +68,7 @@ func (o *Options) rows() ([]Row, error) {
 	return rows, nil
 }
 
-// libraries returns the requested libraries, always including zkcoord. For each library that is not
+// libraries returns the requested libraries, and always zkcoord. For each library that is not
 // installed, the map `missing` says what to install.
 func (o *Options) libraries() (chosen []library, missing map[string]string, err error) {
 	missing = make(map[string]string)
@@ -96,8 +96,8 @@ func (o *Options) libraries() (chosen []library, missing map[string]string, err 
 	return chosen, missing, nil
 }
 
-// Run starts an ensemble and measures the rows on it. If ctx ends first, Run returns the rows
-// measured so far together with the error.
+// Run starts an ensemble and measures the rows on it. If ctx ends first, Run returns the error
+// together with the rows measured so far.
 func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -162,8 +162,8 @@ type runner struct {
 	admin     *session.Session
 }
 
-// row measures one row. If a library fails, its result has an error instead of values. Only the end
-// of ctx or of the admin session ends the run.
+// row measures one row. If a library fails, its result has an error instead of values. The run
+// continues unless ctx or the admin session ends.
 func (r *runner) row(ctx context.Context, row Row) (RowResult, error) {
 	result := RowResult{Row: row}
 	var taking []library
@@ -211,8 +211,8 @@ func (r *runner) row(ctx context.Context, row Row) (RowResult, error) {
 	return result, nil
 }
 
-// The method `failed` records the error of a library. It returns an error only if ctx or the admin
-// session has ended, because then the whole run fails.
+// The method `failed` records the error of a library. If ctx or the admin session has ended, it
+// returns an error, because then the whole run fails.
 func (r *runner) failed(ctx context.Context, l *LibraryResult, err error) error {
 	switch {
 	case ctx.Err() != nil:
@@ -261,8 +261,8 @@ func (r *runner) count(ctx context.Context, row Row, l library, result *LibraryR
 }
 
 // The method `job` lets a fleet do a job on a new path, and deletes the path at the end. For a Take
-// job, the fleet first puts the items. If the function `begin` is not nil, it is called just before
-// the job itself.
+// job, the fleet first puts the items. If `begin` is not nil, it is called just before the job
+// itself.
 func (r *runner) job(ctx context.Context, f fleet, of func(path string) Job, begin func(context.Context, Job) error) (sample Sample, err error) {
 	path := root + "/" + recipe.NewID(r.admin)
 	if err := recipe.CreateParents(ctx, r.admin, path+"/x"); err != nil {

@@ -22,8 +22,8 @@ func startEmbedded(_ context.Context, config ensemble.Config) (ensemble.Ensemble
 	return embedded.Start(embedded.Options{Config: config, Model: zktest.Options{TCP: true}})
 }
 
-// run starts a run that is too short for meaningful figures. It checks only that each row works
-// with each library.
+// run starts a run that only checks that each row works with each library. The run is too short for
+// meaningful figures.
 func run(t *testing.T, o Options) *Report {
 	t.Helper()
 	o.Start, o.Rounds, o.Time, o.Progress = startEmbedded, 1, 20*time.Millisecond, t.Logf

@@ -10,9 +10,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A meter is a set of proxies, one in front of each server, that count the requests of clients by
-// operation. They ignore the requests of the client library itself: handshakes, pings, credentials
-// and the close of the session.
+// A meter counts the requests of clients by operation, with a proxy in front of each server. It
+// ignores the requests of the client library itself: handshakes, pings, credentials and the close
+// of the session.
 type meter struct {
 	ways []*client.Way
 

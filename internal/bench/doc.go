@@ -1,10 +1,10 @@
 // Package bench compares the primitives with other libraries: go-zookeeper's Lock, Curator, kazoo,
-// and the floor, which is a client that makes only the requests that no recipe can avoid.
+// and the floor. The floor is a client that makes only the requests that no recipe can avoid.
 //
 // All libraries run the same jobs on the same ensemble in turns, round after round. A disturbance
-// affects all libraries in the same round, so their ratios are comparable even if their times are
+// affects all libraries in the same round. So their ratios are comparable even if their times are
 // not. Client i of each library connects to server i modulo the number of servers. Before the
-// rounds, each library runs each job once for a fixed number of operations, through a proxy that
+// rounds, each library runs each job once, for a fixed number of operations, through a proxy that
 // counts requests on the wire.
 //
 // # Not guaranteed

@@ -114,9 +114,9 @@ var growths = []growth{
 	},
 }
 
-// TestGrowth counts the requests, writes and bytes that operations cost, on simulated servers and
-// in virtual time. It compares the counts with formulas and with docs/performance.md. A count that
-// differs is either a mistake, or needs a new formula and new rows in the document. Measuring all
+// TestGrowth counts the requests, writes and bytes of operations, on simulated servers and in
+// virtual time. It compares the counts with formulas and with docs/performance.md. If a count
+// differs, correct the mistake that caused it, or adapt the formula and the document. Measuring all
 // sizes takes several minutes:
 //
 //	go test ./internal/bench -run Growth -growth -v -timeout 1h
@@ -166,8 +166,8 @@ func (g growth) row(t *testing.T, n int, w *growthWorld) string {
 	return strings.TrimSpace(strings.Join(cells, " | "))
 }
 
-// figure formats x: without decimals if x is at least 100, with two significant digits if x is less
-// than 0.1, and otherwise with at most two decimals.
+// figure formats x without decimals from 100 on, with two significant digits below 0.1, and
+// otherwise with at most two decimals.
 func figure(x float64) string {
 	switch {
 	case x >= 100:
@@ -186,8 +186,8 @@ func thousands(x float64) string {
 	return digits
 }
 
-// A growthWorld counts the requests of its clients. It does not count the requests that only keep a
-// session and its lease.
+// A growthWorld counts the requests of its clients, except those that only keep a session and its
+// lease.
 type growthWorld struct {
 	*recipetest.World
 	t *testing.T
@@ -229,8 +229,8 @@ func (w *growthWorld) add(size int, request, write bool) {
 	}
 }
 
-// sessions opens n sessions. MaxRequest is small, because each session allocates a buffer of that
-// size.
+// sessions opens n sessions. Each session allocates a buffer of MaxRequest bytes, so MaxRequest is
+// small.
 func (w *growthWorld) sessions(n int) []*session.Session {
 	all := make([]*session.Session, n)
 	for i := range all {
@@ -456,8 +456,8 @@ func takeSingleItems(w *growthWorld, items int) {
 	w.counted(single)
 }
 
-// members lets n members join a group. It returns them, and a handle of the group in another
-// session.
+// members lets n members join a group. It returns their memberships, and a handle of the group in
+// another session.
 func (w *growthWorld) members(n int) ([]*group.Membership, *group.Group) {
 	sessions := w.sessions(2)
 	g := group.New(sessions[0], "/group")
@@ -518,9 +518,9 @@ func (w *growthWorld) plant(n int) (leaf string) {
 	return paths[len(paths)-1]
 }
 
-// The method `copied` counts what it costs a client to read a copy of the tree. If the function
-// `change` is not nil, the method instead counts from the call of `change` until the client has
-// observed the change.
+// The method `copied` counts the cost of a copy of the tree. If `change` is nil, it is the cost of
+// the first read. Otherwise it is the cost from the call of `change` until the client has observed
+// the change.
 func (w *growthWorld) copied(change func()) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	defer cancel()

@@ -27,8 +27,8 @@ const (
 	Barrier   Kind = "barrier"   // enter and leave a double barrier
 )
 
-// A Job is the work of one library in one round. It runs for a time, or for a number of operations
-// if the time is zero.
+// A Job is the work of one library in one round. It runs for Time, or for a number of operations if
+// Time is zero.
 type Job struct {
 	Kind    Kind          `json:"kind"`
 	Path    string        `json:"-"` // exists; it has children only for Take
@@ -57,7 +57,7 @@ type Sample struct {
 // Rate returns the operations per second.
 func (s Sample) Rate() float64 { return float64(s.Ops) / s.Took.Seconds() }
 
-// limit decides when a job is over: after its time, or after its operations.
+// limit decides when a job is over: after its time or after its operations.
 type limit struct {
 	job        Job
 	start      time.Time
@@ -70,8 +70,7 @@ func (j Job) limit() limit {
 	return limit{j, now, begin, begin.Add(j.Time)}
 }
 
-// The method `over` reports whether a client that has done the given number of operations must
-// stop.
+// The method `over` reports whether a client that has done `done` operations must stop.
 func (l limit) over(done int) bool {
 	if l.job.Time == 0 {
 		return done >= l.job.Each
@@ -97,7 +96,7 @@ func (l limit) sample(ops int, latency time.Duration) Sample {
 }
 
 // repeat lets each client do one operation after the other until the job is over. The argument `k`
-// of op counts the operations of a client, from 0.
+// of op is the number of the client's operation, from 0.
 func (j Job) repeat(ctx context.Context, op func(ctx context.Context, client, k int) error) (Sample, error) {
 	var done atomic.Int64
 	l := j.limit()
@@ -151,8 +150,8 @@ func (s *stopwatch) median() time.Duration {
 	return s.laps[len(s.laps)/2]
 }
 
-// spread runs one round of puts: each client puts its share of j.Items in batches. If the job has a
-// Time, no batch begins after that time.
+// spread runs one round of puts, in which each client puts its share of j.Items in batches. If the
+// job has a Time, no batch begins after that time.
 func (j Job) spread(ctx context.Context, put func(ctx context.Context, client, n int) error) (Sample, error) {
 	var done atomic.Int64
 	start := time.Now()
@@ -175,7 +174,7 @@ func (j Job) spread(ctx context.Context, put func(ctx context.Context, client, n
 	return Sample{Ops: int(done.Load()), Took: time.Since(start)}, err
 }
 
-// The method `drain` runs one round of takes: each client takes until all items are taken, or until
+// The method `drain` runs one round of takes. Each client takes until all items are taken, or
 // `take` returns no item. If the job has a Time, no take begins after that time.
 func (j Job) drain(ctx context.Context, take func(ctx context.Context, client int) (int, error)) (Sample, error) {
 	var done atomic.Int64
@@ -213,10 +212,9 @@ func (j Job) drain(ctx context.Context, take func(ctx context.Context, client in
 
 func (j Job) late(start time.Time) bool { return j.Time > 0 && time.Since(start) > j.Time }
 
-// fanOut lets client 0 write one number after the other. It writes each number when all other
-// clients have observed the previous one. For each client except client 0, fanOut calls the
-// function `watch`. This function calls the function `seen` for each number that the client
-// observes, until its context ends.
+// fanOut lets client 0 write one number after the other, each when all other clients have observed
+// the number before. It calls `watch` for each other client. Until its context ends, `watch` calls
+// `seen` for each number that the client observes.
 func (j Job) fanOut(ctx context.Context, write func(ctx context.Context, k int) error,
 	watch func(ctx context.Context, client int, seen func(k int)) error) (Sample, error) {
 	arrived := make(chan int, 2*j.Clients)
@@ -271,9 +269,9 @@ func (j Job) write(ctx context.Context, write func(ctx context.Context, k int) e
 	return l.sample(done, watch.median()), nil
 }
 
-// A last is the number of the last round in a job in which all clients go through the same rounds.
-// If a client finds at the beginning of a round that the time is over, this round becomes the last
-// one. No client can have begun a later round, because each round needs all clients.
+// A last is the number of the last round of a job whose rounds need all clients. If the time is
+// over when a client begins a round, that round becomes the last. No client can have begun a later
+// round.
 type last struct{ atomic.Int64 }
 
 func newLast() *last {

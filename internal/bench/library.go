@@ -8,8 +8,8 @@ type library interface {
 	name() string
 	// The method `does` reports whether the library supports the job.
 	does(j Job) bool
-	// open connects n clients, client i to server i modulo the number of servers. A library has
-	// at most one open fleet at a time.
+	// open connects n clients, client i to server i modulo the number of servers. A library has at
+	// most one open fleet at a time.
 	open(ctx context.Context, servers []string, n int) (fleet, error)
 	// close releases the resources of the library other than its fleets.
 	close()

@@ -23,8 +23,8 @@ var programs = map[peers.Library]peers.Source{
 	peers.Kazoo:   {Library: peers.Kazoo, Name: "kazoo_bench", Text: kazooSource},
 }
 
-// peer is a library that runs in a separate process. All jobs run in the same process, because a
-// JVM becomes faster with use.
+// peer is a library that runs in a separate process. One process runs all jobs, because a JVM
+// becomes faster with use.
 type peer struct {
 	library peers.Library
 	process *client.Client // nil before the first fleet
@@ -34,9 +34,10 @@ func (p *peer) name() string { return p.library.String() }
 
 // The method `does` excludes jobs whose field Relaxed is set. For kazoo it also excludes two kinds
 // of jobs, because they may never return:
+//
 //   - ReadWrite: kazoo's readers and writers can deadlock if there are several of both (kazoo#649).
-//   - Barrier: a member can create the znode "ready" after another member has already deleted it. A
-//     member that then leaves can wait without end for the deletion of this znode.
+//   - Barrier: a member can create the znode "ready" again after another member has deleted it. A
+//     member that leaves then can wait forever for the deletion of "ready".
 //
 // The queues of both libraries have no batches, so they put and take the items of a batch one by
 // one.
@@ -69,8 +70,7 @@ func (p *peer) open(ctx context.Context, servers []string, n int) (_ fleet, err 
 // answerTime is longer than any row takes, so that only ctx limits a job.
 const answerTime = time.Hour
 
-// The method `do` sends a request to the process. If the request fails, the method ends the
-// process.
+// The method `do` sends a request to the process. If the request fails, it ends the process.
 func (p *peer) do(ctx context.Context, op, value string) (string, error) {
 	if p.process == nil {
 		return "", fmt.Errorf("%s: the process was ended because an earlier request to it failed", p.name())

@@ -12,9 +12,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// The type `raw` is go-zookeeper's client. It uses zk.Lock or, if the field `floor` is set, makes
-// only the requests that no recipe can avoid. The floor's clients exchange in memory the
-// information that would need further requests.
+// The type `raw` is go-zookeeper's client. It uses zk.Lock. If the field `floor` is set, it makes
+// only the requests that no recipe can avoid: its clients exchange all other information in memory.
 type raw struct{ floor bool }
 
 func (r raw) name() string {
@@ -124,8 +123,8 @@ func (f *rawFleet) lock(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// cycle sends a create and a list together, and then a delete, like a contender that joins a lock
-// queue, lists it and leaves. The clients take turns with a mutex in memory.
+// cycle sends a create and a list together, and then a delete, like a contender of a lock queue.
+// The clients take turns with a mutex in memory.
 func (f *rawFleet) cycle(ctx context.Context, j Job) (Sample, error) {
 	turns := make([]sync.Mutex, max(j.Width, 1))
 	for i := range turns {
@@ -162,8 +161,8 @@ func (f *rawFleet) count(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// ignore discards the value of a call. It returns a function that returns the error of the call, or
-// nil if that is the error to ignore.
+// ignore discards the value of a call. The function that it returns returns the error of the call,
+// except the given error.
 func ignore[T any](_ T, err error) func(error) error {
 	return func(what error) error {
 		if errors.Is(err, what) {

@@ -61,8 +61,8 @@ func spreadOf(values []float64) Spread {
 	return Spread{median, values[0], values[len(values)-1]}
 }
 
-// conclude computes the values and ratios from the samples. It removes the samples of libraries
-// that failed.
+// conclude computes the values and ratios from the samples. If a library failed, its samples are
+// removed.
 func (r *RowResult) conclude() {
 	ours := r.Libraries[0]
 	for i := range r.Libraries {
@@ -91,8 +91,8 @@ func (r RowResult) Library(name string) (LibraryResult, bool) {
 	return r.Libraries[i], true
 }
 
-// WriteTable writes the report for people: for each row zkcoord's value, its ratio to each other
-// library's value, and the requests of each library.
+// WriteTable writes the report for people. A row has zkcoord's value, its ratio to the value of
+// each other library, and the requests of each library.
 func (r *Report) WriteTable(out io.Writer) error {
 	others := r.others()
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -153,8 +153,7 @@ func (r *Report) WriteMarkdown(out io.Writer) error {
 	return err
 }
 
-// The method `others` returns the names of all libraries, except zkcoord, that appear in any row of
-// the report.
+// The method `others` returns the names of all libraries in the report, except zkcoord.
 func (r *Report) others() (names []string) {
 	for _, row := range r.Rows {
 		for _, l := range row.Libraries[1:] {

@@ -24,15 +24,15 @@ func (r Row) value(s Sample) float64 {
 	return s.Rate()
 }
 
-// queueItems is the number of items with which a queue is filled. The cost of Curator's queue grows
-// with this number, because Curator lists all items for each item that it takes.
+// queueItems is the number of items that a queue is filled with. Curator lists all items for each
+// item that it takes, so the cost of its queue grows with this number.
 const queueItems = 2000
 
 // batch is the number of items that are put or taken at once in rows with batches.
 const batch = 50
 
-// Rows returns all rows. The fields Time and Warm of each job are for rounds of one second. If
-// rounds are longer or shorter, both fields change in proportion.
+// Rows returns all rows. The fields Time and Warm of each job are for rounds of one second. For
+// longer or shorter rounds, both change in proportion.
 func Rows() []Row {
 	var rows []Row
 	add := func(name, unit string, j Job) {
@@ -87,8 +87,7 @@ func (r Row) timed(path string, round time.Duration) Job {
 	return j
 }
 
-// The method `counted` returns the row's job with enough operations to show the requests of each
-// operation.
+// The method `counted` returns the row's job with enough operations to count the requests of each.
 func (r Row) counted(path string) Job {
 	j := r.Job
 	j.Path, j.Time, j.Warm = path, 0, 0

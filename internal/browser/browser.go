@@ -1,6 +1,6 @@
-// Package browser drives a headless Chromium over its debugging pipe, for tests of pages. It is
-// small because tests need only a few of the protocol's commands. A library for all commands would
-// be a dependency of every user of this module.
+// Package browser drives a headless Chromium over its debugging pipe, for tests of pages. It has
+// only the few commands that tests need. A library for all commands would be a dependency of every
+// user of this module.
 package browser
 
 import (
@@ -67,8 +67,8 @@ type incoming struct {
 	Params json.RawMessage `json:"params"`
 }
 
-// Start starts a browser. The caller must close it. The error is ErrNone if no Chromium is
-// installed.
+// Start starts a browser, which the caller must close. If no Chromium is installed, the error is
+// ErrNone.
 func Start() (*Browser, error) {
 	path, err := Find()
 	if err != nil {
@@ -321,8 +321,8 @@ func (p *Page) Requests() []string {
 	return append([]string(nil), p.requests...)
 }
 
-// Eval evaluates a JavaScript expression, awaits it if it is a promise, and decodes its value into
-// `out`, unless `out` is nil.
+// Eval evaluates a JavaScript expression and decodes its value into `out`, unless `out` is nil. If
+// the value is a promise, Eval waits for its result.
 func (p *Page) Eval(ctx context.Context, expression string, out any) error {
 	var r struct {
 		Result           struct{ Value json.RawMessage }

@@ -16,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/owner"
 )
 
-// parentMark is an environment variable. It is set in a test process that only starts a browser,
-// prints the path of the browser's profile, and waits to be killed.
+// parentMark is an environment variable. A test process in which it is set starts a browser, prints
+// the path of the browser's profile, and waits to be killed.
 const parentMark = "ZKCOORD_TEST_BROWSER"
 
 func TestMain(m *testing.M) {

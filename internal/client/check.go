@@ -30,10 +30,10 @@ const (
 	checkTime    = 20 * time.Second // limit for an answer, on a busy machine
 )
 
-// Check runs the program as clients of an embedded ensemble. It calls the function `report` for one
-// requirement after another, and stops after a failed requirement if the later ones depend on it.
-// The standard error of clients is written to log. Check returns false if a requirement was not
-// met. Its error means that nothing could be checked, or that ctx ended during the check.
+// Check runs the program as clients of an embedded ensemble. It calls `report` for one requirement
+// after another, and stops after a failed requirement if later ones depend on it. The standard
+// error of clients is written to log. Check returns false if a requirement was not met. An error
+// means that nothing could be checked, or that ctx ended during the check.
 func Check(ctx context.Context, p Program, r Recipe, log io.Writer, report func(Finding)) (met bool, err error) {
 	if r.Operations() == nil {
 		return false, fmt.Errorf("client: unknown recipe %q: the recipes are %v", r, Recipes())
@@ -106,8 +106,8 @@ func (k *check) advise(requirement, got string) {
 	k.report(Finding{Requirement: requirement, OK: got == "", Advice: true, Got: got})
 }
 
-// start starts another client. If that fails, start reports a requirement that is not met, and
-// returns nil.
+// start starts another client. If the start fails, that is reported as a requirement that is not
+// met, and the result is nil.
 func (k *check) start(ctx context.Context) *checked {
 	c := &checked{proxy: netfault.New(k.ensemble.DialContext)}
 	s := Setup{Servers: k.ensemble.Servers(), Timeout: checkTimeout, Path: checkPath, Recipe: k.recipe, Permits: 1, Number: len(k.started)}
@@ -159,8 +159,8 @@ func (r Recipe) grants() bool {
 func (r Recipe) acquires() string { return r.Operations()[len(r.Operations())-2] }
 func (r Recipe) releases() string { return r.Operations()[len(r.Operations())-1] }
 
-// expect sends a request whose reply should have the type `typed`. If the reply has another type,
-// or there is none, expect returns what was received instead. Otherwise it returns "".
+// expect sends a request whose reply should have the type `typed`, and returns "". If the reply has
+// another type, or there is none, expect returns what was received instead.
 func expect(ctx context.Context, c *checked, r Request, typed string) (Reply, string) {
 	reply, err := c.Do(ctx, r)
 	return reply, unlike(reply, err, typed)
@@ -220,7 +220,7 @@ func (k *check) grants(ctx context.Context) {
 }
 
 // The method `owns` checks that the session `id` has an ephemeral znode while its client holds a
-// grant, and that the token of the reply is the czxid of that znode.
+// grant. The token of the reply must be the czxid of that znode.
 func (k *check) owns(ctx context.Context, id int64, reply Reply) bool {
 	znodes, err := k.znodes(ctx, id)
 	got := absent(len(znodes) == 0, fmt.Sprintf("session 0x%x has no ephemeral znode there", id))
@@ -244,7 +244,7 @@ func (k *check) owns(ctx context.Context, id int64, reply Reply) bool {
 	return k.find(token, fmt.Sprintf("token %d, node %q; the znodes are %v", reply.Token, reply.Node, znodes))
 }
 
-// losses checks that clients report losses: the session of the second client expires, and then no
+// losses checks that clients report losses. First the session of the second client expires. Then no
 // server answers the first client.
 func (k *check) losses(ctx context.Context, first, second *checked, grant context.Context) {
 	acquire, release := k.recipe.acquires(), k.recipe.releases()
@@ -281,7 +281,7 @@ func (k *check) losses(ctx context.Context, first, second *checked, grant contex
 }
 
 // The method `leaves` closes the input of a client, and checks that the client closes its session
-// and ends. If c has already ended, it uses a new client.
+// and ends. If c has already ended, a new client is used.
 func (k *check) leaves(ctx context.Context, c *checked) {
 	if c.Err() != nil {
 		if c = k.start(ctx); c == nil {
@@ -304,8 +304,7 @@ func (k *check) leaves(ctx context.Context, c *checked) {
 	}
 }
 
-// znodes returns the ephemeral znodes of a session below checkPath. The key is the name of a znode,
-// and the value is its czxid.
+// znodes returns the czxids of the ephemeral znodes of a session below checkPath, by name.
 func (k *check) znodes(ctx context.Context, id int64) (map[string]int64, error) {
 	found := make(map[string]int64)
 	var below func(path string) error
@@ -335,8 +334,8 @@ func (k *check) znodes(ctx context.Context, id int64) (map[string]int64, error) 
 	return found, below(checkPath)
 }
 
-// The method `two` starts two clients and calls `check` with them. If `check` returns true, it then
-// checks how a client answers an unknown operation, and how a client ends.
+// The method `two` starts two clients and calls `check` with them. If `check` returns true, `two`
+// also checks how a client answers an unknown operation, and how it ends.
 func (k *check) two(ctx context.Context, check func(ctx context.Context, first, second *checked) bool) {
 	first := k.start(ctx)
 	if first == nil {

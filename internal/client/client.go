@@ -21,13 +21,12 @@ type Options struct {
 	Dial Dial // connects to the servers for the client
 	// Log receives the client's standard error; nil discards it.
 	Log io.Writer
-	// Session, unless nil, is called with each answer of a server to a connect request of the
-	// client.
+	// Session, unless nil, is called when a server answers a connect request of the client.
 	Session func(Session)
 	// HelloTime limits the wait for the first line; zero means 30 s.
 	HelloTime time.Duration
-	// AnswerTime limits the wait for a reply, in addition to the time for which the request lets
-	// the client wait; zero means 30 s.
+	// AnswerTime limits the wait for a reply; zero means 30 s. The time that the request allows the
+	// client to wait comes on top.
 	AnswerTime time.Duration
 }
 
@@ -159,8 +158,8 @@ func (c *Client) read(out io.ReadCloser) {
 	c.fail(fmt.Errorf("%w: %s", ErrEnded, how))
 }
 
-// lines handles the client's lines one after another until its output ends. If the client broke the
-// protocol, the error says how.
+// lines handles the client's lines until its output ends. If the client broke the protocol, the
+// error says how.
 func (c *Client) lines(from *bufio.Reader) error {
 	for {
 		line, err := from.ReadSlice('\n')
@@ -180,8 +179,8 @@ func (c *Client) lines(from *bufio.Reader) error {
 	}
 }
 
-// handle handles one line. The order of lines matters: a loss that follows a reply is the loss of
-// what that reply granted.
+// handle handles one line. The order of lines matters: a loss that follows a reply means that what
+// the reply granted is lost.
 func (c *Client) handle(r Reply) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -214,8 +213,8 @@ func (c *Client) handle(r Reply) error {
 	return nil
 }
 
-// fail makes the client take no more requests, and ends the context of its grant. If fail is called
-// several times, the first cause counts.
+// fail makes the client take no more requests, and ends the context of its grant. Only the first
+// cause counts.
 func (c *Client) fail(cause error) {
 	c.end(cause)
 	c.mu.Lock()
@@ -225,13 +224,13 @@ func (c *Client) fail(cause error) {
 	}
 }
 
-// Err returns the reason why the client takes no more requests: a *ProtocolError, ErrEnded, or an
-// error that says why a request got no reply. It returns nil while the client takes requests.
+// Err returns nil while the client takes requests. Then it returns the reason why not: a
+// *ProtocolError, ErrEnded, or an error that says why a request got no reply.
 func (c *Client) Err() error { return context.Cause(c.over) }
 
-// Do sends a request and waits for its reply. The outcome of an error is the one that the client
-// reported. If no reply came in time, or before ctx ended, the outcome is Indeterminate, and the
-// client takes no more requests.
+// Do sends a request and waits for its reply. If the client reports an error, its outcome is the
+// one that the client reported. If no reply comes in time, or before ctx ends, the outcome is
+// Indeterminate, and the client takes no more requests.
 func (c *Client) Do(ctx context.Context, r Request) (Reply, error) {
 	failed := func(o session.Outcome, err error) error {
 		return &session.RequestError{Op: r.Op, Path: "by the client", Outcome: o, Err: err}
@@ -305,8 +304,8 @@ func (c *Client) bound(r Request) (most time.Duration, bounded bool) {
 }
 
 // Grant is like Do, for a request that acquires a grant. The returned context ends when the client
-// reports the loss of the grant, or has ended. A loss that is reported before the reply counts too,
-// because the client may report it at any time after the request.
+// ends or reports the loss of the grant. A report before the reply counts too, because a client may
+// report a loss at any time after the request.
 func (c *Client) Grant(ctx context.Context, r Request) (Reply, context.Context, error) {
 	c.mu.Lock()
 	c.grant, c.lose = context.WithCancelCause(context.Background())
@@ -323,9 +322,8 @@ func (c *Client) Stop(ctx context.Context) error { return c.process.stop(ctx) }
 // Continue continues the stopped processes.
 func (c *Client) Continue() error { return c.process.resume() }
 
-// LimitMemory gives no further memory to the client's process and to the processes that it has
-// started, until the function `lift` is called. The result of `lift` says whether one of these
-// processes was waiting for memory.
+// LimitMemory stops the client's processes from getting further memory, until `lift` is called. The
+// result of `lift` says whether one of these processes was waiting for memory.
 func (c *Client) LimitMemory() (lift func() (waits bool, err error), err error) {
 	return c.process.limitMemory()
 }
@@ -343,9 +341,9 @@ func (c *Client) Ended() <-chan struct{} { return c.process.ended() }
 // Grace is the time in which a client must end after the end of its standard input.
 const Grace = 3 * time.Second
 
-// Close closes the input of the client and waits until the client has ended. Then it removes
-// everything that belongs to the client. A client that does not end within Grace is killed. A
-// client that broke the protocol, or whose reply took too long, is killed at once.
+// Close closes the input of the client, waits until the client has ended, and removes everything
+// that belongs to it. A client that does not end within Grace is killed. A client that broke the
+// protocol, or whose reply took too long, is killed at once.
 func (c *Client) Close() {
 	if c.process != nil {
 		c.in.Close()

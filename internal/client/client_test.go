@@ -81,8 +81,8 @@ func TestClientThatDoesNotSayHello(t *testing.T) {
 	}
 }
 
-// The function `matches` reports whether text contains all parts of `want`, in their order. In
-// `want`, the parts are separated by .*
+// The function `matches` reports whether text contains all parts of `want` in order. In `want`, the
+// parts are separated by .*
 func matches(text, want string) bool {
 	for part := range strings.SplitSeq(want, ".*") {
 		_, rest, found := strings.Cut(text, part)
@@ -94,8 +94,8 @@ func matches(text, want string) bool {
 	return true
 }
 
-// A client that later breaks the protocol is ended. The error says how the client broke the
-// protocol, and the current request fails at once.
+// If a client breaks the protocol later, it is ended. The current request fails at once, and its
+// error says how the client broke the protocol.
 func TestClientThatBreaksTheProtocol(t *testing.T) {
 	for name, one := range map[string]struct{ rest, want string }{
 		"text":      {`read x; echo granted; cat`, `not a JSON object (print for people to standard error): "granted\n"`},
@@ -145,8 +145,8 @@ func TestClientThatBreaksTheProtocol(t *testing.T) {
 	}
 }
 
-// The function `echoes` is a client whose reply is the value of the request. It reports a loss
-// first if the value says so.
+// The function `echoes` is a client that replies with the value of the request. If the value says
+// so, it reports a loss first.
 func echoes(_ Setup, in io.Reader, out io.Writer) error {
 	return Serve(in, out, Lock.Operations(), func(s *Server, r Request) Reply {
 		if rest, found := strings.CutPrefix(r.Value, "lost "); found {
@@ -266,8 +266,7 @@ func TestAllProcessesOfAClientAreStoppedAndKilled(t *testing.T) {
 	c.Close()
 }
 
-// zombie reports whether the process has ended and has not been waited for. The parent that
-// inherits the process has to wait for it.
+// zombie reports whether the process has ended but its parent has not waited for it yet.
 func zombie(pid int) bool {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && strings.Contains(string(text), ") Z ")

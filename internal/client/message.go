@@ -111,12 +111,13 @@ const (
 type Reply struct {
 	Type string `json:"type"`
 	ID   int64  `json:"id,omitempty"` // number of the request; zero for Hello and Lost
-	// Token is the fencing token of a grant, the czxid of its znode. It is zero if the client has
-	// none.
+	// Token is the fencing token of a grant, which is the czxid of its znode. Zero means that the
+	// client has none.
 	Token int64 `json:"token,omitempty"`
 	// Node is the name or the path of the znode of a grant, if the client has one.
 	Node string `json:"node,omitempty"`
-	// Value is the item of a take or a claim, empty if there is none, or the number of a counter.
+	// Value is the item of a take or a claim, empty if there is none. Or it is the number of a
+	// counter.
 	Value   string   `json:"value,omitempty"`
 	Members []string `json:"members,omitempty"` // of a group
 	Error   string   `json:"error,omitempty"`   // why, for people

@@ -20,9 +20,9 @@ type process interface {
 	stop(ctx context.Context) error
 	resume() error
 	limitMemory() (lift func() (waits bool, err error), err error)
-	// kill kills the process and those that it has started. It does not wait for their end.
+	// kill kills the process and those that it has started. It does not wait.
 	kill()
-	// ended returns a channel that is closed when the process has ended. After that, failure
+	// ended returns a channel that is closed when the process has ended. After that, `failure`
 	// returns how it ended, or nil if it ended without an error.
 	ended() <-chan struct{}
 	failure() error
@@ -34,8 +34,8 @@ type pipes struct {
 	out io.ReadCloser
 }
 
-// start starts the program. A child process gets the setup in its environment, and a program in
-// this process gets s. Standard error is written to log.
+// start starts the program. A child process gets the setup in its environment; a program in this
+// process gets s. Standard error is written to log.
 func (p Program) start(s Setup, log io.Writer) (process, pipes, error) {
 	if p.Inside != nil {
 		i, ends := startInside(p.Inside, s)
@@ -71,8 +71,8 @@ func (p Program) startChild(s Setup, log io.Writer) (_ process, _ pipes, err err
 		}
 		return r, w
 	}
-	// The pipes of package exec are not suitable: they lose what has not been read when the process
-	// ends.
+	// The pipes of package exec are not suitable: when the process ends, they lose what has not
+	// been read.
 	theirIn, in := pipe()
 	out, theirOut := pipe()
 	errs, theirErrs := pipe()
@@ -95,9 +95,9 @@ func (p Program) startChild(s Setup, log io.Writer) (_ process, _ pipes, err err
 	return c, pipes{in, out}, nil
 }
 
-// await waits for the end of the process and of its standard error. Processes that the process has
-// started may keep its standard error open. So await kills them, and waits at most a second for the
-// rest of the text.
+// await waits for the end of the child and of its standard error. Processes that the child has
+// started may keep the standard error open. So await kills them, and then waits at most a second
+// for the rest of the text.
 func (c *child) await() {
 	defer close(c.whole)
 	<-c.Ended()
@@ -129,8 +129,7 @@ type tail struct {
 	kept []byte
 }
 
-// tailLength is the number of bytes of a client's standard error that are quoted in the error that
-// says how the client ended.
+// tailLength is how many bytes of a client's standard error the error about its end quotes.
 const tailLength = 600
 
 // Write stores the end of b.

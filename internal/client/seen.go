@@ -9,16 +9,16 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A Session is a session that a server gave to a client. If the server refused to resume it, ID is
-// 0.
+// A Session is a session that a server gave to a client. If the server refused to resume the
+// session, ID is 0.
 type Session struct {
 	ID       int64
 	Password []byte
 	Timeout  time.Duration
 }
 
-// The function `seeing` returns a dialer that calls `seen` with the session in each server's answer
-// to the client.
+// The function `seeing` returns a dialer that calls `seen` with the session in each answer to a
+// connect request.
 func seeing(dial Dial, seen func(Session)) Dial {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
@@ -29,8 +29,8 @@ func seeing(dial Dial, seen func(Session)) Dial {
 	}
 }
 
-// A seenConn collects the first bytes from the server until they are the answer to the client's
-// connect request. One goroutine reads from it.
+// A seenConn collects the first bytes from the server until they form the answer to the client's
+// connect request. Only one goroutine reads from it.
 type seenConn struct {
 	net.Conn
 	seen  func(Session)
@@ -56,9 +56,9 @@ func (c *seenConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// The function `answered` parses a server's answer to a connect request from the first bytes of a
+// The function `answered` parses the answer to a connect request from the first bytes of a
 // connection. The result `more` is true if more bytes are needed. The answer to a four-letter
-// command is not a session: its first four bytes would be too large as the length of a frame.
+// command is not a session: as the length of a frame, its first four bytes are too large.
 func answered(b []byte) (s Session, found, more bool) {
 	if len(b) < 4 {
 		return s, false, true

@@ -17,8 +17,8 @@ type Server struct {
 	out io.Writer
 }
 
-// Serve sends a hello with the operations. It replies to each request with the result of the
-// function `handle`, until the input ends or a reply has Last set. Serve sets the ID of each reply.
+// Serve sends a hello with the operations. Then it replies to each request with the result of
+// `handle`, until the input ends or a reply has Last set. Serve sets the ID of each reply.
 func Serve(in io.Reader, out io.Writer, operations []string, handle func(*Server, Request) Reply) error {
 	s := &Server{out: out}
 	if err := s.write(Reply{Type: Hello, Protocol: Version, Operations: operations}); err != nil {
@@ -51,8 +51,8 @@ func (r Request) Context() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), time.Duration(*r.WaitMS)*time.Millisecond)
 }
 
-// ReplyOf returns the reply for an operation that returned err. The type of the reply is OK, Fail
-// or Info, by the outcome of err.
+// ReplyOf returns the reply for an operation that returned err. Its type, OK, Fail or Info, is the
+// outcome of err.
 func ReplyOf(err error) Reply {
 	if err == nil {
 		return Reply{Type: OK}

@@ -35,8 +35,8 @@ type Setup struct {
 	Recipe  Recipe
 	Permits int // permits of a semaphore
 	Number  int // number of the client, from 0
-	// Dial connects a client in this process to the servers. A client in another process gets
-	// addresses instead.
+	// Dial connects a client in this process to the servers. A client in another process connects
+	// to local addresses instead.
 	Dial Dial
 }
 
@@ -81,8 +81,8 @@ type Program struct {
 	Name string   // the command, for messages
 	Args []string // the program and its arguments
 	Env  []string // in addition to the environment of this process and the setup
-	// Inside, unless nil, is the client as a function in this process, so that it can run on a
-	// virtual clock. It returns when its input ends.
+	// Inside, unless nil, is the client as a function in this process, which can run on a virtual
+	// clock. It returns when its input ends.
 	Inside func(s Setup, in io.Reader, out io.Writer) error
 }
 

@@ -24,8 +24,8 @@ type broken struct {
 	mute     func() bool // reports whether the next request to resume a session gets no answer
 }
 
-// A conn connects a client to a broken server, and changes whole frames. It relies on the clients
-// of this package: they write one frame at a time, and read only the frames that they wait for.
+// A conn connects a client to a broken server, and changes whole frames. For that, the clients of
+// this package must write one frame at a time, and read only the frames that they wait for.
 type conn struct {
 	net.Conn
 	of broken
@@ -133,8 +133,7 @@ func zxid(of wire.Op, change func(int64) int64) broken {
 
 func answering(of wire.Op) broken { return broken{answers: func(op wire.Op) bool { return op == of }} }
 
-// The servers break one requirement each, in a way that is realistic for servers. The check of the
-// requirement must fail.
+// Each server breaks one requirement, in a realistic way. The check of that requirement must fail.
 func TestBrokenServersAreFoundVirtualTime(t *testing.T) {
 	one := func(int64) int64 { return 1 }
 	var passwords sync.Map // by session
@@ -195,7 +194,7 @@ func TestBrokenServersAreFoundVirtualTime(t *testing.T) {
 	}
 }
 
-// A server that does not answer has refused nothing and accepted nothing, so the verdict is
+// A server that does not answer has neither refused nor accepted anything, so the verdict is
 // unknown.
 func TestServersThatDoNotAnswerRefuseNothing(t *testing.T) {
 	for name, answered := range map[string]int{"wrong-password": 0, "ended": 1} {

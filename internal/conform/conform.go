@@ -23,8 +23,8 @@ type Options struct {
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Root is the path below which the checks create znodes. It must exist, and every client must
-	// have all permissions below it. The traces create znodes with ACLs. Each of these also gives
-	// all permissions to Owner, so Owner can later delete everything that is left below Root.
+	// have all permissions below it. Each ACL of a znode in a trace also gives all permissions to
+	// Owner. So Owner can delete everything that is left below Root.
 	Root  string
 	Owner wire.ID
 
@@ -44,8 +44,8 @@ type Step struct {
 	OK        bool   `json:"ok"`
 }
 
-// A Finding says whether servers meet a requirement. If the verdict is Unknown, the requirement
-// could not be checked, and Reason says why.
+// A Finding says whether servers meet a requirement. If this could not be checked, the verdict is
+// Unknown, and Reason says why.
 type Finding struct {
 	Requirement string          `json:"requirement"`
 	What        string          `json:"what"`
@@ -81,7 +81,7 @@ func packageOf(guarantee string) string {
 	return "" // a test finds guarantees without a package
 }
 
-// recipesOf returns the packages of the guarantees, except session, which all packages use.
+// recipesOf returns the packages of the guarantees. It leaves out session, which all packages use.
 func recipesOf(guarantees []string) (names []string) {
 	for _, g := range guarantees {
 		if name := packageOf(g); name != "session" && !slices.Contains(names, name) {
@@ -96,9 +96,9 @@ func requirements() []requirement {
 	return slices.Concat(ofSessions(), ofWrites(), ofReads())
 }
 
-// Run checks one requirement after the other, and calls the function `report` with each finding. It
-// leaves nothing except znodes below the root. Its error says why it could not continue. If
-// `report` returns an error, Run returns that error at once.
+// Run checks one requirement after the other, and calls `report` with each finding. It leaves
+// nothing except znodes below the root. An error means that Run could not continue. If `report`
+// returns an error, Run returns that error at once.
 func Run(ctx context.Context, o Options, report func(Finding) error) error {
 	o.Patience = cmp.Or(o.Patience, 30*time.Second)
 	for i, r := range requirements() {
@@ -133,8 +133,8 @@ func (o *Options) look(ctx context.Context, r requirement, dir string) (Finding,
 	return f, nil
 }
 
-// judge derives the verdict from the steps. A wrong step counts even if the following steps could
-// not be done.
+// judge derives the verdict from the steps. A wrong step counts even if later steps could not be
+// done.
 func (f *Finding) judge(err error) {
 	f.Verdict = checker.Valid
 	switch {

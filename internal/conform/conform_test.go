@@ -80,8 +80,8 @@ func TestZktestConformsVirtualTime(t *testing.T) {
 	}
 }
 
-// Servers like ClickHouse Keeper resume no session, and give no session a password. Only the
-// requirements that need resumed sessions or passwords fail.
+// Servers like ClickHouse Keeper resume no session, and give no session a password. Only
+// requirements that need these abilities fail.
 func TestServersThatResumeNoSessionVirtualTime(t *testing.T) {
 	findings := on(t, zktest.Options{NoResume: true}, zktest.V39, 100)
 	want := map[string]checker.Verdict{
@@ -168,7 +168,8 @@ func TestGuaranteesOfRequirementsExist(t *testing.T) {
 	}
 }
 
-// Each guarantee belongs to a package of the summary, and each package depends on the servers.
+// Each guarantee belongs to a package of the summary. Each package has guarantees that depend on
+// the servers.
 func TestSummaryHasEveryPackage(t *testing.T) {
 	text, err := os.ReadFile("../../docs/guarantees.md")
 	if err != nil {

@@ -81,8 +81,8 @@ type client struct {
 	closed  bool
 }
 
-// connect sends a handshake to a server. If the server closes the connection or answers that there
-// is no such session, the client is nil.
+// connect sends a handshake to a server. The client is nil if the server closes the connection, or
+// answers that there is no such session.
 func (p *probe) connect(server int, r wire.ConnectRequest) (*client, error) {
 	l, err := trace.Dial(p.ctx, p.servers, server)
 	if err != nil {
@@ -159,8 +159,8 @@ func (c *client) drop() error {
 	return c.link.HangUp()
 }
 
-// end closes the session and requires an answer. A server that closes the connection instead may
-// not have closed the session.
+// end closes the session and requires an answer. If the server closes the connection instead, it
+// may not have closed the session.
 func (c *client) end() error {
 	c.closed = true
 	defer c.link.Close()
@@ -183,7 +183,7 @@ func (c *client) send(op wire.Op, req wire.Record) error {
 	return c.link.Write(&wire.RequestHeader{Xid: xid, Op: op}, body)
 }
 
-// receive returns the header of the next reply, and decodes its response into rsp unless that is
+// receive returns the header of the next reply, and decodes its response into rsp, unless rsp is
 // nil. If the server closes the connection instead, the code is ConnectionLoss.
 func (c *client) receive(rsp wire.Record) (h wire.ReplyHeader, err error) {
 	frame, err := c.link.Read()
@@ -218,8 +218,8 @@ func said(code wire.Code) string {
 	return code.String()
 }
 
-// The function `failed` returns nil for a request that succeeded. Otherwise it returns why the
-// check cannot continue.
+// The function `failed` returns nil for a request that succeeded. For any other request, it says
+// why the check cannot continue.
 func failed(what string, h wire.ReplyHeader, err error) error {
 	switch {
 	case err != nil:
@@ -259,8 +259,8 @@ func (c *client) sync(path string) (wire.ReplyHeader, error) {
 	return c.do(wire.OpSync, &wire.Path{Path: path}, nil)
 }
 
-// barrier sends a quorum write that changes nothing. Reads after it return everything that was
-// committed before. A sync is not sufficient: the leader answers the sync of its own client before
+// barrier sends a quorum write that changes nothing. Later reads return everything that was
+// committed before. After a sync they might not: a leader answers the sync of its own client before
 // it has applied everything that it has committed. The path need not exist.
 func (c *client) barrier(path string) (wire.ReplyHeader, error) {
 	h, _, err := c.multi(check(path))
@@ -280,8 +280,7 @@ func check(path string) wire.MultiOp {
 	return wire.MultiOp{Op: wire.OpCheck, Request: &wire.PathVersion{Path: path, Version: -1}}
 }
 
-// event sends a quorum write and returns the first event that arrived before the answer. If none
-// did, it returns nil.
+// event sends a quorum write and returns the first event that arrived before the answer, or nil.
 func (c *client) event() (*trace.Event, error) {
 	h, err := c.barrier(c.p.dir)
 	if err := failed("check", h, err); err != nil {

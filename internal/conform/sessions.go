@@ -233,7 +233,8 @@ func ephemeralsEnd(p *probe) error {
 }
 
 // A silent session may live longer than its timeout, by lateness times the timeout plus otherWork.
-// ZooKeeper needs one tick, by default half of the shortest timeout. The rest is for busy servers.
+// ZooKeeper needs only one tick, by default half of the shortest timeout. The rest is for busy
+// servers.
 const (
 	lateness  = 3
 	otherWork = 20 * time.Second
@@ -259,7 +260,7 @@ func expiry(p *probe) error {
 	}
 	for server, s := range all {
 		operation := fmt.Sprintf("the znode of a silent session of %v at %s", s.timeout, p.at(server))
-		// A clock may be faster than another by a twentieth: decision 0001, A1.
+		// One clock may be faster than another by a twentieth: decision 0001, A1.
 		early, late := s.gone > 0 && s.gone < s.timeout-s.timeout/20, s.gone == 0
 		answer := "exists for the timeout and is deleted soon after"
 		if early {
@@ -338,7 +339,7 @@ type life struct {
 }
 
 // The function `kept` keeps sessions alive for two and a half timeouts. If this process or the
-// servers were delayed meanwhile, the check proves nothing.
+// servers were delayed in that time, the check proves nothing.
 func kept(p *probe) error {
 	lives := make([]life, len(p.servers.Addresses)*len(activities))
 	var group errgroup.Group
@@ -351,8 +352,8 @@ func kept(p *probe) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	// If this process or a server was delayed, the requests of a session were far apart. Writes
-	// wait for the leader, so they show its delays.
+	// Delays of this process or a server put the requests of a session far apart. Writes also show
+	// delays of the leader, because they wait for it.
 	for _, l := range lives {
 		if l.between > l.timeout/2 {
 			return fmt.Errorf("%s at %s were up to %v apart, more than half of the timeout %v: the machine is too busy for this check",
@@ -397,8 +398,8 @@ func (p *probe) keep(server int, kind activity) (life, error) {
 			return l, nil
 		}
 	}
-	// The session's own server may not know yet that the quorum has ended the session. So another
-	// client reads the znode after a quorum write.
+	// The session's own server may not know yet that the quorum has ended the session. So the znode
+	// is read by another client, after a quorum write.
 	observer, err := p.open(server+1, time.Minute)
 	if err != nil {
 		return l, err

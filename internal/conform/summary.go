@@ -9,8 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// A Standing says which guarantees of a package hold. It covers only the guarantees that depend on
-// the servers.
+// A Standing says which guarantees of a package hold, among those that depend on the servers.
 type Standing struct {
 	Package string   `json:"package"`
 	Stand   []string `json:"stand"`
@@ -18,8 +17,8 @@ type Standing struct {
 	Unknown []string `json:"unknown"`
 }
 
-// Summary returns, for each package, which guarantees hold, which do not, and for which this is
-// unknown. A guarantee does not hold if one of its requirements fails.
+// Summary returns, for each package, which guarantees hold, which do not, and which are unknown. A
+// guarantee does not hold if one of its requirements fails.
 func Summary(findings []Finding) []Standing {
 	worst := map[string]checker.Verdict{}
 	for _, f := range findings {

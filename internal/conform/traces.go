@@ -15,8 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The map usedBy has an entry for each operation of a trace that recipes use. The key is the name
-// of the operation, and the value lists the guarantees that depend on it.
+// The map usedBy has the operations of a trace that recipes use. The key is the name of the
+// operation. The value lists the guarantees that depend on the operation.
 var usedBy = map[string][]string{
 	wire.OpCreate.String():          {"S3", "L1", "E2", "G1", "Q2", "C1"},
 	wire.OpCreateContainer.String(): {"L4", "E9", "G2", "Q8", "D6"},

@@ -2,7 +2,7 @@ package guard
 
 import "time"
 
-// An instant is a time of the machine's monotonic clock, in nanoseconds. Both processes of a Run
+// An instant is a time of the machine's monotonic clock, in nanoseconds. The guard and the holder
 // read the same clock.
 type instant int64
 
@@ -40,7 +40,7 @@ func (p *plan) stop(now instant) {
 }
 
 // The method `due` returns the action at the time `now`, and the next time at which the action may
-// change. A renewal of the lease does not cancel a stop that has begun, because the command has
+// change. After a stop has begun, a renewal of the lease changes nothing, because the command has
 // already received SIGTERM.
 func (p *plan) due(now instant) (do action, next instant) {
 	last := p.deadline.add(-p.margin)

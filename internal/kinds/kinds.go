@@ -1,6 +1,6 @@
 // Package kinds has the kinds of ensembles that command-line flags name. It imports the packages of
-// all kinds. A build with the tag nocontainer leaves out containers, and with them Docker's client,
-// which takes a third of the time of a first build.
+// all kinds. With the build tag nocontainer, it leaves out containers and Docker's client, which
+// takes a third of the time of a first build.
 package kinds
 
 import (
@@ -20,8 +20,8 @@ func Names() []string { return []string{"embedded", "container", "process"} }
 // Starter returns the function that starts ensembles of the given kind. They run the given version
 // of ZooKeeper unless the Config of a run names another one. An empty version means the default
 // version. The embedded ensemble does not run ZooKeeper, but models the version: a release such as
-// 3.8.0, or the line of releases 3.8. If `progress` is not nil, each slow step writes a line to it.
-// If logDir is not empty, the nodes' logs are stored there.
+// 3.8.0, or a line of releases such as 3.8. If `progress` is not nil, each slow step writes a line
+// to it. If logDir is not empty, the nodes' logs are stored there.
 func Starter(kind, version, logDir string, progress io.Writer) (ensemble.Starter, error) {
 	config := ensemble.Config{LogDir: logDir, Version: version}
 	if _, err := config.Complete(); err != nil {

@@ -13,9 +13,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A Func receives the events of one session. The session calls it with one event at a time, in the
-// order in which the lease took them into account. The session holds mutexes during the call, so a
-// Func must not block and must not use the session.
+// A Func receives the events of one session, one at a time, in the order in which the lease used
+// them. The session holds mutexes during the call, so a Func must not block and must not use the
+// session.
 type Func func(Event)
 
 // A Kind is a kind of event.
@@ -30,17 +30,16 @@ const (
 	Closed
 	// Sent means that a request is about to be written: Xid, Op.
 	Sent
-	// Answered means that a reply was read and that the lease took it into account: Xid, Zxid,
-	// Code, Part, Proof, Sent, Deadline.
+	// Answered means that the lease used a reply: Xid, Zxid, Code, Part, Proof, Sent, Deadline.
 	Answered
 	// Waiting means that a contender began to wait: Hold, Path.
 	Waiting
-	// Expected means that a contender is next, so the lease is renewed for it: Hold, Path.
+	// Expected means that the lease is renewed for a contender, because it is the next one: Hold,
+	// Path.
 	Expected
 	// Granted means that a contender was granted its hold: Hold, Path, Deadline.
 	Granted
-	// Ended means that a hold has ended, or that a contender left without a grant: Hold, Path,
-	// Cause.
+	// Ended means that a hold ended, or that a contender left without a grant: Hold, Path, Cause.
 	Ended
 	// Heartbeat means that the session sends a write to renew its lease.
 	Heartbeat

@@ -11,20 +11,19 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A waiting is the wait of one contender for another, here called the other. Which watches it needs
-// depends on how the other uses the data of its znode:
+// A waiting is the wait of one contender, `me`, for another contender, `other`. The needed watches
+// depend on how `other` uses the data of its znode:
 //
-//   - The other changes its data once: it leaves a release mark. Only its data is watched. A change
-//     means that the other was served and has departed. A deletion without a change means that the
-//     other departed before it was served, or vanished.
-//   - The other may also change its data while it is served. The first change means that it has
-//     been served. If the waiting contender is exclusive, a second watch waits for the deletion.
-//   - The other leaves no release mark, for example because it is shared or belongs to another
-//     library. Only the deletion is watched, and the data is ignored.
+//   - It changes the data once, as a release mark. Only the data is watched. A change means that
+//     `other` was served and has departed. A deletion without a change means that `other` departed
+//     before it was served, or vanished.
+//   - It may also change the data while it is served. The first change means that it has been
+//     served. If `me` is exclusive, a second watch waits for the deletion.
+//   - It leaves no release mark, for example because it is shared or belongs to another library.
+//     Only the deletion is watched.
 //
 // An ephemeral znode has no children, so a watch on its children fires only on deletion. The
-// watches are set by reads that fail if the znode is gone, and not by exists, so that no watch
-// remains in that case.
+// watches are set by reads that fail if the znode is gone. An exists would leave a watch behind.
 type waiting struct {
 	queue  *Queue
 	me     Contender
@@ -36,9 +35,9 @@ type waiting struct {
 	watches    []*session.Watch
 }
 
-// await waits until the contender `me` need not wait for the contender `other` any more. It reports
-// whether `other` is known to have been served. In that case the contenders before `other` are gone
-// too. If a server is too busy to set a watch, await retries, because an error would end the place.
+// await waits until `me` need not wait for `other` any more. It reports whether `other` is known to
+// have been served; if so, the contenders before `other` are gone too. If a server is too busy to
+// set a watch, await retries, because an error would end the place.
 func (l *Queue) await(ctx context.Context, c *Place, me, other Contender) (served bool, err error) {
 	w := &waiting{queue: l, me: me, other: other, path: znode.Join(l.Dir, other.Name)}
 	defer w.stop()
@@ -118,8 +117,8 @@ func (w *waiting) left(event zk.Event) (over bool, err error) {
 	return false, event.Err
 }
 
-// readReleaseMark checks whether the other left a release mark. The event of the mark arrives
-// before the event of the deletion.
+// readReleaseMark checks whether `other` left a release mark. The event of the mark arrives before
+// the event of the deletion.
 func (w *waiting) readReleaseMark() {
 	select {
 	case event := <-w.data:
@@ -134,9 +133,8 @@ func (w *waiting) stop() {
 	}
 }
 
-// The method `try` returns the result of a Join with Request.Try if the contender `other` is ahead
-// of the contender `me`. Only a reader can succeed, and only if `other` is a writer that was
-// downgraded.
+// The method `try` returns the result of a Join with Request.Try by `me` if `other` is ahead. It
+// succeeds only if `me` is a reader and `other` is a downgraded writer.
 func (l *Queue) try(ctx context.Context, c *Place, r Request, me, other Contender) error {
 	if me.Kind == Exclusive || !l.Naming.changes(other) {
 		return ErrBusy

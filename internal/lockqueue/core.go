@@ -27,24 +27,23 @@ type Contender struct {
 	suffix string // the suffix of Naming that matched the name
 }
 
-// A Naming defines which children take part in a lock queue, by the part of the name before the
-// number. Other children are ignored.
+// A Naming defines by suffixes which children take part in a lock queue. A suffix is the part of
+// the name just before the number. Other children are ignored.
 type Naming struct {
 	Exclusive []string
 	Shared    []string
-	// Changing lists some of the suffixes in Exclusive. A contender of this package with such a
-	// suffix may change the data of its znode while it holds: see Place.Downgrade. All other
-	// exclusive contenders of this package change their data only when they leave: see
-	// Place.Leave.
+	// Changing lists those suffixes in Exclusive whose contenders may call Place.Downgrade, and so
+	// change their data while they hold. All other exclusive contenders of this package change
+	// their data only in Place.Leave.
 	Changing []string
-	// Silent means that contenders of this package leave no release marks; see leavesMark. Set it
-	// if candidates of other programs wait for these contenders and react only to deletions.
+	// Silent means that contenders of this package leave no release marks. Set it if other programs
+	// wait for these contenders and react only to deletions.
 	Silent bool
 }
 
-// leavesMark reports whether the contender leaves a release mark: after it has been served, it sets
-// its znode's data in the transaction that deletes the znode. The exclusive contenders of this
-// package do so unless n.Silent is set. Their names begin with 32 hexadecimal digits and a dash.
+// leavesMark reports whether the contender sets its znode's data, as a release mark, when it leaves
+// after it was served. The exclusive contenders of this package do so unless n.Silent is set. Their
+// names begin with 32 hexadecimal digits and a dash.
 func (n Naming) leavesMark(c Contender) bool {
 	id, rest, ok := strings.Cut(c.Name, "-")
 	return ok && !n.Silent && c.Kind == Exclusive && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == "" && rest != ""
@@ -70,8 +69,8 @@ func (n Naming) Parse(name string) (Contender, bool) {
 	return parse(name, Shared, n.Shared)
 }
 
-// parse finds the start of the number by the suffix before it. Without the suffix, it could not
-// distinguish a dash at the end of the suffix from the minus sign of the number.
+// parse finds the number by the suffix before it. A search for the number itself would take the
+// dash at the end of a suffix for a minus sign.
 func parse(name string, kind Kind, suffixes []string) (Contender, bool) {
 	for _, width := range []int{10, 11} { // the lengths of numbers formatted with %010d
 		at := len(name) - width
@@ -115,8 +114,8 @@ func (n Naming) Queue(children []string) []Contender {
 	return queue
 }
 
-// Compare orders contenders by number. Two contenders can have the same number only if another
-// client chose the names. In that case, their names decide the order.
+// Compare orders contenders by number. Two contenders have the same number only if another client
+// chose the names. Then their names decide.
 func Compare(a, b Contender) int {
 	switch {
 	case a.Seq == b.Seq:
@@ -129,14 +128,14 @@ func Compare(a, b Contender) int {
 
 // A Decision says whether a contender is served, and otherwise for which contender it waits.
 type Decision struct {
-	// Present means that the contender is among the children. If Present is false, the list is
-	// older than its znode, or the znode is gone.
+	// Present means that the contender is among the children. Otherwise the list is older than the
+	// contender's znode, or this znode is gone.
 	Present bool
-	// Ahead is the number of contenders for which this contender has to wait. If Ahead is 0, this
-	// contender is served.
+	// Ahead is the number of contenders that this contender has to wait for. If Ahead is 0, it is
+	// served.
 	Ahead int
-	// Last is the nearest of these contenders, and the one to wait on. Since each contender waits
-	// only on the nearest one, a departure does not wake all contenders.
+	// Last is the nearest contender that this contender has to wait for. Only Last is watched, so
+	// that a departure does not wake all contenders.
 	Last Contender
 }
 

@@ -21,8 +21,8 @@ var testNaming = Naming{
 
 const id = "0123456789abcdef0123456789abcdef-"
 
-// child returns the full name for an abbreviation of the testdata: w0 is an exclusive contender, r1
-// is a shared one, and x2 is no contender.
+// child returns the full name for an abbreviation of the testdata. For example, w0 is an exclusive
+// contender, r1 is a shared one, and x2 is no contender.
 func child(s string) string {
 	n, err := strconv.ParseInt(s[1:], 10, 32)
 	if err != nil {
@@ -86,8 +86,7 @@ func decided(children []string, number string) string {
 	return "is not there"
 }
 
-// TestParse fails if names of other kinds are parsed as contenders, or if names of contenders are
-// not parsed as such.
+// TestParse checks that names of contenders are parsed, and that other names are not.
 func TestParse(t *testing.T) {
 	for name, want := range map[string]Contender{
 		id + "lock-0000000007":                                       {Seq: 7},
@@ -147,7 +146,7 @@ func TestSigns(t *testing.T) {
 }
 
 // The function `crowd` returns the names of n children. Their numbers begin at `start` and may
-// wrap.
+// overflow to negative ones.
 func crowd(rng *rand.Rand, start znode.Seq, n int) (children []string) {
 	for i := range n {
 		kind := "wwrx"[rng.IntN(4)]
@@ -191,8 +190,7 @@ func served(queue []Contender, children []string) map[Contender]bool {
 	return served
 }
 
-// The function `compatible` checks that no exclusive contender is served together with another
-// contender.
+// The function `compatible` checks that an exclusive contender is served alone.
 func compatible(served map[Contender]bool) error {
 	for c := range served {
 		if c.Kind == Exclusive && len(served) > 1 {
@@ -202,10 +200,9 @@ func compatible(served map[Contender]bool) error {
 	return nil
 }
 
-// The function `wakes` checks how the departure of one contender affects the others. If another
-// contender is served only after the departure, it must have waited on the departed one. The
-// departure may wake one exclusive contender, or the readers that waited on one writer, and no
-// others.
+// The function `wakes` checks how the departure of one contender affects the others. A contender
+// that is served only after the departure must have waited on the departed contender. The departure
+// may wake only one exclusive contender, or the readers that waited on one writer.
 func wakes(queue []Contender, before, after []string, gone Contender) error {
 	woken, exclusive := 0, 0
 	for _, c := range queue {
@@ -222,7 +219,7 @@ func wakes(queue []Contender, before, after []string, gone Contender) error {
 		if is.Served() && !was.Served() && !waited {
 			return fmt.Errorf("departure of %v: %v is served but not woken", gone.Name, c.Name)
 		}
-		// Queue.wait relies on this: if the contender that departed was the only one ahead, wait
+		// Queue.wait relies on this: if only one contender was ahead and it departed, Queue.wait
 		// does not list again.
 		if waited && was.Ahead == 1 && !is.Served() {
 			return fmt.Errorf("departure of %v: %v had only this one ahead, but is not served among %v", gone.Name, c.Name, after)
@@ -247,9 +244,8 @@ func TestNeverTwoExclusiveServed(t *testing.T) {
 	}
 }
 
-// No contender is before an exclusive contender that is served. A release mark proves that its
-// contender was served. Therefore it also proves that no other contender is left before the
-// successor.
+// No contender is before an exclusive contender that is served. So a release mark, which proves
+// that its contender was served, also proves that no contender is left before the successor.
 func TestServedHasNobodyBeforeIt(t *testing.T) {
 	for seed := range uint64(2000) {
 		rng := rand.New(rand.NewPCG(seed, 1))

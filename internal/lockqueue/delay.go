@@ -10,23 +10,23 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// If Queue.Delay is set, every exclusive contender writes a mark when it is served. It clears the
-// mark in the transaction in which it departs. If a contender's znode is gone but its mark remains,
-// the contender vanished: its session expired, or a client deleted the znode. In this case, the
-// next contender waits for the delay before it is served, because requests of the vanished one may
-// still be in progress. The next contender measures the delay from the moment at which it reads the
-// mark, because no server reports when a znode was deleted.
+// If Queue.Delay is set, every exclusive contender writes a mark when it is served, and clears the
+// mark in the transaction in which it departs. If the mark remains but the contender's znode is
+// gone, the contender vanished: its session expired, or a client deleted the znode. Requests of the
+// vanished contender may still be in progress. So the next contender waits for the delay before it
+// is served. The delay begins when the next contender reads the mark, because no server reports
+// when a znode was deleted.
 //
-// The mark is the data of a persistent znode in the directory. The data of the directory itself are
-// not suitable: the directory is a container, and the servers delete it with its data when it is
-// empty.
+// The mark is the data of a persistent znode in the directory. The data of the directory would be
+// lost: the directory is a container, which the servers delete when it is empty.
 //
 // The model is the lock-delay of Chubby, where the server measures the time.
 
 // markName is the name of the mark's znode in the directory.
 const markName = "delay"
 
-// The method `marks` returns the path of the znode whose data contains the transaction marks.
+// The method `marks` returns the path of the znode whose data is the mark of an exclusive place's
+// transactions; see Place.guard.
 func (l *Queue) marks() string {
 	if l.Delay > 0 {
 		return znode.Join(l.Dir, markName)
@@ -34,9 +34,8 @@ func (l *Queue) marks() string {
 	return l.Dir
 }
 
-// The method `mark` writes the mark of c. To do so, it applies a transaction of c without ops,
-// because every transaction of c writes the mark. If the mark's znode does not exist, `mark` first
-// creates it.
+// The method `mark` writes the mark of c by a transaction of c without other ops. If the mark's
+// znode does not exist, `mark` creates it first.
 func (l *Queue) mark(ctx context.Context, c *Place) error {
 	for {
 		_, err := c.Txn(ctx)
@@ -72,8 +71,8 @@ func (l *Queue) outlast(ctx context.Context, c *Place) error {
 	case <-c.Context().Done():
 		return context.Cause(c.Context())
 	}
-	// Remove the mark, so that the next contender need not wait again. If this fails, the next
-	// contender waits once more than needed.
+	// Remove the mark, so that the next contender need not wait. If this fails, the next contender
+	// waits although nobody vanished.
 	l.Session.Set(ctx, l.marks(), nil, mark.Stat.Version)
 	return context.Cause(ctx)
 }

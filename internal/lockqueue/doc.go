@@ -1,16 +1,16 @@
 // Package lockqueue is the queue of contenders that locks, elections and semaphores share. A
-// contender is an ephemeral sequential znode in one directory. Each contender waits on the nearest
-// one that it has to wait for, so that a departure does not wake all of them.
+// contender is an ephemeral sequential znode in one directory. Each contender waits only on the
+// nearest contender that it has to wait for, so that a departure does not wake all of them.
 //
-// [Naming.Decide] decides which contenders are served, and on which other contender each of the
-// rest waits. It is a function of names alone. [Queue.Join] makes the requests. The recipe is the
-// one in ZooKeeper's own documentation ("Locks"), with additions: the create is protected against
-// lost replies, the contender verifies that its own znode exists, numbers are compared across the
-// wrap of their 32 bits, and a turn is granted only while the session's lease stands.
+// [Naming.Decide] is the decision, from names alone: which contenders are served, and on which
+// contender each of the rest waits. [Queue.Join] makes the requests. The recipe is "Locks" of
+// ZooKeeper's own documentation, with four additions. The create is protected against lost replies.
+// The contender verifies that its own znode exists. Numbers are compared across the overflow of
+// their 32 bits. A turn is granted only while the session's lease stands.
 //
-// A contender that was granted its turn has a [Place]. A place has one znode. It applies
-// transactions that fail unless the place is still held, and it is given up by [Place.Leave].
-// Recipes without a lock queue use places too.
+// A contender that was granted its turn has a [Place], with one znode. The place applies
+// transactions that fail unless the place is still held. [Place.Leave] gives the place up. Recipes
+// without a lock queue use places too.
 //
 // Contenders of Curator and kazoo in the same directory take part if the Naming lists the suffixes
 // of their names. No other client may delete a contender's znode or set its data.

@@ -30,8 +30,8 @@ type Queue struct {
 	Dir     string
 	Name    string // of the recipe, for traces
 	Naming  Naming
-	// Delay is the time for which no contender is served after an exclusive one vanished
-	// without leaving; see delay.go. All users of the directory should have the same Delay.
+	// Delay is the time for which no contender is served after an exclusive one vanished; see
+	// delay.go. All users of the directory should have the same Delay.
 	Delay time.Duration
 	// Invalid is the error that the recipe's constructor found in its arguments. Join and
 	// Contenders return it and send nothing.
@@ -48,13 +48,13 @@ type Request struct {
 }
 
 // Join joins the queue and waits for its turn. If Join returns an error, its znode is gone, or the
-// session removes the znode before the session closes.
+// session removes it before the session closes.
 //
-// If there is no other contender, Join costs one round trip. It requests the list right after it
+// If there is no other contender, Join costs one round trip: it requests the list right after it
 // has sent the create, and the server answers the two requests in order.
 //
-// If ctx has already ended, Join makes no request, because even a znode that exists only for a
-// short time would delay other contenders.
+// If ctx has already ended, Join makes no request, because even a short-lived znode would delay
+// other contenders.
 func (l *Queue) Join(ctx context.Context, r Request) (*Place, error) {
 	if l.Invalid != nil {
 		return nil, l.Invalid
@@ -78,16 +78,15 @@ func (l *Queue) Join(ctx context.Context, r Request) (*Place, error) {
 		c.Abandon(ctx, err)
 		return nil, err
 	}
-	// c was alone if the list contains only its znode. A list of length 1 does not prove this: if
-	// the create was repeated, the one znode can be that of another contender.
+	// c was alone if the list contains only its znode. A list of length 1 does not prove this:
+	// after a repeated create, the one znode can be that of another contender.
 	c.leaveOps = l.leaveOps(c, slices.Equal(listing.Names, []string{node.Name()}))
 	return c, nil
 }
 
 // leaveOps returns the ops that go with the deletion of a served znode; see Place.Leave. A
-// contender that was alone when it joined needs no release mark: it is the only one before its
-// successor, so the successor does not list again in any case. With Queue.Delay, the mark of the
-// delay must be cleared even then.
+// contender that was alone when it joined leaves no release mark, because its successor does not
+// list again in any case. With Queue.Delay, its mark of the delay must be cleared even then.
 func (l *Queue) leaveOps(c *Place, alone bool) []session.Op {
 	if c.marks == "" || l.Naming.Silent || alone && l.Delay == 0 {
 		return nil
@@ -128,9 +127,8 @@ func (l *Queue) wait(ctx context.Context, c *Place, r Request, children []string
 		if err != nil {
 			return err
 		}
-		// No contender can join before me. So it is my turn in two cases: if I waited for the only
-		// contender before me, or if the one that I waited for had been served. No new list is
-		// needed then.
+		// No contender can join before me. So no new list is needed if I waited for the only
+		// contender before me, or if the contender that I waited for had been served.
 		if served || d.Ahead == 1 {
 			return l.serve(ctx, c, r, served)
 		}
@@ -141,9 +139,8 @@ func (l *Queue) wait(ctx context.Context, c *Place, r Request, children []string
 	}
 }
 
-// The method `serve` is called when it is the turn of c. If the argument `left` is true, the last
-// exclusive contender is known to have left by itself, or to have been downgraded. Then no delay is
-// needed.
+// The method `serve` is called when it is the turn of c. If `left` is true, the last exclusive
+// contender is known to have left or to have been downgraded, so that no delay is needed.
 func (l *Queue) serve(ctx context.Context, c *Place, r Request, left bool) error {
 	if l.Delay > 0 && !left {
 		if err := l.outlast(ctx, c); err != nil {
@@ -175,7 +172,7 @@ func (l *Queue) contender(c *Place) (Contender, error) {
 	return me, nil
 }
 
-// The method `again` makes the decision from a new list. If this list does not contain the znode,
+// The method `again` makes the decision from a new list. If the znode is missing in this list,
 // another client has deleted the znode.
 func (l *Queue) again(ctx context.Context, me Contender) (Decision, error) {
 	children, err := l.list(ctx)
@@ -194,7 +191,7 @@ func (l *Queue) list(ctx context.Context) ([]string, error) {
 	return listing.Names, err
 }
 
-// Contenders lists the contenders in the order of the queue, without joining it.
+// Contenders lists the contenders in the order of the queue. The caller need not have joined it.
 func (l *Queue) Contenders(ctx context.Context) ([]Contender, error) {
 	if l.Invalid != nil {
 		return nil, l.Invalid

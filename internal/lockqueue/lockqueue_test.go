@@ -46,9 +46,9 @@ func TestHandOverStaysFlat(t *testing.T) {
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				ctx := t.Context()
 				a, b, crowd := w.Client(), w.Client(), w.Client()
-				// Create the directory first. Otherwise the first contender may list the directory
-				// before its own znode exists. It would then leave with a multi, whereas the test
-				// expects a delete.
+				// The directory must exist. Otherwise the first contender may list it before its
+				// own znode exists. It would then leave with a multi, but the test expects a
+				// delete.
 				if err := recipe.CreateParents(ctx, crowd.Session, "/line/any"); err != nil {
 					t.Fatal(err)
 				}
@@ -106,8 +106,8 @@ func TestHandOverStaysFlat(t *testing.T) {
 	}
 }
 
-// If the create of a contender is repeated, its first list can contain only the znode of another
-// contender. The contender did not join an empty queue, so it leaves a release mark.
+// After a repeated create, the first list can contain only the znode of another contender. The
+// contender did not join an empty queue, so it must leave a release mark.
 func TestContenderWithARepeatedCreateIsNotAlone(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()

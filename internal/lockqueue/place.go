@@ -21,8 +21,8 @@ type Place struct {
 	token   int64
 	fixed   bool // other clients use the same znode name
 
-	// leaveOps go with the deletion of the znode, in one transaction. They are set before the
-	// place is returned to its user.
+	// leaveOps go with the deletion of the znode, in one transaction. They are set before the user
+	// has the place.
 	leaveOps []session.Op
 
 	turn  turn.Turn // held by the transaction in progress; only one runs at a time
@@ -31,10 +31,9 @@ type Place struct {
 	doubt *doubt    // the last transaction, if it may have been applied but is not counted yet
 }
 
-// NewPlace returns a place for a znode that the session has created with data. If a later znode can
-// have the same name, the Czxid of the znode must be known. Without it, the place could mistake the
-// later znode for its own. The place is not granted yet; see Grant. If the argument `token` is 0,
-// the place's token is the czxid.
+// NewPlace returns a place for a znode that the session has created with data. The place is not
+// granted yet; see Grant. Token 0 means the znode's Czxid. The Czxid may be 0 only if no later
+// znode can have the same path, because the place could mistake the later znode for its own.
 func NewPlace(s *session.Session, node recipe.Node, data []byte, token int64) *Place {
 	if token == 0 {
 		token = node.Czxid
@@ -58,7 +57,7 @@ func (c *Place) Grant(ctx context.Context) error { return c.hold.Grant(ctx) }
 // Context returns a context that ends with the grant; see recipe.Hold.Context.
 func (c *Place) Context() context.Context { return c.hold.Context() }
 
-// Deadline returns the time at which the context ends if no server answers until then; see
+// Deadline returns the instant at which the context ends if no server answers before; see
 // recipe.Hold.Deadline.
 func (c *Place) Deadline() time.Time { return c.hold.Deadline() }
 
@@ -75,14 +74,14 @@ func (c *Place) Token() int64 { return c.token }
 // Leave gives the place up. First the context ends with the given cause. If the grant had already
 // ended, the error is the cause of its end. If ctx ends before the deletion of the znode is
 // confirmed, the error is the cause of ctx, and the session continues to delete the znode. If ctx
-// was returned by Bind, the context that was passed to Bind limits the wait instead.
+// comes from Bind, the context that was passed to Bind limits the wait instead.
 //
 // A served exclusive place in a lock queue leaves a release mark: it sets its znode's data, and
-// deletes the znode in the same transaction. The next contender watches the data. The release mark
-// makes a change event of its watch, which means that this place had been served. A served place
-// was the first one, so the next contender is the first one now and need not list the contenders.
-// After an expiry, its watch has a deletion event instead. A place leaves no release mark if
-// Naming.Silent is set, or if the queue was empty when it joined and Queue.Delay is 0.
+// deletes the znode in the same transaction. The next contender watches the data. A change shows
+// that this place had been served, and was therefore the first one. So the next contender need not
+// list the contenders. After an expiry, its watch reports a deletion instead. A place leaves no
+// release mark if Naming.Silent is set, or if the queue was empty when it joined and Queue.Delay is
+// 0.
 func (c *Place) Leave(ctx context.Context, cause error) error {
 	ctx, cancel := c.Unbind(ctx)
 	defer cancel()
@@ -100,7 +99,8 @@ func (c *Place) Leave(ctx context.Context, cause error) error {
 }
 
 // Abandon gives up a place that was not granted, with the given cause. It waits until the znode is
-// deleted or ctx ends. Without this wait, the caller's next Try could find its own old znode.
+// deleted or ctx ends. Without this wait, a later Try of the same caller could find the caller's
+// old znode.
 func (c *Place) Abandon(ctx context.Context, cause error) {
 	c.hold.End(cause)
 	select {
@@ -112,7 +112,7 @@ func (c *Place) Abandon(ctx context.Context, cause error) {
 // Close ends the place without deleting its znode, which is already gone.
 func (c *Place) Close() { c.hold.End(errClosed) }
 
-// remove deletes the znode. It continues if the caller goes away.
+// remove deletes the znode as detached work.
 func (c *Place) remove() <-chan error {
 	return recipe.Detach(c.session, func(ctx context.Context) error {
 		switch {
@@ -125,16 +125,15 @@ func (c *Place) remove() <-chan error {
 	})
 }
 
-// removeFixed deletes the znode after it has waited for an earlier removal and for a transaction in
-// progress, even if the caller of that transaction has gone. Without this wait, either of them
-// could affect a later znode with the same name.
+// removeFixed waits for an earlier removal and for a transaction in progress before it deletes the
+// znode. Otherwise these could affect a later znode with the same name.
 func (c *Place) removeFixed(ctx context.Context) error {
 	if err := c.turn.Take(ctx, ctx); err != nil {
 		return err
 	}
 	defer c.turn.End()
 	return <-recipe.Detach(c.session, func(ctx context.Context) error {
-		// If another client deleted the znode, the name may belong to a third client by now.
+		// If another client deleted the znode, a third client may own the name by now.
 		if err := c.session.Retry(ctx, func(ctx context.Context) error {
 			_, err := c.own(ctx)
 			return err
@@ -153,12 +152,12 @@ func unlessRevoked(err error) error {
 }
 
 // leaveTries is how many times the transaction that leaves the release mark is tried. After that
-// the znode is deleted without a mark. A deletion without a mark is equally safe, but other
-// contenders then do not know that the place had been served.
+// the znode is deleted without a mark. This is equally safe, but other contenders do not learn that
+// the place had been served.
 const leaveTries = 3
 
 // LeaveOps returns the ops by which the place leaves, for a transaction that also has other ops.
-// After that transaction, call Close.
+// Call Close after that transaction.
 func (c *Place) LeaveOps() []session.Op {
 	return append(c.leaveOps[:len(c.leaveOps):len(c.leaveOps)], session.DeleteOp{Path: c.Node().Path, Version: session.AnyVersion})
 }
@@ -178,9 +177,9 @@ func (c *Place) part(ctx context.Context) bool {
 	return false
 }
 
-// Downgrade converts an exclusive place into a shared one. It sets the znode's data for the first
-// time, which lets shared contenders behind it pass. It is for places whose suffix is in
-// Naming.Changing. Its errors are those of Txn. Downgrade may be called again.
+// Downgrade converts an exclusive place, whose suffix is in Naming.Changing, into a shared one. It
+// sets the znode's data for the first time, which lets shared contenders behind it pass. Its errors
+// are those of Txn. Downgrade may be called again.
 func (c *Place) Downgrade(ctx context.Context) error {
 	done, err := c.begin(ctx)
 	if err != nil {

@@ -24,7 +24,7 @@ type place struct {
 	over  chan struct{}
 }
 
-// The function `joining` starts a Join, and waits until the contender is served or blocks.
+// The function `joining` starts a Join, and returns when the contender is served or blocks.
 func joining(t *testing.T, w *recipetest.World, r Request) *place {
 	return joiningAs(t, w.Client(), r)
 }
@@ -51,10 +51,8 @@ func (p *place) served() bool {
 	}
 }
 
-// If a contender in the middle of the lock queue departs, the next one must not be served while the
-// first one is still served. This holds for every kind of departure. The next contender must list
-// the queue again when its predecessor departs. Otherwise it would be served together with the
-// first one.
+// If a contender in the middle of the lock queue departs, in whatever way, the next one must list
+// the queue again. Otherwise it would be served together with the first one.
 func TestGoingFromTheMiddleServesNobody(t *testing.T) {
 	writer, lock := Request{Name: "__WRIT__"}, Request{Name: "lock-"}
 	reader := Request{Name: "__READ__", Kind: Shared}
@@ -122,9 +120,8 @@ func TestGoingFromTheMiddleAtEachMoment(t *testing.T) {
 	}
 }
 
-// A downgraded writer still holds the lock as a reader. Readers behind it pass, and writers do not.
-// This holds for contenders that wait or try, and for those that join before or after the
-// downgrade.
+// A downgraded writer still holds the lock as a reader: readers behind it pass, and writers do not.
+// This holds for contenders that wait or try, and that join before or after the downgrade.
 func TestDowngradedWriterLetsNoWriterPass(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		first := joining(t, w, Request{Name: "__WRIT__"})
@@ -164,9 +161,8 @@ func TestWriterLetsNoReaderTryPass(t *testing.T) {
 	})
 }
 
-// The context of a place has already ended when the deletion of its znode is sent. It would be too
-// late to end the context when the deletion is confirmed, because another contender may have been
-// served by then.
+// The context of a place ends before the deletion of its znode is sent. When the deletion is
+// confirmed, another contender may already have been served.
 func TestContextEndsBeforeTheNodeIsDeleted(t *testing.T) {
 	for _, name := range []string{"lock-", "__WRIT__", "__READ__"} {
 		for _, op := range []string{"delete", "multi"} {
@@ -179,9 +175,9 @@ func TestContextEndsBeforeTheNodeIsDeleted(t *testing.T) {
 			}
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				r := Request{Name: name, Kind: kind}
-				// Create the directory first. Otherwise the first contender may list the directory
-				// before its own znode exists. It would then leave with a multi even where the test
-				// expects a delete.
+				// The directory must exist. Otherwise the first contender may list it before its
+				// own znode exists. It would then leave with a multi even where the test expects a
+				// delete.
 				recipetest.Check(t, recipe.CreateParents(t.Context(), w.Admin().Session, "/line/any"))
 				if op == "multi" { // a contender that did not join an empty queue leaves by a multi
 					before := joining(t, w, r)

@@ -11,17 +11,15 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Txn applies ops in one transaction that fails unless the place is still held. It reports
-// truthfully whether they were applied: the transaction leaves a mark, which Txn reads after a lost
-// reply.
-//
-// If the ops were applied but the reply was lost, their results are zero. The error is
-// Indeterminate only if ctx or the session ended, or if another client deleted the znode.
+// Txn applies ops in one transaction that fails unless the place is still held. The transaction
+// leaves a mark. After a lost reply, Txn reads the mark and reports whether the ops were applied.
+// The results of the ops are then zero. The error is Indeterminate only if ctx or the session
+// ended, or if another client deleted the znode.
 func (c *Place) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	return c.TxnThen(ctx, nil, ops...)
 }
 
-// TxnThen is like Txn. If callback is not nil, TxnThen calls it as soon as the ops are known to be
+// TxnThen is like Txn. If callback is not nil, TxnThen calls it when the ops are known to be
 // applied, in the order of the transactions; see apply.
 func (c *Place) TxnThen(ctx context.Context, callback func(), ops ...session.Op) ([]session.OpResult, error) {
 	done, err := c.begin(ctx)
@@ -37,11 +35,10 @@ type doubt struct {
 	callback func() // called if the transaction was applied; may be nil
 }
 
-// begin waits for the turn to apply a transaction. The turn ends when the caller calls `done`. When
-// begin returns without an error, the outcomes of all earlier transactions are known.
+// begin waits for the turn to apply a transaction. When it returns without an error, the outcomes
+// of all earlier transactions are known, and the caller must call `done` to end the turn.
 func (c *Place) begin(ctx context.Context) (done func(), err error) {
-	// The removal of the znode may hold the turn. Then the place has ended, and its context ends
-	// the wait.
+	// If the removal of the znode has the turn, the place has ended. So its context ends the wait.
 	if err := c.turn.Take(ctx, c.Context()); err != nil {
 		return nil, c.refused(err)
 	}
@@ -53,8 +50,7 @@ func (c *Place) begin(ctx context.Context) (done func(), err error) {
 }
 
 // apply applies ops. If callback is not nil, apply calls it as soon as the ops are known to be
-// applied. If only a later transaction finds out that they were applied, that transaction calls
-// callback.
+// applied. If only a later transaction finds that out, the later transaction calls the callback.
 func (c *Place) apply(ctx context.Context, callback func(), ops ...session.Op) ([]session.OpResult, error) {
 	guard := c.guard()
 	all := append(guard[:len(guard):len(guard)], ops...)
@@ -97,11 +93,13 @@ func (c *Place) applied(callback func()) {
 
 // guard returns ops that fail unless the place is held, and that leave the transaction mark.
 //
-// The mark of an exclusive place is the data of the directory, or with Queue.Delay the data of a
-// znode in it. While the place is held, nobody else can set this mark: no other place is held, and
-// the guard of an earlier place fails. The data of the place's own znode cannot be the mark,
-// because a change of that data would be a release mark: see Leave. There can be many shared places
-// at once, so the mark of a shared place is the version of its own znode.
+// The mark of an exclusive place is the data of the directory or, with Queue.Delay, of a znode in
+// it. While the place is held, nobody else can set this mark: no other place is held, and the guard
+// of an earlier place fails. The data of the place's own znode cannot be the mark, because a change
+// of that data is a release mark: see Leave.
+//
+// The mark of a shared place is the version of its own znode, because there can be many shared
+// places at once.
 func (c *Place) guard() []session.Op {
 	path := c.Node().Path
 	if c.marks == "" {
@@ -119,8 +117,8 @@ func (c *Place) mark() []byte {
 	return strconv.AppendInt([]byte(c.Node().Name()+" "), int64(c.txns), 10)
 }
 
-// settle finds out whether a transaction in doubt was applied. If it was, settle increments the
-// number of this place's transactions. An error means that this cannot be found out.
+// settle finds out whether a transaction in doubt was applied, and counts it if so. An error means
+// that this cannot be found out.
 func (c *Place) settle(ctx context.Context) error {
 	if c.doubt == nil {
 		return nil
@@ -137,8 +135,8 @@ func (c *Place) settle(ctx context.Context) error {
 	return nil
 }
 
-// The method `marked` reports whether the transaction in doubt has left its mark. That transaction
-// is the next one to be counted in c.txns.
+// The method `marked` reports whether the transaction in doubt has left its mark. c.txns does not
+// count that transaction yet.
 func (c *Place) marked(ctx context.Context) (bool, error) {
 	if c.marks == "" {
 		own, err := c.own(ctx)
@@ -151,8 +149,8 @@ func (c *Place) marked(ctx context.Context) (bool, error) {
 	if string(dir.Data) == string(c.mark()) {
 		return true, nil
 	}
-	// Check the place's znode after the mark. If the znode exists, the place was held all the
-	// time, and no other client can have replaced the mark.
+	// Check the place's znode after the mark. If the znode exists, the place was held all the time,
+	// and no other client can have replaced the mark.
 	_, err = c.own(ctx)
 	return false, err
 }

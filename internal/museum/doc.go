@@ -1,12 +1,13 @@
-// Package museum reproduces known bugs of ZooKeeper on real servers. It has only tests and exports
-// nothing. Each test runs the same steps on releases that have the bug, and on a release without
-// the bug if there is one. It fails unless the bug appears on exactly the releases that have it:
+// Package museum reproduces known bugs of ZooKeeper on real servers. It has only tests. A test runs
+// the same steps on releases that have the bug, and on a release without the bug if there is one.
+// It fails unless the bug appears on exactly the releases that have it. For example, this command
+// runs one test:
 //
 //	go test ./internal/museum -exhibits -run 4925 -v
 //
 // Without the flag the tests are skipped, because each takes about half a minute.
 //
 // If a harness cannot reproduce known bugs, it proves nothing when it finds no bug. The steps use
-// abilities that the harness needs anyway: it can kill, pause and cut off servers at the right
-// moment, slow down edges, and drop unsynced data from disks.
+// what the harness needs anyway: it can kill, pause and cut off servers at the right moment, slow
+// down edges, and drop unsynced data from disks.
 package museum

@@ -34,8 +34,8 @@ type exhibit struct {
 	has, lacks []string        // the versions with the bug, and the versions without it
 	config     ensemble.Config // of the servers
 
-	// The function `show` performs the steps, and returns what it has observed of the bug. It
-	// returns "" if the bug did not appear.
+	// The function `show` performs the steps, and returns what it has observed of the bug, or "" if
+	// the bug did not appear.
 	show func(*room) (seen string)
 }
 
@@ -82,8 +82,8 @@ func open(t *testing.T, version string, config ensemble.Config) *room {
 	})
 	r := &room{T: t, Ensemble: e}
 	r.leader = r.leads()
-	// Without this transaction, a server would later receive a snapshot (SNAP) from the leader
-	// instead of the missing transactions (DIFF).
+	// Without this transaction, a server would later receive a snapshot (SNAP) from the leader in
+	// place of the missing transactions (DIFF).
 	r.create(r.leader, "/first", 1)
 	for i := range r.Servers() {
 		if !r.has(i, "/first0") {
@@ -130,10 +130,9 @@ func (r *room) kill(nodes ...int) {
 	}
 }
 
-// catchUp makes a follower fetch n new znodes from the leader when it starts. It stops that
-// follower, creates the znodes at the leader, and stops the other follower too, so that the leader
-// has no quorum. Then it calls the function `begin`, and starts the first follower again. It
-// returns both followers when the leader has a quorum again.
+// catchUp makes a follower, `behind`, fetch n new znodes from the leader. It creates the znodes
+// while `behind` is stopped. Then it stops the other follower, so that the leader has no quorum. It
+// calls `begin`, starts `behind`, and returns when the leader has a quorum again.
 func (r *room) catchUp(path string, n int, begin func(behind int)) (behind, other int) {
 	r.Helper()
 	followers := r.others(r.leader)

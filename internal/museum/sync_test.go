@@ -9,9 +9,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// ZOOKEEPER-4925: a server that was behind receives transactions to catch up, but does not keep
-// them for servers that are further behind. If the first server becomes the leader, the servers
-// that are further behind never get these transactions.
+// ZOOKEEPER-4925: a server that was behind receives transactions to catch up. It does not keep them
+// for servers that are further behind. If it later leads, the servers further behind never get
+// these transactions.
 func TestZooKeeper4925LosesData(t *testing.T) {
 	exhibit{has: []string{"3.9.3"}, lacks: []string{"3.9.6"}, config: ensemble.Config{Nodes: 5}, show: func(r *room) string {
 		followers := r.others(r.leader)
@@ -42,10 +42,10 @@ func TestZooKeeper4925LosesData(t *testing.T) {
 	}}.run(t)
 }
 
-// ZOOKEEPER-4643, -4646 and -4785: a follower accepts a new leader and stores the new epoch before
-// the transactions that it has received are on its disk. If the follower then loses the
-// transactions in a crash, its epoch makes it the next leader, and the other servers drop the
-// transactions too.
+// ZOOKEEPER-4643, -4646 and -4785: a follower stores the epoch of a new leader before the
+// transactions that it has received are on its disk. Suppose that it then loses the transactions in
+// a crash. Its epoch still makes it the next leader, and the other servers drop the transactions
+// too.
 func TestZooKeeper4646LosesData(t *testing.T) {
 	const slow = 4 * time.Second
 	config := ensemble.Config{Syncs: true, InitLimit: 100}
@@ -102,9 +102,9 @@ func TestZooKeeper4394EndsAFollower(t *testing.T) {
 	}}.run(t)
 }
 
-// ZOOKEEPER-4685: before a follower acknowledges its leader, it acknowledges the transactions that
-// it has received. The leader mistakes the acknowledgement of a transaction for the acknowledgement
-// of its leadership. It then gives up its leadership.
+// ZOOKEEPER-4685: a follower acknowledges the transactions that it has received before it
+// acknowledges its leader. The leader mistakes the first acknowledgement for the second, and gives
+// up its leadership.
 func TestZooKeeper4685DelaysAnElection(t *testing.T) {
 	config := ensemble.Config{InitLimit: 10, JVMFlags: []string{"-Dzookeeper.maxBatchSize=1"}}
 	exhibit{has: []string{"3.8"}, lacks: []string{"3.9.6"}, config: config, show: func(r *room) string {
@@ -118,7 +118,7 @@ func TestZooKeeper4685DelaysAnElection(t *testing.T) {
 }
 
 // ZOOKEEPER-4837: a server that was about to lead stores a snapshot with a transaction that no
-// quorum has. It later drops the transaction from its log but not from the snapshot. So it shows a
+// quorum has. Later it drops the transaction from its log but not from the snapshot. So it shows a
 // znode that no other server has.
 func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 	const slow = 3 * time.Second
@@ -135,8 +135,8 @@ func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 		r.await("the leader logs it", func() bool { return r.wrote(r.leader, "/dropped") })
 		r.kill(r.leader, a, b)
 
-		// The leader has the longest log, so server a votes for the leader. The leader stores a
-		// snapshot and waits for the packets of server a, which are late.
+		// The leader has the longest log, so server a votes for it. The leader stores a snapshot
+		// and waits for the packets of server a, which are late.
 		r.must(r.SetPace(r.Context(), ensemble.Pace{Delay: slow}, ensemble.Edge{From: a, To: r.leader}))
 		r.start(r.leader, a)
 		r.await("it stores a snapshot", func() bool { return r.snapshots(r.leader) > before })
@@ -146,7 +146,7 @@ func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 
 		// A follower never cuts back its log across the start of an epoch. As long as the next
 		// leader has no transaction of its own epoch, it can make the old leader cut back its log.
-		// Once it has such a transaction, it would send a snapshot instead.
+		// After its first transaction, the next leader would send a snapshot instead.
 		r.start(a, b)
 		r.leads()
 		r.start(r.leader)

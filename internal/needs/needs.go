@@ -1,5 +1,5 @@
-// Package needs decides what a test does if a program that it needs is not installed. The test is
-// skipped on a developer's machine. It fails in CI, which installs all programs.
+// Package needs decides what a test does if a program that it needs is not installed. On a
+// developer's machine, the test is skipped. In CI, which installs all programs, it fails.
 package needs
 
 import (
@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Installed does nothing if err is nil. Otherwise err says what is missing: the test fails if the
-// environment variable CI is set, and is skipped if it is not.
+// Installed does nothing if err is nil. Otherwise err says what is missing. Then the test fails if
+// the environment variable CI is set, and is skipped if not.
 func Installed(t testing.TB, err error) {
 	t.Helper()
 	switch {

@@ -1,13 +1,13 @@
 // Package owner marks resources outside of a process, such as containers and directories, with the
-// process that created them. So the next run can distinguish the leftovers of a crashed run from
+// process that created them. So a later run can distinguish the leftovers of a crashed run from
 // resources in use.
 //
-// A mark consists of the machine's boot id, the namespace of process ids, the
-// process id and the process's start time. Process ids are reused, but not with
-// the same start time. If a part cannot be read, the process counts as alive:
-// an unremoved leftover costs only space, but a wrong removal breaks another
-// run. So nothing is removed on systems other than Linux, because they do not
-// have these files in /proc.
+// A mark consists of the machine's boot id, the namespace of process ids, the process id and the
+// process's start time. Process ids are reused, but not with the same start time.
+//
+// If a part cannot be read, the process counts as alive: a leftover costs only space, but a wrong
+// removal breaks another run. So nothing is removed on systems other than Linux, which do not have
+// these files in /proc.
 package owner
 
 import (
@@ -27,8 +27,7 @@ var Self = sync.OnceValue(func() string {
 })
 
 // Gone reports whether the process of the mark has certainly ended. The mark must have been created
-// on this machine: a mark from another machine has another boot id, and its process would count as
-// gone.
+// on this machine, because the boot id of another machine would look like an earlier boot.
 func Gone(mark string) bool {
 	parts := strings.Split(mark, ".")
 	if len(parts) != 4 {
@@ -53,8 +52,8 @@ func Gone(mark string) bool {
 	return now != "" && parts[3] != "" && now != parts[3]
 }
 
-// The function `ended` reports whether there is certainly no process with that id. Signal 0 tests
-// this and has no effect on a process.
+// The function `ended` reports whether there is certainly no process with that id. Signal 0 has no
+// effect on a process.
 func ended(pid int) bool {
 	p, err := os.FindProcess(pid)
 	if err != nil {

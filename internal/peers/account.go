@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/client"
 )
 
-// A Guard is the way in which an account in a database is fenced: correctly, or with one mistake.
+// A Guard says how an account in a database is fenced: correctly, or with one mistake.
 type Guard string
 
 // The guards. All except the first are mutants.
@@ -33,15 +33,15 @@ func SQLMutex(g Guard, dsn string) client.Recipe {
 	return client.Recipe("sql-mutex=" + string(g) + "=" + dsn)
 }
 
-// The operations on an account. The value of a request consists of the number of the client, the
-// pause in milliseconds between the check of the token and the access, and the value to write.
+// The operations on an account. The value of a request has the number of the client, the pause in
+// milliseconds between the check of the token and the access, and the value to write.
 const (
 	opRead  = "read"
 	opWrite = "write"
 )
 
-// Schema creates the table of an account, whose value begins at 0. It also creates the log of all
-// accepted accesses in their order. The guard row is in another table: see fence.Table.Create.
+// Schema creates the table of an account, whose value begins at 0, and the log of all accepted
+// accesses in their order. The guard row is in another table: see fence.Table.Create.
 const Schema = `
 CREATE TABLE account (value bigint NOT NULL);
 INSERT INTO account VALUES (0);
@@ -152,23 +152,22 @@ func (a *account) transaction(ctx context.Context, f func(context.Context, *sql.
 	return tx.Commit()
 }
 
-// Read returns the value of the account of a SQLMutex, with the token that the client holds. If the
-// account refuses the token, the error is a *fence.StaleError. The process pauses between the check
-// and the read.
+// Read returns the value of the account of a SQLMutex, with the token that the client holds. The
+// process pauses between the check of the token and the read. If the account refuses the token, the
+// error is a *fence.StaleError.
 func Read(ctx context.Context, c *client.Client, number int, pause time.Duration) (int64, error) {
 	return access(ctx, c, opRead, number, pause, 0)
 }
 
-// Write sets the value of the account. It pauses and fails like Read: the process pauses between
-// the check and the write, and the error is a *fence.StaleError if the account refuses the token.
+// Write sets the value of the account. The process pauses between the check of the token and the
+// write. If the account refuses the token, the error is a *fence.StaleError.
 func Write(ctx context.Context, c *client.Client, number int, pause time.Duration, value int64) error {
 	_, err := access(ctx, c, opWrite, number, pause, value)
 	return err
 }
 
 func access(ctx context.Context, c *client.Client, op string, number int, pause time.Duration, value int64) (int64, error) {
-	// The pause is not a WaitMS, because the process would give up the access when that time is
-	// over.
+	// The pause is not a WaitMS, because the process would give up the access after that time.
 	reply, err := c.Do(ctx, client.Request{Op: op, Value: fmt.Sprint(number, " ", pause.Milliseconds(), " ", value)})
 	if reply.Token != 0 {
 		return 0, &fence.StaleError{Largest: fence.Token(reply.Token)}

@@ -21,8 +21,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Bug: members of kazoo's Party and of Curator's GroupMember were shown as znodes without a
-// meaning. So were permits of kazoo's Semaphore and claims of its queue.
+// Bug: members of kazoo's Party and Curator's GroupMember, permits of kazoo's Semaphore and claims
+// of its queue were shown as znodes without a meaning.
 func TestAuditRecognizesTheLibraries(t *testing.T) {
 	needs.Installed(t, errors.Join(Curator.Installed(), Kazoo.Installed()))
 	e := zktest.Start(t, zktest.Options{TCP: true})

@@ -21,9 +21,9 @@ const (
 	Curator Library = iota // Java, Apache Curator
 	Kazoo                  // Python, kazoo
 	Zkcoord                // the packages of this module, in a separate process
-	// ZKLock is go-zookeeper's zk.Lock, in this process. It does not report a loss. This client
-	// treats a lost connection and an expired session as losses, which is the best option for a
-	// program.
+	// ZKLock is go-zookeeper's zk.Lock, in this process. It does not report a loss. Its client
+	// treats a lost connection and an expired session as losses, which is the best that a program
+	// can do.
 	ZKLock
 	// ZKLockUntilExpired treats only an expired session as a loss.
 	ZKLockUntilExpired
@@ -97,8 +97,8 @@ func (l Library) Installed() error {
 // client. Jars that are not installed are left out. The class path is empty if the version in
 // VersionVariable cannot be unpacked.
 //
-// Put other jars of Debian after it, not before it. Their manifests refer to further jars in
-// /usr/share/java, which may have other versions and would precede the jars of this class path.
+// Put other jars of Debian after this class path. Their manifests refer to further jars in
+// /usr/share/java, which may have other versions and would otherwise come first.
 func ClassPath() string {
 	root, err := Curator.root()
 	if err != nil {

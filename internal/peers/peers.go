@@ -1,8 +1,7 @@
-// Package peers has clients of other libraries that use the protocol of package
-// client. In scenarios they share a lock with zkcoord. They also show which
-// guarantees these libraries keep under the same faults. There is one program per
-// language: Java with Curator, Python with kazoo, and Go with the packages of this
-// module and zk.
+// Package peers has clients of other libraries that use the protocol of package client. In
+// scenarios they share a lock with zkcoord. They also show which guarantees these libraries keep
+// under the same faults. There is one program per language: Java with Curator, Python with kazoo,
+// and Go with the packages of this module and zk.
 package peers
 
 import (
@@ -70,15 +69,15 @@ func (s Source) Program(ctx context.Context) (client.Program, error) {
 	return p, err
 }
 
-// compile has the Java programs that this process has compiled. The key of `dirs` is the name of a
-// program, and the value is the directory of its class files.
+// compile has the directories of the class files of the Java programs that this process has
+// compiled, by the name of the program.
 var compile struct {
 	sync.Mutex
 	dirs map[string]string
 }
 
-// The method `compiled` compiles a Java program, unless this process has compiled it already. It
-// returns the directory of the class files.
+// The method `compiled` returns the directory of the class files of a Java program. It compiles the
+// program once in this process.
 func (s Source) compiled(ctx context.Context) (string, error) {
 	compile.Lock()
 	defer compile.Unlock()

@@ -21,12 +21,12 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// workerMark is an environment variable that is set for a process which is a client of library
+// workerMark is an environment variable. A process in which it is set is a client of library
 // Zkcoord.
 const workerMark = "ZKCOORD_PEER"
 
 // Work runs a client of library Zkcoord and then ends this process, if this process was started as
-// such a client. Otherwise Work does nothing. Programs that start such clients call it first.
+// such a client. Otherwise Work does nothing. Programs that start such clients call Work first.
 func Work() {
 	if os.Getenv(workerMark) == "" {
 		return
@@ -62,7 +62,7 @@ func (l Library) serve(setup client.Setup, in io.Reader, out io.Writer) error {
 	return client.Serve(in, out, operations, w.reply)
 }
 
-// A worker is a client of this module's packages. A worker lives as long as its session: with a new
+// A worker is a client of this module's packages. It ends with its session, because with a new
 // session it would be another client.
 type worker struct {
 	s    *session.Session
@@ -70,7 +70,7 @@ type worker struct {
 	held granted
 }
 
-// An operation carries out a request. If the reply has no type, the type is set from the error.
+// An operation carries out a request. If the reply has no type, the error decides the type.
 type operation func(context.Context, client.Request) (client.Reply, error)
 
 // granted is the grant that a worker holds. Its context ends with the grant.

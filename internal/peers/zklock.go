@@ -17,9 +17,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// zkLock is a client of go-zookeeper's own zk.Lock. It adds only the report of a loss: the grant
-// counts as held until the session or its connection reaches a state that counts as a loss. See
-// ZKLock and ZKLockUntilExpired.
+// zkLock is a client of go-zookeeper's own zk.Lock. It adds only the report of a loss: the grant is
+// lost when the session or its connection reaches a state that counts as a loss. ZKLock and
+// ZKLockUntilExpired say which states count.
 type zkLock struct {
 	conn  *zk.Conn
 	path  string
@@ -85,8 +85,8 @@ func (l *zkLock) dial(dial client.Dial, network, address string, d time.Duration
 	return conn, err
 }
 
-// reply carries out the request. After the session is lost, the client replies to one more request.
-// Then it ends, because only a new client has a new session.
+// reply carries out the request. After the session is lost, it replies to one more request, and
+// then the client ends: only a new client has a new session.
 func (l *zkLock) reply(s *client.Server, r client.Request) client.Reply {
 	reply := client.Reply{Type: client.Fail, Error: "unknown operation, or nothing is held"}
 	switch {
@@ -135,8 +135,8 @@ func (l *zkLock) own() (path string, czxid int64, err error) {
 	return "", 0, errors.New("granted, but the node of the lock does not exist")
 }
 
-// close also closes the network connections. If the library has learned on a connection that its
-// session expired, it leaves that connection open.
+// close also closes the network connections. The library leaves a connection open on which it
+// learned that its session expired.
 func (l *zkLock) close() {
 	l.conn.Close()
 	l.mu.Lock()

@@ -1,7 +1,7 @@
 // Command portable checks that all packages of this module, tests included, compile on each system
 // and architecture that the README names, and on linux/386, where an int has 32 bits. It only
-// type-checks the sources. A cross-compilation would also compile every dependency for each target,
-// which takes minutes of processor time.
+// type-checks the sources. A cross-compilation would take minutes of processor time, because it
+// would also compile every dependency for each target.
 package main
 
 import (
@@ -77,9 +77,9 @@ func check(root, target string) (problems []string, err error) {
 	return problems, nil
 }
 
-// dropBodies removes the bodies of the functions in f. Packages that import f's package do not
-// depend on them. Afterwards f may have an unused import. This is an error of f's package, but
-// check does not report errors of packages outside of the module.
+// dropBodies removes the bodies of the functions in f, because packages that import f's package do
+// not depend on them. Afterwards f may have an unused import. check does not report that error,
+// because f's package is outside of the module.
 func dropBodies(f *ast.File) {
 	for _, d := range f.Decls {
 		if f, ok := d.(*ast.FuncDecl); ok {

@@ -32,7 +32,7 @@ func Installed() error {
 }
 
 // program returns the path of one of the server's programs. Debian has a directory for each
-// version. If there are several versions, program uses the last one in the order of names.
+// version. Of several versions, program uses the last in the order of names.
 func program(name string) (string, error) {
 	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name); len(found) > 0 {
 		return found[len(found)-1], nil
@@ -43,9 +43,9 @@ func program(name string) (string, error) {
 	return "", fmt.Errorf("no PostgreSQL: %s is neither in /usr/lib/postgresql/*/bin nor in PATH (on Debian: apt-get install postgresql)", name)
 }
 
-// Start creates a database cluster and starts its server. It returns when the server accepts
-// connections. The caller must close the server. PostgreSQL does not run as root, so if this
-// process runs as root, the server runs as the user postgres or nobody.
+// Start creates a database cluster, starts its server, and returns when the server accepts
+// connections. The caller must close the server. If this process runs as root, the server runs as
+// the user postgres or nobody, because PostgreSQL refuses to run as root.
 func Start(ctx context.Context) (_ *Server, err error) {
 	if err := Installed(); err != nil {
 		return nil, err

@@ -13,11 +13,11 @@ type Child struct {
 	err   error // the result of Wait; set before ended is closed
 }
 
-// Start starts a command that the kernel kills when this process ends for any reason. Do not use
-// pipes that package exec creates, such as cmd.StdoutPipe, if their last data matter: Start waits
-// for the command at once, which closes them.
+// Start starts a command that the kernel kills when this process ends for any reason. Start waits
+// for the command at once. This closes pipes that package exec creates, such as cmd.StdoutPipe, so
+// do not use those if their last data matter.
 //
-// The child has a separate process group, so a terminal's interrupt reaches only this process,
+// The child has a separate process group. So a terminal's interrupt reaches only this process,
 // which then closes everything in order.
 //
 // On systems other than Linux, Start starts nothing and returns ErrNeedsLinux.
@@ -28,8 +28,8 @@ func Start(cmd *exec.Cmd) (*Child, error) {
 	c := &Child{cmd: cmd, ended: make(chan struct{})}
 	started := make(chan error)
 	go func() {
-		// The kernel ties the child to the thread that started it, not to the process. So
-		// that thread stays alive and waits for the child.
+		// The kernel ties the child to the thread that started it, not to the process. So that
+		// thread stays alive and waits for the child.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -60,14 +60,14 @@ func (c *Child) Kill() {
 	<-c.ended
 }
 
-// KillGroup kills the child and all processes of its process group, including those that it has
+// KillGroup kills the processes of the child's process group, including those that the child has
 // started. It returns when the child has ended.
 func (c *Child) KillGroup() {
 	killGroup(c.cmd.Process)
 	<-c.ended
 }
 
-// Stop calls the function Stop for the process. If the process has ended, it does nothing.
+// Stop stops the process; see the function Stop. If the process has ended, it does nothing.
 func (c *Child) Stop(ctx context.Context) error {
 	select {
 	case <-c.ended:
@@ -87,7 +87,7 @@ func (c *Child) Continue() error {
 	}
 }
 
-// StopGroup stops the child and all processes of its process group, including those that it has
+// StopGroup stops the processes of the child's process group, including those that the child has
 // started. It waits like the function Stop.
 func (c *Child) StopGroup(ctx context.Context) error {
 	return c.group(func() error { return stopGroup(ctx, c.Pid()) })
@@ -96,11 +96,11 @@ func (c *Child) StopGroup(ctx context.Context) error {
 // ContinueGroup resumes the processes that StopGroup stopped.
 func (c *Child) ContinueGroup() error { return c.group(func() error { return continueGroup(c.Pid()) }) }
 
-// LimitMemory gives the processes of the child's process group no memory beyond what they have. A
-// thread that needs more waits for it until the function `lift` is called, but the kernel refuses
-// new threads and some system calls at once. The result of `lift` says whether a thread was
-// waiting. If the child has ended, LimitMemory does nothing. AbleToLimitMemory reports whether
-// LimitMemory can work on this machine.
+// LimitMemory stops the processes of the child's process group from getting further memory, until
+// `lift` is called. A thread that needs memory waits until then. The kernel refuses new threads and
+// some system calls at once. The result of `lift` says whether a thread was waiting. If the child
+// has ended, LimitMemory does nothing. AbleToLimitMemory reports whether LimitMemory can work on
+// this machine.
 func (c *Child) LimitMemory() (lift func() (waits bool, err error), err error) {
 	lift = func() (bool, error) { return false, nil }
 	err = c.group(func() (err error) {

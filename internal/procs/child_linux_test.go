@@ -15,8 +15,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// parentMark is an environment variable. It is set in a test process that only starts a child,
-// prints the child's process id, and waits to be killed.
+// parentMark is an environment variable. A test process in which it is set starts a child, prints
+// the child's process id, and waits to be killed.
 const parentMark = "ZKCOORD_TEST_PARENT"
 
 func TestMain(m *testing.M) {
@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// The function `gone` waits until a process has ended. A zombie counts as ended. It remains until
-// its new parent waits for it.
+// The function `gone` waits until a process has ended. A zombie counts as ended, although it
+// remains until its new parent has waited for it.
 func gone(t *testing.T, pid int) {
 	t.Helper()
 	for begun := time.Now(); ; {
@@ -50,8 +50,8 @@ func gone(t *testing.T, pid int) {
 	}
 }
 
-// The process ensemble and the clients of other libraries are children of a run. Users sometimes
-// kill a run, and then its children must end too.
+// The process ensemble and the clients of other libraries are children of a run. When a user kills
+// the run, they must end too.
 func TestChildEndsWithItsParentHoweverThatEnds(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -83,8 +83,8 @@ func TestChildEndsWithItsParentHoweverThatEnds(t *testing.T) {
 	}
 }
 
-// The kernel kills the child when the thread that started it ends. Go ends a thread if a goroutine
-// that is locked to it ends. So Start must not start the child on the thread of its caller.
+// Start must not start the child on the thread of its caller. The thread ends with a goroutine that
+// is locked to it, and the kernel then kills the child.
 func TestChildOutlivesTheThreadThatAskedForIt(t *testing.T) {
 	started := make(chan *Child)
 	var thread int

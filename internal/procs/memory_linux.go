@@ -27,8 +27,8 @@ func AbleToLimitMemory() error {
 }
 
 // newMemoryGroup creates a cgroup below that of this process. Threads in it wait when it has no
-// memory left. Only the memory controller of cgroup v1 can do that. With v2, the kernel ends a
-// process that has no memory left.
+// memory left. This needs the memory controller of cgroup v1: with v2, the kernel ends a process
+// that has no memory left.
 func newMemoryGroup() (dir string, err error) {
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -55,8 +55,8 @@ func newMemoryGroup() (dir string, err error) {
 
 const memoryPrefix = "zkcoord-"
 
-// sweepMemoryGroups removes the cgroups that killed processes have left. The children of these
-// processes, which were in the cgroups, have ended with them.
+// sweepMemoryGroups removes the cgroups that killed processes have left. These are empty, because
+// the killed processes' children have ended too.
 func sweepMemoryGroups(own string) {
 	all, _ := filepath.Glob(filepath.Join(own, memoryPrefix+"*")) // the pattern is valid
 	for _, dir := range all {
@@ -71,8 +71,7 @@ func set(dir, name, value string) error {
 	return os.WriteFile(filepath.Join(dir, name), []byte(value), 0)
 }
 
-// limitMemory moves the processes of a process group into a new cgroup, and lets the cgroup have no
-// further memory.
+// limitMemory moves the processes of a process group into a new cgroup that gets no further memory.
 func limitMemory(group int) (lift func() (waits bool, err error), err error) {
 	dir, err := newMemoryGroup()
 	if err != nil {
@@ -82,8 +81,8 @@ func limitMemory(group int) (lift func() (waits bool, err error), err error) {
 		state, err := os.ReadFile(filepath.Join(dir, "memory.oom_control"))
 		return bytes.Contains(state, []byte("under_oom 1")), errors.Join(err, liftMemory(dir))
 	}
-	// Memory that the processes have already is accounted to their old cgroup, so the limit affects
-	// only new memory.
+	// The limit affects only new memory, because the memory that the processes have already counts
+	// for their old cgroup.
 	err = set(dir, "memory.limit_in_bytes", "0")
 	for _, pid := range members(group) {
 		if moveErr := set(dir, "cgroup.procs", strconv.Itoa(pid)); !errors.Is(moveErr, syscall.ESRCH) {

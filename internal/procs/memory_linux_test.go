@@ -14,9 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/owner"
 )
 
-// growMark is set in a test process that needs memory for each line that it reads, and answers with
-// a line. The process requests nothing else from the kernel, because under the memory limit the
-// kernel would refuse that.
+// growMark is set in a test process that, for each line that it reads, takes memory and writes a
+// line. It needs nothing else from the kernel, which might refuse that under the memory limit.
 const growMark = "ZKCOORD_TEST_GROW"
 
 func grow() {

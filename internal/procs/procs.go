@@ -1,6 +1,6 @@
-// Package procs starts processes that do not outlive this one, stops them as if the machine gave
-// them no processor time, and resumes them. It needs Linux; on other systems Start returns an
-// error.
+// Package procs starts processes that do not outlive this one. It can also stop them, as if the
+// machine gave them no processor time, and resume them. It needs Linux; on other systems Start
+// returns an error.
 package procs
 
 import (
@@ -8,7 +8,7 @@ import (
 	"os/exec"
 )
 
-// ErrNeedsLinux is the error of Start on systems whose kernel cannot end a process together with
+// ErrNeedsLinux is the error of Start on a system whose kernel cannot end a process together with
 // its parent.
 var ErrNeedsLinux = errors.New("starting separate processes needs Linux; only runs within this process work on this system")
 

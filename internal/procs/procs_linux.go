@@ -15,8 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procstat"
 )
 
-// bind makes the kernel kill the process of cmd when the thread that starts it ends, and gives the
-// process a separate process group. It keeps other attributes of cmd.
+// bind gives the process of cmd a separate process group, and makes the kernel kill the process
+// when the thread that starts it ends. It keeps other attributes of cmd.
 func bind(cmd *exec.Cmd) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -26,8 +26,8 @@ func bind(cmd *exec.Cmd) error {
 }
 
 // Stop sends SIGSTOP and waits until each thread has stopped, because a busy thread continues for a
-// few milliseconds after the signal. A process that has ended is not an error. If ctx ends first,
-// the process may or may not be stopped.
+// few milliseconds after the signal. It succeeds if the process has ended. If ctx ends first, the
+// process may or may not be stopped.
 func Stop(ctx context.Context, pid int) error {
 	if err := signal(pid, syscall.SIGSTOP); err != nil {
 		return err
@@ -45,10 +45,10 @@ func Stop(ctx context.Context, pid int) error {
 // stopAgain is how long stopGroup waits before it lets a group continue and stops it again.
 const stopAgain = 50 * time.Millisecond
 
-// stopGroup stops all processes of a process group, like Stop. A shell that starts a process by
-// vfork cannot stop until that process has called exec. If that process stops before the exec, the
-// shell never stops. So if the group does not stop soon, stopGroup lets it continue for a moment
-// and stops it again.
+// stopGroup stops all processes of a process group, like Stop. A shell that has started a process
+// by vfork cannot stop before that process has called exec. If the process is stopped before its
+// exec, the shell never stops. So stopGroup then lets the group continue for a moment and stops it
+// again.
 func stopGroup(ctx context.Context, group int) error {
 	for {
 		if err := signal(-group, syscall.SIGSTOP); err != nil {

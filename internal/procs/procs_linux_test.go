@@ -32,8 +32,8 @@ func TestAProcessStopsAndGoesOn(t *testing.T) {
 	}
 }
 
-// The kernel writes the name of a process unchanged into /proc/pid/stat. Stopped must not mistake a
-// part of the name for the state.
+// /proc/pid/stat contains the name of a process unchanged. Stopped must not mistake a part of the
+// name for the state.
 func TestAProcessWithAnyNameStops(t *testing.T) {
 	sleep, err := exec.LookPath("sleep")
 	needs.Installed(t, err)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Group does nothing on Windows, which has no process groups. If the context of cmd ends, only the
+// Group does nothing, because Windows has no process groups. When the context of cmd ends, only the
 // process of cmd is killed.
 func Group(*exec.Cmd) {}
 

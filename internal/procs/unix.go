@@ -10,7 +10,7 @@ import (
 )
 
 // Group puts the process of cmd into a separate process group. The command must have been created
-// by exec.CommandContext. If its context ends, SIGTERM goes to the whole group, including the
+// by exec.CommandContext. When its context ends, SIGTERM goes to the whole group, including the
 // processes that a script has started.
 func Group(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -21,8 +21,7 @@ func killGroup(p *os.Process) {
 	_ = syscall.Kill(-p.Pid, syscall.SIGKILL) // the whole group may have ended already
 }
 
-// CPUTime returns the processor time of this process. Other load on the machine does not increase
-// it.
+// CPUTime returns the processor time of this process. Other load on the machine does not affect it.
 func CPUTime() (user, system time.Duration) {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {

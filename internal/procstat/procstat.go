@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Fields returns the fields of a file /proc/<pid>/stat from the third one on. The third field is
-// the state. The second field is the name of the process in parentheses. The name may contain any
-// characters, also spaces and parentheses. So Fields begins after the last closing parenthesis.
+// Fields returns the fields of a file /proc/<pid>/stat from the third one, the state, on. The
+// second field is the name of the process in parentheses, and may itself contain spaces and
+// parentheses. So Fields begins after the last closing parenthesis.
 func Fields(text []byte) []string {
 	return strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 }

@@ -17,9 +17,8 @@ import (
 // separated by commas. Benchmarks use it instead of zktest, so that they measure only the client.
 const ServersEnv = "ZKCOORD_BENCH_SERVERS"
 
-// Ensemble returns the servers of ServersEnv, and nil as the function that dials them. If
-// ServersEnv is not set, it starts an ensemble of zktest, and returns its servers and its dial
-// function.
+// Ensemble returns the addresses of the servers and the function that dials them. With ServersEnv,
+// these are its servers and nil. Otherwise Ensemble starts an ensemble of zktest.
 func Ensemble(b *testing.B) (servers []string, dial func(ctx context.Context, network, address string) (net.Conn, error)) {
 	if running := os.Getenv(ServersEnv); running != "" {
 		return strings.Split(running, ","), nil
@@ -28,8 +27,8 @@ func Ensemble(b *testing.B) (servers []string, dial func(ctx context.Context, ne
 	return e.Servers(), e.DialContext
 }
 
-// Calls measures n calls. It distributes them among clients of one ensemble, each with its own
-// session. Each client makes one call after another, with the function that `open` returns.
+// Calls measures n calls, divided among clients of one ensemble, each with its own session. Each
+// client makes one call after another, with the function that `open` returns.
 func Calls(b *testing.B, clients, n int, open func(*session.Session) func() error) {
 	servers, dial := Ensemble(b)
 	var calls []func() error

@@ -33,9 +33,9 @@ type Client struct {
 // World returns the client's world.
 func (c *Client) World() *World { return c.world }
 
-// Requests returns the operations of the requests that were sent since the last call, in order, by
-// their names in the protocol. It leaves out renewals (see IsRenewal), the removal of watches and
-// the end of the session.
+// Requests returns the operations that were sent since the last call, in order, by their names in
+// the protocol. It leaves out renewals (see IsRenewal), the removal of watches and the end of the
+// session.
 func (c *Client) Requests() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -44,9 +44,8 @@ func (c *Client) Requests() string {
 	return s
 }
 
-// Expect waits until the bubble is idle. It fails the test unless the client
-// has sent exactly these requests since the last call of Requests, Count or
-// Expect.
+// Expect waits until the bubble is idle. It fails the test unless the client has sent exactly these
+// requests since the last call of Requests, Count or Expect.
 func (c *Client) Expect(t *testing.T, what, want string) {
 	t.Helper()
 	synctest.Wait()
@@ -62,16 +61,15 @@ func (c *Client) Count() int {
 	return len(strings.Fields(c.Requests()))
 }
 
-// At calls the function `hook` at the n-th moment from now. A moment is a request that is sent, or
-// a reply or event that arrives. Reached reports whether there was such a moment.
+// At calls `hook` at the n-th moment from now. A moment is a request that is sent, or a reply or
+// event that arrives. Reached reports whether the n-th moment has come.
 func (c *Client) At(n int, hook func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.before, c.moments, c.at, c.hook = "", 0, n, hook
 }
 
-// Before calls the function `hook` once, just before the client sends its next request with the
-// given operation.
+// Before calls `hook` once, just before the client sends its next request with the given operation.
 func (c *Client) Before(request string, hook func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -183,8 +181,8 @@ func requestName(frame []byte) string {
 	return h.Op.String()
 }
 
-// IsRenewal reports whether a request only keeps a session or its lease: a
-// ping, a heartbeat, or a sync of an idle session.
+// IsRenewal reports whether a request only keeps a session or its lease: a ping, a heartbeat, or a
+// sync of an idle session.
 func IsRenewal(op wire.Op, body []byte) bool {
 	switch op {
 	case wire.OpPing:

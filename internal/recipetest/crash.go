@@ -18,8 +18,7 @@ type Do = func(ctx context.Context, s *session.Session) (undo func(context.Conte
 
 // A Call is a call of a primitive that may have to wait, such as Lock.
 type Call struct {
-	// Block is a call that is made first, in another session, so that Do has to wait. If Block is
-	// nil, Do need not wait.
+	// Block, unless nil, is a call that is made first, in another session, so that Do has to wait.
 	Block Do
 	Do    Do
 }
@@ -27,9 +26,8 @@ type Call struct {
 // blockedFor is the time from the call until the block is removed.
 const blockedFor = Timeout / 2
 
-// AtEachCrashPoint repeats the call with a failure at each of its requests.
-// After each failure another client must be able to make the same call, and
-// nothing may be left.
+// AtEachCrashPoint repeats the call with a failure at each of its requests. After each failure
+// another client must be able to make the same call, and nothing may be left.
 func (call Call) AtEachCrashPoint(t *testing.T) {
 	t.Helper()
 	opts := session.Options{Timeout: Timeout}
@@ -92,8 +90,8 @@ type Trial struct {
 	hit  bool
 }
 
-// Strike applies the fate of the trial to one of the requests that c sends from now on. The trial
-// determines which request this is.
+// Strike applies the fate of the trial to one of the requests that c sends from now on. In each
+// later trial, it is a later request.
 func (tr *Trial) Strike(c *Client) {
 	rule := zktest.Rule{Session: c.ID(), Skip: tr.skip, Fate: zktest.CloseBeforeRequest}
 	if tr.fate == crashpoint.ReplyLost || tr.fate == crashpoint.ReplyAndSessionLost {
@@ -120,9 +118,9 @@ func (tr *Trial) Strike(c *Client) {
 // Loses reports whether the affected client loses its session.
 func (tr *Trial) Loses() bool { return tr.fate.Loses() }
 
-// AtEachLostRequest tests several calls together. It runs f once for each fate of the connection
-// and each request. The fate is applied to the first request of the client that f passes to Strike,
-// then to the second, and so on until the client sends fewer requests.
+// AtEachLostRequest tests several calls together. For each fate of the connection, it runs f once
+// for each request of the client that f passes to Strike. The fate is applied to that request. A
+// last run, in which the client sends no such request, ends the series.
 func AtEachLostRequest(t *testing.T, f func(t *testing.T, tr *Trial)) {
 	t.Helper()
 	for _, fate := range []crashpoint.Fate{crashpoint.RequestLost, crashpoint.ReplyLost, crashpoint.RequestAndSessionLost, crashpoint.ReplyAndSessionLost} {

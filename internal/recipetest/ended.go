@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A slowDone is a context whose Done takes a second. If a call starts a request before it waits for
-// its context, the request is sent in that second.
+// A slowDone is a context whose Done takes a second. This shows whether a call starts a request
+// before it waits for its context: the request is sent in that second.
 type slowDone struct{ context.Context }
 
 func (c *slowDone) Done() <-chan struct{} {
@@ -18,9 +18,9 @@ func (c *slowDone) Done() <-chan struct{} {
 	return c.Context.Done()
 }
 
-// EndedContextSendsNothing makes each call with a context that has already
-// ended. The call must fail with the cause of the context and must send no
-// request (etcd#10111). The error must have the outcome Failed.
+// EndedContextSendsNothing makes each call with a context that has already ended. The call must
+// fail with the cause of the context and must send no request (etcd#10111). The error must have the
+// outcome Failed.
 func EndedContextSendsNothing(t *testing.T, calls map[string]func(context.Context, *session.Session) error) {
 	t.Helper()
 	Run(t, func(t *testing.T, w *World) {

@@ -7,13 +7,12 @@ import (
 	"time"
 )
 
-// mostMoments is the limit for one call. A call with more moments probably
-// never ends.
+// mostMoments is the limit for one call. A call with more moments probably never ends.
 const mostMoments = 200
 
-// atEveryMoment runs f once for each moment of a client, each time in a new world: for the first
-// moment, for the second, and so on, until f ends before that moment. A moment is a request that
-// the client sends, or a reply or event that it receives: see Client.At.
+// atEveryMoment runs f in a new world for the first moment of a client, for the second, and so on,
+// until f ends before its moment. A moment is a request that the client sends, or a reply or event
+// that it receives: see Client.At.
 func atEveryMoment(t *testing.T, f func(t *testing.T, w *World, c *Client, moment int) (reached bool)) {
 	t.Helper()
 	for moment := 1; ; moment++ {
@@ -32,9 +31,9 @@ func atEveryMoment(t *testing.T, f func(t *testing.T, w *World, c *Client, momen
 	}
 }
 
-// UnblockedAtEveryMoment makes the call once for each of its moments, each time in a new world, and
-// removes the block at that moment. The last call is the one that ends before its moment. See
-// Client.At for what a moment is.
+// UnblockedAtEveryMoment makes the call once for each of its moments (see Client.At), each time in
+// a new world, and removes the block at that moment. The last call is the one that ends before its
+// moment.
 func (call Call) UnblockedAtEveryMoment(t *testing.T) {
 	t.Helper()
 	atEveryMoment(t, func(t *testing.T, w *World, c *Client, moment int) bool {
@@ -62,9 +61,9 @@ func (call Call) UnblockedAtEveryMoment(t *testing.T) {
 	})
 }
 
-// CancelledAtEveryMoment runs f once for each moment of the client, each time in a new world, with
-// a context that ends at that moment. The last run is the one in which f ends before its moment.
-// See Client.At for what a moment is.
+// CancelledAtEveryMoment runs f once for each moment of the client (see Client.At), each time in a
+// new world, with a context that ends at that moment. The last run is the one in which f ends
+// before its moment.
 func CancelledAtEveryMoment(t *testing.T, f func(ctx context.Context, t *testing.T, w *World, c *Client)) {
 	t.Helper()
 	atEveryMoment(t, func(t *testing.T, w *World, c *Client, moment int) bool {

@@ -10,9 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A Refusal is a rule that makes a client's requests fail with an error and
-// without an effect. A server does this if it is too busy, or if a quota is
-// used up.
+// A Refusal is a rule that makes a client's requests fail with an error and without an effect. A
+// server does this if it is too busy, or if a quota is used up.
 type Refusal struct {
 	Op    string // by its name in the protocol
 	Path  string // pattern for the first path in the request, as in path.Match
@@ -63,8 +62,8 @@ func (r *Refusal) Lift() {
 	r.lifted = true
 }
 
-// The method `last` returns the number of the last request to refuse. Matching requests are counted
-// from 1.
+// The method `last` returns the number of the last request to refuse, counted from 1 among the
+// matching requests.
 func (r *Refusal) last() int {
 	if r.Count == 0 {
 		return 1 << 30
@@ -87,8 +86,8 @@ func (c *Client) refuses(h wire.RequestHeader, body []byte) wire.Code {
 	return wire.OK
 }
 
-// A refusing is a connection that applies refusals. It replaces a refused
-// request by a harmless one, so that the replies keep their order.
+// A refusing is a connection that applies refusals. It replaces a refused request by a harmless
+// one, so that the replies keep their order.
 type refusing struct {
 	net.Conn
 	c       *Client

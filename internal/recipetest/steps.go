@@ -8,13 +8,13 @@ import (
 	"testing/synctest"
 )
 
-// CancelBetweenSteps makes the call repeatedly, each time in a new world. The first call's context
-// ends just before that call's first wait, the second call's context before its second wait, and so
-// on, until a call succeeds. This includes waits between which no request or reply is sent. Nothing
-// may be left.
+// CancelBetweenSteps makes the call repeatedly, each time in a new world. The context of the first
+// call ends just before the first wait, that of the second call before the second wait, and so on,
+// until a call succeeds. Unlike a moment of Client.At, a wait need not follow a request or reply.
+// Nothing may be left.
 //
 // It runs on one processor, where the goroutine that was started last runs first. This provokes a
-// mistake: an abandoned request that is sent after the request that must undo it.
+// mistake: an abandoned request is sent after the request that must undo it.
 func CancelBetweenSteps(t *testing.T, call Do) {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
@@ -36,8 +36,8 @@ func CancelBetweenSteps(t *testing.T, call Do) {
 	}
 }
 
-// endsWhenAsked is a context that ends when its Done method is called for the
-// n-th time, which is just before a wait.
+// endsWhenAsked is a context that ends when its Done method is called for the n-th time, which is
+// just before a wait.
 type endsWhenAsked struct {
 	context.Context
 	cancel context.CancelFunc

@@ -37,8 +37,8 @@ type injected struct {
 	fired func() int
 }
 
-// Run runs f in a bubble with a new world. Its three servers behave like ZooKeeper 3.8: a client
-// that has received an event can move to a server that has not applied the change yet.
+// Run runs f in a bubble with a new world. Its three servers behave like ZooKeeper 3.8: after an
+// event, a client can move to a server that has not applied the change yet.
 func Run(t *testing.T, f func(t *testing.T, w *World)) {
 	t.Helper()
 	RunOn(t, zktest.Options{Version: zktest.V38, MaxClientConns: -1}, f)
@@ -55,9 +55,8 @@ func RunOn(t *testing.T, opts zktest.Options, f func(t *testing.T, w *World)) {
 	})
 }
 
-// Inject activates a rule. The test fails unless the rule has selected a request by the end of the
-// test, because without the fault the test proves nothing. If a rule need not select a request, use
-// Ensemble.Inject.
+// Inject activates a rule. The test fails if the rule selects no request, because without the fault
+// the test proves nothing. If a rule need not select a request, use Ensemble.Inject.
 func (w *World) Inject(r zktest.Rule) *zktest.Injection {
 	in := w.Ensemble.Inject(r)
 	w.mustFire(fmt.Sprintf("rule %+v", r), in.Fired)
@@ -81,8 +80,8 @@ func (w *World) checkInjected() {
 	}
 }
 
-// Admin returns the client with which tests inspect and change znodes apart from the clients under
-// test.
+// Admin returns the client that a test uses to inspect and change znodes. It is none of the clients
+// under test.
 func (w *World) Admin() *Client { return w.admin }
 
 // Client opens a session. It is closed at the end of the test.
@@ -110,7 +109,7 @@ func (w *World) On(server int) func(*session.Options) {
 }
 
 // OnFollower returns a client that is connected to one follower and can move to the other, and the
-// indices of the two followers.
+// indices of both.
 func (w *World) OnFollower() (c *Client, at, other int) {
 	at, other = (w.Leader()+1)%3, (w.Leader()+2)%3
 	c = w.Client(func(o *session.Options) { o.Servers = []string{w.Servers()[at], w.Servers()[other]} })
@@ -120,9 +119,8 @@ func (w *World) OnFollower() (c *Client, at, other int) {
 	return c, at, other
 }
 
-// Behind returns a client of the leader and a client of a follower. From now on
-// the leader applies committed transactions later than its followers, but
-// answers sync at once.
+// Behind returns a client of the leader and a client of a follower. From now on the leader applies
+// committed transactions later than its followers, but answers sync at once.
 func (w *World) Behind() (behind, other *Client) {
 	w.t.Helper()
 	leader := w.Leader()
@@ -131,8 +129,8 @@ func (w *World) Behind() (behind, other *Client) {
 	return behind, other
 }
 
-// Nodes returns all znodes below path, sorted. If the client of Admin is connected to a leader
-// that lags, the list may be outdated.
+// Nodes returns all znodes below path, sorted. If the leader lags and serves the client of Admin,
+// the list may be outdated.
 func (w *World) Nodes(path string) []string {
 	w.t.Helper()
 	if err := w.admin.Sync(w.t.Context(), "/"); err != nil {
@@ -185,8 +183,8 @@ func (w *World) Watches() int {
 	return total
 }
 
-// NothingLeft waits until clean-up has had enough time. It fails the test if an ephemeral znode or
-// a watch is left.
+// NothingLeft waits long enough for clean-up. It fails the test if an ephemeral znode or a watch is
+// left.
 func (w *World) NothingLeft() {
 	w.t.Helper()
 	time.Sleep(Timeout) // the session removes watches with the next frame that it sends

@@ -10,8 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// ErrNotAgain reports that the violation did not occur again when the run was repeated. The
-// violation then depends on chance, or occurs only on the servers of the original run.
+// ErrNotAgain reports that the violation did not occur again when the run was repeated. It depends
+// on chance, or occurs only on the servers of the original run.
 var ErrNotAgain = errors.New("shrink: the violation did not occur again")
 
 // Small is the smallest run that was found.
@@ -22,10 +22,9 @@ type Small struct {
 	Result   *harness.Result
 }
 
-// Run minimizes the run with the result `r`, which must be Invalid. It calls the function `run` for
-// smaller and smaller trials. It rejects a trial if none of the given number of tries violates the
-// property. If ctx ends, Run returns the smallest trial so far, or the context's error if it has
-// none yet.
+// Run minimizes the run with the result `r`, which must be Invalid. It calls `run` for smaller and
+// smaller trials. It rejects a trial if the violation does not occur in the given number of tries.
+// If ctx ends, Run returns the smallest trial so far, or the context's error if it has none yet.
 func Run(ctx context.Context, r *harness.Result, tries int, run func(context.Context, Trial) (*harness.Result, error)) (Small, error) {
 	failed := r.Failed()
 	if len(failed) == 0 || failed[0].Verdict != checker.Invalid {

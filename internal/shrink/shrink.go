@@ -2,8 +2,8 @@
 // faults, less time, fewer clients and fewer operations that still violate the same property.
 //
 // It only needs a function that reports whether a trial violates the property. On the virtual clock
-// the result depends only on the trial. On other ensembles chance matters, so the function may run
-// a trial several times.
+// the result depends only on the trial. On other ensembles it also depends on chance, so the
+// function may run a trial several times.
 package shrink
 
 import (
@@ -83,7 +83,7 @@ func (s *search) try(t Trial) bool {
 }
 
 // The method `prefix` repeatedly halves the run while the violation remains. It keeps only the
-// faults that are healed at least the time `slack` before the new end.
+// faults that are healed at least `slack` before the new end.
 func (s *search) prefix() {
 	for half := s.best.Time / 2; half >= slack; half /= 2 {
 		t := s.best
@@ -96,8 +96,8 @@ func (s *search) prefix() {
 }
 
 // The method `faults` removes faults from the plan by the algorithm ddmin (Zeller and Hildebrandt,
-// "Simplifying and Isolating Failure-Inducing Input"). It removes a part of the plan, or all other
-// parts. If the violation occurs in none of these trials, it divides the plan into smaller parts.
+// "Simplifying and Isolating Failure-Inducing Input"). It keeps one part of the plan, or removes
+// one part. If no such plan violates the property, it divides the plan into smaller parts.
 func (s *search) faults() {
 	if len(s.best.Plan) == 0 {
 		return
@@ -211,8 +211,8 @@ func (s *search) clients() {
 	}
 }
 
-// operations tries a small limit, then twice as many, and so on. A run with few operations costs
-// little.
+// operations tries a small limit, then twice as many, and so on, because a run with few operations
+// costs little.
 func (s *search) operations() {
 	const fewest, most = 4, 4096
 	for n := fewest; n <= most && (s.best.Operations == 0 || n < s.best.Operations); n *= 2 {

@@ -28,9 +28,9 @@ func names(p harness.Plan) (all []string) {
 	return all
 }
 
-// needs returns a function that reports whether a trial violates a property. The trial does so if
-// its plan has all the named faults, each for at least the duration `least`, and it has at least
-// the given number of clients.
+// needs returns a function that reports whether a trial violates a property. A trial does so if its
+// plan has all the named faults, each for at least `least`, and it has at least the given number of
+// clients.
 func needs(least time.Duration, clients int, faults ...string) Violates {
 	return func(_ context.Context, t Trial) (bool, error) {
 		for _, name := range faults {
@@ -74,7 +74,7 @@ func TestOnlyWhatIsNeededRemains(t *testing.T) {
 }
 
 func TestResultAlwaysViolates(t *testing.T) {
-	// The violation occurs at random. The returned trial must be one that violated the property.
+	// The violation occurs at random. Only a trial that violated the property may be returned.
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 100 {
 		start := Trial{Plan: planOf(20), Clients: 5, Time: time.Minute}

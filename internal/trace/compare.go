@@ -13,8 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A Player plays steps, whose paths are below root, on an ensemble. Its error
-// is that of Play.
+// A Player plays steps, whose paths are below root, on an ensemble. Its error is that of Play.
 type Player func(ctx context.Context, root string, steps []Step, t Tally) (Transcript, error)
 
 // On returns a player for the servers.
@@ -35,8 +34,7 @@ type Difference struct {
 	names [2]string
 }
 
-// First returns the index of the first step with different replies, or -1 if
-// there is none.
+// First returns the index of the first step with different replies, or -1 if there is none.
 func (d Difference) First() int {
 	for i := range min(len(d.Want), len(d.Got)) {
 		if d.Want[i] != d.Got[i] {
@@ -46,8 +44,7 @@ func (d Difference) First() int {
 	return -1
 }
 
-// Name returns the name of the first step with different replies, or "" if
-// there is none.
+// Name returns the name of the first step with different replies, or "" if there is none.
 func (d Difference) Name() string {
 	if i := d.First(); i >= 0 {
 		return d.Steps[i].Name()
@@ -94,15 +91,14 @@ type Comparison struct {
 	Limits            Limits
 	Root              string // of all traces; it has to exist; "" is the root of all znodes
 
-	// Known, if not nil, reports whether a difference is like one of an earlier
-	// call. Such a difference is neither minimized nor returned. Only one
-	// goroutine calls Known at a time.
+	// Known, if not nil, reports whether a difference is like an earlier one. If so, the difference
+	// is neither minimized nor returned. Only one goroutine calls Known at a time.
 	Known func(Difference) bool
 
 	mu sync.Mutex // guards Known
 }
 
-// roots numbers the roots of traces. Each trace that this process plays gets a new root, because
+// roots numbers the roots of traces. Each trace of this process has a root of its own, because
 // several comparisons can use the same servers.
 var roots atomic.Int64
 
@@ -164,9 +160,9 @@ func (c *Comparison) known(d Difference) bool {
 	return c.Known(d)
 }
 
-// All compares traces with n consecutive seeds, of which `first` is the first. It begins no further
-// trace once it has found `most` differences. It plays up to `workers` traces at the same time. The
-// tally counts the outcomes on the ensemble Got.
+// All compares the traces of n consecutive seeds, beginning with `first`. It plays up to `workers`
+// traces at the same time, and begins no more once it has found `most` differences. The tally
+// counts the outcomes on the ensemble Got.
 func (c *Comparison) All(ctx context.Context, first uint64, n, workers, most int) ([]Difference, Tally) {
 	var (
 		mu    sync.Mutex

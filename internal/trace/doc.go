@@ -1,17 +1,19 @@
-// Package trace draws random requests from a seed, sends them to ZooKeeper's servers one by one,
-// and renders the replies in a form that has the same meaning on all servers. So two ensembles that
-// play the same trace can be compared.
+// Package trace compares two ensembles. It draws random requests from a seed, sends them to the
+// servers one by one, and renders the replies in a form that has the same meaning on all servers.
 //
 // A trace consists of 30 to 60 steps of three clients. It uses all operations of the client
 // protocol, on znodes of all kinds, with watches, ACLs, identities, correct and wrong versions, and
 // truncated requests. A client may lose its connection, resume its session at another server, or
-// take its session over while the old connection stays open. One step is done at a time. The next
-// step waits until the servers to which the clients are connected have applied the current one, so
-// each step has exactly one correct result. The comparison includes the code, the header, every
-// field of the response and its encoding, and each client's events and their order. Zxids, times
-// and session ids are replaced by the step that created them. A step's zxid must be new, and its
-// time must be that of the step. Results that ZooKeeper returns in the order of a hash table are
-// sorted: children, ephemeral znodes, identities, and the events of a session's end.
+// take its session over while the old connection stays open.
+//
+// Each step has exactly one correct result. For that, a step begins only when the servers to which
+// the clients are connected have applied the step before.
+//
+// The comparison includes the code, the header, every field of the response and its encoding, and
+// each client's events and their order. Zxids, times and session ids are replaced by the step that
+// created them. A step's zxid must be new, and its time must be that of the step. Results that
+// ZooKeeper returns in the order of a hash table are sorted: children, ephemeral znodes,
+// identities, and the events of a session's end.
 //
 // If a trace shows a difference, it is minimized.
 //

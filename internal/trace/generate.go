@@ -12,8 +12,7 @@ import (
 
 const clients = 3
 
-// A kind is the kind of a step. All kinds except request concern the
-// connection.
+// A kind is the kind of a step. All kinds except request concern the connection.
 type kind int
 
 const (
@@ -28,8 +27,8 @@ const (
 
 var kindNames = [kindsCount]string{"request", "resume", "take", "impostor", "prophet", "closeAfar"}
 
-// A Step is one action of one client. The client waits for the result. Each step is independent: a
-// client without a session first opens one. So any part of a trace is a trace.
+// A Step is one action of one client, which waits for the result. A client without a session first
+// opens one. So any part of a trace is a trace.
 type Step struct {
 	client int
 	kind   kind
@@ -44,8 +43,8 @@ type Step struct {
 	since int  // for setWatches: number of writes of the trace after the zxid in the request
 }
 
-// Name returns the name of the operation of a request, or the name of the
-// change of the connection, such as "resume".
+// Name returns the name of a request's operation, or of a change of the connection, such as
+// "resume".
 func (s Step) Name() string {
 	if s.kind != request {
 		return kindNames[s.kind]
@@ -101,9 +100,9 @@ func text(b []byte) string {
 	return fmt.Sprintf("%q", b)
 }
 
-// Generate returns the trace of a seed. The root is only a prefix of the paths: the same seed gives
-// the same trace on any root. The package comment of zktest/internal/difftest lists the requests
-// that no trace contains, and the argument `limits` excludes more requests.
+// Generate returns the trace of a seed. The root is only a prefix of the paths: it does not change
+// the rest of the trace. No trace contains the requests that `limits` excludes, or those that the
+// package comment of zktest/internal/difftest lists.
 func Generate(seed uint64, root string, limits Limits) []Step {
 	g := generator{Rand: rand.New(rand.NewPCG(seed, 1)), root: root, Limits: limits}
 	steps := make([]Step, 30+g.IntN(31))
@@ -130,9 +129,9 @@ type Limits struct {
 	Modes     bool // no create2 in a multi, and no create whose mode does not match the operation; for releases before 3.8.2
 	CutWrites bool // no truncated write except a multi; for ensembles of several servers of 3.9
 
-	// Guest is for servers that other clients use. Traces then change and read nothing outside the
-	// root, and contain neither truncated requests nor requests that depend on the configuration of
-	// the servers. Each ACL that is not empty also gives Owner all permissions.
+	// Guest is for servers that other clients use too. Traces then read and change nothing outside
+	// the root. They contain neither truncated requests nor requests that depend on the
+	// configuration of the servers. Each ACL that is not empty also gives Owner all permissions.
 	Guest bool
 	Owner wire.ID
 }
@@ -160,8 +159,8 @@ func (g generator) step() Step {
 	return s
 }
 
-// mayCut reports whether a request may be truncated. A leader never answers again after a truncated
-// reconfig. See Limits for the other exceptions.
+// mayCut reports whether a request may be truncated. Limits exclude some. A truncated reconfig is
+// never allowed, because the leader answers no request after it.
 func (g generator) mayCut(op wire.Op) bool {
 	return !g.Guest && op != wire.OpReconfig && (!g.CutWrites || !op.IsWrite() || op == wire.OpMulti)
 }
@@ -169,8 +168,8 @@ func (g generator) mayCut(op wire.Op) bool {
 // Unknown is a number that no operation has. Servers refuse a request with it.
 const Unknown wire.Op = 77
 
-// Operations returns the operations and their weights. Creates and watches have
-// more weight, and operations that end the session have less.
+// Operations returns the operations and their weights. Creates and watches have more weight, and
+// operations that end the session have less.
 func Operations() (ops []wire.Op, weights []int) {
 	for _, o := range []struct {
 		op     wire.Op
@@ -203,8 +202,7 @@ func (g generator) op() wire.Op {
 	panic("unreachable")
 }
 
-// request draws a request of an operation. It returns nil if the operation has
-// none.
+// request draws a request of an operation. It returns nil if the operation has none.
 func (g generator) request(op wire.Op) wire.Record {
 	switch op {
 	case wire.OpCreate, wire.OpCreate2, wire.OpCreateContainer, wire.OpCreateTTL:
@@ -279,8 +277,8 @@ func (g generator) create(op wire.Op) wire.Record {
 	return ttl
 }
 
-// sequential converts a path to one to which a sequence number can be appended. The path must stay
-// below the root, because sequence numbers above the root depend on other traces.
+// sequential converts a path to one that can get a sequence number. The path must be below the
+// root, because the numbers above the root depend on other traces.
 func (g generator) sequential(path string) string {
 	if path == g.root {
 		return g.root + "/"
@@ -361,8 +359,8 @@ func (g generator) path() string {
 		g.root+"/\u007f", g.root+"/\uf8ff", g.root+"/\ufff0", g.root+"/é", g.root+"/...")
 }
 
-// The method `readable` draws a path that other traces do not affect. It excludes the empty path,
-// which means the root of all znodes.
+// The method `readable` draws a path that other traces do not affect. So it excludes the empty
+// path, which means the root of all znodes.
 func (g generator) readable() string {
 	switch p := g.path(); p {
 	case "":

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// Traces for servers that other programs use too are confined to a root. No request of such a trace
-// changes a znode outside of the root. The owner of the root may delete all that a trace leaves.
+// A trace for servers that other programs use changes no znode outside of its root. The owner of
+// the root may delete all that the trace leaves.
 func TestGuestStaysBelowItsRoot(t *testing.T) {
 	owner := Digest("owner")
 	const root = "/guest/trace"
@@ -86,7 +86,7 @@ func TestGuestStaysBelowItsRoot(t *testing.T) {
 	}
 }
 
-// HangUp returns after the server has closed its end, not after the client has.
+// HangUp returns after the server has closed its end, not only the client.
 func TestHangUpWaitsForTheServer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

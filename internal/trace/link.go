@@ -21,8 +21,8 @@ const patience = time.Minute
 // sessionTimeout is long, because no session of a trace may expire.
 const sessionTimeout = 40 * time.Second
 
-// A Link is one connection of a client. It sends one request and then reads the
-// reply. Its methods must be called by one goroutine.
+// A Link is one connection of a client. It sends one request and then reads the reply. Only one
+// goroutine may call its methods.
 type Link struct {
 	conn     net.Conn
 	r        *bufio.Reader
@@ -41,7 +41,7 @@ type Event struct {
 }
 
 // Dial connects to a server. Role 0 is the leader. The connection ends with ctx. The caller closes
-// it.
+// the connection.
 func Dial(ctx context.Context, s *Servers, role int) (*Link, error) {
 	conn, err := s.Dial(ctx, "tcp", s.Addresses[role%len(s.Addresses)])
 	if err != nil {
@@ -65,10 +65,9 @@ func (l *Link) Close() {
 // HangUp waits until the server has closed its end, and then closes the connection. By then
 // ZooKeeper has removed the connection from its table of sessions.
 //
-// If HangUp did not wait, the session could already have a new connection when ZooKeeper removes
-// the old one. In every release, ServerCnxnFactory.removeCnxnFromSessionMap removes by the session
-// id alone. So ZooKeeper would remove the new connection, and would not close it when the session
-// ends.
+// Without this wait, the session could already have a new connection. ZooKeeper would then remove
+// the new connection from the table, and would not close it when the session ends. The reason is
+// that ServerCnxnFactory.removeCnxnFromSessionMap of every release removes by the session id alone.
 func (l *Link) HangUp() error {
 	if l == nil {
 		return nil
@@ -88,8 +87,7 @@ func (l *Link) HangUp() error {
 	return nil
 }
 
-// Over reports whether a read has shown that the server has closed the
-// connection.
+// Over reports whether a read has shown that the server has closed the connection.
 func (l *Link) Over() bool { return l.over }
 
 // NextXid returns the number of the next request.
@@ -98,13 +96,13 @@ func (l *Link) NextXid() int32 {
 	return l.xid
 }
 
-// Follow makes the numbers of later requests differ from those of another link of the same session.
-// A server finds the request that belongs to a committed transaction by session and number. If two
-// numbers were equal, the reply to one connection could reach the other.
+// Follow makes the xids of later requests differ from those of another link of the same session. A
+// server finds the request of a committed transaction by session and xid. With equal xids, the
+// reply could go to the wrong connection.
 func (l *Link) Follow(other *Link) { l.xid = other.xid + 1000 }
 
-// Write sends a record and the bytes after it as one frame. If the server has
-// closed the connection, the next read reports it.
+// Write sends a record and the bytes after it as one frame. If the server has closed the
+// connection, the next read reports that.
 func (l *Link) Write(record wire.Record, rest []byte) error {
 	if err := l.conn.SetDeadline(time.Now().Add(l.patience)); err != nil {
 		return err
@@ -115,8 +113,8 @@ func (l *Link) Write(record wire.Record, rest []byte) error {
 	return nil
 }
 
-// Read returns the next frame that is not an event. It returns nil if the
-// server closes the connection first.
+// Read returns the next frame that is not an event. It returns nil if the server closes the
+// connection first.
 func (l *Link) Read() ([]byte, error) {
 	for {
 		frame, err := l.frame()
@@ -161,8 +159,8 @@ func (l *Link) Events() []Event {
 	return told
 }
 
-// Handshake opens or resumes a session. The response is nil if the server
-// closes the connection instead. A server that does not answer is an error.
+// Handshake opens or resumes a session. The response is nil if the server closes the connection
+// instead. It is an error if the server does not answer.
 func (l *Link) Handshake(r wire.ConnectRequest) (*wire.ConnectResponse, error) {
 	if err := l.Write(&r, nil); err != nil {
 		return nil, err
@@ -183,9 +181,9 @@ func (l *Link) Handshake(r wire.ConnectRequest) (*wire.ConnectResponse, error) {
 }
 
 // Ask sends a request and returns the frame of its reply. It returns nil if the server closes the
-// connection instead, or does not reply. To notice that the server does not reply, Ask sends a ping
-// after the request: after the reply to the ping, no reply to the request can follow. It sends no
-// ping after a ping, after the close of the session, and if l.left is set.
+// connection instead, or does not reply. To find out the latter, Ask sends a ping after the
+// request: no reply can follow the reply to the ping. Ask sends no ping after a ping, after the
+// close of the session, and if l.left is set.
 func (l *Link) Ask(op wire.Op, xid int32, body []byte) (answer []byte, err error) {
 	if err := l.Write(&wire.RequestHeader{Xid: xid, Op: op}, body); err != nil {
 		return nil, err
@@ -211,8 +209,8 @@ func (l *Link) Ask(op wire.Op, xid int32, body []byte) (answer []byte, err error
 // pong is the start of the reply to a ping.
 var pong = wire.Append(nil, &wire.Int32{Value: wire.XidPing})
 
-// CatchUp waits until the server has applied the zxid and has sent all events up to it. It sends
-// pings, because a ping passes through the same queues as a read.
+// CatchUp waits until the server has applied the zxid and has sent all events up to it. To do so,
+// it sends pings, which pass through the same queues as reads.
 func (l *Link) CatchUp(zxid int64) error {
 	began := time.Now()
 	for !l.over {
@@ -234,8 +232,7 @@ func (l *Link) CatchUp(zxid int64) error {
 	return nil
 }
 
-// Silent reports whether neither a frame nor the end of the connection arrives
-// within d.
+// Silent reports whether neither a frame nor the end of the connection arrives within d.
 func (l *Link) Silent(d time.Duration) (bool, error) {
 	if err := l.conn.SetReadDeadline(time.Now().Add(d)); err != nil {
 		return false, err

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// If the server closes the connection, it has refused the session, and Handshake returns no error.
-// If the server does not answer, Handshake returns an error.
+// A server that closes the connection has refused the session, and Handshake returns no error. If a
+// server does not answer, Handshake returns an error.
 func TestSilenceIsNoRefusal(t *testing.T) {
 	for _, closes := range []bool{true, false} {
 		virtual.Test(t, func(t *testing.T) {

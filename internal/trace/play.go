@@ -18,14 +18,13 @@ type Servers struct {
 	Addresses []string
 	Dial      func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Patience is the time limit for a reply; 0 is one minute. A run that waits
-	// longer is invalid.
+	// Patience is the time limit for a reply; 0 is one minute. A run that waits longer is invalid.
 	Patience time.Duration
 }
 
-// A Transcript has the replies of an ensemble to a trace, one text for each
-// step. The texts have the same meaning on all ensembles: sessions, zxids and
-// times are named after the steps that created them.
+// A Transcript has the replies of an ensemble to a trace, one text for each step. The texts have
+// the same meaning on all ensembles: sessions, zxids and times are named after the steps that
+// created them.
 type Transcript []string
 
 // A run is one trace on one ensemble.
@@ -54,8 +53,7 @@ type client struct {
 	opened   int // number of sessions so far
 }
 
-// A Tally counts outcomes by operation, to show what a set of traces has
-// covered.
+// A Tally counts outcomes by operation, to show what a set of traces has covered.
 type Tally map[string]map[string]int
 
 func (t Tally) add(op, outcome string) {
@@ -68,8 +66,8 @@ func (t Tally) add(op, outcome string) {
 	t[op][outcome]++
 }
 
-// Play runs a trace whose paths are below `root`, and creates `root`. An error means that the run
-// is invalid, because an ensemble did not reply, or because bytes could not be decoded.
+// Play creates `root` and runs a trace whose paths are below it. An error means that the run is
+// invalid: an ensemble did not reply, or bytes could not be decoded.
 func Play(ctx context.Context, s *Servers, root string, steps []Step, t Tally) (Transcript, error) {
 	r := &run{
 		ctx: ctx, servers: s, root: root, tally: t,
@@ -116,8 +114,8 @@ func (r *run) end() error {
 // note adds a line to the transcript of the step.
 func (r *run) note(format string, args ...any) { fmt.Fprintf(&r.out, format+"\n", args...) }
 
-// step does one step, and then waits until all servers to which clients are
-// connected have applied its writes.
+// step does one step, and then waits until all servers to which clients are connected have applied
+// its writes.
 func (r *run) step(name string, s Step) error {
 	r.out.Reset()
 	r.began = time.Now().UnixMilli()
@@ -143,9 +141,9 @@ func (r *run) step(name string, s Step) error {
 }
 
 // settle collects the events of a step. The events of a session's end have no order, because
-// ZooKeeper deletes the session's ephemeral znodes in the order of a hash table. If another
-// connection closes a session, the events for the session's own client may be lost, because the
-// server closes that client's connection at once.
+// ZooKeeper deletes its ephemeral znodes in the order of a hash table. If another connection closes
+// the session, the client may not receive these events, because the server closes the client's
+// connection at once.
 func (r *run) settle(s Step) error {
 	last := r.last()
 	for i := range r.clients {
@@ -187,8 +185,7 @@ func (r *run) last() int64 {
 	return r.writes[len(r.writes)-1]
 }
 
-// open opens a session at the client's usual server. Only its success is
-// compared.
+// open opens a session at the client's usual server. Only its success is compared.
 func (r *run) open(c *client) error {
 	l, err := Dial(r.ctx, r.servers, c.index)
 	if err != nil {
@@ -223,8 +220,8 @@ func (r *run) connected(rsp *wire.ConnectResponse) string {
 
 // connection does a step that affects the client's connection.
 func (r *run) connection(c *client, s Step) error {
-	// The client does not send the last zxid that it has seen. The server may be behind that zxid,
-	// because no step waits for that server.
+	// The client does not send the last zxid that it has seen, because the server may be behind
+	// that zxid: no step waits for this server.
 	req := wire.ConnectRequest{Timeout: int32(sessionTimeout.Milliseconds()), SessionID: c.session,
 		Password: c.password, NoReadOnly: s.old}
 	switch s.kind {
@@ -276,7 +273,7 @@ func (r *run) connection(c *client, s Step) error {
 	return nil
 }
 
-// The function `refused` waits for the end of a connection that got no session, and closes it.
+// The function `refused` waits until the server closes a connection that got no session.
 func refused(l *Link) error {
 	defer l.Close()
 	if !l.over {
@@ -285,9 +282,8 @@ func refused(l *Link) error {
 	return nil
 }
 
-// onLeft does a request on the earlier connection of a client. The connection
-// may or may not stay open. Its events are not compared, because no step waits
-// for them.
+// onLeft does a request on the earlier connection of a client, which may or may not stay open. Its
+// events are not compared, because no step waits for them.
 func (r *run) onLeft(name string, c *client, s Step) error {
 	if c.left == nil {
 		r.note("client %d: has left no connection", s.client)
@@ -368,13 +364,12 @@ func (r *run) body(s Step) []byte {
 }
 
 // clockError is the tolerance for a server's time, in milliseconds. The server rounds its times,
-// and its clock may not be synchronized with that of this process.
+// and its clock may differ from that of this process.
 const clockError = 20
 
-// The method `header` returns the name of the zxid of a reply. If the step is a write and the zxid
-// is new, the zxid is named after the step. The reply to a read has the zxid of the last
-// transaction of the server. While other traces run, this may be one of their transactions. So
-// the zxid of a read's reply is "now" if it is the last one of this run, or a larger one.
+// The method `header` returns the name of the zxid of a reply. A new zxid of a write is named after
+// the step. The zxid of a read's reply is the server's last one, which may be a transaction of
+// another trace. So it is "now" unless it is smaller than the last zxid of this run.
 func (r *run) header(name string, s Step, h wire.ReplyHeader) string {
 	writes := s.op.IsWrite() && (h.Err != wire.MarshallingError || s.op == wire.OpMulti) // see Releases in the package comment of difftest
 	if h.Zxid <= r.last() || !writes {

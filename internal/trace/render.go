@@ -25,8 +25,8 @@ func (r *run) session(id int64) string {
 	return fmt.Sprintf("unknown %x", id)
 }
 
-// The method `at` renders a time that belongs to a zxid. If the time is that of the step that
-// created the zxid, the text is "then".
+// The method `at` renders a time that belongs to a zxid. The text is "then" if the time is that of
+// the step that created the zxid.
 func (r *run) at(zxid, ms int64) string {
 	w, ok := r.windows[zxid]
 	switch {
@@ -130,7 +130,7 @@ func (r *run) results(results []wire.MultiResult) string {
 	return "[" + strings.Join(parts, "; ") + "]"
 }
 
-// The function `unordered` renders each item and sorts them, because ZooKeeper returns names and
+// The function `unordered` renders items and sorts the results, because ZooKeeper returns names and
 // identities in the order of a hash table.
 func unordered[T any](items []T) []string {
 	texts := make([]string, len(items))

@@ -25,7 +25,7 @@ const style = `text{font:12px system-ui,sans-serif;fill:#1f2328}` +
 	`.fault{fill:#eaeef2}.acquire{fill:#8c959f}.hold{fill:#1a7f37}.other{fill:#8250df}.request{fill:#0969da}.error,.both{fill:#cf222e}` +
 	`line,path{stroke:#d0d7de;fill:none}.link{stroke:#bc4c00}`
 
-// A row is a line of the picture. It shows the spans of one trace that have the same name, or all
+// A row is a line of the picture. It shows either the spans of one trace with the same name, or all
 // requests of one trace.
 type row struct {
 	label string
@@ -41,7 +41,7 @@ type canvas struct {
 	at         map[string]int // the vertical middle of a span's bar, by its id
 }
 
-// draw draws the spans of one run, with a group of rows for each trace. The time begins with the
+// draw draws the spans of one run, with a group of rows for each trace. Time 0 is the start of the
 // first span.
 func draw(title string, spans []span) []byte {
 	c := &canvas{begin: spans[0].Start, spans: spans, at: map[string]int{}}
@@ -88,8 +88,8 @@ func draw(title string, spans []span) []byte {
 	return c.Bytes()
 }
 
-// The function `traces` groups the spans by trace, and leaves out the faults. The traces are in the
-// order in which they begin. The first span of a trace is its root.
+// The function `traces` groups the spans by trace, without the faults. The traces are in the order
+// of their starts. The first span of a trace is its root.
 func traces(spans []span) (all [][]span) {
 	roots := slices.DeleteFunc(slices.Clone(spans), func(s span) bool { return s.Parent != "" || strings.HasPrefix(s.Name, faultPrefix) })
 	slices.SortFunc(roots, func(a, b span) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Name, b.Name)) })
@@ -168,8 +168,8 @@ func (c *canvas) bothHold() {
 	}
 }
 
-// links draws an arrow to each hold from the put of its item and from its predecessor. The token
-// identifies the predecessor, which may be in another process.
+// links draws two arrows to each hold: from the put of its item, and from its predecessor. The
+// token identifies the predecessor, which may be in another process.
 func (c *canvas) links() {
 	for _, to := range c.spans {
 		token := to.Attributes["zookeeper.predecessor.token"]

@@ -3,8 +3,8 @@
 //
 //	go run ./internal/traces
 //
-// With the argument `record`, it first starts a ZooKeeper ensemble of local JVMs, breaks it, stops
-// a process, and records the spans that sessionotel.Traces makes meanwhile:
+// With the argument `record`, it first makes new recordings. It starts a ZooKeeper ensemble of
+// local JVMs, injects faults or stops a process, and records the spans of sessionotel.Traces:
 //
 //	go run ./internal/traces record                  # all
 //	go run ./internal/traces record expired-claim    # some

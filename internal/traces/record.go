@@ -40,9 +40,8 @@ type run struct {
 	hooks   session.Tracer
 }
 
-// The function `recorded` starts an ensemble, runs f, and returns the spans that have ended. The
-// ensemble's SyncLimit lets a follower without a leader serve clients for 10 s, as long as with
-// ZooKeeper's defaults.
+// The function `recorded` starts an ensemble, runs f, and returns the spans that have ended. With
+// its SyncLimit, a follower without a leader serves clients for 10 s, as with ZooKeeper's defaults.
 func recorded(ctx context.Context, f func(ctx context.Context, r *run) error) (spans []span, err error) {
 	e, err := process.Start(ctx, process.Options{Config: ensemble.Config{SyncLimit: 20}, Progress: os.Stderr})
 	if err != nil {
@@ -82,8 +81,7 @@ func (r *run) fault(ctx context.Context, name string, f func() error) error {
 // faultPrefix begins the names of spans that are faults.
 const faultPrefix = "fault: "
 
-// isolatedFollower cuts off the follower to which the holder is connected, until another client
-// holds the lock.
+// isolatedFollower isolates the follower of the holder until another client holds the lock.
 func isolatedFollower(ctx context.Context) ([]span, error) {
 	return recorded(ctx, func(ctx context.Context, r *run) error {
 		leader, err := r.Leader(ctx)
@@ -146,8 +144,8 @@ func lost(expected, err error) error {
 	return err
 }
 
-// The process that holds the lock and is stopped gets two environment variables: the file that it
-// writes, and the addresses of the servers. It prints holdsLine when it holds the lock.
+// The process that holds the lock and is stopped gets two environment variables: the file to write,
+// and the addresses of the servers. It prints holdsLine when it holds the lock.
 const (
 	pausedMark    = "ZKCOORD_TRACES_FILE"
 	pausedServers = "ZKCOORD_TRACES_SERVERS"
@@ -223,8 +221,8 @@ func pausedProcess(ctx context.Context) ([]span, error) {
 	return append(own, other...), err
 }
 
-// holdAndWrite is the process that is stopped. It writes under the lock, once before it is stopped
-// and once afterwards. Then it prints its spans.
+// holdAndWrite is the process that is stopped. It writes under the lock before and after it is
+// stopped. Then it prints its spans.
 func holdAndWrite(ctx context.Context, file string) error {
 	r := &run{recorder: newRecorder(), servers: strings.Split(os.Getenv(pausedServers), ",")}
 	r.hooks = sessionotel.Traces(r.tracer)

@@ -1,4 +1,4 @@
-// Package turn has a mutex. A call waits for it only until a context ends.
+// Package turn has a mutex for which a call waits only until a context ends.
 package turn
 
 import (
@@ -13,7 +13,7 @@ type Turn struct {
 }
 
 // Take waits until no other call holds the turn. If one of the contexts ends first, the error is
-// its cause. If ctx has ended before the call, the turn is not taken.
+// its cause. If ctx has ended before the call, Take always fails.
 func (t *Turn) Take(ctx, other context.Context) error {
 	t.once.Do(func() { t.held = make(chan struct{}, 1) })
 	if ctx.Err() == nil {

@@ -10,21 +10,19 @@ import (
 )
 
 // A Merged is the one sequence of transactions that several servers committed. Its fields are
-// complete when the sequence has been read to its end.
+// complete when all transactions have been read.
 type Merged struct {
-	// Refuted has the transactions that a server wrote, and that the leader of the next epoch did
-	// not have.
+	// Refuted has transactions that a server wrote, but that the leader of the next epoch did not
+	// have.
 	Refuted []Txn
-	// Differ has each case in which servers have different transactions under one zxid. That must
-	// not happen.
+	// Differ has each zxid under which servers have different transactions. That must not happen.
 	Differ []Difference
-	// Gaps is the number of places at which transactions are missing from the logs of all
-	// servers.
+	// Gaps is the number of places at which transactions are missing from all logs.
 	Gaps int
 	// Shared is the number of zxids that are in the logs of several servers.
 	Shared int
-	// Disorder is the number of transactions that are in a log after a transaction with the same or
-	// a larger zxid. They are left out.
+	// Disorder is the number of transactions whose zxid is not larger than that of an earlier
+	// transaction of the same log. They are left out.
 	Disorder int
 
 	servers []Server
@@ -40,9 +38,9 @@ type Difference struct {
 
 // Merge makes one sequence of the logs of servers, without the transactions up to the given zxid.
 //
-// A zxid belongs to one leader, so two servers that have it must have the same transaction. At the
-// end of an epoch, a server can also have transactions that no majority accepted. Merge leaves them
-// out if the logs prove it: see endsOf.
+// Only one leader assigns a zxid, so two servers that have it must have the same transaction. At
+// the end of an epoch, a server can also have transactions that no majority accepted. Merge leaves
+// them out if the logs prove it: see endsOf.
 func Merge(after int64, servers ...Server) *Merged {
 	return &Merged{servers: servers, after: after}
 }
@@ -109,8 +107,8 @@ func (h *head) advance(m *Merged, zxid int64) error {
 	}
 }
 
-// inOrder yields each zxid once, in order. It compares the transactions that different servers have
-// for the same zxid.
+// inOrder yields each zxid once, in order. It checks that servers with the same zxid have the same
+// transaction.
 func (m *Merged) inOrder() iter.Seq2[Txn, error] {
 	return func(yield func(Txn, error) bool) {
 		heads := make([]head, len(m.servers))
@@ -171,11 +169,12 @@ func same(a, b Txn) bool {
 		})
 }
 
-// endsOf returns the last committed zxid of an epoch, for each epoch whose end the logs prove. The
-// proof is a log in which a transaction of a later epoch follows that zxid. There must be no
-// snapshot between the two, because the server may have received the snapshot from the leader in
-// place of transactions that the server missed. A log that is damaged between the two proves
-// nothing. Servers that disagree about the end of an epoch prove nothing.
+// endsOf returns the last committed zxid of each epoch whose end the logs prove. The proof is a log
+// in which a transaction of a later epoch follows that zxid.
+//
+// It is no proof if there is a snapshot between the two transactions. The server may have received
+// the snapshot from the leader in place of transactions that it missed. A log that is damaged
+// between the two, or servers that disagree about the end, prove nothing either.
 func endsOf(servers []Server) (map[int64]int64, error) {
 	found, doubtful := make(map[int64]int64), make(map[int64]bool)
 	for _, s := range servers {

@@ -18,15 +18,15 @@ type Server struct {
 	Snapshots []int64 // the zxids of its snapshots, in order
 
 	// Txns are the transactions in the order of the logs. Where a file ends in a part of a
-	// transaction, a pair has the error ErrTorn, and the transactions of the next file follow. Any
-	// other error ends the sequence. Each use of the sequence reads the files again.
+	// transaction, a pair has the error ErrTorn, and the next file follows. Any other error ends
+	// the sequence. Each use of the sequence reads the files again.
 	Txns iter.Seq2[Txn, error]
 
 	zxids iter.Seq2[int64, error] // the zxids of Txns; nil if Txns are in memory
 }
 
-// Open lists the logs log.<zxid> and the snapshots in dir, the directory version-2 of a server's
-// data directory. The oldest logs may be missing.
+// Open lists the logs log.<zxid> and the snapshots in dir, which is the directory version-2 of a
+// server's data directory. The oldest logs may be missing.
 func Open(name string, dir fs.FS) (Server, error) {
 	s := Server{Name: name}
 	entries, err := fs.ReadDir(dir, ".")
@@ -55,8 +55,7 @@ type file struct {
 	zxid int64
 }
 
-// inFiles calls the function `read` for one file after the other, and returns the results as one
-// sequence.
+// inFiles calls `read` for one file after the other, and returns the results as one sequence.
 func inFiles[T any](server string, dir fs.FS, logs []file, read func(io.Reader) iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for _, log := range logs {
@@ -98,8 +97,8 @@ func (s Server) allZxids() iter.Seq2[int64, error] {
 	}
 }
 
-// ParseName parses the file name of a log or of a snapshot. The file may be compressed. The kind is
-// "log" or "snapshot".
+// ParseName parses the file name of a log or a snapshot, which may be compressed. The kind is "log"
+// or "snapshot".
 func ParseName(name string) (kind string, zxid int64, ok bool) {
 	kind, number, _ := strings.Cut(name, ".")
 	number, _, _ = strings.Cut(number, ".")

@@ -35,12 +35,12 @@ const (
 
 // ReadSnapshot reads the file of a snapshot in the form of ZooKeeper 3.8 and 3.9. If the name ends
 // in .gz, the file is compressed by gzip. ReadSnapshot calls f for each znode, and returns the
-// timeouts of the sessions in milliseconds. A snapshot is fuzzy: it can contain changes of
-// transactions after its zxid. If the error is not nil, discard the znodes that f was called with.
+// timeouts of the sessions in milliseconds. If the error is not nil, discard the znodes that f
+// received. A snapshot is fuzzy: it can contain changes of transactions after its zxid.
 //
-// A snapshot is a header of 16 bytes, the sessions, the lists of ACLs, the znodes, the path "/"
-// that ends them, and an Adler-32 checksum in 64 bits. Data that newer servers write after that are
-// not read.
+// A snapshot is a header of 16 bytes, the sessions, the lists of ACLs, the znodes, the path "/" as
+// their end, and an Adler-32 checksum in 64 bits. Newer servers write more data, which ReadSnapshot
+// does not read.
 func ReadSnapshot(name string, r io.Reader, f func(Node)) (sessions map[int64]int32, err error) {
 	switch {
 	case strings.HasSuffix(name, ".gz"):

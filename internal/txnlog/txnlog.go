@@ -20,16 +20,15 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// ErrTorn means that only a part of the last entry was written, or that its checksum is wrong. A
-// server that was killed leaves such an entry, and removes it when it starts.
+// ErrTorn means that the last entry was written only in part, or that its checksum is wrong. A
+// server that is killed can leave such an entry, and removes it when it starts again.
 var ErrTorn = errors.New("txnlog: the last entry is torn")
 
 const (
 	magic    = "ZKLG"
 	version  = 2
 	endOfOne = 'B'
-	// longest is the maximum size of an entry: far more than the 1 MiB that a server accepts by
-	// default.
+	// longest is the maximum size of an entry: far more than the default limit of servers, 1 MiB.
 	longest = 64 << 20
 )
 
@@ -39,8 +38,8 @@ type Txn struct {
 	Timeout int32     // for a new session, in milliseconds
 	Err     wire.Code // for a refused request
 	Changes []Change  // in the order in which they were applied
-	// Unlisted is set if the transaction closes a session, and its record does not list the
-	// session's ephemeral znodes. The transaction deletes all of them.
+	// Unlisted means that the transaction closes a session and deletes all its ephemeral znodes,
+	// but does not list them.
 	Unlisted bool
 }
 
@@ -117,8 +116,8 @@ func entries(r io.Reader) iter.Seq2[[]byte, error] {
 	}
 }
 
-// entry returns the bytes of the next entry, or io.EOF after the last one. If buf is long enough,
-// the bytes are in it.
+// entry returns the bytes of the next entry, or io.EOF after the last one. The bytes are in buf if
+// it is long enough.
 func entry(in *bufio.Reader, buf []byte) ([]byte, error) {
 	var head [12]byte
 	switch n, err := io.ReadFull(in, head[:]); {
@@ -149,9 +148,9 @@ func entry(in *bufio.Reader, buf []byte) ([]byte, error) {
 	return body, nil
 }
 
-// atMost returns the next n bytes, or the remaining bytes if they are fewer. If buf is long enough,
-// the bytes are in buf. Otherwise atMost allocates memory only for bytes that exist, because n can
-// be wrong.
+// atMost returns the next n bytes, or the remaining bytes if they are fewer. The bytes are in buf
+// if it is long enough. Otherwise memory is allocated only for bytes that exist, because a damaged
+// log can have a wrong n.
 func atMost(in io.Reader, n int, buf []byte) ([]byte, error) {
 	if n > len(buf) {
 		return io.ReadAll(io.LimitReader(in, int64(n)))
@@ -224,9 +223,9 @@ func (t *Txn) parse(op wire.Op, body []byte) error {
 	return errors.New("unknown operation")
 }
 
-// close parses the transaction that closes a session. Its record may be missing; then nothing
-// follows, or only a digest of 12 bytes. A digest cannot be mistaken for a record: its version
-// would be the number of paths, and the 8 bytes after it are not a list of that many paths.
+// close parses the transaction that closes a session. If its record is missing, nothing follows, or
+// only a digest of 12 bytes. A digest cannot be mistaken for a record: its version would be the
+// number of paths, and the next 8 bytes are not a list of that many paths.
 func (t *Txn) close(body []byte) {
 	var r wire.CloseSessionTxn
 	if _, err := wire.Decode(body, &r); err != nil {
@@ -238,10 +237,10 @@ func (t *Txn) close(body []byte) {
 	}
 }
 
-// parts parses a multi. If one part was refused, the others were not applied either, although the
-// log may contain them. When a server sends such a transaction to another server, it changes the
-// operation of the other parts to OpError and leaves their records unchanged. So a value in the
-// place of an error code may be the length of a path. Only negative codes are errors.
+// parts parses a multi. If one part was refused, none was applied, although the log may contain the
+// others. In the log of a server that received such a transaction from another server, the
+// operation of the others is OpError, but their records are unchanged. The value in the place of an
+// error code may then be the length of a path. So only a negative value is an error.
 func (t *Txn) parts(body []byte) error {
 	var r wire.MultiTxn
 	if _, err := wire.Decode(body, &r); err != nil {

@@ -83,8 +83,8 @@ var written = []struct {
 	{op: wire.OpCloseSession, rest: true},
 }
 
-// The function `write` writes all transactions of `written`. It returns the log, and its length
-// after each transaction.
+// The function `write` writes all transactions of `written`. It returns the log, and the length of
+// the log after each transaction.
 func write(t testing.TB) (log []byte, ends []int) {
 	var b bytes.Buffer
 	w := NewWriter(&b)
@@ -140,7 +140,7 @@ func TestTornLogGivesItsWholeTransactions(t *testing.T) {
 		if whole > 0 {
 			begun = ends[whole-1]
 		}
-		// Reserved space consists of zeros. The first 4 bytes of an entry are zeros too, so a log
+		// Reserved space consists of zeros. The first 4 bytes of an entry are zeros too. So a log
 		// that ends within them is not torn.
 		atEnd := n == 0 || n >= begun && n <= begun+4
 		if len(txns) != whole || atEnd != (err == nil) || err != nil && !errors.Is(err, ErrTorn) {

@@ -9,7 +9,7 @@ import (
 // Work describes a holding under which Do calls a function, and how Do releases the holding.
 type Work struct {
 	Held interface {
-		// Bind does the same as Holding.Bind.
+		// Bind is Holding.Bind.
 		Bind(ctx context.Context) context.Context
 		// Context ends when the holding ends.
 		Context() context.Context
@@ -18,20 +18,18 @@ type Work struct {
 	// Name describes the loss in errors, for example "lock: lost /locks/a".
 	Name string
 
-	// Released is the cause with which Context ends when the holder itself
-	// releases. Any other cause is a loss.
+	// Released is the cause with which Context ends when the holder itself releases. Any other
+	// cause is a loss.
 	Released error
 
-	// Release is called after the function has returned. The argument `result` is the function's
-	// error, or nil. ctx is the caller's, which may have ended. Release must start the release even
-	// then. If the function panicked or ended its goroutine, `result` is ErrPanicked and ctx has
-	// ended.
+	// Release is called after the function has returned. `result` is the function's error, or nil.
+	// ctx is the caller's and may have ended; Release must start the release even then. If the
+	// function panicked or ended its goroutine, `result` is ErrPanicked and ctx has ended.
 	Release func(ctx context.Context, result error) error
 
-	// Confirm decides about one case: the function returned nil, and ctx ended
-	// before the release was confirmed. If Confirm is true, Do returns an error
-	// in this case. If Confirm is false, Do returns nil, because the release
-	// has started and only the servers' confirmation is missing.
+	// Confirm matters if the function returned nil, and ctx ended before the servers confirmed the
+	// release. Then Do returns an error if Confirm is true. Otherwise Do returns nil, because the
+	// release has started.
 	Confirm bool
 }
 
@@ -40,10 +38,9 @@ var ErrPanicked = errors.New("the function did not return")
 
 // Do calls f with a context derived from ctx. When the holding is lost, the derived context ends
 // with the cause. When f returns, Do releases the holding and waits for the release. If f panics or
-// ends its goroutine instead, Do starts the release and does not wait for it.
+// ends its goroutine instead, Do starts the release and does not wait.
 //
-// The error is that of f, joined with the loss and with the error of the
-// release.
+// The error is that of f, joined with the loss and with the error of the release.
 func Do(ctx context.Context, w Work, f func(ctx context.Context) error) error {
 	returned := false
 	defer func() {
@@ -58,8 +55,7 @@ func Do(ctx context.Context, w Work, f func(ctx context.Context) error) error {
 	return w.join(ctx, err, w.Release(ctx, err))
 }
 
-// join returns the error of Do, given the errors of the function and of the
-// release.
+// join returns the error of Do, given the errors of the function and of the release.
 func (w Work) join(ctx context.Context, err, released error) error {
 	cause := context.Cause(w.Held.Context())
 	switch lost := cause != nil && !errors.Is(cause, w.Released); {

@@ -46,8 +46,7 @@ func (h *thing) work() Work {
 	}}
 }
 
-// Each case has the result of Do for one way in which a function, a holding and
-// a release end.
+// Each case has the result of Do for one way in which a function, a holding and a release end.
 func TestErrorOfDo(t *testing.T) {
 	stops := func(ctx context.Context, _ *thing) error { return ctx.Err() }
 	for _, c := range []struct {
@@ -110,8 +109,8 @@ func TestErrorOfDo(t *testing.T) {
 	}
 }
 
-// If the function does not return, Do still releases the holding, but does not
-// wait for the servers.
+// If the function does not return, Do still releases the holding, but does not wait for the
+// servers.
 func TestDoReleasesWhereTheFunctionDoesNotReturn(t *testing.T) {
 	for name, leave := range map[string]func(){"panic": func() { panic(errOwn) }, "Goexit": runtime.Goexit} {
 		h := newThing()

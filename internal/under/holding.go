@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// A Holding is something that a program holds, for example a lock. The first call of End ends it,
-// and gives the cause. The zero value is held. It is safe for concurrent use.
+// A Holding is something that a program holds, for example a lock. The first call of End ends it
+// and sets the cause. The zero value is held. It is safe for concurrent use.
 type Holding struct {
 	mu    sync.Mutex
 	ended bool
@@ -17,9 +17,9 @@ type Holding struct {
 
 type hook struct{ call func(cause error) }
 
-// End ends the holding with the given cause, unless it has already ended. When
-// End returns, all contexts of Bind and all contexts derived from them have
-// ended. No other goroutine has to be scheduled for this.
+// End ends the holding with the given cause, unless it has already ended. When End returns, all
+// contexts of Bind and all contexts derived from them have ended. No other goroutine has to be
+// scheduled for this.
 func (h *Holding) End(cause error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -33,25 +33,24 @@ func (h *Holding) End(cause error) {
 	h.hooks = nil
 }
 
-// OnEnd registers f. The holding calls f with the cause when it ends, before
-// End returns. If the holding has already ended, OnEnd calls f itself. f must
-// not block and must not use the holding.
+// OnEnd registers f, which End calls with the cause before it returns. If the holding has already
+// ended, OnEnd calls f itself. f must not block and must not use the holding.
 func (h *Holding) OnEnd(f func(cause error)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.addLocked(&hook{f})
 }
 
-// Bind returns a context with the values and the deadline of ctx. The returned context ends, with
-// the cause, when the holding ends or when ctx ends. Both ends are synchronous: ctx is the parent
-// of the returned context, and End cancels the returned context before End returns.
+// Bind returns a context with the values and the deadline of ctx. It ends, with the cause, when the
+// holding or ctx ends. Both ends are synchronous: ctx is the parent of the returned context, and
+// End cancels the returned context before it returns.
 func (h *Holding) Bind(ctx context.Context) context.Context {
 	bound, cancel := context.WithCancelCause(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	own := &hook{}
-	// The mutex is held here. So a parent that has already ended removes the hook only after the
-	// hook was added.
+	// If ctx has already ended, AfterFunc calls forget at once, on another goroutine. It waits for
+	// the mutex, so it removes the hook after the hook was added.
 	forget := context.AfterFunc(ctx, func() { h.forget(own) })
 	own.call = func(cause error) {
 		forget()
@@ -61,21 +60,21 @@ func (h *Holding) Bind(ctx context.Context) context.Context {
 	return context.WithValue(bound, callerKey{h}, ctx)
 }
 
-// callerKey is the key under which a bound context stores the context that was
-// passed to Bind.
+// callerKey is the key under which a bound context stores the context that was passed to Bind.
 type callerKey struct{ h *Holding }
 
 // Unbind returns a context that limits a wait for the release of the holding. A context of Bind
-// cannot do this, because it ends with the release. The outer context is the one that was passed to
-// Bind. If ctx comes from Bind and has not ended, the returned context ends when ctx ends. But if
-// the holding ends ctx, the returned context continues until the outer context ends, or until the
-// deadline of ctx. For any other ctx, Unbind returns ctx itself. The caller has to call the
-// returned function when the wait is over.
+// cannot do this, because the release ends it. The caller has to call the returned function when
+// the wait is over.
 //
-// A program can derive ctx from a context of Bind by [context.WithoutCancel]. The holding does not
-// end such a context, and the outer context must not limit the wait. But such a context has the
-// values of the context of Bind, so Unbind cannot distinguish the two. Therefore Unbind uses the
-// outer context only after the holding has ended ctx.
+// If ctx comes from Bind and has not ended, the returned context ends when ctx ends. There is one
+// exception: if the holding ends ctx, the returned context continues until the deadline of ctx, or
+// until the context that was passed to Bind ends. For any other ctx, Unbind returns ctx itself.
+//
+// A program can derive ctx from a context of Bind by [context.WithoutCancel]. Then the context that
+// was passed to Bind must not limit the wait. Unbind cannot recognize such a ctx, because its
+// values are those of the context of Bind. But the holding does not end such a ctx. So Unbind uses
+// the context that was passed to Bind only after the holding has ended ctx.
 func (h *Holding) Unbind(ctx context.Context) (context.Context, context.CancelFunc) {
 	caller, bound := ctx.Value(callerKey{h}).(context.Context)
 	if !bound || ctx.Err() != nil {

@@ -45,9 +45,8 @@ func TestBoundContextHasTheCallersError(t *testing.T) {
 	}
 }
 
-// The goroutine that ends a holding also ends all contexts derived from it. If
-// another goroutine had to be scheduled for that, some of the contexts would
-// not have ended when End returns.
+// The goroutine that ends a holding also ends all contexts derived from it. If another goroutine
+// had to do that, some of the contexts might not have ended when End returns.
 func TestEndIsSynchronous(t *testing.T) {
 	for range 1000 {
 		var h Holding
@@ -77,8 +76,8 @@ func TestEndedHoldingBindsNothing(t *testing.T) {
 	}
 }
 
-// A leader may bind a context for each request. When the context of the request ends, the holding
-// removes its hook.
+// A leader may bind a context for each request. The holding must not keep a hook for each request
+// that has ended.
 func TestBindKeepsNothingOfEndedCallers(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		var h Holding
@@ -129,8 +128,8 @@ func TestCallerKeepsNothingOfEndedHoldings(t *testing.T) {
 	}
 }
 
-// A release may get a context of Bind. Then the end of the holding does not end the wait for the
-// release. The end of the caller's context ends it, and so does a deadline that was added.
+// A release may get a context of Bind. The end of the holding must not end the wait for the
+// release. The end of the caller's context does, and so does a deadline that was added.
 func TestUnboundContextOutlastsTheRelease(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		caller, cancel := context.WithCancel(t.Context())
@@ -201,9 +200,8 @@ func TestCauseOfAnEndedWait(t *testing.T) {
 	}
 }
 
-// A context of context.WithoutCancel has the values of the bound context from
-// which it was made. But neither the holding nor the caller's context ends it,
-// so they do not end the wait.
+// A context of context.WithoutCancel has the values of the bound context from which it was made.
+// But neither the holding nor the caller's context ends it, so they do not end the wait.
 func TestDetachedContextOutlastsTheCaller(t *testing.T) {
 	const limit = time.Minute
 	for name, cancelled := range map[string]func(at string) bool{

@@ -13,7 +13,7 @@ import (
 )
 
 // Limit is the virtual time after which a test counts as hanging. It is longer than every test
-// needs. Simulating it takes some seconds, or a minute with several sessions and -race.
+// needs. To simulate it takes some seconds, or a minute with several sessions and -race.
 const Limit = 5 * time.Hour
 
 // Test is like [synctest.Test], but f has to end within Limit. If f hangs, Test panics and reports
@@ -45,9 +45,9 @@ func stacks() string {
 	}
 }
 
-// places returns a line for each place at which goroutines of a test wait. The goroutines of the
-// test are those in the bubble of the first goroutine. Each line begins with the innermost call.
-// The goroutines of servers and sessions are left out.
+// places returns a line for each place at which goroutines of a test wait, without those of servers
+// and sessions. The goroutines of the test are those in the bubble of the first goroutine. Each
+// line begins with the innermost call.
 func places(stacks string) (lines []string) {
 	count, bubble := make(map[string]int), ""
 	for i, g := range strings.Split(stacks, "\n\n") {
@@ -76,8 +76,8 @@ func places(stacks string) (lines []string) {
 	return lines
 }
 
-// files returns the places of a goroutine's calls. It leaves out calls in the standard library, and
-// the outer calls that lead to the test.
+// files returns the places of a goroutine's calls, without the standard library and without the
+// outer calls that lead to the test.
 func files(calls string) (files []string) {
 	calls, _, _ = strings.Cut(calls, "\ncreated by ")
 	function, last := "", 0

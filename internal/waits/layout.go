@@ -23,28 +23,28 @@ const (
 	Internal Kind = "internal"
 )
 
-// Gate is the name of the lock queue in which contenders for the permits of a semaphore wait, below
-// the path of the semaphore.
+// Gate is the name of a semaphore's lock queue, in which contenders for the permits wait. The lock
+// queue is below the path of the semaphore.
 const Gate = "locks"
 
 // A Role is the meaning of one znode.
 type Role struct {
 	Kind  Kind
 	Place string // the path of the lock, the election, the semaphore, the group or the queue
-	// Name is the name of a member, or of the item of a claim. It is empty if only the data of a
-	// member contain its name.
+	// Name is the name of a member, or of the item of a claim. It is empty if the name of a member
+	// is only in the znode's data.
 	Name string
 	Item string // the path of the item of a claim
-	// Contender is the znode's place in the lock queue of a lock or an election. Contender.Name is
-	// empty if there is no such queue.
+	// Contender is the znode's place in the lock queue of a lock or an election. For any other
+	// znode, Contender.Name is empty.
 	Contender lockqueue.Contender
 	// Label is the number of bytes before the label in the data.
 	Label int
 }
 
 // Recognize returns the role of the znode at path in the layouts of this module, of Curator and of
-// kazoo. It reads the path alone, so it also recognizes a znode of another program that chose such
-// a name. [Layouts] recognizes more.
+// kazoo. Only the path decides. So a znode of another program is recognized too if it has such a
+// name. [Layouts] recognizes more.
 func Recognize(path string) (Role, bool) {
 	dir, name := znode.Split(path)
 	parent, base := znode.Split(dir)
@@ -91,26 +91,29 @@ type Znode struct {
 	Container bool
 }
 
-// Directory reports whether this znode helps [Layouts] to recognize ephemeral znodes. It does so if
-// it is a container, or the lock that guards a semaphore of kazoo.
+// Directory reports whether [Layouts] needs this znode to recognize ephemeral znodes. That is so
+// for a container, and for the lock that guards a semaphore of kazoo.
 func (z Znode) Directory() bool {
 	return !z.Ephemeral && (z.Container || strings.HasSuffix(z.Path, kazooGate))
 }
 
-// kazooGate ends the path of the lock that guards a semaphore of kazoo. The path before it is that
-// of the semaphore.
+// kazooGate ends the path of the lock that guards a semaphore of kazoo. Before kazooGate, this path
+// has the path of the semaphore.
 const kazooGate = "-__lock__"
 
 // Layouts recognizes znodes like [Recognize], and also some whose paths do not show their meaning:
-// each lock.Exclusive of this module, by its data; the leases of kazoo's Semaphore, by the lock
-// that guards them; and the members of Curator's GroupMember, which are any ephemeral znodes
-// directly in a container. The zero value is ready for use, and has no directories.
+//
+//   - a lock.Exclusive of this module, by its data;
+//   - a lease of kazoo's Semaphore, by the lock that guards the semaphore;
+//   - a member of Curator's GroupMember, which is any ephemeral znode directly in a container.
+//
+// The zero value is ready for use, and has no directories.
 type Layouts struct {
 	container map[string]bool // for each directory, whether it is a container
 }
 
-// Create returns the role of a znode that is created. The directories above it must have been given
-// to Create as well.
+// Create returns the role of a znode that is created. Create must have been called for the
+// directories above it before.
 func (l *Layouts) Create(z Znode) (Role, bool) {
 	role, ok := Recognize(z.Path)
 	if z.Directory() {
@@ -160,7 +163,7 @@ func isNumber(s string) bool {
 }
 
 // queueOf returns the queue of the item at path: <queue>/items/<priority>/<segment>/<item>. The
-// name of the item is the part of the path after items/.
+// name of the item is the part of the path after "items/".
 func queueOf(path string) (queue, name string, ok bool) {
 	segment, _ := znode.Split(path)
 	level, _ := znode.Split(segment)

@@ -40,7 +40,7 @@ func TestLayoutsOfThreeLibraries(t *testing.T) {
 	}
 }
 
-// Some paths do not show the role of a znode. Then its data or other znodes show the role.
+// Some paths do not show the role of a znode. Then the znode's data or other znodes show it.
 func TestLayoutsThatPathsDoNotTell(t *testing.T) {
 	const id = "0123456789abcdef0123456789abcdef"
 	var l Layouts

@@ -1,7 +1,7 @@
 // Package waits recognizes the locks, elections, semaphores, groups and queues of zkcoord, Curator
 // and kazoo by the paths of their znodes. It computes who holds, who leads and who waits for whom,
-// and finds sessions that wait for each other in a cycle. The results depend only on the znodes
-// that were read.
+// and finds sessions that wait for each other in a cycle. It sends no requests: the caller passes
+// the znodes.
 package waits
 
 import (
@@ -42,8 +42,8 @@ func (c Contender) Path() string { return znode.Join(c.Dir, c.Node.Name) }
 // Holds reports whether the contender waits for nothing.
 func (c Contender) Holds() bool { return len(c.Waits) == 0 && !c.AnyOf }
 
-// The variable `naming` lists the suffixes that precede the number in contenders' names. They are
-// the suffixes of locks, read-write locks and elections of this module, of Curator and of kazoo.
+// The variable `naming` lists the suffixes that precede the number in the names of contenders. They
+// are those of locks, read-write locks and elections, of this module, Curator and kazoo.
 var naming = lockqueue.Naming{
 	Exclusive: []string{"lock-", "latch-", "__WRIT__", "__lock__"},
 	Shared:    []string{"__READ__", "__rlock__"},
@@ -53,10 +53,9 @@ var naming = lockqueue.Naming{
 // Downgraded reports whether a contender whose data was changed has become a shared one.
 func Downgraded(c lockqueue.Contender) bool { return naming.Changed(c, 1) }
 
-// Contenders returns the children of a directory that are contenders, in the order
-// in which they are served. A shared contender waits for the exclusive ones
-// before it. An exclusive contender waits for all before it. A writer that has
-// become a reader is a shared contender.
+// Contenders returns the children of a directory that are contenders, in the order in which they
+// are served. A shared contender waits for the exclusive ones before it. An exclusive contender
+// waits for all before it. A writer that has become a reader counts as a shared contender.
 func Contenders(dir string, children []Node) []Contender {
 	type parsed struct {
 		Contender
@@ -82,13 +81,13 @@ func Contenders(dir string, children []Node) []Contender {
 	return all
 }
 
-// The expression `lease` matches the end of the name of a semaphore's lease. It extracts a number:
-// the permits for a lease of this module, and the sequence number for a lease of Curator.
+// The expression `lease` matches the end of the name of a semaphore's lease. It extracts the number
+// of permits from a lease of this module, and the sequence number from a lease of Curator.
 var lease = regexp.MustCompile(`-lease-(\d+)$`)
 
 // SemaphoreContenders returns the contenders of a semaphore of this module or of Curator. The
-// holders of leases come first. The contenders that wait at the gate follow, in the order in which
-// they are served. The first of them waits until any of the holders releases permits.
+// holders of leases come first. Then come the contenders that wait at the gate, in the order in
+// which they are served. The first of them waits until any holder releases permits.
 func SemaphoreContenders(dir string, leases, gate []Node) []Contender {
 	var all []Contender
 	var held []string
@@ -98,8 +97,8 @@ func SemaphoreContenders(dir string, leases, gate []Node) []Contender {
 			continue
 		}
 		c := Contender{Dir: znode.Join(dir, "leases"), Node: child, Permits: 1}
-		// The number in a lease of this module is its permits. A lease of Curator is one permit,
-		// and has a sequence number.
+		// A lease of this module has its number of permits in its name. A lease of Curator is one
+		// permit, and has a sequence number.
 		if len(m[1]) < sequenceDigits {
 			c.Permits, _ = strconv.Atoi(m[1])
 		}
@@ -129,8 +128,7 @@ type Wait struct {
 
 // Deadlocks returns the cycles of sessions that wait for each other. A cycle is a list of waits:
 // each session waits for the next one, and the last one waits for the first. Each session is in at
-// most one cycle. A session may still leave its cycle, for example when its wait times out. Only
-// the session's program knows that.
+// most one cycle. A cycle need not last: for example, a wait of one of its sessions may time out.
 func Deadlocks(all []Contender) (circles [][]Wait) {
 	byPath := make(map[string]Contender)
 	for _, c := range all {
@@ -162,8 +160,8 @@ func Deadlocks(all []Contender) (circles [][]Wait) {
 	return circles
 }
 
-// circleFrom returns the waits of a shortest cycle from session to itself. It
-// avoids sessions that are already in a cycle.
+// circleFrom returns the waits of a shortest cycle from session to itself, without sessions that
+// are already in a cycle.
 func circleFrom(session int64, waits map[int64][]Wait, found map[int64]bool) []Wait {
 	if found[session] {
 		return nil

@@ -23,8 +23,8 @@ func text(all []Contender) string {
 	return strings.Join(parts, " ")
 }
 
-// The znodes have names of this module, of Curator and of kazoo, and some are no contenders. In one
-// case, the 32-bit sequence numbers have wrapped around to negative ones.
+// Names of this module, of Curator and of kazoo are contenders, and other names are not. In one
+// case, the 32-bit sequence numbers have overflowed to negative ones.
 func TestContenders(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -50,8 +50,8 @@ func TestContenders(t *testing.T) {
 	}
 }
 
-// A lease of this module holds the number of permits in its name. A lease of Curator holds one
-// permit, and its name has a sequence number.
+// A lease of this module has its number of permits in its name. A lease of Curator is one permit,
+// and has a sequence number in its name.
 func TestSemaphore(t *testing.T) {
 	id := strings.Repeat("0", 32)
 	leases := []Node{node(id+"-lease-3", 2), node("_c_1f-lease-0000000001", 1), node("other", 9)}
@@ -70,8 +70,8 @@ func TestSemaphore(t *testing.T) {
 	}
 }
 
-// The function `locks` parses contenders from lines such as "/a: 1 2". This line means that session
-// 1 holds the lock /a and that session 2 waits for it.
+// The function `locks` parses lines such as "/a: 1 2": session 1 holds the lock /a, and session 2
+// waits for it.
 func locks(lines ...string) (all []Contender) {
 	for _, line := range lines {
 		dir, sessions, _ := strings.Cut(line, ": ")

@@ -2,8 +2,8 @@ package wire
 
 import "strconv"
 
-// A Code is the outcome of a request, from the header of its reply. It
-// implements error, but [OK] is not an error: do not return OK as one.
+// A Code is the outcome of a request, from the header of its reply. It implements error, but [OK]
+// is not an error: do not return OK as one.
 type Code int32
 
 // The codes of ZooKeeper 3.8.

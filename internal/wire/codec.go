@@ -7,8 +7,8 @@ import (
 	"math"
 )
 
-// Errors of decoding. After such an error the connection cannot be read any
-// further, because the start of the next record is unknown.
+// Errors of decoding. After such an error the connection cannot be read any further, because the
+// start of the next record is unknown.
 var (
 	// ErrTruncated means that a record continues past the end of its frame.
 	ErrTruncated = errors.New("wire: record is truncated")
@@ -19,8 +19,8 @@ var (
 	ErrMultiOp = errors.New("wire: operation not possible in a multi")
 )
 
-// A Record is a part of a frame. Fields passes each field to f, in the order of
-// the protocol, and f reads or writes it.
+// A Record is a part of a frame. Its method Fields passes each field to f, in the order of the
+// protocol, and f reads or writes the field.
 type Record interface{ Fields(f *Fields) }
 
 // Fields is one pass over the fields of records. It either appends them to a
@@ -54,8 +54,8 @@ func AppendFrame(b []byte, records ...Record) []byte {
 	return f.buf
 }
 
-// Decode reads the records from the start of b and returns the bytes after them. If there is an
-// error, the fields that precede it are set.
+// Decode reads the records from the start of b and returns the bytes after them. After an error,
+// the fields before the faulty one are set.
 func Decode(b []byte, records ...Record) (rest []byte, err error) {
 	f := Fields{buf: b, decoding: true}
 	for _, r := range records {
@@ -140,8 +140,8 @@ func (f *Fields) Bool(v *bool) {
 	}
 }
 
-// count encodes or decodes the length of a buffer, or the number of elements of a vector whose
-// elements take at least `unit` bytes each. The number -1 means null.
+// count encodes or decodes the length of a buffer, or the number of elements of a vector. Each
+// element takes at least `unit` bytes. The number -1 means null.
 func (f *Fields) count(n, unit int) int {
 	if !f.decoding && n > math.MaxInt32 {
 		panic(fmt.Sprintf("wire: %d elements do not fit a record", n))
@@ -164,8 +164,8 @@ func (f *Fields) count(n, unit int) int {
 	return int(v)
 }
 
-// Buffer encodes or decodes bytes. A nil slice is a null buffer, which is
-// distinct from an empty one. A decoded slice is a copy.
+// Buffer encodes or decodes bytes. A nil slice is a null buffer, which is distinct from an empty
+// one. A decoded slice is a copy.
 func (f *Fields) Buffer(v *[]byte) {
 	n := len(*v)
 	if *v == nil {
@@ -182,8 +182,8 @@ func (f *Fields) Buffer(v *[]byte) {
 	}
 }
 
-// Null stands for a null string, which is distinct from the empty one. It cannot be confused with
-// the text of a path or an identity, because it is not UTF-8, and servers accept only UTF-8.
+// Null stands for a null string, which is distinct from the empty one. No path or identity can be
+// equal to Null, because Null is not UTF-8 and servers accept only UTF-8.
 const Null = "\xff\xff\xff\xff"
 
 // String encodes or decodes text.
@@ -203,8 +203,8 @@ func (f *Fields) String(v *string) {
 	}
 }
 
-// Strings encodes or decodes a vector of text. A null vector is decoded as nil,
-// which is encoded as an empty one.
+// Strings encodes or decodes a vector of text. A null vector is decoded as nil, but nil is encoded
+// as an empty vector.
 func (f *Fields) Strings(v *[]string) {
 	vector(f, v, 4, func(s *string) { f.String(s) })
 }

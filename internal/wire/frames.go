@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// DefaultMaxFrame is the default size of the largest frame that servers and
-// clients accept: ZooKeeper's jute.maxbuffer, in bytes.
+// DefaultMaxFrame is the default size, in bytes, of the largest frame that servers and clients
+// accept: ZooKeeper's jute.maxbuffer.
 const DefaultMaxFrame = 0xfffff
 
 // A Frame is one frame, or the first bytes of it.
@@ -16,13 +16,12 @@ type Frame struct {
 	Size int    // length of the whole frame; larger than len(Head) if Head is cut
 }
 
-// Frames splits a stream of bytes, which arrives in chunks of any size, into
-// frames. The zero value keeps whole frames of up to [DefaultMaxFrame] bytes. A
-// Frames is for one direction of one connection.
+// Frames splits a stream of bytes, which arrives in chunks of any size, into frames. The zero value
+// keeps whole frames of up to [DefaultMaxFrame] bytes. A Frames is for one direction of one
+// connection.
 type Frames struct {
 	Max int // largest frame, in bytes; 0 is DefaultMaxFrame
-	// Number of bytes of each frame to keep, for example if only headers are
-	// needed; 0 keeps all.
+	// Number of bytes of each frame to keep, for example if only headers are needed; 0 keeps all.
 	Keep int
 
 	buf  []byte // the length, or the kept bytes of the current frame
@@ -31,10 +30,10 @@ type Frames struct {
 	body bool   // the length is complete, and the next bytes belong to the body
 }
 
-// Feed takes the next chunk of the stream, and calls the function `handle` for every frame that
-// this chunk completes. The frame's bytes are valid only during the call. Feed returns the first
-// error of `handle`, or ErrLength for a frame above the limit. After an error the stream cannot be
-// split any further.
+// Feed takes the next chunk of the stream, and calls `handle` for every frame that this chunk
+// completes. The frame's bytes are valid only during the call. Feed returns the first error of
+// `handle`, or ErrLength for a frame above the limit. After an error, do not use the Frames any
+// more.
 func (s *Frames) Feed(chunk []byte, handle func(Frame) error) error {
 	for len(chunk) > 0 || s.body && s.left == 0 {
 		if !s.body {
@@ -82,9 +81,9 @@ func frameSize(b []byte, max int) (int, error) {
 	return int(n), nil
 }
 
-// ReadFrame reads one frame of at most max bytes (0 is DefaultMaxFrame) from r
-// into buf, grows buf if needed, and returns the frame. If the stream ends
-// between two frames, the error is io.EOF.
+// ReadFrame reads one frame of at most max bytes from r; a max of 0 means DefaultMaxFrame. It uses
+// buf if the frame fits, and returns the frame. If the stream ends between two frames, the error is
+// io.EOF.
 func ReadFrame(r io.Reader, buf []byte, max int) ([]byte, error) {
 	if cap(buf) < 4 {
 		buf = make([]byte, 512)

@@ -1,7 +1,6 @@
 package wire
 
-// A MultiHeader precedes each part of a multi. After the last part there is one
-// with Done set.
+// A MultiHeader precedes each part of a multi. A last one, with Done set, follows the last part.
 type MultiHeader struct {
 	Op   Op
 	Done bool
@@ -58,8 +57,8 @@ func (r *MultiRequest) Fields(f *Fields) {
 	}
 }
 
-// newMultiRecord returns an empty request of an operation that is allowed in a
-// multi, or nil for any other operation.
+// newMultiRecord returns an empty request of an operation that is allowed in a multi, or nil for
+// any other operation.
 func newMultiRecord(op Op) Record {
 	switch op {
 	case OpDelete, OpCheck, OpSetData, OpGetData, OpGetChildren:
@@ -71,10 +70,10 @@ func newMultiRecord(op Op) Record {
 	return NewRequest(op)
 }
 
-// A MultiResult is the outcome of one operation of a multi. Response is the
-// response of the operation; it is nil for OpDelete and OpCheck. If Op is
-// OpError, Err has the code: OK for the operations before the one that failed,
-// the error for that one, and RuntimeInconsistency for those after it.
+// A MultiResult is the outcome of one operation of a multi. Response is the response of the
+// operation; it is nil for OpDelete and OpCheck. If Op is OpError, Err has the code: OK for an
+// operation before the one that failed, the error of the failed operation, or RuntimeInconsistency
+// for an operation after it.
 type MultiResult struct {
 	Op       Op
 	Err      Code

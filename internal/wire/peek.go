@@ -38,9 +38,9 @@ func NewRequest(op Op) Record {
 	return nil
 }
 
-// FirstPath returns the first path in the body of a request, or "" if there is none. The body does
-// not include the header. For a multi, the result is the path of the first operation. The body may
-// be cut off after the path.
+// FirstPath returns the first path in the body of a request, or "" if there is none. For a multi,
+// this is the path of the first operation. The body begins after the header, and may be cut off
+// after the path.
 func FirstPath(op Op, body []byte) string { return string(CutPath(op, body)) }
 
 // CutPath is like FirstPath, but returns the part of body that has the path, or nil.
@@ -66,9 +66,9 @@ func CutPath(op Op, body []byte) []byte {
 	return rest[:size]
 }
 
-// MultiError returns the first error in the reply to a multi, and the number of parts up to this
-// error, including its part. If there is no error, the code is OK. If the body cannot be decoded,
-// the code is MarshallingError.
+// MultiError returns the first error in the reply to a multi, and the number of parts up to and
+// including the error. If there is no error, the code is OK. If the body cannot be decoded, the
+// code is MarshallingError.
 func MultiError(body []byte) (code Code, parts int) {
 	for {
 		var h MultiHeader

@@ -1,7 +1,7 @@
 package wire
 
-// ConnectRequest opens a connection. It creates a new session if SessionID is
-// 0, and otherwise resumes a session.
+// ConnectRequest opens a connection. It creates a new session if SessionID is 0, and otherwise
+// resumes a session.
 type ConnectRequest struct {
 	ProtocolVersion int32
 	LastZxidSeen    int64
@@ -22,9 +22,8 @@ func (r *ConnectRequest) Fields(f *Fields) {
 	f.optionalBool(&r.ReadOnly, &r.NoReadOnly)
 }
 
-// ConnectResponse answers a ConnectRequest. A Timeout of 0 means that the
-// session has expired or its password is wrong. The server then closes the
-// connection.
+// ConnectResponse answers a ConnectRequest. A Timeout of 0 means that the session has expired or
+// its password is wrong. The server then closes the connection.
 type ConnectResponse struct {
 	ProtocolVersion int32
 	Timeout         int32 // as negotiated, in milliseconds
@@ -65,8 +64,8 @@ func (r *RequestHeader) Fields(f *Fields) {
 	f.Int32((*int32)(&r.Op))
 }
 
-// ReplyHeader is at the start of each frame of a server except the first. If
-// Err is not OK, nothing follows the header, except after a multi.
+// ReplyHeader is at the start of each frame of a server except the first. If Err is not OK, nothing
+// follows the header, except after a multi.
 type ReplyHeader struct {
 	Xid  int32
 	Zxid int64 // of a write: its own zxid; of a read: the last zxid that the server has applied
@@ -143,8 +142,7 @@ func (f *Fields) acl(v *[]ACL) {
 	vector(f, v, 12, func(a *ACL) { a.Fields(f) })
 }
 
-// Modes of a create. ZooKeeper treats them as numbers, not as bits, and refuses
-// any other number.
+// Modes of a create. ZooKeeper treats them as numbers, not as bits, and refuses any other number.
 const (
 	ModePersistent           int32 = 0
 	ModeEphemeral            int32 = 1
@@ -183,8 +181,7 @@ func (r *CreateTTLRequest) Fields(f *Fields) {
 	f.Int64(&r.TTL)
 }
 
-// PathVersion is the request of OpDelete and OpCheck. Version -1 matches any
-// version.
+// PathVersion is the request of OpDelete and OpCheck. Version -1 matches any version.
 type PathVersion struct {
 	Path    string
 	Version int32
@@ -196,8 +193,7 @@ func (r *PathVersion) Fields(f *Fields) {
 	f.Int32(&r.Version)
 }
 
-// PathWatch is the request of OpExists, OpGetData, OpGetChildren and
-// OpGetChildren2.
+// PathWatch is the request of OpExists, OpGetData, OpGetChildren and OpGetChildren2.
 type PathWatch struct {
 	Path  string
 	Watch bool
@@ -209,9 +205,8 @@ func (r *PathWatch) Fields(f *Fields) {
 	f.Bool(&r.Watch)
 }
 
-// Path is a record that consists of a path. It is the request of OpGetACL,
-// OpSync, OpGetEphemerals and OpGetAllChildrenNumber, and the response of
-// OpCreate and OpSync.
+// Path is a record that consists of a path. It is the request of OpGetACL, OpSync, OpGetEphemerals
+// and OpGetAllChildrenNumber, and the response of OpCreate and OpSync.
 type Path struct{ Path string }
 
 // Fields implements Record.
@@ -273,8 +268,8 @@ func (r *AuthRequest) Fields(f *Fields) {
 	f.Buffer(&r.Auth)
 }
 
-// SetWatchesRequest is the request of OpSetWatches. It has the watches that a
-// client had on its last connection, and the last zxid that it has seen.
+// SetWatchesRequest is the request of OpSetWatches. It has the watches of the client's last
+// connection, and the last zxid that the client has seen.
 type SetWatchesRequest struct {
 	RelativeZxid       int64
 	Data, Exist, Child []string

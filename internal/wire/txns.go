@@ -76,7 +76,7 @@ type CreateSessionTxn struct{ Timeout int32 } // milliseconds
 // Fields implements Record.
 func (r *CreateSessionTxn) Fields(f *Fields) { f.Int32(&r.Timeout) }
 
-// CloseSessionTxn is the transaction of OpCloseSession. Servers can be configured to write a
+// CloseSessionTxn is the transaction of OpCloseSession. A server can be configured to write the
 // transaction without this record.
 type CloseSessionTxn struct{ Paths []string } // of the ephemeral znodes that the transaction deletes
 

@@ -209,8 +209,8 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// The bytes b may be one of several encodings of the record, but enc is its canonical one.
-		// So decoding enc and encoding the result must give enc again.
+		// b may be one of several encodings of the record. enc is the canonical one, so decoding
+		// and encoding it must give enc again.
 		again := fresh(r)
 		enc := Append(nil, r)
 		if left, err := Decode(enc, again); err != nil || len(left) != 0 {

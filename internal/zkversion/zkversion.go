@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// The versions. Each string is part of the names of images and of folders with unpacked packages,
-// and is a value of the flag --zookeeper.
+// The versions. Each string is a value of the flag --zookeeper, and a part of the names of images
+// and of folders with unpacked packages.
 const (
 	V38  = "3.8"
 	V393 = "3.9.3"
 	V396 = "3.9.6"
 
-	// Oldest is the oldest version that is supported. Default is the version that is run unless
-	// another one is named.
+	// Oldest is the oldest supported version. Default is the version that runs unless another one
+	// is named.
 	Oldest  = V38
 	Default = V396
 )
@@ -27,8 +27,7 @@ func Known() []string { return []string{V38, V393, V396} }
 const Mixed = "+"
 
 // Split returns the versions in a list such as "3.8+3.9.6". The nodes of an ensemble get these
-// versions in turn. The empty list is one empty version, which means the version that is used by
-// default.
+// versions in turn. The empty list is one empty version, which means the default.
 func Split(list string) ([]string, error) {
 	versions := strings.Split(list, Mixed)
 	if len(versions) > 1 && slices.Contains(versions, "") {
@@ -58,9 +57,8 @@ func Named(reported string) string {
 	return strings.Join(versions, Mixed)
 }
 
-// Is reports whether a server has the wanted version. The argument `have` is the version that the
-// server reports, such as "3.9.6-1a2b3c". The argument `want` is a version such as "3.9" or
-// "3.9.6".
+// Is reports whether a server has the wanted version. `have` is the version that the server
+// reports, such as "3.9.6-1a2b3c". `want` is a version such as "3.9" or "3.9.6".
 func Is(have, want string) bool {
 	rest, begins := strings.CutPrefix(have, want)
 	return want != "" && begins && (rest == "" || rest[0] == '.' || rest[0] == '-')

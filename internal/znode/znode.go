@@ -1,5 +1,4 @@
-// Package znode implements the rules for znode paths, and the order of sequence
-// numbers.
+// Package znode implements the rules for znode paths, and the order of sequence numbers.
 package znode
 
 import (
@@ -12,8 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/invalid"
 )
 
-// Check returns nil if ZooKeeper accepts path, and otherwise an error that
-// wraps session.ErrInvalid.
+// Check returns nil if ZooKeeper accepts path, and otherwise an error that wraps
+// session.ErrInvalid.
 func Check(path string) error {
 	switch {
 	case !strings.HasPrefix(path, "/"):
@@ -42,8 +41,8 @@ func Check(path string) error {
 	return nil
 }
 
-// The function `forbidden` reports whether ZooKeeper's PathUtils refuses the character. PathUtils
-// handles a character above 0xffff as two surrogates, and refuses surrogates.
+// The function `forbidden` reports whether ZooKeeper's PathUtils refuses the character. To
+// PathUtils, a character above 0xffff is two surrogates, which it refuses.
 func forbidden(r rune) bool {
 	return r <= 0x1f || r >= 0x7f && r <= 0x9f || r >= 0xd800 && r <= 0xf8ff || r >= 0xfff0
 }
@@ -77,14 +76,12 @@ func Split(path string) (dir, name string) {
 // count of creates, a signed 32-bit number that can overflow.
 type Seq int32
 
-// Before reports whether s was assigned before t. The result is correct across
-// an overflow as long as fewer than 2^31 numbers lie between the two (RFC
-// 1982).
+// Before reports whether s was assigned before t. The result is correct even after an overflow, if
+// fewer than 2^31 numbers lie between the two (RFC 1982).
 func (s Seq) Before(t Seq) bool { return int32(s-t) < 0 }
 
-// NearWrap reports whether the parent's counter is close to its overflow or has
-// overflowed. After the overflow, numbers are negative, and other libraries
-// cannot order such names.
+// NearWrap reports whether the parent's counter is close to its overflow or has overflowed. After
+// the overflow, numbers are negative, and other libraries cannot order such names.
 func (s Seq) NearWrap() bool { return s > math.MaxInt32-1<<16 || s < 0 }
 
 // String returns the number in the form in which it ends the name of a znode: %010d.
@@ -93,12 +90,14 @@ func (s Seq) String() string { return fmt.Sprintf("%010d", int32(s)) }
 // ParseSeq splits the name of a sequential znode into the prefix and the number. A negative number
 // has ten or eleven characters, including its sign.
 //
-// The name alone does not distinguish a sign from a dash that ends the prefix. If two dashes
-// precede ten digits and the first digit is not 0, ParseSeq treats the second dash as a sign. It
-// treats a single dash before ten digits as a sign only if these digits would be too large for a
-// number. So ParseSeq is correct for every prefix that ends in exactly one dash. After a prefix
-// without a dash at its end, it is correct for numbers above -1,000,000,000. After a prefix that
-// ends in several dashes, it is correct for numbers below 1,000,000,000.
+// The name alone does not show whether a dash is the sign or the end of the prefix. ParseSeq takes
+// the second of two dashes before ten digits as the sign if the first digit is not 0. It takes a
+// single dash before ten digits as the sign only if these digits would be too large for a number.
+// So its result is correct for
+//
+//   - every number, if the prefix ends in exactly one dash;
+//   - numbers above -1,000,000,000, if the prefix does not end in a dash;
+//   - numbers below 1,000,000,000, if the prefix ends in several dashes.
 func ParseSeq(name string) (prefix string, seq Seq, ok bool) {
 	digits := len(name)
 	for digits > 0 && name[digits-1] >= '0' && name[digits-1] <= '9' {

@@ -30,8 +30,8 @@ func TestCheckRefusesWhatServersRefuse(t *testing.T) {
 	}
 }
 
-// Regression: the error for a trailing slash was 'bad name ""', and the error
-// for a forbidden character quoted the rest of the path.
+// Regression: the error for a trailing slash was 'bad name ""', and the error for a forbidden
+// character quoted the rest of the path.
 func TestCheckSaysWhatIsWrong(t *testing.T) {
 	for path, want := range map[string]string{
 		"a":               `"a": must start with /`,
@@ -95,8 +95,7 @@ func TestParseSeq(t *testing.T) {
 	}
 }
 
-// ParseSeq parses every number that a server appends to a prefix of this
-// project.
+// ParseSeq parses every number that a server appends to a prefix of this project.
 func TestParseSeqReadsWhatServersWrite(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	seqs := []Seq{0, 1, -1, math.MaxInt32, math.MinInt32, -999999999, -1000000000, 999999999, 1000000000}
