@@ -119,6 +119,6 @@ func TestCounterOfUnknownOutcome(t *testing.T) {
 		t.Fatal(err)
 	}
 	if code := <-done; code != exitUnknown || !strings.Contains(errs.String(), "counter: add 1 to /n") {
-		t.Errorf("got code %d with %s, want %d with the failed call", code, errs.String(), exitUnknown)
+		t.Errorf("got code %d with %s, want %d with %q", code, errs.String(), exitUnknown, "counter: add 1 to /n")
 	}
 }
