@@ -56,7 +56,7 @@ func TestVersionIsThatOfTheModel(t *testing.T) {
 		virtual.Test(t, func(t *testing.T) {
 			e, err := Start(Options{Config: ensemble.Config{Version: version}})
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("version %q: %v", version, err)
 			}
 			defer e.Close(t.Context())
 			said, err := ensemble.FourLetters(t.Context(), e.DialContext, e.Servers()[0], "srvr")
@@ -93,7 +93,7 @@ func TestSeedDecidesTheSessionIDs(t *testing.T) {
 				}
 			}
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("handshake: %v", err)
 			}
 			id = rsp.SessionID
 		})
