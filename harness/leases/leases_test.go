@@ -126,7 +126,7 @@ func TestRealTraceIsValid(t *testing.T) {
 	}
 	var again bytes.Buffer
 	if err := r.trace.Write(&again); err != nil || again.String() != written {
-		t.Errorf("written, read and written again: got another text, error %v", err)
+		t.Errorf("written, read and written again: got %d bytes, error %v; want the same %d bytes as before", again.Len(), err, len(written))
 	}
 	for id, one := range r.judge(t) {
 		t.Log(id, one.Verdict, one.Checked, one.Reason)
@@ -143,7 +143,7 @@ func TestRealTraceIsValid(t *testing.T) {
 	}
 	for _, kind := range []string{"opened", "closed", "sent", "answeredactivity", "answeredmajority", "granted", "ended"} {
 		if kinds[kind] == 0 {
-			t.Errorf("the trace has no event %q: %v", kind, kinds)
+			t.Errorf("got no event %q in the trace, want at least 1; it has %v", kind, kinds)
 		}
 	}
 }
@@ -429,11 +429,11 @@ func TestHeartbeatOfAWaiterIsRefused(t *testing.T) {
 			refused++
 		}
 		if one := r.judge(t)[waitersAreSilent]; one.Verdict != want {
-			t.Errorf("a heartbeat after the %s at %v: got %v, want %v", kindNames[e.Kind], e.At, one.Verdict, want)
+			t.Errorf("a heartbeat after the %s at %v: got %v (%s), want %v", kindNames[e.Kind], e.At, one.Verdict, one.Reason, want)
 		}
 	}
 	if refused == 0 {
-		t.Error("the lease did not stand during the wait")
+		t.Errorf("got 0 of %d heartbeats that must be refused, want at least 1: the lease did not stand during the wait", len(genuine))
 	}
 }
 
@@ -452,7 +452,10 @@ func TestOtherRuleIsRefused(t *testing.T) {
 		}
 		time.Sleep(3 * timeout)
 		g, err := lock.NewMutex(s, "/l", lock.Options{}).Lock(t.Context())
-		if err = errors.Join(err, g.Unlock(t.Context()), s.Close()); err != nil {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(g.Unlock(t.Context()), s.Close()); err != nil {
 			t.Fatal(err)
 		}
 		r.trace = recorder.Seal()
@@ -529,7 +532,7 @@ func TestSealedRecorder(t *testing.T) {
 		t.Errorf("got %d and %d events, want 1 and 1", len(trace.Events), len(again.Events))
 	}
 	if err := trace.Write(failing{}); err == nil {
-		t.Error("Write to a full disk: got no error")
+		t.Error("Write to a full disk: got no error, want one")
 	}
 }
 
