@@ -30,7 +30,7 @@ func TestInteropCounter(t *testing.T) {
 	}
 	defer func() {
 		if err := e.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
+			t.Errorf("close the ensemble: got error %v, want none", err)
 		}
 	}()
 	addresses, err := ensemble.Addresses(t.Context(), e)

@@ -43,7 +43,7 @@ func startElectorate(t *testing.T) *electorate {
 	}
 	t.Cleanup(func() {
 		if err := e.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
+			t.Errorf("close the ensemble: got error %v, want none", err)
 		}
 	})
 	if err := e.Ready(t.Context()); err != nil {

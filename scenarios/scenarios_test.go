@@ -117,7 +117,7 @@ func TestInteropSiblings(t *testing.T) {
 	}
 	defer func() {
 		if err := e.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
+			t.Errorf("close the ensemble: got error %v, want none", err)
 		}
 	}()
 	o.Ensemble = func(context.Context, ensemble.Config) (ensemble.Ensemble, error) { return kept{e}, nil }

@@ -190,7 +190,7 @@ func TestSessionsOfRealServersAreKnown(t *testing.T) {
 	}
 	defer func() {
 		if err := e.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
+			t.Errorf("close the ensemble: got error %v, want none", err)
 		}
 	}()
 	servers, err := ensemble.Addresses(t.Context(), e)

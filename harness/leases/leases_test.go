@@ -152,14 +152,16 @@ func TestRealTraceIsValid(t *testing.T) {
 func TestForgedTraceIsRefused(t *testing.T) {
 	genuine := observe(t, session.Options{})
 	find := func(events []Event, n int, is func(*Event) bool) int {
+		found := 0
 		for i := range events {
 			if is(&events[i]) {
-				if n--; n < 0 {
+				if found == n {
 					return i
 				}
+				found++
 			}
 		}
-		t.Fatal("the trace has no such event")
+		t.Fatalf("got %d such events in a trace of %d events, want at least %d", found, len(events), n+1)
 		return 0
 	}
 	majority := func(e *Event) bool { return e.Kind == leasetrace.Answered && e.Proof == leasetrace.Majority }
@@ -171,7 +173,7 @@ func TestForgedTraceIsRefused(t *testing.T) {
 				return k
 			}
 		}
-		t.Fatal("the reply has no request")
+		t.Fatalf("got no request for the reply to xid %d, event %d, want one before it", events[i].Xid, i)
 		return 0
 	}
 	const write = 8 // the number, from 0, of an acknowledged write in the middle of the first hold

@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestContractOnAVirtualClock(t *testing.T) {
-	start := func() *Ensemble {
+	start := func(t *testing.T) *Ensemble {
 		e, err := Start(Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -27,7 +27,7 @@ func TestContractOnAVirtualClock(t *testing.T) {
 	// The contract has subtests, which a bubble does not allow. So each subtest has its own
 	// bubble.
 	ensembletest.Steps(t, func(t *testing.T, step func(*testing.T, ensemble.Ensemble)) {
-		virtual.Test(t, func(t *testing.T) { step(t, start()) })
+		virtual.Test(t, func(t *testing.T) { step(t, start(t)) })
 	})
 }
 
