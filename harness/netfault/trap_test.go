@@ -326,7 +326,7 @@ func TestCloseSessionClosesWithIDAndPassword(t *testing.T) {
 	})
 }
 
-// gets waits until the requests that the server has recorded are the wanted ones.
+// The method `gets` waits until the server has recorded exactly the wanted requests.
 func (s *server) gets(t *testing.T, want string) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); s.log() != want; <-time.After(time.Millisecond) {
