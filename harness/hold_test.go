@@ -94,7 +94,8 @@ func TestCrashEndsHolds(t *testing.T) {
 	defer end(nil)
 	a.crash(errors.New("crash"))
 	if holding, ended := a.Holding(), h.End(); holding || ended {
-		t.Errorf("after the crash: got Holding() = %t, End() = %t, want false for both", holding, ended)
+		t.Errorf("after the crash: got Holding() = %t, End() = %t, want false for both",
+			holding, ended)
 	}
 	if all := recorded().Holds(); len(all) != 1 || all[0].End == nil || all[0].End.Kind != history.Crash {
 		t.Errorf("got holds %+v, want one hold that ends with the crash", all)

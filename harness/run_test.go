@@ -320,8 +320,8 @@ func TestFaultWithoutEffectIsTriedAgain(t *testing.T) {
 	ty := late()
 	r := ty.run(t)
 	if r.Verdict != checker.Valid || ty.injects != 4 || ty.heals != 4 || len(r.Plan) != 4 {
-		t.Errorf("got verdict %v, %d faults injected, %d healed, a plan of %d; want %v and 4 of each\n%s",
-			r.Verdict, ty.injects, ty.heals, len(r.Plan), checker.Valid, r.Summary())
+		t.Errorf("got verdict %v, %d faults injected, %d healed, a plan of %d; want %v and 4 of "+
+			"each\n%s", r.Verdict, ty.injects, ty.heals, len(r.Plan), checker.Valid, r.Summary())
 	}
 	for i := 1; i < len(r.Plan); i++ {
 		if before, s := r.Plan[i-1], r.Plan[i]; s.At < before.At+before.For || s.At+s.For > ty.options.Time {
@@ -365,7 +365,8 @@ func TestNoopWorkloadIsNotExercised(t *testing.T) {
 	ty.Scenario.Workload = Noop
 	want(t, ty.run(t), checker.Unknown, "client/nothing-left", "the goroutines left behind were not counted")
 	if h3, _ := ty.run2(t).Of("run/operations-succeeded"); h3.Verdict != checker.NotExercised {
-		t.Errorf("got run/operations-succeeded %v (%s), want %v", h3.Verdict, h3.Reason, checker.NotExercised)
+		t.Errorf("got run/operations-succeeded %v (%s), want %v",
+			h3.Verdict, h3.Reason, checker.NotExercised)
 	}
 }
 

@@ -81,7 +81,8 @@ func TestInteropCounter(t *testing.T) {
 				}
 			}
 			if value, err := n.Get(t.Context()); value != int64(len(seen)+times) || err != nil {
-				t.Errorf("Get: got %d, error %v; want %d, the sum of %d adds of zkcoord and %d of %v", value, err, len(seen)+times, len(seen), times, l)
+				t.Errorf("Get: got %d, error %v; want %d, the sum of %d adds of zkcoord and %d "+
+					"of %v", value, err, len(seen)+times, len(seen), times, l)
 			}
 			t.Logf("%d of ours, %d of theirs", len(seen), times)
 			if err := n.Close(t.Context()); err != nil {

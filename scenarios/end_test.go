@@ -101,7 +101,8 @@ func TestPermitsAreCountedOnceSessionsAreOver(t *testing.T) {
 func mustBeValid(t *testing.T, r *harness.Result, property string) {
 	t.Helper()
 	if found, _ := r.Of(property); found.Verdict != checker.Valid {
-		t.Errorf("seed %d: %s: got %v (%s), want %v\n%s", r.Seed, property, found.Verdict, found.Reason, checker.Valid, r.Summary())
+		t.Errorf("seed %d: %s: got %v (%s), want %v\n%s",
+			r.Seed, property, found.Verdict, found.Reason, checker.Valid, r.Summary())
 	}
 }
 
@@ -131,7 +132,8 @@ func TestZnodeLeftBehindIsInvalid(t *testing.T) {
 		}
 		left.Close()
 		if m7, _ := r.Of("client/nothing-left"); m7.Verdict != checker.Invalid || !strings.Contains(m7.Reason, "1 znodes left behind") || !strings.Contains(m7.Reason, "/left of ") {
-			t.Errorf("client/nothing-left: got %v (%s), want %v with %q and %q", m7.Verdict, m7.Reason, checker.Invalid, "1 znodes left behind", "/left of ")
+			t.Errorf("client/nothing-left: got %v (%s), want %v with %q and %q",
+				m7.Verdict, m7.Reason, checker.Invalid, "1 znodes left behind", "/left of ")
 		}
 	})
 }
@@ -144,11 +146,13 @@ func TestLossThatComesLateIsSeenWhereTheSessionExpired(t *testing.T) {
 	o := VirtualOptions(s, 1)
 	r := virtually(t, s, o)
 	if m10, _ := r.Of("lock/loss-before-expiry"); m10.Verdict != checker.Invalid {
-		t.Errorf("lock/loss-before-expiry: got %v (%s), want %v", m10.Verdict, m10.Reason, checker.Invalid)
+		t.Errorf("lock/loss-before-expiry: got %v (%s), want %v",
+			m10.Verdict, m10.Reason, checker.Invalid)
 	}
 	for i := range r.History.Events {
 		if e := &r.History.Events[i]; e.Kind == history.Session && e.Op == history.SessionExpired && e.Arg != "" {
-			t.Errorf("session 0x%x expired: got it recorded as %q, want no such mark", e.Session, e.Arg)
+			t.Errorf("session 0x%x expired: got it recorded as %q, want no such mark",
+				e.Session, e.Arg)
 		}
 	}
 }

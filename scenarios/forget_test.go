@@ -48,7 +48,8 @@ func TestAForgottenEphemeralIsFoundOnRealServers(t *testing.T) {
 			t.Errorf("seed %d, %d forgotten: got %v, want witness/servers-agree violated", seed, n, r.Verdict)
 		}
 		if r, _ := upgradeReal(t, Group(), seed, false); r.Verdict == checker.Invalid {
-			t.Errorf("seed %d, nothing forgotten: got %v, want no violation\n%s", seed, r.Verdict, r.Summary())
+			t.Errorf("seed %d, nothing forgotten: got %v, want no violation\n%s",
+				seed, r.Verdict, r.Summary())
 		}
 		return
 	}

@@ -205,7 +205,7 @@ func TestAClientInAProcessOfItsOwnMayGiveUp(t *testing.T) {
 	}
 	gaveUp := slices.ContainsFunc(result.History.Events, func(e history.Event) bool { return e.Op == checker.OpAcquire && e.Kind == history.Info })
 	if m8, _ := result.Of("client/waiters-served"); m8.Verdict != checker.Valid || !gaveUp {
-		t.Errorf("got a client that gave up: %t, and client/waiters-served %v (%s); want true and %v\n%s",
-			gaveUp, m8.Verdict, m8.Reason, checker.Valid, result.Summary())
+		t.Errorf("got a client that gave up: %t, and client/waiters-served %v (%s); want true "+
+			"and %v\n%s", gaveUp, m8.Verdict, m8.Reason, checker.Valid, result.Summary())
 	}
 }

@@ -67,7 +67,8 @@ func upgrade(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r *ha
 	start := o.Ensemble
 	o.Ensemble = func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
 		if config.Version != zkversion.Oldest {
-			t.Errorf("got version %q at the start of the ensemble, want the oldest, %q", config.Version, zkversion.Oldest)
+			t.Errorf("got version %q at the start of the ensemble, want the oldest, %q",
+				config.Version, zkversion.Oldest)
 		}
 		e, err := start(ctx, config)
 		if err != nil {
@@ -87,7 +88,8 @@ func upgrade(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r *ha
 	})
 	for _, e := range r.History.Events {
 		if e.Kind == history.Fault && e.Op == history.FaultStop && (e.Error != "" || !strings.Contains(e.Result, "became ZooKeeper")) {
-			t.Errorf("seed %d: %s on %s: got result %q and error %q, want one with %q and no error", seed, e.Object, e.Node, e.Result, e.Error, "became ZooKeeper")
+			t.Errorf("seed %d: %s on %s: got result %q and error %q, want one with %q and no error",
+				seed, e.Object, e.Node, e.Result, e.Error, "became ZooKeeper")
 		}
 	}
 	return r

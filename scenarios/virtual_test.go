@@ -64,7 +64,8 @@ func TestEachSeedHasAFaultThatIsPossible(t *testing.T) {
 				return f.Able(env) == nil && (names == nil || slices.Contains(names, f.Name()))
 			}
 			if !slices.ContainsFunc(s.Faults, possible) {
-				t.Errorf("%s with seed %d: got only the faults %q, want one that the embedded ensemble can inject", s.Name, seed, names)
+				t.Errorf("%s with seed %d: got only the faults %q, want one that the embedded "+
+					"ensemble can inject", s.Name, seed, names)
 			}
 		}
 	}
@@ -87,7 +88,8 @@ func TestAddedFaultsKnowTheOwnFaults(t *testing.T) {
 		}
 	}
 	if effect, ended := stops["link-reset"]; !ended || effect != "" || stops["session-expire"] == "" {
-		t.Errorf("got the effects %q, want one of session-expire, and an empty one of link-reset, because session-expire uses the only client", stops)
+		t.Errorf("got the effects %q, want one of session-expire, and an empty one of "+
+			"link-reset, because session-expire uses the only client", stops)
 	}
 }
 
@@ -166,7 +168,8 @@ func TestExpiryOfTheHolderIsSeenFromTheOtherSide(t *testing.T) {
 			}
 			deaf := s.Mutate(s.Mutants[0])
 			if r, _ := virtually(t, deaf, VirtualOptions(deaf, 1)).Of(id); r.Verdict != checker.Invalid {
-				t.Errorf("%s of %s: got %v, want %v: %s", id, deaf.Name, r.Verdict, checker.Invalid, r.Reason)
+				t.Errorf("%s of %s: got %v, want %v: %s",
+					id, deaf.Name, r.Verdict, checker.Invalid, r.Reason)
 			}
 		})
 	}
@@ -201,7 +204,8 @@ func TestImmediateFailureLetsVirtualTimePass(t *testing.T) {
 				t.Errorf("got no injected fault, want data-counter\n%s", r.Summary())
 			}
 			if events := len(r.History.Events); events >= 2*endless {
-				t.Errorf("got %d events in %v, want fewer than %d, two for each allowed operation\n%s", events, r.Time, 2*endless, r.Summary())
+				t.Errorf("got %d events in %v, want fewer than %d, two for each allowed "+
+					"operation\n%s", events, r.Time, 2*endless, r.Summary())
 			}
 		})
 	}
@@ -242,7 +246,8 @@ func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
 		o.Time, o.Faults = 5*time.Second, []string{}
 		r := virtually(t, s, o)
 		if e8, _ := r.Of("election/observers-see-leaders"); e8.Verdict != checker.Valid {
-			t.Errorf("seed %d: election/observers-see-leaders: got %v, want %v:\n%s", o.Seed, e8.Verdict, checker.Valid, r.Summary())
+			t.Errorf("seed %d: election/observers-see-leaders: got %v, want %v:\n%s",
+				o.Seed, e8.Verdict, checker.Valid, r.Summary())
 		}
 	}
 }
@@ -267,7 +272,8 @@ func TestSoak(t *testing.T) {
 			if failed++; failed <= kept {
 				tell(t, s, r, nil)
 			} else {
-				t.Errorf("%s with seed %d: got %v, want a verdict that passes", s.Name, next, r.Verdict)
+				t.Errorf("%s with seed %d: got %v, want a verdict that passes",
+					s.Name, next, r.Verdict)
 			}
 		}
 	}

@@ -84,10 +84,12 @@ func TestViolationIsKeptAfterManyRoundsThatExercisedNothing(t *testing.T) {
 		save(checker.NotExercised, n)
 	}
 	if dir := save(checker.NotExercised, keptFailures); dir != "" {
-		t.Errorf("got one more run stored in %s, want it not stored, because %d runs are already stored", dir, keptFailures)
+		t.Errorf("got one more run stored in %s, want it not stored, because %d runs are "+
+			"already stored", dir, keptFailures)
 	}
 	if save(checker.Invalid, keptFailures+1) == "" {
-		t.Errorf("got no directory for a violation after %d runs that exercised nothing, want it stored", keptFailures+1)
+		t.Errorf("got no directory for a violation after %d runs that exercised nothing, want "+
+			"it stored", keptFailures+1)
 	}
 }
 
@@ -108,7 +110,8 @@ func TestARoundLastsAsLongAsItsScenarioNeeds(t *testing.T) {
 		f, s := c.round(n)
 		if f.time != want.time || f.seed != want.seed || f.zookeeper != want.zookeeper || s.Name != c.chosen[n%2].Name {
 			t.Errorf("round %d: got %s for %v with seed %d on %s, want %s, %v, %d and %s",
-				n, s.Name, f.time, f.seed, f.zookeeper, c.chosen[n%2].Name, want.time, want.seed, want.zookeeper)
+				n, s.Name, f.time, f.seed, f.zookeeper,
+				c.chosen[n%2].Name, want.time, want.seed, want.zookeeper)
 		}
 	}
 }

@@ -119,6 +119,7 @@ func TestCounterOfUnknownOutcome(t *testing.T) {
 		t.Fatalf("expire session %s: %v", hex(stat.EphemeralOwner), err)
 	}
 	if code := <-done; code != exitUnknown || !strings.Contains(errs.String(), "counter: add 1 to /n") {
-		t.Errorf("got code %d with %s, want %d with %q", code, errs.String(), exitUnknown, "counter: add 1 to /n")
+		t.Errorf("got code %d with %s, want %d with %q",
+			code, errs.String(), exitUnknown, "counter: add 1 to /n")
 	}
 }

@@ -77,6 +77,7 @@ func TestSoakEndsAfterThreeRoundsThatCouldNotBegin(t *testing.T) {
 	broken := settingUp(func() error { return errors.New("broken") })
 	l, err := soakRounds(t, t.TempDir(), 9, broken)
 	if s := l.Totals().All; err == nil || s.Rounds != 3 || s.NotBegun != 3 {
-		t.Errorf("got error %v, %d rounds of which %d did not begin; want an error, 3 rounds of which 3 did not begin", err, s.Rounds, s.NotBegun)
+		t.Errorf("got error %v, %d rounds of which %d did not begin; want an error, 3 rounds of "+
+			"which 3 did not begin", err, s.Rounds, s.NotBegun)
 	}
 }

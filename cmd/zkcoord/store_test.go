@@ -45,6 +45,7 @@ func TestInterruptEndsServingInTheMiddleOfADownload(t *testing.T) {
 	defer download.Body.Close()
 	interrupt()
 	if err := <-served; err != nil || download.StatusCode != http.StatusOK {
-		t.Errorf("got status %s of the download and error %v of serve, want 200 OK and no error", download.Status, err)
+		t.Errorf("got status %s of the download and error %v of serve, want 200 OK and no error",
+			download.Status, err)
 	}
 }

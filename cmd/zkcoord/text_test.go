@@ -17,7 +17,8 @@ func TestExcerptEndsWithAWholeCharacter(t *testing.T) {
 			cut := len(shown) < len(text)
 			if err != nil || !utf8.ValidString(shown) || !strings.HasPrefix(text, shown) || strings.ContainsRune(shown, utf8.RuneError) ||
 				len(shown) > mostShown || len(shown) <= mostShown-utf8.UTFMax || cut != strings.HasSuffix(got, "...") {
-				t.Errorf("%d bytes before each %q: got %s (%v), want the first %d to %d bytes, whole characters, and ... only if text was cut",
+				t.Errorf("%d bytes before each %q: got %s (%v), want the first %d to %d bytes, "+
+					"whole characters, and ... only if text was cut",
 					before, letter, got, err, mostShown-utf8.UTFMax+1, mostShown)
 			}
 		}

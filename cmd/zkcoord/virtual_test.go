@@ -37,7 +37,8 @@ func TestRunWithProcessesIsNotMinimized(t *testing.T) {
 		s.Needs = needs
 		err := a.runOne(t.Context(), s, runFlags{ensemble: "embedded", time: time.Millisecond, timeGiven: true, intensity: 1})
 		if !errors.Is(err, codeError(exitInvalid)) || len(a.invalid) != want {
-			t.Errorf("scenario that needs %q: got error %v and %d runs to minimize, want %v and %d", needs, err, len(a.invalid), codeError(exitInvalid), want)
+			t.Errorf("scenario that needs %q: got error %v and %d runs to minimize, want %v and %d",
+				needs, err, len(a.invalid), codeError(exitInvalid), want)
 		}
 	}
 }

@@ -77,7 +77,8 @@ func TestDeadlockOfThreeIsFound(t *testing.T) {
 	}
 	if got := show("/locks/1"); !strings.Contains(got, "/locks/1: lock\n  1. holds: \"client 1\", session "+ids[1]) ||
 		!strings.Contains(got, "\n  2. waits for 1: session "+ids[0]) || strings.Contains(got, "DEADLOCK") {
-		t.Errorf("got\n%s\nwant that session %s holds /locks/1, session %s waits for it, and no deadlock", got, ids[1], ids[0])
+		t.Errorf("got\n%s\nwant that session %s holds /locks/1, session %s waits for it, and no "+
+			"deadlock", got, ids[1], ids[0])
 	}
 	stop()
 	for range 3 {
@@ -224,18 +225,20 @@ func TestSessionsOfRealServersAreKnown(t *testing.T) {
 		return p
 	}()
 	if c := out.Contenders[0]; !addresses[c.Client] || c.Dead || c.Label != "real" || c.Session != hex(s.ID()) || time.Since(c.Since).Abs() > time.Minute {
-		t.Errorf("got the contender %+v, want the living session %s at one of %v, with the label %q and a time within the last minute",
-			c, hex(s.ID()), addresses, "real")
+		t.Errorf("got the contender %+v, want the living session %s at one of %v, with the label "+
+			"%q and a time within the last minute", c, hex(s.ID()), addresses, "real")
 	}
 	w := &whoRun{connect: &connectFlags{servers: servers}}
 	if k := w.ask(t.Context()); k.dead(s.ID()) || k.dead(gone.ID()) || k.living == nil {
-		t.Errorf("got living sessions %q, want %s and %s", idsOf(k.living), hex(s.ID()), hex(gone.ID()))
+		t.Errorf("got living sessions %q, want %s and %s",
+			idsOf(k.living), hex(s.ID()), hex(gone.ID()))
 	}
 	if err := gone.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if k := w.ask(t.Context()); k.dead(s.ID()) || !k.dead(gone.ID()) {
-		t.Errorf("got living sessions %q, want %s and not %s, which is closed", idsOf(k.living), hex(s.ID()), hex(gone.ID()))
+		t.Errorf("got living sessions %q, want %s and not %s, which is closed",
+			idsOf(k.living), hex(s.ID()), hex(gone.ID()))
 	}
 }
 

@@ -348,7 +348,8 @@ func grouped(n int) *history.History {
 func prepared(t testing.TB, name string, draw func(int) *history.History, n int) *history.History {
 	t.Helper()
 	if draw == nil {
-		t.Fatalf("%s: got no function in benchHistories that makes a history for its family, want one", name)
+		t.Fatalf("%s: got no function in benchHistories that makes a history for its family, "+
+			"want one", name)
 	}
 	// The history is healed from the start, so that checkers of the time after the heal have
 	// something to judge.

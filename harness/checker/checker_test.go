@@ -20,8 +20,10 @@ func valid(id string) Checker {
 func TestZeroVerdictIsUnknownAndOnlyValidPasses(t *testing.T) {
 	var v Verdict
 	if v != Unknown || Unknown.Passed() || NotExercised.Passed() || Invalid.Passed() || !Valid.Passed() {
-		t.Errorf("got the zero verdict %v, want %v; got passed %t for it, %t for %v, %t for %v, %t for %v, want only the last one",
-			v, Unknown, Unknown.Passed(), NotExercised.Passed(), NotExercised, Invalid.Passed(), Invalid, Valid.Passed(), Valid)
+		t.Errorf("got the zero verdict %v, want %v; got passed %t for it, %t for %v, %t for %v, "+
+			"%t for %v, want only the last one",
+			v, Unknown, Unknown.Passed(), NotExercised.Passed(), NotExercised,
+			Invalid.Passed(), Invalid, Valid.Passed(), Valid)
 	}
 }
 
@@ -35,7 +37,8 @@ func TestWorst(t *testing.T) {
 		}
 	}
 	if Worst() != Unknown || Overall(nil) != Unknown {
-		t.Errorf("no results: got %v from Worst and %v from Overall, want %v", Worst(), Overall(nil), Unknown)
+		t.Errorf("no results: got %v from Worst and %v from Overall, want %v",
+			Worst(), Overall(nil), Unknown)
 	}
 }
 

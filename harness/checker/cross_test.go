@@ -164,7 +164,8 @@ func TestHoldCheckersAgreeWithTheOracle(t *testing.T) {
 				for _, e := range h.Events {
 					t.Log(e)
 				}
-				t.Fatalf("%s: the history above: got legal %t, want %t by the oracle", id, got, want)
+				t.Fatalf("%s: the history above: got legal %t, want %t by the oracle",
+					id, got, want)
 			}
 		}
 		if legal < 500 || illegal < 500 {
@@ -286,7 +287,8 @@ func TestRegisterCheckersAgainstPorcupine(t *testing.T) {
 			for _, e := range h.Events {
 				t.Log(e)
 			}
-			t.Fatalf("the history above: got %v, want %v, because porcupine finds it not linearizable", verdict, Invalid)
+			t.Fatalf("the history above: got %v, want %v, because porcupine finds it not "+
+				"linearizable", verdict, Invalid)
 		default:
 			valid++
 		}

@@ -28,12 +28,14 @@ func TestOneEditOfALegalHistoryIsFlagged(t *testing.T) {
 		for n := range 100 {
 			drawn := edit.draw(r)
 			if v := Run(t.Context(), whole(slices.Clone(drawn)), checkers[id])[0]; v.Verdict != Valid {
-				t.Errorf("%s: verdict on legal history %d: got %v, want %v: %s", id, n, v.Verdict, Valid, v.Reason)
+				t.Errorf("%s: verdict on legal history %d: got %v, want %v: %s",
+					id, n, v.Verdict, Valid, v.Reason)
 				break
 			}
 			broken := whole(edit.spoil(r, drawn))
 			if v := Run(t.Context(), broken, checkers[id])[0]; v.Verdict != Invalid {
-				t.Errorf("%s: verdict on history %d after the edit: got %v, want %v: %s", id, n, v.Verdict, Invalid, v.Reason)
+				t.Errorf("%s: verdict on history %d after the edit: got %v, want %v: %s",
+					id, n, v.Verdict, Invalid, v.Reason)
 				break
 			}
 		}

@@ -139,7 +139,8 @@ func TestPictureOfAFailingSlice(t *testing.T) {
 			t.Fatalf("%s: write the picture: %v", c.name, err)
 		}
 		if !strings.Contains(page.String(), slice.Model.Ops[0]+"(") || !strings.Contains(page.String(), "<html") {
-			t.Errorf("%s: got a page of %d bytes, want HTML that contains %q", c.name, page.Len(), slice.Model.Ops[0]+"(")
+			t.Errorf("%s: got a page of %d bytes, want HTML that contains %q",
+				c.name, page.Len(), slice.Model.Ops[0]+"(")
 		}
 	}
 	h := parse(t, twice)

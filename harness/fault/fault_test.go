@@ -117,7 +117,8 @@ func check(t *testing.T, plan harness.Plan, r *harness.Result) {
 		}
 	}
 	if stops != len(plan) {
-		t.Errorf("got %d healed faults, want %d, those of the plan\n%s", stops, len(plan), Describe(plan))
+		t.Errorf("got %d healed faults, want %d, those of the plan\n%s",
+			stops, len(plan), Describe(plan))
 	}
 	for _, one := range r.Results {
 		if one.Verdict == checker.Unknown {
@@ -352,7 +353,8 @@ func TestClientsThatCannotBeCutOffAreLeftAlone(t *testing.T) {
 		}
 		for _, e := range r.History.Events {
 			if e.Kind == history.Fault && e.Op == history.FaultStop && (e.Error != "" || e.Object == "partition-clients" && e.Result != "") {
-				t.Errorf("%s on %s: got evidence %q and error %q, want no error, and no evidence of partition-clients", e.Object, e.Node, e.Result, e.Error)
+				t.Errorf("%s on %s: got evidence %q and error %q, want no error, and no "+
+					"evidence of partition-clients", e.Object, e.Node, e.Result, e.Error)
 			}
 		}
 	})
@@ -370,11 +372,13 @@ func meetsNobody(t *testing.T, r *harness.Result, name string, within time.Durat
 		case e.Object == name && e.Op == history.FaultStart:
 			began = e.Time
 		case e.Error != "":
-			t.Errorf("a plan with %s: got error %q from %s on %s, want none", name, e.Error, e.Object, e.Node)
+			t.Errorf("a plan with %s: got error %q from %s on %s, want none",
+				name, e.Error, e.Object, e.Node)
 		case e.Object == name:
 			stopped = true
 			if e.Result != "" || e.Time-began > within {
-				t.Errorf("%s on %s: got evidence %q after %v, want none within %v", e.Object, e.Node, e.Result, e.Time-began, within)
+				t.Errorf("%s on %s: got evidence %q after %v, want none within %v",
+					e.Object, e.Node, e.Result, e.Time-began, within)
 			}
 		}
 	}
@@ -480,7 +484,8 @@ func TestAPartitionIsAroundOneLeader(t *testing.T) {
 		node, nodes, err := order(t.Context(), harness.NewEnv(e, 1), target)
 		want := map[string]int{leader: 1, follower: 2, "n2": 2}[target]
 		if node != want || !slices.Equal(nodes, []int{1, 2, 0}) || err != nil || e.asked != 1 {
-			t.Errorf("%s: got n%d of %v, error %v, after %d calls of Leader; want n%d of [1 2 0], no error, after 1 call", target, node, nodes, err, e.asked, want)
+			t.Errorf("%s: got n%d of %v, error %v, after %d calls of Leader; want n%d of [1 2 "+
+				"0], no error, after 1 call", target, node, nodes, err, e.asked, want)
 		}
 	}
 }
@@ -617,11 +622,13 @@ func TestFaultsThatStandTogetherAreAllHealed(t *testing.T) {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
 			if r.History.PhaseStart(history.PhaseHealed) == nil {
-				t.Errorf("seed %d: got no phase %q, want that the ensemble recovers from\n%s", seed, history.PhaseHealed, Describe(r.Plan))
+				t.Errorf("seed %d: got no phase %q, want that the ensemble recovers from\n%s",
+					seed, history.PhaseHealed, Describe(r.Plan))
 			}
 			for _, e := range r.History.Events {
 				if e.Kind == history.Fault && e.Error != "" && !strings.HasPrefix(e.Error, "not injected") {
-					t.Errorf("seed %d: got error %q from %s on %s, want none", seed, e.Error, e.Object, e.Node)
+					t.Errorf("seed %d: got error %q from %s on %s, want none",
+						seed, e.Error, e.Object, e.Node)
 				}
 			}
 		})
@@ -651,7 +658,8 @@ func TestOneSeedGivesOnePlan(t *testing.T) {
 		t.Errorf("seed 7 gave the plan\n%sand then the plan\n%swant the same plan twice", Describe(first), Describe(second))
 	}
 	if text := Describe(first); strings.Count(text, "\n") != len(first) {
-		t.Errorf("got %d lines for %d steps, want one for each:\n%s", strings.Count(text, "\n"), len(first), text)
+		t.Errorf("got %d lines for %d steps, want one for each:\n%s",
+			strings.Count(text, "\n"), len(first), text)
 	}
 }
 
@@ -694,7 +702,8 @@ func TestAnEnsembleIsAskedOnlyForWhatItCanDo(t *testing.T) {
 		}
 		for _, step := range r.Plan {
 			if !strings.HasPrefix(step.Fault, "link") && !strings.HasPrefix(step.Fault, "session") && !strings.HasPrefix(step.Fault, "data") {
-				t.Errorf("got %s in the plan, want only the faults link-*, session-* and data-*, which the ensemble supports", step.Fault)
+				t.Errorf("got %s in the plan, want only the faults link-*, session-* and "+
+					"data-*, which the ensemble supports", step.Fault)
 			}
 		}
 		const pauses = "pause-leader, pause-follower, pause-majority: the ensemble (embedded) cannot pause nodes"

@@ -42,7 +42,8 @@ func TestIndexAndTimeRiseTogetherUnderConcurrency(t *testing.T) {
 	}
 	for i := range h.Events {
 		if int(h.Events[i].Index) != i || i > 0 && h.Events[i].Time < h.Events[i-1].Time {
-			t.Fatalf("event %d: got index %d, time %v after %v; want index %d and a time that does not fall",
+			t.Fatalf("event %d: got index %d, time %v after %v; want index %d and a time that "+
+				"does not fall",
 				i, h.Events[i].Index, h.Events[i].Time, h.Events[max(i-1, 0)].Time, i)
 		}
 	}
@@ -89,8 +90,8 @@ func TestPairing(t *testing.T) {
 		t.Errorf("got outcomes %v, want %v", got, want)
 	}
 	if ops[2].Complete != nil || ops[2].End() != 1<<31-1 || ops[1].End() != 2 {
-		t.Errorf("got ends %d and %d, and a completion of the last operation: %v; want %d and 2, and none",
-			ops[2].End(), ops[1].End(), ops[2].Complete, 1<<31-1)
+		t.Errorf("got ends %d and %d, and a completion of the last operation: %v; want %d and 2, "+
+			"and none", ops[2].End(), ops[1].End(), ops[2].Complete, 1<<31-1)
 	}
 }
 

@@ -126,7 +126,8 @@ func TestRealTraceIsValid(t *testing.T) {
 	}
 	var again bytes.Buffer
 	if err := r.trace.Write(&again); err != nil || again.String() != written {
-		t.Errorf("written, read and written again: got %d bytes, error %v; want the same %d bytes as before", again.Len(), err, len(written))
+		t.Errorf("written, read and written again: got %d bytes, error %v; want the same %d "+
+			"bytes as before", again.Len(), err, len(written))
 	}
 	for id, one := range r.judge(t) {
 		t.Log(id, one.Verdict, one.Checked, one.Reason)
@@ -161,7 +162,8 @@ func TestForgedTraceIsRefused(t *testing.T) {
 				found++
 			}
 		}
-		t.Fatalf("got %d such events in a trace of %d events, want at least %d", found, len(events), n+1)
+		t.Fatalf("got %d such events in a trace of %d events, want at least %d",
+			found, len(events), n+1)
 		return 0
 	}
 	majority := func(e *Event) bool { return e.Kind == leasetrace.Answered && e.Proof == leasetrace.Majority }
@@ -173,7 +175,8 @@ func TestForgedTraceIsRefused(t *testing.T) {
 				return k
 			}
 		}
-		t.Fatalf("got no request for the reply to xid %d, event %d, want one before it", events[i].Xid, i)
+		t.Fatalf("got no request for the reply to xid %d, event %d, want one before it",
+			events[i].Xid, i)
 		return 0
 	}
 	const write = 8 // the number, from 0, of an acknowledged write in the middle of the first hold
@@ -431,11 +434,13 @@ func TestHeartbeatOfAWaiterIsRefused(t *testing.T) {
 			refused++
 		}
 		if one := r.judge(t)[waitersAreSilent]; one.Verdict != want {
-			t.Errorf("a heartbeat after the %s at %v: got %v (%s), want %v", kindNames[e.Kind], e.At, one.Verdict, one.Reason, want)
+			t.Errorf("a heartbeat after the %s at %v: got %v (%s), want %v",
+				kindNames[e.Kind], e.At, one.Verdict, one.Reason, want)
 		}
 	}
 	if refused == 0 {
-		t.Errorf("got 0 of %d heartbeats that must be refused, want at least 1: the lease did not stand during the wait", len(genuine))
+		t.Errorf("got 0 of %d heartbeats that must be refused, want at least 1: the lease did "+
+			"not stand during the wait", len(genuine))
 	}
 }
 

@@ -214,7 +214,8 @@ func TestHeldLinkPushesBack(t *testing.T) {
 		}
 		w.Resume()
 		if got, err := io.CopyN(io.Discard, server, int64(n)); err != nil {
-			t.Errorf("read %d bytes after Resume, error %v; want the %d bytes that were written", got, err, n)
+			t.Errorf("read %d bytes after Resume, error %v; want the %d bytes that were written",
+				got, err, n)
 		}
 	})
 }
@@ -367,7 +368,8 @@ func TestBytesKeepTheirOrderUnderFaults(t *testing.T) {
 			all.Go(func() {
 				for b := want; len(b) > 0; b = b[min(len(b), 3001):] {
 					if _, err := pair[0].Write(b[:min(len(b), 3001)]); err != nil {
-						t.Errorf("%s: write with %d bytes left: got error %v, want none", way, len(b), err)
+						t.Errorf("%s: write with %d bytes left: got error %v, want none",
+							way, len(b), err)
 						return
 					}
 				}
@@ -375,7 +377,8 @@ func TestBytesKeepTheirOrderUnderFaults(t *testing.T) {
 			all.Go(func() {
 				got := make([]byte, len(want))
 				if _, err := io.ReadFull(pair[1], got); err != nil || !bytes.Equal(got, want) {
-					t.Errorf("%s: got other bytes than those written, error %v; want the same %d bytes", way, err, len(want))
+					t.Errorf("%s: got other bytes than those written, error %v; want the same "+
+						"%d bytes", way, err, len(want))
 				}
 			})
 		}

@@ -193,7 +193,8 @@ func TestPingsAndOtherPathsSpringNoTrap(t *testing.T) {
 			t.Errorf("got replies %v, %v; want 2 and no error", xids, err)
 		}
 		if isClosed(any.Sprung()) || isClosed(removed.Sprung()) {
-			t.Errorf("got sprung %t for %v and %t for the removed trap, want false for both", isClosed(any.Sprung()), any, isClosed(removed.Sprung()))
+			t.Errorf("got sprung %t for %v and %t for the removed trap, want false for both",
+				isClosed(any.Sprung()), any, isClosed(removed.Sprung()))
 		}
 	})
 }
@@ -206,13 +207,15 @@ func TestAWidenedTrapTakesWhateverIsSentNext(t *testing.T) {
 			trap := w.Set(Request{Op: OpCreate, N: 3, When: BeforeReply}, Reset)
 			c.Write(c.request(what, "/a"))
 			if _, err := c.replies(1); err != nil || isClosed(trap.Sprung()) {
-				t.Fatalf("a %v before Widen: got error %v, trap sprung %t; want neither", what, err, isClosed(trap.Sprung()))
+				t.Fatalf("a %v before Widen: got error %v, trap sprung %t; want neither",
+					what, err, isClosed(trap.Sprung()))
 			}
 			w.Widen(trap)
 			c.Write(c.request(what, "/a"))
 			<-trap.Sprung()
 			if xids, err := c.replies(1); !errors.Is(err, syscall.ECONNRESET) {
-				t.Errorf("a %v after Widen: got replies %v, %v; want %v", what, xids, err, syscall.ECONNRESET)
+				t.Errorf("a %v after Widen: got replies %v, %v; want %v",
+					what, xids, err, syscall.ECONNRESET)
 			}
 			if trap.Op != what || w.Remove(trap) {
 				t.Errorf("got trap %v, want one that has sprung at a %v", trap, what)
@@ -280,7 +283,8 @@ func removedBeforeTheReply(t *testing.T, remove func(w *world, trap *Trap) bool)
 		}
 		go end.Write(wire.AppendFrame(nil, &wire.ReplyHeader{Xid: c.xid}))
 		if _, err := wire.ReadFrame(client, nil, 0); err != nil || isClosed(trap.Sprung()) {
-			t.Errorf("the reply after the removal: got error %v, trap sprung %t; want neither", err, isClosed(trap.Sprung()))
+			t.Errorf("the reply after the removal: got error %v, trap sprung %t; want neither",
+				err, isClosed(trap.Sprung()))
 		}
 	})
 }

@@ -131,13 +131,15 @@ func TestAuditPageShowsTwoHolders(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := p.Await(ctx, "zkcoord.timeline.view.to - zkcoord.timeline.view.from < 8e6"); err != nil {
-		t.Errorf("after a click on the link to the conflict: got error %v, want a view of less than 8 s", err)
+		t.Errorf("after a click on the link to the conflict: got error %v, want a view of less "+
+			"than 8 s", err)
 	}
 	if err := p.Look(ctx, browser.View{Width: 375, Height: 812, Phone: true, Dark: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Await(ctx, "document.documentElement.scrollWidth <= 375 && document.documentElement.dataset.theme === 'dark'"); err != nil {
-		t.Errorf("on a phone in the dark: got error %v, want a dark page of at most 375 pixels", err)
+		t.Errorf("on a phone in the dark: got error %v, want a dark page of at most 375 pixels",
+			err)
 	}
 	screenshot(ctx, t, p, "audit-phone", true)
 	clean(t, p)
@@ -169,6 +171,7 @@ func TestAuditOfNothingHasAPageToo(t *testing.T) {
 	var page bytes.Buffer
 	const want = "Nothing was held here"
 	if err := WriteAudit(&page, Audit{Path: "/", Summary: new(audit.Summary)}); err != nil || !strings.Contains(page.String(), want) {
-		t.Errorf("got a page of %d bytes, error %v; want one that contains %q", page.Len(), err, want)
+		t.Errorf("got a page of %d bytes, error %v; want one that contains %q",
+			page.Len(), err, want)
 	}
 }

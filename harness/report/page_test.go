@@ -210,7 +210,8 @@ func TestPageIsUnderstoodInLightAndDarkAndOnAPhone(t *testing.T) {
 			t.Fatalf("%s: got error %v, want a dark page", name, err)
 		}
 		if dark := eval[string](ctx, t, p, "getComputedStyle(document.body).backgroundColor"); dark == paper {
-			t.Errorf("%s: got the background %s in both colour schemes, want different ones", name, dark)
+			t.Errorf("%s: got the background %s in both colour schemes, want different ones",
+				name, dark)
 		}
 		screenshot(ctx, t, p, name+"-dark", true)
 		if err := p.Look(ctx, browser.View{Width: 375, Height: 812, Phone: true}); err != nil {
@@ -255,10 +256,12 @@ func TestViolationIsOneClickAway(t *testing.T) {
 	}
 	if err := p.Await(ctx, "zkcoord.timeline.view.to - zkcoord.timeline.view.from < 0.5 * "+
 		"document.getElementById('range').textContent.match(/of ([0-9.]+)/)[1] * 1e6"); err != nil {
-		t.Fatalf("after a click on the link to the violation: got error %v, want a view of less than half of the run", err)
+		t.Fatalf("after a click on the link to the violation: got error %v, want a view of less "+
+			"than half of the run", err)
 	}
 	if err := p.Await(ctx, "(r => r.bottom <= innerHeight && r.top > 0)(document.getElementById('lanes').getBoundingClientRect())"); err != nil {
-		t.Errorf("after a click on the link to the violation: got error %v, want that the page scrolls to the timeline", err)
+		t.Errorf("after a click on the link to the violation: got error %v, want that the page "+
+			"scrolls to the timeline", err)
 	}
 	screenshot(ctx, t, p, "violation", false)
 	clean(t, p)
@@ -287,7 +290,8 @@ func TestViolationIsMarkedWhereItWas(t *testing.T) {
 		t.Errorf("the mark spans %d to %d, want %d to %d", v.From, v.To, second, released)
 	}
 	if v.ProofFrom >= v.From || v.ProofTo <= v.To {
-		t.Errorf("the proof spans %d to %d, want more than the overlap from %d to %d", v.ProofFrom, v.ProofTo, v.From, v.To)
+		t.Errorf("the proof spans %d to %d, want more than the overlap from %d to %d",
+			v.ProofFrom, v.ProofTo, v.From, v.To)
 	}
 	gone, begun := 0, int64(0)
 	for i, g := range p.Holds.Gone {
@@ -383,13 +387,15 @@ func TestZoomByButtonKeyWheelAndMap(t *testing.T) {
 			t.Fatalf("%s: %v", what, err)
 		}
 		if now := length(); now >= whole {
-			t.Errorf("%s: got a view of %v µs after it should zoom in, want less than %v µs", what, now, whole)
+			t.Errorf("%s: got a view of %v µs after it should zoom in, want less than %v µs",
+				what, now, whole)
 		}
 		if err := p.Eval(ctx, "document.getElementById('whole').click()", nil); err != nil {
 			t.Fatalf("the button whole run after %s: %v", what, err)
 		}
 		if now := length(); now != whole {
-			t.Errorf("the button whole run after %s: got a view of %v µs, want %v µs", what, now, whole)
+			t.Errorf("the button whole run after %s: got a view of %v µs, want %v µs",
+				what, now, whole)
 		}
 	}
 	clean(t, p)
@@ -474,7 +480,8 @@ func TestUnjudgedAndEmptyRunsHaveAPageToo(t *testing.T) {
 		}
 		for _, want := range []string{"<h1>" + name + "</h1>", "Leon Sorokin"} { // its title, and the licence of uPlot
 			if !strings.Contains(page.String(), want) {
-				t.Errorf("%s: got a page of %d bytes, want it to contain %q", name, page.Len(), want)
+				t.Errorf("%s: got a page of %d bytes, want it to contain %q",
+					name, page.Len(), want)
 			}
 		}
 	}

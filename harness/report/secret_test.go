@@ -67,7 +67,8 @@ func TestNothingStoredHasACredential(t *testing.T) {
 			},
 		})
 		if !result.Verdict.Passed() {
-			t.Errorf("got verdict %v, want one that passes: perhaps no session was closed from outside", result.Verdict)
+			t.Errorf("got verdict %v, want one that passes: perhaps no session was closed from "+
+				"outside", result.Verdict)
 		}
 	})
 	if len(secrets) < 4 {

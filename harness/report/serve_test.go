@@ -114,7 +114,8 @@ func TestOnlyFilesOfRunsAreServed(t *testing.T) {
 			code = http.StatusNotFound // the mux cleans the path, which then matches no pattern
 		}
 		if code != want || strings.Contains(text, "secret") && want != 404 {
-			t.Errorf("%s: got status %d, %q in the text: %t; want %d, and no secret in a file that is served", path, code, "secret", strings.Contains(text, "secret"), want)
+			t.Errorf("%s: got status %d, %q in the text: %t; want %d, and no secret in a file "+
+				"that is served", path, code, "secret", strings.Contains(text, "secret"), want)
 		}
 	}
 	_, _, header := get(t, h, "/run/"+invalidID+"/history.jsonl")
@@ -166,7 +167,8 @@ func TestPruneKeepsTheNewestAndWhatMayBeUnderWay(t *testing.T) {
 	}
 	removed, err := s.Prune(Keep{Age: 30 * time.Minute}, soon)
 	if err != nil || len(removed) != 3 {
-		t.Errorf("with a limit of half an hour: removed %d runs, error %v, want 3", len(removed), err)
+		t.Errorf("with a limit of half an hour: removed %d runs, error %v, want 3",
+			len(removed), err)
 	}
 	// The newest run of lock has no verdict and may be in progress. With a limit of one byte only
 	// protected runs remain.
@@ -209,7 +211,8 @@ func TestPruneInADirectoryWithAnyName(t *testing.T) {
 		}
 		removed, err := s.Prune(Keep{Size: 1}, start.Add(time.Hour))
 		if err != nil || len(removed) != 1 || removed[0].Dir != dirs[2] {
-			t.Errorf("%s: Prune removed %v, error %v; want only %s removed", name, removed, err, dirs[2])
+			t.Errorf("%s: Prune removed %v, error %v; want only %s removed",
+				name, removed, err, dirs[2])
 		}
 		if _, err := os.Stat(gone); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: stat of the rest of a deleted run: got error %v, want %v", name, err, fs.ErrNotExist)
@@ -227,7 +230,8 @@ func TestDamagedResultHidesNoOtherRun(t *testing.T) {
 		t.Fatalf("got %d runs, error %v, want 3", len(runs), err)
 	}
 	if r := runs[1]; r.Problem == "" || r.Judged() {
-		t.Errorf("the damaged run: got problem %q, judged %t; want a problem, and not judged", r.Problem, r.Judged())
+		t.Errorf("the damaged run: got problem %q, judged %t; want a problem, and not judged",
+			r.Problem, r.Judged())
 	}
 }
 

@@ -70,16 +70,19 @@ func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 			if h, err := ReadHistory(r.Dir); err == nil {
 				whole++
 				if len(h.Events) != events {
-					t.Errorf("run %s after kill %d: got %d events, want %d", r.ID, i, len(h.Events), events)
+					t.Errorf("run %s after kill %d: got %d events, want %d",
+						r.ID, i, len(h.Events), events)
 				}
 			} else if !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("history of run %s after kill %d: got error %v, want none or %v", r.ID, i, err, fs.ErrNotExist)
+				t.Errorf("history of run %s after kill %d: got error %v, want none or %v",
+					r.ID, i, err, fs.ErrNotExist)
 			}
 			if !r.Judged() {
 				unjudged++
 			}
 			if _, err := ReadPlan(filepath.Join(r.Dir, FaultsFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("plan of run %s after kill %d: got error %v, want none or %v", r.ID, i, err, fs.ErrNotExist)
+				t.Errorf("plan of run %s after kill %d: got error %v, want none or %v",
+					r.ID, i, err, fs.ErrNotExist)
 			}
 		}
 	}
@@ -94,7 +97,8 @@ func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 	if h, err := ReadHistory(filepath.Join(dir, "latest")); err != nil {
 		t.Errorf("history at the link latest: got error %v, want none", err)
 	} else if h.Scenario != r.History.Scenario {
-		t.Errorf("history at the link latest: got scenario %q, want %q", h.Scenario, r.History.Scenario)
+		t.Errorf("history at the link latest: got scenario %q, want %q",
+			h.Scenario, r.History.Scenario)
 	}
 }
 
@@ -121,7 +125,8 @@ func TestRunsAtOnceShareNothing(t *testing.T) {
 	}
 	for _, r := range runs {
 		if _, err := ReadHistory(r.Dir); err != nil || !r.Judged() {
-			t.Errorf("run %s: got error %v, judged %t; want a history and judged", r.ID, err, r.Judged())
+			t.Errorf("run %s: got error %v, judged %t; want a history and judged",
+				r.ID, err, r.Judged())
 		}
 	}
 	for _, link := range []string{"latest", "lock0/latest", "lock1/latest", "lock2/latest"} {
@@ -152,7 +157,8 @@ func TestPruneKeepsWhereLatestLeads(t *testing.T) {
 		t.Helper()
 		for _, link := range links {
 			if dir, err := filepath.EvalSymlinks(link); err != nil || filepath.Base(dir) != filepath.Base(s.Dir(to)) {
-				t.Errorf("%s: got %s, error %v; want that it points to %s", link, dir, err, s.Dir(to))
+				t.Errorf("%s: got %s, error %v; want that it points to %s",
+					link, dir, err, s.Dir(to))
 			}
 		}
 	}
@@ -173,6 +179,7 @@ func TestPruneKeepsWhereLatestLeads(t *testing.T) {
 	}
 	lead(older)
 	if _, err := os.Stat(half); !os.IsNotExist(err) {
-		t.Errorf("stat of the rest of a deleted run, %s: got error %v, want that it does not exist", half, err)
+		t.Errorf("stat of the rest of a deleted run, %s: got error %v, want that it does not exist",
+			half, err)
 	}
 }

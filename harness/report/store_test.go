@@ -160,7 +160,8 @@ func TestRunThatItsStoreDoesNotTakeIsStoredElsewhere(t *testing.T) {
 	r.Checked, r.Verdict = true, checker.Invalid
 	err := s.Save(r)
 	if err == nil || !strings.HasPrefix(s.Dir(r), temporary) || !strings.Contains(err.Error(), s.Dir(r)) {
-		t.Fatalf("got the run in %s and error %v, want it below %s, and an error that names its directory", s.Dir(r), err, temporary)
+		t.Fatalf("got the run in %s and error %v, want it below %s, and an error that names its "+
+			"directory", s.Dir(r), err, temporary)
 	}
 	if d, err := ReadDocument(s.Dir(r)); err != nil || d.Verdict != checker.Invalid {
 		t.Errorf("stored document: got verdict %v, error %v, want %v", d.Verdict, err, checker.Invalid)

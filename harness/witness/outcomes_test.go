@@ -97,7 +97,8 @@ func outcomesOf(t *testing.T, txns []txn, edits ...string) map[string]checker.Re
 	text := outcomesHistory
 	for i := 0; i < len(edits); i += 2 {
 		if !strings.Contains(text, edits[i]) {
-			t.Fatalf("got no %q in the history, want it there, so that it can be replaced by %q", edits[i], edits[i+1])
+			t.Fatalf("got no %q in the history, want it there, so that it can be replaced by %q",
+				edits[i], edits[i+1])
 		}
 		text = strings.Replace(text, edits[i], edits[i+1], 1)
 	}

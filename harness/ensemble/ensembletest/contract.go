@@ -235,10 +235,13 @@ func (c contract) partialMend(t *testing.T) {
 	}
 	must(t, p.Cut(t.Context(), c.around(other)...))
 	must(t, p.Cut(t.Context(), ensemble.Edge{From: one, To: leader}, ensemble.Edge{From: leader, To: one}))
-	c.await(t, "all nodes to be without a quorum", func() bool { return !serves(leader) && !serves(one) && !serves(other) })
+	c.await(t, "all nodes to be without a quorum", func() bool {
+		return !serves(leader) && !serves(one) && !serves(other)
+	})
 	c.bit(t)
 	must(t, p.Mend(t.Context(), c.around(other)...))
-	c.await(t, fmt.Sprintf("node %d to serve together with node %d or %d", other, leader, one), func() bool { return serves(other) && (serves(leader) || serves(one)) })
+	together := fmt.Sprintf("node %d to serve together with node %d or %d", other, leader, one)
+	c.await(t, together, func() bool { return serves(other) && (serves(leader) || serves(one)) })
 	if serves(leader) && serves(one) {
 		t.Errorf("nodes %d and %d both serve although the edges between them are cut, want at most one", leader, one)
 	}

@@ -64,7 +64,8 @@ func (c contract) clock(t *testing.T) {
 	must(t, k.SetClock(t.Context(), node, 0, 1))
 	c.await(t, "the clock to be right", ahead(-time.Second, time.Second))
 	if ok, _, err := conn.Exists("/kept"); !ok || err != nil || conn.SessionID() != session {
-		t.Errorf("after the clock changes: got session 0x%x, /kept exists: %t, %v; want session 0x%x and /kept", conn.SessionID(), ok, err, session)
+		t.Errorf("after the clock changes: got session 0x%x, /kept exists: %t, %v; want session "+
+			"0x%x and /kept", conn.SessionID(), ok, err, session)
 	}
 	c.ready(t)
 }

@@ -47,7 +47,8 @@ func TestAStalledLogTakesNoByte(t *testing.T) {
 			}
 		}
 		if err := <-written; err != nil {
-			t.Fatalf("the write during the stall: got error %v, want none after the log resumed", err)
+			t.Fatalf("the write during the stall: got error %v, want none after the log resumed",
+				err)
 		}
 	}
 	if err := p.stall(t.Context()); err != nil {

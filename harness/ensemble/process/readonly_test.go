@@ -31,7 +31,8 @@ func TestReadOnlySessionIsOfOneServer(t *testing.T) {
 	request := wire.ConnectRequest{Timeout: 8000, ReadOnly: true}
 	answer := sessionAt(t, e, 0, request, true)
 	if answer.Timeout <= 0 || answer.SessionID == 0 {
-		t.Fatalf("got session %#x with a timeout of %d ms from the server without a quorum, want neither to be 0", answer.SessionID, answer.Timeout)
+		t.Fatalf("got session %#x with a timeout of %d ms from the server without a quorum, "+
+			"want neither to be 0", answer.SessionID, answer.Timeout)
 	}
 	request.ReadOnly, request.NoReadOnly = false, true
 	if _, err := handshake(t.Context(), e, 0, request); err == nil {
@@ -45,12 +46,15 @@ func TestReadOnlySessionIsOfOneServer(t *testing.T) {
 	request.ReadOnly, request.NoReadOnly = true, false
 	resumed := sessionAt(t, e, 1, request, false)
 	if resumed.Timeout > 0 {
-		t.Errorf("got a timeout of %d ms for the resumed session %#x, want 0, because it has expired", resumed.Timeout, answer.SessionID)
+		t.Errorf("got a timeout of %d ms for the resumed session %#x, want 0, because it has "+
+			"expired", resumed.Timeout, answer.SessionID)
 	}
 }
 
 // sessionAt requests a session from a server until it gets a reply with the given ReadOnly.
-func sessionAt(t *testing.T, e *Ensemble, server int, request wire.ConnectRequest, readOnly bool) wire.ConnectResponse {
+func sessionAt(
+	t *testing.T, e *Ensemble, server int, request wire.ConnectRequest, readOnly bool,
+) wire.ConnectResponse {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -61,8 +65,8 @@ func sessionAt(t *testing.T, e *Ensemble, server int, request wire.ConnectReques
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("server %d: got session %#x, read-only %t, error %v for 1m; want a reply with read-only %t",
-				server, answer.SessionID, answer.ReadOnly, err, readOnly)
+			t.Fatalf("server %d: got session %#x, read-only %t, error %v for 1m; want a reply "+
+				"with read-only %t", server, answer.SessionID, answer.ReadOnly, err, readOnly)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
