@@ -93,8 +93,9 @@ func TestCrashEndsHolds(t *testing.T) {
 	}
 	defer end(nil)
 	a.crash(errors.New("crash"))
-	if a.Holding() || h.End() {
-		t.Error("the hold has not ended after the crash, want ended")
+	if holding, ended := a.Holding(), h.End(); holding || ended {
+		t.Errorf("after the crash: got Holding() = %t, End() = %t, want false for both",
+			holding, ended)
 	}
 	if all := recorded().Holds(); len(all) != 1 || all[0].End == nil || all[0].End.Kind != history.Crash {
 		t.Errorf("got holds %+v, want one hold that ends with the crash", all)
@@ -143,7 +144,7 @@ func TestLagIsTheLongestDelayAndTheSum(t *testing.T) {
 		t.Errorf("got lag %v and a sum of %v, want 0, because a stall is not a lag", most, sum)
 	}
 	if most, _ := m.lag(at.Add(10 * ms)); most != 0 {
-		t.Errorf("got lag %v, want 0", most)
+		t.Errorf("got lag %v at the time of the next tick, want 0", most)
 	}
 	if most, sum := m.lag(at.Add(30 * ms)); most != 20*ms || sum != 20*ms {
 		t.Errorf("got lag %v and a sum of %v of an overdue tick, want 20ms twice", most, sum)

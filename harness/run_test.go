@@ -320,7 +320,8 @@ func TestFaultWithoutEffectIsTriedAgain(t *testing.T) {
 	ty := late()
 	r := ty.run(t)
 	if r.Verdict != checker.Valid || ty.injects != 4 || ty.heals != 4 || len(r.Plan) != 4 {
-		t.Errorf("got %d faults injected, %d healed, a plan of %d; want 4 of each\n%s", ty.injects, ty.heals, len(r.Plan), r.Summary())
+		t.Errorf("got verdict %v, %d faults injected, %d healed, a plan of %d; want %v and 4 of "+
+			"each\n%s", r.Verdict, ty.injects, ty.heals, len(r.Plan), checker.Valid, r.Summary())
 	}
 	for i := 1; i < len(r.Plan); i++ {
 		if before, s := r.Plan[i-1], r.Plan[i]; s.At < before.At+before.For || s.At+s.For > ty.options.Time {
@@ -364,7 +365,8 @@ func TestNoopWorkloadIsNotExercised(t *testing.T) {
 	ty.Scenario.Workload = Noop
 	want(t, ty.run(t), checker.Unknown, "client/nothing-left", "the goroutines left behind were not counted")
 	if h3, _ := ty.run2(t).Of("run/operations-succeeded"); h3.Verdict != checker.NotExercised {
-		t.Errorf("got run/operations-succeeded %v, want %v", h3.Verdict, checker.NotExercised)
+		t.Errorf("got run/operations-succeeded %v (%s), want %v",
+			h3.Verdict, h3.Reason, checker.NotExercised)
 	}
 }
 
@@ -486,8 +488,12 @@ func TestPanickingCheckerIsUnknownAndTheHistoryIsStoredFirst(t *testing.T) {
 		panic("a bug")
 	}))
 	want(t, ty.run(t), checker.Unknown, "X1", "a bug")
-	if len(kept.saved) != 2 || kept.saved[0].Checked || !kept.saved[1].Checked {
-		t.Errorf("got %d results stored, want 2: the first unchecked, the second checked", len(kept.saved))
+	var checked []bool
+	for _, r := range kept.saved {
+		checked = append(checked, r.Checked)
+	}
+	if want := []bool{false, true}; !slices.Equal(checked, want) {
+		t.Errorf("got stored results with checked %v, want %v", checked, want)
 	}
 }
 
@@ -548,11 +554,11 @@ func TestPlanIsAFunctionOfTheSeed(t *testing.T) {
 	ty := newToy()
 	env := newEnv(ty.Scenario, Options{Clients: 3}, ty.ens)
 	plan := func(seed uint64) Plan { return Draw(seed, env, ty.Faults, time.Minute, 0) }
-	if !reflect.DeepEqual(plan(1), plan(1)) {
-		t.Error("seed 1 gave two different plans, want the same plan twice")
+	if first, again := plan(1), plan(1); !reflect.DeepEqual(first, again) {
+		t.Errorf("seed 1: got the plans\n%v\n%v\nwant the same plan twice", first, again)
 	}
-	if reflect.DeepEqual(plan(1), plan(2)) {
-		t.Error("seeds 1 and 2 gave the same plan, want different plans")
+	if first, second := plan(1), plan(2); reflect.DeepEqual(first, second) {
+		t.Errorf("seeds 1 and 2: got the plan %v for both, want different plans", first)
 	}
 	for _, s := range plan(1) {
 		if s.At+s.For > time.Minute {

@@ -93,7 +93,8 @@ func TestAuditNamesTwoHolders(t *testing.T) {
 			}
 		}
 	}
-	t.Errorf("got %d conflicts, want one of an expired holder with another one", len(conflicts))
+	t.Errorf("got %d conflicts, those above; want one of more than 1 s, between an expired "+
+		"holder and another one whose log says so", len(conflicts))
 }
 
 // In these runs, sessions expire and servers fail, but each client ends its hold in time. The audit

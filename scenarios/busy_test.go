@@ -48,7 +48,7 @@ func TestBusyMachineMakesNoVerdict(t *testing.T) {
 				// long.
 				r, err := harness.Run(t.Context(), s, harness.Options{Ensemble: start, Seed: first + i, Time: max(5*time.Second, s.Time)})
 				if err != nil {
-					t.Fatal(err)
+					t.Fatalf("seed %d: %v", first+i, err)
 				}
 				switch verdicts[r.Verdict]++; r.Verdict {
 				case checker.Invalid:

@@ -30,7 +30,7 @@ func TestInteropCounter(t *testing.T) {
 	}
 	defer func() {
 		if err := e.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
+			t.Errorf("close the ensemble: got error %v, want none", err)
 		}
 	}()
 	addresses, err := ensemble.Addresses(t.Context(), e)
@@ -72,16 +72,17 @@ func TestInteropCounter(t *testing.T) {
 						t.Fatal(err)
 					}
 					if seen[value] {
-						t.Errorf("%d was returned twice", value)
+						t.Errorf("got %d from two adds of zkcoord, want each value once", value)
 					}
 					seen[value] = true
 				}
 				if err := <-done; err != nil {
-					t.Fatal(err)
+					t.Fatalf("an add of %v: got error %v, want none", l, err)
 				}
 			}
 			if value, err := n.Get(t.Context()); value != int64(len(seen)+times) || err != nil {
-				t.Errorf("Get: got %d, error %v; want %d, the sum of %d of ours and %d of theirs", value, err, len(seen)+times, len(seen), times)
+				t.Errorf("Get: got %d, error %v; want %d, the sum of %d adds of zkcoord and %d "+
+					"of %v", value, err, len(seen)+times, len(seen), times, l)
 			}
 			t.Logf("%d of ours, %d of theirs", len(seen), times)
 			if err := n.Close(t.Context()); err != nil {

@@ -59,9 +59,7 @@ func cutAtEnd(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
 // stopped were blamed for missing it.
 func TestWatchersSeeTheLastChange(t *testing.T) {
 	for seed := range uint64(10) {
-		if r := beside(t, Watch(), seed, slowly); !isValid(r, "watch/final-state-reported") {
-			t.Errorf("seed %d: watch/final-state-reported is not valid:\n%s", seed, r.Summary())
-		}
+		mustBeValid(t, beside(t, Watch(), seed, slowly), "watch/final-state-reported")
 	}
 }
 
@@ -73,9 +71,7 @@ func TestWatcherThatLostItsSessionAtTheEnd(t *testing.T) {
 			slowly(ctx, c, l)
 			cutAtEnd(ctx, c, l)
 		})
-		if !isValid(r, "watch/final-state-reported") {
-			t.Errorf("seed %d: watch/final-state-reported is not valid:\n%s", seed, r.Summary())
-		}
+		mustBeValid(t, r, "watch/final-state-reported")
 	}
 }
 
@@ -99,14 +95,15 @@ func TestPermitsAreCountedOnceSessionsAreOver(t *testing.T) {
 		}}
 	}
 	r := beside(t, s, 1, func(context.Context, *harness.Client, *netfault.Proxy) {})
-	if !isValid(r, "semaphore/no-permit-lost") {
-		t.Errorf("semaphore/no-permit-lost is not valid:\n%s", r.Summary())
-	}
+	mustBeValid(t, r, "semaphore/no-permit-lost")
 }
 
-func isValid(r *harness.Result, property string) bool {
-	found, _ := r.Of(property)
-	return found.Verdict == checker.Valid
+func mustBeValid(t *testing.T, r *harness.Result, property string) {
+	t.Helper()
+	if found, _ := r.Of(property); found.Verdict != checker.Valid {
+		t.Errorf("seed %d: %s: got %v (%s), want %v\n%s",
+			r.Seed, property, found.Verdict, found.Reason, checker.Valid, r.Summary())
+	}
 }
 
 // A session that the setup opens leaves a znode behind in the ensemble. Only the property
@@ -135,7 +132,8 @@ func TestZnodeLeftBehindIsInvalid(t *testing.T) {
 		}
 		left.Close()
 		if m7, _ := r.Of("client/nothing-left"); m7.Verdict != checker.Invalid || !strings.Contains(m7.Reason, "1 znodes left behind") || !strings.Contains(m7.Reason, "/left of ") {
-			t.Errorf("client/nothing-left is %v (%s), want invalid, naming the znode that was left", m7.Verdict, m7.Reason)
+			t.Errorf("client/nothing-left: got %v (%s), want %v with %q and %q",
+				m7.Verdict, m7.Reason, checker.Invalid, "1 znodes left behind", "/left of ")
 		}
 	})
 }
@@ -148,11 +146,13 @@ func TestLossThatComesLateIsSeenWhereTheSessionExpired(t *testing.T) {
 	o := VirtualOptions(s, 1)
 	r := virtually(t, s, o)
 	if m10, _ := r.Of("lock/loss-before-expiry"); m10.Verdict != checker.Invalid {
-		t.Errorf("lock/loss-before-expiry is %v (%s), want invalid", m10.Verdict, m10.Reason)
+		t.Errorf("lock/loss-before-expiry: got %v (%s), want %v",
+			m10.Verdict, m10.Reason, checker.Invalid)
 	}
 	for i := range r.History.Events {
 		if e := &r.History.Events[i]; e.Kind == history.Session && e.Op == history.SessionExpired && e.Arg != "" {
-			t.Errorf("session 0x%x expired, but is recorded as %q", e.Session, e.Arg)
+			t.Errorf("session 0x%x expired: got it recorded as %q, want no such mark",
+				e.Session, e.Arg)
 		}
 	}
 }

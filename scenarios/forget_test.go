@@ -48,11 +48,12 @@ func TestAForgottenEphemeralIsFoundOnRealServers(t *testing.T) {
 			t.Errorf("seed %d, %d forgotten: got %v, want witness/servers-agree violated", seed, n, r.Verdict)
 		}
 		if r, _ := upgradeReal(t, Group(), seed, false); r.Verdict == checker.Invalid {
-			t.Errorf("invalid although nothing was forgotten: %s", r.Summary())
+			t.Errorf("seed %d, nothing forgotten: got %v, want no violation\n%s",
+				seed, r.Verdict, r.Summary())
 		}
 		return
 	}
-	t.Error("no node forgot an ephemeral")
+	t.Error("got no node that forgot an ephemeral with 5 seeds, want one")
 }
 
 // upgradeReal runs s on real servers that are upgraded. If `forgets` is true, each upgraded server
@@ -74,7 +75,7 @@ func upgradeReal(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r
 		Plan: harness.Plan{{Fault: "rolling-upgrade", Target: "all", At: 5 * time.Second, For: 9 * time.Second}},
 	})
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("seed %d, servers forget: %t: %v", seed, forgets, err)
 	}
 	return r, n.Load()
 }

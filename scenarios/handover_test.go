@@ -43,7 +43,7 @@ func startElectorate(t *testing.T) *electorate {
 	}
 	t.Cleanup(func() {
 		if err := e.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
+			t.Errorf("close the ensemble: got error %v, want none", err)
 		}
 	})
 	if err := e.Ready(t.Context()); err != nil {
@@ -124,7 +124,8 @@ func (v *voter) queued(path string, n int, last *voter) {
 			return
 		}
 		if v.t.Context().Err() != nil {
-			v.t.Fatal(err)
+			v.t.Fatalf("%s: got candidates %q, error %v, the last one waits: %t; want at least "+
+				"%d candidates, and that it waits", path, listing.Names, err, last.waits(), n)
 		}
 	}
 }
@@ -215,7 +216,8 @@ func crashes(t *testing.T, e *electorate) {
 		took := leader.at.Sub(begun)
 		t.Logf("with a server: %t: the next leader after %v, the bound is %v", server, took, bound)
 		if took > bound+busy {
-			t.Errorf("the next leader was elected after %v, want at most %v", took, bound)
+			t.Errorf("with a server: %t: got the next leader after %v, want at most %v",
+				server, took, bound+busy)
 		}
 		b.resign(leader.Term)
 	}
@@ -238,7 +240,8 @@ func (e *electorate) killLeader(v *voter) time.Duration {
 	}
 	for recipe.ReadBarrier(e.t.Context(), v.Session, "/") != nil {
 		if v.Err() != nil {
-			e.t.Fatal(v.Err())
+			e.t.Fatalf("while the servers elected a leader: got the end of the client's "+
+				"session, %v, want that it stays", v.Err())
 		}
 	}
 	took := time.Since(begun)

@@ -36,7 +36,9 @@ func TestLeasesAreBehaviorsOfTheModel(t *testing.T) {
 				r := virtually(t, s, VirtualOptions(s, *seed+i))
 				for _, one := range r.Results {
 					if one.Verdict == checker.Invalid || strings.HasPrefix(one.ID, "lease/") && one.Verdict == checker.Unknown {
-						t.Errorf("seed %d: %s is %v: %s", r.Seed, one.ID, one.Verdict, one.Reason)
+						t.Errorf("seed %d: %s: got %v (%s), want no violation, and no property "+
+							"of leases %v",
+							r.Seed, one.ID, one.Verdict, one.Reason, checker.Unknown)
 					}
 					if strings.HasPrefix(one.ID, "lease/") {
 						checked[one.ID] += one.Checked
@@ -52,7 +54,7 @@ func TestLeasesAreBehaviorsOfTheModel(t *testing.T) {
 			t.Logf("%d runs, %d events, %d holds ended by a lapse, checked %v", *leaseRuns, events, lapses, checked)
 			for _, id := range []string{"lease/within-evidence", "lease/covers-holds"} {
 				if checked[id] == 0 {
-					t.Errorf("%s judged nothing", id)
+					t.Errorf("%s: got nothing judged in %d runs, want at least 1", id, *leaseRuns)
 				}
 			}
 		})
@@ -68,7 +70,8 @@ func TestTraceShowsTheRuleThatTrustsIdleSessions(t *testing.T) {
 	for seed := range uint64(3) {
 		r := virtually(t, s, VirtualOptions(s, seed))
 		if one, _ := r.Of("lease/within-evidence"); one.Verdict != checker.Invalid || r.Verdict != checker.Invalid {
-			t.Errorf("seed %d: got lease/within-evidence %v and the run %v, want %v for both", seed, one.Verdict, r.Verdict, checker.Invalid)
+			t.Errorf("seed %d: got lease/within-evidence %v (%s) and the run %v, want %v for both",
+				seed, one.Verdict, one.Reason, r.Verdict, checker.Invalid)
 		}
 	}
 }

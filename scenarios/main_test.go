@@ -174,7 +174,7 @@ func virtually(t *testing.T, s harness.Scenario, o harness.Options) (result *har
 	virtual.Test(t, func(t *testing.T) {
 		var err error
 		if result, err = harness.Run(t.Context(), s, o); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s with seed %d: %v", s.Name, o.Seed, err)
 		}
 	})
 	result.Start = begun

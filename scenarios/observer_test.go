@@ -49,10 +49,10 @@ func TestIsolatedObserver(t *testing.T) {
 		o := harness.Options{Ensemble: start, Nodes: 4, Seed: *seed, Time: max(*length, 12*time.Second)}
 		r, err := harness.Run(t.Context(), s, o)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("a run in which lock/no-overlap should be %v: %v", want, err)
 		}
 		if one, _ := r.Of("lock/no-overlap"); one.Verdict != want {
-			t.Errorf("got %v, want %v\n%s", one.Verdict, want, r.Summary())
+			t.Errorf("lock/no-overlap: got %v, want %v\n%s", one.Verdict, want, r.Summary())
 		}
 		t.Log(r.Summary())
 	}

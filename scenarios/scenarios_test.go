@@ -117,7 +117,7 @@ func TestInteropSiblings(t *testing.T) {
 	}
 	defer func() {
 		if err := e.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
+			t.Errorf("close the ensemble: got error %v, want none", err)
 		}
 	}()
 	o.Ensemble = func(context.Context, ensemble.Config) (ensemble.Ensemble, error) { return kept{e}, nil }
@@ -205,6 +205,7 @@ func TestAClientInAProcessOfItsOwnMayGiveUp(t *testing.T) {
 	}
 	gaveUp := slices.ContainsFunc(result.History.Events, func(e history.Event) bool { return e.Op == checker.OpAcquire && e.Kind == history.Info })
 	if m8, _ := result.Of("client/waiters-served"); m8.Verdict != checker.Valid || !gaveUp {
-		t.Errorf("a client gave up: got %t, want true; client/waiters-served must be valid\n%s", gaveUp, result.Summary())
+		t.Errorf("got a client that gave up: %t, and client/waiters-served %v (%s); want true "+
+			"and %v\n%s", gaveUp, m8.Verdict, m8.Reason, checker.Valid, result.Summary())
 	}
 }

@@ -11,7 +11,7 @@ func TestEachFaultHasASharpestScenario(t *testing.T) {
 	for _, f := range fault.Every() {
 		s, err := Sharpest(f.Name())
 		if err != nil {
-			t.Error(err)
+			t.Errorf("%s: got error %v, want a scenario", f.Name(), err)
 			continue
 		}
 		if got := fault.Names(s.Faults); !slices.Equal(got, []string{f.Name()}) {

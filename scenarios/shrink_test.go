@@ -26,7 +26,8 @@ func TestPastedTestOfASmallRunFailsTheSameWay(t *testing.T) {
 	o.Time, o.Intensity = 10*time.Minute, 0.7
 	big := virtually(t, s, o)
 	if id := big.Failed()[0].ID; id != "lock/no-overlap" || len(big.Plan) < 30 {
-		t.Fatalf("%s is violated by a plan of %d faults, want lock/no-overlap and at least 30", id, len(big.Plan))
+		t.Fatalf("got %s violated by a plan of %d faults, want lock/no-overlap and at least 30",
+			id, len(big.Plan))
 	}
 	begun := time.Now()
 	small, err := shrink.Run(t.Context(), big, 2, func(_ context.Context, tr shrink.Trial) (*harness.Result, error) {
@@ -70,7 +71,7 @@ func paste(t *testing.T, source string) string {
 	test := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-overlay", write("overlay.json", overlay), "-run", "LockNoOverlap$", ".")
 	out, err := test.CombinedOutput()
 	if _, failed := err.(*exec.ExitError); !failed {
-		t.Fatalf("go test: %v\n%s", err, out)
+		t.Fatalf("go test of the pasted test: got error %v, want that it fails\n%s", err, out)
 	}
 	return string(out)
 }

@@ -41,7 +41,8 @@ func TestGuardsNoticeAQueueWithoutReadAhead(t *testing.T) {
 	result := virtually(t, s, VirtualOptions(s, 1))
 	for _, id := range []string{"run/read-ahead", "run/conflicts"} {
 		if one, found := result.Of(id); !found || one.Verdict != checker.NotExercised {
-			t.Errorf("%s: got %v, want %v", id, one.Verdict, checker.NotExercised)
+			t.Errorf("%s: got it found %t, %v (%s); want true, %v",
+				id, found, one.Verdict, one.Reason, checker.NotExercised)
 		}
 	}
 }

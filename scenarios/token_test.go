@@ -41,8 +41,12 @@ func compareToken(ctx context.Context, v *voter, path string) error {
 		return err
 	}
 	stat, err := v.Exists(ctx, grant.Path())
-	if err == nil && (stat == nil || stat.Czxid != int64(grant.Token())) {
-		err = fmt.Errorf("%s: got token %#x, want the czxid of %+v", grant.Path(), grant.Token(), stat)
+	switch {
+	case err != nil:
+	case stat == nil:
+		err = fmt.Errorf("%s: got no znode, want the one with the czxid %#x", grant.Path(), int64(grant.Token()))
+	case stat.Czxid != int64(grant.Token()):
+		err = fmt.Errorf("%s: got token %#x, want the czxid %#x", grant.Path(), int64(grant.Token()), stat.Czxid)
 	}
 	if err != nil {
 		grant.Unlock(ctx)

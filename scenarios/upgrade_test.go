@@ -51,7 +51,7 @@ func TestAForgottenEphemeralIsFoundVirtualTime(t *testing.T) {
 		}
 		t.Logf("seed %d: %v, lock/no-overlap %v", seed, r.Verdict, one.Verdict)
 	}
-	t.Error("no run with nodes that forget an ephemeral was invalid, want lock/no-overlap violated")
+	t.Error("nodes forget an ephemeral: got no run of 5 with lock/no-overlap violated, want one")
 }
 
 // upgrade runs s on a model of an ensemble that is upgraded and later downgraded.
@@ -67,7 +67,8 @@ func upgrade(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r *ha
 	start := o.Ensemble
 	o.Ensemble = func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
 		if config.Version != zkversion.Oldest {
-			t.Errorf("the ensemble starts with version %q, want the oldest", config.Version)
+			t.Errorf("got version %q at the start of the ensemble, want the oldest, %q",
+				config.Version, zkversion.Oldest)
 		}
 		e, err := start(ctx, config)
 		if err != nil {
@@ -82,12 +83,13 @@ func upgrade(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r *ha
 	virtual.Test(t, func(t *testing.T) {
 		var err error
 		if r, err = harness.Run(t.Context(), s, o); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s with seed %d: %v", s.Name, seed, err)
 		}
 	})
 	for _, e := range r.History.Events {
 		if e.Kind == history.Fault && e.Op == history.FaultStop && (e.Error != "" || !strings.Contains(e.Result, "became ZooKeeper")) {
-			t.Errorf("the fault %s on node %s: got result %q and error %q, want the node upgraded", e.Object, e.Node, e.Result, e.Error)
+			t.Errorf("seed %d: %s on %s: got result %q and error %q, want one with %q and no error",
+				seed, e.Object, e.Node, e.Result, e.Error, "became ZooKeeper")
 		}
 	}
 	return r

@@ -64,7 +64,8 @@ func TestEachSeedHasAFaultThatIsPossible(t *testing.T) {
 				return f.Able(env) == nil && (names == nil || slices.Contains(names, f.Name()))
 			}
 			if !slices.ContainsFunc(s.Faults, possible) {
-				t.Errorf("%s with seed %d has only the faults %v", s.Name, seed, names)
+				t.Errorf("%s with seed %d: got only the faults %q, want one that the embedded "+
+					"ensemble can inject", s.Name, seed, names)
 			}
 		}
 	}
@@ -87,7 +88,8 @@ func TestAddedFaultsKnowTheOwnFaults(t *testing.T) {
 		}
 	}
 	if effect, ended := stops["link-reset"]; !ended || effect != "" || stops["session-expire"] == "" {
-		t.Errorf("the effects are %q, want none of link-reset while session-expire uses the only client", stops)
+		t.Errorf("got the effects %q, want one of session-expire, and an empty one of "+
+			"link-reset, because session-expire uses the only client", stops)
 	}
 }
 
@@ -166,7 +168,8 @@ func TestExpiryOfTheHolderIsSeenFromTheOtherSide(t *testing.T) {
 			}
 			deaf := s.Mutate(s.Mutants[0])
 			if r, _ := virtually(t, deaf, VirtualOptions(deaf, 1)).Of(id); r.Verdict != checker.Invalid {
-				t.Errorf("%s of %s is %v, want %v: %s", id, deaf.Name, r.Verdict, checker.Invalid, r.Reason)
+				t.Errorf("%s of %s: got %v, want %v: %s",
+					id, deaf.Name, r.Verdict, checker.Invalid, r.Reason)
 			}
 		})
 	}
@@ -198,10 +201,11 @@ func TestImmediateFailureLetsVirtualTimePass(t *testing.T) {
 			o.Plan = harness.Plan{{Fault: "data-counter", At: time.Second / 2, For: 2 * time.Second, Arg: "0"}}
 			r := virtually(t, s, o)
 			if r.Began() == "" {
-				t.Error("the fault data-counter took no effect")
+				t.Errorf("got no injected fault, want data-counter\n%s", r.Summary())
 			}
 			if events := len(r.History.Events); events >= 2*endless {
-				t.Errorf("got %d events in %v, want fewer than two per allowed operation\n%s", events, r.Time, r.Summary())
+				t.Errorf("got %d events in %v, want fewer than %d, two for each allowed "+
+					"operation\n%s", events, r.Time, 2*endless, r.Summary())
 			}
 		})
 	}
@@ -242,7 +246,8 @@ func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
 		o.Time, o.Faults = 5*time.Second, []string{}
 		r := virtually(t, s, o)
 		if e8, _ := r.Of("election/observers-see-leaders"); e8.Verdict != checker.Valid {
-			t.Errorf("seed %d: election/observers-see-leaders is %v, want %v:\n%s", o.Seed, e8.Verdict, checker.Valid, r.Summary())
+			t.Errorf("seed %d: election/observers-see-leaders: got %v, want %v:\n%s",
+				o.Seed, e8.Verdict, checker.Valid, r.Summary())
 		}
 	}
 }
@@ -267,7 +272,8 @@ func TestSoak(t *testing.T) {
 			if failed++; failed <= kept {
 				tell(t, s, r, nil)
 			} else {
-				t.Errorf("%s with seed %d is also %v", s.Name, next, r.Verdict)
+				t.Errorf("%s with seed %d: got %v, want a verdict that passes",
+					s.Name, next, r.Verdict)
 			}
 		}
 	}
@@ -284,7 +290,7 @@ func soaked(t *testing.T, s harness.Scenario, seed uint64) *harness.Result {
 	o.Seed, o.Store = seed, nil
 	r, err := harness.Run(t.Context(), s, o)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s with seed %d: %v", s.Name, seed, err)
 	}
 	return r
 }

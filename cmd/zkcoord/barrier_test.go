@@ -45,7 +45,7 @@ func TestCommandOfAnIsolatedMemberEnds(t *testing.T) {
 	}
 	e.Isolate(isolated)
 	if err := other.Wait(); err != nil {
-		t.Errorf("the other member: got %v, %s", err, otherErrs)
+		t.Errorf("the other member: got error %v, want none; %s", err, otherErrs)
 	}
 	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("after the other member has left: got error %v for the isolated member's command, want %v", err, syscall.ESRCH)

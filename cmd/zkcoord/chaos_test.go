@@ -31,7 +31,7 @@ func TestInterruptBeforeTheFirstRoundIsNoFailure(t *testing.T) {
 	at := settingUp(func() error { cancel(); return ctx.Err() })
 	err := quietApp().chaos(ctx, []harness.Scenario{at}, runFlags{ensemble: "embedded", time: time.Millisecond, intensity: 1})
 	if !errors.Is(err, codeError(exitUnknown)) {
-		t.Errorf("got error %v, want exit code 2", err)
+		t.Errorf("got error %v, want %v", err, codeError(exitUnknown))
 	}
 }
 
@@ -84,10 +84,12 @@ func TestViolationIsKeptAfterManyRoundsThatExercisedNothing(t *testing.T) {
 		save(checker.NotExercised, n)
 	}
 	if dir := save(checker.NotExercised, keptFailures); dir != "" {
-		t.Errorf("more than %d runs are stored: %s", keptFailures, dir)
+		t.Errorf("got one more run stored in %s, want it not stored, because %d runs are "+
+			"already stored", dir, keptFailures)
 	}
 	if save(checker.Invalid, keptFailures+1) == "" {
-		t.Error("the violation is not stored")
+		t.Errorf("got no directory for a violation after %d runs that exercised nothing, want "+
+			"it stored", keptFailures+1)
 	}
 }
 
@@ -107,7 +109,9 @@ func TestARoundLastsAsLongAsItsScenarioNeeds(t *testing.T) {
 	} {
 		f, s := c.round(n)
 		if f.time != want.time || f.seed != want.seed || f.zookeeper != want.zookeeper || s.Name != c.chosen[n%2].Name {
-			t.Errorf("round %d: got %s for %v with seed %d on %s, want %v, %d and %s", n, s.Name, f.time, f.seed, f.zookeeper, want.time, want.seed, want.zookeeper)
+			t.Errorf("round %d: got %s for %v with seed %d on %s, want %s, %v, %d and %s",
+				n, s.Name, f.time, f.seed, f.zookeeper,
+				c.chosen[n%2].Name, want.time, want.seed, want.zookeeper)
 		}
 	}
 }

@@ -172,7 +172,8 @@ func TestLocksInOtherLanguagesAreJudged(t *testing.T) {
 			t.Parallel()
 			command := exampleCommand(t, language)
 			if code, text := judged(t, "lock", command, "--faults", "none"); code != exitValid || !strings.Contains(text, "\nclients: "+command+"\n") {
-				t.Errorf("without faults: got exit code %d, want 0\n%s", code, text)
+				t.Errorf("without faults: got exit code %d, want 0, and the line %q in\n%s",
+					code, "clients: "+command, text)
 			}
 			code, text := judged(t, "isolated-follower", command)
 			if code != exitInvalid || !strings.Contains(text, "\nlock/no-overlap: c0 and c") {
@@ -261,7 +262,8 @@ func TestErrorsOfAClientAreKept(t *testing.T) {
 	code, _, errs := zkcoordRuns("run", "lock", "--client", greeting+"echo one line of $ZKCOORD_CLIENT >&2; read x && exit 1", "--time", "1h", "--faults", "none", "--store", store)
 	log, err := os.ReadFile(filepath.Join(store, "lock", "latest", "client1.log"))
 	if code != exitUnknown || !strings.HasPrefix(string(log), "one line of 1\n") {
-		t.Errorf("got exit code %d, log %q, %v; want 2 and a log that begins with the client's line\n%s", code, log, err, errs)
+		t.Errorf("got exit code %d, log %q, %v; want %d and a log that begins with %q\n%s",
+			code, log, err, exitUnknown, "one line of 1\n", errs)
 	}
 }
 
@@ -273,7 +275,7 @@ func TestCommandOfClientsIsQuoted(t *testing.T) {
 	}
 	out, err := exec.Command("sh", "-c", fmt.Sprintf("printf %%s %s", quoted(f.client))).Output()
 	if string(out) != f.client {
-		t.Errorf("the shell parses the command as %q (%v), want the original", out, err)
+		t.Errorf("the shell parses the command as %q (%v), want %q", out, err, f.client)
 	}
 }
 

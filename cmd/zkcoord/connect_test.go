@@ -18,7 +18,8 @@ func TestErrorSaysHowToGiveServers(t *testing.T) {
 		}
 		got, reason := f.noSession(errors.New("refused")).Error(), "no session at "+f.servers[0]+": refused"
 		if !strings.HasPrefix(got, reason) || strings.Contains(got, "ZKCOORD_SERVERS") != (args == nil) {
-			t.Errorf("with %q: got %s, want %s, and a hint about --servers only if the flag is absent", args, got, reason)
+			t.Errorf("with %q: got %s, want %s, and a hint about ZKCOORD_SERVERS only if the "+
+				"flag is absent", args, got, reason)
 		}
 	}
 }

@@ -116,9 +116,10 @@ func TestCounterOfUnknownOutcome(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := e.Expire(stat.EphemeralOwner); err != nil {
-		t.Fatal(err)
+		t.Fatalf("expire session %s: %v", hex(stat.EphemeralOwner), err)
 	}
 	if code := <-done; code != exitUnknown || !strings.Contains(errs.String(), "counter: add 1 to /n") {
-		t.Errorf("got code %d with %s, want %d with the failed call", code, errs.String(), exitUnknown)
+		t.Errorf("got code %d with %s, want %d with %q",
+			code, errs.String(), exitUnknown, "counter: add 1 to /n")
 	}
 }

@@ -12,7 +12,8 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 	root := (&app{out: &output{Writer: io.Discard}, errs: io.Discard}).root()
 	for c := range below(root.Command) {
 		if c.Short == "" || c.Example == "" {
-			t.Errorf("%s: the command lacks a description or an example", c.CommandPath())
+			t.Errorf("%s: got description %q and example %q, want both",
+				c.CommandPath(), c.Short, c.Example)
 		}
 		for _, flag := range []string{"--help", "--frobnicate"} {
 			var out, errs strings.Builder
@@ -28,7 +29,8 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 					hint = "; write a value that begins with - after --: " + c.CommandPath() + " -- PATH VALUE"
 				}
 				if want := "zkcoord: unknown flag: --frobnicate (see " + c.CommandPath() + " --help" + hint + ")\n"; code != exitFailed || errs.String() != want {
-					t.Errorf("%s --frobnicate: got code %d, %q, want 3 and a reference to --help", c.CommandPath(), code, errs.String())
+					t.Errorf("%s --frobnicate: got code %d, %q, want 3, %q",
+						c.CommandPath(), code, errs.String(), want)
 				}
 			}
 		}

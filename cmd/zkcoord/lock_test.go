@@ -49,21 +49,21 @@ func TestWaitGoesOnInANewSession(t *testing.T) {
 		var out, errs strings.Builder
 		cmd.Stdout, cmd.Stderr = &out, &errs
 		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
+			t.Fatalf("--wait %s: %v", limit, err)
 		}
 		first := waiter(0)
 		if err := e.Expire(first); err != nil {
-			t.Fatal(err)
+			t.Fatalf("--wait %s: expire session %#x: %v", limit, first, err)
 		}
 		waiter(first)
 		if err := grant.Unlock(t.Context()); err != nil {
-			t.Fatal(err)
+			t.Fatalf("--wait %s: %v", limit, err)
 		}
 		if err := cmd.Wait(); err != nil || out.String() != "done\n" || !strings.Contains(errs.String(), "; trying again") {
 			t.Errorf("--wait %s: got error %v, output %q, messages %q; want no error, %q, and a message with %q", limit, err, &out, &errs, "done\n", "; trying again")
 		}
 		if grant, err = m.Lock(t.Context()); err != nil {
-			t.Fatal(err)
+			t.Fatalf("after --wait %s: %v", limit, err)
 		}
 	}
 }

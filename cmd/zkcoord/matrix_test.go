@@ -80,18 +80,21 @@ func TestVirtualRunIsOfTheVersionOfItsSeed(t *testing.T) {
 		f := runFlags{ensemble: "embedded", virtual: true, time: time.Minute, intensity: 1, seed: c.seed, zookeeper: c.zookeeper}
 		o, err := f.options(&app{}, scenarios.LockFaults())
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("seed %d, --zookeeper %q: got error %v from the flags, want none",
+				c.seed, c.zookeeper, err)
 		}
 		e, err := o.Ensemble(t.Context(), ensemble.Config{Nodes: 1})
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("seed %d, --zookeeper %q: got error %v from the start of the servers, want "+
+				"none", c.seed, c.zookeeper, err)
 		}
 		status, err := ensemble.Ask(t.Context(), e.DialContext, e.Servers()[0])
 		if err != nil || !strings.HasPrefix(status.Version, c.want) {
 			t.Errorf("seed %d, --zookeeper %q: got servers of %q, want %s (%v)", c.seed, c.zookeeper, status.Version, c.want, err)
 		}
 		if err := e.Close(t.Context()); err != nil {
-			t.Error(err)
+			t.Errorf("seed %d, --zookeeper %q: got error %v from Close, want none",
+				c.seed, c.zookeeper, err)
 		}
 	}
 }

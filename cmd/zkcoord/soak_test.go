@@ -39,7 +39,7 @@ func soakRounds(t *testing.T, dir string, n int, s harness.Scenario) (*report.Le
 func TestSoakContinuesAfterAnIncompleteLine(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := soakRounds(t, dir, 2, alwaysViolated()); err != nil {
-		t.Fatal(err)
+		t.Fatalf("the first two rounds: got error %v, want none", err)
 	}
 	file := filepath.Join(dir, report.LedgerFile)
 	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
@@ -52,7 +52,7 @@ func TestSoakContinuesAfterAnIncompleteLine(t *testing.T) {
 	f.Close()
 	l, err := soakRounds(t, dir, 2, alwaysViolated())
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("two rounds after the incomplete line: got error %v, want none", err)
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -77,6 +77,7 @@ func TestSoakEndsAfterThreeRoundsThatCouldNotBegin(t *testing.T) {
 	broken := settingUp(func() error { return errors.New("broken") })
 	l, err := soakRounds(t, t.TempDir(), 9, broken)
 	if s := l.Totals().All; err == nil || s.Rounds != 3 || s.NotBegun != 3 {
-		t.Errorf("got error %v, %d rounds of which %d did not begin, want an error after 3", err, s.Rounds, s.NotBegun)
+		t.Errorf("got error %v, %d rounds of which %d did not begin; want an error, 3 rounds of "+
+			"which 3 did not begin", err, s.Rounds, s.NotBegun)
 	}
 }

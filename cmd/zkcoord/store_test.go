@@ -36,7 +36,7 @@ func TestInterruptEndsServingInTheMiddleOfADownload(t *testing.T) {
 	go func() { served <- a.serve(ctx, "127.0.0.1:0", dir) }()
 	url, err := bufio.NewReader(told).ReadString('\n')
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("read the printed address: got %q, %v; want a line", url, err)
 	}
 	download, err := http.Get(strings.TrimSpace(url) + "run/lock/20260102T030405.006Z/" + report.HistoryFile)
 	if err != nil {
@@ -45,6 +45,7 @@ func TestInterruptEndsServingInTheMiddleOfADownload(t *testing.T) {
 	defer download.Body.Close()
 	interrupt()
 	if err := <-served; err != nil || download.StatusCode != http.StatusOK {
-		t.Errorf("the download ended with %s, and serve with %v, want 200 and nil", download.Status, err)
+		t.Errorf("got status %s of the download and error %v of serve, want 200 OK and no error",
+			download.Status, err)
 	}
 }

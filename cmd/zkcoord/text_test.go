@@ -17,11 +17,13 @@ func TestExcerptEndsWithAWholeCharacter(t *testing.T) {
 			cut := len(shown) < len(text)
 			if err != nil || !utf8.ValidString(shown) || !strings.HasPrefix(text, shown) || strings.ContainsRune(shown, utf8.RuneError) ||
 				len(shown) > mostShown || len(shown) <= mostShown-utf8.UTFMax || cut != strings.HasSuffix(got, "...") {
-				t.Errorf("%d bytes before %q: got %s (%v), want whole characters and ... at the end if text was cut", before, letter, got, err)
+				t.Errorf("%d bytes before each %q: got %s (%v), want the first %d to %d bytes, "+
+					"whole characters, and ... only if text was cut",
+					before, letter, got, err, mostShown-utf8.UTFMax+1, mostShown)
 			}
 		}
 	}
 	if got := excerpt("short"); got != `"short"` {
-		t.Errorf("got %s, want the whole text", got)
+		t.Errorf("got %s, want %q", got, "short")
 	}
 }

@@ -37,7 +37,8 @@ func TestRunWithProcessesIsNotMinimized(t *testing.T) {
 		s.Needs = needs
 		err := a.runOne(t.Context(), s, runFlags{ensemble: "embedded", time: time.Millisecond, timeGiven: true, intensity: 1})
 		if !errors.Is(err, codeError(exitInvalid)) || len(a.invalid) != want {
-			t.Errorf("scenario that needs %q: got error %v and %d runs to minimize, want %d", needs, err, len(a.invalid), want)
+			t.Errorf("scenario that needs %q: got error %v and %d runs to minimize, want %v and %d",
+				needs, err, len(a.invalid), codeError(exitInvalid), want)
 		}
 	}
 }
@@ -52,7 +53,7 @@ func TestSeedIsOnePlanInTestsAndInTheCommand(t *testing.T) {
 			a.bubble = func(f func()) { virtual.Test(t, func(*testing.T) { f() }) }
 			args := []string{"run", s.Name, "--virtual", "--seed", "7", "--store", store}
 			if err := a.root().execute(t.Context(), args); err != nil {
-				t.Fatal(err)
+				t.Fatalf("zkcoord %q: got error %v, want none", args, err)
 			}
 			got, err := report.ReadPlan(filepath.Join(store, "latest", report.FaultsFile))
 			if err != nil {
@@ -61,7 +62,7 @@ func TestSeedIsOnePlanInTestsAndInTheCommand(t *testing.T) {
 			var want *harness.Result
 			a.bubble(func() { want, err = harness.Run(context.Background(), s, scenarios.VirtualOptions(s, 7)) })
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("the run of the tests: %v", err)
 			}
 			if len(got) == 0 || !slices.Equal(got, want.Plan) {
 				t.Errorf("got the plan\n%+v\nfrom the command, want the plan of the tests\n%+v", got, want.Plan)

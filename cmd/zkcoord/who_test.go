@@ -44,12 +44,12 @@ func TestDeadlockOfThreeIsFound(t *testing.T) {
 		t.Helper()
 		var out, errs strings.Builder
 		if code := run(append([]string{"who", "--servers", strings.Join(e.Servers(), ",")}, args...), strings.NewReader(""), &out, &errs); code != exitValid {
-			t.Fatalf("got exit code %d, want 0: %s", code, errs.String())
+			t.Fatalf("zkcoord who %q: got exit code %d, want 0: %s", args, code, errs.String())
 		}
 		return regexp.MustCompile(` of 127\.0\.0\.1:\d+`).ReplaceAllString(out.String(), "")
 	}
 	if got := show("--under", "/"); strings.Contains(got, "DEADLOCK") || strings.Count(got, "1. holds") != 3 {
-		t.Errorf("no client waits, but the output is\n%s", got)
+		t.Errorf("while no client waits: got\n%s\nwant 3 holders and no deadlock", got)
 	}
 	blocked, stop := context.WithCancel(ctx)
 	for i, s := range all {
@@ -61,7 +61,7 @@ func TestDeadlockOfThreeIsFound(t *testing.T) {
 	var got string
 	for !strings.Contains(got, "DEADLOCK") {
 		if ctx.Err() != nil {
-			t.Fatalf("the output never shows a deadlock:\n%s", got)
+			t.Fatalf("got no deadlock within a minute, want one in\n%s", got)
 		}
 		got = show("--under", "/locks")
 	}
@@ -72,11 +72,13 @@ func TestDeadlockOfThreeIsFound(t *testing.T) {
 		}
 	}
 	if got := show("--under", "/locks", "--json"); strings.Count(got, `"waits_at"`) != 3 || strings.Count(got, `"deadlock"`) != 1 {
-		t.Errorf("got JSON with another number of waits or deadlocks than 3 and 1:\n%s", got)
+		t.Errorf("got %d waits and %d deadlocks, want 3 and 1, in the JSON\n%s",
+			strings.Count(got, `"waits_at"`), strings.Count(got, `"deadlock"`), got)
 	}
 	if got := show("/locks/1"); !strings.Contains(got, "/locks/1: lock\n  1. holds: \"client 1\", session "+ids[1]) ||
 		!strings.Contains(got, "\n  2. waits for 1: session "+ids[0]) || strings.Contains(got, "DEADLOCK") {
-		t.Errorf("got another output than one holder and one waiter of /locks/1, without a deadlock:\n%s", got)
+		t.Errorf("got\n%s\nwant that session %s holds /locks/1, session %s waits for it, and no "+
+			"deadlock", got, ids[1], ids[0])
 	}
 	stop()
 	for range 3 {
@@ -189,7 +191,7 @@ func TestSessionsOfRealServersAreKnown(t *testing.T) {
 	}
 	defer func() {
 		if err := e.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
+			t.Errorf("close the ensemble: got error %v, want none", err)
 		}
 	}()
 	servers, err := ensemble.Addresses(t.Context(), e)
@@ -223,16 +225,26 @@ func TestSessionsOfRealServersAreKnown(t *testing.T) {
 		return p
 	}()
 	if c := out.Contenders[0]; !addresses[c.Client] || c.Dead || c.Label != "real" || c.Session != hex(s.ID()) || time.Since(c.Since).Abs() > time.Minute {
-		t.Errorf("%+v: want the session %s at one of %v", c, hex(s.ID()), addresses)
+		t.Errorf("got the contender %+v, want the living session %s at one of %v, with the label "+
+			"%q and a time within the last minute", c, hex(s.ID()), addresses, "real")
 	}
 	w := &whoRun{connect: &connectFlags{servers: servers}}
 	if k := w.ask(t.Context()); k.dead(s.ID()) || k.dead(gone.ID()) || k.living == nil {
-		t.Errorf("both sessions live, but got %v", k.living)
+		t.Errorf("got living sessions %q, want %s and %s",
+			idsOf(k.living), hex(s.ID()), hex(gone.ID()))
 	}
 	if err := gone.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if k := w.ask(t.Context()); k.dead(s.ID()) || !k.dead(gone.ID()) {
-		t.Errorf("session %s is closed and %s lives, but got %v", hex(gone.ID()), hex(s.ID()), k.living)
+		t.Errorf("got living sessions %q, want %s and not %s, which is closed",
+			idsOf(k.living), hex(s.ID()), hex(gone.ID()))
 	}
+}
+
+func idsOf(living map[int64]bool) (ids []string) {
+	for id := range living {
+		ids = append(ids, hex(id))
+	}
+	return ids
 }

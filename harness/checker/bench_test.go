@@ -341,16 +341,17 @@ func grouped(n int) *history.History {
 }
 
 // The function `prepared` returns the history after its operations and holds were parsed.
-func prepared(t testing.TB, draw func(int) *history.History, n int) *history.History {
+func prepared(t testing.TB, name string, draw func(int) *history.History, n int) *history.History {
 	t.Helper()
 	if draw == nil {
-		t.Fatal("benchHistories makes no history for this family of checkers: add one")
+		t.Fatalf("%s: got no function in benchHistories that makes a history for its family, "+
+			"want one", name)
 	}
 	// Checkers of the time after the heal need something to judge, so the history begins with the
 	// heal.
 	h := history.New(slices.Insert(draw(n).Events, 0, history.Event{Kind: history.Phase, Op: history.PhaseHealed, Client: history.Nobody, Process: history.Nobody})...)
 	if _, err := h.Operations(); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", name, err)
 	}
 	h.Holds()
 	return h
@@ -379,7 +380,7 @@ func TestCheckersAllocateLittleForEachOperation(t *testing.T) {
 	for id, c := range sorted(underTest()) {
 		family := familyOf(id)
 		if histories[family] == nil {
-			histories[family] = prepared(t, benchHistories()[family], n)
+			histories[family] = prepared(t, id, benchHistories()[family], n)
 		}
 		var r Result
 		bytes := allocated(func() { r = c.Check(t.Context(), histories[family])[0] })
@@ -400,7 +401,7 @@ func BenchmarkCheckers(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", id, n), func(b *testing.B) {
 				if histories[family] == nil {
 					clear(histories) // a million operations of one family fit into memory, but those of all families might not
-					histories[family] = prepared(b, benchHistories()[family], n)
+					histories[family] = prepared(b, id, benchHistories()[family], n)
 				}
 				var verdict Verdict
 				bytes, spent := uint64(0), cpu()
@@ -443,7 +444,7 @@ func BenchmarkPorcupine(b *testing.B) {
 	}{{RegisterModel, registered}, {QueueModel, queued}, {MutexModel, benchHistories()["lock"]}} {
 		for _, n := range []int{100, 1_000, 10_000, 100_000, 1_000_000} {
 			b.Run(fmt.Sprintf("%s/%d", m.model.Name, n), func(b *testing.B) {
-				h := prepared(b, m.draw, n)
+				h := prepared(b, m.model.Name, m.draw, n)
 				var r Result
 				for b.Loop() {
 					r = Referee("X", m.model, n, time.Minute).Check(context.Background(), h)[0]

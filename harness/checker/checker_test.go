@@ -20,7 +20,10 @@ func valid(id string) Checker {
 func TestZeroVerdictIsUnknownAndOnlyValidPasses(t *testing.T) {
 	var v Verdict
 	if v != Unknown || Unknown.Passed() || NotExercised.Passed() || Invalid.Passed() || !Valid.Passed() {
-		t.Error("the zero verdict is not Unknown, or a verdict other than Valid passes")
+		t.Errorf("got the zero verdict %v, want %v; got passed %t for it, %t for %v, %t for %v, "+
+			"%t for %v, want only the last one",
+			v, Unknown, Unknown.Passed(), NotExercised.Passed(), NotExercised,
+			Invalid.Passed(), Invalid, Valid.Passed(), Valid)
 	}
 }
 
@@ -34,23 +37,24 @@ func TestWorst(t *testing.T) {
 		}
 	}
 	if Worst() != Unknown || Overall(nil) != Unknown {
-		t.Error("the verdict on no results: got another one than Unknown")
+		t.Errorf("no results: got %v from Worst and %v from Overall, want %v",
+			Worst(), Overall(nil), Unknown)
 	}
 }
 
 func TestOverallNeedsEveryPropertyThatIsNotOptional(t *testing.T) {
 	idle := New("X", "", func(*history.History, *Judge) {})
-	for _, c := range []struct {
+	for name, c := range map[string]struct {
 		checkers []Checker
 		want     Verdict
 	}{
-		{[]Checker{valid("A"), valid("B")}, Valid},
-		{[]Checker{valid("A"), idle}, NotExercised},
-		{[]Checker{valid("A"), IfExercised(idle)}, Valid},
-		{[]Checker{IfExercised(idle)}, Unknown},
+		"two valid":                    {[]Checker{valid("A"), valid("B")}, Valid},
+		"valid and idle":               {[]Checker{valid("A"), idle}, NotExercised},
+		"valid and idle, but optional": {[]Checker{valid("A"), IfExercised(idle)}, Valid},
+		"idle and optional":            {[]Checker{IfExercised(idle)}, Unknown},
 	} {
 		if got := Overall(Run(t.Context(), history.New(end()), c.checkers...)); got != c.want {
-			t.Errorf("%d checkers: got %v, want %v", len(c.checkers), got, c.want)
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
 		}
 	}
 }

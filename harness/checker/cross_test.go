@@ -161,7 +161,8 @@ func TestHoldCheckersAgreeWithTheOracle(t *testing.T) {
 				for _, e := range h.Events {
 					t.Log(e)
 				}
-				t.Fatalf("%s: the checker differs from the oracle, for which the history is legal: %v", id, want)
+				t.Fatalf("%s: the history above: got legal %t, want %t by the oracle",
+					id, got, want)
 			}
 		}
 		if legal < 500 || illegal < 500 {
@@ -188,7 +189,7 @@ func TestOrderCheckersAgreeWithTheOracleUnderFaults(t *testing.T) {
 				}
 			}
 			if got := Run(t.Context(), h, checker)[0].Verdict != Invalid; got != want {
-				t.Fatalf("%s: the checker differs from the oracle, for which the history is legal: %v\n%s", id, want, listing(h))
+				t.Fatalf("%s: got legal %t, want %t by the oracle\n%s", id, got, want, listing(h))
 			}
 			if want {
 				legal++
@@ -282,7 +283,8 @@ func TestRegisterCheckersAgainstPorcupine(t *testing.T) {
 			for _, e := range h.Events {
 				t.Log(e)
 			}
-			t.Fatal("the history is not linearizable, but the checkers find no violation")
+			t.Fatalf("the history above: got %v, want %v, because porcupine finds it not "+
+				"linearizable", verdict, Invalid)
 		default:
 			valid++
 		}

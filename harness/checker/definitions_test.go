@@ -89,7 +89,8 @@ func TestCheckersAgreeWithTheirDefinitions(t *testing.T) {
 			for range 4000 {
 				h := o.draw(r, 1+r.IntN(8))
 				if o.disagrees(t, h) {
-					t.Fatalf("the checker differs from the definition, by which the history is legal: %v\n%s", o.legal(h), listing(h))
+					t.Fatalf("the checker: got invalid %t, want %t by the definition\n%s",
+						o.legal(h), !o.legal(h), listing(h))
 				}
 				if o.legal(h) {
 					legal++
@@ -98,7 +99,8 @@ func TestCheckersAgreeWithTheirDefinitions(t *testing.T) {
 				}
 			}
 			if t.Logf("%d legal, %d illegal", legal, illegal); legal < 100 || illegal < 100 {
-				t.Error("too few histories are legal or illegal, want at least 100 of each")
+				t.Errorf("got %d legal and %d illegal histories, want at least 100 of each",
+					legal, illegal)
 			}
 		})
 	}
@@ -131,7 +133,8 @@ func FuzzCheckersAgainstDefinitions(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b uint64) {
 		for id, o := range sorted(oracles()) {
 			if h := o.draw(rand.New(rand.NewPCG(a, b)), 1+int(b%8)); o.disagrees(t, h) {
-				t.Errorf("%s: the checker differs from the definition, by which the history is legal: %v\n%s", id, o.legal(h), listing(h))
+				t.Errorf("%s: the checker: got invalid %t, want %t by the definition\n%s",
+					id, o.legal(h), !o.legal(h), listing(h))
 			}
 		}
 	})

@@ -24,15 +24,17 @@ func TestOneEditOfALegalHistoryIsFlagged(t *testing.T) {
 	checkers := underTest()
 	for id, edit := range sorted(edits()) {
 		r := rand.New(rand.NewPCG(7, 8))
-		for range 100 {
+		for n := range 100 {
 			drawn := edit.draw(r)
 			if v := Run(t.Context(), whole(slices.Clone(drawn)), checkers[id])[0]; v.Verdict != Valid {
-				t.Errorf("%s: verdict on a legal history: got %v, want Valid: %s", id, v.Verdict, v.Reason)
+				t.Errorf("%s: verdict on legal history %d: got %v, want %v: %s",
+					id, n, v.Verdict, Valid, v.Reason)
 				break
 			}
 			broken := whole(edit.spoil(r, drawn))
 			if v := Run(t.Context(), broken, checkers[id])[0]; v.Verdict != Invalid {
-				t.Errorf("%s: verdict after the edit: got %v, want Invalid: %s", id, v.Verdict, v.Reason)
+				t.Errorf("%s: verdict on history %d after the edit: got %v, want %v: %s",
+					id, n, v.Verdict, Invalid, v.Reason)
 				break
 			}
 		}

@@ -13,7 +13,7 @@ func parse(t *testing.T, text string) *history.History {
 	t.Helper()
 	h, err := handCase{text: text}.history()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("parse the history: %v\n%s", err, text)
 	}
 	return h
 }
@@ -135,10 +135,11 @@ func TestPictureOfAFailingSlice(t *testing.T) {
 		}
 		var page bytes.Buffer
 		if err := slice.WritePicture(&page); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: write the picture: %v", c.name, err)
 		}
 		if !strings.Contains(page.String(), slice.Model.Ops[0]+"(") || !strings.Contains(page.String(), "<html") {
-			t.Errorf("%s: got a page of %d bytes, want HTML with an operation of the model", c.name, page.Len())
+			t.Errorf("%s: got a page of %d bytes, want HTML that contains %q",
+				c.name, page.Len(), slice.Model.Ops[0]+"(")
 		}
 	}
 	h := parse(t, twice)
@@ -152,17 +153,21 @@ func TestLogs(t *testing.T) {
 		"ERROR Severe unrecoverable error, from thread : SyncThread:1\n" +
 		`java.lang.NullPointerException: Cannot invoke "java.net.Socket.isClosed()" because "this.learner.sock" is null` + "\n"
 	severe := fine + "ERROR Severe unrecoverable error, from thread : FollowerRequestProcessor:2\n"
-	for text, want := range map[string]Verdict{
-		fine:   Valid,
-		severe: Invalid,
-		severe + "java.net.SocketException: Socket closed\n": Valid,
-		severe + "java.lang.NullPointerException\n":          Invalid,
-		severe + severe: Invalid,
-		fine + strings.Repeat("x", 2<<20) + "\n" + severe:   Unknown,
-		severe + strings.Repeat("x", 2<<20) + "\n" + severe: Invalid,
+	long := strings.Repeat("x", 2<<20) + "\n"
+	for name, one := range map[string]struct {
+		text string
+		want Verdict
+	}{
+		"harmless errors":                   {fine, Valid},
+		"a severe error":                    {severe, Invalid},
+		"a severe error of a closed socket": {severe + "java.net.SocketException: Socket closed\n", Valid},
+		"a severe error of a null pointer":  {severe + "java.lang.NullPointerException\n", Invalid},
+		"two severe errors":                 {severe + severe, Invalid},
+		"a severe error after a long line":  {fine + long + severe, Unknown},
+		"severe errors around a long line":  {severe + long + severe, Invalid},
 	} {
-		if r := verdictOf(t, CleanLogs(map[int][]byte{0: []byte(text)}), ""); r.Verdict != want {
-			t.Errorf("got %v (%s), want %v", r.Verdict, r.Reason, want)
+		if r := verdictOf(t, CleanLogs(map[int][]byte{0: []byte(one.text)}), ""); r.Verdict != one.want {
+			t.Errorf("%s: got %v (%s), want %v", name, r.Verdict, r.Reason, one.want)
 		}
 	}
 	if r := verdictOf(t, CleanLogs(nil), ""); r.Verdict != NotExercised {

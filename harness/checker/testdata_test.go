@@ -140,7 +140,8 @@ func TestHandMadeHistories(t *testing.T) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(checkers)) {
 		if !seen[id][Valid] || !seen[id][Invalid] && !guard(id) {
-			t.Errorf("%s: testdata has no legal history or no illegal one; add it", id)
+			t.Errorf("%s: got a legal history in testdata: %t, an illegal one: %t, want both (a "+
+				"guard needs only the legal one)", id, seen[id][Valid], seen[id][Invalid])
 		}
 	}
 }

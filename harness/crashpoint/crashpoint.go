@@ -117,9 +117,10 @@ func Run(t *testing.T, trial func(p *Point) error, fates ...Fate) {
 			})
 			switch {
 			case ok && !struck && request == 1:
-				t.Errorf("%s: the call makes no request", fate)
+				t.Errorf("%s: the call makes no request, want at least 1", fate)
 			case ok && struck && request > mostRequests:
-				t.Errorf("%s: the call makes more than %d requests", fate, mostRequests)
+				t.Errorf("%s: the call makes more than %d requests, want at most %d",
+					fate, mostRequests, mostRequests)
 			case ok && struck:
 				continue
 			}

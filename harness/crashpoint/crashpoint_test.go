@@ -80,7 +80,8 @@ func TestCrashPointsFindTheRequestThatLeavesANode(t *testing.T) {
 			}
 		}
 		if struck, err := crash(t, fate, 4, join(careless)); struck || err != nil {
-			t.Errorf("%s at a fourth request of two: got a strike or error %v, want neither", fate, err)
+			t.Errorf("%s at a fourth request of two: got struck %t, error %v; want neither",
+				fate, struck, err)
 		}
 	}
 }

@@ -22,7 +22,7 @@ func TestRates(t *testing.T) {
 		}
 	}
 	if _, _, err := clockArg("x0"); err == nil {
-		t.Error(`clockArg("x0"): got no error`)
+		t.Error(`clockArg("x0"): got no error, want one`)
 	}
 }
 
@@ -43,11 +43,11 @@ func TestWrongPlansMakeNoPanic(t *testing.T) {
 			}
 			r, err := harness.Run(t.Context(), scenario(Every()), o)
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("%s: %v", f.Name(), err)
 			}
 			stops := slices.DeleteFunc(slices.Clone(r.History.Events), func(e history.Event) bool { return e.Kind != history.Fault || e.Op != history.FaultStop })
 			if len(stops) == 0 {
-				t.Errorf("%s: none of %d steps has ended", f.Name(), len(wrong))
+				t.Errorf("%s: got 0 of %d steps that ended, want at least 1", f.Name(), len(wrong))
 			}
 		})
 	}

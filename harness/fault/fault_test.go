@@ -117,11 +117,12 @@ func check(t *testing.T, plan harness.Plan, r *harness.Result) {
 		}
 	}
 	if stops != len(plan) {
-		t.Errorf("got %d healed faults, want %d", stops, len(plan))
+		t.Errorf("got %d healed faults, want %d, those of the plan\n%s",
+			stops, len(plan), Describe(plan))
 	}
 	for _, one := range r.Results {
 		if one.Verdict == checker.Unknown {
-			t.Errorf("a property is unknown, want a verdict: %+v", one)
+			t.Errorf("%s: got verdict %v (%s), want another one", one.ID, one.Verdict, one.Reason)
 		}
 	}
 }
@@ -181,6 +182,7 @@ func TestACutBitesWhateverTheClientSends(t *testing.T) {
 			}
 			for seed := range uint64(6) {
 				virtual.Test(t, func(t *testing.T) {
+					t.Logf("seed %d", seed)
 					o := options(startEmbedded)
 					o.Seed, o.Time = 1, time.Minute
 					r := rand.New(rand.NewPCG(seed, 0))
@@ -330,7 +332,7 @@ func TestACloseThatIsNotAnsweredNamesItsVictim(t *testing.T) {
 		check(t, o.Plan, r)
 		for _, e := range r.History.Events {
 			if e.Kind == history.Fault && e.Op == history.FaultStop && e.Node != "c0" {
-				t.Errorf("the stop names %s (%s), want c0", e.Node, e.Result)
+				t.Errorf("got a stop that names %s (%s), want c0", e.Node, e.Result)
 			}
 		}
 	})
@@ -351,7 +353,8 @@ func TestClientsThatCannotBeCutOffAreLeftAlone(t *testing.T) {
 		}
 		for _, e := range r.History.Events {
 			if e.Kind == history.Fault && e.Op == history.FaultStop && (e.Error != "" || e.Object == "partition-clients" && e.Result != "") {
-				t.Errorf("%s on %s: got evidence %q and error %q, want no error", e.Object, e.Node, e.Result, e.Error)
+				t.Errorf("%s on %s: got evidence %q and error %q, want no error, and no "+
+					"evidence of partition-clients", e.Object, e.Node, e.Result, e.Error)
 			}
 		}
 	})
@@ -369,16 +372,18 @@ func meetsNobody(t *testing.T, r *harness.Result, name string, within time.Durat
 		case e.Object == name && e.Op == history.FaultStart:
 			began = e.Time
 		case e.Error != "":
-			t.Errorf("the fault %s on node %s failed: %s", e.Object, e.Node, e.Error)
+			t.Errorf("a plan with %s: got error %q from %s on %s, want none",
+				name, e.Error, e.Object, e.Node)
 		case e.Object == name:
 			stopped = true
 			if e.Result != "" || e.Time-began > within {
-				t.Errorf("%s on %s: got evidence %q after %v, want none within the limit", e.Object, e.Node, e.Result, e.Time-began)
+				t.Errorf("%s on %s: got evidence %q after %v, want none within %v",
+					e.Object, e.Node, e.Result, e.Time-began, within)
 			}
 		}
 	}
 	if !stopped {
-		t.Errorf("no %s ended", name)
+		t.Errorf("%s: got no end, want at least one", name)
 	}
 }
 
@@ -394,7 +399,7 @@ func TestFaultsThatMeetNoQuorumMeetNobody(t *testing.T) {
 			}
 			r, err := harness.Run(t.Context(), scenario(Every()), o)
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("%s: %v", name, err)
 			}
 			meetsNobody(t, r, name, healPatience+time.Second) // includes the time to close a connection that no server answers
 		})
@@ -429,7 +434,7 @@ func TestNoFaultWaitsLongForClientsThatOthersHave(t *testing.T) {
 			}
 			r, err := harness.Run(t.Context(), scenario(Every()), o)
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("%s: %v", name, err)
 			}
 			meetsNobody(t, r, name, healPatience)
 		})
@@ -455,7 +460,7 @@ func TestNoFaultWaitsLongForASession(t *testing.T) {
 			o.Time, o.Plan = 10*time.Second, harness.Plan{{Fault: name, At: time.Second, Target: "c0"}}
 			r, err := harness.Run(t.Context(), s, o)
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("%s: %v", name, err)
 			}
 			meetsNobody(t, r, name, healPatience)
 		})
@@ -479,7 +484,8 @@ func TestAPartitionIsAroundOneLeader(t *testing.T) {
 		node, nodes, err := order(t.Context(), harness.NewEnv(e, 1), target)
 		want := map[string]int{leader: 1, follower: 2, "n2": 2}[target]
 		if node != want || !slices.Equal(nodes, []int{1, 2, 0}) || err != nil || e.asked != 1 {
-			t.Errorf("%s: got n%d of %v, error %v, after %d calls of Leader", target, node, nodes, err, e.asked)
+			t.Errorf("%s: got n%d of %v, error %v, after %d calls of Leader; want n%d of [1 2 "+
+				"0], no error, after 1 call", target, node, nodes, err, e.asked, want)
 		}
 	}
 }
@@ -516,13 +522,13 @@ func TestOverlappingChangesOfARoleAreUndone(t *testing.T) {
 			for _, f := range faults {
 				injected, err := f.Inject(t.Context(), env, harness.Step{Target: target})
 				if err != nil {
-					t.Fatal(err)
+					t.Fatalf("inject %s on %s: %v", f.Name(), target, err)
 				}
 				heals = append(heals, injected.Heal)
 			}
 			for _, i := range order {
 				if _, err := heals[i](t.Context()); err != nil {
-					t.Fatal(err)
+					t.Fatalf("heal %s on %s: %v", faults[i].Name(), target, err)
 				}
 				if !slices.Equal(e.roles, want) {
 					t.Errorf("%s, after the heal of %s: got roles %v, want %v", target, faults[i].Name(), e.roles, want)
@@ -613,14 +619,16 @@ func TestFaultsThatStandTogetherAreAllHealed(t *testing.T) {
 			o.Seed, o.Time, o.Intensity = seed, 30*time.Second, 2
 			r, err := harness.Run(t.Context(), scenario(faults), o)
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("seed %d: %v", seed, err)
 			}
 			if r.History.PhaseStart(history.PhaseHealed) == nil {
-				t.Errorf("seed %d: the ensemble did not recover from\n%s", seed, Describe(r.Plan))
+				t.Errorf("seed %d: got no phase %q, want that the ensemble recovers from\n%s",
+					seed, history.PhaseHealed, Describe(r.Plan))
 			}
 			for _, e := range r.History.Events {
 				if e.Kind == history.Fault && e.Error != "" && !strings.HasPrefix(e.Error, "not injected") {
-					t.Errorf("seed %d: the fault %s on node %s failed: %s", seed, e.Object, e.Node, e.Error)
+					t.Errorf("seed %d: got error %q from %s on %s, want none",
+						seed, e.Error, e.Object, e.Node)
 				}
 			}
 		})
@@ -650,7 +658,8 @@ func TestOneSeedGivesOnePlan(t *testing.T) {
 		t.Errorf("seed 7 gave the plan\n%sand then the plan\n%swant the same plan twice", Describe(first), Describe(second))
 	}
 	if text := Describe(first); strings.Count(text, "\n") != len(first) {
-		t.Errorf("got a description without one line for each step:\n%s", text)
+		t.Errorf("got %d lines for %d steps, want one for each:\n%s",
+			strings.Count(text, "\n"), len(first), text)
 	}
 }
 
@@ -669,7 +678,7 @@ func TestFaultsAreComposedByName(t *testing.T) {
 		}
 	}
 	if faults, err := Named("all"); err != nil || len(faults) != len(All()) {
-		t.Errorf("the list all: got %d faults of %d, error %v", len(faults), len(All()), err)
+		t.Errorf("the list all: got %d faults, error %v; want %d", len(faults), err, len(All()))
 	}
 	for _, list := range []string{"", "kil", "kill,nonsense", "kill-"} {
 		if _, err := Named(list); err == nil || !strings.Contains(err.Error(), "kill-leader") {
@@ -693,12 +702,13 @@ func TestAnEnsembleIsAskedOnlyForWhatItCanDo(t *testing.T) {
 		}
 		for _, step := range r.Plan {
 			if !strings.HasPrefix(step.Fault, "link") && !strings.HasPrefix(step.Fault, "session") && !strings.HasPrefix(step.Fault, "data") {
-				t.Errorf("drew %s, which the ensemble does not support", step.Fault)
+				t.Errorf("got %s in the plan, want only the faults link-*, session-* and "+
+					"data-*, which the ensemble supports", step.Fault)
 			}
 		}
 		const pauses = "pause-leader, pause-follower, pause-majority: the ensemble (embedded) cannot pause nodes"
 		if !slices.Contains(r.CouldNot, pauses) {
-			t.Errorf("CouldNot: got %q, want an entry for the pauses", r.CouldNot)
+			t.Errorf("CouldNot: got %q, want it to contain %q", r.CouldNot, pauses)
 		}
 	})
 }

@@ -33,7 +33,8 @@ func TestRingGivesEachNodeAMajorityOfItsOwn(t *testing.T) {
 		seen := map[string]bool{}
 		for node, heard := range hears(n, ring(numbered(n, n-1))) {
 			if len(heard) != n/2+1 || !slices.Contains(heard, node) {
-				t.Errorf("of %d nodes, node %d receives from %v, want a bare majority", n, node, heard)
+				t.Errorf("of %d nodes, node %d receives from %v, want %d nodes including itself",
+					n, node, heard, n/2+1)
 			}
 			key := label(heard)
 			if seen[key] {
@@ -56,7 +57,9 @@ func TestBridgeIsTheOnlyWayBetweenTheHalves(t *testing.T) {
 			case node != last:
 				for _, other := range heard {
 					if other != last && slices.Contains(half, node) != slices.Contains(half, other) {
-						t.Errorf("of %d nodes, node %d receives from %d without the bridge", n, node, other)
+						t.Errorf("of %d nodes, node %d of one half receives from %d of the "+
+							"other, want only from its half and the bridge %d",
+							n, node, other, last)
 					}
 				}
 			}
@@ -69,10 +72,12 @@ func TestHalvesLeaveTheLeaderInTheSmaller(t *testing.T) {
 		nodes := numbered(n, 2%n)
 		all := hears(n, halves(nodes))
 		if got := len(all[nodes[0]]); got != n/2 {
-			t.Errorf("of %d nodes, the leader receives from %d, want the smaller half", n, got)
+			t.Errorf("of %d nodes, the leader receives from %d, want %d, the smaller half",
+				n, got, n/2)
 		}
 		if got := len(all[nodes[n-1]]); got != n-n/2 {
-			t.Errorf("of %d nodes, the last receives from %d, want the larger half", n, got)
+			t.Errorf("of %d nodes, the last receives from %d, want %d, the larger half",
+				n, got, n-n/2)
 		}
 	}
 }
@@ -81,17 +86,20 @@ func TestOneWayIsOneWay(t *testing.T) {
 	nodes := numbered(5, 0)
 	for node, heard := range hears(5, mute(2, nodes)) {
 		if want := node == 2; slices.Contains(heard, 2) != want || node == 2 && len(heard) != 5 {
-			t.Errorf("node %d receives from %v although node 2 is mute", node, heard)
+			t.Errorf("node 2 is mute: node %d receives from %v, want all 5 at node 2, and not 2 "+
+				"at another node", node, heard)
 		}
 	}
 	for node, heard := range hears(5, deafen(2, nodes)) {
 		if node == 2 && len(heard) != 1 || node != 2 && len(heard) != 5 {
-			t.Errorf("node %d receives from %v although node 2 is deaf", node, heard)
+			t.Errorf("node 2 is deaf: node %d receives from %v, want 1 node at node 2, and 5 at "+
+				"another node", node, heard)
 		}
 	}
 	for node, heard := range hears(5, around(2, nodes)) {
 		if node == 2 && len(heard) != 1 || node != 2 && len(heard) != 4 {
-			t.Errorf("node %d receives from %v although node 2 is cut off", node, heard)
+			t.Errorf("node 2 is cut off: node %d receives from %v, want 1 node at node 2, and 4 "+
+				"at another node", node, heard)
 		}
 	}
 }
@@ -111,7 +119,8 @@ func TestRolesMeanNodes(t *testing.T) {
 		{all, 0, 1, 3, []int{1, 2, 0}},
 	} {
 		if got, err := nodesOf(c.role, c.k, c.l, c.n); err != nil || !slices.Equal(got, c.want) {
-			t.Errorf("%s+%d of %d with leader %d: %v, %v; want %v", c.role, c.k, c.n, c.l, got, err, c.want)
+			t.Errorf("%s+%d of %d with leader %d: got %v, %v; want %v",
+				c.role, c.k, c.n, c.l, got, err, c.want)
 		}
 	}
 	if _, err := nodesOf("boss", 0, 0, 3); err == nil {

@@ -165,7 +165,7 @@ No scenario has these faults. They are tests of package session, on one session 
 func TestEveryFaultIsDescribedAndSomebodyCanDoIt(t *testing.T) {
 	for _, f := range Every() {
 		if does, _ := About(f); does == "" {
-			t.Errorf("%s has no description", f.Name())
+			t.Errorf("%s: got no description, want one", f.Name())
 		}
 		able := 0
 		for _, c := range columns {
@@ -174,7 +174,7 @@ func TestEveryFaultIsDescribedAndSomebodyCanDoIt(t *testing.T) {
 			}
 		}
 		if able == 0 {
-			t.Errorf("no ensemble supports %s", f.Name())
+			t.Errorf("%s: got no ensemble that supports it, want at least one", f.Name())
 		}
 	}
 }
@@ -184,9 +184,9 @@ func TestEveryFaultIsDescribedAndSomebodyCanDoIt(t *testing.T) {
 func TestFaultsOutsideOfTheEnvelope(t *testing.T) {
 	want := []string{"client-memory", "client-pause", "data-counter", "data-delete-node", "data-delete-parent", "session-close", "timers-double"}
 	if got := Exposing(); !slices.Equal(slices.Sorted(slices.Values(got)), want) {
-		t.Errorf("exposing: %q, want %q", got, want)
+		t.Errorf("exposing: got %q, want %q", got, want)
 	}
 	if got := Deleting(); !slices.Equal(slices.Sorted(slices.Values(got)), want[2:5]) {
-		t.Errorf("deleting: %q, want %q", got, want[2:5])
+		t.Errorf("deleting: got %q, want %q", got, want[2:5])
 	}
 }

@@ -42,7 +42,9 @@ func TestIndexAndTimeRiseTogetherUnderConcurrency(t *testing.T) {
 	}
 	for i := range h.Events {
 		if int(h.Events[i].Index) != i || i > 0 && h.Events[i].Time < h.Events[i-1].Time {
-			t.Fatalf("event %d: got index %d, time %v after %v; want rising ones", i, h.Events[i].Index, h.Events[i].Time, h.Events[i-1].Time)
+			t.Fatalf("event %d: got index %d, time %v after %v; want index %d and a time that "+
+				"does not fall",
+				i, h.Events[i].Index, h.Events[i].Time, h.Events[max(i-1, 0)].Time, i)
 		}
 	}
 }
@@ -88,7 +90,8 @@ func TestPairing(t *testing.T) {
 		t.Errorf("got outcomes %v, want %v", got, want)
 	}
 	if ops[2].Complete != nil || ops[2].End() != 1<<31-1 || ops[1].End() != 2 {
-		t.Errorf("got ends %d and %d, want the largest index and 2", ops[2].End(), ops[1].End())
+		t.Errorf("got ends %d and %d, and a completion of the last operation: %v; want %d and 2, "+
+			"and none", ops[2].End(), ops[1].End(), ops[2].Complete, 1<<31-1)
 	}
 }
 
@@ -156,7 +159,7 @@ func TestJSONRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(got.Events, want.Events) || got.Header != want.Header {
-		t.Errorf("got  %+v %+v\nwant %+v %+v", got.Header, got.Events, want.Header, want.Events)
+		t.Errorf("got  %+v %#v\nwant %+v %#v", got.Header, got.Events, want.Header, want.Events)
 	}
 }
 
@@ -171,7 +174,7 @@ func TestTextRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(got.Events, want.Events) {
-		t.Errorf("got  %+v\nwant %+v", got.Events, want.Events)
+		t.Errorf("got  %#v\nwant %#v", got.Events, want.Events)
 	}
 }
 

@@ -126,7 +126,8 @@ func TestRealTraceIsValid(t *testing.T) {
 	}
 	var again bytes.Buffer
 	if err := r.trace.Write(&again); err != nil || again.String() != written {
-		t.Errorf("written, read and written again: got another text, error %v", err)
+		t.Errorf("written, read and written again: got %d bytes, error %v; want the same %d "+
+			"bytes as before", again.Len(), err, len(written))
 	}
 	for id, one := range r.judge(t) {
 		t.Log(id, one.Verdict, one.Checked, one.Reason)
@@ -143,7 +144,7 @@ func TestRealTraceIsValid(t *testing.T) {
 	}
 	for _, kind := range []string{"opened", "closed", "sent", "answeredactivity", "answeredmajority", "granted", "ended"} {
 		if kinds[kind] == 0 {
-			t.Errorf("the trace has no event %q: %v", kind, kinds)
+			t.Errorf("got no event %q in the trace, want at least 1; it has %v", kind, kinds)
 		}
 	}
 }
@@ -152,14 +153,17 @@ func TestRealTraceIsValid(t *testing.T) {
 func TestForgedTraceIsRefused(t *testing.T) {
 	genuine := observe(t, session.Options{})
 	find := func(events []Event, n int, is func(*Event) bool) int {
+		found := 0
 		for i := range events {
 			if is(&events[i]) {
-				if n--; n < 0 {
+				if found == n {
 					return i
 				}
+				found++
 			}
 		}
-		t.Fatal("the trace has no such event")
+		t.Fatalf("got %d such events in a trace of %d events, want at least %d",
+			found, len(events), n+1)
 		return 0
 	}
 	majority := func(e *Event) bool { return e.Kind == leasetrace.Answered && e.Proof == leasetrace.Majority }
@@ -171,7 +175,8 @@ func TestForgedTraceIsRefused(t *testing.T) {
 				return k
 			}
 		}
-		t.Fatal("the reply has no request")
+		t.Fatalf("got no request for the reply to xid %d, event %d, want one before it",
+			events[i].Xid, i)
 		return 0
 	}
 	const write = 8 // the number, from 0, of an acknowledged write in the middle of the first hold
@@ -429,11 +434,13 @@ func TestHeartbeatOfAWaiterIsRefused(t *testing.T) {
 			refused++
 		}
 		if one := r.judge(t)[waitersAreSilent]; one.Verdict != want {
-			t.Errorf("a heartbeat after the %s at %v: got %v, want %v", kindNames[e.Kind], e.At, one.Verdict, want)
+			t.Errorf("a heartbeat after the %s at %v: got %v (%s), want %v",
+				kindNames[e.Kind], e.At, one.Verdict, one.Reason, want)
 		}
 	}
 	if refused == 0 {
-		t.Error("the lease did not stand during the wait")
+		t.Errorf("got 0 of %d heartbeats that must be refused, want at least 1: the lease did "+
+			"not stand during the wait", len(genuine))
 	}
 }
 
@@ -452,7 +459,10 @@ func TestOtherRuleIsRefused(t *testing.T) {
 		}
 		time.Sleep(3 * timeout)
 		g, err := lock.NewMutex(s, "/l", lock.Options{}).Lock(t.Context())
-		if err = errors.Join(err, g.Unlock(t.Context()), s.Close()); err != nil {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(g.Unlock(t.Context()), s.Close()); err != nil {
 			t.Fatal(err)
 		}
 		r.trace = recorder.Seal()
@@ -529,7 +539,7 @@ func TestSealedRecorder(t *testing.T) {
 		t.Errorf("got %d and %d events, want 1 and 1", len(trace.Events), len(again.Events))
 	}
 	if err := trace.Write(failing{}); err == nil {
-		t.Error("Write to a full disk: got no error")
+		t.Error("Write to a full disk: got no error, want one")
 	}
 }
 

@@ -67,7 +67,7 @@ func (w *world) connect(t *testing.T, address string) (client, server net.Conn) 
 	t.Helper()
 	client, err := w.DialContext(t.Context(), "tcp", address)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("dial %s: got error %v, want none", address, err)
 	}
 	server = <-w.accepted
 	t.Cleanup(func() {
@@ -134,7 +134,7 @@ func TestCloseSendsWhatWasWritten(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
 		client, server := w.connect(t, "a")
 		if err := <-send(client, "last words"); err != nil {
-			t.Fatal(err)
+			t.Fatalf("write %q: got error %v, want none", "last words", err)
 		}
 		client.Close()
 		got, err := io.ReadAll(server)
@@ -149,7 +149,7 @@ func TestHeldLinkHealsOnTheSameConnection(t *testing.T) {
 		client, server := w.connect(t, "a")
 		w.Stall()
 		if err := <-send(client, "up"); err != nil {
-			t.Fatalf("the first write into a stalled proxy failed: %v", err)
+			t.Fatalf("the first write into a stalled proxy: got error %v, want none", err)
 		}
 		sent := send(server, "down")
 		nothing(t, server)
@@ -158,7 +158,7 @@ func TestHeldLinkHealsOnTheSameConnection(t *testing.T) {
 		expect(t, server, "up")
 		expect(t, client, "down")
 		if err := <-sent; err != nil {
-			t.Error(err)
+			t.Errorf("write %q: got error %v, want none", "down", err)
 		}
 		if s := w.Stats(); s.Stalled != 2 {
 			t.Errorf("stalled after a chunk each way: got %d chunks, want 2", s.Stalled)
@@ -191,7 +191,7 @@ func TestHeldLinkHidesTheServersEnd(t *testing.T) {
 		client, server := w.connect(t, "a")
 		w.Stall()
 		if err := <-send(server, "bye"); err != nil {
-			t.Fatal(err)
+			t.Fatalf("write %q into a stalled proxy: got error %v, want none", "bye", err)
 		}
 		server.Close()
 		nothing(t, client)
@@ -213,8 +213,9 @@ func TestHeldLinkPushesBack(t *testing.T) {
 			t.Errorf("wrote %d bytes, %v; want %d to %d bytes and a timeout", n, err, room, room+64<<10)
 		}
 		w.Resume()
-		if _, err := io.CopyN(io.Discard, server, int64(n)); err != nil {
-			t.Error(err)
+		if got, err := io.CopyN(io.Discard, server, int64(n)); err != nil {
+			t.Errorf("read %d bytes after Resume, error %v; want the %d bytes that were written",
+				got, err, n)
 		}
 	})
 }
@@ -301,7 +302,7 @@ func TestDelayIsExactAndKeepsTheRate(t *testing.T) {
 		start := time.Now()
 		for _, text := range []string{"a", "b", "c"} { // They arrive together, because a delay does not limit the bandwidth.
 			if _, err := io.WriteString(client, text); err != nil {
-				t.Fatal(err)
+				t.Fatalf("write %q: got error %v, want none", text, err)
 			}
 		}
 		expect(t, server, "abc")
@@ -363,11 +364,12 @@ func TestBytesKeepTheirOrderUnderFaults(t *testing.T) {
 			want[i] = byte(i * 7)
 		}
 		var all sync.WaitGroup
-		for _, pair := range [][2]net.Conn{{client, server}, {server, client}} {
+		for way, pair := range map[string][2]net.Conn{"up": {client, server}, "down": {server, client}} {
 			all.Go(func() {
 				for b := want; len(b) > 0; b = b[min(len(b), 3001):] {
 					if _, err := pair[0].Write(b[:min(len(b), 3001)]); err != nil {
-						t.Error(err)
+						t.Errorf("%s: write with %d bytes left: got error %v, want none",
+							way, len(b), err)
 						return
 					}
 				}
@@ -375,7 +377,8 @@ func TestBytesKeepTheirOrderUnderFaults(t *testing.T) {
 			all.Go(func() {
 				got := make([]byte, len(want))
 				if _, err := io.ReadFull(pair[1], got); err != nil || !bytes.Equal(got, want) {
-					t.Errorf("the bytes read differ from the bytes written (%v)", err)
+					t.Errorf("%s: got other bytes than those written, error %v; want the same "+
+						"%d bytes", way, err, len(want))
 				}
 			})
 		}

@@ -70,7 +70,7 @@ func open(t *testing.T, w *world, s *server) *session {
 	c := &session{Conn: client}
 	c.Write(wire.AppendFrame(nil, &wire.ConnectRequest{Timeout: 4000}))
 	if _, err := wire.ReadFrame(client, nil, 0); err != nil {
-		t.Fatal(err)
+		t.Fatalf("read the reply of the handshake: got error %v, want none", err)
 	}
 	return c
 }
@@ -115,13 +115,13 @@ func TestTrapBeforeSendingKeepsTheRequestFromTheServer(t *testing.T) {
 		batch := slices.Concat(c.request(OpDelete, "/q/1"), c.request(OpDelete, "/other"), c.request(OpCreate, "/q/2"),
 			c.request(OpDelete, "/q/2"), c.request(OpDelete, "/q/3"))
 		if _, err := c.Write(batch); err != nil {
-			t.Fatal(err)
+			t.Fatalf("write five requests: got error %v, want none", err)
 		}
 		<-trap.Sprung()
 		if xids, err := c.replies(9); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("got replies %v, %v; want %v", xids, err, syscall.ECONNRESET)
 		}
-		eventually(t, "the three requests", func() bool { return s.log() == "delete/q/1 delete/other create/q/2" })
+		s.gets(t, "delete/q/1 delete/other create/q/2")
 	})
 }
 
@@ -177,7 +177,7 @@ func TestTrapSeesRequestsInPieces(t *testing.T) {
 		if xids, err := c.replies(2); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("got replies %v, %v; want %v", xids, err, syscall.ECONNRESET)
 		}
-		eventually(t, "the request before", func() bool { return s.log() == "exists/a" })
+		s.gets(t, "exists/a")
 	})
 }
 
@@ -189,11 +189,12 @@ func TestPingsAndOtherPathsSpringNoTrap(t *testing.T) {
 		w.Remove(removed)
 		c.Write(c.request(wire.OpPing, ""))
 		c.Write(c.request(OpCreate, "/y"))
-		if _, err := c.replies(2); err != nil {
-			t.Error(err)
+		if xids, err := c.replies(2); err != nil {
+			t.Errorf("got replies %v, %v; want 2 and no error", xids, err)
 		}
 		if isClosed(any.Sprung()) || isClosed(removed.Sprung()) {
-			t.Error("a trap has sprung, want none")
+			t.Errorf("got sprung %t for %v and %t for the removed trap, want false for both",
+				isClosed(any.Sprung()), any, isClosed(removed.Sprung()))
 		}
 	})
 }
@@ -206,13 +207,15 @@ func TestAWidenedTrapTakesWhateverIsSentNext(t *testing.T) {
 			trap := w.Set(Request{Op: OpCreate, N: 3, When: BeforeReply}, Reset)
 			c.Write(c.request(what, "/a"))
 			if _, err := c.replies(1); err != nil || isClosed(trap.Sprung()) {
-				t.Fatalf("a %v before Widen: got error %v or a sprung trap, want neither", what, err)
+				t.Fatalf("a %v before Widen: got error %v, trap sprung %t; want neither",
+					what, err, isClosed(trap.Sprung()))
 			}
 			w.Widen(trap)
 			c.Write(c.request(what, "/a"))
 			<-trap.Sprung()
 			if xids, err := c.replies(1); !errors.Is(err, syscall.ECONNRESET) {
-				t.Errorf("got replies %v, %v; want %v", xids, err, syscall.ECONNRESET)
+				t.Errorf("a %v after Widen: got replies %v, %v; want %v",
+					what, xids, err, syscall.ECONNRESET)
 			}
 			if trap.Op != what || w.Remove(trap) {
 				t.Errorf("got trap %v, want one that has sprung at a %v", trap, what)
@@ -247,7 +250,7 @@ func TestAWidenedTrapForgetsTheReplyThatNeverCame(t *testing.T) {
 		again := open(t, w, &s)
 		again.Write(again.request(OpExists, "/y"))
 		if _, err := again.replies(1); err != nil {
-			t.Errorf("the trap sprang a second time: %v", err)
+			t.Errorf("a request after the trap sprang: got error %v, want a reply", err)
 		}
 	})
 }
@@ -276,11 +279,12 @@ func removedBeforeTheReply(t *testing.T, remove func(w *world, trap *Trap) bool)
 		go client.Write(c.request(OpCreate, "/x"))
 		wire.ReadFrame(end, nil, 0)
 		if !remove(w, trap) {
-			t.Error("Remove before the reply: got sprung, want not sprung")
+			t.Error("the trap before the reply: got sprung, want not sprung")
 		}
 		go end.Write(wire.AppendFrame(nil, &wire.ReplyHeader{Xid: c.xid}))
 		if _, err := wire.ReadFrame(client, nil, 0); err != nil || isClosed(trap.Sprung()) {
-			t.Errorf("after Remove: got sprung %t, %v; want a reply and no spring", isClosed(trap.Sprung()), err)
+			t.Errorf("the reply after the removal: got error %v, trap sprung %t; want neither",
+				err, isClosed(trap.Sprung()))
 		}
 	})
 }
@@ -302,7 +306,7 @@ func TestCloseSessionClosesWithIDAndPassword(t *testing.T) {
 		var s server
 		go func() { s.serve(<-w.accepted) }()
 		if err := CloseSession(t.Context(), w.DialContext, "a", 7, []byte("pw"), time.Second); err != nil {
-			t.Error(err)
+			t.Errorf("close session 7: got error %v, want none", err)
 		}
 		if s.log() != "closeSession" {
 			t.Errorf("the server got %q, want %q", s.log(), "closeSession")
@@ -326,11 +330,12 @@ func TestCloseSessionClosesWithIDAndPassword(t *testing.T) {
 	})
 }
 
-func eventually(t *testing.T, what string, done func() bool) {
+// The method `gets` waits until the server has recorded exactly the wanted requests.
+func (s *server) gets(t *testing.T, want string) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !done(); <-time.After(time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); s.log() != want; <-time.After(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited 10s for %s, which did not happen", what)
+			t.Fatalf("the server got %q within 10s, want %q", s.log(), want)
 		}
 	}
 }

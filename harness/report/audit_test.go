@@ -81,7 +81,7 @@ func openAudit(ctx context.Context, t *testing.T, a Audit) *browser.Page {
 		t.Fatal(err)
 	}
 	if err := p.Await(ctx, "document.documentElement.dataset.drawn"); err != nil {
-		t.Fatal(err, p.Problems())
+		t.Fatalf("draw the page: %v; the console reports %q", err, p.Problems())
 	}
 	return p
 }
@@ -131,13 +131,15 @@ func TestAuditPageShowsTwoHolders(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := p.Await(ctx, "zkcoord.timeline.view.to - zkcoord.timeline.view.from < 8e6"); err != nil {
-		t.Errorf("the link does not lead to the conflict: %v", err)
+		t.Errorf("after a click on the link to the conflict: got error %v, want a view of less "+
+			"than 8 s", err)
 	}
 	if err := p.Look(ctx, browser.View{Width: 375, Height: 812, Phone: true, Dark: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Await(ctx, "document.documentElement.scrollWidth <= 375 && document.documentElement.dataset.theme === 'dark'"); err != nil {
-		t.Errorf("the page is wider than 375 pixels on a phone, or not dark: %v", err)
+		t.Errorf("on a phone in the dark: got error %v, want a dark page of at most 375 pixels",
+			err)
 	}
 	screenshot(ctx, t, p, "audit-phone", true)
 	clean(t, p)
@@ -152,7 +154,7 @@ func TestTextOfAnAuditIsNeverMarkup(t *testing.T) {
 		t.Errorf("got %d images, want none", n)
 	}
 	if title := eval[string](ctx, t, p, "document.title"); title == "caught" {
-		t.Error("text of the logs was executed as a script")
+		t.Errorf("got title %q, want another one: text of the logs was executed as a script", title)
 	}
 	// The picture has the lock with the conflict, and as many others as fit. The list has all.
 	if n, all := eval[int](ctx, t, p, "document.querySelectorAll('#places details').length"), a.Summary.Places(); n != len(all) {
@@ -167,7 +169,9 @@ func TestTextOfAnAuditIsNeverMarkup(t *testing.T) {
 
 func TestAuditOfNothingHasAPageToo(t *testing.T) {
 	var page bytes.Buffer
-	if err := WriteAudit(&page, Audit{Path: "/", Summary: new(audit.Summary)}); err != nil || !strings.Contains(page.String(), "Nothing was held here") {
-		t.Errorf("got %v, want a page that says so", err)
+	const want = "Nothing was held here"
+	if err := WriteAudit(&page, Audit{Path: "/", Summary: new(audit.Summary)}); err != nil || !strings.Contains(page.String(), want) {
+		t.Errorf("got a page of %d bytes, error %v; want one that contains %q",
+			page.Len(), err, want)
 	}
 }

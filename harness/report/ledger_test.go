@@ -27,7 +27,7 @@ func TestAnotherFileIsNoLedger(t *testing.T) {
 			t.Errorf("%q: got error %v, want one that contains %q", text, err, want)
 		}
 		if got, _ := os.ReadFile(file); string(got) != text {
-			t.Errorf("got the file %q, want it as it was: %q", got, text)
+			t.Errorf("%q: got the file %q afterwards, want no change", text, got)
 		}
 	}
 }
@@ -43,7 +43,7 @@ func TestLedgerBeginsAgainAfterAnIncompleteFirstLine(t *testing.T) {
 		for range 2 { // the first campaign begins the ledger, the second continues it
 			l, err := OpenLedger(dir, "zkcoord soak", 7)
 			if err != nil {
-				t.Fatalf("after %q: got error %v", left, err)
+				t.Fatalf("after %q: got error %v, want none", left, err)
 			}
 			text, err := os.ReadFile(l.file())
 			if err != nil || l.Begun() != 7 || strings.Count(string(text), "\n") != 1 {

@@ -39,7 +39,7 @@ func startBrowser(t *testing.T) *browser.Browser {
 	}
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
-			t.Error(err)
+			t.Errorf("close the browser: got error %v, want none", err)
 		}
 	})
 	return b
@@ -60,7 +60,7 @@ func openPage(ctx context.Context, t *testing.T, b *browser.Browser, r *harness.
 		t.Fatal(err)
 	}
 	if err := p.Await(ctx, "document.documentElement.dataset.drawn"); err != nil {
-		t.Fatal(err, p.Problems())
+		t.Fatalf("draw the page of %s: %v; the console reports %q", r.Scenario, err, p.Problems())
 	}
 	return p
 }
@@ -68,7 +68,7 @@ func openPage(ctx context.Context, t *testing.T, b *browser.Browser, r *harness.
 func eval[T any](ctx context.Context, t *testing.T, p *browser.Page, expression string) (v T) {
 	t.Helper()
 	if err := p.Eval(ctx, expression, &v); err != nil {
-		t.Fatal(err)
+		t.Fatalf("evaluate %s: %v", expression, err)
 	}
 	return v
 }
@@ -204,34 +204,35 @@ func TestPageIsUnderstoodInLightAndDarkAndOnAPhone(t *testing.T) {
 		paper := eval[string](ctx, t, p, "getComputedStyle(document.body).backgroundColor")
 		screenshot(ctx, t, p, name+"-light", true)
 		if err := p.Look(ctx, browser.View{Dark: true}); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", name, err)
 		}
 		if err := p.Await(ctx, "document.documentElement.dataset.theme === 'dark'"); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: got error %v, want a dark page", name, err)
 		}
 		if dark := eval[string](ctx, t, p, "getComputedStyle(document.body).backgroundColor"); dark == paper {
-			t.Errorf("%s: the background is %s in both colour schemes", name, dark)
+			t.Errorf("%s: got the background %s in both colour schemes, want different ones",
+				name, dark)
 		}
 		screenshot(ctx, t, p, name+"-dark", true)
 		if err := p.Look(ctx, browser.View{Width: 375, Height: 812, Phone: true}); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", name, err)
 		}
 		// Charts adapt to the width one frame later.
 		if err := p.Await(ctx, "document.documentElement.scrollWidth <= 375"); err != nil {
-			t.Fatalf("%s: the page is wider than 375 pixels on a phone: %v", name, err)
+			t.Fatalf("%s: on a phone: got error %v, want a page of at most 375 pixels", name, err)
 		}
 		screenshot(ctx, t, p, name+"-phone", true)
 		if hidden := eval[int](ctx, t, p, "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth).length"); hidden != 0 {
-			t.Errorf("%s: %d tables are cut off on a phone", name, hidden)
+			t.Errorf("%s: got %d tables that are cut off on a phone, want none", name, hidden)
 		}
 		if below := eval[bool](ctx, t, p, "document.querySelector('#story .words').getBoundingClientRect().bottom + scrollY > innerHeight"); below {
-			t.Errorf("%s: the story does not fit on a phone's first screen", name)
+			t.Errorf("%s: got a story that ends below a phone's first screen, want it to fit", name)
 		}
 		if err := p.Look(ctx, browser.View{Width: 720, Height: 1018, Print: true}); err != nil { // A4 with margins
-			t.Fatal(err)
+			t.Fatalf("%s: %v", name, err)
 		}
 		if err := p.Await(ctx, "document.documentElement.scrollWidth <= 720"); err != nil {
-			t.Fatalf("%s: the page is wider than 720 pixels in print: %v", name, err)
+			t.Fatalf("%s: in print: got error %v, want a page of at most 720 pixels", name, err)
 		}
 		screenshot(ctx, t, p, name+"-print", true)
 		if shown := eval[int](ctx, t, p, "[...document.querySelectorAll('button, .button')].filter(e => e.offsetParent).length"); shown != 0 {
@@ -255,10 +256,12 @@ func TestViolationIsOneClickAway(t *testing.T) {
 	}
 	if err := p.Await(ctx, "zkcoord.timeline.view.to - zkcoord.timeline.view.from < 0.5 * "+
 		"document.getElementById('range').textContent.match(/of ([0-9.]+)/)[1] * 1e6"); err != nil {
-		t.Fatal(err)
+		t.Fatalf("after a click on the link to the violation: got error %v, want a view of less "+
+			"than half of the run", err)
 	}
 	if err := p.Await(ctx, "(r => r.bottom <= innerHeight && r.top > 0)(document.getElementById('lanes').getBoundingClientRect())"); err != nil {
-		t.Error("the page did not scroll to the timeline")
+		t.Errorf("after a click on the link to the violation: got error %v, want that the page "+
+			"scrolls to the timeline", err)
 	}
 	screenshot(ctx, t, p, "violation", false)
 	clean(t, p)
@@ -287,7 +290,8 @@ func TestViolationIsMarkedWhereItWas(t *testing.T) {
 		t.Errorf("the mark spans %d to %d, want %d to %d", v.From, v.To, second, released)
 	}
 	if v.ProofFrom >= v.From || v.ProofTo <= v.To {
-		t.Errorf("the proof spans %d to %d, want more than the overlap", v.ProofFrom, v.ProofTo)
+		t.Errorf("the proof spans %d to %d, want more than the overlap from %d to %d",
+			v.ProofFrom, v.ProofTo, v.From, v.To)
 	}
 	gone, begun := 0, int64(0)
 	for i, g := range p.Holds.Gone {
@@ -380,16 +384,18 @@ func TestZoomByButtonKeyWheelAndMap(t *testing.T) {
 	} {
 		js := "(lanes => { const map = document.getElementById('map'); map.setPointerCapture = () => {}; " + do + " })(document.getElementById('lanes'))"
 		if err := p.Eval(ctx, js, nil); err != nil {
-			t.Fatal(what, err)
+			t.Fatalf("%s: %v", what, err)
 		}
 		if now := length(); now >= whole {
-			t.Errorf("the %s does not zoom in: the view is %v µs of %v µs", what, now, whole)
+			t.Errorf("%s: got a view of %v µs after it should zoom in, want less than %v µs",
+				what, now, whole)
 		}
 		if err := p.Eval(ctx, "document.getElementById('whole').click()", nil); err != nil {
-			t.Fatal(err)
+			t.Fatalf("the button whole run after %s: %v", what, err)
 		}
 		if now := length(); now != whole {
-			t.Errorf("the button whole run: the view is %v µs, want %v µs", now, whole)
+			t.Errorf("the button whole run after %s: got a view of %v µs, want %v µs",
+				what, now, whole)
 		}
 	}
 	clean(t, p)
@@ -445,7 +451,7 @@ func TestWhatARunSaysIsNeverMarkup(t *testing.T) {
 		t.Errorf("got %d images, want none", n)
 	}
 	if title := eval[string](ctx, t, p, "document.title"); title == "caught" {
-		t.Error("text of the run was executed as a script")
+		t.Errorf("got title %q, want another one: text of the run was executed as a script", title)
 	}
 	clean(t, p)
 }
@@ -470,10 +476,13 @@ func TestUnjudgedAndEmptyRunsHaveAPageToo(t *testing.T) {
 	} {
 		var page bytes.Buffer
 		if err := WriteHTML(&page, r); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: WriteHTML: got error %v, want none", name, err)
 		}
-		if !strings.Contains(page.String(), "<h1>"+name+"</h1>") || !strings.Contains(page.String(), "Leon Sorokin") {
-			t.Errorf("%s: the page lacks its title or the licence of uPlot", name)
+		for _, want := range []string{"<h1>" + name + "</h1>", "Leon Sorokin"} { // its title, and the licence of uPlot
+			if !strings.Contains(page.String(), want) {
+				t.Errorf("%s: got a page of %d bytes, want it to contain %q",
+					name, page.Len(), want)
+			}
 		}
 	}
 }

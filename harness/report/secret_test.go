@@ -67,7 +67,8 @@ func TestNothingStoredHasACredential(t *testing.T) {
 			},
 		})
 		if !result.Verdict.Passed() {
-			t.Error("the run did not pass, so perhaps no session was closed from outside")
+			t.Errorf("got verdict %v, want one that passes: perhaps no session was closed from "+
+				"outside", result.Verdict)
 		}
 	})
 	if len(secrets) < 4 {

@@ -70,11 +70,11 @@ func TestListIsNewestFirstAndFilters(t *testing.T) {
 	}
 	for _, part := range []string{"lock/no-overlap: both held", "not judged", "3 of 3"} {
 		if !strings.Contains(page, part) {
-			t.Errorf("the list does not contain %q", part)
+			t.Errorf("the list does not contain %q:\n%s", part, page)
 		}
 	}
 	if _, page, _ := get(t, h, "/?scenario=lock&verdict=Invalid"); !strings.Contains(page, invalidID) || strings.Contains(page, openID) || strings.Contains(page, validID) {
-		t.Error("the filtered list does not contain exactly the invalid run of the scenario lock")
+		t.Errorf("the list with a filter: got\n%s\nwant only the run %s in it", page, invalidID)
 	}
 }
 
@@ -114,11 +114,13 @@ func TestOnlyFilesOfRunsAreServed(t *testing.T) {
 			code = http.StatusNotFound // the mux cleans the path, which then matches no pattern
 		}
 		if code != want || strings.Contains(text, "secret") && want != 404 {
-			t.Errorf("%s: got status %d, want %d", path, code, want)
+			t.Errorf("%s: got status %d, %q in the text: %t; want %d, and no secret in a file "+
+				"that is served", path, code, "secret", strings.Contains(text, "secret"), want)
 		}
 	}
-	if _, _, header := get(t, h, "/run/"+invalidID+"/history.jsonl"); !strings.HasPrefix(header.Get("Content-Disposition"), "attachment") {
-		t.Error("a history is not served as an attachment")
+	_, _, header := get(t, h, "/run/"+invalidID+"/history.jsonl")
+	if got := header.Get("Content-Disposition"); !strings.HasPrefix(got, "attachment") {
+		t.Errorf("a history: got Content-Disposition %q, want attachment", got)
 	}
 }
 
@@ -165,7 +167,8 @@ func TestPruneKeepsTheNewestAndWhatMayBeUnderWay(t *testing.T) {
 	}
 	removed, err := s.Prune(Keep{Age: 30 * time.Minute}, soon)
 	if err != nil || len(removed) != 3 {
-		t.Errorf("removed %d runs older than half an hour, error %v, want 3", len(removed), err)
+		t.Errorf("with a limit of half an hour: removed %d runs, error %v, want 3",
+			len(removed), err)
 	}
 	// The newest run of lock has no verdict and may be in progress. With a limit of one byte only
 	// protected runs remain.
@@ -208,7 +211,8 @@ func TestPruneInADirectoryWithAnyName(t *testing.T) {
 		}
 		removed, err := s.Prune(Keep{Size: 1}, start.Add(time.Hour))
 		if err != nil || len(removed) != 1 || removed[0].Dir != dirs[2] {
-			t.Errorf("%s: got %d runs removed, error %v; want only the oldest one", name, len(removed), err)
+			t.Errorf("%s: Prune removed %v, error %v; want only %s removed",
+				name, removed, err, dirs[2])
 		}
 		if _, err := os.Stat(gone); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: stat of the rest of a deleted run: got error %v, want %v", name, err, fs.ErrNotExist)
@@ -222,8 +226,12 @@ func TestDamagedResultHidesNoOtherRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	runs, err := s.Runs()
-	if err != nil || len(runs) != 3 || runs[1].Problem == "" || runs[1].Judged() {
-		t.Errorf("got %d runs, error %v, problem %q, want 3 runs and a problem", len(runs), err, runs[1].Problem)
+	if err != nil || len(runs) != 3 {
+		t.Fatalf("got %d runs, error %v, want 3", len(runs), err)
+	}
+	if r := runs[1]; r.Problem == "" || r.Judged() {
+		t.Errorf("the damaged run: got problem %q, judged %t; want a problem, and not judged",
+			r.Problem, r.Judged())
 	}
 }
 

@@ -61,25 +61,28 @@ func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 		_ = cmd.Wait()
 		runs, err := Open(dir).Runs()
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("list the runs after kill %d: %v", i, err)
 		}
 		for _, r := range runs {
 			if r.Problem != "" {
-				t.Errorf("run %s cannot be read: %s", r.ID, r.Problem)
+				t.Errorf("run %s after kill %d: got problem %q, want none", r.ID, i, r.Problem)
 			}
 			if h, err := ReadHistory(r.Dir); err == nil {
 				whole++
 				if len(h.Events) != events {
-					t.Errorf("%s: got %d events, want %d", r.ID, len(h.Events), events)
+					t.Errorf("run %s after kill %d: got %d events, want %d",
+						r.ID, i, len(h.Events), events)
 				}
 			} else if !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("%s: %v", r.ID, err)
+				t.Errorf("history of run %s after kill %d: got error %v, want none or %v",
+					r.ID, i, err, fs.ErrNotExist)
 			}
 			if !r.Judged() {
 				unjudged++
 			}
 			if _, err := ReadPlan(filepath.Join(r.Dir, FaultsFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("%s: %v", r.ID, err)
+				t.Errorf("plan of run %s after kill %d: got error %v, want none or %v",
+					r.ID, i, err, fs.ErrNotExist)
 			}
 		}
 	}
@@ -91,8 +94,11 @@ func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 	if err := s.Save(r); err != nil {
 		t.Fatal(err)
 	}
-	if h, err := ReadHistory(filepath.Join(dir, "latest")); err != nil || h.Scenario != r.History.Scenario {
-		t.Errorf("latest: %v", err)
+	if h, err := ReadHistory(filepath.Join(dir, "latest")); err != nil {
+		t.Errorf("history at the link latest: got error %v, want none", err)
+	} else if h.Scenario != r.History.Scenario {
+		t.Errorf("history at the link latest: got scenario %q, want %q",
+			h.Scenario, r.History.Scenario)
 	}
 }
 
@@ -107,7 +113,7 @@ func TestRunsAtOnceShareNothing(t *testing.T) {
 			r, s := result(), Open(dir)
 			r.Scenario, r.Checked, r.Verdict = fmt.Sprint("lock", i%3), true, checker.Valid
 			if err := s.Save(r); err != nil {
-				t.Error(err)
+				t.Errorf("save run %d: got error %v, want none", i, err)
 			}
 			dirs[i] = s.Dir(r)
 		})
@@ -115,16 +121,17 @@ func TestRunsAtOnceShareNothing(t *testing.T) {
 	all.Wait()
 	runs, err := Open(dir).Runs()
 	if err != nil || len(runs) != len(dirs) {
-		t.Errorf("got %d runs, error %v, want one per save", len(runs), err)
+		t.Errorf("got %d runs, error %v, want %d, one for each save", len(runs), err, len(dirs))
 	}
 	for _, r := range runs {
 		if _, err := ReadHistory(r.Dir); err != nil || !r.Judged() {
-			t.Errorf("%s: %v, judged %t", r.ID, err, r.Judged())
+			t.Errorf("run %s: got error %v, judged %t; want a history and judged",
+				r.ID, err, r.Judged())
 		}
 	}
 	for _, link := range []string{"latest", "lock0/latest", "lock1/latest", "lock2/latest"} {
 		if _, err := ReadDocument(filepath.Join(dir, link)); err != nil {
-			t.Error(err)
+			t.Errorf("the run at the link %s: got error %v, want none", link, err)
 		}
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".latest*")); len(left) > 0 {
@@ -150,7 +157,8 @@ func TestPruneKeepsWhereLatestLeads(t *testing.T) {
 		t.Helper()
 		for _, link := range links {
 			if dir, err := filepath.EvalSymlinks(link); err != nil || filepath.Base(dir) != filepath.Base(s.Dir(to)) {
-				t.Errorf("%s points to %s, error %v", link, dir, err)
+				t.Errorf("%s: got %s, error %v; want that it points to %s",
+					link, dir, err, s.Dir(to))
 			}
 		}
 	}
@@ -171,6 +179,7 @@ func TestPruneKeepsWhereLatestLeads(t *testing.T) {
 	}
 	lead(older)
 	if _, err := os.Stat(half); !os.IsNotExist(err) {
-		t.Errorf("a half-deleted run still exists: %v", err)
+		t.Errorf("stat of the rest of a deleted run, %s: got error %v, want that it does not exist",
+			half, err)
 	}
 }

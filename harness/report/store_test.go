@@ -54,7 +54,7 @@ func TestHistoryIsKeptBeforeTheVerdict(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, want := names(t, s.Dir(r)), []string{FaultsFile, HistoryFile, TextFile}; !reflect.DeepEqual(got, want) {
-		t.Errorf("files %v, want %v", got, want)
+		t.Errorf("before the verdict: got files %v, want %v", got, want)
 	}
 	r.Checked = true
 	if err := s.Save(r); err != nil {
@@ -62,7 +62,7 @@ func TestHistoryIsKeptBeforeTheVerdict(t *testing.T) {
 	}
 	want := []string{FaultsFile, HistoryFile, TextFile, JUnitFile, "node1.log", HTMLFile, ResultFile, SummaryFile}
 	if got := names(t, filepath.Join(filepath.Dir(s.Dir(r)), "latest")); !reflect.DeepEqual(got, want) {
-		t.Errorf("files %v, want %v", got, want)
+		t.Errorf("after the verdict: got files %v, want %v", got, want)
 	}
 }
 
@@ -74,12 +74,15 @@ func TestWhatIsStoredReadsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	h, err := ReadHistory(filepath.Join(dir, "latest"))
-	if err != nil || !reflect.DeepEqual(h.Events, r.History.Events) {
-		t.Errorf("got history %+v, error %v, want the saved one", h, err)
+	if err != nil {
+		t.Fatalf("read the history: got error %v, want none", err)
+	}
+	if !reflect.DeepEqual(h.Events, r.History.Events) {
+		t.Errorf("got events %#v, want %#v", h.Events, r.History.Events)
 	}
 	plan, err := ReadPlan(filepath.Join(dir, "latest", FaultsFile))
 	if err != nil || !reflect.DeepEqual(plan, r.Plan) {
-		t.Errorf("got plan %v, error %v, want the saved one", plan, err)
+		t.Errorf("got plan %v, error %v, want %v", plan, err, r.Plan)
 	}
 	data, _ := os.ReadFile(filepath.Join(dir, "latest", ResultFile))
 	var file struct {
@@ -92,7 +95,7 @@ func TestWhatIsStoredReadsBack(t *testing.T) {
 		}
 	}
 	if err := json.Unmarshal(data, &file); err != nil {
-		t.Fatal(err)
+		t.Fatalf("parse %s: %v", ResultFile, err)
 	}
 	if file.Verdict != checker.Invalid || file.Seed != 7 || len(file.Results) != 4 || len(file.Results[1].Proof) != 1 {
 		t.Errorf("got result %+v, want it invalid with seed 7, 4 properties, and 1 event that proves the second", file)
@@ -100,7 +103,7 @@ func TestWhatIsStoredReadsBack(t *testing.T) {
 	var suite junitSuite
 	data, _ = os.ReadFile(filepath.Join(dir, "latest", JUnitFile))
 	if err := xml.Unmarshal(data, &suite); err != nil {
-		t.Fatal(err)
+		t.Fatalf("parse %s: %v", JUnitFile, err)
 	}
 	if suite.Tests != 4 || suite.Failures != 1 || suite.Errors != 1 || suite.Skipped != 1 {
 		t.Errorf("got suite %+v, want 4 tests with one failure, one error and one skipped", suite)
@@ -126,7 +129,7 @@ func TestScenarioNameStaysInTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	if rel, err := filepath.Rel(dir, s.Dir(r)); err != nil || strings.HasPrefix(rel, "..") {
-		t.Errorf("%s is outside of %s", s.Dir(r), dir)
+		t.Errorf("got the run in %s (%v), want it below %s", s.Dir(r), err, dir)
 	}
 }
 
@@ -136,8 +139,9 @@ func TestUnwritableStoreIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("TMPDIR", file)
-	if err := Open(file).Save(result()); err == nil || !strings.Contains(err.Error(), "the run cannot be stored in a temporary directory either") {
-		t.Error(err)
+	const want = "the run cannot be stored in a temporary directory either"
+	if err := Open(file).Save(result()); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got error %v, want one that contains %q", err, want)
 	}
 }
 
@@ -156,13 +160,16 @@ func TestRunThatItsStoreDoesNotTakeIsStoredElsewhere(t *testing.T) {
 	r.Checked, r.Verdict = true, checker.Invalid
 	err := s.Save(r)
 	if err == nil || !strings.HasPrefix(s.Dir(r), temporary) || !strings.Contains(err.Error(), s.Dir(r)) {
-		t.Fatalf("the run is in %s and the error is %v, want a temporary directory and an error that names it", s.Dir(r), err)
+		t.Fatalf("got the run in %s and error %v, want it below %s, and an error that names its "+
+			"directory", s.Dir(r), err, temporary)
 	}
 	if d, err := ReadDocument(s.Dir(r)); err != nil || d.Verdict != checker.Invalid {
 		t.Errorf("stored document: got verdict %v, error %v, want %v", d.Verdict, err, checker.Invalid)
 	}
-	if h, err := ReadHistory(s.Dir(r)); err != nil || len(h.Events) != len(r.History.Events) {
-		t.Errorf("the history is incomplete: %v", err)
+	if h, err := ReadHistory(s.Dir(r)); err != nil {
+		t.Errorf("read the history: got error %v, want none", err)
+	} else if len(h.Events) != len(r.History.Events) {
+		t.Errorf("got a history of %d events, want %d", len(h.Events), len(r.History.Events))
 	}
 }
 

@@ -97,13 +97,14 @@ func outcomesOf(t *testing.T, txns []txn, edits ...string) map[string]checker.Re
 	text := outcomesHistory
 	for i := 0; i < len(edits); i += 2 {
 		if !strings.Contains(text, edits[i]) {
-			t.Fatalf("no %q in the history", edits[i])
+			t.Fatalf("got no %q in the history, want it there, so that it can be replaced by %q",
+				edits[i], edits[i+1])
 		}
 		text = strings.Replace(text, edits[i], edits[i+1], 1)
 	}
 	h, err := history.ParseText(strings.NewReader(text))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("parse the history after the edits %q: %v", edits, err)
 	}
 	return judge(t, Merge(Server{Name: "n0", Txns: txns}), h.Events)
 }

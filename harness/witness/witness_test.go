@@ -167,7 +167,8 @@ func TestUncommittedTransactionIsRefuted(t *testing.T) {
 	next := Server{Name: "n1", Txns: append(twoHolders()[:3:3], entry(at(2, 1), 0xb, 3000, wire.OpError))}
 	l := Merge(old, next)
 	if len(l.Refuted) != 1 || l.Refuted[0].Zxid != at(1, 4) || l.Gaps != 0 {
-		t.Fatalf("refuted %v with %d gaps, want 0x%x alone", l.Refuted, l.Gaps, at(1, 4))
+		t.Fatalf("got refuted %v and %d gaps, want 0x%x alone and no gap",
+			l.Refuted, l.Gaps, at(1, 4))
 	}
 	events := append(rightly()[:2:2], hold(30, 1, history.HoldBegin, at(1, 4)), rightly()[7])
 	if r := judge(t, l, events)["witness/grants-in-log"]; r.Verdict != checker.Invalid {
@@ -178,7 +179,8 @@ func TestUncommittedTransactionIsRefuted(t *testing.T) {
 	// the first epoch.
 	next.Snapshots = []int64{at(1, 4)}
 	if l := Merge(old, next); len(l.Refuted) != 0 || len(l.Txns) != 5 {
-		t.Errorf("with a snapshot: refuted %v of %d, want none of 5", l.Refuted, len(l.Txns))
+		t.Errorf("with a snapshot: got refuted %v and %d transactions, want none and 5",
+			l.Refuted, len(l.Txns))
 	}
 }
 
@@ -188,7 +190,7 @@ func TestDoubtfulEndOfAnEpochRefutesNothing(t *testing.T) {
 	next := entry(at(2, 1), 0xb, 7000, wire.OpError)
 	l := Merge(Server{Name: "n0", Txns: append(twoHolders(), next)}, Server{Name: "n1", Txns: append(twoHolders()[:4], next)})
 	if len(l.Refuted) != 0 || len(l.Txns) != 7 {
-		t.Errorf("refuted %v of %d, want none of 7", l.Refuted, len(l.Txns))
+		t.Errorf("got refuted %v and %d transactions, want none and 7", l.Refuted, len(l.Txns))
 	}
 }
 
@@ -211,7 +213,7 @@ func TestDamagedLogRefutesNothing(t *testing.T) {
 		t.Fatalf("got %d transactions, %v; want 3", len(damaged.Txns), err)
 	}
 	if l := Merge(damaged, Server{Name: "n1", Txns: twoHolders()}); len(l.Refuted) != 0 {
-		t.Errorf("refuted %v, want none", l.Refuted)
+		t.Errorf("got refuted %v, want none", l.Refuted)
 	}
 }
 
@@ -299,7 +301,8 @@ func TestUnlistedCloseDeletesEphemerals(t *testing.T) {
 	txns[4].Changes, txns[4].Unlisted = nil, true
 	life := Merge(Server{Name: "n0", Txns: txns}).Life(at(1, 3), "a-0")
 	if life.Deleted != at(1, 5) || !life.Closed {
-		t.Errorf("got %+v, want it deleted at 0x%x", life, at(1, 5))
+		t.Errorf("got %+v, want it deleted by transaction 0x%x because its session ended",
+			life, at(1, 5))
 	}
 }
 

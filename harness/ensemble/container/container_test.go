@@ -65,7 +65,7 @@ func TestWhatAKilledRunLeavesIsSweptByTheNextStart(t *testing.T) {
 	id := strings.TrimSpace(said)
 	defer e.remove(context.Background(), labelled(labelEnsemble, id))
 	if what := remaining(t, e, labelled(labelEnsemble, id)); len(what) != 4 { // node, disks, volume, network
-		t.Errorf("ensemble %q has %v; want a node, the disks, a volume and a network", said, what)
+		t.Errorf("ensemble %q: got %v, want a node, the disks, a volume and a network", said, what)
 	}
 	cmd.Process.Kill() // kill -9
 	cmd.Wait()

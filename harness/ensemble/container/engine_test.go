@@ -39,7 +39,8 @@ func TestPortsArePublishedWhereTheyAreDialled(t *testing.T) {
 		var config mobycontainer.HostConfig
 		e.configureHost(&config, 0)
 		if bindings := config.PortBindings[mobynetwork.MustParsePort("2181")]; len(bindings) != 1 || bindings[0].HostIP != c.publish {
-			t.Errorf("got port bindings %v, want one on %v", bindings, c.publish)
+			t.Errorf("%q, %s, gateway %v: got port bindings %v, want one on %v",
+				c.override, c.daemon, c.gateway, bindings, c.publish)
 		}
 	}
 }

@@ -80,7 +80,7 @@ func TestKillThatFailedIsTriedAgain(t *testing.T) {
 	e.nodes[0] = "zkcoord-there-is-none"
 	for i := range 2 {
 		if err := e.Kill(t.Context(), 0); err == nil {
-			t.Errorf("kill %d of a container that does not exist: got no error", i+1)
+			t.Errorf("kill %d of a container that does not exist: got no error, want one", i+1)
 		}
 	}
 }

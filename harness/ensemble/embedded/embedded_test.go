@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestContractOnAVirtualClock(t *testing.T) {
-	start := func() *Ensemble {
+	start := func(t *testing.T) *Ensemble {
 		e, err := Start(Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -27,7 +27,7 @@ func TestContractOnAVirtualClock(t *testing.T) {
 	// The contract has subtests, which a bubble does not allow. So each subtest has its own
 	// bubble.
 	ensembletest.Steps(t, func(t *testing.T, step func(*testing.T, ensemble.Ensemble)) {
-		virtual.Test(t, func(t *testing.T) { step(t, start()) })
+		virtual.Test(t, func(t *testing.T) { step(t, start(t)) })
 	})
 }
 
@@ -56,7 +56,7 @@ func TestVersionIsThatOfTheModel(t *testing.T) {
 		virtual.Test(t, func(t *testing.T) {
 			e, err := Start(Options{Config: ensemble.Config{Version: version}})
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("version %q: %v", version, err)
 			}
 			defer e.Close(t.Context())
 			said, err := ensemble.FourLetters(t.Context(), e.DialContext, e.Servers()[0], "srvr")
@@ -93,7 +93,7 @@ func TestSeedDecidesTheSessionIDs(t *testing.T) {
 				}
 			}
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("handshake: %v", err)
 			}
 			id = rsp.SessionID
 		})

@@ -153,7 +153,7 @@ func (c contract) pausedNode(t *testing.T) {
 	node := c.follower(t)
 	must(t, p.Pause(t.Context(), node))
 	if s, err := c.ask(c.Servers()[node]); err == nil {
-		t.Errorf("a paused node answered %+v, want no answer", s)
+		t.Errorf("paused node %d answered %+v, want no answer", node, s)
 	}
 	c.ready(t)
 	must(t, p.Resume(t.Context(), node))
@@ -178,7 +178,7 @@ func (c contract) isolatedLeader(t *testing.T) {
 	p := capability[ensemble.Partitioner](t, c)
 	old := c.leader(t)
 	must(t, p.Cut(t.Context(), c.around(old)...))
-	c.await(t, "another leader", func() bool {
+	c.await(t, fmt.Sprintf("a leader other than isolated node %d", old), func() bool {
 		now, err := c.Leader(t.Context())
 		return err == nil && now != old
 	})
@@ -214,7 +214,7 @@ func (c contract) oneWay(t *testing.T) {
 	p := capability[ensemble.Partitioner](t, c)
 	leader, follower := c.leader(t), c.follower(t)
 	must(t, p.Cut(t.Context(), ensemble.Edge{From: leader, To: follower}))
-	c.await(t, "the follower to leave", func() bool {
+	c.await(t, fmt.Sprintf("node %d to leave the quorum", follower), func() bool {
 		s, err := c.ask(c.Servers()[follower])
 		return err == nil && !s.Serves()
 	})
@@ -235,10 +235,13 @@ func (c contract) partialMend(t *testing.T) {
 	}
 	must(t, p.Cut(t.Context(), c.around(other)...))
 	must(t, p.Cut(t.Context(), ensemble.Edge{From: one, To: leader}, ensemble.Edge{From: leader, To: one}))
-	c.await(t, "all to be alone", func() bool { return !serves(leader) && !serves(one) && !serves(other) })
+	c.await(t, "all nodes to be without a quorum", func() bool {
+		return !serves(leader) && !serves(one) && !serves(other)
+	})
 	c.bit(t)
 	must(t, p.Mend(t.Context(), c.around(other)...))
-	c.await(t, "two to come together", func() bool { return serves(other) && (serves(leader) || serves(one)) })
+	together := fmt.Sprintf("node %d to serve together with node %d or %d", other, leader, one)
+	c.await(t, together, func() bool { return serves(other) && (serves(leader) || serves(one)) })
 	if serves(leader) && serves(one) {
 		t.Errorf("nodes %d and %d both serve although the edges between them are cut, want at most one", leader, one)
 	}

@@ -64,7 +64,8 @@ func (c contract) clock(t *testing.T) {
 	must(t, k.SetClock(t.Context(), node, 0, 1))
 	c.await(t, "the clock to be right", ahead(-time.Second, time.Second))
 	if ok, _, err := conn.Exists("/kept"); !ok || err != nil || conn.SessionID() != session {
-		t.Errorf("after the clock changes: got session 0x%x, %v; want session 0x%x and /kept", conn.SessionID(), err, session)
+		t.Errorf("after the clock changes: got session 0x%x, /kept exists: %t, %v; want session "+
+			"0x%x and /kept", conn.SessionID(), ok, err, session)
 	}
 	c.ready(t)
 }
@@ -110,7 +111,7 @@ func (c contract) fullDisk(t *testing.T) {
 	// The leader needs room on its disk for each write. The loop writes until the disk is full and
 	// another node leads.
 	n := 0
-	c.await(t, "another leader", func() bool {
+	c.await(t, fmt.Sprintf("a leader other than node %d, whose disk is full", node), func() bool {
 		n++
 		c.tryWrite(t, fmt.Sprintf("/full-%d", n))
 		now, err := c.Leader(t.Context())
@@ -121,7 +122,7 @@ func (c contract) fullDisk(t *testing.T) {
 	must(t, k.Start(t.Context(), node))
 	c.ready(t)
 	if got := c.read(t, "/before-it-is-full"); got != "x" {
-		t.Errorf("got %q, want %q", got, "x")
+		t.Errorf("read /before-it-is-full: got %q, want %q", got, "x")
 	}
 }
 
@@ -265,13 +266,13 @@ func (c contract) versions(t *testing.T) {
 		must(t, k.Kill(t.Context(), node))
 		must(t, u.SetVersion(t.Context(), node, version))
 		if now := u.Version(node); now != version {
-			t.Errorf("got version %q, want %q", now, version)
+			t.Errorf("after SetVersion of node %d: got version %q, want %q", node, now, version)
 		}
 		must(t, k.Start(t.Context(), node))
 		c.ready(t)
 		want := cmp.Or(version, zkversion.Default)
 		if s, err := c.ask(c.Servers()[node]); err != nil || !zkversion.Is(s.Version, want) {
-			t.Errorf("the server reports version %q (%v), want %s", s.Version, err, want)
+			t.Errorf("node %d reports version %q (%v), want %s", node, s.Version, err, want)
 		}
 		conn := c.connect(t, c.Servers()[node])
 		c.await(t, "a read of "+path, func() bool {

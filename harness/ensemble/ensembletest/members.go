@@ -41,7 +41,7 @@ func Members(t *testing.T, e ensemble.Ensemble) {
 	}{{follower, none}, {follower, o}, {3, p}, {follower, p}, {leader, none}, {leader, p}} {
 		began := time.Now()
 		if err := m.SetRole(ctx, step.node, step.role); err != nil {
-			t.Fatal(err)
+			t.Fatalf("node %d should become %s: got error %v, want none", step.node, step.role, err)
 		}
 		roles[step.node] = step.role
 		want(fmt.Sprintf("after node %d became %s", step.node, step.role), roles...)
@@ -49,7 +49,7 @@ func Members(t *testing.T, e ensemble.Ensemble) {
 	}
 	// A node that lost its data and its configuration joins again.
 	if err := errors.Join(m.SetRole(ctx, follower, none), killer.Kill(ctx, follower), wiper.Wipe(ctx, follower), killer.Start(ctx, follower), m.SetRole(ctx, follower, p)); err != nil {
-		t.Fatal(err)
+		t.Fatalf("replace node %d: got error %v, want none", follower, err)
 	}
 	want("after a replacement", roles...)
 	// The members survive a restart of all nodes, including nodes that did not vote at first.

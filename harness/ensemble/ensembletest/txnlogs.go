@@ -44,6 +44,7 @@ func (c contract) txnLogs(t *testing.T) {
 		t.Errorf("got a deletion %v after the create, want from -1s to %v", d, patience)
 	}
 	if len(log.Differ) > 0 || log.Gaps > 0 {
-		t.Errorf("got %d differences and %d gaps, want none", len(log.Differ), log.Gaps)
+		t.Errorf("got %d differences and %d gaps in the logs of %d nodes, want none",
+			len(log.Differ), log.Gaps, len(servers))
 	}
 }

@@ -57,7 +57,7 @@ func TestEachConnectionHasTheCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := e.Ready(t.Context()); err != nil {
-		t.Errorf("Ready, with four-letter words: %v", err)
+		t.Errorf("Ready, with four-letter words: got error %v, want none", err)
 	}
 	for name, dial := range map[string]ensemble.DialFunc{
 		"as the client writes":                   e.DialContext,
@@ -66,13 +66,13 @@ func TestEachConnectionHasTheCredentials(t *testing.T) {
 	} {
 		s := open(t, session.Options{Servers: e.Servers(), Dial: dial})
 		if _, err := s.Create(t.Context(), "/run", []byte("x"), session.Ephemeral); err != nil {
-			t.Errorf("%s: create: %v", name, err)
+			t.Errorf("%s: create: got error %v, want none", name, err)
 		}
 		if value, err := s.Get(t.Context(), "/run"); err != nil || string(value.Data) != "x" {
 			t.Errorf("%s: got %q, %v; want %q", name, value.Data, err, "x")
 		}
 		if err := netfault.CloseSession(t.Context(), dial, e.Servers()[0], s.ID(), s.Password(), s.Timeout()); err != nil {
-			t.Errorf("%s: close the session: %v", name, err)
+			t.Errorf("%s: close the session: got error %v, want none", name, err)
 		}
 	}
 	without := open(t, session.Options{Servers: e.Servers(), Dial: servers.DialContext})

@@ -25,7 +25,7 @@ func TestContract(t *testing.T) {
 	}
 	ensembletest.Contract(t, e)
 	if err := servers.Ready(t.Context()); err != nil {
-		t.Errorf("the servers are not ready after Close: %v", err)
+		t.Errorf("Ready of the servers after Close: got error %v, want none", err)
 	}
 }
 

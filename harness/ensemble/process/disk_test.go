@@ -33,7 +33,7 @@ func TestOneBitOfTheNewestFileFlips(t *testing.T) {
 	for share, want := range map[float64]string{0: "`bcd\x00\x00\x00\x00", 0.5: "abbd\x00\x00\x00\x00", 0.999: "abce\x00\x00\x00\x00"} {
 		older, log, snapshot := write("log.9", "older", time.Hour), write("log.1", "abcd\x00\x00\x00\x00", 0), write("snapshot.1", "snapshot", 0)
 		if err := n.flipBit(ensemble.StoredLog, share); err != nil {
-			t.Fatal(err)
+			t.Fatalf("share %v: %v", share, err)
 		}
 		for path, want := range map[string]string{older: "older", log: want, snapshot: "snapshot"} {
 			if got, _ := os.ReadFile(path); string(got) != want {
@@ -62,7 +62,7 @@ func TestDirectoriesMayHaveAnyName(t *testing.T) {
 		t.Errorf("lose unsynced data: got %d bytes, error %v; want 4 bytes", lost, err)
 	}
 	if err := n.wipe(); err != nil {
-		t.Error(err)
+		t.Errorf("wipe: got error %v, want none", err)
 	}
 	if _, err := os.Stat(config); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("stat of the configuration after the node was wiped: got error %v, want %v", err, fs.ErrNotExist)
@@ -77,7 +77,7 @@ func TestPositionsOutsideOfTheFile(t *testing.T) {
 	}
 	for _, share := range []float64{1, -0.5, math.NaN(), math.Inf(1)} {
 		if err := n.flipBit(ensemble.StoredLog, share); err == nil {
-			t.Errorf("share %v: got no error", share)
+			t.Errorf("share %v: got no error, want one", share)
 		}
 	}
 }
@@ -95,14 +95,14 @@ func TestOldDataComeBackWhole(t *testing.T) {
 	}
 	for range 2 { // the second copy replaces the first
 		if err := e.Save(t.Context(), 0); err != nil {
-			t.Fatal(err)
+			t.Fatalf("save: %v", err)
 		}
 	}
 	if err := errors.Join(os.WriteFile(file("log.1"), []byte("newer"), 0o600), os.WriteFile(file("log.2"), []byte("new"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Restore(t.Context(), 0); err != nil {
-		t.Fatal(err)
+		t.Fatalf("restore: %v", err)
 	}
 	if text, err := os.ReadFile(file("log.1")); string(text) != "old" || err != nil {
 		t.Errorf("got log.1 with %q, %v; want \"old\"", text, err)

@@ -31,7 +31,7 @@ func TestAReleaseIsTakenWithItsOwnJarsFirst(t *testing.T) {
 	for _, version := range []string{"", "3.9.6", "3.9"} {
 		_, classpath, err := Find(t.Context(), version)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("version %q: %v", version, err)
 		}
 		var names []string
 		for _, path := range strings.Split(classpath, ":") {

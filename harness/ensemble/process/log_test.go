@@ -28,7 +28,7 @@ func TestAStalledLogTakesNoByte(t *testing.T) {
 		}
 		for range 2 { // the second stall changes nothing
 			if err := p.stall(t.Context()); err != nil {
-				t.Fatal(err)
+				t.Fatalf("stall the log: %v", err)
 			}
 		}
 		written := make(chan error, 1)
@@ -43,11 +43,12 @@ func TestAStalledLogTakesNoByte(t *testing.T) {
 		}
 		for range 2 {
 			if err := p.flow(); err != nil {
-				t.Fatal(err)
+				t.Fatalf("resume the log: %v", err)
 			}
 		}
 		if err := <-written; err != nil {
-			t.Fatal(err)
+			t.Fatalf("the write during the stall: got error %v, want none after the log resumed",
+				err)
 		}
 	}
 	if err := p.stall(t.Context()); err != nil {

@@ -60,9 +60,11 @@ func TestSessionFollowsTheMembersReal(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.Sync(ctx, "/"); err != nil || s.ID() != id {
-		t.Errorf("after the end of the first server: got %v, session %x; want session %x", err, s.ID(), id)
+		t.Errorf("after the end of the first server: got error %v, session %#x; want no error, "+
+			"session %#x", err, s.ID(), id)
 	}
 	if at := s.Server(); at != e.nodes[second].clientAddress() && at != e.nodes[leader].clientAddress() {
-		t.Errorf("connected to %q, want node %d or %d", at, second, leader)
+		t.Errorf("got a connection to %q, want %q or %q",
+			at, e.nodes[second].clientAddress(), e.nodes[leader].clientAddress())
 	}
 }

@@ -132,7 +132,8 @@ func TestAKilledRunLeavesNoProcessAndItsDataAreSwept(t *testing.T) {
 		}
 		conn.Close()
 		if time.Now().After(end) {
-			t.Fatal("a node still runs 10s after its parent was killed")
+			t.Fatalf("got a connection to %s 10s after the parent of the node was killed, want "+
+				"that the node has ended", address)
 		}
 	}
 	owner.Sweep(dir)

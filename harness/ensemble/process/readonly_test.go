@@ -29,9 +29,10 @@ func TestReadOnlySessionIsOfOneServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	request := wire.ConnectRequest{Timeout: 8000, ReadOnly: true}
-	answer := sessionAt(t, e, 0, request, func(r wire.ConnectResponse) bool { return r.ReadOnly })
+	answer := sessionAt(t, e, 0, request, true)
 	if answer.Timeout <= 0 || answer.SessionID == 0 {
-		t.Fatalf("got reply %+v from the server without a quorum, want a session", answer)
+		t.Fatalf("got session %#x with a timeout of %d ms from the server without a quorum, "+
+			"want neither to be 0", answer.SessionID, answer.Timeout)
 	}
 	request.ReadOnly, request.NoReadOnly = false, true
 	if _, err := handshake(t.Context(), e, 0, request); err == nil {
@@ -43,25 +44,29 @@ func TestReadOnlySessionIsOfOneServer(t *testing.T) {
 	}
 	request.SessionID, request.Password = answer.SessionID, answer.Password
 	request.ReadOnly, request.NoReadOnly = true, false
-	resumed := sessionAt(t, e, 1, request, func(r wire.ConnectResponse) bool { return !r.ReadOnly })
+	resumed := sessionAt(t, e, 1, request, false)
 	if resumed.Timeout > 0 {
-		t.Errorf("got %+v for the resumed session, want it expired", resumed)
+		t.Errorf("got a timeout of %d ms for the resumed session %#x, want 0, because it has "+
+			"expired", resumed.Timeout, answer.SessionID)
 	}
 }
 
-// sessionAt requests a session from a server until it gets the wanted reply.
-func sessionAt(t *testing.T, e *Ensemble, server int, request wire.ConnectRequest, wanted func(wire.ConnectResponse) bool) wire.ConnectResponse {
+// sessionAt requests a session from a server until it gets a reply with the given ReadOnly.
+func sessionAt(
+	t *testing.T, e *Ensemble, server int, request wire.ConnectRequest, readOnly bool,
+) wire.ConnectResponse {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		answer, err := handshake(ctx, e, server, request)
-		if err == nil && wanted(answer) {
+		if err == nil && answer.ReadOnly == readOnly {
 			return answer
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("server %d: got %+v, %v for 1m; want another kind of reply", server, answer, err)
+			t.Fatalf("server %d: got session %#x, read-only %t, error %v for 1m; want a reply "+
+				"with read-only %t", server, answer.SessionID, answer.ReadOnly, err, readOnly)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

@@ -77,7 +77,8 @@ func TestCutStopsOneDirectionAndItsEnd(t *testing.T) {
 		t.Errorf("got %d bytes, %v from the cut direction; want a timeout", n, err)
 	}
 	if p.there.stopped.Load() == 0 || p.back.stopped.Load() != 0 {
-		t.Errorf("got %d and %d stopped, want more than 0 and 0", p.there.stopped.Load(), p.back.stopped.Load())
+		t.Errorf("got %d stopped chunks in the cut direction and %d in the other, want more "+
+			"than 0, and 0", p.there.stopped.Load(), p.back.stopped.Load())
 	}
 	to.SetReadDeadline(time.Time{})
 	p.there.mend()

@@ -66,6 +66,7 @@ func TestSASL(t *testing.T) {
 		t.Fatal(err)
 	}
 	if v, err := s.Get(t.Context(), "/mine"); err != nil || string(v.Data) != "a" || s.ID() != id {
-		t.Errorf("on the next connection: got %q, %v, session %x; want session %x", v.Data, err, s.ID(), id)
+		t.Errorf("on the next connection: got %q, %v, session %#x; want %q, session %#x",
+			v.Data, err, s.ID(), "a", id)
 	}
 }

@@ -34,11 +34,11 @@ func TestLossOfPowerTakesWhatWasNotStored(t *testing.T) {
 		dir := t.TempDir()
 		log, record := filepath.Join(dir, "log.1"), filepath.Join(dir, "record")
 		if err := os.WriteFile(log, []byte(one.log), 0o600); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", one.what, err)
 		}
 		if one.stored >= 0 {
 			if err := os.WriteFile(record, binary.NativeEndian.AppendUint64(nil, uint64(one.stored)), 0o600); err != nil {
-				t.Fatal(err)
+				t.Fatalf("%s: %v", one.what, err)
 			}
 		}
 		lost, err := loseEnd(log, record)
@@ -73,7 +73,7 @@ func TestSlowDiskRecordsWhatIsStored(t *testing.T) {
 			dd := exec.Command("dd", "of="+filepath.Join(n.dir, name), how)
 			dd.Env, dd.Stdin = environment, bytes.NewReader([]byte("abcde"))
 			if out, err := dd.CombinedOutput(); err != nil {
-				t.Fatalf("dd %s: %v: %s", how, err, out)
+				t.Fatalf("dd of=%s %s: %v: %s", name, how, err, out)
 			}
 		}
 	}
@@ -86,7 +86,7 @@ func TestSlowDiskRecordsWhatIsStored(t *testing.T) {
 	}
 	record, err := os.ReadFile(filepath.Join(n.slowdisk(), "log.7"))
 	if want := binary.NativeEndian.AppendUint64(nil, 5); err != nil || !bytes.Equal(record, want) {
-		t.Errorf("got record %v, %v; want %v", record, err, want)
+		t.Errorf("record of log.7: got %x, %v; want %x", record, err, want)
 	}
 	if _, err := os.Stat(filepath.Join(n.slowdisk(), "snapshot.7")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("record of a snapshot: got error %v, want that it does not exist", err)
