@@ -118,12 +118,14 @@ func (v *voter) campaign(path string) <-chan vote {
 // its predecessor.
 func (v *voter) queued(path string, n int, last *voter) {
 	v.t.Helper()
+	ctx, cancel := context.WithTimeout(v.t.Context(), time.Minute)
+	defer cancel()
 	for {
-		listing, err := v.Children(v.t.Context(), path)
+		listing, err := v.Children(ctx, path)
 		if err == nil && len(listing.Names) >= n && last.waits() {
 			return
 		}
-		if v.t.Context().Err() != nil {
+		if ctx.Err() != nil {
 			v.t.Fatalf("%s: got candidates %q, error %v, the last one waits: %t; want at least "+
 				"%d candidates, and that it waits", path, listing.Names, err, last.waits(), n)
 		}

@@ -25,9 +25,9 @@ func TestPastedTestOfASmallRunFailsTheSameWay(t *testing.T) {
 	o := VirtualOptions(s, 1)
 	o.Time, o.Intensity = 10*time.Minute, 0.7
 	big := virtually(t, s, o)
-	if id := big.Failed()[0].ID; id != "lock/no-overlap" || len(big.Plan) < 30 {
-		t.Fatalf("got %s violated by a plan of %d faults, want lock/no-overlap and at least 30",
-			id, len(big.Plan))
+	if failed := big.Failed(); len(failed) == 0 || failed[0].ID != "lock/no-overlap" || len(big.Plan) < 30 {
+		t.Fatalf("got %v violated by a plan of %d faults, want lock/no-overlap and at least 30",
+			failed, len(big.Plan))
 	}
 	begun := time.Now()
 	small, err := shrink.Run(t.Context(), big, 2, func(_ context.Context, tr shrink.Trial) (*harness.Result, error) {

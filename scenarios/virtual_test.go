@@ -135,11 +135,19 @@ func TestCrowdSurvivesExpiryStorms(t *testing.T) {
 	if !r.Verdict.Passed() {
 		t.Error(r.Summary())
 	}
+	storms := 0
 	for _, f := range r.Stats.Faults {
 		t.Logf("%v %s: %s, recovery %v", f.Start, f.Fault, f.Evidence, f.Recovery)
-		if whole := fmt.Sprintf("%d of %d sessions expired", *crowd, *crowd); f.Fault == "expiry-storm" && f.Evidence != whole {
+		if f.Fault != "expiry-storm" {
+			continue
+		}
+		storms++
+		if whole := fmt.Sprintf("%d of %d sessions expired", *crowd, *crowd); f.Evidence != whole {
 			t.Errorf("expiry storm: got %q, want %q", f.Evidence, whole)
 		}
+	}
+	if storms != 1 {
+		t.Errorf("got %d expiry storms, want 1", storms)
 	}
 }
 

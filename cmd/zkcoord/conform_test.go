@@ -105,14 +105,22 @@ func TestConformInJSON(t *testing.T) {
 		t.Errorf("got exit code %d, want %d\n%s%s", code, exitInvalid, out, errs)
 	}
 	lines := strings.Split(strings.TrimSpace(out), "\n")
+	passwords := 0
 	for _, one := range lines[:len(lines)-1] {
 		var f conform.Finding
 		if err := json.Unmarshal([]byte(one), &f); err != nil || f.Requirement == "" || f.What == "" {
 			t.Fatalf("got %s (%v), want a finding in JSON", one, err)
 		}
-		if f.Requirement == "password" && (f.Verdict != checker.Invalid || f.Steps[0].Expected != "a password" || f.Steps[0].OK) {
+		if f.Requirement != "password" {
+			continue
+		}
+		passwords++
+		if f.Verdict != checker.Invalid || f.Steps[0].Expected != "a password" || f.Steps[0].OK {
 			t.Errorf("got %+v, want invalid because no password was given", f)
 		}
+	}
+	if passwords != 1 {
+		t.Errorf("got %d findings of the requirement password, want 1", passwords)
 	}
 	var sum conformSummary
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &sum); err != nil || sum.Verdict != checker.Invalid || len(sum.Recipes) != 9 {

@@ -33,7 +33,10 @@ func TestInterruptEndsServingInTheMiddleOfADownload(t *testing.T) {
 	a := quietApp()
 	a.out = &output{Writer: out}
 	served := make(chan error, 1)
-	go func() { served <- a.serve(ctx, "127.0.0.1:0", dir) }()
+	go func() {
+		served <- a.serve(ctx, "127.0.0.1:0", dir)
+		out.Close() // otherwise the read below would wait forever if serve fails
+	}()
 	url, err := bufio.NewReader(told).ReadString('\n')
 	if err != nil {
 		t.Fatalf("read the printed address: got %q, %v; want a line", url, err)

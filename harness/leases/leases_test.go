@@ -110,6 +110,9 @@ func (r record) judge(t *testing.T) map[string]checker.Result {
 	for _, one := range checker.Run(t.Context(), h, r.trace.Checkers(checker.Envelope{}, r.servers)...) {
 		all[one.ID] = one
 	}
+	if len(all) == 0 {
+		t.Fatal("got no result, want one for each property of a trace")
+	}
 	return all
 }
 

@@ -16,7 +16,7 @@ type fault struct {
 	Healed            bool
 	// Silence is the longest time without a successful operation. A time counts only if it began
 	// during the fault.
-	Silence time.Duration
+	Silence  time.Duration
 	Recovery time.Duration // see checker.FaultStats
 }
 

@@ -276,7 +276,11 @@ func TestViolationIsMarkedWhereItWas(t *testing.T) {
 		t.Fatalf("got %+v, want it invalid", m3)
 	}
 	p := newPicture(r)
-	v := p.Violations[slices.IndexFunc(p.Violations, func(v violation) bool { return v.ID == "lock/no-overlap" })]
+	at := slices.IndexFunc(p.Violations, func(v violation) bool { return v.ID == "lock/no-overlap" })
+	if at < 0 {
+		t.Fatalf("got violations %+v, want one of lock/no-overlap", p.Violations)
+	}
+	v := p.Violations[at]
 	second, released := int64(-1), int64(-1)
 	for _, e := range m3.Events {
 		switch {

@@ -90,6 +90,7 @@ func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 		t.Errorf("got %d complete histories and %d runs without a verdict, want some of both: no process was killed while it wrote", whole, unjudged)
 	}
 	r := result()
+	r.History.Scenario = "after the crashes"
 	s := Open(dir)
 	if err := s.Save(r); err != nil {
 		t.Fatal(err)

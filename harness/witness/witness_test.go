@@ -81,6 +81,9 @@ func judge(t *testing.T, l *Log, events []history.Event, outside ...string) map[
 	for _, r := range checker.Run(t.Context(), h, l.Checkers(h, checker.Envelope{Outside: outside})...) {
 		results[r.Property.ID] = r
 	}
+	if len(results) == 0 {
+		t.Fatal("got no result, want one for each property of a log")
+	}
 	return results
 }
 
