@@ -317,7 +317,7 @@ func TestCloseWithAnEndedContextCloses(t *testing.T) {
 		}
 		synctest.Wait()
 		if marks := w.Ephemerals(path); len(marks) > 0 {
-			t.Errorf("ephemeral nodes left: got %v, want none", marks)
+			t.Errorf("ephemeral znodes left: got %v, want none", marks)
 		}
 		if err := q.Put(t.Context(), "b"); !errors.Is(err, queue.ErrClosed) || client.Err() != nil {
 			t.Errorf("Put: got %v, want %v; session: %v", err, queue.ErrClosed, client.Err())
