@@ -258,7 +258,7 @@ func TestRelaxedConsumerFindsTheRest(t *testing.T) {
 		got := tryTake(t, q)
 		synctest.Wait()
 		if slow.Fired() != 1 {
-			t.Fatalf("delayed %d reads of a node, want 1", slow.Fired())
+			t.Fatalf("delayed %d reads of a znode, want 1", slow.Fired())
 		}
 		recipetest.Must(other.Take(t.Context()))
 		if v := <-got; !slices.Contains(numbers(1, 3), v) {

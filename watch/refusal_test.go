@@ -93,7 +93,9 @@ func TestBusyServerEndsNoStream(t *testing.T) {
 		synctest.Wait()
 		enough := errors.New("enough")
 		stop(enough)
-		for i, err := range []error{data.end(), children.end(), node.end(), childrenData.end(), trees.end(), missing.end()} {
+		for i, err := range []error{
+			data.end(), children.end(), node.end(), childrenData.end(), trees.end(), missing.end(),
+		} {
 			if !errors.Is(err, enough) {
 				t.Errorf("stream of %s: ended with %v, want %v",
 					[]string{"data", "children", "node", "children with data", "tree", "missing znode"}[i], err, enough)
