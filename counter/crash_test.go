@@ -69,7 +69,8 @@ func (p possible) after(c change, value int64, err error) (possible, error) {
 		}
 	}
 	if len(next) == 0 {
-		return nil, fmt.Errorf("%s returned %d, %v, and the value before was one of %v", c.name, value, err, p)
+		return nil, fmt.Errorf("%s returned %d, error %v; want the result of one of the possible values before, %v",
+			c.name, value, err, p)
 	}
 	slices.Sort(next)
 	return slices.Compact(next), nil

@@ -351,7 +351,7 @@ func TestTableIsCreatedByManyAtOnce(t *testing.T) {
 		for range 10 {
 			calls.Go(func() {
 				if err := table.Create(t.Context()); err != nil {
-					t.Error(err)
+					t.Errorf("create the table %s: got error %v, want nil", table.Name, err)
 				}
 			})
 		}
@@ -359,7 +359,7 @@ func TestTableIsCreatedByManyAtOnce(t *testing.T) {
 	}
 	refused := fence.Table{DB: d.DB, Name: "nowhere.fence"}
 	if err := refused.Create(t.Context()); err == nil {
-		t.Error("a table in a schema that does not exist: got no error")
+		t.Error("a table in a schema that does not exist: got no error, want one")
 	}
 }
 

@@ -82,7 +82,8 @@ func counted(ctx context.Context, s *session.Session, told map[string]session.Ou
 	for name, effect := range told {
 		n := there[name]
 		if n > 1 || effect == session.OK && n == 0 || effect == session.Failed && n > 0 {
-			return fmt.Errorf("%s: the outcome was %v, but the znode was created %d times", name, effect, n)
+			return fmt.Errorf("%s: the outcome was %v, and the znode was created %d times, want 1 if OK, 0 if Failed, else at most 1",
+				name, effect, n)
 		}
 	}
 	return nil
