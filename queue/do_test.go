@@ -295,7 +295,7 @@ func TestDoAtEachLostRequest(t *testing.T) {
 		other, _ := newQueue(tr.World, queue.Options[string]{})
 		tr.Strike(s)
 		if failed := doEach(t, t.Context(), q, other, func() { settle(tr) }); failed && !tr.Loses() {
-			t.Error("Do: a call failed although its session lives, want the error of its function: see above")
+			t.Error("Do: a call failed although its session lives: see above")
 		}
 	})
 }

@@ -140,12 +140,10 @@ func TestWatchesFireOnce(t *testing.T) {
 		a, b := connect(t, e, 0, 10*time.Second), connect(t, e, 1, 10*time.Second)
 		_, _, created, err := a.ExistsW("/w")
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("watch /w: got error %v, want nil", err)
 		}
 		_, _, kids, _ := a.ChildrenW("/")
-		if _, err := b.Create("/w", nil, 0, open); err != nil {
-			t.Fatal(err)
-		}
+		mustCreate(t, b, "/w", 0)
 		if ev := <-created; ev.Type != zk.EventNodeCreated || ev.Path != "/w" {
 			t.Errorf("got %+v, want NodeCreated of /w", ev)
 		}
@@ -168,12 +166,10 @@ func TestWatchesFireOnce(t *testing.T) {
 func TestExpireTakesTheEphemerals(t *testing.T) {
 	both(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		a, b := connect(t, e, 1, 10*time.Second), connect(t, e, 0, 10*time.Second)
-		if _, err := a.Create("/e", nil, zk.FlagEphemeral, open); err != nil {
-			t.Fatal(err)
-		}
+		mustCreate(t, a, "/e", zk.FlagEphemeral)
 		_, _, gone, err := b.ExistsW("/e")
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("watch /e: got error %v, want nil", err)
 		}
 		if err := e.Expire(a.SessionID()); err != nil {
 			t.Fatal(err)

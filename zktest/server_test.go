@@ -258,13 +258,13 @@ func TestACL(t *testing.T) {
 	both(t, zktest.Options{Superuser: "super:secret"}, func(t *testing.T, e *zktest.Ensemble) {
 		a, b := connect(t, e, 0, 10*time.Second), connect(t, e, 1, 10*time.Second)
 		if err := a.AddAuth("digest", []byte("u:p")); err != nil {
-			t.Fatal(err)
+			t.Fatalf("add the credential: got error %v, want nil", err)
 		}
 		if _, err := a.Create("/d", []byte("x"), 0, zk.DigestACL(zk.PermAll, "u", "p")); err != nil {
-			t.Fatal(err)
+			t.Fatalf("create /d: got error %v, want nil", err)
 		}
 		if _, err := a.Create("/auth", nil, 0, zk.AuthACL(zk.PermAll)); err != nil {
-			t.Fatal(err)
+			t.Fatalf("create /auth: got error %v, want nil", err)
 		}
 		if _, err := b.Create("/auth2", nil, 0, zk.AuthACL(zk.PermAll)); err != zk.ErrInvalidACL {
 			t.Errorf("create with scheme auth, without authentication: got %v, want ErrInvalidACL", err)
@@ -290,7 +290,7 @@ func TestACL(t *testing.T) {
 			t.Errorf("got ACL %v, error %v; want one digest entry of u", acl, err)
 		}
 		if _, err := a.SetACL("/d", []zk.ACL{{Perms: zk.PermRead, Scheme: "ip", ID: "127.0.0.0/8"}}, 0); err != nil {
-			t.Fatal(err)
+			t.Fatalf("setACL of /d: got error %v, want nil", err)
 		}
 		b.Sync("/")
 		if _, _, err := b.Get("/d"); err != nil {
