@@ -127,8 +127,8 @@ func TestMembersEnterAndLeaveTogether(t *testing.T) {
 				}
 			}
 			ends := leave(t.Context(), rounds[1:]...)
-			if _, ok := within(ends, patience); ok {
-				t.Fatal("a Leave returned before the last member had called Leave")
+			if err, ok := within(ends, patience); ok {
+				t.Fatalf("a Leave returned before the last member had called Leave: error %v", err)
 			}
 			check(t, rounds[0].Leave(t.Context()))
 			for range 3 {
@@ -147,8 +147,8 @@ func TestFirstMemberLeavesLast(t *testing.T) {
 		s := open(w, 3)
 		rounds := s.rounds(t, enter(t.Context(), 3, s...))
 		ends := leave(t.Context(), rounds[0], rounds[1])
-		if _, ok := within(ends, patience); ok {
-			t.Fatal("Leave returned before all members had left")
+		if err, ok := within(ends, patience); ok {
+			t.Fatalf("Leave returned before all members had left: error %v", err)
 		}
 		s[2].Close() // the member dies
 		for range 2 {
@@ -241,7 +241,8 @@ func TestNobodyBeginsBeforeWhoGaveUpIsGone(t *testing.T) {
 		stays.Remove()
 		for range 3 {
 			if en, ok := within(ends, patience); !ok || en.err != nil || en.round.Number() != 0 {
-				t.Fatalf("Enter returned in time: %v, error %v; want true, no error and round 0", ok, en.err)
+				t.Fatalf("Enter returned in time: %v, %v; want true, with round 0 and no error",
+					ok, en)
 			}
 		}
 		if stays.Fired() == 0 {
@@ -403,8 +404,8 @@ func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 				}
 				others := slices.Delete(slices.Clone(rounds), late, late+1)
 				left1 := leave(t.Context(), others[0])
-				if _, ok := within(left1, patience); ok {
-					t.Fatal("Leave returned before the last member had left")
+				if err, ok := within(left1, patience); ok {
+					t.Fatalf("Leave returned before the last member had left: error %v", err)
 				}
 				left2 := leave(t.Context(), others[1])
 				for i, c := range []<-chan error{left1, left2} {
@@ -570,8 +571,8 @@ func TestDoubleAtEachLostRequest(t *testing.T) {
 		victim, other := s[0], s[1]
 		tr.Strike(victim)
 		ends := enter(t.Context(), 2, victim)
-		if _, ok := within(ends, patience); ok && !tr.Loses() {
-			t.Fatal("one member entered a round of two")
+		if en, ok := within(ends, patience); ok && !tr.Loses() {
+			t.Fatalf("one member entered a round of two: %v", en)
 		}
 		if tr.Loses() && victim.Err() != nil {
 			victim = tr.Client()
@@ -700,12 +701,13 @@ func TestBarrierAtEachLostRequest(t *testing.T) {
 		}
 		end := make(chan error, 2)
 		go func() { end <- other.Wait(t.Context()) }()
-		if _, ok := within(end, patience); ok {
-			t.Fatal("Wait passed a barrier that is set")
+		if err, ok := within(end, patience); ok {
+			t.Fatalf("Wait of the other client passed a barrier that is set: error %v", err)
 		}
 		go func() { end <- victim.Wait(t.Context()) }()
 		if err, ok := within(end, patience); ok && (err == nil || !tr.Loses()) {
-			t.Fatalf("Wait passed a barrier that is set: error %v", err)
+			t.Fatalf("Wait of the victim or of the other client passed a barrier that is set: error %v",
+				err)
 		} else if ok {
 			end <- nil
 		}
@@ -759,7 +761,8 @@ func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := barrier.NewDouble(s.Session, path, 2).Enter(ctx); session.OutcomeOf(err) != session.Indeterminate || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a member whose node exists: got outcome %v, error %v; want Indeterminate, DeadlineExceeded", session.OutcomeOf(err), err)
+			t.Errorf("a member whose znode exists: got outcome %v, error %v; want Indeterminate, DeadlineExceeded",
+				session.OutcomeOf(err), err)
 		}
 		gone, end := context.WithCancel(t.Context())
 		end()
@@ -792,7 +795,8 @@ func TestAMemberThatWasNotAskedForDidNotCount(t *testing.T) {
 			_, err := barrier.NewDouble(s[1].Session, path, 3).Enter(ctx)
 			cancel()
 			if session.OutcomeOf(err) != session.Failed || slow.Fired() != 1 {
-				t.Errorf("%s is late: got outcome %v, error %v; want Failed", what, session.OutcomeOf(err), err)
+				t.Errorf("%s is late: got outcome %v, error %v, %d delayed replies; want Failed and 1",
+					what, session.OutcomeOf(err), err, slow.Fired())
 			}
 			slow.Remove()
 			time.Sleep(patience)
@@ -825,9 +829,10 @@ func TestRoundThatCanNoLongerOpenIsLeft(t *testing.T) {
 		if n := s[1].Count(); n > 100 {
 			t.Fatalf("got %d requests in a minute, want at most 100", n)
 		}
-		for _, ends := range []<-chan entry{first, second} {
+		for i, ends := range []<-chan entry{first, second} {
 			if e, ok := within(ends, patience); !ok || e.err != nil {
-				t.Errorf("Enter returned in time: %v, error %v; want true and no error", ok, e.err)
+				t.Errorf("member %d: Enter returned in time: %v, error %v; want true and no error",
+					i, ok, e.err)
 			}
 		}
 	})
@@ -844,9 +849,10 @@ func TestMembersOfARoundThatWasPassedOverComeAgain(t *testing.T) {
 		_, err := w.Admin().Set(t.Context(), path, []byte("2"), session.AnyVersion)
 		check(t, err)
 		second := enter(t.Context(), 2, s[1])
-		for _, ends := range []<-chan entry{first, second} {
+		for i, ends := range []<-chan entry{first, second} {
 			if e, ok := within(ends, patience); !ok || e.err != nil {
-				t.Errorf("Enter returned in time: %v, error %v; want true and no error", ok, e.err)
+				t.Errorf("member %d: Enter returned in time: %v, error %v; want true and no error",
+					i, ok, e.err)
 			}
 		}
 	})

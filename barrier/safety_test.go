@@ -100,7 +100,8 @@ func TestRemoveLeavesABarrierThatWasSetSince(t *testing.T) {
 				time.Sleep(time.Second)
 				synctest.Wait()
 				if stat := recipetest.Must(other.Exists(t.Context(), path)); stat == nil {
-					t.Error("the barrier that was set after the removal is gone")
+					t.Errorf("lag of %v: the barrier that was set after the removal is gone, want it to stay",
+						lag)
 				}
 			})
 		}
@@ -135,9 +136,10 @@ func TestOpeningThatWasLostOpensNothing(t *testing.T) {
 			t.Fatalf("one member entered a round of two: %v", en)
 		}
 		again := enter(t.Context(), 2, s[0])
-		for _, ends := range []<-chan entry{last, again} {
+		for i, ends := range []<-chan entry{last, again} {
 			if en, ok := within(ends, patience); !ok || en.err != nil {
-				t.Errorf("Enter returned in time: %v, error %v; want true and no error", ok, en.err)
+				t.Errorf("%s: Enter returned in time: %v, error %v; want true and no error",
+					[]string{"last member", "member that comes again"}[i], ok, en.err)
 			}
 		}
 	})

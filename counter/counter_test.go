@@ -135,19 +135,19 @@ func TestAnswerThatChangesNothingIsConfirmed(t *testing.T) {
 	}{
 		"get": {5, 6, func(ctx context.Context, n *counter.Counter) error {
 			if value, err := n.Get(ctx); value != 6 || err != nil {
-				return fmt.Errorf("got %d, %w", value, err)
+				return fmt.Errorf("Get: got %d, error %v; want 6", value, err)
 			}
 			return nil
 		}},
 		"compare and set": {5, 6, func(ctx context.Context, n *counter.Counter) error {
 			if swapped, err := n.CompareAndSet(ctx, 6, 7); !swapped || err != nil {
-				return fmt.Errorf("got %v, %w", swapped, err)
+				return fmt.Errorf("CompareAndSet: got %v, error %v; want true", swapped, err)
 			}
 			return nil
 		}},
 		"overflow": {math.MaxInt64, 6, func(ctx context.Context, n *counter.Counter) error {
 			if value, err := n.Add(ctx, 1); value != 7 || err != nil {
-				return fmt.Errorf("got %d, %w", value, err)
+				return fmt.Errorf("Add: got %d, error %v; want 7", value, err)
 			}
 			return nil
 		}},
@@ -251,7 +251,8 @@ func TestOtherDataAreNotOverwritten(t *testing.T) {
 				} {
 					err := call()
 					if !errors.Is(err, counter.ErrFormat) && !errors.Is(err, session.ErrNoChildrenForEphemerals) || session.OutcomeOf(err) != session.Failed {
-						t.Errorf("%s: got %v, want %v (%v)", name, err, counter.ErrFormat, session.Failed)
+						t.Errorf("%s: got %v (%v), want %v or %v (%v)",
+							name, err, session.OutcomeOf(err), counter.ErrFormat, session.ErrNoChildrenForEphemerals, session.Failed)
 					}
 				}
 				value := recipetest.Must(w.Admin().Get(t.Context(), "/n"))
@@ -305,7 +306,8 @@ func TestRecreatedCounterIsReadAgain(t *testing.T) {
 		value, err = n.Add(t.Context(), 7)
 		expect(t, "add to a deleted counter", value, err, 7)
 		if stat := recipetest.Must(w.Admin().Exists(t.Context(), path)); stat.EphemeralOwner != 0 {
-			t.Errorf("the counter is ephemeral or a container, want a persistent node")
+			t.Errorf("ephemeral owner of the counter: got %#x, want 0, which means a persistent znode",
+				stat.EphemeralOwner)
 		}
 	})
 }
@@ -419,14 +421,15 @@ func TestClosedCounter(t *testing.T) {
 			recipetest.Check(t, n.Close(t.Context()))
 		}
 		if _, err := n.Add(t.Context(), 1); !errors.Is(err, counter.ErrClosed) || session.OutcomeOf(err) != session.Failed {
-			t.Errorf("Add: got %v, want %v", err, counter.ErrClosed)
+			t.Errorf("Add: got %v (%v), want %v (%v)",
+				err, session.OutcomeOf(err), counter.ErrClosed, session.Failed)
 		}
 		if _, err := n.Get(t.Context()); !errors.Is(err, counter.ErrClosed) {
 			t.Errorf("Get: got %v, want %v", err, counter.ErrClosed)
 		}
 		w.NothingLeft()
 		if nodes := w.Nodes(path); len(nodes) > 0 {
-			t.Errorf("nodes left: got %v, want none", nodes)
+			t.Errorf("znodes left: got %v, want none", nodes)
 		}
 	})
 }

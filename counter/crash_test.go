@@ -69,7 +69,8 @@ func (p possible) after(c change, value int64, err error) (possible, error) {
 		}
 	}
 	if len(next) == 0 {
-		return nil, fmt.Errorf("%s returned %d, %v, and the value before was one of %v", c.name, value, err, p)
+		return nil, fmt.Errorf("%s returned %d, error %v; want the result of one of the possible values before, %v",
+			c.name, value, err, p)
 	}
 	slices.Sort(next)
 	return slices.Compact(next), nil
@@ -150,16 +151,17 @@ func TestSharedHandleAtEachLostRequest(t *testing.T) {
 		calls.Wait()
 		for i, c := range handles {
 			if err := c.Close(t.Context()); err != nil && (!tr.Loses() || i == 1) {
-				t.Error(err)
+				t.Errorf("close of handle %d: got %v, want no error", i, err)
 			}
 		}
 		total := recipetest.Must(counter.New(tr.Admin().Session, path, counter.Options{}).Get(t.Context()))
 		for i, value := range values {
 			switch counted := total&(1<<i) != 0; {
 			case outcomes[i] == int64(session.OK) && (!counted || value&(1<<i) == 0 || value&^total != 0):
-				t.Errorf("add %d returned %b, but the value is %b", i, value, total)
+				t.Errorf("add %d returned %b and the value is %b, want bit %d in both, and in the value all bits that the add returned",
+					i, value, total, i)
 			case outcomes[i] == int64(session.Failed) && counted:
-				t.Errorf("add %d failed, but the value %b includes it", i, total)
+				t.Errorf("add %d failed and the value is %b, want it without bit %d", i, total, i)
 			}
 		}
 		tr.NothingLeft()

@@ -17,7 +17,8 @@ func TestAddOverflowsIfTheSumDoesNotFit(t *testing.T) {
 			sum := new(big.Int).Add(big.NewInt(value), big.NewInt(delta))
 			got, err := add(delta)(value)
 			if fits := sum.IsInt64(); fits != (err == nil) || fits && got != sum.Int64() || !fits && !errors.Is(err, ErrOverflow) {
-				t.Errorf("%d and %d: got %d, %v, want %v", value, delta, got, err, sum)
+				t.Errorf("%d and %d: got %d, %v; want %v, or ErrOverflow if this is no int64",
+					value, delta, got, err, sum)
 			}
 		}
 	}

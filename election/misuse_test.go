@@ -117,7 +117,7 @@ func TestLeaderWhoseNodeIsGoneWritesNothing(t *testing.T) {
 					t.Errorf("%s: got %v, outcome %v, want %v, outcome %v", what, err, session.OutcomeOf(err), session.ErrRevoked, session.Failed)
 				}
 				if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/written")); stat != nil {
-					t.Errorf("/written after %s: got %v, want no node", what, stat)
+					t.Errorf("/written after %s: got %+v, want no znode", what, stat)
 				}
 				if got := string(term.Value()); got != "old" {
 					t.Errorf("value: got %q, want %q", got, "old")

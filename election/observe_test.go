@@ -207,12 +207,13 @@ func TestLeader(t *testing.T) {
 		e := election.New(c.Session, path, election.Options{})
 		leader, err := e.Leader(t.Context())
 		if err != nil || leader.Epoch != 0 {
-			t.Errorf("Leader: got %+v, %v, want none", leader, err)
+			t.Errorf("Leader: got epoch %d, error %v; want none", leader.Epoch, err)
 		}
 		term := now(t, campaign(c, t.Context(), "me"))
 		leader, err = e.Leader(t.Context())
 		if err != nil || leader.Epoch != term.Epoch() || leader.Session != c.ID() || string(leader.Value) != "me" {
-			t.Errorf("Leader: got %+v, %v, want epoch %d, session %#x, value %q", leader, err, term.Epoch(), c.ID(), "me")
+			t.Errorf("Leader: got epoch %d, session %#x, value %q, error %v; want epoch %d, session %#x, value %q",
+				leader.Epoch, leader.Session, leader.Value, err, term.Epoch(), c.ID(), "me")
 		}
 		ok(t, term.Resign(t.Context()))
 		w.NothingLeft()

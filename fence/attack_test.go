@@ -132,7 +132,7 @@ func TestConcurrentWritersOfAFile(t *testing.T) {
 	for token := fence.Token(1); token <= 12; token++ {
 		calls.Go(func() {
 			if err := fence.WriteFile(t.Context(), name, token, lines(token), 0o600); err != nil && !errors.Is(err, fence.ErrStale) {
-				t.Error(err)
+				t.Errorf("token %d: got error %v, want nil or %v", token, err, fence.ErrStale)
 			}
 		})
 	}
@@ -170,7 +170,7 @@ func TestSymbolicLinksHaveTheGuardOfTheirFile(t *testing.T) {
 		t.Errorf("token 8 by the link: got error %v and content %q, want nil and \"of 8\"", err, content(t, file))
 	}
 	if target, err := os.Readlink(link); err != nil || target != file {
-		t.Errorf("the link leads to %q, %v; want it unchanged", target, err)
+		t.Errorf("the link leads to %q, error %v; want %q", target, err, file)
 	}
 	if err := write(filepath.Join(dir, "dangling"), 9); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a link to nothing: got error %v, want %v", err, os.ErrNotExist)
@@ -275,7 +275,8 @@ func TestWriteFileClosesItsFiles(t *testing.T) {
 		}
 	}
 	if after := opened(); after > before+2 || failed < 80 {
-		t.Errorf("%d files are open after %d failed calls, and %d were before; want as many", after, failed, before)
+		t.Errorf("%d files are open after %d failed calls; want at most %d after at least 80",
+			after, failed, before+2)
 	}
 }
 
@@ -350,7 +351,7 @@ func TestTableIsCreatedByManyAtOnce(t *testing.T) {
 		for range 10 {
 			calls.Go(func() {
 				if err := table.Create(t.Context()); err != nil {
-					t.Error(err)
+					t.Errorf("create the table %s: got error %v, want nil", table.Name, err)
 				}
 			})
 		}
@@ -358,7 +359,7 @@ func TestTableIsCreatedByManyAtOnce(t *testing.T) {
 	}
 	refused := fence.Table{DB: d.DB, Name: "nowhere.fence"}
 	if err := refused.Create(t.Context()); err == nil {
-		t.Error("a table in a schema that does not exist: got no error")
+		t.Error("a table in a schema that does not exist: got no error, want one")
 	}
 }
 
@@ -394,7 +395,7 @@ func TestSerializationFailureAtCommitIsDefinite(t *testing.T) {
 	var second error
 	first := leave(1, func() { second = leave(2, func() {}) })
 	if second != nil {
-		t.Fatal(second)
+		t.Fatalf("second transaction: got error %v, want nil", second)
 	}
 	if code(first) != "40001" || errors.Is(first, fence.ErrUnknown) || errors.Is(first, fence.ErrStale) {
 		t.Errorf("got error %v, want a definite serialization failure", first)
@@ -486,7 +487,8 @@ func TestConnectionEndedWithinATransaction(t *testing.T) {
 		return nil
 	})
 	if err == nil || later != nil || d.read(t) != "of 7" {
-		t.Errorf("got errors %v and %v, account %q; want that of the first one, nil, \"of 7\"", err, later, d.read(t))
+		t.Errorf("token 5 on the ended connection: got error %v, want one; token 7: got error %v, want nil; got account %q, want \"of 7\"",
+			err, later, d.read(t))
 	}
 	if happened := errors.Is(err, fence.ErrUnknown); happened {
 		t.Logf("the other transaction has followed: %v", err)

@@ -219,6 +219,6 @@ func TestWriteFileWaitsNoLongerThanItsContext(t *testing.T) {
 	}
 	other.Close()
 	if err := write(t.Context(), 6); err != nil {
-		t.Error(err)
+		t.Errorf("token 6 after the lock was released: got error %v, want nil", err)
 	}
 }

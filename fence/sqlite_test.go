@@ -178,13 +178,13 @@ func TestSQLiteLocksItsGuardRow(t *testing.T) {
 		return setTo("of 5")(ctx, tx)
 	})
 	if err := errors.Join(err, <-later); err != nil {
-		t.Fatal(err)
+		t.Fatalf("tokens 5 and 7: got error %v, want nil", err)
 	}
 	if err := d.table.Do(t.Context(), "account", 6, setTo("of 6")); !errors.Is(err, fence.ErrStale) {
-		t.Errorf("6 after 7: %v, want %v", err, fence.ErrStale)
+		t.Errorf("token 6 after 7: got %v, want %v", err, fence.ErrStale)
 	}
 	if got := d.read(t); got != "of 5, then of 7" {
-		t.Errorf("the account has %q, want both in their order", got)
+		t.Errorf("the account has %q, want %q", got, "of 5, then of 7")
 	}
 }
 
@@ -210,17 +210,18 @@ func TestSQLiteTellsTheTruthAtEachLostCall(t *testing.T) {
 				d.at.Store(0)
 				if d.lost == "" {
 					if err != nil {
-						t.Errorf("without a loss: %v", err)
+						t.Errorf("without a loss: got error %v, want nil", err)
 					}
 					break
 				}
 				lost[d.lost] = true
 				if happened := d.read(t) == data; (err == nil) != happened || errors.Is(err, fence.ErrUnknown) {
-					t.Errorf("lost at %.20q: %v, but committed is %t", d.lost, err, happened)
+					t.Errorf("lost at call %d, %.20q: got error %v, but committed is %t",
+						at, d.lost, err, happened)
 				}
 			}
 			if len(lost) != 4 || !lost["COMMIT"] {
-				t.Errorf("lost at %d kinds of calls, want BEGIN, two statements and COMMIT", len(lost))
+				t.Errorf("lost at the calls %v, want BEGIN, two statements and COMMIT", lost)
 			}
 		})
 	}

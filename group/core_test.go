@@ -89,7 +89,8 @@ func TestChangesAddUp(t *testing.T) {
 			sum[m.ID] = m
 		}
 		if fmt.Sprint(sum) != fmt.Sprint(after) || any != (fmt.Sprint(before) != fmt.Sprint(after)) || len(c.Members) != len(after) {
-			t.Fatalf("from %v to %v: got change %+v, which does not lead from one to the other", before, after, c)
+			t.Fatalf("change %d from %v to %v: got %+v (any: %t), want one that leads from one to the other",
+				i, before, after, c, any)
 		}
 		before = after
 	}

@@ -498,12 +498,14 @@ func TestStayEndsWithLeave(t *testing.T) {
 				ok(t, m.Leave(ctx))
 				time.Sleep(pause)
 				if cause := context.Cause(ctx); pause > 0 && !errors.Is(cause, group.ErrLeft) {
-					t.Errorf("the membership ended with %v, want ErrLeft", cause)
+					t.Errorf("pause of %v: the membership ended with %v, want ErrLeft",
+						pause, cause)
 				}
 				return nil
 			})
 			if err != nil || joins != 1 {
-				t.Errorf("Run returned %v after %d joins, want nil after 1", err, joins)
+				t.Errorf("pause of %v: Run returned %v after %d joins, want nil after 1",
+					pause, err, joins)
 			}
 			w.NothingLeft()
 		})
@@ -542,7 +544,7 @@ func TestViewOutlivesItsSession(t *testing.T) {
 			t.Errorf("Keep returned %v, want ErrLost", err)
 		}
 		if m, any := view.Pick(group.Random()); !any || m.ID != "a" {
-			t.Errorf("Pick returned %+v, %v; want member a", m, any)
+			t.Errorf("Pick returned member %q, %v; want member a", m.ID, any)
 		}
 	})
 }

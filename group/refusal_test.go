@@ -34,7 +34,8 @@ func TestBusyServerEndsNoMembership(t *testing.T) {
 			}
 			w.Within(time.Second, "Wait", func(ctx context.Context) error {
 				if err := m.Wait(ctx); !errors.Is(err, session.ErrRevoked) {
-					t.Errorf("%v: got %v when the node was deleted, want %v", code, err, session.ErrRevoked)
+					t.Errorf("%v: got %v when the znode was deleted, want %v",
+						code, err, session.ErrRevoked)
 				}
 				return nil
 			})

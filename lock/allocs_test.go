@@ -93,7 +93,7 @@ func serversApart(t *testing.T) []string {
 	t.Cleanup(func() {
 		life.Close()
 		if err := cmd.Wait(); err != nil {
-			t.Error(err)
+			t.Errorf("process of the servers: got %v, want no error", err)
 		}
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')

@@ -29,7 +29,8 @@ func TestDelayOutlivesTheContainer(t *testing.T) {
 			time.Sleep(2 * time.Minute)
 			recipetest.Must(lock.NewMutex(next.Session, "/app/l", o).TryLock(t.Context()))
 			if after := time.Since(gone); after < 2*time.Minute+o.Delay {
-				t.Errorf("granted %v after the holder vanished, want at least %v", after, 2*time.Minute+o.Delay)
+				t.Errorf("holder that held for %v: granted %v after it vanished, want at least %v",
+					before, after, 2*time.Minute+o.Delay)
 			}
 		})
 	}

@@ -204,9 +204,9 @@ func TestDeadlockIsFoundUnderDo(t *testing.T) {
 		outer, inner := mutexAt("/outer")(c), mutexAt("/inner")(c)
 		ok(t, outer.Do(t.Context(), func(ctx context.Context, _ *lock.Grant) error {
 			return inner.Do(ctx, func(ctx context.Context, _ *lock.Grant) error {
-				for _, m := range []*lock.Mutex{outer, inner} {
+				for path, m := range map[string]*lock.Mutex{"/outer": outer, "/inner": inner} {
 					if _, err := m.Lock(ctx); !errors.Is(err, lock.ErrDeadlock) {
-						t.Errorf("Lock: got %v, want %v", err, lock.ErrDeadlock)
+						t.Errorf("Lock of %s: got %v, want %v", path, err, lock.ErrDeadlock)
 					}
 				}
 				return nil
@@ -264,7 +264,7 @@ func TestUnlockGoesOnWhereNoServerAnswers(t *testing.T) {
 		}
 		ok(t, c.Close())
 		if left := w.Ephemerals("/lock"); len(left) > 0 {
-			t.Errorf("nodes left: got %v, want none", left)
+			t.Errorf("znodes left: got %v, want none", left)
 		}
 	})
 }

@@ -116,7 +116,7 @@ func nothingAtAll(t *testing.T, w *recipetest.World) {
 	time.Sleep(5 * time.Minute) // the servers delete one level a minute
 	synctest.Wait()
 	if left := w.Nodes("/a"); len(left) > 0 {
-		t.Errorf("nodes left below /a: got %v, want none", left)
+		t.Errorf("znodes left below /a: got %v, want none", left)
 	}
 	if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/a")); stat != nil {
 		t.Error("/a exists, want it deleted")

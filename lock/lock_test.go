@@ -157,7 +157,8 @@ func TestReadersAndWritersAllPass(t *testing.T) {
 					writers += d
 				}
 				if writers > 1 || writers == 1 && readers > 0 {
-					t.Errorf("held by %d writers and %d readers at a time, want one writer or readers only", writers, readers)
+					t.Errorf("order %05b: held by %d writers and %d readers at a time, want one writer or readers only",
+						order, writers, readers)
 				}
 			}
 			var wg sync.WaitGroup
@@ -181,7 +182,7 @@ func TestReadersAndWritersAllPass(t *testing.T) {
 					time.Sleep(time.Second)
 					enter(reading, -1)
 					if err := release(ctx); err != nil {
-						t.Error(err)
+						t.Errorf("order %05b: release: got %v, want no error", order, err)
 					}
 				})
 				synctest.Wait()
@@ -222,7 +223,7 @@ func TestTryAndTimeoutLeaveNothing(t *testing.T) {
 		}
 		synctest.Wait()
 		if after := w.Nodes("/lock"); !slices.Equal(before, after) {
-			t.Errorf("nodes: got %v, want %v", after, before)
+			t.Errorf("znodes: got %v, want %v", after, before)
 		}
 		ok(t, held.Unlock(t.Context()))
 		w.NothingLeft()
@@ -435,11 +436,11 @@ func TestDirectoryIsEmptyAfterExpiry(t *testing.T) {
 		b.Lose()
 		a.Lose()
 		if r := <-next; !errors.Is(r.err, session.ErrLost) {
-			t.Errorf("RLock of the expired reader: got %v, %v, want %v", r.value, r.err, session.ErrLost)
+			t.Errorf("RLock of the expired reader: got error %v, want %v", r.err, session.ErrLost)
 		}
 		<-held.Context().Done()
 		if nodes := w.Ephemerals("/lock"); len(nodes) > 0 {
-			t.Errorf("ephemeral nodes left: got %v, want none", nodes)
+			t.Errorf("ephemeral znodes left: got %v, want none", nodes)
 		}
 		c := w.Client()
 		ok(t, recipetest.Must(rw(c).RLock(t.Context())).Unlock(t.Context()))
@@ -472,7 +473,7 @@ func TestExpiredWaiterIsGrantedNothing(t *testing.T) {
 		w.Lag(follower, 0)
 		w.Mend()
 		if r := <-second; !errors.Is(r.err, session.ErrLost) {
-			t.Errorf("expired waiter: got %v, %v, want %v", r.value, r.err, session.ErrLost)
+			t.Errorf("expired waiter: got error %v, want %v", r.err, session.ErrLost)
 		}
 	})
 }
@@ -543,7 +544,7 @@ func TestContendersAndWhoBlocks(t *testing.T) {
 			t.Errorf("contenders that block d: got %q, want %q", blocks, "c")
 		}
 		if _, err := admin.WhoBlocks(t.Context(), "/rw/none"); !errors.Is(err, zk.ErrNoNode) {
-			t.Errorf("WhoBlocks of an unknown node: got %v, want %v", err, zk.ErrNoNode)
+			t.Errorf("WhoBlocks of an unknown znode: got %v, want %v", err, zk.ErrNoNode)
 		}
 		ok(t, a.Unlock(t.Context()))
 		waiting(t, c)
@@ -570,7 +571,7 @@ func TestDowngrade(t *testing.T) {
 		behind := rw()
 		writer := started(func() (*lock.WriteGrant, error) { return behind.Lock(t.Context()) })
 		if _, err := g.Txn(t.Context(), session.CreateOp{Path: "/x", Mode: session.Persistent}); err != nil {
-			t.Errorf("Txn after the downgrade: got %v, want none", err)
+			t.Errorf("Txn after the downgrade: got %v, want no error", err)
 		}
 		ok(t, early.Unlock(t.Context()))
 		ok(t, late.Unlock(t.Context()))
@@ -665,8 +666,8 @@ func TestOwnNodeIsVerified(t *testing.T) {
 				ok(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
 			}
 		})
-		if g, err := mutexAt("/lock")(c).Lock(t.Context()); !errors.Is(err, session.ErrRevoked) {
-			t.Errorf("Lock: got %v, %v, want %v", g, err, session.ErrRevoked)
+		if _, err := mutexAt("/lock")(c).Lock(t.Context()); !errors.Is(err, session.ErrRevoked) {
+			t.Errorf("Lock: got error %v, want %v", err, session.ErrRevoked)
 		}
 		w.NothingLeft()
 	})

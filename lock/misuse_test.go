@@ -41,15 +41,16 @@ func TestZnodeThatIsNoLock(t *testing.T) {
 			}
 			e := lock.NewExclusive(c.Session, path, lock.Options{})
 			if _, err := e.TryLock(t.Context()); !errors.Is(err, lock.ErrNotALock) || errors.Is(err, lock.ErrLocked) {
-				t.Errorf("TryLock: got %v, want %v", err, lock.ErrNotALock)
+				t.Errorf("TryLock of %s: got %v, want %v", path, err, lock.ErrNotALock)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			if _, err := e.Lock(ctx); !errors.Is(err, lock.ErrNotALock) {
-				t.Errorf("Lock: got %v, want %v", err, lock.ErrNotALock)
+				t.Errorf("Lock of %s: got %v, want %v", path, err, lock.ErrNotALock)
 			}
 			cancel()
 			if holder, held, err := e.Holder(t.Context()); held || !errors.Is(err, lock.ErrNotALock) {
-				t.Errorf("Holder: got %+v, %v, %v, want %v", holder, held, err, lock.ErrNotALock)
+				t.Errorf("Holder of %s: got %+v, held %v, error %v; want false and %v",
+					path, holder, held, err, lock.ErrNotALock)
 			}
 		}
 	})
@@ -107,7 +108,7 @@ func TestPermitsOfDoCountOnce(t *testing.T) {
 				}
 				one, err := m.Acquire(ctx, 1)
 				if err != nil {
-					t.Errorf("%s: Acquire of the last permit: got %v, want none", name, err)
+					t.Errorf("%s: Acquire of the last permit: got %v, want no error", name, err)
 					continue
 				}
 				ok(t, one.Unlock(t.Context()))

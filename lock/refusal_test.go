@@ -157,7 +157,8 @@ func TestTxnAnsweredByAnUnknownError(t *testing.T) {
 		_, err := g.Txn(t.Context(), session.CreateOp{Path: "/b"})
 		ok(t, err)
 		if stat := recipetest.Must(c.Exists(t.Context(), "/b")); stat == nil || busy.Fired() != 3 {
-			t.Errorf("/b after Txn: got %v, want a node; refused %d reads, want 3", stat, busy.Fired())
+			t.Errorf("/b after Txn: got %+v, want a znode; refused %d reads, want 3",
+				stat, busy.Fired())
 		}
 		ok(t, g.Unlock(t.Context()))
 	})
@@ -174,7 +175,8 @@ func TestUnlockWhileTheServerIsBusy(t *testing.T) {
 		busy := c.Refuse(recipetest.Refusal{Op: "exists", Path: "/l", Count: 3, Code: wire.ThrottledOp})
 		ok(t, g.Unlock(t.Context()))
 		if stat := recipetest.Must(c.Exists(t.Context(), "/l")); stat != nil || busy.Fired() != 3 {
-			t.Errorf("/l after Unlock: got %v, want none; refused %d reads, want 3", stat, busy.Fired())
+			t.Errorf("/l after Unlock: got %+v, want no znode; refused %d reads, want 3",
+				stat, busy.Fired())
 		}
 	})
 }

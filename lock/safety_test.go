@@ -180,7 +180,8 @@ func TestTxnThatFindsTheNodeGoneEndsTheGrant(t *testing.T) {
 				// nothing else can detect it earlier.
 				c.Before("multi", func() { ok(t, w.Admin().Delete(t.Context(), own[len(own)-1], session.AnyVersion)) })
 				if _, err := g.Txn(t.Context()); !errors.Is(err, session.ErrRevoked) || session.OutcomeOf(err) != session.Failed {
-					t.Errorf("Txn without the node: got %v, outcome %v, want %v", err, session.OutcomeOf(err), session.ErrRevoked)
+					t.Errorf("Txn without the znode: got %v, outcome %v, want %v",
+						err, session.OutcomeOf(err), session.ErrRevoked)
 				}
 				if cause := context.Cause(g.Context()); !errors.Is(cause, session.ErrRevoked) {
 					t.Errorf("cause of the grant's context: got %v, want %v", cause, session.ErrRevoked)
@@ -213,7 +214,8 @@ func TestContextEndsBeforeTheLockIsGivenUp(t *testing.T) {
 					})
 					unlock(t, g)
 					if given.Load() == 0 || late.Load() > 0 {
-						t.Errorf("requests sent before the context ended: got %d of %d, want none of at least one", late.Load(), given.Load())
+						t.Errorf("contended %v: requests sent before the context ended: got %d of %d, want none of at least one",
+							contended, late.Load(), given.Load())
 					}
 				})
 			})

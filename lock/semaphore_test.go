@@ -174,7 +174,7 @@ func TestMultiIsAllOrNone(t *testing.T) {
 		}
 		synctest.Wait()
 		if left := append(w.Nodes("/a"), w.Nodes("/b")...); len(left) > 0 {
-			t.Errorf("nodes after TryLock: got %v, want none", left)
+			t.Errorf("znodes after TryLock: got %v, want none", left)
 		}
 		all := started(func() (*lock.MultiGrant, error) { return several.Lock(ctx) })
 		waiting(t, all)
@@ -237,9 +237,9 @@ func TestMultisDoNotWaitForEachOther(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 					g, err := lock.NewMulti(c.Session, paths, lock.Options{}).Lock(ctx)
 					if err != nil {
-						t.Error(err)
+						t.Errorf("lock of %v: got %v, want no error", paths, err)
 					} else if err := g.Unlock(ctx); err != nil {
-						t.Error(err)
+						t.Errorf("unlock of %v: got %v, want no error", paths, err)
 					}
 					cancel()
 				}
@@ -274,7 +274,8 @@ func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
 		}
 		g.Unlock(ctx)
 		if len(w.Nodes("/")) == 0 || len(w.Ephemerals("/")) != 1 {
-			t.Error("Unlock deleted the node of another client")
+			t.Errorf("znodes after Unlock: got %v, want only the ephemeral one of the other client",
+				w.Nodes("/"))
 		}
 		ok(t, g2.Unlock(ctx))
 		if _, any, err := e.Holder(ctx); any || err != nil {
@@ -391,7 +392,8 @@ func TestPermitsAreCountedAsOfTheEvent(t *testing.T) {
 func TestSemaphoreWithoutAPathIsRefused(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		if _, err := lock.NewSemaphore(w.Client().Session, "", 1, lock.Options{}).Acquire(t.Context(), 1); session.OutcomeOf(err) != session.Failed {
-			t.Errorf("Acquire: got %v, want outcome %v", err, session.Failed)
+			t.Errorf("Acquire: got %v, outcome %v, want outcome %v",
+				err, session.OutcomeOf(err), session.Failed)
 		}
 		w.NothingLeft()
 	})

@@ -111,7 +111,8 @@ func TestTxnAfterALostReply(t *testing.T) {
 					ok(t, err)
 				}
 				if n := len(w.Nodes("/log")); n != entries {
-					t.Errorf("entries: got %d, want %d; first fault fired %d times", n, entries, first.Fired())
+					t.Errorf("fate %d, then the reply to request %d lost: entries: got %d, want %d; first fault fired %d times",
+						fate, second+1, n, entries, first.Fired())
 				}
 			})
 		}
@@ -130,7 +131,8 @@ func TestTxnAfterOneInDoubt(t *testing.T) {
 			done := started(func() ([]session.OpResult, error) { return g.Txn(ctx, entry()) })
 			cancel()
 			if r := <-done; session.OutcomeOf(r.err) != session.Indeterminate {
-				t.Fatalf("cancelled Txn: got %v, outcome %v, want %v", r.err, session.OutcomeOf(r.err), session.Indeterminate)
+				t.Fatalf("fate %d: cancelled Txn: got %v, outcome %v, want %v",
+					lost, r.err, session.OutcomeOf(r.err), session.Indeterminate)
 			}
 			before := len(w.Nodes("/log"))
 			// The request of the next transaction is lost, so it must not count as
@@ -139,7 +141,7 @@ func TestTxnAfterOneInDoubt(t *testing.T) {
 			_, err := g.Txn(t.Context(), entry())
 			ok(t, err)
 			if n := len(w.Nodes("/log")); n != before+1 {
-				t.Errorf("entries: got %d, want %d", n, before+1)
+				t.Errorf("fate %d: entries: got %d, want %d", lost, n, before+1)
 			}
 		})
 	}
@@ -181,7 +183,8 @@ func TestDowngradeAfterOneInDoubt(t *testing.T) {
 				synctest.Wait()
 				cancel()
 				if r := <-done; session.OutcomeOf(r.err) != session.Indeterminate {
-					t.Fatalf("cancelled Downgrade: got %v, outcome %v, want %v", r.err, session.OutcomeOf(r.err), session.Indeterminate)
+					t.Fatalf("fate %d: cancelled Downgrade: got %v, outcome %v, want %v",
+						lost, r.err, session.OutcomeOf(r.err), session.Indeterminate)
 				}
 				if txnFirst {
 					_, err := g.Txn(t.Context())

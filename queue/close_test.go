@@ -74,7 +74,7 @@ func TestClaimOutlivesClose(t *testing.T) {
 		recipetest.Check(t, other.Close(t.Context()))
 		synctest.Wait() // q removes its ledger znode after the last claim was given back
 		if left := w.Nodes(path + "/marks"); len(left) > 0 {
-			t.Errorf("ledger nodes left by closed queues: got %v, want none", left)
+			t.Errorf("ledger znodes left by closed queues: got %v, want none", left)
 		}
 	})
 }
@@ -173,7 +173,7 @@ func TestCloseFailsNoCallInProgress(t *testing.T) {
 					}
 					synctest.Wait()
 					if left := w.Ephemerals(path); len(left) > 0 {
-						t.Errorf("ephemeral nodes left: got %v, want none", left)
+						t.Errorf("ephemeral znodes left: got %v, want none", left)
 					}
 				})
 			})

@@ -263,7 +263,10 @@ func doEach(t *testing.T, ctx context.Context, q, other *queue.Queue[string], se
 			return results[item]
 		})
 		errs[item] = err
-		failed = failed || !errors.Is(err, results[item]) || results[item] == nil && err != nil
+		if !errors.Is(err, results[item]) || results[item] == nil && err != nil {
+			failed = true
+			t.Logf("Do for the item %q: got error %v, want %v", item, err, results[item])
+		}
 	}
 	settle()
 	rest, dead := drain(t, other), drain(t, other.DeadLetters())
@@ -276,7 +279,8 @@ func doEach(t *testing.T, ctx context.Context, q, other *queue.Queue[string], se
 		case !called && !inRest:
 			t.Errorf("item %q is gone although Do called no function for it, want it in the queue", item)
 		case result == errOwn && !inRest, result == queue.ErrReject && !inRest && !inDead:
-			t.Errorf("item %q is neither in the queue nor in the dead letters, want it there because the function returned %q; Do returned error %v", item, result, err)
+			t.Errorf("item %q: in the queue %v, in the dead letters %v, want it in the queue, or in the dead letters if it was rejected, because the function returned %q; Do returned error %v",
+				item, inRest, inDead, result, err)
 		case called && result == nil && (err == nil && inRest || inDead || session.OutcomeOf(err) == session.Failed && !inRest):
 			t.Errorf("item %q: in the queue %v, in the dead letters %v, want it acked, because the function returned nil and Do returned error %v", item, inRest, inDead, err)
 		}
@@ -291,7 +295,7 @@ func TestDoAtEachLostRequest(t *testing.T) {
 		other, _ := newQueue(tr.World, queue.Options[string]{})
 		tr.Strike(s)
 		if failed := doEach(t, t.Context(), q, other, func() { settle(tr) }); failed && !tr.Loses() {
-			t.Error("Do: a call failed although its session lives")
+			t.Error("Do: a call failed although its session lives: see above")
 		}
 	})
 }
@@ -317,7 +321,7 @@ func TestCloseWithAnEndedContextCloses(t *testing.T) {
 		}
 		synctest.Wait()
 		if marks := w.Ephemerals(path); len(marks) > 0 {
-			t.Errorf("ephemeral nodes left: got %v, want none", marks)
+			t.Errorf("ephemeral znodes left: got %v, want none", marks)
 		}
 		if err := q.Put(t.Context(), "b"); !errors.Is(err, queue.ErrClosed) || client.Err() != nil {
 			t.Errorf("Put: got %v, want %v; session: %v", err, queue.ErrClosed, client.Err())

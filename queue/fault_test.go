@@ -51,7 +51,7 @@ func TestPutAtEachLostRequest(t *testing.T) {
 		for _, items := range [][]string{{"a"}, numbers(0, 4)} {
 			err := q.Put(t.Context(), items...)
 			if err != nil && !tr.Loses() {
-				t.Errorf("Put: got %v, want none", err)
+				t.Errorf("Put of %q: got %v, want no error", items, err)
 			}
 			for _, item := range items {
 				want[item] = session.OutcomeOf(err)
@@ -67,7 +67,8 @@ func TestPutAtEachLostRequest(t *testing.T) {
 				}
 			}
 			if n > 1 || effect == session.OK && n != 1 || effect == session.Failed && n != 0 {
-				t.Errorf("%s: Put was %v, and the queue has it %d times", item, effect, n)
+				t.Errorf("%s: Put was %v, and the queue has it %d times, want 1 if OK, 0 if Failed, else at most 1",
+					item, effect, n)
 			}
 		}
 	})
@@ -101,7 +102,7 @@ func TestTakeAtEachLostRequest(t *testing.T) {
 		}
 		settle(tr)
 		rest := drain(t, other)
-		all := append(got, rest...)
+		all := slices.Concat(got, rest)
 		slices.Sort(all)
 		if n := len(slices.Compact(slices.Clone(all))); n != len(all) || n < 5-unknown {
 			t.Errorf("taken %q, left %q, %d unknown, want each of %q once", got, rest, unknown, put)
@@ -183,7 +184,7 @@ func TestRejectAtEachLostRequest(t *testing.T) {
 			err = c.Reject(t.Context())
 		}
 		if err != nil && !tr.Loses() {
-			t.Errorf("Claim or Reject: got %v, want none", err)
+			t.Errorf("Claim or Reject: got %v, want no error", err)
 		}
 		settle(tr)
 		rest, dead := drain(t, other), drain(t, other.DeadLetters())
@@ -213,7 +214,7 @@ func TestClaimAtEachLostRequest(t *testing.T) {
 				err = act(c)
 			}
 			if err != nil && !tr.Loses() {
-				t.Errorf("Claim or its end: got %v, want none", err)
+				t.Errorf("Claim or its end: got %v, want no error", err)
 			}
 		}
 		ack := func(c *queue.Claim[string]) error {
@@ -268,7 +269,7 @@ func TestCancelledTakeLeavesNothingAndLosesNothing(t *testing.T) {
 		}
 		for _, p := range w.Nodes(path) {
 			if strings.Contains(p, "-take-") && strings.Contains(p, "/waiters/") {
-				t.Errorf("node left behind: %s", p)
+				t.Errorf("znode left behind: %s", p)
 			}
 		}
 	})
@@ -440,17 +441,20 @@ func TestReleaseBehindAnAckThatNeverRan(t *testing.T) {
 		q, s := newQueue(w, queue.Options[string]{})
 		recipetest.Check(t, q.Put(t.Context(), "a"))
 		c := recipetest.Must(q.Claim(t.Context()))
-		giveUp := func(f func(ctx context.Context) error) {
+		giveUp := func(what string, f func(ctx context.Context) error) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/4)
 			defer cancel()
 			if err := f(ctx); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
+				t.Errorf("%s: got %v, want %v", what, err, context.DeadlineExceeded)
 			}
 		}
 		w.Inject(zktest.Rule{Op: "getData", Path: "/slow", Fate: zktest.DelayRequest, Delay: time.Minute})
 		// The requests of the Ack are processed only after this slow request of the same session.
-		giveUp(func(ctx context.Context) error { _, err := s.Get(ctx, "/slow"); return err })
-		giveUp(func(ctx context.Context) error { return c.Ack(ctx) })
+		giveUp("Get of /slow", func(ctx context.Context) error {
+			_, err := s.Get(ctx, "/slow")
+			return err
+		})
+		giveUp("Ack", func(ctx context.Context) error { return c.Ack(ctx) })
 		s.Lose()
 		<-s.Done()
 		w.Within(time.Second, "release", func(ctx context.Context) error {
@@ -474,7 +478,8 @@ func TestPutThatWasGivenUpDoesNotReadTheCallersBuffer(t *testing.T) {
 		defer cancel()
 		buffer := []byte("put")
 		if err := q.Put(ctx, buffer); session.OutcomeOf(err) != session.Indeterminate {
-			t.Errorf("Put: got %v, want outcome %v", err, session.Indeterminate)
+			t.Errorf("Put: got %v, outcome %v, want outcome %v",
+				err, session.OutcomeOf(err), session.Indeterminate)
 		}
 		copy(buffer, "new")
 		time.Sleep(time.Second)
@@ -514,7 +519,7 @@ func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
 				q := queue.New(w.Client().Session, path, queue.Options[string]{Codec: garbled(cancel)})
 				recipetest.Check(t, q.Put(ctx, "a"))
 				if err := call(ctx, q); !errors.As(err, new(*queue.DecodeError)) {
-					t.Error(err)
+					t.Errorf("got error %v, want a DecodeError", err)
 				}
 				synctest.Wait()
 				bytes := queue.New(w.Client().Session, path, queue.Options[[]byte]{Codec: queue.Bytes()})
@@ -549,7 +554,7 @@ func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
 				recipetest.Must(other.Take(t.Context()))
 			}
 			if _, err := other.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) {
-				t.Error(err)
+				t.Errorf("TryTake: got error %v, want %v", err, queue.ErrEmpty)
 			}
 			if nodes := w.Nodes(path + "/items/0"); len(nodes) != 1 {
 				t.Errorf("segments: got %q, want the drained one to be deleted", nodes)
@@ -580,7 +585,8 @@ func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				if _, err := q.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
-					t.Errorf("Take: got %v, want outcome %v", err, session.Indeterminate)
+					t.Errorf("Take: got %v, outcome %v, want outcome %v",
+						err, session.OutcomeOf(err), session.Indeterminate)
 				}
 				c.meanwhile(t, w, other)
 				time.Sleep(2 * time.Second)
@@ -643,7 +649,7 @@ func TestClaimWhoseMarkIsDeletedBehindItLeavesNothingClaimed(t *testing.T) {
 		})
 		c, err := q.Claim(t.Context())
 		if slow.Fired() != 1 {
-			t.Fatalf("delayed %d reads of the ledger node, want 1", slow.Fired())
+			t.Fatalf("delayed %d reads of the ledger znode, want 1", slow.Fired())
 		}
 		if err == nil {
 			recipetest.Check(t, c.Release(t.Context()))
@@ -669,7 +675,8 @@ func TestOtherClaimsAreGivenBackWhereOneIsGone(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := q.ClaimBatch(ctx, 5); session.OutcomeOf(err) != session.Indeterminate {
-			t.Errorf("ClaimBatch: got %v, want outcome %v", err, session.Indeterminate)
+			t.Errorf("ClaimBatch: got %v, outcome %v, want outcome %v",
+				err, session.OutcomeOf(err), session.Indeterminate)
 		}
 		for _, node := range w.Nodes(path + "/items") {
 			if strings.HasSuffix(node, "/2.2-0000000000/c") {

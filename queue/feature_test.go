@@ -37,7 +37,8 @@ func TestOrderOverManySegments(t *testing.T) {
 		}
 		drain(t, q)
 		if left := w.Nodes(path + "/items"); len(left) != 2 {
-			t.Errorf("nodes left of drained segments: got %v, want the level and its open segment", left)
+			t.Errorf("znodes left of drained segments: got %v, want the level and its open segment",
+				left)
 		}
 	})
 }
@@ -263,7 +264,8 @@ func TestItemOfDeadClaimerIsClaimedAgain(t *testing.T) {
 		}
 		<-first.Context().Done()
 		if err := first.Ack(t.Context()); session.OutcomeOf(err) != session.Failed {
-			t.Errorf("Ack of a lost claim: got %v, want outcome %v", err, session.Failed)
+			t.Errorf("Ack of a lost claim: got %v, outcome %v, want outcome %v",
+				err, session.OutcomeOf(err), session.Failed)
 		}
 		recipetest.Check(t, second.Ack(t.Context()))
 	})
@@ -362,7 +364,7 @@ func TestAckOfARevokedClaim(t *testing.T) {
 		beat := w.Inject(zktest.Rule{Op: "multi", Path: node, Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Millisecond})
 		for begun := time.Now(); beat.Fired() == 0; time.Sleep(10 * time.Millisecond) {
 			if time.Since(begun) > recipetest.Timeout {
-				t.Fatal("no heartbeat checked the claim's node in a session timeout")
+				t.Fatal("no heartbeat checked the claim's znode in a session timeout")
 			}
 		}
 		slow := w.Inject(zktest.Rule{Op: "multi", Path: path + "/marks/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
@@ -386,7 +388,7 @@ func TestAckOfARevokedClaim(t *testing.T) {
 			t.Errorf("the claim's context ended with %v, want %v", cause, session.ErrRevoked)
 		}
 		if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/effect")); stat != nil {
-			t.Errorf("the effect of the failed ack exists: %+v", stat)
+			t.Errorf("/effect after the failed Ack: got %+v, want no znode", stat)
 		}
 		if n := recipetest.Must(queue.New(w.Client().Session, path, queue.Options[string]{}).Len(t.Context())); n != 1 {
 			t.Errorf("got %d items in the queue, want 1", n)
@@ -428,7 +430,8 @@ func TestDataOfAnAckThatWasGivenUp(t *testing.T) {
 		defer cancel()
 		data := []byte("before")
 		if err := c.Ack(ctx, session.CreateOp{Path: "/done", Data: data}); session.OutcomeOf(err) != session.Indeterminate {
-			t.Fatalf("Ack: got %v, want outcome %v", err, session.Indeterminate)
+			t.Fatalf("Ack: got %v, outcome %v, want outcome %v",
+				err, session.OutcomeOf(err), session.Indeterminate)
 		}
 		copy(data, "after!")
 		recipetest.Check(t, q.Close(t.Context()))
@@ -450,11 +453,12 @@ func TestAckAndItsEffectAreOneTransaction(t *testing.T) {
 			t.Errorf("Ack: got %v, outcome %v, want a MultiError of op 1", err, session.OutcomeOf(err))
 		}
 		if c.Context().Err() != nil || slices.Contains(w.Nodes("/"), "/done") {
-			t.Errorf("after a failed Ack: claim ended with %v, nodes %v, want a claim and no /done", context.Cause(c.Context()), w.Nodes("/"))
+			t.Errorf("after a failed Ack: claim ended with %v, znodes %v, want a claim and no /done",
+				context.Cause(c.Context()), w.Nodes("/"))
 		}
 		recipetest.Check(t, c.Ack(t.Context(), session.CreateOp{Path: "/done"}))
 		if !slices.Contains(w.Nodes("/"), "/done") {
-			t.Errorf("after an Ack: nodes %v, want /done", w.Nodes("/"))
+			t.Errorf("after an Ack: znodes %v, want /done", w.Nodes("/"))
 		}
 	})
 }
@@ -485,8 +489,8 @@ func TestDeadLetters(t *testing.T) {
 		recipetest.Check(t, c.Ack(t.Context()))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if c, err := q.Claim(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Claim: got %v, %v, want %v", c, err, context.DeadlineExceeded)
+		if _, err := q.Claim(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Claim: got error %v, want %v", err, context.DeadlineExceeded)
 		}
 		recipetest.Check(t, raw.Put(t.Context(), []byte("{nor this")))
 		if _, err := q.Take(t.Context()); !errors.As(err, new(*queue.DecodeError)) {
@@ -669,7 +673,7 @@ func TestCloseEndsWaitersAndRemovesNodes(t *testing.T) {
 		synctest.Wait()
 		for _, dir := range []string{"/marks", "/waiters"} {
 			if left := w.Nodes(path + dir); len(left) > 0 {
-				t.Errorf("nodes left below %s: got %v, want none", dir, left)
+				t.Errorf("znodes left below %s: got %v, want none", dir, left)
 			}
 		}
 	})

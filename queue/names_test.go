@@ -150,7 +150,8 @@ func TestDeletedClaimEndsNoOtherOnAnItemGivenBack(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 				defer cancel()
 				if _, err := other.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
-					t.Errorf("Take: got %v, want outcome %v", err, session.Indeterminate)
+					t.Errorf("Take: got %v, outcome %v, want outcome %v",
+						err, session.OutcomeOf(err), session.Indeterminate)
 				}
 				c := recipetest.Must(other.Claim(t.Context()))
 				if c.ID() != old.ID() {
@@ -184,8 +185,8 @@ func TestClaimDeletedWhileItIsMade(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if late, err := q.Claim(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Claim: got %v, %v, want %v", late, err, context.DeadlineExceeded)
+		if _, err := q.Claim(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Claim: got error %v, want %v", err, context.DeadlineExceeded)
 		}
 		recipetest.Check(t, c.Ack(t.Context()))
 		if rest := drain(t, q); len(rest) > 0 {

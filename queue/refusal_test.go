@@ -42,14 +42,16 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
 			if _, err := q.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
-				t.Errorf("Take: got %v, want outcome %v", err, session.Indeterminate)
+				t.Errorf("Take: got %v, outcome %v, want outcome %v",
+					err, session.OutcomeOf(err), session.Indeterminate)
 			}
 		}},
 		"taken, put back": {recipetest.Refusal{Op: "multi", Path: path + "/marks/*", Skip: 1}, func(t *testing.T, q *queue.Queue[string]) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
 			if _, err := q.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
-				t.Errorf("Take: got %v, want outcome %v", err, session.Indeterminate)
+				t.Errorf("Take: got %v, outcome %v, want outcome %v",
+					err, session.OutcomeOf(err), session.Indeterminate)
 			}
 		}},
 	} {
@@ -88,7 +90,7 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 					// without deleting it. The znode remains until the session ends.
 					given := refusal.Op == "multi" && code == wire.SystemError
 					if left := w.Nodes(path + "/marks"); len(left) > 0 && !given {
-						t.Errorf("ledger nodes left: got %q, want none", left)
+						t.Errorf("ledger znodes left: got %q, want none", left)
 					}
 				})
 			})
@@ -106,8 +108,8 @@ func TestNoClaimOnAServerThatIsNotZooKeeper(t *testing.T) {
 		q, c := newQueue(w, queue.Options[string]{})
 		w.Within(time.Minute, "the queue", func(ctx context.Context) error {
 			recipetest.Check(t, q.Put(ctx, "a"))
-			if claim, err := q.Claim(ctx); !errors.Is(err, session.ErrNotZooKeeper) {
-				t.Errorf("Claim: got %v, %v, want %v", claim, err, session.ErrNotZooKeeper)
+			if _, err := q.Claim(ctx); !errors.Is(err, session.ErrNotZooKeeper) {
+				t.Errorf("Claim: got error %v, want %v", err, session.ErrNotZooKeeper)
 			}
 			if got, err := q.Take(ctx); got != "a" || err != nil {
 				t.Errorf("Take: got %q, %v, want %q", got, err, "a")

@@ -88,7 +88,7 @@ func TestQueueGoesOnWhereALaterSegmentIsThere(t *testing.T) {
 		recipetest.Check(t, func() error { _, err := q.TryTake(t.Context()); return err }())
 		w.Within(time.Minute, "TryTake", func(ctx context.Context) error {
 			if _, err := q.TryTake(ctx); !errors.Is(err, queue.ErrEmpty) {
-				return fmt.Errorf("got %w, want %w", err, queue.ErrEmpty)
+				return fmt.Errorf("got error %v, want %w", err, queue.ErrEmpty)
 			}
 			return nil
 		})
@@ -120,7 +120,7 @@ func TestQueueGoesOnWhereALaterSegmentIsThere(t *testing.T) {
 			return nil
 		})
 		if items := drain(t, q); !slices.Equal(items, want) {
-			t.Errorf("items: got %d, want %d", len(items), len(want))
+			t.Errorf("items: got %q, want %q", items, want)
 		}
 	})
 }
@@ -359,7 +359,8 @@ func TestItemIsNotGivenBackToANewQueue(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
 		if _, err := q.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
-			t.Errorf("Take: got %v, want outcome %v", err, session.Indeterminate)
+			t.Errorf("Take: got %v, outcome %v, want outcome %v",
+				err, session.OutcomeOf(err), session.Indeterminate)
 		}
 		s.Before("multi", func() {
 			recipetest.Check(t, w.Admin().DeleteAll(t.Context(), path))

@@ -97,7 +97,8 @@ func TestWhatCanBePutCanBeMovedToTheDeadLetters(t *testing.T) {
 				break
 			}
 			if !errors.Is(err, session.ErrTooLarge) || session.OutcomeOf(err) != session.Failed {
-				t.Fatal(err)
+				t.Fatalf("TryPut of %d bytes: got %v, outcome %v, want %v, outcome %v",
+					n, err, session.OutcomeOf(err), session.ErrTooLarge, session.Failed)
 			}
 		}
 		if n < limit-2<<10 {
@@ -106,7 +107,8 @@ func TestWhatCanBePutCanBeMovedToTheDeadLetters(t *testing.T) {
 		recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Reject(t.Context()))
 		numbers := queue.New(s, path+"/dead", queue.Options[int]{})
 		if _, err := numbers.TryTake(t.Context()); !errors.As(err, new(*queue.DecodeError)) {
-			t.Error(err)
+			t.Errorf("TryTake of a dead letter that is no number: got error %v, want a DecodeError",
+				err)
 		}
 		letter := recipetest.Must(queue.New(s, path+"/dead/dead", queue.Options[string]{}).TryTake(t.Context()))
 		if len(letter) != n {

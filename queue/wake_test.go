@@ -35,7 +35,8 @@ func TestItemGivenBackWakes(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
 			if _, err := q.Claim(ctx); session.OutcomeOf(err) != session.Indeterminate {
-				t.Errorf("Claim: got %v, want outcome %v", err, session.Indeterminate)
+				t.Errorf("Claim: got %v, outcome %v, want outcome %v",
+					err, session.OutcomeOf(err), session.Indeterminate)
 			}
 		},
 		"take given up": func(t *testing.T, w *recipetest.World, q *queue.Queue[string], s *recipetest.Client) {
@@ -43,7 +44,8 @@ func TestItemGivenBackWakes(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
 			if _, err := q.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
-				t.Errorf("Take: got %v, want outcome %v", err, session.Indeterminate)
+				t.Errorf("Take: got %v, outcome %v, want outcome %v",
+					err, session.OutcomeOf(err), session.Indeterminate)
 			}
 		},
 		"rest of a loop": func(t *testing.T, _ *recipetest.World, q *queue.Queue[string], _ *recipetest.Client) {

@@ -59,7 +59,7 @@ func TestTransactionIsAppliedOnce(t *testing.T) {
 			return err
 		}
 		if err := mark.Remove(p.Context()); err != nil && !p.Fate.Loses() {
-			return fmt.Errorf("remove the ledger's node: %w", err)
+			return fmt.Errorf("remove the ledger's znode: %w", err)
 		}
 		s.Close() // also deletes a ledger that was given up
 		return counted(p.Context(), other, told)
@@ -82,7 +82,8 @@ func counted(ctx context.Context, s *session.Session, told map[string]session.Ou
 	for name, effect := range told {
 		n := there[name]
 		if n > 1 || effect == session.OK && n == 0 || effect == session.Failed && n > 0 {
-			return fmt.Errorf("%s: the outcome was %v, but the node was created %d times", name, effect, n)
+			return fmt.Errorf("%s: the outcome was %v, and the znode was created %d times, want 1 if OK, 0 if Failed, else at most 1",
+				name, effect, n)
 		}
 	}
 	return nil
@@ -107,7 +108,8 @@ func TestRefusedTransaction(t *testing.T) {
 		}
 		stat, err := c.Exists(t.Context(), "/a")
 		if zxid, err2 := mark.Zxid(t.Context()); err != nil || err2 != nil || zxid != stat.Czxid {
-			t.Errorf("Zxid: got %x for %+v (%v, %v), want the node's czxid", zxid, stat, err, err2)
+			t.Errorf("Zxid: got %d (%v), want the czxid of the znode with stat %+v (%v)",
+				zxid, err2, stat, err)
 		}
 	})
 }
@@ -182,15 +184,15 @@ func TestTryReportsThatTheLedgerIsGone(t *testing.T) {
 		recipetest.Must(mark.Try(t.Context(), session.CreateOp{Path: "/a"}))
 		recipetest.Check(t, w.Admin().DeleteAll(t.Context(), "/marks"))
 		if _, err := mark.Zxid(t.Context()); !errors.Is(err, recipe.ErrGone) || mark.Made() {
-			t.Errorf("Zxid: got %v, want %v", err, recipe.ErrGone)
+			t.Errorf("Zxid: got %v, made %v, want %v, false", err, mark.Made(), recipe.ErrGone)
 		}
 		recipetest.Check(t, mark.Make(t.Context()))
 		recipetest.Check(t, w.Admin().DeleteAll(t.Context(), "/marks"))
 		if _, err := mark.Try(t.Context(), session.CreateOp{Path: "/b"}); !errors.Is(err, recipe.ErrGone) || mark.Made() {
-			t.Errorf("Try: got %v, want %v", err, recipe.ErrGone)
+			t.Errorf("Try: got %v, made %v, want %v, false", err, mark.Made(), recipe.ErrGone)
 		}
 		if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/b")); stat != nil {
-			t.Error("Try applied its op without the ledger's node, want nothing applied")
+			t.Error("Try applied its op without the ledger's znode, want nothing applied")
 		}
 	})
 }
@@ -210,7 +212,8 @@ func TestRefusedRemoveCanBeRepeated(t *testing.T) {
 		acl(zk.PermAll)
 		recipetest.Check(t, mark.Remove(t.Context()))
 		if left := w.Nodes("/marks"); len(left) > 0 || mark.Made() {
-			t.Errorf("after the second Remove: %q is left, want nothing", left)
+			t.Errorf("after the second Remove: left %q, made %v, want nothing, false",
+				left, mark.Made())
 		}
 	})
 }

@@ -56,11 +56,13 @@ func TestProtectedCreateMakesOneNodeWhateverIsLost(t *testing.T) {
 						recipetest.Check(t, recipe.ReadBarrier(t.Context(), c.Session, "/"))
 						listing := recipetest.Must(c.Children(t.Context(), "/q"))
 						if len(listing.Names) != 1 || listing.Names[0] != node.Name() {
-							t.Fatalf("the directory has %v, want only the returned node %q", listing.Names, node.Name())
+							t.Fatalf("the directory has %v, want only the returned znode %q",
+								listing.Names, node.Name())
 						}
 						stat := recipetest.Must(c.Exists(t.Context(), node.Path))
 						if stat.Czxid != node.Czxid || stat.EphemeralOwner != c.ID() {
-							t.Errorf("the node has czxid %#x and owner %#x; want %#x and %#x", stat.Czxid, stat.EphemeralOwner, node.Czxid, c.ID())
+							t.Errorf("the znode has czxid %#x and owner %#x; want %#x and %#x",
+								stat.Czxid, stat.EphemeralOwner, node.Czxid, c.ID())
 						}
 						if injection.Fired() == 0 {
 							t.Error("no request or reply was lost, so the test proved nothing")
@@ -93,7 +95,7 @@ func TestProtectedCreateAdoptsNoNodeOfALostSession(t *testing.T) {
 			t.Errorf("the session ended with %v, want %v", c.Err(), session.ErrLost)
 		}
 		if names := w.Nodes("/q"); len(names) != 0 {
-			t.Errorf("nodes left: got %v, want none", names)
+			t.Errorf("znodes left: got %v, want none", names)
 		}
 	}, func(o *session.Options) {
 		dial := o.Dial
@@ -126,14 +128,17 @@ func TestCancelledCreateLeavesNoNode(t *testing.T) {
 					if err == nil { // in time
 						recipetest.Check(t, recipe.Remove(t.Context(), c.Session, node))
 					} else if !errors.Is(err, context.DeadlineExceeded) || session.OutcomeOf(err) != want {
-						t.Errorf("create: got %v, want %v (%v)", err, context.DeadlineExceeded, want)
+						t.Errorf("mode %d, fate %d, cancelled after %v: got %v (%v), want %v (%v)",
+							mode, fate, after, err, session.OutcomeOf(err), context.DeadlineExceeded, want)
 					}
 					if req := (*session.RequestError)(nil); err != nil && (!errors.As(err, &req) || req.Path != "/q") {
-						t.Errorf("create: got the error %q, want one with the path /q", err)
+						t.Errorf("mode %d, fate %d, cancelled after %v: got the error %q, want one with the path /q",
+							mode, fate, after, err)
 					}
 					recipetest.Check(t, c.Close()) // Close waits for the clean-up
 					if names := w.Nodes("/q"); len(names) != 0 {
-						t.Errorf("mode %d, fate %d, cancelled after %v: got nodes left %v, want none", mode, fate, after, names)
+						t.Errorf("mode %d, fate %d, cancelled after %v: got znodes left %v, want none",
+							mode, fate, after, names)
 					}
 				})
 			}
@@ -158,7 +163,8 @@ func TestCleanUpOutlastsALongOutage(t *testing.T) {
 		outage.Remove()
 		time.Sleep(5 * time.Second)
 		if names := w.Nodes("/q"); len(names) != 0 || outage.Fired() == 0 {
-			t.Errorf("nodes left after %d failed deletions: got %v, want none", outage.Fired(), names)
+			t.Errorf("znodes left after %d failed deletions: got %v, want none after at least 1",
+				outage.Fired(), names)
 		}
 	}, func(o *session.Options) { o.Abandon = -1 })
 }
@@ -184,7 +190,8 @@ func TestAbandonedCreateIsNotTriedAgain(t *testing.T) {
 				create = recipe.StartProtected(c.Session, "/q", "lock", nil, session.EphemeralSequential)
 				close(begun)
 				if node, err := create.Wait(t.Context()); err == nil || session.OutcomeOf(err) != session.Failed {
-					t.Errorf("Wait of an abandoned create: got %v, %v; want the outcome %v", node, err, session.Failed)
+					t.Errorf("Wait of an abandoned create: got %v, %v, outcome %v; want an error, outcome %v",
+						node, err, session.OutcomeOf(err), session.Failed)
 				}
 				recipetest.Check(t, c.Close())
 				if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/q")); stat != nil {
@@ -210,11 +217,12 @@ func TestParentsOfAnEarlierAttemptAreDeleted(t *testing.T) {
 				w.Inject(rule)
 			}
 			if err := recipe.Ensure(t.Context(), c.Session, "/a/b/c", nil, session.Persistent); !errors.Is(err, session.ErrThrottled) {
-				t.Errorf("Ensure: got %v, want %v", err, session.ErrThrottled)
+				t.Errorf("fate %d: Ensure: got %v, want %v", fate, err, session.ErrThrottled)
 			}
 			recipetest.Check(t, c.Close())
 			if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/a")); stat != nil {
-				t.Errorf("the parent /a is left with %d children, want it to be deleted", stat.NumChildren)
+				t.Errorf("fate %d: the parent /a is left with %d children, want it to be deleted",
+					fate, stat.NumChildren)
 			}
 		})
 	}
@@ -231,7 +239,7 @@ func TestFindTakesNoNodeOfAnotherSession(t *testing.T) {
 		recipetest.Check(t, recipe.ReadBarrier(t.Context(), c.Session, "/"))
 		node, err := recipe.Find(t.Context(), c.Session, "/q", "same-lock-", session.EphemeralSequential)
 		if err != nil || node.Path != "" {
-			t.Errorf("Find: got %v, %v; want no node, since another session owns it", node, err)
+			t.Errorf("Find: got %v, %v; want no znode, since another session owns it", node, err)
 		}
 		if node, err = recipe.Find(t.Context(), other.Session, "/q", "same-lock-", session.EphemeralSequential); err != nil || node.Path != path {
 			t.Errorf("Find by the owner: got %v, %v; want %s", node, err, path)
@@ -268,10 +276,12 @@ func TestRemoveSparesTheNextOwnersNode(t *testing.T) {
 			recipetest.Check(t, err)
 			recipetest.Check(t, <-removed)
 			if stat, err := b.Exists(t.Context(), "/one"); err != nil || stat == nil || stat.EphemeralOwner != b.ID() {
-				t.Errorf("lag of %v: the next owner's node: got %v, %v; want it to exist", lag, stat, err)
+				t.Errorf("lag of %v: the next owner's znode: got %+v, %v; want it to exist",
+					lag, stat, err)
 			}
 			if lost.Fired() != 1 {
-				t.Error("no reply was lost, so the test proved nothing")
+				t.Errorf("lag of %v: lost %d replies, want 1: the test proved nothing",
+					lag, lost.Fired())
 			}
 		})
 	}
@@ -298,7 +308,8 @@ func TestRemovalIsRetriedOnAnOverloadedServer(t *testing.T) {
 		})
 		recipetest.Check(t, recipe.Remove(t.Context(), c.Session, second))
 		if names := w.Nodes("/q"); len(names) != 1 || names[0] != second.Path {
-			t.Errorf("nodes left: got %v, want only the node of the other client at %s", names, second.Path)
+			t.Errorf("znodes left: got %v, want only that of the other client at %s",
+				names, second.Path)
 		}
 	})
 }
@@ -310,7 +321,8 @@ func TestUnknownAnswerIsSettledByARead(t *testing.T) {
 		c.Refuse(recipetest.Refusal{Op: "create", Path: "/q/*", Count: 1, Code: -999})
 		node, err := recipe.CreateProtected(t.Context(), c.Session, "/q", "lock", nil, session.EphemeralSequential)
 		if !errors.Is(err, session.ErrUnknown) || session.OutcomeOf(err) != session.Failed || node.Path != "" {
-			t.Errorf("CreateProtected: got node %q, error %v, outcome %v; want no node, %v, outcome %v", node.Path, err, session.OutcomeOf(err), session.ErrUnknown, session.Failed)
+			t.Errorf("CreateProtected: got znode %q, error %v, outcome %v; want no znode, %v, outcome %v",
+				node.Path, err, session.OutcomeOf(err), session.ErrUnknown, session.Failed)
 		}
 		c.Expect(t, "a create with an unknown answer", "create getChildren2")
 	})
@@ -343,7 +355,8 @@ func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
 			return recipe.Node{Path: path}, nil
 		})
 		if stat := recipetest.Must(c.Exists(t.Context(), path)); stat != nil || calls != 8 || err != nil {
-			t.Errorf("got %d calls, error %v, the node exists: %v; want 8 calls, no error, no node", calls, err, stat != nil)
+			t.Errorf("got %d calls, error %v, the znode exists: %v; want 8 calls, no error, no znode",
+				calls, err, stat != nil)
 		}
 	})
 }
@@ -356,7 +369,8 @@ func TestInvalidDirectoryIsRefusedWithoutARequest(t *testing.T) {
 		for _, dir := range []string{"", "x", "/x/", "//"} {
 			_, err := recipe.CreateProtected(t.Context(), s, dir, "kind", nil, session.Persistent)
 			if !errors.Is(err, session.ErrInvalid) || session.OutcomeOf(err) != session.Failed {
-				t.Errorf("directory %q: got %v, want %v, not applied", dir, err, session.ErrInvalid)
+				t.Errorf("directory %q: got %v (%v), want %v (%v)",
+					dir, err, session.OutcomeOf(err), session.ErrInvalid, session.Failed)
 			}
 		}
 		listing := recipetest.Must(s.Children(t.Context(), "/"))
@@ -375,7 +389,8 @@ func TestMissingChrootFailsCreates(t *testing.T) {
 				t.Errorf("create in %s: got %v, want %v", dir, err, session.ErrNoNode)
 			}
 			if err := recipe.CreateParents(t.Context(), c.Session, znode.Join(dir, "x")); !errors.Is(err, session.ErrNoNode) || session.OutcomeOf(err) != session.Failed {
-				t.Errorf("parents of a node in %s: got %v, want %v", dir, err, session.ErrNoNode)
+				t.Errorf("parents of a znode in %s: got %v (%v), want %v (%v)",
+					dir, err, session.OutcomeOf(err), session.ErrNoNode, session.Failed)
 			}
 		}
 	})
@@ -409,10 +424,12 @@ func TestReadBarrierSeesWhatAnotherServerShowed(t *testing.T) {
 		path := recipetest.Must(first.Create(t.Context(), "/a-", nil, session.PersistentSequential))
 		recipetest.Check(t, recipe.ReadBarrier(t.Context(), behind.Session, "/none"))
 		if stat, err := behind.Exists(t.Context(), path); err != nil || stat == nil {
-			t.Errorf("the node on the leader after a read barrier: got %v, %v; want it to exist", stat, err)
+			t.Errorf("the znode on the leader after a read barrier: got %+v, %v; want it to exist",
+				stat, err)
 		}
 		if err := recipe.ReadBarrier(t.Context(), behind.Session, "bad"); session.OutcomeOf(err) != session.Failed {
-			t.Errorf("ReadBarrier on a bad path: got %v, want the outcome fail", err)
+			t.Errorf("ReadBarrier on a bad path: got %v (%v), want an error (%v)",
+				err, session.OutcomeOf(err), session.Failed)
 		}
 		recipetest.Check(t, behind.Close())
 		if err := recipe.ReadBarrier(t.Context(), behind.Session, "/"); !errors.Is(err, session.ErrClosed) {

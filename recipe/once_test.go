@@ -72,7 +72,7 @@ func TestOnce(t *testing.T) {
 					t.Errorf("got %v, want %v", err, test.look)
 				}
 				if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/own")); (stat != nil) != (test.want != session.Failed) {
-					t.Errorf("outcome %v, but the node is %v", test.want, stat)
+					t.Errorf("outcome %v, but the znode exists: %v", test.want, stat != nil)
 				}
 			})
 		})
@@ -104,7 +104,8 @@ func TestEnsure(t *testing.T) {
 					recipetest.Check(t, recipe.Ensure(t.Context(), c.Session, "/a/b", []byte(data), session.Persistent))
 				}
 				if value := recipetest.Must(w.Admin().Get(t.Context(), "/a/b")); string(value.Data) != "first" {
-					t.Errorf("data: got %q, want \"first\"", value.Data)
+					t.Errorf("fate %d of %s number %d: data: got %q, want \"first\"",
+						fate, rule.Op, rule.Skip+1, value.Data)
 				}
 			})
 		}

@@ -56,7 +56,7 @@ func (sc *script) serve(n int, c net.Conn) {
 	}
 	var request wire.ConnectRequest
 	if _, err := wire.Decode(frame, &request); err != nil {
-		sc.t.Error(err)
+		sc.t.Errorf("connect request on connection %d: got error %v, want nil", n, err)
 		return
 	}
 	response := &wire.ConnectResponse{Timeout: request.Timeout, SessionID: 77, Password: bytes.Repeat([]byte{7}, 16)}
@@ -87,7 +87,7 @@ func (sc *script) serve(n int, c net.Conn) {
 		var h wire.RequestHeader
 		body, err := wire.Decode(frame, &h)
 		if err != nil {
-			sc.t.Error(err)
+			sc.t.Errorf("request header on connection %d: got error %v, want nil", n, err)
 			return
 		}
 		sc.mu.Lock()
@@ -340,10 +340,10 @@ func TestCloseDuringAHandshakeDoesNotWaitForIt(t *testing.T) {
 		defer cancel()
 		start := time.Now()
 		if _, err := Open(ctx, opts); !errors.Is(err, context.DeadlineExceeded) {
-			t.Error(err)
+			t.Errorf("Open: got %v, want %v", err, context.DeadlineExceeded)
 		}
 		if d := time.Since(start); d > 2*time.Second {
-			t.Errorf("Close took %v, want at most 2 s", d)
+			t.Errorf("Open took %v, want at most 2 s", d)
 		}
 	})
 }
@@ -474,7 +474,7 @@ func TestRefusedCredentialsEndTheSession(t *testing.T) {
 		c := s.current()
 		c.Close()
 		if err := cause(t, s.Context(), time.Second); !errors.Is(err, ErrLost) || !errors.Is(err, wire.AuthFailed) {
-			t.Error(err)
+			t.Errorf("the session ended with %v, want %v and %v", err, ErrLost, wire.AuthFailed)
 		}
 		must(t, s.Close())
 	})
@@ -601,7 +601,8 @@ func TestChangedTimeoutEndsTheLease(t *testing.T) {
 			c := s.current()
 			c.Close()
 			if err := cause(t, h.Context(), time.Second); err != ErrLeaseLapsed {
-				t.Error(err)
+				t.Errorf("timeout of %d ms: the hold ended with %v, want %v",
+					timeout, err, ErrLeaseLapsed)
 			}
 			must(t, s.Close())
 		})
@@ -630,7 +631,7 @@ func TestFailedReadClosesTheConnection(t *testing.T) {
 		c := newConn(s, raw, "script:2181")
 		server.Close()
 		if _, err := c.Read(make([]byte, 4)); err == nil {
-			t.Error("a read from a closed connection succeeded")
+			t.Error("a read from a closed connection: got no error, want one")
 		}
 		if !raw.closed {
 			t.Error("the connection is open after a failed read")

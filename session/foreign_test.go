@@ -26,7 +26,8 @@ func TestNothingIsHeldOnAServerThatIsNotZooKeeper(t *testing.T) {
 			h := s.keeper.begin(node)
 			defer h.End(errReleased)
 			if got := h.Grant(t.Context()); !errors.Is(got, c.want) {
-				t.Errorf("no resume %v, any server %v: Grant: %v, want %v", c.noResume, c.anyServer, got, c.want)
+				t.Errorf("no resume %v, any server %v: Grant: got %v, want %v",
+					c.noResume, c.anyServer, got, c.want)
 			}
 			if ended := h.Context().Err() != nil; ended != (c.want != nil) {
 				t.Errorf("no resume %v, any server %v: the hold has ended: got %v, want it to end only if it is not granted", c.noResume, c.anyServer, ended)
@@ -59,7 +60,8 @@ func TestASessionThatIsNotResumedIsLost(t *testing.T) {
 		stat, err := again.Exists(t.Context(), "/e")
 		must(t, err)
 		if stat == nil || stat.EphemeralOwner == again.ID() {
-			t.Errorf("the old session's node: %+v, want it to be there until the timeout", stat)
+			t.Errorf("the old session's znode: got %+v, want it to be there until the timeout",
+				stat)
 		}
 	})
 }

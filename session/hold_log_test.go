@@ -56,7 +56,8 @@ func TestHoldLogHasBeginAndEnd(t *testing.T) {
 			}
 			if !got.Time.Equal(want.at) || got.Msg != want.msg || got.Cause != want.cause || got.Path != g.Path() || got.Token != int64(g.Token()) ||
 				got.Session != fmt.Sprintf("0x%x", uint64(s.ID())) || got.Client != "web-1" || got.Hold != "lock" {
-				t.Errorf("line %d: got %s, want %q at %v of %s", i+1, lines[i], want.msg, want.at, g.Path())
+				t.Errorf("line %d: got %s, want %q of client web-1 at %v, path %s, token %d, session 0x%x, cause %q",
+					i+1, lines[i], want.msg, want.at, g.Path(), g.Token(), uint64(s.ID()), want.cause)
 			}
 		}
 	})

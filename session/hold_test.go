@@ -43,7 +43,8 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 		writes := e.Inject(zktest.Rule{Op: "multi", Count: -1, Fate: zktest.DelayRequest})
 		time.Sleep(time.Hour)
 		if beats.Load() != 0 || writes.Fired() != 0 {
-			t.Fatalf("got %d heartbeats in an idle hour, want none", beats.Load())
+			t.Fatalf("got %d heartbeats and %d writes in an idle hour, want none",
+				beats.Load(), writes.Fired())
 		}
 		for _, n := range []int{1, 3, 100} {
 			holds := holding(t, s, n)
@@ -53,11 +54,13 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 			perTimeout := float64(beats.Load()-before) / 50
 			t.Logf("%d holds: %.2f heartbeats a session timeout", n, perTimeout)
 			if perTimeout < 5.5 || perTimeout > 6.5 {
-				t.Errorf("with %d holds: got %.2f heartbeats in a session timeout, want about 6", n, perTimeout)
+				t.Errorf("with %d holds: got %.2f heartbeats in a session timeout, want 5.5 to 6.5",
+					n, perTimeout)
 			}
 			for _, h := range holds {
 				if h.Context().Err() != nil {
-					t.Errorf("the hold has ended: %v, want it to be held", context.Cause(h.Context()))
+					t.Errorf("with %d holds: a hold has ended: %v, want it to be held",
+						n, context.Cause(h.Context()))
 				}
 				h.End(errReleased)
 				must(t, s.Delete(t.Context(), h.node.Path, AnyVersion))
@@ -66,7 +69,8 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 			before = beats.Load()
 			time.Sleep(10 * time.Minute)
 			if beats.Load() != before {
-				t.Errorf("got %d heartbeats while nothing was held, want none", beats.Load()-before)
+				t.Errorf("after %d holds: got %d heartbeats while nothing was held, want none",
+					n, beats.Load()-before)
 			}
 		}
 	})
@@ -132,7 +136,8 @@ func TestWaiterOnAnIsolatedFollowerIsNotGrantedAfterItsSessionExpired(t *testing
 		e.Isolate(f)
 		time.Sleep(20 * time.Second) // the leader has closed the session
 		if stat, err := s.Exists(t.Context(), node.Path); err != nil || stat == nil || s.State() != Connected {
-			t.Fatalf("a follower without its leader: got %v, %v, state %v; want it to answer and to show the node", stat, err, s.State())
+			t.Fatalf("a follower without its leader: got %v, %v, state %v; want it to answer and to show the znode",
+				stat, err, s.State())
 		}
 		h := s.keeper.begin(node)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -167,10 +172,11 @@ func TestHoldLapsesWithinTheTimeoutAndIsGrantedAgain(t *testing.T) {
 			synctest.Wait() // an answer may arrive at this instant
 			start, deadline := time.Now(), h.Deadline()
 			if err := cause(t, h.Context(), timeout); err != ErrLeaseLapsed {
-				t.Fatal(err)
+				t.Fatalf("T %v: the hold ended with %v, want %v", timeout, err, ErrLeaseLapsed)
 			}
 			if !time.Now().Equal(deadline) {
-				t.Errorf("the hold ended at %v, want the deadline %v", time.Now(), deadline)
+				t.Errorf("T %v: the hold ended at %v, want the deadline %v",
+					timeout, time.Now(), deadline)
 			}
 			e.Mend() // before the session expires
 			before := beats.Load()
@@ -206,12 +212,14 @@ func TestDeletedNodeRevokesAtOnce(t *testing.T) {
 						must(t, err)
 					}
 					if err := cause(t, holds[1].Context(), time.Millisecond); err != ErrRevoked {
-						t.Errorf("cause of the hold whose node was deleted: got %v, want %v", err, ErrRevoked)
+						t.Errorf("UnsafeHoldUntilLost %v: cause of the hold whose znode was deleted: got %v, want %v",
+							unsafe, err, ErrRevoked)
 					}
 					time.Sleep(2 * s.Timeout())
 					for _, h := range []*hold{holds[0], holds[2]} {
 						if err := context.Cause(h.Context()); err != nil {
-							t.Errorf("the hold of another node ended: %v, want it to be held", err)
+							t.Errorf("UnsafeHoldUntilLost %v: the hold of another znode ended: %v, want it to be held",
+								unsafe, err)
 						}
 					}
 				})
@@ -257,11 +265,11 @@ func TestHeartbeatFindsDeletedNodes(t *testing.T) {
 		}
 		for _, h := range holds[:4] {
 			if err := cause(t, h.Context(), s.Timeout()); err != ErrRevoked {
-				t.Errorf("the hold of a deleted node ended with %v, want %v", err, ErrRevoked)
+				t.Errorf("the hold of a deleted znode ended with %v, want %v", err, ErrRevoked)
 			}
 		}
 		if err := context.Cause(holds[4].Context()); err != nil {
-			t.Errorf("the hold of another node ended: %v, want it to be held", err)
+			t.Errorf("the hold of another znode ended: %v, want it to be held", err)
 		}
 	})
 }
@@ -283,13 +291,13 @@ func TestFailingHeartbeatsAreSpaced(t *testing.T) {
 		h := holding(t, s, 1)[0]
 		must(t, h.Grant(t.Context()))
 		if err := cause(t, h.Context(), 2*s.Timeout()); err != ErrLeaseLapsed {
-			t.Error(err)
+			t.Errorf("the hold ended with %v, want %v", err, ErrLeaseLapsed)
 		}
 		still := holding(t, s, 1)[0] // only waits; the session's heartbeats try to begin a new lease
 		defer still.End(nil)
 		time.Sleep(10 * s.Timeout())
 		if n := multis.Load(); n < 10 || n > 2*13*spacing {
-			t.Errorf("got %d failed heartbeats, want at least 10 and a bounded number", n)
+			t.Errorf("got %d failed heartbeats, want 10 to %d", n, 2*13*spacing)
 		}
 	})
 }
@@ -309,7 +317,7 @@ func TestUnsafeHoldsOutliveTheLease(t *testing.T) {
 		}
 		e.Mend()
 		if err := cause(t, h.Context(), time.Minute); !errors.Is(err, ErrLost) {
-			t.Error(err)
+			t.Errorf("the hold ended with %v, want %v", err, ErrLost)
 		}
 	})
 }
@@ -321,12 +329,13 @@ func TestEndedHoldsAreNotGranted(t *testing.T) {
 		holds[0].End(errReleased)
 		holds[0].End(nil)
 		if err := holds[0].Grant(t.Context()); err != errReleased {
-			t.Error(err)
+			t.Errorf("Grant of an ended hold: got %v, want %v", err, errReleased)
 		}
 		must(t, s.Close())
-		for _, h := range []*hold{holds[1], s.keeper.begin(holds[0].node)} {
+		for i, h := range []*hold{holds[1], s.keeper.begin(holds[0].node)} {
 			if err := h.Grant(t.Context()); !errors.Is(err, ErrClosed) {
-				t.Error(err)
+				t.Errorf("Grant after Close of a hold begun %s it: got %v, want %v",
+					[]string{"before", "after"}[i], err, ErrClosed)
 			}
 		}
 	})
@@ -374,7 +383,8 @@ func TestAnUnreadableNodeEndsItsHoldAlone(t *testing.T) {
 		}
 		for _, i := range []int{1, 3} {
 			if err := cause(t, holds[i].Context(), s.Timeout()/2); !errors.Is(err, ErrUnreadable) || !errors.Is(err, zk.ErrNoAuth) || !strings.Contains(err.Error(), holds[i].node.Path) {
-				t.Errorf("hold %d ended with %v, want %v with the path", i, err, ErrUnreadable)
+				t.Errorf("hold %d ended with %v, want %v and %v with the path %s",
+					i, err, ErrUnreadable, zk.ErrNoAuth, holds[i].node.Path)
 			}
 		}
 		time.Sleep(10 * s.Timeout())

@@ -56,7 +56,7 @@ func (c chores) text() (s string) {
 func TestChoresOfALease(t *testing.T) {
 	granted := func(t *testing.T, k *leaseKeeper, h *hold) {
 		if wait, err := k.grant(h, ms(1)); wait != nil || err != nil {
-			t.Fatalf("grant: got %v, want it at once", err)
+			t.Fatalf("grant: got a wait %v, error %v; want false, nil", wait != nil, err)
 		}
 	}
 	for name, test := range map[string]struct {
@@ -120,17 +120,20 @@ func TestLapseAndProbation(t *testing.T) {
 	k := bareKeeper(t, nil)
 	held, waits := k.begin(engine.Node{Path: "/held"}), k.begin(engine.Node{Path: "/waits"})
 	if wait, err := k.grant(held, ms(1)); wait != nil || err != nil {
-		t.Fatal("the grant in a new session: got a wait, want it at once")
+		t.Fatalf("the grant in a new session: got a wait %v, error %v; want false, nil",
+			wait != nil, err)
 	}
 	if k.look(ms(11_399)); held.ctx.Err() != nil {
-		t.Error("the hold lapsed before the deadline of 11.4 s")
+		t.Errorf("before the deadline of 11.4 s: the hold ended with %v, want it to be held",
+			context.Cause(held.ctx))
 	}
 	if k.look(ms(11_400)); context.Cause(held.ctx) != ErrLeaseLapsed || waits.ctx.Err() != nil {
 		t.Errorf("after the deadline: got the causes %v of the granted hold and %v of the waiting one, want a lapse and none", context.Cause(held.ctx), context.Cause(waits.ctx))
 	}
 	wait, err := k.grant(waits, ms(11_400))
 	if wait == nil || err != nil {
-		t.Fatal("a grant without a lease: got it at once, want a wait")
+		t.Fatalf("a grant without a lease: got a wait %v, error %v; want true, nil",
+			wait != nil, err)
 	}
 	for at := 12_000; at <= 27_000; at += 500 {
 		k.answered(proofActive, ms(at-200), ms(at-190), underLeader(0))
@@ -141,13 +144,14 @@ func TestLapseAndProbation(t *testing.T) {
 				t.Fatalf("the lease stands again %d ms after the lapse, want at least 12000", at-12_000)
 			}
 			if wait, err := k.grant(waits, ms(at+10)); wait != nil || err != nil {
-				t.Errorf("the grant after the wait: got %v, want it at once", err)
+				t.Errorf("the grant after the wait: got another wait %v, error %v; want false, nil",
+					wait != nil, err)
 			}
 			return
 		default:
 		}
 	}
-	t.Error("the waiting contender was not woken")
+	t.Error("the waiting contender was not woken within 15 s after the lapse, want after 12 s")
 }
 
 // An answer that arrives after its connection has ended proves nothing. Nothing is due while there
@@ -231,7 +235,8 @@ func TestHoldsThatCannotBegin(t *testing.T) {
 	alien := foreign.begin(engine.Node{Path: "/alien"})
 	for h, want := range map[*hold]error{early: ErrLost, late: ErrLost, alien: ErrNotZooKeeper} {
 		if _, err := h.keeper.grant(h, ms(1)); err != want || context.Cause(h.ctx) != want {
-			t.Errorf("%s: got %v, want %v", h.node.Path, err, want)
+			t.Errorf("%s: got %v, cause %v; want %v in both",
+				h.node.Path, err, context.Cause(h.ctx), want)
 		}
 	}
 	if due := k.look(ms(5000)); due.line != nil || len(k.holds) != 0 {

@@ -73,7 +73,8 @@ func (r *replay) connect(server int) {
 	must(r.t, err)
 	var response wire.ConnectResponse
 	if _, err := wire.Decode(frame, &response); err != nil || response.SessionID == 0 && r.id == 0 {
-		r.t.Fatalf("handshake: %+v, %v", response, err)
+		r.t.Fatalf("handshake at server %d: got session %#x, error %v; want a session",
+			server, response.SessionID, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -475,7 +476,8 @@ func TestCounterexamplesOnTheServers(t *testing.T) {
 				}
 			}
 			if broken <= 0 {
-				t.Error("no session was closed while its lease stood")
+				t.Errorf("no session was closed while its lease stood with %d seeds, want one",
+					seeds)
 			}
 		})
 	}

@@ -1122,7 +1122,7 @@ func refute(t *testing.T, v variant, b bounds) {
 	t.Helper()
 	timeline := find(t, v, b, 20_000_000)
 	if timeline == nil {
-		t.Error("no session was closed while its lease stood")
+		t.Error("no session was closed while its lease stood, want one")
 	}
 	t.Log("\n" + strings.Join(timeline, "\n"))
 }

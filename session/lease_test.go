@@ -216,7 +216,8 @@ func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 		rate := float64(writes) / 50
 		t.Logf("tick %v, round trip %v: %.2f writes a timeout, the lease stands for at least %v", test.tick, test.roundTrip, rate, least)
 		if rate > test.most || least < test.least {
-			t.Errorf("got more writes or less lease than wanted: want at most %v writes in a timeout, and a lease of at least %v", test.most, test.least)
+			t.Errorf("tick %v, round trip %v: got %.2f writes in a timeout and a lease of %v, want at most %v and at least %v",
+				test.tick, test.roundTrip, rate, least, test.most, test.least)
 		}
 	}
 }
@@ -310,7 +311,8 @@ func FuzzLease(f *testing.F) {
 				t.Fatalf("the deadline moved to a time %v ago, want none or a later time", now.Sub(l.deadline))
 			}
 			if due, write := l.renew(now, true); l.stands(now) && (due.After(l.deadline) || !write) {
-				t.Fatalf("the next renewal is due after the deadline, or is no write")
+				t.Fatalf("the next renewal is due %v after the deadline, a write %v; want at most 0s, true",
+					due.Sub(l.deadline), write)
 			}
 			if len(l.marks) > 4*slots {
 				t.Fatalf("got %d marks, want at most %d", len(l.marks), 4*slots)

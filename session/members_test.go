@@ -59,8 +59,11 @@ func TestSessionFollowsTheMembers(t *testing.T) {
 // If a session reaches no server of the list that it follows, it tries the given servers again.
 func TestGivenServersAreTriedAgain(t *testing.T) {
 	h := newServers([]string{"given:1"}, cryptoRand{}, newReporter(nil))
-	if !h.follow([]string{"new:1", "new:2"}) || h.follow([]string{"new:2", "new:1"}) {
-		t.Error("the list changed twice or never, want once")
+	first := h.follow([]string{"new:1", "new:2"})
+	again := h.follow([]string{"new:2", "new:1"})
+	if !first || again {
+		t.Errorf("the list changed: got %v, then in another order %v; want true, false",
+			first, again)
 	}
 	turns := func() (seen []string) {
 		for range 3 {

@@ -41,7 +41,8 @@ func TestAMissingChrootIsNamed(t *testing.T) {
 		}
 		for name, call := range calls {
 			if err := call(); !errors.Is(err, zk.ErrNoNode) || !strings.Contains(err.Error(), "chroot /app does not exist") || OutcomeOf(err) != Failed {
-				t.Errorf("%s without the chroot: got %v, want %v with the chroot's name", name, err, zk.ErrNoNode)
+				t.Errorf("%s without the chroot: got %v (%v), want %v with the chroot's name (%v)",
+					name, err, OutcomeOf(err), zk.ErrNoNode, Failed)
 			}
 		}
 		_, err := owner.Create(t.Context(), "/app", nil, Persistent)
@@ -87,7 +88,7 @@ func TestDeleteAllSendsFewRequests(t *testing.T) {
 				t.Errorf("%s: got %d requests, want at most %d", what, got, most)
 			}
 			if stat, err := s.Exists(t.Context(), "/d"); err != nil || stat != nil {
-				t.Errorf("%s: after DeleteAll: got %v, %v; want no node", what, stat, err)
+				t.Errorf("%s: after DeleteAll: got %+v, %v; want no znode", what, stat, err)
 			}
 		}
 		fill(0)
@@ -127,7 +128,7 @@ func TestDeleteAllSendsFewRequests(t *testing.T) {
 		}
 		must(t, s.DeleteAll(t.Context(), "/d"))
 		if stat, err := s.Exists(t.Context(), "/d"); err != nil || stat != nil {
-			t.Errorf("after DeleteAll: got %v, %v; want no node", stat, err)
+			t.Errorf("after DeleteAll: got %+v, %v; want no znode", stat, err)
 		}
 	})
 }

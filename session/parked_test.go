@@ -49,7 +49,7 @@ func TestOpenAndCloseWithoutAServerDoNotWait(t *testing.T) {
 		}
 		e.Resume(0)
 		time.Sleep(time.Minute)
-		for _, down := range []func(int){e.Kill, e.Pause} {
+		for way, down := range []func(int){e.Kill, e.Pause} {
 			late := 0
 			for i := range 100 {
 				s := open(t, on(e, 0))
@@ -68,7 +68,8 @@ func TestOpenAndCloseWithoutAServerDoNotWait(t *testing.T) {
 				time.Sleep(time.Minute)
 			}
 			if late > 0 {
-				t.Errorf("Close without a server returned late in %d of 100 calls, want none", late)
+				t.Errorf("Close while the server is %s returned late in %d of 100 calls, want none",
+					[]string{"down", "hung"}[way], late)
 			}
 		}
 	})

@@ -221,7 +221,8 @@ func TestRegistryEndsWithTheSession(t *testing.T) {
 	late := b.watch("/b", true)
 	for w, path := range map[*Watch]string{early: "/a", late: "/b"} {
 		if ev := <-w.C; ev.Type != EventNotWatching || ev.Err != ErrLost || ev.Path != path {
-			t.Errorf("got the event %+v, want %v with %v", ev, EventNotWatching, ErrLost)
+			t.Errorf("got the event %+v, want %v of %s with %v",
+				ev, EventNotWatching, path, ErrLost)
 		}
 	}
 	if len(b.watches) != 0 {

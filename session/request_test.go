@@ -107,7 +107,8 @@ func TestEveryRequest(t *testing.T) {
 		value, err := s.Get(ctx, path)
 		must(t, err)
 		if string(value.Data) != "1" || value.Stat.Version != 0 {
-			t.Errorf("Get: got %+v, want the data \"1\" and version 0", value)
+			t.Errorf("Get: got %q in version %d, want \"1\" in version 0",
+				value.Data, value.Stat.Version)
 		}
 		stat, err := s.Set(ctx, path, []byte("22"), 0)
 		must(t, err)
@@ -115,7 +116,8 @@ func TestEveryRequest(t *testing.T) {
 			t.Errorf("Set: got %+v, want version 1 and 2 bytes", stat)
 		}
 		if _, err := s.Set(ctx, path, nil, 0); !errors.Is(err, zk.ErrBadVersion) || OutcomeOf(err) != Failed {
-			t.Errorf("Set of an old version: got %v, want %v (%v)", err, zk.ErrBadVersion, Failed)
+			t.Errorf("Set of an old version: got %v (%v), want %v (%v)",
+				err, OutcomeOf(err), zk.ErrBadVersion, Failed)
 		}
 		for mode, prefix := range map[Mode]string{
 			Ephemeral: "/a/e", EphemeralSequential: "/a/es-", PersistentSequential: "/a/", Container: "/a/c",
@@ -147,11 +149,12 @@ func TestEveryRequest(t *testing.T) {
 		must(t, s.DeleteAll(ctx, "/a"))
 		must(t, s.DeleteAll(ctx, "/a"))
 		if stat, err := s.Exists(ctx, "/a"); stat != nil || err != nil {
-			t.Errorf("Exists after the deletion: got %v, %v; want no node", stat, err)
+			t.Errorf("Exists after the deletion: got %+v, %v; want no znode", stat, err)
 		}
 		must(t, s.Sync(ctx, "/"))
 		if path, err := s.Create(ctx, "/x/y", nil, Persistent); path != "" || OutcomeOf(err) != Failed {
-			t.Errorf("Create without a parent: got %q, %v; want no path and the outcome fail", path, err)
+			t.Errorf("Create without a parent: got %q, %v (%v); want no path (%v)",
+				path, err, OutcomeOf(err), Failed)
 		}
 	})
 }
@@ -173,14 +176,16 @@ func TestMultiAppliesAllOrNothing(t *testing.T) {
 			t.Errorf("Multi: got %v, want %v of part 1 on /m (%v)", err, zk.ErrBadVersion, Failed)
 		}
 		if value, err := s.Get(ctx, "/m"); err != nil || string(value.Data) != "x" {
-			t.Errorf("after a failed Multi: got %+v, %v; want the old data \"x\"", value, err)
+			t.Errorf("after a failed Multi: got the data %q, %v; want the old data \"x\"",
+				value.Data, err)
 		}
 		if _, err := s.Multi(ctx); err != nil {
 			t.Errorf("empty Multi: got %v, want no error", err)
 		}
 		for _, op := range []Op{CreateOp{Path: "/c", Mode: Container}, CreateOp{Path: "/c", Mode: 5}, CreateOp{Path: "c"}, CheckOp{}} {
 			if _, err := s.Multi(ctx, CheckOp{"/m", AnyVersion}, op); OutcomeOf(err) != Failed {
-				t.Errorf("Multi with %+v: got %v, want the outcome fail", op, err)
+				t.Errorf("Multi with %+v: got %v (%v), want an error (%v)",
+					op, err, OutcomeOf(err), Failed)
 			}
 		}
 	})
@@ -212,7 +217,8 @@ func TestTooLargeIsRefusedUnsent(t *testing.T) {
 		must(t, s.fits(many[0]))
 		for name, err := range map[string]error{"create": create, "acl": acl, "set": set, "multi": multi, "fits": fits} {
 			if !errors.Is(err, ErrTooLarge) || OutcomeOf(err) != Failed {
-				t.Errorf("%s: got %v, want %v (%v)", name, err, ErrTooLarge, Failed)
+				t.Errorf("%s: got %v (%v), want %v (%v)",
+					name, err, OutcomeOf(err), ErrTooLarge, Failed)
 			}
 		}
 		if n := counter.Fired(); n != 0 {
@@ -273,7 +279,8 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 		cancel()
 		for name, request := range requests {
 			if err := request(ended); !errors.Is(err, context.Canceled) || OutcomeOf(err) != Failed {
-				t.Errorf("%s with an ended context: got %v, want %v (%v)", name, err, context.Canceled, Failed)
+				t.Errorf("%s with an ended context: got %v (%v), want %v (%v)",
+					name, err, OutcomeOf(err), context.Canceled, Failed)
 			}
 		}
 		for i := range e.Servers() {
@@ -287,7 +294,8 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		must(t, s.Sync(t.Context(), "/"))
 		if after := mntr(t, e, "znode_count"); after != before {
-			t.Errorf("the number of nodes changed from %d to %d, want no change because nothing was sent", before, after)
+			t.Errorf("the number of znodes changed from %d to %d, want no change because nothing was sent",
+				before, after)
 		}
 		injection := e.Inject(zktest.Rule{Count: -1, Fate: zktest.DelayReply, Delay: time.Minute})
 		try("held", true)
@@ -394,11 +402,13 @@ func TestWriteWhoseReplyIsLostIsIndeterminate(t *testing.T) {
 		for fate, applied := range map[zktest.Fate]bool{zktest.CloseBeforeReply: true, zktest.CloseBeforeRequest: false} {
 			e.Inject(zktest.Rule{Op: "create", Fate: fate})
 			if _, err := s.Create(ctx, "/a", nil, Persistent); OutcomeOf(err) != Indeterminate {
-				t.Errorf("Create: got %v, want the outcome info", err)
+				t.Errorf("fate %d: Create: got %v (%v), want an error (%v)",
+					fate, err, OutcomeOf(err), Indeterminate)
 			}
 			must(t, s.Sync(ctx, "/"))
 			if stat, err := s.Exists(ctx, "/a"); err != nil || (stat != nil) != applied {
-				t.Errorf("Exists after the write: got %v, %v; want a node: %v", stat, err, applied)
+				t.Errorf("fate %d: Exists after the write: got %+v, %v; want a znode: %v",
+					fate, stat, err, applied)
 			}
 			must(t, s.DeleteAll(ctx, "/a"))
 		}
@@ -413,7 +423,8 @@ func TestReadsOutliveTheConnection(t *testing.T) {
 		injection := e.Inject(zktest.Rule{Op: "exists", Count: 3, Fate: zktest.CloseBeforeReply})
 		stat, err := s.Exists(t.Context(), "/")
 		if err != nil || stat == nil || injection.Fired() != 3 {
-			t.Errorf("Exists: got %v, %v after %d failed attempts; want a node after 3", stat, err, injection.Fired())
+			t.Errorf("Exists: got %v, %v after %d failed attempts; want a znode after 3",
+				stat, err, injection.Fired())
 		}
 	})
 }
@@ -433,7 +444,7 @@ func TestChroot(t *testing.T) {
 			t.Errorf("Create: got %q, %v; want /application", path, err)
 		}
 		if stat, err := whole.Exists(ctx, "/app/application"); err != nil || stat == nil {
-			t.Errorf("Exists without the chroot: got %v, %v; want a node", stat, err)
+			t.Errorf("Exists without the chroot: got %+v, %v; want a znode", stat, err)
 		}
 		listing, w, err := s.ChildrenWatch(ctx, "/")
 		if err != nil || !slices.Equal(listing.Names, []string{"application"}) {
@@ -473,7 +484,8 @@ func TestACLAndDigest(t *testing.T) {
 		_, err := s.Create(ctx, "/p", []byte("x"), Persistent)
 		must(t, err)
 		if _, err := stranger.Get(ctx, "/p"); !errors.Is(err, zk.ErrNoAuth) || OutcomeOf(err) != Failed {
-			t.Errorf("Get without the credential: got %v, want %v (%v)", err, zk.ErrNoAuth, Failed)
+			t.Errorf("Get without the credential: got %v (%v), want %v (%v)",
+				err, OutcomeOf(err), zk.ErrNoAuth, Failed)
 		}
 		for i := range e.Servers() { // credentials are sent on each new connection, before anything else
 			for j := range e.Servers() {
@@ -482,7 +494,7 @@ func TestACLAndDigest(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			e.Kill(i)
 			if _, err := s.Get(ctx, "/p"); err != nil {
-				t.Errorf("Get after a reconnect: got %v, want no error", err)
+				t.Errorf("Get after server %d was killed: got %v, want no error", i, err)
 			}
 		}
 		node, err := own(ctx, s, "/p")
@@ -496,7 +508,7 @@ func TestACLAndDigest(t *testing.T) {
 		}
 		must(t, s.SetACL(ctx, "/p", zk.WorldACL(zk.PermAll), 0))
 		if _, err := stranger.Get(ctx, "/p"); err != nil {
-			t.Errorf("Get of a node that is open to all: got %v, want no error", err)
+			t.Errorf("Get of a znode that is open to all: got %v, want no error", err)
 		}
 		if _, err := s.CreateACL(ctx, "/bad", nil, Persistent, zk.AuthACL(zk.PermAll)[:0]); !errors.Is(err, zk.ErrInvalidACL) {
 			t.Errorf("CreateACL with an empty ACL: got %v, want %v", err, zk.ErrInvalidACL)
@@ -548,7 +560,8 @@ func TestSequentialNodeAtTheRootStaysInTheChroot(t *testing.T) {
 		listing, err := all.Children(t.Context(), "/")
 		must(t, err)
 		if len(listing.Names) != 2 { // including /zookeeper
-			t.Errorf("nodes outside the chroot: got %v, want only the chroot and zookeeper", listing.Names)
+			t.Errorf("znodes outside the chroot: got %v, want only the chroot and zookeeper",
+				listing.Names)
 		}
 	})
 }

@@ -127,11 +127,13 @@ func TestAddressesRace(t *testing.T) {
 		}
 		d.dial = func(_ context.Context, _, address string) (net.Conn, error) { return nil, errors.New(address) }
 		if conn, err := d.DialContext(t.Context(), "tcp", "zk:1"); conn != nil || err == nil {
-			t.Errorf("all addresses fail: got %v, %v; want an error", conn, err)
+			t.Errorf("all addresses fail: got a connection %v, error %v; want false and an error",
+				conn != nil, err)
 		}
 		d.lookup = func(context.Context, string) ([]string, error) { return nil, nil }
 		if conn, err := d.DialContext(t.Context(), "tcp", "zk:1"); conn != nil || err == nil {
-			t.Errorf("no address: got %v, %v; want an error", conn, err)
+			t.Errorf("no address: got a connection %v, error %v; want false and an error",
+				conn != nil, err)
 		}
 	})
 }
@@ -159,7 +161,8 @@ func TestEachAddressIsTriedInTime(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 			start := time.Now()
 			if _, err := d.DialContext(ctx, "tcp", "zk:1"); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 400*time.Millisecond {
-				t.Errorf("got %v after %v, want a deadline exceeded within 400 ms", err, time.Since(start))
+				t.Errorf("%d addresses: got %v after %v, want a deadline exceeded within 400 ms",
+					n, err, time.Since(start))
 			}
 			cancel()
 			slices.Sort(tried)

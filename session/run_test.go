@@ -81,7 +81,8 @@ func TestDemandForSASLEndsRun(t *testing.T) {
 			return ctx.Err()
 		})
 		if ctx.Err() != nil || !errors.Is(err, ErrCredentials) || !errors.Is(err, ErrAuthRequired) {
-			t.Error(err)
+			t.Errorf("Run: got %v with the context %v, want %v and %v with nil",
+				err, ctx.Err(), ErrCredentials, ErrAuthRequired)
 		}
 	})
 }
@@ -99,7 +100,7 @@ func TestRunSaysTheLastReasonWhenItsContextEnds(t *testing.T) {
 			})
 			cancel()
 			if !errors.Is(err, why) || !errors.Is(err, ErrLost) {
-				t.Errorf("Run: got %v, want %v with %v", err, why, ErrLost)
+				t.Errorf("run %d: Run: got %v, want %v with %v", i, err, why, ErrLost)
 			}
 		}
 	})

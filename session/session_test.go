@@ -255,7 +255,7 @@ func TestCloseIsIdempotentWaitsAndDeletes(t *testing.T) {
 			t.Errorf("the watch got %+v, want an event with %v", ev, ErrClosed)
 		}
 		if names := children(t, e, "/"); slices.Contains(names, "e") {
-			t.Error("the ephemeral node still exists after Close")
+			t.Error("the ephemeral znode still exists after Close")
 		}
 		for name, err := range map[string]error{
 			"get":     func() error { _, err := s.Get(t.Context(), "/"); return err }(),
@@ -263,7 +263,8 @@ func TestCloseIsIdempotentWaitsAndDeletes(t *testing.T) {
 			"create":  func() error { _, err := own(t.Context(), s, "/a"); return err }(),
 		} {
 			if !errors.Is(err, ErrClosed) || OutcomeOf(err) != Failed {
-				t.Errorf("%s after Close: got %v, want %v (%v)", name, err, ErrClosed, Failed)
+				t.Errorf("%s after Close: got %v (%v), want %v (%v)",
+					name, err, OutcomeOf(err), ErrClosed, Failed)
 			}
 		}
 	})
@@ -361,7 +362,8 @@ func TestNothingIsLeftAfterManySessions(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		if sessions, watches, ephemerals := mntr(t, e, "global_sessions"), mntr(t, e, "watch_count"), mntr(t, e, "ephemerals_count"); sessions+watches+ephemerals != 0 {
-			t.Errorf("at the servers: got %d sessions, %d watches and %d ephemeral nodes left, want none", sessions, watches, ephemerals)
+			t.Errorf("at the servers: got %d sessions, %d watches and %d ephemeral znodes left, want none",
+				sessions, watches, ephemerals)
 		}
 	}) // a goroutine that is left would fail the bubble
 }
@@ -438,6 +440,7 @@ func TestAccessors(t *testing.T) {
 		}
 	})
 	if s := State(99).String() + Suspended.String() + Connected.String() + Lost.String() + Closed.String(); s != "unknownsuspendedconnectedlostclosed" {
-		t.Error(s)
+		t.Errorf("names of the states: got %s, want unknown, suspended, connected, lost and closed",
+			s)
 	}
 }

@@ -70,7 +70,8 @@ func TestNothingIsGrantedOnALeaseFromBeforeASuspension(t *testing.T) {
 		h.Expect()
 		time.Sleep(time.Minute)
 		if wait, err := s.keeper.grant(h, time.Now()); wait != nil || err != nil {
-			t.Fatalf("Grant before the suspension: got %v, want it at once", err)
+			t.Fatalf("Grant before the suspension: got a wait %v, error %v; want false, nil",
+				wait != nil, err)
 		}
 		h = holding(t, s, 1)[0]
 		slept.Add(int64(time.Minute))
@@ -105,7 +106,8 @@ func TestSteppingClock(t *testing.T) {
 	} {
 		wall, mono = wall.Add(step.wall), mono.Add(step.mono)
 		if got := c.at(wall, mono); got != step.want {
-			t.Errorf("step %+v: got %v", step, got)
+			t.Errorf("step of wall clock %v and monotonic clock %v: got %v, want %v",
+				step.wall, step.mono, got, step.want)
 		}
 	}
 }

@@ -122,7 +122,7 @@ func TestWatchesFireOnWhatTheyWatch(t *testing.T) {
 			"childrenW": func() error { _, _, err := s.ChildrenWatch(ctx, "/w"); return err }(),
 		} {
 			if !errors.Is(err, zk.ErrNoNode) {
-				t.Errorf("%s of a missing node: got %v, want %v", name, err, zk.ErrNoNode)
+				t.Errorf("%s of a missing znode: got %v, want %v", name, err, zk.ErrNoNode)
 			}
 		}
 		if len(s.watches.watches) != 0 {
@@ -300,7 +300,7 @@ func TestWatchesSurviveReconnectsWithoutAGap(t *testing.T) {
 				parent: zk.EventNodeChildrenChanged, recreated: zk.EventNodeDataChanged,
 			} {
 				if ev := fired(t, w); ev.Type != want && !(w == recreated && ev.Type == zk.EventNodeDeleted) {
-					t.Errorf("got the event %+v, want %v", ev, want)
+					t.Errorf("moved %v: got the event %+v, want %v", moved, ev, want)
 				}
 			}
 			must(t, s.Sync(ctx, "/"))
@@ -311,7 +311,8 @@ func TestWatchesSurviveReconnectsWithoutAGap(t *testing.T) {
 			_, err = other.Create(ctx, "/missing", nil, Persistent)
 			must(t, err)
 			if a, b := fired(t, same), fired(t, missing); a.Type != zk.EventNodeDataChanged || b.Type != zk.EventNodeCreated {
-				t.Errorf("got the events %+v and %+v, want a change of data and a creation", a, b)
+				t.Errorf("moved %v: got the events %+v and %+v, want a change of data and a creation",
+					moved, a, b)
 			}
 			synctest.Wait() // an event is delivered before its watch is forgotten
 			if len(s.watches.watches) != 0 {
@@ -341,7 +342,8 @@ func TestWatchesEndWithTheSession(t *testing.T) {
 		lose(t, e, s)
 		for w, path := range map[*Watch]string{a: "/a", b: "/", s.watches.watch("/late", false): "/late"} {
 			if ev := fired(t, w); ev.Type != zk.EventNotWatching || !errors.Is(ev.Err, ErrLost) || ev.Path != path {
-				t.Errorf("got the event %+v, want %v with %v", ev, zk.EventNotWatching, ErrLost)
+				t.Errorf("got the event %+v, want %v of %s with %v",
+					ev, zk.EventNotWatching, path, ErrLost)
 			}
 			w.Stop()
 		}

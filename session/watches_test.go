@@ -32,14 +32,15 @@ func TestWatchFiresOnceForEachRead(t *testing.T) {
 		w := s.newWatches()
 		defer w.Stop()
 		if _, _, err := w.Get(t.Context(), "/a"); !errors.Is(err, zk.ErrNoNode) {
-			t.Fatal(err)
+			t.Fatalf("Get of a missing znode: got %v, want %v", err, zk.ErrNoNode)
 		}
 		if len(w.waits) != 0 || len(s.watches.watches) != 0 {
-			t.Errorf("a Get of a missing node left watches: %v", s.watches.watches)
+			t.Errorf("a Get of a missing znode left %d watches in the set and %d in the session, want none",
+				len(w.waits), len(s.watches.watches))
 		}
 		for range 2 {
 			if stat, err := w.Exists(t.Context(), "/a"); stat != nil || err != nil {
-				t.Fatal(stat, err)
+				t.Fatalf("Exists of a missing znode: got %+v, %v; want none, nil", stat, err)
 			}
 		}
 		s.Create(t.Context(), "/a", nil, Persistent)
@@ -56,7 +57,8 @@ func TestWatchFiresOnceForEachRead(t *testing.T) {
 		s.Set(t.Context(), "/a", nil, AnyVersion)
 		synctest.Wait()
 		if len(w.fired) != 0 || len(w.waits) != 0 || len(s.watches.watches) != 0 {
-			t.Errorf("a dropped watch is left: got %v fired and %v set, want none", w.fired, s.watches.watches)
+			t.Errorf("a dropped watch is left: got %d fired, %d in the set and %d in the session, want none",
+				len(w.fired), len(w.waits), len(s.watches.watches))
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		why := errors.New("enough")

@@ -187,7 +187,7 @@ func BenchmarkTreeOf100000(b *testing.B) {
 			}
 			b.ReportMetric(float64(requests.Load())/float64(c.Len()), "requests/node")
 			if c.Len() != len(paths) {
-				b.Fatalf("got %d nodes, want %d", c.Len(), len(paths))
+				b.Fatalf("got %d znodes, want %d", c.Len(), len(paths))
 			}
 		}
 	})

@@ -203,7 +203,8 @@ func TestKindOfWhatWasRestored(t *testing.T) {
 		{session.Value{}, Deleted},
 	} {
 		if got := kindOf(old, one.now); got != one.want {
-			t.Errorf("from %+v to %+v: got %v, want %v", old, one.now, got, one.want)
+			t.Errorf("from %q %+v to %q %+v: got %v, want %v",
+				old.Data, old.Stat, one.now.Data, one.now.Stat, got, one.want)
 		}
 	}
 }
@@ -305,14 +306,15 @@ func TestValueOfAZnodeThatIsNoLongerListed(t *testing.T) {
 			rep := newReplica("/r", TreeOptions{})
 			for _, got := range []reading{value("/r", 1), list("/r", "a"), value("/r/a", 2), list("/r/a", "b"), value("/r/a/b", 3)} {
 				if _, keep := rep.apply(got); !keep {
-					t.Fatalf("%+v was not accepted", got)
+					t.Fatalf("reading of %+v was not accepted, want it accepted", got.facet)
 				}
 			}
 			rep.changes()
 			rep.apply(gone)
 			next, keep := rep.apply(value("/r/a/b", 4))
 			if keep || len(next) > 0 || rep.nodes["/r/a/b"] != nil {
-				t.Errorf("the value was accepted: watch kept %v, next %v, nodes %v", keep, next, rep.nodes)
+				t.Errorf("the value of /r/a/b: watch kept %v, next %v, in the replica %v; want false, none, false",
+					keep, next, rep.nodes["/r/a/b"] != nil)
 			}
 			if all := rep.changes(); !slices.ContainsFunc(all, func(c EntryChange) bool { return c.Kind == Deleted && c.Path == "/r/a/b" }) {
 				t.Errorf("got changes %v, want /r/a/b deleted", all)
@@ -364,7 +366,8 @@ func FuzzReplica(f *testing.F) {
 				want := Created
 				switch {
 				case !had && c.Stat == nil, had && c.Stat != nil && old.Mzxid == c.Stat.Mzxid:
-					t.Fatalf("seed %d: reported without a difference: %v", seed, c)
+					t.Fatalf("seed %d: %v of %s was reported without a difference, want no report",
+						seed, c.Kind, c.Path)
 				case c.Stat == nil:
 					want = Deleted
 				case had && old.Czxid != c.Stat.Czxid:
@@ -373,7 +376,7 @@ func FuzzReplica(f *testing.F) {
 					want = Changed
 				}
 				if c.Kind != want {
-					t.Fatalf("seed %d: got %v, want kind %v", seed, c, want)
+					t.Fatalf("seed %d: %s: got %v, want %v", seed, c.Path, c.Kind, want)
 				}
 				if delete(told, c.Path); c.Stat != nil {
 					told[c.Path] = *c.Stat
@@ -430,7 +433,8 @@ func FuzzReplica(f *testing.F) {
 			t.Fatalf("seed %d: got %v, want %v", seed, got, want)
 		}
 		if len(rep.nodes) != len(want) {
-			t.Fatalf("seed %d: got %d nodes in the replica, want %d", seed, len(rep.nodes), len(want))
+			t.Fatalf("seed %d: got %d znodes in the replica, want %d",
+				seed, len(rep.nodes), len(want))
 		}
 	})
 }

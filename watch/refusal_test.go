@@ -75,7 +75,7 @@ func TestBusyServerEndsNoStream(t *testing.T) {
 			}
 		}
 		if all := node.all(); string(all[len(all)-1].Data) != "2" || len(all[len(all)-1].Names) != 2 {
-			t.Errorf("node: got %s, want 2 children", sayNode(all[len(all)-1]))
+			t.Errorf("node: got %s, want data %q and 2 children", sayNode(all[len(all)-1]), "2")
 		}
 		if all := childrenData.all(); len(all[len(all)-1].Children) != 2 {
 			t.Errorf("children with data: got %d, want 2", len(all[len(all)-1].Children))
@@ -93,9 +93,12 @@ func TestBusyServerEndsNoStream(t *testing.T) {
 		synctest.Wait()
 		enough := errors.New("enough")
 		stop(enough)
-		for _, err := range []error{data.end(), children.end(), node.end(), childrenData.end(), trees.end(), missing.end()} {
+		for i, err := range []error{
+			data.end(), children.end(), node.end(), childrenData.end(), trees.end(), missing.end(),
+		} {
 			if !errors.Is(err, enough) {
-				t.Errorf("ended with %v, want %v", err, enough)
+				t.Errorf("stream of %s: ended with %v, want %v",
+					[]string{"data", "children", "node", "children with data", "tree", "missing znode"}[i], err, enough)
 			}
 		}
 		w.NothingLeft()

@@ -354,7 +354,8 @@ func TestSlowConsumerGetsTheNewest(t *testing.T) {
 		expect(t, sayNode(slow.next()), `changed "first" [] +[] -[], changed`)
 		c := slow.next()
 		if string(c.Data) != "499" || len(c.Names) != 500 || len(c.Added) != 500 {
-			t.Errorf("got data %q and %d children, want \"499\" and 500", c.Data, len(c.Names))
+			t.Errorf("got data %q, %d children and %d added, want \"499\", 500 and 500",
+				c.Data, len(c.Names), len(c.Added))
 		}
 		slow.none()
 	})
@@ -385,7 +386,8 @@ func TestReconnectLeavesNoGap(t *testing.T) {
 			expect(t, sayTrees(tree.all()), fmt.Sprintf("changed /a=%d, changed /a/x=%d, created /a/y%d=", i, i+10, i))
 			n := node.all()
 			if last := n[len(n)-1]; string(last.Data) != fmt.Sprint(i) || len(last.Names) != i+2 {
-				t.Errorf("got %s, want the last data and children", sayNode(last))
+				t.Errorf("round %d: got %s, want data \"%d\" and %d children",
+					i, sayNode(last), i, i+2)
 			}
 			expect(t, sayData(later.next()), `created "1" v0, created`)
 			w.do("-/b")
@@ -423,9 +425,10 @@ func TestStreamsEndOnceWithTheCause(t *testing.T) {
 					t.Errorf("got %d watches at the servers, want 5: data of three paths, children of two", n)
 				}
 				want := end(w, cancel)
-				for _, err := range []error{data.end(), missing.end(), node.end(), tree.end()} {
+				for i, err := range []error{data.end(), missing.end(), node.end(), tree.end()} {
 					if !errors.Is(err, want) {
-						t.Errorf("ended with %v, want %v", err, want)
+						t.Errorf("stream of %s: ended with %v, want %v",
+							[]string{"data", "missing znode", "node", "tree"}[i], err, want)
 					}
 				}
 				time.Sleep(10 * time.Second) // the session removes watches with the next ping
@@ -478,7 +481,8 @@ func TestFollowGoesOnWhereItWas(t *testing.T) {
 		f.none()
 		g.none()
 		if e, ok := tree.Get("/a/x"); !ok || string(e.Data) != "1" || tree.Len() != 3 {
-			t.Errorf("got /a/x %+v and %d nodes in the copy, want data \"1\" and 3 nodes", e, tree.Len())
+			t.Errorf("got /a/x %v, data %q and %d znodes in the copy, want true, data \"1\" and 3 znodes",
+				ok, e.Data, tree.Len())
 		}
 
 		w.server.Store(0)

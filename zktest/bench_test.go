@@ -69,7 +69,7 @@ func eight(b *testing.B, opts zktest.Options, call func(c *rawClient) wire.Code)
 	e := zktest.Start(b, opts)
 	setup := dialRaw(b, e, 0)
 	if h := setup.call(wire.OpCreate, &wire.CreateRequest{Path: "/b", Data: make([]byte, 100), ACL: world}); h.Err != wire.OK {
-		b.Fatal(h.Err)
+		b.Fatalf("create /b: got code %v, want OK", h.Err)
 	}
 	var clients []*rawClient
 	for i := range 8 {
@@ -85,7 +85,7 @@ func eight(b *testing.B, opts zktest.Options, call func(c *rawClient) wire.Code)
 		wg.Go(func() {
 			for left.Add(-1) >= 0 {
 				if code := call(c); code != wire.OK {
-					b.Error(code)
+					b.Errorf("call: got code %v, want OK", code)
 					return
 				}
 			}
@@ -217,7 +217,7 @@ func BenchmarkHundredThousandNodes(b *testing.B) {
 		for range 100_000 {
 			req := wire.CreateRequest{Path: "/n/node-", Data: make([]byte, 100), ACL: world, Mode: wire.ModePersistentSequential}
 			if h := c.call(wire.OpCreate, &req); h.Err != wire.OK {
-				b.Fatal(h.Err)
+				b.Fatalf("create below /n: got code %v, want OK", h.Err)
 			}
 		}
 		runtime.GC()
@@ -301,7 +301,7 @@ func (c *rawClient) create(path string, mode int32) {
 	c.tb.Helper()
 	h := c.call(wire.OpCreate, &wire.CreateRequest{Path: path, ACL: world, Mode: mode})
 	if h.Err != wire.OK {
-		c.tb.Fatalf("create %s: %v", path, h.Err)
+		c.tb.Fatalf("create %s: got code %v, want OK", path, h.Err)
 	}
 }
 
@@ -310,7 +310,7 @@ func (c *rawClient) count(path string) int32 {
 	c.tb.Helper()
 	var n wire.Int32
 	if h := c.call(wire.OpGetAllChildrenNumber, &wire.Path{Path: path}, &n); h.Err != wire.OK {
-		c.tb.Fatalf("count %s: %v", path, h.Err)
+		c.tb.Fatalf("count %s: got code %v, want OK", path, h.Err)
 	}
 	return n.Value
 }

@@ -53,14 +53,14 @@ func both(t *testing.T, opts zktest.Options, f func(t *testing.T, e *zktest.Ense
 func TestGoZookeeperOperations(t *testing.T) {
 	both(t, zktest.Options{TTLNodes: true}, func(t *testing.T, e *zktest.Ensemble) {
 		c := connect(t, e, 1, 10*time.Second)
-		must := func(err error) {
+		must := func(what string, err error) {
 			t.Helper()
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("%s: got error %v, want nil", what, err)
 			}
 		}
 		name, err := c.Create("/a", []byte("1"), 0, open)
-		must(err)
+		must("create /a", err)
 		if name != "/a" {
 			t.Errorf("created %q, want /a", name)
 		}
@@ -72,12 +72,12 @@ func TestGoZookeeperOperations(t *testing.T) {
 			t.Errorf("create without parent: got %v, want ErrNoNode", err)
 		}
 		data, st, err := c.Get("/a")
-		must(err)
+		must("get /a", err)
 		if string(data) != "1" || st.Version != 0 || st.Czxid == 0 || st.Czxid != st.Mzxid {
-			t.Errorf("get: got %q, stat %+v; want 1 and version 0", data, st)
+			t.Errorf("get: got %q, stat %+v; want 1, version 0 and the czxid as mzxid", data, st)
 		}
 		st, err = c.Set("/a", []byte("22"), 0)
-		must(err)
+		must("set /a", err)
 		if st.Version != 1 || st.DataLength != 2 {
 			t.Errorf("set: got stat %+v, want version 1 and 2 bytes", st)
 		}
@@ -86,42 +86,43 @@ func TestGoZookeeperOperations(t *testing.T) {
 		}
 		for i := range 3 {
 			name, err := c.Create("/a/s-", nil, zk.FlagSequence|zk.FlagEphemeral, open)
-			must(err)
+			must("create /a/s-", err)
 			if want := fmt.Sprintf("/a/s-%010d", i); name != want {
 				t.Errorf("created %q, want %q", name, want)
 			}
 		}
 		kids, st, err := c.Children("/a")
-		must(err)
+		must("children of /a", err)
 		slices.Sort(kids)
 		if len(kids) != 3 || st.NumChildren != 3 || st.Cversion != 3 {
-			t.Errorf("children: got %v, stat %+v; want 3", kids, st)
+			t.Errorf("children: got %v, stat %+v; want 3 children and cversion 3", kids, st)
 		}
 		if err := c.Delete("/a", -1); err != zk.ErrNotEmpty {
 			t.Errorf("delete of a parent: got %v, want ErrNotEmpty", err)
 		}
-		must(c.Delete("/a/"+kids[0], -1))
+		must("delete a child of /a", c.Delete("/a/"+kids[0], -1))
 		_, err = c.Create("/a/"+kids[1]+"/x", nil, 0, open)
 		if err != zk.ErrNoChildrenForEphemerals {
-			t.Errorf("child of an ephemeral node: got %v, want ErrNoChildrenForEphemerals", err)
+			t.Errorf("child of an ephemeral znode: got %v, want ErrNoChildrenForEphemerals", err)
 		}
 		ok, st, err := c.Exists("/a/" + kids[1])
-		must(err)
+		must("exists", err)
 		if !ok || st.EphemeralOwner != c.SessionID() {
 			t.Errorf("exists: got %v, stat %+v; want true, owned by the session", ok, st)
 		}
 		_, err = c.Sync("/a")
-		must(err)
+		must("sync", err)
 		_, err = c.CreateContainer("/c", nil, zk.FlagContainer, open)
-		must(err)
+		must("create container /c", err)
 		_, err = c.CreateTTL("/t", nil, zk.FlagTTL, open, time.Minute)
-		must(err)
+		must("create /t with a TTL", err)
 		res, err := c.Multi(&zk.CheckVersionRequest{Path: "/a", Version: 1},
 			&zk.CreateRequest{Path: "/m", Acl: open}, &zk.SetDataRequest{Path: "/m", Data: []byte("x"), Version: 0},
 			&zk.DeleteRequest{Path: "/m", Version: 1})
-		must(err)
+		must("multi", err)
 		if len(res) != 4 || res[1].String != "/m" || res[2].Stat.Version != 1 {
-			t.Errorf("multi: got %+v, want 4 results", res)
+			t.Errorf("multi: got %+v, want 4 results, the second /m and the third with version 1",
+				res)
 		}
 		res, err = c.Multi(&zk.CreateRequest{Path: "/m", Acl: open}, &zk.DeleteRequest{Path: "/none", Version: 1},
 			&zk.DeleteRequest{Path: "/a", Version: 1})
@@ -129,7 +130,7 @@ func TestGoZookeeperOperations(t *testing.T) {
 			t.Errorf("failed multi: got %+v, error %v; want ErrNoNode", res, err)
 		}
 		if ok, _, _ := c.Exists("/m"); ok {
-			t.Error("a part of a failed multi was applied")
+			t.Error("/m exists: a part of a failed multi was applied, want none")
 		}
 	})
 }
@@ -139,12 +140,10 @@ func TestWatchesFireOnce(t *testing.T) {
 		a, b := connect(t, e, 0, 10*time.Second), connect(t, e, 1, 10*time.Second)
 		_, _, created, err := a.ExistsW("/w")
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("watch /w: got error %v, want nil", err)
 		}
 		_, _, kids, _ := a.ChildrenW("/")
-		if _, err := b.Create("/w", nil, 0, open); err != nil {
-			t.Fatal(err)
-		}
+		mustCreate(t, b, "/w", 0)
 		if ev := <-created; ev.Type != zk.EventNodeCreated || ev.Path != "/w" {
 			t.Errorf("got %+v, want NodeCreated of /w", ev)
 		}
@@ -167,12 +166,10 @@ func TestWatchesFireOnce(t *testing.T) {
 func TestExpireTakesTheEphemerals(t *testing.T) {
 	both(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		a, b := connect(t, e, 1, 10*time.Second), connect(t, e, 0, 10*time.Second)
-		if _, err := a.Create("/e", nil, zk.FlagEphemeral, open); err != nil {
-			t.Fatal(err)
-		}
+		mustCreate(t, a, "/e", zk.FlagEphemeral)
 		_, _, gone, err := b.ExistsW("/e")
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("watch /e: got error %v, want nil", err)
 		}
 		if err := e.Expire(a.SessionID()); err != nil {
 			t.Fatal(err)

@@ -121,18 +121,19 @@ func TestLostReplyAfterCommit(t *testing.T) {
 			mustCreate(t, a, "/other", 0)
 			session := a.SessionID()
 			if _, err := a.Create("/lost", nil, 0, open); !errors.Is(err, zk.ErrConnectionClosed) {
-				t.Fatalf("create: got error %v, want ErrConnectionClosed", err)
+				t.Fatalf("fate %d: create: got error %v, want ErrConnectionClosed", fate, err)
 			}
 			if rule.Fired() != 1 {
-				t.Errorf("the rule fired %d times, want once", rule.Fired())
+				t.Errorf("fate %d: the rule fired %d times, want once", fate, rule.Fired())
 			}
 			if ok, _, _ := b.Exists("/lost"); ok != happened {
-				t.Errorf("exists: got %v, want %v", ok, happened)
+				t.Errorf("fate %d: exists: got %v, want %v", fate, ok, happened)
 			}
 			time.Sleep(5 * time.Second) // go-zookeeper reconnects
 			mustCreate(t, a, "/later", 0)
 			if got := a.SessionID(); got != session {
-				t.Errorf("session after the reconnect: got %#x, want %#x resumed", got, session)
+				t.Errorf("fate %d: session after the reconnect: got %#x, want %#x resumed",
+					fate, got, session)
 			}
 		})
 	}
@@ -149,7 +150,7 @@ func TestDelayedRequestAndReply(t *testing.T) {
 			go func() { <-created; seen <- time.Since(start) }()
 			mustCreate(t, a, "/d", 0)
 			if d := time.Since(start); d != time.Second {
-				t.Errorf("create took %v, want 1s", d)
+				t.Errorf("fate %d: create took %v, want 1s", fate, d)
 			}
 			if d := <-seen; (d == time.Second) != (fate == zktest.DelayRequest) {
 				t.Errorf("fate %d: applied after %v, want 1s only for DelayRequest", fate, d)
@@ -207,7 +208,8 @@ func TestDeposedLeaderAnswersReadsAndSync(t *testing.T) {
 			t.Errorf("sync at the deposed leader: got code %v, want OK", h.Err)
 		}
 		if h := a.call(wire.OpExists, &wire.PathWatch{Path: "/new"}); h.Err != wire.NoNode {
-			t.Errorf("read of a node of the new leader at the deposed one: got code %v, want NoNode", h.Err)
+			t.Errorf("read of a znode of the new leader at the deposed one: got code %v, want NoNode",
+				h.Err)
 		}
 		var last time.Duration
 		for {
@@ -250,7 +252,8 @@ func TestProposalWithoutQuorum(t *testing.T) {
 				e.Cut(zktest.Link{From: 2, To: 1})
 			}
 			if _, err := a.Create("/p", nil, 0, open); err == nil {
-				t.Fatal("a write was acknowledged without a quorum")
+				t.Fatalf("proposal reaches the next leader: %v: a write was acknowledged without a quorum",
+					reaches)
 			}
 			e.Kill(2)
 			e.Mend()
@@ -269,7 +272,8 @@ func TestProposalWithoutQuorum(t *testing.T) {
 				e.Start(2) // with the proposal in its log
 				time.Sleep(time.Second)
 				if !e.Ready() {
-					t.Error("the ensemble is not ready 1 s after node 2 was started again")
+					t.Errorf("proposal reached the next leader: %v: the ensemble is not ready 1 s after node 2 was started again",
+						reaches)
 				}
 			}
 		})
@@ -531,7 +535,8 @@ func TestSequenceIsSetAtServersThatAreBehind(t *testing.T) {
 				e.ElectLeader(0)
 				time.Sleep(5 * time.Second)
 				if !e.Ready() || e.Leader() != 0 {
-					t.Fatalf("server %d leads, want server 0", e.Leader())
+					t.Fatalf("ready %v and server %d leads, want true and server 0",
+						e.Ready(), e.Leader())
 				}
 				d := connect(t, e, 0, 20*time.Second)
 				if got := mustCreate(t, d, "/q/n-", zk.FlagSequence); got != "/q/n-0000000100" {

@@ -129,7 +129,7 @@ func word(t *testing.T, e *zktest.Ensemble, server int, w string) string {
 	io.WriteString(nc, w)
 	b, err := io.ReadAll(nc)
 	if err != nil {
-		t.Error(err)
+		t.Errorf("%s at server %d: got error %v, want an answer", w, server, err)
 	}
 	return string(b)
 }
@@ -176,8 +176,11 @@ func TestFourLetterWordsOfGoZookeeper(t *testing.T) {
 	// FLWCons reports an error because it cannot parse the line of its own
 	// connection. The same happens with real servers.
 	cons, _ := zk.FLWCons(e.Servers()[:1], time.Second)
-	if len(cons) != 1 || len(cons[0].Clients) != 1 || cons[0].Clients[0].SessionID != c.SessionID() {
-		t.Errorf("FLWCons returned %+v, want one server with one client", cons)
+	if len(cons) != 1 || len(cons[0].Clients) != 1 {
+		t.Fatalf("FLWCons returned %d servers, want one server with one client", len(cons))
+	}
+	if got := cons[0].Clients[0].SessionID; got != c.SessionID() {
+		t.Errorf("client of FLWCons: got session %#x, want %#x", got, c.SessionID())
 	}
 }
 
@@ -192,11 +195,13 @@ func TestSessionMovesToAnotherServer(t *testing.T) {
 				a.create(path, wire.ModeEphemeral)
 				b, rsp := resume(t, e, to, a.session, 0)
 				if rsp.SessionID != a.session.SessionID || rsp.Timeout != 30000 {
-					t.Fatalf("resumed %+v, want the same session with timeout 30000", rsp)
+					t.Fatalf("from %d to %d: resumed session %#x with timeout %d, want session %#x with timeout 30000",
+						from, to, rsp.SessionID, rsp.Timeout, a.session.SessionID)
 				}
 				var st wire.Stat
 				if h := b.call(wire.OpExists, &wire.PathWatch{Path: path}, &st); h.Err != wire.OK || st.EphemeralOwner != rsp.SessionID {
-					t.Errorf("ephemeral node after the move: got code %v, stat %+v; want OK, owned by the session", h.Err, st)
+					t.Errorf("from %d to %d: ephemeral znode after the move: got code %v, owner %#x; want OK, owner %#x",
+						from, to, h.Err, st.EphemeralOwner, rsp.SessionID)
 				}
 				if h := a.call(wire.OpSetData, &wire.SetDataRequest{Path: path, Version: -1}); h.Err != wire.ConnectionLoss {
 					t.Errorf("from %d to %d: write on the old connection: got code %v, want ConnectionLoss", from, to, h.Err)
@@ -216,13 +221,15 @@ func TestSessionIsNotResumed(t *testing.T) {
 			wrong := a.session
 			wrong.Password = make([]byte, 16)
 			if _, rsp := resume(t, e, server, wrong, 0); rsp.Timeout != 0 || rsp.SessionID != 0 {
-				t.Errorf("wrong password: got %+v, want no session", rsp)
+				t.Errorf("wrong password at server %d: got session %#x with timeout %d, want no session",
+					server, rsp.SessionID, rsp.Timeout)
 			}
 		}
 		e.Expire(a.session.SessionID)
 		for server := range 3 {
 			if _, rsp := resume(t, e, server, a.session, 0); rsp.Timeout != 0 || rsp.SessionID != 0 {
-				t.Errorf("expired session: got %+v, want no session", rsp)
+				t.Errorf("expired session at server %d: got session %#x with timeout %d, want no session",
+					server, rsp.SessionID, rsp.Timeout)
 			}
 		}
 		b := dialRaw(t, e, 1)
@@ -251,13 +258,13 @@ func TestACL(t *testing.T) {
 	both(t, zktest.Options{Superuser: "super:secret"}, func(t *testing.T, e *zktest.Ensemble) {
 		a, b := connect(t, e, 0, 10*time.Second), connect(t, e, 1, 10*time.Second)
 		if err := a.AddAuth("digest", []byte("u:p")); err != nil {
-			t.Fatal(err)
+			t.Fatalf("add the credential: got error %v, want nil", err)
 		}
 		if _, err := a.Create("/d", []byte("x"), 0, zk.DigestACL(zk.PermAll, "u", "p")); err != nil {
-			t.Fatal(err)
+			t.Fatalf("create /d: got error %v, want nil", err)
 		}
 		if _, err := a.Create("/auth", nil, 0, zk.AuthACL(zk.PermAll)); err != nil {
-			t.Fatal(err)
+			t.Fatalf("create /auth: got error %v, want nil", err)
 		}
 		if _, err := b.Create("/auth2", nil, 0, zk.AuthACL(zk.PermAll)); err != zk.ErrInvalidACL {
 			t.Errorf("create with scheme auth, without authentication: got %v, want ErrInvalidACL", err)
@@ -283,7 +290,7 @@ func TestACL(t *testing.T) {
 			t.Errorf("got ACL %v, error %v; want one digest entry of u", acl, err)
 		}
 		if _, err := a.SetACL("/d", []zk.ACL{{Perms: zk.PermRead, Scheme: "ip", ID: "127.0.0.0/8"}}, 0); err != nil {
-			t.Fatal(err)
+			t.Fatalf("setACL of /d: got error %v, want nil", err)
 		}
 		b.Sync("/")
 		if _, _, err := b.Get("/d"); err != nil {
@@ -339,7 +346,7 @@ func TestPersistentRecursiveWatch(t *testing.T) {
 		defer b.nc.Close()
 		a.create("/r", 0)
 		if h := a.call(wire.OpAddWatch, &wire.AddWatchRequest{Path: "/r", Mode: wire.WatchPersistentRecursive}); h.Err != wire.OK {
-			t.Fatal(h.Err)
+			t.Fatalf("addWatch: got code %v, want OK", h.Err)
 		}
 		b.create("/r/x", 0)
 		b.create("/r/x/y", 0)
@@ -375,7 +382,7 @@ func TestContainersAndTTLNodesGo(t *testing.T) {
 		exists := func(path string) bool {
 			ok, _, err := c.Exists(path)
 			if err != nil {
-				t.Error(err)
+				t.Errorf("exists %s: got error %v, want nil", path, err)
 			}
 			return ok
 		}
@@ -441,7 +448,7 @@ func TestCloseDoesNotWaitForADeafClient(t *testing.T) {
 	c := dialRaw(t, e, 0)
 	defer c.nc.Close()
 	if h := c.call(wire.OpCreate, &wire.CreateRequest{Path: "/big", ACL: world, Data: make([]byte, 500_000)}); h.Err != wire.OK {
-		t.Fatal(h.Err)
+		t.Fatalf("create /big: got code %v, want OK", h.Err)
 	}
 	var b []byte
 	for i := range 100 {
@@ -475,10 +482,10 @@ func TestMemoryConnKeepsDeadlines(t *testing.T) {
 		}
 		nc.SetDeadline(time.Time{})
 		if _, err := nc.Write(wire.AppendFrame(nil, &wire.ConnectRequest{Timeout: 4000})); err != nil {
-			t.Error(err)
+			t.Errorf("write without a deadline: got error %v, want nil", err)
 		}
 		if _, err := nc.Read(make([]byte, 4)); err != nil {
-			t.Error(err)
+			t.Errorf("read without a deadline: got error %v, want nil", err)
 		}
 		var wg sync.WaitGroup
 		wg.Go(func() {

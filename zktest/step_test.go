@@ -42,7 +42,7 @@ func contend(t *testing.T, seed uint64) []byte {
 					conn, _, err := zk.Connect(e.Servers(), 6*time.Second, zk.WithDialer(dial),
 						zk.WithHostProvider(e.HostProvider(i)), zk.WithLogger(silent{}))
 					if err != nil {
-						t.Error(err)
+						t.Errorf("seed %d: connect client %d: got error %v, want nil", seed, i, err)
 						return
 					}
 					// After an error, zk.Lock can leave its node behind, and

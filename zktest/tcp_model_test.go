@@ -48,7 +48,8 @@ func TestMendedLinkWaitsForRetransmission(t *testing.T) {
 			}
 			start := time.Now()
 			if _, err := a.Create("/later", nil, 0, open); err != nil || time.Since(start) > 0 {
-				t.Errorf("a later write took %v: error %v; want 0s, nil", time.Since(start), err)
+				t.Errorf("after a cut of %v: a later write took %v: error %v; want 0s, nil",
+					length, time.Since(start), err)
 			}
 		})
 	}
@@ -103,7 +104,7 @@ func TestMendOfOneDirection(t *testing.T) {
 		}
 		e.Mend()
 		if err := <-created; err != nil {
-			t.Error(err)
+			t.Errorf("create after Mend: got error %v, want nil", err)
 		}
 	})
 }
@@ -225,11 +226,11 @@ func TestExpirerThatNoLongerPauses(t *testing.T) {
 		e.SetExpirerPace(2, time.Hour)
 		time.Sleep(20 * time.Second)
 		if n := left(); n != 3 {
-			t.Errorf("got %d sessions, want all 3", n)
+			t.Errorf("while the expirer pauses: got %d sessions, want all 3", n)
 		}
 		e.SetExpirerPace(2, 0)
 		if n := left(); n != 0 {
-			t.Errorf("got %d sessions, want none", n)
+			t.Errorf("without a pause: got %d sessions, want none", n)
 		}
 	})
 }
@@ -292,7 +293,7 @@ func TestThrottledRequest(t *testing.T) {
 				}
 			}
 			if rule.Fired() != 60 {
-				t.Errorf("the rule selected %d requests, want 60", rule.Fired())
+				t.Errorf("server %d: the rule selected %d requests, want 60", server, rule.Fired())
 			}
 			rule.Remove()
 			if h := c.call(wire.OpExists, &wire.PathWatch{Path: "/x"}); h.Err != wire.NoNode {

@@ -47,7 +47,8 @@ func TestEventsCarryTheirZxid(t *testing.T) {
 				want = -1
 			}
 			if got, err := a.reply(); err != nil || got.Xid != wire.XidNotification || got.Zxid != want {
-				t.Errorf("%s: got %+v, error %v, want an event with zxid %x", version, got, err, want)
+				t.Errorf("%s: got %+v, error %v, want a notification with zxid %d",
+					version, got, err, want)
 			}
 		})
 	}

@@ -37,10 +37,10 @@ func open(t *testing.T, n int) *sql.DB {
 	}
 	t.Cleanup(func() { db.Close() })
 	if err := newInvoices(db, nil).create(ctx); err != nil {
-		t.Fatal(err)
+		t.Fatalf("create the tables: got error %v, want nil", err)
 	}
 	if _, err := db.ExecContext(ctx, "INSERT INTO invoices SELECT generate_series(1, $1::int)", n); err != nil {
-		t.Fatal(err)
+		t.Fatalf("insert %d invoices: got error %v, want nil", n, err)
 	}
 	return db
 }

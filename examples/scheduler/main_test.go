@@ -85,7 +85,7 @@ func TestRunEndsWithTheTerm(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := <-ended; err == nil {
-			t.Error("the context of the job has no cause after the term ended")
+			t.Error("cause of the job's context after the term ended: got nil, want an error")
 		}
 		cancel()
 		if err := <-done; err == nil {

@@ -63,7 +63,7 @@ func TestEveryJobHasOneOutput(t *testing.T) {
 			}
 			all.Go(func() {
 				if err := open(c.Session, "/thumbnails").work(ctx, do); err == nil {
-					t.Error("work returned nil, want an error")
+					t.Errorf("worker %d: work returned nil, want an error", worker)
 				}
 			})
 		}
@@ -89,7 +89,8 @@ func TestEveryJobHasOneOutput(t *testing.T) {
 		}
 		dead, err := producer.jobs.DeadLetters().TryTake(ctx)
 		if err != nil || dead.ID != "poison" || begun["poison"] != attempts {
-			t.Errorf("got dead letter %+v after %d attempts, error %v; want poison after %d", dead, begun["poison"], err, attempts)
+			t.Errorf("got dead letter %q after %d attempts, error %v; want poison after %d",
+				dead.ID, begun["poison"], err, attempts)
 		}
 		cancel()
 		all.Wait()

@@ -495,6 +495,7 @@ func TestSummaryKeepsTheLastSpans(t *testing.T) {
 	}
 	p := s.Places()[0]
 	if len(p.Last) != 3 || p.Last[2].Token != 99 || p.Granted != 100 || p.Longest.Token != 7 || s.Expired != 10 || p.Ends[Expired] != 100 || len(s.Takeovers) > 6 {
-		t.Errorf("got %d spans, the last with token %d, %d granted, longest %d, %d expired", len(p.Last), p.Last[2].Token, p.Granted, p.Longest.Token, s.Expired)
+		t.Errorf("got %d spans, last token %d, %d granted, longest token %d, %d ends by expiry, %d expired sessions, %d takeovers; want 3, 99, 100, 7, 100, 10, at most 6",
+			len(p.Last), p.Last[len(p.Last)-1].Token, p.Granted, p.Longest.Token, p.Ends[Expired], s.Expired, len(s.Takeovers))
 	}
 }

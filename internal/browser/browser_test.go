@@ -82,6 +82,7 @@ func TestWhatAKilledTestLeavesIsSwept(t *testing.T) {
 	_ = parent.Wait()         // killed by a signal
 	owner.Sweep(dir)
 	if _, err := os.Stat(profile); !os.IsNotExist(err) {
-		t.Errorf("the profile is still there: %v", err)
+		t.Errorf("the profile %s after the sweep: got error %v, want that it does not exist",
+			profile, err)
 	}
 }

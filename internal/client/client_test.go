@@ -75,7 +75,8 @@ func TestClientThatDoesNotSayHello(t *testing.T) {
 			}
 			c, err := startShell(t, one.command, o)
 			if c != nil || err == nil || !matches(err.Error(), one.want) {
-				t.Errorf("got %v, want an error with %q", err, one.want)
+				t.Errorf("got a client %v, error %v; want false and an error with %q",
+					c != nil, err, one.want)
 			}
 		})
 	}
@@ -139,7 +140,8 @@ func TestClientThatBreaksTheProtocol(t *testing.T) {
 				t.Errorf("the failure took %v, want less than 15s", took)
 			}
 			if _, err := c.Do(t.Context(), Request{Op: OpRelease}); session.OutcomeOf(err) != session.Failed {
-				t.Errorf("a request after the end: got %v, want the outcome fail", err)
+				t.Errorf("a request after the end: got %v (%v), want an error (%v)",
+					err, session.OutcomeOf(err), session.Failed)
 			}
 		})
 	}
@@ -173,11 +175,13 @@ func TestRepliesAreOutcomes(t *testing.T) {
 			t.Errorf("grant: got %+v, %v, context %v; want token 7, node /n and no error", reply, err, grant.Err())
 		}
 		if _, err := c.Do(t.Context(), Request{Op: OpRelease, Value: Info}); session.OutcomeOf(err) != session.Indeterminate || grant.Err() != nil {
-			t.Errorf("release with the reply info: got %v, context %v; want the outcome info and the grant held", err, grant.Err())
+			t.Errorf("release with the reply info: got %v (%v), context %v; want an error (%v) and the grant held",
+				err, session.OutcomeOf(err), grant.Err(), session.Indeterminate)
 		}
 		_, again, err := c.Grant(t.Context(), Request{Op: OpAcquire, Value: "lost ok"})
 		if err != nil || again.Err() == nil || grant.Err() != nil || !strings.Contains(context.Cause(again).Error(), "suspended") {
-			t.Errorf("a loss before the reply: got %v, cause %v; want no error and the cause suspended", err, context.Cause(again))
+			t.Errorf("a loss before the reply: got %v, cause %v, the earlier grant %v; want no error, the cause suspended, nil",
+				err, context.Cause(again), grant.Err())
 		}
 		wait := int64(5000)
 		if _, err = c.Do(t.Context(), Request{Op: OpAcquire, WaitMS: &wait, Value: "34"}); err != nil {
@@ -187,7 +191,8 @@ func TestRepliesAreOutcomes(t *testing.T) {
 			t.Errorf("a late reply to a request without a limit: got %v, want no error", err)
 		}
 		if _, err := c.Do(t.Context(), Request{Op: OpRelease, Value: Fail}); session.OutcomeOf(err) != session.Failed || !strings.Contains(err.Error(), "because") {
-			t.Errorf("release with the reply fail: got %v, want the outcome fail with its reason", err)
+			t.Errorf("release with the reply fail: got %v (%v), want an error with its reason (%v)",
+				err, session.OutcomeOf(err), session.Failed)
 		}
 		synctest.Wait()
 		if err := c.Err(); !errors.Is(err, ErrEnded) {
@@ -206,7 +211,8 @@ func TestAnswerThatIsLate(t *testing.T) {
 		wait := int64(5000)
 		_, grant, err := c.Grant(t.Context(), Request{Op: OpAcquire, WaitMS: &wait, Value: "36"})
 		if session.OutcomeOf(err) != session.Indeterminate || grant.Err() == nil || !strings.Contains(c.Err().Error(), "no reply to acquire within 35s") {
-			t.Errorf("got %v and %v, want the outcome info and that no reply came within 35s, of which 5s are the wait", err, c.Err())
+			t.Errorf("got %v (%v), grant %v, and %v; want an error (%v), an ended grant, and that no reply came within 35s, of which 5s are the wait",
+				err, session.OutcomeOf(err), grant.Err(), c.Err(), session.Indeterminate)
 		}
 	})
 }
@@ -229,7 +235,7 @@ func TestEnvironmentOfAClient(t *testing.T) {
 	for _, want := range []string{"ZKCOORD_PROTOCOL=1", "ZKCOORD_SERVERS=" + strings.Join(near, ","), "ZKCOORD_SESSION_TIMEOUT_MS=4000", "ZKCOORD_PATH=/l",
 		"ZKCOORD_RECIPE=lock", "ZKCOORD_PERMITS=3", "ZKCOORD_CLIENT=2"} {
 		if !strings.Contains("\n"+log.String(), "\n"+want+"\n") {
-			t.Errorf("the environment does not contain %s", want)
+			t.Errorf("the environment does not contain %s:\n%s", want, log.String())
 		}
 	}
 }
@@ -249,18 +255,20 @@ func TestAllProcessesOfAClientAreStoppedAndKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !procs.Stopped(pid) || !procs.Stopped(c.process.(*child).Pid()) {
-		t.Error("a process of the client is not stopped")
+	if shell := c.process.(*child).Pid(); !procs.Stopped(pid) || !procs.Stopped(shell) {
+		t.Errorf("stopped: got the shell %v, its child %v; want true, true",
+			procs.Stopped(shell), procs.Stopped(pid))
 	}
 	if err := c.Continue(); err != nil || procs.Stopped(pid) {
-		t.Errorf("after Continue: got %v, want all processes to run", err)
+		t.Errorf("after Continue: got error %v, the child stopped %v; want nil, false",
+			err, procs.Stopped(pid))
 	}
 	_ = c.Stop(t.Context())
 	c.Kill() // it must also kill stopped processes
 	<-c.Ended()
 	for begun := time.Now(); syscall.Kill(pid, 0) == nil && !zombie(pid); <-time.After(time.Millisecond) {
 		if time.Since(begun) > soon {
-			t.Fatalf("process %d still exists after Kill", pid)
+			t.Fatalf("process %d still exists %v after Kill, want it gone", pid, soon)
 		}
 	}
 	c.Close()
@@ -278,7 +286,8 @@ func TestSessionIsObserved(t *testing.T) {
 	for n := range len(answer) {
 		s, found, more := answered(answer[:n])
 		if n < 41 && (found || !more) || n >= 41 && (!found || s.ID != 1<<56+7 || s.Timeout != 4*time.Second || string(s.Password) != "passwordpassword") {
-			t.Errorf("%d of 41 bytes: got %+v, found %t, more %t", n, s, found, more)
+			t.Errorf("%d bytes: got found %t, more %t, session %#x, timeout %v, password %q; below 41 bytes want false, true; else true, session %#x, 4s, \"passwordpassword\"",
+				n, found, more, s.ID, s.Timeout, s.Password, int64(1<<56+7))
 		}
 	}
 	if _, found, more := answered([]byte("Zookeeper version: 3.9.6")); found || more {
@@ -289,7 +298,7 @@ func TestSessionIsObserved(t *testing.T) {
 func TestProgramThatCannotBeStarted(t *testing.T) {
 	c, err := Start(t.Context(), Program{Args: []string{"/no/such/program"}}, Setup{}, Options{})
 	if err == nil || c != nil {
-		t.Errorf("Start: got %v, %v; want an error", c, err)
+		t.Errorf("Start: got a client %v, error %v; want false and an error", c != nil, err)
 	}
 }
 
@@ -297,7 +306,7 @@ func TestProgramThatCannotBeStarted(t *testing.T) {
 func TestFirstBytesThatAreNoSession(t *testing.T) {
 	for _, first := range []string{"imok", "\x16\x03\x01\x02", "\x80\x00\x00\x00", "\xff\xff\xff\xff", "\xff\xff\xff\xfc\x00\x00\x00\x00"} {
 		if s, found, more := answered([]byte(first)); found || more {
-			t.Errorf("%q: got session %+v, %v, more %v; want none", first, s, found, more)
+			t.Errorf("%q: got session %#x, found %v, more %v; want none", first, s.ID, found, more)
 		}
 	}
 }

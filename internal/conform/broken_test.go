@@ -235,7 +235,7 @@ func judged(t *testing.T, want checker.Verdict, r requirement, of broken, breaks
 			t.Fatal(err)
 		}
 		if f.Verdict != want {
-			t.Errorf("want %v, got %s", want, show(f))
+			t.Errorf("got %s\n\twant %v", show(f), want)
 		}
 	})
 }

@@ -302,7 +302,8 @@ func TestManyProcessesEndSoon(t *testing.T) {
 	begun := time.Now()
 	h.until(t, "result 3 false")
 	if took := time.Since(begun); took > grace+many/3*list {
-		t.Errorf("the end of %d processes took %v, and the list of them takes %v", many, took, list)
+		t.Errorf("the end of %d processes took %v, and the list of them takes %v; want at most %v",
+			many, took, list, grace+many/3*list)
 	}
 }
 
@@ -400,7 +401,12 @@ func TestEndOfTheGuardIsNoAlarm(t *testing.T) {
 	}
 	l := newLease(time.Minute)
 	h := &holder{held: l, deadline: l.Deadline(), guard: guard, child: 1 << 30, report: report, control: control}
-	h.command = Command{Args: []string{"x"}, Grace: grace, Margin: margin, Warn: func(format string, args ...any) { t.Errorf(format, args...) }}
+	h.command = Command{
+		Args: []string{"x"}, Grace: grace, Margin: margin,
+		Warn: func(format string, args ...any) {
+			t.Errorf("got the warning %q, want none", fmt.Sprintf(format, args...))
+		},
+	}
 	defer h.close()
 	time.AfterFunc(margin, func() { // the guard's exit is noticed long before this
 		fmt.Fprintln(theirs, "exited 0\ngone")

@@ -21,7 +21,8 @@ func TestEmbeddedIsOfTheVersion(t *testing.T) {
 		}
 		status, err := ensemble.Ask(t.Context(), e.DialContext, e.Servers()[0])
 		if err != nil || !strings.HasPrefix(status.Version, says) {
-			t.Errorf("version %q: got servers of version %q, error %v", version, status.Version, err)
+			t.Errorf("version %q: got servers of version %q, error %v; want %s",
+				version, status.Version, err, says)
 		}
 		if err := e.Close(t.Context()); err != nil {
 			t.Error(err)

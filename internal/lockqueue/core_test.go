@@ -169,12 +169,13 @@ func checkCrowd(rng *rand.Rand, children []string) error {
 			return fmt.Errorf("children %v: %w", children, err)
 		}
 		if !served[queue[0]] {
-			return fmt.Errorf("children %v: the first contender %v is not served", children, queue[0])
+			return fmt.Errorf("children %v: the first contender %v is not served, want it served",
+				children, queue[0].Name)
 		}
 		gone := queue[rng.IntN(len(queue))]
 		rest := slices.DeleteFunc(slices.Clone(children), func(name string) bool { return name == gone.Name })
 		if err := wakes(queue, children, rest, gone); err != nil {
-			return err
+			return fmt.Errorf("children %v: %w", children, err)
 		}
 		children = rest
 	}
@@ -217,7 +218,8 @@ func wakes(queue []Contender, before, after []string, gone Contender) error {
 			}
 		}
 		if is.Served() && !was.Served() && !waited {
-			return fmt.Errorf("departure of %v: %v is served but not woken", gone.Name, c.Name)
+			return fmt.Errorf("departure of %v: %v is served but not woken, want both or neither",
+				gone.Name, c.Name)
 		}
 		// Queue.wait relies on this: if only one contender was ahead and it departed, Queue.wait
 		// does not list again.
@@ -226,7 +228,8 @@ func wakes(queue []Contender, before, after []string, gone Contender) error {
 		}
 	}
 	if exclusive > 1 || woken > 1 && gone.Kind == Shared {
-		return fmt.Errorf("departure of %v: wakes %d contenders, %d of them exclusive", gone.Name, woken, exclusive)
+		return fmt.Errorf("departure of %v: wakes %d contenders, %d of them exclusive; want at most one exclusive, and at most one at all if the departed one is shared",
+			gone.Name, woken, exclusive)
 	}
 	return nil
 }

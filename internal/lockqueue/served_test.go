@@ -187,7 +187,7 @@ func TestContextEndsBeforeTheNodeIsDeleted(t *testing.T) {
 				p := joining(t, w, r)
 				time.Sleep(2 * time.Second)
 				if !p.served() {
-					t.Fatal(p.err)
+					t.Fatalf("%s, %s: not served within 2s: error %v", name, op, p.err)
 				}
 				var sent, stood bool
 				p.Before(op, func() { sent, stood = true, p.claim.Context().Err() == nil })

@@ -60,7 +60,7 @@ func TestAuditRecognizesTheLibraries(t *testing.T) {
 	for _, s := range auditOf(t, e) {
 		got[fmt.Sprintf("%s %s %s %v", s.Place, s.Kind, s.End, s.Subject() != "")] = true
 		if s.Kind == audit.Node {
-			t.Errorf("%s has no meaning", s.Path)
+			t.Errorf("the audit does not recognize %s, want a span with a meaning", s.Path)
 		}
 	}
 	for _, one := range want {

@@ -48,7 +48,7 @@ func TestNoProcessOfAPeerIsLeft(t *testing.T) {
 			}
 			idle, holds, stopped, waits := start(), start(), start(), start()
 			if reply, _, err := holds.Grant(t.Context(), client.Request{Op: client.OpAcquire}); err != nil || reply.Token == 0 || reply.Node == "" {
-				t.Fatalf("acquire: got %+v, %v; want a token and a node", reply, err)
+				t.Fatalf("acquire: got %+v, %v; want a token and a znode", reply, err)
 			}
 			short := int64(100)
 			if _, _, err := idle.Grant(t.Context(), client.Request{Op: client.OpAcquire, WaitMS: &short}); err == nil || session.OutcomeOf(err) == session.OK {
@@ -60,7 +60,8 @@ func TestNoProcessOfAPeerIsLeft(t *testing.T) {
 			waiting, giveUp := context.WithCancel(t.Context())
 			time.AfterFunc(100*time.Millisecond, giveUp)
 			if _, _, err := waits.Grant(waiting, client.Request{Op: client.OpAcquire}); session.OutcomeOf(err) != session.Indeterminate {
-				t.Errorf("acquire with an ended context: got %v, want the outcome info", err)
+				t.Errorf("acquire with an ended context: got %v (%v), want an error (%v)",
+					err, session.OutcomeOf(err), session.Indeterminate)
 			}
 			for name, c := range map[string]*client.Client{"idle": idle, "holds": holds, "stopped": stopped, "waits": waits} {
 				c.Close()

@@ -88,7 +88,7 @@ func TestMemoryLimitStallsAndLifts(t *testing.T) {
 	}
 	c.Kill() // also if it waits for memory
 	if _, err := lift(); err != nil {
-		t.Errorf("lift after the end of the process: %v", err)
+		t.Errorf("lift after the end of the process: got error %v, want nil", err)
 	}
 	if lift, err = c.LimitMemory(); err == nil {
 		_, err = lift()

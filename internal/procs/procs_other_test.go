@@ -11,6 +11,6 @@ import (
 func TestStartSaysThatItNeedsLinux(t *testing.T) {
 	c, err := Start(exec.Command("go"))
 	if c != nil || !errors.Is(err, ErrNeedsLinux) {
-		t.Errorf("got %v, %v; want ErrNeedsLinux", c, err)
+		t.Errorf("got a child %v, error %v; want false and %v", c != nil, err, ErrNeedsLinux)
 	}
 }

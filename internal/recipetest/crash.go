@@ -135,7 +135,7 @@ func AtEachLostRequest(t *testing.T, f func(t *testing.T, tr *Trial)) {
 				hit = tr.hit
 			})
 			if ok && !hit && skip == 0 {
-				t.Errorf("%s: the client sent no request", fate)
+				t.Errorf("%s: the client sent no request, want at least one", fate)
 			}
 			if !ok || !hit {
 				break

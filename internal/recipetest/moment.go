@@ -41,7 +41,7 @@ func (call Call) UnblockedAtEveryMoment(t *testing.T) {
 		Check(t, err)
 		unblock := sync.OnceFunc(func() {
 			if err := release(context.Background()); err != nil {
-				t.Error(err)
+				t.Errorf("removal of the block: got error %v, want nil", err)
 			}
 		})
 		last := time.AfterFunc(blockedFor, unblock)

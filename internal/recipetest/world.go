@@ -190,7 +190,7 @@ func (w *World) NothingLeft() {
 	time.Sleep(Timeout) // the session removes watches with the next frame that it sends
 	synctest.Wait()
 	if left := w.Ephemerals("/"); len(left) > 0 {
-		w.t.Errorf("left behind: %s, want no ephemeral nodes", strings.Join(left, " "))
+		w.t.Errorf("left behind: %s, want no ephemeral znodes", strings.Join(left, " "))
 	}
 	if n := w.Watches(); n > 0 {
 		w.t.Errorf("got %d watches, want none", n)

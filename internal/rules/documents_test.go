@@ -119,7 +119,8 @@ func subcommandExists(t *testing.T, document string, words []string) {
 	t.Helper()
 	files, err := filepath.Glob("cmd/zkcoord/*.go")
 	if err != nil || len(words) < 2 {
-		t.Fatal(document, words, err)
+		t.Fatalf("%s: the command %q needs two words, and the files of cmd/zkcoord were listed with error %v",
+			document, words, err)
 	}
 	known := make(map[string]bool)
 	for _, file := range files {

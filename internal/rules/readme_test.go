@@ -35,7 +35,7 @@ func TestReadmeProgramRuns(t *testing.T) {
 		t.Cleanup(func() { _ = c.Wait() }) // it was interrupted
 		return bufio.NewScanner(out), func() {
 			if err := c.Process.Signal(os.Interrupt); err != nil {
-				t.Error(err)
+				t.Errorf("interrupt the program of the README: %v", err)
 			}
 		}
 	}

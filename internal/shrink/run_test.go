@@ -37,7 +37,8 @@ func TestRunIsMadeSmallByThePropertyItViolated(t *testing.T) {
 		t.Fatalf("got %+v of property %q, error %v, want lock/no-overlap with 32 operations and 2 clients", small.Trial, small.Property, err)
 	}
 	if one, _ := small.Result.Of("lock/no-overlap"); one.Verdict != checker.Invalid || !equal(trialOf(small.Result), small.Trial) {
-		t.Errorf("the result %+v does not belong to the trial %+v", small.Result, small.Trial)
+		t.Errorf("got the result of the trial %+v with verdict %v, want %+v with %v",
+			trialOf(small.Result), one.Verdict, small.Trial, checker.Invalid)
 	}
 	if big.Plan[7].For == big.Plan[7].For.Round(time.Millisecond) {
 		t.Error("the plan of the original run was changed")

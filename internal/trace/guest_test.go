@@ -21,17 +21,19 @@ func TestGuestStaysBelowItsRoot(t *testing.T) {
 		// Servers refuse a path without a leading slash.
 		return path == root || strings.HasPrefix(path, root+"/") || !strings.HasPrefix(path, "/")
 	}
+	var seed uint64
 	var check func(op wire.Op, req wire.Record)
 	checkACL := func(op wire.Op, acl []wire.ACL) {
 		open := slices.Contains(acl, wire.ACL{Perms: wire.PermAll, ID: world})
 		if len(acl) > 0 && !open && !slices.Contains(acl, wire.ACL{Perms: wire.PermAll, ID: owner}) {
-			t.Errorf("%v: got an ACL that does not let the owner delete: %+v", op, acl)
+			t.Errorf("seed %d: %v: got the ACL %+v, want one that lets the owner delete",
+				seed, op, acl)
 		}
 	}
 	checkPaths := func(op wire.Op, paths ...string) {
 		for _, p := range paths {
 			if !inside(p) {
-				t.Errorf("%v uses %q, want a path below the root", op, p)
+				t.Errorf("seed %d: %v uses %q, want a path below %s", seed, op, p, root)
 			}
 		}
 	}
@@ -73,7 +75,7 @@ func TestGuestStaysBelowItsRoot(t *testing.T) {
 			t.Errorf("%v: the test does not check requests of type %T: add them", op, req)
 		}
 	}
-	for seed := range uint64(1000) {
+	for seed = range uint64(1000) {
 		for _, s := range Generate(seed, root, Limits{Guest: true, Owner: owner}) {
 			if s.kind != request {
 				continue

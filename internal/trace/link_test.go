@@ -37,7 +37,8 @@ func TestSilenceIsNoRefusal(t *testing.T) {
 			rsp, err := l.Handshake(wire.ConnectRequest{Password: make([]byte, 16)})
 			silent := err != nil && strings.Contains(err.Error(), "no reply within 1m0s")
 			if rsp != nil || silent == closes || closes && err != nil || l.Over() != closes {
-				t.Errorf("server closes the connection %v: got %v, error %v, over %v", closes, rsp, err, l.Over())
+				t.Errorf("server closes the connection %v: got an answer %v, error %v, over %v; want no answer, an error only of silence, over %v",
+					closes, rsp != nil, err, l.Over(), closes)
 			}
 		})
 	}

@@ -13,7 +13,7 @@ func TestOneCallAtATime(t *testing.T) {
 	for range 50 {
 		calls.Go(func() {
 			if err := turn.Take(t.Context(), t.Context()); err != nil {
-				t.Error(err)
+				t.Errorf("Take: got %v, want nil", err)
 				return
 			}
 			defer turn.End()
@@ -40,7 +40,7 @@ func TestTakeEndsWithEitherContext(t *testing.T) {
 		}
 	}
 	if err := turn.Take(t.Context(), t.Context()); err != nil {
-		t.Fatal(err)
+		t.Fatalf("Take of a free turn: got %v, want nil", err)
 	}
 	if err := turn.Take(t.Context(), ended); !errors.Is(err, gone) {
 		t.Errorf("the other context has ended: got %v, want %v", err, gone)

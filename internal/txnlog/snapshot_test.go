@@ -25,7 +25,8 @@ func TestSnapshotsOfServersAreRead(t *testing.T) {
 			t.Errorf("%s: got sessions %v and owner 0x%x, want that one with 10000 ms", name, sessions, lock.Session)
 		}
 		if string(lock.Data) != "label" || lock.Czxid != 5 || lock.Mzxid != 5 || lock.Created < 1e12 {
-			t.Errorf("%s: got %+v, want the data %q, czxid and mzxid 5, and a time", name, lock, "label")
+			t.Errorf("%s: got the data %q, czxid %d, mzxid %d, created at %d; want %q, 5, 5, at least 1e12",
+				name, lock.Data, lock.Czxid, lock.Mzxid, lock.Created, "label")
 		}
 		if n := nodes["/locks/big"]; len(n.Data) != 10000 || n.Session != 0 {
 			t.Errorf("%s: got %d bytes of session 0x%x, want 10000 of none", name, len(n.Data), n.Session)
@@ -59,7 +60,7 @@ func TestDamagedSnapshotIsRefused(t *testing.T) {
 	}
 	for name, text := range map[string]string{"snapshot": "ZKLG\x00\x00\x00\x02", "snapshot.gz": "no gzip", "snapshot.1.snappy": ""} {
 		if _, err := ReadSnapshot(name, strings.NewReader(text), func(Node) {}); err == nil {
-			t.Errorf("%s with %q: got no error", name, text)
+			t.Errorf("%s with %q: got no error, want one", name, text)
 		}
 	}
 }

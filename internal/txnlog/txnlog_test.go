@@ -230,7 +230,7 @@ func FuzzTxn(f *testing.F) {
 		log = append(append(log, body...), endOfOne)
 		txns, err := read(log)
 		if errors.Is(err, ErrTorn) {
-			t.Errorf("got %v for a whole entry", err)
+			t.Errorf("got %v for a whole entry, want any error but %v", err, ErrTorn)
 		}
 		for _, txn := range txns {
 			if len(txn.Changes) > len(body) {

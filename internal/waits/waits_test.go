@@ -57,8 +57,8 @@ func TestSemaphore(t *testing.T) {
 	leases := []Node{node(id+"-lease-3", 2), node("_c_1f-lease-0000000001", 1), node("other", 9)}
 	gate := []Node{node(id+"-lock-0000000007", 4), node("_c_2f-lock-0000000005", 3)}
 	all := SemaphoreContenders("/s", leases, gate)
-	if got := text(all); got != "1:0 2:0 3:2 4:1" {
-		t.Errorf("got %q", got)
+	if got, want := text(all), "1:0 2:0 3:2 4:1"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 	for i, want := range []Contender{{Permits: 1}, {Permits: 3}, {AnyOf: true}, {}} {
 		if c := all[i]; c.Permits != want.Permits || c.AnyOf != want.AnyOf || c.Holds() != (i < 2) {
@@ -66,7 +66,7 @@ func TestSemaphore(t *testing.T) {
 		}
 	}
 	if all := SemaphoreContenders("/s", nil, gate); all[0].Holds() {
-		t.Error("a contender at the gate holds nothing, even if there is no lease")
+		t.Error("a contender at the gate holds although there is no lease, want it to hold nothing")
 	}
 }
 

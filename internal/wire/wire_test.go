@@ -115,18 +115,21 @@ func TestFramesCutsAStreamOfAnyChunks(t *testing.T) {
 						head = head[:keep]
 					}
 					if f.Size != len(want[i]) || !bytes.Equal(f.Head, head) {
-						t.Fatalf("chunks of %d bytes, frame %d: got %v, want %x of %d bytes", chunk, i, f, head, len(want[i]))
+						t.Fatalf("chunks of %d bytes, keep %d, frame %d: got %x of %d bytes, want %x of %d bytes",
+							chunk, keep, i, f.Head, f.Size, head, len(want[i]))
 					}
 					i++
 					return nil
 				})
 				if err != nil {
-					t.Fatalf("chunks of %d bytes: %v", chunk, err)
+					t.Fatalf("chunks of %d bytes, keep %d: got error %v, want nil",
+						chunk, keep, err)
 				}
 				b = b[n:]
 			}
 			if i != len(want) {
-				t.Fatalf("chunks of %d bytes: got %d frames, want %d", chunk, i, len(want))
+				t.Fatalf("chunks of %d bytes, keep %d: got %d frames, want %d",
+					chunk, keep, i, len(want))
 			}
 		}
 	}
@@ -204,7 +207,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, kind byte, b []byte) {
 		r := fresh(records[int(kind)%len(records)])
-		rest, err := Decode(b, r)
+		_, err := Decode(b, r)
 		FirstPath(Op(kind), b)
 		if err != nil {
 			return
@@ -214,10 +217,12 @@ func FuzzDecode(f *testing.F) {
 		again := fresh(r)
 		enc := Append(nil, r)
 		if left, err := Decode(enc, again); err != nil || len(left) != 0 {
-			t.Fatalf("%T: decoding its encoding: got error %v, %d bytes left of %d; want nil, 0", r, err, len(left), len(b)-len(rest))
+			t.Fatalf("%T: decoding its encoding: got error %v, %d bytes left of %d; want nil, 0",
+				r, err, len(left), len(enc))
 		}
 		if !bytes.Equal(enc, Append(nil, again)) {
-			t.Fatalf("%T: a second encoding differs from the first", r)
+			t.Fatalf("%T: a second encoding: got %x, want the first one, %x",
+				r, Append(nil, again), enc)
 		}
 	})
 }
@@ -262,10 +267,12 @@ func TestCuttingHeadersAllocatesNothing(t *testing.T) {
 	reply := Append(nil, &ReplyHeader{Xid: 7, Zxid: 8, Err: NoNode}, &Int32{Value: 1})
 	allocs := testing.AllocsPerRun(100, func() {
 		if h, body, err := CutRequest(request); h != (RequestHeader{Xid: 7, Op: OpGetData}) || len(body) != 4 || err != nil {
-			t.Fatalf("CutRequest: got %+v, body of %d bytes, error %v", h, len(body), err)
+			t.Fatalf("CutRequest: got %+v, body of %d bytes, error %v; want xid 7, %v, 4 bytes, nil",
+				h, len(body), err, OpGetData)
 		}
 		if h, body, err := CutReply(reply); h != (ReplyHeader{Xid: 7, Zxid: 8, Err: NoNode}) || len(body) != 4 || err != nil {
-			t.Fatalf("CutReply: got %+v, body of %d bytes, error %v", h, len(body), err)
+			t.Fatalf("CutReply: got %+v, body of %d bytes, error %v; want xid 7, zxid 8, %v, 4 bytes, nil",
+				h, len(body), err, NoNode)
 		}
 		if _, _, err := CutRequest(request[:5]); !errors.Is(err, ErrTruncated) {
 			t.Fatalf("CutRequest of a short header: got error %v, want ErrTruncated", err)

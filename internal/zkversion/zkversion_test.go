@@ -12,7 +12,8 @@ func TestVersionsAreSplit(t *testing.T) {
 	} {
 		got, err := Split(list)
 		if !slices.Equal(got, want) || (err == nil) != (want != nil) {
-			t.Errorf("Split(%q) gives %q, %v; want %q", list, got, err, want)
+			t.Errorf("Split(%q): got %q, error %v; want %q, an error: %v",
+				list, got, err, want, want == nil)
 		}
 	}
 }
@@ -26,7 +27,7 @@ func TestAServerIsOfAVersion(t *testing.T) {
 		{"3.80.1", "3.8", false}, {"3.9.6", "3.9.3", false}, {"3.9.6", "", false}, {"", "3.8", false},
 	} {
 		if got := Is(c.have, c.want); got != c.is {
-			t.Errorf("Is(%q, %q) is %v", c.have, c.want, got)
+			t.Errorf("Is(%q, %q): got %v, want %v", c.have, c.want, got, c.is)
 		}
 	}
 }

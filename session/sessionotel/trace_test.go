@@ -136,11 +136,11 @@ func TestHandOverOfALockIsATrace(t *testing.T) {
 		if linked(held[0], "predecessor").IsValid() {
 			t.Error("the first hold has a predecessor, want none")
 		}
-		for _, a := range acquired {
+		for i, a := range acquired {
 			if !slices.ContainsFunc(p.named("children"), func(s sdk.ReadOnlySpan) bool {
 				return s.Parent().SpanID() == a.SpanContext().SpanID() && s.SpanKind() == trace.SpanKindClient && value(s, "zookeeper.outcome").AsString() == "ok"
 			}) {
-				t.Error("the acquisition has no child span for its list of children")
+				t.Errorf("acquisition %d has no child span for its list of children, want one", i)
 			}
 		}
 	})
@@ -168,7 +168,8 @@ func TestPredecessorInAnotherProcess(t *testing.T) {
 			t.Fatalf("got %d holds, want 1", len(held))
 		}
 		if got := value(held[0], "zookeeper.predecessor.token").AsInt64(); got != int64(grant.Token()) || linked(held[0], "predecessor").IsValid() {
-			t.Errorf("predecessor: got token %#x or a link, want token %#x and no link", got, grant.Token())
+			t.Errorf("predecessor: got token %#x, a link %v; want token %#x, false",
+				got, linked(held[0], "predecessor").IsValid(), grant.Token())
 		}
 	})
 }
@@ -319,7 +320,8 @@ func TestPutsOfOneBatchKeepTheirTraces(t *testing.T) {
 		put("c", false)
 		wait.Wait()
 		if got := strings.Count(client.Requests(), "multi"); got != 2 {
-			t.Fatalf("%d transactions, want one for the first put and one for the batch", got)
+			t.Fatalf("got %d transactions, want 2: one for the first put and one for the batch",
+				got)
 		}
 		s := consumer.session(t, w)
 		for _, item := range []string{"first", "alone", "a", "b", "c"} {
@@ -333,7 +335,7 @@ func TestPutsOfOneBatchKeepTheirTraces(t *testing.T) {
 		synctest.Wait()
 		puts, holds := producer.named("put"), consumer.named("hold claim")
 		if len(puts) != 5 || len(holds) != 5 {
-			t.Fatalf("%d puts and %d claims, want 5 of each", len(puts), len(holds))
+			t.Fatalf("got %d puts and %d claims, want 5 of each", len(puts), len(holds))
 		}
 		for i, item := range []string{"first", "alone", "a", "b", "c"} {
 			link := linked(holds[i], "put")
@@ -368,7 +370,7 @@ func TestQueueOfProgramsWithAndWithoutTraces(t *testing.T) {
 		must(t, with.Do(ctx, func(context.Context, *queue.Claim[string]) error { return nil }))
 		synctest.Wait()
 		if held := p.named("hold claim"); len(held) != 1 || linked(held[0], "put").IsValid() {
-			t.Errorf("got %d claims, want one without a link", len(held))
+			t.Errorf("got %d claims, want one, without a link to a put", len(held))
 		}
 	})
 }

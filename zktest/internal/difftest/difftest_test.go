@@ -229,7 +229,7 @@ func compareWith(t *testing.T, version string, n int) {
 		}
 		t.Logf("%d traces in %v\n%v", *traces, time.Since(start).Round(time.Second), tried)
 		if missing := missing(tried, ttlNodes(n), rulesOf(t, release)); *seed == 1 && *traces >= enough && len(found) == 0 && len(missing) > 0 {
-			t.Errorf("these never occurred: %q", missing)
+			t.Errorf("these never occurred: %q, want each at least once", missing)
 		}
 		return
 	}

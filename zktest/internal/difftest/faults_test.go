@@ -274,7 +274,7 @@ func (s *stage) electedBut(old int, meanwhile func()) int {
 			return now
 		}
 	}
-	s.Fatal("no other leader was elected")
+	s.Fatalf("no other leader than server %d was elected within a minute", old)
 	return 0
 }
 
@@ -411,7 +411,7 @@ func (a *actor) sees(path string) bool {
 func (a *actor) catchUp() {
 	a.s.Helper()
 	if code := a.code(wire.OpSync, &wire.Path{Path: "/"}); code != wire.OK {
-		a.s.Fatal(code)
+		a.s.Fatalf("%s: sync: got code %v, want OK", a.name, code)
 	}
 }
 

@@ -212,7 +212,8 @@ func TestRequestsOutliveTheirClient(t *testing.T) {
 				t.Errorf("%s, %s: the server still has the connection, want it removed", name, role)
 			}
 			if cl.closed || len(cl.replies) > 0 {
-				t.Errorf("%s, %s: the client got %d replies, closed: %v after it was gone", name, role, len(cl.replies), cl.closed)
+				t.Errorf("%s, %s: the client got %d replies, closed: %v after it was gone; want 0, false",
+					name, role, len(cl.replies), cl.closed)
 			}
 		}
 	}

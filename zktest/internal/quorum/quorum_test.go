@@ -106,20 +106,23 @@ func heal(c *Cluster) {
 // walk takes random steps drawn from the seed: writes by clients, messages,
 // time and faults. It returns the paths whose creation was acknowledged, each
 // with its zxid.
-func walk(t *testing.T, c *Cluster, r *rand.Rand, steps int) map[string]int64 {
+func walk(t *testing.T, c *Cluster, seed uint64, steps int) map[string]int64 {
+	r := rand.New(rand.NewPCG(seed, 2))
 	acked := make(map[string]int64)
 	var clients []*client
 	collect := func(cl *client) {
 		for _, rep := range cl.replies {
 			if rep.Zxid < cl.last {
-				t.Fatalf("zxid of replies went back from %x to %x", cl.last, rep.Zxid)
+				t.Fatalf("seed %d: zxid of replies went back from %x to %x",
+					seed, cl.last, rep.Zxid)
 			}
 			cl.last = rep.Zxid
 			if rep.Err == wire.OK && cl.sent[rep.Xid] != "" {
 				var p wire.Path
 				wire.Decode(rep.body, &p)
 				if old, ok := acked[p.Path]; ok {
-					t.Fatalf("%s was created twice, in %x and %x", p.Path, old, rep.Zxid)
+					t.Fatalf("seed %d: %s was created twice, in %x and %x",
+						seed, p.Path, old, rep.Zxid)
 				}
 				acked[p.Path] = rep.Zxid
 			}
@@ -195,7 +198,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	writes, epochs := 0, int64(0)
 	for seed := range uint64(seeds) {
 		c := newCluster(seed, nil)
-		acked := walk(t, c, rand.New(rand.NewPCG(seed, 2)), 600)
+		acked := walk(t, c, seed, 600)
 		if !c.Ready() {
 			t.Fatalf("seed %d: the ensemble is not ready after all faults are healed", seed)
 		}
@@ -205,7 +208,8 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 			var got bytes.Buffer
 			s.tree.Dump(&got)
 			if !bytes.Equal(got.Bytes(), want.Bytes()) {
-				t.Fatalf("seed %d: replicas differ:\n%s\n---\n%s", seed, want.String(), got.String())
+				t.Fatalf("seed %d: got the replica:\n%s\nwant that of server 0:\n%s",
+					seed, got.String(), want.String())
 			}
 		}
 		for path := range acked {
@@ -217,7 +221,8 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 		epochs += c.servers[0].epoch
 	}
 	if writes < 10*seeds || epochs < 2*int64(seeds) {
-		t.Errorf("got %d writes and %d epochs in %d runs, too few to prove anything", writes, epochs, seeds)
+		t.Errorf("got %d writes and %d epochs in %d runs, want at least %d and %d",
+			writes, epochs, seeds, 10*seeds, 2*seeds)
 	}
 	t.Logf("%d writes, %d epochs", writes, epochs)
 }

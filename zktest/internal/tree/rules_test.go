@@ -11,7 +11,7 @@ func TestRulesOfReleases(t *testing.T) {
 		ra, errA := RulesOf(a)
 		rb, errB := RulesOf(b)
 		if errA != nil || errB != nil {
-			t.Fatal(errA, errB)
+			t.Fatalf("rules of %s and %s: got errors %v and %v, want none", a, b, errA, errB)
 		}
 		for _, c := range Between(ra, rb) {
 			names = append(names, c.Name)

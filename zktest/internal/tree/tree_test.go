@@ -195,7 +195,8 @@ func TestWhatIsPreparedApplies(t *testing.T) {
 		l.Dump(&a)
 		replica.Dump(&b)
 		if !bytes.Equal(a.Bytes(), b.Bytes()) {
-			t.Fatalf("seed %d: replicas differ:\n%s\n---\n%s", seed, a.String(), b.String())
+			t.Fatalf("seed %d: got the replica:\n%s\nwant that of the leader:\n%s",
+				seed, b.String(), a.String())
 		}
 	}
 }
