@@ -426,6 +426,9 @@ func TestStayingMemberIsNotSeenToGo(t *testing.T) {
 			ok(t, m.Update(t.Context(), []byte("2")))
 		}
 		synctest.Wait()
+		if len(changes) == 0 {
+			t.Error("after updates: got no change, want at least one")
+		}
 		for len(changes) > 0 {
 			if c := <-changes; c != "[a=2] +[] -[] ~[a=2]" {
 				t.Errorf("got change %q, want only the update of a", c)

@@ -87,8 +87,8 @@ func TestHolderOfPermitsDoesNotWaitForItself(t *testing.T) {
 			t.Error(err)
 		}
 		// The grant of this context has ended, and its permit is free.
-		if _, err := m.Acquire(two.Context(), 2); errors.Is(err, lock.ErrDeadlock) {
-			t.Errorf("Acquire after Unlock: got %v, want a grant", err)
+		if _, err := m.Acquire(two.Context(), 2); !errors.Is(err, lock.ErrReleased) {
+			t.Errorf("Acquire with the context of an ended grant: got error %v, want %v", err, lock.ErrReleased)
 		}
 	})
 }

@@ -237,7 +237,10 @@ func TestNodeIsOneState(t *testing.T) {
 		const enough = 50
 		told, last := 0, int64(0)
 		for c, err := range watch.NewNode("/a").Changes(ctx, w.s) {
-			if err != nil || told == enough {
+			if err != nil {
+				t.Fatalf("changes of /a: got error %v after %d changes, want none", err, told)
+			}
+			if told == enough {
 				break
 			}
 			if len(c.Names) != 1 || c.Names[0] != string(c.Data) {

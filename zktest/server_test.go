@@ -429,15 +429,15 @@ func TestThousandSessions(t *testing.T) {
 				c.call(wire.OpPing, nil)
 			}
 		}
-		if kids, _, _ := w.Children("/"); len(kids) != 1001 {
-			t.Errorf("got %d children while all clients ping, want 1001", len(kids))
+		if kids, _, err := w.Children("/"); err != nil || len(kids) != 1001 {
+			t.Errorf("while all clients ping: got %d children, error %v; want 1001 children", len(kids), err)
 		}
 		for _, c := range clients {
 			c.nc.Close()
 		}
 		time.Sleep(9 * time.Second)
-		if kids, _, _ := w.Children("/"); len(kids) != 1 {
-			t.Errorf("got %d children after all sessions expired, want 1", len(kids))
+		if kids, _, err := w.Children("/"); err != nil || len(kids) != 1 {
+			t.Errorf("after all sessions expired: got %d children, error %v; want 1 child", len(kids), err)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"path"
+	"strconv"
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/wire"
@@ -23,6 +24,16 @@ const (
 	DelayReply
 	ThrottleRequest // the request keeps its session alive, and is refused with THROTTLEDOP
 )
+
+var fateNames = [...]string{"DropRequest", "CloseBeforeRequest", "DropReply", "CloseBeforeReply", "DelayRequest", "DelayReply", "ThrottleRequest"}
+
+// String returns the name of the constant.
+func (f Fate) String() string {
+	if f < 0 || int(f) >= len(fateNames) {
+		return "Fate(" + strconv.Itoa(int(f)) + ")"
+	}
+	return fateNames[f]
+}
 
 // A Rule selects requests by operation, path, origin and count.
 type Rule struct {
