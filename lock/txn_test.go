@@ -95,8 +95,9 @@ func TestTxnIsOneRequest(t *testing.T) {
 	})
 }
 
-// In each run, two replies or requests are lost: one of the transaction, and one of the requests
-// that find out its outcome. Each transaction that is reported as applied was applied once.
+// In each run, two messages are lost. Each is a request or a reply: first of the transaction, then
+// of a request that finds out the outcome. Each transaction that is reported as applied was applied
+// once.
 //
 // Covers L6.
 func TestTxnAfterALostReply(t *testing.T) {

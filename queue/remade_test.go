@@ -211,8 +211,8 @@ func checkWoken(t *testing.T, got <-chan []string, item string) {
 	}
 }
 
-// The next segment exists, and a producer opens it while a consumer sets its watches. Another
-// consumer takes the item of this put. The next put must wake the waiting consumer.
+// The next segment exists. While consumer A sets its watches, a put of a producer opens that
+// segment, and consumer B takes the item. The next put must wake A.
 //
 // Covers Q6.
 func TestSegmentThatIsThereIsOpenedDuringListen(t *testing.T) {

@@ -14,9 +14,9 @@ import (
 // WithParents creates them, like [CreateParents], and calls `create` again. If `create` returns
 // session.ErrNoNode, this must mean that a parent of path is missing.
 //
-// If WithParents returns an error, it deletes the parents that it has created, unless they are in
-// use. The servers would not always delete them: before version 3.10, they keep a container that
-// never had a child. After a lost connection the znode may exist, and then its parents are in use.
+// If WithParents returns an error, it deletes the parents that it has created, because servers
+// before version 3.10 keep a container that never had a child. It keeps parents that are in use: if
+// the connection was lost, `create` may have been applied although it returned an error.
 func WithParents(ctx context.Context, s *session.Session, path string, create func(ctx context.Context) error) error {
 	return withParents(ctx, s, path, func([]string) {}, create)
 }
@@ -67,8 +67,8 @@ func Ensure(ctx context.Context, s *session.Session, path string, data []byte, m
 // step creates a znode at path, prefer [WithParents].
 //
 // CreateParents does not create the chroot. If the chroot is missing, it fails with
-// session.ErrNoNode. Otherwise a caller that repeats CreateParents and its own create until both
-// succeed would loop forever.
+// session.ErrNoNode. If it succeeded without a chroot, a caller that repeats CreateParents and its
+// own create until both succeed would loop forever.
 func CreateParents(ctx context.Context, s *session.Session, path string) error {
 	made, err := makeParents(ctx, s, path)
 	if err != nil {

@@ -271,7 +271,7 @@ func (p *groupProgram) watch(ctx context.Context, c *harness.Client) error {
 	return err
 }
 
-// toldMembers accumulates the changes that a follower receives.
+// toldMembers adds up the changes that a client receives when it follows a group.
 type toldMembers struct {
 	mu      sync.Mutex
 	members map[string]group.Member

@@ -282,9 +282,10 @@ func (t *tap) refusedLocked(how string) error {
 //
 // A read must not show a state from before an event that the client has received. Since ZooKeeper
 // 3.9 an event carries its zxid, and a server that has not applied this zxid refuses the session.
-// In ZooKeeper 3.8, and in reply to setWatches, events have no zxid, and the next server may not
-// have applied them. After such an event, a quorum write precedes all reads on the connection, like
-// in recipe.ReadBarrier. If the server refuses this write, it may be behind the event, so the
+// In ZooKeeper 3.8 no event has a zxid, and in later versions an event in reply to setWatches has
+// none. The next server may not have applied the change that such an event reports. So after such
+// an event, the next connection begins with a quorum write before all reads, like in
+// recipe.ReadBarrier. If the server refuses this write, it may be behind the event, so the
 // connection is closed.
 func (t *tap) greetingLocked() []byte {
 	var out []byte

@@ -22,7 +22,7 @@ const (
 	// reads now.
 	OpMembers = "members"
 	// WatchMembers is the Op of a Watch event: a follower was notified of the list in Result. Arg
-	// is the first list with all changes that were reported to the follower since.
+	// is the sum of all changes that it was notified of so far, which must be the same list.
 	WatchMembers = "members"
 )
 

@@ -134,8 +134,8 @@ func fenced(h *history.History, j *Judge) {
 }
 
 // LockNoFalseRefusal judges the refusals of fenced resources. A refused token must be smaller than
-// a token that was accepted before. If Result of the refusal has the largest token, the refused
-// token is compared with Result instead.
+// a token that was accepted before. Some refusals have in Result the largest token that the
+// resource has seen. Then the refused token must be smaller than Result.
 func LockNoFalseRefusal() Checker {
 	return New("lock/no-false-refusal", "the fenced resource refuses no token that is the largest", func(h *history.History, j *Judge) {
 		highest := make(map[string]*history.Event)

@@ -43,7 +43,7 @@ func (l *lease) keptBy(a time.Duration) time.Duration {
 // The type `packets` has packets of one connection in the order in which their replies were read.
 type packets struct {
 	read []time.Duration
-	sent []time.Duration // for each packet, the latest s of all packets up to it
+	sent []time.Duration // for each packet, the latest time of sending of all packets up to it
 }
 
 func (p *packets) add(sent, read time.Duration) {
@@ -53,7 +53,8 @@ func (p *packets) add(sent, read time.Duration) {
 	p.read, p.sent = append(p.read, read), append(p.sent, sent)
 }
 
-// The method `before` returns the latest s of the packets with r <= t, or Never.
+// The method `before` returns the latest time of sending of the packets that were read at or before
+// t, or Never if there is none.
 func (p *packets) before(t time.Duration) time.Duration {
 	i := sort.Search(len(p.read), func(i int) bool { return p.read[i] > t })
 	if i == 0 {

@@ -73,8 +73,8 @@ func (e *Ensemble) onDisk(ctx context.Context, what string, node int, script str
 	})
 }
 
-// Wipe deletes the data of a killed node, and its copy of the configuration of the members. A
-// server refuses to start with a configuration in which the server itself is missing.
+// Wipe deletes the data of a killed node, and its copy of the configuration of the members. The
+// copy may not list this node, and then its server would refuse to start.
 func (e *cluster) Wipe(ctx context.Context, node int) error {
 	return e.whileDown(ctx, "wipe", node, "rm -rf "+dataDir+"/version-2 "+logDir+"/version-2 "+confDir)
 }
