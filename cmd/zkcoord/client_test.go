@@ -242,7 +242,7 @@ func TestBrokenClientEndsTheRunSoon(t *testing.T) {
 		"wrong id":  {greeting + `read x && echo '{"type":"ok","id":77}'; cat`, "a reply to request 77, but request 1 waits for one", exitUnknown},
 		"ends":      {greeting + "read x && { echo went wrong >&2; exit 5; }", "clients end before an operation succeeds, most recently c", exitUnknown},
 		"says why":  {greeting + "read x && { echo went wrong >&2; exit 5; }", "exit status 5: went wrong", exitUnknown},
-		"ends fine": {greeting + "exit 0", "the client ended: returned", exitUnknown},
+		"ends fine": {greeting + "read x; exit 0", "the client ended: returned", exitUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			begun := time.Now()

@@ -297,10 +297,10 @@ func (w *whoRun) ask(ctx context.Context) sessions {
 		}
 		text, _ = ensemble.FourLetters(ctx, new(net.Dialer).DialContext, server, "dump")
 		_, sets, leads := strings.Cut(text, "Session Sets")
-		if !leads {
+		sets, _, whole := strings.Cut(sets, "ephemeral nodes dump")
+		if !leads || !whole { // a session that a cut reply does not list may live
 			continue
 		}
-		sets, _, _ = strings.Cut(sets, "ephemeral nodes dump")
 		known.living = make(map[int64]bool)
 		for _, id := range dumpID.FindAllString(sets, -1) {
 			known.living[sessionID(id)] = true
