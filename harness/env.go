@@ -74,8 +74,8 @@ func (e *Env) Fact(name, object, result, detail string) {
 }
 
 // SessionEnded records that a session has ended, as observed at the ensemble. Call it as soon as
-// the end is observed. If closed is true, a client closed the session, so the end does not show
-// when servers expire sessions.
+// the end is observed. If closed is true, a client closed the session, so the end says nothing
+// about how soon the servers expire a session.
 func (e *Env) SessionEnded(id int64, closed bool) {
 	event := history.Event{Kind: history.Session, Op: history.SessionExpired, Session: id,
 		Client: history.Nobody, Process: history.Nobody}

@@ -117,7 +117,8 @@ func (a *agenda) next(n int) []facet {
 func (r *replica) apply(got reading) (next []facet, keep bool) {
 	switch {
 	case got.stat == nil && got.children:
-		// The znode is gone. Its data watch has fired or will fire, and then the znode is removed.
+		// The znode is gone on the server. Its data watch has fired or will fire, and then the
+		// replica removes the znode.
 		return nil, false
 	case got.stat == nil:
 		r.remove(got.path)

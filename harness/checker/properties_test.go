@@ -23,8 +23,8 @@ var otherOracles = map[string][]string{
 // program. Such a property is never invalid.
 func guard(id string) bool { return strings.HasPrefix(id, "run/") || id == "rwlock/readers-together" }
 
-// Each property needs histories made by hand, an edit that makes legal histories violate it, and an
-// oracle. TestHandMadeHistories requires the histories made by hand.
+// Each property needs an edit that makes legal histories violate it, and an oracle. It also needs
+// histories made by hand, which TestHandMadeHistories checks.
 func TestEachPropertyIsTested(t *testing.T) {
 	checkers, edits, oracles := underTest(), edits(), oracles()
 	for _, id := range declared(t) {

@@ -528,8 +528,8 @@ func QueueTakersWake(inTime time.Duration) Checker {
 			return
 		}
 		s := collect(h)
-		// A take that never returned may have taken an item. Nevertheless, in a complete history
-		// the item counts as still in the queue, because the take should have returned it.
+		// A take without a completion may have taken an item. In a complete history this is no
+		// excuse for a missing item, because each take should have completed.
 		s.unknown = slices.DeleteFunc(s.unknown, func(o history.Operation) bool { return o.Complete == nil && h.Complete() })
 		spans, busy := s.occupied(), busyTimes(h)
 		ops, _ := h.Operations()

@@ -123,7 +123,7 @@ func namesOf(of func(fault) bool) []string {
 	}))
 }
 
-// Named calls Options.Named for sessions of SessionTimeout.
+// Named is Options.Named of the zero Options, whose session timeout is SessionTimeout.
 func Named(list string) ([]harness.Fault, error) { return Options{}.Named(list) }
 
 // Names returns the names of faults.

@@ -78,7 +78,7 @@ func (w *world) connect(t *testing.T, address string) (client, server net.Conn) 
 	return client, server
 }
 
-// The function `everywhere` runs a test in memory, in a bubble, and over TCP.
+// The function `everywhere` runs a test twice: in memory within a bubble, and over TCP.
 func everywhere(t *testing.T, test func(*testing.T, *world)) {
 	t.Run("memory", func(t *testing.T) { virtual.Test(t, func(t *testing.T) { test(t, inMemory()) }) })
 	t.Run("tcp", func(t *testing.T) { test(t, overTCP(t)) })

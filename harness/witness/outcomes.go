@@ -88,9 +88,9 @@ func (o *outcomes) notAfter(op history.Operation, t time.Time) bool {
 
 // The method `did` reports whether a transaction at t can be the effect of an operation:
 //   - If the operation succeeded, t must be between its start and its end.
-//   - If its outcome is unknown, t must also be before the session's next operation on the object.
-//   - If it failed, t must certainly be after its start and before the next operation, although the
-//     log rounds times.
+//   - If its outcome is unknown, t must be after its start and before the session's next operation
+//     on the object.
+//   - If it failed, the same holds, even if t is wrong by the rounding of times in the log.
 func (o *outcomes) did(op history.Operation, t time.Time) bool {
 	next := o.next[op.Invoke.Index]
 	switch op.Outcome() {

@@ -245,9 +245,9 @@ func (c *comparison) judge(claim Claim, s *Span) (Conflict, bool) {
 	return one, true
 }
 
-// The method `others` returns the other holders of what s held between two times, in the order of
-// Served. For a semaphore it returns none, because several clients may hold permits at the same
-// time.
+// The method `others` returns those who held, between the two times, what s held at some time. They
+// are in the order of Served, without s. For a semaphore it returns none, because several clients
+// may hold permits at the same time.
 func (c *comparison) others(s *Span, from, to time.Time) []Other {
 	if s.Kind == waits.Semaphore {
 		return nil
