@@ -35,7 +35,8 @@ var (
 
 // Options of a lock. The zero value is the default.
 type Options struct {
-	// Label is stored in the contender's znode, for people and for Contenders.
+	// Label is stored in the contender's znode, for people to read. The method Contenders returns
+	// it.
 	Label string
 
 	// Delay is the time for which no client is granted the lock after a holder vanished without

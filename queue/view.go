@@ -257,8 +257,8 @@ func claimsOf(stat *session.Stat) int { return int(stat.Cversion+stat.NumChildre
 
 // The method `lost` removes entries whose znodes are gone. If several znodes are gone, others are
 // probably gone too, so it lists the segment again. If one of the znodes had several items, some of
-// them may be left under another name. For these a relaxed view makes another pass, and any other
-// view lists the segment again.
+// its items may exist in a znode with another name. To find them, a relaxed view makes another
+// pass, and any other view lists the segment again.
 func (v *view) lost(ctx context.Context, gone ...*entry) error {
 	shared := false
 	for _, e := range gone {

@@ -31,7 +31,7 @@ func LockPauseSQL() harness.Scenario {
 	s.Workload = accountHolders(peers.Guarded)
 	s.Faults = []harness.Fault{pauseHolder{settle: stay / 4}} // so that a busy client is there by then
 	s.Checkers = append(s.Checkers, checker.IfExercised(checker.LockNoFalseRefusal()))
-	// No guard requires refused accesses: whether an access is refused depends on where the process
+	// None of these requires that an access was refused, because that depends on where the process
 	// was paused.
 	s.Guards = []checker.Checker{grantsBeside(1), checker.Grants(3), checker.Contention(2)}
 	mutant := func(name, report string, g peers.Guard, violates ...string) harness.Mutant {

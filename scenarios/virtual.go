@@ -26,8 +26,8 @@ func Virtual() []harness.Scenario {
 }
 
 // VirtualOptions returns the options of a run of s on the embedded ensemble in virtual time. The
-// seed determines the faults and the modeled version. Tests and the command both use these options
-// for the time and the faults of a plan, so a seed has only one plan.
+// seed determines the faults and the modeled version. Tests and the command both use these options,
+// so the same seed gives the same plan in both.
 func VirtualOptions(s harness.Scenario, seed uint64) harness.Options {
 	return harness.Options{
 		Seed: seed, Time: VirtualTime, Faults: some(s.Faults, seed),

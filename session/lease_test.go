@@ -11,7 +11,7 @@ import (
 
 // Each line of leaseRule has the packets and events of a session. A packet has the times S and A,
 // in milliseconds, at which it was sent and answered. The number after "=" is the lease's deadline
-// at the end of the line. The number after "/" is its field `kept`, if it differs from the
+// at the end of the line. The number after "/" is the lease's field `kept`, if it differs from the
 // deadline.
 //
 // T is 4000 and the tick is 1000. So the margin is 200, a period is 600, and a probation lasts

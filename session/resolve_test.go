@@ -82,8 +82,8 @@ func TestADeadAddressOfANameCostsLittle(t *testing.T) {
 	})
 }
 
-// An address whose server accepts connections and is silent is not chosen again before the other
-// addresses of its name.
+// A server accepts connections but never answers. Its address is not chosen again until the other
+// addresses of its name have been tried.
 func TestASilentAddressIsNotDrawnAgain(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		e.Pause(0)

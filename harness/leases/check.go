@@ -176,8 +176,8 @@ func (j *judging) withinEvidence() {
 	j.Note("%d events, and a lease moved %d times", len(j.trace.Events), moved)
 }
 
-// The method `mistaken` is called after the session has used a reply as evidence. It returns why the
-// session must not have used this reply, or "" if it was right to use it.
+// The method `mistaken` is called after the session has used a reply as evidence. It returns why
+// the session must not have used this reply, or "" if it was right to use it.
 func (s *tracked) mistaken(e *Event) string {
 	switch r := s.request; {
 	case r == nil:

@@ -106,8 +106,8 @@ func TestHandOverStaysFlat(t *testing.T) {
 	}
 }
 
-// After a repeated create, the first list can contain only the znode of another contender. The
-// contender did not join an empty queue, so it must leave a release mark.
+// A contender repeats its create, and its first list shows the znode of another contender but not
+// its own. It did not join an empty queue, so it must leave a release mark.
 func TestContenderWithARepeatedCreateIsNotAlone(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
