@@ -107,8 +107,8 @@ func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (_ *Gran
 }
 
 // feasible returns an error if the request can never be granted while the caller keeps the permits
-// that it already holds. It runs before the caller waits at the gate. Otherwise a contender ahead of
-// the caller could wait for the caller's permits, and both would wait forever.
+// that it already holds. It runs before the caller waits at the gate. Otherwise a contender ahead
+// of the caller could wait for the caller's permits, and both would wait forever.
 //
 // The session's server may be behind and show an earlier capacity. So feasible reads the capacity
 // again after a read barrier before it returns such an error.
