@@ -207,7 +207,7 @@ func TestTableForgetsWhatIsRolledBack(t *testing.T) {
 		t.Errorf("got largest token %d, error %v; want none", got, err)
 	}
 	if err := d.table.Do(t.Context(), "account", 5, setTo("of 5")); err != nil || d.read(t) != "of 5" {
-		t.Errorf("got error %v, account %q; want that of 5", err, d.read(t))
+		t.Errorf("Do with token 5: got error %v, account %q; want no error, account %q", err, d.read(t), "of 5")
 	}
 	if got, err := d.table.Largest(t.Context(), "account"); got != 5 || err != nil {
 		t.Errorf("got largest token %d, error %v; want 5", got, err)

@@ -210,7 +210,7 @@ func TestUpdateErrorsTellWhetherItWasStored(t *testing.T) {
 			}
 			_, err := v.Update(t.Context(), w.s, c.f)
 			if err == nil || c.want != nil && !errors.Is(err, c.want) || session.OutcomeOf(err) != c.outcome {
-				t.Errorf("%s: got error %v with outcome %v, want %v with outcome %v", name, err, session.OutcomeOf(err), c.want, c.outcome)
+				t.Errorf("%s: got error %v with outcome %v, want error %v (nil: any error) with outcome %v", name, err, session.OutcomeOf(err), c.want, c.outcome)
 			}
 			got, _ := w.admin.Get(t.Context(), "/limits")
 			if string(got.Data) != c.stored {

@@ -31,7 +31,7 @@ func victim[P harness.Process](ctx context.Context, s *standing, env *harness.En
 	}
 	c, free, err = s.await(ctx, env, target, has)
 	if err != nil && !slices.ContainsFunc(env.Clients(), has) {
-		err = errors.New("no client has a process that supports this fault: use Client.RunsIn")
+		err = errors.New("no client has a process now that supports this fault: a client gets one by Client.RunsIn")
 	}
 	return c, p, free, err
 }
