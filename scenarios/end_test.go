@@ -17,8 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// The function `beside` runs s without faults. While a client works, f runs for it on another
-// goroutine.
+// The function `beside` runs s without faults. It calls f for each client, on a goroutine that runs
+// at the same time as the client's work.
 func beside(t *testing.T, s harness.Scenario, seed uint64, f func(context.Context, *harness.Client, *netfault.Proxy)) *harness.Result {
 	t.Helper()
 	inner := s.Workload
@@ -55,8 +55,8 @@ func cutAtEnd(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
 	}
 }
 
-// Bug: a change began before the end of the work and was applied later. Watchers that had already
-// stopped were blamed for missing it.
+// Bug: a change began before the work ended, and was applied after the watchers had stopped. The
+// checker blamed the watchers for missing it.
 func TestWatchersSeeTheLastChange(t *testing.T) {
 	for seed := range uint64(10) {
 		mustBeValid(t, beside(t, Watch(), seed, slowly), "watch/final-state-reported")

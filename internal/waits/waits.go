@@ -1,7 +1,7 @@
 // Package waits recognizes the locks, elections, semaphores, groups and queues of zkcoord, Curator
-// and kazoo by the paths of their znodes. It computes who holds, who leads and who waits for whom,
-// and finds sessions that wait for each other in a cycle. It sends no requests: the caller passes
-// the znodes.
+// and kazoo by the paths of their znodes. It computes which client holds or leads, and which client
+// waits for which other client. It also finds deadlocks: sessions that wait for each other in a
+// cycle. It sends no requests: the caller passes the znodes.
 package waits
 
 import (

@@ -173,12 +173,7 @@ func TestErrorOfOneContainerIsReportedOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() {
-			_, err := e.ContainerRemove(context.Background(), c.ID, client.ContainerRemoveOptions{Force: true})
-			if err != nil {
-				t.Error(err)
-			}
-		})
+		removeAtEnd(t, e, c.ID)
 		return c.ID
 	}
 	// The engine lists the newest container first. So the broken container, which is created last,

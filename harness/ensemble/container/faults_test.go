@@ -102,14 +102,18 @@ func ended(t *testing.T, e *engine) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_, err := e.ContainerRemove(context.Background(), c.ID, client.ContainerRemoveOptions{Force: true})
-		if err != nil {
-			t.Error(err)
-		}
-	})
+	removeAtEnd(t, e, c.ID)
 	if err := newCluster(e, "container", 1).runOnce(t.Context(), c.ID); err != nil {
 		t.Fatal(err)
 	}
 	return c.ID
+}
+
+// removeAtEnd removes a container when the test ends.
+func removeAtEnd(t *testing.T, e *engine, id string) {
+	t.Cleanup(func() {
+		if _, err := e.ContainerRemove(context.Background(), id, client.ContainerRemoveOptions{Force: true}); err != nil {
+			t.Errorf("remove container %s: got error %v, want none", id, err)
+		}
+	})
 }
