@@ -36,6 +36,7 @@ func QueueFIFO() harness.Scenario {
 			Name:     "both",
 			Report:   "CURATOR-605: two consumers get one item, because the second does not check whether its delete succeeded",
 			Violates: []string{"queue/nothing-twice"},
+			Faults:   []string{"link-delay"},
 			Workload: queueWorkload(queueProgram{pipes: within(openEntries(queueMistakes{both: true})), priorities: 1}),
 		}, {
 			Name:     "names",

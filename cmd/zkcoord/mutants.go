@@ -192,6 +192,7 @@ that need a library in another language run on real servers: see [track-record.m
 Runs are on a model of ZooKeeper 3.8.6 and of 3.9.6 in turn. The first run has seed 0, and even seeds are on 3.8.6.
 
 Mutants of ` + "`lock-pause-sql`" + ` need real processes and PostgreSQL: ` + "`go test ./scenarios -run LockPauseSQLMutantsDie`" + `.
+Mutants of ` + "`shell-lock`" + ` need Linux: ` + "`go test ./scenarios -run ShellLock`" + `.
 
 | mutant | scenario | fate | runs | seconds | stands for |
 | --- | --- | --- | --- | --- | --- |
