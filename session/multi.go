@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
@@ -49,7 +50,7 @@ type CheckOp struct {
 
 func (o CreateOp) request(s *Session) (any, error) {
 	if o.Mode < Persistent || o.Mode > EphemeralSequential {
-		return nil, fmt.Errorf("mode %d is not between %d and %d: a multi creates no containers", o.Mode, Persistent, EphemeralSequential)
+		return nil, invalid.New("mode %d is not between %d and %d: a multi creates no containers", o.Mode, Persistent, EphemeralSequential)
 	}
 	return &zk.CreateRequest{Path: s.root.innerNew(o.Path, o.Mode&zk.FlagSequence != 0), Data: o.Data, Acl: o.acl(s), Flags: int32(o.Mode)}, nil
 }

@@ -183,9 +183,9 @@ func TestMultiAppliesAllOrNothing(t *testing.T) {
 			t.Errorf("empty Multi: got %v, want no error", err)
 		}
 		for _, op := range []Op{CreateOp{Path: "/c", Mode: Container}, CreateOp{Path: "/c", Mode: 5}, CreateOp{Path: "c"}, CheckOp{}} {
-			if _, err := s.Multi(ctx, CheckOp{"/m", AnyVersion}, op); OutcomeOf(err) != Failed {
-				t.Errorf("Multi with %+v: got %v (%v), want an error (%v)",
-					op, err, OutcomeOf(err), Failed)
+			if _, err := s.Multi(ctx, CheckOp{"/m", AnyVersion}, op); !errors.Is(err, ErrInvalid) || OutcomeOf(err) != Failed {
+				t.Errorf("Multi with %+v: got %v (%v), want %v (%v)",
+					op, err, OutcomeOf(err), ErrInvalid, Failed)
 			}
 		}
 	})

@@ -64,7 +64,10 @@ func (c *saslConn) Read(b []byte) (int, error) {
 // handshake. Servers refuse the credentials of other schemes with such a reply, so the session
 // handles all refusals in the same way.
 func (c *saslConn) login() error {
-	frame, err := wire.ReadFrame(c.Conn, nil, 0)
+	frame, err := wire.ReadFrame(c.Conn, nil, maxReply)
+	if errors.Is(err, wire.ErrLength) {
+		return noFrame([4]byte(frame))
+	}
 	if err != nil {
 		return err
 	}

@@ -92,3 +92,23 @@ func TestSASLServerIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// A server with another protocol is named also if the session would log in.
+func TestSASLAtAnotherProtocol(t *testing.T) {
+	for answer, says := range map[string]string{
+		"HTTP/1.1 400 Bad Request\r\n": "server speaks HTTP",
+		"\x15\x03\x03\x00\x02\x02\x16": "server speaks TLS",
+		"\x7fELF":                      "may not be a ZooKeeper server",
+	} {
+		client, server := net.Pipe()
+		go func() {
+			defer server.Close()
+			_, _ = server.Write([]byte(answer))
+		}()
+		_, err := (&saslConn{Conn: client, user: "chris", password: "secret"}).Read(make([]byte, 4))
+		client.Close()
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: got error %v, want one with %q", answer, err, says)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,6 +24,38 @@ func TestRates(t *testing.T) {
 	}
 	if _, _, err := clockArg("x0"); err == nil {
 		t.Error(`clockArg("x0"): got no error, want one`)
+	}
+}
+
+// A typing error in a plan must not become another fault, or one without an effect.
+func TestWrongArgumentsOfLinksAndEdgesAreErrors(t *testing.T) {
+	faults := map[string][]string{
+		"link-one-way": {"", "upp", "both"},
+		"link-delay":   {"", "20", "0s", "-1s"},
+		"link-cut":     {"", "creates 1 reply", "create 0 reply", "create x reply", "create 1 answer", "create 1"},
+	}
+	for _, f := range Every() {
+		for _, arg := range faults[f.Name()] {
+			virtual.Test(t, func(t *testing.T) {
+				o := options(startEmbedded)
+				o.Time = 3 * time.Second
+				o.Plan = harness.Plan{{Fault: f.Name(), At: time.Second, For: time.Second, Target: "c0", Arg: arg}}
+				r, err := harness.Run(t.Context(), scenario(Every()), o)
+				if err != nil {
+					t.Fatalf("%s %q: %v", f.Name(), arg, err)
+				}
+				if !slices.ContainsFunc(r.History.Events, func(e history.Event) bool {
+					return e.Kind == history.Fault && strings.Contains(e.Error, "must be")
+				}) {
+					t.Errorf("%s %q: got no error, want one that says what the argument must be", f.Name(), arg)
+				}
+			})
+		}
+	}
+	for _, arg := range []string{"?", "down 1s 1s 1", "from 1 1s 1"} {
+		if _, _, err := paceArg(arg); err == nil {
+			t.Errorf("paceArg(%q): got no error, want one", arg)
+		}
 	}
 }
 

@@ -49,9 +49,12 @@ func paceArg(arg string) (direction string, p ensemble.Pace, err error) {
 			"want a direction, a delay, a jitter and a rate, such as \"both 20ms 0s 0\": %w",
 			arg, err)
 	}
-	var errs [2]error
+	var errs [3]error
 	p.Delay, errs[0] = time.ParseDuration(delay)
 	p.Jitter, errs[1] = time.ParseDuration(jitter)
+	if direction != "both" && direction != "from" && direction != "to" {
+		errs[2] = fmt.Errorf("argument %q: the direction must be \"both\", \"from\" or \"to\"", arg)
+	}
 	return direction, p, errors.Join(errs[:]...)
 }
 

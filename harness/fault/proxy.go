@@ -36,7 +36,7 @@ func number(client string) int {
 // proxyFaults break a client's proxy in such a way that the session may survive: they stall it for
 // less than the session timeout, reset its connections, or delay its data.
 func proxyFaults(s *standing, timeout time.Duration) []harness.Fault {
-	one := func(name, does string, low, high time.Duration, arg func(*rand.Rand) string, breakIt func(*netfault.Proxy, harness.Step) (heal func(), evidence func() string)) harness.Fault {
+	one := func(name, does string, low, high time.Duration, arg func(*rand.Rand) string, breakIt func(*netfault.Proxy, harness.Step) (heal func(), evidence func() string, err error)) harness.Fault {
 		return fault{name: name, does: does,
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 				step := harness.Step{Target: drawClient(r, env), For: between(r, low, high)}
@@ -50,7 +50,11 @@ func proxyFaults(s *standing, timeout time.Duration) []harness.Fault {
 				if err != nil {
 					return harness.Injected{}, err
 				}
-				heal, evidence := breakIt(c.Proxy(), step)
+				heal, evidence, err := breakIt(c.Proxy(), step)
+				if err != nil {
+					free()
+					return harness.Injected{}, err
+				}
 				return harness.Injected{Target: fmt.Sprintf("c%d", c.ID), Heal: func(context.Context) (string, error) {
 					defer free()
 					heal()
@@ -59,30 +63,36 @@ func proxyFaults(s *standing, timeout time.Duration) []harness.Fault {
 			}}
 	}
 	return []harness.Fault{
-		one("link-stall", "a client's proxy stalls for less than its session timeout, and heals on the same connection", timeout/20, timeout/2, nil, func(l *netfault.Proxy, _ harness.Step) (func(), func() string) {
-			return Stall(l)
+		one("link-stall", "a client's proxy stalls for less than its session timeout, and heals on the same connection", timeout/20, timeout/2, nil, func(l *netfault.Proxy, _ harness.Step) (func(), func() string, error) {
+			heal, evidence := Stall(l)
+			return heal, evidence, nil
 		}),
 		one("link-one-way", "the same in one direction", timeout/20, timeout/2, func(r *rand.Rand) string { return [...]string{"up", "down"}[r.IntN(2)] },
-			func(l *netfault.Proxy, step harness.Step) (func(), func() string) {
-				if step.Arg == "up" {
-					return Stall(l, netfault.Up)
+			func(l *netfault.Proxy, step harness.Step) (func(), func() string, error) {
+				way, known := map[string]netfault.Direction{"up": netfault.Up, "down": netfault.Down}[step.Arg]
+				if !known {
+					return nil, nil, fmt.Errorf("argument %q: must be \"up\" (to the servers) or \"down\"", step.Arg)
 				}
-				return Stall(l, netfault.Down)
+				heal, evidence := Stall(l, way)
+				return heal, evidence, nil
 			}),
-		one("link-reset", "a client's connections are reset", 0, 0, nil, func(l *netfault.Proxy, _ harness.Step) (func(), func() string) {
+		one("link-reset", "a client's connections are reset", 0, 0, nil, func(l *netfault.Proxy, _ harness.Step) (func(), func() string, error) {
 			n := l.Reset()
 			for began := time.Now(); n == 0 && time.Since(began) < patience; n = l.Reset() {
 				time.Sleep(20 * time.Millisecond) // the client has just disconnected and will reconnect
 			}
-			return func() {}, func() string { return count(int64(n), "connections reset") }
+			return func() {}, func() string { return count(int64(n), "connections reset") }, nil
 		}),
 		one("link-cut", "a client's connection is reset while it sends a request or before it receives the reply", timeout, 5*timeout/2, drawCut, cutAtRequest(timeout/2)),
 		one("link-delay", "a client's requests and replies are delayed", timeout/4, 2*timeout, func(r *rand.Rand) string { return between(r, timeout/100, timeout/10).String() },
-			func(l *netfault.Proxy, step harness.Step) (func(), func() string) {
+			func(l *netfault.Proxy, step harness.Step) (func(), func() string, error) {
+				d, err := time.ParseDuration(step.Arg)
+				if err != nil || d <= 0 {
+					return nil, nil, fmt.Errorf("argument %q: must be a duration above zero, such as 20ms", step.Arg)
+				}
 				before := l.Stats().Delayed
-				d, _ := time.ParseDuration(step.Arg)
 				up, down := l.Delay(d, d)
-				return func() { l.Delay(up, down) }, func() string { return count(l.Stats().Delayed-before, "chunks delayed") }
+				return func() { l.Delay(up, down) }, func() string { return count(l.Stats().Delayed-before, "chunks delayed") }, nil
 			}),
 	}
 }
@@ -90,6 +100,9 @@ func proxyFaults(s *standing, timeout time.Duration) []harness.Fault {
 // cutOps maps names in steps to the operations whose request or reply a client loses. The loss
 // matters most for operations that change something.
 var cutOps = map[string]netfault.Op{"any": netfault.OpAny, "create": netfault.OpCreate, "multi": netfault.OpMulti}
+
+// cutMoments maps names in steps to the moment of the cut.
+var cutMoments = map[string]netfault.When{"request": netfault.BeforeSending, "reply": netfault.BeforeReply}
 
 // drawCut draws the request at which the connection is cut, for example "create 2 reply": the reply
 // to the second create.
@@ -103,14 +116,11 @@ func drawCut(r *rand.Rand) string {
 // no request. So in the last part of the fault's time, the connection is cut at the first request
 // of any kind. That part is longer than the interval between two pings, which is a third of the
 // session timeout.
-func cutAtRequest(last time.Duration) func(*netfault.Proxy, harness.Step) (heal func(), evidence func() string) {
-	return func(l *netfault.Proxy, step harness.Step) (heal func(), evidence func() string) {
-		var op, when string
-		request := netfault.Request{When: netfault.BeforeSending}
-		_, _ = fmt.Sscan(step.Arg, &op, &request.N, &when)
-		request.Op = cutOps[op]
-		if when == "reply" {
-			request.When = netfault.BeforeReply
+func cutAtRequest(last time.Duration) func(*netfault.Proxy, harness.Step) (heal func(), evidence func() string, err error) {
+	return func(l *netfault.Proxy, step harness.Step) (heal func(), evidence func() string, err error) {
+		request, err := cutArg(step.Arg)
+		if err != nil {
+			return nil, nil, err
 		}
 		trap := l.Set(request, netfault.Reset)
 		patience := time.AfterFunc(step.For-last, func() { l.Widen(trap) })
@@ -125,8 +135,22 @@ func cutAtRequest(last time.Duration) func(*netfault.Proxy, harness.Step) (heal 
 			}
 			<-trap.Sprung() // The trap sprang before it was removed, so its action ends soon.
 			return trap.String()
-		}
+		}, nil
 	}
+}
+
+// cutArg parses the Arg of a step: see drawCut.
+func cutArg(arg string) (netfault.Request, error) {
+	var op, when string
+	var n int
+	_, err := fmt.Sscan(arg, &op, &n, &when)
+	kind, isOp := cutOps[op]
+	moment, isMoment := cutMoments[when]
+	if err != nil || !isOp || !isMoment || n < 1 {
+		return netfault.Request{}, fmt.Errorf("argument %q: must be an operation (any, create, multi), "+
+			"a number from 1 on, and \"request\" or \"reply\", such as \"create 2 reply\"", arg)
+	}
+	return netfault.Request{Op: kind, N: n, When: moment}, nil
 }
 
 // Stall stalls a proxy. The evidence counts the chunks that had to wait.

@@ -89,8 +89,12 @@ func (s *Store) Run(id string) (Run, error) {
 		return Run{}, fmt.Errorf("report: no run %q: %w", id, fs.ErrNotExist)
 	}
 	dir := filepath.Join(s.dir, filepath.FromSlash(id))
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return Run{}, fmt.Errorf("report: no run %q: %w", id, fs.ErrNotExist)
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return Run{}, fmt.Errorf("report: no run %q: %w", id, err)
 	}
 	return readRun(s.dir, id), nil
 }

@@ -114,10 +114,13 @@ func (p *probe) open(server int, timeout time.Duration) (*client, error) {
 // resume resumes the session of c on a new connection. If the server refuses, the client is nil.
 func (p *probe) resume(c *client, server int) (*client, error) {
 	d, err := p.connect(server, wire.ConnectRequest{Timeout: c.session.Timeout, SessionID: c.session.SessionID, Password: c.session.Password})
+	if err != nil {
+		return nil, fmt.Errorf("resume a session at %s: %w", p.at(server), err)
+	}
 	if d != nil {
 		d.link.Follow(c.link)
 	}
-	return d, err
+	return d, nil
 }
 
 // The method `resumed` describes the result of resume.
@@ -156,7 +159,10 @@ func (c *client) close() error {
 // drop closes the connection but not the session.
 func (c *client) drop() error {
 	c.closed = true
-	return c.link.HangUp()
+	if err := c.link.HangUp(); err != nil {
+		return fmt.Errorf("%s: %w", c.p.at(c.server), err)
+	}
+	return nil
 }
 
 // end closes the session and requires an answer. If the server closes the connection instead, it
@@ -188,7 +194,7 @@ func (c *client) send(op wire.Op, req wire.Record) error {
 func (c *client) receive(rsp wire.Record) (h wire.ReplyHeader, err error) {
 	frame, err := c.link.Read()
 	if err != nil {
-		return h, err
+		return h, fmt.Errorf("%s: %w", c.p.at(c.server), err)
 	}
 	if frame == nil {
 		return wire.ReplyHeader{Err: wire.ConnectionLoss}, nil
@@ -198,7 +204,7 @@ func (c *client) receive(rsp wire.Record) (h wire.ReplyHeader, err error) {
 		_, err = wire.Decode(body, rsp)
 	}
 	if err != nil {
-		return h, fmt.Errorf("answer %x cannot be decoded: %w", frame, err)
+		return h, fmt.Errorf("%s: answer %x cannot be decoded: %w", c.p.at(c.server), frame, err)
 	}
 	return h, nil
 }

@@ -83,7 +83,8 @@ func frameSize(b []byte, max int) (int, error) {
 
 // ReadFrame reads one frame of at most max bytes from r; a max of 0 means DefaultMaxFrame. It uses
 // buf if the frame fits, and returns the frame. If the stream ends between two frames, the error is
-// io.EOF.
+// io.EOF. If the frame is too long, the error is ErrLength, and ReadFrame returns the four bytes of
+// the length.
 func ReadFrame(r io.Reader, buf []byte, max int) ([]byte, error) {
 	if cap(buf) < 4 {
 		buf = make([]byte, 512)
@@ -93,7 +94,7 @@ func ReadFrame(r io.Reader, buf []byte, max int) ([]byte, error) {
 	}
 	n, err := frameSize(buf[:4], max)
 	if err != nil {
-		return buf, err
+		return buf[:4], err
 	}
 	// Let buf grow as the bytes arrive, because a length alone must not cost memory.
 	buf = buf[:0]
