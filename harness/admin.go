@@ -154,7 +154,7 @@ func (a *zkAdmin) ephemerals(path string) ([]string, error) {
 			return nil, fmt.Errorf("read %s: %w", p, err)
 		}
 		if exists && stat.EphemeralOwner != 0 {
-			found = append(found, fmt.Sprintf("%s of 0x%x", p, stat.EphemeralOwner))
+			found = append(found, fmt.Sprintf("%s of 0x%x", p, uint64(stat.EphemeralOwner)))
 		}
 	}
 	return found, nil

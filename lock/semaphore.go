@@ -372,11 +372,11 @@ func (m *Semaphore) capacityNow(ctx context.Context) (int, error) {
 
 // The method `parse` parses the data of the znode with the capacity.
 func (m *Semaphore) parse(data []byte) (int, error) {
-	n, err := strconv.Atoi(string(data))
+	n, err := strconv.ParseUint(string(data), 10, 31)
 	if err != nil {
 		return 0, fmt.Errorf("capacity in %s: %w", m.size, err)
 	}
-	return n, nil
+	return int(n), nil
 }
 
 func checkCapacity(permits int) error {

@@ -104,6 +104,22 @@ func TestRequestsOfASemaphore(t *testing.T) {
 	})
 }
 
+// A capacity that no semaphore has written is an error.
+func TestCapacityOfAnotherProgramIsAnError(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		ctx := t.Context()
+		s := semaphore(w.Client(), 1)
+		recipetest.Must(s.Capacity(ctx))
+		for _, data := range []string{"", "-1", "2147483648", "many"} {
+			ok(t, s.SetCapacity(ctx, 1))
+			recipetest.Must(w.Admin().Set(ctx, "/sem/capacity", []byte(data), session.AnyVersion))
+			if _, err := s.TryAcquire(ctx, 1); err == nil || !strings.Contains(err.Error(), "capacity in /sem/capacity") {
+				t.Errorf("TryAcquire with the capacity %q: got error %v, want one that names the znode", data, err)
+			}
+		}
+	})
+}
+
 // The capacity can be changed, and waiters are notified.
 func TestCapacityCanBeChanged(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {

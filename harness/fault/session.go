@@ -118,7 +118,7 @@ func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harn
 		}
 		env.SessionEnded(info.ID, true)
 		if !quicker {
-			injected.Evidence = fmt.Sprintf("session %#x closed", info.ID)
+			injected.Evidence = fmt.Sprintf("session %#x closed", uint64(info.ID))
 			return injected, nil
 		}
 		over = append(over, info.ID)
@@ -191,7 +191,7 @@ func (s *standing) expireSession(ctx context.Context, env *harness.Env, step har
 		defer v.end()
 		gone, err := v.gone(ctx, env)
 		if gone {
-			evidence = fmt.Sprintf("session %#x expired", info.ID)
+			evidence = fmt.Sprintf("session %#x expired", uint64(info.ID))
 		}
 		return evidence, err
 	}}, nil

@@ -138,7 +138,7 @@ func (l *Log) grantsInLog(j *judging) {
 				e.Who(), e.Object, e.Token, t.Op, cmp.Or(e.Node, "a znode"))
 		case e.Session != 0 && (t.Session != e.Session || life.Session != e.Session):
 			j.Violation([]history.Event{*e}, "%s was granted %s in session 0x%x, but transaction 0x%x is of session 0x%x, and %s is of session 0x%x",
-				e.Who(), e.Object, e.Session, e.Token, t.Session, life.Path, life.Session)
+				e.Who(), e.Object, uint64(e.Session), e.Token, uint64(t.Session), life.Path, uint64(life.Session))
 		}
 	}
 	if unknown > 0 {
@@ -247,12 +247,12 @@ func (l *Log) sessionsInLog(j *judging) {
 		case e.Op == history.SessionNew:
 			j.Checked(1)
 			if !began {
-				j.Violation([]history.Event{*e}, "%s opened session 0x%x, but no server's log has it", e.Who(), e.Session)
+				j.Violation([]history.Event{*e}, "%s opened session 0x%x, but no server's log has it", e.Who(), uint64(e.Session))
 			}
 		case e.Op == history.SessionExpired:
 			j.Checked(1)
 			if !ended {
-				j.Violation([]history.Event{*e}, "session 0x%x of %s was reported as expired, but no server's log ends it", e.Session, e.Who())
+				j.Violation([]history.Event{*e}, "session 0x%x of %s was reported as expired, but no server's log ends it", uint64(e.Session), e.Who())
 			}
 		}
 	}
@@ -261,9 +261,9 @@ func (l *Log) sessionsInLog(j *judging) {
 // The method `reason` returns why a znode was deleted.
 func (l *Life) reason() string {
 	if l.Closed {
-		return fmt.Sprintf("session 0x%x ended", l.DeletedBy)
+		return fmt.Sprintf("session 0x%x ended", uint64(l.DeletedBy))
 	}
-	return fmt.Sprintf("by session 0x%x", l.DeletedBy)
+	return fmt.Sprintf("by session 0x%x", uint64(l.DeletedBy))
 }
 
 // The method `describe` describes a transaction with its session and time.

@@ -223,7 +223,7 @@ func (k *check) grants(ctx context.Context) {
 // grant. The token of the reply must be the czxid of that znode.
 func (k *check) owns(ctx context.Context, id int64, reply Reply) bool {
 	znodes, err := k.znodes(ctx, id)
-	got := absent(len(znodes) == 0, fmt.Sprintf("session 0x%x has no ephemeral znode there", id))
+	got := absent(len(znodes) == 0, fmt.Sprintf("session 0x%x has no ephemeral znode there", uint64(id)))
 	if err != nil {
 		got = err.Error()
 	}
