@@ -53,7 +53,7 @@ type Client struct {
 	proxy *netfault.Proxy
 
 	mu      sync.Mutex
-	process int32 // the process number for events; changes after a crash or an Indeterminate outcome
+	process int32 // the number for events; changes after a crash or an Indeterminate outcome
 	last    int32 // the last process number that was assigned
 	session SessionInfo
 	own     Process // the separate process that the client runs in; nil if there is none
