@@ -26,7 +26,8 @@ import (
 // A Fate is the fault that strikes a client at one request of a call.
 type Fate string
 
-// The fates. A session that is lost has expired before the client reconnects.
+// The fates. A session that is lost has expired before the client reconnects. If the call's context
+// ends, the request and its reply still arrive afterwards.
 const (
 	RequestLost           Fate = "request-lost"             // the connection ends before the request is sent
 	ReplyLost             Fate = "reply-lost"               // the request takes effect; the connection ends before the reply
