@@ -53,7 +53,7 @@ type Client struct {
 	proxy *netfault.Proxy
 
 	mu      sync.Mutex
-	process int32 // the process number for events; a new one after each operation whose outcome is Indeterminate
+	process int32 // the number for events; changes after a crash or an Indeterminate outcome
 	last    int32 // the last process number that was assigned
 	session SessionInfo
 	own     Process // the separate process that the client runs in; nil if there is none
@@ -205,7 +205,9 @@ func (c *Client) Open(ctx context.Context, opts session.Options) (*session.Sessi
 		return nil, err
 	}
 	c.Opened(SessionInfo{ID: s.ID(), Password: s.Password(), Timeout: s.Timeout()})
-	go c.follow(s) // This goroutine ends with the session. The method `leftovers` waits for it, like for every goroutine of a client.
+	// The goroutine ends with the session. The method `leftovers` waits for it, as for every
+	// goroutine of a client.
+	go c.follow(s)
 	return s, nil
 }
 

@@ -101,7 +101,7 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 		s := f.Draw(r, env)
 		s.Fault, s.At = f.Name(), at.Round(time.Millisecond)
 		// Leave out a fault that would end after the plan, because the end of the plan would cut it
-		// short.
+		// short. After each fault has had its turn, such a fault ends the loop instead.
 		if s.At+s.For > length && n < len(turns) {
 			continue
 		} else if s.At+s.For > length {
@@ -116,5 +116,6 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 }
 
 // shortestGap is the least length that Draw assumes for a fault when it computes the start of the
-// next fault. A closed session, for example, has no length.
+// next fault. A closed session, for example, has no length. The method
+// `again` of the nemesis waits for this time between two faults.
 const shortestGap = 500 * time.Millisecond

@@ -14,7 +14,7 @@ import (
 )
 
 // runLabel is the profiler label of clients' goroutines. A goroutine inherits the label from the
-// goroutine that starts it. So the label marks exactly the goroutines of one run.
+// goroutine that starts it. So the label marks the goroutines of one run's clients.
 const runLabel = "zkcoord-run"
 
 // The method `leftovers` records what clients left behind after they closed everything: ephemeral

@@ -37,10 +37,11 @@ func newNemesis(env *Env, faults []Fault) *nemesis {
 }
 
 // The method `follow` injects and heals faults at the times of the plan, until the plan is done or
-// the context `working` ends. It leaves the faults that are active at that moment to healAll. Only
-// the end of ctx interrupts an injection. If a fault ends later than planned because its injection
-// was slow, all later steps are delayed by the same time. So faults that the plan separates do not
-// overlap.
+// the context `working` ends. It leaves the faults that are active at that moment to healAll. The
+// end of `working` does not interrupt an injection; the end of ctx or of the scenario's grace does.
+//
+// If a fault ends later than planned because its injection was slow, all later steps are delayed by
+// the same time. So faults that the plan separates do not overlap.
 func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 	start := time.Now()
 	n.begun = start

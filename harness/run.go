@@ -117,8 +117,8 @@ func (e *Env) version(ctx context.Context) string {
 	return strings.Join(found, "+")
 }
 
-// The method `ending` returns a context for actions that are necessary even after ctx has ended. It
-// ends after the scenario's grace.
+// The method `ending` returns a context for actions that are necessary even after ctx has ended.
+// The returned context ends after the scenario's grace.
 func (r *run) ending(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), r.env.grace)
 }

@@ -113,11 +113,11 @@ func (r *Result) summarizeFaults(b *strings.Builder) {
 	b.WriteByte('\n')
 }
 
-// Began counts the faults that were injected, in the form of Plan.String. The plan may have more
+// Began counts the faults whose injection began, in the form of Plan.String. The plan may have more
 // steps, because a fault that is slow to inject delays the rest.
 func (r *Result) Began() string { return r.began().String() }
 
-// The method `began` returns a step for each fault that was injected.
+// The method `began` returns a step for each fault whose injection began.
 func (r *Result) began() (began Plan) {
 	for i := range r.History.Events {
 		if e := &r.History.Events[i]; e.Kind == history.Fault && e.Op == history.FaultStart {

@@ -26,7 +26,8 @@ import (
 // A Fate is the fault that strikes a client at one request of a call.
 type Fate string
 
-// The fates. A session that is lost has expired before the client reconnects.
+// The fates. A session that is lost has expired before the client reconnects. If the call's context
+// ends, the request and its reply still arrive afterwards.
 const (
 	RequestLost           Fate = "request-lost"             // the connection ends before the request is sent
 	ReplyLost             Fate = "reply-lost"               // the request takes effect; the connection ends before the reply
@@ -160,13 +161,13 @@ func (p *Point) Dial(ctx context.Context, network, address string) (net.Conn, er
 // added last is called first.
 func (p *Point) Cleanup(f func()) { p.cleanup = append(p.cleanup, f) }
 
-// Open opens a session, and closes it at the end. The fate of this point applies to the session's
-// connections. Open sets Servers and Dial of opts.
+// Open opens a session, and closes it at the end of the trial. The fate of this point applies to
+// the session's connections. Open sets Servers and Dial of opts.
 func (p *Point) Open(opts session.Options) (*session.Session, error) {
 	return p.open(opts, p.Dial)
 }
 
-// OpenOther opens a session that the fate does not strike, and closes it at the end.
+// OpenOther opens a session that the fate does not strike, and closes it at the end of the trial.
 func (p *Point) OpenOther(opts session.Options) (*session.Session, error) {
 	return p.open(opts, p.Ensemble.DialContext)
 }

@@ -15,7 +15,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// join is a call with two requests: it creates a parent, and an ephemeral znode below the parent.
+// join returns a trial whose call makes two requests: the first creates a parent, and the second
+// creates an ephemeral znode below the parent by the function `create`.
 func join(create func(ctx context.Context, s *session.Session, path string) error) func(*Point) error {
 	return func(p *Point) error {
 		s, err := p.Open(session.Options{Timeout: 4 * time.Second})

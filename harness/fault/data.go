@@ -42,7 +42,7 @@ func dataFaults() []harness.Fault {
 }
 
 // onBusy returns a function for fault.inject. That function calls `inject` with the ephemeral znode
-// below the root that the step selects.
+// that the step selects below the root of the run.
 func onBusy(inject func(ctx context.Context, env *harness.Env, conn *zk.Conn, node string) (harness.Injected, error)) func(context.Context, *harness.Env, harness.Step) (harness.Injected, error) {
 	return func(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Injected, err error) {
 		ctx, cancel := context.WithTimeout(ctx, healPatience)
@@ -58,8 +58,8 @@ func onBusy(inject func(ctx context.Context, env *harness.Env, conn *zk.Conn, no
 	}
 }
 
-// asAdmin calls f with a session that does not go through a client's proxy. If its connection
-// breaks, asAdmin calls f again, until ctx ends.
+// asAdmin calls f with a session that does not go through a client's proxy. If the connection
+// breaks or the session expires, asAdmin calls f again with a new session, until ctx ends.
 func asAdmin(ctx context.Context, env *harness.Env, f func(conn *zk.Conn) error) error {
 	for {
 		conn, err := env.Admin(ctx)
@@ -80,7 +80,8 @@ func asAdmin(ctx context.Context, env *harness.Env, f func(conn *zk.Conn) error)
 }
 
 // The function `busy` parses a number n from arg, and returns the path of the n-th ephemeral znode
-// below the root, counted modulo the number of such znodes. It waits until there is at least one.
+// below the root, counted modulo the number of such znodes. If there are none, it waits up to the
+// time `patience` for one.
 func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (string, error) {
 	n, err := strconv.ParseUint(arg, 10, 31)
 	if err != nil {
@@ -152,8 +153,8 @@ func deleteParent(ctx context.Context, _ *harness.Env, conn *zk.Conn, node strin
 	return harness.Injected{Target: path.Base(dir), Evidence: count(int64(n), "znodes deleted, last "+path.Base(dir))}, err
 }
 
-// deleteTree deletes a znode and everything below it. It repeats until clients create no more
-// children.
+// deleteTree deletes a znode and everything below it. Clients may create children meanwhile, so it
+// repeats until the znode is gone or ctx ends.
 func deleteTree(ctx context.Context, conn *zk.Conn, top string) (n int, err error) {
 	for ctx.Err() == nil {
 		children, _, err := conn.Children(top)

@@ -56,7 +56,7 @@ func fill(ctx context.Context, env *harness.Env, s harness.Step) (harness.Inject
 }
 
 // noSpace counts how often a node has logged that its disk is full. A follower with a full disk
-// does not exit. It loses track of its log, answers from memory, and repeatedly rejoins the quorum.
+// does not exit. It cannot write its log, answers from memory, and repeatedly rejoins the quorum.
 func noSpace(ctx context.Context, env *harness.Env, node int) int {
 	source, able := env.Ensemble.(ensemble.Logs)
 	if !able {

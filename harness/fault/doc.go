@@ -4,12 +4,15 @@
 // The file docs/faults.md lists the faults, the kinds of ensemble that support each, and the result
 // to expect under each.
 //
-// The names of families stand for several faults: session, expiry-storm, link, kill, pause,
-// rolling, partition, loss, edge, member, clock, timers, disk, slow-sync, power-loss, wipe,
-// truncate, bit-flip, old-data, data, client, and all. The family all does not include the faults
-// of members, clocks, disks and versions, because nodes have to be configured for them. It also
-// excludes expiry storms, the faults of clients' own processes, and faults that break an assumption
-// of primitives, except session-close.
+// Each fault has a name, and belongs to a family of one or several faults. The families are
+// session, expiry-storm, link, kill, pause, rolling, partition, loss, edge, member, clock, timers,
+// disk, slow-sync, power-loss, wipe, truncate, bit-flip, old-data, data and client. [Named] accepts
+// the names of faults and of families.
+//
+// The name all selects faults of several families. It does not include the faults of members,
+// clocks, disks and versions, because nodes have to be configured for them. It also excludes expiry
+// storms, the faults of clients' own processes, and faults that break an assumption of primitives,
+// except session-close.
 //
 // # Guarantees
 //

@@ -570,8 +570,9 @@ func planOf(t *testing.T, faults ...harness.Fault) (plan harness.Plan) {
 // This test is TestEachFaultBitesAndHealsEmbedded on a real ensemble. It takes six minutes, so it
 // runs only if ZKCOORD_TEST_FAULT is process, container or compose.
 // ZKCOORD_TEST_FAULTS=kill,pause selects some of the faults. An ensemble of local JVMs whose
-// members can change cannot be partitioned. So test the faults that change members in a run of
-// their own: ZKCOORD_TEST_FAULTS=member.
+// members can change cannot be partitioned. So test the faults that change members in a
+// separate run: ZKCOORD_TEST_FAULTS=member.
+//
 // For compose, the project of this repository must run with the same ticks as the other kinds:
 // ZOO_TICK_TIME=500 docker-compose up -d.
 func TestEachFaultBitesAndHealsReal(t *testing.T) {

@@ -35,7 +35,7 @@ func halves(nodes []int) (edges []ensemble.Edge) {
 // neither half and stays connected to all nodes. The leader is never the bridge.
 func bridge(nodes []int) []ensemble.Edge { return halves(nodes[:len(nodes)-1]) }
 
-// The function `ring` arranges the nodes in a ring, and leaves each node connected only to its
+// The function `ring` arranges the nodes in a ring, and lets each node receive only from its
 // nearest neighbors. A node and these neighbors are a majority, and no two nodes have the same
 // majority. With three nodes, each node receives from one of the other two and sends to the third.
 func ring(nodes []int) (edges []ensemble.Edge) {

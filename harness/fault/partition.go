@@ -14,7 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
-// partitionFaults cut edges between servers. Clients still reach every node.
+// partitionFaults cut edges between servers. Clients still reach every node, except the client that
+// partition-clients pins to one node.
 func partitionFaults(s *standing) []harness.Fault {
 	canCut := able[ensemble.Partitioner]("cut links between nodes", 3)
 	one := func(name, does string, draw func(*rand.Rand, *harness.Env) harness.Step, edges func(target int, nodes []int, arg string) []ensemble.Edge) harness.Fault {
@@ -77,7 +78,7 @@ func order(ctx context.Context, env *harness.Env, target string) (node int, node
 }
 
 // Cut is for faults of other packages. It cuts edges between nodes of an ensemble, which must be a
-// Partitioner. The heal restores the edges and reports what they dropped.
+// Partitioner. The heal restores the edges and returns the evidence of the cut.
 func Cut(ctx context.Context, env *harness.Env, edges []ensemble.Edge) (harness.Injected, error) {
 	return (&standing{cuts: map[key]int{}}).partition(ctx, env, edges)
 }

@@ -44,7 +44,8 @@ var rollingRestart = fault{
 }
 
 // upgrading changes the version of one node after another, in the order of rollingRestart. The
-// ensemble starts with the old version and keeps the new version afterwards.
+// ensemble starts with the old version, unless its configuration names another one. It keeps the
+// new version afterwards.
 func upgrading(name, from, to string) fault {
 	return fault{
 		name: name,
@@ -93,7 +94,8 @@ func share(ctx context.Context, n int) time.Duration {
 	return min(upgradePatience, time.Until(deadline)/time.Duration(n+1))
 }
 
-// saysVersion returns the evidence: the versions that the serving nodes report.
+// saysVersion returns the evidence: which of the nodes report the new version. A node that reports
+// another version is an error, and a node that does not answer is left out.
 func saysVersion(ctx context.Context, env *harness.Env, nodes []int, version string) (evidence string, err error) {
 	var changed []int
 	states := ensemble.Survey(ctx, env.Dial, env.Servers(), func(node int) bool { return slices.Contains(nodes, node) })

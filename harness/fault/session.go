@@ -37,8 +37,8 @@ func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
 	}
 }
 
-// holder is the target that selects a client that holds something when the fault is injected,
-// because losing a session then has the largest effect.
+// holder is the target that selects a client that holds something when the fault is injected. The
+// loss of such a client's session has the largest effect.
 const holder = "holder"
 
 // drawHolder draws a target. Half of the time the target is the constant `holder`, and otherwise it
@@ -90,9 +90,10 @@ func (s *standing) claimSession(ctx context.Context, env *harness.Env, target st
 	return c, info, free, err
 }
 
-// closeSession closes a session from outside, so there is nothing to heal. If the session was
-// already over and its client has not noticed, closeSession takes another client if one is
-// available soon. If no server answers, the outcome is unknown: the session may be closed later.
+// closeSession closes a session from outside. A closed session cannot be healed, so the fault has
+// no heal. If the session was already over and its client has not noticed, closeSession takes
+// another client if one is available soon. If no server answers, the outcome is unknown: the
+// session may be closed later.
 func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 	c, info, free, err := s.claimSession(ctx, env, step.Target)
 	if err != nil {
@@ -270,8 +271,8 @@ func anyServer(ctx context.Context, env *harness.Env, f func(ctx context.Context
 	return errors.Join(errs...)
 }
 
-// The function `patiently` repeats anyServer until a server answers, because a server does not
-// serve immediately after its start.
+// The function `patiently` repeats anyServer until a server answers, for at most healPatience. One
+// call may not suffice, because a server does not serve immediately after its start.
 func patiently(ctx context.Context, env *harness.Env, f func(ctx context.Context, server string) error) error {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()

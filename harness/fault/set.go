@@ -174,8 +174,9 @@ func (f fault) Able(env *harness.Env) error {
 }
 func (f fault) Draw(r *rand.Rand, e *harness.Env) harness.Step { return f.draw(r, e) }
 
-// Inject returns an error only if the fault or the ensemble is broken. The run is then Unknown. If
-// the active faults leave no target, Inject returns no evidence. A later fault of the same name may
+// Inject returns an error if the step has a wrong target or argument, or if the fault or the
+// ensemble fails. The run is then Unknown, unless a property is violated. If the active faults
+// leave no target, Inject returns no evidence and no error. A later fault of the same name may
 // still take effect.
 func (f fault) Inject(ctx context.Context, e *harness.Env, s harness.Step) (harness.Injected, error) {
 	w, err := f.inject(ctx, e, s)
@@ -185,11 +186,11 @@ func (f fault) Inject(ctx context.Context, e *harness.Env, s harness.Step) (harn
 	return w, err
 }
 
-// errNobody reports that no target was available, or none answered, within healPatience.
+// errNobody reports that the fault found no target in time, or that no server answered in time.
 var errNobody = errors.New("no target is available or answers")
 
-// healPatience bounds each wait of a fault that has no limit of its own. The nemesis performs one
-// action at a time, so no other fault is healed while a fault waits.
+// healPatience bounds each wait of a fault, unless another limit is defined for that wait. The
+// nemesis performs one action at a time, so no other fault is healed while a fault waits.
 const healPatience = 5 * time.Second
 
 // The function `between` draws a duration in whole milliseconds, so that plans are easy to read.

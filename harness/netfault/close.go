@@ -40,8 +40,8 @@ func CloseSession(ctx context.Context, dial ensemble.DialFunc, server string, id
 }
 
 // Gone reports whether a session has ended, by trying to resume it at `server`. If the session is
-// alive, this renews it, moves it to `server`, and closes its owner's connection to another server.
-// So call Gone only when the session should have ended.
+// alive, the attempt renews it, moves it to `server`, and closes its owner's connection to another
+// server. So call Gone only when the session should have ended.
 //
 // A server that is isolated from the others may report either result.
 func Gone(ctx context.Context, dial ensemble.DialFunc, server string, id int64, password []byte, timeout time.Duration) (bool, error) {

@@ -140,7 +140,8 @@ func (c *conn) pass(d Direction) bool {
 	return true
 }
 
-// The method `spring` performs the action of a trap. It returns false if the connection is over.
+// The method `spring` performs the action of a trap, unless the trap was removed or has already
+// sprung. It returns false if the action ended the connection.
 func (c *conn) spring(t *Trap) bool {
 	if !c.proxy.springs(t) {
 		return true
@@ -163,8 +164,8 @@ func (c *conn) spring(t *Trap) bool {
 // lose those requests.
 func (c *conn) endGently(err error) {
 	c.mu.Lock()
-	// This must come first. Otherwise the other goroutine, or the client's Close after the error,
-	// would close the inner connection at once.
+	// Set `gentle` first. If it were set later, the connection's other goroutine, or the client's
+	// Close after the error, could close the inner connection at once.
 	c.gentle = true
 	c.mu.Unlock()
 	c.down.finish(err)

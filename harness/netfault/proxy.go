@@ -180,7 +180,8 @@ func (l *Proxy) reset(which func(*conn) bool) (n int) {
 	return n
 }
 
-// Refuse makes dials fail, or stops that. Connections stay open; Reset breaks them.
+// Refuse makes dials fail if `refuse` is true, and allows them again if it is false. Connections
+// stay open; Reset breaks them.
 func (l *Proxy) Refuse(refuse bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -20,7 +20,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The type `world` is a proxy whose connections all end at the test.
+// The type `world` is a proxy whose connections all lead to the test. The channel `accepted` has
+// their other ends.
 type world struct {
 	*Proxy
 	accepted chan net.Conn
@@ -73,12 +74,12 @@ func (w *world) connect(t *testing.T, address string) (client, server net.Conn) 
 	t.Cleanup(func() {
 		client.Close()
 		server.Close()
-		w.Heal() // Stalled connections would linger otherwise.
+		w.Heal() // so that a closed connection does not linger in a stalled proxy
 	})
 	return client, server
 }
 
-// The function `everywhere` runs a test twice: in memory within a bubble, and over TCP.
+// The function `everywhere` runs a test twice: in memory and in virtual time, and over TCP.
 func everywhere(t *testing.T, test func(*testing.T, *world)) {
 	t.Run("memory", func(t *testing.T) { virtual.Test(t, func(t *testing.T) { test(t, inMemory()) }) })
 	t.Run("tcp", func(t *testing.T) { test(t, overTCP(t)) })

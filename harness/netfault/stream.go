@@ -7,7 +7,7 @@ import (
 )
 
 // The constant `room` is the number of bytes that one direction of a connection buffers before
-// writers block: about as much as the buffers of two kernels.
+// writers block. The socket buffers of a client's and a server's machine hold about as much.
 const room = 256 << 10
 
 // The type `stream` is one direction of one connection: chunks in transit, optionally followed by
@@ -156,7 +156,8 @@ func (s *stream) take(limit int) (data []byte, err error, ok bool) {
 	}
 }
 
-// The function `await` waits until one of the channels is closed, or for d if d is positive.
+// The function `await` waits until one of the channels is closed. If d is positive, it waits for at
+// most d.
 func await(changed, stalled, expired <-chan struct{}, d time.Duration) {
 	var timeout <-chan time.Time
 	if d > 0 {

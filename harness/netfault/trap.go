@@ -152,7 +152,7 @@ func (r Request) matches(op Op, path string) bool {
 	return len(path) >= len(r.Path) && path[:len(r.Path)] == r.Path
 }
 
-// The method `caught` counts a request for all traps and returns the trap that the request springs,
+// The method `caught` counts a request for all traps and returns the trap that catches the request,
 // or nil. If two traps wait for this request, the method returns the older one. The other one then
 // waits for the next request that counts.
 func (l *Proxy) caught(op Op, path string) *Trap {
@@ -177,7 +177,8 @@ func (l *Proxy) caught(op Op, path string) *Trap {
 	return first
 }
 
-// trapRequest returns the trap that springs before a request is sent, or nil.
+// trapRequest returns the trap that springs before a request is sent, or nil. If a trap catches the
+// request but springs before the reply, trapRequest stores the trap for trapReply.
 func (c *conn) trapRequest(head []byte) *Trap {
 	h, body, err := wire.CutRequest(head)
 	if err != nil {

@@ -14,8 +14,8 @@ type fault struct {
 	Evidence, Error   string
 	From, To          time.Duration
 	Healed            bool
-	// Silence is the longest time without a successful operation. A time counts only if it began
-	// during the fault.
+	// Silence is the longest time without a successful operation. Only times that began during the
+	// fault count.
 	Silence  time.Duration
 	Recovery time.Duration // see checker.FaultStats
 }

@@ -122,8 +122,8 @@ type heldSpan struct {
 	Owner   string `json:"n,omitempty"` // who held it; only on the page of an audit
 }
 
-// A violation has two ranges of time on the timeline: From and To are that of the violation itself,
-// ProofFrom and ProofTo that of the events that prove it.
+// A violation has two ranges of time on the timeline. From and To are the range of the violation
+// itself. ProofFrom and ProofTo are the range of the events that prove it.
 type violation struct {
 	ID        string `json:"i"`
 	Reason    string `json:"r"`

@@ -9,9 +9,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// The type `series` has measurements over time, with a value for each window. Latencies are those
-// of the successful operations that ended in the window, in milliseconds. They are -1 if there were
-// none.
+// The type `series` has measurements over time, with a value for each window. For a run, OK, Fail
+// and Info are numbers of operations per second. Latencies are those of the successful operations
+// that ended in the window, in milliseconds. They are -1 if there were none.
 type series struct {
 	Window int64     `json:"w"` // microseconds
 	OK     []float64 `json:"ok"`

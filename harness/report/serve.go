@@ -35,9 +35,9 @@ var forRuns = template.FuncMap{
 // Handler serves the runs of a store: the list, the files of each run, and two runs side by side.
 // It only reads.
 //
-// If `local` is set, requests whose Host is not a loopback address are refused. Otherwise a page of
-// another site could read the store through the user's browser, if the site's host name resolves to
-// a loopback address.
+// If `local` is set, Handler refuses requests whose Host is neither localhost nor a loopback
+// address. A page of another site can cause such a request, if the site's host name resolves to a
+// loopback address. The page could then read the store through the user's browser.
 func (s *Store) Handler(local bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.serveRuns)
@@ -209,7 +209,7 @@ func render(w http.ResponseWriter, t *template.Template, page any) {
 	_, _ = w.Write([]byte(text.String())) // the client may have closed the connection
 }
 
-// Link is the address of a file of the run below the root of the server.
+// Link returns the path of a file of the run in the server's URLs.
 func (r Run) Link(file string) string {
 	scenario, at, _ := strings.Cut(r.ID, "/")
 	return "/run/" + url.PathEscape(scenario) + "/" + url.PathEscape(at) + "/" + file

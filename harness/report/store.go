@@ -52,8 +52,8 @@ func (s *Store) Dir(r *harness.Result) string {
 
 func key(r *harness.Result) string { return r.Scenario + "/" + r.Start.Format(time.RFC3339Nano) }
 
-// Save writes what is known about the run: the history at the first call, and the rest once there
-// is a verdict. If a write fails, Save writes as much as possible, stores the run again in a
+// Save writes what is known about the run: the history at the first call, and the rest at the call
+// with the verdict. If a write fails, Save writes as much as possible, stores the run again in a
 // directory for temporary files, and returns the joined errors. Dir returns that directory from
 // then on.
 func (s *Store) Save(r *harness.Result) error {

@@ -103,8 +103,8 @@ func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 	}
 }
 
-// Several runs start at the same instant. Each opens the store separately, like a process of its
-// own. The runs are of three scenarios.
+// Several runs start at the same instant. Each opens the store separately, like a separate process.
+// The runs are of three scenarios.
 func TestRunsAtOnceShareNothing(t *testing.T) {
 	dir := t.TempDir()
 	var all sync.WaitGroup

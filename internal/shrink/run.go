@@ -10,8 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// ErrNotAgain reports that the violation did not occur again when the run was repeated. It depends
-// on chance, or occurs only on the servers of the original run.
+// ErrNotAgain reports that the violation did not occur again when the run was repeated. Such a
+// violation depends on chance, or occurs only on the servers of the original run.
 var ErrNotAgain = errors.New("shrink: the violation did not occur again")
 
 // Small is the smallest run that was found.

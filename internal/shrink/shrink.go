@@ -1,9 +1,9 @@
 // Package shrink minimizes a run that violates a property: it searches for fewer and shorter
 // faults, less time, fewer clients and fewer operations that still violate the same property.
 //
-// It only needs a function that reports whether a trial violates the property. On the virtual clock
-// the result depends only on the trial. On other ensembles it also depends on chance, so the
-// function may run a trial several times.
+// The package only needs a function that reports whether a trial violates the property. In virtual
+// time, the function's result depends only on the trial. On real servers the result also depends on
+// chance, so the function may run a trial several times.
 package shrink
 
 import (
@@ -174,7 +174,9 @@ func (s *search) durations() {
 	}
 }
 
-// The method `time` moves the faults to the start and ends the work soon after the last fault.
+// The method `time` moves all faults towards the start of the work, and then repeatedly halves the
+// time of the work. Each of these steps is repeated while the violation remains. At least `slack`
+// of work remains after the last fault.
 func (s *search) time() {
 	if len(s.best.Plan) > 0 {
 		for first := s.best.Plan[0].At / 2; first >= 10*time.Millisecond; first /= 2 {
@@ -211,8 +213,8 @@ func (s *search) clients() {
 	}
 }
 
-// operations tries a small limit, then twice as many, and so on, because a run with few operations
-// costs little.
+// operations tries a small limit of operations, then twice as many, and so on, until a trial
+// violates the property. It begins with a small limit because such a trial costs little.
 func (s *search) operations() {
 	const fewest, most = 4, 4096
 	for n := fewest; n <= most && (s.best.Operations == 0 || n < s.best.Operations); n *= 2 {
