@@ -38,7 +38,7 @@ type Claim[T any] struct {
 	turn turn.Turn // held by the call that changes the claim
 	over bool      // acked, released, rejected, or given back by the method `lapsed`; guarded by turn
 
-	unwatch func() bool // after this call, the method `lapsed` does not run when the hold ends
+	unwatch func() bool // ensures that the end of the hold does not start the method `lapsed`
 
 	mu    sync.Mutex
 	timer *time.Timer // nil if the claim's time has no limit
@@ -254,7 +254,7 @@ func (c *Claim[T]) lapsed() {
 		defer c.finished()
 		return c.q.raw.unclaim(ctx, c.item)
 	})
-	<-released // this waits until the session is over at the latest
+	<-released // wait until this work has ended, which is at the end of the session at the latest
 	c.bound.End(cause)
 }
 
