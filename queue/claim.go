@@ -204,9 +204,10 @@ func (c *Claim[T]) revoked(n int, err error) error {
 	return err
 }
 
-// take takes c.turn, which a call must have to end the claim. If the claim is over, take does not
-// wait for c.turn. After the end of the session, the call that has c.turn may never give it back.
-// The parameter `late` is the outcome of the error if ctx ends first.
+// take takes c.turn, which a call must hold to end the claim. It fails if the claim's context has
+// ended, and does not wait for c.turn then. If the session ended before the detached work of
+// another call began, that call never releases c.turn. The parameter `late` is the outcome of the
+// error if ctx ends first.
 func (c *Claim[T]) take(ctx context.Context, late session.Outcome) error {
 	err := c.turn.Take(ctx, c.ctx)
 	if cause := context.Cause(c.ctx); cause != nil {
@@ -241,8 +242,8 @@ func (c *Claim[T]) lapsed() {
 	cause := context.Cause(c.hold.Context())
 	released := recipe.Detach(c.q.raw.s, func(ctx context.Context) error {
 		// Another call may have sent a transaction that ends the claim. So wait for c.turn until
-		// that transaction is answered. It may have ended the claim already. If not, it must not
-		// arrive after another consumer has claimed the item.
+		// that transaction is answered. If it is known to have ended the claim, c.over is true. If
+		// not, it can at least not be applied after another consumer has claimed the item.
 		if err := c.turn.Take(ctx, ctx); err != nil {
 			return err
 		}

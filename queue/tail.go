@@ -104,8 +104,8 @@ func (t *tail) put(results []session.OpResult) {
 }
 
 // refresh finds out which segment is open. It creates the level and the open segment if they do not
-// exist. A server that lags may return an older segment. Then the put fails, and after that
-// transaction the server is up to date.
+// exist. A server that lags may return an older segment. Then the put fails. But when the server
+// answers the put, it is up to date, so the next refresh finds the open segment.
 func (t *tail) refresh(ctx context.Context) error {
 	for !t.known {
 		stat, err := t.s.Exists(ctx, t.dir)
