@@ -46,7 +46,7 @@ type Counter struct {
 	ledger  *recipe.Ledger
 	value   int64
 	version int32
-	known   bool  // value and version are not known to be outdated
+	known   bool  // value and version were read or written, and no newer ones are known
 	sure    bool  // a majority has confirmed value and version in this batch
 	confirm bool  // a majority must confirm the next value that is loaded
 	broken  error // error of the last load
@@ -163,14 +163,14 @@ func (c *Counter) Close(ctx context.Context) error {
 func (c *Counter) do(ctx context.Context, f step) (int64, error) {
 	j := &job{do: f}
 	if err := c.calls.Do(ctx, "txn", c.path, &batch.Call[*job]{Job: j}); err != nil {
-		return 0, err // j is not read, because the batch may still use it
+		return 0, err // do not use j, because the batch may still write it
 	}
 	return j.value, nil
 }
 
-// prepare reads the value unless it is known. While there is no connection, it also reads a known
-// value again. The read waits for a connection, and callers can give up during this wait: nothing
-// has been written yet.
+// prepare reads the value unless it is known. While the session has no connection, prepare also
+// reads a known value again. This read waits for a connection. Callers can give up during this
+// wait, because nothing has been written yet.
 func (c *Counter) prepare(ctx context.Context) {
 	if !c.known || c.s.State() != session.Connected {
 		c.broken = c.load(ctx)

@@ -48,7 +48,7 @@ func setting(to int64) change {
 		func(int64) int64 { return to }}
 }
 
-// A possible is the set of the values that a counter may have.
+// The type `possible` is the set of the values that a counter may have.
 type possible []int64
 
 // The method `after` returns the values that are possible after the change c was answered with
@@ -76,7 +76,7 @@ func (p possible) after(c change, value int64, err error) (possible, error) {
 	return slices.Compact(next), nil
 }
 
-// Each fault of package crashpoint is applied to each request of the calls. A change that was
+// Each fate of package crashpoint is applied to each request of the calls. A change that was
 // reported as done is applied once, a failed one is not applied, and any other one is applied at
 // most once.
 //

@@ -38,7 +38,7 @@ func (g *Group) Members(ctx context.Context) ([]Member, error) {
 
 // Changes yields the current members, and then each change. It ends when ctx or the session ends,
 // or when a server refuses a request for good. The last pair has the cause as its error. A refusal
-// that is session.Transient does not end it: for example, a server may be too busy.
+// that is session.Transient does not end Changes: for example, a server may be too busy.
 func (g *Group) Changes(ctx context.Context) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		f := &follower{group: g, known: make(known), following: true}

@@ -401,8 +401,8 @@ func TestWaitEndsWithItsContextDuringAnUpdate(t *testing.T) {
 }
 
 // Covers G3. A member that changes its data is not seen to leave. The same holds if another session
-// joins with the same id and is lost. After its znode was deleted, the member joins again, and the
-// follower may see that it was gone.
+// joins with the same id and is lost. If the member's znode is deleted, the member joins again, and
+// the follower may see that it was gone.
 func TestStayingMemberIsNotSeenToGo(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f := w.Client()

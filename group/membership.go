@@ -126,8 +126,8 @@ func (m *Membership) ended(effect session.Outcome, err error) error {
 	return &session.RequestError{Op: "update", Path: m.group.path, Outcome: effect, Err: err}
 }
 
-// replace begins to remove the old incarnation and returns the next one. If the removal fails,
-// the removal of the next one repeats it.
+// replace begins to remove the old incarnation and returns the next one. If this removal fails, it
+// is repeated when the next incarnation is removed.
 func (m *Membership) replace(old *incarnation, node recipe.Node) *incarnation {
 	recipe.Detach(m.group.session, func(ctx context.Context) error { return old.remove(ctx, m.group.session) })
 	return newIncarnation(node, old)

@@ -38,7 +38,7 @@ type Claim[T any] struct {
 	turn turn.Turn // held by the call that changes the claim
 	over bool      // acked, released, rejected, or given back by the method `lapsed`; guarded by turn
 
-	unwatch func() bool // after this call, the method `lapsed` does not run when the hold ends
+	unwatch func() bool // ensures that the end of the hold does not start the method `lapsed`
 
 	mu    sync.Mutex
 	timer *time.Timer // nil if the claim's time has no limit
@@ -204,9 +204,10 @@ func (c *Claim[T]) revoked(n int, err error) error {
 	return err
 }
 
-// take takes c.turn, which a call must have to end the claim. If the claim is over, take does not
-// wait for c.turn. After the end of the session, the call that has c.turn may never give it back.
-// The parameter `late` is the outcome of the error if ctx ends first.
+// take takes c.turn, which a call must hold to end the claim. It fails if the claim's context has
+// ended, and does not wait for c.turn then. If the session ended before the detached work of
+// another call began, that call never releases c.turn. The parameter `late` is the outcome of the
+// error if ctx ends first.
 func (c *Claim[T]) take(ctx context.Context, late session.Outcome) error {
 	err := c.turn.Take(ctx, c.ctx)
 	if cause := context.Cause(c.ctx); cause != nil {
@@ -241,8 +242,8 @@ func (c *Claim[T]) lapsed() {
 	cause := context.Cause(c.hold.Context())
 	released := recipe.Detach(c.q.raw.s, func(ctx context.Context) error {
 		// Another call may have sent a transaction that ends the claim. So wait for c.turn until
-		// that transaction is answered. It may have ended the claim already. If not, it must not
-		// arrive after another consumer has claimed the item.
+		// that transaction is answered. If it is known to have ended the claim, c.over is true. If
+		// not, it can at least not be applied after another consumer has claimed the item.
 		if err := c.turn.Take(ctx, ctx); err != nil {
 			return err
 		}
@@ -254,7 +255,7 @@ func (c *Claim[T]) lapsed() {
 		defer c.finished()
 		return c.q.raw.unclaim(ctx, c.item)
 	})
-	<-released // this waits until the session is over at the latest
+	<-released // wait until this work has ended, which is at the end of the session at the latest
 	c.bound.End(cause)
 }
 

@@ -65,7 +65,7 @@ func (q *raw) peek(ctx context.Context) ([]byte, error) {
 		return err
 	}
 	if err := q.fetchs.Do(ctx, "peek", q.path, &batch.Call[*fetchJob]{Job: &fetchJob{alone: read}}); err != nil {
-		return nil, err // data is not read, because the batcher may still use it
+		return nil, err // do not use the variable data, because the batcher may still write it
 	}
 	return data, nil
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/zkcoord/zkcoord/queue"
 )
 
-// The context of a claim ends at its Deadline. That is when the time ClaimFor is up or when the
-// lease lapses, whichever is earlier.
+// The context of a claim ends at the time that Deadline returns: when the claim has lasted for
+// ClaimFor or when the lease lapses, whichever is earlier.
 func TestDeadlineIsTheSooner(t *testing.T) {
 	for _, lasts := range []time.Duration{0, time.Second, time.Hour} {
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {

@@ -37,9 +37,9 @@ func parseSlot(name string) (slot, bool) {
 
 func (q *raw) delayedDir() string { return znode.Join(q.path, "delayed") }
 
-// PutAt is like Put, but the items join the end of the queue at the given time. Consumers decide by
-// their own clocks. The items do not join before that time. If there are consumers then, the items
-// join about a second after it. If the time has passed, the items join at once.
+// PutAt is like Put, but the items join the end of the queue later. By the clock of the consumer
+// that moves them, they do not join before the given time. If the queue has consumers at that time,
+// the items join within about two seconds. If the time has already passed, they join at once.
 //
 // Delayed items join regardless of the Limit, so they can make the queue larger than the Limit.
 // PutAt fails with session.ErrInvalid if the time is after the year 5000.
@@ -83,9 +83,9 @@ func (q *raw) putLater(ctx context.Context, s slot, l lot) error {
 // promoteInterval is the time between two checks of a busy consumer for items that are due.
 const promoteInterval = time.Second
 
-// promoteSometimes calls promote for the slots that are due. It lists the slots if the last list is
-// older than promoteInterval, or if the next known slot is due. Only the goroutine that runs a
-// batch of fetches may call it.
+// promoteSometimes lists the slots and calls promote for those that are due. It does nothing if the
+// last list is newer than promoteInterval and the next known slot is not due. Only the goroutine
+// that runs a batch of fetches may call it.
 func (q *raw) promoteSometimes(ctx context.Context) error {
 	now := time.Now()
 	if now.Sub(q.promoted) < promoteInterval && (q.nextDue.IsZero() || now.Before(q.nextDue)) {

@@ -165,10 +165,10 @@
 // # Znodes
 //
 //	<path>/items/<priority>                      version = number of the open segment
-//	<path>/items/<priority>/<segment>            full after 256 znodes; its version counts the puts
+//	<path>/items/<priority>/<segment>            full after 256 znodes; its version counts puts
 //	<path>/items/<priority>/<segment>/<first>.<last>-<number>    items; they never change
 //	<path>/items/<priority>/<segment>/<first>.<last>-<tag>-<number>    an item that was put back
-//	<path>/items/<priority>/<segment>/<first>.<last>-t<origin>-<number>    items that were put in a trace
+//	<path>/items/<priority>/<segment>/<first>.<last>-t<origin>-<number>    items put in a trace
 //	<path>/items/<priority>/<segment>/<...>/c    the claim on an item; ephemeral
 //	<path>/marks/<id>-<kind>-<number>            the ledger znode of a handle; ephemeral
 //	<path>/waiters/<id>-<kind>-<number>          a consumer, or producer, that waits; ephemeral

@@ -383,8 +383,9 @@ func TestAckIsNotDeniedWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
 	})
 }
 
-// A caller stops waiting for a call that ends its claim, and the call fails later. Before the fix,
-// the item then stayed claimed while the session lived, although the claim's context had ended.
+// The outcome of an Ack or Release is Indeterminate, and its transaction is not applied. Before the
+// fix, the item then stayed claimed while the session lived, although the claim's context had
+// ended.
 //
 // Covers Q8, Q11.
 func TestClaimIsOverWhateverComesOfACallThatWasGivenUp(t *testing.T) {
@@ -495,8 +496,8 @@ type garbled func()
 func (garbled) Encode(v string) ([]byte, error) { return []byte(v), nil }
 func (g garbled) Decode([]byte) (string, error) { g(); return "", errors.New("garbled") }
 
-// The caller of a Take or of a loop has gone, and its item does not decode. Before the fix, the
-// item was lost.
+// An item does not decode, and the context of its Take or of its loop ends during Decode. Before
+// the fix, the item was lost.
 //
 // Covers Q3, Q11.
 func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
@@ -765,8 +766,8 @@ func TestRefusedOverAnAckThatFails(t *testing.T) {
 		slow := w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 		go func() { recipetest.Check(t, claims[2].Ack(t.Context())) }()
 		synctest.Wait()
-		s.Before("multi", func() { // both calls
-			s.Before("multi", func() { // the first call alone
+		s.Before("multi", func() { // before the transaction of both calls
+			s.Before("multi", func() { // before the transaction of the first call alone
 				recipetest.Must(w.Admin().Set(t.Context(), "/app", nil, session.AnyVersion))
 			})
 		})
@@ -795,7 +796,7 @@ func TestLostReplyAndAServerThatLags(t *testing.T) {
 		at, lags := (tr.Leader()+1)%3, (tr.Leader()+2)%3
 		s := tr.Client(func(o *session.Options) {
 			o.Servers = []string{tr.Servers()[at], tr.Servers()[lags]}
-			o.UnsafeHoldUntilLost = true // the lease lapses, because every answer takes too long
+			o.UnsafeHoldUntilLost = true // the lease would lapse: every answer takes too long
 		})
 		if s.Server() != tr.Servers()[at] {
 			lags = at

@@ -588,7 +588,7 @@ func TestRoomInASegmentOpenedDuringListen(t *testing.T) {
 		recipetest.Must(other.Claim(t.Context())) // keeps the segment from being drained
 		putAndTake(t, other, inSegment-2)
 		recipetest.Check(t, other.Put(t.Context(), "last of the segment"))
-		// The producer lists the segment once to count its items, and again when it waits.
+		// The producer lists the segment once to count its items, and then again to watch it.
 		slow := w.Inject(zktest.Rule{Op: "getChildren2", Path: path + "/items/0/*", Session: s.ID(), Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
 		result := make(chan error, 1)
 		go func() { result <- full.Put(t.Context(), "x") }()

@@ -40,8 +40,8 @@ func (q *raw) putWaiting(ctx context.Context, job *putJob) error {
 }
 
 // admit reserves room for n items on behalf of commitPuts. It fails with ErrFull if there is no
-// room. It counts the items again only when the room of the last count is used up. Several
-// producers divide the room between them.
+// room. It counts the items and divides the free room by the number of producers: this handle gets
+// one share. It counts again only when the rest of the share is too small for n items.
 func (q *raw) admit(ctx context.Context, n int) error {
 	if q.limit == 0 {
 		return nil

@@ -177,8 +177,8 @@ func TestClaimDeletedWhileItIsMade(t *testing.T) {
 		recipetest.Check(t, q.Put(t.Context(), "x"))
 		recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Release(t.Context()))
 		var c *queue.Claim[string]
-		s.Before("multi", func() { // makes the claim
-			s.Before("multi", func() { // sets the item
+		s.Before("multi", func() { // before the transaction that makes the claim
+			s.Before("multi", func() { // before the transaction that sets the item's znode
 				deleteClaim(t, w)
 				c = recipetest.Must(other.Claim(t.Context()))
 			})

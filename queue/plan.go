@@ -113,9 +113,8 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	return items, nil
 }
 
-// register reads how many times an item was claimed. It also gives this claim a version of the
-// item's znode that no other claim on the item has. If the claim is gone, the field `attempts`
-// stays zero.
+// register reads how many times an item was claimed. It also ensures that the item's znode has a
+// different version during each claim. If the claim is gone, the field `attempts` stays zero.
 //
 // The version distinguishes claims, because all claims on an item have the same name. Suppose that
 // a client deletes a claim, and another session claims the item before the first claimer has
@@ -128,9 +127,9 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 // version, and then checks that its own claim exists. It sets the znode only if the version is
 // still the same.
 //
-// Until the znode is set, the earlier claimer can still end this claim. So the same transaction
-// also sets the znode of the claim. It fails if that znode is gone. If another claim has replaced
-// this one, the czxid in the result differs.
+// Until the item's znode is set, the earlier claimer can still end this claim. So the transaction
+// that sets the item's znode also sets the claim's znode, and fails if the claim's znode is gone.
+// If another claim has replaced this one, the czxid in the result differs.
 func (q *raw) register(ctx context.Context, it *item) error {
 	for {
 		stat, err := q.s.Exists(ctx, q.itemPath(*it))

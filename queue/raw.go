@@ -28,7 +28,7 @@ type raw struct {
 	fetchs *batch.Batcher[*fetchJob]
 	txns   *batch.Batcher[*txnJob]
 
-	putLedger, takeLedger, txnLedger *recipe.Ledger // of the batchers above
+	putLedger, takeLedger, txnLedger *recipe.Ledger // used by puts, fetchs and txns, in this order
 
 	claimed atomic.Int64 // number of claims that are not over
 
@@ -339,9 +339,9 @@ func (q *raw) confirm(ctx context.Context, checks []session.Op) error {
 }
 
 // The method `pause` waits for a random time, so that colliding consumers do not retry at the same
-// moment. At first it waits at most one round trip. This limit doubles with each conflict, up to
-// 0.8 seconds. Without pauses, the requests that fail in a collision slow down the one that
-// succeeds.
+// moment. At first it waits at most one round trip, and at most 50 ms. This limit doubles with each
+// of the next four conflicts, so it is never above 0.8 s. Without pauses, the requests that fail in
+// a collision slow down the one that succeeds.
 func (q *raw) pause(ctx context.Context, roundTrip time.Duration, conflicts int) {
 	most := min(roundTrip, 50*time.Millisecond) << min(conflicts, 4)
 	times.Sleep(ctx, time.Duration(q.rand.Int64N(int64(most)+1)))
@@ -422,7 +422,8 @@ func (q *raw) txn(ctx context.Context, ops ...session.Op) error {
 	return q.txns.Do(ctx, "txn", q.path, &batch.Call[*txnJob]{Job: &txnJob{ops: ops}})
 }
 
-// applyBuilt applies the ops that the function `build` returns, at most once.
+// applyBuilt applies the ops that the function `build` returns, at most once. It calls `build`
+// again if the ledger znode is gone and nothing was applied.
 func (q *raw) applyBuilt(ctx context.Context, build func(context.Context) ([]session.Op, error)) error {
 	for {
 		if err := q.txnLedger.Make(ctx); err != nil {

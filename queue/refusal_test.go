@@ -17,7 +17,7 @@ import (
 )
 
 // A server refuses a few requests of a call. Before the fix, the call's item was lost or stayed
-// claimed while the session lived. The handle's ledger znode remained after Close.
+// claimed while the session lived, and the handle's ledger znode remained after Close.
 //
 // Covers Q3, Q8, Q11.
 func TestRefusedLookUpKeepsNoItem(t *testing.T) {

@@ -343,8 +343,9 @@ func TestOpenSegmentOfAQueueMadeAnewIsNotDeleted(t *testing.T) {
 	})
 }
 
-// The transaction that puts an item back is slow, and the queue is deleted and filled again before
-// it arrives. Before the fix, the item of the old queue was put in the new one.
+// The transaction that puts an item back is slow. Before this transaction arrives, the queue is
+// deleted, created again and filled. Before the fix, the item of the old queue was put in the new
+// one.
 //
 // Covers Q1, Q3.
 func TestItemIsNotGivenBackToANewQueue(t *testing.T) {

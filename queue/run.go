@@ -13,10 +13,10 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A run is a sequence of consecutive items of one put that are stored in one znode. (A run of the
-// harness is something else.) The name of the znode is <first>.<last>-<number>. <number> is the
-// sequence number of the znode that the put created. <first> and <last> are the positions of the
-// run's items within that znode.
+// A run is a sequence of consecutive items that one transaction put and that share one znode. (A
+// run of the harness is something else.) The name of the znode is <first>.<last>-<number>. <number>
+// is the sequence number of the znode that the put created. <first> and <last> are the positions of
+// the run's items within that znode.
 //
 // The name says which items the znode contains, so these items never change. A transaction that
 // takes a part of a run deletes the znode and creates another one for the rest. Therefore no item
@@ -36,8 +36,8 @@ type run struct {
 }
 
 // These constants limit how much is stored together. A run is small, because whenever a part of it
-// is taken, the rest is written again. A segment is small enough that one reply (1 MiB) can list
-// it, even if every item has its own znode.
+// is taken, the rest is written again. A segment is small, so that the reply that lists it usually
+// has less than 1 MiB, even if every item has its own znode.
 const (
 	runItems     = 64
 	runBytes     = 16 << 10

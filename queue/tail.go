@@ -104,8 +104,8 @@ func (t *tail) put(results []session.OpResult) {
 }
 
 // refresh finds out which segment is open. It creates the level and the open segment if they do not
-// exist. A server that lags may return an older segment. Then the put fails, and after that
-// transaction the server is up to date.
+// exist. A server that lags may return an older segment. Then the put fails. But when the server
+// answers the put, it is up to date, so the next refresh finds the open segment.
 func (t *tail) refresh(ctx context.Context) error {
 	for !t.known {
 		stat, err := t.s.Exists(ctx, t.dir)
@@ -134,9 +134,10 @@ func (t *tail) refresh(ctx context.Context) error {
 	return nil
 }
 
-// createOpen creates the open segment of a level if this segment is still the open one. Otherwise a
-// level that was deleted and created again could get a segment that it has not reached yet.
-// createOpen does not report whether it created the segment, so the caller must check again.
+// createOpen creates the open segment of a level. It does nothing if another segment is open now.
+// Without this check, a level that was deleted and created again could get a segment that it has
+// not reached yet. createOpen does not report whether it created the segment, so the caller must
+// check again.
 func createOpen(ctx context.Context, s *session.Session, dir string, open segment) error {
 	_, err := s.Multi(ctx,
 		session.CheckOp{Path: dir, Version: int32(open)},

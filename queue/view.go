@@ -291,9 +291,9 @@ func (v *view) replace(e, rest *entry) {
 
 // conflict records why a transaction failed. If another consumer caused the failure, `again` is
 // true, and the caller must read again. The parameter `conflicts` is the number of conflicts
-// directly before this one. If it is not zero, the view also lists the segment again. Otherwise a
-// slow consumer would notice one taken item for each failed transaction, although others may have
-// taken many.
+// directly before this one. If it is not zero, the view also lists the segment again. Without this
+// list, a slow consumer would notice only one taken item for each failed transaction, although
+// others may have taken many.
 func (v *view) conflict(ctx context.Context, conflicts int, err error) (again bool, _ error) {
 	again, err = v.blame(ctx, err)
 	v.ahead = 0 // do not read ahead, because other consumers get those items

@@ -34,7 +34,7 @@ func ExampleHold() {
 		panic(err)
 	}
 	h := recipe.NewHold(s, node)
-	// ... wait until znode is the first of the directory ...
+	// ... wait until node is the first of the directory ...
 	if err := h.Grant(ctx); err != nil {
 		panic(err)
 	}

@@ -17,11 +17,11 @@ type Hold struct {
 	node   Node
 }
 
-// NewHold returns a hold for znode, which the session s must have created. The znode's Czxid
-// distinguishes it from a later znode at the same path. A hold that only waits costs no write. From
-// the call of Expect or Grant until End, the session sends heartbeats. The caller must call End,
-// because the session keeps the hold until then. If the session has ended or its server is not
-// ZooKeeper, the hold has already ended when NewHold returns.
+// NewHold returns a hold for a znode that the session s must have created. The node's Czxid
+// distinguishes that znode from a later one at the same path. A hold that only waits costs no
+// write. From the call of Expect or Grant until End, the session sends heartbeats. The caller must
+// call End, because the session keeps the hold until then. If the session has ended or its server
+// is not ZooKeeper, the hold has already ended when NewHold returns.
 func NewHold(s *session.Session, node Node) *Hold {
 	return &Hold{begin(s, node), node}
 }

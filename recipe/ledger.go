@@ -32,7 +32,7 @@ type Ledger struct {
 	dir  string
 	kind string
 
-	node  Node  // Path is "" before the node exists
+	node  Node  // Path is "" before the znode exists
 	count int32 // transactions applied so far
 }
 
@@ -128,8 +128,9 @@ func (m *Ledger) Made() bool { return m.node.Path != "" }
 // Path returns the path of the ledger's znode, or "" if there is none.
 func (m *Ledger) Path() string { return m.node.Path }
 
-// Zxid returns the zxid of the last applied transaction, which is the czxid of the znodes that it
-// created. If another client has deleted the ledger's znode since, Zxid fails with ErrGone.
+// Zxid returns the zxid of the last applied transaction. The znodes that this transaction created
+// have it as their czxid. If another client has deleted the ledger's znode since, Zxid fails with
+// ErrGone.
 func (m *Ledger) Zxid(ctx context.Context) (int64, error) {
 	stat, err := m.s.Exists(ctx, m.node.Path)
 	if err != nil {

@@ -61,7 +61,7 @@ func TestTransactionIsAppliedOnce(t *testing.T) {
 		if err := mark.Remove(p.Context()); err != nil && !p.Fate.Loses() {
 			return fmt.Errorf("remove the ledger's znode: %w", err)
 		}
-		s.Close() // also deletes a ledger that was given up
+		s.Close() // also deletes the znode of a ledger that was given up
 		return counted(p.Context(), other, told)
 	})
 }
@@ -89,7 +89,7 @@ func counted(ctx context.Context, s *session.Session, told map[string]session.Ou
 	return nil
 }
 
-// The error of an op has its index, and the ledger can still be used.
+// If an op is refused, the error has the index of that op, and the ledger can still be used.
 func TestRefusedTransaction(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()

@@ -40,7 +40,7 @@ type Creation struct {
 	data   []byte
 	mode   session.Mode
 
-	done chan struct{} // closed when znode and err are set
+	done chan struct{} // closed when the fields node and err are set
 	node Node
 	err  error
 
@@ -48,8 +48,8 @@ type Creation struct {
 	parents []string // the parents that the current attempt has created
 }
 
-// StartProtected begins to create a sequential znode in dir, with its missing parents, and returns
-// at once. Then call Wait for the result.
+// StartProtected begins to create a sequential znode in dir, and returns at once. It also creates
+// dir and the parents of dir if they are missing. Then call Wait for the result.
 //
 // The name of the znode is <id>-<kind>-<number>. The id is unique, so after a lost reply the
 // session can find the znode by its name. Therefore the znode is created once or not at all.
@@ -153,7 +153,8 @@ func (c *Creation) removeParents() {
 }
 
 // run creates the znode, however often the connection is lost. It returns at the end of the session
-// at the latest. It also returns after Abandon, because no further request is sent then.
+// at the latest. After Abandon, the create is not sent again, so run returns after its current
+// attempt.
 func (c *Creation) run() {
 	defer close(c.done)
 	life := c.s.Context()

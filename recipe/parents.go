@@ -43,9 +43,10 @@ func withParents(ctx context.Context, s *session.Session, path string, note func
 	}
 }
 
-// Ensure creates a znode and its missing parents, unless this or another client has created a znode
-// at path. After an error, session.OutcomeOf says whether the znode may exist. If the connection is
-// lost, and another client deletes the new znode meanwhile, the znode may be created a second time.
+// Ensure creates a znode and its missing parents. It succeeds without a change if there is already
+// a znode at path. After an error, session.OutcomeOf says whether the znode may exist. If the
+// connection is lost, and another client deletes the new znode meanwhile, the znode may be created
+// a second time.
 func Ensure(ctx context.Context, s *session.Session, path string, data []byte, mode session.Mode) error {
 	for {
 		err := WithParents(ctx, s, path, func(ctx context.Context) error {

@@ -9,8 +9,8 @@ import (
 
 // TraceAcquire begins a step of the kind session.StepAcquire if the session has a Tracer. The step
 // is a call that waits for the lock, election or queue at path; the parameter `name` says which,
-// for example "lock". TraceAcquire returns the context for the requests of the call, which is ctx
-// without a Tracer. When the call ends, pass its error to the returned function.
+// for example "lock". TraceAcquire returns the context for the requests of the call. If the session
+// has no Tracer, this context is ctx. When the call ends, pass its error to the returned function.
 func TraceAcquire(ctx context.Context, s *session.Session, name, path string) (context.Context, func(err error)) {
 	return engine.Of(s).Acquire(ctx, name, path)
 }

@@ -17,8 +17,9 @@ import (
 // separated by commas. Benchmarks use it instead of zktest, so that they measure only the client.
 const ServersEnv = "ZKCOORD_BENCH_SERVERS"
 
-// Ensemble returns the addresses of the servers and the function that dials them. With ServersEnv,
-// these are its servers and nil. Otherwise Ensemble starts an ensemble of zktest.
+// Ensemble returns the addresses of servers and the function that dials them. If ServersEnv is set,
+// these are its servers, and the function is nil. If it is not set, Ensemble starts an ensemble of
+// zktest.
 func Ensemble(b *testing.B) (servers []string, dial func(ctx context.Context, network, address string) (net.Conn, error)) {
 	if running := os.Getenv(ServersEnv); running != "" {
 		return strings.Split(running, ","), nil

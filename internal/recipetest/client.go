@@ -33,9 +33,9 @@ type Client struct {
 // World returns the client's world.
 func (c *Client) World() *World { return c.world }
 
-// Requests returns the operations that were sent since the last call, in order, by their names in
-// the protocol. It leaves out renewals (see IsRenewal), the removal of watches and the end of the
-// session.
+// Requests returns the operations that were sent since the last call of Requests, Count or Expect,
+// in order, by their names in the protocol. It leaves out renewals and read barriers (see
+// IsRenewal), the removal of watches and the end of the session.
 func (c *Client) Requests() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -182,7 +182,8 @@ func requestName(frame []byte) string {
 }
 
 // IsRenewal reports whether a request only keeps a session or its lease: a ping, a heartbeat, or a
-// sync of an idle session.
+// sync of an idle session. It also returns true for a read barrier, which has the same form as a
+// heartbeat, and for every other sync of the root.
 func IsRenewal(op wire.Op, body []byte) bool {
 	switch op {
 	case wire.OpPing:

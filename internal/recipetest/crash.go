@@ -90,8 +90,8 @@ type Trial struct {
 	hit  bool
 }
 
-// Strike applies the fate of the trial to one of the requests that c sends from now on. In each
-// later trial, it is a later request.
+// Strike applies the fate of the trial to one of the requests that c sends from now on. The first
+// trial of each fate selects the first of these requests, the next trial the second, and so on.
 func (tr *Trial) Strike(c *Client) {
 	rule := zktest.Rule{Session: c.ID(), Skip: tr.skip, Fate: zktest.CloseBeforeRequest}
 	if tr.fate == crashpoint.ReplyLost || tr.fate == crashpoint.ReplyAndSessionLost {

@@ -169,7 +169,7 @@ func (w *World) Watches() int {
 		if err != nil {
 			continue // the server is down
 		}
-		io.WriteString(conn, "mntr") // wchs leaves out watches on children
+		io.WriteString(conn, "mntr") // not "wchs", which does not count watches on children
 		answer, _ := io.ReadAll(conn)
 		conn.Close()
 		m := watchCount.FindSubmatch(answer)
@@ -197,7 +197,8 @@ func (w *World) NothingLeft() {
 	}
 }
 
-// Within fails the test unless f succeeds within d of virtual time.
+// Within calls f with a context that ends after d of virtual time. It fails the test if f returns
+// an error.
 func (w *World) Within(d time.Duration, what string, f func(ctx context.Context) error) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)

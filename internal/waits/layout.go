@@ -112,8 +112,8 @@ type Layouts struct {
 	container map[string]bool // for each directory, whether it is a container
 }
 
-// Create returns the role of a znode that is created. Create must have been called for the
-// directories above it before.
+// Create returns the role of a znode that is created. Call Create for the directories above the
+// znode first.
 func (l *Layouts) Create(z Znode) (Role, bool) {
 	role, ok := Recognize(z.Path)
 	if z.Directory() {

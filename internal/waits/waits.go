@@ -120,15 +120,17 @@ func SemaphoreContenders(dir string, leases, gate []Node) []Contender {
 // sequenceDigits is the minimum number of digits of a sequence number.
 const sequenceDigits = 10
 
-// A Wait means that one session waits for a znode of another session.
+// A Wait means that a session waits for a znode of another session, or for one of its own.
 type Wait struct {
 	Contender Contender
 	For       Contender
 }
 
 // Deadlocks returns the cycles of sessions that wait for each other. A cycle is a list of waits:
-// each session waits for the next one, and the last one waits for the first. Each session is in at
-// most one cycle. A cycle need not last: for example, a wait of one of its sessions may time out.
+// each session waits for the next one, and the last one waits for the first. A session that waits
+// for itself is a cycle too. Deadlocks ignores waits for contenders that do not hold. Each session
+// is in at most one cycle. A cycle need not last: for example, a wait of one of its sessions may
+// time out.
 func Deadlocks(all []Contender) (circles [][]Wait) {
 	byPath := make(map[string]Contender)
 	for _, c := range all {
