@@ -106,7 +106,7 @@
 //	<path>/<id>-lock-<number>             a contender of a Mutex
 //	<path>/<id>-__WRIT__<number>          a writer, or a downgraded writer if its data has been set
 //	<path>/<id>-__READ__<number>          a reader
-//	<path>/delay                          the holder, until it releases (Options.Delay); persistent
+//	<path>/delay                          the holder until it releases (Options.Delay); persistent
 //	<path>                                the znode of an Exclusive
 //	<path>/locks/<id>-lock-<number>       a contender that waits at a Semaphore
 //	<path>/leases/<id>-lease-<permits>    a holder of permits
