@@ -79,9 +79,9 @@ func (c *Place) Token() int64 { return c.token }
 // A served exclusive place in a lock queue leaves a release mark: it sets its znode's data, and
 // deletes the znode in the same transaction. The next contender watches the data. A change shows
 // that this place had been served, and was therefore the first one. So the next contender need not
-// list the contenders. After an expiry, its watch reports a deletion instead. A place leaves no
-// release mark if Naming.Silent is set, or if the queue was empty when it joined and Queue.Delay is
-// 0.
+// list the contenders. After an expiry, the watch of the next contender reports a deletion without
+// a change. A place leaves no release mark if Naming.Silent is set, or if the queue was empty when
+// it joined and Queue.Delay is 0.
 func (c *Place) Leave(ctx context.Context, cause error) error {
 	ctx, cancel := c.Unbind(ctx)
 	defer cancel()
