@@ -45,7 +45,7 @@
 // D5. Rounds open in the order of their numbers, and no member is in two rounds.
 //
 // D6. A call that fails or is cancelled leaves no znode behind. The znode is deleted at once, or as
-// soon as a server can be reached, or with the session.
+// soon as a server can be reached, or when the session ends.
 //
 // In other words, no waiter passes a barrier that stays set. The members of a round start together
 // and finish together, and a member that crashes or gives up neither opens a round too early nor

@@ -83,7 +83,7 @@ const (
 // and left. session.OutcomeOf of the error says whether this may have happened: Failed means that
 // the member never counted. A later Enter of the same Double starts only after the member is
 // removed, so no call is counted twice. If the member could not be removed, for example because of
-// an ACL, the later Enter tries again, and fails if that fails too.
+// an ACL, the later Enter tries again to remove it, and fails if the removal fails again.
 func (d *Double) Enter(ctx context.Context) (*Round, error) {
 	if d.invalid != nil {
 		return nil, d.notEntered(session.Failed, d.invalid)
@@ -124,7 +124,7 @@ type member struct {
 	id    string
 	round int32
 	sent  bool   // the creation of the znode was sent, and nothing proves that it failed
-	name  string // of the node; "" until it is known
+	name  string // of the znode; "" until it is known
 }
 
 func (d *Double) roundPath(round int32) string {
@@ -418,9 +418,9 @@ func (d *Double) dismiss(ctx context.Context, gathering int32) error {
 	return nil
 }
 
-// members lists the members of a round in the order in which they joined. A
-// server that is behind may list members that have left. But it lists each
-// member whose znode was created before the last request of this session.
+// members lists the members of a round in the order in which they joined. A server that is behind
+// may list members that have left. But it lists each member whose znode was created before the last
+// write of this session.
 func (d *Double) members(ctx context.Context, round int32) ([]string, error) {
 	var listing session.Listing
 	err := d.s.Retry(ctx, func(ctx context.Context) (err error) {
@@ -434,7 +434,7 @@ func (d *Double) members(ctx context.Context, round int32) ([]string, error) {
 }
 
 // watch is Session.GetWatch for a member of a round. It repeats the read if a server is too busy.
-// Otherwise the member would give up, although the round may have counted it.
+// Without the repetition, the member would give up, although the round may have counted it.
 func (d *Double) watch(ctx context.Context, path string) (value session.Value, w *session.Watch, err error) {
 	err = d.s.Retry(ctx, func(ctx context.Context) (err error) {
 		value, w, err = d.s.GetWatch(ctx, path)
@@ -547,9 +547,9 @@ func (r *Round) Leave(ctx context.Context) error {
 }
 
 func (r *Round) leave(ctx context.Context) error {
-	// The first iteration uses the members of the round, without a list from
-	// the server. So Leave never waits for a member that came too late for the
-	// round, and a wait for a member that has already left ends at once.
+	// The first iteration uses the members for which the round opened. It needs no list from the
+	// server, because a wait for a member that has already left ends at once. Later lists are
+	// reduced to these members. So Leave never waits for a member that came too late for the round.
 	for names := r.members; len(names) > 0; {
 		on, err := names[0], error(nil)
 		switch own := slices.Index(names, r.name); {

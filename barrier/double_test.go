@@ -29,7 +29,7 @@ var check = recipetest.Check
 
 type world = recipetest.World
 
-// An entry is the result of one Enter or Leave.
+// An entry is the result of one Enter.
 type entry struct {
 	who   int
 	round *barrier.Round
@@ -213,7 +213,7 @@ func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
 
 // Regression: a member that had given up was still in the round. Two later calls of Enter started
 // together, and only the first one waited until that member was removed. So the second one could
-// enter a round together with a member that had given up.
+// enter a round together with that member.
 //
 // Covers D2.
 func TestNobodyBeginsBeforeWhoGaveUpIsGone(t *testing.T) {

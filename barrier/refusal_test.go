@@ -61,7 +61,8 @@ func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
 }
 
 // Enter fails while an earlier member of the same Double may still be there, because a round must
-// not count both of these members. Each Enter tries again to remove the earlier member.
+// not count the earlier member and the new one. Each Enter tries again to remove the earlier
+// member.
 //
 // Covers D1, D6.
 func TestEnterFailsWhileAnEarlierMemberMayBeThere(t *testing.T) {

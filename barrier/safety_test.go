@@ -163,8 +163,8 @@ func TestLateMemberHoldsNobodyUp(t *testing.T) {
 	})
 }
 
-// Several members find that the directory of a round is deleted. Only one of
-// them makes the next round gather.
+// Several members find that the directory of a round is missing. Only one of them makes the next
+// round gather.
 //
 // Covers D4, D5.
 func TestDeletedRoundIsPassedOverByAllAtOnce(t *testing.T) {

@@ -33,7 +33,7 @@
 //
 // E2. An epoch has one leader.
 //
-// E3. At most one term exists at a time: the context of one term ends before the next is given out.
+// E3. At most one term exists at a time: the context of one term ends before the next term begins.
 // Guarantee S2 of package session states the assumptions.
 //
 // In other words, two leaders never work at the same time while both obey their contexts, and a
@@ -51,8 +51,8 @@
 // E6. When a candidate loses a term, the context of that term ends before the candidate can be
 // elected again.
 //
-// E7. When a leader resigns or its session expires, the next candidate is elected. No leader is
-// deposed otherwise. A departure wakes one candidate.
+// E7. When a leader resigns or its session expires, the next candidate is elected. No other
+// candidate is elected before that. A departure wakes one candidate.
 //
 // E8. An observer sees only leaders that led at some time since the last one that it saw. It sees
 // them in their order, and finally the present one. It makes no request when candidates other than

@@ -38,7 +38,8 @@ func (e *Election) Leader(ctx context.Context) (Leader, error) {
 // or when a server refuses a request for good. Its last pair has the cause as the error. A refusal
 // that is session.Transient does not end it: for example, a server may be too busy.
 //
-// An observer watches the leader's znode. It lists the candidates only when that znode is gone.
+// An observer lists the candidates once and watches the leader's znode. It lists them again only
+// when that znode is gone, or while there is no leader.
 func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 	return func(yield func(Leader, error) bool) {
 		o := &observer{lockQueue: e.queue}

@@ -24,8 +24,9 @@ type Term struct {
 }
 
 // Context returns a context that ends when the candidate may no longer lead, before any other
-// candidate can be elected. context.Cause returns the reason: ErrResigned, session.ErrLeaseLapsed,
-// session.ErrRevoked, session.ErrLost or session.ErrClosed.
+// candidate can be elected. context.Cause returns the reason, which is or wraps ErrResigned,
+// session.ErrLeaseLapsed, session.ErrRevoked, session.ErrUnreadable, session.ErrLost or
+// session.ErrClosed.
 //
 // The context does not end with the context that Campaign was called with, and does not have its
 // values. For the work, use the context of Run or Bind, which is derived from the caller's context.

@@ -55,8 +55,8 @@
 //
 // F7. [Update] replaces only the value whose token it has compared with the token of the call.
 //
-// In other words, a holder that was paused cannot overwrite the work of the next holder, at any
-// moment of its write, as long as all writes go through the fence.
+// In other words, as long as all writes go through the fence, a paused holder cannot overwrite the
+// work of the next holder. It does not matter at which moment of its write the holder was paused.
 //
 // # Not guaranteed
 //

@@ -14,17 +14,18 @@ import (
 )
 
 // A Table fences resources in a SQL database. It has a guard row for each resource, in the same
-// database as the data. The row's token is the largest that was accepted. A call raises this token
-// in the transaction that writes the data. DB must be set; the other fields have defaults.
+// database as the data. The row's token is the largest one that was accepted. A call with a larger
+// token raises it in the transaction that writes the data. DB must be set; the other fields have
+// defaults.
 type Table struct {
 	DB *sql.DB
 	// Name of the table, with its schema if needed; empty means "fence".
 	Name string
 	// Dialect of the database; the zero value is PostgreSQL.
 	Dialect Dialect
-	// TxOptions of the transactions; nil means the database's default. Any
-	// isolation level is safe. At repeatable read and above, PostgreSQL fails
-	// some transactions that would wait at a lower level.
+	// TxOptions of the transactions; nil means the database's default. Any isolation level is safe.
+	// At repeatable read and above, PostgreSQL fails some transactions that would succeed at a
+	// lower level, because another transaction has changed the guard row meanwhile.
 	TxOptions *sql.TxOptions
 }
 
@@ -77,13 +78,12 @@ func (t *Table) Create(ctx context.Context) error {
 // fails or panics, the transaction is rolled back, and Do returns the error of f unchanged. f must
 // not make changes that cannot be rolled back, and must not commit tx.
 //
-// If COMMIT fails for any reason, Do reads the guard row to find out whether
-// the transaction was committed. This needs a new connection, and waits until
-// the server has ended the lost transaction. It takes up to 5 s, even if ctx
-// has ended meanwhile. Do then returns nil if the transaction is committed. It
-// returns an error that is [ErrUnknown] if the database did not answer, or if
-// another transaction on the resource has followed. After any other error
-// nothing was changed.
+// If COMMIT fails for any reason, Do reads the guard row to find out whether the transaction was
+// committed. If the connection was lost, this read needs a new one, and waits until the server has
+// ended the transaction. It takes up to 5 s, even if ctx has ended meanwhile. Do then returns nil
+// if the transaction is committed. It returns an error that is [ErrUnknown] if the database did not
+// answer, or if another transaction on the resource has followed. After any other error nothing was
+// changed.
 func (t *Table) Do(ctx context.Context, resource string, token Token, f func(ctx context.Context, tx *sql.Tx) error) error {
 	tx, err := t.DB.BeginTx(ctx, t.TxOptions)
 	if err != nil {

@@ -409,9 +409,9 @@ func TestTableWaitsForTheLostTransaction(t *testing.T) {
 	}
 }
 
-// lateCommit runs a transaction whose client gets an error for COMMIT before
-// the server executes it. A deferred trigger makes COMMIT wait for a lock that
-// the test holds, and meanwhile the connection is cut.
+// lateCommit runs a transaction whose client gets an error for COMMIT before the server has
+// completed COMMIT. A deferred trigger makes COMMIT wait for a lock that the test holds, and
+// meanwhile the connection is cut.
 func lateCommit(t *testing.T, d *database, commit bool) {
 	d.exec(t, "CREATE TABLE late (fails boolean)")
 	d.exec(t, `CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
@@ -436,8 +436,8 @@ func lateCommit(t *testing.T, d *database, commit bool) {
 			return err
 		})
 	}()
-	// The transaction waits for the test, and the read of the guard row waits
-	// for the transaction.
+	// The transaction waits for the lock that the test holds. The read of the guard row waits for
+	// the transaction.
 	for d.waiting(t) < 2 {
 		select {
 		case err := <-result:

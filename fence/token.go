@@ -19,9 +19,9 @@ type Tokener[T ~int64] interface{ Token() T }
 func TokenOf[T ~int64](held Tokener[T]) Token { return Token(held.Token()) }
 
 var (
-	// ErrStale is the error of a call with a token below the largest that the resource has
-	// accepted. Another client has been granted the lock, so stop. The error is a *StaleError,
-	// which has the token of the call and the largest one.
+	// ErrStale means that the token of a call is below the largest token that the resource has
+	// accepted. Another client has been granted the lock, so stop. The call returns a *StaleError,
+	// which has both tokens.
 	ErrStale = errors.New("fence: stale token")
 	// ErrNoToken is the error of a call without a token, or with one that is
 	// not above zero. Fix the program: it must work under a grant.

@@ -17,10 +17,11 @@ import (
 //
 // If Lock fails, Do returns its error and does not call f. Otherwise Do returns the error of f. If
 // the lock was lost before f returned, the error also wraps the cause: session.ErrLeaseLapsed,
-// session.ErrRevoked, session.ErrLost or session.ErrClosed. The work of f may then have overlapped
-// with the work of the next holder, unless f stopped when its context ended. If f returns
-// context.Canceled because of the loss, the error of Do contains context.Canceled only as text.
-// Therefore errors.Is reports context.Canceled only if ctx was cancelled.
+// session.ErrRevoked, session.ErrUnreadable, session.ErrLost or session.ErrClosed. The work of f
+// may then have overlapped with the work of the next holder, unless f stopped when its context
+// ended. If f returns context.Canceled because of the loss, the error of Do contains
+// context.Canceled only as text. Therefore errors.Is reports context.Canceled only if ctx was
+// cancelled.
 //
 // Do releases the lock even if f panics. If ctx ends while Do waits for the servers to confirm the
 // release, Do returns the error of f, and the session completes the release: see Grant.Unlock. f

@@ -33,8 +33,8 @@
 // L1. A Mutex, an Exclusive, and each path of a Multi have at most one grant at a time: the context
 // of one grant ends before the next is granted. For an RWMutex, the same holds between a writer and
 // all others. For a Semaphore, no more permits are held than exist. Guarantee S2 of package session
-// states the assumptions. There is one more: no other program sets the data of contenders' znodes,
-// or deletes them or the znode that has the capacity of a Semaphore.
+// states the assumptions. There is one more assumption: no other program sets the data of
+// contenders' znodes, or deletes them or the znode that has the capacity of a Semaphore.
 //
 // L2. Tokens grow: of two grants on one path, the later one has the larger token. This holds even
 // if the path was deleted and created again.
@@ -106,7 +106,7 @@
 //	<path>/<id>-lock-<number>             a contender of a Mutex
 //	<path>/<id>-__WRIT__<number>          a writer, or a downgraded writer if its data has been set
 //	<path>/<id>-__READ__<number>          a reader
-//	<path>/delay                          the last contender granted, with Options.Delay; persistent
+//	<path>/delay                          the holder until it releases (Options.Delay); persistent
 //	<path>                                the znode of an Exclusive
 //	<path>/locks/<id>-lock-<number>       a contender that waits at a Semaphore
 //	<path>/leases/<id>-lease-<permits>    a holder of permits

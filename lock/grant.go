@@ -28,8 +28,9 @@ func newGrant(ctx context.Context, claim *lockqueue.Place, path string) *Grant {
 }
 
 // Context returns a context that ends when the lock may no longer be held, before any other client
-// can be granted the lock. context.Cause returns the reason: ErrReleased, session.ErrLeaseLapsed,
-// session.ErrRevoked, session.ErrLost or session.ErrClosed.
+// can be granted the lock. context.Cause returns the reason, which is or wraps ErrReleased,
+// session.ErrLeaseLapsed, session.ErrRevoked, session.ErrUnreadable, session.ErrLost or
+// session.ErrClosed.
 //
 // The context does not end with the context that Lock was called with, and does not have its
 // values. For the work, use the context of Do or Bind, which is derived from the caller's context.
@@ -86,8 +87,8 @@ func (g *Grant) Unlock(ctx context.Context) error {
 }
 
 // Txn applies ops in one transaction. The transaction fails unless the lock is still held when the
-// servers execute it, so no later holder can have written before it. Even after a lost reply, the
-// error is truthful, but then the results of the ops are zero. After an error, session.OutcomeOf
+// servers execute it, so no later holder can have written before it. The error is truthful even
+// after a lost reply, but the results of the ops are then zero. After an error, session.OutcomeOf
 // reports whether the transaction was applied. The outcome is Indeterminate only if ctx or the
 // session ended during the call, or if another client deleted the grant's znode.
 func (g *Grant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {

@@ -45,9 +45,10 @@ type Options struct {
 	// that holder have time to end before the next holder sends its first request.
 	//
 	// The delay begins when the next contender sees that the holder is gone. Zero means no delay.
-	// All users of the path must set the same Delay, between 0 and 24 hours. A Delay costs one more
-	// write and one more read for each grant. It also creates the persistent znode <path>/delay,
-	// which remains. Exclusive and Semaphore do not support a Delay and refuse it.
+	// All users of the path must set the same Delay, between 0 and 24 hours. Unless a holder
+	// vanished, a Delay costs at most one more write and one more read for each grant. It also
+	// creates the persistent znode <path>/delay, which remains. Exclusive and Semaphore do not
+	// support a Delay and refuse it.
 	Delay time.Duration
 }
 

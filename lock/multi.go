@@ -48,8 +48,8 @@ type MultiGrant struct {
 // other error, none is held and no znode remains.
 //
 // Lock fails with ErrDeadlock if ctx is the context of a grant on one of the paths. It checks all
-// paths before it waits for any lock. Otherwise it might wait for a client that holds one of the
-// locks and itself waits for the release of that grant.
+// paths before it waits for any lock. Without this check, the caller could wait for a client that
+// itself waits for the caller's grant.
 func (m *Multi) Lock(ctx context.Context) (*MultiGrant, error) {
 	for _, path := range m.paths {
 		if holds(ctx, m.session, path) {
@@ -116,8 +116,8 @@ func (g *MultiGrant) Unlock(ctx context.Context) error {
 }
 
 func (g *MultiGrant) release(ctx context.Context) error {
-	// A context of Bind ends when the first lock is released. Without Unbind, this would also end
-	// the waits for the releases of the other locks.
+	// If ctx comes from Bind, it ends when the first lock is released. Without Unbind, the waits
+	// for the releases of the other locks would end too.
 	for _, grant := range slices.Backward(g.grants) {
 		unbound, cancel := grant.claim.Unbind(ctx)
 		defer cancel()

@@ -98,7 +98,7 @@ func TestTxnAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 			for i := range 10 { // repeated, because a heartbeat may be sent first and make the reads fresh
 				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					c, at, behind := w.OnFollower()
-					if i%2 == 0 { // the leader answers a sync without waiting
+					if i%2 == 0 { // test the leader too, because it answers a sync without waiting
 						c, at, behind = besideTheLeader(w)
 					}
 					recipetest.Must(w.Admin().Create(t.Context(), "/log", nil, session.Persistent))

@@ -107,8 +107,9 @@ func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (_ *Gran
 }
 
 // feasible returns an error if the request can never be granted while the caller keeps the permits
-// that it already holds. It runs before the caller waits at the gate. Otherwise a contender ahead
-// of the caller could wait for the caller's permits, and both would wait forever.
+// that it already holds. It runs before the caller waits at the gate. If it ran only at the
+// caller's turn, a contender ahead of the caller could wait for the caller's permits, and both
+// would wait forever.
 //
 // The session's server may be behind and show an earlier capacity. So feasible reads the capacity
 // again after a read barrier before it returns such an error.
@@ -186,8 +187,8 @@ type seen struct {
 }
 
 // look is like read. But if `waiting` is true, it repeats a read that fails with a transient error,
-// for example because a server is too busy. Otherwise the contender would lose its place at the
-// gate.
+// for example because a server is too busy. Without the repetition, the contender would lose its
+// place at the gate.
 func (m *Semaphore) look(ctx context.Context, waiting bool) (s *seen, err error) {
 	if !waiting {
 		return m.read(ctx, false)
@@ -412,8 +413,8 @@ func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
 }
 
 // Contenders lists the contenders that wait for permits, in order. Only the first one may take
-// permits, because it holds the gate, which is their lock queue. The field Holds of a Contender
-// reports whether it holds the gate, and not whether it holds permits.
+// permits, because it is at the head of their lock queue, the gate. The field Holds of a Contender
+// reports whether the contender is at the head, and not whether it holds permits.
 func (m *Semaphore) Contenders(ctx context.Context) ([]Contender, error) {
 	return contenders(ctx, m.gate)
 }

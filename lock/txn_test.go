@@ -95,9 +95,9 @@ func TestTxnIsOneRequest(t *testing.T) {
 	})
 }
 
-// In each run, two messages are lost. Each is a request or a reply: first of the transaction, then
-// of a request that finds out the outcome. Each transaction that is reported as applied was applied
-// once.
+// In each run, two messages are lost: first the request or the reply of a transaction, and then the
+// reply to a later request of the client. The later request may be the one that finds out the
+// outcome. Each transaction that is reported as applied was applied once.
 //
 // Covers L6.
 func TestTxnAfterALostReply(t *testing.T) {
@@ -217,8 +217,9 @@ func (s *standing) Err() error {
 	return s.Context.Err()
 }
 
-// A transaction under the lock is delayed before it is sent. Meanwhile the lock is released and
-// granted to another client. So the transaction must not be applied.
+// A transaction under the lock is delayed before it is sent, and the lock is released meanwhile. If
+// another client is granted the lock before the transaction is sent, the transaction must not be
+// applied.
 //
 // Covers L6.
 func TestTransactionOfAnExclusiveDoesNotOutliveIt(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 var manyWaiters = flag.Int("waiters", 0, "run TestWaitersWriteNothing also with this many waiters, if not 0")
 
 // While contenders wait, only the holder and the next contender write, no matter how many wait.
-// After ten idle minutes, each of the others is served in its turn. Each waiter is a session of its
-// own that waits in Mutex.Lock. 5,000 waiters idle for only two minutes, and need 11 GB of memory,
+// After ten idle minutes, each waiter is served in its turn. Each waiter is a session of its own
+// that waits in Mutex.Lock. 5,000 waiters idle for only two minutes, and need 11 GB of memory,
 // because both ends of each connection keep buffers of the size of the list of names:
 //
 //	go test ./lock -run WaitersWriteNothing -waiters 5000 -v

@@ -81,7 +81,7 @@ func (f *function) call(call *ast.CallExpr, st *state) {
 }
 
 // The method `given` analyzes a function literal that is an argument of a call. It assumes that the
-// called function calls the literal.
+// called function calls the literal before it returns.
 func (f *function) given(call *ast.CallExpr, lit *ast.FuncLit, st *state) {
 	inner := st.clone()
 	if h := f.callback(call, lit); h != nil {
@@ -155,7 +155,7 @@ func (f *function) outside(arg ast.Expr, h *hold, st *state) bool {
 		return h.asked != "" && types.ExprString(ast.Unparen(arg)) == h.asked && !strings.Contains(h.asked, "WithoutCancel")
 	}
 	if obj.Parent() == f.pass.Pkg.Scope() {
-		return false // for example a variable of a package
+		return false // a package-level variable: the origin of its context is unknown
 	}
 	return !slices.Contains(st.boundTo(obj), h)
 }

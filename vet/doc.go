@@ -21,13 +21,14 @@
 // Unused: neither the context nor the token of a grant or a term is used. The program does not
 // notice the loss.
 //
-// Stored: a struct has a field with a grant, a term or a claim. The package uses neither the
-// context nor the token of that hold, and stores no context with it.
+// Stored: a struct has an unexported field with a grant, a term or a claim. The package uses
+// neither the context nor the token of that hold, and stores no context with it.
 //
 // Dropped: the error of Unlock, Resign or Ack is dropped, and the token is not used. That error
 // says whether the hold was lost before the call. A deferred Unlock or Resign is accepted: it is
 // the usual form, and the check Context makes sure that the work has a context that ends with the
-// loss. A release before the return of another error is also accepted, and so is an explicit "_ =".
+// loss. Also accepted are an explicit "_ =", and an Unlock or Resign before the return of another
+// error or in a function that returns no error.
 //
 // # What it does not find
 //

@@ -15,15 +15,16 @@ import (
 // depend on how `other` uses the data of its znode:
 //
 //   - It changes the data once, as a release mark. Only the data is watched. A change means that
-//     `other` was served and has departed. A deletion without a change means that `other` departed
-//     before it was served, or vanished.
+//     `other` was served and has departed. After a deletion without a change, `other` may have
+//     departed before it was served, have vanished, or have left no release mark.
 //   - It may also change the data while it is served. The first change means that it has been
 //     served. If `me` is exclusive, a second watch waits for the deletion.
 //   - It leaves no release mark, for example because it is shared or belongs to another library.
 //     Only the deletion is watched.
 //
 // An ephemeral znode has no children, so a watch on its children fires only on deletion. The
-// watches are set by reads that fail if the znode is gone. An exists would leave a watch behind.
+// watches are set by reads that fail if the znode is gone. An exists request would set a watch even
+// then, and this watch would remain.
 type waiting struct {
 	queue  *Queue
 	me     Contender

@@ -41,9 +41,9 @@ type Naming struct {
 	Silent bool
 }
 
-// leavesMark reports whether the contender sets its znode's data, as a release mark, when it leaves
-// after it was served. The exclusive contenders of this package do so unless n.Silent is set. Their
-// names begin with 32 hexadecimal digits and a dash.
+// leavesMark reports whether the contender may leave a release mark: it then sets its znode's data
+// when it leaves after it was served. Only exclusive contenders of this package do so, and only if
+// n.Silent is not set. Their names begin with 32 hexadecimal digits and a dash.
 func (n Naming) leavesMark(c Contender) bool {
 	id, rest, ok := strings.Cut(c.Name, "-")
 	return ok && !n.Silent && c.Kind == Exclusive && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == "" && rest != ""

@@ -85,8 +85,9 @@ func (l *Queue) Join(ctx context.Context, r Request) (*Place, error) {
 }
 
 // leaveOps returns the ops that go with the deletion of a served znode; see Place.Leave. A
-// contender that was alone when it joined leaves no release mark, because its successor does not
-// list again in any case. With Queue.Delay, its mark of the delay must be cleared even then.
+// contender that was alone when it joined leaves no release mark, because its successor has no
+// other contender before it, and needs no new list anyway. With Queue.Delay, the ops must clear the
+// mark of the delay even then.
 func (l *Queue) leaveOps(c *Place, alone bool) []session.Op {
 	if c.marks == "" || l.Naming.Silent || alone && l.Delay == 0 {
 		return nil

@@ -26,14 +26,14 @@ type Place struct {
 	leaveOps []session.Op
 
 	turn  turn.Turn // held by the transaction in progress; only one runs at a time
-	marks string    // the node with the transaction marks; "" if the version of the place's node is the mark
+	marks string    // path of the transaction mark; "" if the mark is the version of the znode
 	txns  int32     // number of transactions applied so far
 	doubt *doubt    // the last transaction, if it may have been applied but is not counted yet
 }
 
 // NewPlace returns a place for a znode that the session has created with data. The place is not
 // granted yet; see Grant. Token 0 means the znode's Czxid. The Czxid may be 0 only if no later
-// znode can have the same path, because the place could mistake the later znode for its own.
+// znode can have the same path. Otherwise the place could mistake a later znode for its own.
 func NewPlace(s *session.Session, node recipe.Node, data []byte, token int64) *Place {
 	if token == 0 {
 		token = node.Czxid
@@ -79,9 +79,9 @@ func (c *Place) Token() int64 { return c.token }
 // A served exclusive place in a lock queue leaves a release mark: it sets its znode's data, and
 // deletes the znode in the same transaction. The next contender watches the data. A change shows
 // that this place had been served, and was therefore the first one. So the next contender need not
-// list the contenders. After an expiry, its watch reports a deletion instead. A place leaves no
-// release mark if Naming.Silent is set, or if the queue was empty when it joined and Queue.Delay is
-// 0.
+// list the contenders. After an expiry, the watch of the next contender reports a deletion without
+// a change. A place leaves no release mark if Naming.Silent is set, or if the queue was empty when
+// it joined and Queue.Delay is 0.
 func (c *Place) Leave(ctx context.Context, cause error) error {
 	ctx, cancel := c.Unbind(ctx)
 	defer cancel()
@@ -153,7 +153,7 @@ func unlessRevoked(err error) error {
 
 // leaveTries is how many times the transaction that leaves the release mark is tried. After that
 // the znode is deleted without a mark. This is equally safe, but other contenders do not learn that
-// the place had been served.
+// the place had been served. With Queue.Delay, the next contender then waits for the delay.
 const leaveTries = 3
 
 // LeaveOps returns the ops by which the place leaves, for a transaction that also has other ops.

@@ -176,7 +176,9 @@ func (c *Place) refused(cause error) error {
 // Revoked ends the place, whose znode is gone or was set by another client.
 func (c *Place) Revoked() { c.hold.End(session.ErrRevoked) }
 
-// unguarded converts an error of a transaction into an error about the caller's ops only.
+// unguarded converts an error of a transaction that begins with the given number of guard ops. In
+// the result, the index of an op counts only the caller's ops. If the place's own znode is gone or
+// changed, unguarded ends the place, and the error is ErrRevoked.
 func (c *Place) unguarded(err error, guards int) error {
 	part := (*session.MultiError)(nil)
 	switch {
