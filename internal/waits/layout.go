@@ -75,7 +75,9 @@ func Recognize(path string) (Role, bool) {
 		return Role{}, false
 	case !sequential: // kazoo's ShallowParty
 		return Role{Kind: Group, Place: dir, Name: rest[1:]}, true
-	case base == "marks", base == "waiters", strings.HasSuffix(prefix, "-add-"), strings.HasSuffix(prefix, "-member-") && isNumber(base):
+	case strings.HasSuffix(prefix, "-add-"):
+		return Role{Kind: Internal, Place: dir}, true
+	case base == "marks", base == "waiters", strings.HasSuffix(prefix, "-member-") && isNumber(base):
 		return Role{Kind: Internal, Place: parent}, true
 	case len(prefix) > idLength+1:
 		return Role{Kind: Group, Place: dir, Name: strings.TrimSuffix(prefix[idLength+1:], "-")}, true

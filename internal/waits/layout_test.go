@@ -30,7 +30,7 @@ func TestLayoutsOfThreeLibraries(t *testing.T) {
 		"/q/marks/" + id + "-put-0000000004":                                 {Internal, "/q"},
 		"/q/waiters/" + id + "-take-0000000004":                              {Internal, "/q"},
 		"/b/7/" + id + "-member-0000000004":                                  {Internal, "/b"},
-		"/n/" + id + "-add-0000000004":                                       {Internal, "/"},
+		"/n/" + id + "-add-0000000004":                                       {Internal, "/n"},
 		"/a/c":                                                               {}, "/q/items/0/1/c/d": {}, "/config": {}, "/x-0000000001": {}, "/": {}, "": {}, "/g/" + id + "-0000000001": {}, "/g/" + id: {},
 	} {
 		got, ok := Recognize(path)
