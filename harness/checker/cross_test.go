@@ -38,8 +38,8 @@ func randomHolds(r *rand.Rand, n int, mode func(*rand.Rand) string) *history.His
 	return history.New(append(events, end())...)
 }
 
-// The function `faulty` adds faults outside the envelope to a history at random, and sometimes a
-// stall of the process.
+// The function `faulty` inserts one or two faults outside the envelope at random places of a
+// history. It also replaces all times by random ones.
 func faulty(r *rand.Rand, h *history.History) *history.History {
 	all := slices.Clone(h.Events)
 	for round := range int32(1 + r.IntN(2)) {
