@@ -41,10 +41,10 @@ type Span struct {
 
 	Created time.Time
 	// Served is the time from which no other contender blocked this one, for example because this
-	// one was the first in its lock queue. From then on, no other contender that follows the recipe
-	// can have been granted the same lock or election. If this contender was always blocked, Served
-	// is zero. If it was not blocked when the logs begin, Served is the start of the logs. A znode
-	// that is in no lock queue is served from its creation.
+	// one was the first in its lock queue. From Served to Ended, no other contender that follows
+	// the recipe can hold the same lock or election, unless both are readers. If this contender was
+	// always blocked, Served is zero. If it was not blocked when the logs begin, Served is the
+	// start of the logs. A znode that is in no lock queue is served from its creation.
 	Served time.Time
 	Ended  time.Time // zero if it has not ended
 	End    End
