@@ -167,8 +167,8 @@ func absences(h *history.History, ops []history.Operation, least time.Duration) 
 	}
 	for object, list := range all {
 		slices.SortFunc(list, func(a, b absence) int { return cmp.Compare(a.gone.Index, b.gone.Index) })
-		// If no set came between two removes, their absences end at the same time. The first is
-		// enough.
+		// If no set came between two removes, their absences end at the same time. The first
+		// absence contains the second, so only the first is kept.
 		all[object] = slices.CompactFunc(list, func(a, b absence) bool { return a.to == b.to })
 	}
 	return all

@@ -34,7 +34,8 @@ var searching = map[string]uint64{"counter/linearizable": 2000}
 // complete the operation. It is called when the operation takes effect.
 type work func(c int16) (invoke history.Event, complete func() []history.Event)
 
-// The function `busy` returns a history of n operations, of which four are open at any time.
+// The function `busy` returns a history of n operations in groups of four. All operations of a
+// group begin before one of them completes.
 func busy(n int, next work) *history.History {
 	events := make([]history.Event, 0, 2*n+n/4)
 	r := rand.New(rand.NewPCG(1, 1))

@@ -44,8 +44,8 @@ func (b loaded) in(from, to time.Duration) (sum time.Duration) {
 	return sum
 }
 
-// The method `overdue` reports whether something took longer than inTime, without the busy time. If
-// only the busy time made it too long, the verdict is Unknown.
+// The method `overdue` reports whether something took longer than inTime, not counting the busy
+// time. If it took longer than inTime only because of the busy time, the verdict is Unknown.
 func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) bool {
 	took, busy := to-from, b.in(from, to)
 	if took > inTime && took-busy <= inTime {
@@ -54,9 +54,9 @@ func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) b
 	return took-busy > inTime
 }
 
-// The method `cost` reports whether a lease may have lapsed at t because the machine was busy. The
-// machine must have been busy for a quarter of the session timeout, within one timeout before t.
-// Two heartbeats are at most a quarter of the timeout apart.
+// The method `cost` reports whether a lease may have lapsed at t because the machine was busy. In
+// the last session timeout before t, the machine must have been busy for at least a quarter of that
+// timeout. This is the longest time between two heartbeats.
 func (b loaded) cost(h *history.History, t time.Duration) bool {
 	timeout := longestTimeout(h)
 	return timeout > 0 && b.in(t-timeout, t) >= timeout/4

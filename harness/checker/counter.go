@@ -15,8 +15,9 @@ import (
 // Operations on a counter, in addition to OpAdd and OpSet. OpSet has the new value in Arg.
 const (
 	OpGet = "get" // completes with the value in Result
-	// OpCompareAndSet has the old and the new value in Arg, with a space between them. It completes
-	// with Swapped in Result. If the value was not the old one, it completes with an empty Result.
+	// OpCompareAndSet has the old and the new value in Arg, with a space between them. If the
+	// counter had the old value, the operation completes with Swapped in Result. If it had another
+	// value, Result is empty.
 	OpCompareAndSet = "compare-and-set"
 	Swapped         = "swapped"
 )

@@ -38,8 +38,8 @@ func randomHolds(r *rand.Rand, n int, mode func(*rand.Rand) string) *history.His
 	return history.New(append(events, end())...)
 }
 
-// The function `faulty` adds faults outside the envelope to a history at random, and sometimes a
-// stall of the process.
+// The function `faulty` inserts one or two faults outside the envelope at random places of a
+// history. It also replaces all times by random ones.
 func faulty(r *rand.Rand, h *history.History) *history.History {
 	all := slices.Clone(h.Events)
 	for round := range int32(1 + r.IntN(2)) {
@@ -70,8 +70,9 @@ func faulty(r *rand.Rand, h *history.History) *history.History {
 var paused = Envelope{Outside: []string{"pause"}, After: time.Millisecond}
 
 // The function `excused` applies the definition of an excuse. At each moment from the given time to
-// the end of the hold, a fault on the client or on all clients must be active, or must have ended
-// at most paused.After ago. Times are multiples of 0.5 ms, so a check at each 0.25 ms is enough.
+// the end of the hold, a fault on the client or on all clients must count. A fault counts from its
+// start until paused.After has passed since its end. Times are multiples of 0.5 ms, so a check at
+// each 0.25 ms is enough.
 func excused(h *history.History, hold history.HoldInterval, from time.Duration) bool {
 	to := h.End()
 	if hold.End != nil {
@@ -93,9 +94,9 @@ func excused(h *history.History, hold history.HoldInterval, from time.Duration) 
 	return true
 }
 
-// everyMoment is the oracle for holds. At each moment at which a hold begins, the holders of its
-// object must be allowed, with or without those that a fault excuses. A client that is notified of
-// a loss at that instant is no holder.
+// everyMoment is the oracle for holds. It checks each moment at which a hold begins. The holders of
+// its object must be allowed: either all of them, or only those that no fault excuses. A client
+// that is notified of a loss at that instant is no holder.
 func everyMoment(h *history.History, allowed func(holders []history.Event) bool) bool {
 	for _, next := range h.Holds() {
 		at := next.Begin

@@ -381,7 +381,7 @@ func noTakeSlept(h *history.History) bool {
 
 // somethingWasThere reports whether a value was certainly in the queue right after the given event.
 // The value had been put, and the call that received it had not begun. If that call is not known,
-// no call with an unknown result had begun.
+// no call that completed with an unknown outcome had begun.
 func somethingWasThere(ops []history.Operation, at int32) bool {
 	return slices.ContainsFunc(ops, func(put history.Operation) bool {
 		in, out, taken := put.End(), int32(forever), false
@@ -596,8 +596,8 @@ func removalsWereSeen(h *history.History) bool {
 }
 
 // roundsWentOn reports whether no member waits for longer than the limit. The time counts from the
-// heal, from the completion of another member's call, or from the member's own invocation. The
-// latest of these events counts.
+// latest of three events: the heal, the completion of another member's call, and the invocation of
+// the waiting member.
 func roundsWentOn(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	legal := true

@@ -147,9 +147,10 @@ func listing(h *history.History) (text string) {
 	return text
 }
 
-// tinyOps returns n random operations of three clients that overlap in any way. The function `next`
-// returns the next invocation of a client, or nil for none. The function `finish` fills in its
-// completion.
+// tinyOps returns a history of random operations of three clients, which overlap in any way. It
+// calls the function `next` n times. This function returns the next invocation of a client, or nil
+// for none. If it sets the Kind of the event, the event is recorded as it is, without a completion.
+// The function `finish` fills in the completion of an operation.
 func tinyOps(r *rand.Rand, n int, next func(client int16) *history.Event, finish func(e *history.Event)) *history.History {
 	var events []history.Event
 	open := make(map[int16]*history.Event)

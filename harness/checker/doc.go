@@ -18,7 +18,8 @@
 // see [history.FactLag], and when it was stalled, see [history.FactStall]. A hold that ended late
 // counts as exposure in two cases:
 //   - All of the delay was during a stall.
-//   - The hold was lost, and its delay is shorter than the lag.
+//   - The hold was lost, and the delay minus all measured stalls and delays of timers is shorter
+//     than the lag.
 //
 // A wait may also exceed its limit only because of stalls, or because servers did not answer in
 // time. Then the verdict is Unknown.

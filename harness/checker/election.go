@@ -19,9 +19,9 @@ const (
 	// is the epoch of the leader. Result is empty if nothing was proclaimed.
 	OpInherit = "inherit"
 	// OpLeader reads who leads. It completes with the epoch in Token, or zero if there is no
-	// leader. If Arg of the invocation is Present, the answer must not be old. If Arg is Settled,
-	// an observer compares two epochs: Token is the last one that it was notified of, and Result is
-	// the one that it reads now.
+	// leader. If Arg of the invocation is Present, the answer must not be older than the
+	// invocation. If Arg is Settled, an observer compares two epochs: Token is the last one that it
+	// was notified of, and Result is the one that it reads now.
 	OpLeader = "leader"
 
 	Present = "sync"
@@ -86,9 +86,10 @@ func ElectionFencedWrites() Checker {
 	return New("election/fenced-writes", "the fenced resource never accepts a smaller epoch, and no increment is lost", fenced)
 }
 
-// ElectionHeirSeesAll judges what a new leader reads: a value that a leader wrote, and no older
-// than the last write that had succeeded before the read. If that write was of the same epoch or of
-// a later one, the read is not judged.
+// ElectionHeirSeesAll judges what a new leader reads. A leader must have written the value. The
+// value must be no older than the latest write that had succeeded before the read began. Writes are
+// ordered by epoch. If the latest write has the epoch of the reader or a later one, the read is not
+// judged.
 func ElectionHeirSeesAll() Checker {
 	return New("election/heir-sees-all", "a new leader sees what the leaders of earlier epochs wrote", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
@@ -210,10 +211,10 @@ func electionLeaderAfterHeal(inTime time.Duration) Checker {
 }
 
 // ElectionObserversSeeLeaders judges observers:
-//   - The campaign for an observed epoch had begun before the answer. The epoch of a failed
-//     campaign is not known, so a failed campaign explains any one epoch.
+//   - The campaign for an observed epoch had begun before the answer. A campaign without success
+//     may also have created a znode, whose epoch is not known. So it explains any one epoch.
 //   - An observer never goes back to a lower epoch.
-//   - If Arg of the invocation is [Present], the epoch is no lower than that of a term that had
+//   - If Arg of the invocation is [Present], the epoch is no lower than that of any term that had
 //     begun before the invocation.
 //   - At the end, an observer has been notified of the current epoch.
 func ElectionObserversSeeLeaders() Checker {
@@ -264,7 +265,7 @@ func observers(h *history.History, j *Judge) {
 		j.Checked(1)
 		who := observer{e.Client, e.Session, e.Object}
 		if asked[e.Token] == nil && spare > 0 {
-			// A failed campaign may have created its znode, so it explains one epoch.
+			// A campaign without success may have created its znode, so it explains one epoch.
 			spare--
 			asked[e.Token] = &history.Event{Index: -1}
 		}

@@ -14,7 +14,7 @@ import (
 // overlap is reported as exposure. The comment of the method windows.excuses has the rule.
 type Envelope struct {
 	// Outside names the faults that break an assumption of the lease: another client closes the
-	// session or deletes the node, a clock runs too fast or too slow, a client is paused. A fault
+	// session or deletes the znode, a clock runs too fast or too slow, a client is paused. A fault
 	// whose target is a client excuses only the holds of that client.
 	Outside []string `json:"outside,omitempty"`
 	// After is how long a hold may continue after the end of such a fault. Zero means the longest
@@ -134,14 +134,15 @@ func (w windows) slowed(from, to time.Duration) (sum time.Duration) {
 //   - A fault outside the envelope, on the client of the hold or on all clients. The fault can end
 //     the session or delete the znode without the client's knowledge. This happens after the start
 //     of the fault, so t must not be before the start. The client detects the loss when its next
-//     request fails, or when its lease lapses. So the hold must have ended when Envelope.After has
-//     passed since the end of the fault. A fault on the other client explains nothing.
-//   - A stall of this process. Assumption A1 of decision 1 excludes a pause of the client. During
-//     the stall, the timer of the lease cannot fire, and the grant of the other client waits in its
-//     connection. Right after the stall, the loss and the grant race. A program may also release at
-//     that moment, so the way in which the hold ended does not matter. A stall between the check of
-//     the lease and a write causes no overlap: the fenced resource refuses the write. The property
-//     lock/fenced-writes has no excuse.
+//     request fails, or when its lease lapses. So the hold must end at most Envelope.After, plus
+//     the lag of timers, after the end of the fault. A fault on the other client explains nothing.
+//   - A stall of this process. Assumption A1 (docs/decisions/0001-lease.md) excludes a pause of the
+//     client. During the stall, the timer of the lease cannot fire, and the other client cannot
+//     read the reply that grants it the object. Right after the stall, the loss and the grant are
+//     recorded in any order. A program may also release at that moment, so the way in which the
+//     hold ended does not matter. A stall between the check of the lease and a write causes no
+//     overlap: the fenced resource refuses the write. The property lock/fenced-writes has no
+//     excuse.
 //   - The lag of timers, if the hold was lost. A lease lapses by a timer, and a goroutine records
 //     the loss. Both may be late by the lag, by stalls, and by the time in which the machine did
 //     not run this process. A hold that was given up has no such excuse: a program ends the hold
@@ -185,8 +186,8 @@ func (x Excuse) Lateness(from, to time.Duration) time.Duration {
 // `from`, but ended at `to`. If `lost` is false, the program gave up the hold.
 func (w windows) explains(from, to time.Duration, lost bool, client int16) bool {
 	lag := w.lag(from, to)
-	// The recorded length of a stall leaves out one tick, so the stall may have begun one tick
-	// earlier.
+	// The delay may begin before the stall and end after it, each time by the lag. The recorded
+	// length of a stall leaves out one tick, so at least one tick is allowed.
 	stall := window{from + max(lag, history.LagTick), to - max(lag, history.LagTick)}
 	fault := window{from, to - lag}
 	faults, hit := w.faults[client]

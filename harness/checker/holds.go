@@ -14,9 +14,10 @@ import (
 // end.
 const forever = 1<<31 - 1
 
-// The function `begins` yields each hold, in order, with the other holds of its object that have
-// not ended when it begins. A hold that is lost at the same time counts as ended. On a virtual
-// clock, its client may be notified of the loss after the next hold has begun.
+// The function `begins` yields the holds in the order of their starts. With each hold, it yields
+// the earlier holds of the same object that have not ended by that start. An earlier hold that is
+// lost at the time of the start counts as ended: on a virtual clock, its client may be notified of
+// the loss after the next hold has begun.
 func begins(h *history.History) func(func(hold history.HoldInterval, others []history.HoldInterval) bool) {
 	return func(yield func(history.HoldInterval, []history.HoldInterval) bool) {
 		standing := make(map[string][]history.HoldInterval)

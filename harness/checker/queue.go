@@ -200,10 +200,10 @@ func QueueNothingLost() Checker {
 }
 
 // QueueNothingTwice judges deliveries. No value is taken or acked twice, and none is claimed after
-// an ack. A value is claimed again only after its claimer began to return it, or after the hold or
-// session of the claimer ended. The object of this hold is /queue/value. A loss may be recorded at
-// the same instant as the next claim. A claimer that gives the item up must do so before the next
-// claim.
+// an ack. A value is claimed again only after its claimer began to return it or crashed, or after
+// the hold or session of the claimer ended. The object of this hold is /queue/value. A loss may be
+// recorded at the same instant as the next claim. A claimer that gives the item up must do so
+// before the next claim.
 func QueueNothingTwice() Checker {
 	return New("queue/nothing-twice", "no item is delivered twice", func(h *history.History, j *Judge) {
 		ends, outside := endings(h), Envelope{}.outside(h)
@@ -440,8 +440,8 @@ func later(it *item) string {
 	return o.Invoke.Who() + " requested it only at " + o.Invoke.Time.String()
 }
 
-// A span is an interval of indexes, open at both ends, in which a queue was not empty. It contains
-// the values that prove this.
+// A span is an interval of indexes, open at both ends, in which a queue was not empty. The field
+// `proof` has the values that prove this.
 type span struct {
 	from, to int32
 	proof    []*item

@@ -117,8 +117,8 @@ func (s Slice) WritePicture(w io.Writer) error {
 	return nil
 }
 
-// Model is a sequential object: it says what operations do one after another. A state is a string,
-// empty at the start.
+// Model is a sequential object: it defines the results of operations that run one after another. A
+// state is a string, empty at the start.
 type Model struct {
 	Name string
 	// Ops are the operations that the model knows. Others are left out.

@@ -22,10 +22,10 @@ func Register() []Checker {
 
 func mutates(op string) bool { return op == OpSetValue || op == OpAdd }
 
-// registerWritesLinearizable judges writes. The zxid of a write is unique, and higher than every
-// zxid that a client received before the write began. Together with register/reads-after-sync and
-// register/reads-sequential, this means linearizability. The zxids give the order, so the checker
-// need not search for it.
+// registerWritesLinearizable judges writes. The zxid of a write is unique. It is higher than every
+// zxid of the same znode that a client received before the write began. Together with
+// register/reads-after-sync and register/reads-sequential, this means linearizability. The zxids
+// give the order, so the checker need not search for it.
 func registerWritesLinearizable() Checker {
 	return New("register/writes-linearizable", "writes are linearizable: their zxids rise in real time", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()

@@ -155,8 +155,8 @@ func OperationsSucceeded() Checker {
 	})
 }
 
-// Contention requires n requests that had to wait for another client. This client held the object
-// when the request was invoked, or was granted the object before the request completed.
+// Contention requires n requests that had to wait for another client. The other client held the
+// object when the request was invoked, or was granted the object before the request completed.
 func Contention(n int) Checker {
 	return AtLeast("run/contention", n, "waits for something that another client held", func(h *history.History) int {
 		holds := make(map[string]map[int16]int) // number of holds, by object and client

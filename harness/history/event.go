@@ -76,10 +76,10 @@ const (
 	// empty Arg means LagTime. A second duration in Arg, after a space, is the sum of all delays in
 	// the period.
 	FactLag = "lag"
-	// FactLastSign is the last sign of life of a program that ran under a hold, from its own log.
-	// Object and Token are those of the hold. Result is the time on the machine's clock, in the
-	// format time.RFC3339Nano. The recorded end of the hold may be much later, because it is the
-	// end of the process that guards the program.
+	// FactLastSign is the last sign of life of a program that ran under a hold. It comes from the
+	// program's log. Object and Token are those of the hold. Result is the time on the machine's
+	// clock, in the format time.RFC3339Nano. The recorded end of the hold may be much later,
+	// because it is the end of the process that guards the program.
 	FactLastSign = "last-sign"
 	// FactLeft is the number of things of one kind that clients left behind. Object is the kind
 	// ("znodes", "watches", "goroutines"), Result is the number, and Arg has some examples.
@@ -146,8 +146,9 @@ const (
 // the run.
 const Nobody = -1
 
-// Event is one line of a history. Unused fields are zero and are not written. Its size is kept at
-// 160 bytes, because a million operations have two million events.
+// Event is one line of a history. Unused fields are zero and are not written. The exceptions are
+// Client and Process: they are Nobody if the event belongs to no client. The size of an Event is
+// kept at 160 bytes, because a million operations have two million events.
 type Event struct {
 	Time     time.Duration // since the start of the history; set by Record
 	Session  int64         // the ZooKeeper session of the event

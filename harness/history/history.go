@@ -157,8 +157,8 @@ func pair(events []Event) ([]Operation, error) {
 	return ops, nil
 }
 
-// HoldInterval is the interval in which a program had reason to believe that it held Object. End is
-// nil if the history ended first.
+// HoldInterval is the interval in which a program had reason to believe that it held the Object of
+// the event Begin. End is nil if the history ended first.
 type HoldInterval struct {
 	Begin, End *Event
 }

@@ -19,7 +19,7 @@ import (
 const resolution = time.Millisecond
 
 // handOver is the longest time for which a goroutine that must end a hold may wait for a processor,
-// in addition to the delay of timers. On a virtual clock it does not wait.
+// in addition to the delay of timers. On a virtual clock, goroutines do not wait for a processor.
 const handOver = 5 * time.Millisecond
 
 // Servers is what the ensemble reports about sessions. Both fields are nil if it reports nothing.
@@ -320,8 +320,9 @@ func (j *judging) endsBeforeExpiry() {
 	}
 }
 
-// expiryAfterTouch judges, by the leader's session table, that a leader expires no session too
-// early, and that it had received the packets on which the session's lease rested.
+// expiryAfterTouch compares expiries with the session table of the leader. The leader must not
+// expire a session too early. Before it does, it must have received the packets on which the
+// session's lease rested.
 func (j *judging) expiryAfterTouch() {
 	if j.timeless() {
 		return

@@ -6,8 +6,8 @@
 // session used a reply as evidence, it also reports the kind of evidence, and until when the lease
 // stood after the reply. Finally, sessions report which holds their leases covered. [Recorder]
 // collects these reports, and [Trace.Write] stores them as lease.jsonl. At the end of the run, the
-// servers report which sessions they expired. [Trace.Checkers] decide whether the model of decision
-// 1 allows all of these reports.
+// servers report which sessions they expired. [Trace.Checkers] returns checkers, which decide
+// whether the model of decision 1 (the document above) allows all of these reports.
 //
 //   - lease/within-evidence: a lease stands no longer than the rule allows for the packets that
 //     were sent and answered on its connection.
@@ -16,8 +16,8 @@
 //     contenders only wait and none of them is next.
 //   - lease/ends-before-expiry: the servers expire a session only after its lease has ended.
 //   - lease/expiry-after-touch: a leader expires a session no sooner than a session timeout after
-//     the last sign of life that the leader received. By then, it has received each sign of life on
-//     which the lease rested.
+//     the last sign of life that the leader received. Each packet on which the lease rested had
+//     reached the leader before that.
 //
 // The first three find mistakes of the client. The other two find wrong assumptions about the
 // servers.
@@ -25,15 +25,15 @@
 // # The rule
 //
 // The checker does not use the code of the session. It applies the text of the rule to all
-// packets, so its lease is the longest one that the rule allows. The session forgets packets that
-// are close to each other, so its own lease may be shorter.
+// packets, so its lease is the longest one that the rule allows. The session does not keep each
+// packet, so the lease of the session may be shorter.
 //
 // # What is not judged
 //
 // The servers' transaction logs show which sessions a leader expired: the transaction that closes
 // such a session does not answer a request of a client. The times in the logs are those of the
 // leader's clock, in milliseconds. The last property needs the leader's session table, which only
-// the embedded ensemble shows. Clients in processes of their own, and those of other libraries,
+// the embedded ensemble shows. Clients that run in other processes, and clients of other libraries,
 // report nothing. The last two properties do not judge a session that a client closed (assumption
 // A6).
 package leases

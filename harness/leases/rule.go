@@ -22,7 +22,7 @@ type lease struct {
 	carriedEpoch             int64 // of the previous connection
 	carriedKept, carriedLast time.Duration
 
-	since, proven time.Duration // r(k0) and kept' of a probation
+	since, proven time.Duration // r(k0) and kept' of a probation, which the decision defines
 }
 
 func newLease() lease {

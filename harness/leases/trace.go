@@ -40,8 +40,8 @@ type Event struct {
 	Cause    string
 }
 
-// Never is the deadline of a session without a lease. It also stands for a time that an event does
-// not have.
+// Never is the deadline of a session without a lease. It is also the value of each time that an
+// event does not have.
 const Never = time.Duration(math.MinInt64)
 
 // A Trace is what the sessions of a run reported, in the order of the reports.

@@ -83,7 +83,7 @@ const handOver = 5 * time.Millisecond
 
 // The method `late` returns by how much an event of a client is too late, compared with an event at
 // t in the log. It accepts three delays: the log rounds times down to milliseconds, a busy machine
-// records late (see [checker.Excuse.Lateness]), and on a real clock a record may be late by
+// records events late (see [checker.Excuse.Lateness]), and on a real clock a record may be late by
 // handOver.
 func (j *judging) late(t, event time.Duration) time.Duration {
 	late := event - t - resolution - j.Lateness(t, event)

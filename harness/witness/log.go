@@ -62,7 +62,7 @@ func (s Server) logs() txnlog.Server {
 type Log struct {
 	Txns []txn // in order of their zxids
 
-	*txnlog.Merged // what is wrong with the logs
+	*txnlog.Merged // the transactions that were dropped, and the mistakes and gaps in the logs
 
 	servers int
 	at      map[int64]int

@@ -90,7 +90,10 @@ func (o *outcomes) notAfter(op history.Operation, t time.Time) bool {
 //   - If the operation succeeded, t must be between its start and its end.
 //   - If its outcome is unknown, t must be after its start and before the session's next operation
 //     on the object.
-//   - If it failed, the same holds, even if t is wrong by the rounding of times in the log.
+//   - If it failed, t must be after its start, before its end, and before the session's next
+//     operation on the object. The limits at the start and at the next operation are stricter than
+//     in the other cases. So the rounding of times does not move the transaction of another
+//     operation into this one.
 func (o *outcomes) did(op history.Operation, t time.Time) bool {
 	next := o.next[op.Invoke.Index]
 	switch op.Outcome() {
@@ -293,7 +296,7 @@ func (l *Log) hasEphemeral(fits func(path string) bool) bool {
 	return false
 }
 
-// The method `put` judges a put by the first znode with the value that was put.
+// The method `put` judges a put by the first znode that contained the value.
 func (o *outcomes) put(op history.Operation, it logItem) {
 	zxid := int64(0)
 	if len(it) > 0 && by(op, it[0].Session) && (op.Outcome() != session.OK || o.within(op, it[0].CreatedAt)) {
@@ -462,7 +465,7 @@ func (o *outcomes) join(op history.Operation) {
 }
 
 // The method `leave` judges the end of a membership: all znodes that the member had before the call
-// are deleted when the call returns.
+// must be deleted when the call returns. A leave that reported a failure is not judged.
 func (o *outcomes) leave(op history.Operation) {
 	if op.Invoke.Session == 0 {
 		return

@@ -19,7 +19,7 @@ func set(path, data string) change {
 }
 
 // outcomesLog is the log of a queue, a group and a counter that sessions a and b use. Transaction n
-// is committed at 10*n ms.
+// is committed at 10*n ms, except the last one.
 func outcomesLog() []txn {
 	return []txn{
 		entry(at(1, 1), 0xa, 10, wire.OpCreateSession),

@@ -1,6 +1,6 @@
 // Package audit computes from the transactions of servers which client held which lock, and when.
 // It computes the same for terms, claims and memberships. It compares the result with what clients
-// wrote in their own logs. It does no input or output: it takes transactions and returns [Span]s.
+// wrote in their own logs. It opens no files: it takes transactions and the text of clients' logs.
 package audit
 
 import (
@@ -36,15 +36,15 @@ type Span struct {
 	Label   string        // the data of the znode, if they are a short text
 	Shared  bool          // the owner is a reader
 	Lasting bool          // the znode is not ephemeral
-	foreign bool          // a permit whose contender at the gate is not known, so Token is its own czxid
+	foreign bool          // a permit whose contender is not known, so Token is the czxid of Path
 	Timeout time.Duration // of the session; 0 if the logs do not show it
 
 	Created time.Time
 	// Served is the time from which no other contender blocked this one, for example because this
-	// one was the first in its lock queue. From then on, no other contender that follows the recipe
-	// can have been granted the same lock or election. If this contender was always blocked, Served
-	// is zero. If it was not blocked when the logs begin, Served is the start of the logs. A znode
-	// that is in no lock queue is served from its creation.
+	// one was the first in its lock queue. From Served to Ended, no other contender that follows
+	// the recipe can hold the same lock or election, unless both are readers. If this contender was
+	// always blocked, Served is zero. If it was not blocked when the logs begin, Served is the
+	// start of the logs. A znode that is in no lock queue is served from its creation.
 	Served time.Time
 	Ended  time.Time // zero if it has not ended
 	End    End
@@ -127,8 +127,8 @@ func znodeOf(n txnlog.Node) waits.Znode {
 	return waits.Znode{Path: n.Path, Data: n.Data, Ephemeral: n.Session != 0, Container: n.Container}
 }
 
-// Spans returns the spans at or below the given path. They come in the order of their ends, with
-// those that have not ended last. An error of txns ends the sequence.
+// Spans returns the spans at or below the given path, in the order of their ends. Spans that have
+// not ended come last. An error of txns ends the sequence.
 func Spans(start Start, under string, txns iter.Seq2[txnlog.Txn, error]) iter.Seq2[Span, error] {
 	return func(yield func(Span, error) bool) {
 		f := &follower{
@@ -270,7 +270,7 @@ func deletes(t *txnlog.Txn, path string) bool {
 }
 
 // create adds the znode z and returns its entry, or nil if z has no span. `created` is the time at
-// which z was created. `known` is the same time, but at least the start of the logs.
+// which z was created. `known` is the same time, or the start of the logs if z was created earlier.
 func (f *follower) create(z waits.Znode, owner int64, zxid, created, known int64) *entry {
 	role, ok := f.layouts.Create(z)
 	contends := role.Contender.Name != ""

@@ -45,7 +45,9 @@ func ReadClaims(source string, r io.Reader) ([]Claim, error) {
 	}
 	var claims []Claim
 	open := make(map[hold]int)
-	ends := make(map[hold]record) // ends that were read before their begins, because exporters may change the order
+	// The map `ends` has the ends of holds whose starts were not read yet. Exporters may change the
+	// order of records.
+	ends := make(map[hold]record)
 	var last time.Time
 	add := func(number int, r record) {
 		session, _ := strconv.ParseUint(strings.TrimPrefix(r.Session, "0x"), 16, 64)
@@ -170,8 +172,8 @@ type comparison struct {
 // spanOf returns the served span that matches a claim, or nil. The claim names the znode or the
 // place of the span. Claim and span must have the same token. If no span has the claim's token, a
 // span matches without it in two cases: the claim has no token, or the span's own token is not
-// known. Such a span must match no other claim. If the claim names the place, such a span must have
-// the claim's session.
+// known. Such a span must not have matched an earlier claim. If the claim names the place, such a
+// span must also have the claim's session, and must exist when the claim begins.
 //
 // Of several matches, spanOf prefers those that were served when the claim began. Of these it
 // returns the one whose Served is closest to the start of the claim. Several claims can match one
@@ -245,9 +247,9 @@ func (c *comparison) judge(claim Claim, s *Span) (Conflict, bool) {
 	return one, true
 }
 
-// The method `others` returns those who held, between the two times, what s held at some time. They
-// are in the order of Served, without s. For a semaphore it returns none, because several clients
-// may hold permits at the same time.
+// The method `others` returns the other holders of what s held, if they held it between the two
+// times. They are in the order of the field From. For a semaphore it returns none, because several
+// clients may hold permits at the same time.
 func (c *comparison) others(s *Span, from, to time.Time) []Other {
 	if s.Kind == waits.Semaphore {
 		return nil

@@ -1,12 +1,13 @@
 // Command timeline draws the picture in the README from histories of real runs. The picture shows
-// two locks whose holder was connected to a follower when that follower was cut off from its peers.
+// two kinds of locks. The holder of each was connected to a follower when that follower was cut off
+// from its peers.
 //
 //	zkcoord run isolated-follower -e container -s 7
 //	zkcoord run isolated-follower -e container -s 7 --mutant zk-lock
 //	go run ./internal/timeline store/isolated-follower+zk-lock/latest/history.jsonl store/isolated-follower/latest/history.jsonl
 //
-// It stores the drawn part of each history in its own directory. Without arguments it draws the
-// stored parts again.
+// The command stores the drawn part of each history in internal/timeline. Without arguments, it
+// draws the stored parts again.
 package main
 
 import (

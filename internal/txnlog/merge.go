@@ -22,7 +22,7 @@ type Merged struct {
 	// Shared is the number of zxids that are in the logs of several servers.
 	Shared int
 	// Disorder is the number of transactions whose zxid is not larger than that of an earlier
-	// transaction of the same log. They are left out.
+	// transaction in the logs of the same server. They are left out.
 	Disorder int
 
 	servers []Server
@@ -107,8 +107,8 @@ func (h *head) advance(m *Merged, zxid int64) error {
 	}
 }
 
-// inOrder yields each zxid once, in order. It checks that servers with the same zxid have the same
-// transaction.
+// inOrder yields one transaction for each zxid, in order. It adds an entry to m.Differ if servers
+// have different transactions under one zxid.
 func (m *Merged) inOrder() iter.Seq2[Txn, error] {
 	return func(yield func(Txn, error) bool) {
 		heads := make([]head, len(m.servers))

@@ -5,7 +5,7 @@
 // A log is a header of 16 bytes, and then one entry for each transaction: an Adler-32 checksum in
 // 64 bits, a length in 32 bits, that many bytes, and the byte 'B'. The bytes are a header, the
 // record of the operation, and a digest of the tree, which this package ignores. A server reserves
-// space for later entries, so zeros follow the last one.
+// space for later entries, so zeros follow the last entry.
 package txnlog
 
 import (
@@ -20,8 +20,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// ErrTorn means that the last entry was written only in part, or that its checksum is wrong. A
-// server that is killed can leave such an entry, and removes it when it starts again.
+// ErrTorn means that an entry was written only in part, or that its checksum is wrong. The entries
+// after it in the same file are not read. A server that is killed can leave such an entry at the
+// end of its log, and removes it when it starts again.
 var ErrTorn = errors.New("txnlog: the last entry is torn")
 
 const (
@@ -223,9 +224,9 @@ func (t *Txn) parse(op wire.Op, body []byte) error {
 	return errors.New("unknown operation")
 }
 
-// close parses the transaction that closes a session. If its record is missing, nothing follows, or
-// only a digest of 12 bytes. A digest cannot be mistaken for a record: its version would be the
-// number of paths, and the next 8 bytes are not a list of that many paths.
+// close parses the transaction that closes a session. Its record may be missing. Then body is
+// empty, or has only a digest of 12 bytes. A digest cannot be mistaken for a record: the version of
+// the digest would be the number of paths, and the next 8 bytes are not a list of that many paths.
 func (t *Txn) close(body []byte) {
 	var r wire.CloseSessionTxn
 	if _, err := wire.Decode(body, &r); err != nil {
@@ -238,9 +239,9 @@ func (t *Txn) close(body []byte) {
 }
 
 // parts parses a multi. If one part was refused, none was applied, although the log may contain the
-// others. In the log of a server that received such a transaction from another server, the
-// operation of the others is OpError, but their records are unchanged. The value in the place of an
-// error code may then be the length of a path. So only a negative value is an error.
+// other parts. A server that received such a transaction from another server logs the operation
+// OpError for all parts, but their records are unchanged. The value in the place of an error code
+// may then be the length of a path. So only a negative value is an error.
 func (t *Txn) parts(body []byte) error {
 	var r wire.MultiTxn
 	if _, err := wire.Decode(body, &r); err != nil {
