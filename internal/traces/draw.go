@@ -168,8 +168,9 @@ func (c *canvas) bothHold() {
 	}
 }
 
-// links draws two arrows to each hold: from the put of its item, and from its predecessor. The
-// token identifies the predecessor, which may be in another process.
+// links draws an arrow to each claim from the put of its item, and to each hold from its
+// predecessor, if there is one. The token identifies the predecessor, which may be in another
+// process.
 func (c *canvas) links() {
 	for _, to := range c.spans {
 		token := to.Attributes["zookeeper.predecessor.token"]
