@@ -38,10 +38,9 @@ func (e *Ensemble) Kill(server int) {
 	})
 }
 
-// Wipe models a replaced disk: a server that is down loses everything that it
-// has stored, and starts as a new one. A write that it acknowledged is safe as
-// long as a majority of the other servers has it. If the server runs, Wipe does
-// nothing.
+// Wipe models a replaced disk: a server that is down loses everything that it has stored. After
+// Start it is like a new server. A write that it acknowledged is safe as long as a majority of the
+// other servers has the write. If the server runs, Wipe does nothing.
 func (e *Ensemble) Wipe(server int) {
 	e.check(server)
 	e.do(func() { e.cluster.Wipe(server) })
@@ -234,7 +233,7 @@ func (e *Ensemble) Expire(session int64) error {
 
 // ElectLeader models a change of leader: the leader steps down, which closes
 // the connections of all clients. After ElectionTime the given server is
-// elected if its log allows it, otherwise another one.
+// elected. If its log does not allow this, another server is elected.
 func (e *Ensemble) ElectLeader(server int) {
 	e.check(server)
 	e.do(func() { e.cluster.Elect(server) })
