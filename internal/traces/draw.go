@@ -38,7 +38,7 @@ type canvas struct {
 	bytes.Buffer
 	begin, end time.Time
 	spans      []span
-	at         map[string]int // the vertical middle of a span's bar, by its id
+	at         map[string]int // the vertical middle of a span's bar, by the id of the span
 }
 
 // draw draws the spans of one run, with a group of rows for each trace. Time 0 is the start of the

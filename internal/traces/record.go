@@ -223,8 +223,8 @@ func pausedProcess(ctx context.Context) ([]span, error) {
 	return append(own, other...), err
 }
 
-// holdAndWrite is the process that is stopped. It writes under the lock before and after it is
-// stopped. Then it prints its spans.
+// holdAndWrite is the process that is stopped. It writes under the lock before and after the stop.
+// Then it prints its spans.
 func holdAndWrite(ctx context.Context, file string) error {
 	r := &run{recorder: newRecorder(), servers: strings.Split(os.Getenv(pausedServers), ",")}
 	r.hooks = sessionotel.Traces(r.tracer)
