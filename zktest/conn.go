@@ -114,8 +114,8 @@ func (c *conn) feed(p []byte) {
 	})
 }
 
-// The method `opening` checks the first four bytes. If they are a four-letter word, the connection
-// serves only that word.
+// The method `opening` checks the first four bytes, and returns the bytes of p that remain for
+// frames. If the first four bytes are a four-letter word, the connection serves only that word.
 func (c *conn) opening(p []byte) ([]byte, error) {
 	if len(c.head) == 4 {
 		return p, nil

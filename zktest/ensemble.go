@@ -274,7 +274,7 @@ func (e *Ensemble) trace(format string, args ...any) {
 type HostProvider struct {
 	addrs       []string
 	first, next int
-	connected   int // index of the server of the last connection; -1 means none
+	connected   int // index of the server connected to last, or tried first; -1 means none
 }
 
 // HostProvider returns a provider that starts with the server of the given

@@ -38,10 +38,9 @@ func (e *Ensemble) Kill(server int) {
 	})
 }
 
-// Wipe models a replaced disk: a server that is down loses everything that it
-// has stored, and starts as a new one. A write that it acknowledged is safe as
-// long as a majority of the other servers has it. If the server runs, Wipe does
-// nothing.
+// Wipe models a replaced disk: a server that is down loses everything that it has stored. After
+// Start it is like a new server. A write that it acknowledged is safe as long as a majority of the
+// other servers has the write. If the server runs, Wipe does nothing.
 func (e *Ensemble) Wipe(server int) {
 	e.check(server)
 	e.do(func() { e.cluster.Wipe(server) })
@@ -92,14 +91,14 @@ func (e *Ensemble) Resume(server int) {
 	e.do(func() { e.cluster.Resume(server) })
 }
 
-// A Link stands for the packets that one server sends to another.
+// A Link identifies the packets that one server sends to another, by the indices of both servers.
 type Link struct{ From, To int }
 
 // Cut models a network that drops the packets of some links between servers.
-// Clients can still reach every server. Packets wait, because TCP retransmits
-// them, until the link is restored, or until one end gives the connection up
-// after SyncLimit ticks of silence. Until then an isolated follower answers
-// pings and reads, and an isolated leader also answers sync.
+// Clients can still reach every server. TCP retransmits the packets, so they wait until the link is
+// restored. An end that receives nothing for SyncLimit ticks gives up the connection and its
+// packets. Until then an isolated follower answers pings and reads, and an isolated leader also
+// answers sync.
 func (e *Ensemble) Cut(links ...Link) {
 	for _, l := range links {
 		e.check(l.From, l.To)
@@ -125,11 +124,12 @@ func (e *Ensemble) Isolate(server int) {
 
 // Mend undoes the cuts of the given links, or all cuts if none is given. A link
 // on which packets wait stays silent until its sender's retransmission timer
-// fires. Then all waiting packets arrive, in order. The timer starts with the
-// first packet that waits. It fires after [Options.Retransmission], and its
-// interval doubles each time: it fires after 0.2, 0.6, 1.4, 3.0, 6.2 s and so
-// on. Each direction has its own timer. So after a partition one direction may
-// work seconds before the other. A link on which no packet waits works at once.
+// fires. Then all waiting packets arrive, in order. A link on which no packet waits works at once.
+//
+// The timer starts with the first packet that waits. It fires after [Options.Retransmission]. Then
+// its interval doubles each time, up to two minutes. With the default it fires 0.2, 0.6, 1.4, 3.0,
+// 6.2 s and so on after that packet. Each direction has its own timer. So after a partition one
+// direction may work seconds before the other.
 func (e *Ensemble) Mend(links ...Link) {
 	for _, l := range links {
 		e.check(l.From, l.To)
@@ -210,8 +210,8 @@ func (e *Ensemble) SetExpirerPace(server int, d time.Duration) {
 
 // DelayPings models a leader whose ping loop is blocked while its other threads continue, for
 // example because the loop writes to a log that accepts no bytes. From now on the server, as a
-// leader, sends its pings to followers late by d each time. Followers report the activity of
-// sessions in their answers to pings, so these reports are late too. 0 undoes the fault.
+// leader, waits for half a tick plus d between two rounds of pings. Followers report the activity
+// of sessions in their answers to pings, so these reports are late too. 0 undoes the fault.
 //
 // It panics if d is negative.
 func (e *Ensemble) DelayPings(server int, d time.Duration) {
@@ -233,7 +233,7 @@ func (e *Ensemble) Expire(session int64) error {
 
 // ElectLeader models a change of leader: the leader steps down, which closes
 // the connections of all clients. After ElectionTime the given server is
-// elected if its log allows it, otherwise another one.
+// elected. If its log does not allow this, another server is elected.
 func (e *Ensemble) ElectLeader(server int) {
 	e.check(server)
 	e.do(func() { e.cluster.Elect(server) })
@@ -283,8 +283,8 @@ const (
 
 // A Rule selects requests of clients by their operation, path and number.
 type Rule struct {
-	// As in ZooKeeper's sources: "create", "getChildren2", "multi". "" is any operation except
-	// ping. It does not match a request with a negative xid: clients use such xids for auth and
+	// As in ZooKeeper's sources: "create", "getChildren2", "multi". An empty Op selects every
+	// operation except ping, but no request with a negative xid: clients use such xids for auth and
 	// setWatches.
 	Op      string
 	Path    string // pattern for the first path in the request, as in path.Match; "" is any

@@ -82,7 +82,7 @@ func takeTurns(e *zktest.Ensemble, server int, stop <-chan struct{}) (grants int
 
 // Five clients take turns at a lock during a virtual hour of faults. They are not clients of
 // go-zookeeper, because go-zookeeper leaks goroutines: if faults close its connections often
-// enough, some block forever in flushRequests. Then a bubble cannot end.
+// enough, some goroutines block forever in flushRequests. Then a bubble cannot end.
 func TestVirtualHourOfContention(t *testing.T) {
 	hours := 1.0
 	if testing.Short() {

@@ -121,7 +121,7 @@ func (d deadline) set(t time.Time) {
 	defer d.mu.Unlock()
 	stopped := d.timer != nil && d.timer.Stop()
 	if d.timer != nil && !stopped {
-		d.late = make(chan struct{}) // the old one is closed or is about to be
+		d.late = make(chan struct{}) // the old channel is closed or will be closed soon
 	}
 	select {
 	case <-d.late:

@@ -27,8 +27,8 @@ type Options struct {
 	MinSessionTimeout time.Duration // 0 is 2 ticks
 	MaxSessionTimeout time.Duration // 0 is 20 ticks
 	ElectionTime      time.Duration // from the loss of a leader to the next one; 0 is 200 ms
-	// TCP's first retransmission interval between servers, see [Ensemble.Mend];
-	// 0 is 200 ms, negative is none.
+	// TCP's first retransmission interval between servers, see [Ensemble.Mend]; 0 is 200 ms. If it
+	// is negative, waiting packets arrive as soon as the link is restored.
 	Retransmission time.Duration
 	// Maximum number of connections of one client address to one server. ZooKeeper calls it
 	// maxClientCnxns, with the default 60. Here, 0 or less is no limit.
@@ -66,8 +66,8 @@ type Version string
 
 // The lines of releases that zktest supports.
 const (
-	V38 Version = "3.8" // as in 3.8.6
-	V39 Version = "3.9" // as in 3.9.6
+	V38 Version = "3.8" // means 3.8.6
+	V39 Version = "3.9" // means 3.9.6
 )
 
 // The method `release` returns the release that a version means.

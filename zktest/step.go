@@ -139,7 +139,7 @@ func (e *Ensemble) Step() bool {
 	return stepped
 }
 
-// Drive calls Step until done is closed. It must run in a synctest bubble.
+// Drive calls Step until done or the ensemble is closed. It must run in a synctest bubble.
 // Before each step it waits until all goroutines of the bubble are blocked. A
 // message takes from 1 to 100 microseconds of virtual time, so that the timers
 // of clients do not all fire at the same instant.

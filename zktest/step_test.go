@@ -32,9 +32,9 @@ func contend(t *testing.T, seed uint64) []byte {
 				clients.Go(func() {
 					// The clients dial in the order of i.
 					time.Sleep(time.Duration(i) * time.Millisecond)
-					// Connections are numbered in the order of dialing. If all clients receive an
-					// event at the same instant, each of them dials. The pauses make them dial one
-					// after another, in the same order in each run.
+					// Connections are numbered in the order of dialing. Clients that lose their
+					// connections at the same instant would also dial at the same instant. The
+					// pauses make them dial one after another, in the same order in each run.
 					dial := func(network, address string, timeout time.Duration) (net.Conn, error) {
 						time.Sleep(time.Duration(i) * 1001 * time.Nanosecond)
 						return e.Dialer(network, address, timeout)
@@ -45,9 +45,9 @@ func contend(t *testing.T, seed uint64) []byte {
 						t.Errorf("seed %d: connect client %d: got error %v, want nil", seed, i, err)
 						return
 					}
-					// After an error, zk.Lock can leave its node behind, and
-					// then all clients wait for it. Closing the connection ends
-					// this.
+					// After an error, zk.Lock can leave its node behind. Then all clients wait
+					// until the end of the session deletes that node. So each client closes its
+					// session after a minute at the latest.
 					over := time.AfterFunc(time.Minute, conn.Close)
 					defer over.Stop()
 					defer conn.Close()

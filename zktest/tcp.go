@@ -118,7 +118,7 @@ func (t *tcp) setBusy(busy bool) {
 	t.mu.Unlock()
 }
 
-// write writes output for the client until the server closes the connection.
+// write writes output for the client until the connection ends. Then it closes the socket.
 func (t *tcp) write() {
 	for range t.ready {
 		if t.flush() {
@@ -128,7 +128,8 @@ func (t *tcp) write() {
 	t.nc.Close()
 }
 
-// flush writes all output for the client, and reports whether it was the last.
+// flush writes all output for the client. It reports whether the connection is over, because no
+// output can follow or because the write failed.
 func (t *tcp) flush() (last bool) {
 	t.writing.Lock()
 	defer t.writing.Unlock()

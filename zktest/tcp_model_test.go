@@ -146,8 +146,8 @@ func TestJoinTakesARoundTrip(t *testing.T) {
 }
 
 // The leader has found that several sessions are due to expire, and closes one after another. Until
-// a session is closed, its requests are still answered. These requests do not prevent the end of
-// the session.
+// the leader marks a session as closing, it still answers the requests of that session. These
+// requests do not prevent the end of the session.
 func TestExpirerClosesOneSessionAfterAnother(t *testing.T) {
 	const pace = 700 * time.Millisecond
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {

@@ -24,8 +24,8 @@ type broken struct {
 	mute     func() bool // reports whether the next request to resume a session gets no answer
 }
 
-// A conn connects a client to a broken server, and changes whole frames. For that, the clients of
-// this package must write one frame at a time, and read only the frames that they wait for.
+// A conn connects a client to a broken server, and changes whole frames. This works because the
+// clients of this package write one frame at a time, and read only the frames that they wait for.
 type conn struct {
 	net.Conn
 	of broken

@@ -23,7 +23,7 @@ type Options struct {
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Root is the path below which the checks create znodes. It must exist, and every client must
-	// have all permissions below it. Each ACL of a znode in a trace also gives all permissions to
+	// have all permissions on it. Each ACL of a znode in a trace also gives all permissions to
 	// Owner. So Owner can delete everything that is left below Root.
 	Root  string
 	Owner wire.ID

@@ -265,9 +265,9 @@ func (c *client) sync(path string) (wire.ReplyHeader, error) {
 	return c.do(wire.OpSync, &wire.Path{Path: path}, nil)
 }
 
-// barrier sends a quorum write that changes nothing. Later reads return everything that was
-// committed before. After a sync they might not: a leader answers the sync of its own client before
-// it has applied everything that it has committed. The path need not exist.
+// barrier sends a quorum write that changes nothing. Later reads of c return everything that was
+// committed before the write. A sync would not be enough, because a leader answers the sync of its
+// own client before it has applied everything that it has committed. The path need not exist.
 func (c *client) barrier(path string) (wire.ReplyHeader, error) {
 	h, _, err := c.multi(check(path))
 	if h.Err == wire.NoNode {

@@ -333,7 +333,7 @@ var activities = []activity{
 type life struct {
 	server  int
 	kind    activity
-	code    wire.Code     // of the first answer that is not possible while the session lives
+	code    wire.Code     // OK, or the code of the answer that shows that the session has ended
 	between time.Duration // the longest possible time without activity
 	timeout time.Duration
 }

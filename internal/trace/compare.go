@@ -98,7 +98,7 @@ type Comparison struct {
 	mu sync.Mutex // guards Known
 }
 
-// roots numbers the roots of traces. Each trace of this process has a root of its own, because
+// roots numbers the roots of traces. Each trace of this process has a different root, because
 // several comparisons can use the same servers.
 var roots atomic.Int64
 

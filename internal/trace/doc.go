@@ -6,17 +6,17 @@
 // truncated requests. A client may lose its connection, resume its session at another server, or
 // take its session over while the old connection stays open.
 //
-// Each step has exactly one correct result. For that, a step begins only when the servers to which
-// the clients are connected have applied the step before.
+// Each step has exactly one correct result. To ensure this, a step begins only when the servers to
+// which the clients are connected have applied the step before.
 //
 // The comparison includes the code, the header, every field of the response and its encoding, and
 // each client's events and their order. Zxids, times and session ids are replaced by the step that
-// created them. A step's zxid must be new, and its time must be that of the step. Results that
-// ZooKeeper returns in the order of a hash table are sorted: children, ephemeral znodes,
-// identities, and the events of a session's end.
+// created them. The zxid of a write must be new, and the time that it gives to a znode must be the
+// time of its step. Results that ZooKeeper returns in the order of a hash table are sorted:
+// children, ephemeral znodes, identities, and the events of a session's end.
 //
 // If a trace shows a difference, it is minimized.
 //
-// Package zktest/internal/difftest uses this package to compare zktest with real servers, and
-// zkcoord conform to compare any servers with zktest.
+// Package zktest/internal/difftest uses this package to compare zktest with real servers. The
+// command zkcoord conform uses it to compare any servers with zktest.
 package trace

@@ -277,8 +277,9 @@ func (g generator) create(op wire.Op) wire.Record {
 	return ttl
 }
 
-// sequential converts a path to one that can get a sequence number. The path must be below the
-// root, because the numbers above the root depend on other traces.
+// sequential converts a path to one that can get a sequence number. The result is below the root,
+// because the sequence numbers elsewhere depend on other traces. A path outside of the root is
+// invalid and stays as it is.
 func (g generator) sequential(path string) string {
 	if path == g.root {
 		return g.root + "/"

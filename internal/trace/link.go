@@ -40,8 +40,8 @@ type Event struct {
 	Zxid int64
 }
 
-// Dial connects to a server. Role 0 is the leader. The connection ends with ctx. The caller closes
-// the connection.
+// Dial connects to a server. Role 0 is the leader. The caller must close the connection. It is also
+// closed when ctx ends.
 func Dial(ctx context.Context, s *Servers, role int) (*Link, error) {
 	conn, err := s.Dial(ctx, "tcp", s.Addresses[role%len(s.Addresses)])
 	if err != nil {
@@ -62,8 +62,9 @@ func (l *Link) Close() {
 	}
 }
 
-// HangUp waits until the server has closed its end, and then closes the connection. By then
-// ZooKeeper has removed the connection from its table of sessions.
+// HangUp closes the client's end, waits until the server has closed its end, and then closes the
+// connection. By then ZooKeeper has removed the connection from its table of sessions. A connection
+// in memory is closed without a wait.
 //
 // Without this wait, the session could already have a new connection. ZooKeeper would then remove
 // the new connection from the table, and would not close it when the session ends. The reason is

@@ -140,10 +140,10 @@ func (r *run) step(name string, s Step) error {
 	return r.settle(s)
 }
 
-// settle collects the events of a step. The events of a session's end have no order, because
-// ZooKeeper deletes its ephemeral znodes in the order of a hash table. If another connection closes
-// the session, the client may not receive these events, because the server closes the client's
-// connection at once.
+// settle waits until the servers of all clients have applied the step, and collects its events. The
+// events of a session's end are sorted, because ZooKeeper deletes the session's ephemeral znodes in
+// the order of a hash table. If another connection closes the session, the events of its client are
+// left out: this client may not receive them, because the server closes its connection at once.
 func (r *run) settle(s Step) error {
 	last := r.last()
 	for i := range r.clients {
@@ -185,7 +185,7 @@ func (r *run) last() int64 {
 	return r.writes[len(r.writes)-1]
 }
 
-// open opens a session at the client's usual server. Only its success is compared.
+// open opens a session at the client's usual server, and adds the response to the transcript.
 func (r *run) open(c *client) error {
 	l, err := Dial(r.ctx, r.servers, c.index)
 	if err != nil {
@@ -367,9 +367,10 @@ func (r *run) body(s Step) []byte {
 // and its clock may differ from that of this process.
 const clockError = 20
 
-// The method `header` returns the name of the zxid of a reply. A new zxid of a write is named after
-// the step. The zxid of a read's reply is the server's last one, which may be a transaction of
-// another trace. So it is "now" unless it is smaller than the last zxid of this run.
+// The method `header` returns the text for the zxid of a reply. The text for a new zxid of a write
+// is "new", and `header` names this zxid after the step for later replies. The zxid of a read's
+// reply is that of the server's last transaction, which may belong to another trace. So its text is
+// "now", unless the zxid is smaller than the last one of this run.
 func (r *run) header(name string, s Step, h wire.ReplyHeader) string {
 	writes := s.op.IsWrite() && (h.Err != wire.MarshallingError || s.op == wire.OpMulti) // see Releases in the package comment of difftest
 	if h.Zxid <= r.last() || !writes {

@@ -38,7 +38,7 @@ type canvas struct {
 	bytes.Buffer
 	begin, end time.Time
 	spans      []span
-	at         map[string]int // the vertical middle of a span's bar, by its id
+	at         map[string]int // the vertical middle of a span's bar, by the id of the span
 }
 
 // draw draws the spans of one run, with a group of rows for each trace. Time 0 is the start of the
@@ -168,8 +168,9 @@ func (c *canvas) bothHold() {
 	}
 }
 
-// links draws two arrows to each hold: from the put of its item, and from its predecessor. The
-// token identifies the predecessor, which may be in another process.
+// links draws an arrow to each claim from the put of its item, and to each hold from its
+// predecessor, if there is one. The token identifies the predecessor, which may be in another
+// process.
 func (c *canvas) links() {
 	for _, to := range c.spans {
 		token := to.Attributes["zookeeper.predecessor.token"]

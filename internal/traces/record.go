@@ -40,8 +40,9 @@ type run struct {
 	hooks   session.Tracer
 }
 
-// The function `recorded` starts an ensemble, runs f, and returns the spans that have ended. With
-// its SyncLimit, a follower without a leader serves clients for 10 s, as with ZooKeeper's defaults.
+// The function `recorded` starts an ensemble, runs f, and returns the spans that have ended. The
+// SyncLimit is 20 ticks, so a follower without a leader serves clients for 10 s, as with
+// ZooKeeper's defaults.
 func recorded(ctx context.Context, f func(ctx context.Context, r *run) error) (spans []span, err error) {
 	e, err := process.Start(ctx, process.Options{Config: ensemble.Config{SyncLimit: 20}, Progress: os.Stderr})
 	if err != nil {
@@ -81,7 +82,8 @@ func (r *run) fault(ctx context.Context, name string, f func() error) error {
 // faultPrefix begins the names of spans that are faults.
 const faultPrefix = "fault: "
 
-// isolatedFollower isolates the follower of the holder until another client holds the lock.
+// isolatedFollower isolates the follower to which the holder is connected, until another client
+// holds the lock.
 func isolatedFollower(ctx context.Context) ([]span, error) {
 	return recorded(ctx, func(ctx context.Context, r *run) error {
 		leader, err := r.Leader(ctx)
@@ -221,8 +223,8 @@ func pausedProcess(ctx context.Context) ([]span, error) {
 	return append(own, other...), err
 }
 
-// holdAndWrite is the process that is stopped. It writes under the lock before and after it is
-// stopped. Then it prints its spans.
+// holdAndWrite is the process that is stopped. It writes under the lock before and after the stop.
+// Then it prints its spans.
 func holdAndWrite(ctx context.Context, file string) error {
 	r := &run{recorder: newRecorder(), servers: strings.Split(os.Getenv(pausedServers), ",")}
 	r.hooks = sessionotel.Traces(r.tracer)

@@ -13,7 +13,7 @@ import (
 )
 
 // Limit is the virtual time after which a test counts as hanging. It is longer than every test
-// needs. To simulate it takes some seconds, or a minute with several sessions and -race.
+// needs. Simulating this time takes some seconds, or a minute with several sessions and -race.
 const Limit = 5 * time.Hour
 
 // Test is like [synctest.Test], but f has to end within Limit. If f hangs, Test panics and reports
@@ -45,9 +45,9 @@ func stacks() string {
 	}
 }
 
-// places returns a line for each place at which goroutines of a test wait, without those of servers
-// and sessions. The goroutines of the test are those in the bubble of the first goroutine. Each
-// line begins with the innermost call.
+// places returns a line for each place at which goroutines of a test wait. Each line begins with
+// the innermost call. The goroutines of the test are those in the bubble of the first goroutine.
+// Goroutines without calls of the test's code, such as those of servers and sessions, are left out.
 func places(stacks string) (lines []string) {
 	count, bubble := make(map[string]int), ""
 	for i, g := range strings.Split(stacks, "\n\n") {

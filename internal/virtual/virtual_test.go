@@ -46,7 +46,7 @@ func TestHangSaysWhereTheTestWaits(t *testing.T) {
 	}
 }
 
-// A test may end at any time before the limit, and only its own goroutines count.
+// A test may take up to the limit. The virtual time of an earlier test does not count.
 func TestNoHang(t *testing.T) {
 	for range 2 {
 		virtual.Test(t, func(t *testing.T) { time.Sleep(virtual.Limit - 1) })

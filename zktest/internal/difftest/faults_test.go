@@ -255,7 +255,7 @@ func (s *stage) pause() { <-time.After(50 * time.Millisecond) }
 func (s *stage) cut(links ...ensemble.Edge) { s.must(s.e.Cut(s.ctx, links...)) }
 func (s *stage) mend()                      { s.must(s.e.Mend(s.ctx)) }
 
-// The method `around` returns the links of a node, in both directions.
+// The method `around` returns the edges between a node and all others, in both directions.
 func (s *stage) around(node int) (links []ensemble.Edge) {
 	for other := range s.e.Servers() {
 		if other != node {

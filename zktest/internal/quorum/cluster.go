@@ -11,8 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// Config describes an ensemble. All fields must be set, unless their comment
-// allows the zero value.
+// Config describes an ensemble. No field has a default, except that Trace may be nil.
 type Config struct {
 	Servers      int
 	Tick         time.Duration
@@ -21,8 +20,8 @@ type Config struct {
 	MaxSession   time.Duration
 	MaxConns     int           // of one client address to one server; 0 is no limit
 	ElectionTime time.Duration // from the loss of a leader to the next one
-	// First retransmission interval of TCP; the interval doubles each time; 0
-	// is none.
+	// First retransmission interval of TCP; the interval doubles each time. If it is 0, waiting
+	// packets arrive as soon as the link is restored.
 	Retransmit time.Duration
 	KeepLog    bool       // servers keep their whole logs
 	TTL        bool       // nodes may have a time to live
@@ -160,7 +159,8 @@ func (c *Cluster) Next() (at time.Duration, ok bool) {
 // `next` computes the earliest one.
 type timer func(*server)
 
-// The method `next` returns the earliest timer and its server.
+// The method `next` returns the earliest timer and its server. The arrival of a packet counts as a
+// timer that does nothing.
 func (c *Cluster) next() (at time.Duration, whose *server, fire timer) {
 	at = 1<<63 - 1
 	for _, s := range c.servers {

@@ -23,8 +23,7 @@ func (c *Cluster) Kill(i int) {
 	c.Run()
 }
 
-// Wipe deletes the stored state of a server that is down. It then starts as a
-// new server.
+// Wipe deletes the stored state of a server that is down. Start then starts it as a new server.
 func (c *Cluster) Wipe(i int) {
 	s := c.servers[i]
 	if !s.down {
@@ -149,7 +148,7 @@ func (c *Cluster) Pace(i int, d time.Duration) {
 	c.Run()
 }
 
-// DelayPings makes a server, as a leader, send each round of pings later by d.
+// DelayPings makes a server, as a leader, wait for half a tick plus d between two rounds of pings.
 func (c *Cluster) DelayPings(i int, d time.Duration) {
 	s := c.servers[i]
 	if s.term != nil {

@@ -67,7 +67,7 @@ type message struct {
 
 	zxid    int64     // for proposal, ack, commit, ping and pong
 	txn     *tree.Txn // for proposal
-	req     *request  // for forward, and for synced, which returns it to the server that sent it
+	req     *request  // for forward; a synced returns the request to the follower that forwarded it
 	touched []touch   // for pong
 	session int64     // for revalidate and revalidated
 	timeout int32

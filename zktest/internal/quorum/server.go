@@ -19,7 +19,7 @@ type server struct {
 	paused bool
 	lag    time.Duration // from the arrival of a commit until it is applied
 	pace   time.Duration // time that a leader takes to close each expired session
-	late   time.Duration // delay of each round of pings that it sends as a leader
+	late   time.Duration // added to the time between the rounds of pings that it sends as a leader
 
 	joining *server       // the leader that it is about to join
 	joinAt  time.Duration // when it joins
@@ -257,8 +257,8 @@ func (s *server) trim() {
 }
 
 // The method `complete` answers the first waiting write of this server's clients. It also answers
-// the reads that the same session sent after that write. If the first waiting write is not the
-// given one, `complete` does nothing and returns false.
+// the reads that the same session sent after that write and before its next one. If the first
+// waiting write is not the given one, `complete` does nothing and returns false.
 func (s *server) complete(session int64, cxid int32, txn *tree.Txn, res tree.Result) bool {
 	if len(s.writes) == 0 || s.writes[0].session != session || s.writes[0].cxid != cxid {
 		return false

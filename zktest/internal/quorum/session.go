@@ -60,7 +60,8 @@ func (t *tracker) touch(id int64, timeout int32, now time.Duration) bool {
 }
 
 // The method `check` returns OK if the server `owner` may process a request of the session.
-// Otherwise it returns the reason for the refusal.
+// Otherwise it returns the reason for the refusal. A session without an owner gets `owner` as its
+// owner.
 func (t *tracker) check(id int64, owner any) wire.Code {
 	s := t.sessions[id]
 	switch {

@@ -87,9 +87,10 @@ func (t *term) dropDead() {
 	t.drop(first)
 }
 
-// pingAll does the work of one half tick. At every full tick, the leader first
-// checks that enough followers have sent a packet within the sync limit. If
-// not, it steps down.
+// pingAll does the work of one half tick. At every full tick, the leader first checks that enough
+// followers have sent a packet within the sync limit. If not, it steps down. After the check, it
+// pings the followers. It gives up a follower that has not acknowledged a proposal within the sync
+// limit.
 func (t *term) pingAll() {
 	t.nextPing = t.s.now() + t.c.cfg.Tick/2 + t.s.late
 	if t.halfTick {

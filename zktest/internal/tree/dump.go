@@ -8,7 +8,7 @@ import (
 )
 
 // Dump writes everything in the tree except watches, in a fixed order. Two
-// replicas are equal if and only if their dumps are.
+// replicas are equal if and only if their dumps are equal.
 func (t *Tree) Dump(w io.Writer) {
 	for _, path := range slices.Sorted(maps.Keys(t.nodes)) {
 		n := t.nodes[path]

@@ -83,8 +83,8 @@ func NullPath(ops []wire.MultiOp) bool {
 }
 
 // modesDecide changes the operation of each create to the operation for its mode, because a client
-// may send a create with the operation of another mode. It returns false if a mode is not valid, or
-// if a mode needs a time to live and the request has none.
+// may send a create with the operation of another mode. It returns false if a request without a
+// time to live has a mode that is invalid or that needs a time to live.
 func modesDecide(ops []wire.MultiOp) bool {
 	for i := range ops {
 		op := &ops[i]

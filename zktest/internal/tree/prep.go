@@ -15,9 +15,8 @@ type Request struct {
 	Body    []byte // the bytes after the header
 	Auth    []wire.ID
 
-	// Live returns OK if the session may still write, and otherwise the reason.
-	// Prep calls it at the same point as ZooKeeper, after the checks of the
-	// request's form.
+	// Live returns OK if the session may still write. Otherwise it returns the reason why not. Prep
+	// calls Live at the same point as ZooKeeper: before it checks whether the path is valid.
 	Live func() wire.Code
 }
 
