@@ -29,6 +29,14 @@ func (p *probe) saw(operation, answer, expected string) {
 	p.sawThat(answer == expected, operation, answer, expected)
 }
 
+// sawReply records the answer to a request, unless the request failed with err. It returns err.
+func (p *probe) sawReply(err error, operation, answer, expected string) error {
+	if err == nil {
+		p.saw(operation, answer, expected)
+	}
+	return err
+}
+
 // sawThat records an operation whose answer is right or wrong.
 func (p *probe) sawThat(ok bool, operation, answer, expected string) {
 	p.mu.Lock()

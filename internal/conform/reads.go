@@ -40,8 +40,7 @@ func readAfterWrite(p *probe) error {
 			for i := range rounds {
 				node := p.path(fmt.Sprintf("read-%d-%d-%d", server, other, i))
 				if h, _, err := writer.create(node, wire.ModePersistent); err != nil || h.Err != wire.OK {
-					p.saw("create", said(h.Err), said(wire.OK))
-					return err
+					return p.sawReply(err, "create", said(h.Err), said(wire.OK))
 				}
 				if _, err := reader.barrier(node); err != nil {
 					return err
@@ -194,8 +193,7 @@ func everyEvent(p *probe) error {
 				return err
 			}
 			if h, err := of.change(); err != nil || h.Err != wire.OK {
-				p.saw(of.what+" at "+p.at(server), said(h.Err), said(wire.OK))
-				return err
+				return p.sawReply(err, of.what+" at "+p.at(server), said(h.Err), said(wire.OK))
 			}
 			h, err := c.barrier(node)
 			if err := failed("check", h, err); err != nil {
@@ -234,8 +232,7 @@ func setAgain(p *probe) error {
 			return err
 		}
 		if h, err := c.set(node, "missed"); err != nil || h.Err != wire.OK {
-			p.saw("write", said(h.Err), said(wire.OK))
-			return err
+			return p.sawReply(err, "write", said(h.Err), said(wire.OK))
 		}
 		for _, of := range []struct {
 			what string

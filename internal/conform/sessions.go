@@ -82,8 +82,7 @@ func resumed(p *probe) error {
 		}
 		node := p.path(fmt.Sprint("resumed", server))
 		if h, _, err := c.create(node, wire.ModeEphemeral); err != nil || h.Err != wire.OK {
-			p.saw("create an ephemeral znode", said(h.Err), said(wire.OK))
-			return err
+			return p.sawReply(err, "create an ephemeral znode", said(h.Err), said(wire.OK))
 		}
 		session := c.session.SessionID
 		return p.each(func(next int) error {
@@ -106,7 +105,7 @@ func resumed(p *probe) error {
 				return err
 			}
 			stat, h, err := c.exists(node, false)
-			p.saw("read its ephemeral znode there", owned(h, stat, session), owned(wire.ReplyHeader{}, wire.Stat{EphemeralOwner: session}, session))
+			err = p.sawReply(err, "read its ephemeral znode there", owned(h, stat, session), owned(wire.ReplyHeader{}, wire.Stat{EphemeralOwner: session}, session))
 			if err == nil && next == len(p.servers.Addresses)-1 {
 				err = c.close()
 			}
@@ -174,8 +173,7 @@ func moved(p *probe) error {
 			return err
 		}
 		_, h, err = d.exists(node, false)
-		p.saw("read the znode that it would have created", said(h.Err), said(wire.NoNode))
-		return err
+		return p.sawReply(err, "read the znode that it would have created", said(h.Err), said(wire.NoNode))
 	})
 }
 
@@ -227,8 +225,7 @@ func ephemeralsEnd(p *probe) error {
 			return err
 		}
 		_, h, err = d.exists(node, false)
-		p.saw("read it at "+p.at(d.server)+" after its session was closed, and after a write", said(h.Err), said(wire.NoNode))
-		return err
+		return p.sawReply(err, "read it at "+p.at(d.server)+" after its session was closed, and after a write", said(h.Err), said(wire.NoNode))
 	})
 }
 
