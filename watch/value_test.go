@@ -220,8 +220,7 @@ func TestUpdateErrorsTellWhetherItWasStored(t *testing.T) {
 	})
 }
 
-// Regression: if the chroot was missing, Update requested the znode in an
-// endless loop.
+// Regression: if the chroot was missing, Update tried to create the znode in an endless loop.
 func TestUpdateInAMissingChroot(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client(func(o *session.Options) { o.Chroot = "/nowhere" })
