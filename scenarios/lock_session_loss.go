@@ -47,8 +47,8 @@ func sessionLosers(open opener) func(*harness.Env) harness.Workload {
 }
 
 // exposed is the envelope for faults that go beyond the assumptions of a lease: other clients close
-// sessions or delete the znodes of grants, the processes of clients are paused, or servers' timers
-// run too fast.
+// sessions or delete the znodes of grants, the processes of clients are paused or get no memory, or
+// servers' timers run too fast.
 func exposed() checker.Envelope { return checker.Envelope{Outside: fault.Exposing()} }
 
 // meddled is the envelope for faults that delete znodes of clients.

@@ -115,7 +115,8 @@ func (p *lockProgram) round(ctx context.Context, c *harness.Client, l locker, pa
 	}
 	h, err := p.acquire(ctx, c, l, path, want)
 	if err != nil {
-		c.Pause(ctx, time.Millisecond) // without this pause, an immediate failure would repeat without end in virtual time
+		// Without this pause, an immediate failure would repeat without end in virtual time.
+		c.Pause(ctx, time.Millisecond)
 		return
 	}
 	_, name := znode.Split(h.path)
