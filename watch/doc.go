@@ -115,8 +115,8 @@
 //
 // The package creates no znodes, except that Value.Update creates the znode of the Value and its
 // missing parents. For each session, a server keeps one watch for each path whose data is watched,
-// and one for each path whose children are watched, however many streams there are. NewChildren
-// needs one, NewData one, NewNode two, and a Tree two for each znode. A recursive watch of
-// ZooKeeper covers a whole tree. But then the whole tree must be read again after each lost
+// and one for each path whose children are watched. The number of streams does not matter.
+// NewChildren needs one, NewData one, NewNode two, and a Tree two for each znode. A recursive watch
+// of ZooKeeper covers a whole tree. But then the whole tree must be read again after each lost
 // connection, because servers do not report the events that such a watch missed.
 package watch

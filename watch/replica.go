@@ -161,9 +161,8 @@ func (r *replica) applyNames(got reading) (next []facet, keep bool) {
 		now.stat = got.stat
 	}
 	r.put(got.path, now)
-	// The loop is not limited to names that are new in the list: a refresh may
-	// have ended before it read a child, and a deleted child may have been
-	// created again.
+	// The loop is not limited to names that are new in the list. An earlier refresh may have ended
+	// before it read a child, or a deleted child may have been created again.
 	for _, name := range got.names {
 		if path := znode.Join(got.path, name); r.nodes[path] == nil && !r.skips(path) {
 			next = append(next, facet{path: path})
