@@ -200,8 +200,8 @@ func live(ctx context.Context, c *harness.Client, opts session.Options, f func(s
 	return nil
 }
 
-// A supply provides what the clients of a scenario use, for example a queue: either an object in a
-// session of this process, or a client in another language.
+// A supply provides what the clients of a scenario use, for example queues. Each is either an
+// object in a session of this process, or a client in another language.
 type supply[T any] struct {
 	open  func(s *session.Session, path string) T
 	meter *meter // of the sessions in which `open` is called; nil means none

@@ -351,8 +351,8 @@ func (n *nap) askedBy(pair int) (count int) {
 }
 
 // If `asleep` is true, await waits until all idle clients sleep. If it is false, await waits until
-// all of them have woken up and sent their request. await reports whether the run's work was still
-// in progress when this happened.
+// all of them have woken up and sent their request. It returns false if the run's work ends before
+// that.
 func (n *nap) await(ctx context.Context, asleep bool) bool {
 	done := func() (all bool) {
 		n.note(func() {
