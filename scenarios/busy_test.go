@@ -27,8 +27,8 @@ func burn(t *testing.T) {
 	t.Cleanup(func() { ended.Store(true) })
 }
 
-// Bug: queue-claims with this seed was invalid on a busy machine, because a loss was recorded 14 us
-// after the next claim.
+// Bug: queue-claims with the seed 108349 was invalid on a busy machine. The loss of a claim was
+// recorded 14 us after the next claim on the same item.
 func TestBusyMachineMakesNoVerdict(t *testing.T) {
 	all, runs, first := Virtual(), *busyRuns, *seed
 	if runs == 0 {

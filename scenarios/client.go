@@ -27,7 +27,7 @@ type fleet struct {
 	futile atomic.Int32
 }
 
-// mostFutile is how many consecutive sessions or processes may end without an OK reply before the
+// mostFutile is the number of consecutive sessions or processes without an OK reply after which the
 // run ends.
 const mostFutile = 10
 
@@ -95,8 +95,8 @@ func (f *fleet) failed(c *harness.Client, why error) {
 }
 
 // The function `needing` returns `inner` with a longer setup. The setup also starts the program of
-// each fleet once, and fails if a program does not start. For a library this first start compiles
-// the client, which takes seconds on a slow machine.
+// each fleet once, and fails if a program does not start. For Curator this first start compiles the
+// client, which takes seconds on a slow machine.
 func needing(inner func(*harness.Env) harness.Workload, fleets ...*fleet) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		w := inner(env)
@@ -143,7 +143,7 @@ func (f *fleet) enter(ctx context.Context, env *harness.Env, c *harness.Client, 
 
 // The method `request` passes q to `call`, which sends it and waits for the client's reply. If ctx
 // has a deadline, the request limits how long the client waits, and `call` waits for the client's
-// reply even after the deadline.
+// reply even after ctx has ended.
 func (r *remote) request(ctx context.Context, q client.Request, call func(context.Context, client.Request) (client.Reply, error)) (client.Reply, error) {
 	r.turn <- struct{}{} // not a mutex, because waiting for a mutex would stop a virtual clock
 	defer func() { <-r.turn }()
@@ -186,7 +186,7 @@ func (r *remote) end() {
 type life interface{ Err() error }
 
 // The function `live` opens a session and calls f with it. f must return when the session or the
-// run ends. If the session ends first, the function returns the error of the session.
+// run ends. If the session ends first, `live` returns the error of the session.
 func live(ctx context.Context, c *harness.Client, opts session.Options, f func(s *session.Session)) error {
 	s, err := c.Open(ctx, opts)
 	if err != nil {
@@ -200,8 +200,8 @@ func live(ctx context.Context, c *harness.Client, opts session.Options, f func(s
 	return nil
 }
 
-// A supply provides what the clients of a scenario use, for example a queue: either an object in a
-// session of this process, or a client in another language.
+// A supply provides what the clients of a scenario use, for example queues. Each is either an
+// object in a session of this process, or a client in another language.
 type supply[T any] struct {
 	open  func(s *session.Session, path string) T
 	meter *meter // of the sessions in which `open` is called; nil means none

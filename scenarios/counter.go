@@ -62,9 +62,9 @@ type tallyOf func(n int) tally
 const (
 	// threads is the number of threads of a client.
 	threads = 3
-	// countDelay is the delay that a client's proxy adds in each direction. Calls then take as long
-	// as the pauses between them, so that the calls of one client overlap, and faults affect some
-	// of them.
+	// countDelay is the delay that a client's proxy adds in each direction. Calls then take at
+	// least as long as the pauses between them. So the calls of one client overlap, and faults
+	// affect some calls.
 	countDelay = 20 * time.Millisecond
 )
 
@@ -145,8 +145,9 @@ func (p *countProgram) work(ctx context.Context, c *harness.Client) error {
 	return nil
 }
 
-// The method `call` makes one call, usually an add. A reader only reads, so that a server that is
-// cut off still answers it. A write would wait for the quorum and block the reads after it.
+// The method `call` makes one call, usually an add. If `reader` is true, the call only reads,
+// because of the mutant own-server: a server that is cut off still answers its reads. A write would
+// wait for the quorum and block the reads after it.
 func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand, h *sharedTally, n int, reader bool) (history.Event, error) {
 	if r.IntN(6) == 0 {
 		var cancel context.CancelFunc

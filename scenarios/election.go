@@ -78,7 +78,7 @@ type electionProgram struct {
 
 	deaf  bool // ignores the term's context
 	ghost bool // leaves a campaign running after giving it up
-	past  bool // reads from its own server without a read barrier; most clients ask, and terms are short
+	past  bool // no read barrier; half of the clients query the leader; terms are short
 	late  bool // leads until its resignation is confirmed
 
 	resource *harness.Resource
@@ -273,7 +273,9 @@ func (p *electionProgram) observe(ctx context.Context, c *harness.Client, s *ses
 	watching, stop := context.WithCancel(ctx)
 	var mu sync.Mutex
 	var last election.Leader
-	settling := false // if true, observed leaders are not recorded: the final operation is open, and a client can have only one operation open
+	// If `settling` is true, observed leaders are not recorded: the final operation is open, and a
+	// client can have only one operation open.
+	settling := false
 	var stream sync.WaitGroup
 	stream.Go(func() {
 		for leader, err := range election.New(s, p.path, election.Options{}).Observe(watching) {

@@ -95,7 +95,8 @@ func (f *forgetful) SetVersion(ctx context.Context, node int, version string) er
 	if err != nil || len(logs) == 0 {
 		return errors.Join(err, errors.New("there is no log"))
 	}
-	newest := slices.MaxFunc(logs, func(a, b string) int { return len(a)*100 - len(b)*100 + strings.Compare(a, b) }) // the names end in hexadecimal zxids without leading zeros, so a longer name is newer
+	// The names end in hexadecimal zxids without leading zeros, so a longer name is newer.
+	newest := slices.MaxFunc(logs, func(a, b string) int { return len(a)*100 - len(b)*100 + strings.Compare(a, b) })
 	text, err := os.ReadFile(newest)
 	if err != nil {
 		return err

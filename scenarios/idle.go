@@ -23,8 +23,8 @@ import (
 
 // In the idle scenarios, a session holds nothing for a time that is longer than its timeout T. A
 // heartbeat checks the znodes of holds, so an idle session sends no heartbeats, and its lease is
-// not renewed. Idle sessions are connected to one follower. That follower, or the leader, has a
-// fault for about T. The idle clients send requests at about the time at which the leader expires
+// not renewed. Idle sessions are connected to one follower. A fault affects that follower or the
+// leader for about T. The idle clients send requests at about the time at which the leader expires
 // their sessions. Rivals on other servers send their requests right after the idle clients.
 //
 // The ensemble uses ZooKeeper's default tick and sync limit. The leader drops a silent follower
@@ -351,8 +351,8 @@ func (n *nap) askedBy(pair int) (count int) {
 }
 
 // If `asleep` is true, await waits until all idle clients sleep. If it is false, await waits until
-// all of them have woken up and sent their request. await reports whether the run's work was still
-// in progress when this happened.
+// all of them have woken up and sent their request. It returns false if the run's work ends before
+// that.
 func (n *nap) await(ctx context.Context, asleep bool) bool {
 	done := func() (all bool) {
 		n.note(func() {
@@ -374,7 +374,7 @@ type idleFault struct {
 	naps          *naps
 	name          string
 	able          func(ensemble.Ensemble) bool
-	least, spread time.Duration // of its length
+	least, spread time.Duration // the length is `least` plus a random time below `spread`
 	inject        func(ctx context.Context, env *harness.Env, f idleHit) (evidence string, err error)
 }
 
@@ -425,7 +425,7 @@ func (f idleFault) Inject(ctx context.Context, env *harness.Env, step harness.St
 	}
 	begun := func() { n.note(func() { n.broken++ }) }
 	evidence, err := f.inject(ctx, env, idleHit{leader, at, step.For, begun})
-	n.await(ctx, false) // a short fault has ended before the clients send their requests, so wait for these
+	n.await(ctx, false) // wait for the clients' requests, because a short fault ends before them
 	return harness.Injected{Target: fmt.Sprintf("n%d>n%d", leader, at), Evidence: evidence}, err
 }
 

@@ -126,8 +126,9 @@ func (a *idleAttack) between(least, most time.Duration) time.Duration {
 }
 
 // plan draws an attack. The leader sends a PING every half tick. It expires a session at the first
-// multiple of the tick that is later than its last PING plus the session timeout. The result
-// `phase` is the time from the start of a tick to the break. The other times count from the break.
+// multiple of the tick that comes more than the session timeout after the last PING before the
+// break. The result `phase` is the time from the start of a tick to the break. The other times
+// count from the break.
 func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
 	phase = a.between(idleTick*11/20, idleTick*39/40) // the last PING was sent in this tick
 	expiry = idleTick - phase + idleTimeout
@@ -136,9 +137,11 @@ func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
 		how = paused
 	}
 	switch {
-	case how == paused: // the leader resumes before its followers elect another one, after five ticks
+	case how == paused: // the leader resumes before the election, which begins after five ticks
 		mend = a.between(expiry, expiry+idleTick/2)
-	case how == bothWays && a.random.IntN(4) > 0: // the clients send their requests after the edges are restored, while the leader's packets still wait for a retransmission by TCP
+	case how == bothWays && a.random.IntN(4) > 0:
+		// The clients send their requests after the edges are restored, while the leader's packets
+		// still wait for a retransmission by TCP.
 		mend = a.between(idleTimeout*2/3, expiry-100*time.Millisecond)
 	default:
 		mend = a.between(expiry-300*time.Millisecond, min(expiry+time.Second, 4*idleTick))
@@ -173,7 +176,9 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 	at := (leader + 1 + a.random.IntN(2)) % 3
 	how, phase, expiry, mend := a.plan()
 
-	silence := a.random.IntN(3) // 0: no idle session sends syncs, 1: half of them do, 2: all do; a sync that waits for the leader can delay other requests
+	// 0: no idle session sends syncs, 1: half of them do, 2: all do. All three are tried, because a
+	// sync that waits for the leader can delay other requests.
+	silence := a.random.IntN(3)
 	var sessions idleSessions
 	defer sessions.close()
 	var pairs [idlePaths]*idlePair
@@ -291,8 +296,9 @@ type idleHold struct {
 	ctx      context.Context // of the grant; nil after the release
 }
 
-// pair opens the sessions. Every second idle session does not set TickTime, and every fourth may
-// move to another server. If `silent` is true, the idle session sends no syncs while it is idle.
+// pair opens the sessions of the pair with index i. Half of the idle sessions do not set TickTime,
+// and every fourth may move to another server. If `silent` is true, the idle session sends no syncs
+// while it is idle.
 func (a *idleAttack) pair(ctx context.Context, all *idleSessions, path string, i, leader, at int, silent bool) (*idlePair, error) {
 	servers := a.ensemble.Servers()
 	p := &idlePair{path: path, proxy: netfault.New(a.ensemble.DialContext)}
@@ -343,8 +349,8 @@ func (p *idlePair) take(ctx context.Context, who int, at time.Time) {
 	}
 	h := &idleHold{from: time.Now(), ctx: g.Context()}
 	p.note(func() {
-		// If the other client has been granted the lock and has not released it, its context must
-		// have ended before this grant.
+		// If the other client has been granted the lock and has not released it, the context of
+		// that grant must have ended before this grant.
 		if other := p.held[1-who]; other != nil && other.ctx != nil && other.ctx.Err() == nil {
 			p.shared = true
 		}

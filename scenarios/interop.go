@@ -102,7 +102,7 @@ func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener
 }
 
 // turns requires that clients of each kind get n grants directly after a grant to a client of
-// another kind. If all clients of one kind failed, there would be no such grants.
+// another kind. If all clients of one kind failed, they would get no such grants.
 func turns(kinds, n int) checker.Checker {
 	return checker.AtLeast("run/turns-of-libraries", n, "grants to each library after another one", func(h *history.History) int {
 		found := make([]int, kinds)
@@ -118,7 +118,8 @@ func turns(kinds, n int) checker.Checker {
 	})
 }
 
-// openCandidate opens a session with a candidate whose terms are grants.
+// openCandidate opens a session with a candidate. The workload uses each term of the candidate as a
+// grant.
 func openCandidate(opts session.Options) opener {
 	return inSession(opts, func(s *session.Session, path string) lockFunc {
 		e := election.New(s, path, election.Options{})

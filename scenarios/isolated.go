@@ -126,8 +126,8 @@ type serversOf func(context.Context, *harness.Client) []string
 
 // isolatedHolder is the workload. Client 0 uses the server that will be cut off, and holds the lock
 // for long. The others use the other servers. They contend only if client 0 was the last client to
-// get the lock. After one of them has held it, client 0 gets it next. So client 0 holds the lock
-// most of the time, and the fault can wait until it does: see awaitHold. A client that lost a
+// get the lock. After those that wait have held it, client 0 gets it next. So client 0 holds the
+// lock most of the time, and the fault can wait until it does: see awaitHold. A client that lost a
 // session in a cut tries again.
 func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {

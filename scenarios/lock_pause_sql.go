@@ -19,9 +19,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// LockPauseSQL is LockPause with an account in a PostgreSQL database. The processes are paused
-// before, within and after their transactions. The checkers judge the database's own log of
-// accesses.
+// LockPauseSQL is LockPause with an account in a PostgreSQL database. Client 0 reads in one
+// transaction and writes in another. Its process is paused within one of these transactions or
+// between them. The checkers judge the database's own log of accesses.
 func LockPauseSQL() harness.Scenario {
 	s := LockPause()
 	s.Name = "lock-pause-sql"
@@ -29,7 +29,8 @@ func LockPauseSQL() harness.Scenario {
 	s.Guarantees = []string{"F1", "F2", "F3", "L3", "L7"}
 	s.Needs = ownProcesses + " and PostgreSQL"
 	s.Workload = accountHolders(peers.Guarded)
-	s.Faults = []harness.Fault{pauseHolder{settle: stay / 4}} // so that a busy client is there by then
+	// The time `settle` lets even a slow client reach the place where its process is to be paused.
+	s.Faults = []harness.Fault{pauseHolder{settle: stay / 4}}
 	s.Checkers = append(s.Checkers, checker.IfExercised(checker.LockNoFalseRefusal()))
 	// None of these requires that an access was refused, because that depends on where the process
 	// was paused.
@@ -50,7 +51,7 @@ func LockPauseSQL() harness.Scenario {
 const stay = 2 * sessionTimeout
 
 // accountHolders returns the workload. Each client adds to the account under the lock. Client 0
-// takes longer, either before or within a transaction.
+// takes longer, within one of its two transactions or between them.
 func accountHolders(g peers.Guard) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		a := &sqlAccount{guard: g}
@@ -102,11 +103,11 @@ func (a *sqlAccount) close() error {
 // add reads the account and writes its value plus one, even if the lock was lost meanwhile.
 func (a *sqlAccount) add(ctx context.Context, c *harness.Client, l locker, h held) {
 	p := l.of.(*remote).Client
-	var inRead, between, inWrite time.Duration // how long the client stays there
+	var inRead, between, inWrite time.Duration // how long the client stays in each of these places
 	switch place := c.Rand.IntN(3); {
 	case c.ID != 0:
 		between = upTo(50 * time.Millisecond)(c)
-	case a.guard != peers.Guarded || place == 0: // mutants are paused only where it matters
+	case a.guard != peers.Guarded || place == 0: // a mutant is paused only in its write
 		inWrite = stay
 	case place == 1:
 		between = stay

@@ -46,9 +46,9 @@ func sessionLosers(open opener) func(*harness.Env) harness.Workload {
 	return lockProgram{open: open, account: harness.NewResource, hold: mostlyShort(20*time.Millisecond, 500*time.Millisecond)}.workload
 }
 
-// exposed is the envelope for faults that go beyond the assumptions of a lease: other clients close
-// sessions or delete the znodes of grants, the processes of clients are paused, or servers' timers
-// run too fast.
+// exposed is the envelope for faults that go beyond the assumptions of a lease. Such a fault closes
+// sessions through other clients, deletes the znodes of grants, pauses clients' processes, denies
+// them memory, or makes servers' timers run too fast.
 func exposed() checker.Envelope { return checker.Envelope{Outside: fault.Exposing()} }
 
 // meddled is the envelope for faults that delete znodes of clients.

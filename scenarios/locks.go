@@ -64,8 +64,8 @@ type lockProgram struct {
 	// On average, one hold in `verifies` ends with a check that the holder is the first contender.
 	// Zero means four.
 	verifies int
-	// If `late` is set, a client writes even if it has lost the lock meanwhile, like a program that
-	// is paused between its last check and the write.
+	// If `late` is set, a client writes even if it has lost the lock meanwhile. It behaves like a
+	// program that is paused between its last check and the write.
 	late bool
 	// If `using` is not nil, a client that holds the lock calls this function instead of using the
 	// resource.
@@ -115,7 +115,8 @@ func (p *lockProgram) round(ctx context.Context, c *harness.Client, l locker, pa
 	}
 	h, err := p.acquire(ctx, c, l, path, want)
 	if err != nil {
-		c.Pause(ctx, time.Millisecond) // without this pause, an immediate failure would repeat without end in virtual time
+		// Without this pause, an immediate failure would repeat without end in virtual time.
+		c.Pause(ctx, time.Millisecond)
 		return
 	}
 	_, name := znode.Split(h.path)
@@ -248,8 +249,8 @@ func openMutex(opts session.Options) opener {
 }
 
 // The function `leased` returns the options of most sessions here. The function `trusting` returns
-// those of a program that trusts its grants until an event reports the loss of its session, like
-// users of go-zookeeper, Curator and kazoo.
+// the options of a program that trusts its grants until an event reports the loss of its session.
+// Users of go-zookeeper, Curator and kazoo write such programs.
 func leased() session.Options { return session.Options{Timeout: sessionTimeout} }
 
 func trusting() session.Options {

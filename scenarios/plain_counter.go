@@ -40,7 +40,8 @@ func openPlain(does countMistakes) func(s *session.Session, dir string) tallyOf 
 	}
 }
 
-// read returns the value and its version. If the counter does not exist, it creates it.
+// read returns the value and its version. If there is no counter, `read` creates it with the value
+// 0.
 func (p *plainCounter) read(ctx context.Context) (int64, int32, error) {
 	for {
 		if err := recipe.ReadBarrier(ctx, p.s, p.path); err != nil {

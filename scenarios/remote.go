@@ -116,7 +116,8 @@ func claimOne(ctx context.Context, c *harness.Client, q remoteClaimer, path stri
 		return history.Event{Result: reply.Value, Token: reply.Token}, err
 	})
 	if err != nil {
-		c.Pause(ctx, time.Millisecond) // without this pause, an immediate failure would repeat without end in virtual time
+		// Without this pause, an immediate failure would repeat without end in virtual time.
+		c.Pause(ctx, time.Millisecond)
 		return
 	}
 	hold := c.Hold(grant, history.Event{Object: znode.Join(path, reply.Value), Token: reply.Token})

@@ -88,7 +88,7 @@ func Names() []string {
 
 // With adds the named faults to s, unless s has them already. For example, most scenarios have no
 // faults of clocks and disks by default. With also returns the names of all faults that the given
-// names select. As in fault.Named, a name stands for a fault or for a family of faults: those whose
+// names select. As in fault.Named, a name selects one fault or a family of faults: all those whose
 // names begin with the name and a dash. Unknown names are returned unchanged, and the caller checks
 // them.
 func With(s harness.Scenario, names ...string) (harness.Scenario, []string) {

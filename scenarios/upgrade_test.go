@@ -39,8 +39,8 @@ func TestScenariosRunThroughAnUpgradeVirtualTime(t *testing.T) {
 	}
 }
 
-// The upgraded nodes forget an ephemeral znode that they had before the upgrade. Two clients then
-// hold the lock although both behave correctly.
+// The upgraded nodes do not list the oldest contender of a lock, as if they had forgotten its
+// ephemeral znode. Two clients then hold the lock although both behave correctly.
 func TestAForgottenEphemeralIsFoundVirtualTime(t *testing.T) {
 	for seed := range uint64(5) {
 		r := upgrade(t, LockFaults(), seed, true)
@@ -98,7 +98,7 @@ func upgrade(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r *ha
 // upgradable is an embedded ensemble whose nodes report a version.
 type upgradable struct {
 	*embedded.Ensemble
-	forgets bool // nodes of the default version hide the oldest sequential child of a znode from clients
+	forgets bool // nodes of the default version hide the oldest contender of a lock from clients
 
 	mu       sync.Mutex
 	versions []string
@@ -183,7 +183,7 @@ func (c *versionedConn) Read(b []byte) (n int, err error) {
 }
 
 // forget returns a frame, preceded by its length. If the frame is a list of children, forget first
-// removes the oldest child from it.
+// removes the oldest contender of a lock from it.
 func (c *versionedConn) forget(frame []byte) []byte {
 	whole := append(frameLength(len(frame)), frame...)
 	h, body, err := wire.CutReply(frame)

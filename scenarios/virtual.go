@@ -32,7 +32,8 @@ func Virtual() []harness.Scenario {
 func VirtualOptions(s harness.Scenario, seed uint64) harness.Options {
 	return harness.Options{
 		Seed: seed, Time: VirtualTime, Faults: some(s.Faults, seed),
-		Ensemble: embedded.Starter(embedded.Options{Model: zktest.Options{Version: versionOf(seed)}}), // the model gets the seed from the run
+		// The model gets the seed from the run.
+		Ensemble: embedded.Starter(embedded.Options{Model: zktest.Options{Version: versionOf(seed)}}),
 	}
 }
 
@@ -45,8 +46,9 @@ func versionOf(seed uint64) zktest.Version {
 }
 
 // The function `some` chooses only a few faults, so that each chosen fault occurs several times in
-// a run. The choice depends on the seed. If the embedded ensemble can inject any of the faults, at
-// least one such fault is chosen: a run without faults proves nothing.
+// a run. The choice depends on the seed. If there are only a few faults, the result is nil, which
+// means all of them. If the embedded ensemble can inject any of the faults, at least one such fault
+// is chosen: a run without faults proves nothing.
 func some(faults []harness.Fault, seed uint64) []string {
 	const few = 3
 	if len(faults) <= few {

@@ -151,7 +151,7 @@ func TestCrowdSurvivesExpiryStorms(t *testing.T) {
 	}
 }
 
-// Bug: a cut could end before the session had expired elsewhere, and then tested nothing. This
+// Bug: a cut could end before the majority had expired the session, and then tested nothing. This
 // happened if the servers were slow to elect a leader.
 func TestCutLastsUntilTheTakeover(t *testing.T) {
 	short := isolate{with: 1, length: 100 * time.Millisecond}
@@ -183,9 +183,9 @@ func TestExpiryOfTheHolderIsSeenFromTheOtherSide(t *testing.T) {
 	}
 }
 
-// Client 0 uses a follower here, so the cut does not include the leader, and the run is not
-// exercised. Bug: after a change of leaders, a run was valid although the new leader had never been
-// cut off.
+// Client 0 uses a follower here. A cut would not include the leader, so the fault cuts nothing, and
+// the run is not exercised. Bug: after a change of leaders, a run was valid although the new leader
+// had never been cut off.
 func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 	s := isolatedMutex(IsolatedLeader(), func(ctx context.Context, e ensemble.Ensemble) (int, error) {
 		leader, err := e.Leader(ctx)

@@ -381,7 +381,8 @@ func unwatched(path string) dataStream {
 	}
 }
 
-// untilSuspended yields the values of inner until the session loses its connection.
+// untilSuspended yields the values of inner until the session loses its connection. After that it
+// yields only an error.
 func untilSuspended[T any](ctx context.Context, s *session.Session, inner iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		ctx, stop := context.WithCancel(ctx)

@@ -30,9 +30,8 @@ type ChildrenDataChange struct {
 // NewChildrenData returns a Watcher of a znode's children with their data. The
 // znode need not exist. NewChildrenData sends no request.
 //
-// The first read costs one request for each child. A later read costs one
-// request for each child that was created or changed, and one for the list if
-// the list changed.
+// The first read costs one request for each child, and two more. A later read costs one request for
+// each child that was created, changed or deleted, and one for the list if the list changed.
 func NewChildrenData(path string) *Watcher[ChildrenDataChange] {
 	return newWatcher[ChildrenDataChange]("children of", path, &childrenData{tree: newTree(path, TreeOptions{Depth: 1})})
 }
@@ -62,8 +61,8 @@ func (c *childrenData) refresh(ctx context.Context, s *session.Session, w *recip
 	return out, true, nil
 }
 
-// The method `note` adds the change of the znode or of a child, and returns whether the stream has
-// to report that change.
+// The method `note` adds e to the lists if it is the change of a child. It returns whether the
+// stream has to report e.
 func (c *ChildrenDataChange) note(e EntryChange) bool {
 	if e.Path == c.Path {
 		return parentChanged(e.Old.Stat, e.Stat)

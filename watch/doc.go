@@ -18,15 +18,14 @@
 // [NewChildren], [NewChildrenData], [NewData], [NewNode] and [NewTree] each return a [Watcher]. All
 // streams have the same form: an iter.Seq2 of a change and an error. The error is nil except in the
 // last pair, which has no change and says why the stream ended. [Watcher.Changes] is the stream on
-// one session. [Watcher.Run] continues over lost sessions. A [Value] holds decoded configuration,
-// and a [Tree] holds a copy of a subtree.
+// one session. [Watcher.Run] opens a new session each time the current one is lost, and continues.
+// A [Value] holds decoded configuration, and a [Tree] holds a copy of a subtree.
 //
 // # Why iterators and not channels
 //
-// The body of the loop runs between two reads. A stream reads nothing ahead
-// while its consumer is busy. So there is no buffer that can fill up and no
-// goroutine that can leak, and the next iteration sees the newest state,
-// whatever happened in between. To read at most once a second, sleep in the
+// The body of the loop runs between two reads. A stream reads nothing ahead while its consumer is
+// busy. So there is no buffer that can fill up and no goroutine that can leak. The next iteration
+// sees the newest state, whatever happened in between. To read at most once a second, sleep in the
 // loop. If you need a channel, send to it in the loop.
 //
 // # Guarantees
@@ -87,15 +86,14 @@
 // later changes of that znode on the same connection. Start the stream again when you have restored
 // the permission: a new stream reads everything.
 //
-// An ensemble that was wiped, or restored from a backup, assigns the same zxids a
-// second time. Therefore a Watcher that continues there in a new session compares
-// times and data as well, and reports the differences even if the zxids are
-// smaller than before. It cannot detect three things:
+// An ensemble that was wiped, or restored from a backup, assigns the same zxids a second time.
+// Therefore a Watcher that continues there in a new session compares times and data as well, and
+// reports the differences even if the zxids are smaller than before. It may miss three things:
 //
 //   - a change with the zxid, the millisecond and the bytes of an earlier one
 //   - for NewChildren and NewNode: children that were created again with the same
-//     names and in the same number. This is possible only if their parent was not
-//     created again: the parent was in the backup, or is "/"
+//     names. This is possible only if their parent was not created again: the
+//     parent was in the backup, or is "/"
 //   - a change that the restore has undone, if the backup contains the stream's own session and
 //     this session continues
 //
@@ -109,16 +107,16 @@
 //
 // # Goroutines
 //
-// A stream starts no goroutines, with two exceptions: while it reads a tree, and while it reads
-// many children because one name may have been deleted and created again. In these two cases it has
-// at most 64 goroutines, one for each request in flight.
+// A stream starts no goroutines, with two exceptions: while it reads a tree or children with data,
+// and while it checks which children were deleted and created again. In these two cases it has at
+// most 64 goroutines, one for each request in flight.
 //
 // # Znodes
 //
-// The package creates no znodes, except that Update creates the znode of a Value. For each session,
-// a server keeps one watch for each path whose data is watched, and one for each path whose
-// children are watched, however many streams there are. NewChildren needs one, NewData one, NewNode
-// two, and a Tree two for each znode. A recursive watch of ZooKeeper covers a whole tree. But then
-// the whole tree must be read again after each lost connection, because servers do not report the
-// events that such a watch missed.
+// The package creates no znodes, except that Value.Update creates the znode of the Value and its
+// missing parents. For each session, a server keeps one watch for each path whose data is watched,
+// and one for each path whose children are watched. The number of streams does not matter.
+// NewChildren needs one, NewData one, NewNode two, and a Tree two for each znode. A recursive watch
+// of ZooKeeper covers a whole tree. But then the whole tree must be read again after each lost
+// connection, because servers do not report the events that such a watch missed.
 package watch

@@ -71,9 +71,9 @@ type reported struct {
 // The method `judge` checks the reported differences against the ledger, and returns the number of
 // those that it could check.
 //
-// A child may be recreated, and deleted again while the stream checks for recreations. The stream
-// may then report only one of the two deletions. It reports that deletion with the next difference,
-// and not with the one that the recreation belongs to.
+// A child may be recreated between two reads, and deleted again before the stream checks for
+// recreations. The stream then does not report the recreation. It reports only one of the two
+// deletions, with the next difference.
 func (l *ledger) judge(t *testing.T, what string, list []reported) (judged int) {
 	t.Helper()
 	for i, c := range list {
@@ -209,7 +209,7 @@ func over[C any](ctx context.Context, w *watch.Watcher[C], on *shared, together 
 type shared struct {
 	t    *testing.T
 	opts session.Options
-	turn chan struct{} // instead of a mutex, which would stop the clock of the bubble
+	turn chan struct{} // not a mutex, because waiting for a mutex would stop the virtual clock
 	s    *session.Session
 }
 

@@ -65,10 +65,10 @@ func kindOf(old, now session.Value) Kind {
 // sameNode reports whether two reads found the same znode, and not another one
 // that was created in its place.
 //
-// It compares no versions: a recreated znode starts with version 0 again, and
-// may have reached the version of the old one. The czxid is enough as long as
-// the ensemble keeps its data. An ensemble that was wiped, or restored from a
-// backup, assigns the same zxids again, but at other times.
+// It compares no versions: a recreated znode starts with version 0 again, and may have reached the
+// version of the old one. The czxid is enough as long as the ensemble keeps its data. An ensemble
+// that was wiped, or restored from a backup, assigns the same zxids again, but at other times. So
+// sameNode compares the times of creation too.
 func sameNode(old, now *session.Stat) bool { return old.Czxid == now.Czxid && old.Ctime == now.Ctime }
 
 // sameData reports whether the data of a znode was not set between two reads.

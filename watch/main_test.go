@@ -80,7 +80,7 @@ func (w *world) must(err error) {
 }
 
 // The method `do` makes changes, written as "+/path data", "-/path" and "=/path data", one after
-// another, and waits until every stream has received them.
+// another. Then it waits until all goroutines of the bubble are blocked.
 func (w *world) do(changes ...string) {
 	w.t.Helper()
 	for _, change := range changes {
@@ -219,9 +219,10 @@ func (f *feed[C]) next() C {
 // longer than any such pause.
 const quiet = 30 * time.Second
 
-// The method `all` returns the next change and all further ones, until none comes for a while. It
-// is not enough that every goroutine waits: the consumer was busy until now, so the stream may only
-// now begin to read, and then pause because the server refuses the read.
+// The method `all` returns the next change and all further ones, until none comes for the time
+// `quiet`. The consumer was busy until now, so the stream begins its next read only now. If a busy
+// server refuses that read, the stream pauses. The function synctest.Wait would return during such
+// a pause.
 func (f *feed[C]) all() []C {
 	f.t.Helper()
 	list := []C{f.next()}

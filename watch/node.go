@@ -66,9 +66,9 @@ func (n *node) refresh(ctx context.Context, s *session.Session, w *recipe.Watche
 	}, kind != Same || !d.none(), nil
 }
 
-// readBoth reads the parts whose watches fired, data or children. If the part
-// that was read last shows that the other one has changed meanwhile, readBoth
-// reads the other one again. It repeats this until both belong to one state.
+// readBoth reads the parts whose watches fired: the data, the children or both. If `fired` is nil,
+// it reads both parts. If the part that was read last shows that the other one has changed
+// meanwhile, readBoth reads the other one again. It repeats this until both belong to one state.
 func (n *node) readBoth(ctx context.Context, w *recipe.Watches, fired []recipe.Fired) (err error) {
 	data := fired == nil || slices.ContainsFunc(fired, func(f recipe.Fired) bool { return !f.Children })
 	list := fired == nil || slices.ContainsFunc(fired, func(f recipe.Fired) bool { return f.Children })

@@ -12,7 +12,7 @@ import (
 // A replica is a copy of a subtree. It sends no requests. Its methods return the facets to read
 // next, and apply the replies, which are called readings.
 //
-// Invariant: each znode in it is the root, or is listed by its parent, which is in the replica too.
+// Invariant: each znode in the replica is the root, or its parent is in the replica and lists it.
 // For each facet that was read there is a watch at the server, or the watch has fired and the facet
 // will be read again.
 //
@@ -25,13 +25,12 @@ type replica struct {
 	opts TreeOptions
 
 	nodes map[string]*known // the znodes that exist, by path
-	// The state at the last call of `changes` of each znode that has changed since, by path. The
-	// state is nil if there was no znode.
+	// The field `before` has each path that has changed since the last call of `changes`, with its
+	// state at that call. The state is nil if there was no znode.
 	before map[string]*known
 }
 
-// A known is a znode in a replica. Once it is there, it is immutable: it is replaced, never
-// modified.
+// A known is the state of a znode in a replica. It is never modified: a new state replaces it.
 type known struct {
 	data  []byte
 	stat  *session.Stat // the newest one
@@ -162,9 +161,8 @@ func (r *replica) applyNames(got reading) (next []facet, keep bool) {
 		now.stat = got.stat
 	}
 	r.put(got.path, now)
-	// The loop is not limited to names that are new in the list: a refresh may
-	// have ended before it read a child, and a deleted child may have been
-	// created again.
+	// The loop is not limited to names that are new in the list. An earlier refresh may have ended
+	// before it read a child, or a deleted child may have been created again.
 	for _, name := range got.names {
 		if path := znode.Join(got.path, name); r.nodes[path] == nil && !r.skips(path) {
 			next = append(next, facet{path: path})

@@ -52,10 +52,9 @@ type TreeOptions struct {
 	Forbidden func(path string)
 }
 
-// A Tree is a local copy of a subtree: the data of its root and of all znodes
-// below. It is as new as the last read of its Watcher. The copy is kept up to
-// date only while the program ranges over Changes or calls Keep. The other
-// methods may be called from any goroutine at any time.
+// A Tree is a local copy of a subtree: the data of its root and of all znodes below. It is as new
+// as the last read of its Watcher. The copy is kept up to date only while the program ranges over
+// Changes or Run, or calls Keep. The other methods may be called from any goroutine at any time.
 type Tree struct {
 	Watcher[TreeChange]
 	tree *tree

@@ -220,8 +220,7 @@ func TestUpdateErrorsTellWhetherItWasStored(t *testing.T) {
 	})
 }
 
-// Regression: if the chroot was missing, Update requested the znode in an
-// endless loop.
+// Regression: if the chroot was missing, Update tried to create the znode in an endless loop.
 func TestUpdateInAMissingChroot(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client(func(o *session.Options) { o.Chroot = "/nowhere" })
@@ -271,8 +270,8 @@ func TestCopyIsKeptOverSessions(t *testing.T) {
 	})
 }
 
-// Regression: if a refresh ended halfway through a list of children, the other children of the list
-// were missing for good, even in a copy whose channel Ready was closed.
+// Regression: a refresh ended halfway through a list of children. The other children of the list
+// were then missing for good, even in a copy whose channel Ready was closed.
 //
 // Covers W1, W4, W6.
 func TestALookThatEndsHalfWayLosesNothing(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 // change. A Watcher must be used by one goroutine at a time.
 //
 // A later session is one that was opened after the earlier one was no longer used. It needs no sync
-// to see everything that the earlier session saw: opening a session is a write, and the server that
+// to see everything that the earlier session saw. Opening a session is a write, and the server that
 // answers has applied this write and all writes before it.
 //
 // No constructor fails. With an invalid path, each stream ends at once with an error that wraps

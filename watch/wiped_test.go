@@ -11,8 +11,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// wipe replaces the world's ensemble by one without data. It makes the given
-// changes there before the watching sessions can connect to it.
+// wipe stops the world's ensemble, waits for the time `after`, and replaces the ensemble by one
+// without data. It makes the given changes in the new ensemble before the watching sessions can
+// connect to it.
 func (w *world) wipe(after time.Duration, changes ...string) {
 	w.t.Helper()
 	w.server.Store(-1)

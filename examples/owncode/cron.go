@@ -28,8 +28,8 @@ type Cron struct {
 	// for a test.
 	Trace func(operation, object string, f func() error) error
 
-	// Claim makes sure, right before a job, that no other process runs it. It
-	// returns ErrTaken if another process does. Use Once or Trusting.
+	// Claim is called right before a job. It makes sure that no other process runs the same job,
+	// and returns ErrTaken if another process does. Use Once or Trusting.
 	Claim func(c *Cron, me string, tick int64) error
 }
 
@@ -104,7 +104,8 @@ func (c *Cron) tick(me string, now time.Time) error {
 
 // Once claims a tick by creating its znode, in a transaction that succeeds only if the process's
 // own znode still exists. So a process that has lost the lead cannot claim, and each tick is
-// claimed at most once. If the reply to the transaction is lost, no process runs the job.
+// claimed at most once. If the reply to the transaction is lost, the tick may be claimed although
+// no process runs its job.
 func Once(c *Cron, me string, tick int64) error {
 	_, err := c.Conn.Multi(
 		&zk.CheckVersionRequest{Path: me, Version: 0},

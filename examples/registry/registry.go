@@ -77,7 +77,8 @@ func call(ctx context.Context, opts session.Options, name string) (answer string
 	return answer, err
 }
 
-// ask tries each member once, in the order in which `next` picks them.
+// ask sends a request to the member that `next` picks. If this fails, it tries the other members,
+// each at most once.
 func ask(ctx context.Context, client *http.Client, members []group.Member, next group.Picker, name string) (string, error) {
 	failed := fmt.Errorf("no instance in the group %s", instances)
 	for len(members) > 0 {

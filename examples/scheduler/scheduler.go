@@ -24,7 +24,8 @@ func (c scheduler) run(ctx context.Context, s *session.Session) error {
 	})
 }
 
-// lead runs the job in each period after the last recorded one.
+// lead runs the job once in each period after the last recorded one. It skips periods that have
+// passed without a run.
 func (c scheduler) lead(ctx context.Context, s *session.Session, term *election.Term) error {
 	note := c.path + "/last"
 	_, err := term.Txn(ctx, session.CreateOp{Path: note, Data: []byte("0")})

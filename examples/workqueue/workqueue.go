@@ -33,7 +33,7 @@ func open(s *session.Session, path string) workqueue {
 	}
 }
 
-// put adds jobs, in the form id=input.
+// put adds one job for each argument, which has the form ID=INPUT.
 func (w workqueue) put(ctx context.Context, args []string) error {
 	var jobs []job
 	for _, arg := range args {

@@ -240,7 +240,8 @@ func (r *runner) count(ctx context.Context, row Row, l library, result *LibraryR
 	defer f.close()
 	sample, err := r.job(ctx, f, row.counted, func(ctx context.Context, j Job) error {
 		defer c.reset()
-		if j.recurs() { // do not count the first operation, which creates znodes that later operations use
+		// Do not count the first operation, which creates znodes that later operations use.
+		if j.recurs() {
 			j.Each = 1
 			_, err := f.do(ctx, j)
 			return err

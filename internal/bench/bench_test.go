@@ -58,7 +58,8 @@ func TestEveryRowRuns(t *testing.T) {
 func TestRequestsAreCountedOnTheWire(t *testing.T) {
 	report := run(t, Options{Rows: []string{"lock 1"}, Libraries: []string{"floor", "zk.Lock"}})
 	for _, l := range report.Rows[0].Libraries {
-		if total := l.Total(); total < 3 || total > 3.02 { // the floor also creates its directory, once in all cycles
+		// The floor also creates its directory, once for all cycles.
+		if total := l.Total(); total < 3 || total > 3.02 {
 			t.Errorf("%s: got %v requests for each cycle, want 3 to 3.02: %v", l.Name, total, l.Requests)
 		}
 	}

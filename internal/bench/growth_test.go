@@ -205,7 +205,7 @@ func (w *growthWorld) count() {
 	w.requests, w.writes, w.bytes, w.operations = 0, 0, 0, 0
 }
 
-// The method `counted` ends the count, after the given number of operations.
+// The method `counted` ends the count. The parameter says how many operations the count covers.
 func (w *growthWorld) counted(operations int) {
 	synctest.Wait()
 	w.mu.Lock()
@@ -352,7 +352,7 @@ func manyLocks(w *growthWorld, clients int) {
 	w.counted(clients * times)
 }
 
-// A crowd is the contenders of one lock, of whom the first holds it.
+// A crowd is the contenders of one lock. The first contender holds it.
 type crowd struct {
 	world  *growthWorld
 	grants chan *lock.Grant
@@ -411,7 +411,8 @@ const together = 1_000 // items in one call of Put
 
 func (w *growthWorld) queue() *queue.Queue[[]byte] {
 	q := queue.New(w.sessions(1)[0], "/queue", queue.Options[[]byte]{Codec: queue.Bytes()})
-	recipetest.Check(w.t, q.Put(w.t.Context(), []byte{0})) // creates the znodes that a queue creates only once, before the count begins
+	// Before the count begins, create the znodes that a queue creates only once.
+	recipetest.Check(w.t, q.Put(w.t.Context(), []byte{0}))
 	recipetest.Must(q.Take(w.t.Context()))
 	return q
 }
@@ -504,7 +505,8 @@ func readGroup(w *growthWorld, members int) {
 	w.counted(1)
 }
 
-// plant creates a tree of n znodes, 1,000 in each directory.
+// plant creates n znodes below /tree: for each 1,000 of them, one directory with 999 children. It
+// returns the path of the last child.
 func (w *growthWorld) plant(n int) (leaf string) {
 	paths := []string{"/tree"}
 	for i := range n / 1_000 {

@@ -34,10 +34,10 @@ type Job struct {
 	Path    string        `json:"-"` // exists; it has children only for Take
 	Clients int           `json:"clients"`
 	Width   int           `json:"width,omitempty"` // the number of lock paths, or of permits of a semaphore
-	Warm    time.Duration `json:"warm,omitempty"`  // runs before Time and does not count
+	Warm    time.Duration `json:"warm,omitempty"`  // comes before Time and does not count
 	Time    time.Duration `json:"time,omitempty"`
 	Each    int           `json:"each,omitempty"`    // operations of each client, if Time is zero
-	Items   int           `json:"items,omitempty"`   // most items to put or take, by all clients together
+	Items   int           `json:"items,omitempty"`   // maximum number, for all clients together
 	Batch   int           `json:"batch,omitempty"`   // items in one transaction
 	Relaxed bool          `json:"relaxed,omitempty"` // with queue.Options.Relaxed
 }

@@ -229,7 +229,8 @@ func (f *rawFleet) watch(ctx context.Context, j Job) (Sample, error) {
 		_, err := f.conns[0].Set(j.Path, []byte(strconv.Itoa(k)), -1)
 		return err
 	}, func(ctx context.Context, i int, seen func(int)) error {
-		if _, err := f.conns[i].Sync(j.Path); err != nil { // the server of this client may not have the znode yet
+		// The server of this client may not have the znode yet.
+		if _, err := f.conns[i].Sync(j.Path); err != nil {
 			return err
 		}
 		for {

@@ -193,7 +193,8 @@ func (s Spread) text() string {
 	return fmt.Sprintf("%s (%s-%s)", short(s.Median), short(s.Min), short(s.Max))
 }
 
-// The function `short` formats x with three digits.
+// The function `short` formats x without decimals from 100 on, with one decimal from 10 on, and
+// otherwise with two.
 func short(x float64) string {
 	switch {
 	case x >= 100:

@@ -24,8 +24,8 @@ func (r Row) value(s Sample) float64 {
 	return s.Rate()
 }
 
-// queueItems is the number of items that a queue is filled with. Curator lists all items for each
-// item that it takes, so the cost of its queue grows with this number.
+// queueItems is the maximum number of items that the clients put in a queue in one round. Curator
+// lists all items for each item that it takes, so the cost of its queue grows with this number.
 const queueItems = 2000
 
 // batch is the number of items that are put or taken at once in rows with batches.
@@ -87,7 +87,8 @@ func (r Row) timed(path string, round time.Duration) Job {
 	return j
 }
 
-// The method `counted` returns the row's job with enough operations to count the requests of each.
+// The method `counted` returns the row's job with a fixed number of operations instead of a time,
+// for the count of requests per operation.
 func (r Row) counted(path string) Job {
 	j := r.Job
 	j.Path, j.Time, j.Warm = path, 0, 0

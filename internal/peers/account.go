@@ -33,8 +33,9 @@ func SQLMutex(g Guard, dsn string) client.Recipe {
 	return client.Recipe("sql-mutex=" + string(g) + "=" + dsn)
 }
 
-// The operations on an account. The value of a request has the number of the client, the pause in
-// milliseconds between the check of the token and the access, and the value to write.
+// The operations on an account. The value of a request has three parts: the client's number, a
+// pause in milliseconds, and the value to write. The pause comes between the check of the token and
+// the access.
 const (
 	opRead  = "read"
 	opWrite = "write"

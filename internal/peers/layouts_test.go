@@ -21,8 +21,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Bug: members of kazoo's Party and Curator's GroupMember, permits of kazoo's Semaphore and claims
-// of its queue were shown as znodes without a meaning.
+// Bug: the audit showed four kinds of znodes without their meaning: members of kazoo's Party and of
+// Curator's GroupMember, permits of kazoo's Semaphore, and claims of kazoo's queue.
 func TestAuditRecognizesTheLibraries(t *testing.T) {
 	needs.Installed(t, errors.Join(Curator.Installed(), Kazoo.Installed()))
 	e := zktest.Start(t, zktest.Options{TCP: true})
@@ -53,7 +53,8 @@ func TestAuditRecognizesTheLibraries(t *testing.T) {
 	use(Curator, client.Semaphore, waits.Semaphore, audit.Released, false, nothing, do(client.OpAcquirePermit), do(client.OpRelease))
 	use(Kazoo, client.Semaphore, waits.Semaphore, audit.Released, false, nothing, do(client.OpAcquirePermit), do(client.OpRelease))
 	use(Kazoo, client.Claims, waits.Queue, audit.Acked, true, nothing, do(client.OpPut), do(client.OpClaim), do(client.OpAck))
-	use(Kazoo, client.Group, waits.Group, audit.Closed, false, nothing, do(client.OpJoin)) // the path of a member's znode does not contain its name
+	// The path of a member's znode of kazoo does not contain the member's name.
+	use(Kazoo, client.Group, waits.Group, audit.Closed, false, nothing, do(client.OpJoin))
 	// GroupMember returns before it has joined.
 	use(Curator, client.Group, waits.Group, audit.Closed, true, func() { awaitNode(t, e, "/curator/group/me") }, do(client.OpJoin))
 	got := make(map[string]bool)

@@ -1,7 +1,7 @@
 // Package peers has clients of other libraries that use the protocol of package client. In
 // scenarios they share a lock with zkcoord. They also show which guarantees these libraries keep
 // under the same faults. There is one program per language: Java with Curator, Python with kazoo,
-// and Go with the packages of this module and zk.
+// and Go with the packages of this module and with go-zookeeper.
 package peers
 
 import (
@@ -69,8 +69,8 @@ func (s Source) Program(ctx context.Context) (client.Program, error) {
 	return p, err
 }
 
-// compile has the directories of the class files of the Java programs that this process has
-// compiled, by the name of the program.
+// compile maps the name of each Java program that this process has compiled to the directory of its
+// class files.
 var compile struct {
 	sync.Mutex
 	dirs map[string]string

@@ -85,8 +85,8 @@ func (l *zkLock) dial(dial client.Dial, network, address string, d time.Duration
 	return conn, err
 }
 
-// reply carries out the request. After the session is lost, it replies to one more request, and
-// then the client ends: only a new client has a new session.
+// reply carries out the request. After a loss it replies to one more request, and then the client
+// ends: only a new client has a new session.
 func (l *zkLock) reply(s *client.Server, r client.Request) client.Reply {
 	reply := client.Reply{Type: client.Fail, Error: "unknown operation, or nothing is held"}
 	switch {
