@@ -18,8 +18,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
-// patience bounds each wait of the contract. Real servers elect within a second or two. An isolated
-// leader takes up to syncLimit to resign.
+// patience bounds each wait of the contract. Real servers elect a leader within a second or two. An
+// isolated leader takes up to syncLimit ticks to resign.
 const patience = 60 * time.Second
 
 // steps are the contract, in the order in which failures are easiest to understand. Each step
