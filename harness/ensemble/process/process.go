@@ -217,8 +217,8 @@ func (e *Ensemble) Ready(ctx context.Context) error {
 		if err := ensemble.AwaitQuorum(ctx, e.DialContext, e.servers, e.running, e.died); err != nil {
 			return err
 		}
-		// Another program may have taken one of our ports, so its server may have answered. Our
-		// server at that port has then died, or is about to die.
+		// Another program may have taken one of our ports, and its server may have answered instead
+		// of ours. Our server for that port has then died, or is about to die.
 		err := errors.Join(e.died(), e.verify(ctx))
 		if !errors.Is(err, errQuorumLost) {
 			return err

@@ -293,8 +293,8 @@ func arrive(due time.Time, done <-chan struct{}) bool {
 // text of the node's election address.
 const greetingHead = 8 + 8 + 4
 
-// greet returns a function for relay.translate. It replaces the address in the greeting by the
-// result of the function `address`.
+// greet returns a function for relay.translate. The returned function replaces the address in the
+// greeting with the result of the function `address`.
 func greet(address func() string) func(net.Conn) (net.Conn, error) {
 	return func(c net.Conn) (net.Conn, error) {
 		head := make([]byte, greetingHead)
