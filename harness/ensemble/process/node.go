@@ -20,9 +20,9 @@ import (
 )
 
 // node is one server and its directory. It gets new ports at each start, because another program
-// may have taken the old ones while the node was down. Only relays and DialContext use the ports, so
-// the ports can change. There are two exceptions. With Config.Members, all servers know the ports,
-// so the ports never change. If Config.Port sets the client port, that port never changes.
+// may have taken the old ones while the node was down. Only relays and DialContext use the ports,
+// so the ports can change. There are two exceptions. With Config.Members, all servers know the
+// ports, so the ports never change. If Config.Port sets the client port, that port never changes.
 type node struct {
 	index int
 	dir   string
