@@ -225,8 +225,8 @@ func newCluster(engine *engine, kind string, nodes int) *cluster {
 	}
 }
 
-// create creates the network and starts all nodes at once. Otherwise a node would wait a minute for
-// the names of peers that do not exist yet.
+// create creates the network and starts all nodes concurrently. If it started one node after
+// another, a node could wait a minute for the names of peers that do not exist yet.
 func (e *Ensemble) create(ctx context.Context) error {
 	cfg := e.config
 	for i := range cfg.Nodes {
