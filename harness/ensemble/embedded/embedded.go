@@ -28,8 +28,8 @@ import (
 type Options struct {
 	ensemble.Config
 
-	// Model has the remaining options, for example the seed and whether to listen on TCP. If Port
-	// is set, the ensemble listens on TCP.
+	// Model has the options of the zktest ensemble that Config does not have, for example whether
+	// to listen on TCP. If Port is set, the ensemble listens on TCP in any case.
 	Model zktest.Options
 }
 
@@ -259,8 +259,8 @@ func (e *Ensemble) SetSequence(_ context.Context, path string, n int32) error {
 	return nil
 }
 
-// The method `change` runs a fault on one node. It holds the mutex only briefly, because the model
-// acts at once.
+// The method `change` runs a fault on one node, unless the ensemble is closed. It holds the mutex
+// only briefly, because the functions of the model do not wait.
 func (e *Ensemble) change(what string, node int, f func()) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
