@@ -102,7 +102,7 @@ func liftMemory(dir string) error {
 	if err := set(dir, "memory.limit_in_bytes", "-1"); err != nil {
 		return err
 	}
-	const patience = 5 * time.Second // limit for the wait until threads that have received their memory can be moved
+	const patience = 5 * time.Second // threads that waited for memory can be moved only after they have received it
 	for end := time.Now().Add(patience); ; {
 		pids, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 		for pid := range strings.FieldsSeq(string(pids)) {
