@@ -103,8 +103,8 @@ func TestZooKeeper4394EndsAFollower(t *testing.T) {
 }
 
 // ZOOKEEPER-4685: a follower acknowledges the transactions that it has received before it
-// acknowledges its leader. The leader mistakes the first acknowledgement for the second, and gives
-// up its leadership.
+// acknowledges the leader's message NEWLEADER. The leader mistakes the first acknowledgement for
+// the second, and gives up its leadership.
 func TestZooKeeper4685DelaysAnElection(t *testing.T) {
 	config := ensemble.Config{InitLimit: 10, JVMFlags: []string{"-Dzookeeper.maxBatchSize=1"}}
 	exhibit{has: []string{"3.8"}, lacks: []string{"3.9.6"}, config: config, show: func(r *room) string {
