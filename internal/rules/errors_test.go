@@ -46,10 +46,10 @@ func TestEveryErrorIsOnThePageOfErrors(t *testing.T) {
 	}
 }
 
-// The text of an error starts with its package, and errors.Is matches the error of only one
-// package. If a variable's value is an error of an internal package, the test uses that error's
-// text. Package session also has names for errors of go-zookeeper, which do not belong to this
-// module.
+// The text of an error starts with its package. No two exported error variables have the same value
+// or the same text. If a variable's value is an error of an internal package, the test uses that
+// error's text. The test ignores the names that package session has for errors of go-zookeeper,
+// because those errors do not belong to this module.
 func TestSentinelsHaveAPrefixAndTheirOwnValue(t *testing.T) {
 	files, exports := goFiles(t), exporting(t)
 	texts, public := make(map[string]string), make(map[string]string) // for what the keys and values are, see sentinelProblems
