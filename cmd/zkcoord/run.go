@@ -392,7 +392,8 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 }
 
 // The method `distant` returns a starter of ensembles in several regions, and their number of
-// nodes. If --nodes is given, it must agree with that number. The ensemble checks this.
+// nodes: --nodes if it is given, and the sum of --regions otherwise. If --nodes differs from that
+// sum, the ensemble does not start.
 func (f *runFlags) distant(start ensemble.Starter) (ensemble.Starter, int) {
 	nodes := f.nodes
 	if nodes == 0 {

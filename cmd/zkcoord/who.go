@@ -298,7 +298,7 @@ func (w *whoRun) ask(ctx context.Context) sessions {
 		text, _ = ensemble.FourLetters(ctx, new(net.Dialer).DialContext, server, "dump")
 		_, sets, leads := strings.Cut(text, "Session Sets")
 		sets, _, whole := strings.Cut(sets, "ephemeral nodes dump")
-		if !leads || !whole { // a session that a cut reply does not list may live
+		if !leads || !whole { // a truncated reply may not list all living sessions
 			continue
 		}
 		known.living = make(map[int64]bool)
