@@ -498,7 +498,8 @@ func (e *cluster) Leader(ctx context.Context) (int, error) {
 }
 
 // Close stores the logs if Config has a LogDir, and removes containers, volumes and network. If it
-// fails, it may be called again. For an ensemble of Attach it heals all faults and removes nothing.
+// cannot remove them, it may be called again. For an ensemble of Attach it heals all faults and
+// removes nothing.
 func (e *cluster) Close(ctx context.Context) error {
 	release, err := e.take(ctx)
 	if errors.Is(err, ensemble.ErrClosed) {

@@ -73,8 +73,9 @@ func (e *Ensemble) onDisk(ctx context.Context, what string, node int, script str
 	})
 }
 
-// Wipe deletes the data of a killed node, and its copy of the configuration of the members. A
-// server refuses to start if its copy does not list it.
+// Wipe deletes the data of a killed node, and its copy of the configuration of the members. The
+// node may be missing in that copy, and a server refuses to start with a configuration in which it
+// is missing.
 func (e *cluster) Wipe(ctx context.Context, node int) error {
 	return e.whileDown(ctx, "wipe", node, "rm -rf "+dataDir+"/version-2 "+logDir+"/version-2 "+confDir)
 }

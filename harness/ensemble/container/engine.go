@@ -187,10 +187,10 @@ func (e *engine) dialHost(network netip.Addr) (host string, publish netip.Addr) 
 	return published(os.Getenv("TESTCONTAINERS_HOST_OVERRIDE"), e.DaemonHost(), gateway)
 }
 
-// The function `published` chooses the host and the address for dialHost. The zero address
-// publishes on all addresses. If the override or the engine's URL names a host other than loopback,
-// the function publishes on all addresses, because it does not know the address of that host on the
-// engine's machine.
+// The function `published` chooses the host and the address for dialHost. The zero address means
+// that ports are published on all addresses. This is the result if the override or the engine's URL
+// names a host other than loopback, because the address of that host on the engine's machine is not
+// known.
 func published(override, daemon string, gateway netip.Addr) (host string, publish netip.Addr) {
 	u, err := url.Parse(daemon)
 	switch {
