@@ -222,8 +222,8 @@ func (e *Ensemble) SetTimers(_ context.Context, node int, rate float64) error {
 	return e.change("set the timers of", node, func() { e.Model.SetClockRate(node, rate) })
 }
 
-// StallLog stalls the thread that expires sessions: it blocks when it next writes a line to the
-// log, and then closes no session. No other thread of the model writes to the log.
+// StallLog stalls the thread that expires sessions. The thread blocks when it next writes a line to
+// the log, and closes no session after that. No other thread of the model writes to the log.
 func (e *Ensemble) StallLog(_ context.Context, node int) error {
 	const noExpiry = 1 << 40 * time.Millisecond // about 35 years
 	return e.change("stall the log of", node, func() { e.Model.SetExpirerPace(node, noExpiry) })
