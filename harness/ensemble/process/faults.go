@@ -19,8 +19,8 @@ func (e *Ensemble) Start(_ context.Context, i int) error {
 	return e.change("start", i, func(n *node) error { return n.launch(e.config, e.library) })
 }
 
-// Version returns the version of a node. If no version was configured, it is the version of its
-// jars.
+// Version returns the version of a node. If no version was configured, the result is the version of
+// the node's jars.
 func (e *Ensemble) Version(i int) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -158,8 +158,8 @@ func (e *Ensemble) connect() error {
 		from, to := e.nodes[link.From], e.nodes[link.To]
 		back := e.gates[ensemble.Edge{From: link.To, To: link.From}]
 		quorum := &relay{there: there, back: back, target: to.quorumAddress}
-		// When node `from` connects to node `to`, it announces its own election address. This relay
-		// replaces that address with the address of the relay for the opposite direction.
+		// When node `from` connects to node `to`, node `from` announces its election address. This
+		// relay replaces that address with the address of the relay for the opposite direction.
 		election := &relay{there: there, back: back, target: to.electionAddress,
 			translate: greet(func() string { return to.peers[link.From].election })}
 		for _, r := range []*relay{quorum, election} {

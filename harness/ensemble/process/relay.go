@@ -223,7 +223,7 @@ type parcel struct {
 const onTheWay = 64
 
 // The method `copy` carries one direction of a connection. It delivers the end of the stream only
-// while the gate is open, because a node must not detect through a cut that the other node has
+// while the gate is open. During a cut, a node must not be able to detect that the other node has
 // gone.
 func (r *relay) copy(to, from net.Conn, g *gate) {
 	parcels, over := make(chan parcel, onTheWay), make(chan struct{})
@@ -250,8 +250,8 @@ func (r *relay) copy(to, from net.Conn, g *gate) {
 	}
 }
 
-// The function `read` sends the data that it reads to the channel `parcels`, until the end of the
-// stream or until the channel `over` is closed. The last parcel has the error that ended the
+// The function `read` sends the data that it reads to the channel `parcels`. It returns at the end
+// of the stream or when the channel `over` is closed. The last parcel has the error that ended the
 // stream.
 func read(from net.Conn, g *gate, parcels chan<- parcel, over <-chan struct{}) {
 	defer close(parcels)
