@@ -4,10 +4,13 @@
 //
 // # Guarantees
 //
-// Every implementation passes the contract of package ensembletest. In short: an address names one
-// node for as long as the ensemble exists; Ready waits for a quorum, not for an open port; data
-// survive a restart of any or all nodes; clients can reach a node in spite of a cut; and Close
-// leaves nothing behind.
+// Every implementation passes the contract of package ensembletest. In short:
+//
+//   - An address names one node for as long as the ensemble exists.
+//   - Ready waits for a quorum, not for an open port.
+//   - Data survive a restart of any or all nodes.
+//   - Clients can reach a node in spite of a cut.
+//   - Close leaves nothing behind.
 //
 // # Not guaranteed
 //
