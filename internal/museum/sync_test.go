@@ -144,9 +144,9 @@ func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 		r.kill(r.leader)
 		r.must(r.SetPace(r.Context(), ensemble.Pace{}, ensemble.Edge{From: a, To: r.leader}))
 
-		// A follower never cuts back its log across the start of an epoch. As long as the next
-		// leader has no transaction of its own epoch, it can make the old leader cut back its log.
-		// After its first transaction, the next leader would send a snapshot instead.
+		// A follower never cuts back its log across the start of an epoch. So the old leader cuts
+		// back its log only if the next leader has no transaction of the new epoch yet. After its
+		// first transaction, the next leader would send a snapshot instead.
 		r.start(a, b)
 		r.leads()
 		r.start(r.leader)
