@@ -22,8 +22,7 @@ type Server struct {
 	log   string
 }
 
-// Installed returns nil if a server can be started here. Otherwise the error names the missing
-// package.
+// Installed returns nil if a server can be started here. Otherwise the error says what is missing.
 func Installed() error {
 	if err := procs.Able(); err != nil {
 		return err
