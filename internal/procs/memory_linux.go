@@ -26,9 +26,9 @@ func AbleToLimitMemory() error {
 	return os.Remove(dir)
 }
 
-// newMemoryGroup creates a cgroup below that of this process. Threads in it wait when it has no
-// memory left. This needs the memory controller of cgroup v1: with v2, the kernel ends a process
-// that has no memory left.
+// newMemoryGroup creates a cgroup below the cgroup of this process. When the new cgroup has no
+// memory left, its threads wait. This needs the memory controller of cgroup v1: with v2, the kernel
+// ends a process that has no memory left.
 func newMemoryGroup() (dir string, err error) {
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
