@@ -337,7 +337,8 @@ func (a *app) runner(virtual bool) func(context.Context, harness.Scenario, harne
 	return harness.Run
 }
 
-// interruptedOr reports an interrupt if that is why a run could not begin. Otherwise it returns
+// interruptedOr handles the error err with which the start of a run failed. If ctx has ended, it
+// reports the interrupt and returns the exit code exitUnknown as an error. Otherwise it returns
 // err.
 func (a *app) interruptedOr(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
