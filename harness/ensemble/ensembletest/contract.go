@@ -23,7 +23,7 @@ import (
 const patience = 60 * time.Second
 
 // steps are the contract, in the order in which failures are easiest to understand. Each step
-// except the last leaves the ensemble ready.
+// except the last two leaves the ensemble ready and all nodes running.
 var steps = []struct {
 	name string
 	run  func(contract, *testing.T)
