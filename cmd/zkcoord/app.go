@@ -211,7 +211,7 @@ func (a *app) note(format string, args ...any) {
 	fmt.Fprintf(a.errs, "zkcoord: "+format+"\n", args...)
 }
 
-// printJSON writes one document on its own line.
+// printJSON writes v as a JSON document on one line.
 func (a *app) printJSON(v any) error {
 	out := json.NewEncoder(a.out)
 	out.SetEscapeHTML(false)

@@ -97,8 +97,8 @@ Exit codes: 0 done, 1 the servers' logs contradict a client's log or each other,
 }
 
 func (w *auditing) run(dirs []string) error {
-	// The command reads much and keeps little of it. With the value 800, the garbage collector runs
-	// less often, and the heap still stays below 100 MB.
+	// The command reads much and keeps little of it. With a target of 800 %, the garbage collector
+	// runs less often, and the heap still stays below 100 MB.
 	defer debug.SetGCPercent(debug.SetGCPercent(800))
 	w.summary.Most = w.limit
 	claims, err := w.claims()

@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/waits"
 )
 
-// These types are the JSON output: first a document for each span, in the order in which the spans
-// end, then one for each conflict, and at the end one for the logs.
+// These types are the JSON output. It begins with a document for each span, in the order in which
+// the spans end. A document for each conflict follows, and at the end one for the logs.
 type (
 	auditSpan struct {
 		Record    string     `json:"record"` // "span"

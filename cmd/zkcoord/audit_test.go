@@ -70,7 +70,7 @@ func (s *sized) Write(b []byte) (int, error) {
 	return s.w.Write(b)
 }
 
-// A gigabyte takes less than a minute and 500 MB of memory:
+// A log of a gigabyte takes less than a minute, and less than 500 MB of memory:
 //
 //	go test ./cmd/zkcoord -run TestAuditOfALargeLog -audit-bytes 1000000000 -v
 func TestAuditOfALargeLog(t *testing.T) {

@@ -180,8 +180,8 @@ func (c *rounds) run(ctx context.Context, s harness.Scenario, o harness.Options)
 	return harness.Run(ctx, s, o)
 }
 
-// failures is a store for runs that are not valid. It keeps the first few of each verdict, so a
-// violation is stored even after many runs without a conclusion.
+// failures is a store for runs that are not valid. It keeps the first keptFailures runs of each
+// verdict, so a violation is stored even after many runs without a conclusion.
 type failures struct {
 	*report.Store // nil means that nothing is stored
 	kept          map[checker.Verdict]int

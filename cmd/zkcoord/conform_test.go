@@ -128,7 +128,7 @@ func TestConformInJSON(t *testing.T) {
 	}
 }
 
-// Errors that can be found without writing are reported before anything is written.
+// If a flag has a wrong value, the command reports an error and leaves no znode behind.
 func TestConformRefuses(t *testing.T) {
 	t.Parallel()
 	for _, of := range []struct {

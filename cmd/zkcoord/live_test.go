@@ -7,7 +7,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 )
 
-// This test is for the race detector: an interrupt is reported from its own goroutine, possibly
+// This test is for the race detector: an interrupt is reported from a separate goroutine, possibly
 // while the next run begins.
 func TestNoteAtTheStartOfARun(t *testing.T) {
 	a := quietApp()

@@ -48,8 +48,8 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	defer stop()
 	// SIGPIPE is caught, because it would kill the process, and the containers of the process would
 	// remain. If nobody reads the output any more, the write fails, and its error ends the command
-	// like an interrupt. The signal itself cannot end the command, because it does not show whether
-	// the output or a socket caused it.
+	// like an interrupt. The signal itself must not end the command, because a broken socket can
+	// cause it too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, unread := context.WithCancelCause(ctx)
 	defer unread(nil)

@@ -337,7 +337,8 @@ func (a *app) runner(virtual bool) func(context.Context, harness.Scenario, harne
 	return harness.Run
 }
 
-// interruptedOr reports an interrupt if that is why a run could not begin. Otherwise it returns
+// interruptedOr handles the error err with which the start of a run failed. If ctx has ended, it
+// reports the interrupt and returns the exit code exitUnknown as an error. Otherwise it returns
 // err.
 func (a *app) interruptedOr(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
@@ -392,7 +393,8 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 }
 
 // The method `distant` returns a starter of ensembles in several regions, and their number of
-// nodes. If --nodes is given, it must agree with that number. The ensemble checks this.
+// nodes: --nodes if it is given, and the sum of --regions otherwise. If --nodes differs from that
+// sum, the ensemble does not start.
 func (f *runFlags) distant(start ensemble.Starter) (ensemble.Starter, int) {
 	nodes := f.nodes
 	if nodes == 0 {

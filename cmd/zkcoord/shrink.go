@@ -191,8 +191,8 @@ func likeIn(r *harness.Result) *runFlags {
 }
 
 // replay runs the minimized plan on the original kind of ensemble and the original versions of
-// ZooKeeper, unless that kind is embedded or external, or f.replay is below 1. It reports how often
-// the violation occurred.
+// ZooKeeper, f.replay times. It reports how often the violation occurred. It does nothing if the
+// original kind is embedded or external.
 func (a *app) replay(ctx context.Context, s harness.Scenario, r *harness.Result, small shrink.Small, f shrinkFlags) error {
 	if r.Ensemble == "embedded" || r.Ensemble == "external" || f.replay < 1 {
 		return nil

@@ -298,7 +298,7 @@ func (w *whoRun) ask(ctx context.Context) sessions {
 		text, _ = ensemble.FourLetters(ctx, new(net.Dialer).DialContext, server, "dump")
 		_, sets, leads := strings.Cut(text, "Session Sets")
 		sets, _, whole := strings.Cut(sets, "ephemeral nodes dump")
-		if !leads || !whole { // a session that a cut reply does not list may live
+		if !leads || !whole { // a truncated reply may not list all living sessions
 			continue
 		}
 		known.living = make(map[int64]bool)
@@ -321,8 +321,8 @@ func sessionID(hex string) int64 {
 
 func (k sessions) dead(id int64) bool { return k.living != nil && id != 0 && !k.living[id] }
 
-// name describes the owner of a znode in one phrase: its label, its session and its address, as far
-// as they are known, and whether the session is dead.
+// name describes the owner of a znode in one phrase. The phrase has the label, the session and the
+// address, as far as they are known. It also says if the session is dead.
 func (w *whoRun) name(n waits.Node) string {
 	name := "session " + hex(n.Session)
 	if n.Session == 0 {

@@ -182,10 +182,10 @@ election or a queue serves them in that order. With -l the list includes their d
 	return c
 }
 
-// list prints the names of the children of path. With f.recursive it prints those of all
-// descendants. Each name is relative to the path that the user requested, and begins with the
-// argument `below`. The function skips a znode that is deleted meanwhile, but fails if the
-// requested znode does not exist.
+// list prints the names of the children of path, or of all descendants if f.recursive is set. Each
+// name is relative to the path that the user requested, and begins with the argument `below`. The
+// function skips a descendant that is deleted during the listing, but fails if the requested znode
+// does not exist.
 func (a *app) list(ctx context.Context, s *session.Session, path, below string, f listFlags) error {
 	listing, err := s.Children(ctx, path)
 	switch {

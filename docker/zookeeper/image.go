@@ -26,9 +26,10 @@ import (
 var files embed.FS
 
 // Image returns the name of an image of a node of that version, and ensures that the Docker engine
-// has it. If no earlier run of the script image.sh has provided the image, the script pulls it, or
-// builds it, which takes minutes. For the empty version, the image is the one in ZKCOORD_IMAGE, or
-// else that of the default version. The script's output goes to progress, line by line.
+// has the image. If no earlier run of the script image.sh has provided the image, the script pulls
+// or builds it. This takes minutes. For the empty version, the image is the one that ZKCOORD_IMAGE
+// names. If ZKCOORD_IMAGE is empty, it is the image of the default version. The script's output
+// goes to progress, line by line.
 //
 // If the script fails, the error is the last line of its output, which says what to install. If ctx
 // ends first, the build ends too, and no image of that name remains.
@@ -44,9 +45,10 @@ func Image(ctx context.Context, version string, progress io.Writer) (string, err
 	return image, nil
 }
 
-// Unpack returns the directory into which unpack.sh has unpacked packages of Debian. The name is
-// one of those that the file named packages lists, such as "zookeeper-3.9.6". The first call on a
-// machine takes seconds and needs a network. The unpacked files stay in the user's cache directory.
+// Unpack returns the directory into which unpack.sh has unpacked packages of Debian. The argument
+// `name` is a name in the file docker/zookeeper/packages, such as "zookeeper-3.9.6". The first call
+// with a name on a machine takes seconds and needs a network. The unpacked files stay in the user's
+// cache directory.
 //
 // The error gives the reason: an unknown name, no network, or a package without Debian's signature.
 // If ctx ends first, nothing remains.

@@ -24,8 +24,9 @@ type Config struct {
 
 	// Version is the version of ZooKeeper, such as "3.9.6", or several versions joined by "+",
 	// which the nodes get in turn. If Version is empty, local JVMs use the release in
-	// ZOOKEEPER_HOME, and containers use the image that their Options name. If there is no such
-	// release or image, the nodes use the newest version on which zkcoord is tested.
+	// ZOOKEEPER_HOME, and containers use the image that their Options or ZKCOORD_IMAGE names. If
+	// neither a release nor an image is named, the nodes use the newest version on which zkcoord
+	// is tested.
 	Version string
 
 	// Later lists further versions to which nodes may be changed: see Upgrader. They are installed
@@ -45,9 +46,9 @@ type Config struct {
 	Clocks bool
 	Disk   int64
 
-	// If Syncs is set, nodes sync their logs before they acknowledge a write. On local JVMs, faults
-	// can then slow the syncs and lose unsynced data, see Syncer. Containers sync too, but do not
-	// support these faults.
+	// If Syncs is set, nodes sync their transaction logs before they acknowledge a write. On local
+	// JVMs, faults can then slow the syncs and lose unsynced data: see Syncer. Containers sync too,
+	// but do not support these faults.
 	Syncs bool
 
 	// Observers is the number of observers, which serve clients and do not vote. They are the last
@@ -60,12 +61,12 @@ type Config struct {
 	Regions  []int
 	Distance Pace
 
-	// If Members is set, the roles of containers and of local JVMs can change, see the interface
+	// If Members is set, the roles of containers and of local JVMs can change: see the interface
 	// Members. On local JVMs, no edge can then be cut or slowed.
 	Members bool
 
 	// Port is the port of node 0 on the loopback interface; the port of node i is Port+i. If Port
-	// is zero, the system chooses free ports. If Port is not zero and one of its ports is in use,
+	// is zero, each node gets a free port. If Port is not zero and one of these ports is in use,
 	// the ensemble does not start.
 	Port int
 

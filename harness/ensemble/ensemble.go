@@ -4,10 +4,13 @@
 //
 // # Guarantees
 //
-// Every implementation passes the contract of package ensembletest. In short: an address names one
-// node for as long as the ensemble exists; Ready waits for a quorum, not for an open port; data
-// survive a restart of any or all nodes; clients can reach a node in spite of a cut; and Close
-// leaves nothing behind.
+// Every implementation passes the contract of package ensembletest. In short:
+//
+//   - An address names one node for as long as the ensemble exists.
+//   - Ready waits for a quorum, not for an open port.
+//   - Data survive a restart of any or all nodes.
+//   - Clients can reach a node in spite of a cut.
+//   - Close leaves nothing behind.
 //
 // # Not guaranteed
 //
@@ -68,8 +71,8 @@ type Ensemble interface {
 	Kind() string
 
 	// Servers returns the client address of each node, by index. The addresses stay the same
-	// across restarts, but only DialContext can resolve them. A client must dial through it, or
-	// use the addresses that the function Addresses returns.
+	// across restarts, but only DialContext can resolve them. A client must dial through
+	// DialContext, or use the addresses that the function Addresses returns.
 	Servers() []string
 
 	// DialContext connects to the node with that address, wherever it listens at that moment.
@@ -197,10 +200,10 @@ type Members interface {
 // Clock can set the wall clocks of nodes. This does not affect sessions, because servers measure
 // timeouts with the monotonic clock.
 type Clock interface {
-	// SetClock changes the wall clock of a node. The setting counts from the start of the server:
-	// at the start, the clock was ahead of this machine's clock by `offset`, or behind it if
-	// `offset` is negative. Since then, it has run `rate` times as fast. With offset 0 and rate 1
-	// the clock is correct. The setting survives a restart.
+	// SetClock changes the wall clock of a node. The clock then shows the sum of three values: the
+	// time at which the server started, `offset`, and `rate` times the time since that start. A
+	// negative offset sets the clock back. With offset 0 and rate 1 the clock is correct. The
+	// setting survives a restart.
 	SetClock(ctx context.Context, node int, offset time.Duration, rate float64) error
 
 	// Time returns the wall clock time of the node's server. The node must run.
@@ -260,8 +263,8 @@ const (
 // of the given kind, the file contains only zeros, or no copy was saved.
 var ErrNothingStored = errors.New("ensemble: nothing is stored")
 
-// Decayer can change the stored data of nodes, like a disk that returns other data than were
-// written. The node must be down for each call.
+// Decayer can change the stored data of nodes, like a disk that returns wrong data. The node must
+// be down for each call.
 type Decayer interface {
 	Wiper
 

@@ -71,8 +71,9 @@ func parseRoles(text string, n int) (roles []Role, version string) {
 	return roles, version
 }
 
-// asSuper calls f with a connection that has the right to change the configuration. It calls f
-// again if a connection breaks, or if the servers are not ready for a change, until ctx ends.
+// asSuper calls f with a connection that has the right to change the configuration. If the attempt
+// fails with an error for which the function `transient` returns true, asSuper tries again with a
+// new connection, until ctx ends.
 func asSuper(ctx context.Context, e Ensemble, f func(*zk.Conn) error) error {
 	for {
 		err := superOnce(ctx, e, f)
@@ -145,7 +146,7 @@ func transient(err error) bool {
 		err.Error() == noQuorum || err.Error() == inProgress
 }
 
-// Errors for which the client has no names.
+// The texts of errors for which go-zookeeper has no names.
 const noQuorum, inProgress = "unknown error: -13", "unknown error: -14"
 
 // The function `explained` returns an error that says what an error without a name means.

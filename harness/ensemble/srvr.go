@@ -162,8 +162,9 @@ func ReadyWithin(ctx context.Context, e Ensemble, limit time.Duration) error {
 }
 
 // AwaitQuorum surveys until the nodes for which the function `want` returns true are settled. If
-// the function `dead` is not nil, AwaitQuorum calls it every half second, and returns its error if
-// there is one. If ctx ends first, the error lists the state of each node.
+// the function `dead` is not nil, AwaitQuorum calls it between two surveys, at most twice a second.
+// If `dead` returns an error, AwaitQuorum returns that error. If ctx ends first, the error lists
+// the state of each node.
 func AwaitQuorum(ctx context.Context, dial DialFunc, servers []string, want func(node int) bool, dead func() error) error {
 	var all []Status
 	for asked := time.Now(); ; {

@@ -7,7 +7,7 @@
 //
 // Without the flag the tests are skipped, because each takes about half a minute.
 //
-// If a harness cannot reproduce known bugs, it proves nothing when it finds no bug. The steps use
-// what the harness needs anyway: it can kill, pause and cut off servers at the right moment, slow
+// A harness that cannot reproduce known bugs proves nothing when it finds no bug. The steps use
+// faults that the harness also injects in its runs: it can kill, pause and cut off servers, slow
 // down edges, and drop unsynced data from disks.
 package museum

@@ -130,8 +130,8 @@ func (r *room) kill(nodes ...int) {
 	}
 }
 
-// catchUp makes a follower, `behind`, fetch n new znodes from the leader. It creates the znodes
-// while `behind` is stopped. Then it stops the other follower, so that the leader has no quorum. It
+// catchUp makes a follower, `behind`, fetch n new znodes from the leader. It kills `behind` and
+// then creates the znodes. Next it kills the other follower, so that the leader has no quorum. It
 // calls `begin`, starts `behind`, and returns when the leader has a quorum again.
 func (r *room) catchUp(path string, n int, begin func(behind int)) (behind, other int) {
 	r.Helper()

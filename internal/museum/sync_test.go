@@ -103,8 +103,8 @@ func TestZooKeeper4394EndsAFollower(t *testing.T) {
 }
 
 // ZOOKEEPER-4685: a follower acknowledges the transactions that it has received before it
-// acknowledges its leader. The leader mistakes the first acknowledgement for the second, and gives
-// up its leadership.
+// acknowledges the leader's message NEWLEADER. The leader mistakes the first acknowledgement for
+// the second, and gives up its leadership.
 func TestZooKeeper4685DelaysAnElection(t *testing.T) {
 	config := ensemble.Config{InitLimit: 10, JVMFlags: []string{"-Dzookeeper.maxBatchSize=1"}}
 	exhibit{has: []string{"3.8"}, lacks: []string{"3.9.6"}, config: config, show: func(r *room) string {
@@ -144,9 +144,9 @@ func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 		r.kill(r.leader)
 		r.must(r.SetPace(r.Context(), ensemble.Pace{}, ensemble.Edge{From: a, To: r.leader}))
 
-		// A follower never cuts back its log across the start of an epoch. As long as the next
-		// leader has no transaction of its own epoch, it can make the old leader cut back its log.
-		// After its first transaction, the next leader would send a snapshot instead.
+		// A follower never cuts back its log across the start of an epoch. So the old leader cuts
+		// back its log only if the next leader has no transaction of the new epoch yet. After its
+		// first transaction, the next leader would send a snapshot instead.
 		r.start(a, b)
 		r.leads()
 		r.start(r.leader)

@@ -1,5 +1,6 @@
-// Package postgres starts a PostgreSQL server for tests and scenarios. It uses Debian's packages,
-// its own directory, a Unix socket and no port. The server does not sync its data to disk.
+// Package postgres starts a PostgreSQL server for tests and scenarios. It uses Debian's packages or
+// the programs in PATH. The server has a new directory, listens only on a Unix socket, and does not
+// sync its data to disk.
 package postgres
 
 import (
@@ -21,8 +22,7 @@ type Server struct {
 	log   string
 }
 
-// Installed returns nil if a server can be started here. Otherwise the error names the missing
-// package.
+// Installed returns nil if a server can be started here. Otherwise the error says what is missing.
 func Installed() error {
 	if err := procs.Able(); err != nil {
 		return err
@@ -32,7 +32,8 @@ func Installed() error {
 }
 
 // program returns the path of one of the server's programs. Debian has a directory for each
-// version. Of several versions, program uses the last in the order of names.
+// version. Of several versions, program uses the last in the order of names. If there is none, it
+// searches PATH.
 func program(name string) (string, error) {
 	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name); len(found) > 0 {
 		return found[len(found)-1], nil

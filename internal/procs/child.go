@@ -13,9 +13,9 @@ type Child struct {
 	err   error // the result of Wait; set before ended is closed
 }
 
-// Start starts a command that the kernel kills when this process ends for any reason. Start waits
-// for the command at once. This closes pipes that package exec creates, such as cmd.StdoutPipe, so
-// do not use those if their last data matter.
+// Start starts a command that the kernel kills when this process ends for any reason. Start also
+// calls cmd.Wait, on a separate goroutine. When the command ends, Wait closes the pipes that
+// package exec has created, such as cmd.StdoutPipe. Do not use such a pipe if its last data matter.
 //
 // The child has a separate process group. So a terminal's interrupt reaches only this process,
 // which then closes everything in order.
@@ -28,8 +28,8 @@ func Start(cmd *exec.Cmd) (*Child, error) {
 	c := &Child{cmd: cmd, ended: make(chan struct{})}
 	started := make(chan error)
 	go func() {
-		// The kernel ties the child to the thread that started it, not to the process. So that
-		// thread stays alive and waits for the child.
+		// The kernel ties the child to the thread that started it, not to the process. Therefore
+		// this thread must stay alive until the child has ended.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()

@@ -26,9 +26,9 @@ func AbleToLimitMemory() error {
 	return os.Remove(dir)
 }
 
-// newMemoryGroup creates a cgroup below that of this process. Threads in it wait when it has no
-// memory left. This needs the memory controller of cgroup v1: with v2, the kernel ends a process
-// that has no memory left.
+// newMemoryGroup creates a cgroup below the cgroup of this process. When the new cgroup has no
+// memory left, its threads wait. This needs the memory controller of cgroup v1: with v2, the kernel
+// ends a process that has no memory left.
 func newMemoryGroup() (dir string, err error) {
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -102,7 +102,7 @@ func liftMemory(dir string) error {
 	if err := set(dir, "memory.limit_in_bytes", "-1"); err != nil {
 		return err
 	}
-	const patience = 5 * time.Second // limit for the wait until threads that have received their memory can be moved
+	const patience = 5 * time.Second // threads that waited for memory can be moved only after they have received it
 	for end := time.Now().Add(patience); ; {
 		pids, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 		for pid := range strings.FieldsSeq(string(pids)) {

@@ -14,8 +14,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/owner"
 )
 
-// growMark is set in a test process that, for each line that it reads, takes memory and writes a
-// line. It needs nothing else from the kernel, which might refuse that under the memory limit.
+// growMark is an environment variable. A test process in which it is set takes memory and writes a
+// line for each line that it reads. The process requests nothing else from the kernel, because
+// under the memory limit the kernel might refuse other requests.
 const growMark = "ZKCOORD_TEST_GROW"
 
 func grow() {

@@ -46,10 +46,10 @@ func TestEveryErrorIsOnThePageOfErrors(t *testing.T) {
 	}
 }
 
-// The text of an error starts with its package, and errors.Is matches the error of only one
-// package. If a variable's value is an error of an internal package, the test uses that error's
-// text. Package session also has names for errors of go-zookeeper, which do not belong to this
-// module.
+// The text of an error starts with its package. No two exported error variables have the same value
+// or the same text. If a variable's value is an error of an internal package, the test uses that
+// error's text. The test ignores the names that package session has for errors of go-zookeeper,
+// because those errors do not belong to this module.
 func TestSentinelsHaveAPrefixAndTheirOwnValue(t *testing.T) {
 	files, exports := goFiles(t), exporting(t)
 	texts, public := make(map[string]string), make(map[string]string) // for what the keys and values are, see sentinelProblems
@@ -91,9 +91,10 @@ func valueName(value ast.Expr) string {
 }
 
 // sentinelProblems returns the violations among public errors. The keys of both maps are names of
-// error variables, such as lock.ErrReleased. In the map `public`, the value is the name of the
-// variable that the public variable is set to, or of the public variable itself if it is set to no
-// other variable. In the map `texts`, the value is the text of the error.
+// error variables, such as lock.ErrReleased. In the map `texts`, the value is the text of the
+// error. In the map `public`, the value is also a name. If the public variable is set to another
+// variable, it is the name of that other variable. If not, it is the name of the public variable
+// itself.
 func sentinelProblems(public, texts map[string]string) (problems []string) {
 	names := make(map[string]string) // value or text of an error -> the public variable that has it
 	for _, full := range slices.Sorted(maps.Keys(public)) {
@@ -126,8 +127,8 @@ func TestBadSentinelsAreFound(t *testing.T) {
 	}
 }
 
-// sentinels returns the exported error variables of a file with their texts, if the file defines
-// them.
+// sentinels returns the exported error variables of a file with their texts. A text that is not a
+// literal in the file is empty.
 func sentinels(file *ast.File) map[string]string {
 	texts := make(map[string]string)
 	for name, value := range sentinelValues(file) {

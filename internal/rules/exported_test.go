@@ -82,8 +82,8 @@ func TestEverythingExportedIsDocumented(t *testing.T) {
 
 func groupHasDoc(d *ast.GenDecl) bool { return d.Doc != nil }
 
-// eachHasDoc reports whether each constant or variable of a group has its own comment, before or
-// after it.
+// eachHasDoc reports whether each exported constant or variable of a group has a separate comment,
+// before or after it.
 func eachHasDoc(d *ast.GenDecl) bool {
 	for _, spec := range d.Specs {
 		if v, ok := spec.(*ast.ValueSpec); ok && v.Doc == nil && v.Comment == nil && v.Names[0].IsExported() {

@@ -16,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A program in another module works under each Do and each Bind, stops when it cancels its own
-// context, and leaves nothing held.
+// A program in another module works under each Do, Run and Bind of the primitives. When the program
+// cancels its own context, all of the work stops, and nothing remains held.
 func TestProgramInAnotherModuleStops(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

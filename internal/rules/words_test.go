@@ -106,8 +106,8 @@ func TestNoTextHasAWordThatIsRuledOut(t *testing.T) {
 	}
 }
 
-// comments returns the comments of a file without the names in its code, because a comment must be
-// able to name the functions of the code.
+// comments returns the comments of a file. If a word is also a name in the file's code, the
+// function replaces it by x, because a comment must be able to name the functions of the code.
 func comments(set *token.FileSet, file *ast.File) (all []passage) {
 	names := make(map[string]bool)
 	ast.Inspect(file, func(n ast.Node) bool {

@@ -9,7 +9,7 @@ import (
 // Work describes a holding under which Do calls a function, and how Do releases the holding.
 type Work struct {
 	Held interface {
-		// Bind is Holding.Bind.
+		// Bind works like Holding.Bind.
 		Bind(ctx context.Context) context.Context
 		// Context ends when the holding ends.
 		Context() context.Context
@@ -40,7 +40,8 @@ var ErrPanicked = errors.New("the function did not return")
 // with the cause. When f returns, Do releases the holding and waits for the release. If f panics or
 // ends its goroutine instead, Do starts the release and does not wait.
 //
-// The error is that of f, joined with the loss and with the error of the release.
+// If the holding was lost, the error joins that of f with the loss. Otherwise it joins that of f
+// with the error of the release.
 func Do(ctx context.Context, w Work, f func(ctx context.Context) error) error {
 	returned := false
 	defer func() {

@@ -49,8 +49,8 @@ func (h *Holding) Bind(ctx context.Context) context.Context {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	own := &hook{}
-	// If ctx has already ended, AfterFunc calls forget at once, on another goroutine. It waits for
-	// the mutex, so it removes the hook after the hook was added.
+	// If ctx has already ended, AfterFunc calls h.forget at once, on another goroutine. h.forget
+	// waits for the mutex, so it removes the hook only after addLocked has added it.
 	forget := context.AfterFunc(ctx, func() { h.forget(own) })
 	own.call = func(cause error) {
 		forget()

@@ -119,8 +119,8 @@ func (e *engine) healContainer(ctx context.Context, c mobycontainer.Summary) (er
 	case mobycontainer.StateExited:
 		err = e.startKilled(ctx, c.ID)
 	}
-	// A container without our chains, or without iptables, has no rules to remove. So errors
-	// are ignored.
+	// A container that does not run, or that lacks our chains or iptables, has no rules to remove.
+	// So errors are ignored.
 	_, _ = e.exec(ctx, c.ID, "iptables -w -F "+chainIn+"; iptables -w -F "+chainOut)
 	if err != nil {
 		return fmt.Errorf("resume or start the container of %s: %w", c.Labels[composeService], err)

@@ -225,8 +225,8 @@ func newCluster(engine *engine, kind string, nodes int) *cluster {
 	}
 }
 
-// create creates the network and starts all nodes at once. Otherwise a node would wait a minute for
-// the names of peers that do not exist yet.
+// create creates the network and starts all nodes concurrently. If it started one node after
+// another, a node could wait a minute for the names of peers that do not exist yet.
 func (e *Ensemble) create(ctx context.Context) error {
 	cfg := e.config
 	for i := range cfg.Nodes {
@@ -498,7 +498,8 @@ func (e *cluster) Leader(ctx context.Context) (int, error) {
 }
 
 // Close stores the logs if Config has a LogDir, and removes containers, volumes and network. If it
-// fails, it may be called again. For an ensemble of Attach it heals all faults and removes nothing.
+// cannot remove them, it may be called again. For an ensemble of Attach it heals all faults and
+// removes nothing.
 func (e *cluster) Close(ctx context.Context) error {
 	release, err := e.take(ctx)
 	if errors.Is(err, ensemble.ErrClosed) {

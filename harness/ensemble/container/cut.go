@@ -34,8 +34,8 @@ func (e *cluster) Lose(ctx context.Context, share float64, edges ...ensemble.Edg
 	})
 }
 
-// The method `rule` calls `note` for each edge, which changes e.cuts or e.loss. It then applies the
-// resulting iptables rules.
+// The method `rule` calls `note` for each edge. The function `note` changes e.cuts or e.loss. The
+// method then applies the resulting iptables rules.
 func (e *cluster) rule(ctx context.Context, edges []ensemble.Edge, note func(ensemble.Edge)) error {
 	for _, l := range edges {
 		if l.From < 0 || l.From >= len(e.nodes) || l.To < 0 || l.To >= len(e.nodes) || l.From == l.To {

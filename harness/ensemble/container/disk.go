@@ -24,9 +24,9 @@ const (
 // diskName is the name of the volume of a node's small disk.
 func diskName(id string, node int) string { return fmt.Sprintf("zkcoord-%s-node%d", id, node) }
 
-// createDisks creates a volume in memory for each node's logs, of the configured size. The engine
-// discards the contents of such a volume when no container uses it. So one container, which does
-// nothing else, uses all of them.
+// createDisks creates a volume in memory for each node's transaction logs, of the configured size.
+// The engine discards the contents of such a volume when no container uses it. So one container,
+// which does nothing else, uses the volumes of all nodes.
 func (e *cluster) createDisks(ctx context.Context, id string, labels map[string]string, cfg ensemble.Config) error {
 	keep := &mobycontainer.HostConfig{NetworkMode: "none"}
 	for node := range e.nodes {
@@ -51,7 +51,7 @@ func (e *cluster) createDisks(ctx context.Context, id string, labels map[string]
 	return err
 }
 
-// Fill writes zeros to the disk of a node's logs until the disk is full.
+// Fill writes zeros to the disk of a node's transaction logs until the disk is full.
 func (e *Ensemble) Fill(ctx context.Context, node int) error {
 	return e.onDisk(ctx, "fill the disk of", node, `cat /dev/zero > $disk/full 2> /dev/null
 free=$(stat -f -c %a $disk)
@@ -74,13 +74,14 @@ func (e *Ensemble) onDisk(ctx context.Context, what string, node int, script str
 }
 
 // Wipe deletes the data of a killed node, and its copy of the configuration of the members. The
-// copy may not list this node, and then its server would refuse to start.
+// node may be missing in that copy, and a server refuses to start with a configuration in which it
+// is missing.
 func (e *cluster) Wipe(ctx context.Context, node int) error {
 	return e.whileDown(ctx, "wipe", node, "rm -rf "+dataDir+"/version-2 "+logDir+"/version-2 "+confDir)
 }
 
-// Truncate removes about half of the newest log of a killed node. It counts only the nonzero bytes
-// of the log, because the server preallocates space with zeros.
+// Truncate removes about half of the newest transaction log of a killed node. It counts only the
+// nonzero bytes of the log, because the server preallocates space with zeros.
 func (e *cluster) Truncate(ctx context.Context, node int) error {
 	return e.whileDown(ctx, "truncate the log of", node, `log=$(ls -t `+logDir+`/version-2/log.* | head -n 1)
 used=$(tr -d '\0' < "$log" | wc -c)
@@ -116,7 +117,8 @@ func (e *cluster) whileDown(ctx context.Context, what string, node int, script s
 	})
 }
 
-// runOnce starts a container and waits until it ends. If it fails, the error contains its output.
+// runOnce starts a container and waits until it ends. If the container ends with a status other
+// than 0, the error contains the last lines of the container's output.
 func (e *cluster) runOnce(ctx context.Context, id string) error {
 	ended := e.engine.ContainerWait(ctx, id, client.ContainerWaitOptions{Condition: mobycontainer.WaitConditionNextExit})
 	if _, err := e.engine.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {

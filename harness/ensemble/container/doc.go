@@ -23,10 +23,12 @@
 // # Testcontainers
 //
 // Containers are created with testcontainers-go. Its reaper is switched off, because the reaper is
-// a separate image that must come from a registry. Instead, each Start removes the leftovers of
-// ended processes, which have labels. If the program itself runs in a container, testcontainers-go
-// assumes that the engine has the gateway's address. That is wrong if the engine runs in the same
-// container: see dialHost. TESTCONTAINERS_HOST_OVERRIDE replaces the address that testcontainers-go
-// or dialHost would choose. If the engine cannot publish ports on the gateway's address, set the
-// variable to the gateway. Ports are then published on all addresses.
+// a separate image that must come from a registry. Instead, labels on all containers and networks
+// name the process that created them, and each Start removes those of ended processes.
+//
+// If the program itself runs in a container, testcontainers-go assumes that the engine has the
+// gateway's address. That is wrong if the engine runs in the same container: see dialHost.
+// TESTCONTAINERS_HOST_OVERRIDE replaces the address that testcontainers-go or dialHost would
+// choose. If the engine cannot publish ports on the gateway's address, set the variable to the
+// gateway. Ports are then published on all addresses.
 package container

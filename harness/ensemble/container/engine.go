@@ -41,8 +41,9 @@ func Available(ctx context.Context) error {
 // seconds.
 const engineTimeout = 10 * time.Second
 
-// setUp turns off the reaper and the log of testcontainers. It must run first, because
-// testcontainers reads its environment only once.
+// setUp turns off the log of testcontainers, and the reaper unless the environment already has a
+// setting for it. It must run before any call of testcontainers, because testcontainers reads the
+// environment only once.
 var setUp = sync.OnceFunc(func() {
 	if os.Getenv("TESTCONTAINERS_RYUK_DISABLED") == "" {
 		os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true")
@@ -76,8 +77,9 @@ func connect(ctx context.Context) (*engine, error) {
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// The method `local` reports whether the engine runs on this machine. Labels name processes of this
-// machine as owners, so the owners can be checked only if the engine runs here.
+// The method `local` reports whether the engine runs on this machine. Labels name processes as
+// owners. If the engine is remote, an owner may be a process of another machine, and this process
+// cannot check whether that owner has ended.
 func (e *engine) local() bool { return strings.HasPrefix(e.DaemonHost(), "unix:") }
 
 // The function `labelled` returns the filter for objects with a label; an empty value matches any
@@ -185,9 +187,10 @@ func (e *engine) dialHost(network netip.Addr) (host string, publish netip.Addr) 
 	return published(os.Getenv("TESTCONTAINERS_HOST_OVERRIDE"), e.DaemonHost(), gateway)
 }
 
-// The function `published` chooses the host and the address for dialHost. The zero address
-// publishes on all addresses. If the user named a host other than loopback, we publish on all
-// addresses, because we do not know the address of that host on the engine's machine.
+// The function `published` chooses the host and the address for dialHost. The zero address means
+// that ports are published on all addresses. This is the result if the override or the engine's URL
+// names a host other than loopback, because the address of that host on the engine's machine is not
+// known.
 func published(override, daemon string, gateway netip.Addr) (host string, publish netip.Addr) {
 	u, err := url.Parse(daemon)
 	switch {

@@ -20,7 +20,7 @@ func (e *Ensemble) Version(node int) string {
 	return e.versions[node]
 }
 
-// SetVersion replaces the container of a killed node by one with the image of the other version.
+// SetVersion replaces the container of a killed node with a container of the other version's image.
 // The new container takes over the volumes.
 func (e *Ensemble) SetVersion(ctx context.Context, node int, version string) error {
 	return e.change(ctx, "set the version of", node, func() error {

@@ -28,8 +28,8 @@ import (
 type Options struct {
 	ensemble.Config
 
-	// Model has the remaining options, for example the seed and whether to listen on TCP. If Port
-	// is set, the ensemble listens on TCP.
+	// Model has the options of the zktest ensemble that Config does not have, for example whether
+	// to listen on TCP. If Port is set, the ensemble listens on TCP in any case.
 	Model zktest.Options
 }
 
@@ -222,8 +222,8 @@ func (e *Ensemble) SetTimers(_ context.Context, node int, rate float64) error {
 	return e.change("set the timers of", node, func() { e.Model.SetClockRate(node, rate) })
 }
 
-// StallLog stalls the thread that expires sessions: it blocks when it next writes a line to the
-// log, and then closes no session. No other thread of the model writes to the log.
+// StallLog stalls the thread that expires sessions. The thread blocks when it next writes a line to
+// the log, and closes no session after that. No other thread of the model writes to the log.
 func (e *Ensemble) StallLog(_ context.Context, node int) error {
 	const noExpiry = 1 << 40 * time.Millisecond // about 35 years
 	return e.change("stall the log of", node, func() { e.Model.SetExpirerPace(node, noExpiry) })
@@ -259,8 +259,8 @@ func (e *Ensemble) SetSequence(_ context.Context, path string, n int32) error {
 	return nil
 }
 
-// The method `change` runs a fault on one node. It holds the mutex only briefly, because the model
-// acts at once.
+// The method `change` runs a fault on one node, unless the ensemble is closed. It holds the mutex
+// only briefly, because the functions of the model do not wait.
 func (e *Ensemble) change(what string, node int, f func()) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

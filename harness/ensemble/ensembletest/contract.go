@@ -18,12 +18,12 @@ import (
 	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
-// patience bounds each wait of the contract. Real servers elect within a second or two. An isolated
-// leader takes up to syncLimit to resign.
+// patience bounds each wait of the contract. Real servers elect a leader within a second or two. An
+// isolated leader takes up to syncLimit ticks to resign.
 const patience = 60 * time.Second
 
 // steps are the contract, in the order in which failures are easiest to understand. Each step
-// except the last leaves the ensemble ready.
+// except the last two leaves the ensemble ready and all nodes running.
 var steps = []struct {
 	name string
 	run  func(contract, *testing.T)

@@ -26,9 +26,9 @@ type Ensemble struct {
 	closed  atomic.Bool
 }
 
-// Options describe how to connect to the servers. Every connection of a run uses them: those of the
-// programs under test (including programs of other libraries and in separate processes), of the
-// harness itself, and of faults. Only Servers is required.
+// Options describe how to connect to the servers. Every connection of a run uses them: the
+// connections of the programs under test, of the harness itself, and of faults. This includes
+// programs that use other libraries or run in separate processes. Only Servers is required.
 type Options struct {
 	// Servers are addresses in the format of session.Options.Servers.
 	Servers []string
@@ -36,8 +36,8 @@ type Options struct {
 	// uses the host in its address.
 	TLS *tls.Config
 	// Auth is sent on every connection. A run creates one znode at the root, and all its other
-	// znodes below that, open to everyone. So a credential is useful only if the ACL of the root
-	// names it, or if the servers serve only authenticated clients.
+	// znodes below that one. Everyone may access them. So a credential is useful only if the ACL of
+	// the root names it, or if the servers serve only authenticated clients.
 	Auth []session.Auth
 }
 

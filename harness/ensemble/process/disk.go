@@ -14,11 +14,11 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// data returns the directory of the node's logs and snapshots.
+// data returns the directory of the node's transaction logs and snapshots.
 func (n *node) data() string { return filepath.Join(n.dir, "data", "version-2") }
 
-// DataDir returns the directory of the snapshots and logs of a node. Do not change files there
-// while the node runs.
+// DataDir returns the directory of the transaction logs and snapshots of a node. Do not change
+// files there while the node runs.
 func (e *Ensemble) DataDir(i int) string { return e.nodes[i].data() }
 
 // The method `saved` returns the directory in which Save stores the copy of the data.
@@ -77,11 +77,11 @@ func (n *node) whileDown(f func() error) error {
 	return f()
 }
 
-// leastLog is the number of nonzero bytes that a log must have to be truncated.
+// leastLog is the minimum number of nonzero bytes of a transaction log that can be truncated.
 const leastLog = 1000
 
-// truncate removes about half of the newest log. It counts only the nonzero bytes of the log,
-// because the server preallocates space with zeros.
+// truncate removes about half of the newest transaction log. It counts only the nonzero bytes of
+// the log, because the server preallocates space with zeros.
 func (n *node) truncate() error {
 	newest := n.newest(ensemble.StoredLog)
 	if newest == "" {

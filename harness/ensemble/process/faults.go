@@ -19,8 +19,8 @@ func (e *Ensemble) Start(_ context.Context, i int) error {
 	return e.change("start", i, func(n *node) error { return n.launch(e.config, e.library) })
 }
 
-// Version returns the version of a node. If no version was configured, it is the version of its
-// jars.
+// Version returns the version of a node. If no version was configured, the result is the version of
+// the node's jars.
 func (e *Ensemble) Version(i int) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -67,7 +67,7 @@ func (e *Ensemble) Wipe(_ context.Context, i int) error {
 	return e.change("wipe", i, func(n *node) error { return n.whileDown(n.wipe) })
 }
 
-// FlipBit flips a bit of a killed node's newest log or snapshot.
+// FlipBit flips a bit of a killed node's newest transaction log or snapshot.
 func (e *Ensemble) FlipBit(_ context.Context, i int, file ensemble.StoredFile, share float64) error {
 	return e.change("flip a bit of", i, func(n *node) error { return n.whileDown(func() error { return n.flipBit(file, share) }) })
 }
@@ -93,7 +93,7 @@ func (e *Ensemble) Restore(_ context.Context, i int) error {
 	})
 }
 
-// Truncate removes about half of the newest log of a killed node.
+// Truncate removes about half of the newest transaction log of a killed node.
 func (e *Ensemble) Truncate(_ context.Context, i int) error {
 	return e.change("truncate", i, func(n *node) error { return n.whileDown(n.truncate) })
 }

@@ -19,9 +19,9 @@ import (
 // debianJars are the jars of Debian's packages that a server needs. Not every version needs, or
 // has, all of them.
 //
-// ZooKeeper's own jar is the last, because its manifest names the other jars in /usr/share/java.
-// Java would use those before any jar that follows in the class path, and they may have another
-// version.
+// ZooKeeper's own jar is the last, because its manifest names other jars in /usr/share/java. Java
+// uses the jars that a manifest names before the jars that follow in the class path. The named jars
+// may have the wrong versions.
 var debianJars = []string{
 	"zookeeper-jute.jar", "slf4j-api.jar", "slf4j-log4j12.jar", "log4j-1.2.jar", "netty-all.jar", "netty-common.jar",
 	"netty-buffer.jar", "netty-codec.jar", "netty-handler.jar", "netty-resolver.jar", "netty-transport.jar",

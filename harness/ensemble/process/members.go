@@ -34,8 +34,8 @@ func (n *node) member(role ensemble.Role) string {
 }
 
 // wipe deletes the data. If servers can change the configuration, wipe also deletes the node's copy
-// of the configuration. Otherwise the node might not start again, because a server refuses to start
-// with a configuration in which it is missing.
+// of the configuration. The node may be missing in that copy, and a server refuses to start with a
+// configuration in which it is missing.
 func (n *node) wipe() error {
 	files := []string{n.data()}
 	if n.members != nil {

@@ -20,9 +20,9 @@ import (
 )
 
 // node is one server and its directory. It gets new ports at each start, because another program
-// may have taken the old ones while the node was down. The ports can change because only relays and
-// DialContext use the ports. With Config.Members, all servers know the ports, so they never change.
-// The client port does not change either if Config.Port sets it.
+// may have taken the old ones while the node was down. Only relays and DialContext use the ports,
+// so the ports can change. There are two exceptions. With Config.Members, all servers know the
+// ports, so the ports never change. If Config.Port sets the client port, that port never changes.
 type node struct {
 	index int
 	dir   string
@@ -30,7 +30,7 @@ type node struct {
 
 	members []string // the members' entries, by index; nil if the membership is fixed
 
-	install install // changed only while it is down
+	install install // changed only while the node is down
 
 	mu       sync.Mutex
 	client   int // port for clients

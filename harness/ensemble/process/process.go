@@ -158,8 +158,8 @@ func (e *Ensemble) connect() error {
 		from, to := e.nodes[link.From], e.nodes[link.To]
 		back := e.gates[ensemble.Edge{From: link.To, To: link.From}]
 		quorum := &relay{there: there, back: back, target: to.quorumAddress}
-		// When node `from` connects to node `to`, it announces its own election address. This relay
-		// replaces that address with the address of the relay for the opposite direction.
+		// When node `from` connects to node `to`, node `from` announces its election address. This
+		// relay replaces that address with the address of the relay for the opposite direction.
 		election := &relay{there: there, back: back, target: to.electionAddress,
 			translate: greet(func() string { return to.peers[link.From].election })}
 		for _, r := range []*relay{quorum, election} {
@@ -217,8 +217,8 @@ func (e *Ensemble) Ready(ctx context.Context) error {
 		if err := ensemble.AwaitQuorum(ctx, e.DialContext, e.servers, e.running, e.died); err != nil {
 			return err
 		}
-		// Another program may have taken one of our ports, so its server may have answered. Our
-		// server at that port has then died, or is about to die.
+		// Another program may have taken one of our ports, and its server may have answered instead
+		// of ours. Our server for that port has then died, or is about to die.
 		err := errors.Join(e.died(), e.verify(ctx))
 		if !errors.Is(err, errQuorumLost) {
 			return err

@@ -223,7 +223,7 @@ type parcel struct {
 const onTheWay = 64
 
 // The method `copy` carries one direction of a connection. It delivers the end of the stream only
-// while the gate is open, because a node must not detect through a cut that the other node has
+// while the gate is open. During a cut, a node must not be able to detect that the other node has
 // gone.
 func (r *relay) copy(to, from net.Conn, g *gate) {
 	parcels, over := make(chan parcel, onTheWay), make(chan struct{})
@@ -250,8 +250,8 @@ func (r *relay) copy(to, from net.Conn, g *gate) {
 	}
 }
 
-// The function `read` sends the data that it reads to the channel `parcels`, until the end of the
-// stream or until the channel `over` is closed. The last parcel has the error that ended the
+// The function `read` sends the data that it reads to the channel `parcels`. It returns at the end
+// of the stream or when the channel `over` is closed. The last parcel has the error that ended the
 // stream.
 func read(from net.Conn, g *gate, parcels chan<- parcel, over <-chan struct{}) {
 	defer close(parcels)
@@ -293,8 +293,8 @@ func arrive(due time.Time, done <-chan struct{}) bool {
 // text of the node's election address.
 const greetingHead = 8 + 8 + 4
 
-// greet returns a function for relay.translate. It replaces the address in the greeting by the
-// result of the function `address`.
+// greet returns a function for relay.translate. The returned function replaces the address in the
+// greeting with the result of the function `address`.
 func greet(address func() string) func(net.Conn) (net.Conn, error) {
 	return func(c net.Conn) (net.Conn, error) {
 		head := make([]byte, greetingHead)

@@ -41,8 +41,9 @@ func connect(t *testing.T, p *relay, l net.Listener) (from, to net.Conn) {
 	return from, to
 }
 
-// A node replies to a greeting by connecting to the address in it, past the relays and their cuts
-// (QuorumCnxManager, handleConnection). Therefore the greeting must contain the address of a relay.
+// A node replies to a greeting by connecting to the address that the greeting contains
+// (QuorumCnxManager, handleConnection). With the real address of a node, that connection would
+// bypass the relays and their cuts. Therefore the greeting must contain the address of a relay.
 func TestGreetingTellsTheRelaysAddress(t *testing.T) {
 	greeting := func(address string) []byte {
 		version := int64(-65536)

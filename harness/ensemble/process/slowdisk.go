@@ -41,8 +41,9 @@ func (n *node) slowdisk() string { return filepath.Join(n.dir, "slowdisk") }
 
 func (n *node) control() string { return filepath.Join(n.slowdisk(), "control") }
 
-// The size of the file that controls the library, and the offsets of two 64-bit numbers in it: the
-// delay of each sync in microseconds, and the number of syncs that were delayed.
+// The size of the file that controls the library, and the offsets of two 64-bit numbers in the
+// file: the delay of each sync in microseconds, and the number of syncs that were delayed. A third
+// number, of all syncs, follows them.
 const (
 	controlDelay  = 0
 	controlSlowed = 8
@@ -102,9 +103,10 @@ func (e *Ensemble) LoseUnsynced(_ context.Context, i int) (lost int64, err error
 	return lost, err
 }
 
-// loseEnd replaces the end of a log, after the stored length, with zeros. The server preallocates
-// the file with zeros, so zeros were its contents before the writes. If nothing of the log was
-// stored, loseEnd removes the file.
+// loseEnd replaces the end of a transaction log, after the synced length, with zeros. The server
+// preallocates the file with zeros, so the file had zeros there before the writes. The library has
+// written the synced length to the file `record`. If nothing of the log was synced, loseEnd removes
+// the log.
 func loseEnd(log, record string) (lost int64, err error) {
 	text, err := os.ReadFile(log)
 	if err != nil {
