@@ -68,6 +68,11 @@ func (a *app) conform(ctx context.Context, connect *connectFlags, o conform.Opti
 	if err != nil {
 		return err
 	}
+	if o.Release != "" {
+		if err := modeled(o.Release); err != nil {
+			return fmt.Errorf("--zookeeper: %w", err)
+		}
+	}
 	user, secret := "zkcoord-conform", rand.Text()
 	o.Owner = wire.ID{Scheme: "digest", ID: session.DigestACL(session.PermAll, user, secret)[0].ID}
 	opts.Auth = append(opts.Auth, session.Auth{Scheme: "digest", Data: []byte(user + ":" + secret)})
@@ -88,9 +93,7 @@ func (a *app) conform(ctx context.Context, connect *connectFlags, o conform.Opti
 		return errors.Join(connect.auth.explain(err), s.Close())
 	}
 	o.Dial = servers.DialContext
-	if err := a.expecting(ctx, &o, servers.Servers()); err != nil {
-		return errors.Join(err, a.removed(ctx, s, name), s.Close())
-	}
+	a.expecting(ctx, &o, servers.Servers())
 	report := &conformReport{app: a}
 	err = conform.Run(ctx, o, report.add)
 	left := errors.Join(a.removed(ctx, s, name), s.Close())
@@ -119,7 +122,7 @@ func (a *app) removed(ctx context.Context, s *session.Session, dir string) error
 
 // The method `expecting` puts the leader first in o.Servers, and chooses the release to compare the
 // servers with.
-func (a *app) expecting(ctx context.Context, o *conform.Options, servers []string) error {
+func (a *app) expecting(ctx context.Context, o *conform.Options, servers []string) {
 	o.Servers = slices.Clone(servers)
 	said := ""
 	for i, status := range ensemble.Survey(ctx, o.Dial, servers, func(int) bool { return true }) {
@@ -128,21 +131,23 @@ func (a *app) expecting(ctx context.Context, o *conform.Options, servers []strin
 			o.Servers = slices.Concat(servers[i:], servers[:i])
 		}
 	}
-	if o.Traces == 0 {
-		return nil
+	if o.Traces == 0 || o.Release != "" {
+		return
 	}
-	given := o.Release != ""
-	o.Release = cmp.Or(o.Release, zktest.Version(said), zktest.V39)
-	e, err := zktest.New(zktest.Options{Version: o.Release})
-	if err == nil {
-		return e.Close()
+	o.Release = cmp.Or(zktest.Version(said), zktest.V39)
+	if modeled(o.Release) != nil {
+		a.note("the servers report ZooKeeper %s, which zktest does not model: their answers are compared with %s", said, zktest.V39)
+		o.Release = zktest.V39
 	}
-	if given {
-		return fmt.Errorf("--zookeeper: %w", err)
+}
+
+// The function `modeled` returns an error if zktest does not model the release.
+func modeled(release zktest.Version) error {
+	e, err := zktest.New(zktest.Options{Version: release})
+	if err != nil {
+		return err
 	}
-	a.note("the servers report ZooKeeper %s, which zktest does not model: their answers are compared with %s", said, zktest.V39)
-	o.Release = zktest.V39
-	return nil
+	return e.Close()
 }
 
 // A conformReport prints each finding as soon as it is available.

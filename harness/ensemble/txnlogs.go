@@ -15,9 +15,11 @@ import (
 func CopyTxnLog(r io.Reader, dir, name string) error {
 	kind, _, _ := strings.Cut(name, ".")
 	switch {
+	case name != filepath.Base(name):
+		return nil
 	case kind == "snapshot":
 		r = strings.NewReader("")
-	case kind != "log" || name != filepath.Base(name):
+	case kind != "log":
 		return nil
 	}
 	file, err := os.Create(filepath.Join(dir, name))

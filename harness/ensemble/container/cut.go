@@ -26,10 +26,10 @@ func (e *cluster) Cut(ctx context.Context, edges ...ensemble.Edge) error {
 // Lose drops a share of the packets of the edges, at the receiver.
 func (e *cluster) Lose(ctx context.Context, share float64, edges ...ensemble.Edge) error {
 	return e.rule(ctx, edges, func(l ensemble.Edge) {
-		if share <= 0 {
-			delete(e.loss, l)
-		} else {
+		if share > 0 {
 			e.loss[l] = min(share, 1)
+		} else { // zero, negative or no number
+			delete(e.loss, l)
 		}
 	})
 }

@@ -131,8 +131,10 @@ func (e *cluster) healLocked(ctx context.Context) error {
 	for node, id := range e.nodes {
 		errs = append(errs, e.resumeLocked(ctx, node))
 		if e.is(e.down, node) {
-			_, err := e.engine.ContainerStart(ctx, id, client.ContainerStartOptions{})
-			errs = append(errs, err)
+			if _, err := e.engine.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
+				errs = append(errs, err)
+				continue
+			}
 			e.set(e.down, node, false)
 		}
 	}
@@ -144,7 +146,7 @@ func (e *cluster) healLocked(ctx context.Context) error {
 // The method `change` acquires the mutex `turn`, runs a fault on a node, and releases `turn`.
 func (e *cluster) change(ctx context.Context, what string, node int, f func() error) error {
 	if node < 0 || node >= len(e.nodes) {
-		return fmt.Errorf("%s node %d: the ensemble has %d nodes", what, node, len(e.nodes))
+		return noNode(what, node, len(e.nodes))
 	}
 	release, err := e.take(ctx)
 	if err != nil {
@@ -155,6 +157,10 @@ func (e *cluster) change(ctx context.Context, what string, node int, f func() er
 		return fmt.Errorf("%s node %d: %w", what, node, err)
 	}
 	return nil
+}
+
+func noNode(what string, node, nodes int) error {
+	return fmt.Errorf("%s node %d: the ensemble has %d nodes", what, node, nodes)
 }
 
 func (e *cluster) is(state []bool, node int) bool {

@@ -17,6 +17,9 @@ func (e *cluster) Logs(ctx context.Context, node int) (io.ReadCloser, error) {
 	if err := e.open(); err != nil {
 		return nil, err
 	}
+	if node < 0 || node >= len(e.nodes) {
+		return nil, noNode("read the log of", node, len(e.nodes))
+	}
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(e.copyLog(ctx, node, w, allLines)) }() // Ends with the log, or when the reader is closed.
 	return r, nil

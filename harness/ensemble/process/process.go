@@ -286,6 +286,9 @@ func (e *Ensemble) Logs(_ context.Context, i int) (io.ReadCloser, error) {
 	if err := e.open(); err != nil {
 		return nil, err
 	}
+	if i < 0 || i >= len(e.nodes) {
+		return nil, noNode("read the log of", i, len(e.nodes))
+	}
 	return os.Open(e.nodes[i].logFile())
 }
 
