@@ -60,7 +60,7 @@ func (s *Session) noRoot(err error) error {
 }
 
 // explainNoNode is called with an ErrNoNode. If the reason is a missing chroot, the returned error
-// says so. This costs one more request, unless the session has already found that the chroot
+// says so. The check costs one more request, unless the session has already found that the chroot
 // exists.
 func (s *Session) explainNoNode(ctx context.Context, err error) error {
 	if s.opts.Chroot == "" || s.rootSeen.Load() {

@@ -74,9 +74,10 @@
 //
 // Each session has five goroutines: three of the client, one that keeps the lease and closes the
 // client, and one that calls the logger and the hooks, and finally waits for all others.
-// Options.FollowMembers adds one. Each request and each clean-up in progress has one more. The
-// goroutine of a request that was given up remains until the next reply of the server. Each hold
-// that has lasted a while has a goroutine too. Close waits for all of them.
+// Options.FollowMembers adds one. Each request and each clean-up in progress has one more. If the
+// caller gives up a request, the goroutine of the request remains until the client has an answer
+// for it, at the latest until the session ends. Each hold that has lasted a while has a goroutine
+// too. Close waits for all of them.
 //
 // A request whose context is the session's own is made on the caller's goroutine, because the
 // request does not have to return before the session ends.

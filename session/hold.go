@@ -21,7 +21,7 @@ var ErrUnreadable = errors.New("session: the znode's ACL does not let this sessi
 
 // ErrNotZooKeeper means that the server gave this session no password, so the session cannot be
 // resumed on another connection. ZooKeeper gives each session a password; ClickHouse Keeper gives
-// none. The proof of the lease rests on ZooKeeper's sources, so nothing is granted on other
+// none. The proof of the lease is based on ZooKeeper's sources, so nothing is granted on other
 // servers. Connect to ZooKeeper, or set [Options.UnsafeAnyServer].
 var ErrNotZooKeeper = errors.New("session: the server is not ZooKeeper: its sessions have no password")
 
@@ -128,6 +128,6 @@ func (h *hold) Unbind(ctx context.Context) (context.Context, context.CancelFunc)
 
 // OnEnd calls f with the cause when the hold ends. The goroutine that ends the hold calls f itself,
 // and continues when f has returned. If the hold has already ended, OnEnd calls f at once. f must
-// not block and must not use the session or the hold, because locks of the session are held. OnEnd
-// is for recipes that have their own contexts. All other recipes use Bind.
+// not block and must not use the session or the hold, because the session's mutexes are locked
+// during the call. OnEnd is for recipes that have their own contexts. All other recipes use Bind.
 func (h *hold) OnEnd(f func(cause error)) { h.bound.OnEnd(f) }

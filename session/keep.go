@@ -12,9 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// keep does the due work of the lease keeper, and ends a session that no server has served for too
-// long: see Options.Abandon. At the end it closes the client. Hooks run on another goroutine, so a
-// slow hook does not delay keep.
+// keep does the due work of the lease keeper, and ends the session if it has been without a server
+// for too long: see Options.Abandon. When the session has ended, keep closes the client. Hooks run
+// on another goroutine, so a slow hook does not delay keep.
 func (s *Session) keep() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -62,8 +62,9 @@ func (s *Session) tend(now time.Time) (next time.Time) {
 
 // heartbeat sends a multi that checks the znodes of holds, or the root if there are none. Such a
 // multi changes nothing and fires no watch, but it is a quorum write: the answer proves that the
-// session lives. If a znode is gone, or if its ACL does not let this session read it, its hold
-// ends.
+// session lives. If a check fails because its znode is gone, or because the znode's ACL does not
+// let this session read it, the hold of that znode ends. A multi reports only its first failed
+// check, so a heartbeat ends at most one hold.
 func (s *Session) heartbeat(checked []*hold) {
 	start := time.Now()
 	paths := []string{"/"}

@@ -429,7 +429,7 @@ var errSuspended = errors.New("the machine was suspended")
 
 // suspendedLocked ends the lease and the granted holds if the machine was suspended for a fortieth
 // of the session timeout or longer. The lease's margin covers shorter suspensions, until their sum
-// is that long.
+// reaches a fortieth of the session timeout.
 func (k *leaseKeeper) suspendedLocked() {
 	if k.opts.UnsafeHoldUntilLost || k.timeout == 0 {
 		return

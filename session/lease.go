@@ -6,8 +6,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// The type `lease` applies the rule of the lease. It computes until when no other client can be
-// granted what this session holds, from the times at which packets were sent and answered. It reads
+// The type `lease` applies the rule of the lease. From the times at which packets were sent and
+// answered, it computes until when no other client can be granted what this session holds. It reads
 // no clock and does no I/O.
 //
 // The rule and its proof from ZooKeeper's sources are in docs/decisions/0001-lease.md. In short,
@@ -15,9 +15,9 @@ import (
 // has received. The lease keeps two times:
 //
 //   - `kept`: before this time, the leader of this connection does not expire the session. A packet
-//     k that went to the leader and back can make it later, because k proves that the leader had
-//     received an earlier activity a. The proof also needs a packet j between a and k. A sync is
-//     enough for k, and costs the ensemble no write.
+//     k that went to the leader and back can move this time later, because k proves that the
+//     leader had received an earlier activity a. The proof also needs a packet j between a and k.
+//     A sync is enough for k, and costs the ensemble no write.
 //   - `deadline`: before this time, no leader expires the session. An acknowledged quorum write
 //     moves it to `kept`, because the write proves that the leader still had a majority.
 type lease struct {
@@ -283,7 +283,7 @@ func (l *lease) renew(now time.Time, holding bool) (due time.Time, write bool) {
 }
 
 // The method `before` returns when to renew the deadline `end`, which was last renewed at `last`:
-// one beat later, or earlier if the deadline is near.
+// one beat later, or earlier if the deadline is near, but at least timeout/spacing after `last`.
 func (l *lease) before(end, last time.Time) time.Time {
 	near := end.Add(-max(l.timeout/8, 3*l.roundTrip))
 	return times.Later(times.Earlier(near, last.Add(l.beat())), last.Add(l.timeout/spacing))

@@ -128,7 +128,8 @@ func (w *world) hold(l *link, d time.Duration) { l.held = w.now + d + w.upTo(d) 
 
 func clock(t time.Duration) time.Time { return time.Unix(1000, 0).Add(t) }
 
-// run simulates the given number of session timeouts.
+// run simulates a session for the given number of session timeouts. It stops earlier if the lease
+// is broken, or two session timeouts after the session was closed.
 func (w *world) run(timeouts int) {
 	w.lead()
 	for i := range w.followers {

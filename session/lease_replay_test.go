@@ -173,14 +173,14 @@ func (r *replay) send(at time.Duration, op wire.Op) {
 		frame = wire.AppendFrame(nil, h, &wire.MultiRequest{Ops: []wire.MultiOp{check}})
 	}
 	r.waiting[h.Xid] = packet{op: op, sent: time.Now()}
-	r.conn.Write(frame) // after an error, a server has closed the connection, so the packet is lost
+	r.conn.Write(frame) // if this fails, a server has closed the connection: the packet is lost
 }
 
 func (r *replay) ping(at time.Duration)  { r.send(at, wire.OpPing) }
 func (r *replay) sync(at time.Duration)  { r.send(at, wire.OpSync) }
 func (r *replay) write(at time.Duration) { r.send(at, wire.OpMulti) }
 
-// cut cuts the client's follower off from the others.
+// cut cuts the client's follower off from the other servers.
 func (r *replay) cut(at time.Duration) {
 	r.until(at)
 	r.e.Isolate(r.at)
@@ -201,7 +201,8 @@ func (r *replay) closed() time.Time {
 	return time.Time{}
 }
 
-// overlap returns for how long the lease stood after a leader had closed the session.
+// overlap returns for how long the lease stood after a leader had closed the session. It is
+// negative if the lease ended first, and 0 if no leader closed the session.
 func (r *replay) overlap() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -277,8 +278,8 @@ func revived(r *replay) {
 
 // The function `proven` returns the script of a session that passes a probation although a leader
 // has already taken the session to expire it. The leader's expirer is stalled until the time
-// `flows`. With a decoy, it is stalled before it marks the session as closing, otherwise after
-// that.
+// `flows`. With a decoy, the expirer is stalled before it marks the session as closing. Without a
+// decoy, the expirer is stalled after it has marked the session.
 func proven(decoy bool, flows time.Duration) func(*replay) {
 	return func(r *replay) {
 		r.stall(r.at, decoy)

@@ -55,7 +55,7 @@ type variant struct {
 	tick    int           // of the servers, in units
 	late    int           // how many units late a PING may be
 	pace    int           // most units from taking an expired session to closing it
-	drift   time.Duration // by the client's clock, the session may expire this much before its T
+	drift   time.Duration // the session may expire this long before T by the client's clock
 	relayed bool          // a touch reaches the leader only after two PINGs, like behind an observer master
 	forgets bool          // a new leader may not know the session
 	slow    bool          // answers take time between the follower and the client
@@ -408,7 +408,7 @@ func (s *searcher) possible(p *place) []step {
 func (s *searcher) keep(all []step) []step { s.steps = all; return all }
 
 // mayWait reports whether a unit of time may pass. It may not pass if something has already lasted
-// as long as the assumptions allow.
+// as long as the assumptions allow, or if the session was closed more than a session timeout ago.
 func (s *searcher) mayWait(p *place) bool {
 	if p.closed != never && p.now > p.closed+searchT {
 		return false
@@ -506,10 +506,10 @@ func (s *searcher) take(p *place, a step) {
 //
 // A touch is a packet of the client that the follower has received. The follower reports a touch to
 // the leader in its answer to the next PING, and the leader then gives the session a new timeout.
-// The session ends earlier with fewer reports, or with earlier reports. So a PING that finds no
-// touch is handled before there is one. A report is handled as soon as it is sent, unless it never
-// arrives or the leader is paused. If answers take no time (s.slow is false), the client also reads
-// them at once.
+// The session ends earlier with fewer reports, or with earlier reports. So a PING is handled at
+// once if it finds no touch, or if its answer would not reach the leader. A report is handled as
+// soon as it is sent, unless it never arrives or the leader is paused. If answers take no time
+// (s.slow is false), the client also reads them at once.
 func (s *searcher) settle(p *place) bool {
 	switch {
 	case p.at < 0:

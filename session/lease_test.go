@@ -173,8 +173,8 @@ func (l *lease) do(kind string, sent, answered time.Time, timeout time.Duration)
 	}
 }
 
-// The cost of a lease has bounds: how many writes a client sends if it follows the method `renew`,
-// and how close the deadline comes.
+// A client that follows the method `renew` sends few writes, and its lease always has enough time
+// left.
 func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 	for _, test := range []struct {
 		tick, roundTrip time.Duration // for T = 12 s

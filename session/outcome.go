@@ -86,7 +86,7 @@ func OutcomeOf(err error) Outcome {
 	return Indeterminate
 }
 
-// The function `unsent` returns the error of a request that was given up before it was written.
+// The function `unsent` returns the error of a request that was never written.
 func unsent(op, path string, cause error) error {
 	return &RequestError{Op: op, Path: path, Outcome: Failed, Err: cause}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A parkedConn is a connection without a server, for a client whose session is over. It accepts the
-// handshake and the request to close, and leaves every other request without an answer.
+// A parkedConn is a connection without a server, for a client whose session is over. It answers the
+// handshake and the request to close, and no other request.
 //
 // Without any connection, the client's Close could wait a whole second. Its request to close may be
 // queued after the client has read the queue for the last time.

@@ -137,7 +137,7 @@ func watchable(op wire.Op) bool {
 
 // The method `sending` is called with each request before the request is written. It returns the
 // frames that must be sent before the request. It sets the watch flag of a read whose path somebody
-// waits for, unless the server has the watch. It then also returns the path.
+// waits for, unless the server has the watch. If it sets the flag, it also returns the path.
 //
 // One call returns both results, because a frame that removes a watch must not follow the read that
 // sets the watch again.

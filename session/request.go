@@ -62,8 +62,8 @@ func do[T any](ctx context.Context, s *Session, r request, call func(request) (T
 	return a.value, answered(op, path, a.err)
 }
 
-// A request is one request of a caller. A function that gets everything it needs from the request
-// captures no variables, so it costs no allocation.
+// A request is one request of a caller. If the function that is passed to `do` gets everything that
+// it needs from the request, it captures no variables and costs no allocation.
 type request struct {
 	op      string
 	path    string
@@ -190,9 +190,9 @@ func (s *Session) create(ctx context.Context, path string, data []byte, mode Mod
 	})
 }
 
-// CreateTTL creates a persistent znode, which the server deletes when it has had no children and no
-// change for ttl. ttl is at least a millisecond and at most 34 years. Servers refuse the request
-// unless zookeeper.extendedTypesEnabled is set.
+// CreateTTL creates a persistent znode, which the server deletes when the znode has had no children
+// and no change for ttl. ttl is at least a millisecond and at most 34 years. Servers refuse the
+// request unless zookeeper.extendedTypesEnabled is set.
 func (s *Session) CreateTTL(ctx context.Context, path string, data []byte, ttl time.Duration, sequential bool) (string, error) {
 	if err := s.check("create", path, len(data)+aclSize(s.opts.ACL)); err != nil {
 		return "", err

@@ -8,8 +8,8 @@ import (
 )
 
 // Run calls f with a session. If the session is lost while f runs, Run calls f again with a new
-// session. It does so until f returns for another reason or ctx ends. The context passed to f ends
-// with the session; f must then return.
+// session. It does so until f returns and its session was not lost, or until ctx ends. The context
+// passed to f ends with the session; f must then return.
 //
 // If f returns and its session was not lost, Run returns the result of f. If that result is nil and
 // ctx has ended, Run returns the cause of ctx instead.

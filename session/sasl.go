@@ -22,7 +22,8 @@ import (
 // satisfies servers with requireClientAuthScheme=sasl.
 //
 // DIGEST-MD5 is an old mechanism; RFC 6331 explains its weaknesses. The password itself is not
-// sent, but anybody who can read the connection can guess it. Use it with Options.TLS.
+// sent, but anybody who can read the connection can find a weak password by guessing. Use SASL with
+// Options.TLS.
 const SASLScheme = "sasl"
 
 // withSASL returns a connection that logs in with SASL, if one of the credentials is for SASL.

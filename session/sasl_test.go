@@ -93,7 +93,8 @@ func TestSASLServerIsChecked(t *testing.T) {
 	}
 }
 
-// A server with another protocol is named also if the session would log in.
+// If the server does not speak ZooKeeper's protocol, the error says so, also for a session that
+// logs in with SASL.
 func TestSASLAtAnotherProtocol(t *testing.T) {
 	for answer, says := range map[string]string{
 		"HTTP/1.1 400 Bad Request\r\n": "server speaks HTTP",

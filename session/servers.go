@@ -54,7 +54,7 @@ func (h *servers) Next() (string, bool) {
 	return server, false
 }
 
-// Limits of the pauses between rounds of attempts to connect.
+// Limits of the pauses between attempts to connect.
 const firstPause, longestPause = 50 * time.Millisecond, time.Second
 
 // pause waits before the next attempt. It does not wait in the first round of attempts, and waits

@@ -21,9 +21,9 @@ import (
 const stoppedOf = "ZKCOORD_TEST_STOPPED"
 
 // All goroutines of a program are stopped until the servers have deleted the znode of its lock.
-// When the program continues, the context of the lock has ended, and its next session can hold
-// again. The test stops the goroutines by a dump of a large heap, because Go's garbage collector
-// never stops them for seconds.
+// When the program continues, the context of the lock has ended, and the program can acquire the
+// lock again in a new session. The test stops the goroutines by a dump of a large heap, because
+// Go's garbage collector never stops them for seconds.
 func TestHoldEndsAfterALongStopOfTheRuntime(t *testing.T) {
 	if server := os.Getenv(stoppedOf); server != "" {
 		stopped(t, server)

@@ -21,7 +21,7 @@ import (
 // If a method returns an error that is ErrLost, the session ends. Any other error except
 // errAbandoned closes the connection.
 //
-// A goroutine that takes several locks takes the lock of the tap first.
+// A goroutine that locks several mutexes of the session locks the tap's first.
 type tap struct {
 	opts    *Options
 	root    chroot
@@ -43,7 +43,7 @@ type tap struct {
 	downSince time.Time
 	lastZxid  int64 // of the latest reply; all events up to this zxid came before that reply
 	seenZxid  int64 // of the latest reply or event; a server that has applied less must not answer
-	told      bool  // an event without a zxid came after the last reply, so it may be later than seenZxid
+	told      bool  // an event without a zxid, maybe later than seenZxid, came after the last reply
 	unwelcome bool  // a server requires credentials that it did not get, and is closing the session
 	inflight  map[int32]packet
 	pings     []time.Time // when each unanswered ping was sent

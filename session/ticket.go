@@ -12,10 +12,10 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A ticket makes it possible to abandon a request that is in the client library's queue, because
-// nothing can be taken back from that queue. In the queue, the request's path contains the number
-// of its ticket. The connection removes the number, and drops the request if its caller has gone.
-// The ticket 0 means no ticket.
+// A ticket makes it possible to abandon a request that is in the client library's queue, although
+// the request cannot be removed from that queue. In the queue, the request's path contains the
+// number of its ticket. The connection removes the number, and drops the request if its caller has
+// gone. The ticket 0 means no ticket.
 //
 // A ticket passes when the connection accepts its request for writing. From then on, the request
 // precedes every later request of the session. Later requests are written after it, or on a later
@@ -96,8 +96,8 @@ func (t ticket) markMulti(requests []any) {
 
 var errUnmarked = errors.New("session: the client sent a request without a ticket")
 
-// unmark removes the ticket's number from a whole frame, in place. A ping and the end of the
-// session have no path, so their ticket is 0.
+// unmark removes the ticket's number from a whole frame, in place. A ping and a request to close
+// the session have no path, so their ticket is 0.
 func unmark(frame []byte) (out []byte, t ticket, err error) {
 	h, body, err := wire.CutRequest(frame[4:])
 	if err != nil {

@@ -446,7 +446,7 @@ func (k *check) counter(ctx context.Context, first, second *checked) bool {
 		k.valued(ctx, second, "add of 5 to another counter", Request{Op: OpAdd, Name: "y", Value: "5"}, "5")
 }
 
-// The function `absent` returns `got` if `applies` is set, and "" otherwise.
+// The function `absent` returns `got` if `applies` is true, and "" otherwise.
 func absent(applies bool, got string) string {
 	if applies {
 		return got

@@ -25,8 +25,8 @@ type Options struct {
 	Session func(Session)
 	// HelloTime limits the wait for the first line; zero means 30 s.
 	HelloTime time.Duration
-	// AnswerTime limits the wait for a reply; zero means 30 s. The time that the request allows the
-	// client to wait comes on top.
+	// AnswerTime limits the wait for a reply; zero means 30 s. Request.WaitMS is added to the
+	// limit. A request without WaitMS that waits for other clients has no limit.
 	AnswerTime time.Duration
 }
 
@@ -50,7 +50,8 @@ type Client struct {
 	lose       context.CancelCauseFunc // ends grant
 }
 
-// ErrEnded is the result of Client.Err if the client ended and no error came before its end.
+// ErrEnded means that the client ended and that no other error came before its end. Client.Err
+// returns an error that wraps ErrEnded and says how the client ended.
 var ErrEnded = errors.New("the client ended")
 
 // Start starts the program as a client and waits for its hello, which must list the operations of
@@ -225,7 +226,7 @@ func (c *Client) fail(cause error) {
 }
 
 // Err returns nil while the client takes requests. Then it returns the reason why not: a
-// *ProtocolError, ErrEnded, or an error that says why a request got no reply.
+// *ProtocolError, an error that wraps ErrEnded, or an error that says why a request got no reply.
 func (c *Client) Err() error { return context.Cause(c.over) }
 
 // Do sends a request and waits for its reply. If the client reports an error, its outcome is the
@@ -322,8 +323,8 @@ func (c *Client) Stop(ctx context.Context) error { return c.process.stop(ctx) }
 // Continue continues the stopped processes.
 func (c *Client) Continue() error { return c.process.resume() }
 
-// LimitMemory stops the client's processes from getting further memory, until `lift` is called. The
-// result of `lift` says whether one of these processes was waiting for memory.
+// LimitMemory prevents the client's processes from getting further memory, until `lift` is called.
+// The result of `lift` says whether one of these processes was waiting for memory.
 func (c *Client) LimitMemory() (lift func() (waits bool, err error), err error) {
 	return c.process.limitMemory()
 }

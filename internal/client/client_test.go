@@ -95,8 +95,8 @@ func matches(text, want string) bool {
 	return true
 }
 
-// If a client breaks the protocol later, it is ended. The current request fails at once, and its
-// error says how the client broke the protocol.
+// If a client breaks the protocol after its hello, the client is killed. The current request fails
+// at once, and its error says how the client broke the protocol.
 func TestClientThatBreaksTheProtocol(t *testing.T) {
 	for name, one := range map[string]struct{ rest, want string }{
 		"text":      {`read x; echo granted; cat`, `not a JSON object (print for people to standard error): "granted\n"`},

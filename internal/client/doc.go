@@ -2,9 +2,9 @@
 // that reads requests from its standard input and writes replies to its standard output, one JSON
 // object per line. docs/client-protocol.md describes the protocol for authors of such programs.
 //
-// A client reaches each server through a separate loopback address, which forwards to the dialer of
-// the package's user. So every fault of these connections affects the client, and the harness
-// observes the session that the client opens.
+// A client reaches each server through a separate loopback address. Its connections there are
+// forwarded to the server through Options.Dial. So every fault that this dialer injects affects the
+// client, and the harness observes the session that the client opens.
 //
 // [Start] runs a program and exchanges messages with it. [Serve] is the other side, for clients in
 // Go. [Check] reports what is wrong with a program, and [Example] returns one that works.

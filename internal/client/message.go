@@ -116,8 +116,8 @@ type Reply struct {
 	Token int64 `json:"token,omitempty"`
 	// Node is the name or the path of the znode of a grant, if the client has one.
 	Node string `json:"node,omitempty"`
-	// Value is the item of a take or a claim, empty if there is none. Or it is the number of a
-	// counter.
+	// Value is the number of a counter, or the item of a take or a claim. It is empty if there is
+	// no item.
 	Value   string   `json:"value,omitempty"`
 	Members []string `json:"members,omitempty"` // of a group
 	Error   string   `json:"error,omitempty"`   // why, for people

@@ -114,7 +114,7 @@ func (c *child) limitMemory() (func() (bool, error), error) { return c.LimitMemo
 func (c *child) kill()                                      { c.SignalKill() }
 func (c *child) ended() <-chan struct{}                     { return c.whole }
 
-// failure returns how the process ended, with the end of its standard error.
+// failure returns how the process ended, with the last part of its standard error.
 func (c *child) failure() error {
 	err := c.Err()
 	if text := c.text.String(); text != "" && err != nil {
@@ -129,7 +129,8 @@ type tail struct {
 	kept []byte
 }
 
-// tailLength is how many bytes of a client's standard error the error about its end quotes.
+// tailLength is the number of bytes that a tail stores. The error about the end of a client quotes
+// them.
 const tailLength = 600
 
 // Write stores the end of b.

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// A Way is a loopback address that forwards connections to a server through the client's own
-// dialer.
+// A Way is a loopback address that forwards a client's connections to one server, which it reaches
+// through a dialer.
 type Way struct {
 	listener net.Listener
 	server   string

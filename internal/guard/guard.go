@@ -30,7 +30,7 @@ import (
 
 // Held is the grant, term or claim under which a command runs.
 type Held interface {
-	// Context ends when the holding ends.
+	// Context ends when the hold ends.
 	Context() context.Context
 	// Deadline is the time at which Context ends if no server answers.
 	Deadline() time.Time
@@ -47,8 +47,8 @@ type Command struct {
 	// Margin is the time between SIGKILL and the end of the lease.
 	Margin time.Duration
 
-	// Passing is called as soon as signals are passed on; it may be nil. From then on, a signal
-	// should not end this program.
+	// Passing, unless nil, is called as soon as Run catches the signals that it passes on to the
+	// command. From then on, such a signal should not end this program.
 	Passing func()
 
 	// Warn receives messages for the user; nil discards them.
@@ -59,8 +59,7 @@ type Command struct {
 type Result struct {
 	// Code is the exit code of the command, or 128 plus the number of the signal that ended it.
 	Code int
-	// Lost means that the command was stopped because the holding was lost, or was about to be
-	// lost.
+	// Lost means that the command was stopped because the hold was lost, or was about to be lost.
 	Lost bool
 	// Interrupted means that Run or the kernel passed on a signal that requests the end of the
 	// command.
@@ -70,7 +69,7 @@ type Result struct {
 // ErrUnsupported is the error of Run on a system without signals.
 var ErrUnsupported = errors.New("a command can run under a grant only on a system with signals and process groups")
 
-// ErrLost is the error of Run if the holding was lost before the command was started.
+// ErrLost is the error of Run if the hold was lost before the command was started.
 var ErrLost = errors.New("the command was not started")
 
 // A StartError says why the command was not started.

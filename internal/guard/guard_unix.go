@@ -74,8 +74,9 @@ type worker struct {
 	warned
 }
 
-// kills sends SIGKILL to all processes of a tree, and repeats this until none is left. It waits
-// between two rounds, so that the exits of many processes do not each cause another round.
+// kills sends SIGKILL to all processes of a tree, at most once in each interval `poll`. Its caller
+// repeats this until no process is left. Without the interval, each exit of a process would cause
+// another round.
 type kills struct{ next instant }
 
 func (k *kills) send(t tree) {
@@ -320,7 +321,7 @@ type holder struct {
 	control  *os.File
 	report   *os.File
 	deadline time.Time // the deadline that was sent to the guard
-	lost     time.Time // when the holding was lost; zero before
+	lost     time.Time // when the hold was lost; zero before
 	result   Result
 	exited   bool // the command's first process has exited, and the result has its code
 	swept    bool

@@ -67,8 +67,8 @@ func (t tree) signal(s syscall.Signal) {
 	}
 }
 
-// The method `gone` reports whether no process is left. It is called after wait4 has reported that
-// there is no child.
+// The method `gone` reports whether no process is left. The result is always true, because `gone`
+// is called only after wait4 has reported that there is no child.
 func (tree) gone() bool { return true }
 
 // A process has the data that the kernel reports about a process.

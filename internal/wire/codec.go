@@ -7,8 +7,9 @@ import (
 	"math"
 )
 
-// Errors of decoding. After such an error the connection cannot be read any further, because the
-// start of the next record is unknown.
+// Errors of decoding. After such an error the rest of the frame cannot be read, because the start
+// of the next record is unknown. If the length of a frame is invalid, the rest of the connection
+// cannot be read either.
 var (
 	// ErrTruncated means that a record continues past the end of its frame.
 	ErrTruncated = errors.New("wire: record is truncated")

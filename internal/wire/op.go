@@ -79,7 +79,7 @@ func (op Op) IsWrite() bool {
 	return op.IsCreate()
 }
 
-// Xids of events, and of requests that have a fixed xid instead of a number.
+// Xids of events, and of requests whose xid is always the same.
 const (
 	XidNotification int32 = -1
 	XidPing         int32 = -2

@@ -2,8 +2,9 @@ package wire
 
 import "encoding/binary"
 
-// NewRequest returns an empty request of the operation. It returns nil for sasl, for an unknown
-// operation, and for an operation without a request: ping, closeSession and whoAmI.
+// NewRequest returns an empty request of the operation. It returns nil for sasl, for an operation
+// that is unknown or that only servers use, and for an operation without a request: ping,
+// closeSession and whoAmI.
 func NewRequest(op Op) Record {
 	switch op {
 	case OpCreate, OpCreate2, OpCreateContainer:
@@ -67,8 +68,8 @@ func CutPath(op Op, body []byte) []byte {
 }
 
 // MultiError returns the first error in the reply to a multi, and the number of parts up to and
-// including the error. If there is no error, the code is OK. If the body cannot be decoded, the
-// code is MarshallingError.
+// including the error. If there is no error, the code is OK, and parts is 0 only for an empty
+// multi. If the body cannot be decoded, the code is MarshallingError.
 func MultiError(body []byte) (code Code, parts int) {
 	for {
 		var h MultiHeader

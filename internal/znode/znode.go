@@ -41,8 +41,8 @@ func Check(path string) error {
 	return nil
 }
 
-// The function `forbidden` reports whether ZooKeeper's PathUtils refuses the character. To
-// PathUtils, a character above 0xffff is two surrogates, which it refuses.
+// The function `forbidden` reports whether ZooKeeper's PathUtils refuses the character. PathUtils
+// sees a character above 0xffff as two surrogates, and refuses surrogates.
 func forbidden(r rune) bool {
 	return r <= 0x1f || r >= 0x7f && r <= 0x9f || r >= 0xd800 && r <= 0xf8ff || r >= 0xfff0
 }

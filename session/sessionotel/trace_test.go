@@ -286,7 +286,8 @@ func TestItemsCarryTheirOrigin(t *testing.T) {
 	}
 }
 
-// Puts of several traces keep their trace positions if a queue applies the puts in one transaction.
+// If a queue applies the puts of several traces in one transaction, each item keeps the trace
+// position of its put.
 func TestPutsOfOneBatchKeepTheirTraces(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		producer, consumer := newProcess(), newProcess()
