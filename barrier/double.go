@@ -272,7 +272,8 @@ func (m *member) remove() <-chan error {
 	return recipe.RemoveFound(m.d.s, func(ctx context.Context) (recipe.Node, error) {
 		if m.name == "" {
 			// After ReadBarrier, a list without the znode proves that there is no znode. A sync
-			// would not be enough, because the leader answers it at once.
+			// would not be enough: the leader may answer it before it applies a create that is
+			// still in progress.
 			if err := recipe.ReadBarrier(ctx, m.d.s, m.d.roundPath(m.round)); err != nil {
 				return recipe.Node{}, err
 			}

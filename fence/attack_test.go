@@ -209,8 +209,9 @@ func TestWriteFileGoesOnAfterAnInterruptedOne(t *testing.T) {
 	}
 }
 
-// limitedMark is an environment variable. If it is set, the test binary calls writeLimited with the
-// file that it names. The test sets the limit of file sizes with ulimit, as if the disk were full.
+// limitedMark is an environment variable. Its value is the name of a file. If the variable is set,
+// the test binary only calls writeLimited with this name. The test sets the limit of file sizes
+// with ulimit, as if the disk were full.
 const limitedMark = "ZKCOORD_FENCE_LIMITED"
 
 // writeLimited writes a file larger than the limit, prints the error, and ends the process.

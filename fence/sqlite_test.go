@@ -21,8 +21,8 @@ import (
 // of its connections fail at a call of the driver.
 func startSQLite(t *testing.T) *losing {
 	t.Helper()
-	// BEGIN takes the write lock. Otherwise, a transaction whose first write finds the lock taken
-	// would fail instead of waiting.
+	// With _txlock=immediate, BEGIN takes the write lock. Without it, a transaction that has read
+	// before its first write would fail, instead of waiting, if another one has the lock.
 	d := &losing{name: "file:" + filepath.Join(t.TempDir(), "data") + "?_txlock=immediate&_pragma=busy_timeout(60000)"}
 	d.DB = sql.OpenDB(d)
 	t.Cleanup(func() { d.Close() })

@@ -55,7 +55,8 @@ func (q *Queue[T]) PutAt(ctx context.Context, at time.Time, items ...T) error {
 	}, 0, items)
 }
 
-// maxYear is the last year that PutAt accepts. Its seconds fit into the 11 digits of a slot's name.
+// maxYear is the last year that PutAt accepts. Its times, in seconds since 1970, fit into the 11
+// digits of a slot's name.
 const maxYear = 5000
 
 // putLater puts items in a slot. The names need a tag, because other clients may have deleted the

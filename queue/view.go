@@ -105,9 +105,9 @@ func (v *view) head(n int) (head []*entry, loaded bool) {
 	return head, loaded
 }
 
-// advance continues the pass until it has listed a segment that has a znode. It returns false if no
-// such segment is left. After a segment in which an item was found, a new pass begins. It also
-// finds the items that were given back meanwhile.
+// advance continues the pass until it has listed a segment that is not empty: it has a znode with
+// items, free or claimed. It returns false if no such segment is left. After a segment in which an
+// item was found, a new pass begins. It also finds the items that were given back meanwhile.
 func (v *view) advance(ctx context.Context) (bool, error) {
 	if !v.passing || v.worked {
 		if err := v.restart(ctx); err != nil {

@@ -53,7 +53,8 @@ func (q *entries) put(ctx context.Context, priority int, value string) error {
 	}
 }
 
-// take waits for an item with a watch on the list of all items, like the libraries.
+// take waits until there is an item. Like Curator and kazoo, it sets a watch on the list of all
+// items.
 func (q *entries) take(ctx context.Context) (string, error) {
 	for {
 		value, err := q.tryTake(ctx)

@@ -62,7 +62,8 @@ func lookOut(ctx context.Context, c *harness.Client, s *session.Session, paths [
 		signOfLife(ctx, c, s)
 		c.Pause(ctx, upTo(50*time.Millisecond)(c))
 	}
-	// Give the last change time to be reported. If it is not, one of these reads shows that.
+	// Wait a while, so that the last change can be reported. If it is not reported, one of these
+	// reads shows that.
 	for round := 0; round < 20 && s.Err() == nil; round++ {
 		for _, l := range lookouts {
 			l.heed()

@@ -18,10 +18,10 @@ import (
 // flag -search, otherwise by random walks.
 //
 // The model is written from the servers' sources, as cited in docs/decisions/0001-lease.md. Time is
-// counted in units. Within a unit and between units, the steps of leader, follower, links and
-// client happen in any order that the assumptions allow. The exhaustive search tries all orders.
-// The client may send any packet at any time, so the result does not depend on how often a real
-// session sends heartbeats. The lease is computed with the type `lease` of this package.
+// counted in units. In each unit, the steps of leader, follower, links and client happen in any
+// order that the assumptions allow. The exhaustive search tries all orders. The client may send any
+// packet at any time, so the result does not depend on how often a real session sends heartbeats.
+// The lease is computed with the type `lease` of this package.
 //
 // The number of packets, connections, elections and pauses in a run is bounded. The exhaustive
 // search has no bound for the time of a run. It compares only differences of times, and treats all

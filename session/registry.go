@@ -195,8 +195,9 @@ func (r *watchRegistry) notified(body []byte) error {
 }
 
 // fireLocked fires the watches on key, if there are any. If a read with the watch flag is in
-// progress, the server sets a new watch for the waiters that register before the answer to the
-// read. Without such waiters, the new watch is removed after the answer.
+// progress, that read makes the server set a new watch. So the entry stays, and waiters that
+// register before the read's answer use the new watch. If there are none by then, the method
+// `answered` removes the new watch.
 func (r *watchRegistry) fireLocked(key watchKey, ev zk.Event) {
 	on := r.watches[key]
 	if on == nil {

@@ -419,9 +419,9 @@ func returnsOther(s ast.Stmt) bool {
 	return !name
 }
 
-// noteDropped records a release whose error is dropped. If the parameter `elsewhere` is true, the
-// function returns another error after the release, or the release is deferred. In this case, only
-// an Ack is recorded.
+// noteDropped records a release whose error is dropped. The parameter `elsewhere` is true if the
+// analyzed function returns another error after the release, or if the release is deferred. Then
+// only an Ack is recorded.
 func (f *function) noteDropped(e ast.Expr, st *state, elsewhere bool) {
 	call, ok := ast.Unparen(e).(*ast.CallExpr)
 	if !ok {

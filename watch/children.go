@@ -27,10 +27,11 @@ type ChildrenChange struct {
 // NewChildren returns a Watcher of the names of a znode's children. The znode
 // need not exist. NewChildren sends no request.
 //
-// A change costs one request. The lists of two reads do not show that a child was created and
-// deleted in between, or deleted and created again. In this case the change costs one more request
-// for each child that is in both lists. If there are thousands of children and many change all the
-// time, NewChildrenData costs less, because its watches say which child has changed.
+// A change costs one request. The lists of two reads do not show whether a child was created and
+// deleted in between, or deleted and created again. If the znode's stat shows that this has
+// happened, the change costs one more request for each child that is in both lists. If there are
+// thousands of children and many change all the time, NewChildrenData costs less, because its
+// watches say which child has changed.
 func NewChildren(path string) *Watcher[ChildrenChange] {
 	return newWatcher[ChildrenChange]("children of", path, &children{path: path})
 }

@@ -45,8 +45,9 @@ type facet struct {
 }
 
 // A reading is the reply to the request for a facet. The stat is nil if there was no such znode. If
-// the client is not allowed to read the data or the children, the reading is that of the data, with
-// a nil stat.
+// the client may not read the data or the children, and TreeOptions.Forbidden allows this, the
+// reading says that the znode does not exist: its facet is the data, even if the children were
+// requested, and its stat is nil.
 type reading struct {
 	facet
 	data  []byte

@@ -83,7 +83,8 @@ func invalidRun(dir string) (s harness.Scenario, r *harness.Result, err error) {
 	return s, d.Result, err
 }
 
-// The method `shrinking` minimizes the runs in a.invalid. It always returns its argument err.
+// The method `shrinking` minimizes the runs in a.invalid. The minimized runs do not change the
+// outcome: shrinking returns its argument err.
 func (a *app) shrinking(ctx context.Context, f runFlags, err error) error {
 	if len(a.invalid) == 0 || f.shrink == 0 || ctx.Err() != nil {
 		return err

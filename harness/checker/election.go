@@ -15,8 +15,8 @@ const (
 	// OpProclaim is a write of Arg by a leader. Each value is written only once. Token of the
 	// invocation is the epoch of the leader.
 	OpProclaim = "proclaim"
-	// OpInherit is the read of the last proclaimed value by a new leader. Token of the invocation
-	// is the epoch of the leader. Result is empty if nothing was proclaimed.
+	// With OpInherit, a new leader reads the last value that was proclaimed. Token of the
+	// invocation is the epoch of the leader. Result is empty if nothing was proclaimed.
 	OpInherit = "inherit"
 	// OpLeader reads who leads. It completes with the epoch in Token, or zero if there is no
 	// leader. If Arg of the invocation is Present, the answer must not be older than the

@@ -221,7 +221,8 @@ func inOrder(parts ...[]history.Event) []history.Event {
 }
 
 // LockNoReleaseAfterLoss judges releases. If the program had noticed the loss before the release
-// was invoked, the release returns an error. No token is held twice.
+// was invoked, the release returns an error. No token is held twice in the same mode. A downgraded
+// writer holds its token again, as a reader.
 func LockNoReleaseAfterLoss() Checker {
 	return New("lock/no-release-after-loss", "a release after a loss returns an error, and no grant is held twice", func(h *history.History, j *Judge) {
 		type grant struct {

@@ -29,10 +29,10 @@ type Options struct {
 }
 
 // All returns the faults that need no special configuration of nodes. Under all of them except
-// session-close, primitives must keep all their promises. It excludes the faults of members,
-// clocks, disks and versions, because nodes must be configured for them. Some of these
-// configurations make nodes slower. It also excludes expiry storms, because they stop all clients,
-// and the faults of clients' own processes.
+// session-close, primitives must keep all their promises. It excludes the families member, clock,
+// disk, slow-sync and power-loss, and also rolling-upgrade and rolling-downgrade, because nodes
+// must be configured for them. Some of these configurations make nodes slower. It also excludes
+// expiry storms, because they stop all clients, and the faults of clients' own processes.
 func (o Options) All() []harness.Fault { return slices.DeleteFunc(o.Every(), apart) }
 
 // The function `apart` reports whether All leaves out a fault, so that it is drawn only if the user

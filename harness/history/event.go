@@ -82,7 +82,8 @@ const (
 	// because it is the end of the process that guards the program.
 	FactLastSign = "last-sign"
 	// FactLeft is the number of things of one kind that clients left behind. Object is the kind
-	// ("znodes", "watches", "goroutines"), Result is the number, and Arg has some examples.
+	// ("znodes", "watches", "goroutines", or the "items" of a queue), Result is the number, and Arg
+	// may have some examples.
 	FactLeft = "left"
 	// FactRole is the new role of the server that Node names, for example n0. Result is "leader",
 	// "follower", "down", or another answer of the server.

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// txn makes a transaction with one change. Its time is `at` after `start`. If it closes a session,
-// it has no cxid: the servers, not a client, closed the session, because it expired.
+// txn makes a transaction with one change. Its time is `at` after `start`. It has no cxid. So if it
+// closes a session, the session expired: the servers closed it, not a client.
 func txn(zxid, session int64, start time.Time, at time.Duration, op wire.Op, path string) txnlog.Txn {
 	t := txnlog.Txn{TxnHeader: wire.TxnHeader{Zxid: zxid, Session: session, Time: start.Add(at).UnixMilli(), Op: op}}
 	change := op

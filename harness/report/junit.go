@@ -48,7 +48,7 @@ func (j *JUnit) Add(r *harness.Result) { j.Suites = append(j.Suites, newSuite(r)
 // Write writes the file.
 func (j *JUnit) Write(w io.Writer) error { return writeXML(w, j) }
 
-// The function `junit` writes the suite of one run.
+// The function `junit` returns a function that writes the suite of one run.
 func junit(r *harness.Result) func(io.Writer) error {
 	return func(w io.Writer) error { return writeXML(w, newSuite(r)) }
 }

@@ -6,8 +6,8 @@
 // process's start time. Process ids are reused, but not with the same start time.
 //
 // If a part cannot be read, the process counts as alive: a leftover costs only space, but a wrong
-// removal breaks another run. So nothing is removed on systems other than Linux, which do not have
-// these files in /proc.
+// removal breaks another run. The parts are read from files in /proc that only Linux has, so
+// nothing is removed on other systems.
 package owner
 
 import (

@@ -166,7 +166,8 @@ func messages(set *token.FileSet, file *ast.File, test bool) (all []passage) {
 // code matches code within the prose of a document.
 var code = regexp.MustCompile("`[^`]*`|<[^>]*>|\\]\\([^)]*\\)")
 
-// paragraphs returns the prose of a document: without code, and with each row of a table alone.
+// paragraphs returns the paragraphs of a document. Each row of a table is a separate paragraph.
+// Blocks of code are left out, and code within a line is replaced by x.
 func paragraphs(name, text string) (all []passage) {
 	var lines []string
 	start := 0

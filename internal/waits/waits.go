@@ -128,8 +128,8 @@ type Wait struct {
 
 // Deadlocks returns the cycles of sessions that wait for each other. A cycle is a list of waits:
 // each session waits for the next one, and the last one waits for the first. A session that waits
-// for itself is a cycle too. Deadlocks ignores waits for contenders that do not hold. A contender
-// that waits for any of several others is ignored too, unless all of these others wait. Each session
+// for itself is a cycle too. Deadlocks ignores waits for contenders that do not hold. It also
+// ignores a contender that waits for any of several others, unless all of them wait. Each session
 // is in at most one cycle. A cycle need not last: for example, a wait of one of its sessions may
 // time out.
 func Deadlocks(all []Contender) (circles [][]Wait) {
@@ -163,8 +163,8 @@ func Deadlocks(all []Contender) (circles [][]Wait) {
 	return circles
 }
 
-// waitsOf returns the sessions of contenders that wait for a holder, in order, and the waits of each
-// session.
+// waitsOf returns the sessions of contenders that wait for a holder, in order, and the waits of
+// each session.
 func waitsOf(waiting []Contender, byPath map[string]Contender) (sessions []int64, waits map[int64][]Wait) {
 	waits = make(map[int64][]Wait)
 	for _, c := range waiting {
