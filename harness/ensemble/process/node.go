@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -36,6 +36,7 @@ type node struct {
 	client   int // port for clients
 	quorum   int // quorum and election are ports for peers
 	election int
+	reserved reservations // of these ports
 	child    *procs.Child // nil while the node is down
 	log      *logPipe     // of the child
 	paused   bool
@@ -45,26 +46,6 @@ type node struct {
 // first node to the second.
 type peer struct{ quorum, election string }
 
-// Ports are chosen below the range that the kernel uses for outgoing connections, so that no client
-// of a busy test occupies one.
-const portLow, portHigh = 20000, 32000
-
-// freePort returns a port of the loopback interface on which nothing listens.
-func freePort() (int, error) {
-	const attempts = 100
-	var last error
-	for range attempts {
-		port := portLow + rand.IntN(portHigh-portLow)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			return port, l.Close()
-		}
-		last = err
-	}
-	return 0, fmt.Errorf("found no free port from %d to %d in %d attempts, the last one: %w",
-		portLow, portHigh-1, attempts, last)
-}
-
 // choosePorts chooses the ports of the next start. If the config sets a client port, that port must
 // be free.
 func (n *node) choosePorts(cfg ensemble.Config) (err error) {
@@ -73,10 +54,15 @@ func (n *node) choosePorts(cfg ensemble.Config) (err error) {
 	if n.members != nil && n.client != 0 {
 		return nil // its ports are part of the configuration
 	}
+	if err := n.reserved.Close(); err != nil {
+		return err
+	}
 	for _, port := range []*int{&n.client, &n.quorum, &n.election} {
-		if *port, err = freePort(); err != nil {
+		var r io.Closer
+		if *port, r, err = freePort(); err != nil {
 			return err
 		}
+		n.reserved = append(n.reserved, r)
 	}
 	if cfg.Port == 0 {
 		return nil
@@ -225,6 +211,14 @@ func (n *node) kill() error {
 	c.Kill()
 	log.end()
 	return nil
+}
+
+// close ends the server and returns its ports.
+func (n *node) close() error {
+	err := n.kill()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return errors.Join(err, n.reserved.Close())
 }
 
 // stallLog makes the log of a running server accept nothing.

@@ -302,7 +302,7 @@ func (e *Ensemble) Close(context.Context) error {
 	}
 	var errs []error
 	for _, n := range e.nodes {
-		errs = append(errs, n.kill())
+		errs = append(errs, n.close())
 	}
 	for _, r := range e.relays {
 		r.close()
