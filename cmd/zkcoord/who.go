@@ -296,17 +296,27 @@ func (w *whoRun) ask(ctx context.Context) sessions {
 			known.address[sessionID(m[2])] = m[1]
 		}
 		text, _ = ensemble.FourLetters(ctx, new(net.Dialer).DialContext, server, "dump")
-		_, sets, leads := strings.Cut(text, "Session Sets")
-		sets, _, whole := strings.Cut(sets, "ephemeral nodes dump")
-		if !leads || !whole { // a truncated reply may not list all living sessions
-			continue
-		}
-		known.living = make(map[int64]bool)
-		for _, id := range dumpID.FindAllString(sets, -1) {
-			known.living[sessionID(id)] = true
+		if living := livingIn(text); living != nil {
+			known.living = living
 		}
 	}
 	return known
+}
+
+// livingIn returns the living sessions that a leader's answer to the command dump lists. The result
+// is nil if the answer does not have the whole list: followers send none, and an answer may be
+// truncated.
+func livingIn(dump string) map[int64]bool {
+	_, sets, leads := strings.Cut(dump, "Session Sets")
+	sets, _, whole := strings.Cut(sets, "ephemeral nodes dump")
+	if !leads || !whole {
+		return nil
+	}
+	living := make(map[int64]bool)
+	for _, id := range dumpID.FindAllString(sets, -1) {
+		living[sessionID(id)] = true
+	}
+	return living
 }
 
 var (

@@ -164,6 +164,31 @@ func (u *unreadAfter) Write(p []byte) (int, error) {
 	return u.Builder.Write(p)
 }
 
+// Otherwise a session that a cut-off list lacks would be called dead.
+func TestOnlyAWholeListOfSessionsCounts(t *testing.T) {
+	t.Parallel()
+	const whole = "SessionTracker dump:\nSession Sets (2)/(3):\n1 expire at Mon Nov 30 08:00:00 UTC 2026:\n\t0x100000a\n" +
+		"2 expire at Mon Nov 30 08:00:02 UTC 2026:\n\t0x2ff0000b\n\t0xff00000000000001\nephemeral nodes dump:\nSessions with Ephemerals (1):\n0x300000c:\n\t/lock\n"
+	for name, c := range map[string]struct {
+		dump string
+		want int // -1 means no list
+	}{
+		"a leader":                  {whole, 3},
+		"a leader without sessions": {"Session Sets (0)/(0):\nephemeral nodes dump:\n", 0},
+		"cut off in the list":       {whole[:strings.Index(whole, "0xff")], -1},
+		"a follower":                {"SessionTracker dump:\nGlobal Sessions(1):\n0x100000a\t4000ms\nephemeral nodes dump:\n", -1},
+		"no answer":                 {"", -1},
+	} {
+		got := livingIn(c.dump)
+		if (got == nil) != (c.want < 0) || got != nil && len(got) != c.want {
+			t.Errorf("%s: got %v, want %d sessions (-1 is no list)", name, got, c.want)
+		}
+	}
+	if !livingIn(whole)[-0xffffffffffffff] {
+		t.Errorf("got %v, want also the session 0xff00000000000001", livingIn(whole))
+	}
+}
+
 // With --watch the list is repeated until nobody reads it any more.
 func TestListIsRepeated(t *testing.T) {
 	e := zktest.Start(t, zktest.Options{TCP: true})
