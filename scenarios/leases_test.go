@@ -2,12 +2,16 @@ package scenarios
 
 import (
 	"flag"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/internal/leasetrace"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 var leaseRuns = flag.Int("leases", 3, "runs of each case of TestLeasesAreBehaviorsOfTheModel")
@@ -74,4 +78,44 @@ func TestTraceShowsTheRuleThatTrustsIdleSessions(t *testing.T) {
 				seed, one.Verdict, one.Reason, r.Verdict, checker.Invalid)
 		}
 	}
+}
+
+// Assumption A4 of decision 0001 is dropped: a session timeout is shorter than two ticks, because
+// minSessionTimeout allows it, and the session does not know the tick. A leader then expires a
+// session before the end of its lease, and the harness reports that. On real servers a run takes
+// three minutes:
+//
+//	go test ./scenarios -run TestLeaseNeedsShortTicks -ensemble process -seed 11 -timeout 0 -v
+func TestLeaseNeedsShortTicks(t *testing.T) {
+	const runs = 10
+	s := IsolatedFollower()
+	s.Config.TickTime = 4 * isolatedTimeout
+	s.Config.Extra = map[string]string{"minSessionTimeout": fmt.Sprint(isolatedTimeout.Milliseconds())}
+	s.Faults = []harness.Fault{isolate{length: 5 * isolatedTimeout}}
+	s.Time = 2 * time.Minute
+	for n := range uint64(runs) {
+		r := withoutShortTicks(t, s, *seed+n)
+		if one, _ := r.Of("lease/ends-before-expiry"); one.Verdict == checker.Invalid {
+			t.Logf("seed %d: %s", r.Seed, one.Reason)
+			return
+		}
+	}
+	t.Errorf("got no session that expired before the end of its lease in %d runs, want one", runs)
+}
+
+// withoutShortTicks runs s on local JVMs if the flag -ensemble says so, or in virtual time.
+func withoutShortTicks(t *testing.T, s harness.Scenario, seed uint64) *harness.Result {
+	if *kind != "process" {
+		o := VirtualOptions(s, seed)
+		o.Time = s.Time
+		o.Ensemble = embedded.Starter(embedded.Options{Model: zktest.Options{Version: versionOf(seed), MinSessionTimeout: isolatedTimeout}})
+		return virtually(t, s, o)
+	}
+	o := options(t, s.Time)
+	o.Seed = seed
+	r, err := harness.Run(t.Context(), s, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
