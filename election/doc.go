@@ -52,7 +52,8 @@
 // elected again.
 //
 // E7. When a leader resigns or its session expires, the next candidate is elected. No other
-// candidate is elected before that. A departure wakes one candidate.
+// candidate is elected before the leader has resigned or its session has expired. A departure wakes
+// one candidate.
 //
 // E8. An observer sees only leaders that led at some time since the last one that it saw. It sees
 // them in their order, and finally the present one. It makes no request when candidates other than

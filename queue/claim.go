@@ -61,8 +61,9 @@ func (c *Claim[T]) ID() string {
 }
 
 // Context returns the context of the claim. It ends when the claim ends, before any other consumer
-// can claim the item: see recipe.Hold. The cause is ErrNotClaimed, ErrClaimExpired,
-// session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or session.ErrClosed.
+// can claim the item: see recipe.Hold. The cause is or wraps ErrNotClaimed, ErrClaimExpired,
+// session.ErrLeaseLapsed, session.ErrRevoked, session.ErrUnreadable, session.ErrLost or
+// session.ErrClosed.
 //
 // The context does not end with the context that Claim was called with, and does not have its
 // values. For the work, use the context of Do or Bind, which is derived from the caller's context.

@@ -20,10 +20,10 @@ import (
 //
 // If Claim fails, Do returns its error and does not call f. Otherwise Do returns the error of f,
 // even if that error rejects the item. If the claim was lost before f returned, the error also
-// wraps the cause: ErrClaimExpired, session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or
-// session.ErrClosed. Another consumer gets the item then. If f returns context.Canceled because of
-// the loss, the error of Do contains context.Canceled only as text. Therefore errors.Is reports
-// context.Canceled only if ctx was cancelled.
+// wraps the cause: ErrClaimExpired, session.ErrLeaseLapsed, session.ErrRevoked,
+// session.ErrUnreadable, session.ErrLost or session.ErrClosed. Another consumer gets the item then.
+// If f returns context.Canceled because of the loss, the error of Do contains context.Canceled only
+// as text. Therefore errors.Is reports context.Canceled only if ctx was cancelled.
 //
 // Do ends the claim even if ctx has ended, and releases it if f panics. If ctx ends before the
 // servers have confirmed the end of the claim, the session completes the request. Do then returns

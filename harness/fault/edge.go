@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
@@ -44,7 +45,11 @@ func edgeFaults() []harness.Fault {
 // paceArg parses the Arg of a step: the direction and the pace.
 func paceArg(arg string) (direction string, p ensemble.Pace, err error) {
 	var delay, jitter string
-	if _, err = fmt.Sscan(arg, &direction, &delay, &jitter, &p.Rate); err != nil {
+	_, err = fmt.Sscan(arg, &direction, &delay, &jitter, &p.Rate)
+	if n := len(strings.Fields(arg)); err == nil && n != 4 {
+		err = fmt.Errorf("it has %d words", n)
+	}
+	if err != nil {
 		return "", ensemble.Pace{}, fmt.Errorf("argument %q: "+
 			"want a direction, a delay, a jitter and a rate, such as \"both 20ms 0s 0\": %w",
 			arg, err)
@@ -54,6 +59,9 @@ func paceArg(arg string) (direction string, p ensemble.Pace, err error) {
 	p.Jitter, errs[1] = time.ParseDuration(jitter)
 	if direction != "both" && direction != "from" && direction != "to" {
 		errs[2] = fmt.Errorf("argument %q: the direction must be \"both\", \"from\" or \"to\"", arg)
+	}
+	if p.Delay < 0 || p.Jitter < 0 || p.Rate < 0 {
+		errs[2] = errors.Join(errs[2], fmt.Errorf("argument %q: no number may be negative", arg))
 	}
 	return direction, p, errors.Join(errs[:]...)
 }

@@ -146,7 +146,7 @@ func cutArg(arg string) (netfault.Request, error) {
 	_, err := fmt.Sscan(arg, &op, &n, &when)
 	kind, isOp := cutOps[op]
 	moment, isMoment := cutMoments[when]
-	if err != nil || !isOp || !isMoment || n < 1 {
+	if err != nil || len(strings.Fields(arg)) != 3 || !isOp || !isMoment || n < 1 {
 		return netfault.Request{}, fmt.Errorf("argument %q: must be an operation (any, create, multi), "+
 			"a number from 1 on, and \"request\" or \"reply\", such as \"create 2 reply\"", arg)
 	}

@@ -89,12 +89,11 @@ func (s *Store) Run(id string) (Run, error) {
 		return Run{}, fmt.Errorf("report: no run %q: %w", id, fs.ErrNotExist)
 	}
 	dir := filepath.Join(s.dir, filepath.FromSlash(id))
-	info, err := os.Stat(dir)
-	if err == nil && !info.IsDir() {
-		err = fs.ErrNotExist
-	}
-	if err != nil {
-		return Run{}, fmt.Errorf("report: no run %q: %w", id, err)
+	switch info, err := os.Stat(dir); {
+	case errors.Is(err, fs.ErrPermission):
+		return Run{}, fmt.Errorf("report: run %q: %w", id, fs.ErrPermission)
+	case err != nil || !info.IsDir():
+		return Run{}, fmt.Errorf("report: no run %q: %w", id, fs.ErrNotExist)
 	}
 	return readRun(s.dir, id), nil
 }

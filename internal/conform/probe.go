@@ -194,7 +194,10 @@ func (c *client) send(op wire.Op, req wire.Record) error {
 	if req != nil {
 		body = wire.Append(nil, req)
 	}
-	return c.link.Write(&wire.RequestHeader{Xid: xid, Op: op}, body)
+	if err := c.link.Write(&wire.RequestHeader{Xid: xid, Op: op}, body); err != nil {
+		return fmt.Errorf("%s: %w", c.p.at(c.server), err)
+	}
+	return nil
 }
 
 // receive returns the header of the next reply, and decodes its response into rsp, unless rsp is

@@ -41,7 +41,8 @@ var ErrPanicked = errors.New("the function did not return")
 // ends its goroutine instead, Do starts the release and does not wait.
 //
 // If the holding was lost, the error joins that of f with the loss. Otherwise it joins that of f
-// with the error of the release.
+// with the error of the release, except in two cases: f itself has released the holding, or ctx has
+// ended and the release continues.
 func Do(ctx context.Context, w Work, f func(ctx context.Context) error) error {
 	returned := false
 	defer func() {

@@ -128,28 +128,28 @@ type Wait struct {
 
 // Deadlocks returns the cycles of sessions that wait for each other. A cycle is a list of waits:
 // each session waits for the next one, and the last one waits for the first. A session that waits
-// for itself is a cycle too. Deadlocks ignores waits for contenders that do not hold. It also
-// ignores a contender that waits for any of several others, unless all of them wait. Each session
-// is in at most one cycle. A cycle need not last: for example, a wait of one of its sessions may
-// time out.
+// for itself is a cycle too. Deadlocks ignores waits for contenders that do not hold. Do not pass
+// contenders of semaphores: each of them waits for any one of several holders. Each session is in
+// at most one cycle. A cycle need not last: for example, a wait of one of its sessions may time
+// out.
 func Deadlocks(all []Contender) (circles [][]Wait) {
 	byPath := make(map[string]Contender)
 	for _, c := range all {
 		byPath[c.Path()] = c
 	}
-	waiting := slices.DeleteFunc(slices.Clone(all), func(c Contender) bool { return c.Node.Session == 0 || len(c.Waits) == 0 })
-	var sessions []int64
 	waits := make(map[int64][]Wait)
-	// A contender that waits for sessions that wait for nothing is not blocked. Without it, further
-	// sessions may wait for nothing. So repeat until all contenders that are left are blocked.
-	for n := -1; n != len(waiting); {
-		n = len(waiting)
-		sessions, waits = waitsOf(waiting, byPath)
-		blocked := func(path string) bool { return waits[byPath[path].Node.Session] != nil }
-		free := func(path string) bool { return !blocked(path) }
-		waiting = slices.DeleteFunc(waiting, func(c Contender) bool {
-			return c.AnyOf && slices.ContainsFunc(c.Waits, free) || !slices.ContainsFunc(c.Waits, blocked)
-		})
+	var sessions []int64
+	for _, c := range all {
+		for _, path := range c.Waits {
+			before := byPath[path]
+			if c.Node.Session == 0 || before.Node.Session == 0 || !before.Holds() {
+				continue
+			}
+			if waits[c.Node.Session] == nil {
+				sessions = append(sessions, c.Node.Session)
+			}
+			waits[c.Node.Session] = append(waits[c.Node.Session], Wait{c, before})
+		}
 	}
 	found := make(map[int64]bool)
 	for _, session := range sessions {
@@ -161,25 +161,6 @@ func Deadlocks(all []Contender) (circles [][]Wait) {
 		}
 	}
 	return circles
-}
-
-// waitsOf returns the sessions of contenders that wait for a holder, in order, and the waits of
-// each session.
-func waitsOf(waiting []Contender, byPath map[string]Contender) (sessions []int64, waits map[int64][]Wait) {
-	waits = make(map[int64][]Wait)
-	for _, c := range waiting {
-		for _, path := range c.Waits {
-			before := byPath[path]
-			if before.Node.Session == 0 || !before.Holds() {
-				continue
-			}
-			if waits[c.Node.Session] == nil {
-				sessions = append(sessions, c.Node.Session)
-			}
-			waits[c.Node.Session] = append(waits[c.Node.Session], Wait{c, before})
-		}
-	}
-	return sessions, waits
 }
 
 // circleFrom returns the waits of a shortest cycle from session to itself, without sessions that

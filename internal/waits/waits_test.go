@@ -2,7 +2,6 @@ package waits
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -110,27 +109,6 @@ func TestDeadlocks(t *testing.T) {
 		}
 		if got := strings.Join(circles, "; "); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
-		}
-	}
-}
-
-// A semaphore blocks a session only if all holders of its permits are blocked.
-func TestDeadlocksOfSemaphores(t *testing.T) {
-	id := strings.Repeat("0", 32)
-	semaphore := SemaphoreContenders("/s", []Node{node(id+"-lease-1", 1), node("1"+id[1:]+"-lease-1", 2)}, []Node{node(id+"-lock-0000000000", 3)})
-	for _, c := range []struct {
-		name  string
-		lines []string
-		want  int
-	}{
-		{"one holder waits for the waiter", []string{"/a: 3 1"}, 0},
-		{"both holders wait for the waiter", []string{"/a: 3 1 2"}, 1},
-		{"each holder waits for another lock of the waiter", []string{"/a: 3 1", "/b: 3 2"}, 1},
-		{"one holder waits for a session that runs", []string{"/a: 3 1", "/b: 4 2"}, 0},
-		{"the cycle is without the waiter", []string{"/a: 1 2", "/b: 2 1"}, 1},
-	} {
-		if got := Deadlocks(append(slices.Clone(semaphore), locks(c.lines...)...)); len(got) != c.want {
-			t.Errorf("%s: got %d cycles, want %d", c.name, len(got), c.want)
 		}
 	}
 }

@@ -65,7 +65,8 @@ func (r *RequestHeader) Fields(f *Fields) {
 }
 
 // ReplyHeader is at the start of each frame of a server except the first. If Err is not OK, nothing
-// follows the header. Err is OK even for a multi that failed: its response has the errors.
+// follows the header. A multi that fails because of one of its parts has Err OK: its response has
+// the errors.
 type ReplyHeader struct {
 	Xid  int32
 	Zxid int64 // of a write: its own zxid; of a read: the last zxid that the server has applied

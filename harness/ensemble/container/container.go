@@ -499,7 +499,7 @@ func (e *cluster) Leader(ctx context.Context) (int, error) {
 
 // Close stores the logs if Config has a LogDir, and removes containers, volumes and network. If it
 // cannot remove them, it may be called again. For an ensemble of Attach it heals all faults and
-// removes nothing. If it cannot heal them, it may be called again.
+// removes nothing; it cannot be called again to heal the rest.
 func (e *cluster) Close(ctx context.Context) error {
 	release, err := e.take(ctx)
 	if errors.Is(err, ensemble.ErrClosed) {
@@ -514,8 +514,8 @@ func (e *cluster) Close(ctx context.Context) error {
 		if removeErr := e.engine.remove(ctx, e.remove); removeErr != nil {
 			return errors.Join(err, removeErr)
 		}
-	} else if healErr := e.healLocked(ctx); healErr != nil {
-		return errors.Join(err, healErr)
+	} else {
+		err = errors.Join(err, e.healLocked(ctx))
 	}
 	e.mu.Lock()
 	e.closed = true

@@ -36,7 +36,8 @@ type node struct {
 	client   int // port for clients
 	quorum   int // quorum and election are ports for peers
 	election int
-	reserved reservations // of these ports
+	reserved reservations // of these ports, except a client port that the config sets
+	fixed    io.Closer    // the reservation of that client port; nil if there is none
 	child    *procs.Child // nil while the node is down
 	log      *logPipe     // of the child
 	paused   bool
@@ -45,6 +46,22 @@ type node struct {
 // peer has the addresses at which a node reaches another node: the addresses of the relays from the
 // first node to the second.
 type peer struct{ quorum, election string }
+
+// reserveClient reserves the client port that the config sets, if it sets one.
+func (n *node) reserveClient(cfg ensemble.Config) (err error) {
+	if cfg.Port != 0 {
+		n.client = cfg.Port + n.index
+		n.fixed, err = reserve(n.client)
+	}
+	return anotherPort(err)
+}
+
+func anotherPort(err error) error {
+	if err != nil {
+		return fmt.Errorf("%w: choose another port, or 0 for any", err)
+	}
+	return nil
+}
 
 // choosePorts chooses the ports of the next start. If the config sets a client port, that port must
 // be free.
@@ -57,22 +74,20 @@ func (n *node) choosePorts(cfg ensemble.Config) (err error) {
 	if err := n.reserved.Close(); err != nil {
 		return err
 	}
-	for _, port := range []*int{&n.client, &n.quorum, &n.election} {
+	ports := []*int{&n.quorum, &n.election}
+	if cfg.Port == 0 {
+		ports = append(ports, &n.client)
+	} else if err := anotherPort(unused(n.client)); err != nil {
+		return err
+	}
+	for _, port := range ports {
 		var r io.Closer
 		if *port, r, err = freePort(); err != nil {
 			return err
 		}
 		n.reserved = append(n.reserved, r)
 	}
-	if cfg.Port == 0 {
-		return nil
-	}
-	n.client = cfg.Port + n.index
-	l, err := net.Listen("tcp", n.clientLocked())
-	if err != nil {
-		return fmt.Errorf("%w: choose another port, or 0 for any", err)
-	}
-	return l.Close()
+	return nil
 }
 
 func (n *node) clientLocked() string { return fmt.Sprintf("127.0.0.1:%d", n.client) }
@@ -218,6 +233,10 @@ func (n *node) close() error {
 	err := n.kill()
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.fixed != nil {
+		n.reserved = append(n.reserved, n.fixed)
+		n.fixed = nil
+	}
 	return errors.Join(err, n.reserved.Close())
 }
 

@@ -7,7 +7,7 @@ import (
 
 // Bug: two ensembles chose the same port, because a JVM binds its port seconds after the port was
 // found free. The second JVM ended with "Leaving listener thread".
-func TestReservedPortIsNotChosenAgain(t *testing.T) {
+func TestReservedPortIsNotReservedAgain(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("ports are reserved only on Linux")
 	}

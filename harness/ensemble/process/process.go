@@ -127,7 +127,11 @@ func (e *Ensemble) run(ctx context.Context) error {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return err
 		}
-		e.nodes = append(e.nodes, &node{index: i, dir: dir, peers: make([]peer, e.config.Nodes), install: e.found[e.config.VersionOf(i)]})
+		n := &node{index: i, dir: dir, peers: make([]peer, e.config.Nodes), install: e.found[e.config.VersionOf(i)]}
+		e.nodes = append(e.nodes, n)
+		if err := n.reserveClient(e.config); err != nil {
+			return err
+		}
 	}
 	connect := e.connect
 	if e.config.Members {
