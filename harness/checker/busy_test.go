@@ -70,12 +70,20 @@ func TestBusyTimeExcusesOnlyItself(t *testing.T) {
 // if the machine was busy for a quarter of the session timeout before the loss. If the machine was
 // busy for less, the verdict is Invalid.
 func TestTermLostOnABusyMachineIsUnknown(t *testing.T) {
+	late := func(at time.Duration, delays string) history.Event {
+		e := lagged(at, 90*ms)
+		e.Arg = "1s " + delays
+		return e
+	}
 	for _, one := range []struct {
 		what  string
 		stall history.Event
 		want  Verdict
 	}{
 		{"a stall of a quarter of the timeout", stalled(6900*ms, 500*ms), Unknown},
+		{"timers that are late by as much in total", late(6900*ms, "500ms"), Unknown},
+		{"timers that are late by less", late(6900*ms, "499ms"), Invalid},
+		{"timers that were late by as much before", late(5000*ms, "500ms"), Invalid},
 		{"a shorter one", stalled(6900*ms, 499*ms), Invalid},
 		{"one that was over a timeout before", stalled(4999*ms, 500*ms), Invalid},
 	} {
