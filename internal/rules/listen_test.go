@@ -13,7 +13,7 @@ var listening = map[string]string{
 	"cmd/zkcoord/store.go":                    "--address, if the user sets it",
 	"examples/registry/main.go":               "-listen, if the user sets it",
 	"harness/ensemble/container/container.go": "the address on loopback at which a node is published",
-	"harness/ensemble/process/node.go":        "the address on loopback at which a node serves clients",
+	"harness/ensemble/process/port.go":        "a port of the loopback interface, and its name in the abstract namespace of sockets",
 }
 
 // No program listens for other machines unless a user requests it.

@@ -43,8 +43,8 @@ func unused(port int) error {
 }
 
 // The function `reserve` reserves a port that a JVM binds seconds later. The reservation is a name
-// in Linux's abstract namespace of sockets. It leaves no file behind, and the kernel removes it when
-// this process ends. On other systems, nothing is reserved.
+// in Linux's abstract namespace of sockets. It leaves no file behind, and the kernel removes it
+// when this process ends. On other systems, nothing is reserved.
 func reserve(port int) (io.Closer, error) {
 	if runtime.GOOS != "linux" {
 		return io.NopCloser(nil), nil
