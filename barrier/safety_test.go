@@ -172,9 +172,8 @@ func TestDeletedRoundIsPassedOverByAllAtOnce(t *testing.T) {
 		s := open(w, 4)
 		recipetest.Must(w.Admin().Create(t.Context(), "/app", nil, session.Persistent))
 		recipetest.Must(w.Admin().Create(t.Context(), path, []byte("4"), session.Persistent))
-		// The first multi of this member finds no round. The second one would
-		// begin the next round. It arrives when the others have joined that
-		// round.
+		// The first multi of this member finds that the directory of the round is missing. The
+		// second one would begin round 1. It arrives when the others have joined round 1.
 		late := w.Inject(zktest.Rule{Op: "multi", Session: s[0].ID(), Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
 		first := enter(t.Context(), 4, s[0])
 		synctest.Wait()

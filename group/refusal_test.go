@@ -72,8 +72,8 @@ func TestRunJoinsAtABusyServer(t *testing.T) {
 	})
 }
 
-// A server that is too busy refuses a follower's reads. Before the fix, the stream ended, and a
-// View kept its old list.
+// A server that is too busy refuses the reads of a client that follows the group. Before the fix,
+// the stream of changes ended, and a View kept its old list.
 //
 // Covers G4.
 func TestBusyServerEndsNoStream(t *testing.T) {

@@ -77,8 +77,8 @@ type groupProgram struct {
 	// follow is nil for clients in other languages, because the protocol has no such operation.
 	follow func(ctx context.Context, s *session.Session, path string) iter.Seq2[group.Change, error]
 	// If `leaves` is true, no join is given up, and every member calls Leave unless its session is
-	// lost. Then the checker cannot excuse a listed stranger with a join that was given up, or with
-	// a member that did not leave.
+	// lost. Otherwise group/no-stranger-listed cannot judge a listed id that is no member: it may
+	// come from a join that was given up, or from a member that did not leave.
 	leaves bool
 }
 

@@ -371,7 +371,8 @@ var zkcoordProgram = sync.OnceValues(func() (string, error) {
 	return program, nil
 })
 
-// firstOnly is a command that the mutant runs.
+// firstOnly is a command of the mutant first-process-only: if the lock is lost, only its first
+// process is killed.
 type firstOnly struct {
 	*procs.Child
 	ended chan struct{}

@@ -372,8 +372,8 @@ func versionOnly(path string) dataStream {
 	}
 }
 
-// The function `unwatched` reports nothing more in a session once that session has lost its
-// connection.
+// The function `unwatched` returns a stream that reports no more changes in a session once that
+// session has lost its connection.
 func unwatched(path string) dataStream {
 	inner := watch.NewData(path)
 	return func(ctx context.Context, s *session.Session) iter.Seq2[watch.DataChange, error] {

@@ -135,7 +135,8 @@ func (l *lookout) tell(ev zk.Event, open bool) {
 	}
 }
 
-// The method `read` records a read after the events that arrived before its reply.
+// The method `read` reads the znode. It first records the events that arrived before the reply, and
+// then the read.
 func (l *lookout) read(ctx context.Context, s *session.Session) {
 	l.c.Do(ctx, history.Event{Op: checker.OpRead, Object: l.path}, func(ctx context.Context) (e history.Event, err error) {
 		stat, err := s.Exists(ctx, l.path)

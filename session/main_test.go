@@ -48,8 +48,8 @@ func on(e *zktest.Ensemble, servers ...int) Options {
 	return opts
 }
 
-// open opens a session. The caller must close it before the bubble of t ends, because a clean-up of
-// t would run outside the bubble's time.
+// open opens a session. The caller must close it with defer. A clean-up of t would run too late:
+// inBubble has closed the ensemble by then.
 func open(t *testing.T, opts Options) *Session {
 	t.Helper()
 	s, err := Open(t.Context(), opts)

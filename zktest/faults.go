@@ -281,7 +281,8 @@ const (
 	ThrottleRequest = quorum.ThrottleRequest
 )
 
-// A Rule selects requests of clients by their operation, path and number.
+// A Rule selects requests of clients by their operation, path, server and session. Of these
+// requests it skips the first Skip, and selects the next Count.
 type Rule struct {
 	// As in ZooKeeper's sources: "create", "getChildren2", "multi". An empty Op selects every
 	// operation except ping, but no request with a negative xid: clients use such xids for auth and

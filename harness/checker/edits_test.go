@@ -275,7 +275,8 @@ func calm(r *rand.Rand) events {
 	return e
 }
 
-// The function `followed` draws a group with a follower that is notified of each new member.
+// The function `followed` draws a group with a follower that is notified of each list that a client
+// has read.
 func followed(n int) *history.History {
 	var all events
 	for _, e := range grouped(n).Events {

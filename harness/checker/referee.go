@@ -14,8 +14,9 @@ import (
 )
 
 // Referee returns a checker that searches for a linearization with porcupine. Most checkers of this
-// package use another method, so Referee can confirm their verdicts. It is for small slices only:
-// the search takes exponential time. With lost sessions and a violation, the search may never end.
+// package use another method, so Referee can confirm their verdicts. It is for small parts of a
+// history only: the search takes exponential time. If sessions were lost and there is a violation,
+// the search may take longer than anybody waits, so `within` limits it.
 //
 // On each object, Referee judges the first operations that the model knows, at most `most` of them.
 // It omits the object if Model.Blind is true at the end of these operations. If the search takes

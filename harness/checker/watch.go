@@ -53,7 +53,8 @@ func registrationOf(e *history.Event) registration {
 }
 
 // WatchEventBeforeData judges reads: while a watch is registered and has not fired, its client
-// reads no version of the znode that is newer than the version of the watch.
+// reads no version of the znode that is newer than the one that it read when it registered the
+// watch.
 func WatchEventBeforeData() Checker {
 	return New("watch/event-before-data", "a client receives the event before it reads the new data", func(h *history.History, j *Judge) {
 		type view struct {

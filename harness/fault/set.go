@@ -28,11 +28,12 @@ type Options struct {
 	SessionTimeout time.Duration
 }
 
-// All returns the faults that need no special configuration of nodes. Under all of them except
-// session-close, primitives must keep all their promises. It excludes the families member, clock,
-// disk, slow-sync and power-loss, and also rolling-upgrade and rolling-downgrade, because nodes
-// must be configured for them. Some of these configurations make nodes slower. It also excludes
-// expiry storms, because they stop all clients, and the faults of clients' own processes.
+// All returns the faults under which primitives must keep all their promises, and session-close. It
+// excludes the faults that break an assumption of primitives, such as wipe, bit-flip and
+// timers-double. It also excludes the families member, clock, disk, slow-sync and power-loss, and
+// also rolling-upgrade and rolling-downgrade, because nodes must be configured for them. Some of
+// these configurations make nodes slower. It also excludes the faults of clients' own processes.
+// Expiry storms are excluded because they stop all clients.
 func (o Options) All() []harness.Fault { return slices.DeleteFunc(o.Every(), apart) }
 
 // The function `apart` reports whether All leaves out a fault, so that it is drawn only if the user

@@ -197,7 +197,8 @@ func (c *conn) trapRequest(head []byte) *Trap {
 	return t
 }
 
-// trapReply returns the trap that springs before a reply arrives, or nil.
+// trapReply returns the trap that springs before the client gets the reply that begins with head,
+// or nil.
 func (c *conn) trapReply(head []byte) *Trap {
 	if len(head) < 4 {
 		return nil

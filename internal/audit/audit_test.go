@@ -406,8 +406,8 @@ func TestClaimsOfReadersAndPermits(t *testing.T) {
 		4000 2 create /s/leases/ID-lease-1
 		6000 2 delete /s/leases/ID-lease-1
 		9000 2 request`
-	// If a writer noticed late that it had the lock, and soon became a reader, its log has two
-	// holds.
+	// The log of a writer that becomes a reader has two holds, which must both match the one znode.
+	// Here the first hold is short, because the writer noticed late that it had the lock.
 	late := says(1850, holdBegins, "/l", 1, 1) + says(2000, holdEnds, "/l", 1, 1) + says(2001, holdBegins, "/l", 1, 1) + says(2999, holdEnds, "/l", 1, 1)
 	if got := conflictsOf(t, txns, late); len(got) > 0 {
 		t.Errorf("a writer and then a reader: got %q, want none", got)

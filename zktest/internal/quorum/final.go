@@ -99,7 +99,7 @@ func multiResponse(res tree.Result) (wire.Record, wire.Code) {
 	return rsp, wire.OK
 }
 
-// The method `read` answers a request that changes nothing.
+// The method `read` answers a request that has no transaction, from the current state of the tree.
 func (s *server) read(r *request) (wire.Record, wire.Code) {
 	switch r.op {
 	case wire.OpPing:
