@@ -23,7 +23,9 @@ import (
 //	acquire lock    a call that waits for a lock; also acquire semaphore, election and claim
 //	hold lock       from the grant to its end
 //	put             a call that puts items in a queue
-//	children        a request, with the name of its operation, if the call's context has a span
+//	children        a request that lists children; every request has the name of its operation
+//
+// A request has a span only if the context of its call has a span.
 //
 // The span of a hold is a child of the span in the caller's context, for example in the context
 // that was passed to Lock. Its attributes are zookeeper.path, zookeeper.token and, at its end,

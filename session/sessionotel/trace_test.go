@@ -315,7 +315,7 @@ func TestPutsOfOneBatchKeepTheirTraces(t *testing.T) {
 			})
 			synctest.Wait()
 		}
-		put("alone", true) // the others are put meanwhile, and are one batch
+		put("alone", true) // while this put is in progress, "a", "b" and "c" become one batch
 		put("a", true)
 		put("b", true)
 		put("c", false)
