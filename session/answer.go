@@ -98,11 +98,11 @@ func refusals() []error {
 // unreadable has the errors that the client returns if it cannot decode an answer.
 var unreadable = []error{zk.ErrAPIError, zk.ErrShortBuffer, zk.ErrUnhandledFieldType, zk.ErrPtrExpected, zk.ErrUnknown, zk.ErrNothing}
 
-// Transient reports whether the same request may succeed later, although nobody changes anything.
-// This is so if its connection was lost, if the server was too busy or had no quorum, or if the
-// answer does not say whether the request was applied. Any other error is final, for example
-// ErrNoAuth or ErrQuota. A write whose Outcome is Indeterminate may have been applied: read its
-// effect before you repeat it.
+// Transient reports whether the same request may succeed later without any other change. It returns
+// true if the connection of the request was lost, or if the server was too busy or had no quorum.
+// It also returns true if the answer does not say whether the request was applied. Any other error
+// is final, for example ErrNoAuth or ErrQuota. A write whose Outcome is Indeterminate may have been
+// applied: read its effect before you repeat it.
 func Transient(err error) bool {
 	if retryable(err) || errors.Is(err, ErrUnknown) {
 		return true

@@ -10,8 +10,8 @@ import (
 // A session uses go-zookeeper to encode requests, to decode replies, and to pass each reply to its
 // caller. The session does everything else itself, between the client and the socket (conn.go). The
 // session depends on these properties of the client, which go-zookeeper does not document.
-// TestClientDoesWhatIsAssumed has a test for each line, with these words as its name, and fails if
-// the client changes.
+// TestClientDoesWhatIsAssumed has a subtest for each line, named by the words of the line. The test
+// fails if the client loses one of these properties.
 //
 //   - each request is one Write of one whole frame
 //   - nothing is written before the handshake is answered

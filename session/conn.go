@@ -15,9 +15,9 @@ import (
 )
 
 // conn is one connection of the client. It passes each frame between the client and the server, and
-// never lets the client begin a second session. It records when requests were sent and answered,
-// which is the evidence of the lease. It sets the watches of the session, and sends the session's
-// own requests before those of the client.
+// never lets the client begin a second session. It records when requests were sent and answered.
+// These times are the evidence of the lease. It sets the watches of the session, and sends the
+// session's own requests before those of the client.
 type conn struct {
 	net.Conn
 	s      *Session
@@ -46,7 +46,7 @@ type conn struct {
 	replies  bool   // the client has begun to read replies
 }
 
-// Requests of the session itself have xids that the client never uses, so the client ignores their
+// These xids are for requests of the session itself. The client never uses them, so it ignores the
 // replies.
 const (
 	xidRemoveWatches = -5
@@ -140,7 +140,8 @@ func (c *conn) Write(frame []byte) (int, error) {
 	return len(frame), nil
 }
 
-// greet sends the client's ConnectRequest, changed so that it resumes this session and no other.
+// greet sends the client's ConnectRequest. If this session has begun, greet first changes the
+// request so that it resumes this session.
 func (c *conn) greet(frame []byte) (int, error) {
 	var request wire.ConnectRequest
 	if _, err := wire.Decode(frame[4:], &request); err != nil {
@@ -203,7 +204,7 @@ func (c *conn) write(frames []byte) error {
 func (c *conn) Read(p []byte) (int, error) {
 	if len(c.unread) == 0 {
 		if err := c.nextFrame(); err != nil {
-			if !c.answered { // under TLS 1.3 this may also be a refused certificate
+			if !c.answered { // under TLS 1.3, the server may also have refused the certificate
 				err = explainNoHandshake(err, c.s.opts.TLS != nil)
 			}
 			if errors.Is(err, ErrLost) {

@@ -20,8 +20,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A script is a server that can do what ZooKeeper never does, or does only in a rare state. Without
-// a hook it begins sessions and answers every request with success.
+// A script is a server that can do what ZooKeeper never does, or does only in a rare state. If the
+// fields connect, reply and part are not set, it begins sessions and answers every request with
+// success.
 type script struct {
 	t       *testing.T
 	connect func(n int, r wire.ConnectRequest) *wire.ConnectResponse // answers the n-th connection; a nil response leaves it without an answer

@@ -80,9 +80,9 @@ func (h *hold) Grant(ctx context.Context) error {
 func (h *hold) Expect() { h.keeper.expect(h) }
 
 // Context returns a context that ends as soon as it is not certain that the session still holds
-// what the hold covers. The cause is ErrLeaseLapsed, ErrRevoked, ErrClosed, ErrNotZooKeeper, an
-// error that wraps ErrUnreadable or ErrLost, or the argument of End. The context ends before any
-// other client can be granted what the hold covers, under the assumptions of
+// what the hold covers. The cause is ErrRevoked, ErrClosed, ErrNotZooKeeper, an error that is or
+// wraps ErrLeaseLapsed, ErrUnreadable or ErrLost, or the argument of End. The context ends before
+// any other client can be granted what the hold covers, under the assumptions of
 // docs/decisions/0001-lease.md.
 func (h *hold) Context() context.Context { return h.ctx }
 

@@ -243,8 +243,9 @@ func (k *leaseKeeper) traceHoldLocked(kind leasetrace.Kind, h *hold) {
 	}
 }
 
-// grant grants h if the lease stands. Otherwise it returns a channel that is closed when the lease
-// stands again. If h has ended, grant returns the cause.
+// grant grants h if the lease stands, or always with Options.UnsafeHoldUntilLost. If it does not
+// grant h, it returns a channel that is closed when the lease stands again. If h has ended, grant
+// returns the cause.
 func (k *leaseKeeper) grant(h *hold, now time.Time) (wait <-chan struct{}, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -86,7 +86,7 @@ const spacing = 32
 func (l *lease) margin() time.Duration  { return l.timeout / 20 }                         // for clock rates and late timers
 func (l *lease) epsilon() time.Duration { return max(l.timeout/40, 20*time.Millisecond) } // how late a PING of a running leader may be
 func (l *lease) proving() time.Duration { return l.timeout }                              // how long probation lasts
-func (l *lease) period() time.Duration  { return l.tick/2 + l.epsilon() }                 // longest time between two reports of a follower
+func (l *lease) period() time.Duration  { return l.tick/2 + l.epsilon() }                 // longest time between two reports of a follower to its leader
 
 // restart begins a connection whose handshake was sent at the given time. If `fresh` is true, the
 // connection created the session. The creation of a session is a quorum write.

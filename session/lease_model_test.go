@@ -235,7 +235,7 @@ func (w *world) request(f *modelFollower, p *modelPacket) {
 
 // Followers.
 
-// follow makes f a follower of the leader. Its clients' connections close.
+// follow makes f a follower of the leader. The connections of the clients of f close.
 func (w *world) follow(f *modelFollower) {
 	if f.leader == w.leader {
 		return

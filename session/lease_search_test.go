@@ -144,7 +144,7 @@ type place struct {
 	at       int8 // its leader, or -1 if the client has no connection
 	touched  bool
 	relayed  bool // touched, and one PING was answered since
-	held     bool // nothing more arrives at the leader on this connection
+	held     bool // no more messages of the follower reach its leader until the client reconnects
 	out, in  queue
 	first    uint8 // the first packet of this connection
 	next     uint8 // the next packet to be answered
@@ -691,7 +691,8 @@ func (s *searcher) broken(p *place) bool {
 	return end.After(units(p.closed).Add(-s.drift))
 }
 
-// fingerprint returns the same number for all states that have the same possible futures.
+// fingerprint returns a number for everything in a state that decides its possible futures. The
+// search treats states with the same number as one state.
 func (s *searcher) fingerprint(p *place) uint64 {
 	b := s.buf[:0]
 	since := func(u int16) { b = append(b, byte(max(u-p.now, -searchT-2))) } // adds a time in units
@@ -970,8 +971,8 @@ func (f *fingerprints) put(x uint64) bool {
 	}
 }
 
-// asAssumed returns a variant in which the servers behave as badly as the assumptions of the
-// decision allow, in whole units.
+// asAssumed returns a variant in which the servers behave as badly as the assumptions of decision
+// 0001 allow, in whole units.
 func asAssumed(tick int) variant {
 	return variant{tick: tick, late: 1, pace: searchT - 1, drift: searchT * searchUnit * 4 / 100}
 }

@@ -151,7 +151,7 @@ func since0(t time.Time) string {
 
 func ms(n int) time.Time { return time.Unix(1000, 0).Add(time.Duration(n) * time.Millisecond) }
 
-// The method `do` reports one packet to l in the way that the session does.
+// The method `do` reports one packet or event to l in the way that the session does.
 func (l *lease) do(kind string, sent, answered time.Time, timeout time.Duration) {
 	switch kind {
 	case "open":

@@ -66,8 +66,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// cause waits for the end of a context and returns its cause. It fails the test after the given
-// time.
+// cause waits for the end of a context and returns its cause. It fails the test if the context has
+// not ended within the given time.
 func cause(t *testing.T, ctx context.Context, within time.Duration) error {
 	t.Helper()
 	select {

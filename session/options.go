@@ -61,8 +61,9 @@ type Options struct {
 	TLS *tls.Config
 
 	// Dial opens the connections. If it is nil, the addresses of a name are tried in random order,
-	// each at most a quarter of a second after the previous one. Addresses that recently did not
-	// answer come last. Dial must return when its context ends, because Close waits for it.
+	// each at most a quarter of a second after the previous one. Addresses that recently failed or
+	// lost a connection come last. Dial must return when its context ends, because Close waits for
+	// it.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// TickTime is the server's tickTime, if known. Zero means that the session assumes half the
@@ -112,8 +113,8 @@ type Options struct {
 
 	// HoldLog gets a line when a hold begins and one when it ends. A lock, a leadership and a claim
 	// are holds. If HoldLog writes JSON to a file, the command "zkcoord audit" can compare the file
-	// with the transactions that the servers committed: see docs/audit.md. Close waits for HoldLog.
-	// Nil means no log.
+	// with the transactions that the servers committed: see docs/audit.md. Close waits until
+	// HoldLog has all lines. Nil means no log.
 	HoldLog *slog.Logger
 
 	// Rand is the source of the identifiers of protected znodes and of the order in which servers
@@ -152,7 +153,7 @@ type Metrics struct {
 	Request func(op string, took time.Duration, err error)
 	// State is called when the session's state changes.
 	State func(State)
-	// Heartbeat is called for each answered heartbeat, with its round trip and the time that the
+	// Heartbeat is called for each successful heartbeat, with its round trip and the time that the
 	// lease has left.
 	Heartbeat func(roundTrip, lease time.Duration)
 	// Lapsed is called with the number of holds that ended because the lease lapsed.

@@ -23,8 +23,8 @@ var (
 	// session is over, so the error is also ErrLost. A new session would end in the same way:
 	// correct the options.
 	ErrCredentials = errors.New("session: credentials refused")
-	// ErrTooLarge means that a request is larger than servers accept. Nothing was sent. Make it
-	// smaller, or raise jute.maxbuffer and Options.MaxRequest.
+	// ErrTooLarge means that a request is larger than Options.MaxRequest. Nothing was sent. Make
+	// the request smaller, or raise Options.MaxRequest and the servers' jute.maxbuffer.
 	ErrTooLarge = errors.New("session: request too large")
 )
 

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// A reporter calls the logger and the hooks of a session, in order, on one goroutine. So a hook
-// that is slow or uses the session does not delay the lease.
+// A reporter calls the logger and the hooks of a session, except Metrics.Request, in order on one
+// goroutine. So a hook that is slow or uses the session does not delay the lease.
 type reporter struct {
 	logger *slog.Logger
 	more   chan struct{} // contains a token when `reports` may be non-empty

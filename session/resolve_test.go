@@ -41,7 +41,7 @@ func oneName(e *zktest.Ensemble, dead map[string]bool) Options {
 	return Options{Servers: []string{"zk"}, Dial: d.DialContext, dialer: d}
 }
 
-// The type `at` is a connection that has an address.
+// The type `at` is a connection whose remote address is its field `address`.
 type at struct {
 	net.Conn
 	address string

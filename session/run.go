@@ -39,7 +39,8 @@ func Run(ctx context.Context, opts Options, f func(ctx context.Context, s *Sessi
 	}
 }
 
-// runOnce calls f with one session. It reports whether Run must open another session, and why.
+// runOnce calls f with one session. It reports whether Run must open another session. If so, err is
+// the reason; otherwise, err is the result of Run.
 func runOnce(ctx context.Context, opts Options, f func(context.Context, *Session) error) (again bool, err error) {
 	s, err := Open(ctx, opts)
 	if err != nil {

@@ -98,8 +98,8 @@ func TestListenerEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// A logger or a hook may use the session, and may be slow. The hold still ends at its deadline at
-// the latest.
+// A logger or a hook may use the session, and may be slow. A hold still ends at its deadline at the
+// latest.
 func TestHooksAreCalledWithoutTheLock(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		var s atomic.Pointer[Session]
@@ -319,8 +319,8 @@ func TestOpenAndCloseReturnInTime(t *testing.T) {
 	})
 }
 
-// Close of a session does not wait for a hung server. Without this package, the client keeps the
-// connection and its goroutines for two thirds of the timeout.
+// Close of a session waits at most a second for a hung server. Without this package, the client
+// keeps the connection and its goroutines for two thirds of the timeout.
 //
 // Covers S7.
 func TestCloseIsBoundedOnAHungServer(t *testing.T) {

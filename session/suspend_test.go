@@ -30,7 +30,7 @@ func TestASuspendedMachineEndsItsHolds(t *testing.T) {
 		must(t, holds[1].Grant(t.Context()))
 		time.Sleep(time.Minute)
 
-		slept.Add(int64(s.Timeout() / 50)) // less than the tolerated difference of clocks
+		slept.Add(int64(s.Timeout() / 50)) // less than a fortieth of the timeout, which is tolerated
 		time.Sleep(s.Timeout() / 2)
 		if err := holds[0].Context().Err(); err != nil {
 			t.Errorf("the hold ended without a suspension: %v", err)

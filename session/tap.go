@@ -266,7 +266,7 @@ func (t *tap) connected(c *conn, r *wire.ConnectResponse) (greeting []byte, err 
 	return t.greetingLocked(), nil
 }
 
-// refusedLocked returns the error of a session that a server has ended.
+// refusedLocked returns the error of a session that a server has ended, or has refused to open.
 func (t *tap) refusedLocked(how string) error {
 	switch {
 	case t.unwelcome:
@@ -303,7 +303,7 @@ func (t *tap) greetingLocked() []byte {
 	return t.watches.connected(out, t.lastZxid)
 }
 
-// The method `disconnected` is called when either side has closed c, with the reason.
+// The method `disconnected` is called once for each connection c, when c ends, with the reason.
 func (t *tap) disconnected(c *conn, why error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -57,7 +57,7 @@ func welcomed(t *testing.T, tap *tap, sent time.Time) *conn {
 }
 
 // If servers answer a handshake with another session or none, this session ends. A connection that
-// was closed meanwhile, or whose answer is too late, does not serve the session.
+// was closed meanwhile, or whose answer comes after the end of the session, does not serve it.
 func TestHandshakesThatDoNotServeTheSession(t *testing.T) {
 	for name, test := range map[string]struct {
 		response wire.ConnectResponse

@@ -41,8 +41,8 @@ func newAuthority(t *testing.T, name string) *authority {
 	return a
 }
 
-// sign creates a key and its certificate. If the authority has no certificate yet, the new one is
-// signed with its own key.
+// sign creates a key and its certificate. If the authority has no certificate yet, the new
+// certificate is signed with the new key.
 func (a *authority) sign(template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -59,8 +59,8 @@ func (w *Watch) Wait(ctx context.Context) (Event, error) {
 	}
 }
 
-// Stop ends the watch. When the last watch on a path ends, the watch at the server is removed. Stop
-// does nothing if the watch has fired.
+// Stop ends the Watch. When the last Watch on a path ends, the session removes its watch at the
+// server. Stop does nothing if the Watch has fired.
 func (w *Watch) Stop() {
 	w.registry.mu.Lock()
 	defer w.registry.mu.Unlock()
