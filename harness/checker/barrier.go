@@ -9,7 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Operations of barriers and of double barriers. Round distinguishes the uses of a double barrier.
+// Operations of barriers and of double barriers. The field Round of an event distinguishes the uses
+// of a double barrier.
 const (
 	OpSet    = "set"    // from the completion on, the barrier is set
 	OpRemove = "remove" // from the invocation on, the barrier may be absent

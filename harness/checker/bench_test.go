@@ -26,8 +26,9 @@ import (
 // perOperation is the number of bytes that a checker may allocate for each operation.
 const perOperation = 300
 
-// The map `searching` replaces perOperation for checkers that search for an order. Such a checker
-// searches one object after the other, so only a little of this memory is in use at any time.
+// The map `searching` has the limits that replace perOperation for checkers that search for an
+// order. Such a checker judges one object after the other. So only a little of the memory that it
+// allocates is in use at any time.
 var searching = map[string]uint64{"counter/linearizable": 2000}
 
 // A work returns the next operation of a client. The function `complete` returns the events that
@@ -197,8 +198,8 @@ func doubled(n int) *history.History {
 			for _, kind := range []history.Kind{history.Invoke, history.OK} {
 				for c := range 4 {
 					e := history.Event{Kind: kind, Op: op, Object: "/u", Client: int16(c), Process: int32(c), Session: int64(c + 1)}
-					// Members 0 and 1 are always answered, because only answers to an enter have
-					// the round.
+					// Members 0 and 1 are always answered, because the round is known only from the
+					// answers to enters.
 					silent := i%4 == 0 && c > 1
 					switch {
 					case silent && op == OpLeave:
@@ -437,7 +438,8 @@ func BenchmarkOperations(b *testing.B) {
 	}
 }
 
-// Porcupine judges the same histories for at most a minute.
+// Porcupine judges histories of the same kind as in BenchmarkCheckers, each object for at most a
+// minute.
 func BenchmarkPorcupine(b *testing.B) {
 	for _, m := range []struct {
 		model Model

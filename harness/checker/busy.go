@@ -54,10 +54,10 @@ func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) b
 	return took-busy > inTime
 }
 
-// The method `cost` reports whether a lease may have lapsed at t because the machine was busy. In
-// the last session timeout before t, the machine must have been busy, or timers of this process
-// must have been late, for at least a quarter of that timeout in total. This is the longest time
-// between two heartbeats.
+// The method `cost` reports whether a lease may have lapsed at t because the machine was busy. It
+// adds up the time for which the machine was busy, and all delays of timers, in the period of one
+// session timeout that ends at t. The sum must be at least a quarter of the timeout, because this
+// is the longest time between two heartbeats.
 func (b loaded) cost(h *history.History, t time.Duration) bool {
 	timeout := longestTimeout(h)
 	late := Envelope{}.outside(h).slowed(t-timeout, t)

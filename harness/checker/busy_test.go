@@ -66,9 +66,9 @@ func TestBusyTimeExcusesOnlyItself(t *testing.T) {
 	}
 }
 
-// On a busy machine, a leader may fail to renew its lease and lose its term. The verdict is Unknown
-// if the machine was busy for a quarter of the session timeout before the loss. If the machine was
-// busy for less, the verdict is Invalid.
+// On a busy machine, a leader may fail to renew its lease and lose its term. The test looks at the
+// period of one session timeout before the loss. If the machine was busy for at least a quarter of
+// this period, the verdict is Unknown. If it was busy for less, the verdict is Invalid.
 func TestTermLostOnABusyMachineIsUnknown(t *testing.T) {
 	late := func(at time.Duration, delays string) history.Event {
 		e := lagged(at, 90*ms)
@@ -100,7 +100,8 @@ func TestTermLostOnABusyMachineIsUnknown(t *testing.T) {
 }
 
 // A waiter may have to wait until every other client has held once. Bug: with 500 clients, a run
-// was invalid because the lock queue took longer than the time limit of a waiter.
+// was invalid because the holds of all other clients together took longer than the time limit of a
+// waiter.
 func TestWaiterIsServedAfterOneHoldOfEachOther(t *testing.T) {
 	for _, one := range []struct {
 		what   string

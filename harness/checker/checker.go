@@ -127,9 +127,9 @@ func (t ifTokens) Check(ctx context.Context, h *history.History) []Result {
 }
 
 // Run applies each checker and returns one result for each of their properties, in order. A
-// property is Unknown if its checker panics, has not ended when ctx ends, or leaves the property
-// out. A history that was cut short can prove only violations, so every other verdict becomes
-// Unknown.
+// property is Unknown if the history is malformed, or if its checker panics, has not ended when ctx
+// ends, or leaves the property out. A history that was cut short can prove only violations, so
+// every other verdict becomes Unknown.
 func Run(ctx context.Context, h *history.History, checkers ...Checker) []Result {
 	var all []Result
 	for _, c := range checkers {
@@ -167,7 +167,8 @@ func guarded(ctx context.Context, h *history.History, c Checker) []Result {
 	}
 }
 
-// The function `site` returns the file and the line at which a panic occurred.
+// The function `site` returns the place of a panic, such as " at mutex.go:12". If the stack does
+// not show the place, it returns an empty string.
 func site(stack []byte) string {
 	_, below, found := strings.Cut(string(stack), "panic(")
 	if !found {

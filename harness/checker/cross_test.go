@@ -94,9 +94,9 @@ func excused(h *history.History, hold history.HoldInterval, from time.Duration) 
 	return true
 }
 
-// everyMoment is the oracle for holds. It checks each moment at which a hold begins. The holders of
-// its object must be allowed: either all of them, or only those that no fault excuses. A client
-// that is notified of a loss at that instant is no holder.
+// everyMoment is the oracle for holds. It checks each moment at which a hold begins. The function
+// `allowed` must accept the clients that then hold the same object: either all of them, or only
+// those that no fault excuses. A client that is notified of a loss at that instant is no holder.
 func everyMoment(h *history.History, allowed func(holders []history.Event) bool) bool {
 	for _, next := range h.Holds() {
 		at := next.Begin
@@ -360,7 +360,7 @@ func randomRegister(r *rand.Rand, n int) ([]porcupine.Operation, *history.Histor
 	return ops, history.New(append(events, end())...)
 }
 
-// The function `falsify` gives one read the value and the zxid of another moment.
+// The function `falsify` gives one read the value and the zxid of another operation.
 func falsify(r *rand.Rand, ops []porcupine.Operation, events []history.Event) {
 	var reads, all []int
 	for i := range events {

@@ -380,8 +380,9 @@ func noTakeSlept(h *history.History) bool {
 }
 
 // somethingWasThere reports whether a value was certainly in the queue right after the given event.
-// The value had been put, and the call that received it had not begun. If that call is not known,
-// no call that completed with an unknown outcome had begun.
+// The value had been put, and the take that received it had not begun. If no take is known to have
+// received it, no take with an unknown outcome had begun. A take without a completion does not
+// count.
 func somethingWasThere(ops []history.Operation, at int32) bool {
 	return slices.ContainsFunc(ops, func(put history.Operation) bool {
 		in, out, taken := put.End(), int32(forever), false
@@ -786,7 +787,7 @@ func firedOnce(h *history.History) bool {
 	return true
 }
 
-// endedAtTheLast compares the last state of each watcher that was not ended with the final state.
+// endedAtTheLast compares the final state with the last state of each watcher that has not ended.
 func endedAtTheLast(h *history.History) bool {
 	var final *history.Event
 	for i := range h.Events {
@@ -846,8 +847,9 @@ func tinyCauses(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// eventsHadACause searches for a cause of each event: a change that began before the event, and
-// that is newer than the watch or has an unknown outcome.
+// eventsHadACause searches for a cause of each event: a change that began before the event. The
+// change must be newer than the version of the event that set the watch, or have an unknown
+// outcome.
 func eventsHadACause(h *history.History) bool {
 	ops, _ := h.Operations()
 	for at, fired := range h.Events {
@@ -977,8 +979,8 @@ func listedWereMembers(h *history.History) bool {
 
 // Counters.
 
-// tinyCounts returns random calls on a counter that is simulated. A call takes effect at its end.
-// Sometimes its result is made up.
+// tinyCounts returns random calls on a simulated counter. A call takes effect at its end. Sometimes
+// its result is made up.
 func tinyCounts(r *rand.Rand, n int) *history.History {
 	value := int64(0)
 	var open [3]history.Event // the latest call of each client

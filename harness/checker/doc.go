@@ -6,23 +6,25 @@
 //   - Invalid: the history violates the property, and a few events prove it.
 //   - Valid: the property could have been violated and was not.
 //   - NotExercised: nothing happened that could have violated the property.
-//   - Unknown: nothing can be concluded. The checker panicked or ran out of time, or the history is
-//     malformed or was cut short.
+//   - Unknown: nothing can be concluded, for example because the checker panicked or ran out of
+//     time, the history is malformed or was cut short, or the ensemble did not recover.
 //
-// Only Valid passes.
+// Only Valid passes. [IfExercised] makes a property optional: then a run can also pass if it does
+// not exercise the property.
 //
 // [Run] applies checkers, and reports a failure inside a checker as Unknown. [New] makes a checker
 // from a function.
 //
-// A busy machine alone makes no property Invalid. Each run measures how late its own timers are,
-// see [history.FactLag], and when it was stalled, see [history.FactStall]. A hold that ended late
-// counts as exposure in two cases:
-//   - All of the delay was during a stall.
+// A busy machine alone makes no property Invalid. Each run measures how late the timers of its
+// process are (the lag, see [history.FactLag]), and when the process did not run at all (a stall,
+// see [history.FactStall]). A hold that ended late counts as exposure in two cases:
+//   - All of the delay, apart from the lag, was during a stall.
 //   - The hold was lost, and the delay minus all measured stalls and delays of timers is shorter
-//     than the lag.
+//     than the largest lag in that time.
 //
-// A wait may also exceed its limit only because of stalls, or because servers did not answer in
-// time. Then the verdict is Unknown.
+// A busy machine can also make the verdict Unknown, in two cases:
+//   - A wait exceeded its limit only because of stalls, or because servers did not answer in time.
+//   - A leader lost its term after the heal, while this machine was too busy to renew a lease.
 //
 // A busy machine excuses nothing else. An overlap that continues after a stall is a violation. A
 // hold that the program gives up must end before the next one begins, however late timers are.
@@ -119,8 +121,9 @@
 //
 // Package harness judges the property run/whole.
 //
-// Checkers are pure functions of the history. They run in O(n log n) of its length, except for
-// counter/linearizable, which searches. They order events by index, not by time (see package
-// history). [Referee] searches for a linearization with porcupine, and can judge only small slices
-// of a history.
+// The verdict of a checker depends only on the history, except for run/clean-logs, which reads the
+// servers' logs. Checkers take O(n log n) time for n events, except for counter/linearizable, which
+// searches for an order. They order events by index, not by time (see package history). [Referee]
+// uses porcupine, a library that searches for a linearization. It can judge only a short part of a
+// history.
 package checker

@@ -86,10 +86,10 @@ func ElectionFencedWrites() Checker {
 	return New("election/fenced-writes", "the fenced resource never accepts a smaller epoch, and no increment is lost", fenced)
 }
 
-// ElectionHeirSeesAll judges what a new leader reads. A leader must have written the value. The
-// value must be no older than the latest write that had succeeded before the read began. Writes are
-// ordered by epoch. If the latest write has the epoch of the reader or a later one, the read is not
-// judged.
+// ElectionHeirSeesAll judges what a new leader reads. If the value is not empty, a leader must have
+// begun to write it. The value must be no older than the latest write that had succeeded before the
+// read began. Writes are ordered by epoch. If the latest write has the epoch of the reader or a
+// later one, the read is not judged.
 func ElectionHeirSeesAll() Checker {
 	return New("election/heir-sees-all", "a new leader sees what the leaders of earlier epochs wrote", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()

@@ -23,7 +23,7 @@ type Envelope struct {
 	After time.Duration `json:"after_ns,omitempty"`
 }
 
-// A window is a span of time outside of the envelope.
+// A window is a span of time that is outside of the envelope, or in which the machine was busy.
 type window struct{ from, to time.Duration }
 
 // The type `windows` has the times outside the envelope. Each list is in order, and its windows are
@@ -144,8 +144,8 @@ func (w windows) slowed(from, to time.Duration) (sum time.Duration) {
 //     overlap: the fenced resource refuses the write. The property lock/fenced-writes has no
 //     excuse.
 //   - The lag of timers, if the hold was lost. A lease lapses by a timer, and a goroutine records
-//     the loss. Both may be late by the lag, by stalls, and by the time in which the machine did
-//     not run this process. A hold that was given up has no such excuse: a program ends the hold
+//     the loss. Both may be late by the lag, by stalls, and by the sum of all delays of timers (see
+//     the method `slowed`). A hold that was given up has no such excuse: a program ends the hold
 //     before the request that releases it.
 func (w windows) excuses(hold history.HoldInterval, t time.Duration) bool {
 	to := w.end

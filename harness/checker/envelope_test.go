@@ -203,8 +203,8 @@ func TestFaultExcusesWhatItCanExplain(t *testing.T) {
 	}
 }
 
-// If another client closes a session, a hold of the session is exposure until its lease must have
-// lapsed.
+// If another client closes a session, a hold of the session counts as exposure until the lease of
+// the session must have lapsed.
 func TestClosedSessionExposesUntilItsLeaseLapses(t *testing.T) {
 	for late, want := range map[time.Duration]Verdict{1000 * ms: Valid, 1001 * ms: Invalid} {
 		e := func(at time.Duration, kind history.Kind, op, arg string) history.Event {

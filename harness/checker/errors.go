@@ -12,9 +12,9 @@ import (
 // serverTrouble matches log lines of internal errors of ZooKeeper, for example a broken invariant.
 var serverTrouble = regexp.MustCompile(`java\.lang\.(AssertionError|OutOfMemoryError|StackOverflowError)|Severe unrecoverable error|digests are not matching|Epoch of (leader|follower) .* is ahead`)
 
-// lostPeer matches a cause below "Severe unrecoverable error" that is no internal error: a follower
-// lost the connection to its leader. The follower then searches for a leader again. If it was
-// acknowledging a proposal, the cause is a NullPointerException (ZOOKEEPER-4409).
+// lostPeer matches the line after a "Severe unrecoverable error" if the cause is no internal error:
+// a follower lost the connection to its leader. The follower then searches for a leader again. If
+// it was acknowledging a proposal, the cause is a NullPointerException (ZOOKEEPER-4409).
 var lostPeer = regexp.MustCompile(`^java\.(io|net)\.\w*Exception|^java\.lang\.NullPointerException: .*"this\.learner\.sock" is null`)
 
 // CleanLogs judges the log of each node: it has no internal error of ZooKeeper. The key of the map

@@ -18,8 +18,8 @@ const (
 	OpUpdate = "update" // updates the data of the member Arg
 	// OpMembers reads the members and completes with the list in Result. If Arg of the invocation
 	// is Present, the answer must not be older than the invocation. If Arg is Settled, a follower
-	// compares two lists: Arg of the completion is the last one that it was notified of, and Result
-	// is the one that it reads now.
+	// (a client that watches the group) compares two lists: Arg of the completion is the last one
+	// that it was notified of, and Result is the one that it reads now.
 	OpMembers = "members"
 	// WatchMembers is the Op of a Watch event: a follower was notified of the list in Result. Arg
 	// is the sum of all changes that it was notified of so far, which must be the same list.

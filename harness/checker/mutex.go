@@ -256,8 +256,8 @@ func LockNoReleaseAfterLoss() Checker {
 }
 
 // LockOwnNodeIsFirst judges the answers to [OpVerify] during a hold. The first contender must be
-// the client's own znode, owned by the client's session. Outside the envelope, a wrong answer is
-// exposure until the hold ends.
+// the client's own znode, owned by the client's session. Outside the envelope, a wrong answer is no
+// violation: the time from the answer to the end of the hold counts as exposure.
 func LockOwnNodeIsFirst(envelope Envelope) Checker {
 	return New("lock/own-node-is-first", "a holder's znode exists, belongs to its session and is first in the lock queue", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)

@@ -173,8 +173,8 @@ func show(ops []tinyOp) string {
 }
 
 // Together, four queue properties mean linearizability: nothing-invented, nothing-twice, fifo-order
-// and empty-is-true. If every outcome is known, their checkers agree with the oracle. Otherwise
-// they may miss a violation, but they raise no false alarm.
+// and empty-is-true. If every outcome is known, their checkers agree with the oracle. If an outcome
+// is unknown, the checkers may miss a violation, but they raise no false alarm.
 func TestQueueCheckersAgreeWithTheOracle(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	verdicts := make(map[[2]bool]int)

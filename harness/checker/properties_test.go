@@ -20,7 +20,7 @@ var otherOracles = map[string][]string{
 }
 
 // The function `guard` reports whether a property is about the run itself and not about the tested
-// program. Such a property is never invalid.
+// program. Changed events cannot make such a property invalid.
 func guard(id string) bool { return strings.HasPrefix(id, "run/") || id == "rwlock/readers-together" }
 
 // Each property needs an edit that makes legal histories violate it, and an oracle. It also needs

@@ -201,9 +201,9 @@ func QueueNothingLost() Checker {
 
 // QueueNothingTwice judges deliveries. No value is taken or acked twice, and none is claimed after
 // an ack. A value is claimed again only after its claimer began to return it or crashed, or after
-// the hold or session of the claimer ended. The object of this hold is /queue/value. A loss may be
-// recorded at the same instant as the next claim. A claimer that gives the item up must do so
-// before the next claim.
+// the hold or session of the claimer ended. The events of this hold have the object
+// "<queue>/<value>". A loss may be recorded at the same instant as the next claim. A claimer that
+// gives the item up must do so before the next claim.
 func QueueNothingTwice() Checker {
 	return New("queue/nothing-twice", "no item is delivered twice", func(h *history.History, j *Judge) {
 		ends, outside := endings(h), Envelope{}.outside(h)
@@ -269,9 +269,9 @@ func (ends claimEnds) died(claim history.Operation, at int32) bool {
 	return between(ends.session[claim.Invoke.Session], from, at) || between(ends.client[claim.Invoke.Client], from, at)
 }
 
-// The method `stands` reports whether a claim of the value may exist at the servers at the index. A
-// claimer may notice the end of its claim before the servers end it. If the history was cut short,
-// the servers may not have ended any claim yet, so the result is true.
+// The method `stands` reports whether the servers may still have a claim of the value at the event
+// with the index `at`. A claimer may notice the end of its claim before the servers end it. If the
+// history was cut short, the servers may not have ended any claim yet, so the result is true.
 func (ends claimEnds) stands(h *history.History, claim history.Operation, value string, at int32) bool {
 	return !h.Complete() || !ends.died(claim, at) && !between(ends.over[[2]string{claim.Invoke.Object, value}], claim.Invoke.Index, at)
 }
@@ -483,7 +483,7 @@ func QueueEmptyIsTrue() Checker {
 		spans := s.occupied()
 		for _, o := range s.empties {
 			if o.Invoke.Op != OpTake {
-				continue // claimed items are still in the queue
+				continue // a claim also finds nothing if all items are claimed
 			}
 			j.Checked(1)
 			full, wrong := around(spans[o.Invoke.Object], o.Invoke.Index, o.Complete.Index)

@@ -88,9 +88,9 @@ func FailingSlice(h *history.History, r Result, most int, within time.Duration) 
 	return Slice{}, false
 }
 
-// lastAnswer returns the index of the last of the events. If an operation was open at one of them,
-// its completion counts too. The ends of holds do not count, because they only show how long the
-// violation lasted.
+// lastAnswer returns the index of the last of the events. If the client of one of them had an open
+// operation on the same object at that moment, the completion of this operation counts too. The
+// ends of holds do not count, because they only show how long the violation lasted.
 func lastAnswer(h *history.History, events []history.Event) (index int32) {
 	ops, _ := h.Operations()
 	for _, e := range events {
@@ -107,8 +107,8 @@ func lastAnswer(h *history.History, events []history.Event) (index int32) {
 	return index
 }
 
-// WritePicture writes the HTML page of porcupine. The page shows which operations could be put in
-// order, and where the search stopped.
+// WritePicture writes an HTML page that porcupine makes of s. The page shows which operations could
+// be put in order, and where the search stopped.
 func (s Slice) WritePicture(w io.Writer) error {
 	m := s.Model.porcupine()
 	_, info := porcupine.CheckOperationsVerbose(m, s.ops, time.Minute)

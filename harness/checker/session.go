@@ -89,8 +89,8 @@ func byQuorum(o history.Operation) bool {
 }
 
 // sessionEphemeralsStay judges reads after a sync. An ephemeral that was created and not deleted
-// exists while its session lives. If an operation that was invoked later succeeds in the session,
-// the session lived during the read.
+// exists while its session lives. If an operation that needs a quorum was invoked after the read
+// and succeeded in the session, the session lived during the read.
 func sessionEphemeralsStay() Checker {
 	return New("session/ephemerals-stay", "an ephemeral znode exists while its session is alive", func(h *history.History, j *Judge) {
 		all := sessions(h)

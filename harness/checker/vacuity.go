@@ -72,8 +72,8 @@ func faultsTookEffect(h *history.History, j *Judge) {
 	j.Note("%s", note)
 }
 
-// effectsOfFaults counts the faults that had an effect while clients worked. It returns the others
-// in the form of IdleFaults. It calls `unknown` for each fault that was not injected or not healed.
+// effectsOfFaults returns the result of IdleFaults, and the number of faults that had an effect
+// while clients worked. It calls `unknown` for each fault that was not injected or not healed.
 func effectsOfFaults(h *history.History, unknown func(format string, args ...any)) (idle map[string]string, sum int) {
 	type stand struct {
 		start *history.Event
@@ -249,7 +249,7 @@ func SessionLosses(n int) Checker {
 	})
 }
 
-// Fenced requires that the resource refused n accesses, so that fencing was needed.
+// Fenced requires that the resource refused n accesses, which shows that fencing was needed.
 func Fenced(n int) Checker {
 	return AtLeast("run/fenced", n, "accesses refused by the fence", func(h *history.History) int {
 		found := 0

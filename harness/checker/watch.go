@@ -10,11 +10,11 @@ import (
 )
 
 // Events of watches. The field Watch is the number of a registration; its client uses each number
-// once. Zxid is the version that was read with the registration.
+// once. Zxid is the version (the mzxid) of the znode that was read with the registration.
 //
-// The client library delivers an event before the reply that shows the change. A workload for
-// WatchEventBeforeData must keep this order. Before it records a read, it must record the events
-// that its watches have delivered.
+// A client library of ZooKeeper delivers a watch event before the reply that shows the change. A
+// workload for WatchEventBeforeData must keep this order. Before it records a read, it must record
+// the events that its watches have delivered.
 const (
 	WatchSet   = "set"   // registered with a read of version Zxid
 	WatchFired = "fired" // its event arrived; Arg is the type
@@ -108,7 +108,8 @@ func (o *oldest) Pop() any {
 	return last
 }
 
-// The method `among` returns the oldest registration that is not over, or nil.
+// The method `among` returns the registration with the oldest version that has neither fired nor
+// ended, or nil.
 func (o *oldest) among(standing map[registration]*history.Event) *history.Event {
 	for o.Len() > 0 {
 		if first := (*o)[0]; standing[registrationOf(first)] == first {
@@ -119,9 +120,9 @@ func (o *oldest) among(standing map[registration]*history.Event) *history.Event 
 	return nil
 }
 
-// WatchStatesInOrder judges order: each state that a watcher reports has a higher version than its
-// previous state. A watcher does not learn the zxid of a deletion. A workload must record a
-// deletion with the lowest possible version: the version of the previous state plus one.
+// WatchStatesInOrder judges order: each state that a watcher reports has a higher version than the
+// state that it reported before. A watcher does not learn the zxid of a deletion. A workload must
+// record a deletion with the lowest possible version: the version of the previous state plus one.
 func WatchStatesInOrder() Checker {
 	return New("watch/states-in-order", "states are reported in the order of their zxids, none of them twice", func(h *history.History, j *Judge) {
 		for before, e := range successive(h) {
@@ -184,8 +185,8 @@ func WatchOneEventEach() Checker {
 	})
 }
 
-// WatchFinalStateReported judges the end: a watcher that was not ended has reported the final
-// state.
+// WatchFinalStateReported judges the end: the last state that each watcher reported is the final
+// state, unless the watcher has ended.
 func WatchFinalStateReported() Checker {
 	return New("watch/final-state-reported", "a watcher ends with the final state", func(h *history.History, j *Judge) {
 		last := make(map[registration]*history.Event)
@@ -223,7 +224,8 @@ func WatchFinalStateReported() Checker {
 }
 
 // WatchNoEventWithoutCause judges events. Each has a cause: a change of the watched znode that is
-// newer than the version of the watch. An event without a known cause is not judged in two cases:
+// newer than the version that was read when the watch was set. An event without a known cause is
+// not judged in two cases:
 //   - An indeterminate change may have caused it.
 //   - A fault outside the envelope affected all clients while the watch was registered.
 func WatchNoEventWithoutCause(envelope Envelope) Checker {

@@ -321,8 +321,8 @@ func (j *judging) endsBeforeExpiry() {
 }
 
 // expiryAfterTouch compares expiries with the session table of the leader. The leader must not
-// expire a session too early. Before it does, it must have received the packets on which the
-// session's lease rested.
+// expire a session too early. Before the expiry, the leader must have received the packet from
+// which the session's lease was counted.
 func (j *judging) expiryAfterTouch() {
 	if j.timeless() {
 		return

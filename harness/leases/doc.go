@@ -9,24 +9,24 @@
 // servers report which sessions they expired. [Trace.Checkers] returns checkers, which decide
 // whether the model of decision 1 (the document above) allows all of these reports.
 //
-//   - lease/within-evidence: a lease stands no longer than the rule allows for the packets that
-//     were sent and answered on its connection.
+//   - lease/within-evidence: a lease stands no longer than the rule of decision 1 allows for the
+//     packets that were sent and answered on its connection.
 //   - lease/covers-holds: a hold is granted only under a lease, and ends with it.
 //   - lease/waiters-are-silent: a session whose lease stands sends no heartbeat while all of its
 //     contenders only wait and none of them is next.
 //   - lease/ends-before-expiry: the servers expire a session only after its lease has ended.
 //   - lease/expiry-after-touch: a leader expires a session no sooner than a session timeout after
-//     the last sign of life that the leader received. Each packet on which the lease rested had
-//     reached the leader before that.
+//     the last sign of life that the leader received. The packet from which the lease was counted
+//     had reached the leader before the expiry.
 //
-// The first three find mistakes of the client. The other two find wrong assumptions about the
-// servers.
+// The first three properties find mistakes of the client. The other two find wrong assumptions
+// about the servers.
 //
 // # The rule
 //
-// The checker does not use the code of the session. It applies the text of the rule to all
-// packets, so its lease is the longest one that the rule allows. The session does not keep each
-// packet, so the lease of the session may be shorter.
+// The checker does not use the code of the session. It applies the text of the rule in decision 1
+// to all packets. So the lease that the checker computes is the longest one that the rule allows.
+// The session does not keep each packet, so the lease that it computes may be shorter.
 //
 // # What is not judged
 //

@@ -83,8 +83,8 @@ func (l *lease) open(e *Event) {
 	l.activity, l.proof = packets{}, packets{}
 }
 
-// The method `latest` returns an upper bound of l.kept: no evidence that was sent at k can move
-// l.kept beyond it. Decision 1 calls this bound K(k).
+// The method `latest` returns the time that decision 1 calls K(k), for evidence that was sent at k.
+// The evidence can raise l.kept to this time, but not beyond.
 func (l *lease) latest(k time.Duration) time.Duration {
 	a := l.opened
 	if j := l.proof.before(k); j != Never {

@@ -14,10 +14,10 @@
 //     was reported as expired.
 //   - witness/items-in-log: each put, take, claim, ack, release and reject of a queue has in the
 //     log the effect that its client reported.
-//   - witness/members-in-log: the same for each join and leave of a group. Each member that was
-//     listed is in the log.
-//   - witness/counts-in-log: the same for each change of a counter. Each value that was read is in
-//     the log.
+//   - witness/members-in-log: each join and leave of a group has in the log the effect that its
+//     client reported. Each member that was listed is in the log.
+//   - witness/counts-in-log: each change of a counter has in the log the effect that its client
+//     reported. Each value that was read is in the log.
 //
 // The last three also find out what became of operations whose clients did not learn the outcome.
 // The result of a valid run says how many were applied, and names some with their transactions.

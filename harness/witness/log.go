@@ -174,8 +174,8 @@ func (l *Log) Txn(zxid int64) (t txn, ok bool) {
 }
 
 // Life returns the znode of a grant, or nil. It finds the znode by its name. If several znodes have
-// the name, Life prefers the one that the transaction with this zxid created. If the name is empty,
-// it returns the last znode that this transaction created.
+// the name, Life prefers the one that the transaction with the given zxid created. If the name is
+// empty, Life returns the last znode that this transaction created.
 func (l *Log) Life(zxid int64, name string) *Life {
 	if name == "" {
 		lives := l.created[zxid]

@@ -34,7 +34,8 @@ type outcomes struct {
 	examples         []string
 }
 
-// newOutcomes returns nil, and says why, if the logs do not show the outcome of each operation.
+// newOutcomes prepares the comparison, and returns it with all operations. If the logs do not show
+// the outcome of each operation, it returns nil, and the property is not exercised.
 func (l *Log) newOutcomes(j *judging) (*outcomes, []history.Operation) {
 	ops, err := j.Operations()
 	switch {
@@ -275,7 +276,8 @@ func (l *Log) itemsInLog(j *judging) {
 		case checker.OpAck:
 			o.judge(op, o.acknowledged(op, items[key]), "removed it with its claim")
 		case checker.OpReturn:
-			if op.Outcome() != session.Failed { // a claim also ends by itself, when its time is up
+			// After a failed return, the claim may still have ended, because its time was up.
+			if op.Outcome() != session.Failed {
 				o.judge(op, o.unclaimed(op, items[key], false), "ended the claim and left the item")
 			}
 		case opReject:
@@ -448,8 +450,8 @@ func (o *outcomes) named(session int64, dir, id string) []*Life {
 	return all
 }
 
-// The method `join` judges a join. A join that was not reported as OK may have been undone. If its
-// znode was deleted before the session ended, the join counts as not applied.
+// The method `join` judges a join. A join that was not reported as OK may have been undone. If the
+// znode of such a join was deleted before the session ended, the join counts as not applied.
 func (o *outcomes) join(op history.Operation) {
 	if op.Invoke.Session == 0 {
 		return

@@ -178,8 +178,8 @@ func TestUncommittedTransactionIsRefuted(t *testing.T) {
 		t.Errorf("a grant on it: got %v (%s), want invalid", r.Verdict, r.Reason)
 	}
 
-	// The server received a snapshot between the two epochs. So its log does not show the end of
-	// the first epoch.
+	// Server n1 received a snapshot between the two epochs. So its log does not show the end of the
+	// first epoch.
 	next.Snapshots = []int64{at(1, 4)}
 	if l := Merge(old, next); len(l.Refuted) != 0 || len(l.Txns) != 5 {
 		t.Errorf("with a snapshot: got refuted %v and %d transactions, want none and 5",
