@@ -164,8 +164,11 @@ func (l *Log) replay() {
 	}
 }
 
-// Txn returns the committed transaction of a zxid.
+// Txn returns the committed transaction of a zxid. A nil Log has none.
 func (l *Log) Txn(zxid int64) (t txn, ok bool) {
+	if l == nil {
+		return t, false
+	}
 	i, ok := l.at[zxid]
 	if ok {
 		t = l.Txns[i]
