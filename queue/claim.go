@@ -16,15 +16,17 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Token grows with every claim in the whole ensemble. It is the zxid of the transaction that made
-// the claim, which is the czxid of the claim's znode. Pass the token to the resource that the work
-// changes. The resource must refuse any token that is smaller than the largest one it has seen.
-// Items that were claimed in one transaction have the same token.
+// A Token is the number of a claim. It is the zxid of the transaction that made the claim, which is
+// the czxid of the claim's znode. So a claim of a later transaction has a larger token, whatever
+// queue of the ensemble it is on. Items that were claimed in one transaction have the same token.
+// Pass the token to the resource that the work changes. The resource must refuse any token that is
+// smaller than the largest one it has seen.
 type Token int64
 
 // A Claim is an item that this session works on. No other consumer gets the item during the claim.
-// Ack, Release and Reject end the claim. It also ends when the session's lease lapses or when its
-// own time is up. In these two cases, the item is offered to other consumers again.
+// Ack, Release and Reject end the claim. The claim also ends when the session's lease lapses, or
+// when the time of the claim is up (Options.ClaimFor). In these two cases, the item is offered to
+// other consumers again.
 type Claim[T any] struct {
 	q    *Queue[T]
 	item item
@@ -101,8 +103,9 @@ func (c *Claim[T]) Deadline() time.Time {
 //
 // After any other error whose outcome is Failed, the claim continues, for example if ctx had
 // already ended. If the error contains a *session.MultiError, its index refers to ops. The error is
-// Indeterminate in three cases: ctx ended during the request, the session ended, or a client
-// deleted the handle's ledger znode. After an Indeterminate error the claim is over.
+// Indeterminate if ctx ended during the request, if the session ended, if a client deleted the
+// handle's ledger znode, or if the server's error does not prove the outcome. After an
+// Indeterminate error the claim is over.
 func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
 	own := recipe.CloneOps(ops)
 	return c.finish(ctx, "ack", session.Failed, func(ctx context.Context) error {
@@ -205,10 +208,10 @@ func (c *Claim[T]) revoked(n int, err error) error {
 	return err
 }
 
-// take takes c.turn, which a call must hold to end the claim. It fails if the claim's context has
-// ended, and does not wait for c.turn then. If the session ended before the detached work of
-// another call began, that call never releases c.turn. The parameter `late` is the outcome of the
-// error if ctx ends first.
+// take takes c.turn, which a call must hold to end the claim. If the claim's context has ended,
+// take fails and does not wait for c.turn, because c.turn may never be released: if the session
+// ended before the detached work of another call began, that call keeps c.turn. The parameter
+// `late` is the outcome of the error if ctx ends first.
 func (c *Claim[T]) take(ctx context.Context, late session.Outcome) error {
 	err := c.turn.Take(ctx, c.ctx)
 	if cause := context.Cause(c.ctx); cause != nil {
@@ -243,8 +246,9 @@ func (c *Claim[T]) lapsed() {
 	cause := context.Cause(c.hold.Context())
 	released := recipe.Detach(c.q.raw.s, func(ctx context.Context) error {
 		// Another call may have sent a transaction that ends the claim. So wait for c.turn until
-		// that transaction is answered. If it is known to have ended the claim, c.over is true. If
-		// not, it can at least not be applied after another consumer has claimed the item.
+		// that transaction is answered. If the answer says that the claim has ended, c.over is
+		// true. Otherwise the transaction may have been applied. But it cannot be applied any more
+		// after another consumer has claimed the item.
 		if err := c.turn.Take(ctx, ctx); err != nil {
 			return err
 		}

@@ -44,10 +44,10 @@
 // Q4. Items are taken in the order of the transactions that put them. This order agrees with real
 // time and with the order of each producer. A batch keeps its own order. There are two exceptions.
 // First, an item can be given back: by a claim that is released or lapses, by a cancelled Take, or
-// by a loop that has not reached it. A consumer is offered such an item at the latest when it has
-// drained one segment or would otherwise wait. Second, claims, and takes with Options.Relaxed, keep
-// only the order of segments. Within a segment, such items go in order as long as no two consumers
-// request the same item.
+// by a loop that has not reached it. A consumer is offered such an item at the latest when the
+// consumer has drained one segment or would otherwise wait. Second, claims, and takes with
+// Options.Relaxed, keep only the order of segments. Within a segment, they keep the order of items
+// as long as no two consumers request the same item.
 //
 // Q5. TryTake returns ErrEmpty only if, at one moment during the call, all items were taken or
 // claimed according to a majority of the servers. It may pass over an item that was given back
@@ -98,8 +98,8 @@
 // function of Do has returned or panicked, Do ends the claim according to the result, even if the
 // caller's context has ended. If the claim was lost before that, the error of Do says so.
 //
-// Q15. Release ends the claim and begins to give the item back even if its context has ended. The
-// session completes this.
+// Q15. Release ends the claim and begins to give the item back even if the context of the call has
+// ended. The session then completes the release.
 //
 // In other words, the work on an item stops when the program stops or the claim is lost. A deferred
 // Release then gives the item back.
@@ -114,9 +114,10 @@
 // Each transaction that puts, takes, claims, acks, releases or rejects items also sets a ledger
 // znode of the handle. The transaction fails if this znode does not have the expected version, so a
 // repeated transaction is not applied twice. The handle repeats the transaction until a server
-// answers. Therefore the outcome is known, except in three cases: the session ends first, ctx ends
-// during the transaction, or a client deletes the ledger znode after a reply was lost. In these
-// cases session.OutcomeOf reports Indeterminate, which means:
+// answers. Therefore the outcome is known, except in these cases: the session ends first, ctx ends
+// during the transaction, a client deletes the ledger znode after a reply was lost, or a server
+// answers with an error that does not prove the outcome. Then session.OutcomeOf reports
+// Indeterminate, which means:
 //
 //   - Put may have added the items.
 //   - Take may have lost an item. If only ctx ended, the item is put back instead.

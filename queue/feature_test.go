@@ -359,8 +359,8 @@ func TestAckOfARevokedClaim(t *testing.T) {
 				node = n
 			}
 		}
-		// A heartbeat checks the znode too, so wait for one. The next heartbeat comes at least a
-		// second later, after the call of Extend below.
+		// A heartbeat would also check the claim's znode. So wait until a heartbeat has passed. The
+		// next one comes at least a second later, after the call of Extend below.
 		beat := w.Inject(zktest.Rule{Op: "multi", Path: node, Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Millisecond})
 		for begun := time.Now(); beat.Fired() == 0; time.Sleep(10 * time.Millisecond) {
 			if time.Since(begun) > recipetest.Timeout {
@@ -742,8 +742,9 @@ func TestOrderOfProducersAcrossSegments(t *testing.T) {
 	})
 }
 
-// A producer is two segments behind: others have filled its segment and the next one, and the next
-// one was drained and deleted. Before the fix, the producer opened the deleted segment again.
+// A producer is two segments behind: it has filled a segment, and then another producer has filled
+// the next two. The first of these two was drained and deleted. Before the fix, the producer
+// created that deleted segment again.
 //
 // Covers Q4.
 func TestOrderOfAProducerTwoSegmentsBehind(t *testing.T) {

@@ -15,7 +15,7 @@ func (q *raw) put(ctx context.Context, job *putJob) error {
 
 // getFree takes or claims up to n free items. The result is empty if the session's server shows no
 // free item. If ctx ends before getFree returns the items, they are given back. The parameter `due`
-// is the time at which the next delayed items are due, or zero.
+// is the time at which the next delayed items are due, or zero if that is not known.
 func (q *raw) getFree(ctx context.Context, n int, claim bool, due time.Time) ([]item, error) {
 	return q.fetched(ctx, &fetchJob{max: n, claim: claim, due: due})
 }

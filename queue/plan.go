@@ -123,9 +123,9 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 //
 // To get a new version, register sets the item's znode before the claim is granted. Only the first
 // claim on a znode does not need this. If a later claim has replaced this one and was granted,
-// register must not set the znode, because that would end the later claim. So register reads the
-// version, and then checks that its own claim exists. It sets the znode only if the version is
-// still the same.
+// register must not set the znode, because the later claim could then not be acked. So register
+// reads the version, and then checks that its own claim exists. It sets the znode only if the
+// version is still the same.
 //
 // Until the item's znode is set, the earlier claimer can still end this claim. So the transaction
 // that sets the item's znode also sets the claim's znode, and fails if the claim's znode is gone.

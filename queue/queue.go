@@ -146,11 +146,11 @@ func (q *Queue[T]) Close(ctx context.Context) error {
 // them.
 //
 // Put adds an item once or not at all, whichever replies are lost. After an error,
-// session.OutcomeOf reports whether Put has added the items. The result is Indeterminate in three
-// cases: the session ended, ctx ended during the request, or a client deleted the handle's ledger
-// znode. If the items make the request larger than servers accept, Put fails with
-// session.ErrTooLarge. It fails in the same way if an item would be too large to move to the dead
-// letters.
+// session.OutcomeOf reports whether Put has added the items. The result is Indeterminate if the
+// session ended, if ctx ended during the request, if a client deleted the handle's ledger znode, or
+// if the server's error does not prove the outcome. If the items make the request larger than
+// servers accept, Put fails with session.ErrTooLarge. It fails in the same way if an item would be
+// too large to move to the dead letters.
 //
 // If the queue has reached its Limit, Put waits until there is room. It fails with ErrFull if the
 // call has more items than the Limit.

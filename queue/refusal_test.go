@@ -98,9 +98,9 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 	}
 }
 
-// The lease is proven only for ZooKeeper's servers. On another server, items can be taken but not
-// claimed. The session recognizes ClickHouse Keeper, because that server gives sessions no
-// password.
+// The proof that a lease is safe covers only ZooKeeper's servers. On another server, items can be
+// taken but not claimed. The session recognizes ClickHouse Keeper, because that server gives
+// sessions no password.
 //
 // Covers Q3.
 func TestNoClaimOnAServerThatIsNotZooKeeper(t *testing.T) {

@@ -22,11 +22,11 @@ import (
 // takes a part of a run deletes the znode and creates another one for the rest. Therefore no item
 // is ever in two znodes.
 //
-// No name is used twice. So a consumer that deletes a name deletes exactly the items that it read
-// under that name. In two cases the sequence number alone does not make the name unique. One is an
-// item that is put back in its place. The other is a slot of delayed items: if the slot is deleted
-// and created again, its numbers begin at 0 again. In both cases the name also has a tag:
-// <first>.<last>-<tag>-<number>.
+// While the queue exists, no name is used twice in it. So a consumer that deletes a name deletes
+// exactly the items that it read under that name. In two cases the sequence number alone does not
+// make the name unique. One is an item that is put back in its place. The other is a slot of
+// delayed items: if the slot is deleted and created again, its numbers begin at 0 again. In both
+// cases the name also has a tag: <first>.<last>-<tag>-<number>.
 //
 // The items of a program with traces have a tag as well. It says where in a trace they were put.
 type run struct {
@@ -180,8 +180,8 @@ func pack(items [][]byte) [][][]byte {
 	return packed
 }
 
-// A segment is a directory of runs. Segments are numbered from 0. The last segment is the open one:
-// producers put items only there.
+// A segment is a directory of runs. Segments are numbered from 0. Producers put items only in the
+// open segment, which is normally the last one.
 type segment int32
 
 func (s segment) name() string { return fmt.Sprintf("%010d", int32(s)) }

@@ -26,7 +26,7 @@ type waiter struct {
 }
 
 // awaitFirst joins the queue of waiters, and waits until all earlier waiters of the same kind have
-// left. On an error no znode remains.
+// left. If it fails, it gives up its place.
 func (q *raw) awaitFirst(ctx context.Context, kind string) (*waiter, error) {
 	for {
 		node, err := recipe.CreateProtected(ctx, q.s, q.waitersDir(), kind, nil, session.EphemeralSequential)
@@ -82,9 +82,10 @@ func (w *waiter) leave() {
 }
 
 // listen sets watches that fire when there may be an item: after a put in an open segment, a new
-// segment, an item that was given back, or the end of a session with claims. After listen, the
-// caller must try once more to get an item before it waits. If due is not zero, the caller must
-// also try at that time.
+// segment, an item that was given back, or the end of a session with claims. It also sets a watch
+// that fires when a slot of delayed items is created or deleted, because the time `due` may have
+// changed then. After listen, the caller must try once more to get an item before it waits. If
+// `due` is not zero, the caller must also try at that time.
 //
 // The first watch is the one that the op of the method `ring` fires. So no transaction with this op
 // is missed: if the transaction is applied before the watch is set, the reads that follow return

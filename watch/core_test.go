@@ -239,7 +239,7 @@ func (w *watcher) fire(path string, children bool, e zk.EventType) {
 	}
 }
 
-// The method `change` makes one random change and fires the watches on it.
+// The method `change` makes one random change and fires the watches that report it.
 func (w *watcher) change(r *rand.Rand) {
 	path := "/r"
 	for range r.IntN(4) {
@@ -390,7 +390,7 @@ func FuzzReplica(f *testing.F) {
 			}
 			return true
 		}
-		anew := true // the next round is on a new session, like the first
+		anew := true // whether the next round of the loop below begins with a new session
 		for round := range 30 {
 			for range r.IntN(10) {
 				w.change(r)

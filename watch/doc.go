@@ -43,20 +43,19 @@
 // W4. Once a znode no longer changes, the last pair has its state, however slow
 // the consumer is.
 //
-// W5. If a znode is deleted and created again, the stream reports it. This holds
-// for the path and for each child, even if the deletion and the creation both
-// happened while the consumer was busy, while there was no connection, or
-// between two sessions of a Watcher. A znode that was created and deleted
-// between two pairs is not reported. A znode that was deleted, created again and
-// deleted once more between two pairs may be reported as deleted only.
+// W5. If a znode is deleted and created again, the stream reports it. This holds for the watched
+// znode and for each watched child. It holds even if the deletion and the creation both happened
+// while the consumer was busy, while there was no connection, or between two sessions of a Watcher.
+// A znode that was created and deleted between two pairs is not reported. A znode that was deleted,
+// created again and deleted once more between two pairs may be reported as deleted only.
 //
 // W6. A lost connection, a change of server or a missing znode neither ends a
 // stream nor leaves a gap in it.
 //
 // W7. A stream ends once, with the cause: when ctx ends, when the session ends, or when a server
 // refuses a request for good. A refusal that is session.Transient does not end it: for example, a
-// server may be too busy. However it ends, and also if the consumer leaves the loop, no goroutine
-// and no watch remains, neither in the client nor at the servers.
+// server may be too busy. However the stream ends, and also if the consumer leaves the loop, no
+// goroutine and no watch remains, neither in the client nor at the servers.
 //
 // W8. A consumer, however slow, delays neither the session nor other streams.
 //
@@ -116,7 +115,9 @@
 // The package creates no znodes, except that Value.Update creates the znode of the Value and its
 // missing parents. For each session, a server keeps one watch for each path whose data is watched,
 // and one for each path whose children are watched. The number of streams does not matter.
-// NewChildren needs one, NewData one, NewNode two, and a Tree two for each znode. A recursive watch
-// of ZooKeeper covers a whole tree. But then the whole tree must be read again after each lost
-// connection, because servers do not report the events that such a watch missed.
+// NewChildren needs one, NewData one, NewNode two, and a Tree two for each znode.
+//
+// The package does not use recursive watches of ZooKeeper, each of which covers a whole tree.
+// Servers do not report the events that such a watch missed while the connection was lost. So the
+// whole tree would have to be read again after each lost connection.
 package watch

@@ -23,7 +23,8 @@ import (
 
 var seeds = flag.Uint64("seeds", 8, "number of seeds to run under faults")
 
-// A ledger records all changes of a directory. Only one client makes them.
+// A ledger records the states of a directory. One client makes all changes, and calls the method
+// `note` after each of them.
 type ledger struct {
 	mu       sync.Mutex
 	children map[int64]map[string]int64 // pzxid of the directory -> name of a child -> its czxid
@@ -195,7 +196,7 @@ func over[C any](ctx context.Context, w *watch.Watcher[C], on *shared, together 
 			s := on.session(ctx)
 			for c, err := range w.Changes(ctx, s) {
 				if err != nil && ctx.Err() == nil && s.Err() != nil {
-					break // the next session continues
+					break // the stream continues on the next session
 				}
 				if !yield(c, err) || err != nil {
 					return

@@ -39,8 +39,8 @@ func TestTenThousandStreamsLeaveNothing(t *testing.T) {
 		goroutines := runtime.NumGoroutine()
 		round(1250, one)
 		round(1250, many)
-		// The runtime and the session start some goroutines. One for each
-		// stream would be thousands.
+		// The runtime and the session start some goroutines. If each stream left one,
+		// there would be thousands.
 		if n := runtime.NumGoroutine(); n > goroutines+20 {
 			t.Errorf("got %d goroutines, want at most %d, which is 20 more than before",
 				n, goroutines+20)

@@ -25,8 +25,11 @@ type NodeChange struct {
 }
 
 // NewNode returns a Watcher of the data and the children of one znode together.
-// The znode need not exist. NewNode sends no request. A change of either part
-// costs one request.
+// The znode need not exist. NewNode sends no request.
+//
+// A change of the data or of the children usually costs one request. It costs more if the znode is
+// created or deleted, or if the other part changes meanwhile. A change of the children can also
+// cost one request for each child: see NewChildren.
 func NewNode(path string) *Watcher[NodeChange] {
 	return newWatcher[NodeChange]("node", path, &node{path: path})
 }

@@ -59,7 +59,7 @@ func newReplica(root string, opts TreeOptions) replica {
 	return replica{root: root, opts: opts, nodes: make(map[string]*known), before: make(map[string]*known)}
 }
 
-// The method `everything` returns the facets to read on a new session.
+// The method `everything` returns the facets that a new stream reads first.
 func (r *replica) everything() []facet {
 	facets := make([]facet, 0, 2*len(r.nodes)+1)
 	facets = append(facets, facet{path: r.root})

@@ -64,7 +64,7 @@ type version[T any] struct {
 // reason.
 type Setting[T any] struct {
 	Value T             // the last good value, or the default
-	Stat  *session.Stat // of the znode when Value was stored; nil for the default
+	Stat  *session.Stat // of the znode when Value was read; nil for the default
 
 	// Err is nil if Value is the stored value. Otherwise it is ErrMissing, or
 	// an error that wraps ErrValue and the reason.
@@ -231,7 +231,7 @@ func (v *Value[T]) ownDefault() T {
 	return v.opts.Default
 }
 
-// The method `unsent` returns the error of an Update that failed before it sent a write.
+// The method `unsent` returns the error of an Update that has certainly not stored its value.
 func (v *Value[T]) unsent(err error) error {
 	return &session.RequestError{Op: "update", Path: v.path, Outcome: session.Failed, Err: err}
 }

@@ -137,7 +137,7 @@ func TestChildren(t *testing.T) {
 		w.do("=/a 1", "=/a/y 1", "+/a/y/z")
 		f.none()
 		w.do("-/a")
-		for c := f.next(); c.Stat != nil; c = f.next() { // its children are deleted first
+		for c := f.next(); c.Stat != nil; c = f.next() { // the children of /a are deleted before /a
 		}
 		w.do("+/a")
 		expect(t, sayChildren(f.next()), "[] +[] -[] true, created")
