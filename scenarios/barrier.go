@@ -17,7 +17,7 @@ import (
 )
 
 // Barrier runs a barrier under every fault. One client sets and removes the barrier, one writes to
-// its znode, and the others wait.
+// the barrier's znode, and the others wait.
 func Barrier() harness.Scenario {
 	return harness.Scenario{
 		Name:       "barrier",
@@ -109,7 +109,7 @@ func disturb(ctx context.Context, c *harness.Client, path string) error {
 	})
 }
 
-// setAndRemove sets and removes a barrier repeatedly, and removes it at the end.
+// setAndRemove sets and removes a barrier repeatedly, and removes it at the end of the run.
 func setAndRemove(ctx context.Context, c *harness.Client, gates supply[gate], g gate, of life, path string) error {
 	do := func(op string, f func(context.Context) error) {
 		c.Do(ctx, history.Event{Op: op, Object: path}, func(ctx context.Context) (e history.Event, err error) { return e, f(ctx) })

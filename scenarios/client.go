@@ -71,8 +71,8 @@ func seen(c *harness.Client, s client.Session) {
 }
 
 // The method `ended` closes a client whose session or process is over. A client that breaks the
-// protocol ends the run. The run also ends after many sessions or processes without an OK reply,
-// because the rest of the run would test nothing.
+// protocol ends the run. The run also ends after mostFutile consecutive sessions or processes
+// without an OK reply, because the rest of the run would test nothing.
 func (f *fleet) ended(c *harness.Client, started *client.Client, useful bool) {
 	c.RunsIn(nil)
 	why := started.Err()
@@ -142,8 +142,8 @@ func (f *fleet) enter(ctx context.Context, env *harness.Env, c *harness.Client, 
 }
 
 // The method `request` passes q to `call`, which sends it and waits for the client's reply. If ctx
-// has a deadline, the request limits how long the client waits, and `call` waits for the client's
-// reply even after ctx has ended.
+// has a deadline, the client stops waiting for a lock or an item at that deadline, unless q already
+// has a limit. With a deadline, `call` waits for the client's reply even after ctx has ended.
 func (r *remote) request(ctx context.Context, q client.Request, call func(context.Context, client.Request) (client.Reply, error)) (client.Reply, error) {
 	r.turn <- struct{}{} // not a mutex, because waiting for a mutex would stop a virtual clock
 	defer func() { <-r.turn }()
@@ -200,8 +200,8 @@ func live(ctx context.Context, c *harness.Client, opts session.Options, f func(s
 	return nil
 }
 
-// A supply provides what the clients of a scenario use, for example queues. Each is either an
-// object in a session of this process, or a client in another language.
+// A supply provides the objects that the clients of a scenario use, for example queues. An object
+// uses either a session of this process, or a client in another language.
 type supply[T any] struct {
 	open  func(s *session.Session, path string) T
 	meter *meter // of the sessions in which `open` is called; nil means none

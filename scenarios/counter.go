@@ -145,9 +145,9 @@ func (p *countProgram) work(ctx context.Context, c *harness.Client) error {
 	return nil
 }
 
-// The method `call` makes one call, usually an add. If `reader` is true, the call only reads,
-// because of the mutant own-server: a server that is cut off still answers its reads. A write would
-// wait for the quorum and block the reads after it.
+// The method `call` makes one call, usually an add. If `reader` is true, the call only reads. Such
+// calls catch the mutant own-server, because a server that is cut off still answers reads. A write
+// would wait for the quorum and block the later reads of its session.
 func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand, h *sharedTally, n int, reader bool) (history.Event, error) {
 	if r.IntN(6) == 0 {
 		var cancel context.CancelFunc
@@ -295,7 +295,7 @@ func counted(n int) checker.Checker {
 	})
 }
 
-// countedTogether requires n adds that each overlap another add of the same client on the same
+// countedTogether requires n adds that each overlap an earlier add of the same client on the same
 // counter. Such adds may have been combined.
 func countedTogether(n int) checker.Checker {
 	type handle struct {

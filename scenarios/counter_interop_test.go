@@ -15,9 +15,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Clients of three languages add to the same counters at the same time, on real servers. One
-// counter has format Decimal and is shared with kazoo's Counter. The other has format BigEndian and
-// is shared with Curator's DistributedAtomicLong.
+// zkcoord shares a counter with a client of another library on real servers, and both add at the
+// same time. The counter has format Decimal if it is shared with kazoo's Counter. It has format
+// BigEndian if it is shared with Curator's DistributedAtomicLong.
 //
 // Covers C2, C7.
 func TestInteropCounter(t *testing.T) {

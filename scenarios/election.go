@@ -157,7 +157,7 @@ func (p *electionProgram) stand(ctx context.Context, c *harness.Client, s *sessi
 		}
 		term, err := p.campaign(ctx, c, &ghosts, candidate)
 		if err != nil {
-			c.Pause(ctx, time.Millisecond) // see lockProgram.round
+			c.Pause(ctx, time.Millisecond) // lets virtual time pass: see lockProgram.round
 			continue
 		}
 		p.lead(ctx, c, s, term)

@@ -27,7 +27,7 @@ import (
 
 // Real servers are upgraded under load. When a server is upgraded, it forgets one group member: the
 // oldest in its log. The other servers still have this member. The servers' logs show the
-// difference. Whether the clients' history shows it too depends on the moment.
+// difference. Whether the clients' history shows it too depends on the moment of the upgrade.
 func TestAForgottenEphemeralIsFoundOnRealServers(t *testing.T) {
 	for _, version := range []string{zkversion.Oldest, zkversion.Default} {
 		_, _, err := process.Find(t.Context(), version)
@@ -109,8 +109,9 @@ func (f *forgetful) SetVersion(ctx context.Context, node int, version string) er
 	return os.WriteFile(newest, text, 0o600)
 }
 
-// forgetOldest returns a log in which the create of the oldest remaining member is replaced by a
-// failed request, so that all zxids remain the same. ok is false if no member remains.
+// forgetOldest finds the oldest group member that still exists at the end of the log. It returns a
+// log in which a failed request replaces the create of that member, so that all zxids remain the
+// same. ok is false if there is no such member.
 func forgetOldest(log []byte) (without []byte, ok bool, err error) {
 	members := map[string]txnlog.Txn{}
 	for txn, err := range txnlog.Read(bytes.NewReader(log)) {

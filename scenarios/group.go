@@ -82,7 +82,8 @@ type groupProgram struct {
 	leaves bool
 }
 
-// A member is a group.Membership or a broken variant of it.
+// A member is a membership in a group: a group.Membership, a broken variant of it, or the
+// membership of a client in another language.
 type member interface {
 	Update(ctx context.Context, data []byte) error
 	Leave(ctx context.Context) error
@@ -91,7 +92,8 @@ type member interface {
 // A circle is one client's handle on a group in one session.
 type circle interface {
 	join(ctx context.Context, id string) (member, error)
-	// members lists the members for the checkers. If `fresh` is true, the list must not be old.
+	// members lists the members for the checkers. If `fresh` is true, the list must show every
+	// change that completed before the call.
 	members(ctx context.Context, fresh bool) (string, error)
 }
 
@@ -158,9 +160,9 @@ func groupWorkload(p groupProgram) func(*harness.Env) harness.Workload {
 	}
 }
 
-// belong joins the group, changes its data a few times, and usually leaves. It returns true if it
-// did not leave, so that the membership ends with the session. The last membership of a run lasts a
-// while longer, so that the group is not empty at the end.
+// belong joins the group, changes the member's data a few times, and usually leaves. It returns
+// true if the member did not leave, so that the membership ends with the session. The last
+// membership of a run lasts a while longer, so that the group is not empty at the end.
 func (p *groupProgram) belong(ctx context.Context, c *harness.Client, g circle) (stays bool) {
 	id := fmt.Sprintf("m%d", c.ID)
 	c.Pause(ctx, upTo(500*time.Millisecond)(c))
@@ -212,7 +214,7 @@ func (p *groupProgram) ask(ctx context.Context, c *harness.Client, g circle, of 
 	return of.Err()
 }
 
-// list lists the members. Half of the calls require a list that is not old.
+// list lists the members. About half of the calls require a fresh list: see the type circle.
 func (p *groupProgram) list(ctx context.Context, c *harness.Client, g circle) {
 	op := history.Event{Op: checker.OpMembers, Object: p.path}
 	if c.Rand.IntN(2) == 0 {
@@ -334,12 +336,14 @@ func (u *unprotected) Update(ctx context.Context, _ []byte) error {
 
 func (u *unprotected) Leave(ctx context.Context) error { return u.book.leave(ctx, u.node) }
 
-// followUnwatched reports nothing more in a session once that session has lost its connection.
+// followUnwatched returns a stream of changes that yields no more changes once the session has lost
+// its connection.
 func followUnwatched(ctx context.Context, s *session.Session, path string) iter.Seq2[group.Change, error] {
 	return untilSuspended(ctx, s, followGroup(ctx, s, path))
 }
 
-// followExisting stops silently if the group's znode is missing.
+// followExisting returns a stream of changes that ends without an error if the group's znode is
+// missing.
 func followExisting(ctx context.Context, s *session.Session, path string) iter.Seq2[group.Change, error] {
 	return func(yield func(group.Change, error) bool) {
 		for change, err := range followGroup(ctx, s, path) {

@@ -69,8 +69,8 @@ func (e *electorate) voter(timeout time.Duration) *voter {
 		Metrics: session.Metrics{Request: func(op string, _ time.Duration, _ error) {
 			v.mu.Lock()
 			defer v.mu.Unlock()
-			// Exists requests do not count: a session checks its own znode with them after a while,
-			// independently of the hand-over.
+			// Exists requests do not count. With such a request, a session sets a watch on the
+			// znode of a hold after a while, independently of the hand-over.
 			if op != "exists" {
 				v.asked = append(v.asked, op)
 			}
@@ -137,7 +137,9 @@ func (v *voter) queued(path string, n int, last *voter) {
 func (v *voter) waits() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	lists := 0 // a candidate that waits has sent two: one lists the queue, and one sets a watch
+	// A candidate that waits has sent two children requests: one lists the queue, and one sets a
+	// watch.
+	lists := 0
 	for _, op := range v.asked {
 		if op == "children" {
 			lists++
@@ -225,7 +227,8 @@ func crashes(t *testing.T, e *electorate) {
 	}
 }
 
-// killLeader kills the ensemble's leader. It returns how long writes failed.
+// killLeader kills the ensemble's leader, and starts it again once writes succeed. It returns how
+// long writes failed.
 func (e *electorate) killLeader(v *voter) time.Duration {
 	e.t.Helper()
 	killer, able := e.ens.(ensemble.Killer)

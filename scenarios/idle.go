@@ -215,7 +215,8 @@ func (n *naps) of(env *harness.Env) *nap {
 	return n.runs[env]
 }
 
-// schedule makes a workload choose the follower at the end of its setup.
+// schedule extends the workload w. The setup then also delays packets between servers and chooses
+// the follower of the idle clients. The final part also removes the run from n.naps.
 func (n *nap) schedule(w harness.Workload) harness.Workload {
 	setup, final := w.Setup, w.Final
 	w.Setup = func(ctx context.Context, env *harness.Env) error {
@@ -304,8 +305,8 @@ func (n *nap) options(ctx context.Context, c *harness.Client) session.Options {
 
 // sleep waits until it is a client's turn to send its request. An idle client first sleeps for
 // longer than its session timeout. It then waits until a fault begins, and after that until about
-// the time at which the leader expires its session. Its rival waits until the idle client has sent
-// its request.
+// the time at which the leader expires its session. Its rival waits until the wait of the idle
+// client is over, and then for up to 300 ms.
 func (n *nap) sleep(ctx context.Context, c *harness.Client) {
 	const look = 20 * time.Millisecond
 	pair := c.ID / 2
@@ -350,9 +351,9 @@ func (n *nap) askedBy(pair int) (count int) {
 	return count
 }
 
-// If `asleep` is true, await waits until all idle clients sleep. If it is false, await waits until
-// all of them have woken up and sent their request. It returns false if the run's work ends before
-// that.
+// If `asleep` is true, await waits until all idle clients sleep. If `asleep` is false, await waits
+// until all idle clients have woken up to send their requests. It returns false if the run's work
+// ends before that.
 func (n *nap) await(ctx context.Context, asleep bool) bool {
 	done := func() (all bool) {
 		n.note(func() {
@@ -425,7 +426,7 @@ func (f idleFault) Inject(ctx context.Context, env *harness.Env, step harness.St
 	}
 	begun := func() { n.note(func() { n.broken++ }) }
 	evidence, err := f.inject(ctx, env, idleHit{leader, at, step.For, begun})
-	n.await(ctx, false) // wait for the clients' requests, because a short fault ends before them
+	n.await(ctx, false) // wait for the clients' requests, because a short fault ends earlier
 	return harness.Injected{Target: fmt.Sprintf("n%d>n%d", leader, at), Evidence: evidence}, err
 }
 

@@ -293,7 +293,7 @@ type idlePair struct {
 type idleHold struct {
 	from, to time.Time
 	lost     bool
-	ctx      context.Context // of the grant; nil after the release
+	ctx      context.Context // of the grant; nil as soon as the release begins
 }
 
 // pair opens the sessions of the pair with index i. Half of the idle sessions do not set TickTime,

@@ -16,7 +16,7 @@ import (
 )
 
 // Interop lets processes of three languages share one lock: zkcoord's Mutex, Curator's
-// InterProcessMutex and kazoo's Lock. It needs the two libraries; see peers.Library.Installed. The
+// InterProcessMutex and kazoo's Lock. It needs Curator and kazoo: see peers.Library.Installed. The
 // environment variables ZKCOORD_CURATOR and ZKCOORD_KAZOO select other versions than the installed
 // ones.
 func Interop() harness.Scenario {
@@ -76,8 +76,8 @@ func InteropSemaphore() harness.Scenario {
 	return s
 }
 
-// The function `shared` completes a scenario in which clients of zkcoord and of the libraries share
-// a path.
+// The function `shared` completes the scenario s, in which clients of zkcoord and of the given
+// libraries share a path.
 func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener, recipe client.Recipe, libraries ...peers.Library) harness.Scenario {
 	const timeout = 6 * time.Second
 	var needs []string
@@ -118,8 +118,8 @@ func turns(kinds, n int) checker.Checker {
 	})
 }
 
-// openCandidate opens a session with a candidate. The workload uses each term of the candidate as a
-// grant.
+// openCandidate returns an opener that opens a session and creates a candidate in it. The workload
+// uses each term of the candidate as a grant.
 func openCandidate(opts session.Options) opener {
 	return inSession(opts, func(s *session.Session, path string) lockFunc {
 		e := election.New(s, path, election.Options{})

@@ -32,7 +32,8 @@ func IsolatedFollower() harness.Scenario {
 		Config: ensemble.Config{Nodes: 3, TickTime: 2 * time.Second, SyncLimit: 5},
 		Faults: []harness.Fault{isolate{length: 9 * time.Second}},
 	}, anyFollower)
-	// The mutants are the unchanged libraries, in programs that follow the libraries' manuals.
+	// The mutants use the locks of go-zookeeper, Curator and kazoo without a change, in programs
+	// that follow the manuals of these libraries.
 	s.Mutants = []harness.Mutant{{
 		Name:     "zk-lock",
 		Report:   "go-zookeeper's zk.Lock trusts the connection's state",
@@ -99,8 +100,8 @@ func untilExpired(choose chooser) harness.Mutant {
 	}
 }
 
-// isolatedMutex adds the parts that concern zkcoord's own lock to s. The scenario s has an isolated
-// holder.
+// isolatedMutex completes the scenario s, in which client 0 or its server is cut off while client 0
+// holds a lock. It adds clients that use zkcoord's lock, and the checkers of that lock.
 func isolatedMutex(s harness.Scenario, choose chooser) harness.Scenario {
 	s.Guarantees = []string{"L1", "L2", "S2"}
 	s.Clients = 3
@@ -124,11 +125,11 @@ type chooser func(context.Context, ensemble.Ensemble) (int, error)
 // serversOf returns the servers that a client uses in its next session.
 type serversOf func(context.Context, *harness.Client) []string
 
-// isolatedHolder is the workload. Client 0 uses the server that will be cut off, and holds the lock
-// for long. The others use the other servers. They contend only if client 0 was the last client to
-// get the lock. After those that wait have held it, client 0 gets it next. So client 0 holds the
-// lock most of the time, and the fault can wait until it does: see awaitHold. A client that lost a
-// session in a cut tries again.
+// isolatedHolder returns the workload. Client 0 uses the server that will be cut off, and holds the
+// lock for up to 20 s. The other clients use the other servers. They contend only while client 0
+// was the last client to get the lock. So each of them gets the lock once, and then client 0 gets
+// it again. Client 0 therefore holds the lock most of the time, and the fault can wait until client
+// 0 holds it: see awaitHold. A client that lost its session in a cut opens another one.
 func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var chosen atomic.Int32
@@ -209,7 +210,7 @@ func drawIsolation(r *rand.Rand, least time.Duration) harness.Step {
 }
 
 // awaitHold waits until client 0 holds the lock. It reports whether that happens before the run
-// ends. A cut tests the lock only while client 0 holds it, and a process of another library needs
+// ends. A cut tests the lock only while client 0 holds it, and a client in a separate process needs
 // time to acquire it.
 func awaitHold(ctx context.Context, env *harness.Env) bool {
 	c := env.Clients()[0]
@@ -271,11 +272,11 @@ func awaitTakeover(ctx context.Context, env *harness.Env, before int, least time
 	}
 }
 
-// recordExpiry records the time at which the servers end the session of client 0. Client 0 cannot
-// close the session, so the session has ended when its znode in the lock queue is deleted. Nothing
-// is recorded if no znode of the session is found. Call the returned function after the next grant,
-// which proves that the session has ended. The returned function waits at most two seconds for the
-// record, and then ends the search.
+// recordExpiry records the time at which the servers end the session of client 0. Client 0 is cut
+// off and cannot close the session, so the session has ended when its znode in the lock queue is
+// deleted. Nothing is recorded if no znode of the session is found. Call the returned function
+// after the next grant, which proves that the session has ended. The returned function waits at
+// most two seconds for the record, and then ends the search.
 func recordExpiry(ctx context.Context, env *harness.Env, servers []string) (recorded func()) {
 	const patience = 2 * time.Second
 	ctx, cancel := context.WithCancel(ctx)

@@ -16,8 +16,8 @@ import (
 
 var leaseRuns = flag.Int("leases", 3, "runs of each case of TestLeasesAreBehaviorsOfTheModel")
 
-// leaseCases returns scenarios whose faults test the proof of the lease. The last two are
-// LockFaults with one fault each.
+// leaseCases returns scenarios whose faults test leases. The last two are LockFaults with one fault
+// each.
 func leaseCases() []harness.Scenario {
 	only := func(fault string) harness.Scenario {
 		s := LockFaults()
@@ -65,9 +65,10 @@ func TestLeasesAreBehaviorsOfTheModel(t *testing.T) {
 	}
 }
 
-// The mutant uses the old rule for idle sessions. With that rule, two clients hold the lock at the
-// same time only if a fault comes at the right moment. But the trace of each run shows that the
-// session used this rule.
+// The mutant trusts-idle uses the old rule of the lease: the first write of a session that was idle
+// counts as proof of its earlier activity. With that rule, two clients hold the lock at the same
+// time only if a fault comes at the right moment. But the trace of each run shows that a session
+// used the rule.
 func TestTraceShowsTheRuleThatTrustsIdleSessions(t *testing.T) {
 	s := IdleLock()
 	s = s.Mutate(s.Mutants[0])

@@ -15,9 +15,9 @@ import (
 )
 
 // LockPause is the case that no lock can prevent. A holder's process is paused, its session
-// expires, another client is granted the lock, and the holder continues where it stopped. Only the
-// fenced resource protects then. The scenario reports how long two clients believed that they held
-// the lock.
+// expires, another client is granted the lock, and the holder continues where it stopped. Then only
+// the fenced resource prevents wrong writes. The scenario reports how long two clients believed
+// that they held the lock.
 func LockPause() harness.Scenario {
 	outside := exposed()
 	outside.Outside = append(outside.Outside, pauseHolder{}.Name())
@@ -110,8 +110,8 @@ func (f pauseHolder) Inject(ctx context.Context, env *harness.Env, step harness.
 
 const ownProcesses = "clients in separate processes"
 
-// ownProcess runs a client's lock in a separate process if the run requires that, and otherwise in
-// this one.
+// ownProcess returns an opener that runs a client's lock in a separate process if the run requires
+// that. If not, the lock runs in this process, as `open` opens it.
 func ownProcess(open opener) opener {
 	apart := ofLibrary(peers.Zkcoord, client.Lock, sessionTimeout, allServers)
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {

@@ -32,8 +32,8 @@ func LockPauseSQL() harness.Scenario {
 	// The time `settle` lets even a slow client reach the place where its process is to be paused.
 	s.Faults = []harness.Fault{pauseHolder{settle: stay / 4}}
 	s.Checkers = append(s.Checkers, checker.IfExercised(checker.LockNoFalseRefusal()))
-	// None of these requires that an access was refused, because that depends on where the process
-	// was paused.
+	// None of these guards requires a refused access, because a refusal depends on where the
+	// process was paused.
 	s.Guards = []checker.Checker{grantsBeside(1), checker.Grants(3), checker.Contention(2)}
 	mutant := func(name, report string, g peers.Guard, violates ...string) harness.Mutant {
 		return harness.Mutant{Name: name, Report: report, Violates: violates, Needs: s.Needs, Workload: accountHolders(g)}
@@ -123,7 +123,8 @@ func (a *sqlAccount) add(ctx context.Context, c *harness.Client, l locker, h hel
 	refusal(c, h, "write", peers.Write(ctx, p, c.ID, inWrite, value+1))
 }
 
-// refusal records that an access was refused. The database's log contains the accepted accesses.
+// refusal records that an access was refused, if err is a fence.StaleError. The database's log
+// contains only the accepted accesses.
 func refusal(c *harness.Client, h held, what string, err error) {
 	var stale *fence.StaleError
 	if errors.As(err, &stale) {

@@ -11,8 +11,8 @@ import (
 
 // LockSessionLoss ends the sessions of clients that contend for a lock, in two ways. Either the
 // client's proxy stalls for longer than the session timeout, or a second connection closes the
-// session with its id and password. A lease cannot detect the second way. Then holds may overlap,
-// and only the fenced resource protects.
+// session with its id and password. A lease cannot detect the second way. Holds may then overlap,
+// and only the fenced resource prevents wrong writes.
 func LockSessionLoss() harness.Scenario {
 	return harness.Scenario{
 		Name:       "lock-session-loss",

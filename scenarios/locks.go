@@ -179,7 +179,7 @@ func (p *lockProgram) use(c *harness.Client, h held, want string) {
 }
 
 // downgrade converts the client's grant, continues as a reader, and returns the reader's hold. The
-// reader's hold begins before the request, because the client holds at least as a reader all the
+// reader's hold begins before the request, because the client holds at least a read lock all the
 // time. The caller has already ended the writer's hold, because the request may end the writer's
 // rights at any moment.
 func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, grant history.Event) *harness.Hold {
@@ -232,7 +232,7 @@ func inSession(opts session.Options, make func(s *session.Session, path string) 
 	}
 }
 
-// openMutex opens a session and creates a lock.Mutex in it.
+// openMutex returns an opener that opens a session and creates a lock.Mutex in it.
 func openMutex(opts session.Options) opener {
 	return inSession(opts, func(s *session.Session, path string) lockFunc {
 		m := lock.NewMutex(s, path, lock.Options{})

@@ -99,8 +99,8 @@ func options(t *testing.T, standard time.Duration) harness.Options {
 }
 
 // The function `flagged` applies the flags to s and o. If the flag -faults names a fault that s
-// does not have, the function adds it: see With. The test is skipped if s has no fault of those
-// names.
+// does not have, the function adds it: see With. The test is skipped if s still has none of the
+// named faults.
 func flagged(t *testing.T, s harness.Scenario, o harness.Options) (harness.Scenario, harness.Options) {
 	t.Helper()
 	o.Nodes, o.Time = *nodes, cmp.Or(*length, o.Time)

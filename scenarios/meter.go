@@ -18,7 +18,7 @@ import (
 // It reads several items ahead, and then sends one transaction for each of them. If another
 // consumer was faster, the transaction fails. The consumer then continues with the next item. If
 // the consumers of a run are faster than its producers, the run exercises neither the reading ahead
-// nor these conflicts. So a meter records how often both have happened, and guards require it.
+// nor these conflicts. So a meter counts both, and guards require a minimum of each.
 
 // A meter counts those requests of a client's session that show how the queue has served a take or
 // a claim. The client makes one take or claim at a time.
@@ -65,8 +65,9 @@ func ofItem(path string) bool {
 	return strings.Contains(name, ".") || strings.Contains(parent, ".")
 }
 
-// The method `metered` wraps `take`, which takes or claims a value, and also records how the queue
-// has served the value. Clients in other languages have no meter, so their calls leave no record.
+// The method `metered` returns a function that calls `take`, which takes or claims a value. The
+// function also records how the queue has served the value. Clients in other languages have no
+// meter, so their calls leave no record.
 func (m *meter) metered(c *harness.Client, queue string, take func(context.Context) (history.Event, error)) func(context.Context) (history.Event, error) {
 	return func(ctx context.Context) (history.Event, error) {
 		m.reads.Store(0)

@@ -157,7 +157,7 @@ func (p *multiProgram) round(ctx context.Context, c *harness.Client, s *session.
 	}
 	h, err := p.acquire(ctx, c, s, paths)
 	if err != nil {
-		c.Pause(ctx, time.Millisecond) // see lockProgram.round
+		c.Pause(ctx, time.Millisecond) // lets virtual time pass: see lockProgram.round
 		return
 	}
 	var holds []*harness.Hold

@@ -11,8 +11,8 @@ import (
 )
 
 // A plainCounter is a counter as many programs implement it. It reads the value, and writes the new
-// one on condition that the version has not changed. Without a mistake it passes the scenario,
-// because after a lost reply it reports that the outcome is unknown.
+// one on condition that the version has not changed. Without a mistake it passes the scenario
+// counter, because after a lost reply it reports that the outcome is unknown.
 type plainCounter struct {
 	s    *session.Session
 	path string

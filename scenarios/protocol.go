@@ -109,7 +109,7 @@ func ofAnyLanguage(checkers []checker.Checker) (all []checker.Checker) {
 		case "lock/no-release-after-loss", // the protocol requires a release after each grant, to clean up
 			"lock/grants-in-order", // not every lock is fair
 			"lock/own-node-is-first", "election/heir-sees-all", "election/observers-see-leaders", "semaphore/no-permit-lost",
-			"queue/ack-with-effect", "group/changes-add-up", "group/followers-converge", "run/changes-reported", // the protocol has no such operation
+			"queue/ack-with-effect", "group/changes-add-up", "group/followers-converge", "run/changes-reported", // the protocol lacks their operations
 			"run/read-ahead", "run/conflicts": // not every queue reads ahead and sends transactions
 		case "lock/tokens-rise", "lock/loss-before-expiry", "run/fenced",
 			"election/epochs-rise", "election/one-leader-an-epoch", "election/no-epoch-twice":

@@ -192,8 +192,9 @@ func (p *claimsProgram) idleWork(ctx context.Context, c *harness.Client, s *sess
 	}
 }
 
-// process works on an item for a while, or until the claim ends. Sometimes it works for longer than
-// the claim can last, so that the claim's context ends first.
+// process works on an item for a planned time, or until the claim ends. It then acknowledges,
+// releases or rejects the item. Sometimes the planned time is longer than the claim can last, so
+// that the claim's context ends first.
 func (p *claimsProgram) process(ctx context.Context, c *harness.Client, s *session.Session, claim *queue.Claim[string]) {
 	standing, released := claim.Context(), func() {}
 	switch {

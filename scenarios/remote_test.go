@@ -9,8 +9,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/peers"
 )
 
-// Every scenario with a protocol is run with clients that are zkcoord's own packages behind that
-// protocol. The runs are in virtual time, under the faults of some seeds.
+// Every scenario that has a protocol, and whose field Needs is empty, is run. The clients are
+// zkcoord's own packages behind that protocol. The runs are in virtual time, under the faults of
+// some seeds.
 func TestProtocolsInVirtualTime(t *testing.T) {
 	for _, p := range protocols() {
 		s := p.scenario()

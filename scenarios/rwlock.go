@@ -75,7 +75,8 @@ func openRWMutex(opts session.Options) opener {
 	})
 }
 
-// openStrangers lets half of the clients use znode names that the other half does not recognize.
+// openStrangers lets half of the clients give the znodes of writers a name that the other half does
+// not recognize.
 func openStrangers(ctx context.Context, c *harness.Client, path string) (locker, error) {
 	suffix := [...]string{"__WRIT__", "-writer-"}[c.ID%2]
 	return inSession(leased(), func(s *session.Session, path string) lockFunc {

@@ -10,8 +10,8 @@
 // the summary of the run and the path of its report. On the embedded ensemble it also prints a
 // smaller run that fails the same way.
 //
-// A scenario's mutants are broken programs, each with a bug that a real library had. A run with a
-// mutant must be invalid.
+// A scenario's mutants are broken programs, most of them with a bug that a real library had. For
+// each mutant, tests require at least one invalid run.
 package scenarios
 
 import (
@@ -86,11 +86,11 @@ func Names() []string {
 	return names
 }
 
-// With adds the named faults to s, unless s has them already. For example, most scenarios have no
-// faults of clocks and disks by default. With also returns the names of all faults that the given
-// names select. As in fault.Named, a name selects one fault or a family of faults: all those whose
-// names begin with the name and a dash. Unknown names are returned unchanged, and the caller checks
-// them.
+// With adds the named faults to s, unless s has them already. For example, it can add faults of
+// clocks and disks, which most scenarios do not have by default. With also returns the names of all
+// faults that the given names select. As in fault.Named, a name selects one fault or a family of
+// faults: all those whose names begin with the name and a dash. Unknown names are returned
+// unchanged, and the caller checks them.
 func With(s harness.Scenario, names ...string) (harness.Scenario, []string) {
 	options := fault.Options{SessionTimeout: sessionTimeout}
 	var meant []string

@@ -43,7 +43,8 @@ func TestIsolatedClient(t *testing.T) {
 	run(t, IsolatedClient(), 20*time.Second)
 }
 
-// The mutants use the other libraries. They fail on the same servers on which zkcoord passes.
+// The mutants of IsolatedFollower use the locks of go-zookeeper, Curator and kazoo. Each of them
+// fails on the same kind of servers on which zkcoord's lock passes.
 func TestIsolatedFollowerKillsTheLibraries(t *testing.T) {
 	t.Parallel()
 	killAll(t, IsolatedFollower(), 20*time.Second)
@@ -131,7 +132,7 @@ type kept struct{ ensemble.Ensemble }
 
 func (kept) Close(context.Context) error { return nil }
 
-// needPeers skips or fails the test if the other libraries are not installed.
+// needPeers skips or fails the test if Curator or kazoo is not installed.
 func needPeers(t *testing.T) {
 	t.Helper()
 	needs.Installed(t, errors.Join(peers.Curator.Installed(), peers.Kazoo.Installed()))

@@ -105,8 +105,8 @@ func openSemaphore(opts session.Options) opener {
 	})
 }
 
-// openLeases opens a semaphore of the textbook recipe, in which the earliest contenders have the
-// permits.
+// openLeases returns an opener of a semaphore that follows the textbook recipe: the earliest
+// contenders hold the permits.
 func openLeases(does mistakes) opener {
 	return inSession(leased(), func(s *session.Session, path string) lockFunc {
 		return (&textbook{s: s, path: path, places: permits, does: does}).lock

@@ -380,8 +380,8 @@ type firstOnly struct {
 
 func (f firstOnly) Ended() <-chan struct{} { return f.ended }
 
-// runFirstOnly runs the command under a lock of this process. When the lock is lost, it kills the
-// command's first process and no other.
+// runFirstOnly runs the command under a lock that this process holds. When the lock is lost,
+// runFirstOnly kills the command's first process and no other.
 func runFirstOnly(ctx context.Context, c *harness.Client, servers []string, path string, args []string) (running, error) {
 	s, err := session.Open(ctx, session.Options{Servers: servers, Timeout: isolatedTimeout})
 	if err != nil {

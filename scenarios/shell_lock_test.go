@@ -9,9 +9,10 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Regression: the note gave the number of lost locks twice. The note also gives the shortest time
-// between the death of a command that lost the lock and the start of the next command. If no
-// command had lost the lock, this time was one hour, which was the initial value of the minimum.
+// Regression: the note of stoppedInTime gave the number of lost locks twice. The note also gives
+// the shortest time between the death of a command that lost the lock and the start of the next
+// command. If no command had lost the lock, this time was one hour, which was the initial value of
+// the minimum.
 func TestNoteAboutStoppedCommands(t *testing.T) {
 	type span struct {
 		first, last time.Duration

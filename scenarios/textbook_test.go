@@ -7,8 +7,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// Without a mistake, the textbook recipe passes. So its mutants are killed because of their
-// mistakes.
+// Without a mistake, each textbook recipe passes its scenario. So the mutants that use these
+// recipes are killed because of their mistakes.
 func TestTextbookInVirtualTime(t *testing.T) {
 	for s, workload := range map[string]func(*harness.Env) harness.Workload{
 		"counter":    counterWorkload(within(openPlain(countMistakes{}))),

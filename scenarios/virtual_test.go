@@ -29,7 +29,7 @@ const idleOne = 50
 func TestScenariosInVirtualTime(t *testing.T) {
 	for _, s := range Virtual() {
 		t.Run(s.Name, func(t *testing.T) {
-			t.Parallel() // one bubble uses only one core
+			t.Parallel() // a run in virtual time uses only one core
 			idle := 0
 			for i := range uint64(*seeds) {
 				s, o := flagged(t, s, VirtualOptions(s, *seed+i))
@@ -71,8 +71,8 @@ func TestEachSeedHasAFaultThatIsPossible(t *testing.T) {
 	}
 }
 
-// Bug: a fault that With added did not notice that one of the scenario's own faults used the
-// client.
+// Bug: a fault that With added did not notice that one of the scenario's own faults already used
+// the same client.
 func TestAddedFaultsKnowTheOwnFaults(t *testing.T) {
 	s, _ := With(LockSessionLoss(), "link-reset")
 	s.Clients = 1

@@ -24,8 +24,8 @@ import (
 	"github.com/zkcoord/zkcoord/watch"
 )
 
-// Watch has clients that create, set and delete a few znodes. Other clients watch these znodes over
-// one session after another, and the last client sets its own watches.
+// Watch has clients that create, set and delete a few znodes. Other clients follow these znodes
+// with streams of package watch, in one session after another. The last client sets single watches.
 func Watch() harness.Scenario {
 	return harness.Scenario{
 		Name:       "watch",
@@ -98,7 +98,7 @@ type dataStream func(ctx context.Context, s *session.Session) iter.Seq2[watch.Da
 func dataChanges(path string) dataStream { return watch.NewData(path).Changes }
 
 // In the workload of watchWorkload, clients 0 and 1 change the znodes that all others watch. The
-// last client sets its own watches, and the others use streams.
+// last client sets single watches with `register`. The clients between use the streams of `open`.
 func watchWorkload(open func(path string) dataStream, register registrar) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var paths []string
@@ -346,7 +346,8 @@ func finalStates(ctx context.Context, env *harness.Env, s *session.Session, path
 	return nil
 }
 
-// versionOnly reports a change only if the znode's version differs from the one last reported.
+// versionOnly returns a stream that reports a change only if the znode's version differs from the
+// one last reported.
 func versionOnly(path string) dataStream {
 	inner := watch.NewData(path)
 	version, told := int32(-1), false // -1 means no znode
@@ -381,8 +382,8 @@ func unwatched(path string) dataStream {
 	}
 }
 
-// untilSuspended yields the values of inner until the session loses its connection. After that it
-// yields only an error.
+// untilSuspended returns a sequence of the values of inner. Once the session has lost its
+// connection, the sequence yields only errors.
 func untilSuspended[T any](ctx context.Context, s *session.Session, inner iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		ctx, stop := context.WithCancel(ctx)

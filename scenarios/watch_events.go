@@ -17,7 +17,7 @@ import (
 // A registrar reads path and sets a watch with the read. Its goroutines end with ctx.
 type registrar func(ctx context.Context, s *session.Session, path string) (*zk.Stat, <-chan zk.Event, error)
 
-// existsW uses the session's own watch.
+// existsW is the registrar without a mistake. It reads and sets the watch with s.ExistsWatch.
 func existsW(ctx context.Context, s *session.Session, path string) (*zk.Stat, <-chan zk.Event, error) {
 	stat, w, err := s.ExistsWatch(ctx, path)
 	if err != nil {
@@ -62,8 +62,8 @@ func lookOut(ctx context.Context, c *harness.Client, s *session.Session, paths [
 		signOfLife(ctx, c, s)
 		c.Pause(ctx, upTo(50*time.Millisecond)(c))
 	}
-	// Wait a while, so that the last change can be reported. If it is not reported, one of these
-	// reads shows that.
+	// Continue for a second after the work, so that the event of the last change can arrive. If the
+	// event does not arrive, one of these reads returns the change without an earlier event.
 	for round := 0; round < 20 && s.Err() == nil; round++ {
 		for _, l := range lookouts {
 			l.heed()
@@ -163,7 +163,8 @@ func (l *lookout) awaitEnd() {
 	}
 }
 
-// The function `through` passes the events of a watch through f, which may drop or add events.
+// The function `through` returns a registrar that passes the events of a watch through f. The
+// function f may drop, delay or add events.
 func through(f func(ctx context.Context, s *session.Session, in <-chan zk.Event, out chan<- zk.Event)) registrar {
 	return func(ctx context.Context, s *session.Session, path string) (*zk.Stat, <-chan zk.Event, error) {
 		stat, in, err := existsW(ctx, s, path)
@@ -180,7 +181,7 @@ func through(f func(ctx context.Context, s *session.Session, in <-chan zk.Event,
 	}
 }
 
-// lateEvents delivers events later than replies.
+// lateEvents delivers each event 100 ms late, so that replies overtake it.
 func lateEvents(ctx context.Context, _ *session.Session, in <-chan zk.Event, out chan<- zk.Event) {
 	defer close(out)
 	for ev := range in {
