@@ -100,7 +100,8 @@ func live(ctx context.Context, e *zktest.Ensemble, seed uint64, d *diary) {
 	})
 }
 
-// The function `look` sets a watch on path if there is none, or if w has fired.
+// The function `look` returns w if w has not fired. If w is nil or has fired, it sets a new watch
+// on path and returns that watch.
 func look(ctx context.Context, s *session.Session, path string, w *session.Watch, d *diary) *session.Watch {
 	if w != nil {
 		select {
