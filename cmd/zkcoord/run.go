@@ -415,7 +415,7 @@ func (f *runFlags) with(s harness.Scenario) harness.Scenario {
 		return s
 	}
 	if s.Client != "" && f.without() {
-		s.Faults = nil // with --client, a run without faults tests a new client
+		s.Faults = nil // so a run of a new client can be valid without faults
 		return s
 	}
 	s, f.faults = scenarios.With(s, f.faults...)
