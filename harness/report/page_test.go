@@ -286,7 +286,7 @@ func TestViolationIsMarkedWhereItWas(t *testing.T) {
 	for _, e := range m3.Events {
 		switch {
 		case e.Op == history.HoldBegin:
-			second = micro(e.Time) // the proof is ordered by time
+			second = micro(e.Time) // the last begin counts, because the proof is ordered by time
 		case e.Op == history.HoldEnd:
 			released = micro(e.Time)
 		}

@@ -20,7 +20,7 @@ import (
 // this variable saves runs in the store until the process is killed.
 const saveMark = "ZKCOORD_TEST_SAVE"
 
-// saveForEver saves one run after another. It prints a line before each.
+// saveForEver saves one run after another. It prints a line before it saves a run.
 func saveForEver(dir string) {
 	for n := 0; ; n++ {
 		r := sampleResult(2000, false)
