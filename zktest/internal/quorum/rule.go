@@ -15,8 +15,8 @@ type Fate int
 const (
 	DropRequest        Fate = iota // the server never receives the request; the connection stays
 	CloseBeforeRequest             // the connection is closed and the request is not processed
-	DropReply                      // the request is processed; its reply is lost
-	CloseBeforeReply               // the request is processed; the connection closes without a reply
+	DropReply                      // processed, but the reply is lost; the connection stays
+	CloseBeforeReply               // processed, but the connection is closed instead of a reply
 	// The request, and all requests after it on the connection, are processed
 	// later.
 	DelayRequest
