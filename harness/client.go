@@ -93,7 +93,7 @@ func (c *Client) Next(ctx context.Context) bool {
 // result of Next.
 func (c *Client) Pause(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
-		return c.Next(ctx) // without a timer: see times.Sleep
+		return c.Next(ctx) // no timer, because of a bug in Go's race detector: see times.Sleep
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -116,6 +116,6 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 }
 
 // shortestGap is the least length that Draw assumes for a fault when it computes the start of the
-// next fault. A closed session, for example, has no length. The method `again` of the nemesis waits
-// for this time between two faults.
+// next fault. The fault session-close, for example, has no length, because it is over at once. The
+// method `again` of the nemesis waits for this time between two faults.
 const shortestGap = 500 * time.Millisecond

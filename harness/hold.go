@@ -55,7 +55,7 @@ func (c *Client) Holding() bool {
 }
 
 // End records that the program gives up the hold, even if the grant's context has not ended. Call
-// it right before the release. It returns false if the hold had already ended.
+// it right before the release. End returns false if the hold had already ended.
 //
 // End cannot detect that a release ends the context too late, after another client can be granted
 // the same object. See [Hold.Release].
@@ -66,7 +66,7 @@ func (h *Hold) End() bool {
 	if h.ended {
 		return false
 	}
-	h.released = h.grant.Err() == nil // the program may observe the end before AfterFunc's goroutine runs
+	h.released = h.grant.Err() == nil // the context may end before AfterFunc's goroutine runs
 	h.c.env.holds.endLocked(h)
 	return h.released
 }

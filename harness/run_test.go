@@ -27,8 +27,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The core is tested with a lock inside the process in place of ZooKeeper. Each grant of the lock
-// has a larger token than the previous one, and a fault can revoke the grant.
+// The tests below use a lock inside the process in place of ZooKeeper. Each grant of the lock has a
+// larger token than the previous one, and a fault can revoke the grant.
 
 type noServers struct{ closed int }
 

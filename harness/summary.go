@@ -50,8 +50,8 @@ func (r *Result) Summary() string {
 }
 
 // summarizeResults writes a row for each property. If there are more than summaryRows properties,
-// the valid ones share one row. At most summaryRows of the others get a row, and the rest of them
-// are only counted.
+// the valid ones share one row. Of the properties that are not valid, at most summaryRows get a
+// row, and summarizeResults only counts the rest.
 func (r *Result) summarizeResults(b *strings.Builder) {
 	var valid []string
 	rows, width := 0, 0

@@ -129,7 +129,7 @@ func (e *Ensemble) Servers() []string { return slices.Clone(e.addrs) }
 // An Expiry is a session that a leader closed because its timeout had passed.
 type Expiry struct {
 	Session int64
-	Zxid    int64     // of the transaction that closes the session; committed only if the leader has a majority
+	Zxid    int64     // of the closing transaction; without a majority, it may never be committed
 	Touched time.Time // when the leader last learned that the session was active
 	Taken   time.Time // when the leader found that the timeout had passed; later activity cannot prevent the session's end
 }
@@ -208,8 +208,8 @@ func (e *Ensemble) Close() error {
 // The method `now` returns the ensemble's time, which starts at 0.
 func (e *Ensemble) now() time.Duration { return time.Since(e.start) }
 
-// The method `do` locks e.mu and calls f. Then it lets the cluster do all that is possible at this
-// time. It also wakes Drive. After Close, it does not call f.
+// The method `do` locks e.mu, fires the timers that are due, and calls f. Then it lets the cluster
+// do all that is possible at this time, and wakes Drive. After Close, it does not call f.
 func (e *Ensemble) do(f func()) {
 	e.act(f)
 	if e.stepper != nil {

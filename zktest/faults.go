@@ -26,8 +26,8 @@ func (e *Ensemble) check(servers ...int) {
 // everything that is in its log, including transactions that are not committed.
 // If the server is down, Kill does nothing.
 //
-// Over TCP the port stays reserved. This works only on Linux: on other systems
-// the port accepts a connection and resets it.
+// Over TCP the port stays reserved. On Linux it refuses connections. On other systems it accepts a
+// connection and resets it.
 func (e *Ensemble) Kill(server int) {
 	e.check(server)
 	e.do(func() {
@@ -285,7 +285,7 @@ const (
 // requests it skips the first Skip, and selects the next Count.
 type Rule struct {
 	// As in ZooKeeper's sources: "create", "getChildren2", "multi". An empty Op selects every
-	// operation except ping, but no request with a negative xid: clients use such xids for auth and
+	// request except pings and requests with a negative xid. Clients use such xids for auth and
 	// setWatches.
 	Op      string
 	Path    string // pattern for the first path in the request, as in path.Match; "" is any

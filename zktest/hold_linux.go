@@ -9,9 +9,10 @@ import (
 )
 
 // The function `hold` keeps a TCP address for this process. It returns a Closer that gives the
-// address up, and the address with its port. It binds a socket and does not listen on it. So the
-// system refuses connections to the address, and assigns the port to no other socket. [net.Listen]
-// on the same address works, because both sockets have the option SO_REUSEADDR.
+// address up, and the address with its port. To keep the address, `hold` binds a socket and does
+// not listen on it. So the system refuses connections to the address, and assigns the port to no
+// other socket. [net.Listen] on the same address works, because both sockets have the option
+// SO_REUSEADDR.
 func hold(address string) (io.Closer, string, error) {
 	a, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {

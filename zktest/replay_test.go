@@ -34,10 +34,10 @@ func (d *diary) write(format string, args ...any) {
 }
 
 // The function `replayed` runs five clients. Each watches six nodes, and creates and deletes them,
-// while servers fail. It returns everything that was sent over connections and between servers, and
-// everything that the clients received. The clients do one thing at a time, because the seed does
-// not decide which of two goroutines of a client runs first. A client has two goroutines when its
-// session is lost, so breakServers injects only faults that end no session.
+// while servers fail. `replayed` returns everything that was sent over connections and between
+// servers, and everything that the clients received. The clients do one thing at a time, because
+// the seed does not decide which of two goroutines of a client runs first. A client has two
+// goroutines when its session is lost, so breakServers injects only faults that end no session.
 func replayed(t *testing.T, seed uint64) []byte {
 	var trace bytes.Buffer
 	diaries := make([]diary, 5)
@@ -100,7 +100,8 @@ func live(ctx context.Context, e *zktest.Ensemble, seed uint64, d *diary) {
 	})
 }
 
-// The function `look` sets a watch on path if there is none, or if w has fired.
+// The function `look` returns w if w has not fired. If w is nil or has fired, it sets a new watch
+// on path and returns that watch.
 func look(ctx context.Context, s *session.Session, path string, w *session.Watch, d *diary) *session.Watch {
 	if w != nil {
 		select {

@@ -6,8 +6,9 @@ import (
 	"sync"
 )
 
-// A port is the address of one server over TCP. While the server is down, no other process gets the
-// address. On Linux, the port then refuses connections.
+// A port is the address of one server over TCP. While the server is down, the address stays
+// reserved. On Linux, the port then refuses connections, and another process can listen on it only
+// with the socket option SO_REUSEADDR.
 type port struct {
 	addr     string
 	held     io.Closer    // nil if the system cannot hold an address; then the listener stays open

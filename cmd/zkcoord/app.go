@@ -89,7 +89,7 @@ Exit codes: 0 valid or done, 1 a property was violated, 2 no conclusion (unknown
 // help is the action of a command that only has subcommands.
 func help(c *cobra.Command, _ []string) error { return c.Help() }
 
-// The function `below` yields all descendants of c.
+// The function `below` returns an iterator over all descendants of c.
 func below(c *cobra.Command) iter.Seq[*cobra.Command] {
 	return func(yield func(*cobra.Command) bool) {
 		for _, one := range c.Commands() {

@@ -154,8 +154,8 @@ func (w *auditing) run(dirs []string) error {
 	return nil
 }
 
-// The method `counted` counts the transactions, and records the times of the first and the last
-// one.
+// The method `counted` returns an iterator over the same transactions. The iterator counts them,
+// and records the times of the first and the last one.
 func (w *auditing) counted(txns iter.Seq2[txnlog.Txn, error]) iter.Seq2[txnlog.Txn, error] {
 	return func(yield func(txnlog.Txn, error) bool) {
 		for t, err := range txns {

@@ -19,8 +19,8 @@ func (a *app) campaign(jobs iter.Seq[job]) (err error) {
 	return err
 }
 
-// jobs yields a job for each element of `all`. If ctx ends early, the remaining elements get no
-// jobs. One job with the exit code exitUnknown replaces them.
+// jobs returns an iterator over jobs, one for each element of `all`. If ctx ends early, the
+// remaining elements get no jobs. One job with the exit code exitUnknown replaces them.
 func jobs[T any](ctx context.Context, all []T, do func(T) error) iter.Seq[job] {
 	return func(yield func(job) bool) {
 		for _, one := range all {

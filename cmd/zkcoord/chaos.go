@@ -104,8 +104,8 @@ type rounds struct {
 	retry  int            // how many consecutive rounds may fail to begin
 }
 
-// The method `all` yields the rounds until ctx ends, a round fails, or the time c.total is used up.
-// A violation is not a failure in this sense.
+// The method `all` returns an iterator over the rounds. It stops when ctx ends, when a round fails,
+// or when the time c.total is used up. A violation is not a failure in this sense.
 func (c *rounds) all(ctx context.Context) iter.Seq[job] {
 	return func(yield func(job) bool) {
 		var failed error

@@ -46,7 +46,7 @@ func TestChaosEndsWithTheVerdictOfItsRounds(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("TMPDIR", t.TempDir()) // runs go there if their store fails
+	t.Setenv("TMPDIR", t.TempDir()) // runs are stored there if their store fails
 	for name, one := range map[string]struct {
 		store       string
 		first, next harness.Scenario

@@ -20,8 +20,8 @@ import (
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
-// cell is one run of the matrix: a scenario on one column's ensemble, under one fault or under all
-// of its faults.
+// cell is one run of the matrix: a scenario on one column's ensemble, under one of the scenario's
+// faults or under all of them.
 type cell struct {
 	Scenario string           `json:"scenario"`
 	Fault    string           `json:"fault"`

@@ -337,9 +337,9 @@ func (a *app) runner(virtual bool) func(context.Context, harness.Scenario, harne
 	return harness.Run
 }
 
-// interruptedOr handles the error err with which the start of a run failed. If ctx has ended, it
-// reports the interrupt and returns the exit code exitUnknown as an error. Otherwise it returns
-// err.
+// interruptedOr handles the error err with which the start of a run failed. If ctx has ended,
+// interruptedOr reports the interrupt and returns the exit code exitUnknown as an error. Otherwise
+// it returns err.
 func (a *app) interruptedOr(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		a.note("interrupted before the run began (%s)", paragraph(err))
@@ -415,7 +415,7 @@ func (f *runFlags) with(s harness.Scenario) harness.Scenario {
 		return s
 	}
 	if s.Client != "" && f.without() {
-		s.Faults = nil // with --client, a run without faults tests a new client
+		s.Faults = nil // so a run of a new client can be valid without faults
 		return s
 	}
 	s, f.faults = scenarios.With(s, f.faults...)

@@ -76,8 +76,8 @@ func goesOn(ctx context.Context, r guard.Result, err error) bool {
 	return ctx.Err() == nil && !r.Interrupted && (err == nil || lost)
 }
 
-// elect campaigns, runs the command while it leads, and repeats this. It reports whether to
-// continue in another session.
+// elect campaigns, runs the command during the term, and repeats this. The result `again` reports
+// whether to continue in another session.
 func (a *app) elect(ctx context.Context, s *session.Session, r runner, o election.Options) (again bool, _ error) {
 	e := election.New(s, r.path, o)
 	for {
@@ -228,7 +228,8 @@ new one.`
 	return c
 }
 
-// queueWork works on one item after another. It reports whether to continue in another session.
+// queueWork works on one item after another. The result `again` reports whether to continue in
+// another session.
 func (a *app) queueWork(ctx context.Context, s *session.Session, q *queue.Queue[[]byte], r runner, once bool) (again bool, _ error) {
 	for {
 		claim, err := q.Claim(ctx)

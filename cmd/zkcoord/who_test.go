@@ -164,7 +164,8 @@ func (u *unreadAfter) Write(p []byte) (int, error) {
 	return u.Builder.Write(p)
 }
 
-// Otherwise a session that a cut-off list lacks would be called dead.
+// A truncated list of sessions does not count, because a living session that is missing from it
+// would be reported as dead.
 func TestOnlyAWholeListOfSessionsCounts(t *testing.T) {
 	t.Parallel()
 	const whole = "SessionTracker dump:\nSession Sets (2)/(3):\n1 expire at Mon Nov 30 08:00:00 UTC 2026:\n\t0x100000a\n" +

@@ -216,8 +216,8 @@ func (a *app) list(ctx context.Context, s *session.Session, path, below string, 
 }
 
 // inOrder compares names of children. Sequential znodes come after all others, in the order of
-// their numbers. Their names do not have that order, because the name of a protected znode begins
-// with a random id.
+// their numbers. A comparison of the names alone does not give that order, because the name of a
+// sequential znode can begin with a random id.
 func inOrder(a, b string) int {
 	_, m, seqA := znode.ParseSeq(a)
 	_, n, seqB := znode.ParseSeq(b)

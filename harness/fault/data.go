@@ -183,8 +183,8 @@ func deleteTree(ctx context.Context, conn *zk.Conn, top string) (n int, err erro
 var foreign = []string{"config", "0000000000", "x-0000000001", "lock-", "_c_x", "zzz-9999999999"}
 
 // foreignChildren creates children next to an ephemeral znode, or below the root if clients have no
-// ephemeral znodes. The heal deletes the children. If it cannot do so soon, they remain: they are
-// harmless and are deleted with the root.
+// ephemeral znodes. The heal deletes the children. If it cannot delete them soon, the children
+// remain. They are harmless, and are deleted with the root.
 func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Injected, err error) {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()

@@ -9,10 +9,10 @@
 // disk, slow-sync, power-loss, wipe, truncate, bit-flip, old-data, data and client. [Named] accepts
 // the names of faults and of families.
 //
-// The name all selects faults of several families. It does not include the families member, clock,
-// disk, slow-sync and power-loss, nor rolling-upgrade and rolling-downgrade, because nodes have to
-// be configured for them. It also excludes expiry storms, the faults of clients' own processes, and
-// faults that break an assumption of primitives, except session-close.
+// The name "all" selects faults of several families. It does not include the families member,
+// clock, disk, slow-sync and power-loss, nor rolling-upgrade and rolling-downgrade, because nodes
+// have to be configured for them. It also excludes expiry storms, the faults of clients' own
+// processes, and faults that break an assumption of primitives, except session-close.
 //
 // # Guarantees
 //

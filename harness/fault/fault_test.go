@@ -200,7 +200,7 @@ func TestACutBitesWhateverTheClientSends(t *testing.T) {
 	}
 }
 
-// withWork gives client 0 other work than the others.
+// withWork gives client 0 the work `zero`. The other clients keep the work of the scenario.
 func withWork(s harness.Scenario, zero func(context.Context, *harness.Client, func() error) error) harness.Scenario {
 	others := s.Workload
 	s.Workload = func(env *harness.Env) harness.Workload {

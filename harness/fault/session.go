@@ -202,8 +202,8 @@ func (s *standing) expireSession(ctx context.Context, env *harness.Env, step har
 // connections from one address.
 const stormChecks = 16
 
-// expiryStorm stalls all proxies at once. When it heals, all clients open new sessions at the same
-// time.
+// expiryStorm stalls all proxies at once. When the fault is healed, all clients open new sessions
+// at the same time.
 func expiryStorm(s *standing, timeout time.Duration) harness.Fault {
 	return fault{
 		name: "expiry-storm", does: "all clients' proxies stall at once for longer than the session timeouts",

@@ -22,7 +22,8 @@ const (
 )
 
 // Proxy is one client's proxy to an ensemble. Its zero value is not usable: see New. Its methods
-// may be called from several goroutines. They affect all connections, including later ones.
+// may be called from several goroutines. Stalls, delays, pins and traps affect all connections,
+// including later ones. Reset affects only existing connections, and Refuse only later ones.
 type Proxy struct {
 	dial ensemble.DialFunc
 

@@ -42,7 +42,7 @@ type Action int
 // The actions.
 const (
 	Reset Action = iota // breaks the connection, so that the request or the reply is lost
-	Stall               // stalls the proxy at that moment, in the direction of the caught frame
+	Stall               // stalls one direction of the proxy: of the request, or of its reply
 )
 
 // Request describes the request for which a trap waits.

@@ -112,8 +112,8 @@ func beliefs(a Audit, place string, placeOf map[string]string, p *picture, at fu
 	return all
 }
 
-// The method `bounds` returns the start and the end of the time that the page shows. This is the
-// time of the spans and claims, or of all transactions if there are neither spans nor claims.
+// The method `bounds` returns the start and the end of the time that the page shows. The time
+// covers all spans and claims. If there are neither spans nor claims, it covers all transactions.
 func (a Audit) bounds(places []audit.Place) (from, to time.Time) {
 	add := func(t time.Time) {
 		if !t.IsZero() && (from.IsZero() || t.Before(from)) {

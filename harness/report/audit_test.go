@@ -156,7 +156,8 @@ func TestTextOfAnAuditIsNeverMarkup(t *testing.T) {
 	if title := eval[string](ctx, t, p, "document.title"); title == "caught" {
 		t.Errorf("got title %q, want another one: text of the logs was executed as a script", title)
 	}
-	// The picture has the lock with the conflict, and as many others as fit. The list has all.
+	// The timeline has the lock with the conflict, and as many other locks as fit. The list of
+	// paths has all locks.
 	if n, all := eval[int](ctx, t, p, "document.querySelectorAll('#places details').length"), a.Summary.Places(); n != len(all) {
 		t.Errorf("got %d paths, want %d", n, len(all))
 	}

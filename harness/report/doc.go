@@ -11,7 +11,7 @@
 //	    report.html              the page, one file
 //	    junit.xml                a test case for each property
 //	    test.go.txt              for a violation on the embedded ensemble: a Go test that repeats the run in virtual time
-//	    porcupine.html           for a violation after few operations: where porcupine's search for an order stopped
+//	    porcupine.html           for a violation after few operations: where the checker porcupine stopped
 //	    lease.jsonl              what sessions in this process reported about their leases
 //	    node0.log ...            the ends of the nodes' logs, unless the verdict is valid
 //	    client0.log ...          the ends of the standard error of clients' own processes

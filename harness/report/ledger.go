@@ -21,7 +21,7 @@ const (
 	TotalsFile = "rounds.html"
 )
 
-// Round is one run of a campaign. It has neither the history nor the results of the run.
+// Round is one run of a campaign. It has neither the history nor the verdicts on the properties.
 type Round struct {
 	Number   int              `json:"round"` // from 0
 	Scenario string           `json:"scenario"`
@@ -56,7 +56,7 @@ func NewRound(number int, r *harness.Result, dir string) Round {
 	round := Round{Number: number, Scenario: r.Scenario, Version: r.ZooKeeper, Seed: r.Seed, Verdict: &r.Verdict,
 		Command: r.Command, Dir: dir, Start: r.Start, Took: r.Took}
 	for _, one := range r.Failed() {
-		round.Reason = one.ID + ": " + one.Reason // the first reason explains most
+		round.Reason = one.ID + ": " + one.Reason // Failed returns the most serious result first
 		break
 	}
 	for _, one := range r.Results {

@@ -22,8 +22,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// These tests open the pages in a real browser. If none is installed, they are skipped, or fail if
-// CI is set. If ZKCOORD_SCREENSHOTS is set, they store screenshots in that directory.
+// The tests below open the pages in a real browser. If no browser is installed, they are skipped,
+// or fail if CI is set. If ZKCOORD_SCREENSHOTS is set, it names the directory in which they store
+// screenshots.
 
 func startBrowser(t *testing.T) *browser.Browser {
 	t.Helper()
@@ -285,7 +286,7 @@ func TestViolationIsMarkedWhereItWas(t *testing.T) {
 	for _, e := range m3.Events {
 		switch {
 		case e.Op == history.HoldBegin:
-			second = micro(e.Time) // the proof is ordered by time
+			second = micro(e.Time) // the last begin counts, because the proof is ordered by time
 		case e.Op == history.HoldEnd:
 			released = micro(e.Time)
 		}

@@ -37,7 +37,7 @@ func begun(name string) time.Time {
 }
 
 // Runs returns the runs of the store, the newest first. A store that does not exist has none. If a
-// run cannot be read, its Problem says why, and the others are still returned. A directory whose
+// run cannot be read, its Problem says why, and Runs still returns all runs. A directory whose
 // name is not a time is not a run, so that Prune does not delete it.
 func (s *Store) Runs() ([]Run, error) {
 	scenarios, err := os.ReadDir(s.dir)

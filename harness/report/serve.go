@@ -146,7 +146,8 @@ type comparison struct {
 	Rows []comparedRow
 }
 
-// comparedRow is one property of both runs. Differ marks verdicts that are not the same.
+// comparedRow is a property that at least one of the two runs has. Differ is set if the verdicts
+// differ, or if one run does not have the property.
 type comparedRow struct {
 	ID, Claim  string
 	A, B       string

@@ -20,7 +20,7 @@ import (
 // this variable saves runs in the store until the process is killed.
 const saveMark = "ZKCOORD_TEST_SAVE"
 
-// saveForEver saves one run after another. It prints a line before each.
+// saveForEver saves one run after another. It prints a line before it saves a run.
 func saveForEver(dir string) {
 	for n := 0; ; n++ {
 		r := sampleResult(2000, false)
@@ -53,7 +53,7 @@ func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		begins := fmt.Sprint("saving ", i/(kills-1)) // in the last round a complete run has been saved
+		begins := fmt.Sprint("saving ", i/(kills-1)) // before the last kill, one run was saved
 		for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != begins; {
 		}
 		<-time.After(time.Duration(i) * 5 * time.Millisecond) // each process is killed at a different moment of the write

@@ -66,9 +66,10 @@ func (l *Link) Close() {
 // connection. By then ZooKeeper has removed the connection from its table of sessions. A connection
 // in memory is closed without a wait.
 //
-// Without this wait, the session could already have a new connection. ZooKeeper would then remove
-// the new connection from the table, and would not close it when the session ends. The reason is
-// that ServerCnxnFactory.removeCnxnFromSessionMap of every release removes by the session id alone.
+// Without the wait for the server, the session could already have a new connection. ZooKeeper would
+// then remove the new connection from the table, and would not close it when the session ends. The
+// reason is that ServerCnxnFactory.removeCnxnFromSessionMap of every release removes by the session
+// id alone.
 func (l *Link) HangUp() error {
 	if l == nil {
 		return nil

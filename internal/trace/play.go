@@ -282,8 +282,8 @@ func refused(l *Link) error {
 	return nil
 }
 
-// onLeft does a request on the earlier connection of a client, which may or may not stay open. Its
-// events are not compared, because no step waits for them.
+// onLeft does a request on the earlier connection of a client. That connection may or may not stay
+// open. The events that it receives are not compared, because no step waits for them.
 func (r *run) onLeft(name string, c *client, s Step) error {
 	if c.left == nil {
 		r.note("client %d: has left no connection", s.client)

@@ -212,7 +212,7 @@ func compareWith(t *testing.T, version string, n int) {
 			logs = t.TempDir()
 		}
 		ended := false
-		t.Cleanup(func() { // runs after the ensemble is closed, which stores the logs
+		t.Cleanup(func() { // runs after the ensemble's Close, because Close stores the logs
 			if ended {
 				t.Logf("a server ended by itself; what it wrote last:\n%s", lastErrors(logs))
 			}

@@ -106,7 +106,7 @@ a: exists /x: ok`,
 			b.exists(path)
 			a.create(path, wire.ModeEphemeral)
 		}
-		slices.Sort(s.account) // the two parts of the loop may run in any order
+		slices.Sort(s.account) // the loop ranges over a map, so its order is random
 	},
 	want: `
 a: create /done: node exists

@@ -133,7 +133,7 @@ func TestNullsAreAnsweredAsByZooKeeper(t *testing.T) {
 }
 
 // The function `reply` sends a request on a new connection. It returns, as text, the reply and
-// whether the connection still works after it.
+// whether the connection still works after the reply.
 func reply(t *testing.T, s *trace.Servers, role int, op wire.Op, body []byte) string {
 	t.Helper()
 	l, err := trace.Dial(t.Context(), s, role)

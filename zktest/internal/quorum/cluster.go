@@ -89,7 +89,7 @@ func New(cfg Config) *Cluster {
 }
 
 // Expiries returns the sessions that leaders have closed because their time was over. A leader
-// without a majority closes sessions too. Its transactions that close them are not committed.
+// without a majority closes sessions too. Its closing transactions may never be committed.
 func (c *Cluster) Expiries() []Expiry { return slices.Clone(c.expiries) }
 
 // Now returns the cluster's time since its start.

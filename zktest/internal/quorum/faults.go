@@ -170,8 +170,8 @@ func (c *Cluster) Expire(session int64) error {
 	return nil
 }
 
-// Elect makes the current leaders step down, and makes server i the preferred winner of the next
-// election. That server wins only if its log allows this.
+// Elect makes each leader that is not paused step down, and makes server i the preferred winner of
+// the next election. Server i wins only if its log allows this.
 func (c *Cluster) Elect(i int) {
 	c.prefer = i
 	for _, s := range c.servers {

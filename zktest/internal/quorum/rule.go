@@ -13,10 +13,10 @@ type Fate int
 
 // The fates.
 const (
-	DropRequest        Fate = iota // the server never receives it; the connection stays
+	DropRequest        Fate = iota // the server never receives the request; the connection stays
 	CloseBeforeRequest             // the connection is closed and the request is not processed
-	DropReply                      // it is processed; the reply is lost and the connection stays
-	CloseBeforeReply               // it is processed; the connection is closed instead of a reply
+	DropReply                      // processed, but the reply is lost; the connection stays
+	CloseBeforeReply               // processed, but the connection is closed instead of a reply
 	// The request, and all requests after it on the connection, are processed
 	// later.
 	DelayRequest

@@ -221,7 +221,7 @@ func (t *term) sync(p *peer, r *request) {
 	t.syncs = append(t.syncs, pendingSync{t.s.tail(), p, r})
 }
 
-// checkRead checks the session of a request that changes nothing, and stores the error in the
+// checkRead checks the session of a request that is not a write, and stores the error in the
 // request.
 func (t *term) checkRead(r *request) { r.err = t.sessions.check(r.session, self) }
 

@@ -23,8 +23,9 @@ func (t *Tree) readable(path string, r Reader) (*node, wire.Code) {
 	return n, allowed(n.acl, wire.PermRead, r.Auth)
 }
 
-// Exists returns the stat of a znode. It sets the watch even if there is no
-// znode, but not if the reader may not read the znode.
+// Exists returns the stat of a znode. It sets the watch even if there is no znode. If the reader
+// may not read the znode, Exists returns NoAuth and sets no watch. Older releases ignore this
+// permission.
 func (t *Tree) Exists(path string, r Reader) (wire.Stat, wire.Code) {
 	if strings.IndexByte(path, 0) >= 0 {
 		return wire.Stat{}, wire.BadArguments

@@ -151,10 +151,11 @@ func (t *Tree) add(k kind, path string, w Watcher, m mode) {
 }
 
 // The method `trigger` sends an event to the watchers that it concerns, and returns all of them.
-// They watch e.Path or, unless the event is about its children, have a recursive watch on an
-// ancestor. Watchers in the list `told` receive no event, because an earlier call for the same
-// change returned them. Watchers to which the given ACL does not grant reading receive no event
-// either. A watch on e.Path that fires once is removed in any case.
+// They watch e.Path, or have a recursive watch on an ancestor. An event of the type
+// EventChildrenChanged does not concern recursive watches. Watchers in the list `told` receive no
+// event, because an earlier call for the same change returned them. Watchers to which the given ACL
+// does not grant reading receive no event either. A watch on e.Path that fires once is removed in
+// any case.
 func (s *Watches) trigger(k kind, e Event, acl []wire.ACL, told []Watcher) []Watcher {
 	t := &s.tables[k]
 	if len(t.byPath) == 0 {
