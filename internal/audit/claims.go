@@ -219,8 +219,8 @@ func (c *comparison) spanOf(claim Claim) *Span {
 	return best
 }
 
-// judge compares a claim with the matching span of the servers' logs, or nil if none matches. It
-// reports whether the servers' logs contradict the claim, and how.
+// judge compares a claim with s, the matching span of the servers' logs. s is nil if no span
+// matches. judge reports whether the servers' logs contradict the claim, and how.
 func (c *comparison) judge(claim Claim, s *Span) (Conflict, bool) {
 	one := Conflict{Claim: claim, Span: s, From: claim.From, To: claim.To}
 	if s == nil {
