@@ -271,7 +271,7 @@ func (j Job) write(ctx context.Context, write func(ctx context.Context, k int) e
 
 // A last is the number of the last round of a job whose rounds need all clients. If the time is
 // over when a client begins a round, that round becomes the last. No client can have begun a later
-// round.
+// round, because this client has not joined the round yet.
 type last struct{ atomic.Int64 }
 
 func newLast() *last {

@@ -161,8 +161,8 @@ func (f *rawFleet) count(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// ignore discards the value of a call. The function that it returns returns the error of the call,
-// except the given error.
+// ignore takes the value and the error of a call, and discards the value. The returned function
+// returns the error of the call, or nil if that is the error `what`.
 func ignore[T any](_ T, err error) func(error) error {
 	return func(what error) error {
 		if errors.Is(err, what) {
