@@ -52,7 +52,7 @@ func (r raw) open(ctx context.Context, servers []string, n int) (fleet, error) {
 	return f, nil
 }
 
-// connect opens a session that discards the log messages of package zk.
+// connect opens a session. It discards the log messages of package zk.
 func connect(ctx context.Context, server string) (*zk.Conn, error) {
 	conn, events, err := zk.Connect([]string{server}, sessionTimeout, zk.WithLogger(silent{}))
 	if err != nil {
