@@ -10,8 +10,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// The waiter's server is behind: it has not applied Set yet. Wait blocks nevertheless. A sync would
-// not be enough, because this server is the leader, which answers a sync at once (ZOOKEEPER-1675).
+// The waiter's server is the leader. It has committed Set, but has not applied it yet. Wait blocks
+// nevertheless. A sync would not be enough: the leader answers a sync without waiting until it has
+// applied what it has committed (ZOOKEEPER-1675).
 //
 // Covers B1.
 func TestWaitAtAServerThatIsBehind(t *testing.T) {

@@ -267,13 +267,14 @@ func (m *member) withdraw() {
 	m.d.withdrawals = append(m.d.withdrawals, w)
 }
 
-// remove deletes the member's znode.
+// remove begins to delete the member's znode, as work of the session. The channel receives nil when
+// the znode is gone, or the error with which the session gives up.
 func (m *member) remove() <-chan error {
 	return recipe.RemoveFound(m.d.s, func(ctx context.Context) (recipe.Node, error) {
 		if m.name == "" {
 			// After ReadBarrier, a list without the znode proves that there is no znode. A sync
-			// would not be enough: the leader may answer it before it applies a create that is
-			// still in progress.
+			// would not be enough: the leader may answer a sync before it applies a create that it
+			// has already committed.
 			if err := recipe.ReadBarrier(ctx, m.d.s, m.d.roundPath(m.round)); err != nil {
 				return recipe.Node{}, err
 			}
@@ -396,8 +397,8 @@ func (d *Double) skip(ctx context.Context, round int32) error {
 	return err
 }
 
-// dismiss opens all rounds that are older than the gathering one and not open
-// yet. It opens them without members, so that their waiting members join again.
+// dismiss opens all rounds that are older than the gathering one and not open yet. It opens them
+// without members. So the members that wait in these rounds join again.
 func (d *Double) dismiss(ctx context.Context, gathering int32) error {
 	listing, err := d.s.Children(ctx, d.path)
 	if err != nil && !errors.Is(err, session.ErrNoNode) {
@@ -498,8 +499,8 @@ func (d *Double) openOps(round int32, names []string) []session.Op {
 	return ops
 }
 
-// If the members of a round crash, its directory remains. The method `sweep` deletes such
-// directories of rounds before the given one.
+// The method `sweep` begins to delete, in the background, the empty directories of rounds before
+// the given one. Such a directory remains if the members of its round crash.
 func (d *Double) sweep(before int32) {
 	recipe.Detach(d.s, func(ctx context.Context) error {
 		listing, err := d.s.Children(ctx, d.path)

@@ -13,8 +13,9 @@ import (
 )
 
 // movable returns a client that is connected to a follower, the index of the follower, and the
-// index of a second server to which the client can move. The second server is the other follower,
-// or the leader, which replies to a sync without waiting.
+// index of a second server to which the client can move. The second server is the other follower
+// or, if toLeader is true, the leader. The leader replies to a sync before it has applied all that
+// it has committed.
 func movable(w *world, toLeader bool) (c *recipetest.Client, at, next int) {
 	if !toLeader {
 		return w.OnFollower()

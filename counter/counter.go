@@ -146,8 +146,8 @@ func (c *Counter) get(ctx context.Context) (int64, error) {
 
 // Close waits for the calls in progress and deletes the handle's znode, which otherwise remains
 // until the session ends. Later calls fail with ErrClosed. The counter itself remains. An error
-// means that ctx or the session ended first, or that the server refused the deletion. Close may be
-// called again.
+// means that ctx or the session ended first, that the server refused the deletion, or that an
+// argument of New was invalid. Close may be called again.
 func (c *Counter) Close(ctx context.Context) error {
 	err := c.invalid
 	if err == nil {
@@ -179,9 +179,9 @@ func (c *Counter) prepare(ctx context.Context) {
 
 // load creates the counter and the ledger if they do not exist, and reads the value.
 //
-// The ledger is a child of the counter, and ZooKeeper deletes no znode that has a child. So while
-// the ledger exists, nobody can replace the counter's znode, and a version that was read after the
-// ledger was created is a version of that znode.
+// The ledger's znode is a child of the counter's znode, and ZooKeeper deletes no znode that has a
+// child. So nobody can replace the counter's znode while the ledger's znode exists. A version that
+// was read after the creation of the ledger's znode is therefore a version of the same znode.
 func (c *Counter) load(ctx context.Context) error {
 	c.known, c.sure = false, false
 	for {
@@ -241,8 +241,8 @@ func (c *Counter) open(ctx context.Context) error {
 }
 
 // commit executes all calls in one write. It leaves the calls for the next batch, which reads the
-// value again, in two cases: another handle was faster, or the calls write nothing and no majority
-// has confirmed the value.
+// value again, in two cases: `write` returned false, or the calls write nothing and no majority has
+// confirmed the value.
 func (c *Counter) commit(ctx context.Context, calls []*batch.Call[*job]) {
 	if c.broken != nil {
 		finish(calls, c.refused(c.broken))
@@ -288,8 +288,8 @@ func (c *Counter) refused(err error) error {
 	return &session.RequestError{Op: "txn", Path: c.path, Outcome: session.Failed, Err: err}
 }
 
-// write replaces the known value. It returns false if the znode has changed since the value was
-// read.
+// write replaces the known value. It returns false and a nil error if the counter's znode has
+// changed since the value was read, or if another client deleted or set the ledger's znode.
 func (c *Counter) write(ctx context.Context, value int64) (applied bool, err error) {
 	c.known = false
 	results, err := c.ledger.Try(ctx, session.SetOp{Path: c.path, Data: c.format.encode(value), Version: c.version})

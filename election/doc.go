@@ -96,10 +96,10 @@
 // The znode at path is created when it is needed. It is a container, which the servers delete some
 // time after its last child is gone. Txn may overwrite its data, so store no data there.
 //
-// Candidates of Curator's LeaderLatch and LeaderSelector, and of kazoo's Election, count if they
-// are on the same path. The reverse depends on the library. LeaderLatch counts the candidates of
-// this package without any option. Kazoo's Election needs a lock with the option
-// extra_lock_patterns=["-latch-"].
+// On the same path, a candidate of this package waits for earlier candidates of Curator's
+// LeaderLatch and LeaderSelector, and of kazoo's Election. Whether their candidates wait for those
+// of this package depends on the library. Those of LeaderLatch do so without any option. Kazoo's
+// Election needs a lock with the option extra_lock_patterns=["-latch-"].
 //
 // Proclaim changes the leader's znode. A LeaderLatch directly behind that leader is then not
 // notified when the znode is deleted. Do not use Proclaim together with such candidates.

@@ -69,7 +69,8 @@ func (t *Term) Proclaim(ctx context.Context, value []byte) error {
 // servers execute it, so no later leader can have written before it. The returned error is truthful
 // even after a lost reply, but the results of the ops are then zero. After an error,
 // session.OutcomeOf reports whether the transaction was applied. The outcome is Indeterminate only
-// if ctx or the session ended during the call, or if another client deleted the leader's znode.
+// in three cases: ctx or the session ended during the call; another client deleted the leader's
+// znode; or, after a lost reply, a server refused for good to show whether the ops were applied.
 func (t *Term) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	results, err := t.claim.Txn(ctx, ops...)
 	if err != nil {

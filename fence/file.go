@@ -40,8 +40,9 @@ func WriteFile(ctx context.Context, name string, token Token, data []byte, perm 
 	return nil
 }
 
-// The type `disk` writes files. Each step calls the function `sync` before the next step begins. A
-// test replaces this function to observe what a crash of the machine would leave.
+// The type `disk` carries out the steps of WriteFile. Each step that changes a file ends with calls
+// of the function `sync`. A test replaces this function to observe what a crash of the machine
+// would leave.
 type disk struct {
 	sync func(*os.File) error
 }

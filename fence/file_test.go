@@ -26,8 +26,8 @@ func content(t *testing.T, name string) string {
 	return string(data)
 }
 
-// writerMark is an environment variable. If it is set, the test binary writes the file that it
-// names until the process is killed.
+// writerMark is an environment variable. Its value is the name of a file. If the variable is set,
+// the test binary writes this file again and again until the process is killed.
 const writerMark = "ZKCOORD_FENCE_WRITER"
 
 // writeForever writes the file with one token after another. The content

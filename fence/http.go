@@ -59,11 +59,11 @@ func ResponseError(r *http.Response) error {
 	return nil
 }
 
-// Handler serves requests that have a token, with the token in their context:
-// see [FromContext]. It does not compare the token. Use it for a resource that
-// compares the token in the step that writes, for example with [Table.Do]. For
-// a resource in memory use [Gate.Handler]. A request without a token gets
-// status 428. A request whose token is not a number above zero gets status 400.
+// Handler returns a handler that calls `next` for each request that has a token. The token is then
+// in the request's context: see [FromContext]. The handler does not compare the token. Use it for a
+// resource that compares the token in the step that writes, for example with [Table.Do]. For a
+// resource in memory use [Gate.Handler]. A request without a token gets status 428. A request whose
+// token is not a number above zero gets status 400.
 func Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, err := parse(r.Header)
@@ -75,11 +75,11 @@ func Handler(next http.Handler) http.Handler {
 	})
 }
 
-// Handler serves requests within [Gate.Do], one at a time. A request with a
-// stale token gets status 412, one without a token 428, and one whose token is
-// not a number above zero 400. If the client disconnects while its request
-// waits, the request is not served. A client that is paused while it sends the
-// body makes the other requests wait: set http.Server.ReadTimeout.
+// Handler returns a handler that calls `next` within [Gate.Do], for one request at a time. A
+// request with a stale token gets status 412, a request without a token gets 428, and a request
+// whose token is not a number above zero gets 400. If the client disconnects while its request
+// waits, the request is not served. A client that is paused while it sends the body makes the other
+// requests wait: set http.Server.ReadTimeout.
 func (g *Gate) Handler(next http.Handler) http.Handler {
 	return Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, _ := FromContext(r.Context())

@@ -21,8 +21,9 @@ import (
 // of its connections fail at a call of the driver.
 func startSQLite(t *testing.T) *losing {
 	t.Helper()
-	// With _txlock=immediate, BEGIN takes the write lock. Without it, a transaction that has read
-	// before its first write would fail, instead of waiting, if another one has the lock.
+	// With _txlock=immediate, BEGIN takes the write lock. Without this option, a transaction that
+	// reads before its first write would fail, instead of waiting, if another transaction has the
+	// lock.
 	d := &losing{name: "file:" + filepath.Join(t.TempDir(), "data") + "?_txlock=immediate&_pragma=busy_timeout(60000)"}
 	d.DB = sql.OpenDB(d)
 	t.Cleanup(func() { d.Close() })

@@ -36,9 +36,10 @@ func (g *Group) Members(ctx context.Context) ([]Member, error) {
 	return sorted(members), nil
 }
 
-// Changes yields the current members, and then each change. It ends when ctx or the session ends,
-// or when a server refuses a request for good. The last pair has the cause as its error. A refusal
-// that is session.Transient does not end Changes: for example, a server may be too busy.
+// Changes returns a loop over the changes of the group. It first yields the current members, and
+// then each change. The loop ends when ctx or the session ends, or when a server refuses a request
+// for good. The last pair has the cause as its error. A refusal that is session.Transient does not
+// end the loop: for example, a server may be too busy.
 func (g *Group) Changes(ctx context.Context) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		f := &follower{group: g, known: make(known), following: true}

@@ -11,8 +11,8 @@ import (
 // goroutines may call it at once.
 type Picker func(members []Member) Member
 
-// RoundRobin picks the members in turn, in the order of their ids. It continues in this order while
-// members join and leave.
+// RoundRobin returns a Picker that picks the members in turn, in the order of their ids. It
+// continues in this order while members join and leave.
 func RoundRobin() Picker {
 	var mu sync.Mutex
 	last := ""
@@ -29,13 +29,13 @@ func RoundRobin() Picker {
 	}
 }
 
-// Random picks each member with the same probability.
+// Random returns a Picker that picks each member with the same probability.
 func Random() Picker {
 	return func(members []Member) Member { return members[rand.IntN(len(members))] }
 }
 
-// Sticky picks the same member as long as that member is in the group. When it has left, Sticky
-// calls next to pick another one.
+// Sticky returns a Picker that picks the same member as long as that member is in the group. When
+// the member has left, the Picker calls `next` to pick another one.
 func Sticky(next Picker) Picker {
 	var mu sync.Mutex
 	last := ""

@@ -36,8 +36,11 @@
 //
 // # Not guaranteed
 //
-// There is no fairness and no order. A recipe decides from a list of znodes, and a server may
-// return an old list. Use [ReadBarrier] where an old list would be wrong.
+// This package promises no fairness among clients and no order of them: the recipe must provide
+// both.
+//
+// A server may return an old list of znodes. If a decision from an old list would be wrong, call
+// [ReadBarrier] before you read the list.
 //
 // If another client sets the data of a ledger's znode, the [Ledger] can report a transaction as
 // applied although it was not.

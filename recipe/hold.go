@@ -92,5 +92,5 @@ func (h *Hold) Unbind(ctx context.Context) (context.Context, context.CancelFunc)
 // OnEnd calls f with the cause when the hold ends. If the hold has already ended, OnEnd calls f at
 // once. The goroutine that ends the hold calls f itself and waits for it. f must not block and must
 // not use the session or the hold, because locks of the session are held. OnEnd is for recipes that
-// have their own contexts. All others use Bind.
+// have their own contexts. All other recipes use Bind.
 func (h *Hold) OnEnd(f func(cause error)) { h.inside.OnEnd(f) }

@@ -111,7 +111,8 @@ func ofLedger(err error) error {
 	return err
 }
 
-// Make creates the ledger's znode unless it exists.
+// Make creates the ledger's znode unless the ledger already uses one. Like Made, it does not notice
+// that another client has deleted that znode.
 func (m *Ledger) Make(ctx context.Context) (err error) {
 	if m.node.Path != "" {
 		return nil

@@ -144,7 +144,8 @@ func (c *Creation) made(parents []string) {
 	c.parents = slices.Clone(parents)
 }
 
-// removeParents deletes the parents that the current attempt has created, except those in use.
+// removeParents begins to delete, in the background, the parents that the current attempt has
+// created. It spares those that are in use.
 func (c *Creation) removeParents() {
 	c.mu.Lock()
 	parents := c.parents

@@ -170,7 +170,8 @@ func TestCleanUpOutlastsALongOutage(t *testing.T) {
 }
 
 // If a create is given up before it was written, it is never written, and leaves no parents. In the
-// second case, an earlier attempt had created the parent and lost its connection.
+// case "after a lost connection", an earlier attempt had created the parent and then lost its
+// connection.
 //
 // Covers S3, S4.
 func TestAbandonedCreateIsNotTriedAgain(t *testing.T) {

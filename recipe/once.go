@@ -18,7 +18,7 @@ import (
 //
 // If Once returns nil, the write was applied. If Once returns an error, [session.OutcomeOf] says
 // whether the write was applied. The outcome is Indeterminate only if ctx or the session ended
-// during the call, or if `look` failed for good.
+// during the call, or if the read barrier or `look` failed for good.
 func Once(ctx context.Context, s *session.Session, path string, send func(ctx context.Context) error, look func(ctx context.Context) (applied bool, err error)) error {
 	for {
 		err := send(ctx)

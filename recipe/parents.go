@@ -14,9 +14,10 @@ import (
 // WithParents creates them, like [CreateParents], and calls `create` again. If `create` returns
 // session.ErrNoNode, this must mean that a parent of path is missing.
 //
-// If WithParents returns an error, it deletes the parents that it has created, because servers
-// before version 3.10 keep a container that never had a child. It keeps parents that are in use: if
-// the connection was lost, `create` may have been applied although it returned an error.
+// If WithParents returns an error, the session deletes the parents that it has created, in the
+// background. The reason is that servers before version 3.10 keep a container that never had a
+// child. Parents that are in use remain: if the connection was lost, `create` may have been applied
+// although it returned an error.
 func WithParents(ctx context.Context, s *session.Session, path string, create func(ctx context.Context) error) error {
 	return withParents(ctx, s, path, func([]string) {}, create)
 }
@@ -64,8 +65,8 @@ func Ensure(ctx context.Context, s *session.Session, path string, data []byte, m
 
 // CreateParents creates the missing parents of path as containers. The servers delete a container
 // some time after the deletion of its last child. The session needs no permission to create a
-// parent that already exists. If CreateParents fails, it deletes what it has created. If your next
-// step creates a znode at path, prefer [WithParents].
+// parent that already exists. If CreateParents fails, the session deletes what the call has
+// created, in the background. If your next step creates a znode at path, prefer [WithParents].
 //
 // CreateParents does not create the chroot. If the chroot is missing, it fails with
 // session.ErrNoNode. If it succeeded without a chroot, a caller that repeats CreateParents and its
@@ -116,8 +117,9 @@ func isVisible(ctx context.Context, s *session.Session, path string) bool {
 	return err == nil && stat != nil
 }
 
-// removeParents deletes those of the given containers that are empty. If another client has just
-// begun to use one of them, that client creates it again.
+// removeParents begins to delete, in the background, those of the given containers that are empty.
+// If another client was about to create a child in one of them, that client creates the container
+// again.
 func removeParents(s *session.Session, made []string) {
 	if len(made) == 0 {
 		return

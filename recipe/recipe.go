@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// NewID returns 128 random bits from the session's Options.Rand, in hexadecimal. A client puts them
-// in the name of its znode to recognize the znode later.
+// NewID returns 128 random bits from the session's Options.Rand, in hexadecimal. A client puts this
+// ID into the name of its znode, so that it recognizes the znode later.
 func NewID(s *session.Session) string {
 	id := engine.Of(s).NewID()
 	return string(id[:])

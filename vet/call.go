@@ -40,8 +40,8 @@ func (f *function) expr(e ast.Expr, st *state) {
 	})
 }
 
-// The method `later` analyzes a deferred call. It assumes that nothing is held, because a deferred
-// call may use the caller's context.
+// The method `later` analyzes a deferred call as if nothing were held. So it reports no deferred
+// call that uses the caller's context.
 func (f *function) later(call *ast.CallExpr) {
 	f.expr(call, newState())
 }

@@ -90,7 +90,9 @@ func (s *state) boundTo(obj types.Object) []*hold {
 	return slices.DeleteFunc(slices.Clone(s.held), func(h *hold) bool { return obj.Pos() < h.from })
 }
 
-// join sets s to the state after a statement at pos that has the given branches.
+// join adds the states at the ends of the given branches to s. Then s is the state after the
+// statement at pos, which has these branches. A hold whose variable is declared after pos is not
+// added.
 func (s *state) join(pos token.Pos, branches ...*state) {
 	for _, b := range branches {
 		for _, h := range b.held {

@@ -15,7 +15,7 @@ const module = "github.com/zkcoord/zkcoord/"
 type kind struct {
 	pkg, name string
 	word      string   // the name in messages
-	releases  []string // methods that release it
+	releases  []string // methods that release the hold
 	must      []string // those releases whose error says whether the hold was lost
 	proves    bool     // a release is a transaction that fails if the hold was lost
 }

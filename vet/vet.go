@@ -8,8 +8,8 @@ import (
 )
 
 // Analyzer finds work under locks, terms and claims that does not stop when they are lost. The
-// package documentation describes the findings. It has no flags, needs no other analyzer and
-// exports no facts.
+// package documentation describes the findings. The analyzer has no flags, needs no other analyzer
+// and exports no facts.
 var Analyzer = &analysis.Analyzer{
 	Name: "zkcoord",
 	Doc: `find work that continues after its lock, term or claim was lost

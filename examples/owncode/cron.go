@@ -28,8 +28,8 @@ type Cron struct {
 	// for a test.
 	Trace func(operation, object string, f func() error) error
 
-	// Claim is called right before a job. It makes sure that no other process runs the same job,
-	// and returns ErrTaken if another process does. Use Once or Trusting.
+	// Claim is called right before a job, and the job runs only if Claim returns nil. Once makes
+	// sure that only one process runs the job of a tick. Trusting does not.
 	Claim func(c *Cron, me string, tick int64) error
 }
 
@@ -84,7 +84,7 @@ func (c *Cron) first(me string) (bool, error) {
 	return !slices.ContainsFunc(names, func(name string) bool { return number(name) < number(me) }), nil
 }
 
-// ErrTaken means that another process runs the job of a tick.
+// ErrTaken means that another process has already claimed the job of a tick.
 var ErrTaken = errors.New("another process runs the job")
 
 func (c *Cron) tick(me string, now time.Time) error {
@@ -117,6 +117,6 @@ func Once(c *Cron, me string, tick int64) error {
 	return err
 }
 
-// Trusting claims nothing: it relies on the last check that this process was
+// Trusting claims nothing and always returns nil. It relies on the last check that this process was
 // the leader. Many programs do this.
 func Trusting(*Cron, string, int64) error { return nil }

@@ -19,8 +19,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// cron returns the scenario: its claim, its workload, its faults and its
-// checkers.
+// cron returns the scenario: the statement to test, the workload, the faults, the checkers and a
+// mutant.
 func cron(t *testing.T) harness.Scenario {
 	faults, err := fault.Named("kill,pause,partition")
 	if err != nil {
@@ -41,8 +41,9 @@ func cron(t *testing.T) harness.Scenario {
 	}
 }
 
-// workload runs the unchanged program. The workload only has to dial through
-// the client's proxy, and to record the operations.
+// The function `workload` returns a constructor of workloads. Such a workload runs the unchanged
+// program, with `claim` as Cron.Claim. The workload only has to dial through the client's proxy,
+// and to record the operations.
 func workload(claim func(*owncode.Cron, string, int64) error) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {

@@ -30,8 +30,7 @@ func ok(t *testing.T, err error) {
 	}
 }
 
-// Workers die in the middle of jobs, one job always fails, and one is put
-// twice.
+// Workers die in the middle of jobs, one job always fails, and another job is put twice.
 func TestEveryJobHasOneOutput(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -31,7 +31,7 @@ type Span struct {
 	Place   string        // the path of the lock, the election, the semaphore, the group or the queue
 	Path    string        // of the znode
 	Name    string        // name of the member, or of the claimed item; empty if the path does not contain it
-	Token   int64         // the fencing token, which is the czxid of the znode or, for a permit, of its contender at the gate
+	Token   int64         // the fencing token: the czxid of the znode or, for a permit, of the znode that waited for it (see waits.Gate)
 	Session int64         // the session whose request created the znode
 	Label   string        // the data of the znode, if they are a short text
 	Shared  bool          // the owner is a reader

@@ -253,7 +253,8 @@ func TestSpans(t *testing.T) {
 }
 
 // The logs begin while session 1 holds and session 2 waits. The snapshot already has the znode of
-// session 3, which a later transaction creates: snapshots are fuzzy.
+// session 3, which a later transaction creates. This happens because a server applies transactions
+// while it writes a snapshot.
 func TestLogsThatBeginLate(t *testing.T) {
 	start := Start{Zxid: 0, Sessions: map[int64]int32{1: 4000, 2: 6000}}
 	for i, session := range []int64{1, 2} {
@@ -273,8 +274,8 @@ func TestLogsThatBeginLate(t *testing.T) {
 }
 
 // Session 1 became a reader before the snapshot, so it does not block session 2. Session 3 became a
-// reader only after the snapshot, although the snapshot already has the data of that change:
-// snapshots are fuzzy.
+// reader only after the snapshot, although the snapshot already has the data of that change.
+// This happens because a server applies transactions while it writes a snapshot.
 func TestReadersInASnapshot(t *testing.T) {
 	const writer, reader = "-__WRIT__000000000", "-__READ__000000000"
 	start := Start{Zxid: 9, Sessions: map[int64]int32{1: 4000, 2: 4000, 3: 4000, 4: 4000}}

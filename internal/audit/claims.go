@@ -173,7 +173,7 @@ type comparison struct {
 // place of the span. Claim and span must have the same token. If no span has the claim's token, a
 // span matches without it in two cases: the claim has no token, or the span's own token is not
 // known. Such a span must not have matched an earlier claim. If the claim names the place, such a
-// span must also have the claim's session, and must exist when the claim begins.
+// span must also have the claim's session, and must have been created before the claim begins.
 //
 // Of several matches, spanOf prefers those that were served when the claim began. Of these it
 // returns the one whose Served is closest to the start of the claim. Several claims can match one
@@ -219,8 +219,8 @@ func (c *comparison) spanOf(claim Claim) *Span {
 	return best
 }
 
-// judge compares a claim with the matching span of the servers' logs, or nil if none matches. It
-// reports whether the servers' logs contradict the claim, and how.
+// judge compares a claim with s, the matching span of the servers' logs. s is nil if no span
+// matches. judge reports whether the servers' logs contradict the claim, and how.
 func (c *comparison) judge(claim Claim, s *Span) (Conflict, bool) {
 	one := Conflict{Claim: claim, Span: s, From: claim.From, To: claim.To}
 	if s == nil {

@@ -54,7 +54,7 @@ func TestEveryRowRuns(t *testing.T) {
 	}
 }
 
-// A lock needs three requests in each cycle, so their count is the same in each run.
+// With one client, each cycle of a lock needs three requests.
 func TestRequestsAreCountedOnTheWire(t *testing.T) {
 	report := run(t, Options{Rows: []string{"lock 1"}, Libraries: []string{"floor", "zk.Lock"}})
 	for _, l := range report.Rows[0].Libraries {

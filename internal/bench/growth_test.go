@@ -186,8 +186,8 @@ func thousands(x float64) string {
 	return digits
 }
 
-// A growthWorld counts the requests of its clients, except those that only keep a session and its
-// lease.
+// A growthWorld counts the requests, the writes and the bytes of its clients. It leaves out the
+// requests that only keep a session or its lease.
 type growthWorld struct {
 	*recipetest.World
 	t *testing.T

@@ -212,9 +212,9 @@ func (j Job) drain(ctx context.Context, take func(ctx context.Context, client in
 
 func (j Job) late(start time.Time) bool { return j.Time > 0 && time.Since(start) > j.Time }
 
-// fanOut lets client 0 write one number after the other, each when all other clients have observed
-// the number before. It calls `watch` for each other client. Until its context ends, `watch` calls
-// `seen` for each number that the client observes.
+// fanOut lets client 0 write one number after the other. Client 0 writes the next number when all
+// other clients have observed the last one. fanOut calls `watch` for each other client. Until its
+// context ends, `watch` calls `seen` for each number that the client observes.
 func (j Job) fanOut(ctx context.Context, write func(ctx context.Context, k int) error,
 	watch func(ctx context.Context, client int, seen func(k int)) error) (Sample, error) {
 	arrived := make(chan int, 2*j.Clients)
@@ -271,7 +271,7 @@ func (j Job) write(ctx context.Context, write func(ctx context.Context, k int) e
 
 // A last is the number of the last round of a job whose rounds need all clients. If the time is
 // over when a client begins a round, that round becomes the last. No client can have begun a later
-// round.
+// round, because this client has not joined the round yet.
 type last struct{ atomic.Int64 }
 
 func newLast() *last {

@@ -52,7 +52,7 @@ func (r raw) open(ctx context.Context, servers []string, n int) (fleet, error) {
 	return f, nil
 }
 
-// connect opens a session that discards the log messages of package zk.
+// connect opens a session. It discards the log messages of package zk.
 func connect(ctx context.Context, server string) (*zk.Conn, error) {
 	conn, events, err := zk.Connect([]string{server}, sessionTimeout, zk.WithLogger(silent{}))
 	if err != nil {
@@ -161,8 +161,8 @@ func (f *rawFleet) count(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// ignore discards the value of a call. The function that it returns returns the error of the call,
-// except the given error.
+// ignore takes the value and the error of a call, and discards the value. The returned function
+// returns the error of the call, or nil if that is the error `what`.
 func ignore[T any](_ T, err error) func(error) error {
 	return func(what error) error {
 		if errors.Is(err, what) {

@@ -240,7 +240,8 @@ func judged(t *testing.T, want checker.Verdict, r requirement, of broken, breaks
 	})
 }
 
-// anotherLimit gives each session a longer timeout than the session before it.
+// anotherLimit returns a filter of handshakes. It adds more to the timeout of each session than to
+// that of the session before.
 func anotherLimit() func(wire.ConnectRequest, *wire.ConnectResponse) {
 	n := int32(0)
 	return func(_ wire.ConnectRequest, r *wire.ConnectResponse) {

@@ -72,7 +72,8 @@ func (o *Options) traces(ctx context.Context, report func(Finding) error) error 
 	return nil
 }
 
-// model determines the settings of the servers that affect their answers.
+// model finds out those settings of the servers that affect their answers, and returns them as
+// options of zktest.
 func (o *Options) model(ctx context.Context) (zktest.Options, error) {
 	p := &probe{ctx: ctx, servers: o.servers(), dir: o.Root}
 	defer p.end()
@@ -92,7 +93,7 @@ func (o *Options) model(ctx context.Context) (zktest.Options, error) {
 	}, err
 }
 
-// onModel plays each trace on new zktest servers.
+// onModel returns a player that plays each trace on new zktest servers.
 func (o *Options) onModel(opts zktest.Options) trace.Player {
 	return func(ctx context.Context, root string, steps []trace.Step, t trace.Tally) (trace.Transcript, error) {
 		e, err := zktest.New(opts)

@@ -66,7 +66,8 @@ func (l *lease) Deadline() time.Time {
 	return l.at
 }
 
-// hold is a program that runs its arguments under a lease, and prints the result.
+// hold is the work of a holder: it runs the arguments of this process as a command under a lease,
+// and prints the result.
 func hold(text string) int {
 	ms, renewed := strings.CutSuffix(text, "+")
 	n, _ := strconv.Atoi(ms)

@@ -75,8 +75,8 @@ type worker struct {
 }
 
 // kills sends SIGKILL to all processes of a tree, at most once in each interval `poll`. Its caller
-// repeats this until no process is left. Without the interval, each exit of a process would cause
-// another round.
+// repeats this until no process is left. Without the interval, each exit of one process would send
+// SIGKILL to all the others again.
 type kills struct{ next instant }
 
 func (k *kills) send(t tree) {

@@ -131,8 +131,8 @@ type Decision struct {
 	// Present means that the contender is among the children. Otherwise the list is older than the
 	// contender's znode, or this znode is gone.
 	Present bool
-	// Ahead is the number of contenders that this contender has to wait for. If Ahead is 0, it is
-	// served.
+	// Ahead is the number of contenders that this contender has to wait for. If Ahead is 0 and
+	// Present is true, this contender is served.
 	Ahead int
 	// Last is the nearest contender that this contender has to wait for. Only Last is watched, so
 	// that a departure does not wake all contenders.

@@ -23,8 +23,8 @@ var ErrBusy = errors.New("held by somebody else")
 // errClosed is the cause with which a place's context ends on Close.
 var errClosed = errors.New("closed")
 
-// A Queue is a directory of ephemeral sequential znodes. They are served in the order of their
-// numbers.
+// A Queue is a directory of ephemeral sequential znodes, one for each contender. The contenders are
+// served in the order of the znodes' numbers.
 type Queue struct {
 	Session *session.Session
 	Dir     string
@@ -173,8 +173,8 @@ func (l *Queue) contender(c *Place) (Contender, error) {
 	return me, nil
 }
 
-// The method `again` makes the decision from a new list. If the znode is missing in this list,
-// another client has deleted the znode.
+// The method `again` makes the decision for the contender `me` from a new list. If the znode of
+// `me` is missing in this list too, another client has deleted it, and the error is ErrRevoked.
 func (l *Queue) again(ctx context.Context, me Contender) (Decision, error) {
 	children, err := l.list(ctx)
 	if err != nil && !errors.Is(err, zk.ErrNoNode) {

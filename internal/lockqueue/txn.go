@@ -14,7 +14,7 @@ import (
 // Txn applies ops in one transaction that fails unless the place is still held. The transaction
 // leaves a mark. After a lost reply, Txn reads the mark and reports whether the ops were applied.
 // The results of the ops are then zero. The error is Indeterminate only if ctx or the session
-// ended, or if another client deleted the znode.
+// ended, if another client deleted the znode, or if a server refused for good to show the mark.
 func (c *Place) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	return c.TxnThen(ctx, nil, ops...)
 }

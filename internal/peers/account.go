@@ -168,7 +168,8 @@ func Write(ctx context.Context, c *client.Client, number int, pause time.Duratio
 }
 
 func access(ctx context.Context, c *client.Client, op string, number int, pause time.Duration, value int64) (int64, error) {
-	// The pause is not a WaitMS, because the process would give up the access after that time.
+	// The pause is not sent as Request.WaitMS: after that time, the process would give up the
+	// request.
 	reply, err := c.Do(ctx, client.Request{Op: op, Value: fmt.Sprint(number, " ", pause.Milliseconds(), " ", value)})
 	if reply.Token != 0 {
 		return 0, &fence.StaleError{Largest: fence.Token(reply.Token)}

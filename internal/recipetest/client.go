@@ -62,7 +62,8 @@ func (c *Client) Count() int {
 }
 
 // At calls `hook` at the n-th moment from now. A moment is a request that is sent, or a reply or
-// event that arrives. Reached reports whether the n-th moment has come.
+// event that arrives. The requests that Requests leaves out, and their replies, are no moments.
+// Reached reports whether the n-th moment has come.
 func (c *Client) At(n int, hook func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -23,7 +23,7 @@ type Call struct {
 	Do    Do
 }
 
-// blockedFor is the time from the call until the block is removed.
+// blockedFor is the time from the start of the call until the block is removed at the latest.
 const blockedFor = Timeout / 2
 
 // AtEachCrashPoint repeats the call with a failure at each of its requests. After each failure

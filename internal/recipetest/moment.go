@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// mostMoments is the limit for one call. A call with more moments probably never ends.
+// mostMoments is the largest number of moments of one call. A call with more moments probably never
+// ends.
 const mostMoments = 200
 
 // atEveryMoment runs f in a new world for the first moment of a client, for the second, and so on,
@@ -32,8 +33,8 @@ func atEveryMoment(t *testing.T, f func(t *testing.T, w *World, c *Client, momen
 }
 
 // UnblockedAtEveryMoment makes the call once for each of its moments (see Client.At), each time in
-// a new world, and removes the block at that moment. The last call is the one that ends before its
-// moment.
+// a new world. It removes the block at that moment, but after the time blockedFor at the latest.
+// The last call is the one that ends before its moment.
 func (call Call) UnblockedAtEveryMoment(t *testing.T) {
 	t.Helper()
 	atEveryMoment(t, func(t *testing.T, w *World, c *Client, moment int) bool {

@@ -120,7 +120,7 @@ func (w *World) OnFollower() (c *Client, at, other int) {
 }
 
 // Behind returns a client of the leader and a client of a follower. From now on the leader applies
-// committed transactions later than its followers, but answers sync at once.
+// committed transactions later than its followers. It answers a sync without waiting for them.
 func (w *World) Behind() (behind, other *Client) {
 	w.t.Helper()
 	leader := w.Leader()

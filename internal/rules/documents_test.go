@@ -13,7 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
-// documents returns the texts of all Markdown files by path from the root.
+// documents returns the texts of the Markdown files by path from the root. It skips directories
+// that are named store, or whose name begins with a dot.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	texts := make(map[string]string)
@@ -114,7 +115,8 @@ func testsExist(t *testing.T, document string, args []string) {
 
 var subcommand = regexp.MustCompile(`(?:Use:\s+|znodeCommand\()"(\w+)`)
 
-// subcommandExists checks that the command exists, and for run also the scenario.
+// subcommandExists checks that the command exists. For the command run, it also checks that the
+// scenario exists.
 func subcommandExists(t *testing.T, document string, words []string) {
 	t.Helper()
 	files, err := filepath.Glob("cmd/zkcoord/*.go")

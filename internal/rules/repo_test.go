@@ -27,7 +27,8 @@ func TestMain(m *testing.M) {
 
 const module = "github.com/zkcoord/zkcoord/"
 
-// goFiles returns the syntax of all Go files by path from the root.
+// goFiles returns the syntax of the Go files by path from the root. It skips directories that are
+// named testdata or store, or whose name begins with a dot.
 func goFiles(t *testing.T) map[string]*ast.File {
 	t.Helper()
 	files := make(map[string]*ast.File)
@@ -173,8 +174,8 @@ func imports(file *ast.File) (paths []string) {
 	return paths
 }
 
-// If a package starts goroutines, or its tests open sessions or ensembles, its TestMain checks for
-// leaked goroutines.
+// If a package or its tests start goroutines, or import a package such as session whose calls start
+// goroutines, its TestMain checks for leaked goroutines. A package without tests is exempt.
 func TestLeakedGoroutinesFailTests(t *testing.T) {
 	starts, looks, tested := make(map[string]string), make(map[string]bool), make(map[string]bool)
 	for name, file := range goFiles(t) {

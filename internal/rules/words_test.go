@@ -193,7 +193,8 @@ func paragraphs(name, text string) (all []passage) {
 	return all
 }
 
-// prose yields the lines of a document by their numbers. Lines of code are empty.
+// prose returns an iterator over the lines of a document, with their numbers. It yields an empty
+// line for each line of a block of code.
 func prose(text string) func(func(int, string) bool) {
 	return func(yield func(int, string) bool) {
 		fenced := false
