@@ -22,12 +22,13 @@
 //
 // C1. A call that changes the value does so exactly once if its error is nil, and never if the
 // outcome of its error is Failed, whichever replies are lost. The outcome is Indeterminate only if,
-// while the transaction was in progress, ctx or the session ended or another client deleted the
-// handle's znode. Such a change is applied at most once.
+// while the transaction was in progress, ctx or the session ended, another client deleted the
+// handle's znode, or a server answered with an error that leaves the outcome open: see
+// recipe.Ledger.Do. Such a change is applied at most once.
 //
 // In other words, a call without an error was counted once. A call with a Failed error was not
-// counted, so you can call again. Only a context or a session that ends while the write is in
-// progress, or a client that deletes the handle's znode, leaves an Indeterminate error.
+// counted, so you can call again. An Indeterminate error is rare: a context or a session ends while
+// the write is in progress, a client deletes the handle's znode, or a server has a fault.
 //
 // C2. All calls of all handles on one path are linearizable: each takes effect at one instant
 // between its beginning and its end. Add returns the value at that instant. So no two adds of a

@@ -89,8 +89,9 @@ func (g *Grant) Unlock(ctx context.Context) error {
 // Txn applies ops in one transaction. The transaction fails unless the lock is still held when the
 // servers execute it, so no later holder can have written before it. The error is truthful even
 // after a lost reply, but the results of the ops are then zero. After an error, session.OutcomeOf
-// reports whether the transaction was applied. The outcome is Indeterminate only if ctx or the
-// session ended during the call, or if another client deleted the grant's znode.
+// reports whether the transaction was applied. The outcome is Indeterminate only in three cases:
+// ctx or the session ended during the call; another client deleted the grant's znode; or, after a
+// lost reply, a server refused for good to show whether the ops were applied.
 func (g *Grant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	results, err := g.claim.Txn(ctx, ops...)
 	if err != nil {
