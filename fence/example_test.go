@@ -98,7 +98,8 @@ func ExampleUpdate() {
 	// fence: token 5 is stale: the largest token accepted is 7
 }
 
-// The program chooses the driver.
+// An invoice is marked as paid only if no later holder has written. The program opens db with the
+// PostgreSQL driver of its choice.
 func ExampleTable_Do() {
 	pay := func(ctx context.Context, db *sql.DB, g grant, invoice int) error {
 		payments := fence.Table{DB: db, Dialect: fence.PostgreSQL}

@@ -104,7 +104,7 @@ func TestRequestsOfASemaphore(t *testing.T) {
 	})
 }
 
-// A capacity that no semaphore has written is an error.
+// Data that a semaphore would never write as its capacity are an error.
 func TestCapacityOfAnotherProgramIsAnError(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()

@@ -247,8 +247,8 @@ func (c *Claim[T]) lapsed() {
 	released := recipe.Detach(c.q.raw.s, func(ctx context.Context) error {
 		// Another call may have sent a transaction that ends the claim. So wait for c.turn until
 		// that transaction is answered. If the answer says that the claim has ended, c.over is
-		// true. Otherwise the transaction may have been applied. But it cannot be applied any more
-		// after another consumer has claimed the item.
+		// true. Otherwise its outcome may be unknown. To give the item back is safe even then:
+		// after another consumer has claimed the item, that transaction can no longer be applied.
 		if err := c.turn.Take(ctx, ctx); err != nil {
 			return err
 		}

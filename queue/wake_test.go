@@ -75,7 +75,8 @@ func TestItemGivenBackWakes(t *testing.T) {
 					p, _ := newQueue(w, queue.Options[string]{})
 					recipetest.Check(t, q.Put(t.Context(), "warm"))
 					c := recipetest.Must(q.Claim(t.Context()))
-					// Create the remaining ledger znodes of the handle.
+					// These calls create the ledger znodes of q and p, so that no later call has
+					// to.
 					recipetest.Check(t, c.Ack(t.Context()))
 					recipetest.Check(t, p.Put(t.Context(), "kept"))
 					recipetest.Must(p.Claim(t.Context())) // keeps the segment from being drained

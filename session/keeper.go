@@ -296,7 +296,8 @@ func (k *leaseKeeper) look(now time.Time) chores {
 	k.lapseLocked(now)
 	due := chores{next: now.Add(k.opts.Timeout)}
 	if k.anyLocked(func(h *hold) bool { return h.granted }) && !k.opts.UnsafeHoldUntilLost {
-		// Check often, because the machine may be suspended meanwhile.
+		// Check often: a timer may not count the time for which the machine was suspended, so a
+		// long wait could end long after the deadline.
 		due.next = times.Earlier(due.next, times.Earlier(k.lease.deadline, now.Add(k.timeout/12)))
 	}
 	switch {

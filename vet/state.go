@@ -54,7 +54,7 @@ func (s *state) clone() *state {
 	return &state{slices.Clone(s.held), maps.Clone(s.gone), maps.Clone(s.failed), maps.Clone(s.bound)}
 }
 
-// The method `active` returns the holds that the function certainly has.
+// The method `active` returns the holds that the analyzed function certainly has at this place.
 func (s *state) active() (list []*hold) {
 	for _, h := range s.held {
 		if !s.gone[h] && !s.failed[h] {

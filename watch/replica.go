@@ -18,8 +18,9 @@ import (
 //
 // Readings may be made and applied in any order, with one exception: a value and a list must not be
 // read at the same time. Otherwise a child could be missing when its value is read, and be created
-// again before its parent's list is read. If the list was applied first, the missing value would
-// then remove the child, and no watch would report that the child exists.
+// again before its parent's list is read. If the list were applied first, the older reading would
+// then remove the child from the replica. The replica keeps no watch on a missing child, so nothing
+// would report that the child exists.
 type replica struct {
 	root string
 	opts TreeOptions

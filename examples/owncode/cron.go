@@ -17,7 +17,7 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// Cron is one process of the cron.
+// A Cron is one of several processes that elect a leader. The leader runs the jobs.
 type Cron struct {
 	Conn  *zk.Conn
 	Path  string

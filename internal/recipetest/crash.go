@@ -23,7 +23,8 @@ type Call struct {
 	Do    Do
 }
 
-// blockedFor is the time from the start of the call until the block is removed at the latest.
+// blockedFor is the longest time for which Do is blocked, from the start of Do until the block is
+// removed.
 const blockedFor = Timeout / 2
 
 // AtEachCrashPoint repeats the call with a failure at each of its requests. After each failure
