@@ -97,9 +97,8 @@ func (r *run) goroutines() ([]string, error) {
 	return found, nil
 }
 
-// The function `deepest` returns the innermost function on a stack that belongs to zkcoord or to
-// the client library. If neither has a function on the stack, it returns the innermost function of
-// all.
+// The function `deepest` returns the innermost function of zkcoord or of the client library on a
+// stack. If neither has a function on the stack, it returns the innermost function of all.
 func deepest(stack string) string {
 	name := "unknown"
 	for line := range strings.Lines(stack) {

@@ -47,8 +47,8 @@ func sessionLosers(open opener) func(*harness.Env) harness.Workload {
 }
 
 // exposed is the envelope for faults that go beyond the assumptions of a lease. Such a fault closes
-// sessions through other clients, deletes the znodes of grants, pauses clients' processes, denies
-// them memory, or makes servers' timers run too fast.
+// a client's session from a second connection, deletes the znodes of grants, pauses clients'
+// processes, gives these processes no further memory, or makes servers' timers run too fast.
 func exposed() checker.Envelope { return checker.Envelope{Outside: fault.Exposing()} }
 
 // meddled is the envelope for faults that delete znodes of clients.

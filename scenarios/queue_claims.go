@@ -177,8 +177,8 @@ func (p *claimsProgram) claim(waiting, ctx context.Context, c *harness.Client, s
 	}
 }
 
-// idleWork claims an item after each sleep. Before it sleeps, a rival puts an item if the queue is
-// empty.
+// idleWork claims an item after each sleep. Before each of its sleeps, a rival puts an item if the
+// queue is empty.
 func (p *claimsProgram) idleWork(ctx context.Context, c *harness.Client, s *session.Session, m *meter) {
 	q := queue.New(s, p.path, p.options())
 	for c.Next(ctx) && s.Err() == nil {

@@ -27,7 +27,8 @@ func upgraded() []harness.Scenario {
 	return []harness.Scenario{LockFaults(), Election(), QueueClaims(), Watch()}
 }
 
-// To run on real servers: go test ./scenarios -run TestWatch -faults rolling-upgrade.
+// The test of a single scenario can run through an upgrade on real servers, for example: go test
+// ./scenarios -run '^TestWatch$' -faults rolling-upgrade.
 func TestScenariosRunThroughAnUpgradeVirtualTime(t *testing.T) {
 	for _, s := range upgraded() {
 		t.Run(s.Name, func(t *testing.T) {

@@ -128,8 +128,8 @@ type Model struct {
 	// returns the next state. If `complete` is nil, the answer is not known, and every answer is
 	// possible.
 	Step func(state string, invoke, complete *history.Event) (next string, ok bool)
-	// Blind reports whether something that the model does not know happened up to the given index,
-	// for example a loss. If so, the model proves nothing. Blind may be nil.
+	// Blind reports whether an event that the model does not know, such as a loss, is in the
+	// history up to the given index. If so, the model proves nothing. Blind may be nil.
 	Blind func(h *history.History, object string, until int32) bool
 }
 

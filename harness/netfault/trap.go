@@ -66,8 +66,8 @@ type Trap struct {
 	sprung  chan struct{}
 }
 
-// Set sets a trap. The trap never catches the handshake of a connection or a request with a
-// negative number (xid). Only Widen lets it catch a ping.
+// Set sets a trap. The trap catches a ping only after Widen. It never catches the handshake of a
+// connection, or any other request with a negative xid.
 func (l *Proxy) Set(r Request, then Action) *Trap {
 	t := &Trap{Request: r, then: then, left: max(r.N, 1), sprung: make(chan struct{})}
 	l.mu.Lock()

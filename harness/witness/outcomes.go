@@ -386,8 +386,9 @@ func (o *outcomes) claim(op history.Operation, items map[[2]string]logItem, know
 }
 
 // The method `unclaimed` returns the transaction by which an operation ended a claim on an item.
-// The transaction must be of the operation's session, and committed during the operation.
-// Afterwards a znode must still have the value: the same znode, or a new one if the item was moved.
+// The transaction must be of the operation's session, and committed during the operation. After the
+// transaction the item must still exist: in the same znode, or in a new one if it was moved. If no
+// transaction fits, the result is 0.
 func (o *outcomes) unclaimed(op history.Operation, it logItem, moved bool) int64 {
 	for _, life := range o.log.owned[op.Invoke.Session] {
 		if !life.ephemeral || life.Deleted == 0 || life.DeletedBy != life.Session || life.Closed || !o.did(op, life.DeletedAt) {
