@@ -66,9 +66,9 @@ func TestBusyTimeExcusesOnlyItself(t *testing.T) {
 	}
 }
 
-// On a busy machine, a leader may fail to renew its lease and lose its term. The test looks at the
-// period of one session timeout before the loss. If the machine was busy for at least a quarter of
-// this period, the verdict is Unknown. If it was busy for less, the verdict is Invalid.
+// On a busy machine, a leader may fail to renew its lease and lose its term. If the machine was
+// busy for at least a quarter of the last session timeout before the loss, the verdict is Unknown.
+// If it was busy for less, the verdict is Invalid.
 func TestTermLostOnABusyMachineIsUnknown(t *testing.T) {
 	late := func(at time.Duration, delays string) history.Event {
 		e := lagged(at, 90*ms)
