@@ -69,9 +69,10 @@ func TestCapacityChangesUnderAnAcquire(t *testing.T) {
 	}
 }
 
-// besideTheLeader returns a client that is connected to a follower and can move to the leader, and
-// the indices of these two servers.
-func besideTheLeader(w *recipetest.World) (c *recipetest.Client, at, leader int) {
+// onFollowerOrLeader returns a client that is connected to a follower. If that connection breaks,
+// the client can only move to the leader. The function also returns the indices of these two
+// servers.
+func onFollowerOrLeader(w *recipetest.World) (c *recipetest.Client, at, leader int) {
 	leader = w.Leader()
 	at = (leader + 1) % 3
 	for c = nil; c == nil || c.Server() != w.Servers()[at]; {
@@ -99,7 +100,7 @@ func TestTxnAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					c, at, behind := w.OnFollower()
 					if i%2 == 0 { // test the leader too, because it answers a sync without waiting
-						c, at, behind = besideTheLeader(w)
+						c, at, behind = onFollowerOrLeader(w)
 					}
 					recipetest.Must(w.Admin().Create(t.Context(), "/log", nil, session.Persistent))
 					g := recipetest.Must(take(t.Context(), c))

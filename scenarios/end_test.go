@@ -17,9 +17,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// The function `beside` runs s without faults. It calls f for each client, on a goroutine that runs
-// at the same time as the client's work.
-func beside(t *testing.T, s harness.Scenario, seed uint64, f func(context.Context, *harness.Client, *netfault.Proxy)) *harness.Result {
+// alongside runs s without faults. For each client it calls f in another goroutine, while the
+// client works.
+func alongside(t *testing.T, s harness.Scenario, seed uint64, f func(context.Context, *harness.Client, *netfault.Proxy)) *harness.Result {
 	t.Helper()
 	inner := s.Workload
 	s.Workload = func(env *harness.Env) harness.Workload {
@@ -59,7 +59,7 @@ func cutAtEnd(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
 // checker blamed the watchers for missing it.
 func TestWatchersSeeTheLastChange(t *testing.T) {
 	for seed := range uint64(10) {
-		mustBeValid(t, beside(t, Watch(), seed, slowly), "watch/final-state-reported")
+		mustBeValid(t, alongside(t, Watch(), seed, slowly), "watch/final-state-reported")
 	}
 }
 
@@ -67,7 +67,7 @@ func TestWatchersSeeTheLastChange(t *testing.T) {
 // later changes.
 func TestWatcherThatLostItsSessionAtTheEnd(t *testing.T) {
 	for seed := range uint64(10) {
-		r := beside(t, Watch(), seed, func(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
+		r := alongside(t, Watch(), seed, func(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
 			slowly(ctx, c, l)
 			cutAtEnd(ctx, c, l)
 		})
@@ -94,7 +94,7 @@ func TestPermitsAreCountedOnceSessionsAreOver(t *testing.T) {
 			return err
 		}}
 	}
-	r := beside(t, s, 1, func(context.Context, *harness.Client, *netfault.Proxy) {})
+	r := alongside(t, s, 1, func(context.Context, *harness.Client, *netfault.Proxy) {})
 	mustBeValid(t, r, "semaphore/no-permit-lost")
 }
 

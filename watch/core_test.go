@@ -390,13 +390,13 @@ func FuzzReplica(f *testing.F) {
 			}
 			return true
 		}
-		anew := true // whether the next round of the loop below begins with a new session
+		fresh := true // if true, the next round begins with a new session
 		for round := range 30 {
 			for range r.IntN(10) {
 				w.change(r)
 			}
 			facets := rep.dirty(w.fired)
-			if anew || round == 20 {
+			if fresh || round == 20 {
 				clear(w.data)
 				clear(w.lists)
 				facets = rep.everything()
@@ -406,9 +406,9 @@ func FuzzReplica(f *testing.F) {
 			if r.IntN(4) == 0 {
 				steps = r.IntN(8) // the session or ctx ends halfway
 			}
-			anew = !look(facets, 3, steps)
+			fresh = !look(facets, 3, steps)
 		}
-		if anew {
+		if fresh {
 			clear(w.data)
 			clear(w.lists)
 			w.fired = nil

@@ -60,6 +60,6 @@ func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) b
 // is the longest time between two heartbeats.
 func (b loaded) cost(h *history.History, t time.Duration) bool {
 	timeout := longestTimeout(h)
-	late := Envelope{}.outside(h).slowed(t-timeout, t)
+	late := Envelope{}.outside(h).slowed(t-timeout, t) // the envelope does not matter for timers
 	return timeout > 0 && b.in(t-timeout, t)+late >= timeout/4
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -195,5 +196,16 @@ func TestSummaryHasEveryPackage(t *testing.T) {
 		if g, ok := strings.CutPrefix(line, "**"); ok && packageOf(g) != name {
 			t.Errorf("%.5s: got package %q, want %q", g, packageOf(g), name)
 		}
+	}
+}
+
+// A request that was not answered shows nothing about the servers.
+func TestRequestWithoutAnAnswerRecordsNoStep(t *testing.T) {
+	p := &probe{}
+	if err := p.sawReply(io.ErrUnexpectedEOF, "create", "ok", "no node"); err != io.ErrUnexpectedEOF || len(p.steps) > 0 {
+		t.Errorf("got %v and the steps %v, want %v and none", err, p.steps, io.ErrUnexpectedEOF)
+	}
+	if err := p.sawReply(nil, "create", "ok", "no node"); err != nil || len(p.steps) != 1 || p.steps[0].OK {
+		t.Errorf("got %v and the steps %+v, want no error and a wrong step", err, p.steps)
 	}
 }

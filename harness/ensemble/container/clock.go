@@ -51,8 +51,8 @@ func (e *Ensemble) Time(ctx context.Context, node int) (time.Time, error) {
 	if err := e.open(); err != nil {
 		return time.Time{}, err
 	}
-	if node < 0 || node >= len(e.nodes) {
-		return time.Time{}, noNode("read the clock of", node, len(e.nodes))
+	if err := ensemble.CheckNode("read the clock of", node, len(e.nodes)); err != nil {
+		return time.Time{}, err
 	}
 	if _, err := ensemble.Ask(ctx, e.DialContext, e.servers[node]); err != nil {
 		return time.Time{}, err

@@ -10,6 +10,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
 // Kill ends the server of a node with SIGKILL and waits until it has ended. Its data stay. Kill
@@ -145,8 +147,8 @@ func (e *cluster) healLocked(ctx context.Context) error {
 
 // The method `change` acquires the mutex `turn`, runs a fault on a node, and releases `turn`.
 func (e *cluster) change(ctx context.Context, what string, node int, f func() error) error {
-	if node < 0 || node >= len(e.nodes) {
-		return noNode(what, node, len(e.nodes))
+	if err := ensemble.CheckNode(what, node, len(e.nodes)); err != nil {
+		return err
 	}
 	release, err := e.take(ctx)
 	if err != nil {
@@ -157,10 +159,6 @@ func (e *cluster) change(ctx context.Context, what string, node int, f func() er
 		return fmt.Errorf("%s node %d: %w", what, node, err)
 	}
 	return nil
-}
-
-func noNode(what string, node, nodes int) error {
-	return fmt.Errorf("%s node %d: the ensemble has %d nodes", what, node, nodes)
 }
 
 func (e *cluster) is(state []bool, node int) bool {

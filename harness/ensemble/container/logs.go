@@ -10,6 +10,8 @@ import (
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
 // Logs returns the log of a node since the ensemble was started, across its restarts.
@@ -17,8 +19,8 @@ func (e *cluster) Logs(ctx context.Context, node int) (io.ReadCloser, error) {
 	if err := e.open(); err != nil {
 		return nil, err
 	}
-	if node < 0 || node >= len(e.nodes) {
-		return nil, noNode("read the log of", node, len(e.nodes))
+	if err := ensemble.CheckNode("read the log of", node, len(e.nodes)); err != nil {
+		return nil, err
 	}
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(e.copyLog(ctx, node, w, allLines)) }() // Ends with the log, or when the reader is closed.

@@ -17,8 +17,8 @@ func member(node int, role ensemble.Role) string {
 
 // SetRole changes the configuration with the operation reconfig of ZooKeeper.
 func (e *Ensemble) SetRole(ctx context.Context, node int, role ensemble.Role) error {
-	if node < 0 || node >= len(e.nodes) {
-		return fmt.Errorf("set the role of node %d: the ensemble has %d nodes", node, len(e.nodes))
+	if err := ensemble.CheckNode("set the role of", node, len(e.nodes)); err != nil {
+		return err
 	}
 	if !e.config.Members {
 		return errFixedMembers

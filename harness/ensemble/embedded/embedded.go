@@ -264,8 +264,8 @@ func (e *Ensemble) SetSequence(_ context.Context, path string, n int32) error {
 func (e *Ensemble) change(what string, node int, f func()) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if node < 0 || node >= len(e.down) {
-		return fmt.Errorf("%s node %d: the ensemble has %d nodes", what, node, len(e.down))
+	if err := ensemble.CheckNode(what, node, len(e.down)); err != nil {
+		return err
 	}
 	if e.closed {
 		return ensemble.ErrClosed

@@ -294,6 +294,9 @@ func (c contract) logs(t *testing.T) {
 			t.Errorf("got an empty log of node %d, want one with lines", node)
 		}
 	}
+	if _, err := l.Logs(t.Context(), len(c.Servers())); err == nil {
+		t.Error("Logs of a node that does not exist: got no error, want one")
+	}
 }
 
 func (c contract) closed(t *testing.T) {

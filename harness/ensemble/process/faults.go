@@ -100,8 +100,8 @@ func (e *Ensemble) Truncate(_ context.Context, i int) error {
 
 // The method `change` runs a fault on one node, unless the ensemble is closed.
 func (e *Ensemble) change(what string, i int, f func(*node) error) error {
-	if i < 0 || i >= len(e.nodes) {
-		return noNode(what, i, len(e.nodes))
+	if err := ensemble.CheckNode(what, i, len(e.nodes)); err != nil {
+		return err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -112,10 +112,6 @@ func (e *Ensemble) change(what string, i int, f func(*node) error) error {
 		return fmt.Errorf("%s node %d: %w", what, i, err)
 	}
 	return nil
-}
-
-func noNode(what string, i, nodes int) error {
-	return fmt.Errorf("%s node %d: the ensemble has %d nodes", what, i, nodes)
 }
 
 // Cut stops the streams of the edges in the relays, and resets new connections on these edges.

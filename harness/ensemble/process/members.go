@@ -50,8 +50,8 @@ func (n *node) wipe() error {
 
 // SetRole changes the configuration with the operation reconfig of ZooKeeper.
 func (e *Ensemble) SetRole(ctx context.Context, i int, role ensemble.Role) error {
-	if i < 0 || i >= len(e.nodes) {
-		return fmt.Errorf("set the role of node %d: the ensemble has %d nodes", i, len(e.nodes))
+	if err := ensemble.CheckNode("set the role of", i, len(e.nodes)); err != nil {
+		return err
 	}
 	if !e.config.Members {
 		return errFixedMembers

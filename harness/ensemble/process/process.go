@@ -290,8 +290,8 @@ func (e *Ensemble) Logs(_ context.Context, i int) (io.ReadCloser, error) {
 	if err := e.open(); err != nil {
 		return nil, err
 	}
-	if i < 0 || i >= len(e.nodes) {
-		return nil, noNode("read the log of", i, len(e.nodes))
+	if err := ensemble.CheckNode("read the log of", i, len(e.nodes)); err != nil {
+		return nil, err
 	}
 	return os.Open(e.nodes[i].logFile())
 }
