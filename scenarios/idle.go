@@ -373,7 +373,7 @@ func (n *nap) await(ctx context.Context, asleep bool) bool {
 // timeout.
 type idleFault struct {
 	naps          *naps
-	name          string
+	name, does    string
 	able          func(ensemble.Ensemble) bool
 	least, spread time.Duration // the length is `least` plus a random time below `spread`
 	inject        func(ctx context.Context, env *harness.Env, f idleHit) (evidence string, err error)
@@ -389,11 +389,13 @@ type idleHit struct {
 func idleFaults(n *naps) []harness.Fault {
 	partitions := func(e ensemble.Ensemble) bool { _, ok := e.(ensemble.Partitioner); return ok }
 	return []harness.Fault{
-		idleFault{n, "idle-hold", partitions, idleTimeout - idleTick/2, 2 * idleTick, holdFromLeader},
-		idleFault{n, "idle-partition", partitions, idleTimeout - idleTick, 2 * idleTick, partitionFollower},
-		idleFault{n, "idle-pause-leader", func(e ensemble.Ensemble) bool { _, ok := e.(ensemble.Pauser); return ok },
-			idleTimeout - idleTick, 2 * idleTick, pauseLeader},
-		idleFault{n, "idle-log-stall", func(e ensemble.Ensemble) bool {
+		idleFault{n, "idle-hold", "packets from the leader to the server of idle clients are held back",
+			partitions, idleTimeout - idleTick/2, 2 * idleTick, holdFromLeader},
+		idleFault{n, "idle-partition", "the server of idle clients is cut off",
+			partitions, idleTimeout - idleTick, 2 * idleTick, partitionFollower},
+		idleFault{n, "idle-pause-leader", "the leader is paused while clients are idle",
+			func(e ensemble.Ensemble) bool { _, ok := e.(ensemble.Pauser); return ok }, idleTimeout - idleTick, 2 * idleTick, pauseLeader},
+		idleFault{n, "idle-log-stall", "as idle-hold; the leader's log also stalls when the sessions' time is over", func(e ensemble.Ensemble) bool {
 			_, ok := e.(ensemble.LogStaller)
 			return ok && partitions(e)
 		}, idleTimeout - idleTick/2, 2 * idleTick, stallLeadersLog},
@@ -401,6 +403,8 @@ func idleFaults(n *naps) []harness.Fault {
 }
 
 func (f idleFault) Name() string { return f.name }
+
+func (f idleFault) Does() string { return f.does }
 
 func (f idleFault) Able(env *harness.Env) error {
 	if !f.able(env.Ensemble) {

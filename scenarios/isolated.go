@@ -196,6 +196,10 @@ type isolate struct {
 
 func (isolate) Name() string { return "isolate-holder" }
 
+func (isolate) Does() string {
+	return "the server of the client that holds the lock is cut off, alone or with another one, until the next grant"
+}
+
 func (isolate) Able(env *harness.Env) error {
 	if _, ok := env.Ensemble.(ensemble.Partitioner); !ok {
 		return fmt.Errorf("the ensemble (%s) cannot be partitioned", env.Ensemble.Kind())
@@ -351,6 +355,10 @@ func (f isolate) group(env *harness.Env) ([]int, error) {
 type silence struct{}
 
 func (silence) Name() string { return "silence-holder" }
+
+func (silence) Does() string {
+	return "all traffic between the client that holds the lock and its server stalls until the next grant"
+}
 
 func (silence) Able(*harness.Env) error { return nil }
 

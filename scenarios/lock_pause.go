@@ -71,6 +71,10 @@ type pauseHolder struct {
 
 func (pauseHolder) Name() string { return "pause-holder" }
 
+func (pauseHolder) Does() string {
+	return "the process of the client that holds the lock is paused until the next grant"
+}
+
 // Exposes returns true because a paused process cannot end its hold before it resumes.
 func (pauseHolder) Exposes() bool { return true }
 

@@ -322,6 +322,8 @@ type killHolder struct{}
 
 func (killHolder) Name() string { return "kill-holder" }
 
+func (killHolder) Does() string { return "the zkcoord process that holds the lock is killed" }
+
 func (killHolder) Able(*harness.Env) error { return procs.Able() }
 
 func (killHolder) Draw(r *rand.Rand, _ *harness.Env) harness.Step {

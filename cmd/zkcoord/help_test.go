@@ -37,6 +37,15 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 	}
 }
 
+// Bug: the list said nothing about the faults that only one scenario has, such as idle-hold.
+func TestEveryFaultInTheListIsDescribed(t *testing.T) {
+	for _, f := range newListing().Faults {
+		if f.Does == "" {
+			t.Errorf("zkcoord list faults: fault %s: got no description, want one", f.Name)
+		}
+	}
+}
+
 // Bug: `zkcoord ls /x` failed with "unknown command" and did not suggest `zkcoord znode ls /x`.
 func TestUnknownCommandSuggestsTheRightOne(t *testing.T) {
 	for _, c := range []struct{ args, want string }{

@@ -67,21 +67,24 @@ func (a *app) listCommand() *cobra.Command {
 func newListing() listing {
 	l := listing{Ensembles: ensembleKinds()}
 	at := make(map[string]int) // fault -> its index in l.Faults
-	for i, f := range fault.Every() {
-		does, _ := fault.About(f)
-		l.Faults = append(l.Faults, listedFault{Name: f.Name(), Does: does, Scenarios: []string{}})
-		at[f.Name()] = i
+	add := func(f harness.Fault) int {
+		i, known := at[f.Name()]
+		if !known {
+			does, _ := fault.About(f)
+			i = len(l.Faults)
+			at[f.Name()] = i
+			l.Faults = append(l.Faults, listedFault{Name: f.Name(), Does: does, Scenarios: []string{}})
+		}
+		return i
+	}
+	for _, f := range fault.Every() {
+		add(f)
 	}
 	for _, s := range scenarios.All() {
 		one := listedScenario{Name: s.Name, Claim: s.Claim, Guarantees: s.Guarantees, Properties: properties(s)}
 		for _, f := range s.Faults {
 			one.Faults = append(one.Faults, f.Name())
-			i, known := at[f.Name()]
-			if !known {
-				i = len(l.Faults)
-				at[f.Name()] = i
-				l.Faults = append(l.Faults, listedFault{Name: f.Name()})
-			}
+			i := add(f)
 			l.Faults[i].Scenarios = append(l.Faults[i].Scenarios, s.Name)
 		}
 		for _, m := range s.Mutants {

@@ -102,7 +102,11 @@ func All() []harness.Fault { return Options{}.All() }
 func Every() []harness.Fault { return Options{}.Every() }
 
 // About describes a fault, and the result to expect if a scenario with locks runs under this fault.
+// A fault of another package is described by its method Does() string, if it has one.
 func About(f harness.Fault) (does, expect string) {
+	if f, ok := f.(interface{ Does() string }); ok {
+		return f.Does(), "valid"
+	}
 	one, _ := f.(fault)
 	if one.exposes {
 		one.expect += "the fenced resource stays correct; holds may overlap, which is reported as exposure"
