@@ -41,8 +41,9 @@ type hold struct {
 	// Guarded by the keeper's mu.
 	expected bool // Expect or Grant was called, so the session renews its lease
 	granted  bool
-	watched  bool  // the znode is watched, because the hold has lasted a while
-	trace    trace // its field `step` is set before Grant, without mu
+	checked  time.Time // when a heartbeat last began to check the znode; zero before the first
+	watched  bool      // the znode is watched, because the hold has lasted a while
+	trace    trace     // its field `step` is set before Grant, without mu
 }
 
 // newHold returns a hold on the znode n, which the session created. The Czxid distinguishes the

@@ -1,10 +1,12 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -347,7 +349,8 @@ func (k *leaseKeeper) tendLocked(due *chores, now time.Time, keeping bool) {
 	due.next = times.Earlier(due.next, k.lastPing.Add(interval))
 }
 
-// maxChecks is the largest number of znodes that one heartbeat checks.
+// maxChecks is the largest number of znodes that one heartbeat checks. If a session has more holds,
+// its heartbeats check their znodes in turn.
 const maxChecks = 64
 
 // beatLocked adds a heartbeat or a sync to the chores if one is due. A contender that does not
@@ -377,13 +380,13 @@ func (k *leaseKeeper) beatLocked(due *chores, now time.Time, keeping bool) {
 	if k.opts.leases != nil {
 		k.opts.leases(leasetrace.Event{Kind: leasetrace.Heartbeat, At: now})
 	}
-	for h := range k.holds {
-		if len(due.check) == maxChecks {
-			break
-		}
-		due.check = append(due.check, h)
+	due.check = slices.SortedFunc(maps.Keys(k.holds), func(a, b *hold) int {
+		return cmp.Or(a.checked.Compare(b.checked), strings.Compare(a.node.Path, b.node.Path))
+	})
+	due.check = due.check[:min(len(due.check), maxChecks)]
+	for _, h := range due.check {
+		h.checked = now
 	}
-	slices.SortFunc(due.check, func(a, b *hold) int { return strings.Compare(a.node.Path, b.node.Path) })
 }
 
 // lapseLocked ends the granted holds if the lease has lapsed. Holds that only wait continue, and

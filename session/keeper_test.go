@@ -220,6 +220,25 @@ func TestFailedChoresAreSpaced(t *testing.T) {
 	}
 }
 
+// The heartbeats of a session with many holds check all of their znodes in turn. Bug: each heartbeat
+// checked a random part, so a znode could be missed by many heartbeats.
+func TestHeartbeatsCheckAllHoldsInTurn(t *testing.T) {
+	k := bareKeeper(t, nil)
+	for i := range 2 * maxChecks {
+		k.grant(k.begin(engine.Node{Path: fmt.Sprintf("/h%03d", i)}), ms(1))
+	}
+	for i, first := range []int{0, maxChecks, 0} {
+		now := ms(3000 * (i + 1))
+		due := k.look(now)
+		if len(due.check) != maxChecks || due.check[0].node.Path != fmt.Sprintf("/h%03d", first) {
+			t.Fatalf("heartbeat %d: got %q due, want %d checks from /h%03d on", i, due.text(), maxChecks, first)
+		}
+		k.answered(proofActive, now, now.Add(1), underLeader(0))
+		k.answered(proofMajority, now, now.Add(1), underLeader(1))
+		k.beaten(now.Add(1), nil)
+	}
+}
+
 // underLeader returns an answer whose zxid has the given epoch of a leader.
 func underLeader(epoch int64) reply { return reply{header: wire.ReplyHeader{Zxid: epoch << 32}} }
 
