@@ -103,8 +103,10 @@ func TestDeleteAllSendsFewRequests(t *testing.T) {
 		must(t, s.DeleteAll(t.Context(), "/d"))
 		gone("mixed", 500)
 
-		// Replies are lost, and another client deletes too.
+		// Replies are lost, and another client deletes too. Its list of the children is late, so that
+		// it does not delete all of them before the first reply is lost.
 		fill(0)
+		e.Inject(zktest.Rule{Session: other.ID(), Op: "getChildren2", Count: 1, Fate: zktest.DelayReply, Delay: time.Millisecond})
 		lost := e.Inject(zktest.Rule{Session: s.ID(), Op: "multi", Count: 2, Fate: zktest.CloseBeforeReply})
 		racing := make(chan error, 1)
 		go func() { racing <- other.DeleteAll(t.Context(), "/d") }()
