@@ -498,18 +498,23 @@ func heirsSawTheLatest(h *history.History) bool {
 }
 
 // tinyObservers draws campaigns, the starts of terms, and clients that are notified of the leader.
+// Some of them are of another election.
 func tinyObservers(r *rand.Rand, n int) *history.History {
 	epoch := int64(0)
 	return tinyOps(r, n+1, func(int16) *history.Event {
+		object := "/e"
+		if r.IntN(8) == 0 {
+			object = "/other"
+		}
 		switch r.IntN(5) {
 		case 0, 1:
-			return &history.Event{Object: "/e", Op: OpCampaign}
+			return &history.Event{Object: object, Op: OpCampaign}
 		case 2:
 			if epoch > 0 {
-				return &history.Event{Kind: history.Hold, Op: history.HoldBegin, Object: "/e", Token: 1 + r.Int64N(epoch)}
+				return &history.Event{Kind: history.Hold, Op: history.HoldBegin, Object: object, Token: 1 + r.Int64N(epoch)}
 			}
 		}
-		return &history.Event{Object: "/e", Op: OpLeader, Arg: [3]string{"", Present, Settled}[r.IntN(3)]}
+		return &history.Event{Object: object, Op: OpLeader, Arg: [3]string{"", Present, Settled}[r.IntN(3)]}
 	}, func(e *history.Event) {
 		if e.Op == OpCampaign {
 			epoch++
@@ -538,7 +543,7 @@ func observersWereRight(h *history.History) bool {
 		known, future, unnamed := false, false, 0
 		for _, c := range ops {
 			switch {
-			case c.Invoke.Op != OpCampaign:
+			case c.Invoke.Op != OpCampaign || c.Invoke.Object != told.Object:
 			case c.Outcome() == session.OK && c.Complete.Token == told.Token:
 				known, future = true, c.Invoke.Index > told.Index
 			case c.Outcome() != session.OK && c.Invoke.Index < told.Index:
@@ -547,27 +552,28 @@ func observersWereRight(h *history.History) bool {
 		}
 		unknown := make(map[int64]bool) // the epochs that were observed so far and of which no campaign is known
 		completions(h, OpLeader, func(other history.Operation) {
-			if epoch := other.Complete.Token; other.Complete.Index <= told.Index && epoch != 0 && !campaigned(ops, epoch) {
+			epoch, same := other.Complete.Token, other.Complete.Object == told.Object
+			if same && other.Complete.Index <= told.Index && epoch != 0 && !campaigned(ops, told.Object, epoch) {
 				unknown[epoch] = true
 			}
 		})
 		legal = legal && !future && (known || len(unknown) <= unnamed)
 		completions(h, OpLeader, func(other history.Operation) {
-			earlier := other.Complete.Client == told.Client && other.Complete.Index < told.Index
+			earlier := other.Complete.Object == told.Object && other.Complete.Client == told.Client && other.Complete.Index < told.Index
 			legal = legal && !(earlier && other.Complete.Token > told.Token)
 		})
 		for _, e := range h.Events[:o.Invoke.Index] {
-			begun := o.Invoke.Arg == Present && e.Op == history.HoldBegin
+			begun := o.Invoke.Arg == Present && e.Op == history.HoldBegin && e.Object == told.Object
 			legal = legal && !(begun && e.Token > told.Token)
 		}
 	})
 	return legal
 }
 
-// The function `campaigned` reports whether a campaign completed with the given epoch.
-func campaigned(ops []history.Operation, epoch int64) bool {
+// The function `campaigned` reports whether a campaign for object completed with the given epoch.
+func campaigned(ops []history.Operation, object string, epoch int64) bool {
 	return slices.ContainsFunc(ops, func(o history.Operation) bool {
-		return o.Invoke.Op == OpCampaign && o.Outcome() == session.OK && o.Complete.Token == epoch
+		return o.Invoke.Op == OpCampaign && o.Invoke.Object == object && o.Outcome() == session.OK && o.Complete.Token == epoch
 	})
 }
 

@@ -223,13 +223,17 @@ func ElectionObserversSeeLeaders() Checker {
 
 func observers(h *history.History, j *Judge) {
 	ops, _ := h.Operations()
-	asked := make(map[int64]*history.Event) // epoch -> its campaign
-	nameless := make(map[int32]bool)        // invocations of campaigns whose epochs are not known
+	type term struct {
+		object string
+		epoch  int64
+	}
+	asked := make(map[term]*history.Event) // the campaigns whose epochs are known
+	nameless := make(map[int32]bool)       // invocations of campaigns whose epochs are not known
 	answers := make(map[int32]history.Operation)
 	for _, o := range ops {
 		switch {
 		case o.Invoke.Op == OpCampaign && o.Outcome() == session.OK:
-			asked[o.Complete.Token] = o.Invoke
+			asked[term{o.Invoke.Object, o.Complete.Token}] = o.Invoke
 		case o.Invoke.Op == OpCampaign:
 			nameless[o.Invoke.Index] = true
 		case o.Invoke.Op == OpLeader && o.Outcome() == session.OK:
@@ -244,7 +248,7 @@ func observers(h *history.History, j *Judge) {
 	seen := make(map[observer]*history.Event)
 	begun := make(map[string]*history.Event) // object -> the highest term that has begun
 	floor := make(map[int32]*history.Event)  // index of an invocation of OpLeader -> the highest term that had begun before it
-	spare := 0                               // number of nameless campaigns that have begun and explain no epoch yet
+	spare := make(map[string]int)            // object -> number of nameless campaigns that have begun and explain no epoch yet
 	for i := range h.Events {
 		e := &h.Events[i]
 		switch {
@@ -253,7 +257,7 @@ func observers(h *history.History, j *Judge) {
 		case e.Kind == history.Invoke && e.Op == OpLeader && e.Arg == Present:
 			floor[e.Index] = begun[e.Object]
 		case nameless[e.Index]:
-			spare++
+			spare[e.Object]++
 		}
 		o, answered := answers[e.Index]
 		if answered && o.Invoke.Arg == Settled && number(e.Result, 0) != int(e.Token) {
@@ -264,12 +268,13 @@ func observers(h *history.History, j *Judge) {
 		}
 		j.Checked(1)
 		who := observer{e.Client, e.Session, e.Object}
-		if asked[e.Token] == nil && spare > 0 {
+		observed := term{e.Object, e.Token}
+		if asked[observed] == nil && spare[e.Object] > 0 {
 			// A campaign without success may have created its znode, so it explains one epoch.
-			spare--
-			asked[e.Token] = &history.Event{Index: -1}
+			spare[e.Object]--
+			asked[observed] = &history.Event{Index: -1}
 		}
-		campaign, last, least := asked[e.Token], seen[who], floor[o.Invoke.Index]
+		campaign, last, least := asked[observed], seen[who], floor[o.Invoke.Index]
 		switch {
 		case campaign == nil:
 			j.Violation(o.Events(), "%s saw epoch 0x%x lead %s at %v, but no candidate had campaigned for it", e.Who(), e.Token, e.Object, e.Time)
