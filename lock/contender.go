@@ -29,22 +29,23 @@ func contenders(ctx context.Context, l *lockqueue.Queue) ([]Contender, error) {
 	}
 	list := make([]Contender, 0, len(queue))
 	writers := 0
-	for i, c := range queue {
+	for _, c := range queue {
 		path := znode.Join(l.Dir, c.Name)
 		value, err := l.Session.Get(ctx, path)
 		if err != nil && !errors.Is(err, session.ErrNoNode) {
 			return nil, fmt.Errorf("lock: read contender %s: %w", path, err)
 		}
-		shared := c.Kind == lockqueue.Shared || err == nil && l.Naming.Changed(c, value.Stat.Version)
+		if err != nil {
+			continue
+		}
+		shared := c.Kind == lockqueue.Shared || l.Naming.Changed(c, value.Stat.Version)
 		if !shared {
 			writers++
 		}
-		if err == nil {
-			list = append(list, Contender{
-				Path: path, Label: string(value.Data), Session: value.Stat.EphemeralOwner,
-				Shared: shared, Holds: i == 0 || shared && writers == 0,
-			})
-		}
+		list = append(list, Contender{
+			Path: path, Label: string(value.Data), Session: value.Stat.EphemeralOwner,
+			Shared: shared, Holds: len(list) == 0 || shared && writers == 0,
+		})
 	}
 	return list, nil
 }

@@ -507,6 +507,29 @@ func TestWaitingForOneself(t *testing.T) {
 	})
 }
 
+// A list of contenders shows the next contender as the holder if the first one leaves while the list
+// is read. Bug: then no contender was shown as the holder.
+func TestContendersWhileTheHolderLeaves(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		ctx := t.Context()
+		first := recipetest.Must(lock.New(w.Client().Session, "/lock", lock.Options{}).Lock(ctx))
+		next := started(func() (*lock.Grant, error) {
+			return lock.New(w.Client().Session, "/lock", lock.Options{Label: "next"}).Lock(ctx)
+		})
+		admin := w.Admin()
+		w.Inject(zktest.Rule{Session: admin.ID(), Op: "getData", Fate: zktest.DelayRequest, Delay: time.Second})
+		list := started(func() ([]lock.Contender, error) {
+			return lock.New(admin.Session, "/lock", lock.Options{}).Contenders(ctx)
+		})
+		ok(t, first.Unlock(ctx))
+		grant := arrived(t, next)
+		if got := arrived(t, list); len(got) != 1 || got[0].Label != "next" || !got[0].Holds {
+			t.Errorf("contenders: got %+v, want only \"next\", which holds the lock", got)
+		}
+		ok(t, grant.Unlock(ctx))
+	})
+}
+
 func TestContendersAndWhoBlocks(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		rw := make(map[string]*lock.RWMutex)
