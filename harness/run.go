@@ -139,11 +139,19 @@ func (r *run) prepare(ctx context.Context) error {
 	r.workload = r.scenario.Workload(r.env)
 	if r.workload.Setup != nil {
 		if err := r.workload.Setup(bounded, r.env); err != nil {
-			admin.close()
-			return fmt.Errorf("harness: set up %s: %w", r.scenario.Name, err)
+			return fmt.Errorf("harness: set up %s: %w", r.scenario.Name, errors.Join(err, r.removeRoot(ctx)))
 		}
 	}
 	return nil
+}
+
+// removeRoot removes the znodes of a run whose set-up failed, and closes the admin's session.
+func (r *run) removeRoot(ctx context.Context) error {
+	ending, cancel := r.ending(ctx)
+	defer cancel()
+	defer r.admin.close()
+	defer context.AfterFunc(ending, r.admin.close)()
+	return r.admin.removeRoot(ending)
 }
 
 // The method `work` runs the clients while the nemesis follows its plan, heals all faults, and lets

@@ -41,11 +41,16 @@ func (*noServers) Ready(ctx context.Context) error     { return ctx.Err() }
 func (*noServers) Leader(context.Context) (int, error) { return 0, ensemble.ErrNoLeader }
 func (n *noServers) Close(context.Context) error       { n.closed++; return nil }
 
-type noAdmin struct{}
+type noAdmin struct{ removed *int }
 
 func (noAdmin) ephemerals(string) ([]string, error) { return nil, nil }
-func (noAdmin) removeRoot(context.Context) error    { return nil }
-func (noAdmin) close()                              {}
+func (a noAdmin) removeRoot(context.Context) error {
+	if a.removed != nil {
+		*a.removed++
+	}
+	return nil
+}
+func (noAdmin) close() {}
 
 var errRevoked = errors.New("revoked")
 
@@ -390,6 +395,18 @@ func TestClientThatPanicsIsUnknown(t *testing.T) {
 	ty := newToy()
 	ty.client = func(context.Context, *Client) error { panic("out of luck") }
 	want(t, ty.run(t), checker.Unknown, "run/whole", "out of luck")
+}
+
+// Bug: the znodes of a run whose set-up had failed stayed on the servers.
+func TestFailedSetupLeavesNoZnodes(t *testing.T) {
+	ty, removed, failed := newToy(), 0, errors.New("no permission")
+	ty.options.admin = func(context.Context, *Env) (admin, error) { return noAdmin{&removed}, nil }
+	ty.Workload = func(*Env) Workload {
+		return Workload{Setup: func(context.Context, *Env) error { return failed }, Work: ty.workload(nil).Work}
+	}
+	if _, err := Run(t.Context(), ty.Scenario, ty.options); !errors.Is(err, failed) || removed != 1 {
+		t.Errorf("got %v and %d removals of the run's znodes, want %v and 1", err, removed, failed)
+	}
 }
 
 func TestRunThatIsGivenUpEndsSoon(t *testing.T) {
