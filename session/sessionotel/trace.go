@@ -3,7 +3,7 @@ package sessionotel
 import (
 	"context"
 	"errors"
-	"strings"
+	"strconv"
 	"sync"
 	"time"
 
@@ -182,11 +182,10 @@ func parseOrigin(s string) (trace.SpanContext, bool) {
 	}
 	id, err1 := trace.TraceIDFromHex(s[:traceDigits])
 	span, err2 := trace.SpanIDFromHex(s[traceDigits : traceDigits+spanDigits])
-	flags := trace.TraceFlags(0)
-	if strings.HasSuffix(s, "1") || strings.HasSuffix(s, "3") {
-		flags = trace.FlagsSampled
-	}
-	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: span, TraceFlags: flags, Remote: true}), err1 == nil && err2 == nil
+	flags, err3 := strconv.ParseUint(s[traceDigits+spanDigits:], 16, 8)
+	return trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: id, SpanID: span, TraceFlags: trace.TraceFlags(flags), Remote: true,
+	}), errors.Join(err1, err2, err3) == nil
 }
 
 func (t *traces) with(kind trace.SpanKind, step session.Step) []trace.SpanStartOption {
