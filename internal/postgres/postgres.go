@@ -4,11 +4,14 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/owner"
@@ -32,16 +35,25 @@ func Installed() error {
 }
 
 // program returns the path of one of the server's programs. Debian has a directory for each
-// version. Of several versions, program uses the last in the order of names. If there is none, it
-// searches PATH.
+// version, and program uses the newest one. If there is none, it searches PATH.
 func program(name string) (string, error) {
 	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name); len(found) > 0 {
-		return found[len(found)-1], nil
+		return newest(found), nil
 	}
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
 	}
 	return "", fmt.Errorf("no PostgreSQL: %s is neither in /usr/lib/postgresql/*/bin nor in PATH (on Debian: apt-get install postgresql)", name)
+}
+
+// The function `newest` returns the path with the highest version. Each path is
+// .../VERSION/bin/PROGRAM. The version is compared as a number, because 9.6 is older than 17.
+func newest(paths []string) string {
+	version := func(path string) float64 {
+		n, _ := strconv.ParseFloat(filepath.Base(filepath.Dir(filepath.Dir(path))), 64)
+		return n
+	}
+	return slices.MaxFunc(paths, func(a, b string) int { return cmp.Compare(version(a), version(b)) })
 }
 
 // Start creates a database cluster, starts its server, and returns when the server accepts
