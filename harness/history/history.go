@@ -3,6 +3,7 @@ package history
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,6 +72,18 @@ func (h *History) PhaseStart(phase string) *Event {
 		}
 	}
 	return nil
+}
+
+// ClockFault returns the name of the first fault that changed a clock or the timers of a server. It
+// is empty if there was none. After such a fault, times that the servers recorded mean nothing.
+func (h *History) ClockFault() string {
+	for i := range h.Events {
+		e := &h.Events[i]
+		if e.Kind == Fault && (strings.HasPrefix(e.Object, "clock-") || strings.HasPrefix(e.Object, "timers-")) {
+			return e.Object
+		}
+	}
+	return ""
 }
 
 // End returns the time of the last event, or zero for an empty history.

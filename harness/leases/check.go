@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/checker"
@@ -348,15 +347,12 @@ func (j *judging) expiryAfterTouch() {
 	}
 }
 
-// The method `timeless` reports whether times of the servers mean nothing because a fault has set
-// their clocks.
+// The method `timeless` reports whether the times of the servers mean nothing because a fault has
+// changed their clocks or timers.
 func (j *judging) timeless() bool {
-	for i := range j.history.Events {
-		e := &j.history.Events[i]
-		if e.Kind == history.Fault && (strings.HasPrefix(e.Object, "clock-") || strings.HasPrefix(e.Object, "timers-")) {
-			j.NotExercised("the fault %s set the servers' clocks", e.Object)
-			return true
-		}
+	if f := j.history.ClockFault(); f != "" {
+		j.NotExercised("the fault %s changed a clock or the timers of a server", f)
+		return true
 	}
 	return false
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/checker"
@@ -93,15 +92,12 @@ func (j *judging) late(t, event time.Duration) time.Duration {
 	return max(0, late)
 }
 
-// The method `timeless` reports whether times in the log mean nothing because a fault has set the
-// servers' clocks.
+// The method `timeless` reports whether the times in the log mean nothing because a fault has
+// changed the servers' clocks or timers.
 func (j *judging) timeless() bool {
-	for i := range j.Events {
-		e := &j.Events[i]
-		if e.Kind == history.Fault && (strings.HasPrefix(e.Object, "clock-") || strings.HasPrefix(e.Object, "timers-")) {
-			j.NotExercised("the fault %s set the servers' clocks", e.Object)
-			return true
-		}
+	if f := j.ClockFault(); f != "" {
+		j.NotExercised("the fault %s changed a clock or the timers of a server", f)
+		return true
 	}
 	return false
 }
