@@ -11,3 +11,15 @@ func CheckNode(what string, node, nodes int) error {
 	}
 	return nil
 }
+
+// CheckEdges returns an error unless each edge connects two different nodes of an ensemble with
+// that number of nodes. It is for implementations of the interfaces of this package. The argument
+// `what` begins the text of the error, as for CheckNode.
+func CheckEdges(what string, edges []Edge, nodes int) error {
+	for _, e := range edges {
+		if e.From < 0 || e.From >= nodes || e.To < 0 || e.To >= nodes || e.From == e.To {
+			return fmt.Errorf("%s: edge %d->%d does not exist in an ensemble of %d nodes", what, e.From, e.To, nodes)
+		}
+	}
+	return nil
+}

@@ -20,12 +20,12 @@ import (
 // address, at both the sender and the receiver. So a cut works even while one of the two is paused.
 // Clients have other addresses, so a cut does not affect them.
 func (e *cluster) Cut(ctx context.Context, edges ...ensemble.Edge) error {
-	return e.rule(ctx, edges, func(l ensemble.Edge) { e.cuts[l] = true })
+	return e.rule(ctx, "cut", edges, func(l ensemble.Edge) { e.cuts[l] = true })
 }
 
 // Lose drops a share of the packets of the edges, at the receiver.
 func (e *cluster) Lose(ctx context.Context, share float64, edges ...ensemble.Edge) error {
-	return e.rule(ctx, edges, func(l ensemble.Edge) {
+	return e.rule(ctx, "lose packets", edges, func(l ensemble.Edge) {
 		if share > 0 {
 			e.loss[l] = min(share, 1)
 		} else { // zero, negative or no number
@@ -36,11 +36,9 @@ func (e *cluster) Lose(ctx context.Context, share float64, edges ...ensemble.Edg
 
 // The method `rule` calls `note` for each edge. The function `note` changes e.cuts or e.loss. The
 // method then applies the resulting iptables rules.
-func (e *cluster) rule(ctx context.Context, edges []ensemble.Edge, note func(ensemble.Edge)) error {
-	for _, l := range edges {
-		if l.From < 0 || l.From >= len(e.nodes) || l.To < 0 || l.To >= len(e.nodes) || l.From == l.To {
-			return fmt.Errorf("edge %d->%d does not exist in an ensemble of %d nodes", l.From, l.To, len(e.nodes))
-		}
+func (e *cluster) rule(ctx context.Context, what string, edges []ensemble.Edge, note func(ensemble.Edge)) error {
+	if err := ensemble.CheckEdges(what, edges, len(e.nodes)); err != nil {
+		return err
 	}
 	release, err := e.take(ctx)
 	if err != nil {
@@ -55,17 +53,14 @@ func (e *cluster) rule(ctx context.Context, edges []ensemble.Edge, note func(ens
 
 // Mend removes the cuts of the edges, or all cuts if no edge is given. It does not affect losses.
 func (e *cluster) Mend(ctx context.Context, edges ...ensemble.Edge) error {
+	if len(edges) > 0 {
+		return e.rule(ctx, "mend", edges, func(l ensemble.Edge) { delete(e.cuts, l) })
+	}
 	release, err := e.take(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	for _, l := range edges {
-		delete(e.cuts, l)
-	}
-	if len(edges) > 0 {
-		return e.applyCuts(ctx)
-	}
 	clear(e.cuts)
 	err = e.applyCuts(ctx)
 	e.mu.Lock()

@@ -202,11 +202,10 @@ func (e *Ensemble) Mend(_ context.Context, edges ...ensemble.Edge) error {
 
 // The method `links` returns the edges as links of the model.
 func (e *Ensemble) links(what string, edges []ensemble.Edge) (all []zktest.Link, err error) {
-	n := len(e.Servers())
+	if err := ensemble.CheckEdges(what, edges, len(e.Servers())); err != nil {
+		return nil, err
+	}
 	for _, l := range edges {
-		if l.From < 0 || l.From >= n || l.To < 0 || l.To >= n || l.From == l.To {
-			return nil, fmt.Errorf("%s: edge %d->%d does not exist in an ensemble of %d nodes", what, l.From, l.To, n)
-		}
 		all = append(all, zktest.Link(l))
 	}
 	return all, e.open()

@@ -279,6 +279,9 @@ func (c contract) twice(t *testing.T) {
 		if err := p.Cut(t.Context(), ensemble.Edge{From: 0, To: len(c.Servers())}); err == nil {
 			t.Error("Cut of an edge that does not exist: got no error, want one")
 		}
+		if err := p.Mend(t.Context(), ensemble.Edge{From: 1, To: 1}); err == nil {
+			t.Error("Mend of an edge that does not exist: got no error, want one")
+		}
 	}
 	c.ready(t)
 }

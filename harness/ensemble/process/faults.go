@@ -132,18 +132,17 @@ func (e *Ensemble) Mend(_ context.Context, edges ...ensemble.Edge) error {
 	if err := e.open(); err != nil {
 		return err
 	}
-	for _, l := range edges {
-		if g := e.gates[l]; g != nil {
-			g.mend()
-		}
-	}
 	if len(edges) == 0 {
 		for _, g := range e.gates {
 			g.mend()
 			g.stopped.Store(0)
 		}
 	}
-	return nil
+	gates, err := e.gatesOf("mend", edges)
+	for _, g := range gates {
+		g.mend()
+	}
+	return err
 }
 
 // SetPace sets the pace of the edges in the relays.
@@ -163,10 +162,10 @@ func (e *Ensemble) gatesOf(what string, edges []ensemble.Edge) (gates []*gate, e
 	if e.config.Members && len(edges) > 0 {
 		return nil, fmt.Errorf("%s: nodes whose membership may change have no relays between them: %w", what, ensemble.ErrUnable)
 	}
+	if err := ensemble.CheckEdges(what, edges, len(e.nodes)); err != nil {
+		return nil, err
+	}
 	for _, l := range edges {
-		if e.gates[l] == nil {
-			return nil, fmt.Errorf("%s: edge %d->%d does not exist in an ensemble of %d nodes", what, l.From, l.To, len(e.nodes))
-		}
 		gates = append(gates, e.gates[l])
 	}
 	return gates, nil

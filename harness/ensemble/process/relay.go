@@ -140,7 +140,12 @@ func (r *relay) accept() {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			continue // The connection ended before it was accepted.
+			// The connection ended before it was accepted, or there are too many open files.
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-r.done:
+			}
+			continue
 		}
 		if !r.own(c) {
 			return
