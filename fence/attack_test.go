@@ -464,7 +464,7 @@ func TestTwoResourcesInOneTransaction(t *testing.T) {
 		t.Errorf("a token that is stale for one of two resources: got %v, want %v", err, fence.ErrStale)
 	}
 	if got, err := d.table.Largest(t.Context(), "a"); got != 9 || err != nil || d.read(t) != "of 11" {
-		t.Errorf("got largest token %d of the other resource, error %v, account %q (then %q); want 9 and \"of 11\"", got, err, d.read(t), won)
+		t.Errorf("got largest token %d of the other resource, error %v, account %q (before: %q); want 9 and \"of 11\"", got, err, d.read(t), won)
 	}
 }
 

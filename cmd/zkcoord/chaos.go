@@ -111,7 +111,7 @@ func (c *rounds) all(ctx context.Context) iter.Seq[job] {
 		var failed error
 		missed := 0 // consecutive rounds that did not begin
 		for n := c.first; ctx.Err() == nil && failed == nil && (c.total == 0 || c.totals.All.Took < c.total); n++ {
-			yield(func() error {
+			more := yield(func() error {
 				begun, err := c.runOne(ctx, n)
 				if missed++; begun {
 					missed = 0
@@ -123,6 +123,9 @@ func (c *rounds) all(ctx context.Context) iter.Seq[job] {
 				failed = err
 				return failed
 			})
+			if !more {
+				return
+			}
 		}
 	}
 }

@@ -144,7 +144,7 @@ func atomic(p *probe) error {
 		if err != nil {
 			return err
 		}
-		p.saw("a transaction whose second check fails at "+p.at(server), resultsText(results),
+		p.saw("a transaction whose check fails at "+p.at(server), resultsText(results),
 			"[error ok error no node error runtime inconsistency]")
 		_, h, err := c.exists(a, false)
 		if err != nil {
@@ -155,7 +155,7 @@ func atomic(p *probe) error {
 		if err != nil {
 			return err
 		}
-		p.saw("a transaction whose checks succeed", resultsText(results), "[create ok check ok create ok]")
+		p.saw("a transaction whose check succeeds", resultsText(results), "[create ok check ok create ok]")
 		for _, node := range []string{a, b} {
 			_, h, err := c.exists(node, false)
 			if err != nil {
