@@ -512,17 +512,17 @@ func TestWaitingForOneself(t *testing.T) {
 func TestContendersWhileTheHolderLeaves(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
-		first := recipetest.Must(lock.New(w.Client().Session, "/lock", lock.Options{}).Lock(ctx))
-		next := started(func() (*lock.Grant, error) {
-			return lock.New(w.Client().Session, "/lock", lock.Options{Label: "next"}).Lock(ctx)
-		})
+		first := recipetest.Must(lock.NewMutex(w.Client().Session, "/lock", lock.Options{}).Lock(ctx))
+		second := lock.NewMutex(w.Client().Session, "/lock", lock.Options{Label: "next"})
+		next := started(func() (*lock.Grant, error) { return second.Lock(ctx) })
 		admin := w.Admin()
 		w.Inject(zktest.Rule{Session: admin.ID(), Op: "getData", Fate: zktest.DelayRequest, Delay: time.Second})
 		list := started(func() ([]lock.Contender, error) {
-			return lock.New(admin.Session, "/lock", lock.Options{}).Contenders(ctx)
+			return lock.NewMutex(admin.Session, "/lock", lock.Options{}).Contenders(ctx)
 		})
 		ok(t, first.Unlock(ctx))
 		grant := arrived(t, next)
+		time.Sleep(time.Second) // the request is processed only then
 		if got := arrived(t, list); len(got) != 1 || got[0].Label != "next" || !got[0].Holds {
 			t.Errorf("contenders: got %+v, want only \"next\", which holds the lock", got)
 		}
