@@ -83,8 +83,8 @@ func TestConnectString(t *testing.T) {
 	}
 }
 
-// Open refuses options that no server accepts, and options that would use up the memory of the
-// machine, before anything starts.
+// Before Open starts anything, it refuses options that no server accepts, and options that would
+// use up the memory of the machine.
 func TestInvalidOptionsAreRefused(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"all of memory":        func(o *Options) { o.MaxRequest = math.MaxInt },

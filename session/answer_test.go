@@ -14,8 +14,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Bug: a refusal because of a quota or a busy server was reported as "unknown error: -125" with an
-// unknown outcome.
+// Each error code of a server is reported as a named error with an outcome, even if go-zookeeper
+// does not know the code. Bug: a refusal because of a quota or a busy server was reported as
+// "unknown error: -125" with an unknown outcome.
 //
 // Covers S4.
 func TestAnswersHaveNamesAndAnOutcome(t *testing.T) {

@@ -65,7 +65,7 @@ func contend(ctx context.Context, s *session.Session, hold time.Duration, r *ref
 	g.Unlock(ctx)
 }
 
-// pause waits for d, or until ctx ends.
+// The function `pause` waits for d, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-time.After(d):
@@ -78,7 +78,7 @@ func between(r *rand.Rand, from, to time.Duration) time.Duration {
 	return from + time.Duration(r.Int64N(int64(to-from)))
 }
 
-// attack is one way to break servers while clients contend.
+// An attack is one way to break servers while clients contend.
 type attack struct {
 	name    string
 	servers int
@@ -162,8 +162,8 @@ func attacks() []attack {
 				e.Start(i)
 			}
 		}},
-		// While the follower receives nothing from the leader, its idle sessions expire, or nearly
-		// expire.
+		// While the follower receives nothing from the leader, the idle sessions at this follower
+		// expire, or nearly expire.
 		{name: "follower that does not hear the leader", timeout: 6 * time.Second, known: true, idle: true, first: follows, do: func(ctx context.Context, e *zktest.Ensemble, r *rand.Rand) {
 			for ctx.Err() == nil {
 				pause(ctx, between(r, 0, 10*time.Second))
@@ -231,6 +231,9 @@ func attacks() []attack {
 	}
 }
 
+// In each attack, whenever a program is granted the lock, the contexts of all earlier grants have
+// ended.
+//
 // Covers S2, L1.
 func TestHoldEndsBeforeAnybodyElseIsGranted(t *testing.T) {
 	for _, a := range attacks() {
@@ -251,10 +254,9 @@ func TestHoldEndsBeforeAnybodyElseIsGranted(t *testing.T) {
 	}
 }
 
-// Bug: the first write after idleness extended the lease, because the session assumed that the
-// leader had received the session's latest activity. The attacks must find this mistake, which
-// UnsafeTrustIdle brings back. Earlier tests did not find it, because their contenders were never
-// idle.
+// The attacks find a former bug, which UnsafeTrustIdle brings back: the first write after idleness
+// extended the lease, because the session assumed that the leader had received the session's latest
+// activity. Earlier tests did not find the bug, because their contenders were never idle.
 func TestAttacksFindTheRuleThatTrustsIdleSessions(t *testing.T) {
 	const enough = 20
 	for seed := range uint64(enough) {
@@ -271,7 +273,8 @@ func TestAttacksFindTheRuleThatTrustsIdleSessions(t *testing.T) {
 	t.Errorf("got no two holders in %d runs of each attack, want two with UnsafeTrustIdle", enough)
 }
 
-// underAttack runs three minutes of contention in sessions with the given options.
+// underAttack runs the attack for three minutes, while programs with the given session options
+// contend for a lock.
 func underAttack(t *testing.T, a attack, base session.Options, seed uint64) *referee {
 	referee := &referee{}
 	virtual.Test(t, func(t *testing.T) {
@@ -309,8 +312,8 @@ func underAttack(t *testing.T, a attack, base session.Options, seed uint64) *ref
 	return referee
 }
 
-// howLong returns a short time in half of the calls. In the other half, it returns a time up to the
-// given maximum.
+// howLong returns a random time up to the given maximum. In half of the calls, the time is at most
+// an eighth of the maximum.
 func howLong(r *rand.Rand, most time.Duration) time.Duration {
 	if r.IntN(2) == 0 {
 		most /= 8

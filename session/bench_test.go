@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// These benchmarks compare the cost of a request in a session with that of the client alone. The
-// servers are in memory.
+// These benchmarks compare the cost of a request in a session with the cost of the same request in
+// go-zookeeper's client alone. The servers are in memory.
 
 func BenchmarkGet(b *testing.B) {
 	e := zktest.Start(b)

@@ -45,11 +45,11 @@ func connect(s *Session) (<-chan zk.Event, error) {
 // smallBuffer is the size in bytes of the buffer for replies at the start of a connection.
 const smallBuffer = 4 << 10
 
-// limitReplies sets the largest size of a reply that the client accepts, in bytes; 0 means no
-// limit. Right after the handshake, the client makes a buffer of that size, or of 1.5 MiB without a
-// limit. So a session sets a small limit for the handshake, and no limit from the first reply on.
-// Only the goroutine that reads from the connection may call limitReplies, because that goroutine
-// of the client uses the limit.
+// limitReplies sets the size in bytes of the largest reply that the client accepts; 0 means no
+// limit. Right after the handshake, the client allocates a buffer of 1.5 MiB, or of the limit if
+// that is smaller. To save this memory, a session sets a small limit during the handshake, and
+// removes the limit when the first reply arrives. Only the client's goroutine that reads from the
+// connection may call limitReplies, because that goroutine uses the limit without a lock.
 func limitReplies(c *zk.Conn, bytes int) { zk.WithMaxBufferSize(bytes)(c) }
 
 // debugLog passes the client's log messages to log at the level debug.

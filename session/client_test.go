@@ -77,7 +77,7 @@ func (b *bare) reply(c net.Conn, records ...wire.Record) {
 	must(b.T, err)
 }
 
-// read returns the next request.
+// The method `read` returns the next request.
 func (b *bare) read(c net.Conn) (h wire.RequestHeader, body []byte) {
 	b.Helper()
 	frame, err := wire.ReadFrame(c, nil, 0)
@@ -110,7 +110,7 @@ func (b *bare) close(c net.Conn) {
 	}
 }
 
-// get starts a read. The returned channel receives the error of the read.
+// The method `get` starts a read. The returned channel receives the error of the read.
 func (b *bare) get(path string) <-chan error {
 	answer := make(chan error, 1)
 	go func() {
@@ -121,8 +121,8 @@ func (b *bare) get(path string) <-chan error {
 	return answer
 }
 
-// The method `calls` returns, for each kind of request that a session makes, a function that makes
-// one.
+// The method `calls` returns a function for each kind of request that a session makes. The function
+// makes one request of this kind.
 func (b *bare) calls(path string) map[wire.Op]func() error {
 	acl := zk.WorldACL(zk.PermAll)
 	return map[wire.Op]func() error{

@@ -32,8 +32,9 @@ type conn struct {
 	gone   bool   // closed
 	drops  []byte // replies to requests that were not written; the client has not read them yet
 
-	// Only the goroutine that holds `sending` may use these fields. A goroutine holds it while its
-	// token is in the channel. `sending` is not a mutex, because its holder can block in a write.
+	// The channel `sending` is a lock: a goroutine holds it while the goroutine's token is in the
+	// channel. Only the goroutine that holds `sending` may use the two fields after it. `sending`
+	// is not a sync.Mutex, because its holder can block in a write.
 	sending chan struct{}
 	out     []byte
 	greeted bool // the ConnectRequest was written
@@ -46,16 +47,16 @@ type conn struct {
 	replies  bool   // the client has begun to read replies
 }
 
-// These xids are for requests of the session itself. The client never uses them, so it ignores the
-// replies.
+// These xids are for requests of the session itself. The client never uses these xids, so it
+// ignores replies that have them.
 const (
 	xidRemoveWatches = -5
 	xidCatchUp       = -6
 	xidIdle          = -7
 )
 
-// maxReply is the limit of a reply's size in bytes. It protects against a peer that is not a
-// ZooKeeper server.
+// maxReply is the size in bytes of the largest reply that a session accepts. This limit protects
+// against a peer that is not a ZooKeeper server.
 const maxReply = 1 << 28
 
 func newConn(s *Session, raw net.Conn, server string) *conn {
@@ -157,9 +158,9 @@ func (c *conn) greet(frame []byte) (int, error) {
 	return len(frame), nil
 }
 
-// ping sends a ping of the session itself. The client ignores the answer, like the answers to its
-// own pings. If another request is being sent, ping sends nothing, because that request is equally
-// good evidence for the lease.
+// The method `ping` sends a ping of the session itself. The client ignores the answer, like the
+// answers to its own pings. If another request is being sent, ping sends nothing, because that
+// request is equally good evidence for the lease.
 func (c *conn) ping() {
 	select {
 	case c.sending <- struct{}{}:
@@ -173,7 +174,7 @@ func pingFrame() []byte {
 	return wire.AppendFrame(nil, &wire.RequestHeader{Xid: wire.XidPing, Op: wire.OpPing})
 }
 
-// sync sends a sync of the session itself.
+// The method `sync` sends a sync of the session itself.
 func (c *conn) sync() {
 	c.sending <- struct{}{}
 	defer func() { <-c.sending }()
@@ -187,8 +188,8 @@ func (c *conn) own(frame []byte) {
 	}
 }
 
-// write sends whole frames. The caller holds c.sending. If the socket has not accepted the frames
-// within half a session timeout, write closes the connection.
+// The method `write` sends whole frames. The caller holds c.sending. If the socket has not accepted
+// the frames within half a session timeout, write closes the connection.
 func (c *conn) write(frames []byte) error {
 	c.Conn.SetWriteDeadline(time.Now().Add(c.s.Timeout() / 2))
 	if _, err := c.Conn.Write(frames); err != nil {
@@ -261,7 +262,7 @@ func noFrame(head [4]byte) error {
 	return fmt.Errorf("server sent a frame of %d bytes, limit %d: it may not be a ZooKeeper server", binary.BigEndian.Uint32(head[:]), maxReply)
 }
 
-// welcome evaluates the ConnectResponse.
+// The method `welcome` evaluates the ConnectResponse.
 func (c *conn) welcome() error {
 	var response wire.ConnectResponse
 	if _, err := wire.Decode(c.frame[4:], &response); err != nil {

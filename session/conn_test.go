@@ -21,8 +21,8 @@ import (
 )
 
 // A script is a server that can do what ZooKeeper never does, or does only in a rare state. If the
-// fields connect, reply and part are not set, it begins sessions and answers every request with
-// success.
+// fields `connect`, `reply` and `part` are not set, the script begins sessions and answers every
+// request with success.
 type script struct {
 	t       *testing.T
 	connect func(n int, r wire.ConnectRequest) *wire.ConnectResponse // answers the n-th connection; a nil response leaves it without an answer
@@ -156,8 +156,9 @@ func fresh(r wire.ConnectRequest) *wire.ConnectResponse {
 }
 
 // requestsAcrossSessions returns a server that replaces the first session by another one when the
-// client reconnects. If `silent` is true, it does not report that the first session has expired. In
-// the first session it does not answer creates, so they are in progress when the connection ends.
+// client reconnects. If `silent` is true, the server does not report that the first session has
+// expired. In the first session the server does not answer creates, so they are still in progress
+// when the connection ends.
 func requestsAcrossSessions(silent bool) *script {
 	return &script{
 		connect: func(n int, r wire.ConnectRequest) *wire.ConnectResponse {
@@ -175,6 +176,8 @@ func requestsAcrossSessions(silent bool) *script {
 	}
 }
 
+// No request that was made in a lost session is sent in a later session.
+//
 // Covers S1.
 func TestNoRequestOfALostSessionRunsInALaterOne(t *testing.T) {
 	for name, silent := range map[string]bool{"expired": false, "another id without a word": true} {
@@ -237,8 +240,8 @@ func TestNoRequestOfALostSessionRunsInALaterOne(t *testing.T) {
 }
 
 // This test shows why S1 needs code in this package: go-zookeeper's client executes a queued
-// request in the next session, without an error. If the test fails, go-zookeeper no longer does
-// that.
+// request in the next session, without an error. If this test fails, go-zookeeper no longer does
+// this.
 func TestBareClientRunsRequestsInALaterSession(t *testing.T) {
 	for name, silent := range map[string]bool{"expired": false, "another id without a word": true} {
 		t.Run(name, func(t *testing.T) {
@@ -310,8 +313,8 @@ func TestHandshakeIsBounded(t *testing.T) {
 	})
 }
 
-// A handshake is answered just when its timeout closes the connection. The session must not keep
-// that closed connection.
+// In this test the server answers a handshake just after the timer of the handshake has closed the
+// connection. The session must not use the closed connection.
 func TestConnectionClosedDuringItsHandshakeIsNotAdopted(t *testing.T) {
 	sc := &script{}
 	scripted(t, sc, func(t *testing.T) {
@@ -331,6 +334,8 @@ func TestConnectionClosedDuringItsHandshakeIsNotAdopted(t *testing.T) {
 	})
 }
 
+// Open returns when its context ends, even if the server never answers the handshake.
+//
 // Covers S5, S7.
 func TestCloseDuringAHandshakeDoesNotWaitForIt(t *testing.T) {
 	sc := &script{connect: func(n int, r wire.ConnectRequest) *wire.ConnectResponse { return nil }}
@@ -349,7 +354,8 @@ func TestCloseDuringAHandshakeDoesNotWaitForIt(t *testing.T) {
 	})
 }
 
-// The server accepts the connection, and then neither answers nor reads.
+// If a server keeps a connection open but neither answers nor reads, the session closes the
+// connection within a session timeout.
 //
 // Covers S5.
 func TestStalledSocketIsClosed(t *testing.T) {
@@ -388,8 +394,8 @@ func TestStalledSocketIsClosed(t *testing.T) {
 	}
 }
 
-// The session sends the credentials itself. go-zookeeper can block forever if a write fails while
-// it sends the credentials on a new connection.
+// Each connection begins with all credentials. The session sends them itself, because go-zookeeper
+// can block forever if a write fails while it sends the credentials on a new connection.
 //
 // Covers S5.
 func TestCredentialsAreSentFirstOnEachConnection(t *testing.T) {
@@ -414,9 +420,9 @@ func TestCredentialsAreSentFirstOnEachConnection(t *testing.T) {
 	})
 }
 
-// The connection breaks when the session has read the answer to its first handshake, but
-// go-zookeeper's client has not. The client then requests a new session. The session must be
-// resumed instead.
+// In this test the first connection breaks after the session has read the answer to the handshake,
+// but before go-zookeeper's client has read it. So the client requests a new session on the second
+// connection. The session must change this request, so that the first session is resumed.
 //
 // Covers S1, S5.
 func TestFirstConnectionThatBreaksInItsHandshakeIsResumed(t *testing.T) {
@@ -460,6 +466,8 @@ func (m *mute) Write(b []byte) (int, error) {
 	return m.Conn.Write(b)
 }
 
+// If a server refuses the credentials on a later connection, the session ends.
+//
 // Covers S5.
 func TestRefusedCredentialsEndTheSession(t *testing.T) {
 	sc := &script{reply: func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
@@ -481,7 +489,9 @@ func TestRefusedCredentialsEndTheSession(t *testing.T) {
 	})
 }
 
-// go-zookeeper ignores the answer to setWatches, so the session must handle an error in it.
+// If a server refuses to set the watches again, the session closes the connection and opens another
+// one. The session must check the answer itself, because go-zookeeper ignores the answer to
+// setWatches.
 //
 // Covers S6.
 func TestWatchesThatCannotBeSetAgainCloseTheConnection(t *testing.T) {
@@ -531,6 +541,8 @@ func TestAttemptsAtAFlappingServerArePaused(t *testing.T) {
 	})
 }
 
+// Bytes that are not a valid reply end the connection, but not the session.
+//
 // Covers S5.
 func TestGarbageClosesTheConnectionOnly(t *testing.T) {
 	for name, bytes := range map[string][]byte{
@@ -565,7 +577,8 @@ func TestGarbageClosesTheConnectionOnly(t *testing.T) {
 	}
 }
 
-// A poisoned is a connection whose reads return garbage, except the first ones.
+// A poisoned is a connection whose first reads return data of the server, and whose later reads
+// return garbage.
 type poisoned struct {
 	net.Conn
 	after   int // number of reads that still return data of the server
@@ -584,6 +597,8 @@ func (p *poisoned) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// If a server grants another timeout when it resumes the session, the lease ends.
+//
 // Covers S2.
 func TestChangedTimeoutEndsTheLease(t *testing.T) {
 	for _, timeout := range []int32{4000, 20_000} {

@@ -11,8 +11,8 @@ import (
 )
 
 // DeleteAll deletes path and everything below it, many znodes in each transaction. These
-// transactions are separate: if DeleteAll fails, a part of the znodes may be deleted. It succeeds
-// if path does not exist.
+// transactions are separate: if DeleteAll fails, a part of the znodes may be deleted. DeleteAll
+// succeeds if path does not exist.
 func (s *Session) DeleteAll(ctx context.Context, path string) error {
 	for {
 		err := s.Delete(ctx, path, AnyVersion)
@@ -33,9 +33,9 @@ func (s *Session) DeleteAll(ctx context.Context, path string) error {
 const deletions = 500
 
 // deleteChildren lists the children of dir once, and deletes them and everything below them. A
-// transaction fails as a whole at the first child that is gone or has children of its own. A child
-// that is gone is skipped, and a child with children is deleted separately. There may be more such
-// children, so the next transactions are smaller.
+// transaction fails as a whole at the first child that is gone or has children of its own. After
+// this failure, deleteChildren skips the child if it is gone. If the child has children, it is
+// deleted separately. More transactions may fail in the same way, so the next ones are smaller.
 func (s *Session) deleteChildren(ctx context.Context, dir string) error {
 	listing, err := s.Children(ctx, dir)
 	if errors.Is(err, zk.ErrNoNode) {

@@ -17,7 +17,8 @@ import (
 const descriptorsOf = "ZKCOORD_TEST_DESCRIPTORS"
 
 // A program that has used up its file descriptors cannot connect. The session logs the reason, and
-// resumes once a descriptor is free. The test sets the limit in a separate process.
+// resumes once a descriptor is free. The test lowers the limit of descriptors in a separate
+// process, which runs the function withoutDescriptors.
 func TestSessionSurvivesUsedUpDescriptors(t *testing.T) {
 	if server := os.Getenv(descriptorsOf); server != "" {
 		withoutDescriptors(t, server)

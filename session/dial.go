@@ -15,8 +15,9 @@ import (
 // after the end of the session.
 var errOver = errors.New("session: no second session on one client")
 
-// dial opens a connection for the client. It runs on the client's goroutine, one call at a time.
-// After the end of the session it returns a parkedConn, on which the client waits until Close.
+// The method `dial` opens a connection for the client. It runs on the client's goroutine, one call
+// at a time. After the end of the session it returns a parkedConn, on which the client waits until
+// Close.
 func (s *Session) dial(network, address string, _ time.Duration) (net.Conn, error) {
 	if s.servers.pause(s.life.ctx) != nil {
 		return newParkedConn(s.opts.Timeout, s.park), nil

@@ -2,10 +2,10 @@
 // ends each grant of a program before any other client can be granted the same lock or leadership.
 // All other packages of zkcoord that use ZooKeeper are built on this package.
 //
-// A [Session] is one session on one client of go-zookeeper, and both end together. When its session
-// expires, go-zookeeper's client silently continues with a new one. A Session never does. A request
-// that was made in one session is never executed in a later one. [Run] is for programs that live
-// longer than a session: it opens a new session each time one is lost.
+// A [Session] is one session on one client of go-zookeeper, and both end together. If a session
+// expires, go-zookeeper's client silently continues with a new session. A Session never does this:
+// a request that was made in one session is never executed in a later one. [Run] is for programs
+// that live longer than a session: it opens a new session each time one is lost.
 //
 // # Usage
 //
@@ -56,19 +56,21 @@
 // the resource is a znode, put the write into one transaction with a check of the znode of the
 // grant.
 //
-// After the resume of a suspended machine, holds end within a twelfth of the session timeout. Until
-// then the program still counts as holding. On Linux, the kernel's clocks show a suspension. On
-// other systems, a wall clock that is set forward looks like a suspension. Such a step of the clock
-// ends holds too if it is longer than a tenth of a second and longer than a fortieth of the session
-// timeout. A hypervisor that stops a virtual machine with all of its clocks leaves no trace.
+// When a suspended machine resumes, holds end within a twelfth of the session timeout. Until then
+// the program still counts as holding. On Linux, the kernel's clocks show a suspension. On other
+// systems, a wall clock that is set forward looks like a suspension. Such a step of the clock also
+// ends holds if the step is longer than a tenth of a second and longer than a fortieth of the
+// session timeout. A hypervisor that stops a virtual machine with all of its clocks leaves no
+// trace.
 //
 // # Session loss
 //
 // A session is lost in one of four cases: a server says so, a server answers with another session,
-// credentials are refused, or no server was reached for Options.Abandon. If credentials are refused
-// ([ErrCredentials]), a new session with the same credentials is lost too. First the holds of a
-// lost session end, then its context and [Session.Done]. A lost connection is not a lost session:
-// requests wait for the next connection, and writes that were in progress end as [Indeterminate].
+// credentials are refused, or no server was reached for the time Options.Abandon. If credentials
+// are refused ([ErrCredentials]), a new session with the same credentials is lost too. First the
+// holds of a lost session end, then its context and [Session.Done]. A lost connection is not a lost
+// session: requests wait for the next connection, and writes that were in progress end as
+// [Indeterminate].
 //
 // # Goroutines
 //
@@ -79,8 +81,8 @@
 // for it, at the latest until the session ends. Each hold that has lasted a while has a goroutine
 // too. Close waits for all of them.
 //
-// A request whose context is the session's own is made on the caller's goroutine, because the
-// request does not have to return before the session ends.
+// A request with the context that Session.Context returns runs on the caller's goroutine, because
+// such a request does not have to return before the session ends.
 //
 // # Adopting a connection
 //

@@ -120,8 +120,8 @@ func (b buffered) Write(data []byte) (int, error) {
 }
 
 // If the server's certificate expires, the open connection is not affected. The next connection
-// fails, and the log says why. The session resumes once the server has a new certificate. The
-// client's own certificate is replaced without a new session.
+// fails, and the log says why. The session resumes once the server has a new certificate. If the
+// client gets a new certificate too, the same session uses it on the next connection.
 func TestSessionSurvivesAnExpiredCertificate(t *testing.T) {
 	inBubble(t, zktest.Options{Servers: 1}, func(t *testing.T, e *zktest.Ensemble) {
 		ca := signed(t, 1, 1000*time.Hour, nil)
@@ -161,9 +161,9 @@ func TestSessionSurvivesAnExpiredCertificate(t *testing.T) {
 	})
 }
 
-// The lookup of the server's name fails, or returns a dead address or no address. The session
-// repeats the lookup until it can connect, and continues as the same session, even at addresses of
-// other servers.
+// In this test the lookup of the server's name fails, or returns a dead address or no address. The
+// session repeats the lookup until it can connect. It then continues as the same session, even if
+// the addresses are those of other servers.
 func TestSessionSurvivesChangesOfANameInDNS(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		var mu sync.Mutex

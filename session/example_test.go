@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// example opens a session on a new ensemble.
+// The function `example` opens a session on a new ensemble.
 func example() (context.Context, *session.Session, func()) {
 	e, err := zktest.New(zktest.Options{})
 	if err != nil {
@@ -199,8 +199,8 @@ func ExampleDeleteOp() {
 	// Output: <nil>
 }
 
-// The write succeeds only while the znode /lock exists. In this way the znode of a lock fences
-// writes.
+// A Multi with a CheckOp of a lock's znode writes only while that znode exists. In this way the
+// znode fences writes. Here /lock does not exist, so the write fails.
 func ExampleCheckOp() {
 	ctx, s, done := example()
 	defer done()

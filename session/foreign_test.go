@@ -8,9 +8,10 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// ClickHouse Keeper gives sessions no password and cannot resume them: each connection begins a new
-// session (ClickHouse#116690). The old session lives on until its timeout. The proof of the lease
-// does not apply to such a server, so nothing may be held on it.
+// On a server that is not ZooKeeper, nothing is granted unless UnsafeAnyServer is set. ClickHouse
+// Keeper, for example, gives sessions no password and cannot resume them: each connection begins a
+// new session (ClickHouse#116690), and the old session lives on until its timeout. The proof of the
+// lease does not apply to such a server.
 func TestNothingIsHeldOnAServerThatIsNotZooKeeper(t *testing.T) {
 	for _, c := range []struct {
 		noResume, anyServer bool
@@ -36,8 +37,9 @@ func TestNothingIsHeldOnAServerThatIsNotZooKeeper(t *testing.T) {
 	}
 }
 
-// On a server such as ClickHouse Keeper, a session is lost with its connection, although the server
-// does not say so. The session that is opened next works for everything except holds.
+// On a server such as ClickHouse Keeper, a session is lost when its connection ends, although the
+// server does not say so. A new session can be opened and works, except for holds. The ephemeral
+// znodes of the lost session remain until its timeout.
 func TestASessionThatIsNotResumedIsLost(t *testing.T) {
 	inBubble(t, zktest.Options{NoResume: true}, func(t *testing.T, e *zktest.Ensemble) {
 		server := follower(e)

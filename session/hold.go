@@ -26,9 +26,10 @@ var ErrUnreadable = errors.New("session: the znode's ACL does not let this sessi
 var ErrNotZooKeeper = errors.New("session: the server is not ZooKeeper: its sessions have no password")
 
 // A hold covers what a session holds or waits for: a lock, a leadership, a permit or a queue item.
-// One of the session's znodes represents the hold. A hold that only waits costs no write. From the
-// call of Expect or Grant until End, the session renews its lease with heartbeats. After Grant has
-// returned nil, the session holds what the hold covers until the context of the hold ends.
+// One of the session's znodes represents the hold. A hold that only waits costs no write. After the
+// call of Expect or Grant, and until the hold ends, the session renews its lease with heartbeats.
+// After Grant has returned nil, the session holds what the hold covers until the context of the
+// hold ends.
 type hold struct {
 	keeper *leaseKeeper
 	node   engine.Node
@@ -55,8 +56,8 @@ func newHold(k *leaseKeeper, n engine.Node) *hold {
 }
 
 // Grant waits until the lease stands. From then on, nobody else can be granted what the hold covers
-// before the context of the hold ends. Call Grant when the recipe has found that the znode's turn
-// has come. If ctx or the hold ends first, Grant returns the cause, and nothing is held.
+// before the context of the hold ends. Call Grant when the recipe has found that it is the turn of
+// the hold's znode. If ctx or the hold ends first, Grant returns the cause, and nothing is held.
 func (h *hold) Grant(ctx context.Context) error {
 	for {
 		wait, err := h.keeper.grant(h, time.Now())
@@ -81,18 +82,18 @@ func (h *hold) Grant(ctx context.Context) error {
 func (h *hold) Expect() { h.keeper.expect(h) }
 
 // Context returns a context that ends as soon as it is not certain that the session still holds
-// what the hold covers. The cause is ErrRevoked, ErrClosed, ErrNotZooKeeper, an error that is or
-// wraps ErrLeaseLapsed, ErrUnreadable or ErrLost, or the argument of End. The context ends before
-// any other client can be granted what the hold covers, under the assumptions of
-// docs/decisions/0001-lease.md.
+// what the hold covers. The cause is the argument of End or one of these errors: ErrRevoked,
+// ErrClosed, ErrNotZooKeeper, or an error that is or wraps ErrLeaseLapsed, ErrUnreadable or
+// ErrLost. The context ends before any other client can be granted what the hold covers, under the
+// assumptions of docs/decisions/0001-lease.md.
 func (h *hold) Context() context.Context { return h.ctx }
 
-// Deadline returns the instant at which the hold ends if no server answers before.
+// Deadline returns the instant at which the hold ends unless a server answers earlier.
 func (h *hold) Deadline() time.Time { return h.keeper.deadline() }
 
-// End ends the hold with the given cause. It returns false if the hold had already ended. It does
-// not delete the znode. Call End before you delete the znode, so that the program learns of the end
-// before another client can be granted what the hold covers.
+// End ends the hold with the given cause. It returns false if the hold had already ended. End does
+// not delete the znode of the hold. Call End before you delete the znode, so that the program
+// learns of the end before another client can be granted what the hold covers.
 func (h *hold) End(cause error) bool { return h.keeper.end(h, cause) }
 
 // finish ends the contexts of the hold. The caller holds the keeper's mu.
@@ -102,8 +103,8 @@ func (h *hold) finish(cause error) {
 	h.traceEndLocked(cause)
 }
 
-// Bind returns the context for work under the hold. It has the values and the deadline of ctx. It
-// ends when ctx or the hold ends, with the cause of the one that ended first.
+// Bind returns the context for work under the hold. This context has the values and the deadline of
+// ctx. It ends when ctx or the hold ends, with the cause of the one that ended first.
 //
 // The goroutine that ends the hold also ends this context and all contexts derived from it, without
 // waiting for another goroutine. So this context ends before another client can be granted what the
@@ -112,9 +113,9 @@ func (h *hold) finish(cause error) {
 // The caller has nothing to release: the hold keeps this context only until the hold or ctx ends.
 func (h *hold) Bind(ctx context.Context) context.Context { return h.bound.Bind(ctx) }
 
-// Unbind returns a context with which to wait until the hold is released. A context of Bind is
-// unsuitable for this wait, because it ends with the release. Call the returned function when the
-// wait is over.
+// Unbind returns a context with which to wait until the hold is released. A context that Bind
+// returned is unsuitable for this wait, because the release ends that context. Call the returned
+// function when the wait is over.
 //
 // Unbind returns ctx itself if ctx has ended, or if ctx is not derived from a context of Bind.
 // Otherwise, the returned context has the deadline of ctx and ends when ctx ends, with one

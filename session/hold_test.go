@@ -34,6 +34,9 @@ func counted(opts Options) (Options, *atomic.Int64) {
 	return opts, beats
 }
 
+// An idle session sends no writes. A session with a granted hold sends about six heartbeats in a
+// session timeout, whatever the number of its holds.
+//
 // Covers S2.
 func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
@@ -120,8 +123,10 @@ func TestFirstGrantAfterIdleness(t *testing.T) {
 	}
 }
 
-// Bug of zk.Lock: a waiter on an isolated follower found that it was first, and was granted a lock
-// that another client held. The lock had two holders for 4.3 s.
+// If a session has expired while its follower was isolated, nothing is granted to the session,
+// although the follower still answers reads. With zk.Lock, a waiter on an isolated follower found
+// that its znode was the first, and was granted a lock that another client held. That lock had two
+// holders for 4.3 s.
 //
 // Covers S2.
 func TestWaiterOnAnIsolatedFollowerIsNotGrantedAfterItsSessionExpired(t *testing.T) {
@@ -152,6 +157,9 @@ func TestWaiterOnAnIsolatedFollowerIsNotGrantedAfterItsSessionExpired(t *testing
 	})
 }
 
+// If the session's server is isolated, a granted hold ends exactly at its deadline. When the server
+// is connected again and the session has not expired, another hold of the session can be granted.
+//
 // Covers S2.
 func TestHoldLapsesWithinTheTimeoutAndIsGrantedAgain(t *testing.T) {
 	for _, timeout := range []time.Duration{4 * time.Second, 10 * time.Second, 40 * time.Second} {
@@ -190,6 +198,9 @@ func TestHoldLapsesWithinTheTimeoutAndIsGrantedAgain(t *testing.T) {
 	}
 }
 
+// If another client deletes the znode of a hold, that hold ends at once, even if a new znode is
+// created at the same path. Other holds do not end.
+//
 // Covers S2.
 func TestDeletedNodeRevokesAtOnce(t *testing.T) {
 	for name, recreate := range map[string]bool{"deleted": false, "recreated": true} {
@@ -228,8 +239,8 @@ func TestDeletedNodeRevokesAtOnce(t *testing.T) {
 	}
 }
 
-// If the znode of a hold is deleted before the session watches it, the session detects this when it
-// sets the watch.
+// If the znode of a hold is deleted before the session watches the znode, the session detects the
+// deletion when it sets the watch.
 func TestNodeDeletedBeforeItIsWatchedRevokes(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		opts, beats := counted(on(e))
@@ -244,8 +255,8 @@ func TestNodeDeletedBeforeItIsWatchedRevokes(t *testing.T) {
 	})
 }
 
-// The server is too busy to watch the znodes, so only heartbeats can find the deletions. Each
-// heartbeat finds one.
+// Heartbeats find deleted znodes, one znode with each heartbeat. In this test the server is too
+// busy to set watches, so nothing else can find the deletions.
 func TestHeartbeatFindsDeletedNodes(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		s, admin := open(t, on(e)), open(t, on(e))
@@ -363,8 +374,9 @@ func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
 	})
 }
 
-// If the ACL of a znode no longer lets the session read it, the hold on this znode ends with that
-// reason. No other hold ends. Bug: all holds ended when the lease lapsed, 9.5 s after the change.
+// If the ACL of a hold's znode no longer lets the session read the znode, this hold ends with that
+// reason, and no other hold ends. Bug: all holds ended when the lease lapsed, 9.5 s after the
+// change of the ACL.
 //
 // Covers S2.
 func TestAnUnreadableNodeEndsItsHoldAlone(t *testing.T) {

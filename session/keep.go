@@ -12,9 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// keep does the due work of the lease keeper, and ends the session if it has been without a server
-// for too long: see Options.Abandon. When the session has ended, keep closes the client. Hooks run
-// on another goroutine, so a slow hook does not delay keep.
+// keep does the due work of the lease keeper. It ends the session if the session has been without a
+// server for too long: see Options.Abandon. When the session has ended, keep closes the client.
+// Hooks run on another goroutine, so a slow hook does not delay keep.
 func (s *Session) keep() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -29,7 +29,7 @@ func (s *Session) keep() {
 	s.dismiss()
 }
 
-// tend does the due work and returns the time at which more may be due.
+// tend does the work that is due now, and returns the time at which more work may be due.
 func (s *Session) tend(now time.Time) (next time.Time) {
 	if since, down := s.tap.down(); down && s.opts.Abandon >= 0 {
 		limit := cmp.Or(s.opts.Abandon, 3*s.Timeout())
@@ -60,11 +60,11 @@ func (s *Session) tend(now time.Time) (next time.Time) {
 	return times.Earlier(next, due.next)
 }
 
-// heartbeat sends a multi that checks the znodes of holds, or the root if there are none. Such a
-// multi changes nothing and fires no watch, but it is a quorum write: the answer proves that the
-// session lives. If a check fails because its znode is gone, or because the znode's ACL does not
-// let this session read it, the hold of that znode ends. A multi reports only its first failed
-// check, so a heartbeat ends at most one hold.
+// The method `heartbeat` sends a multi that checks the znodes of holds, or the root if there are
+// none. The multi changes nothing and fires no watch, but it is a quorum write: the answer proves
+// that the session lives. If a check fails because its znode is gone, or because the znode's ACL
+// does not let this session read it, the hold of that znode ends. A multi reports only its first
+// failed check, so a heartbeat ends at most one hold.
 func (s *Session) heartbeat(checked []*hold) {
 	start := time.Now()
 	paths := []string{"/"}
@@ -102,7 +102,7 @@ func (s *Session) checkNodes(paths []string) (i int, part, err error) {
 	return i, part, err
 }
 
-// watchHold ends h as soon as another client deletes its znode.
+// watchHold ends h as soon as another client deletes the znode of h.
 func (s *Session) watchHold(h *hold) {
 	ctx, cancel := context.WithCancel(h.ctx)
 	defer cancel()

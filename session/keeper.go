@@ -18,9 +18,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A leaseKeeper manages the lease of a session and the holds under it. It gets its evidence from
-// the tap, and ends the holds when the lease lapses. It also decides which requests keep the lease;
-// Session.keep sends them.
+// A leaseKeeper manages the lease of a session and the holds under it. The tap gives the
+// leaseKeeper its evidence: when packets were sent and answered. The leaseKeeper ends the holds
+// when the lease lapses. It also decides which requests keep the lease; Session.keep sends them.
 type leaseKeeper struct {
 	opts    *Options
 	reports *reporter
@@ -50,7 +50,7 @@ type line interface {
 	fail(why error) error
 }
 
-// terms are the properties of the session that a connection reports.
+// The type `terms` has the properties of the session that a new connection reports.
 type terms struct {
 	id            int64
 	timeout, tick time.Duration
@@ -93,7 +93,7 @@ func (k *leaseKeeper) disconnected() {
 	signal(k.wake)
 }
 
-// A reply is an answer as the connection read it.
+// A reply is the answer to a request, as the connection has read it: header and body.
 type reply struct {
 	op     wire.Op
 	header wire.ReplyHeader
@@ -165,7 +165,7 @@ func (k *leaseKeeper) spacedLocked(now time.Time, ok bool) {
 	signal(k.wake)
 }
 
-// close ends every hold. After that, a hold ends as soon as it begins.
+// The method `close` ends all holds. A hold that begins later ends at once.
 func (k *leaseKeeper) close(cause error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -195,7 +195,7 @@ func (k *leaseKeeper) endLocked(h *hold, cause error) {
 	}
 }
 
-// end implements hold.End.
+// The method `end` implements hold.End.
 func (k *leaseKeeper) end(h *hold, cause error) (going bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -204,8 +204,8 @@ func (k *leaseKeeper) end(h *hold, cause error) (going bool) {
 	return going
 }
 
-// begin begins a hold on a znode of this session. If the session has ended or its server is not
-// ZooKeeper, the returned hold has already ended.
+// begin begins a hold on a znode of this session. The returned hold has already ended if the
+// session has ended, or if the server is not ZooKeeper and Options.UnsafeAnyServer is not set.
 func (k *leaseKeeper) begin(n engine.Node) *hold {
 	h := newHold(k, n)
 	k.mu.Lock()
@@ -223,7 +223,7 @@ func (k *leaseKeeper) begin(n engine.Node) *hold {
 	return h
 }
 
-// expect implements hold.Expect.
+// The method `expect` implements hold.Expect.
 func (k *leaseKeeper) expect(h *hold) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -245,9 +245,9 @@ func (k *leaseKeeper) traceHoldLocked(kind leasetrace.Kind, h *hold) {
 	}
 }
 
-// grant grants h if the lease stands, or always with Options.UnsafeHoldUntilLost. If it does not
-// grant h, it returns a channel that is closed when the lease stands again. If h has ended, grant
-// returns the cause.
+// The method `grant` grants h if the lease stands. With Options.UnsafeHoldUntilLost, it grants h
+// even if no lease stands. If grant does not grant h, it returns a channel that is closed when the
+// lease stands again. If h has ended, grant returns the cause.
 func (k *leaseKeeper) grant(h *hold, now time.Time) (wait <-chan struct{}, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -270,7 +270,7 @@ func (k *leaseKeeper) grant(h *hold, now time.Time) (wait <-chan struct{}, err e
 	return k.renewal, nil
 }
 
-// deadline returns when the lease lapses if no server answers before.
+// The method `deadline` returns the time at which the lease lapses unless a server answers earlier.
 func (k *leaseKeeper) deadline() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -329,11 +329,12 @@ func (k *leaseKeeper) anyLocked(is func(*hold) bool) bool {
 
 // tendLocked adds to the chores a ping and the holds to watch, if they are due.
 //
-// A heartbeat proves only activity that was answered well before that heartbeat. A ping is such
-// activity, and costs the ensemble no write.
+// A heartbeat proves only that the leader has received activity that was answered well before the
+// heartbeat was sent. A ping is such activity, and costs the ensemble no write.
 //
-// A hold that has lasted a while is watched. So a deletion of its znode by another client is
-// reported at once, and not only by the next heartbeat. A short hold costs no request for a watch.
+// If a hold has lasted a while, its znode is watched. So if another client deletes the znode, the
+// session notices this at once, and not only with the next heartbeat. A short hold costs no request
+// for a watch.
 func (k *leaseKeeper) tendLocked(due *chores, now time.Time, keeping bool) {
 	interval := k.timeout / 12
 	if now.Sub(k.lastPing) >= interval {
@@ -357,8 +358,8 @@ const maxChecks = 64
 // expect a grant soon counts as idle.
 //
 // Syncs keep an idle session ready without a write: they prove that the path to the leader and back
-// is open. Only one sync is sent at a time. All syncs have the same xid, so the answers of several
-// could not be distinguished.
+// is open. Only one sync is in progress at a time, because all syncs have the same xid: the answers
+// to several syncs could not be distinguished.
 func (k *leaseKeeper) beatLocked(due *chores, now time.Time, keeping bool) {
 	silent := k.opts.UnsafeTrustIdle || k.opts.NoIdleLease && len(k.holds) == 0
 	if k.beating || k.opts.UnsafeHoldUntilLost || silent && !keeping {
@@ -420,9 +421,9 @@ func (k *leaseKeeper) endGrantedLocked(cause error) (n int, traced context.Conte
 }
 
 // The lease is computed with Go's monotonic clock. On most systems this clock stops while the
-// machine is suspended, but the servers' clocks continue. After the resume, the lease would still
-// stand although the session may have expired. So the keeper also reads a clock that does not stop,
-// and drops the lease after a suspension.
+// machine is suspended, but the servers' clocks continue. So by this clock, the lease would still
+// stand after the resume, although the session may have expired. Therefore the keeper also reads a
+// clock that does not stop, and drops the lease after a suspension.
 //
 // A gap remains: until the keeper's next check, at most a twelfth of the session timeout after the
 // resume, the program still counts as holding. If a hypervisor stops a virtual machine with all of

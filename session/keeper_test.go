@@ -31,8 +31,8 @@ func bareKeeper(t *testing.T, change func(*Options)) *leaseKeeper {
 	return k
 }
 
-// text describes the due work: p for a ping, s for a sync, b for a heartbeat with the number of
-// znodes that it checks, w for each znode to watch, d for a connection to drop.
+// The method `text` describes the due work: p for a ping, s for a sync, b for a heartbeat with the
+// number of znodes that it checks, w for each znode to watch, d for a connection to drop.
 func (c chores) text() (s string) {
 	for _, due := range []struct {
 		is   bool
@@ -220,8 +220,8 @@ func TestFailedChoresAreSpaced(t *testing.T) {
 	}
 }
 
-// The heartbeats of a session with many holds check all of their znodes in turn. Bug: each heartbeat
-// checked a random part, so a znode could be missed by many heartbeats.
+// If a session has many holds, its heartbeats check the znodes of all holds in turn. Bug: each
+// heartbeat checked a random part of them, so many heartbeats could miss a znode.
 func TestHeartbeatsCheckAllHoldsInTurn(t *testing.T) {
 	k := bareKeeper(t, nil)
 	for i := range 2 * maxChecks {

@@ -12,12 +12,14 @@ import (
 //
 // The rule and its proof from ZooKeeper's sources are in docs/decisions/0001-lease.md. In short,
 // the leader expires a session no sooner than its timeout after the last activity that the leader
-// has received. The lease keeps two times:
+// has received. An activity is a packet of any kind that was answered without an error. The lease
+// keeps two times:
 //
 //   - `kept`: before this time, the leader of this connection does not expire the session. A packet
 //     k that went to the leader and back can move this time later, because k proves that the
-//     leader had received an earlier activity a. The proof also needs a packet j between a and k.
-//     A sync is enough for k, and costs the ensemble no write.
+//     leader had received an earlier activity a. The proof also needs a packet j between a and k,
+//     which went to the leader and back too. Both k and j can be syncs, which cost the ensemble no
+//     write.
 //   - `deadline`: before this time, no leader expires the session. An acknowledged quorum write
 //     moves it to `kept`, because the write proves that the leader still had a majority.
 type lease struct {
@@ -53,23 +55,27 @@ type mark struct {
 // A span holds the times at which a packet was sent and its answer was read.
 type span struct{ sent, answered time.Time }
 
-// carried is what an earlier connection proved about its leader. The first acknowledged write of
-// the current connection uses it. If the leader is still the same, `kept` is valid again. A new
-// leader began after `lastWrite` and gave every session a whole timeout. So it keeps the session
-// for at least a timeout after `lastWrite`.
+// carried is the evidence of the latest earlier connection on which a write was acknowledged. The
+// lease uses it when the first write of the current connection is acknowledged:
+//
+//   - If the leader is still the same (`epoch`), the leader does not expire the session before
+//     `kept`, as the earlier connection had proved.
+//   - If there is a new leader, it began after `lastWrite` and gave every session a whole timeout.
+//     So it does not expire the session before `lastWrite` plus a timeout.
 type carried struct {
 	epoch     int64
 	kept      time.Time
 	lastWrite time.Time
 }
 
-// probation begins with the answer to the first write after lease.kept has passed. Until it ends,
-// nothing is granted.
+// A probation begins with the answer to the first write after lease.kept has passed. Nothing is
+// granted until the probation ends.
 //
-// When it begins, the leader may already have taken the session from its table to close it, and may
-// still answer requests. The leader then closes the session within one session timeout. A write
-// that is sent after that time succeeds only if the leader had not taken the session. Such a write
-// ends the probation.
+// When a probation begins, the leader may already have taken the session from its table to close
+// it, although the leader still answers requests. In this case the leader closes the session within
+// one session timeout. So a write that is sent at least one session timeout after the beginning
+// succeeds only if the leader had not taken the session. Such a successful write ends the
+// probation.
 type probation struct {
 	since time.Time // when the write that began it was answered
 	kept  time.Time // the next value of lease.kept, if the session survives
@@ -88,8 +94,8 @@ func (l *lease) epsilon() time.Duration { return max(l.timeout/40, 20*time.Milli
 func (l *lease) proving() time.Duration { return l.timeout }                              // how long probation lasts
 func (l *lease) period() time.Duration  { return l.tick/2 + l.epsilon() }                 // longest time between two reports of a follower to its leader
 
-// restart begins a connection whose handshake was sent at the given time. If `fresh` is true, the
-// connection created the session. The creation of a session is a quorum write.
+// restart records a new connection whose handshake was sent at the given time. If `fresh` is true,
+// the connection created the session. The creation of a session is a quorum write.
 func (l *lease) restart(sent time.Time, timeout, tick time.Duration, fresh bool) {
 	if l.epoch != 0 {
 		l.carried = carried{l.epoch, l.kept, l.lastWrite}
@@ -126,7 +132,7 @@ func (l *lease) forget() {
 // restart. The deadline remains.
 func (l *lease) disconnect() { l.connected = false }
 
-// activity records a packet of any kind that was answered without an error.
+// The method `activity` records a packet of any kind that was answered without an error.
 func (l *lease) activity(sent, answered time.Time) {
 	if !l.connected {
 		return
@@ -138,9 +144,9 @@ func (l *lease) activity(sent, answered time.Time) {
 
 // The method `reached` records a packet that went to the leader and back: a sync or a quorum write.
 // It returns a time before which the leader does not expire the session, unless the leader had
-// already taken the session from its table to close it. An answer before l.kept excludes that, so
-// l.kept moves to the returned time if that is later. During a probation, l.probation.kept moves in
-// the same way.
+// already taken the session from its table to close it. If the packet was answered before l.kept,
+// the leader had not taken the session, so l.kept moves to the returned time if that time is later.
+// During a probation, l.probation.kept moves in the same way.
 func (l *lease) reached(sent, answered time.Time) (known time.Time) {
 	if !l.connected {
 		return known
@@ -153,15 +159,16 @@ func (l *lease) reached(sent, answered time.Time) (known time.Time) {
 	case answered.Before(l.probation.kept):
 		l.probation.kept = times.Later(l.probation.kept, known)
 	}
-	// This comes last, so that the packet is no evidence for itself.
+	// The packet is recorded as evidence only now, so that it is no evidence for itself.
 	if m := l.at(sent); m.evidence.sent.IsZero() {
 		m.evidence = span{sent, answered}
 	}
 	return known
 }
 
-// write records an acknowledged quorum write under the leader of the given epoch, and moves the
-// deadline. The caller has already recorded the write as activity.
+// The method `write` records a quorum write that the leader of the given epoch acknowledged. It
+// moves the deadline to l.kept, unless a probation begins or continues. The caller has already
+// recorded the write as activity.
 func (l *lease) write(sent, answered time.Time, epoch int64) {
 	if !l.connected {
 		return
@@ -187,8 +194,9 @@ func (l *lease) write(sent, answered time.Time, epoch int64) {
 	l.deadline = l.kept
 }
 
-// keptSince returns a time before which the leader of the given epoch does not expire the session,
-// by the evidence of an earlier connection. Without such evidence, it returns the zero time.
+// keptSince returns a time before which the leader of the given epoch does not expire the session.
+// It uses only l.carried, the evidence of an earlier connection. If there is none, it returns the
+// zero time.
 func (l *lease) keptSince(epoch int64) time.Time {
 	switch l.carried.epoch {
 	case 0:
@@ -201,7 +209,8 @@ func (l *lease) keptSince(epoch int64) time.Time {
 
 // latestKnown finds the latest activity that the leader had certainly received when it handled a
 // packet sent at k. It returns the time at which that activity was sent. The leader had always
-// received the handshake, which took the same path as the packet, but earlier.
+// received the handshake, which took the same path as the packet, but earlier. So if no later
+// activity is certain, latestKnown returns the time at which the handshake was sent.
 func (l *lease) latestKnown(k time.Time) time.Time {
 	i := len(l.marks) - 1
 	for i >= 0 && !l.marks[i].evidence.before(k) {
@@ -213,8 +222,9 @@ func (l *lease) latestKnown(k time.Time) time.Time {
 	return l.activeBy(i, l.marks[i].evidence.sent.Add(-l.period()))
 }
 
-// activeBy finds the latest activity that was answered by the time t, in the marks up to index i.
-// It returns the time at which that activity was sent.
+// activeBy finds the latest activity that was answered at t or earlier, in the marks up to index i.
+// It returns the time at which that activity was sent. If there is no such activity, it returns the
+// time at which the handshake was sent.
 func (l *lease) activeBy(i int, t time.Time) time.Time {
 	for ; i >= 0; i-- {
 		if a := l.marks[i].activity; a.before(t) {
@@ -233,7 +243,7 @@ func (l *lease) keptBy(activity time.Time) time.Time {
 }
 
 // The method `at` returns the mark of the slot that contains t. Packets are answered in the order
-// sent, so this is the last mark or a new one.
+// in which they were sent. So the mark is the last one so far, or a new one.
 func (l *lease) at(t time.Time) *mark {
 	slot := int64(t.Sub(l.opened) / (l.timeout / slots))
 	if n := len(l.marks); n > 0 && l.marks[n-1].slot >= slot {
@@ -246,9 +256,9 @@ func (l *lease) at(t time.Time) *mark {
 	return &l.marks[len(l.marks)-1]
 }
 
-// beat returns the time between two heartbeats. A heartbeat proves only activity that was answered
-// at least one period before the previous heartbeat was sent: see lease.period. The longer the
-// tick, the older that activity can be, and the more often heartbeats are needed.
+// The method `beat` returns the time between two heartbeats. A heartbeat proves only activity that
+// was answered at least one period before the previous heartbeat was sent: see lease.period. The
+// longer the tick, the older that activity can be, and the more often heartbeats are needed.
 func (l *lease) beat() time.Duration {
 	if 4*l.tick <= l.timeout {
 		return l.timeout / 4
@@ -283,15 +293,16 @@ func (l *lease) renew(now time.Time, holding bool) (due time.Time, write bool) {
 }
 
 // The method `before` returns when to renew the deadline `end`, which was last renewed at `last`:
-// one beat later, or earlier if the deadline is near, but at least timeout/spacing after `last`.
+// one beat after `last`, or earlier if `end` is near, but never less than timeout/spacing after
+// `last`.
 func (l *lease) before(end, last time.Time) time.Time {
 	near := end.Add(-max(l.timeout/8, 3*l.roundTrip))
 	return times.Later(times.Earlier(near, last.Add(l.beat())), last.Add(l.timeout/spacing))
 }
 
-// The method `spaced` returns t, or a later time if the last write was very recent. After a stall,
-// late answers to writes hardly extend the lease. Without this delay, each of them would be
-// followed by the next heartbeat at once.
+// The method `spaced` returns t, or the time timeout/spacing after the last write was sent if that
+// is later. After a stall, late answers to writes hardly extend the lease. Without this delay, the
+// session would send the next heartbeat at once after each late answer.
 func (l *lease) spaced(t time.Time) time.Time {
 	return times.Later(t, l.lastWrite.Add(l.timeout/spacing))
 }

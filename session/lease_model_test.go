@@ -12,7 +12,8 @@ import (
 // This file is a model of the servers that docs/decisions/0001-lease.md describes. Leaders have a
 // ping loop, a session table and an expirer. Followers have two threads. The connections between
 // servers keep the order of messages and guarantee nothing else. A client moves between followers.
-// No leader with a majority may close the session before the time that the lease computed.
+// The lease is broken if a leader with a majority closes the session before the time that the lease
+// computed.
 //
 // The assumptions about the servers are parameters of a run, so that a test can show what happens
 // if one is false.
@@ -27,7 +28,7 @@ type assumptions struct {
 // The variable `assumed` has the assumptions of docs/decisions/0001-lease.md.
 var assumed = assumptions{pace: 0.999, late: 1, drift: 0.04}
 
-// A world is one run. Times are measured from its start.
+// A world is one run of the model. Times are measured from the start of the run.
 type world struct {
 	rand    *rand.Rand
 	now     time.Duration
@@ -122,8 +123,8 @@ func (w *world) send(l *link, f func()) {
 	w.do(l.last, f)
 }
 
-// hold delays messages over l for d and for a random additional time of at most d. The additional
-// time models a sender that repeats lost messages less and less often during an outage.
+// The method `hold` delays messages over l for d and for a random additional time of at most d. The
+// additional time models a sender that repeats lost messages less and less often during an outage.
 func (w *world) hold(l *link, d time.Duration) { l.held = w.now + d + w.upTo(d) }
 
 func clock(t time.Duration) time.Time { return time.Unix(1000, 0).Add(t) }
@@ -149,8 +150,9 @@ func (w *world) run(timeouts int) {
 	}
 }
 
-// judge checks that no leader with a majority closed the session before the lease and the margin
-// after it had ended. This is stricter than the rule, which promises only the lease.
+// The method `judge` checks that the leader of a majority has not closed the session earlier than
+// one margin after the lease's deadline. This is stricter than the rule, which promises only that
+// the session is not closed before the deadline.
 func (w *world) judge() {
 	if w.closed == 0 {
 		return
@@ -162,8 +164,8 @@ func (w *world) judge() {
 
 // Leaders.
 
-// lead gives a majority to a new leader, which gives the session a fresh timeout. The old leader
-// continues but commits nothing more.
+// lead gives a majority to a new leader, which gives the session a whole new timeout. The old
+// leader continues but commits nothing more.
 func (w *world) lead() {
 	l := &modelLeader{epoch: 1, rate: 1 + w.assume.drift*(2*w.rand.Float64()-1)}
 	if w.leader != nil {
@@ -174,8 +176,8 @@ func (w *world) lead() {
 	w.expirer(l)
 }
 
-// bucket returns the time on the clock of l at which l expires the session, if the report that l
-// receives now is the last one.
+// The method `bucket` returns the time on the clock of l at which l expires the session, if the
+// report that l receives now is the last one.
 func (w *world) bucket(l *modelLeader) time.Duration {
 	return (w.of(l) + w.T + w.tick) / w.tick * w.tick
 }
@@ -198,8 +200,8 @@ func (w *world) touch(l *modelLeader) {
 	}
 }
 
-// expirer takes the session when it is due, and some time later marks it as closing. It runs
-// repeatedly until it has taken the session.
+// expirer takes the session when the session's expiry is due, and some time later marks the session
+// as closing. The function runs repeatedly until it has taken the session.
 func (w *world) expirer(l *modelLeader) {
 	w.running(l, func() {
 		if w.of(l) >= l.expiry && !l.taken {
@@ -219,7 +221,7 @@ func (w *world) expirer(l *modelLeader) {
 	})
 }
 
-// request handles a request that a follower forwarded to the leader.
+// The method `request` handles a request that a follower forwarded to the leader.
 func (w *world) request(f *modelFollower, p *modelPacket) {
 	l := f.leader
 	p.fail, p.epoch = l.closing, l.epoch
@@ -235,7 +237,7 @@ func (w *world) request(f *modelFollower, p *modelPacket) {
 
 // Followers.
 
-// follow makes f a follower of the leader. The connections of the clients of f close.
+// follow makes f a follower of the leader. If the client is connected to f, its connection closes.
 func (w *world) follow(f *modelFollower) {
 	if f.leader == w.leader {
 		return
@@ -257,8 +259,8 @@ func (w *world) stillFollowing(f *modelFollower, t time.Duration, g func()) {
 	})
 }
 
-// pingLoop is the loop in which l sends PINGs to f. After a pause of l, this loop runs before
-// everything else of l, by assumption A2 of docs/decisions/0001-lease.md.
+// pingLoop is the loop in which l sends PINGs to f. After a pause of l, this loop runs before any
+// other work of l, by assumption A2 of docs/decisions/0001-lease.md.
 func (w *world) pingLoop(f *modelFollower, l *modelLeader) {
 	if w.now < l.paused {
 		w.stillFollowing(f, l.paused, func() { w.pingLoop(f, l) })
@@ -366,7 +368,8 @@ func (w *world) reply(p *modelPacket) {
 	}
 }
 
-// client sends the requests that renew the lease, and fewer of them while nothing is held.
+// The method `client` sends the requests that renew the lease, and fewer of them while nothing is
+// held.
 func (w *world) client() {
 	holding := w.now >= w.idle
 	if w.lease.connected && !w.beating && (holding || !w.cold) {
@@ -436,7 +439,7 @@ func (w *world) reconnect() {
 	})
 }
 
-// faults injects faults at random times.
+// The method `faults` injects faults at random times.
 func (w *world) faults() {
 	long := w.upTo([]time.Duration{w.T / 4, w.T, 2 * w.T}[w.rand.IntN(3)])
 	f := w.at
@@ -500,6 +503,8 @@ func newWorld(seed uint64, idles, cold bool, assume assumptions) *world {
 	return w
 }
 
+// In the model, no leader with a majority closes a session while the session's lease stands.
+//
 // Covers S2.
 func TestSessionIsNeverClosedBeforeTheLeaseEnds(t *testing.T) {
 	for _, mode := range []struct {

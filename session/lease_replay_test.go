@@ -17,13 +17,15 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// This file replays timelines on zktest. The search (lease_search_test.go) finds a timeline when an
-// assumption of the lease does not hold, or when the lease uses another rule. The script of a
-// timeline sends its packets and breaks the servers. A replay computes the lease with the type
-// `lease`. It succeeds if a leader closed the session while this lease stood.
+// This file replays timelines on the servers of package zktest. A timeline is a sequence of events
+// that ends with a session that was closed while its lease stood. The search (lease_search_test.go)
+// finds a timeline if an assumption of the lease does not hold, or if the lease uses another rule.
+// In this file, each timeline has a script, which sends the packets of the timeline and breaks the
+// servers. A replay runs a script and computes the lease with the type `lease`. The replay succeeds
+// if a leader closed the session while this lease stood.
 //
-// The clock of a leader decides when it sends PINGs and expires sessions. So each script runs at
-// many phases of that clock, and must succeed in one of them. With all assumptions and the
+// The clock of a leader decides when the leader sends PINGs and expires sessions. So each script
+// runs at many phases of that clock, and must succeed in one of them. With all assumptions and the
 // unchanged rule, no run may succeed.
 
 const (
@@ -57,7 +59,7 @@ type replay struct {
 }
 
 // connect opens a connection to a server. The first call creates the session of the replay. Later
-// calls resume it, unless it has ended.
+// calls resume the session, unless it has ended.
 func (r *replay) connect(server int) {
 	r.t.Helper()
 	if r.conn != nil {
@@ -148,7 +150,7 @@ func (r *replay) answered(h wire.ReplyHeader, body []byte) {
 	r.note()
 }
 
-// note records the lease's deadline if it is the latest so far.
+// The method `note` records the lease's deadline if it is the latest so far.
 func (r *replay) note() { r.last = times.Later(r.last, r.lease.deadline) }
 
 // The method `until` waits, in virtual time, until d after the beginning of the session.
@@ -180,7 +182,7 @@ func (r *replay) ping(at time.Duration)  { r.send(at, wire.OpPing) }
 func (r *replay) sync(at time.Duration)  { r.send(at, wire.OpSync) }
 func (r *replay) write(at time.Duration) { r.send(at, wire.OpMulti) }
 
-// cut cuts the client's follower off from the other servers.
+// The method `cut` cuts the client's follower off from the other servers.
 func (r *replay) cut(at time.Duration) {
 	r.until(at)
 	r.e.Isolate(r.at)
@@ -201,8 +203,8 @@ func (r *replay) closed() time.Time {
 	return time.Time{}
 }
 
-// overlap returns for how long the lease stood after a leader had closed the session. It is
-// negative if the lease ended first, and 0 if no leader closed the session.
+// The method `overlap` returns for how long the lease stood after a leader had closed the session.
+// The result is negative if the lease ended first, and 0 if no leader closed the session.
 func (r *replay) overlap() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -217,10 +219,10 @@ func (r *replay) overlap() time.Duration {
 	return end.Sub(closed)
 }
 
-// stall stops the leader's expirer after it has taken the sessions that are due and has marked the
-// first of them as closing. If `decoy` is true, stall opens a second session, the decoy, on the
-// given server. If the expirer marks the decoy first, the session of the replay stays taken and not
-// marked.
+// The method `stall` stops the leader's expirer after it has taken the sessions that are due and
+// has marked the first of them as closing. If `decoy` is true, stall opens a second session, the
+// decoy, on the given server. If the expirer marks the decoy first, the session of the replay is
+// taken but not marked until the expirer continues.
 func (r *replay) stall(server int, decoy bool) {
 	r.e.SetExpirerPace(r.leader, time.Hour)
 	if decoy {
@@ -233,7 +235,7 @@ func (r *replay) stall(server int, decoy bool) {
 	}
 }
 
-// flow lets the leader's expirer continue.
+// The method `flow` lets the leader's expirer continue.
 func (r *replay) flow(at time.Duration) {
 	r.until(at)
 	r.e.SetExpirerPace(r.leader, 0)
@@ -253,9 +255,9 @@ func (r *replay) depose(at time.Duration) {
 
 const milli = time.Millisecond
 
-// The function `forgotten` returns a script. The client sends an activity at the time `a`, evidence
-// at `j` and a write at `k`. Then its follower is cut off, perhaps before it has reported the
-// activity to the leader.
+// The function `forgotten` returns a script in which a ping may never be reported to the leader.
+// The client sends the ping at the time `a`, a sync at `j` and a write at `k`. Then the client's
+// follower is cut off from the other servers, perhaps before it has reported the ping.
 func forgotten(a, j, k time.Duration) func(*replay) {
 	return func(r *replay) {
 		r.ping(a)
@@ -266,7 +268,7 @@ func forgotten(a, j, k time.Duration) func(*replay) {
 }
 
 // The function `revived` is the script of a session whose client sends again after a leader has
-// taken the session to expire it. The client sends an activity, evidence and two writes.
+// taken the session to expire it. The client sends a ping, a sync and two writes.
 func revived(r *replay) {
 	r.stall(r.at, true)
 	r.ping(9050 * milli)
@@ -452,6 +454,9 @@ func (c counterexample) run(t *testing.T, seed uint64, phase time.Duration, chan
 	return overlap
 }
 
+// The script of each counterexample leads to a session that is closed while its lease stands, but
+// only with the change of that counterexample.
+//
 // Covers S2.
 func TestCounterexamplesOnTheServers(t *testing.T) {
 	for _, c := range counterexamples() {
@@ -485,8 +490,8 @@ func TestCounterexamplesOnTheServers(t *testing.T) {
 }
 
 // Assumption A6 says that the quorum does not forget what it acknowledged. Without A6, a lock can
-// have two holders. Here a majority of the servers loses its disks, and with them the session that
-// holds the lock.
+// have two holders. In this test a majority of the servers loses its disks, and with them the
+// session that holds the lock.
 func TestForgottenSessionSharesALock(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		first := open(t, on(e, 2))

@@ -14,8 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// This file searches for a session that is closed while its lease stands: exhaustively with the
-// flag -search, otherwise by random walks.
+// This file searches for a broken lease, which is a lease that stands although the session has been
+// closed. The search is exhaustive with the flag -search, and otherwise takes random walks.
 //
 // The model is written from the servers' sources, as cited in docs/decisions/0001-lease.md. Time is
 // counted in units. In each unit, the steps of leader, follower, links and client happen in any
@@ -38,7 +38,7 @@ const (
 	inUnit      = int32(searchUnit / searchGrain)
 )
 
-// bounds limit how many times each thing may happen in one run.
+// The type `bounds` limits how many packets, connections and faults one run may have.
 type bounds struct {
 	pings, syncs, writes int
 	connections          int // beyond the first
@@ -216,7 +216,7 @@ func (r *leaseRecord) store(l *lease) {
 	}
 }
 
-// A step is one thing that happens.
+// A step is one thing that happens, for example that the client sends a packet.
 type step struct {
 	what stepKind
 	arg  int8
@@ -243,7 +243,8 @@ const (
 	stepForget
 )
 
-// Indexes of the bounds in place.left.
+// These are indexes into place.left, which counts how many more pings, syncs and so on may happen
+// in the run: see the type `bounds`.
 const (
 	leftPings = iota
 	leftSyncs
@@ -501,8 +502,8 @@ func (s *searcher) take(p *place, a step) {
 	}
 }
 
-// settle makes a step at once if a delay could not make the session end earlier. It reports whether
-// it made a step.
+// The method `settle` makes one step at once if a delay of this step could not make the session end
+// earlier. It reports whether it made a step.
 //
 // A touch is a packet of the client that the follower has received. The follower reports a touch to
 // the leader in its answer to the next PING, and the leader then gives the session a new timeout.
@@ -527,8 +528,8 @@ func (s *searcher) settle(p *place) bool {
 	return true
 }
 
-// The method `hopeless` reports whether no step after p can break the lease: see the method
-// `broken`.
+// The method `hopeless` reports whether the lease cannot be broken by any steps from the state p:
+// see the method `broken`.
 func (s *searcher) hopeless(p *place) bool {
 	writes := 0 // that may still move the deadline
 	if p.closed == never {
@@ -559,8 +560,8 @@ func (s *searcher) hopeless(p *place) bool {
 	return past && writes < 2
 }
 
-// clock is the client's clock. Within a unit, it makes an answer later than every packet that was
-// sent before the answer was read.
+// The method `clock` returns the time on the client's clock. Within a unit, an answer has a later
+// time than every packet that was sent before the answer was read.
 func (p *place) clock() int32 { return int32(p.now)*inUnit + p.sub }
 
 func (s *searcher) push(p *place, q *queue, m uint8) {
@@ -691,8 +692,8 @@ func (s *searcher) broken(p *place) bool {
 	return end.After(units(p.closed).Add(-s.drift))
 }
 
-// fingerprint returns a number for everything in a state that decides its possible futures. The
-// search treats states with the same number as one state.
+// The method `fingerprint` returns a number for everything in a state that decides its possible
+// futures. The search treats states with the same number as one state.
 func (s *searcher) fingerprint(p *place) uint64 {
 	b := s.buf[:0]
 	since := func(u int16) { b = append(b, byte(max(u-p.now, -searchT-2))) } // adds a time in units
@@ -784,8 +785,8 @@ func (s *searcher) fingerprint(p *place) uint64 {
 	return maphash.Bytes(s.seed, b)
 }
 
-// run searches breadth first. It returns the shortest way to a broken lease, or nothing if there is
-// none.
+// run searches breadth first. It returns the timeline of a shortest run that breaks the lease, or
+// nothing if no run breaks the lease.
 func (s *searcher) run(b bounds) (timeline []string) {
 	var level, after []place
 	var ids, afterIDs []uint32
@@ -821,7 +822,7 @@ func (s *searcher) run(b bounds) (timeline []string) {
 }
 
 // walk takes random steps until the lease is broken, or until nothing that matters can happen. It
-// returns the way to a broken lease, or nothing if the lease was not broken.
+// returns the timeline of the walk if the lease was broken, and otherwise nothing.
 func (s *searcher) walk(r *rand.Rand, b bounds) (timeline []string) {
 	starts := s.begin(b)
 	start := starts[r.IntN(len(starts))]
@@ -845,7 +846,7 @@ func (s *searcher) walk(r *rand.Rand, b bounds) (timeline []string) {
 	}
 }
 
-// timeline replays the steps that lead to the state with the given number.
+// The method `timeline` replays the steps that lead to the state with the given number.
 func (s *searcher) timeline(starts []place, id uint32) []string {
 	var steps []step
 	for int(id) >= len(starts) {
@@ -999,6 +1000,9 @@ func find(t *testing.T, v variant, b bounds, steps int) (timeline []string) {
 	return timeline
 }
 
+// If the servers satisfy all assumptions, the search finds no session that is closed while its
+// lease stands.
+//
 // Covers S2.
 func TestSearchFindsNoBrokenLease(t *testing.T) {
 	for _, c := range []struct {

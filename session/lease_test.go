@@ -111,6 +111,8 @@ open 0 10; write 1000 1010; sync 2000 2010; down; again 2100 2110; suspended; do
 open 0 10; write 1000 1010; suspended; down; again 2100 2110; write2 2200 2210 = 0
 `
 
+// The type `lease` computes the deadlines that the lines of the constant leaseRule contain.
+//
 // Covers S2.
 func TestLeaseRule(t *testing.T) {
 	for line := range strings.Lines(leaseRule) {
@@ -224,8 +226,9 @@ func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 
 func first[A, B any](a A, _ B) A { return a }
 
-// After a stall, writes may be answered without proving anything recent. They must not follow each
-// other without a pause.
+// After a heartbeat, the next one is due only after a pause, even if the deadline is near and the
+// answer did not move it. In this test the lease has no recent activity that a heartbeat could
+// prove, like after a stall.
 func TestHeartbeatsNearTheDeadlineAreSpaced(t *testing.T) {
 	var l lease
 	l.do("open", ms(0), ms(10), 4*time.Second)
@@ -237,9 +240,9 @@ func TestHeartbeatsNearTheDeadlineAreSpaced(t *testing.T) {
 	}
 }
 
-// A new connection drops the marks of a lease (see the type `mark`) because they are useless, not
-// because they are dangerous. With them, the lease would never stand longer: each earlier activity
-// was sent before the handshake, which the leader has also received.
+// A new connection drops the marks of the lease (see the type `mark`) because they are useless, not
+// because they are dangerous. If the lease kept the marks, it would never stand longer: each
+// activity in the marks was sent before the new handshake, which the leader has also received.
 func TestKeptMarksMakeNoLeaseLonger(t *testing.T) {
 	const T, runs, packets = 4 * time.Second, 2000, 60
 	kinds := strings.Fields("ping ping ping sync sync write write2 again")
@@ -278,7 +281,7 @@ func TestKeptMarksMakeNoLeaseLonger(t *testing.T) {
 }
 
 // Whatever packets are reported, in whatever order, the lease never ends later than a timeout after
-// the latest packet, and forgets old packets.
+// the latest packet was sent. The lease also forgets old packets.
 func FuzzLease(f *testing.F) {
 	f.Add(uint64(1), uint16(100))
 	f.Add(uint64(2), uint16(5000))

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A lifetime is the time from the start of a session to its end, with the goroutines that work in
-// it.
+// A lifetime is the time from the start of a session to its end, with the goroutines that run in
+// this time.
 type lifetime struct {
 	ctx     context.Context // ends with the cause when the session ends
 	cancel  context.CancelCauseFunc
@@ -25,7 +25,7 @@ func newLifetime() *lifetime {
 	return l
 }
 
-// err returns nil before the end, and then the cause of the end.
+// The method `err` returns nil before the end, and then the cause of the end.
 func (l *lifetime) err() error { return context.Cause(l.ctx) }
 
 func (l *lifetime) end(cause error) {
@@ -34,8 +34,8 @@ func (l *lifetime) end(cause error) {
 	l.cancel(cause)
 }
 
-// spawn runs f on a goroutine. The method `wait` waits for it. After the end of the lifetime, spawn
-// does not run f and returns false.
+// spawn runs f on a new goroutine, for which the method `wait` waits. After the end of the
+// lifetime, spawn does not run f and returns false.
 func (l *lifetime) spawn(f func()) bool {
 	if !l.enter() {
 		return false
@@ -47,8 +47,9 @@ func (l *lifetime) spawn(f func()) bool {
 	return true
 }
 
-// The method `enter` must be called before a goroutine is started, and `leave` at its end. After
-// the end of the lifetime, `enter` returns false, and the goroutine must not be started.
+// The method `enter` must be called before a goroutine is started, and `leave` when the goroutine
+// ends. After the end of the lifetime, `enter` returns false, and the goroutine must not be
+// started.
 func (l *lifetime) enter() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -66,7 +67,8 @@ func (l *lifetime) leave() { l.work.Done() }
 func (l *lifetime) wait() { l.work.Wait() }
 
 // detach runs f on a goroutine of the session, to undo something after the caller's context has
-// ended. Requests of f are sent after all requests that were abandoned before the call of detach.
+// ended. Requests that f makes are sent after all requests that were abandoned before detach was
+// called.
 //
 // The context of f ends with the session. f has no timeout, because anything that f does not undo
 // would remain until the session ends. Close waits for f, at most a third of the session timeout.

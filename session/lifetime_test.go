@@ -97,6 +97,8 @@ func TestStatesEndOnce(t *testing.T) {
 	}
 }
 
+// Close waits for detached work in progress, at most a third of the session timeout.
+//
 // Covers S7.
 func TestCloseWaitsForCleanUpWithABound(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {

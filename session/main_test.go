@@ -36,7 +36,8 @@ func inBubble(t *testing.T, opts zktest.Options, f func(t *testing.T, e *zktest.
 	})
 }
 
-// The function `on` returns Options for the given servers of e, or for all of them.
+// The function `on` returns Options for the given servers of e, or for all servers of e if none is
+// given.
 func on(e *zktest.Ensemble, servers ...int) Options {
 	opts := Options{Servers: e.Servers(), Dial: e.DialContext}
 	if len(servers) > 0 {
@@ -48,8 +49,8 @@ func on(e *zktest.Ensemble, servers ...int) Options {
 	return opts
 }
 
-// open opens a session. The caller must close it with defer. A clean-up of t would run too late:
-// inBubble has closed the ensemble by then.
+// The function `open` opens a session. The caller must close it with defer. A function that is
+// passed to t.Cleanup would run too late: inBubble has closed the ensemble by then.
 func open(t *testing.T, opts Options) *Session {
 	t.Helper()
 	s, err := Open(t.Context(), opts)
@@ -66,8 +67,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// cause waits for the end of a context and returns its cause. It fails the test if the context has
-// not ended within the given time.
+// The function `cause` waits for the end of a context and returns its cause. It fails the test if
+// the context has not ended within the given time.
 func cause(t *testing.T, ctx context.Context, within time.Duration) error {
 	t.Helper()
 	select {
@@ -81,10 +82,10 @@ func cause(t *testing.T, ctx context.Context, within time.Duration) error {
 
 var errReleased = errors.New("released")
 
-// follower returns the index of a server that is not the leader.
+// The function `follower` returns the index of a server that is not the leader.
 func follower(e *zktest.Ensemble) int { return (e.Leader() + 1) % len(e.Servers()) }
 
-// The function `own` creates a znode of s in dir, like package recipe. It creates dir if it does
+// The function `own` creates a znode of s in dir, like package recipe. It creates dir if dir does
 // not exist.
 func own(ctx context.Context, s *Session, dir string) (engine.Node, error) {
 	if _, err := s.Create(ctx, dir, nil, Container); err != nil && !errors.Is(err, zk.ErrNodeExists) {
@@ -109,7 +110,7 @@ func makeParents(t *testing.T, s *Session, path string) {
 	}
 }
 
-// catchUp ensures that the next reads of s include everything committed before.
+// catchUp ensures that the next reads of s include everything that was committed before the call.
 func catchUp(t *testing.T, s *Session) {
 	t.Helper()
 	_, err := s.Multi(t.Context(), CheckOp{Path: "/", Version: AnyVersion})

@@ -26,9 +26,10 @@ func inUse() (bytes, goroutines int) {
 	return int(m.HeapAlloc), runtime.NumGoroutine()
 }
 
-// A session in a process with many sessions costs the buffer of its largest request, some kilobytes
-// and five goroutines. Without this package, go-zookeeper's client allocates 1.5 MiB more for
-// replies. All sessions close without waiting for anything but the servers.
+// The test opens many sessions and checks what each costs: a buffer of Options.MaxRequest bytes, at
+// most 128 KiB more, and five goroutines. A client of go-zookeeper without this package allocates
+// another 1.5 MiB for replies. The sessions must close within 2 s, without waiting for anything but
+// the servers. The number of sessions is a flag:
 //
 //	go test ./session -run SessionsCostLittle -sessions 1000 -v
 func TestSessionsCostLittle(t *testing.T) {

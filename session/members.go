@@ -53,7 +53,7 @@ func (s *Session) config(ctx context.Context) ([]byte, *Watch, error) {
 	return data, w, nil
 }
 
-// members returns the client addresses in a configuration, which has lines such as
+// The function `members` returns the client addresses in a configuration, which has lines such as
 // server.1=zoo1:2888:3888:participant;0.0.0.0:2181. A server that listens on all addresses is
 // reached at the host of its quorum address. If a server has no client address, because it sets
 // clientPort separately, members returns nil.

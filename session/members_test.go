@@ -56,7 +56,8 @@ func TestSessionFollowsTheMembers(t *testing.T) {
 	}
 }
 
-// If a session reaches no server of the list that it follows, it tries the given servers again.
+// A session with FollowMembers connects to the servers in a list that the servers publish. If it
+// can reach none of them, it also tries the servers of Options.Servers again.
 func TestGivenServersAreTriedAgain(t *testing.T) {
 	h := newServers([]string{"given:1"}, cryptoRand{}, newReporter(nil))
 	first := h.follow([]string{"new:1", "new:2"})

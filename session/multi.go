@@ -93,8 +93,8 @@ func (o SetOp) size(s *Session) int    { return s.sizeOf(o.Path) + len(o.Data) }
 func (o DeleteOp) size(s *Session) int { return s.sizeOf(o.Path) }
 func (o CheckOp) size(s *Session) int  { return s.sizeOf(o.Path) }
 
-// sizeOf returns an upper limit for the size in bytes of a part of a multi with this path, without
-// its data and ACL.
+// sizeOf returns how many bytes a part of a multi with this path needs at most, without the data
+// and the ACL of the part.
 func (s *Session) sizeOf(path string) int { return len(s.opts.Chroot) + len(path) + 32 }
 
 // An OpResult is the result of one part of a Multi.
@@ -113,8 +113,8 @@ type MultiError struct {
 func (e *MultiError) Error() string { return fmt.Sprintf("op %d on %s: %v", e.Index, e.Path, e.Err) }
 func (e *MultiError) Unwrap() error { return e.Err }
 
-// Multi applies all of ops or none. If one of them made the Multi fail, the error contains a
-// *MultiError. A Multi is one transaction with one zxid.
+// Multi applies all of ops or none. If an op made the Multi fail, the error contains a *MultiError.
+// A Multi is one transaction with one zxid.
 func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 	if len(ops) == 0 {
 		return nil, nil
@@ -166,7 +166,7 @@ func (s *Session) fits(ops ...Op) error {
 }
 
 // failedPart returns the index and the error of the part that made a multi fail, or a nil error if
-// there is none. In the servers' answer, earlier parts have no error, and later parts have the
+// no part failed. In the servers' answer, earlier parts have no error, and later parts have the
 // error RuntimeInconsistency.
 func failedPart(responses []zk.MultiResponse) (int, error) {
 	for i, r := range responses {

@@ -19,8 +19,8 @@ var (
 	adminOnly = zk.DigestACL(zk.PermAll, "admin", "secret")
 )
 
-// Bug: if the chroot was missing, the error said only "node does not exist" and did not name the
-// chroot.
+// If the chroot is missing, the error of a request names the chroot. Bug: the error said only "node
+// does not exist".
 func TestAMissingChrootIsNamed(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		owner := open(t, on(e))
@@ -60,7 +60,8 @@ func TestAMissingChrootIsNamed(t *testing.T) {
 	})
 }
 
-// Bug: 10,000 children were deleted one by one, in 18 s.
+// DeleteAll deletes many children with each request. Bug: it deleted 10,000 children one by one, in
+// 18 s.
 func TestDeleteAllSendsFewRequests(t *testing.T) {
 	const n = 600
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
@@ -103,8 +104,8 @@ func TestDeleteAllSendsFewRequests(t *testing.T) {
 		must(t, s.DeleteAll(t.Context(), "/d"))
 		gone("mixed", 500)
 
-		// Replies are lost, and another client deletes too. Its list of the children is late, so that
-		// it does not delete all of them before the first reply is lost.
+		// Replies are lost, and another client deletes too. That client gets its list of the
+		// children late, so that it does not delete all of them before the first reply is lost.
 		fill(0)
 		e.Inject(zktest.Rule{Session: other.ID(), Op: "getChildren2", Count: 1, Fate: zktest.DelayReply, Delay: time.Millisecond})
 		lost := e.Inject(zktest.Rule{Session: s.ID(), Op: "multi", Count: 2, Fate: zktest.CloseBeforeReply})

@@ -45,7 +45,8 @@ type Options struct {
 	// whole new timeout. But callers should not wait forever.
 	Abandon time.Duration
 
-	// Chroot is the path that the session puts before every path; "" means none. It must exist.
+	// Chroot is the path that the session puts before every path; "" means none. The znode at this
+	// path must exist.
 	Chroot string
 
 	// Auth is sent on every connection before anything else. One of the credentials may be for
@@ -67,15 +68,15 @@ type Options struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// TickTime is the server's tickTime, if known. Zero means that the session assumes half the
-	// session timeout. This is the longest tick that a server allows, unless its minSessionTimeout
-	// is set below two ticks. The shorter TickTime is, the longer the lease stands after each
-	// heartbeat. A value above the server's own is safe; a value below it is not.
+	// session timeout. A server's tick is at most that long, unless its minSessionTimeout is set
+	// below two ticks. The shorter TickTime is, the longer the lease stands after each heartbeat. A
+	// value above the server's own is safe; a value below it is not.
 	TickTime time.Duration
 
 	// UnsafeHoldUntilLost disables the lease: a grant then counts as held until the loss of the
-	// session is reported, as in zk.Lock, Curator and kazoo. On a follower that is cut off from its
-	// leader, the loss is reported seconds after another client may have been granted the same
-	// lock. No heartbeats are sent.
+	// session is reported, as in zk.Lock, Curator and kazoo. If the session's server is a follower
+	// that is cut off from the leader, the loss is reported seconds after another client may have
+	// been granted the same lock. No heartbeats are sent.
 	UnsafeHoldUntilLost bool
 
 	// UnsafeAnyServer grants holds also on servers that are not ZooKeeper: see ErrNotZooKeeper.
@@ -90,9 +91,9 @@ type Options struct {
 	NoIdleLease bool
 
 	// UnsafeTrustIdle is for tests of the harness: with it, two clients can hold the same lock, and
-	// the harness must find that. An idle session then sends nothing. Its first write after
-	// idleness counts as proof that the leader had received the session's latest activity, which is
-	// not certain.
+	// the harness must detect that. An idle session then sends nothing. Its first write after
+	// idleness counts as proof that the leader had received the session's latest activity. That is
+	// not certain: the follower may not have reported the activity to the leader.
 	UnsafeTrustIdle bool
 
 	// MaxRequest is the size in bytes above which a request is refused without being sent. Zero
@@ -117,9 +118,9 @@ type Options struct {
 	// HoldLog has all lines. Nil means no log.
 	HoldLog *slog.Logger
 
-	// Rand is the source of the identifiers of protected znodes and of the order in which servers
-	// are tried; nil means crypto/rand. A seeded source makes a test repeatable. Rand must be safe
-	// for concurrent use and must not fail; the session panics if it does.
+	// Rand is the random source for the identifiers of protected znodes, and for the order in which
+	// servers are tried; nil means crypto/rand. A seeded source makes a test repeatable. Rand must
+	// be safe for concurrent use and must not fail; the session panics if it does.
 	Rand io.Reader
 
 	dialer *dialer              // the dialer, if Dial was nil
@@ -145,8 +146,8 @@ func (a Auth) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 // LogValue hides the credential.
 func (a Auth) LogValue() slog.Value { return slog.StringValue(a.String()) }
 
-// Metrics are hooks for measurements. Each may be nil. All except Request are called in order on
-// one goroutine of the session, which Close waits for.
+// Metrics are hooks for measurements. Each may be nil. All hooks except Request are called in order
+// on one goroutine of the session. Close waits for this goroutine.
 type Metrics struct {
 	// Request is called when a request ends, on the caller's goroutine. A slow hook delays only
 	// that caller.

@@ -36,7 +36,7 @@ func logged(opts *Options, level slog.Level) func() []string {
 	}
 }
 
-// count returns how many of the lines have all of the words.
+// The function `count` returns how many of the lines have all of the words.
 func count(lines []string, words ...string) (n int) {
 	for _, line := range lines {
 		n++
@@ -90,8 +90,9 @@ func TestAnOutageIsLogged(t *testing.T) {
 	})
 }
 
-// Open without a deadline logs once, at Warn, why no server accepts the session. If maxClientCnxns
-// is exhausted, Open would wait in silence without this line.
+// Open without a deadline logs once, at Warn, why no server accepts the session. Without this line,
+// Open would wait in silence, for example if the server has too many connections of this client
+// (maxClientCnxns).
 func TestOpenWithoutADeadlineLogsTheReason(t *testing.T) {
 	inBubble(t, zktest.Options{MaxClientConns: 1}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e, 0))
@@ -114,8 +115,8 @@ func TestOpenWithoutADeadlineLogsTheReason(t *testing.T) {
 	})
 }
 
-// The error says what the server may be, instead of only "EOF": for example a read-only server, a
-// secure port or another service.
+// The error of Open says what the server may be, for example a read-only server, a secure port or
+// another service. It does not say only "EOF".
 func TestErrorSaysWhatTheServerMayBe(t *testing.T) {
 	answer := func(bytes string) func(context.Context, string, string) (net.Conn, error) {
 		return func(context.Context, string, string) (net.Conn, error) {

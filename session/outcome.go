@@ -96,7 +96,7 @@ func ended(op, path string, cause error) error {
 	return &RequestError{Op: op, Path: path, Outcome: Indeterminate, Err: cause}
 }
 
-// The function `answered` wraps an error of go-zookeeper.
+// The function `answered` wraps an error of go-zookeeper in a RequestError.
 func answered(op, path string, err error) error {
 	if err == nil {
 		return nil

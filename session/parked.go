@@ -12,8 +12,8 @@ import (
 // A parkedConn is a connection without a server, for a client whose session is over. It answers the
 // handshake and the request to close, and no other request.
 //
-// Without any connection, the client's Close could wait a whole second. Its request to close may be
-// queued after the client has read the queue for the last time.
+// If the client had no connection at all, its Close could wait a whole second: the request to close
+// may be queued after the client has read the queue for the last time.
 type parkedConn struct {
 	timeout time.Duration
 	parked  func() // called when the client has read the answer to its handshake

@@ -10,8 +10,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Without a server, the Close of go-zookeeper's client sometimes waits a whole second. Open and
-// Close of a session must not wait for it.
+// If no server can be reached, Open returns when its context ends, and Close returns at once. The
+// Close of go-zookeeper's client sometimes waits a whole second in this case, and a session must
+// not wait for it.
 //
 // Covers S5, S7.
 func TestOpenAndCloseWithoutAServerDoNotWait(t *testing.T) {

@@ -16,9 +16,9 @@ import (
 // report when it could not set the watches again.
 //
 // Therefore the session makes plain reads, and the registry sets the watch flag in the frame of a
-// read before it is sent. The registry delivers the events. It lists the watches to set again on a
-// new connection, and the watches to remove because nobody waits for them. It sends nothing itself;
-// the connections do.
+// read before it is sent. The registry delivers the events. It also prepares the frames that set
+// the watches again on a new connection, and the frames that remove watches for which nobody waits.
+// The connections send these frames.
 type watchRegistry struct {
 	root chroot
 
@@ -30,8 +30,8 @@ type watchRegistry struct {
 	removing []watchKey // watches whose removal was sent and not answered, in the order of sending
 }
 
-// A watchKey identifies a watch at the server, which keeps at most one for each key and session.
-// The watches of exists and getData have the same key.
+// A watchKey identifies a watch at the server. The server keeps at most one watch for each key and
+// session. The watches of exists and getData have the same key.
 type watchKey struct {
 	path     string // the path that the server knows
 	children bool
@@ -195,9 +195,9 @@ func (r *watchRegistry) notified(body []byte) error {
 }
 
 // fireLocked fires the watches on key, if there are any. If a read with the watch flag is in
-// progress, that read makes the server set a new watch. So the entry stays, and waiters that
-// register before the read's answer use the new watch. If there are none by then, the method
-// `answered` removes the new watch.
+// progress, the server sets a new watch for that read. So the entry in r.watches stays, and waiters
+// that register before the read is answered use the new watch. If no waiter has registered by then,
+// the method `answered` removes the new watch.
 func (r *watchRegistry) fireLocked(key watchKey, ev zk.Event) {
 	on := r.watches[key]
 	if on == nil {
@@ -232,7 +232,7 @@ func (r *watchRegistry) disconnected() {
 	}
 }
 
-// close sends the waiters their last event, which has the cause of the session's end.
+// The method `close` sends the waiters their last event, which has the cause of the session's end.
 func (r *watchRegistry) close(cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -253,9 +253,9 @@ const setWatchesSize = 128 << 10
 
 // The method `connected` appends the requests that set the watches again on a new connection. The
 // server fires at once the watches whose znodes have changed since zxid, the zxid of the last reply
-// to this session. The zxid of the last event would be wrong: the lost connection may have lost
-// other events of the same transaction. The watches are sorted, so that the requests of a session
-// do not depend on the order of a map.
+// to this session. The zxid of the last event would be wrong, because the previous connection may
+// have ended before other events of the same transaction arrived. The watches are sorted, so that
+// the requests of a session do not depend on the order of a map.
 func (r *watchRegistry) connected(out []byte, zxid int64) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()

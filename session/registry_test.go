@@ -23,8 +23,8 @@ func newBench(t *testing.T) *registryBench {
 	return b
 }
 
-// read sends a read of a path. It returns whether the read sets a watch, and how many removals are
-// sent before it. The answer has the given code.
+// The method `read` sends a read of a path. The answer to the read has the given code. The method
+// returns whether the read sets a watch, and how many removals of watches are sent before the read.
 func (b *registryBench) read(op wire.Op, path string, code wire.Code) (armed bool, removals int) {
 	b.t.Helper()
 	body := b.begin(op, path)
@@ -119,8 +119,8 @@ func TestRegistryRemovesWhatAReadUnderWaySets(t *testing.T) {
 	}
 }
 
-// A removal that a busy server refused is sent again, unless somebody waits for the path again.
-// Answers belong to removals in the order of sending.
+// A removal that a busy server refused is sent again, unless somebody waits for the path again. The
+// first answer belongs to the removal that was sent first, and so on.
 //
 // Covers S6.
 func TestRegistryRepeatsRefusedRemovals(t *testing.T) {
@@ -145,8 +145,9 @@ func TestRegistryRepeatsRefusedRemovals(t *testing.T) {
 	}
 }
 
-// Bug: the removal of a watch was refused while somebody waited for the path again. Then the read
-// of that waiter was refused too, and the waiter stopped. Nothing removed the watch.
+// In this test the server refuses to remove a watch while somebody waits for the path again. Then
+// the server refuses the read of that waiter too, and the waiter stops. The registry must send the
+// removal again. Bug: nothing removed the watch.
 func TestRegistryRemovesAWatchThatARefusalLeft(t *testing.T) {
 	b := newBench(t)
 	first := b.watch("/a", false)

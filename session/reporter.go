@@ -62,7 +62,8 @@ func (r *reporter) flush() {
 	}
 }
 
-// signal puts a token into c unless c already contains one. c has room for one token.
+// The function `signal` puts a token into c unless c already contains one. c has room for one
+// token.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:

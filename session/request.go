@@ -62,8 +62,8 @@ func do[T any](ctx context.Context, s *Session, r request, call func(request) (T
 	return a.value, answered(op, path, a.err)
 }
 
-// A request is one request of a caller. If the function that is passed to `do` gets everything that
-// it needs from the request, it captures no variables and costs no allocation.
+// A request is one request of a caller. The function that is passed to `do` should get everything
+// that it needs from the request. It then captures no variables and costs no allocation.
 type request struct {
 	op      string
 	path    string
@@ -79,8 +79,8 @@ type request struct {
 	ticket ticket
 }
 
-// The method `marked` returns the path that the client library gets. It contains the number of the
-// ticket.
+// The method `marked` returns the path to pass to the client library. This path contains the number
+// of the ticket.
 func (r request) marked() string { return r.ticket.mark(r.s.root.inner(r.path)) }
 
 // An answer is the result of a request.
@@ -122,8 +122,9 @@ func read[T any](ctx context.Context, s *Session, r request, call func(request) 
 	}
 }
 
-// check returns an error if the path is invalid or the request is larger than Options.MaxRequest.
-// The caller then sends nothing. The parameter `size` is the number of bytes without the path.
+// The method `check` returns an error if the path is invalid or the request is larger than
+// Options.MaxRequest. The caller then sends nothing. The parameter `size` is the number of bytes
+// without the path.
 func (s *Session) check(op, path string, size int) error {
 	if err := znode.Check(path); err != nil {
 		return unsent(op, path, err)
@@ -259,7 +260,7 @@ func (s *Session) Get(ctx context.Context, path string) (Value, error) {
 }
 
 // GetWatch is Get with a watch, which fires when the znode is deleted or its data are set. If the
-// znode does not exist, no watch is set: use ExistsWatch.
+// znode does not exist, the session gets no watch: use ExistsWatch.
 func (s *Session) GetWatch(ctx context.Context, path string) (Value, *Watch, error) {
 	w := s.watches.watch(path, false)
 	value, err := s.Get(ctx, path)
@@ -326,9 +327,9 @@ func (s *Session) Delete(ctx context.Context, path string, version int32) error 
 
 // Sync ensures that the next read of this session includes what the leader had committed when it
 // received the Sync. If the session is connected to the leader itself, the read includes only what
-// the leader has applied. This can be less than another server showed before: see
-// recipe.ReadBarrier. Sync does not prove that the session lives, because an isolated leader
-// answers it too.
+// the leader has applied. The leader may have applied less than another server has already shown to
+// a client: see recipe.ReadBarrier. Sync does not prove that the session lives, because an isolated
+// leader answers it too.
 func (s *Session) Sync(ctx context.Context, path string) error {
 	if err := s.check("sync", path, 0); err != nil {
 		return err

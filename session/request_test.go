@@ -21,6 +21,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
+// OutcomeOf returns Failed only for errors which prove that the request was not applied.
+//
 // Covers S4.
 func TestOutcomeOfEveryError(t *testing.T) {
 	connection := &net.OpError{Op: "write", Net: "tcp", Err: errors.New("broken pipe")}
@@ -229,6 +231,9 @@ func TestTooLargeIsRefusedUnsent(t *testing.T) {
 	})
 }
 
+// Each kind of request returns when its context ends. If the request was not sent, its outcome is
+// Failed. If it was sent and not answered, its outcome is Indeterminate.
+//
 // Covers S5.
 func TestRequestsEndWithTheirContext(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
@@ -415,6 +420,8 @@ func TestWriteWhoseReplyIsLostIsIndeterminate(t *testing.T) {
 	})
 }
 
+// A read is repeated if its connection ends before the reply.
+//
 // Covers S5.
 func TestReadsOutliveTheConnection(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
@@ -471,6 +478,9 @@ func TestChroot(t *testing.T) {
 	})
 }
 
+// A session sends its credentials on each connection, so it can always use a znode that other
+// sessions cannot read.
+//
 // Covers S3.
 func TestACLAndDigest(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {

@@ -63,7 +63,7 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 	return conn, nil
 }
 
-// order shuffles the addresses and moves those that were found dead to the end.
+// The method `order` shuffles the addresses and moves those that were found dead to the end.
 func (d *dialer) order(addresses []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -87,8 +87,8 @@ type attempt struct {
 	err     error
 }
 
-// race returns the first connection, or the first error if there is no connection. When it returns,
-// no attempt is in progress.
+// The method `race` returns the first connection, or the first error if there is no connection.
+// When it returns, no attempt is in progress.
 func (d *dialer) race(ctx context.Context, network string, addresses []string) (net.Conn, error) {
 	racing, cancel := context.WithCancel(ctx)
 	ended := make(chan attempt)
@@ -136,8 +136,9 @@ func (d *dialer) race(ctx context.Context, network string, addresses []string) (
 	return nil, first
 }
 
-// patience returns how long to wait for an address before the next one is tried, if `left`
-// addresses are not tried yet. All of them must be tried before ctx ends.
+// The function `patience` returns how long to wait for an address before the next one is tried.
+// `left` is the number of addresses that were not tried yet; all of them must be tried before ctx
+// ends.
 func patience(ctx context.Context, left int) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {

@@ -8,18 +8,18 @@ import (
 )
 
 // Run calls f with a session. If the session is lost while f runs, Run calls f again with a new
-// session. It does so until f returns and its session was not lost, or until ctx ends. The context
+// session, until ctx ends or until f returns from a call whose session was not lost. The context
 // passed to f ends with the session; f must then return.
 //
-// If f returns and its session was not lost, Run returns the result of f. If that result is nil and
-// ctx has ended, Run returns the cause of ctx instead.
+// If f returns from a call whose session was not lost, Run returns the result of f. If that result
+// is nil and ctx has ended, Run returns the cause of ctx instead.
 //
 // If ctx ends after a session was lost or could not be opened, Run returns the cause of ctx. The
 // error also contains the reason of the last failure, if there was one.
 //
 // Run repeats attempts to open a session. The pauses between them grow, with jitter, up to
-// Options.Timeout or to one second, if that is longer. If credentials are refused, Run returns
-// ErrCredentials at once, because a new session would be refused too.
+// Options.Timeout, or up to one second if Options.Timeout is shorter. If credentials are refused,
+// Run returns ErrCredentials at once, because a new session would be refused too.
 func Run(ctx context.Context, opts Options, f func(ctx context.Context, s *Session) error) error {
 	if err := opts.complete(); err != nil {
 		return err
@@ -70,7 +70,7 @@ func runOnce(ctx context.Context, opts Options, f func(context.Context, *Session
 // The function `curable` reports whether a new session may succeed after a session failed with err.
 func curable(err error) bool { return !errors.Is(err, ErrCredentials) }
 
-// runOn calls f with a context that ends with ctx and with the session.
+// runOn calls f with a context that ends when ctx or the session ends.
 func runOn(ctx context.Context, s *Session, f func(context.Context, *Session) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -11,8 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Credentials that were refused are refused in the next session too. Bug: Run retried forever and
-// reported nothing.
+// If credentials are refused, Run returns ErrCredentials, because they would be refused in the next
+// session too. Bug: Run retried forever and reported nothing.
 //
 // Covers S5.
 func TestRefusedCredentialsEndRun(t *testing.T) {
@@ -37,8 +37,8 @@ func TestRefusedCredentialsEndRun(t *testing.T) {
 	}
 }
 
-// Regression: if a server ended the session before Open had started its goroutines, nothing closed
-// the client, and Open never returned.
+// Open returns even if a server ends the session before Open has started the session's goroutines.
+// Regression: nothing closed the client, and Open never returned.
 func TestOpenReturnsIfTheSessionHasAlreadyEnded(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		opts := on(e)

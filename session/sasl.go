@@ -60,10 +60,10 @@ func (c *saslConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// login reads the answer to the handshake, and logs in if there is a session. If the server refuses
-// the credential, login returns nil, and Read returns a reply that says so after the answer to the
-// handshake. Servers refuse the credentials of other schemes with such a reply, so the session
-// handles all refusals in the same way.
+// The method `login` reads the answer to the handshake, and logs in if there is a session. If the
+// server refuses the credential, login returns nil. Read then returns the answer to the handshake,
+// followed by a reply that reports the refusal. Servers send this reply when they refuse the
+// credentials of other schemes, so the session handles all refusals in the same way.
 func (c *saslConn) login() error {
 	frame, err := wire.ReadFrame(c.Conn, nil, maxReply)
 	if errors.Is(err, wire.ErrLength) {
@@ -91,7 +91,7 @@ func (c *saslConn) login() error {
 
 var errSASLRefused = errors.New("session: SASL: refused by the server")
 
-// digest logs in with DIGEST-MD5, defined by RFC 2831.
+// The method `digest` logs in with DIGEST-MD5, defined by RFC 2831.
 func (c *saslConn) digest() error {
 	challenge, err := c.exchange(1, nil)
 	if err != nil {
@@ -112,7 +112,7 @@ func (c *saslConn) digest() error {
 	return nil
 }
 
-// exchange sends a token and returns the server's token.
+// The method `exchange` sends a token and returns the server's token.
 func (c *saslConn) exchange(xid int32, token []byte) ([]byte, error) {
 	if token == nil {
 		token = []byte{}
@@ -139,8 +139,8 @@ func (c *saslConn) exchange(xid int32, token []byte) ([]byte, error) {
 
 var directive = regexp.MustCompile(`([a-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^,\s]*))`)
 
-// directives maps the name of each directive in a DIGEST-MD5 challenge to the value of the
-// directive.
+// The function `directives` maps the name of each directive in a DIGEST-MD5 challenge to the value
+// of the directive.
 func directives(challenge []byte) map[string]string {
 	found := make(map[string]string)
 	for _, m := range directive.FindAllStringSubmatch(string(challenge), -1) {
@@ -154,15 +154,16 @@ type digestMD5 struct{ user, password, realm, nonce, cnonce, uri string }
 // digestURI has the name that ZooKeeper's servers use for themselves in DIGEST-MD5.
 const digestURI = "zookeeper/zk-sasl-md5"
 
-// response returns the proof that the password is known. If method is "AUTHENTICATE", this is the
-// client's proof. If method is empty, it is the server's proof.
+// The method `response` returns the proof that the password is known. If the parameter `method` is
+// "AUTHENTICATE", this is the client's proof. If the parameter is empty, this is the server's
+// proof.
 func (d digestMD5) response(method string) string {
 	secret := md5.Sum([]byte(latin1(d.user) + ":" + latin1(d.realm) + ":" + latin1(d.password)))
 	a1 := hexMD5(string(secret[:]) + ":" + d.nonce + ":" + d.cnonce)
 	return hexMD5(a1 + ":" + d.nonce + ":00000001:" + d.cnonce + ":auth:" + hexMD5(method+":"+d.uri))
 }
 
-// answer returns the client's answer to the challenge.
+// The method `answer` returns the client's answer to the challenge.
 func (d digestMD5) answer() []byte {
 	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 	return fmt.Appendf(nil, `charset=utf-8,username="%s",realm="%s",nonce="%s",nc=00000001,cnonce="%s",digest-uri="%s",maxbuf=65536,response=%s,qop=auth`,

@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// The values are those of the example in RFC 2831, section 4.
+// The test uses the values of the example in RFC 2831, section 4.
 func TestDigestMD5(t *testing.T) {
 	given := directives([]byte(`realm="elwood.innosoft.com",nonce="OA6MG9tEQGm2hh",qop="auth",algorithm=md5-sess,charset=utf-8`))
 	d := digestMD5{user: "chris", password: "secret", realm: given["realm"], nonce: given["nonce"], cnonce: "OA6MHXh6VqTrRk", uri: "imap/elwood.innosoft.com"}

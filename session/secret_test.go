@@ -18,7 +18,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// forms returns the forms in which a secret can appear in text.
+// The function `forms` returns the forms in which a secret can appear in text.
 func forms(secret []byte) []string {
 	return []string{string(secret), hex.EncodeToString(secret), base64.StdEncoding.EncodeToString(secret), fmt.Sprint(secret), fmt.Sprintf("%q", secret),
 		strings.TrimPrefix(fmt.Sprintf("%#v", secret), "[]byte")}

@@ -12,8 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// The type `servers` has the servers that a session may connect to. It decides their order and the
-// pauses, and records the results of attempts. It implements zk.HostProvider.
+// The type `servers` has the servers that a session may connect to. It decides in which order they
+// are tried and how long the pauses are, and records the results of attempts. It implements
+// zk.HostProvider.
 type servers struct {
 	given   []string // Options.Servers
 	rand    rand.Source
@@ -44,8 +45,9 @@ func (h *servers) Len() int {
 	return len(h.list)
 }
 
-// Next returns the server to try. It never reports the end of a round, because the client would
-// then fail queued requests and wait a whole second. The method `pause` waits instead.
+// Next returns the server to try. A round is one attempt at each server. Next never reports the end
+// of a round, because the client would then fail queued requests and wait a whole second. The
+// method `pause` waits instead.
 func (h *servers) Next() (string, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -57,8 +59,8 @@ func (h *servers) Next() (string, bool) {
 // Limits of the pauses between attempts to connect.
 const firstPause, longestPause = 50 * time.Millisecond, time.Second
 
-// pause waits before the next attempt. It does not wait in the first round of attempts, and waits
-// longer in each later round, up to longestPause.
+// The method `pause` waits before the next attempt. It does not wait in the first round of
+// attempts, and waits longer in each later round, up to longestPause.
 func (h *servers) pause(ctx context.Context) error {
 	h.mu.Lock()
 	rounds := h.attempts / len(h.list)
@@ -108,7 +110,8 @@ func (h *servers) notReached(server string, id int64, err error) {
 		level = slog.LevelDebug
 	}
 	h.reports.log(level, "zookeeper server not reached", "server", server, "error", err)
-	// The list may become shorter or longer during an outage. Even then, this is logged once.
+	// This warning is logged once in an outage, even if the list becomes shorter or longer
+	// meanwhile.
 	if !h.warned && h.failures >= len(h.list) {
 		h.warned = true
 		args := []any{"last", h.failed}
@@ -131,7 +134,8 @@ func (h *servers) whyNot(err error) error {
 	return fmt.Errorf("no server took the session: %w (last: %w)", err, h.failed)
 }
 
-// backoff returns the pause of a round: the first pause, doubled in each round, up to the limit.
+// backoff returns the pause of a round: `first` in round 0, doubled in each later round, up to the
+// limit.
 func backoff(round int, first, limit time.Duration) time.Duration {
 	return min(first<<min(round, 20), limit)
 }

@@ -111,8 +111,8 @@ func (s *Session) supervise(events <-chan zk.Event) {
 }
 
 // dismiss closes the client. The requests in progress end at once. If the program closed the
-// session while it was connected, the server gets a closeSession and at most a second to answer.
-// Otherwise dismiss waits for no server.
+// session while the session was connected, the client sends closeSession and waits for the answer,
+// at most a second. Otherwise dismiss waits for no server.
 func (s *Session) dismiss() {
 	if s.Server() == "" || !errors.Is(s.Err(), ErrClosed) {
 		s.hangUp()
@@ -129,8 +129,9 @@ func (s *Session) hangUp() {
 	}
 }
 
-// finish ends the session for the given reason, unless the session has ended. Holds end first: a
-// program must notice the end of a hold before another client can be granted the same lock.
+// finish ends the session for the given reason, unless the session has already ended. Holds end
+// first: a program must notice the end of a hold before another client can be granted the same
+// lock.
 func (s *Session) finish(cause error) {
 	s.finishing.Do(func() {
 		s.keeper.close(cause)
@@ -192,7 +193,7 @@ func (s *Session) Done() <-chan struct{} { return s.life.ctx.Done() }
 
 // Context returns a context that ends when the session ends, with the cause that Err returns.
 //
-// It does not prove that anything is held: use the context of a Hold for that.
+// This context does not prove that anything is held: use the context of a Hold for that.
 func (s *Session) Context() context.Context { return s.life.ctx }
 
 // Err returns nil while the session is open. After its end, Err returns the cause: an error that is

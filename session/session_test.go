@@ -25,6 +25,8 @@ func lose(t *testing.T, e *zktest.Ensemble, s *Session) {
 	<-s.Done()
 }
 
+// Each listener gets all states in order, however slow it is.
+//
 // Covers S6.
 func TestEveryListenerSeesEveryState(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
@@ -126,8 +128,10 @@ func TestHooksAreCalledWithoutTheLock(t *testing.T) {
 	})
 }
 
-// Covers S5, S7. A request with the session's own context runs on the caller's goroutine and ends
-// only when the client is closed. So the client must be closed even while a hook runs.
+// A request with the session's own context runs on the caller's goroutine and ends only when the
+// client is closed. So the session must close the client even while a hook runs.
+//
+// Covers S5, S7.
 func TestSlowHookDelaysNoRequestAtTheEnd(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		release := make(chan struct{})
@@ -161,6 +165,9 @@ type writer func([]byte) (int, error)
 
 func (w writer) Write(b []byte) (int, error) { return w(b) }
 
+// If no server answers, Open returns when its context ends. The error contains the reason of the
+// last failed attempt.
+//
 // Covers S5.
 func TestOpenEndsWithItsContext(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
@@ -187,7 +194,7 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// A session without a server is given up after the configured time, and not before.
+// A session that reaches no server ends after the time Options.Abandon, and not earlier.
 //
 // Covers S5.
 func TestUnreachableSessionEndsWithinABound(t *testing.T) {
@@ -228,6 +235,9 @@ func TestUnreachableSessionEndsWithinABound(t *testing.T) {
 	}
 }
 
+// Close can be called several times. It ends the session's holds and watches, and the servers
+// delete the session's ephemeral znodes. Later requests fail.
+//
 // Covers S7.
 func TestCloseIsIdempotentWaitsAndDeletes(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
@@ -270,9 +280,9 @@ func TestCloseIsIdempotentWaitsAndDeletes(t *testing.T) {
 	})
 }
 
-// Bug: without a server, 3 to 8 of 100 calls of Open returned 1.0 s after the end of their context.
-// Close was as late. The client library waits a second for a request that was queued after its last
-// flush.
+// If no server can be reached, Open returns soon after its context has ended, and Close soon after
+// its call. Bug: 3 to 8 of 100 calls of Open returned 1.0 s late, and Close was as late, because
+// the client library waits a second for a request that was queued after its last flush.
 //
 // Covers S7.
 func TestOpenAndCloseReturnInTime(t *testing.T) {
@@ -339,6 +349,9 @@ func TestCloseIsBoundedOnAHungServer(t *testing.T) {
 	})
 }
 
+// After many sessions were closed or lost, nothing of them is left in this process or at the
+// servers.
+//
 // Covers S1, S5, S7.
 func TestNothingIsLeftAfterManySessions(t *testing.T) {
 	rounds := 1000

@@ -42,8 +42,8 @@ func (s *Session) State() State {
 	return s.states.now()
 }
 
-// States yields the current state and then every change, in order, however slow the loop is. It
-// ends after Lost or Closed, or when ctx ends.
+// States yields the current state and then every change, in order, however slow the loop is. The
+// iteration ends after Lost or Closed, or when ctx ends.
 func (s *Session) States(ctx context.Context) iter.Seq[State] { return s.states.follow(ctx) }
 
 // The type `states` has the current state of one session and the listeners for its changes.
@@ -65,7 +65,7 @@ func newStates(changed func(State)) *states {
 	return &states{changed: changed, listeners: make(map[*listener]struct{})}
 }
 
-// set changes the state. After Lost or Closed it does nothing.
+// The method `set` changes the state. After Lost or Closed it does nothing.
 func (s *states) set(state State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,7 +87,7 @@ func (s *states) now() State {
 	return s.state
 }
 
-// follow implements [Session.States].
+// The method `follow` implements [Session.States].
 func (s *states) follow(ctx context.Context) iter.Seq[State] {
 	return func(yield func(State) bool) {
 		l := s.listen()

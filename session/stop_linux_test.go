@@ -20,10 +20,10 @@ import (
 
 const stoppedOf = "ZKCOORD_TEST_STOPPED"
 
-// All goroutines of a program are stopped until the servers have deleted the znode of its lock.
-// When the program continues, the context of the lock has ended, and the program can acquire the
-// lock again in a new session. The test stops the goroutines by a dump of a large heap, because
-// Go's garbage collector never stops them for seconds.
+// In this test all goroutines of a program stop until the servers have deleted the znode of the
+// program's lock. When the program continues, its lease is over, the context of the lock ends, and
+// the program can acquire the lock again in a new session. A dump of a large heap stops the
+// goroutines, because Go's garbage collector never stops them for seconds.
 func TestHoldEndsAfterALongStopOfTheRuntime(t *testing.T) {
 	if server := os.Getenv(stoppedOf); server != "" {
 		stopped(t, server)
@@ -106,7 +106,7 @@ func stopped(t *testing.T, server string) {
 	granted(t, ctx, next)
 }
 
-// The function `granted` creates and holds a znode.
+// The function `granted` creates a znode and returns a granted hold on it.
 func granted(t *testing.T, ctx context.Context, s *session.Session) *recipe.Hold {
 	t.Helper()
 	node, err := recipe.CreateProtected(ctx, s, "/lock", "lock", nil, session.EphemeralSequential)

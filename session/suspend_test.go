@@ -13,8 +13,9 @@ import (
 )
 
 // A session notices a suspension of the machine by a clock that continues during the suspension.
-// Then its grants end at once, and not only when the rest of the lease has passed. Its waiters
-// continue, and are granted under a new lease that does not depend on times before the suspension.
+// After the suspension, the session's grants end within a twelfth of the session timeout, although
+// the old lease would stand longer. The session's waiters continue, and are granted under a new
+// lease that does not depend on times before the suspension.
 //
 // Covers S2.
 func TestASuspendedMachineEndsItsHolds(t *testing.T) {
@@ -90,8 +91,8 @@ func TestNothingIsGrantedOnALeaseFromBeforeASuspension(t *testing.T) {
 	})
 }
 
-// A wall clock that is adjusted slightly or set back does not count as a suspension. One that is
-// set forward does.
+// A wall clock that is adjusted slightly or set back does not look like a suspension. A wall clock
+// that is set forward does.
 func TestSteppingClock(t *testing.T) {
 	var c steppingClock
 	wall, mono := time.Unix(1000, 0), time.Unix(5000, 0)
@@ -112,7 +113,7 @@ func TestSteppingClock(t *testing.T) {
 	}
 }
 
-// The real counter does not advance while the machine is awake.
+// The function that newSleepCounter returns does not advance while the machine is awake.
 func TestSleepCounterStandsStill(t *testing.T) {
 	slept := newSleepCounter()
 	first := slept()

@@ -14,14 +14,16 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A tap handles every frame that passes the connections of a session. It reports evidence to the
-// lease keeper and events to the watch registry. It begins and resumes the session, and never lets
-// a second session begin. Its methods are short and do no I/O; connections do that.
+// A tap handles each frame that the client and the server exchange on the connections of a session.
+// It reports to the lease keeper when requests were sent and answered, and to the watch registry
+// which watches fired. It also begins and resumes the session, and never lets the client begin a
+// second session. The methods of a tap are short and do no I/O. The type conn reads and writes the
+// frames.
 //
-// If a method returns an error that is ErrLost, the session ends. Any other error except
-// errAbandoned closes the connection.
+// If a method returns an error that is ErrLost, its caller ends the session. After any other error
+// except errAbandoned, the caller closes the connection.
 //
-// A goroutine that locks several mutexes of the session locks the tap's first.
+// A goroutine that locks several mutexes of the session locks the tap's mutex first.
 type tap struct {
 	opts    *Options
 	root    chroot
@@ -69,8 +71,9 @@ func newTap(opts *Options, life *lifetime, k *leaseKeeper, w *watchRegistry, h *
 var errAbandoned = errors.New("abandoned request")
 
 // The method `sending` is called with each frame of c just before the frame is written, and may
-// change it. `id` is the frame's ticket, or 0. The frames in `first` must be sent before this one.
-// `written`, if not nil, must be closed when this frame has been written.
+// change the frame. `id` is the frame's ticket, or 0. The caller must send the frames in `first`
+// before this frame. If `written` is not nil, the caller must close it when this frame has been
+// written.
 //
 // After errAbandoned, the frame must not be written. The client then gets an error as the reply to
 // its request, together with the next frame that the server sends.
@@ -173,7 +176,7 @@ func (t *tap) pongLocked(now time.Time) {
 	}
 }
 
-// A proof is the strength of the evidence that an answer gives the lease.
+// A proof says how much an answer proves for the lease. A larger proof includes the smaller ones.
 type proof int
 
 const (
@@ -185,8 +188,8 @@ const (
 
 // proofOf returns what a reply proves. An error in the header proves nothing, because servers also
 // refuse requests locally. A multi that failed has no error in its header, only in its body. If the
-// first error there is about a znode, the session was alive, because the server checks the session
-// before it prepares a part. An empty multi proves nothing about the leader.
+// first error in the body is about a znode, the session was alive, because the server checks the
+// session before it prepares a part. An empty multi proves nothing about the leader.
 func proofOf(op wire.Op, code wire.Code, body []byte) proof {
 	switch {
 	case code != 0, op == wire.OpAuth, op == wire.OpSASL:
@@ -207,10 +210,13 @@ func proofOf(op wire.Op, code wire.Code, body []byte) proof {
 	return proofActive
 }
 
-// resume changes a handshake so that it requests a server that has applied everything that the
-// session has seen. If this session has begun, the handshake also requests this session. The client
-// may still request a new one: its first connection may break before the client has read the answer
-// to the handshake. resume changes that request too.
+// resume changes the client's ConnectRequest before it is sent. It sets LastZxidSeen, so that a
+// server refuses the connection if the server has not applied everything that the session has seen.
+//
+// If the session has begun and the client requests a new session, resume changes the request so
+// that it requests this session. The client requests a new session if its first connection breaks
+// before the client has read the answer to the handshake. A request for another session is an
+// error.
 func (t *tap) resume(r *wire.ConnectRequest) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -236,7 +242,7 @@ func (t *tap) connected(c *conn, r *wire.ConnectResponse) (greeting []byte, err 
 	switch {
 	case t.life.err() != nil:
 		return nil, errOver
-	case c.gone: // the timeout of its handshake has just closed it
+	case c.gone: // the timer of the handshake has just closed c
 		return nil, errBroken
 	case r.SessionID == 0 || r.Timeout <= 0:
 		return nil, t.refusedLocked("expired")
@@ -254,7 +260,7 @@ func (t *tap) connected(c *conn, r *wire.ConnectResponse) (greeting []byte, err 
 	t.keeper.connected(c, c.opened, terms{
 		id: t.id, timeout: t.timeout, fresh: fresh,
 		// A server grants no session timeout below two ticks, unless its minSessionTimeout was
-		// lowered.
+		// lowered. So the tick is at most half the timeout.
 		tick:    cmp.Or(t.opts.TickTime, t.timeout/2),
 		foreign: !slices.ContainsFunc(r.Password, func(b byte) bool { return b != 0 }),
 	})
@@ -283,10 +289,10 @@ func (t *tap) refusedLocked(how string) error {
 // A read must not show a state from before an event that the client has received. Since ZooKeeper
 // 3.9 an event carries its zxid, and a server that has not applied this zxid refuses the session.
 // In ZooKeeper 3.8 no event has a zxid, and in later versions an event in reply to setWatches has
-// none. The next server may not have applied the change that such an event reports. So after such
-// an event, the next connection begins with a quorum write before all reads, like in
-// recipe.ReadBarrier. If the server refuses this write, it may be behind the event, so the
-// connection is closed.
+// none. The next server may not have applied the change that an event without a zxid reports. So
+// after an event without a zxid, the next connection begins with a quorum write before all reads,
+// like in recipe.ReadBarrier. If the server refuses this write, the server may not have applied the
+// change, so the connection is closed.
 func (t *tap) greetingLocked() []byte {
 	var out []byte
 	for _, a := range t.opts.Auth {

@@ -56,8 +56,9 @@ func welcomed(t *testing.T, tap *tap, sent time.Time) *conn {
 	return c
 }
 
-// If servers answer a handshake with another session or none, this session ends. A connection that
-// was closed meanwhile, or whose answer comes after the end of the session, does not serve it.
+// If servers answer a handshake with another session or none, this session ends. If a connection
+// was closed during its handshake, or if the answer comes after the end of the session, that
+// connection does not serve the session.
 func TestHandshakesThatDoNotServeTheSession(t *testing.T) {
 	for name, test := range map[string]struct {
 		response wire.ConnectResponse

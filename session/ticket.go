@@ -17,10 +17,10 @@ import (
 // number of its ticket. The connection removes the number, and drops the request if its caller has
 // gone. The ticket 0 means no ticket.
 //
-// A ticket passes when the connection accepts its request for writing. From then on, the request
-// precedes every later request of the session. Later requests are written after it, or on a later
-// connection. Once there is a later connection, the leader refuses the requests that are still in
-// progress on the earlier one.
+// A ticket passes when the connection accepts the ticket's request for writing. After that, the
+// request takes effect before every later request of the session, or not at all. A later request on
+// the same connection is written after it. If a later request is written on a later connection, the
+// leader refuses the requests that are still in progress on the earlier connection.
 type ticket uint64
 
 // The type `tickets` has the tickets of one session.
@@ -34,8 +34,8 @@ type tickets struct {
 
 func newTickets() *tickets { return &tickets{open: make(map[ticket]*engine.Trace)} }
 
-// issue issues the ticket of a request. The trace is nil unless the caller needs more than the
-// answer: see engine.Trace.
+// The method `issue` issues the ticket of a request. The trace is nil unless the caller needs more
+// than the answer: see engine.Trace.
 func (b *tickets) issue(trace *engine.Trace) ticket {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -70,8 +70,8 @@ func (b *tickets) void(t ticket) bool {
 // markSize is the number of hexadecimal digits that a ticket's number takes in a path.
 const markSize = 16
 
-// mark inserts the ticket's number after the first slash of a path. The client accepts the result
-// if it accepts the path.
+// The method `mark` inserts the ticket's number after the first slash of a path. The client accepts
+// the result if it accepts the path.
 func (t ticket) mark(path string) string {
 	var number [markSize / 2]byte
 	var digits [markSize]byte

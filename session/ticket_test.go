@@ -52,6 +52,11 @@ func (c *heldConn) took() (sent []string) {
 	return sent
 }
 
+// If the caller gives up a write before it is written, the write is never written, and its outcome
+// is Failed. In half of the rounds, the connection accepts nothing until the caller has given up.
+// In the other half, the connection accepts data again while the caller gives up, so the write may
+// be written first.
+//
 // Covers S4, S5.
 func TestAbandonedRequestIsNeverWritten(t *testing.T) {
 	writes := map[string]func(ctx context.Context, s *Session, path string) error{

@@ -41,8 +41,8 @@ func newAuthority(t *testing.T, name string) *authority {
 	return a
 }
 
-// sign creates a key and its certificate. If the authority has no certificate yet, the new
-// certificate is signed with the new key.
+// The method `sign` creates a key and its certificate. If the authority has no certificate yet, the
+// new certificate is signed with the new key.
 func (a *authority) sign(template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -60,7 +60,7 @@ func (a *authority) sign(template *x509.Certificate) (*x509.Certificate, *ecdsa.
 	return cert, key
 }
 
-// issue signs a certificate for name and loopback.
+// The method `issue` signs a certificate for name and loopback.
 func (a *authority) issue(name string) (*x509.Certificate, *ecdsa.PrivateKey) {
 	return a.sign(&x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
@@ -68,8 +68,8 @@ func (a *authority) issue(name string) (*x509.Certificate, *ecdsa.PrivateKey) {
 	})
 }
 
-// client returns the TLS configuration of a client that trusts the authority a. If signer is not
-// nil, the client has a certificate from signer.
+// The method `client` returns the TLS configuration of a client that trusts the authority a. If
+// signer is not nil, the client has a certificate from signer.
 func (a *authority) client(signer *authority) *tls.Config {
 	config := &tls.Config{RootCAs: x509.NewCertPool()}
 	config.RootCAs.AddCert(a.cert)
@@ -141,9 +141,10 @@ ssl.trustStore.location=%s
 	return "127.0.0.1:" + port
 }
 
-// A real ZooKeeper server requires client certificates on its TLS port. A session with a
-// certificate can hold. Open fails with the reason if there is no certificate, if another authority
-// has signed it, or if the client does not accept the server's certificate.
+// A real ZooKeeper server requires client certificates on its TLS port. A session with a client
+// certificate can be granted a hold. Open fails with the reason if the client has no certificate,
+// if another authority has signed the client's certificate, or if the client does not accept the
+// server's certificate.
 func TestTLSWithClientCertificates(t *testing.T) {
 	ca, stranger := newAuthority(t, "authority"), newAuthority(t, "stranger")
 	server := secureServer(t, ca)

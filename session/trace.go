@@ -19,7 +19,7 @@ type Tracer interface {
 	Waits(ctx context.Context, path string, token int64)
 	// Origin returns the position of ctx in a trace, to be stored with the items of a queue. It
 	// consists of the trace id (32 hexadecimal digits), the span id (16) and the flags (2), in
-	// lower case. It is empty if ctx has none.
+	// lower case. It is empty if ctx does not belong to a trace.
 	Origin(ctx context.Context) string
 }
 
@@ -37,8 +37,8 @@ type Step struct {
 	Origin string
 }
 
-// A StepEnd ends a step at the given time. For a request or an acquisition, err is its error. For a
-// hold, err is the cause of its end.
+// A StepEnd ends a step at the given time. If the step is a hold, err is the cause with which the
+// hold ended. Otherwise err is the error of the call, or nil.
 type StepEnd func(at time.Time, err error)
 
 // A StepKind is a kind of step.
@@ -56,8 +56,8 @@ const (
 	StepPut StepKind = "put"
 )
 
-// step begins a step if the session has a tracer. The caller calls the returned function with the
-// step's error.
+// The method `step` begins a step if the session has a tracer. The caller calls the returned
+// function with the step's error.
 func (s *Session) step(ctx context.Context, kind StepKind, name, path string) (context.Context, func(error)) {
 	if s.opts.Tracer == nil {
 		return ctx, untraced

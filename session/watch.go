@@ -11,8 +11,8 @@ import (
 type Watch struct {
 	// C delivers one event and is then closed. If the session ends first, the event is
 	// EventNotWatching with the cause. A Watch never misses a change. It may also fire for a change
-	// that its own read already shows: all Watches on one path share one watch at the server, and
-	// an earlier Watch may have set it.
+	// that is already in the result of the read that created the Watch: all Watches on one path
+	// share one watch at the server, and an earlier Watch may have set it.
 	C <-chan Event
 
 	ch       chan zk.Event

@@ -33,6 +33,8 @@ func fired(t *testing.T, w *Watch) zk.Event {
 	}
 }
 
+// Wait returns when the event arrives, when the context ends, or when the session ends.
+//
 // Covers S5, S6.
 func TestWaitEndsWithEventContextOrSession(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
@@ -160,6 +162,9 @@ func TestStoppedWatchesLeaveNothing(t *testing.T) {
 	})
 }
 
+// All watches of a session on one path share one watch at the server. The server keeps it until the
+// session has stopped the last of them.
+//
 // Covers S6.
 func TestWatchesOnOnePathShareTheServers(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
@@ -213,8 +218,8 @@ func TestRefusedRemovalIsRepeated(t *testing.T) {
 	})
 }
 
-// One watch is stopped while another one is set on its path. The removal must not remove the new
-// watch.
+// In this test one watch is stopped while another one is set on the same path. The removal of the
+// first watch must not remove the second.
 //
 // Covers S6.
 func TestRemovalDoesNotTakeTheNextWatch(t *testing.T) {
@@ -242,8 +247,9 @@ func TestRemovalDoesNotTakeTheNextWatch(t *testing.T) {
 	})
 }
 
-// Other clients lost watches on a reconnect (kazoo#151, #218), and did not report changes made
-// meanwhile (CURATOR-391).
+// A watch survives a reconnect, and also fires for a change that was made while there was no
+// connection. Other client libraries lost watches on a reconnect (kazoo#151, #218), or did not
+// report changes that were made meanwhile (CURATOR-391).
 //
 // Covers S6.
 func TestWatchesSurviveReconnectsWithoutAGap(t *testing.T) {
@@ -322,6 +328,9 @@ func TestWatchesSurviveReconnectsWithoutAGap(t *testing.T) {
 	}
 }
 
+// When a session is lost, each of its watches gets an event with the cause and with the path that
+// the caller used.
+//
 // Covers S6.
 func TestWatchesEndWithTheSession(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
@@ -350,6 +359,9 @@ func TestWatchesEndWithTheSession(t *testing.T) {
 	})
 }
 
+// On a new connection, the session sets all of its watches again. If there are many, it needs
+// several requests, because the size of a request is limited.
+//
 // Covers S6.
 func TestManyWatchesAreSetAgainInSeveralRequests(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
@@ -378,9 +390,10 @@ func TestManyWatchesAreSetAgainInSeveralRequests(t *testing.T) {
 	})
 }
 
-// The server that sent an event fails, and the next server has not applied the change yet. In
-// ZooKeeper 3.9 the event has a zxid, so the next server refuses the session until it has applied
-// that zxid. In 3.8 the event has no zxid, so the session sends a quorum write before the read.
+// A read after an event shows the change that the event reports. In this test, the server that sent
+// an event fails, and the next server has not applied the change yet. In ZooKeeper 3.9 the event
+// has a zxid, so the next server refuses the session until it has applied that zxid. In 3.8 the
+// event has no zxid, so the session sends a quorum write before the read.
 //
 // Covers S6.
 func TestNoReadIsOlderThanAnEvent(t *testing.T) {
@@ -427,8 +440,8 @@ func afterAnEvent(t *testing.T, e *zktest.Ensemble) (s *Session, network *tapped
 	return s, network, fresh, behind
 }
 
-// This is like TestNoReadIsOlderThanAnEvent, but the next server is too busy for the quorum write.
-// Bug: the session read nevertheless, and got the state from before the event.
+// This test is like TestNoReadIsOlderThanAnEvent, but the next server is too busy for the quorum
+// write. Bug: the session read nevertheless, and got the state from before the event.
 //
 // Covers S6.
 func TestNoReadFollowsARefusedCatchUp(t *testing.T) {
@@ -445,9 +458,9 @@ func TestNoReadFollowsARefusedCatchUp(t *testing.T) {
 	})
 }
 
-// One transaction fires two watches, and the connection is lost between the two events. The session
-// must still get the second event, although it has already received the zxid of the transaction (in
-// ZooKeeper 3.9).
+// In this test one transaction fires two watches, and the connection is lost between the two
+// events. The session must still get the second event, although it has already received the zxid of
+// the transaction (in ZooKeeper 3.9).
 //
 // Covers S6.
 func TestAnEventHidesNoOtherOfItsTransaction(t *testing.T) {

@@ -68,7 +68,8 @@ func (w *watchSet) Wait(ctx context.Context) ([]engine.Fired, error) {
 		if ctx.Err() != nil {
 			return nil, causeOf(ctx)
 		}
-		// This comes before the wait, because an earlier Wait that failed may have taken the token.
+		// The set is checked before the wait, because an earlier Wait that failed may have taken
+		// the token.
 		if fired := w.take(); len(fired) > 0 {
 			return fired, nil
 		}

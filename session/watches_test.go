@@ -25,6 +25,9 @@ func openInBubble(t *testing.T) *Session {
 	return s
 }
 
+// Wait returns each watch of a set that has fired. A change is returned once, even if several reads
+// have set a watch on the path.
+//
 // Covers S6.
 func TestWatchFiresOnceForEachRead(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
@@ -132,7 +135,7 @@ func TestWaitThatEndsKeepsWhatFired(t *testing.T) {
 	})
 }
 
-// Two reads of one path are in progress, and the caller gives up one of them. The watch of the
+// If two reads of one path are in progress and the caller gives up one of them, the watch of the
 // other read remains.
 //
 // Covers S6.

@@ -50,7 +50,7 @@ var (
 	// ErrNodeExists means that a znode already exists at this path.
 	ErrNodeExists = zk.ErrNodeExists
 	// ErrBadVersion means that the znode has another version, because another client has changed
-	// it. Read it again before you retry.
+	// the znode. Read the znode again before you retry.
 	ErrBadVersion = zk.ErrBadVersion
 	// ErrNotEmpty means that the znode to be deleted has children.
 	ErrNotEmpty = zk.ErrNotEmpty

@@ -12,9 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// BenchmarkLock shows what one acquire and release of a lock allocate: without a tracer, with spans
-// that are not sampled, and with sampled spans. The servers run in this process and allocate as
-// well.
+// BenchmarkLock shows how much one acquisition and release of a lock allocate: without a tracer,
+// with spans that are not sampled, and with sampled spans. The servers run in this process and
+// allocate as well.
 func BenchmarkLock(b *testing.B) {
 	tracer := func(s sdk.Sampler) session.Tracer {
 		return sessionotel.Traces(sdk.NewTracerProvider(sdk.WithSampler(s)).Tracer("bench"))

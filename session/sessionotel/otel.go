@@ -7,14 +7,15 @@
 //	zookeeper.session.lease       gauge of seconds: the time that the lease had left after the last heartbeat
 //	zookeeper.session.lapsed      counter of holds that ended because the lease lapsed
 //
-// Requests follow OpenTelemetry's semantic conventions for database clients: name, unit, limits of
-// buckets, and the attributes db.system.name ("zookeeper"), db.operation.name ("create") and, if
-// the request failed, error.type ("no_node"). An error without a name in this package has the type
+// The instrument for requests follows OpenTelemetry's semantic conventions for database clients in
+// its name, its unit and the limits of its buckets. It has the attributes of these conventions:
+// db.system.name ("zookeeper"), db.operation.name (for example "create") and, if the request
+// failed, error.type (for example "no_node"). An error without a name in this package has the type
 // "_OTHER", as in the conventions. The attribute zookeeper.outcome is added: ok, fail or info, see
 // [session.OutcomeOf]. The path of a znode is not an attribute, because there are too many paths.
 // The time of a request includes the wait for a connection.
 //
-// The limits of the buckets of heartbeats are powers of two, from 1 ms to 16 s. So a 99th
+// The bucket limits of the histogram for heartbeats are powers of two, from 1 ms to 16 s. So a 99th
 // percentile (p99) can be distinguished from one that is twice as long, for any session timeout.
 //
 // Alert on zookeeper.session.lapsed: each count is a hold, such as a lock, that a program lost
@@ -32,12 +33,12 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// requestLimits are the limits of the buckets of requests, in seconds. They are those of the
-// semantic conventions.
+// requestLimits are the bucket limits of the histogram for requests, in seconds. The semantic
+// conventions define these limits.
 var requestLimits = []float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10}
 
-// heartbeatLimits are the limits of the buckets of heartbeats, in seconds. Each is twice the
-// previous one.
+// heartbeatLimits are the bucket limits of the histogram for heartbeats, in seconds. Each limit is
+// twice the previous one.
 var heartbeatLimits = []float64{0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384}
 
 // Metrics returns hooks for session.Options that record to meter. The attributes, if any, are added
@@ -80,7 +81,8 @@ func Metrics(meter metric.Meter, attrs ...attribute.KeyValue) (session.Metrics, 
 	}, nil
 }
 
-// errorTypes are the names of errors. The first that matches is used.
+// errorTypes maps errors to values of the attribute error.type. The first entry that matches an
+// error is used.
 var errorTypes = []struct {
 	err  error
 	name string

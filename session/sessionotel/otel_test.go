@@ -146,8 +146,8 @@ func TestRecordedMeasurements(t *testing.T) {
 	}
 }
 
-// quantile computes the q-quantile from the buckets of a histogram by interpolation, like
-// Prometheus.
+// The method `quantile` computes the q-quantile from the buckets of a histogram by interpolation,
+// like Prometheus.
 func (r *recorder) quantile(q float64, name string) float64 {
 	limits, values := r.limits[name], r.values[name]
 	counts := make([]float64, len(limits)+1)
@@ -166,8 +166,8 @@ func (r *recorder) quantile(q float64, name string) float64 {
 }
 
 // docs/operations.md recommends an alert when the p99 of heartbeats exceeds a tenth of the session
-// timeout. The buckets must be fine enough to compute this p99. The first two limits of the SDK's
-// default buckets, 0 and 5 s, are not.
+// timeout. The buckets must be fine enough to compute this p99. The SDK's default buckets are too
+// coarse: their first two limits are 0 and 5 s.
 func TestAlertOnHeartbeatsCanBeComputed(t *testing.T) {
 	const name = "zookeeper.session.heartbeat"
 	for timeout := time.Second; timeout <= 2*time.Minute; timeout += 700 * time.Millisecond {

@@ -15,8 +15,8 @@ import (
 )
 
 // Traces returns a Tracer for session.Options that makes spans. The attributes, if any, are added
-// to all spans. Use the same Tracer for all sessions of a process. It can link a hold to the hold's
-// predecessor only if it has made the predecessor's span itself.
+// to all spans. Use the same Tracer for all sessions of a process. A Tracer can link a hold to the
+// hold's predecessor only if this Tracer has made the predecessor's span.
 //
 // The spans are:
 //
@@ -37,8 +37,8 @@ import (
 // A hold has up to three links. One link is to its acquisition. A claim also has a link to the span
 // in which the item was put, in this process or another one. If the hold waited for another hold,
 // the attribute zookeeper.predecessor.token is the token of that predecessor. If the predecessor
-// was in this process, there is also a link to its span. If it was in another process, its span can
-// be found by the token.
+// was in this process, there is also a link to its span. If the predecessor was in another process,
+// its span can be found by the token.
 //
 // Requests of the session itself have no span. Examples are requests that the session continues
 // after the caller has given up, and requests that several callers of a queue share.
@@ -87,7 +87,7 @@ func (t *traces) Begin(ctx context.Context, step session.Step) (context.Context,
 	return context.WithValue(ctx, acquisitionKey{}, a), ending(a.span)
 }
 
-// request begins a span for a request if the context of the call has a span.
+// The method `request` begins a span for a request if the context of the call has a span.
 func (t *traces) request(ctx context.Context, step session.Step) (context.Context, session.StepEnd) {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return ctx, func(time.Time, error) {}
@@ -124,7 +124,7 @@ func (t *traces) hold(ctx context.Context, step session.Step) (context.Context, 
 	}
 }
 
-// losses are the causes of the holds that were lost: see Traces.
+// losses has the causes with which a hold ends if it was lost: see Traces.
 var losses = []error{session.ErrLeaseLapsed, session.ErrRevoked, session.ErrUnreadable, session.ErrLost}
 
 func (t *traces) predecessor(a *acquisition) []trace.SpanStartOption {

@@ -25,7 +25,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A process makes spans and stores them.
+// A process stands for one process of the operating system. It makes spans and stores them.
 type process struct {
 	spans  *tracetest.SpanRecorder
 	tracer trace.Tracer
@@ -39,7 +39,7 @@ func newProcess() *process {
 	return p
 }
 
-// session opens a session whose steps the process traces.
+// The method `session` opens a session whose steps the process traces.
 func (p *process) session(t *testing.T, w *recipetest.World, change ...func(*session.Options)) *session.Session {
 	return w.Client(append(change, func(o *session.Options) { o.Tracer = p.hooks })...).Session
 }
