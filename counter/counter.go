@@ -21,7 +21,8 @@ var (
 	// was written. Check the path and Options.Format.
 	ErrFormat = errors.New("counter: no number of this format")
 	// ErrExhausted means that the version numbers of the znode are used up. Nothing was written.
-	// Set its data once without a version, for example with the command "zkcoord znode set".
+	// Set the znode's data once without a version, for example with the command "zkcoord znode
+	// set".
 	ErrExhausted = errors.New("counter: version numbers of the znode are used up: set its data once without a version")
 	// ErrClosed means that Close was called.
 	ErrClosed = errors.New("counter: closed")
@@ -59,8 +60,8 @@ type job struct {
 }
 
 // New returns the counter at path. It sends no request. A counter that does not exist has the value
-// 0. The first call that writes creates it, and its parents as containers. If the path is invalid
-// or the format is unknown, each call returns an error that wraps session.ErrInvalid.
+// 0. The first call that writes creates the counter, and its parents as containers. If the path is
+// invalid or the format is unknown, each call returns an error that wraps session.ErrInvalid.
 func New(s *session.Session, path string, o Options) *Counter {
 	c := &Counter{s: s, path: path, format: o.Format, ledger: recipe.NewLedger(s, path, "add")}
 	c.calls = &batch.Batcher[*job]{Session: s, Prepare: c.prepare, Commit: c.commit, Tidy: c.tidy}
@@ -177,7 +178,8 @@ func (c *Counter) prepare(ctx context.Context) {
 	}
 }
 
-// load creates the counter and the ledger if they do not exist, and reads the value.
+// load creates the counter's znode and the handle's znode, the ledger, if they do not exist. Then
+// it reads the value.
 //
 // The ledger's znode is a child of the counter's znode, and ZooKeeper deletes no znode that has a
 // child. So nobody can replace the counter's znode while the ledger's znode exists. A version that
@@ -195,8 +197,9 @@ func (c *Counter) load(ctx context.Context) error {
 		}
 		node, err := c.s.Get(ctx, c.path)
 		if errors.Is(err, session.ErrNoNode) {
-			// Another client has deleted the counter and the ledger. Zxid notices that the ledger
-			// is gone, so that open creates both again.
+			// Another client has deleted the counter and the ledger's znode. The ledger does not
+			// notice the deletion before Zxid reads its znode. After that, the method `open`
+			// creates the counter and the znode again.
 			if _, err := c.ledger.Zxid(ctx); err != nil && !errors.Is(err, recipe.ErrGone) {
 				return err
 			}
@@ -213,8 +216,8 @@ func (c *Counter) load(ctx context.Context) error {
 	}
 }
 
-// open creates the counter and then the ledger. If the ledger were created first, its missing
-// parent, the counter, would be created as a container.
+// The method `open` creates the counter and then the ledger. If the ledger were created first, its
+// missing parent, the counter, would be created as a container.
 func (c *Counter) open(ctx context.Context) error {
 	for !c.ledger.Made() {
 		stat, err := c.s.Exists(ctx, c.path)
@@ -288,8 +291,9 @@ func (c *Counter) refused(err error) error {
 	return &session.RequestError{Op: "txn", Path: c.path, Outcome: session.Failed, Err: err}
 }
 
-// write replaces the known value. It returns false and a nil error if the counter's znode has
-// changed since the value was read, or if another client deleted or set the ledger's znode.
+// The method `write` replaces the known value. It returns false and a nil error if the counter's
+// znode has changed since the value was read, or if another client deleted or set the ledger's
+// znode.
 func (c *Counter) write(ctx context.Context, value int64) (applied bool, err error) {
 	c.known = false
 	results, err := c.ledger.Try(ctx, session.SetOp{Path: c.path, Data: c.format.encode(value), Version: c.version})

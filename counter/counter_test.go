@@ -100,7 +100,9 @@ func TestAddsOfOneHandleAreOneWrite(t *testing.T) {
 	})
 }
 
-// Covers C3, C4. A call that overflows does not affect the other calls of its batch.
+// A call that overflows does not affect the other calls of its batch.
+//
+// Covers C3, C4.
 func TestCallThatFailsByItselfFailsAlone(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		n := counter.New(w.Client().Session, path, counter.Options{})
@@ -172,7 +174,9 @@ func TestAnswerThatChangesNothingIsConfirmed(t *testing.T) {
 	}
 }
 
-// Covers C5. A call whose context has ended sends nothing.
+// A call whose context has ended sends nothing.
+//
+// Covers C5.
 func TestEndedContextChangesNoCounter(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		c := w.Client()
@@ -193,8 +197,8 @@ func TestEndedContextChangesNoCounter(t *testing.T) {
 	})
 }
 
-// A caller gives up during an outage. Its call is not applied after the outage, even on a handle
-// that knew the value before.
+// If a caller gives up during an outage, its call is not applied after the outage, even on a handle
+// that knew the value before the outage.
 //
 // Covers C5.
 func TestCallGivenUpDuringAnOutageIsNotAppliedLater(t *testing.T) {
@@ -228,6 +232,9 @@ func TestCallGivenUpDuringAnOutageIsNotAppliedLater(t *testing.T) {
 	}
 }
 
+// Calls that write fail and change nothing if the znode is ephemeral, or if its data are not a
+// number in the handle's format.
+//
 // Covers C7.
 func TestOtherDataAreNotOverwritten(t *testing.T) {
 	nodes := map[string]struct {
@@ -264,8 +271,8 @@ func TestOtherDataAreNotOverwritten(t *testing.T) {
 	}
 }
 
-// Another program has replaced the data of a counter. A handle that knew the old value does not
-// overwrite the new data.
+// In this test another program has replaced the data of a counter. A handle that knew the old value
+// does not overwrite the new data.
 //
 // Covers C7.
 func TestSpoiltDataAreNotOverwritten(t *testing.T) {
@@ -285,8 +292,8 @@ func TestSpoiltDataAreNotOverwritten(t *testing.T) {
 	})
 }
 
-// A counter was deleted and created again. The new znode has the version that a handle has read in
-// the old one, but another value. So the handle must read the value again.
+// In this test a counter is deleted and created again. The new znode has the version that a handle
+// has read in the old znode, but another value. So the handle must read the value again.
 //
 // Covers C1, C2.
 func TestRecreatedCounterIsReadAgain(t *testing.T) {
@@ -312,8 +319,8 @@ func TestRecreatedCounterIsReadAgain(t *testing.T) {
 	})
 }
 
-// The handle's znode was deleted after a reply was lost. Nobody can know what was applied, so the
-// outcome is Indeterminate, and the next call works.
+// In this test the handle's znode is deleted after a reply was lost. Nobody can know what was
+// applied, so the outcome is Indeterminate, and the next call works.
 //
 // Covers C1.
 func TestDeletedLedgerAfterALostReply(t *testing.T) {
@@ -372,8 +379,8 @@ func TestCounterInADirectoryOfOthers(t *testing.T) {
 	})
 }
 
-// Before the fix, a counter had null data until its first write. Kazoo's Counter cannot read null
-// data.
+// A new counter has empty data. Before the fix, it had null data until its first write. Kazoo's
+// Counter cannot read null data.
 func TestNewCounterHasEmptyData(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		n := counter.New(w.Client().Session, path, counter.Options{})
@@ -385,8 +392,8 @@ func TestNewCounterHasEmptyData(t *testing.T) {
 	})
 }
 
-// A create is refused after the missing parents were created. None of these parents remains,
-// although servers before 3.10 keep a container that never had a child.
+// In this test a create is refused after the missing parents were created. None of these parents
+// remains, although servers before 3.10 keep a container that never had a child.
 //
 // Covers C6.
 func TestRefusedCreateLeavesNoDirectory(t *testing.T) {
@@ -434,8 +441,9 @@ func TestClosedCounter(t *testing.T) {
 	})
 }
 
-// Covers C1, C5. Calls in progress at the end of the session return the session's error, and
-// nothing blocks.
+// Calls in progress at the end of the session return the session's error, and nothing blocks.
+//
+// Covers C1, C5.
 func TestSessionLossDuringCalls(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		c := w.Client()
@@ -455,7 +463,7 @@ func TestSessionLossDuringCalls(t *testing.T) {
 	})
 }
 
-// After many small changes of many handles, the sum is exact.
+// After many small changes by many handles, the sum is exact.
 //
 // Covers C2.
 func TestManyHandlesContend(t *testing.T) {

@@ -76,9 +76,9 @@ func (p possible) after(c change, value int64, err error) (possible, error) {
 	return slices.Compact(next), nil
 }
 
-// Each fate of package crashpoint is applied to each request of the calls. A change that was
-// reported as done is applied once, a failed one is not applied, and any other one is applied at
-// most once.
+// Each fate of package crashpoint, for example a lost reply, is applied to each request of the
+// calls. A change that was reported as done is applied once, a failed change is not applied, and
+// any other change is applied at most once.
 //
 // Covers C1, C6.
 func TestChangeIsAppliedOnceAtEachCrashPoint(t *testing.T) {
@@ -126,8 +126,8 @@ func is(p *crashpoint.Point, values possible) error {
 	return nil
 }
 
-// Goroutines share a handle whose connection or session is lost, while another client adds too.
-// Each call adds a different power of two, so the value shows which calls it includes.
+// In this test goroutines share a handle whose connection or session is lost, while another client
+// adds too. Each call adds a different power of two, so the value shows which calls it includes.
 //
 // Covers C1, C2, C3.
 func TestSharedHandleAtEachLostRequest(t *testing.T) {
@@ -168,8 +168,9 @@ func TestSharedHandleAtEachLostRequest(t *testing.T) {
 	})
 }
 
-// Covers C6. If a call is cancelled before one of its steps, Close deletes everything that the call
-// created.
+// If a call is cancelled before one of its steps, Close deletes everything that the call created.
+//
+// Covers C6.
 func TestCallCancelledBetweenTwoStepsLeavesNothing(t *testing.T) {
 	recipetest.CancelBetweenSteps(t, func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
 		c := counter.New(s, path, counter.Options{})

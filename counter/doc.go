@@ -1,9 +1,10 @@
-// Package counter is an int64 in ZooKeeper that many processes add to.
+// Package counter provides an int64 in ZooKeeper that many processes can add to.
 //
 // A plain conditional write of a number cannot be repeated after a lost reply, because the stored
 // number does not show which client wrote it. Clients that repeat the write can count twice, and
-// clients that give up do not know what they counted. In this package, each write is one
-// transaction that also sets a znode of the handle. That znode shows which writes were applied.
+// clients that give up do not know what they counted. In this package, each handle (a [Counter] in
+// one session) has its own znode. Each write is one transaction that also sets this znode. So the
+// znode shows which writes of the handle were applied.
 //
 // # Usage
 //
@@ -59,26 +60,27 @@
 //
 // # Not guaranteed
 //
-// A counter is a register with many writers, and each write needs the version that the previous one
-// left. Under contention between many handles a call can need several attempts, and there is no
-// order among the handles. For numbers that only have to be unique, with or without gaps, a counter
-// with few handles is cheap. For millions of events a second, use something else.
+// A counter is a register with many writers, and each write needs the version that the previous
+// write produced. If many handles write at the same time, a call can need several attempts, and the
+// handles are served in no particular order. For numbers that only have to be unique, with or
+// without gaps, a counter with few handles is cheap. For millions of events a second, use something
+// else.
 //
 // Delete a counter only while no handle is open. The next handle begins at 0. If another client
 // deletes the counter's znode and all handles' znodes below it, just before a handle creates its
 // own znode, the counter may become a container. Servers delete a container some time after its
-// last handle is gone. This also happens to a counter that another client has created as a
+// last handle is gone. The same happens to a counter that another client has created as a
 // container.
 //
 // The version of a znode has 32 bits, and for servers the version -1 means any version. A znode
-// that was written 4294967295 times may have that version. Calls that write then fail with
+// that was written 4294967295 times may have the version -1. Calls that write then fail with
 // ErrExhausted until the znode's data are set once without a version, for example with the command
 // "zkcoord znode set".
 //
 // # Session loss
 //
-// Calls in progress return the cause. The value remains. Open a new session and create a new handle
-// in it; see session.Run.
+// When the session is lost, calls in progress return the cause. The value remains. Open a new
+// session and create a new handle in it; see session.Run.
 //
 // # Goroutines
 //
@@ -100,9 +102,9 @@
 // With the format [Decimal] the data are the value's decimal digits, like those of kazoo's Counter
 // with its default of type int. With [BigEndian] the data are the value's 8 bytes, the most
 // significant first, like those of Curator's DistributedAtomicLong. Handles can share a path with
-// these clients. The other clients do not know whether a write whose reply was lost was applied,
-// and kazoo repeats it. So the guarantees hold for the calls of this package, and the value can
-// still count a call of another client twice. For all these clients, empty data mean 0. Curator's
-// DistributedAtomicInteger and SharedCount, and kazoo's Counter with support_curator, use 4 bytes,
-// too few for an int64. Such data cause an ErrFormat.
+// these clients. If the reply to a write is lost, the other clients do not know whether the write
+// was applied, and kazoo repeats it. So the guarantees hold only for the calls of this package: the
+// value can count a call of another client twice. For all these clients, empty data mean 0.
+// Curator's DistributedAtomicInteger and SharedCount, and kazoo's Counter with support_curator, use
+// 4 bytes, too few for an int64. Such data cause an ErrFormat.
 package counter

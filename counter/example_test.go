@@ -70,8 +70,8 @@ func ExampleCounter_Add() {
 	// Output: 100 <nil>
 }
 
-// The value is doubled. The write succeeds unless another client has changed the value since the
-// read.
+// The example doubles the value. The write succeeds unless another client has changed the value
+// since the read.
 func ExampleCounter_CompareAndSet() {
 	s, done := start()
 	defer done()
@@ -115,7 +115,8 @@ func ExampleCounter_overflow() {
 	// Output: true fail
 }
 
-// The counter has the format of Curator's DistributedAtomicLong, so its clients can share it.
+// The counter has the format of Curator's DistributedAtomicLong, so clients that use that class can
+// share the counter.
 func ExampleOptions() {
 	s, done := start()
 	defer done()

@@ -49,8 +49,8 @@ func (f Format) decode(data []byte) (int64, error) {
 	return value, nil
 }
 
-// read is like decode, for a znode that the caller will write. It returns ErrExhausted if the znode
-// has the version that means any version in a conditional write.
+// The method `read` is like decode, for a znode that the caller will write. It returns ErrExhausted
+// if the znode's version is -1, which means any version in a conditional write.
 func (f Format) read(node session.Value) (int64, error) {
 	if node.Stat.Version == session.AnyVersion {
 		return 0, ErrExhausted

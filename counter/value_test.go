@@ -9,6 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
+// Add fails with ErrOverflow if the sum does not fit into an int64, and only then.
+//
 // Covers C4.
 func TestAddOverflowsIfTheSumDoesNotFit(t *testing.T) {
 	edges := []int64{math.MinInt64, math.MinInt64 + 1, math.MinInt64 / 2, -7, -1, 0, 1, 7, math.MaxInt64/2 + 1, math.MaxInt64 - 1, math.MaxInt64}
@@ -24,6 +26,8 @@ func TestAddOverflowsIfTheSumDoesNotFit(t *testing.T) {
 	}
 }
 
+// Each step starts with the value after the steps before it. A step that fails changes nothing.
+//
 // Covers C3.
 func TestStepsFollowEachOther(t *testing.T) {
 	p := carryOut(5, []step{add(2), compareAndSet(5, 9), add(math.MaxInt64), compareAndSet(7, -1), set(40), add(0)})
@@ -41,6 +45,9 @@ func TestStepsFollowEachOther(t *testing.T) {
 	}
 }
 
+// Each format reads the values that it writes. Data that are not a number in the format cause an
+// ErrFormat.
+//
 // Covers C7.
 func TestFormats(t *testing.T) {
 	for _, f := range []Format{Decimal, BigEndian} {
@@ -67,8 +74,8 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// CURATOR-688: the version of the znode overflowed. For servers the version -1 means any version,
-// so a write on that version would not be conditional.
+// Calls that write fail if the znode has the version -1. For servers -1 means any version, so the
+// write would not be conditional. In CURATOR-688, the version of the znode overflowed.
 //
 // Covers C1.
 func TestVersionThatMeansAnyIsRefused(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 
 type requestID struct{}
 
-// The context of a leader is derived from the caller's context, and also ends with the term.
+// The context of Term.Bind is derived from the caller's context, and also ends when the term ends.
 //
 // Covers E10.
 func TestLeaderWorksUnderItsCallersContext(t *testing.T) {

@@ -8,7 +8,8 @@
 //		})
 //
 // Run campaigns, calls the function while the process leads, and campaigns again when a term was
-// lost. A program can also call [Election.Campaign] itself, and work under [Term.Bind]:
+// lost. A program can also call [Election.Campaign] itself, and work with the context of
+// [Term.Bind]:
 //
 //	term, err := election.New(s, "/scheduler", election.Options{Label: address}).Campaign(ctx)
 //	if err != nil {
@@ -18,7 +19,7 @@
 //	ctx = term.Bind(ctx)
 //
 // No election can prevent a process from acting after it was deposed, because the process may be
-// paused between its check and its act. This package gives you:
+// paused after it has checked its term and before it acts. This package gives you:
 //
 //   - a context that ends before any other candidate can be elected,
 //   - an [Epoch] for resources that can compare it,
@@ -82,8 +83,8 @@
 //
 // # Session loss
 //
-// When the session is lost, its term ends with the cause, and waiting calls fail with it. [Run]
-// campaigns again in a new session.
+// When the session is lost, its term ends with the cause of the loss, and waiting calls fail with
+// the same cause. [Run] campaigns again in a new session.
 //
 // # Goroutines
 //
@@ -98,9 +99,9 @@
 //
 // On the same path, a candidate of this package waits for earlier candidates of Curator's
 // LeaderLatch and LeaderSelector, and of kazoo's Election. Whether their candidates wait for those
-// of this package depends on the library. Those of LeaderLatch do so without any option. Kazoo's
-// Election needs a lock with the option extra_lock_patterns=["-latch-"].
+// of this package depends on the library. Candidates of LeaderLatch do so without any option.
+// Kazoo's Election needs a lock with the option extra_lock_patterns=["-latch-"].
 //
-// Proclaim changes the leader's znode. A LeaderLatch directly behind that leader is then not
-// notified when the znode is deleted. Do not use Proclaim together with such candidates.
+// Proclaim changes the data of the leader's znode. A LeaderLatch directly behind that leader is
+// then not notified when the znode is deleted. Do not use Proclaim together with such candidates.
 package election

@@ -85,8 +85,8 @@ func (e *Election) Campaign(ctx context.Context) (_ *Term, err error) {
 }
 
 // Run campaigns, and calls f for each term. The context of f is that of Term.Bind: it is derived
-// from ctx, and also ends, with the cause, when the term ends. f must return then. When f has
-// returned or panicked, Run resigns.
+// from ctx, and also ends, with the cause, when the term ends. f must return when its context ends.
+// When f has returned or panicked, Run resigns.
 //
 // Run campaigns again if the term ended before f returned, or if f returned ErrAgain. Otherwise it
 // returns the result of f, which may be nil. If Campaign fails, Run returns its error, unless the

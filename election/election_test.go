@@ -32,8 +32,8 @@ func campaign(c *recipetest.Client, ctx context.Context, value string) <-chan el
 	return done
 }
 
-// The function `now` returns the term that a campaign has already won. It fails the test if there
-// is none yet.
+// The function `now` returns the term that a campaign has already won. It fails the test if the
+// campaign has not won a term yet.
 func now(t *testing.T, done <-chan elected) *election.Term {
 	t.Helper()
 	synctest.Wait()
@@ -98,10 +98,10 @@ func TestRequestsOfAnElection(t *testing.T) {
 	})
 }
 
-// The candidate that leads is connected to an isolated server. The context of its term ends before
-// another candidate is elected, and its later Resign and Txn fail. In libkv#156, the leader is not
-// notified that it was deposed. CURATOR-444, -620, -644, -653, -696 and druid#16411 report two
-// leaders.
+// In this test the candidate that leads is connected to an isolated server. The context of its term
+// ends before another candidate is elected, and its later Resign and Txn fail. In libkv#156, the
+// leader is not notified that it was deposed. CURATOR-444, -620, -644, -653, -696 and druid#16411
+// report two leaders.
 //
 // Covers E1, E2, E3, E6, E7.
 func TestDeposedLeaderIsNotifiedFirst(t *testing.T) {
@@ -138,8 +138,9 @@ func TestDeposedLeaderIsNotifiedFirst(t *testing.T) {
 	})
 }
 
-// After a leader crashed, a successor is elected within the session timeout and two ticks. Servers
-// round the time of expiry up to a tick, and the second tick is a margin.
+// When a leader has crashed, a successor is elected after at most the session timeout plus two
+// ticks. The first tick is needed because servers round the time of expiry up to a multiple of the
+// tick. The second tick is a margin.
 //
 // Covers E7.
 func TestSuccessionAfterACrash(t *testing.T) {
@@ -172,8 +173,8 @@ func TestSuccessionAfterACrash(t *testing.T) {
 	})
 }
 
-// Each leader continues the count of the previous leader, while replies are lost. Every increment
-// is applied exactly once.
+// In this test each leader increments the count of the previous leader, while requests or replies
+// are lost. Every increment is applied exactly once.
 //
 // Covers E4, E5.
 func TestLeadersCountTogether(t *testing.T) {
@@ -226,8 +227,8 @@ func campaignOnce(ctx context.Context, s *session.Session) (func(context.Context
 	return term.Resign, nil
 }
 
-// A candidate that stops while it waits must not leave a znode that is elected later. In etcd#11456
-// and #21128, Campaign returns after its own lease expired.
+// A candidate that stops while it waits must leave no znode, because a remaining znode would later
+// count as the leader. In etcd#11456 and #21128, Campaign returns after its own lease expired.
 //
 // Covers E9.
 func TestFailedCampaignLeavesNoCandidate(t *testing.T) {
@@ -236,8 +237,8 @@ func TestFailedCampaignLeavesNoCandidate(t *testing.T) {
 	t.Run("between two steps", func(t *testing.T) { recipetest.CancelBetweenSteps(t, campaignOnce) })
 }
 
-// Run leads again after its session was lost. The context of the lost term ends first. Run returns
-// when f returns nil.
+// Run leads again after its session was lost. The context of the lost term ends before the next
+// term begins. Run returns when its function returns nil.
 //
 // Covers E6, E7.
 func TestRunSurvivesLostSessions(t *testing.T) {
@@ -291,9 +292,9 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// A server notifies a candidate that the leader's znode is gone. Then the candidate's connection is
-// lost before the server answers anything else. The next server lags. Nevertheless, the elected
-// candidate reads what the leader wrote.
+// In this test a server notifies a candidate that the leader's znode is gone. After that, the
+// candidate's connection is lost before the server answers anything else. The candidate's next
+// server lags. Nevertheless, the candidate is elected and reads what the previous leader wrote.
 //
 // Covers E5.
 func TestElectedReadsWhatWasWrittenOnAnotherServer(t *testing.T) {

@@ -26,8 +26,8 @@ func ExampleElection() {
 		fmt.Println(err)
 		return
 	}
-	// Lead under term.Bind(ctx), and pass term.Epoch() to the resources that the leader writes
-	// to.
+	// Lead with the context term.Bind(ctx), and pass term.Epoch() to the resources that the leader
+	// writes to.
 	leader, _ := scheduler.Leader(ctx)
 	fmt.Printf("%s leads: %v\n", leader.Value, leader.Epoch == term.Epoch())
 

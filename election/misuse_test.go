@@ -14,8 +14,8 @@ import (
 )
 
 // A lease proves something only on servers of ZooKeeper. So Campaign fails on any other kind of
-// server, and Run does not retry endlessly. The session recognizes ClickHouse Keeper, which gives
-// sessions no password.
+// server, and Run does not retry endlessly. In this test the servers give sessions no password,
+// like ClickHouse Keeper, so the session recognizes that they are not ZooKeeper.
 func TestNoLeaderOnAServerThatIsNotZooKeeper(t *testing.T) {
 	recipetest.RunOn(t, zktest.Options{NoResume: true}, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -37,8 +37,8 @@ func TestNoLeaderOnAServerThatIsNotZooKeeper(t *testing.T) {
 	})
 }
 
-// In etcd#9980, a leader that campaigns again within its term waits for itself. Here Campaign fails
-// instead, whether it is called with the context of the term or with that of Run.
+// Campaign fails if a leader calls it within its own term, with the context of the term or with
+// that of Run. In etcd#9980, a leader that campaigns again within its term waits for itself.
 func TestLeaderDoesNotWaitForItself(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := election.New(w.Client().Session, "/e", election.Options{})
@@ -94,8 +94,8 @@ func TestTermThatIsOverIsNoDeadlock(t *testing.T) {
 	})
 }
 
-// A client deletes the znode of a leader, and the leader has not noticed it yet. The leader's
-// writes are not applied.
+// In this test a client deletes the znode of a leader, and the leader has not noticed the deletion
+// yet. The leader's writes are not applied.
 //
 // Covers E4.
 func TestLeaderWhoseNodeIsGoneWritesNothing(t *testing.T) {

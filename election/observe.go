@@ -33,13 +33,14 @@ func (e *Election) Leader(ctx context.Context) (Leader, error) {
 	return leader, nil
 }
 
-// Observe returns a loop over the leaders of the election. It yields the present leader, and then
-// each change: another leader, another value, or no leader. It ends when ctx or the session ends,
-// or when a server refuses a request for good. Its last pair has the cause as the error. A refusal
-// that is session.Transient does not end it: for example, a server may be too busy.
+// Observe returns an iterator over the leaders of the election. The iterator yields the present
+// leader, and then each change: another leader, another value, or no leader. It ends when ctx or
+// the session ends, or when a server refuses a request for good. The last pair that it yields has
+// the cause as the error. A refusal that is session.Transient, for example by a server that is too
+// busy, does not end the iterator.
 //
-// An observer lists the candidates once and watches the leader's znode. It lists them again only
-// when that znode is gone, or while there is no leader.
+// An observer lists the candidates once and watches the leader's znode. It lists the candidates
+// again only when that znode is gone, or while there is no leader.
 func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 	return func(yield func(Leader, error) bool) {
 		o := &observer{lockQueue: e.queue}
@@ -65,8 +66,8 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 	}
 }
 
-// An observer knows the candidates of its last list, with the leader first. It watches the leader's
-// znode, or the directory if there is no leader.
+// An observer remembers the candidates of its last list, with the leader first. It watches the
+// leader's znode, or the directory if there is no leader.
 type observer struct {
 	lockQueue *lockqueue.Queue
 	queue     []lockqueue.Contender
@@ -75,11 +76,11 @@ type observer struct {
 	last      Leader
 }
 
-// find finds the leader and watches it.
+// The method `find` returns the leader and watches the leader's znode.
 //
 // When the leader's znode is gone, the next candidate in the list leads if its znode still exists,
-// because no other candidate can have joined before it. If its znode is gone too, the list is too
-// old, and find reads a new list.
+// because no other candidate can have joined ahead of the next one. If the znode of the next
+// candidate is gone too, the list is too old, and find reads a new list.
 func (o *observer) find(ctx context.Context) (Leader, error) {
 	for missing := 0; ; missing++ {
 		if len(o.queue) == 0 || missing > 1 {
@@ -108,7 +109,7 @@ func (o *observer) list(ctx context.Context) (err error) {
 	return err
 }
 
-// read reads the leader's znode and watches it.
+// The method `read` reads and watches the znode of c. If the znode exists, c is the leader.
 func (o *observer) read(ctx context.Context, c lockqueue.Contender) (Leader, error) {
 	o.stop()
 	path := znode.Join(o.lockQueue.Dir, c.Name)

@@ -58,7 +58,8 @@ func given(t *testing.T, c <-chan string, want ...string) {
 	}
 }
 
-// A server that is too busy refuses an observer's requests. Before the fix, the loop ended.
+// An observer continues when a server that is too busy refuses its requests. Before the fix, the
+// loop over Observe ended.
 //
 // Covers E8.
 func TestBusyServerEndsNoObserver(t *testing.T) {
@@ -96,8 +97,8 @@ func TestBusyServerEndsNoObserver(t *testing.T) {
 	})
 }
 
-// A server that is too busy refuses two requests of a candidate: to create its znode, and to watch
-// its predecessor. Run does not end.
+// Run does not end when a server that is too busy refuses two requests of a candidate: to create
+// the candidate's znode, and to watch the candidate's predecessor.
 func TestBusyServerEndsNoRun(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, b := w.Client(), w.Client()
@@ -138,7 +139,8 @@ func TestBusyServerEndsNoRun(t *testing.T) {
 	})
 }
 
-// TestObserverSeesEachChange also counts the requests that each change costs an observer.
+// An observer sees each change of the leader or of the leader's value. The test also checks which
+// requests each change costs the observer.
 //
 // Covers E8.
 func TestObserverSeesEachChange(t *testing.T) {
@@ -173,7 +175,7 @@ func TestObserverSeesEachChange(t *testing.T) {
 
 		ok(t, first.Resign(ctx))
 		given(t, seen, "b")
-		// The last list of the observer contained only the leader.
+		// The last list of the observer contained only the leader, so the observer lists again.
 		o.Expect(t, "succession", "getData getChildren2 getData")
 		b.Lose()
 		now(t, fourth)
@@ -220,8 +222,8 @@ func TestLeader(t *testing.T) {
 	})
 }
 
-// The first candidate joins at every possible moment, for example while the observer is about to
-// watch a directory that does not exist.
+// An observer sees the first candidate at whatever moment the candidate joins, for example while
+// the observer is about to watch a directory that does not exist.
 //
 // Covers E8.
 func TestObserverMissesNoFirstCandidate(t *testing.T) {
@@ -283,8 +285,8 @@ func TestObserverListsWhenItsListIsOld(t *testing.T) {
 	})
 }
 
-// Value returns the value that observers see. This holds even if the caller changes its buffer
-// later, or if the answer to Proclaim is lost.
+// Value returns the value that observers see. This is true even if the caller later changes the
+// buffer that it passed to Proclaim, or if the answer to Proclaim is lost.
 func TestValueIsWhatObserversAreShown(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()

@@ -66,11 +66,12 @@ func (t *Term) Proclaim(ctx context.Context, value []byte) error {
 }
 
 // Txn applies ops in one transaction. The transaction fails unless the term still lasts when the
-// servers execute it, so no later leader can have written before it. The returned error is truthful
-// even after a lost reply, but the results of the ops are then zero. After an error,
-// session.OutcomeOf reports whether the transaction was applied. The outcome is Indeterminate only
-// in three cases: ctx or the session ended during the call; another client deleted the leader's
-// znode; or, after a lost reply, a server refused for good to show whether the ops were applied.
+// servers execute it, so no later leader can have written before the transaction. The returned
+// error is truthful even after a lost reply, but in that case the results of the ops are zero.
+// After an error, session.OutcomeOf reports whether the transaction was applied. The outcome is
+// Indeterminate only in three cases: ctx or the session ended during the call; another client
+// deleted the leader's znode; or, after a lost reply, a server refused for good to show whether the
+// ops were applied.
 func (t *Term) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	results, err := t.claim.Txn(ctx, ops...)
 	if err != nil {
@@ -80,11 +81,12 @@ func (t *Term) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, 
 }
 
 // Resign ends the term: the context ends, and then the znode is deleted. If the term had already
-// ended, the error is the cause of its end.
+// ended, the error wraps the cause with which the term ended.
 //
 // ctx limits the wait for the servers' answer, but not the resignation. If ctx has ended, or ends
 // before the answer, the error is the cause of ctx, and the session continues to delete the znode
-// until it is gone. Therefore defer term.Resign(ctx) resigns, no matter how ctx ended.
+// until it is gone. Therefore the statement `defer term.Resign(ctx)` resigns, no matter how ctx
+// ended.
 func (t *Term) Resign(ctx context.Context) error {
 	if err := t.claim.Leave(ctx, ErrResigned); err != nil {
 		return fmt.Errorf("election: resign %s: %w", t.Path(), err)
@@ -121,8 +123,8 @@ func (t *Term) run(ctx context.Context, f func(context.Context, *Term) error) (o
 // termKey is the context key for the list of terms.
 type termKey struct{}
 
-// terms is a list of terms: a term, followed by the terms of the context that was passed to
-// Campaign or Bind.
+// terms is an entry in a linked list of terms. The next entries have the terms of the context that
+// was passed to Campaign or Bind.
 type terms struct {
 	*Term
 	more *terms

@@ -61,8 +61,9 @@ func TestRandomPicksAll(t *testing.T) {
 	}
 }
 
-// Covers G4. If a change is applied to the members before it, the result is always the members
-// after it.
+// If a Change is applied to the earlier members, the result is the later members.
+//
+// Covers G4.
 func TestChangesAddUp(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	before := map[string]Member{}
@@ -96,6 +97,8 @@ func TestChangesAddUp(t *testing.T) {
 	}
 }
 
+// If an id has several incarnations, the last one counts.
+//
 // Covers G3.
 func TestLastIncarnationCounts(t *testing.T) {
 	for range 100 { // repeated, because a loop over a map has a random order

@@ -1,6 +1,6 @@
-// Package group implements membership on ZooKeeper: members join, change their
-// data and leave, and others follow these changes. Its common use is service
-// discovery: servers join with their address, and clients pick one of them.
+// Package group implements membership on ZooKeeper: members join, change their data and leave, and
+// other clients follow these changes. Its common use is service discovery: servers join with their
+// address, and clients pick one of them.
 //
 // # Usage
 //

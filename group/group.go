@@ -36,10 +36,10 @@ func (g *Group) Members(ctx context.Context) ([]Member, error) {
 	return sorted(members), nil
 }
 
-// Changes returns a loop over the changes of the group. It first yields the current members, and
-// then each change. The loop ends when ctx or the session ends, or when a server refuses a request
-// for good. The last pair has the cause as its error. A refusal that is session.Transient does not
-// end the loop: for example, a server may be too busy.
+// Changes returns an iterator over the changes of the group. The iterator first yields the current
+// members, and then each change. It ends when ctx or the session ends, or when a server refuses a
+// request for good. The last pair that it yields has the cause as the error. A refusal that is
+// session.Transient, for example by a server that is too busy, does not end the iterator.
 func (g *Group) Changes(ctx context.Context) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		f := &follower{group: g, known: make(known), following: true}
@@ -86,8 +86,8 @@ func (f *follower) refresh(ctx context.Context) (map[string]Member, error) {
 		if err != nil {
 			return nil, err
 		}
-		// A znode that was listed may be gone because its member replaced it by a znode that is not
-		// in the list. The member is still there then, so the list is read again.
+		// If a listed znode is gone, its member may have replaced it by a znode that is not in the
+		// list. Such a member is still in the group, so read the list again.
 		if complete {
 			return f.known.members(), nil
 		}
@@ -108,8 +108,8 @@ func (f *follower) list(ctx context.Context) (names []string, err error) {
 	return listing.Names, err
 }
 
-// read reads the znodes that are not known yet, and forgets those that are deleted. The result
-// `complete` is false if a listed znode was deleted meanwhile.
+// The method `read` reads the listed znodes that are not known yet, and forgets known znodes that
+// are not listed. The result `complete` is false if a listed znode was deleted before it was read.
 func (f *follower) read(ctx context.Context, names []string) (complete bool, err error) {
 	listed := make(known, len(names))
 	complete = true

@@ -84,9 +84,11 @@ func given(t *testing.T, c <-chan string, want ...string) {
 	}
 }
 
-// Covers G1, G4, G5. The test also checks the requests that each change costs a follower.
-// Regression: if a group did not exist when kazoo began to watch it, kazoo did not report it later
-// (kazoo#153).
+// A follower sees each change of a group. The test also checks the requests that each change costs
+// the follower. Regression: if a group did not exist when kazoo began to watch it, kazoo did not
+// report the group later (kazoo#153).
+//
+// Covers G1, G4, G5.
 func TestFollowerSeesEachChange(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f, a, b := w.Client(), w.Client(), w.Client()
@@ -122,8 +124,11 @@ func TestFollowerSeesEachChange(t *testing.T) {
 	})
 }
 
-// Covers G4. Regression: kazoo lost watches with the connection, and did not
-// report the changes made meanwhile (kazoo#151, #218, #29).
+// A follower that connects again reports the changes that were made while it had no connection.
+// Regression: kazoo lost its watches with the connection, and did not report such changes
+// (kazoo#151, #218, #29).
+//
+// Covers G4.
 func TestFollowerOutlivesItsConnection(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		var wire *netfault.Proxy
@@ -163,6 +168,9 @@ func TestFollowerEndsWithItsSession(t *testing.T) {
 	})
 }
 
+// A Join that is interrupted at any of its requests leaves no member. A Join that succeeds leaves
+// one znode.
+//
 // Covers G1, G2.
 func TestFailedJoinLeavesNoMember(t *testing.T) {
 	call := recipetest.Call{Do: func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
@@ -179,8 +187,10 @@ func TestFailedJoinLeavesNoMember(t *testing.T) {
 	recipetest.CancelBetweenSteps(t, call.Do)
 }
 
-// Covers G1, G4. When a member leaves, its data from before an update does not appear again, even
-// if the znode with the old data is still there when Leave is called.
+// When a member that has updated its data leaves, its old data does not appear again. In this test,
+// the znode with the old data still exists when Leave is called.
+//
+// Covers G1, G4.
 func TestWhoLeavesIsNotSeenAsItWas(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f, c := w.Client(), w.Client()
@@ -209,7 +219,9 @@ func TestWhoLeavesIsNotSeenAsItWas(t *testing.T) {
 	})
 }
 
-// Covers G1. An Update after Leave fails, and does not make the program a member again.
+// An Update after Leave fails, and does not make the program a member again.
+//
+// Covers G1.
 func TestWhoHasLeftStaysAway(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		m := join(t, w.Client(), "a", "1")
@@ -223,7 +235,9 @@ func TestWhoHasLeftStaysAway(t *testing.T) {
 	})
 }
 
-// Covers G1. If the context of Leave has already ended, the member leaves nevertheless.
+// If the context of Leave has already ended, the member leaves nevertheless.
+//
+// Covers G1.
 func TestLeaveOfOneInAHurry(t *testing.T) {
 	over, end := context.WithCancel(context.Background())
 	end()
@@ -240,8 +254,10 @@ func TestLeaveOfOneInAHurry(t *testing.T) {
 	}
 }
 
-// Covers G1. Leave waits for an update in progress. If the context of Leave ends first, the member
-// leaves after the update.
+// Leave waits for an update in progress. If the context of Leave ends first, the member leaves
+// after the update.
+//
+// Covers G1.
 func TestLeaveDuringAnUpdate(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -260,8 +276,10 @@ func TestLeaveDuringAnUpdate(t *testing.T) {
 	})
 }
 
-// Covers G1. The caller gives up an update that is in progress. Once the new data was listed, the
+// In this test the caller gives up an update that is in progress. Once the new data was listed, the
 // old data does not appear again. Leave deletes all znodes of the member.
+//
+// Covers G1.
 func TestAnUpdateThatWasGivenUp(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f, c := w.Client(), w.Client()
@@ -400,9 +418,11 @@ func TestWaitEndsWithItsContextDuringAnUpdate(t *testing.T) {
 	})
 }
 
-// Covers G3. A member that changes its data is not seen to leave. The same holds if another session
-// joins with the same id and is lost. If the member's znode is deleted, the member joins again, and
-// the follower may see that it was gone.
+// A member that changes its data is not seen to leave. The same is true if another session joins
+// with the same id and is lost. If the member's znode is deleted, the member joins again, and in
+// this case the follower may see that the member was gone.
+//
+// Covers G3.
 func TestStayingMemberIsNotSeenToGo(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f := w.Client()
@@ -552,7 +572,7 @@ func TestViewOutlivesItsSession(t *testing.T) {
 	})
 }
 
-// An empty path is not the root: it is refused.
+// Join fails if the group's path is empty. An empty path does not mean the root.
 func TestNoPathIsRefused(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		if _, err := group.New(w.Client().Session, "").Join(t.Context(), "m", nil); session.OutcomeOf(err) != session.Failed {

@@ -18,7 +18,7 @@ import (
 type Membership struct {
 	group *Group
 	id    string
-	turn  chan *incarnation // holds the current incarnation, except while it is replaced
+	turn  chan *incarnation // contains the current incarnation, except while a call has taken it
 	left  atomic.Bool       // Leave was called: no new incarnation is created
 
 	watching sync.Once
@@ -32,7 +32,7 @@ type Membership struct {
 type incarnation struct {
 	node recipe.Node
 
-	removing turn.Turn    // held by the removal in progress
+	removing turn.Turn    // taken by the removal in progress
 	before   *incarnation // replaced by this one; nil if none or deleted. Guarded by `removing`.
 	gone     bool         // the znode of this one is deleted. Guarded by `removing`.
 }
@@ -84,8 +84,8 @@ func (m *Membership) take(ctx context.Context) (*incarnation, error) {
 }
 
 // Update replaces the member's data. If ctx ends while the change is in progress, the session
-// continues the change in the background; session.OutcomeOf of the error is then Indeterminate.
-// After Leave, Update fails with ErrLeft.
+// continues the change in the background, and the outcome of the error is Indeterminate: see
+// session.OutcomeOf. After Leave, Update fails with ErrLeft.
 func (m *Membership) Update(ctx context.Context, data []byte) error {
 	if err := m.update(ctx, bytes.Clone(data)); err != nil {
 		return fmt.Errorf("group: update %s in %s: %w", m.id, m.group.path, err)
@@ -102,9 +102,9 @@ func (m *Membership) update(ctx context.Context, data []byte) error {
 		m.turn <- now
 		return m.ended(session.Failed, ErrLeft)
 	}
-	// The creation is detached from ctx. If it ended with ctx, a znode that was created
-	// nevertheless would be deleted later. Others would then see the new data and afterwards the
-	// old data again, or see the member after it has left.
+	// Detach the creation from ctx. If the creation were cancelled with ctx, a znode that the
+	// server created nevertheless would be deleted later. Other clients would see the new data and
+	// afterwards the old data again, or would see the member after it has left.
 	updated := recipe.Detach(m.group.session, func(ctx context.Context) error {
 		node, err := m.create(ctx, data)
 		if err == nil {
@@ -153,9 +153,9 @@ func (i *incarnation) remove(ctx context.Context, s *session.Session) error {
 	return err
 }
 
-// Leave ends the membership. If ctx ends before the server has confirmed this,
-// Leave returns the cause, and the session continues to delete the znode in the
-// background. Leave may be called again.
+// Leave ends the membership. If ctx ends before a server has confirmed this, Leave returns the
+// cause of ctx, and the session continues to delete the znode in the background. Leave may be
+// called again.
 func (m *Membership) Leave(ctx context.Context) error {
 	m.left.Store(true)
 	removed := recipe.Detach(m.group.session, func(ctx context.Context) error {
@@ -191,7 +191,7 @@ func (m *Membership) Leave(ctx context.Context) error {
 // ctx ends first, Wait returns the cause of ctx.
 //
 // If a server refuses for good to watch the znode, Wait returns the error of that request, for
-// example session.ErrNoAuth, and Done is closed. The znode may still be there then.
+// example session.ErrNoAuth, and Done is closed. In that case the znode may still exist.
 func (m *Membership) Wait(ctx context.Context) error {
 	select {
 	case <-m.Done():
@@ -229,9 +229,9 @@ func (m *Membership) watch(ctx context.Context) error {
 		}
 		m.turn <- now
 		node := now.node
-		// The znode has no children, so a watch on its children fires only when the znode is
-		// deleted. If a server is too busy to set the watch, the membership may still last, so the
-		// request is repeated.
+		// Watch the children of the znode. It has none, so this watch fires only when the znode is
+		// deleted. Repeat the request if a server is too busy to set the watch: that error does not
+		// mean that the membership has ended.
 		var w *session.Watch
 		err = m.group.session.Retry(ctx, func(ctx context.Context) (err error) {
 			_, w, err = m.group.session.ChildrenWatch(ctx, node.Path)
@@ -261,8 +261,8 @@ func (m *Membership) watch(ctx context.Context) error {
 }
 
 // Run keeps a member in the group while f runs, even if sessions are lost. It opens sessions one
-// after another with the given options, joins, and calls f. The context of f ends with the
-// membership and with ctx; f must return then. If the session was lost or another client deleted
+// after another with the given options, joins, and calls f. The context of f ends when the
+// membership or ctx ends, and f must then return. If the session was lost or another client deleted
 // the znode, Run joins again after f has returned. Otherwise Run leaves and returns the result of
 // f, which may be nil. If ctx has ended, the error also wraps the cause of ctx. Run repeats a Join
 // while its error is session.Transient. After any other error of Join, Run returns that error.
@@ -292,8 +292,8 @@ func Run(ctx context.Context, opts session.Options, path, id string, data []byte
 	})
 }
 
-// stay calls f and leaves. It reports whether another client deleted the znode meanwhile: then Run
-// must join again.
+// The method `stay` calls f and leaves. The result `ended` reports whether another client deleted
+// the znode while f ran. In that case Run must join again.
 func (m *Membership) stay(ctx context.Context, f func(context.Context, *Membership) error) (ended bool, err error) {
 	within, cancel := context.WithCancelCause(ctx)
 	m.Done()

@@ -8,7 +8,7 @@ import (
 )
 
 // A Picker picks one of the given members. The slice is sorted by id and not empty. Several
-// goroutines may call it at once.
+// goroutines may call a Picker at once.
 type Picker func(members []Member) Member
 
 // RoundRobin returns a Picker that picks the members in turn, in the order of their ids. It

@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A server that is too busy refuses to watch the member's znode. Before the fix, Done was closed,
-// and Run removed the member from the group.
+// A membership continues if a server that is too busy refuses to watch the member's znode. Before
+// the fix, Done was closed, and Run removed the member from the group.
 //
 // Covers G1.
 func TestBusyServerEndsNoMembership(t *testing.T) {
@@ -57,7 +57,7 @@ func TestRunJoinsAtABusyServer(t *testing.T) {
 		if busy.Fired() != 3 {
 			t.Errorf("got %d refusals, want 3", busy.Fired())
 		}
-		// The znode is deleted, and the server is busy until Run is stopped.
+		// Delete the znode, and let the server be busy until Run is stopped.
 		c.Refuse(recipetest.Refusal{Op: "create", Path: path + "/*", Code: wire.ThrottledOp})
 		if err := w.Admin().Delete(t.Context(), w.Ephemerals(path)[0], session.AnyVersion); err != nil {
 			t.Fatal(err)
@@ -72,8 +72,8 @@ func TestRunJoinsAtABusyServer(t *testing.T) {
 	})
 }
 
-// A server that is too busy refuses the reads of a client that follows the group. Before the fix,
-// the stream of changes ended, and a View kept its old list.
+// A client that follows the group continues if a server that is too busy refuses its reads. Before
+// the fix, the stream of changes ended, and a View kept its old list.
 //
 // Covers G4.
 func TestBusyServerEndsNoStream(t *testing.T) {
@@ -115,8 +115,8 @@ func TestBusyServerEndsNoStream(t *testing.T) {
 	})
 }
 
-// The ACL does not allow the client to list the members. The stream ends, because only a person can
-// change that.
+// A stream of changes ends if the ACL does not allow the client to list the members, because only a
+// person can change the ACL.
 func TestForbiddenListEndsAStream(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f := w.Client()
@@ -130,8 +130,9 @@ func TestForbiddenListEndsAStream(t *testing.T) {
 	})
 }
 
-// An update replaces the member's znode, and the server refuses to delete the old one. Before the
-// fix, Leave then deleted only the new znode, so the member was listed with its old data.
+// Leave deletes all znodes of a member, including those that an earlier Update replaced but could
+// not delete. In this test the server refuses every deletion for a while. Before the fix, Leave
+// deleted only the newest znode, so the member was listed with its old data.
 //
 // Covers G1.
 func TestLeaveRemovesWhatAnUpdateLeft(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A View holds the members that were last listed. It serves programs that pick
-// a member for each request and must not wait for ZooKeeper. While there is no
-// session, it keeps the last list. To keep it up to date, run
+// A View contains the members that were last listed. It serves programs that pick a member for each
+// request and must not wait for ZooKeeper. While there is no session, it keeps the last list. To
+// keep it up to date, run
 //
 //	session.Run(ctx, opts, view.Keep)
 type View struct {

@@ -101,8 +101,8 @@ func serversApart(t *testing.T) []string {
 	return strings.Split(strings.TrimSpace(line), ",")
 }
 
-// TestServersApart runs in the process that serversApart starts. It ends when the process that
-// called serversApart closes the pipe or exits.
+// TestServersApart runs in the process that serversApart starts, and prints the addresses of its
+// servers. It ends when the process that called serversApart closes the pipe or exits.
 func TestServersApart(t *testing.T) {
 	if os.Getenv(serversEnv) == "" {
 		t.Skip("only for other tests")

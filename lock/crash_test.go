@@ -17,7 +17,7 @@ func unlocker[G interface{ Unlock(context.Context) error }](g G, err error) (und
 
 type do = recipetest.Do
 
-// calls maps the name of each kind of lock to a call that acquires the lock and may wait.
+// The map `calls` has, for each kind of lock, a call that acquires the lock and may wait.
 var calls = map[string]do{
 	"Mutex": func(ctx context.Context, s *session.Session) (undo, error) {
 		return unlocker(lock.NewMutex(s, "/lock", lock.Options{}).Lock(ctx))
@@ -68,7 +68,7 @@ func block(name string) do {
 	return calls[name]
 }
 
-// A call is interrupted at each of its requests. It leaves no znode, and another client can make
+// A call that is interrupted at any of its requests leaves no znode. Another client can then make
 // the same call. In samuel/go-zookeeper#229, the reply to a create was lost, and the znode blocked
 // everybody. In Shopify/zk, 94 of 200 cancelled calls left their znodes. CURATOR-45 and CURATOR-79
 // are similar.
@@ -83,8 +83,8 @@ func TestBrokenCallLeavesNoNode(t *testing.T) {
 	}
 }
 
-// A call is cancelled just before each of its waits. A request that it abandons must not be sent
-// after the request that undoes it.
+// A call is cancelled just before each of its waits. If the call abandons a request, that request
+// must not be sent after the request that undoes it.
 //
 // Covers L4.
 func TestCallCancelledBetweenTwoStepsLeavesNoNode(t *testing.T) {

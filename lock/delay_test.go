@@ -9,10 +9,11 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// With a delay, each holder leaves a mark, which shows the next contender whether the holder
-// vanished. Before the fix, the mark was the data of the lock's directory, which is a container.
-// When the container was empty, the servers deleted it together with the mark. A lock with a delay
-// of 30 s was then granted 7 s after its holder had vanished.
+// With Options.Delay, each holder leaves a mark, which shows the next contender whether the holder
+// vanished. The mark must outlive the lock's directory. Before the fix, the mark was the data of
+// the lock's directory, which is a container. When the container was empty, the servers deleted it
+// together with the mark. A lock with a delay of 30 s was then granted 7 s after its holder had
+// vanished.
 //
 // Covers L8.
 func TestDelayOutlivesTheContainer(t *testing.T) {
@@ -36,8 +37,9 @@ func TestDelayOutlivesTheContainer(t *testing.T) {
 	}
 }
 
-// The mark of the last holder is in the znode `delay` below the path of the lock. A client deletes
-// this znode. The lock can still be released and acquired again.
+// The mark of the last holder is in the znode `delay` below the path of the lock. In this test a
+// client deletes this znode while the lock is held. The lock can still be released and acquired
+// again.
 //
 // Covers L4, L8.
 func TestDelayWithoutItsMark(t *testing.T) {

@@ -27,7 +27,7 @@ func under[G held](f func(ctx context.Context, g held) error) func(context.Conte
 	return func(ctx context.Context, g G) error { return f(ctx, g) }
 }
 
-// dos maps the names of subtests to the method Do of each kind of lock.
+// The map `dos` has the method Do of each kind of lock, by the name of its subtest.
 var dos = map[string]func(ctx context.Context, s *session.Session, f func(ctx context.Context, g held) error) error{
 	"Mutex": func(ctx context.Context, s *session.Session, f func(context.Context, held) error) error {
 		return lock.NewMutex(s, "/lock", lock.Options{}).Do(ctx, under[*lock.Grant](f))
@@ -88,8 +88,8 @@ func TestContextOfAGrantIsItsOwn(t *testing.T) {
 	})
 }
 
-// The context of the function has the values and the deadline of the caller's context, and ends
-// when the program shuts down.
+// The context that Do passes to its function has the values and the deadline of the caller's
+// context. It ends when the caller's context ends, for example because the program shuts down.
 //
 // Covers L9.
 func TestWorkUnderALockIsTheCallers(t *testing.T) {
@@ -118,7 +118,8 @@ func TestWorkUnderALockIsTheCallers(t *testing.T) {
 	})
 }
 
-// When the function returns, Do releases the lock, and the context of the function ends.
+// When the function that Do called has returned or panicked, Do releases the lock, and the context
+// of the function ends.
 //
 // Covers L9.
 func TestDoReleases(t *testing.T) {
@@ -244,7 +245,8 @@ func TestUnlockWithAnEndedContextReleases(t *testing.T) {
 	}
 }
 
-// The release continues while no server answers, and Close waits for it.
+// If no server answers, the session continues the release after Unlock has returned. Close waits
+// for the release.
 //
 // Covers L10.
 func TestUnlockGoesOnWhereNoServerAnswers(t *testing.T) {
@@ -269,6 +271,8 @@ func TestUnlockGoesOnWhereNoServerAnswers(t *testing.T) {
 	})
 }
 
+// A Do that is interrupted at any of its requests leaves no znode.
+//
 // Covers L4, L9.
 func TestBrokenDoLeavesNoNode(t *testing.T) {
 	for name, do := range dos {

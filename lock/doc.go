@@ -9,8 +9,8 @@
 //	})
 //
 // The context of the function ends when the caller's context ends or when the lock is lost. To hold
-// a lock for longer than one call, acquire it with Lock, work under [Grant.Bind], and release it
-// with Unlock:
+// a lock for longer than one call, acquire the lock with Lock, work with the context of
+// [Grant.Bind], and release the lock with Unlock:
 //
 //	grant, err := invoices.Lock(ctx)
 //	if err != nil {
@@ -20,7 +20,7 @@
 //	ctx = grant.Bind(ctx)
 //
 // No lock service can prevent a process from acting after it lost a lock, because the process may
-// be paused between its check and its act. This package gives you:
+// be paused after it has checked the lock and before it acts. This package gives you:
 //
 //   - a context that ends before any other client can be granted the lock,
 //   - a fencing [Token] for resources that can compare it,
@@ -84,18 +84,18 @@
 // # Not guaranteed
 //
 // Locks are not reentrant. Any number of goroutines may use one Mutex: each call of Lock is a
-// contender of its own. A reader cannot be upgraded: Lock with the context of its grant fails with
-// ErrDeadlock.
+// contender of its own. A reader cannot be upgraded: Lock fails with ErrDeadlock if it is called
+// with the context of a reader's grant.
 //
 // ErrDeadlock is for a call that would wait for its own caller. Other deadlocks are not detected:
-// two clients that each hold what the other one requests both wait until a context ends. To acquire
+// if two clients each hold what the other one requests, both wait until a context ends. To acquire
 // several locks, use a Multi. To acquire several permits, request them in one call.
 //
 // # Session loss
 //
-// When the session is lost, its grants end with the cause, and waiting calls fail with it. When the
-// servers expire the session, they release its locks to other contenders. Open a new session and
-// lock again; see session.Run.
+// When the session is lost, its grants end with the cause of the loss, and waiting calls fail with
+// the same cause. When the servers expire the session, they release its locks to other contenders.
+// Open a new session and lock again; see session.Run.
 //
 // # Goroutines
 //

@@ -14,7 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// makers maps names to the calls that create a znode. The parents of the znode's path do not exist.
+// makers returns calls that create a znode, by name. The parents of the znode's path do not exist
+// before the call.
 func makers() map[string]func(ctx context.Context, s *session.Session) error {
 	const path = "/a/b/l"
 	return map[string]func(ctx context.Context, s *session.Session) error{
@@ -66,17 +67,19 @@ func unlocked(g *lock.Grant, err error) error {
 	return g.Unlock(context.Background())
 }
 
-// In etcd#10111, and here before the fix, a call with an ended context created a contender and
-// deleted it again. Meanwhile another client got ErrLocked, although no client held the lock.
+// A call whose context has already ended makes no request. In etcd#10111, and here before the fix,
+// such a call created a contender and deleted it again. Meanwhile another client got ErrLocked,
+// although no client held the lock.
 //
 // Covers L4.
 func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
 	recipetest.EndedContextSendsNothing(t, makers())
 }
 
-// A call is cancelled at each moment, for example after it has created the directory and before it
-// has created its znode. Before the fix, the directory then remained: servers before 3.10 keep a
-// container that never had a child. See Netflix/curator#307, curator#1258 and ZOOKEEPER-3546.
+// A call that is cancelled at any of its requests or replies leaves no znode and no directory.
+// Before the fix, the directory remained if the call was cancelled between the creation of the
+// directory and that of the znode: servers before 3.10 keep a container that never had a child. See
+// Netflix/curator#307, curator#1258 and ZOOKEEPER-3546.
 //
 // Covers L4.
 func TestCancelledCallLeavesNoDirectory(t *testing.T) {
@@ -93,7 +96,7 @@ func TestCancelledCallLeavesNoDirectory(t *testing.T) {
 	}
 }
 
-// This is like TestCancelledCallLeavesNoDirectory, but the server refuses to create the znode.
+// A call leaves no directory if the server creates the directory but refuses to create the znode.
 //
 // Covers L4.
 func TestRefusedCallLeavesNoDirectory(t *testing.T) {
@@ -123,8 +126,8 @@ func nothingAtAll(t *testing.T, w *recipetest.World) {
 	}
 }
 
-// The request that creates the contender is lost, so its answer never comes. Nevertheless, the
-// directory is deleted when the session closes.
+// In this test the request that creates the contender is lost, so no answer to the request arrives.
+// Nevertheless, the directory is deleted when the session closes.
 //
 // Covers L4.
 func TestUnansweredCreateLeavesNoDirectory(t *testing.T) {

@@ -38,7 +38,8 @@ func ExampleMutex() {
 		fmt.Println(err)
 		return
 	}
-	// Do the protected work under grant.Bind(ctx), and pass grant.Token() to the resource.
+	// Do the protected work with the context grant.Bind(ctx), and pass grant.Token() to the
+	// resource.
 	fmt.Println("held:", grant.Bind(ctx).Err() == nil)
 
 	_, err = accounts.TryLock(ctx)
@@ -72,7 +73,7 @@ func ExampleMutex_Do() {
 	// ended: lock: released
 }
 
-// A program calls Lock and Unlock itself, and works under the context of Bind. This context ends
+// This program calls Lock and Unlock itself, and works with the context of Bind. That context ends
 // when the program's context ends, and when the lock is lost.
 func ExampleGrant_Bind() {
 	s, done := connect()

@@ -13,9 +13,9 @@ import (
 )
 
 // An Exclusive is a lock that consists of one ephemeral znode. The client that created the znode
-// holds the lock. It has the cheapest TryLock, so it suits clients that do other work if they do
-// not get the lock. It has no order, and when it is released, all waiting clients wake. If many
-// clients wait, use a Mutex.
+// holds the lock. An Exclusive has the cheapest TryLock of all locks, so it suits clients that do
+// other work if they do not get the lock. Waiting clients are served in no particular order, and a
+// release wakes all of them. If many clients wait, use a Mutex.
 type Exclusive struct {
 	session *session.Session
 	path    string
@@ -23,14 +23,14 @@ type Exclusive struct {
 	invalid error // an error in the constructor's arguments
 }
 
-// NewExclusive returns the lock that is the znode at path. It makes no request. If path or an
-// option is invalid, each call fails with session.ErrInvalid.
+// NewExclusive returns the lock whose znode is at path. It makes no request. If path or an option
+// is invalid, each call fails with session.ErrInvalid.
 func NewExclusive(s *session.Session, path string, o Options) *Exclusive {
 	return &Exclusive{session: s, path: path, label: o.Label, invalid: o.checkPlain("an Exclusive", path)}
 }
 
 // Lock waits for the lock. If ctx ends first, or on any other error, nothing is held and no znode
-// remains. It fails with ErrNotALock if the znode at path is not ephemeral.
+// remains. Lock fails with ErrNotALock if the znode at the lock's path is not ephemeral.
 func (e *Exclusive) Lock(ctx context.Context) (_ *Grant, err error) {
 	ctx, done := recipe.TraceAcquire(ctx, e.session, "lock", e.path)
 	defer func() { done(err) }()
@@ -119,9 +119,9 @@ func owned(stat *session.Stat) bool {
 	return owner != 0 && owner != math.MinInt64 && uint64(owner)>>56 != 0xff
 }
 
-// find returns the znode if the call with the given data created it, and an empty Node if there is
-// no znode. It fails with ErrLocked if the znode belongs to another session or call, and with
-// ErrNotALock if the znode is not ephemeral.
+// The method `find` returns the znode at e.path if the call with the given data created it, and an
+// empty Node if there is no znode at e.path. It fails with ErrLocked if the znode belongs to
+// another session or call, and with ErrNotALock if the znode is not ephemeral.
 func (e *Exclusive) find(ctx context.Context, data []byte) (recipe.Node, error) {
 	value, err := e.session.Get(ctx, e.path)
 	switch {
@@ -152,8 +152,8 @@ func (e *Exclusive) undo(data []byte) {
 }
 
 // await waits until the znode is deleted. The znode has no children, so a watch on its children
-// fires only on its deletion. A watch on its data would also fire for each transaction of the
-// holder.
+// fires only when the znode is deleted. A watch on its data would also fire for each transaction of
+// the holder.
 func (e *Exclusive) await(ctx context.Context) error {
 	var w *session.Watch
 	err := e.session.Retry(ctx, func(ctx context.Context) (err error) {

@@ -36,7 +36,7 @@ func newGrant(ctx context.Context, claim *lockqueue.Place, path string) *Grant {
 // values. For the work, use the context of Do or Bind, which is derived from the caller's context.
 func (g *Grant) Context() context.Context { return g.ctx }
 
-// Bind returns a context for work under the lock. It is for programs that call Lock and Unlock
+// Bind returns a context for work that needs the lock. It is for programs that call Lock and Unlock
 // themselves:
 //
 //	defer grant.Unlock(ctx)
@@ -75,7 +75,8 @@ func (g *Grant) Path() string { return g.claim.Node().Path }
 //
 // ctx limits the wait for the servers' answer, but not the release. If ctx has ended, or ends
 // before the answer, the error is the cause of ctx, and the session continues to delete the znode
-// until it is gone. Therefore defer grant.Unlock(ctx) releases the lock, no matter how ctx ended.
+// until it is gone. Therefore the statement `defer grant.Unlock(ctx)` releases the lock, no matter
+// how ctx ended.
 //
 // Session.Close waits for the release, for at most a third of the session timeout. Then it ends the
 // session, and the servers delete the znode.
@@ -87,11 +88,12 @@ func (g *Grant) Unlock(ctx context.Context) error {
 }
 
 // Txn applies ops in one transaction. The transaction fails unless the lock is still held when the
-// servers execute it, so no later holder can have written before it. The error is truthful even
-// after a lost reply, but the results of the ops are then zero. After an error, session.OutcomeOf
-// reports whether the transaction was applied. The outcome is Indeterminate only in three cases:
-// ctx or the session ended during the call; another client deleted the grant's znode; or, after a
-// lost reply, a server refused for good to show whether the ops were applied.
+// servers execute it, so no later holder can have written before the transaction. The error is
+// truthful even after a lost reply, but in that case the results of the ops are zero. After an
+// error, session.OutcomeOf reports whether the transaction was applied. The outcome is
+// Indeterminate only in three cases: ctx or the session ended during the call; another client
+// deleted the grant's znode; or, after a lost reply, a server refused for good to show whether the
+// ops were applied.
 func (g *Grant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	results, err := g.claim.Txn(ctx, ops...)
 	if err != nil {
@@ -103,8 +105,8 @@ func (g *Grant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult,
 // heldKey is the context key for the list of paths that are held.
 type heldKey struct{}
 
-// held is a list of held paths: the path of a grant, followed by the held paths of the context that
-// was passed to Lock or Bind.
+// The type `held` is an entry in a linked list of held paths. The first entry has the path of a
+// grant. The next entries have the held paths of the context that was passed to Lock or Bind.
 type held struct {
 	claim   *lockqueue.Place
 	path    string // of the lock or semaphore

@@ -82,9 +82,11 @@ func (p idlePartition) run(t *testing.T) (overlap time.Duration) {
 	return overlap
 }
 
-// Before the fix, on real servers, 24 of 24 locks were held by two clients after one partition of
-// 6.1 s. After an idle time, the session took its first write as proof that the leader had recorded
-// the session's latest activity. The write does not prove that.
+// If an idle session requests a lock during a partition, it never holds the lock together with
+// another session. Before the fix, on real servers, 24 of 24 locks were held by two clients after
+// one partition of 6.1 s. The reason was that the session took its first write after an idle time
+// as proof that the leader had recorded the session's latest activity. The write does not prove
+// that.
 //
 // Covers L1, S2.
 func TestIdleSessionInAPartitionSharesNoLock(t *testing.T) {
@@ -111,8 +113,8 @@ func TestIdleSessionInAPartitionSharesNoLock(t *testing.T) {
 	}
 }
 
-// With the rule from before the fix (UnsafeTrustIdle), two clients hold the lock in at least one of
-// these partitions.
+// Partitions like those of TestIdleSessionInAPartitionSharesNoLock can reveal the mistake: with the
+// rule from before the fix (UnsafeTrustIdle), two clients hold the lock in at least one of them.
 func TestTrustInIdlenessSharesALock(t *testing.T) {
 	shared := false
 	for seed := uint64(0); seed < 20 && !shared; seed++ {
@@ -127,8 +129,8 @@ func TestTrustInIdlenessSharesALock(t *testing.T) {
 	}
 }
 
-// scan calls try with times at which to request the lock and to heal the partition, until try
-// returns false.
+// scan calls `try` with pairs of times: when to request the lock, and when to heal the partition.
+// It stops when `try` returns false.
 func scan(step time.Duration, try func(ask, mend time.Duration) bool) {
 	for ask := 3 * time.Second; ask <= 8*time.Second; ask += step {
 		for mend := ask + step/2; mend <= ask+3*time.Second && mend < 9*time.Second; mend += step {

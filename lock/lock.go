@@ -42,7 +42,7 @@ type Options struct {
 	// Delay is the time for which no client is granted the lock after a holder vanished without
 	// unlocking, for example because its session expired. For an RWMutex, this applies to a writer
 	// that vanished. The delay protects a resource that cannot compare tokens: the last requests of
-	// that holder have time to end before the next holder sends its first request.
+	// the vanished holder have time to end before the next holder sends its first request.
 	//
 	// The delay begins when the next contender sees that the holder is gone. Zero means no delay.
 	// All users of the path must set the same Delay, between 0 and 24 hours. Unless a holder

@@ -24,10 +24,10 @@ func mutexAt(path string) func(c *recipetest.Client) *lock.Mutex {
 	return func(c *recipetest.Client) *lock.Mutex { return lock.NewMutex(c.Session, path, lock.Options{}) }
 }
 
-// The holder is connected to a follower that is cut off. This follower still answers pings and
-// reads, so they do not show the loss of the lock. The context of the grant nevertheless ends
-// before another client is granted the lock. In samuel/go-zookeeper#20 and #190, the holder is not
-// notified that it lost the lock.
+// In this test the holder is connected to a follower that is cut off. The follower still answers
+// pings and reads, so the answers do not show the loss of the lock. The context of the grant
+// nevertheless ends before another client is granted the lock. In samuel/go-zookeeper#20 and #190,
+// the holder is not notified that it lost the lock.
 //
 // Covers L1.
 func TestHolderIsNotifiedBeforeTheNextGrant(t *testing.T) {
@@ -139,8 +139,8 @@ func TestGrantsAreInOrder(t *testing.T) {
 	})
 }
 
-// In kazoo#649, a contender watched a later one, and both waited forever. Here readers and writers
-// join in every order, and all of them are served.
+// Readers and writers are all served, no matter in which order they join. In kazoo#649, a contender
+// watched a later one, and both waited forever.
 //
 // Covers L5.
 func TestReadersAndWritersAllPass(t *testing.T) {
@@ -193,8 +193,9 @@ func TestReadersAndWritersAllPass(t *testing.T) {
 	}
 }
 
-// In kazoo#732 and #429, a failed non-blocking call left its znode. go-zookeeper/zk#116 and #138
-// and samuel#164 are requests for a non-blocking call and a timeout.
+// A Try call that fails leaves no znode, and neither does a call that times out. In kazoo#732 and
+// #429, a failed non-blocking call left its znode. go-zookeeper/zk#116 and #138 and samuel#164 are
+// requests for a non-blocking call and a timeout.
 //
 // Covers L4.
 func TestTryAndTimeoutLeaveNothing(t *testing.T) {
@@ -249,7 +250,7 @@ func TestTryAgainAtOnce(t *testing.T) {
 	})
 }
 
-// A waiter that gives up removes its watches, while the holder continues.
+// A waiter that gives up removes its watches, although the holder still holds the lock.
 //
 // Covers L4, L5.
 func TestCancelledWaiterLeavesNoWatch(t *testing.T) {
@@ -280,8 +281,8 @@ func TestCancelledWaiterLeavesNoWatch(t *testing.T) {
 	}
 }
 
-// The session of a holder expires, as in kazoo#2 and CURATOR-206. The context of the grant ends,
-// Unlock returns the cause, and the next contender is granted the lock.
+// In this test the session of a holder expires, as in kazoo#2 and CURATOR-206. The context of the
+// grant ends, Unlock returns the cause, and the next contender is granted the lock.
 //
 // Covers L1, L7.
 func TestLostHolderGetsTheCause(t *testing.T) {
@@ -302,9 +303,9 @@ func TestLostHolderGetsTheCause(t *testing.T) {
 	})
 }
 
-// In CURATOR-604 and CURATOR-498, a client acquired a lock by a znode of its previous session,
-// although the servers were about to delete that znode. Here a new session waits until the znode of
-// the old session is gone.
+// A new session of a client waits until the znode of the client's old session is gone. In
+// CURATOR-604 and CURATOR-498, a client acquired a lock by the znode of its old session, although
+// the servers were about to delete that znode.
 //
 // Covers L1.
 func TestNewSessionWaitsForTheOldOnesNode(t *testing.T) {
@@ -331,7 +332,8 @@ func TestNewSessionWaitsForTheOldOnesNode(t *testing.T) {
 	})
 }
 
-// In kazoo#381, a release in a listener for session states caused a deadlock. Here it succeeds.
+// A goroutine that receives session states can release a lock. In kazoo#381, a release in a
+// listener for session states caused a deadlock.
 func TestUnlockInAListener(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a := w.Client()
@@ -352,8 +354,8 @@ func TestUnlockInAListener(t *testing.T) {
 	})
 }
 
-// The contender that blocks a call departs while the call runs. Each run tests another moment, for
-// example before the call has set its watch.
+// A call succeeds if the contender that blocks it departs while the call runs. Each run tests a
+// departure at another moment, for example before the call has set its watch.
 func TestPredecessorGoesAtAnyMoment(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
@@ -362,8 +364,8 @@ func TestPredecessorGoesAtAnyMoment(t *testing.T) {
 	}
 }
 
-// In go-zookeeper/zk lock.go:110 and Netflix/curator#30, children of the lock's directory that are
-// not contenders broke the lock. Here they have no effect.
+// Children of the lock's directory that are not contenders have no effect. In go-zookeeper/zk
+// lock.go:110 and Netflix/curator#30, such children broke the lock.
 func TestForeignChildrenAreIgnored(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		for _, name := range []string{"/lock", "/lock/config", "/lock/0000000000", "/lock/x-0000000001", "/lock/lock-", "/lock/_c_x"} {
@@ -397,8 +399,8 @@ func TestOtherLibrariesContendersCount(t *testing.T) {
 	})
 }
 
-// The lock's directory is deleted while a contender waits, as in kazoo#563. The holder and the
-// waiter end with session.ErrRevoked, and the lock can be acquired again.
+// In this test the lock's directory is deleted while a contender waits, as in kazoo#563. The holder
+// and the waiter both get session.ErrRevoked, and the lock can be acquired again.
 func TestParentRemovedWhileWaiting(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, b := w.Client(), w.Client()
@@ -424,9 +426,9 @@ func TestParentRemovedWhileWaiting(t *testing.T) {
 	})
 }
 
-// In CURATOR-307, the session of a waiting reader expired. The reader found an empty directory, and
-// all its later calls failed because its znode was missing. Here only the waiting call fails, and
-// calls in a new session succeed.
+// If the session of a waiting reader expires, only the waiting call fails. Calls in a new session
+// succeed. In CURATOR-307, such a reader found an empty directory, and all its later calls failed
+// because its znode was missing.
 func TestDirectoryIsEmptyAfterExpiry(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		rw := func(c *recipetest.Client) *lock.RWMutex { return lock.NewRWMutex(c.Session, "/lock", lock.Options{}) }
@@ -448,16 +450,17 @@ func TestDirectoryIsEmptyAfterExpiry(t *testing.T) {
 	})
 }
 
-// In etcd#16221, two writers held the lock after the session of a waiter had expired. Here a waiter
-// on an isolated follower sees that it is first, and is nevertheless granted nothing.
+// A waiter whose session has expired is granted nothing, even if its server is an isolated follower
+// that shows the waiter as the first contender. In etcd#16221, two writers held the lock after the
+// session of a waiter had expired.
 func TestExpiredWaiterIsGrantedNothing(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		follower := (w.Leader() + 1) % 3
 		a, b, c := w.Client(w.On(w.Leader())), w.Client(w.On(follower)), w.Client(w.On(w.Leader()))
 		held := recipetest.Must(mutexAt("/lock")(a).Lock(t.Context()))
 		second := started(func() (*lock.Grant, error) { return mutexAt("/lock")(b).Lock(t.Context()) })
-		// The follower is cut off. It applies the release when the waiter's session has
-		// already expired.
+		// Cut the follower off, and let it apply the release only after the waiter's session has
+		// expired.
 		w.Lag(follower, 9*time.Second)
 		ok(t, held.Unlock(t.Context()))
 		w.Isolate(follower)
@@ -478,7 +481,7 @@ func TestExpiredWaiterIsGrantedNothing(t *testing.T) {
 	})
 }
 
-// A call with the context of a grant fails instead of waiting for the same lock.
+// A call with the context of a grant fails if it would wait for the lock of that grant.
 func TestWaitingForOneself(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -507,8 +510,8 @@ func TestWaitingForOneself(t *testing.T) {
 	})
 }
 
-// A list of contenders shows the next contender as the holder if the first one leaves while the list
-// is read. Bug: then no contender was shown as the holder.
+// If the holder of a lock leaves while a list of contenders is read, the list shows the next
+// contender as the holder. Bug: such a list showed no holder.
 func TestContendersWhileTheHolderLeaves(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
@@ -606,7 +609,7 @@ func TestDowngrade(t *testing.T) {
 }
 
 // After a holder vanished, the next contender waits for the delay, whether it joined before or
-// after the loss. After a release, no contender waits for the delay.
+// after the holder vanished. After a release, no contender waits for the delay.
 //
 // Covers L8.
 func TestDelayAfterAHolderVanished(t *testing.T) {
@@ -675,15 +678,15 @@ func TestWriterWaitsForADowngradedOne(t *testing.T) {
 	})
 }
 
-// Another client deletes the contender's znode before the contender is granted the lock. Lock
-// fails. The lock of go-zookeeper never checks whether its own znode exists, so its Lock can return
+// Lock fails if another client deletes the contender's znode before the contender is granted the
+// lock. The lock of go-zookeeper never checks whether its own znode exists, so its Lock can return
 // without holding the lock.
 func TestOwnNodeIsVerified(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		ok(t, recipetest.Must(mutexAt("/lock")(c).Lock(t.Context())).Unlock(t.Context()))
 		synctest.Wait()
-		// Delete the znode between its creation and the list.
+		// Delete the znode after its creation and before the list request.
 		c.Before("getChildren2", func() {
 			for _, node := range w.Ephemerals("/lock") {
 				ok(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
@@ -696,8 +699,9 @@ func TestOwnNodeIsVerified(t *testing.T) {
 	})
 }
 
-// Unlock is called again while the deletion of the first call is in progress. The second call must
-// not delete the next holder's znode.
+// In this test Unlock is called a second time, while the deletion that the first call began is
+// still in progress. The second call must not delete the znode that the next holder creates at the
+// same path.
 //
 // Covers L1, L7.
 func TestUnlockingTwiceLeavesTheNextHoldersNode(t *testing.T) {
@@ -768,8 +772,8 @@ func TestTryLockKeepsTheDelay(t *testing.T) {
 	})
 }
 
-// The reply to a create is lost, and the directory cannot be listed for some time. So the call
-// fails, and the session finds and deletes the znode later.
+// In this test the reply to a create is lost, and the directory cannot be listed for some time. So
+// the call fails, and the session finds and deletes the znode later.
 //
 // Covers L4.
 func TestNodeWhoseLookUpFailedIsDeleted(t *testing.T) {
@@ -787,8 +791,8 @@ func TestNodeWhoseLookUpFailedIsDeleted(t *testing.T) {
 	})
 }
 
-// The reply to the create of an Exclusive is lost, and the znode cannot be read for some time. So
-// the call fails, and the session deletes the znode later.
+// In this test the reply to the create of an Exclusive is lost, and the znode cannot be read for
+// some time. So the call fails, and the session deletes the znode later.
 //
 // Covers L4.
 func TestNodeOfAnExclusiveWhoseLookUpFailedIsDeleted(t *testing.T) {

@@ -29,8 +29,8 @@ func heap() (bytes, goroutines int) {
 func costOfHeldLocks(t *testing.T, n int) (bytes, goroutines float64) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
-		// Measure what znodes cost the servers: another session creates as many as n locks have,
-		// and holds nothing.
+		// Measure what znodes cost the servers: another session creates as many znodes as n locks
+		// have, and holds no lock.
 		other := w.Client()
 		recipetest.Must(other.Create(t.Context(), "/nodes", nil, session.Persistent))
 		b0, g0 := heap()
@@ -49,9 +49,9 @@ func costOfHeldLocks(t *testing.T, n int) (bytes, goroutines float64) {
 		b2, g2 := heap()
 		bytes, goroutines = float64((b2-b1)-(b1-b0))/float64(n), float64((g2-g1)-(g1-g0))/float64(n)
 
-		// Each hold sets a watch on its znode once. After that, the session sends only heartbeats,
-		// which prove that it is alive. The constant `most` limits the number of heartbeats in one
-		// session timeout.
+		// For each grant, the session sets one watch on the grant's znode. After that, the session
+		// sends only heartbeats, which prove that the session is alive. The constant `most` limits
+		// the number of heartbeats in one session timeout.
 		const timeouts, most = 10, 6
 		time.Sleep(timeouts * recipetest.Timeout)
 		c.Requests()

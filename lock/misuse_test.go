@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Before the fix, the first Acquire stored an invalid capacity, which broke the semaphore for all
-// users.
+// An Acquire with an invalid capacity fails and does not store the capacity. Before the fix, the
+// first Acquire stored it, which broke the semaphore for all users.
 func TestCapacityThatCannotBeIsNotStored(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -30,8 +30,8 @@ func TestCapacityThatCannotBeIsNotStored(t *testing.T) {
 	})
 }
 
-// A client has created a znode that is not ephemeral at the path of an Exclusive. No client can
-// hold that lock, so no call may wait for it.
+// The calls of an Exclusive fail with ErrNotALock if the znode at its path is not ephemeral. No
+// client can hold such a lock, so no call may wait for it.
 func TestZnodeThatIsNoLock(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -56,8 +56,8 @@ func TestZnodeThatIsNoLock(t *testing.T) {
 	})
 }
 
-// A holder of two of three permits requests two more. It would wait for its own permits, as in
-// etcd#9980, so the call fails.
+// In this test a holder of two of three permits requests two more. The call fails, because
+// otherwise it would wait for the caller's own permits, as in etcd#9980.
 func TestHolderOfPermitsDoesNotWaitForItself(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -78,24 +78,26 @@ func TestHolderOfPermitsDoesNotWaitForItself(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(one.Context(), time.Minute)
 		defer cancel()
-		// This is no deadlock: the context belongs only to the first grant, and the release of the
-		// second grant would be enough.
+		// This call waits, because it is not in a deadlock: its context belongs only to the first
+		// grant, and the release of the second grant would free enough permits.
 		if _, err := m.Acquire(ctx, 2); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Acquire of 2 permits of 3 with the context of 1: got %v, want %v", err, context.DeadlineExceeded)
 		}
 		if err := two.Unlock(t.Context()); err != nil {
 			t.Error(err)
 		}
-		// The grant of this context has ended, and its permit is free.
+		// The grant of this context has ended, so its permit no longer counts. The call fails with
+		// the cause of the context, and not with ErrDeadlock.
 		if _, err := m.Acquire(two.Context(), 2); !errors.Is(err, lock.ErrReleased) {
 			t.Errorf("Acquire with the context of an ended grant: got error %v, want %v", err, lock.ErrReleased)
 		}
 	})
 }
 
-// A function under Do or Bind holds two of three permits. They count once: a request for two more
-// fails, and a request for one succeeds. Before the fix, the contexts of Do and Bind did not
-// contain the number of held permits, so the request for two waited without end.
+// Permits that are held count once, whether the next request uses a context of Do or of Bind. In
+// this test, two of three permits are held. A request for two more fails, and a request for one
+// succeeds. Before the fix, the contexts of Do and Bind did not contain the number of held permits,
+// so the request for two waited without end.
 func TestPermitsOfDoCountOnce(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		m := lock.NewSemaphore(w.Client().Session, "/s", 3, lock.Options{})
@@ -121,9 +123,9 @@ func TestPermitsOfDoCountOnce(t *testing.T) {
 	})
 }
 
-// The permits that the call requests can never become free, because its caller holds too many. The
-// call fails even if others wait at the gate before it. Otherwise they would wait for the permit of
-// the caller, and the caller for them.
+// Acquire fails if the requested permits can never become free because the caller itself holds too
+// many. It fails even if another contender already waits for permits. Otherwise that contender
+// would wait for the caller's permit, and the caller would wait for that contender.
 func TestHolderDoesNotWaitBehindOthersForItself(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c, other := w.Client(), w.Client()
@@ -147,8 +149,8 @@ func TestHolderDoesNotWaitBehindOthersForItself(t *testing.T) {
 	})
 }
 
-// The holder's server has not yet applied the change that raised the capacity. Acquire must not
-// fail because of the old capacity.
+// In this test the holder's server has not yet applied the change that raised the capacity. Acquire
+// must not fail because of the old capacity.
 func TestRaisedCapacityIsNoDeadlock(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		leader := w.Leader()
@@ -166,8 +168,9 @@ func TestRaisedCapacityIsNoDeadlock(t *testing.T) {
 	})
 }
 
-// The caller holds the second path of a Multi. Another client holds the first path and waits for
-// the second. If the caller waited for the first path, both would wait forever. So its Lock fails.
+// In this test the caller holds the second path of a Multi. Another client holds the first path and
+// waits for the second. If the caller waited for the first path, both would wait forever. So the
+// caller's Lock fails.
 func TestHolderOfOnePathDoesNotWaitForTheOthers(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c, other := w.Client(), w.Client()

@@ -44,8 +44,8 @@ type MultiGrant struct {
 	end    context.CancelCauseFunc
 }
 
-// Lock waits for all of the locks. If ctx ends first, if one of them is lost meanwhile, or on any
-// other error, none is held and no znode remains.
+// Lock waits for all of the locks. If ctx ends first, if one lock is lost while Lock waits for
+// another, or on any other error, none is held and no znode remains.
 //
 // Lock fails with ErrDeadlock if ctx is the context of a grant on one of the paths. It checks all
 // paths before it waits for any lock. Without this check, the caller could wait for a client that

@@ -8,7 +8,7 @@ import (
 )
 
 // A Mutex is a lock that one contender holds at a time. It uses the recipe "Locks" of ZooKeeper's
-// documentation, in which each contender watches the one before it.
+// documentation, in which each contender watches the contender ahead of it.
 type Mutex struct {
 	queue *lockqueue.Queue
 	label string

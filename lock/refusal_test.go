@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A server refuses a create, for example because a hard quota is used up (kazoo#721). The call
+// If a server refuses a create, for example because a hard quota is used up (kazoo#721), the call
 // returns the server's error. Before the fix, Exclusive and Semaphore repeated their requests
 // without a pause, and the call did not return.
 //
@@ -67,8 +67,8 @@ func TestRefusedCreateEndsTheCall(t *testing.T) {
 }
 
 // A lease proves something only on servers of ZooKeeper. So each call fails on any other kind of
-// server, and leaves no znode. The session recognizes ClickHouse Keeper, which gives sessions no
-// password.
+// server, and leaves no znode. In this test the servers give sessions no password, like ClickHouse
+// Keeper, so the session recognizes that they are not ZooKeeper.
 //
 // Covers L4.
 func TestNoLockOnAServerThatIsNotZooKeeper(t *testing.T) {
@@ -109,8 +109,9 @@ func TestNoLockOnAServerThatIsNotZooKeeper(t *testing.T) {
 	}
 }
 
-// The lock's znode belongs to another user and cannot be read. In kazoo#596, and here before the
-// fix, each failed call left a goroutine that searched for its znode until the session ended.
+// A TryLock that fails leaves nothing running. In this test it fails because the lock's znode
+// belongs to another user and cannot be read. In kazoo#596, and here before the fix, each failed
+// call left a goroutine that searched for the call's znode until the session ended.
 //
 // Covers L4.
 func TestFailedTryLockLeavesNothingRunning(t *testing.T) {
@@ -131,9 +132,9 @@ func TestFailedTryLockLeavesNothingRunning(t *testing.T) {
 	})
 }
 
-// A transaction leaves a mark, by which Txn finds out whether the transaction was applied. A server
-// answers the transaction, or the read of its mark, with an error that does not show the outcome.
-// Txn still finds out the outcome.
+// A transaction leaves a mark, by which Txn finds out whether the transaction was applied. In this
+// test a server answers the transaction, or the read of its mark, with an error that does not show
+// the outcome. Txn still finds out the outcome.
 //
 // Covers L6.
 func TestTxnAnsweredByAnUnknownError(t *testing.T) {
@@ -164,8 +165,8 @@ func TestTxnAnsweredByAnUnknownError(t *testing.T) {
 	})
 }
 
-// The server refuses the read that precedes the deletion of the znode. Before the fix, the znode of
-// the released lock remained and blocked everybody.
+// Unlock deletes the znode even if the server refuses, for a while, the read that precedes the
+// deletion. Before the fix, the znode of the released lock remained and blocked everybody.
 //
 // Covers L4.
 func TestUnlockWhileTheServerIsBusy(t *testing.T) {
@@ -181,9 +182,9 @@ func TestUnlockWhileTheServerIsBusy(t *testing.T) {
 	})
 }
 
-// The session watches the znode of a grant. A server that is too busy refuses the watch for a
-// while. Before the fix, the znode was then not watched. With UnsafeHoldUntilLost, the grant never
-// ended, although its znode was deleted.
+// A grant ends when its znode is deleted, even if a busy server at first refused to watch the
+// znode. Before the fix, the session did not watch the znode after such a refusal. With
+// UnsafeHoldUntilLost, the grant then never ended, although its znode was deleted.
 func TestDeletedNodeAfterABusyServer(t *testing.T) {
 	for _, unsafe := range []bool{false, true} {
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -200,8 +201,8 @@ func TestDeletedNodeAfterABusyServer(t *testing.T) {
 	}
 }
 
-// A contender waits at a server that is too busy for some of its reads. It keeps its place. Before
-// the fix, the call failed.
+// A contender that waits keeps its place even if its server is too busy for some of its reads.
+// Before the fix, the call failed.
 func TestBusyServerEndsNoWait(t *testing.T) {
 	release := func(g *lock.Grant, err error) (func(context.Context) error, error) {
 		if err != nil {
@@ -244,8 +245,8 @@ func TestBusyServerEndsNoWait(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				unlock := recipetest.Must(test.call(t.Context(), w.Client().Session))
-				// Another contender gives up while the contender at the busy server waits behind
-				// it.
+				// Another contender joins before the contender at the busy server, and gives up
+				// while that one waits.
 				before, giveUp := context.WithCancel(t.Context())
 				other, gaveUp := w.Client(), make(chan error, 1)
 				go func() {

@@ -11,7 +11,7 @@ import (
 
 var ok = recipetest.Check
 
-// started runs f in a goroutine. The channel receives its result.
+// The function `started` runs f in a goroutine. The returned channel receives the result of f.
 func started[T any](f func() (T, error)) <-chan result[T] {
 	c := make(chan result[T], 1)
 	go func() {
@@ -61,6 +61,9 @@ func waiting[T any](t *testing.T, c <-chan result[T]) {
 	}
 }
 
+// A release wakes only the next contender. The test checks the requests that each contender of a
+// Mutex sends. After a release, neither the next contender nor the one behind it sends a request.
+//
 // Covers L5.
 func TestRequestsOfAMutex(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {

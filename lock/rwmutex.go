@@ -27,7 +27,7 @@ type WriteGrant struct{ Grant }
 
 // Downgrade makes the writer a reader, with the same znode, token and context. No other writer
 // holds the lock in between. Readers that waited only for this writer are granted the lock too. If
-// Downgrade fails, session.OutcomeOf reports whether it was applied. If the outcome is
+// Downgrade fails, session.OutcomeOf reports whether the downgrade was applied. If the outcome is
 // Indeterminate, assume that you hold only a read lock.
 func (g *WriteGrant) Downgrade(ctx context.Context) error {
 	if err := g.claim.Downgrade(ctx); err != nil {

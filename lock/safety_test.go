@@ -31,9 +31,9 @@ func TestTryingWriterIsRefusedByADowngradedOne(t *testing.T) {
 	})
 }
 
-// The capacity is changed between the read and the transaction of a TryAcquire. It is either
-// lowered, or its znode is deleted and created again with another value. TryAcquire then decides by
-// the new capacity.
+// In this test the capacity is changed between the read and the transaction of a TryAcquire. Either
+// the capacity is lowered, or its znode is deleted and created again with another value. TryAcquire
+// decides by the new capacity.
 //
 // Covers L1.
 func TestCapacityChangesUnderAnAcquire(t *testing.T) {
@@ -52,8 +52,8 @@ func TestCapacityChangesUnderAnAcquire(t *testing.T) {
 				c := w.Client()
 				// The first Acquire creates the semaphore's znodes.
 				ok(t, recipetest.Must(semaphore(c, 3).Acquire(ctx, 1)).Unlock(ctx))
-				// TryAcquire compares versions. The new znode has version 0, so give the old
-				// one another version.
+				// TryAcquire compares versions. The new znode has version 0, so give the old znode
+				// another version.
 				if name == "deleted" {
 					ok(t, semaphore(w.Admin(), 3).SetCapacity(ctx, 3))
 				}
@@ -89,8 +89,8 @@ func behindAfterALostReply(w *recipetest.World, c *recipetest.Client, at, behind
 	w.Lag(behind, 300*time.Millisecond)
 }
 
-// The reply to a transaction is lost, and the next server has not applied the transaction yet. The
-// transaction is not applied a second time, and the grant continues.
+// In this test the reply to a transaction is lost, and the client's next server has not applied the
+// transaction yet. The transaction is not applied a second time, and the grant continues.
 //
 // Covers L6.
 func TestTxnAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
@@ -125,8 +125,8 @@ func TestTxnAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 	}
 }
 
-// The reply to the create of an Exclusive is lost, and the next server does not show the znode yet.
-// The caller still gets the lock.
+// In this test the reply to the create of an Exclusive is lost, and the client's next server does
+// not show the znode yet. The caller still gets the lock.
 //
 // Covers L1, L4.
 func TestExclusiveAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
@@ -142,8 +142,9 @@ func TestExclusiveAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 	})
 }
 
-// The reply to the transaction that takes permits is lost, and the next server does not show the
-// permit znode yet. The caller gets its permits, and they are taken only once.
+// In this test the reply to the transaction that takes permits is lost, and the client's next
+// server does not show the permit znode yet. The caller gets its permits, and the permits are taken
+// only once.
 //
 // Covers L1, L4.
 func TestPermitsAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
@@ -166,8 +167,8 @@ func TestPermitsAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 	}
 }
 
-// The znode of a grant is deleted. A transaction under the grant detects this before any heartbeat
-// or watch does. It fails, and the grant ends.
+// In this test the znode of a grant is deleted. A transaction under the grant detects the deletion
+// before any heartbeat or watch does. The transaction fails, and the grant ends.
 //
 // Covers L6, L7.
 func TestTxnThatFindsTheNodeGoneEndsTheGrant(t *testing.T) {
@@ -242,16 +243,16 @@ func unlock(t *testing.T, g txn) {
 	}).Unlock(context.Background()))
 }
 
-// A contender that departs before its turn, in whatever way, lets no other contender pass, because
-// the holder is still there.
+// If a contender departs before its turn, in whatever way, no other contender is granted the lock,
+// because the holder still holds it.
 //
 // Covers L1, L3.
 func TestDepartureOfAWaiterGrantsNobody(t *testing.T) {
 	type join = func(ctx context.Context, c *recipetest.Client) (txn, error)
 	write := grants["writer"]
 	read := grants["reader"]
-	// Each row has a holder, a contender that waits for the holder, and a contender that waits for
-	// that contender.
+	// Each row has a holder, a second contender that waits for the holder, and a third contender
+	// that waits for the second.
 	for name, kinds := range map[string][3]join{
 		"Mutex":                  {grants["Mutex"], grants["Mutex"], grants["Mutex"]},
 		"writers":                {write, write, write},

@@ -17,8 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Semaphore is a number of permits. Each permit is held by one contender at a time. The number is
-// stored in ZooKeeper and can be changed.
+// A Semaphore is a number of permits. Each permit is held by one contender at a time. The number of
+// permits, the capacity, is stored in ZooKeeper and can be changed.
 //
 // One znode in the directory <path>/leases, the permit znode, represents all permits of a grant.
 // The directory has the same name as in Curator's semaphore. These leases are not the lease of a
@@ -39,9 +39,9 @@ type Semaphore struct {
 }
 
 // NewSemaphore returns the semaphore at path. If the semaphore was never used, the first Acquire
-// sets its capacity to the given one. Otherwise it keeps its present capacity: see SetCapacity.
-// NewSemaphore makes no request. If path or an option is invalid, or if capacity is negative or
-// above math.MaxInt32, each call fails with session.ErrInvalid.
+// sets the semaphore's capacity to the given one. Otherwise the semaphore keeps its present
+// capacity: see SetCapacity. NewSemaphore makes no request. If path or an option is invalid, or if
+// capacity is negative or above math.MaxInt32, each call fails with session.ErrInvalid.
 func NewSemaphore(s *session.Session, path string, capacity int, o Options) *Semaphore {
 	gate := newQueue(s, znode.Join(path, "locks"), Options{})
 	gate.Invalid = cmp.Or(o.checkPlain("a Semaphore", path), checkCapacity(capacity))
@@ -59,15 +59,16 @@ func NewSemaphore(s *session.Session, path string, capacity int, o Options) *Sem
 // Acquire waits for the given number of permits. Release them, all at once, with the grant's
 // Unlock. If ctx ends first, or on any other error, no permit is held and no znode remains.
 //
-// Acquire fails with ErrCapacity if the semaphore has fewer permits in all. Suppose that ctx is the
-// context of grants on this semaphore. Acquire then fails with ErrDeadlock if the requested permits
-// and those of the grants together exceed the capacity. Acquire checks the capacity when its turn
-// comes, and with such a context also before it waits for its turn. That costs one more read.
+// Acquire fails with ErrCapacity if more permits are requested than the semaphore has in all. If
+// ctx is the context of grants on this semaphore, the permits of these grants count too: Acquire
+// fails with ErrDeadlock if the requested permits and those of the grants together exceed the
+// capacity. Acquire checks the capacity when its turn comes. With the context of a grant, it also
+// checks the capacity before it waits for its turn, which costs one more read.
 //
 // Acquire detects no other deadlock. For example, the caller may hold one of two permits and
-// request the other one, while a contender before it waits for both. Then each waits for the other
-// until a context ends. So request all permits in one call, or use TryAcquire while you hold
-// permits.
+// request the other one, while a contender ahead of the caller waits for both. Then the two wait
+// for each other until a context ends. So request all permits in one call, or use TryAcquire while
+// you hold permits.
 func (m *Semaphore) Acquire(ctx context.Context, permits int) (*Grant, error) {
 	return m.acquire(ctx, permits, false)
 }
@@ -111,8 +112,8 @@ func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (_ *Gran
 // caller's turn, a contender ahead of the caller could wait for the caller's permits, and both
 // would wait forever.
 //
-// The session's server may be behind and show an earlier capacity. So feasible reads the capacity
-// again after a read barrier before it returns such an error.
+// The session's server may be behind and show an earlier capacity. So before feasible returns such
+// an error, it reads the capacity again, after a read barrier.
 func (m *Semaphore) feasible(ctx context.Context, permits int) error {
 	held := permitsHeld(ctx, m.session, m.path)
 	if held == 0 || ctx.Err() != nil {
@@ -140,8 +141,8 @@ func tooMany(permits, capacity int) error {
 	return fmt.Errorf("%w: %d requested, capacity %d", ErrCapacity, permits, capacity)
 }
 
-// pass waits until enough permits are free, and takes them. The contender that calls it is the
-// first one at the gate.
+// The method `pass` waits until enough permits are free, and takes them. Its caller must be the
+// first contender at the gate.
 func (m *Semaphore) pass(ctx context.Context, first *lockqueue.Place, permits int, try bool) (*lockqueue.Place, error) {
 	for waiting := false; ; waiting = true {
 		seen, err := m.look(ctx, waiting)
@@ -174,10 +175,10 @@ func (m *Semaphore) pass(ctx context.Context, first *lockqueue.Place, permits in
 
 // seen is the state of the permits that the first contender at the gate has read.
 //
-// A lagging server is harmless. It shows a contender as the first only after it has applied the
-// transactions in which the earlier contenders passed the gate. So no permit znode is missing. A
-// permit that has already been released may still be counted. Then fewer permits are granted than
-// possible, and never too many.
+// It is harmless if the server that answers lags. The server shows a contender as the first one
+// only after it has applied the transactions in which the earlier contenders passed the gate. So no
+// permit znode is missing from its answer. The answer may still count a permit that has already
+// been released. In that case fewer permits are granted than possible, and never too many.
 type seen struct {
 	capacity int
 	version  int32 // version of the capacity's znode
@@ -186,9 +187,9 @@ type seen struct {
 	resized, returned *session.Watch // nil if the caller does not wait
 }
 
-// look is like read. But if `waiting` is true, it repeats a read that fails with a transient error,
-// for example because a server is too busy. Without the repetition, the contender would lose its
-// place at the gate.
+// The method `look` is like read. But if `waiting` is true, `look` repeats a read that fails with a
+// transient error, for example because a server is too busy. Without the repetition, the contender
+// would lose its place at the gate.
 func (m *Semaphore) look(ctx context.Context, waiting bool) (s *seen, err error) {
 	if !waiting {
 		return m.read(ctx, false)
@@ -200,9 +201,9 @@ func (m *Semaphore) look(ctx context.Context, waiting bool) (s *seen, err error)
 	return s, err
 }
 
-// read reads the capacity and the permit znodes at the same time. It does not matter if the
-// capacity is older than the list of permit znodes, because take checks that the capacity has not
-// changed since.
+// The method `read` reads the capacity and the permit znodes at the same time. It does not matter
+// if the capacity is older than the list of permit znodes, because the method `take` checks that
+// the capacity has not changed since it was read.
 func (m *Semaphore) read(ctx context.Context, waiting bool) (*seen, error) {
 	s := &seen{}
 	var listing session.Listing
@@ -311,8 +312,8 @@ var errResized = errors.New("the capacity was changed")
 
 // isOut reports whether a permit znode of this session is known to exist. It is used after a
 // transaction whose outcome is unknown. Place.Txn normally finds out the outcome by a mark that the
-// transaction leaves in the directory of the gate. Here this is not enough: the place may have left
-// the gate, and then the next contender may have overwritten the mark. The name of the permit znode
+// transaction leaves in the directory of the gate. Here the mark is not enough: if this contender
+// has left the gate, the next contender may have overwritten the mark. The name of the permit znode
 // is unique, so the znode itself shows the outcome.
 func (m *Semaphore) isOut(ctx context.Context, lease recipe.Node) bool {
 	out, _ := recipe.Settle(ctx, m.session, lease.Path, func(ctx context.Context) (bool, error) {
@@ -323,13 +324,13 @@ func (m *Semaphore) isOut(ctx context.Context, lease recipe.Node) bool {
 }
 
 // leaseName precedes the number of permits in the names of this package's permit znodes. In the
-// names of Curator's InterProcessSemaphoreV2 it precedes the sequence number, and each znode is one
-// permit.
+// names of Curator's InterProcessSemaphoreV2, the same text precedes the sequence number, and each
+// znode is one permit.
 const leaseName = "lease-"
 
 // weight returns the number of permits that a child of <path>/leases denotes. Ten digits at the end
-// of a name can be a number of permits or a sequence number. Permit znodes of this package are
-// recognized by the length of the ID before leaseName.
+// of a name can be a number of permits or a sequence number. So weight recognizes the permit znodes
+// of this package by the length of the ID before leaseName.
 func weight(name string) int {
 	if id, permits, ok := strings.Cut(name, "-"+leaseName); ok && len(id) == idLength {
 		n, err := strconv.ParseUint(permits, 10, 31)
@@ -387,10 +388,11 @@ func checkCapacity(permits int) error {
 	return nil
 }
 
-// SetCapacity changes the number of permits. Permits that are held remain held. If they are more
-// than the new capacity, no client is granted a permit until enough are released. A call in
-// progress uses either the old capacity or the new one, never a mixture. With a capacity of 0, no
-// client is granted any permit. SetCapacity may be called again after any error.
+// SetCapacity changes the number of permits. Permits that are held remain held. If more permits are
+// held than the new capacity, no client is granted a permit until enough are released. A call in
+// progress that acquires permits uses either the old capacity or the new one, never a mixture. With
+// a capacity of 0, no client is granted any permit. SetCapacity may be called again after any
+// error.
 func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
 	if err := cmp.Or(m.gate.Invalid, checkCapacity(permits)); err != nil {
 		return fmt.Errorf("lock: set capacity of %s: %w", m.path, err)

@@ -60,14 +60,14 @@ func TestPermitsNeverExceedTheCapacity(t *testing.T) {
 			t.Errorf("most permits held at a time: got %d, want %d", most, capacity)
 		}
 		w.NothingLeft()
-		// One client can acquire all permits at once, so none was lost. CURATOR-335,
+		// Check that no permit was lost: one client can acquire all permits at once. CURATOR-335,
 		// CURATOR-462 and CURATOR-595 report permits that nobody holds and nobody releases.
 		g := recipetest.Must(semaphore(w.Admin(), 0).TryAcquire(t.Context(), capacity))
 		ok(t, g.Unlock(t.Context()))
 	})
 }
 
-// Only the first waiter reads the permits.
+// Of the contenders that wait, only the first one reads the capacity and the permit znodes.
 //
 // Covers L5.
 func TestRequestsOfASemaphore(t *testing.T) {
@@ -104,7 +104,7 @@ func TestRequestsOfASemaphore(t *testing.T) {
 	})
 }
 
-// Data that a semaphore would never write as its capacity are an error.
+// TryAcquire fails if the capacity's znode has data that a Semaphore would never write.
 func TestCapacityOfAnotherProgramIsAnError(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
@@ -266,8 +266,8 @@ func TestMultisDoNotWaitForEachOther(t *testing.T) {
 	})
 }
 
-// The znode of an Exclusive is deleted, and another client creates a new one. Unlock does not
-// delete the new znode.
+// In this test the znode of an Exclusive is deleted, and another client creates a new one. The
+// Unlock of the first client does not delete the new znode.
 //
 // Covers L1, L7.
 func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
@@ -345,8 +345,9 @@ func TestWaiterForPermitsOutlivesItsLease(t *testing.T) {
 	})
 }
 
-// Two contenders pass the gate. The reply to the first contender's transaction is lost. The second
-// contender passes before the first one has found out that it has passed. Both get their permits.
+// In this test two contenders pass the gate. The reply to the first contender's transaction is
+// lost. The second contender passes before the first one has found out that it has passed. Both get
+// their permits.
 //
 // Covers L1.
 func TestPermitsTakenInDoubtAreKept(t *testing.T) {
@@ -376,9 +377,10 @@ func TestPermitsTakenInDoubtAreKept(t *testing.T) {
 	})
 }
 
-// A server notifies a contender that the one before it has left the gate. Then the contender's
-// connection is lost before the server answers anything else. The next server does not show the
-// other contender's permit znode yet. Nevertheless, the contender must not take the same permit.
+// In this test a server notifies a contender that the contender ahead of it has left the gate.
+// After that, the notified contender's connection is lost before the server answers anything else.
+// The next server does not show the other contender's permit znode yet. Nevertheless, the notified
+// contender must not take the same permit.
 //
 // Covers L1.
 func TestPermitsAreCountedAsOfTheEvent(t *testing.T) {
@@ -404,7 +406,7 @@ func TestPermitsAreCountedAsOfTheEvent(t *testing.T) {
 	}
 }
 
-// An empty path does not mean the root.
+// Acquire fails if the semaphore's path is empty. An empty path does not mean the root.
 func TestSemaphoreWithoutAPathIsRefused(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		if _, err := lock.NewSemaphore(w.Client().Session, "", 1, lock.Options{}).Acquire(t.Context(), 1); session.OutcomeOf(err) != session.Failed {

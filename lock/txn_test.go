@@ -22,7 +22,7 @@ type txn interface {
 	Context() context.Context
 }
 
-// grants maps the name of each kind of grant to a function that acquires one.
+// The map `grants` has, for each kind of grant, a function that acquires one.
 var grants = map[string]func(ctx context.Context, c *recipetest.Client) (txn, error){
 	"Mutex": func(ctx context.Context, c *recipetest.Client) (txn, error) { return mutexAt("/lock")(c).Lock(ctx) },
 	"writer": func(ctx context.Context, c *recipetest.Client) (txn, error) {
@@ -70,6 +70,8 @@ func entry() session.Op {
 	return session.CreateOp{Path: "/log/e-", Mode: session.PersistentSequential}
 }
 
+// Txn makes one request, and returns the results or the error of the caller's ops.
+//
 // Covers L6.
 func TestTxnIsOneRequest(t *testing.T) {
 	eachGrant(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client, g txn) {
@@ -95,9 +97,10 @@ func TestTxnIsOneRequest(t *testing.T) {
 	})
 }
 
-// In each run, two messages are lost: first the request or the reply of a transaction, and then the
-// reply to a later request of the client. The later request may be the one that finds out the
-// outcome. Each transaction that is reported as applied was applied once.
+// Each transaction that Txn reports as applied was applied once, even if messages are lost. In each
+// run of this test, two messages are lost. The first one is the request or the reply of a
+// transaction. The second one is the reply to a later request of the client, which may be the
+// request by which Txn finds out the outcome of the transaction.
 //
 // Covers L6.
 func TestTxnAfterALostReply(t *testing.T) {
@@ -120,8 +123,8 @@ func TestTxnAfterALostReply(t *testing.T) {
 	}
 }
 
-// A caller cancels a transaction whose outcome is unknown. The next transaction is not mistaken for
-// it, and does not fail because of it.
+// In this test the caller cancels a transaction whose outcome is unknown. The next transaction is
+// not mistaken for the cancelled one, and does not fail because of it.
 //
 // Covers L6.
 func TestTxnAfterOneInDoubt(t *testing.T) {
@@ -136,7 +139,7 @@ func TestTxnAfterOneInDoubt(t *testing.T) {
 					lost, r.err, session.OutcomeOf(r.err), session.Indeterminate)
 			}
 			before := len(w.Nodes("/log"))
-			// The request of the next transaction is lost, so it must not count as
+			// The first request of the next transaction is lost, so that request must not count as
 			// applied.
 			w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: zktest.CloseBeforeRequest})
 			_, err := g.Txn(t.Context(), entry())
@@ -167,8 +170,8 @@ func TestTxnWithoutTheLock(t *testing.T) {
 	})
 }
 
-// A caller cancels a downgrade whose outcome is unknown. The next call finds the outcome, so that a
-// reader does not act like a writer.
+// In this test the caller cancels a downgrade whose outcome is unknown. The next call finds out
+// whether the downgrade was applied, so that a reader does not act like a writer.
 //
 // Covers L1, L6.
 func TestDowngradeAfterOneInDoubt(t *testing.T) {
@@ -204,8 +207,8 @@ func TestDowngradeAfterOneInDoubt(t *testing.T) {
 	}
 }
 
-// A standing context calls the function in its field `still` during the first call of Err. So a
-// test can delay a call at that point.
+// A standing context calls the function in its field `still` when its method Err is called for the
+// first time. So a test can delay a call at the point where the call checks its context.
 type standing struct {
 	context.Context
 	once  sync.Once
@@ -217,9 +220,9 @@ func (s *standing) Err() error {
 	return s.Context.Err()
 }
 
-// A transaction under the lock is delayed before it is sent, and the lock is released meanwhile. If
-// another client is granted the lock before the transaction is sent, the transaction must not be
-// applied.
+// In this test, a transaction under the lock is delayed before it is sent, and the lock is released
+// meanwhile. If another client is granted the lock before the transaction is sent, the transaction
+// must not be applied.
 //
 // Covers L6.
 func TestTransactionOfAnExclusiveDoesNotOutliveIt(t *testing.T) {
@@ -255,8 +258,8 @@ func TestTransactionOfAnExclusiveDoesNotOutliveIt(t *testing.T) {
 	})
 }
 
-// Txn adds ops that guard the transaction. If one of these is refused, the error has no index,
-// because the caller would mistake it for an index of the caller's ops.
+// Txn adds ops that guard the transaction. If a server refuses one of these ops, the error has no
+// index, because the caller would mistake it for the index of one of the caller's ops.
 func TestErrorOfATransactionDoesNotNumberItsGuard(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()

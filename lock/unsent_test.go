@@ -13,9 +13,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// When `set` is true, a jam blocks the next write of a connection until the channel `broken` is
-// closed. Then it closes the connection. Later requests wait in the client's queue meanwhile, and
-// are not written on this connection.
+// A jam blocks a connection. When `set` is true, the next write on the connection blocks until the
+// channel `broken` is closed. The jam then closes the connection. Requests that the client makes in
+// the meantime wait in the client's queue, and are not written on this connection.
 type jam struct {
 	set    atomic.Bool
 	once   sync.Once
@@ -35,7 +35,7 @@ func (c jammedConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// dial jams the first connection only.
+// The method `dial` jams only the first connection of a session.
 func (j *jam) dial(o *session.Options) {
 	next := o.Dial
 	o.Dial = func(ctx context.Context, network, address string) (conn net.Conn, err error) {
@@ -46,7 +46,8 @@ func (j *jam) dial(o *session.Options) {
 	}
 }
 
-// A transaction that was not sent before its connection was lost is sent on the next connection.
+// If a connection is lost before a transaction was sent on it, the transaction is sent on the next
+// connection.
 //
 // Covers L6.
 func TestTxnThatWasNotSentIsSentAgain(t *testing.T) {
@@ -77,8 +78,8 @@ func TestTxnThatWasNotSentIsSentAgain(t *testing.T) {
 	}
 }
 
-// If the create of an Exclusive, or a release, was not sent before its connection was lost, it is
-// sent on the next connection.
+// If a connection is lost before the create of an Exclusive was sent on it, the create is sent on
+// the next connection. The same is true of the request that releases a Mutex.
 //
 // Covers L4.
 func TestExclusiveThatWasNotSentIsSentAgain(t *testing.T) {

@@ -16,8 +16,9 @@ var manyWaiters = flag.Int("waiters", 0, "run TestWaitersWriteNothing also with 
 
 // While contenders wait, only the holder and the next contender write, no matter how many wait.
 // After ten idle minutes, each waiter is served in its turn. Each waiter is a session of its own
-// that waits in Mutex.Lock. 5,000 waiters idle for only two minutes, and need 11 GB of memory,
-// because both ends of each connection keep buffers of the size of the list of names:
+// that waits in Mutex.Lock. A run with 5,000 waiters idles for only two minutes. It needs 11 GB of
+// memory, because both ends of each connection keep buffers that are as large as the list of the
+// contenders' names:
 //
 //	go test ./lock -run WaitersWriteNothing -waiters 5000 -v
 //
@@ -47,9 +48,9 @@ func TestWaitersWriteNothing(t *testing.T) {
 				})
 				synctest.Wait()
 			}
-			// The syncs of the waiters take most of the time that the test runs. Therefore the idle
-			// time gets shorter if there are more than 1,000 waiters: 10 session timeouts at the
-			// least, instead of 100.
+			// The syncs of the waiters take most of the time that the test runs. Therefore the
+			// waiters idle for 100 session timeouts only if there are at most 1,000 of them. More
+			// waiters idle for a shorter time, down to 10 session timeouts.
 			timeouts := time.Duration(min(100, max(10, 100_000/waiters)))
 			syncs := w.Inject(zktest.Rule{Op: "sync", Count: -1, Fate: zktest.DelayRequest})
 			before := written(t, w)

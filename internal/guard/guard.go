@@ -1,24 +1,28 @@
-// Package guard runs a command while a client holds something, for example a lock. It stops all
-// processes of the command before another client can be granted the same lock.
+// Package guard runs a command while a client holds something, for example a lock. The package
+// stops all processes of the command before another client can be granted the same lock.
 //
-// Two processes do this. The first one, the holder, has the session and calls Run. Run starts the
-// second one, the guard, from the same program. The guard starts the command, and the holder sends
-// the guard each new deadline of the lease. The guard decides only by the clock. It sends SIGTERM
-// while the grace time is still left, and SIGKILL before the lease ends. So the processes end on
-// schedule even if the holder is killed, is stopped, or gets no processor time. If the guard is
-// killed or stopped, the holder kills the processes.
+// Two processes of the same program work together. The holder is the process that has the session
+// and calls Run. Run starts the other process, the guard, and the guard starts the command.
+// Whenever the deadline of the lease changes, the holder sends the new deadline to the guard. If
+// the lease is not renewed, the guard sends SIGTERM to the processes of the command, and SIGKILL
+// after the grace time. It begins early enough that SIGKILL is sent before the lease ends.
 //
-// On Linux both are subreapers: a process of the command that loses its parent becomes a child of
-// the guard or of the holder, even in another session or process group. No process is left when the
-// kernel reports that there are no more children. Three kinds of processes escape:
+// The guard decides by the clock alone. So the processes of the command end in time even if the
+// holder is killed, is stopped, or gets no processor time. If the guard is killed or stopped, the
+// holder kills the processes of the command.
 //
-//   - a process that another process starts for the command, such as a container or a systemd unit
+// On Linux the guard and the holder are subreapers: if a process of the command loses its parent,
+// it becomes a child of the guard or of the holder, even in another session or process group. When
+// the kernel reports that there are no more children, no process of the command is left. Three
+// kinds of processes escape:
+//
+//   - a process that a service starts for the command, such as a container or a systemd unit
 //   - a process with the rights of another user, if the guard may not signal it
 //   - all processes except the command's first one, if the holder and the guard are killed at the
 //     same time
 //
-// On other systems with signals the command has its own process group, and that group is stopped. A
-// process that has left the group escapes.
+// On other systems with signals, the command has its own process group, and the guard stops the
+// processes of that group. A process that has left the group escapes.
 package guard
 
 import (
@@ -32,7 +36,7 @@ import (
 type Held interface {
 	// Context ends when the hold ends.
 	Context() context.Context
-	// Deadline is the time at which Context ends if no server answers.
+	// Deadline is the time at which Context ends if no server answers until then.
 	Deadline() time.Time
 }
 
@@ -96,7 +100,7 @@ func (c Command) warn(format string, args ...any) {
 }
 
 // The method `ready` waits until the end of the lease is far enough away to start a command. The
-// lease may be about to end at the time of the grant; soon after, the session renews it.
+// lease may be about to end at the time of the grant; soon after, the session renews the lease.
 func (c Command) ready(ctx context.Context, held Held) error {
 	for {
 		select {
@@ -116,7 +120,7 @@ func (c Command) ready(ctx context.Context, held Held) error {
 func (c Command) tick() time.Duration { return max(c.Margin/4, time.Millisecond) }
 
 // input returns the standard input for the command, or nil if the command uses that of this
-// process. The caller closes it.
+// process. The caller closes the returned file.
 func (c Command) input() (*os.File, error) {
 	if c.Stdin == nil {
 		return nil, nil

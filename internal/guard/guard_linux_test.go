@@ -66,8 +66,8 @@ func (l *lease) Deadline() time.Time {
 	return l.at
 }
 
-// hold is the work of a holder: it runs the arguments of this process as a command under a lease,
-// and prints the result.
+// The function `hold` does the work of a holder: it runs the arguments of this process as a command
+// under a lease, and prints the result.
 func hold(text string) int {
 	ms, renewed := strings.CutSuffix(text, "+")
 	n, _ := strconv.Atoi(ms)
@@ -81,7 +81,7 @@ func hold(text string) int {
 	return r.Code
 }
 
-// A holding is a process of the tests that is a holder.
+// A holding is a test process that runs as a holder.
 type holding struct {
 	*exec.Cmd
 	mark  string // in the environment of all processes that it starts
@@ -133,7 +133,7 @@ func (h *holding) until(t *testing.T, prefix string) string {
 
 func (h *holding) find(prefix string) (line string, ok bool) {
 	for h.lines.Scan() {
-		// A terminal echoes the key.
+		// A terminal echoes the keys of the test at the beginning of the line.
 		if line := strings.TrimLeft(h.lines.Text(), "^CZx"); strings.HasPrefix(line, prefix) {
 			return line, true
 		}
@@ -195,8 +195,8 @@ func (h *holding) allGone(t *testing.T) {
 	}
 }
 
-// family is a command whose processes ignore SIGTERM: a child, a grandchild that is an orphan, and
-// a process in its own session.
+// The constant `family` is a command whose processes ignore SIGTERM: a child, a grandchild that is
+// an orphan, and a process in its own session.
 const family = `trap "" TERM
 sleep 1000 &
 (sleep 1000 &)
@@ -204,7 +204,8 @@ setsid sh -c 'sleep 1000 & sleep 1000' &
 echo ready
 sleep 1000`
 
-// Regression: consul killed the child of a lost lock 90 s too late (consul#9788).
+// No process of the command outlives the lease, even if the holder or the guard is killed or
+// stopped. Regression: consul killed the child of a lost lock 90 s too late (consul#9788).
 func TestNoProcessOutlivesTheLease(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -255,8 +256,9 @@ func signalTo(t *testing.T, pid int, s syscall.Signal) {
 }
 
 // A process may start another one and end while the list of processes is read. The new process is
-// then missing in the list, but it must be killed with the group of the first one. In this test it
-// is missing for another reason: its parent has ended, and the test is no subreaper.
+// then missing in the list, but it must be killed with the process group of the first one. In this
+// test the new process is missing for another reason: its parent has ended, and the test is no
+// subreaper.
 func TestProcessThatIsMissingInTheListIsKilled(t *testing.T) {
 	cmd := exec.Command("sh", "-c", "(sleep 1000 & echo $!); exec sleep 1000")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -286,8 +288,8 @@ func TestProcessThatIsMissingInTheListIsKilled(t *testing.T) {
 	_ = cmd.Wait()
 }
 
-// Bug: whenever the guard noticed the end of a process, it listed and killed all processes again.
-// The end of a command with 1500 processes took 40 s.
+// A command with many processes ends soon. Bug: whenever the guard noticed the end of a process, it
+// listed and killed all processes again. The end of a command with 1500 processes took 40 s.
 func TestManyProcessesEndSoon(t *testing.T) {
 	const many = 300
 	h := holdFor(t, "60000+", "sh", "-c", fmt.Sprintf("trap '' TERM; i=0; while [ $i -lt %d ]; do sleep 1000 & i=$((i+1)); done; echo ready; read x; exit 3", many))
@@ -385,8 +387,9 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// Bug: in one of ten runs the exit of the guard was noticed before its last line, and the user was
-// warned that the guard was dead.
+// The user is not warned if the exit of the guard is noticed before the guard's last line is read.
+// Bug: in one of ten runs the exit was noticed first, and the user was warned that the guard was
+// dead.
 func TestEndOfTheGuardIsNoAlarm(t *testing.T) {
 	report, theirs, err := os.Pipe()
 	if err != nil {
@@ -431,7 +434,8 @@ func TestLossEndsTheCommandAtOnce(t *testing.T) {
 	}
 }
 
-// A lease that was just granted may have little time left.
+// Run does not start the command while too little time is left until the deadline, for example just
+// after the grant. In this test the lease ends before it is renewed, so Run fails.
 func TestCommandWaitsForEnoughOfTheLease(t *testing.T) {
 	l := newLease(grace + margin)
 	time.AfterFunc(200*time.Millisecond, func() { l.end(errors.New("lapsed")) })
@@ -478,8 +482,8 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// Ctrl-Z stops the command and the holder, so the lease is not renewed. If they continue before the
-// lease lapses, nothing is lost.
+// Ctrl-Z stops the command and the holder, so the lease is not renewed. If the two continue before
+// the lease lapses, nothing is lost.
 func TestSuspend(t *testing.T) {
 	for _, resumed := range []bool{true, false} {
 		t.Run(fmt.Sprint("resumed ", resumed), func(t *testing.T) {
@@ -490,7 +494,7 @@ func TestSuspend(t *testing.T) {
 			}
 			p.stopped(t)
 			// Without a shell, the holder's process group is an orphan after the end of the guard.
-			// Then the kernel sends SIGHUP to the holder.
+			// Then the kernel sends SIGHUP to the holder, which may set Interrupted in the result.
 			want := regexp.MustCompile("result 143 true (true|false) <nil>$")
 			if resumed {
 				want = regexp.MustCompile("result 9 false false <nil>$")

@@ -22,7 +22,7 @@ import (
 
 // The guard and the holder exchange lines of words. The guard reads these:
 //
-//	until INSTANT   the lease ends then, unless it is renewed
+//	until INSTANT   the lease ends at this time, unless it is renewed
 //	signal NUMBER   pass a signal on to the command
 //	stop            end all processes, with SIGTERM first
 //	kill            end all processes at once
@@ -40,19 +40,19 @@ import (
 // group for the command.
 const guardMark = "ZKCOORD_GUARD"
 
-// poll is the interval at which processes are killed again until none is left.
+// poll is the interval at which SIGKILL is sent again until no process is left.
 const poll = 5 * time.Millisecond
 
-// Work does the guard's work and then ends this process, if Run has started this process as a
-// guard. Otherwise Work does nothing. Programs that call Run call Work first.
+// Work does the guard's work and then ends the process, if Run has started this process as a guard.
+// Otherwise Work does nothing. A program that calls Run must call Work first, when it starts.
 func Work() {
 	value := os.Getenv(guardMark)
 	if value == "" {
 		return
 	}
 	os.Unsetenv(guardMark)
-	// The kernel kills the command when the thread that started it ends, so that thread must not
-	// end.
+	// The kernel kills the command when the thread that started the command ends, so that thread
+	// must not end.
 	runtime.LockOSThread()
 	w := &worker{say: os.NewFile(4, "report")}
 	if err := w.work(value, os.NewFile(3, "control"), os.Args[1:]); err != nil {
@@ -74,9 +74,9 @@ type worker struct {
 	warned
 }
 
-// kills sends SIGKILL to all processes of a tree, at most once in each interval `poll`. Its caller
-// repeats this until no process is left. Without the interval, each exit of one process would send
-// SIGKILL to all the others again.
+// The type kills sends SIGKILL to all processes of a tree, at most once in each interval `poll`.
+// The caller of the method `send` repeats the call until no process is left. Without the interval,
+// each exit of one process would make the caller send SIGKILL to all the others again.
 type kills struct{ next instant }
 
 func (k *kills) send(t tree) {
@@ -114,9 +114,9 @@ func (w *worker) work(setting string, control *os.File, args []string) error {
 	return nil
 }
 
-// The function `outlast` lets this process survive signals to all processes of a service or a
-// terminal. It catches these signals instead of ignoring them, because the command would inherit
-// ignored signals.
+// The function `outlast` lets this process survive signals that are sent to all processes of a
+// service or a terminal. It catches these signals instead of ignoring them, because the command
+// would inherit ignored signals.
 func outlast() {
 	caught := make(chan os.Signal, 1)
 	signal.Notify(caught, unlessIgnored(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM,
@@ -153,8 +153,8 @@ func (w *worker) start(args []string, group int) error {
 	return nil
 }
 
-// letGo closes the command's input and output in the guard. Otherwise the processes at the other
-// ends would not notice when the command closes them.
+// letGo closes the guard's copies of the command's input and output. Otherwise a process at the
+// other end of a pipe would not notice when the command closes the pipe.
 func letGo() {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -243,7 +243,7 @@ func (w *worker) act() time.Duration {
 	}
 	// Timers stop while the machine is suspended, but on Linux the clock of `now` continues. So an
 	// action can become due during a suspension. The wait is at most half of the margin, so that
-	// this is noticed soon after the resume.
+	// such an action is done soon after the resume.
 	return min(max(time.Duration(next-t), time.Millisecond), max(w.plan.margin/2, poll))
 }
 
@@ -256,7 +256,7 @@ func (w *worker) obey(line string) {
 		w.plan.renew(instant(n))
 	case "signal":
 		switch {
-		case w.ended: // its process id may belong to another process by now
+		case w.ended: // its process id may now belong to another process
 		case w.own:
 			_ = syscall.Kill(-w.pid, syscall.Signal(n))
 		default:
@@ -282,8 +282,9 @@ func code(s syscall.WaitStatus) int {
 // command. If the command exits by itself, Run stops the processes that the command leaves behind.
 // Run returns when no process is left.
 //
-// While the command runs, Run passes on signals that this process receives. On a terminal the
-// kernel passes on the signals of keys, so Run does not.
+// While the command runs, Run passes on signals that this process receives. On a terminal, the
+// kernel itself sends the signals of keys, such as Ctrl-C, to the command, so Run does not pass
+// them on.
 //
 // If the error is not nil, the command was not started. The error is ErrLost, a *StartError, the
 // cause of ctx, or the reason why the guard could not be started.
@@ -328,8 +329,8 @@ type holder struct {
 	kills    kills
 }
 
-// The function `until` returns the instant of t. It reads the clock first, so the result is never
-// too late.
+// The function `until` converts t to an instant. It reads the clock first, so the result is never
+// later than t.
 func until(t time.Time) instant {
 	at := now()
 	return at.add(time.Until(t))
@@ -401,8 +402,8 @@ func (h *holder) attend(ctx context.Context, passed <-chan os.Signal) (Result, e
 		select {
 		case line, ok := <-lines:
 			if !ok {
-				// The pipe ends with the guard. The guard's last lines come before that, even if
-				// the guard's exit was noticed first.
+				// The channel is closed when the guard has ended. All lines of the guard have been
+				// read by now, even if its exit was reported before its last lines.
 				lines, h.guard = nil, 0
 				break
 			}
@@ -480,9 +481,11 @@ func (h *holder) tell(format string, args ...any) {
 	_, _ = fmt.Fprintf(h.control, format+"\n", args...)
 }
 
-// sweep kills the processes if the guard is dead or too late. The guard is too late when only half
-// of the margin is left before the deadline, or when a quarter of the margin has passed since a
-// loss.
+// sweep kills the processes of the command if the guard is dead or too late. The guard is too late
+// if processes are left in one of these cases:
+//
+//   - Less than half of the margin is left before the deadline that was sent to the guard.
+//   - The hold was lost, and more than a quarter of the margin has passed since then.
 func (h *holder) sweep() {
 	half := h.command.Margin / 2
 	late := !h.lost.IsZero() && time.Since(h.lost) > half/2

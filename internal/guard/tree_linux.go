@@ -25,7 +25,7 @@ func self() (string, error) { return "/proc/self/exe", nil }
 
 // attributes returns the attributes of the command's first process. The kernel kills this process
 // when the guard ends. On a terminal, the process is in the holder's process group, so that the
-// terminal's keys reach it like any other command.
+// signals of the terminal's keys reach the process, like those of any other command.
 func attributes(group int) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pgid: group, Pdeathsig: syscall.SIGKILL}
 }
@@ -52,8 +52,9 @@ func (t tree) signal(s syscall.Signal) {
 	session, _ := unix.Getsid(0)
 	groups := make(map[int]bool)
 	for _, p := range descendants(os.Getpid()) {
-		// A group in another session contains only descendants of this process, because one of them
-		// created that session. A group in this process's session may also contain other processes.
+		// A group in another session contains only descendants of this process, because one of
+		// these descendants created that session. A group in this process's session may also
+		// contain other processes.
 		if p.group == t.group || p.session != session {
 			groups[p.group] = true
 		}

@@ -14,31 +14,32 @@ import (
 // A waiting is the wait of one contender, `me`, for another contender, `other`. The needed watches
 // depend on how `other` uses the data of its znode:
 //
-//   - It changes the data once, as a release mark. Only the data is watched. A change means that
-//     `other` was served and has departed. After a deletion without a change, `other` may have
-//     departed before it was served, have vanished, or have left no release mark.
-//   - It may also change the data while it is served. The first change means that it has been
-//     served. If `me` is exclusive, a second watch waits for the deletion.
-//   - It leaves no release mark, for example because it is shared or belongs to another library.
-//     Only the deletion is watched.
+//   - `other` changes the data only when it leaves a release mark. Only the data is watched. A
+//     change means that `other` was served and has departed. After a deletion without a change,
+//     `other` may have departed before it was served, have vanished, or have left no release mark.
+//   - `other` may also change the data while it is served. The first change means that `other` has
+//     been served. If `me` is exclusive, a second watch waits for the deletion.
+//   - `other` leaves no release mark, for example because it is shared or belongs to another
+//     library. Only the deletion is watched.
 //
-// An ephemeral znode has no children, so a watch on its children fires only on deletion. The
-// watches are set by reads that fail if the znode is gone. An exists request would set a watch even
-// then, and this watch would remain.
+// A watch for the deletion alone is a watch on the children of the znode: an ephemeral znode has no
+// children, so this watch fires only on deletion. Both kinds of watch are set by reads, getData and
+// getChildren, which set no watch if the znode is gone. An exists request would set a watch on the
+// missing znode, and this watch would remain.
 type waiting struct {
 	queue  *Queue
 	me     Contender
 	other  Contender
-	path   string // path of the other's znode
-	served bool   // the other is known to have been served
+	path   string // path of the znode of `other`
+	served bool   // `other` is known to have been served
 
 	data, gone <-chan zk.Event // nil while not watched
 	watches    []*session.Watch
 }
 
-// await waits until `me` need not wait for `other` any more. It reports whether `other` is known to
-// have been served; if so, the contenders before `other` are gone too. If a server is too busy to
-// set a watch, await retries, because an error would end the place.
+// await waits until `me` need not wait for `other` any more. The result `served` reports whether
+// `other` is known to have been served; if so, the contenders ahead of `other` are gone too. If a
+// server is too busy to set a watch, await retries, because an error would end the place.
 func (l *Queue) await(ctx context.Context, c *Place, me, other Contender) (served bool, err error) {
 	w := &waiting{queue: l, me: me, other: other, path: znode.Join(l.Dir, other.Name)}
 	defer w.stop()
@@ -118,8 +119,8 @@ func (w *waiting) left(event zk.Event) (over bool, err error) {
 	return false, event.Err
 }
 
-// readReleaseMark checks whether `other` left a release mark. The event of the mark arrives before
-// the event of the deletion.
+// readReleaseMark checks, after the deletion of the znode, whether `other` left a release mark. It
+// need not wait, because the event of the mark arrives before the event of the deletion.
 func (w *waiting) readReleaseMark() {
 	select {
 	case event := <-w.data:
@@ -134,7 +135,7 @@ func (w *waiting) stop() {
 	}
 }
 
-// The method `try` returns the result of a Join with Request.Try by `me` if `other` is ahead. It
+// The method `try` completes the join of `me` if Request.Try is set and `other` is ahead. It
 // succeeds only if `me` is a reader and `other` is a downgraded writer.
 func (l *Queue) try(ctx context.Context, c *Place, r Request, me, other Contender) error {
 	if me.Kind == Exclusive || !l.Naming.changes(other) {

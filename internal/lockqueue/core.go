@@ -32,31 +32,31 @@ type Contender struct {
 type Naming struct {
 	Exclusive []string
 	Shared    []string
-	// Changing lists those suffixes in Exclusive whose contenders may call Place.Downgrade, and so
-	// change their data while they hold. All other exclusive contenders of this package change
-	// their data only in Place.Leave.
+	// Changing lists those suffixes in Exclusive whose contenders may call Place.Downgrade, which
+	// changes the data of their znodes while they are served. All other exclusive contenders of
+	// this package change these data only in Place.Leave.
 	Changing []string
 	// Silent means that contenders of this package leave no release marks. Set it if other programs
 	// wait for these contenders and react only to deletions.
 	Silent bool
 }
 
-// leavesMark reports whether the contender may leave a release mark: it then sets its znode's data
-// when it leaves after it was served. Only exclusive contenders of this package do so, and only if
-// n.Silent is not set. Their names begin with 32 hexadecimal digits and a dash.
+// leavesMark reports whether c may leave a release mark when c departs after it was served. The
+// release mark is a change of the data of c's znode. Only exclusive contenders of this package
+// leave release marks, and only if n.Silent is not set. The names of this package's contenders
+// begin with 32 hexadecimal digits and a dash.
 func (n Naming) leavesMark(c Contender) bool {
 	id, rest, ok := strings.Cut(c.Name, "-")
 	return ok && !n.Silent && c.Kind == Exclusive && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == "" && rest != ""
 }
 
-// The method `changes` reports whether the contender's data may change while the contender is
-// served.
+// The method `changes` reports whether the data of c's znode may change while c is served.
 func (n Naming) changes(c Contender) bool {
 	return n.leavesMark(c) && slices.Contains(n.Changing, c.suffix)
 }
 
-// Changed reports whether the version of c's znode shows that c has been served. A writer that was
-// downgraded has set its znode's data, which increases the version.
+// Changed reports whether the given version of c's znode shows that c has been served. A downgrade
+// of a writer sets the data of the writer's znode, which increases the version.
 func (n Naming) Changed(c Contender, version int32) bool {
 	return version > 0 && n.changes(c)
 }
@@ -69,8 +69,8 @@ func (n Naming) Parse(name string) (Contender, bool) {
 	return parse(name, Shared, n.Shared)
 }
 
-// parse finds the number by the suffix before it. A search for the number itself would take the
-// dash at the end of a suffix for a minus sign.
+// parse finds the number by its length, and by the suffix in front of it. A search for digits with
+// a sign would mistake the dash at the end of a suffix for a minus sign.
 func parse(name string, kind Kind, suffixes []string) (Contender, bool) {
 	for _, width := range []int{10, 11} { // the lengths of numbers formatted with %010d
 		at := len(name) - width
@@ -128,8 +128,8 @@ func Compare(a, b Contender) int {
 
 // A Decision says whether a contender is served, and otherwise for which contender it waits.
 type Decision struct {
-	// Present means that the contender is among the children. Otherwise the list is older than the
-	// contender's znode, or this znode is gone.
+	// Present means that the contender is among the children. If Present is false, the list of
+	// children is older than the contender's znode, or this znode is gone.
 	Present bool
 	// Ahead is the number of contenders that this contender has to wait for. If Ahead is 0 and
 	// Present is true, this contender is served.

@@ -118,8 +118,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// Only exclusive contenders of this package leave a release mark. Only those whose suffix is in
-// Naming.Changing may change their data while they hold.
+// Only exclusive contenders of this package leave a release mark. Of these, only contenders whose
+// suffix is in Naming.Changing may change their znode's data while they are served.
 func TestSigns(t *testing.T) {
 	for name, want := range map[string]string{
 		id + "lock-0000000007":                                    "signs",
@@ -201,9 +201,14 @@ func compatible(served map[Contender]bool) error {
 	return nil
 }
 
-// The function `wakes` checks how the departure of one contender affects the others. A contender
-// that is served only after the departure must have waited on the departed contender. The departure
-// may wake only one exclusive contender, or the readers that waited on one writer.
+// The function `wakes` checks how the departure of the contender `gone` affects the others. The
+// departure wakes the contenders that waited on `gone`.
+//
+//   - If a contender is served after the departure but was not served before, it must be one of the
+//     woken contenders.
+//   - If a woken contender had only `gone` ahead of it, it must now be served.
+//   - The departure must not wake two exclusive contenders. If `gone` is shared, it must not wake
+//     two contenders of any kind.
 func wakes(queue []Contender, before, after []string, gone Contender) error {
 	woken, exclusive := 0, 0
 	for _, c := range queue {
@@ -221,8 +226,8 @@ func wakes(queue []Contender, before, after []string, gone Contender) error {
 			return fmt.Errorf("departure of %v: %v is served but not woken, want both or neither",
 				gone.Name, c.Name)
 		}
-		// Queue.wait relies on this: if only one contender was ahead and it departed, Queue.wait
-		// does not list again.
+		// Queue.wait relies on this: if `gone` was the only contender ahead of c, Queue.wait serves
+		// c without a new list.
 		if waited && was.Ahead == 1 && !is.Served() {
 			return fmt.Errorf("departure of %v: %v had only this one ahead, but is not served among %v", gone.Name, c.Name, after)
 		}
@@ -247,8 +252,9 @@ func TestNeverTwoExclusiveServed(t *testing.T) {
 	}
 }
 
-// No contender is before an exclusive contender that is served. So a release mark, which proves
-// that its contender was served, also proves that no contender is left before the successor.
+// If an exclusive contender is served, no other contender is ahead of it in the queue. Queue.wait
+// relies on this. A release mark proves that the contender that left it had been served. So that
+// contender was the first one in the queue, and its successor is now the first one.
 func TestServedHasNobodyBeforeIt(t *testing.T) {
 	for seed := range uint64(2000) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -267,7 +273,7 @@ func TestServedHasNobodyBeforeIt(t *testing.T) {
 	}
 }
 
-// FuzzDecide uses arbitrary bytes as the names of children.
+// FuzzDecide checks the decisions in a queue to which two children with arbitrary names are added.
 func FuzzDecide(f *testing.F) {
 	f.Add(id+"lock-0000000001", id+"__READ__0000000000", uint64(1))
 	f.Add("_c_x", "lock--2147483648", uint64(2))

@@ -17,10 +17,11 @@ import (
 // is served. The delay begins when the next contender reads the mark, because no server reports
 // when a znode was deleted.
 //
-// The mark is the data of a persistent znode in the directory. The data of the directory would be
-// lost: the directory is a container, which the servers delete when it is empty.
+// The mark is the data of a persistent znode in the directory. If it were the data of the directory
+// itself, it would be lost: the directory is a container, which the servers delete when it is
+// empty.
 //
-// The model is the lock-delay of Chubby, where the server measures the time.
+// The model is the lock-delay of Chubby, but there the server measures the time.
 
 // markName is the name of the mark's znode in the directory.
 const markName = "delay"
@@ -71,8 +72,8 @@ func (l *Queue) outlast(ctx context.Context, c *Place) error {
 	case <-c.Context().Done():
 		return context.Cause(c.Context())
 	}
-	// Remove the mark, so that the next contender need not wait. If this fails, the next contender
-	// waits although nobody vanished.
+	// Clear the mark, so that the next contender need not wait for the delay again. If this fails,
+	// the next contender waits although nobody vanished.
 	l.Session.Set(ctx, l.marks(), nil, mark.Stat.Version)
 	return context.Cause(ctx)
 }

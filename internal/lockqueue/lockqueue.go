@@ -30,7 +30,7 @@ type Queue struct {
 	Dir     string
 	Name    string // of the recipe, for traces
 	Naming  Naming
-	// Delay is the time for which no contender is served after an exclusive one vanished; see
+	// Delay is the time for which no contender is served after an exclusive contender vanished; see
 	// delay.go. All users of the directory should have the same Delay.
 	Delay time.Duration
 	// Invalid is the error that the recipe's constructor found in its arguments. Join and
@@ -44,14 +44,14 @@ type Request struct {
 	Kind Kind
 	Data []byte // data of the znode, visible to the other contenders
 	Try  bool   // do not wait, but fail with ErrBusy
-	Gate bool   // only a place in the queue: it needs no lease, and survives a lapse of the lease
+	Gate bool   // only a queue position: it needs no lease, and survives a lapse of the lease
 }
 
-// Join joins the queue and waits for its turn. If Join returns an error, its znode is gone, or the
-// session removes it before the session closes.
+// Join adds a contender to the queue and waits for the contender's turn. If Join returns an error,
+// the contender's znode is gone, or the session removes the znode before the session closes.
 //
-// If there is no other contender, Join costs one round trip: it requests the list right after it
-// has sent the create, and the server answers the two requests in order.
+// If there is no other contender, Join costs one round trip: it requests the list of children right
+// after it has sent the create request, and the server answers the two requests in order.
 //
 // If ctx has already ended, Join makes no request, because even a short-lived znode would delay
 // other contenders.
@@ -78,16 +78,17 @@ func (l *Queue) Join(ctx context.Context, r Request) (*Place, error) {
 		c.Abandon(ctx, err)
 		return nil, err
 	}
-	// c was alone if the list contains only its znode. A list of length 1 does not prove this:
-	// after a repeated create, the one znode can be that of another contender.
+	// If the list contains only the znode of c, then c joined an empty queue. The length of the
+	// list does not prove this: after a repeated create, the only listed znode can belong to
+	// another contender.
 	c.leaveOps = l.leaveOps(c, slices.Equal(listing.Names, []string{node.Name()}))
 	return c, nil
 }
 
-// leaveOps returns the ops that go with the deletion of a served znode; see Place.Leave. A
-// contender that was alone when it joined leaves no release mark, because its successor has no
-// other contender before it, and needs no new list anyway. With Queue.Delay, the ops must clear the
-// mark of the delay even then.
+// leaveOps returns the ops for the transaction in which c deletes its znode after it was served;
+// see Place.Leave. If c was alone when it joined and there is no Queue.Delay, c leaves no release
+// mark: its successor waits only for c, so the successor needs no new list in any case. With
+// Queue.Delay, the ops also clear the mark that is described in delay.go.
 func (l *Queue) leaveOps(c *Place, alone bool) []session.Op {
 	if c.marks == "" || l.Naming.Silent || alone && l.Delay == 0 {
 		return nil
@@ -99,7 +100,7 @@ func (l *Queue) leaveOps(c *Place, alone bool) []session.Op {
 	return []session.Op{session.SetOp{Path: l.marks(), Version: session.AnyVersion}, sign}
 }
 
-// wait returns nil when it is the turn of c and the lease stands.
+// wait returns nil when it is the turn of c and, unless r.Gate is set, the lease stands.
 func (l *Queue) wait(ctx context.Context, c *Place, r Request, children []string, listErr error) error {
 	me, err := l.contender(c)
 	if err != nil {
@@ -128,8 +129,9 @@ func (l *Queue) wait(ctx context.Context, c *Place, r Request, children []string
 		if err != nil {
 			return err
 		}
-		// No contender can join before me. So no new list is needed if I waited for the only
-		// contender before me, or if the contender that I waited for had been served.
+		// No contender can join ahead of `me`. So no new list is needed in two cases: d.Last was
+		// the only contender ahead, or d.Last had been served, so that no contender was ahead of
+		// d.Last.
 		if served || d.Ahead == 1 {
 			return l.serve(ctx, c, r, served)
 		}
@@ -140,8 +142,8 @@ func (l *Queue) wait(ctx context.Context, c *Place, r Request, children []string
 	}
 }
 
-// The method `serve` is called when it is the turn of c. If `left` is true, the last exclusive
-// contender is known to have left or to have been downgraded, so that no delay is needed.
+// The method `serve` completes the join of c when it is the turn of c. If `left` is true, the last
+// exclusive contender is known to have called Leave or Downgrade, so that no delay is needed.
 func (l *Queue) serve(ctx context.Context, c *Place, r Request, left bool) error {
 	if l.Delay > 0 && !left {
 		if err := l.outlast(ctx, c); err != nil {
@@ -192,7 +194,7 @@ func (l *Queue) list(ctx context.Context) ([]string, error) {
 	return listing.Names, err
 }
 
-// Contenders lists the contenders in the order of the queue. The caller need not have joined it.
+// Contenders lists the contenders in the order of the queue. The caller need not be a contender.
 func (l *Queue) Contenders(ctx context.Context) ([]Contender, error) {
 	if l.Invalid != nil {
 		return nil, l.Invalid

@@ -20,8 +20,8 @@ var errReleased = errors.New("released")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// In kazoo#606 and #730, contenders had no order after the counter had overflowed. This package
-// refuses contenders shortly before the overflow and after it.
+// In kazoo#606 and #730, contenders had no order after the sequence counter of the directory had
+// overflowed. This package refuses contenders shortly before the overflow and after it.
 func TestNumbersNearTheWrapAreRefused(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		l := &Queue{Session: w.Client().Session, Dir: "/line", Naming: testNaming}
@@ -38,17 +38,18 @@ func TestNumbersNearTheWrapAreRefused(t *testing.T) {
 	})
 }
 
-// The number of requests of a hand-over does not depend on the number of contenders. With 25,000
-// contenders, the names take more than 1 MiB.
+// The number of requests of a hand-over does not depend on the number of contenders. The names of
+// 25,000 contenders take more than 1 MiB.
 func TestHandOverStaysFlat(t *testing.T) {
 	for _, contenders := range []int{10, 10_000, 25_000} {
 		t.Run(fmt.Sprint(contenders), func(t *testing.T) {
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				ctx := t.Context()
 				a, b, crowd := w.Client(), w.Client(), w.Client()
-				// The directory must exist. Otherwise the first contender may list it before its
-				// own znode exists. It would then leave with a multi, but the test expects a
-				// delete.
+				// Create the directory, so that the first create request succeeds. Otherwise the
+				// contender repeats the create, and its list does not show that the queue was
+				// empty. The contender then departs with a multi, which leaves a release mark, but
+				// the test expects a delete.
 				if err := recipe.CreateParents(ctx, crowd.Session, "/line/any"); err != nil {
 					t.Fatal(err)
 				}
@@ -106,8 +107,8 @@ func TestHandOverStaysFlat(t *testing.T) {
 	}
 }
 
-// A contender repeats its create, and its first list shows the znode of another contender but not
-// its own. It did not join an empty queue, so it must leave a release mark.
+// A contender must leave a release mark unless it joined an empty queue. In this test the contender
+// repeats its create request, and its first list shows only the znode of another contender.
 func TestContenderWithARepeatedCreateIsNotAlone(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Place is something that a session requests or holds by one of its znodes: a place in a lock
-// queue, a permit, or a lock. The program holds it after Grant.
+// A Place is something that a session requests, and then holds, by means of one znode: a lock, a
+// permit, or a position in a lock queue. The session holds it after Grant.
 type Place struct {
 	session *session.Session
 	hold    recipe.Hold
@@ -21,18 +21,18 @@ type Place struct {
 	token   int64
 	fixed   bool // other clients use the same znode name
 
-	// leaveOps go with the deletion of the znode, in one transaction. They are set before the user
-	// has the place.
+	// leaveOps are applied in one transaction with the deletion of the znode. The field is set
+	// before Join returns the place.
 	leaveOps []session.Op
 
-	turn  turn.Turn // held by the transaction in progress; only one runs at a time
+	turn  turn.Turn // taken by the transaction in progress; only one runs at a time
 	marks string    // path of the transaction mark; "" if the mark is the version of the znode
 	txns  int32     // number of transactions applied so far
 	doubt *doubt    // the last transaction, if it may have been applied but is not counted yet
 }
 
 // NewPlace returns a place for a znode that the session has created with data. The place is not
-// granted yet; see Grant. Token 0 means the znode's Czxid. The Czxid may be 0 only if no later
+// granted yet; see Grant. Token 0 means the znode's Czxid. node.Czxid may be 0 only if no later
 // znode can have the same path. Otherwise the place could mistake a later znode for its own.
 func NewPlace(s *session.Session, node recipe.Node, data []byte, token int64) *Place {
 	if token == 0 {
@@ -54,10 +54,10 @@ func (c *Place) Describe(name string) { c.hold.Describe(name, c.token, "") }
 // Grant waits until the lease stands; see recipe.Hold.Grant.
 func (c *Place) Grant(ctx context.Context) error { return c.hold.Grant(ctx) }
 
-// Context returns a context that ends with the grant; see recipe.Hold.Context.
+// Context returns a context that ends when the grant ends; see recipe.Hold.Context.
 func (c *Place) Context() context.Context { return c.hold.Context() }
 
-// Deadline returns the instant at which the context ends if no server answers before; see
+// Deadline returns the instant at which the context ends if no server answers until then; see
 // recipe.Hold.Deadline.
 func (c *Place) Deadline() time.Time { return c.hold.Deadline() }
 
@@ -72,16 +72,16 @@ func (c *Place) Session() *session.Session { return c.session }
 func (c *Place) Token() int64 { return c.token }
 
 // Leave gives the place up. First the context ends with the given cause. If the grant had already
-// ended, the error is the cause of its end. If ctx ends before the deletion of the znode is
-// confirmed, the error is the cause of ctx, and the session continues to delete the znode. If ctx
-// comes from Bind, the context that was passed to Bind limits the wait instead.
+// ended, the error is the cause with which the grant ended. If ctx ends before the deletion of the
+// znode is confirmed, the error is the cause of ctx, and the session continues to delete the znode.
+// If ctx comes from Bind, the context that was passed to Bind limits the wait instead.
 //
-// A served exclusive place in a lock queue leaves a release mark: it sets its znode's data, and
-// deletes the znode in the same transaction. The next contender watches the data. A change shows
-// that this place had been served, and was therefore the first one. So the next contender need not
-// list the contenders. After an expiry, the watch of the next contender reports a deletion without
-// a change. A place leaves no release mark if Naming.Silent is set, or if the queue was empty when
-// it joined and Queue.Delay is 0.
+// If an exclusive place in a lock queue had been served, Leave leaves a release mark: it sets the
+// znode's data, and deletes the znode in the same transaction. The next contender watches the data.
+// A change of the data shows that this place had been served, and was therefore the first one in
+// the queue. So the next contender need not list the contenders. If the session expires instead,
+// the next contender's watch reports a deletion without a change. A place leaves no release mark if
+// Naming.Silent is set, or if the queue was empty when it joined and Queue.Delay is 0.
 func (c *Place) Leave(ctx context.Context, cause error) error {
 	ctx, cancel := c.Unbind(ctx)
 	defer cancel()
@@ -126,14 +126,14 @@ func (c *Place) remove() <-chan error {
 }
 
 // removeFixed waits for an earlier removal and for a transaction in progress before it deletes the
-// znode. Otherwise these could affect a later znode with the same name.
+// znode. Otherwise the requests of the two could affect a later znode with the same name.
 func (c *Place) removeFixed(ctx context.Context) error {
 	if err := c.turn.Take(ctx, ctx); err != nil {
 		return err
 	}
 	defer c.turn.End()
 	return <-recipe.Detach(c.session, func(ctx context.Context) error {
-		// If another client deleted the znode, a third client may own the name by now.
+		// If another client deleted the znode, a third client's znode may have the name by now.
 		if err := c.session.Retry(ctx, func(ctx context.Context) error {
 			_, err := c.own(ctx)
 			return err
@@ -156,8 +156,8 @@ func unlessRevoked(err error) error {
 // the place had been served. With Queue.Delay, the next contender then waits for the delay.
 const leaveTries = 3
 
-// LeaveOps returns the ops by which the place leaves, for a transaction that also has other ops.
-// Call Close after that transaction.
+// LeaveOps returns the ops that give the place up, for a caller that adds other ops to the same
+// transaction. Call Close after that transaction.
 func (c *Place) LeaveOps() []session.Op {
 	return append(c.leaveOps[:len(c.leaveOps):len(c.leaveOps)], session.DeleteOp{Path: c.Node().Path, Version: session.AnyVersion})
 }
@@ -178,8 +178,8 @@ func (c *Place) part(ctx context.Context) bool {
 }
 
 // Downgrade converts an exclusive place, whose suffix is in Naming.Changing, into a shared one. It
-// sets the znode's data for the first time, which lets shared contenders behind it pass. Its errors
-// are those of Txn. Downgrade may be called again.
+// sets the znode's data for the first time, which lets the shared contenders behind the place be
+// served. Its errors are those of Txn. Downgrade may be called again.
 func (c *Place) Downgrade(ctx context.Context) error {
 	done, err := c.begin(ctx)
 	if err != nil {

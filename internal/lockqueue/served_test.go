@@ -51,8 +51,9 @@ func (p *place) served() bool {
 	}
 }
 
-// If a contender in the middle of the lock queue departs, in whatever way, the next one must list
-// the queue again. Otherwise it would be served together with the first one.
+// The second of three contenders departs while the first one is served. The third one must list the
+// queue again, in whatever way the second one departs. Without a new list, the third one would be
+// served together with the first one.
 func TestGoingFromTheMiddleServesNobody(t *testing.T) {
 	writer, lock := Request{Name: "__WRIT__"}, Request{Name: "lock-"}
 	reader := Request{Name: "__READ__", Kind: Shared}
@@ -97,8 +98,8 @@ func TestGoingFromTheMiddleServesNobody(t *testing.T) {
 	}
 }
 
-// The contender in the middle departs while the last one joins. The test tries each moment of the
-// join.
+// The second of three contenders departs while the third one joins. The third one must not be
+// served. The test is repeated with the departure at each request and each reply of the join.
 func TestGoingFromTheMiddleAtEachMoment(t *testing.T) {
 	for _, name := range []string{"lock-", "__WRIT__"} {
 		moment := 1
@@ -120,8 +121,9 @@ func TestGoingFromTheMiddleAtEachMoment(t *testing.T) {
 	}
 }
 
-// A downgraded writer still holds the lock as a reader: readers behind it pass, and writers do not.
-// This holds for contenders that wait or try, and that join before or after the downgrade.
+// A downgraded writer still holds the lock as a reader. Readers behind it are served, and writers
+// behind it are not. In this test, one writer joins before the downgrade and waits. After the
+// downgrade, two writers and a reader join with Request.Try, and one more writer joins and waits.
 func TestDowngradedWriterLetsNoWriterPass(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		first := joining(t, w, Request{Name: "__WRIT__"})
@@ -161,8 +163,8 @@ func TestWriterLetsNoReaderTryPass(t *testing.T) {
 	})
 }
 
-// The context of a place ends before the deletion of its znode is sent. When the deletion is
-// confirmed, another contender may already have been served.
+// The context of a place ends before the request that deletes its znode is sent. An end at the
+// reply to this request would be too late, because another contender may already have been served.
 func TestContextEndsBeforeTheNodeIsDeleted(t *testing.T) {
 	for _, name := range []string{"lock-", "__WRIT__", "__READ__"} {
 		for _, op := range []string{"delete", "multi"} {
@@ -175,11 +177,12 @@ func TestContextEndsBeforeTheNodeIsDeleted(t *testing.T) {
 			}
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				r := Request{Name: name, Kind: kind}
-				// The directory must exist. Otherwise the first contender may list it before its
-				// own znode exists. It would then leave with a multi even where the test expects a
+				// Create the directory, so that the first create request succeeds. Otherwise the
+				// contender repeats the create, and its list does not show that the queue was
+				// empty. The contender then departs with a multi even where the test expects a
 				// delete.
 				recipetest.Check(t, recipe.CreateParents(t.Context(), w.Admin().Session, "/line/any"))
-				if op == "multi" { // a contender that did not join an empty queue leaves by a multi
+				if op == "multi" { // a contender behind another one departs with a multi
 					before := joining(t, w, r)
 					defer func() { recipetest.Check(t, before.Close()) }()
 					time.AfterFunc(time.Second, func() { before.claim.Leave(t.Context(), errReleased) })

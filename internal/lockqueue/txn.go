@@ -12,15 +12,16 @@ import (
 )
 
 // Txn applies ops in one transaction that fails unless the place is still held. The transaction
-// leaves a mark. After a lost reply, Txn reads the mark and reports whether the ops were applied.
-// The results of the ops are then zero. The error is Indeterminate only if ctx or the session
-// ended, if another client deleted the znode, or if a server refused for good to show the mark.
+// leaves a mark. After a lost reply, Txn reads the mark to find out whether the ops were applied.
+// If they were, their results are zero values. The error is Indeterminate only if ctx or the
+// session ended, if another client deleted the znode, or if a server refused for good to show the
+// mark.
 func (c *Place) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	return c.TxnThen(ctx, nil, ops...)
 }
 
-// TxnThen is like Txn. If callback is not nil, TxnThen calls it when the ops are known to be
-// applied, in the order of the transactions; see apply.
+// TxnThen is like Txn. If callback is not nil, it is called when the ops are known to be applied;
+// see apply. The callbacks of several transactions are called in the order of the transactions.
 func (c *Place) TxnThen(ctx context.Context, callback func(), ops ...session.Op) ([]session.OpResult, error) {
 	done, err := c.begin(ctx)
 	if err != nil {
@@ -38,7 +39,8 @@ type doubt struct {
 // begin waits for the turn to apply a transaction. When it returns without an error, the outcomes
 // of all earlier transactions are known, and the caller must call `done` to end the turn.
 func (c *Place) begin(ctx context.Context) (done func(), err error) {
-	// If the removal of the znode has the turn, the place has ended. So its context ends the wait.
+	// The wait also ends with the place's context. If the removal of the znode has the turn, that
+	// context has already ended.
 	if err := c.turn.Take(ctx, c.Context()); err != nil {
 		return nil, c.refused(err)
 	}
@@ -50,7 +52,8 @@ func (c *Place) begin(ctx context.Context) (done func(), err error) {
 }
 
 // apply applies ops. If callback is not nil, apply calls it as soon as the ops are known to be
-// applied. If only a later transaction finds that out, the later transaction calls the callback.
+// applied. If only a later transaction finds out that the ops were applied, the later transaction
+// calls the callback.
 func (c *Place) apply(ctx context.Context, callback func(), ops ...session.Op) ([]session.OpResult, error) {
 	guard := c.guard()
 	all := append(guard[:len(guard):len(guard)], ops...)
@@ -91,12 +94,13 @@ func (c *Place) applied(callback func()) {
 	}
 }
 
-// guard returns ops that fail unless the place is held, and that leave the transaction mark.
+// The method `guard` returns the ops with which each transaction begins. These ops fail unless the
+// place is held, and they leave the transaction mark.
 //
 // The mark of an exclusive place is the data of the directory or, with Queue.Delay, of a znode in
-// it. While the place is held, nobody else can set this mark: no other place is held, and the guard
-// of an earlier place fails. The data of the place's own znode cannot be the mark, because a change
-// of that data is a release mark: see Leave.
+// it. While the place is held, nobody else can set this mark: no other place is held, and a late
+// transaction of an earlier place fails because of its guard. The data of the place's own znode
+// cannot be the mark, because a change of that data is a release mark: see Leave.
 //
 // The mark of a shared place is the version of its own znode, because there can be many shared
 // places at once.
@@ -117,8 +121,8 @@ func (c *Place) mark() []byte {
 	return strconv.AppendInt([]byte(c.Node().Name()+" "), int64(c.txns), 10)
 }
 
-// settle finds out whether a transaction in doubt was applied, and counts it if so. An error means
-// that this cannot be found out.
+// settle finds out whether the transaction in doubt was applied. If it was, settle counts it. An
+// error means that the outcome is still unknown.
 func (c *Place) settle(ctx context.Context) error {
 	if c.doubt == nil {
 		return nil
@@ -149,8 +153,8 @@ func (c *Place) marked(ctx context.Context) (bool, error) {
 	if string(dir.Data) == string(c.mark()) {
 		return true, nil
 	}
-	// Check the place's znode after the mark. If the znode exists, the place was held all the time,
-	// and no other client can have replaced the mark.
+	// Read the place's znode after the mark was read. If the znode still exists, the place was held
+	// all the time until then, and no other client can have replaced the mark.
 	_, err = c.own(ctx)
 	return false, err
 }
@@ -173,7 +177,8 @@ func (c *Place) refused(cause error) error {
 	return &session.RequestError{Op: "txn", Path: c.Node().Path, Outcome: session.Failed, Err: cause}
 }
 
-// Revoked ends the place, whose znode is gone or was set by another client.
+// Revoked ends the place. Call it if the place's znode is gone, or if another client has changed
+// the znode's data.
 func (c *Place) Revoked() { c.hold.End(session.ErrRevoked) }
 
 // unguarded converts an error of a transaction that begins with the given number of guard ops. In

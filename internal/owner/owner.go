@@ -6,8 +6,8 @@
 // process's start time. Process ids are reused, but not with the same start time.
 //
 // If a part cannot be read, the process counts as alive: a leftover costs only space, but a wrong
-// removal breaks another run. The parts are read from files in /proc that only Linux has, so
-// nothing is removed on other systems.
+// removal breaks another run. The parts are read from files in /proc that only Linux has. So on
+// other systems every process counts as alive, and nothing is removed.
 package owner
 
 import (
@@ -27,7 +27,7 @@ var Self = sync.OnceValue(func() string {
 })
 
 // Gone reports whether the process of the mark has certainly ended. The mark must have been created
-// on this machine, because the boot id of another machine would look like an earlier boot.
+// on this machine, because the boot id of another machine would look like that of an earlier boot.
 func Gone(mark string) bool {
 	parts := strings.Split(mark, ".")
 	if len(parts) != 4 {
@@ -52,8 +52,8 @@ func Gone(mark string) bool {
 	return now != "" && parts[3] != "" && now != parts[3]
 }
 
-// The function `ended` reports whether there is certainly no process with that id. Signal 0 has no
-// effect on a process.
+// The function `ended` reports whether there is certainly no process with the given id. Signal 0
+// has no effect on a process.
 func ended(pid int) bool {
 	p, err := os.FindProcess(pid)
 	if err != nil {

@@ -11,8 +11,8 @@ const prefix = "zkcoord-"
 
 // MkdirTemp creates a new directory in parent, or in the system's directory for temporary files if
 // parent is empty. The name contains the mark of this process and `kind`, a word for the purpose of
-// the directory. MkdirTemp first removes the directories of any kind that ended processes have
-// left. The caller removes the new directory.
+// the directory. MkdirTemp first removes the directories of any kind that ended processes have left
+// behind. The caller removes the new directory.
 func MkdirTemp(parent, kind string) (string, error) {
 	parent = cmp.Or(parent, os.TempDir())
 	Sweep(parent)
