@@ -22,10 +22,9 @@ func New(s *session.Session, path string) *Barrier {
 	return &Barrier{s, path, session.CheckPath(path)}
 }
 
-// Set sets the barrier. It succeeds if the barrier is already set. After an
-// error, session.OutcomeOf says whether the barrier may be set. After a lost
-// reply Set sends the request again. So if another client has removed the
-// barrier meanwhile, Set may set it a second time.
+// Set sets the barrier. It succeeds if the barrier is already set. After an error,
+// session.OutcomeOf says whether the barrier may be set. If a reply is lost, Set sends the request
+// again. So if another client has removed the barrier meanwhile, Set may set it a second time.
 func (b *Barrier) Set(ctx context.Context) error {
 	if b.invalid != nil {
 		return fmt.Errorf("barrier: set %s: %w", b.path, b.invalid)
@@ -36,10 +35,9 @@ func (b *Barrier) Set(ctx context.Context) error {
 	return nil
 }
 
-// Remove removes the barrier, so that all waiters continue. It succeeds if the
-// barrier is not set. After an error, session.OutcomeOf says whether the
-// barrier may be gone. A barrier that another client sets after the removal
-// stays.
+// Remove removes the barrier, so that all waiters continue. It succeeds if the barrier is not set.
+// After an error, session.OutcomeOf says whether the barrier may be gone. If another client sets
+// the barrier again after the removal, that barrier stays, even if a reply is lost.
 func (b *Barrier) Remove(ctx context.Context) error {
 	stat, err := b.stat(ctx)
 	if err == nil && stat != nil {
@@ -87,8 +85,8 @@ func (b *Barrier) wait(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// A znode other than the first means that the barrier was removed and
-		// set again while there was no watch.
+		// If the znode is not the first one, the barrier was removed and set again while there was
+		// no watch.
 		if stat == nil || stat.Czxid != first.Czxid {
 			w.Stop()
 			return nil

@@ -10,9 +10,10 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// The waiter's server is the leader. It has committed Set, but has not applied it yet. Wait blocks
-// nevertheless. A sync would not be enough: the leader answers a sync without waiting until it has
-// applied what it has committed (ZOOKEEPER-1675).
+// Wait blocks if the barrier is set, even if the waiter's server does not show the barrier yet. In
+// this test, that server is the leader, which has committed the transaction of Set but has not
+// applied it. A sync would not help: the leader answers a sync before it has applied all that it
+// has committed (ZOOKEEPER-1675).
 //
 // Covers B1.
 func TestWaitAtAServerThatIsBehind(t *testing.T) {
@@ -29,6 +30,9 @@ func TestWaitAtAServerThatIsBehind(t *testing.T) {
 	})
 }
 
+// Remove removes a barrier that is set, even if the remover's server does not show the barrier yet.
+// The waiters continue.
+//
 // Covers B2.
 func TestRemoveAtAServerThatIsBehind(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
@@ -45,7 +49,7 @@ func TestRemoveAtAServerThatIsBehind(t *testing.T) {
 	})
 }
 
-// A barrier was deleted and created again with another size. A member with the new size does not
+// If a Double was deleted and created again with another size, a member with the new size does not
 // fail with ErrSize, although its server still shows the old size.
 //
 // Covers D1.

@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// BenchmarkDouble measures one round that all members enter and leave.
+// BenchmarkDouble measures rounds of a Double. All members enter and leave each round.
 func BenchmarkDouble(b *testing.B) {
 	for _, members := range []int{2, 8} {
 		b.Run(fmt.Sprint(members), func(b *testing.B) {

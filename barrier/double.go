@@ -36,7 +36,7 @@ type Double struct {
 	turn turn.Turn // held while a call waits for withdrawals
 
 	mu          sync.Mutex
-	withdrawals []*withdrawal // of members that gave up and are not known to be removed
+	withdrawals []*withdrawal // removals of members that gave up, unless known to have succeeded
 }
 
 // NewDouble returns the double barrier at path. The parameter `size` is the number of members of a
@@ -50,7 +50,8 @@ func NewDouble(s *session.Session, path string, size int) *Double {
 	return d
 }
 
-// maxSize is larger than any size that fits the largest request of a session.
+// maxSize is more than the number of members that fit into the largest request that session.Options
+// allows. Sizes above maxSize are refused without building the request.
 const maxSize = 2_000_000
 
 func (d *Double) check() error {
@@ -74,16 +75,18 @@ const (
 	memberSuffix = "-member-"
 )
 
-// Enter joins the round that is gathering members, and returns when the round
-// opens. When the round has its number of members, it opens for them. Further
-// members gather for the next round.
+// Enter joins the round that is gathering members, and returns when that round opens. A round opens
+// for its members as soon as it has the required number of them. Further members gather for the
+// next round.
 //
 // If ctx ends first, or on any other error, the member is removed, and the round waits for another
 // member in its place. If the round opened before the removal, the member counts as having entered
 // and left. session.OutcomeOf of the error says whether this may have happened: Failed means that
-// the member never counted. A later Enter of the same Double starts only after the member is
-// removed, so no call is counted twice. If the member could not be removed, for example because of
-// an ACL, the later Enter tries again to remove it, and fails if the removal fails again.
+// the member never counted.
+//
+// A later Enter of the same Double starts only after the member is removed, so no call is counted
+// twice. If the member could not be removed, for example because of an ACL, the later Enter tries
+// again to remove the member, and fails if the removal fails again.
 func (d *Double) Enter(ctx context.Context) (*Round, error) {
 	if d.invalid != nil {
 		return nil, d.notEntered(session.Failed, d.invalid)
@@ -123,8 +126,8 @@ type member struct {
 	d     *Double
 	id    string
 	round int32
-	sent  bool   // the creation of the znode was sent, and nothing proves that it failed
-	name  string // of the znode; "" until it is known
+	sent  bool   // the creation of the member's znode was sent, and nothing proves that it failed
+	name  string // name of the member's znode; "" until it is known
 }
 
 func (d *Double) roundPath(round int32) string {
@@ -133,8 +136,8 @@ func (d *Double) roundPath(round int32) string {
 
 func (m *member) path() string { return znode.Join(m.d.roundPath(m.round), m.name) }
 
-// enter joins the gathering round and waits until it opens. It returns nil and no error if m must
-// join again, because the round opened without m or can no longer open.
+// The method `enter` joins the gathering round and waits until that round opens. It returns nil and
+// no error if m must join again, because the round opened without m or can no longer open.
 func (m *member) enter(ctx context.Context) (*Round, error) {
 	if err := m.join(ctx); err != nil {
 		return nil, err
@@ -159,8 +162,7 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 		}
 		if over {
 			w.Stop()
-			// Another client has set the data of the barrier, so this round
-			// never opens.
+			// Another client has changed the data of the barrier, so this round never opens.
 			return nil, nil
 		}
 		var names []string
@@ -192,10 +194,12 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 	}
 }
 
-// completes reports whether m may have completed the round. Only such a member lists the members,
-// and opens the round if all of them are there. So no member has to watch for each new member. The
-// sequence number of m's znode counts the znodes that were created before it in the same round. If
-// they are fewer than size-1, completes returns false.
+// completes reports whether the round may have had enough members when m joined it. Only then does
+// m list the members, and open the round if there are enough. So no member has to watch for new
+// members.
+//
+// The sequence number of m's znode is the number of znodes that were created earlier in the round.
+// If this number is less than size-1, completes returns false.
 func (m *member) completes() bool {
 	_, before, _ := znode.ParseSeq(m.name)
 	return int(before) >= m.d.size-1
@@ -210,8 +214,9 @@ func (m *member) entered(members []string) *Round {
 	return &Round{m.d, m.round, m.name, members}
 }
 
-// withdrawn waits until the members that gave up earlier are removed. One call at a time takes the
-// list of these members and waits for each removal. The other calls wait until that call is done.
+// withdrawn waits until the members that gave up earlier are removed. Only one call at a time does
+// this: it takes the list of these members and waits for each removal. Other calls wait until that
+// call has returned.
 func (d *Double) withdrawn(ctx context.Context) error {
 	if err := d.turn.Take(ctx, ctx); err != nil {
 		return err
@@ -239,7 +244,7 @@ type withdrawal struct {
 }
 
 // await waits until the member is removed. If the last attempt has failed, perhaps long ago, await
-// makes another one and returns its result.
+// makes another attempt and returns the result of that attempt.
 func (w *withdrawal) await(ctx context.Context) error {
 	for {
 		again := w.gone == nil
@@ -333,10 +338,10 @@ func (m *member) find(ctx context.Context) error {
 	return err
 }
 
-// gathering returns the number of the round that is gathering. It creates the
-// barrier if there is none. The server may be behind and return an earlier
-// round. Then the member's transaction fails, and after it the server is up to
-// date.
+// The method `gathering` returns the number of the round that is gathering members. It creates the
+// barrier if there is none. A server that is behind may return an earlier round. Then the
+// transaction that joins the round fails. When the server answers this transaction, it has caught
+// up.
 func (d *Double) gathering(ctx context.Context) (int32, error) {
 	for caughtUp := false; ; {
 		value, err := d.s.Get(ctx, d.path)
@@ -361,7 +366,7 @@ func (d *Double) gathering(ctx context.Context) (int32, error) {
 	}
 }
 
-// create creates the barrier with its first round.
+// The method `create` creates the barrier with its first round.
 func (d *Double) create(ctx context.Context) error {
 	err := recipe.WithParents(ctx, d.s, d.path, func(ctx context.Context) error {
 		_, err := d.s.Multi(ctx,
@@ -376,13 +381,13 @@ func (d *Double) create(ctx context.Context) error {
 	return err
 }
 
-// skip makes the next round gather, because the directory of this one is missing.
+// The method `skip` begins the next round, because the directory of the gathering round is missing.
 //
-// The directory is missing for one of two reasons. Another client may have deleted it. Then it must
-// not be created again, because the round's members would mistake the new directory for their own.
-// Or the round never had a directory, because another client has set the data of the barrier. Then
-// the members of the round before it would wait forever. So skip first opens all earlier rounds for
-// nobody.
+// There are two possible reasons. First, another client may have deleted the directory. Then the
+// directory must not be created again, because the round's members would mistake the new directory
+// for their own. Second, another client may have set the data of the barrier, which begins a round
+// without creating its directory. Then the members of the previous round would wait forever. So
+// `skip` first opens all earlier rounds without members.
 func (d *Double) skip(ctx context.Context, round int32) error {
 	if err := d.dismiss(ctx, round); err != nil {
 		return err
@@ -397,8 +402,8 @@ func (d *Double) skip(ctx context.Context, round int32) error {
 	return err
 }
 
-// dismiss opens all rounds that are older than the gathering one and not open yet. It opens them
-// without members. So the members that wait in these rounds join again.
+// dismiss opens, without members, all rounds that are older than the gathering round and not open
+// yet. So the members that wait in these rounds join again.
 func (d *Double) dismiss(ctx context.Context, gathering int32) error {
 	listing, err := d.s.Children(ctx, d.path)
 	if err != nil && !errors.Is(err, session.ErrNoNode) {
@@ -421,8 +426,8 @@ func (d *Double) dismiss(ctx context.Context, gathering int32) error {
 }
 
 // members lists the members of a round in the order in which they joined. A server that is behind
-// may list members that have left. But it lists each member whose znode was created before the last
-// write of this session.
+// may still list members that have left. But the list contains each member that joined before the
+// last write of this session and has not left.
 func (d *Double) members(ctx context.Context, round int32) ([]string, error) {
 	var listing session.Listing
 	err := d.s.Retry(ctx, func(ctx context.Context) (err error) {
@@ -435,7 +440,7 @@ func (d *Double) members(ctx context.Context, round int32) ([]string, error) {
 	return sortedMembers(listing.Names), nil
 }
 
-// watch is Session.GetWatch for a member of a round. It repeats the read if a server is too busy.
+// The method `watch` calls Session.GetWatch, and repeats the call while the server is too busy.
 // Without the repetition, the member would give up, although the round may have counted it.
 func (d *Double) watch(ctx context.Context, path string) (value session.Value, w *session.Watch, err error) {
 	err = d.s.Retry(ctx, func(ctx context.Context) (err error) {
@@ -469,9 +474,9 @@ func sortedMembers(names []string) []string {
 	return members
 }
 
-// open opens the round with the given members, unless one of them has gone. If the result `opened`
-// is false and err is nil, the caller must read the round again. The error session.ErrBadVersion
-// means that the round is already open or will never open.
+// The method `open` opens the round with the given members, unless one of them has gone. If the
+// result `opened` is false and err is nil, the caller must read the round again. The error
+// session.ErrBadVersion means that the round is already open or will never open.
 func (m *member) open(ctx context.Context, names []string) (opened bool, err error) {
 	_, err = m.d.s.Multi(ctx, m.d.openOps(m.round, names)...)
 	switch {
@@ -484,9 +489,9 @@ func (m *member) open(ctx context.Context, names []string) (opened bool, err err
 	return false, err
 }
 
-// openOps returns the transaction that opens a round with the given members. The transaction checks
-// that all of them are there. After it, no member can join this round. The versions in its ops
-// ensure that it is applied at most once.
+// openOps returns the ops of the transaction that opens a round with the given members. The
+// transaction fails if one of these members has gone. The versions in its ops ensure that it is
+// applied at most once. After the transaction, no member can join the round.
 func (d *Double) openOps(round int32, names []string) []session.Op {
 	ops := make([]session.Op, 0, 3+len(names))
 	ops = append(ops,
@@ -527,18 +532,18 @@ type Round struct {
 // number 0.
 func (r *Round) Number() int { return int(r.number) }
 
-// Path returns the path of the member's znode. The others count the member as having left when this
-// znode is deleted, by Leave or by the end of the session.
+// Path returns the path of the member's znode. The other members count this member as having left
+// when the znode is deleted, by Leave or by the end of the session.
 func (r *Round) Path() string { return znode.Join(r.d.roundPath(r.number), r.name) }
 
-// Leave leaves the round and waits until all its members have left or died. If
-// ctx ends first, the member has left nevertheless, and the others do not wait
-// for it. Leave can be called again to wait for them.
+// Leave leaves the round and waits until all its members have left or died. If ctx ends first, the
+// member has left nevertheless, and the other members do not wait for it. To wait for them, Leave
+// can be called again.
 //
-// The member that joined first keeps its znode until all others have left: it waits for the last
-// one of those that remain. The others delete their znodes and wait for the first member. So the
-// departure of the first member wakes all that still wait, and each other departure wakes at most
-// one.
+// The member that joined first keeps its znode until all other members have left. It always waits
+// for the last of the members that remain. The other members delete their znodes and wait for the
+// first member. So the departure of the first member wakes all members that still wait. The
+// departure of another member wakes at most one member.
 func (r *Round) Leave(ctx context.Context) error {
 	err := r.leave(ctx)
 	if err != nil {
@@ -551,7 +556,8 @@ func (r *Round) Leave(ctx context.Context) error {
 func (r *Round) leave(ctx context.Context) error {
 	// The first iteration uses the members for which the round opened. It needs no list from the
 	// server, because a wait for a member that has already left ends at once. Later lists are
-	// reduced to these members. So Leave never waits for a member that came too late for the round.
+	// reduced to the members for which the round opened. So Leave never waits for a member that
+	// came too late for the round.
 	for names := r.members; len(names) > 0; {
 		on, err := names[0], error(nil)
 		switch own := slices.Index(names, r.name); {
@@ -576,7 +582,7 @@ func (r *Round) leave(ctx context.Context) error {
 	return nil
 }
 
-// end deletes the round together with its last member.
+// The method `end` deletes the directory of the round together with the znode of its last member.
 func (r *Round) end(ctx context.Context) error {
 	dir := r.d.roundPath(r.number)
 	_, err := r.d.s.Multi(ctx,

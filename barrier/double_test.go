@@ -43,7 +43,7 @@ func (e entry) String() string {
 	return fmt.Sprintf("member %d with round %d, error %v", e.who, e.round.Number(), e.err)
 }
 
-// enter starts an Enter for each session.
+// The function `enter` starts an Enter for each session.
 func enter(ctx context.Context, size int, sessions ...*recipetest.Client) <-chan entry {
 	ends := make(chan entry, len(sessions))
 	for i, s := range sessions {
@@ -99,7 +99,7 @@ func open(w *world, n int) sessions {
 	return all
 }
 
-// left fails the test if a member's znode is left.
+// The function `left` fails the test if a member's znode remains.
 func left(t *testing.T, w *world) {
 	t.Helper()
 	synctest.Wait()
@@ -110,6 +110,9 @@ func left(t *testing.T, w *world) {
 	}
 }
 
+// No Enter returns before all members have called Enter, and no Leave returns before all members
+// have called Leave. The rounds have the numbers 0, 1 and 2.
+//
 // Covers D1, D3, D5.
 func TestMembersEnterAndLeaveTogether(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
@@ -141,6 +144,8 @@ func TestMembersEnterAndLeaveTogether(t *testing.T) {
 	})
 }
 
+// Leave waits for a member that has not called Leave, and continues when that member dies.
+//
 // Covers D3.
 func TestFirstMemberLeavesLast(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
@@ -159,8 +164,8 @@ func TestFirstMemberLeavesLast(t *testing.T) {
 	})
 }
 
-// Regression: Curator kept the znode of a member that timed out, so the others
-// entered without it (CURATOR-318).
+// The round does not count a member whose Enter has timed out. In Curator, the znode of such a
+// member stayed, so the other members entered without it (CURATOR-318).
 //
 // Covers D2, D6.
 func TestTimedOutMemberLetsNobodyThrough(t *testing.T) {
@@ -183,9 +188,10 @@ func TestTimedOutMemberLetsNobodyThrough(t *testing.T) {
 	})
 }
 
-// Regression: a member gave up because the reply to its first Enter was late. It did not know the
-// znode that this Enter had created. Its second Enter created another znode, and the round of two
-// opened for one member.
+// If a member gives up and then calls Enter again, the round does not count it twice. In this test,
+// the member gives up because a reply is late, so it does not know the znode that its first Enter
+// has created. Before the fix, its second Enter created another znode, and the round of two opened
+// for one member.
 //
 // Covers D1, D2.
 func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
@@ -211,9 +217,9 @@ func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
 	})
 }
 
-// Regression: a member that had given up was still in the round. Two later calls of Enter started
-// together, and only the first one waited until that member was removed. So the second one could
-// enter a round together with that member.
+// After a member has given up, each later Enter of the same Double waits until that member is
+// removed. In this test, two such calls start together. Before the fix, only the first call waited.
+// So the second call could enter a round that still counted the member that had given up.
 //
 // Covers D2.
 func TestNobodyBeginsBeforeWhoGaveUpIsGone(t *testing.T) {
@@ -251,6 +257,8 @@ func TestNobodyBeginsBeforeWhoGaveUpIsGone(t *testing.T) {
 	})
 }
 
+// The round does not count a member whose session has ended.
+//
 // Covers D1.
 func TestDeadMemberIsNotCounted(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
@@ -271,8 +279,8 @@ func TestDeadMemberIsNotCounted(t *testing.T) {
 	})
 }
 
-// Regression: in kazoo, a stale `ready` znode of a round whose members had
-// crashed opened the next round too early.
+// If all members of a round crash, the next round still opens only when it has enough members. In
+// kazoo, the `ready` znode of the crashed round remained and opened the next round too early.
 //
 // Covers D4.
 func TestCrashedRoundOpensNoOther(t *testing.T) {
@@ -299,9 +307,8 @@ func TestCrashedRoundOpensNoOther(t *testing.T) {
 	})
 }
 
-// Regression: Curator's enter with a time limit could return before enough members had come
-// (GH-1290). Here seven members enter a barrier of three. Six of them make two rounds, and the
-// seventh must wait.
+// If seven members enter a barrier of three, six of them form two rounds, and the seventh must
+// wait. Curator's enter with a time limit could return before enough members had entered (GH-1290).
 //
 // Covers D1, D5.
 func TestSurplusMembersGatherForTheNextRound(t *testing.T) {
@@ -322,8 +329,9 @@ func TestSurplusMembersGatherForTheNextRound(t *testing.T) {
 	})
 }
 
-// Another client deletes the gathering round, or the whole barrier, together with its members. The
-// members gather again: in the next round, or in round 0 of a new barrier.
+// If another client deletes the gathering round with the znodes of its members, the members gather
+// again in the next round. If the client deletes the whole barrier, they gather in round 0 of a new
+// barrier.
 func TestADeletedRoundGathersAgain(t *testing.T) {
 	const round = path + "/0000000000"
 	for dir, number := range map[string]int{round: 1, path: 0} {
@@ -353,8 +361,9 @@ func TestADeletedRoundGathersAgain(t *testing.T) {
 	}
 }
 
-// Regression: if the chroot was missing, Set and Enter tried to create their znode and its parents
-// in turn, in an endless loop. No call of this package creates the chroot.
+// If the chroot of the session is missing, Set and Enter fail, because no call of this package
+// creates the chroot. Before the fix, they tried to create their znode and its parents in turn, in
+// an endless loop.
 func TestAMissingChrootIsAnError(t *testing.T) {
 	for what, call := range map[string]func(context.Context, *session.Session) error{
 		"set": func(ctx context.Context, s *session.Session) error { return barrier.New(s, "/b").Set(ctx) },
@@ -377,8 +386,8 @@ func TestAMissingChrootIsAnError(t *testing.T) {
 	}
 }
 
-// Regression: Curator's leave returned before all members had left. Here the Leave of one member
-// times out. The others still wait for each other, and not for this member.
+// If the Leave of one member times out, the other members still wait for each other, but not for
+// this member. Curator's leave returned before all members had left.
 //
 // Covers D3, D6.
 func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
@@ -387,7 +396,7 @@ func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 			recipetest.Run(t, func(t *testing.T, w *world) {
 				s := open(w, 3)
 				ends := make(chan entry, len(s))
-				// They join one after another, so the member at index i is number i in the round.
+				// The members join one after another, in the order of s.
 				for i, c := range s {
 					d := barrier.NewDouble(c.Session, path, 3)
 					go func() {
@@ -420,8 +429,8 @@ func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// The transaction that opens a round is delayed, and meanwhile a member of the round gives up. The
-// round opens only after another member has joined in its place.
+// If a member gives up while the transaction that opens the round is delayed, the round opens only
+// after another member has joined in its place.
 //
 // Covers D1, D2.
 func TestRoundDoesNotOpenWithoutOneThatGaveUpMeanwhile(t *testing.T) {
@@ -432,7 +441,7 @@ func TestRoundDoesNotOpenWithoutOneThatGaveUpMeanwhile(t *testing.T) {
 		synctest.Wait()
 		rest := enter(t.Context(), 3, s[1])
 		synctest.Wait()
-		// The first multi joins the round, the second one opens it.
+		// The first multi joins the round, and the second multi opens the round.
 		slow := w.Inject(zktest.Rule{Op: "multi", Session: s[2].ID(), Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
 		last := enter(t.Context(), 3, s[2])
 		synctest.Wait()
@@ -457,6 +466,9 @@ func TestRoundDoesNotOpenWithoutOneThatGaveUpMeanwhile(t *testing.T) {
 	})
 }
 
+// At whichever moment the context of Enter or Leave ends, no znode remains, and the other members
+// are not blocked.
+//
 // Covers D2, D3, D6.
 func TestCancelledEnterAndLeaveLeaveNothing(t *testing.T) {
 	recipetest.CancelledAtEveryMoment(t, func(ctx context.Context, t *testing.T, w *world, s *recipetest.Client) {
@@ -488,6 +500,9 @@ func TestCancelledEnterAndLeaveLeaveNothing(t *testing.T) {
 	})
 }
 
+// The number of requests that all members send to leave a round grows only linearly with the number
+// of members, because most departures wake at most one other member.
+//
 // Covers D3.
 func TestDepartureWakesAtMostOne(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
@@ -511,15 +526,17 @@ func TestDepartureWakesAtMostOne(t *testing.T) {
 			sum += s.Count()
 		}
 		// Each member sends three requests: it deletes its znode, watches the znode of another
-		// member, and lists the members once that znode is gone. The first member needs a few
-		// more if the last one leaves before others.
+		// member, and lists the members when that znode is gone. The first member sends a few more
+		// requests if the member that it waits for is not the last to leave.
 		if sum > 4*n {
 			t.Errorf("%d members sent %d requests to leave, want at most %d", n, sum, 4*n)
 		}
 	})
 }
 
-// Covers D1. A member that cannot have completed the round does not list the members.
+// Only the member that completes the round lists the members.
+//
+// Covers D1.
 func TestWhoCompletesARoundListsItsMembers(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		const n = 4
@@ -539,7 +556,7 @@ func TestWhoCompletesARoundListsItsMembers(t *testing.T) {
 			}
 			want := 0
 			if i == n-1 {
-				want = 2 // the members, and the earlier rounds, which it sweeps
+				want = 2 // it lists the members, and then the earlier rounds, to delete them
 			}
 			if got := strings.Count(all[i].Requests(), "getChildren"); got != want {
 				t.Errorf("member %d sent %d list requests, want %d", i, got, want)
@@ -548,6 +565,8 @@ func TestWhoCompletesARoundListsItsMembers(t *testing.T) {
 	})
 }
 
+// Enter fails with ErrSize if the barrier was created with another size.
+//
 // Covers D1.
 func TestMembersMustAgreeOnTheSize(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
@@ -561,8 +580,8 @@ func TestMembersMustAgreeOnTheSize(t *testing.T) {
 	})
 }
 
-// One request of a member, or its reply, is lost. In some runs the member's session is lost too.
-// The round still opens only when it is complete, and no member is blocked.
+// If a request of a member or its reply is lost, the round still opens only when it is complete,
+// and no member is blocked. In some runs, the member also loses its session.
 //
 // Covers D1, D2, D3, D4, D6.
 func TestDoubleAtEachLostRequest(t *testing.T) {
@@ -600,6 +619,9 @@ func TestDoubleAtEachLostRequest(t *testing.T) {
 	})
 }
 
+// Wait returns at once if the barrier is not set. Otherwise it blocks until the barrier is removed,
+// even if the barrier is set again at once.
+//
 // Covers B1, B2.
 func TestBarrier(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
@@ -632,7 +654,8 @@ func TestBarrier(t *testing.T) {
 	})
 }
 
-// Regression: kazoo's wait() hung after its TCP connection was lost once.
+// If the connection of a waiter is lost, its Wait continues, and returns when the barrier is
+// removed. In kazoo, wait() then never returned.
 //
 // Covers B2.
 func TestWaitSurvivesReconnects(t *testing.T) {
@@ -658,6 +681,8 @@ func TestWaitSurvivesReconnects(t *testing.T) {
 	})
 }
 
+// Wait returns if the barrier was removed and set again while the waiter had no connection.
+//
 // Covers B2.
 func TestBarrierRemovedAndSetAgainWhileAwayLetsPass(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
@@ -690,6 +715,9 @@ func TestBarrierRemovedAndSetAgainWhileAwayLetsPass(t *testing.T) {
 	})
 }
 
+// If a request of Set, Wait or Remove or its reply is lost, Wait still blocks while the barrier is
+// set, and returns when it is removed.
+//
 // Covers B1, B2.
 func TestBarrierAtEachLostRequest(t *testing.T) {
 	recipetest.AtEachLostRequest(t, func(t *testing.T, tr *recipetest.Trial) {
@@ -722,6 +750,8 @@ func TestBarrierAtEachLostRequest(t *testing.T) {
 	})
 }
 
+// A Wait whose context ends leaves no znode.
+//
 // Covers D6.
 func TestCancelledWaitLeavesNothing(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
@@ -740,10 +770,12 @@ func TestCancelledWaitLeavesNothing(t *testing.T) {
 	})
 }
 
-// Until a member that gave up is removed, the round may count it. So the outcome is Indeterminate.
-// Regression, found by the scenario double-barrier under partitions: the reply to the creation of a
-// member's znode was lost, and the search for the znode failed before its request was sent. Enter
-// then returned the outcome Failed.
+// If Enter gives up after it has sent the creation of the member's znode, its outcome is
+// Indeterminate, because the round may count the member until the znode is removed.
+//
+// Before the fix, Enter returned the outcome Failed in this case: the reply to the creation was
+// lost, and the search for the znode failed before the request of the search was sent. The scenario
+// double-barrier found this under partitions.
 func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		dials := 0
@@ -756,7 +788,8 @@ func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
 				return dial(ctx, network, address)
 			}
 		})
-		// The reply to the transaction that joins is lost. The client gets no further connection.
+		// The reply to the transaction that creates the member's znode is lost. The client gets no
+		// further connection.
 		w.Inject(zktest.Rule{Op: "multi", Skip: 2, Fate: zktest.CloseBeforeReply})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -772,8 +805,8 @@ func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
 	})
 }
 
-// Enter times out, and the creation of the member's znode was never sent or was refused. No round
-// can have counted this member, so the outcome is Failed.
+// If Enter times out, and the creation of the member's znode was never sent or was refused, the
+// outcome is Failed: no round can have counted this member.
 func TestAMemberThatWasNotAskedForDidNotCount(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
@@ -788,7 +821,8 @@ func TestAMemberThatWasNotAskedForDidNotCount(t *testing.T) {
 			slow := w.Inject(rule)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			s[1].Before("multi", func() {
-				// Another round gathers before the request to join arrives.
+				// Setting the data begins another round before the request to join arrives. So the
+				// request is refused.
 				_, err := s[0].Set(t.Context(), path, []byte("3"), session.AnyVersion)
 				check(t, err)
 			})
@@ -805,8 +839,9 @@ func TestAMemberThatWasNotAskedForDidNotCount(t *testing.T) {
 	})
 }
 
-// Regression: another client set the data of the barrier again when a round was complete and not
-// yet open. The round's last member tried to open it in an endless loop.
+// If another client sets the data of the barrier when a round is complete but not yet open, this
+// round can no longer open, and its members enter another round. Before the fix, the last member
+// tried to open the round in an endless loop.
 //
 // Covers D5.
 func TestRoundThatCanNoLongerOpenIsLeft(t *testing.T) {
@@ -838,9 +873,9 @@ func TestRoundThatCanNoLongerOpenIsLeft(t *testing.T) {
 	})
 }
 
-// Regression: another client set the data of the barrier again while a member waited. That member
-// waited forever in its round. The next member joined another round and waited there for one more
-// member.
+// If another client sets the data of the barrier while a member waits, the member joins again, and
+// enters a round together with the next member. Before the fix, the first member waited forever in
+// its old round, and the next member waited in a new round.
 func TestMembersOfARoundThatWasPassedOverComeAgain(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
@@ -858,8 +893,8 @@ func TestMembersOfARoundThatWasPassedOverComeAgain(t *testing.T) {
 	})
 }
 
-// A deferred round.Leave(ctx) leaves the round even if ctx has ended, so the others do not wait for
-// this member.
+// Leave, for example a deferred one, leaves the round even if its context has already ended. So the
+// other members do not wait for this member.
 //
 // Covers D6.
 func TestLeaveWithAnEndedContextLeaves(t *testing.T) {

@@ -13,6 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
+// A call whose context has already ended sends no request.
+//
 // Covers D6.
 func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
 	recipetest.EndedContextSendsNothing(t, map[string]func(context.Context, *session.Session) error{
@@ -26,8 +28,9 @@ func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
 	})
 }
 
-// Regression: a Set that was refused after it had created the parents left them
-// behind. Servers before 3.10 keep them.
+// If Set or Enter creates the parents of its znode and a server then refuses the znode, the parents
+// are deleted again. Before the fix, they remained: servers before version 3.10 do not delete a
+// container that never had a child.
 func TestRefusedSetLeavesNoDirectory(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// start starts an ensemble in this process and opens a session.
+// The function `start` starts an ensemble in this process and opens a session.
 func start() (s *session.Session, done func()) {
 	e, err := zktest.New(zktest.Options{})
 	if err != nil {

@@ -16,8 +16,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Regression: a member whose reply was lost gave up after the server refused
-// one read. Its znode stayed, and a round of two opened for one member.
+// If a member gives up after a lost reply and a refused read, its znode is removed before another
+// Enter of the same Double joins. Before the fix, the znode stayed, and a round of two opened for
+// one member.
 //
 // Covers D1, D2, D6.
 func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
@@ -60,9 +61,9 @@ func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
 	}
 }
 
-// Enter fails while an earlier member of the same Double may still be there, because a round must
-// not count the earlier member and the new one. Each Enter tries again to remove the earlier
-// member.
+// Enter fails while the znode of an earlier member of the same Double may still exist, because a
+// round must not count both the earlier member and the new member. Each Enter tries again to remove
+// the earlier member.
 //
 // Covers D1, D6.
 func TestEnterFailsWhileAnEarlierMemberMayBeThere(t *testing.T) {
@@ -98,8 +99,8 @@ func TestEnterFailsWhileAnEarlierMemberMayBeThere(t *testing.T) {
 // errAlone is the cause with which a member that is alone in its round gives up.
 var errAlone = errors.New("no other member came")
 
-// Members enter and leave a round at servers that are too busy for some of their reads. Before the
-// fix, a member gave up, although the round may have counted it.
+// Members enter and leave a round even if their servers are too busy for some of the members'
+// reads. Before the fix, a member gave up, although the round may have counted it.
 func TestBusyServerEndsNoRound(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		var clients []*recipetest.Client
@@ -144,8 +145,8 @@ func TestBusyServerEndsNoRound(t *testing.T) {
 	})
 }
 
-// A call waits for the removal of a barrier at a server that is too busy for some of its reads. The
-// wait continues.
+// Wait does not fail if the waiter's server is too busy for some of its reads. It continues until
+// the barrier is removed.
 //
 // Covers B2.
 func TestBusyServerEndsNoWait(t *testing.T) {

@@ -12,10 +12,10 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// movable returns a client that is connected to a follower, the index of the follower, and the
-// index of a second server to which the client can move. The second server is the other follower
-// or, if toLeader is true, the leader. The leader replies to a sync before it has applied all that
-// it has committed.
+// movable returns a client that is connected to a follower, the index of this follower, and the
+// index of the only other server to which the client can connect. That server is the other follower
+// or, if toLeader is true, the leader. The difference matters to a sync: the leader replies to a
+// sync before it has applied all that it has committed.
 func movable(w *world, toLeader bool) (c *recipetest.Client, at, next int) {
 	if !toLeader {
 		return w.OnFollower()
@@ -28,8 +28,8 @@ func movable(w *world, toLeader bool) (c *recipetest.Client, at, next int) {
 	return c, at, next
 }
 
-// The reply to the creation of a member's znode is lost, and the next server
-// does not show the znode yet. The member is not counted twice.
+// A member is not counted twice if the reply to the creation of its znode is lost and its next
+// server does not show the znode yet.
 //
 // Covers D1.
 func TestMemberAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
@@ -68,9 +68,9 @@ func TestMemberAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 	}
 }
 
-// The reply to the deletion is lost, and another client sets the barrier again
-// meanwhile. The new barrier stays, even if the next server still shows the old
-// one.
+// Remove does not remove a barrier that another client has set after the removal. In this test, the
+// reply to the deletion is lost, and the other client sets the barrier before Remove tries again.
+// The new barrier must stay, even if the remover's next server still shows the old barrier.
 //
 // Covers B3.
 func TestRemoveLeavesABarrierThatWasSetSince(t *testing.T) {
@@ -109,9 +109,9 @@ func TestRemoveLeavesABarrierThatWasSetSince(t *testing.T) {
 	}
 }
 
-// The transaction that opens a round does not arrive. When the connection is back, one member of
-// the round has gone. A member that took the missing reply for a success would be alone in the
-// round.
+// A lost transaction opens no round. In this test, the transaction that opens a round does not
+// arrive, and when the connection is restored, one member of the round has gone. If the last member
+// assumed that the transaction was applied, it would be alone in the round.
 //
 // Covers D1.
 func TestOpeningThatWasLostOpensNothing(t *testing.T) {
@@ -121,7 +121,7 @@ func TestOpeningThatWasLostOpensNothing(t *testing.T) {
 		defer cancel()
 		first := enter(ctx, 2, s[0])
 		synctest.Wait()
-		// The first multi joins the round, the second one opens it.
+		// The first multi joins the round, and the second multi opens the round.
 		lost := w.Inject(zktest.Rule{Op: "multi", Session: s[1].ID(), Skip: 1, Fate: zktest.CloseBeforeRequest})
 		w.Inject(zktest.Rule{Op: "multi", Session: s[1].ID(), Skip: 1, Count: -1, Fate: zktest.DelayRequest, Delay: time.Second})
 		last := enter(t.Context(), 2, s[1])
@@ -146,8 +146,8 @@ func TestOpeningThatWasLostOpensNothing(t *testing.T) {
 	})
 }
 
-// A member that came too late for a round, and notices this late, does not keep
-// the others from leaving the round.
+// The members of a round can leave it, even if the round's directory also contains the znode of a
+// member that came too late for the round and has not noticed this yet.
 //
 // Covers D3.
 func TestLateMemberHoldsNobodyUp(t *testing.T) {
@@ -164,8 +164,8 @@ func TestLateMemberHoldsNobodyUp(t *testing.T) {
 	})
 }
 
-// Several members find that the directory of a round is missing. Only one of them makes the next
-// round gather.
+// If several members find that the directory of a round is missing, they all enter the next round:
+// only one of them begins it.
 //
 // Covers D4, D5.
 func TestDeletedRoundIsPassedOverByAllAtOnce(t *testing.T) {
@@ -173,8 +173,8 @@ func TestDeletedRoundIsPassedOverByAllAtOnce(t *testing.T) {
 		s := open(w, 4)
 		recipetest.Must(w.Admin().Create(t.Context(), "/app", nil, session.Persistent))
 		recipetest.Must(w.Admin().Create(t.Context(), path, []byte("4"), session.Persistent))
-		// The first multi of this member finds that the directory of the round is missing. The
-		// second one would begin round 1. It arrives when the others have joined round 1.
+		// The first multi of this member finds that the directory of round 0 is missing. Its second
+		// multi, which would begin round 1, arrives after the other members have joined round 1.
 		late := w.Inject(zktest.Rule{Op: "multi", Session: s[0].ID(), Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
 		first := enter(t.Context(), 4, s[0])
 		synctest.Wait()

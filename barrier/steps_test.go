@@ -9,7 +9,10 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Covers D6. An abandoned join is not sent after the request that undoes it.
+// If the context of Enter ends between two of its steps, no znode remains: the request that creates
+// the member's znode is not sent after the request that deletes the znode.
+//
+// Covers D6.
 func TestEnterCancelledBetweenTwoStepsLeavesNothing(t *testing.T) {
 	recipetest.CancelBetweenSteps(t, func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
 		r, err := barrier.NewDouble(s, path, 1).Enter(ctx)

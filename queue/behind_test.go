@@ -16,13 +16,13 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The server of a handle answers reads from an old state. Even a leader can do so (ZOOKEEPER-1675),
+// A handle's server may answer reads from an old state. Even a leader can do so (ZOOKEEPER-1675),
 // because it may be deposed, or behind its own followers. Nevertheless each call must act on what
 // another client has put, taken or deleted before the call.
 //
-// Each case is tested with a new handle and with a used one. A new handle creates its ledger znode
-// first, and the server answers this write only after it has caught up. A used handle has that
-// znode already.
+// Each case runs with a new handle and with a used handle. A new handle first creates its ledger
+// znode, and the server answers this write only after it has caught up. A used handle has its
+// ledger znode already.
 //
 // Covers Q5, Q9, Q12.
 func TestServerThatIsBehind(t *testing.T) {
@@ -124,7 +124,7 @@ func TestServerThatIsBehind(t *testing.T) {
 						c.before(t, q)
 					}
 					w.Lag(leader, 2*time.Second)
-					c.then(t, q, func(less int) { // deletes the queue and makes its puts again, except for `less` of them
+					c.then(t, q, func(less int) { // deletes the queue, repeats all but `less` puts
 						recipetest.Check(t, other.DeleteAll(t.Context(), path))
 						n := 1
 						if used {
@@ -145,9 +145,10 @@ func TestServerThatIsBehind(t *testing.T) {
 	}
 }
 
-// A put that opens the next segment does not change the version of the segment before. The server
-// of a consumer lags and does not show this put. TryTake must find the put's item nevertheless,
-// even if the queue has another item with a larger priority number.
+// TryTake must find an item that a put has just stored in a new segment, although the consumer's
+// server lags and does not show this put. A put that opens a new segment does not change the
+// version of the segment that was open before. If `later` is true, the queue also has an item with
+// a larger priority number.
 //
 // Covers Q5, Q12.
 func TestServerThatIsBehindASegment(t *testing.T) {
@@ -190,9 +191,10 @@ func tryTake(t *testing.T, q *queue.Queue[string]) <-chan string {
 	return got
 }
 
-// A TryTake makes two reads. In between, a producer puts an item in the next segment, and then the
-// last item of the old segment is taken. The queue was never empty, so TryTake must return the item
-// of the next segment.
+// TryTake does not fail with ErrEmpty if the queue was never empty during the call. In this test,
+// TryTake makes two reads. Between the reads, a producer puts an item in the next segment, and a
+// consumer takes the last item of the old segment. TryTake must return the item of the next
+// segment.
 //
 // Covers Q5.
 func TestEmptyIsOneMoment(t *testing.T) {
@@ -218,9 +220,9 @@ func TestEmptyIsOneMoment(t *testing.T) {
 	})
 }
 
-// Goroutines that share a handle share its transactions, and each transaction takes items of one
-// priority. The items here have different priorities. Each goroutine gets one of them, and none
-// gets ErrEmpty.
+// Four goroutines share a handle, and the queue has four items of different priorities. Each
+// goroutine gets an item, and none gets ErrEmpty, although the goroutines share transactions and
+// each transaction takes items of only one priority.
 //
 // Covers Q5.
 func TestSharedHandleIsNotEmptyForTheSecond(t *testing.T) {
@@ -243,9 +245,9 @@ func TestSharedHandleIsNotEmptyForTheSecond(t *testing.T) {
 	})
 }
 
-// Another consumer takes an item from a znode that a relaxed consumer is about to read. The
-// remaining items are then in a znode with another name. The relaxed consumer must find one of
-// these items.
+// A relaxed consumer finds an item although another consumer has just taken an item from the znode
+// that the relaxed consumer is about to read. The remaining items are then in a znode with another
+// name.
 //
 // Covers Q5.
 func TestRelaxedConsumerFindsTheRest(t *testing.T) {
@@ -266,7 +268,7 @@ func TestRelaxedConsumerFindsTheRest(t *testing.T) {
 	})
 }
 
-// A Take that ends while it waits has taken nothing. Its outcome is Failed.
+// A Take that ends while it waits has the outcome Failed: it has taken no item.
 //
 // Covers Q3.
 func TestTakeThatEndsWhileItWaitsHasFailed(t *testing.T) {

@@ -108,9 +108,9 @@ func (c *counter) add(string, time.Duration, error) { c.n.Add(1) }
 
 func (c *counter) reset() int64 { return c.n.Swap(0) }
 
-// The function `each` divides n items among the queues. It calls f on each queue until f has
-// handled the share of that queue. The arguments of f are the queue and a number of items, at most
-// batch. f returns how many items it has handled.
+// The function `each` divides n items among the queues. It calls f for each queue, again and again,
+// until f has handled the share of that queue. The arguments of f are the queue and a number of
+// items, at most `batch`. The result of f is the number of items that it has handled.
 func each(queues []*queue.Queue[[]byte], n, batch int, f func(*queue.Queue[[]byte], int) int) {
 	var work sync.WaitGroup
 	for i, q := range queues {
@@ -123,7 +123,7 @@ func each(queues []*queue.Queue[[]byte], n, batch int, f func(*queue.Queue[[]byt
 	work.Wait()
 }
 
-// drainAll takes n items. If `claim` is true, it claims and acks them instead.
+// drainAll takes n items. If `claim` is true, it claims and acks the items instead.
 func drainAll(b *testing.B, queues []*queue.Queue[[]byte], n int, taken *atomic.Int64, batch int, claim bool) {
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()

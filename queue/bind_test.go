@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// When the call that ends a claim's hold returns, each context that is bound to the claim has
-// ended. No other goroutine has to run in between.
+// A context that is bound to a claim has ended when the call that ends the claim's hold returns. No
+// other goroutine has to run in between.
 //
 // Covers Q7, Q14.
 func TestBoundContextEndsWithTheHold(t *testing.T) {

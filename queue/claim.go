@@ -17,10 +17,10 @@ import (
 )
 
 // A Token is the number of a claim. It is the zxid of the transaction that made the claim, which is
-// the czxid of the claim's znode. So a claim of a later transaction has a larger token, whatever
-// queue of the ensemble it is on. Items that were claimed in one transaction have the same token.
-// Pass the token to the resource that the work changes. The resource must refuse any token that is
-// smaller than the largest one it has seen.
+// the czxid of the claim's znode. So a claim that a later transaction makes has a larger token,
+// even if it is on another queue of the ensemble. Items that were claimed in one transaction have
+// the same token. Pass the token to the resource that the work changes. The resource must refuse
+// any token that is smaller than the largest one it has seen.
 type Token int64
 
 // A Claim is an item that this session works on. No other consumer gets the item during the claim.
@@ -71,14 +71,15 @@ func (c *Claim[T]) ID() string {
 // values. For the work, use the context of Do or Bind, which is derived from the caller's context.
 func (c *Claim[T]) Context() context.Context { return c.ctx }
 
-// Bind returns a context for work on the item. It is for programs that call Claim themselves:
+// Bind returns a context for work on the item. Programs that call Claim themselves use it like
+// this:
 //
 //	defer claim.Release(ctx) // fails without effect if the item was acked
 //	working := claim.Bind(ctx)
 //
 // The context has the values and the deadline of ctx, and ends with ctx. It also ends, with the
-// cause, when the claim ends, before any other consumer can claim the item. No call is needed to
-// free it: its resources are freed when the claim or ctx ends.
+// cause, when the claim ends, before any other consumer can claim the item. The caller need not
+// cancel it: its resources are freed when the claim or ctx ends.
 //
 // If a client deletes the claim's znode or the queue, the context ends soon after that, but not at
 // once. The session first has to find out that the claim's own Ack did not delete the znode.
@@ -101,11 +102,11 @@ func (c *Claim[T]) Deadline() time.Time {
 // Ack removes the item from the queue and applies ops in one transaction: both happen, or neither.
 // It fails if the item is no longer claimed.
 //
-// After any other error whose outcome is Failed, the claim continues, for example if ctx had
-// already ended. If the error contains a *session.MultiError, its index refers to ops. The error is
-// Indeterminate if ctx ended during the request, if the session ended, if a client deleted the
-// handle's ledger znode, or if the server's error does not prove the outcome. After an
-// Indeterminate error the claim is over.
+// If Ack fails for another reason and the outcome is Failed, the claim continues. This happens, for
+// example, if ctx had already ended. If the error contains a *session.MultiError, its index refers
+// to ops. The error is Indeterminate if ctx ended during the request, if the session ended, if a
+// client deleted the handle's ledger znode, or if the server's error does not prove the outcome.
+// After an Indeterminate error the claim is over.
 func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
 	own := recipe.CloneOps(ops)
 	return c.finish(ctx, "ack", session.Failed, func(ctx context.Context) error {
@@ -208,10 +209,12 @@ func (c *Claim[T]) revoked(n int, err error) error {
 	return err
 }
 
-// take takes c.turn, which a call must hold to end the claim. If the claim's context has ended,
-// take fails and does not wait for c.turn, because c.turn may never be released: if the session
-// ended before the detached work of another call began, that call keeps c.turn. The parameter
-// `late` is the outcome of the error if ctx ends first.
+// The method `take` takes c.turn, which a call needs to end the claim. If ctx ends first, the
+// outcome of the error is `late`.
+//
+// If the claim's context has ended, the method fails without waiting for c.turn. Such a wait might
+// last forever: another call keeps c.turn if the session ended before that call's detached work
+// began.
 func (c *Claim[T]) take(ctx context.Context, late session.Outcome) error {
 	err := c.turn.Take(ctx, c.ctx)
 	if cause := context.Cause(c.ctx); cause != nil {
@@ -231,8 +234,8 @@ func (c *Claim[T]) refused(err error) error {
 }
 
 // The method `lost` ends the claim's context when the hold ends. It must not block, because the
-// hold waits for its return. If the claim's znode was deleted, the claim's own Ack may have deleted
-// it. So in this case the method `lapsed` ends the context.
+// hold waits for its return. If the claim's znode was deleted, `lost` does nothing, because the
+// claim's own Ack may have deleted the znode. The method `lapsed` ends the context in this case.
 func (c *Claim[T]) lost(cause error) {
 	if !errors.Is(cause, session.ErrRevoked) {
 		c.bound.End(cause)
@@ -247,8 +250,9 @@ func (c *Claim[T]) lapsed() {
 	released := recipe.Detach(c.q.raw.s, func(ctx context.Context) error {
 		// Another call may have sent a transaction that ends the claim. So wait for c.turn until
 		// that transaction is answered. If the answer says that the claim has ended, c.over is
-		// true. Otherwise its outcome may be unknown. To give the item back is safe even then:
-		// after another consumer has claimed the item, that transaction can no longer be applied.
+		// true. Otherwise the outcome of that transaction may be unknown. To give the item back is
+		// safe even then: after another consumer has claimed the item, that transaction can no
+		// longer be applied.
 		if err := c.turn.Take(ctx, ctx); err != nil {
 			return err
 		}
@@ -264,8 +268,8 @@ func (c *Claim[T]) lapsed() {
 	c.bound.End(cause)
 }
 
-// leave ends the claim's context and its hold, but does not delete the claim's znode. The call that
-// has c.turn deletes the znode, or else the method `lapsed` does.
+// The method `leave` ends the claim's context and its hold, but does not delete the claim's znode.
+// The call that has c.turn deletes the znode, or else the method `lapsed` does.
 func (c *Claim[T]) leave() {
 	c.bound.End(ErrNotClaimed)
 	c.hold.End(ErrNotClaimed)
@@ -278,8 +282,8 @@ func (c *Claim[T]) finished() {
 	c.q.raw.unclaimed(1)
 }
 
-// end ends the claim's context and its hold. It also stops the timer, and prevents a later run of
-// the method `lapsed`.
+// The method `end` ends the claim's context and its hold. It also stops the timer, and prevents a
+// later run of the method `lapsed`.
 func (c *Claim[T]) end(cause error) {
 	c.bound.End(cause)
 	c.unwatch()
@@ -398,9 +402,9 @@ func drop[T any](claims []*Claim[T], cause error) {
 // Claims returns a loop that claims one item after another. The body of the loop must Ack, Release
 // or Reject each claim, or pass it to code that does.
 //
-// The loop ends for the same reasons as a loop over [Queue.Items]. Its last round has the reason as
-// its error. An item that does not decode yields a [*DecodeError], and the loop continues. When the
-// error is not nil, the claim is nil.
+// The loop ends for the same reasons as a loop over [Queue.Items]. In the last round, the error is
+// the reason for the end. An item that does not decode yields a [*DecodeError], and the loop
+// continues. When the error is not nil, the claim is nil.
 //
 // Up to Options.Prefetch items are claimed in one transaction. Items that the loop has not reached
 // are given back when the loop ends. They are also given back when one round of the loop's body

@@ -49,8 +49,8 @@ func TestCloseGivesBackWhatALoopDidNotGetTo(t *testing.T) {
 	}
 }
 
-// A claim continues after Close of its handle. Its item is still given back when the claim's time
-// is up or its session ends.
+// A claim continues after its handle is closed. The claimed item is still given back when the
+// claim's time is up.
 //
 // Covers Q11.
 func TestClaimOutlivesClose(t *testing.T) {
@@ -79,6 +79,8 @@ func TestClaimOutlivesClose(t *testing.T) {
 	})
 }
 
+// A claim of a closed queue ends with its session. A consumer that waits then gets the item.
+//
 // Covers Q6, Q11.
 func TestItemOfAClosedQueueIsOfferedWhenItsSessionEnds(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -96,9 +98,10 @@ func TestItemOfAClosedQueueIsOfferedWhenItsSessionEnds(t *testing.T) {
 	})
 }
 
-// A handle is closed during a call. The call still has to move an item that is due, or to read the
-// queue again. The call must succeed, even if Close does not wait for it because the context of
-// Close has ended. Before the fix, the call failed with ErrClosed.
+// If a handle is closed during a call, the call still succeeds, even if Close does not wait for the
+// call because the context of Close has ended. In this test, Close comes when the call still has to
+// move an item that is due, or to read the queue again. Before the fix, the call failed with
+// ErrClosed.
 func TestCloseFailsNoCallInProgress(t *testing.T) {
 	calls := map[string]struct {
 		run  func(ctx context.Context, q *queue.Queue[string]) (string, error)

@@ -34,10 +34,11 @@ func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 // Peek returns the item that Take would take now, and leaves it in the queue. It fails with
 // ErrEmpty where Take would wait.
 //
-// A majority of the servers confirms that the item has not been taken. It also confirms that no
-// item with a smaller priority number has been put. This costs as much as a Take. The server that
-// answers may not know yet that the item was claimed, or that an earlier item was given back. Peek
-// does not return an item that is due but that no consumer has moved to the queue yet.
+// A majority of the servers confirms that the item has not been taken, and that no item with a
+// smaller priority number has been put meanwhile. This costs as much as a Take. Claims are not
+// confirmed: the server that answers may not know yet that the item was claimed, or that an earlier
+// item was given back. Peek does not return an item that is due but that no consumer has moved to
+// the queue yet.
 func (q *Queue[T]) Peek(ctx context.Context) (value T, _ error) {
 	data, err := q.raw.peek(ctx)
 	if err == nil && data == nil {
@@ -70,9 +71,10 @@ func (q *raw) peek(ctx context.Context) ([]byte, error) {
 	return data, nil
 }
 
-// The method `first` returns the data of the first free item according to one server, or nil if
-// there is none. The checks in `proof` fail if that item has been taken since, or if an item with a
-// smaller priority number has been put. If the data is nil, they fail if any item has been put.
+// The method `first` returns the data of the first free item according to one server, or nil if the
+// queue has no free item. The checks in `proof` fail if that item has been taken after it was read,
+// or if an item with a smaller priority number has been put. If the data is nil, the checks fail if
+// any item has been put.
 func (q *raw) first(ctx context.Context) (data []byte, proof []session.Op, err error) {
 	for level := range q.tails {
 		v := &view{s: q.s, dir: q.levelDir(level)}

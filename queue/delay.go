@@ -16,8 +16,8 @@ import (
 )
 
 // Items that are not due yet are stored in slots: one directory for each second and priority. When
-// they are due, consumers move them to the end of the queue. The first waiter does so when the slot
-// is due, and a busy consumer does so once a second.
+// a slot is due, consumers move its items to the end of the queue. The first of the waiting
+// consumers does so at once. A busy consumer checks once a second for slots that are due.
 
 // A slot is a directory of delayed items.
 type slot struct {
@@ -37,9 +37,9 @@ func parseSlot(name string) (slot, bool) {
 
 func (q *raw) delayedDir() string { return znode.Join(q.path, "delayed") }
 
-// PutAt is like Put, but the items join the end of the queue later. By the clock of the consumer
-// that moves them, they do not join before the given time. If the queue has consumers at that time,
-// the items join within about two seconds. If the time has already passed, they join at once.
+// PutAt is like Put, but the items join the end of the queue later: not before the given time by
+// the clock of the consumer that moves them. If the queue has consumers at that time, the items
+// join within about two seconds. If the time has already passed, they join at once.
 //
 // Delayed items join regardless of the Limit, so they can make the queue larger than the Limit.
 // PutAt fails with session.ErrInvalid if the time is after the year 5000.
@@ -55,12 +55,12 @@ func (q *Queue[T]) PutAt(ctx context.Context, at time.Time, items ...T) error {
 	}, 0, items)
 }
 
-// maxYear is the last year that PutAt accepts. Its times, in seconds since 1970, fit into the 11
-// digits of a slot's name.
+// maxYear is the last year that PutAt accepts. The times of that year, in seconds since 1970, fit
+// into the 11 digits of a slot's name.
 const maxYear = 5000
 
-// putLater puts items in a slot. The names need a tag, because other clients may have deleted the
-// slot and created it again: see run.
+// putLater puts items in a slot. The names of the znodes need a tag, because other clients may have
+// deleted the slot and created it again: see the type run.
 func (q *raw) putLater(ctx context.Context, s slot, l lot) error {
 	dir := znode.Join(q.delayedDir(), s.name())
 	var puts []session.Op
@@ -84,9 +84,9 @@ func (q *raw) putLater(ctx context.Context, s slot, l lot) error {
 // promoteInterval is the time between two checks of a busy consumer for items that are due.
 const promoteInterval = time.Second
 
-// promoteSometimes lists the slots and calls promote for those that are due. It does nothing if the
-// last list is newer than promoteInterval and the next known slot is not due. Only the goroutine
-// that runs a batch of fetches may call it.
+// promoteSometimes lists the slots and calls promote for those that are due. It does nothing if it
+// listed the slots less than promoteInterval ago and the next known slot is not due. Only the
+// goroutine that runs a batch of fetches may call it.
 func (q *raw) promoteSometimes(ctx context.Context) error {
 	now := time.Now()
 	if now.Sub(q.promoted) < promoteInterval && (q.nextDue.IsZero() || now.Before(q.nextDue)) {
@@ -129,8 +129,8 @@ func sortedSlots(names []string) []slot {
 	return slots
 }
 
-// promote moves the items of a slot to the end of the queue. Several consumers may do so at the
-// same time, but only one of them moves each znode.
+// promote moves the items of a slot to the end of the queue. Several consumers may promote the same
+// slot at the same time, but each znode is moved by only one of them.
 func (q *raw) promote(ctx context.Context, s slot) error {
 	dir := znode.Join(q.delayedDir(), s.name())
 	listing, err := q.s.Children(ctx, dir)

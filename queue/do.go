@@ -18,9 +18,9 @@ import (
 // with ctx. It also ends, with the cause, when the claim is lost, before any other consumer can
 // claim the item. When Do returns, this context ends too. See Claim.Bind.
 //
-// If Claim fails, Do returns its error and does not call f. Otherwise Do returns the error of f,
-// even if that error rejects the item. If the claim was lost before f returned, the error also
-// wraps the cause: ErrClaimExpired, session.ErrLeaseLapsed, session.ErrRevoked,
+// If Claim fails, Do returns the error of Claim and does not call f. Otherwise Do returns the error
+// of f, even if that error rejects the item. If the claim was lost before f returned, the error
+// also wraps the cause: ErrClaimExpired, session.ErrLeaseLapsed, session.ErrRevoked,
 // session.ErrUnreadable, session.ErrLost or session.ErrClosed. Another consumer gets the item then.
 // If f returns context.Canceled because of the loss, the error of Do contains context.Canceled only
 // as text. Therefore errors.Is reports context.Canceled only if ctx was cancelled.
@@ -63,7 +63,8 @@ func (c *Claim[T]) settle(ctx context.Context, result error) error {
 		}
 		return err
 	})
-	// If ctx ended, the error of carryOut does not name the item yet. Errors of Ack and Reject do.
+	// Errors of Ack and Reject name the item. The error that carryOut returns when ctx ends does
+	// not.
 	if err != nil && errors.Is(err, context.Cause(ctx)) {
 		return fmt.Errorf("queue: %s %s of %s: %w", op, c.ID(), c.q.raw.path, err)
 	}

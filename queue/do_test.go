@@ -25,8 +25,8 @@ func claimed(t *testing.T, q *queue.Queue[string]) (c *queue.Claim[string], ende
 	return recipetest.Must(q.Claim(t.Context())), ended
 }
 
-// A deferred claim.Release(ctx) gives the item back, no matter how ctx ended. Before the fix, it
-// gave the item back in some runs and not in others.
+// Release gives the item back even if its context has ended. Before the fix, Release gave the item
+// back in some runs and not in others.
 //
 // Covers Q15.
 func TestReleaseWithAnEndedContextReleases(t *testing.T) {
@@ -48,7 +48,7 @@ func TestReleaseWithAnEndedContextReleases(t *testing.T) {
 	})
 }
 
-// Ack and Reject always fail if their context has ended, and the claim continues.
+// If the context of an Ack or Reject has ended, the call always fails, and the claim continues.
 func TestAckWithAnEndedContextIsRefused(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
@@ -93,8 +93,8 @@ func left(t *testing.T, w *recipetest.World, q *queue.Queue[string]) (items, dea
 	return items, dead
 }
 
-// The claim ends according to the result of the function, whether or not the caller's context has
-// ended meanwhile.
+// Do ends the claim according to the result of its function, whether or not the caller's context
+// has ended meanwhile.
 //
 // Covers Q14.
 func TestDoEndsTheClaimAsItsFunctionSays(t *testing.T) {
@@ -187,8 +187,8 @@ func TestWorkOnAnItemIsTheCallers(t *testing.T) {
 	})
 }
 
-// If the claim is lost during Do, the error of Do says so. The loss is not reported as the end of
-// the caller's context.
+// If the claim is lost during Do, the error of Do wraps the cause of the loss. It does not wrap
+// context.Canceled, even if the function of Do returns that error.
 //
 // Covers Q14.
 func TestLossDuringDoIsItsError(t *testing.T) {
@@ -250,8 +250,8 @@ func TestPanickingConsumerGivesBack(t *testing.T) {
 // The map `results` contains, for each item, the error that the function of Do returns.
 var results = map[string]error{"acked": nil, "given back": errOwn, "rejected": queue.ErrReject}
 
-// For each result, doEach puts an item and calls Do once. Then it checks where the items are. It
-// reports whether Do returned an unexpected error.
+// doEach puts one item for each entry of `results`, and calls Do as many times. Then it checks
+// where the items are. It reports whether Do returned an unexpected error.
 func doEach(t *testing.T, ctx context.Context, q, other *queue.Queue[string], settle func()) (failed bool) {
 	t.Helper()
 	recipetest.Check(t, other.Put(t.Context(), slices.Sorted(maps.Keys(results))...))
@@ -288,6 +288,9 @@ func doEach(t *testing.T, ctx context.Context, q, other *queue.Queue[string], se
 	return failed
 }
 
+// Do neither loses nor duplicates an item, whichever request or reply is lost. The place of each
+// item agrees with the result of its function and with the error of Do.
+//
 // Covers Q8, Q11, Q14.
 func TestDoAtEachLostRequest(t *testing.T) {
 	recipetest.AtEachLostRequest(t, func(t *testing.T, tr *recipetest.Trial) {
@@ -300,6 +303,9 @@ func TestDoAtEachLostRequest(t *testing.T) {
 	})
 }
 
+// Do neither loses nor duplicates an item, at whichever moment its context ends. The place of each
+// item agrees with the result of its function and with the error of Do.
+//
 // Covers Q8, Q11, Q14.
 func TestCancelledDoEndsTheClaim(t *testing.T) {
 	recipetest.CancelledAtEveryMoment(t, func(ctx context.Context, t *testing.T, w *recipetest.World, s *recipetest.Client) {

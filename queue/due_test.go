@@ -61,7 +61,8 @@ func TestForeignNodeAmongDelayedItemsCostsFewRequests(t *testing.T) {
 	})
 }
 
-// The time of a delayed item is rounded up to the second of its slot, and not down.
+// A delayed item is not taken before its time, because that time is rounded up, and not down, to
+// the whole second of the item's slot.
 //
 // Covers Q13.
 func TestDelayedItemsAreNotEarly(t *testing.T) {

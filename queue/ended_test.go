@@ -10,6 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
+// A call whose context has already ended sends no request.
+//
 // Covers Q8.
 func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
 	with := func(call func(context.Context, *queue.Queue[string]) error) func(context.Context, *session.Session) error {

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// open opens a session with an ensemble in this process.
+// The function `open` opens a session with an ensemble in this process.
 func open() (s *session.Session, done func()) {
 	e, err := zktest.New(zktest.Options{})
 	if err != nil {
@@ -72,8 +72,8 @@ func ExampleClaim() {
 		log.Fatal(err)
 	}
 	defer claim.Release(ctx) // gives the item back unless it was acked
-	// Use claim.Bind(ctx) as the context of the work. It ends before any other consumer gets the
-	// item.
+	// Use claim.Bind(ctx) as the context of the work. This context ends before any other consumer
+	// gets the item.
 	result := fmt.Sprintf("%s done, attempt %d", claim.Value().Task, claim.Attempt())
 	if err := claim.Ack(ctx, session.CreateOp{Path: "/result-1", Data: []byte(result)}); err != nil {
 		log.Fatal(err)
@@ -83,7 +83,8 @@ func ExampleClaim() {
 	// Output: resize done, attempt 1 <nil>
 }
 
-// A resource refuses a late worker, because another consumer has claimed the item since.
+// A resource refuses the write of a late worker: another consumer has claimed the item meanwhile,
+// so the worker's token is not the largest one any more.
 func ExampleToken() {
 	s, done := open()
 	defer done()

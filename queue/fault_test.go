@@ -38,8 +38,8 @@ func settle(tr *recipetest.Trial) {
 	synctest.Wait()
 }
 
-// An item is in the queue once if Put succeeded, not at all if Put failed, and at most once if the
-// outcome is Indeterminate.
+// If a request or reply of Put is lost, the queue agrees with the outcome: it has the item once if
+// the outcome is OK, not at all if the outcome is Failed, and at most once if it is Indeterminate.
 //
 // Covers Q1, Q2, Q3.
 func TestPutAtEachLostRequest(t *testing.T) {
@@ -74,8 +74,9 @@ func TestPutAtEachLostRequest(t *testing.T) {
 	})
 }
 
-// Items are delivered in order, and none of them twice. An item is missing only if the outcome of a
-// Take is Indeterminate. kazoo's Queue.get loses the item when the reply to its delete is lost.
+// If a request or reply of Take is lost, the items are still delivered in order, and none of them
+// twice. An item is missing only if the outcome of a Take is Indeterminate. For comparison, kazoo's
+// Queue.get loses the item when the reply to its delete is lost.
 //
 // Covers Q2, Q3.
 func TestTakeAtEachLostRequest(t *testing.T) {
@@ -113,7 +114,8 @@ func TestTakeAtEachLostRequest(t *testing.T) {
 	})
 }
 
-// Even a consumer that has to wait loses no item, and it is woken.
+// If a request or reply of a waiting Take is lost, the consumer is still woken by a put, and no
+// item is lost.
 //
 // Covers Q2, Q3, Q6.
 func TestWaitingTakeAtEachLostRequest(t *testing.T) {
@@ -156,6 +158,9 @@ func TestWaitingTakeAtEachLostRequest(t *testing.T) {
 	})
 }
 
+// If a request or reply of TryTake is lost, TryTake still finds the item, and fails with ErrEmpty
+// only if there is none.
+//
 // Covers Q2, Q3, Q5.
 func TestTryTakeAtEachLostRequest(t *testing.T) {
 	recipetest.AtEachLostRequest(t, func(t *testing.T, tr *recipetest.Trial) {
@@ -172,6 +177,9 @@ func TestTryTakeAtEachLostRequest(t *testing.T) {
 	})
 }
 
+// If a request or reply of Claim or Reject is lost, the item still exists once: in the queue or in
+// the dead letters.
+//
 // Covers Q8, Q11.
 func TestRejectAtEachLostRequest(t *testing.T) {
 	recipetest.AtEachLostRequest(t, func(t *testing.T, tr *recipetest.Trial) {
@@ -194,8 +202,9 @@ func TestRejectAtEachLostRequest(t *testing.T) {
 	})
 }
 
-// For each item, either it is still in the queue, or the ops of its Ack were applied. The error of
-// the Ack says which. kazoo's LockingQueue.consume returned true although its transaction failed.
+// If a request or reply of Claim, Ack or Release is lost, then each item either is still in the
+// queue, or the ops of its Ack were applied. The error of the Ack says which. For comparison,
+// kazoo's LockingQueue.consume returned true although its transaction failed.
 //
 // Covers Q7, Q10, Q11.
 func TestClaimAtEachLostRequest(t *testing.T) {
@@ -275,6 +284,8 @@ func TestCancelledTakeLeavesNothingAndLosesNothing(t *testing.T) {
 	})
 }
 
+// An item is neither lost nor left claimed, at whichever moment the context of Claim ends.
+//
 // Covers Q8.
 func TestCancelledClaimLeavesNothingClaimed(t *testing.T) {
 	recipetest.CancelledAtEveryMoment(t, func(ctx context.Context, t *testing.T, w *recipetest.World, s *recipetest.Client) {
@@ -296,6 +307,9 @@ func TestCancelledClaimLeavesNothingClaimed(t *testing.T) {
 	})
 }
 
+// If the context of a TakeBatch or ClaimBatch ends while its transaction is in progress, all items
+// are given back.
+//
 // Covers Q3, Q8.
 func TestCallCancelledWhileUnderWayGivesBack(t *testing.T) {
 	calls := map[string]func(context.Context, *queue.Queue[string]) error{
@@ -331,8 +345,9 @@ func TestCallCancelledWhileUnderWayGivesBack(t *testing.T) {
 	}
 }
 
-// unmark injects the fault `fate` into the next transaction that sets the handle's ledger znode of
-// the given kind. Another client deletes this znode before the handle sends the transaction again.
+// unmark applies `fate` to the handle's next transaction that sets its ledger znode of the given
+// kind. Then the handle sends the transaction again, but another client deletes the ledger znode
+// before the transaction arrives.
 func unmark(t *testing.T, w *recipetest.World, s *recipetest.Client, kind string, fate zktest.Fate) {
 	t.Helper()
 	var mark string
@@ -346,8 +361,9 @@ func unmark(t *testing.T, w *recipetest.World, s *recipetest.Client, kind string
 	time.AfterFunc(time.Second, func() { recipetest.Check(t, w.Admin().Delete(t.Context(), mark, session.AnyVersion)) })
 }
 
-// The reply to a put is lost, and another client deletes the ledger znode. Before the fix, the item
-// was put again with a new ledger znode, so the queue had the item twice.
+// An item is put once, even if the reply to the put is lost and another client then deletes the
+// handle's ledger znode. Before the fix, the handle put the item again with a new ledger znode, so
+// the queue had the item twice.
 //
 // Covers Q2.
 func TestItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
@@ -366,8 +382,9 @@ func TestItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
 	})
 }
 
-// The reply to an Ack is lost, and another client deletes the ledger znode. Before the fix, the Ack
-// was applied, but returned ErrRevoked with the outcome Failed.
+// An Ack does not report Failed if it was applied, even if its reply is lost and another client
+// then deletes the handle's ledger znode. Before the fix, such an Ack returned ErrRevoked with the
+// outcome Failed.
 //
 // Covers Q10.
 func TestAckIsNotDeniedWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
@@ -383,9 +400,9 @@ func TestAckIsNotDeniedWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
 	})
 }
 
-// The outcome of an Ack or Release is Indeterminate, and its transaction is not applied. Before the
-// fix, the item then stayed claimed while the session lived, although the claim's context had
-// ended.
+// If the outcome of an Ack or Release is Indeterminate, the claim is over, and the item is given
+// back if the transaction is not applied. Before the fix, the item stayed claimed while the session
+// lived, although the claim's context had ended.
 //
 // Covers Q8, Q11.
 func TestClaimIsOverWhateverComesOfACallThatWasGivenUp(t *testing.T) {
@@ -433,8 +450,9 @@ func TestClaimIsOverWhateverComesOfACallThatWasGivenUp(t *testing.T) {
 	}
 }
 
-// A caller stops waiting for an Ack, and the session ends before a server has processed the Ack.
-// Before the fix, a deferred Release then never returned.
+// Release returns even if an earlier Ack was never processed. In this test, the caller stops
+// waiting for the Ack, and the session ends before a server processes it. Before the fix, a
+// deferred Release never returned in this case.
 //
 // Covers Q8.
 func TestReleaseBehindAnAckThatNeverRan(t *testing.T) {
@@ -467,7 +485,8 @@ func TestReleaseBehindAnAckThatNeverRan(t *testing.T) {
 	})
 }
 
-// A put can still be sent after its caller has gone. Meanwhile the caller may reuse its buffer.
+// A put can still be sent after the caller of Put has stopped waiting. The caller may reuse its
+// buffer meanwhile, so the put must send a copy.
 //
 // Covers Q1.
 func TestPutThatWasGivenUpDoesNotReadTheCallersBuffer(t *testing.T) {
@@ -490,14 +509,15 @@ func TestPutThatWasGivenUpDoesNotReadTheCallersBuffer(t *testing.T) {
 	})
 }
 
-// The type `garbled` is a codec that is a function. Its Decode calls that function and then fails.
+// The type `garbled` is a function that serves as a codec. Its Decode calls the function and then
+// fails.
 type garbled func()
 
 func (garbled) Encode(v string) ([]byte, error) { return []byte(v), nil }
 func (g garbled) Decode([]byte) (string, error) { g(); return "", errors.New("garbled") }
 
-// An item does not decode, and the context of its Take or of its loop ends during Decode. Before
-// the fix, the item was lost.
+// An item that does not decode is moved to the dead letters, even if the context of the Take or of
+// the loop ends during Decode. Before the fix, the item was lost.
 //
 // Covers Q3, Q11.
 func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
@@ -532,10 +552,10 @@ func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
 	}
 }
 
-// A Take has deleted an item, but its caller's context has ended. The item is put back, even if
-// other consumers have drained its segment meanwhile. If a client has deleted the queue, the item
-// is not put back. Before the fix, the handle then retried without a pause, which blocked its other
-// users.
+// If the context of a Take ends after the Take has deleted an item, the item is put back, even if
+// other consumers have drained its segment meanwhile. If a client has deleted the queue meanwhile,
+// the item is not put back. Before the fix, the handle retried without a pause in the second case,
+// which blocked all other calls of the handle.
 //
 // Covers Q3, Q6.
 func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
@@ -611,8 +631,9 @@ func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
 	}
 }
 
-// The reply to a PutAt is lost, and another client deletes the ledger znode. Before the fix, the
-// item was put again with a new ledger znode, so the queue had the item twice.
+// A delayed item is put once, even if the reply to the PutAt is lost and another client then
+// deletes the handle's ledger znode. Before the fix, the handle put the item again with a new
+// ledger znode, so the queue had the item twice.
 //
 // Covers Q2, Q13.
 func TestDelayedItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
@@ -631,8 +652,9 @@ func TestDelayedItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T)
 	})
 }
 
-// Another client deletes the ledger znode right after the transaction that claims an item. Before
-// the fix, Claim failed, and the item stayed claimed while the session lived.
+// No item stays claimed if another client deletes the handle's ledger znode right after the
+// transaction that claims the item. Before the fix, Claim failed, and the item stayed claimed while
+// the session lived.
 //
 // Covers Q8.
 func TestClaimWhoseMarkIsDeletedBehindItLeavesNothingClaimed(t *testing.T) {
@@ -662,9 +684,9 @@ func TestClaimWhoseMarkIsDeletedBehindItLeavesNothingClaimed(t *testing.T) {
 	})
 }
 
-// ClaimBatch has claimed several items, but its caller's context has ended, and another client
-// deletes one of the claims. Before the fix, the other items stayed claimed until the session
-// ended.
+// If the context of a ClaimBatch ends, all of its items are free again, even if another client has
+// deleted the claim on one of them. Before the fix, the other items stayed claimed until the
+// session ended.
 //
 // Covers Q8.
 func TestOtherClaimsAreGivenBackWhereOneIsGone(t *testing.T) {
@@ -692,8 +714,8 @@ func TestOtherClaimsAreGivenBackWhereOneIsGone(t *testing.T) {
 	})
 }
 
-// Several Acks share a transaction, and one of them is refused. The other Acks succeed. The index
-// in the error of the refused Ack refers to the ops of that Ack.
+// If one of several Acks that share a transaction is refused, the other Acks succeed. The index in
+// the error of the refused Ack refers to the ops of that Ack.
 //
 // Covers Q10.
 func TestRefusedAckAmongOthers(t *testing.T) {
@@ -704,7 +726,7 @@ func TestRefusedAckAmongOthers(t *testing.T) {
 				q, s := newQueue(w, queue.Options[string]{})
 				recipetest.Check(t, q.Put(t.Context(), numbers(0, acks+1)...))
 				claims := recipetest.Must(q.ClaimBatch(t.Context(), acks+1))
-				// The other calls form a batch while this one is in progress.
+				// While this Ack is in progress, the other Acks wait and form one batch.
 				slow := w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 				go func() { recipetest.Check(t, claims[acks].Ack(t.Context())) }()
 				synctest.Wait()
@@ -750,11 +772,10 @@ func TestRefusedAckAmongOthers(t *testing.T) {
 	}
 }
 
-// Two Acks share a transaction, and both create /x. The second one is refused because of the first.
-// Then the first one fails too, so /x has never existed. Therefore the second Ack must be sent
-// again, and succeeds.
-//
-// Regression: the second Ack failed with the error that /x exists.
+// In this test, two Acks share a transaction, and both create /x. The servers refuse the second
+// Ack, because the first Ack creates /x already. Then the first Ack fails too, for another reason,
+// so /x does not exist. Therefore the second Ack must be sent again, and succeeds. Before the fix,
+// it failed with the error that /x exists.
 //
 // Covers Q10.
 func TestRefusedOverAnAckThatFails(t *testing.T) {
@@ -762,7 +783,7 @@ func TestRefusedOverAnAckThatFails(t *testing.T) {
 		q, s := newQueue(w, queue.Options[string]{})
 		recipetest.Check(t, q.Put(t.Context(), numbers(0, 3)...))
 		claims := recipetest.Must(q.ClaimBatch(t.Context(), 3))
-		// The other calls form a batch while this one is in progress.
+		// While this Ack is in progress, the other two Acks wait and form one batch.
 		slow := w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 		go func() { recipetest.Check(t, claims[2].Ack(t.Context())) }()
 		synctest.Wait()
@@ -786,9 +807,9 @@ func TestRefusedOverAnAckThatFails(t *testing.T) {
 	})
 }
 
-// The reply to a request is lost, and the client moves to a server that does not know the result
-// yet. Each item must still be delivered exactly once, or at most once if the client loses its
-// session.
+// Each item is delivered exactly once, or at most once if the client loses its session. In this
+// test, the reply to a request is lost, and the client moves to a lagging server, which does not
+// have the result of the request yet.
 //
 // Covers Q2, Q3, Q7, Q10, Q11, Q13.
 func TestLostReplyAndAServerThatLags(t *testing.T) {

@@ -16,6 +16,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
+// Items are taken in the order of their puts, even if they are in several segments. Drained
+// segments are deleted.
+//
 // Covers Q4.
 func TestOrderOverManySegments(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -43,7 +46,8 @@ func TestOrderOverManySegments(t *testing.T) {
 	})
 }
 
-// Two consumers take parts of the same znodes in turns, and keep the order.
+// Two consumers take items in turns, and get them in the order of the puts, although each takes
+// only a part of a znode's items at a time.
 //
 // Covers Q3, Q4.
 func TestConsumersInTurnsKeepTheOrder(t *testing.T) {
@@ -65,9 +69,9 @@ func TestConsumersInTurnsKeepTheOrder(t *testing.T) {
 	})
 }
 
-// A put makes at most two of many waiting consumers send requests: the first waiter and the next
-// one. In the queues of other libraries, every consumer watches the whole list, so each put wakes
-// all of them.
+// If many consumers wait, a put makes at most two of them send requests: the first waiter and the
+// next waiter. In the queues of other libraries, every consumer watches the whole list, so each put
+// wakes all consumers.
 //
 // Covers Q6.
 func TestPutWakesOneOfManyWaiters(t *testing.T) {
@@ -110,7 +114,7 @@ func TestPutWakesOneOfManyWaiters(t *testing.T) {
 	})
 }
 
-// The numbers of requests agree with doc.go.
+// Put, TakeBatch, ClaimBatch and Ack send as many requests for an item as doc.go says.
 //
 // Covers Q6.
 func TestRequestsPerItem(t *testing.T) {
@@ -145,7 +149,7 @@ func TestRequestsPerItem(t *testing.T) {
 		if n := s.Count(); n > 4 {
 			t.Errorf("requests to claim 50 items: got %d, want at most 4", n)
 		}
-		// The other calls form a batch while the first one is in progress.
+		// While the first Ack is in progress, the other Acks wait and form one batch.
 		w.Inject(zktest.Rule{Op: "multi", Fate: zktest.DelayReply, Delay: time.Millisecond})
 		done := make(chan error, len(c))
 		for _, c := range c {
@@ -160,8 +164,8 @@ func TestRequestsPerItem(t *testing.T) {
 	})
 }
 
-// Each item is delivered exactly once, to one of many consumers. In CURATOR-605, two consumers get
-// the same item.
+// Many consumers share a queue, and each item is delivered to exactly one consumer. For comparison,
+// in CURATOR-605 two consumers get the same item.
 //
 // Covers Q1, Q3.
 func TestManyConsumersShareEachItemOnce(t *testing.T) {
@@ -207,6 +211,9 @@ func TestManyConsumersShareEachItemOnce(t *testing.T) {
 	}
 }
 
+// When a loop ends, or when its body takes too long, the items that the loop has not reached are
+// given back.
+//
 // Covers Q8.
 func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -244,6 +251,8 @@ func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
 	})
 }
 
+// When the session of a claimer expires, the claim ends, and a waiting consumer claims the item.
+//
 // Covers Q7, Q11.
 func TestItemOfDeadClaimerIsClaimedAgain(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -271,6 +280,9 @@ func TestItemOfDeadClaimerIsClaimedAgain(t *testing.T) {
 	})
 }
 
+// A claim ends when its time (Options.ClaimFor) is up, and Extend postpones that. After the end,
+// another consumer gets the item, and Ack and Extend fail.
+//
 // Covers Q7, Q8.
 func TestClaimEndsWithItsTime(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -296,7 +308,8 @@ func TestClaimEndsWithItsTime(t *testing.T) {
 	})
 }
 
-// If Extend is called when the claim's time is up, either Extend fails or the claim continues.
+// If Extend is called at the moment when the claim's time is up, either Extend fails or the claim
+// continues.
 func TestExtensionAtTheLastMomentHolds(t *testing.T) {
 	const claimFor = 3 * time.Second
 	extended := 0
@@ -320,7 +333,7 @@ func TestExtensionAtTheLastMomentHolds(t *testing.T) {
 	t.Logf("Extend succeeded %d times of 50", extended)
 }
 
-// A claim that another client deleted is over. It can be neither extended nor acked.
+// When another client has deleted a claim, the claim can be neither extended nor acked.
 func TestRevokedClaimIsNotExtended(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{ClaimFor: time.Hour})
@@ -342,9 +355,9 @@ func TestRevokedClaimIsNotExtended(t *testing.T) {
 	})
 }
 
-// During an Ack, the session detects that another client has deleted the claim. The claim's context
-// must not end before the Ack returns, because the Ack itself may have deleted the claim. But
-// Extend must fail at once. The Ack fails too, and the item stays in the queue.
+// In this test, another client deletes a claim, and the session detects this during an Ack. The
+// claim's context must not end before the Ack returns, because the Ack itself may have deleted the
+// claim. But Extend must fail at once. The Ack fails too, and the item stays in the queue.
 //
 // Covers Q10.
 func TestAckOfARevokedClaim(t *testing.T) {
@@ -359,8 +372,9 @@ func TestAckOfARevokedClaim(t *testing.T) {
 				node = n
 			}
 		}
-		// A heartbeat would also check the claim's znode. So wait until a heartbeat has passed. The
-		// next one comes at least a second later, after the call of Extend below.
+		// A heartbeat also checks the claim's znode, so no heartbeat may be sent between the
+		// deletion below and the call of Extend. Therefore wait for a heartbeat: the next heartbeat
+		// is sent at least a second later, which is after the call of Extend.
 		beat := w.Inject(zktest.Rule{Op: "multi", Path: node, Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Millisecond})
 		for begun := time.Now(); beat.Fired() == 0; time.Sleep(10 * time.Millisecond) {
 			if time.Since(begun) > recipetest.Timeout {
@@ -396,8 +410,8 @@ func TestAckOfARevokedClaim(t *testing.T) {
 	})
 }
 
-// The reply to an Ack is lost after the Ack has deleted the claim. The session must not count this
-// deletion as a revocation.
+// If an Ack has deleted the claim and its reply is lost, the session must not count this deletion
+// as a revocation by another client.
 //
 // Covers Q10.
 func TestAckSeesItsOwnDeletion(t *testing.T) {
@@ -418,8 +432,8 @@ func TestAckSeesItsOwnDeletion(t *testing.T) {
 	})
 }
 
-// A caller stops waiting for its Ack and changes its buffer, and then the Ack is sent again. The
-// Ack must have the data that the caller passed.
+// An Ack has the data that the caller passed, even if the caller stops waiting and changes the
+// buffer before the Ack is sent again.
 func TestDataOfAnAckThatWasGivenUp(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
@@ -441,6 +455,8 @@ func TestDataOfAnAckThatWasGivenUp(t *testing.T) {
 	})
 }
 
+// If one of the ops of an Ack fails, none of them is applied, and the claim continues.
+//
 // Covers Q10.
 func TestAckAndItsEffectAreOneTransaction(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -463,6 +479,8 @@ func TestAckAndItsEffectAreOneTransaction(t *testing.T) {
 	})
 }
 
+// An item is moved to the dead letters after MaxAttempts claims, or if it does not decode.
+//
 // Covers Q11.
 func TestDeadLetters(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -515,6 +533,8 @@ func drainBytes(t *testing.T, q *queue.Queue[[]byte]) (items []string) {
 	}
 }
 
+// Items of a smaller priority number are taken first, even if they were put later.
+//
 // Covers Q12.
 func TestPriorities(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -541,6 +561,8 @@ func TestPriorities(t *testing.T) {
 	})
 }
 
+// If the queue is full, TryPut fails with ErrFull, and Put waits until there is room.
+//
 // Covers Q9.
 func TestFullQueueRefusesOrBlocks(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -578,8 +600,9 @@ func TestFullQueueRefusesOrBlocks(t *testing.T) {
 	})
 }
 
-// A segment is opened while a waiting producer sets its watches. When a consumer takes an item from
-// this segment, the producer must wake. Before the fix, the producer did not watch this segment.
+// A producer that waits for room is woken when a consumer takes an item, even if the item's segment
+// was opened while the producer was setting its watches. Before the fix, the producer did not watch
+// such a segment.
 func TestRoomInASegmentOpenedDuringListen(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		full, s := newQueue(w, queue.Options[string]{Limit: 2})
@@ -612,8 +635,8 @@ func TestRoomInASegmentOpenedDuringListen(t *testing.T) {
 	})
 }
 
-// A producer that puts for the first time gets only a share of the room that the Limit leaves.
-// Before the fix, it took all the room that the other producers had left.
+// A producer that puts for the first time gets only its share of the free room. Before the fix, it
+// took all the free room.
 //
 // Covers Q9.
 func TestSecondProducerSharesTheRoom(t *testing.T) {
@@ -625,7 +648,8 @@ func TestSecondProducerSharesTheRoom(t *testing.T) {
 		}
 		recipetest.Check(t, second.TryPut(t.Context(), "b")) // sees room for eight items
 		for range 8 {
-			// This producer counted the items when it was alone, so it has room for these.
+			// This producer counted the items when it was the only producer. So its share is all
+			// the room that was free then.
 			recipetest.Check(t, first.TryPut(t.Context(), "a"))
 		}
 		n := 1
@@ -638,6 +662,9 @@ func TestSecondProducerSharesTheRoom(t *testing.T) {
 	})
 }
 
+// Close ends the calls that wait, and removes the handle's znodes. All later calls fail with
+// ErrClosed.
+//
 // Covers Q5, Q8.
 func TestCloseEndsWaitersAndRemovesNodes(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -679,6 +706,8 @@ func TestCloseEndsWaitersAndRemovesNodes(t *testing.T) {
 	})
 }
 
+// Each delayed item is delivered once, at its time or at most two seconds later.
+//
 // Covers Q13.
 func TestDelayedItemsComeWhenDue(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -706,8 +735,8 @@ func TestDelayedItemsComeWhenDue(t *testing.T) {
 				t.Errorf("Take: got %q after %v, want %q after %v to %v", item, d, want.item, want.at, want.at+2*time.Second)
 			}
 		}
-		// Although several consumers move the items, each item is moved once. A consumer that does
-		// not wait moves items too.
+		// Two consumers move these delayed items to the queue, but each item is moved once.
+		// Consumers move delayed items even if they do not wait.
 		put(3*time.Hour, numbers(0, 100)...)
 		time.Sleep(time.Until(start.Add(3*time.Hour)) + time.Second)
 		recipetest.Check(t, q.Put(t.Context(), "busy"))
@@ -722,8 +751,9 @@ func TestDelayedItemsComeWhenDue(t *testing.T) {
 	})
 }
 
-// A producer has not noticed that its segment is full, and other producers have put items in the
-// next segment. The producer must put its item after theirs.
+// Items stay in the order of their puts, even if a producer has not noticed that another producer
+// has filled the segment and opened the next one. The late producer must put its item in the new
+// segment.
 //
 // Covers Q4.
 func TestOrderOfProducersAcrossSegments(t *testing.T) {
@@ -742,9 +772,10 @@ func TestOrderOfProducersAcrossSegments(t *testing.T) {
 	})
 }
 
-// A producer is two segments behind: it has filled a segment, and then another producer has filled
-// the next two. The first of these two was drained and deleted. Before the fix, the producer
-// created that deleted segment again.
+// Items stay in the order of their puts, even if a producer is two segments behind. In this test,
+// the producer has filled a segment, and another producer has then filled the next two. The first
+// of these two segments was drained and deleted. Before the fix, the late producer created the
+// deleted segment again.
 //
 // Covers Q4.
 func TestOrderOfAProducerTwoSegmentsBehind(t *testing.T) {

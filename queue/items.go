@@ -20,9 +20,9 @@ import (
 //	}
 //
 // The loop ends when ctx or the session ends, when the queue is closed, or when the queue cannot be
-// read. Its last round has the reason as its error: the cause of ctx, ErrClosed, or an error of the
-// session. An item that does not decode is moved to the dead letters and yields a [*DecodeError],
-// and the loop continues. When the error is not nil, the value is the zero value.
+// read. In the last round, the error is the reason for the end: the cause of ctx, ErrClosed, or an
+// error of the session. An item that does not decode is moved to the dead letters and yields a
+// [*DecodeError], and the loop continues. When the error is not nil, the value is the zero value.
 //
 // Up to Options.Prefetch items are taken in one transaction. Items that the loop has not reached
 // are put back in their places when the loop ends. They are also put back when one round of the

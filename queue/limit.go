@@ -10,8 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// putWaiting puts, and waits while the queue is full. Waiting producers form a queue of waiters,
-// like consumers. Only the first of them watches the items.
+// putWaiting puts the items of the job. While the queue is full, it waits. Waiting producers form a
+// queue of waiters, like consumers. Only the first waiting producer watches the items.
 func (q *raw) putWaiting(ctx context.Context, job *putJob) error {
 	err := q.put(ctx, job)
 	if !errors.Is(err, ErrFull) || len(job.items) > q.limit {
@@ -41,7 +41,7 @@ func (q *raw) putWaiting(ctx context.Context, job *putJob) error {
 
 // admit reserves room for n items on behalf of commitPuts. It fails with ErrFull if there is no
 // room. It counts the items and divides the free room by the number of producers: this handle gets
-// one share. It counts again only when the rest of the share is too small for n items.
+// one share. It counts again only when less than n is left of that share.
 func (q *raw) admit(ctx context.Context, n int) error {
 	if q.limit == 0 {
 		return nil

@@ -14,8 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// The map `loops` contains two kinds of loops over items. One uses Items. The other uses Claims and
-// acks each claim.
+// The map `loops` contains two kinds of loops over the items of a queue. The loop "items" uses
+// Items. The loop "claims" uses Claims and acks each claim.
 var loops = map[string]func(context.Context, *queue.Queue[string]) iter.Seq2[string, error]{
 	"items": func(ctx context.Context, q *queue.Queue[string]) iter.Seq2[string, error] { return q.Items(ctx) },
 	"claims": func(ctx context.Context, q *queue.Queue[string]) iter.Seq2[string, error] {
@@ -33,8 +33,8 @@ var loops = map[string]func(context.Context, *queue.Queue[string]) iter.Seq2[str
 	},
 }
 
-// When a loop ends, it yields the reason once, as an error. Before the fix, the loop ended without
-// a reason.
+// When a loop ends because of its context, Close or the end of the session, it yields this reason
+// once, as an error. Before the fix, the loop ended without an error.
 func TestLoopEndsWithTheReasonOnce(t *testing.T) {
 	errOwn := errors.New("the program stops")
 	type world struct {
@@ -100,7 +100,8 @@ func (picky) Decode(data []byte) (string, error) {
 	return string(data), nil
 }
 
-// Before the fix, items that did not decode were skipped without an error.
+// A loop yields an error for an item that does not decode, and then continues. Before the fix, the
+// loop skipped such items without an error.
 //
 // Covers Q11.
 func TestLoopGoesOnAfterAnItemThatDoesNotDecode(t *testing.T) {

@@ -16,13 +16,14 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The delayed items of one second are in a slot. When they are due, a consumer moves them to the
-// queue and deletes the slot. A late item for the same second creates the slot again, and its
-// numbers begin at 0 again.
+// A delayed item is not lost if its slot was deleted and created again. A slot is the znode below
+// which the delayed items of one second are stored. When these items are due, a consumer moves them
+// to the queue and deletes the slot. If a late item for the same second is put afterwards, the slot
+// is created again, and its sequence numbers begin at 0 again.
 //
-// Before the fix, a late item B therefore got the name of an earlier item A. Another consumer had
-// moved A, but a slow consumer had read A before that. The slow consumer moved A once more and
-// deleted the znode of B. So A was in the queue twice, and B was lost.
+// In this test, a slow consumer reads item A in the slot. Then another consumer moves A to the
+// queue, and a late item B is put. Before the fix, B got the same name as A. So the slow consumer
+// moved A once more and deleted the znode of B: A was in the queue twice, and B was lost.
 //
 // Covers Q1, Q2, Q13.
 func TestItemThatComesLateForItsSecondIsNotLost(t *testing.T) {
@@ -48,8 +49,8 @@ func TestItemThatComesLateForItsSecondIsNotLost(t *testing.T) {
 		go func() { arrived <- late.PutAt(t.Context(), at, "B") }()
 		time.Sleep(2 * time.Second)
 
-		// One consumer has read A in the slot. Before it moves A, another consumer moves
-		// and takes A.
+		// The slow consumer has read A in the slot. Before it moves A, the fast consumer moves and
+		// takes A.
 		var got []string
 		slowClient.Before("multi", func() {
 			got = append(got, recipetest.Must(fast.Take(t.Context())))
@@ -93,9 +94,10 @@ var endings = map[string]func(context.Context, *queue.Claim[string]) error{
 	"release": func(ctx context.Context, c *queue.Claim[string]) error { return c.Release(ctx) },
 }
 
-// A client deletes a claim, and another session claims the item before the first claimer has
-// noticed. Before the fix, the first claimer's Ack removed the item, and its Release gave the item
-// to a third consumer.
+// If a client deletes a claim and another session claims the item, the first claimer cannot end the
+// second claim. In this test, the first claimer has not noticed the deletion when it calls Ack,
+// Reject or Release. Before the fix, its Ack removed the item, and its Release gave the item to a
+// third consumer.
 //
 // Covers Q7, Q10.
 func TestDeletedClaimEndsNoOther(t *testing.T) {
@@ -132,9 +134,9 @@ func TestDeletedClaimEndsNoOther(t *testing.T) {
 	}
 }
 
-// This is like TestDeletedClaimEndsNoOther, but the item is taken and put back before it is claimed
-// again. Before the fix, the new znode of the item had the same name and version as the old one. So
-// the end of the old claim ended the new claim.
+// This test is like TestDeletedClaimEndsNoOther, but the item is taken and put back before it is
+// claimed again. Before the fix, the new znode of the item had the same name and version as the old
+// znode. So the Ack, Reject or Release of the old claim ended the new claim.
 //
 // Covers Q3, Q7, Q10.
 func TestDeletedClaimEndsNoOtherOnAnItemGivenBack(t *testing.T) {
@@ -166,8 +168,10 @@ func TestDeletedClaimEndsNoOtherOnAnItemGivenBack(t *testing.T) {
 	}
 }
 
-// While a call makes a claim, a client deletes this claim, and another session claims the item.
-// Before the fix, the call ended the second claim, which could then not be acked.
+// A call of Claim does not end the claim of another session. In this test, a client deletes the
+// first claim while the call of Claim is still in progress, and another session claims the item.
+// Before the fix, the first call ended the second claim, so the second session could not ack the
+// item.
 //
 // Covers Q7, Q8, Q10.
 func TestClaimDeletedWhileItIsMade(t *testing.T) {
@@ -178,7 +182,7 @@ func TestClaimDeletedWhileItIsMade(t *testing.T) {
 		recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Release(t.Context()))
 		var c *queue.Claim[string]
 		s.Before("multi", func() { // before the transaction that makes the claim
-			s.Before("multi", func() { // before the transaction that sets the item's znode
+			s.Before("multi", func() { // before the transaction that writes the item's znode
 				deleteClaim(t, w)
 				c = recipetest.Must(other.Claim(t.Context()))
 			})
@@ -195,11 +199,12 @@ func TestClaimDeletedWhileItIsMade(t *testing.T) {
 	})
 }
 
-// A client deletes a claim, and a second session claims the item. The second session has not set
-// the item's znode yet, so this znode has the same version for both claims. The first claimer has
-// not noticed the deletion. It ends its claim, and thereby deletes the second claim.
+// Claim does not return a claim whose znode is gone. In this test, a client deletes a claim, and a
+// second session claims the item. The second session has not written the item's znode yet, so this
+// znode has the same version for both claims. The first claimer has not noticed the deletion. It
+// ends its own claim, and thereby deletes the second claim.
 //
-// Before the fix, the second session got its claim although the claim's znode was gone. So a third
+// Before the fix, Claim then returned the second claim, although its znode was gone. So a third
 // consumer could claim the item too.
 //
 // Covers Q7.
@@ -254,7 +259,8 @@ func TestClaimEndedBeforeItsItemIsSet(t *testing.T) {
 }
 
 // Release and Reject end the claim's context before they send their transaction. Before the fix, a
-// waiter could claim the dead letter before the context of the rejected claim ended.
+// consumer of the dead letters could claim a rejected item before the context of the rejected claim
+// ended.
 //
 // Covers Q7.
 func TestContextEndsBeforeTheItemIsSomebodyElses(t *testing.T) {

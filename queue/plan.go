@@ -18,7 +18,7 @@ type plan struct {
 	items []item
 
 	served []*entry
-	rest   *entry // the items that remain of the last entry of served; nil if none remain
+	rest   *entry // what the plan leaves of the last served entry; nil if nothing
 }
 
 // plan returns the plan for the first n items of entries.
@@ -81,7 +81,7 @@ func (p *plan) done(v *view) {
 
 // complete returns the items of an applied plan. For claims, it also gets two values from the
 // servers: the token, and how many times each item was claimed. It omits an item if another client
-// has deleted the claim meanwhile.
+// has deleted the item's claim meanwhile.
 func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	if !p.claim {
 		return p.items, nil
@@ -114,22 +114,24 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 }
 
 // register reads how many times an item was claimed. It also ensures that the item's znode has a
-// different version during each claim. If the claim is gone, the field `attempts` stays zero.
+// different version during each claim. If the claim is gone, the item's field `attempts` stays
+// zero.
 //
 // The version distinguishes claims, because all claims on an item have the same name. Suppose that
 // a client deletes a claim, and another session claims the item before the first claimer has
 // noticed. When the first claimer ends its claim, it must not end the second claim. So each
 // transaction that ends a claim checks the version.
 //
-// To get a new version, register sets the item's znode before the claim is granted. Only the first
-// claim on a znode does not need this. If a later claim has replaced this one and was granted,
-// register must not set the znode, because the later claim could then not be acked. So register
-// reads the version, and then checks that its own claim exists. It sets the znode only if the
-// version is still the same.
+// To get a new version, register writes the data of the item's znode again before the claim is
+// granted. The first claim on a znode needs no new version. Another claim may have replaced this
+// one and may have been granted. Then register must not write, because the new version would make
+// the Ack of the other claim fail. So register reads the version, and then checks that its own
+// claim exists. It writes only if the version is still the same.
 //
-// Until the item's znode is set, the earlier claimer can still end this claim. So the transaction
-// that sets the item's znode also sets the claim's znode, and fails if the claim's znode is gone.
-// If another claim has replaced this one, the czxid in the result differs.
+// Until the item's znode has its new version, the earlier claimer can still end this claim. So the
+// transaction that writes the item's znode also writes the claim's znode, and fails if the claim's
+// znode is gone. If another claim has replaced this one, the czxid in the result is not the token
+// of this claim.
 func (q *raw) register(ctx context.Context, it *item) error {
 	for {
 		stat, err := q.s.Exists(ctx, q.itemPath(*it))
@@ -234,8 +236,8 @@ func asFit(items []item, f func([]item) error) error {
 }
 
 // giveBack puts taken items back in their places, unless a client has deleted the queue. It may
-// need several transactions, because a transaction that takes items is smaller than one that puts
-// them back. Other consumers may have taken later items meanwhile: see Q4.
+// need several transactions, because a transaction that puts items back is larger than the
+// transaction that took them. Other consumers may have taken later items meanwhile: see Q4.
 func (q *raw) giveBack(ctx context.Context, items []item) error {
 	return asFit(items, func(part []item) error { return q.putBack(ctx, part) })
 }
@@ -278,8 +280,9 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 	}
 	for {
 		err := q.txns.Do(ctx, "txn", q.path, &batch.Call[*txnJob]{Job: &txnJob{build: build}})
-		// Another client may have drained and deleted a segment, opened the next one, or created
-		// the drained one again. In these cases try again.
+		// Other clients may have deleted the item's segment after it was drained. While this call
+		// recreates that segment, they may have recreated it too, or opened another segment. In
+		// these cases try again.
 		part := (*session.MultiError)(nil)
 		if !errors.As(err, &part) || !errors.Is(part, session.ErrNoNode) && !errors.Is(part, session.ErrBadVersion) && !errors.Is(part, session.ErrNodeExists) {
 			return err
@@ -289,8 +292,8 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 }
 
 // remakeOps returns ops that recreate those segments of the items that were drained and deleted. It
-// fails if a client has deleted the queue, or if a new queue has not reached such a segment yet. In
-// both cases the items are gone with the old queue.
+// fails if a client has deleted the queue. It also fails if the queue was created again and has not
+// opened the segment of one of the items yet. In both cases the items are gone with the old queue.
 func (q *raw) remakeOps(ctx context.Context, items []item) ([]session.Op, error) {
 	var ops []session.Op
 	seen := map[string]bool{}

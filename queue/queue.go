@@ -119,7 +119,7 @@ func (o *Options[T]) check() error {
 }
 
 // DeadLetters returns the queue of dead letters: items that were claimed too often, were rejected,
-// or did not decode. It is an ordinary queue below the path of this one.
+// or did not decode. It is an ordinary queue, at a path below the path of q.
 func (q *Queue[T]) DeadLetters() *Queue[T] {
 	return newQueue(q.raw.s, q.dead.path, Options[T]{Codec: q.opts.Codec, Prefetch: q.opts.Prefetch}, q.invalid)
 }
@@ -141,9 +141,9 @@ func (q *Queue[T]) Close(ctx context.Context) error {
 	return nil
 }
 
-// Put adds items at the end of the queue, with priority 0. It adds all of them or none in one
-// transaction, next to each other and in their order. It returns when a majority of the servers has
-// them.
+// Put adds items at the end of the queue, with priority 0. One transaction adds all of the items,
+// or none. They are next to each other in the queue, in the order of the arguments. Put returns
+// when a majority of the servers has stored them.
 //
 // Put adds an item once or not at all, whichever replies are lost. After an error,
 // session.OutcomeOf reports whether Put has added the items. The result is Indeterminate if the
@@ -204,7 +204,7 @@ func (q *Queue[T]) encode(items []T) ([][]byte, error) {
 }
 
 // The method `movable` refuses items that fit into the queue but could not be moved to the dead
-// letters. The request that moves an item is larger than the one that puts it.
+// letters. The request that moves an item is larger than the request that puts the item.
 func (q *Queue[T]) movable(items [][]byte) error {
 	for _, data := range items {
 		if len(data) < runBytes {
@@ -226,9 +226,10 @@ func (q *Queue[T]) rejectOps(data []byte) []session.Op {
 	return append(q.raw.ackOps(claimed), append(fullTail.ops([]lot{{items: [][]byte{data}}}), q.dead.ring(), mark)...)
 }
 
-// Take waits for an item, deletes the first one, and returns it to this caller only. If ctx ends
-// first, Take takes no item, or puts it back. If the process or the session ends between the
-// deletion and the return, the item is lost. Use Claim for items that must not be lost.
+// Take waits until the queue has a free item. It deletes the first free item and returns it to this
+// caller only. If ctx ends first, Take takes no item, or puts the item back. If the process or the
+// session ends between the deletion and the return, the item is lost. Use Claim for items that must
+// not be lost.
 //
 // An item that does not decode is moved to the dead letters, even if ctx ends first. Take returns
 // it as a *DecodeError.
@@ -237,9 +238,9 @@ func (q *Queue[T]) Take(ctx context.Context) (T, error) {
 	return q.one(ctx, items, err)
 }
 
-// TryTake is like Take, but fails with ErrEmpty where Take would wait. In that case the queue had
-// no items except claimed ones at one moment during the call. Confirming this costs a transaction;
-// prefer Take if you can wait.
+// TryTake is like Take, but fails with ErrEmpty where Take would wait. ErrEmpty means that, at one
+// moment during the call, the queue had no items except claimed ones. To confirm this, TryTake
+// needs another transaction; prefer Take if you can wait.
 func (q *Queue[T]) TryTake(ctx context.Context) (T, error) {
 	items, err := q.take(ctx, 1, false)
 	if err == nil && len(items) == 0 {
@@ -259,9 +260,11 @@ func (q *Queue[T]) one(ctx context.Context, items []item, err error) (value T, _
 	return value, nil
 }
 
-// TakeBatch is like Take, but takes at least one item and up to n in one transaction. Items that do
-// not decode are moved to the dead letters. TakeBatch then returns the other items together with
-// the *DecodeError of the first such item. It fails with session.ErrInvalid if n is less than 1.
+// TakeBatch is like Take, but takes between 1 and n items in one transaction. It fails with
+// session.ErrInvalid if n is less than 1.
+//
+// Items that do not decode are moved to the dead letters. If there are any, TakeBatch returns the
+// decoded items together with an error: the *DecodeError of the first item that does not decode.
 func (q *Queue[T]) TakeBatch(ctx context.Context, n int) ([]T, error) {
 	items, err := q.take(ctx, n, true)
 	values := make([]T, 0, len(items))

@@ -12,6 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/queue"
 )
 
+// Items are taken in the order of their puts, whatever the sizes of the batches are.
+//
 // Covers Q4.
 func TestItemsComeInTheOrderPut(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -41,6 +43,8 @@ func TestItemsComeInTheOrderPut(t *testing.T) {
 	})
 }
 
+// A Take that has waited for a minute returns within a second after a put.
+//
 // Covers Q6.
 func TestBlockedTakeWakes(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {

@@ -16,7 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// raw is a Queue without the codec: its items are bytes. The items of one priority form a level.
+// The type `raw` is a Queue without the codec: its items are bytes. The items of one priority form
+// a level.
 type raw struct {
 	s    *session.Session
 	path string
@@ -85,7 +86,7 @@ type item struct {
 	attempts int    // number of claims so far, including this one
 	token    int64  // czxid of the claim
 	version  int32  // version of the item's znode; it differs for each claim on the item
-	ledger   string // path of the claimer's ledger znode; it exists while the claim does
+	ledger   string // path of the claimer's ledger znode, which exists while the claim does
 }
 
 func newRaw(s *session.Session, path string, levels, limit int, relaxed bool) *raw {
@@ -125,9 +126,9 @@ func (q *raw) claimPath(it item) string { return znode.Join(q.itemPath(it), clai
 // The items of a single call may be larger, up to the limit of the servers.
 const groupBytes = 256 << 10
 
-// commitPuts carries out the first call. The same transaction carries out the calls directly after
-// it that have the same level (priority), as far as they fit. A call with further ops (the field
-// `also`) is carried out alone.
+// commitPuts carries out one or more calls in one transaction: the first call, and the calls
+// directly after it that have the same level (priority), as far as they fit. A call with further
+// ops (the field `also`) is carried out alone.
 func (q *raw) commitPuts(ctx context.Context, calls []*batch.Call[*putJob]) {
 	first := calls[0].Job
 	n, size := 0, 0
@@ -220,9 +221,9 @@ func (q *raw) commitFetches(ctx context.Context, calls []*batch.Call[*fetchJob])
 	}
 }
 
-// fetch takes or claims up to n items from the first level (priority) that has any. The same
-// transaction checks that the levels before that one have none. If sure is true, a separate
-// transaction confirms an empty result.
+// fetch takes or claims up to n items from the first level (priority) that has free items. The same
+// transaction checks that no item was put in an earlier level meanwhile. If sure is true, a
+// separate transaction confirms an empty result.
 func (q *raw) fetch(ctx context.Context, n int, claim, sure bool) ([]item, error) {
 	for {
 		if err := q.promoteSometimes(ctx); err != nil {
@@ -250,12 +251,12 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// errOvertaken means that everything must be read again: another client put an item that comes
-// first, or the ledger znode did not exist when the queue was read.
+// errOvertaken means that everything must be read again: another client has put an item that must
+// be served first, or the ledger znode did not exist when the queue was read.
 var errOvertaken = errors.New("queue: overtaken by a put")
 
 // fetchFirst fetches from the first level (priority) that has a free item. It also returns checks
-// which prove that the levels before that one have none.
+// that fail if an item was put in an earlier level meanwhile.
 func (q *raw) fetchFirst(ctx context.Context, views []*view, n int, claim bool) (items []item, before []session.Op, err error) {
 	for level, v := range views {
 		items, err := q.fetchFrom(ctx, v, level, n, claim, before)
@@ -458,14 +459,15 @@ func (q *raw) carryOut(ctx context.Context, f func(context.Context) error) error
 	}
 }
 
-// The method `ring` returns the op that wakes the first waiter. It is used where the other watches
-// of the waiter do not fire: see listen.
+// The method `ring` returns the op that wakes the first waiter. Transactions that fire no other
+// watch of the waiter need this op: see listen.
 func (q *raw) ring() session.Op {
 	return session.SetOp{Path: q.itemsDir(), Version: session.AnyVersion}
 }
 
-// end ends the waiting calls, waits for the calls in progress, and removes the handle's ledger
-// znodes. Calls that end claims or give items back are still carried out after that.
+// The method `end` ends the calls that wait for items or room, waits for the calls in progress, and
+// removes the handle's ledger znodes. Calls that end claims or give items back are still carried
+// out after that.
 func (q *raw) end(ctx context.Context) error {
 	q.close(ErrClosed)
 	// A fetch in progress puts the items that are due. So the batcher `puts` must not refuse calls

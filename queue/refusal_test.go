@@ -16,8 +16,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A server refuses a few requests of a call. Before the fix, the call's item was lost or stayed
-// claimed while the session lived, and the handle's ledger znode remained after Close.
+// If a server refuses some requests of a Claim or Take, the item is free again in the end, and
+// Close removes the handle's ledger znodes. Before the fix, the item was lost or stayed claimed
+// while the session lived, and a ledger znode remained after Close.
 //
 // Covers Q3, Q8, Q11.
 func TestRefusedLookUpKeepsNoItem(t *testing.T) {
@@ -61,8 +62,8 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 					q, s := newQueue(w, queue.Options[string]{ClaimFor: time.Second / 4})
 					other, _ := newQueue(w, queue.Options[string]{})
 					recipetest.Check(t, other.Put(t.Context(), "x"))
-					// Now the handle has its ledger znodes, and the next claim will not be the
-					// first one of the item.
+					// This claim and its release create the ledger znodes of the handle. The claim
+					// under test is then the second claim on the item.
 					recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Release(t.Context()))
 					refusal := c.refusal
 					refusal.Count, refusal.Code = 3, code
@@ -98,9 +99,9 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 	}
 }
 
-// The proof that a lease is safe covers only ZooKeeper's servers. On another server, items can be
-// taken but not claimed. The session recognizes ClickHouse Keeper, because that server gives
-// sessions no password.
+// On a server that is not ZooKeeper, items can be taken but not claimed, because the proof that a
+// lease is safe covers only ZooKeeper. The session recognizes ClickHouse Keeper because that server
+// gives sessions no password.
 //
 // Covers Q3.
 func TestNoClaimOnAServerThatIsNotZooKeeper(t *testing.T) {

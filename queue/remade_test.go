@@ -15,8 +15,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A client deletes the queue and creates it again. Before the fix, a handle gave out items that it
-// had read from the old queue, and deleted the new items with the same names.
+// If a client deletes the queue and creates it again, a handle continues with the new queue. Before
+// the fix, a handle gave out items that it had read from the old queue, and deleted the new items
+// with the same names.
 //
 // Covers Q1, Q3, Q8.
 func TestHandleOutlivesItsQueue(t *testing.T) {
@@ -78,6 +79,8 @@ func createSegment(t *testing.T, w *recipetest.World, number int) {
 	recipetest.Check(t, err)
 }
 
+// The queue works as usual if another client has created the segment that follows the open segment.
+//
 // Covers Q5, Q6.
 func TestQueueGoesOnWhereALaterSegmentIsThere(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -125,9 +128,9 @@ func TestQueueGoesOnWhereALaterSegmentIsThere(t *testing.T) {
 	})
 }
 
-// Another client has created the segment that follows the open one. So the put that opens this
-// segment creates no child of the level. Before the fix, this put and all later ones woke no
-// waiting consumer, because no watch fired.
+// A put that opens the next segment wakes a waiting consumer, even if another client has already
+// created that segment. Before the fix, such a put and all later puts woke no waiting consumer: no
+// watch fired, because the put created no child of the level.
 //
 // Covers Q6.
 func TestPutInASegmentThatIsThereWakes(t *testing.T) {
@@ -211,8 +214,9 @@ func checkWoken(t *testing.T, got <-chan []string, item string) {
 	}
 }
 
-// The next segment exists. While consumer A sets its watches, a put of a producer opens that
-// segment, and consumer B takes the item. The next put must wake A.
+// In this test, another client has already created the next segment. While consumer A sets its
+// watches, a producer opens that segment with a put, and consumer B takes the item. Then the next
+// put must wake A.
 //
 // Covers Q6.
 func TestSegmentThatIsThereIsOpenedDuringListen(t *testing.T) {
@@ -225,8 +229,9 @@ func TestSegmentThatIsThereIsOpenedDuringListen(t *testing.T) {
 				recipetest.Must(p.Claim(t.Context())) // keeps the segment from being drained
 				putAndTake(t, p, inSegment-1)
 				createSegment(t, w, 1)
-				// For a second after this call, the consumer lists the delayed items only in
-				// order to watch them.
+				// This call lists the delayed items, to find those that are due. The consumer does
+				// so only once a second, so its next list of the delayed items is the one that sets
+				// a watch.
 				if _, err := q.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) {
 					t.Fatalf("TryTake: got %v, want %v", err, queue.ErrEmpty)
 				}
@@ -251,8 +256,9 @@ func TestSegmentThatIsThereIsOpenedDuringListen(t *testing.T) {
 	}
 }
 
-// A consumer creates the open segment if it does not exist. Meanwhile the queue is deleted and
-// created again. The consumer must not create a segment that the new queue has not reached.
+// A consumer does not create a segment that the queue has not reached yet. In this test, the open
+// segment does not exist, so a consumer is about to create it. Meanwhile the queue is deleted and
+// created again, and segment 0 is the open segment of the new queue.
 //
 // Covers Q6.
 func TestSegmentOfADeletedQueueIsNotMade(t *testing.T) {
@@ -280,8 +286,10 @@ func TestSegmentOfADeletedQueueIsNotMade(t *testing.T) {
 	})
 }
 
-// A queue with a claimed item is deleted and created again before the claimer has noticed. Before
-// the fix, the end of the old claim ended the claim on the new item of the same name.
+// If a queue is deleted and created again, a claim on an item of the old queue cannot end a claim
+// on an item of the new queue. In this test, both items have the same name, and the first claimer
+// has not noticed the deletion when it calls Ack, Reject or Release. Before the fix, this call
+// ended the second claim.
 //
 // Covers Q7, Q10.
 func TestClaimOnADeletedQueueEndsNoOther(t *testing.T) {
@@ -309,9 +317,10 @@ func TestClaimOnADeletedQueueEndsNoOther(t *testing.T) {
 	}
 }
 
-// A consumer is about to delete a drained segment when the queue is deleted and created again. The
-// open segment of the new queue has the same name, and must not be deleted. Otherwise its numbers
-// would begin at 0 again, so that names which consumers have read would be used twice.
+// In this test, a consumer is about to delete a drained segment when the queue is deleted and
+// created again. The open segment of the new queue has the same name. The consumer must not delete
+// it. Otherwise the segment would be created again and its sequence numbers would begin at 0 again,
+// so names that consumers have read could be used twice.
 //
 // Covers Q1.
 func TestOpenSegmentOfAQueueMadeAnewIsNotDeleted(t *testing.T) {
@@ -343,9 +352,9 @@ func TestOpenSegmentOfAQueueMadeAnewIsNotDeleted(t *testing.T) {
 	})
 }
 
-// The transaction that puts an item back is slow. Before this transaction arrives, the queue is
-// deleted, created again and filled. Before the fix, the item of the old queue was put in the new
-// one.
+// An item of a deleted queue is not put back in a new queue. In this test, the queue is deleted,
+// created again and filled before the transaction that puts the item back arrives. Before the fix,
+// the item of the old queue was put in the new queue.
 //
 // Covers Q1, Q3.
 func TestItemIsNotGivenBackToANewQueue(t *testing.T) {

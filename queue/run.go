@@ -24,11 +24,11 @@ import (
 //
 // While the queue exists, no name is used twice in it. So a consumer that deletes a name deletes
 // exactly the items that it read under that name. In two cases the sequence number alone does not
-// make the name unique. One is an item that is put back in its place. The other is a slot of
-// delayed items: if the slot is deleted and created again, its numbers begin at 0 again. In both
-// cases the name also has a tag: <first>.<last>-<tag>-<number>.
+// make the name unique, so the name also has a tag: <first>.<last>-<tag>-<number>. One case is an
+// item that is put back in its place. The other is a slot of delayed items: if the slot is deleted
+// and created again, its numbers begin at 0 again.
 //
-// The items of a program with traces have a tag as well. It says where in a trace they were put.
+// Items that were put in a trace also have a tag. It says where in the trace they were put.
 type run struct {
 	seq         znode.Seq
 	first, last int
@@ -69,9 +69,9 @@ func withOrigin(tag, origin string) string {
 	return tag + "t" + origin
 }
 
-// origin returns where in a trace the items were put, or "" if that is not known. The tag of such
-// items has a "t" before the origin. All other tags consist of hexadecimal digits, so they have no
-// "t".
+// The method `origin` returns where in a trace the items were put, or "" if the tag has no origin.
+// In the tag, a "t" precedes the origin. Tags without an origin consist of hexadecimal digits, so
+// they have no "t".
 func (r run) origin() string {
 	_, origin, _ := strings.Cut(r.tag, "t")
 	if len(origin) != originDigits {
@@ -100,7 +100,7 @@ func (r run) split(n int) (head, rest run) {
 	return head, rest
 }
 
-// item returns the run that contains only the i-th item of r.
+// The method `item` returns the run that contains only the i-th item of r.
 func (r run) item(i int) run { return run{r.seq, r.first + i, r.first + i, r.tag} }
 
 // parseRun returns the run that a znode's name denotes. It returns false if the name denotes no

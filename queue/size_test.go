@@ -19,8 +19,8 @@ func small(ctx context.Context, w *recipetest.World, limit int) *session.Session
 	}))
 }
 
-// A small transaction can take more items than one transaction can put back. Such items are put
-// back in several transactions.
+// A transaction can take so many items that they do not fit into one transaction that puts them
+// back. Such items are put back in several transactions.
 //
 // Covers Q3.
 func TestMoreThanFitsInATransactionIsGivenBack(t *testing.T) {
@@ -42,8 +42,9 @@ func TestMoreThanFitsInATransactionIsGivenBack(t *testing.T) {
 	})
 }
 
-// When items of a shared znode are claimed, each gets a znode of its own. The znodes of many items
-// can be too much for one transaction. ClaimBatch then claims fewer items.
+// ClaimBatch claims fewer items than requested if the claims on all of them do not fit into one
+// transaction. When items that share a znode are claimed, the transaction writes each of them to a
+// znode of its own.
 func TestMoreThanFitsInATransactionIsClaimed(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
@@ -63,7 +64,8 @@ func TestMoreThanFitsInATransactionIsClaimed(t *testing.T) {
 	})
 }
 
-// If a put fits into a request of its own, it is accepted, whatever others put at the same time.
+// A put that fits into a request of its own succeeds, even if other goroutines put at the same time
+// and all the items together do not fit into one request.
 func TestPutsThatFitAloneAreNotRefusedTogether(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		s := small(t.Context(), w, 10<<10)

@@ -8,9 +8,10 @@ import (
 	"github.com/zkcoord/zkcoord/queue"
 )
 
-// A slow consumer has read ahead, and other consumers get the items that it read. The slow consumer
-// must not need one failed transaction for each of these items. Otherwise it would get nothing,
-// because the others get more than one item during each of its transactions.
+// A slow consumer needs few requests to get an item, even if other consumers have got all the items
+// that the slow consumer had read ahead. It must not need one failed transaction for each of these
+// items. Otherwise it might never get an item, because the other consumers get more than one item
+// during each of its transactions.
 //
 // Covers Q6.
 func TestConsumerDoesNotCollideOverEveryItem(t *testing.T) {
@@ -35,7 +36,7 @@ func TestConsumerDoesNotCollideOverEveryItem(t *testing.T) {
 					}
 				}
 				put(items)
-				for range 6 { // after this, the consumer reads ahead as far as it ever does
+				for range 6 { // then the consumer reads ahead as many items as it ever does
 					get(behind, t)
 				}
 				for range items - 6 {

@@ -9,6 +9,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
+// If the context of a Claim ends between two of its steps, nothing stays claimed, and no znode of
+// the handle remains after Close.
+//
 // Covers Q8.
 func TestClaimCancelledBetweenTwoStepsLeavesNothing(t *testing.T) {
 	recipetest.CancelBetweenSteps(t, func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {

@@ -15,7 +15,7 @@ import (
 // segment, the order of the sequence numbers.
 //
 // Each put in the open segment increases the version of the segment's directory. So a consumer that
-// found no item can check that none was put since: see view.unchanged.
+// found no item can check that no item was put afterwards: see view.unchanged.
 //
 // A tail is not safe for concurrent use.
 type tail struct {
@@ -33,8 +33,9 @@ func segmentPath(dir string, s segment) string { return znode.Join(dir, s.name()
 
 func runPath(dir string, s segment, r run) string { return segmentPath(dir, s) + "/" + r.name() }
 
-// append puts items at the end, at most once. The parameter `also` has further ops for the same
-// transaction. If one of these ops fails, the error is a *session.MultiError.
+// The method `append` puts the items of the lots at the end of the level, at most once. The
+// parameter `also` has further ops for the same transaction. If one of these ops fails, the error
+// is a *session.MultiError.
 func (t *tail) append(ctx context.Context, m *recipe.Ledger, lots []lot, also ...session.Op) error {
 	for {
 		if err := t.refresh(ctx); err != nil {
@@ -59,8 +60,8 @@ func movedOn(err error) bool {
 	return errors.Is(err, session.ErrBadVersion) || errors.Is(err, session.ErrNoNode) || errors.Is(err, session.ErrNodeExists)
 }
 
-// ops returns the ops that put items in the open segment, or in the next segment if the open one is
-// full.
+// The method `ops` returns the ops that put items in the open segment, or in the next segment if
+// the open segment is full.
 func (t *tail) ops(lots []lot) []session.Op {
 	at := t.open
 	ops := []session.Op{
@@ -90,7 +91,8 @@ func (t *tail) ops(lots []lot) []session.Op {
 	return ops
 }
 
-// put updates the tail from the results of the ops that t.ops has returned.
+// The method `put` updates the tail after a transaction has put items. Its argument has the results
+// of the ops that t.ops has returned.
 func (t *tail) put(results []session.OpResult) {
 	if t.full {
 		t.open++
@@ -104,8 +106,8 @@ func (t *tail) put(results []session.OpResult) {
 }
 
 // refresh finds out which segment is open. It creates the level and the open segment if they do not
-// exist. A server that lags may return an older segment. Then the put fails. But when the server
-// answers the put, it is up to date, so the next refresh finds the open segment.
+// exist. A server that lags may return an older segment. Then the put fails. But to answer the put,
+// the server must have caught up, so the next refresh finds the open segment.
 func (t *tail) refresh(ctx context.Context) error {
 	for !t.known {
 		stat, err := t.s.Exists(ctx, t.dir)

@@ -18,8 +18,9 @@ import (
 // A view keeps the order by this invariant: each listed item that is still in the queue is in an
 // entry of the view. When another consumer takes an item, it deletes the znode of that item's
 // entry. A transaction on the entry then fails, and the view removes the entry. If the znode had
-// several items, the rest of them may be left under another name. So the view lists the segment
-// again. Items that were given back may be missing. The next pass over the segments finds them.
+// several items, some of them may now be in a znode with another name. So the view lists the
+// segment again. Items that were given back may be missing from the view. The next pass over the
+// segments finds them.
 //
 // A relaxed view does not keep the order, but has fewer conflicts. After a conflict it continues at
 // a random place in the segment. If another consumer took only some items of a znode, the relaxed
@@ -105,9 +106,12 @@ func (v *view) head(n int) (head []*entry, loaded bool) {
 	return head, loaded
 }
 
-// advance continues the pass until it has listed a segment that is not empty: it has a znode with
-// items, free or claimed. It returns false if no such segment is left. After a segment in which an
-// item was found, a new pass begins. It also finds the items that were given back meanwhile.
+// advance lists the next segments of the pass, up to the first segment that is not empty. A segment
+// is not empty if it has a znode with items, free or claimed. advance returns false if the pass has
+// no such segment left.
+//
+// If an item was found in the current segment, advance first begins a new pass at the first
+// segment. The new pass also finds the items that were given back meanwhile.
 func (v *view) advance(ctx context.Context) (bool, error) {
 	if !v.passing || v.worked {
 		if err := v.restart(ctx); err != nil {
@@ -161,10 +165,10 @@ func (v *view) restart(ctx context.Context) error {
 	}
 }
 
-// The method `unchanged` is called after a pass has found no free item in this level. It returns
-// checks that fail if an item has been put in the level since. Each put changes one of the two
-// checked versions: that of the open segment or, if the put opens the next segment, that of the
-// level. An item that is given back changes neither version, and may be missed: see Q4 and Q5.
+// The method `unchanged` is for a pass that has found no free item in this level. It returns checks
+// that fail if an item was put in the level after the pass. A put that opens the next segment
+// changes the version of the level. Every other put changes the version of the open segment. An
+// item that is given back changes neither version, so the checks may miss it: see Q4 and Q5.
 func (v *view) unchanged() []session.Op {
 	return []session.Op{
 		session.CheckOp{Path: v.dir, Version: int32(v.open)},
@@ -183,7 +187,8 @@ func sortedSegments(names []string) []segment {
 	return segments
 }
 
-// list lists the current segment. It keeps those entries of the view that are in the list.
+// The method `list` lists the current segment. It keeps those entries of the view that are still in
+// the list.
 func (v *view) list(ctx context.Context) error {
 	listing, err := v.s.Children(ctx, segmentPath(v.dir, v.segment))
 	if err != nil && !errors.Is(err, session.ErrNoNode) {
@@ -289,11 +294,11 @@ func (v *view) replace(e, rest *entry) {
 	}
 }
 
-// conflict records why a transaction failed. If another consumer caused the failure, `again` is
-// true, and the caller must read again. The parameter `conflicts` is the number of conflicts
-// directly before this one. If it is not zero, the view also lists the segment again. Without this
-// list, a slow consumer would notice only one taken item for each failed transaction, although
-// others may have taken many.
+// The method `conflict` updates the view after a transaction has failed. If another consumer caused
+// the failure, `again` is true, and the caller must read again. The parameter `conflicts` is the
+// number of conflicts directly before this one. If this number is not zero, the view also lists the
+// segment again. Without this list, a slow consumer would notice only one taken item for each
+// failed transaction, although others may have taken many.
 func (v *view) conflict(ctx context.Context, conflicts int, err error) (again bool, _ error) {
 	again, err = v.blame(ctx, err)
 	v.ahead = 0 // do not read ahead, because other consumers get those items

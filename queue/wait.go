@@ -87,9 +87,9 @@ func (w *waiter) leave() {
 // changed then. After listen, the caller must try once more to get an item before it waits. If
 // `due` is not zero, the caller must also try at that time.
 //
-// The first watch is the one that the op of the method `ring` fires. So no transaction with this op
-// is missed: if the transaction is applied before the watch is set, the reads that follow return
-// its changes.
+// The op that the method `ring` returns fires the first of these watches. So no transaction with
+// this op is missed: if the transaction is applied before the watch is set, the reads that follow
+// return its changes.
 func (q *raw) listen(ctx context.Context) (watches []*session.Watch, due time.Time, err error) {
 	defer func() {
 		if err != nil {

@@ -12,8 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// An item that is given back wakes a waiter, even if the item is in an earlier segment than the
-// open one. Of all segments, a waiter watches only the open one, where producers put items.
+// An item that is given back wakes a waiting consumer, even if the item is not in the open segment.
+// The open segment is the one in which producers put items, and the only segment that the consumer
+// watches.
 //
 // Covers Q6, Q11.
 func TestItemGivenBackWakes(t *testing.T) {
@@ -75,8 +76,8 @@ func TestItemGivenBackWakes(t *testing.T) {
 					p, _ := newQueue(w, queue.Options[string]{})
 					recipetest.Check(t, q.Put(t.Context(), "warm"))
 					c := recipetest.Must(q.Claim(t.Context()))
-					// These calls create the ledger znodes of q and p, so that no later call has
-					// to.
+					// These calls create the ledger znodes of q and p. So the calls that follow
+					// need not create them.
 					recipetest.Check(t, c.Ack(t.Context()))
 					recipetest.Check(t, p.Put(t.Context(), "kept"))
 					recipetest.Must(p.Claim(t.Context())) // keeps the segment from being drained

@@ -39,7 +39,7 @@ func ExampleHold() {
 		panic(err)
 	}
 	fmt.Println("held, token is set:", h.Node().Czxid != 0)
-	// Work with h.Context(): it ends before anybody else can be granted the lock.
+	// Work with h.Context(). This context ends before anybody else can be granted the lock.
 	h.End(errors.New("released"))
 	recipe.Remove(ctx, s, node)
 	fmt.Println(context.Cause(h.Context()))

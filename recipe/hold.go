@@ -18,10 +18,11 @@ type Hold struct {
 }
 
 // NewHold returns a hold for a znode that the session s must have created. The node's Czxid
-// distinguishes that znode from a later one at the same path. A hold that only waits costs no
-// write. From the call of Expect or Grant until End, the session sends heartbeats. The caller must
-// call End, because the session keeps the hold until then. If the session has ended or its server
-// is not ZooKeeper, the hold has already ended when NewHold returns.
+// distinguishes that znode from a later znode at the same path. If the session has ended or its
+// server is not ZooKeeper, the returned hold has already ended.
+//
+// A new hold costs no writes. After Expect or Grant, the session sends heartbeats for it until End
+// is called. The caller must call End, because the session keeps the hold until then.
 func NewHold(s *session.Session, node Node) *Hold {
 	return &Hold{begin(s, node), node}
 }
@@ -33,16 +34,18 @@ func begin(s *session.Session, node Node) engine.Hold { return engine.Of(s).Hold
 // Node returns the znode that represents the hold.
 func (h *Hold) Node() Node { return h.node }
 
-// Describe sets how Options.HoldLog and a session.Tracer describe the hold. The name is that of the
-// recipe, for example "lock". The token is the fencing token; 0 means the znode's czxid. For an
-// item of a queue, `origin` is the result of TraceOrigin from the put of the item. Call Describe
-// before Grant. Without Describe, the name is empty.
+// Describe sets how Options.HoldLog and a session.Tracer describe the hold. Call Describe before
+// Grant. Without Describe, the hold has an empty name.
+//
+// The name is the name of the recipe, for example "lock". The token is the fencing token; 0 means
+// the czxid of the hold's znode. The origin is only for a hold on an item of a queue: the value
+// that TraceOrigin returned when the item was put.
 func (h *Hold) Describe(name string, token int64, origin string) {
 	h.inside.Describe(name, token, origin)
 }
 
 // Expect prepares for a Grant that may come soon, for example when only one contender is ahead.
-// Without Expect, Grant can take one more round trip.
+// Without Expect, Grant can take one round trip longer.
 func (h *Hold) Expect() { h.inside.Expect() }
 
 // Grant waits until the lease stands. From then on, the context of the hold ends before anybody
@@ -60,7 +63,7 @@ func (h *Hold) Context() context.Context { return h.inside.Context() }
 func (h *Hold) Deadline() time.Time { return h.inside.Deadline() }
 
 // End ends the hold with the given cause. It returns false if the hold had already ended. It does
-// not delete the znode. Call End before you delete the znode. The program then learns of the end
+// not delete the znode. Call End before you delete the znode, so that the hold's context ends
 // before another client can be granted what the hold covers.
 func (h *Hold) End(cause error) bool { return h.inside.End(cause) }
 
@@ -75,8 +78,9 @@ func (h *Hold) End(cause error) bool { return h.inside.End(cause) }
 // ends.
 func (h *Hold) Bind(ctx context.Context) context.Context { return h.inside.Bind(ctx) }
 
-// Unbind returns a context for the wait until the hold is released. A context of Bind is unsuitable
-// for this wait, because the release ends it. Call the returned function when the wait is over.
+// Unbind returns a context for a call that releases the hold and waits for the servers' answer. A
+// context of Bind is unsuitable for this wait, because the release itself ends that context. Call
+// the returned function when the wait is over.
 //
 // Unbind returns ctx itself if ctx has ended, or if ctx is not derived from a context of Bind.
 // Otherwise, the returned context has the deadline of ctx, and ends when ctx ends. There is one
@@ -90,7 +94,7 @@ func (h *Hold) Unbind(ctx context.Context) (context.Context, context.CancelFunc)
 }
 
 // OnEnd calls f with the cause when the hold ends. If the hold has already ended, OnEnd calls f at
-// once. The goroutine that ends the hold calls f itself and waits for it. f must not block and must
-// not use the session or the hold, because locks of the session are held. OnEnd is for recipes that
+// once. The goroutine that ends the hold calls f itself, while it has mutexes of the session
+// locked. So f must not block, and must not use the session or the hold. OnEnd is for recipes that
 // have their own contexts. All other recipes use Bind.
 func (h *Hold) OnEnd(f func(cause error)) { h.inside.OnEnd(f) }

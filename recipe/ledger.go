@@ -25,8 +25,8 @@ var ErrGone = errors.New("recipe: ledger znode deleted by another client")
 //
 // Other clients may delete the ledger's znode, but only the owner may set it. Suppose that the
 // connection is lost before a transaction reaches a server, and another client then sets the znode.
-// The owner mistakes that write for its own, and reports the transaction as applied although it was
-// not.
+// The owner then mistakes that write for its own, and reports the transaction as applied although
+// it was not.
 type Ledger struct {
 	s    *session.Session
 	dir  string
@@ -45,10 +45,15 @@ func NewLedger(s *session.Session, dir, kind string) *Ledger {
 // lost, the results have their zero values. If the error contains a *session.MultiError, its index
 // refers to ops, and nothing was applied. An error of the ledger itself contains no MultiError.
 //
-// The error is Indeterminate only in four cases: ctx or the session ended during the call; another
-// client deleted the ledger's znode; a server's answer proved nothing; or a server refused the
-// transaction after an earlier reply was lost. Do then gives up the ledger's znode: the znode
-// remains until the session ends, and the next transaction creates a new one.
+// The error is Indeterminate only in these cases:
+//
+//   - ctx or the session ended during the call.
+//   - Another client deleted the ledger's znode.
+//   - A server's answer proved nothing.
+//   - A server refused the transaction after an earlier reply was lost.
+//
+// After an Indeterminate error, the ledger no longer uses its znode: the znode remains until the
+// session ends, and the next transaction creates a new one.
 func (m *Ledger) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	for {
 		if err := m.Make(ctx); err != nil {
@@ -61,10 +66,10 @@ func (m *Ledger) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult,
 	}
 }
 
-// Try is Do for ops that depend on something that was read after the ledger's znode was created.
-// The ledger's znode must exist. If another client has deleted or set that znode, Try fails with
-// ErrGone, whereas Do would create a new znode. The reason is that the other client may also have
-// deleted or replaced what was read.
+// Try is like Do, but requires that Make or an earlier call has created the ledger's znode. It is
+// for ops that depend on data that was read after that. If another client has deleted or set the
+// ledger's znode, Try fails with ErrGone, whereas Do would create a new znode. The reason is that
+// the other client may also have deleted or replaced the data.
 func (m *Ledger) Try(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	unsure := false // an earlier attempt may have been applied
 	for {
@@ -91,8 +96,9 @@ func (m *Ledger) Try(ctx context.Context, ops ...session.Op) ([]session.OpResult
 	}
 }
 
-// giveUp returns the last error of a transaction. If it is unknown how many times the ledger was
-// set, giveUp discards the ledger's znode.
+// giveUp returns the error of a transaction that is not sent again. If unsure is true, the
+// transaction may have been applied. Then the version of the ledger's znode is unknown, so the
+// ledger discards this znode.
 func (m *Ledger) giveUp(err error, unsure bool) error {
 	err = ofLedger(err)
 	if !unsure {
@@ -102,8 +108,8 @@ func (m *Ledger) giveUp(err error, unsure bool) error {
 	return requestError("txn", m.dir, session.Indeterminate, err)
 }
 
-// ofLedger removes the index of the op from an error of the ledger, because the caller would take
-// it for an index into the caller's ops.
+// ofLedger removes the index of the op from an error of the ledger itself. Otherwise the caller
+// would take this index for an index into its own ops.
 func ofLedger(err error) error {
 	if part := (*session.MultiError)(nil); errors.As(err, &part) {
 		return &session.RequestError{Op: "set ledger", Path: part.Path, Outcome: session.OutcomeOf(err), Err: part.Err}
@@ -129,8 +135,8 @@ func (m *Ledger) Made() bool { return m.node.Path != "" }
 // Path returns the path of the ledger's znode, or "" if there is none.
 func (m *Ledger) Path() string { return m.node.Path }
 
-// Zxid returns the zxid of the last applied transaction. The znodes that this transaction created
-// have it as their czxid. If another client has deleted the ledger's znode since, Zxid fails with
+// Zxid returns the zxid of the last applied transaction, which is the czxid of the znodes that the
+// transaction created. If another client has deleted the ledger's znode meanwhile, Zxid fails with
 // ErrGone.
 func (m *Ledger) Zxid(ctx context.Context) (int64, error) {
 	stat, err := m.s.Exists(ctx, m.node.Path)

@@ -29,9 +29,9 @@ func put(name string) session.Op {
 }
 
 // The test runs two transactions, and applies each fate of package crashpoint to each of their
-// requests. A transaction that was reported as applied must have left exactly one znode. One that
-// was reported as failed must have left none. With any other outcome there may be at most one
-// znode.
+// requests. If a transaction was reported as applied, it must have created its znode exactly once.
+// If it was reported as failed, it must have created no znode. With any other outcome, it may have
+// created the znode at most once.
 func TestTransactionIsAppliedOnce(t *testing.T) {
 	crashpoint.Run(t, func(p *crashpoint.Point) error {
 		s, err := p.Open(session.Options{})
@@ -114,8 +114,8 @@ func TestRefusedTransaction(t *testing.T) {
 	})
 }
 
-// A transaction fails if another client has deleted or set the ledger's znode before, and nothing
-// is applied. Do then creates a new ledger znode and repeats the transaction.
+// If another client has deleted or set the ledger's znode, the next transaction fails as a whole.
+// Do then creates a new ledger znode and repeats the transaction.
 func TestLostLedgerIsRecreated(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -176,7 +176,9 @@ func TestLedgerErrorIsNoErrorOfTheOps(t *testing.T) {
 	}
 }
 
-// Ops that depend on earlier reads are not sent again under another ledger znode.
+// If another client has deleted the ledger's znode, Zxid and Try fail with ErrGone. Try applies
+// nothing. Unlike Do, it does not create a new ledger znode, because its ops may depend on earlier
+// reads.
 func TestTryReportsThatTheLedgerIsGone(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		mark := recipe.NewLedger(w.Client().Session, "/marks", "take")

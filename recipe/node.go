@@ -49,7 +49,7 @@ type Creation struct {
 }
 
 // StartProtected begins to create a sequential znode in dir, and returns at once. It also creates
-// dir and the parents of dir if they are missing. Then call Wait for the result.
+// dir and the parents of dir if they are missing. Call Wait for the result.
 //
 // The name of the znode is <id>-<kind>-<number>. The id is unique, so after a lost reply the
 // session can find the znode by its name. Therefore the znode is created once or not at all.
@@ -85,8 +85,8 @@ func StartSuffixed(s *session.Session, dir, suffix string, data []byte, mode ses
 	return c
 }
 
-// CreateProtected is StartProtected and Wait. If ctx has ended, it sends no request, and the
-// outcome of the error is Failed.
+// CreateProtected calls StartProtected and then Wait. If ctx has already ended, CreateProtected
+// sends no request, and the outcome of the error is Failed.
 func CreateProtected(ctx context.Context, s *session.Session, dir, kind string, data []byte, mode session.Mode) (Node, error) {
 	if ctx.Err() != nil {
 		return Node{}, requestError("create", dir, session.Failed, context.Cause(ctx))
@@ -94,10 +94,10 @@ func CreateProtected(ctx context.Context, s *session.Session, dir, kind string, 
 	return StartProtected(s, dir, kind, data, mode).Wait(ctx)
 }
 
-// Sent waits until the request was written to the server, or until the creation or ctx ended. If
-// this request creates the znode, every list of dir that the session requests later includes the
-// znode. If the connection is lost, this is not ensured: the creation repeats its request, perhaps
-// after the request for a list.
+// Sent waits until the request for the znode was written to the server, or until the creation or
+// ctx has ended. If this request creates the znode, every list of dir that the session requests
+// after Sent includes the znode. If the connection is lost, a list may miss the znode: the creation
+// sends its request again, perhaps after the request for the list.
 func (c *Creation) Sent(ctx context.Context) {
 	select {
 	case <-c.trace.Written():
@@ -144,8 +144,8 @@ func (c *Creation) made(parents []string) {
 	c.parents = slices.Clone(parents)
 }
 
-// removeParents begins to delete, in the background, the parents that the current attempt has
-// created. It spares those that are in use.
+// removeParents begins to delete, in the background, those parents that the current attempt has
+// created and that are not in use.
 func (c *Creation) removeParents() {
 	c.mu.Lock()
 	parents := c.parents

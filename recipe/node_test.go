@@ -29,8 +29,9 @@ func inQueue(t *testing.T, f func(t *testing.T, w *recipetest.World, c *recipete
 	})
 }
 
-// In another library, a lost reply to a create left an ephemeral znode behind that blocked every
-// later contender (samuel/go-zookeeper#229).
+// A protected create makes exactly one znode, whichever request or reply is lost. In another
+// library, a lost reply to a create left an ephemeral znode behind, which blocked every later
+// contender (samuel/go-zookeeper#229).
 //
 // Covers S3.
 func TestProtectedCreateMakesOneNodeWhateverIsLost(t *testing.T) {
@@ -74,8 +75,9 @@ func TestProtectedCreateMakesOneNodeWhateverIsLost(t *testing.T) {
 	}
 }
 
-// In another library, a contender took over a znode of its previous session, and lost it when that
-// session expired (CURATOR-498, CURATOR-604).
+// If the session is lost during a protected create, the create fails, and no znode remains. In
+// another library, a contender took over a znode of its previous session, and lost this znode when
+// that session expired (CURATOR-498, CURATOR-604).
 //
 // Covers S3.
 func TestProtectedCreateAdoptsNoNodeOfALostSession(t *testing.T) {
@@ -108,8 +110,8 @@ func TestProtectedCreateAdoptsNoNodeOfALostSession(t *testing.T) {
 	})
 }
 
-// In other libraries, a cancelled acquire left its znode behind: in 94 of 200 tries (Shopify/zk),
-// or forever (kazoo#732, CURATOR-45).
+// A protected create whose context ends leaves no znode. In other libraries, a cancelled acquire
+// left its znode behind: in 94 of 200 tries (Shopify/zk), or forever (kazoo#732, CURATOR-45).
 //
 // Covers S3, S5.
 func TestCancelledCreateLeavesNoNode(t *testing.T) {
@@ -146,8 +148,9 @@ func TestCancelledCreateLeavesNoNode(t *testing.T) {
 	}
 }
 
-// Before the fix, a clean-up gave up after one session timeout. The znode then remained for as long
-// as the session lived.
+// The session deletes the znode of a cancelled create, even if the deletion fails for several
+// session timeouts. Before the fix, the session gave up after one session timeout, so the znode
+// remained until the session ended.
 //
 // Covers S3.
 func TestCleanUpOutlastsALongOutage(t *testing.T) {
@@ -169,8 +172,8 @@ func TestCleanUpOutlastsALongOutage(t *testing.T) {
 	}, func(o *session.Options) { o.Abandon = -1 })
 }
 
-// If a create is given up before it was written, it is never written, and leaves no parents. In the
-// case "after a lost connection", an earlier attempt had created the parent and then lost its
+// A create that is abandoned before it was written is never written, and leaves no parents. In the
+// case "after a lost connection", an earlier attempt creates the parent and then loses its
 // connection.
 //
 // Covers S3, S4.
@@ -203,8 +206,8 @@ func TestAbandonedCreateIsNotTriedAgain(t *testing.T) {
 	}
 }
 
-// The first attempt creates the parents and loses its connection. If the next attempt fails for
-// good, those parents are deleted too.
+// If a create fails for good, the parents that an earlier attempt has created are deleted too. In
+// this test, the earlier attempt loses its connection after it has created the parents.
 func TestParentsOfAnEarlierAttemptAreDeleted(t *testing.T) {
 	for _, fate := range []zktest.Fate{zktest.CloseBeforeRequest, zktest.CloseBeforeReply} {
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -229,8 +232,9 @@ func TestParentsOfAnEarlierAttemptAreDeleted(t *testing.T) {
 	}
 }
 
-// Two programs with the same seed use the same names for their znodes. A creation still takes only
-// a znode of its own session.
+// The search for a created znode ignores an ephemeral znode of another session, even if its name
+// has the same prefix. Two programs use the same names if their random generators have the same
+// seed.
 //
 // Covers S3.
 func TestFindTakesNoNodeOfAnotherSession(t *testing.T) {
@@ -248,10 +252,12 @@ func TestFindTakesNoNodeOfAnotherSession(t *testing.T) {
 	})
 }
 
-// The reply to the deletion is lost. So Remove reads the path to find out whether its znode still
-// exists. By then the next owner has a znode at the same path, which Remove must not delete. With a
-// lag, the session connects to a server that still shows the old znode. A read without a read
-// barrier would then make Remove delete the path again.
+// Remove does not delete the znode that the next owner has created at the same path. In this test,
+// the reply to the deletion is lost. So Remove reads the path to find out whether its own znode
+// still exists, but by then the next owner's znode is there.
+//
+// If lag is not 0, the session moves to a server that still shows the old znode. If Remove read
+// without a read barrier, it would find the old znode and delete the path again.
 //
 // Covers S3.
 func TestRemoveSparesTheNextOwnersNode(t *testing.T) {
@@ -288,9 +294,9 @@ func TestRemoveSparesTheNextOwnersNode(t *testing.T) {
 	}
 }
 
-// Before the fix, a znode remained until the end of the session if the server was too busy to
-// delete it. Remove must retry, but must not delete a znode that another client creates at the path
-// during the pause before the retry.
+// Remove retries if the server is too busy. But it must not delete a znode that another client
+// creates at the path during the pause before the retry. Before the fix, Remove did not retry, so
+// the znode remained until the session ended.
 //
 // Covers S3.
 func TestRemovalIsRetriedOnAnOverloadedServer(t *testing.T) {
@@ -315,8 +321,8 @@ func TestRemovalIsRetriedOnAnOverloadedServer(t *testing.T) {
 	})
 }
 
-// After an answer that proves nothing, the session searches for the znode. If there is no such
-// znode, the outcome is Failed.
+// If a server's answer does not prove whether the znode was created, the session searches for the
+// znode. If there is no such znode, the outcome is Failed.
 func TestUnknownAnswerIsSettledByARead(t *testing.T) {
 	inQueue(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client) {
 		c.Refuse(recipetest.Refusal{Op: "create", Path: "/q/*", Count: 1, Code: -999})
@@ -329,8 +335,9 @@ func TestUnknownAnswerIsSettledByARead(t *testing.T) {
 	})
 }
 
-// Before the fix, each failed TryLock of an unreadable lock left a goroutine that searched for its
-// znode until the session ended.
+// RemoveFound gives up if its search fails with ErrNoAuth again and again, but not if the server is
+// only too busy. Before the fix, each failed TryLock of an unreadable lock left a goroutine that
+// searched for its znode until the session ended.
 func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
 	inQueue(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client) {
 		refused := func(err error) error { return &session.RequestError{Outcome: session.Failed, Err: err} }
@@ -362,8 +369,8 @@ func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
 	})
 }
 
-// Bug: if a directory was empty or ended with a slash, the request used a corrected path, but the
-// search after a lost reply did not.
+// A directory that is empty or ends with a slash is refused without a request. Before the fix, the
+// create used a corrected path, but the search after a lost reply did not.
 func TestInvalidDirectoryIsRefusedWithoutARequest(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		s := w.Client().Session
@@ -397,8 +404,8 @@ func TestMissingChrootFailsCreates(t *testing.T) {
 	})
 }
 
-// CURATOR-728, CURATOR-715: the session has no permission to create in one of the parents.
-// CreateParents still succeeds if nothing is missing in that parent.
+// CreateParents succeeds even if the session has no permission to create znodes in one of the
+// parents, as long as nothing is missing there. See CURATOR-728 and CURATOR-715.
 func TestParentsThatExistNeedNoPermission(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		owner := w.Client(func(o *session.Options) { o.Auth = []session.Auth{{Scheme: "digest", Data: []byte("admin:secret")}} })
@@ -414,9 +421,9 @@ func TestParentsThatExistNeedNoPermission(t *testing.T) {
 	})
 }
 
-// A leader answers the sync of its own client at once (CommitProcessor.needCommit, ZooKeeper 3.8).
-// It may not yet have applied transactions that its followers have applied. So a read after a Sync
-// may miss what another server showed, but a read after a read barrier does not.
+// A read after a read barrier shows all that another server showed before. A read after a Sync may
+// not: a leader answers the sync of its own client at once (CommitProcessor.needCommit, ZooKeeper
+// 3.8), when it may not yet have applied transactions that its followers have applied.
 //
 // Covers S3.
 func TestReadBarrierSeesWhatAnotherServerShowed(t *testing.T) {
@@ -439,8 +446,9 @@ func TestReadBarrierSeesWhatAnotherServerShowed(t *testing.T) {
 	})
 }
 
-// If the server refuses the search, RemoveFound repeats it for one session timeout. This time
-// begins with the first refusal, however long the server was overloaded before.
+// If the server refuses the search, RemoveFound repeats the search for one session timeout. This
+// time is counted from the first refusal, even if the server was overloaded for longer than that
+// before.
 func TestRemoveFoundWaitsForPermissionAfterAnOverload(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()

@@ -11,8 +11,8 @@ import (
 )
 
 // WithParents calls the function `create`, which creates a znode at path. If parents are missing,
-// WithParents creates them, like [CreateParents], and calls `create` again. If `create` returns
-// session.ErrNoNode, this must mean that a parent of path is missing.
+// WithParents creates them, like [CreateParents], and calls `create` again. The function `create`
+// must return session.ErrNoNode only if a parent of path is missing.
 //
 // If WithParents returns an error, the session deletes the parents that it has created, in the
 // background. The reason is that servers before version 3.10 keep a container that never had a
@@ -69,8 +69,8 @@ func Ensure(ctx context.Context, s *session.Session, path string, data []byte, m
 // created, in the background. If your next step creates a znode at path, prefer [WithParents].
 //
 // CreateParents does not create the chroot. If the chroot is missing, it fails with
-// session.ErrNoNode. If it succeeded without a chroot, a caller that repeats CreateParents and its
-// own create until both succeed would loop forever.
+// session.ErrNoNode. The reason is that a caller may repeat CreateParents and its own create until
+// both succeed. If CreateParents succeeded without a chroot, such a caller would loop forever.
 func CreateParents(ctx context.Context, s *session.Session, path string) error {
 	made, err := makeParents(ctx, s, path)
 	if err != nil {

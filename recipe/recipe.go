@@ -24,11 +24,11 @@ func NewID(s *session.Session) string {
 // before the call. It is a quorum write that changes nothing. The path may be any valid path and
 // need not exist.
 //
-// If the reply to an earlier request of s was lost, those reads also show whether that request was
-// applied: it cannot be applied later.
+// If the reply to an earlier request of s was lost, the next reads also show whether that request
+// was applied: it cannot be applied later.
 //
-// Sync does not ensure this: a leader answers the sync of its own clients without waiting for
-// transactions that it has committed and not yet applied.
+// Session.Sync does not ensure this: a leader answers the sync of its own clients without waiting
+// for transactions that it has committed and not yet applied.
 func ReadBarrier(ctx context.Context, s *session.Session, path string) error {
 	if err := znode.Check(path); err != nil {
 		return requestError("multi", path, session.Failed, err)
@@ -58,7 +58,7 @@ func Detach(s *session.Session, f func(ctx context.Context) error) <-chan error 
 }
 
 // Fits returns an error that wraps session.ErrTooLarge if Multi would refuse ops as one
-// transaction. It sends no request. A caller that divides its work into transactions uses it.
+// transaction. It sends no request. Callers use Fits to divide their work into transactions.
 func Fits(s *session.Session, ops ...session.Op) error { return engine.Of(s).Fits(ops) }
 
 // CloneOps copies ops with their data, for use after the caller may have changed them.

@@ -10,10 +10,10 @@ import (
 
 // Remove deletes a znode of this session and retries while the error is session.Transient. It
 // succeeds if the znode is already gone. The first attempt deletes whatever znode is at the path.
-// Before each further attempt, Remove reads the path, and leaves a znode that another client has
-// created there since. Remove can fail only in three cases: ctx or the session ends first, the
-// znode has children, or the server refuses the deletion for good, for example because of the
-// directory's ACL.
+// Before each further attempt, Remove reads the path, and does not delete a znode that another
+// client has created there meanwhile. Remove can fail only in three cases: ctx or the session ends
+// first, the znode has children, or the server refuses the deletion for good, for example because
+// of the directory's ACL.
 func Remove(ctx context.Context, s *session.Session, n Node) error {
 	again := false  // the znode may have been deleted, and another session may own the path
 	unsure := false // the last attempt may have been applied
@@ -48,9 +48,10 @@ func isThere(ctx context.Context, s *session.Session, n Node) (bool, error) {
 
 // RemoveFound deletes, as detached work, the znode that the function `find` returns, if there is
 // one. While the error of `find` is session.Transient, RemoveFound calls `find` again until the
-// session ends. After any other error of `find`, it calls `find` again for one session timeout,
-// because an administrator may be changing an ACL at that moment. The channel receives nil when no
-// such znode is left. If RemoveFound gives up, the channel receives the last error.
+// session ends. After any other error of `find`, RemoveFound continues to call `find` for one
+// session timeout, because an administrator may be changing an ACL at that moment. The channel
+// receives nil when no such znode is left. If RemoveFound gives up, the channel receives the last
+// error.
 func RemoveFound(s *session.Session, find func(ctx context.Context) (Node, error)) <-chan error {
 	return Detach(s, func(ctx context.Context) error {
 		var failing time.Time // when the first error came that is not transient

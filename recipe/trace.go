@@ -8,9 +8,10 @@ import (
 )
 
 // TraceAcquire begins a step of the kind session.StepAcquire if the session has a Tracer. The step
-// is a call that waits for the lock, election or queue at path; the parameter `name` says which,
-// for example "lock". TraceAcquire returns the context for the requests of the call. If the session
-// has no Tracer, this context is ctx. When the call ends, pass its error to the returned function.
+// is a call that waits for the lock, election or queue at path. The parameter `name` says which of
+// these it is, for example "lock". TraceAcquire returns the context for the requests of the call.
+// If the session has no Tracer, this context is ctx. When the call ends, pass its error to the
+// returned function.
 func TraceAcquire(ctx context.Context, s *session.Session, name, path string) (context.Context, func(err error)) {
 	return engine.Of(s).Acquire(ctx, name, path)
 }
@@ -28,5 +29,5 @@ func TraceWait(ctx context.Context, s *session.Session, path string, token int64
 }
 
 // TraceOrigin returns the position of ctx in a trace, which can be stored with an item: see
-// session.Tracer. It is empty if the session has no Tracer or ctx has no trace.
+// session.Tracer. The result is empty if the session has no Tracer or ctx has no trace.
 func TraceOrigin(ctx context.Context, s *session.Session) string { return engine.Of(s).Origin(ctx) }

@@ -9,11 +9,12 @@ import (
 
 // Watches has watches on any number of znodes, for one goroutine that waits for all of them. It
 // stores at most one event for each read, until Wait returns the event. So a slow program delays
-// nobody and fills no memory. Any number of goroutines may read, but only one may call Wait.
+// nobody and fills no memory. Any number of goroutines may call Get, Exists and Children, but only
+// one may call Wait.
 //
 // A read is repeated while its error is session.Transient, for example because a server is too
-// busy: see Session.Retry. Otherwise a program that follows znodes for a long time would stop at
-// the first such error.
+// busy: see Session.Retry. Without these repetitions, a program that follows znodes for a long time
+// would stop at the first such error.
 type Watches struct {
 	s      *session.Session
 	inside engine.Watches

@@ -18,9 +18,9 @@ type Batcher[J any] struct {
 	Session *session.Session
 
 	// Prepare, if not nil, reads what Commit needs, before the calls of a batch are chosen. A call
-	// that is made while Prepare runs joins the batch. A call whose caller leaves before Prepare
-	// returns is not carried out. Prepare returns no error: if it fails, Commit reports the error
-	// to the calls.
+	// that is made while Prepare runs joins the batch. If a caller stops waiting before Prepare
+	// returns, its call is not carried out. Prepare returns no error: if it fails, Commit reports
+	// the error to the calls.
 	Prepare func(ctx context.Context)
 
 	// Commit carries out as many calls as it chooses, starting with the first, and finishes them.
@@ -28,8 +28,9 @@ type Batcher[J any] struct {
 	// and not of a caller, because a call cannot be cancelled halfway.
 	Commit func(ctx context.Context, calls []*Call[J])
 
-	// Tidy removes what Commit left on the servers. After Close, it is called when no call is left
-	// to carry out, and again after later calls.
+	// Tidy removes the znodes that Commit left, for example a ledger znode. It is called only after
+	// Close, when all calls have been carried out. If further calls are carried out after that,
+	// Tidy is called again.
 	Tidy func(ctx context.Context) error
 
 	mu      sync.Mutex
@@ -38,7 +39,7 @@ type Batcher[J any] struct {
 	closing bool
 	refused error         // the error of further calls; nil while calls are accepted
 	idle    chan struct{} // if not nil, the method `run` closes it at its end
-	tidied  bool          // Tidy was called after the last batch and after the last Again
+	tidied  bool          // whether Tidy was called after the last batch and the last Again
 	untidy  error         // the last error of Tidy
 }
 
@@ -59,9 +60,9 @@ type Call[J any] struct {
 	gone     bool // the caller no longer waits
 }
 
-// Do carries out a call. If ctx or the session ends before Commit has the call, Do withdraws the
-// call and returns a Failed error. If Commit already has the call, the error is Indeterminate, and
-// Undo runs if the call succeeds.
+// Do carries out a call. If ctx or the session ends before the call is passed to Commit, Do
+// withdraws the call and returns an error with the outcome Failed. If ctx or the session ends
+// later, the outcome is Indeterminate, and Undo runs if the call succeeds.
 func (g *Batcher[J]) Do(ctx context.Context, op, path string, c *Call[J]) error {
 	if ctx.Err() != nil {
 		return &session.RequestError{Op: op, Path: path, Outcome: session.Failed, Err: context.Cause(ctx)}
@@ -196,8 +197,8 @@ func (g *Batcher[J]) Refused() error {
 }
 
 // Close waits until all existing calls have ended, and then tidies up. Later calls fail with the
-// error `refused`. If `refused` is nil, later calls are carried out, and Close's clean-up is
-// repeated after them. An error means that ctx or the session ended first, or that Tidy failed.
+// error `refused`. If `refused` is nil, later calls are carried out, and Tidy is called again after
+// them. An error means that ctx or the session ended first, or that Tidy failed.
 func (g *Batcher[J]) Close(ctx context.Context, refused error) error {
 	g.mu.Lock()
 	g.closing, g.tidied = true, false
@@ -222,8 +223,8 @@ func (g *Batcher[J]) Close(ctx context.Context, refused error) error {
 	}
 }
 
-// Again makes a closed batcher call Tidy once more. Call it when something that prevented the last
-// clean-up has ended, for example a claim.
+// Again makes a closed batcher call Tidy once more. Call Again when something has ended that
+// prevented an earlier Tidy from removing a znode, for example a claim.
 func (g *Batcher[J]) Again() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -14,12 +14,13 @@ import (
 )
 
 // ServersEnv is the environment variable with the addresses of a running ensemble: host:port,
-// separated by commas. Benchmarks use it instead of zktest, so that they measure only the client.
+// separated by commas. Benchmarks use that ensemble instead of zktest, so that they measure only
+// the client.
 const ServersEnv = "ZKCOORD_BENCH_SERVERS"
 
-// Ensemble returns the addresses of servers and the function that dials them. If ServersEnv is set,
-// these are its servers, and the function is nil. If it is not set, Ensemble starts an ensemble of
-// zktest.
+// Ensemble returns the addresses of servers and the function that dials them. If the variable
+// ServersEnv is set, Ensemble returns the addresses in it, and the function is nil. If the variable
+// is not set, Ensemble starts an ensemble of zktest.
 func Ensemble(b *testing.B) (servers []string, dial func(ctx context.Context, network, address string) (net.Conn, error)) {
 	if running := os.Getenv(ServersEnv); running != "" {
 		return strings.Split(running, ","), nil
@@ -28,8 +29,8 @@ func Ensemble(b *testing.B) (servers []string, dial func(ctx context.Context, ne
 	return e.Servers(), e.DialContext
 }
 
-// Calls measures n calls, divided among clients of one ensemble, each with its own session. Each
-// client makes one call after another, with the function that `open` returns.
+// Calls measures n calls. The calls are divided among clients of one ensemble. Each client has its
+// own session, and makes one call after another with the function that `open` returns.
 func Calls(b *testing.B, clients, n int, open func(*session.Session) func() error) {
 	servers, dial := Ensemble(b)
 	var calls []func() error

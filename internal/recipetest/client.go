@@ -23,7 +23,7 @@ type Client struct {
 	mu       sync.Mutex
 	requests []string
 	moments  int
-	at       int // the moment at which hook is called; 0 is none
+	at       int // the moment at which hook is called (see At); 0 means none
 	hook     func()
 	before   string // the request before which hook is called
 	each     func() // called before each request
@@ -62,7 +62,7 @@ func (c *Client) Count() int {
 }
 
 // At calls `hook` at the n-th moment from now. A moment is a request that is sent, or a reply or
-// event that arrives. The requests that Requests leaves out, and their replies, are no moments.
+// event that arrives. The requests that Requests leaves out, and their replies, are not moments.
 // Reached reports whether the n-th moment has come.
 func (c *Client) At(n int, hook func()) {
 	c.mu.Lock()

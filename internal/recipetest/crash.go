@@ -18,7 +18,7 @@ type Do = func(ctx context.Context, s *session.Session) (undo func(context.Conte
 
 // A Call is a call of a primitive that may have to wait, such as Lock.
 type Call struct {
-	// Block, unless nil, is a call that is made first, in another session, so that Do has to wait.
+	// If Block is not nil, another session makes this call first, so that Do has to wait.
 	Block Do
 	Do    Do
 }
@@ -27,8 +27,9 @@ type Call struct {
 // removed.
 const blockedFor = Timeout / 2
 
-// AtEachCrashPoint repeats the call with a failure at each of its requests. After each failure
-// another client must be able to make the same call, and nothing may be left.
+// AtEachCrashPoint makes the call repeatedly. Each time, a failure affects another request of the
+// call. After each failure, another client must be able to make the same call, and nothing may
+// remain on the servers.
 func (call Call) AtEachCrashPoint(t *testing.T) {
 	t.Helper()
 	opts := session.Options{Timeout: Timeout}
@@ -119,9 +120,9 @@ func (tr *Trial) Strike(c *Client) {
 // Loses reports whether the affected client loses its session.
 func (tr *Trial) Loses() bool { return tr.fate.Loses() }
 
-// AtEachLostRequest tests several calls together. For each fate of the connection, it runs f once
-// for each request of the client that f passes to Strike. The fate is applied to that request. A
-// last run, in which the client sends no such request, ends the series.
+// AtEachLostRequest tests several calls together. For each fate of the connection, it runs f
+// repeatedly. In the n-th run, the fate is applied to the n-th request of the client that f passes
+// to Strike. The runs end when this client sends fewer than n requests.
 func AtEachLostRequest(t *testing.T, f func(t *testing.T, tr *Trial)) {
 	t.Helper()
 	for _, fate := range []crashpoint.Fate{crashpoint.RequestLost, crashpoint.ReplyLost, crashpoint.RequestAndSessionLost, crashpoint.ReplyAndSessionLost} {

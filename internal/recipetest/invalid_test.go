@@ -156,9 +156,9 @@ func onWatches(path string) map[string]call {
 	}
 }
 
-// TestInvalidPathIsAnErrorOfEachCall checks that no constructor panics, and that no call with an
-// invalid path sends a request. Regression: barrier and queue panicked, and lock and election
-// failed with different errors.
+// If a path is invalid, no constructor panics, and each call fails with ErrInvalid and sends no
+// request. Before the fix, barrier and queue panicked, and lock and election failed with different
+// errors.
 func TestInvalidPathIsAnErrorOfEachCall(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -185,9 +185,9 @@ func refused(t *testing.T, c *recipetest.Client, what string, calls map[string]c
 	}
 }
 
-// Each number that a program passes has bounds. Regression: a semaphore capacity of -5 was stored
-// and broke the semaphore for all clients, a call on a queue with 1e9 priorities did not return,
-// and a round of 100,000 members could never open.
+// A number that is out of its bounds is refused without a request. Before the fix, a semaphore
+// capacity of -5 was stored and broke the semaphore for all clients. A call on a queue with 1e9
+// priorities did not return, and a round of 100,000 members could never open.
 func TestNumbersOutOfBoundsAreRefused(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()

@@ -7,13 +7,14 @@ import (
 	"time"
 )
 
-// mostMoments is the largest number of moments of one call. A call with more moments probably never
-// ends.
+// mostMoments is the largest number of moments that one call may have. A call with more moments
+// probably never ends.
 const mostMoments = 200
 
-// atEveryMoment runs f in a new world for the first moment of a client, for the second, and so on,
-// until f ends before its moment. A moment is a request that the client sends, or a reply or event
-// that it receives: see Client.At.
+// atEveryMoment runs f with the moments 1, 2, 3 and so on, each time in a new world with a new
+// client. A moment is a request that the client sends, or a reply or event that the client
+// receives: see Client.At. The function f reports whether the client reached the given moment. When
+// f returns false, atEveryMoment returns.
 func atEveryMoment(t *testing.T, f func(t *testing.T, w *World, c *Client, moment int) (reached bool)) {
 	t.Helper()
 	for moment := 1; ; moment++ {
@@ -32,9 +33,10 @@ func atEveryMoment(t *testing.T, f func(t *testing.T, w *World, c *Client, momen
 	}
 }
 
-// UnblockedAtEveryMoment makes the call once for each of its moments (see Client.At), each time in
-// a new world. It removes the block at that moment, but after the time blockedFor at the latest.
-// The last call is the one that ends before its moment.
+// UnblockedAtEveryMoment makes the call repeatedly, each time in a new world, while another client
+// blocks the call (see Call.Block). In the n-th world, the block is removed at the n-th moment of
+// the call (see Client.At), or after the time blockedFor if that is earlier. The repetitions end
+// when a call has fewer than n moments.
 func (call Call) UnblockedAtEveryMoment(t *testing.T) {
 	t.Helper()
 	atEveryMoment(t, func(t *testing.T, w *World, c *Client, moment int) bool {
@@ -62,9 +64,9 @@ func (call Call) UnblockedAtEveryMoment(t *testing.T) {
 	})
 }
 
-// CancelledAtEveryMoment runs f once for each moment of the client (see Client.At), each time in a
-// new world, with a context that ends at that moment. The last run is the one in which f ends
-// before its moment.
+// CancelledAtEveryMoment runs f repeatedly, each time in a new world. In the n-th run, the context
+// of f ends at the n-th moment of the client (see Client.At). The runs end when the client has
+// fewer than n moments.
 func CancelledAtEveryMoment(t *testing.T, f func(ctx context.Context, t *testing.T, w *World, c *Client)) {
 	t.Helper()
 	atEveryMoment(t, func(t *testing.T, w *World, c *Client, moment int) bool {

@@ -13,10 +13,10 @@ import (
 // A Refusal is a rule that makes a client's requests fail with an error and without an effect. A
 // server does this if it is too busy, or if a quota is used up.
 type Refusal struct {
-	Op    string // by its name in the protocol
+	Op    string // the operation, by its name in the protocol
 	Path  string // pattern for the first path in the request, as in path.Match
 	Skip  int    // number of matching requests to let through first
-	Count int    // number of requests to refuse after them; 0 is all
+	Count int    // number of matching requests to refuse after that; 0 means all
 	Code  wire.Code
 
 	c      *Client
@@ -86,8 +86,9 @@ func (c *Client) refuses(h wire.RequestHeader, body []byte) wire.Code {
 	return wire.OK
 }
 
-// A refusing is a connection that applies refusals. It replaces a refused request by a harmless
-// one, so that the replies keep their order.
+// A refusing is a connection that applies refusals. Instead of a refused request, it sends a
+// harmless request to the server, and replaces the error in the reply. So the replies keep their
+// order.
 type refusing struct {
 	net.Conn
 	c       *Client
@@ -95,7 +96,7 @@ type refusing struct {
 	in, out []byte // in: read, but not a whole frame yet; out: for the next Read
 
 	mu    sync.Mutex
-	codes map[int32]wire.Code // of the refused requests, by xid
+	codes map[int32]wire.Code // errors of the refused requests, by xid
 }
 
 func (r *refusing) Write(p []byte) (int, error) {

@@ -8,13 +8,14 @@ import (
 	"testing/synctest"
 )
 
-// CancelBetweenSteps makes the call repeatedly, each time in a new world. The context of the first
-// call ends just before the first wait, that of the second call before the second wait, and so on,
-// until a call succeeds. Unlike a moment of Client.At, a wait need not follow a request or reply.
-// Nothing may be left.
+// CancelBetweenSteps makes the call repeatedly, each time in a new world. The context of the n-th
+// call ends when its method Done is called for the n-th time, which is just before the call waits
+// for the n-th time. Unlike with Client.At, such a wait need not follow a request or reply. When a
+// call succeeds, CancelBetweenSteps returns. After each call, no ephemeral znode and no watch may
+// remain.
 //
-// It runs on one processor, where the goroutine that was started last runs first. This provokes a
-// mistake: an abandoned request is sent after the request that must undo it.
+// The calls run on one processor, where the goroutine that was started last runs first. This order
+// provokes a mistake: an abandoned request is sent after the request that must undo it.
 func CancelBetweenSteps(t *testing.T, call Do) {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))

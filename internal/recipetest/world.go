@@ -31,7 +31,7 @@ type World struct {
 	injected []injected
 }
 
-// injected is a fault that a test has injected.
+// The type `injected` is a fault that a test has injected.
 type injected struct {
 	what  string
 	fired func() int
@@ -84,7 +84,7 @@ func (w *World) checkInjected() {
 // under test.
 func (w *World) Admin() *Client { return w.admin }
 
-// Client opens a session. It is closed at the end of the test.
+// Client opens a session. The session is closed at the end of the test.
 func (w *World) Client(options ...func(*session.Options)) *Client {
 	w.t.Helper()
 	c := &Client{world: w}
@@ -108,8 +108,8 @@ func (w *World) On(server int) func(*session.Options) {
 	return func(o *session.Options) { o.Servers = w.Servers()[server : server+1] }
 }
 
-// OnFollower returns a client that is connected to one follower and can move to the other, and the
-// indices of both.
+// OnFollower returns a client that is connected to the follower with the index `at` and can move
+// only to the follower with the index `other`.
 func (w *World) OnFollower() (c *Client, at, other int) {
 	at, other = (w.Leader()+1)%3, (w.Leader()+2)%3
 	c = w.Client(func(o *session.Options) { o.Servers = []string{w.Servers()[at], w.Servers()[other]} })
@@ -119,8 +119,9 @@ func (w *World) OnFollower() (c *Client, at, other int) {
 	return c, at, other
 }
 
-// Behind returns a client of the leader and a client of a follower. From now on the leader applies
-// committed transactions later than its followers. It answers a sync without waiting for them.
+// Behind returns a client of the leader and a client of a follower. From now on, the leader applies
+// committed transactions later than its followers. The leader answers a sync before it has applied
+// these transactions.
 func (w *World) Behind() (behind, other *Client) {
 	w.t.Helper()
 	leader := w.Leader()
@@ -183,8 +184,8 @@ func (w *World) Watches() int {
 	return total
 }
 
-// NothingLeft waits long enough for clean-up. It fails the test if an ephemeral znode or a watch is
-// left.
+// NothingLeft waits long enough for sessions to delete what they no longer need. It fails the test
+// if an ephemeral znode or a watch remains.
 func (w *World) NothingLeft() {
 	w.t.Helper()
 	time.Sleep(Timeout) // the session removes watches with the next frame that it sends

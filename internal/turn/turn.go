@@ -6,14 +6,14 @@ import (
 	"sync"
 )
 
-// A Turn is held by one call at a time. No call holds the zero value.
+// A Turn is a mutex that at most one call holds at a time. No call holds the zero value.
 type Turn struct {
 	once sync.Once
 	held chan struct{} // full while a call holds the turn; made by the first call
 }
 
-// Take waits until no other call holds the turn. If one of the contexts ends first, the error is
-// its cause. If ctx has ended before the call, Take always fails.
+// Take waits until no other call holds the turn. If one of the contexts ends first, Take returns
+// the cause of that context. If ctx has already ended, Take fails even if no call holds the turn.
 func (t *Turn) Take(ctx, other context.Context) error {
 	t.once.Do(func() { t.held = make(chan struct{}, 1) })
 	if ctx.Err() == nil {

@@ -84,16 +84,16 @@ func (s Seq) Before(t Seq) bool { return int32(s-t) < 0 }
 // the overflow, numbers are negative, and other libraries cannot order such names.
 func (s Seq) NearWrap() bool { return s > math.MaxInt32-1<<16 || s < 0 }
 
-// String returns the number in the form in which it ends the name of a znode: %010d.
+// String returns the number in the format in which ZooKeeper appends it to a name: %010d.
 func (s Seq) String() string { return fmt.Sprintf("%010d", int32(s)) }
 
 // ParseSeq splits the name of a sequential znode into the prefix and the number. A negative number
 // has ten or eleven characters, including its sign.
 //
-// The name alone does not show whether a dash is the sign or the end of the prefix. ParseSeq takes
-// the second of two dashes before ten digits as the sign if the first digit is not 0. It takes a
-// single dash before ten digits as the sign only if these digits would be too large for a number.
-// So its result is correct for
+// The name alone does not show whether a dash is the sign or the end of the prefix. If two dashes
+// precede ten digits, ParseSeq takes the second dash as the sign unless the first digit is 0. If
+// one dash precedes ten digits, ParseSeq takes this dash as the sign only if the digits would be
+// too large for a number. So its result is correct for
 //
 //   - every number, if the prefix ends in exactly one dash;
 //   - numbers above -1,000,000,000, if the prefix does not end in a dash;
