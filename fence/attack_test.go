@@ -26,7 +26,8 @@ import (
 
 // manyAtOnce runs many writers with random tokens, some of which are equal. Each write that is
 // accepted appends its token to the data. So the data lists the tokens in the order in which they
-// were accepted.
+// were accepted. manyAtOnce checks that no token follows a larger one, and that the data has
+// exactly the accepted writes.
 func manyAtOnce(t *testing.T, write func(token fence.Token, add string) error, read func() string) {
 	t.Helper()
 	const writers, writes, tokens = 8, 10, 20
@@ -65,6 +66,9 @@ func manyAtOnce(t *testing.T, write func(token fence.Token, add string) error, r
 	}
 }
 
+// Many writers use one fence at the same time. No token is accepted after a larger one, and the
+// data has exactly the accepted writes.
+//
 // Covers F1, F2, F3.
 func TestConcurrentWritersAreInTheirOrder(t *testing.T) {
 	t.Run("gate", func(t *testing.T) {
@@ -122,8 +126,8 @@ func (l *locked) Swap(ctx context.Context, version string, v fence.Value) (bool,
 	return l.memory.Swap(ctx, version, v)
 }
 
-// Concurrent writers replace the file. In the end its content is the one that came with the largest
-// token.
+// Concurrent writers replace a file, each with its own token. In the end the file has the content
+// that was written with the largest token.
 //
 // Covers F1, F5.
 func TestConcurrentWritersOfAFile(t *testing.T) {
@@ -142,8 +146,8 @@ func TestConcurrentWritersOfAFile(t *testing.T) {
 	}
 }
 
-// A file that is also reached by a symbolic link has only one guard file. A hard link keeps the old
-// content.
+// A file and the symbolic links to it share one guard file, so a stale token is refused at each of
+// these paths. A hard link keeps the old content when the file is replaced.
 //
 // Covers F1.
 func TestSymbolicLinksHaveTheGuardOfTheirFile(t *testing.T) {
@@ -184,8 +188,8 @@ func TestSymbolicLinksHaveTheGuardOfTheirFile(t *testing.T) {
 	}
 }
 
-// A process had stored token 7 in the guard file. It was killed while it wrote the temporary file.
-// Token 7 is still accepted, and token 6 is refused.
+// In this test a process has stored token 7 in the guard file, and was killed while it wrote the
+// temporary file. Afterwards token 7 is still accepted, and token 6 is refused.
 //
 // Covers F1, F5.
 func TestWriteFileGoesOnAfterAnInterruptedOne(t *testing.T) {
@@ -209,9 +213,10 @@ func TestWriteFileGoesOnAfterAnInterruptedOne(t *testing.T) {
 	}
 }
 
-// limitedMark is an environment variable. Its value is the name of a file. If the variable is set,
-// the test binary only calls writeLimited with this name. The test sets the limit of file sizes
-// with ulimit, as if the disk were full.
+// limitedMark is an environment variable whose value is the name of a file. If the variable is set,
+// the test binary runs no tests and only calls writeLimited with that file. The test starts the
+// binary with this variable and with a limit on the size of files. So a write fails as if the disk
+// were full.
 const limitedMark = "ZKCOORD_FENCE_LIMITED"
 
 // writeLimited writes a file larger than the limit, prints the error, and ends the process.
@@ -221,8 +226,8 @@ func writeLimited(name string) {
 	os.Exit(0)
 }
 
-// The disk is full when WriteFile writes the temporary file, or already when it writes the guard
-// file. In both cases, the file keeps its old content.
+// If the disk is full, the file keeps its old content. The test has two cases: the disk is full
+// when WriteFile writes the temporary file, or already when it writes the guard file.
 //
 // Covers F1, F5.
 func TestFileOnAFullDiskIsWhole(t *testing.T) {
@@ -343,7 +348,8 @@ func TestHTTPHeaderOfAnotherSpellingIsNoSecondToken(t *testing.T) {
 	}
 }
 
-// If a program starts on many machines, its clients create the table at the same time.
+// Many clients can create the same table at the same time, for example when a program starts on
+// many machines.
 func TestTableIsCreatedByManyAtOnce(t *testing.T) {
 	d := startDatabase(t)
 	for round := range 5 {
@@ -373,8 +379,8 @@ func code(err error) string {
 	return ""
 }
 
-// PostgreSQL refuses a transaction at its COMMIT. The error of Do contains the reason, and means
-// that nothing was committed.
+// In this test PostgreSQL refuses a transaction at its COMMIT, because another transaction
+// conflicts with it. The error of Do contains the reason, and means that nothing was committed.
 //
 // Covers F4.
 func TestSerializationFailureAtCommitIsDefinite(t *testing.T) {
@@ -425,7 +431,9 @@ func TestIgnoredErrorOfAStatementIsNoCommit(t *testing.T) {
 	}
 }
 
-// Two transactions lock two resources in opposite orders. PostgreSQL ends one of them.
+// In this test two transactions lock two resources in opposite orders. PostgreSQL ends one
+// transaction with a deadlock error, and the other one is committed. If a token is stale for one of
+// two resources, the whole transaction is refused.
 //
 // Covers F1, F4.
 func TestTwoResourcesInOneTransaction(t *testing.T) {
@@ -468,8 +476,9 @@ func TestTwoResourcesInOneTransaction(t *testing.T) {
 	}
 }
 
-// The server ends the connection of a holder that is paused within its transaction. The transaction
-// of the next holder is committed, and that of the paused holder is not.
+// In this test a holder is paused within its transaction, and the server ends its connection. The
+// transaction of the paused holder is not committed. The transaction of the next holder is
+// committed.
 //
 // Covers F1, F4.
 func TestConnectionEndedWithinATransaction(t *testing.T) {
@@ -496,7 +505,8 @@ func TestConnectionEndedWithinATransaction(t *testing.T) {
 	}
 }
 
-// With a pool of one connection, the read after a lost reply still gets a connection.
+// Do can read the guard row after it has lost its connection, even if the pool has only one
+// connection.
 //
 // Covers F4.
 func TestTableLooksThroughAPoolOfOneConnection(t *testing.T) {

@@ -42,6 +42,9 @@ var ways = map[string]way{
 	},
 }
 
+// A fence accepts equal and larger tokens. It refuses smaller ones, and a refused call changes
+// nothing.
+//
 // Covers F1, F2, F3.
 func TestSmallerTokensAreRefused(t *testing.T) {
 	for name, w := range ways {
@@ -49,7 +52,8 @@ func TestSmallerTokensAreRefused(t *testing.T) {
 	}
 }
 
-// The function `refuses` runs the checks that are the same for each way.
+// The function `refuses` writes with rising, equal, smaller and invalid tokens, and checks which of
+// these writes are accepted.
 func refuses(t *testing.T, w way) {
 	t.Helper()
 	write, read := w(t)
@@ -78,8 +82,8 @@ func refuses(t *testing.T, w way) {
 	}
 }
 
-// A call that waits at a gate is checked when its turn comes, because a larger
-// token may have been accepted meanwhile.
+// A gate compares the token of a call when the turn of the call comes, and not when the call begins
+// to wait. A larger token may have been accepted meanwhile.
 //
 // Covers F1.
 func TestGateChecksWhenTheTurnComes(t *testing.T) {
@@ -153,7 +157,9 @@ func TestGateWaitsNoLongerThanItsContext(t *testing.T) {
 	}
 }
 
-// The type `memory` is a Store in which others may write between a load and a swap.
+// The type `memory` is a Store. If the field `between` is not nil, the next Load reads the value,
+// then calls `between`, and sets the field to nil. So a test can write as another client between a
+// Load and a Swap.
 type memory struct {
 	v       fence.Value
 	version int
@@ -183,6 +189,9 @@ func (m *memory) Swap(_ context.Context, version string, v fence.Value) (bool, e
 	return true, m.lost
 }
 
+// Update replaces only the value whose token it has compared. If another holder writes between Load
+// and Swap, Update loads and compares again.
+//
 // Covers F7.
 func TestUpdateComparesWithWhatItReplaces(t *testing.T) {
 	add := func(text string) func([]byte) ([]byte, error) {

@@ -11,16 +11,17 @@ import (
 	"strings"
 )
 
-// WriteFile replaces the content of a file, unless a larger token was accepted for it before. It is
-// for processes on one host that all write with WriteFile, because it locks with flock(2), which
-// not all network file systems support. Readers of the file need no lock. They see the old content
-// or the new one.
+// WriteFile replaces the content of a file, unless a larger token was accepted for this file
+// before. All processes that write the file must be on one host and must write with WriteFile,
+// because it locks with flock(2), which not all network file systems support. Readers of the file
+// need no lock. They see the old content or the new one.
 //
 // The guard file, name + ".fence", contains the largest token, in decimal, and serves as the lock.
-// WriteFile creates it when needed. If it is deleted, its token is forgotten. WriteFile locks the
-// guard file, compares and stores the token, writes the data to a temporary file in the same
-// directory, and renames the temporary file. Each step is on the disk before the next begins. The
-// new file has the permissions `perm`, minus those that the umask removes.
+// WriteFile creates the guard file when needed. If the guard file is deleted, the largest token is
+// forgotten. WriteFile locks the guard file, compares and stores the token, writes the data to a
+// temporary file in the same directory, and renames the temporary file. Each step is on the disk
+// before the next begins. The new file has the permissions `perm`, minus those that the umask
+// removes.
 //
 // If `name` is a symbolic link, WriteFile replaces the file that the link leads to, and the guard
 // file is next to that file. So all symbolic links to one file share one guard file. If the file
@@ -41,8 +42,8 @@ func WriteFile(ctx context.Context, name string, token Token, data []byte, perm 
 }
 
 // The type `disk` carries out the steps of WriteFile. Each step that changes a file ends with calls
-// of the function `sync`. A test replaces this function to observe what a crash of the machine
-// would leave.
+// of the function `sync`. A test replaces this function to observe what would be on the disk after
+// a crash of the machine.
 type disk struct {
 	sync func(*os.File) error
 }
@@ -83,8 +84,8 @@ func (d disk) write(ctx context.Context, name string, token Token, data []byte, 
 	return d.replace(file, data, perm)
 }
 
-// resolve follows the symbolic links in the path `name` and returns the path of the file. If there
-// is nothing at `name`, it returns `name`.
+// The function `resolve` follows the symbolic links in the path `name` and returns the path of the
+// file. If there is nothing at `name`, it returns `name`.
 func resolve(name string) (string, error) {
 	if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
 		return name, nil
@@ -110,7 +111,7 @@ func readToken(guard *os.File) (Token, error) {
 // length, so that a new token overwrites the old one in one sector of the disk.
 const width = 20
 
-// replace writes a temporary file and renames it.
+// The method `replace` writes a temporary file and renames it.
 func (d disk) replace(name string, data []byte, perm os.FileMode) (err error) {
 	temporary, err := create(name, perm)
 	if err != nil {
@@ -130,9 +131,9 @@ func (d disk) replace(name string, data []byte, perm os.FileMode) (err error) {
 	return d.syncDir(name)
 }
 
-// create creates the temporary file. There is only one for each name, because
-// the caller holds the lock. So an existing one was left by a process that was
-// interrupted.
+// The function `create` creates the temporary file. The caller holds the lock, so no other process
+// uses this file. If the file already exists, it was left by a process that was interrupted, and
+// `create` replaces it.
 func create(name string, perm os.FileMode) (*os.File, error) {
 	temporary := name + ".fence-new"
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {

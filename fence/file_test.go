@@ -26,8 +26,8 @@ func content(t *testing.T, name string) string {
 	return string(data)
 }
 
-// writerMark is an environment variable. Its value is the name of a file. If the variable is set,
-// the test binary writes this file again and again until the process is killed.
+// writerMark is an environment variable whose value is the name of a file. If the variable is set,
+// the test binary runs no tests, and writes this file again and again until the process is killed.
 const writerMark = "ZKCOORD_FENCE_WRITER"
 
 // writeForever writes the file with one token after another. The content
@@ -48,6 +48,9 @@ func lines(token fence.Token) []byte {
 	return bytes.Repeat(fmt.Appendln(nil, token), 4000)
 }
 
+// A process that writes a file again and again is killed. Before and after the kill, the content of
+// the file is complete, and it is at least as new as the last write that the process has confirmed.
+//
 // Covers F5.
 func TestFileOfAKilledWriterIsWhole(t *testing.T) {
 	if runtime.GOOS != "linux" {
@@ -176,6 +179,9 @@ func TestGuardIsOnTheDiskBeforeTheFile(t *testing.T) {
 	}
 }
 
+// If one of the syncs before the rename fails, WriteFile returns the error of this sync, and the
+// file keeps its old content.
+//
 // Covers F5.
 func TestFileIsOldUntilEachSyncSucceeds(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "account")

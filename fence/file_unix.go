@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// lockFile locks f until it is closed, or until the process ends. flock cannot
-// wait for a context, so lockFile polls.
+// lockFile locks f until f is closed or the process ends. flock cannot wait for a context, so
+// lockFile polls.
 func lockFile(ctx context.Context, f *os.File) error {
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)

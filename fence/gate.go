@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// A Gate fences a resource in the memory of one process, or one that only this
-// process can reach. The zero value is ready for use and has accepted no token.
-// A Gate must not be copied after its first use.
+// A Gate fences a resource in the memory of one process, or another resource that only this process
+// can reach. The zero value is ready for use and has accepted no token. A Gate must not be copied
+// after its first use.
 type Gate struct {
 	// Name of the resource in errors. It may be empty.
 	Name string

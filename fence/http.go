@@ -115,9 +115,9 @@ func WriteError(w http.ResponseWriter, err error) bool {
 
 var errFormat = errors.New("want one number above zero, without a sign or a leading zero")
 
-// parse returns the token of a header. Two headers are an error, because a proxy that joins them
-// and a proxy that uses the first one would disagree. A sign or a leading zero is an error, because
-// other programs may read a different number.
+// The function `parse` returns the token of a header. Two headers are an error, because a proxy
+// that joins them and a proxy that uses the first one would disagree. A sign or a leading zero is
+// an error, because other programs may read a different number.
 func parse(h http.Header) (Token, error) {
 	values := h.Values(Header)
 	if len(values) == 0 {

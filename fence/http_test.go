@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/fence"
 )
 
-// post sends a request with the token. It returns the status, the body and the
-// error of the response.
+// The function `post` sends a request with the token. It returns the status, the body and the error
+// of the response.
 func post(t *testing.T, s *httptest.Server, token fence.Token) (status int, body string, err error) {
 	t.Helper()
 	transport := &fence.Transport{Base: s.Client().Transport}
@@ -36,6 +36,9 @@ func post(t *testing.T, s *httptest.Server, token fence.Token) (status int, body
 	return response.StatusCode, string(text), fence.ResponseError(response)
 }
 
+// The handler of a Gate serves requests with equal and larger tokens. It refuses a request with a
+// smaller token, and the response has both tokens.
+//
 // Covers F1, F2, F3.
 func TestHTTPRefusesSmallerTokens(t *testing.T) {
 	gate, served := &fence.Gate{Name: "account"}, 0
@@ -64,6 +67,9 @@ func TestHTTPRefusesSmallerTokens(t *testing.T) {
 	}
 }
 
+// The server refuses requests without a valid token, and the client does not send requests without
+// a token.
+//
 // Covers F6.
 func TestHTTPRefusesRequestsWithoutAToken(t *testing.T) {
 	s := httptest.NewServer(fence.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {

@@ -148,6 +148,8 @@ func (d *losing) read(t *testing.T) (data string) {
 	return data
 }
 
+// A Table in SQLite accepts equal and larger tokens, and refuses smaller ones.
+//
 // Covers F1, F2, F3.
 func TestSQLiteRefusesSmallerTokens(t *testing.T) {
 	refuses(t, func(t *testing.T) (func(fence.Token, string) error, func() string) {
@@ -159,8 +161,8 @@ func TestSQLiteRefusesSmallerTokens(t *testing.T) {
 	})
 }
 
-// Two transactions that are started at the same time run one after the other, and the larger token
-// stays.
+// Two transactions that are started at the same time run one after the other. The guard row keeps
+// the larger token.
 //
 // Covers F1.
 func TestSQLiteLocksItsGuardRow(t *testing.T) {
@@ -189,8 +191,8 @@ func TestSQLiteLocksItsGuardRow(t *testing.T) {
 	}
 }
 
-// The connection is lost at each call of the driver, before it and after it. The result of Do
-// agrees with the database.
+// In this test the connection is lost at each call of the driver in turn, once before the call and
+// once after it. Do returns nil if and only if the transaction is committed.
 //
 // Covers F4.
 func TestSQLiteTellsTheTruthAtEachLostCall(t *testing.T) {

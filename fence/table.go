@@ -14,9 +14,9 @@ import (
 )
 
 // A Table fences resources in a SQL database. It has a guard row for each resource, in the same
-// database as the data. The row's token is the largest one that was accepted. A call with a larger
-// token raises it in the transaction that writes the data. DB must be set; the other fields have
-// defaults.
+// database as the data. The row has the largest token that was accepted. A call with a larger token
+// stores this token in the row, in the transaction that writes the data. DB must be set; the other
+// fields have defaults.
 type Table struct {
 	DB *sql.DB
 	// Name of the table, with its schema if needed; empty means "fence".
@@ -68,22 +68,27 @@ func (t *Table) Create(ctx context.Context) error {
 	return nil
 }
 
-// Do calls f in a transaction that has accepted the token for the resource, and
-// commits it if f returns nil. The writes of f with tx are committed together
-// with the token, or not at all. The guard row stays locked from before f to
-// the end of the transaction, so no other transaction on the resource runs
-// between the check and the write. Do creates the guard row if there is none.
+// Do begins a transaction, accepts the token for the resource, calls f, and commits the transaction
+// if f returns nil. The writes of f with tx are committed together with the token, or not at all.
+// Do locks the guard row before it calls f, and creates the row if there is none. The row stays
+// locked until the transaction ends, so no other transaction on the resource runs between the check
+// and the write.
 //
-// The error is a *[StaleError] if a larger token was accepted before; then f was not called. If f
+// If a larger token was accepted before, Do does not call f, and the error is a *[StaleError]. If f
 // fails or panics, the transaction is rolled back, and Do returns the error of f unchanged. f must
 // not make changes that cannot be rolled back, and must not commit tx.
 //
 // If COMMIT fails for any reason, Do reads the guard row to find out whether the transaction was
-// committed. If the connection was lost, this read needs a new one, and waits until the server has
-// ended the transaction. It takes up to 5 s, even if ctx has ended meanwhile. Do then returns nil
-// if the transaction is committed. It returns an error that is [ErrUnknown] if the database did not
-// answer, or if another transaction on the resource has followed. After any other error nothing was
-// changed.
+// committed. The read waits until the server has ended the transaction. It takes up to 5 s, even if
+// ctx has ended meanwhile. If the connection was lost, the read needs a new connection. Afterwards
+// Do returns
+//
+//   - nil, if the row shows that the transaction was committed,
+//   - an error that is [ErrUnknown], if the database did not answer, or if another transaction on
+//     the resource has followed, or
+//   - another error, if the row shows that the transaction was not committed.
+//
+// After an error that is not [ErrUnknown], nothing was changed.
 func (t *Table) Do(ctx context.Context, resource string, token Token, f func(ctx context.Context, tx *sql.Tx) error) error {
 	tx, err := t.DB.BeginTx(ctx, t.TxOptions)
 	if err != nil {
@@ -103,10 +108,10 @@ func (t *Table) Do(ctx context.Context, resource string, token Token, f func(ctx
 	return nil
 }
 
-// Check accepts the token for the resource in a transaction of the caller, for
-// programs that cannot use Do. Call it before you read or write anything in tx.
-// The guard row is locked until tx ends. The error is a *[StaleError] if a
-// larger token was accepted before; then roll tx back.
+// Check accepts the token for the resource in a transaction of the caller, for programs that cannot
+// use Do. Call it before you read or write anything in tx. The guard row is locked until tx ends.
+// If a larger token was accepted before, the error is a *[StaleError], and the caller must roll tx
+// back.
 //
 // If COMMIT fails, the caller must find out whether the transaction was
 // committed.
@@ -128,9 +133,9 @@ type write struct {
 	number int64
 }
 
-// accept checks and raises the token in one statement. If two clients run it at
-// once, the second one waits for the end of the first one's transaction, and
-// then tests the row in its new state.
+// The method `accept` compares the token and stores it in one statement. If two clients run the
+// statement at the same time, the second statement waits until the transaction of the first one
+// ends. Then it compares its token with the new state of the row.
 func (t *Table) accept(ctx context.Context, tx *sql.Tx, resource string, token Token) (own write, err error) {
 	if err := valid(resource, token); err != nil {
 		return own, err
@@ -170,8 +175,8 @@ func (t *Table) largest(ctx context.Context, from queryer, resource string) (lar
 	return largest, nil
 }
 
-// resolve returns the result of Do after a COMMIT that failed. The argument `failed` is the error
-// of COMMIT.
+// The method `resolve` returns the result of Do after a COMMIT that failed. The argument `failed`
+// is the error of COMMIT.
 func (t *Table) resolve(ctx context.Context, resource string, own write, failed error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
 	defer cancel()
@@ -191,9 +196,9 @@ func (t *Table) resolve(ctx context.Context, resource string, own write, failed 
 }
 
 // The method `look` returns the last committed transaction of a resource. It locks the guard row,
-// or creates one. So it waits for a transaction that has lost its client and whose COMMIT may still
-// arrive. A plain read would be too early, and would not see a row that the lost transaction has
-// just created.
+// or creates the row. So it waits for a transaction that has lost its client, because the COMMIT of
+// that transaction may still arrive. A plain read would not wait, and would not see a row that the
+// lost transaction has just created.
 func (t *Table) look(ctx context.Context, resource string) (last write, err error) {
 	look, err := t.statement(`INSERT INTO %s AS guard (resource, token, writes, mark) VALUES ($1, 0, 0, '')
 ON CONFLICT (resource) DO UPDATE SET token = guard.token
@@ -213,8 +218,8 @@ func (t *Table) name() string {
 
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$`)
 
-// statement fills the table's name into the template `form` and returns SQL text with parameters in
-// the syntax of the dialect.
+// The method `statement` fills the table's name into the template `form` and returns SQL text with
+// parameters in the syntax of the dialect.
 func (t *Table) statement(form string) (string, error) {
 	if !identifier.MatchString(t.name()) {
 		return "", fmt.Errorf("%q is not a valid table name: want letters, digits and _, with at most one dot after a schema", t.Name)

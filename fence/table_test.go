@@ -92,6 +92,8 @@ func setTo(data string) func(context.Context, *sql.Tx) error {
 	}
 }
 
+// A Table in PostgreSQL accepts equal and larger tokens, and refuses smaller ones.
+//
 // Covers F1, F2, F3.
 func TestTableRefusesSmallerTokens(t *testing.T) {
 	refuses(t, func(t *testing.T) (func(fence.Token, string) error, func() string) {
@@ -103,9 +105,10 @@ func TestTableRefusesSmallerTokens(t *testing.T) {
 	})
 }
 
-// If a holder is paused within its transaction, the next holder waits. If a holder is paused before
-// its transaction begins, its transaction is refused. No other transaction runs between the check
-// and the write.
+// If a holder is paused within its transaction, the transaction of the next holder waits. If a
+// holder is paused before its transaction begins, and the next holder has written meanwhile, the
+// transaction of the paused holder is refused. No other transaction runs between the check and the
+// write.
 //
 // Covers F1.
 func TestTableLocksItsGuardRow(t *testing.T) {
@@ -252,7 +255,7 @@ func TestTableHasAnIdentifierForAName(t *testing.T) {
 }
 
 // A cut breaks a connection at one message. The field `at` is the number of this message, counted
-// from the moment when the cut is set.
+// from the moment when the test stores the cut in database.cut.
 type cut struct {
 	at    int64
 	where string // before the message, after it, or after the server's reply
@@ -320,9 +323,9 @@ func (c *cutConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// The connection is lost at each message of a transaction, in three ways. Do
-// reports the true outcome. It returns ErrUnknown only if the database cannot
-// be reached afterwards.
+// In this test the connection is lost at each message of a transaction in turn: before the message
+// is sent, before its reply, or after its reply. Do reports whether the transaction was committed.
+// It returns ErrUnknown only if the database cannot be reached afterwards.
 //
 // Covers F4.
 func TestTableTellsTheTruthAtEachLostConnection(t *testing.T) {
@@ -361,9 +364,8 @@ func cutAtEachMessage(t *testing.T, where string, stays bool) {
 		if committing {
 			commits++
 		}
-		// A server that has lost its client in a transaction may need time to
-		// roll it back. This statement changes the same row, so it waits for
-		// the rollback.
+		// A server that has lost its client in a transaction may need time to roll the transaction
+		// back. This statement changes the same row, so it waits for the rollback.
 		d.exec(t, "UPDATE account SET data = data")
 		happened := d.read(t) == data
 		if n := d.Stats().InUse; n != 0 {
@@ -388,9 +390,9 @@ func cutAtEachMessage(t *testing.T, where string, stays bool) {
 	t.Logf("%d cuts at COMMIT, %d errors without an effect, %d unknown outcomes", commits, lost, unknown)
 }
 
-// A COMMIT that was sent can still be in transit when the client reads the
-// guard row. The read waits for the transaction, even for one that has created
-// the guard row, which no other transaction can see yet.
+// A COMMIT that was sent can still be in transit when the client reads the guard row. The read then
+// waits until the transaction has ended. It waits even if the transaction has created the guard
+// row, although no other transaction can see this row yet.
 //
 // Covers F4.
 func TestTableWaitsForTheLostTransaction(t *testing.T) {

@@ -23,8 +23,8 @@ var (
 	// accepted. Another client has been granted the lock, so stop. The call returns a *StaleError,
 	// which has both tokens.
 	ErrStale = errors.New("fence: stale token")
-	// ErrNoToken is the error of a call without a token, or with one that is
-	// not above zero. Fix the program: it must work under a grant.
+	// ErrNoToken means that a call had no token, or a token that is not above zero. This is a
+	// mistake in the program, which must pass the token of a grant.
 	ErrNoToken = errors.New("fence: no token")
 	// ErrUnknown means that a write may or may not have taken effect, and that the fence could not
 	// find out which. Except for errors of WriteFile, no other error of this package is ambiguous.

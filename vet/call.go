@@ -115,8 +115,8 @@ func (f *function) callback(call *ast.CallExpr, lit *ast.FuncLit) *hold {
 	return h
 }
 
-// The method `check` reports a call that works under a hold with a context that does not end with
-// the hold.
+// The method `check` reports the call if it receives a context that does not end when a hold is
+// lost. The state `st` says which holds the analyzed function has at the time of the call.
 func (f *function) check(call *ast.CallExpr, st *state) {
 	if f.info.Types[call.Fun].IsType() || harmless(f.info, call) || acquires(f.info, call) != nil {
 		return

@@ -301,7 +301,8 @@ func (f *function) object(e ast.Expr) types.Object {
 	return f.info.ObjectOf(id)
 }
 
-// assign analyzes an assignment, which may acquire a hold or give a new value to a context.
+// The method `assign` analyzes an assignment, which may acquire a hold or give a new value to a
+// context.
 func (f *function) assign(lhs, rhs []ast.Expr, st *state) {
 	for _, e := range rhs {
 		f.expr(e, st)
@@ -321,7 +322,7 @@ func (f *function) assign(lhs, rhs []ast.Expr, st *state) {
 	}
 }
 
-// acquire records the hold that a call returns.
+// The method `acquire` records the hold that a call returns.
 func (f *function) acquire(lhs []ast.Expr, call *ast.CallExpr, st *state) {
 	h := f.newHold(acquires(f.info, call), call)
 	for i, t := range results(f.info, call) {

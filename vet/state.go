@@ -40,9 +40,9 @@ type state struct {
 	gone map[*hold]bool
 	// failed are the holds that the function does not have because Lock returned an error.
 	failed map[*hold]bool
-	// bound has the holds of each context: if one of them is lost, the context ends. If a
-	// context has no entry, the analysis assumes that it ends with each hold that existed when
-	// the context was declared.
+	// The map `bound` has the holds of each context: if one of these holds is lost, the context
+	// ends. A context may have no entry. Then the analysis assumes that the context ends with each
+	// hold that existed when the context was declared.
 	bound map[types.Object][]*hold
 }
 
@@ -74,7 +74,7 @@ func (s *state) holdIn(obj types.Object) *hold {
 	return nil
 }
 
-// add records a hold that the function has from now on.
+// The method `add` records a hold that the function has from now on.
 func (s *state) add(h *hold) {
 	if old := s.holdIn(h.obj); old != nil {
 		s.gone[old] = true
@@ -90,9 +90,9 @@ func (s *state) boundTo(obj types.Object) []*hold {
 	return slices.DeleteFunc(slices.Clone(s.held), func(h *hold) bool { return obj.Pos() < h.from })
 }
 
-// join adds the states at the ends of the given branches to s. Then s is the state after the
-// statement at pos, which has these branches. A hold whose variable is declared after pos is not
-// added.
+// The method `join` adds the states at the ends of the given branches to s. Then s is the state
+// after the statement at pos, which has these branches. A hold whose variable is declared after pos
+// is not added.
 func (s *state) join(pos token.Pos, branches ...*state) {
 	for _, b := range branches {
 		for _, h := range b.held {

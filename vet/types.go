@@ -84,8 +84,8 @@ func results(info *types.Info, call *ast.CallExpr) []types.Type {
 }
 
 // The function `acquires` returns the kind of the first hold among the results of a call, or nil.
-// The call must receive a context, because only such a call can wait for a hold. A getter receives
-// none.
+// The call must receive a context: a call without a context, such as a getter, cannot wait for a
+// hold.
 func acquires(info *types.Info, call *ast.CallExpr) *kind {
 	r := results(info, call)
 	if len(r) == 0 || asked(info, call) == nil {
@@ -109,8 +109,8 @@ func asked(info *types.Info, call *ast.CallExpr) ast.Expr {
 	return nil
 }
 
-// callee returns the package path, the receiver's type and the name of the called function, as far
-// as they are known.
+// The function `callee` returns the package path, the receiver's type and the name of the called
+// function, as far as they are known.
 func callee(info *types.Info, call *ast.CallExpr) (pkg, receiver, name string) {
 	obj := typeutil.Callee(info, call)
 	if obj == nil {
@@ -133,7 +133,7 @@ func callee(info *types.Info, call *ast.CallExpr) (pkg, receiver, name string) {
 	return pkg, receiver, obj.Name()
 }
 
-// loggers are packages that only log the values of a context.
+// The list `loggers` has the names of packages that only log the values of a context.
 var loggers = []string{"log", "slog", "logging", "logger", "logrus", "zap", "zerolog", "klog", "glog", "zlog"}
 
 // The function `harmless` reports whether a call only reads values of the context that it receives.

@@ -87,7 +87,7 @@ func walk(root ast.Node, visit func(path []ast.Node)) {
 	})
 }
 
-// finish reports the findings about holds after the whole function was analyzed.
+// The method `finish` reports the findings about holds after the whole function was analyzed.
 func (f *function) finish(body *ast.BlockStmt) {
 	uses := make(map[types.Object][]use)
 	byObject := make(map[types.Object]*kind)
@@ -145,9 +145,9 @@ func idle(body *ast.BlockStmt) bool {
 	return true
 }
 
-// checkFields reports unexported fields that contain a grant, a term or a claim. It reports a field
-// only if its struct has no field with a context, and if the package uses neither the context nor
-// the token of that grant, term or claim.
+// checkFields reports unexported fields that contain a grant, a term or a claim. It reports such a
+// field only if two things are true: the struct has no field with a context, and the package uses
+// neither the context nor the token of that grant, term or claim.
 func checkFields(pass *analysis.Pass, files []*ast.File) {
 	fields := make(map[types.Object]*ast.Field)
 	var order []types.Object

@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/vet"
 )
 
-// Each case is a function or a struct in testdata, with the real types of locks,
-// elections and queues.
+// The analyzer reports exactly the findings that the files in testdata expect. Each case is a
+// function or a struct there, and uses the real types of locks, elections and queues.
 func TestFindings(t *testing.T) {
 	root, err := filepath.Abs("..")
 	if err != nil {
@@ -23,7 +23,7 @@ func TestFindings(t *testing.T) {
 	analysistest.Run(t, root, vet.Analyzer, "./vet/testdata/work", "./vet/testdata/unused", "./vet/testdata/stored", "./vet/testdata/dropped")
 }
 
-// At least 20 cases have a finding, and at least 20 have none.
+// The files in testdata have at least 20 cases with a finding, and at least 20 without one.
 func TestCasesAreManyOfBothKinds(t *testing.T) {
 	files, err := filepath.Glob("testdata/*/*.go")
 	if err != nil {

@@ -54,9 +54,9 @@ func cpuTime() time.Duration {
 }
 
 // BenchmarkTenThousandChildren makes 1,000 changes a second, half of them creations and half
-// deletions, among 10,000 children. The CPU time is that of the whole process. So the cost of a
-// stream is this time minus that of the run "none", which has no stream. Lag is the time from the
-// reply to a change until the stream reports it.
+// deletions, among 10,000 children. The CPU time is measured for the whole process. So the cost of
+// a stream is this time minus the time of the run "none", which has no stream. Lag is the time from
+// the reply to a change until the stream reports it.
 func BenchmarkTenThousandChildren(b *testing.B) {
 	streams := map[string]func(ctx context.Context, s *session.Session, told func(names []string)){
 		"none": func(context.Context, *session.Session, func([]string)) {},
@@ -156,8 +156,7 @@ func BenchmarkTenThousandChildren(b *testing.B) {
 func childPath(i int) string { return fmt.Sprintf("/d/member-%010d", i) }
 
 // BenchmarkTreeOf100000 reads a tree of 100 directories with 1,000 znodes each. Each znode has 100
-// bytes. Then it changes one znode at a time. CPU time and memory are those of client and server
-// together.
+// bytes. Then it changes one znode at a time. CPU time and memory include client and server.
 func BenchmarkTreeOf100000(b *testing.B) {
 	s, admin, requests := benchWorld(b)
 	paths := []string{"/t"}
@@ -214,7 +213,8 @@ func BenchmarkTreeOf100000(b *testing.B) {
 	})
 }
 
-// heap returns the bytes in use, of client and server together.
+// The function `heap` returns the bytes of heap memory in use. This includes the server, which runs
+// in the same process.
 func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats

@@ -7,9 +7,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A ChildrenChange is the list of a znode's children, and the children that
-// were created and deleted since the change before it. The slices must not be
-// modified.
+// A ChildrenChange is the list of a znode's children, and the children that were created and
+// deleted since the previous ChildrenChange. The slices must not be modified.
 type ChildrenChange struct {
 	Path  string
 	Stat  *session.Stat // nil if there is no such znode
@@ -28,7 +27,7 @@ type ChildrenChange struct {
 // need not exist. NewChildren sends no request.
 //
 // A change costs one request. The lists of two reads do not show whether a child was created and
-// deleted in between, or deleted and created again. If the znode's stat shows that this has
+// deleted between the reads, or deleted and created again. If the znode's stat shows that this has
 // happened, the change costs one more request for each child that is in both lists. If there are
 // thousands of children and many change all the time, NewChildrenData costs less, because its
 // watches say which child has changed.

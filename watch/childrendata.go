@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A ChildrenDataChange is the list of a znode's children with their data, and
-// the difference to the change before it. The slices must not be modified.
+// A ChildrenDataChange is the list of a znode's children with their data, and the difference to the
+// list that was reported before. The slices must not be modified.
 type ChildrenDataChange struct {
 	Path     string
 	Stat     *session.Stat // nil if there is no such znode

@@ -74,8 +74,9 @@ func (m *model) members(path string) members {
 	return members{&stat, slices.Sorted(maps.Keys(n.names))}
 }
 
-// FuzzDifference compares the difference of two reads of a directory with the
-// changes between them.
+// FuzzDifference compares the difference between two reads of a directory with the changes between
+// them. In the difference, a recreated child is both removed and added. A child that was created
+// and deleted between the reads is in neither list.
 //
 // Covers W5.
 func FuzzDifference(f *testing.F) {
@@ -150,7 +151,8 @@ func settle(m *model, old, now members) difference {
 	return difference{merge(d.added, again), merge(d.removed, again)}
 }
 
-// If a child is recreated after the second read, only the next difference reports this.
+// In this test a directory is read three times, and a child is recreated after the second read.
+// Only the difference between the second and the third read reports this.
 //
 // Covers W3, W5.
 func TestRecreationAfterTheLookIsToldOnce(t *testing.T) {
@@ -182,7 +184,7 @@ func TestDifferenceAcrossTheWrapOfTheCount(t *testing.T) {
 }
 
 // An ensemble that was restored from a backup assigns the zxids after the backup a second time, to
-// other transactions at other times. So kindOf compares times and data too.
+// other transactions at other times. So kindOf also compares times and data.
 //
 // Covers W5.
 func TestKindOfWhatWasRestored(t *testing.T) {
@@ -283,10 +285,10 @@ func (w *watcher) read(f facet, root string) reading {
 	return reading{facet: f, stat: &stat}
 }
 
-// The value of a znode is read before the znode is deleted. Before the replica applies this
-// reading, it applies another one, for example a list of children without the znode, and removes
-// the znode. The replica must then not accept the value, because no watch would ever report the
-// deletion.
+// In this test the data of a znode is read before the znode is deleted. Before the replica applies
+// this reading, another reading removes the znode from the replica, for example a list of children
+// without the znode. The replica must then ignore the data. If it accepted the data, the znode
+// would stay in the replica, because no watch would report the deletion.
 //
 // Covers W4.
 func TestValueOfAZnodeThatIsNoLongerListed(t *testing.T) {

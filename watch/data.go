@@ -47,8 +47,8 @@ func (d *data) refresh(ctx context.Context, _ *session.Session, w *recipe.Watche
 	return change, kind != Same, nil
 }
 
-// readData reads the data of a znode and sets a watch. If there is no such
-// znode, it returns a nil stat, and the watch waits for its creation.
+// readData reads the data of a znode and sets a watch. If there is no such znode, it returns a nil
+// stat, and the watch fires when the znode is created.
 func readData(ctx context.Context, w *recipe.Watches, path string) (session.Value, error) {
 	for {
 		value, err := w.Get(ctx, path)

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// open starts an ensemble in this process and opens a session for each of n
+// The function `open` starts an ensemble in this process and opens a session for each of n
 // programs.
 func open(n int) (programs []*session.Session, opts session.Options, end func()) {
 	e, err := zktest.New(zktest.Options{})
@@ -36,8 +36,8 @@ func check(err error) {
 	}
 }
 
-// Servers register an ephemeral znode with their address, and a client keeps the
-// list of those that are up.
+// Servers register an ephemeral znode with their address, and a client keeps the list of the
+// servers that are up.
 func ExampleNewChildrenData() {
 	ctx := context.Background()
 	programs, _, end := open(3)

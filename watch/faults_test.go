@@ -61,9 +61,10 @@ func (l *ledger) note(t *testing.T, s *session.Session) {
 	l.data[value.Stat.Mzxid] = string(value.Data)
 }
 
-// A reported is a difference that a stream reported, with the pzxids of the directory before and
-// after it. The test judges it at the end, because a stream may report a difference before the
-// ledger has it.
+// The type `reported` is a difference that a stream reported. The field `from` is the pzxid of the
+// directory in the state before the difference, and `to` is the pzxid in the state after it. The
+// test checks all differences at its end, because a stream may report a difference before the
+// ledger has recorded the two states.
 type reported struct {
 	from, to       int64
 	added, removed []string
@@ -110,8 +111,15 @@ func later(list []reported, i int, name string) bool {
 	return !slices.Contains(list[i].removed, name) && i+1 < len(list) && slices.Contains(list[i+1].removed, name)
 }
 
-// Streams follow a directory while connections, servers and sessions are lost, and while servers
-// are too busy. Their differences are exactly the changes between the states that they report.
+// Three streams follow a directory while connections, servers and sessions are lost, and while
+// servers refuse requests because they are too busy. The test checks that each stream
+//
+//   - never goes back to an earlier state,
+//   - reports the final state, and
+//   - ends only when its context ends.
+//
+// For the streams of NewChildren and NewNode, the test also checks that each difference is exactly
+// the change from the previous state, even if a child was recreated.
 //
 // Covers W2, W3, W4, W5, W6, W7.
 func TestStreamsUnderFaults(t *testing.T) {
@@ -206,7 +214,8 @@ func over[C any](ctx context.Context, w *watch.Watcher[C], on *shared, together 
 	}
 }
 
-// A shared is a session that several streams share. A new session replaces it if it is lost.
+// The type `shared` has the session that several streams use. If this session is lost, a new one
+// replaces it.
 type shared struct {
 	t    *testing.T
 	opts session.Options
@@ -236,8 +245,8 @@ func (f *shared) close() {
 	}
 }
 
-// breakSomething may inject a fault. If the fault is that servers refuse requests because they are
-// too busy, breakSomething returns the injection.
+// breakSomething injects a random fault, or none. If the fault makes servers refuse requests
+// because they are too busy, breakSomething returns the injection.
 func breakSomething(w *world, r *rand.Rand) (refusal *zktest.Injection) {
 	server := r.IntN(3)
 	switch r.IntN(10) {

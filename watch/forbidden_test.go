@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Regression: a tree could not be watched at all if the client was not allowed to read one of its
-// znodes. Such a znode is tried again when its parent's children change.
+// A znode that the client may not read is left out of a tree. It is tried again when its parent's
+// children change. Regression: a tree with such a znode could not be watched at all.
 func TestForbiddenZnodeIsLeftOut(t *testing.T) {
 	e := zktest.Start(t)
 	open := func(auth ...session.Auth) *session.Session {

@@ -46,7 +46,7 @@ func (w *world) options() session.Options {
 	}
 }
 
-// bubble runs f in a synctest bubble with a world in it.
+// The function `bubble` runs f in a synctest bubble with a world in it.
 func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
 	bubbleOn(t, zktest.Options{}, f)
@@ -220,9 +220,9 @@ func (f *feed[C]) next() C {
 const quiet = 30 * time.Second
 
 // The method `all` returns the next change and all further ones, until none comes for the time
-// `quiet`. The consumer was busy until now, so the stream begins its next read only now. If a busy
-// server refuses that read, the stream pauses. The function synctest.Wait would return during such
-// a pause.
+// `quiet`. The consumer was busy until this call, so the stream begins its next read only now. If a
+// busy server refuses that read, the stream pauses. So `all` cannot use synctest.Wait, which would
+// return during the pause.
 func (f *feed[C]) all() []C {
 	f.t.Helper()
 	list := []C{f.next()}

@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// members are the children of a znode at one time.
+// The type `members` has the children of a znode at one time.
 type members struct {
 	stat  *session.Stat // of the znode; nil if there is none
 	names []string      // sorted
@@ -28,8 +28,11 @@ func (d difference) none() bool { return len(d.added) == 0 && len(d.removed) == 
 // parameter `now` is the later one. The znode's stat counts how many times a child was created or
 // deleted. The names do not show all of these changes: a child may have been created and deleted,
 // or deleted and created again. The result `hidden` is the number of changes that the names do not
-// show. If the pzxid went back, the servers have lost the state that was reported before, and every
-// child may be a different one.
+// show.
+//
+// If the later pzxid is smaller than the earlier one, the servers have lost the state that was
+// reported before. Every child may then be a different one. So `until` returns all earlier children
+// as removed, and all later children as added.
 func (m members) until(now members) (d difference, hidden int) {
 	if m.stat == nil || now.stat == nil || !sameNode(m.stat, now.stat) || now.stat.Pzxid < m.stat.Pzxid {
 		return difference{added: now.names, removed: m.names}, 0
@@ -70,9 +73,9 @@ func (m members) stayed(now members) []string {
 }
 
 // The method `recreated` reports whether a child that is in both reads was deleted and created
-// again between them. The parameter czxid is that of the child, requested after the second read.
+// again between them. The parameter `czxid` is the child's czxid, requested after the second read.
 // The pzxid of a read is the zxid of the last creation or deletion of any child before that read.
-// If czxid is not above the pzxid of the first read, the child is the same. If it is above the
+// If `czxid` is not above the pzxid of the first read, the child is the same. If it is above the
 // pzxid of the second read, the child was created again only after that read, and the next
 // difference reports this.
 func (m members) recreated(now members, czxid int64) bool {
@@ -89,8 +92,8 @@ func merge(list, names []string) []string {
 	return list
 }
 
-// readMembers lists the children of a znode and sets a watch. If there is no
-// such znode, the watch waits for its creation.
+// readMembers lists the children of a znode and sets a watch. If there is no such znode, the watch
+// fires when the znode is created.
 func readMembers(ctx context.Context, w *recipe.Watches, path string) (members, error) {
 	for {
 		listing, err := w.Children(ctx, path)

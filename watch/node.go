@@ -8,8 +8,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A NodeChange is a state of a znode, with data and children, and the
-// difference to the change before it. The slices must not be modified.
+// A NodeChange is a state of a znode, with data and children, and the difference to the state that
+// was reported before. The slices must not be modified.
 type NodeChange struct {
 	Path string
 	Kind Kind // of the data; Same if only children changed
@@ -28,8 +28,8 @@ type NodeChange struct {
 // The znode need not exist. NewNode sends no request.
 //
 // A change of the data or of the children usually costs one request. It costs more if the znode is
-// created or deleted, or if the other part changes meanwhile. A change of the children can also
-// cost one request for each child: see NewChildren.
+// created or deleted, or if data and children change at about the same time. A change of the
+// children can also cost one request for each child: see NewChildren.
 func NewNode(path string) *Watcher[NodeChange] {
 	return newWatcher[NodeChange]("node", path, &node{path: path})
 }
@@ -70,8 +70,9 @@ func (n *node) refresh(ctx context.Context, s *session.Session, w *recipe.Watche
 }
 
 // readBoth reads the parts whose watches fired: the data, the children or both. If `fired` is nil,
-// it reads both parts. If the part that was read last shows that the other one has changed
-// meanwhile, readBoth reads the other one again. It repeats this until both belong to one state.
+// it reads both parts. The stat of the part that was read last may show that the other part has
+// changed meanwhile. Then readBoth reads the other part again. It repeats this until both parts
+// belong to one state.
 func (n *node) readBoth(ctx context.Context, w *recipe.Watches, fired []recipe.Fired) (err error) {
 	data := fired == nil || slices.ContainsFunc(fired, func(f recipe.Fired) bool { return !f.Children })
 	list := fired == nil || slices.ContainsFunc(fired, func(f recipe.Fired) bool { return f.Children })

@@ -14,8 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/watch"
 )
 
-// A server that is too busy refuses requests for a while. Before the fix, the first such refusal
-// ended a stream, and a Tree or a Value kept its old state.
+// Streams continue after a server has refused requests because it was too busy. Regression: the
+// first such refusal ended a stream, and a Tree or a Value kept its old state.
 //
 // Covers W4, W6, W7.
 func TestBusyServerEndsNoStream(t *testing.T) {
@@ -148,9 +148,10 @@ func TestForbiddenReadEndsAStream(t *testing.T) {
 	})
 }
 
-// A child is created. When the client gets the event, it is no longer allowed to list the parent.
-// Before the fix, the parent stayed in the tree without a watch on its children, even when the
-// client was allowed to list it again.
+// In this test a child is created, and the client may no longer list the parent when it gets the
+// event. The parent is then left out of the tree, and is read again when a sibling is created.
+// Regression: the parent stayed in the tree without a watch on its children, even after the client
+// was allowed to list them again.
 //
 // Covers W4.
 func TestZnodeThatMayNoLongerBeListedIsLeftOut(t *testing.T) {

@@ -16,11 +16,11 @@ import (
 // For each facet that was read there is a watch at the server, or the watch has fired and the facet
 // will be read again.
 //
-// Readings may be made and applied in any order, with one exception: a value and a list must not be
-// read at the same time. Otherwise a child could be missing when its value is read, and be created
-// again before its parent's list is read. If the list were applied first, the older reading would
-// then remove the child from the replica. The replica keeps no watch on a missing child, so nothing
-// would report that the child exists.
+// Readings may be made and applied in any order, with one exception: data and lists of children
+// must not be read at the same time. If they were, the following could happen. A child is missing
+// when its data is read. It is created again before its parent's list is read. The list is applied
+// first, and then the older reading removes the child from the replica. The replica keeps no watch
+// on a missing child, so nothing would report that the child exists.
 type replica struct {
 	root string
 	opts TreeOptions
@@ -45,10 +45,11 @@ type facet struct {
 	children bool
 }
 
-// A reading is the reply to the request for a facet. The stat is nil if there was no such znode. If
-// the client may not read the data or the children, and TreeOptions.Forbidden allows this, the
-// reading says that the znode does not exist: its facet is the data, even if the children were
-// requested, and its stat is nil.
+// A reading is the reply to a request for a facet. The stat is nil if there was no such znode.
+//
+// A server may refuse the request because the client lacks the permission. If TreeOptions.Forbidden
+// is set and the znode is not the root, the znode then counts as missing. The facet of the reading
+// is then the data, even if the request was for the children, and the stat is nil.
 type reading struct {
 	facet
 	data  []byte
@@ -73,7 +74,8 @@ func (r *replica) everything() []facet {
 	return facets
 }
 
-// The method `dirty` returns the facets to read after watches fired.
+// The method `dirty` returns the facets whose watches fired, except those of znodes that are no
+// longer in the replica.
 func (r *replica) dirty(fired []recipe.Fired) []facet {
 	facets := make([]facet, 0, len(fired))
 	for _, f := range fired {
@@ -113,8 +115,8 @@ func (a *agenda) next(n int) []facet {
 	return slices.Compact(now)
 }
 
-// apply adds a reading to the replica and returns the facets to read next. If the result `keep` is
-// false, the watch of the reading is not needed.
+// The method `apply` applies a reading to the replica and returns the facets to read next. If the
+// result `keep` is false, the replica does not need the watch that was set by the read.
 func (r *replica) apply(got reading) (next []facet, keep bool) {
 	switch {
 	case got.stat == nil && got.children:
@@ -178,7 +180,7 @@ func (r *replica) put(path string, now *known) {
 	r.nodes[path] = now
 }
 
-// remove removes a znode and everything below it.
+// The method `remove` removes a znode and everything below it.
 func (r *replica) remove(path string) {
 	old := r.nodes[path]
 	if old == nil {
@@ -245,8 +247,7 @@ func (r *replica) all() []Entry {
 	return list
 }
 
-// depth returns the depth of path below the root of the replica, which has
-// depth 0.
+// The method `depth` returns the depth of path below the root of the replica, which has depth 0.
 func (r *replica) depth(path string) int {
 	below := strings.TrimPrefix(path, strings.TrimSuffix(r.root, "/"))
 	if below == "/" {
@@ -255,8 +256,8 @@ func (r *replica) depth(path string) int {
 	return strings.Count(below, "/")
 }
 
-// The method `changes` returns the differences to the state at the last call: first deletions,
-// children before their parents, and then the rest, parents first.
+// The method `changes` returns the differences to the state at its previous call. Deletions come
+// first, children before their parents. The other changes follow, parents before their children.
 func (r *replica) changes() []EntryChange {
 	list := make([]EntryChange, 0, len(r.before))
 	for path, old := range r.before {

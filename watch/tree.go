@@ -25,10 +25,10 @@ type EntryChange struct {
 	Old   Entry
 }
 
-// A TreeChange has the differences in a subtree since the change before it:
-// first deletions, children before their parents, and then the rest, parents
-// before their children. The first TreeChange has all znodes, each with kind
-// Initial. It is yielded when everything was read, even if there is no znode.
+// A TreeChange has the differences in a subtree since the previous TreeChange. Deletions come
+// first, children before their parents. The other changes follow, parents before their children.
+// The first TreeChange has all znodes, each with kind Initial. The stream yields it when everything
+// was read, even if there is no znode.
 type TreeChange struct {
 	Path    string
 	Changes []EntryChange
@@ -43,17 +43,16 @@ type TreeOptions struct {
 	// is not called for the root.
 	Skip func(path string) bool
 
-	// Forbidden, if not nil, is called for a znode below the root that may not
-	// be read. The znode is then left out, with everything below it. If it is in
-	// the copy because it could be read before, it is reported as deleted. The
-	// znode is tried again when its parent's children change, and Forbidden is
-	// called again each time. Several goroutines may call it at once. If
-	// Forbidden is nil, the stream ends with the error.
+	// Forbidden, if not nil, is called for a znode below the root that the client may not read. The
+	// stream then leaves out this znode, with everything below it. If the copy already has the
+	// znode, the stream reports it as deleted. When the children of its parent change, the stream
+	// tries to read the znode again, and calls Forbidden again if the read is refused. Several
+	// goroutines may call Forbidden at once. If Forbidden is nil, the stream ends with the error.
 	Forbidden func(path string)
 }
 
-// A Tree is a local copy of a subtree: the data of its root and of all znodes below. It is as new
-// as the last read of its Watcher. The copy is kept up to date only while the program ranges over
+// A Tree is a local copy of a subtree: the data of its root and of all znodes below. The copy is as
+// new as the last read of its Watcher. It is kept up to date only while the program ranges over
 // Changes or Run, or calls Keep. The other methods may be called from any goroutine at any time.
 type Tree struct {
 	Watcher[TreeChange]
@@ -73,8 +72,8 @@ func NewTree(path string, opts TreeOptions) *Tree {
 }
 
 // Keep keeps the copy up to date until ctx or the session ends, or until a server refuses a request
-// for good (W7). It returns the cause. Use it with session.Run, which calls it again with the next
-// session.
+// for good (W7). It returns the cause. Use Keep with session.Run, which calls it again with the
+// next session.
 func (t *Tree) Keep(ctx context.Context, s *session.Session) error { return t.keep(ctx, s) }
 
 // Ready returns a channel that is closed when the whole subtree was read once.
@@ -148,11 +147,12 @@ func (t *tree) refresh(ctx context.Context, _ *session.Session, w *recipe.Watche
 	return TreeChange{Path: t.root, Changes: changes}, first || len(changes) > 0, nil
 }
 
-// batch is the maximum number of facets that are read before the readings are
+// The constant `batch` is the maximum number of facets that are read before the readings are
 // applied.
 const batch = 4096
 
-// read reads the facets, then the facets that the readings require, and so on until none is left.
+// The method `read` reads the given facets and applies the readings to the replica. It repeats this
+// with the facets that the replica requires next, until there are none.
 func (t *tree) read(ctx context.Context, w *recipe.Watches, facets []facet) error {
 	var todo agenda
 	todo.add(facets)

@@ -33,8 +33,8 @@ type ValueOptions[T any] struct {
 	// that every value is valid.
 	Validate func(T) error
 
-	// Default is the value that Load returns until a good value was read.
-	// Update starts with it if nothing is stored.
+	// Default is the value that Load returns until a good value was read. Update also starts from
+	// the default if nothing is stored.
 	Default T
 }
 
@@ -100,10 +100,10 @@ func (v *Value[T]) Current() (Setting[T], bool) {
 	return now.setting, now.known
 }
 
-// Changes yields the current setting once there is one, and then each change.
-// If there were several changes since the last pair, it yields only the newest.
-// It ends when ctx ends, with a last pair that has the cause. A lost session
-// does not end it. It sends no request, so any number of goroutines can wait.
+// Changes yields the current setting once there is one, and then each change. If there were several
+// changes since the last pair, Changes yields only the newest setting. The stream ends when ctx
+// ends, with a last pair that has the cause. A lost session does not end the stream. Changes sends
+// no request, so any number of goroutines can wait.
 func (v *Value[T]) Changes(ctx context.Context) iter.Seq2[Setting[T], error] {
 	return func(yield func(Setting[T], error) bool) {
 		if err := v.data.invalid; err != nil {
@@ -126,7 +126,7 @@ func (v *Value[T]) Changes(ctx context.Context) iter.Seq2[Setting[T], error] {
 }
 
 // Keep keeps the value up to date until ctx or the session ends, or until a server refuses a
-// request for good (W7). It returns the cause. Use it with session.Run, which calls it again with
+// request for good (W7). It returns the cause. Use Keep with session.Run, which calls it again with
 // the next session. Between two sessions the last good value stays. Only one Keep may run at a
 // time.
 func (v *Value[T]) Keep(ctx context.Context, s *session.Session) (err error) {
@@ -139,7 +139,7 @@ func (v *Value[T]) Keep(ctx context.Context, s *session.Session) (err error) {
 	return err
 }
 
-// take makes a version from the change c and stores it as the current one.
+// The method `take` makes a version from the change c and stores it as the current one.
 func (v *Value[T]) take(c DataChange) {
 	old := v.current.Load()
 	next := &version[T]{setting: v.next(old.setting, c), known: true, replaced: make(chan struct{})}
@@ -170,11 +170,15 @@ func (v *Value[T]) decode(data []byte) (T, error) {
 }
 
 // Update calls f with the stored value, stores the result and returns it. If another client stores
-// a value meanwhile, Update calls f again with that value. If nothing is stored, f receives a copy
-// of the default, or the default itself if it cannot be encoded and decoded again. The znode is
-// then created as a persistent one, and missing parents as containers. If the znode is deleted and
-// created again between the read and the write, Update may mistake the new znode for the one that
-// it read: ZooKeeper compares versions, and a new znode starts with version 0.
+// a value meanwhile, Update calls f again with that value.
+//
+// If there is no znode, f receives a copy of the default, or the default itself if it cannot be
+// encoded and decoded again. Update then creates a persistent znode with the result of f, and
+// missing parents as containers.
+//
+// If the znode is deleted and created again between the read and the write, Update may mistake the
+// new znode for the one that it read: ZooKeeper compares versions, and a new znode starts with
+// version 0.
 //
 // Update fails with the error of f, with ErrValue if the stored value or the
 // result of f is not valid, or with an error of the session. The new value may
@@ -219,9 +223,9 @@ func (v *Value[T]) stored(ctx context.Context, s *session.Session) (T, *session.
 	return value, stored.Stat, err
 }
 
-// ownDefault returns a copy of the default for a function that may modify it, because Load returns
-// the default to others. If the default cannot be encoded and decoded again, ownDefault returns the
-// default itself.
+// ownDefault returns a copy of the default. The function passed to Update may modify this copy,
+// while Load returns the default itself to other callers. If the default cannot be encoded and
+// decoded again, ownDefault returns the default itself.
 func (v *Value[T]) ownDefault() T {
 	if data, err := v.opts.Encode(v.opts.Default); err == nil {
 		if own, err := v.opts.Decode(data); err == nil {

@@ -39,6 +39,9 @@ func saySetting(s watch.Setting[limits]) string {
 	return fmt.Sprintf("%+v %v %v", s.Value, s.Stat != nil, s.Err)
 }
 
+// A Value keeps the last good value if the stored value is not valid, if the znode is deleted, and
+// if the session is lost.
+//
 // Covers W10.
 func TestValueKeepsTheLastGoodOne(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
@@ -83,6 +86,9 @@ func keeping(ctx context.Context, s *session.Session, keep func(context.Context,
 	return func(yield func(int, error) bool) { yield(0, keep(ctx, s)) }
 }
 
+// A Value that continues in a new session reports only a change of the stored value, and not the
+// new session.
+//
 // Covers W3, W10.
 func TestValueOverSessionsTellsWhatChanged(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
@@ -106,6 +112,8 @@ func TestValueOverSessionsTellsWhatChanged(t *testing.T) {
 	})
 }
 
+// A slow consumer of Changes gets the newest setting next, and does not delay Load.
+//
 // Covers W4, W8.
 func TestSlowListenerOfAValueGetsTheNewest(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
@@ -220,7 +228,8 @@ func TestUpdateErrorsTellWhetherItWasStored(t *testing.T) {
 	})
 }
 
-// Regression: if the chroot was missing, Update tried to create the znode in an endless loop.
+// Update returns an error if the chroot is missing. Regression: Update tried to create the znode in
+// an endless loop.
 func TestUpdateInAMissingChroot(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client(func(o *session.Options) { o.Chroot = "/nowhere" })
@@ -243,6 +252,9 @@ func TestLoadAllocatesNothing(t *testing.T) {
 	}
 }
 
+// A Tree keeps its copy when the session is lost, and continues in a new session. The copy then
+// also has the changes that were made between the two sessions.
+//
 // Covers W5, W7.
 func TestCopyIsKeptOverSessions(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
@@ -270,8 +282,9 @@ func TestCopyIsKeptOverSessions(t *testing.T) {
 	})
 }
 
-// Regression: a refresh ended halfway through a list of children. The other children of the list
-// were then missing for good, even in a copy whose channel Ready was closed.
+// In this test a refresh of a Tree ends halfway through a list of children. The next stream reads
+// all children. Regression: the children that the first refresh had not read were missing for good,
+// even in a copy whose channel Ready was closed.
 //
 // Covers W1, W4, W6.
 func TestALookThatEndsHalfWayLosesNothing(t *testing.T) {

@@ -71,8 +71,8 @@ func sayTree(c watch.TreeChange) string {
 	return strings.Join(words, ", ")
 }
 
-// sayTrees formats several changes as if they were one. Events of several
-// znodes arrive one by one, so a stream may report some before the others.
+// sayTrees formats several changes as if they were one. Events of several znodes arrive one by one,
+// so a stream may report the changes of these znodes in one TreeChange or in several.
 func sayTrees(list []watch.TreeChange) string {
 	var all watch.TreeChange
 	for _, c := range list {
@@ -103,6 +103,9 @@ func expect(t *testing.T, got, want string) {
 	}
 }
 
+// The first pair has the current state, and each later pair has one change. A deletion and a new
+// creation are reported, and a change of the children is not.
+//
 // Covers W1, W3, W5.
 func TestData(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
@@ -124,6 +127,9 @@ func TestData(t *testing.T) {
 	})
 }
 
+// The first pair has all children, and each later pair has the children that were created or
+// deleted. A change of data is not reported.
+//
 // Covers W1, W3, W5.
 func TestChildren(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
@@ -145,8 +151,8 @@ func TestChildren(t *testing.T) {
 	})
 }
 
-// Regression: a children watch of kazoo stopped silently if the znode was
-// missing (kazoo#153).
+// A stream of a missing znode does not end, and reports the znode when it is created. Regression: a
+// children watch of kazoo stopped silently if the znode was missing (kazoo#153).
 //
 // Covers W1, W6.
 func TestMissingNodeDoesNotEndAStream(t *testing.T) {
@@ -188,6 +194,9 @@ func TestMissingNodeDoesNotEndAStream(t *testing.T) {
 	})
 }
 
+// Each change of the data or of the children is reported once. The stat of each pair belongs to its
+// data and to its children.
+//
 // Covers W5, W9.
 func TestNode(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
@@ -258,6 +267,9 @@ func TestNodeIsOneState(t *testing.T) {
 	})
 }
 
+// The first pair has the whole tree, except znodes that are skipped or too deep. Each later pair
+// has one change.
+//
 // Covers W1, W3.
 func TestTree(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
@@ -275,9 +287,9 @@ func TestTree(t *testing.T) {
 	})
 }
 
-// Regression: Curator's TreeCache compared only versions. So it missed that a
-// znode was deleted and created again while the connection was lost
-// (CURATOR-391).
+// Every kind of stream reports that a znode was deleted and created again while the consumer was
+// busy or the connection was lost. Regression: Curator's TreeCache missed this while the connection
+// was lost, because it compared only versions (CURATOR-391).
 //
 // Covers W5, W6.
 func TestRecreationIsSeen(t *testing.T) {
@@ -337,6 +349,9 @@ func TestRecreationIsSeen(t *testing.T) {
 	}
 }
 
+// A consumer that was busy during 500 changes gets the newest state next. It does not delay another
+// stream of the same session.
+//
 // Covers W4, W8.
 func TestSlowConsumerGetsTheNewest(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
@@ -364,8 +379,8 @@ func TestSlowConsumerGetsTheNewest(t *testing.T) {
 	})
 }
 
-// Regression: watches of kazoo were lost together with the connection
-// (kazoo#151, #218, #29).
+// Streams report the changes that were made while the connection was lost. Regression: watches of
+// kazoo were lost together with the connection (kazoo#151, #218, #29).
 //
 // Covers W6.
 func TestReconnectLeavesNoGap(t *testing.T) {
@@ -399,6 +414,9 @@ func TestReconnectLeavesNoGap(t *testing.T) {
 	})
 }
 
+// A stream ends with the cause when its context ends, or when its session expires or is closed. No
+// watch remains at the servers.
+//
 // Covers W7.
 func TestStreamsEndOnceWithTheCause(t *testing.T) {
 	why := errors.New("enough")
@@ -455,6 +473,9 @@ func TestErrorOfTheServerEndsAStream(t *testing.T) {
 	})
 }
 
+// A Watcher continues in a new session from the state that it reported last, even if the new server
+// lags behind. It reports a child that was recreated between the sessions.
+//
 // Covers W2, W5.
 func TestFollowGoesOnWhereItWas(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
@@ -496,6 +517,9 @@ func TestFollowGoesOnWhereItWas(t *testing.T) {
 	})
 }
 
+// Run ends soon when the consumer leaves the loop, even if the session is lost at that moment. Run
+// also ends, with the cause, when its context ends.
+//
 // Covers W7.
 func TestFollowCanBeLeft(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {

@@ -11,14 +11,14 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Watcher is a thing to watch, together with the state that was reported last. Each stream
-// continues from that state, on the same session or on a later one. Its first change is the
-// difference to that state. If there is no difference, the stream yields nothing until the next
-// change. A Watcher must be used by one goroutine at a time.
+// A Watcher is a thing to watch, together with the state that was reported last. Each stream of the
+// Watcher continues from that state, on the same session or on a later one. The first change of the
+// stream is the difference to that state. If there is no difference, the stream yields nothing
+// until the next change. A Watcher must be used by one goroutine at a time.
 //
-// A later session is one that was opened after the earlier one was no longer used. It needs no sync
-// to see everything that the earlier session saw. Opening a session is a write, and the server that
-// answers has applied this write and all writes before it.
+// A later session is one that was opened after the earlier session was no longer used. The later
+// session needs no sync to see everything that the earlier session saw: opening a session is a
+// write, and the server that answers has applied this write and all writes before it.
 //
 // No constructor fails. With an invalid path, each stream ends at once with an error that wraps
 // session.ErrInvalid.
@@ -52,8 +52,8 @@ func (w *Watcher[C]) Changes(ctx context.Context, s *session.Session) iter.Seq2[
 	}
 }
 
-// run passes each change to yield. It returns nil if yield returned false, and otherwise the error
-// that ended the stream.
+// The method `run` passes each change to yield. It returns nil if yield returned false, and
+// otherwise the error that ended the stream.
 func (w *Watcher[C]) run(ctx context.Context, s *session.Session, yield func(C) bool) (err error) {
 	defer func() {
 		if err != nil {
@@ -80,9 +80,9 @@ func (w *Watcher[C]) run(ctx context.Context, s *session.Session, yield func(C) 
 	}
 }
 
-// Run returns the stream of changes over any number of sessions. It opens a new session each time
-// the current one is lost, like session.Run. It ends when ctx ends, or with an error that is not
-// the loss of a session.
+// Run returns the stream of changes over any number of sessions. Each time the current session is
+// lost, the stream opens a new one, like session.Run. The stream ends when ctx ends, or with an
+// error that is not the loss of a session.
 func (w *Watcher[C]) Run(ctx context.Context, opts session.Options) iter.Seq2[C, error] {
 	return func(yield func(C, error) bool) {
 		left := false
@@ -108,8 +108,7 @@ func (w *Watcher[C]) Run(ctx context.Context, opts session.Options) iter.Seq2[C,
 	}
 }
 
-// keep runs w on s without a consumer. The caller needs only the state that w
-// keeps.
+// The method `keep` runs w on s without a consumer. The caller needs only the state that w keeps.
 func (w *Watcher[C]) keep(ctx context.Context, s *session.Session) error {
 	return w.run(ctx, s, func(C) bool { return true })
 }

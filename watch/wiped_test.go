@@ -11,9 +11,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// wipe stops the world's ensemble, waits for the time `after`, and replaces the ensemble by one
-// without data. It makes the given changes in the new ensemble before the watching sessions can
-// connect to it.
+// The method `wipe` stops the world's ensemble, waits for the time `after`, and replaces the
+// ensemble by one without data. It makes the given changes in the new ensemble before the watching
+// sessions can connect to it.
 func (w *world) wipe(after time.Duration, changes ...string) {
 	w.t.Helper()
 	w.server.Store(-1)
@@ -64,9 +64,9 @@ func (f followed) none() {
 	f.both.none()
 }
 
-// Regression: an ensemble was wiped and filled again by the same steps
-// (docker-compose down -v; up). Its czxids and mzxids were the same as before,
-// its data was not, and no change was reported.
+// Streams report the new state after an ensemble was wiped and filled again by the same steps
+// (docker-compose down -v; up). Regression: no change was reported, because the czxids and mzxids
+// were the same as before, although the data was not.
 //
 // Covers W5.
 func TestWipedEnsembleIsNoticed(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// invoices are rows of a table. Each is sent at most once.
+// The type `invoices` sends the invoices in a table. It sends each of them at most once.
 type invoices struct {
 	db    *sql.DB
 	guard fence.Table
@@ -30,7 +30,7 @@ func (i *invoices) create(ctx context.Context) error {
 	return errors.Join(err, i.guard.Create(ctx))
 }
 
-// run sends all new invoices, under the lock.
+// The method `run` sends all new invoices, under the lock.
 func (i *invoices) run(ctx context.Context, s *session.Session) error {
 	m := lock.NewMutex(s, "/locks/invoices", lock.Options{})
 	return m.Do(ctx, func(ctx context.Context, g *lock.Grant) error {
@@ -42,9 +42,9 @@ func (i *invoices) run(ctx context.Context, s *session.Session) error {
 	})
 }
 
-// sendOne sends one invoice, and reports whether there was one. It marks the invoice before it
-// sends it. If the process is paused in between, it may send late, but no other process sends the
-// same invoice. If the process dies, the mark stays.
+// sendOne sends one invoice, and reports whether there was an invoice to send. It marks the invoice
+// before it sends it. If the process is paused between these two steps, it may send late, but no
+// other process sends the same invoice. If the process dies between them, the mark stays.
 func (i *invoices) sendOne(ctx context.Context, token fence.Token) (bool, error) {
 	var id int64
 	err := i.guard.Do(ctx, "invoices", token, func(ctx context.Context, tx *sql.Tx) error {
@@ -66,8 +66,8 @@ WHERE id = (SELECT min(id) FROM invoices WHERE state = 'new') RETURNING id`).Sca
 	return true, err
 }
 
-// doubtful calls f for each invoice that was marked and not confirmed. Such an invoice may have
-// been sent.
+// The method `doubtful` calls f for each invoice that was marked and not confirmed. Such an invoice
+// may have been sent.
 func (i *invoices) doubtful(ctx context.Context, f func(id int64)) error {
 	rows, err := i.db.QueryContext(ctx, "SELECT id FROM invoices WHERE state = 'sending' ORDER BY id")
 	if err != nil {

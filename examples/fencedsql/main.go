@@ -53,7 +53,7 @@ func main() {
 	}
 }
 
-// printed takes the place of the mail server.
+// The function `printed` takes the place of the mail server.
 func printed(_ context.Context, id int64) error {
 	_, err := fmt.Println("invoice", id)
 	return err

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// open returns a database with invoices 1 to n. It needs PostgreSQL.
+// The function `open` returns a database with invoices 1 to n. It needs PostgreSQL.
 func open(t *testing.T, n int) *sql.DB {
 	t.Helper()
 	needs.Installed(t, postgres.Installed())
@@ -71,8 +71,9 @@ func TestEachInvoiceIsSentOnce(t *testing.T) {
 	}
 }
 
-// If a process was paused before it marked an invoice, it sends nothing. If it was paused after it
-// marked the invoice, it sends late, but no other process sends the same invoice.
+// No invoice is sent twice, even if the holder of the lock is paused. If it is paused after it has
+// marked an invoice, it sends this invoice late, but the next holder does not send the same
+// invoice. If it is paused before it marks an invoice, its token is stale, and it sends nothing.
 func TestPausedSenderSendsNothingTwice(t *testing.T) {
 	db := open(t, 2)
 	var sent []int64

@@ -1,6 +1,6 @@
-// Package owncode shows how to test a program that does not use zkcoord. Its
-// client is plain go-zookeeper, and it imports nothing of this project. The
-// test in this directory runs it under faults with package harness.
+// Package owncode shows how to test a program that does not use zkcoord. The program's client is
+// plain go-zookeeper, and the program imports nothing of this project. The test in this directory
+// runs the program under faults with package harness.
 //
 // The program is a small cron. Processes elect a leader, and the leader runs a
 // job at each tick. Each tick's job runs at most once, whichever process leads.
@@ -28,8 +28,8 @@ type Cron struct {
 	// for a test.
 	Trace func(operation, object string, f func() error) error
 
-	// Claim is called right before a job, and the job runs only if Claim returns nil. Once makes
-	// sure that only one process runs the job of a tick. Trusting does not.
+	// Claim is called right before a job, and the job runs only if Claim returns nil. The function
+	// Once makes sure that only one process runs the job of a tick. The function Trusting does not.
 	Claim func(c *Cron, me string, tick int64) error
 }
 
@@ -71,7 +71,8 @@ func (c *Cron) Run(ctx context.Context) error {
 func (c *Cron) candidates() string { return c.Path + "/candidates" }
 func (c *Cron) done() string       { return c.Path + "/done" }
 
-// The method `first` reports whether this candidate came before all others.
+// The method `first` reports whether the znode of this candidate has the smallest number of all
+// candidates.
 func (c *Cron) first(me string) (bool, error) {
 	names, _, err := c.Conn.Children(c.candidates())
 	if err != nil {
@@ -117,6 +118,6 @@ func Once(c *Cron, me string, tick int64) error {
 	return err
 }
 
-// Trusting claims nothing and always returns nil. It relies on the last check that this process was
-// the leader. Many programs do this.
+// Trusting claims nothing and always returns nil. It assumes that this process still leads because
+// it led when it last checked. Many programs do this.
 func Trusting(*Cron, string, int64) error { return nil }

@@ -19,8 +19,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// cron returns the scenario: the statement to test, the workload, the faults, the checkers and a
-// mutant.
+// The function `cron` returns the scenario: the statement to test, the workload, the faults, the
+// checkers and a mutant.
 func cron(t *testing.T) harness.Scenario {
 	faults, err := fault.Named("kill,pause,partition")
 	if err != nil {
@@ -116,8 +116,9 @@ func again() checker.Checker {
 	})
 }
 
-// options returns the options that run the scenario on the model of ZooKeeper in this process, on a
-// virtual clock. To run it on real servers, set Ensemble to the starter of package container.
+// The function `options` returns the options that run the scenario on the model of ZooKeeper in
+// this process, on a virtual clock. To run it on real servers, set Ensemble to the starter of
+// package container.
 func options(seed uint64) harness.Options {
 	return harness.Options{Seed: seed, Time: 90 * time.Second, Ensemble: embedded.Starter(embedded.Options{})}
 }

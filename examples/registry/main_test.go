@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// start runs an instance and returns a function that stops it.
+// The function `start` runs an instance and returns a function that stops it.
 func start(t *testing.T, ctx context.Context, opts session.Options, id string) (stop func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -89,7 +89,7 @@ func TestCallsReachInstancesThatAreThere(t *testing.T) {
 	}
 }
 
-// greets calls an instance, and reports whether it already has the greeting.
+// The function `greets` calls an instance, and reports whether it already has the greeting.
 func greets(t *testing.T, ctx context.Context, opts session.Options, greeting string) bool {
 	t.Helper()
 	answer, err := call(ctx, opts, "Ada")
@@ -99,8 +99,8 @@ func greets(t *testing.T, ctx context.Context, opts session.Options, greeting st
 	return strings.HasPrefix(answer, greeting)
 }
 
-// An instance that has died is listed until its session expires. Callers then
-// try another instance.
+// An instance that has died is listed until its session expires. If a caller picks this instance,
+// the call fails, and the caller tries another instance.
 func TestCallsPassOverADeadInstance(t *testing.T) {
 	e := zktest.Start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

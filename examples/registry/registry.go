@@ -24,7 +24,7 @@ const (
 	config    = "/greeter/config"
 )
 
-// settings can be changed by an operator while instances run.
+// The type `settings` is the configuration that an operator can change while instances run.
 type settings struct{ Greeting string }
 
 func newSettings() *watch.Value[settings] {
@@ -39,7 +39,7 @@ func newSettings() *watch.Value[settings] {
 	})
 }
 
-// serve answers requests on l, and registers the instance `id`, until ctx ends.
+// The function `serve` answers requests on l, and registers the instance `id`, until ctx ends.
 func serve(ctx context.Context, opts session.Options, id string, l net.Listener) error {
 	current := newSettings()
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -56,7 +56,7 @@ func serve(ctx context.Context, opts session.Options, id string, l net.Listener)
 	return work.Wait()
 }
 
-// configure changes the greeting of all instances.
+// The function `configure` changes the greeting of all instances.
 func configure(ctx context.Context, opts session.Options, greeting string) error {
 	return session.Run(ctx, opts, func(ctx context.Context, s *session.Session) error {
 		_, err := newSettings().Update(ctx, s, func(settings) (settings, error) { return settings{greeting}, nil })
@@ -64,7 +64,7 @@ func configure(ctx context.Context, opts session.Options, greeting string) error
 	})
 }
 
-// call sends a request to one of the instances.
+// The function `call` sends a request to one of the instances.
 func call(ctx context.Context, opts session.Options, name string) (answer string, err error) {
 	err = session.Run(ctx, opts, func(ctx context.Context, s *session.Session) error {
 		members, err := group.New(s, instances).Members(ctx)
@@ -77,8 +77,8 @@ func call(ctx context.Context, opts session.Options, name string) (answer string
 	return answer, err
 }
 
-// ask sends a request to the member that `next` picks. If this fails, it tries the other members,
-// each at most once.
+// The function `ask` sends a request to the member that `next` picks. If this fails, it tries the
+// other members, each at most once.
 func ask(ctx context.Context, client *http.Client, members []group.Member, next group.Picker, name string) (string, error) {
 	failed := fmt.Errorf("no instance in the group %s", instances)
 	for len(members) > 0 {

@@ -4,10 +4,9 @@
 //
 //	scheduler -servers zk1:2181,zk2:2181 -path /backup -every 1h backup.sh
 //
-// All schedulers are candidates in an election, and the leader runs the
-// command. Before each run it records the period, in a transaction that is
-// applied only while it leads. So no period has two runs. If a leader fails
-// during a run, the next leader does not repeat the run.
+// All schedulers are candidates in an election, and the leader runs the command. Before each run
+// the leader records the period, in a transaction that is applied only while it leads. So no period
+// has two runs. If a leader fails during a run, the next leader does not repeat the run.
 package main
 
 import (
@@ -48,7 +47,8 @@ func main() {
 	}
 }
 
-// command returns a job that runs the command `args`, and kills the process when ctx ends.
+// The function `command` returns a job that runs the command `args`, and kills the process when ctx
+// ends.
 func command(args []string) func(context.Context, int64) {
 	return func(ctx context.Context, period int64) {
 		c := exec.CommandContext(ctx, args[0], args[1:]...)

@@ -16,7 +16,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// There are three schedulers. Every few minutes the leader's session is lost.
+// Three schedulers run the job at most once in each period, although the leader's session is lost
+// every few minutes.
 func TestEachPeriodRunsOnce(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx, cancel := context.WithCancel(t.Context())

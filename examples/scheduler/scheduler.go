@@ -17,15 +17,15 @@ type scheduler struct {
 	job        func(ctx context.Context, period int64)
 }
 
-// run takes part in the election until the session ends.
+// The method `run` takes part in the election until the session ends.
 func (c scheduler) run(ctx context.Context, s *session.Session) error {
 	return election.New(s, c.path, election.Options{Label: c.name}).Run(ctx, func(ctx context.Context, term *election.Term) error {
 		return c.lead(ctx, s, term)
 	})
 }
 
-// lead runs the job once in each period after the last recorded one. It skips periods that have
-// passed without a run.
+// The method `lead` runs the job once in each period after the last recorded one. It skips periods
+// that have passed without a run.
 func (c scheduler) lead(ctx context.Context, s *session.Session, term *election.Term) error {
 	note := c.path + "/last"
 	_, err := term.Txn(ctx, session.CreateOp{Path: note, Data: []byte("0")})
@@ -41,8 +41,8 @@ func (c scheduler) lead(ctx context.Context, s *session.Session, term *election.
 		if err != nil {
 			return err
 		}
-		// Wait for the period after the recorded one. If the clock of the last leader was ahead,
-		// this takes longer than one period.
+		// Wait until the period after the recorded one begins. If the clock of the previous leader
+		// was ahead, this takes longer than one period.
 		select {
 		case <-time.After(time.Until(time.Unix(0, (last+1)*int64(c.every)))):
 		case <-ctx.Done():

@@ -30,7 +30,8 @@ func ok(t *testing.T, err error) {
 	}
 }
 
-// Workers die in the middle of jobs, one job always fails, and another job is put twice.
+// Each job has one output, although workers lose their sessions in the middle of jobs and one job
+// is put twice. A job that always fails becomes a dead letter.
 func TestEveryJobHasOneOutput(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx, cancel := context.WithCancel(t.Context())

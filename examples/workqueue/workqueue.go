@@ -15,7 +15,7 @@ import (
 // A job is a piece of work to be done once.
 type job struct{ ID, Input string }
 
-// attempts is how often a job is tried before it becomes a dead letter.
+// The constant `attempts` is how often a job is tried before it becomes a dead letter.
 const attempts = 3
 
 // A workqueue is a queue of jobs, with the outputs of finished jobs.
@@ -33,7 +33,7 @@ func open(s *session.Session, path string) workqueue {
 	}
 }
 
-// put adds one job for each argument, which has the form ID=INPUT.
+// The method `put` adds one job for each argument, which has the form ID=INPUT.
 func (w workqueue) put(ctx context.Context, args []string) error {
 	var jobs []job
 	for _, arg := range args {
@@ -46,13 +46,13 @@ func (w workqueue) put(ctx context.Context, args []string) error {
 	return w.jobs.Put(ctx, jobs...)
 }
 
-// output returns the output of a finished job.
+// The method `output` returns the output of a finished job.
 func (w workqueue) output(ctx context.Context, id string) ([]byte, error) {
 	v, err := w.s.Get(ctx, w.outputs+"/"+id)
 	return v.Data, err
 }
 
-// work does jobs until ctx or the session ends.
+// The method `work` does jobs until ctx or the session ends.
 func (w workqueue) work(ctx context.Context, do func(ctx context.Context, input string) ([]byte, error)) error {
 	// The znode of the outputs is persistent. It is not a container, because the servers would
 	// delete a container while it is empty.
