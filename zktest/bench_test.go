@@ -62,9 +62,9 @@ func (c *rawClient) call(op wire.Op, req wire.Record, rsp ...wire.Record) wire.R
 
 var world = []wire.ACL{{Perms: wire.PermAll, ID: wire.ID{Scheme: "world", ID: "anyone"}}}
 
-// The function `eight` runs b.N calls on eight connections at once. It reports the rate of calls,
-// and the processor time of each. If the machine has other work, the processor time is the better
-// measure.
+// The function `eight` runs b.N calls on eight connections at once. It reports the calls per
+// second, and the processor time of one call. If the machine has other work, the processor time is
+// the better measure.
 func eight(b *testing.B, opts zktest.Options, call func(c *rawClient) wire.Code) {
 	e := zktest.Start(b, opts)
 	setup := dialRaw(b, e, 0)
@@ -115,9 +115,9 @@ func BenchmarkWritesTCP(b *testing.B)    { eight(b, zktest.Options{TCP: true}, w
 func BenchmarkReadsMemory(b *testing.B)  { eight(b, zktest.Options{}, read) }
 func BenchmarkWritesMemory(b *testing.B) { eight(b, zktest.Options{}, write) }
 
-// BenchmarkEchoTCP measures the limit of the machine: the rate of eight clients and a server that
-// does no work. Each frame has the size of a read's reply. The server has one goroutine for each
-// connection. The goroutine returns the bytes that it receives.
+// BenchmarkEchoTCP measures the limit of the machine: the rate at which eight clients and a server
+// exchange frames if the server does no work. Each frame has the size of a read's reply. The server
+// has one goroutine for each connection. The goroutine returns the bytes that it receives.
 func BenchmarkEchoTCP(b *testing.B) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -268,8 +268,7 @@ func tryResume(e *zktest.Ensemble, server int, s wire.ConnectResponse, ms int32)
 	return c, err
 }
 
-// The method `event` returns the next event. This includes events that arrived before the last
-// reply.
+// The method `event` returns the next event, which may have arrived before the last reply.
 func (c *rawClient) event() wire.WatcherEvent {
 	c.tb.Helper()
 	for len(c.events) == 0 {

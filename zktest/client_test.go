@@ -37,8 +37,8 @@ func connect(t *testing.T, e *zktest.Ensemble, server int, timeout time.Duration
 
 var open = zk.WorldACL(zk.PermAll)
 
-// The function `both` runs a test twice: in memory in a bubble, which ends a test that hangs, and
-// over TCP on the real clock.
+// The function `both` runs a test twice. The first run is in memory and in a bubble, which ends a
+// test that hangs. The second run is over TCP and on the real clock.
 func both(t *testing.T, opts zktest.Options, f func(t *testing.T, e *zktest.Ensemble)) {
 	t.Run("bubble", func(t *testing.T) {
 		virtual.Test(t, func(t *testing.T) { f(t, zktest.Start(t, opts)) })
@@ -185,7 +185,8 @@ func TestExpireTakesTheEphemerals(t *testing.T) {
 	})
 }
 
-// Regression: with the timeout 0, which means none for net.DialTimeout, Dialer failed at once.
+// Regression: Dialer failed at once if the timeout was 0. For net.DialTimeout, 0 means that there
+// is no timeout.
 func TestDialerWithoutTimeout(t *testing.T) {
 	for _, tcp := range []bool{false, true} {
 		e := zktest.Start(t, zktest.Options{TCP: tcp})

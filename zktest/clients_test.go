@@ -25,8 +25,8 @@ import (
 // machine a client needs about ten seconds.
 const patience = 4 * time.Minute
 
-// Kazoo works with an ensemble in the same way as with ZooKeeper. Its operations,
-// watches and recipes behave as its manual says, under contention, and when a
+// Kazoo, a client in Python, works with an ensemble in the same way as with ZooKeeper. Its
+// operations, watches and recipes behave as its manual says, even under contention and when a
 // server or a session is lost.
 func TestKazoo(t *testing.T) {
 	needs.Installed(t, peers.Kazoo.Installed())
@@ -47,9 +47,10 @@ func TestCurator(t *testing.T) {
 		"java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classes+":"+peers.ClassPath(), "CuratorClient")
 }
 
-// serve runs a program on three servers, and appends the connect string to its arguments. The
-// program prints "passed" and a name for each part of its work. The names must be those in `want`.
-// To request a fault, it prints "do" with the fault, and waits for the answer.
+// The function `serve` runs a program on three servers, and appends the connect string to the
+// program's arguments. For each part of its work, the program prints "passed" and a name. The names
+// must be those in `want`. To request a fault, the program prints "do" with the fault, and waits
+// for the answer.
 func serve(t *testing.T, want []string, name string, args ...string) {
 	e := zktest.Start(t, zktest.Options{TCP: true, TickTime: 500 * time.Millisecond, TTLNodes: true})
 	cmd := exec.CommandContext(t.Context(), name, append(args, strings.Join(e.Servers(), ","))...)
@@ -82,8 +83,8 @@ func serve(t *testing.T, want []string, name string, args ...string) {
 	}
 }
 
-// follow reads the program's output until it ends, and injects the faults that the program
-// requests.
+// The function `follow` reads the program's output until the output ends, and injects the faults
+// that the program requests.
 func follow(t *testing.T, e *zktest.Ensemble, in io.WriteCloser, out io.Reader) (passed []string, err error) {
 	lines := bufio.NewScanner(out)
 	start := time.Now()

@@ -39,8 +39,8 @@ func newConn(e *Ensemble, server int) *conn {
 	return &conn{e: e, server: server, ready: make(chan struct{}, 1), frames: wire.Frames{Max: e.opts.MaxFrame}}
 }
 
-// open connects c to its server. It returns false if the server refuses the connection, or if the
-// ensemble is closed.
+// The method `open` connects c to its server. It returns false if the server refuses the
+// connection, or if the ensemble is closed.
 func (e *Ensemble) open(c *conn, addr string) bool {
 	e.do(func() {
 		var sink quorum.Sink = c
@@ -157,8 +157,7 @@ func (c *conn) hangupLocked() {
 	c.q.Hangup()
 }
 
-// take moves bytes for the client into p. After the last byte it returns
-// io.EOF.
+// The method `take` moves bytes for the client into p. After the last byte it returns io.EOF.
 func (c *conn) take(p []byte) (n int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -17,7 +17,7 @@
 // distinguish it from real servers. The ensemble models the servers message by message: a leader
 // with the log and the sessions, elections, and followers. A follower forwards writes, answers
 // reads from the state that it has applied, and reports which sessions are active. Where a real
-// ensemble answers with stale data, or too late, this one does too.
+// ensemble answers with stale data, or too late, zktest does so too.
 //
 // # Versions
 //
@@ -83,7 +83,7 @@
 //   - limits on the number or the size of requests, except [Options.MaxFrame]
 //
 // ZooKeeper lists the children of a node in the order of a hash table. zktest lists them in an
-// order that is drawn from the seed. Neither promises an order.
+// order that is drawn from the seed. Neither ZooKeeper nor zktest promises an order.
 //
 // # Cost
 //
@@ -91,13 +91,12 @@
 // 100,000 nodes of 100 bytes on three servers take 88 MiB. With a thousand sessions over TCP, each
 // session takes 25 KiB, both ends together.
 //
-// With eight clients over TCP a read takes 27 µs of processor time and a write
-// 33 µs, for the client and three servers together. Two thirds of this are in the
-// kernel, because each request makes four calls on sockets. So two processors allow
-// at most about 73,000 reads or 60,000 writes a second. On two processors with
-// other work, 24,000 reads and 20,000 writes a second were measured. In memory a
-// read takes 2.4 µs and a write 6.8 µs. See BenchmarkReadsTCP and the benchmarks
-// after it.
+// With eight clients over TCP a read takes 27 µs of processor time and a write 33 µs, for the
+// client and three servers together. The kernel takes two thirds of this time, because each request
+// makes four calls on sockets. So two processors allow at most about 73,000 reads or 60,000 writes
+// a second. On two processors with other work, 24,000 reads and 20,000 writes a second were
+// measured. In memory a read takes 2.4 µs and a write 6.8 µs. See BenchmarkReadsTCP and the
+// benchmarks after it.
 //
 // # Goroutines
 //

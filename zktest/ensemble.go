@@ -95,9 +95,8 @@ func New(opts Options) (*Ensemble, error) {
 	return e, nil
 }
 
-// assign gives each server an address, and opens the ports. Nothing listens on
-// the addresses of servers in memory, so a client that dials them over the network
-// is refused.
+// The method `assign` gives each server an address. Over TCP it also opens the ports. In memory
+// nothing listens on the addresses, so a client that dials one of them over the network is refused.
 func (e *Ensemble) assign() error {
 	for i := range e.opts.Servers {
 		if !e.opts.TCP {
@@ -126,7 +125,7 @@ func (e *Ensemble) assign() error {
 // with DialContext.
 func (e *Ensemble) Servers() []string { return slices.Clone(e.addrs) }
 
-// An Expiry is a session that a leader closed because its timeout had passed.
+// An Expiry is a session that a leader closed because the session's timeout had passed.
 type Expiry struct {
 	Session int64
 	Zxid    int64     // of the closing transaction; without a majority, it may never be committed

@@ -34,7 +34,7 @@ func Example() {
 	// hello <nil>
 }
 
-// The reply to a write is lost after the write was committed.
+// In this example the write is committed, but its reply is lost.
 func ExampleEnsemble_Inject() {
 	e, err := zktest.New(zktest.Options{})
 	if err != nil {
@@ -60,8 +60,8 @@ func ExampleEnsemble_Inject() {
 	// true <nil>
 }
 
-// The leader is cut off. It still answers reads, but no write is acknowledged
-// until another server leads.
+// This example cuts the leader off from the other servers. The old leader still answers reads, but
+// no server acknowledges a write until another server leads.
 func ExampleEnsemble_Cut() {
 	e, err := zktest.New(zktest.Options{TickTime: 20 * time.Millisecond})
 	if err != nil {
@@ -87,7 +87,7 @@ func ExampleEnsemble_Cut() {
 	// the old one leads: false
 }
 
-// A client connects to a given server first, without DNS.
+// This example connects a client to a given server first, without DNS.
 func ExampleHostProvider() {
 	e, err := zktest.New(zktest.Options{})
 	if err != nil {

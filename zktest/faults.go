@@ -39,8 +39,8 @@ func (e *Ensemble) Kill(server int) {
 }
 
 // Wipe models a replaced disk: a server that is down loses everything that it has stored. After
-// Start it is like a new server. A write that it acknowledged is safe as long as a majority of the
-// other servers has the write. If the server runs, Wipe does nothing.
+// Start it is like a new server. A write that the wiped server had acknowledged is safe as long as
+// a majority of the other servers has that write. If the server runs, Wipe does nothing.
 func (e *Ensemble) Wipe(server int) {
 	e.check(server)
 	e.do(func() { e.cluster.Wipe(server) })
@@ -49,7 +49,8 @@ func (e *Ensemble) Wipe(server int) {
 // SetSequence makes n the number of the next sequential child of path, as if n such children had
 // been created before. After the number 2147483647, no more sequential children can be created.
 // SetSequence is a write by the leader. It reports whether there is a leader and the leader has a
-// node at path. Without a quorum it has no effect. A concurrent create may be applied first.
+// node at path. Without a quorum it has no effect. A create that a client sends at the same time
+// may be applied before SetSequence.
 func (e *Ensemble) SetSequence(path string, n int32) (found bool) {
 	e.do(func() { found = e.cluster.SetSequence(path, n) })
 	return found
@@ -84,8 +85,8 @@ func (e *Ensemble) Pause(server int) {
 
 // Resume lets a paused server continue. The server processes the messages that wait, including
 // those of clients that have closed their connections meanwhile, and fires its overdue timers. The
-// seed decides which of the two it does first. A leader that was deposed meanwhile may still answer
-// reads until it notices this.
+// seed decides whether the messages or the timers come first. A leader that was deposed meanwhile
+// may still answer reads until it notices that it was deposed.
 func (e *Ensemble) Resume(server int) {
 	e.check(server)
 	e.do(func() { e.cluster.Resume(server) })
@@ -94,11 +95,11 @@ func (e *Ensemble) Resume(server int) {
 // A Link identifies the packets that one server sends to another, by the indices of both servers.
 type Link struct{ From, To int }
 
-// Cut models a network that drops the packets of some links between servers.
-// Clients can still reach every server. TCP retransmits the packets, so they wait until the link is
-// restored. An end that receives nothing for SyncLimit ticks gives up the connection and its
-// packets. Until then an isolated follower answers pings and reads, and an isolated leader also
-// answers sync.
+// Cut models a network that drops the packets of some links between servers. Clients can still
+// reach every server. TCP retransmits the packets, so they wait until the link is restored. A
+// server that receives nothing from another one for SyncLimit ticks gives up the connection to that
+// server, and the packets that wait on the connection. Until then an isolated follower answers
+// pings and reads, and an isolated leader also answers sync.
 func (e *Ensemble) Cut(links ...Link) {
 	for _, l := range links {
 		e.check(l.From, l.To)
@@ -122,14 +123,14 @@ func (e *Ensemble) Isolate(server int) {
 	e.Cut(links...)
 }
 
-// Mend undoes the cuts of the given links, or all cuts if none is given. A link
-// on which packets wait stays silent until its sender's retransmission timer
-// fires. Then all waiting packets arrive, in order. A link on which no packet waits works at once.
+// Mend undoes the cuts of the given links, or all cuts if no link is given. A link on which packets
+// wait stays silent until its sender's retransmission timer fires. Then all waiting packets arrive,
+// in order. A link on which no packet waits works at once.
 //
-// The timer starts with the first packet that waits. It fires after [Options.Retransmission]. Then
-// its interval doubles each time, up to two minutes. With the default it fires 0.2, 0.6, 1.4, 3.0,
-// 6.2 s and so on after that packet. Each direction has its own timer. So after a partition one
-// direction may work seconds before the other.
+// The timer starts with the first packet that waits. It fires after [Options.Retransmission]. From
+// then on its interval doubles each time, up to two minutes. With the default of 0.2 s, it fires
+// 0.2, 0.6, 1.4, 3.0, 6.2 s and so on after its start. Each direction has its own timer. So after a
+// partition one direction may work seconds before the other.
 func (e *Ensemble) Mend(links ...Link) {
 	for _, l := range links {
 		e.check(l.From, l.To)
@@ -239,8 +240,8 @@ func (e *Ensemble) ElectLeader(server int) {
 	e.do(func() { e.cluster.Elect(server) })
 }
 
-// Leader returns the index of the server that leads a majority, or -1. A
-// deposed leader that has not noticed this yet does not count.
+// Leader returns the index of the server that leads a majority, or -1. A deposed leader does not
+// count, even if it has not noticed yet that it was deposed.
 func (e *Ensemble) Leader() int {
 	l := -1
 	e.do(func() { l = e.cluster.Leader() })
@@ -257,14 +258,14 @@ func (e *Ensemble) Ready() bool {
 // A Fate is the fault for a request that a [Rule] selects.
 type Fate = quorum.Fate
 
-// The fates of a request. After DropRequest and DropReply the connection stays, and the client
+// The fates of a request. After DropRequest and DropReply the connection stays open, and the client
 // waits forever, because the server never sends a reply.
 const (
-	// The server never receives the request; the connection stays.
+	// The server never receives the request; the connection stays open.
 	DropRequest = quorum.DropRequest
 	// The connection is closed and the request is not processed.
 	CloseBeforeRequest = quorum.CloseBeforeRequest
-	// The request is processed; the reply is lost and the connection stays.
+	// The request is processed; the reply is lost and the connection stays open.
 	DropReply = quorum.DropReply
 	// The request is processed; the connection is closed instead of a reply.
 	CloseBeforeReply = quorum.CloseBeforeReply
@@ -274,19 +275,21 @@ const (
 	// The reply, and all replies after it on the connection, are sent later.
 	DelayReply = quorum.DelayReply
 
-	// The server refuses the request with THROTTLEDOP (-127), like a server in whose queue the
-	// request has waited for longer than zookeeper.throttled_op_wait_time. The request still keeps
-	// its session alive at that server, and is answered in its turn. Pings and requests that
-	// authenticate, open or close a session are never refused.
+	// The server refuses the request with the error THROTTLEDOP (-127). A ZooKeeper server does
+	// this if a request has waited in its queue for longer than zookeeper.throttled_op_wait_time.
+	// The refused request still keeps its session alive at this server, and the client receives the
+	// error in the order of its requests. The server never refuses a ping, or a request that
+	// authenticates, opens a session or closes a session.
 	ThrottleRequest = quorum.ThrottleRequest
 )
 
-// A Rule selects requests of clients by their operation, path, server and session. Of these
-// requests it skips the first Skip, and selects the next Count.
+// A Rule selects requests of clients. A request matches if it has the operation, path, server and
+// session of the rule. Of the requests that match, the rule skips the first Skip, and selects the
+// next Count.
 type Rule struct {
-	// As in ZooKeeper's sources: "create", "getChildren2", "multi". An empty Op selects every
-	// request except pings and requests with a negative xid. Clients use such xids for auth and
-	// setWatches.
+	// Op is the name of the operation in ZooKeeper's sources, for example "create", "getChildren2"
+	// or "multi". An empty Op matches every request except pings and requests with a negative xid.
+	// Clients use negative xids for auth and setWatches.
 	Op      string
 	Path    string // pattern for the first path in the request, as in path.Match; "" is any
 	Server  int    // index of the server plus one; 0 is any

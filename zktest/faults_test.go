@@ -33,9 +33,9 @@ func mustCreate(t *testing.T, c *zk.Conn, path string, flags int32) string {
 	return name
 }
 
-// A client on an isolated follower continues to receive replies, even about its
-// own ephemeral node, for longer than its session lives. In a real ensemble
-// with these settings two clients held one lock for 4.3 s in this way.
+// A client of an isolated follower continues to receive replies after its session has expired, even
+// replies about its own ephemeral node. In a real ensemble with these settings, two clients held
+// one lock at the same time for 4.3 s because of this.
 func TestIsolatedFollowerLies(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		b := connect(t, e, 2, 4*time.Second)
@@ -112,7 +112,8 @@ func TestLaggingFollowerIsStaleUntilSync(t *testing.T) {
 	})
 }
 
-// The client cannot distinguish a lost reply from a lost request.
+// A client cannot distinguish a lost reply from a lost request. In both cases its connection is
+// closed, but the create has an effect only if the reply was lost.
 func TestLostReplyAfterCommit(t *testing.T) {
 	for fate, happened := range map[zktest.Fate]bool{zktest.CloseBeforeReply: true, zktest.CloseBeforeRequest: false} {
 		bubble(t, func(t *testing.T, e *zktest.Ensemble) {
@@ -159,7 +160,7 @@ func TestDelayedRequestAndReply(t *testing.T) {
 	}
 }
 
-// Inject panics if no request can match the rule, because the fault would never
+// Inject panics if no client ever sends the operation of the rule, because the fault would never
 // happen.
 func TestInjectPanicsForWhatIsNoRequest(t *testing.T) {
 	panics := func(e *zktest.Ensemble, op string) (panics bool) {
@@ -179,8 +180,8 @@ func TestInjectPanicsForWhatIsNoRequest(t *testing.T) {
 	})
 }
 
-// An isolated leader answers reads and sync, and lets clients resume their
-// sessions, while the majority has elected another leader and writes.
+// In this test the majority elects another leader, and that leader accepts writes. The old leader
+// is isolated. It still answers reads and sync for some time.
 func TestDeposedLeaderAnswersReadsAndSync(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		a := dialRaw(t, e, 2)
@@ -220,7 +221,7 @@ func TestDeposedLeaderAnswersReadsAndSync(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		// The leader counts ticks. It steps down at the first check after syncLimit ticks without a
-		// packet, or after its handlers of the followers have timed out.
+		// packet, or after its handlers for the followers have timed out.
 		if last < 8*time.Second || last > 12*time.Second {
 			t.Errorf("sync was answered for %v, want 8s to 12s", last)
 		}
@@ -280,9 +281,9 @@ func TestProposalWithoutQuorum(t *testing.T) {
 	}
 }
 
-// The leader expires a session no sooner than its timeout after the last
-// activity that was reported to it, and at most one tick later. A follower
-// reports activity every half tick.
+// The leader counts a session's timeout from the last activity that was reported to the leader. It
+// expires the session when the timeout has passed, or up to one tick later. A follower reports
+// activity every half tick.
 func TestExpiryTime(t *testing.T) {
 	const tick = 2 * time.Second
 	for _, server := range []int{0, 2} {
@@ -335,8 +336,8 @@ func TestNewLeaderGivesAFreshTimeout(t *testing.T) {
 	})
 }
 
-// A follower that reads late from its leader also reports the active sessions
-// late. So a session can expire even if its client pings on schedule.
+// A follower that reads late from its leader also reports the active sessions late. So a session
+// can expire even if its client sends each ping in time.
 func TestSlowPingsExpireALiveSession(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		a, w := connect(t, e, 0, 4*time.Second), connect(t, e, 2, 40*time.Second)
@@ -426,7 +427,8 @@ func TestServerThatIsBehindByMuchGetsASnapshot(t *testing.T) {
 	})
 }
 
-// A leader whose clock runs fast expires sessions early.
+// A leader whose clock runs fast expires sessions early. A leader whose clock runs slowly expires
+// them late.
 func TestFastClockExpiresEarly(t *testing.T) {
 	for _, c := range []struct {
 		rate   float64
@@ -471,8 +473,8 @@ func TestWipedServerGetsEverythingAgain(t *testing.T) {
 	})
 }
 
-// Only two of three servers acknowledge a write, and then both are wiped. The write is lost.
-// ZooKeeper would lose it too.
+// In this test only two of three servers acknowledge a write. After that, both of them are wiped.
+// The write is lost, as it would be with ZooKeeper.
 func TestWipedMajorityLosesAcknowledgedWrites(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		c := connect(t, e, 2, 20*time.Second)
@@ -513,8 +515,8 @@ func TestSequenceIsSet(t *testing.T) {
 	})
 }
 
-// Regression: a server that was behind during SetSequence applied the creation of the node later.
-// Then it numbered the children from 0.
+// Regression: if a server was behind during SetSequence and applied the creation of the node later,
+// the server numbered the node's children from 0.
 func TestSequenceIsSetAtServersThatAreBehind(t *testing.T) {
 	for name, fall := range map[string]struct{ behind, again func(e *zktest.Ensemble) }{
 		"killed": {func(e *zktest.Ensemble) { e.Kill(0) }, func(e *zktest.Ensemble) { e.Start(0) }},

@@ -43,8 +43,8 @@ func faults(e *zktest.Ensemble, r *rand.Rand, stop <-chan struct{}) {
 	}
 }
 
-// takeTurns acquires and releases the lock repeatedly on one session, until a request fails or
-// `stop` is closed. It polls for its turn. It returns the number of grants.
+// takeTurns acquires and releases a lock repeatedly on one session, until a request fails or `stop`
+// is closed. To wait for its turn, it polls. It returns the number of grants.
 func takeTurns(e *zktest.Ensemble, server int, stop <-chan struct{}) (grants int) {
 	c, err := tryResume(e, server, wire.ConnectResponse{Password: make([]byte, 16)}, 6000)
 	if err != nil {
@@ -82,7 +82,8 @@ func takeTurns(e *zktest.Ensemble, server int, stop <-chan struct{}) (grants int
 
 // Five clients take turns at a lock during a virtual hour of faults. They are not clients of
 // go-zookeeper, because go-zookeeper leaks goroutines: if faults close its connections often
-// enough, some goroutines block forever in flushRequests. Then a bubble cannot end.
+// enough, some goroutines block forever in flushRequests. A bubble cannot end while such goroutines
+// exist.
 func TestVirtualHourOfContention(t *testing.T) {
 	hours := 1.0
 	if testing.Short() {

@@ -46,8 +46,8 @@ type Options struct {
 	// Otherwise a server drops the start of a long log.
 	KeepLog bool
 
-	// TCP makes the servers listen on loopback, each on a free port, or on Listen if that is set.
-	// Without TCP, they can be reached only with DialContext.
+	// TCP makes the servers listen on the addresses in Listen, or, if Listen is empty, on free
+	// ports of the loopback address. Without TCP, the servers can be reached only with DialContext.
 	TCP    bool
 	Listen []string // host:port for each server; implies TCP
 

@@ -83,8 +83,8 @@ func TestBadBytesCloseTheirConnectionOnly(t *testing.T) {
 	})
 }
 
-// A request that can be framed but not decoded is answered with a marshalling
-// error, and the connection stays open.
+// If a request has a correct frame but its body cannot be decoded, the server replies with a
+// marshalling error, and the connection stays open.
 func TestUndecodableRequestIsAnswered(t *testing.T) {
 	both(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		c := dialRaw(t, e, 0)
@@ -163,8 +163,8 @@ func TestFourLetterWords(t *testing.T) {
 	})
 }
 
-// go-zookeeper's FLWSrvr cannot parse the date of any server since 3.6, so it
-// is not tested.
+// The functions of go-zookeeper for four-letter words work with an ensemble. FLWSrvr is not tested,
+// because it cannot parse the date in the reply of any server since 3.6.
 func TestFourLetterWordsOfGoZookeeper(t *testing.T) {
 	e := zktest.Start(t, zktest.Options{TCP: true})
 	for _, ok := range zk.FLWRuok(e.Servers(), time.Second) {
@@ -173,8 +173,9 @@ func TestFourLetterWordsOfGoZookeeper(t *testing.T) {
 		}
 	}
 	c := connect(t, e, 0, 10*time.Second)
-	// FLWCons reports an error because it cannot parse the line of its own
-	// connection. The same happens with real servers.
+	// The reply to cons has one line for each connection. FLWCons cannot parse the line about the
+	// connection on which it sent the word, so its second result is false. With real servers it is
+	// false too.
 	cons, _ := zk.FLWCons(e.Servers()[:1], time.Second)
 	if len(cons) != 1 || len(cons[0].Clients) != 1 {
 		t.Fatalf("FLWCons returned %d servers, want one server with one client", len(cons))
@@ -184,8 +185,8 @@ func TestFourLetterWordsOfGoZookeeper(t *testing.T) {
 	}
 }
 
-// A session continues at another server with its ephemeral nodes. Requests on
-// its old connection are refused.
+// A session can move to another server, and keeps its ephemeral nodes. A write on the old
+// connection receives no reply, because the connection is closed.
 func TestSessionMovesToAnotherServer(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		for from := range 3 {
@@ -515,7 +516,8 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-// Regression: with 255 servers, the ephemeral nodes of sessions at the last server had no owner.
+// Regression: with 255 servers, an ephemeral node had no owner if its session was created at the
+// last server. The maximum is now 254 servers.
 func TestLastOfTheMostServersHasEphemerals(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{Servers: most})

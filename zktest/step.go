@@ -76,7 +76,7 @@ func (g *gate) accept() {
 	g.c.q.Receive(frame)
 }
 
-// step delivers one message, if there is one, and reports whether there was.
+// The method `step` delivers one message, if there is one, and reports whether it did so.
 func (s *stepper) step() bool {
 	var choices []func()
 	for _, g := range s.gates {
@@ -139,10 +139,10 @@ func (e *Ensemble) Step() bool {
 	return stepped
 }
 
-// Drive calls Step until done or the ensemble is closed. It must run in a synctest bubble.
-// Before each step it waits until all goroutines of the bubble are blocked. A
-// message takes from 1 to 100 microseconds of virtual time, so that the timers
-// of clients do not all fire at the same instant.
+// Drive calls Step until the channel `done` is closed, or until the ensemble is closed. It must run
+// in a synctest bubble. Before each step it waits until all goroutines of the bubble are blocked. A
+// message takes from 1 to 100 microseconds of virtual time, so that the timers of clients do not
+// all fire at the same instant.
 func (e *Ensemble) Drive(done <-chan struct{}) {
 	for {
 		synctest.Wait()

@@ -116,8 +116,8 @@ func stepped(t *testing.T, f func(e *zktest.Ensemble)) {
 	})
 }
 
-// Regression: a packet in transit did not wake Drive, so it arrived only at the
-// next timer of any participant.
+// Regression: Drive did not wake up when a delayed packet was due to arrive. The packet arrived
+// only when the next timer of a server or a client fired.
 func TestStepDeliversDelayedPacketsInTime(t *testing.T) {
 	stepped(t, func(e *zktest.Ensemble) {
 		c := dialRaw(t, e, 2)
@@ -136,7 +136,7 @@ func TestStepDeliversDelayedPacketsInTime(t *testing.T) {
 	})
 }
 
-// Regression: connections that the client had closed were kept forever.
+// Regression: with Options.Step, the ensemble never forgot a connection that the client had closed.
 func TestStepForgetsClosedConnections(t *testing.T) {
 	stepped(t, func(e *zktest.Ensemble) {
 		for range 20 {

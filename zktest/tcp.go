@@ -28,8 +28,8 @@ func newPort(addr string) (p *port, err error) {
 	return p, nil
 }
 
-// refuse closes the listener if the address stays reserved without it. Otherwise the listener stays
-// open.
+// The method `refuse` closes the listener, if the address stays reserved without a listener.
+// Otherwise the listener stays open.
 func (p *port) refuse() {
 	if p.held != nil && p.listener != nil {
 		p.listener.Close()
@@ -47,7 +47,8 @@ func (p *port) close() {
 	}
 }
 
-// listen opens the listener of a server over TCP again if it is closed.
+// The method `listen` opens the listener of a server again if it was closed. Without TCP it does
+// nothing.
 func (e *Ensemble) listen(server int) error {
 	if !e.opts.TCP || e.ports[server].listener != nil {
 		return nil
@@ -92,7 +93,7 @@ type tcp struct {
 	spare   []byte
 }
 
-// read processes bytes from the client until the connection ends.
+// The method `read` processes bytes from the client until the connection ends.
 func (t *tcp) read() {
 	buf := make([]byte, 16<<10)
 	for {
@@ -119,7 +120,8 @@ func (t *tcp) setBusy(busy bool) {
 	t.mu.Unlock()
 }
 
-// write writes output for the client until the connection ends. Then it closes the socket.
+// The method `write` writes output for the client until the connection ends. Then it closes the
+// socket.
 func (t *tcp) write() {
 	for range t.ready {
 		if t.flush() {

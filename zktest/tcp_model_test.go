@@ -19,8 +19,9 @@ func retransmission(d time.Duration) time.Duration {
 	return at
 }
 
-// The follower's first packet after the cut reaches the leader at once. The packets that the leader
-// sent during the cut reach the follower with a retransmission.
+// After a cut of both directions, the two directions differ. The follower's first packet after the
+// cut reaches the leader at once, because no packet waits in this direction. The packets that the
+// leader sent during the cut reach the follower with the leader's next retransmission.
 func TestMendedLinkWaitsForRetransmission(t *testing.T) {
 	for _, length := range []time.Duration{900 * time.Millisecond, 1700 * time.Millisecond, 4800 * time.Millisecond} {
 		bubble(t, func(t *testing.T, e *zktest.Ensemble) {
@@ -145,9 +146,9 @@ func TestJoinTakesARoundTrip(t *testing.T) {
 	}
 }
 
-// The leader has found that several sessions are due to expire, and closes one after another. Until
-// the leader marks a session as closing, it still answers the requests of that session. These
-// requests do not prevent the end of the session.
+// In this test the leader finds that several sessions are due to expire, and closes one after
+// another. Until the leader marks a session as closing, it still answers the requests of that
+// session. These requests do not prevent the end of the session.
 func TestExpirerClosesOneSessionAfterAnother(t *testing.T) {
 	const pace = 700 * time.Millisecond
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
@@ -235,8 +236,8 @@ func TestExpirerThatNoLongerPauses(t *testing.T) {
 	})
 }
 
-// Regression: the expirer had found that a session was due, and a client or Expire closed that
-// session before the expirer did. Expiries listed the session nevertheless.
+// Regression: Expiries listed a session that a client or Expire had closed, if the expirer had
+// already found that the session was due but had not closed it yet.
 func TestSessionClosedByOthersIsNoExpiry(t *testing.T) {
 	closers := map[string]func(e *zktest.Ensemble, c *rawClient){
 		"its client": func(_ *zktest.Ensemble, c *rawClient) { c.call(wire.OpCloseSession, nil) },

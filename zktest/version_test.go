@@ -29,8 +29,8 @@ func TestVersionNamesALineOrARelease(t *testing.T) {
 	}
 }
 
-// Since 3.9, an event has the zxid of its transaction, even if the transaction is the end of a
-// session. In 3.8, it has none.
+// Since 3.9, an event has the zxid of its transaction, even if the transaction closes a session. In
+// 3.8, an event has no zxid.
 func TestEventsCarryTheirZxid(t *testing.T) {
 	for _, version := range []zktest.Version{zktest.V38, zktest.V39} {
 		virtual.Test(t, func(t *testing.T) {
@@ -54,8 +54,8 @@ func TestEventsCarryTheirZxid(t *testing.T) {
 	}
 }
 
-// Only the leader deletes containers. Before 3.9.6 a client could request this
-// too.
+// Since 3.9.6, a server closes the connection of a client that sends deleteContainer, because only
+// the leader may delete containers. Before 3.9.6, clients could send it too.
 func TestDeleteContainerOfAClientHangsUp(t *testing.T) {
 	for version, want := range map[zktest.Version]bool{"3.9.5": false, "3.9.6": true} {
 		virtual.Test(t, func(t *testing.T) {

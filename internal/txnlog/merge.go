@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// A Merged is the one sequence of transactions that several servers committed. Its fields are
-// complete when all transactions have been read.
+// A Merged is the sequence of transactions that several servers committed. Its fields are complete
+// when the sequence of All has been read to its end.
 type Merged struct {
 	// Refuted has transactions that a server wrote, but that the leader of the next epoch did not
 	// have.
@@ -21,8 +21,8 @@ type Merged struct {
 	Gaps int
 	// Shared is the number of zxids that are in the logs of several servers.
 	Shared int
-	// Disorder is the number of transactions whose zxid is not larger than that of an earlier
-	// transaction in the logs of the same server. They are left out.
+	// Disorder is the number of transactions that are left out because an earlier transaction in
+	// the logs of the same server has the same zxid or a larger one.
 	Disorder int
 
 	servers []Server
@@ -36,17 +36,18 @@ type Difference struct {
 	TA, TB Txn
 }
 
-// Merge makes one sequence of the logs of servers, without the transactions up to the given zxid.
+// Merge makes one sequence of the logs of several servers. It leaves out the transactions up to the
+// zxid `after`.
 //
-// Only one leader assigns a zxid, so two servers that have it must have the same transaction. At
-// the end of an epoch, a server can also have transactions that no majority accepted. Merge leaves
-// them out if the logs prove it: see endsOf.
+// Only one leader assigns a zxid, so all servers that have the zxid must have the same transaction
+// under it. At the end of an epoch, a server can also have transactions that no majority accepted.
+// Merge leaves such a transaction out if the logs prove that it was not committed: see endsOf.
 func Merge(after int64, servers ...Server) *Merged {
 	return &Merged{servers: servers, after: after}
 }
 
 // All returns the committed transactions in order. If a log cannot be read, the error ends the
-// sequence. All reads the logs of several servers twice.
+// sequence. If there are several servers, All reads their logs twice.
 func (m *Merged) All() iter.Seq2[Txn, error] {
 	return func(yield func(Txn, error) bool) {
 		m.Refuted, m.Differ, m.Gaps, m.Shared, m.Disorder = nil, nil, 0, 0, 0
@@ -169,12 +170,14 @@ func same(a, b Txn) bool {
 		})
 }
 
-// endsOf returns the last committed zxid of each epoch whose end the logs prove. The proof is a log
-// in which a transaction of a later epoch follows that zxid.
+// endsOf returns, for each epoch, the zxid of its last committed transaction. It leaves out an
+// epoch if the logs do not prove where the epoch ended. The proof is a log in which the next
+// transaction after that zxid belongs to a later epoch.
 //
-// It is no proof if there is a snapshot between the two transactions. The server may have received
-// the snapshot from the leader in place of transactions that it missed. A log that is damaged
-// between the two, or servers that disagree about the end, prove nothing either.
+// It is no proof if the server has a snapshot between these two transactions: the server may have
+// received the snapshot from the leader in place of transactions that the server missed. It is no
+// proof either if the log is damaged between the two transactions. If the logs of two servers prove
+// different ends of an epoch, endsOf leaves out that epoch.
 func endsOf(servers []Server) (map[int64]int64, error) {
 	found, doubtful := make(map[int64]int64), make(map[int64]bool)
 	for _, s := range servers {

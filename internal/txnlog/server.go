@@ -17,9 +17,10 @@ type Server struct {
 	Name      string
 	Snapshots []int64 // the zxids of its snapshots, in order
 
-	// Txns are the transactions in the order of the logs. Where a file ends in a part of a
-	// transaction, a pair has the error ErrTorn, and the next file follows. Any other error ends
-	// the sequence. Each use of the sequence reads the files again.
+	// Txns are the transactions in the order of the logs. If a file ends with an incomplete
+	// transaction, the sequence has a pair with the error ErrTorn there, and continues with the
+	// next file. Any other error ends the sequence. Each loop over the sequence reads the files
+	// again.
 	Txns iter.Seq2[Txn, error]
 
 	zxids iter.Seq2[int64, error] // the zxids of Txns; nil if Txns are in memory

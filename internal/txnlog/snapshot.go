@@ -33,14 +33,14 @@ const (
 	ttl           = 0xff          // first byte of the owner of a znode with a time to live
 )
 
-// ReadSnapshot reads the file of a snapshot in the form of ZooKeeper 3.8 and 3.9. If the name ends
-// in .gz, the file is compressed by gzip. ReadSnapshot calls f for each znode, and returns the
+// ReadSnapshot reads the file of a snapshot in the form of ZooKeeper 3.8 and 3.9. If `name` ends in
+// .gz, ReadSnapshot decompresses the file with gzip. It calls f for each znode, and returns the
 // timeouts of the sessions in milliseconds. If the error is not nil, discard the znodes that f
 // received. A snapshot is fuzzy: it can contain changes of transactions after its zxid.
 //
-// A snapshot is a header of 16 bytes, the sessions, the lists of ACLs, the znodes, the path "/" as
-// their end, and an Adler-32 checksum in 64 bits. Newer servers write more data, which ReadSnapshot
-// does not read.
+// A snapshot consists of a header of 16 bytes, the sessions, the lists of ACLs, the znodes, the
+// path "/" at the end of the znodes, and an Adler-32 checksum in 64 bits. Newer servers write more
+// data after the checksum. ReadSnapshot does not read that data.
 func ReadSnapshot(name string, r io.Reader, f func(Node)) (sessions map[int64]int32, err error) {
 	switch {
 	case strings.HasSuffix(name, ".gz"):
@@ -58,7 +58,8 @@ func ReadSnapshot(name string, r io.Reader, f func(Node)) (sessions map[int64]in
 	return sessions, s.err
 }
 
-// snapshot reads fields until the first error, which it keeps.
+// The type `snapshot` reads the fields of a snapshot file until the first error, and keeps that
+// error.
 type snapshot struct {
 	in  *bufio.Reader
 	sum hash.Hash32 // of all bytes so far
@@ -116,7 +117,7 @@ func (s *snapshot) read(f func(Node)) (sessions map[int64]int32, nodes int) {
 	return sessions, nodes
 }
 
-// bytes returns the next n bytes.
+// The method `bytes` returns the next n bytes.
 func (s *snapshot) bytes(n int) []byte {
 	if s.err != nil {
 		return nil
@@ -153,10 +154,11 @@ func (s *snapshot) int64() int64 {
 	return 0
 }
 
-// count reads the number of elements that follow. A negative number counts as 0.
+// The method `count` reads the number of elements that follow. A negative number counts as 0.
 func (s *snapshot) count() int32 { return max(0, s.int32()) }
 
-// buffer reads a length and returns that many bytes. The length -1 means that there are none.
+// The method `buffer` reads a length and returns that many bytes. The length -1 means that there
+// are no bytes.
 func (s *snapshot) buffer() []byte {
 	if n := s.int32(); n > 0 {
 		return s.bytes(int(n))

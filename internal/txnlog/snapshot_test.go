@@ -11,8 +11,9 @@ import (
 
 const contender = "/locks/a/0123456789abcdef0123456789abcdef-lock-0000000000"
 
-// The files are those of real servers: a lock in a container, a znode with a time to live, and a
-// znode of 10,000 bytes with another ACL.
+// The test reads snapshots that real servers wrote. They contain a lock in a container, a znode
+// with a time to live, and a znode of 10,000 bytes whose ACL differs from those of the other
+// znodes.
 func TestSnapshotsOfServersAreRead(t *testing.T) {
 	for _, name := range []string{"snapshot-3.8", "snapshot-3.9.6.gz"} {
 		nodes := make(map[string]Node)
@@ -42,7 +43,8 @@ func TestSnapshotsOfServersAreRead(t *testing.T) {
 	}
 }
 
-// A server that is killed while it writes a snapshot leaves a part of it.
+// ReadSnapshot refuses an incomplete file, which a server leaves if it is killed while it writes a
+// snapshot. It also refuses a file with a wrong bit, and other kinds of files.
 func TestDamagedSnapshotIsRefused(t *testing.T) {
 	whole := stored(t, "snapshot-3.8")
 	const behind = 38 // bytes after the checksum: a digest and its own checksum

@@ -2,10 +2,11 @@
 // snapshots. [Merge] makes one sequence of the logs of several servers. Logs are the files
 // log.<zxid> below version-2 of a server's data directory.
 //
-// A log is a header of 16 bytes, and then one entry for each transaction: an Adler-32 checksum in
-// 64 bits, a length in 32 bits, that many bytes, and the byte 'B'. The bytes are a header, the
-// record of the operation, and a digest of the tree, which this package ignores. A server reserves
-// space for later entries, so zeros follow the last entry.
+// A log is a header of 16 bytes, and then one entry for each transaction. An entry consists of an
+// Adler-32 checksum in 64 bits, a length in 32 bits, a body of that many bytes, and the byte 'B'.
+// The body has the header of the transaction, the record of its operation, and a digest of the
+// tree, which this package ignores. A server reserves space for later entries, so zeros follow the
+// last entry.
 package txnlog
 
 import (
@@ -53,8 +54,8 @@ type Change struct {
 	Container bool   // for a create
 }
 
-// Read returns the transactions of one log in its order. If the log could not be read to its end,
-// the last pair has an error: ErrTorn, an error of r, or a description of the damage.
+// Read returns the transactions of one log, in the order of the log. If the log could not be read
+// to its end, the last pair has an error: ErrTorn, an error of r, or a description of the damage.
 func Read(r io.Reader) iter.Seq2[Txn, error] {
 	return func(yield func(Txn, error) bool) {
 		for body, err := range entries(r) {
@@ -84,8 +85,8 @@ func readZxids(r io.Reader) iter.Seq2[int64, error] {
 	}
 }
 
-// entries returns the bytes of the entries of one log. The bytes of an entry are valid until the
-// next entry is read.
+// The function `entries` returns the bodies of the entries of one log. The bytes of a body are
+// valid until the next entry is read.
 func entries(r io.Reader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		in := bufio.NewReaderSize(r, 1<<16)
@@ -117,8 +118,8 @@ func entries(r io.Reader) iter.Seq2[[]byte, error] {
 	}
 }
 
-// entry returns the bytes of the next entry, or io.EOF after the last one. The bytes are in buf if
-// it is long enough.
+// The function `entry` returns the body of the next entry, or io.EOF after the last one. The body
+// is in buf if buf is long enough.
 func entry(in *bufio.Reader, buf []byte) ([]byte, error) {
 	var head [12]byte
 	switch n, err := io.ReadFull(in, head[:]); {
@@ -150,8 +151,8 @@ func entry(in *bufio.Reader, buf []byte) ([]byte, error) {
 }
 
 // atMost returns the next n bytes, or the remaining bytes if they are fewer. The bytes are in buf
-// if it is long enough. Otherwise memory is allocated only for bytes that exist, because a damaged
-// log can have a wrong n.
+// if buf is long enough. Otherwise atMost allocates memory only for bytes that exist, because the n
+// in a damaged log can be wrong.
 func atMost(in io.Reader, n int, buf []byte) ([]byte, error) {
 	if n > len(buf) {
 		return io.ReadAll(io.LimitReader(in, int64(n)))
@@ -224,9 +225,10 @@ func (t *Txn) parse(op wire.Op, body []byte) error {
 	return errors.New("unknown operation")
 }
 
-// close parses the transaction that closes a session. Its record may be missing. Then body is
-// empty, or has only a digest of 12 bytes. A digest cannot be mistaken for a record: the version of
-// the digest would be the number of paths, and the next 8 bytes are not a list of that many paths.
+// The method `close` parses the transaction that closes a session. The record of the transaction
+// may be missing. In that case `body` is empty, or has only a digest of 12 bytes. Decode cannot
+// mistake a digest for a record: it would read the digest's version as the number of paths, and the
+// next 8 bytes are not a list of that many paths.
 func (t *Txn) close(body []byte) {
 	var r wire.CloseSessionTxn
 	if _, err := wire.Decode(body, &r); err != nil {
@@ -238,10 +240,11 @@ func (t *Txn) close(body []byte) {
 	}
 }
 
-// parts parses a multi. If one part was refused, none was applied, although the log may contain the
-// other parts. A server that received such a transaction from another server logs the operation
-// OpError for all parts, but their records are unchanged. The value in the place of an error code
-// may then be the length of a path. So only a negative value is an error.
+// The method `parts` parses a multi. If one part was refused, no part was applied, although the log
+// may contain the records of the other parts. A server that received such a transaction from
+// another server logs the operation OpError for each part, but does not change the records of the
+// parts. The number in the place of an error code can then be the length of a path. So only a
+// negative number is an error.
 func (t *Txn) parts(body []byte) error {
 	var r wire.MultiTxn
 	if _, err := wire.Decode(body, &r); err != nil {

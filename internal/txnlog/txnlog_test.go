@@ -127,7 +127,8 @@ func TestLogRoundTrip(t *testing.T) {
 	}
 }
 
-// A server can be killed after any byte of a write.
+// A server can be killed after any byte of a write. Read returns the complete transactions of the
+// log that remains, and ErrTorn if a part of another transaction follows them.
 func TestTornLogGivesItsWholeTransactions(t *testing.T) {
 	log, ends := write(t)
 	for n := range log {
@@ -140,8 +141,8 @@ func TestTornLogGivesItsWholeTransactions(t *testing.T) {
 		if whole > 0 {
 			begun = ends[whole-1]
 		}
-		// Reserved space consists of zeros. The first 4 bytes of an entry are zeros too. So a log
-		// that ends within them is not torn.
+		// Reserved space consists of zeros. The first 4 bytes of an entry are zeros too. So if a
+		// log ends within these 4 bytes, Read does not return ErrTorn.
 		atEnd := n == 0 || n >= begun && n <= begun+4
 		if len(txns) != whole || atEnd != (err == nil) || err != nil && !errors.Is(err, ErrTorn) {
 			t.Fatalf("%d bytes: got %d transactions, %v; want %d, at an end: %v", n, len(txns), err, whole, atEnd)
@@ -165,7 +166,8 @@ func TestOtherFilesAreRefused(t *testing.T) {
 	}
 }
 
-// A digest of the tree follows the record, even if the record is missing.
+// A transaction that closes a session can lack its record, but it still has a digest of the tree.
+// Read does not mistake the digest for the record.
 func TestDigestIsNotTakenForARecord(t *testing.T) {
 	digest := []byte{0, 0, 0, 2, 0x9a, 0x11, 0x7c, 0x02, 0x33, 0x44, 0x55, 0x66}
 	var b bytes.Buffer

@@ -24,8 +24,8 @@ var (
 // protocol, and f reads or writes the field.
 type Record interface{ Fields(f *Fields) }
 
-// Fields is one pass over the fields of records. It either appends them to a
-// buffer or reads them from one. After the first error it does nothing.
+// A Fields encodes or decodes records, field by field. It appends each field to a buffer, or reads
+// each field from a buffer. After the first error, its methods do nothing.
 type Fields struct {
 	buf      []byte // when encoding, the bytes written; when decoding, the bytes left
 	decoding bool
@@ -55,8 +55,8 @@ func AppendFrame(b []byte, records ...Record) []byte {
 	return f.buf
 }
 
-// Decode reads the records from the start of b and returns the bytes after them. After an error,
-// the fields before the faulty one are set.
+// Decode reads the records from the start of b and returns the bytes after them. If there is an
+// error, the fields before the faulty one are set.
 func Decode(b []byte, records ...Record) (rest []byte, err error) {
 	f := Fields{buf: b, decoding: true}
 	for _, r := range records {
@@ -141,8 +141,9 @@ func (f *Fields) Bool(v *bool) {
 	}
 }
 
-// count encodes or decodes the length of a buffer, or the number of elements of a vector. Each
-// element takes at least `unit` bytes. The number -1 means null.
+// The method `count` encodes or decodes the length of a buffer, or the number of elements of a
+// vector, and returns that number. Each element takes at least `unit` bytes. The number -1 means
+// null. After an error, `count` also returns -1.
 func (f *Fields) count(n, unit int) int {
 	if !f.decoding && n > math.MaxInt32 {
 		panic(fmt.Sprintf("wire: %d elements do not fit a record", n))

@@ -1,13 +1,14 @@
 // Package wire implements ZooKeeper's client protocol: its opcodes, error codes and records, and
 // their encoding.
 //
-// A connection carries frames. Each consists of a 32-bit big-endian length and that many bytes. The
-// first frame of a client is a [ConnectRequest], and the first of a server is a [ConnectResponse].
-// Every later frame of a client has a [RequestHeader] and the request of its operation. Every later
-// frame of a server has a [ReplyHeader] and, if its Err is OK, the operation's response.
+// A connection carries frames. Each frame consists of a 32-bit big-endian length and that many
+// bytes. The first frame of a client is a [ConnectRequest], and the first frame of a server is a
+// [ConnectResponse]. Every later frame of a client has a [RequestHeader] and the request of its
+// operation. Every later frame of a server has a [ReplyHeader] and, if its Err is OK, the
+// operation's response.
 //
-// Each record has one method, Fields, which passes its fields in order. The same method encodes and
-// decodes, so the two cannot disagree.
+// Each record has one method, Fields, which passes the record's fields in order to a [Fields]. The
+// same method encodes and decodes, so the two cannot disagree.
 //
 // # Guarantees
 //

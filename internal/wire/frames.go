@@ -81,10 +81,10 @@ func frameSize(b []byte, max int) (int, error) {
 	return int(n), nil
 }
 
-// ReadFrame reads one frame of at most max bytes from r; a max of 0 means DefaultMaxFrame. It uses
-// buf if the frame fits, and returns the frame. If the stream ends between two frames, the error is
-// io.EOF. If the frame is too long, the error is ErrLength, and ReadFrame returns the four bytes of
-// the length.
+// ReadFrame reads one frame of at most max bytes from r, and returns it; a max of 0 means
+// DefaultMaxFrame. The returned frame is in buf if it fits. If the stream ends between two frames,
+// the error is io.EOF. If the frame is too long, the error is ErrLength, and ReadFrame returns the
+// four bytes of the length.
 func ReadFrame(r io.Reader, buf []byte, max int) ([]byte, error) {
 	if cap(buf) < 4 {
 		buf = make([]byte, 512)

@@ -1,6 +1,7 @@
 package wire
 
-// A MultiHeader precedes each part of a multi. A last one, with Done set, follows the last part.
+// A MultiHeader precedes each part of a multi. One more MultiHeader, with Done set, follows the
+// last part.
 type MultiHeader struct {
 	Op   Op
 	Done bool

@@ -269,8 +269,8 @@ func (r *AuthRequest) Fields(f *Fields) {
 	f.Buffer(&r.Auth)
 }
 
-// SetWatchesRequest is the request of OpSetWatches. It has the watches of the client's last
-// connection, and the last zxid that the client has seen.
+// SetWatchesRequest is the request of OpSetWatches. It has the watches that the client had on its
+// previous connection, and the last zxid that the client has seen.
 type SetWatchesRequest struct {
 	RelativeZxid       int64
 	Data, Exist, Child []string

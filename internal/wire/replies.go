@@ -56,8 +56,8 @@ func (r *GetACLResponse) Fields(f *Fields) {
 	r.Stat.Fields(f)
 }
 
-// Int32 is a record that consists of a number. As the response of OpGetAllChildrenNumber, the
-// number is a count. As that of OpAddWatch, it is an error code.
+// Int32 is a record that consists of a number. In the response of OpGetAllChildrenNumber, the
+// number is a count. In the response of OpAddWatch, it is an error code.
 type Int32 struct{ Value int32 }
 
 // Fields implements Record.

@@ -202,9 +202,9 @@ func TestZktestAnswersAsZooKeeper(t *testing.T) {
 	})
 }
 
-// compareWith plays traces on n real servers of a version and on zktest. On a busy machine, servers
-// of 3.8.0 have ended by themselves. This does not count as a difference: compareWith plays the
-// traces once more, on new servers.
+// compareWith plays traces on n real servers of a version and on zktest. On a busy machine, a
+// server of 3.8.0 sometimes ends by itself. If that happens in the first attempt, compareWith does
+// not report a difference, but plays the traces once more on new servers.
 func compareWith(t *testing.T, version string, n int) {
 	for first := true; ; first = false {
 		logs := *logs
@@ -252,8 +252,9 @@ func lastErrors(dir string) string {
 	return b.String()
 }
 
-// This test shows that TestZktestAnswersAsZooKeeper can fail. The comparison finds that two
-// settings lead to different replies, and minimizes the trace to the necessary steps.
+// This test shows that TestZktestAnswersAsZooKeeper can fail. It compares two ensembles with
+// different settings. The comparison finds different replies, and minimizes each trace to the steps
+// that are necessary for the difference.
 func TestADifferenceIsFoundAndShrunk(t *testing.T) {
 	with, without := options(3, ""), options(3, "")
 	without.TTLNodes = false

@@ -31,8 +31,8 @@
 //     returns it in Java's encoding of characters. zktest returns it unchanged, because no node can
 //     have such a name.
 //   - The events that the end of a session causes for the session's own watches, if another
-//     connection closes the session. ZooKeeper sends some, none or all of them before it closes the
-//     connection. zktest sends all.
+//     connection closes the session. ZooKeeper sends some, none or all of these events before it
+//     closes the session's own connection. zktest sends all of them.
 //   - A request on a connection whose session has moved. ZooKeeper closes the connection, and may
 //     answer earlier requests first. zktest only closes the connection.
 //
@@ -40,10 +40,11 @@
 // connection. The reason is a race in ZooKeeper, which keeps the connection of each session in
 // ServerCnxnFactory.sessionMap. A server that closes an old connection removes the entry by the
 // session's id alone (removeCnxnFromSessionMap). If the session already has its next connection,
-// the entry of that connection is removed. When the session ends, that connection is not closed,
-// and its requests are dropped. The race caused one difference in 15,000 traces. On each of 3.8.0,
-// 3.9.3 and 3.9.6, 24,000 sessions were resumed at once and then closed by another connection. For
-// 6 to 15 of them, the connection was not closed. zktest closes the connection.
+// the server removes the entry of that next connection. As a consequence, the next connection is
+// not closed when the session ends, and requests on it are dropped. The race caused one difference
+// in 15,000 traces. On each of 3.8.0, 3.9.3 and 3.9.6, 24,000 sessions were resumed without a wait
+// and then closed by another connection. For 6 to 15 of them, ZooKeeper did not close the session's
+// own connection. zktest closes it.
 //
 // A separate test compares null strings and null lists.
 //
@@ -66,9 +67,13 @@
 // moved to another server, 3.8 closes the connection and 3.9 returns a marshalling error. Only
 // traces for several servers of 3.8 show this, about one in 5,000.
 //
-// Five scenes compare how clients see faults: an isolated follower that answers for an expired
-// session, a follower that lags until it syncs, a reply that is lost after the commit, a deposed
-// leader that still answers reads and sync, and a paused server that processes the requests of
-// clients that have left it. The durations of expiry and elections are not
-// compared here; zktest has its own tests of them.
+// Five scenes compare how clients see faults:
+//
+//   - an isolated follower that answers for an expired session
+//   - a follower that lags until it syncs
+//   - a reply that is lost after the commit
+//   - a deposed leader that still answers reads and sync
+//   - a paused server that processes the requests of clients that have left it
+//
+// The durations of expiry and elections are not compared here; zktest has its own tests of them.
 package difftest

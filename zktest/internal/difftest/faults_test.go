@@ -29,8 +29,8 @@ type breakable interface {
 	ensemble.Pauser
 }
 
-// A server closes its connection to a server that is silent for twenty seconds.
-// A scene ends before that, even on a busy machine.
+// With these settings, a server closes its connection to another server that is silent for 20 s. A
+// scene takes less time, even on a busy machine.
 var sceneConfig = ensemble.Config{TickTime: 500 * time.Millisecond, SyncLimit: 40}
 
 const sceneTimeout = 2 * time.Second // of sessions
@@ -265,7 +265,7 @@ func (s *stage) around(node int) (links []ensemble.Edge) {
 	return links
 }
 
-// electedBut waits until another server than `old` leads, and returns that server. During the wait
+// electedBut waits until a server other than `old` leads, and returns that server. During the wait
 // it calls the function `meanwhile` repeatedly.
 func (s *stage) electedBut(old int, meanwhile func()) int {
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); s.pause() {

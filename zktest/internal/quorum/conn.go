@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// A Sink receives the bytes for a client until the client hangs up. Its methods must not block,
-// must not call the cluster, and must not keep the slice.
+// A Sink receives the bytes for a client until the client hangs up. Its methods must not block and
+// must not call the cluster. Send must not keep the slice.
 type Sink interface {
 	Send(frame []byte)
 	Close() // called after the last Send
@@ -127,7 +127,8 @@ func (c *Conn) Hangup() {
 	c.wake()
 }
 
-// wake sends the delayed frames that are due, and schedules received frames for the next Run.
+// The method `wake` sends the delayed frames that are due, and schedules received frames for the
+// next Run.
 func (c *Conn) wake() {
 	for len(c.out) > 0 && c.out[0].at <= c.s.now() && !c.s.paused {
 		frame := c.out[0].frame
@@ -214,8 +215,7 @@ func (c *Conn) handle(frame []byte, rule *Rule) {
 		}
 	}
 	switch h.Op {
-	// An internal operation of the leader, which clients could send in older
-	// releases.
+	// An internal operation of the leader. In older releases, clients could send it too.
 	case wire.OpDeleteContainer:
 		if !c.s.c.cfg.Rules.ClientsDelete {
 			c.end()
@@ -266,7 +266,8 @@ func (c *Conn) Event(e tree.Event) {
 // Auth implements tree.Watcher.
 func (c *Conn) Auth() []wire.ID { return c.auth }
 
-// The method `reply` answers a request of the session, unless its rule prevents the reply.
+// The method `reply` answers a request of the session, unless the rule of the request prevents the
+// reply.
 func (c *Conn) reply(r *request, h *wire.ReplyHeader, body wire.Record) {
 	c.lastOp, c.lastXid = r.op.String(), r.cxid
 	c.respond(r.rule, h, body)
@@ -344,7 +345,7 @@ func (c *Conn) shut() {
 	}
 }
 
-// drop removes the connection. Its session continues.
+// The method `drop` removes the connection from the server. The connection's session continues.
 func (c *Conn) drop() {
 	c.state = closed
 	c.in, c.out = nil, nil

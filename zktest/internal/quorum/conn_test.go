@@ -47,7 +47,7 @@ func pass(c *Cluster, cl *client, d time.Duration) (replies []time.Duration, clo
 
 var root = &wire.PathWatch{Path: "/"}
 
-// Regression: a reply whose delay was over still waited until no other reply was delayed.
+// Regression: a reply whose delay had ended was not sent while any other reply was still delayed.
 func TestDelayedRepliesDoNotHoldBackEarlierOnes(t *testing.T) {
 	c, cl := meet(t)
 	c.AddRule(&Rule{Op: wire.OpGetData, Server: -1, Fate: DelayReply, Delay: 100 * ms})
@@ -64,8 +64,8 @@ func TestDelayedRepliesDoNotHoldBackEarlierOnes(t *testing.T) {
 	}
 }
 
-// Regression: if the server closed the connection after a delayed reply, the
-// reply and everything after it were lost.
+// Regression: if the server closed a connection on which a reply was still delayed, this reply and
+// all replies after it were lost.
 func TestServerHangsUpBehindDelayedReplies(t *testing.T) {
 	for name, ask := range map[string]func(cl *client){
 		"close session":   func(cl *client) { cl.send(wire.OpCloseSession, "", nil) },
@@ -87,7 +87,8 @@ func TestServerHangsUpBehindDelayedReplies(t *testing.T) {
 	}
 }
 
-// A kill does not wait for delayed replies.
+// A kill closes a connection at once, even if the server was going to close the connection after
+// the delayed replies. The delayed replies are lost.
 func TestKillEndsAConnectionThatIsEnding(t *testing.T) {
 	c, cl := meet(t)
 	c.AddRule(&Rule{Any: true, Server: -1, Fate: DelayReply, Delay: 100 * ms})
@@ -99,8 +100,8 @@ func TestKillEndsAConnectionThatIsEnding(t *testing.T) {
 	}
 }
 
-// Regression: rules whose fate concerns the reply selected requests that authenticate, and had no
-// effect on them.
+// Regression: a rule whose fate concerns the reply had no effect on a request that authenticates,
+// although the rule selected the request.
 func TestFatesOfRepliesThatAuthenticate(t *testing.T) {
 	for op, body := range map[wire.Op]wire.Record{
 		wire.OpAuth: &wire.AuthRequest{Scheme: "digest", Auth: []byte("a:b")},
@@ -123,8 +124,8 @@ func TestFatesOfRepliesThatAuthenticate(t *testing.T) {
 	}
 }
 
-// Regression: when the delay of a request ended, the server forgot the delay of
-// a reply.
+// Regression: when the delay of a request ended, the server forgot that an earlier reply on the
+// same connection was still delayed.
 func TestDelayedReplyBehindADelayedRequest(t *testing.T) {
 	c, cl := meet(t)
 	c.AddRule(&Rule{Op: wire.OpGetData, Server: -1, Fate: DelayReply, Delay: 50 * ms})
@@ -159,8 +160,9 @@ func TestWordsListWatchesInOneOrder(t *testing.T) {
 	}
 }
 
-// Regression: requests that waited when their client closed the connection were lost. A real server
-// reads them from its socket before it finds the end of the stream.
+// Regression: if a client closed its connection while its requests waited at the server, the
+// requests were lost. A real server reads them from its socket before it finds the end of the
+// stream.
 func TestRequestsOutliveTheirClient(t *testing.T) {
 	type waits struct{ begin, end func(c *Cluster, server int) }
 	for name, w := range map[string]waits{
@@ -236,8 +238,8 @@ func TestPausedServerSendsNoDelayedReply(t *testing.T) {
 	}
 }
 
-// Regression: a rule delayed a request and was removed before the delay ended. Then no rule applied
-// to the next request on the connection.
+// Regression: a rule delayed a request and was removed before the delay ended. After that, no rule
+// applied to the next request on the connection.
 func TestDelayOfARemovedRuleIsForgotten(t *testing.T) {
 	c, cl := meet(t)
 	rule := &Rule{Any: true, Server: -1, Fate: DelayRequest, Delay: 50 * ms}

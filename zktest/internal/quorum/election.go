@@ -37,9 +37,9 @@ func (c *Cluster) reaches(a, b *server) bool {
 		!c.links[a.id][b.id].cut && !c.links[b.id][a.id].cut
 }
 
-// elect lets each server in state LOOKING join the current leader. If a majority of the servers is
-// then still in state LOOKING, elect lets them elect one of themselves. The servers that remain in
-// state LOOKING try again later.
+// The method `elect` lets each server in state LOOKING join the current leader. If a majority of
+// the servers is still in state LOOKING after that, these servers elect one of themselves. The
+// servers that remain in state LOOKING try again later.
 func (c *Cluster) elect() {
 	for _, s := range c.servers {
 		if s.looking() && !s.paused {
@@ -121,9 +121,9 @@ func ahead(a, b *server) bool {
 	return a.tail() > b.tail()
 }
 
-// choose returns the winner of an election among the servers in state LOOKING,
-// and its voters. The voters are a majority that the winner reaches, and none
-// of them has a newer log. The preferred server wins if it can.
+// The method `choose` returns the winner of an election among the servers in state LOOKING, and its
+// voters. The voters are a majority that the winner reaches, and none of them has a newer log than
+// the winner. The preferred server wins if it can.
 func (c *Cluster) choose() (winner *server, voters []*server) {
 	order := slices.Clone(c.servers)
 	slices.SortStableFunc(order, func(a, b *server) int {
@@ -156,8 +156,8 @@ func (c *Cluster) choose() (winner *server, voters []*server) {
 	return nil, nil
 }
 
-// lead makes a server the leader of its voters, in a new epoch, and commits everything in the
-// server's log.
+// The method `lead` makes the server w the leader of its voters, in a new epoch, and commits
+// everything in the log of w.
 func (c *Cluster) lead(w *server, voters []*server) {
 	epoch := int64(0)
 	for _, v := range voters {
@@ -177,9 +177,8 @@ func (c *Cluster) lead(w *server, voters []*server) {
 	w.nextIdle = w.now() + idleEvery
 }
 
-// join makes a server a follower with the leader's log. It truncates entries
-// that are not in the leader's log, adds missing ones, and applies committed
-// ones.
+// The method `join` makes the server f a follower of the leader l. It removes the entries of f's
+// log that are not in the leader's log, adds the missing entries, and applies the committed ones.
 func (c *Cluster) join(l, f *server) {
 	t := l.term
 	f.cutTo(l)
@@ -216,7 +215,8 @@ func (f *server) cutTo(l *server) {
 	f.log = append(slices.Clone(f.log), l.log[l.after(last):]...)
 }
 
-// snapshot copies the tree of l and the log entries that l has not applied yet.
+// The method `snapshot` gives f a copy of the tree of l and of the log entries that l has not
+// applied yet.
 func (f *server) snapshot(l *server) {
 	f.tree = l.tree.Clone()
 	f.trimmed = l.tree.Zxid

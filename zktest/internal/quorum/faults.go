@@ -33,8 +33,8 @@ func (c *Cluster) Wipe(i int) {
 	s.tree, s.log, s.trimmed, s.epoch, s.committed = tree.New(c.config, c.cfg.Rules, c.cfg.Order), nil, 0, 0, 0
 }
 
-// SetSequence makes n the number of the next sequential child of path. It is a
-// write like others, so servers that are behind apply it in order.
+// SetSequence makes n the number of the next sequential child of path. SetSequence is a write like
+// any other, so servers that are behind apply it in order.
 func (c *Cluster) SetSequence(path string, n int32) (found bool) {
 	l := c.Leader()
 	if l < 0 {
@@ -182,8 +182,8 @@ func (c *Cluster) Elect(i int) {
 	c.Run()
 }
 
-// Leader returns the server that leads a quorum, or -1. A deposed leader that
-// has not noticed this yet does not count.
+// Leader returns the server that leads a quorum, or -1. A deposed leader does not count, even if it
+// has not noticed yet that it was deposed.
 func (c *Cluster) Leader() int {
 	best := -1
 	for i, s := range c.servers {

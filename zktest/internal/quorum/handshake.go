@@ -63,8 +63,8 @@ func (c *Conn) own(session int64) {
 	c.s.bySession[session] = c
 }
 
-// password returns the password with which a client may resume a session. All
-// servers compute the same one.
+// The function `password` returns the password with which a client may resume a session. All
+// servers compute the same password.
 func password(session int64) []byte {
 	p := make([]byte, 0, 16)
 	x := uint64(session) ^ 0x9e3779b97f4a7c15

@@ -169,7 +169,8 @@ func (c *Cluster) Deliver(from, to int) bool {
 	return true
 }
 
-// hangUp closes one end of the connection. The other end notices this when the packet eof arrives.
+// hangUp closes the connection at the server s. The server at the other end notices this when the
+// packet eof arrives.
 func (p *peer) hangUp(s *server) {
 	end, other := 0, p.follower
 	if s == p.follower {
@@ -200,8 +201,8 @@ func (r *request) needsCommit(follower bool) bool {
 	return !r.throttled() && (r.op.IsWrite() || r.op == wire.OpSync && follower)
 }
 
-// The method `throttled` reports whether a rule makes the server refuse the request, like one that
-// has waited too long.
+// The method `throttled` reports whether a rule makes the server refuse the request, like a request
+// that has waited too long in the server's queue.
 func (r *request) throttled() bool {
 	return r.rule != nil && r.rule.Fate == ThrottleRequest && throttlable(r.op)
 }

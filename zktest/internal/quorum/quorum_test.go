@@ -188,8 +188,8 @@ func fault(c *Cluster, r *rand.Rand) {
 	}
 }
 
-// Whatever happens, replicas are equal in the end, acknowledged writes are
-// present, and zxids never go back.
+// Whatever faults happen, all replicas are equal in the end, acknowledged writes are present, and
+// the zxids of a client's replies never go back.
 func TestNothingAcknowledgedIsLost(t *testing.T) {
 	seeds := 200
 	if testing.Short() {

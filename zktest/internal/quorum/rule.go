@@ -35,7 +35,8 @@ func (f Fate) String() string {
 	return fateNames[f]
 }
 
-// A Rule selects requests by operation, path, origin and count.
+// A Rule selects requests by their operation, path, server and session. Of the requests that match,
+// it skips the first Skip, and selects the next Count.
 type Rule struct {
 	Op      wire.Op // ignored if Any is set
 	Any     bool    // any operation except pings and requests with a negative xid
@@ -54,7 +55,7 @@ type Rule struct {
 // request decides its fate.
 func (c *Cluster) AddRule(r *Rule) { c.rules = append(c.rules, r) }
 
-// RemoveRule removes a rule. Requests that it has selected keep their fate.
+// RemoveRule removes a rule. Requests that the rule has already selected keep their fate.
 func (c *Cluster) RemoveRule(r *Rule) {
 	for i, x := range c.rules {
 		if x == r {

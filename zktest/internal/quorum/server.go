@@ -242,8 +242,8 @@ func (s *server) apply(txn *tree.Txn) {
 // discarded. A server that is further behind gets a snapshot.
 const trimAt = 4096
 
-// trim discards old entries of the log that this replica has applied. A
-// follower that needs them gets a copy of the tree.
+// The method `trim` discards old entries of the log that this replica has applied. A follower that
+// needs the discarded entries gets a copy of the tree.
 func (s *server) trim() {
 	if s.c.cfg.KeepLog || len(s.log) < 2*trimAt || len(s.commits) > 0 {
 		return
@@ -257,8 +257,8 @@ func (s *server) trim() {
 }
 
 // The method `complete` answers the first waiting write of this server's clients. It also answers
-// the reads that the same session sent after that write and before its next one. If the first
-// waiting write is not the given one, `complete` does nothing and returns false.
+// the reads that the same session sent after that write and before the session's next write. If the
+// first waiting write is not the given one, `complete` does nothing and returns false.
 func (s *server) complete(session int64, cxid int32, txn *tree.Txn, res tree.Result) bool {
 	if len(s.writes) == 0 || s.writes[0].session != session || s.writes[0].cxid != cxid {
 		return false
@@ -281,7 +281,7 @@ func (s *server) complete(session int64, cxid int32, txn *tree.Txn, res tree.Res
 	return true
 }
 
-// submit handles a request of a client of this server.
+// The method `submit` handles a request from one of this server's clients.
 func (s *server) submit(r *request) {
 	if !s.touch(r.session, r.conn.timeout) {
 		// ZooKeeper drops the request, because the session is closing, and later closes the

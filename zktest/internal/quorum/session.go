@@ -120,9 +120,9 @@ func (t *tracker) poll() []Expiry {
 	return all
 }
 
-// An Expiry is a session that a leader closes because its timeout has passed. Touched is the time
-// of its last activity. Taken is the time at which the leader found that its timeout had passed.
-// Both are times of the cluster.
+// An Expiry is a session that a leader closes because the session's timeout has passed. Touched is
+// the time at which the leader last learned that the session was active. Taken is the time at which
+// the leader found that the timeout had passed. Both are times of the cluster.
 type Expiry struct {
 	Session, Zxid  int64
 	Touched, Taken time.Duration

@@ -120,7 +120,7 @@ func (t *term) pingAll() {
 	}
 }
 
-// drop gives up a follower.
+// The method `drop` gives up a follower: it closes the connection to the follower.
 func (t *term) drop(p *peer) {
 	t.c.cfg.Trace("server %d gives up follower %d", t.s.id, p.follower.id)
 	p.hangUp(t.s)
@@ -136,12 +136,13 @@ func (t *term) nextExpiry() time.Duration {
 	return t.sessions.next
 }
 
-// expire is one step of the expirer. At a tick it takes all sessions whose time is over. Then, for
-// one session after another, it marks the session as closing, waits for the server's pace, and
-// closes the session. Requests of a session that is taken and not yet marked are still answered,
-// but they cannot prevent its end. If its client closes the session meanwhile, the expirer still
-// closes the session a second time, like ZooKeeper's expirer. The second close does not count as an
-// expiry.
+// The method `expire` is one step of the expirer. At a tick it takes all sessions whose time is
+// over. Then, for one session after another, it marks the session as closing, waits for the
+// server's pace, and closes the session. Requests of a session that is taken and not yet marked are
+// still answered, but they cannot prevent the end of the session.
+//
+// A client can close its session after the expirer has taken the session. Like ZooKeeper's expirer,
+// `expire` then closes the session a second time. The second close does not count as an expiry.
 func (t *term) expire() {
 	if t.ending.Session == 0 {
 		t.taken = t.sessions.poll()
@@ -289,7 +290,7 @@ func (t *term) advance() {
 	}
 }
 
-// The method `close` starts to end a session, as if it had expired.
+// The method `close` starts to end a session, as if the session had expired.
 func (t *term) close(id int64) {
 	t.sessions.setClosing(id)
 	t.submit(&request{session: id, op: wire.OpCloseSession}, self)

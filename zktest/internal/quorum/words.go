@@ -166,7 +166,8 @@ func (s *server) mntr(b *strings.Builder) {
 // traceMask is the mask of trace messages that a server starts with.
 const traceMask = 306
 
-// conf shows no directories, because there is no disk.
+// conf writes the reply to the four-letter word of that name. It shows no directories, because
+// there is no disk.
 func (s *server) conf(b *strings.Builder) {
 	cfg := &s.c.cfg
 	line := func(key string, value any) { fmt.Fprintf(b, "%s=%v\n", key, value) }

@@ -20,9 +20,13 @@ func Digest(userPassword string) string {
 	return user + ":" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Authenticate adds the claimed identity to the identities of a client with the address `ip`. It
-// returns false if the scheme does not exist, or if the claim for the scheme digest is nil. The
-// argument `super` is the digest of the superuser, or "" if there is none.
+// Authenticate returns the identities in `auth`, and the identity that a client with the address
+// `ip` claims now. For the scheme digest, the claim has the form "user:password". If its digest is
+// `super`, the client also gets the identity of the superuser. If `super` is "", there is no
+// superuser.
+//
+// Authenticate returns false if the scheme does not exist, or if the claim for the scheme digest is
+// nil.
 func Authenticate(auth []wire.ID, scheme string, claim []byte, ip, super string) ([]wire.ID, bool) {
 	add := func(id wire.ID) {
 		if !slices.Contains(auth, id) {
@@ -47,8 +51,9 @@ func Authenticate(auth []wire.ID, scheme string, claim []byte, ip, super string)
 	return auth, true
 }
 
-// The function `allowed` returns NoAuth unless the ACL grants one of the permissions to one of the
-// identities. An empty ACL grants everything, and the superuser needs no grant.
+// The function `allowed` returns OK if the ACL grants one of the permissions `perm` to one of the
+// identities, and NoAuth otherwise. An empty ACL grants everything, and the superuser needs no
+// grant.
 func allowed(acl []wire.ACL, perm int32, auth []wire.ID) wire.Code {
 	if len(acl) == 0 {
 		return wire.OK
@@ -178,8 +183,8 @@ func parseIPv6(s string) (addr []byte, ok bool) {
 	return addr, len(addr) == size
 }
 
-// fixACL checks the ACL of a request and replaces the scheme auth by the
-// identities of the client.
+// fixACL checks the ACL of a request. It removes duplicate entries, and replaces an entry with the
+// scheme auth by one entry for each digest identity of the client.
 func fixACL(acl []wire.ACL, auth []wire.ID, rules Rules) ([]wire.ACL, wire.Code) {
 	var fixed []wire.ACL
 	for i, a := range acl {

@@ -6,8 +6,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// multi prepares all operations of a multi. If an operation fails, the transaction remains a multi,
-// and all its parts are errors.
+// The method `multi` prepares all operations of a multi. If one of them fails, the transaction is
+// still a multi, but all its parts are errors.
 func (p *Prep) multi(r Request, t *Txn) wire.Code {
 	var req wire.MultiRequest
 	if _, err := wire.Decode(r.Body, &req); err != nil || !Pure(req.Ops, false) || !modesDecide(req.Ops) || NullPath(req.Ops) {

@@ -7,8 +7,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// parentOf returns the path of the parent. If path is malformed, or if its znode can never be
-// deleted, parentOf returns an error code instead.
+// parentOf returns the path of the parent of a znode. If `path` is malformed, or if its znode can
+// never be deleted, parentOf returns an error code instead.
 func parentOf(path string) (string, wire.Code) {
 	if path == wire.Null {
 		return "", wire.MarshallingError

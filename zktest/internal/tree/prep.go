@@ -16,7 +16,8 @@ type Request struct {
 	Auth    []wire.ID
 
 	// Live returns OK if the session may still write. Otherwise it returns the reason why not. Prep
-	// calls Live at the same point as ZooKeeper: before it checks whether the path is valid.
+	// calls Live before it checks whether the path is valid, because ZooKeeper checks the session
+	// at that point.
 	Live func() wire.Code
 }
 

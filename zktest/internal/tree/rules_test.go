@@ -43,8 +43,8 @@ func TestRulesOfReleases(t *testing.T) {
 	}
 }
 
-// The newest release follows none of the older rules, and every rule has its
-// change.
+// The newest release follows none of the older rules, and the table Changes has one entry for each
+// rule.
 func TestEveryRuleHasItsChange(t *testing.T) {
 	newest, err := RulesOf(Newest["3.9"])
 	if err != nil || newest != (Rules{}) {

@@ -83,8 +83,8 @@ func (t *Tree) Clone() *Tree {
 	return c
 }
 
-// split splits a path at its last slash. The parent of "/a" is "", which is an
-// alias of the root. Without a slash both results are empty.
+// The function `split` splits a path at its last slash. The parent of "/a" is "", which is an alias
+// of the root. If there is no slash, both results are empty.
 func split(path string) (parent, name string) {
 	i := strings.LastIndexByte(path, '/')
 	if i < 0 {

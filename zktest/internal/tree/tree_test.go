@@ -90,9 +90,9 @@ func TestChecksSeeOutstandingChanges(t *testing.T) {
 	}
 }
 
-// Regression: in one of 5,000 traces on three servers of 3.8, a client sent a truncated setData.
-// The session had already left the connection on which the client sent it. ZooKeeper closed the
-// connection, and zktest returned an error.
+// Regression: a client sent a truncated setData on a connection that its session had already left.
+// ZooKeeper closed the connection, and zktest returned an error. One in 5,000 traces on three
+// servers of 3.8 showed this difference.
 func TestMovedSessionOfARequestThatIsTooShort(t *testing.T) {
 	moved := func() wire.Code { return wire.SessionMoved }
 	for _, c := range []struct {

@@ -38,8 +38,8 @@ type Result struct {
 	Subs []Result
 }
 
-// Record returns the transaction as a server writes it to its log, or nil for OpSetSequence, which
-// only injects a fault: ZooKeeper has no such transaction.
+// Record returns the record of the transaction as a server writes it to its log. For OpSetSequence
+// it returns nil, because ZooKeeper has no such transaction.
 func (t *Txn) Record() wire.Record {
 	switch t.Op {
 	case wire.OpCreate, wire.OpCreate2:

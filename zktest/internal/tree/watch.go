@@ -105,14 +105,14 @@ func (t *table) set(path string, w Watcher, modes mode) {
 	}
 }
 
-// keep replaces the watches on a path.
+// The method `keep` replaces the watches on a path by the given list.
 func (t *table) keep(path string, list []watch) {
 	if t.byPath[path] = list; len(list) == 0 {
 		delete(t.byPath, path)
 	}
 }
 
-// forget removes a path from the list of paths of a watcher.
+// The method `forget` removes a path from the list of paths of a watcher.
 func (t *table) forget(path string, w Watcher) {
 	if delete(t.byWatcher[w], path); len(t.byWatcher[w]) == 0 {
 		delete(t.byWatcher, w)
@@ -150,12 +150,13 @@ func (t *Tree) add(k kind, path string, w Watcher, m mode) {
 	table.set(path, w, m)
 }
 
-// The method `trigger` sends an event to the watchers that it concerns, and returns all of them.
-// They watch e.Path, or have a recursive watch on an ancestor. An event of the type
-// EventChildrenChanged does not concern recursive watches. Watchers in the list `told` receive no
-// event, because an earlier call for the same change returned them. Watchers to which the given ACL
-// does not grant reading receive no event either. A watch on e.Path that fires once is removed in
-// any case.
+// The method `trigger` sends the event e to the watchers that e concerns, and returns all of these
+// watchers. The event concerns a watcher that watches e.Path or has a recursive watch on an
+// ancestor of e.Path. An event of the type EventChildrenChanged does not concern recursive watches.
+//
+// Two groups of these watchers receive no event: the watchers in the list `told`, because an
+// earlier call for the same change returned them, and the watchers to which `acl` does not grant
+// reading. A watch on e.Path that fires once is removed in any case.
 func (s *Watches) trigger(k kind, e Event, acl []wire.ACL, told []Watcher) []Watcher {
 	t := &s.tables[k]
 	if len(t.byPath) == 0 {
