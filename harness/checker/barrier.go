@@ -39,8 +39,8 @@ func BarrierNoEarlyPass() Checker {
 	})
 }
 
-// A stand is a time in which a barrier was certainly set: from the completion of a set to the next
-// invocation of a remove.
+// A stand is an interval in which a barrier was certainly set. It begins when an OpSet completes,
+// and ends when the next OpRemove is invoked.
 type stand struct {
 	set    history.Operation
 	remove *history.Event
@@ -54,8 +54,8 @@ func (s stand) removeEvents() []history.Event {
 	return []history.Event{*s.remove}
 }
 
-// The function `stands` lists the stands of each object, in order. A remove that overlaps a set may
-// have come after the set, so such a set proves nothing.
+// The function `stands` lists the stands of each object, in order. If an OpRemove overlaps an
+// OpSet, the servers may have applied the OpSet first. So this OpSet begins no stand.
 func stands(ops []history.Operation) map[string][]stand {
 	removes := make(map[string][]history.Operation)
 	latest := make(map[string][]int32) // object -> for each of its removes, the latest end of this remove and of all earlier ones
@@ -122,16 +122,16 @@ func BarrierOpensInTime(inTime time.Duration) Checker {
 	})
 }
 
-// An absence is a time in which a barrier was certainly absent: from the completion of a remove to
-// the next invocation of a set.
+// An absence is an interval in which a barrier was certainly absent. It begins when an OpRemove
+// completes, and ends when the next OpSet is invoked.
 type absence struct {
 	gone *history.Event
 	to   time.Duration
 }
 
-// The function `absences` lists, for each object, the absences that are longer than the given
-// duration, in order. They are disjoint. A set that overlaps a remove may have come after the
-// remove, so such a remove proves nothing.
+// The function `absences` lists, for each object, the absences that are longer than `least`, in
+// order. They are disjoint. If an OpSet overlaps an OpRemove, the servers may have applied the
+// OpRemove first. So this OpRemove begins no absence.
 func absences(h *history.History, ops []history.Operation, least time.Duration) map[string][]absence {
 	type setting struct {
 		invoke *history.Event

@@ -31,8 +31,9 @@ const perOperation = 300
 // allocates is in use at any time.
 var searching = map[string]uint64{"counter/linearizable": 2000}
 
-// A work returns the next operation of a client. The function `complete` returns the events that
-// complete the operation. It is called when the operation takes effect.
+// The type `work` is a function that returns the next operation of a client. The returned function
+// `complete` returns the events that complete the operation. It is called when the operation takes
+// effect.
 type work func(c int16) (invoke history.Event, complete func() []history.Event)
 
 // The function `busy` returns a history of n operations in groups of four. All operations of a
@@ -173,8 +174,9 @@ func barred(n int) *history.History {
 	return busy(n, func(int16) (history.Event, func() []history.Event) {
 		begun++
 		done := func() []history.Event { return ok(history.Event{}) }
-		// Four operations are open at a time: first a set and three that do nothing, then a remove
-		// and three waits. Each wait overlaps the remove, so it can pass.
+		// Four operations are open at a time. One group of four has an OpSet and three operations
+		// that do nothing. The next group has an OpRemove and three OpWaits. Each wait overlaps the
+		// remove, so the wait can pass.
 		op := OpWait
 		switch begun % 8 {
 		case 1:
@@ -349,8 +351,7 @@ func prepared(t testing.TB, name string, draw func(int) *history.History, n int)
 		t.Fatalf("%s: got no function in benchHistories that makes a history for its family, "+
 			"want one", name)
 	}
-	// Checkers of the time after the heal need something to judge, so the history begins with the
-	// heal.
+	// Some checkers judge only what happens after the heal, so the history begins with the heal.
 	h := history.New(slices.Insert(draw(n).Events, 0, history.Event{Kind: history.Phase, Op: history.PhaseHealed, Client: history.Nobody, Process: history.Nobody})...)
 	if _, err := h.Operations(); err != nil {
 		t.Fatalf("%s: %v", name, err)
@@ -374,8 +375,8 @@ func cpu() time.Duration {
 	return user + system
 }
 
-// The limit is on all memory that a checker allocates, which is more than the memory in use at any
-// time.
+// The test limits all memory that a checker allocates. This is more than the memory that the
+// checker uses at any time.
 func TestCheckersAllocateLittleForEachOperation(t *testing.T) {
 	const n = 20_000
 	histories := make(map[string]*history.History)
@@ -438,8 +439,8 @@ func BenchmarkOperations(b *testing.B) {
 	}
 }
 
-// Porcupine judges histories of the same kind as in BenchmarkCheckers, each object for at most a
-// minute.
+// BenchmarkPorcupine measures porcupine on histories of the same kind as in BenchmarkCheckers. The
+// search over one object may take at most a minute.
 func BenchmarkPorcupine(b *testing.B) {
 	for _, m := range []struct {
 		model Model

@@ -126,10 +126,13 @@ func (t ifTokens) Check(ctx context.Context, h *history.History) []Result {
 	return results
 }
 
-// Run applies each checker and returns one result for each of their properties, in order. A
-// property is Unknown if the history is malformed, or if its checker panics, has not ended when ctx
-// ends, or leaves the property out. A history that was cut short can prove only violations, so
-// every other verdict becomes Unknown.
+// Run applies the checkers and returns one result for each property of each checker, in order. A
+// property is Unknown in each of these cases:
+//   - The history is malformed.
+//   - The checker of the property panics, or has not ended when ctx ends.
+//   - The checker returns no result for the property.
+//   - The history was cut short, and the verdict is not Invalid. Such a history can prove only
+//     violations.
 func Run(ctx context.Context, h *history.History, checkers ...Checker) []Result {
 	var all []Result
 	for _, c := range checkers {

@@ -114,9 +114,10 @@ func unknown(ops []porcupine.Operation) (n int) {
 	return n
 }
 
-// firstUnexplained returns the first call at whose completion no order of the calls explains all
-// results so far. If no order explains the beginning of a history, none explains a longer part. So
-// a binary search finds the call.
+// firstUnexplained returns the call whose completion shows the violation: no order of the calls
+// explains all results up to this completion, but an order explains all earlier results. If no
+// order explains the beginning of a history, no order explains a longer part. So a binary search
+// finds the call.
 func firstUnexplained(ops []porcupine.Operation) (invoke, complete *history.Event) {
 	done := slices.DeleteFunc(slices.Clone(ops), func(op porcupine.Operation) bool { return !isAnswered(op) })
 	slices.SortFunc(done, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })
@@ -130,8 +131,8 @@ func firstUnexplained(ops []porcupine.Operation) (invoke, complete *history.Even
 	return last.Input.(*history.Event), last.Output.(*history.Event)
 }
 
-// The function `begun` returns the calls that began up to the event with the given index. A call
-// that completed later counts as not answered.
+// The function `begun` returns the calls that began at or before the index `until`. A call that
+// completed after `until` counts as not answered.
 func begun(ops []porcupine.Operation, until int64) []porcupine.Operation {
 	var some []porcupine.Operation
 	for _, op := range ops {

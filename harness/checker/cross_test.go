@@ -69,10 +69,10 @@ func faulty(r *rand.Rand, h *history.History) *history.History {
 
 var paused = Envelope{Outside: []string{"pause"}, After: time.Millisecond}
 
-// The function `excused` applies the definition of an excuse. At each moment from the given time to
-// the end of the hold, a fault on the client or on all clients must count. A fault counts from its
-// start until paused.After has passed since its end. Times are multiples of 0.5 ms, so a check at
-// each 0.25 ms is enough.
+// The function `excused` reports whether faults excuse a hold, by the definition of an excuse: at
+// each moment from the given time to the end of the hold, a fault on the client or on all clients
+// counts. A fault counts from its start until paused.After has passed since its stop. Times are
+// multiples of 0.5 ms, so a check at each 0.25 ms is enough.
 func excused(h *history.History, hold history.HoldInterval, from time.Duration) bool {
 	to := h.End()
 	if hold.End != nil {
@@ -94,9 +94,10 @@ func excused(h *history.History, hold history.HoldInterval, from time.Duration) 
 	return true
 }
 
-// everyMoment is the oracle for holds. It checks each moment at which a hold begins. The function
-// `allowed` must accept the clients that then hold the same object: either all of them, or only
-// those that no fault excuses. A client that is notified of a loss at that instant is no holder.
+// everyMoment is the oracle for holds. At each moment at which a hold begins, it collects the
+// clients that hold the same object. The function `allowed` must accept either all these clients,
+// or the new holder together with the others that no fault excuses. A client that is notified of a
+// loss at the same moment does not count.
 func everyMoment(h *history.History, allowed func(holders []history.Event) bool) bool {
 	for _, next := range h.Holds() {
 		at := next.Begin
@@ -172,7 +173,7 @@ func TestHoldCheckersAgreeWithTheOracle(t *testing.T) {
 	}
 }
 
-// The oracle compares each grant with each earlier grant.
+// The oracle of this test compares each grant with each earlier grant.
 func TestOrderCheckersAgreeWithTheOracleUnderFaults(t *testing.T) {
 	for id, wrong := range sorted(map[string]func(a, b *history.Event) bool{
 		"lock/grants-in-order": func(a, b *history.Event) bool { return a.Token >= b.Token },
@@ -268,8 +269,9 @@ func is(kind history.Kind, op string) func(*history.Event) bool {
 	return func(e *history.Event) bool { return e.Kind == kind && e.Op == op }
 }
 
-// If no register property is violated, the history is linearizable. The checkers take the order of
-// operations from the zxids, and porcupine searches for an order.
+// The test shows that a history is linearizable if the checkers find no violation of a register
+// property. The checkers take the order of operations from the zxids, and porcupine searches for an
+// order.
 func TestRegisterCheckersAgainstPorcupine(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	valid, invalid := 0, 0

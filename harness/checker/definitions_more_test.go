@@ -12,7 +12,8 @@ import (
 
 // Locks.
 
-// tinyReleases draws clients that hold, lose and release locks. A few tokens are given twice.
+// tinyReleases returns a random history in which clients hold, lose and release locks. A few tokens
+// are granted twice.
 func tinyReleases(r *rand.Rand, n int) *history.History {
 	var all []history.Event
 	open := make(map[int16]history.Event)
@@ -56,7 +57,8 @@ func lossesWereHeeded(h *history.History) bool {
 	return legal
 }
 
-// tinyLooks draws clients that read the lock queue before, during and after their holds.
+// tinyLooks returns a random history in which clients read the lock queue before, during and after
+// their holds.
 func tinyLooks(r *rand.Rand, n int) *history.History {
 	var token [3]int64
 	var holds [3]bool
@@ -84,7 +86,8 @@ func tinyLooks(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// looksFoundTheirOwn judges each read during which the client held the lock all the time.
+// looksFoundTheirOwn checks each read during which the client held the lock all the time. The read
+// must have found the client's own znode and session.
 func looksFoundTheirOwn(h *history.History) bool {
 	legal := true
 	completions(h, OpVerify, func(o history.Operation) {
@@ -110,7 +113,8 @@ func heard(h *history.History, o history.Operation) int32 {
 	return int32(len(h.Events) - 1)
 }
 
-// nobodyWaited reports whether no operation waits too long after the heal. It checks each moment.
+// nobodyWaited reports whether no operation with the name `op` waits for longer than `soon` after
+// the heal. It checks each moment.
 func nobodyWaited(h *history.History, op string) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	ops, _ := h.Operations()
@@ -125,7 +129,8 @@ func nobodyWaited(h *history.History, op string) bool {
 	return true
 }
 
-// tinyExpiries draws clients that hold locks in sessions. The servers end some of the sessions.
+// tinyExpiries returns a random history in which clients hold locks in sessions. The servers end
+// some of the sessions.
 func tinyExpiries(r *rand.Rand, n int) *history.History {
 	var all []history.Event
 	var session [3]int64
@@ -179,8 +184,8 @@ func tinyModes(r *rand.Rand, n int) *history.History {
 
 // Queues.
 
-// tinyDrained draws clients that put into two queues, take, claim, return and acknowledge, and
-// sometimes lose an item. At the end, both queues may be drained.
+// tinyDrained returns a random history of two queues. Clients put, take, claim, return and
+// acknowledge items. Sometimes an item is lost. At the end, both queues may be drained.
 func tinyDrained(r *rand.Rand, n int) *history.History {
 	type claim struct{ object, value string }
 	there := make(map[string][]string)
@@ -306,7 +311,8 @@ func everyLossOf(object string, h *history.History) bool {
 	return lost <= takers
 }
 
-// tinyUrgent draws clients that put values with three priorities, and take any of them.
+// tinyUrgent returns a random history of a queue. Clients put values with three priorities, and
+// take them in any order.
 func tinyUrgent(r *rand.Rand, n int) *history.History {
 	var values []string
 	put := 0
@@ -326,7 +332,8 @@ func tinyUrgent(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// nothingUrgentWasLeft compares each delivered value with each more urgent one.
+// nothingUrgentWasLeft compares each delivered value with each more urgent value. The more urgent
+// value must not have been in the queue during the whole call that delivered the other value.
 func nothingUrgentWasLeft(h *history.History) bool {
 	ops, _ := h.Operations()
 	in, out := make(map[string]history.Operation), make(map[string]history.Operation)
@@ -361,8 +368,8 @@ func nothingUrgentWasLeft(h *history.History) bool {
 	return true
 }
 
-// noTakeSlept checks that no take after the heal waits for longer than the limit while the queue
-// has an item all the time.
+// noTakeSlept checks that no take after the heal waits for longer than `soon` while the queue has
+// an item all the time.
 func noTakeSlept(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	ops, _ := h.Operations()
@@ -379,10 +386,12 @@ func noTakeSlept(h *history.History) bool {
 	return true
 }
 
-// somethingWasThere reports whether a value was certainly in the queue right after the given event.
-// The value had been put, and the take that received it had not begun. If no take is known to have
-// received it, no take with an unknown outcome had begun. A take without a completion does not
-// count.
+// somethingWasThere reports whether a value was certainly in the queue right after the event with
+// the index `at`. Three conditions must be true of the value:
+//   - Its put had completed.
+//   - If a take is known to have received the value, this take had not begun.
+//   - If no take is known to have received it, no take with an unknown outcome had begun. A take
+//     without a completion does not count.
 func somethingWasThere(ops []history.Operation, at int32) bool {
 	return slices.ContainsFunc(ops, func(put history.Operation) bool {
 		in, out, taken := put.End(), int32(forever), false
@@ -444,7 +453,8 @@ func effectsWereCounted(h *history.History) bool {
 
 // Elections.
 
-// tinyProclaims draws leaders of rising epochs that write values and read those of earlier leaders.
+// tinyProclaims returns a random history in which leaders of rising epochs write values, and read
+// the values of earlier leaders.
 func tinyProclaims(r *rand.Rand, n int) *history.History {
 	epoch, values := int64(1), []string{""}
 	return tinyOps(r, n+1, func(int16) *history.Event {
@@ -497,8 +507,8 @@ func heirsSawTheLatest(h *history.History) bool {
 	return legal
 }
 
-// tinyObservers draws campaigns, the starts of terms, and clients that are notified of the leader.
-// Some of them are of another election.
+// tinyObservers returns a random history of campaigns, the starts of terms, and clients that are
+// notified of the leader. A few of these events are of another election.
 func tinyObservers(r *rand.Rand, n int) *history.History {
 	epoch := int64(0)
 	return tinyOps(r, n+1, func(int16) *history.Event {
@@ -579,8 +589,8 @@ func campaigned(ops []history.Operation, object string, epoch int64) bool {
 
 // Barriers.
 
-// removalsWereSeen compares each wait with each removal. If the wait had lasted for at least the
-// limit before the removal, it must end within the limit after the removal. Time before the heal
+// removalsWereSeen compares each wait with each removal. If the wait had lasted for at least `soon`
+// when the removal began, the wait must end within `soon` after the removal. Time before the heal
 // does not count.
 func removalsWereSeen(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
@@ -602,7 +612,7 @@ func removalsWereSeen(h *history.History) bool {
 	return legal
 }
 
-// roundsWentOn reports whether no member waits for longer than the limit. The time counts from the
+// roundsWentOn reports whether no member waits for longer than `soon`. The time counts from the
 // latest of three events: the heal, the completion of another member's call, and the invocation of
 // the waiting member.
 func roundsWentOn(h *history.History) bool {
@@ -626,7 +636,8 @@ func roundsWentOn(h *history.History) bool {
 
 // Sessions.
 
-// tinyExpiry draws one session with a timeout of three milliseconds, its requests, and its end.
+// tinyExpiry returns a random history of one session with a timeout of three milliseconds: its
+// requests and its end.
 func tinyExpiry(r *rand.Rand, n int) *history.History {
 	begun, ended := false, false
 	return tinyOps(r, n+2, func(c int16) *history.Event {
@@ -646,10 +657,11 @@ func tinyExpiry(r *rand.Rand, n int) *history.History {
 	}, func(*history.Event) {})
 }
 
-// expiryHadAReason searches for a moment at which the servers may have received the last request of
-// the session. The expiry must come at least the session timeout after this moment, and at most
-// `soon` later. The earliest possible moment is the invocation of the last successful request. The
-// latest is the last event of the session, or the expiry if a request was still open.
+// expiryHadAReason searches for a time t at which the servers may have received the last request of
+// the session. The session must expire between t + timeout and t + timeout + soon. The earliest
+// possible t is the invocation of the last successful request. The latest possible t is the last
+// event of the session. If a request was still open when the session expired, the latest possible t
+// is the expiry.
 func expiryHadAReason(h *history.History) bool {
 	const timeout, step = 3 * time.Millisecond, time.Millisecond / 4
 	first, last := -time.Second/10, time.Duration(0)
@@ -682,8 +694,8 @@ func expiryHadAReason(h *history.History) bool {
 
 // Watches.
 
-// tinyWatches draws two clients that report the watches and states of one znode. The versions
-// mostly rise.
+// tinyWatches returns a random history of two clients that report the watches and states of one
+// znode. The versions mostly rise.
 func tinyWatches(r *rand.Rand, n int) *history.History {
 	var all []history.Event
 	zxid, node := int64(1), int64(1)
@@ -723,8 +735,9 @@ func tinyWatches(r *rand.Rand, n int) *history.History {
 // The function `one` reports whether events a and b are of the same registration.
 func one(a, b history.Event) bool { return a.Client == b.Client && a.Watch == b.Watch }
 
-// The function `standing` reports whether the watch that event i sets has neither fired nor ended
-// before event `at`, and has not been set again.
+// The function `standing` reports whether the watch that event i registers is still registered at
+// the event `at`. Between the two events, the watch must not have fired, ended, or been registered
+// again.
 func standing(h *history.History, i, at int) bool {
 	for _, e := range h.Events[i+1 : at] {
 		if e.Kind == history.Watch && e.Op != WatchState && one(e, h.Events[i]) {
@@ -745,8 +758,9 @@ func eventsCameFirst(h *history.History) bool {
 	return true
 }
 
-// everyTwoStates compares each state of a watcher with each later one. If no other state is in
-// between, `next` is true.
+// everyTwoStates reports whether no pair of states is wrong. It calls the function `wrong` for each
+// state of a watcher and each later state of the same watcher. The argument `next` is true if no
+// other state of the watcher is between the two.
 func everyTwoStates(h *history.History, wrong func(a, b history.Event, next bool) bool) bool {
 	for i, a := range h.Events {
 		next := true
@@ -834,7 +848,8 @@ func endedWithTheSession(h *history.History) bool {
 	return true
 }
 
-// tinyCauses draws one watch at a time, and changes that may have caused its events.
+// tinyCauses returns a random history with one watch at a time, and changes that may have caused
+// its events.
 func tinyCauses(r *rand.Rand, n int) *history.History {
 	zxid, round := int64(1), int32(0)
 	return tinyOps(r, n+2, func(c int16) *history.Event {
@@ -853,9 +868,9 @@ func tinyCauses(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// eventsHadACause searches for a cause of each event: a change that began before the event. The
-// change must be newer than the version of the event that set the watch, or have an unknown
-// outcome.
+// eventsHadACause checks that each event of a watch has a possible cause: a change that began
+// before the event. This change must have an unknown outcome, or a higher zxid than the version of
+// the event that registered the watch.
 func eventsHadACause(h *history.History) bool {
 	ops, _ := h.Operations()
 	for at, fired := range h.Events {
@@ -877,8 +892,8 @@ func eventsHadACause(h *history.History) bool {
 
 // Groups.
 
-// tinyGroup draws clients that join, leave and list the members. Some lists miss a member, or
-// contain a client that is not a member.
+// tinyGroup returns a random history in which clients join, leave and list the members. Some lists
+// miss a member, or contain a client that is not a member.
 func tinyGroup(r *rand.Rand, n int) *history.History {
 	var joined [3]string
 	var ids []string

@@ -148,9 +148,9 @@ func listing(h *history.History) (text string) {
 }
 
 // tinyOps returns a history of random operations of three clients, which overlap in any way. It
-// calls the function `next` n times. This function returns the next invocation of a client, or nil
-// for none. If it sets the Kind of the event, the event is recorded as it is, without a completion.
-// The function `finish` fills in the completion of an operation.
+// calls the function `next` n times. The function `next` returns the next invocation of a client,
+// or nil for none. If `next` sets the Kind of the event, the event is recorded as it is, without a
+// completion. The function `finish` fills in the completion of an operation.
 func tinyOps(r *rand.Rand, n int, next func(client int16) *history.Event, finish func(e *history.Event)) *history.History {
 	var events []history.Event
 	open := make(map[int16]*history.Event)
@@ -201,8 +201,8 @@ func tinyBarrier(r *rand.Rand, n int) *history.History {
 	}, func(*history.Event) {})
 }
 
-// waitsWereLegal tries, for each wait that passed, every order of the sets and removes that
-// respects real time.
+// waitsWereLegal reports whether each wait that passed may have found no barrier. For each such
+// wait, it tries every order of the sets and removes that respects real time.
 func waitsWereLegal(h *history.History) bool {
 	ops, _ := h.Operations()
 	var changes []history.Operation
@@ -246,8 +246,8 @@ func passable(left []history.Operation, stands bool) bool {
 // comes a millisecond after the previous one.
 const soon = 2 * time.Millisecond
 
-// waitsWereInTime checks each wait after the heal. The barrier must not be certainly absent for
-// longer than the limit during the wait.
+// waitsWereInTime checks each wait after the heal. During the wait, the barrier must not be
+// certainly absent for longer than `soon`.
 func waitsWereInTime(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	if healed == nil {
@@ -283,8 +283,8 @@ func surelyGone(ops []history.Operation, from, to int32) bool {
 	})
 }
 
-// tinyDouble draws clients that go through two rounds, mostly in order. Sometimes a client loses
-// its session.
+// tinyDouble returns a random history of clients that go through two rounds, mostly in order.
+// Sometimes a client loses its session.
 func tinyDouble(r *rand.Rand, n int) *history.History {
 	var at [3]int
 	return tinyOps(r, n+4, func(c int16) *history.Event {
@@ -303,7 +303,7 @@ func tinyDouble(r *rand.Rand, n int) *history.History {
 	}, func(*history.Event) {})
 }
 
-// The function `completions` calls f for each successful operation of that name.
+// The function `completions` calls f for each successful operation with the name `op`.
 func completions(h *history.History, op string, f func(history.Operation)) {
 	ops, _ := h.Operations()
 	for _, o := range ops {
@@ -328,9 +328,9 @@ func entriesHadCompany(h *history.History) bool {
 }
 
 // nobodyCountedThatGaveUp checks each successful enter. At one moment up to its completion, at
-// least two members of its round must have been inside. A member is inside until it is notified of
-// a failure. A round with fewer than two members violates double-barrier/enter-together, and is not
-// judged here.
+// least two members of the round must have been inside. A member whose enter fails is inside until
+// the failure is reported. A round with fewer than two members violates
+// double-barrier/enter-together, and is not judged here.
 func nobodyCountedThatGaveUp(h *history.History) bool {
 	legal := true
 	ops, _ := h.Operations()
@@ -381,7 +381,8 @@ func nobodyInside(h *history.History, op string, before int32) bool {
 
 // Elections.
 
-// tinyGrants grants rising tokens, of which a few are wrong.
+// tinyGrants returns a function that makes random histories of grants. The tokens rise, but a few
+// are wrong.
 func tinyGrants(op string) func(*rand.Rand, int) *history.History {
 	return func(r *rand.Rand, n int) *history.History {
 		token := int64(0)
@@ -411,8 +412,8 @@ func tokensRose(h *history.History, op string) bool {
 	return legal
 }
 
-// tinyTerms draws clients that begin and cease to lead. Sometimes a client begins again before it
-// is notified of the end of a term.
+// tinyTerms returns a random history in which clients begin and cease to lead. Sometimes a client
+// begins a term although the end of its previous term was not recorded.
 func tinyTerms(r *rand.Rand, n int) *history.History {
 	var events []history.Event
 	open := make(map[int16]history.Event)
@@ -431,12 +432,13 @@ func tinyTerms(r *rand.Rand, n int) *history.History {
 	return history.New(append(events, end())...)
 }
 
-// tinyCalm draws terms before and after a heal.
+// tinyCalm returns a random history of terms before and after a heal.
 func tinyCalm(r *rand.Rand, n int) *history.History {
 	return tinyHeal(tinyTerms)(r, n+4)
 }
 
-// tinyHeal adds the phase "healed" at a random moment, and the phase "quiesce" at a later one.
+// tinyHeal adds two phases to the histories that `draw` returns: "healed" at a random moment, and
+// "quiesce" at a later moment.
 func tinyHeal(draw func(*rand.Rand, int) *history.History) func(*rand.Rand, int) *history.History {
 	return func(r *rand.Rand, n int) *history.History {
 		all := draw(r, n).Events
@@ -455,8 +457,8 @@ func tinyHeal(draw func(*rand.Rand, int) *history.History) func(*rand.Rand, int)
 	}
 }
 
-// calmHadALeader reports whether there is a leader between the heal and the limit, and no loss
-// after the limit. It checks each half millisecond.
+// calmHadALeader reports whether there is a leader at some time within `soon` after the heal, and
+// no term is lost between that limit and the phase "quiesce". It checks each half millisecond.
 func calmHadALeader(h *history.History) bool {
 	healed, quiesce := h.PhaseStart(history.PhaseHealed), h.PhaseStart(history.PhaseQuiesce)
 	due := healed.Time + soon
@@ -509,7 +511,7 @@ func termsOfOneTookTurns(h *history.History) bool {
 	return true
 }
 
-// tinyWrites draws the log of a resource that may accept writes that it must refuse.
+// tinyWrites returns a random log of a resource that may accept writes that it must refuse.
 func tinyWrites(r *rand.Rand, n int) *history.History {
 	var events []history.Event
 	value, epoch := 0, int64(1)
@@ -536,7 +538,7 @@ func tinyWrites(r *rand.Rand, n int) *history.History {
 	return history.New(append(events, end())...)
 }
 
-// tinyRefusals draws the log of a resource that may refuse writes that it must accept.
+// tinyRefusals returns a random log of a resource that may refuse writes that it must accept.
 func tinyRefusals(r *rand.Rand, n int) *history.History {
 	var events []history.Event
 	for range n {
@@ -592,8 +594,8 @@ func writesWereFenced(h *history.History) bool {
 
 // Sessions.
 
-// tinySession draws one session with one ephemeral, which client 0 creates first. All clients
-// observe the session and the ephemeral.
+// tinySession returns a random history of one session and one ephemeral znode. First, client 0
+// creates the ephemeral in the session. Then all clients observe both.
 func tinySession(r *rand.Rand, n int) *history.History {
 	ended, asked, created := false, false, false
 	return tinyOps(r, n+2, func(c int16) *history.Event {
@@ -685,9 +687,13 @@ func allOf(ops []history.Operation, f func(history.Operation) bool) bool {
 	return !slices.ContainsFunc(ops, func(o history.Operation) bool { return !f(o) })
 }
 
-// couldSee reports whether the observation of o was true at some moment within o. The ephemeral was
-// created just after the event `made`. The session ended just before the event `end`, unless
-// `never` is true. Effects between the same two events may have any order.
+// couldSee reports whether the observation of o was true at some moment between the invocation and
+// the completion of o. It assumes two facts:
+//   - The ephemeral was created right after the event `made`, before the next event.
+//   - The session ended right before the event `end`, after the previous event. If `never` is true,
+//     the session did not end.
+//
+// An observation in the same gap between two events may have come before or after such a change.
 func couldSee(o history.Operation, made, end int32, never bool) bool {
 	for at := o.Invoke.Index; at < o.Complete.Index; at++ {
 		lives, over := never || at < end, !never && at >= end-1

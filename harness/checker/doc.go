@@ -27,7 +27,8 @@
 //   - A leader lost its term after the heal, while this machine was too busy to renew a lease.
 //
 // A busy machine excuses nothing else. An overlap that continues after a stall is a violation. A
-// hold that the program gives up must end before the next one begins, however late timers are.
+// hold that the program gives up must end before the next hold of the same object begins, however
+// late timers are.
 //
 // # Properties
 //

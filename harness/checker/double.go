@@ -83,8 +83,8 @@ func rounds(h *history.History) []*round {
 	return all
 }
 
-// strays are the enters of one object whose round is not known, in order of their ends. Each may
-// have been a member of one round.
+// The type `strays` has those calls of OpEnter on one object whose rounds are not known, sorted by
+// the field `end`. The client of each call may have been a member of one round.
 type strays []stray
 
 type stray struct {
@@ -131,9 +131,9 @@ func strayEnds(h *history.History, ops []history.Operation) func(history.Operati
 	}
 }
 
-// The method `borrow` takes up to n strays that may have been members of r when r opened, and
-// returns their number. Strays that end first are taken first, because they fit the fewest later
-// rounds.
+// The method `borrow` finds up to n strays that may have been members of r when r opened. It marks
+// these strays as used and returns their number. It uses the strays with the smallest `end` first,
+// because they fit the fewest later rounds.
 func (r *round) borrow(n int, opened int32) (taken int) {
 	if r.strays == nil || n <= 0 {
 		return 0
@@ -208,8 +208,8 @@ func doubleBarrierNoQuitterCounts(n int) Checker {
 	})
 }
 
-// The function `together` returns the largest number of members that may have been inside at once
-// before the index.
+// The function `together` returns the largest number of members that may have been inside at the
+// same moment, up to the index `before`.
 func together(enters []history.Operation, before int32) int {
 	type step struct {
 		at int32
@@ -257,15 +257,15 @@ func doubleBarrierLeaveTogether() Checker {
 
 // A stay is a time that a member surely spent inside. It begins when the enter returns. It ends
 // when the member begins to leave, loses its session or crashes. The servers may end the session
-// before the member notices. So a stay also ends at the invocation of the last successful operation
-// in the session.
+// before the member notices. So a stay ends at the latest when the last operation that succeeded in
+// the session was invoked: the session surely lived until then.
 type stay struct {
 	enter history.Operation
 	to    int32
 }
 
-// The type `stays` has the stays of a round in order of their beginnings. If a stay ends before an
-// earlier one, the earlier one replaces it. So the ends rise too.
+// The type `stays` has the stays of a round, sorted by their beginnings. A stay that ends before an
+// earlier stay is replaced by the earlier stay. So the ends are sorted too.
 type stays []stay
 
 func (r *round) stays(dropped drops) stays {
@@ -301,8 +301,8 @@ func firstAfter(indexes []int32, from int32) int32 {
 // The method `at` returns a stay that contains the event with the given index, if there is one.
 func (all stays) at(index int32) (stay, bool) {
 	i, _ := slices.BinarySearchFunc(all, index, func(s stay, at int32) int { return cmp.Compare(s.enter.Complete.Index, at) })
-	// The ends rise, see `stays`. So only the last stay that began before the index must be
-	// checked.
+	// The ends are sorted, see the type `stays`. So only the last stay that began before the index
+	// must be checked.
 	if i > 0 && all[i-1].to > index {
 		return all[i-1], true
 	}
@@ -342,7 +342,7 @@ func (d drops) after(o history.Operation) int32 {
 }
 
 // doubleBarrierRoundsInOrder judges rounds: no member enters a round while another member is surely
-// inside the previous one.
+// inside the previous round.
 func doubleBarrierRoundsInOrder() Checker {
 	return New("double-barrier/rounds-in-order", "a round begins only after the previous one has ended", func(h *history.History, j *Judge) {
 		dropped := dropsOf(h)
@@ -370,11 +370,12 @@ func doubleBarrierRoundsInOrder() Checker {
 }
 
 // doubleBarrierRoundsGoOn judges liveness after the heal. Once the first member has entered a
-// round, the others enter within inTime. The same is true of leaving.
+// round, the other members enter within inTime. Once the first member has left, the other members
+// leave within inTime.
 //
-// These two rules do not judge an enter whose round is not known. If a barrier can have such
-// enters, a round of the barrier must also open between the heal and the end of the work. This is
-// required only if that time is longer than inTime.
+// These two rules do not judge an enter whose round is not known. If some clients learned the round
+// of a barrier only when their enter completed, a third rule applies to this barrier. One of its
+// rounds must open between the heal and the end of the work, if that time is longer than inTime.
 func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
 	return New("double-barrier/rounds-go-on", "after the heal rounds complete in time", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)
@@ -404,8 +405,8 @@ func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
 	})
 }
 
-// inTimeTogether judges the enters or the leaves of a round. Once the first of them has completed,
-// the other members can complete theirs too.
+// inTimeTogether judges the enters or the leaves of a round. Once the first of these operations has
+// completed, nothing blocks the others, so they must complete within inTime.
 func inTimeTogether(h *history.History, j *Judge, r *round, ops []history.Operation, healed *history.Event, busy loaded, inTime time.Duration) {
 	first, done := firstIn(ops)
 	if !done {

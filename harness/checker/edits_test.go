@@ -19,7 +19,8 @@ type edit struct {
 	spoil func(r *rand.Rand, e events) events
 }
 
-// A long legal history is valid. The edit of a property makes this property invalid.
+// The test shows that each checker accepts long legal histories, and that the edit for a property
+// makes this property invalid.
 func TestOneEditOfALegalHistoryIsFlagged(t *testing.T) {
 	checkers := underTest()
 	for id, edit := range sorted(edits()) {
@@ -191,10 +192,10 @@ func edits() map[string]edit {
 	}
 }
 
-// Functions that draw histories.
+// Functions that make random histories.
 
-// The function `some` returns a function that draws a history of the benchmarks, without its last
-// event.
+// The function `some` returns a function that makes a history like those of the benchmarks: of
+// random length, and without its last event.
 func some(draw func(n int) *history.History) func(*rand.Rand) events {
 	return func(r *rand.Rand) events {
 		e := draw(80 * (1 + r.IntN(5))).Events
@@ -261,8 +262,8 @@ func facts(draw func(*rand.Rand) events, op, result string, objects ...string) f
 	}
 }
 
-// The function `calm` draws an election in which terms follow each other for a long time after the
-// heal.
+// The function `calm` returns the history of an election in which terms follow each other for a
+// long time after the heal.
 func calm(r *rand.Rand) events {
 	e := healed(some(elected))(r)
 	// Move the heal from the start to the moment after the first leader was elected.
@@ -275,8 +276,8 @@ func calm(r *rand.Rand) events {
 	return e
 }
 
-// The function `followed` draws a group with a follower that is notified of each list that a client
-// has read.
+// The function `followed` returns a history of a group with a follower. The follower is notified of
+// each list that a client has read.
 func followed(n int) *history.History {
 	var all events
 	for _, e := range grouped(n).Events {
@@ -295,7 +296,8 @@ func followed(n int) *history.History {
 
 func delivers(e *history.Event) bool { return e.Result != "" }
 
-// The function `line` draws a queue without overlapping calls. The queue is drained at the end.
+// The function `line` returns a random history of a queue without overlapping calls. The queue is
+// drained at the end.
 func line(r *rand.Rand) events {
 	return lined(r, func(items []int32) int { return 0 })
 }
@@ -359,7 +361,8 @@ func acknowledged(r *rand.Rand) events {
 	return e
 }
 
-// The function `gated` draws a barrier that is set, waited for and removed repeatedly.
+// The function `gated` returns a history in which clients repeatedly set a barrier, wait for it and
+// remove it.
 func gated(r *rand.Rand) events {
 	var e events
 	do := func(c int16, op string, kinds ...history.Kind) {
@@ -444,7 +447,7 @@ func resourceForgets(r *rand.Rand, e events) events {
 	return e
 }
 
-// holdGoesOn makes a hold last until after the next one has begun.
+// holdGoesOn makes a hold last until after the next hold has begun.
 func holdGoesOn(r *rand.Rand, e events) events {
 	i := pick(r, e[:len(e)/2], is(history.Hold, history.HoldEnd))
 	next := i + slices.IndexFunc(e[i:], func(e history.Event) bool { return is(history.Hold, history.HoldBegin)(&e) })
@@ -495,7 +498,7 @@ func lastTwoSwapped(_ *rand.Rand, e events) events {
 }
 
 // inRound edits one round of a double barrier of four members. The function `spoil` gets the events
-// of the round and those after it.
+// of the round, and all events after the round.
 func inRound(spoil func(round, next events) events) func(*rand.Rand, events) events {
 	const size = 16 // events of a round: each of four members begins and completes an enter and a leave
 	return func(r *rand.Rand, e events) events {

@@ -20,8 +20,8 @@ const (
 	OpInherit = "inherit"
 	// OpLeader reads who leads. It completes with the epoch in Token, or zero if there is no
 	// leader. If Arg of the invocation is Present, the answer must not be older than the
-	// invocation. If Arg is Settled, an observer compares two epochs: Token is the last one that it
-	// was notified of, and Result is the one that it reads now.
+	// invocation. If Arg is Settled, an observer compares two epochs: Token is the epoch of its
+	// last notification, and Result is the epoch that it reads now.
 	OpLeader = "leader"
 
 	Present = "sync"
@@ -126,7 +126,7 @@ func ElectionHeirSeesAll() Checker {
 	})
 }
 
-// The function `earlier` orders writes by epoch, and those of one epoch by time.
+// The function `earlier` orders writes by epoch, and writes of the same epoch by time.
 func earlier(a, b history.Operation) bool {
 	return cmp.Or(cmp.Compare(a.Invoke.Token, b.Invoke.Token), cmp.Compare(a.Invoke.Index, b.Invoke.Index)) < 0
 }
@@ -211,8 +211,9 @@ func electionLeaderAfterHeal(inTime time.Duration) Checker {
 }
 
 // ElectionObserversSeeLeaders judges observers:
-//   - The campaign for an observed epoch had begun before the answer. A campaign without success
-//     may also have created a znode, whose epoch is not known. So it explains any one epoch.
+//   - The campaign for an observed epoch had begun before the answer. A campaign that did not
+//     succeed may also have created a znode, whose epoch is not known. So each such campaign
+//     explains one observed epoch that has no other campaign.
 //   - An observer never goes back to a lower epoch.
 //   - If Arg of the invocation is [Present], the epoch is no lower than that of any term that had
 //     begun before the invocation.

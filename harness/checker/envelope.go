@@ -186,8 +186,8 @@ func (x Excuse) Lateness(from, to time.Duration) time.Duration {
 // `from`, but ended at `to`. If `lost` is false, the program gave up the hold.
 func (w windows) explains(from, to time.Duration, lost bool, client int16) bool {
 	lag := w.lag(from, to)
-	// The delay may begin before the stall and end after it, each time by the lag. The recorded
-	// length of a stall leaves out one tick, so at least one tick is allowed.
+	// The delay may begin up to one lag before the stall, and end up to one lag after the stall.
+	// The recorded length of a stall leaves out one tick, so at least one tick is allowed.
 	stall := window{from + max(lag, history.LagTick), to - max(lag, history.LagTick)}
 	fault := window{from, to - lag}
 	faults, hit := w.faults[client]
@@ -206,9 +206,9 @@ func (w window) within(list []window) bool {
 	return i >= 0 && w.to <= list[i].to
 }
 
-// clientNamed returns 3 for the target "c3". Any other target is no client, for example a znode
-// whose name begins with a GUID. A fault on such a target affects all clients, so the result is
-// Nobody.
+// clientNamed returns the number of the client that a target names, such as 3 for "c3". Any other
+// target names no client, for example a znode whose name begins with a GUID. A fault on such a
+// target affects all clients, so the result is Nobody.
 func clientNamed(target string) int16 {
 	number, named := strings.CutPrefix(target, "c")
 	client, err := strconv.ParseInt(number, 10, 16)
@@ -232,7 +232,8 @@ func merge(all []window) []window {
 	return merged
 }
 
-// The method `meets` reports whether a fault on all clients begins or lasts between two times.
+// The method `meets` reports whether a fault outside the envelope affected all clients at some time
+// from `from` to `to`. A fault counts until Envelope.After has passed since its end.
 func (w windows) meets(from, to time.Duration) bool {
 	list := w.faults[history.Nobody]
 	i, _ := slices.BinarySearchFunc(list, from, func(w window, t time.Duration) int { return cmp.Compare(w.to, t) })

@@ -22,7 +22,8 @@ type belated struct {
 	reversed bool // client 0 was granted the object first, but its grant is recorded 1 ms after that of client 1
 }
 
-// The method `histories` returns the history in the form that each property judges.
+// The method `histories` returns one history for each property. Each history shows the belated hold
+// in the form that the property judges.
 func (b belated) histories() map[string]*history.History {
 	all := make(map[string]*history.History)
 	ids := []string{"lock/no-overlap", "rwlock/writer-alone", "semaphore/within-permits"}
@@ -125,8 +126,8 @@ func slowed(at time.Duration) []history.Event {
 	return []history.Event{e}
 }
 
-// Bug: a stall of 0.37 s excused an overlap of 4 s, because the overlap began within a second after
-// the stall.
+// A stall excuses a late end of a hold only if it explains the whole delay. Bug: a stall of 0.37 s
+// excused an overlap of 4 s, because the overlap began within a second after the stall.
 func TestStallExcusesWhatItCanExplain(t *testing.T) {
 	const lost, end = history.HoldLost, history.HoldEnd
 	stall := []history.Event{stalled(1370*ms, 370*ms)}

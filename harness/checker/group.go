@@ -18,11 +18,12 @@ const (
 	OpUpdate = "update" // updates the data of the member Arg
 	// OpMembers reads the members and completes with the list in Result. If Arg of the invocation
 	// is Present, the answer must not be older than the invocation. If Arg is Settled, a follower
-	// (a client that watches the group) compares two lists: Arg of the completion is the last one
-	// that it was notified of, and Result is the one that it reads now.
+	// (a client that watches the group) compares two lists: Arg of the completion is the list of
+	// its last notification, and Result is the list that it reads now.
 	OpMembers = "members"
 	// WatchMembers is the Op of a Watch event: a follower was notified of the list in Result. Arg
-	// is the sum of all changes that it was notified of so far, which must be the same list.
+	// is the list that results from all changes of which the follower was notified so far. Arg and
+	// Result must be the same list.
 	WatchMembers = "members"
 )
 
@@ -205,8 +206,8 @@ func groupChangesAddUp() Checker {
 	})
 }
 
-// groupFollowersConverge judges followers: the last list that was reported to them is the list at
-// the end.
+// groupFollowersConverge judges followers: the last list that was reported to a follower is the
+// list that the follower reads at the end.
 func groupFollowersConverge() Checker {
 	return New("group/followers-converge", "each follower ends with the list of the present members", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()

@@ -71,8 +71,8 @@ func endTime(h *history.History, hold history.HoldInterval) time.Duration {
 	return hold.End.Time
 }
 
-// inLine are the grants of one object whose tokens are higher than the tokens of all earlier
-// grants.
+// inLine has, in order, the grants of one object whose tokens are higher than the tokens of all
+// earlier grants of the object.
 type inLine []*history.Event
 
 func (l *inLine) add(e *history.Event) {

@@ -30,7 +30,7 @@ func Mutex(envelope Envelope, inTime time.Duration) []Checker {
 }
 
 // LockTokensRise judges the tokens of grants: they are unique and rise in real time. If one acquire
-// completed before another was invoked, the later one has the higher token.
+// completed before another was invoked, the later acquire has the higher token.
 func LockTokensRise() Checker {
 	return New("lock/tokens-rise", "tokens are unique and rise in real time", func(h *history.History, j *Judge) {
 		tokens(h, j, OpAcquire)
@@ -134,8 +134,8 @@ func fenced(h *history.History, j *Judge) {
 }
 
 // LockNoFalseRefusal judges the refusals of fenced resources. A refused token must be smaller than
-// a token that was accepted before. Some refusals have in Result the largest token that the
-// resource has seen. Then the refused token must be smaller than Result.
+// a token that was accepted before. If the refusal reports in Result the largest token that the
+// resource has seen, the refused token must instead be smaller than that token.
 func LockNoFalseRefusal() Checker {
 	return New("lock/no-false-refusal", "the fenced resource refuses no token that is the largest", func(h *history.History, j *Judge) {
 		highest := make(map[string]*history.Event)
@@ -321,9 +321,9 @@ func NothingLeft(what ...string) Checker {
 }
 
 // WaitersServed judges liveness. Each operation with the name `op` that was open at the heal, or
-// was invoked later, must complete in time, and some must succeed. The time is inTime plus one hold
-// of each client, because every other client may hold before a waiter. The hold that counts is the
-// client's longest completed one after the heal.
+// was invoked later, must complete in time, and some must succeed. The time limit is inTime plus
+// one hold of each client, because every other client may hold the object before a waiter does. The
+// hold that counts is the client's longest completed hold after the heal.
 func WaitersServed(op string, inTime time.Duration) Checker {
 	return New("client/waiters-served", fmt.Sprintf("after the heal every waiting client is granted within %v, plus one hold of each client", inTime), func(h *history.History, j *Judge) {
 		live(h, j, op, inTime)
@@ -414,8 +414,9 @@ func LockGrantsInOrder(envelope Envelope) Checker {
 }
 
 // LockLossBeforeExpiry judges when holds end. Inside the envelope, a hold ends before its session
-// is observed to end at the servers. A client cannot know in advance that another client closes its
-// session. After such a close, a delay of at most Envelope.After is exposure.
+// is observed to end at the servers. If another client closes the session, the holder cannot know
+// this in advance. After such a close, the hold may end late: a delay of at most Envelope.After
+// counts as exposure.
 func LockLossBeforeExpiry(envelope Envelope) Checker {
 	return New("lock/loss-before-expiry", "a hold ends before the servers expire its session", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)

@@ -200,7 +200,7 @@ func TestQueueCheckersAgreeWithTheOracle(t *testing.T) {
 	t.Logf("legal and unknown: %v; %d of %d illegal ones with unknown outcomes were let pass", verdicts, missed, verdicts[[2]bool{false, true}])
 }
 
-// The oracle itself is compared with an independent implementation.
+// The test compares the oracle itself with an independent implementation.
 func TestOracleAgreesWithPorcupine(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 3000 {

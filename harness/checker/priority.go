@@ -19,8 +19,8 @@ func QueuePriorityOrder() Checker {
 	})
 }
 
-// The function `urgent` judges deliveries in the order in which their calls began. At each
-// delivery, a tree contains the items whose puts ended before the call began.
+// The function `urgent` judges deliveries in the order in which their calls began. When it judges a
+// delivery, a tree contains the items whose puts ended before the call of this delivery began.
 func urgent(j *Judge, list []*item, goneAt func(*item) int32) {
 	priorities := make([]int32, 0, len(list))
 	for _, it := range list {

@@ -9,10 +9,12 @@ import (
 	"testing"
 )
 
-// Properties that one event decides. An oracle would only repeat the checker.
+// The list `obvious` has properties that a single event can violate. An oracle for such a property
+// would only repeat the checker.
 var obvious = []string{"group/changes-add-up", "group/followers-converge", "client/nothing-left", "semaphore/no-permit-lost", "queue/drained-is-empty"}
 
-// Properties whose oracle is in a test of its own. The keys are the names of the tests.
+// otherOracles has the properties whose oracle is in a separate test. The keys are the names of
+// these tests.
 var otherOracles = map[string][]string{
 	"TestQueueCheckersAgreeWithTheOracle":  {"queue/nothing-invented", "queue/nothing-twice", "queue/fifo-order", "queue/empty-is-true"},
 	"TestHoldCheckersAgreeWithTheOracle":   {"election/no-overlap", "lock/no-overlap", "semaphore/within-permits", "rwlock/writer-alone"},
@@ -47,7 +49,7 @@ func TestEachPropertyIsTested(t *testing.T) {
 	}
 }
 
-// The comment of the package lists each property.
+// The test checks that the package comment in doc.go lists each property.
 func TestDocListsEachProperty(t *testing.T) {
 	text, err := os.ReadFile("doc.go")
 	if err != nil {

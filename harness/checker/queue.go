@@ -137,9 +137,9 @@ func QueueNothingInvented() Checker {
 	})
 }
 
-// The method `drained` finds, for each queue, the last take or claim that found nothing. This call
-// must have begun after the last event of all puts. The result is the index of the call's
-// invocation.
+// The method `drained` finds, for each queue, the last take or claim that found nothing. The call
+// counts only if it began after the last event of all puts. The result maps the queue to the index
+// at which the call was invoked.
 func (s *items) drained() map[string]int32 {
 	all := make(map[string]int32)
 	for _, o := range s.empties {
@@ -156,8 +156,8 @@ func (s *items) drained() map[string]int32 {
 //   - An indeterminate take explains one missing value.
 //   - An indeterminate claim explains one missing value, unless the claim ended before the queue
 //     was drained.
-//   - An indeterminate ack explains its own value. If the history has a FactEffect, there must be
-//     one about this value.
+//   - An indeterminate ack explains its own value. If the history has any FactEffect, the ack
+//     explains the value only if a FactEffect shows the effect of an ack of this value.
 func QueueNothingLost() Checker {
 	return New("queue/nothing-lost", "no item is lost", func(h *history.History, j *Judge) {
 		s, ends := collect(h), endings(h)
@@ -200,10 +200,13 @@ func QueueNothingLost() Checker {
 }
 
 // QueueNothingTwice judges deliveries. No value is taken or acked twice, and none is claimed after
-// an ack. A value is claimed again only after its claimer began to return it or crashed, or after
-// the hold or session of the claimer ended. The events of this hold have the object
-// "<queue>/<value>". A loss may be recorded at the same instant as the next claim. A claimer that
-// gives the item up must do so before the next claim.
+// an ack. A value is claimed again only after one of these events:
+//   - The claimer began to return the value, or gave up its hold. Such an event must come before
+//     the next claim.
+//   - The claimer crashed, its session ended, or its hold was lost. Such an event may be recorded
+//     at the same instant as the next claim.
+//
+// The hold of a claimer is a hold of the object "<queue>/<value>".
 func QueueNothingTwice() Checker {
 	return New("queue/nothing-twice", "no item is delivered twice", func(h *history.History, j *Judge) {
 		ends, outside := endings(h), Envelope{}.outside(h)
@@ -282,8 +285,8 @@ func between(indexes []int32, from, to int32) bool {
 	return i < len(indexes) && indexes[i] < to
 }
 
-// The function `next` returns the time of the first event whose index is at least `from`, or the
-// largest time.
+// The function `next` returns the time of the first event whose index is in `indexes` and is at
+// least `from`. If there is none, it returns the largest possible time.
 func next(h *history.History, indexes []int32, from int32) time.Duration {
 	if i, _ := slices.BinarySearch(indexes, from); i < len(indexes) {
 		return h.Events[indexes[i]].Time
@@ -291,8 +294,8 @@ func next(h *history.History, indexes []int32, from int32) time.Duration {
 	return math.MaxInt64
 }
 
-// lastAt returns the index after all events at the time of e. On a virtual clock, a claimer can be
-// notified of a loss at the same instant at which another claimer gets the item.
+// lastAt returns the index that follows all events with the same time as e. On a virtual clock, a
+// claimer can be notified of a loss at the same instant at which another claimer gets the item.
 func lastAt(h *history.History, e *history.Event) int32 {
 	i := int(e.Index)
 	for i < len(h.Events) && h.Events[i].Time == e.Time {
@@ -339,7 +342,7 @@ func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds, outside w
 //
 // An indeterminate take may have taken a value that was never delivered. Such a value counts as
 // taken from the invocation of the first indeterminate take on. So the checker may miss a violation
-// there, but it raises no false alarm.
+// that concerns such a value, but it raises no false alarm.
 func queueFIFOOrder() Checker {
 	return New("queue/fifo-order", "items are delivered in the order of their puts, in real time", func(h *history.History, j *Judge) {
 		s := collect(h)
@@ -396,7 +399,7 @@ func (s *items) goneAt(object string) func(*item) int32 {
 }
 
 // The function `fifo` checks each item b, in the order in which the puts began. Among the items
-// that were put before the put of b began, it finds the one whose delivery began last. If that
+// whose puts ended before the put of b began, it finds the item whose delivery began last. If that
 // delivery began after b had been delivered, the two items prove a violation.
 func fifo(j *Judge, list []*item, goneAt func(*item) int32) {
 	byEnd := slices.Clone(list)

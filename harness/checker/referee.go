@@ -14,13 +14,13 @@ import (
 )
 
 // Referee returns a checker that searches for a linearization with porcupine. Most checkers of this
-// package use another method, so Referee can confirm their verdicts. It is for small parts of a
-// history only: the search takes exponential time. If sessions were lost and there is a violation,
-// the search may take longer than anybody waits, so `within` limits it.
+// package use another method, so Referee can confirm their verdicts. The search takes exponential
+// time, so Referee is for small parts of a history only.
 //
 // On each object, Referee judges the first operations that the model knows, at most `most` of them.
-// It omits the object if Model.Blind is true at the end of these operations. If the search takes
-// longer than `within`, the verdict is Unknown.
+// It skips the object if Model.Blind is true at the end of these operations. If the search takes
+// longer than `within`, the verdict is Unknown. Such a long search is likely if sessions were lost
+// and the history has a violation.
 func Referee(id string, model Model, most int, within time.Duration) Checker {
 	claim := fmt.Sprintf("the first %d operations are linearizable as a %s", most, model.Name)
 	return New(id, claim, func(h *history.History, j *Judge) {
@@ -88,9 +88,9 @@ func FailingSlice(h *history.History, r Result, most int, within time.Duration) 
 	return Slice{}, false
 }
 
-// lastAnswer returns the index of the last of the events. If the client of one of them had an open
-// operation on the same object at that moment, the completion of this operation counts too. The
-// ends of holds do not count, because they only show how long the violation lasted.
+// lastAnswer returns the highest index of the events. If the client of an event had an open
+// operation on the same object at that time, the completion of the operation counts too. The ends
+// of holds do not count, because they only show how long the violation lasted.
 func lastAnswer(h *history.History, events []history.Event) (index int32) {
 	ops, _ := h.Operations()
 	for _, e := range events {
@@ -195,7 +195,8 @@ func (m Model) knows(op string) bool {
 
 // The method `slices` lists, for each object, the first operations that were invoked up to the
 // index `until`, at most `most` of them. Answers after `until` do not count. Failed operations did
-// nothing and are left out. Operations without an answer, and indeterminate ones, have no end.
+// nothing and are left out. An operation without an answer, or with an indeterminate outcome, has
+// no end.
 func (m Model) slices(h *history.History, until int32, most int) map[string][]porcupine.Operation {
 	all := make(map[string][]porcupine.Operation)
 	ops, _ := h.Operations()

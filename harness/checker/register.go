@@ -87,8 +87,8 @@ func newer(a, b *history.Event) *history.Event {
 	return a
 }
 
-// registerReadsAfterSync judges reads after a sync. A read must not return an older value than a
-// write, or another read after a sync, that had completed before the read began.
+// registerReadsAfterSync judges reads after a sync. A read must not return a lower zxid than any
+// write, or any other read after a sync, that had completed before the read began.
 func registerReadsAfterSync() Checker {
 	return New("register/reads-after-sync", "a read after a sync sees every write that completed before it", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()

@@ -17,7 +17,8 @@ func RWLock(envelope Envelope) []Checker {
 	return []Checker{rwLockWriterAlone(envelope), rwLockReadersTogether(), rwLockNoOvertaking(envelope)}
 }
 
-// rwLockWriterAlone judges holds: inside the envelope a writer holds alone.
+// rwLockWriterAlone judges holds: inside the envelope, no other client holds the lock while a
+// writer holds it.
 func rwLockWriterAlone(envelope Envelope) Checker {
 	return New("rwlock/writer-alone", "no writer holds together with a writer or a reader", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
@@ -46,8 +47,8 @@ func writers(holds []history.HoldInterval) (all []history.HoldInterval) {
 	return all
 }
 
-// rwLockReadersTogether requires that at least two readers held at the same time. Otherwise the
-// lock may be a plain mutex.
+// rwLockReadersTogether requires that at least two readers held the lock at the same time. If this
+// never happened, the lock may be a plain mutex.
 func rwLockReadersTogether() Checker {
 	return AtLeast("rwlock/readers-together", 1, "grants to a reader while another reader held the lock", func(h *history.History) int {
 		found := 0

@@ -8,8 +8,9 @@ import (
 // acquired at once at the end of the run.
 const FactPermits = "permits"
 
-// Semaphore returns the checkers of a semaphore with that many permits: semaphore/within-permits
-// and semaphore/no-permit-lost. Arg of a hold's events is its number of permits; empty means 1.
+// Semaphore returns the checkers of a semaphore with the given number of permits:
+// semaphore/within-permits and semaphore/no-permit-lost. In the events of a hold, Arg is the number
+// of permits that the client holds. An empty Arg means 1.
 func Semaphore(permits int, envelope Envelope) []Checker {
 	return []Checker{semaphoreWithinPermits(permits, envelope), semaphoreNoPermitLost(permits)}
 }

@@ -81,9 +81,9 @@ func sessions(h *history.History) map[int64]*lives {
 	return all
 }
 
-// byQuorum reports whether the success of an operation proves that a quorum knew its session. A
-// plain read proves nothing: an isolated server answers even after the other servers have expired
-// the session.
+// byQuorum reports whether the success of an operation proves that a quorum knew the session of the
+// operation. A plain read proves nothing: an isolated server answers even after the other servers
+// have expired the session.
 func byQuorum(o history.Operation) bool {
 	return o.Invoke.Op == OpEphemeral || o.Invoke.Op == OpDelete || mutates(o.Invoke.Op) || o.Invoke.Arg == "sync"
 }

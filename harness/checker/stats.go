@@ -8,15 +8,15 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Stats are the numbers of a run, for each operation and for each fault.
+// Stats has the duration of a run, and the measurements of its operations and faults.
 type Stats struct {
 	Took       time.Duration `json:"took_ns"`
 	Operations []OpStats     `json:"operations"`
 	Faults     []FaultStats  `json:"faults,omitempty"`
 }
 
-// OpStats are the numbers of the operations of one name. Latencies are those of successful
-// operations.
+// OpStats counts the operations that have the same name, by outcome. P50, P95, P99 and Max are
+// latencies of the successful operations.
 type OpStats struct {
 	Op     string         `json:"op"`
 	OK     int            `json:"ok"`
@@ -30,7 +30,7 @@ type OpStats struct {
 	Errors map[string]int `json:"errors,omitempty"` // number of operations with an error, by the text of the error
 }
 
-// FaultStats are the numbers of one fault of a plan.
+// FaultStats has the times and the effect of one fault of a plan.
 type FaultStats struct {
 	Step     int32         `json:"step"` // from 1
 	Fault    string        `json:"fault"`

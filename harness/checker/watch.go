@@ -52,9 +52,9 @@ func registrationOf(e *history.Event) registration {
 	return registration{e.Client, e.Object, e.Watch}
 }
 
-// WatchEventBeforeData judges reads: while a watch is registered and has not fired, its client
-// reads no version of the znode that is newer than the one that it read when it registered the
-// watch.
+// WatchEventBeforeData judges reads. A client registers a watch together with a read of the znode.
+// While the watch is registered and has not fired, the client must not read a newer version of the
+// znode than this first read returned.
 func WatchEventBeforeData() Checker {
 	return New("watch/event-before-data", "a client receives the event before it reads the new data", func(h *history.History, j *Judge) {
 		type view struct {
@@ -109,7 +109,7 @@ func (o *oldest) Pop() any {
 }
 
 // The method `among` returns the registration with the oldest version that has neither fired nor
-// ended, or nil.
+// ended, or nil. It removes the registrations above it from the heap.
 func (o *oldest) among(standing map[registration]*history.Event) *history.Event {
 	for o.Len() > 0 {
 		if first := (*o)[0]; standing[registrationOf(first)] == first {

@@ -48,8 +48,8 @@ const (
 	kinds
 )
 
-// Values of [Event.Op] that checkers use, by kind. The names of operations belong to the checkers
-// that judge them.
+// Values of [Event.Op] that checkers use, by kind. The names of operations are constants of the
+// checkers that judge the operations.
 const (
 	SessionNew       = "new"       // a session with a new id
 	SessionConnected = "connected" // a server serves the existing session again
@@ -68,8 +68,8 @@ const (
 	FaultStart = "start"
 	FaultStop  = "stop"
 
-	// FactStall is a pause of the process that clients run in. Result is its length. The pause
-	// ended at the time of the event.
+	// FactStall is a pause of the process that clients run in. Result is the length of the pause.
+	// The pause ended at the time of the event.
 	FactStall = "stall"
 	// FactLag is the largest delay of a timer in the clients' process, without stalls. It covers a
 	// period that ends with the event. Result is the delay. Arg is the length of the period; an
@@ -112,7 +112,7 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-// KindOf returns the kind of the event that completes an operation with that outcome.
+// KindOf returns the kind of the event that completes an operation with the outcome o.
 func KindOf(o session.Outcome) Kind {
 	switch o {
 	case session.OK:

@@ -18,7 +18,7 @@ const Version = 1
 // completed the first. No conclusions can be drawn from such a history.
 var ErrMalformed = errors.New("history: malformed")
 
-// Header identifies the run of a history.
+// Header describes the run that a history records.
 type Header struct {
 	Scenario string    `json:"scenario,omitempty"`
 	Seed     uint64    `json:"seed,omitempty"`
@@ -28,7 +28,7 @@ type Header struct {
 }
 
 // History is a recorded run. Events are in order of their indexes. They must not be changed after
-// the first call of Operations or Holds, because both keep their results.
+// the first call of Operations or Holds, because these methods compute their results only once.
 type History struct {
 	Header
 	Events []Event
@@ -57,8 +57,8 @@ func New(events ...Event) *History {
 	return &History{Events: events}
 }
 
-// Complete reports whether the run of h reached its end. If it did not, missing events prove
-// nothing.
+// Complete reports whether the run of h reached its end. If it did not, the absence of an event
+// proves nothing.
 func (h *History) Complete() bool {
 	n := len(h.Events)
 	return n > 0 && h.Events[n-1].Kind == Phase && h.Events[n-1].Op == PhaseEnd

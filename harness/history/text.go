@@ -13,9 +13,9 @@ import (
 //
 //	12.5ms c1 ok acquire /lock token=0x7 node=lock-0000000003
 //
-// The fields are time, client, kind, op, object if it is a path, and the other fields by name.
-// Values with spaces or quotes are quoted like in Go. If the numbers of client and process differ,
-// both are written, for example c1/p7.
+// A line has the time, the client, the kind and the op, then the object if it is a path. All other
+// fields follow with their names. Values with spaces or quotes are quoted like in Go. If the
+// numbers of client and process differ, both are written, for example c1/p7.
 func (h *History) WriteText(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	for i := range h.Events {

@@ -27,8 +27,8 @@ type Servers struct {
 	Expiries []ensemble.Expiry
 }
 
-// Checkers returns the checkers that judge t. They are optional: a run whose sessions report
-// nothing can still pass.
+// Checkers returns the checkers that judge the trace t. Their properties are optional: if the
+// sessions of a run report nothing, the properties are not exercised, and the run can still pass.
 func (t *Trace) Checkers(envelope checker.Envelope, servers Servers) []checker.Checker {
 	var all []checker.Checker
 	for _, p := range []struct {
@@ -152,7 +152,8 @@ func (s *tracked) claim(e *Event) {
 
 func (s *tracked) String() string { return fmt.Sprintf("session 0x%x of c%d", uint64(s.id), s.client) }
 
-// withinEvidence judges each reply that a session used as evidence, and the lease that followed.
+// withinEvidence judges each reply that a session used as evidence, and the lease that the session
+// reported with it.
 func (j *judging) withinEvidence() {
 	moved := 0
 	j.replay(func(s *tracked, e *Event) {
@@ -226,7 +227,7 @@ func (j *judging) coversHolds() {
 	j.NotExercised("no hold was granted")
 }
 
-// The method `ended` judges a hold that ended at the given time, or that had not ended by then.
+// The method `ended` judges a hold that ended at the time `at`, or that had not ended at that time.
 func (j *judging) ended(s *tracked, path string, at time.Duration) {
 	late := at - s.ends - j.Lateness(s.ends, at)
 	if j.real {
@@ -242,9 +243,9 @@ func (j *judging) ended(s *tracked, path string, at time.Duration) {
 }
 
 // waitersAreSilent judges what a session sends while it has contenders, holds nothing and is next
-// in no lock queue. Each such period counts as one check when it ends, if it was longer than half a
-// session timeout. A session may send heartbeats when it has no lease: after a stall, only writes
-// show that it still exists.
+// in no lock queue. Each such period counts as one check if it was longer than half a session
+// timeout. A session may send heartbeats when it has no lease: after a stall, only writes show that
+// the session still exists.
 func (j *judging) waitersAreSilent() {
 	since := make(map[*tracked]time.Duration) // when each session began to do nothing but wait
 	count := func(s *tracked, began, ended time.Duration) {
@@ -347,8 +348,8 @@ func (j *judging) expiryAfterTouch() {
 	}
 }
 
-// The method `timeless` reports whether the times of the servers mean nothing because a fault has
-// changed their clocks or timers.
+// The method `timeless` reports whether the times in the servers' logs mean nothing, because a
+// fault changed the servers' clocks or timers.
 func (j *judging) timeless() bool {
 	if f := j.history.ClockFault(); f != "" {
 		j.NotExercised("the fault %s changed a clock or the timers of a server", f)

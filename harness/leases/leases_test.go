@@ -39,10 +39,12 @@ type record struct {
 	start   time.Time
 }
 
-// The function `observe` returns the record of a session on a follower. The follower is cut off
-// while the session holds a lock, until the other servers have expired the session. Before that,
-// the session's lease lapses once without an expiry, because the leader and the follower are slow
-// to reach each other.
+// The function `observe` returns the record of a session that is connected to a follower. The
+// session acquires a lock twice:
+//   - During the first hold, packets between the leader and the follower are slow. So the lease
+//     lapses, but the session does not expire.
+//   - During the second hold, the follower is isolated until the other servers have expired the
+//     session.
 func observe(t *testing.T, opts session.Options) (r record) {
 	t.Helper()
 	virtual.Test(t, func(t *testing.T) {
@@ -152,7 +154,8 @@ func TestRealTraceIsValid(t *testing.T) {
 	}
 }
 
-// A trace that was changed in one place is refused, by the property that the change violates.
+// The test changes a genuine trace in one place at a time. The property that the change violates
+// must be Invalid.
 func TestForgedTraceIsRefused(t *testing.T) {
 	genuine := observe(t, session.Options{})
 	find := func(events []Event, n int, is func(*Event) bool) int {
@@ -374,9 +377,10 @@ func expires(t txnlog.Txn) bool { return t.Op == wire.OpCloseSession && t.Cxid =
 
 const waitersAreSilent = "lease/waiters-are-silent"
 
-// A contender that is not next sends no heartbeat. The third of three contenders waits for a while,
-// becomes the second, waits again, and holds the lock. The property reports a heartbeat only if it
-// was sent while the contender was the third and its lease stood.
+// A contender that is not next sends no heartbeat. In this test, the third of three contenders
+// waits for a while, becomes the second, waits again, and holds the lock. Then the test adds a
+// heartbeat at each place of the trace in turn. The property must report the heartbeat only if the
+// contender was the third at that time and its lease stood.
 func TestHeartbeatOfAWaiterIsRefused(t *testing.T) {
 	var r record
 	virtual.Test(t, func(t *testing.T) {
@@ -447,8 +451,8 @@ func TestHeartbeatOfAWaiterIsRefused(t *testing.T) {
 	}
 }
 
-// The session uses another rule than that of decision 1. Its trace is refused, although nothing in
-// the trace was changed.
+// The session of this test does not follow the rule of decision 1, because of UnsafeTrustIdle. The
+// property lease/within-evidence must be Invalid, although the test changes nothing in the trace.
 func TestOtherRuleIsRefused(t *testing.T) {
 	var r record
 	virtual.Test(t, func(t *testing.T) {
@@ -477,10 +481,10 @@ func TestOtherRuleIsRefused(t *testing.T) {
 	t.Log(one.Reason)
 }
 
-// This is the picture in decision 1, with its packets a, j and k. The lease is counted from packet
-// a, because packet j proves that a PING came after packet a and before packet k. Without packet j,
-// or if packet j was sent too soon after the answer to packet a, the lease is counted from the
-// handshake.
+// The test uses the packets a, j and k of the picture in decision 1. The lease is counted from
+// packet a, because packet j proves that a PING came after packet a and before packet k. Without
+// packet j, or if packet j was sent too soon after the answer to packet a, the lease is counted
+// from the handshake.
 func TestRuleCountsFromTheRightPacket(t *testing.T) {
 	const ms = time.Millisecond
 	for _, c := range []struct {

@@ -43,7 +43,7 @@ func (l *lease) keptBy(a time.Duration) time.Duration {
 // The type `packets` has packets of one connection in the order in which their replies were read.
 type packets struct {
 	read []time.Duration
-	sent []time.Duration // for each packet, the latest time of sending of all packets up to it
+	sent []time.Duration // for each packet, the latest send time of this packet and those before it
 }
 
 func (p *packets) add(sent, read time.Duration) {
@@ -53,8 +53,8 @@ func (p *packets) add(sent, read time.Duration) {
 	p.read, p.sent = append(p.read, read), append(p.sent, sent)
 }
 
-// The method `before` returns the latest time of sending of the packets that were read at or before
-// t, or Never if there is none.
+// The method `before` considers the packets whose replies were read at or before t. It returns the
+// latest time at which one of them was sent, or Never if there is none.
 func (p *packets) before(t time.Duration) time.Duration {
 	i := sort.Search(len(p.read), func(i int) bool { return p.read[i] > t })
 	if i == 0 {
@@ -141,7 +141,7 @@ func (l *lease) meet(read time.Duration, epoch int64) {
 	l.carriedEpoch, l.epoch = 0, epoch
 }
 
-// The function `proves` returns the strongest proof that a reply to an operation can be.
+// The function `proves` returns the strongest kind of proof that a reply to the operation can give.
 func proves(op wire.Op, code, part wire.Code) leasetrace.Proof {
 	switch {
 	case code != 0, op == wire.OpAuth, op == wire.OpSASL:

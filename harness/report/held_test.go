@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// txn makes a transaction with one change. Its time is `at` after `start`. It has no cxid. So if it
-// closes a session, the session expired: the servers closed it, not a client.
+// txn makes a transaction with one change, at the time start + at. The transaction has no cxid. So
+// if it closes a session, the session expired: the servers closed it, not a client.
 func txn(zxid, session int64, start time.Time, at time.Duration, op wire.Op, path string) txnlog.Txn {
 	t := txnlog.Txn{TxnHeader: wire.TxnHeader{Zxid: zxid, Session: session, Time: start.Add(at).UnixMilli(), Op: op}}
 	change := op
@@ -24,8 +24,8 @@ func txn(zxid, session int64, start time.Time, at time.Duration, op wire.Op, pat
 	return t
 }
 
-// According to the servers' log, the session of the first client expires at 5 s. The history has no
-// end of that client's hold.
+// In this test, the session of the first client expires at 5 s according to the servers' log. The
+// history does not show that the client's hold ended.
 func TestHeldIsWhatTheLogsSay(t *testing.T) {
 	h, err := history.ParseText(strings.NewReader(`
 1ms c0 session new session=0xa

@@ -26,7 +26,7 @@ var assets embed.FS
 
 var pageTemplates = template.Must(template.ParseFS(assets, "assets/report.tmpl.html", "assets/audit.tmpl.html"))
 
-// The function `asset` returns the text of an embedded file. It panics if there is none.
+// The function `asset` returns the text of an embedded file. It panics if the file does not exist.
 func asset(name string) string {
 	text, err := assets.ReadFile("assets/" + name)
 	if err != nil {

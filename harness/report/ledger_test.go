@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Regression: OpenLedger accepted a file whose first line has no settings, although it is no
-// ledger. It also removed the incomplete last line of another command's ledger, although it
+// Regression: OpenLedger accepted a file whose first line has no settings. Such a file is no
+// ledger. OpenLedger also removed the incomplete last line of another command's ledger, although it
 // returned an error.
 func TestAnotherFileIsNoLedger(t *testing.T) {
 	for text, want := range map[string]string{
@@ -32,8 +32,8 @@ func TestAnotherFileIsNoLedger(t *testing.T) {
 	}
 }
 
-// Bug: after a campaign that was killed while it wrote the first line, no campaign could begin in
-// the directory.
+// Bug: if a campaign was killed while it wrote the first line, no later campaign could begin in the
+// directory.
 func TestLedgerBeginsAgainAfterAnIncompleteFirstLine(t *testing.T) {
 	for _, left := range []string{"", `{"settings":"zkcoord so`} {
 		dir := t.TempDir()

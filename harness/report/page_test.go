@@ -176,8 +176,8 @@ func sampleResult(rounds int, broken bool) *harness.Result {
 	return r
 }
 
-// The function `committed` returns the servers' log for a history. A hold may not have ended when
-// the next hold begins. In the log it then ends at that moment, because its session expired.
+// The function `committed` returns the servers' log for a history. If a hold has not ended when the
+// next hold begins, the log shows that its session expired at that moment.
 func committed(h *history.History) *witness.Log {
 	var txns []txnlog.Txn
 	add := func(session int64, at time.Duration, op wire.Op, token int64) {
@@ -268,8 +268,9 @@ func TestViolationIsOneClickAway(t *testing.T) {
 	clean(t, p)
 }
 
-// Client 0 has held the lock for long when the overlap begins, and keeps it for long afterwards.
-// Only the overlap is marked. The grant to another client is drawn below the hold of client 0.
+// In this test, client 0 holds the lock from long before the overlap until long after it. The
+// picture must mark only the overlap as the violation. It must also contain, for the hold of client
+// 0, the time at which another client was granted the lock.
 func TestViolationIsMarkedWhereItWas(t *testing.T) {
 	r := sampleResult(400, true)
 	m3, _ := r.Of("lock/no-overlap")
@@ -315,8 +316,9 @@ func TestViolationIsMarkedWhereItWas(t *testing.T) {
 	}
 }
 
-// Client 0 believes that it holds the lock, long after its session expired according to the
-// servers' log. The lane of the log is above those of the clients.
+// In this test, client 0 believes that it holds the lock long after its session expired according
+// to the servers' log. The page must show the lane of the servers' log above the lanes of the
+// clients.
 func TestServersLogIsALaneAboveTheClients(t *testing.T) {
 	r := sampleResult(400, true)
 	p := newPicture(r)

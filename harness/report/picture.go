@@ -14,7 +14,7 @@ import (
 )
 
 // The type `picture` contains the data that the page draws: the history in columns, with times in
-// microseconds. A column of start times contains the difference of each from the previous one,
+// microseconds. A column of start times has, for each start, the time since the previous start,
 // because such a column compresses well. Each string is stored once, in a table.
 type picture struct {
 	End        int64            `json:"end"`
@@ -46,7 +46,7 @@ type span struct {
 	What string `json:"w"`
 }
 
-// The outcome of operations is 0 for ok, 1 for fail, 2 for info, and 3 for no answer.
+// In the type `operations`, Outcome is 0 for ok, 1 for fail, 2 for info, and 3 for no answer.
 type operations struct {
 	Start   []int64 `json:"s"`
 	Took    []int64 `json:"d"`
@@ -57,10 +57,13 @@ type operations struct {
 	Error   []int   `json:"e"`
 }
 
-// In the type `holds`, Ended is 0 for released, 1 for lost, and 2 for no end. Gone is the time from
-// the start of the hold to the grant of the same object to another client, if that grant came
-// before the recorded end of the hold. Such a grant shows that the holder's znode is gone. Without
-// such a grant, or if several clients may hold the object, Gone is -1.
+// Each column of the type `holds` has one element for each hold. Ended is 0 if the hold was
+// released, 1 if it was lost, and 2 if it did not end.
+//
+// Gone is the time from the start of a hold to the grant of the same object to another client. Such
+// a grant shows that the holder's znode is gone. Gone is -1 in each of these cases:
+//   - No other client was granted the object before the recorded end of the hold.
+//   - Several clients may hold the object at the same time.
 type holds struct {
 	Start  []int64  `json:"s"`
 	Took   []int64  `json:"d"`
@@ -217,8 +220,8 @@ func (p *picture) addOperations(h *history.History, ops []history.Operation) {
 	}
 }
 
-// The function `exclusive` reports whether at most one client may hold the object, according to the
-// checkers of the run.
+// The function `exclusive` reports whether at most one client may hold an object at a time,
+// according to the checkers of the run.
 func exclusive(r *harness.Result) bool {
 	return slices.ContainsFunc(r.Results, func(one checker.Result) bool { return one.ID == "lock/no-overlap" || one.ID == "election/no-overlap" })
 }

@@ -83,7 +83,7 @@ func readRun(store, id string) Run {
 	return r
 }
 
-// Run returns the run with that id. The error matches fs.ErrNotExist if there is none.
+// Run returns the run with the given id. If there is no such run, the error matches fs.ErrNotExist.
 func (s *Store) Run(id string) (Run, error) {
 	if !fs.ValidPath(id) || strings.ContainsRune(id, '\\') || strings.Count(id, "/") != 1 {
 		return Run{}, fmt.Errorf("report: no run %q: %w", id, fs.ErrNotExist)
@@ -107,10 +107,10 @@ type Keep struct {
 // underWay is the age from which a run without a result counts as killed.
 const underWay = time.Hour
 
-// Prune removes all runs except those that its first argument keeps, and returns the removed runs.
-// It also keeps the newest run of each scenario, the targets of the links named latest, and runs
-// that may still be in progress. It removes a run completely or not at all. If an earlier Prune was
-// killed while it deleted a run, Prune deletes the rest.
+// Prune removes all runs that the argument `keep` does not keep, and returns the removed runs. It
+// never removes the newest run of a scenario, the target of a link named latest, or a run that may
+// still be in progress. It removes a run completely or not at all. If an earlier Prune was killed
+// while it deleted a run, Prune deletes the remaining files of this run.
 func (s *Store) Prune(keep Keep, now time.Time) (removed []Run, err error) {
 	runs, err := s.Runs()
 	if err != nil {

@@ -10,8 +10,9 @@ import (
 )
 
 // The type `series` has measurements over time, with a value for each window. For a run, OK, Fail
-// and Info are numbers of operations per second. Latencies are those of the successful operations
-// that ended in the window, in milliseconds. They are -1 if there were none.
+// and Info are numbers of operations per second. P50, P95, P99 and Max are latencies in
+// milliseconds, of the successful operations that ended in the window. They are -1 if no operation
+// succeeded in the window.
 type series struct {
 	Window int64     `json:"w"` // microseconds
 	OK     []float64 `json:"ok"`
@@ -75,7 +76,7 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 	return sorted[min(max(i, 0), len(sorted)-1)]
 }
 
-// The type `latency` is a row of the table of latencies: one kind of operation.
+// The type `latency` is a row of the table of latencies. It describes one kind of operation.
 type latency struct {
 	Op                       string
 	OK, Fail, Info           int

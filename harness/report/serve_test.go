@@ -170,8 +170,9 @@ func TestPruneKeepsTheNewestAndWhatMayBeUnderWay(t *testing.T) {
 		t.Errorf("with a limit of half an hour: removed %d runs, error %v, want 3",
 			len(removed), err)
 	}
-	// The newest run of lock has no verdict and may be in progress. With a limit of one byte only
-	// protected runs remain.
+	// With a limit of one byte, only protected runs remain. So Prune removes the invalid run of the
+	// scenario lock, because a newer run of this scenario exists. The newer run has no verdict and
+	// may still be in progress.
 	removed, err = s.Prune(Keep{Size: 1}, soon)
 	if err != nil || len(removed) != 1 || removed[0].ID != invalidID {
 		t.Errorf("Prune removed %v, error %v; want only %s removed", removed, err, invalidID)
@@ -185,9 +186,9 @@ func TestPruneKeepsTheNewestAndWhatMayBeUnderWay(t *testing.T) {
 	}
 }
 
-// Regression: the path of a store had a character that is special in patterns. Prune did not find
-// the links named latest, so it could remove the runs that they point to. It also left the rest of
-// runs that an interrupted Prune had deleted in part.
+// Regression: if the path of a store had a character that is special in patterns, Prune did not
+// find the links named latest. So it could remove the runs to which the links point. It also did
+// not find the remaining files of runs that an interrupted Prune had deleted in part.
 func TestPruneInADirectoryWithAnyName(t *testing.T) {
 	for _, name := range []string{"plain", "[a", "[a]", "a*", `a\b`} {
 		s := Open(filepath.Join(t.TempDir(), name))

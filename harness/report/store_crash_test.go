@@ -103,8 +103,8 @@ func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 	}
 }
 
-// Several runs start at the same instant. Each opens the store separately, like a separate process.
-// The runs are of three scenarios.
+// In this test, several runs of three scenarios start at the same instant. Each opens the store
+// separately, like a separate process.
 func TestRunsAtOnceShareNothing(t *testing.T) {
 	dir := t.TempDir()
 	var all sync.WaitGroup

@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// targetWords describes the target of a fault. If the cut edges (n0|n1,n0|n2, or n0>n1 for one
-// direction) separate two groups completely, it names the groups.
+// targetWords describes the target of a fault. The target may be a list of cut edges, such as
+// n0|n1,n0|n2, or n0>n1 if only one direction is cut. If the cut edges separate two groups
+// completely, targetWords names the groups.
 func targetWords(target string) string {
 	sep, between, links := "|", " cut off from ", "links "
 	if strings.Contains(target, ">") {

@@ -25,10 +25,11 @@ type Totals struct {
 	mostThreads, nThreads int
 }
 
-// mostNotable is the maximum length of the list of rounds that are not valid.
+// mostNotable is the maximum length of Totals.notable. Later rounds that are not valid are counted,
+// but not listed.
 const mostNotable = 100
 
-// Sum is the sum of some rounds.
+// Sum adds up the rounds of one scenario, of one version of ZooKeeper, or of the whole campaign.
 type Sum struct {
 	Name               string
 	Rounds             int
@@ -155,9 +156,9 @@ func (f *faultSum) row() []string {
 		fmt.Sprint(f.Rounds), fmt.Sprint(f.Invalid), f.Recovery.Round(10 * time.Millisecond).String()}
 }
 
-// Confidence says which rate of invalid rounds these rounds exclude with 95 % confidence. It
-// returns "" if a round is invalid, or if none is valid. Only valid rounds count, because the
-// others could not have shown a violation, or are not judged.
+// Confidence returns a sentence with an upper limit of the rate of invalid rounds, at 95 %
+// confidence. It returns "" if a round is invalid, or if no round is valid. Only valid rounds
+// count, because all other rounds could not have shown a violation, or were not judged.
 func (t *Totals) Confidence() string {
 	valid := t.All.Verdicts[checker.Valid]
 	if valid == 0 || t.All.Verdicts[checker.Invalid] > 0 {

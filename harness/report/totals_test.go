@@ -54,8 +54,9 @@ seed  scenario  ZooKeeper  verdict          reason  again
 	}
 }
 
-// Valid rounds give 95 % confidence that less than 5 % of rounds are invalid,
-// if there are at least 59: 0.95^59 is 4.8 %, which is less than 5 %.
+// At least 59 valid rounds are necessary for 95 % confidence that less than 5 % of rounds are
+// invalid. If 5 % were invalid, the probability of 59 valid rounds would be 0.95^59. This is 4.8 %,
+// which is less than 5 %.
 func TestConfidenceOfRoundsWithoutAViolation(t *testing.T) {
 	var totals Totals
 	valid := checker.Valid
@@ -66,8 +67,8 @@ func TestConfidenceOfRoundsWithoutAViolation(t *testing.T) {
 	if got := totals.Confidence(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	// Regression: Confidence also counted rounds that were unknown or not exercised, although they
-	// are no evidence. So it claimed too low a rate of invalid rounds.
+	// Regression: Confidence also counted rounds that were unknown or not exercised, although such
+	// rounds are no evidence. So the rate of invalid rounds that it reported was too low.
 	unknown, notExercised := checker.Unknown, checker.NotExercised
 	var inconclusive Totals
 	for _, v := range []*checker.Verdict{&unknown, &notExercised, nil} {

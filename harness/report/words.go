@@ -182,7 +182,7 @@ func newFigures(r *harness.Result, ops []history.Operation, faults []fault) []fi
 	return figures
 }
 
-// mostTold is the maximum number of events of a proof that are shown.
+// mostTold is the maximum number of events that the page shows of a proof.
 const mostTold = 8
 
 func newStory(one checker.Result, faults []fault, links map[string]string) *story {

@@ -15,9 +15,9 @@ import (
 // resolution is the precision of times in the servers' logs.
 const resolution = time.Millisecond
 
-// Checkers returns the checkers that compare the history h with l. Under the faults that
-// envelope.Outside names, a hold that outlives its znode is exposure and no violation. A property
-// about certain operations is judged only if h has such operations.
+// Checkers returns the checkers that compare the history h with the log l. A hold that outlives its
+// znode is exposure and no violation if the cause is a fault that envelope.Outside names. A
+// property about certain operations is judged only if h has such operations.
 //
 // All properties are optional: a run that does not exercise one can still pass. If l is nil or
 // empty, because the ensemble has no logs, no property is exercised.
@@ -92,8 +92,8 @@ func (j *judging) late(t, event time.Duration) time.Duration {
 	return max(0, late)
 }
 
-// The method `timeless` reports whether the times in the log mean nothing because a fault has
-// changed the servers' clocks or timers.
+// The method `timeless` reports whether the times in the log mean nothing, because a fault changed
+// the servers' clocks or timers.
 func (j *judging) timeless() bool {
 	if f := j.ClockFault(); f != "" {
 		j.NotExercised("the fault %s changed a clock or the timers of a server", f)

@@ -3,7 +3,7 @@
 // A client can be wrong about what it holds. Then a checker that reads only the records of clients
 // is wrong too. The servers' logs contain every transaction of the quorum: which session created or
 // deleted which znode, and when a session ended. [Merge] combines the logs of all servers into one
-// sequence, and [Log.Checkers] compare a history with it:
+// sequence. [Log.Checkers] returns checkers that compare a history with this sequence:
 //
 //   - witness/servers-agree: no two servers have different transactions under one zxid.
 //   - witness/grants-in-log: each grant has a committed transaction of its own session.
@@ -19,8 +19,9 @@
 //   - witness/counts-in-log: each change of a counter has in the log the effect that its client
 //     reported. Each value that was read is in the log.
 //
-// The last three also find out what became of operations whose clients did not learn the outcome.
-// The result of a valid run says how many were applied, and names some with their transactions.
+// The checkers of the last three properties also find out what became of operations whose clients
+// did not learn the outcome. The result of a valid run says how many of these operations were
+// applied, and names some with their transactions.
 //
 // The package does not use the code of the primitives. It finds an item by its value in the data of
 // a znode below the queue, and a claim by its token. It finds a member by its id in the name of an

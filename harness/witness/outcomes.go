@@ -112,9 +112,9 @@ func by(op history.Operation, session int64) bool {
 	return op.Invoke.Session == 0 || op.Invoke.Session == session
 }
 
-// The method `judge` compares the outcome of an operation with the log. The argument `zxid` is that
-// of the transaction that applied the operation, or zero if there was none. The argument `what`
-// describes the change that the transaction should have made.
+// The method `judge` compares the outcome of an operation with the log. The argument `zxid` is the
+// zxid of the transaction that applied the operation, or zero if there was none. The argument
+// `what` describes the change that the transaction should have made.
 func (o *outcomes) judge(op history.Operation, zxid int64, what string) {
 	o.Checked(1)
 	does := fmt.Sprintf("%s of %s at %s", op.Invoke.Op, cmp.Or(op.Invoke.Arg, "an item"), op.Invoke.Object)
@@ -246,8 +246,8 @@ func (l *Log) itemsInLog(j *judging) {
 		session int64
 		queue   string
 	}
-	// The last znodes of items that no operation delivered, by the session that removed them and
-	// by the queue.
+	// For each session and queue: the last znode of each item that the session removed, although no
+	// operation delivered the item.
 	silently := make(map[user][]*Life)
 	for key, it := range items {
 		if gone := it.gone(); len(gone) > 0 && !delivered[key] && gone[len(gone)-1] == it[len(it)-1] {
@@ -307,8 +307,9 @@ func (o *outcomes) put(op history.Operation, it logItem) {
 	o.judge(op, zxid, "created the item")
 }
 
-// The method `acknowledged` returns the transaction that deleted a claim together with its item,
-// and thereby the value. Several claims of one session on an item differ by their tokens.
+// The method `acknowledged` returns the zxid of the transaction that deleted a claim together with
+// its item, and thereby the value. If no transaction fits, it returns 0. If one session had several
+// claims on an item, their tokens distinguish them.
 func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
 	for _, item := range it.gone() {
 		if !by(op, item.DeletedBy) || op.Outcome() == session.OK && !o.within(op, item.DeletedAt) {
@@ -492,8 +493,8 @@ func (o *outcomes) leave(op history.Operation) {
 	}
 }
 
-// The method `members` judges a list of members. Each incarnation in it must be the czxid of a
-// znode of that member. If the call began with a read barrier, that znode must not have been
+// The method `members` judges a list of members. Each incarnation in the list must be the czxid of
+// a znode of its member. If the call began with a read barrier, this znode must not have been
 // deleted before the call.
 func (o *outcomes) members(op history.Operation) {
 	if op.Outcome() != session.OK {

@@ -124,7 +124,8 @@ func TestOutcomesThatTheLogExplains(t *testing.T) {
 	}
 }
 
-// Each forgery is found by the property that exists for it.
+// Each case edits outcomesHistory. The property that the case names must be Invalid, and the other
+// properties about outcomes must be Valid.
 func TestForgedOutcomesAreFound(t *testing.T) {
 	for _, c := range []struct {
 		name, property string

@@ -96,7 +96,7 @@ func TestHistoryThatTheLogExplainsIsValid(t *testing.T) {
 	}
 }
 
-// Each forgery of the history or of a log is found by the property that exists for it.
+// Each case forges the history or the log. The property that the case names must be Invalid.
 func TestForgeryIsFound(t *testing.T) {
 	for _, c := range []struct {
 		name, property string
@@ -163,8 +163,8 @@ func TestServersThatDifferAreFound(t *testing.T) {
 	}
 }
 
-// The first leader wrote a grant that no majority accepted. Merge drops this transaction, so the
-// grant is a violation.
+// In this test, the first leader wrote a grant that no majority accepted. Merge must drop this
+// transaction, so a hold with this grant is a violation.
 func TestUncommittedTransactionIsRefuted(t *testing.T) {
 	old := Server{Name: "n0", Txns: twoHolders()[:4]}
 	next := Server{Name: "n1", Txns: append(twoHolders()[:3:3], entry(at(2, 1), 0xb, 3000, wire.OpError))}
@@ -187,8 +187,8 @@ func TestUncommittedTransactionIsRefuted(t *testing.T) {
 	}
 }
 
-// If the logs of two servers end an epoch with different zxids, they prove nothing about its last
-// transactions.
+// If the logs of two servers end an epoch with different zxids, the logs prove nothing about the
+// last transactions of the epoch.
 func TestDoubtfulEndOfAnEpochRefutesNothing(t *testing.T) {
 	next := entry(at(2, 1), 0xb, 7000, wire.OpError)
 	l := Merge(Server{Name: "n0", Txns: append(twoHolders(), next)}, Server{Name: "n1", Txns: append(twoHolders()[:4], next)})
@@ -197,8 +197,8 @@ func TestDoubtfulEndOfAnEpochRefutesNothing(t *testing.T) {
 	}
 }
 
-// A flipped bit in a log hides the transactions after it. So a transaction that this log lacks may
-// have been committed.
+// A flipped bit in a server's log hides the transactions after it. So a transaction that is missing
+// in this log may have been committed.
 func TestDamagedLogRefutesNothing(t *testing.T) {
 	var b, next bytes.Buffer
 	w := txnlog.NewWriter(&b)
@@ -248,9 +248,9 @@ func TestFaultsOutsideOfTheEnvelopeExpose(t *testing.T) {
 	}
 }
 
-// Regression: zkcoord ran a command under a lock. The end of zkcoord was recorded as the end of the
-// command, but zkcoord first had to close its session. So a command that stopped in time seemed to
-// hold the lock for too long.
+// Regression: the program zkcoord ran a command under a lock. After the command had stopped,
+// zkcoord first closed its session and then ended. The end of zkcoord was recorded as the end of
+// the hold. So a command that stopped in time seemed to hold the lock for too long.
 func TestLastSignOfLifeEndsAHold(t *testing.T) {
 	for _, c := range []struct {
 		sign time.Duration // last sign under the second hold, whose znode was deleted at 6 s
@@ -271,8 +271,8 @@ func TestLastSignOfLifeEndsAHold(t *testing.T) {
 	}
 }
 
-// On a real clock, the end of a hold may be recorded late by handOver, even if no timer was late.
-// On a virtual clock, it is never recorded late.
+// On a real clock, the end of a hold may be recorded up to handOver too late, even if no timer was
+// late. On a virtual clock, the record must not be late.
 func TestRecorderMayBeLateOnARealClock(t *testing.T) {
 	for _, c := range []struct {
 		late time.Duration

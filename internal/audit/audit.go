@@ -40,11 +40,12 @@ type Span struct {
 	Timeout time.Duration // of the session; 0 if the logs do not show it
 
 	Created time.Time
-	// Served is the time from which no other contender blocked this one, for example because this
-	// one was the first in its lock queue. From Served to Ended, no other contender that follows
-	// the recipe can hold the same lock or election, unless both are readers. If this contender was
-	// always blocked, Served is zero. If it was not blocked when the logs begin, Served is the
-	// start of the logs. A znode that is in no lock queue is served from its creation.
+	// Served is the time from which no other contender blocked this contender, for example because
+	// this contender was the first in its lock queue. From Served to Ended, no other contender that
+	// follows the recipe can hold the same lock or election, unless both are readers. If this
+	// contender was always blocked, Served is zero. If it was not blocked when the logs begin,
+	// Served is the start of the logs. A znode that is in no lock queue is served from its
+	// creation.
 	Served time.Time
 	Ended  time.Time // zero if it has not ended
 	End    End
@@ -113,9 +114,9 @@ type Start struct {
 	nodes    []txnlog.Node
 }
 
-// Add adds a znode of a snapshot. It ignores a znode that was created after s.Zxid, because the
-// logs contain its creation. It also ignores a znode that is not ephemeral, belongs to no
-// primitive, and does not help to recognize others.
+// Add adds a znode of a snapshot to the state. It ignores a znode that was created after s.Zxid,
+// because the logs contain its creation. It also ignores a znode that Spans does not need: a znode
+// that is not ephemeral, belongs to no primitive, and does not help to recognize other znodes.
 func (s *Start) Add(n txnlog.Node) {
 	_, known := waits.Recognize(n.Path)
 	if n.Czxid <= s.Zxid && (known || n.Session != 0 || znodeOf(n).Directory()) {
@@ -128,7 +129,7 @@ func znodeOf(n txnlog.Node) waits.Znode {
 }
 
 // Spans returns the spans at or below the given path, in the order of their ends. Spans that have
-// not ended come last. An error of txns ends the sequence.
+// not ended come last. If txns yields an error, Spans yields the error and stops.
 func Spans(start Start, under string, txns iter.Seq2[txnlog.Txn, error]) iter.Seq2[Span, error] {
 	return func(yield func(Span, error) bool) {
 		f := &follower{
@@ -255,8 +256,9 @@ func (f *follower) apply(t *txnlog.Txn) {
 	}
 }
 
-// passed gives the permit e the token of its contender if t also deletes that contender at the gate
-// of the semaphore. lock.Semaphore does both in one transaction.
+// passed gives the permit e the token of its contender. lock.Semaphore creates a permit and deletes
+// the contender at the gate of the semaphore in one transaction. If t does not delete a contender
+// there, passed does nothing.
 func (f *follower) passed(e *entry, t *txnlog.Txn) {
 	for _, c := range t.Changes {
 		if gate := f.alive[c.Path]; c.Op == wire.OpDelete && gate != nil && gate.Place == znode.Join(e.Place, waits.Gate) {
@@ -411,10 +413,10 @@ func (f *follower) standing() []Span {
 	return all
 }
 
-// mostLabel is the length of the longest label, in bytes. Longer data are no label.
+// mostLabel is the maximum length of a label, in bytes. Longer data are no label.
 const mostLabel = 120
 
-// label returns data if they are a short text.
+// label returns data as text. It returns "" if data are too long, or are not printable text.
 func label(data []byte) string {
 	if len(data) > mostLabel || !utf8.Valid(data) {
 		return ""

@@ -252,9 +252,10 @@ func TestSpans(t *testing.T) {
 	}
 }
 
-// The logs begin while session 1 holds and session 2 waits. The snapshot already has the znode of
-// session 3, which a later transaction creates. This happens because a server applies transactions
-// while it writes a snapshot.
+// In this test, the logs begin while session 1 holds a lock and session 2 waits for it. The
+// snapshot already has the znode of session 3, which the first transaction of the logs creates. A
+// real snapshot may have such a znode, because a server applies transactions while it writes a
+// snapshot.
 func TestLogsThatBeginLate(t *testing.T) {
 	start := Start{Zxid: 0, Sessions: map[int64]int32{1: 4000, 2: 6000}}
 	for i, session := range []int64{1, 2} {
@@ -273,9 +274,10 @@ func TestLogsThatBeginLate(t *testing.T) {
 	}
 }
 
-// Session 1 became a reader before the snapshot, so it does not block session 2. Session 3 became a
-// reader only after the snapshot, although the snapshot already has the data of that change.
-// This happens because a server applies transactions while it writes a snapshot.
+// In this test, session 1 became a reader before the snapshot, so it does not block session 2.
+// Session 3 becomes a reader after the snapshot, but the snapshot already has the data of this
+// change. A real snapshot may have such data, because a server applies transactions while it writes
+// a snapshot.
 func TestReadersInASnapshot(t *testing.T) {
 	const writer, reader = "-__WRIT__000000000", "-__READ__000000000"
 	start := Start{Zxid: 9, Sessions: map[int64]int32{1: 4000, 2: 4000, 3: 4000, 4: 4000}}
@@ -383,8 +385,8 @@ func TestClaimsAreComparedWithTheLog(t *testing.T) {
 	}
 }
 
-// A program that logs no tokens acquires the lock many times. Each of its claims must match a
-// different znode.
+// In this test, a program that logs no tokens acquires the lock many times. Each of its claims must
+// match a different znode.
 func TestClaimsWithoutTokensMatchTheirTurns(t *testing.T) {
 	var txns, log strings.Builder
 	for i := range int64(50) {
@@ -397,8 +399,9 @@ func TestClaimsWithoutTokensMatchTheirTurns(t *testing.T) {
 	}
 }
 
-// The claim of a writer also covers the time after it became a reader. If the logs do not show the
-// gate of the semaphore, the claim of a permit matches although its token is that of another znode.
+// The claim of a writer also covers the time after the writer became a reader. If the logs do not
+// show the gate of the semaphore, the claim of a permit matches the permit's znode, although the
+// token of the claim is the czxid of another znode.
 func TestClaimsOfReadersAndPermits(t *testing.T) {
 	const txns = `
 		1000 1 create /l/ID-__WRIT__0000000000
@@ -413,7 +416,7 @@ func TestClaimsOfReadersAndPermits(t *testing.T) {
 	if got := conflictsOf(t, txns, late); len(got) > 0 {
 		t.Errorf("a writer and then a reader: got %q, want none", got)
 	}
-	// The session of a writer expires while the writer becomes a reader.
+	// Here the session of a writer expires while the writer becomes a reader.
 	const lost = `
 		1000 1 create /l/ID-__WRIT__0000000000
 		5000 1 expire /l/ID-__WRIT__0000000000
@@ -439,8 +442,8 @@ func TestClaimsOfReadersAndPermits(t *testing.T) {
 	}
 }
 
-// The client noticed its first permit only shortly before its second permit was granted. By times
-// alone, the first claim would match the second permit.
+// In this test, the client notices its first permit only shortly before its second permit is
+// granted. By times alone, the first claim would match the second permit.
 func TestClaimsOfPermitsMatchByTheirTokens(t *testing.T) {
 	const txns = `
 		1000 1 create /s/locks/ID-lock-0000000000

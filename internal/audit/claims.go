@@ -98,7 +98,7 @@ type Conflict struct {
 	Claim Claim
 	Why   Why
 	Span  *Span // the span that matches the claim; nil if there is none in the logs
-	// From and To are the time in which the claim is wrong.
+	// The claim is wrong in the time between From and To.
 	From, To time.Time
 	Others   []Other // the other holders in that time
 }
@@ -169,14 +169,18 @@ type comparison struct {
 	now             time.Time // the end of the logs
 }
 
-// spanOf returns the served span that matches a claim, or nil. The claim names the znode or the
-// place of the span. Claim and span must have the same token. If no span has the claim's token, a
-// span matches without it in two cases: the claim has no token, or the span's own token is not
-// known. Such a span must not have matched an earlier claim. If the claim names the place, such a
-// span must also have the claim's session, and must have been created before the claim begins.
+// spanOf returns the span that matches a claim, or nil. The span must have been served. The claim
+// names the path of the span's znode, or else the path of the span's place.
 //
-// Of several matches, spanOf prefers those that were served when the claim began. Of these it
-// returns the one whose Served is closest to the start of the claim. Several claims can match one
+// A span that has the token of the claim matches. If there is no such span, another span matches
+// under three conditions:
+//   - The claim has no token, or the token of the span is not known.
+//   - The span did not match an earlier claim.
+//   - If the claim names the place, the span has the session of the claim, and was created before
+//     the claim begins.
+//
+// If several spans match, spanOf prefers those that were served when the claim began. Of these it
+// returns the span whose Served is closest to the start of the claim. Several claims can match one
 // span by its token: if a writer loses its lock while it becomes a reader, its log has two holds of
 // one span.
 func (c *comparison) spanOf(claim Claim) *Span {
@@ -247,9 +251,10 @@ func (c *comparison) judge(claim Claim, s *Span) (Conflict, bool) {
 	return one, true
 }
 
-// The method `others` returns the other holders of what s held, if they held it between the two
-// times. They are in the order of the field From. For a semaphore it returns none, because several
-// clients may hold permits at the same time.
+// The method `others` returns the other holders that held the same lock, election, item or member
+// as s at some time between `from` and `to`. They are in the order of the field From. The method
+// leaves out holders that may hold at the same time as s: readers if s is a reader, and all holders
+// of a semaphore.
 func (c *comparison) others(s *Span, from, to time.Time) []Other {
 	if s.Kind == waits.Semaphore {
 		return nil

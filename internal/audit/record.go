@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// A record is one entry of a client's log. Its fields are those of a line of log/slog.
+// A record is one entry of a client's log. The JSON handler of log/slog writes entries in this
+// form.
 type record struct {
 	Time    time.Time `json:"time"`
 	Message string    `json:"msg"`

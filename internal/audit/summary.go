@@ -76,8 +76,8 @@ func (s *Summary) keep(all []Span, one Span) []Span {
 	return all
 }
 
-// Places returns the places in the order of their paths. The spans of each are in the order of
-// Served.
+// Places returns the places in the order of their paths. The spans of each place are in the order
+// of Served.
 func (s *Summary) Places() []Place {
 	var all []Place
 	for _, path := range slices.Sorted(maps.Keys(s.places)) {

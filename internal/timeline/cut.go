@@ -8,7 +8,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// These are the limits of the picture, relative to the cut.
+// The constants `before` and `after` say how much time the picture shows before and after the start
+// of the cut.
 const (
 	before = 3 * time.Second
 	after  = 13 * time.Second
@@ -62,7 +63,7 @@ func (c *cut) replaced(h *history.History) bool {
 	return c.told > 0 && c.granted > 0
 }
 
-// part returns the faults and holds of h that are drawn.
+// part returns the faults and holds of h that the picture shows.
 func (c cut) part(h *history.History) *history.History {
 	part := &history.History{Header: h.Header}
 	for _, e := range h.Events {
