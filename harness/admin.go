@@ -15,8 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// The type `admin` lists the ephemeral znodes that clients leave below the root of the run, and
-// removes the root. newAdmin creates the root; tests replace newAdmin by Options.admin.
+// The type `admin` lists the ephemeral znodes that exist below the root of the run, and removes the
+// root. newAdmin creates the root; tests replace newAdmin by Options.admin.
 type admin interface {
 	ephemerals(path string) ([]string, error)
 	removeRoot(ctx context.Context) error
@@ -48,8 +48,8 @@ func newAdmin(ctx context.Context, env *Env) (admin, error) {
 }
 
 // Admin opens a session without a proxy, for faults and for final reads. Requests may fail while
-// the ensemble is broken. If ctx ends first, Admin returns an error and leaves no session open. The
-// caller closes the connection.
+// the ensemble is broken. If ctx ends before a server has answered, Admin returns an error and
+// leaves no session open. The caller closes the connection.
 func (e *Env) Admin(ctx context.Context) (*zk.Conn, error) {
 	conn, _, err := zk.Connect(e.Servers(), 10*time.Second,
 		zk.WithLogger(silent{}),

@@ -38,7 +38,8 @@ type Process interface {
 type MemoryLimiter interface {
 	Process
 	// LimitMemory gives the process no further memory. A thread that needs more memory waits until
-	// the function `lift` is called. Its result `waits` reports whether a thread was waiting.
+	// the function `lift` is called. The result `waits` of `lift` reports whether a thread was
+	// waiting.
 	LimitMemory() (lift func() (waits bool, err error), err error)
 }
 

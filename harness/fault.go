@@ -16,12 +16,12 @@ import (
 type Fault interface {
 	// Name is the name in plans, histories and flags, for example "session-close".
 	Name() string
-	// Able returns the reason why the fault cannot be injected in env, or nil if it can. It
-	// depends only on the abilities of env, for example on the kind of its ensemble and on the
-	// number of nodes, never on its current state.
+	// Able returns the reason why the fault cannot be injected in env, or nil if the fault can be
+	// injected. The result depends only on the abilities of env, for example on the kind of its
+	// ensemble and on the number of nodes. It never depends on the current state of env.
 	Able(env *Env) error
-	// Draw chooses a target and a length. It is a pure function of r and of the abilities of
-	// env, so that one seed gives one plan. It sets Target, Arg and For.
+	// Draw chooses a target and a length. It is a pure function of r and of the abilities of env,
+	// so that one seed gives one plan. It sets Target, Arg and For of the step.
 	Draw(r *rand.Rand, env *Env) Step
 	// Inject injects the fault that s describes. If it returns an error, it must leave nothing
 	// broken.
@@ -48,8 +48,8 @@ type Injected struct {
 	Target string
 	// Heal heals the fault and returns the evidence that the fault had an effect, such as "312
 	// packets dropped". The evidence is empty if the fault had no effect. Heal is called once. If
-	// it fails, the run is Unknown, unless a property is violated. Heal is nil for a fault that is
-	// over when Inject returns.
+	// Heal fails, the run is Unknown, unless a property is violated. Heal is nil for a fault that
+	// is over when Inject returns.
 	Heal func(ctx context.Context) (evidence string, err error)
 	// Evidence is the evidence of a fault without Heal.
 	Evidence string
@@ -64,7 +64,8 @@ type Step struct {
 	Arg    string        `json:"arg,omitempty"`
 }
 
-// Plan is a sequence of faults in order of At. They may overlap. An empty plan injects nothing.
+// Plan is a sequence of faults in order of At. The faults may overlap. An empty plan injects
+// nothing.
 type Plan []Step
 
 // The method `has` reports whether p has a step with the fault of that name.

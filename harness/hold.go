@@ -8,7 +8,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// The type `holds` has the holds of a run that have not ended.
+// The type `holds` lists the holds of a run that have not ended.
 type holds struct {
 	mu       sync.Mutex
 	standing []*Hold // in the order in which they began
@@ -32,8 +32,8 @@ type Hold struct {
 //
 // Hold first records the ends of other holds whose contexts have already ended, because the
 // goroutines that record these ends may be late. So two holds overlap in the history only if the
-// context of the first had not ended when the second began. Each completion of an operation records
-// such ends too.
+// context of the first had not ended when the second began. Such ends are also recorded before each
+// completion of an operation.
 func (c *Client) Hold(grant context.Context, e history.Event) *Hold {
 	e.Kind, e.Op = history.Hold, history.HoldBegin
 	h := &Hold{c: c, grant: grant}
@@ -72,9 +72,9 @@ func (h *Hold) End() bool {
 }
 
 // Release calls f, which releases the grant, and returns the error of f. The hold ends when the
-// grant's context ends. The end of the context is a part of the release, because it must come
-// before another client can be granted the same object. Use End for grants whose contexts end only
-// on a loss.
+// grant's context ends. The end of the context is a part of the release, because the context must
+// end before another client can be granted the same object. Use End for grants whose contexts end
+// only on a loss.
 func (h *Hold) Release(f func() error) error {
 	h.c.env.holds.mu.Lock()
 	h.released = h.released || h.grant.Err() == nil
@@ -95,8 +95,8 @@ func (h *Hold) contextEnded() {
 	}
 }
 
-// endLocked records the end of a hold whose end is not recorded yet. The program gave up the hold,
-// or lost it.
+// endLocked records the end of a hold: the program gave up the hold, or lost it. The end must not
+// be recorded already.
 func (all *holds) endLocked(h *Hold) {
 	all.dropLocked(h)
 	e := h.event

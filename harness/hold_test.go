@@ -102,8 +102,8 @@ func TestCrashEndsHolds(t *testing.T) {
 	}
 }
 
-// If the context of a hold ends before its session, the history has the two ends in this order.
-// That is true even if the goroutine that records the loss is late.
+// If the context of a hold ends before the session ends, the history has the two ends in this
+// order. That is true even if the goroutine that records the loss is late.
 func TestHoldThatEndedInTimeIsRecordedBeforeItsSessionsEnd(t *testing.T) {
 	for range 1000 {
 		a, _, recorded := holders(t)
@@ -119,7 +119,8 @@ func TestHoldThatEndedInTimeIsRecordedBeforeItsSessionsEnd(t *testing.T) {
 	}
 }
 
-// Ticks are due every 10 ms.
+// The method `lag` returns the longest delay of a tick, and the sum of the delays. Ticks are due
+// every 10 ms.
 func TestLagIsTheLongestDelayAndTheSum(t *testing.T) {
 	const ms = time.Millisecond
 	begun := time.Now()

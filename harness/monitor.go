@@ -90,9 +90,9 @@ func (m *lagMeter) tick(now time.Time) (stall time.Duration) {
 	return 0
 }
 
-// The method `lag` returns the longest delay since the last call, and the sum of all delays since
-// then. Both include the delay of a tick that is overdue. Both are zero if the longest delay is
-// below lagWorth.
+// The method `lag` returns the longest delay of a tick since the last call of `lag`, and the sum of
+// all these delays. If the next tick is already overdue, both include its delay so far. If the
+// longest delay is below lagWorth, both results are zero.
 func (m *lagMeter) lag(now time.Time) (most, sum time.Duration) {
 	overdue := max(0, now.Sub(m.last)-history.LagTick)
 	most, sum = max(m.most, overdue), m.sum+overdue

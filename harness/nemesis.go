@@ -37,8 +37,9 @@ func newNemesis(env *Env, faults []Fault) *nemesis {
 }
 
 // The method `follow` injects and heals faults at the times of the plan, until the plan is done or
-// the context `working` ends. It leaves the faults that are active at that moment to healAll. The
-// end of `working` does not interrupt an injection; the end of ctx or of the scenario's grace does.
+// the context `working` ends. The caller then heals the faults that are still active, with healAll.
+// The end of `working` does not interrupt an injection. An injection is interrupted only if ctx
+// ends, or if the injection takes longer than the scenario's grace.
 //
 // If a fault ends later than planned because its injection was slow, all later steps are delayed by
 // the same time. So faults that the plan separates do not overlap.
@@ -91,9 +92,9 @@ func (n *nemesis) again(ctx, working context.Context, after int) (more Plan) {
 	return more
 }
 
-// The method `inject` records the start before it calls Fault.Inject, and healFirst records the
-// stop after the heal. So the fault can be active only between the two events. The method `inject`
-// returns the time at which the fault is due to end.
+// The method `inject` injects the fault of step s, and returns the time at which the fault is due
+// to end. It records the start event before it calls Fault.Inject, and healFirst records the stop
+// event after the heal. So the fault can be active only between these two events.
 func (n *nemesis) inject(ctx context.Context, i int, s Step) (over time.Time) {
 	f, known := n.faults[s.Fault]
 	if !known {

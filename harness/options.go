@@ -90,9 +90,9 @@ type Result struct {
 
 	Verdict checker.Verdict  `json:"verdict"`
 	Results []checker.Result `json:"results"`
-	// CouldNot names the faults that did not happen, one line for each reason: the ensemble cannot
-	// inject the fault; or the fault was requested by name or by the plan, but the run ended before
-	// the fault began; or the fault had no effect.
+	// CouldNot names the faults that had no effect, one line for each reason. Either the ensemble
+	// cannot inject the fault; or the fault was requested by name or by the plan, but the run ended
+	// before the fault began; or no injection of the fault had an effect.
 	CouldNot []string `json:"could_not,omitempty"`
 	Command  string   `json:"command,omitempty"`
 

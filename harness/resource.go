@@ -8,13 +8,14 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// ErrStale is the error of a fenced resource for a token below one that it has accepted.
+// ErrStale is the error that a fenced resource returns if a token is lower than a token that the
+// resource has accepted.
 var ErrStale = errors.New("harness: stale fencing token")
 
 // Resource is a fenced register outside of ZooKeeper, like a resource that a lock protects. It
 // remembers the highest token presented, refuses reads and writes with a lower token, and records
-// each access itself. No accepted increment is lost, even if holders are wrong about their holds.
-// The property lock/fenced-writes requires that.
+// each access itself. So no accepted increment is lost, even if holders are wrong about their
+// holds. The property lock/fenced-writes requires this.
 type Resource struct {
 	name   string
 	fenced bool

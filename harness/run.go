@@ -306,8 +306,8 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 	return result, errors.Join(stored, r.save(result))
 }
 
-// Check judges a history by the checkers and guards of s, and by those that every run gets. It
-// omits the checks of a run that need more than the history, for example the logs of servers.
+// Check judges a history by the checkers and guards of s, and by the checkers that every run gets.
+// It omits the checks of a run that need more than the history, for example the logs of servers.
 func Check(ctx context.Context, s Scenario, h *history.History) []checker.Result {
 	evidence := checker.FaultsHadEffect()
 	if len(s.Faults) == 0 {

@@ -103,11 +103,12 @@ func (l *toyLock) release(g *toyGrant, cause error) error {
 	return nil
 }
 
-// revoke is the fault. It ends the context of the grant, and then takes the lock from the holder.
+// The type `revoke` is the fault of these tests. It ends the context of the grant, and then takes
+// the lock from the holder.
 type revoke struct {
 	lock    **toyLock
 	idle    bool // never has an effect
-	late    int  // the number of injections, from the first on, that have no effect
+	late    int  // how many of the first injections have no effect
 	fails   bool // Heal fails
 	injects *int
 	heals   *int
@@ -255,8 +256,8 @@ func TestSoundLockIsValid(t *testing.T) {
 	}
 }
 
-// Regression: if the ensemble has no transaction logs, nothing created the directory in which the
-// run stores the holds, so they were not stored.
+// Regression: the holds of a run were not stored if the ensemble had no transaction logs, because
+// nothing created the directory for them.
 func TestHoldsAreStoredWithoutTxnLogs(t *testing.T) {
 	ty := newToy()
 	ty.options.TxnLogs = filepath.Join(t.TempDir(), "logs")
@@ -279,8 +280,8 @@ func (secretive) Expiries(context.Context) ([]ensemble.Expiry, error) {
 	return nil, errSecret
 }
 
-// Regression: the verdict on the run itself was reached before the servers' records were read. So a
-// run whose records could not be read was valid, although properties were not checked.
+// Regression: the verdict on the run itself was reached before the servers' records were read. If
+// the records could not be read, some properties were not checked, but the run was valid.
 func TestRecordsThatCannotBeReadAreUnknown(t *testing.T) {
 	ty := newToy()
 	ty.options.Ensemble = func(context.Context, ensemble.Config) (ensemble.Ensemble, error) { return secretive{ty.ens}, nil }
@@ -313,8 +314,9 @@ func TestFaultThatDoesNothingIsNotExercised(t *testing.T) {
 	want(t, ty.run(t), checker.NotExercised, "run/faults-had-effect", "no revoke had an effect")
 }
 
-// Regression: the only link-stall of a run stalled an idle client, and the run ended "not
-// exercised".
+// If no injection of a fault had an effect, the fault is injected again, unless the options give
+// the plan. Regression: a run injected the fault link-stall only once, and stalled an idle client.
+// The verdict was "not exercised".
 func TestFaultWithoutEffectIsTriedAgain(t *testing.T) {
 	late := func() *toy {
 		ty := newToy()

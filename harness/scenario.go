@@ -27,7 +27,8 @@ type Scenario struct {
 	Workload func(*Env) Workload
 	// Faults are the faults from which plans are drawn. If there are none, nothing is broken.
 	Faults []Fault
-	// Outcome returns the outcome of an operation that returned the error. Nil is [OutcomeOf].
+	// Outcome returns the outcome of an operation, given the error that the operation returned. Nil
+	// is [OutcomeOf].
 	Outcome func(error) session.Outcome
 	// Checkers judge the run. Each run must exercise what they check, unless they are wrapped in
 	// checker.IfExercised.

@@ -66,8 +66,8 @@ func noConflict(t *testing.T, dir string) {
 	t.Logf("%d holds audited", holds)
 }
 
-// The clients use go-zookeeper's zk.Lock, which trusts its connection. So two clients hold the lock
-// at the same time for seconds. The audit names both.
+// In this test the clients use go-zookeeper's zk.Lock, which trusts its connection. So two clients
+// hold the lock at the same time for seconds. The audit names both clients.
 func TestAuditNamesTwoHolders(t *testing.T) {
 	s := IsolatedFollower()
 	s = s.Mutate(s.Mutants[slices.IndexFunc(s.Mutants, func(m harness.Mutant) bool { return m.Name == "zk-lock" })])

@@ -14,7 +14,8 @@ import (
 
 var busyRuns = flag.Int("busy", 0, "runs of each scenario in real time by TestBusyMachineMakesNoVerdict, with all processors loaded; 0 means one run of queue-claims")
 
-// burn keeps all processors busy with goroutines of this process until the test ends.
+// The function `burn` keeps all processors busy with goroutines of this process until the test
+// ends.
 func burn(t *testing.T) {
 	var ended atomic.Bool
 	for range runtime.GOMAXPROCS(0) {
@@ -27,8 +28,9 @@ func burn(t *testing.T) {
 	t.Cleanup(func() { ended.Store(true) })
 }
 
-// Bug: queue-claims with the seed 108349 was invalid on a busy machine. The loss of a claim was
-// recorded 14 us after the next claim on the same item.
+// A busy machine does not make a run invalid. Bug: the scenario queue-claims was invalid with the
+// seed 108349, because the loss of a claim was recorded 14 us after the next claim on the same
+// item.
 func TestBusyMachineMakesNoVerdict(t *testing.T) {
 	all, runs, first := Virtual(), *busyRuns, *seed
 	if runs == 0 {

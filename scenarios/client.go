@@ -22,13 +22,12 @@ type fleet struct {
 	servers serversOf
 
 	program func(context.Context) (client.Program, error)
-	// futile counts the consecutive sessions and processes of clients that ended without an OK
-	// reply.
+	// The field `futile` is the number of sessions or processes in a row that ended without an OK
+	// reply. It is reset to 0 when a session or process with an OK reply ends.
 	futile atomic.Int32
 }
 
-// mostFutile is the number of consecutive sessions or processes without an OK reply after which the
-// run ends.
+// mostFutile is the value of the field `futile` at which the run ends.
 const mostFutile = 10
 
 // ofLibrary returns a fleet of clients of a library.
@@ -39,7 +38,7 @@ func ofLibrary(l peers.Library, recipe client.Recipe, timeout time.Duration, ser
 // allServers returns all servers, which most clients use.
 func allServers(_ context.Context, c *harness.Client) []string { return c.Env().Servers() }
 
-// start starts the program as client c. A nil c is for the set-up and the final reads.
+// The method `start` starts the program as client c. A nil c is for the set-up and the final reads.
 func (f *fleet) start(ctx context.Context, env *harness.Env, c *harness.Client, path string) (*client.Client, error) {
 	p, err := f.program(ctx)
 	if err != nil {
@@ -129,7 +128,7 @@ type remote struct {
 	useful bool          // at least one operation succeeded
 }
 
-// enter starts the client's program. A nil c is for the final reads.
+// The method `enter` starts the client's program. A nil c is for the final reads.
 func (f *fleet) enter(ctx context.Context, env *harness.Env, c *harness.Client, path string) (*remote, error) {
 	started, err := f.start(ctx, env, c, path)
 	if err != nil {
@@ -163,8 +162,8 @@ func (r *remote) do(ctx context.Context, q client.Request) (client.Reply, error)
 	return r.request(ctx, q, r.Do)
 }
 
-// The method `grant` sends a request for something that can be lost, such as a lock. The returned
-// context ends when it is lost.
+// The method `grant` sends a request for a hold, such as a lock. The returned context ends when the
+// hold is lost.
 func (r *remote) grant(ctx context.Context, q client.Request) (reply client.Reply, grant context.Context, err error) {
 	reply, err = r.request(ctx, q, func(ctx context.Context, q client.Request) (reply client.Reply, err error) {
 		reply, grant, err = r.Grant(ctx, q)
@@ -173,7 +172,7 @@ func (r *remote) grant(ctx context.Context, q client.Request) (reply client.Repl
 	return reply, grant, err
 }
 
-// end ends the client's program.
+// The method `end` stops the client's program.
 func (r *remote) end() {
 	if r.c == nil {
 		r.Close()
@@ -214,8 +213,8 @@ func within[T any](open func(s *session.Session, path string) T) supply[T] {
 	return supply[T]{open: open}
 }
 
-// enter opens a session, or starts a client in another language. The returned function `end` closes
-// the session or ends the client.
+// The method `enter` opens a session, or starts a client in another language. The returned function
+// `end` closes the session or ends the client.
 func (u supply[T]) enter(ctx context.Context, c *harness.Client, path string) (uses T, of life, end func(), err error) {
 	if u.fleet != nil {
 		r, err := u.fleet.enter(ctx, c.Env(), c, path)
@@ -245,7 +244,7 @@ func (u supply[T]) last(ctx context.Context, env *harness.Env, path string, f fu
 	return f(u.apart(r))
 }
 
-// open starts the program for client c and returns the lock of that program.
+// The method `open` starts the program for client c and returns the lock of that program.
 func (f *fleet) open(ctx context.Context, c *harness.Client, path string) (locker, error) {
 	r, err := f.enter(ctx, c.Env(), c, path)
 	if err != nil {
@@ -254,7 +253,7 @@ func (f *fleet) open(ctx context.Context, c *harness.Client, path string) (locke
 	return locker{r.lock, r, r.end}, nil
 }
 
-// operations returns the names of the operations that acquire and release.
+// The method `operations` returns the names of the operations that acquire and release.
 func (f *fleet) operations(want string) (acquire, release string) {
 	switch f.recipe {
 	case client.RWLock:

@@ -62,9 +62,9 @@ type tallyOf func(n int) tally
 const (
 	// threads is the number of threads of a client.
 	threads = 3
-	// countDelay is the delay that a client's proxy adds in each direction. Calls then take at
-	// least as long as the pauses between them. So the calls of one client overlap, and faults
-	// affect some calls.
+	// countDelay is the delay that a client's proxy adds in each direction. Because of the delay,
+	// calls take at least as long as the pauses between them. So the calls of one client overlap,
+	// and faults affect some calls.
 	countDelay = 20 * time.Millisecond
 )
 
@@ -90,8 +90,8 @@ type countProgram struct {
 // callsEach is the number of calls for each counter.
 const callsEach = 40
 
-// The method `next` counts one more call and returns the number of the counter for it. After
-// callsEach calls on one counter, this is the next counter.
+// The method `next` counts one more call and returns the number of the counter on which to make the
+// call. After callsEach calls on one counter, it returns the number of the next counter.
 func (p *countProgram) next() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -205,7 +205,7 @@ func (p *countProgram) final(ctx context.Context, env *harness.Env) error {
 	})
 }
 
-// tallies has the open handles of a client. The client's threads share each handle.
+// The type `tallies` has the open handles of a client. The client's threads share each handle.
 type tallies struct {
 	program *countProgram
 	new     tallyOf
@@ -241,8 +241,8 @@ func (t *tallies) use(n int) *sharedTally {
 	return h
 }
 
-// leave ends a thread's use of a handle. It closes a handle that no thread uses any more, unless
-// the handle is for the current counter.
+// The method `leave` ends a thread's use of a handle. It closes a handle that no thread uses any
+// more, unless the handle is for the current counter.
 func (t *tallies) leave(ctx context.Context, n int, h *sharedTally) {
 	t.program.mu.Lock()
 	over := t.program.n > n
@@ -259,7 +259,7 @@ func (t *tallies) leave(ctx context.Context, n int, h *sharedTally) {
 	}
 }
 
-// tallied implements tally with a counter.Counter.
+// The type `tallied` implements tally with a counter.Counter.
 type tallied struct{ c *counter.Counter }
 
 func openCounter(s *session.Session, dir string) tallyOf {

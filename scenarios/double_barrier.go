@@ -14,8 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// members is the number of members in a round of DoubleBarrier. All clients take part, so one round
-// is over before the next can open.
+// The constant `members` is the number of members in a round of DoubleBarrier. All clients take
+// part, so one round is over before the next can open.
 const members = 4
 
 // DoubleBarrier runs a double barrier under every fault. Members sometimes give up waiting.
@@ -139,7 +139,8 @@ func (p *doubleProgram) round(ctx context.Context, c *harness.Client, d *barrier
 	})
 }
 
-// enter calls Enter. If p.ghost is set, the call continues in the background after ctx has ended.
+// The method `enter` calls Enter. If p.ghost is set, the call continues in the background after ctx
+// has ended.
 func (p *doubleProgram) enter(ctx context.Context, d *barrier.Double, ghosts *sync.WaitGroup) (*barrier.Round, error) {
 	if !p.ghost {
 		return d.Enter(ctx)

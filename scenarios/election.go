@@ -117,7 +117,7 @@ func electionWorkload(p electionProgram) func(*harness.Env) harness.Workload {
 	}
 }
 
-// options returns the options of a client's next session.
+// The method `options` returns the options of a client's next session.
 func (p *electionProgram) options(ctx context.Context, c *harness.Client) session.Options {
 	if p.idle == nil {
 		return p.open()
@@ -126,7 +126,7 @@ func (p *electionProgram) options(ctx context.Context, c *harness.Client) sessio
 	return p.with(p.idle.options(ctx, c))
 }
 
-// patience returns how long a candidate campaigns. Zero means without a limit.
+// The method `patience` returns how long a candidate campaigns. Zero means without a limit.
 func (p *electionProgram) patience(c *harness.Client) time.Duration {
 	if p.idle != nil {
 		return 2 * idleTimeout
@@ -134,7 +134,7 @@ func (p *electionProgram) patience(c *harness.Client) time.Duration {
 	return often(6, 300*time.Millisecond)(c)
 }
 
-// pause returns how long a leader waits before its next write.
+// The method `pause` returns how long a leader waits before its next write.
 func (p *electionProgram) pause(c *harness.Client) time.Duration {
 	switch {
 	case p.idle != nil:
@@ -145,7 +145,7 @@ func (p *electionProgram) pause(c *harness.Client) time.Duration {
 	return usual(c)
 }
 
-// stand runs a candidate in one session: it campaigns, leads, and campaigns again.
+// The method `stand` runs a candidate in one session: it campaigns, leads, and campaigns again.
 func (p *electionProgram) stand(ctx context.Context, c *harness.Client, s *session.Session) {
 	var ghosts sync.WaitGroup
 	defer ghosts.Wait()
@@ -177,7 +177,8 @@ func (p *electionProgram) campaign(ctx context.Context, c *harness.Client, ghost
 	return term, err
 }
 
-// wait calls Campaign. If p.ghost is set, the call continues in the background after ctx has ended.
+// The method `wait` calls Campaign. If p.ghost is set, the call continues in the background after
+// ctx has ended.
 func (p *electionProgram) wait(ctx context.Context, ghosts *sync.WaitGroup, candidate *election.Election) (*election.Term, error) {
 	if !p.ghost {
 		return candidate.Campaign(ctx)
@@ -202,7 +203,7 @@ func (p *electionProgram) wait(ctx context.Context, ghosts *sync.WaitGroup, cand
 	}
 }
 
-// lead serves one term from its beginning to its end.
+// The method `lead` serves one term from its beginning to its end.
 func (p *electionProgram) lead(ctx context.Context, c *harness.Client, s *session.Session, term *election.Term) {
 	epoch, leading := int64(term.Epoch()), term.Context()
 	resign := term.Resign
@@ -244,7 +245,7 @@ func (p *electionProgram) lead(ctx context.Context, c *harness.Client, s *sessio
 	})
 }
 
-// ask runs a client that queries the leader repeatedly.
+// The method `ask` runs a client that queries the leader repeatedly.
 func (p *electionProgram) ask(ctx context.Context, c *harness.Client, s *session.Session) {
 	for c.Next(ctx) && s.Err() == nil {
 		op := history.Event{Op: checker.OpLeader, Object: p.path}
@@ -266,9 +267,9 @@ func (p *electionProgram) ask(ctx context.Context, c *harness.Client, s *session
 	}
 }
 
-// observe runs a client that follows the leader with Observe. At the end it compares the last
-// leader that Observe reported with the result of Leader, until both agree or ten seconds have
-// passed.
+// The method `observe` runs a client that follows the leader with Observe. At the end it compares
+// the last leader that Observe reported with the result of Leader, until both agree or ten seconds
+// have passed.
 func (p *electionProgram) observe(ctx context.Context, c *harness.Client, s *session.Session) {
 	watching, stop := context.WithCancel(ctx)
 	var mu sync.Mutex

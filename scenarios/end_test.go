@@ -55,16 +55,16 @@ func cutAtEnd(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
 	}
 }
 
-// Bug: a change began before the work ended, and was applied after the watchers had stopped. The
-// checker blamed the watchers for missing it.
+// The checker does not blame watchers for missing a change that was applied after they had stopped.
+// Bug: it blamed them if the change had begun before the work ended.
 func TestWatchersSeeTheLastChange(t *testing.T) {
 	for seed := range uint64(10) {
 		mustBeValid(t, alongside(t, Watch(), seed, slowly), "watch/final-state-reported")
 	}
 }
 
-// Bug: a watcher lost its session at the end and opened no other session. It was blamed for missing
-// later changes.
+// If a watcher loses its session at the end and opens no other session, the checker does not blame
+// it for missing later changes. Bug: the checker blamed it.
 func TestWatcherThatLostItsSessionAtTheEnd(t *testing.T) {
 	for seed := range uint64(10) {
 		r := alongside(t, Watch(), seed, func(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
@@ -75,8 +75,9 @@ func TestWatcherThatLostItsSessionAtTheEnd(t *testing.T) {
 	}
 }
 
-// Bug: if the release of a permit gets no reply, the permit may stay taken until its session
-// expires. Such a permit was counted as lost.
+// A permit does not count as lost before the session that took it is over. If the release of the
+// permit gets no reply, the permit may stay taken until the session expires. Bug: such a permit was
+// counted as lost.
 func TestPermitsAreCountedOnceSessionsAreOver(t *testing.T) {
 	s := Semaphore()
 	s.Workload = func(*harness.Env) harness.Workload {
@@ -106,8 +107,8 @@ func mustBeValid(t *testing.T, r *harness.Result, property string) {
 	}
 }
 
-// A session that the setup opens leaves a znode behind in the ensemble. Only the property
-// client/nothing-left reports such znodes.
+// In this test a session that the setup opens leaves a znode behind in the ensemble. This violates
+// the property client/nothing-left. No other property reports such a znode.
 func TestZnodeLeftBehindIsInvalid(t *testing.T) {
 	s := LockFaults()
 	inner := s.Workload

@@ -25,9 +25,10 @@ import (
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
-// Real servers are upgraded under load. When a server is upgraded, it forgets one group member: the
-// oldest in its log. The other servers still have this member. The servers' logs show the
-// difference. Whether the clients' history shows it too depends on the moment of the upgrade.
+// In this test real servers are upgraded under load. Each upgraded server forgets one group member:
+// the oldest in its log. The other servers still have this member. The property
+// witness/servers-agree finds the difference in the servers' logs. Whether the clients' history
+// shows it too depends on the moment of the upgrade.
 func TestAForgottenEphemeralIsFoundOnRealServers(t *testing.T) {
 	for _, version := range []string{zkversion.Oldest, zkversion.Default} {
 		_, _, err := process.Find(t.Context(), version)
@@ -80,8 +81,8 @@ func upgradeReal(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r
 	return r, n.Load()
 }
 
-// forgetful is an ensemble whose nodes forget an ephemeral znode when they change to another
-// version.
+// The type `forgetful` is an ensemble whose nodes forget an ephemeral znode when they change to
+// another version.
 type forgetful struct {
 	*process.Ensemble
 	forgotten *atomic.Int64
@@ -111,7 +112,7 @@ func (f *forgetful) SetVersion(ctx context.Context, node int, version string) er
 
 // forgetOldest finds the oldest group member that still exists at the end of the log. It returns a
 // log in which a failed request replaces the create of that member, so that all zxids remain the
-// same. ok is false if there is no such member.
+// same. The result `ok` is false if there is no such member.
 func forgetOldest(log []byte) (without []byte, ok bool, err error) {
 	members := map[string]txnlog.Txn{}
 	for txn, err := range txnlog.Read(bytes.NewReader(log)) {

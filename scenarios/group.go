@@ -160,9 +160,9 @@ func groupWorkload(p groupProgram) func(*harness.Env) harness.Workload {
 	}
 }
 
-// belong joins the group, changes the member's data a few times, and usually leaves. It returns
-// true if the member did not leave, so that the membership ends with the session. The last
-// membership of a run lasts a while longer, so that the group is not empty at the end.
+// The method `belong` joins the group, changes the member's data a few times, and usually leaves.
+// It returns true if the member did not leave, so that the membership ends with the session. The
+// last membership of a run lasts a while longer, so that the group is not empty at the end.
 func (p *groupProgram) belong(ctx context.Context, c *harness.Client, g circle) (stays bool) {
 	id := fmt.Sprintf("m%d", c.ID)
 	c.Pause(ctx, upTo(500*time.Millisecond)(c))
@@ -214,7 +214,8 @@ func (p *groupProgram) ask(ctx context.Context, c *harness.Client, g circle, of 
 	return of.Err()
 }
 
-// list lists the members. About half of the calls require a fresh list: see the type circle.
+// The method `list` requests the list of members. About half of the calls require a fresh list: see
+// the type circle.
 func (p *groupProgram) list(ctx context.Context, c *harness.Client, g circle) {
 	op := history.Event{Op: checker.OpMembers, Object: p.path}
 	if c.Rand.IntN(2) == 0 {
@@ -226,7 +227,7 @@ func (p *groupProgram) list(ctx context.Context, c *harness.Client, g circle) {
 	})
 }
 
-// list formats members, which are sorted, for the checkers.
+// The function `list` formats members, which are sorted, for the checkers.
 func list(members []group.Member) string {
 	var all []string
 	for _, m := range members {
@@ -235,8 +236,9 @@ func list(members []group.Member) string {
 	return strings.Join(all, " ")
 }
 
-// watch follows the group in one session. At the end it compares the followed members with a
-// listing, until both agree or neither has changed for two seconds.
+// The method `watch` follows the group in one session. At the end it compares the members that it
+// has followed with the members that it lists, until both agree or neither has changed for two
+// seconds.
 func (p *groupProgram) watch(ctx context.Context, c *harness.Client) error {
 	s, err := c.Open(ctx, leased())
 	if err != nil {

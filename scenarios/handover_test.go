@@ -69,8 +69,8 @@ func (e *electorate) voter(timeout time.Duration) *voter {
 		Metrics: session.Metrics{Request: func(op string, _ time.Duration, _ error) {
 			v.mu.Lock()
 			defer v.mu.Unlock()
-			// Exists requests do not count. With such a request, a session sets a watch on the
-			// znode of a hold after a while, independently of the hand-over.
+			// Exists requests do not count. A session sends such a request after a while, to set a
+			// watch on the znode of a hold. It does so independently of the hand-over.
 			if op != "exists" {
 				v.asked = append(v.asked, op)
 			}
@@ -86,7 +86,7 @@ func (e *electorate) voter(timeout time.Duration) *voter {
 	return v
 }
 
-// requests returns the sorted names of the requests since the last call.
+// The method `requests` returns the sorted names of the requests since the last call.
 func (v *voter) requests() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -101,7 +101,7 @@ type vote struct {
 	at time.Time
 }
 
-// campaign calls Campaign in the background.
+// The method `campaign` calls Campaign in the background.
 func (v *voter) campaign(path string) <-chan vote {
 	elected := make(chan vote, 1)
 	go func() {
@@ -132,7 +132,7 @@ func (v *voter) queued(path string, n int, last *voter) {
 	}
 }
 
-// The method `waits` reports whether the recorded requests are those of a candidate that waits for
+// The method `waits` reports whether the client has sent the requests of a candidate that waits for
 // its predecessor.
 func (v *voter) waits() bool {
 	v.mu.Lock()
@@ -155,7 +155,7 @@ func (v *voter) resign(term *election.Term) {
 	}
 }
 
-// TestHandOver asserts the requests of a hand-over and logs its duration.
+// TestHandOver checks which requests a hand-over needs, and logs how long it takes.
 //
 //	go test ./scenarios -run HandOver -handover -v
 //
@@ -297,8 +297,9 @@ func crowds(t *testing.T, e *electorate) {
 	}
 }
 
-// gather creates n candidates with persistent znodes. Ephemeral znodes would all be deleted at the
-// end of one session, and a server could not report so many deletions to the other servers.
+// The method `gather` creates n candidates with persistent znodes. If the znodes were ephemeral,
+// all would be deleted when one session ends. A server could not report so many deletions to the
+// other servers.
 func (v *voter) gather(path string, n int) {
 	v.t.Helper()
 	for made := 0; made < n; {
@@ -312,7 +313,7 @@ func (v *voter) gather(path string, n int) {
 	}
 }
 
-// scatter deletes all candidates except the last.
+// The method `scatter` deletes all candidates except the last.
 func (v *voter) scatter(path string) {
 	v.t.Helper()
 	listing, err := v.Children(v.t.Context(), path)

@@ -21,11 +21,12 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// In the idle scenarios, a session holds nothing for a time that is longer than its timeout T. A
-// heartbeat checks the znodes of holds, so an idle session sends no heartbeats, and its lease is
-// not renewed. Idle sessions are connected to one follower. A fault affects that follower or the
-// leader for about T. The idle clients send requests at about the time at which the leader expires
-// their sessions. Rivals on other servers send their requests right after the idle clients.
+// In the scenarios idle-lock, idle-election and idle-queue, a session holds nothing for a time that
+// is longer than its timeout T. A heartbeat checks the znodes of holds, so an idle session sends no
+// heartbeats, and its lease is not renewed. Idle sessions are connected to one follower. A fault
+// affects that follower or the leader for about T. The idle clients send requests at about the time
+// at which the leader expires their sessions. Rivals on other servers send their requests right
+// after the idle clients.
 //
 // The ensemble uses ZooKeeper's default tick and sync limit. The leader drops a silent follower
 // after 10 s. Before that, it expires the sessions.
@@ -138,8 +139,8 @@ func trustingIdle(o session.Options) session.Options {
 // asIs returns the options unchanged.
 func asIs(o session.Options) session.Options { return o }
 
-// idleLock is the workload. Clients 0, 2, 4 ... are idle on one follower. Each has its own lock,
-// and the client with the next number is its rival.
+// idleLock returns the workload. Clients 0, 2, 4 ... are idle on one follower. Each has its own
+// lock, and the client with the next number is its rival.
 func idleLock(naps *naps, with func(session.Options) session.Options) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		n := naps.begin(env)
@@ -215,8 +216,9 @@ func (n *naps) of(env *harness.Env) *nap {
 	return n.runs[env]
 }
 
-// schedule extends the workload w. The setup then also delays packets between servers and chooses
-// the follower of the idle clients. The final part also removes the run from n.naps.
+// The method `schedule` returns the workload w with two additions. The setup also delays packets
+// between servers, and chooses the follower to which the idle clients connect. The final part also
+// removes the run from n.naps.
 func (n *nap) schedule(w harness.Workload) harness.Workload {
 	setup, final := w.Setup, w.Final
 	w.Setup = func(ctx context.Context, env *harness.Env) error {
@@ -264,7 +266,7 @@ func (n *naps) end(env *harness.Env) {
 // drowsy reports whether a client is one of those that are idle on the follower.
 func drowsy(c *harness.Client) bool { return c.ID%2 == 0 }
 
-// choose chooses a follower for the idle clients, and stores its index in n.server.
+// The method `choose` chooses a follower for the idle clients, and stores its index in n.server.
 func (n *nap) choose(ctx context.Context, env *harness.Env) error {
 	at, err := anyFollower(ctx, env.Ensemble)
 	if err == nil {
@@ -273,8 +275,8 @@ func (n *nap) choose(ctx context.Context, env *harness.Env) error {
 	return err
 }
 
-// settle adds latency between an idle client and its server, so that the client learns late that
-// its session is over.
+// The method `settle` adds latency between an idle client and its server, so that the client learns
+// late that its session is over.
 func (n *nap) settle(c *harness.Client) {
 	if drowsy(c) {
 		far := upTo(40 * time.Millisecond)(c)
@@ -282,9 +284,9 @@ func (n *nap) settle(c *harness.Client) {
 	}
 }
 
-// options returns the options of a client's next session. The sessions of every second pair do not
-// set TickTime. The idle client of the second pair sends no requests for its lease while it is
-// idle. The idle client of the fourth pair may move between servers.
+// The method `options` returns the options of a client's next session. The sessions of every second
+// pair do not set TickTime. The idle client of the second pair sends no requests for its lease
+// while it is idle. The idle client of the fourth pair may move between servers.
 func (n *nap) options(ctx context.Context, c *harness.Client) session.Options {
 	if drowsy(c) {
 		_ = n.choose(ctx, n.env) // if there is no leader, the previous choice remains
@@ -303,10 +305,10 @@ func (n *nap) options(ctx context.Context, c *harness.Client) session.Options {
 	return o
 }
 
-// sleep waits until it is a client's turn to send its request. An idle client first sleeps for
-// longer than its session timeout. It then waits until a fault begins, and after that until about
-// the time at which the leader expires its session. Its rival waits until the wait of the idle
-// client is over, and then for up to 300 ms.
+// The method `sleep` waits until it is a client's turn to send its request. An idle client first
+// sleeps for longer than its session timeout. It then waits until a fault begins, and after that
+// until about the time at which the leader expires its session. The rival waits until the idle
+// client's wait is over, and then for up to 300 ms.
 func (n *nap) sleep(ctx context.Context, c *harness.Client) {
 	const look = 20 * time.Millisecond
 	pair := c.ID / 2
@@ -326,8 +328,9 @@ func (n *nap) sleep(ctx context.Context, c *harness.Client) {
 	n.note(func() { n.asked[pair]++ })
 }
 
-// hold returns how long a client holds. An idle client holds for longer than its rival. So if the
-// idle client has lost its session without noticing, its hold overlaps with the hold of its rival.
+// The method `hold` returns how long a client keeps a lock, a term or a claim. An idle client keeps
+// it for longer than its rival. So if the idle client has lost its session without noticing, its
+// hold overlaps with the hold of its rival.
 func (n *nap) hold(c *harness.Client) time.Duration {
 	if drowsy(c) {
 		return idleTick/2 + upTo(2*idleTick)(c)
@@ -472,7 +475,7 @@ func partitionFollower(ctx context.Context, env *harness.Env, f idleHit) (string
 }
 
 // pauseLeader pauses the leader's process. The leader resumes before its followers elect another
-// one. It then has sessions to expire and requests to answer.
+// leader. When it resumes, it has sessions to expire and requests to answer.
 func pauseLeader(ctx context.Context, env *harness.Env, f idleHit) (string, error) {
 	e := env.Ensemble.(ensemble.Pauser)
 	if err := e.Pause(ctx, f.leader); err != nil {
@@ -500,8 +503,8 @@ func stallLeadersLog(ctx context.Context, env *harness.Env, f idleHit) (evidence
 	return evidence, errors.Join(err, e.FlowLog(context.WithoutCancel(ctx), f.leader))
 }
 
-// askedWhileBroken requires n requests of idle clients during a fault. Without such a request, no
-// fault affected a client that had been idle.
+// askedWhileBroken requires n requests of idle clients during a fault. If there is no such request,
+// no fault affected a client that had been idle.
 func askedWhileBroken(n int) checker.Checker {
 	return checker.AtLeast("run/requests-of-idle", n, "requests of idle clients during a fault", func(h *history.History) (found int) {
 		broken := 0

@@ -34,11 +34,12 @@ const (
 	idleCrowd = 240
 )
 
-// This attack chooses its times by the server's clock, unlike the scenario idle-lock. A follower is
-// cut off for 4 to 8 s. Its idle clients acquire locks shortly before the leader expires their
-// sessions, and rivals on other servers acquire them right after. With -pauses, the leader is
-// paused for the same time instead. No lock may have two holders at once. With -trust-idle, at
-// least one lock must have two.
+// A lock never has two holders, even if a client was idle on a follower that is cut off from the
+// leader. In this test a follower is cut off for 4 to 8 s. Its idle clients acquire locks shortly
+// before the leader expires their sessions, and rivals on other servers acquire the same locks
+// right after. With -pauses, the leader is paused for the same time instead. With -trust-idle, at
+// least one lock must have two holders. Unlike the scenario idle-lock, the test chooses its times
+// by the server's clock.
 //
 //	go test ./scenarios -run CutsSharedByIdle -cuts 200 -ensembles 3 -timeout 0 -v
 //
@@ -125,10 +126,10 @@ func (a *idleAttack) between(least, most time.Duration) time.Duration {
 	return least + time.Duration(a.random.Int64N(int64(max(most-least, 1))))
 }
 
-// plan draws an attack. The leader sends a PING every half tick. It expires a session at the first
-// multiple of the tick that comes more than the session timeout after the last PING before the
-// break. The result `phase` is the time from the start of a tick to the break. The other times
-// count from the break.
+// The method `plan` chooses an attack at random. The leader sends a PING every half tick. It
+// expires a session at the first multiple of the tick that comes more than the session timeout
+// after the last PING before the break. The result `phase` is the time from the start of a tick to
+// the break. The other times count from the break.
 func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
 	phase = a.between(idleTick*11/20, idleTick*39/40) // the last PING was sent in this tick
 	expiry = idleTick - phase + idleTimeout
@@ -149,7 +150,7 @@ func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
 	return how, phase, expiry, mend
 }
 
-// begin breaks the connection, and returns a function that restores the connection.
+// The method `begin` breaks the connection, and returns a function that restores the connection.
 func (a *idleAttack) begin(ctx context.Context, how idleBreak, leader, at int) (mend func() error, err error) {
 	if how == paused {
 		p := a.ensemble.(ensemble.Pauser)
@@ -203,9 +204,9 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 	if err != nil {
 		return err
 	}
-	// The follower forwards the idle clients' requests to the leader. When TCP first retransmits
-	// one of these requests, after about 200 ms, it begins to delay the later ones. So all idle
-	// clients send their requests within one burst.
+	// The follower forwards the idle clients' requests to the leader. After about 200 ms, TCP
+	// retransmits the first of these requests, and from then on it delays later requests. So all
+	// idle clients send their requests within one burst.
 	const burst = 200 * time.Millisecond
 	first := a.between(max(min(mend, expiry)-burst/2, expiry-3*burst), expiry-burst/2)
 	if how == paused {
@@ -262,7 +263,7 @@ func (all *idleSessions) close() {
 	closing.Wait()
 }
 
-// crowd opens idle sessions on the follower.
+// The method `crowd` opens idleCrowd idle sessions on the follower.
 func (a *idleAttack) crowd(ctx context.Context, all *idleSessions, at int) error {
 	var opening errgroup.Group
 	opening.SetLimit(16)
@@ -296,9 +297,9 @@ type idleHold struct {
 	ctx      context.Context // of the grant; nil as soon as the release begins
 }
 
-// pair opens the sessions of the pair with index i. Half of the idle sessions do not set TickTime,
-// and every fourth may move to another server. If `silent` is true, the idle session sends no syncs
-// while it is idle.
+// The method `pair` opens the sessions of the pair with index i. Half of the idle sessions do not
+// set TickTime, and every fourth may move to another server. If `silent` is true, the idle session
+// sends no syncs while it is idle.
 func (a *idleAttack) pair(ctx context.Context, all *idleSessions, path string, i, leader, at int, silent bool) (*idlePair, error) {
 	servers := a.ensemble.Servers()
 	p := &idlePair{path: path, proxy: netfault.New(a.ensemble.DialContext)}
@@ -328,7 +329,7 @@ func (a *idleAttack) pair(ctx context.Context, all *idleSessions, path string, i
 	return p, err
 }
 
-// take acquires the lock at the given time and holds it for some seconds.
+// The method `take` acquires the lock at the given time and holds it for some seconds.
 func (p *idlePair) take(ctx context.Context, who int, at time.Time) {
 	times.Sleep(ctx, time.Until(at))
 	ctx, cancel := context.WithTimeout(ctx, 2*idleTimeout)
@@ -349,8 +350,8 @@ func (p *idlePair) take(ctx context.Context, who int, at time.Time) {
 	}
 	h := &idleHold{from: time.Now(), ctx: g.Context()}
 	p.note(func() {
-		// If the other client has been granted the lock and has not released it, the context of
-		// that grant must have ended before this grant.
+		// The other client of the pair may have been granted the lock and not have released it.
+		// Then the context of its grant must have ended before this grant.
 		if other := p.held[1-who]; other != nil && other.ctx != nil && other.ctx.Err() == nil {
 			p.shared = true
 		}
@@ -373,7 +374,7 @@ func (p *idlePair) note(f func()) {
 	f()
 }
 
-// judge adds the pair's result to total.
+// The method `judge` adds the pair's result to total.
 func (p *idlePair) judge(t *testing.T, total *idleCount) (shared int) {
 	total.add(func() {
 		total.locks++
@@ -403,8 +404,8 @@ func (p *idlePair) judge(t *testing.T, total *idleCount) (shared int) {
 	return shared
 }
 
-// monotonic returns the time since the machine booted. On this clock, the servers of this machine
-// expire sessions at multiples of the tick.
+// The function `monotonic` returns the time since the machine booted. The servers on this machine
+// use the same clock: they expire sessions when this time is a multiple of the tick.
 func monotonic() time.Duration {
 	text, _ := os.ReadFile("/proc/uptime")
 	var seconds float64

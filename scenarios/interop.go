@@ -28,8 +28,8 @@ func Interop() harness.Scenario {
 	}, lockProgram{}, openMutex, client.Lock, peers.Curator, peers.Kazoo)
 }
 
-// InteropElection lets processes of three languages share one election. The candidates are those of
-// zkcoord, Curator's LeaderLatch and kazoo's Election.
+// InteropElection lets processes of three languages share one election. The candidates use
+// zkcoord's Election, Curator's LeaderLatch and kazoo's Election.
 func InteropElection() harness.Scenario {
 	return shared(harness.Scenario{
 		Name:       "interop-election",
@@ -40,7 +40,7 @@ func InteropElection() harness.Scenario {
 }
 
 // InteropRWLock lets processes of two languages share one read-write lock. The readers and writers
-// are those of zkcoord and of Curator's InterProcessReadWriteLock.
+// use zkcoord's RWMutex and Curator's InterProcessReadWriteLock.
 func InteropRWLock() harness.Scenario {
 	return shared(harness.Scenario{
 		Name:       "interop-rwlock",
@@ -54,8 +54,8 @@ func InteropRWLock() harness.Scenario {
 	}, lockProgram{want: readOrWrite}, openRWMutex, client.RWLock, peers.Curator)
 }
 
-// InteropSemaphore lets processes of two languages share one semaphore: permits of zkcoord and of
-// Curator's InterProcessSemaphoreV2.
+// InteropSemaphore lets processes of two languages share one semaphore. They use zkcoord's
+// Semaphore and Curator's InterProcessSemaphoreV2.
 func InteropSemaphore() harness.Scenario {
 	s := shared(harness.Scenario{
 		Name:       "interop-semaphore",
@@ -101,8 +101,8 @@ func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener
 	return s
 }
 
-// turns requires that clients of each kind get n grants directly after a grant to a client of
-// another kind. If all clients of one kind failed, they would get no such grants.
+// The function `turns` requires that clients of each kind get n grants directly after a grant to a
+// client of another kind. If all clients of one kind failed, they would get no such grants.
 func turns(kinds, n int) checker.Checker {
 	return checker.AtLeast("run/turns-of-libraries", n, "grants to each library after another one", func(h *history.History) int {
 		found := make([]int, kinds)

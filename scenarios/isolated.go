@@ -57,9 +57,9 @@ func peerMutant(l peers.Library, recipe string) harness.Mutant {
 	}
 }
 
-// IsolatedLeader is like IsolatedFollower, but the holder's server is the leader. The leader is cut
-// off, together with one follower, from the majority, which elects another leader. The old leader
-// answers even sync for a while. It gives up, and closes its clients' connections, before the
+// IsolatedLeader is like IsolatedFollower, but the holder's server is the leader. The leader and
+// one follower are cut off from the majority, which elects another leader. The old leader answers
+// requests for a while, even sync. It gives up, and closes its clients' connections, before the
 // majority can have expired the session. So a program that treats a lost connection as a lost lock
 // survives, but a program that waits for the expiry event does not.
 func IsolatedLeader() harness.Scenario {
@@ -67,8 +67,8 @@ func IsolatedLeader() harness.Scenario {
 		Name:   "isolated-leader",
 		Claim:  "A client on a leader that is cut off from the majority learns that it lost the lock before any other client is granted it.",
 		Config: ensemble.Config{Nodes: 5, TickTime: 2 * time.Second, SyncLimit: 5},
-		// The majority misses its leader for syncLimit ticks, 10 s. It then elects another leader,
-		// which expires the session.
+		// The majority misses its leader for syncLimit ticks, 10 s. Then the majority elects
+		// another leader, which expires the session.
 		Faults: []harness.Fault{isolate{with: 1, length: 20 * time.Second}},
 	}, anyLeader)
 	s.Mutants = []harness.Mutant{untilExpired(anyLeader)}
@@ -126,10 +126,10 @@ type chooser func(context.Context, ensemble.Ensemble) (int, error)
 type serversOf func(context.Context, *harness.Client) []string
 
 // isolatedHolder returns the workload. Client 0 uses the server that will be cut off, and holds the
-// lock for up to 20 s. The other clients use the other servers. They contend only while client 0
-// was the last client to get the lock. So each of them gets the lock once, and then client 0 gets
-// it again. Client 0 therefore holds the lock most of the time, and the fault can wait until client
-// 0 holds it: see awaitHold. A client that lost its session in a cut opens another one.
+// lock for up to 20 s. The other clients use the other servers. They begin to contend only if the
+// last client that got the lock was client 0. So each of them gets the lock once, and then client 0
+// gets it again. Client 0 therefore holds the lock most of the time, and the fault can wait until
+// client 0 holds it: see awaitHold. A client that lost its session in a cut opens another session.
 func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var chosen atomic.Int32
@@ -186,9 +186,9 @@ func anyFollower(ctx context.Context, e ensemble.Ensemble) (int, error) {
 	return 0, nil
 }
 
-// isolate is a fault that cuts off the server of client 0, together with `with` other servers. The
-// cut lasts at least for `length`, and until the lock is granted again. If `with` is not zero, the
-// cut must include the leader: otherwise nothing is cut.
+// The type `isolate` is a fault that cuts off the server of client 0, together with `with` other
+// servers. The cut lasts at least for `length`, and until the lock is granted again. If `with` is
+// not zero, the servers that are cut off must include the leader: otherwise nothing is cut.
 type isolate struct {
 	with   int
 	length time.Duration
@@ -260,7 +260,7 @@ func (f isolate) Inject(ctx context.Context, env *harness.Env, step harness.Step
 	return harness.Injected{Target: w.Target, Evidence: evidence}, err
 }
 
-// grants returns how often the lock has been granted so far.
+// The function `grants` returns how often the lock has been granted so far.
 func grants(env *harness.Env) int { return env.Recorder().Progress().Holds }
 
 // awaitTakeover waits for at least the given time, and until the number of grants differs from
@@ -336,7 +336,8 @@ func ownedBy(ctx context.Context, s *session.Session, dir string, id int64) stri
 	return ""
 }
 
-// group returns the server that client 0 is connected to, and the servers that are cut off with it.
+// The method `group` returns the server that client 0 is connected to, and the servers that are cut
+// off with it.
 func (f isolate) group(env *harness.Env) ([]int, error) {
 	connected := holderProxy(env).Connected()
 	if len(connected) == 0 {
@@ -351,7 +352,7 @@ func (f isolate) group(env *harness.Env) ([]int, error) {
 	return group, nil
 }
 
-// silence stalls all traffic between client 0 and its server.
+// The type `silence` is a fault that stalls all traffic between client 0 and its server.
 type silence struct{}
 
 func (silence) Name() string { return "silence-holder" }

@@ -81,10 +81,10 @@ func TestTraceShowsTheRuleThatTrustsIdleSessions(t *testing.T) {
 	}
 }
 
-// Assumption A4 of decision 0001 is dropped: a session timeout is shorter than two ticks, because
-// minSessionTimeout allows it, and the session does not know the tick. A leader then expires a
-// session before the end of its lease, and the harness reports that. On real servers a run takes
-// three minutes:
+// Without assumption A4 of decision 0001, a leader may expire a session before the end of its
+// lease, and the harness reports that. In this test the session timeout is shorter than two ticks,
+// because minSessionTimeout allows it, and the session does not know the tick. On real servers a
+// run takes three minutes:
 //
 //	go test ./scenarios -run TestLeaseNeedsShortTicks -ensemble process -seed 11 -timeout 0 -v
 func TestLeaseNeedsShortTicks(t *testing.T) {
@@ -104,7 +104,8 @@ func TestLeaseNeedsShortTicks(t *testing.T) {
 	t.Errorf("got no session that expired before the end of its lease in %d runs, want one", runs)
 }
 
-// withoutShortTicks runs s on local JVMs if the flag -ensemble says so, or in virtual time.
+// withoutShortTicks runs s on local JVMs if the flag -ensemble is "process", and otherwise in
+// virtual time.
 func withoutShortTicks(t *testing.T, s harness.Scenario, seed uint64) *harness.Result {
 	if *kind != "process" {
 		o := VirtualOptions(s, seed)

@@ -14,10 +14,10 @@ import (
 	"github.com/zkcoord/zkcoord/internal/peers"
 )
 
-// LockPause is the case that no lock can prevent. A holder's process is paused, its session
-// expires, another client is granted the lock, and the holder continues where it stopped. Then only
-// the fenced resource prevents wrong writes. The scenario reports how long two clients believed
-// that they held the lock.
+// LockPause is the case that no lock can prevent: two clients believe that they hold the lock. A
+// holder's process is paused, its session expires, another client is granted the lock, and the
+// first holder continues where it stopped. In this case only the fenced resource prevents wrong
+// writes. The scenario reports how long two clients believed that they held the lock.
 func LockPause() harness.Scenario {
 	outside := exposed()
 	outside.Outside = append(outside.Outside, pauseHolder{}.Name())

@@ -19,9 +19,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// LockPauseSQL is LockPause with an account in a PostgreSQL database. Client 0 reads in one
-// transaction and writes in another. Its process is paused within one of these transactions or
-// between them. The checkers judge the database's own log of accesses.
+// LockPauseSQL is LockPause with an account in a PostgreSQL database. Client 0 reads the account in
+// one transaction and writes it in another. The process of client 0 is paused within one of these
+// transactions or between them. The checkers judge the database's own log of accesses.
 func LockPauseSQL() harness.Scenario {
 	s := LockPause()
 	s.Name = "lock-pause-sql"
@@ -47,11 +47,11 @@ func LockPauseSQL() harness.Scenario {
 	return s
 }
 
-// stay is how long client 0 stays at the place where its process is to be paused.
+// The constant `stay` is how long client 0 stays at the place where its process is to be paused.
 const stay = 2 * sessionTimeout
 
 // accountHolders returns the workload. Each client adds to the account under the lock. Client 0
-// takes longer, within one of its two transactions or between them.
+// takes longer than the others, within one of its two transactions or between them.
 func accountHolders(g peers.Guard) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		a := &sqlAccount{guard: g}
@@ -63,7 +63,7 @@ func accountHolders(g peers.Guard) func(*harness.Env) harness.Workload {
 	}
 }
 
-// A sqlAccount is the account of one run.
+// A sqlAccount is the fenced resource of one run: an account in a PostgreSQL database.
 type sqlAccount struct {
 	guard  peers.Guard
 	server *postgres.Server
@@ -100,7 +100,8 @@ func (a *sqlAccount) close() error {
 	return a.server.Close()
 }
 
-// add reads the account and writes its value plus one, even if the lock was lost meanwhile.
+// The method `add` reads the account and writes its value plus one, even if the lock was lost
+// meanwhile.
 func (a *sqlAccount) add(ctx context.Context, c *harness.Client, l locker, h held) {
 	p := l.of.(*remote).Client
 	var inRead, between, inWrite time.Duration // how long the client stays in each of these places
@@ -123,8 +124,8 @@ func (a *sqlAccount) add(ctx context.Context, c *harness.Client, l locker, h hel
 	refusal(c, h, "write", peers.Write(ctx, p, c.ID, inWrite, value+1))
 }
 
-// refusal records that an access was refused, if err is a fence.StaleError. The database's log
-// contains only the accepted accesses.
+// The function `refusal` records that an access was refused, if err is a fence.StaleError. The
+// database's log contains only the accepted accesses.
 func refusal(c *harness.Client, h held, what string, err error) {
 	var stale *fence.StaleError
 	if errors.As(err, &stale) {
@@ -133,7 +134,7 @@ func refusal(c *harness.Client, h held, what string, err error) {
 	}
 }
 
-// log records the accesses that the database accepted, in their order.
+// The method `log` records the accesses that the database accepted, in their order.
 func (a *sqlAccount) log(ctx context.Context, env *harness.Env) error {
 	return a.do(func(db *sql.DB) error {
 		rows, err := db.QueryContext(ctx, "SELECT client, token, op, value FROM log ORDER BY id")

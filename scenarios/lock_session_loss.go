@@ -46,16 +46,17 @@ func sessionLosers(open opener) func(*harness.Env) harness.Workload {
 	return lockProgram{open: open, account: harness.NewResource, hold: mostlyShort(20*time.Millisecond, 500*time.Millisecond)}.workload
 }
 
-// exposed is the envelope for faults that go beyond the assumptions of a lease. Such a fault closes
-// a client's session from a second connection, deletes the znodes of grants, pauses clients'
-// processes, gives these processes no further memory, or makes servers' timers run too fast.
+// The function `exposed` returns the envelope for faults that go beyond the assumptions of a lease.
+// Such a fault closes a client's session from a second connection, deletes the znodes of grants,
+// pauses clients' processes, gives these processes no further memory, or makes servers' timers run
+// too fast.
 func exposed() checker.Envelope { return checker.Envelope{Outside: fault.Exposing()} }
 
-// meddled is the envelope for faults that delete znodes of clients.
+// The function `meddled` returns the envelope for faults that delete znodes of clients.
 func meddled() checker.Envelope { return checker.Envelope{Outside: fault.Deleting()} }
 
-// faults returns the faults of a list, for sessions of sessionTimeout. It panics if the list is
-// wrong, because lists are constants of this package.
+// The function `faults` returns the faults that `list` names, for sessions with the timeout
+// sessionTimeout. It panics if a name is wrong, because all lists are constants of this package.
 func faults(list string) []harness.Fault {
 	found, err := fault.Options{SessionTimeout: sessionTimeout}.Named(list)
 	if err != nil {
@@ -75,7 +76,7 @@ func mostlyShort(short, long time.Duration) func(*harness.Client) time.Duration 
 	}
 }
 
-// deaf is the workload of programs that ignore the grant's context.
+// The function `deaf` returns the workload of programs that ignore the grant's context.
 func deaf(resource func(string) *harness.Resource) func(*harness.Env) harness.Workload {
 	open := func(ctx context.Context, c *harness.Client, path string) (locker, error) {
 		l, err := openMutex(leased())(ctx, c, path)

@@ -23,11 +23,11 @@ type locker struct {
 }
 
 // A lockFunc acquires a lock or permits. Its argument `want` is empty, a mode, or a number of
-// permits. Events record it in their field Arg.
+// permits. Events record `want` in their field Arg.
 type lockFunc func(ctx context.Context, want string) (held, error)
 
-// held is a grant of a locker. The context ends when the program learns that it no longer holds the
-// lock.
+// The type `held` is a grant of a locker. The context ends when the program learns that it no
+// longer holds the lock.
 type held struct {
 	context.Context
 	token  int64
@@ -107,7 +107,7 @@ func (p lockProgram) workload(env *harness.Env) harness.Workload {
 	}}
 }
 
-// round acquires the lock, uses the resource, and releases the lock.
+// The method `round` acquires the lock, uses the resource, and releases the lock.
 func (p *lockProgram) round(ctx context.Context, c *harness.Client, l locker, path string) {
 	want := ""
 	if p.want != nil {
@@ -178,10 +178,10 @@ func (p *lockProgram) use(c *harness.Client, h held, want string) {
 	}
 }
 
-// downgrade converts the client's grant, continues as a reader, and returns the reader's hold. The
-// reader's hold begins before the request, because the client holds at least a read lock all the
-// time. The caller has already ended the writer's hold, because the request may end the writer's
-// rights at any moment.
+// The method `downgrade` converts the client's grant, continues as a reader, and returns the
+// reader's hold. The reader's hold begins before the request, because the client holds at least a
+// read lock all the time. The caller has already ended the writer's hold, because the request may
+// end the writer's rights at any moment.
 func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, grant history.Event) *harness.Hold {
 	grant.Arg = checker.ModeRead
 	hold := c.Hold(h, grant)

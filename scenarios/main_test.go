@@ -80,8 +80,9 @@ func (r *runs) write(path string) error {
 	return errors.Join(r.file.Write(f), f.Close())
 }
 
-// options returns the options that the flags select, with a default length. It skips the test if
-// the selected ensemble is not available.
+// The function `options` returns the options that the flags select. The argument `standard` is the
+// length of the run if no flag sets it. The test is skipped if the selected ensemble is not
+// available.
 func options(t *testing.T, standard time.Duration) harness.Options {
 	t.Helper()
 	if *kind == "container" {
@@ -119,7 +120,7 @@ func flagged(t *testing.T, s harness.Scenario, o harness.Options) (harness.Scena
 	return s, o
 }
 
-// command returns the command line that repeats the test.
+// The function `command` returns the command line that repeats the test.
 func command(t *testing.T) string {
 	parts := []string{"go test ./scenarios -run", "'^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$'"}
 	flag.Visit(func(f *flag.Flag) {
@@ -146,7 +147,8 @@ func virtualCommand(s harness.Scenario, o harness.Options) string {
 	return c
 }
 
-// run runs s on the ensemble of the flags. It fails the test unless the result passes.
+// The function `run` runs s on the ensemble that the flags select. It fails the test unless the
+// result passes.
 func run(t *testing.T, s harness.Scenario, standard time.Duration) {
 	t.Helper()
 	if *kind == "embedded" && s.Needs == "" {
@@ -181,8 +183,8 @@ func virtually(t *testing.T, s harness.Scenario, o harness.Options) (result *har
 	return result
 }
 
-// tell fails the test unless r passes. The failure contains the summary, the path of the report,
-// and on the embedded ensemble a smaller run that fails the same way.
+// The function `tell` fails the test unless r passes. The failure contains the summary, the path of
+// the report, and on the embedded ensemble a smaller run that fails the same way.
 func tell(t *testing.T, s harness.Scenario, r *harness.Result, kept harness.Store) {
 	t.Helper()
 	all.add(r)

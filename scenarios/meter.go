@@ -14,11 +14,11 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A consumer that takes or claims one item after another does so without a place in a lock queue.
-// It reads several items ahead, and then sends one transaction for each of them. If another
-// consumer was faster, the transaction fails. The consumer then continues with the next item. If
-// the consumers of a run are faster than its producers, the run exercises neither the reading ahead
-// nor these conflicts. So a meter counts both, and guards require a minimum of each.
+// A consumer needs no place in a lock queue to take or claim one item after another. It reads
+// several items ahead, and then sends one transaction for each of them. If another consumer was
+// faster, the transaction fails. The consumer then continues with the next item. If the consumers
+// of a run are faster than its producers, the run exercises neither the reading ahead nor these
+// conflicts. So a meter counts both, and guards require a minimum of each.
 
 // A meter counts those requests of a client's session that show how the queue has served a take or
 // a claim. The client makes one take or claim at a time.
@@ -33,7 +33,7 @@ const (
 	// earlier call had read the item. In the event, Object is the queue and Result is the value.
 	factReadAhead = "read-ahead"
 	// factConflict means that another consumer was faster during a take or claim. The event has the
-	// same fields as that of factReadAhead.
+	// same fields as an event of factReadAhead.
 	factConflict = "conflict"
 )
 
@@ -57,8 +57,8 @@ func (m *meter) on(o session.Options) session.Options {
 	return o
 }
 
-// ofItem reports whether path is that of an item or of a claim on it. In a queue, only the names of
-// items have a dot. The names of segments are numbers.
+// ofItem reports whether path belongs to an item or to a claim on an item. In a queue, only the
+// names of items have a dot. The names of segments are numbers.
 func ofItem(path string) bool {
 	dir, name := znode.Split(path)
 	_, parent := znode.Split(dir)
@@ -90,7 +90,7 @@ func readAhead(n int) checker.Checker {
 	return checker.AtLeast("run/read-ahead", n, "values that an earlier call had read", countFacts(factReadAhead))
 }
 
-// conflicts requires n takes or claims during which another consumer was faster.
+// The function `conflicts` requires n takes or claims during which another consumer was faster.
 func conflicts(n int) checker.Checker {
 	return checker.AtLeast("run/conflicts", n, "values taken after another consumer was faster", countFacts(factConflict))
 }

@@ -62,14 +62,14 @@ func takeMulti(ctx context.Context, s *session.Session, paths []string) (multiHe
 	return multiHeld{g.Context(), g.Grants(), g.Unlock}, nil
 }
 
-// takeAsGiven acquires the locks in the given order. If one cannot be acquired, it releases the
-// locks that it has already acquired.
+// takeAsGiven acquires the locks in the given order. If it cannot acquire one of them, it releases
+// the locks that it has already acquired.
 func takeAsGiven(ctx context.Context, s *session.Session, paths []string) (multiHeld, error) {
 	return oneByOne(ctx, s, paths, true)
 }
 
-// takeAndKeep acquires the locks in sorted order. If one cannot be acquired, it keeps the locks
-// that it has already acquired.
+// takeAndKeep acquires the locks in sorted order. If it cannot acquire one of them, it keeps the
+// locks that it has already acquired.
 func takeAndKeep(ctx context.Context, s *session.Session, paths []string) (multiHeld, error) {
 	return oneByOne(ctx, s, slices.Sorted(slices.Values(paths)), false)
 }
@@ -148,8 +148,8 @@ func multiWorkload(opts session.Options, take multiTaker) func(*harness.Env) har
 	}
 }
 
-// round acquires some of the locks, uses their resources, and releases the locks. In the history,
-// the acquire has the path of the first lock.
+// The method `round` acquires some of the locks, uses their resources, and releases the locks. In
+// the history, the acquire has the path of the first lock.
 func (p *multiProgram) round(ctx context.Context, c *harness.Client, s *session.Session) {
 	var paths []string
 	for _, i := range c.Rand.Perm(len(p.paths))[:2+c.Rand.IntN(2)] {
@@ -200,7 +200,7 @@ func tokenOf(h multiHeld, path string) int64 {
 	return 0
 }
 
-// count increments the resource of each lock, as long as all locks are held.
+// The method `count` increments the resource of each lock, as long as all locks are held.
 func (p *multiProgram) count(c *harness.Client, h multiHeld) {
 	values := make(map[string]int64)
 	for _, g := range h.grants {

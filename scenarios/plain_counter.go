@@ -10,9 +10,10 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A plainCounter is a counter as many programs implement it. It reads the value, and writes the new
-// one on condition that the version has not changed. Without a mistake it passes the scenario
-// counter, because after a lost reply it reports that the outcome is unknown.
+// A plainCounter implements a counter as many programs do. It reads the value, and writes the new
+// value on condition that the version has not changed. If a reply is lost, it reports that the
+// outcome is unknown. So a plainCounter without any of the countMistakes passes the scenario
+// `counter`.
 type plainCounter struct {
 	s    *session.Session
 	path string
@@ -40,8 +41,8 @@ func openPlain(does countMistakes) func(s *session.Session, dir string) tallyOf 
 	}
 }
 
-// read returns the value and its version. If there is no counter, `read` creates it with the value
-// 0.
+// The method `read` returns the value and its version. If there is no counter, `read` creates it
+// with the value 0.
 func (p *plainCounter) read(ctx context.Context) (int64, int32, error) {
 	for {
 		if err := recipe.ReadBarrier(ctx, p.s, p.path); err != nil {

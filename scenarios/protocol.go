@@ -21,7 +21,7 @@ type protocol struct {
 	workload func(fleet func(serversOf) *fleet) func(*harness.Env) harness.Workload
 }
 
-// protocols returns the scenarios that have a protocol.
+// The function `protocols` returns the scenarios that have a protocol.
 func protocols() []protocol {
 	locks := func(workload func(opener) func(*harness.Env) harness.Workload) func(func(serversOf) *fleet) func(*harness.Env) harness.Workload {
 		return func(fleet func(serversOf) *fleet) func(*harness.Env) harness.Workload {
@@ -101,8 +101,8 @@ func withProgram(s harness.Scenario, p protocol, program func(context.Context) (
 	return s
 }
 
-// ofAnyLanguage returns those of the checkers that apply to clients in any language. Such clients
-// promise only what their recipe promises, and have only the operations of the protocol.
+// ofAnyLanguage returns the checkers that apply to clients in any language. Such clients promise
+// only what their recipe promises, and have only the operations of the protocol.
 func ofAnyLanguage(checkers []checker.Checker) (all []checker.Checker) {
 	for _, c := range checkers {
 		switch c.Properties()[0].ID {
@@ -123,7 +123,8 @@ func ofAnyLanguage(checkers []checker.Checker) (all []checker.Checker) {
 	return all
 }
 
-// candidates returns the workload of clients that campaign, lead for a while and resign.
+// The function `candidates` returns the workload of clients that campaign, lead for a while and
+// resign.
 func candidates(open opener) func(*harness.Env) harness.Workload {
 	return lockProgram{
 		name: "election", op: checker.OpCampaign,

@@ -19,9 +19,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// QueueClaims runs a queue under every fault. Clients claim items and work on them. Then they
-// release or reject an item, or acknowledge it in one transaction with an effect: the create of a
-// znode for the item.
+// QueueClaims runs a queue under every fault. Clients claim items and work on them. Then a client
+// releases its item, rejects it, or acknowledges it. The transaction of the acknowledgement also
+// has an effect: it creates a znode for the item.
 func QueueClaims() harness.Scenario {
 	return harness.Scenario{
 		Name:       "queue-claims",
@@ -74,8 +74,8 @@ type claimsProgram struct {
 	saidTrue bool // does not check whether the acknowledgement succeeded
 	deaf     bool // ignores the claim's context
 	late     bool // works until its release is confirmed
-	// If `idle` is not nil, every client sleeps and then claims an item, again and again. A rival
-	// of an idle client also puts an item before it sleeps, if the queue is empty.
+	// If `idle` is not nil, every client sleeps and then claims an item, again and again: see the
+	// method `idleWork`.
 	idle *nap
 	with func(session.Options) session.Options // adapts the options of idle clients
 
@@ -92,7 +92,7 @@ func (p *claimsProgram) options() queue.Options[string] {
 	return queue.Options[string]{ClaimFor: sessionTimeout, MaxAttempts: 20}
 }
 
-// session returns the options of a client's next session.
+// The method `session` returns the options of a client's next session.
 func (p *claimsProgram) session(ctx context.Context, c *harness.Client) session.Options {
 	if p.idle == nil {
 		return leased()
@@ -152,7 +152,7 @@ func dueIn(c *harness.Client) time.Duration {
 	return upTo(1500 * time.Millisecond)(c)
 }
 
-// work claims one item after another, and at the end the remaining items.
+// The method `work` claims one item after another, and at the end the remaining items.
 func (p *claimsProgram) work(ctx context.Context, c *harness.Client, s *session.Session, m *meter) {
 	q := queue.New(s, p.path, p.options())
 	waiting, stop := lasting(ctx, c)
@@ -177,8 +177,8 @@ func (p *claimsProgram) claim(waiting, ctx context.Context, c *harness.Client, s
 	}
 }
 
-// idleWork claims an item after each sleep. Before each of its sleeps, a rival puts an item if the
-// queue is empty.
+// idleWork repeats two steps: the client sleeps, and then it claims an item. If the client is the
+// rival of an idle client and the queue is empty, it puts an item before it sleeps.
 func (p *claimsProgram) idleWork(ctx context.Context, c *harness.Client, s *session.Session, m *meter) {
 	q := queue.New(s, p.path, p.options())
 	for c.Next(ctx) && s.Err() == nil {
@@ -192,9 +192,9 @@ func (p *claimsProgram) idleWork(ctx context.Context, c *harness.Client, s *sess
 	}
 }
 
-// process works on an item for a planned time, or until the claim ends. It then acknowledges,
-// releases or rejects the item. Sometimes the planned time is longer than the claim can last, so
-// that the claim's context ends first.
+// The method `process` works on an item for a planned time, or until the claim ends. It then
+// acknowledges, releases or rejects the item. Sometimes the planned time is longer than the claim
+// can last, so that the claim's context ends first.
 func (p *claimsProgram) process(ctx context.Context, c *harness.Client, s *session.Session, claim *queue.Claim[string]) {
 	standing, released := claim.Context(), func() {}
 	switch {

@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// priorities is the number of priorities in QueuePriority.
+// The constant `priorities` is the number of priorities in QueuePriority.
 const priorities = 3
 
 // QueuePriority runs a queue with priorities under every fault.

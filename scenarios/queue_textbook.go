@@ -15,9 +15,10 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// entries is the queue recipe of ZooKeeper's documentation, with one znode per item in one
-// directory, like Curator's SimpleDistributedQueue and kazoo's Queue. In a mutant it makes one of
-// the usual mistakes. Without a mistake it passes queue-fifo: see TestTextbookInVirtualTime.
+// The type `entries` is the queue recipe of ZooKeeper's documentation, with one znode per item in
+// one directory, like Curator's SimpleDistributedQueue and kazoo's Queue. In a mutant it makes one
+// of the usual mistakes. Without a mistake it passes the scenario queue-fifo: see
+// TestTextbookInVirtualTime.
 type entries struct {
 	s    *session.Session
 	path string
@@ -53,8 +54,8 @@ func (q *entries) put(ctx context.Context, priority int, value string) error {
 	}
 }
 
-// take waits until there is an item. Like Curator and kazoo, it sets a watch on the list of all
-// items.
+// The method `take` waits until there is an item, and takes it. Like Curator and kazoo, it sets a
+// watch on the list of all items.
 func (q *entries) take(ctx context.Context) (string, error) {
 	for {
 		value, err := q.tryTake(ctx)
@@ -129,7 +130,7 @@ func (q *entries) first(ctx context.Context) (string, error) {
 	return znode.Join(q.path, slices.MinFunc(listing.Names, q.order)), nil
 }
 
-// order compares two items by priority, and then by sequence number.
+// The method `order` compares two items by priority, and then by sequence number.
 func (q *entries) order(a, b string) int {
 	if q.does.names {
 		return strings.Compare(a, b)

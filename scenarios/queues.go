@@ -70,7 +70,7 @@ func queueWorkload(p queueProgram) func(*harness.Env) harness.Workload {
 	}
 }
 
-// produce puts one value after another.
+// The method `produce` puts one value after another.
 func (p *queueProgram) produce(ctx context.Context, c *harness.Client, q pipe, of life) {
 	for c.Next(ctx) && of.Err() == nil {
 		putOne(ctx, c, p.path, c.Rand.IntN(p.priorities), p.names, q.put)
@@ -85,8 +85,8 @@ func putOne(ctx context.Context, c *harness.Client, path string, priority int, n
 	c.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) { return e, put(ctx, priority, value) })
 }
 
-// pace returns a pause that is mostly short, and sometimes long enough for the queue to become
-// empty or to grow.
+// The function `pace` returns a pause that is mostly short, and sometimes long enough for the queue
+// to become empty or to grow.
 func pace(c *harness.Client) time.Duration {
 	if c.Rand.IntN(20) == 0 {
 		return upTo(time.Second)(c)
@@ -94,9 +94,9 @@ func pace(c *harness.Client) time.Duration {
 	return upTo(300 * time.Millisecond)(c)
 }
 
-// consume takes one value after another, and at the end the remaining values. All consumers rest at
-// the same time, again and again. Meanwhile values gather, so the consumers then read ahead and
-// compete for the same values.
+// The method `consume` takes one value after another, and at the end the remaining values. All
+// consumers rest at the same time, again and again. During such a rest, values gather in the queue.
+// After the rest, the consumers therefore read ahead and compete for the same values.
 func (p *queueProgram) consume(ctx context.Context, c *harness.Client, q pipe, of life, m *meter) {
 	waiting, stop := lasting(ctx, c)
 	defer stop()
@@ -118,13 +118,13 @@ func (p *queueProgram) consume(ctx context.Context, c *harness.Client, q pipe, o
 }
 
 // The method `rest` returns how long the consumers still have to rest. They rest in the first of
-// every eight seconds. In the other seven, the result is negative.
+// every eight seconds. In the other seven seconds, the result is negative.
 func (p *queueProgram) rest() time.Duration {
 	return time.Second - time.Since(p.begun)%(8*time.Second)
 }
 
-// The function `lasting` returns a context for calls that wait, for example for an item. It ends
-// five seconds after the end of the work, so that no client waits longer than that.
+// The function `lasting` returns a context for calls that wait, for example for an item. The
+// context ends five seconds after the end of the work, so no client waits longer than that.
 func lasting(ctx context.Context, c *harness.Client) (context.Context, func()) {
 	const enough = 5 * time.Second
 	ctx, cancel := context.WithCancel(ctx)
@@ -148,8 +148,9 @@ func final(ctx context.Context, env *harness.Env, f func(*session.Session) error
 	return f(s)
 }
 
-// drain takes the remaining items, so that a lost item cannot be mistaken for one that is still in
-// the queue. It waits for the end of claims whose sessions the servers have not expired yet.
+// The function `drain` takes the remaining items, so that a lost item cannot be mistaken for one
+// that is still in the queue. An item may still be claimed by a session that the servers have not
+// expired yet. So `drain` waits up to ten seconds for the end of such claims.
 func drain(ctx context.Context, env *harness.Env, path string, q pipe) error {
 	const most = 10 * time.Second
 	for end := time.Now().Add(most); ; {
@@ -185,7 +186,7 @@ func lastTake(env *harness.Env, path string, take func() (string, error)) (strin
 	return value, err
 }
 
-// ours uses a queue.Queue as a pipe.
+// The type `ours` uses a queue.Queue as a pipe.
 type ours struct{ q *queue.Queue[string] }
 
 func openQueue(o queue.Options[string]) pipeOf {

@@ -51,8 +51,8 @@ func (q remoteQueue) within(ctx context.Context, d time.Duration) (string, error
 	return reply.Value, err
 }
 
-// count returns zero, because drain calls it only after a take found the queue empty. The protocol
-// has no operation that counts.
+// The method `count` returns zero, because the function `drain` calls it only after a take found
+// the queue empty. The protocol has no operation that counts.
 func (q remoteQueue) count(context.Context) (int, error) { return 0, nil }
 
 // A remoteClaimer claims items.
@@ -63,7 +63,7 @@ func (q remoteClaimer) claim(ctx context.Context, d time.Duration) (client.Reply
 	return q.grant(ctx, client.Request{Op: client.OpClaim, WaitMS: &wait})
 }
 
-// finish ends a claim, by OpAck or by OpRelease.
+// The method `finish` ends a claim, by OpAck or by OpRelease.
 func (q remoteClaimer) finish(ctx context.Context, op string) error {
 	_, err := q.do(ctx, client.Request{Op: op})
 	return err

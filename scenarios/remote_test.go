@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/peers"
 )
 
-// Every scenario that has a protocol, and whose field Needs is empty, is run. The clients are
-// zkcoord's own packages behind that protocol. The runs are in virtual time, under the faults of
+// The test runs every scenario that has a protocol and whose field Needs is empty. The clients use
+// zkcoord's own packages through that protocol. The runs are in virtual time, under the faults of
 // some seeds.
 func TestProtocolsInVirtualTime(t *testing.T) {
 	for _, p := range protocols() {

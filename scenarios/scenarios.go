@@ -102,9 +102,9 @@ func With(s harness.Scenario, names ...string) (harness.Scenario, []string) {
 		}
 		meant = append(meant, fault.Names(family)...)
 	}
-	// The faults of one call of Every share a record of the clients and edges in use, so that one
-	// heal does not undo another fault. So the scenario's own faults are made again, together with
-	// the new ones.
+	// All faults that one call of Every returns share a record of the clients and edges in use, so
+	// that one heal does not undo another fault. Therefore the scenario's own faults are created
+	// again, together with the new ones.
 	every := slices.DeleteFunc(options.Every(), func(f harness.Fault) bool { return !has(s, f.Name()) && !slices.Contains(meant, f.Name()) })
 	others := slices.DeleteFunc(slices.Clone(s.Faults), func(f harness.Fault) bool { return slices.Contains(fault.Names(every), f.Name()) })
 	s.Faults = append(others, every...)

@@ -18,12 +18,17 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
+// One client at a time holds the lock, and each holder learns of its loss, however sessions are
+// lost.
+//
 // Covers L1, L2, L4, L7, S2.
 func TestLockSessionLoss(t *testing.T) {
 	run(t, LockSessionLoss(), 20*time.Second)
 }
 
-// Tests of isolated holders and paused processes mostly wait, so they run in parallel.
+// If the follower that a holder uses is cut off, the holder learns of its loss before another
+// client is granted the lock. Tests of isolated holders and paused processes mostly wait, so they
+// run in parallel.
 //
 // Covers L1, L2, S2.
 func TestIsolatedFollower(t *testing.T) {
@@ -31,12 +36,18 @@ func TestIsolatedFollower(t *testing.T) {
 	run(t, IsolatedFollower(), 30*time.Second)
 }
 
+// If the leader that a holder uses is cut off from the majority, the holder learns of its loss
+// before another client is granted the lock.
+//
 // Covers L1, L2, S2.
 func TestIsolatedLeader(t *testing.T) {
 	t.Parallel()
 	run(t, IsolatedLeader(), 40*time.Second)
 }
 
+// If a holder is cut off from its server, it learns of its loss before another client is granted
+// the lock.
+//
 // Covers L1, L2, S2.
 func TestIsolatedClient(t *testing.T) {
 	t.Parallel()
@@ -50,15 +61,16 @@ func TestIsolatedFollowerKillsTheLibraries(t *testing.T) {
 	killAll(t, IsolatedFollower(), 20*time.Second)
 }
 
-// The scenario covers the bug consul#9788. Its checker judges the logs that the commands themselves
-// write.
+// All processes of a command under a lock are dead before the next command starts. The scenario
+// covers the bug consul#9788. Its checker judges the logs that the commands themselves write.
 func TestShellLock(t *testing.T) {
 	t.Parallel()
 	needProcesses(t)
 	run(t, ShellLock(), 60*time.Second)
 }
 
-// The clients are idle most of the time, so the test runs in parallel with others.
+// A client that was idle for longer than its session timeout holds the lock alone. The clients are
+// idle most of the time, so the test runs in parallel with others.
 //
 // Covers L1, L2, S2.
 func TestIdleLock(t *testing.T) {
@@ -66,6 +78,9 @@ func TestIdleLock(t *testing.T) {
 	run(t, IdleLock(), 60*time.Second)
 }
 
+// A watcher reports states in order, and converges to the final state, whatever happens to
+// connections, servers and sessions.
+//
 // Covers W2, W3, W4, W5, W6.
 func TestWatch(t *testing.T) {
 	run(t, Watch(), 20*time.Second)
@@ -92,6 +107,8 @@ func killAll(t *testing.T, s harness.Scenario, standard time.Duration) {
 	}
 }
 
+// Clients of zkcoord, Curator and kazoo share one lock. They exclude each other and take turns.
+//
 // Covers L1, L2, L3.
 func TestInterop(t *testing.T) {
 	needPeers(t)
@@ -105,7 +122,8 @@ func TestInterop(t *testing.T) {
 	noConflict(t, o.TxnLogs)
 }
 
-// The scenarios share one ensemble, because they inject no faults.
+// Clients of several libraries share an election, a read-write lock and a semaphore. The three
+// scenarios use one ensemble, because they inject no faults.
 //
 // Covers L1, L2, L3, E1, E3.
 func TestInteropSiblings(t *testing.T) {
@@ -127,7 +145,7 @@ func TestInteropSiblings(t *testing.T) {
 	}
 }
 
-// kept is an ensemble that outlives runs.
+// The type `kept` is an ensemble that outlives runs.
 type kept struct{ ensemble.Ensemble }
 
 func (kept) Close(context.Context) error { return nil }
@@ -138,8 +156,10 @@ func needPeers(t *testing.T) {
 	needs.Installed(t, errors.Join(peers.Curator.Installed(), peers.Kazoo.Installed()))
 }
 
-// Covers L3. The test runs on the model of ZooKeeper, because only the clients have to be real
-// processes.
+// The fenced resource stays correct although a holder's process is paused. The test runs on the
+// model of ZooKeeper, because only the clients have to be real processes.
+//
+// Covers L3.
 func TestLockPause(t *testing.T) {
 	t.Parallel()
 	result := harness.RunT(t, LockPause(), harness.Options{
@@ -151,8 +171,9 @@ func TestLockPause(t *testing.T) {
 	t.Log(result.Summary())
 }
 
-// The processes of clients get no further memory for a while. A holder may then believe for too
-// long that it holds the lock, so exposure is possible, but the fenced resource stays correct.
+// In this test the processes of clients get no further memory for a while. A holder may then
+// believe for too long that it holds the lock, so exposure is possible, but the fenced resource
+// stays correct.
 func TestLockWhileClientsWaitForMemory(t *testing.T) {
 	t.Parallel()
 	if err := procs.AbleToLimitMemory(); err != nil {
@@ -171,7 +192,10 @@ func TestLockWhileClientsWaitForMemory(t *testing.T) {
 	t.Log(result.Summary()) // if the fault has no effect, the run is not exercised, and RunT fails
 }
 
-// Covers F1, F2, F3. It runs on real servers, or on the model of ZooKeeper with -ensemble embedded.
+// No stale write reaches the database although a holder's process is paused. The test runs on real
+// servers, or on the model of ZooKeeper with -ensemble embedded.
+//
+// Covers F1, F2, F3.
 func TestLockPauseSQL(t *testing.T) {
 	t.Parallel()
 	needs.Installed(t, postgres.Installed())
@@ -190,6 +214,7 @@ func TestLockPauseSQLMutantsDie(t *testing.T) {
 	}
 }
 
+// A client in a separate process can give up an acquire, and all other clients are still served.
 // Bug: the reply to an abandoned acquire was mistaken for the reply to the client's next acquire.
 // The client's process then executed that next acquire, which waited behind the contender of the
 // abandoned acquire. All other clients waited behind both contenders.

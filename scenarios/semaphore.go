@@ -14,7 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// permits is the number of permits in Semaphore.
+// The constant `permits` is the number of permits in Semaphore.
 const permits = 3
 
 // Semaphore runs a semaphore under every fault. Clients acquire one, several or all permits.
@@ -65,8 +65,9 @@ func somePermits(c *harness.Client) string {
 	return "1"
 }
 
-// countPermits acquires permits one by one until all are held, and then attempts one more. It waits
-// for permits of sessions that the servers have not expired yet.
+// countPermits acquires permits one by one until it holds all of them, and then attempts to acquire
+// one more. If permits belong to sessions that the servers have not expired yet, countPermits waits
+// for them.
 func countPermits(ctx context.Context, env *harness.Env) error {
 	return final(ctx, env, func(s *session.Session) error {
 		const most = 10 * time.Second

@@ -9,8 +9,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/fault"
 )
 
-// sharpest has families of faults, as in fault.Named, and for each the scenario that depends most
-// on what they break. If several entries contain a fault, the first one applies.
+// The list `sharpest` has families of faults, named as in fault.Named, and for each family the
+// scenario that depends most on what its faults break. If several entries contain a fault, the
+// first entry applies.
 var sharpest = []struct{ faults, scenario string }{
 	// A change whose reply is lost must not be made twice.
 	{"link-cut", "counter"},

@@ -29,11 +29,11 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// ShellLock is isolated-follower for "zkcoord lock PATH -- CMD". Client 0 runs a command whose
-// processes ignore SIGTERM, and the other clients wait to run theirs. The follower of client 0 is
-// cut off, or the zkcoord process of client 0 is killed. Each process of a command repeatedly
-// writes the time into the command's log. The checker judges only these logs: the last line of a
-// command must precede the first line of the next command.
+// ShellLock is like the scenario isolated-follower, but its clients run "zkcoord lock PATH -- CMD".
+// Client 0 runs a command whose processes ignore SIGTERM, and the other clients wait to run theirs.
+// The follower of client 0 is cut off, or the zkcoord process of client 0 is killed. Each process
+// of a command repeatedly writes the time into the command's log. The checker judges only these
+// logs: the last line of a command must precede the first line of the next command.
 func ShellLock() harness.Scenario {
 	s := harness.Scenario{
 		Name:     "shell-lock",
@@ -68,7 +68,7 @@ sh -c "$beat" child "$1" "$2" &
 setsid sh -c "$beat" apart "$1" "$2" &
 exec sh -c "$beat" first "$1" "$2"`
 
-// running is a command that was started. It may still wait for the lock.
+// The type `running` is a command that was started. It may still wait for the lock.
 type running interface {
 	harness.Process
 	Kill()
@@ -78,8 +78,9 @@ type running interface {
 // A shellRunner starts the command with the arguments under the lock at path.
 type shellRunner func(ctx context.Context, c *harness.Client, servers []string, path string, args []string) (running, error)
 
-// shellHolder is the workload. Client 0 uses the server that will be cut off, and its command runs
-// for long. The others contend only if the command that started last was that of client 0.
+// shellHolder returns the workload. Client 0 uses the server that will be cut off, and its command
+// runs for long. The other clients contend only if the last command that started was a command of
+// client 0.
 func shellHolder(start shellRunner) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var contend atomic.Bool
@@ -118,7 +119,7 @@ func (w *shellWork) work(ctx context.Context, c *harness.Client) error {
 	return nil
 }
 
-// servers returns the servers for the client's next command.
+// The method `servers` returns the servers for the client's next command.
 func (w *shellWork) servers(ctx context.Context, c *harness.Client) ([]string, error) {
 	chosen, err := anyFollower(ctx, w.env.Ensemble)
 	if err != nil {
@@ -134,8 +135,8 @@ func (w *shellWork) servers(ctx context.Context, c *harness.Client) ([]string, e
 const opCommand = "command"
 
 // The method `command` runs one command to its end. The result contains the first and the last time
-// in the command's log. It also says whether the command's zkcoord process ended before the command
-// was signaled to end.
+// in the command's log. It also says whether the command's zkcoord process ended too early, before
+// this method had signaled the command to end.
 func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []string, log string) (history.Event, error) {
 	end := log + ".end"
 	defer func() { _ = os.WriteFile(end, nil, 0o600) }() // remaining processes end

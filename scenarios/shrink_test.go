@@ -15,8 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/shrink"
 )
 
-// A run of ten minutes with dozens of faults is minimized. The generated Go test, pasted into this
-// package, fails the same way.
+// In this test a run of ten minutes with dozens of faults is minimized. The generated Go test,
+// pasted into this package, fails the same way as the run.
 func TestPastedTestOfASmallRunFailsTheSameWay(t *testing.T) {
 	s, err := Named("isolated-follower+zk-lock")
 	if err != nil {
@@ -49,7 +49,7 @@ func TestPastedTestOfASmallRunFailsTheSameWay(t *testing.T) {
 	}
 }
 
-// paste runs the tests of source as if it were a file of this package.
+// The function `paste` runs the tests of `source` as if it were a file of this package.
 func paste(t *testing.T, source string) string {
 	t.Helper()
 	dir := t.TempDir()

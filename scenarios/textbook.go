@@ -17,9 +17,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A textbook is the lock recipe of ZooKeeper's documentation, as it is often implemented. In a
-// mutant it makes one of the usual mistakes. Without a mistake it passes the scenarios lock, rwlock
-// and semaphore: see TestTextbookInVirtualTime.
+// A textbook is an implementation of the lock recipe of ZooKeeper's documentation, like those of
+// many programs. In a mutant it makes one of the usual mistakes. Without a mistake it passes the
+// scenarios lock, rwlock and semaphore: see TestTextbookInVirtualTime.
 type textbook struct {
 	s      *session.Session
 	path   string
@@ -27,7 +27,7 @@ type textbook struct {
 	does   mistakes
 }
 
-// mistakes are the mistakes of a textbook.
+// The type `mistakes` selects the mistakes that a textbook makes.
 type mistakes struct {
 	names       bool // orders by names, not by their sequence numbers
 	later       bool // readers also wait for writers that arrived after them
@@ -67,7 +67,7 @@ func (t *textbook) lock(ctx context.Context, want string) (held, error) {
 	}}, nil
 }
 
-// enter creates the contender's znode.
+// The method `enter` creates the contender's znode.
 func (t *textbook) enter(ctx context.Context, mode string) (recipe.Node, error) {
 	if !t.does.unprotected {
 		return recipe.CreateProtected(ctx, t.s, t.path, mode, nil, session.EphemeralSequential)
@@ -93,7 +93,7 @@ func (t *textbook) enter(ctx context.Context, mode string) (recipe.Node, error) 
 	}
 }
 
-// leave deletes the contender's znode.
+// The method `leave` deletes the contender's znode.
 func (t *textbook) leave(ctx context.Context, node recipe.Node) error {
 	if t.does.cancelled {
 		return recipe.Remove(ctx, t.s, node)
@@ -107,7 +107,7 @@ func (t *textbook) leave(ctx context.Context, node recipe.Node) error {
 	}
 }
 
-// await waits until the contender holds the lock or its permits.
+// The method `await` waits until the contender holds the lock or its permits.
 func (t *textbook) await(ctx context.Context, me string) error {
 	for {
 		listing, w, err := t.list(ctx)
@@ -138,8 +138,8 @@ func (t *textbook) await(ctx context.Context, me string) error {
 	}
 }
 
-// list lists the contenders. For a semaphore it also sets a watch, because any contender that
-// leaves frees permits.
+// The method `list` lists the contenders. For a semaphore it also sets a watch, because any
+// contender that leaves frees permits.
 func (t *textbook) list(ctx context.Context) (session.Listing, *session.Watch, error) {
 	if t.places > 0 {
 		return t.s.ChildrenWatch(ctx, t.path)
@@ -177,8 +177,8 @@ func wanted(name string) string {
 	return ""
 }
 
-// number converts the result of wanted to a number of permits. A request for a lock counts as one
-// permit.
+// The function `number` converts the result of `wanted` to a number of permits. A request for a
+// lock counts as one permit.
 func number(wants string) int {
 	if n, err := strconv.Atoi(wants); err == nil {
 		return n

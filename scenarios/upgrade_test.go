@@ -27,8 +27,9 @@ func upgraded() []harness.Scenario {
 	return []harness.Scenario{LockFaults(), Election(), QueueClaims(), Watch()}
 }
 
-// The test of a single scenario can run through an upgrade on real servers, for example: go test
-// ./scenarios -run '^TestWatch$' -faults rolling-upgrade.
+// The runs of the scenarios in `upgraded` are valid although the servers of the model are upgraded
+// and downgraded meanwhile. On real servers, the test of a single scenario can run through an
+// upgrade, for example with: go test ./scenarios -run '^TestWatch$' -faults rolling-upgrade.
 func TestScenariosRunThroughAnUpgradeVirtualTime(t *testing.T) {
 	for _, s := range upgraded() {
 		t.Run(s.Name, func(t *testing.T) {
@@ -40,8 +41,8 @@ func TestScenariosRunThroughAnUpgradeVirtualTime(t *testing.T) {
 	}
 }
 
-// The upgraded nodes do not list the oldest contender of a lock, as if they had forgotten its
-// ephemeral znode. Two clients then hold the lock although both behave correctly.
+// In this test the upgraded nodes do not list the oldest contender of a lock, as if they had
+// forgotten its ephemeral znode. Two clients then hold the lock although both behave correctly.
 func TestAForgottenEphemeralIsFoundVirtualTime(t *testing.T) {
 	for seed := range uint64(5) {
 		r := upgrade(t, LockFaults(), seed, true)
@@ -55,7 +56,7 @@ func TestAForgottenEphemeralIsFoundVirtualTime(t *testing.T) {
 	t.Error("nodes forget an ephemeral: got no run of 5 with lock/no-overlap violated, want one")
 }
 
-// upgrade runs s on a model of an ensemble that is upgraded and later downgraded.
+// The function `upgrade` runs s on a model of an ensemble that is upgraded and later downgraded.
 func upgrade(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r *harness.Result) {
 	t.Helper()
 	s, names := With(s, "rolling-upgrade", "rolling-downgrade")
@@ -183,8 +184,8 @@ func (c *versionedConn) Read(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// forget returns a frame, preceded by its length. If the frame is a list of children, forget first
-// removes the oldest contender of a lock from it.
+// The method `forget` returns a frame, preceded by its length. If the frame is a list of children,
+// `forget` first removes the oldest contender of a lock from the list.
 func (c *versionedConn) forget(frame []byte) []byte {
 	whole := append(frameLength(len(frame)), frame...)
 	h, body, err := wire.CutReply(frame)

@@ -16,8 +16,8 @@ import (
 const (
 	// VirtualTime is how long clients work under faults in a run in virtual time.
 	VirtualTime = 90 * time.Second
-	// HuntSeeds is the maximum number of runs of a mutant. One of them must kill it. Each mutant is
-	// killed by about a quarter of the runs, or by more.
+	// HuntSeeds is the maximum number of runs of a mutant. One of these runs must kill the mutant.
+	// Each mutant is killed by about a quarter of the runs, or by more.
 	HuntSeeds = 100
 )
 

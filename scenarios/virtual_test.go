@@ -49,9 +49,9 @@ func TestScenariosInVirtualTime(t *testing.T) {
 	}
 }
 
-// Bug: the faults of some seeds were all faults that the embedded ensemble cannot inject, so those
-// runs had no fault and proved nothing. This happened to 4 of the seeds 121 to 166 of the scenario
-// counter.
+// For each seed, the embedded ensemble can inject at least one of the chosen faults. Bug: for some
+// seeds it could inject none of them, so those runs had no fault and proved nothing. This happened
+// to 4 of the seeds 121 to 166 of the scenario `counter`.
 func TestEachSeedHasAFaultThatIsPossible(t *testing.T) {
 	env := unstarted()
 	for _, s := range Virtual() {
@@ -71,8 +71,8 @@ func TestEachSeedHasAFaultThatIsPossible(t *testing.T) {
 	}
 }
 
-// Bug: a fault that With added did not notice that one of the scenario's own faults already used
-// the same client.
+// A fault that the function With has added does not affect a client that one of the scenario's own
+// faults already uses. Bug: the added fault did not notice that the client was in use.
 func TestAddedFaultsKnowTheOwnFaults(t *testing.T) {
 	s, _ := With(LockSessionLoss(), "link-reset")
 	s.Clients = 1
@@ -118,7 +118,8 @@ func TestBadLuckMakesNoVerdict(t *testing.T) {
 	}
 }
 
-// All clients lose their sessions at once, and later all servers restart.
+// In this test all clients lose their sessions at once. Later the servers restart one after
+// another, and then all of them are killed. The run still passes.
 //
 //	go test ./scenarios -run TestCrowd -crowd 500 -v
 func TestCrowdSurvivesExpiryStorms(t *testing.T) {
@@ -151,7 +152,8 @@ func TestCrowdSurvivesExpiryStorms(t *testing.T) {
 	}
 }
 
-// Bug: a cut could end before the majority had expired the session, and then tested nothing. This
+// A cut lasts until another client is granted the lock, even if its planned length is shorter. Bug:
+// a cut could end before the majority had expired the session, and then tested nothing. This
 // happened if the servers were slow to elect a leader.
 func TestCutLastsUntilTheTakeover(t *testing.T) {
 	short := isolate{with: 1, length: 100 * time.Millisecond}
@@ -165,8 +167,9 @@ func TestCutLastsUntilTheTakeover(t *testing.T) {
 	}
 }
 
-// Bug: the end of the holder's session was not recorded. So no run of these scenarios exercised the
-// property "a hold ends before the servers expire its session".
+// The end of the holder's session is recorded, although the holder cannot observe it. Bug: this end
+// was not recorded, so no run of these scenarios exercised the property "a hold ends before the
+// servers expire its session".
 func TestExpiryOfTheHolderIsSeenFromTheOtherSide(t *testing.T) {
 	for _, s := range []harness.Scenario{IsolatedClient(), IsolatedFollower(), IsolatedLeader()} {
 		t.Run(s.Name, func(t *testing.T) {
@@ -183,9 +186,10 @@ func TestExpiryOfTheHolderIsSeenFromTheOtherSide(t *testing.T) {
 	}
 }
 
-// Client 0 uses a follower here. A cut would not include the leader, so the fault cuts nothing, and
-// the run is not exercised. Bug: after a change of leaders, a run was valid although the new leader
-// had never been cut off.
+// In the scenario isolated-leader, the fault cuts off the server of client 0 and one other server,
+// but only if one of these two is the leader. In this test neither is the leader, because client 0
+// uses a follower. So the fault cuts nothing, and the run is not exercised. Bug: after a change of
+// leaders, a run was valid although the new leader had never been cut off.
 func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 	s := isolatedMutex(IsolatedLeader(), func(ctx context.Context, e ensemble.Ensemble) (int, error) {
 		leader, err := e.Leader(ctx)
@@ -197,8 +201,9 @@ func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 	}
 }
 
-// Bug: a candidate whose directory had run out of sequence numbers retried at once. So no virtual
-// time passed, and the fault was never healed.
+// A client pauses after an operation that fails at once, so that virtual time passes. Bug: a
+// candidate whose directory had run out of sequence numbers retried at once. So no virtual time
+// passed, and the fault was never healed.
 func TestImmediateFailureLetsVirtualTimePass(t *testing.T) {
 	const endless = 18_000 // operations of 6 clients in 3 s, one per millisecond
 	for _, s := range []harness.Scenario{Election(), LockFaults(), MultiLock()} {
@@ -219,8 +224,8 @@ func TestImmediateFailureLetsVirtualTimePass(t *testing.T) {
 	}
 }
 
-// Bug: an administrator deleted a znode. The checkers blamed the group that did not list it, and
-// the watch that reported the deletion.
+// The checkers blame no client if an administrator deletes a znode. Bug: they blamed the group that
+// no longer listed the znode, and the watch that reported the deletion.
 func TestForeignDeletionIsNoViolation(t *testing.T) {
 	for _, s := range []harness.Scenario{Group(), Watch()} {
 		for _, oneFault := range fault.Deleting() {
@@ -239,9 +244,10 @@ func TestForeignDeletionIsNoViolation(t *testing.T) {
 	}
 }
 
-// Bug: the last comparison of the observer takes long over a slow proxy. If a leader was elected
-// meanwhile, the observer began an operation within another one. The history was then malformed,
-// and every checker returned unknown.
+// The observer has only one operation open at a time, even if a leader is elected during its last
+// comparison. Bug: this comparison takes long over a slow proxy. If a leader was elected meanwhile,
+// the observer began an operation within another one. The history was then malformed, and every
+// checker returned unknown.
 func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
 	s := Election()
 	workload := s.Workload
@@ -260,8 +266,9 @@ func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
 	}
 }
 
-// A soak continues with new seeds after a failure. It stores only the first failures, so that the
-// disk does not fill up.
+// TestSoak runs the scenarios that Virtual returns, with one seed after another, until the time of
+// the flag -soak is over. It continues after a failure. It stores only the first failures, so that
+// the disk does not fill up.
 //
 //	go test ./scenarios -run TestSoak -soak 2h -timeout 0 -ensemble embedded
 func TestSoak(t *testing.T) {
@@ -288,7 +295,7 @@ func TestSoak(t *testing.T) {
 	t.Logf("%d runs from seed %d on, %d failed", done, *seed, failed)
 }
 
-// The function `soaked` runs s once on the ensemble of the flags and stores nothing.
+// The function `soaked` runs s once on the ensemble that the flags select, and stores nothing.
 func soaked(t *testing.T, s harness.Scenario, seed uint64) *harness.Result {
 	if *kind == "embedded" {
 		s, o := flagged(t, s, VirtualOptions(s, seed))
@@ -323,7 +330,8 @@ func TestMutantsDieInVirtualTime(t *testing.T) {
 	}
 }
 
-// To write the table, run: zkcoord mutants --markdown > docs/mutants.md
+// The table in docs/mutants.md has a row for each mutant. To write the table, run: zkcoord mutants
+// --markdown > docs/mutants.md
 func TestEveryMutantIsInTheTableOfKills(t *testing.T) {
 	table, err := os.ReadFile("../docs/mutants.md")
 	if err != nil {

@@ -97,8 +97,9 @@ type dataStream func(ctx context.Context, s *session.Session) iter.Seq2[watch.Da
 
 func dataChanges(path string) dataStream { return watch.NewData(path).Changes }
 
-// In the workload of watchWorkload, clients 0 and 1 change the znodes that all others watch. The
-// last client sets single watches with `register`. The clients between use the streams of `open`.
+// watchWorkload returns the workload. Clients 0 and 1 change the znodes that all other clients
+// watch. The last client sets single watches with `register`. The clients between them use the
+// streams that `open` returns.
 func watchWorkload(open func(path string) dataStream, register registrar) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var paths []string
@@ -176,16 +177,16 @@ func changeNodes(ctx context.Context, c *harness.Client, s *session.Session, pat
 	return nil
 }
 
-// A ledger is a znode of one client. The client writes it in the transaction of each change, so the
-// ledger shows the change's zxid and whether the change was applied.
+// A ledger is a znode of one client. The client writes this znode in the transaction of each change
+// that it makes. So the ledger shows the change's zxid, and whether the change was applied.
 type ledger struct {
 	s     *session.Session
 	path  string
 	entry int
 }
 
-// apply makes a change and returns its zxid. If the reply is lost, it determines the outcome,
-// provided that the session survives.
+// The method `apply` makes a change and returns its zxid. If the reply is lost, `apply` finds out
+// whether the change was applied, provided that the session survives.
 func (l *ledger) apply(ctx context.Context, ops []session.Op) (int64, error) {
 	if l.entry == 0 {
 		if _, err := l.s.Create(ctx, l.path, nil, session.Persistent); err != nil && !errors.Is(err, zk.ErrNodeExists) {
@@ -274,7 +275,8 @@ func (w *watcher) follow(ctx context.Context, s *session.Session) error {
 	return nil
 }
 
-// end records that the stream ended with its session and that the client opened no other session.
+// The method `end` records that the stream ended with its session and that the client opened no
+// other session.
 func (w *watcher) end() {
 	if w.ended != nil {
 		w.c.Record(history.Event{Kind: history.Watch, Op: checker.WatchEnded, Object: w.path, Watch: 1, Error: w.ended.Error()})
@@ -305,9 +307,9 @@ func (w *watcher) is(stat *zk.Stat) bool {
 	return w.last.Token == stat.Czxid && w.last.Zxid == stat.Mzxid
 }
 
-// settle waits until no client changes the znodes. Then it waits until all watchers have reported
-// the current states, and these have been stable for a second. After ten seconds it gives up, and
-// leaves the verdict to the checker.
+// The function `settle` waits until no client changes the znodes. Then it waits until all watchers
+// have reported the current states, and these have been stable for a second. After ten seconds it
+// gives up, and leaves the verdict to the checker.
 func settle(ctx context.Context, s *session.Session, watchers []*watcher, changers *atomic.Int32) {
 	const enough, poll, most = time.Second, 50 * time.Millisecond, 10 * time.Second
 	for changers.Load() > 0 && s.Err() == nil && ctx.Err() == nil {

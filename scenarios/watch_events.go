@@ -77,7 +77,7 @@ func lookOut(ctx context.Context, c *harness.Client, s *session.Session, paths [
 }
 
 // The method `saw` stores the state that a read returned, and returns the zxid of that state. The
-// zxid of a deletion is unknown, so `saw` uses that of the previous state plus one.
+// zxid of a deletion is unknown, so `saw` uses the zxid of the previous state plus one.
 func (l *lookout) saw(stat *zk.Stat) int64 {
 	switch {
 	case stat != nil:
@@ -93,9 +93,9 @@ func (l *lookout) record(op string, e history.Event) {
 	l.c.Record(e)
 }
 
-// The method `stand` sets a watch unless there is one. If the watch has already fired when the read
-// that sets it returns, its event may be about the state that was read. So `stand` ignores such a
-// watch.
+// The method `stand` sets a watch unless there is one. The watch may have fired before the read
+// that sets it returns. The event may then be about the state that was read, so `stand` ignores
+// such a watch.
 func (l *lookout) stand(ctx context.Context, s *session.Session, rounds *atomic.Int32) {
 	if l.events != nil {
 		return
@@ -112,7 +112,7 @@ func (l *lookout) stand(ctx context.Context, s *session.Session, rounds *atomic.
 	l.record(checker.WatchSet, history.Event{Zxid: version, Session: s.ID()})
 }
 
-// heed records the events of the current watch that have arrived so far.
+// The method `heed` records the events of the current watch that have arrived so far.
 func (l *lookout) heed() {
 	for l.events != nil {
 		select {

@@ -25,11 +25,11 @@ import (
 //go:embed Dockerfile entrypoint.sh zk-ready image.sh unpack.sh lib.bash packages
 var files embed.FS
 
-// Image returns the name of an image of a node of that version, and ensures that the Docker engine
-// has the image. If no earlier run of the script image.sh has provided the image, the script pulls
-// or builds it. This takes minutes. For the empty version, the image is the one that ZKCOORD_IMAGE
-// names. If ZKCOORD_IMAGE is empty, it is the image of the default version. The script's output
-// goes to progress, line by line.
+// Image returns the name of a container image that runs a node of that version, and ensures that
+// the Docker engine has the image. If no earlier run of the script image.sh has provided the image,
+// the script pulls or builds it. This takes minutes. For the empty version, the image is the one
+// that ZKCOORD_IMAGE names. If ZKCOORD_IMAGE is empty, it is the image of the default version. The
+// script's output goes to progress, line by line.
 //
 // If the script fails, the error is the last line of its output, which says what to install. If ctx
 // ends first, the build ends too, and no image of that name remains.
@@ -63,7 +63,7 @@ func Unpack(ctx context.Context, name string, progress io.Writer) (dir string, e
 	return dir, nil
 }
 
-// run runs one of the scripts and returns its output.
+// The function `run` runs one of the scripts and returns its output.
 func run(ctx context.Context, progress io.Writer, script string, args ...string) (string, error) {
 	if runtime.GOOS == "windows" {
 		return "", errors.New("this needs a shell script, which Windows cannot run: use WSL, or the embedded ensemble")

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Provides the image of a node and prints its name, the only line of the standard output. If several
-# versions are given, it prints one line for each.
+# Provides the image of a node and prints the image's name as the only line of the standard output.
+# If several versions are given, it prints one line for each version.
 #
 #   image.sh [--zookeeper VERSION]...     the default version is 3.9.6
 #
@@ -14,8 +14,8 @@
 #      provides the jars of the version.
 #
 # If all fail, the error says what to install. The image also gets the tag zkcoord/zookeeper:VERSION
-# for docker-compose.yml, and the default version zkcoord/zookeeper:latest. Several versions are
-# built concurrently. Concurrent runs wait for each other.
+# for docker-compose.yml, and the default version zkcoord/zookeeper:latest. One run builds several
+# versions concurrently. If two runs build the same image, the second run waits for the first.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source ./lib.bash

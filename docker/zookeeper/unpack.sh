@@ -1,6 +1,7 @@
 #!/bin/bash
-# Unpacks Debian's packages into the cache of this user, without root, and prints the directory, the
-# only line of the standard output. If an earlier run unpacked them, it only prints the directory.
+# Unpacks Debian's packages into the cache of this user, without root, and prints the directory as
+# the only line of the standard output. If an earlier run unpacked them, it only prints the
+# directory.
 #
 #   unpack.sh NAME [CACHE]     NAME is a name in the file packages, such as zookeeper-3.9.6
 #
@@ -31,7 +32,7 @@ done
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 [[ -e $keyring ]] || die "$keyring, which verifies packages, does not exist: install debian-archive-keyring"
 
-# from unpacks the packages from one suite. Its output goes to the file log.
+# The function "from" unpacks the packages from one suite. The output of apt goes to the file log.
 from() {
   local suite=$1 lists=$cache/apt/$1
   mkdir -p "$lists/state/lists/partial" "$lists/cache/archives/partial"

@@ -26,7 +26,7 @@ import (
 // A Fate is the fault that strikes a client at one request of a call.
 type Fate string
 
-// The fates. A session that is lost has expired before the client reconnects. If the call's context
+// The fates. If the session is lost, it expires before the client reconnects. If the call's context
 // ends, the request and its reply still arrive afterwards.
 const (
 	RequestLost           Fate = "request-lost"             // the connection ends before the request is sent
@@ -85,9 +85,9 @@ const mostRequests = 500
 //
 // The function `trial` opens its clients, and then makes the call within [Point.Break]. If the
 // result of the call or the state that remains is wrong, it returns an error that describes the
-// mistake. For example, a guarantee does not hold, or another client cannot continue. The function
-// releases everything that it holds. After it has returned, no ephemeral znode and no watch may
-// remain, although its sessions are still open.
+// mistake. For example, a guarantee does not hold, or another client cannot continue. Before
+// `trial` returns, it releases everything that it holds. After it has returned, no ephemeral znode
+// and no watch may remain, although its sessions are still open.
 //
 //	crashpoint.Run(t, func(p *crashpoint.Point) error {
 //		s, err := p.Open(session.Options{})
@@ -152,7 +152,8 @@ func (p *Point) Context() context.Context { return p.ctx }
 // Servers returns the addresses of the ensemble.
 func (p *Point) Servers() []string { return p.Ensemble.Servers() }
 
-// Dial connects a client of any kind. The fate of this point applies to its connection.
+// Dial opens a connection to a server, for a client of any library. The fate of this point applies
+// to the connection.
 func (p *Point) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return p.proxy.DialContext(ctx, network, address)
 }
@@ -182,9 +183,9 @@ func (p *Point) open(opts session.Options, dial ensemble.DialFunc) (*session.Ses
 	return s, nil
 }
 
-// Break makes the call and returns its error. During the call, the fate strikes the request whose
-// number is Point.Request. Requests before and after Break do not count. Break returns when the
-// call has returned and the fate is complete.
+// Break runs the function `call` and returns its error. During the call, the fate strikes the
+// request whose number is Point.Request. Requests before and after Break do not count. Break
+// returns when the call has returned and the fate is complete.
 func (p *Point) Break(call func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()
@@ -212,7 +213,7 @@ func (p *Point) Break(call func(ctx context.Context) error) error {
 	return err
 }
 
-// strike injects the fate, while the proxy is stalled at the request.
+// The method `strike` injects the fate, while the proxy is stalled at the request.
 func (p *Point) strike(cancel func()) {
 	switch p.Fate {
 	case RequestAndSessionLost, ReplyAndSessionLost:
@@ -236,8 +237,8 @@ func (p *Point) strike(cancel func()) {
 	p.proxy.Resume()
 }
 
-// expire expires the client's session. It ignores the error, which only means that the session has
-// already ended.
+// The method `expire` expires the client's session. It ignores the error, which only means that the
+// session has already ended.
 func (p *Point) expire() { _ = p.Ensemble.Model.Expire(p.last().ID) }
 
 func (p *Point) last() harness.SessionInfo {
@@ -246,7 +247,7 @@ func (p *Point) last() harness.SessionInfo {
 	return p.session
 }
 
-// dial returns a connection that records the client's session from the handshake.
+// The method `dial` returns a connection that records the client's session from the handshake.
 func (p *Point) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := p.Ensemble.DialContext(ctx, network, address)
 	if err != nil {
@@ -255,7 +256,7 @@ func (p *Point) dial(ctx context.Context, network, address string) (net.Conn, er
 	return &greeted{Conn: conn, point: p}, nil
 }
 
-// greeted is a connection that parses its first reply, the handshake.
+// The type `greeted` is a connection that parses its first reply, the handshake.
 type greeted struct {
 	net.Conn
 	point  *Point
@@ -284,7 +285,7 @@ func (g *greeted) Read(b []byte) (int, error) {
 // stopped watch is removed with the next frame that is sent.
 const leftTime = 30 * time.Second
 
-// left returns an error that lists what the trial left behind.
+// The method `left` returns an error that lists the znodes and watches that the trial left behind.
 func (p *Point) left() error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), 2*leftTime)
 	defer cancel()

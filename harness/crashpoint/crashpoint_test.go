@@ -15,8 +15,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// join returns a trial whose call makes two requests: the first creates a parent, and the second
-// creates an ephemeral znode below the parent by the function `create`.
+// The function `join` returns a trial whose call makes two requests. The first request creates a
+// parent. The second request creates an ephemeral znode below the parent, with the function
+// `create`.
 func join(create func(ctx context.Context, s *session.Session, path string) error) func(*Point) error {
 	return func(p *Point) error {
 		s, err := p.Open(session.Options{Timeout: 4 * time.Second})
@@ -39,8 +40,8 @@ func join(create func(ctx context.Context, s *session.Session, path string) erro
 	}
 }
 
-// careless has the bug samuel/go-zookeeper#229: after a lost reply it does not check whether the
-// znode exists.
+// The function `careless` has the bug samuel/go-zookeeper#229: after a lost reply it does not check
+// whether the znode exists.
 func careless(ctx context.Context, s *session.Session, path string) error {
 	_, err := s.Create(ctx, path, nil, session.Ephemeral)
 	return err
@@ -57,7 +58,7 @@ func careful(ctx context.Context, s *session.Session, path string) error {
 	return err
 }
 
-// crash runs one trial.
+// The function `crash` runs one trial.
 func crash(t *testing.T, fate Fate, request int, trial func(*Point) error) (struck bool, err error) {
 	virtual.Test(t, func(t *testing.T) {
 		p := &Point{Fate: fate, Request: request}

@@ -33,8 +33,8 @@ type Config struct {
 	// before the ensemble starts.
 	Later []string
 
-	// Extra has further settings of zoo.cfg: a key of the map is a key of zoo.cfg. They override
-	// the settings of the ensemble itself.
+	// Extra has further settings for zoo.cfg, by key. They override the settings that the ensemble
+	// itself chooses.
 	Extra map[string]string
 
 	// JVMFlags are appended to the flags that the ensemble gives each JVM.
@@ -51,8 +51,8 @@ type Config struct {
 	// but do not support these faults.
 	Syncs bool
 
-	// Observers is the number of observers, which serve clients and do not vote. They are the last
-	// nodes.
+	// Observers is the number of observers, which serve clients and do not vote. The observers are
+	// the nodes with the highest indexes.
 	Observers int
 
 	// Regions has the number of nodes of each region. With 2, 2 and 1, nodes 0 and 1 form the first
@@ -150,8 +150,9 @@ func (c Config) Versions() []string {
 const Super = "super:zkcoord"
 
 // NodeFlags returns the JVM's flags for a node of a test. They make the node small and quick to
-// start. Fsync is off unless c.Syncs is set. A killed node still keeps every acknowledged write,
-// because the machine's page cache has it. Only faults that need Syncs lose the page cache.
+// start. Fsync is off unless c.Syncs is set. Even without fsync, a killed node keeps every
+// acknowledged write, because the write is in the machine's page cache. Only faults that need Syncs
+// lose data in the page cache.
 func (c Config) NodeFlags() []string {
 	sync := "no"
 	if c.Syncs {

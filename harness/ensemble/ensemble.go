@@ -32,7 +32,7 @@ import (
 // or there is no quorum. Retry.
 var ErrNoLeader = errors.New("ensemble: no node serves as leader")
 
-// ErrClosed is the error of a method that is called after Close. Only Close may be called again.
+// ErrClosed is the error that methods return after Close. Close itself may be called again.
 var ErrClosed = errors.New("ensemble: closed")
 
 // ErrUnable means that the ensemble was started without support for this method: see Config.
@@ -75,9 +75,9 @@ type Ensemble interface {
 	// DialContext, or use the addresses that the function Addresses returns.
 	Servers() []string
 
-	// DialContext connects to the node with that address, wherever it listens at that moment.
-	// If the node is down, DialContext fails at once. A paused node may accept the connection
-	// and never answer.
+	// DialContext connects to the node with that address, wherever the node currently listens. If
+	// the node is down, DialContext fails at once. A paused node may accept the connection and
+	// never answer.
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Ready waits until every node that should run serves as the leader, a follower or an observer
@@ -99,8 +99,8 @@ type Ensemble interface {
 type Killer interface {
 	Kill(ctx context.Context, node int) error
 
-	// Start returns when the node has been started, which may be before it serves. Use Ready to
-	// wait for that.
+	// Start returns when the node has been started. The node may not serve yet: use Ready to wait
+	// until it serves.
 	Start(ctx context.Context, node int) error
 }
 
@@ -110,8 +110,8 @@ type Upgrader interface {
 	// the next start.
 	Version(node int) string
 
-	// SetVersion changes a killed node to that version, newer or older, from its next start on.
-	// Its data stay.
+	// SetVersion makes a killed node run the given version, newer or older, from its next start on.
+	// The node keeps its data.
 	SetVersion(ctx context.Context, node int, version string) error
 }
 
@@ -128,9 +128,9 @@ type Edge struct{ From, To int }
 
 // Partitioner drops the packets on edges between nodes. Clients still reach each node.
 type Partitioner interface {
-	// Cut adds edges to those that are cut. Packets that are already on the way may still
-	// arrive. TCP needs both directions, so a cut of one direction stalls connections instead
-	// of breaking them.
+	// Cut cuts the given edges, in addition to the edges that are already cut. Packets that are
+	// already on the way may still arrive. TCP needs both directions, so a cut of one direction
+	// stalls connections instead of breaking them.
 	Cut(ctx context.Context, edges ...Edge) error
 
 	// Mend restores the edges, or all edges if none is given. It is not an error if an edge is not
@@ -142,8 +142,8 @@ type Partitioner interface {
 // that a cut had an effect.
 type DropCounter interface {
 	// Dropped returns the number of packets (or, with a relay, of chunks of a stream) that cuts
-	// have stopped. The number rises while a cut is active. A Mend of all edges may reset it, so
-	// only its increase during a cut has a meaning.
+	// have stopped. The number rises while a cut is active. A Mend of all edges may reset the
+	// number, so only its increase during a cut has a meaning.
 	Dropped(ctx context.Context) (int64, error)
 }
 
@@ -222,8 +222,8 @@ type Disk interface {
 	// end.
 	Fill(ctx context.Context, node int) error
 
-	// Free deletes the data that Fill wrote. A server that has ended or stopped serving must be
-	// killed and started again.
+	// Free deletes the data that Fill wrote. If the full disk has made the server end or stop
+	// serving, the node must be killed and started again.
 	Free(ctx context.Context, node int) error
 }
 
@@ -246,7 +246,7 @@ type Syncer interface {
 // Wiper deletes the data of nodes. An acknowledged write may be lost if fewer than a majority of
 // the nodes still store it afterwards.
 type Wiper interface {
-	// Wipe deletes all data of a killed node, so that it starts as a new one.
+	// Wipe deletes all data of a killed node, so that the node starts like a new one.
 	Wipe(ctx context.Context, node int) error
 }
 
@@ -289,7 +289,8 @@ type Truncater interface {
 	Truncate(ctx context.Context, node int) error
 }
 
-// Sequencer can set the counters of sequential znodes. The change is not a transaction.
+// Sequencer can set the number that the next sequential child of a znode gets. ZooKeeper has no
+// transaction for this change, so the transaction logs do not contain it.
 type Sequencer interface {
 	// SetSequence makes n the number of the next sequential child of a znode, as if n children had
 	// been created before.
@@ -300,8 +301,8 @@ type Sequencer interface {
 // a slow disk. Every thread that writes a line then blocks. The thread that expires sessions is one
 // of them, because it writes a line for each session before it closes the session.
 type LogStaller interface {
-	// StallLog makes the log of a running node accept nothing. The node continues to serve the
-	// requests of clients that cause no line in the log.
+	// StallLog makes the log of a running node accept nothing. The node still serves those requests
+	// of clients that cause no line in the log.
 	StallLog(ctx context.Context, node int) error
 
 	// FlowLog lets the log accept bytes again. It is not an error if the log is not stalled.
@@ -319,7 +320,7 @@ type TxnLogs interface {
 // An Expiry is a session that a leader closed because its timeout had passed.
 type Expiry struct {
 	Session int64
-	Zxid    int64     // of the transaction that closes the session; it may not have been committed
+	Zxid    int64     // of the transaction that closes the session; the transaction may not have been committed
 	Touched time.Time // when the leader last learned that the session was active
 	Taken   time.Time // when the leader took the session out of its table
 }

@@ -2,9 +2,9 @@ package ensemble
 
 import "fmt"
 
-// CheckNode returns an error unless node is the index of one of the nodes of an ensemble with that
-// number of nodes. It is for implementations of the interfaces of this package. The argument `what`
-// begins the text of the error: "kill" gives "kill node 7: the ensemble has 3 nodes".
+// CheckNode returns an error unless 0 <= node < nodes, where `nodes` is the number of nodes of an
+// ensemble. Implementations of the interfaces of this package use it. The argument `what` begins
+// the text of the error: "kill" gives "kill node 7: the ensemble has 3 nodes".
 func CheckNode(what string, node, nodes int) error {
 	if node < 0 || node >= nodes {
 		return fmt.Errorf("%s node %d: the ensemble has %d nodes", what, node, nodes)

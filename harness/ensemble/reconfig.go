@@ -135,9 +135,9 @@ func reachable(ctx context.Context, e Ensemble) (addresses []string, err error) 
 	return addresses, nil
 }
 
-// The function `transient` reports whether another attempt may succeed: no node is reachable, the
-// connection broke, another change is in progress, or no quorum of the new configuration is
-// connected yet.
+// The function `transient` reports whether another attempt may succeed after the error. This is so
+// if no node was reachable, the connection broke, the session expired, another change is in
+// progress, or no quorum of the new configuration is connected yet.
 func transient(err error) bool {
 	if errors.Is(err, ErrClosed) {
 		return false

@@ -13,9 +13,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// clockFaults set the wall clocks of servers. Sessions and leases do not depend on them, because
-// servers and clients measure timeouts by a monotonic clock. The deletion of znodes with a
-// time to live and the times in a znode's stat do depend on them.
+// clockFaults returns the faults that set the wall clocks of servers. Sessions and leases do not
+// depend on these clocks, because servers and clients measure timeouts by a monotonic clock. The
+// deletion of znodes with a time to live and the times in a znode's stat do depend on these clocks.
 func clockFaults() []harness.Fault {
 	one := func(name, does string, arg func(*rand.Rand) string) harness.Fault {
 		return fault{
@@ -83,7 +83,8 @@ func setClock(ctx context.Context, env *harness.Env, s harness.Step) (harness.In
 	}}, nil
 }
 
-// timerFaults make the timers of servers run fast or slow. These timers also expire sessions.
+// timerFaults returns the faults that make the timers of servers run fast or slow. These timers
+// also expire sessions.
 func timerFaults() []harness.Fault {
 	one := func(name, does string, wild bool, rates ...string) harness.Fault {
 		return fault{

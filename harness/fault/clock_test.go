@@ -27,7 +27,8 @@ func TestRates(t *testing.T) {
 	}
 }
 
-// A typing error in a plan must not become another fault, or one without an effect.
+// A wrong argument in a plan is an error. A typing error must not select another fault, or a fault
+// without an effect.
 func TestWrongArgumentsOfLinksAndEdgesAreErrors(t *testing.T) {
 	faults := map[string][]string{
 		"link-one-way": {"", "upp", "both"},
@@ -65,7 +66,7 @@ func TestWrongArgumentsOfLinksAndEdgesAreErrors(t *testing.T) {
 }
 
 // A plan that a person wrote can have any target, any argument, and faults that the ensemble cannot
-// inject. Then the fault fails, and not the program.
+// inject. In these cases the fault fails, and the program does not panic.
 func TestWrongPlansMakeNoPanic(t *testing.T) {
 	wrong := []string{"", "?", "-1", "0", "x-1", "both -1s -1s -1", "from 1s 1s 1", "create -1 reply", "c99"}
 	for _, f := range Every() {

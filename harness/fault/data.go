@@ -17,8 +17,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// dataFaults are changes to znodes below the root of a run by an administrator or another program.
-// All except data-counter only require that the ensemble answers.
+// dataFaults returns the faults that change znodes below the root of a run, like an administrator
+// or another program. They require only that the ensemble answers, except data-counter, which also
+// requires a Sequencer.
 func dataFaults() []harness.Fault {
 	number := func(r *rand.Rand, _ *harness.Env) harness.Step {
 		return harness.Step{Target: "znodes", Arg: strconv.Itoa(r.IntN(1000))}
@@ -106,8 +107,9 @@ func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (str
 	}
 }
 
-// ephemerals lists the sorted paths of the ephemeral znodes below the given path. It reads several
-// stats concurrently, because clients may have created many thousands of other znodes.
+// The function `ephemerals` lists the sorted paths of the ephemeral znodes below the given path. It
+// reads several stats concurrently, because clients may have created many thousands of other
+// znodes.
 func ephemerals(conn *zk.Conn, under string) ([]string, error) {
 	children, _, err := conn.Children(under)
 	if err != nil {
@@ -179,7 +181,8 @@ func deleteTree(ctx context.Context, conn *zk.Conn, top string) (n int, err erro
 	return n, context.Cause(ctx)
 }
 
-// foreign are names that no primitive creates and that a careless primitive misinterprets.
+// The variable `foreign` has names that no primitive creates and that a careless primitive
+// misinterprets.
 var foreign = []string{"config", "0000000000", "x-0000000001", "lock-", "_c_x", "zzz-9999999999"}
 
 // foreignChildren creates children next to an ephemeral znode, or below the root if clients have no
@@ -214,8 +217,8 @@ func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w h
 	return w, err
 }
 
-// useUp sets the sequence counter of the directory of `node`, a client's ephemeral znode. Only
-// eleven numbers are then left. The heal deletes the directory.
+// useUp sets the sequence counter of a directory, so that only eleven numbers are left in it. The
+// directory is the parent of `node`, a client's ephemeral znode. The heal deletes the directory.
 func useUp(ctx context.Context, env *harness.Env, _ *zk.Conn, node string) (harness.Injected, error) {
 	dir := path.Dir(node)
 	heal := func(ctx context.Context) (evidence string, err error) {

@@ -12,9 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// decayFaults are faults of disks that return other data than was stored. A node with such a disk
-// may refuse to start. The heal then wipes the node, like an operator. This is safe as long as a
-// majority of the other nodes has every write.
+// decayFaults returns the faults of disks that return other data than were stored. A node with such
+// a disk may refuse to start. The heal then wipes the node, like an operator. This is safe as long
+// as a majority of the other nodes has every write.
 func decayFaults() (faults []harness.Fault) {
 	const expect = "valid as long as no other fault is active; otherwise acknowledged writes may be lost"
 	draw := func(arg func(*rand.Rand) string) func(*rand.Rand, *harness.Env) harness.Step {
@@ -56,10 +56,10 @@ func decayFaults() (faults []harness.Fault) {
 // rejoinPatience is how long the heal waits until a wiped node is part of the quorum again.
 const rejoinPatience = 45 * time.Second
 
-// The function `decay` kills a node. If `prepare` is not nil, it then calls `prepare` on the node's
-// data and starts the node again. Otherwise the node stays down until the heal. The heal kills the
-// node if necessary, calls `spoil` to damage its data, and starts it again. If the node then does
-// not serve, the heal wipes it.
+// The function `decay` kills a node. If `prepare` is nil, the node stays down until the heal.
+// Otherwise `decay` calls `prepare` on the node's data and starts the node again. The heal kills
+// the node if necessary, calls `spoil` to damage its data, and starts it again. If the node then
+// does not serve, the heal wipes it.
 func decay(ctx context.Context, env *harness.Env, s harness.Step, prepare func(ensemble.Decayer, context.Context, int) error,
 	spoil func(ctx context.Context, e ensemble.Decayer, node int) (what string, err error)) (harness.Injected, error) {
 	nodes, err := resolve(ctx, env, s.Target)

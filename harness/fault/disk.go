@@ -17,8 +17,8 @@ import (
 // quickly.
 const diskSize = 64 << 20
 
-// diskFaults leave no space on a node's disk, so its server cannot write. The heal frees the disk
-// and restarts the server, like an operator.
+// diskFaults returns the faults that fill a node's disk, so that its server cannot write. The heal
+// frees the disk and restarts the server, like an operator.
 func diskFaults() (faults []harness.Fault) {
 	for _, role := range []string{leader, follower} {
 		faults = append(faults, fault{

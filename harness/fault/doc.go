@@ -23,9 +23,9 @@
 // Faults from one call of Named or All may be active at the same time. They do not heal each
 // other's cuts between servers, and no two of them use the same client. But two active faults may
 // kill the same node, pause it, lose or delay its packets, slow its syncs, change its role, or set
-// its clock or its timers. The first heal then undoes both faults. A restart of the node also
-// undoes a kill or a pause. The other fault may then have no evidence. Plans drawn at the default
-// intensity keep faults apart.
+// its clock or its timers. The first heal then undoes both faults. If one fault restarts the node,
+// the restart also undoes a kill or a pause by the other fault. A fault that was undone early may
+// have no evidence. Plans drawn at the default intensity keep faults apart.
 //
 // The evidence that a fault took effect comes from the affected part: packets dropped, bytes
 // delayed, a session that the ensemble has ended, or a node that did not answer. For the

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// The type `outage` takes nodes down for a while.
+// The type `outage` describes faults that take nodes down for a while.
 type outage struct {
 	name    string
 	does    string

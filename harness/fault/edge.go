@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// edgeFaults slow down the connections between one node and the others, in both directions or in
-// one. The order of packets is preserved.
+// edgeFaults returns the faults that slow down the connections between one node and the others, in
+// both directions or in one. The order of packets is preserved.
 func edgeFaults() []harness.Fault {
 	one := func(name, does string, pace func(*rand.Rand) ensemble.Pace) harness.Fault {
 		return fault{

@@ -11,9 +11,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// eraseFaults kill a node, erase all its data or the end of its log, and let it join again. This is
-// safe as long as a majority of the other nodes has every write. A second fault at the same time
-// may lose an acknowledged write.
+// eraseFaults returns the faults that kill a node, erase all its data or the end of its log, and
+// let it join again. This is safe as long as a majority of the other nodes has every write. A
+// second fault at the same time may lose an acknowledged write.
 func eraseFaults() []harness.Fault {
 	one := func(name, does string, can func(*harness.Env) error, erase func(context.Context, ensemble.Ensemble, int) error) harness.Fault {
 		return fault{

@@ -74,8 +74,8 @@ func scenario(faults []harness.Fault) harness.Scenario {
 	}
 }
 
-// The function `join` keeps an ephemeral znode of the client next to those of others, for faults
-// that delete such a znode.
+// The function `join` creates an ephemeral znode for the client if the client has none. The znodes
+// of all clients are in one directory. Some faults delete such a znode.
 func join(ctx context.Context, env *harness.Env, s *session.Session) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -127,7 +127,8 @@ func check(t *testing.T, plan harness.Plan, r *harness.Result) {
 	}
 }
 
-// Each fault is drawn as in a run and injected on a virtual clock.
+// Each fault takes effect and is healed on an embedded ensemble. It is drawn as in a run, and
+// injected on a virtual clock.
 func TestEachFaultBitesAndHealsEmbedded(t *testing.T) {
 	for _, f := range (Options{SessionTimeout: sessionTimeout}).Every() {
 		t.Run(f.Name(), func(t *testing.T) {
@@ -149,8 +150,8 @@ func TestEachFaultBitesAndHealsEmbedded(t *testing.T) {
 	}
 }
 
-// A client that only reads sends no create, and a blocked client sends no request at all. The fault
-// link-cut takes effect on both.
+// The fault link-cut takes effect whatever the client sends. A client that only reads sends no
+// create, and a blocked client sends only pings.
 func TestACutBitesWhateverTheClientSends(t *testing.T) {
 	faults, err := (Options{SessionTimeout: sessionTimeout}).Named("link-cut")
 	if err != nil {
@@ -218,8 +219,8 @@ func withWork(s harness.Scenario, zero func(context.Context, *harness.Client, fu
 	return s
 }
 
-// The function `bites` injects a fault that was drawn for client 0 and requires that it takes
-// effect on some client.
+// The function `bites` injects a fault that was drawn for client 0, and requires that the fault
+// takes effect on some client.
 func bites(t *testing.T, name string, s func([]harness.Fault) harness.Scenario) {
 	faults, err := (Options{SessionTimeout: sessionTimeout}).Named(name)
 	if err != nil {
@@ -237,8 +238,8 @@ func bites(t *testing.T, name string, s func([]harness.Fault) harness.Scenario) 
 	})
 }
 
-// A client whose session was lost has no connection until its program notices. The fault then
-// affects another client.
+// The fault link-reset affects another client if the drawn client has no connection. For example, a
+// client whose session was lost has no connection until its program notices the loss.
 func TestLinksOfClientsWithAConnectionAreBroken(t *testing.T) {
 	bites(t, "link-reset", func(faults []harness.Fault) harness.Scenario {
 		return withWork(scenario(faults), func(ctx context.Context, c *harness.Client, _ func() error) error {
@@ -250,7 +251,7 @@ func TestLinksOfClientsWithAConnectionAreBroken(t *testing.T) {
 	})
 }
 
-// If no client has a connection, the fault waits for one.
+// The fault link-reset waits until a client has a connection.
 func TestALinkIsBrokenOnceThereIsAConnection(t *testing.T) {
 	bites(t, "link-reset", func(faults []harness.Fault) harness.Scenario {
 		s := withWork(scenario(faults), func(ctx context.Context, c *harness.Client, work func() error) error {
@@ -262,8 +263,8 @@ func TestALinkIsBrokenOnceThereIsAConnection(t *testing.T) {
 	})
 }
 
-// A session may have ended although its client has not been notified yet. The fault then closes the
-// session of another client.
+// A session may have ended although its client has not been notified yet. The fault session-close
+// then closes the session of another client.
 func TestASessionIsClosedThoughAnotherIsOverAlready(t *testing.T) {
 	bites(t, "session-close", func(faults []harness.Fault) harness.Scenario {
 		return withWork(scenario(faults), func(ctx context.Context, c *harness.Client, _ func() error) error {
@@ -310,9 +311,9 @@ func (c *lossyConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// A server closes the session but does not answer. The fault then tries the next server, which
-// reports that the session does not exist. Bug: the step then named another client, and the
-// checkers judged the victim's holds as if no fault had affected it.
+// In this test a server closes the session of c0, but does not answer. The fault then tries the
+// next server, which reports that the session does not exist. Bug: the step then named another
+// client, and the checkers judged the holds of c0 as if no fault had affected c0.
 func TestACloseThatIsNotAnsweredNamesItsVictim(t *testing.T) {
 	faults, err := (Options{SessionTimeout: sessionTimeout}).Named("session-close")
 	if err != nil {
@@ -406,7 +407,8 @@ func TestFaultsThatMeetNoQuorumMeetNobody(t *testing.T) {
 	}
 }
 
-// Servers do not serve immediately after their start. The fault waits until one serves.
+// The fault session-close waits until a server serves. In this test all servers have just been
+// started, and do not serve yet.
 func TestASessionIsClosedOnceServersServe(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		o := options(startEmbedded)
@@ -422,8 +424,8 @@ func TestASessionIsClosedOnceServersServe(t *testing.T) {
 	})
 }
 
-// The nemesis performs one action at a time, so no heal can free a client while a fault waits for
-// one. So the fault gives up soon.
+// A fault gives up soon if other faults use all clients. The nemesis performs one action at a time,
+// so no heal could free a client while the fault waits.
 func TestNoFaultWaitsLongForClientsThatOthersHave(t *testing.T) {
 	for _, name := range []string{"link-reset", "partition-clients", "session-close", "session-expire"} {
 		virtual.Test(t, func(t *testing.T) {
@@ -441,8 +443,9 @@ func TestNoFaultWaitsLongForClientsThatOthersHave(t *testing.T) {
 	}
 }
 
-// After a long outage no client has a session, and perhaps none can open a new one before the
-// outage is healed. The nemesis cannot heal while a fault waits, so the fault gives up soon.
+// A fault gives up soon if no client has a session. After a long outage, perhaps no client can open
+// a new session before the outage is healed, and the nemesis cannot heal the outage while the fault
+// waits.
 func TestNoFaultWaitsLongForASession(t *testing.T) {
 	for _, name := range []string{"session-close", "session-expire"} {
 		virtual.Test(t, func(t *testing.T) {
@@ -505,8 +508,9 @@ func (e *members) Roles(context.Context) ([]ensemble.Role, string, error) {
 	return slices.Clone(e.roles), "1", nil
 }
 
-// Regression: two faults changed the role of one node, and the first one was healed first. Then the
-// heal of the second one gave the node the role that the first one had given it.
+// Regression: fault A changed the role of a node, fault B then changed the role of the same node,
+// and A was healed before B. The heal of B then gave the node the role that A had given it, instead
+// of its original role.
 func TestOverlappingChangesOfARoleAreUndone(t *testing.T) {
 	faults, err := Named("member-remove,member-observe")
 	if err != nil {
@@ -538,8 +542,8 @@ func TestOverlappingChangesOfARoleAreUndone(t *testing.T) {
 	}
 }
 
-// A new leader restarts the timeout of every session. So the heal may have to check more than once
-// whether the session is gone.
+// The heal of session-expire may have to check more than once whether the session is gone, because
+// a new leader restarts the timeout of every session.
 func TestASessionHeldOverAChangeOfLeadersIsLostInTheEnd(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		o := options(startEmbedded)
@@ -612,7 +616,7 @@ func TestEachFaultBitesAndHealsReal(t *testing.T) {
 	check(t, plan, r)
 }
 
-// Many faults overlap. At the end, all of them must be healed.
+// In this test many faults overlap. At the end, all of them must be healed.
 func TestFaultsThatStandTogetherAreAllHealed(t *testing.T) {
 	for seed := range uint64(5) {
 		virtual.Test(t, func(t *testing.T) {

@@ -11,8 +11,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// memberFaults change the configuration of the ensemble while clients work, with the operation
-// reconfig of ZooKeeper, and change it back.
+// memberFaults returns the faults that change the role of a node in the ensemble's configuration
+// while clients work. They use ZooKeeper's operation reconfig. The heal gives the node its old role
+// again.
 func memberFaults(st *standing) []harness.Fault {
 	one := func(name, does string, role ensemble.Role, target func(*rand.Rand, *harness.Env) string, whileOut func(context.Context, *harness.Env, int) error) harness.Fault {
 		return fault{
@@ -34,8 +35,8 @@ func memberFaults(st *standing) []harness.Fault {
 	}
 }
 
-// changeRole gives a node another role. The heal calls whileOut, unless it is nil, and then gives
-// the node the role that it had before all active faults.
+// changeRole gives a node another role. If whileOut is not nil, the heal calls it first. The heal
+// then gives the node the role that the node had before the first of the active faults.
 func (st *standing) changeRole(ctx context.Context, env *harness.Env, s harness.Step, role ensemble.Role, whileOut func(context.Context, *harness.Env, int) error) (harness.Injected, error) {
 	nodes, err := resolve(ctx, env, s.Target)
 	if err != nil {
@@ -66,7 +67,7 @@ func (st *standing) changeRole(ctx context.Context, env *harness.Env, s harness.
 	}}, nil
 }
 
-// startEmpty replaces a node that is not a member by an empty one.
+// startEmpty kills a node that is not a member, deletes its data, and starts it again.
 func startEmpty(ctx context.Context, env *harness.Env, node int) error {
 	killer := env.Ensemble.(ensemble.Killer)
 	if err := killer.Kill(ctx, node); err != nil {

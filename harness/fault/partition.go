@@ -14,8 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
-// partitionFaults cut edges between servers. Clients still reach every node, except the client that
-// partition-clients pins to one node.
+// partitionFaults returns the faults that cut edges between servers. Clients still reach every
+// node, except the client that partition-clients pins to one node.
 func partitionFaults(s *standing) []harness.Fault {
 	canCut := able[ensemble.Partitioner]("cut links between nodes", 3)
 	one := func(name, does string, draw func(*rand.Rand, *harness.Env) harness.Step, edges func(target int, nodes []int, arg string) []ensemble.Edge) harness.Fault {
@@ -83,7 +83,8 @@ func Cut(ctx context.Context, env *harness.Env, edges []ensemble.Edge) (harness.
 	return (&standing{cuts: map[key]int{}}).partition(ctx, env, edges)
 }
 
-// partition cuts edges. The heal restores those that no other fault has cut.
+// The method `partition` cuts edges. The heal restores those edges that no other active fault has
+// cut.
 func (s *standing) partition(ctx context.Context, env *harness.Env, edges []ensemble.Edge) (harness.Injected, error) {
 	p := env.Ensemble.(ensemble.Partitioner)
 	s.cut(env, edges)
@@ -157,7 +158,7 @@ func cutEvidence(ctx context.Context, env *harness.Env, edges []ensemble.Edge, b
 
 // partitionClients pins one client to a follower, and then cuts off that follower from its peers.
 // The follower answers pings and reads for up to syncLimit ticks, while the other servers expire
-// its sessions.
+// the sessions of the follower's clients.
 func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Fault {
 	return fault{
 		name: "partition-clients", does: "a follower is cut off from its peers together with clients that reach only it",

@@ -17,8 +17,8 @@ import (
 // rollingNode is the approximate time to restart a real server and to restore the quorum.
 const rollingNode = 3 * time.Second
 
-// rollingRestart kills and starts one node after another, the leader last. Before the next node it
-// waits for the quorum. After healPatience it continues even without a quorum, like a careless
+// rollingRestart kills and starts one node after another, the leader last. After each node it waits
+// for a quorum, for at most healPatience. Then it continues even without a quorum, like a careless
 // operator. The fault has no time limit of its own; the duration of its steps is only an estimate
 // for plans.
 var rollingRestart = fault{
@@ -43,9 +43,9 @@ var rollingRestart = fault{
 	},
 }
 
-// upgrading changes the version of one node after another, in the order of rollingRestart. The
-// ensemble starts with the old version, unless its configuration names another one. It keeps the
-// new version afterwards.
+// The function `upgrading` changes the version of one node after another, in the order of
+// rollingRestart. The ensemble starts with the old version, unless its configuration names another
+// one. The nodes keep the new version afterwards.
 func upgrading(name, from, to string) fault {
 	return fault{
 		name: name,
@@ -114,9 +114,9 @@ func saysVersion(ctx context.Context, env *harness.Env, nodes []int, version str
 	return fmt.Sprintf("%s became ZooKeeper %s, one after another", label(changed), version), nil
 }
 
-// restart kills a node, calls `whileDown` if it is not nil, starts the node, and waits for the
-// quorum, at most for the duration `patience`. It starts the node even if the kill or whileDown
-// fails.
+// The function `restart` kills a node, calls `whileDown` if it is not nil, starts the node, and
+// waits for the quorum, at most for the duration `patience`. It starts the node even if the kill or
+// whileDown fails.
 func restart(ctx context.Context, env *harness.Env, node int, patience time.Duration, whileDown func() error) error {
 	killer := env.Ensemble.(ensemble.Killer)
 	err := killer.Kill(ctx, node)

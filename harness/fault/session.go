@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
-// sessionFaults end a client's session.
+// sessionFaults returns the faults that end a client's session.
 func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
 	return []harness.Fault{
 		fault{
@@ -37,8 +37,8 @@ func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
 	}
 }
 
-// holder is the target that selects a client that holds something when the fault is injected. The
-// loss of such a client's session has the largest effect.
+// The constant `holder` is the target that selects a client that holds something when the fault is
+// injected. The loss of such a client's session has the largest effect.
 const holder = "holder"
 
 // drawHolder draws a target. Half of the time the target is the constant `holder`, and otherwise it
@@ -130,8 +130,8 @@ func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harn
 }
 
 // holdTries is the maximum number of times that the heal of a stalled session checks whether the
-// session is gone. A check tries to resume the session. If the session still lives, its timeout
-// then starts again.
+// session is gone. A check tries to resume the session. If the session is still alive, the check
+// restarts the session's timeout.
 const holdTries = 3
 
 // The type `stalled` is a client whose proxy stalls until its session is gone.
@@ -142,7 +142,7 @@ type stalled struct {
 	long   *time.Timer
 }
 
-// stall stalls the proxy of a claimed client.
+// The function `stall` stalls the proxy of a claimed client.
 func stall(c *harness.Client, info harness.SessionInfo, free func()) stalled {
 	c.Proxy().Stall()
 	return stalled{c, info, free, time.NewTimer(info.Timeout * 3 / 2)}

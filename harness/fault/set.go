@@ -16,24 +16,26 @@ import (
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
-// SessionTimeout is the timeout of clients' sessions that faults assume when they draw their
-// durations, unless Options set another one.
+// SessionTimeout is the session timeout that faults assume when they draw their durations, unless
+// Options have another one.
 const SessionTimeout = 4 * time.Second
 
 // Options adapt faults to a scenario.
 type Options struct {
 	// SessionTimeout is the timeout of the clients' sessions; zero means the constant
-	// SessionTimeout. A proxy stalls for longer than this to lose a session, and for less to keep
-	// it.
+	// SessionTimeout. Faults that end a session stall the client's proxy for longer than this
+	// timeout. Faults that the session survives stall the proxy for less.
 	SessionTimeout time.Duration
 }
 
 // All returns the faults under which primitives must keep all their promises, and session-close. It
-// excludes the faults that break an assumption of primitives, such as wipe, bit-flip and
-// timers-double. It also excludes the families member, clock, disk, slow-sync and power-loss, and
-// also rolling-upgrade and rolling-downgrade, because nodes must be configured for them. Some of
-// these configurations make nodes slower. It also excludes the faults of clients' own processes.
-// Expiry storms are excluded because they stop all clients.
+// excludes:
+//   - the faults that break an assumption of primitives, such as wipe, bit-flip and timers-double;
+//   - the families member, clock, disk, slow-sync and power-loss, and the faults rolling-upgrade
+//     and rolling-downgrade, because nodes must be configured for them, and some of these
+//     configurations make nodes slower;
+//   - the faults of clients' own processes;
+//   - expiry storms, because they stop all clients.
 func (o Options) All() []harness.Fault { return slices.DeleteFunc(o.Every(), apart) }
 
 // The function `apart` reports whether All leaves out a fault, so that it is drawn only if the user
@@ -74,9 +76,9 @@ func (o Options) Every() []harness.Fault {
 }
 
 // Named returns the faults of a comma-separated list such as "session-close,partition,kill-leader",
-// in the order of Every. A name stands for a fault or for a family of faults: those whose names
-// begin with the name and a dash. The name "all" stands for the faults of All. An unknown name is
-// an error that lists the valid names.
+// in the order of Every. A name in the list is the name of a fault or of a family. A family
+// consists of all faults whose names begin with the family's name and a hyphen. The name "all"
+// stands for the faults of All. An unknown name is an error that lists the valid names.
 func (o Options) Named(list string) ([]harness.Fault, error) {
 	all := o.Every()
 	wanted := map[string]bool{}
@@ -95,10 +97,10 @@ func (o Options) Named(list string) ([]harness.Fault, error) {
 	return slices.DeleteFunc(all, func(f harness.Fault) bool { return !wanted[f.Name()] }), nil
 }
 
-// All calls Options.All for sessions of SessionTimeout.
+// All calls Options.All for sessions whose timeout is SessionTimeout.
 func All() []harness.Fault { return Options{}.All() }
 
-// Every calls Options.Every for sessions of SessionTimeout.
+// Every calls Options.Every for sessions whose timeout is SessionTimeout.
 func Every() []harness.Fault { return Options{}.Every() }
 
 // About describes a fault, and the result to expect if a scenario with locks runs under this fault.
@@ -204,8 +206,8 @@ func between(r *rand.Rand, low, high time.Duration) time.Duration {
 }
 
 // The type `standing` records which edges and clients the faults of one set currently use, so that
-// one heal does not undo another fault. It also records the roles that nodes had before all active
-// faults. It does not track other states of nodes.
+// one heal does not undo another fault. It also records the roles that nodes had before the first
+// of the active faults. It does not track other states of nodes.
 type standing struct {
 	mu    sync.Mutex
 	cuts  map[key]int  // number of faults that have cut an edge
@@ -280,8 +282,8 @@ func (s *standing) mend(env *harness.Env, edges []ensemble.Edge) (free []ensembl
 }
 
 // The method `change` records that one more fault changes the role of a node. The argument `now` is
-// the node's role before this fault. The method returns the role that the node had before all
-// active faults, and a function that removes this fault from the record.
+// the node's role before this fault. The method returns the role that the node had before the first
+// of the active faults, and a function that removes this fault from the record.
 func (s *standing) change(env *harness.Env, node int, now ensemble.Role) (before ensemble.Role, end func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

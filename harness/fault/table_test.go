@@ -36,7 +36,7 @@ func (anAddresses) Servers() []string { return three }
 func (aContainer) Kind() string       { return "container" }
 func (aCompose) Kind() string         { return "external" }
 
-// columns lists the kinds in the order of the table.
+// The variable `columns` has the kinds of ensemble in the order of the table's columns.
 var columns = []struct {
 	name string
 	ensemble.Ensemble
@@ -67,7 +67,7 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the generated table")
 
 const faultsFile = "../../docs/faults.md"
 
-// The table lists the faults that the code supports.
+// The table in docs/faults.md lists the faults that the code supports.
 func TestTableOfFaultsIsUpToDate(t *testing.T) {
 	table := faultTable()
 	if *rewrite {
@@ -179,8 +179,8 @@ func TestEveryFaultIsDescribedAndSomebodyCanDoIt(t *testing.T) {
 	}
 }
 
-// Faults outside of the envelope excuse overlaps. One fault too many in the list would let invalid
-// runs pass.
+// The faults outside of the envelope excuse overlapping holds. If Exposing returned one fault too
+// many, invalid runs would pass.
 func TestFaultsOutsideOfTheEnvelope(t *testing.T) {
 	want := []string{"client-memory", "client-pause", "data-counter", "data-delete-node", "data-delete-parent", "session-close", "timers-double"}
 	if got := Exposing(); !slices.Equal(slices.Sorted(slices.Values(got)), want) {

@@ -13,8 +13,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// In a plan, the target of a fault of servers is one of these roles. A role is resolved when the
-// fault is injected. A plan written by hand may also name a node such as "n2".
+// These roles are the targets of the faults that affect servers. A plan names a role, and the nodes
+// with that role are found when the fault is injected. A plan written by hand may also name a node
+// such as "n2".
 const (
 	leader   = "leader"
 	follower = "follower" // "follower+1" is the second follower
@@ -45,9 +46,9 @@ func drawFollower(r *rand.Rand, env *harness.Env) string {
 // one action at a time, and the leader may depend on the heal of another fault.
 const leaderPatience = 2 * time.Second
 
-// resolve returns the nodes that a target currently means. If no node leads, for example because a
-// majority is down, node 0 is treated as the leader. The fault is just as effective without a
-// leader, and the history names the affected node.
+// The function `resolve` returns the nodes that a target currently means. If no node leads, for
+// example because a majority is down, node 0 is treated as the leader. The fault is just as
+// effective without a leader, and the history names the affected node.
 func resolve(ctx context.Context, env *harness.Env, target string) ([]int, error) {
 	return resolveAt(target, len(env.Servers()), func() int { return awaitLeader(ctx, env) })
 }
@@ -69,7 +70,8 @@ func resolveAt(target string, n int, leads func() int) ([]int, error) {
 	return nodesOf(role, int(k), leads(), n)
 }
 
-// nodesOf returns the nodes of a role among n nodes when node l leads. k selects a follower.
+// nodesOf returns the nodes that have a role, among n nodes of which node l is the leader. k
+// selects a follower.
 func nodesOf(role string, k, l, n int) ([]int, error) {
 	from := func(first, count int) (nodes []int) {
 		for i := range count {

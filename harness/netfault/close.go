@@ -19,10 +19,10 @@ var ErrNoSession = errors.New("netfault: no such session")
 // the reply came. The session may or may not be closed.
 var ErrUnanswered = errors.New("netfault: the close of the session was not answered")
 
-// closeXid is a request number that the owner of the session never uses. A server finds the request
-// that belongs to a committed transaction by session and number. If a request of the owner had the
-// same number, the server could answer the owner, and the owner would mistake the close for its own
-// write.
+// closeXid is a request number that the owner of the session never uses. A server uses the session
+// and the number to find the request that belongs to a committed transaction. If a request of the
+// owner had the same number as the close, the server could send the reply to the owner. The owner
+// would then mistake the close for its own write.
 const closeXid int32 = 1 << 30
 
 // CloseSession ends a client's session from outside. It connects to `server` as a second client

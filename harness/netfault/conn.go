@@ -55,8 +55,8 @@ func newConn(l *Proxy, inner net.Conn, address string) *conn {
 // not frames: they are a four-letter word, or encrypted.
 const maxFrame = 64 << 20
 
-// The method `run` starts the two goroutines of the connection. Both end when the connection is
-// closed, because that closes the inner connection.
+// The method `run` starts the two goroutines of the connection. Both goroutines end when the
+// connection is closed, because the inner connection is then closed too.
 func (c *conn) run() {
 	go c.pumpUp()
 	go c.pumpDown()
@@ -121,7 +121,8 @@ func (c *conn) pumpDown() {
 	}
 }
 
-// drain discards incoming data until the server or the linger timer ends the connection.
+// The method `drain` discards incoming data until the server or the linger timer ends the
+// connection.
 func (c *conn) drain() {
 	io.Copy(io.Discard, c.inner)
 	c.closeInner()
@@ -160,8 +161,8 @@ func (c *conn) spring(t *Trap) bool {
 }
 
 // endGently ends the connection with an error for the client, but lets the server read and execute
-// the requests sent before. If a TCP connection is closed while replies are unread, the server may
-// lose those requests.
+// the requests that were sent earlier. If a TCP connection is closed while replies are unread, the
+// server may lose such requests.
 func (c *conn) endGently(err error) {
 	c.mu.Lock()
 	// Set `gentle` first. If it were set later, the connection's other goroutine, or the client's
@@ -185,8 +186,8 @@ func (c *conn) endsGently() bool {
 	return c.gentle
 }
 
-// abort breaks the connection with an error for the client. It returns false if the connection was
-// already over.
+// The method `abort` breaks the connection with an error for the client. It returns false if the
+// connection was already over.
 func (c *conn) abort(err error) (first bool) {
 	c.down.kill(err)
 	c.up.kill(err)
@@ -301,8 +302,8 @@ func (d *deadline) expired() <-chan struct{} {
 	return d.past
 }
 
-// set moves the deadline. Callers that already wait continue to wait for the same channel, so set
-// replaces the channel only if it is closed.
+// The method `set` moves the deadline. Callers that already wait continue to wait for the old
+// channel, so the method replaces the channel only if it is closed.
 func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

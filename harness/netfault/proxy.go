@@ -72,7 +72,8 @@ func (l *Proxy) DialContext(ctx context.Context, network, address string) (net.C
 	return l.adopt(inner, address)
 }
 
-// admit waits while the proxy is stalled. It returns an error if the dial is refused or ctx ends.
+// The method `admit` waits while the proxy is stalled. It returns an error if the dial is refused
+// or ctx ends.
 func (l *Proxy) admit(ctx context.Context, address string) error {
 	for waited := false; ; waited = true {
 		l.mu.Lock()
@@ -100,8 +101,8 @@ func (l *Proxy) admit(ctx context.Context, address string) error {
 	}
 }
 
-// adopt adds a connection to the proxy, unless the proxy was meanwhile set to refuse it or pinned
-// to another server.
+// The method `adopt` adds a connection to the proxy. If Refuse or Pin was called during the dial
+// and excludes the connection, adopt closes it and returns an error.
 func (l *Proxy) adopt(inner net.Conn, address string) (net.Conn, error) {
 	c := newConn(l, inner, address)
 	l.mu.Lock()
@@ -210,8 +211,8 @@ func (l *Proxy) Pin(address string) {
 	}
 }
 
-// Heal undoes everything except delays that have begun: it resumes, accepts dials again, unpins,
-// and removes traps.
+// Heal undoes all faults: it ends stalls and delays, accepts dials again, unpins, and removes
+// traps. Bytes that are already being delayed keep their delay.
 func (l *Proxy) Heal() {
 	l.Delay(0, 0)
 	l.Refuse(false)

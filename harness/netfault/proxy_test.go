@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // The type `world` is a proxy whose connections all lead to the test. The channel `accepted` has
-// their other ends.
+// the servers' ends of these connections.
 type world struct {
 	*Proxy
 	accepted chan net.Conn

@@ -7,7 +7,8 @@ import (
 )
 
 // The constant `room` is the number of bytes that one direction of a connection buffers before
-// writers block. The socket buffers of a client's and a server's machine hold about as much.
+// writers block. On a real network, the socket buffers of the two machines have about this size
+// together.
 const room = 256 << 10
 
 // The type `stream` is one direction of one connection: chunks in transit, optionally followed by
@@ -38,9 +39,10 @@ func (s *stream) changedLocked() {
 	s.changed = make(chan struct{})
 }
 
-// push copies bytes from the beginning of data into the stream, as many as there is room for, and
-// returns their number. It waits until there is room for at least one byte. It returns the error
-// that ended the stream, or os.ErrDeadlineExceeded if the channel `expired` is closed first.
+// The method `push` copies bytes from the beginning of data into the stream, as many as there is
+// room for, and returns their number. It waits until there is room for at least one byte. It
+// returns the error that ended the stream, or os.ErrDeadlineExceeded if the channel `expired` is
+// closed first.
 func (s *stream) push(data []byte, expired <-chan struct{}) (int, error) {
 	due := s.link.due(s.direction)
 	for {
@@ -74,7 +76,7 @@ func (s *stream) overLocked() error {
 	return s.end
 }
 
-// finish ends the stream after the data in transit. Only the first end counts.
+// The method `finish` ends the stream after the data in transit. Only the first call has an effect.
 func (s *stream) finish(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,7 +86,7 @@ func (s *stream) finish(err error) {
 	}
 }
 
-// kill ends the stream at once, even if the proxy is stalled.
+// The method `kill` ends the stream at once, even if the proxy is stalled.
 func (s *stream) kill(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,8 +97,9 @@ func (s *stream) kill(err error) {
 	}
 }
 
-// pop waits until the first chunk is due and the direction is not stalled. Then it removes and
-// returns at most `limit` bytes of that chunk. A stall also delays the end of the stream.
+// The method `pop` waits until the first chunk is due and the direction is not stalled. Then it
+// removes and returns at most `limit` bytes of that chunk. A stall also delays the end of the
+// stream.
 func (s *stream) pop(limit int, expired <-chan struct{}) ([]byte, error) {
 	for counted := false; ; {
 		if isClosed(expired) {

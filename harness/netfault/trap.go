@@ -42,7 +42,7 @@ type Action int
 // The actions.
 const (
 	Reset Action = iota // breaks the connection, so that the request or the reply is lost
-	Stall               // stalls one direction of the proxy: of the request, or of its reply
+	Stall               // stalls one direction: Up for BeforeSending, Down for BeforeReply
 )
 
 // Request describes the request for which a trap waits.
@@ -77,8 +77,8 @@ func (l *Proxy) Set(r Request, then Action) *Trap {
 }
 
 // Remove removes a trap, even one that has caught its request and waits for the reply. It returns
-// true if the trap has not sprung and never will. If it returns false, Sprung is closed or is about
-// to be closed.
+// true if the trap has not sprung and never will. If it returns false, the trap has sprung, and the
+// channel of Sprung is closed or is about to be closed.
 func (l *Proxy) Remove(t *Trap) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,9 +87,10 @@ func (l *Proxy) Remove(t *Trap) bool {
 	return !t.springs
 }
 
-// Widen lets a trap that has not sprung catch the next request whatever its operation and path are,
-// even a ping. The Request of the trap then describes the caught request. A trap that already waits
-// for a reply is widened too, because that reply never arrives if the connection has broken.
+// Widen makes a trap that has not sprung catch the next request, whatever the operation and the
+// path of that request are, even a ping. The Request of the trap then describes the caught request.
+// A trap that already waits for a reply is widened too, because that reply never arrives if the
+// connection has broken.
 func (l *Proxy) Widen(t *Trap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -153,8 +154,8 @@ func (r Request) matches(op Op, path string) bool {
 }
 
 // The method `caught` counts a request for all traps and returns the trap that catches the request,
-// or nil. If two traps wait for this request, the method returns the older one. The other one then
-// waits for the next request that counts.
+// or nil. If two traps wait for this request, the method returns the older trap. The newer trap
+// then waits for the next request that counts.
 func (l *Proxy) caught(op Op, path string) *Trap {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -177,8 +178,9 @@ func (l *Proxy) caught(op Op, path string) *Trap {
 	return first
 }
 
-// trapRequest returns the trap that springs before a request is sent, or nil. If a trap catches the
-// request but springs before the reply, trapRequest stores the trap for trapReply.
+// trapRequest counts a request for all traps. If a trap that springs before sending catches the
+// request, trapRequest returns that trap. If a trap that springs before the reply catches the
+// request, trapRequest stores that trap, so that trapReply finds it later, and returns nil.
 func (c *conn) trapRequest(head []byte) *Trap {
 	h, body, err := wire.CutRequest(head)
 	if err != nil {
@@ -197,8 +199,8 @@ func (c *conn) trapRequest(head []byte) *Trap {
 	return t
 }
 
-// trapReply returns the trap that springs before the client gets the reply that begins with head,
-// or nil.
+// trapReply returns the trap that has caught the request of a reply, or nil. That trap springs
+// before the client gets the reply. `head` is the beginning of the reply.
 func (c *conn) trapReply(head []byte) *Trap {
 	if len(head) < 4 {
 		return nil
@@ -217,11 +219,11 @@ type piece struct {
 	trap *Trap
 }
 
-// scanner returns a function that cuts the chunks of one direction into pieces, so that each trap
-// comes before the frame that it caught. If that frame began in an earlier chunk, the trap comes
-// before the rest of the frame, because a partial frame has no effect. The first frame of a
-// direction is the handshake. If the data turn out not to be frames, all further data are passed on
-// unchanged.
+// The method `scanner` returns a function that cuts the chunks of one direction into pieces, so
+// that each trap comes before the frame that it caught. If that frame began in an earlier chunk,
+// the trap comes before the rest of the frame, because a partial frame has no effect. The first
+// frame of a direction is the handshake, which no trap catches. If the data turn out not to be
+// frames, all further data are passed on unchanged.
 func (c *conn) scanner(frames *wire.Frames, trap func(head []byte) *Trap) func(chunk []byte) []piece {
 	var seen, end int64 // bytes of all chunks so far; position at which the last whole frame ended
 	handshake, framed := true, true

@@ -92,7 +92,8 @@ func (c *session) request(op Op, path string) []byte {
 	return wire.AppendFrame(nil, &wire.RequestHeader{Xid: c.xid, Op: op}, body)
 }
 
-// The method `replies` reads n replies. It returns their xids, and the error that ended them early.
+// The method `replies` reads n replies. It returns their xids, and an error if it got fewer than n
+// replies.
 func (c *session) replies(n int) (xids []int32, err error) {
 	for range n {
 		frame, err := wire.ReadFrame(c, nil, 0)
@@ -111,7 +112,8 @@ func TestTrapBeforeSendingKeepsTheRequestFromTheServer(t *testing.T) {
 		var s server
 		c := open(t, w, &s)
 		trap := w.Set(Request{Op: OpDelete, Path: "/q/", N: 2}, Reset)
-		// In one Write: the requests before the caught one arrive, those after it do not.
+		// All five requests are in one Write. The requests before the caught one arrive. The caught
+		// request and the one after it do not.
 		batch := slices.Concat(c.request(OpDelete, "/q/1"), c.request(OpDelete, "/other"), c.request(OpCreate, "/q/2"),
 			c.request(OpDelete, "/q/2"), c.request(OpDelete, "/q/3"))
 		if _, err := c.Write(batch); err != nil {
@@ -255,8 +257,8 @@ func TestAWidenedTrapForgetsTheReplyThatNeverCame(t *testing.T) {
 	})
 }
 
-// A call may return before the reply to its last request arrives. The trap is then removed, and
-// must not spring later.
+// A trap that was removed while it waited for a reply must not spring when the reply arrives. This
+// can happen, for example, if a client's call returns before the reply to its last request arrives.
 func TestATrapThatIsRemovedBeforeTheReplyNeverSprings(t *testing.T) {
 	for name, remove := range map[string]func(w *world, trap *Trap) bool{
 		"Remove": func(w *world, trap *Trap) bool { return w.Remove(trap) },
@@ -289,7 +291,8 @@ func removedBeforeTheReply(t *testing.T, remove func(w *world, trap *Trap) bool)
 	})
 }
 
-// Four-letter words and encrypted connections do not consist of frames.
+// A proxy passes on data that do not consist of frames, such as four-letter words and encrypted
+// data.
 func TestWhatIsNoProtocolIsCarried(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
 		w.Set(Request{}, Reset)

@@ -22,11 +22,11 @@ const (
 	composeDir     = "com.docker.compose.project.working_dir"
 )
 
-// Attach returns the ensemble that a docker-compose file runs on this machine. Its nodes are the
-// services that publish ZooKeeper's client port, in the order of their names. The documentation of
-// type Compose says which faults are possible. Kills and pauses need nothing in the containers. The
-// other faults of servers need the tools of docker/zookeeper: bash, iptables, and the right to use
-// iptables.
+// Attach returns the ensemble that runs on this machine and that was started from a docker-compose
+// file. Its nodes are the services that publish ZooKeeper's client port, in the order of their
+// names. The documentation of type Compose says which faults are possible. Kills and pauses need
+// nothing in the containers. The other faults of servers need the tools of docker/zookeeper: bash,
+// iptables, and the right to use iptables.
 //
 // Attach first undoes the faults that a killed run may have left active. It resumes the file's
 // paused containers, starts those that SIGKILL ended, and restores all cut edges. So only one run
@@ -97,7 +97,7 @@ func attach(ctx context.Context, engine *engine, file string) (*cluster, error) 
 // shell.
 const killed = 128 + 9
 
-// heal undoes all faults that a run can have left active in a project.
+// The method `heal` undoes all faults that a run can have left active in a project.
 func (e *engine) heal(ctx context.Context, file string) error {
 	list, err := e.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: labelled(composeProject, "")})
 	if err != nil {
@@ -128,8 +128,8 @@ func (e *engine) healContainer(ctx context.Context, c mobycontainer.Summary) (er
 	return nil
 }
 
-// startKilled starts a container again if it is a server that SIGKILL ended. The server has no
-// iptables rules left, because its network namespace ended with it.
+// startKilled starts a container again if it is a server that SIGKILL ended. Its iptables rules are
+// gone, because they belonged to the network namespace of the ended container.
 func (e *engine) startKilled(ctx context.Context, id string) error {
 	c, err := e.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil || c.Container.State.ExitCode != killed {

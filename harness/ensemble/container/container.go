@@ -64,8 +64,8 @@ type Ensemble struct {
 	versions []string          // of the nodes; guarded by turn and mu
 }
 
-// cluster is the part that Ensemble and Compose have in common. The harness creates the containers
-// of an Ensemble; someone else runs those of a Compose.
+// The type `cluster` is the part that Ensemble and Compose have in common. The harness creates the
+// containers of an Ensemble; someone else runs those of a Compose.
 type cluster struct {
 	engine  *engine
 	kind    string
@@ -115,8 +115,8 @@ var (
 	_ ensemble.Disk        = (*Ensemble)(nil)
 )
 
-// Starter returns a function that starts the ensembles of runs. Of opts.Config it uses only LogDir
-// and Version; see ensemble.StarterOf.
+// Starter returns a function that starts an ensemble for each run. Of opts.Config, that function
+// uses only LogDir and Version: see ensemble.StarterOf.
 func Starter(opts Options) ensemble.Starter {
 	return ensemble.StarterOf(opts.Config, func(ctx context.Context, config ensemble.Config) (*Ensemble, error) {
 		opts := opts
@@ -190,8 +190,8 @@ func start(ctx context.Context, opts Options) (_ *Ensemble, err error) {
 	return e, ensemble.ReadyWithin(ctx, e, startTimeout)
 }
 
-// imagesOf returns a map from each version to its image. If `given` is not empty, it is the image
-// of the empty version. The other images are obtained concurrently.
+// imagesOf returns a map from each version to its image. If `given` is not empty, the image of the
+// empty version is `given`. The other images are obtained concurrently.
 func imagesOf(ctx context.Context, versions []string, given string, progress io.Writer) (map[string]string, error) {
 	found := make([]string, len(versions))
 	var g errgroup.Group
@@ -225,8 +225,8 @@ func newCluster(engine *engine, kind string, nodes int) *cluster {
 	}
 }
 
-// create creates the network and starts all nodes concurrently. If it started one node after
-// another, a node could wait a minute for the names of peers that do not exist yet.
+// The method `create` creates the network and starts all nodes concurrently. If it started one node
+// after another, a node could wait a minute for the names of peers that do not exist yet.
 func (e *Ensemble) create(ctx context.Context) error {
 	cfg := e.config
 	for i := range cfg.Nodes {
@@ -367,11 +367,11 @@ func (e *cluster) whyNotStarted(ctx context.Context, node int, err error) error 
 	return err
 }
 
-// Kind returns "container", or "external" for an ensemble of Attach.
+// Kind returns "container", or "external" for an ensemble that Attach returned.
 func (e *cluster) Kind() string { return e.kind }
 
-// Servers returns node0:2181, node1:2181 and so on. For an ensemble of Attach it uses the names of
-// the services.
+// Servers returns node0:2181, node1:2181 and so on. For an ensemble that Attach returned, it uses
+// the names of the services instead.
 func (e *cluster) Servers() []string { return slices.Clone(e.servers) }
 
 // DialContext connects to the node with that address. The published port of a node may change with
@@ -391,7 +391,7 @@ func (e *cluster) DialContext(ctx context.Context, network, address string) (net
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, network, net.JoinHostPort(e.host, port))
 	if err != nil {
-		e.forget(node) // Someone else may have restarted it on another port.
+		e.forget(node) // Someone else may have restarted the node on another port.
 	}
 	return conn, err
 }
@@ -441,7 +441,8 @@ func (e *cluster) container(node int) string {
 	return e.nodes[node]
 }
 
-// forget discards the cached port of a node, so that the next dial queries the engine again.
+// The method `forget` discards the cached port of a node, so that the next dial queries the engine
+// again.
 func (e *cluster) forget(node int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -464,8 +465,8 @@ func (e *cluster) open() error {
 	return nil
 }
 
-// Ready waits for one quorum of all nodes that were not killed or paused. If a node has died by
-// itself, Ready fails at once with the end of its log.
+// Ready waits for one quorum of all nodes that were not killed or paused. If a node has ended by
+// itself, Ready returns at once with an error that quotes the end of the node's log.
 func (e *cluster) Ready(ctx context.Context) error {
 	if err := e.open(); err != nil {
 		return err
@@ -497,9 +498,10 @@ func (e *cluster) Leader(ctx context.Context) (int, error) {
 	return ensemble.Newest(ensemble.Survey(ctx, e.DialContext, e.servers, e.running))
 }
 
-// Close stores the logs if Config has a LogDir, and removes containers, volumes and network. If it
-// cannot remove them, it may be called again. For an ensemble of Attach it heals all faults and
-// removes nothing; it cannot be called again to heal the rest.
+// Close stores the logs if Config has a LogDir, and removes containers, volumes and network. If
+// Close cannot remove them, it may be called again. For an ensemble that Attach returned, Close
+// heals all faults and removes nothing. If it cannot heal a fault, a second call does not try
+// again.
 func (e *cluster) Close(ctx context.Context) error {
 	release, err := e.take(ctx)
 	if errors.Is(err, ensemble.ErrClosed) {

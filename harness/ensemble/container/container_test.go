@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 }
 
 // The function `orphans` runs in a separate process. It starts an ensemble that nothing closes, and
-// then prints its id.
+// then prints the id of the ensemble.
 func orphans() {
 	e, err := Start(context.Background(), Options{Config: ensemble.Config{Nodes: 1, Disk: 16 << 20}})
 	if err != nil {

@@ -70,15 +70,15 @@ func (e *cluster) Mend(ctx context.Context, edges ...ensemble.Edge) error {
 }
 
 // Dropped returns the number of packets that were dropped at cut edges. If a node was killed, the
-// packets that it dropped after the last count are missing.
+// number does not include the packets that the node dropped between the last count and the kill.
 func (e *cluster) Dropped(ctx context.Context) (int64, error) { return e.counted(ctx, &e.dropped) }
 
-// Lost returns the number of packets that were lost. If a node was killed, the packets that it lost
-// after the last count are missing.
+// Lost returns the number of packets that were lost. If a node was killed, the number does not
+// include the packets that the node lost between the last count and the kill.
 func (e *cluster) Lost(ctx context.Context) (int64, error) { return e.counted(ctx, &e.lost) }
 
-// The method `counted` updates the counts of dropped and lost packets, and returns the one that the
-// argument points to.
+// The method `counted` updates the counts of dropped and lost packets, and returns the count to
+// which the argument points.
 func (e *cluster) counted(ctx context.Context, which *int64) (int64, error) {
 	release, err := e.take(ctx)
 	if err != nil {
@@ -149,8 +149,8 @@ func rulesFor(node int, cuts map[ensemble.Edge]bool, loss map[ensemble.Edge]floa
 	return rules
 }
 
-// replace returns the shell commands that replace our rules in a node with the given rules in one
-// step.
+// The function `replace` returns the shell commands that replace our rules in a node with the given
+// rules in one step.
 func replace(rules []string) string {
 	return "set -e\niptables-restore -w --noflush <<'EOF'\n*filter\n:" + chainIn + " - [0:0]\n:" + chainOut + " - [0:0]\n" +
 		strings.Join(append(rules, "COMMIT"), "\n") + "\nEOF\n" +

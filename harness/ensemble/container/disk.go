@@ -73,9 +73,9 @@ func (e *Ensemble) onDisk(ctx context.Context, what string, node int, script str
 	})
 }
 
-// Wipe deletes the data of a killed node, and its copy of the configuration of the members. The
-// node may be missing in that copy, and a server refuses to start with a configuration in which it
-// is missing.
+// Wipe deletes the data of a killed node, including the node's copy of the members' configuration.
+// The node may be missing in that copy, and a server refuses to start with a configuration that
+// does not contain the server.
 func (e *cluster) Wipe(ctx context.Context, node int) error {
 	return e.whileDown(ctx, "wipe", node, "rm -rf "+dataDir+"/version-2 "+logDir+"/version-2 "+confDir)
 }

@@ -12,8 +12,8 @@
 // # Not guaranteed
 //
 // A cut drops packets between containers, like a broken switch. So TCP detects it only by timeouts.
-// A cut takes effect on all nodes concurrently, on each within some 60 ms, but not on all at the
-// same instant.
+// A cut is applied to all nodes concurrently. It takes effect on each node within some 60 ms, but
+// not on all nodes at the same instant.
 //
 // If the engine runs on another machine, or TESTCONTAINERS_HOST_OVERRIDE is set, ports are
 // published on all addresses of the engine's machine. If that variable names the loopback host,
@@ -24,7 +24,8 @@
 //
 // Containers are created with testcontainers-go. Its reaper is switched off, because the reaper is
 // a separate image that must come from a registry. Instead, labels on all containers and networks
-// name the process that created them, and each Start removes those of ended processes.
+// name the process that created them, and each Start removes the containers and networks whose
+// process has ended.
 //
 // If the program itself runs in a container, testcontainers-go assumes that the engine has the
 // gateway's address. That is wrong if the engine runs in the same container: see dialHost.

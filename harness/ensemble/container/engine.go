@@ -51,12 +51,12 @@ var setUp = sync.OnceFunc(func() {
 	tclog.SetDefault(tclog.NewNoopLogger())
 })
 
-// engine is the part of the Docker engine that ensembles use.
+// The type `engine` is the part of the Docker engine that ensembles use.
 type engine struct {
 	*testcontainers.DockerClient
 }
 
-// connect finds the engine and checks that it answers.
+// The function `connect` finds the engine and checks that it answers.
 func connect(ctx context.Context) (*engine, error) {
 	setUp()
 	bounded, cancel := context.WithTimeout(ctx, engineTimeout)
@@ -91,8 +91,8 @@ func labelled(label, value string) client.Filters {
 	return make(client.Filters).Add("label", label)
 }
 
-// remove deletes the objects that the filter selects: containers, running or not, together with
-// their volumes; then separate volumes; then networks.
+// The method `remove` deletes the objects that the filter selects. First it deletes containers,
+// running or not, together with their volumes. Then it deletes separate volumes, and then networks.
 func (e *engine) remove(ctx context.Context, what client.Filters) error {
 	containers, err := e.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: what})
 	if err != nil {
@@ -137,7 +137,7 @@ func gone(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// sweep removes the ensembles of processes that have ended.
+// The method `sweep` removes the ensembles of processes that have ended.
 func (e *engine) sweep(ctx context.Context) error {
 	if !e.local() {
 		return nil // The owner may run on another machine.

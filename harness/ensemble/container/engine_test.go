@@ -9,8 +9,8 @@ import (
 	mobynetwork "github.com/moby/moby/api/types/network"
 )
 
-// Regression: in a container that used the socket of an engine outside, ports were published on all
-// addresses although nothing requested that.
+// Regression: if the program ran in a container and used the socket of an engine outside of that
+// container, ports were published on all addresses, although no setting requested that.
 func TestPortsArePublishedWhereTheyAreDialled(t *testing.T) {
 	const socket = "unix:///var/run/docker.sock"
 	outside := netip.MustParseAddr("172.17.0.1")

@@ -14,8 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// Kill ends the server of a node with SIGKILL and waits until it has ended. Its data stay. Kill
-// first resumes a paused node, because the engine cannot kill a frozen process.
+// Kill ends the server of a node with SIGKILL and waits until it has ended. The node keeps its
+// data. Kill first resumes a paused node, because the engine cannot kill a frozen process.
 func (e *cluster) Kill(ctx context.Context, node int) error {
 	return e.change(ctx, "kill", node, func() error {
 		if e.is(e.down, node) {
@@ -35,8 +35,8 @@ func (e *cluster) Kill(ctx context.Context, node int) error {
 	})
 }
 
-// kill ends a container with SIGKILL and waits until it has ended. It does nothing if the container
-// has already ended, for example because the disk of the server was full.
+// The method `kill` ends a container with SIGKILL and waits until it has ended. It does nothing if
+// the container has already ended, for example because the disk of the server was full.
 func (e *engine) kill(ctx context.Context, id string) error {
 	_, err := e.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "SIGKILL"})
 	if !errdefs.IsConflict(err) {
@@ -76,7 +76,7 @@ func (e *cluster) Pause(ctx context.Context, node int) error {
 	})
 }
 
-// pause freezes a container. untilPaused describes which errors are retried.
+// The method `pause` freezes a container. untilPaused describes which errors are retried.
 func (e *cluster) pause(ctx context.Context, id string) error {
 	return untilPaused(ctx, func() error {
 		_, err := e.engine.ContainerPause(ctx, id, client.ContainerPauseOptions{})
@@ -124,7 +124,7 @@ func (e *cluster) resumeLocked(ctx context.Context, node int) error {
 		return err
 	}
 	e.set(e.paused, node, false)
-	return errors.Join(e.applyCuts(ctx), e.applyClock(ctx, node)) // Cuts made meanwhile could not be applied to a frozen node.
+	return errors.Join(e.applyCuts(ctx), e.applyClock(ctx, node)) // Cuts made during the pause could not be applied to the frozen node.
 }
 
 // healLocked heals all faults, for containers that continue to run after Close.

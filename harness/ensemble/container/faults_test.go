@@ -23,7 +23,7 @@ func TestPauseIsRepeatedWhileTheReasonPasses(t *testing.T) {
 		gone    = errors.New("no such container")
 	)
 	for name, c := range map[string]struct {
-		answers []error // The engine's answers, in order. It repeats the last one.
+		answers []error // the engine's answers, in order; the last one is repeated
 		want    error
 		calls   int // minimum number of calls
 		least   time.Duration
@@ -59,8 +59,8 @@ func TestPauseIsRepeatedWhileTheReasonPasses(t *testing.T) {
 	})
 }
 
-// Regression: killing a node whose server had ended by itself, for example because its disk was
-// full, was an error.
+// Regression: Kill returned an error if the node's server had already ended by itself, for example
+// because its disk was full.
 func TestKillOfAServerThatHasEnded(t *testing.T) {
 	e := newCluster(needEngine(t), "container", 1)
 	e.nodes[0] = ended(t, e.engine)
@@ -74,7 +74,7 @@ func TestKillOfAServerThatHasEnded(t *testing.T) {
 	}
 }
 
-// Regression: after a Kill that failed, the next one returned nil and killed nothing.
+// Regression: if a Kill failed, the next Kill returned nil and killed nothing.
 func TestKillThatFailedIsTriedAgain(t *testing.T) {
 	e := newCluster(needEngine(t), "container", 1)
 	e.nodes[0] = "zkcoord-there-is-none"

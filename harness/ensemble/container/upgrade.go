@@ -38,8 +38,8 @@ func (e *Ensemble) SetVersion(ctx context.Context, node int, version string) err
 	})
 }
 
-// replace creates the new container before it removes the old one, so that a container always owns
-// the volumes.
+// The method `replace` creates the new container before it removes the old one, so that a container
+// always owns the volumes.
 func (e *Ensemble) replace(ctx context.Context, node int, version string) error {
 	old := e.nodes[node]
 	var log bytes.Buffer

@@ -22,9 +22,9 @@ import (
 )
 
 // Options configure an ensemble. Of Config, only Nodes, TickTime, SyncLimit, Port, Version and Seed
-// have an effect. They override Model, except Seed, which has an effect only if Model has no seed.
-// There is no zoo.cfg, no JVM and no log. Start returns an error if Config has Observers or
-// Regions.
+// have an effect. These fields override the options in Model, except Seed, which has an effect only
+// if Model has no seed. There is no zoo.cfg, no JVM and no log. Start returns an error if Config
+// has Observers or Regions.
 type Options struct {
 	ensemble.Config
 
@@ -60,8 +60,8 @@ var (
 	_ ensemble.Expirer     = (*Ensemble)(nil)
 )
 
-// Starter returns a function that starts the ensembles of runs. Of opts.Config it uses only
-// Version; see ensemble.StarterOf.
+// Starter returns a function that starts an ensemble for each run. Of opts.Config, that function
+// uses only Version: see ensemble.StarterOf.
 func Starter(opts Options) ensemble.Starter {
 	return ensemble.StarterOf(opts.Config, func(_ context.Context, config ensemble.Config) (*Ensemble, error) {
 		opts := opts
@@ -190,8 +190,8 @@ func (e *Ensemble) Cut(_ context.Context, edges ...ensemble.Edge) error {
 	return err
 }
 
-// Mend restores the edges, or all edges if none is given. The data of packets that a cut stopped
-// arrive with the sender's next retransmission.
+// Mend restores the edges, or all edges if none is given. If a cut has stopped packets, their data
+// arrive when the sender retransmits them.
 func (e *Ensemble) Mend(_ context.Context, edges ...ensemble.Edge) error {
 	all, err := e.links("mend", edges)
 	if err == nil {
@@ -211,7 +211,8 @@ func (e *Ensemble) links(what string, edges []ensemble.Edge) (all []zktest.Link,
 	return all, e.open()
 }
 
-// Dropped returns the number of packets that cuts have stopped so far. Mend does not reset it.
+// Dropped returns the number of packets that cuts have stopped so far. Mend does not reset the
+// number.
 func (e *Ensemble) Dropped(context.Context) (int64, error) {
 	return int64(e.Model.HeldBack()), e.open()
 }

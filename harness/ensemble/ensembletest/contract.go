@@ -18,12 +18,12 @@ import (
 	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
-// patience bounds each wait of the contract. Real servers elect a leader within a second or two. An
-// isolated leader takes up to syncLimit ticks to resign.
+// The constant `patience` bounds each wait of the contract. Real servers elect a leader within a
+// second or two. An isolated leader takes up to syncLimit ticks to resign.
 const patience = 60 * time.Second
 
-// steps are the contract, in the order in which failures are easiest to understand. Each step
-// except the last two leaves the ensemble ready and all nodes running.
+// The variable `steps` has the steps of the contract, in the order in which failures are easiest to
+// understand. Each step except the last two leaves the ensemble ready and all nodes running.
 var steps = []struct {
 	name string
 	run  func(contract, *testing.T)
@@ -416,7 +416,8 @@ func (c contract) read(t *testing.T, path string) (value string) {
 	return value
 }
 
-// connect returns a go-zookeeper client of the given servers, or of all servers if none is given.
+// The method `connect` returns a go-zookeeper client of the given servers, or of all servers if
+// none is given.
 func (c contract) connect(t *testing.T, servers ...string) *zk.Conn {
 	t.Helper()
 	conn, _ := c.connectCut(t, servers...)

@@ -126,8 +126,8 @@ func (c contract) fullDisk(t *testing.T) {
 	}
 }
 
-// timers is the step that makes the nodes' timers run four times as fast. An abandoned session must
-// then end in a fraction of its timeout.
+// The method `timers` is the step that makes the nodes' timers run four times as fast. An abandoned
+// session must then end in a fraction of its timeout.
 func (c contract) timers(t *testing.T) {
 	f := capability[ensemble.Timers](t, c)
 	set := func(rate float64) {

@@ -60,8 +60,8 @@ func (c *authConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// The method `greeting` returns the index in p at which the first frame ends, or -1 if it does not
-// end in p.
+// The method `greeting` returns the index in p at which the first frame ends, or -1 if the first
+// frame does not end in p.
 func (c *authConn) greeting(p []byte) int {
 	n := min(4-len(c.head), len(p))
 	if len(c.head) < 4 {

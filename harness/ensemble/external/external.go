@@ -1,7 +1,7 @@
-// Package external connects to an ensemble that someone else runs: a list of addresses. It cannot
-// inject faults into the servers, so the only faults are those of the clients' own connections. For
-// the containers of a docker-compose project on this machine, server faults are possible too: see
-// container.Attach.
+// Package external connects to an ensemble that someone else runs, given by a list of addresses. It
+// cannot inject faults into the servers, so the only faults are those of the clients' own
+// connections. For the containers of a docker-compose project on this machine, server faults are
+// possible too: see container.Attach.
 //
 // Use it only with an ensemble that exists for tests. Clients write to it, under a separate path,
 // and lose sessions on purpose.
@@ -36,8 +36,8 @@ type Options struct {
 	// uses the host in its address.
 	TLS *tls.Config
 	// Auth is sent on every connection. A run creates one znode at the root, and all its other
-	// znodes below that one. Everyone may access them. So a credential is useful only if the ACL of
-	// the root names it, or if the servers serve only authenticated clients.
+	// znodes below that one. Everyone may access these znodes. So a credential is useful only if
+	// the ACL of the root names the credential, or if the servers serve only authenticated clients.
 	Auth []session.Auth
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// data returns the directory of the node's transaction logs and snapshots.
+// The method `data` returns the directory of the node's transaction logs and snapshots.
 func (n *node) data() string { return filepath.Join(n.dir, "data", "version-2") }
 
 // DataDir returns the directory of the transaction logs and snapshots of a node. Do not change
@@ -44,8 +44,9 @@ func (n *node) newest(file ensemble.StoredFile) string {
 	return slices.MaxFunc(all, func(a, b string) int { return modified(a).Compare(modified(b)) })
 }
 
-// flipBit flips the lowest bit of one byte of the node's newest file of the given kind. The
-// position of the byte is a share, from 0 to less than 1, of the file without the zeros at its end.
+// flipBit flips the lowest bit of one byte of the node's newest file of the given kind. The share,
+// from 0 to less than 1, selects the byte: 0 is the first byte of the file, and 0.5 is the middle.
+// The zeros at the end of the file do not count.
 func (n *node) flipBit(file ensemble.StoredFile, share float64) error {
 	if !(share >= 0 && share < 1) { // also for NaN
 		return fmt.Errorf("the position of the bit is %v: must be a number from 0 to less than 1",
@@ -80,8 +81,8 @@ func (n *node) whileDown(f func() error) error {
 // leastLog is the minimum number of nonzero bytes of a transaction log that can be truncated.
 const leastLog = 1000
 
-// truncate removes about half of the newest transaction log. It counts only the nonzero bytes of
-// the log, because the server preallocates space with zeros.
+// The method `truncate` removes about half of the newest transaction log. It counts only the
+// nonzero bytes of the log, because the server preallocates space with zeros.
 func (n *node) truncate() error {
 	newest := n.newest(ensemble.StoredLog)
 	if newest == "" {

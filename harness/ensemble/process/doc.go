@@ -23,6 +23,6 @@
 //
 // A cut stops bytes, not packets. After the cut is restored, a stream that was stopped continues
 // where it stopped. Connections that are opened during the cut are reset, while a network would let
-// them time out. In contrast, a pause of a node has the same effect as on a network, even if the
-// buffers of its connections become full.
+// them time out. In contrast, a paused node looks the same to the other nodes as on a network, even
+// if the buffers of its connections become full.
 package process

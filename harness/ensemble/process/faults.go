@@ -9,7 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// Kill ends the server of a node with SIGKILL and waits until it has ended. Its data stay.
+// Kill ends the server of a node with SIGKILL and waits until it has ended. The node keeps its
+// data.
 func (e *Ensemble) Kill(_ context.Context, i int) error {
 	return e.change("kill", i, (*node).kill)
 }
@@ -57,7 +58,7 @@ func (e *Ensemble) StallLog(ctx context.Context, i int) error {
 	return e.change("stall the log of", i, func(n *node) error { return n.stallLog(ctx) })
 }
 
-// FlowLog reads from the pipe again.
+// FlowLog resumes reading from the pipe to which the server writes its log.
 func (e *Ensemble) FlowLog(_ context.Context, i int) error {
 	return e.change("resume the log of", i, (*node).flowLog)
 }
@@ -81,7 +82,7 @@ func (e *Ensemble) Save(_ context.Context, i int) error {
 	})
 }
 
-// Restore replaces the data of a killed node with the copy of Save.
+// Restore replaces the data of a killed node with the copy that Save made.
 func (e *Ensemble) Restore(_ context.Context, i int) error {
 	return e.change("restore", i, func(n *node) error {
 		return n.whileDown(func() error {
@@ -126,8 +127,8 @@ func (e *Ensemble) Cut(_ context.Context, edges ...ensemble.Edge) error {
 	return err
 }
 
-// Mend lets the streams of the given edges continue where they stopped, or those of all edges if
-// none is given.
+// Mend lets the streams of the given edges continue where they stopped. If no edge is given, Mend
+// does so for all edges.
 func (e *Ensemble) Mend(_ context.Context, edges ...ensemble.Edge) error {
 	if err := e.open(); err != nil {
 		return err

@@ -20,8 +20,8 @@ type logPipe struct {
 	done   chan struct{} // closed when everything is in the file
 }
 
-// filler is the byte that fills the pipe. A server writes no such bytes to its log. The method
-// `copy` omits them from the file.
+// The constant `filler` is the byte that fills the pipe. A server writes no such bytes to its log.
+// The method `copy` omits them from the file.
 const filler = "\x00"
 
 // newLogPipe creates a pipe at path. A goroutine copies the contents of the pipe to file, and
@@ -60,7 +60,7 @@ func (p *logPipe) copy(file *os.File) {
 	}
 }
 
-// stall fills the pipe, and stops reading from it.
+// The method `stall` fills the pipe, and stops reading from it.
 func (p *logPipe) stall(ctx context.Context) error {
 	before := p.gate.stopped.Load()
 	if p.gate.standing() != nil {
@@ -86,7 +86,7 @@ func (p *logPipe) stall(ctx context.Context) error {
 	return nil
 }
 
-// fill writes until the pipe has accepted no further byte for 5 ms.
+// The function `fill` writes until the pipe has accepted no further byte for 5 ms.
 func fill(w *os.File) error {
 	const patience = 5 * time.Millisecond
 	for size := 4 << 10; size > 0; size /= 8 {

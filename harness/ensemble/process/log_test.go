@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A line that is written while the log stalls is not accepted before the log resumes. Nothing of
-// the log is lost or added.
+// A log that stalls accepts no line. When the log resumes, it accepts the line that was waiting.
+// Nothing of the log is lost or added.
 func TestAStalledLogTakesNoByte(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "log")
 	file, err := os.Create(name)

@@ -26,16 +26,16 @@ func (e *Ensemble) chooseMembers() error {
 	return nil
 }
 
-// member returns the node's entry in a configuration.
+// The method `member` returns the node's entry in a configuration.
 func (n *node) member(role ensemble.Role) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return fmt.Sprintf("127.0.0.1:%d:%d:%s;%s", n.quorum, n.election, role, n.clientLocked())
 }
 
-// wipe deletes the data. If servers can change the configuration, wipe also deletes the node's copy
-// of the configuration. The node may be missing in that copy, and a server refuses to start with a
-// configuration in which it is missing.
+// The method `wipe` deletes the data. If servers can change the configuration, `wipe` also deletes
+// the node's copy of the configuration. The node may be missing in that copy, and a server refuses
+// to start with a configuration that does not contain the server.
 func (n *node) wipe() error {
 	files := []string{n.data()}
 	if n.members != nil {

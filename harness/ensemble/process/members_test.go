@@ -27,8 +27,9 @@ func TestMembersNeedTheirConfiguration(t *testing.T) {
 	}
 }
 
-// A session that was given one server follows the members: it stays alive after that server was
-// removed and has ended, and another server has joined.
+// A session with FollowMembers learns the addresses of servers that join. In this test the session
+// is given one server. Another server joins, and the given server is removed and killed. The
+// session stays alive.
 func TestSessionFollowsTheMembersReal(t *testing.T) {
 	needJava(t)
 	e, err := Start(t.Context(), Options{Dir: t.TempDir(), Config: ensemble.Config{Members: true}})

@@ -19,10 +19,11 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
-// node is one server and its directory. It gets new ports at each start, because another program
-// may have taken the old ones while the node was down. Only relays and DialContext use the ports,
-// so the ports can change. There are two exceptions. With Config.Members, all servers know the
-// ports, so the ports never change. If Config.Port sets the client port, that port never changes.
+// The type `node` is one server and its directory. It gets new ports at each start, because another
+// program may have taken the old ones while the node was down. Only relays and DialContext use the
+// ports, so the ports can change. There are two exceptions. With Config.Members, all servers know
+// the ports, so the ports never change. If Config.Port sets the client port, that port never
+// changes.
 type node struct {
 	index int
 	dir   string
@@ -43,8 +44,8 @@ type node struct {
 	paused   bool
 }
 
-// peer has the addresses at which a node reaches another node: the addresses of the relays from the
-// first node to the second.
+// The type `peer` has the addresses at which a node reaches another node: the addresses of the
+// relays from the first node to the second.
 type peer struct{ quorum, election string }
 
 // reserveClient reserves the client port that the config sets, if it sets one.
@@ -92,8 +93,8 @@ func (n *node) choosePorts(cfg ensemble.Config) (err error) {
 
 func (n *node) clientLocked() string { return fmt.Sprintf("127.0.0.1:%d", n.client) }
 
-// configure writes the files that the server reads: zoo.cfg, the server's id, and the settings of
-// its log.
+// The method `configure` writes the files that the server reads: zoo.cfg, the server's id, and the
+// settings of its log.
 func (n *node) configure(cfg ensemble.Config) error {
 	n.mu.Lock()
 	client, quorum, election := n.client, n.quorum, n.election
@@ -157,8 +158,8 @@ const logback = `<configuration>
 
 func (n *node) logFile() string { return filepath.Join(n.dir, "log") }
 
-// launch starts the server if it is down. If `library` is not empty, the server preloads that
-// library.
+// The method `launch` starts the server if it is down. If `library` is not empty, the server
+// preloads that library.
 func (n *node) launch(cfg ensemble.Config, library string) error {
 	if n.alive() {
 		return nil
@@ -200,7 +201,8 @@ func (n *node) launch(cfg ensemble.Config, library string) error {
 	return nil
 }
 
-// The method `alive` reports whether the server was started and not killed. It may have died since.
+// The method `alive` reports whether the server was started and not killed. The server may have
+// ended by itself since then.
 func (n *node) alive() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -214,7 +216,8 @@ func (n *node) running() bool {
 	return n.child != nil && !n.paused
 }
 
-// The method `kill` ends the server and waits for it. SIGKILL ends a stopped process too.
+// The method `kill` ends the server and waits until it has ended. SIGKILL ends a stopped process
+// too.
 func (n *node) kill() error {
 	n.mu.Lock()
 	c, log := n.child, n.log
@@ -228,7 +231,7 @@ func (n *node) kill() error {
 	return nil
 }
 
-// close ends the server and returns its ports.
+// The method `close` ends the server and releases its ports.
 func (n *node) close() error {
 	err := n.kill()
 	n.mu.Lock()

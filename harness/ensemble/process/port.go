@@ -10,11 +10,11 @@ import (
 )
 
 // Ports are chosen below the range that the kernel uses for outgoing connections, so that no client
-// of a busy test occupies one.
+// of a busy test already occupies a chosen port.
 const portLow, portHigh = 20000, 32000
 
 // freePort returns a port of the loopback interface on which nothing listens. No other ensemble of
-// this machine gets the port before the reservation is closed, or before this process ends.
+// this machine gets the port until the reservation is closed or this process ends.
 func freePort() (port int, reservation io.Closer, err error) {
 	const attempts = 100
 	var last error
@@ -52,10 +52,10 @@ func reserve(port int) (io.Closer, error) {
 	return net.Listen("unix", fmt.Sprintf("@zkcoord-port-%d", port))
 }
 
-// The type `reservations` is the reserved ports of one node.
+// The type `reservations` has the reservations of the ports of one node.
 type reservations []io.Closer
 
-// Close returns all ports.
+// Close releases all ports.
 func (r *reservations) Close() error {
 	var errs []error
 	for _, c := range *r {

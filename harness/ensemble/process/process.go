@@ -67,8 +67,8 @@ var (
 	_ ensemble.Logs        = (*Ensemble)(nil)
 )
 
-// Starter returns a function that starts the ensembles of runs. Of opts.Config it uses only LogDir
-// and Version; see ensemble.StarterOf.
+// Starter returns a function that starts an ensemble for each run. Of opts.Config, that function
+// uses only LogDir and Version: see ensemble.StarterOf.
 func Starter(opts Options) ensemble.Starter {
 	return ensemble.StarterOf(opts.Config, func(ctx context.Context, config ensemble.Config) (*Ensemble, error) {
 		opts := opts
@@ -148,7 +148,7 @@ func (e *Ensemble) run(ctx context.Context) error {
 	return ensemble.ReadyWithin(ctx, e, startTimeout)
 }
 
-// connect creates relays between all pairs of nodes, in both directions.
+// The method `connect` creates relays between all pairs of nodes, in both directions.
 func (e *Ensemble) connect() error {
 	for from := range e.nodes {
 		for to := range e.nodes {
@@ -211,8 +211,8 @@ func (e *Ensemble) open() error {
 
 func (e *Ensemble) running(i int) bool { return e.nodes[i].running() }
 
-// Ready waits for one quorum of all nodes that were not killed or paused. If a node has died by
-// itself, Ready fails at once with the end of its log.
+// Ready waits for one quorum of all nodes that were not killed or paused. If a node has ended by
+// itself, Ready returns at once with an error that quotes the end of the node's log.
 func (e *Ensemble) Ready(ctx context.Context) error {
 	if err := e.open(); err != nil {
 		return err
@@ -246,7 +246,8 @@ func (e *Ensemble) died() error {
 	return errors.Join(errs...)
 }
 
-// verify checks that each node reports a configuration that names the directory of that node.
+// The method `verify` checks that each node reports a configuration that names the directory of
+// that node.
 func (e *Ensemble) verify(ctx context.Context) error {
 	for i, n := range e.nodes {
 		if !n.running() {

@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// gate can stop or delay the data in one direction between two nodes, or stop the data in a log's
-// pipe. The zero value is open.
+// The type `gate` can stop or delay the data in one direction between two nodes, or stop the data
+// in a log's pipe. The zero value is open.
 type gate struct {
 	mu      sync.Mutex
 	mended  chan struct{} // not nil while cut; closed by mend
@@ -94,7 +94,7 @@ func (g *gate) pass(done <-chan struct{}) bool {
 	}
 }
 
-// relay carries the connections that one node opens to one port of another.
+// The type `relay` carries the connections that one node opens to one port of another.
 type relay struct {
 	listener  net.Listener
 	there     *gate                            // for data from the node that dials
@@ -108,7 +108,7 @@ type relay struct {
 	live map[net.Conn]struct{}
 }
 
-// listen starts a relay on a port of the loopback interface.
+// The method `listen` starts a relay on a port of the loopback interface.
 func (r *relay) listen() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -176,8 +176,8 @@ func (r *relay) disown(c net.Conn) {
 	delete(r.live, c)
 }
 
-// carry connects an accepted connection to the target. A handshake needs both directions, so a cut
-// of either direction resets the connection.
+// The method `carry` connects an accepted connection to the target. A handshake needs both
+// directions, so a cut of either direction resets the connection.
 func (r *relay) carry(in net.Conn) {
 	defer r.disown(in)
 	for _, g := range []*gate{r.there, r.back} {

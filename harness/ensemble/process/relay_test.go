@@ -42,8 +42,9 @@ func connect(t *testing.T, p *relay, l net.Listener) (from, to net.Conn) {
 }
 
 // A node replies to a greeting by connecting to the address that the greeting contains
-// (QuorumCnxManager, handleConnection). With the real address of a node, that connection would
-// bypass the relays and their cuts. Therefore the greeting must contain the address of a relay.
+// (QuorumCnxManager, handleConnection). If the greeting contained the real address of a node, that
+// connection would bypass the relays and their cuts. Therefore the relay puts the address of
+// another relay into the greeting.
 func TestGreetingTellsTheRelaysAddress(t *testing.T) {
 	greeting := func(address string) []byte {
 		version := int64(-65536)

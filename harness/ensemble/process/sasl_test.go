@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A server may reject every client that does not use SASL. go-zookeeper cannot log in at such a
-// server (zk#40).
+// A session can log in at a server that rejects every client without SASL. go-zookeeper cannot do
+// this (zk#40).
 func TestSASL(t *testing.T) {
 	needJava(t)
 	jaas := filepath.Join(t.TempDir(), "jaas.conf")
@@ -59,8 +59,8 @@ func TestSASL(t *testing.T) {
 	if _, err := s.CreateACL(t.Context(), "/mine", []byte("a"), session.Persistent, acl); err != nil {
 		t.Fatal(err)
 	}
-	// Each connection logs in separately: the server starts again, and the client resumes the
-	// session.
+	// Each connection must log in separately. To break the first connection, the test restarts the
+	// server. The client then resumes the session on a second connection.
 	id := s.ID()
 	if err := errors.Join(e.Kill(t.Context(), 0), e.Start(t.Context(), 0)); err != nil {
 		t.Fatal(err)

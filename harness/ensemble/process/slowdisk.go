@@ -43,7 +43,7 @@ func (n *node) control() string { return filepath.Join(n.slowdisk(), "control") 
 
 // The size of the file that controls the library, and the offsets of two 64-bit numbers in the
 // file: the delay of each sync in microseconds, and the number of syncs that were delayed. A third
-// number, of all syncs, follows them.
+// number, which counts all syncs, follows these two.
 const (
 	controlDelay  = 0
 	controlSlowed = 8

@@ -1,8 +1,9 @@
 /*
  * A slow disk that records how much it has stored. It is loaded into a server with LD_PRELOAD. The
- * variable ZKCOORD_DISK names a directory. The file "control" in it has three 64-bit numbers: the
- * additional microseconds of each sync, the number of slowed syncs, and the number of all syncs. After
- * each sync of a transaction log, a file with the log's name contains the stored length.
+ * variable ZKCOORD_DISK names a directory. The file "control" in this directory has three 64-bit
+ * numbers: the additional microseconds of each sync, the number of slowed syncs, and the number of
+ * all syncs. After each sync of a transaction log, a file with the log's name contains the stored
+ * length.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
