@@ -105,8 +105,8 @@ func below(c *cobra.Command) iter.Seq[*cobra.Command] {
 	}
 }
 
-// The function `known` returns an error for a word that is not a command of c. The error suggests
-// the commands that the user may have meant.
+// The function `known` returns an error if args is not empty: its first word is then not a command
+// of c. The error suggests the commands that the user may have meant.
 func known(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -130,8 +130,8 @@ func known(c *cobra.Command, args []string) error {
 	return fmt.Errorf("%w: did you mean %s?", err, strings.Join(meant, " or "))
 }
 
-// The function `explained` returns a validator that applies the Args of the command, and adds the
-// usage to their error.
+// The function `explained` returns a validator that applies the Args of the command. If Args
+// returns an error, the validator adds the command's usage to the error.
 func explained(c *cobra.Command) cobra.PositionalArgs {
 	check := c.Args
 	switch {
@@ -148,8 +148,8 @@ func explained(c *cobra.Command) cobra.PositionalArgs {
 	}
 }
 
-// dashHint explains, for a command that takes an arbitrary value, how to write a value that begins
-// with a dash.
+// dashHint explains how to write a value that begins with a dash. It returns "" if the command
+// takes no arbitrary value.
 func dashHint(c *cobra.Command) string {
 	if !strings.Contains(c.Use, "VALUE") {
 		return ""
@@ -183,7 +183,7 @@ func (a *app) exit(err error) int {
 	return exitFailed
 }
 
-// endError is an error together with the exit code of the program.
+// endError is an error together with the exit code with which the program ends.
 type endError struct {
 	code int
 	err  error

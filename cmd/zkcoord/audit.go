@@ -22,7 +22,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// auditing is one execution of the command audit.
+// The type `auditing` is one execution of the command audit.
 type auditing struct {
 	app      *app
 	path     string
@@ -154,7 +154,7 @@ func (w *auditing) run(dirs []string) error {
 	return nil
 }
 
-// The method `counted` returns an iterator over the same transactions. The iterator counts them,
+// The method `counted` returns an iterator over the transactions `txns`. The iterator counts them,
 // and records the times of the first and the last one.
 func (w *auditing) counted(txns iter.Seq2[txnlog.Txn, error]) iter.Seq2[txnlog.Txn, error] {
 	return func(yield func(txnlog.Txn, error) bool) {
@@ -208,7 +208,7 @@ type snapshotFile struct {
 	zxid int64
 }
 
-// openLogs finds the logs in directories.
+// openLogs finds the logs and the snapshots in the directories.
 func openLogs(dirs []string) (*serverLogs, error) {
 	all := new(serverLogs)
 	var elsewhere []int64 // zxids of snapshots in directories without logs
@@ -260,8 +260,9 @@ func (l *serverLogs) open(dir string) (s txnlog.Server, logs bool, err error) {
 	return s, logs, err
 }
 
-// logDirs returns the directories with logs or snapshots. If dir itself has any, the result is only
-// dir. Otherwise logDirs searches the subdirectories of dir, and version-2 of each subdirectory.
+// logDirs returns the directories with logs or snapshots. If dir itself has logs or snapshots, the
+// result is only dir. Otherwise logDirs searches the subdirectories of dir, and version-2 of each
+// subdirectory.
 func logDirs(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -287,8 +288,8 @@ func logDirs(dir string) ([]string, error) {
 }
 
 // The method `start` returns the state before the first transaction in the logs. If that
-// transaction is the ensemble's first, the state is empty. Otherwise it is the content of the
-// oldest readable snapshot after which no transaction is missing. If there is no such snapshot,
+// transaction is the ensemble's first, the state is empty. Otherwise the state is the content of
+// the oldest readable snapshot after which no transaction is missing. If there is no such snapshot,
 // `start` calls `note` to report that, and returns an empty state.
 func (l *serverLogs) start(note func(string, ...any)) (audit.Start, error) {
 	first, err := l.firstZxid()

@@ -13,8 +13,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/waits"
 )
 
-// These types are the JSON output. It begins with a document for each span, in the order in which
-// the spans end. A document for each conflict follows, and at the end one for the logs.
+// These types define the JSON output. The output begins with a document for each span, in the order
+// in which the spans end. A document for each conflict follows. The last document is about the
+// logs.
 type (
 	auditSpan struct {
 		Record    string     `json:"record"` // "span"

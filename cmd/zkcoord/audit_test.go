@@ -70,7 +70,8 @@ func (s *sized) Write(b []byte) (int, error) {
 	return s.w.Write(b)
 }
 
-// A log of a gigabyte takes less than a minute, and less than 500 MB of memory:
+// An audit of a log of one gigabyte takes less than a minute, and less than 500 MB of memory. This
+// command measures both:
 //
 //	go test ./cmd/zkcoord -run TestAuditOfALargeLog -audit-bytes 1000000000 -v
 func TestAuditOfALargeLog(t *testing.T) {

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// job is one part of a campaign: a run, or several runs with one result. Its error is a codeError
-// if the result has already been reported.
+// job is one part of a campaign: a run, or several runs with one result. The error of a job is a
+// codeError if the result has already been reported.
 type job func() error
 
 // campaign runs jobs one after another and reports their errors. It returns the exit code of the

@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// A violation is the most serious result. A run that failed comes second, and a run without a
-// conclusion comes third. The rest of an interrupted campaign has no conclusion.
+// A campaign ends with the exit code of its most serious result. A violation is the most serious
+// one. A run that failed comes second, and a run without a conclusion comes third. If a campaign is
+// interrupted, the rest of it has no conclusion.
 func TestCampaignEndsWithTheWorst(t *testing.T) {
 	broken := errors.New("no servers")
 	for _, c := range []struct {

@@ -89,9 +89,10 @@ func (a *app) chaos(ctx context.Context, chosen []harness.Scenario, f runFlags) 
 	return a.worst(c.code(), code, a.sum(c.totals))
 }
 
-// rounds is a sequence of rounds. It runs each chosen scenario on the first version, then each of
-// them on the next version, and so on. After the last version it starts again with the first. Each
-// round has a new seed.
+// The type `rounds` runs the chosen scenarios again and again. Each round is a run of one scenario
+// on one version of ZooKeeper, with a new seed. First, all chosen scenarios run on the first
+// version, then all of them on the second version, and so on. After the last version, the first
+// version is next.
 type rounds struct {
 	*app
 	chosen []harness.Scenario
@@ -183,8 +184,8 @@ func (c *rounds) run(ctx context.Context, s harness.Scenario, o harness.Options)
 	return harness.Run(ctx, s, o)
 }
 
-// failures is a store for runs that are not valid. It keeps the first keptFailures runs of each
-// verdict, so a violation is stored even after many runs without a conclusion.
+// The type `failures` is a store for runs that are not valid. It keeps the first keptFailures runs
+// of each verdict, so a violation is stored even after many runs without a conclusion.
 type failures struct {
 	*report.Store // nil means that nothing is stored
 	kept          map[checker.Verdict]int
@@ -207,7 +208,7 @@ func newFailures(dir string) *failures {
 	return f
 }
 
-// dir returns the directory of a run, or "" if it is not stored.
+// dir returns the directory of a run, or "" if the run is not stored.
 func (f *failures) dir(r *harness.Result) string {
 	if f.Store == nil {
 		return ""

@@ -87,8 +87,8 @@ Exit codes: 0 all requirements were met, 1 one was not, 2 interrupted, 3 nothing
 	return c
 }
 
-// finding prints a requirement. If the client does not meet the requirement, it also prints what
-// the client did instead.
+// The method `finding` prints a requirement. If the client does not meet the requirement, it also
+// prints what the client did instead.
 func (a *app) finding(f client.Finding) error {
 	if a.json {
 		return a.printJSON(f)

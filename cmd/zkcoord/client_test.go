@@ -205,7 +205,7 @@ func TestOtherRecipesAreRun(t *testing.T) {
 }
 
 // kazoo's Queue hands out the items of its last list even if more urgent items were put meanwhile.
-// The timing decides whether this happens in a run. No run may show another violation.
+// The timing decides whether this happens in a run. The run must show no other violation.
 func TestPrioritiesOfKazooAreJudged(t *testing.T) {
 	t.Parallel()
 	_, kazoo := peerCommands(t)
@@ -218,8 +218,8 @@ func TestPrioritiesOfKazooAreJudged(t *testing.T) {
 	}
 }
 
-// A process that was killed is started again. A process that was paused continues with its old
-// state.
+// In this test, processes of the example client are killed and started again, or paused. After a
+// pause they continue with their old state. The run must still be valid.
 func TestFaultsOfClientsProcesses(t *testing.T) {
 	t.Parallel()
 	code, text := judged(t, "lock", exampleCommand(t, "go"), "--faults", "client-kill,client-pause")

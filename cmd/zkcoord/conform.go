@@ -120,8 +120,8 @@ func (a *app) removed(ctx context.Context, s *session.Session, dir string) error
 	return nil
 }
 
-// The method `expecting` puts the leader first in o.Servers, and chooses the release to compare the
-// servers with.
+// The method `expecting` puts the leader first in o.Servers, and chooses the release of ZooKeeper
+// with which the servers are compared.
 func (a *app) expecting(ctx context.Context, o *conform.Options, servers []string) {
 	o.Servers = slices.Clone(servers)
 	said := ""

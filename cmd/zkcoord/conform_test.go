@@ -13,7 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// conformTo runs zkcoord conform on servers of zktest, and checks that it leaves nothing behind.
+// conformTo runs zkcoord conform on servers of zktest, and checks that the command leaves no znodes
+// behind.
 func conformTo(t *testing.T, opts zktest.Options, args ...string) (code int, out, errs string) {
 	t.Helper()
 	opts.TCP = true

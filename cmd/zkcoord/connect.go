@@ -29,8 +29,8 @@ type connectFlags struct {
 	cmd *cobra.Command
 }
 
-// authVar is the environment variable that contains a credential. There is no flag for it, because
-// every user of the machine can see command lines.
+// authVar is the environment variable that contains a credential. There is no flag for a
+// credential, because every user of the machine can see command lines.
 const authVar = "ZKCOORD_AUTH"
 
 const connectHelp = `

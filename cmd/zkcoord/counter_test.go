@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The transcript on the page about the shell matches the output of the commands.
+// The commands on counters print what their transcript in docs/shell.md shows.
 func TestCounterTranscript(t *testing.T) {
 	page, err := os.ReadFile("../../docs/shell.md")
 	if err != nil {

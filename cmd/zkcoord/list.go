@@ -13,7 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
-// listing is the output of zkcoord list, in the form of its JSON.
+// The type `listing` is the output of zkcoord list. Its fields are those of the JSON output.
 type listing struct {
 	Scenarios []listedScenario `json:"scenarios,omitempty"`
 	Faults    []listedFault    `json:"faults,omitempty"`

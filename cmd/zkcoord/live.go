@@ -16,8 +16,8 @@ import (
 // run of more than 100 s, the interval is longer: a twentieth of the run.
 const plainEvery = 5 * time.Second
 
-// live shows the progress of a run: on a terminal in one line that is overwritten, and otherwise in
-// occasional lines. A nil live shows nothing.
+// The type `live` shows the progress of a run: on a terminal, it overwrites one line again and
+// again; elsewhere, it prints a line from time to time. A nil live shows nothing.
 type live struct {
 	w       io.Writer
 	width   int // of the terminal; zero means no terminal

@@ -26,8 +26,8 @@ func TestWaitGoesOnInANewSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// waiter waits for a second contender whose session is not the given one, and returns its
-	// session.
+	// The function `waiter` waits until the lock has a second contender whose session is not the
+	// given one. It returns the session of this contender.
 	waiter := func(not int64) int64 {
 		for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 			all, err := m.Contenders(t.Context())

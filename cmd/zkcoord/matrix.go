@@ -166,7 +166,8 @@ func (f *runFlags) chooseSharpest(names []string) (chosen []harness.Scenario, er
 	return chosen, nil
 }
 
-// rows returns the faults of each row of a scenario: one fault, or all of them with --together.
+// The method `rows` returns the faults of each row that the scenario has in the matrix: one fault
+// in each row, or all faults in a single row with --together.
 func (f *runFlags) rows(s harness.Scenario) (rows [][]harness.Fault) {
 	if f.together {
 		return [][]harness.Fault{s.Faults}
@@ -183,8 +184,9 @@ func (c cell) run() string {
 }
 
 // runCell runs the scenario of a cell under its faults and sets the cell's result. If the ensemble
-// supports none of the faults, runCell closes it without a run. It returns an error only if a run
-// that has a verdict could not be stored.
+// supports none of the faults, runCell closes the ensemble without a run. It returns an error only
+// after a run that has a verdict: if the result could not be stored, or if the workload or the
+// ensemble could not be closed.
 func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 	s := c.scenario
 	f.ensemble, f.zookeeper, f.virtual = c.Ensemble, c.Version, f.virtual && c.Ensemble == "embedded"
@@ -250,8 +252,8 @@ func unableToAll(s harness.Scenario, e ensemble.Ensemble, o harness.Options) (er
 	return err
 }
 
-// printMatrix prints the table. For each run that is not valid, it then prints the report and the
-// command that repeats the run.
+// printMatrix prints the table. For each run that is not valid, it then prints the reason, the
+// command that repeats the run, and the path of the report.
 func (a *app) printMatrix(on []column, cells []cell) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	fmt.Fprint(w, "SCENARIO\tFAULT")

@@ -164,7 +164,7 @@ func mutantNames(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellC
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// killTable prints the results of mutants, each as soon as it is available.
+// A killTable prints the result for each mutant as soon as the result is available.
 type killTable struct {
 	a                *app
 	f                mutantsFlags

@@ -9,7 +9,7 @@ import (
 )
 
 // output is the standard output or the standard error. It keeps the first error of a write, so that
-// a command whose result was not printed does not succeed.
+// a command fails if its result could not be printed.
 type output struct {
 	io.Writer
 	err    error
@@ -27,8 +27,8 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// nobodyReads reports whether err is the error of a write to a closed pipe. The numbers are those
-// of Windows: ERROR_BROKEN_PIPE, ERROR_NO_DATA and ERROR_PIPE_NOT_CONNECTED.
+// nobodyReads reports whether err is the error of a write to a closed pipe. The numbers in the code
+// are errors of Windows: ERROR_BROKEN_PIPE, ERROR_NO_DATA and ERROR_PIPE_NOT_CONNECTED.
 func nobodyReads(err error) bool {
 	var number syscall.Errno
 	windows := runtime.GOOS == "windows" && errors.As(err, &number) && (number == 109 || number == 232 || number == 233)

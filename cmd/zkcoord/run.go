@@ -286,9 +286,10 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 	return a.worst(told, err)
 }
 
-// timeOf returns how long clients work in a run of s. A matrix, chaos or a soak on the real clock
-// has one time for all scenarios, and a scenario that needs more time gets it. In other runs, only
-// the default time is extended like this, and an explicit --time is final.
+// timeOf returns how long clients work in a run of s. In a matrix on the real clock, in chaos and
+// in a soak, --time applies to all scenarios, but a scenario that needs more time gets more. In
+// other runs, an explicit --time is final. Without --time, a scenario that needs more than the
+// default time gets more.
 func (f *runFlags) timeOf(s harness.Scenario) time.Duration {
 	switch {
 	case f.timeGiven && (f.virtual || !f.matrix):
@@ -508,7 +509,7 @@ func (f *runFlags) answers(ctx context.Context, e ensemble.Ensemble, o session.O
 	return nil
 }
 
-// notes is a writer of lines for the user.
+// The type `notes` is a writer that shows each line to the user as a note.
 type notes struct{ a *app }
 
 func (n notes) Write(text []byte) (int, error) {
@@ -563,8 +564,8 @@ func (f *runFlags) command(scenario string) string {
 	return strings.Join(parts, " ")
 }
 
-// The function `quoted` quotes a word for a shell. It returns a word whose characters are all safe
-// unchanged.
+// The function `quoted` quotes a word for a shell. If all characters of the word are safe, it
+// returns the word unchanged.
 func quoted(word string) string {
 	safe := func(r rune) bool {
 		return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("-_./:,+@%", r)

@@ -35,7 +35,8 @@ func soakRounds(t *testing.T, dir string, n int, s harness.Scenario) (*report.Le
 	return l, err
 }
 
-// A soak that was killed while it wrote a line continues with the round of that line.
+// In this test, a soak was killed while it wrote the line about a round. The soak that continues
+// must repeat this round.
 func TestSoakContinuesAfterAnIncompleteLine(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := soakRounds(t, dir, 2, alwaysViolated()); err != nil {

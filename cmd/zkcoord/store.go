@@ -32,7 +32,8 @@ history. Serve only reads the store. By default it listens on the loopback inter
 	return c
 }
 
-// exists fails if the store does not exist, because its name is probably wrong.
+// The function `exists` returns an error if the store does not exist, because its name is then
+// probably wrong.
 func exists(dir string) error {
 	_, err := os.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) {

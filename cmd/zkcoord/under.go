@@ -107,8 +107,8 @@ func (a *app) elect(ctx context.Context, s *session.Session, r runner, o electio
 	}
 }
 
-// giveUp releases a grant. An error is only noted, because the end of the session releases the
-// grant in any case. If the grant was lost, giveUp does not wait for the release.
+// giveUp releases a grant. It only notes an error of the release, because the end of the session
+// releases the grant in any case. If the grant was lost, giveUp does not wait for the release.
 func (a *app) giveUp(ctx context.Context, f *runnerFlags, lost bool, release func(context.Context) error) {
 	wait := f.connect.timeout
 	if lost {

@@ -13,9 +13,10 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 )
 
-// The method `virtually` calls `do` and ends the program with its result. During this call,
-// a.bubble calls functions in a synctest bubble. The bubble's clock stops while any goroutine runs,
-// and jumps when all are blocked. A nested call of `virtually` only calls `do`.
+// The method `virtually` calls `do` and ends the program with the result of `do`. During the call
+// of `do`, a.bubble calls functions in a synctest bubble. The bubble's clock stops while any
+// goroutine runs, and jumps when all goroutines are blocked. A nested call of `virtually` only
+// calls `do`.
 //
 // Only tests can create bubbles, so a test calls `do`. testing.Main runs a test outside of a test
 // binary, but never returns. This is why `virtually` does not return either.
@@ -38,8 +39,8 @@ func (a *app) virtually(do func() error) error {
 }
 
 // runVirtual is harness.Run on the virtual clock. A goroutine in a bubble cannot wait for events
-// outside of it, so an interrupt is checked once per virtual second. A wait for another process
-// would never end, so scenarios that need processes are refused.
+// outside of the bubble, so an interrupt is checked once per virtual second. A wait for another
+// process would never end, so scenarios that need processes are refused.
 func (a *app) runVirtual(ctx context.Context, s harness.Scenario, o harness.Options) (result *harness.Result, err error) {
 	if s.Needs != "" || o.ClientProcesses {
 		return nil, fmt.Errorf("%s cannot run on the virtual clock, which only this process has, because it needs %s",

@@ -86,7 +86,7 @@ type place struct {
 	members    []waits.Node // of a group
 }
 
-// sessions contains the servers' data on sessions.
+// The type `sessions` has what the servers report about sessions.
 type sessions struct {
 	address map[int64]string // session id -> address of its client
 	living  map[int64]bool   // by session id: the session has not ended; nil if no leader reports the sessions
@@ -262,8 +262,8 @@ func (w *whoRun) readSemaphore(ctx context.Context, s *session.Session, dir stri
 	return nil
 }
 
-// The function `nodes` reads children of a directory. It skips those that are deleted meanwhile or
-// that the session may not read.
+// The function `nodes` reads children of a directory. It skips children that are deleted meanwhile
+// or that the session may not read.
 func nodes(ctx context.Context, s *session.Session, dir string, names []string) (all []waits.Node, _ error) {
 	for _, name := range names {
 		v, err := s.Get(ctx, znode.Join(dir, name))
@@ -279,8 +279,8 @@ func nodes(ctx context.Context, s *session.Session, dir string, names []string) 
 	return all, nil
 }
 
-// ask queries each server for its sessions, and the leader for all sessions. If they do not answer,
-// the output has less detail.
+// ask queries each server for its sessions, and the leader for all sessions. If servers do not
+// answer, the output has less detail.
 func (w *whoRun) ask(ctx context.Context) sessions {
 	known := sessions{address: make(map[int64]string)}
 	if w.connect.tls.used() {

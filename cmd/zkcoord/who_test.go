@@ -21,7 +21,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Each of three clients holds a lock and waits for the lock of the next client.
+// In this test, each of three clients holds a lock and waits for the lock of the next client. The
+// command must report this deadlock.
 func TestDeadlockOfThreeIsFound(t *testing.T) {
 	e := zktest.Start(t, zktest.Options{TCP: true})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -151,7 +152,8 @@ func TestSemaphoreIsListed(t *testing.T) {
 	<-done
 }
 
-// unreadAfter is an output whose reader closes the pipe after `lists` lists.
+// An unreadAfter is an output of zkcoord who. Its reader closes the pipe after as many lists as the
+// field `lists` says.
 type unreadAfter struct {
 	strings.Builder
 	lists int

@@ -46,8 +46,8 @@ func (a *app) inSession(use, short, example string, args cobra.PositionalArgs,
 	return c
 }
 
-// shown is the JSON form of a znode. Data that is not text is in base64, as encoding/json writes
-// bytes.
+// shown is the JSON form of a znode. Data that is not text is in the field Bytes, which
+// encoding/json writes in base64.
 type shown struct {
 	Path  string `json:"path"`
 	Data  string `json:"data,omitempty"`

@@ -20,19 +20,19 @@ import (
 type Options struct {
 	// Start starts the ensemble. Its nodes must listen on TCP.
 	Start ensemble.Starter
-	Nodes int // zero is 3
+	Nodes int // zero means 3
 
-	Rounds int           // zero is 5; one more round comes first and does not count
-	Time   time.Duration // duration of a round; zero is 1 s. Rounds of some jobs take a multiple of it
+	Rounds int           // zero means 5; before these, one more round runs that does not count
+	Time   time.Duration // duration of a round; zero means 1 s; some jobs take a multiple of it
 
 	Rows       []string // prefixes of the names of the rows to run; nil means all rows
-	Libraries  []string // nil means all that are installed
+	Libraries  []string // nil means all libraries that are installed
 	MaxClients int      // rows with more clients are left out; 0 means no limit
 
 	Progress func(format string, args ...any) // nil discards it
 }
 
-// patience is how long a job may take beyond its time. After that it fails.
+// patience is how much longer than its Warm and Time a job may take before it fails.
 const patience = time.Minute
 
 // root is the parent of all znodes.
@@ -68,8 +68,8 @@ func (o *Options) rows() ([]Row, error) {
 	return rows, nil
 }
 
-// libraries returns the requested libraries, and always zkcoord. For each library that is not
-// installed, the map `missing` says what to install.
+// The method `libraries` returns zkcoord and the requested libraries. For each requested library
+// that is not installed, the map `missing` says what to install.
 func (o *Options) libraries() (chosen []library, missing map[string]string, err error) {
 	missing = make(map[string]string)
 	asked := func(name string) bool { return o.Libraries == nil || slices.Contains(o.Libraries, name) }
@@ -149,8 +149,8 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	return report, nil
 }
 
-// config returns the configuration of an ensemble to be measured: ZooKeeper's default tick, and
-// JVMs with the full compiler and 1 GB of memory.
+// config returns the configuration of the ensemble on which Run measures: ZooKeeper's default tick,
+// and JVMs with the full compiler and 1 GB of memory.
 func config(nodes int) ensemble.Config {
 	return ensemble.Config{Nodes: nodes, TickTime: 2 * time.Second, JVMFlags: []string{"-Xmx1g", "-XX:TieredStopAtLevel=4"}}
 }
@@ -162,8 +162,8 @@ type runner struct {
 	admin     *session.Session
 }
 
-// row measures one row. If a library fails, its result has an error instead of values. The run
-// continues unless ctx or the admin session ends.
+// The method `row` measures all libraries in one row. If a library fails, the result of that
+// library has an error instead of values. The run continues unless ctx or the admin session ends.
 func (r *runner) row(ctx context.Context, row Row) (RowResult, error) {
 	result := RowResult{Row: row}
 	var taking []library
@@ -211,8 +211,8 @@ func (r *runner) row(ctx context.Context, row Row) (RowResult, error) {
 	return result, nil
 }
 
-// The method `failed` records the error of a library. If ctx or the admin session has ended, it
-// returns an error, because then the whole run fails.
+// The method `failed` records the error err of a library, and returns nil. If ctx or the admin
+// session has ended, the method returns an error instead, because then the whole run fails.
 func (r *runner) failed(ctx context.Context, l *LibraryResult, err error) error {
 	switch {
 	case ctx.Err() != nil:
@@ -226,7 +226,7 @@ func (r *runner) failed(ctx context.Context, l *LibraryResult, err error) error 
 	return nil
 }
 
-// count runs the job once and counts its requests with a meter.
+// The method `count` runs the row's job once and counts the requests of the library with a meter.
 func (r *runner) count(ctx context.Context, row Row, l library, result *LibraryResult) error {
 	c, err := newMeter(r.servers)
 	if err != nil {
@@ -261,9 +261,9 @@ func (r *runner) count(ctx context.Context, row Row, l library, result *LibraryR
 	return nil
 }
 
-// The method `job` lets a fleet do a job on a new path, and deletes the path at the end. For a Take
-// job, the fleet first puts the items. If `begin` is not nil, it is called just before the job
-// itself.
+// The method `job` lets a fleet do the job that the function `of` returns for a new path, and
+// deletes the path at the end. Before a Take job, the fleet puts the items. If `begin` is not nil,
+// it is called just before the job itself.
 func (r *runner) job(ctx context.Context, f fleet, of func(path string) Job, begin func(context.Context, Job) error) (sample Sample, err error) {
 	path := root + "/" + recipe.NewID(r.admin)
 	if err := recipe.CreateParents(ctx, r.admin, path+"/x"); err != nil {

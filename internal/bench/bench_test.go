@@ -22,8 +22,8 @@ func startEmbedded(_ context.Context, config ensemble.Config) (ensemble.Ensemble
 	return embedded.Start(embedded.Options{Config: config, Model: zktest.Options{TCP: true}})
 }
 
-// run starts a run that only checks that each row works with each library. The run is too short for
-// meaningful figures.
+// The function `run` runs the rows briefly, and checks that each row works with each library. The
+// run is too short for meaningful figures.
 func run(t *testing.T, o Options) *Report {
 	t.Helper()
 	o.Start, o.Rounds, o.Time, o.Progress = startEmbedded, 1, 20*time.Millisecond, t.Logf
@@ -98,7 +98,8 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// If a library fails in a later round, the report has neither its samples nor its values.
+// If a library fails in a later round, the report has no samples and no values of that library, not
+// even of the earlier rounds.
 func TestFailedLibraryHasNoValues(t *testing.T) {
 	second := Sample{Ops: 1, Took: time.Second}
 	r := RowResult{Row: Rows()[0], Libraries: []LibraryResult{

@@ -1,16 +1,18 @@
 // Package bench compares the primitives with other libraries: go-zookeeper's Lock, Curator, kazoo,
 // and the floor. The floor is a client that makes only the requests that no recipe can avoid.
 //
-// All libraries run the same jobs on the same ensemble in turns, round after round. A disturbance
-// affects all libraries in the same round. So their ratios are comparable even if their times are
-// not. Client i of each library connects to server i modulo the number of servers. Before the
-// rounds, each library runs each job once, for a fixed number of operations, through a proxy that
-// counts requests on the wire.
+// All libraries run the same jobs on the same ensemble in turns, round after round. So a
+// disturbance affects all libraries in the same round, and the ratios between libraries are
+// comparable even if the times of different rounds are not. Client i of each library connects to
+// server i modulo the number of servers.
+//
+// Before the rounds, each library runs each job once, for a fixed number of operations, through a
+// proxy that counts requests on the wire.
 //
 // # Not guaranteed
 //
-// All clients of one library share one process. Those of kazoo share Python's interpreter lock.
-// Those in Go share the process of the measurement itself.
+// All clients of one library share one process. The clients of kazoo share Python's interpreter
+// lock. The clients in Go share the process that measures.
 //
 // # Goroutines
 //

@@ -33,10 +33,10 @@ var growthFlag = flag.Bool("growth", false, "measure all sizes of TestGrowth and
 type growth struct {
 	operation string
 	unit      string // what n counts
-	sizes     []int  // the first one is measured in each test run
+	sizes     []int  // values of n; without the flag -growth, only the first is measured
 	measure   func(*growthWorld, int)
 
-	// The formulas, for one operation.
+	// The formulas for the cost of one operation.
 	requests, writes, bytes linear
 }
 
@@ -58,7 +58,7 @@ func (l linear) String() string {
 	return strings.Join(terms, " + ")
 }
 
-// The method `near` reports whether `got` differs from the formula by at most 3 % of the formula.
+// The method `near` reports whether `got` differs by at most 3 % from the formula's value for n.
 func (l linear) near(got float64, n int) bool {
 	return math.Abs(got-l.at(n)) <= 0.03*l.at(n)
 }
@@ -146,7 +146,8 @@ func TestGrowth(t *testing.T) {
 	}
 }
 
-// row compares the counts with the formulas, and returns the row of the table.
+// The method `row` compares the counts with the formulas, and returns the row of the table in
+// docs/performance.md.
 func (g growth) row(t *testing.T, n int, w *growthWorld) string {
 	cells := []string{"", g.operation, thousands(float64(n)) + " " + g.unit}
 	var formulas []string
@@ -197,7 +198,7 @@ type growthWorld struct {
 	operations              int
 }
 
-// count sets the counts to zero and begins to count.
+// The method `count` sets the counts to zero and begins to count.
 func (w *growthWorld) count() {
 	synctest.Wait()
 	w.mu.Lock()
@@ -205,7 +206,8 @@ func (w *growthWorld) count() {
 	w.requests, w.writes, w.bytes, w.operations = 0, 0, 0, 0
 }
 
-// The method `counted` ends the count. The parameter says how many operations the count covers.
+// The method `counted` ends the count. The parameter is the number of operations since the call of
+// `count`.
 func (w *growthWorld) counted(operations int) {
 	synctest.Wait()
 	w.mu.Lock()
@@ -213,7 +215,7 @@ func (w *growthWorld) counted(operations int) {
 	w.operations = operations
 }
 
-// add counts one frame of a client or of a server, unless the count has ended.
+// The method `add` counts one frame of a client or of a server, unless the count has ended.
 func (w *growthWorld) add(size int, request, write bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -229,8 +231,8 @@ func (w *growthWorld) add(size int, request, write bool) {
 	}
 }
 
-// sessions opens n sessions. Each session allocates a buffer of MaxRequest bytes, so MaxRequest is
-// small.
+// The method `sessions` opens n sessions. MaxRequest is small, because each session allocates a
+// buffer of that size.
 func (w *growthWorld) sessions(n int) []*session.Session {
 	all := make([]*session.Session, n)
 	for i := range all {
@@ -313,7 +315,8 @@ func (w *growthWorld) all(n int, f func(i int) error) {
 	recipetest.Check(w.t, work.Wait())
 }
 
-// create creates persistent znodes of 100 bytes, 1,000 in each transaction.
+// The method `create` creates persistent znodes of 100 bytes each, 1,000 znodes in each
+// transaction.
 func (w *growthWorld) create(paths ...string) {
 	for part := range slices.Chunk(paths, 1_000) {
 		ops := make([]session.Op, len(part))
@@ -324,7 +327,8 @@ func (w *growthWorld) create(paths ...string) {
 	}
 }
 
-// Ten clients contend for each lock. Each of them acquires and releases it three times.
+// manyLocks lets ten clients contend for each lock. Each client acquires and releases its lock
+// three times.
 func manyLocks(w *growthWorld, clients int) {
 	const each, times = 10, 3
 	paths := []string{"/locks"}
@@ -352,11 +356,11 @@ func manyLocks(w *growthWorld, clients int) {
 	w.counted(clients * times)
 }
 
-// A crowd is the contenders of one lock. The first contender holds it.
+// A crowd is the contenders of one lock. The first contender holds the lock.
 type crowd struct {
 	world  *growthWorld
 	grants chan *lock.Grant
-	over   atomic.Bool // set just before the sessions are closed: the last contenders then get no grant
+	over   atomic.Bool // set just before the sessions close; after that, a failed Lock is no error
 }
 
 // gather makes n contenders, each with its own session.
@@ -380,7 +384,7 @@ func (c *crowd) join(s *session.Session) {
 	synctest.Wait()
 }
 
-// handOver releases the lock n times, one contender after another.
+// handOver lets n contenders release the lock, one after another.
 func (c *crowd) handOver(n int) {
 	for range n {
 		recipetest.Check(c.world.t, (<-c.grants).Unlock(c.world.t.Context()))
@@ -457,8 +461,8 @@ func takeSingleItems(w *growthWorld, items int) {
 	w.counted(single)
 }
 
-// members lets n members join a group. It returns their memberships, and a handle of the group in
-// another session.
+// The method `members` lets n members join a group. It returns their memberships, and a handle of
+// the group in another session.
 func (w *growthWorld) members(n int) ([]*group.Membership, *group.Group) {
 	sessions := w.sessions(2)
 	g := group.New(sessions[0], "/group")
@@ -469,7 +473,7 @@ func (w *growthWorld) members(n int) ([]*group.Membership, *group.Group) {
 	return all, group.New(sessions[1], "/group")
 }
 
-// The method `followed` counts what f costs while another client follows the group.
+// The method `followed` counts the cost of f while another client follows the group.
 func (w *growthWorld) followed(g *group.Group, f func()) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan struct{})
@@ -520,9 +524,9 @@ func (w *growthWorld) plant(n int) (leaf string) {
 	return paths[len(paths)-1]
 }
 
-// The method `copied` counts the cost of a copy of the tree. If `change` is nil, it is the cost of
-// the first read. Otherwise it is the cost from the call of `change` until the client has observed
-// the change.
+// The method `copied` starts a client that keeps a copy of the tree. If `change` is nil, it counts
+// the cost of the client's first read of the whole tree. Otherwise it calls `change` after that
+// read, and counts the cost until the client has observed the change.
 func (w *growthWorld) copied(change func()) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	defer cancel()

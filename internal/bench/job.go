@@ -23,7 +23,7 @@ const (
 	Count     Kind = "counter"   // add 1 to a counter
 	Put       Kind = "put"       // put items in a queue
 	Take      Kind = "take"      // take the items that a Put job left
-	Watch     Kind = "watch"     // client 0 sets a znode's data, the others observe it; timed until the last one has observed it
+	Watch     Kind = "watch"     // client 0 sets a znode's data; timed until all others observe it
 	Barrier   Kind = "barrier"   // enter and leave a double barrier
 )
 
@@ -34,12 +34,12 @@ type Job struct {
 	Path    string        `json:"-"` // exists; it has children only for Take
 	Clients int           `json:"clients"`
 	Width   int           `json:"width,omitempty"` // the number of lock paths, or of permits of a semaphore
-	Warm    time.Duration `json:"warm,omitempty"`  // comes before Time and does not count
+	Warm    time.Duration `json:"warm,omitempty"`  // warm-up before Time; its operations do not count
 	Time    time.Duration `json:"time,omitempty"`
 	Each    int           `json:"each,omitempty"`    // operations of each client, if Time is zero
-	Items   int           `json:"items,omitempty"`   // maximum number, for all clients together
+	Items   int           `json:"items,omitempty"`   // maximum for all clients together
 	Batch   int           `json:"batch,omitempty"`   // items in one transaction
-	Relaxed bool          `json:"relaxed,omitempty"` // with queue.Options.Relaxed
+	Relaxed bool          `json:"relaxed,omitempty"` // take with queue.Options.Relaxed
 }
 
 // The method `recurs` reports whether the same path can be used for a second run of the job.
@@ -61,7 +61,7 @@ func (s Sample) Rate() float64 { return float64(s.Ops) / s.Took.Seconds() }
 type limit struct {
 	job        Job
 	start      time.Time
-	begin, end time.Time // of the time that counts
+	begin, end time.Time // an operation counts if it ends between these times
 }
 
 func (j Job) limit() limit {
@@ -95,8 +95,8 @@ func (l limit) sample(ops int, latency time.Duration) Sample {
 	return Sample{Ops: ops, Took: took, Latency: latency}
 }
 
-// repeat lets each client do one operation after the other until the job is over. The argument `k`
-// of op is the number of the client's operation, from 0.
+// repeat lets each client do one operation after another until the job is over. The argument `k` of
+// op is the number of operations that this client has already done.
 func (j Job) repeat(ctx context.Context, op func(ctx context.Context, client, k int) error) (Sample, error) {
 	var done atomic.Int64
 	l := j.limit()
@@ -150,8 +150,8 @@ func (s *stopwatch) median() time.Duration {
 	return s.laps[len(s.laps)/2]
 }
 
-// spread runs one round of puts, in which each client puts its share of j.Items in batches. If the
-// job has a Time, no batch begins after that time.
+// The method `spread` runs one round of puts, in which each client puts its share of j.Items in
+// batches. If the job has a Time, no client begins a batch after that time.
 func (j Job) spread(ctx context.Context, put func(ctx context.Context, client, n int) error) (Sample, error) {
 	var done atomic.Int64
 	start := time.Now()
@@ -174,8 +174,9 @@ func (j Job) spread(ctx context.Context, put func(ctx context.Context, client, n
 	return Sample{Ops: int(done.Load()), Took: time.Since(start)}, err
 }
 
-// The method `drain` runs one round of takes. Each client takes until all items are taken, or
-// `take` returns no item. If the job has a Time, no take begins after that time.
+// The method `drain` runs one round of takes. Each client takes items until j.Items items are
+// taken, or until `take` returns no item. If the job has a Time, no client begins a take after that
+// time.
 func (j Job) drain(ctx context.Context, take func(ctx context.Context, client int) (int, error)) (Sample, error) {
 	var done atomic.Int64
 	start := time.Now()
@@ -212,9 +213,9 @@ func (j Job) drain(ctx context.Context, take func(ctx context.Context, client in
 
 func (j Job) late(start time.Time) bool { return j.Time > 0 && time.Since(start) > j.Time }
 
-// fanOut lets client 0 write one number after the other. Client 0 writes the next number when all
-// other clients have observed the last one. fanOut calls `watch` for each other client. Until its
-// context ends, `watch` calls `seen` for each number that the client observes.
+// fanOut lets client 0 write the numbers 0, 1, 2 and so on. Client 0 writes a number when all other
+// clients have observed the previous number. For each other client, fanOut calls the function
+// `watch`, which must call `seen` for each number that the client observes, until the context ends.
 func (j Job) fanOut(ctx context.Context, write func(ctx context.Context, k int) error,
 	watch func(ctx context.Context, client int, seen func(k int)) error) (Sample, error) {
 	arrived := make(chan int, 2*j.Clients)
@@ -269,9 +270,10 @@ func (j Job) write(ctx context.Context, write func(ctx context.Context, k int) e
 	return l.sample(done, watch.median()), nil
 }
 
-// A last is the number of the last round of a job whose rounds need all clients. If the time is
-// over when a client begins a round, that round becomes the last. No client can have begun a later
-// round, because this client has not joined the round yet.
+// A last is the number of the last round of a job. It is for jobs in which all clients must join
+// each round. If the time is over when a client is about to begin a round, that round becomes the
+// last round. At that moment, no client can have begun a later round, because this client has not
+// joined its own round yet.
 type last struct{ atomic.Int64 }
 
 func newLast() *last {

@@ -4,14 +4,14 @@ import "context"
 
 // A library is a coordination library that is measured.
 type library interface {
-	// name is unique.
+	// name returns the library's name, which no other library has.
 	name() string
 	// The method `does` reports whether the library supports the job.
 	does(j Job) bool
-	// open connects n clients, client i to server i modulo the number of servers. A library has at
-	// most one open fleet at a time.
+	// The method `open` connects n clients: client i connects to server i modulo the number of
+	// servers. A library has at most one open fleet at a time.
 	open(ctx context.Context, servers []string, n int) (fleet, error)
-	// close releases the resources of the library other than its fleets.
+	// The method `close` releases the resources of the library, except its fleets.
 	close()
 }
 

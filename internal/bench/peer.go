@@ -23,8 +23,8 @@ var programs = map[peers.Library]peers.Source{
 	peers.Kazoo:   {Library: peers.Kazoo, Name: "kazoo_bench", Text: kazooSource},
 }
 
-// peer is a library that runs in a separate process. One process runs all jobs, because a JVM
-// becomes faster with use.
+// A peer is a library that runs in a separate process. One process runs all jobs of the library,
+// because a JVM becomes faster with use.
 type peer struct {
 	library peers.Library
 	process *client.Client // nil before the first fleet
@@ -32,15 +32,15 @@ type peer struct {
 
 func (p *peer) name() string { return p.library.String() }
 
-// The method `does` excludes jobs whose field Relaxed is set. For kazoo it also excludes two kinds
-// of jobs, because they may never return:
+// The method `does` returns false for jobs whose field Relaxed is true. For kazoo, it also returns
+// false for two kinds of jobs, because such a job may never return:
 //
 //   - ReadWrite: kazoo's readers and writers can deadlock if there are several of both (kazoo#649).
 //   - Barrier: a member can create the znode "ready" again after another member has deleted it. A
 //     member that leaves then can wait forever for the deletion of "ready".
 //
-// The queues of both libraries have no batches, so they put and take the items of a batch one by
-// one.
+// The queues of Curator and kazoo have no batches, so these libraries put and take the items of a
+// batch one by one.
 func (p *peer) does(j Job) bool {
 	return !j.Relaxed && (p.library != peers.Kazoo || j.Kind != ReadWrite && j.Kind != Barrier)
 }
@@ -67,10 +67,12 @@ func (p *peer) open(ctx context.Context, servers []string, n int) (_ fleet, err 
 	return peerFleet{p}, err
 }
 
-// answerTime is longer than any row takes, so that only ctx limits a job.
+// answerTime is the time limit for a request to the process. It is longer than any job takes, so
+// that only ctx limits a job.
 const answerTime = time.Hour
 
-// The method `do` sends a request to the process. If the request fails, it ends the process.
+// The method `do` sends a request to the process. If the request fails, the method ends the
+// process.
 func (p *peer) do(ctx context.Context, op, value string) (string, error) {
 	if p.process == nil {
 		return "", fmt.Errorf("%s: the process was ended because an earlier request to it failed", p.name())
@@ -83,7 +85,7 @@ func (p *peer) do(ctx context.Context, op, value string) (string, error) {
 	return reply.Value, nil
 }
 
-// peerFleet is the clients of the process.
+// A peerFleet consists of the clients in the process of a peer.
 type peerFleet struct{ *peer }
 
 func (f peerFleet) close() {

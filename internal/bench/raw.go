@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// The type `raw` is go-zookeeper's client. It uses zk.Lock. If the field `floor` is set, it makes
-// only the requests that no recipe can avoid: its clients exchange all other information in memory.
+// The type `raw` is the library go-zookeeper. If the field `floor` is false, its clients use
+// zk.Lock. If `floor` is true, they send only the requests that no recipe can avoid, and exchange
+// all other information in memory.
 type raw struct{ floor bool }
 
 func (r raw) name() string {
@@ -123,8 +124,8 @@ func (f *rawFleet) lock(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// cycle sends a create and a list together, and then a delete, like a contender of a lock queue.
-// The clients take turns with a mutex in memory.
+// The method `cycle` sends a create and a list together, and then a delete, like a contender in a
+// lock queue. A mutex in memory ensures that only one client of each path sends a delete at a time.
 func (f *rawFleet) cycle(ctx context.Context, j Job) (Sample, error) {
 	turns := make([]sync.Mutex, max(j.Width, 1))
 	for i := range turns {
@@ -147,8 +148,8 @@ func (f *rawFleet) cycle(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// count sets one znode to the value of a counter in memory. The clients take turns with a mutex in
-// memory.
+// The method `count` increments a counter in memory and writes its value to a znode. A mutex in
+// memory ensures that only one client does so at a time.
 func (f *rawFleet) count(ctx context.Context, j Job) (Sample, error) {
 	var turn sync.Mutex
 	value := 0
@@ -161,8 +162,8 @@ func (f *rawFleet) count(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// ignore takes the value and the error of a call, and discards the value. The returned function
-// returns the error of the call, or nil if that is the error `what`.
+// The function `ignore` takes the value and the error of a call, and discards the value. The
+// returned function returns nil if the error of the call is `what`, and otherwise that error.
 func ignore[T any](_ T, err error) func(error) error {
 	return func(what error) error {
 		if errors.Is(err, what) {
@@ -185,7 +186,8 @@ func (f *rawFleet) put(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// take lists the items once for all clients, and distributes them.
+// The method `take` lists the items once for all clients, and distributes the items among the
+// clients.
 func (f *rawFleet) take(ctx context.Context, j Job) (Sample, error) {
 	names, _, err := f.conns[0].Children(j.Path)
 	if err != nil {

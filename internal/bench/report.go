@@ -21,7 +21,7 @@ type Report struct {
 	Rows     []RowResult       `json:"rows"`
 }
 
-// A RowResult has the results of all libraries in a row. The first one is that of zkcoord.
+// A RowResult has the results of all libraries in a row. The first result is that of zkcoord.
 type RowResult struct {
 	Row
 	Libraries []LibraryResult `json:"libraries"`
@@ -61,8 +61,8 @@ func spreadOf(values []float64) Spread {
 	return Spread{median, values[0], values[len(values)-1]}
 }
 
-// conclude computes the values and ratios from the samples. If a library failed, its samples are
-// removed.
+// The method `conclude` computes the values and ratios from the samples. If a library failed, the
+// method removes the samples of that library.
 func (r *RowResult) conclude() {
 	ours := r.Libraries[0]
 	for i := range r.Libraries {
@@ -91,8 +91,8 @@ func (r RowResult) Library(name string) (LibraryResult, bool) {
 	return r.Libraries[i], true
 }
 
-// WriteTable writes the report for people. A row has zkcoord's value, its ratio to the value of
-// each other library, and the requests of each library.
+// WriteTable writes the report for people, as plain text. A row has the value of zkcoord, the ratio
+// of this value to that of each other library, and the number of requests of each library.
 func (r *Report) WriteTable(out io.Writer) error {
 	others := r.others()
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

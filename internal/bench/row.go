@@ -31,8 +31,8 @@ const queueItems = 2000
 // batch is the number of items that are put or taken at once in rows with batches.
 const batch = 50
 
-// Rows returns all rows. The fields Time and Warm of each job are for rounds of one second. For
-// longer or shorter rounds, both change in proportion.
+// Rows returns all rows. The fields Time and Warm of each job are for Options.Time of one second.
+// For another Options.Time, both change in proportion.
 func Rows() []Row {
 	var rows []Row
 	add := func(name, unit string, j Job) {
@@ -87,8 +87,8 @@ func (r Row) timed(path string, round time.Duration) Job {
 	return j
 }
 
-// The method `counted` returns the row's job with a fixed number of operations instead of a time,
-// for the count of requests per operation.
+// The method `counted` returns the row's job with a fixed number of operations instead of a time.
+// It is for counting the requests of an operation.
 func (r Row) counted(path string) Job {
 	j := r.Job
 	j.Path, j.Time, j.Warm = path, 0, 0

@@ -90,7 +90,7 @@ func (f sessions) lock(ctx context.Context, j Job) (Sample, error) {
 	return j.held(ctx, func(ctx context.Context, i, _ int) (grant, error) { return locks[i].Lock(ctx) })
 }
 
-// grant is the common method of the grants of all locks.
+// The interface `grant` has the method that the grants of all types of locks share.
 type grant interface{ Unlock(context.Context) error }
 
 func (j Job) held(ctx context.Context, acquire func(ctx context.Context, i, k int) (grant, error)) (Sample, error) {
@@ -116,7 +116,7 @@ func (f sessions) readWrite(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// The function `writes` reports whether the k-th operation of a client is a writer's.
+// The function `writes` reports whether a client acquires the write lock in its k-th operation.
 func writes(client, k int) bool { return (client+k)%10 == 0 }
 
 func (f sessions) semaphore(ctx context.Context, j Job) (Sample, error) {
@@ -221,7 +221,8 @@ func (f sessions) watch(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// number returns the number that client 0 wrote, or -1 if it has not written yet.
+// The function `number` returns the number that client 0 has written, or -1 if client 0 has not
+// written yet.
 func number(data []byte) int {
 	k, err := strconv.Atoi(string(data))
 	if err != nil {

@@ -49,7 +49,7 @@ type Browser struct {
 	ended   error
 }
 
-// message is a message of the protocol, in either direction.
+// The type `message` is a message of the protocol, in either direction.
 type message struct {
 	ID      int             `json:"id,omitempty"`
 	Session string          `json:"sessionId,omitempty"`
@@ -61,7 +61,7 @@ type message struct {
 	} `json:"error,omitempty"`
 }
 
-// incoming keeps the parameters of an event undecoded.
+// The type `incoming` keeps the parameters of an event undecoded.
 type incoming struct {
 	message
 	Params json.RawMessage `json:"params"`
@@ -174,7 +174,7 @@ func (b *Browser) end(err error) {
 	}
 }
 
-// call sends a command and decodes its result into `out`, unless `out` is nil.
+// The method `call` sends a command and decodes its result into `out`, unless `out` is nil.
 func (b *Browser) call(ctx context.Context, session, method string, params, out any) error {
 	b.mu.Lock()
 	if b.ended != nil {

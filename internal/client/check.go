@@ -31,9 +31,9 @@ const (
 )
 
 // Check runs the program as clients of an embedded ensemble. It calls `report` for one requirement
-// after another, and stops after a failed requirement if later ones depend on it. The standard
-// error of clients is written to log. Check returns false if a requirement was not met. An error
-// means that nothing could be checked, or that ctx ended during the check.
+// after another. Check stops after a failed requirement on which later requirements depend. The
+// standard error of clients is written to log. Check returns false if a requirement was not met. An
+// error means that nothing could be checked, or that ctx ended during the check.
 func Check(ctx context.Context, p Program, r Recipe, log io.Writer, report func(Finding)) (met bool, err error) {
 	if r.Operations() == nil {
 		return false, fmt.Errorf("client: unknown recipe %q: the recipes are %v", r, Recipes())
@@ -106,8 +106,8 @@ func (k *check) advise(requirement, got string) {
 	k.report(Finding{Requirement: requirement, OK: got == "", Advice: true, Got: got})
 }
 
-// start starts another client. If the start fails, that is reported as a requirement that is not
-// met, and the result is nil.
+// start starts another client. If the start fails, the method reports a requirement that is not
+// met, and returns nil.
 func (k *check) start(ctx context.Context) *checked {
 	c := &checked{proxy: netfault.New(k.ensemble.DialContext)}
 	s := Setup{Servers: k.ensemble.Servers(), Timeout: checkTimeout, Path: checkPath, Recipe: k.recipe, Permits: 1, Number: len(k.started)}
@@ -150,17 +150,19 @@ func wait(d time.Duration) *int64 {
 	return &ms
 }
 
-// grants reports whether the recipe is for holding one thing, such as a lock.
+// The method `grants` reports whether a client of the recipe acquires and holds something, such as
+// a lock.
 func (r Recipe) grants() bool {
 	return slices.Contains([]Recipe{Lock, RWLock, Semaphore, Election}, r)
 }
 
-// acquires and releases return the operations that acquire and release what the recipe grants.
+// The methods `acquires` and `releases` return the names of the operations that acquire and release
+// what the recipe grants.
 func (r Recipe) acquires() string { return r.Operations()[len(r.Operations())-2] }
 func (r Recipe) releases() string { return r.Operations()[len(r.Operations())-1] }
 
 // expect sends a request whose reply should have the type `typed`, and returns "". If the reply has
-// another type, or there is none, expect returns what was received instead.
+// another type, or if there is no reply, expect returns what was received instead.
 func expect(ctx context.Context, c *checked, r Request, typed string) (Reply, string) {
 	reply, err := c.Do(ctx, r)
 	return reply, unlike(reply, err, typed)
@@ -178,7 +180,7 @@ func unlike(reply Reply, err error, typed string) string {
 	return fmt.Sprintf("%q", reply.Type)
 }
 
-// grants checks a recipe that grants something.
+// The method `grants` checks a recipe that grants something.
 func (k *check) grants(ctx context.Context) {
 	acquire, release := k.recipe.acquires(), k.recipe.releases()
 	first := k.start(ctx)
@@ -244,8 +246,8 @@ func (k *check) owns(ctx context.Context, id int64, reply Reply) bool {
 	return k.find(token, fmt.Sprintf("token %d, node %q; the znodes are %v", reply.Token, reply.Node, znodes))
 }
 
-// losses checks that clients report losses. First the session of the second client expires. Then no
-// server answers the first client.
+// The method `losses` checks that clients report losses. First it expires the session of the second
+// client. Then it stalls the connection of the first client, so that no server answers that client.
 func (k *check) losses(ctx context.Context, first, second *checked, grant context.Context) {
 	acquire, release := k.recipe.acquires(), k.recipe.releases()
 	lost := func(grant context.Context, within time.Duration) string {
@@ -280,8 +282,8 @@ func (k *check) losses(ctx context.Context, first, second *checked, grant contex
 	k.leaves(ctx, second)
 }
 
-// The method `leaves` closes the input of a client, and checks that the client closes its session
-// and ends. If c has already ended, a new client is used.
+// The method `leaves` closes the input of the client c, and checks that the client closes its
+// session and ends. If c has already ended, a new client is used.
 func (k *check) leaves(ctx context.Context, c *checked) {
 	if c.Err() != nil {
 		if c = k.start(ctx); c == nil {
@@ -304,7 +306,8 @@ func (k *check) leaves(ctx context.Context, c *checked) {
 	}
 }
 
-// znodes returns the czxids of the ephemeral znodes of a session below checkPath, by name.
+// The method `znodes` returns the ephemeral znodes that a session has below checkPath. For each
+// name, the map has the czxid of the znode.
 func (k *check) znodes(ctx context.Context, id int64) (map[string]int64, error) {
 	found := make(map[string]int64)
 	var below func(path string) error

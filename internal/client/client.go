@@ -50,12 +50,12 @@ type Client struct {
 	lose       context.CancelCauseFunc // ends grant
 }
 
-// ErrEnded means that the client ended and that no other error came before its end. Client.Err
-// returns an error that wraps ErrEnded and says how the client ended.
+// ErrEnded means that the client ended before any other error occurred. Client.Err then returns an
+// error that wraps ErrEnded and says how the client ended.
 var ErrEnded = errors.New("the client ended")
 
-// Start starts the program as a client and waits for its hello, which must list the operations of
-// the recipe. The caller must close the client.
+// Start starts the program as a client and waits for its first line, the hello, which must list the
+// operations of the recipe. The caller must close the client.
 func Start(ctx context.Context, p Program, s Setup, o Options) (started *Client, err error) {
 	o.HelloTime, o.AnswerTime = cmp.Or(o.HelloTime, 30*time.Second), cmp.Or(o.AnswerTime, 30*time.Second)
 	if o.Log == nil {
@@ -137,7 +137,8 @@ func (c *Client) Operations() []string {
 	return c.operations
 }
 
-// read reads the client's lines until its output ends.
+// read handles the client's lines until the client's output ends. Then it waits until the client
+// has ended.
 func (c *Client) read(out io.ReadCloser) {
 	defer out.Close()
 	err := c.lines(bufio.NewReaderSize(out, MaxLine))
@@ -159,8 +160,8 @@ func (c *Client) read(out io.ReadCloser) {
 	c.fail(fmt.Errorf("%w: %s", ErrEnded, how))
 }
 
-// lines handles the client's lines until its output ends. If the client broke the protocol, the
-// error says how.
+// The method `lines` handles the client's lines until the client's output ends. If the client broke
+// the protocol, the error says how.
 func (c *Client) lines(from *bufio.Reader) error {
 	for {
 		line, err := from.ReadSlice('\n')
@@ -180,8 +181,8 @@ func (c *Client) lines(from *bufio.Reader) error {
 	}
 }
 
-// handle handles one line. The order of lines matters: a loss that follows a reply means that what
-// the reply granted is lost.
+// handle handles one line. The order of lines matters: if a line that reports a loss follows a
+// reply, the grant of that reply is lost.
 func (c *Client) handle(r Reply) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -225,13 +226,14 @@ func (c *Client) fail(cause error) {
 	}
 }
 
-// Err returns nil while the client takes requests. Then it returns the reason why not: a
-// *ProtocolError, an error that wraps ErrEnded, or an error that says why a request got no reply.
+// Err returns nil as long as the client takes requests. After that, Err returns the reason why the
+// client takes no more requests: a *ProtocolError, an error that wraps ErrEnded, or an error that
+// says why a request got no reply.
 func (c *Client) Err() error { return context.Cause(c.over) }
 
-// Do sends a request and waits for its reply. If the client reports an error, its outcome is the
-// one that the client reported. If no reply comes in time, or before ctx ends, the outcome is
-// Indeterminate, and the client takes no more requests.
+// Do sends a request and waits for the reply. If the reply reports an error, the error that Do
+// returns has the outcome that the reply reports. If no reply comes within the time limit and
+// before ctx ends, the outcome is Indeterminate, and the client takes no more requests.
 func (c *Client) Do(ctx context.Context, r Request) (Reply, error) {
 	failed := func(o session.Outcome, err error) error {
 		return &session.RequestError{Op: r.Op, Path: "by the client", Outcome: o, Err: err}
@@ -293,7 +295,7 @@ func (c *Client) await(ctx context.Context, r Request, answer <-chan Reply, fail
 	return Reply{}, failed(session.Indeterminate, c.Err())
 }
 
-// bound returns how long to wait for the reply, and false if there is no limit.
+// The method `bound` returns how long to wait for the reply, and false if there is no limit.
 func (c *Client) bound(r Request) (most time.Duration, bounded bool) {
 	switch {
 	case r.WaitMS != nil:
@@ -316,8 +318,8 @@ func (c *Client) Grant(ctx context.Context, r Request) (Reply, context.Context, 
 	return reply, grant, err
 }
 
-// Stop stops the client's process and those that it has started, like SIGSTOP, and returns when
-// they have stopped.
+// Stop stops the client's process and the processes that it has started, like SIGSTOP, and returns
+// when all of them have stopped.
 func (c *Client) Stop(ctx context.Context) error { return c.process.stop(ctx) }
 
 // Continue continues the stopped processes.
@@ -329,7 +331,8 @@ func (c *Client) LimitMemory() (lift func() (waits bool, err error), err error) 
 	return c.process.limitMemory()
 }
 
-// Kill kills the client's process and those that it has started, like SIGKILL. It does not wait.
+// Kill kills the client's process and the processes that it has started, like SIGKILL. Kill does
+// not wait for their end.
 func (c *Client) Kill() {
 	if c.process != nil {
 		c.process.kill()
@@ -339,7 +342,7 @@ func (c *Client) Kill() {
 // Ended returns a channel that is closed when the client's process has ended.
 func (c *Client) Ended() <-chan struct{} { return c.process.ended() }
 
-// Grace is the time in which a client must end after the end of its standard input.
+// Grace is how long a client may take to end after its standard input has ended.
 const Grace = 3 * time.Second
 
 // Close closes the input of the client, waits until the client has ended, and removes everything

@@ -31,8 +31,8 @@ const greeting = `{"type":"hello","protocol":1,"operations":["acquire","release"
 // `rest`.
 func hello(rest string) string { return "echo '" + greeting + "'; " + rest }
 
-// The constant `soon` is far longer than any of these clients takes, and far shorter than the
-// default limits.
+// The constant `soon` is far longer than any of these clients needs, and half of the default time
+// limits of Options.
 const soon = 15 * time.Second
 
 func startShell(t *testing.T, command string, o Options) (*Client, error) {
@@ -147,8 +147,9 @@ func TestClientThatBreaksTheProtocol(t *testing.T) {
 	}
 }
 
-// The function `echoes` is a client that replies with the value of the request. If the value says
-// so, it reports a loss first.
+// The function `echoes` is a client whose reply has the value of the request as its type. If the
+// value begins with "lost ", the client first reports a loss, and the rest of the value is the
+// type. If the type is a number, the client waits for that many seconds and then replies OK.
 func echoes(_ Setup, in io.Reader, out io.Writer) error {
 	return Serve(in, out, Lock.Operations(), func(s *Server, r Request) Reply {
 		if rest, found := strings.CutPrefix(r.Value, "lost "); found {
@@ -240,7 +241,8 @@ func TestEnvironmentOfAClient(t *testing.T) {
 	}
 }
 
-// A shell command may be several processes. All of them stop, continue and end together.
+// A client that is a shell command may have several processes. All of them stop, continue and end
+// together.
 func TestAllProcessesOfAClientAreStoppedAndKilled(t *testing.T) {
 	var log strings.Builder
 	c, err := Start(t.Context(), Shell("sleep 600 & echo $! >&2; "+hello("cat >/dev/null; wait")), Setup{Recipe: Lock}, Options{Log: &log})
@@ -303,6 +305,7 @@ func TestProgramThatCannotBeStarted(t *testing.T) {
 }
 
 // The first bytes of a connection can also be a reply to a four-letter command, or a record of TLS.
+// In both cases there is no session.
 func TestFirstBytesThatAreNoSession(t *testing.T) {
 	for _, first := range []string{"imok", "\x16\x03\x01\x02", "\x80\x00\x00\x00", "\xff\xff\xff\xff", "\xff\xff\xff\xfc\x00\x00\x00\x00"} {
 		if s, found, more := answered([]byte(first)); found || more {

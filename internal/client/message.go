@@ -111,13 +111,13 @@ const (
 type Reply struct {
 	Type string `json:"type"`
 	ID   int64  `json:"id,omitempty"` // number of the request; zero for Hello and Lost
-	// Token is the fencing token of a grant, which is the czxid of its znode. Zero means that the
-	// client has none.
+	// Token is the fencing token of a grant: the czxid of the grant's znode. Zero means that the
+	// client has no token.
 	Token int64 `json:"token,omitempty"`
-	// Node is the name or the path of the znode of a grant, if the client has one.
+	// Node is the name or the path of the grant's znode, if the client has such a znode.
 	Node string `json:"node,omitempty"`
-	// Value is the number of a counter, or the item of a take or a claim. It is empty if there is
-	// no item.
+	// Value is the value of a counter, or the item that a take or a claim returns. It is empty if
+	// there is no item.
 	Value   string   `json:"value,omitempty"`
 	Members []string `json:"members,omitempty"` // of a group
 	Error   string   `json:"error,omitempty"`   // why, for people

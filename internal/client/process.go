@@ -20,22 +20,23 @@ type process interface {
 	stop(ctx context.Context) error
 	resume() error
 	limitMemory() (lift func() (waits bool, err error), err error)
-	// kill kills the process and those that it has started. It does not wait.
+	// kill kills the process and the processes that it has started. It does not wait for their end.
 	kill()
-	// ended returns a channel that is closed when the process has ended. After that, `failure`
-	// returns how it ended, or nil if it ended without an error.
+	// ended returns a channel that is closed when the process has ended. After that, the method
+	// `failure` returns the error with which the process ended, or nil.
 	ended() <-chan struct{}
 	failure() error
 }
 
-// pipes are this side's ends of a process's standard input and output.
+// The type `pipes` has the harness's ends of the pipes that are a client's standard input and
+// output.
 type pipes struct {
 	in  io.WriteCloser
 	out io.ReadCloser
 }
 
 // start starts the program. A child process gets the setup in its environment; a program in this
-// process gets s. Standard error is written to log.
+// process gets s. The standard error of a child process is written to log.
 func (p Program) start(s Setup, log io.Writer) (process, pipes, error) {
 	if p.Inside != nil {
 		i, ends := startInside(p.Inside, s)
@@ -50,7 +51,7 @@ type child struct {
 	errs  *os.File
 	read  sync.WaitGroup // goroutine that reads errs
 	text  tail
-	whole chan struct{} // closed after the process has ended and its errors were read
+	whole chan struct{} // closed after the process has ended and its standard error was read
 }
 
 func (p Program) startChild(s Setup, log io.Writer) (_ process, _ pipes, err error) {
@@ -114,7 +115,7 @@ func (c *child) limitMemory() (func() (bool, error), error) { return c.LimitMemo
 func (c *child) kill()                                      { c.SignalKill() }
 func (c *child) ended() <-chan struct{}                     { return c.whole }
 
-// failure returns how the process ended, with the last part of its standard error.
+// failure returns the error with which the process ended, with the last part of its standard error.
 func (c *child) failure() error {
 	err := c.Err()
 	if text := c.text.String(); text != "" && err != nil {
@@ -129,11 +130,11 @@ type tail struct {
 	kept []byte
 }
 
-// tailLength is the number of bytes that a tail stores. The error about the end of a client quotes
-// them.
+// tailLength is the number of bytes that a tail stores. The error that reports how a client ended
+// quotes these bytes.
 const tailLength = 600
 
-// Write stores the end of b.
+// Write appends b, and drops all but the last tailLength bytes.
 func (t *tail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -30,7 +30,7 @@ func seeing(dial Dial, seen func(Session)) Dial {
 }
 
 // A seenConn collects the first bytes from the server until they form the answer to the client's
-// connect request. Only one goroutine reads from it.
+// connect request. Only one goroutine reads from a seenConn.
 type seenConn struct {
 	net.Conn
 	seen  func(Session)
@@ -38,7 +38,7 @@ type seenConn struct {
 	done  bool
 }
 
-// mostAnswer is more than the length of an answer to a connect request, in bytes.
+// mostAnswer is a length in bytes. The answer to a connect request is always shorter.
 const mostAnswer = 256
 
 // Read reads from the server.
@@ -56,9 +56,12 @@ func (c *seenConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// The function `answered` parses the answer to a connect request from the first bytes of a
-// connection. The result `more` is true if more bytes are needed. The answer to a four-letter
-// command is not a session: as the length of a frame, its first four bytes are too large.
+// The function `answered` parses the first bytes that a server sent on a connection. If they are
+// the answer to a connect request, `found` is true. If more bytes are needed to decide this, `more`
+// is true. If the bytes are anything else, both are false.
+//
+// For example, the bytes may be the answer to a four-letter command. The function recognizes such
+// an answer by its first four bytes: taken as the length of a frame, they exceed mostAnswer.
 func answered(b []byte) (s Session, found, more bool) {
 	if len(b) < 4 {
 		return s, false, true

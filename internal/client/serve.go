@@ -43,7 +43,8 @@ func Serve(in io.Reader, out io.Writer, operations []string, handle func(*Server
 	return lines.Err()
 }
 
-// Context returns a context that ends when the client may not wait any longer.
+// Context returns a context that ends when the time r.WaitMS is over. If r.WaitMS is nil, the
+// context has no time limit.
 func (r Request) Context() (context.Context, context.CancelFunc) {
 	if r.WaitMS == nil {
 		return context.WithCancel(context.Background())

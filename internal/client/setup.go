@@ -76,13 +76,13 @@ func FromEnvironment() (Setup, error) {
 	return s, errors.Join(errs...)
 }
 
-// A Program is started as a client.
+// A Program is a program that Start can run as a client.
 type Program struct {
 	Name string   // the command, for messages
 	Args []string // the program and its arguments
 	Env  []string // in addition to the environment of this process and the setup
-	// Inside, unless nil, is the client as a function in this process, which can run on a virtual
-	// clock. It returns when its input ends.
+	// Inside, unless nil, is a function that runs the client in this process, for example on a
+	// virtual clock. The function returns when its input ends.
 	Inside func(s Setup, in io.Reader, out io.Writer) error
 }
 

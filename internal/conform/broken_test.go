@@ -240,8 +240,8 @@ func judged(t *testing.T, want checker.Verdict, r requirement, of broken, breaks
 	})
 }
 
-// anotherLimit returns a filter of handshakes. It adds more to the timeout of each session than to
-// that of the session before.
+// anotherLimit returns a filter of handshakes. The filter adds 1 ms to the timeout of the first
+// session, 2 ms to the timeout of the second, and so on.
 func anotherLimit() func(wire.ConnectRequest, *wire.ConnectResponse) {
 	n := int32(0)
 	return func(_ wire.ConnectRequest, r *wire.ConnectResponse) {
@@ -257,7 +257,7 @@ func remember(passwords *sync.Map, r *wire.ConnectRequest) {
 	}
 }
 
-// revive accepts a session that has ended.
+// revive changes the answer that a session has ended into an answer that resumes the session.
 func revive(asked wire.ConnectRequest, r *wire.ConnectResponse) {
 	if r.SessionID == 0 {
 		r.SessionID, r.Timeout, r.Password = asked.SessionID, asked.Timeout, asked.Password

@@ -24,11 +24,11 @@ type Options struct {
 
 	// Root is the path below which the checks create znodes. It must exist, and every client must
 	// have all permissions on it. Each ACL of a znode in a trace also gives all permissions to
-	// Owner. So Owner can delete everything that is left below Root.
+	// Owner. So Owner can delete everything that remains below Root.
 	Root  string
 	Owner wire.ID
 
-	Release zktest.Version // version to compare the answers to traces with; "" means the newest
+	Release zktest.Version // answers to traces are compared with this version; "" means the newest
 	Traces  int
 	Seed    uint64 // seed of the first trace
 
@@ -96,9 +96,9 @@ func requirements() []requirement {
 	return slices.Concat(ofSessions(), ofWrites(), ofReads())
 }
 
-// Run checks one requirement after the other, and calls `report` with each finding. It leaves
-// nothing except znodes below the root. An error means that Run could not continue. If `report`
-// returns an error, Run returns that error at once.
+// Run checks one requirement after the other, and calls `report` with each finding. Only znodes
+// below the root remain afterwards. An error means that Run could not continue. If `report` returns
+// an error, Run returns that error at once.
 func Run(ctx context.Context, o Options, report func(Finding) error) error {
 	o.Patience = cmp.Or(o.Patience, 30*time.Second)
 	for i, r := range requirements() {

@@ -82,8 +82,8 @@ func TestZktestConformsVirtualTime(t *testing.T) {
 	}
 }
 
-// Servers like ClickHouse Keeper resume no session, and give no session a password. Only
-// requirements that need these abilities fail.
+// In this test the servers resume no session and give no session a password, like ClickHouse
+// Keeper. Only requirements that need these abilities are invalid or unknown.
 func TestServersThatResumeNoSessionVirtualTime(t *testing.T) {
 	findings := on(t, zktest.Options{NoResume: true}, zktest.V39, 100)
 	want := map[string]checker.Verdict{
@@ -111,8 +111,9 @@ func TestServersThatResumeNoSessionVirtualTime(t *testing.T) {
 
 var against = flag.String("zookeeper", zkversion.Default, "versions of the real servers")
 
-// Real servers conform, in real time. Command: go test ./internal/conform -run Real -args
-// -zookeeper 3.8,3.9.3,3.9.6.
+// This test checks that real servers conform, in real time. To select their versions, run:
+//
+//	go test ./internal/conform -run Real -args -zookeeper 3.8,3.9.3,3.9.6
 func TestRealServersConform(t *testing.T) {
 	for version := range strings.SplitSeq(*against, ",") {
 		t.Run(version, func(t *testing.T) {
@@ -199,7 +200,7 @@ func TestSummaryHasEveryPackage(t *testing.T) {
 	}
 }
 
-// A request that was not answered shows nothing about the servers.
+// A request that was not answered proves nothing about the servers, so no step is recorded.
 func TestRequestWithoutAnAnswerRecordsNoStep(t *testing.T) {
 	p := &probe{}
 	if err := p.sawReply(io.ErrUnexpectedEOF, "create", "ok", "no node"); err != io.ErrUnexpectedEOF || len(p.steps) > 0 {

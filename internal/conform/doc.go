@@ -3,7 +3,8 @@
 // scenario with --ensemble external.
 //
 // A requirement is one property of servers. It has the operations that show the property, and the
-// guarantees that do not hold without it. Most requirements are the preconditions of the lease, in
-// docs/decisions/0001-lease.md. The others say how writes and watches must behave for the recipes.
-// Finally, random traces (internal/trace) are compared with zktest.
+// guarantees that do not hold without the property. Most requirements are the preconditions of the
+// lease, in docs/decisions/0001-lease.md. The others say how writes and watches must behave for the
+// recipes. Finally, the servers' answers to random traces (internal/trace) are compared with those
+// of zktest.
 package conform

@@ -24,7 +24,7 @@ type probe struct {
 	clients []*client
 }
 
-// The method `saw` records an operation that must have a certain answer.
+// The method `saw` records an operation, its answer and the expected answer.
 func (p *probe) saw(operation, answer, expected string) {
 	p.sawThat(answer == expected, operation, answer, expected)
 }
@@ -37,7 +37,7 @@ func (p *probe) sawReply(err error, operation, answer, expected string) error {
 	return err
 }
 
-// sawThat records an operation whose answer is right or wrong.
+// sawThat records an operation, and whether its answer is right.
 func (p *probe) sawThat(ok bool, operation, answer, expected string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -200,8 +200,8 @@ func (c *client) send(op wire.Op, req wire.Record) error {
 	return nil
 }
 
-// receive returns the header of the next reply, and decodes its response into rsp, unless rsp is
-// nil. If the server closes the connection instead, the code is ConnectionLoss.
+// receive returns the header of the next reply, and decodes the body of this reply into rsp, unless
+// rsp is nil. If the server closes the connection instead, the code is ConnectionLoss.
 func (c *client) receive(rsp wire.Record) (h wire.ReplyHeader, err error) {
 	frame, err := c.link.Read()
 	if err != nil {

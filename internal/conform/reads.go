@@ -21,8 +21,8 @@ func ofReads() []requirement {
 	}
 }
 
-// rounds is how many times each pair of servers is checked. A check is a create at one server, and
-// a quorum write and a read at the other.
+// rounds is how many times each pair of servers is checked. Each check creates a znode at one
+// server, and then makes a quorum write and a read at the other.
 const rounds = 10
 
 func readAfterWrite(p *probe) error {

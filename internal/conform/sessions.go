@@ -229,15 +229,15 @@ func ephemeralsEnd(p *probe) error {
 	})
 }
 
-// A silent session may live longer than its timeout, by lateness times the timeout plus otherWork.
-// ZooKeeper needs only one tick, by default half of the shortest timeout. The rest is for busy
-// servers.
+// A session that sends nothing must end within timeout + lateness*timeout + otherWork. ZooKeeper
+// ends it within the timeout and one tick; by default, a tick is half of the shortest timeout. The
+// rest of the time is for busy servers.
 const (
 	lateness  = 3
 	otherWork = 20 * time.Second
 )
 
-// A silence is the result for a session that stopped sending.
+// A silence says how long a session lived after its client had stopped sending requests.
 type silence struct {
 	timeout, latest time.Duration
 	gone            time.Duration // from the last request until the znode was found to be deleted; 0 means that it was not deleted in time
@@ -270,7 +270,8 @@ func expiry(p *probe) error {
 	return nil
 }
 
-// silence waits for the end of a session that sends nothing.
+// The method `silence` opens a session that creates a znode and then sends nothing, and waits for
+// the end of this session.
 func (p *probe) silence(server int) (s silence, err error) {
 	silent, err := p.open(server, shortest)
 	if err != nil {
@@ -326,7 +327,7 @@ var activities = []activity{
 	{"writes", func(c *client, node string) (wire.ReplyHeader, error) { return c.set(node, "alive") }},
 }
 
-// A life is the result for a session that one kind of activity keeps alive.
+// A life says whether one kind of activity kept a session alive.
 type life struct {
 	server  int
 	kind    activity
@@ -349,8 +350,8 @@ func kept(p *probe) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	// Delays of this process or a server put the requests of a session far apart. Writes also show
-	// delays of the leader, because they wait for it.
+	// If this process or a server was delayed, the requests of a session were far apart. Writes
+	// also show delays of the leader, because a write waits for the leader.
 	for _, l := range lives {
 		if l.between > l.timeout/2 {
 			return fmt.Errorf("%s at %s were up to %v apart, more than half of the timeout %v: the machine is too busy for this check",

@@ -9,7 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// A Standing says which guarantees of a package hold, among those that depend on the servers.
+// A Standing says which guarantees of a package hold. It has only guarantees that depend on the
+// servers.
 type Standing struct {
 	Package string   `json:"package"`
 	Stand   []string `json:"stand"`

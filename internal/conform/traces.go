@@ -40,10 +40,10 @@ var usedBy = map[string][]string{
 	"closeAfar":                     {"S1", "E7"},
 }
 
-// workers is the number of traces that are played at the same time.
+// The constant `workers` is the number of traces that are played at the same time.
 const workers = 4
 
-// traces compares the servers with zktest, and makes one finding for each operation.
+// The method `traces` compares the servers with zktest, and reports one finding for each operation.
 func (o *Options) traces(ctx context.Context, report func(Finding) error) error {
 	if o.Traces == 0 {
 		return nil
@@ -72,8 +72,8 @@ func (o *Options) traces(ctx context.Context, report func(Finding) error) error 
 	return nil
 }
 
-// model finds out those settings of the servers that affect their answers, and returns them as
-// options of zktest.
+// The method `model` finds out the settings of the servers that affect their answers. It returns
+// these settings as options of zktest.
 func (o *Options) model(ctx context.Context) (zktest.Options, error) {
 	p := &probe{ctx: ctx, servers: o.servers(), dir: o.Root}
 	defer p.end()

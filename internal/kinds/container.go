@@ -14,7 +14,8 @@ func containers(config ensemble.Config, progress io.Writer) (ensemble.Starter, e
 	return container.Starter(container.Options{Config: config, Progress: progress}), nil
 }
 
-// Attach attaches to the running docker-compose project of a file.
+// Attach returns the ensemble of a running docker-compose project. The parameter `file` is the
+// project's docker-compose file.
 func Attach(ctx context.Context, file string) (ensemble.Ensemble, error) {
 	e, err := container.Attach(ctx, file)
 	if err != nil {

@@ -17,11 +17,12 @@ import (
 // Names returns the kinds that Starter accepts.
 func Names() []string { return []string{"embedded", "container", "process"} }
 
-// Starter returns the function that starts ensembles of the given kind. They run the given version
-// of ZooKeeper unless the Config of a run names another one. An empty version means the default
-// version. The embedded ensemble does not run ZooKeeper, but models the version: a release such as
-// 3.8.0, or a line of releases such as 3.8. If `progress` is not nil, each slow step writes a line
-// to it. If logDir is not empty, the nodes' logs are stored there.
+// Starter returns the function that starts ensembles of the given kind. If `progress` is not nil,
+// each slow step writes a line to it. If logDir is not empty, the nodes' logs are stored there.
+//
+// The ensembles run the given version of ZooKeeper unless the Config of a run names another
+// version. An empty version means the default version. The embedded ensemble does not run
+// ZooKeeper, but models the version: a release such as 3.8.0, or a line of releases such as 3.8.
 func Starter(kind, version, logDir string, progress io.Writer) (ensemble.Starter, error) {
 	config := ensemble.Config{LogDir: logDir, Version: version}
 	if _, err := config.Complete(); err != nil {

@@ -8,7 +8,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// The embedded ensemble models the requested version. Bug: a release such as 3.8.0 was refused.
+// The embedded ensemble models the requested version. Before the fix, a release such as 3.8.0 was
+// refused.
 func TestEmbeddedIsOfTheVersion(t *testing.T) {
 	for version, says := range map[string]string{"": "3.9.", "3.8": "3.8.", "3.8.0": "3.8.0", "3.9.3": "3.9.3"} {
 		start, err := Starter("embedded", version, "", nil)
@@ -40,7 +41,8 @@ func TestEmbeddedIsOfTheVersion(t *testing.T) {
 	}
 }
 
-// Without containers, the command links neither Docker's client nor what only that client needs.
+// With the build tag nocontainer, the command links neither Docker's client nor the packages that
+// only Docker's client needs.
 func TestABuildWithoutContainersIsSmall(t *testing.T) {
 	deps := func(tags string) (linked []string) {
 		out, err := exec.Command("go", "list", "-deps", "-tags", tags, "github.com/zkcoord/zkcoord/cmd/zkcoord").Output()

@@ -14,5 +14,5 @@ var errLeftOut = errors.New("this program has no support for containers: build i
 
 func containers(ensemble.Config, io.Writer) (ensemble.Starter, error) { return nil, errLeftOut }
 
-// Attach returns an error.
+// Attach returns an error, because this program is built without support for containers.
 func Attach(context.Context, string) (ensemble.Ensemble, error) { return nil, errLeftOut }

@@ -34,8 +34,8 @@ const (
 	Answered
 	// Waiting means that a contender began to wait: Hold, Path.
 	Waiting
-	// Expected means that the lease is renewed for a contender, because it is the next one: Hold,
-	// Path.
+	// Expected means that the lease is renewed for a contender, because the contender is the next
+	// one: Hold, Path.
 	Expected
 	// Granted means that a contender was granted its hold: Hold, Path, Deadline.
 	Granted
@@ -82,7 +82,7 @@ type key struct{}
 // With returns a context with which session.Open opens a session that reports to f.
 func With(ctx context.Context, f Func) context.Context { return context.WithValue(ctx, key{}, f) }
 
-// From returns the function of With, or nil.
+// From returns the function that With has stored in the context, or nil.
 func From(ctx context.Context) Func {
 	f, _ := ctx.Value(key{}).(Func)
 	return f

@@ -1,7 +1,7 @@
 // Package museum reproduces known bugs of ZooKeeper on real servers. It has only tests. A test runs
 // the same steps on releases that have the bug, and on a release without the bug if there is one.
-// It fails unless the bug appears on exactly the releases that have it. For example, this command
-// runs one test:
+// The test fails unless the bug appears on exactly the releases that have it. For example, this
+// command runs one test:
 //
 //	go test ./internal/museum -exhibits -run 4925 -v
 //

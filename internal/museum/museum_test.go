@@ -39,7 +39,8 @@ type exhibit struct {
 	show func(*room) (seen string)
 }
 
-// run shows the exhibit on each version.
+// The method `run` performs the steps on each version, and checks on which versions the bug
+// appears.
 func (x exhibit) run(t *testing.T) {
 	if !*exhibits {
 		t.Skip("takes half a minute for each version: see -exhibits")
@@ -100,7 +101,7 @@ func (r *room) must(err error) {
 	}
 }
 
-// leads waits until the servers that run have a quorum, and returns their leader.
+// The method `leads` waits until the servers that run have a quorum, and returns their leader.
 func (r *room) leads() int {
 	r.Helper()
 	r.must(r.Ready(r.Context()))
@@ -193,7 +194,7 @@ func (r *room) wrote(node int, text string) bool {
 	})
 }
 
-// snapshots returns the number of snapshots that a server has stored.
+// The method `snapshots` returns the number of snapshots that a server has stored.
 func (r *room) snapshots(node int) int {
 	r.Helper()
 	files, err := filepath.Glob(filepath.Join(r.DataDir(node), string(ensemble.StoredSnapshot)+".*"))
@@ -255,7 +256,7 @@ func (r *room) has(node int, path string) bool {
 	return r.ask(c, wire.OpExists, wire.Append(nil, &wire.PathWatch{Path: path}), wire.OK, wire.NoNode) == wire.OK
 }
 
-// The method `missing` returns the znodes path0 to path(n-1) that a server does not show.
+// The method `missing` returns those of the znodes path0 to path(n-1) that a server does not have.
 func (r *room) missing(node int, path string, n int) (none []string) {
 	r.Helper()
 	for i := range n {

@@ -43,9 +43,9 @@ func TestZooKeeper4925LosesData(t *testing.T) {
 }
 
 // ZOOKEEPER-4643, -4646 and -4785: a follower stores the epoch of a new leader before the
-// transactions that it has received are on its disk. Suppose that it then loses the transactions in
-// a crash. Its epoch still makes it the next leader, and the other servers drop the transactions
-// too.
+// transactions that it has received are on its disk. Suppose that the follower then loses these
+// transactions in a crash. The stored epoch still makes the follower the next leader, and the other
+// servers drop the transactions too.
 func TestZooKeeper4646LosesData(t *testing.T) {
 	const slow = 4 * time.Second
 	config := ensemble.Config{Syncs: true, InitLimit: 100}
@@ -102,9 +102,9 @@ func TestZooKeeper4394EndsAFollower(t *testing.T) {
 	}}.run(t)
 }
 
-// ZOOKEEPER-4685: a follower acknowledges the transactions that it has received before it
-// acknowledges the leader's message NEWLEADER. The leader mistakes the first acknowledgement for
-// the second, and gives up its leadership.
+// ZOOKEEPER-4685: a follower first acknowledges the transactions that it has received, and then the
+// leader's message NEWLEADER. The leader mistakes the acknowledgement of a transaction for that of
+// NEWLEADER, and gives up its leadership.
 func TestZooKeeper4685DelaysAnElection(t *testing.T) {
 	config := ensemble.Config{InitLimit: 10, JVMFlags: []string{"-Dzookeeper.maxBatchSize=1"}}
 	exhibit{has: []string{"3.8"}, lacks: []string{"3.9.6"}, config: config, show: func(r *room) string {
@@ -145,8 +145,8 @@ func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 		r.must(r.SetPace(r.Context(), ensemble.Pace{}, ensemble.Edge{From: a, To: r.leader}))
 
 		// A follower never cuts back its log across the start of an epoch. So the old leader cuts
-		// back its log only if the next leader has no transaction of the new epoch yet. After its
-		// first transaction, the next leader would send a snapshot instead.
+		// back its log only if the next leader has no transaction of the new epoch yet. After the
+		// first transaction of the new epoch, the next leader would send a snapshot instead.
 		r.start(a, b)
 		r.leads()
 		r.start(r.leader)

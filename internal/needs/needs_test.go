@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// outcome records whether a test was skipped or failed.
+// The type `outcome` records whether a test was skipped or failed.
 type outcome struct {
 	testing.TB
 	skipped, failed bool

@@ -33,12 +33,12 @@ public final class Curator {
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final long FOREVER = TimeUnit.DAYS.toMillis(1000);
 
-  /** What a recipe grants, until it is released. */
+  /** A grant that the client holds, and that it can release. */
   private interface Grant {
     void release() throws Exception;
   }
 
-  /** Acquires something: null if not within so many milliseconds. */
+  /** Acquires a grant, or returns null if it is not granted within the given milliseconds. */
   private interface Acquire {
     Grant within(long ms) throws Exception;
   }
@@ -204,7 +204,7 @@ public final class Curator {
     return null;
   }
 
-  /** The session's own node in a directory: not every recipe tells it. */
+  /** Adds the session's own znode to the reply, because not every recipe returns it. */
   private static void own(CuratorFramework client, ObjectNode reply) throws Exception {
     String dir = System.getenv("ZKCOORD_RECIPE").equals("semaphore") ? PATH + "/leases" : PATH;
     long session = client.getZookeeperClient().getZooKeeper().getSessionId();

@@ -66,7 +66,7 @@ func openAccount(r client.Recipe) (*account, error) {
 	return &account{guard: Guard(guard), table: fence.Table{DB: db}}, err
 }
 
-// reply carries out a request with the token.
+// The method `reply` carries out a request with the given token.
 func (a *account) reply(ctx context.Context, token fence.Token, r client.Request) client.Reply {
 	var pauseMS, value int64
 	if _, err := fmt.Sscan(r.Value, &a.client, &pauseMS, &value); err != nil {

@@ -53,9 +53,9 @@ func TestAuditRecognizesTheLibraries(t *testing.T) {
 	use(Curator, client.Semaphore, waits.Semaphore, audit.Released, false, nothing, do(client.OpAcquirePermit), do(client.OpRelease))
 	use(Kazoo, client.Semaphore, waits.Semaphore, audit.Released, false, nothing, do(client.OpAcquirePermit), do(client.OpRelease))
 	use(Kazoo, client.Claims, waits.Queue, audit.Acked, true, nothing, do(client.OpPut), do(client.OpClaim), do(client.OpAck))
-	// The path of a member's znode of kazoo does not contain the member's name.
+	// The path of a znode of kazoo's Party does not contain the member's name.
 	use(Kazoo, client.Group, waits.Group, audit.Closed, false, nothing, do(client.OpJoin))
-	// GroupMember returns before it has joined.
+	// Curator's GroupMember returns before it has joined, so the test waits for its znode.
 	use(Curator, client.Group, waits.Group, audit.Closed, true, func() { awaitNode(t, e, "/curator/group/me") }, do(client.OpJoin))
 	got := make(map[string]bool)
 	for _, s := range auditOf(t, e) {

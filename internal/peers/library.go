@@ -21,9 +21,9 @@ const (
 	Curator Library = iota // Java, Apache Curator
 	Kazoo                  // Python, kazoo
 	Zkcoord                // the packages of this module, in a separate process
-	// ZKLock is go-zookeeper's zk.Lock, in this process. It does not report a loss. Its client
-	// treats a lost connection and an expired session as losses, which is the best that a program
-	// can do.
+	// ZKLock is go-zookeeper's zk.Lock, in this process. zk.Lock does not report a loss. The client
+	// of this package treats a lost connection and an expired session as losses, which is the best
+	// that a program can do.
 	ZKLock
 	// ZKLockUntilExpired treats only an expired session as a loss.
 	ZKLockUntilExpired
@@ -47,8 +47,8 @@ const (
 // directory. Without the variable, the installed library runs.
 func (l Library) VersionVariable() string { return "ZKCOORD_" + strings.ToUpper(l.String()) }
 
-// root returns the directory that contains Debian's packages of the library: "/" or a directory in
-// the cache.
+// The method `root` returns the directory that contains Debian's packages of the library: "/" or a
+// directory in the cache.
 func (l Library) root() (string, error) {
 	version := os.Getenv(l.VersionVariable())
 	if version == "" {

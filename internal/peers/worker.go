@@ -25,8 +25,8 @@ import (
 // Zkcoord.
 const workerMark = "ZKCOORD_PEER"
 
-// Work runs a client of library Zkcoord and then ends this process, if this process was started as
-// such a client. Otherwise Work does nothing. Programs that start such clients call Work first.
+// If this process was started as a client of library Zkcoord, Work runs the client and then ends
+// the process. Otherwise Work does nothing. Programs that start such clients call Work first.
 func Work() {
 	if os.Getenv(workerMark) == "" {
 		return
@@ -42,7 +42,7 @@ func Work() {
 	os.Exit(0)
 }
 
-// serve runs a client of the library, which must be in Go.
+// The method `serve` runs a client of the library, which must be in Go.
 func (l Library) serve(setup client.Setup, in io.Reader, out io.Writer) error {
 	switch l {
 	case ZKLock, ZKLockUntilExpired:
@@ -62,8 +62,8 @@ func (l Library) serve(setup client.Setup, in io.Reader, out io.Writer) error {
 	return client.Serve(in, out, operations, w.reply)
 }
 
-// A worker is a client of this module's packages. It ends with its session, because with a new
-// session it would be another client.
+// A worker is a client that uses the packages of this module. It has one session, and ends when the
+// session ends: with a new session, it would be another client.
 type worker struct {
 	s    *session.Session
 	does map[string]operation
@@ -73,7 +73,7 @@ type worker struct {
 // An operation carries out a request. If the reply has no type, the error decides the type.
 type operation func(context.Context, client.Request) (client.Reply, error)
 
-// granted is the grant that a worker holds. Its context ends with the grant.
+// The type `granted` is the grant that a worker holds. Its context ends with the grant.
 type granted struct {
 	context.Context
 	node    string

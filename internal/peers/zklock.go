@@ -85,8 +85,8 @@ func (l *zkLock) dial(dial client.Dial, network, address string, d time.Duration
 	return conn, err
 }
 
-// reply carries out the request. After a loss it replies to one more request, and then the client
-// ends: only a new client has a new session.
+// The method `reply` carries out the request. After a loss, the client replies to one more request
+// and then ends, because only a new client gets a new session.
 func (l *zkLock) reply(s *client.Server, r client.Request) client.Reply {
 	reply := client.Reply{Type: client.Fail, Error: "unknown operation, or nothing is held"}
 	switch {
@@ -135,8 +135,8 @@ func (l *zkLock) own() (path string, czxid int64, err error) {
 	return "", 0, errors.New("granted, but the node of the lock does not exist")
 }
 
-// close also closes the network connections. The library leaves a connection open on which it
-// learned that its session expired.
+// The method `close` also closes the network connections. When the library learns that its session
+// has expired, it leaves the current connection open.
 func (l *zkLock) close() {
 	l.conn.Close()
 	l.mu.Lock()

@@ -43,7 +43,8 @@ func main() {
 	}
 }
 
-// check type-checks the module at root for the target, and returns the errors in its sources.
+// The function `check` type-checks the module at root for the target, and returns the errors in its
+// sources.
 func check(root, target string) (problems []string, err error) {
 	system, architecture, _ := strings.Cut(target, "/")
 	loaded, err := packages.Load(&packages.Config{

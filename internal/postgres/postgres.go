@@ -34,8 +34,8 @@ func Installed() error {
 	return err
 }
 
-// program returns the path of one of the server's programs. Debian has a directory for each
-// version, and program uses the newest one. If there is none, it searches PATH.
+// The function `program` returns the path of one of the server's programs. Debian has a directory
+// for each version, and `program` uses the newest version. If there is none, it searches PATH.
 func program(name string) (string, error) {
 	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name); len(found) > 0 {
 		return newest(found), nil
@@ -98,10 +98,10 @@ func Start(ctx context.Context) (_ *Server, err error) {
 	return s, s.await(ctx)
 }
 
-// port is a part of the socket's name.
+// The constant `port` is a part of the socket's name.
 const port = "1"
 
-// await waits until the server answers.
+// The method `await` waits until the server answers.
 func (s *Server) await(ctx context.Context) error {
 	for {
 		if s.run(ctx, "pg_isready", "-q", "-h", s.dir, "-p", port) == nil {
@@ -117,7 +117,7 @@ func (s *Server) await(ctx context.Context) error {
 	}
 }
 
-// run runs one of the programs to its end.
+// The method `run` runs one of the server's programs and waits until the program has ended.
 func (s *Server) run(ctx context.Context, name string, args ...string) error {
 	cmd, err := s.command(name, args...)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// credential returns the user that the programs run as. It is nil if this process does not run as
-// root.
+// The function `credential` returns the user that the programs run as. It is nil if this process
+// does not run as root.
 func credential() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -38,7 +38,7 @@ func unprivileged(cmd *exec.Cmd) error {
 	return err
 }
 
-// giveAway makes the user of credential the owner of the directory.
+// giveAway gives the directory to the user that the function `credential` returns.
 func giveAway(dir string) error {
 	who, err := credential()
 	if who == nil || err != nil {

@@ -6,7 +6,7 @@ import (
 	"runtime"
 )
 
-// A Child is a process that this process has started, and that does not outlive it.
+// A Child is a process that this process has started. A Child does not outlive this process.
 type Child struct {
 	cmd   *exec.Cmd
 	ended chan struct{}

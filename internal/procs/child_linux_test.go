@@ -50,8 +50,8 @@ func gone(t *testing.T, pid int) {
 	}
 }
 
-// The process ensemble and the clients of other libraries are children of a run. When a user kills
-// the run, they must end too.
+// The servers of a process ensemble and the clients of other libraries are children of the process
+// of a run. When a user kills that process, its children must end too.
 func TestChildEndsWithItsParentHoweverThatEnds(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -83,8 +83,9 @@ func TestChildEndsWithItsParentHoweverThatEnds(t *testing.T) {
 	}
 }
 
-// Start must not start the child on the thread of its caller. The thread ends with a goroutine that
-// is locked to it, and the kernel then kills the child.
+// Start must not start the child on the thread of its caller. In this test the caller's goroutine
+// is locked to its thread, so the thread ends with the goroutine. If that thread had started the
+// child, the kernel would then kill the child.
 func TestChildOutlivesTheThreadThatAskedForIt(t *testing.T) {
 	started := make(chan *Child)
 	var thread int

@@ -55,8 +55,8 @@ func newMemoryGroup() (dir string, err error) {
 
 const memoryPrefix = "zkcoord-"
 
-// sweepMemoryGroups removes the cgroups that killed processes have left. These are empty, because
-// the killed processes' children have ended too.
+// sweepMemoryGroups removes the cgroups that remain after the process that created them was killed.
+// These cgroups are empty, because the children of a killed process have ended too.
 func sweepMemoryGroups(own string) {
 	all, _ := filepath.Glob(filepath.Join(own, memoryPrefix+"*")) // the pattern is valid
 	for _, dir := range all {
@@ -81,8 +81,8 @@ func limitMemory(group int) (lift func() (waits bool, err error), err error) {
 		state, err := os.ReadFile(filepath.Join(dir, "memory.oom_control"))
 		return bytes.Contains(state, []byte("under_oom 1")), errors.Join(err, liftMemory(dir))
 	}
-	// The limit affects only new memory, because the memory that the processes have already counts
-	// for their old cgroup.
+	// The limit does not affect memory that the processes already have, because that memory still
+	// counts for their old cgroup.
 	err = set(dir, "memory.limit_in_bytes", "0")
 	for _, pid := range members(group) {
 		if moveErr := set(dir, "cgroup.procs", strconv.Itoa(pid)); !errors.Is(moveErr, syscall.ESRCH) {

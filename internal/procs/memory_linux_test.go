@@ -14,9 +14,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/owner"
 )
 
-// growMark is an environment variable. A test process in which it is set takes memory and writes a
-// line for each line that it reads. The process requests nothing else from the kernel, because
-// under the memory limit the kernel might refuse other requests.
+// growMark is an environment variable. If it is set, the test process reads lines. For each line
+// that it reads, it takes memory and writes a line. The process requests nothing else from the
+// kernel, because under the memory limit the kernel might refuse other requests.
 const growMark = "ZKCOORD_TEST_GROW"
 
 func grow() {

@@ -15,8 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procstat"
 )
 
-// bind gives the process of cmd a separate process group, and makes the kernel kill the process
-// when the thread that starts it ends. It keeps other attributes of cmd.
+// bind gives the process of cmd a separate process group, and makes the kernel kill the process at
+// the end of the thread that starts it. It keeps other attributes of cmd.
 func bind(cmd *exec.Cmd) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -26,8 +26,8 @@ func bind(cmd *exec.Cmd) error {
 }
 
 // Stop sends SIGSTOP and waits until each thread has stopped, because a busy thread continues for a
-// few milliseconds after the signal. It succeeds if the process has ended. If ctx ends first, the
-// process may or may not be stopped.
+// few milliseconds after the signal. It succeeds if the process has ended. If ctx ends before all
+// threads have stopped, Stop returns an error, and the process may or may not be stopped.
 func Stop(ctx context.Context, pid int) error {
 	if err := signal(pid, syscall.SIGSTOP); err != nil {
 		return err
@@ -42,7 +42,8 @@ func Stop(ctx context.Context, pid int) error {
 	return nil
 }
 
-// stopAgain is how long stopGroup waits before it lets a group continue and stops it again.
+// stopAgain is how long stopGroup waits for a group to stop, before it lets the group continue and
+// tries again.
 const stopAgain = 50 * time.Millisecond
 
 // stopGroup stops all processes of a process group, like Stop. A shell that has started a process

@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
-// documents returns the texts of the Markdown files by path from the root. It skips directories
-// that are named store, or whose name begins with a dot.
+// The function `documents` returns the texts of the Markdown files by path from the root. It skips
+// directories that are named store, or whose name begins with a dot.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	texts := make(map[string]string)
@@ -49,7 +49,8 @@ func TestLinksInDocumentsResolve(t *testing.T) {
 	}
 }
 
-// A command has its own line or is between backquotes.
+// The pattern `command` matches the commands in a document. A command has its own line or is
+// between backquotes.
 var command = regexp.MustCompile("(?m)(?:^(?:    )?|`)((?:script/|go test )[^`#\n]*)|(?:^    |`)(zkcoord [^`#\n]*)")
 
 func TestCommandsInDocumentsExist(t *testing.T) {
@@ -77,7 +78,8 @@ func TestCommandsInDocumentsExist(t *testing.T) {
 
 var testFunction = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark|Example)\w*)\(`)
 
-// testsExist checks that the packages have tests and that each pattern selects one.
+// testsExist checks that the packages have tests, and that each pattern of -run or -fuzz matches a
+// test.
 func testsExist(t *testing.T, document string, args []string) {
 	t.Helper()
 	var names []string
@@ -115,8 +117,8 @@ func testsExist(t *testing.T, document string, args []string) {
 
 var subcommand = regexp.MustCompile(`(?:Use:\s+|znodeCommand\()"(\w+)`)
 
-// subcommandExists checks that the command exists. For the command run, it also checks that the
-// scenario exists.
+// subcommandExists checks that the command exists. If it is the command `run`, subcommandExists
+// also checks that the scenario exists.
 func subcommandExists(t *testing.T, document string, words []string) {
 	t.Helper()
 	files, err := filepath.Glob("cmd/zkcoord/*.go")

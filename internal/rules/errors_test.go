@@ -90,11 +90,11 @@ func valueName(value ast.Expr) string {
 	return ""
 }
 
-// sentinelProblems returns the violations among public errors. The keys of both maps are names of
-// error variables, such as lock.ErrReleased. In the map `texts`, the value is the text of the
-// error. In the map `public`, the value is also a name. If the public variable is set to another
-// variable, it is the name of that other variable. If not, it is the name of the public variable
-// itself.
+// sentinelProblems returns the violations among the variables in `public`. The keys of both maps
+// are names of error variables, such as lock.ErrReleased. The values of `texts` are the texts of
+// these errors. The values of `public` are names of variables. If a public variable is set to
+// another variable, the value is the name of that other variable. Otherwise the value is the same
+// name as the key.
 func sentinelProblems(public, texts map[string]string) (problems []string) {
 	names := make(map[string]string) // value or text of an error -> the public variable that has it
 	for _, full := range slices.Sorted(maps.Keys(public)) {
@@ -127,8 +127,8 @@ func TestBadSentinelsAreFound(t *testing.T) {
 	}
 }
 
-// sentinels returns the exported error variables of a file with their texts. A text that is not a
-// literal in the file is empty.
+// The function `sentinels` returns the exported error variables of a file with their texts. A text
+// that is not a literal in the file is empty.
 func sentinels(file *ast.File) map[string]string {
 	texts := make(map[string]string)
 	for name, value := range sentinelValues(file) {

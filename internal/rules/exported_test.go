@@ -83,7 +83,7 @@ func TestEverythingExportedIsDocumented(t *testing.T) {
 func groupHasDoc(d *ast.GenDecl) bool { return d.Doc != nil }
 
 // eachHasDoc reports whether each exported constant or variable of a group has a separate comment,
-// before or after it.
+// in the lines above it or after it on the same line.
 func eachHasDoc(d *ast.GenDecl) bool {
 	for _, spec := range d.Specs {
 		if v, ok := spec.(*ast.ValueSpec); ok && v.Doc == nil && v.Comment == nil && v.Names[0].IsExported() {
@@ -93,8 +93,8 @@ func eachHasDoc(d *ast.GenDecl) bool {
 	return true
 }
 
-// A program that uses a public package does not need to import go-zookeeper, because session has
-// names for its types.
+// A program that uses a public package does not need to import go-zookeeper, because package
+// session has its own names for the types of go-zookeeper.
 func TestNoExportedSignatureNamesGoZookeeper(t *testing.T) {
 	for _, dir := range promising {
 		p := documentation(t, dir)

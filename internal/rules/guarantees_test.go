@@ -21,7 +21,8 @@ var rewrite = flag.Bool("rewrite", false, "write docs/guarantees.md")
 
 const guaranteesFile = "docs/guarantees.md"
 
-// promising are the packages whose documentation numbers guarantees, in the order of the document.
+// The list `promising` has the packages whose documentation contains numbered guarantees. It is in
+// the order in which docs/guarantees.md describes them.
 var promising = []string{"session", "lock", "election", "group", "queue", "barrier", "counter", "watch", "fence"}
 
 // A promise is a numbered guarantee of a package, or an unnumbered summary that begins with "In
@@ -37,7 +38,7 @@ var (
 	number    = regexp.MustCompile(`[A-Z]+[0-9]+`)
 )
 
-// promises returns the guarantees and the summaries in the comments of the packages.
+// The function `promises` returns the guarantees and the summaries in the comments of the packages.
 func promises(t *testing.T, files map[string]*ast.File) []promise {
 	var all []promise
 	for _, dir := range promising {
@@ -81,7 +82,8 @@ func promisesOf(t *testing.T, dir, text string) (all []promise) {
 	return all
 }
 
-// citations returns, for each number of a guarantee, the tests and scenarios that cover it.
+// The function `citations` returns, for each number of a guarantee, the tests and scenarios that
+// cover it.
 func citations(t *testing.T, files map[string]*ast.File) map[string][]citation {
 	cited := make(map[string][]citation)
 	for _, name := range slices.Sorted(maps.Keys(files)) {

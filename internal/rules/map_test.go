@@ -11,8 +11,9 @@ import (
 
 var goFilePattern = regexp.MustCompile(`\w+\.go\b`)
 
-// There are two maps of the packages. docs/whats-here.md has a row for every package and for
-// nothing else. doc.go names every package that programs can import, except the examples.
+// Two files list the packages of the module. docs/whats-here.md has a row for every package, and no
+// row for anything else. The doc.go in the root names every package that programs can import,
+// except the examples.
 func TestMapsNameEachPackage(t *testing.T) {
 	root, err := os.ReadFile("doc.go")
 	if err != nil {
@@ -50,8 +51,8 @@ func TestMapsNameEachPackage(t *testing.T) {
 	}
 }
 
-// A program that imports the harness links neither package testing nor zktest. Crash points need
-// both and therefore have their own package.
+// A program that imports the harness links neither package testing nor zktest. The code for crash
+// points needs these two and is therefore in a separate package.
 func TestHarnessLinksNoTests(t *testing.T) {
 	files := goFiles(t)
 	linked, todo := make(map[string]bool), []string{"harness"}

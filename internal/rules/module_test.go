@@ -16,8 +16,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A program in another module works under each Do, Run and Bind of the primitives. When the program
-// cancels its own context, all of the work stops, and nothing remains held.
+// The test runs a program in another module that works under each Do, Run and Bind of the
+// primitives. When the program cancels its own context, all of the work stops, and nothing remains
+// held.
 func TestProgramInAnotherModuleStops(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -69,8 +70,8 @@ func TestScenarioInAnotherModuleRuns(t *testing.T) {
 	}
 }
 
-// goElsewhere calls the function `elsewhere`, runs a go command in the folder, and returns the
-// folder.
+// goElsewhere copies `source` to a temporary folder with the function `elsewhere`, and runs a go
+// command there. It returns the folder.
 func goElsewhere(ctx context.Context, t *testing.T, source, command string, args ...string) (dir string) {
 	t.Helper()
 	dir = elsewhere(t, source)

@@ -75,7 +75,7 @@ func exportedNames(p *doc.Package) map[string]bool {
 	return names
 }
 
-// fields returns the exported fields of a struct, or the methods of an interface.
+// The function `fields` returns the exported fields of a struct, or the methods of an interface.
 func fields(decl *ast.GenDecl) (names []string) {
 	ast.Inspect(decl, func(n ast.Node) bool {
 		var list *ast.FieldList

@@ -62,7 +62,7 @@ func TestReadmeProgramRuns(t *testing.T) {
 	await(lines, "127.0.0.1:1: dial tcp 127.0.0.1:1: connect")
 }
 
-// The README shows this program.
+// The README shows the code of testdata/readme/main.go.
 func TestReadmeShowsTheProgram(t *testing.T) {
 	source, err := os.ReadFile("testdata/readme/main.go")
 	if err != nil {

@@ -73,9 +73,9 @@ func TestEveryPackageHasOneComment(t *testing.T) {
 	}
 }
 
-// directions restrict imports. Each entry covers a directory and everything below it. Its packages
-// may import only the standard library and the listed packages. If several entries cover a package,
-// the one with the longest directory applies.
+// The list `directions` restricts imports. Each entry covers the directory `from` and everything
+// below it. The packages there may import only the standard library and the packages that the entry
+// lists. If several entries cover a package, the entry with the longest directory applies.
 var directions = []struct{ from, ours, foreign, why string }{
 	{"internal/wire", "", "", "the protocol does not depend on a client"},
 	{"internal/invalid", "", "", "the check of arguments does not depend on a client"},

@@ -46,14 +46,14 @@ func TestBubblesHaveALimit(t *testing.T) {
 	}
 }
 
-// sleepers describes the functions of one package's tests.
+// The type `sleepers` describes the functions of one package's tests.
 type sleepers struct {
 	files   []*ast.File
 	starts  map[string]bool // functions that call their argument in a bubble
 	virtual map[string]bool // functions that are called only in a bubble
 }
 
-// learn analyzes all functions once and reports whether it found new facts.
+// The method `learn` analyzes all functions once and reports whether it found new facts.
 func (s *sleepers) learn() (more bool) {
 	awake, called := make(map[string]bool), make(map[string]bool)
 	s.visit(func(in string, n ast.Node, virtual bool) {
@@ -73,8 +73,8 @@ func (s *sleepers) learn() (more bool) {
 	return more
 }
 
-// visit calls f for each node in the bodies of all functions. The argument `virtual` of f is true
-// if the node may sleep, because it runs only in a bubble or is in a polling loop.
+// The method `visit` calls f for each node in the bodies of all functions. The argument `virtual`
+// of f is true if the node may sleep, because it runs only in a bubble or is in a polling loop.
 func (s *sleepers) visit(f func(in string, n ast.Node, virtual bool)) {
 	for _, file := range s.files {
 		for _, decl := range file.Decls {
@@ -101,7 +101,7 @@ func (s *sleepers) visit(f func(in string, n ast.Node, virtual bool)) {
 	}
 }
 
-// bubble reports whether a call runs its argument in virtual time.
+// The method `bubble` reports whether a call runs its argument in virtual time.
 func (s *sleepers) bubble(call *ast.CallExpr) bool {
 	switch f := call.Fun.(type) {
 	case *ast.Ident:
@@ -112,12 +112,12 @@ func (s *sleepers) bubble(call *ast.CallExpr) bool {
 	return false
 }
 
-// entry reports whether go test calls a function.
+// The function `entry` reports whether go test calls a function.
 func entry(name string) bool {
 	return slices.ContainsFunc([]string{"Test", "Benchmark", "Example", "Fuzz"}, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
-// selects reports whether the node is pkg.name. An empty name matches any name.
+// The function `selects` reports whether the node is pkg.name. An empty name matches any name.
 func selects(n ast.Node, pkg, name string) bool {
 	sel, ok := n.(*ast.SelectorExpr)
 	if !ok || name != "" && sel.Sel.Name != name {

@@ -40,7 +40,7 @@ var ruledOut = []struct{ pattern, instead string }{
 	{`(?:^|[.:] )(?:Who|What) [^.?!]*\.`, "a subject that names the actor, instead of a relative clause"},
 }
 
-// allowed has the phrases in which a word of ruledOut has its usual meaning.
+// The list `allowed` has the phrases in which a word of ruledOut has its usual meaning.
 var allowed = []struct{ phrase, reason string }{
 	{`told apart|tells? \w+(?: \w+)? (?:apart|from)`, "distinguish"},
 	{`looks? up|looked up|looks? like|look the same|looks the same`, "the usual verbs"},
@@ -106,8 +106,9 @@ func TestNoTextHasAWordThatIsRuledOut(t *testing.T) {
 	}
 }
 
-// comments returns the comments of a file. If a word is also a name in the file's code, the
-// function replaces it by x, because a comment must be able to name the functions of the code.
+// The function `comments` returns the comments of a file. If a word of a comment is also a name in
+// the file's code, the function replaces this word by x. So a comment can name a function of the
+// code, even if that name is a word that is ruled out.
 func comments(set *token.FileSet, file *ast.File) (all []passage) {
 	names := make(map[string]bool)
 	ast.Inspect(file, func(n ast.Node) bool {
@@ -129,8 +130,8 @@ func comments(set *token.FileSet, file *ast.File) (all []passage) {
 	return all
 }
 
-// messages returns the texts for people in a file: strings of several words. If the file is a test,
-// it returns only the strings in the failures that the test reports.
+// The function `messages` returns the texts for people in a file: strings of several words. If the
+// file is a test, it returns only the strings in the failures that the test reports.
 func messages(set *token.FileSet, file *ast.File, test bool) (all []passage) {
 	add := func(n ast.Node) {
 		ast.Inspect(n, func(n ast.Node) bool {
@@ -163,11 +164,11 @@ func messages(set *token.FileSet, file *ast.File, test bool) (all []passage) {
 	return all
 }
 
-// code matches code within the prose of a document.
+// The pattern `code` matches code within the prose of a document.
 var code = regexp.MustCompile("`[^`]*`|<[^>]*>|\\]\\([^)]*\\)")
 
-// paragraphs returns the paragraphs of a document. Each row of a table is a separate paragraph.
-// Blocks of code are left out, and code within a line is replaced by x.
+// The function `paragraphs` returns the paragraphs of a document. Each row of a table is a separate
+// paragraph. Blocks of code are left out, and code within a line is replaced by x.
 func paragraphs(name, text string) (all []passage) {
 	var lines []string
 	start := 0
@@ -193,8 +194,8 @@ func paragraphs(name, text string) (all []passage) {
 	return all
 }
 
-// prose returns an iterator over the lines of a document, with their numbers. It yields an empty
-// line for each line of a block of code.
+// The function `prose` returns an iterator over the lines of a document, with their numbers. It
+// yields an empty line for each line of a block of code.
 func prose(text string) func(func(int, string) bool) {
 	return func(yield func(int, string) bool) {
 		fenced := false

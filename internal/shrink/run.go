@@ -23,7 +23,7 @@ type Small struct {
 }
 
 // Run minimizes the run with the result `r`, which must be Invalid. It calls `run` for smaller and
-// smaller trials. It rejects a trial if the violation does not occur in the given number of tries.
+// smaller trials. It rejects a trial if the violation does not occur in `tries` runs of the trial.
 // If ctx ends, Run returns the smallest trial so far, or the context's error if it has none yet.
 func Run(ctx context.Context, r *harness.Result, tries int, run func(context.Context, Trial) (*harness.Result, error)) (Small, error) {
 	failed := r.Failed()
@@ -55,7 +55,7 @@ func Run(ctx context.Context, r *harness.Result, tries int, run func(context.Con
 	return small, err
 }
 
-// trialOf returns the trial of the original run, in whole milliseconds.
+// trialOf returns the trial that repeats a run. The times of its plan are rounded to milliseconds.
 func trialOf(r *harness.Result) Trial {
 	t := Trial{Plan: slices.Clone(r.Plan), Clients: r.Clients, Time: r.Time, Operations: r.Operations}
 	for i := range t.Plan {

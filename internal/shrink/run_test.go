@@ -11,7 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// verdict returns a result with the given verdicts of lock/no-overlap and client/waiters-served.
+// The function `verdict` returns a result with the given verdicts of lock/no-overlap and
+// client/waiters-served.
 func verdict(t Trial, m3, m8 checker.Verdict) *harness.Result {
 	return &harness.Result{Plan: t.Plan, Clients: t.Clients, Time: t.Time, Operations: t.Operations, Results: []checker.Result{
 		{Property: checker.Property{ID: "lock/no-overlap"}, Verdict: m3}, {Property: checker.Property{ID: "client/waiters-served"}, Verdict: m8},

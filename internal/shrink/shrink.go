@@ -26,10 +26,10 @@ type Trial struct {
 // Violates reports whether a trial still violates the property. Its error ends the search.
 type Violates func(ctx context.Context, t Trial) (bool, error)
 
-// fewest is the number of clients that any contention needs.
+// The constant `fewest` is the number of clients that any contention needs.
 const fewest = 2
 
-// slack is the minimum time of work after the last fault.
+// The constant `slack` is the minimum time of work after the last fault.
 const slack = time.Second
 
 // Minimize returns the smallest trial that it finds, and the number of trials. It starts with t,
@@ -63,7 +63,7 @@ type search struct {
 	err      error
 }
 
-// try keeps t if it violates the property.
+// The method `try` runs t. If t violates the property, t becomes the best trial so far.
 func (s *search) try(t Trial) bool {
 	if s.err != nil || s.ctx.Err() != nil {
 		return false
@@ -157,7 +157,7 @@ func (s *search) withPlan(p harness.Plan) bool {
 
 func bounds(n, parts, i int) (from, to int) { return i * n / parts, (i + 1) * n / parts }
 
-// durations repeatedly halves the duration of each fault while the violation remains.
+// The method `durations` repeatedly halves the duration of each fault while the violation remains.
 func (s *search) durations() {
 	for i := range s.best.Plan {
 		for {
@@ -213,8 +213,9 @@ func (s *search) clients() {
 	}
 }
 
-// operations tries a small limit of operations, then twice as many, and so on, until a trial
-// violates the property. It begins with a small limit because such a trial costs little.
+// The method `operations` limits the number of operations. It tries a small limit first, and
+// doubles the limit until a trial violates the property. It begins with a small limit because a
+// trial with few operations takes little time.
 func (s *search) operations() {
 	const fewest, most = 4, 4096
 	for n := fewest; n <= most && (s.best.Operations == 0 || n < s.best.Operations); n *= 2 {

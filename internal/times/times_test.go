@@ -45,8 +45,9 @@ func TestSleep(t *testing.T) {
 	}
 }
 
-// Bug: the race detector ended the tests with "ThreadSanitizer: CHECK failed", because goroutines
-// of one test in virtual time received from timers that were due (golang/go#78156).
+// Many goroutines can call Sleep with a duration of zero at the same time. Before the fix, the race
+// detector ended the tests with "ThreadSanitizer: CHECK failed", because goroutines of one test in
+// virtual time received from timers that were due (golang/go#78156).
 func TestSleepsOfZeroAtOnce(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		var sleepers sync.WaitGroup

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A Player plays steps, whose paths are below root, on an ensemble. Its error is that of Play.
+// A Player plays steps on one ensemble. The paths of the steps are below root. The error has the
+// same meaning as that of Play.
 type Player func(ctx context.Context, root string, steps []Step, t Tally) (Transcript, error)
 
 // On returns a player for the servers.
@@ -98,11 +99,11 @@ type Comparison struct {
 	mu sync.Mutex // guards Known
 }
 
-// roots numbers the roots of traces. Each trace of this process has a different root, because
-// several comparisons can use the same servers.
+// The variable `roots` is the number of roots so far. Each trace of this process has a different
+// root, because several comparisons can use the same servers.
 var roots atomic.Int64
 
-// The method `once` plays a part of the trace of a seed on both ensembles.
+// The method `once` plays a part of a seed's trace on both ensembles.
 func (c *Comparison) once(ctx context.Context, seed uint64, part func([]Step) []Step, t Tally) (d Difference, differs bool) {
 	root := fmt.Sprintf("%s/trace%x-%d", c.Root, seed, roots.Add(1))
 	d = Difference{Seed: seed, Steps: part(Generate(seed, root, c.Limits)), names: [2]string{c.WantName, c.GotName}}
@@ -122,7 +123,8 @@ func (c *Comparison) once(ctx context.Context, seed uint64, part func([]Step) []
 	return d, d.Err != nil || !slices.Equal(d.Want, d.Got)
 }
 
-// trace compares one trace. If there is a difference, it minimizes the trace.
+// The method `trace` plays the trace of a seed on both ensembles. If their replies differ, the
+// method minimizes the trace.
 func (c *Comparison) trace(ctx context.Context, seed uint64, t Tally) (Difference, bool) {
 	whole, differs := c.once(ctx, seed, func(all []Step) []Step { return all }, t)
 	if !differs || c.known(whole) {

@@ -27,8 +27,8 @@ const (
 
 var kindNames = [kindsCount]string{"request", "resume", "take", "impostor", "prophet", "closeAfar"}
 
-// A Step is one action of one client, which waits for the result. A client without a session first
-// opens one. So any part of a trace is a trace.
+// A Step is one action of one client, which waits for the result. If the client has no session, it
+// first opens one. So a trace without some of its steps is still a valid trace.
 type Step struct {
 	client int
 	kind   kind
@@ -71,7 +71,7 @@ func (s Step) String() string {
 	return b.String()
 }
 
-// printed returns a request as one line, with data as text.
+// The function `printed` returns a request as one line, with data as text.
 func printed(r wire.Record) string {
 	switch r := r.(type) {
 	case *wire.MultiRequest:
@@ -92,7 +92,7 @@ func printed(r wire.Record) string {
 	return fmt.Sprintf("%+v", r)
 }
 
-// text returns data in quotes. A nil slice is distinct from an empty one.
+// The function `text` returns data in quotes. A nil slice is distinct from an empty one.
 func text(b []byte) string {
 	if b == nil {
 		return "null"
@@ -159,8 +159,8 @@ func (g generator) step() Step {
 	return s
 }
 
-// mayCut reports whether a request may be truncated. Limits exclude some. A truncated reconfig is
-// never allowed, because the leader answers no request after it.
+// mayCut reports whether a request may be truncated. g.Limits exclude some requests. A truncated
+// reconfig is never allowed, because the leader answers no request after it.
 func (g generator) mayCut(op wire.Op) bool {
 	return !g.Guest && op != wire.OpReconfig && (!g.CutWrites || !op.IsWrite() || op == wire.OpMulti)
 }
@@ -202,7 +202,8 @@ func (g generator) op() wire.Op {
 	panic("unreachable")
 }
 
-// request draws a request of an operation. It returns nil if the operation has none.
+// The method `request` draws the body of a request of an operation. It returns nil if such a
+// request has no body.
 func (g generator) request(op wire.Op) wire.Record {
 	switch op {
 	case wire.OpCreate, wire.OpCreate2, wire.OpCreateContainer, wire.OpCreateTTL:
@@ -277,9 +278,9 @@ func (g generator) create(op wire.Op) wire.Record {
 	return ttl
 }
 
-// sequential converts a path to one that can get a sequence number. The result is below the root,
-// because the sequence numbers elsewhere depend on other traces. A path outside of the root is
-// invalid and stays as it is.
+// The method `sequential` converts a path to one that can get a sequence number. The result is
+// below the root, because the sequence numbers elsewhere depend on other traces. A path outside of
+// the root is invalid and stays as it is.
 func (g generator) sequential(path string) string {
 	if path == g.root {
 		return g.root + "/"
@@ -340,7 +341,8 @@ func (g generator) paths() []string {
 	return paths
 }
 
-// path draws a path for any operation. Most paths are those of a few znodes of the trace.
+// The method `path` draws a path for any operation. Most paths are those of a few znodes of the
+// trace.
 func (g generator) path() string {
 	switch n := g.IntN(100); {
 	case n < 40:
@@ -395,7 +397,7 @@ func (g generator) data() []byte {
 	return one(g, nil, []byte{}, []byte("1"), []byte("two"), []byte(strings.Repeat("long", 50)))
 }
 
-// Digest returns the identity of a user whose password is pw, under the scheme digest.
+// Digest returns the identity of a user under the scheme digest, for the password "pw".
 func Digest(user string) wire.ID {
 	sum := sha1.Sum([]byte(user + ":pw"))
 	return wire.ID{Scheme: "digest", ID: user + ":" + base64.StdEncoding.EncodeToString(sum[:])}

@@ -13,7 +13,7 @@ import (
 )
 
 // A trace for servers that other programs use changes no znode outside of its root. The owner of
-// the root may delete all that the trace leaves.
+// the root may delete all znodes that the trace leaves behind.
 func TestGuestStaysBelowItsRoot(t *testing.T) {
 	owner := Digest("owner")
 	const root = "/guest/trace"
@@ -88,7 +88,7 @@ func TestGuestStaysBelowItsRoot(t *testing.T) {
 	}
 }
 
-// HangUp returns after the server has closed its end, not only the client.
+// HangUp returns only after the server has closed its end of the connection.
 func TestHangUpWaitsForTheServer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

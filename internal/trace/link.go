@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// patience is the time limit for a reply if Servers sets none.
+// The constant `patience` is the time limit for a reply if Servers sets none.
 const patience = time.Minute
 
 // sessionTimeout is long, because no session of a trace may expire.
@@ -40,8 +40,8 @@ type Event struct {
 	Zxid int64
 }
 
-// Dial connects to a server. Role 0 is the leader. The caller must close the connection. It is also
-// closed when ctx ends.
+// Dial connects to a server. Role 0 is the leader. The caller must close the connection. The
+// connection is also closed when ctx ends.
 func Dial(ctx context.Context, s *Servers, role int) (*Link, error) {
 	conn, err := s.Dial(ctx, "tcp", s.Addresses[role%len(s.Addresses)])
 	if err != nil {
@@ -68,8 +68,8 @@ func (l *Link) Close() {
 //
 // Without the wait for the server, the session could already have a new connection. ZooKeeper would
 // then remove the new connection from the table, and would not close it when the session ends. The
-// reason is that ServerCnxnFactory.removeCnxnFromSessionMap of every release removes by the session
-// id alone.
+// reason is that in every release, ServerCnxnFactory.removeCnxnFromSessionMap removes the entry of
+// the session id, whichever connection is in it.
 func (l *Link) HangUp() error {
 	if l == nil {
 		return nil
@@ -141,7 +141,8 @@ func (l *Link) Read() ([]byte, error) {
 	}
 }
 
-// frame returns the next frame. It returns nil if the server closes the connection first.
+// The method `frame` returns the next frame. It returns nil if the server closes the connection
+// first.
 func (l *Link) frame() ([]byte, error) {
 	frame, err := wire.ReadFrame(l.r, nil, 0)
 	if late := net.Error(nil); errors.As(err, &late) && late.Timeout() {
@@ -183,9 +184,9 @@ func (l *Link) Handshake(r wire.ConnectRequest) (*wire.ConnectResponse, error) {
 }
 
 // Ask sends a request and returns the frame of its reply. It returns nil if the server closes the
-// connection instead, or does not reply. To find out the latter, Ask sends a ping after the
-// request: no reply can follow the reply to the ping. Ask sends no ping after a ping, after the
-// close of the session, and if l.left is set.
+// connection instead, or does not reply. To detect that the server does not reply, Ask sends a ping
+// after the request: no reply to the request can come after the reply to the ping. Ask sends no
+// ping after a ping, after the close of the session, and if l.left is set.
 func (l *Link) Ask(op wire.Op, xid int32, body []byte) (answer []byte, err error) {
 	if err := l.Write(&wire.RequestHeader{Xid: xid, Op: op}, body); err != nil {
 		return nil, err

@@ -22,9 +22,10 @@ type Servers struct {
 	Patience time.Duration
 }
 
-// A Transcript has the replies of an ensemble to a trace, one text for each step. The texts have
-// the same meaning on all ensembles: sessions, zxids and times are named after the steps that
-// created them.
+// A Transcript describes the replies of one ensemble to a trace, with one text for each step.
+// Session ids, zxids and times differ between ensembles, so the texts have names in place of them,
+// such as "session 1 of client 0" or the name of the step that created a zxid. So ensembles that
+// behave alike have equal transcripts.
 type Transcript []string
 
 // A run is one trace on one ensemble.
@@ -99,7 +100,7 @@ func Play(ctx context.Context, s *Servers, root string, steps []Step, t Tally) (
 	return all, r.end()
 }
 
-// end closes the sessions, so that an ensemble that is reused has none.
+// The method `end` closes the sessions, so that none remains if the ensemble is used again.
 func (r *run) end() error {
 	for i := range r.clients {
 		if c := &r.clients[i]; c.link != nil && !c.link.over {
@@ -111,11 +112,11 @@ func (r *run) end() error {
 	return nil
 }
 
-// note adds a line to the transcript of the step.
+// The method `note` adds a line to the transcript of the step.
 func (r *run) note(format string, args ...any) { fmt.Fprintf(&r.out, format+"\n", args...) }
 
-// step does one step, and then waits until all servers to which clients are connected have applied
-// its writes.
+// The method `step` does one step, and then waits until all servers to which clients are connected
+// have applied the writes of the step.
 func (r *run) step(name string, s Step) error {
 	r.out.Reset()
 	r.began = time.Now().UnixMilli()
@@ -140,10 +141,11 @@ func (r *run) step(name string, s Step) error {
 	return r.settle(s)
 }
 
-// settle waits until the servers of all clients have applied the step, and collects its events. The
-// events of a session's end are sorted, because ZooKeeper deletes the session's ephemeral znodes in
-// the order of a hash table. If another connection closes the session, the events of its client are
-// left out: this client may not receive them, because the server closes its connection at once.
+// The method `settle` waits until the servers of all clients have applied the step, and collects
+// the events that the step has caused. If the step ends a session, the events are sorted, because
+// ZooKeeper deletes the session's ephemeral znodes in the order of a hash table. If a client closes
+// its session on a second connection, the events of this client are left out. The client may not
+// receive them, because the server closes the client's first connection at once.
 func (r *run) settle(s Step) error {
 	last := r.last()
 	for i := range r.clients {
@@ -185,7 +187,8 @@ func (r *run) last() int64 {
 	return r.writes[len(r.writes)-1]
 }
 
-// open opens a session at the client's usual server, and adds the response to the transcript.
+// The method `open` opens a session at the client's usual server, and adds the response to the
+// transcript.
 func (r *run) open(c *client) error {
 	l, err := Dial(r.ctx, r.servers, c.index)
 	if err != nil {
@@ -218,7 +221,7 @@ func (r *run) connected(rsp *wire.ConnectResponse) string {
 		rsp.ReadOnly, rsp.NoReadOnly, rsp.ProtocolVersion)
 }
 
-// connection does a step that affects the client's connection.
+// The method `connection` does a step that affects the client's connection.
 func (r *run) connection(c *client, s Step) error {
 	// The client does not send the last zxid that it has seen, because the server may be behind
 	// that zxid: no step waits for this server.
@@ -340,7 +343,7 @@ func (r *run) request(name string, l *Link, s Step) error {
 	return nil
 }
 
-// body returns the bytes after the header of a step's request.
+// The method `body` returns the bytes after the header of a step's request.
 func (r *run) body(s Step) []byte {
 	since := int64(0)
 	if n := len(r.writes) - 1 - s.since; n >= 0 {
@@ -369,8 +372,8 @@ const clockError = 20
 
 // The method `header` returns the text for the zxid of a reply. The text for a new zxid of a write
 // is "new", and `header` names this zxid after the step for later replies. The zxid of a read's
-// reply is that of the server's last transaction, which may belong to another trace. So its text is
-// "now", unless the zxid is smaller than the last one of this run.
+// reply is that of the server's last transaction, which may belong to another trace. So the text
+// for it is "now", unless the zxid is smaller than that of the last write of this run.
 func (r *run) header(name string, s Step, h wire.ReplyHeader) string {
 	writes := s.op.IsWrite() && (h.Err != wire.MarshallingError || s.op == wire.OpMulti) // see Releases in the package comment of difftest
 	if h.Zxid <= r.last() || !writes {

@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// zxid returns the name of the step that created the zxid.
+// The method `zxid` returns the name of the step that created the zxid.
 func (r *run) zxid(zxid int64) string {
 	if name, ok := r.names[zxid]; ok {
 		return "of " + name
@@ -17,7 +17,7 @@ func (r *run) zxid(zxid int64) string {
 	return "of nobody"
 }
 
-// session returns the name of a session, for the owner of a znode.
+// The method `session` returns the name of a session, for the owner of a znode.
 func (r *run) session(id int64) string {
 	if name, ok := r.sessions[id]; ok {
 		return name
@@ -46,7 +46,7 @@ func (r *run) stat(s wire.Stat) string {
 		s.Version, s.Cversion, s.Aversion, r.session(s.EphemeralOwner), s.DataLength, s.NumChildren)
 }
 
-// response renders the bytes after the header of a reply.
+// The method `response` renders the bytes after the header of a reply.
 func (r *run) response(op wire.Op, body []byte) string {
 	if len(body) == 0 {
 		return ""

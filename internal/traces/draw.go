@@ -25,8 +25,8 @@ const style = `text{font:12px system-ui,sans-serif;fill:#1f2328}` +
 	`.fault{fill:#eaeef2}.acquire{fill:#8c959f}.hold{fill:#1a7f37}.other{fill:#8250df}.request{fill:#0969da}.error,.both{fill:#cf222e}` +
 	`line,path{stroke:#d0d7de;fill:none}.link{stroke:#bc4c00}`
 
-// A row is a line of the picture. It shows either the spans of one trace with the same name, or all
-// requests of one trace.
+// A row is a line of the picture. It shows either all spans of one trace that have the same name,
+// or all requests of one trace.
 type row struct {
 	label string
 	spans []span
@@ -41,8 +41,8 @@ type canvas struct {
 	at         map[string]int // the vertical middle of a span's bar, by the id of the span
 }
 
-// draw draws the spans of one run, with a group of rows for each trace. Time 0 is the start of the
-// first span.
+// The function `draw` returns a picture of the spans of one run, with a group of rows for each
+// trace. Time 0 is the start of the first span.
 func draw(title string, spans []span) []byte {
 	c := &canvas{begin: spans[0].Start, spans: spans, at: map[string]int{}}
 	for _, s := range spans {
@@ -168,9 +168,9 @@ func (c *canvas) bothHold() {
 	}
 }
 
-// links draws an arrow to each claim from the put of its item, and to each hold from its
-// predecessor, if there is one. The token identifies the predecessor, which may be in another
-// process.
+// The method `links` draws arrows: from the put of an item to each claim of the item, and from a
+// hold to the hold that follows it. A hold may be in another process than its predecessor, so the
+// predecessor is found by its token.
 func (c *canvas) links() {
 	for _, to := range c.spans {
 		token := to.Attributes["zookeeper.predecessor.token"]

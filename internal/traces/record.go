@@ -60,7 +60,7 @@ func recorded(ctx context.Context, f func(ctx context.Context, r *run) error) (s
 	return r.ended(), nil
 }
 
-// client runs f with a session at the given node, in a separate trace.
+// The method `client` runs f with a session at the given node, in a separate trace.
 func (r *run) client(ctx context.Context, name string, node int, f func(ctx context.Context, s *session.Session) error) error {
 	s, err := session.Open(ctx, session.Options{Servers: r.servers[node : node+1], Timeout: timeout, Tracer: r.hooks})
 	if err != nil {
@@ -72,7 +72,7 @@ func (r *run) client(ctx context.Context, name string, node int, f func(ctx cont
 	return errors.Join(err, s.Close())
 }
 
-// fault runs f, which breaks something, within a span that shows the fault.
+// The method `fault` runs f, which breaks something, within a span that shows the fault.
 func (r *run) fault(ctx context.Context, name string, f func() error) error {
 	_, span := r.tracer.Start(ctx, faultPrefix+name)
 	defer span.End()
@@ -223,8 +223,8 @@ func pausedProcess(ctx context.Context) ([]span, error) {
 	return append(own, other...), err
 }
 
-// holdAndWrite is the process that is stopped. It writes under the lock before and after the stop.
-// Then it prints its spans.
+// holdAndWrite runs in the process that is stopped. It writes under the lock before and after the
+// stop. Then it prints its spans.
 func holdAndWrite(ctx context.Context, file string) error {
 	r := &run{recorder: newRecorder(), servers: strings.Split(os.Getenv(pausedServers), ",")}
 	r.hooks = sessionotel.Traces(r.tracer)

@@ -70,7 +70,7 @@ func convert(s sdk.ReadOnlySpan) span {
 	return to
 }
 
-// encode writes one line for each span.
+// The function `encode` writes one line for each span.
 func encode(w io.Writer, spans []span) error {
 	lines := json.NewEncoder(w)
 	for _, s := range spans {
@@ -81,7 +81,7 @@ func encode(w io.Writer, spans []span) error {
 	return nil
 }
 
-// write stores spans in the order of their starts.
+// The function `write` stores spans in the order of their starts.
 func write(name string, spans []span) error {
 	slices.SortFunc(spans, func(a, b span) int { return a.Start.Compare(b.Start) })
 	var b bytes.Buffer

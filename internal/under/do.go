@@ -18,8 +18,8 @@ type Work struct {
 	// Name describes the loss in errors, for example "lock: lost /locks/a".
 	Name string
 
-	// Released is the cause with which Context ends when the holder itself releases. Any other
-	// cause is a loss.
+	// Released is the cause with which Context ends when the holder itself releases the holding.
+	// Any other cause means that the holding was lost.
 	Released error
 
 	// Release is called after the function has returned. `result` is the function's error, or nil.
@@ -27,22 +27,24 @@ type Work struct {
 	// function panicked or ended its goroutine, `result` is ErrPanicked and ctx has ended.
 	Release func(ctx context.Context, result error) error
 
-	// Confirm matters if the function returned nil, and ctx ended before the servers confirmed the
-	// release. Then Do returns an error if Confirm is true. Otherwise Do returns nil, because the
-	// release has started.
+	// Confirm decides what Do returns if the function returned nil, but ctx ended before the
+	// servers confirmed the release. If Confirm is true, Do returns an error. If it is false, Do
+	// returns nil, because the release has started.
 	Confirm bool
 }
 
-// ErrPanicked is the result of a function that panicked or ended its goroutine.
+// ErrPanicked is the `result` that Work.Release receives if the function did not return: it
+// panicked or ended its goroutine.
 var ErrPanicked = errors.New("the function did not return")
 
 // Do calls f with a context derived from ctx. When the holding is lost, the derived context ends
 // with the cause. When f returns, Do releases the holding and waits for the release. If f panics or
 // ends its goroutine instead, Do starts the release and does not wait.
 //
-// If the holding was lost, the error joins that of f with the loss. Otherwise it joins that of f
-// with the error of the release, except in two cases: f itself has released the holding, or ctx has
-// ended and the release continues.
+// If the holding was lost, Do returns the error of f joined with the loss. Otherwise Do returns the
+// error of f joined with the error of the release. The error of the release is left out in two
+// cases: f itself has released the holding, or ctx has ended and the release continues (but see
+// Work.Confirm).
 func Do(ctx context.Context, w Work, f func(ctx context.Context) error) error {
 	returned := false
 	defer func() {

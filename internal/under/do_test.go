@@ -46,7 +46,8 @@ func (h *thing) work() Work {
 	}}
 }
 
-// Each case has the result of Do for one way in which a function, a holding and a release end.
+// Each case is one way in which the function, the holding and the release can end, with the error
+// that Do must return.
 func TestErrorOfDo(t *testing.T) {
 	stops := func(ctx context.Context, _ *thing) error { return ctx.Err() }
 	for _, c := range []struct {

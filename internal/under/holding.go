@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// A Holding is something that a program holds, for example a lock. The first call of End ends it
-// and sets the cause. The zero value is held. It is safe for concurrent use.
+// A Holding is something that a program holds, for example a lock. The first call of End ends the
+// holding and sets the cause. The zero value has not ended. A Holding is safe for concurrent use.
 type Holding struct {
 	mu    sync.Mutex
 	ended bool
@@ -33,17 +33,17 @@ func (h *Holding) End(cause error) {
 	h.hooks = nil
 }
 
-// OnEnd registers f, which End calls with the cause before it returns. If the holding has already
-// ended, OnEnd calls f itself. f must not block and must not use the holding.
+// OnEnd registers f. End calls f with the cause, and returns only after f has returned. If the
+// holding has already ended, OnEnd calls f itself. f must not block and must not use the holding.
 func (h *Holding) OnEnd(f func(cause error)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.addLocked(&hook{f})
 }
 
-// Bind returns a context with the values and the deadline of ctx. It ends, with the cause, when the
-// holding or ctx ends. Both ends are synchronous: ctx is the parent of the returned context, and
-// End cancels the returned context before it returns.
+// Bind returns a context with the values and the deadline of ctx. The returned context ends, with
+// the same cause, when the holding or ctx ends. In both cases it ends synchronously: ctx is its
+// parent, and End cancels it before End returns.
 func (h *Holding) Bind(ctx context.Context) context.Context {
 	bound, cancel := context.WithCancelCause(ctx)
 	h.mu.Lock()
@@ -64,8 +64,8 @@ func (h *Holding) Bind(ctx context.Context) context.Context {
 type callerKey struct{ h *Holding }
 
 // Unbind returns a context that limits a wait for the release of the holding. A context of Bind
-// cannot do this, because the release ends it. The caller has to call the returned function when
-// the wait is over.
+// cannot limit this wait, because the release ends that context. The caller has to call the
+// returned function when the wait is over.
 //
 // If ctx comes from Bind and has not ended, the returned context ends when ctx ends. There is one
 // exception: if the holding ends ctx, the returned context continues until the deadline of ctx, or

@@ -45,8 +45,8 @@ func TestBoundContextHasTheCallersError(t *testing.T) {
 	}
 }
 
-// The goroutine that ends a holding also ends all contexts derived from it. If another goroutine
-// had to do that, some of the contexts might not have ended when End returns.
+// End itself ends all contexts derived from the holding. If another goroutine had to end them, some
+// of them might not have ended when End returns.
 func TestEndIsSynchronous(t *testing.T) {
 	for range 1000 {
 		var h Holding
@@ -76,8 +76,8 @@ func TestEndedHoldingBindsNothing(t *testing.T) {
 	}
 }
 
-// A leader may bind a context for each request. The holding must not keep a hook for each request
-// that has ended.
+// A leader may bind a context for each request. The holding must not keep the hooks of requests
+// that have ended.
 func TestBindKeepsNothingOfEndedCallers(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		var h Holding
@@ -128,8 +128,9 @@ func TestCallerKeepsNothingOfEndedHoldings(t *testing.T) {
 	}
 }
 
-// A release may get a context of Bind. The end of the holding must not end the wait for the
-// release. The end of the caller's context does, and so does a deadline that was added.
+// A program may pass a context of Bind to a release. The wait for the release must not end when the
+// holding ends. It must end when the caller's context ends, or at a deadline that was added to the
+// bound context.
 func TestUnboundContextOutlastsTheRelease(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		caller, cancel := context.WithCancel(t.Context())

@@ -34,7 +34,7 @@ func Test(t *testing.T, f func(t *testing.T)) {
 	})
 }
 
-// stacks returns the stacks of all goroutines, beginning with the caller's.
+// The function `stacks` returns the stacks of all goroutines, beginning with the caller's.
 func stacks() string {
 	buf := make([]byte, 1<<16)
 	for {
@@ -45,9 +45,10 @@ func stacks() string {
 	}
 }
 
-// places returns a line for each place at which goroutines of a test wait. Each line begins with
-// the innermost call. The goroutines of the test are those in the bubble of the first goroutine.
-// Goroutines without calls of the test's code, such as those of servers and sessions, are left out.
+// The function `places` returns a line for each place at which goroutines of a test wait. Each line
+// begins with the innermost call. The goroutines of the test are those in the same bubble as the
+// goroutine whose stack comes first. Goroutines without calls of the test's code, such as those of
+// servers and sessions, are left out.
 func places(stacks string) (lines []string) {
 	count, bubble := make(map[string]int), ""
 	for i, g := range strings.Split(stacks, "\n\n") {
@@ -76,8 +77,9 @@ func places(stacks string) (lines []string) {
 	return lines
 }
 
-// files returns the places of a goroutine's calls, without the standard library and without the
-// outer calls that lead to the test.
+// The function `files` returns the file and the line of each call in a goroutine's stack, the
+// innermost call first. It leaves out the calls in the standard library, and the outer calls
+// through which the test was called.
 func files(calls string) (files []string) {
 	calls, _, _ = strings.Cut(calls, "\ncreated by ")
 	function, last := "", 0

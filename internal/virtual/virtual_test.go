@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
-// hang blocks, while a ticker keeps the bubble alive.
+// The function `hang` blocks, while a ticker keeps the bubble alive.
 func hang(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		go func() {

@@ -31,20 +31,20 @@ const Gate = "locks"
 type Role struct {
 	Kind  Kind
 	Place string // the path of the lock, the election, the semaphore, the group or the queue
-	// Name is the name of a member, or of the item of a claim. It is empty if the name of a member
+	// Name is the name of a group's member or of a claimed item. It is empty if the member's name
 	// is only in the znode's data.
 	Name string
-	Item string // the path of the item of a claim
+	Item string // the path of the claimed item, if the znode is a claim
 	// Contender is the znode's place in the lock queue of a lock or an election. For any other
 	// znode, Contender.Name is empty.
 	Contender lockqueue.Contender
-	// Label is the number of bytes before the label in the data.
+	// Label is the index in the znode's data at which the label of the client begins.
 	Label int
 }
 
 // Recognize returns the role of the znode at path in the layouts of this module, of Curator and of
-// kazoo. Only the path decides. So a znode of another program is recognized too if it has such a
-// name. [Layouts] recognizes more.
+// kazoo. Only the path decides. So Recognize also returns a role for a znode of another program
+// that has such a path. [Layouts] recognizes more znodes.
 func Recognize(path string) (Role, bool) {
 	dir, name := znode.Split(path)
 	parent, base := znode.Split(dir)
@@ -93,17 +93,18 @@ type Znode struct {
 	Container bool
 }
 
-// Directory reports whether [Layouts] needs this znode to recognize ephemeral znodes. That is so
-// for a container, and for the lock that guards a semaphore of kazoo.
+// Directory reports whether [Layouts] needs this znode to recognize ephemeral znodes. It returns
+// true for containers, and for the locks that guard semaphores of kazoo.
 func (z Znode) Directory() bool {
 	return !z.Ephemeral && (z.Container || strings.HasSuffix(z.Path, kazooGate))
 }
 
-// kazooGate ends the path of the lock that guards a semaphore of kazoo. Before kazooGate, this path
-// has the path of the semaphore.
+// kazooGate is the end of the path of the lock that guards a semaphore of kazoo. The rest of this
+// path is the path of the semaphore.
 const kazooGate = "-__lock__"
 
-// Layouts recognizes znodes like [Recognize], and also some whose paths do not show their meaning:
+// Layouts recognizes znodes like [Recognize], and also these znodes, whose paths do not show their
+// roles:
 //
 //   - a lock.Exclusive of this module, by its data;
 //   - a lease of kazoo's Semaphore, by the lock that guards the semaphore;

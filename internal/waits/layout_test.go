@@ -40,7 +40,8 @@ func TestLayoutsOfThreeLibraries(t *testing.T) {
 	}
 }
 
-// Some paths do not show the role of a znode. Then the znode's data or other znodes show it.
+// If the path of a znode does not show its role, Layouts recognizes the role by the znode's data or
+// by other znodes.
 func TestLayoutsThatPathsDoNotTell(t *testing.T) {
 	const id = "0123456789abcdef0123456789abcdef"
 	var l Layouts

@@ -33,7 +33,7 @@ type Contender struct {
 
 	// The fields below are only for semaphores.
 	Permits int  // number of permits that the contender holds
-	AnyOf   bool // the contender waits for permits, until any of Waits is gone
+	AnyOf   bool // the contender waits for permits, until any znode of Waits is deleted
 }
 
 // Path returns the path of the contender's znode.
@@ -42,20 +42,21 @@ func (c Contender) Path() string { return znode.Join(c.Dir, c.Node.Name) }
 // Holds reports whether the contender waits for nothing.
 func (c Contender) Holds() bool { return len(c.Waits) == 0 && !c.AnyOf }
 
-// The variable `naming` lists the suffixes that precede the number in the names of contenders. They
-// are those of locks, read-write locks and elections, of this module, Curator and kazoo.
+// The variable `naming` lists the suffixes that precede the number in the names of contenders. It
+// covers the locks, read-write locks and elections of this module, of Curator and of kazoo.
 var naming = lockqueue.Naming{
 	Exclusive: []string{"lock-", "latch-", "__WRIT__", "__lock__"},
 	Shared:    []string{"__READ__", "__rlock__"},
 	Changing:  []string{"__WRIT__"},
 }
 
-// Downgraded reports whether a contender whose data was changed has become a shared one.
+// Downgraded reports whether c became a reader when the data of its znode was changed.
 func Downgraded(c lockqueue.Contender) bool { return naming.Changed(c, 1) }
 
 // Contenders returns the children of a directory that are contenders, in the order in which they
-// are served. A shared contender waits for the exclusive ones before it. An exclusive contender
-// waits for all before it. A writer that has become a reader counts as a shared contender.
+// are served. A shared contender waits for the exclusive contenders before it. An exclusive
+// contender waits for all contenders before it. A writer that has become a reader counts as a
+// shared contender.
 func Contenders(dir string, children []Node) []Contender {
 	type parsed struct {
 		Contender
@@ -86,8 +87,9 @@ func Contenders(dir string, children []Node) []Contender {
 var lease = regexp.MustCompile(`-lease-(\d+)$`)
 
 // SemaphoreContenders returns the contenders of a semaphore of this module or of Curator. The
-// holders of leases come first. Then come the contenders that wait at the gate, in the order in
-// which they are served. The first of them waits until any holder releases permits.
+// holders of leases come first. They are followed by the contenders in the lock queue of the
+// semaphore (see Gate), in the order in which they are served. The first contender in that lock
+// queue waits until any holder releases permits.
 func SemaphoreContenders(dir string, leases, gate []Node) []Contender {
 	var all []Contender
 	var held []string
@@ -127,11 +129,12 @@ type Wait struct {
 }
 
 // Deadlocks returns the cycles of sessions that wait for each other. A cycle is a list of waits:
-// each session waits for the next one, and the last one waits for the first. A session that waits
-// for itself is a cycle too. Deadlocks ignores waits for contenders that do not hold. Do not pass
-// contenders of semaphores: each of them waits for any one of several holders. Each session is in
-// at most one cycle. A cycle need not last: for example, a wait of one of its sessions may time
-// out.
+// each session waits for the next session, and the last session waits for the first. A session that
+// waits for itself is a cycle too. Each session is in at most one of the returned cycles. A cycle
+// need not last: for example, a wait of one of its sessions may time out.
+//
+// Deadlocks ignores waits for contenders that do not hold anything. Do not pass contenders of
+// semaphores, because such a contender waits for any one of several holders.
 func Deadlocks(all []Contender) (circles [][]Wait) {
 	byPath := make(map[string]Contender)
 	for _, c := range all {

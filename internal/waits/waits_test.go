@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// node returns a child with a session. Its czxid is the number of the session.
+// The function `node` returns a child that belongs to the session. The child's czxid is the number
+// of the session.
 func node(name string, session int64) Node { return Node{Name: name, Session: session, Czxid: session} }
 
 // The function `changed` returns the znode after a change of its data.
@@ -23,8 +24,8 @@ func text(all []Contender) string {
 	return strings.Join(parts, " ")
 }
 
-// Names of this module, of Curator and of kazoo are contenders, and other names are not. In one
-// case, the 32-bit sequence numbers have overflowed to negative ones.
+// Znodes with names of this module, of Curator or of kazoo are contenders, and znodes with other
+// names are not. In the case "the numbers wrap", the 32-bit sequence numbers have overflowed.
 func TestContenders(t *testing.T) {
 	for _, c := range []struct {
 		name     string

@@ -23,11 +23,12 @@ const (
 // Known returns all versions, the oldest first.
 func Known() []string { return []string{V38, V393, V396} }
 
-// Mixed separates the versions of an ensemble that has several.
+// Mixed separates the versions in a list such as "3.8+3.9.6".
 const Mixed = "+"
 
-// Split returns the versions in a list such as "3.8+3.9.6". The nodes of an ensemble get these
-// versions in turn. The empty list is one empty version, which means the default.
+// Split returns the versions in a list such as "3.8+3.9.6". For an empty list, it returns one empty
+// version, which means the default version. Node 0 of an ensemble gets the first version of the
+// list, node 1 the second, and so on. After the last version, the list repeats.
 func Split(list string) ([]string, error) {
 	versions := strings.Split(list, Mixed)
 	if len(versions) > 1 && slices.Contains(versions, "") {
