@@ -145,8 +145,11 @@ func (s *tracked) answered(e *Event) {
 // The method `claim` notes the lease that the session reported.
 func (s *tracked) claim(e *Event) {
 	s.before, s.claimed, s.most = s.claimed, e.Deadline, max(s.most, e.Deadline)
-	if s.ends = e.Deadline; e.Deadline < s.before {
-		s.ends = max(e.Deadline, e.At)
+	switch {
+	case s.claimed > s.before:
+		s.ends = s.claimed
+	case s.claimed < s.before:
+		s.ends = min(s.before, max(s.claimed, e.At))
 	}
 }
 

@@ -319,6 +319,31 @@ func TestForgedTraceIsRefused(t *testing.T) {
 	}
 }
 
+// Holds must have ended when the lease first lapsed or was given up. Bug: a later reply without a
+// lease made the judge forget that time.
+func TestHoldsMustHaveEndedByTheEndOfTheLease(t *testing.T) {
+	type at struct{ at, deadline time.Duration }
+	for name, c := range map[string]struct {
+		replies []at
+		want    time.Duration
+	}{
+		"extended":                     {[]at{{0, 3800}, {1000, 5000}}, 5000},
+		"shortened":                    {[]at{{0, 3800}, {1000, 2000}}, 2000},
+		"shortened into the past":      {[]at{{0, 3800}, {3000, 2000}}, 3000},
+		"given up":                     {[]at{{0, 3800}, {2500, Never}}, 2500},
+		"given up, and then a reply":   {[]at{{0, 3800}, {2500, Never}, {2600, Never}}, 2500},
+		"given up after it had lapsed": {[]at{{0, 3800}, {10_000, Never}}, 3800},
+	} {
+		s := &tracked{claimed: Never}
+		for _, r := range c.replies {
+			s.claim(&Event{At: r.at, Deadline: r.deadline})
+		}
+		if s.ends != c.want {
+			t.Errorf("%s: got %d, want %d", name, s.ends, c.want)
+		}
+	}
+}
+
 // Regression: the note about the closest expiry was wrong in two cases. If all expiries were
 // exposed, it named an expiry that did not exist. If the closest expiry came before the end of the
 // lease, within the precision of the servers' times, it named a later expiry instead.

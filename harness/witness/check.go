@@ -200,13 +200,17 @@ func (l *Log) predecessorDeleted(j *judging) {
 	for _, hold := range j.Holds() {
 		e := hold.Begin
 		life := l.Life(e.Token, e.Node)
-		if life == nil || e.Arg != "" { // permits and readers are not exclusive
+		if life == nil {
 			continue
 		}
+		exclusive := e.Arg == "" || e.Arg == checker.ModeWrite // not a reader, and not a permit
 		for _, before := range earlier[e.Object] {
 			predecessor := l.Life(before.Begin.Token, before.Begin.Node)
-			if predecessor == life || predecessor.Created > life.Created {
+			if !exclusive || predecessor == life || predecessor.Created > life.Created {
 				continue
+			}
+			if predecessor.Deleted == 0 && l.Gaps > 0 {
+				continue // the deletion may be in a gap
 			}
 			j.Checked(1)
 			deleted := j.End()
@@ -245,6 +249,7 @@ func (l *Log) sessionsInLog(j *judging) {
 			if !began {
 				j.Violation([]history.Event{*e}, "%s opened session 0x%x, but no server's log has it", e.Who(), uint64(e.Session))
 			}
+		case !ended && l.Gaps > 0: // the end may be in a gap
 		case e.Op == history.SessionExpired:
 			j.Checked(1)
 			if !ended {

@@ -134,6 +134,14 @@ func TestForgeryIsFound(t *testing.T) {
 			e[4].Time = 4999 * time.Millisecond
 			return e, l
 		}},
+		{"a writer before the deletion of a writer", "witness/predecessor-deleted", func(e []history.Event, l []txn) ([]history.Event, []txn) {
+			e[4].Time, e[2].Arg, e[3].Arg, e[4].Arg = 4999*time.Millisecond, "write", "write", "write"
+			return e, l
+		}},
+		{"a writer before the deletion of a reader", "witness/predecessor-deleted", func(e []history.Event, l []txn) ([]history.Event, []txn) {
+			e[4].Time, e[2].Arg, e[3].Arg, e[4].Arg = 4999*time.Millisecond, "read", "read", "write"
+			return e, l
+		}},
 		{"an expiry that did not happen", "witness/predecessor-deleted", func(e []history.Event, l []txn) ([]history.Event, []txn) {
 			l[4] = entry(at(1, 5), 0xa, 5000, wire.OpError)
 			return e, l
@@ -150,6 +158,34 @@ func TestForgeryIsFound(t *testing.T) {
 		events, txns := c.forge(rightly(), twoHolders())
 		if r := judge(t, Merge(Server{Name: "n0", Txns: txns}), events)[c.property]; r.Verdict != checker.Invalid {
 			t.Errorf("%s: %s is %v (%s), want invalid", c.name, c.property, r.Verdict, r.Reason)
+		}
+	}
+}
+
+// Readers do not exclude each other.
+func TestReaderMayFollowAReaderAtOnce(t *testing.T) {
+	e := rightly()
+	e[4].Time, e[2].Arg, e[3].Arg, e[4].Arg = 4999*time.Millisecond, "read", "read", "read"
+	if r := judge(t, Merge(Server{Name: "n0", Txns: twoHolders()}), e)["witness/predecessor-deleted"]; r.Verdict != checker.NotExercised {
+		t.Errorf("got %v (%s), want not exercised", r.Verdict, r.Reason)
+	}
+}
+
+// Bug: a deletion or the end of a session that is missing from all logs was a violation, although
+// the logs had gaps.
+func TestAMissingTransactionProvesNothingIfLogsHaveGaps(t *testing.T) {
+	for property, missing := range map[string]txn{
+		"witness/predecessor-deleted": entry(at(1, 5), 0xa, 5000, wire.OpError),
+		"witness/sessions-in-log":     entry(at(1, 5), 0xa, 5000, wire.OpDelete, remove("/l/a-0")),
+	} {
+		for gaps, want := range map[int]bool{0: true, 1: false} {
+			txns := twoHolders()
+			txns[4] = missing
+			l := Merge(Server{Name: "n0", Txns: txns})
+			l.Gaps = gaps
+			if r := judge(t, l, rightly())[property]; (r.Verdict == checker.Invalid) != want {
+				t.Errorf("%s with %d gaps: got %v (%s), want invalid: %v", property, gaps, r.Verdict, r.Reason, want)
+			}
 		}
 	}
 }
