@@ -81,7 +81,7 @@ func named(err error) error {
 //
 // Four errors of go-zookeeper are not among them. The client returns zk.ErrSessionExpired and
 // zk.ErrClosing also for requests in progress. It returns zk.ErrAPIError and zk.ErrShortBuffer for
-// a reply that it cannot decode. In both cases the request may have been applied.
+// a reply that it cannot decode. With each of these four errors, the request may have been applied.
 func refusals() []error {
 	all := []error{
 		zk.ErrNoNode, zk.ErrNodeExists, zk.ErrBadVersion, zk.ErrNotEmpty,

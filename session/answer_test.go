@@ -15,7 +15,7 @@ import (
 )
 
 // Each error code of a server is reported as a named error with an outcome, even if go-zookeeper
-// does not know the code. Bug: a refusal because of a quota or a busy server was reported as
+// does not know the code. Regression: a refusal because of a quota or a busy server was reported as
 // "unknown error: -125" with an unknown outcome.
 //
 // Covers S4.

@@ -10,8 +10,10 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Covers S2. When the call that ends the hold returns, all contexts bound to the hold have ended.
-// No other goroutine has to run for that.
+// When the call that ends the hold returns, all contexts bound to the hold have ended. No other
+// goroutine has to run for that.
+//
+// Covers S2.
 func TestBoundContextEndsWithTheHold(t *testing.T) {
 	errOver := errors.New("over")
 	for name, c := range map[string]struct {

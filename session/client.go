@@ -46,10 +46,10 @@ func connect(s *Session) (<-chan zk.Event, error) {
 const smallBuffer = 4 << 10
 
 // limitReplies sets the size in bytes of the largest reply that the client accepts; 0 means no
-// limit. Right after the handshake, the client allocates a buffer of 1.5 MiB, or of the limit if
-// that is smaller. To save this memory, a session sets a small limit during the handshake, and
-// removes the limit when the first reply arrives. Only the client's goroutine that reads from the
-// connection may call limitReplies, because that goroutine uses the limit without a lock.
+// limit. Right after the handshake, the client allocates a buffer. Its size is 1.5 MiB or the
+// limit, whichever is smaller. To save memory, a session sets a small limit during the handshake,
+// and removes the limit when the first reply arrives. Only the client's goroutine that reads from
+// the connection may call limitReplies, because that goroutine uses the limit without a lock.
 func limitReplies(c *zk.Conn, bytes int) { zk.WithMaxBufferSize(bytes)(c) }
 
 // debugLog passes the client's log messages to log at the level debug.

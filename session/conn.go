@@ -94,8 +94,8 @@ func (c *conn) fail(why error) error {
 	return c.Conn.Close()
 }
 
-// SetWriteDeadline does nothing. Each write sets its own deadline, because the session also writes
-// on the connection.
+// SetWriteDeadline does nothing, because the client's deadline would also apply to the frames that
+// the session writes. Instead, the method `write` sets its own deadline.
 func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
 // SetDeadline sets only the deadline of reads.

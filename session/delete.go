@@ -33,9 +33,9 @@ func (s *Session) DeleteAll(ctx context.Context, path string) error {
 const deletions = 500
 
 // deleteChildren lists the children of dir once, and deletes them and everything below them. A
-// transaction fails as a whole at the first child that is gone or has children of its own. After
-// this failure, deleteChildren skips the child if it is gone. If the child has children, it is
-// deleted separately. More transactions may fail in the same way, so the next ones are smaller.
+// transaction fails as a whole at the first child that is gone or that has children. After this
+// failure, deleteChildren skips that child if it is gone, or deletes it separately if it has
+// children. The next transactions are smaller, because they may fail in the same way.
 func (s *Session) deleteChildren(ctx context.Context, dir string) error {
 	listing, err := s.Children(ctx, dir)
 	if errors.Is(err, zk.ErrNoNode) {

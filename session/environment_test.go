@@ -163,7 +163,7 @@ func TestSessionSurvivesAnExpiredCertificate(t *testing.T) {
 
 // In this test the lookup of the server's name fails, or returns a dead address or no address. The
 // session repeats the lookup until it can connect. It then continues as the same session, even if
-// the addresses are those of other servers.
+// the addresses are now those of other servers.
 func TestSessionSurvivesChangesOfANameInDNS(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		var mu sync.Mutex

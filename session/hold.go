@@ -47,17 +47,17 @@ type hold struct {
 	trace    trace     // its field `step` is set before Grant, without mu
 }
 
-// newHold returns a hold on the znode n, which the session created. The Czxid distinguishes the
-// znode from a later one at the same path.
+// newHold returns a hold on the znode n, which the session created. The field Czxid of n
+// distinguishes this znode from a later znode at the same path.
 func newHold(k *leaseKeeper, n engine.Node) *hold {
 	h := &hold{keeper: k, node: n, since: time.Now()}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	return h
 }
 
-// Grant waits until the lease stands. From then on, nobody else can be granted what the hold covers
-// before the context of the hold ends. Call Grant when the recipe has found that it is the turn of
-// the hold's znode. If ctx or the hold ends first, Grant returns the cause, and nothing is held.
+// Grant waits until the lease stands. From then until the context of the hold ends, nobody else can
+// be granted what the hold covers. Call Grant when the recipe has found that it is the turn of the
+// hold's znode. If ctx or the hold ends first, Grant returns the cause, and nothing is held.
 func (h *hold) Grant(ctx context.Context) error {
 	for {
 		wait, err := h.keeper.grant(h, time.Now())
@@ -118,9 +118,9 @@ func (h *hold) Bind(ctx context.Context) context.Context { return h.bound.Bind(c
 // function when the wait is over.
 //
 // Unbind returns ctx itself if ctx has ended, or if ctx is not derived from a context of Bind.
-// Otherwise, the returned context has the deadline of ctx and ends when ctx ends, with one
-// exception. If the end of the hold ends ctx, the returned context continues until its deadline, or
-// until the context that was passed to Bind ends.
+// Otherwise, the returned context has the deadline of ctx and ends when ctx ends. There is one
+// exception: if ctx ends because the hold ends, the returned context continues. It then ends at its
+// deadline, or when the context that was passed to Bind ends.
 //
 // If ctx comes from context.WithoutCancel, the end of the hold does not end ctx. Then the context
 // that was passed to Bind does not limit the wait.

@@ -352,8 +352,8 @@ func TestEndedHoldsAreNotGranted(t *testing.T) {
 	})
 }
 
-// A lapse ends the holds that were granted before it, even if the keeper's timer is late and an
-// answer arrives first.
+// A lapse ends the holds that were granted before the lapse, even if the keeper's timer is late and
+// an answer arrives before the timer fires.
 //
 // Covers S2.
 func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
@@ -375,8 +375,8 @@ func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
 }
 
 // If the ACL of a hold's znode no longer lets the session read the znode, this hold ends with that
-// reason, and no other hold ends. Bug: all holds ended when the lease lapsed, 9.5 s after the
-// change of the ACL.
+// reason, and no other hold ends. Regression: all holds ended when the lease lapsed, 9.5 s after
+// the change of the ACL.
 //
 // Covers S2.
 func TestAnUnreadableNodeEndsItsHoldAlone(t *testing.T) {

@@ -43,7 +43,8 @@ type leaseKeeper struct {
 	renewal     chan struct{} // closed when the lease stands again; nil while nobody waits
 }
 
-// A line is a connection, used for requests of the session itself.
+// A line is a connection on which the session can send its own pings and syncs, and which it can
+// close.
 type line interface {
 	ping()
 	sync()
@@ -329,8 +330,9 @@ func (k *leaseKeeper) anyLocked(is func(*hold) bool) bool {
 
 // tendLocked adds to the chores a ping and the holds to watch, if they are due.
 //
-// A heartbeat proves only that the leader has received activity that was answered well before the
-// heartbeat was sent. A ping is such activity, and costs the ensemble no write.
+// A heartbeat proves that the leader has received an earlier activity of the session, but only if
+// the activity was answered well before the heartbeat was sent. Pings provide this activity, and
+// cost the ensemble no write.
 //
 // If a hold has lasted a while, its znode is watched. So if another client deletes the znode, the
 // session notices this at once, and not only with the next heartbeat. A short hold costs no request
@@ -354,12 +356,13 @@ func (k *leaseKeeper) tendLocked(due *chores, now time.Time, keeping bool) {
 // its heartbeats check their znodes in turn.
 const maxChecks = 64
 
-// beatLocked adds a heartbeat or a sync to the chores if one is due. A contender that does not
-// expect a grant soon counts as idle.
+// beatLocked adds a heartbeat or a sync to the chores if one is due. If `keeping` is false, the
+// session counts as idle: it holds nothing and expects no grant soon, although it may wait for a
+// lock.
 //
 // Syncs keep an idle session ready without a write: they prove that the path to the leader and back
-// is open. Only one sync is in progress at a time, because all syncs have the same xid: the answers
-// to several syncs could not be distinguished.
+// is open. All these syncs have the same xid, so the session could not distinguish the answers to
+// several syncs. Therefore only one sync is in progress at a time.
 func (k *leaseKeeper) beatLocked(due *chores, now time.Time, keeping bool) {
 	silent := k.opts.UnsafeTrustIdle || k.opts.NoIdleLease && len(k.holds) == 0
 	if k.beating || k.opts.UnsafeHoldUntilLost || silent && !keeping {

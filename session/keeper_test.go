@@ -220,8 +220,8 @@ func TestFailedChoresAreSpaced(t *testing.T) {
 	}
 }
 
-// If a session has many holds, its heartbeats check the znodes of all holds in turn. Bug: each
-// heartbeat checked a random part of them, so many heartbeats could miss a znode.
+// If a session has many holds, its heartbeats check the znodes of all holds in turn. Regression:
+// each heartbeat checked a random part of the znodes, so many heartbeats could miss the same znode.
 func TestHeartbeatsCheckAllHoldsInTurn(t *testing.T) {
 	k := bareKeeper(t, nil)
 	for i := range 2 * maxChecks {

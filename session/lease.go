@@ -6,9 +6,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// The type `lease` applies the rule of the lease. From the times at which packets were sent and
-// answered, it computes until when no other client can be granted what this session holds. It reads
-// no clock and does no I/O.
+// The type `lease` applies the rule of the lease. It computes a time before which no other client
+// can be granted what this session holds. The computation is based on the times at which packets
+// were sent and answered. The type reads no clock and does no I/O.
 //
 // The rule and its proof from ZooKeeper's sources are in docs/decisions/0001-lease.md. In short,
 // the leader expires a session no sooner than its timeout after the last activity that the leader
@@ -16,10 +16,10 @@ import (
 // keeps two times:
 //
 //   - `kept`: before this time, the leader of this connection does not expire the session. A packet
-//     k that went to the leader and back can move this time later, because k proves that the
-//     leader had received an earlier activity a. The proof also needs a packet j between a and k,
-//     which went to the leader and back too. Both k and j can be syncs, which cost the ensemble no
-//     write.
+//     k that went to the leader and back can postpone this time, because k proves that the leader
+//     had received an earlier activity a. The proof also needs a packet j between a and k. The
+//     packet j must have gone to the leader and back too. Both k and j can be syncs, which cost
+//     the ensemble no write.
 //   - `deadline`: before this time, no leader expires the session. An acknowledged quorum write
 //     moves it to `kept`, because the write proves that the leader still had a majority.
 type lease struct {
@@ -71,11 +71,11 @@ type carried struct {
 // A probation begins with the answer to the first write after lease.kept has passed. Nothing is
 // granted until the probation ends.
 //
-// When a probation begins, the leader may already have taken the session from its table to close
+// When a probation begins, the leader may already have removed the session from its table to close
 // it, although the leader still answers requests. In this case the leader closes the session within
-// one session timeout. So a write that is sent at least one session timeout after the beginning
-// succeeds only if the leader had not taken the session. Such a successful write ends the
-// probation.
+// one session timeout, and every later write fails. So a write that is sent at least one session
+// timeout after the beginning, and that succeeds, proves that the leader had not removed the
+// session. Such a write ends the probation.
 type probation struct {
 	since time.Time // when the write that began it was answered
 	kept  time.Time // the next value of lease.kept, if the session survives
@@ -144,9 +144,11 @@ func (l *lease) activity(sent, answered time.Time) {
 
 // The method `reached` records a packet that went to the leader and back: a sync or a quorum write.
 // It returns a time before which the leader does not expire the session, unless the leader had
-// already taken the session from its table to close it. If the packet was answered before l.kept,
-// the leader had not taken the session, so l.kept moves to the returned time if that time is later.
-// During a probation, l.probation.kept moves in the same way.
+// already removed the session from its table to close it.
+//
+// If the packet was answered before l.kept, the leader had not removed the session. Then `reached`
+// sets l.kept to the returned time if the returned time is later. During a probation, `reached`
+// does the same with l.probation.kept, if the packet was answered before l.probation.kept.
 func (l *lease) reached(sent, answered time.Time) (known time.Time) {
 	if !l.connected {
 		return known
@@ -300,9 +302,10 @@ func (l *lease) before(end, last time.Time) time.Time {
 	return times.Later(times.Earlier(near, last.Add(l.beat())), last.Add(l.timeout/spacing))
 }
 
-// The method `spaced` returns t, or the time timeout/spacing after the last write was sent if that
-// is later. After a stall, late answers to writes hardly extend the lease. Without this delay, the
-// session would send the next heartbeat at once after each late answer.
+// The method `spaced` returns the later of two times: t, and the end of a pause. The pause begins
+// when the last write was sent, and lasts timeout/spacing. After a stall, late answers to writes
+// hardly extend the lease. Without the pause, the session would send the next heartbeat at once
+// after each late answer.
 func (l *lease) spaced(t time.Time) time.Time {
 	return times.Later(t, l.lastWrite.Add(l.timeout/spacing))
 }

@@ -20,7 +20,7 @@ import (
 
 // assumptions limit what a run may do.
 type assumptions struct {
-	pace  float64 // in units of T: longest time from taking an expired session to closing it
+	pace  float64 // in units of T: longest time from removing an expired session to closing it
 	late  float64 // in units of epsilon: how late the leader may queue a PING
 	drift float64 // largest difference between the clock rates of leader and client
 }
@@ -61,7 +61,7 @@ type modelLeader struct {
 	rate    float64       // rate of its clock
 	paused  time.Duration // its process is paused until then
 	expiry  time.Duration // when the session expires, by the leader's clock
-	taken   bool          // the expirer has taken the session
+	taken   bool          // the expirer has removed the session from the table
 	closing bool
 }
 
@@ -150,8 +150,8 @@ func (w *world) run(timeouts int) {
 	}
 }
 
-// The method `judge` checks that the leader of a majority has not closed the session earlier than
-// one margin after the lease's deadline. This is stricter than the rule, which promises only that
+// The method `judge` sets w.broken if the leader of a majority has closed the session before the
+// lease's deadline plus one margin. This check is stricter than the rule, which promises only that
 // the session is not closed before the deadline.
 func (w *world) judge() {
 	if w.closed == 0 {
@@ -200,8 +200,9 @@ func (w *world) touch(l *modelLeader) {
 	}
 }
 
-// expirer takes the session when the session's expiry is due, and some time later marks the session
-// as closing. The function runs repeatedly until it has taken the session.
+// expirer removes the session from the table of l when the session's expiry is due, and some time
+// later marks the session as closing. The function runs repeatedly until it has removed the
+// session.
 func (w *world) expirer(l *modelLeader) {
 	w.running(l, func() {
 		if w.of(l) >= l.expiry && !l.taken {
@@ -396,9 +397,10 @@ func (w *world) pings() {
 	w.do(w.now+every, w.pings)
 }
 
-// reconnect closes the client's connection and opens one to any follower. Answers in progress are
-// lost, but requests that the follower had received are not. The new connection is valid once the
-// leader of its follower has confirmed it.
+// reconnect closes the client's connection and opens one to any follower. Answers that have not
+// reached the client are lost. Requests that the old connection's follower has received are not
+// lost. The new connection is valid once the leader of the new connection's follower has confirmed
+// the session.
 func (w *world) reconnect() {
 	w.conn++
 	w.lease.disconnect()

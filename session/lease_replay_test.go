@@ -25,8 +25,8 @@ import (
 // if a leader closed the session while this lease stood.
 //
 // The clock of a leader decides when the leader sends PINGs and expires sessions. So each script
-// runs at many phases of that clock, and must succeed in one of them. With all assumptions and the
-// unchanged rule, no run may succeed.
+// runs at many phases of that clock, and at least one of these runs must succeed. With all
+// assumptions and the unchanged rule, no run is allowed to succeed.
 
 const (
 	replayT    = 6 * time.Second
@@ -219,10 +219,11 @@ func (r *replay) overlap() time.Duration {
 	return end.Sub(closed)
 }
 
-// The method `stall` stops the leader's expirer after it has taken the sessions that are due and
-// has marked the first of them as closing. If `decoy` is true, stall opens a second session, the
-// decoy, on the given server. If the expirer marks the decoy first, the session of the replay is
-// taken but not marked until the expirer continues.
+// The method `stall` makes the leader's expirer stop halfway the next time that sessions are due.
+// The expirer removes all due sessions from the leader's table, marks the first of them as closing,
+// and then stops. If `decoy` is true, stall also opens a second session, the decoy, on the given
+// server. If the expirer marks the decoy first, the session of the replay is removed but not marked
+// until the expirer continues.
 func (r *replay) stall(server int, decoy bool) {
 	r.e.SetExpirerPace(r.leader, time.Hour)
 	if decoy {
@@ -267,8 +268,8 @@ func forgotten(a, j, k time.Duration) func(*replay) {
 	}
 }
 
-// The function `revived` is the script of a session whose client sends again after a leader has
-// taken the session to expire it. The client sends a ping, a sync and two writes.
+// The function `revived` is a script in which the client is silent until a leader has removed the
+// session from its table to expire it. Then the client sends a ping, a sync and two writes.
 func revived(r *replay) {
 	r.stall(r.at, true)
 	r.ping(9050 * milli)
@@ -278,10 +279,11 @@ func revived(r *replay) {
 	r.flow(11300 * milli)
 }
 
-// The function `proven` returns the script of a session that passes a probation although a leader
-// has already taken the session to expire it. The leader's expirer is stalled until the time
-// `flows`. With a decoy, the expirer is stalled before it marks the session as closing. Without a
-// decoy, the expirer is stalled after it has marked the session.
+// The function `proven` returns a script in which the client tries to end a probation, although a
+// leader has already removed the session from its table to expire it. The leader's expirer is
+// stalled until the time `flows`. With a decoy (see `stall`), the expirer is stalled before it
+// marks the session as closing. Without a decoy, the expirer is stalled after it has marked the
+// session.
 func proven(decoy bool, flows time.Duration) func(*replay) {
 	return func(r *replay) {
 		r.stall(r.at, decoy)
@@ -299,8 +301,9 @@ func proven(decoy bool, flows time.Duration) func(*replay) {
 	}
 }
 
-// The function `hasty` is the script of a session that a leader has taken to expire it. The second
-// write comes two thirds of a timeout after the first.
+// The function `hasty` is a script in which the client sends two writes after a leader has removed
+// the session from its table to expire it. The second write is sent two thirds of a timeout after
+// the first.
 func hasty(r *replay) {
 	r.stall(r.at, true)
 	r.ping(9050 * milli)
@@ -322,8 +325,8 @@ func deposed(r *replay) {
 }
 
 // The function `moved` is the script of a client that stays with a deposed leader, which answers
-// its syncs. The next leader knows nothing of these syncs, and takes the session to expire it. Then
-// the client connects to the next leader and writes.
+// its syncs. The next leader has not received these syncs, and removes the session from its table
+// to expire it. Then the client connects to the next leader and writes.
 func moved(r *replay) {
 	r.depose(100 * milli)
 	r.until(400 * milli)
@@ -348,7 +351,7 @@ type counterexample struct {
 	drop    func(*replay) // drops the assumption, or changes the rule
 	keep    func(*replay) // prepares the runs without the change; nil prepares nothing
 	script  func(*replay)
-	prompt  bool          // a run counts only if the expirer closed the session within T of taking it (A7)
+	prompt  bool          // a run counts only if the session is closed within T of its removal (A7)
 	kept    func(*replay) // the script of the runs without the change; nil means the field `script`
 }
 

@@ -54,7 +54,7 @@ type variant struct {
 	// The assumptions.
 	tick    int           // of the servers, in units
 	late    int           // how many units late a PING may be
-	pace    int           // most units from taking an expired session to closing it
+	pace    int           // most units between removing an expired session and closing it
 	drift   time.Duration // the session may expire this long before T by the client's clock
 	relayed bool          // a touch reaches the leader only after two PINGs, like behind an observer master
 	forgets bool          // a new leader may not know the session
@@ -125,7 +125,7 @@ func (q *queue) pop() uint8 {
 
 type searchLeader struct {
 	expiry  int16
-	taken   int16 // when the expirer took the session; the constant `never` if it did not
+	taken   int16 // when the expirer removed the session from the table, or the constant `never`
 	due     int16 // when the next PING to the client's follower is due
 	closing bool
 	paused  bool
@@ -282,9 +282,9 @@ func newSearcher(v variant) *searcher {
 // most variants, the session was just created.
 //
 // If s.idle is set, the lease has lapsed after a long idle time. The leader expires the session at
-// any time from now to one timeout from now, and begin returns a state for each of these times. If
-// s.proving is set, a probation has just begun. In half of these states, the expirer has just taken
-// the session.
+// any time from now to one timeout from now, and `begin` returns a state for each of these times.
+// If s.proving is set, a probation has just begun. Then `begin` returns each state twice. In one of
+// the two, the expirer has just removed the session from the leader's table.
 func (s *searcher) begin(b bounds) []place {
 	l := &s.lease
 	*l = lease{}
@@ -315,7 +315,7 @@ func (s *searcher) begin(b bounds) []place {
 			q := p
 			q.leaders[0].due, q.leaders[0].expiry = int16(due), expiry
 			all = append(all, q)
-			if s.proving { // the expirer has just taken the session
+			if s.proving { // the expirer has just removed the session from the table
 				q.leaders[0].taken = 0
 				all = append(all, q)
 			}
@@ -408,7 +408,7 @@ func (s *searcher) possible(p *place) []step {
 
 func (s *searcher) keep(all []step) []step { s.steps = all; return all }
 
-// mayWait reports whether a unit of time may pass. It may not pass if something has already lasted
+// mayWait reports whether a unit of time may pass. It returns false if something has already lasted
 // as long as the assumptions allow, or if the session was closed more than a session timeout ago.
 func (s *searcher) mayWait(p *place) bool {
 	if p.closed != never && p.now > p.closed+searchT {
@@ -503,7 +503,7 @@ func (s *searcher) take(p *place, a step) {
 }
 
 // The method `settle` makes one step at once if a delay of this step could not make the session end
-// earlier. It reports whether it made a step.
+// earlier. So the search does not try such a delay. The method reports whether it made a step.
 //
 // A touch is a packet of the client that the follower has received. The follower reports a touch to
 // the leader in its answer to the next PING, and the leader then gives the session a new timeout.

@@ -226,9 +226,9 @@ func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 
 func first[A, B any](a A, _ B) A { return a }
 
-// After a heartbeat, the next one is due only after a pause, even if the deadline is near and the
-// answer did not move it. In this test the lease has no recent activity that a heartbeat could
-// prove, like after a stall.
+// After a heartbeat, the next heartbeat is due only after a pause, even if the deadline is near and
+// the answer to the first heartbeat did not move the deadline. In this test, as after a stall, the
+// lease has no recent activity that a heartbeat could prove.
 func TestHeartbeatsNearTheDeadlineAreSpaced(t *testing.T) {
 	var l lease
 	l.do("open", ms(0), ms(10), 4*time.Second)

@@ -72,7 +72,8 @@ func (l *lifetime) wait() { l.work.Wait() }
 //
 // The context of f ends with the session. f has no timeout, because anything that f does not undo
 // would remain until the session ends. Close waits for f, at most a third of the session timeout.
-// The channel receives the result of f, or the cause of the session's end if f could not run.
+// The returned channel receives the result of f, or the cause of the session's end if f could not
+// run.
 func (l *lifetime) detach(f func(ctx context.Context) error) <-chan error {
 	done := make(chan error, 1)
 	l.count(1)

@@ -19,8 +19,8 @@ var (
 	adminOnly = zk.DigestACL(zk.PermAll, "admin", "secret")
 )
 
-// If the chroot is missing, the error of a request names the chroot. Bug: the error said only "node
-// does not exist".
+// If the chroot is missing, the error of a request names the chroot. Regression: the error said
+// only "node does not exist".
 func TestAMissingChrootIsNamed(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		owner := open(t, on(e))
@@ -60,8 +60,8 @@ func TestAMissingChrootIsNamed(t *testing.T) {
 	})
 }
 
-// DeleteAll deletes many children with each request. Bug: it deleted 10,000 children one by one, in
-// 18 s.
+// DeleteAll deletes many children with each request. Regression: it deleted 10,000 children one by
+// one, in 18 s.
 func TestDeleteAllSendsFewRequests(t *testing.T) {
 	const n = 600
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {

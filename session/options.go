@@ -75,8 +75,8 @@ type Options struct {
 
 	// UnsafeHoldUntilLost disables the lease: a grant then counts as held until the loss of the
 	// session is reported, as in zk.Lock, Curator and kazoo. If the session's server is a follower
-	// that is cut off from the leader, the loss is reported seconds after another client may have
-	// been granted the same lock. No heartbeats are sent.
+	// that is cut off from the leader, the loss is reported late: another client may already have
+	// held the same lock for seconds. No heartbeats are sent.
 	UnsafeHoldUntilLost bool
 
 	// UnsafeAnyServer grants holds also on servers that are not ZooKeeper: see ErrNotZooKeeper.
@@ -90,10 +90,11 @@ type Options struct {
 	// watches znodes or puts items in queues.
 	NoIdleLease bool
 
-	// UnsafeTrustIdle is for tests of the harness: with it, two clients can hold the same lock, and
-	// the harness must detect that. An idle session then sends nothing. Its first write after
-	// idleness counts as proof that the leader had received the session's latest activity. That is
-	// not certain: the follower may not have reported the activity to the leader.
+	// UnsafeTrustIdle is for tests of the harness. With this option, two clients can hold the same
+	// lock, and the harness must detect that. An idle session then sends nothing. The session's
+	// first write after idleness counts as proof that the leader had received the session's latest
+	// activity. In fact this is not certain: the follower might not have reported the activity to
+	// the leader.
 	UnsafeTrustIdle bool
 
 	// MaxRequest is the size in bytes above which a request is refused without being sent. Zero

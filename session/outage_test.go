@@ -50,8 +50,8 @@ func count(lines []string, words ...string) (n int) {
 	return n
 }
 
-// An outage is logged at the level Info, and does not fill the log. Bug: it was not logged at this
-// level.
+// An outage is logged at the level Info, and does not fill the log. Regression: it was not logged
+// at this level.
 func TestAnOutageIsLogged(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		opts := on(e)

@@ -105,8 +105,8 @@ func answered(op, path string, err error) error {
 }
 
 // ConnectionLost reports whether the request that returned err failed because its connection was
-// lost, while the session may continue. A read can then be repeated. A write can be repeated if its
-// Outcome is Failed.
+// lost. If so, the session may still continue, and a read can be repeated. A write can be repeated
+// if its Outcome is Failed.
 func ConnectionLost(err error) bool { return retryable(err) }
 
 // The function `retryable` reports whether a read can be repeated because only its connection was

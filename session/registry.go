@@ -87,8 +87,9 @@ func (r *watchRegistry) dropLocked(key watchKey, w waiter) {
 	}
 }
 
-// forgetLocked removes a watch here, and at the server if the server has it. The removal does not
-// affect a read that sets the watch again, because such a read can only be sent later.
+// forgetLocked removes a watch from the registry, and also from the server if the server has the
+// watch. The removal does not affect a read that sets the watch again, because such a read can only
+// be sent later.
 func (r *watchRegistry) forgetLocked(key watchKey, on *watched) {
 	delete(r.watches, key)
 	if (on.set || on.left) && r.online {
@@ -136,8 +137,9 @@ func watchable(op wire.Op) bool {
 }
 
 // The method `sending` is called with each request before the request is written. It returns the
-// frames that must be sent before the request. It sets the watch flag of a read whose path somebody
-// waits for, unless the server has the watch. If it sets the flag, it also returns the path.
+// frames that must be sent before the request. If the request is a read and somebody waits for its
+// path, `sending` also sets the read's watch flag and returns the path, unless the server already
+// has the watch.
 //
 // One call returns both results, because a frame that removes a watch must not follow the read that
 // sets the watch again.

@@ -145,9 +145,9 @@ func TestRegistryRepeatsRefusedRemovals(t *testing.T) {
 	}
 }
 
-// In this test the server refuses to remove a watch while somebody waits for the path again. Then
-// the server refuses the read of that waiter too, and the waiter stops. The registry must send the
-// removal again. Bug: nothing removed the watch.
+// In this test the server refuses to remove a watch. By then, a new waiter waits for the same path.
+// The server also refuses the new waiter's read, and the waiter stops. The registry must send the
+// removal again. Regression: nothing removed the watch.
 func TestRegistryRemovesAWatchThatARefusalLeft(t *testing.T) {
 	b := newBench(t)
 	first := b.watch("/a", false)

@@ -62,8 +62,8 @@ func do[T any](ctx context.Context, s *Session, r request, call func(request) (T
 	return a.value, answered(op, path, a.err)
 }
 
-// A request is one request of a caller. The function that is passed to `do` should get everything
-// that it needs from the request. It then captures no variables and costs no allocation.
+// A request is one request of a caller. The function that is passed to `do` should read everything
+// that it needs from the request. Then the function captures no variables and costs no allocation.
 type request struct {
 	op      string
 	path    string
@@ -327,9 +327,9 @@ func (s *Session) Delete(ctx context.Context, path string, version int32) error 
 
 // Sync ensures that the next read of this session includes what the leader had committed when it
 // received the Sync. If the session is connected to the leader itself, the read includes only what
-// the leader has applied. The leader may have applied less than another server has already shown to
-// a client: see recipe.ReadBarrier. Sync does not prove that the session lives, because an isolated
-// leader answers it too.
+// the leader has applied. Another server may already have applied more and shown it to a client:
+// see recipe.ReadBarrier. Sync does not prove that the session lives, because an isolated leader
+// answers it too.
 func (s *Session) Sync(ctx context.Context, path string) error {
 	if err := s.check("sync", path, 0); err != nil {
 		return err

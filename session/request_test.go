@@ -271,7 +271,7 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 				err := request(ctx)
 				cancel()
 				// A request that was sent gets no answer, and its connection is closed after some
-				// time. The error may then be that of the closed connection.
+				// time. Then the error can be zk.ErrConnectionClosed.
 				if d := time.Since(start); d > time.Second || !errors.Is(err, why) && !(sent && errors.Is(err, zk.ErrConnectionClosed)) {
 					t.Errorf("%s: %s: got %v after %v, want %v within 1 s", when, name, err, d, why)
 				}
@@ -308,9 +308,9 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 	})
 }
 
-// A caller may change its buffer after it has given up a request, although the client may encode
-// the request later. So the client gets a copy. The abandoned request is never written, neither
-// with the old data nor with the new.
+// A caller that has given up a request is allowed to change its buffer. The client might encode the
+// request later, so the client gets a copy of the buffer. The abandoned request is never written,
+// neither with the old data nor with the new.
 //
 // Covers S5.
 func TestBufferOfAnAbandonedCallIsReusable(t *testing.T) {

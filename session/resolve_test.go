@@ -52,9 +52,9 @@ func (c at) RemoteAddr() net.Addr { return c }
 func (c at) Network() string      { return "tcp" }
 func (c at) String() string       { return c.address }
 
-// Each dead address of a host name delays Open by at most 250 ms (the constant `stagger`). Bug: a
-// dead address cost a third of the session timeout each time that it was chosen, up to 10.6 s in
-// total.
+// Each dead address of a host name delays Open by at most 250 ms (the constant `stagger`).
+// Regression: a dead address cost a third of the session timeout each time that it was chosen, up
+// to 10.6 s in total.
 func TestADeadAddressOfANameCostsLittle(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		for _, dead := range []map[string]bool{

@@ -8,8 +8,8 @@ import (
 )
 
 // Run calls f with a session. If the session is lost while f runs, Run calls f again with a new
-// session, until ctx ends or until f returns from a call whose session was not lost. The context
-// passed to f ends with the session; f must then return.
+// session. Run repeats this until ctx ends, or until f returns from a call whose session was not
+// lost. The context passed to f ends with the session; f must then return.
 //
 // If f returns from a call whose session was not lost, Run returns the result of f. If that result
 // is nil and ctx has ended, Run returns the cause of ctx instead.

@@ -12,7 +12,7 @@ import (
 )
 
 // If credentials are refused, Run returns ErrCredentials, because they would be refused in the next
-// session too. Bug: Run retried forever and reported nothing.
+// session too. Regression: Run retried forever and reported nothing.
 //
 // Covers S5.
 func TestRefusedCredentialsEndRun(t *testing.T) {

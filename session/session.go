@@ -111,8 +111,8 @@ func (s *Session) supervise(events <-chan zk.Event) {
 }
 
 // dismiss closes the client. The requests in progress end at once. If the program closed the
-// session while the session was connected, the client sends closeSession and waits for the answer,
-// at most a second. Otherwise dismiss waits for no server.
+// session and the session is still connected, the client sends closeSession and waits at most a
+// second for the answer. In all other cases, dismiss does not wait for a server.
 func (s *Session) dismiss() {
 	if s.Server() == "" || !errors.Is(s.Err(), ErrClosed) {
 		s.hangUp()

@@ -281,8 +281,8 @@ func TestCloseIsIdempotentWaitsAndDeletes(t *testing.T) {
 }
 
 // If no server can be reached, Open returns soon after its context has ended, and Close soon after
-// its call. Bug: 3 to 8 of 100 calls of Open returned 1.0 s late, and Close was as late, because
-// the client library waits a second for a request that was queued after its last flush.
+// its call. Regression: 3 to 8 of 100 calls of Open returned 1.0 s late, and Close was as late,
+// because the client library waits a second for a request that was queued after its last flush.
 //
 // Covers S7.
 func TestOpenAndCloseReturnInTime(t *testing.T) {

@@ -58,8 +58,8 @@ func TestASuspendedMachineEndsItsHolds(t *testing.T) {
 	})
 }
 
-// Nothing may be granted on a lease from before a suspension, even before the keeper's next check.
-// A suspension ends a hold even while no server is reachable.
+// After a suspension, nothing is granted on a lease from before the suspension, not even before the
+// keeper's next check. A suspension ends a hold even while no server is reachable.
 func TestNothingIsGrantedOnALeaseFromBeforeASuspension(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		var slept atomic.Int64

@@ -70,7 +70,7 @@ func newTap(opts *Options, life *lifetime, k *leaseKeeper, w *watchRegistry, h *
 // errAbandoned means that a request must not be written because its caller has gone.
 var errAbandoned = errors.New("abandoned request")
 
-// The method `sending` is called with each frame of c just before the frame is written, and may
+// The method `sending` is called with each frame of c just before the frame is written, and can
 // change the frame. `id` is the frame's ticket, or 0. The caller must send the frames in `first`
 // before this frame. If `written` is not nil, the caller must close it when this frame has been
 // written.
@@ -289,10 +289,10 @@ func (t *tap) refusedLocked(how string) error {
 // A read must not show a state from before an event that the client has received. Since ZooKeeper
 // 3.9 an event carries its zxid, and a server that has not applied this zxid refuses the session.
 // In ZooKeeper 3.8 no event has a zxid, and in later versions an event in reply to setWatches has
-// none. The next server may not have applied the change that an event without a zxid reports. So
-// after an event without a zxid, the next connection begins with a quorum write before all reads,
-// like in recipe.ReadBarrier. If the server refuses this write, the server may not have applied the
-// change, so the connection is closed.
+// none. The next server might not have applied the change that an event without a zxid reports. So
+// if such an event came after the last reply, the next connection begins with a quorum write before
+// all reads, like in recipe.ReadBarrier. If the server refuses this write, the server still might
+// not have applied the change, so the connection is closed.
 func (t *tap) greetingLocked() []byte {
 	var out []byte
 	for _, a := range t.opts.Auth {

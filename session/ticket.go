@@ -17,10 +17,11 @@ import (
 // number of its ticket. The connection removes the number, and drops the request if its caller has
 // gone. The ticket 0 means no ticket.
 //
-// A ticket passes when the connection accepts the ticket's request for writing. After that, the
-// request takes effect before every later request of the session, or not at all. A later request on
-// the same connection is written after it. If a later request is written on a later connection, the
-// leader refuses the requests that are still in progress on the earlier connection.
+// A ticket passes when the connection accepts the ticket's request for writing. After that, this
+// request takes effect before every later request of the session, or not at all. There are two
+// cases. A later request on the same connection is written after this request. If a later request
+// is written on a later connection, the leader refuses the requests that are still in progress on
+// the earlier connection.
 type ticket uint64
 
 // The type `tickets` has the tickets of one session.

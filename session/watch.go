@@ -10,9 +10,9 @@ import (
 // A Watch waits for one event of a znode, like ZooKeeper's watches.
 type Watch struct {
 	// C delivers one event and is then closed. If the session ends first, the event is
-	// EventNotWatching with the cause. A Watch never misses a change. It may also fire for a change
-	// that is already in the result of the read that created the Watch: all Watches on one path
-	// share one watch at the server, and an earlier Watch may have set it.
+	// EventNotWatching with the cause. A Watch never misses a change. A Watch can also fire for a
+	// change that is already in the result of the read that created the Watch. The reason is that
+	// all Watches on one path share one watch at the server, which an earlier Watch may have set.
 	C <-chan Event
 
 	ch       chan zk.Event

@@ -162,8 +162,8 @@ func TestStoppedWatchesLeaveNothing(t *testing.T) {
 	})
 }
 
-// All watches of a session on one path share one watch at the server. The server keeps it until the
-// session has stopped the last of them.
+// All watches of a session on one path share one watch at the server. The server keeps the shared
+// watch until the session has stopped the last of its watches on the path.
 //
 // Covers S6.
 func TestWatchesOnOnePathShareTheServers(t *testing.T) {
@@ -197,8 +197,8 @@ func TestWatchesOnOnePathShareTheServers(t *testing.T) {
 	})
 }
 
-// The session requests the removal of a watch again if the server was too busy. Bug: the watch
-// stayed at the server until its znode changed.
+// The session requests the removal of a watch again if the server was too busy. Regression: the
+// watch stayed at the server until its znode changed.
 //
 // Covers S6.
 func TestRefusedRemovalIsRepeated(t *testing.T) {
@@ -441,7 +441,7 @@ func afterAnEvent(t *testing.T, e *zktest.Ensemble) (s *Session, network *tapped
 }
 
 // This test is like TestNoReadIsOlderThanAnEvent, but the next server is too busy for the quorum
-// write. Bug: the session read nevertheless, and got the state from before the event.
+// write. Regression: the session read nevertheless, and got the state from before the event.
 //
 // Covers S6.
 func TestNoReadFollowsARefusedCatchUp(t *testing.T) {
@@ -459,8 +459,8 @@ func TestNoReadFollowsARefusedCatchUp(t *testing.T) {
 }
 
 // In this test one transaction fires two watches, and the connection is lost between the two
-// events. The session must still get the second event, although it has already received the zxid of
-// the transaction (in ZooKeeper 3.9).
+// events. The session must still get the second event, although it has already received the
+// transaction's zxid with the first event (in ZooKeeper 3.9).
 //
 // Covers S6.
 func TestAnEventHidesNoOtherOfItsTransaction(t *testing.T) {

@@ -68,8 +68,8 @@ func (w *watchSet) Wait(ctx context.Context) ([]engine.Fired, error) {
 		if ctx.Err() != nil {
 			return nil, causeOf(ctx)
 		}
-		// The set is checked before the wait, because an earlier Wait that failed may have taken
-		// the token.
+		// The set is checked before the wait, because an earlier Wait that failed may have received
+		// the token from w.more.
 		if fired := w.take(); len(fired) > 0 {
 			return fired, nil
 		}
@@ -117,8 +117,8 @@ func (w *watchSet) unwant(path string, children bool, wants *int) {
 	}
 }
 
-// Drop ends a watch on a path unless the watch has fired. If children is true, it is the watch of
-// Children, otherwise that of Get and Exists.
+// Drop ends a watch on a path unless the watch has fired. If children is true, Drop ends the watch
+// that Children sets. Otherwise, Drop ends the watch that Get and Exists set.
 func (w *watchSet) Drop(path string, children bool) {
 	key := watchKey{w.r.root.inner(path), children}
 	w.r.mu.Lock()

@@ -25,8 +25,8 @@ func openInBubble(t *testing.T) *Session {
 	return s
 }
 
-// Wait returns each watch of a set that has fired. A change is returned once, even if several reads
-// have set a watch on the path.
+// Wait returns the watches of a set that have fired. If several reads have set the same watch on a
+// path, Wait returns a change of that path once, not once for each read.
 //
 // Covers S6.
 func TestWatchFiresOnceForEachRead(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// parseOrigin returns the span context that Origin wrote, with all of its flags. Bug: a trace with
-// the flags 05 was read as not sampled.
+// parseOrigin returns the span context that Origin wrote, with all of its flags. Regression: a
+// trace with the flags 05 was read as not sampled.
 func TestOriginIsReadAsItWasWritten(t *testing.T) {
 	for _, flags := range []trace.TraceFlags{0, trace.FlagsSampled, 2, 3, 5, 0xff} {
 		want := trace.NewSpanContext(trace.SpanContextConfig{

@@ -42,8 +42,8 @@ var requestLimits = []float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10}
 var heartbeatLimits = []float64{0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384}
 
 // Metrics returns hooks for session.Options that record to meter. The attributes, if any, are added
-// to all measurements: use the session's purpose there, not its id. Metrics fails if the meter
-// cannot create an instrument.
+// to all measurements. Add the session's purpose as an attribute, but not the session's id. Metrics
+// fails if the meter cannot create an instrument.
 func Metrics(meter metric.Meter, attrs ...attribute.KeyValue) (session.Metrics, error) {
 	seconds := metric.WithUnit("s")
 	request, err1 := meter.Float64Histogram("db.client.operation.duration", seconds,
