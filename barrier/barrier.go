@@ -23,8 +23,9 @@ func New(s *session.Session, path string) *Barrier {
 }
 
 // Set sets the barrier. It succeeds if the barrier is already set. After an error,
-// session.OutcomeOf says whether the barrier may be set. If a reply is lost, Set sends the request
-// again. So if another client has removed the barrier meanwhile, Set may set it a second time.
+// session.OutcomeOf says whether the barrier may have been set. If a reply is lost, Set sends the
+// request again. So if another client has removed the barrier meanwhile, Set may set it a second
+// time.
 func (b *Barrier) Set(ctx context.Context) error {
 	if b.invalid != nil {
 		return fmt.Errorf("barrier: set %s: %w", b.path, b.invalid)
@@ -85,8 +86,8 @@ func (b *Barrier) wait(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// If the znode is not the first one, the barrier was removed and set again while there was
-		// no watch.
+		// If this znode is not the one that the first read found, the barrier was removed and set
+		// again while there was no watch.
 		if stat == nil || stat.Czxid != first.Czxid {
 			w.Stop()
 			return nil

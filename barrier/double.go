@@ -194,8 +194,9 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 	}
 }
 
-// completes reports whether the round may have had enough members when m joined it. Only then does
-// m list the members, and open the round if there are enough. So no member has to watch for new
+// completes reports whether the round may have had enough members when m joined it. Only if
+// completes returns true, m lists the members, and opens the round if there are enough. It always
+// returns true for the member that makes the round complete. So no member has to watch for new
 // members.
 //
 // The sequence number of m's znode is the number of znodes that were created earlier in the round.
@@ -490,8 +491,8 @@ func (m *member) open(ctx context.Context, names []string) (opened bool, err err
 }
 
 // openOps returns the ops of the transaction that opens a round with the given members. The
-// transaction fails if one of these members has gone. The versions in its ops ensure that it is
-// applied at most once. After the transaction, no member can join the round.
+// transaction fails if one of these members has gone. The versions in the ops ensure that the
+// transaction is applied at most once. After the transaction, no member can join the round.
 func (d *Double) openOps(round int32, names []string) []session.Op {
 	ops := make([]session.Op, 0, 3+len(names))
 	ops = append(ops,

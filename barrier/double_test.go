@@ -189,9 +189,9 @@ func TestTimedOutMemberLetsNobodyThrough(t *testing.T) {
 }
 
 // If a member gives up and then calls Enter again, the round does not count it twice. In this test,
-// the member gives up because a reply is late, so it does not know the znode that its first Enter
-// has created. Before the fix, its second Enter created another znode, and the round of two opened
-// for one member.
+// the member gives up because a reply is late, so the member does not know the znode that its first
+// Enter has created. Regression: the second Enter created another znode, and the round of two
+// opened for one member.
 //
 // Covers D1, D2.
 func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
@@ -218,8 +218,8 @@ func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
 }
 
 // After a member has given up, each later Enter of the same Double waits until that member is
-// removed. In this test, two such calls start together. Before the fix, only the first call waited.
-// So the second call could enter a round that still counted the member that had given up.
+// removed. In this test, two such calls start together. Regression: only the first call waited. So
+// the second call could enter a round that still counted the member that had given up.
 //
 // Covers D2.
 func TestNobodyBeginsBeforeWhoGaveUpIsGone(t *testing.T) {
@@ -362,8 +362,8 @@ func TestADeletedRoundGathersAgain(t *testing.T) {
 }
 
 // If the chroot of the session is missing, Set and Enter fail, because no call of this package
-// creates the chroot. Before the fix, they tried to create their znode and its parents in turn, in
-// an endless loop.
+// creates the chroot. Regression: they tried to create their znode and its parents in turn, in an
+// endless loop.
 func TestAMissingChrootIsAnError(t *testing.T) {
 	for what, call := range map[string]func(context.Context, *session.Session) error{
 		"set": func(ctx context.Context, s *session.Session) error { return barrier.New(s, "/b").Set(ctx) },
@@ -386,8 +386,8 @@ func TestAMissingChrootIsAnError(t *testing.T) {
 	}
 }
 
-// If the Leave of one member times out, the other members still wait for each other, but not for
-// this member. Curator's leave returned before all members had left.
+// If the Leave of one member times out, the other members no longer wait for that member, but still
+// wait for each other. For comparison, Curator's leave returned before all members had left.
 //
 // Covers D3, D6.
 func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
@@ -580,8 +580,8 @@ func TestMembersMustAgreeOnTheSize(t *testing.T) {
 	})
 }
 
-// If a request of a member or its reply is lost, the round still opens only when it is complete,
-// and no member is blocked. In some runs, the member also loses its session.
+// If a request of a member, or the reply to this request, is lost, the round still opens only when
+// it is complete, and no member is blocked. In some runs, the member also loses its session.
 //
 // Covers D1, D2, D3, D4, D6.
 func TestDoubleAtEachLostRequest(t *testing.T) {
@@ -715,8 +715,8 @@ func TestBarrierRemovedAndSetAgainWhileAwayLetsPass(t *testing.T) {
 	})
 }
 
-// If a request of Set, Wait or Remove or its reply is lost, Wait still blocks while the barrier is
-// set, and returns when it is removed.
+// If a request of Set, Wait or Remove, or the reply to this request, is lost, Wait still blocks
+// while the barrier is set, and returns when the barrier is removed.
 //
 // Covers B1, B2.
 func TestBarrierAtEachLostRequest(t *testing.T) {
@@ -773,8 +773,8 @@ func TestCancelledWaitLeavesNothing(t *testing.T) {
 // If Enter gives up after it has sent the creation of the member's znode, its outcome is
 // Indeterminate, because the round may count the member until the znode is removed.
 //
-// Before the fix, Enter returned the outcome Failed in this case: the reply to the creation was
-// lost, and the search for the znode failed before the request of the search was sent. The scenario
+// Regression: Enter returned the outcome Failed in this case: the reply to the creation was lost,
+// and the search for the znode then failed before the request of the search was sent. The scenario
 // double-barrier found this under partitions.
 func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
@@ -821,8 +821,8 @@ func TestAMemberThatWasNotAskedForDidNotCount(t *testing.T) {
 			slow := w.Inject(rule)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			s[1].Before("multi", func() {
-				// Setting the data begins another round before the request to join arrives. So the
-				// request is refused.
+				// This change of the barrier's data begins another round before the request to join
+				// arrives. So the request to join is refused.
 				_, err := s[0].Set(t.Context(), path, []byte("3"), session.AnyVersion)
 				check(t, err)
 			})
@@ -840,8 +840,8 @@ func TestAMemberThatWasNotAskedForDidNotCount(t *testing.T) {
 }
 
 // If another client sets the data of the barrier when a round is complete but not yet open, this
-// round can no longer open, and its members enter another round. Before the fix, the last member
-// tried to open the round in an endless loop.
+// round can no longer open, and its members enter another round. Regression: the last member tried
+// to open the round in an endless loop.
 //
 // Covers D5.
 func TestRoundThatCanNoLongerOpenIsLeft(t *testing.T) {
@@ -874,8 +874,8 @@ func TestRoundThatCanNoLongerOpenIsLeft(t *testing.T) {
 }
 
 // If another client sets the data of the barrier while a member waits, the member joins again, and
-// enters a round together with the next member. Before the fix, the first member waited forever in
-// its old round, and the next member waited in a new round.
+// enters a round together with the next member. Regression: the first member waited forever in its
+// old round, and the next member waited in a new round.
 func TestMembersOfARoundThatWasPassedOverComeAgain(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
@@ -893,8 +893,8 @@ func TestMembersOfARoundThatWasPassedOverComeAgain(t *testing.T) {
 	})
 }
 
-// Leave, for example a deferred one, leaves the round even if its context has already ended. So the
-// other members do not wait for this member.
+// Leave, for example a deferred Leave, leaves the round even if the context of the call has already
+// ended. So the other members do not wait for this member.
 //
 // Covers D6.
 func TestLeaveWithAnEndedContextLeaves(t *testing.T) {

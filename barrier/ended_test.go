@@ -29,8 +29,8 @@ func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
 }
 
 // If Set or Enter creates the parents of its znode and a server then refuses the znode, the parents
-// are deleted again. Before the fix, they remained: servers before version 3.10 do not delete a
-// container that never had a child.
+// are deleted again. Regression: the parents remained, because servers before version 3.10 do not
+// delete a container that never had a child.
 func TestRefusedSetLeavesNoDirectory(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()

@@ -17,8 +17,8 @@ import (
 )
 
 // If a member gives up after a lost reply and a refused read, its znode is removed before another
-// Enter of the same Double joins. Before the fix, the znode stayed, and a round of two opened for
-// one member.
+// Enter of the same Double joins. Regression: the znode stayed, and a round of two opened for one
+// member.
 //
 // Covers D1, D2, D6.
 func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
@@ -100,7 +100,7 @@ func TestEnterFailsWhileAnEarlierMemberMayBeThere(t *testing.T) {
 var errAlone = errors.New("no other member came")
 
 // Members enter and leave a round even if their servers are too busy for some of the members'
-// reads. Before the fix, a member gave up, although the round may have counted it.
+// reads. Regression: a member gave up, although the round may have counted it.
 func TestBusyServerEndsNoRound(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		var clients []*recipetest.Client
@@ -145,8 +145,8 @@ func TestBusyServerEndsNoRound(t *testing.T) {
 	})
 }
 
-// Wait does not fail if the waiter's server is too busy for some of its reads. It continues until
-// the barrier is removed.
+// Wait does not fail if the waiter's server is too busy for some of the waiter's reads. Wait
+// continues until the barrier is removed.
 //
 // Covers B2.
 func TestBusyServerEndsNoWait(t *testing.T) {

@@ -28,8 +28,8 @@ func movable(w *world, toLeader bool) (c *recipetest.Client, at, next int) {
 	return c, at, next
 }
 
-// A member is not counted twice if the reply to the creation of its znode is lost and its next
-// server does not show the znode yet.
+// A member is not counted twice if the reply to the creation of its znode is lost and the member's
+// next server does not show the znode yet.
 //
 // Covers D1.
 func TestMemberAfterALostReplyAtAServerThatIsBehind(t *testing.T) {

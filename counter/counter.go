@@ -104,9 +104,9 @@ func (c *Counter) CompareAndSet(ctx context.Context, old, new int64) (bool, erro
 	return true, nil
 }
 
-// Set replaces the value, whatever it is. A concurrent Add of another client takes effect either
-// before Set, which then overwrites its result, or after Set. After an error, session.OutcomeOf
-// says whether the value may have been set.
+// Set replaces the value, whatever it is. A concurrent Add of another client takes effect before or
+// after Set. If it takes effect before Set, Set overwrites the result of Add. After an error,
+// session.OutcomeOf says whether the value may have been set.
 func (c *Counter) Set(ctx context.Context, value int64) error {
 	if _, err := c.do(ctx, set(value)); err != nil {
 		return fmt.Errorf("counter: set %s to %d: %w", c.path, value, err)
@@ -182,8 +182,9 @@ func (c *Counter) prepare(ctx context.Context) {
 // it reads the value.
 //
 // The ledger's znode is a child of the counter's znode, and ZooKeeper deletes no znode that has a
-// child. So nobody can replace the counter's znode while the ledger's znode exists. A version that
-// was read after the creation of the ledger's znode is therefore a version of the same znode.
+// child. So nobody can replace the counter's znode while the ledger's znode exists. Therefore load
+// reads the version after the creation of the ledger's znode: if that znode still exists when a
+// call writes, the version is a version of the znode that the call writes.
 func (c *Counter) load(ctx context.Context) error {
 	c.known, c.sure = false, false
 	for {
@@ -197,9 +198,9 @@ func (c *Counter) load(ctx context.Context) error {
 		}
 		node, err := c.s.Get(ctx, c.path)
 		if errors.Is(err, session.ErrNoNode) {
-			// Another client has deleted the counter and the ledger's znode. The ledger does not
-			// notice the deletion before Zxid reads its znode. After that, the method `open`
-			// creates the counter and the znode again.
+			// Another client has deleted the counter and the ledger's znode. The ledger notices the
+			// deletion only when Zxid reads the ledger's znode. After that, the method `open`
+			// creates the counter and the ledger's znode again.
 			if _, err := c.ledger.Zxid(ctx); err != nil && !errors.Is(err, recipe.ErrGone) {
 				return err
 			}
@@ -243,9 +244,9 @@ func (c *Counter) open(ctx context.Context) error {
 	return nil
 }
 
-// commit executes all calls in one write. It leaves the calls for the next batch, which reads the
-// value again, in two cases: `write` returned false, or the calls write nothing and no majority has
-// confirmed the value.
+// commit executes all calls in one write. In two cases commit leaves the calls for the next batch,
+// which reads the value again: if the method `write` returned false, or if the calls write nothing
+// and no majority has confirmed the value.
 func (c *Counter) commit(ctx context.Context, calls []*batch.Call[*job]) {
 	if c.broken != nil {
 		finish(calls, c.refused(c.broken))

@@ -292,8 +292,9 @@ func TestSpoiltDataAreNotOverwritten(t *testing.T) {
 	})
 }
 
-// In this test a counter is deleted and created again. The new znode has the version that a handle
-// has read in the old znode, but another value. So the handle must read the value again.
+// In this test a counter is deleted and created again. A handle has read the old znode. The new
+// znode has the same version as the old one, but another value. So the handle must read the value
+// again.
 //
 // Covers C1, C2.
 func TestRecreatedCounterIsReadAgain(t *testing.T) {
@@ -379,8 +380,8 @@ func TestCounterInADirectoryOfOthers(t *testing.T) {
 	})
 }
 
-// A new counter has empty data. Before the fix, it had null data until its first write. Kazoo's
-// Counter cannot read null data.
+// A new counter has empty data. Regression: a new counter had null data until its first write.
+// Kazoo's Counter cannot read null data.
 func TestNewCounterHasEmptyData(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		n := counter.New(w.Client().Session, path, counter.Options{})

@@ -17,8 +17,8 @@ var (
 	// ErrExhausted means that the sequence numbers of the path are nearly used up. Delete the
 	// path while there are no candidates.
 	ErrExhausted = errors.New("election: sequence numbers of the directory are used up: delete it while no client uses it")
-	// ErrAgain is for the function that Run calls. If the function returns it, Run resigns and
-	// campaigns again, behind the candidates that already wait.
+	// ErrAgain is for the function that Run calls. If the function returns ErrAgain, Run resigns
+	// and campaigns again, behind the candidates that already wait.
 	ErrAgain = errors.New("election: campaign again")
 	// ErrDeadlock means that Campaign would wait for its own caller: the context of the call is
 	// the context of a term of the same election in the same session. Resign first.
@@ -26,9 +26,9 @@ var (
 )
 
 // An Epoch is the number of a term. Of two terms on one path, the later one has the larger Epoch,
-// even if the path was deleted in between. It is the zxid of the transaction that created the
-// candidate's znode (its czxid). Pass the epoch to the resource that the leader writes to. The
-// resource must refuse any epoch that is smaller than the largest one it has seen.
+// even if the path was deleted in between. The number is the zxid of the transaction that created
+// the candidate's znode (the czxid of the znode). Pass the epoch to the resource that the leader
+// writes to. The resource must refuse any epoch that is smaller than the largest one it has seen.
 type Epoch int64
 
 // Options of a candidate. The zero value is the default.
@@ -84,15 +84,18 @@ func (e *Election) Campaign(ctx context.Context) (_ *Term, err error) {
 	return term, nil
 }
 
-// Run campaigns, and calls f for each term. The context of f is that of Term.Bind: it is derived
-// from ctx, and also ends, with the cause, when the term ends. f must return when its context ends.
-// When f has returned or panicked, Run resigns.
+// Run campaigns, and calls the function f for each term. The context of f is that of Term.Bind: it
+// is derived from ctx, and also ends, with the cause, when the term ends. When its context ends, f
+// must return. When f has returned or panicked, Run resigns.
 //
-// Run campaigns again if the term ended before f returned, or if f returned ErrAgain. Otherwise it
-// returns the result of f, which may be nil. If Campaign fails, Run returns its error, unless the
-// error is session.Transient: then Run repeats Campaign after a pause. If ctx has ended, Run
-// returns the error of f, or the cause of ctx if f returned nil. If the term ended with
-// session.ErrUnreadable, Run returns that cause, because the next term would end in the same way.
+// Run campaigns again if the term ended before f returned, or if f returned ErrAgain. Otherwise Run
+// returns the result of f, which may be nil. Three cases are exceptions:
+//
+//   - Campaign fails. If the error is session.Transient, Run repeats Campaign after a pause.
+//     Otherwise Run returns the error of Campaign.
+//   - ctx has ended. Run returns the error of f, or the cause of ctx if f returned nil.
+//   - The term ended with session.ErrUnreadable. Run returns that cause, because the next term
+//     would end in the same way.
 func (e *Election) Run(ctx context.Context, f func(ctx context.Context, term *Term) error) error {
 	for {
 		var term *Term

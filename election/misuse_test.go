@@ -13,9 +13,10 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A lease proves something only on servers of ZooKeeper. So Campaign fails on any other kind of
-// server, and Run does not retry endlessly. In this test the servers give sessions no password,
-// like ClickHouse Keeper, so the session recognizes that they are not ZooKeeper.
+// A lease proves nothing unless the servers run ZooKeeper. So Campaign fails on servers of any
+// other kind, and Run does not retry endlessly. In this test, as in ClickHouse Keeper, the servers
+// give the sessions no password. From this, the session recognizes that the servers do not run
+// ZooKeeper.
 func TestNoLeaderOnAServerThatIsNotZooKeeper(t *testing.T) {
 	recipetest.RunOn(t, zktest.Options{NoResume: true}, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -37,8 +38,9 @@ func TestNoLeaderOnAServerThatIsNotZooKeeper(t *testing.T) {
 	})
 }
 
-// Campaign fails if a leader calls it within its own term, with the context of the term or with
-// that of Run. In etcd#9980, a leader that campaigns again within its term waits for itself.
+// Campaign fails if a leader calls it within its own term, with the context of the term or with the
+// context that Run passes to its function. In etcd#9980, a leader that campaigns again within its
+// term waits for itself.
 func TestLeaderDoesNotWaitForItself(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := election.New(w.Client().Session, "/e", election.Options{})

@@ -58,8 +58,8 @@ func given(t *testing.T, c <-chan string, want ...string) {
 	}
 }
 
-// An observer continues when a server that is too busy refuses its requests. Before the fix, the
-// loop over Observe ended.
+// An observer continues when a server that is too busy refuses its requests. Regression: the loop
+// over Observe ended.
 //
 // Covers E8.
 func TestBusyServerEndsNoObserver(t *testing.T) {

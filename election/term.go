@@ -23,18 +23,20 @@ type Term struct {
 	value []byte
 }
 
-// Context returns a context that ends when the candidate may no longer lead, before any other
-// candidate can be elected. context.Cause returns the reason, which is or wraps ErrResigned,
-// session.ErrLeaseLapsed, session.ErrRevoked, session.ErrUnreadable, session.ErrLost or
-// session.ErrClosed.
+// Context returns a context that ends when it is no longer certain that the candidate leads, before
+// any other candidate can be elected. context.Cause returns the reason, which is or wraps
+// ErrResigned, session.ErrLeaseLapsed, session.ErrRevoked, session.ErrUnreadable, session.ErrLost
+// or session.ErrClosed.
 //
-// The context does not end with the context that Campaign was called with, and does not have its
-// values. For the work, use the context of Run or Bind, which is derived from the caller's context.
+// The returned context does not end with the context that was passed to Campaign, and does not have
+// the values of that context. For the work, use the context of Run or Bind, which is derived from
+// the caller's context.
 func (t *Term) Context() context.Context { return t.ctx }
 
-// Deadline returns the time at which Context ends if no server answers until then. The session
-// postpones this time several times in each session timeout. After Context has ended, Deadline has
-// no meaning, because the session may renew its lease for other grants.
+// Deadline returns the time at which Context ends if no server answers until then. While servers
+// answer, the session extends the deadline several times in each session timeout. After Context has
+// ended, the result of Deadline has no meaning, because the session may renew its lease for other
+// grants.
 func (t *Term) Deadline() time.Time { return t.claim.Deadline() }
 
 // Epoch returns the number of the term.
@@ -69,9 +71,11 @@ func (t *Term) Proclaim(ctx context.Context, value []byte) error {
 // servers execute it, so no later leader can have written before the transaction. The returned
 // error is truthful even after a lost reply, but in that case the results of the ops are zero.
 // After an error, session.OutcomeOf reports whether the transaction was applied. The outcome is
-// Indeterminate only in three cases: ctx or the session ended during the call; another client
-// deleted the leader's znode; or, after a lost reply, a server refused for good to show whether the
-// ops were applied.
+// Indeterminate only in these cases:
+//
+//   - ctx or the session ended during the call.
+//   - Another client deleted the leader's znode.
+//   - A reply was lost, and a server then refused for good to show whether the ops were applied.
 func (t *Term) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	results, err := t.claim.Txn(ctx, ops...)
 	if err != nil {
@@ -123,21 +127,22 @@ func (t *Term) run(ctx context.Context, f func(context.Context, *Term) error) (o
 // termKey is the context key for the list of terms.
 type termKey struct{}
 
-// terms is an entry in a linked list of terms. The next entries have the terms of the context that
-// was passed to Campaign or Bind.
+// The type `terms` is an entry in a linked list of terms. The next entries have the terms of the
+// context that was passed to Campaign or Bind.
 type terms struct {
 	*Term
 	more *terms
 }
 
-// leading returns ctx with a list of terms: t, followed by the terms of the context `campaign`.
+// The method `leading` returns ctx with a list of terms: t, followed by the terms of the context
+// `campaign`.
 func (t *Term) leading(ctx, campaign context.Context) context.Context {
 	more, _ := campaign.Value(termKey{}).(*terms)
 	return context.WithValue(ctx, termKey{}, &terms{t, more})
 }
 
-// leads reports whether ctx belongs to a term of the election at path in s. A term that has ended
-// does not count, although ctx can outlive it.
+// The function `leads` reports whether ctx belongs to a term of the election at path in s. A term
+// that has ended does not count, although ctx can outlive the term.
 func leads(ctx context.Context, s *session.Session, path string) bool {
 	t, _ := ctx.Value(termKey{}).(*terms)
 	for ; t != nil; t = t.more {

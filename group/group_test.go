@@ -276,8 +276,8 @@ func TestLeaveDuringAnUpdate(t *testing.T) {
 	})
 }
 
-// In this test the caller gives up an update that is in progress. Once the new data was listed, the
-// old data does not appear again. Leave deletes all znodes of the member.
+// In this test the caller gives up an update that is in progress. After a follower has listed the
+// new data, the old data does not appear again. Leave deletes all znodes of the member.
 //
 // Covers G1.
 func TestAnUpdateThatWasGivenUp(t *testing.T) {
@@ -418,9 +418,9 @@ func TestWaitEndsWithItsContextDuringAnUpdate(t *testing.T) {
 	})
 }
 
-// A member that changes its data is not seen to leave. The same is true if another session joins
-// with the same id and is lost. If the member's znode is deleted, the member joins again, and in
-// this case the follower may see that the member was gone.
+// If a member changes its data, or if another session joins with the same id and is lost, the
+// follower does not see the member leave. If the member's znode is deleted, the member joins again.
+// In this case the follower may see that the member was gone.
 //
 // Covers G3.
 func TestStayingMemberIsNotSeenToGo(t *testing.T) {
@@ -454,8 +454,8 @@ func TestStayingMemberIsNotSeenToGo(t *testing.T) {
 				t.Errorf("got change %q, want only the update of a", c)
 			}
 		}
-		// The test deletes the member's znode. The member joins again at once,
-		// which may be seen as one change or as two.
+		// The test deletes the member's znode. The member joins again at once. The follower may see
+		// the deletion and the new znode as one change or as two.
 		old := w.Ephemerals(path)
 		ok(t, w.Admin().Delete(t.Context(), old[0], session.AnyVersion))
 		<-joined
@@ -507,8 +507,8 @@ func TestStaySurvivesLostSessions(t *testing.T) {
 	})
 }
 
-// A member that leaves by itself does not join again. It makes no difference
-// whether Run notices this before its function returns or afterwards.
+// A member that leaves by itself does not join again. It makes no difference whether Run notices
+// the departure before its function returns or afterwards.
 func TestStayEndsWithLeave(t *testing.T) {
 	for _, pause := range []time.Duration{0, time.Second} {
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {

@@ -66,8 +66,8 @@ func (m *Membership) create(ctx context.Context, data []byte) (recipe.Node, erro
 	return recipe.CreateProtected(ctx, m.group.session, m.group.path, m.id, data, session.EphemeralSequential)
 }
 
-// take removes the current incarnation from the channel `turn`. Until the caller puts an
-// incarnation back, no other call can replace the current one.
+// The method `take` removes the current incarnation from the channel `turn`. Until the caller puts
+// an incarnation back, no other call can replace the current one.
 func (m *Membership) take(ctx context.Context) (*incarnation, error) {
 	s := m.group.session
 	if ctx.Err() != nil { // select would choose at random
@@ -126,8 +126,8 @@ func (m *Membership) ended(effect session.Outcome, err error) error {
 	return &session.RequestError{Op: "update", Path: m.group.path, Outcome: effect, Err: err}
 }
 
-// replace begins to remove the old incarnation and returns the next one. If this removal fails, it
-// is repeated when the next incarnation is removed.
+// The method `replace` begins to remove the old incarnation and returns the next one. If this
+// removal fails, the removal is repeated when the next incarnation is removed.
 func (m *Membership) replace(old *incarnation, node recipe.Node) *incarnation {
 	recipe.Detach(m.group.session, func(ctx context.Context) error { return old.remove(ctx, m.group.session) })
 	return newIncarnation(node, old)
@@ -153,9 +153,9 @@ func (i *incarnation) remove(ctx context.Context, s *session.Session) error {
 	return err
 }
 
-// Leave ends the membership. If ctx ends before a server has confirmed this, Leave returns the
-// cause of ctx, and the session continues to delete the znode in the background. Leave may be
-// called again.
+// Leave ends the membership. If ctx ends before a server has confirmed that the member's znode is
+// deleted, Leave returns the cause of ctx, and the session continues to delete the znode in the
+// background. Leave may be called again.
 func (m *Membership) Leave(ctx context.Context) error {
 	m.left.Store(true)
 	removed := recipe.Detach(m.group.session, func(ctx context.Context) error {
@@ -175,8 +175,8 @@ func (m *Membership) Leave(ctx context.Context) error {
 	case err = <-removed:
 	case <-ctx.Done():
 		if err = context.Cause(ctx); errors.Is(err, ErrLeft) {
-			// Run has cancelled ctx, because it has seen that the znode is
-			// deleted. So the result of the deletion arrives soon.
+			// Run has cancelled ctx, because Run has seen that the znode is deleted. So the result
+			// of the deletion arrives soon.
 			err = <-removed
 		}
 	}
@@ -201,9 +201,9 @@ func (m *Membership) Wait(ctx context.Context) error {
 	}
 }
 
-// Done returns a channel that is closed when the membership has ended, like
-// that of a context. The first call of Done, Err or Wait costs a request. The
-// session then watches the member's znode until the membership has ended.
+// Done returns a channel that is closed when the membership has ended, like the Done channel of a
+// context. The first call of Done, Err or Wait costs a request. The session then watches the
+// member's znode until the membership has ended.
 func (m *Membership) Done() <-chan struct{} {
 	m.watching.Do(func() {
 		if m.ctx.Err() == nil {
@@ -219,8 +219,8 @@ func (m *Membership) Err() error {
 	return context.Cause(m.ctx)
 }
 
-// watch waits until the membership has ended and returns the cause. If ctx ends
-// first, it returns the cause of ctx.
+// The method `watch` waits until the membership has ended and returns the cause. If ctx ends first,
+// it returns the cause of ctx.
 func (m *Membership) watch(ctx context.Context) error {
 	for {
 		now, err := m.take(ctx)
@@ -264,8 +264,10 @@ func (m *Membership) watch(ctx context.Context) error {
 // after another with the given options, joins, and calls f. The context of f ends when the
 // membership or ctx ends, and f must then return. If the session was lost or another client deleted
 // the znode, Run joins again after f has returned. Otherwise Run leaves and returns the result of
-// f, which may be nil. If ctx has ended, the error also wraps the cause of ctx. Run repeats a Join
-// while its error is session.Transient. After any other error of Join, Run returns that error.
+// f, which may be nil. If ctx has ended, the error also wraps the cause of ctx.
+//
+// Run repeats a Join whose error is session.Transient. Run returns any other error of Join, unless
+// the session was lost: then Run joins again in a new session.
 //
 // A nil f means a function that only waits until its context ends.
 func Run(ctx context.Context, opts session.Options, path, id string, data []byte, f func(ctx context.Context, m *Membership) error) error {

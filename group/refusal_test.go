@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A membership continues if a server that is too busy refuses to watch the member's znode. Before
-// the fix, Done was closed, and Run removed the member from the group.
+// A membership continues if a server that is too busy refuses to watch the member's znode.
+// Regression: Done was closed, and Run removed the member from the group.
 //
 // Covers G1.
 func TestBusyServerEndsNoMembership(t *testing.T) {
@@ -43,7 +43,7 @@ func TestBusyServerEndsNoMembership(t *testing.T) {
 	}
 }
 
-// Run joins a group at a server that is too busy for a while.
+// Run joins a group although the server is at first too busy and refuses the create request.
 func TestRunJoinsAtABusyServer(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		var opts session.Options
@@ -72,8 +72,8 @@ func TestRunJoinsAtABusyServer(t *testing.T) {
 	})
 }
 
-// A client that follows the group continues if a server that is too busy refuses its reads. Before
-// the fix, the stream of changes ended, and a View kept its old list.
+// A client that follows the group continues if a server that is too busy refuses its reads.
+// Regression: the stream of changes ended, and a View kept its old list.
 //
 // Covers G4.
 func TestBusyServerEndsNoStream(t *testing.T) {
@@ -131,8 +131,8 @@ func TestForbiddenListEndsAStream(t *testing.T) {
 }
 
 // Leave deletes all znodes of a member, including those that an earlier Update replaced but could
-// not delete. In this test the server refuses every deletion for a while. Before the fix, Leave
-// deleted only the newest znode, so the member was listed with its old data.
+// not delete. In this test the server refuses every deletion for a while. Regression: Leave deleted
+// only the newest znode, so the member was listed with its old data.
 //
 // Covers G1.
 func TestLeaveRemovesWhatAnUpdateLeft(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 )
 
 // A View contains the members that were last listed. It serves programs that pick a member for each
-// request and must not wait for ZooKeeper. While there is no session, it keeps the last list. To
-// keep it up to date, run
+// request and must not wait for ZooKeeper. While there is no session, a View keeps the last list.
+// To keep a View up to date, run
 //
 //	session.Run(ctx, opts, view.Keep)
 type View struct {
@@ -29,7 +29,7 @@ func NewView(path string) *View {
 }
 
 // Keep keeps the view up to date until ctx or the session ends, or until a server refuses a request
-// for good: see Group.Changes. It returns the cause.
+// for good: see Group.Changes. Keep returns the cause of its end.
 func (v *View) Keep(ctx context.Context, s *session.Session) (err error) {
 	var change Change
 	for change, err = range New(s, v.path).Changes(ctx) {

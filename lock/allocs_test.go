@@ -70,8 +70,9 @@ func cycles(tb testing.TB, servers []string, dial func(ctx context.Context, netw
 	return mutex, zkLock, requests
 }
 
-// A client that acquires and releases a lock without contention allocates 60 times, and 62 times
-// with the race detector. go-zookeeper itself makes 39 of the allocations, for the three requests.
+// A client that acquires and releases a lock without contention makes 60 allocations, and 62 with
+// the race detector. Of these, 39 are made by go-zookeeper itself, for the three requests that
+// acquire and release the lock.
 func TestCycleAllocatesLittle(t *testing.T) {
 	mutex, _, _ := cycles(t, serversApart(t), nil)
 	if n := testing.AllocsPerRun(1000, func() { recipetest.Check(t, mutex()) }); n > 62 {
@@ -112,8 +113,8 @@ func TestServersApart(t *testing.T) {
 	recipetest.Check(t, err)
 }
 
-// BenchmarkCycle compares a Mutex with the lock of go-zookeeper and with the requests that both
-// make. To measure only the client, run the servers in another process:
+// BenchmarkCycle compares a Mutex with the lock of go-zookeeper, and with the bare requests that
+// both locks make. To measure only the client, run the servers in another process:
 //
 //	zkcoord ensemble --port 31810
 //	ZKCOORD_BENCH_SERVERS=127.0.0.1:31810 go test ./lock -run '^$' -bench Cycle -benchtime 10000x

@@ -83,8 +83,8 @@ func TestBrokenCallLeavesNoNode(t *testing.T) {
 	}
 }
 
-// A call is cancelled just before each of its waits. If the call abandons a request, that request
-// must not be sent after the request that undoes it.
+// A call is cancelled just before each of its waits. If the call abandons a request, the abandoned
+// request must not be sent after the request that undoes it.
 //
 // Covers L4.
 func TestCallCancelledBetweenTwoStepsLeavesNoNode(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 )
 
 // With Options.Delay, each holder leaves a mark, which shows the next contender whether the holder
-// vanished. The mark must outlive the lock's directory. Before the fix, the mark was the data of
-// the lock's directory, which is a container. When the container was empty, the servers deleted it
+// vanished. The mark must outlive the lock's directory. Regression: the mark was the data of the
+// lock's directory, which is a container. When the container was empty, the servers deleted it
 // together with the mark. A lock with a delay of 30 s was then granted 7 s after its holder had
 // vanished.
 //

@@ -15,17 +15,17 @@ import (
 // ctx. It also ends, with the cause, when the lock is lost, before any other client can be granted
 // the lock. It ends at the latest when Do returns. See Grant.Bind.
 //
-// If Lock fails, Do returns its error and does not call f. Otherwise Do returns the error of f. If
-// the lock was lost before f returned, the error also wraps the cause: session.ErrLeaseLapsed,
-// session.ErrRevoked, session.ErrUnreadable, session.ErrLost or session.ErrClosed. The work of f
-// may then have overlapped with the work of the next holder, unless f stopped when its context
-// ended. If f returns context.Canceled because of the loss, the error of Do contains
-// context.Canceled only as text. Therefore errors.Is reports context.Canceled only if ctx was
-// cancelled.
+// If Lock fails, Do returns the error of Lock and does not call f. Otherwise Do returns the error
+// of f. If the lock was lost before f returned, the error of Do also wraps the cause of the loss:
+// session.ErrLeaseLapsed, session.ErrRevoked, session.ErrUnreadable, session.ErrLost or
+// session.ErrClosed. The work of f may then have overlapped with the work of the next holder,
+// unless f stopped when its context ended. If f returns context.Canceled because of the loss, the
+// error of Do contains context.Canceled only as text. Therefore errors.Is reports context.Canceled
+// only if ctx was cancelled.
 //
 // Do releases the lock even if f panics. If ctx ends while Do waits for the servers to confirm the
-// release, Do returns the error of f, and the session completes the release: see Grant.Unlock. f
-// may call Unlock itself to release the lock early.
+// release, Do returns the error of f, and the session completes the release: see Grant.Unlock. To
+// release the lock early, f itself can call Unlock.
 func (m *Mutex) Do(ctx context.Context, f func(ctx context.Context, g *Grant) error) error {
 	return do(ctx, m.Lock, f, m.queue.Dir)
 }
@@ -40,7 +40,8 @@ func (m *RWMutex) RDo(ctx context.Context, f func(ctx context.Context, g *Grant)
 	return do(ctx, m.RLock, f, m.queue.Dir)
 }
 
-// Do is like Mutex.Do, with the given number of permits. If Acquire fails, Do returns its error.
+// Do is like Mutex.Do, with the given number of permits. If Acquire fails, Do returns the error of
+// Acquire.
 func (m *Semaphore) Do(ctx context.Context, permits int, f func(ctx context.Context, g *Grant) error) error {
 	acquire := func(ctx context.Context) (*Grant, error) { return m.Acquire(ctx, permits) }
 	return do(ctx, acquire, f, m.path)

@@ -73,7 +73,8 @@ func free(t *testing.T, w *recipetest.World, name string) {
 }
 
 // The context of a grant does not have the values of the caller's context, and does not end with
-// it. The contexts of Do and Bind have these values, and end with the caller's context.
+// the caller's context. The contexts of Do and Bind have these values, and end with the caller's
+// context.
 func TestContextOfAGrantIsItsOwn(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), requestID{}, 7), time.Minute)
@@ -198,7 +199,8 @@ func TestBoundContextEndsBeforeAnotherIsGranted(t *testing.T) {
 	})
 }
 
-// A deadlock is detected when a lock is requested under another lock, with a context of Bind or Do.
+// Lock detects a deadlock if its context comes from Do or Bind, and the caller already holds the
+// lock. This is so even if the caller has since acquired a second lock.
 func TestDeadlockIsFoundUnderDo(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()

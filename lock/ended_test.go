@@ -67,9 +67,9 @@ func unlocked(g *lock.Grant, err error) error {
 	return g.Unlock(context.Background())
 }
 
-// A call whose context has already ended makes no request. In etcd#10111, and here before the fix,
-// such a call created a contender and deleted it again. Meanwhile another client got ErrLocked,
-// although no client held the lock.
+// A call whose context has already ended makes no request. Bug, as in etcd#10111: such a call
+// created a contender and deleted it again. Meanwhile another client got ErrLocked, although no
+// client held the lock.
 //
 // Covers L4.
 func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
@@ -77,9 +77,9 @@ func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
 }
 
 // A call that is cancelled at any of its requests or replies leaves no znode and no directory.
-// Before the fix, the directory remained if the call was cancelled between the creation of the
-// directory and that of the znode: servers before 3.10 keep a container that never had a child. See
-// Netflix/curator#307, curator#1258 and ZOOKEEPER-3546.
+// Regression: the directory remained if the call was cancelled after it had created the directory
+// and before it created the znode. The reason is that servers before 3.10 keep a container that
+// never had a child. See Netflix/curator#307, curator#1258 and ZOOKEEPER-3546.
 //
 // Covers L4.
 func TestCancelledCallLeavesNoDirectory(t *testing.T) {

@@ -119,9 +119,10 @@ func owned(stat *session.Stat) bool {
 	return owner != 0 && owner != math.MinInt64 && uint64(owner)>>56 != 0xff
 }
 
-// The method `find` returns the znode at e.path if the call with the given data created it, and an
-// empty Node if there is no znode at e.path. It fails with ErrLocked if the znode belongs to
-// another session or call, and with ErrNotALock if the znode is not ephemeral.
+// The method `find` returns the znode at e.path if it belongs to this session and has the given
+// data, which identify one call. If there is no znode at e.path, `find` returns an empty Node. It
+// fails with ErrLocked if the znode belongs to another session or call, and with ErrNotALock if the
+// znode is not ephemeral.
 func (e *Exclusive) find(ctx context.Context, data []byte) (recipe.Node, error) {
 	value, err := e.session.Get(ctx, e.path)
 	switch {

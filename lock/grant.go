@@ -10,9 +10,9 @@ import (
 )
 
 // A Token is the number of a grant. Of two grants on one path, the later one has the larger Token,
-// even if the path was deleted in between. It is the zxid of the transaction that created the
-// contender's znode (its czxid). Pass the token to the resource that the lock protects. The
-// resource must refuse any token that is smaller than the largest one it has seen.
+// even if the path was deleted in between. The number is the zxid of the transaction that created
+// the contender's znode (the czxid of the znode). Pass the token to the resource that the lock
+// protects. The resource must refuse any token that is smaller than the largest one it has seen.
 type Token int64
 
 // A Grant is a held lock, or held permits of a semaphore.
@@ -27,13 +27,14 @@ func newGrant(ctx context.Context, claim *lockqueue.Place, path string) *Grant {
 	return g
 }
 
-// Context returns a context that ends when the lock may no longer be held, before any other client
-// can be granted the lock. context.Cause returns the reason, which is or wraps ErrReleased,
-// session.ErrLeaseLapsed, session.ErrRevoked, session.ErrUnreadable, session.ErrLost or
-// session.ErrClosed.
+// Context returns a context that ends when it is no longer certain that the lock is held, before
+// any other client can be granted the lock. context.Cause returns the reason, which is or wraps
+// ErrReleased, session.ErrLeaseLapsed, session.ErrRevoked, session.ErrUnreadable, session.ErrLost
+// or session.ErrClosed.
 //
-// The context does not end with the context that Lock was called with, and does not have its
-// values. For the work, use the context of Do or Bind, which is derived from the caller's context.
+// The returned context does not end with the context that was passed to Lock, and does not have the
+// values of that context. For the work, use the context of Do or Bind, which is derived from the
+// caller's context.
 func (g *Grant) Context() context.Context { return g.ctx }
 
 // Bind returns a context for work that needs the lock. It is for programs that call Lock and Unlock
@@ -58,10 +59,11 @@ func (g *Grant) Bind(ctx context.Context) context.Context {
 	return context.WithValue(bound, heldKey{}, &held{claim: g.claim, path: g.path, permits: g.permits, more: before})
 }
 
-// Deadline returns the time at which Context ends if no server answers until then. The session
-// postpones this time several times in each session timeout. A program that needs some time to stop
-// should call Deadline repeatedly, and begin to stop when too little time is left. After Context
-// has ended, Deadline has no meaning, because the session may renew its lease for other grants.
+// Deadline returns the time at which Context ends if no server answers until then. While servers
+// answer, the session extends the deadline several times in each session timeout. A program that
+// needs some time to stop should call Deadline repeatedly, and begin to stop when too little time
+// is left. After Context has ended, the result of Deadline has no meaning, because the session may
+// renew its lease for other grants.
 func (g *Grant) Deadline() time.Time { return g.claim.Deadline() }
 
 // Token returns the grant's fencing token.
@@ -91,9 +93,11 @@ func (g *Grant) Unlock(ctx context.Context) error {
 // servers execute it, so no later holder can have written before the transaction. The error is
 // truthful even after a lost reply, but in that case the results of the ops are zero. After an
 // error, session.OutcomeOf reports whether the transaction was applied. The outcome is
-// Indeterminate only in three cases: ctx or the session ended during the call; another client
-// deleted the grant's znode; or, after a lost reply, a server refused for good to show whether the
-// ops were applied.
+// Indeterminate only in these cases:
+//
+//   - ctx or the session ended during the call.
+//   - Another client deleted the grant's znode.
+//   - A reply was lost, and a server then refused for good to show whether the ops were applied.
 func (g *Grant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	results, err := g.claim.Txn(ctx, ops...)
 	if err != nil {
@@ -120,9 +124,9 @@ func heldIn(ctx context.Context) *held {
 	return h
 }
 
-// holds reports whether ctx belongs to a grant on path in s. A grant that has ended does not count,
-// although ctx can outlive it. A grant in another session does not count, because the same path may
-// denote another znode there.
+// The function `holds` reports whether ctx belongs to a grant on path in s. A grant that has ended
+// does not count, although ctx can outlive the grant. A grant in another session does not count,
+// because the same path may denote another znode there.
 func holds(ctx context.Context, s *session.Session, path string) bool {
 	for h := heldIn(ctx); h != nil; h = h.more {
 		if h.claim.Session() == s && h.path == path && h.claim.Context().Err() == nil {

@@ -83,10 +83,9 @@ func (p idlePartition) run(t *testing.T) (overlap time.Duration) {
 }
 
 // If an idle session requests a lock during a partition, it never holds the lock together with
-// another session. Before the fix, on real servers, 24 of 24 locks were held by two clients after
-// one partition of 6.1 s. The reason was that the session took its first write after an idle time
-// as proof that the leader had recorded the session's latest activity. The write does not prove
-// that.
+// another session. Regression: on real servers, after one partition of 6.1 s, each of 24 locks was
+// held by two clients. The reason was that the session took its first write after an idle time as
+// proof that the leader had recorded the session's latest activity. The write does not prove that.
 //
 // Covers L1, S2.
 func TestIdleSessionInAPartitionSharesNoLock(t *testing.T) {
@@ -113,8 +112,9 @@ func TestIdleSessionInAPartitionSharesNoLock(t *testing.T) {
 	}
 }
 
-// Partitions like those of TestIdleSessionInAPartitionSharesNoLock can reveal the mistake: with the
-// rule from before the fix (UnsafeTrustIdle), two clients hold the lock in at least one of them.
+// UnsafeTrustIdle restores the bug that TestIdleSessionInAPartitionSharesNoLock describes. With
+// this option, two clients hold the lock in at least one partition of this test. So such partitions
+// can reveal the bug.
 func TestTrustInIdlenessSharesALock(t *testing.T) {
 	shared := false
 	for seed := uint64(0); seed < 20 && !shared; seed++ {

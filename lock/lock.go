@@ -19,7 +19,7 @@ var (
 	// ErrDeadlock means that the call would wait for a grant of its own caller: the context of the
 	// call is the context of a grant on the same path in the same session. Locks are not reentrant,
 	// and a reader cannot become a writer. For a Semaphore, it means that the requested permits and
-	// those of the grant together exceed the capacity. Unlock first.
+	// the permits of the grant together exceed the capacity. Unlock first.
 	ErrDeadlock = errors.New("lock: the caller would wait for its own grant")
 	// ErrNotALock means that the znode at the path of an Exclusive is not ephemeral. No client
 	// holds the lock, and none can acquire it. Delete the znode.
@@ -46,7 +46,7 @@ type Options struct {
 	//
 	// The delay begins when the next contender sees that the holder is gone. Zero means no delay.
 	// All users of the path must set the same Delay, between 0 and 24 hours. Unless a holder
-	// vanished, a Delay costs at most one more write and one more read for each grant. It also
+	// vanished, a Delay costs at most one more write and one more read for each grant. A Delay also
 	// creates the persistent znode <path>/delay, which remains. Exclusive and Semaphore do not
 	// support a Delay and refuse it.
 	Delay time.Duration

@@ -511,7 +511,7 @@ func TestWaitingForOneself(t *testing.T) {
 }
 
 // If the holder of a lock leaves while a list of contenders is read, the list shows the next
-// contender as the holder. Bug: such a list showed no holder.
+// contender as the holder. Regression: such a list showed no holder.
 func TestContendersWhileTheHolderLeaves(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()

@@ -24,8 +24,8 @@ func heap() (bytes, goroutines int) {
 }
 
 // costOfHeldLocks acquires n locks in one session. It returns the bytes and goroutines that each
-// held lock costs the client. The servers run in this process too, so it subtracts what the locks'
-// znodes cost the servers.
+// held lock costs the client. The servers run in this process too, so costOfHeldLocks subtracts
+// what the locks' znodes cost the servers.
 func costOfHeldLocks(t *testing.T, n int) (bytes, goroutines float64) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -81,8 +81,8 @@ func costOfHeldLocks(t *testing.T, n int) (bytes, goroutines float64) {
 	return bytes, goroutines
 }
 
-// written makes a write and returns its zxid. Zxids rise by one with each write of any client, so
-// the difference of two results counts the writes.
+// The function `written` makes a write and returns the zxid of this write. Zxids rise by one with
+// each write of any client, so the difference of two results counts the writes.
 func written(t *testing.T, w *recipetest.World) int64 {
 	recipetest.Must(w.Admin().Set(t.Context(), "/nodes", nil, session.AnyVersion))
 	return recipetest.Must(w.Admin().Get(t.Context(), "/nodes")).Stat.Mzxid

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// An Acquire with an invalid capacity fails and does not store the capacity. Before the fix, the
-// first Acquire stored it, which broke the semaphore for all users.
+// An Acquire with an invalid capacity fails and does not store the capacity. Regression: the first
+// Acquire stored an invalid capacity, which broke the semaphore for all users.
 func TestCapacityThatCannotBeIsNotStored(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -30,8 +30,8 @@ func TestCapacityThatCannotBeIsNotStored(t *testing.T) {
 	})
 }
 
-// The calls of an Exclusive fail with ErrNotALock if the znode at its path is not ephemeral. No
-// client can hold such a lock, so no call may wait for it.
+// The calls of an Exclusive fail with ErrNotALock if the znode at the lock's path is not ephemeral.
+// No client can hold such a lock, so a call must not wait for the lock.
 func TestZnodeThatIsNoLock(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -96,8 +96,8 @@ func TestHolderOfPermitsDoesNotWaitForItself(t *testing.T) {
 
 // Permits that are held count once, whether the next request uses a context of Do or of Bind. In
 // this test, two of three permits are held. A request for two more fails, and a request for one
-// succeeds. Before the fix, the contexts of Do and Bind did not contain the number of held permits,
-// so the request for two waited without end.
+// succeeds. Regression: the contexts of Do and Bind did not contain the number of held permits, so
+// the request for two waited without end.
 func TestPermitsOfDoCountOnce(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		m := lock.NewSemaphore(w.Client().Session, "/s", 3, lock.Options{})

@@ -45,9 +45,9 @@ type MultiGrant struct {
 }
 
 // Lock waits for all of the locks. If ctx ends first, if one lock is lost while Lock waits for
-// another, or on any other error, none is held and no znode remains.
+// another, or on any other error, no lock is held and no znode remains.
 //
-// Lock fails with ErrDeadlock if ctx is the context of a grant on one of the paths. It checks all
+// Lock fails with ErrDeadlock if ctx is the context of a grant on one of the paths. Lock checks all
 // paths before it waits for any lock. Without this check, the caller could wait for a client that
 // itself waits for the caller's grant.
 func (m *Multi) Lock(ctx context.Context) (*MultiGrant, error) {
@@ -85,8 +85,8 @@ func (m *Multi) take(ctx context.Context, lock func(*Mutex, context.Context) (*G
 	return g, nil
 }
 
-// Context returns a context that ends, with the cause, when one of the locks may no longer be held;
-// see Grant.Context. Use the context of Do or Bind for the work.
+// Context returns a context that ends, with the cause, when it is no longer certain that all locks
+// are held; see Grant.Context. Use the context of Do or Bind for the work.
 func (g *MultiGrant) Context() context.Context { return g.ctx }
 
 // Bind is like Grant.Bind. The context ends when one of the locks is lost.

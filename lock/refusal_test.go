@@ -17,8 +17,8 @@ import (
 )
 
 // If a server refuses a create, for example because a hard quota is used up (kazoo#721), the call
-// returns the server's error. Before the fix, Exclusive and Semaphore repeated their requests
-// without a pause, and the call did not return.
+// returns the server's error. Regression: Exclusive and Semaphore repeated their requests without a
+// pause, and the call did not return.
 //
 // Covers L4.
 func TestRefusedCreateEndsTheCall(t *testing.T) {
@@ -66,9 +66,9 @@ func TestRefusedCreateEndsTheCall(t *testing.T) {
 	}
 }
 
-// A lease proves something only on servers of ZooKeeper. So each call fails on any other kind of
-// server, and leaves no znode. In this test the servers give sessions no password, like ClickHouse
-// Keeper, so the session recognizes that they are not ZooKeeper.
+// A lease proves nothing unless the servers run ZooKeeper. So each call fails on servers of any
+// other kind, and leaves no znode. In this test, as in ClickHouse Keeper, the servers give the
+// sessions no password. From this, the session recognizes that the servers do not run ZooKeeper.
 //
 // Covers L4.
 func TestNoLockOnAServerThatIsNotZooKeeper(t *testing.T) {
@@ -109,9 +109,9 @@ func TestNoLockOnAServerThatIsNotZooKeeper(t *testing.T) {
 	}
 }
 
-// A TryLock that fails leaves nothing running. In this test it fails because the lock's znode
-// belongs to another user and cannot be read. In kazoo#596, and here before the fix, each failed
-// call left a goroutine that searched for the call's znode until the session ended.
+// A TryLock that fails leaves nothing running. In this test TryLock fails because the lock's znode
+// belongs to another user and cannot be read. Bug, as in kazoo#596: each failed call left a
+// goroutine that searched for the call's znode until the session ended.
 //
 // Covers L4.
 func TestFailedTryLockLeavesNothingRunning(t *testing.T) {
@@ -165,8 +165,9 @@ func TestTxnAnsweredByAnUnknownError(t *testing.T) {
 	})
 }
 
-// Unlock deletes the znode even if the server refuses, for a while, the read that precedes the
-// deletion. Before the fix, the znode of the released lock remained and blocked everybody.
+// The Unlock of an Exclusive reads the znode before it deletes the znode. Unlock deletes the znode
+// even if the server refuses this read for a while. Regression: the znode of the released lock
+// remained and blocked everybody.
 //
 // Covers L4.
 func TestUnlockWhileTheServerIsBusy(t *testing.T) {
@@ -183,7 +184,7 @@ func TestUnlockWhileTheServerIsBusy(t *testing.T) {
 }
 
 // A grant ends when its znode is deleted, even if a busy server at first refused to watch the
-// znode. Before the fix, the session did not watch the znode after such a refusal. With
+// znode. Regression: the session did not watch the znode after such a refusal. With
 // UnsafeHoldUntilLost, the grant then never ended, although its znode was deleted.
 func TestDeletedNodeAfterABusyServer(t *testing.T) {
 	for _, unsafe := range []bool{false, true} {
@@ -202,7 +203,7 @@ func TestDeletedNodeAfterABusyServer(t *testing.T) {
 }
 
 // A contender that waits keeps its place even if its server is too busy for some of its reads.
-// Before the fix, the call failed.
+// Regression: the call of this contender failed.
 func TestBusyServerEndsNoWait(t *testing.T) {
 	release := func(g *lock.Grant, err error) (func(context.Context) error, error) {
 		if err != nil {
@@ -245,8 +246,8 @@ func TestBusyServerEndsNoWait(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				unlock := recipetest.Must(test.call(t.Context(), w.Client().Session))
-				// Another contender joins before the contender at the busy server, and gives up
-				// while that one waits.
+				// Another contender joins ahead of the contender at the busy server. It gives up
+				// while the contender at the busy server waits.
 				before, giveUp := context.WithCancel(t.Context())
 				other, gaveUp := w.Client(), make(chan error, 1)
 				go func() {

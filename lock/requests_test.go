@@ -37,8 +37,8 @@ func (r result[T]) must(t *testing.T) T {
 	return r.value
 }
 
-// arrived returns the result of a call that has returned. It fails the test if the call still
-// waits.
+// The function `arrived` returns the result of a call that has returned. It fails the test if the
+// call still waits.
 func arrived[T any](t *testing.T, c <-chan result[T]) T {
 	t.Helper()
 	synctest.Wait()

@@ -32,8 +32,8 @@ func TestTryingWriterIsRefusedByADowngradedOne(t *testing.T) {
 }
 
 // In this test the capacity is changed between the read and the transaction of a TryAcquire. Either
-// the capacity is lowered, or its znode is deleted and created again with another value. TryAcquire
-// decides by the new capacity.
+// the capacity is lowered, or the capacity's znode is deleted and created again with another value.
+// TryAcquire decides by the new capacity.
 //
 // Covers L1.
 func TestCapacityChangesUnderAnAcquire(t *testing.T) {
@@ -52,8 +52,8 @@ func TestCapacityChangesUnderAnAcquire(t *testing.T) {
 				c := w.Client()
 				// The first Acquire creates the semaphore's znodes.
 				ok(t, recipetest.Must(semaphore(c, 3).Acquire(ctx, 1)).Unlock(ctx))
-				// TryAcquire compares versions. The new znode has version 0, so give the old znode
-				// another version.
+				// TryAcquire detects the change by the version of the capacity's znode. The version
+				// of the new znode is 0, so give the old znode another version.
 				if name == "deleted" {
 					ok(t, semaphore(w.Admin(), 3).SetCapacity(ctx, 3))
 				}

@@ -61,14 +61,14 @@ func NewSemaphore(s *session.Session, path string, capacity int, o Options) *Sem
 //
 // Acquire fails with ErrCapacity if more permits are requested than the semaphore has in all. If
 // ctx is the context of grants on this semaphore, the permits of these grants count too: Acquire
-// fails with ErrDeadlock if the requested permits and those of the grants together exceed the
-// capacity. Acquire checks the capacity when its turn comes. With the context of a grant, it also
-// checks the capacity before it waits for its turn, which costs one more read.
+// fails with ErrDeadlock if the requested permits and the permits of these grants together exceed
+// the capacity. Acquire checks the capacity when its turn comes. With the context of a grant, it
+// also checks the capacity before it waits for its turn, which costs one more read.
 //
-// Acquire detects no other deadlock. For example, the caller may hold one of two permits and
-// request the other one, while a contender ahead of the caller waits for both. Then the two wait
-// for each other until a context ends. So request all permits in one call, or use TryAcquire while
-// you hold permits.
+// Acquire detects no other deadlock. For example, suppose that the caller holds one of two permits
+// and requests the other one, while a contender ahead of the caller waits for both permits. Then
+// the caller and this contender wait for each other until a context ends. So request all permits in
+// one call, or use TryAcquire while you hold permits.
 func (m *Semaphore) Acquire(ctx context.Context, permits int) (*Grant, error) {
 	return m.acquire(ctx, permits, false)
 }
@@ -108,9 +108,9 @@ func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (_ *Gran
 }
 
 // feasible returns an error if the request can never be granted while the caller keeps the permits
-// that it already holds. It runs before the caller waits at the gate. If it ran only at the
-// caller's turn, a contender ahead of the caller could wait for the caller's permits, and both
-// would wait forever.
+// that it already holds. Acquire calls feasible before the caller waits at the gate. Without this
+// early check, a contender ahead of the caller could wait for the permits that the caller holds,
+// and the caller would wait behind this contender. Both would wait forever.
 //
 // The session's server may be behind and show an earlier capacity. So before feasible returns such
 // an error, it reads the capacity again, after a read barrier.
@@ -173,12 +173,13 @@ func (m *Semaphore) pass(ctx context.Context, first *lockqueue.Place, permits in
 	}
 }
 
-// seen is the state of the permits that the first contender at the gate has read.
+// The type `seen` is the state of the permits, as the first contender at the gate has read it.
 //
-// It is harmless if the server that answers lags. The server shows a contender as the first one
-// only after it has applied the transactions in which the earlier contenders passed the gate. So no
-// permit znode is missing from its answer. The answer may still count a permit that has already
-// been released. In that case fewer permits are granted than possible, and never too many.
+// It is harmless if the server that answers the read lags. The server shows a contender as the
+// first one only after it has applied the transactions in which the earlier contenders passed the
+// gate. So no permit znode is missing from the server's answer. The answer may still count a permit
+// that has already been released. In that case fewer permits are granted than possible, and never
+// too many.
 type seen struct {
 	capacity int
 	version  int32 // version of the capacity's znode
@@ -277,8 +278,9 @@ func (s *seen) await(ctx context.Context, first *lockqueue.Place) error {
 	}
 }
 
-// take creates the permit znode, in the same transaction that removes this contender from the gate.
-// It fails with session.ErrBadVersion or errResized if the capacity has changed since it was read.
+// The method `take` creates the permit znode, in the same transaction that removes this contender
+// from the gate. The method fails with session.ErrBadVersion or errResized if the capacity has
+// changed since it was read.
 func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits int, version int32) (*lockqueue.Place, error) {
 	data := []byte(m.label)
 	node := recipe.Node{Path: znode.Join(m.leases, recipe.NewID(m.session)+"-"+leaseName+strconv.Itoa(permits))}

@@ -346,8 +346,8 @@ func TestWaiterForPermitsOutlivesItsLease(t *testing.T) {
 }
 
 // In this test two contenders pass the gate. The reply to the first contender's transaction is
-// lost. The second contender passes before the first one has found out that it has passed. Both get
-// their permits.
+// lost. Before the first contender has found out that its transaction was applied, the second
+// contender passes. Both get their permits.
 //
 // Covers L1.
 func TestPermitsTakenInDoubtAreKept(t *testing.T) {
@@ -377,10 +377,10 @@ func TestPermitsTakenInDoubtAreKept(t *testing.T) {
 	})
 }
 
-// In this test a server notifies a contender that the contender ahead of it has left the gate.
-// After that, the notified contender's connection is lost before the server answers anything else.
-// The next server does not show the other contender's permit znode yet. Nevertheless, the notified
-// contender must not take the same permit.
+// In this test there is one permit, and a server notifies a contender that the contender ahead of
+// it has left the gate. After that, the notified contender's connection is lost before the server
+// answers anything else. The next server does not show the other contender's permit znode yet.
+// Nevertheless, the notified contender must not take the permit that the other contender holds.
 //
 // Covers L1.
 func TestPermitsAreCountedAsOfTheEvent(t *testing.T) {

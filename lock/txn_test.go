@@ -99,8 +99,8 @@ func TestTxnIsOneRequest(t *testing.T) {
 
 // Each transaction that Txn reports as applied was applied once, even if messages are lost. In each
 // run of this test, two messages are lost. The first one is the request or the reply of a
-// transaction. The second one is the reply to a later request of the client, which may be the
-// request by which Txn finds out the outcome of the transaction.
+// transaction. The second one is the reply to a later request of the client. This later request may
+// be the one by which Txn finds out the outcome of the transaction.
 //
 // Covers L6.
 func TestTxnAfterALostReply(t *testing.T) {
@@ -259,7 +259,7 @@ func TestTransactionOfAnExclusiveDoesNotOutliveIt(t *testing.T) {
 }
 
 // Txn adds ops that guard the transaction. If a server refuses one of these ops, the error has no
-// index, because the caller would mistake it for the index of one of the caller's ops.
+// index. Otherwise the caller would mistake the index for that of one of its own ops.
 func TestErrorOfATransactionDoesNotNumberItsGuard(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()

@@ -48,9 +48,9 @@ func TestWaitersWriteNothing(t *testing.T) {
 				})
 				synctest.Wait()
 			}
-			// The syncs of the waiters take most of the time that the test runs. Therefore the
-			// waiters idle for 100 session timeouts only if there are at most 1,000 of them. More
-			// waiters idle for a shorter time, down to 10 session timeouts.
+			// The waiters' syncs take most of the time that the test runs. Therefore up to 1,000
+			// waiters idle for 100 session timeouts. More waiters idle for a shorter time, but at
+			// least for 10 session timeouts.
 			timeouts := time.Duration(min(100, max(10, 100_000/waiters)))
 			syncs := w.Inject(zktest.Rule{Op: "sync", Count: -1, Fate: zktest.DelayRequest})
 			before := written(t, w)

@@ -299,8 +299,8 @@ func TestTakeThatEndsWhileItWaitsHasFailed(t *testing.T) {
 	}
 }
 
-// Several callers share a transaction, and one of them requests math.MaxInt items. Before the fix,
-// the total number of requested items overflowed an int, and no caller got an item.
+// Several callers share a transaction, and one of them requests math.MaxInt items. Regression: the
+// total number of requested items overflowed an int, and no caller got an item.
 //
 // Covers Q5.
 func TestRequestForAllItemsAmongOthers(t *testing.T) {

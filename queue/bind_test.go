@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A context that is bound to a claim has ended when the call that ends the claim's hold returns. No
-// other goroutine has to run in between.
+// When a call that ends a claim's hold returns, the contexts that are bound to the claim have
+// already ended. No other goroutine has to run in between.
 //
 // Covers Q7, Q14.
 func TestBoundContextEndsWithTheHold(t *testing.T) {

@@ -77,9 +77,9 @@ func (c *Claim[T]) Context() context.Context { return c.ctx }
 //	defer claim.Release(ctx) // fails without effect if the item was acked
 //	working := claim.Bind(ctx)
 //
-// The context has the values and the deadline of ctx, and ends with ctx. It also ends, with the
-// cause, when the claim ends, before any other consumer can claim the item. The caller need not
-// cancel it: its resources are freed when the claim or ctx ends.
+// The context has the values and the deadline of ctx, and ends with ctx. It also ends when the
+// claim ends, with the same cause as Context, and before any other consumer can claim the item. The
+// caller need not cancel the context: its resources are freed when the claim or ctx ends.
 //
 // If a client deletes the claim's znode or the queue, the context ends soon after that, but not at
 // once. The session first has to find out that the claim's own Ack did not delete the znode.
@@ -373,8 +373,8 @@ func (q *Queue[T]) claimed(ctx context.Context, items []item) ([]admission[T], e
 	return admitted, nil
 }
 
-// admit waits for the lease and returns true. If the item does not decode or was claimed too often,
-// admit moves it to the dead letters and returns false.
+// admit waits until the session's lease stands, and returns true. If the item does not decode or
+// was claimed too often, admit moves it to the dead letters and returns false.
 func (c *Claim[T]) admit(ctx context.Context, value T, undecoded error) (bool, error) {
 	if limit := c.q.opts.MaxAttempts; undecoded != nil || limit > 0 && c.item.attempts > limit {
 		return false, c.Reject(ctx)

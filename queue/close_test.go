@@ -99,9 +99,9 @@ func TestItemOfAClosedQueueIsOfferedWhenItsSessionEnds(t *testing.T) {
 }
 
 // If a handle is closed during a call, the call still succeeds, even if Close does not wait for the
-// call because the context of Close has ended. In this test, Close comes when the call still has to
-// move an item that is due, or to read the queue again. Before the fix, the call failed with
-// ErrClosed.
+// call because the context of Close has ended. In this test, Close is called when the other call
+// still has to move an item that is due, or to read the queue again. Regression: the call failed
+// with ErrClosed.
 func TestCloseFailsNoCallInProgress(t *testing.T) {
 	calls := map[string]struct {
 		run  func(ctx context.Context, q *queue.Queue[string]) (string, error)

@@ -15,9 +15,9 @@ import (
 // letters, nor items of PutAt that have not joined the queue yet.
 //
 // Len makes one request for each segment. A new segment begins after 256 znodes were put, each with
-// one or more items. On a deep queue this is expensive, so Len is for operators. Put with a Limit
-// makes these requests too. If other clients put and take meanwhile, Len may return a length that
-// the queue had at no moment.
+// one or more items. On a deep queue these requests are expensive, so Len is for operators. Put
+// with a Limit makes these requests too. If other clients put and take meanwhile, Len may return a
+// length that the queue had at no moment.
 func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 	if err = q.raw.closed("length"); err == nil {
 		err = recipe.ReadBarrier(ctx, q.raw.s, q.raw.path)
@@ -53,8 +53,8 @@ func (q *Queue[T]) Peek(ctx context.Context) (value T, _ error) {
 	return value, nil
 }
 
-// peek returns the first item that nobody has claimed, or nil if there is none. If an attempt must
-// be repeated, takes and claims of the handle can run before the next attempt.
+// peek returns the first item that nobody has claimed, or nil if there is none. If peek has to try
+// again, other calls of the handle can take or claim items before the next attempt.
 func (q *raw) peek(ctx context.Context) ([]byte, error) {
 	var data []byte
 	read := func(ctx context.Context) error {

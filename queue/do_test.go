@@ -25,8 +25,8 @@ func claimed(t *testing.T, q *queue.Queue[string]) (c *queue.Claim[string], ende
 	return recipetest.Must(q.Claim(t.Context())), ended
 }
 
-// Release gives the item back even if its context has ended. Before the fix, Release gave the item
-// back in some runs and not in others.
+// Release gives the item back even if the context of the call has ended. Regression: Release gave
+// the item back in some runs and not in others.
 //
 // Covers Q15.
 func TestReleaseWithAnEndedContextReleases(t *testing.T) {

@@ -39,8 +39,9 @@ func TestWaitingForADelayedItemCostsFewRequests(t *testing.T) {
 	})
 }
 
-// A slot is the znode below which the delayed items of one second are stored. If a foreign znode
-// prevents the deletion of a slot, waiting consumers still do not poll.
+// The delayed items of one second are stored below one znode, their slot. In this test, another
+// program has created a znode in a slot, so the slot cannot be deleted. Waiting consumers still do
+// not poll.
 func TestForeignNodeAmongDelayedItemsCostsFewRequests(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, r := newQueue(w, queue.Options[string]{})
@@ -61,8 +62,8 @@ func TestForeignNodeAmongDelayedItemsCostsFewRequests(t *testing.T) {
 	})
 }
 
-// A delayed item is not taken before its time, because that time is rounded up, and not down, to
-// the whole second of the item's slot.
+// A delayed item is not taken before its time, because PutAt rounds the time up, and not down, to a
+// whole second. The item's slot is due at this second.
 //
 // Covers Q13.
 func TestDelayedItemsAreNotEarly(t *testing.T) {

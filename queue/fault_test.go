@@ -345,9 +345,9 @@ func TestCallCancelledWhileUnderWayGivesBack(t *testing.T) {
 	}
 }
 
-// unmark applies `fate` to the handle's next transaction that sets its ledger znode of the given
-// kind. Then the handle sends the transaction again, but another client deletes the ledger znode
-// before the transaction arrives.
+// A handle has one ledger znode of each kind: put, take and txn. unmark applies `fate` to the
+// handle's next transaction that sets the ledger znode of the given kind. Then the handle sends the
+// transaction again, but another client deletes the ledger znode before the transaction arrives.
 func unmark(t *testing.T, w *recipetest.World, s *recipetest.Client, kind string, fate zktest.Fate) {
 	t.Helper()
 	var mark string
@@ -362,8 +362,8 @@ func unmark(t *testing.T, w *recipetest.World, s *recipetest.Client, kind string
 }
 
 // An item is put once, even if the reply to the put is lost and another client then deletes the
-// handle's ledger znode. Before the fix, the handle put the item again with a new ledger znode, so
-// the queue had the item twice.
+// handle's ledger znode. Regression: the handle put the item again with a new ledger znode, so the
+// queue had the item twice.
 //
 // Covers Q2.
 func TestItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
@@ -383,7 +383,7 @@ func TestItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
 }
 
 // An Ack does not report Failed if it was applied, even if its reply is lost and another client
-// then deletes the handle's ledger znode. Before the fix, such an Ack returned ErrRevoked with the
+// then deletes the handle's ledger znode. Regression: such an Ack returned ErrRevoked with the
 // outcome Failed.
 //
 // Covers Q10.
@@ -401,7 +401,7 @@ func TestAckIsNotDeniedWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
 }
 
 // If the outcome of an Ack or Release is Indeterminate, the claim is over, and the item is given
-// back if the transaction is not applied. Before the fix, the item stayed claimed while the session
+// back if the transaction is not applied. Regression: the item stayed claimed while the session
 // lived, although the claim's context had ended.
 //
 // Covers Q8, Q11.
@@ -451,8 +451,8 @@ func TestClaimIsOverWhateverComesOfACallThatWasGivenUp(t *testing.T) {
 }
 
 // Release returns even if an earlier Ack was never processed. In this test, the caller stops
-// waiting for the Ack, and the session ends before a server processes it. Before the fix, a
-// deferred Release never returned in this case.
+// waiting for the Ack, and the session ends before a server processes it. Regression: a deferred
+// Release never returned in this case.
 //
 // Covers Q8.
 func TestReleaseBehindAnAckThatNeverRan(t *testing.T) {
@@ -517,7 +517,7 @@ func (garbled) Encode(v string) ([]byte, error) { return []byte(v), nil }
 func (g garbled) Decode([]byte) (string, error) { g(); return "", errors.New("garbled") }
 
 // An item that does not decode is moved to the dead letters, even if the context of the Take or of
-// the loop ends during Decode. Before the fix, the item was lost.
+// the loop ends during Decode. Regression: the item was lost.
 //
 // Covers Q3, Q11.
 func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
@@ -553,9 +553,9 @@ func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
 }
 
 // If the context of a Take ends after the Take has deleted an item, the item is put back, even if
-// other consumers have drained its segment meanwhile. If a client has deleted the queue meanwhile,
-// the item is not put back. Before the fix, the handle retried without a pause in the second case,
-// which blocked all other calls of the handle.
+// other consumers have drained the item's segment meanwhile. But if a client has deleted the queue
+// meanwhile, the item is not put back. Regression: when the queue was deleted, the handle retried
+// without a pause, which blocked all other calls of the handle.
 //
 // Covers Q3, Q6.
 func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
@@ -632,8 +632,8 @@ func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
 }
 
 // A delayed item is put once, even if the reply to the PutAt is lost and another client then
-// deletes the handle's ledger znode. Before the fix, the handle put the item again with a new
-// ledger znode, so the queue had the item twice.
+// deletes the handle's ledger znode. Regression: the handle put the item again with a new ledger
+// znode, so the queue had the item twice.
 //
 // Covers Q2, Q13.
 func TestDelayedItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
@@ -653,8 +653,8 @@ func TestDelayedItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T)
 }
 
 // No item stays claimed if another client deletes the handle's ledger znode right after the
-// transaction that claims the item. Before the fix, Claim failed, and the item stayed claimed while
-// the session lived.
+// transaction that claims the item. Regression: Claim failed, and the item stayed claimed while the
+// session lived.
 //
 // Covers Q8.
 func TestClaimWhoseMarkIsDeletedBehindItLeavesNothingClaimed(t *testing.T) {
@@ -684,9 +684,9 @@ func TestClaimWhoseMarkIsDeletedBehindItLeavesNothingClaimed(t *testing.T) {
 	})
 }
 
-// If the context of a ClaimBatch ends, all of its items are free again, even if another client has
-// deleted the claim on one of them. Before the fix, the other items stayed claimed until the
-// session ended.
+// If the context of a ClaimBatch ends, all items that it has claimed are free again, even if
+// another client has deleted the claim on one of them. Regression: the other items stayed claimed
+// until the session ended.
 //
 // Covers Q8.
 func TestOtherClaimsAreGivenBackWhereOneIsGone(t *testing.T) {
@@ -774,8 +774,8 @@ func TestRefusedAckAmongOthers(t *testing.T) {
 
 // In this test, two Acks share a transaction, and both create /x. The servers refuse the second
 // Ack, because the first Ack creates /x already. Then the first Ack fails too, for another reason,
-// so /x does not exist. Therefore the second Ack must be sent again, and succeeds. Before the fix,
-// it failed with the error that /x exists.
+// so /x does not exist. Therefore the second Ack must be sent again, and succeeds. Regression: the
+// second Ack failed with the error that /x exists.
 //
 // Covers Q10.
 func TestRefusedOverAnAckThatFails(t *testing.T) {

@@ -280,7 +280,7 @@ func TestItemOfDeadClaimerIsClaimedAgain(t *testing.T) {
 	})
 }
 
-// A claim ends when its time (Options.ClaimFor) is up, and Extend postpones that. After the end,
+// A claim ends when its time (Options.ClaimFor) is up. Extend postpones this end. After the end,
 // another consumer gets the item, and Ack and Extend fail.
 //
 // Covers Q7, Q8.
@@ -372,9 +372,9 @@ func TestAckOfARevokedClaim(t *testing.T) {
 				node = n
 			}
 		}
-		// A heartbeat also checks the claim's znode, so no heartbeat may be sent between the
-		// deletion below and the call of Extend. Therefore wait for a heartbeat: the next heartbeat
-		// is sent at least a second later, which is after the call of Extend.
+		// A heartbeat also checks the claim's znode. So the test needs a time without heartbeats,
+		// from the deletion below until the call of Extend. Therefore wait for a heartbeat: the
+		// next heartbeat is sent at least a second later, which is after the call of Extend.
 		beat := w.Inject(zktest.Rule{Op: "multi", Path: node, Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Millisecond})
 		for begun := time.Now(); beat.Fired() == 0; time.Sleep(10 * time.Millisecond) {
 			if time.Since(begun) > recipetest.Timeout {
@@ -601,7 +601,7 @@ func TestFullQueueRefusesOrBlocks(t *testing.T) {
 }
 
 // A producer that waits for room is woken when a consumer takes an item, even if the item's segment
-// was opened while the producer was setting its watches. Before the fix, the producer did not watch
+// was opened while the producer was setting its watches. Regression: the producer did not watch
 // such a segment.
 func TestRoomInASegmentOpenedDuringListen(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -635,8 +635,8 @@ func TestRoomInASegmentOpenedDuringListen(t *testing.T) {
 	})
 }
 
-// A producer that puts for the first time gets only its share of the free room. Before the fix, it
-// took all the free room.
+// A producer that puts for the first time gets only its share of the free room. Regression: such a
+// producer took all the free room.
 //
 // Covers Q9.
 func TestSecondProducerSharesTheRoom(t *testing.T) {
@@ -774,8 +774,8 @@ func TestOrderOfProducersAcrossSegments(t *testing.T) {
 
 // Items stay in the order of their puts, even if a producer is two segments behind. In this test,
 // the producer has filled a segment, and another producer has then filled the next two. The first
-// of these two segments was drained and deleted. Before the fix, the late producer created the
-// deleted segment again.
+// of these two segments was drained and deleted. Regression: the late producer created the deleted
+// segment again.
 //
 // Covers Q4.
 func TestOrderOfAProducerTwoSegmentsBehind(t *testing.T) {

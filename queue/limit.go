@@ -10,8 +10,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// putWaiting puts the items of the job. While the queue is full, it waits. Waiting producers form a
-// queue of waiters, like consumers. Only the first waiting producer watches the items.
+// putWaiting puts the items of the job. While the queue is full, putWaiting waits. Waiting
+// producers form a queue of waiters, like consumers. Only the first waiting producer watches the
+// items.
 func (q *raw) putWaiting(ctx context.Context, job *putJob) error {
 	err := q.put(ctx, job)
 	if !errors.Is(err, ErrFull) || len(job.items) > q.limit {

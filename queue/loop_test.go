@@ -34,7 +34,7 @@ var loops = map[string]func(context.Context, *queue.Queue[string]) iter.Seq2[str
 }
 
 // When a loop ends because of its context, Close or the end of the session, it yields this reason
-// once, as an error. Before the fix, the loop ended without an error.
+// once, as an error. Regression: the loop ended without an error.
 func TestLoopEndsWithTheReasonOnce(t *testing.T) {
 	errOwn := errors.New("the program stops")
 	type world struct {
@@ -100,8 +100,8 @@ func (picky) Decode(data []byte) (string, error) {
 	return string(data), nil
 }
 
-// A loop yields an error for an item that does not decode, and then continues. Before the fix, the
-// loop skipped such items without an error.
+// A loop yields an error for an item that does not decode, and then continues. Regression: the loop
+// skipped such items without an error.
 //
 // Covers Q11.
 func TestLoopGoesOnAfterAnItemThatDoesNotDecode(t *testing.T) {

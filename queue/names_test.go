@@ -22,8 +22,8 @@ import (
 // is created again, and its sequence numbers begin at 0 again.
 //
 // In this test, a slow consumer reads item A in the slot. Then another consumer moves A to the
-// queue, and a late item B is put. Before the fix, B got the same name as A. So the slow consumer
-// moved A once more and deleted the znode of B: A was in the queue twice, and B was lost.
+// queue, and a late item B is put. Regression: B got the same name as A. So the slow consumer moved
+// A once more and deleted the znode of B: A was in the queue twice, and B was lost.
 //
 // Covers Q1, Q2, Q13.
 func TestItemThatComesLateForItsSecondIsNotLost(t *testing.T) {
@@ -96,8 +96,8 @@ var endings = map[string]func(context.Context, *queue.Claim[string]) error{
 
 // If a client deletes a claim and another session claims the item, the first claimer cannot end the
 // second claim. In this test, the first claimer has not noticed the deletion when it calls Ack,
-// Reject or Release. Before the fix, its Ack removed the item, and its Release gave the item to a
-// third consumer.
+// Reject or Release. Regression: the Ack of the first claimer removed the item, and the Release of
+// the first claimer gave the item to a third consumer.
 //
 // Covers Q7, Q10.
 func TestDeletedClaimEndsNoOther(t *testing.T) {
@@ -135,7 +135,7 @@ func TestDeletedClaimEndsNoOther(t *testing.T) {
 }
 
 // This test is like TestDeletedClaimEndsNoOther, but the item is taken and put back before it is
-// claimed again. Before the fix, the new znode of the item had the same name and version as the old
+// claimed again. Regression: the new znode of the item had the same name and version as the old
 // znode. So the Ack, Reject or Release of the old claim ended the new claim.
 //
 // Covers Q3, Q7, Q10.
@@ -168,10 +168,10 @@ func TestDeletedClaimEndsNoOtherOnAnItemGivenBack(t *testing.T) {
 	}
 }
 
-// A call of Claim does not end the claim of another session. In this test, a client deletes the
-// first claim while the call of Claim is still in progress, and another session claims the item.
-// Before the fix, the first call ended the second claim, so the second session could not ack the
-// item.
+// A call of Claim does not end the claim of another session. In this test, a first session calls
+// Claim. While this call is still in progress, a client deletes the claim that the call has made,
+// and a second session claims the item. Regression: the call of the first session ended the claim
+// of the second session, so the second session could not ack the item.
 //
 // Covers Q7, Q8, Q10.
 func TestClaimDeletedWhileItIsMade(t *testing.T) {
@@ -204,7 +204,7 @@ func TestClaimDeletedWhileItIsMade(t *testing.T) {
 // znode has the same version for both claims. The first claimer has not noticed the deletion. It
 // ends its own claim, and thereby deletes the second claim.
 //
-// Before the fix, Claim then returned the second claim, although its znode was gone. So a third
+// Regression: Claim then returned the second claim, although its znode was gone. So a third
 // consumer could claim the item too.
 //
 // Covers Q7.
@@ -258,7 +258,7 @@ func TestClaimEndedBeforeItsItemIsSet(t *testing.T) {
 	}
 }
 
-// Release and Reject end the claim's context before they send their transaction. Before the fix, a
+// Release and Reject end the claim's context before they send their transaction. Regression: a
 // consumer of the dead letters could claim a rejected item before the context of the rejected claim
 // ended.
 //

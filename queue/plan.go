@@ -130,8 +130,8 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 //
 // Until the item's znode has its new version, the earlier claimer can still end this claim. So the
 // transaction that writes the item's znode also writes the claim's znode, and fails if the claim's
-// znode is gone. If another claim has replaced this one, the czxid in the result is not the token
-// of this claim.
+// znode is gone. If another claim has replaced this one, the transaction may succeed, but its
+// result then has the czxid of the other claim, which is not the token of this claim.
 func (q *raw) register(ctx context.Context, it *item) error {
 	for {
 		stat, err := q.s.Exists(ctx, q.itemPath(*it))
@@ -281,8 +281,8 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 	for {
 		err := q.txns.Do(ctx, "txn", q.path, &batch.Call[*txnJob]{Job: &txnJob{build: build}})
 		// Other clients may have deleted the item's segment after it was drained. While this call
-		// recreates that segment, they may have recreated it too, or opened another segment. In
-		// these cases try again.
+		// recreates the segment, other clients may have recreated it too, or opened another
+		// segment. In these cases try again.
 		part := (*session.MultiError)(nil)
 		if !errors.As(err, &part) || !errors.Is(part, session.ErrNoNode) && !errors.Is(part, session.ErrBadVersion) && !errors.Is(part, session.ErrNodeExists) {
 			return err

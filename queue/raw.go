@@ -62,14 +62,16 @@ type fetchJob struct {
 	sure  bool      // a majority of the servers must confirm an empty result
 	got   []item
 
-	// If this function is not nil, the batcher calls it and fetches nothing for this job. If it
-	// returns errOvertaken, the batcher carries out other jobs and then calls it again.
+	// If this function is not nil, the batcher calls the function and fetches nothing for this job.
+	// If the function returns errOvertaken, the batcher carries out other jobs and then calls the
+	// function again.
 	alone func(ctx context.Context) error
 }
 
-// A txnJob contains ops to apply in one transaction. If the function `build` is not nil, it returns
-// the ops. It is called after the ledger znode was created. If the queue is deleted after that, the
-// ledger znode is gone too. So the transaction fails, even if a new queue exists by then.
+// A txnJob contains ops to apply in one transaction. If `build` is not nil, the batcher calls this
+// function to get the ops, after it has created the ledger znode. If the queue is deleted after the
+// creation of the ledger znode, the ledger znode is gone too. So the transaction fails, even if a
+// new queue exists by then.
 type txnJob struct {
 	ops   []session.Op
 	build func(ctx context.Context) ([]session.Op, error)
@@ -186,8 +188,8 @@ func (q *raw) putTogether(ctx context.Context, calls []*batch.Call[*putJob]) err
 const fetchItems = 512
 
 // commitFetches carries out the first call together with the following calls of the same kind. It
-// serves them in order. If there are items, but not enough for all calls, the calls that get none
-// are part of the next batch.
+// serves the calls in order. If there are items, but not enough for all calls, the calls that get
+// none are part of the next batch.
 func (q *raw) commitFetches(ctx context.Context, calls []*batch.Call[*fetchJob]) {
 	if f := calls[0].Job.alone; f != nil {
 		if err := f(ctx); !errors.Is(err, errOvertaken) {
@@ -222,7 +224,7 @@ func (q *raw) commitFetches(ctx context.Context, calls []*batch.Call[*fetchJob])
 }
 
 // fetch takes or claims up to n items from the first level (priority) that has free items. The same
-// transaction checks that no item was put in an earlier level meanwhile. If sure is true, a
+// transaction checks that no item was put in an earlier level meanwhile. If `sure` is true, a
 // separate transaction confirms an empty result.
 func (q *raw) fetch(ctx context.Context, n int, claim, sure bool) ([]item, error) {
 	for {
@@ -342,14 +344,14 @@ func (q *raw) confirm(ctx context.Context, checks []session.Op) error {
 // The method `pause` waits for a random time, so that colliding consumers do not retry at the same
 // moment. At first it waits at most one round trip, and at most 50 ms. This limit doubles with each
 // of the next four conflicts, so it is never above 0.8 s. Without pauses, the requests that fail in
-// a collision slow down the one that succeeds.
+// a collision slow down the request that succeeds.
 func (q *raw) pause(ctx context.Context, roundTrip time.Duration, conflicts int) {
 	most := min(roundTrip, 50*time.Millisecond) << min(conflicts, 4)
 	times.Sleep(ctx, time.Duration(q.rand.Int64N(int64(most)+1)))
 }
 
 // commitTxns applies the ops of several calls in one transaction. If an op of one call fails,
-// commitTxns applies the ops of the other calls without those of this call.
+// commitTxns applies only the ops of the other calls.
 //
 // A call may be refused because of an earlier call, for example if both create the same znode. If
 // the earlier call is not applied in the end, the refused call is sent again.
@@ -470,8 +472,9 @@ func (q *raw) ring() session.Op {
 // out after that.
 func (q *raw) end(ctx context.Context) error {
 	q.close(ErrClosed)
-	// A fetch in progress puts the items that are due. So the batcher `puts` must not refuse calls
-	// before the last fetch has ended. The method `closed` refuses the calls of Put in any case.
+	// A fetch in progress also puts delayed items that are due, through the batcher `puts`. So
+	// `puts` must not refuse calls before the last fetch has ended. The method `closed` refuses the
+	// calls of Put in any case.
 	err, refusal := q.fetchs.Close(ctx, ErrClosed), ErrClosed
 	if err != nil {
 		refusal = nil

@@ -17,8 +17,8 @@ import (
 )
 
 // If a server refuses some requests of a Claim or Take, the item is free again in the end, and
-// Close removes the handle's ledger znodes. Before the fix, the item was lost or stayed claimed
-// while the session lived, and a ledger znode remained after Close.
+// Close removes the handle's ledger znodes. Regression: the item was lost or stayed claimed while
+// the session lived, and a ledger znode remained after Close.
 //
 // Covers Q3, Q8, Q11.
 func TestRefusedLookUpKeepsNoItem(t *testing.T) {

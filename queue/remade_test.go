@@ -15,9 +15,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// If a client deletes the queue and creates it again, a handle continues with the new queue. Before
-// the fix, a handle gave out items that it had read from the old queue, and deleted the new items
-// with the same names.
+// If a client deletes the queue and creates it again, a handle continues with the new queue.
+// Regression: a handle gave out items that it had read from the old queue, and deleted the new
+// items with the same names.
 //
 // Covers Q1, Q3, Q8.
 func TestHandleOutlivesItsQueue(t *testing.T) {
@@ -129,7 +129,7 @@ func TestQueueGoesOnWhereALaterSegmentIsThere(t *testing.T) {
 }
 
 // A put that opens the next segment wakes a waiting consumer, even if another client has already
-// created that segment. Before the fix, such a put and all later puts woke no waiting consumer: no
+// created that segment. Regression: such a put and all later puts woke no waiting consumer: no
 // watch fired, because the put created no child of the level.
 //
 // Covers Q6.
@@ -229,9 +229,9 @@ func TestSegmentThatIsThereIsOpenedDuringListen(t *testing.T) {
 				recipetest.Must(p.Claim(t.Context())) // keeps the segment from being drained
 				putAndTake(t, p, inSegment-1)
 				createSegment(t, w, 1)
-				// This call lists the delayed items, to find those that are due. The consumer does
-				// so only once a second, so its next list of the delayed items is the one that sets
-				// a watch.
+				// This call lists the delayed items, to find those that are due. The consumer makes
+				// such a list only once a second. So the next time that it lists the delayed items,
+				// it also sets a watch.
 				if _, err := q.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) {
 					t.Fatalf("TryTake: got %v, want %v", err, queue.ErrEmpty)
 				}
@@ -287,9 +287,9 @@ func TestSegmentOfADeletedQueueIsNotMade(t *testing.T) {
 }
 
 // If a queue is deleted and created again, a claim on an item of the old queue cannot end a claim
-// on an item of the new queue. In this test, both items have the same name, and the first claimer
-// has not noticed the deletion when it calls Ack, Reject or Release. Before the fix, this call
-// ended the second claim.
+// on an item of the new queue. In this test, both items have the same name, and the claimer of the
+// old item has not noticed the deletion when it calls Ack, Reject or Release. Regression: this call
+// ended the claim on the new item.
 //
 // Covers Q7, Q10.
 func TestClaimOnADeletedQueueEndsNoOther(t *testing.T) {
@@ -319,8 +319,8 @@ func TestClaimOnADeletedQueueEndsNoOther(t *testing.T) {
 
 // In this test, a consumer is about to delete a drained segment when the queue is deleted and
 // created again. The open segment of the new queue has the same name. The consumer must not delete
-// it. Otherwise the segment would be created again and its sequence numbers would begin at 0 again,
-// so names that consumers have read could be used twice.
+// this open segment. Otherwise the segment would be created again and its sequence numbers would
+// begin at 0 again, so names that consumers have read could be used twice.
 //
 // Covers Q1.
 func TestOpenSegmentOfAQueueMadeAnewIsNotDeleted(t *testing.T) {
@@ -353,8 +353,8 @@ func TestOpenSegmentOfAQueueMadeAnewIsNotDeleted(t *testing.T) {
 }
 
 // An item of a deleted queue is not put back in a new queue. In this test, the queue is deleted,
-// created again and filled before the transaction that puts the item back arrives. Before the fix,
-// the item of the old queue was put in the new queue.
+// created again and filled before the transaction that puts the item back arrives. Regression: the
+// item of the old queue was put in the new queue.
 //
 // Covers Q1, Q3.
 func TestItemIsNotGivenBackToANewQueue(t *testing.T) {

@@ -60,8 +60,9 @@ func newTag(s *session.Session) string { return recipe.NewID(s)[:16] }
 // originDigits is the length of the string that session.Tracer.Origin returns.
 const originDigits = 50
 
-// withOrigin returns a tag that also says where in a trace the items were put. A program that does
-// not support traces reads the tag like any other.
+// withOrigin appends `origin` to the tag. `origin` says where in a trace the items were put. A
+// program that does not support traces treats the longer tag like any other tag. If `origin` is not
+// in the format of session.Tracer.Origin, withOrigin returns the tag unchanged.
 func withOrigin(tag, origin string) string {
 	if len(origin) != originDigits || strings.Trim(origin, "0123456789abcdef") != "" {
 		return tag

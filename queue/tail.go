@@ -139,7 +139,7 @@ func (t *tail) refresh(ctx context.Context) error {
 // createOpen creates the open segment of a level. It does nothing if another segment is open now.
 // Without this check, a level that was deleted and created again could get a segment that it has
 // not reached yet. createOpen does not report whether it created the segment, so the caller must
-// check again.
+// check again which segment is open and whether it exists.
 func createOpen(ctx context.Context, s *session.Session, dir string, open segment) error {
 	_, err := s.Multi(ctx,
 		session.CheckOp{Path: dir, Version: int32(open)},

@@ -79,8 +79,8 @@ func (v *view) next(ctx context.Context, n int) ([]*entry, error) {
 }
 
 // readAhead returns how many items to read at once. The number grows with each call. So a consumer
-// that takes one item reads one, and a consumer that takes many seldom waits for a read. Data that
-// was read stays valid, because the items of a znode never change.
+// that takes one item reads one item, and a consumer that takes many items seldom waits for a read.
+// Data that was read stays valid, because the items of a znode never change.
 func (v *view) readAhead() int {
 	const most = 32
 	v.ahead = min(2*v.ahead+1, most)
@@ -261,9 +261,9 @@ func (v *view) read(ctx context.Context, e *entry) error {
 func claimsOf(stat *session.Stat) int { return int(stat.Cversion+stat.NumChildren) / 2 }
 
 // The method `lost` removes entries whose znodes are gone. If several znodes are gone, others are
-// probably gone too, so it lists the segment again. If one of the znodes had several items, some of
-// its items may exist in a znode with another name. To find them, a relaxed view makes another
-// pass, and any other view lists the segment again.
+// probably gone too, so the method lists the segment again. If one of the znodes had several items,
+// some of its items may exist in a znode with another name. To find them, a relaxed view makes
+// another pass, and any other view lists the segment again.
 func (v *view) lost(ctx context.Context, gone ...*entry) error {
 	shared := false
 	for _, e := range gone {
@@ -298,7 +298,7 @@ func (v *view) replace(e, rest *entry) {
 // the failure, `again` is true, and the caller must read again. The parameter `conflicts` is the
 // number of conflicts directly before this one. If this number is not zero, the view also lists the
 // segment again. Without this list, a slow consumer would notice only one taken item for each
-// failed transaction, although others may have taken many.
+// failed transaction, although other consumers may have taken many items.
 func (v *view) conflict(ctx context.Context, conflicts int, err error) (again bool, _ error) {
 	again, err = v.blame(ctx, err)
 	v.ahead = 0 // do not read ahead, because other consumers get those items

@@ -59,7 +59,7 @@ func (h *Hold) Grant(ctx context.Context) error { return h.inside.Grant(ctx) }
 // ErrClosed, ErrNotZooKeeper, an error that wraps ErrUnreadable or ErrLost, or the argument of End.
 func (h *Hold) Context() context.Context { return h.inside.Context() }
 
-// Deadline returns the instant at which the hold ends if no server answers before.
+// Deadline returns the instant at which the hold ends if no server answers before that instant.
 func (h *Hold) Deadline() time.Time { return h.inside.Deadline() }
 
 // End ends the hold with the given cause. It returns false if the hold had already ended. It does

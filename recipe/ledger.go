@@ -67,9 +67,9 @@ func (m *Ledger) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult,
 }
 
 // Try is like Do, but requires that Make or an earlier call has created the ledger's znode. It is
-// for ops that depend on data that was read after that. If another client has deleted or set the
-// ledger's znode, Try fails with ErrGone, whereas Do would create a new znode. The reason is that
-// the other client may also have deleted or replaced the data.
+// for ops that depend on data that was read after this creation. If another client has deleted or
+// set the ledger's znode, Try fails with ErrGone, whereas Do would create a new znode. The reason
+// is that the other client may also have deleted or replaced the data.
 func (m *Ledger) Try(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	unsure := false // an earlier attempt may have been applied
 	for {
@@ -96,7 +96,7 @@ func (m *Ledger) Try(ctx context.Context, ops ...session.Op) ([]session.OpResult
 	}
 }
 
-// giveUp returns the error of a transaction that is not sent again. If unsure is true, the
+// giveUp returns the error of a transaction that is not sent again. If `unsure` is true, the
 // transaction may have been applied. Then the version of the ledger's znode is unknown, so the
 // ledger discards this znode.
 func (m *Ledger) giveUp(err error, unsure bool) error {

@@ -18,8 +18,8 @@ import (
 type Node struct {
 	Path string
 	// Czxid is the zxid of the transaction that created the znode. Each later znode has a larger
-	// Czxid, over the whole life of the ensemble. 0 means that the Czxid is unknown. Then no later
-	// znode may have the same path, because Is could not distinguish the two.
+	// Czxid, over the whole life of the ensemble. 0 means that the Czxid is unknown. Use 0 only if
+	// no later znode can have the same path, because Is could not distinguish the two znodes.
 	Czxid int64
 }
 

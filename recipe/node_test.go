@@ -149,7 +149,7 @@ func TestCancelledCreateLeavesNoNode(t *testing.T) {
 }
 
 // The session deletes the znode of a cancelled create, even if the deletion fails for several
-// session timeouts. Before the fix, the session gave up after one session timeout, so the znode
+// session timeouts. Regression: the session gave up after one session timeout, so the znode
 // remained until the session ended.
 //
 // Covers S3.
@@ -172,9 +172,9 @@ func TestCleanUpOutlastsALongOutage(t *testing.T) {
 	}, func(o *session.Options) { o.Abandon = -1 })
 }
 
-// A create that is abandoned before it was written is never written, and leaves no parents. In the
-// case "after a lost connection", an earlier attempt creates the parent and then loses its
-// connection.
+// If a create is abandoned before an attempt writes its request to the connection, this request is
+// never written, and no parents of the znode remain. In the case "after a lost connection", an
+// earlier attempt has created the parent and has then lost its connection.
 //
 // Covers S3, S4.
 func TestAbandonedCreateIsNotTriedAgain(t *testing.T) {
@@ -232,9 +232,9 @@ func TestParentsOfAnEarlierAttemptAreDeleted(t *testing.T) {
 	}
 }
 
-// The search for a created znode ignores an ephemeral znode of another session, even if its name
-// has the same prefix. Two programs use the same names if their random generators have the same
-// seed.
+// The search for a created znode ignores an ephemeral znode of another session, even if the name of
+// that znode has the same prefix. Two programs use the same names if their random generators have
+// the same seed.
 //
 // Covers S3.
 func TestFindTakesNoNodeOfAnotherSession(t *testing.T) {
@@ -295,8 +295,8 @@ func TestRemoveSparesTheNextOwnersNode(t *testing.T) {
 }
 
 // Remove retries if the server is too busy. But it must not delete a znode that another client
-// creates at the path during the pause before the retry. Before the fix, Remove did not retry, so
-// the znode remained until the session ended.
+// creates at the path during the pause before the retry. Regression: Remove did not retry, so the
+// znode remained until the session ended.
 //
 // Covers S3.
 func TestRemovalIsRetriedOnAnOverloadedServer(t *testing.T) {
@@ -336,8 +336,8 @@ func TestUnknownAnswerIsSettledByARead(t *testing.T) {
 }
 
 // RemoveFound gives up if its search fails with ErrNoAuth again and again, but not if the server is
-// only too busy. Before the fix, each failed TryLock of an unreadable lock left a goroutine that
-// searched for its znode until the session ended.
+// only too busy. Regression: each failed TryLock of an unreadable lock left a goroutine that
+// searched for the znode of the TryLock until the session ended.
 func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
 	inQueue(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client) {
 		refused := func(err error) error { return &session.RequestError{Outcome: session.Failed, Err: err} }
@@ -369,7 +369,7 @@ func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
 	})
 }
 
-// A directory that is empty or ends with a slash is refused without a request. Before the fix, the
+// A directory that is empty or ends with a slash is refused without a request. Regression: the
 // create used a corrected path, but the search after a lost reply did not.
 func TestInvalidDirectoryIsRefusedWithoutARequest(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -422,8 +422,9 @@ func TestParentsThatExistNeedNoPermission(t *testing.T) {
 }
 
 // A read after a read barrier shows all that another server showed before. A read after a Sync may
-// not: a leader answers the sync of its own client at once (CommitProcessor.needCommit, ZooKeeper
-// 3.8), when it may not yet have applied transactions that its followers have applied.
+// show less: a leader answers the sync of its own client at once (CommitProcessor.needCommit,
+// ZooKeeper 3.8). At this moment, the leader may not yet have applied transactions that its
+// followers have applied.
 //
 // Covers S3.
 func TestReadBarrierSeesWhatAnotherServerShowed(t *testing.T) {
@@ -446,9 +447,9 @@ func TestReadBarrierSeesWhatAnotherServerShowed(t *testing.T) {
 	})
 }
 
-// If the server refuses the search, RemoveFound repeats the search for one session timeout. This
-// time is counted from the first refusal, even if the server was overloaded for longer than that
-// before.
+// If the server refuses the search, RemoveFound repeats the search for one session timeout.
+// RemoveFound counts this time from the first refusal, even if the server was overloaded for a
+// longer time before this refusal.
 func TestRemoveFoundWaitsForPermissionAfterAnOverload(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()

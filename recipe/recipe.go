@@ -61,7 +61,8 @@ func Detach(s *session.Session, f func(ctx context.Context) error) <-chan error 
 // transaction. It sends no request. Callers use Fits to divide their work into transactions.
 func Fits(s *session.Session, ops ...session.Op) error { return engine.Of(s).Fits(ops) }
 
-// CloneOps copies ops with their data, for use after the caller may have changed them.
+// CloneOps returns a copy of ops with their data. Use the copy for a request that may be sent after
+// the caller has continued, because the caller may then change ops.
 func CloneOps(ops []session.Op) []session.Op {
 	own := slices.Clone(ops)
 	for i, op := range own {

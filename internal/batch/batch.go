@@ -223,8 +223,8 @@ func (g *Batcher[J]) Close(ctx context.Context, refused error) error {
 	}
 }
 
-// Again makes a closed batcher call Tidy once more. Call Again when something has ended that
-// prevented an earlier Tidy from removing a znode, for example a claim.
+// Again makes a closed batcher call Tidy once more. Something, for example a claim, can prevent
+// Tidy from removing a znode. When this obstacle is gone, call Again.
 func (g *Batcher[J]) Again() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -8,9 +8,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/recipetest"
 )
 
-// If Again is called while Tidy runs, Tidy runs once more. Before the fix, it did not: when the
-// last claim of a closed queue ended while Tidy checked for claims, the ledger znode remained until
-// the session ended.
+// If Again is called while Tidy runs, Tidy runs once more. Regression: if the last claim of a
+// closed queue ended while Tidy checked for claims, Tidy did not run once more, and the ledger
+// znode remained until the session ended.
 //
 // Covers Q8.
 func TestTidyAgainWhileTidying(t *testing.T) {

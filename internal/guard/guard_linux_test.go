@@ -255,10 +255,10 @@ func signalTo(t *testing.T, pid int, s syscall.Signal) {
 	}
 }
 
-// A process may start another one and end while the list of processes is read. The new process is
-// then missing in the list, but it must be killed with the process group of the first one. In this
-// test the new process is missing for another reason: its parent has ended, and the test is no
-// subreaper.
+// While the list of processes is read, a process may start a new process and then end. The new
+// process may then be missing in the list, but it must still be killed, with the process group of
+// its parent. In this test the new process is missing for another reason: its parent has ended, and
+// the test is no subreaper.
 func TestProcessThatIsMissingInTheListIsKilled(t *testing.T) {
 	cmd := exec.Command("sh", "-c", "(sleep 1000 & echo $!); exec sleep 1000")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -288,8 +288,9 @@ func TestProcessThatIsMissingInTheListIsKilled(t *testing.T) {
 	_ = cmd.Wait()
 }
 
-// A command with many processes ends soon. Bug: whenever the guard noticed the end of a process, it
-// listed and killed all processes again. The end of a command with 1500 processes took 40 s.
+// A command with many processes ends soon. Regression: whenever the guard noticed the end of a
+// process, it listed and killed all processes again. The end of a command with 1500 processes took
+// 40 s.
 func TestManyProcessesEndSoon(t *testing.T) {
 	const many = 300
 	h := holdFor(t, "60000+", "sh", "-c", fmt.Sprintf("trap '' TERM; i=0; while [ $i -lt %d ]; do sleep 1000 & i=$((i+1)); done; echo ready; read x; exit 3", many))
@@ -387,9 +388,9 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// The user is not warned if the exit of the guard is noticed before the guard's last line is read.
-// Bug: in one of ten runs the exit was noticed first, and the user was warned that the guard was
-// dead.
+// The user is not warned when a guard ends normally, even if the guard's exit is noticed before the
+// guard's last line is read. Regression: in one of ten runs the exit was noticed first, and the
+// user was warned that the guard was dead.
 func TestEndOfTheGuardIsNoAlarm(t *testing.T) {
 	report, theirs, err := os.Pipe()
 	if err != nil {
@@ -512,7 +513,8 @@ func TestSuspend(t *testing.T) {
 	}
 }
 
-// A terminal is a holder that runs on a terminal, with the master end of that terminal.
+// The type `terminal` is a holder that runs on a terminal, together with the master end of this
+// terminal.
 type terminal struct {
 	*holding
 	terminal *os.File

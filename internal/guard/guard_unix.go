@@ -74,7 +74,7 @@ type worker struct {
 	warned
 }
 
-// The type kills sends SIGKILL to all processes of a tree, at most once in each interval `poll`.
+// The type `kills` sends SIGKILL to all processes of a tree, at most once in each interval `poll`.
 // The caller of the method `send` repeats the call until no process is left. Without the interval,
 // each exit of one process would make the caller send SIGKILL to all the others again.
 type kills struct{ next instant }
@@ -86,7 +86,7 @@ func (k *kills) send(t tree) {
 	}
 }
 
-// warned records which actions the guard has done already.
+// The type `warned` records which actions the guard has done already.
 type warned struct{ terminated, lapsing bool }
 
 func (w *worker) work(setting string, control *os.File, args []string) error {
@@ -329,8 +329,8 @@ type holder struct {
 	kills    kills
 }
 
-// The function `until` converts t to an instant. It reads the clock first, so the result is never
-// later than t.
+// The function `until` converts t to an instant. It calls `now` before time.Until reads the time,
+// so the result is never later than t.
 func until(t time.Time) instant {
 	at := now()
 	return at.add(time.Until(t))
@@ -474,8 +474,8 @@ func (h *holder) inform() {
 	}
 }
 
-// The method `tell` sends a line to the guard. The method `sweep` handles the case that the guard
-// is dead or stopped.
+// The method `tell` sends a line to the guard. It ignores errors, because the method `sweep`
+// handles the case that the guard is dead or stopped.
 func (h *holder) tell(format string, args ...any) {
 	_ = h.control.SetWriteDeadline(time.Now().Add(h.command.Margin / 4))
 	_, _ = fmt.Fprintf(h.control, format+"\n", args...)

@@ -45,9 +45,9 @@ func groupFor() int {
 // own process group, the field `group` is the number of that group.
 type tree struct{ group int }
 
-// signal sends s to each of the processes. A process that is started while this method reads the
-// list may be missing in the list. So SIGKILL also goes to the process groups, because the kernel
-// lets no process of a killed group start another one.
+// The method `signal` sends s to each of the processes. A process that is started while this method
+// reads the list may be missing in the list. So SIGKILL also goes to the process groups, because
+// the kernel lets no process of a killed group start another one.
 func (t tree) signal(s syscall.Signal) {
 	session, _ := unix.Getsid(0)
 	groups := make(map[int]bool)

@@ -119,8 +119,8 @@ func (w *waiting) left(event zk.Event) (over bool, err error) {
 	return false, event.Err
 }
 
-// readReleaseMark checks, after the deletion of the znode, whether `other` left a release mark. It
-// need not wait, because the event of the mark arrives before the event of the deletion.
+// readReleaseMark checks, after the deletion of the znode, whether `other` left a release mark. The
+// method does not wait, because the event of the mark arrives before the event of the deletion.
 func (w *waiting) readReleaseMark() {
 	select {
 	case event := <-w.data:
@@ -135,8 +135,8 @@ func (w *waiting) stop() {
 	}
 }
 
-// The method `try` completes the join of `me` if Request.Try is set and `other` is ahead. It
-// succeeds only if `me` is a reader and `other` is a downgraded writer.
+// The method `try` completes the join of `me` if Request.Try is set and `other` is ahead of `me`.
+// The join succeeds only if `me` is a reader and `other` is a downgraded writer.
 func (l *Queue) try(ctx context.Context, c *Place, r Request, me, other Contender) error {
 	if me.Kind == Exclusive || !l.Naming.changes(other) {
 		return ErrBusy

@@ -27,8 +27,9 @@ type Contender struct {
 	suffix string // the suffix of Naming that matched the name
 }
 
-// A Naming defines by suffixes which children take part in a lock queue. A suffix is the part of
-// the name just before the number. Other children are ignored.
+// A Naming defines which children of the directory take part in a lock queue. A child takes part if
+// its name ends with one of the suffixes in Exclusive or Shared, followed by a number. All other
+// children are ignored.
 type Naming struct {
 	Exclusive []string
 	Shared    []string
@@ -55,8 +56,9 @@ func (n Naming) changes(c Contender) bool {
 	return n.leavesMark(c) && slices.Contains(n.Changing, c.suffix)
 }
 
-// Changed reports whether the given version of c's znode shows that c has been served. A downgrade
-// of a writer sets the data of the writer's znode, which increases the version.
+// Changed reports whether the given version of c's znode shows that c has been served. Only a
+// contender that has been served can be downgraded, and a downgrade sets the data of the
+// contender's znode, which increases the version.
 func (n Naming) Changed(c Contender, version int32) bool {
 	return version > 0 && n.changes(c)
 }

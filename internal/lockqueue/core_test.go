@@ -226,8 +226,8 @@ func wakes(queue []Contender, before, after []string, gone Contender) error {
 			return fmt.Errorf("departure of %v: %v is served but not woken, want both or neither",
 				gone.Name, c.Name)
 		}
-		// Queue.wait relies on this: if `gone` was the only contender ahead of c, Queue.wait serves
-		// c without a new list.
+		// If `gone` was the only contender ahead of c, Queue.wait serves c without a new list of
+		// the children. So c must now be served according to Decide, too.
 		if waited && was.Ahead == 1 && !is.Served() {
 			return fmt.Errorf("departure of %v: %v had only this one ahead, but is not served among %v", gone.Name, c.Name, after)
 		}
@@ -253,8 +253,8 @@ func TestNeverTwoExclusiveServed(t *testing.T) {
 }
 
 // If an exclusive contender is served, no other contender is ahead of it in the queue. Queue.wait
-// relies on this. A release mark proves that the contender that left it had been served. So that
-// contender was the first one in the queue, and its successor is now the first one.
+// relies on this: a contender that left a release mark had been served, so it was the first one in
+// the queue. Therefore the contender just behind it is now the first one.
 func TestServedHasNobodyBeforeIt(t *testing.T) {
 	for seed := range uint64(2000) {
 		rng := rand.New(rand.NewPCG(seed, 1))

@@ -35,8 +35,8 @@ func (l *Queue) marks() string {
 	return l.Dir
 }
 
-// The method `mark` writes the mark of c by a transaction of c without other ops. If the mark's
-// znode does not exist, `mark` creates it first.
+// The method `mark` writes the mark of c. It calls c.Txn without ops, because every Txn of an
+// exclusive place writes the mark. If the mark's znode does not exist, `mark` creates it first.
 func (l *Queue) mark(ctx context.Context, c *Place) error {
 	for {
 		_, err := c.Txn(ctx)

@@ -79,16 +79,17 @@ func (l *Queue) Join(ctx context.Context, r Request) (*Place, error) {
 		return nil, err
 	}
 	// If the list contains only the znode of c, then c joined an empty queue. The length of the
-	// list does not prove this: after a repeated create, the only listed znode can belong to
-	// another contender.
+	// list does not prove this. If the create was repeated, the list may be older than the znode of
+	// c, and the only listed znode can belong to another contender.
 	c.leaveOps = l.leaveOps(c, slices.Equal(listing.Names, []string{node.Name()}))
 	return c, nil
 }
 
 // leaveOps returns the ops for the transaction in which c deletes its znode after it was served;
 // see Place.Leave. If c was alone when it joined and there is no Queue.Delay, c leaves no release
-// mark: its successor waits only for c, so the successor needs no new list in any case. With
-// Queue.Delay, the ops also clear the mark that is described in delay.go.
+// mark. In this case c is the only contender ahead of its successor, so the successor needs no new
+// list, with or without a mark. With Queue.Delay, the ops also clear the mark that is described in
+// delay.go.
 func (l *Queue) leaveOps(c *Place, alone bool) []session.Op {
 	if c.marks == "" || l.Naming.Silent || alone && l.Delay == 0 {
 		return nil
@@ -129,9 +130,10 @@ func (l *Queue) wait(ctx context.Context, c *Place, r Request, children []string
 		if err != nil {
 			return err
 		}
-		// No contender can join ahead of `me`. So no new list is needed in two cases: d.Last was
-		// the only contender ahead, or d.Last had been served, so that no contender was ahead of
-		// d.Last.
+		// No contender can join ahead of `me`. So no new list is needed in two cases:
+		//
+		//   - d.Last was the only contender ahead of `me`.
+		//   - d.Last had been served, so no contender was ahead of d.Last.
 		if served || d.Ahead == 1 {
 			return l.serve(ctx, c, r, served)
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 // A Place is something that a session requests, and then holds, by means of one znode: a lock, a
-// permit, or a position in a lock queue. The session holds it after Grant.
+// permit, or a position in a lock queue. The session holds the place once Grant has succeeded.
 type Place struct {
 	session *session.Session
 	hold    recipe.Hold
@@ -32,8 +32,8 @@ type Place struct {
 }
 
 // NewPlace returns a place for a znode that the session has created with data. The place is not
-// granted yet; see Grant. Token 0 means the znode's Czxid. node.Czxid may be 0 only if no later
-// znode can have the same path. Otherwise the place could mistake a later znode for its own.
+// granted yet; see Grant. Token 0 means the znode's Czxid. If a later znode can have the same path,
+// node.Czxid must not be 0. Otherwise the place could mistake the later znode for its own.
 func NewPlace(s *session.Session, node recipe.Node, data []byte, token int64) *Place {
 	if token == 0 {
 		token = node.Czxid
@@ -71,17 +71,18 @@ func (c *Place) Session() *session.Session { return c.session }
 // token.
 func (c *Place) Token() int64 { return c.token }
 
-// Leave gives the place up. First the context ends with the given cause. If the grant had already
-// ended, the error is the cause with which the grant ended. If ctx ends before the deletion of the
-// znode is confirmed, the error is the cause of ctx, and the session continues to delete the znode.
-// If ctx comes from Bind, the context that was passed to Bind limits the wait instead.
+// Leave gives the place up. First the place's context ends with the given cause. If the grant had
+// already ended, Leave returns the cause with which the grant ended. If ctx ends before the
+// deletion of the znode is confirmed, Leave returns the cause of ctx, and the session continues to
+// delete the znode. If ctx comes from Bind, the context that was passed to Bind limits the wait
+// instead.
 //
 // If an exclusive place in a lock queue had been served, Leave leaves a release mark: it sets the
 // znode's data, and deletes the znode in the same transaction. The next contender watches the data.
 // A change of the data shows that this place had been served, and was therefore the first one in
 // the queue. So the next contender need not list the contenders. If the session expires instead,
 // the next contender's watch reports a deletion without a change. A place leaves no release mark if
-// Naming.Silent is set, or if the queue was empty when it joined and Queue.Delay is 0.
+// Naming.Silent is set, or if the queue was empty when the place joined and Queue.Delay is 0.
 func (c *Place) Leave(ctx context.Context, cause error) error {
 	ctx, cancel := c.Unbind(ctx)
 	defer cancel()
@@ -126,7 +127,8 @@ func (c *Place) remove() <-chan error {
 }
 
 // removeFixed waits for an earlier removal and for a transaction in progress before it deletes the
-// znode. Otherwise the requests of the two could affect a later znode with the same name.
+// znode. Otherwise the requests of that removal or transaction could affect a later znode with the
+// same name.
 func (c *Place) removeFixed(ctx context.Context) error {
 	if err := c.turn.Take(ctx, ctx); err != nil {
 		return err

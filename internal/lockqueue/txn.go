@@ -13,9 +13,12 @@ import (
 
 // Txn applies ops in one transaction that fails unless the place is still held. The transaction
 // leaves a mark. After a lost reply, Txn reads the mark to find out whether the ops were applied.
-// If they were, their results are zero values. The error is Indeterminate only if ctx or the
-// session ended, if another client deleted the znode, or if a server refused for good to show the
-// mark.
+// If they were, the results of the ops are zero values. The error is Indeterminate only in these
+// cases:
+//
+//   - ctx or the session ended.
+//   - Another client deleted the znode.
+//   - A server refused for good to show the mark.
 func (c *Place) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	return c.TxnThen(ctx, nil, ops...)
 }
@@ -39,8 +42,8 @@ type doubt struct {
 // begin waits for the turn to apply a transaction. When it returns without an error, the outcomes
 // of all earlier transactions are known, and the caller must call `done` to end the turn.
 func (c *Place) begin(ctx context.Context) (done func(), err error) {
-	// The wait also ends with the place's context. If the removal of the znode has the turn, that
-	// context has already ended.
+	// The wait for the turn also ends with the place's context. If the removal of the znode has the
+	// turn, the place's context has already ended.
 	if err := c.turn.Take(ctx, c.Context()); err != nil {
 		return nil, c.refused(err)
 	}

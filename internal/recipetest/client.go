@@ -44,8 +44,8 @@ func (c *Client) Requests() string {
 	return s
 }
 
-// Expect waits until the bubble is idle. It fails the test unless the client has sent exactly these
-// requests since the last call of Requests, Count or Expect.
+// Expect waits until the bubble is idle. It fails the test unless the client has sent exactly the
+// requests in `want` since the last call of Requests, Count or Expect.
 func (c *Client) Expect(t *testing.T, what, want string) {
 	t.Helper()
 	synctest.Wait()

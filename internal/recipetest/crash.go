@@ -16,9 +16,9 @@ import (
 // A Do makes a call in a session. It returns a function that undoes the call.
 type Do = func(ctx context.Context, s *session.Session) (undo func(context.Context) error, err error)
 
-// A Call is a call of a primitive that may have to wait, such as Lock.
+// A Call describes a call of a primitive that may have to wait, for example Lock.
 type Call struct {
-	// If Block is not nil, another session makes this call first, so that Do has to wait.
+	// If Block is not nil, another session calls Block first, so that Do has to wait.
 	Block Do
 	Do    Do
 }

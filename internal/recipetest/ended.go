@@ -10,7 +10,7 @@ import (
 )
 
 // A slowDone is a context whose Done takes a second. This shows whether a call starts a request
-// before it waits for its context: the request is sent in that second.
+// before it waits for its context: such a request is sent in that second.
 type slowDone struct{ context.Context }
 
 func (c *slowDone) Done() <-chan struct{} {

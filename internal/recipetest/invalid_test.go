@@ -157,7 +157,7 @@ func onWatches(path string) map[string]call {
 }
 
 // If a path is invalid, no constructor panics, and each call fails with ErrInvalid and sends no
-// request. Before the fix, barrier and queue panicked, and lock and election failed with different
+// request. Regression: barrier and queue panicked, and lock and election failed with different
 // errors.
 func TestInvalidPathIsAnErrorOfEachCall(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -185,9 +185,9 @@ func refused(t *testing.T, c *recipetest.Client, what string, calls map[string]c
 	}
 }
 
-// A number that is out of its bounds is refused without a request. Before the fix, a semaphore
-// capacity of -5 was stored and broke the semaphore for all clients. A call on a queue with 1e9
-// priorities did not return, and a round of 100,000 members could never open.
+// A number that is out of its bounds is refused without a request. Regression: a semaphore capacity
+// of -5 was stored and broke the semaphore for all clients. A call on a queue with 1e9 priorities
+// did not return, and a round of 100,000 members could never open.
 func TestNumbersOutOfBoundsAreRefused(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()

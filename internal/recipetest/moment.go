@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// mostMoments is the largest number of moments that one call may have. A call with more moments
-// probably never ends.
+// mostMoments is the moment at which atEveryMoment fails. A call that reaches this moment probably
+// never ends.
 const mostMoments = 200
 
 // atEveryMoment runs f with the moments 1, 2, 3 and so on, each time in a new world with a new
@@ -35,8 +35,8 @@ func atEveryMoment(t *testing.T, f func(t *testing.T, w *World, c *Client, momen
 
 // UnblockedAtEveryMoment makes the call repeatedly, each time in a new world, while another client
 // blocks the call (see Call.Block). In the n-th world, the block is removed at the n-th moment of
-// the call (see Client.At), or after the time blockedFor if that is earlier. The repetitions end
-// when a call has fewer than n moments.
+// the call (see Client.At), or when the time blockedFor has passed, whichever comes first. The
+// repetitions end when a call has fewer than n moments.
 func (call Call) UnblockedAtEveryMoment(t *testing.T) {
 	t.Helper()
 	atEveryMoment(t, func(t *testing.T, w *World, c *Client, moment int) bool {

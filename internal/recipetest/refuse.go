@@ -87,8 +87,8 @@ func (c *Client) refuses(h wire.RequestHeader, body []byte) wire.Code {
 }
 
 // A refusing is a connection that applies refusals. Instead of a refused request, it sends a
-// harmless request to the server, and replaces the error in the reply. So the replies keep their
-// order.
+// harmless request to the server. In the reply to that request, it replaces the error with the
+// refusal's error. So the replies keep their order.
 type refusing struct {
 	net.Conn
 	c       *Client

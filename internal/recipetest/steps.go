@@ -9,10 +9,10 @@ import (
 )
 
 // CancelBetweenSteps makes the call repeatedly, each time in a new world. The context of the n-th
-// call ends when its method Done is called for the n-th time, which is just before the call waits
-// for the n-th time. Unlike with Client.At, such a wait need not follow a request or reply. When a
-// call succeeds, CancelBetweenSteps returns. After each call, no ephemeral znode and no watch may
-// remain.
+// call ends when the context's method Done is called for the n-th time, which is just before the
+// call waits for the n-th time. Unlike with Client.At, such a wait need not follow a request or
+// reply. When a call succeeds, CancelBetweenSteps returns. After each call, no ephemeral znode and
+// no watch may remain.
 //
 // The calls run on one processor, where the goroutine that was started last runs first. This order
 // provokes a mistake: an abandoned request is sent after the request that must undo it.
