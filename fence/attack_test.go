@@ -323,8 +323,8 @@ func largestNumber(t *testing.T, w way) {
 	}
 }
 
-// A program may also set the header itself, in another spelling. The request then has two tokens,
-// so the server refuses it.
+// In this test the program also sets the header Fencing-Token itself, in another spelling. The
+// request then has two tokens, so the server refuses it.
 //
 // Covers F6.
 func TestHTTPHeaderOfAnotherSpellingIsNoSecondToken(t *testing.T) {
@@ -413,8 +413,8 @@ func TestSerializationFailureAtCommitIsDefinite(t *testing.T) {
 	}
 }
 
-// If a function ignores the error of its statement, its transaction cannot be committed, and Do
-// does not report that the transaction was committed.
+// In this test the function passed to Do ignores the error of a statement. The transaction then
+// cannot be committed. So Do must return an error, and this error must not be ErrUnknown.
 //
 // Covers F4.
 func TestIgnoredErrorOfAStatementIsNoCommit(t *testing.T) {
@@ -476,9 +476,9 @@ func TestTwoResourcesInOneTransaction(t *testing.T) {
 	}
 }
 
-// In this test a holder is paused within its transaction, and the server ends its connection. The
-// transaction of the paused holder is not committed. The transaction of the next holder is
-// committed.
+// In this test a holder is paused within its transaction, and the server ends the connection of
+// this holder. The transaction of the paused holder is not committed. The transaction of the next
+// holder is committed.
 //
 // Covers F1, F4.
 func TestConnectionEndedWithinATransaction(t *testing.T) {

@@ -112,8 +112,8 @@ func TestGateChecksWhenTheTurnComes(t *testing.T) {
 		call(5)
 		call(7)
 		call(6)
-		// First the call with token 5 ends, and that with 7 begins. Then the call with 7 ends, and
-		// that with 6 is refused.
+		// First the call with token 5 ends, and the call with token 7 begins. Then the call with
+		// token 7 ends, and the call with token 6 is refused.
 		for range 2 {
 			end <- struct{}{}
 			synctest.Wait()

@@ -12,9 +12,9 @@ import (
 )
 
 // WriteFile replaces the content of a file, unless a larger token was accepted for this file
-// before. All processes that write the file must be on one host and must write with WriteFile,
-// because it locks with flock(2), which not all network file systems support. Readers of the file
-// need no lock. They see the old content or the new one.
+// before. All processes that write the file must be on one host and must write with WriteFile. The
+// reason is that WriteFile locks with flock(2), which not all network file systems support. Readers
+// of the file need no lock. They see the old content or the new one.
 //
 // The guard file, name + ".fence", contains the largest token, in decimal, and serves as the lock.
 // WriteFile creates the guard file when needed. If the guard file is deleted, the largest token is
@@ -76,8 +76,8 @@ func (d disk) write(ctx context.Context, name string, token Token, data []byte, 
 			return err
 		}
 	}
-	// Sync even if the guard file already had the token: the process that wrote it may have been
-	// killed before the token was on the disk.
+	// Sync even if the guard file already had the token: the process that wrote the token may have
+	// been killed before the token was on the disk.
 	if err := errors.Join(d.sync(guard), d.syncDir(file)); err != nil {
 		return err
 	}

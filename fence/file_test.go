@@ -125,8 +125,8 @@ func TestOpenFileKeepsItsContent(t *testing.T) {
 	}
 }
 
-// A damaged guard file is not treated as a new one, because its token would be
-// forgotten.
+// If a guard file is damaged, WriteFile returns an error. It does not treat the damaged file as a
+// new one, because then the token in the file would be forgotten.
 //
 // Covers F1.
 func TestDamagedGuardFileRefusesAll(t *testing.T) {
@@ -144,8 +144,9 @@ func TestDamagedGuardFileRefusesAll(t *testing.T) {
 	}
 }
 
-// A writer that was killed may have left a guard file that is not on the disk yet. So the next
-// writer with the same token syncs the guard file too, before it changes the file. See issue 28.
+// A writer may have been killed after it wrote its token to the guard file and before the token was
+// on the disk. So the next writer with the same token also syncs the guard file, before it changes
+// the protected file. See issue 28.
 //
 // Covers F1, F5.
 func TestGuardIsOnTheDiskBeforeTheFile(t *testing.T) {

@@ -46,7 +46,7 @@ const lookTime = 5 * time.Second
 //		resource text PRIMARY KEY,
 //		token    bigint NOT NULL, -- the largest accepted
 //		writes   bigint NOT NULL, -- how many transactions were committed
-//		mark     text NOT NULL    -- names the last one of them
+//		mark     text NOT NULL    -- identifies the last of these transactions
 //	)
 func (t *Table) Create(ctx context.Context) error {
 	create, err := t.statement(`CREATE TABLE IF NOT EXISTS %s (

@@ -438,8 +438,8 @@ func lateCommit(t *testing.T, d *database, commit bool) {
 			return err
 		})
 	}()
-	// The transaction waits for the lock that the test holds. The read of the guard row waits for
-	// the transaction.
+	// Wait until the transaction waits for the advisory lock that the test holds, and Do's read of
+	// the guard row waits for the transaction.
 	for d.waiting(t) < 2 {
 		select {
 		case err := <-result:
@@ -459,14 +459,15 @@ func lateCommit(t *testing.T, d *database, commit bool) {
 	}
 }
 
-// If other transactions have followed, the row no longer identifies the lost transaction. So Do
-// returns ErrUnknown.
+// In this test another transaction on the resource follows the transaction whose COMMIT failed. The
+// guard row then no longer identifies the earlier transaction. So Do returns ErrUnknown.
 //
 // Covers F4.
 func TestTableDoesNotGuess(t *testing.T) {
 	d := startDatabase(t)
 	err := d.table.Do(t.Context(), "account", 5, func(ctx context.Context, tx *sql.Tx) error {
-		// Do forbids this commit; here it has the effect of a lost reply.
+		// The documentation of Do forbids this commit. Here the commit has the effect of a lost
+		// reply.
 		if err := tx.Commit(); err != nil {
 			return err
 		}

@@ -160,9 +160,9 @@ func (f *function) outside(arg ast.Expr, h *hold, st *state) bool {
 	return !slices.Contains(st.boundTo(obj), h)
 }
 
-// The method `passes` reports whether the hold itself is an argument of the call or a part of one.
-// If so, the called function may use the hold's context. The token or the path of the hold alone
-// does not count.
+// The method `passes` reports whether the hold itself is an argument of the call or a part of an
+// argument. If so, the called function may use the hold's context. The token or the path of the
+// hold alone does not count.
 func (f *function) passes(call *ast.CallExpr, h *hold) (found bool) {
 	if h.obj == nil {
 		return false

@@ -380,8 +380,10 @@ func (f *function) iterates(s *ast.RangeStmt) *hold {
 	return h
 }
 
-// boundOf returns the holds to which the context e is bound: if one of them is lost, the context
-// ends. The expression e is what is assigned to the context's variable.
+// boundOf returns the holds to which a context is bound: if one of these holds is lost, the context
+// ends. The expression e is the right-hand side of the assignment to the context's variable. If the
+// origin of the context is unknown, or if e calls context.WithoutCancel, boundOf returns all active
+// holds, so that nothing is reported.
 func (f *function) boundOf(e ast.Expr, st *state) (list []*hold) {
 	known := false
 	ast.Inspect(e, func(n ast.Node) bool {

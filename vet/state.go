@@ -14,7 +14,7 @@ type hold struct {
 	obj  types.Object // its variable, or nil
 	at   ast.Node     // where the function acquires or receives it
 	from token.Pos    // a context declared before this position does not end when the hold is lost
-	// asked is the source text of the context passed to Lock, if that is not a variable.
+	// asked is the source text of the context passed to Lock, if this context is not a variable.
 	asked string
 	err   types.Object // the variable of the error of Lock, or nil
 

@@ -17,8 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// benchWorld returns two sessions at one server in memory. It counts the
-// requests of the session that watches.
+// benchWorld returns two sessions at one server in memory: s is for watching, and admin makes the
+// changes. The counter `requests` counts the requests of s.
 func benchWorld(b *testing.B) (s, admin *session.Session, requests *atomic.Int64) {
 	e := zktest.Start(b, zktest.Options{Servers: 1, MaxFrame: 1 << 26})
 	requests = new(atomic.Int64)

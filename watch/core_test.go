@@ -183,8 +183,9 @@ func TestDifferenceAcrossTheWrapOfTheCount(t *testing.T) {
 	}
 }
 
-// An ensemble that was restored from a backup assigns the zxids after the backup a second time, to
-// other transactions at other times. So kindOf also compares times and data.
+// After a restore from a backup, an ensemble assigns a second time the zxids that it had assigned
+// since the backup. Each of these zxids then belongs to another transaction at another time. So
+// kindOf also compares times and data.
 //
 // Covers W5.
 func TestKindOfWhatWasRestored(t *testing.T) {
@@ -211,8 +212,8 @@ func TestKindOfWhatWasRestored(t *testing.T) {
 	}
 }
 
-// Two reads of a znode's children have the same names and the same count, but the second pzxid is
-// smaller. So the servers have lost data, and each child may be a different one.
+// Two reads of a znode's children have the same names and the same Cversion, but the pzxid of the
+// second read is smaller. So the servers have lost data, and each child may be a different one.
 //
 // Covers W5.
 func TestChildrenOfWhatWasRestored(t *testing.T) {

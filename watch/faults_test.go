@@ -73,9 +73,9 @@ type reported struct {
 // The method `judge` checks the reported differences against the ledger, and returns the number of
 // those that it could check.
 //
-// A child may be recreated between two reads, and deleted again before the stream checks for
-// recreations. The stream then does not report the recreation. It reports only one of the two
-// deletions, with the next difference.
+// A child that was recreated between two reads may be deleted again before the stream checks for
+// recreations. The stream then does not report the recreation. It reports only the second deletion,
+// with the next difference.
 func (l *ledger) judge(t *testing.T, what string, list []reported) (judged int) {
 	t.Helper()
 	for i, c := range list {
@@ -230,8 +230,8 @@ func (f *shared) session(ctx context.Context) *session.Session {
 	defer func() { <-f.turn }()
 	for f.s == nil || f.s.Err() != nil && ctx.Err() == nil {
 		f.close()
-		// The session is not opened with ctx, because ctx may have ended, and Changes needs a
-		// session.
+		// The session is opened with the context of the test. If ctx has ended, no session can be
+		// opened with ctx, and Changes needs a session even then.
 		if s, err := session.Open(f.t.Context(), f.opts); err == nil {
 			f.s = s
 		}

@@ -17,8 +17,8 @@ const (
 	Initial
 	// Created: the znode did not exist before.
 	Created
-	// Changed: the data was set, possibly to the same bytes. Or the servers
-	// have lost the state that was reported before, and have other data.
+	// Changed: the data was set, possibly to the same bytes, or the servers have lost the state
+	// that was reported before, and now have other data.
 	Changed
 	// Deleted: the znode no longer exists.
 	Deleted

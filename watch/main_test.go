@@ -153,8 +153,8 @@ func (w *world) expireFollowers() {
 	}
 }
 
-// A feed is a stream whose consumer is the test. After each pair, the consumer counts as busy until
-// the test takes that pair.
+// A feed is a stream whose consumer is the test. The stream yields pairs of a change and an error.
+// After each pair, the consumer counts as busy until the test takes that pair.
 type feed[C any] struct {
 	t     *testing.T
 	pairs chan pair[C]

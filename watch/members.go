@@ -73,11 +73,15 @@ func (m members) stayed(now members) []string {
 }
 
 // The method `recreated` reports whether a child that is in both reads was deleted and created
-// again between them. The parameter `czxid` is the child's czxid, requested after the second read.
-// The pzxid of a read is the zxid of the last creation or deletion of any child before that read.
-// If `czxid` is not above the pzxid of the first read, the child is the same. If it is above the
-// pzxid of the second read, the child was created again only after that read, and the next
-// difference reports this.
+// again between the two reads. The parameter `czxid` is the child's czxid, requested after the
+// second read. A read's pzxid is the zxid of the last creation or deletion of any child before that
+// read. There are three cases:
+//
+//   - `czxid` is at most the pzxid of the first read: the child is the same.
+//   - `czxid` is above the pzxid of the first read and at most that of the second: the child was
+//     deleted and created again between the reads.
+//   - `czxid` is above the pzxid of the second read: the child was created again only after the
+//     second read, and the next difference reports this.
 func (m members) recreated(now members, czxid int64) bool {
 	return czxid > m.stat.Pzxid && czxid <= now.stat.Pzxid
 }

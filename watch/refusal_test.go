@@ -148,10 +148,10 @@ func TestForbiddenReadEndsAStream(t *testing.T) {
 	})
 }
 
-// In this test a child is created, and the client may no longer list the parent when it gets the
-// event. The parent is then left out of the tree, and is read again when a sibling is created.
-// Regression: the parent stayed in the tree without a watch on its children, even after the client
-// was allowed to list them again.
+// In this test a child is created. When the client gets the event, it no longer has the permission
+// to list the parent's children. The parent is then left out of the tree, and is read again when a
+// sibling is created. Regression: the parent stayed in the tree without a watch on its children,
+// even after the client was allowed to list them again.
 //
 // Covers W4.
 func TestZnodeThatMayNoLongerBeListedIsLeftOut(t *testing.T) {

@@ -16,11 +16,15 @@ import (
 // For each facet that was read there is a watch at the server, or the watch has fired and the facet
 // will be read again.
 //
-// Readings may be made and applied in any order, with one exception: data and lists of children
-// must not be read at the same time. If they were, the following could happen. A child is missing
-// when its data is read. It is created again before its parent's list is read. The list is applied
-// first, and then the older reading removes the child from the replica. The replica keeps no watch
-// on a missing child, so nothing would report that the child exists.
+// Readings may be made and applied in any order, with one exception: data must not be read at the
+// same time as lists of children. Otherwise the replica could lose a child in these steps:
+//
+//   - The child does not exist when its data is read.
+//   - The child is created again before its parent's list is read.
+//   - The list, which has the child, is applied first.
+//   - The older reading is applied, and removes the child from the replica.
+//
+// The replica keeps no watch on a missing child, so nothing would report that the child exists.
 type replica struct {
 	root string
 	opts TreeOptions
@@ -101,8 +105,8 @@ func (a *agenda) add(facets []facet) {
 	}
 }
 
-// The method `next` removes up to n facets and returns them without duplicates: values if there are
-// any, and otherwise lists.
+// The method `next` takes up to n facets off the agenda and returns them without duplicates. If any
+// values are left, it takes only values. Otherwise it takes only lists.
 func (a *agenda) next(n int) []facet {
 	from := &a.values
 	if len(*from) == 0 {
@@ -165,8 +169,9 @@ func (r *replica) applyNames(got reading) (next []facet, keep bool) {
 		now.stat = got.stat
 	}
 	r.put(got.path, now)
-	// The loop is not limited to names that are new in the list. An earlier refresh may have ended
-	// before it read a child, or a deleted child may have been created again.
+	// The loop is not limited to names that are new in the list. The replica may also lack a child
+	// whose name was in the previous list. Either an earlier refresh ended before it read the
+	// child's data, or the child was deleted and created again.
 	for _, name := range got.names {
 		if path := znode.Join(got.path, name); r.nodes[path] == nil && !r.skips(path) {
 			next = append(next, facet{path: path})

@@ -33,8 +33,8 @@ type ValueOptions[T any] struct {
 	// that every value is valid.
 	Validate func(T) error
 
-	// Default is the value that Load returns until a good value was read. Update also starts from
-	// the default if nothing is stored.
+	// Default is the value that Load returns until Keep has read a good value. If nothing is
+	// stored, the function passed to Update receives the default.
 	Default T
 }
 
@@ -60,8 +60,8 @@ type version[T any] struct {
 	replaced chan struct{}
 }
 
-// A Setting is the last good value. If that is not the stored value, the Setting also has the
-// reason.
+// A Setting is the last good value. If the last good value is not the stored value, the Setting
+// also has the reason.
 type Setting[T any] struct {
 	Value T             // the last good value, or the default
 	Stat  *session.Stat // of the znode when Value was read; nil for the default

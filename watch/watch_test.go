@@ -194,8 +194,8 @@ func TestMissingNodeDoesNotEndAStream(t *testing.T) {
 	})
 }
 
-// Each change of the data or of the children is reported once. The stat of each pair belongs to its
-// data and to its children.
+// Each change of the data or of the children is reported once. The reported stat fits both the
+// reported data and the reported children.
 //
 // Covers W5, W9.
 func TestNode(t *testing.T) {

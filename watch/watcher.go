@@ -37,7 +37,7 @@ func newWatcher[C any](what, path string, thing thing[C]) *Watcher[C] {
 type thing[C any] interface {
 	// refresh reads again the parts whose watches fired, or everything if `fired` is nil, and sets
 	// the watches again. It returns the difference to the state that it returned last, and whether
-	// there is any.
+	// there is a difference.
 	refresh(ctx context.Context, s *session.Session, w *recipe.Watches, fired []recipe.Fired) (C, bool, error)
 }
 

@@ -30,8 +30,8 @@ func (w *world) wipe(after time.Duration, changes ...string) {
 	w.server.Store(int32((w.Leader() + 1) % 3))
 }
 
-// A followed has one stream of each kind. The stream in the field `data` follows the znode /a/x,
-// and the others follow the directory /a. Each stream continues over sessions.
+// The type `followed` has one stream of each kind. The stream in the field `data` follows the znode
+// /a/x, and the others follow the directory /a. Each stream continues over sessions.
 type followed struct {
 	data     *feed[watch.DataChange]
 	children *feed[watch.ChildrenChange]
@@ -94,9 +94,8 @@ func TestWipedEnsembleIsNoticed(t *testing.T) {
 	})
 }
 
-// An ensemble was wiped and filled again by the same steps, and its clock was
-// set back. So the times in the stats are also the same as before, and only the
-// data differs.
+// In this test an ensemble is wiped and filled again by the same steps, and its clock is set back.
+// So the times in the stats are also the same as before, and only the data differs.
 //
 // Covers W5.
 func TestDataIsComparedToo(t *testing.T) {

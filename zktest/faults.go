@@ -96,10 +96,10 @@ func (e *Ensemble) Resume(server int) {
 type Link struct{ From, To int }
 
 // Cut models a network that drops the packets of some links between servers. Clients can still
-// reach every server. TCP retransmits the packets, so they wait until the link is restored. A
-// server that receives nothing from another one for SyncLimit ticks gives up the connection to that
-// server, and the packets that wait on the connection. Until then an isolated follower answers
-// pings and reads, and an isolated leader also answers sync.
+// reach every server. TCP retransmits the packets, so they wait until the link is restored. If a
+// server receives nothing from another server for SyncLimit ticks, it gives up the connection to
+// that server, together with the packets that wait on the connection. Until then an isolated
+// follower answers pings and reads, and an isolated leader also answers sync.
 func (e *Ensemble) Cut(links ...Link) {
 	for _, l := range links {
 		e.check(l.From, l.To)
@@ -193,12 +193,12 @@ func (e *Ensemble) SetClockRate(server int, rate float64) {
 // SetExpirerPace models a leader whose log accepts bytes slowly, or a leader that expires tens of
 // thousands of sessions at once.
 //
-// At each tick a leader takes all sessions whose time is over. Then it marks one of them as
-// closing, closes it, and continues with the next one, in an order drawn from the seed. From now on
-// the server waits d between the mark and the close. A real server spends this time on writing to
-// its log. A session that is taken and not yet marked can still send requests, including
-// heartbeats, and receives replies, but is closed nevertheless. 0 undoes the fault: all sessions
-// that are taken are closed at once.
+// At each tick a leader collects all sessions whose timeout has passed. Then it deals with one
+// session after another, in an order drawn from the seed: it marks the session as closing, and
+// closes it. From now on the server waits d between the mark and the close. A real server spends
+// this time on writing to its log. Until a collected session is marked, it can still send requests,
+// including heartbeats, and receives replies, but it is closed nevertheless. If d is 0, the fault
+// is undone, and all collected sessions are closed at once.
 //
 // It panics if d is negative.
 func (e *Ensemble) SetExpirerPace(server int, d time.Duration) {

@@ -188,9 +188,9 @@ func TestDeposedLeaderAnswersReadsAndSync(t *testing.T) {
 		a.create("/x", 0)
 		start := time.Now()
 		e.Isolate(2)
-		// The restart makes the followers lose their connections to the leader at once. The leader
-		// does not notice this. Without the restart, the followers would notice the partition no
-		// earlier than the leader does.
+		// Restart both followers, so that they lose their connections to the leader at once. The
+		// leader does not notice the restart. Without the restart, the followers would notice the
+		// partition no earlier than the leader does.
 		for _, i := range []int{0, 1} {
 			e.Kill(i)
 			e.Start(i)
@@ -220,8 +220,9 @@ func TestDeposedLeaderAnswersReadsAndSync(t *testing.T) {
 			last = time.Since(start)
 			time.Sleep(10 * time.Millisecond)
 		}
-		// The leader counts ticks. It steps down at the first check after syncLimit ticks without a
-		// packet, or after its handlers for the followers have timed out.
+		// The isolated leader checks its followers at each tick, and steps down at the first check
+		// that fails. A check fails if more than syncLimit ticks have passed since the last packet
+		// of the followers, or if the leader's handlers for the followers have timed out.
 		if last < 8*time.Second || last > 12*time.Second {
 			t.Errorf("sync was answered for %v, want 8s to 12s", last)
 		}
@@ -240,8 +241,8 @@ func TestDeposedLeaderAnswersReadsAndSync(t *testing.T) {
 	})
 }
 
-// A proposal that no majority has stored is committed if the next leader has received it, and
-// dropped otherwise.
+// In this test no majority has stored a proposal. The proposal is committed if the next leader has
+// received it, and is dropped otherwise.
 func TestProposalWithoutQuorum(t *testing.T) {
 	for _, reaches := range []bool{false, true} {
 		bubble(t, func(t *testing.T, e *zktest.Ensemble) {

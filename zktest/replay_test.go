@@ -35,7 +35,7 @@ func (d *diary) write(format string, args ...any) {
 
 // The function `replayed` runs five clients. Each watches six nodes, and creates and deletes them,
 // while servers fail. `replayed` returns everything that was sent over connections and between
-// servers, and everything that the clients received. The clients do one thing at a time, because
+// servers, and everything that the clients received. Each client does one thing at a time, because
 // the seed does not decide which of two goroutines of a client runs first. A client has two
 // goroutines when its session is lost, so breakServers injects only faults that end no session.
 func replayed(t *testing.T, seed uint64) []byte {

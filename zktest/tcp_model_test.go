@@ -236,8 +236,8 @@ func TestExpirerThatNoLongerPauses(t *testing.T) {
 	})
 }
 
-// Regression: Expiries listed a session that a client or Expire had closed, if the expirer had
-// already found that the session was due but had not closed it yet.
+// Regression: a client or Expire closed a session that the expirer had already found to be due, but
+// had not closed yet. Expiries listed this session nevertheless.
 func TestSessionClosedByOthersIsNoExpiry(t *testing.T) {
 	closers := map[string]func(e *zktest.Ensemble, c *rawClient){
 		"its client": func(_ *zktest.Ensemble, c *rawClient) { c.call(wire.OpCloseSession, nil) },

@@ -71,9 +71,10 @@ func TestEachInvoiceIsSentOnce(t *testing.T) {
 	}
 }
 
-// No invoice is sent twice, even if the holder of the lock is paused. If it is paused after it has
-// marked an invoice, it sends this invoice late, but the next holder does not send the same
-// invoice. If it is paused before it marks an invoice, its token is stale, and it sends nothing.
+// No invoice is sent twice, even if the holder of the lock is paused. If the holder is paused after
+// it has marked an invoice, it sends this invoice late, but the next holder does not send the same
+// invoice. If the holder is paused before it marks an invoice, its token is stale afterwards, and
+// it sends nothing.
 func TestPausedSenderSendsNothingTwice(t *testing.T) {
 	db := open(t, 2)
 	var sent []int64

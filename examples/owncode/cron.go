@@ -103,10 +103,10 @@ func (c *Cron) tick(me string, now time.Time) error {
 	return err
 }
 
-// Once claims a tick by creating its znode, in a transaction that succeeds only if the process's
-// own znode still exists. So a process that has lost the lead cannot claim, and each tick is
-// claimed at most once. If the reply to the transaction is lost, the tick may be claimed although
-// no process runs its job.
+// Once claims a tick: it creates a znode for the tick, in a transaction that succeeds only if the
+// candidate's own znode still exists. So a candidate that has lost the lead cannot claim a tick,
+// and each tick is claimed at most once. If the reply to the transaction is lost, the tick may be
+// claimed although no process runs the job.
 func Once(c *Cron, me string, tick int64) error {
 	_, err := c.Conn.Multi(
 		&zk.CheckVersionRequest{Path: me, Version: 0},

@@ -24,8 +24,8 @@ func (c scheduler) run(ctx context.Context, s *session.Session) error {
 	})
 }
 
-// The method `lead` runs the job once in each period after the last recorded one. It skips periods
-// that have passed without a run.
+// The method `lead` runs the job once in each period after the last recorded period. It skips
+// periods that have passed without a run.
 func (c scheduler) lead(ctx context.Context, s *session.Session, term *election.Term) error {
 	note := c.path + "/last"
 	_, err := term.Txn(ctx, session.CreateOp{Path: note, Data: []byte("0")})

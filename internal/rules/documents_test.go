@@ -13,8 +13,9 @@ import (
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
-// The function `documents` returns the texts of the Markdown files by path from the root. It skips
-// directories that are named store, or whose name begins with a dot.
+// The function `documents` returns the texts of the Markdown files. The key of each text is the
+// path of the file from the repository's root. The function skips directories whose name is store
+// or begins with a dot.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	texts := make(map[string]string)
@@ -117,8 +118,8 @@ func testsExist(t *testing.T, document string, args []string) {
 
 var subcommand = regexp.MustCompile(`(?:Use:\s+|znodeCommand\()"(\w+)`)
 
-// subcommandExists checks that the command exists. If it is the command `run`, subcommandExists
-// also checks that the scenario exists.
+// subcommandExists checks that zkcoord has the command `words[1]`. If this is the command `run`,
+// subcommandExists also checks that the scenario `words[2]` exists.
 func subcommandExists(t *testing.T, document string, words []string) {
 	t.Helper()
 	files, err := filepath.Glob("cmd/zkcoord/*.go")

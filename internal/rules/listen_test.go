@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The map listening has the files with a listener whose address is not written as 127.0.0.1 in the
-// call. The key is the path of the file, and the value says which address the listener has.
+// The map `listening` has the files in which the address of a listener is not a literal 127.0.0.1.
+// The key is the path of the file, and the value says which address the listener has.
 var listening = map[string]string{
 	"zktest/tcp.go":                           "Options.Listen, if the caller sets it",
 	"cmd/zkcoord/store.go":                    "--address, if the user sets it",

@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The test runs a program in another module that works under each Do, Run and Bind of the
+// The test runs a program of another module. The program works under each Do, Run and Bind of the
 // primitives. When the program cancels its own context, all of the work stops, and nothing remains
 // held.
 func TestProgramInAnotherModuleStops(t *testing.T) {

@@ -13,8 +13,9 @@ import (
 
 const namesDocument = "docs/decisions/0005-names-of-0.1.0.md"
 
-// TestTableOfNamesIsTrue compares the tables of decision 5 with the packages. Every exported name
-// has a row, and no row has a name that does not exist.
+// TestTableOfNamesIsTrue compares the packages with the tables of names in decision 5
+// (docs/decisions/0005). Every exported name must have a row in a table, except methods such as
+// String. No row may have a name that does not exist.
 func TestTableOfNamesIsTrue(t *testing.T) {
 	text, err := os.ReadFile(namesDocument)
 	if err != nil {

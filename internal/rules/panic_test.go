@@ -8,7 +8,8 @@ import (
 )
 
 // An invalid argument of a constructor or a call is an error, not a panic: see docs/decisions/0005.
-// The one exception reports the failure of a source of random numbers, which only tests replace.
+// There is one exception: session/rand.go panics if the source of random numbers fails. Only tests
+// replace this source.
 func TestWhatProgramsImportDoesNotPanic(t *testing.T) {
 	packages := []string{"session", "recipe", "lock", "election", "queue", "barrier", "counter", "watch", "group", "internal/lockqueue", "internal/batch", "internal/under"}
 	for name, file := range goFiles(t) {

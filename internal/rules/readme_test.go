@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The program of the README runs, ends when it is interrupted, and soon reports why it waits if no
-// server answers. Bug: a newcomer with a wrong address got no output.
+// The program of the README runs and ends when it is interrupted. If no server answers, the program
+// soon reports why it waits. Regression: a newcomer who gave a wrong address got no output.
 func TestReadmeProgramRuns(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "program")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./testdata/readme").CombinedOutput(); err != nil {

@@ -27,8 +27,9 @@ func TestMain(m *testing.M) {
 
 const module = "github.com/zkcoord/zkcoord/"
 
-// goFiles returns the syntax of the Go files by path from the root. It skips directories that are
-// named testdata or store, or whose name begins with a dot.
+// goFiles returns the syntax trees of the Go files. The key of each is the path of the file from
+// the repository's root. goFiles skips directories whose name is testdata or store, or begins with
+// a dot.
 func goFiles(t *testing.T) map[string]*ast.File {
 	t.Helper()
 	files := make(map[string]*ast.File)
@@ -149,8 +150,9 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
-// Only packages session and recipe import the inside of a session, internal/engine. This also holds
-// for tests. All other packages use the exported API of packages session and recipe.
+// Only packages session and recipe import internal/engine, which is the inside of a session. This
+// rule also holds for tests. All other packages use the exported API of packages session and
+// recipe.
 func TestOnlyRecipeReachesInsideASession(t *testing.T) {
 	const inside = module + "internal/engine"
 	for name, file := range goFiles(t) {

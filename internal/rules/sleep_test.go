@@ -30,8 +30,9 @@ func TestNoTestSleepsInRealTime(t *testing.T) {
 	}
 }
 
-// Only virtual.Test ends a test that hangs in a bubble. Users of the module have only
-// synctest.Test, so the examples and the tutorial show synctest.Test.
+// If a test hangs in a bubble, virtual.Test ends it and synctest.Test does not. So tests use
+// virtual.Test. The examples and the tutorial are exempt: they show synctest.Test, because users of
+// the module have no virtual.Test.
 func TestBubblesHaveALimit(t *testing.T) {
 	for name, file := range goFiles(t) {
 		if !isTest(name) || within(path.Dir(name), "examples") || within(path.Dir(name), "internal/tutorial") {

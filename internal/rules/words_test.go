@@ -226,7 +226,7 @@ func TestBadWordsAreFound(t *testing.T) {
 	}
 }
 
-// generated are documents whose lines a program writes.
+// The list `generated` has the documents whose lines are written by a program.
 var generated = []string{"docs/guarantees.md", "docs/faults.md", "docs/mutants.md"}
 
 const maxWidth = 100

@@ -39,9 +39,10 @@ type Difference struct {
 // Merge makes one sequence of the logs of several servers. It leaves out the transactions up to the
 // zxid `after`.
 //
-// Only one leader assigns a zxid, so all servers that have the zxid must have the same transaction
-// under it. At the end of an epoch, a server can also have transactions that no majority accepted.
-// Merge leaves such a transaction out if the logs prove that it was not committed: see endsOf.
+// Each zxid is assigned by only one leader. So all servers that have a transaction with this zxid
+// must have the same transaction. At the end of an epoch, a server can also have transactions that
+// no majority accepted. If the logs prove that such a transaction was not committed, Merge leaves
+// it out: see endsOf.
 func Merge(after int64, servers ...Server) *Merged {
 	return &Merged{servers: servers, after: after}
 }
@@ -170,14 +171,17 @@ func same(a, b Txn) bool {
 		})
 }
 
-// endsOf returns, for each epoch, the zxid of its last committed transaction. It leaves out an
-// epoch if the logs do not prove where the epoch ended. The proof is a log in which the next
-// transaction after that zxid belongs to a later epoch.
+// endsOf returns, for each epoch, the zxid of the epoch's last committed transaction. It leaves out
+// an epoch if the logs do not prove where the epoch ended. The proof is a log in which the
+// transaction with this zxid is followed by a transaction of a later epoch.
 //
-// It is no proof if the server has a snapshot between these two transactions: the server may have
-// received the snapshot from the leader in place of transactions that the server missed. It is no
-// proof either if the log is damaged between the two transactions. If the logs of two servers prove
-// different ends of an epoch, endsOf leaves out that epoch.
+// Such a log proves nothing in two cases:
+//
+//   - The server has a snapshot between these two transactions. The server may have received the
+//     snapshot from the leader in place of transactions that it missed.
+//   - The log is damaged between the two transactions.
+//
+// If the logs of two servers prove different ends of an epoch, endsOf leaves out that epoch.
 func endsOf(servers []Server) (map[int64]int64, error) {
 	found, doubtful := make(map[int64]int64), make(map[int64]bool)
 	for _, s := range servers {

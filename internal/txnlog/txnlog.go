@@ -242,9 +242,9 @@ func (t *Txn) close(body []byte) {
 
 // The method `parts` parses a multi. If one part was refused, no part was applied, although the log
 // may contain the records of the other parts. A server that received such a transaction from
-// another server logs the operation OpError for each part, but does not change the records of the
-// parts. The number in the place of an error code can then be the length of a path. So only a
-// negative number is an error.
+// another server logs the operation OpError for each part, but keeps the part's original record,
+// for example the record of a create. That record begins with the length of a path, in the place of
+// an error code. So only a negative number is an error code.
 func (t *Txn) parts(body []byte) error {
 	var r wire.MultiTxn
 	if _, err := wire.Decode(body, &r); err != nil {

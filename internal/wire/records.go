@@ -23,7 +23,7 @@ func (r *ConnectRequest) Fields(f *Fields) {
 }
 
 // ConnectResponse answers a ConnectRequest. A Timeout of 0 means that the session has expired or
-// its password is wrong. The server then closes the connection.
+// that the client's password is wrong. The server then closes the connection.
 type ConnectResponse struct {
 	ProtocolVersion int32
 	Timeout         int32 // as negotiated, in milliseconds

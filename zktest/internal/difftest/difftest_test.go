@@ -40,7 +40,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const superuser = "super:pw"
 
 // The function `options` returns options of zktest that match the real ensemble. With one server,
-// both ensembles keep the default that nodes have no time to live.
+// both ensembles keep the default, which allows no nodes with a time to live.
 func options(n int, v zktest.Version) zktest.Options {
 	return zktest.Options{Version: v, Servers: n, TickTime: tick, TTLNodes: ttlNodes(n), Superuser: superuser, MaxClientConns: -1}
 }
@@ -49,8 +49,8 @@ func ttlNodes(n int) bool { return n > 1 }
 
 const tick = 2 * time.Second
 
-// The constant `enough` is a number of traces. That many traces, from seed 1 on, contain each event
-// that the function `missing` checks.
+// The constant `enough` is a number of traces. Together, the traces of the seeds 1 to `enough`
+// contain each event that the function `missing` checks.
 const enough = 100
 
 // onEachVersion runs f for each version of real servers. A version that is not installed is
@@ -100,8 +100,8 @@ func startLogged(t *testing.T, version string, n int, logs string) (s *trace.Ser
 	return from(e.Servers(), leader, e.DialContext), releaseOf(t, said)
 }
 
-// releaseOf returns the release that the reply of srvr contains. If zktest does not support it,
-// releaseOf returns the newest release that zktest supports.
+// releaseOf returns the release that the reply of srvr contains. If zktest does not support this
+// release, releaseOf returns the newest release that zktest supports.
 func releaseOf(t *testing.T, said string) zktest.Version {
 	t.Helper()
 	var minor, patch int

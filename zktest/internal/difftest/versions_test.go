@@ -10,8 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// untraced has the names of the changes between releases that no trace on one server shows. The
-// package comment says why.
+// The list `untraced` has the name of each change between releases that no trace on one server can
+// show. The package comment says why.
 var untraced = []string{"clients-delete", "session-first"}
 
 // The function `inverted` returns a variant of release in which the rules of the given changes are
@@ -56,12 +56,12 @@ func TestTracesShowEachChangeOfReleases(t *testing.T) {
 }
 
 // Real servers of 3.8 differ from zktest with version 3.9 in each change that the table
-// tree.Changes lists between 3.8 and 3.9, and in nothing else. The same is true of real servers of
-// 3.9 and zktest with version 3.8.
+// tree.Changes lists between 3.8 and 3.9, except those in `untraced`, and in nothing else. The same
+// is true of real servers of 3.9 and zktest with version 3.8.
 //
-// Regression: each comparison numbered its traces from 1. So their root nodes already existed on
-// the servers, from an earlier comparison. The resulting error counted as a difference, and three
-// of the changes were never compared.
+// Regression: each comparison numbered its traces from 1. So the root nodes of the traces already
+// existed on the servers, from an earlier comparison. The resulting error counted as a difference,
+// and three of the changes were never compared.
 func TestTheOtherLineDiffersAsListed(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, version string) {
 		real, release := startReal(t, version, 1)

@@ -139,8 +139,8 @@ func TestDelayedReplyBehindADelayedRequest(t *testing.T) {
 	}
 }
 
-// Regression: four-letter words listed watches in the order of a map, so a run
-// with two watches did not give the same bytes again.
+// Regression: four-letter words listed watches in the order of a map. So with several watches, the
+// replies could differ between two runs with the same seed.
 func TestWordsListWatchesInOneOrder(t *testing.T) {
 	c, a := meet(t)
 	b := dial(c, c.Leader(), 0)

@@ -210,7 +210,8 @@ func (s *server) multiRead(r *request, req *wire.MultiRequest) (wire.Record, wir
 	rsp := &wire.MultiResponse{}
 	switch {
 	case len(req.Ops) > 0 && tree.Pure(req.Ops, false):
-		// All parts are writes. ZooKeeper detects this late: an empty response follows the error.
+		// All parts are writes, but a multiRead must have only reads. ZooKeeper detects this late,
+		// so an empty response follows the error code.
 		return rsp, wire.MarshallingError
 	case !tree.Pure(req.Ops, true):
 		return nil, wire.MarshallingError

@@ -57,8 +57,8 @@ type server struct {
 	traceMask      int64 // mask for gtmk and stmk; the model has no trace messages
 }
 
-// A committed is a transaction, or a sync of the server's own client, that may
-// be applied at a given time.
+// The type `committed` is a transaction, or a sync of a client of this server, and the earliest
+// time at which the server applies it.
 type committed struct {
 	at   time.Duration
 	zxid int64

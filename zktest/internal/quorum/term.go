@@ -136,13 +136,14 @@ func (t *term) nextExpiry() time.Duration {
 	return t.sessions.next
 }
 
-// The method `expire` is one step of the expirer. At a tick it takes all sessions whose time is
-// over. Then, for one session after another, it marks the session as closing, waits for the
-// server's pace, and closes the session. Requests of a session that is taken and not yet marked are
-// still answered, but they cannot prevent the end of the session.
+// The method `expire` is one step of the expirer. At a tick it collects, in t.taken, all sessions
+// whose time is over. Then, for one session after another, it marks the session as closing, waits
+// for the server's pace, and closes the session. Requests of a collected session that is not marked
+// yet are still answered, but they cannot prevent the end of the session.
 //
-// A client can close its session after the expirer has taken the session. Like ZooKeeper's expirer,
-// `expire` then closes the session a second time. The second close does not count as an expiry.
+// A client can close its session after the expirer has collected the session. Like ZooKeeper's
+// expirer, `expire` then closes the session a second time. The second close does not count as an
+// expiry.
 func (t *term) expire() {
 	if t.ending.Session == 0 {
 		t.taken = t.sessions.poll()

@@ -20,8 +20,8 @@ func (p *Prep) multi(r Request, t *Txn) wire.Code {
 		if failed >= 0 {
 			sub.Op, sub.Err = wire.OpError, wire.RuntimeInconsistency
 		} else if code := p.one(r, op.Request, &sub); code == wire.MarshallingError {
-			// ZooKeeper refuses the whole multi after this error. After any other error, the reply
-			// has a result for each part.
+			// ZooKeeper refuses the whole multi after a MarshallingError. After any other error,
+			// the reply has a result for each part.
 			p.rollback(mark)
 			return code
 		} else if code != wire.OK {
@@ -82,9 +82,9 @@ func NullPath(ops []wire.MultiOp) bool {
 	})
 }
 
-// modesDecide changes the operation of each create to the operation for its mode, because a client
-// may send a create with the operation of another mode. It returns false if a request without a
-// time to live has a mode that is invalid or that needs a time to live.
+// modesDecide sets the operation of each create to the operation that belongs to the create's mode,
+// because a client may have sent the operation of another mode. It returns false if a request
+// without a time to live has a mode that is invalid or that needs a time to live.
 func modesDecide(ops []wire.MultiOp) bool {
 	for i := range ops {
 		op := &ops[i]

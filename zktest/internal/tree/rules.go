@@ -47,8 +47,9 @@ var Changes = []Change{
 var Newest = map[string]string{"3.8": "3.8.6", "3.9": "3.9.6"}
 
 // RulesOf returns the rules of a release such as 3.8.0, which belongs to the line 3.8. It returns
-// an error if [Newest] has no release of that line, or only an older one. Tests can append names of
-// changes to a release, for example "3.8.0~no-ipv6". The rules of these changes are then inverted.
+// an error if [Newest] does not have that line, or if the release is newer than the release of its
+// line in [Newest]. Tests can append names of changes to a release, for example "3.8.0~no-ipv6".
+// The rules of these changes are then inverted.
 func RulesOf(release string) (rules Rules, err error) {
 	release, others, _ := strings.Cut(release, "~")
 	var minor, patch, newest int

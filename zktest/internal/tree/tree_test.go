@@ -15,8 +15,8 @@ func ok() wire.Code { return wire.OK }
 
 var anyone = []wire.ID{{Scheme: "ip", ID: "127.0.0.1"}}
 
-// A leader prepares transactions and applies them later, so that some are
-// prepared and not applied.
+// A leader prepares transactions and applies them later. So some prepared transactions are not
+// applied yet.
 type leader struct {
 	*Tree
 	*Prep
@@ -273,8 +273,8 @@ type stranger struct{ recorder }
 
 func (r *stranger) Auth() []wire.ID { return []wire.ID{{Scheme: "ip", ID: "127.0.0.1"}} }
 
-// The owner of a recursive watch receives no event of a znode that it may not read. Older releases
-// of ZooKeeper sent such events (CVE-2024-23944).
+// The owner of a recursive watch receives no event of a znode that the owner is not allowed to
+// read. Older releases of ZooKeeper sent such events (CVE-2024-23944).
 func TestEventsAreKeptFromWhoMayNotRead(t *testing.T) {
 	l := newLeader()
 	w := &stranger{}

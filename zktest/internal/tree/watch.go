@@ -154,9 +154,12 @@ func (t *Tree) add(k kind, path string, w Watcher, m mode) {
 // watchers. The event concerns a watcher that watches e.Path or has a recursive watch on an
 // ancestor of e.Path. An event of the type EventChildrenChanged does not concern recursive watches.
 //
-// Two groups of these watchers receive no event: the watchers in the list `told`, because an
-// earlier call for the same change returned them, and the watchers to which `acl` does not grant
-// reading. A watch on e.Path that fires once is removed in any case.
+// Two groups of these watchers receive no event:
+//
+//   - the watchers in the list `told`, because an earlier call for the same change returned them
+//   - the watchers to which `acl` does not grant reading
+//
+// A watch on e.Path that fires once is removed in any case.
 func (s *Watches) trigger(k kind, e Event, acl []wire.ACL, told []Watcher) []Watcher {
 	t := &s.tables[k]
 	if len(t.byPath) == 0 {
