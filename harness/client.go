@@ -153,8 +153,8 @@ func (c *Client) newProcess(process *int32) {
 	*process = c.last
 }
 
-// A Thread performs operations of its client that may overlap those of other threads. The
-// operations of one Thread do not overlap, and one goroutine performs them.
+// A Thread performs operations of its client, one after another, from one goroutine. These
+// operations may overlap with operations of other threads.
 type Thread struct {
 	c       *Client
 	process int32
@@ -167,7 +167,7 @@ func (c *Client) Thread() *Thread {
 	return t
 }
 
-// Do is Client.Do for an operation of the thread.
+// Do is like Client.Do, but the operation belongs to the thread.
 func (t *Thread) Do(ctx context.Context, op history.Event, f func(context.Context) (history.Event, error)) (history.Event, error) {
 	return t.c.do(ctx, &t.process, op, f)
 }
@@ -239,8 +239,8 @@ func (c *Client) Process() Process {
 	return c.own
 }
 
-// Log returns a writer for the standard error of the client's own process. The run keeps the last
-// part of what is written.
+// Log returns a writer for the output that the client's own process writes to its standard error.
+// The run keeps the last part of this output.
 func (c *Client) Log() io.Writer { return &c.log }
 
 // A tail keeps the last part of the data that is written to it.

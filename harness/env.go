@@ -119,8 +119,8 @@ func (e *Env) problemErr() error {
 	return errors.New(strings.Join(e.problems, "; "))
 }
 
-// GiveUp ends the work early, because the rest of the work could not be judged. The run is Unknown
-// with the reason err, unless a property is violated.
+// GiveUp ends the work early. Call it if the rest of the work could not be judged. The run is
+// Unknown with the reason err, unless a property is violated.
 func (e *Env) GiveUp(err error) {
 	if e.givenUp.Err() == nil {
 		e.problem(err)

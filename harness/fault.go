@@ -36,8 +36,7 @@ type Configurer interface {
 
 // Exposer is a Fault that may violate an assumption of leases.
 type Exposer interface {
-	// Exposes reports whether, while the fault is active, holds may overlap or outlive their
-	// znodes.
+	// Exposes reports whether holds can overlap or outlive their znodes while the fault is active.
 	Exposes() bool
 }
 

@@ -26,14 +26,14 @@ type Hold struct {
 	released bool // the program gave up the grant before a loss
 }
 
-// Hold records that a grant was given. Call it right after the grant. Object, Token, Node and Arg
-// of e identify it. If the grant's context ends before [Hold.End] or [Hold.Release], Hold records
-// the loss with its cause.
+// Hold records that a grant was given. Call Hold right after the grant. Object, Token, Node and Arg
+// of e identify the grant. If the grant's context ends before [Hold.End] or [Hold.Release], Hold
+// records the loss with its cause.
 //
 // Hold first records the ends of other holds whose contexts have already ended, because the
 // goroutines that record these ends may be late. So two holds overlap in the history only if the
-// context of the first had not ended when the second began. Such ends are also recorded before each
-// completion of an operation.
+// context of the first hold had not ended when the second hold began. The ends of such holds are
+// also recorded before each completion of an operation.
 func (c *Client) Hold(grant context.Context, e history.Event) *Hold {
 	e.Kind, e.Op = history.Hold, history.HoldBegin
 	h := &Hold{c: c, grant: grant}

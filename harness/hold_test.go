@@ -46,9 +46,10 @@ func TestLostHoldIsNotRecordedAsGivenUp(t *testing.T) {
 	}
 }
 
-// If a release ends the context before it deletes the node, the hold never overlaps with the next
-// one. That is true even if the goroutine that records the end is late. If a release ends the
-// context after the delete, the two holds overlap.
+// The test releases a hold in two ways. If the release ends the hold's context before it deletes
+// the node, the hold does not overlap with the next hold, even if the goroutine that records the
+// end of the hold is late. If the release ends the context after it deletes the node, the two holds
+// overlap.
 func TestReleaseIsOverWhenTheContextIs(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		for range 1000 {

@@ -67,8 +67,8 @@ func TestKillIsByTheVerdictInvalidAlone(t *testing.T) {
 }
 
 // RunMutant repeats a run in which the property was exposed, with the next seed. Regression: just
-// when another client took the lock over, the process paused for 0.4 s. The run excused the two
-// holders, and the mutant survived.
+// when another client took the lock over, the process paused for 0.4 s. So the run excused that two
+// clients held the lock, and the mutant survived.
 func TestExposedRunOfAMutantIsRepeated(t *testing.T) {
 	runs := 0
 	virtual.Test(t, func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// nemesis follows a plan. It runs in one goroutine, so its actions have one order.
+// The type `nemesis` follows a plan. It runs in one goroutine, so its actions have one order.
 type nemesis struct {
 	env      *Env
 	faults   map[string]Fault

@@ -54,7 +54,8 @@ func (noAdmin) close() {}
 
 var errRevoked = errors.New("revoked")
 
-// toyLock is the lock under test. If it is broken, it grants at once even if it is held.
+// toyLock is the lock under test. A broken toyLock grants the lock at once, even if another client
+// holds it.
 type toyLock struct {
 	broken bool
 
@@ -399,7 +400,7 @@ func TestClientThatPanicsIsUnknown(t *testing.T) {
 	want(t, ty.run(t), checker.Unknown, "run/whole", "out of luck")
 }
 
-// Bug: the znodes of a run whose set-up had failed stayed on the servers.
+// Regression: the znodes of a run whose set-up had failed stayed on the servers.
 func TestFailedSetupLeavesNoZnodes(t *testing.T) {
 	ty, removed, failed := newToy(), 0, errors.New("no permission")
 	ty.options.admin = func(context.Context, *Env) (admin, error) { return noAdmin{&removed}, nil }

@@ -30,8 +30,8 @@ type Scenario struct {
 	// Outcome returns the outcome of an operation, given the error that the operation returned. Nil
 	// is [OutcomeOf].
 	Outcome func(error) session.Outcome
-	// Checkers judge the run. Each run must exercise what they check, unless they are wrapped in
-	// checker.IfExercised.
+	// Checkers judge the run. Each run must exercise what the checkers check. This does not apply
+	// to checkers that are wrapped in checker.IfExercised.
 	Checkers []checker.Checker
 	// Guards check that enough happened in the run, in addition to the checks of this kind that
 	// every run gets. See vacuity.go of package checker.
@@ -49,10 +49,11 @@ type Scenario struct {
 	// If ClientProcesses is set, clients must run in separate processes, even if the options do not
 	// request that.
 	ClientProcesses bool
-	// Client is the command that starts clients in another language, in place of the scenario's
-	// own clients. It is empty if the clients are the scenario's own. Reports show it.
+	// Client is the command that starts clients in another language, in place of the scenario's own
+	// clients. It is empty if the clients are the scenario's own. Reports show the command.
 	Client string
-	// Mutants are broken variants that a run must find invalid.
+	// Mutants are broken variants of the code that the scenario tests. A run must find each of them
+	// invalid.
 	Mutants []Mutant
 }
 

@@ -28,9 +28,9 @@ func burn(t *testing.T) {
 	t.Cleanup(func() { ended.Store(true) })
 }
 
-// A busy machine does not make a run invalid. Bug: the scenario queue-claims was invalid with the
-// seed 108349, because the loss of a claim was recorded 14 us after the next claim on the same
-// item.
+// A busy machine does not make a run invalid. Regression: the scenario queue-claims was invalid
+// with the seed 108349, because the loss of a claim was recorded 14 us after the next claim on the
+// same item.
 func TestBusyMachineMakesNoVerdict(t *testing.T) {
 	all, runs, first := Virtual(), *busyRuns, *seed
 	if runs == 0 {

@@ -69,9 +69,9 @@ func seen(c *harness.Client, s client.Session) {
 	}
 }
 
-// The method `ended` closes a client whose session or process is over. A client that breaks the
-// protocol ends the run. The run also ends after mostFutile consecutive sessions or processes
-// without an OK reply, because the rest of the run would test nothing.
+// The method `ended` closes a client whose session or process is over. If the client broke the
+// protocol, `ended` also ends the run. It also ends the run after mostFutile consecutive sessions
+// or processes without an OK reply, because the rest of such a run would test nothing.
 func (f *fleet) ended(c *harness.Client, started *client.Client, useful bool) {
 	c.RunsIn(nil)
 	why := started.Err()
@@ -140,9 +140,11 @@ func (f *fleet) enter(ctx context.Context, env *harness.Env, c *harness.Client, 
 	return &remote{Client: started, f: f, c: c, turn: make(chan struct{}, 1)}, nil
 }
 
-// The method `request` passes q to `call`, which sends it and waits for the client's reply. If ctx
-// has a deadline, the client stops waiting for a lock or an item at that deadline, unless q already
-// has a limit. With a deadline, `call` waits for the client's reply even after ctx has ended.
+// The method `request` passes q to `call`, which sends q and waits for the client's reply.
+//
+// A deadline of ctx has two effects. The client stops waiting for a lock or an item at the
+// deadline, unless q already has a limit. And `call` waits for the client's reply even after ctx
+// has ended.
 func (r *remote) request(ctx context.Context, q client.Request, call func(context.Context, client.Request) (client.Reply, error)) (client.Reply, error) {
 	r.turn <- struct{}{} // not a mutex, because waiting for a mutex would stop a virtual clock
 	defer func() { <-r.turn }()

@@ -76,8 +76,9 @@ func counterWorkload(counters supply[tallyOf]) func(*harness.Env) harness.Worklo
 }
 
 // countProgram is the workload of clients that use one counter after another. The checker searches
-// for an order of the calls of each counter. This search is fast only for few calls, so each
-// counter has few calls, and few with an unknown outcome.
+// for an order of the calls of each counter. This search is fast only if the counter has few calls,
+// and if few of them have an unknown outcome. So the clients leave a counter after callsEach calls,
+// or after a change with an unknown outcome.
 type countProgram struct {
 	counters supply[tallyOf]
 	dir      string
@@ -145,9 +146,10 @@ func (p *countProgram) work(ctx context.Context, c *harness.Client) error {
 	return nil
 }
 
-// The method `call` makes one call, usually an add. If `reader` is true, the call only reads. Such
-// calls catch the mutant own-server, because a server that is cut off still answers reads. A write
-// would wait for the quorum and block the later reads of its session.
+// The method `call` makes one call, usually an add. If `reader` is true, the call only reads.
+// Clients that only read catch the mutant own-server, because a server that is cut off still
+// answers their reads. A write would wait for the quorum, and the later reads of its session would
+// wait behind it.
 func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand, h *sharedTally, n int, reader bool) (history.Event, error) {
 	if r.IntN(6) == 0 {
 		var cancel context.CancelFunc

@@ -14,8 +14,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// The constant `members` is the number of members in a round of DoubleBarrier. All clients take
-// part, so one round is over before the next can open.
+// The constant `members` is the number of members in a round, and also the number of clients of
+// DoubleBarrier. So all clients take part in each round, and one round is over before the next can
+// open.
 const members = 4
 
 // DoubleBarrier runs a double barrier under every fault. Members sometimes give up waiting.

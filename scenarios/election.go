@@ -268,8 +268,8 @@ func (p *electionProgram) ask(ctx context.Context, c *harness.Client, s *session
 }
 
 // The method `observe` runs a client that follows the leader with Observe. At the end it compares
-// the last leader that Observe reported with the result of Leader, until both agree or ten seconds
-// have passed.
+// the last leader that Observe reported with the result of Leader. It repeats this until both
+// agree, or until ten seconds have passed.
 func (p *electionProgram) observe(ctx context.Context, c *harness.Client, s *session.Session) {
 	watching, stop := context.WithCancel(ctx)
 	var mu sync.Mutex

@@ -56,7 +56,7 @@ func cutAtEnd(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
 }
 
 // The checker does not blame watchers for missing a change that was applied after they had stopped.
-// Bug: it blamed them if the change had begun before the work ended.
+// Regression: it blamed them if the change had begun before the work ended.
 func TestWatchersSeeTheLastChange(t *testing.T) {
 	for seed := range uint64(10) {
 		mustBeValid(t, alongside(t, Watch(), seed, slowly), "watch/final-state-reported")
@@ -64,7 +64,7 @@ func TestWatchersSeeTheLastChange(t *testing.T) {
 }
 
 // If a watcher loses its session at the end and opens no other session, the checker does not blame
-// it for missing later changes. Bug: the checker blamed it.
+// it for missing later changes. Regression: the checker blamed it.
 func TestWatcherThatLostItsSessionAtTheEnd(t *testing.T) {
 	for seed := range uint64(10) {
 		r := alongside(t, Watch(), seed, func(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
@@ -75,9 +75,9 @@ func TestWatcherThatLostItsSessionAtTheEnd(t *testing.T) {
 	}
 }
 
-// A permit does not count as lost before the session that took it is over. If the release of the
-// permit gets no reply, the permit may stay taken until the session expires. Bug: such a permit was
-// counted as lost.
+// A permit is not counted as lost before the session that acquired it is over. If the release of
+// the permit gets no reply, the permit can remain acquired until the session expires. Regression:
+// such a permit was counted as lost.
 func TestPermitsAreCountedOnceSessionsAreOver(t *testing.T) {
 	s := Semaphore()
 	s.Workload = func(*harness.Env) harness.Workload {
@@ -139,8 +139,9 @@ func TestZnodeLeftBehindIsInvalid(t *testing.T) {
 	})
 }
 
-// A client that still holds the lock after its session has expired violates
-// lock/loss-before-expiry. Only sessions that a fault closes are excused.
+// In this test, clients believe that they hold the lock after their sessions have expired. This
+// violates lock/loss-before-expiry. The checker would excuse the late loss of a session that a
+// fault has closed. The history marks such sessions as "closed", but has no such mark in this test.
 func TestLossThatComesLateIsSeenWhereTheSessionExpired(t *testing.T) {
 	s := LockFaults()
 	s = s.Mutate(s.Mutants[slices.IndexFunc(s.Mutants, func(m harness.Mutant) bool { return m.Name == "trusting" })])

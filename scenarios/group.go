@@ -77,8 +77,9 @@ type groupProgram struct {
 	// follow is nil for clients in other languages, because the protocol has no such operation.
 	follow func(ctx context.Context, s *session.Session, path string) iter.Seq2[group.Change, error]
 	// If `leaves` is true, no join is given up, and every member calls Leave unless its session is
-	// lost. Otherwise group/no-stranger-listed cannot judge a listed id that is no member: it may
-	// come from a join that was given up, or from a member that did not leave.
+	// lost. If `leaves` is false, a listed id may be no member's id: it may come from a join that
+	// was given up, or from a member that did not leave. Then group/no-stranger-listed cannot judge
+	// this id.
 	leaves bool
 }
 
@@ -236,9 +237,9 @@ func list(members []group.Member) string {
 	return strings.Join(all, " ")
 }
 
-// The method `watch` follows the group in one session. At the end it compares the members that it
-// has followed with the members that it lists, until both agree or neither has changed for two
-// seconds.
+// The method `watch` follows the group in one session. At the end it compares two lists: the
+// members according to the changes that it followed, and the members that it lists. It repeats this
+// until the two lists are equal, or until neither has changed for two seconds.
 func (p *groupProgram) watch(ctx context.Context, c *harness.Client) error {
 	s, err := c.Open(ctx, leased())
 	if err != nil {

@@ -35,8 +35,8 @@ const (
 	idleTimeout = 3 * idleTick
 )
 
-// The function `idle` completes s, a scenario of idle clients. Its mutant violates the given
-// property.
+// The function `idle` completes s, a scenario of idle clients. It also gives s a mutant, which
+// violates the given property.
 func idle(s harness.Scenario, property string, workload func(*naps, func(session.Options) session.Options) func(*harness.Env) harness.Workload) harness.Scenario {
 	naps := &naps{runs: make(map[*harness.Env]*nap)}
 	s.Config = ensemble.Config{Nodes: 3, TickTime: idleTick, SyncLimit: 5}
@@ -109,9 +109,9 @@ func IdleQueue() harness.Scenario {
 			checker.NothingLeft("znodes", "goroutines"), checker.IfExercised(checker.LockLossBeforeExpiry(checker.Envelope{}))},
 		Guards: []checker.Checker{taken(8), askedWhileBroken(1)},
 	}, "lock/no-overlap", idleQueue)
-	// A claim takes two writes. The mutant makes a mistake only if both are made after the leader
-	// has found that the session's time is over, and before the session is closed. A stalled log
-	// makes this time long enough.
+	// A claim takes two writes. The leader first finds that the timeout of a session is over, and
+	// closes the session some time later. The mutant makes a mistake only if both writes are made
+	// between these two moments. A stalled log makes the time between them long enough.
 	s.Mutants[0].Faults = []string{"idle-log-stall"}
 	return s
 }
@@ -129,8 +129,8 @@ func idleQueue(naps *naps, with func(session.Options) session.Options) func(*har
 	}
 }
 
-// trustingIdle returns o with the old rule of the lease: the first write of a session that was idle
-// counts as proof of its earlier activity.
+// trustingIdle returns o with a former rule of the lease. By this rule, the first write after
+// idleness counts as proof that the leader had received the session's earlier activity.
 func trustingIdle(o session.Options) session.Options {
 	o.UnsafeTrustIdle = true
 	return o
@@ -284,9 +284,11 @@ func (n *nap) settle(c *harness.Client) {
 	}
 }
 
-// The method `options` returns the options of a client's next session. The sessions of every second
-// pair do not set TickTime. The idle client of the second pair sends no requests for its lease
-// while it is idle. The idle client of the fourth pair may move between servers.
+// The method `options` returns the options of a client's next session. Pairs have numbers from 0:
+//
+//   - The sessions of the odd pairs do not set TickTime.
+//   - The idle client of pair 1 sends no requests for its lease while it is idle.
+//   - The idle client of pair 3 can move between servers.
 func (n *nap) options(ctx context.Context, c *harness.Client) session.Options {
 	if drowsy(c) {
 		_ = n.choose(ctx, n.env) // if there is no leader, the previous choice remains
@@ -305,10 +307,10 @@ func (n *nap) options(ctx context.Context, c *harness.Client) session.Options {
 	return o
 }
 
-// The method `sleep` waits until it is a client's turn to send its request. An idle client first
-// sleeps for longer than its session timeout. It then waits until a fault begins, and after that
-// until about the time at which the leader expires its session. The rival waits until the idle
-// client's wait is over, and then for up to 300 ms.
+// The method `sleep` waits until client c should send its next request. An idle client first sleeps
+// for longer than its session timeout. It then waits until a fault begins, and after that until
+// about the time at which the leader expires its session. The rival waits until the idle client's
+// wait is over, and then for up to 300 ms.
 func (n *nap) sleep(ctx context.Context, c *harness.Client) {
 	const look = 20 * time.Millisecond
 	pair := c.ID / 2
@@ -486,9 +488,10 @@ func pauseLeader(ctx context.Context, env *harness.Env, f idleHit) (string, erro
 	return fmt.Sprintf("n%d paused for %v", f.leader, f.length), e.Resume(context.WithoutCancel(ctx), f.leader)
 }
 
-// stallLeadersLog cuts the edge from the leader to the follower. It also stalls the leader's log,
-// from shortly before the sessions' time is over until a tick after the edge is restored. Meanwhile
-// the leader finds that the sessions' time is over, but cannot close them.
+// stallLeadersLog cuts the edge from the leader to the follower for f.length. It also stalls the
+// leader's log. The stall begins shortly before the timeouts of the idle clients' sessions are
+// over, and ends a tick after the edge is restored. During the stall, the leader finds that these
+// timeouts are over, but cannot close the sessions.
 func stallLeadersLog(ctx context.Context, env *harness.Env, f idleHit) (evidence string, err error) {
 	e := env.Ensemble.(ensemble.LogStaller)
 	early := idleTimeout - idleTick/2 - idleTick/8

@@ -36,10 +36,12 @@ const (
 
 // A lock never has two holders, even if a client was idle on a follower that is cut off from the
 // leader. In this test a follower is cut off for 4 to 8 s. Its idle clients acquire locks shortly
-// before the leader expires their sessions, and rivals on other servers acquire the same locks
-// right after. With -pauses, the leader is paused for the same time instead. With -trust-idle, at
-// least one lock must have two holders. Unlike the scenario idle-lock, the test chooses its times
-// by the server's clock.
+// before the leader expires their sessions. Right after them, rivals on other servers acquire the
+// same locks. Unlike the scenario idle-lock, the test reads the servers' clock to choose these
+// times.
+//
+// With the flag -pauses, the leader is paused for 6 to 8 s instead. With the flag -trust-idle, at
+// least one lock must have two holders.
 //
 //	go test ./scenarios -run CutsSharedByIdle -cuts 200 -ensembles 3 -timeout 0 -v
 //
@@ -127,9 +129,9 @@ func (a *idleAttack) between(least, most time.Duration) time.Duration {
 }
 
 // The method `plan` chooses an attack at random. The leader sends a PING every half tick. It
-// expires a session at the first multiple of the tick that comes more than the session timeout
+// expires a session at the end of a tick: the first tick that ends more than the session timeout
 // after the last PING before the break. The result `phase` is the time from the start of a tick to
-// the break. The other times count from the break.
+// the break. The results `expiry` and `mend` count from the break.
 func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
 	phase = a.between(idleTick*11/20, idleTick*39/40) // the last PING was sent in this tick
 	expiry = idleTick - phase + idleTimeout
@@ -204,9 +206,9 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 	if err != nil {
 		return err
 	}
-	// The follower forwards the idle clients' requests to the leader. After about 200 ms, TCP
-	// retransmits the first of these requests, and from then on it delays later requests. So all
-	// idle clients send their requests within one burst.
+	// The follower forwards the idle clients' requests to the leader. About 200 ms after the first
+	// of these requests, TCP retransmits it. From then on, TCP delays later requests. So all idle
+	// clients send their requests within one burst of 200 ms.
 	const burst = 200 * time.Millisecond
 	first := a.between(max(min(mend, expiry)-burst/2, expiry-3*burst), expiry-burst/2)
 	if how == paused {
@@ -350,8 +352,9 @@ func (p *idlePair) take(ctx context.Context, who int, at time.Time) {
 	}
 	h := &idleHold{from: time.Now(), ctx: g.Context()}
 	p.note(func() {
-		// The other client of the pair may have been granted the lock and not have released it.
-		// Then the context of its grant must have ended before this grant.
+		// It is possible that the other client of the pair has also been granted the lock, and has
+		// not released it. In this case the context of the other client's grant must have ended
+		// before the grant g.
 		if other := p.held[1-who]; other != nil && other.ctx != nil && other.ctx.Err() == nil {
 			p.shared = true
 		}

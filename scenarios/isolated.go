@@ -58,10 +58,10 @@ func peerMutant(l peers.Library, recipe string) harness.Mutant {
 }
 
 // IsolatedLeader is like IsolatedFollower, but the holder's server is the leader. The leader and
-// one follower are cut off from the majority, which elects another leader. The old leader answers
-// requests for a while, even sync. It gives up, and closes its clients' connections, before the
-// majority can have expired the session. So a program that treats a lost connection as a lost lock
-// survives, but a program that waits for the expiry event does not.
+// one follower are cut off from the majority, which elects another leader. For a while, the old
+// leader still answers requests, even sync. Then it gives up and closes its clients' connections,
+// before the majority can have expired the session. So a program that treats a lost connection as a
+// lost lock survives, but a program that waits for the expiry event does not.
 func IsolatedLeader() harness.Scenario {
 	s := isolatedMutex(harness.Scenario{
 		Name:   "isolated-leader",
@@ -126,10 +126,12 @@ type chooser func(context.Context, ensemble.Ensemble) (int, error)
 type serversOf func(context.Context, *harness.Client) []string
 
 // isolatedHolder returns the workload. Client 0 uses the server that will be cut off, and holds the
-// lock for up to 20 s. The other clients use the other servers. They begin to contend only if the
-// last client that got the lock was client 0. So each of them gets the lock once, and then client 0
-// gets it again. Client 0 therefore holds the lock most of the time, and the fault can wait until
-// client 0 holds it: see awaitHold. A client that lost its session in a cut opens another session.
+// lock for up to 20 s. The other clients use the other servers.
+//
+// The other clients begin to contend only while client 0 is the latest holder. So each of them gets
+// the lock once, and then client 0 gets the lock again. Client 0 therefore holds the lock most of
+// the time, and the fault can wait until it does: see awaitHold. A client that lost its session in
+// a cut opens another session.
 func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var chosen atomic.Int32
@@ -276,11 +278,13 @@ func awaitTakeover(ctx context.Context, env *harness.Env, before int, least time
 	}
 }
 
-// recordExpiry records the time at which the servers end the session of client 0. Client 0 is cut
-// off and cannot close the session, so the session has ended when its znode in the lock queue is
-// deleted. Nothing is recorded if no znode of the session is found. Call the returned function
-// after the next grant, which proves that the session has ended. The returned function waits at
-// most two seconds for the record, and then ends the search.
+// recordExpiry records the time at which the servers end the session of client 0. In the
+// background, it searches the lock queue for a znode of this session, and waits until the znode is
+// deleted. Client 0 is cut off and cannot close the session, so this deletion proves that the
+// session has ended. If no znode of the session is found, nothing is recorded.
+//
+// Call the returned function after the next grant, because that grant proves that the session has
+// ended. The returned function waits at most two seconds for the record, and then ends the search.
 func recordExpiry(ctx context.Context, env *harness.Env, servers []string) (recorded func()) {
 	const patience = 2 * time.Second
 	ctx, cancel := context.WithCancel(ctx)
@@ -301,8 +305,9 @@ func recordExpiry(ctx context.Context, env *harness.Env, servers []string) (reco
 	}
 }
 
-// awaitExpiry waits until the servers have deleted a contender's znode of the session, and reports
-// whether they have. A read may observe the deletion a few milliseconds late, but never early.
+// awaitExpiry searches the lock queue for a znode of the session `id`, and waits until the servers
+// have deleted this znode. It reports whether they have. A read can observe the deletion a few
+// milliseconds late, but never early.
 func awaitExpiry(ctx context.Context, env *harness.Env, servers []string, id int64) bool {
 	s, err := session.Open(ctx, session.Options{Servers: servers, Dial: env.Dial, Timeout: 5 * isolatedTimeout, NoIdleLease: true})
 	if err != nil {

@@ -65,10 +65,9 @@ func TestLeasesAreBehaviorsOfTheModel(t *testing.T) {
 	}
 }
 
-// The mutant trusts-idle uses the old rule of the lease: the first write of a session that was idle
-// counts as proof of its earlier activity. With that rule, two clients hold the lock at the same
-// time only if a fault comes at the right moment. But the trace of each run shows that a session
-// used the rule.
+// The mutant trusts-idle uses a former rule of the lease: the first write after idleness counts as
+// proof of the session's earlier activity. This rule leads to two holders of a lock only if a fault
+// comes at the right moment. But the trace of each run shows that a session used the rule.
 func TestTraceShowsTheRuleThatTrustsIdleSessions(t *testing.T) {
 	s := IdleLock()
 	s = s.Mutate(s.Mutants[0])
@@ -81,10 +80,10 @@ func TestTraceShowsTheRuleThatTrustsIdleSessions(t *testing.T) {
 	}
 }
 
-// Without assumption A4 of decision 0001, a leader may expire a session before the end of its
-// lease, and the harness reports that. In this test the session timeout is shorter than two ticks,
-// because minSessionTimeout allows it, and the session does not know the tick. On real servers a
-// run takes three minutes:
+// Assumption A4 of decision 0001 requires that a session timeout is at least two ticks, or that the
+// session knows the tick. Here the timeout is shorter, which minSessionTimeout allows, and the
+// session does not know the tick. So the leader can expire a session before the end of the
+// session's lease. The harness reports such an expiry. On real servers a run takes three minutes:
 //
 //	go test ./scenarios -run TestLeaseNeedsShortTicks -ensemble process -seed 11 -timeout 0 -v
 func TestLeaseNeedsShortTicks(t *testing.T) {

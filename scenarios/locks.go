@@ -38,8 +38,9 @@ type held struct {
 	ends bool
 	// downgrade turns a writer into a reader. It is nil if the locker cannot do that.
 	downgrade func(context.Context) error
-	// lowest returns the name and the owner of the first contender. It first writes in the same
-	// session, so that the list is not old. It is nil if the locker cannot do that.
+	// The function `lowest` returns the name and the owner of the first contender. It first makes a
+	// write in the same session, so that the list of contenders is not old. The field is nil if the
+	// locker cannot do that.
 	lowest func(context.Context) (name string, owner int64, err error)
 }
 
@@ -53,11 +54,11 @@ type lockProgram struct {
 	resource *harness.Resource
 	// op is the name of the operation that acquires. Empty means checker.OpAcquire.
 	op string
-	// want chooses what a client requests, for example the number of permits: it returns the
-	// argument `want` of the lockFunc. If it is nil, the argument is always empty.
+	// The function `want` returns the argument `want` of the lockFunc: what a client requests, for
+	// example the number of permits. If the function is nil, the argument is always empty.
 	want func(c *harness.Client) string
-	// patience returns how long a client waits for the lock. Zero means no limit. If patience is
-	// nil, it is zero for all clients.
+	// The function `patience` returns how long a client waits for the lock. If the result is zero,
+	// or if the function is nil, there is no limit.
 	patience func(c *harness.Client) time.Duration
 	// hold returns how long a client holds the lock.
 	hold func(c *harness.Client) time.Duration
@@ -178,10 +179,10 @@ func (p *lockProgram) use(c *harness.Client, h held, want string) {
 	}
 }
 
-// The method `downgrade` converts the client's grant, continues as a reader, and returns the
-// reader's hold. The reader's hold begins before the request, because the client holds at least a
-// read lock all the time. The caller has already ended the writer's hold, because the request may
-// end the writer's rights at any moment.
+// The method `downgrade` converts the writer's grant h to a reader's grant, and continues as a
+// reader for a while. It returns the reader's hold. This hold begins before the request to
+// downgrade, because the client holds at least a read lock during the request. The caller has
+// already ended the writer's hold, because the request may end the writer's rights at any moment.
 func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, grant history.Event) *harness.Hold {
 	grant.Arg = checker.ModeRead
 	hold := c.Hold(h, grant)
@@ -271,8 +272,8 @@ func heldIf(g *lock.Grant, err error) (held, error) {
 	return heldBy(g), nil
 }
 
-// The function `usual` returns how long most programs here hold: usually briefly, and one time in
-// ten for longer than the session timeout.
+// The function `usual` returns how long a client holds the lock in most programs of this package.
+// The time is short in nine of ten calls, and longer than the session timeout in the others.
 func usual(c *harness.Client) time.Duration {
 	if c.Rand.IntN(10) == 0 {
 		return sessionTimeout + upTo(2*sessionTimeout)(c)

@@ -99,9 +99,9 @@ func options(t *testing.T, standard time.Duration) harness.Options {
 	return o
 }
 
-// The function `flagged` applies the flags to s and o. If the flag -faults names a fault that s
-// does not have, the function adds it: see With. The test is skipped if s still has none of the
-// named faults.
+// The function `flagged` applies the flags to s and o. It calls With to add the faults that the
+// flag -faults names and that s does not have. If s then still has none of the named faults,
+// `flagged` skips the test.
 func flagged(t *testing.T, s harness.Scenario, o harness.Options) (harness.Scenario, harness.Options) {
 	t.Helper()
 	o.Nodes, o.Time = *nodes, cmp.Or(*length, o.Time)

@@ -16,12 +16,14 @@ import (
 
 // A consumer needs no place in a lock queue to take or claim one item after another. It reads
 // several items ahead, and then sends one transaction for each of them. If another consumer was
-// faster, the transaction fails. The consumer then continues with the next item. If the consumers
-// of a run are faster than its producers, the run exercises neither the reading ahead nor these
-// conflicts. So a meter counts both, and guards require a minimum of each.
+// faster, there is a conflict: the transaction fails, and the consumer continues with the next
+// item.
+//
+// If the consumers of a run are faster than its producers, the run exercises neither reads ahead
+// nor conflicts. So a meter counts both, and guards require a minimum of each.
 
-// A meter counts those requests of a client's session that show how the queue has served a take or
-// a claim. The client makes one take or claim at a time.
+// A meter counts some requests of a client's session. From these counts one can see how the queue
+// has served a take or a claim. The client makes one take or claim at a time.
 type meter struct {
 	reads     atomic.Int64 // of items
 	applied   atomic.Int64 // transactions

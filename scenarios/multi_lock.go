@@ -149,7 +149,7 @@ func multiWorkload(opts session.Options, take multiTaker) func(*harness.Env) har
 }
 
 // The method `round` acquires some of the locks, uses their resources, and releases the locks. In
-// the history, the acquire has the path of the first lock.
+// the history, the event of the acquire names only the first lock as its object.
 func (p *multiProgram) round(ctx context.Context, c *harness.Client, s *session.Session) {
 	var paths []string
 	for _, i := range c.Rand.Perm(len(p.paths))[:2+c.Rand.IntN(2)] {

@@ -28,9 +28,9 @@ func isolatedObserver() (harness.Scenario, chooser) {
 	}, choose), choose
 }
 
-// Assumption A5 of decision 0001: a client on an observer that follows the leader is as safe as on
-// a follower. In contrast, zk.Lock on the same observer has two holders, which shows that the cut
-// isolates the observer.
+// This test checks assumption A5 of decision 0001: a client on an observer that follows the leader
+// is as safe as a client on a follower. The test also runs go-zookeeper's zk.Lock on the same
+// observer. That lock has two holders, which shows that the cut isolates the observer.
 //
 //	go test ./scenarios -run TestIsolatedObserver -libraries -time 60s -v
 func TestIsolatedObserver(t *testing.T) {

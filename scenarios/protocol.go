@@ -76,8 +76,8 @@ func WithProtocol() (names []string) {
 	return names
 }
 
-// WithClient returns s with clients that a shell command starts, instead of its own clients. The
-// error for a scenario without a protocol names the scenarios that have one.
+// WithClient returns s with clients that a shell command starts, instead of its own clients. If s
+// has no protocol, the error names the scenarios that have one.
 func WithClient(s harness.Scenario, command string) (harness.Scenario, error) {
 	all := protocols()
 	i := slices.IndexFunc(all, func(p protocol) bool { return p.scenario().Name == s.Name })

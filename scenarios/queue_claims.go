@@ -143,8 +143,8 @@ func claimsWorkload(p claimsProgram) func(*harness.Env) harness.Workload {
 	}
 }
 
-// dueIn returns the delay until a client's next item is due: zero, or up to 1.5 s. Several
-// consumers wait for an item that is not due yet, and notice at the same time when it is due.
+// dueIn returns the delay after which the next item of a client is due: zero, or up to 1.5 s. A
+// delay lets several consumers wait for the item, and notice at the same time that it is due.
 func dueIn(c *harness.Client) time.Duration {
 	if c.Rand.IntN(3) > 0 {
 		return 0
@@ -162,8 +162,8 @@ func (p *claimsProgram) work(ctx context.Context, c *harness.Client, s *session.
 	}
 }
 
-// The method `claim` claims an item and processes it. It waits for an item no longer than until the
-// context `waiting` ends.
+// The method `claim` claims an item and processes it. The context `waiting` limits only the wait
+// for an item.
 func (p *claimsProgram) claim(waiting, ctx context.Context, c *harness.Client, s *session.Session, q *queue.Queue[string], m *meter) {
 	var claim *queue.Claim[string]
 	_, err := c.Do(waiting, history.Event{Op: checker.OpClaim, Object: p.path}, m.metered(c, p.path, func(ctx context.Context) (e history.Event, err error) {

@@ -15,8 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Register judges the servers themselves. Clients write and read znodes, and the zxids in the
-// answers must be those that ZooKeeper promises.
+// Register judges the servers themselves. Clients write and read znodes. The checkers require that
+// the zxids in the servers' answers follow the rules that ZooKeeper promises.
 func Register() harness.Scenario {
 	return harness.Scenario{
 		Name:     "register",

@@ -87,10 +87,12 @@ func Names() []string {
 }
 
 // With adds the named faults to s, unless s has them already. For example, it can add faults of
-// clocks and disks, which most scenarios do not have by default. With also returns the names of all
-// faults that the given names select. As in fault.Named, a name selects one fault or a family of
-// faults: all those whose names begin with the name and a dash. Unknown names are returned
-// unchanged, and the caller checks them.
+// clocks and disks, which most scenarios do not have by default. As in fault.Named, a name selects
+// one fault or a family of faults. The faults of a family have names that begin with the family's
+// name and a dash.
+//
+// With also returns the names of all selected faults. It returns an unknown name unchanged, and the
+// caller checks it.
 func With(s harness.Scenario, names ...string) (harness.Scenario, []string) {
 	options := fault.Options{SessionTimeout: sessionTimeout}
 	var meant []string
@@ -102,9 +104,9 @@ func With(s harness.Scenario, names ...string) (harness.Scenario, []string) {
 		}
 		meant = append(meant, fault.Names(family)...)
 	}
-	// All faults that one call of Every returns share a record of the clients and edges in use, so
-	// that one heal does not undo another fault. Therefore the scenario's own faults are created
-	// again, together with the new ones.
+	// The faults that a single call of Every returns share a record of the clients and edges in
+	// use. Because of this record, the heal of one fault does not undo another fault. So this
+	// function also creates the scenario's own faults again, in the same call as the new ones.
 	every := slices.DeleteFunc(options.Every(), func(f harness.Fault) bool { return !has(s, f.Name()) && !slices.Contains(meant, f.Name()) })
 	others := slices.DeleteFunc(slices.Clone(s.Faults), func(f harness.Fault) bool { return slices.Contains(fault.Names(every), f.Name()) })
 	s.Faults = append(others, every...)

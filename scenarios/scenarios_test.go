@@ -18,17 +18,18 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
-// One client at a time holds the lock, and each holder learns of its loss, however sessions are
-// lost.
+// In this test, clients lose their sessions in different ways. One client at a time holds the lock,
+// and each holder learns that it has lost the lock.
 //
 // Covers L1, L2, L4, L7, S2.
 func TestLockSessionLoss(t *testing.T) {
 	run(t, LockSessionLoss(), 20*time.Second)
 }
 
-// If the follower that a holder uses is cut off, the holder learns of its loss before another
-// client is granted the lock. Tests of isolated holders and paused processes mostly wait, so they
-// run in parallel.
+// If the follower that a holder uses is cut off, the holder learns that it has lost the lock before
+// another client is granted the lock.
+//
+// Tests of isolated holders and paused processes mostly wait, so they run in parallel.
 //
 // Covers L1, L2, S2.
 func TestIsolatedFollower(t *testing.T) {
@@ -36,8 +37,8 @@ func TestIsolatedFollower(t *testing.T) {
 	run(t, IsolatedFollower(), 30*time.Second)
 }
 
-// If the leader that a holder uses is cut off from the majority, the holder learns of its loss
-// before another client is granted the lock.
+// If the leader that a holder uses is cut off from the majority, the holder learns that it has lost
+// the lock before another client is granted the lock.
 //
 // Covers L1, L2, S2.
 func TestIsolatedLeader(t *testing.T) {
@@ -45,8 +46,8 @@ func TestIsolatedLeader(t *testing.T) {
 	run(t, IsolatedLeader(), 40*time.Second)
 }
 
-// If a holder is cut off from its server, it learns of its loss before another client is granted
-// the lock.
+// If a holder is cut off from its server, it learns that it has lost the lock before another client
+// is granted the lock.
 //
 // Covers L1, L2, S2.
 func TestIsolatedClient(t *testing.T) {
@@ -171,8 +172,8 @@ func TestLockPause(t *testing.T) {
 	t.Log(result.Summary())
 }
 
-// In this test the processes of clients get no further memory for a while. A holder may then
-// believe for too long that it holds the lock, so exposure is possible, but the fenced resource
+// In this test, the clients' processes cannot get more memory for a while. A holder may then
+// believe for too long that it holds the lock. So exposure is possible, but the fenced resource
 // stays correct.
 func TestLockWhileClientsWaitForMemory(t *testing.T) {
 	t.Parallel()
@@ -215,9 +216,9 @@ func TestLockPauseSQLMutantsDie(t *testing.T) {
 }
 
 // A client in a separate process can give up an acquire, and all other clients are still served.
-// Bug: the reply to an abandoned acquire was mistaken for the reply to the client's next acquire.
-// The client's process then executed that next acquire, which waited behind the contender of the
-// abandoned acquire. All other clients waited behind both contenders.
+// Regression: the reply to an abandoned acquire was mistaken for the reply to the client's next
+// acquire. The client's process then executed that next acquire, which waited behind the contender
+// of the abandoned acquire. All other clients waited behind both contenders.
 func TestAClientInAProcessOfItsOwnMayGiveUp(t *testing.T) {
 	t.Parallel()
 	result, err := harness.Run(t.Context(), LockFaults(), harness.Options{

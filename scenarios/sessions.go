@@ -15,8 +15,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// expirySlack is how late a session may expire, in addition to its timeout. A new leader gives each
-// session a whole timeout again, and faults of servers last for seconds.
+// expirySlack is the allowed time between the end of a session's timeout and the expiry of the
+// session. A new leader gives each session a whole timeout again, and faults of servers last for
+// seconds.
 const expirySlack = 20 * time.Second
 
 // Sessions judges the servers themselves: ephemeral znodes must exist as long as their sessions.
@@ -38,8 +39,8 @@ func Sessions() harness.Scenario {
 	}
 }
 
-// sessionCheckers returns the checkers of sessions. Their properties are optional, because a run
-// exercises some of them only if sessions expire.
+// sessionCheckers returns the checkers of sessions. The properties of these checkers are optional,
+// because a run in which no session expires does not exercise all of them.
 func sessionCheckers() []checker.Checker {
 	var all []checker.Checker
 	for _, c := range checker.Sessions(expirySlack, expirySlack) {

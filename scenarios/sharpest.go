@@ -9,9 +9,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/fault"
 )
 
-// The list `sharpest` has families of faults, named as in fault.Named, and for each family the
-// scenario that depends most on what its faults break. If several entries contain a fault, the
-// first entry applies.
+// Each entry of the list `sharpest` has families of faults, named as in fault.Named. It also has
+// the scenario that depends most on what these faults break. If several entries contain a fault,
+// the first of them applies.
 var sharpest = []struct{ faults, scenario string }{
 	// A change whose reply is lost must not be made twice.
 	{"link-cut", "counter"},
@@ -34,7 +34,8 @@ var sharpest = []struct{ faults, scenario string }{
 	{"link,edge,member,clock,timers,slow-sync,data", "lock"},
 }
 
-// Sharpest returns the scenario that depends most on what a fault breaks, with that fault alone.
+// Sharpest returns the scenario that depends most on what the named fault breaks. The returned
+// scenario has only this fault.
 func Sharpest(name string) (harness.Scenario, error) {
 	named := func(f harness.Fault) bool { return f.Name() == name }
 	for _, one := range sharpest {

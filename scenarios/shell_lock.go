@@ -374,8 +374,8 @@ var zkcoordProgram = sync.OnceValues(func() (string, error) {
 	return program, nil
 })
 
-// firstOnly is a command of the mutant first-process-only: if the lock is lost, only its first
-// process is killed.
+// A firstOnly is a running command of the mutant "first-process-only". If the lock is lost, this
+// mutant kills only the command's first process.
 type firstOnly struct {
 	*procs.Child
 	ended chan struct{}

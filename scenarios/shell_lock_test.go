@@ -9,10 +9,12 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// The note of stoppedInTime gives the number of commands that lost the lock. If there are any, it
-// also gives the shortest time between the death of such a command and the start of the next
-// command. Regression: the note gave this number twice. If no command had lost the lock, the note
-// gave one hour as the shortest time, because one hour was the initial value of the minimum.
+// The checker stoppedInTime writes a note. The note gives the number of commands that lost the
+// lock. If there are any, the note also gives the shortest time between the death of such a command
+// and the start of the next command.
+//
+// Regression: the note gave the number twice. If no command had lost the lock, the note gave one
+// hour as the shortest time, because one hour was the initial value of the minimum.
 func TestNoteAboutStoppedCommands(t *testing.T) {
 	type span struct {
 		first, last time.Duration

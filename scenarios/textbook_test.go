@@ -33,8 +33,8 @@ func TestTextbookInVirtualTime(t *testing.T) {
 	}
 }
 
-// The textbook queue reads each item just before it takes it. The guards of the scenario report
-// that the run exercised neither reading ahead nor conflicts between consumers.
+// The textbook queue reads each item just before it takes the item. For a run with this queue, two
+// guards of the scenario report NotExercised: run/read-ahead and run/conflicts.
 func TestGuardsNoticeAQueueWithoutReadAhead(t *testing.T) {
 	s := QueueFIFO()
 	s = s.Mutate(harness.Mutant{Name: "textbook", Workload: queueWorkload(queueProgram{pipes: within(openEntries(queueMistakes{})), priorities: 1})})

@@ -27,9 +27,12 @@ func upgraded() []harness.Scenario {
 	return []harness.Scenario{LockFaults(), Election(), QueueClaims(), Watch()}
 }
 
-// The runs of the scenarios in `upgraded` are valid although the servers of the model are upgraded
-// and downgraded meanwhile. On real servers, the test of a single scenario can run through an
-// upgrade, for example with: go test ./scenarios -run '^TestWatch$' -faults rolling-upgrade.
+// In this test, the scenarios that `upgraded` returns run on a model of an ensemble. The servers of
+// the model are upgraded and downgraded during each run. All these runs are valid.
+//
+// On real servers, the test of a single scenario can run through an upgrade, for example with:
+//
+//	go test ./scenarios -run '^TestWatch$' -faults rolling-upgrade
 func TestScenariosRunThroughAnUpgradeVirtualTime(t *testing.T) {
 	for _, s := range upgraded() {
 		t.Run(s.Name, func(t *testing.T) {

@@ -22,8 +22,9 @@ var (
 	crowd     = flag.Int("crowd", 20, "clients of TestCrowdSurvivesExpiryStorms")
 )
 
-// At most one in idleOne runs may have the verdict "not exercised". For example, the only fault of
-// a kind may have affected no client.
+// The test allows the verdict "not exercised" for at most one in idleOne runs of a scenario. For
+// example, it is possible that a run has only one fault of some kind, and that this fault affects
+// no client.
 const idleOne = 50
 
 func TestScenariosInVirtualTime(t *testing.T) {
@@ -49,9 +50,9 @@ func TestScenariosInVirtualTime(t *testing.T) {
 	}
 }
 
-// For each seed, the embedded ensemble can inject at least one of the chosen faults. Bug: for some
-// seeds it could inject none of them, so those runs had no fault and proved nothing. This happened
-// to 4 of the seeds 121 to 166 of the scenario `counter`.
+// For each seed, the embedded ensemble can inject at least one of the chosen faults. Regression:
+// for some seeds it could inject none of them, so those runs had no fault and proved nothing. This
+// happened to 4 of the seeds 121 to 166 of the scenario `counter`.
 func TestEachSeedHasAFaultThatIsPossible(t *testing.T) {
 	env := unstarted()
 	for _, s := range Virtual() {
@@ -72,7 +73,7 @@ func TestEachSeedHasAFaultThatIsPossible(t *testing.T) {
 }
 
 // A fault that the function With has added does not affect a client that one of the scenario's own
-// faults already uses. Bug: the added fault did not notice that the client was in use.
+// faults already uses. Regression: the added fault did not notice that the client was in use.
 func TestAddedFaultsKnowTheOwnFaults(t *testing.T) {
 	s, _ := With(LockSessionLoss(), "link-reset")
 	s.Clients = 1
@@ -93,8 +94,9 @@ func TestAddedFaultsKnowTheOwnFaults(t *testing.T) {
 	}
 }
 
-// Chance must not decide a verdict. Of 200 runs with the command's defaults, which are all faults
-// and the scenario's own time, at most one may be not exercised.
+// Chance must not decide a verdict. Of 200 runs of a scenario, at most one run has the verdict
+// NotExercised, and the others are valid. The runs use the defaults of the command: all faults, and
+// the scenario's own time.
 //
 //	go test ./scenarios -run TestBadLuckMakesNoVerdict -usual 200 -timeout 0 -v
 func TestBadLuckMakesNoVerdict(t *testing.T) {
@@ -152,9 +154,9 @@ func TestCrowdSurvivesExpiryStorms(t *testing.T) {
 	}
 }
 
-// A cut lasts until another client is granted the lock, even if its planned length is shorter. Bug:
-// a cut could end before the majority had expired the session, and then tested nothing. This
-// happened if the servers were slow to elect a leader.
+// A cut lasts until another client is granted the lock, even if its planned length is shorter.
+// Regression: a cut could end before the majority had expired the session, and then tested nothing.
+// This happened if the servers were slow to elect a leader.
 func TestCutLastsUntilTheTakeover(t *testing.T) {
 	short := isolate{with: 1, length: 100 * time.Millisecond}
 	s := IsolatedLeader()
@@ -167,9 +169,9 @@ func TestCutLastsUntilTheTakeover(t *testing.T) {
 	}
 }
 
-// The end of the holder's session is recorded, although the holder cannot observe it. Bug: this end
-// was not recorded, so no run of these scenarios exercised the property "a hold ends before the
-// servers expire its session".
+// The end of the holder's session is recorded, although the holder cannot observe it. Regression:
+// this end was not recorded, so no run of these scenarios exercised the property "a hold ends
+// before the servers expire its session".
 func TestExpiryOfTheHolderIsSeenFromTheOtherSide(t *testing.T) {
 	for _, s := range []harness.Scenario{IsolatedClient(), IsolatedFollower(), IsolatedLeader()} {
 		t.Run(s.Name, func(t *testing.T) {
@@ -188,8 +190,8 @@ func TestExpiryOfTheHolderIsSeenFromTheOtherSide(t *testing.T) {
 
 // In the scenario isolated-leader, the fault cuts off the server of client 0 and one other server,
 // but only if one of these two is the leader. In this test neither is the leader, because client 0
-// uses a follower. So the fault cuts nothing, and the run is not exercised. Bug: after a change of
-// leaders, a run was valid although the new leader had never been cut off.
+// uses a follower. So the fault cuts nothing, and the run is not exercised. Regression: after a
+// change of leaders, a run was valid although the new leader had never been cut off.
 func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 	s := isolatedMutex(IsolatedLeader(), func(ctx context.Context, e ensemble.Ensemble) (int, error) {
 		leader, err := e.Leader(ctx)
@@ -201,7 +203,7 @@ func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 	}
 }
 
-// A client pauses after an operation that fails at once, so that virtual time passes. Bug: a
+// A client pauses after an operation that fails at once, so that virtual time passes. Regression: a
 // candidate whose directory had run out of sequence numbers retried at once. So no virtual time
 // passed, and the fault was never healed.
 func TestImmediateFailureLetsVirtualTimePass(t *testing.T) {
@@ -224,8 +226,8 @@ func TestImmediateFailureLetsVirtualTimePass(t *testing.T) {
 	}
 }
 
-// The checkers blame no client if an administrator deletes a znode. Bug: they blamed the group that
-// no longer listed the znode, and the watch that reported the deletion.
+// The checkers blame no client if an administrator deletes a znode. Regression: they blamed the
+// group that no longer listed the znode, and the watch that reported the deletion.
 func TestForeignDeletionIsNoViolation(t *testing.T) {
 	for _, s := range []harness.Scenario{Group(), Watch()} {
 		for _, oneFault := range fault.Deleting() {
@@ -244,10 +246,11 @@ func TestForeignDeletionIsNoViolation(t *testing.T) {
 	}
 }
 
-// The observer has only one operation open at a time, even if a leader is elected during its last
-// comparison. Bug: this comparison takes long over a slow proxy. If a leader was elected meanwhile,
-// the observer began an operation within another one. The history was then malformed, and every
-// checker returned unknown.
+// The observer has only one operation open at a time, even if a leader is elected during the
+// observer's last comparison. This comparison takes long over a slow proxy.
+//
+// Regression: if a leader was elected during the comparison, the observer began another operation
+// within it. The history was then malformed, and every checker returned unknown.
 func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
 	s := Election()
 	workload := s.Workload

@@ -349,7 +349,7 @@ func finalStates(ctx context.Context, env *harness.Env, s *session.Session, path
 }
 
 // versionOnly returns a stream that reports a change only if the znode's version differs from the
-// one last reported.
+// version in the last report.
 func versionOnly(path string) dataStream {
 	inner := watch.NewData(path)
 	version, told := int32(-1), false // -1 means no znode

@@ -62,8 +62,9 @@ func lookOut(ctx context.Context, c *harness.Client, s *session.Session, paths [
 		signOfLife(ctx, c, s)
 		c.Pause(ctx, upTo(50*time.Millisecond)(c))
 	}
-	// Continue for a second after the work, so that the event of the last change can arrive. If the
-	// event does not arrive, one of these reads returns the change without an earlier event.
+	// Continue for a second after the work, so that the event of the last change can arrive. If
+	// this event never arrives, one of the following reads returns the change without an earlier
+	// event.
 	for round := 0; round < 20 && s.Err() == nil; round++ {
 		for _, l := range lookouts {
 			l.heed()
@@ -93,9 +94,9 @@ func (l *lookout) record(op string, e history.Event) {
 	l.c.Record(e)
 }
 
-// The method `stand` sets a watch unless there is one. The watch may have fired before the read
-// that sets it returns. The event may then be about the state that was read, so `stand` ignores
-// such a watch.
+// The method `stand` sets a watch unless there is one. A read sets the watch, and it is possible
+// that the watch fires before this read returns. In this case the event can be about the state that
+// was read, so `stand` ignores such a watch.
 func (l *lookout) stand(ctx context.Context, s *session.Session, rounds *atomic.Int32) {
 	if l.events != nil {
 		return
@@ -164,7 +165,7 @@ func (l *lookout) awaitEnd() {
 }
 
 // The function `through` returns a registrar that passes the events of a watch through f. The
-// function f may drop, delay or add events.
+// function f can drop, delay or add events.
 func through(f func(ctx context.Context, s *session.Session, in <-chan zk.Event, out chan<- zk.Event)) registrar {
 	return func(ctx context.Context, s *session.Session, path string) (*zk.Stat, <-chan zk.Event, error) {
 		stat, in, err := existsW(ctx, s, path)

@@ -8,7 +8,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// The servers' logs show that a hold lasted longer than its znode, whatever other clients recorded.
+// In this test, clients use locks with mistakes. The servers' logs show that a hold lasted longer
+// than its znode. This does not depend on what other clients recorded.
 func TestServersLogsConvictLocksThatTrustTheirConnection(t *testing.T) {
 	for _, c := range []struct {
 		scenario harness.Scenario

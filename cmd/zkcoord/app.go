@@ -44,7 +44,7 @@ type app struct {
 	live *live      // the line to clear before other output; nil means none
 }
 
-// command is the root command.
+// The type `command` is the root command of zkcoord.
 type command struct{ *cobra.Command }
 
 func (a *app) root() command {
@@ -105,8 +105,8 @@ func below(c *cobra.Command) iter.Seq[*cobra.Command] {
 	}
 }
 
-// The function `known` returns an error if args is not empty: its first word is then not a command
-// of c. The error suggests the commands that the user may have meant.
+// The function `known` returns nil if args is empty. Otherwise it returns an error, which says that
+// args[0] is not a command of c. The error suggests the commands that the user may have meant.
 func known(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil

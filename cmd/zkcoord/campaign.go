@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-// job is one part of a campaign: a run, or several runs with one result. The error of a job is a
+// A job is one part of a campaign: a run, or several runs with one result. The error of a job is a
 // codeError if the result has already been reported.
 type job func() error
 
-// campaign runs jobs one after another and reports their errors. It returns the exit code of the
-// most serious result as an error: see worst.
+// The method `campaign` runs jobs one after another and reports their errors. It returns the exit
+// code of the most serious result as an error: see the method `worst`.
 func (a *app) campaign(jobs iter.Seq[job]) (err error) {
 	for do := range jobs {
 		err = a.worst(err, do())
@@ -19,8 +19,8 @@ func (a *app) campaign(jobs iter.Seq[job]) (err error) {
 	return err
 }
 
-// jobs returns an iterator over jobs, one for each element of `all`. If ctx ends early, the
-// remaining elements get no jobs. One job with the exit code exitUnknown replaces them.
+// The function `jobs` returns an iterator over jobs, one for each element of `all`. If ctx ends
+// early, the remaining elements get no jobs. One job with the exit code exitUnknown replaces them.
 func jobs[T any](ctx context.Context, all []T, do func(T) error) iter.Seq[job] {
 	return func(yield func(job) bool) {
 		for _, one := range all {
@@ -35,9 +35,9 @@ func jobs[T any](ctx context.Context, all []T, do func(T) error) iter.Seq[job] {
 	}
 }
 
-// worst reports errors and returns the most serious of their exit codes as an error, or nil. A
-// violation is the most serious result. A run that failed or could not be stored comes second. A
-// run without a conclusion comes third.
+// The method `worst` reports errors and returns the most serious of their exit codes as an error,
+// or nil. A violation is the most serious result. A run that failed or could not be stored comes
+// second. A run without a conclusion comes third.
 func (a *app) worst(errs ...error) error {
 	rank := []int{exitValid, exitUnknown, exitFailed, exitInvalid}
 	most := 0

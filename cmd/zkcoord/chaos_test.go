@@ -25,7 +25,7 @@ func settingUp(do func() error) harness.Scenario {
 	return s
 }
 
-// Bug: an interrupt before the first run was reported as a failure to start.
+// Regression: an interrupt before the first run was reported as a failure to start.
 func TestInterruptBeforeTheFirstRoundIsNoFailure(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	at := settingUp(func() error { cancel(); return ctx.Err() })
@@ -36,7 +36,7 @@ func TestInterruptBeforeTheFirstRoundIsNoFailure(t *testing.T) {
 }
 
 // However chaos ends, it reports the completed rounds, and a violation determines the exit code.
-// Bug: if a later round could not begin or was interrupted, the exit code did not show the
+// Regression: if a later round could not begin or was interrupted, the exit code did not show the
 // violation of an earlier round. A round that could not be stored was not reported or counted.
 func TestChaosEndsWithTheVerdictOfItsRounds(t *testing.T) {
 	broken := settingUp(func() error { return errors.New("broken") })
@@ -93,7 +93,7 @@ func TestViolationIsKeptAfterManyRoundsThatExercisedNothing(t *testing.T) {
 	}
 }
 
-// Bug: the rounds of a soak lasted 20 s even for scenarios that need a minute, and exercised
+// Regression: the rounds of a soak lasted 20 s even for scenarios that need a minute, and exercised
 // nothing.
 func TestARoundLastsAsLongAsItsScenarioNeeds(t *testing.T) {
 	c := &rounds{

@@ -83,8 +83,9 @@ func (a *app) judged(c *cobra.Command, path, scenario string) (*harness.Result, 
 	return r, nil
 }
 
-// storedRun returns the stored data of the history's run, without the history. For a file outside
-// of a store, the result is empty, and the history is judged without that data.
+// storedRun returns the data that a store has about the history's run, without the history itself.
+// If the file is outside of a store, the result is empty. The history is then judged without that
+// data.
 func (a *app) storedRun(path string) *harness.Result {
 	dir := path
 	if info, err := os.Stat(path); err == nil && !info.IsDir() {

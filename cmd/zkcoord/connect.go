@@ -229,8 +229,8 @@ func (f *authFlags) identity() string {
 	return "the credential of " + strings.Join(names, ", ") + ", or its password is wrong"
 }
 
-// chrootMissing returns the error to report instead of "node does not exist" if the chroot does not
-// exist.
+// chrootMissing returns an error if the chroot does not exist, and nil otherwise. The command
+// reports this error instead of "node does not exist".
 func (f *connectFlags) chrootMissing(ctx context.Context, s *session.Session) error {
 	if f.chroot == "" || f.chroot == "/" {
 		return nil

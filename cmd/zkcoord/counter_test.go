@@ -51,7 +51,7 @@ func onServers(t *testing.T) func(args ...string) (code int, out, errs string) {
 	}
 }
 
-// The exit code says whether the command may be repeated.
+// The exit code says whether it is safe to repeat the command.
 func TestCounterExitCodes(t *testing.T) {
 	counters := onServers(t)
 	for _, c := range []struct {

@@ -45,8 +45,9 @@ func TestCommandLinesInDocumentsParse(t *testing.T) {
 			root := quiet()
 			c, rest, err := root.Find(args)
 			if err != nil || c == root.Command {
-				// Most of these matches are sentences about zkcoord. But if the error suggests a
-				// znode command, the match is a command line that lacks the word znode.
+				// This match does not name a command. Most such matches are sentences about
+				// zkcoord. But if the error suggests a znode command, the match is a command line
+				// that lacks the word znode.
 				if err := known(root.Command, args); strings.Contains(err.Error(), "`zkcoord znode ") {
 					t.Errorf("%s: zkcoord %s: %v", name, m[1], err)
 				}

@@ -37,7 +37,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 	}
 }
 
-// Bug: the list said nothing about the faults that only one scenario has, such as idle-hold.
+// Regression: the list said nothing about the faults that only one scenario has, such as idle-hold.
 func TestEveryFaultInTheListIsDescribed(t *testing.T) {
 	for _, f := range newListing().Faults {
 		if f.Does == "" {
@@ -46,7 +46,8 @@ func TestEveryFaultInTheListIsDescribed(t *testing.T) {
 	}
 }
 
-// Bug: `zkcoord ls /x` failed with "unknown command" and did not suggest `zkcoord znode ls /x`.
+// Regression: `zkcoord ls /x` failed with "unknown command" and did not suggest `zkcoord znode ls
+// /x`.
 func TestUnknownCommandSuggestsTheRightOne(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"ls /x", "unknown command \"ls\" for \"zkcoord\": did you mean `zkcoord znode ls`?"},

@@ -13,7 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Bug: if zkcoord lock waited without a limit, it gave up when the servers expired its session.
+// Regression: if zkcoord lock waited without a limit, it gave up when the servers expired its
+// session.
 func TestWaitGoesOnInANewSession(t *testing.T) {
 	e := zktest.Start(t, zktest.Options{TCP: true})
 	s, err := session.Open(t.Context(), session.Options{Servers: e.Servers()})

@@ -40,16 +40,16 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run runs the program with the given arguments and streams, and returns its exit code. Tests call
-// it in their own process.
+// The function `run` runs the program with the given arguments and streams, and returns its exit
+// code. Tests call this function in their own process.
 func run(args []string, in io.Reader, out, errs io.Writer) int {
 	a := &app{in: in}
 	ctx, stop := a.untilSignal(context.Background())
 	defer stop()
 	// SIGPIPE is caught, because it would kill the process, and the containers of the process would
-	// remain. If nobody reads the output any more, the write fails, and its error ends the command
-	// like an interrupt. The signal itself must not end the command, because a broken socket can
-	// cause it too.
+	// remain. If nobody reads the output any more, a write fails, and the error of the write ends
+	// the command like an interrupt. The signal itself must not end the command, because a broken
+	// socket can also cause SIGPIPE.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, unread := context.WithCancelCause(ctx)
 	defer unread(nil)
@@ -81,8 +81,8 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 }
 
 // untilSignal returns a context that the first interrupt ends. After a call of `stop`, signals have
-// their default effect. While a child command receives the signals itself, no signal ends the
-// context.
+// their default effect. While zkcoord runs a child command that receives the signals itself, no
+// signal ends the context.
 func (a *app) untilSignal(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, interrupt := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 1)

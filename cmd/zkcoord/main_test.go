@@ -33,8 +33,8 @@ func TestMain(m *testing.M) {
 type leakless struct{ *testing.M }
 
 func (m leakless) Run() int {
-	// Under nohup, the commands that a script starts would ignore SIGHUP, but one script sends it
-	// to a command.
+	// One script sends SIGHUP to a command. Under nohup, the commands that scripts start would
+	// ignore this signal, unless this process catches it.
 	if signal.Ignored(syscall.SIGHUP) {
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
-// cell is one run of the matrix: a scenario on one column's ensemble, under one of the scenario's
+// A cell is one run of the matrix: a scenario on one column's ensemble, under one of the scenario's
 // faults or under all of them.
 type cell struct {
 	Scenario string           `json:"scenario"`
@@ -52,7 +52,7 @@ func (c cell) String() string {
 
 const cannot = "not supported by the ensemble"
 
-// column is a column of the matrix: a kind of ensemble with a version of ZooKeeper.
+// A column of the matrix is a kind of ensemble with a version of ZooKeeper.
 type column struct{ kind, version string }
 
 // String returns the heading of the column.
@@ -70,8 +70,8 @@ func columns(kinds, versions string) (all []column) {
 	return all
 }
 
-// matrix runs each scenario under each of its faults alone, or under all of them, on each kind of
-// ensemble and version. It prints a table.
+// The method `matrix` runs each scenario on each kind of ensemble and each version of ZooKeeper. It
+// runs the scenario under each of its faults alone, or under all of them. It prints a table.
 func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
 	choose := f.chooseWithFaults
 	if f.eachFault {
@@ -145,8 +145,8 @@ func (f *runFlags) chooseWithFaults(names []string) ([]harness.Scenario, error) 
 }
 
 // chooseSharpest returns, for each selected fault, the scenario that depends most on what the fault
-// breaks, with that fault alone. It returns only the scenarios with the given names; the name "all"
-// stands for every scenario.
+// breaks. The scenario has only this fault. chooseSharpest leaves out scenarios that `names` does
+// not contain; the name "all" stands for every scenario.
 func (f *runFlags) chooseSharpest(names []string) (chosen []harness.Scenario, err error) {
 	selected := fault.Every()
 	if f.faults != nil {
@@ -166,8 +166,8 @@ func (f *runFlags) chooseSharpest(names []string) (chosen []harness.Scenario, er
 	return chosen, nil
 }
 
-// The method `rows` returns the faults of each row that the scenario has in the matrix: one fault
-// in each row, or all faults in a single row with --together.
+// The method `rows` returns the faults of each row that the scenario s has in the matrix. With
+// --together, there is a single row with all faults. Otherwise each row has one fault.
 func (f *runFlags) rows(s harness.Scenario) (rows [][]harness.Fault) {
 	if f.together {
 		return [][]harness.Fault{s.Faults}

@@ -32,7 +32,7 @@ func TestColumnsOfTheMatrix(t *testing.T) {
 	}
 }
 
-// Bug: scenarios that need a minute were not exercised in a matrix with 10 s for each run.
+// Regression: scenarios that need a minute were not exercised in a matrix with 10 s for each run.
 func TestTimeOfARun(t *testing.T) {
 	long := harness.Scenario{Name: "long", Time: time.Minute}
 	for _, c := range []struct {
@@ -51,7 +51,7 @@ func TestTimeOfARun(t *testing.T) {
 	}
 }
 
-// Bug: a scenario whose clients are separate processes was reported as impossible on every
+// Regression: a scenario whose clients are separate processes was reported as impossible on every
 // ensemble.
 func TestMatrixOfAScenarioWithClientProcesses(t *testing.T) {
 	e, err := embedded.Start(embedded.Options{})

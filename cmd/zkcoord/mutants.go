@@ -73,7 +73,7 @@ Exit codes: 0 all were killed, 1 one survived, 2 interrupted, 3 one could not ru
 	return c
 }
 
-// specimen is a mutant with its scenario.
+// A specimen is a mutant with its scenario.
 type specimen struct {
 	of     harness.Scenario
 	mutant harness.Mutant

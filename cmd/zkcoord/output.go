@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// output is the standard output or the standard error. It keeps the first error of a write, so that
-// a command fails if its result could not be printed.
+// The type `output` is the standard output or the standard error. It keeps the first error of a
+// write, so that a command fails if its result could not be printed.
 type output struct {
 	io.Writer
 	err    error
@@ -35,8 +35,8 @@ func nobodyReads(err error) bool {
 	return windows || errors.Is(err, syscall.EPIPE)
 }
 
-// end reports err and returns the program's exit code. A result that could not be printed is not a
-// success.
+// The method `end` reports err and returns the program's exit code. A result that could not be
+// printed is not a success.
 func (a *app) end(err error) int {
 	unread := nobodyReads(a.out.err)
 	if unread && nobodyReads(err) {

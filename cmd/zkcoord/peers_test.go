@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/peers"
 )
 
-// Bug: the compiled files of clients in Java remained until another run deleted them.
+// Regression: the compiled files of clients in Java remained until another run deleted them.
 func TestRunWithPeersLeavesNoFiles(t *testing.T) {
 	needs.Installed(t, peers.Curator.Installed())
 	dir := t.TempDir()

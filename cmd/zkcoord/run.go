@@ -286,10 +286,13 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 	return a.worst(told, err)
 }
 
-// timeOf returns how long clients work in a run of s. In a matrix on the real clock, in chaos and
-// in a soak, --time applies to all scenarios, but a scenario that needs more time gets more. In
-// other runs, an explicit --time is final. Without --time, a scenario that needs more than the
-// default time gets more.
+// timeOf returns how long clients work in a run of s. Without --time, the clients work for
+// scenarios.VirtualTime on the virtual clock. On the real clock they work for the default time, or
+// longer if s needs more. With --time, the result depends on the run:
+//
+//   - In a matrix on the real clock, in chaos and in a soak, --time applies to all scenarios, but a
+//     scenario that needs more time gets more.
+//   - In other runs, the clients work exactly for the time that --time gives.
 func (f *runFlags) timeOf(s harness.Scenario) time.Duration {
 	switch {
 	case f.timeGiven && (f.virtual || !f.matrix):
@@ -393,9 +396,9 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	return o, err
 }
 
-// The method `distant` returns a starter of ensembles in several regions, and their number of
-// nodes: --nodes if it is given, and the sum of --regions otherwise. If --nodes differs from that
-// sum, the ensemble does not start.
+// The method `distant` returns a starter of ensembles in several regions. It also returns the
+// number of nodes of such an ensemble: --nodes if it is given, and the sum of --regions otherwise.
+// If --nodes differs from that sum, the ensemble does not start.
 func (f *runFlags) distant(start ensemble.Starter) (ensemble.Starter, int) {
 	nodes := f.nodes
 	if nodes == 0 {

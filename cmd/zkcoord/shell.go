@@ -68,13 +68,15 @@ func (f *runnerFlags) define(c *cobra.Command) {
 	}
 }
 
-// graces is the minimum ratio of the session timeout to --grace. The lease of a healthy session
-// always lasts for at least another quarter of the timeout. A twentieth of the timeout is reserved
-// for the kernel to end the processes. A grace time of an eighth of the timeout fits into the rest.
+// The constant `graces` is the minimum ratio of the session timeout to --grace. At any time, the
+// lease of a healthy session lasts for at least another quarter of the timeout. Of this quarter, a
+// twentieth of the timeout is reserved for the kernel to end the processes. A grace time of an
+// eighth of the timeout fits into the rest of the quarter.
 const graces = 8
 
 // The method `with` calls connectFlags.with for a path and a command. If the arguments and flags
-// are valid, but nothing can be acquired, the exit code of the error is exitNotHad.
+// are valid, but nothing can be acquired, the method returns an error with the exit code
+// exitNotHad.
 func (f *runnerFlags) with(ctx context.Context, args []string, do func(context.Context, *session.Session, runner) error) error {
 	if err := znode.Check(args[0]); err != nil {
 		return err

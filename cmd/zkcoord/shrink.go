@@ -71,8 +71,8 @@ func invalidRun(dir string) (s harness.Scenario, r *harness.Result, err error) {
 	if err != nil {
 		return s, nil, err
 	}
-	// The overall verdict is not sufficient. In a file that another program wrote, it may be
-	// invalid although no property is violated.
+	// The overall verdict of d is not sufficient. Another program may have written the file, with
+	// the overall verdict "invalid" although no property is violated.
 	if !slices.ContainsFunc(d.Result.Results, func(one checker.Result) bool { return one.Verdict == checker.Invalid }) {
 		return s, nil, fmt.Errorf("%s violates no property: only an invalid run can be minimized", dir)
 	}
@@ -84,7 +84,7 @@ func invalidRun(dir string) (s harness.Scenario, r *harness.Result, err error) {
 }
 
 // The method `shrinking` minimizes the runs in a.invalid. The minimized runs do not change the
-// outcome: shrinking returns its argument err.
+// outcome: the result of `shrinking` is its argument err.
 func (a *app) shrinking(ctx context.Context, f runFlags, err error) error {
 	if len(a.invalid) == 0 || f.shrink == 0 || ctx.Err() != nil {
 		return err
@@ -191,9 +191,9 @@ func likeIn(r *harness.Result) *runFlags {
 	return &runFlags{ensemble: r.Ensemble, zookeeper: zkversion.Named(r.ZooKeeper)}
 }
 
-// replay runs the minimized plan on the original kind of ensemble and the original versions of
-// ZooKeeper, f.replay times. It reports how often the violation occurred. It does nothing if the
-// original kind is embedded or external.
+// The method `replay` runs the minimized plan on the original kind of ensemble and the original
+// versions of ZooKeeper, f.replay times. It reports how often the violation occurred. It does
+// nothing if the original kind is embedded or external.
 func (a *app) replay(ctx context.Context, s harness.Scenario, r *harness.Result, small shrink.Small, f shrinkFlags) error {
 	if r.Ensemble == "embedded" || r.Ensemble == "external" || f.replay < 1 {
 		return nil

@@ -13,7 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/report"
 )
 
-// Bug: an interrupt during a download was reported as a failure.
+// Regression: an interrupt during a download was reported as a failure.
 func TestInterruptEndsServingInTheMiddleOfADownload(t *testing.T) {
 	dir := t.TempDir()
 	run := filepath.Join(dir, "lock", "20260102T030405.006Z")

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// Bug: a line of zkcoord znode watch was cut in the middle of a character.
+// Regression: a line of zkcoord znode watch was cut in the middle of a character.
 func TestExcerptEndsWithAWholeCharacter(t *testing.T) {
 	for _, letter := range []string{"x", "ä", "本", "\U0001F600"} {
 		for before := range 4 {

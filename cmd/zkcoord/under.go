@@ -39,8 +39,8 @@ ends if CMD cannot be started.`
 	return c
 }
 
-// overSessions calls the function `do` in one session after another, until its result `again` is
-// false. If the first session cannot be opened, overSessions returns the error.
+// overSessions calls the function `do` in one session after another, until the result `again` of
+// `do` is false. If the first session cannot be opened, overSessions returns the error.
 func (a *app) overSessions(ctx context.Context, f *runnerFlags, args []string, do func(context.Context, *session.Session, runner) (again bool, err error)) error {
 	return a.overSessionsUntil(ctx, func() bool { return false }, f, args, do)
 }
@@ -76,8 +76,8 @@ func goesOn(ctx context.Context, r guard.Result, err error) bool {
 	return ctx.Err() == nil && !r.Interrupted && (err == nil || lost)
 }
 
-// elect campaigns, runs the command during the term, and repeats this. The result `again` reports
-// whether to continue in another session.
+// The method `elect` repeats two steps: it campaigns, and it runs the command during the term. The
+// result `again` reports whether to continue in another session.
 func (a *app) elect(ctx context.Context, s *session.Session, r runner, o election.Options) (again bool, _ error) {
 	e := election.New(s, r.path, o)
 	for {
@@ -107,8 +107,9 @@ func (a *app) elect(ctx context.Context, s *session.Session, r runner, o electio
 	}
 }
 
-// giveUp releases a grant. It only notes an error of the release, because the end of the session
-// releases the grant in any case. If the grant was lost, giveUp does not wait for the release.
+// giveUp releases a grant. If the release fails, giveUp only shows a note, because the end of the
+// session releases the grant in any case. If the grant was lost, giveUp does not wait for the
+// release.
 func (a *app) giveUp(ctx context.Context, f *runnerFlags, lost bool, release func(context.Context) error) {
 	wait := f.connect.timeout
 	if lost {
@@ -146,8 +147,8 @@ ZKCOORD_NODE is empty and ZKCOORD_TOKEN is 0, because a member excludes no other
 }
 
 // A membership is a client's place in a group while a command runs. It has no lease, because a
-// member excludes no other member. So Deadline is always one session timeout away, and the command
-// may run until the session learns that the membership has ended.
+// member excludes no other member. So the method Deadline always returns a time one session timeout
+// from now, and the command can run until the session learns that the membership has ended.
 type membership struct {
 	ctx     context.Context
 	timeout time.Duration

@@ -13,13 +13,13 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 )
 
-// The method `virtually` calls `do` and ends the program with the result of `do`. During the call
-// of `do`, a.bubble calls functions in a synctest bubble. The bubble's clock stops while any
-// goroutine runs, and jumps when all goroutines are blocked. A nested call of `virtually` only
-// calls `do`.
+// The method `virtually` calls `do`, and ends the program with the result of `do`. While `do` runs,
+// a.bubble is a function that calls its argument in a synctest bubble. The bubble's clock stops
+// while any goroutine runs, and jumps when all goroutines are blocked. A nested call of `virtually`
+// only calls `do`.
 //
-// Only tests can create bubbles, so a test calls `do`. testing.Main runs a test outside of a test
-// binary, but never returns. This is why `virtually` does not return either.
+// Only tests can create bubbles, so a test calls `do`. testing.Main can run a test outside of a
+// test binary, but never returns. This is why `virtually` does not return either.
 func (a *app) virtually(do func() error) error {
 	if a.bubble != nil {
 		return do()
@@ -66,8 +66,8 @@ func (a *app) runVirtual(ctx context.Context, s harness.Scenario, o harness.Opti
 	return result, err
 }
 
-// dated is a store that sets the start time of each run to the real time. Within a bubble, the
-// start time would be in the year 2000.
+// The type `dated` is a store that sets the start time of each run to the real time. Within a
+// bubble, the start time would be in the year 2000.
 type dated struct {
 	harness.Store
 	begun time.Time

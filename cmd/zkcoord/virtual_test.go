@@ -29,8 +29,8 @@ func alwaysViolated() harness.Scenario {
 
 func quietApp() *app { return &app{out: &output{Writer: io.Discard}, errs: io.Discard} }
 
-// Bug: a run that needed another process was minimized. The minimization blocked without end,
-// because such a run cannot be repeated in virtual time.
+// Regression: a run that needed another process was minimized. The minimization blocked without
+// end, because such a run cannot be repeated in virtual time.
 func TestRunWithProcessesIsNotMinimized(t *testing.T) {
 	for needs, want := range map[string]int{"": 1, "a program of some other library": 0} {
 		a, s := quietApp(), alwaysViolated()
@@ -43,8 +43,8 @@ func TestRunWithProcessesIsNotMinimized(t *testing.T) {
 	}
 }
 
-// Bug: one seed gave different plans in the command and in the scenarios' tests. The command chose
-// from another list of faults, and made a plan of another length.
+// Regression: one seed gave different plans in the command and in the scenarios' tests. The command
+// chose from another list of faults, and made a plan of another length.
 func TestSeedIsOnePlanInTestsAndInTheCommand(t *testing.T) {
 	for _, s := range []harness.Scenario{scenarios.LockFaults(), scenarios.Election(), scenarios.IsolatedFollower()} {
 		t.Run(s.Name, func(t *testing.T) {

@@ -52,7 +52,7 @@ have to exist. Watch survives lost connections and lost sessions. It ends when i
 	return c
 }
 
-// change is the JSON form of a change.
+// The type `change` is the JSON form of a change.
 type change struct {
 	Time    time.Time `json:"time"`
 	Path    string    `json:"path"`

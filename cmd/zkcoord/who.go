@@ -171,8 +171,8 @@ func (w *whoRun) print(ctx context.Context, s *session.Session) error {
 	return nil
 }
 
-// read reads a directory and, if w.deep is set, everything below it. Unless `first` is set, it
-// skips a directory that was deleted meanwhile or that the session may not read.
+// The method `read` reads a directory and, if w.deep is set, everything below it. Unless `first` is
+// set, it skips a directory that was deleted meanwhile, or that the session is not allowed to read.
 func (w *whoRun) read(ctx context.Context, s *session.Session, dir string, first bool) error {
 	listing, err := s.Children(ctx, dir)
 	switch {
@@ -262,8 +262,8 @@ func (w *whoRun) readSemaphore(ctx context.Context, s *session.Session, dir stri
 	return nil
 }
 
-// The function `nodes` reads children of a directory. It skips children that are deleted meanwhile
-// or that the session may not read.
+// The function `nodes` reads children of a directory. It skips children that are deleted meanwhile,
+// or that the session is not allowed to read.
 func nodes(ctx context.Context, s *session.Session, dir string, names []string) (all []waits.Node, _ error) {
 	for _, name := range names {
 		v, err := s.Get(ctx, znode.Join(dir, name))
@@ -279,8 +279,8 @@ func nodes(ctx context.Context, s *session.Session, dir string, names []string) 
 	return all, nil
 }
 
-// ask queries each server for its sessions, and the leader for all sessions. If servers do not
-// answer, the output has less detail.
+// The method `ask` queries each server for its sessions, and the leader for all sessions. If
+// servers do not answer, the output has less detail.
 func (w *whoRun) ask(ctx context.Context) sessions {
 	known := sessions{address: make(map[int64]string)}
 	if w.connect.tls.used() {
@@ -303,9 +303,9 @@ func (w *whoRun) ask(ctx context.Context) sessions {
 	return known
 }
 
-// livingIn returns the living sessions that a leader's answer to the command dump lists. The result
-// is nil if the answer does not have the whole list: followers send none, and an answer may be
-// truncated.
+// livingIn returns the living sessions in a server's answer to the four-letter command "dump". The
+// result is nil if the answer does not have the whole list of sessions. Followers send no such
+// list, and an answer may be truncated.
 func livingIn(dump string) map[int64]bool {
 	_, sets, leads := strings.Cut(dump, "Session Sets")
 	sets, _, whole := strings.Cut(sets, "ephemeral nodes dump")
@@ -331,8 +331,8 @@ func sessionID(hex string) int64 {
 
 func (k sessions) dead(id int64) bool { return k.living != nil && id != 0 && !k.living[id] }
 
-// name describes the owner of a znode in one phrase. The phrase has the label, the session and the
-// address, as far as they are known. It also says if the session is dead.
+// The method `name` describes the owner of a znode in one phrase. The phrase has the label, the
+// session and the address, as far as they are known. It also says if the session is dead.
 func (w *whoRun) name(n waits.Node) string {
 	name := "session " + hex(n.Session)
 	if n.Session == 0 {
@@ -388,9 +388,11 @@ func aged(n waits.Node) string {
 	return fmt.Sprintf("for %v", time.Since(time.UnixMilli(n.Created)).Round(time.Second))
 }
 
-// token formats the fencing token, which is the czxid of the znode. The token of a semaphore's
-// permits is the czxid of another znode: the one with which the holder waited at the semaphore's
-// gate. The znode of the permits does not contain this czxid, so the result is empty.
+// The function `token` formats the fencing token of c, usually the czxid of c's znode.
+//
+// If c holds permits of a semaphore, the result is empty. In this case the token is the czxid of
+// another znode: the one with which c waited at the semaphore's gate. The znode of the permits does
+// not contain this czxid.
 func token(c waits.Contender) string {
 	if c.Permits > 0 {
 		return ""

@@ -97,7 +97,7 @@ func shownBy(t *testing.T, servers []string, args ...string) string {
 	return regexp.MustCompile(`(session 0x[0-9a-f]+)( of 127\.0\.0\.1:\d+)?, for \ds`).ReplaceAllString(out.String(), "$1")
 }
 
-// Bug: the ledger znode of a counter's handle was listed as a member of a group.
+// Regression: the ledger znode of a counter's handle was listed as a member of a group.
 func TestCounterIsNoGroup(t *testing.T) {
 	e := zktest.Start(t, zktest.Options{TCP: true})
 	s, err := session.Open(t.Context(), session.Options{Servers: e.Servers()})
@@ -152,8 +152,8 @@ func TestSemaphoreIsListed(t *testing.T) {
 	<-done
 }
 
-// An unreadAfter is an output of zkcoord who. Its reader closes the pipe after as many lists as the
-// field `lists` says.
+// An unreadAfter is an output of the command "zkcoord who" whose reader closes the pipe early. The
+// field `lists` is the number of lists after which the reader closes the pipe.
 type unreadAfter struct {
 	strings.Builder
 	lists int

@@ -46,7 +46,7 @@ func (a *app) inSession(use, short, example string, args cobra.PositionalArgs,
 	return c
 }
 
-// shown is the JSON form of a znode. Data that is not text is in the field Bytes, which
+// The type `shown` is the JSON form of a znode. Data that is not text is in the field Bytes, which
 // encoding/json writes in base64.
 type shown struct {
 	Path  string `json:"path"`
@@ -182,10 +182,10 @@ election or a queue serves them in that order. With -l the list includes their d
 	return c
 }
 
-// list prints the names of the children of path, or of all descendants if f.recursive is set. Each
-// name is relative to the path that the user requested, and begins with the argument `below`. The
-// function skips a descendant that is deleted during the listing, but fails if the requested znode
-// does not exist.
+// The method `list` prints the names of the children of path, or of all descendants if f.recursive
+// is set. Each name is relative to the path that the user requested, and begins with the argument
+// `below`. If a descendant is deleted during the listing, `list` skips it. If the requested znode
+// does not exist, `list` fails.
 func (a *app) list(ctx context.Context, s *session.Session, path, below string, f listFlags) error {
 	listing, err := s.Children(ctx, path)
 	switch {

@@ -25,14 +25,16 @@ import (
 //go:embed Dockerfile entrypoint.sh zk-ready image.sh unpack.sh lib.bash packages
 var files embed.FS
 
-// Image returns the name of a container image that runs a node of that version, and ensures that
-// the Docker engine has the image. If no earlier run of the script image.sh has provided the image,
-// the script pulls or builds it. This takes minutes. For the empty version, the image is the one
-// that ZKCOORD_IMAGE names. If ZKCOORD_IMAGE is empty, it is the image of the default version. The
-// script's output goes to progress, line by line.
+// Image returns the name of a container image that runs a node of the given version. It ensures
+// that the Docker engine has this image. If no earlier run of the script image.sh has provided the
+// image, the script pulls or builds it, which takes minutes. The script's output goes to progress,
+// line by line.
 //
-// If the script fails, the error is the last line of its output, which says what to install. If ctx
-// ends first, the build ends too, and no image of that name remains.
+// If the version is empty, Image returns the image that ZKCOORD_IMAGE names. If ZKCOORD_IMAGE is
+// empty too, it returns the image of the default version.
+//
+// If the script fails, the error is the last line of the script's output, which says what to
+// install. If ctx ends first, the script ends too, and no image of that name remains.
 func Image(ctx context.Context, version string, progress io.Writer) (string, error) {
 	var args []string
 	if version != "" {
@@ -47,11 +49,11 @@ func Image(ctx context.Context, version string, progress io.Writer) (string, err
 
 // Unpack returns the directory into which unpack.sh has unpacked packages of Debian. The argument
 // `name` is a name in the file docker/zookeeper/packages, such as "zookeeper-3.9.6". The first call
-// with a name on a machine takes seconds and needs a network. The unpacked files stay in the user's
-// cache directory.
+// with a given name on a machine takes seconds and needs a network. The unpacked files stay in the
+// user's cache directory.
 //
 // The error gives the reason: an unknown name, no network, or a package without Debian's signature.
-// If ctx ends first, nothing remains.
+// If ctx ends before the packages are unpacked, no unpacked file remains.
 func Unpack(ctx context.Context, name string, progress io.Writer) (dir string, err error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Operations of barriers and of double barriers. The field Round of an event distinguishes the uses
-// of a double barrier.
+// Operations of barriers and of double barriers. A double barrier can be used several times. The
+// field Round of an event says to which of these uses the event belongs.
 const (
 	OpSet    = "set"    // from the completion on, the barrier is set
 	OpRemove = "remove" // from the invocation on, the barrier may be absent
@@ -19,8 +19,8 @@ const (
 	OpLeave  = "leave"
 )
 
-// BarrierNoEarlyPass judges waits. A wait must not succeed if the barrier was certainly set during
-// the whole wait.
+// BarrierNoEarlyPass judges waits. It reports a violation if a wait succeeded although the barrier
+// was certainly set during the whole wait.
 func BarrierNoEarlyPass() Checker {
 	return New("barrier/no-early-pass", "no client passes while the barrier is set", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
@@ -55,7 +55,8 @@ func (s stand) removeEvents() []history.Event {
 }
 
 // The function `stands` lists the stands of each object, in order. If an OpRemove overlaps an
-// OpSet, the servers may have applied the OpSet first. So this OpSet begins no stand.
+// OpSet, the servers may have applied the OpSet first, and then the OpRemove. So this OpSet begins
+// no stand.
 func stands(ops []history.Operation) map[string][]stand {
 	removes := make(map[string][]history.Operation)
 	latest := make(map[string][]int32) // object -> for each of its removes, the latest end of this remove and of all earlier ones
@@ -102,8 +103,8 @@ func standsAround(list []stand, o history.Operation) (stand, bool) {
 	return stand{}, false
 }
 
-// BarrierOpensInTime judges liveness: after the heal no client waits for more than inTime while the
-// barrier is surely absent.
+// BarrierOpensInTime judges liveness. It requires that, after the heal, no client waits for more
+// than inTime while the barrier is surely absent.
 func BarrierOpensInTime(inTime time.Duration) Checker {
 	return New("barrier/opens-in-time", "every waiter passes in time after the barrier is removed", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)
@@ -131,7 +132,7 @@ type absence struct {
 
 // The function `absences` lists, for each object, the absences that are longer than `least`, in
 // order. They are disjoint. If an OpSet overlaps an OpRemove, the servers may have applied the
-// OpRemove first. So this OpRemove begins no absence.
+// OpRemove first, and then the OpSet. So this OpRemove begins no absence.
 func absences(h *history.History, ops []history.Operation, least time.Duration) map[string][]absence {
 	type setting struct {
 		invoke *history.Event
@@ -195,9 +196,9 @@ func passes(h *history.History, j *Judge, o history.Operation, since time.Durati
 }
 
 // BarrierNoMissedRemoval judges liveness more strictly than BarrierOpensInTime. If a barrier is
-// removed after a client has waited for inTime, the client passes within inTime after the removal.
-// The client must pass even if the barrier is set again at once. Waiting before the heal does not
-// count.
+// removed after a client has waited for inTime, the client must pass within inTime after the
+// removal. This is required even if the barrier is set again at once. Time before the heal does not
+// count as waiting.
 func BarrierNoMissedRemoval(inTime time.Duration) Checker {
 	return New("barrier/no-missed-removal", "a waiter passes even if the barrier is set again at once", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)

@@ -9,9 +9,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// A machine that was busy for a part of a wait excuses only this part of the wait. Bug: a stall of
-// 0.1 s, or one late answer of a server, changed the verdict on an endless wait from invalid to
-// unknown.
+// A machine that was busy for a part of a wait excuses only this part of the wait. Regression: a
+// stall of 0.1 s, or one late answer of a server, changed the verdict on an endless wait from
+// invalid to unknown.
 func TestBusyTimeExcusesOnlyItself(t *testing.T) {
 	role := func(at time.Duration, result string) history.Event {
 		return history.Event{Time: at, Kind: history.Fact, Op: history.FactRole, Node: "n1", Result: result, Client: history.Nobody, Process: history.Nobody}
@@ -100,7 +100,7 @@ func TestTermLostOnABusyMachineIsUnknown(t *testing.T) {
 	}
 }
 
-// A waiter may have to wait until every other client has held the object once. Bug: with 500
+// A waiter may have to wait until every other client has held the object once. Regression: with 500
 // clients, a run was invalid because the holds of all other clients together took longer than the
 // time limit of a waiter.
 func TestWaiterIsServedAfterOneHoldOfEachOther(t *testing.T) {

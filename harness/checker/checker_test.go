@@ -60,7 +60,7 @@ func TestOverallNeedsEveryPropertyThatIsNotOptional(t *testing.T) {
 }
 
 // A client in another language may have no fencing tokens. So IfTokens judges tokens only if at
-// least one hold has one.
+// least one hold has a token.
 func TestTokensAreJudgedIfThereAreAny(t *testing.T) {
 	grant := func(token int64) []history.Event {
 		return []history.Event{{Kind: history.Invoke, Op: OpAcquire, Object: "/l"}, {Kind: history.OK, Op: OpAcquire, Object: "/l", Token: token},

@@ -58,10 +58,10 @@ func integer(text string, other int64) int64 {
 // the search has to try.
 const mostUnknown = 12
 
-// CounterLinearizable judges counters: there is an order of their operations that explains all
-// results and respects real time. Porcupine searches for the order. The results of adds leave few
-// choices, so the search is fast unless many operations of one counter have an unknown outcome. A
-// workload should use many counters with few operations each.
+// CounterLinearizable judges counters. It requires that the operations on each counter have an
+// order that explains all results and respects real time. Porcupine searches for the order. The
+// results of adds leave few choices, so the search is fast unless many operations of one counter
+// have an unknown outcome. A workload should use many counters with few operations each.
 func CounterLinearizable() Checker {
 	return New("counter/linearizable", "each call on a counter has its effect at one instant, and its result is right for that instant", func(h *history.History, j *Judge) {
 		var wrong [][]porcupine.Operation

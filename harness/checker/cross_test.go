@@ -69,10 +69,10 @@ func faulty(r *rand.Rand, h *history.History) *history.History {
 
 var paused = Envelope{Outside: []string{"pause"}, After: time.Millisecond}
 
-// The function `excused` reports whether faults excuse a hold, by the definition of an excuse: at
-// each moment from the given time to the end of the hold, a fault on the client or on all clients
-// counts. A fault counts from its start until paused.After has passed since its stop. Times are
-// multiples of 0.5 ms, so a check at each 0.25 ms is enough.
+// The function `excused` reports whether faults excuse a hold. It applies the definition of an
+// excuse: at each moment from the given time to the end of the hold, there must be a fault on the
+// client or on all clients. A fault counts from its start until paused.After has passed since its
+// stop. Times are multiples of 0.5 ms, so a check at each 0.25 ms is enough.
 func excused(h *history.History, hold history.HoldInterval, from time.Duration) bool {
 	to := h.End()
 	if hold.End != nil {
@@ -95,9 +95,9 @@ func excused(h *history.History, hold history.HoldInterval, from time.Duration) 
 }
 
 // everyMoment is the oracle for holds. At each moment at which a hold begins, it collects the
-// clients that hold the same object. The function `allowed` must accept either all these clients,
-// or the new holder together with the others that no fault excuses. A client that is notified of a
-// loss at the same moment does not count.
+// clients that hold the same object, including the new holder. A client that is notified of a loss
+// at the same moment is left out. The function `allowed` must accept one of two sets: all these
+// clients, or these clients without the earlier holders that a fault excuses.
 func everyMoment(h *history.History, allowed func(holders []history.Event) bool) bool {
 	for _, next := range h.Holds() {
 		at := next.Begin

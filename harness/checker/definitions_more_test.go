@@ -86,8 +86,8 @@ func tinyLooks(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// looksFoundTheirOwn checks each read during which the client held the lock all the time. The read
-// must have found the client's own znode and session.
+// looksFoundTheirOwn checks each read of a client that held the lock during the whole read. The
+// read must have found the znode and the session of this client.
 func looksFoundTheirOwn(h *history.History) bool {
 	legal := true
 	completions(h, OpVerify, func(o history.Operation) {
@@ -159,7 +159,7 @@ func tinyExpiries(r *rand.Rand, n int) *history.History {
 }
 
 // nothingHeldBeyondItsSession checks that no hold begins or continues after the end of its session.
-// If another client closed the session, a hold may continue.
+// There is one exception: if another client closed the session, a hold is allowed to continue.
 func nothingHeldBeyondItsSession(h *history.History) bool {
 	for _, e := range h.Events {
 		for _, hold := range h.Holds() {
@@ -185,7 +185,8 @@ func tinyModes(r *rand.Rand, n int) *history.History {
 // Queues.
 
 // tinyDrained returns a random history of two queues. Clients put, take, claim, return and
-// acknowledge items. Sometimes an item is lost. At the end, both queues may be drained.
+// acknowledge items. Sometimes an item is lost. At the end, each queue is drained with a
+// probability of 7/8.
 func tinyDrained(r *rand.Rand, n int) *history.History {
 	type claim struct{ object, value string }
 	there := make(map[string][]string)
@@ -332,8 +333,9 @@ func tinyUrgent(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// nothingUrgentWasLeft compares each delivered value with each more urgent value. The more urgent
-// value must not have been in the queue during the whole call that delivered the other value.
+// nothingUrgentWasLeft compares each delivered value with each value that is more urgent. The more
+// urgent value must not have been in the queue during the whole call that delivered the less urgent
+// value.
 func nothingUrgentWasLeft(h *history.History) bool {
 	ops, _ := h.Operations()
 	in, out := make(map[string]history.Operation), make(map[string]history.Operation)
@@ -387,11 +389,11 @@ func noTakeSlept(h *history.History) bool {
 }
 
 // somethingWasThere reports whether a value was certainly in the queue right after the event with
-// the index `at`. Three conditions must be true of the value:
-//   - Its put had completed.
-//   - If a take is known to have received the value, this take had not begun.
-//   - If no take is known to have received it, no take with an unknown outcome had begun. A take
-//     without a completion does not count.
+// the index `at`. The put of the value must have completed. In addition, one of these conditions
+// must be true:
+//   - A take is known to have received the value, and this take had not begun.
+//   - No take is known to have received the value, and no take with an unknown outcome had begun.
+//     Takes without a completion do not count here.
 func somethingWasThere(ops []history.Operation, at int32) bool {
 	return slices.ContainsFunc(ops, func(put history.Operation) bool {
 		in, out, taken := put.End(), int32(forever), false
@@ -408,8 +410,8 @@ func somethingWasThere(ops []history.Operation, at int32) bool {
 	})
 }
 
-// tinyAcks returns a history in which clients ack three values. An ack may have no effect, one
-// effect or several.
+// tinyAcks returns a history in which clients ack three values. An ack can have no effect, one
+// effect or several effects.
 func tinyAcks(r *rand.Rand, n int) *history.History {
 	h := tinyOps(r, n, func(int16) *history.Event {
 		return &history.Event{Object: "/q", Op: OpAck, Arg: fmt.Sprint(r.IntN(3))}
@@ -694,8 +696,8 @@ func expiryHadAReason(h *history.History) bool {
 
 // Watches.
 
-// tinyWatches returns a random history of two clients that report the watches and states of one
-// znode. The versions mostly rise.
+// tinyWatches returns a random history of two clients and one znode. The clients report the events
+// of their watches, and the states of the znode. The versions mostly rise.
 func tinyWatches(r *rand.Rand, n int) *history.History {
 	var all []history.Event
 	zxid, node := int64(1), int64(1)
@@ -848,8 +850,8 @@ func endedWithTheSession(h *history.History) bool {
 	return true
 }
 
-// tinyCauses returns a random history with one watch at a time, and changes that may have caused
-// its events.
+// tinyCauses returns a random history with one watch at a time, and with changes of the znode. A
+// change may have caused an event of the watch.
 func tinyCauses(r *rand.Rand, n int) *history.History {
 	zxid, round := int64(1), int32(0)
 	return tinyOps(r, n+2, func(c int16) *history.Event {
@@ -976,8 +978,9 @@ func membersWereListed(h *history.History) bool {
 	return legal
 }
 
-// listedWereMembers checks each listed member. Its join must have begun before the answer. If the
-// answer must not be old, this join must not be followed by a leave that completed before the call.
+// listedWereMembers checks each listed member. The join of the member must have begun before the
+// answer. If the answer must not be old, there is a second condition: after this join, the member
+// must not have completed a leave before the call that got the answer.
 func listedWereMembers(h *history.History) bool {
 	legal := true
 	completions(h, OpMembers, func(answer history.Operation) {

@@ -201,8 +201,9 @@ func tinyBarrier(r *rand.Rand, n int) *history.History {
 	}, func(*history.Event) {})
 }
 
-// waitsWereLegal reports whether each wait that passed may have found no barrier. For each such
-// wait, it tries every order of the sets and removes that respects real time.
+// waitsWereLegal checks each wait that succeeded. There must be an order of this wait, the sets and
+// the removes that respects real time, and in which the wait finds no barrier. The function tries
+// every order.
 func waitsWereLegal(h *history.History) bool {
 	ops, _ := h.Operations()
 	var changes []history.Operation
@@ -270,9 +271,9 @@ func waitsWereInTime(h *history.History) bool {
 	return true
 }
 
-// surelyGone reports whether the barrier was certainly absent during the whole interval. A remove
-// must have ended before the interval. Each set must have ended before that remove began, or must
-// have begun after the interval.
+// surelyGone reports whether the barrier was certainly absent during the whole interval. One of the
+// removes must have ended before the interval. Each set must have ended before this remove began,
+// or must have begun after the interval.
 func surelyGone(ops []history.Operation, from, to int32) bool {
 	return slices.ContainsFunc(ops, func(remove history.Operation) bool {
 		return remove.Invoke.Op == OpRemove && remove.Outcome() == session.OK && remove.Complete.Index <= from &&
@@ -327,10 +328,10 @@ func entriesHadCompany(h *history.History) bool {
 	return legal
 }
 
-// nobodyCountedThatGaveUp checks each successful enter. At one moment up to its completion, at
-// least two members of the round must have been inside. A member whose enter fails is inside until
-// the failure is reported. A round with fewer than two members violates
-// double-barrier/enter-together, and is not judged here.
+// nobodyCountedThatGaveUp checks each successful enter. At some moment up to the completion of the
+// enter, at least two members of the round must have been inside. A member whose enter fails is
+// inside until the failure is reported. A round with fewer than two members violates
+// double-barrier/enter-together. Such a round is not judged here.
 func nobodyCountedThatGaveUp(h *history.History) bool {
 	legal := true
 	ops, _ := h.Operations()
@@ -358,8 +359,8 @@ func nobodyCountedThatGaveUp(h *history.History) bool {
 }
 
 // nobodyInside checks each successful operation with the name `op`. When an operation of round n
-// completes, no member may be inside round n-before. A member is inside after its enter has
-// returned, until it begins to leave or its session changes.
+// completes, no member is allowed to be inside the round with the number n-before. A member is
+// inside after its enter has returned, until it begins to leave or its session changes.
 func nobodyInside(h *history.History, op string, before int32) bool {
 	legal := true
 	completions(h, op, func(o history.Operation) {
@@ -457,8 +458,9 @@ func tinyHeal(draw func(*rand.Rand, int) *history.History) func(*rand.Rand, int)
 	}
 }
 
-// calmHadALeader reports whether there is a leader at some time within `soon` after the heal, and
-// no term is lost between that limit and the phase "quiesce". It checks each half millisecond.
+// calmHadALeader reports whether there is a leader at some time between the heal and heal + `soon`,
+// and no term is lost between heal + `soon` and the phase "quiesce". It searches for the leader at
+// each half millisecond.
 func calmHadALeader(h *history.History) bool {
 	healed, quiesce := h.PhaseStart(history.PhaseHealed), h.PhaseStart(history.PhaseQuiesce)
 	due := healed.Time + soon
@@ -693,7 +695,8 @@ func allOf(ops []history.Operation, f func(history.Operation) bool) bool {
 //   - The session ended right before the event `end`, after the previous event. If `never` is true,
 //     the session did not end.
 //
-// An observation in the same gap between two events may have come before or after such a change.
+// If the observation lies between the same two events as one of these changes, the observation may
+// have come before or after the change.
 func couldSee(o history.Operation, made, end int32, never bool) bool {
 	for at := o.Invoke.Index; at < o.Complete.Index; at++ {
 		lives, over := never || at < end, !never && at >= end-1

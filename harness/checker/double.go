@@ -188,8 +188,9 @@ func doubleBarrierEnterTogether(n int) Checker {
 	})
 }
 
-// doubleBarrierNoQuitterCounts judges entries. Before the first entry completes, n members must be
-// inside at the same moment. A member whose enter failed counts until the failure was reported.
+// doubleBarrierNoQuitterCounts judges entries. It requires that n members are inside at the same
+// moment before the first entry completes. A member whose enter failed counts until the failure was
+// reported.
 func doubleBarrierNoQuitterCounts(n int) Checker {
 	return New("double-barrier/no-quitter-counts", "a member that gave up does not count", func(h *history.History, j *Judge) {
 		for _, r := range rounds(h) {
@@ -264,8 +265,9 @@ type stay struct {
 	to    int32
 }
 
-// The type `stays` has the stays of a round, sorted by their beginnings. A stay that ends before an
-// earlier stay is replaced by the earlier stay. So the ends are sorted too.
+// The type `stays` has the stays of a round, sorted by their beginnings. If a stay ends before the
+// previous stay of the list, the list repeats the previous stay instead. So the ends are sorted
+// too.
 type stays []stay
 
 func (r *round) stays(dropped drops) stays {
@@ -341,8 +343,8 @@ func (d drops) after(o history.Operation) int32 {
 	return end
 }
 
-// doubleBarrierRoundsInOrder judges rounds: no member enters a round while another member is surely
-// inside the previous round.
+// doubleBarrierRoundsInOrder judges rounds. It requires that no member enters a round while another
+// member is surely inside the previous round.
 func doubleBarrierRoundsInOrder() Checker {
 	return New("double-barrier/rounds-in-order", "a round begins only after the previous one has ended", func(h *history.History, j *Judge) {
 		dropped := dropsOf(h)
@@ -369,13 +371,15 @@ func doubleBarrierRoundsInOrder() Checker {
 	})
 }
 
-// doubleBarrierRoundsGoOn judges liveness after the heal. Once the first member has entered a
-// round, the other members enter within inTime. Once the first member has left, the other members
-// leave within inTime.
+// doubleBarrierRoundsGoOn judges liveness after the heal. It has three rules:
+//   - Once the first member has entered a round, the other members enter within inTime.
+//   - Once the first member has left a round, the other members leave within inTime.
+//   - If some clients learned the round of a barrier only when their enter completed, a round of
+//     this barrier must open between the heal and the end of the work. The rule applies only if
+//     this time is longer than inTime.
 //
-// These two rules do not judge an enter whose round is not known. If some clients learned the round
-// of a barrier only when their enter completed, a third rule applies to this barrier. One of its
-// rounds must open between the heal and the end of the work, if that time is longer than inTime.
+// The first two rules do not judge an enter whose round is not known. The third rule exists for
+// such enters.
 func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
 	return New("double-barrier/rounds-go-on", "after the heal rounds complete in time", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)

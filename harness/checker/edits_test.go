@@ -480,8 +480,8 @@ func termOfEarlier(by int64) func(*rand.Rand, events) events {
 	}
 }
 
-// The function `again` makes a take in the second half of the history deliver an item that an
-// earlier take delivered.
+// The function `again` changes the result of a take in the second half of the history. This take
+// then delivers an item that an earlier take has already delivered.
 func again(r *rand.Rand, e events) events {
 	half := len(e) / 2
 	i := half + pick(r, e[half:], both(history.OK, OpTake, delivers))

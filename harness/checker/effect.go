@@ -21,9 +21,9 @@ func effectsOf(h *history.History) map[[2]string][]*history.Event {
 	return effects
 }
 
-// QueueAckWithEffect judges acks that apply an effect to a resource. An ack that succeeded has one
-// effect at the end of the run. An ack with an unknown outcome has one effect or none. There are no
-// other effects.
+// QueueAckWithEffect judges acks that apply an effect to a resource. It requires that, at the end
+// of the run, each ack that succeeded has one effect, and each ack with an unknown outcome has one
+// effect or none. There must be no other effects.
 func QueueAckWithEffect() Checker {
 	return New("queue/ack-with-effect", "an ack and its effect happen together or not at all", func(h *history.History, j *Judge) {
 		effects := effectsOf(h)

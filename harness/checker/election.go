@@ -15,13 +15,14 @@ const (
 	// OpProclaim is a write of Arg by a leader. Each value is written only once. Token of the
 	// invocation is the epoch of the leader.
 	OpProclaim = "proclaim"
-	// With OpInherit, a new leader reads the last value that was proclaimed. Token of the
-	// invocation is the epoch of the leader. Result is empty if nothing was proclaimed.
+	// OpInherit is a read by a new leader. It returns the last value that was proclaimed. Token of
+	// the invocation is the epoch of the new leader. Result is empty if no value was proclaimed.
 	OpInherit = "inherit"
 	// OpLeader reads who leads. It completes with the epoch in Token, or zero if there is no
 	// leader. If Arg of the invocation is Present, the answer must not be older than the
-	// invocation. If Arg is Settled, an observer compares two epochs: Token is the epoch of its
-	// last notification, and Result is the epoch that it reads now.
+	// invocation. If Arg is Settled, the client is an observer, and the completion has two epochs
+	// to compare. Token is the epoch of the observer's last notification. Result is the epoch that
+	// the observer reads now.
 	OpLeader = "leader"
 
 	Present = "sync"
@@ -35,19 +36,19 @@ func Election(envelope Envelope, inTime time.Duration) []Checker {
 	return []Checker{ElectionEpochsRise(), ElectionOneLeaderAnEpoch(), ElectionNoOverlap(envelope), ElectionFencedWrites(), ElectionLossBeforeReelection(), electionLeaderAfterHeal(inTime), electionNoEpochTwice()}
 }
 
-// ElectionEpochsRise judges epochs: they are unique and rise in real time.
+// ElectionEpochsRise judges epochs. It requires that they are unique and rise in real time.
 func ElectionEpochsRise() Checker {
 	return New("election/epochs-rise", "epochs are unique and rise in real time", func(h *history.History, j *Judge) { tokens(h, j, OpCampaign) })
 }
 
-// ElectionOneLeaderAnEpoch judges terms: no epoch has two leaders.
+// ElectionOneLeaderAnEpoch judges terms. It requires that no epoch has two leaders.
 func ElectionOneLeaderAnEpoch() Checker {
 	return New("election/one-leader-an-epoch", "no epoch has two leaders", func(h *history.History, j *Judge) {
 		sameEpoch(h, j, func(*history.Event) int16 { return history.Nobody }, func(a, b *history.Event) bool { return a.Client != b.Client })
 	})
 }
 
-// electionNoEpochTwice judges terms: no client leads the same epoch twice.
+// electionNoEpochTwice judges terms. It requires that no client leads the same epoch twice.
 func electionNoEpochTwice() Checker {
 	return New("election/no-epoch-twice", "no client leads the same epoch twice", func(h *history.History, j *Judge) {
 		sameEpoch(h, j, func(e *history.Event) int16 { return e.Client }, func(*history.Event, *history.Event) bool { return true })
@@ -76,7 +77,7 @@ func sameEpoch(h *history.History, j *Judge, whom func(*history.Event) int16, wr
 	j.NotExercised("no candidate was elected")
 }
 
-// ElectionNoOverlap judges terms: inside the envelope no two terms overlap.
+// ElectionNoOverlap judges terms. It requires that, inside the envelope, no two terms overlap.
 func ElectionNoOverlap(envelope Envelope) Checker {
 	return New("election/no-overlap", "no two terms overlap", func(h *history.History, j *Judge) { overlaps(h, j, envelope) })
 }
@@ -149,8 +150,8 @@ func inherited(j *Judge, read history.Operation, last *history.Operation, wrote 
 	}
 }
 
-// ElectionLossBeforeReelection judges the terms of one candidate: each term has ended for the
-// program before the next term begins.
+// ElectionLossBeforeReelection judges the terms of one candidate. It requires that each term has
+// ended for the candidate's program before the next term begins.
 func ElectionLossBeforeReelection() Checker {
 	return New("election/loss-before-reelection", "a leader's term ends before the same client is elected again", func(h *history.History, j *Judge) {
 		type candidate struct {
@@ -175,8 +176,9 @@ func ElectionLossBeforeReelection() Checker {
 	})
 }
 
-// electionLeaderAfterHeal judges liveness. Within inTime after the heal there is a leader. After
-// that time, while clients work, no leader loses its term.
+// electionLeaderAfterHeal judges liveness. It requires that there is a leader within inTime after
+// the heal. It also requires that, after this time and while clients work, no leader loses its
+// term.
 func electionLeaderAfterHeal(inTime time.Duration) Checker {
 	return New("election/leader-after-heal", "after the heal a leader is elected in time, and its term lasts", func(h *history.History, j *Judge) {
 		healed, quiesce := h.PhaseStart(history.PhaseHealed), h.PhaseStart(history.PhaseQuiesce)
@@ -210,13 +212,13 @@ func electionLeaderAfterHeal(inTime time.Duration) Checker {
 	})
 }
 
-// ElectionObserversSeeLeaders judges observers:
-//   - The campaign for an observed epoch had begun before the answer. A campaign that did not
-//     succeed may also have created a znode, whose epoch is not known. So each such campaign
-//     explains one observed epoch that has no other campaign.
+// ElectionObserversSeeLeaders judges observers. It requires:
+//   - The campaign for an observed epoch began before the answer. A campaign that did not succeed
+//     may have created a znode all the same. The epoch of such a znode is not known. So each such
+//     campaign explains one observed epoch for which there is no other campaign.
 //   - An observer never goes back to a lower epoch.
-//   - If Arg of the invocation is [Present], the epoch is no lower than that of any term that had
-//     begun before the invocation.
+//   - If Arg of the invocation is [Present], the epoch is no lower than the epoch of any term that
+//     had begun before the invocation.
 //   - At the end, an observer has been notified of the current epoch.
 func ElectionObserversSeeLeaders() Checker {
 	return New("election/observers-see-leaders", "an observer never sees a future leader, and never goes back to an earlier one", observers)

@@ -116,8 +116,8 @@ func (w windows) lag(from, to time.Duration) (most time.Duration) {
 }
 
 // The method `slowed` returns the sum of all delays of a timer between two times, without the
-// stalls. On a busy machine, many short delays follow each other. Work in several steps is then
-// late by more than the largest delay.
+// stalls. The sum matters for work in several steps on a busy machine. There, many short delays
+// follow each other, so the work can be late by more than the largest delay.
 func (w windows) slowed(from, to time.Duration) (sum time.Duration) {
 	i, _ := slices.BinarySearchFunc(w.lags, from, func(l lag, t time.Duration) int { return cmp.Compare(l.to, t) })
 	for ; i < len(w.lags) && w.lags[i].from <= to; i++ {
@@ -130,7 +130,6 @@ func (w windows) slowed(from, to time.Duration) (sum time.Duration) {
 // The method `excuses` reports whether the envelope excuses a hold that had not ended at t. At t
 // the servers granted the same object to another client, or ended the session. One of these causes
 // must explain the whole time from t to the end of the hold:
-//
 //   - A fault outside the envelope, on the client of the hold or on all clients. The fault can end
 //     the session or delete the znode without the client's knowledge. This happens after the start
 //     of the fault, so t must not be before the start. The client detects the loss when its next
@@ -138,9 +137,9 @@ func (w windows) slowed(from, to time.Duration) (sum time.Duration) {
 //     the lag of timers, after the end of the fault. A fault on the other client explains nothing.
 //   - A stall of this process. Assumption A1 (docs/decisions/0001-lease.md) excludes a pause of the
 //     client. During the stall, the timer of the lease cannot fire, and the other client cannot
-//     read the reply that grants it the object. Right after the stall, the loss and the grant are
-//     recorded in any order. A program may also release at that moment, so the way in which the
-//     hold ended does not matter. A stall between the check of the lease and a write causes no
+//     read the reply that grants it the object. Right after the stall, the loss and the grant can
+//     be recorded in either order. A program may also release at that moment, so the way in which
+//     the hold ended does not matter. A stall between the check of the lease and a write causes no
 //     overlap: the fenced resource refuses the write. The property lock/fenced-writes has no
 //     excuse.
 //   - The lag of timers, if the hold was lost. A lease lapses by a timer, and a goroutine records
@@ -168,8 +167,8 @@ func (x Excuse) Explains(from, to time.Duration, client int16) bool {
 	return x.windows.explains(from, to, true, client)
 }
 
-// Outside is like Explains, but does not accept the lag of timers alone as an explanation. It is
-// for delays that do not come from timers of this process.
+// Outside is like Explains, but does not accept the lag of timers alone as an explanation. Use
+// Outside for delays that do not come from timers of this process.
 func (x Excuse) Outside(from, to time.Duration, client int16) bool {
 	return x.windows.explains(from, to, false, client)
 }

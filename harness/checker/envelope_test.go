@@ -93,8 +93,9 @@ func (b belated) checkers(envelope Envelope) map[string]Checker {
 	}
 }
 
-// The method `judge` compares the verdict of each property with `want`. For the properties in
-// `except`, the opposite verdict is expected. Valid must come with exposure.
+// The method `judge` checks the verdict of each property. It expects the verdict `want`, and the
+// opposite verdict for the properties in `except`. A Valid result must have exposure, and an
+// Invalid result must have none.
 func (b belated) judge(t *testing.T, what string, want Verdict, except ...string) {
 	t.Helper()
 	checkers := b.checkers(Envelope{Outside: []string{"pause"}})
@@ -126,8 +127,8 @@ func slowed(at time.Duration) []history.Event {
 	return []history.Event{e}
 }
 
-// A stall excuses a late end of a hold only if it explains the whole delay. Bug: a stall of 0.37 s
-// excused an overlap of 4 s, because the overlap began within a second after the stall.
+// A stall excuses a late end of a hold only if it explains the whole delay. Regression: a stall of
+// 0.37 s excused an overlap of 4 s, because the overlap began within a second after the stall.
 func TestStallExcusesWhatItCanExplain(t *testing.T) {
 	const lost, end = history.HoldLost, history.HoldEnd
 	stall := []history.Event{stalled(1370*ms, 370*ms)}
@@ -236,8 +237,8 @@ func TestEnvelopeMeetsFaultsBetween(t *testing.T) {
 }
 
 // A lost hold may end late by less than the lag of the timers. A hold that the program gives up
-// must end in time. Bug: on a busy machine, a claim was recorded 14 us before the loss of the
-// previous claim, and the run was invalid.
+// must end in time. Regression: on a busy machine, a claim was recorded 14 us before the loss of
+// the previous claim, and the run was invalid.
 func TestLagExcusesShorterLosses(t *testing.T) {
 	for _, one := range []struct {
 		what    string

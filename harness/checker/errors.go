@@ -12,13 +12,14 @@ import (
 // serverTrouble matches log lines of internal errors of ZooKeeper, for example a broken invariant.
 var serverTrouble = regexp.MustCompile(`java\.lang\.(AssertionError|OutOfMemoryError|StackOverflowError)|Severe unrecoverable error|digests are not matching|Epoch of (leader|follower) .* is ahead`)
 
-// lostPeer matches the line after a "Severe unrecoverable error" if the cause is no internal error:
-// a follower lost the connection to its leader. The follower then searches for a leader again. If
-// it was acknowledging a proposal, the cause is a NullPointerException (ZOOKEEPER-4409).
+// lostPeer matches the line that follows a "Severe unrecoverable error" if this line shows that the
+// error is not internal: a follower lost the connection to its leader. The follower then searches
+// for a leader again. If the follower was acknowledging a proposal, the line shows a
+// NullPointerException (ZOOKEEPER-4409).
 var lostPeer = regexp.MustCompile(`^java\.(io|net)\.\w*Exception|^java\.lang\.NullPointerException: .*"this\.learner\.sock" is null`)
 
-// CleanLogs judges the log of each node: it has no internal error of ZooKeeper. The key of the map
-// is the index of the node.
+// CleanLogs judges the log of each node. It reports a violation for each internal error of
+// ZooKeeper in a log. The keys of the map `logs` are the indexes of the nodes.
 func CleanLogs(logs map[int][]byte) Checker {
 	return single{Property{"run/clean-logs", "no server logs an internal error"}, func(_ context.Context, _ *history.History, j *Judge) {
 		for node, log := range sorted(logs) {

@@ -34,7 +34,8 @@ func Group(envelope Envelope, inTime time.Duration) []Checker {
 	return []Checker{groupMembersListed(envelope), groupNoStrangerListed(inTime), groupChangesAddUp(), groupFollowersConverge()}
 }
 
-// A membership is one join and the events that limit it, as indexes.
+// A membership is one join of a client, together with the events that limit how long the client is
+// a member. The integer fields are the indexes of these events in the history.
 type membership struct {
 	join  *history.Event
 	told  int32 // the completion of the join; from here to `until` the member is surely present
@@ -132,9 +133,9 @@ func idsIn(list string) []string {
 	return ids
 }
 
-// groupMembersListed judges answers that must not be old: they list every client that was a member
-// during the whole call. A member is not judged if a fault outside the envelope affected all
-// clients at some time between its join and the answer.
+// groupMembersListed judges answers that must not be old. It requires that such an answer lists
+// every client that was a member during the whole call. A member is not judged if a fault outside
+// the envelope affected all clients at some time between the member's join and the answer.
 func groupMembersListed(envelope Envelope) Checker {
 	return New("group/members-listed", "a member is listed from its join to its leave", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
@@ -156,10 +157,11 @@ func groupMembersListed(envelope Envelope) Checker {
 	})
 }
 
-// groupNoStrangerListed judges all answers. Each listed member had invoked a join. An answer that
-// must not be old lists no member that left before the call. It also lists no member whose session
-// ended more than inTime before the call. If the heal came after the end of the session, inTime
-// counts from the heal.
+// groupNoStrangerListed judges all lists of members. It requires that each listed member had
+// invoked a join. If an answer must not be old, two more kinds of members must not be in its list:
+//   - A member that left before the call.
+//   - A member whose session ended more than inTime before the call. If the heal came after the end
+//     of the session, inTime counts from the heal.
 func groupNoStrangerListed(inTime time.Duration) Checker {
 	return New("group/no-stranger-listed", "a list contains only members that have joined, have not left and are alive", func(h *history.History, j *Judge) {
 		asked := make(map[string]bool) // by group and id
@@ -188,8 +190,8 @@ func groupNoStrangerListed(inTime time.Duration) Checker {
 	})
 }
 
-// groupChangesAddUp judges followers: the changes that were reported to them add up to the list
-// that was reported.
+// groupChangesAddUp judges followers. It requires that the changes that were reported to a follower
+// add up to the list that was reported to the follower.
 func groupChangesAddUp() Checker {
 	return New("group/changes-add-up", "the reported changes add up to the reported list", func(h *history.History, j *Judge) {
 		for i := range h.Events {
@@ -206,8 +208,8 @@ func groupChangesAddUp() Checker {
 	})
 }
 
-// groupFollowersConverge judges followers: the last list that was reported to a follower is the
-// list that the follower reads at the end.
+// groupFollowersConverge judges followers. It requires that the last list that was reported to a
+// follower is the list that the follower reads at the end.
 func groupFollowersConverge() Checker {
 	return New("group/followers-converge", "each follower ends with the list of the present members", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()

@@ -15,9 +15,9 @@ import (
 const forever = 1<<31 - 1
 
 // The function `begins` yields the holds in the order of their starts. With each hold, it yields
-// the earlier holds of the same object that have not ended by that start. An earlier hold that is
-// lost at the time of the start counts as ended: on a virtual clock, its client may be notified of
-// the loss after the next hold has begun.
+// the earlier holds of the same object that have not ended when the hold starts. An earlier hold
+// that is lost at the same time counts as ended: on a virtual clock, the client of the earlier hold
+// may be notified of the loss after the next hold has begun.
 func begins(h *history.History) func(func(hold history.HoldInterval, others []history.HoldInterval) bool) {
 	return func(yield func(history.HoldInterval, []history.HoldInterval) bool) {
 		standing := make(map[string][]history.HoldInterval)

@@ -204,8 +204,8 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// Bug: a run of 5 s with 12 grants got the verdict NotExercised. The scenario required 20 grants,
-// which is the number for its usual 20 s.
+// Regression: a run of 5 s with 12 grants got the verdict NotExercised. The scenario required 20
+// grants, which is the number for its usual 20 s.
 func TestShortRunsNeedLess(t *testing.T) {
 	for _, one := range []struct {
 		work  time.Duration

@@ -29,8 +29,9 @@ func Mutex(envelope Envelope, inTime time.Duration) []Checker {
 	return []Checker{LockTokensRise(), LockFencedWrites(), LockNoOverlap(envelope), NothingLeft("znodes", "goroutines"), WaitersServed(OpAcquire, inTime)}
 }
 
-// LockTokensRise judges the tokens of grants: they are unique and rise in real time. If one acquire
-// completed before another was invoked, the later acquire has the higher token.
+// LockTokensRise judges the tokens of grants. It requires that they are unique and rise in real
+// time: if one acquire completed before another was invoked, the later acquire has the higher
+// token.
 func LockTokensRise() Checker {
 	return New("lock/tokens-rise", "tokens are unique and rise in real time", func(h *history.History, j *Judge) {
 		tokens(h, j, OpAcquire)
@@ -89,8 +90,9 @@ func tokens(h *history.History, j *Judge, op string) {
 	}
 }
 
-// LockFencedWrites judges the log of fenced resources, under every fault. The tokens of accepted
-// accesses never fall. Each accepted write adds one to the value before it.
+// LockFencedWrites judges the log of fenced resources, under every fault. It requires that the
+// tokens of accepted accesses never fall, and that each accepted write adds one to the previous
+// value.
 func LockFencedWrites() Checker {
 	return New("lock/fenced-writes", "the fenced resource never accepts a smaller token, and no increment is lost", func(h *history.History, j *Judge) {
 		fenced(h, j)
@@ -133,9 +135,9 @@ func fenced(h *history.History, j *Judge) {
 	j.Note("%d writes accepted, %d accesses refused", writes, refused)
 }
 
-// LockNoFalseRefusal judges the refusals of fenced resources. A refused token must be smaller than
-// a token that was accepted before. If the refusal reports in Result the largest token that the
-// resource has seen, the refused token must instead be smaller than that token.
+// LockNoFalseRefusal judges the refusals of fenced resources. It requires that a refused token is
+// smaller than the largest token that the resource has seen. A refusal can report this largest
+// token in Result. If it does not, the largest token that was accepted before the refusal is used.
 func LockNoFalseRefusal() Checker {
 	return New("lock/no-false-refusal", "the fenced resource refuses no token that is the largest", func(h *history.History, j *Judge) {
 		highest := make(map[string]*history.Event)
@@ -185,8 +187,8 @@ func increment(j *Judge, last, e *history.Event) {
 	j.Violation(events, "%s wrote %s to %s at %v over %d: an increment was lost", e.Who(), e.Result, e.Object, e.Time, was)
 }
 
-// LockNoOverlap judges holds as the programs observed them: inside the envelope no two holds of one
-// object overlap. An overlap outside the envelope is exposure.
+// LockNoOverlap judges holds as the programs observed them. It requires that, inside the envelope,
+// no two holds of one object overlap. An overlap outside the envelope is exposure.
 func LockNoOverlap(envelope Envelope) Checker {
 	return New("lock/no-overlap", "no two clients hold the lock at the same time", func(h *history.History, j *Judge) {
 		overlaps(h, j, envelope)
@@ -220,9 +222,9 @@ func inOrder(parts ...[]history.Event) []history.Event {
 	return slices.CompactFunc(all, func(a, b history.Event) bool { return a.Index == b.Index })
 }
 
-// LockNoReleaseAfterLoss judges releases. If the program had noticed the loss before the release
-// was invoked, the release returns an error. No token is held twice in the same mode. A downgraded
-// writer holds its token again, as a reader.
+// LockNoReleaseAfterLoss judges releases. It requires that a release returns an error if the
+// program had noticed the loss before it invoked the release. It also requires that no token is
+// held twice in the same mode. A downgraded writer holds its token again, but as a reader.
 func LockNoReleaseAfterLoss() Checker {
 	return New("lock/no-release-after-loss", "a release after a loss returns an error, and no grant is held twice", func(h *history.History, j *Judge) {
 		type grant struct {
@@ -296,7 +298,7 @@ func LockOwnNodeIsFirst(envelope Envelope) Checker {
 	})
 }
 
-// NothingLeft judges that clients left nothing of the given kinds behind ("znodes", "watches",
+// NothingLeft requires that clients left nothing of the given kinds behind ("znodes", "watches",
 // "goroutines"). If the run did not count a kind, the verdict is Unknown.
 func NothingLeft(what ...string) Checker {
 	return New("client/nothing-left", "no client leaves anything behind", func(h *history.History, j *Judge) {
@@ -386,8 +388,8 @@ func endedBefore(o history.Operation, e *history.Event) bool {
 	return o.Complete != nil && o.Complete.Index < e.Index
 }
 
-// LockGrantsInOrder judges the order of grants: inside the envelope they begin in the order of
-// their tokens.
+// LockGrantsInOrder judges the order of grants. It requires that, inside the envelope, the grants
+// of each object begin in the order of their tokens.
 func LockGrantsInOrder(envelope Envelope) Checker {
 	return New("lock/grants-in-order", "grants are given in the order of their tokens", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
@@ -413,10 +415,10 @@ func LockGrantsInOrder(envelope Envelope) Checker {
 	})
 }
 
-// LockLossBeforeExpiry judges when holds end. Inside the envelope, a hold ends before its session
-// is observed to end at the servers. If another client closes the session, the holder cannot know
-// this in advance. After such a close, the hold may end late: a delay of at most Envelope.After
-// counts as exposure.
+// LockLossBeforeExpiry judges when holds end. It requires that, inside the envelope, a hold ends
+// before its session is observed to end at the servers. If another client closes the session, the
+// holder cannot know this in advance. In this case, the hold is allowed to end late: a delay of at
+// most Envelope.After counts as exposure, not as a violation.
 func LockLossBeforeExpiry(envelope Envelope) Checker {
 	return New("lock/loss-before-expiry", "a hold ends before the servers expire its session", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)

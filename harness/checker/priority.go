@@ -7,8 +7,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// QueuePriorityOrder judges a priority queue. An item is not delivered if a more urgent item was
-// surely in the queue during the whole call. Items with a smaller Priority are more urgent.
+// QueuePriorityOrder judges a priority queue. It reports a violation if an item was delivered
+// although a more urgent item was surely in the queue during the whole call. Items with a smaller
+// Priority are more urgent.
 func QueuePriorityOrder() Checker {
 	return New("queue/priority-order", "a more urgent item is delivered first", func(h *history.History, j *Judge) {
 		s := collect(h)

@@ -119,7 +119,8 @@ func collect(h *history.History) *items {
 	return s
 }
 
-// QueueNothingInvented judges deliveries: each value was put, by a put that had begun.
+// QueueNothingInvented judges deliveries. It requires that each delivered value was put, and that
+// this put began before the delivery completed.
 func QueueNothingInvented() Checker {
 	return New("queue/nothing-invented", "only items that were put are delivered", func(h *history.History, j *Judge) {
 		for _, it := range collect(h).list {
@@ -150,9 +151,9 @@ func (s *items) drained() map[string]int32 {
 	return all
 }
 
-// QueueNothingLost judges puts. After a queue has been drained, each value whose put succeeded has
-// been taken or acked, or a claimer still holds it. A call with an unknown outcome may explain a
-// missing value:
+// QueueNothingLost judges puts. It considers each value whose put succeeded. It requires that,
+// after the queue has been drained, the value has been taken or acked, or a claimer still holds it.
+// A call with an unknown outcome may explain a missing value:
 //   - An indeterminate take explains one missing value.
 //   - An indeterminate claim explains one missing value, unless the claim ended before the queue
 //     was drained.
@@ -199,12 +200,12 @@ func QueueNothingLost() Checker {
 	})
 }
 
-// QueueNothingTwice judges deliveries. No value is taken or acked twice, and none is claimed after
-// an ack. A value is claimed again only after one of these events:
+// QueueNothingTwice judges deliveries. It requires that no value is taken or acked twice, and that
+// none is claimed after an ack. A value must not be claimed again before one of these events:
 //   - The claimer began to return the value, or gave up its hold. Such an event must come before
 //     the next claim.
-//   - The claimer crashed, its session ended, or its hold was lost. Such an event may be recorded
-//     at the same instant as the next claim.
+//   - The claimer crashed, its session ended, or its hold was lost. Such an event may also be
+//     recorded at the same instant as the next claim.
 //
 // The hold of a claimer is a hold of the object "<queue>/<value>".
 func QueueNothingTwice() Checker {
@@ -273,8 +274,9 @@ func (ends claimEnds) died(claim history.Operation, at int32) bool {
 }
 
 // The method `stands` reports whether the servers may still have a claim of the value at the event
-// with the index `at`. A claimer may notice the end of its claim before the servers end it. If the
-// history was cut short, the servers may not have ended any claim yet, so the result is true.
+// with the index `at`. If the history was cut short, the result is true: a claimer may notice the
+// end of its claim before the servers end the claim, so the servers may not have ended any claim
+// yet.
 func (ends claimEnds) stands(h *history.History, claim history.Operation, value string, at int32) bool {
 	return !h.Complete() || !ends.died(claim, at) && !between(ends.over[[2]string{claim.Invoke.Object, value}], claim.Invoke.Index, at)
 }
@@ -335,14 +337,15 @@ func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds, outside w
 	}
 }
 
-// queueFIFOOrder judges order: if a was put before b in real time, b is not delivered before a.
-// Together with queue/nothing-invented, queue/nothing-twice and queue/empty-is-true this is
-// linearizability of a FIFO queue of distinct values (Henzinger, Sezgin, Vafeiadis: Aspect-Oriented
-// Linearizability Proofs, 2013). The checker finds a wrong pair in one sweep, in O(n log n).
+// queueFIFOOrder judges order. It requires that, if a was put before b in real time, b is not
+// delivered before a. The properties queue/fifo-order, queue/nothing-invented, queue/nothing-twice
+// and queue/empty-is-true together are linearizability of a FIFO queue of distinct values
+// (Henzinger, Sezgin, Vafeiadis: Aspect-Oriented Linearizability Proofs, 2013). The checker finds a
+// wrong pair in one sweep, in O(n log n).
 //
-// An indeterminate take may have taken a value that was never delivered. Such a value counts as
-// taken from the invocation of the first indeterminate take on. So the checker may miss a violation
-// that concerns such a value, but it raises no false alarm.
+// An indeterminate take may have removed a value that was never delivered. Such a value counts as
+// removed from the invocation of the first indeterminate take on. So the checker may miss a
+// violation that concerns such a value, but it raises no false alarm.
 func queueFIFOOrder() Checker {
 	return New("queue/fifo-order", "items are delivered in the order of their puts, in real time", func(h *history.History, j *Judge) {
 		s := collect(h)
@@ -398,9 +401,10 @@ func (s *items) goneAt(object string) func(*item) int32 {
 	}
 }
 
-// The function `fifo` checks each item b, in the order in which the puts began. Among the items
-// whose puts ended before the put of b began, it finds the item whose delivery began last. If that
-// delivery began after b had been delivered, the two items prove a violation.
+// The function `fifo` checks each delivered item b, in the order in which the puts began. It
+// considers the items whose puts ended before the put of b began. Of these items, a is the one
+// whose delivery began last. If the delivery of a began after the delivery of b had ended, a and b
+// prove a violation.
 func fifo(j *Judge, list []*item, goneAt func(*item) int32) {
 	byEnd := slices.Clone(list)
 	slices.SortFunc(byEnd, func(a, b *item) int { return cmp.Compare(a.putEnd(), b.putEnd()) })
@@ -478,8 +482,8 @@ func around(spans []span, from, to int32) (span, bool) {
 	return span{}, false
 }
 
-// QueueEmptyIsTrue judges takes that found nothing: at some moment during the call the queue was
-// empty.
+// QueueEmptyIsTrue judges takes that found nothing. It requires that the queue was empty at some
+// moment during the call.
 func QueueEmptyIsTrue() Checker {
 	return New("queue/empty-is-true", "a take reports an empty queue only if the queue was empty", func(h *history.History, j *Judge) {
 		s := collect(h)
@@ -521,8 +525,8 @@ func (s *items) occupied() map[string][]span {
 	return all
 }
 
-// QueueTakersWake judges liveness: after the heal no take waits for longer than inTime while the
-// queue surely has an item.
+// QueueTakersWake judges liveness. It requires that, after the heal, no take waits for longer than
+// inTime while the queue surely has an item.
 func QueueTakersWake(inTime time.Duration) Checker {
 	return New("queue/takers-wake", "a blocked take returns in time once there is an item", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)
@@ -531,8 +535,9 @@ func QueueTakersWake(inTime time.Duration) Checker {
 			return
 		}
 		s := collect(h)
-		// A take without a completion may have taken an item. In a complete history this is no
-		// excuse for a missing item, because each take should have completed.
+		// A take without a completion may have removed an item. But in a complete history, each
+		// take should have completed. So in a complete history, such a take does not explain why an
+		// item is missing.
 		s.unknown = slices.DeleteFunc(s.unknown, func(o history.Operation) bool { return o.Complete == nil && h.Complete() })
 		spans, busy := s.occupied(), busyTimes(h)
 		ops, _ := h.Operations()
@@ -577,7 +582,8 @@ func during(spans []span, from, to int32) []span {
 	return spans[i:n]
 }
 
-// QueueDrainedIsEmpty judges the end: the count of "items" left in the queue is zero.
+// QueueDrainedIsEmpty judges the end of the history. It requires that the count of "items" left in
+// the queue is zero.
 func QueueDrainedIsEmpty() Checker {
 	return New("queue/drained-is-empty", "a drained queue is empty", func(h *history.History, j *Judge) {
 		for i := range h.Events {

@@ -89,8 +89,8 @@ func FailingSlice(h *history.History, r Result, most int, within time.Duration) 
 }
 
 // lastAnswer returns the highest index of the events. If the client of an event had an open
-// operation on the same object at that time, the completion of the operation counts too. The ends
-// of holds do not count, because they only show how long the violation lasted.
+// operation on the same object when the event was recorded, the completion of this operation counts
+// too. The ends of holds do not count, because they only show how long the violation lasted.
 func lastAnswer(h *history.History, events []history.Event) (index int32) {
 	ops, _ := h.Operations()
 	for _, e := range events {

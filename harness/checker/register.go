@@ -22,10 +22,11 @@ func Register() []Checker {
 
 func mutates(op string) bool { return op == OpSetValue || op == OpAdd }
 
-// registerWritesLinearizable judges writes. The zxid of a write is unique. It is higher than every
-// zxid of the same znode that a client received before the write began. Together with
-// register/reads-after-sync and register/reads-sequential, this means linearizability. The zxids
-// give the order, so the checker need not search for it.
+// registerWritesLinearizable judges writes. It requires that the zxid of each write is unique, and
+// higher than every zxid of the same znode that a client received before the write began. A history
+// that also has the properties register/reads-after-sync and register/reads-sequential is
+// linearizable. The zxids already give the order of the operations, so the checker need not search
+// for an order.
 func registerWritesLinearizable() Checker {
 	return New("register/writes-linearizable", "writes are linearizable: their zxids rise in real time", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
@@ -118,9 +119,10 @@ func registerReadsAfterSync() Checker {
 	})
 }
 
-// registerReadsSequential judges all reads. A value that is not empty comes from a write that had
-// begun. If the write with the zxid of the read is known, the read returns the value of that write.
-// A session never goes back to an older zxid.
+// registerReadsSequential judges all reads. It requires:
+//   - A value that is not empty comes from a write that had begun.
+//   - If the write with the zxid of the read is known, the read returns the value of that write.
+//   - A session never goes back to an older zxid.
 func registerReadsSequential() Checker {
 	return New("register/reads-sequential", "reads are sequentially consistent and return only values that were written", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()

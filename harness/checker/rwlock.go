@@ -4,7 +4,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Modes of a hold of a read-write lock. They are in Arg of its events.
+// Modes of a hold of a read-write lock. The mode is in the field Arg of each event of the hold.
 const (
 	ModeRead  = "read"
 	ModeWrite = "write"
@@ -17,8 +17,8 @@ func RWLock(envelope Envelope) []Checker {
 	return []Checker{rwLockWriterAlone(envelope), rwLockReadersTogether(), rwLockNoOvertaking(envelope)}
 }
 
-// rwLockWriterAlone judges holds: inside the envelope, no other client holds the lock while a
-// writer holds it.
+// rwLockWriterAlone judges holds. It requires that, inside the envelope, no other client holds the
+// lock while a writer holds it.
 func rwLockWriterAlone(envelope Envelope) Checker {
 	return New("rwlock/writer-alone", "no writer holds together with a writer or a reader", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
@@ -61,8 +61,8 @@ func rwLockReadersTogether() Checker {
 	})
 }
 
-// rwLockNoOvertaking judges the order of grants by their tokens. Inside the envelope no reader
-// overtakes an earlier writer, and no writer overtakes any client.
+// rwLockNoOvertaking judges the order of grants by their tokens. It requires that, inside the
+// envelope, no reader overtakes an earlier writer, and no writer overtakes any client.
 func rwLockNoOvertaking(envelope Envelope) Checker {
 	return New("rwlock/no-overtaking", "no reader overtakes an earlier writer, and no writer overtakes anybody", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)

@@ -15,8 +15,8 @@ func Semaphore(permits int, envelope Envelope) []Checker {
 	return []Checker{semaphoreWithinPermits(permits, envelope), semaphoreNoPermitLost(permits)}
 }
 
-// semaphoreWithinPermits judges holds: inside the envelope, clients never hold more permits than
-// exist.
+// semaphoreWithinPermits judges holds. It requires that, inside the envelope, clients never hold
+// more permits than exist.
 func semaphoreWithinPermits(permits int, envelope Envelope) Checker {
 	return New("semaphore/within-permits", "no more permits are held than exist", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)

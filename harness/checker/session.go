@@ -21,9 +21,10 @@ const (
 )
 
 // Sessions returns the checkers of ZooKeeper's sessions: session/ephemerals-stay,
-// session/ephemerals-go, session/expired-for-good and session/expiry-in-time. A server may show an
-// ephemeral of an ended session for the duration `lag`, but not after a sync. A session may expire
-// later than its timeout by at most the duration `slack`.
+// session/ephemerals-go, session/expired-for-good and session/expiry-in-time. After the end of a
+// session, a server is allowed to show an ephemeral of the session for the duration `lag`, but not
+// in a read after a sync. A session is allowed to expire later than its timeout by at most the
+// duration `slack`.
 func Sessions(lag, slack time.Duration) []Checker {
 	return []Checker{sessionEphemeralsStay(), sessionEphemeralsGo(lag), sessionExpiredForGood(), sessionExpiryInTime(slack)}
 }
@@ -88,9 +89,9 @@ func byQuorum(o history.Operation) bool {
 	return o.Invoke.Op == OpEphemeral || o.Invoke.Op == OpDelete || mutates(o.Invoke.Op) || o.Invoke.Arg == "sync"
 }
 
-// sessionEphemeralsStay judges reads after a sync. An ephemeral that was created and not deleted
-// exists while its session lives. If an operation that needs a quorum was invoked after the read
-// and succeeded in the session, the session lived during the read.
+// sessionEphemeralsStay judges reads after a sync. It requires that an ephemeral that was created
+// and not deleted exists while its session lives. The session surely lived during the read if an
+// operation in the session was invoked after the read, needed a quorum, and succeeded.
 func sessionEphemeralsStay() Checker {
 	return New("session/ephemerals-stay", "an ephemeral znode exists while its session is alive", func(h *history.History, j *Judge) {
 		all := sessions(h)
@@ -125,8 +126,9 @@ func sessionEphemeralsStay() Checker {
 	})
 }
 
-// sessionEphemeralsGo judges reads after the end of a session. A server may show an ephemeral of
-// the session for the duration `lag`. A read after a sync must not find the ephemeral at all.
+// sessionEphemeralsGo judges reads after the end of a session. A server is allowed to show an
+// ephemeral of the session for the duration `lag`. But a read after a sync must not find the
+// ephemeral at all.
 func sessionEphemeralsGo(lag time.Duration) Checker {
 	return New("session/ephemerals-go", "the ephemeral znodes of an ended session disappear on every server", func(h *history.History, j *Judge) {
 		all := sessions(h)
@@ -154,8 +156,8 @@ func sessionEphemeralsGo(lag time.Duration) Checker {
 	})
 }
 
-// sessionExpiredForGood judges attempts to resume a session: no server accepts a session that has
-// ended.
+// sessionExpiredForGood judges attempts to resume a session. It requires that no server accepts a
+// session that has ended.
 func sessionExpiredForGood() Checker {
 	return New("session/expired-for-good", "no server accepts an expired session again", func(h *history.History, j *Judge) {
 		all := sessions(h)
@@ -180,12 +182,13 @@ func hexID(s string) int64 {
 	return id
 }
 
-// sessionExpiryInTime judges when a session expires:
-//   - Not too early: at least the session timeout after the invocation of its last successful
-//     request that needs a quorum. Such a request is a write, or a read after a sync.
-//   - Not too late: at most the timeout plus `slack` after its last event. This is not judged if a
-//     request was still open. Events are the start of the session, a connection, and the invocation
-//     or completion of a request.
+// sessionExpiryInTime judges when a session expires. It requires:
+//   - The session does not expire too early: at least the session timeout has passed since the
+//     invocation of the last request that needed a quorum and succeeded in the session. Such a
+//     request is a write, or a read after a sync.
+//   - The session does not expire too late: at most the timeout plus `slack` has passed since the
+//     last event of the session. This is not judged if a request was still open. Events are the
+//     start of the session, a connection, and the invocation or completion of a request.
 //
 // Pings keep a session alive and are no events. So a workload for session/expiry-in-time must send
 // requests all the time. A session that another client closed is not judged.

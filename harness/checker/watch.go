@@ -108,8 +108,9 @@ func (o *oldest) Pop() any {
 	return last
 }
 
-// The method `among` returns the registration with the oldest version that has neither fired nor
-// ended, or nil. It removes the registrations above it from the heap.
+// The method `among` first removes the registrations at the top of the heap that have fired or
+// ended. Then it returns the registration that is at the top, or nil if the heap is empty. The
+// result has the oldest version of all registrations that have neither fired nor ended.
 func (o *oldest) among(standing map[registration]*history.Event) *history.Event {
 	for o.Len() > 0 {
 		if first := (*o)[0]; standing[registrationOf(first)] == first {
@@ -120,9 +121,10 @@ func (o *oldest) among(standing map[registration]*history.Event) *history.Event 
 	return nil
 }
 
-// WatchStatesInOrder judges order: each state that a watcher reports has a higher version than the
-// state that it reported before. A watcher does not learn the zxid of a deletion. A workload must
-// record a deletion with the lowest possible version: the version of the previous state plus one.
+// WatchStatesInOrder judges the order of states. It requires that each state that a watcher reports
+// has a higher version than the state that the watcher reported before. A watcher does not learn
+// the zxid of a deletion. A workload must record a deletion with the lowest possible version: the
+// version of the previous state plus one.
 func WatchStatesInOrder() Checker {
 	return New("watch/states-in-order", "states are reported in the order of their zxids, none of them twice", func(h *history.History, j *Judge) {
 		for before, e := range successive(h) {
@@ -155,7 +157,8 @@ func successive(h *history.History) func(func(before, e *history.Event) bool) {
 	}
 }
 
-// WatchOneEventEach judges events: a registration fires at most once, and only after it was made.
+// WatchOneEventEach judges events. It requires that a registration fires at most once, and only
+// after the watch was registered.
 func WatchOneEventEach() Checker {
 	return New("watch/one-event-each", "a registration fires at most once", func(h *history.History, j *Judge) {
 		over := make(map[registration]*history.Event)
@@ -185,8 +188,8 @@ func WatchOneEventEach() Checker {
 	})
 }
 
-// WatchFinalStateReported judges the end: the last state that each watcher reported is the final
-// state, unless the watcher has ended.
+// WatchFinalStateReported judges the end of the history. It requires that the last state that each
+// watcher reported is the final state. A watcher that has ended is not judged.
 func WatchFinalStateReported() Checker {
 	return New("watch/final-state-reported", "a watcher ends with the final state", func(h *history.History, j *Judge) {
 		last := make(map[registration]*history.Event)
@@ -223,10 +226,10 @@ func WatchFinalStateReported() Checker {
 	})
 }
 
-// WatchNoEventWithoutCause judges events. Each has a cause: a change of the watched znode that is
-// newer than the version that was read when the watch was set. An event without a known cause is
-// not judged in two cases:
-//   - An indeterminate change may have caused it.
+// WatchNoEventWithoutCause judges events. It requires that each event has a cause: a change of the
+// watched znode that is newer than the version that was read when the watch was set. An event
+// without a known cause is not judged in two cases:
+//   - An indeterminate change may have caused the event.
 //   - A fault outside the envelope affected all clients while the watch was registered.
 func WatchNoEventWithoutCause(envelope Envelope) Checker {
 	return New("watch/no-event-without-cause", "every event has a cause", func(h *history.History, j *Judge) {
@@ -287,9 +290,9 @@ func WatchNoEventWithoutCause(envelope Envelope) Checker {
 	})
 }
 
-// WatchRecreationReported judges gaps: if a znode was deleted and created again between two states
-// of a watcher, the second state says so. This is required even if the watcher had no connection
-// meanwhile.
+// WatchRecreationReported judges the changes between two states. If a znode was deleted and created
+// again between two states of a watcher, the second state must say so. This is required even if the
+// watcher had no connection meanwhile.
 func WatchRecreationReported() Checker {
 	return New("watch/recreation-reported", "a watcher reports that a znode was deleted and created again", func(h *history.History, j *Judge) {
 		for before, e := range successive(h) {
@@ -306,8 +309,8 @@ func WatchRecreationReported() Checker {
 	})
 }
 
-// WatchOneEndEach judges the end of a session. Each registration that has not fired ends once, and
-// has no event afterwards.
+// WatchOneEndEach judges the end of a session. It requires that each registration that has not
+// fired ends once, and has no event after its end.
 func WatchOneEndEach() Checker {
 	return New("watch/one-end-each", "the end of a session ends each of its watches once", func(h *history.History, j *Judge) {
 		open := make(map[registration]*history.Event)

@@ -26,8 +26,8 @@ import (
 // A Fate is the fault that strikes a client at one request of a call.
 type Fate string
 
-// The fates. If the session is lost, it expires before the client reconnects. If the call's context
-// ends, the request and its reply still arrive afterwards.
+// The fates. If a fate loses the session, the session expires before the client reconnects. If a
+// fate ends the call's context, the request and its reply still arrive afterwards.
 const (
 	RequestLost           Fate = "request-lost"             // the connection ends before the request is sent
 	ReplyLost             Fate = "reply-lost"               // the request takes effect; the connection ends before the reply
@@ -86,8 +86,8 @@ const mostRequests = 500
 // The function `trial` opens its clients, and then makes the call within [Point.Break]. If the
 // result of the call or the state that remains is wrong, it returns an error that describes the
 // mistake. For example, a guarantee does not hold, or another client cannot continue. Before
-// `trial` returns, it releases everything that it holds. After it has returned, no ephemeral znode
-// and no watch may remain, although its sessions are still open.
+// `trial` returns, it releases everything that it holds. After `trial` has returned, no ephemeral
+// znode and no watch of the trial may remain, although the sessions of the trial are still open.
 //
 //	crashpoint.Run(t, func(p *crashpoint.Point) error {
 //		s, err := p.Open(session.Options{})

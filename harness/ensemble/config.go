@@ -42,7 +42,7 @@ type Config struct {
 
 	// If Clocks is true, faults can change the wall clocks of the nodes. If Disk is not zero, each
 	// node has a disk of this number of bytes, which a fault can fill. If Disk is zero, nodes use
-	// the ordinary disk. An ensemble that does not support one of these two fields ignores it.
+	// the ordinary disk. An ensemble that does not support Clocks or Disk ignores that field.
 	Clocks bool
 	Disk   int64
 
@@ -62,7 +62,7 @@ type Config struct {
 	Distance Pace
 
 	// If Members is set, the roles of containers and of local JVMs can change: see the interface
-	// Members. On local JVMs, no edge can then be cut or slowed.
+	// Members. If Members is set, no edge of local JVMs can be cut or slowed.
 	Members bool
 
 	// Port is the port of node 0 on the loopback interface; the port of node i is Port+i. If Port

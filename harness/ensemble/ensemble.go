@@ -99,8 +99,8 @@ type Ensemble interface {
 type Killer interface {
 	Kill(ctx context.Context, node int) error
 
-	// Start returns when the node has been started. The node may not serve yet: use Ready to wait
-	// until it serves.
+	// Start returns when the node has been started. The node does not necessarily serve yet: use
+	// Ready to wait until it serves.
 	Start(ctx context.Context, node int) error
 }
 
@@ -268,10 +268,10 @@ var ErrNothingStored = errors.New("ensemble: nothing is stored")
 type Decayer interface {
 	Wiper
 
-	// FlipBit flips one bit of the newest file of the given kind. The position of the bit is a
-	// share of the file, from 0 to less than 1. The zeros that the server preallocates at the end
-	// of the file do not count. If there is no such file, or it contains only zeros, the error is
-	// ErrNothingStored.
+	// FlipBit flips one bit of the newest file of the given kind. The argument `share` is the
+	// position of the bit as a share of the file, from 0 to less than 1. The zeros that the server
+	// preallocates at the end of the file do not count. If there is no such file, or it contains
+	// only zeros, the error is ErrNothingStored.
 	FlipBit(ctx context.Context, node int, file StoredFile, share float64) error
 
 	// Save stores a copy of the node's data, in place of the previous copy.
@@ -320,7 +320,7 @@ type TxnLogs interface {
 // An Expiry is a session that a leader closed because its timeout had passed.
 type Expiry struct {
 	Session int64
-	Zxid    int64     // of the transaction that closes the session; the transaction may not have been committed
+	Zxid    int64     // of the transaction that closes the session; possibly it was not committed
 	Touched time.Time // when the leader last learned that the session was active
 	Taken   time.Time // when the leader took the session out of its table
 }

@@ -12,8 +12,8 @@ func CheckNode(what string, node, nodes int) error {
 	return nil
 }
 
-// CheckEdges returns an error unless each edge connects two different nodes of an ensemble with
-// that number of nodes. It is for implementations of the interfaces of this package. The argument
+// CheckEdges returns an error unless each edge connects two different nodes of an ensemble with the
+// given number of nodes. It is for implementations of the interfaces of this package. The argument
 // `what` begins the text of the error, as for CheckNode.
 func CheckEdges(what string, edges []Edge, nodes int) error {
 	for _, e := range edges {

@@ -30,12 +30,12 @@ func (s Status) Leads() bool { return s.Mode == "leader" || s.Mode == "standalon
 
 const askTimeout = 2 * time.Second
 
-// longestAnswer limits the number of bytes of an answer, because the program at an address may not
-// be ZooKeeper. It is enough for the answer to wchp, which lists every watch.
+// longestAnswer limits the number of bytes of an answer, because the program at an address is
+// possibly not ZooKeeper. This number is enough for the answer to wchp, which lists every watch.
 const longestAnswer = 16 << 20
 
-// Ask sends srvr to the node at address. A running node without a quorum answers too; its Mode
-// shows that it does not serve.
+// Ask sends srvr to the node at address. A running node without a quorum answers too. The Mode of
+// its Status shows that the node does not serve.
 func Ask(ctx context.Context, dial DialFunc, address string) (Status, error) {
 	text, err := FourLetters(ctx, dial, address, "srvr")
 	// A node may reset the connection after a complete answer. The answer still counts.

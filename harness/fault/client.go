@@ -37,8 +37,8 @@ func victim[P harness.Process](ctx context.Context, s *standing, env *harness.En
 }
 
 // clientKill kills a client's own process. The harness then starts the client again, in a new
-// process with a new session. No process relies on the old grants any longer, so holds do not
-// overlap because of this fault.
+// process with a new session. No process relies on the old grants any longer, so this fault does
+// not make holds overlap.
 func clientKill(s *standing) harness.Fault {
 	return fault{
 		name: "client-kill", does: "a client's own process (`--client-processes` or `--client`) is killed and started again",

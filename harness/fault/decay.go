@@ -12,9 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// decayFaults returns the faults of disks that return other data than were stored. A node with such
-// a disk may refuse to start. The heal then wipes the node, like an operator. This is safe as long
-// as a majority of the other nodes has every write.
+// decayFaults returns the faults in which the disk of a node returns other data than the node
+// stored. The node may then refuse to start. In this case the heal wipes the node, like an
+// operator. This is safe as long as a majority of the other nodes has every write.
 func decayFaults() (faults []harness.Fault) {
 	const expect = "valid as long as no other fault is active; otherwise acknowledged writes may be lost"
 	draw := func(arg func(*rand.Rand) string) func(*rand.Rand, *harness.Env) harness.Step {

@@ -312,8 +312,8 @@ func (c *lossyConn) Read(b []byte) (int, error) {
 }
 
 // In this test a server closes the session of c0, but does not answer. The fault then tries the
-// next server, which reports that the session does not exist. Bug: the step then named another
-// client, and the checkers judged the holds of c0 as if no fault had affected c0.
+// next server, which reports that the session does not exist. Regression: the recorded step named
+// another client than c0, and the checkers judged the holds of c0 as if no fault had affected c0.
 func TestACloseThatIsNotAnsweredNamesItsVictim(t *testing.T) {
 	faults, err := (Options{SessionTimeout: sessionTimeout}).Named("session-close")
 	if err != nil {
@@ -388,8 +388,8 @@ func meetsNobody(t *testing.T, r *harness.Result, name string, within time.Durat
 	}
 }
 
-// Bug: if a step began while a majority was down, the verdict could be unknown, depending on how
-// fast the servers started.
+// Regression: if a step began while a majority was down, the verdict could be unknown, depending on
+// how fast the servers started.
 func TestFaultsThatMeetNoQuorumMeetNobody(t *testing.T) {
 	for _, name := range []string{"session-close", "data-foreign-children", "data-delete-node"} {
 		virtual.Test(t, func(t *testing.T) {
@@ -443,9 +443,9 @@ func TestNoFaultWaitsLongForClientsThatOthersHave(t *testing.T) {
 	}
 }
 
-// A fault gives up soon if no client has a session. After a long outage, perhaps no client can open
-// a new session before the outage is healed, and the nemesis cannot heal the outage while the fault
-// waits.
+// A fault gives up soon if no client has a session. It is possible that after a long outage, no
+// client can open a new session before the outage is healed. The nemesis cannot heal the outage
+// while the fault waits.
 func TestNoFaultWaitsLongForASession(t *testing.T) {
 	for _, name := range []string{"session-close", "session-expire"} {
 		virtual.Test(t, func(t *testing.T) {

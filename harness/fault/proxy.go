@@ -33,8 +33,8 @@ func number(client string) int {
 	return max(n, 0)
 }
 
-// proxyFaults returns the faults of a client's proxy that the session may survive: they stall the
-// proxy for less than the session timeout, reset its connections, or delay its data.
+// proxyFaults returns the faults of a client's proxy that do not necessarily end the session. They
+// stall the proxy for less than the session timeout, reset its connections, or delay its data.
 func proxyFaults(s *standing, timeout time.Duration) []harness.Fault {
 	one := func(name, does string, low, high time.Duration, arg func(*rand.Rand) string, breakIt func(*netfault.Proxy, harness.Step) (heal func(), evidence func() string, err error)) harness.Fault {
 		return fault{name: name, does: does,
@@ -112,10 +112,10 @@ func drawCut(r *rand.Rand) string {
 	return fmt.Sprintf("%s %d %s", op, 1+r.IntN(3), when)
 }
 
-// cutAtRequest waits for the drawn request. A client may never send that request. A blocked client
-// sends no request except pings. So in the last part of the fault's time, the connection is cut at
-// the first request of any kind. That part is longer than the interval between two pings, which is
-// a third of the session timeout.
+// cutAtRequest waits for the drawn request. It is possible that a client never sends that request.
+// For example, a blocked client sends no request except pings. So in the last part of the fault's
+// time, the connection is cut at the first request of any kind. That part is longer than the
+// interval between two pings, which is a third of the session timeout.
 func cutAtRequest(last time.Duration) func(*netfault.Proxy, harness.Step) (heal func(), evidence func() string, err error) {
 	return func(l *netfault.Proxy, step harness.Step) (heal func(), evidence func() string, err error) {
 		request, err := cutArg(step.Arg)

@@ -271,8 +271,8 @@ func anyServer(ctx context.Context, env *harness.Env, f func(ctx context.Context
 	return errors.Join(errs...)
 }
 
-// The function `patiently` repeats anyServer until a server answers, for at most healPatience. One
-// call may not suffice, because a server does not serve immediately after its start.
+// The function `patiently` repeats anyServer until a server answers, for at most healPatience. A
+// single call does not always suffice, because a server does not serve immediately after its start.
 func patiently(ctx context.Context, env *harness.Env, f func(ctx context.Context, server string) error) error {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()

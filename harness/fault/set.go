@@ -28,8 +28,9 @@ type Options struct {
 	SessionTimeout time.Duration
 }
 
-// All returns the faults under which primitives must keep all their promises, and session-close. It
-// excludes:
+// All returns the faults under which primitives must keep all their promises, and also
+// session-close, under which holds may overlap. All does not return:
+//
 //   - the faults that break an assumption of primitives, such as wipe, bit-flip and timers-double;
 //   - the families member, clock, disk, slow-sync and power-loss, and the faults rolling-upgrade
 //     and rolling-downgrade, because nodes must be configured for them, and some of these
@@ -206,8 +207,8 @@ func between(r *rand.Rand, low, high time.Duration) time.Duration {
 }
 
 // The type `standing` records which edges and clients the faults of one set currently use, so that
-// one heal does not undo another fault. It also records the roles that nodes had before the first
-// of the active faults. It does not track other states of nodes.
+// the heal of one fault does not undo another fault. It also records the role that each node had
+// before the first of the active faults changed it. It does not track other states of nodes.
 type standing struct {
 	mu    sync.Mutex
 	cuts  map[key]int  // number of faults that have cut an edge
@@ -283,7 +284,7 @@ func (s *standing) mend(env *harness.Env, edges []ensemble.Edge) (free []ensembl
 
 // The method `change` records that one more fault changes the role of a node. The argument `now` is
 // the node's role before this fault. The method returns the role that the node had before the first
-// of the active faults, and a function that removes this fault from the record.
+// of the active faults changed it, and a function that removes this fault from the record.
 func (s *standing) change(env *harness.Env, node int, now ensemble.Role) (before ensemble.Role, end func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

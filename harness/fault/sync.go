@@ -11,9 +11,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// syncFaults returns the faults of disks that sync slowly, and of disks that lose unsynced data. A
-// server acknowledges a write only after it has synced the write. So an acknowledged write must not
-// be lost under these faults.
+// syncFaults returns the faults in which disks sync slowly, and the fault in which disks lose
+// unsynced data. A server acknowledges a write only after it has synced the write. So an
+// acknowledged write must not be lost under these faults.
 func syncFaults() (faults []harness.Fault) {
 	can := able[ensemble.Syncer]("slow the syncs of nodes", 3)
 	for _, role := range []string{leader, follower} {

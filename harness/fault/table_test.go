@@ -179,8 +179,9 @@ func TestEveryFaultIsDescribedAndSomebodyCanDoIt(t *testing.T) {
 	}
 }
 
-// The faults outside of the envelope excuse overlapping holds. If Exposing returned one fault too
-// many, invalid runs would pass.
+// Exposing returns exactly the names of the faults outside of the envelope: the faults for which
+// checkers excuse overlapping holds. If Exposing returned one fault too many, invalid runs would
+// pass.
 func TestFaultsOutsideOfTheEnvelope(t *testing.T) {
 	want := []string{"client-memory", "client-pause", "data-counter", "data-delete-node", "data-delete-parent", "session-close", "timers-double"}
 	if got := Exposing(); !slices.Equal(slices.Sorted(slices.Values(got)), want) {

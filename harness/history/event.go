@@ -78,8 +78,8 @@ const (
 	FactLag = "lag"
 	// FactLastSign is the last sign of life of a program that ran under a hold. It comes from the
 	// program's log. Object and Token are those of the hold. Result is the time on the machine's
-	// clock, in the format time.RFC3339Nano. The recorded end of the hold may be much later,
-	// because it is the end of the process that guards the program.
+	// clock, in the format time.RFC3339Nano. The recorded end of the hold may be much later than
+	// this sign, because it is the end of another process: the process that guards the program.
 	FactLastSign = "last-sign"
 	// FactLeft is the number of things of one kind that clients left behind. Object is the kind
 	// ("znodes", "watches", "goroutines", or the "items" of a queue), Result is the number, and Arg
@@ -149,7 +149,7 @@ const Nobody = -1
 
 // Event is one line of a history. Unused fields are zero and are not written. The exceptions are
 // Client and Process: they are Nobody if the event belongs to no client. The size of an Event is
-// kept at 160 bytes, because a million operations have two million events.
+// kept at 160 bytes to save memory, because a million operations have two million events.
 type Event struct {
 	Time     time.Duration // since the start of the history; set by Record
 	Session  int64         // the ZooKeeper session of the event

@@ -57,8 +57,8 @@ func New(events ...Event) *History {
 	return &History{Events: events}
 }
 
-// Complete reports whether the run of h reached its end. If it did not, the absence of an event
-// proves nothing.
+// Complete reports whether the run of h reached its end. If the run did not reach its end, the
+// absence of an event proves nothing.
 func (h *History) Complete() bool {
 	n := len(h.Events)
 	return n > 0 && h.Events[n-1].Kind == Phase && h.Events[n-1].Op == PhaseEnd
@@ -94,8 +94,8 @@ func (h *History) End() time.Duration {
 	return h.Events[len(h.Events)-1].Time
 }
 
-// Operation is an invocation with its completion. Complete is nil if the history ended first. Such
-// an operation may have taken effect.
+// Operation is an invocation with its completion. Complete is nil if the history ended before the
+// operation completed. Such an operation may have taken effect.
 type Operation struct {
 	Invoke, Complete *Event
 }
@@ -170,8 +170,9 @@ func pair(events []Event) ([]Operation, error) {
 	return ops, nil
 }
 
-// HoldInterval is the interval in which a program had reason to believe that it held the Object of
-// the event Begin. End is nil if the history ended first.
+// HoldInterval is an interval in which a program had reason to believe that it held an object. The
+// field Object of the event Begin names the object. End is nil if the history ended before the hold
+// did.
 type HoldInterval struct {
 	Begin, End *Event
 }

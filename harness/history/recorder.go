@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// chunk is the number of events in each slice of a Recorder. The Recorder appends under its lock,
-// so the growth of one large slice would block every client during the copy.
+// chunk is the number of events in each slice of a Recorder. The Recorder appends events under its
+// lock. The growth of a single large slice would block every client while the slice is copied.
 const chunk = 4096
 
 // Recorder collects the events of a run. Its methods may be called from any number of goroutines.

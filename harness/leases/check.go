@@ -180,7 +180,7 @@ func (j *judging) withinEvidence() {
 }
 
 // The method `mistaken` is called after the session has used a reply as evidence. It returns why
-// the session must not have used this reply, or "" if it was right to use it.
+// the session must not have used this reply, or "" if the use was right.
 func (s *tracked) mistaken(e *Event) string {
 	switch r := s.request; {
 	case r == nil:
@@ -245,10 +245,11 @@ func (j *judging) ended(s *tracked, path string, at time.Duration) {
 	}
 }
 
-// waitersAreSilent judges what a session sends while it has contenders, holds nothing and is next
-// in no lock queue. Each such period counts as one check if it was longer than half a session
-// timeout. A session may send heartbeats when it has no lease: after a stall, only writes show that
-// the session still exists.
+// waitersAreSilent judges what a session sends while it only waits: it has contenders, holds
+// nothing and is next in no lock queue. The session must not send heartbeats while its lease
+// stands. It is allowed to send heartbeats when it has no lease: after a stall, only writes show
+// that the session still exists. Each period in which a session only waits counts as one check if
+// the period is longer than half a session timeout.
 func (j *judging) waitersAreSilent() {
 	since := make(map[*tracked]time.Duration) // when each session began to do nothing but wait
 	count := func(s *tracked, began, ended time.Duration) {
@@ -285,8 +286,8 @@ func (s *tracked) onlyWaits() bool {
 	return len(s.holds) == 0 && len(s.waits) > 0
 }
 
-// endsBeforeExpiry judges the promise of a lease: the servers expire a session only after its lease
-// has ended.
+// endsBeforeExpiry judges the promise of a lease. It requires that the servers expire a session
+// only after the session's lease has ended.
 func (j *judging) endsBeforeExpiry() {
 	if j.timeless() {
 		return
@@ -323,9 +324,9 @@ func (j *judging) endsBeforeExpiry() {
 	}
 }
 
-// expiryAfterTouch compares expiries with the session table of the leader. The leader must not
-// expire a session too early. Before the expiry, the leader must have received the packet from
-// which the session's lease was counted.
+// expiryAfterTouch compares expiries with the session table of the leader. It requires that the
+// leader does not expire a session too early. It also requires that, before the expiry, the leader
+// received the packet from which the session's lease was counted.
 func (j *judging) expiryAfterTouch() {
 	if j.timeless() {
 		return

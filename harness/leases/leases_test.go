@@ -319,8 +319,8 @@ func TestForgedTraceIsRefused(t *testing.T) {
 	}
 }
 
-// Holds must have ended when the lease first lapsed or was given up. Bug: a later reply without a
-// lease made the judge forget that time.
+// Holds must have ended when the lease first lapsed or was given up. Regression: a later reply
+// without a lease made the judge forget that time.
 func TestHoldsMustHaveEndedByTheEndOfTheLease(t *testing.T) {
 	type at struct{ at, deadline time.Duration }
 	for name, c := range map[string]struct {
@@ -344,9 +344,10 @@ func TestHoldsMustHaveEndedByTheEndOfTheLease(t *testing.T) {
 	}
 }
 
-// Regression: the note about the closest expiry was wrong in two cases. If all expiries were
-// exposed, it named an expiry that did not exist. If the closest expiry came before the end of the
-// lease, within the precision of the servers' times, it named a later expiry instead.
+// Regression: the note about the closest expiry was wrong in two cases:
+//   - If all expiries were exposed, the note named an expiry that did not exist.
+//   - If the closest expiry came before the end of the lease, but within the precision of the
+//     servers' times, the note named a later expiry instead.
 func TestNoteAboutTheClosestExpiry(t *testing.T) {
 	const id, early = "lease/ends-before-expiry", 400 * time.Microsecond
 	r := observe(t, session.Options{})
@@ -506,10 +507,10 @@ func TestOtherRuleIsRefused(t *testing.T) {
 	t.Log(one.Reason)
 }
 
-// The test uses the packets a, j and k of the picture in decision 1. The lease is counted from
-// packet a, because packet j proves that a PING came after packet a and before packet k. Without
-// packet j, or if packet j was sent too soon after the answer to packet a, the lease is counted
-// from the handshake.
+// The test uses the packets a, j and k of the picture in decision 1. Packet j proves that a PING
+// came after packet a and before packet k. So the lease is counted from packet a. In two cases, the
+// lease is counted from the handshake instead: if there is no packet j, or if packet j was sent too
+// soon after the answer to packet a.
 func TestRuleCountsFromTheRightPacket(t *testing.T) {
 	const ms = time.Millisecond
 	for _, c := range []struct {

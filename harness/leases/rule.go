@@ -123,11 +123,14 @@ func (l *lease) answer(p leasetrace.Proof, sent, read time.Duration, epoch int64
 }
 
 // The method `meet` applies the rule of decision 1 for a new connection, when its first quorum
-// write is answered. The rule compares the time of this answer with a bound. If the previous
-// connection had the same leader, the bound is the value that l.kept had at the end of that
-// connection. If it had another leader, the bound is l.keptBy(t), where t is the time at which its
-// last quorum write was sent. If the answer was read before the bound, l.kept rises to the bound,
-// unless l.kept is larger already.
+// write is answered. The rule compares the time at which this answer was read with a bound:
+//   - If the previous connection had the same leader, the bound is the value that l.kept had at the
+//     end of the previous connection.
+//   - If the previous connection had another leader, the bound is l.keptBy(t). Here t is the time
+//     at which the last quorum write of the previous connection was sent.
+//
+// If the answer was read before the bound, l.kept rises to the bound. If l.kept is larger than the
+// bound already, it does not change.
 func (l *lease) meet(read time.Duration, epoch int64) {
 	if l.carriedEpoch != 0 {
 		by := l.carriedKept

@@ -16,9 +16,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// An Event is one line of a trace. Times are those of the history. Package leasetrace lists the
-// fields of each kind of event. Fields that a kind does not use are zero, except that Sent and
-// Deadline are Never.
+// An Event is one line of a trace. Its times count from the start of the history. Package
+// leasetrace lists the fields of each kind of event. Fields that a kind does not use are zero,
+// except that Sent and Deadline are Never.
 type Event struct {
 	At       time.Duration
 	Sent     time.Duration

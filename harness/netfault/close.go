@@ -27,9 +27,9 @@ const closeXid int32 = 1 << 30
 
 // CloseSession ends a client's session from outside. It connects to `server` as a second client
 // with the session's id and password, and closes the session. When CloseSession returns nil, the
-// session and its ephemeral znodes are gone, and requests that its owner's proxy has stalled are
-// lost. The owner learns of that only from its own connection. CloseSession requests the given
-// session timeout; the server decides the actual one.
+// session and its ephemeral znodes are gone, and requests that the proxy of the session's owner has
+// stalled are lost. The owner learns of the close only from its own connection. CloseSession
+// requests the given session timeout; the server decides the actual one.
 //
 // If ctx ends first, the session may or may not be closed, and its timeout may have changed. If the
 // request to close was sent but not answered, the error is [ErrUnanswered].
@@ -39,11 +39,12 @@ func CloseSession(ctx context.Context, dial ensemble.DialFunc, server string, id
 	}, closeSession)
 }
 
-// Gone reports whether a session has ended, by trying to resume it at `server`. If the session is
-// alive, the attempt renews it, moves it to `server`, and closes its owner's connection to another
-// server. So call Gone only when the session should have ended.
+// Gone reports whether a session has ended, by trying to resume the session at `server`. If the
+// session is alive, the attempt renews the session and moves it to `server`. If the client that
+// owns the session is connected to another server, that connection is then closed. So call Gone
+// only when the session should have ended.
 //
-// A server that is isolated from the others may report either result.
+// A server that is isolated from the other servers can report either result.
 func Gone(ctx context.Context, dial ensemble.DialFunc, server string, id int64, password []byte, timeout time.Duration) (bool, error) {
 	err := withSession(ctx, dial, server, wire.ConnectRequest{
 		Timeout: int32(timeout.Milliseconds()), SessionID: id, Password: password,

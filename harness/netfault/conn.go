@@ -302,8 +302,8 @@ func (d *deadline) expired() <-chan struct{} {
 	return d.past
 }
 
-// The method `set` moves the deadline. Callers that already wait continue to wait for the old
-// channel, so the method replaces the channel only if it is closed.
+// The method `set` moves the deadline. Callers that already wait for the channel `past` continue to
+// wait for this channel. So `set` replaces the channel only if the channel is closed.
 func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

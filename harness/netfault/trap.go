@@ -27,7 +27,7 @@ const (
 	OpCloseSession    = wire.OpCloseSession
 )
 
-// When is the moment at which a trap springs.
+// A When is a moment at which a trap can spring.
 type When int
 
 // The moments.

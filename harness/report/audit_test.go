@@ -16,9 +16,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// auditOf returns the audit of locks that one session holds while another waits. At the first lock,
-// the session of the holder expires after 3 s, but the holder believes for 2 s more that it holds
-// the lock.
+// auditOf returns the audit of locks that one session holds while another session waits. At the
+// first lock, the session of the holder expires after 3 s. The holder believes for 2 s more that it
+// holds the lock.
 func auditOf(t *testing.T, locks int, label string) Audit {
 	t.Helper()
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

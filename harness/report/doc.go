@@ -4,11 +4,11 @@
 //
 //	store/<scenario>/<time>/     one run; the time is its start in UTC
 //	    history.jsonl            every event, see package history
-//	    history.txt              the same for people
+//	    history.txt              the same events for people
 //	    summary.txt              the lines that were printed, at most 25
 //	    result.json              verdict of each property, with the proof
-//	    faults.json              the plan, for another run
-//	    report.html              the page, one file
+//	    faults.json              the plan of the faults, for another run
+//	    report.html              the page of the run, as one file
 //	    junit.xml                a test case for each property
 //	    test.go.txt              for a violation on the embedded ensemble: a Go test that repeats the run in virtual time
 //	    porcupine.html           for a violation after few operations: where the checker porcupine stopped
@@ -20,8 +20,8 @@
 //
 // # Guarantees
 //
-// A file is complete or absent: it is written under another name and then renamed. history.jsonl is
-// written first, before any checker has run. So if result.json is missing, the run is still being
-// judged, or it ended before it was judged. Two runs never share a directory. The targets of latest
-// are never pruned.
+// Each file is complete or absent, because the package writes it under another name and then
+// renames it. The package writes history.jsonl first, before any checker has run. So if result.json
+// is missing, the run is still being judged, or the run ended before it was judged. Two runs never
+// share a directory. Runs to which a link named latest points are never pruned.
 package report

@@ -44,8 +44,8 @@ func Test%[1]s(t *testing.T) {
 `
 
 // GoTest returns the source of a test for package scenarios. The test fails as long as a run with
-// r's plan violates the property with the given id. It runs on the embedded ensemble in virtual
-// time.
+// r's plan violates the property with the given id. The test runs on the embedded ensemble in
+// virtual time.
 func GoTest(r *harness.Result, id string) string {
 	one, _ := r.Of(id)
 	return fmt.Sprintf(goTest, camel(r.Scenario)+camel(id), strings.Join(strings.Fields(one.Reason), " "), r.Scenario, r.Seed,

@@ -87,8 +87,9 @@ type settings struct {
 	Seed     uint64 `json:"seed"`
 }
 
-// OpenLedger opens the ledger in dir, or begins one with these settings and this seed. If the
-// ledger was begun with other settings, the error says so. An existing ledger keeps its own seed.
+// OpenLedger opens the ledger in dir. If there is no ledger, it begins one with the settings `with`
+// and the given seed. If the existing ledger was begun with other settings, the error says so. An
+// existing ledger keeps its own seed.
 func OpenLedger(dir, with string, seed uint64) (*Ledger, error) {
 	l := &Ledger{dir: dir, settings: settings{with, seed}}
 	if err := os.MkdirAll(dir, 0o755); err != nil {

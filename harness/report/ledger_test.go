@@ -32,8 +32,8 @@ func TestAnotherFileIsNoLedger(t *testing.T) {
 	}
 }
 
-// Bug: if a campaign was killed while it wrote the first line, no later campaign could begin in the
-// directory.
+// Regression: if a campaign was killed while it wrote the first line, no later campaign could begin
+// in the directory.
 func TestLedgerBeginsAgainAfterAnIncompleteFirstLine(t *testing.T) {
 	for _, left := range []string{"", `{"settings":"zkcoord so`} {
 		dir := t.TempDir()

@@ -177,7 +177,7 @@ func sampleResult(rounds int, broken bool) *harness.Result {
 }
 
 // The function `committed` returns the servers' log for a history. If a hold has not ended when the
-// next hold begins, the log shows that its session expired at that moment.
+// next hold begins, the log shows that the session of the earlier hold expired at that moment.
 func committed(h *history.History) *witness.Log {
 	var txns []txnlog.Txn
 	add := func(session int64, at time.Duration, op wire.Op, token int64) {
@@ -463,7 +463,7 @@ func TestWhatARunSaysIsNeverMarkup(t *testing.T) {
 	clean(t, p)
 }
 
-// Bug: a role of server -1 caused a panic, and a role of server 2147483647 used all memory.
+// Regression: a role of server -1 caused a panic, and a role of server 2147483647 used all memory.
 func TestRolesOfServersThatNoEnsembleHasAreLeftOut(t *testing.T) {
 	role := func(node string) history.Event {
 		return history.Event{Kind: history.Fact, Op: history.FactRole, Node: node, Result: "leader", Client: history.Nobody}

@@ -63,7 +63,7 @@ type operations struct {
 // Gone is the time from the start of a hold to the grant of the same object to another client. Such
 // a grant shows that the holder's znode is gone. Gone is -1 in each of these cases:
 //   - No other client was granted the object before the recorded end of the hold.
-//   - Several clients may hold the object at the same time.
+//   - Several clients are allowed to hold the object at the same time.
 type holds struct {
 	Start  []int64  `json:"s"`
 	Took   []int64  `json:"d"`
@@ -102,8 +102,9 @@ type faultSpan struct {
 	Error    string `json:"e"`
 }
 
-// A lane shows who held one path according to the servers' logs. If Belief is set, it shows what
-// clients' own logs say instead. Mark is the number of the path, by which violations refer to it.
+// A lane shows who held one path according to the servers' logs. If Belief is set, the lane shows
+// who held the path according to clients' own logs instead. Mark is the number of the path.
+// Violations refer to the path by this number.
 type lane struct {
 	Name   string     `json:"n"`
 	Belief bool       `json:"b,omitempty"`
@@ -220,8 +221,8 @@ func (p *picture) addOperations(h *history.History, ops []history.Operation) {
 	}
 }
 
-// The function `exclusive` reports whether at most one client may hold an object at a time,
-// according to the checkers of the run.
+// The function `exclusive` reports whether at most one client is allowed to hold an object at a
+// time, according to the checkers of the run.
 func exclusive(r *harness.Result) bool {
 	return slices.ContainsFunc(r.Results, func(one checker.Result) bool { return one.ID == "lock/no-overlap" || one.ID == "election/no-overlap" })
 }

@@ -17,8 +17,8 @@ type Run struct {
 	ID   string // scenario/time, its place in the store
 	Dir  string
 	Size int64 // of its files, in bytes
-	// Document is its result. Document.Version is zero if the run ended before it was judged, or is
-	// still in progress.
+	// Document is the result of the run. Document.Version is zero if the run ended before it was
+	// judged, or if the run is still in progress.
 	Document Document
 	// Problem says why the result could not be read, although a result exists.
 	Problem string

@@ -23,7 +23,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Faults use the passwords of sessions, and clients have credentials. A run must not store either.
+// Faults use the passwords of sessions, and clients have credentials. A run must store neither the
+// passwords nor the credentials.
 func TestNothingStoredHasACredential(t *testing.T) {
 	const credential = "user:3Rz-secret"
 	var mu sync.Mutex

@@ -123,8 +123,9 @@ func failingSlice(r *harness.Result) (checker.Slice, bool) {
 // stampLayout is the format of the time in the name of a run's directory.
 const stampLayout = "20060102T150405.000Z"
 
-// The method `directory` returns the run's directory and creates it if needed. Mkdir fails if the
-// name is taken, so two runs that start in the same millisecond get two directories.
+// The method `directory` returns the run's directory and creates it if needed. Mkdir fails if a
+// directory with the name exists, so two runs that start in the same millisecond get two
+// directories.
 func (s *Store) directory(r *harness.Result) (dir string, fresh bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

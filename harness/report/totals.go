@@ -168,7 +168,7 @@ func (t *Totals) Confidence() string {
 	return fmt.Sprintf("with 95 %% confidence, less than %.2g %% of such rounds are invalid", 100*most)
 }
 
-// table is a table of the page and of the text.
+// The type `table` is a table that is on the page and in the text.
 type table struct {
 	Title string
 	Heads []string

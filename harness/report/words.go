@@ -42,8 +42,9 @@ type figure struct {
 
 type fact struct{ Name, Value string }
 
-// A story summarizes the run: the first violation, or else the first other result that keeps the
-// run from being valid. If there is neither, it says that no property was violated.
+// A story summarizes the run. It is about the first violation, or else about the first other result
+// that keeps the run from being valid. If there is neither, the story says that no property was
+// violated.
 type story struct {
 	ID, Verdict, Words, Link string
 	Class                    string

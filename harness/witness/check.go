@@ -142,8 +142,8 @@ func (l *Log) grantsInLog(j *judging) {
 	}
 }
 
-// endedBeforeDeletion judges whether each hold had ended when the servers deleted its znode. This
-// is promised even if no other client waits for the object.
+// endedBeforeDeletion requires that each hold had ended when the servers deleted the znode of the
+// hold. This guarantee applies even if no other client waits for the object.
 func (l *Log) endedBeforeDeletion(j *judging) {
 	if j.timeless() {
 		return

@@ -34,8 +34,9 @@ type outcomes struct {
 	examples         []string
 }
 
-// newOutcomes prepares the comparison, and returns it with all operations. If the logs do not show
-// the outcome of each operation, it returns nil, and the property is not exercised.
+// newOutcomes prepares the comparison. It returns the comparison and all operations. If the logs do
+// not show the outcome of each operation, newOutcomes returns nil, and the property is not
+// exercised.
 func (l *Log) newOutcomes(j *judging) (*outcomes, []history.Operation) {
 	ops, err := j.Operations()
 	switch {
@@ -178,8 +179,8 @@ func (it logItem) gone() []*Life {
 	return all
 }
 
-// queueItems returns the znodes of queue items, by queue and value. The znodes are below the queue,
-// and an operation on the queue names the value.
+// queueItems returns the znodes that contained the items of queues, by queue and value. It
+// considers only values that an operation on the queue names, and only znodes below the queue.
 func (l *Log) queueItems(ops []history.Operation) map[[2]string]logItem {
 	found := make(map[[2]string]logItem)
 	var queues []string
@@ -307,9 +308,10 @@ func (o *outcomes) put(op history.Operation, it logItem) {
 	o.judge(op, zxid, "created the item")
 }
 
-// The method `acknowledged` returns the zxid of the transaction that deleted a claim together with
-// its item, and thereby the value. If no transaction fits, it returns 0. If one session had several
-// claims on an item, their tokens distinguish them.
+// The method `acknowledged` searches for the transaction of an ack. This transaction deleted the
+// claim together with the claimed item, and so removed the value. The method returns the zxid of
+// the transaction, or 0 if no transaction fits. If one session had several claims on an item, their
+// tokens distinguish the claims.
 func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
 	for _, item := range it.gone() {
 		if !by(op, item.DeletedBy) || op.Outcome() == session.OK && !o.within(op, item.DeletedAt) {
@@ -328,9 +330,8 @@ func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
 }
 
 // The method `take` judges a take. If the take succeeded, its session must have removed the item,
-// during the take or earlier. A take that did not succeed may still have removed an item. If its
-// session removed an item during the take, and no operation delivered the item, the take is the
-// cause.
+// during the take or earlier. A take that did not succeed may have removed an item all the same. It
+// did if the session removed an item during the take, and no operation delivered this item.
 func (o *outcomes) take(op history.Operation, items map[[2]string]logItem, silently []*Life) {
 	zxid := int64(0)
 	if op.Outcome() == session.OK {
@@ -388,8 +389,9 @@ func (o *outcomes) claim(op history.Operation, items map[[2]string]logItem, know
 
 // The method `unclaimed` returns the transaction by which an operation ended a claim on an item.
 // The transaction must be of the operation's session, and committed during the operation. After the
-// transaction the item must still exist: in the same znode, or in a new one if it was moved. If no
-// transaction fits, the result is 0.
+// transaction the item must still exist. If `moved` is set, it must be in a new znode that this
+// transaction created. Otherwise it must be in its old znode. If no transaction fits, the result is
+// 0.
 func (o *outcomes) unclaimed(op history.Operation, it logItem, moved bool) int64 {
 	for _, life := range o.log.owned[op.Invoke.Session] {
 		if !life.ephemeral || life.Deleted == 0 || life.DeletedBy != life.Session || life.Closed || !o.did(op, life.DeletedAt) {
@@ -602,8 +604,9 @@ func (o *outcomes) get(op history.Operation, all []amount) {
 	o.Violation(op.Events(), "%s read %d from %s, which had no such value at any time of the call", op.Invoke.Who(), result, op.Invoke.Object)
 }
 
-// The method `count` judges a change of a counter. Adds of several threads can share one
-// transaction, so the value in the transaction is not compared.
+// The method `count` judges a change of a counter. It searches for a transaction that changed the
+// counter during the operation. It does not compare values, because one transaction can have the
+// sum of the adds of several threads.
 func (o *outcomes) count(op history.Operation, all []amount) {
 	if op.Invoke.Session == 0 || op.Invoke.Op == checker.OpCompareAndSet && op.Outcome() == session.OK && op.Complete.Result != checker.Swapped {
 		return

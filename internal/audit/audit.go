@@ -195,8 +195,8 @@ type entry struct {
 type place struct {
 	kind  waits.Kind
 	queue []*entry // in the order in which they are served
-	// before is the last holder, if its session expired or another session deleted its znode. It
-	// becomes nil when another holder is served.
+	// The field `before` is the last holder that ended because its session expired, or because
+	// another session deleted its znode. The field becomes nil when another holder is served.
 	before *Span
 }
 
@@ -256,9 +256,9 @@ func (f *follower) apply(t *txnlog.Txn) {
 	}
 }
 
-// passed gives the permit e the token of its contender. lock.Semaphore creates a permit and deletes
-// the contender at the gate of the semaphore in one transaction. If t does not delete a contender
-// there, passed does nothing.
+// The method `passed` gives the permit e the token of its contender. lock.Semaphore creates a
+// permit and deletes the contender at the gate of the semaphore in one transaction. If t does not
+// delete a contender at the gate, the method does nothing.
 func (f *follower) passed(e *entry, t *txnlog.Txn) {
 	for _, c := range t.Changes {
 		if gate := f.alive[c.Path]; c.Op == wire.OpDelete && gate != nil && gate.Place == znode.Join(e.Place, waits.Gate) {
@@ -271,8 +271,9 @@ func deletes(t *txnlog.Txn, path string) bool {
 	return slices.ContainsFunc(t.Changes, func(c txnlog.Change) bool { return c.Op == wire.OpDelete && c.Path == path })
 }
 
-// create adds the znode z and returns its entry, or nil if z has no span. `created` is the time at
-// which z was created. `known` is the same time, or the start of the logs if z was created earlier.
+// The method `create` adds the znode z and returns its entry, or nil if z has no span. `created` is
+// the time at which z was created. `known` is the same time, or the start of the logs if z was
+// created earlier.
 func (f *follower) create(z waits.Znode, owner int64, zxid, created, known int64) *entry {
 	role, ok := f.layouts.Create(z)
 	contends := role.Contender.Name != ""
@@ -393,8 +394,8 @@ func (f *follower) set(e *entry, data []byte, t *txnlog.Txn) {
 	e.queue.serve(t.Time)
 }
 
-// The method `standing` returns the spans that have not ended. If a span should have ended, its
-// Abandoned says why.
+// The method `standing` returns the spans that have not ended. If such a span should have ended,
+// the field Abandoned of the span says why.
 func (f *follower) standing() []Span {
 	var all []Span
 	for _, e := range f.alive {
@@ -416,7 +417,8 @@ func (f *follower) standing() []Span {
 // mostLabel is the maximum length of a label, in bytes. Longer data are no label.
 const mostLabel = 120
 
-// label returns data as text. It returns "" if data are too long, or are not printable text.
+// The function `label` returns data as text. It returns "" if the data are too long, or are not
+// printable text.
 func label(data []byte) string {
 	if len(data) > mostLabel || !utf8.Valid(data) {
 		return ""

@@ -19,8 +19,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const id = "0123456789abcdef0123456789abcdef"
 
-// parse reads one transaction per line: the time in milliseconds, the session, and the operations.
-// The number of the line, from 1, is the zxid.
+// The function `parse` reads one transaction per line: the time in milliseconds, the session, and
+// the operations. The number of the line, from 1, is the zxid.
 func parse(t testing.TB, text string) (txns []txnlog.Txn) {
 	t.Helper()
 	for line := range strings.Lines(strings.TrimSpace(text)) {
@@ -93,8 +93,8 @@ func spansOf(t testing.TB, start Start, under, text string) (all []Span) {
 	return all
 }
 
-// show writes spans as a table. A line has the session, the kind, the place, the times of Served
-// and Ended, and the end.
+// The function `show` writes spans as a table. A line has the session, the kind, the place, the
+// times of Served and Ended, and the end.
 func show(spans []Span) string {
 	var b strings.Builder
 	for _, s := range spans {
@@ -442,8 +442,9 @@ func TestClaimsOfReadersAndPermits(t *testing.T) {
 	}
 }
 
-// In this test, the client notices its first permit only shortly before its second permit is
-// granted. By times alone, the first claim would match the second permit.
+// In this test, the client notices its first permit late: shortly before its second permit is
+// granted. If claims were matched with permits by their times alone, the claim on the first permit
+// would match the second permit.
 func TestClaimsOfPermitsMatchByTheirTokens(t *testing.T) {
 	const txns = `
 		1000 1 create /s/locks/ID-lock-0000000000
@@ -463,7 +464,7 @@ func TestClaimsOfPermitsMatchByTheirTokens(t *testing.T) {
 }
 
 // Members of a group exclude each other only if they have the same name. For every kind of place, a
-// claim may name the znode instead of the place.
+// claim can name the znode instead of the place.
 func TestClaimsOfMembers(t *testing.T) {
 	const txns = `
 		1 1 container /g

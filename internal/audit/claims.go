@@ -223,8 +223,8 @@ func (c *comparison) spanOf(claim Claim) *Span {
 	return best
 }
 
-// judge compares a claim with s, the matching span of the servers' logs. s is nil if no span
-// matches. judge reports whether the servers' logs contradict the claim, and how.
+// The method `judge` compares a claim with s, the matching span of the servers' logs. s is nil if
+// no span matches. The method reports whether the servers' logs contradict the claim, and how.
 func (c *comparison) judge(claim Claim, s *Span) (Conflict, bool) {
 	one := Conflict{Claim: claim, Span: s, From: claim.From, To: claim.To}
 	if s == nil {
@@ -253,8 +253,8 @@ func (c *comparison) judge(claim Claim, s *Span) (Conflict, bool) {
 
 // The method `others` returns the other holders that held the same lock, election, item or member
 // as s at some time between `from` and `to`. They are in the order of the field From. The method
-// leaves out holders that may hold at the same time as s: readers if s is a reader, and all holders
-// of a semaphore.
+// leaves out holders that are allowed to hold at the same time as s: readers if s is a reader, and
+// all holders of a semaphore.
 func (c *comparison) others(s *Span, from, to time.Time) []Other {
 	if s.Kind == waits.Semaphore {
 		return nil

@@ -52,8 +52,8 @@ func (a attributes) get(keys ...string) (v value) {
 	return v
 }
 
-// records parses a line of log/slog, which has one entry, or a line of OTLP, which may have
-// several. If the line has neither form, it has no entries.
+// The function `records` parses a line of log/slog, which has one entry, or a line of OTLP, which
+// can have several. If the line has neither form, it has no entries.
 func records(text []byte) (all []record) {
 	var line struct {
 		record

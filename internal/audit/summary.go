@@ -12,8 +12,8 @@ import (
 // A Summary counts spans, and keeps the last spans of each place. Its size depends on the number of
 // places and of expired sessions, but not on the number of spans.
 type Summary struct {
-	// Most is the number of last spans to keep for each place; zero keeps all. Takeovers and
-	// Abandoned keep at least their last Most spans.
+	// Most is the number of spans that a Summary keeps for each place: the last ones. Zero means
+	// all spans. Takeovers and Abandoned have at least their last Most spans.
 	Most int
 
 	Takeovers, Abandoned []Span // spans whose field After or Abandoned is set

@@ -32,10 +32,11 @@ type Options struct {
 	Progress func(format string, args ...any) // nil discards it
 }
 
-// patience is how much longer than its Warm and Time a job may take before it fails.
+// The constant `patience` is the time that a job may take in addition to its Warm and its Time. A
+// job that takes longer fails.
 const patience = time.Minute
 
-// root is the parent of all znodes.
+// The constant `root` is the parent of all znodes.
 const root = "/zkcoord-bench"
 
 func (o *Options) complete() error {
@@ -149,8 +150,8 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	return report, nil
 }
 
-// config returns the configuration of the ensemble on which Run measures: ZooKeeper's default tick,
-// and JVMs with the full compiler and 1 GB of memory.
+// The function `config` returns the configuration of the ensemble on which Run measures:
+// ZooKeeper's default tick, and JVMs with the full compiler and 1 GB of memory.
 func config(nodes int) ensemble.Config {
 	return ensemble.Config{Nodes: nodes, TickTime: 2 * time.Second, JVMFlags: []string{"-Xmx1g", "-XX:TieredStopAtLevel=4"}}
 }

@@ -47,7 +47,7 @@ func (c *meter) close() {
 	}
 }
 
-// reset returns the counts and sets them to zero.
+// The method `reset` returns the counts and sets them to zero.
 func (c *meter) reset() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

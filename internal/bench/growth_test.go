@@ -167,8 +167,8 @@ func (g growth) row(t *testing.T, n int, w *growthWorld) string {
 	return strings.TrimSpace(strings.Join(cells, " | "))
 }
 
-// figure formats x without decimals from 100 on, with two significant digits below 0.1, and
-// otherwise with at most two decimals.
+// The function `figure` formats x. From 100 on, the text has no decimals. Below 0.1, it has two
+// significant digits. Otherwise it has at most two decimals.
 func figure(x float64) string {
 	switch {
 	case x >= 100:
@@ -363,7 +363,7 @@ type crowd struct {
 	over   atomic.Bool // set just before the sessions close; after that, a failed Lock is no error
 }
 
-// gather makes n contenders, each with its own session.
+// The function `gather` makes n contenders, each with its own session.
 func gather(w *growthWorld, n int) *crowd {
 	c := &crowd{world: w, grants: make(chan *lock.Grant, n+1)}
 	w.create("/lock")
@@ -509,8 +509,8 @@ func readGroup(w *growthWorld, members int) {
 	w.counted(1)
 }
 
-// plant creates n znodes below /tree: for each 1,000 of them, one directory with 999 children. It
-// returns the path of the last child.
+// The method `plant` creates n znodes below /tree: for each 1,000 of them, one directory with 999
+// children. It returns the path of the last child.
 func (w *growthWorld) plant(n int) (leaf string) {
 	paths := []string{"/tree"}
 	for i := range n / 1_000 {
@@ -524,9 +524,9 @@ func (w *growthWorld) plant(n int) (leaf string) {
 	return paths[len(paths)-1]
 }
 
-// The method `copied` starts a client that keeps a copy of the tree. If `change` is nil, it counts
-// the cost of the client's first read of the whole tree. Otherwise it calls `change` after that
-// read, and counts the cost until the client has observed the change.
+// The method `copied` starts a client that keeps a copy of the tree. If `change` is nil, the method
+// counts the cost of the client's first read of the whole tree. Otherwise the method calls `change`
+// after that read, and counts the cost until the client has observed the change.
 func (w *growthWorld) copied(change func()) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	defer cancel()

@@ -57,7 +57,7 @@ type Sample struct {
 // Rate returns the operations per second.
 func (s Sample) Rate() float64 { return float64(s.Ops) / s.Took.Seconds() }
 
-// limit decides when a job is over: after its time or after its operations.
+// The type `limit` decides when a job is over: after its time or after its operations.
 type limit struct {
 	job        Job
 	start      time.Time
@@ -95,8 +95,9 @@ func (l limit) sample(ops int, latency time.Duration) Sample {
 	return Sample{Ops: ops, Took: took, Latency: latency}
 }
 
-// repeat lets each client do one operation after another until the job is over. The argument `k` of
-// op is the number of operations that this client has already done.
+// The method `repeat` lets each client do one operation after another until the job is over. The
+// function `op` does one operation. Its argument `k` is the number of operations that this client
+// has already done.
 func (j Job) repeat(ctx context.Context, op func(ctx context.Context, client, k int) error) (Sample, error) {
 	var done atomic.Int64
 	l := j.limit()
@@ -125,7 +126,7 @@ type stopwatch struct {
 	laps  []time.Duration
 }
 
-// lap records the time since the last call of start, if there was one.
+// The method `lap` records the time since the last call of `start`, if there was one.
 func (s *stopwatch) lap() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -270,10 +271,10 @@ func (j Job) write(ctx context.Context, write func(ctx context.Context, k int) e
 	return l.sample(done, watch.median()), nil
 }
 
-// A last is the number of the last round of a job. It is for jobs in which all clients must join
-// each round. If the time is over when a client is about to begin a round, that round becomes the
-// last round. At that moment, no client can have begun a later round, because this client has not
-// joined its own round yet.
+// The type `last` has the number of the last round of a job. It is for jobs in which all clients
+// must join each round. If the time is over when a client is about to begin a round, that round
+// becomes the last round. At that moment, no client can have begun a later round, because this
+// client has not joined its own round yet.
 type last struct{ atomic.Int64 }
 
 func newLast() *last {

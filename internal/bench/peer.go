@@ -17,7 +17,7 @@ var curatorSource []byte
 //go:embed kazoo_bench.py
 var kazooSource []byte
 
-// programs are the drivers of the libraries in other languages.
+// The variable `programs` has the drivers of the libraries in other languages.
 var programs = map[peers.Library]peers.Source{
 	peers.Curator: {Library: peers.Curator, Name: "CuratorBench", Text: curatorSource, Flags: []string{"-Xmx1g", "-XX:+UseSerialGC"}},
 	peers.Kazoo:   {Library: peers.Kazoo, Name: "kazoo_bench", Text: kazooSource},
@@ -33,7 +33,7 @@ type peer struct {
 func (p *peer) name() string { return p.library.String() }
 
 // The method `does` returns false for jobs whose field Relaxed is true. For kazoo, it also returns
-// false for two kinds of jobs, because such a job may never return:
+// false for two kinds of jobs, because it is possible that such a job never returns:
 //
 //   - ReadWrite: kazoo's readers and writers can deadlock if there are several of both (kazoo#649).
 //   - Barrier: a member can create the znode "ready" again after another member has deleted it. A

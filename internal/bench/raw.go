@@ -53,7 +53,7 @@ func (r raw) open(ctx context.Context, servers []string, n int) (fleet, error) {
 	return f, nil
 }
 
-// connect opens a session. It discards the log messages of package zk.
+// The function `connect` opens a session. It discards the log messages of package zk.
 func connect(ctx context.Context, server string) (*zk.Conn, error) {
 	conn, events, err := zk.Connect([]string{server}, sessionTimeout, zk.WithLogger(silent{}))
 	if err != nil {
@@ -162,8 +162,9 @@ func (f *rawFleet) count(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// The function `ignore` takes the value and the error of a call, and discards the value. The
-// returned function returns nil if the error of the call is `what`, and otherwise that error.
+// The function `ignore` takes the value and the error of a call, and discards the value. It returns
+// a function that takes an error `what`. If the error of the call is `what`, that function returns
+// nil. Otherwise it returns the error of the call.
 func ignore[T any](_ T, err error) func(error) error {
 	return func(what error) error {
 		if errors.Is(err, what) {
@@ -231,7 +232,7 @@ func (f *rawFleet) watch(ctx context.Context, j Job) (Sample, error) {
 		_, err := f.conns[0].Set(j.Path, []byte(strconv.Itoa(k)), -1)
 		return err
 	}, func(ctx context.Context, i int, seen func(int)) error {
-		// The server of this client may not have the znode yet.
+		// Possibly the server of this client does not have the znode yet.
 		if _, err := f.conns[i].Sync(j.Path); err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ func (r Row) value(s Sample) float64 {
 // lists all items for each item that it takes, so the cost of its queue grows with this number.
 const queueItems = 2000
 
-// batch is the number of items that are put or taken at once in rows with batches.
+// The constant `batch` is the number of items that are put or taken at once in rows with batches.
 const batch = 50
 
 // Rows returns all rows. The fields Time and Warm of each job are for Options.Time of one second.

@@ -57,7 +57,7 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
-// Bug: a killed test run left a profile in the temporary directory permanently.
+// Regression: a killed test run left a profile in the temporary directory permanently.
 func TestWhatAKilledTestLeavesIsSwept(t *testing.T) {
 	dir := t.TempDir()
 	// Like a browser, the script keeps its ends of the pipes open until it ends.

@@ -106,8 +106,8 @@ func (k *check) advise(requirement, got string) {
 	k.report(Finding{Requirement: requirement, OK: got == "", Advice: true, Got: got})
 }
 
-// start starts another client. If the start fails, the method reports a requirement that is not
-// met, and returns nil.
+// The method `start` starts another client. If the client does not start, the method reports a
+// requirement that is not met, and returns nil.
 func (k *check) start(ctx context.Context) *checked {
 	c := &checked{proxy: netfault.New(k.ensemble.DialContext)}
 	s := Setup{Servers: k.ensemble.Servers(), Timeout: checkTimeout, Path: checkPath, Recipe: k.recipe, Permits: 1, Number: len(k.started)}
@@ -161,8 +161,8 @@ func (r Recipe) grants() bool {
 func (r Recipe) acquires() string { return r.Operations()[len(r.Operations())-2] }
 func (r Recipe) releases() string { return r.Operations()[len(r.Operations())-1] }
 
-// expect sends a request whose reply should have the type `typed`, and returns "". If the reply has
-// another type, or if there is no reply, expect returns what was received instead.
+// The function `expect` sends a request. If the reply has the type `typed`, the function returns
+// "". If the reply has another type, or if there is no reply, it returns what was received instead.
 func expect(ctx context.Context, c *checked, r Request, typed string) (Reply, string) {
 	reply, err := c.Do(ctx, r)
 	return reply, unlike(reply, err, typed)

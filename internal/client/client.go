@@ -54,8 +54,8 @@ type Client struct {
 // error that wraps ErrEnded and says how the client ended.
 var ErrEnded = errors.New("the client ended")
 
-// Start starts the program as a client and waits for its first line, the hello, which must list the
-// operations of the recipe. The caller must close the client.
+// Start starts the program as a client and waits for its first line, the hello. The hello must list
+// the operations of the recipe. The caller must close the client.
 func Start(ctx context.Context, p Program, s Setup, o Options) (started *Client, err error) {
 	o.HelloTime, o.AnswerTime = cmp.Or(o.HelloTime, 30*time.Second), cmp.Or(o.AnswerTime, 30*time.Second)
 	if o.Log == nil {
@@ -137,8 +137,8 @@ func (c *Client) Operations() []string {
 	return c.operations
 }
 
-// read handles the client's lines until the client's output ends. Then it waits until the client
-// has ended.
+// The method `read` handles the client's lines until the client's output ends. Then it waits until
+// the client has ended.
 func (c *Client) read(out io.ReadCloser) {
 	defer out.Close()
 	err := c.lines(bufio.NewReaderSize(out, MaxLine))
@@ -181,8 +181,8 @@ func (c *Client) lines(from *bufio.Reader) error {
 	}
 }
 
-// handle handles one line. The order of lines matters: if a line that reports a loss follows a
-// reply, the grant of that reply is lost.
+// The method `handle` handles one line of the client. The order of lines matters: if a line that
+// reports a loss follows a reply, the grant of that reply is lost.
 func (c *Client) handle(r Reply) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -215,8 +215,8 @@ func (c *Client) handle(r Reply) error {
 	return nil
 }
 
-// fail makes the client take no more requests, and ends the context of its grant. Only the first
-// cause counts.
+// The method `fail` makes the client take no more requests, and ends the context of the client's
+// grant. Only the first cause counts.
 func (c *Client) fail(cause error) {
 	c.end(cause)
 	c.mu.Lock()
@@ -232,8 +232,10 @@ func (c *Client) fail(cause error) {
 func (c *Client) Err() error { return context.Cause(c.over) }
 
 // Do sends a request and waits for the reply. If the reply reports an error, the error that Do
-// returns has the outcome that the reply reports. If no reply comes within the time limit and
-// before ctx ends, the outcome is Indeterminate, and the client takes no more requests.
+// returns has the outcome that the reply reports.
+//
+// Do stops waiting at the time limit, or when ctx or the client ends. If there is no reply by then,
+// the outcome is Indeterminate, and the client takes no more requests.
 func (c *Client) Do(ctx context.Context, r Request) (Reply, error) {
 	failed := func(o session.Outcome, err error) error {
 		return &session.RequestError{Op: r.Op, Path: "by the client", Outcome: o, Err: err}
@@ -307,8 +309,8 @@ func (c *Client) bound(r Request) (most time.Duration, bounded bool) {
 }
 
 // Grant is like Do, for a request that acquires a grant. The returned context ends when the client
-// ends or reports the loss of the grant. A report before the reply counts too, because a client may
-// report a loss at any time after the request.
+// ends or reports the loss of the grant. The client can report the loss at any time after the
+// request, even before the reply.
 func (c *Client) Grant(ctx context.Context, r Request) (Reply, context.Context, error) {
 	c.mu.Lock()
 	c.grant, c.lose = context.WithCancelCause(context.Background())

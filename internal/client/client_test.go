@@ -31,8 +31,8 @@ const greeting = `{"type":"hello","protocol":1,"operations":["acquire","release"
 // `rest`.
 func hello(rest string) string { return "echo '" + greeting + "'; " + rest }
 
-// The constant `soon` is far longer than any of these clients needs, and half of the default time
-// limits of Options.
+// The constant `soon` is far longer than any client in these tests needs. It is half of the default
+// time limits of Options.
 const soon = 15 * time.Second
 
 func startShell(t *testing.T, command string, o Options) (*Client, error) {
@@ -147,9 +147,10 @@ func TestClientThatBreaksTheProtocol(t *testing.T) {
 	}
 }
 
-// The function `echoes` is a client whose reply has the value of the request as its type. If the
-// value begins with "lost ", the client first reports a loss, and the rest of the value is the
-// type. If the type is a number, the client waits for that many seconds and then replies OK.
+// The function `echoes` is a client for tests. The value of a request determines the reply. If the
+// value begins with "lost ", the client first reports a loss, and removes this prefix from the
+// value. If the rest is a number, the client waits for that many seconds and replies OK. Otherwise
+// the rest is the type of the reply.
 func echoes(_ Setup, in io.Reader, out io.Writer) error {
 	return Serve(in, out, Lock.Operations(), func(s *Server, r Request) Reply {
 		if rest, found := strings.CutPrefix(r.Value, "lost "); found {
@@ -304,8 +305,9 @@ func TestProgramThatCannotBeStarted(t *testing.T) {
 	}
 }
 
-// The first bytes of a connection can also be a reply to a four-letter command, or a record of TLS.
-// In both cases there is no session.
+// The first bytes that a server sends on a connection are not always the answer to a connect
+// request. They can also be a reply to a four-letter command, or a record of TLS. In these cases
+// there is no session.
 func TestFirstBytesThatAreNoSession(t *testing.T) {
 	for _, first := range []string{"imok", "\x16\x03\x01\x02", "\x80\x00\x00\x00", "\xff\xff\xff\xff", "\xff\xff\xff\xfc\x00\x00\x00\x00"} {
 		if s, found, more := answered([]byte(first)); found || more {

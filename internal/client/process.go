@@ -35,8 +35,8 @@ type pipes struct {
 	out io.ReadCloser
 }
 
-// start starts the program. A child process gets the setup in its environment; a program in this
-// process gets s. The standard error of a child process is written to log.
+// The method `start` starts the program. A child process gets the setup in its environment; a
+// program in this process gets s. The standard error of a child process is written to log.
 func (p Program) start(s Setup, log io.Writer) (process, pipes, error) {
 	if p.Inside != nil {
 		i, ends := startInside(p.Inside, s)

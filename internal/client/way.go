@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// A Way is a loopback address that forwards a client's connections to one server, which it reaches
-// through a dialer.
+// A Way is a loopback address that forwards a client's connections to one server. The Way uses a
+// dialer to connect to the server.
 type Way struct {
 	listener net.Listener
 	server   string
@@ -19,7 +19,8 @@ type Way struct {
 	work sync.WaitGroup
 }
 
-// NewWay returns a Way to `server`, which it reaches with `dial`. The caller must close the Way.
+// NewWay returns a Way to `server`. The Way connects to the server with `dial`. The caller must
+// close the Way.
 func NewWay(server string, dial Dial) (*Way, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

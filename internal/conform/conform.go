@@ -133,8 +133,8 @@ func (o *Options) look(ctx context.Context, r requirement, dir string) (Finding,
 	return f, nil
 }
 
-// judge derives the verdict from the steps. A wrong step counts even if later steps could not be
-// done.
+// The method `judge` derives the verdict from the steps. A wrong step counts even if later steps
+// could not be done.
 func (f *Finding) judge(err error) {
 	f.Verdict = checker.Valid
 	switch {

@@ -148,7 +148,8 @@ func TestRealServersConform(t *testing.T) {
 	}
 }
 
-// The packages document each guarantee that a requirement names.
+// Each requirement names at least one guarantee that depends on it. The file docs/guarantees.md has
+// each of these guarantees.
 func TestGuaranteesOfRequirementsExist(t *testing.T) {
 	text, err := os.ReadFile("../../docs/guarantees.md")
 	if err != nil {

@@ -89,8 +89,8 @@ type client struct {
 	closed  bool
 }
 
-// connect sends a handshake to a server. The client is nil if the server closes the connection, or
-// answers that there is no such session.
+// The method `connect` sends a handshake to a server. The returned client is nil if the server
+// closes the connection, or answers that there is no such session.
 func (p *probe) connect(server int, r wire.ConnectRequest) (*client, error) {
 	l, err := trace.Dial(p.ctx, p.servers, server)
 	if err != nil {
@@ -173,8 +173,8 @@ func (c *client) drop() error {
 	return nil
 }
 
-// end closes the session and requires an answer. If the server closes the connection instead, it
-// may not have closed the session.
+// The method `end` closes the session and requires an answer. If the server closes the connection
+// without an answer, the session may still exist.
 func (c *client) end() error {
 	c.closed = true
 	defer c.link.Close()
@@ -200,8 +200,9 @@ func (c *client) send(op wire.Op, req wire.Record) error {
 	return nil
 }
 
-// receive returns the header of the next reply, and decodes the body of this reply into rsp, unless
-// rsp is nil. If the server closes the connection instead, the code is ConnectionLoss.
+// The method `receive` returns the header of the next reply, and decodes the body of this reply
+// into rsp, unless rsp is nil. If the server closes the connection instead, the code in the header
+// is ConnectionLoss.
 func (c *client) receive(rsp wire.Record) (h wire.ReplyHeader, err error) {
 	frame, err := c.link.Read()
 	if err != nil {

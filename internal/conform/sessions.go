@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// leased lists the guarantees that depend on the lease.
+// The list `leased` has the guarantees that depend on the lease.
 var leased = []string{"S2", "L1", "E3", "Q7"}
 
 const (
@@ -350,8 +350,8 @@ func kept(p *probe) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	// If this process or a server was delayed, the requests of a session were far apart. Writes
-	// also show delays of the leader, because a write waits for the leader.
+	// The time l.between includes delays of this process and of the session's server. For writes,
+	// it also includes delays of the leader, because a write waits for the leader.
 	for _, l := range lives {
 		if l.between > l.timeout/2 {
 			return fmt.Errorf("%s at %s were up to %v apart, more than half of the timeout %v: the machine is too busy for this check",

@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The map usedBy has the operations of a trace that recipes use. The key is the name of the
+// The map usedBy has those operations of a trace that recipes use. The key is the name of an
 // operation. The value lists the guarantees that depend on the operation.
 var usedBy = map[string][]string{
 	wire.OpCreate.String():          {"S3", "L1", "E2", "G1", "Q2", "C1"},

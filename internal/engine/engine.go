@@ -1,5 +1,6 @@
 // Package engine defines the parts of a session that package recipe needs and that no other package
-// may use. Package session implements them. Package recipe documents the methods.
+// may use. Package session implements these parts. Package recipe documents the methods of
+// [Engine].
 package engine
 
 import (
@@ -43,8 +44,9 @@ type Node struct {
 	Czxid int64
 }
 
-// Is reports whether the znode at n's path, which has the given stat, is n. A nil stat means that
-// there is no znode. If n.Czxid is 0, every znode at the path counts as n.
+// Is reports whether n is the znode at the path n.Path. The argument `stat` is the stat of the
+// znode at this path, or nil if there is no znode. If n.Czxid is 0, every znode at the path counts
+// as n.
 func (n Node) Is(stat *zk.Stat) bool {
 	return stat != nil && (n.Czxid == 0 || stat.Czxid == n.Czxid)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// The embedded ensemble models the requested version. Before the fix, a release such as 3.8.0 was
+// The embedded ensemble models the requested version. Regression: a release such as 3.8.0 was
 // refused.
 func TestEmbeddedIsOfTheVersion(t *testing.T) {
 	for version, says := range map[string]string{"": "3.9.", "3.8": "3.8.", "3.8.0": "3.8.0", "3.9.3": "3.9.3"} {

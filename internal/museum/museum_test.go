@@ -60,7 +60,8 @@ func (x exhibit) run(t *testing.T) {
 	}
 }
 
-// A room is an ensemble of one version. A step that fails ends the test.
+// A room is an ensemble of servers of one version of ZooKeeper. If a step in the room fails, the
+// test ends.
 type room struct {
 	*testing.T
 	*process.Ensemble

@@ -48,7 +48,7 @@ CREATE TABLE account (value bigint NOT NULL);
 INSERT INTO account VALUES (0);
 CREATE TABLE log (id bigserial PRIMARY KEY, client int NOT NULL, token bigint NOT NULL, op text NOT NULL, value bigint NOT NULL);`
 
-// An account is a client's connection to the account in the database.
+// The type `account` is a client's connection to the account in the database.
 type account struct {
 	guard  Guard
 	table  fence.Table
@@ -153,15 +153,15 @@ func (a *account) transaction(ctx context.Context, f func(context.Context, *sql.
 	return tx.Commit()
 }
 
-// Read returns the value of the account of a SQLMutex, with the token that the client holds. The
-// process pauses between the check of the token and the read. If the account refuses the token, the
-// error is a *fence.StaleError.
+// Read returns the value of the account of a SQLMutex. It uses the token that the client holds. The
+// client's process pauses between the check of the token and the read. If the account refuses the
+// token, the error is a *fence.StaleError.
 func Read(ctx context.Context, c *client.Client, number int, pause time.Duration) (int64, error) {
 	return access(ctx, c, opRead, number, pause, 0)
 }
 
-// Write sets the value of the account. The process pauses between the check of the token and the
-// write. If the account refuses the token, the error is a *fence.StaleError.
+// Write sets the value of the account. The client's process pauses between the check of the token
+// and the write. If the account refuses the token, the error is a *fence.StaleError.
 func Write(ctx context.Context, c *client.Client, number int, pause time.Duration, value int64) error {
 	_, err := access(ctx, c, opWrite, number, pause, value)
 	return err

@@ -21,8 +21,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Bug: the audit showed four kinds of znodes without their meaning: members of kazoo's Party and of
-// Curator's GroupMember, permits of kazoo's Semaphore, and claims of kazoo's queue.
+// Regression: the audit showed four kinds of znodes without their meaning: members of kazoo's Party
+// and of Curator's GroupMember, permits of kazoo's Semaphore, and claims of kazoo's queue.
 func TestAuditRecognizesTheLibraries(t *testing.T) {
 	needs.Installed(t, errors.Join(Curator.Installed(), Kazoo.Installed()))
 	e := zktest.Start(t, zktest.Options{TCP: true})

@@ -97,8 +97,9 @@ func (l Library) Installed() error {
 // client. Jars that are not installed are left out. The class path is empty if the version in
 // VersionVariable cannot be unpacked.
 //
-// Put other jars of Debian after this class path. Their manifests refer to further jars in
-// /usr/share/java, which may have other versions and would otherwise come first.
+// If you add other jars of Debian, put them after this class path. The manifests of these other
+// jars name further jars in /usr/share/java, which may have other versions. If the other jars came
+// first, Java would use these further jars before the jars of this class path.
 func ClassPath() string {
 	root, err := Curator.root()
 	if err != nil {

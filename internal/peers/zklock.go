@@ -135,8 +135,8 @@ func (l *zkLock) own() (path string, czxid int64, err error) {
 	return "", 0, errors.New("granted, but the node of the lock does not exist")
 }
 
-// The method `close` also closes the network connections. When the library learns that its session
-// has expired, it leaves the current connection open.
+// The method `close` also closes the network connections. This is necessary because the library
+// leaves the current connection open when it learns that its session has expired.
 func (l *zkLock) close() {
 	l.conn.Close()
 	l.mu.Lock()

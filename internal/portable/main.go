@@ -79,8 +79,8 @@ func check(root, target string) (problems []string, err error) {
 }
 
 // dropBodies removes the bodies of the functions in f, because packages that import f's package do
-// not depend on them. Afterwards f may have an unused import. check does not report that error,
-// because f's package is outside of the module.
+// not depend on them. Afterwards f may have an unused import. The function `check` does not report
+// that error, because f's package is outside of the module.
 func dropBodies(f *ast.File) {
 	for _, d := range f.Decls {
 		if f, ok := d.(*ast.FuncDecl); ok {

@@ -96,11 +96,13 @@ func (c *Child) StopGroup(ctx context.Context) error {
 // ContinueGroup resumes the processes that StopGroup stopped.
 func (c *Child) ContinueGroup() error { return c.group(func() error { return continueGroup(c.Pid()) }) }
 
-// LimitMemory stops the processes of the child's process group from getting further memory, until
-// `lift` is called. A thread that needs memory waits until then. The kernel refuses new threads and
-// some system calls at once. The result of `lift` says whether a thread was waiting. If the child
-// has ended, LimitMemory does nothing. AbleToLimitMemory reports whether LimitMemory can work on
-// this machine.
+// LimitMemory prevents the processes of the child's process group from getting further memory,
+// until `lift` is called. Until then, a thread that needs memory waits. New threads and some system
+// calls do not wait: the kernel refuses them at once. The result of `lift` says whether a thread
+// was waiting.
+//
+// If the child has ended, LimitMemory does nothing. AbleToLimitMemory reports whether LimitMemory
+// can work on this machine.
 func (c *Child) LimitMemory() (lift func() (waits bool, err error), err error) {
 	lift = func() (bool, error) { return false, nil }
 	err = c.group(func() (err error) {

@@ -46,10 +46,11 @@ func Stop(ctx context.Context, pid int) error {
 // tries again.
 const stopAgain = 50 * time.Millisecond
 
-// stopGroup stops all processes of a process group, like Stop. A shell that has started a process
-// by vfork cannot stop before that process has called exec. If the process is stopped before its
-// exec, the shell never stops. So stopGroup then lets the group continue for a moment and stops it
-// again.
+// stopGroup stops all processes of a process group, like Stop.
+//
+// A shell that has started a process by vfork cannot stop before that process has called exec. If
+// the process is stopped before its exec, it does not call exec, and so the shell never stops. In
+// this case stopGroup lets the group continue for a moment, and then stops it again.
 func stopGroup(ctx context.Context, group int) error {
 	for {
 		if err := signal(-group, syscall.SIGSTOP); err != nil {

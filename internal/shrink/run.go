@@ -24,7 +24,8 @@ type Small struct {
 
 // Run minimizes the run with the result `r`, which must be Invalid. It calls `run` for smaller and
 // smaller trials. It rejects a trial if the violation does not occur in `tries` runs of the trial.
-// If ctx ends, Run returns the smallest trial so far, or the context's error if it has none yet.
+// If ctx ends, Run returns the smallest trial so far. If no trial has shown the violation yet, Run
+// returns the context's error.
 func Run(ctx context.Context, r *harness.Result, tries int, run func(context.Context, Trial) (*harness.Result, error)) (Small, error) {
 	failed := r.Failed()
 	if len(failed) == 0 || failed[0].Verdict != checker.Invalid {

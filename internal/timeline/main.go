@@ -1,6 +1,6 @@
 // Command timeline draws the picture in the README from histories of real runs. The picture shows
-// two kinds of locks. The holder of each was connected to a follower when that follower was cut off
-// from its peers.
+// two kinds of locks. For each kind, the holder of the lock is connected to a follower, and this
+// follower is cut off from its peers.
 //
 //	zkcoord run isolated-follower -e container -s 7
 //	zkcoord run isolated-follower -e container -s 7 --mutant zk-lock

@@ -45,7 +45,7 @@ func TestSleep(t *testing.T) {
 	}
 }
 
-// Many goroutines can call Sleep with a duration of zero at the same time. Before the fix, the race
+// Many goroutines can call Sleep with a duration of zero at the same time. Regression: the race
 // detector ended the tests with "ThreadSanitizer: CHECK failed", because goroutines of one test in
 // virtual time received from timers that were due (golang/go#78156).
 func TestSleepsOfZeroAtOnce(t *testing.T) {

@@ -162,9 +162,9 @@ func (c *Comparison) known(d Difference) bool {
 	return c.Known(d)
 }
 
-// All compares the traces of n consecutive seeds, beginning with `first`. It plays up to `workers`
-// traces at the same time, and begins no more once it has found `most` differences. The tally
-// counts the outcomes on the ensemble Got.
+// All compares the traces of n consecutive seeds, beginning with the seed `first`. It plays up to
+// `workers` traces at the same time. Once it has found at least `most` differences, it begins no
+// more traces. The tally counts the outcomes on the ensemble Got.
 func (c *Comparison) All(ctx context.Context, first uint64, n, workers, most int) ([]Difference, Tally) {
 	var (
 		mu    sync.Mutex

@@ -12,7 +12,8 @@ import (
 
 const clients = 3
 
-// A kind is the kind of a step. All kinds except request concern the connection.
+// A kind is the kind of a step. A step of the kind `request` sends a request. The steps of all
+// other kinds concern the connection.
 type kind int
 
 const (
@@ -159,8 +160,9 @@ func (g generator) step() Step {
 	return s
 }
 
-// mayCut reports whether a request may be truncated. g.Limits exclude some requests. A truncated
-// reconfig is never allowed, because the leader answers no request after it.
+// mayCut reports whether a request may be truncated. g.Limits exclude some requests from being
+// truncated. A reconfig must never be truncated, because the leader answers no request after a
+// truncated reconfig.
 func (g generator) mayCut(op wire.Op) bool {
 	return !g.Guest && op != wire.OpReconfig && (!g.CutWrites || !op.IsWrite() || op == wire.OpMulti)
 }

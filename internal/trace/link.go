@@ -66,10 +66,10 @@ func (l *Link) Close() {
 // connection. By then ZooKeeper has removed the connection from its table of sessions. A connection
 // in memory is closed without a wait.
 //
-// Without the wait for the server, the session could already have a new connection. ZooKeeper would
-// then remove the new connection from the table, and would not close it when the session ends. The
-// reason is that in every release, ServerCnxnFactory.removeCnxnFromSessionMap removes the entry of
-// the session id, whichever connection is in it.
+// Without the wait, the session could already have a new connection when ZooKeeper removes the old
+// one. ZooKeeper would then remove the new connection from the table, and would not close it when
+// the session ends. The reason is that in every release, ServerCnxnFactory.removeCnxnFromSessionMap
+// removes the entry of the session id, whichever connection is in it.
 func (l *Link) HangUp() error {
 	if l == nil {
 		return nil

@@ -143,9 +143,11 @@ func (r *run) step(name string, s Step) error {
 
 // The method `settle` waits until the servers of all clients have applied the step, and collects
 // the events that the step has caused. If the step ends a session, the events are sorted, because
-// ZooKeeper deletes the session's ephemeral znodes in the order of a hash table. If a client closes
-// its session on a second connection, the events of this client are left out. The client may not
-// receive them, because the server closes the client's first connection at once.
+// ZooKeeper deletes the session's ephemeral znodes in the order of a hash table.
+//
+// If a client closes its session on a second connection, the server closes the client's first
+// connection at once. The client then may or may not receive its events, so its events are left
+// out.
 func (r *run) settle(s Step) error {
 	last := r.last()
 	for i := range r.clients {
@@ -308,7 +310,7 @@ func (r *run) onLeft(name string, c *client, s Step) error {
 	return nil
 }
 
-// request sends a request and renders the reply.
+// The method `request` sends a request and renders the reply.
 func (r *run) request(name string, l *Link, s Step) error {
 	xid := l.NextXid()
 	switch s.op {

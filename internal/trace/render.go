@@ -25,8 +25,9 @@ func (r *run) session(id int64) string {
 	return fmt.Sprintf("unknown %x", id)
 }
 
-// The method `at` renders a time that belongs to a zxid. The text is "then" if the time is that of
-// the step that created the zxid.
+// The method `at` renders the time `ms` at which a znode was created or modified. The argument
+// `zxid` is the zxid of that change. The text is "then" if `ms` is the time of the step that made
+// the change, within clockError.
 func (r *run) at(zxid, ms int64) string {
 	w, ok := r.windows[zxid]
 	switch {

@@ -1,9 +1,9 @@
 package trace
 
-// minimize returns a part of a trace that still fails, as indices into the trace. The part no
-// longer fails if any of its steps is removed. The algorithm is ddmin by Zeller and Hildebrandt,
-// "Simplifying and Isolating Failure-Inducing Input", with complements only: it removes one chunk
-// at a time and keeps the rest.
+// The function `minimize` returns a part of a trace that still fails, as indices into the trace.
+// The part no longer fails if any of its steps is removed. The algorithm is ddmin by Zeller and
+// Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", with complements only: it
+// removes one chunk at a time and keeps the rest.
 func minimize(all []int, fails func(part []int) bool) []int {
 	chunks := 2
 	for len(all) > 1 {

@@ -41,8 +41,8 @@ type run struct {
 }
 
 // The function `recorded` starts an ensemble, runs f, and returns the spans that have ended. The
-// SyncLimit is 20 ticks, so a follower without a leader serves clients for 10 s, as with
-// ZooKeeper's defaults.
+// ensemble's SyncLimit is 20 ticks, which is 10 s. So a follower that has lost its leader serves
+// clients for 10 s, as it does with ZooKeeper's defaults.
 func recorded(ctx context.Context, f func(ctx context.Context, r *run) error) (spans []span, err error) {
 	e, err := process.Start(ctx, process.Options{Config: ensemble.Config{SyncLimit: 20}, Progress: os.Stderr})
 	if err != nil {
@@ -223,8 +223,9 @@ func pausedProcess(ctx context.Context) ([]span, error) {
 	return append(own, other...), err
 }
 
-// holdAndWrite runs in the process that is stopped. It writes under the lock before and after the
-// stop. Then it prints its spans.
+// holdAndWrite runs in a separate process, which the parent process stops and resumes. It acquires
+// the lock and writes to the file. After the process is resumed, it writes to the file again with
+// the same token, although it has lost the lock. Then it prints its spans.
 func holdAndWrite(ctx context.Context, file string) error {
 	r := &run{recorder: newRecorder(), servers: strings.Split(os.Getenv(pausedServers), ",")}
 	r.hooks = sessionotel.Traces(r.tracer)

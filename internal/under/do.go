@@ -6,7 +6,8 @@ import (
 	"fmt"
 )
 
-// Work describes a holding under which Do calls a function, and how Do releases the holding.
+// Work describes a holding, under which Do calls a function. Work also describes how Do releases
+// the holding.
 type Work struct {
 	Held interface {
 		// Bind works like Holding.Bind.
@@ -23,8 +24,8 @@ type Work struct {
 	Released error
 
 	// Release is called after the function has returned. `result` is the function's error, or nil.
-	// ctx is the caller's and may have ended; Release must start the release even then. If the
-	// function panicked or ended its goroutine, `result` is ErrPanicked and ctx has ended.
+	// ctx is the context of Do's caller. If ctx has ended, Release must still start the release. If
+	// the function panicked or ended its goroutine, `result` is ErrPanicked, and ctx has ended.
 	Release func(ctx context.Context, result error) error
 
 	// Confirm decides what Do returns if the function returned nil, but ctx ended before the
@@ -38,13 +39,15 @@ type Work struct {
 var ErrPanicked = errors.New("the function did not return")
 
 // Do calls f with a context derived from ctx. When the holding is lost, the derived context ends
-// with the cause. When f returns, Do releases the holding and waits for the release. If f panics or
-// ends its goroutine instead, Do starts the release and does not wait.
+// with the cause of the loss. When f returns, Do releases the holding and waits for the release. If
+// f panics or ends its goroutine instead, Do starts the release and does not wait.
 //
 // If the holding was lost, Do returns the error of f joined with the loss. Otherwise Do returns the
-// error of f joined with the error of the release. The error of the release is left out in two
-// cases: f itself has released the holding, or ctx has ended and the release continues (but see
-// Work.Confirm).
+// error of f joined with the error of the release. Do leaves out the error of the release in two
+// cases:
+//
+//   - f itself has released the holding.
+//   - ctx has ended and the release continues. But see Work.Confirm.
 func Do(ctx context.Context, w Work, f func(ctx context.Context) error) error {
 	returned := false
 	defer func() {

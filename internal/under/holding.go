@@ -41,9 +41,9 @@ func (h *Holding) OnEnd(f func(cause error)) {
 	h.addLocked(&hook{f})
 }
 
-// Bind returns a context with the values and the deadline of ctx. The returned context ends, with
-// the same cause, when the holding or ctx ends. In both cases it ends synchronously: ctx is its
-// parent, and End cancels it before End returns.
+// Bind returns a context with the values and the deadline of ctx. When the holding or ctx ends, the
+// returned context ends with the same cause. In both cases the returned context ends synchronously:
+// ctx is its parent, and End cancels it before End returns.
 func (h *Holding) Bind(ctx context.Context) context.Context {
 	bound, cancel := context.WithCancelCause(ctx)
 	h.mu.Lock()
@@ -67,13 +67,14 @@ type callerKey struct{ h *Holding }
 // cannot limit this wait, because the release ends that context. The caller has to call the
 // returned function when the wait is over.
 //
-// If ctx comes from Bind and has not ended, the returned context ends when ctx ends. There is one
-// exception: if the holding ends ctx, the returned context continues until the deadline of ctx, or
-// until the context that was passed to Bind ends. For any other ctx, Unbind returns ctx itself.
+// If ctx does not come from Bind, or if ctx has already ended, Unbind returns ctx itself. Otherwise
+// the returned context ends when ctx ends. There is one exception: if the holding ends ctx, the
+// returned context continues until the deadline of ctx, or until the context that was passed to
+// Bind ends.
 //
-// A program can derive ctx from a context of Bind by [context.WithoutCancel]. Then the context that
-// was passed to Bind must not limit the wait. Unbind cannot recognize such a ctx, because its
-// values are those of the context of Bind. But the holding does not end such a ctx. So Unbind uses
+// A program can use [context.WithoutCancel] to derive ctx from a context of Bind. Then the context
+// that was passed to Bind must not limit the wait. Unbind cannot recognize such a ctx, because it
+// has the values of the context of Bind. But the holding does not end such a ctx. So Unbind uses
 // the context that was passed to Bind only after the holding has ended ctx.
 func (h *Holding) Unbind(ctx context.Context) (context.Context, context.CancelFunc) {
 	caller, bound := ctx.Value(callerKey{h}).(context.Context)

@@ -129,8 +129,8 @@ func TestCallerKeepsNothingOfEndedHoldings(t *testing.T) {
 }
 
 // A program may pass a context of Bind to a release. The wait for the release must not end when the
-// holding ends. It must end when the caller's context ends, or at a deadline that was added to the
-// bound context.
+// holding ends. It must end when the caller's context ends, or at a deadline that the program has
+// added to the bound context.
 func TestUnboundContextOutlastsTheRelease(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		caller, cancel := context.WithCancel(t.Context())
@@ -201,8 +201,8 @@ func TestCauseOfAnEndedWait(t *testing.T) {
 	}
 }
 
-// A context of context.WithoutCancel has the values of the bound context from which it was made.
-// But neither the holding nor the caller's context ends it, so they do not end the wait.
+// context.WithoutCancel makes a context that has the values of a bound context. Neither the holding
+// nor the caller's context ends this new context. So they do not end the wait either.
 func TestDetachedContextOutlastsTheCaller(t *testing.T) {
 	const limit = time.Minute
 	for name, cancelled := range map[string]func(at string) bool{

@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// Limit is the virtual time after which a test counts as hanging. It is longer than every test
-// needs. Simulating this time takes some seconds, or a minute with several sessions and -race.
+// Limit is the virtual time after which a test counts as hanging. No test needs so much time to
+// end. If a test hangs, the simulation of this time takes some seconds, or a minute with several
+// sessions and -race.
 const Limit = 5 * time.Hour
 
 // Test is like [synctest.Test], but f has to end within Limit. If f hangs, Test panics and reports

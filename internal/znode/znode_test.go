@@ -30,8 +30,8 @@ func TestCheckRefusesWhatServersRefuse(t *testing.T) {
 	}
 }
 
-// The error of Check says what is wrong with the path. Before the fix, the error for a trailing
-// slash was 'bad name ""', and the error for a forbidden character quoted the rest of the path.
+// The error of Check says what is wrong with the path. Regression: the error for a trailing slash
+// was 'bad name ""', and the error for a forbidden character quoted the rest of the path.
 func TestCheckSaysWhatIsWrong(t *testing.T) {
 	for path, want := range map[string]string{
 		"a":               `"a": must start with /`,

@@ -19,13 +19,13 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// work is the work of the program while it holds something. It lasts until its
+// The type `work` is what the program does while it holds something. The work lasts until its
 // context ends.
 type work func(ctx context.Context) error
 
 var errDown = errors.New("going down")
 
-// bound is the longest time that all of the work may take to stop.
+// The constant `bound` is the longest time that all of the work may take to stop.
 const bound = 10 * time.Second
 
 func main() {

@@ -29,8 +29,8 @@ const (
 // iptables, and the right to use iptables.
 //
 // Attach first undoes the faults that a killed run may have left active. It resumes the file's
-// paused containers, starts those that SIGKILL ended, and restores all cut edges. So only one run
-// at a time may be attached to a project.
+// paused containers, starts the file's containers that SIGKILL ended, and restores all cut edges.
+// So never attach two runs to a project at the same time.
 //
 // Close heals the active faults and leaves the containers running.
 func Attach(ctx context.Context, composeFile string) (*Compose, error) {

@@ -25,7 +25,7 @@ var clockEnvironment = map[string]string{
 }
 
 // SetClock sets the wall clock of a node's server, within a second. If the node is down, the
-// setting applies when it starts.
+// setting applies when the node starts.
 func (e *Ensemble) SetClock(ctx context.Context, node int, offset time.Duration, rate float64) error {
 	return e.change(ctx, "set the clock of", node, func() error {
 		if !e.clocks {

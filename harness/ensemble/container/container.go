@@ -115,8 +115,9 @@ var (
 	_ ensemble.Disk        = (*Ensemble)(nil)
 )
 
-// Starter returns a function that starts an ensemble for each run. Of opts.Config, that function
-// uses only LogDir and Version: see ensemble.StarterOf.
+// Starter returns a function that starts an ensemble for each run. The function uses the run's
+// Config in place of opts.Config. If LogDir or Version is empty in the run's Config, the function
+// uses the LogDir or Version of opts.Config: see ensemble.StarterOf.
 func Starter(opts Options) ensemble.Starter {
 	return ensemble.StarterOf(opts.Config, func(ctx context.Context, config ensemble.Config) (*Ensemble, error) {
 		opts := opts
@@ -125,11 +126,11 @@ func Starter(opts Options) ensemble.Starter {
 	})
 }
 
-// Start starts an ensemble and returns when it has a quorum. The caller closes it.
+// Start starts an ensemble and returns when the ensemble has a quorum. The caller closes it.
 //
-// Start first removes the leftovers of killed runs. If it fails or ctx ends, nothing of the
-// ensemble remains. The error is one paragraph. It names what is missing (an engine, an image, a
-// port) or quotes the end of the log of a dead node.
+// Start first removes the leftovers of killed runs. If Start fails, for example because ctx ends,
+// nothing of the ensemble remains. The error is one paragraph. It names what is missing (an engine,
+// an image, a port) or quotes the end of the log of a dead node.
 func Start(ctx context.Context, opts Options) (*Ensemble, error) {
 	e, err := start(ctx, opts)
 	if err != nil {
@@ -465,8 +466,9 @@ func (e *cluster) open() error {
 	return nil
 }
 
-// Ready waits for one quorum of all nodes that were not killed or paused. If a node has ended by
-// itself, Ready returns at once with an error that quotes the end of the node's log.
+// Ready waits until all nodes that were not killed or paused belong to one quorum. If one of these
+// nodes has ended by itself, Ready returns at once with an error that quotes the end of the node's
+// log.
 func (e *cluster) Ready(ctx context.Context) error {
 	if err := e.open(); err != nil {
 		return err
@@ -498,10 +500,11 @@ func (e *cluster) Leader(ctx context.Context) (int, error) {
 	return ensemble.Newest(ensemble.Survey(ctx, e.DialContext, e.servers, e.running))
 }
 
-// Close stores the logs if Config has a LogDir, and removes containers, volumes and network. If
-// Close cannot remove them, it may be called again. For an ensemble that Attach returned, Close
-// heals all faults and removes nothing. If it cannot heal a fault, a second call does not try
-// again.
+// Close stores the logs if Config has a LogDir. It removes the containers, the volumes and the
+// network. If this removal fails, the caller can call Close again.
+//
+// For an ensemble that Attach returned, Close heals all faults and removes nothing. If Close cannot
+// heal a fault, a second call does not try again.
 func (e *cluster) Close(ctx context.Context) error {
 	release, err := e.take(ctx)
 	if errors.Is(err, ensemble.ErrClosed) {

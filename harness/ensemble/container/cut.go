@@ -16,9 +16,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// Cut drops the packets of the edges with iptables inside the containers. The rules match by
-// address, at both the sender and the receiver. So a cut works even while one of the two is paused.
-// Clients have other addresses, so a cut does not affect them.
+// Cut drops the packets of the edges with iptables inside the containers. The rules match the
+// addresses of the nodes, at both the sender and the receiver. So a cut works even while the sender
+// or the receiver is paused. Clients have other addresses, so a cut does not affect them.
 func (e *cluster) Cut(ctx context.Context, edges ...ensemble.Edge) error {
 	return e.rule(ctx, "cut", edges, func(l ensemble.Edge) { e.cuts[l] = true })
 }
@@ -93,8 +93,8 @@ func (e *cluster) counted(ctx context.Context, which *int64) (int64, error) {
 	return *which, nil
 }
 
-// applyCuts replaces the rules of every live node according to e.cuts and e.loss, with the nodes'
-// current addresses.
+// applyCuts replaces our iptables rules in every live node. It makes the new rules from e.cuts,
+// e.loss and the current addresses of the nodes.
 func (e *cluster) applyCuts(ctx context.Context) error {
 	addresses, err := e.addresses(ctx)
 	if err != nil {
@@ -233,8 +233,8 @@ func (e *engine) exec(ctx context.Context, id, script string) (string, error) {
 	return out.String(), nil
 }
 
-// The method `addresses` returns the current address of each node in its network. It is the zero
-// address for a node that is down.
+// The method `addresses` returns, for each node, the node's current address in the network of the
+// containers. For a node that is down, it returns the zero address.
 func (e *cluster) addresses(ctx context.Context) ([]netip.Addr, error) {
 	all := make([]netip.Addr, len(e.nodes))
 	var g errgroup.Group

@@ -24,9 +24,10 @@ const (
 // diskName is the name of the volume of a node's small disk.
 func diskName(id string, node int) string { return fmt.Sprintf("zkcoord-%s-node%d", id, node) }
 
-// createDisks creates a volume in memory for each node's transaction logs, of the configured size.
-// The engine discards the contents of such a volume when no container uses it. So one container,
-// which does nothing else, uses the volumes of all nodes.
+// createDisks creates, for each node, a volume of cfg.Disk bytes in memory, for the node's
+// transaction logs. The engine discards the contents of such a volume when no container uses the
+// volume. So createDisks also starts a container that uses the volumes of all nodes and does
+// nothing else. This container keeps the contents of a volume while the node is down.
 func (e *cluster) createDisks(ctx context.Context, id string, labels map[string]string, cfg ensemble.Config) error {
 	keep := &mobycontainer.HostConfig{NetworkMode: "none"}
 	for node := range e.nodes {
@@ -73,9 +74,9 @@ func (e *Ensemble) onDisk(ctx context.Context, what string, node int, script str
 	})
 }
 
-// Wipe deletes the data of a killed node, including the node's copy of the members' configuration.
-// The node may be missing in that copy, and a server refuses to start with a configuration that
-// does not contain the server.
+// Wipe deletes the data of a killed node. It also deletes the node's copy of the members'
+// configuration, because the node may be missing in this copy. A server refuses to start with a
+// configuration that does not contain the server.
 func (e *cluster) Wipe(ctx context.Context, node int) error {
 	return e.whileDown(ctx, "wipe", node, "rm -rf "+dataDir+"/version-2 "+logDir+"/version-2 "+confDir)
 }

@@ -6,19 +6,19 @@
 // Close, a failed Start and an ended context leave no container, network or volume. The next Start
 // on the same machine removes the leftovers of a killed run. It removes nothing of a live run.
 // Ports are published on the loopback interface. If the program itself runs in a container and the
-// engine runs outside of it, ports are published on the program's gateway. Data survive Kill and
-// Start of any nodes, because the volumes are removed only together with the container.
+// engine runs outside of that container, ports are published on the program's gateway. Data survive
+// Kill and Start of any nodes, because the volumes are removed only together with the container.
 //
 // # Not guaranteed
 //
-// A cut drops packets between containers, like a broken switch. So TCP detects it only by timeouts.
-// A cut is applied to all nodes concurrently. It takes effect on each node within some 60 ms, but
-// not on all nodes at the same instant.
+// A cut drops packets between containers, like a broken switch. So TCP detects a cut only by
+// timeouts. A cut is applied to all nodes concurrently. It takes effect on each node within some 60
+// ms, but not on all nodes at the same instant.
 //
 // If the engine runs on another machine, or TESTCONTAINERS_HOST_OVERRIDE is set, ports are
-// published on all addresses of the engine's machine. If that variable names the loopback host,
-// they are published on loopback only. The servers require no password, so anyone who reaches a
-// port can use the server.
+// published on all addresses of the engine's machine. If TESTCONTAINERS_HOST_OVERRIDE names the
+// loopback host, ports are published on loopback only. The servers require no password, so anyone
+// who reaches a port can use the server.
 //
 // # Testcontainers
 //
@@ -30,6 +30,6 @@
 // If the program itself runs in a container, testcontainers-go assumes that the engine has the
 // gateway's address. That is wrong if the engine runs in the same container: see dialHost.
 // TESTCONTAINERS_HOST_OVERRIDE replaces the address that testcontainers-go or dialHost would
-// choose. If the engine cannot publish ports on the gateway's address, set the variable to the
-// gateway. Ports are then published on all addresses.
+// choose. If the engine cannot publish ports on the gateway's address, set
+// TESTCONTAINERS_HOST_OVERRIDE to the gateway. Ports are then published on all addresses.
 package container

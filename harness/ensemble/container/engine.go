@@ -41,9 +41,9 @@ func Available(ctx context.Context) error {
 // seconds.
 const engineTimeout = 10 * time.Second
 
-// setUp turns off the log of testcontainers, and the reaper unless the environment already has a
-// setting for it. It must run before any call of testcontainers, because testcontainers reads the
-// environment only once.
+// setUp turns off the log of testcontainers. It also turns off the reaper of testcontainers, unless
+// the environment already has a setting for the reaper. Testcontainers reads the environment only
+// once, so setUp must run before any call of testcontainers.
 var setUp = sync.OnceFunc(func() {
 	if os.Getenv("TESTCONTAINERS_RYUK_DISABLED") == "" {
 		os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true")
@@ -77,9 +77,9 @@ func connect(ctx context.Context) (*engine, error) {
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// The method `local` reports whether the engine runs on this machine. Labels name processes as
-// owners. If the engine is remote, an owner may be a process of another machine, and this process
-// cannot check whether that owner has ended.
+// The method `local` reports whether the engine runs on this machine. A label of an object names
+// the process that owns the object. If the engine is remote, the owner may be a process of another
+// machine, and this process cannot check whether the owner has ended.
 func (e *engine) local() bool { return strings.HasPrefix(e.DaemonHost(), "unix:") }
 
 // The function `labelled` returns the filter for objects with a label; an empty value matches any
@@ -128,8 +128,9 @@ func (e *engine) remove(ctx context.Context, what client.Filters) error {
 	return errors.Join(errs...)
 }
 
-// The function `gone` returns nil if the object does not exist, or if another process is removing
-// it. Two sweeps may run at the same time.
+// The function `gone` evaluates the error `err` of an attempt to remove an object. It returns nil
+// if the object does not exist, or if another process is removing it, because two sweeps may run at
+// the same time. It returns any other error.
 func gone(what string, err error) error {
 	if err == nil || errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
 		return nil

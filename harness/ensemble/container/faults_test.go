@@ -14,8 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/virtual"
 )
 
-// Bug: on a busy machine the engine answered "unable to freeze". The fault was not injected, so the
-// run ended as unknown.
+// Regression: on a busy machine the engine answered "unable to freeze". The fault was not injected,
+// so the run ended as unknown.
 func TestPauseIsRepeatedWhileTheReasonPasses(t *testing.T) {
 	var (
 		frozen  = errors.New("OCI runtime pause failed: unable to freeze: unknown")

@@ -14,7 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// Logs returns the log of a node since the ensemble was started, across its restarts.
+// Logs returns everything that a node has written to its log since the ensemble was started, also
+// before restarts of the node.
 func (e *cluster) Logs(ctx context.Context, node int) (io.ReadCloser, error) {
 	if err := e.open(); err != nil {
 		return nil, err
@@ -30,8 +31,8 @@ func (e *cluster) Logs(ctx context.Context, node int) (io.ReadCloser, error) {
 // allLines makes the engine return all lines.
 const allLines = "all"
 
-// copyLog writes the last lines of a node's log, without the framing of the engine. The argument
-// `lines` is their number, or allLines.
+// copyLog writes the last lines of a node's log to w, without the framing of the engine. The
+// argument `lines` is the number of these lines, or allLines.
 func (e *cluster) copyLog(ctx context.Context, node int, w io.Writer, lines string) error {
 	if lines == allLines {
 		e.mu.Lock()
@@ -47,8 +48,8 @@ func (e *cluster) copyLog(ctx context.Context, node int, w io.Writer, lines stri
 	return nil
 }
 
-// copyOut writes the last lines of a container's output to w. The argument `lines` is their number,
-// or allLines.
+// copyOut writes the last lines of a container's output to w. The argument `lines` is the number of
+// these lines, or allLines.
 func (e *cluster) copyOut(ctx context.Context, id string, w io.Writer, lines string) error {
 	log, err := e.engine.ContainerLogs(ctx, id, client.ContainerLogsOptions{
 		ShowStdout: true, ShowStderr: true, Tail: lines,

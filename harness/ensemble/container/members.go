@@ -7,7 +7,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// confDir is the directory in which a node stores the members, if they can change.
+// confDir is the directory in which a node stores the configuration of the members, if the
+// ensemble's members can change.
 const confDir = dataDir + "/conf"
 
 // The function `member` returns a node's entry in a configuration.

@@ -20,8 +20,8 @@ func (e *Ensemble) Version(node int) string {
 	return e.versions[node]
 }
 
-// SetVersion replaces the container of a killed node with a container of the other version's image.
-// The new container takes over the volumes.
+// SetVersion replaces the container of a killed node with a container of the given version's image.
+// The new container uses the volumes of the old one.
 func (e *Ensemble) SetVersion(ctx context.Context, node int, version string) error {
 	return e.change(ctx, "set the version of", node, func() error {
 		if _, ok := e.images[version]; !ok {
@@ -38,8 +38,8 @@ func (e *Ensemble) SetVersion(ctx context.Context, node int, version string) err
 	})
 }
 
-// The method `replace` creates the new container before it removes the old one, so that a container
-// always owns the volumes.
+// The method `replace` creates the new container before it removes the old one. So at every moment,
+// at least one container uses the node's volumes.
 func (e *Ensemble) replace(ctx context.Context, node int, version string) error {
 	old := e.nodes[node]
 	var log bytes.Buffer

@@ -60,8 +60,9 @@ var (
 	_ ensemble.Expirer     = (*Ensemble)(nil)
 )
 
-// Starter returns a function that starts an ensemble for each run. Of opts.Config, that function
-// uses only Version: see ensemble.StarterOf.
+// Starter returns a function that starts an ensemble for each run. The function uses the run's
+// Config in place of opts.Config. If Version is empty in the run's Config, the function uses the
+// Version of opts.Config: see ensemble.StarterOf.
 func Starter(opts Options) ensemble.Starter {
 	return ensemble.StarterOf(opts.Config, func(_ context.Context, config ensemble.Config) (*Ensemble, error) {
 		opts := opts
@@ -117,7 +118,7 @@ func (e *Ensemble) DialContext(ctx context.Context, network, address string) (ne
 	return e.Model.DialContext(ctx, network, address)
 }
 
-// Ready waits for one quorum of all nodes that were not killed or paused.
+// Ready waits until all nodes that were not killed or paused belong to one quorum.
 func (e *Ensemble) Ready(ctx context.Context) error {
 	if err := e.open(); err != nil {
 		return err

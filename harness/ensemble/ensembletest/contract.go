@@ -64,10 +64,10 @@ func Contract(t *testing.T, e ensemble.Ensemble) {
 	}
 }
 
-// Steps runs each step of the contract on a separate ensemble, for ensembles that live in a
-// testing/synctest bubble. For each subtest it calls inBubble with a function `step`. inBubble must
-// start a new bubble, start an ensemble in it, and call `step` with that ensemble. Steps closes the
-// ensemble.
+// Steps runs each step of the contract on a separate ensemble. It is for ensembles that live in a
+// testing/synctest bubble. In the subtest of each step, Steps calls inBubble with a function
+// `step`. The function inBubble must start a new bubble, start an ensemble in this bubble, and call
+// `step` with the ensemble. Steps closes the ensemble.
 func Steps(t *testing.T, inBubble func(t *testing.T, step func(*testing.T, ensemble.Ensemble))) {
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {

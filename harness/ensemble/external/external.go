@@ -26,9 +26,10 @@ type Ensemble struct {
 	closed  atomic.Bool
 }
 
-// Options describe how to connect to the servers. Every connection of a run uses them: the
-// connections of the programs under test, of the harness itself, and of faults. This includes
-// programs that use other libraries or run in separate processes. Only Servers is required.
+// Options describe how a run connects to the servers. The options apply to every connection of the
+// run: to connections of the programs under test, of the harness itself, and of faults. The
+// programs under test may use other libraries or run in separate processes: the options apply to
+// their connections too. Only Servers is required.
 type Options struct {
 	// Servers are addresses in the format of session.Options.Servers.
 	Servers []string
@@ -43,8 +44,8 @@ type Options struct {
 
 var _ ensemble.Ensemble = (*Ensemble)(nil)
 
-// New returns the ensemble at these addresses. It does not connect. It returns an error if an
-// address is malformed or occurs twice.
+// New returns an ensemble that consists of the servers at the addresses o.Servers. New does not
+// connect to these servers. It returns an error if an address is malformed or occurs twice.
 func New(o Options) (*Ensemble, error) {
 	servers, chroot, err := session.ParseConnectString(strings.Join(o.Servers, ","))
 	switch {

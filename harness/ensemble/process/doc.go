@@ -8,10 +8,10 @@
 // node j are those of relays that carry only connections from i to j. So each direction of each
 // connection between two nodes passes through a relay, which can stop it.
 //
-// One message could carry a real address past the relays. When a node opens an election
-// connection, it first sends its own election address. If the other node has a higher number, that
-// node replies by connecting to this address. So the relay replaces the address with that of the
-// relay in the opposite direction.
+// One message could carry a real address past the relays. When a node opens an election connection,
+// it first sends its own election address. If the node that receives this address has a higher
+// number, it replies by connecting to the address. So the relay replaces the address with the
+// address of the relay in the opposite direction.
 //
 // # Guarantees
 //
@@ -23,6 +23,8 @@
 //
 // A cut stops bytes, not packets. After the cut is restored, a stream that was stopped continues
 // where it stopped. Connections that are opened during the cut are reset, while a network would let
-// them time out. In contrast, a paused node looks the same to the other nodes as on a network, even
-// if the buffers of its connections become full.
+// them time out.
+//
+// Unlike a cut, a pause of a node has the same effect on the other nodes as on a real network, even
+// if the buffers of the paused node's connections become full.
 package process

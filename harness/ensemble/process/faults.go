@@ -183,7 +183,7 @@ func (e *Ensemble) Paced(context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// Dropped returns the number of chunks of streams that cuts have stopped, plus the number of
+// Dropped returns the number of chunks of data that cuts have stopped, plus the number of
 // connections that cuts have reset.
 func (e *Ensemble) Dropped(context.Context) (n int64, err error) {
 	if err := e.open(); err != nil {

@@ -19,9 +19,9 @@ import (
 // debianJars are the jars of Debian's packages that a server needs. Not every version needs, or
 // has, all of them.
 //
-// ZooKeeper's own jar is the last, because its manifest names other jars in /usr/share/java. Java
-// uses the jars that a manifest names before the jars that follow in the class path. The named jars
-// may have the wrong versions.
+// ZooKeeper's own jar is the last, because its manifest names other jars in /usr/share/java,
+// possibly of wrong versions. Java prefers the jars that a manifest names to the jars that follow
+// in the class path.
 var debianJars = []string{
 	"zookeeper-jute.jar", "slf4j-api.jar", "slf4j-log4j12.jar", "log4j-1.2.jar", "netty-all.jar", "netty-common.jar",
 	"netty-buffer.jar", "netty-codec.jar", "netty-handler.jar", "netty-resolver.jar", "netty-transport.jar",
@@ -38,8 +38,8 @@ type install struct {
 	java, classpath string
 }
 
-// Find returns the java command and the class path of a server of that version. An empty version is
-// the default one. Find needs no root and tries these in turn:
+// Find returns the java command and the class path of a server of the given version. An empty
+// version means the default version. Find needs no root and tries these in turn:
 //
 //   - the release in ZOOKEEPER_HOME, if it has that version, or if version is empty;
 //   - Debian's installed packages, if they have that version;
@@ -100,8 +100,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// The function `release` returns the jars of an unpacked release in the order of a class path, and
-// its version.
+// The function `release` returns the jars of an unpacked release, in the order of a class path, and
+// the version of the release.
 func release(home string) (jars []string, version string) {
 	lib := filepath.Join(home, "lib")
 	if len(glob(lib, "zookeeper-*.jar")) == 0 {
@@ -122,8 +122,8 @@ func rank(path string) int {
 
 var server = regexp.MustCompile(`^zookeeper-([0-9].*)\.jar$`)
 
-// versionIn returns the version of the server whose jar is in a directory. It is empty if the
-// directory has no such jar.
+// versionIn returns the version of the server whose jar is in a directory. The result is empty if
+// the directory has no such jar.
 func versionIn(dir string) string {
 	for _, jar := range glob(dir, "zookeeper-[0-9]*.jar") {
 		return server.FindStringSubmatch(filepath.Base(jar))[1]

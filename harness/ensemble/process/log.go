@@ -25,7 +25,8 @@ type logPipe struct {
 const filler = "\x00"
 
 // newLogPipe creates a pipe at path. A goroutine copies the contents of the pipe to file, and
-// closes file at the end. The caller passes the writer to the server, and then closes the writer.
+// closes file when the copy is complete. The caller passes `writer` to the server, and then closes
+// `writer`.
 func newLogPipe(path string, file *os.File) (p *logPipe, writer *os.File, err error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A log that stalls accepts no line. When the log resumes, it accepts the line that was waiting.
-// Nothing of the log is lost or added.
+// While a log stalls, a write to the log blocks. When the log resumes, this write succeeds. At the
+// end, the log file has exactly the lines that were written.
 func TestAStalledLogTakesNoByte(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "log")
 	file, err := os.Create(name)

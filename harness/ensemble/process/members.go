@@ -34,8 +34,8 @@ func (n *node) member(role ensemble.Role) string {
 }
 
 // The method `wipe` deletes the data. If servers can change the configuration, `wipe` also deletes
-// the node's copy of the configuration. The node may be missing in that copy, and a server refuses
-// to start with a configuration that does not contain the server.
+// the node's copy of the configuration, because the node may be missing in this copy. A server
+// refuses to start with a configuration that does not contain the server.
 func (n *node) wipe() error {
 	files := []string{n.data()}
 	if n.members != nil {

@@ -44,8 +44,8 @@ type node struct {
 	paused   bool
 }
 
-// The type `peer` has the addresses at which a node reaches another node: the addresses of the
-// relays from the first node to the second.
+// The type `peer` has the addresses at which a node reaches another node, its peer. They are the
+// addresses of the relays from the node to the peer.
 type peer struct{ quorum, election string }
 
 // reserveClient reserves the client port that the config sets, if it sets one.
@@ -216,8 +216,8 @@ func (n *node) running() bool {
 	return n.child != nil && !n.paused
 }
 
-// The method `kill` ends the server and waits until it has ended. SIGKILL ends a stopped process
-// too.
+// The method `kill` ends the server with SIGKILL and waits until it has ended. SIGKILL also ends a
+// process that SIGSTOP has stopped.
 func (n *node) kill() error {
 	n.mu.Lock()
 	c, log := n.child, n.log

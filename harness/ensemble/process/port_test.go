@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Bug: two ensembles chose the same port, because a JVM binds its port seconds after the port was
-// found free. The second JVM ended with "Leaving listener thread".
+// Regression: two ensembles chose the same port, because a JVM binds its port seconds after the
+// port was found free. The second JVM ended with "Leaving listener thread".
 func TestReservedPortIsNotReservedAgain(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("ports are reserved only on Linux")

@@ -67,8 +67,9 @@ var (
 	_ ensemble.Logs        = (*Ensemble)(nil)
 )
 
-// Starter returns a function that starts an ensemble for each run. Of opts.Config, that function
-// uses only LogDir and Version: see ensemble.StarterOf.
+// Starter returns a function that starts an ensemble for each run. The function uses the run's
+// Config in place of opts.Config. If LogDir or Version is empty in the run's Config, the function
+// uses the LogDir or Version of opts.Config: see ensemble.StarterOf.
 func Starter(opts Options) ensemble.Starter {
 	return ensemble.StarterOf(opts.Config, func(ctx context.Context, config ensemble.Config) (*Ensemble, error) {
 		opts := opts
@@ -77,10 +78,10 @@ func Starter(opts Options) ensemble.Starter {
 	})
 }
 
-// Start starts an ensemble and returns when it has a quorum. The caller closes it.
+// Start starts an ensemble and returns when the ensemble has a quorum. The caller closes it.
 //
-// If it fails or ctx ends, nothing of the ensemble remains. The error names what is missing (Java,
-// ZooKeeper, a port) or quotes the end of the log of a dead node.
+// If Start fails, for example because ctx ends, nothing of the ensemble remains. The error names
+// what is missing (Java, ZooKeeper, a port) or quotes the end of the log of a dead node.
 func Start(ctx context.Context, opts Options) (*Ensemble, error) {
 	e, err := start(ctx, opts)
 	if err != nil {
@@ -211,8 +212,8 @@ func (e *Ensemble) open() error {
 
 func (e *Ensemble) running(i int) bool { return e.nodes[i].running() }
 
-// Ready waits for one quorum of all nodes that were not killed or paused. If a node has ended by
-// itself, Ready returns at once with an error that quotes the end of the node's log.
+// Ready waits until all nodes that were not killed or paused belong to one quorum. If a node has
+// ended by itself, Ready returns at once with an error that quotes the end of the node's log.
 func (e *Ensemble) Ready(ctx context.Context) error {
 	if err := e.open(); err != nil {
 		return err
@@ -221,8 +222,9 @@ func (e *Ensemble) Ready(ctx context.Context) error {
 		if err := ensemble.AwaitQuorum(ctx, e.DialContext, e.servers, e.running, e.died); err != nil {
 			return err
 		}
-		// Another program may have taken one of our ports, and its server may have answered instead
-		// of ours. Our server for that port has then died, or is about to die.
+		// Possibly another program has taken one of our ports, and the server of that program has
+		// answered instead of our server. Our server for that port has then died, or is about to
+		// die.
 		err := errors.Join(e.died(), e.verify(ctx))
 		if !errors.Is(err, errQuorumLost) {
 			return err

@@ -140,8 +140,8 @@ func TestAKilledRunLeavesNoProcessAndItsDataAreSwept(t *testing.T) {
 	empty(t, dir)
 }
 
-// Bug: Ready queries a node twice. A node that lost its leader between the two queries was mistaken
-// for the server of another program, and the run did not recover.
+// Regression: Ready queries a node twice. A node that lost its leader between the two queries was
+// mistaken for the server of another program, and the run did not recover.
 func TestNodeWithoutAQuorumIsNotForeign(t *testing.T) {
 	for conf, want := range map[string]error{
 		"clientPort=1\ndataDir=/a/node0/data/version-2\n":             nil,

@@ -94,7 +94,7 @@ func (g *gate) pass(done <-chan struct{}) bool {
 	}
 }
 
-// The type `relay` carries the connections that one node opens to one port of another.
+// The type `relay` carries the connections that one node opens to one port of another node.
 type relay struct {
 	listener  net.Listener
 	there     *gate                            // for data from the node that dials
@@ -298,8 +298,8 @@ func arrive(due time.Time, done <-chan struct{}) bool {
 // text of the node's election address.
 const greetingHead = 8 + 8 + 4
 
-// greet returns a function for relay.translate. The returned function replaces the address in the
-// greeting with the result of the function `address`.
+// The function `greet` returns a function for relay.translate. The returned function replaces the
+// address in the greeting with the result of the function `address`.
 func greet(address func() string) func(net.Conn) (net.Conn, error) {
 	return func(c net.Conn) (net.Conn, error) {
 		head := make([]byte, greetingHead)

@@ -50,8 +50,8 @@ const (
 	controlSize   = 24
 )
 
-// slowEnvironment creates the directory and the control file that a node shares with the library,
-// if necessary. It returns the server's environment.
+// slowEnvironment returns the environment of a node's server. If necessary, it first creates the
+// directory and the control file that the node shares with the library.
 func (n *node) slowEnvironment(library string) ([]string, error) {
 	if err := os.MkdirAll(n.slowdisk(), 0o700); err != nil {
 		return nil, err
