@@ -44,7 +44,7 @@ func idle(s harness.Scenario, property string, workload func(*naps, func(session
 	s.Workload, s.Faults = workload(naps, asIs), idleFaults(naps)
 	s.Mutants = []harness.Mutant{{
 		Name:     "trusts-idle",
-		Report:   "the first write after idleness is taken as proof that the leader had received the session's latest activity",
+		Report:   "after an idle time, the lease counts from the session's last ping, which the leader may not have received",
 		Violates: []string{property},
 		Workload: workload(naps, trustingIdle),
 	}}

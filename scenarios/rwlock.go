@@ -36,7 +36,7 @@ func RWLock() harness.Scenario {
 			Workload: rwWorkload(openTextbook(leased(), mistakes{later: true})),
 		}, {
 			Name:     "strangers",
-			Report:   "zk lock.go:110, Netflix/curator#30: znodes of other programs with other names are ignored",
+			Report:   "zk lock.go:110, Netflix/curator#30: contenders of other libraries, whose znodes have other names, are not counted",
 			Violates: []string{"rwlock/writer-alone"},
 			Workload: rwWorkload(openStrangers),
 		}, lateMutant("rwlock/writer-alone", rwWorkload(openTextbook(leased(), mistakes{late: true})))},
