@@ -56,9 +56,9 @@
 // candidate is elected before the leader has resigned or its session has expired. A departure wakes
 // one candidate.
 //
-// E8. An observer sees only leaders that led at some time since the last one that it saw. It sees
-// them in their order, and finally the present one. It makes no request when candidates other than
-// the leader come and go.
+// E8. An observer sees leaders in their order, and finally the present one. Each leader that it
+// sees led at some time since the observer saw the leader before. It makes no request when
+// candidates other than the leader come and go.
 //
 // In other words, a change of leader wakes few processes. An observer can miss a short term, but
 // never goes back to an earlier leader.

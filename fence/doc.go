@@ -53,7 +53,8 @@
 // F6. A request without a token, or with a token that is not a number above zero, is refused. The
 // client's [Transport] does not send it, and the server's [Handler] does not serve it.
 //
-// F7. [Update] replaces only the value whose token it has compared with the token of the call.
+// F7. [Update] compares the token of the call with the token that is stored with the value. It
+// replaces the value only if the value has not changed since that comparison.
 //
 // In other words, as long as all writes go through the fence, a paused holder cannot overwrite the
 // work of the next holder. It does not matter at which moment of its write the holder was paused.

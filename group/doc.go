@@ -37,8 +37,8 @@
 // before it. In the end they add up to the members that are present. Changes in
 // quick succession may be merged into one.
 //
-// G5. A follower keeps one watch. A change costs it one list request, and one read
-// for each member that joined or changed.
+// G5. A follower, which is a client that follows the changes of the group, keeps one watch. A
+// change costs it one list request, and one read for each member that joined or changed.
 //
 // In other words, a follower sees each member exactly once, sees the present members in the end,
 // and never sees the departure of a member that has stayed.

@@ -75,8 +75,8 @@
 // The session completes the release.
 //
 // L11. A contender of a Mutex, RWMutex or Semaphore that is not the next one sends no writes and no
-// pings of its own while it waits. Its session stays ready in the same way as an idle session: see
-// session.Options.NoIdleLease.
+// pings of its own while it waits. Its session stays ready to begin a lease at once, in the same
+// way as an idle session: see session.Options.NoIdleLease.
 //
 // In other words, work under a lock stops when the program stops or the lock is lost, the lock is
 // always released, and a thousand waiting clients put no load of their own on the servers.

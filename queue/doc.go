@@ -44,10 +44,11 @@
 // Q4. Items are taken in the order of the transactions that put them. This order agrees with real
 // time and with the order of each producer. A batch keeps its own order. There are two exceptions.
 // First, an item can be given back: by a claim that is released or lapses, by a cancelled Take, or
-// by a loop that has not reached it. A consumer is offered such an item at the latest when the
-// consumer has drained one segment or would otherwise wait. Second, claims, and takes with
-// Options.Relaxed, keep only the order of segments. Within a segment, they keep the order of items
-// as long as no two consumers request the same item.
+// by a loop over Items that ends before it reaches the item. A consumer is offered such an item at
+// the latest when the consumer has drained one segment (a directory with a part of the items) or
+// would otherwise wait. Second, claims always, and takes if Options.Relaxed is set, keep only the
+// order of segments. Within a segment, they keep the order of items as long as no two consumers
+// request the same item.
 //
 // Q5. TryTake returns ErrEmpty only if, at one moment during the call, all items were taken or
 // claimed according to a majority of the servers. It may pass over an item that was given back

@@ -38,9 +38,9 @@
 // the buffer after giving up. If no server answers, the session ends by itself: see
 // [Options.Abandon].
 //
-// S6. No state and no event of a watch is left out, and no listener, however slow, delays anybody
-// else. No read is older than an event that came before it, whichever server answers. A watch that
-// was stopped no longer costs anything, here or at the server.
+// S6. No state of the session and no event of a watch is left out. A listener that is slow delays
+// nobody else. No read is older than an event that came before it, whichever server answers. A
+// watch that was stopped no longer costs anything, here or at the server.
 //
 // S7. After Close, no goroutine of the session is left.
 //
