@@ -195,10 +195,11 @@ func (t *Table) resolve(ctx context.Context, resource string, own write, failed 
 	return fmt.Errorf("fence: %s: not committed: %w", resource, failed)
 }
 
-// The method `look` returns the last committed transaction of a resource. It locks the guard row,
-// or creates the row. So it waits for a transaction that has lost its client, because the COMMIT of
-// that transaction may still arrive. A plain read would not wait, and would not see a row that the
-// lost transaction has just created.
+// The method `look` returns the last committed transaction of a resource. A transaction that has
+// lost its client may still be committed, because its COMMIT may still arrive. Until it ends, it
+// holds the lock on the guard row. The method `look` locks the row too, or creates it, so it waits
+// for the end of that transaction. A plain read would not wait, and would not see a row that the
+// transaction has just created.
 func (t *Table) look(ctx context.Context, resource string) (last write, err error) {
 	look, err := t.statement(`INSERT INTO %s AS guard (resource, token, writes, mark) VALUES ($1, 0, 0, '')
 ON CONFLICT (resource) DO UPDATE SET token = guard.token

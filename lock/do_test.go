@@ -174,8 +174,9 @@ func TestLossDuringDoIsItsError(t *testing.T) {
 	})
 }
 
-// When the lease lapses, a context of Bind and the contexts derived from it end together with the
-// grant. No goroutine has to run before they end.
+// When the lease lapses, a context that Bind returned, and each context derived from it, ends at
+// the same moment as the grant. The end does not depend on another goroutine that must first be
+// scheduled.
 //
 // Covers L9.
 func TestBoundContextEndsBeforeAnotherIsGranted(t *testing.T) {

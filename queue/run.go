@@ -28,7 +28,8 @@ import (
 // item that is put back in its place. The other is a slot of delayed items: if the slot is deleted
 // and created again, its numbers begin at 0 again.
 //
-// Items that were put in a trace also have a tag. It says where in the trace they were put.
+// If the call that put the items was a part of a trace, the items also have a tag. The tag says
+// which span of the trace put them.
 type run struct {
 	seq         znode.Seq
 	first, last int

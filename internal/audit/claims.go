@@ -169,11 +169,11 @@ type comparison struct {
 	now             time.Time // the end of the logs
 }
 
-// spanOf returns the span that matches a claim, or nil. The span must have been served. The claim
-// names the path of the span's znode, or else the path of the span's place.
+// spanOf returns the span that matches a claim, or nil. A span can match only if it was served, and
+// if the claim names the path of the span's znode or of the span's place.
 //
-// A span that has the token of the claim matches. If there is no such span, another span matches
-// under three conditions:
+// Among these spans, one that has the token of the claim matches. If there is none, a span matches
+// if all of the following is true:
 //   - The claim has no token, or the token of the span is not known.
 //   - The span did not match an earlier claim.
 //   - If the claim names the place, the span has the session of the claim, and was created before
