@@ -185,29 +185,51 @@ func tinyModes(r *rand.Rand, n int) *history.History {
 // Queues.
 
 // tinyDrained returns a random history of two queues. Clients put, take, claim, return and
-// acknowledge items. Sometimes an item is lost. At the end, each queue is drained with a
-// probability of 7/8.
+// acknowledge items. Sometimes a claim is lost, and its client may still return the item later. At
+// the end, each queue is drained with a probability of 7/8. In half of the histories, some items are lost. In these
+// histories no queue is found empty before the end, because a later call may still excuse the loss.
 func tinyDrained(r *rand.Rand, n int) *history.History {
-	type claim struct{ object, value string }
+	type claim struct {
+		object, value string
+		token         int64
+	}
 	there := make(map[string][]string)
-	var hands [3][]claim
+	var hands, gone [3][]claim // the claims that each client has, and those that it lost
+	var late [3]bool           // whether the client is returning a claim that it lost
 	var session [3]int64
-	put := 0
+	var putting [3]string // the value that each client put last
+	put, token := 0, int64(0)
+	loses := r.IntN(2) == 0
+	kept := func() bool { return !loses || r.IntN(4) > 0 }
+	lose := func(c int16, claims []claim) {
+		for _, one := range claims {
+			there[one.object] = append(there[one.object], one.value)
+		}
+		gone[c] = append(gone[c], claims...)
+		hands[c] = hands[c][len(claims):]
+	}
 	h := tinyOps(r, n+4, func(c int16) *history.Event {
 		e := &history.Event{Object: [3]string{"/a", "/a", "/b"}[r.IntN(3)], Session: 3*session[c] + int64(c) + 1}
-		switch choice := r.IntN(9); {
+		late[c] = false
+		switch choice := r.IntN(11); {
 		case choice == 0:
-			for _, one := range hands[c] {
-				there[one.object] = append(there[one.object], one.value)
-			}
-			hands[c] = nil
+			lose(c, hands[c])
 			session[c]++
 			return &history.Event{Kind: history.Session, Op: history.SessionLost, Session: e.Session}
+		case choice == 9 && len(hands[c]) > 0:
+			one := hands[c][0]
+			lose(c, hands[c][:1])
+			return &history.Event{Kind: history.Hold, Op: history.HoldLost, Object: one.object + "/" + one.value, Token: one.token}
+		case choice == 10 && len(gone[c]) > 0:
+			one := gone[c][0]
+			gone[c], late[c] = gone[c][1:], true
+			e.Op, e.Object, e.Arg, e.Token = OpReturn, one.object, one.value, one.token*r.Int64N(2)
 		case choice < 3 && len(hands[c]) > 0:
 			e.Op, e.Object, e.Arg = [2]string{OpAck, OpReturn}[choice-1], hands[c][0].object, hands[c][0].value
 		case choice < 6:
 			put++
 			e.Op, e.Arg = OpPut, fmt.Sprint(put)
+			putting[c] = e.Arg
 		default:
 			e.Op = [2]string{OpTake, OpClaim}[choice%2]
 		}
@@ -215,24 +237,31 @@ func tinyDrained(r *rand.Rand, n int) *history.History {
 	}, func(e *history.Event) {
 		in, mine, happened := there[e.Object], &hands[e.Client], e.Kind == history.OK || e.Kind == history.Info && r.IntN(2) == 0
 		switch {
-		case !happened:
+		case !happened || late[e.Client]:
 		case e.Op == OpPut:
-			if r.IntN(6) > 0 {
-				there[e.Object] = append(in, fmt.Sprint(put)) // the value of the latest put, which may not be this put
+			if loses {
+				putting[e.Client] = fmt.Sprint(put) // the value of the latest put, which may not be this put
+			}
+			if kept() {
+				there[e.Object] = append(in, putting[e.Client])
 			}
 		case e.Op == OpAck, e.Op == OpReturn:
 			one := (*mine)[0]
-			if *mine = (*mine)[1:]; e.Op == OpReturn && r.IntN(6) > 0 {
+			if *mine = (*mine)[1:]; e.Op == OpReturn && kept() {
 				there[one.object] = append(in, one.value)
 			}
 		case len(in) > 0:
 			there[e.Object] = in[1:]
 			if e.Op == OpClaim {
-				*mine = append(*mine, claim{e.Object, in[0]})
+				token++
+				e.Token = token
+				*mine = append(*mine, claim{e.Object, in[0], token})
 			}
 			if e.Kind == history.OK {
 				e.Result = in[0]
 			}
+		case loses && e.Kind == history.OK:
+			e.Kind = history.Fail
 		}
 	})
 	all := h.Events[:len(h.Events)-1]
@@ -283,19 +312,20 @@ func everyLossOf(object string, h *history.History) bool {
 	if drained < 0 {
 		return true
 	}
-	inHands := func(claim history.Operation, value string) bool {
+	inHands := func(claim history.Operation) bool {
 		since := func(e *history.Event) bool { return claim.Invoke.Index < e.Index && e.Index < drained }
 		lost := slices.ContainsFunc(h.Events, func(e history.Event) bool {
-			return e.Op == history.SessionLost && e.Session == claim.Invoke.Session && since(&e)
+			session := e.Op == history.SessionLost && e.Session == claim.Invoke.Session
+			return since(&e) && (session || e.Op == history.HoldLost && endsClaim(ops, &e, claim))
 		})
 		return !lost && !slices.ContainsFunc(ops, func(o history.Operation) bool {
-			return o.Invoke.Op == OpReturn && o.Invoke.Arg == value && o.Outcome() == session.OK && since(o.Complete)
+			return o.Invoke.Op == OpReturn && o.Outcome() == session.OK && since(o.Complete) && endsClaim(ops, o.Invoke, claim)
 		})
 	}
 	takers, lost := 0, 0
 	for _, o := range ops {
 		switch {
-		case o.Invoke.Op == OpTake && o.Outcome() == session.Indeterminate, o.Invoke.Op == OpClaim && o.Outcome() == session.Indeterminate && inHands(o, ""):
+		case o.Invoke.Op == OpTake && o.Outcome() == session.Indeterminate, o.Invoke.Op == OpClaim && o.Outcome() == session.Indeterminate && inHands(o):
 			takers++
 		case o.Invoke.Op == OpPut && o.Outcome() == session.OK && !slices.ContainsFunc(ops, func(out history.Operation) bool {
 			switch value := o.Invoke.Arg; {
@@ -304,12 +334,80 @@ func everyLossOf(object string, h *history.History) bool {
 			case out.Outcome() != session.OK || out.Complete.Result != value:
 				return false
 			}
-			return out.Invoke.Op == OpTake || out.Invoke.Op == OpClaim && inHands(out, o.Invoke.Arg)
+			return out.Invoke.Op == OpTake || out.Invoke.Op == OpClaim && inHands(out)
 		}):
 			lost++
 		}
 	}
 	return lost <= takers
+}
+
+// endsClaim reports whether a return or the end of a hold is of the given claim. It must be of the
+// same client and value, and have the same token. Without a token, it is of the latest of the
+// client's claims of the value.
+func endsClaim(ops []history.Operation, e *history.Event, claim history.Operation) bool {
+	if claim.Outcome() != session.OK || e.Client != claim.Invoke.Client || e.Index < claim.Complete.Index {
+		return false
+	}
+	got := claim.Complete
+	if e.Object+"/"+e.Arg != got.Object+"/"+got.Result && e.Object != got.Object+"/"+got.Result {
+		return false
+	}
+	later := slices.ContainsFunc(ops, func(o history.Operation) bool {
+		return o.Invoke.Op == OpClaim && o.Outcome() == session.OK && o.Invoke.Client == e.Client &&
+			o.Complete.Result == got.Result && got.Index < o.Complete.Index && o.Complete.Index < e.Index
+	})
+	return e.Token == got.Token || e.Token == 0 && !later
+}
+
+// tinyClaims returns a random history of clients that claim one value, return it and lose it. A
+// client may return the value long after it has lost its claim.
+func tinyClaims(r *rand.Rand, n int) *history.History {
+	token, session := int64(0), [3]int64{1, 2, 3}
+	var had [3]int64 // the last token of each client
+	return tinyOps(r, n+2, func(c int16) *history.Event {
+		e := &history.Event{Object: "/q", Session: session[c]}
+		switch choice := r.IntN(8); {
+		case choice < 4 || had[c] == 0:
+			e.Op = OpClaim
+		case choice < 6:
+			e.Op, e.Arg, e.Token = OpReturn, "v", had[c]*r.Int64N(2)
+		case choice == 6:
+			e.Kind, e.Op = history.Hold, [2]string{history.HoldEnd, history.HoldLost}[r.IntN(2)]
+			e.Object, e.Token = "/q/v", had[c]
+		default:
+			e.Kind, e.Op = history.Session, history.SessionLost
+			session[c] += 3
+		}
+		return e
+	}, func(e *history.Event) {
+		if e.Op == OpClaim && e.Kind == history.OK {
+			token++
+			e.Result, e.Token, had[e.Client] = "v", token, token
+		}
+	})
+}
+
+// claimsTookTurns reports whether each claim had ended before the next one completed. A claim ends
+// when its client begins to return the value, when its hold ends, or when its session is lost.
+func claimsTookTurns(h *history.History) bool {
+	ops, _ := h.Operations()
+	legal := true
+	completions(h, OpClaim, func(claim history.Operation) {
+		completions(h, OpClaim, func(next history.Operation) {
+			if next.Complete.Token != claim.Complete.Token+1 {
+				return
+			}
+			legal = legal && slices.ContainsFunc(h.Events[claim.Invoke.Index:next.Complete.Index], func(e history.Event) bool {
+				if e.Kind == history.Session {
+					return e.Session == claim.Invoke.Session
+				}
+				ends := e.Kind == history.Hold || e.Kind == history.Invoke && e.Op == OpReturn
+				return ends && endsClaim(ops, &e, claim)
+			})
+		})
+	})
+	return legal
 }
 
 // tinyUrgent returns a random history of a queue. Clients put values with three priorities, and

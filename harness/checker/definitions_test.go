@@ -37,6 +37,7 @@ func oracles() map[string]oracle {
 			})
 		}},
 		"queue/nothing-lost":               {QueueNothingLost, tinyDrained, everyLossHadATaker},
+		"queue/nothing-twice":              {QueueNothingTwice, tinyClaims, claimsTookTurns},
 		"group/members-listed":             {func() Checker { return groupMembersListed(Envelope{}) }, tinyGroup, membersWereListed},
 		"group/no-stranger-listed":         {func() Checker { return groupNoStrangerListed(soon) }, tinyGroup, listedWereMembers},
 		"queue/takers-wake":                {func() Checker { return QueueTakersWake(soon) }, tinyHeal(tinyUrgent), noTakeSlept},

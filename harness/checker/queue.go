@@ -17,9 +17,11 @@ const (
 	OpPut  = "put"  // puts the value in Arg; Priority is its priority, if the queue has priorities
 	OpTake = "take" // completes with the value in Result; OK without a value means that the queue was empty
 	// OpClaim delivers an item to a claimer until the claimer acks or returns it.
-	OpClaim  = "claim"
-	OpAck    = "ack"    // acknowledges the value in Arg
-	OpReturn = "return" // returns the value in Arg
+	OpClaim = "claim"
+	OpAck   = "ack" // acknowledges the value in Arg
+	// OpReturn returns the value in Arg. Token is the token of the claim, or zero for the client's
+	// latest claim of the value.
+	OpReturn = "return"
 )
 
 // Queue returns the checkers of a queue with takes: queue/nothing-invented, queue/nothing-lost,
@@ -171,7 +173,7 @@ func QueueNothingLost() Checker {
 			case o.Invoke.Op == OpAck:
 				key := [2]string{object, o.Invoke.Arg}
 				acked[key] = len(effects) == 0 || len(effects[key]) > 0
-			case o.Invoke.Op == OpTake || ends.stands(h, o, "", drained[object]):
+			case o.Invoke.Op == OpTake || ends.stands(h, o, drained[object]):
 				maybe[object]++
 			}
 		}
@@ -186,7 +188,7 @@ func QueueNothingLost() Checker {
 			case !known:
 				j.Unknown("%s was not drained after the last put", it.object) // what was not delivered may still be there
 			case len(it.gone) > 0 || acked[[2]string{it.object, it.value}]:
-			case !slices.ContainsFunc(it.claims, func(o history.Operation) bool { return ends.stands(h, o, it.value, at) }):
+			case !slices.ContainsFunc(it.claims, func(o history.Operation) bool { return ends.stands(h, o, at) }):
 				lost[it.object] = append(lost[it.object], it)
 			}
 		}
@@ -224,20 +226,36 @@ func QueueNothingTwice() Checker {
 	})
 }
 
+// A claimKey names the claims of one value by one client that have the same token. So the end of an
+// earlier claim of the value is not the end of a later one. The token is zero if claims have none.
+type claimKey struct {
+	queue, value string
+	client       int16
+	token        int64
+}
+
 // claimEnds has the indexes of events that end claims: all claims of a session, all claims of a
-// client, or the claim of one value. The keys of the last three maps are the queue and the value.
+// client, or one claim.
 type claimEnds struct {
 	session  map[int64][]int32
 	client   map[int16][]int32
-	returned map[[2]string][]int32 // the claimer began to return the value, or gave up its hold
-	lost     map[[2]string][]int32
-	over     map[[2]string][]int32 // the return succeeded, or the claimer was notified of a loss
+	returned map[claimKey][]int32 // the claimer began to return the value, or gave up its hold
+	lost     map[claimKey][]int32
+	over     map[claimKey][]int32 // the return succeeded, or the claimer was notified of a loss
 }
 
 func endings(h *history.History) claimEnds {
 	ends := claimEnds{session: make(map[int64][]int32), client: make(map[int16][]int32),
-		returned: make(map[[2]string][]int32), lost: make(map[[2]string][]int32), over: make(map[[2]string][]int32)}
-	returns := make(map[int32]*history.Event) // by process
+		returned: make(map[claimKey][]int32), lost: make(map[claimKey][]int32), over: make(map[claimKey][]int32)}
+	returns := make(map[int32]claimKey) // process -> the claim that it returns
+	last := make(map[claimKey]int64)    // key without a token -> the token of the client's latest claim
+	// The function `of` returns the key of the claim that e ends. If e has no token, this is the
+	// client's latest claim of the value.
+	of := func(e *history.Event, queue, value string) claimKey {
+		key := claimKey{queue, value, e.Client, 0}
+		key.token = cmp.Or(e.Token, last[key])
+		return key
+	}
 	for i := range h.Events {
 		e := &h.Events[i]
 		switch {
@@ -245,16 +263,18 @@ func endings(h *history.History) claimEnds {
 			ends.session[e.Session] = append(ends.session[e.Session], e.Index)
 		case e.Kind == history.Crash:
 			ends.client[e.Client] = append(ends.client[e.Client], e.Index)
+		case e.Kind == history.OK && e.Op == OpClaim:
+			last[claimKey{e.Object, e.Result, e.Client, 0}] = e.Token
 		case e.Kind == history.Invoke && e.Op == OpReturn:
-			key := [2]string{e.Object, e.Arg}
+			key := of(e, e.Object, e.Arg)
 			ends.returned[key] = append(ends.returned[key], e.Index)
-			returns[e.Process] = e
+			returns[e.Process] = key
 		case e.Kind == history.OK && e.Op == OpReturn:
-			key := [2]string{e.Object, returns[e.Process].Arg}
+			key := returns[e.Process]
 			ends.over[key] = append(ends.over[key], e.Index)
 		case e.Kind == history.Hold && e.Op != history.HoldBegin:
 			object, value := path.Split(e.Object)
-			key := [2]string{strings.TrimSuffix(object, "/"), value}
+			key := of(e, strings.TrimSuffix(object, "/"), value)
 			if e.Op == history.HoldEnd {
 				ends.returned[key] = append(ends.returned[key], e.Index)
 				continue
@@ -273,12 +293,22 @@ func (ends claimEnds) died(claim history.Operation, at int32) bool {
 	return between(ends.session[claim.Invoke.Session], from, at) || between(ends.client[claim.Invoke.Client], from, at)
 }
 
-// The method `stands` reports whether the servers may still have a claim of the value at the event
-// with the index `at`. If the history was cut short, the result is true: a claimer may notice the
-// end of its claim before the servers end the claim, so the servers may not have ended any claim
-// yet.
-func (ends claimEnds) stands(h *history.History, claim history.Operation, value string, at int32) bool {
-	return !h.Complete() || !ends.died(claim, at) && !between(ends.over[[2]string{claim.Invoke.Object, value}], claim.Invoke.Index, at)
+// The function `keyOf` returns the key of a claim that succeeded.
+func keyOf(claim history.Operation) claimKey {
+	got := claim.Complete
+	return claimKey{got.Object, got.Result, got.Client, got.Token}
+}
+
+// The method `stands` reports whether the servers may still have a claim at the event with the
+// index `at`. The claim succeeded, or its outcome is unknown. A claimer may notice the end of its
+// claim before the servers end it. If the history was cut short, the servers may not have ended any
+// claim yet, so the result is true.
+func (ends claimEnds) stands(h *history.History, claim history.Operation, at int32) bool {
+	if !h.Complete() {
+		return true
+	}
+	over := claim.Outcome() == session.OK && between(ends.over[keyOf(claim)], claim.Complete.Index, at)
+	return !over && !ends.died(claim, at)
 }
 
 // The function `between` reports whether one of the indexes is at least `from` and less than `to`.
@@ -321,7 +351,7 @@ func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds, outside w
 			continue
 		}
 		last := claims[i-1]
-		key, from, to := [2]string{it.object, it.value}, last.Invoke.Index, lastAt(h, claim.Complete)
+		key, from, to := keyOf(last), last.Complete.Index, lastAt(h, claim.Complete)
 		if ends.died(last, to) || between(ends.lost[key], from, to) || between(ends.returned[key], from, claim.Complete.Index) {
 			continue
 		}
