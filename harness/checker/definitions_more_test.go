@@ -554,24 +554,33 @@ func effectsWereCounted(h *history.History) bool {
 // Elections.
 
 // tinyProclaims returns a random history in which leaders of rising epochs write values, and read
-// the values of earlier leaders.
+// the values of earlier leaders. A few of these events are of another election, which has the same
+// values.
 func tinyProclaims(r *rand.Rand, n int) *history.History {
-	epoch, values := int64(1), []string{""}
+	epoch, all := int64(1), map[string][]string{"/e": {""}, "/other": {""}}
 	return tinyOps(r, n+1, func(int16) *history.Event {
+		object := "/e"
+		if r.IntN(5) == 0 {
+			object = "/other"
+		}
 		switch r.IntN(5) {
 		case 0:
 			epoch++
 		case 1, 2:
 			epoch++
-			return &history.Event{Object: "/e", Op: OpInherit, Token: epoch}
+			return &history.Event{Object: object, Op: OpInherit, Token: epoch}
 		}
-		e := &history.Event{Object: "/e", Op: OpProclaim, Token: epoch, Arg: fmt.Sprint(len(values))}
-		values = append(values, e.Arg)
+		e := &history.Event{Object: object, Op: OpProclaim, Token: epoch, Arg: fmt.Sprint(len(all[object]))}
+		all[object] = append(all[object], e.Arg)
 		return e
 	}, func(e *history.Event) {
 		if e.Token = 0; e.Op == OpInherit {
+			values := all[e.Object]
 			if e.Result = values[len(values)-1]; r.IntN(3) == 0 {
 				e.Result = values[r.IntN(len(values))]
+			}
+			if r.IntN(8) == 0 {
+				e.Result = fmt.Sprint(1 + r.IntN(3))
 			}
 		}
 	})
@@ -588,13 +597,13 @@ func heirsSawTheLatest(h *history.History) bool {
 	completions(h, OpInherit, func(read history.Operation) {
 		value, source := read.Complete.Result, history.Operation{}
 		for _, o := range ops {
-			if o.Invoke.Op == OpProclaim && o.Outcome() != session.Failed && o.Invoke.Arg == value && o.Invoke.Index < read.Complete.Index {
+			if o.Invoke.Op == OpProclaim && o.Invoke.Object == read.Invoke.Object && o.Outcome() != session.Failed && o.Invoke.Arg == value && o.Invoke.Index < read.Complete.Index {
 				source = o
 			}
 		}
 		fine := value == "" || source.Invoke != nil
 		for _, o := range ops {
-			if o.Invoke.Op != OpProclaim || o.Outcome() != session.OK || o.Complete.Index > read.Invoke.Index {
+			if o.Invoke.Op != OpProclaim || o.Invoke.Object != read.Invoke.Object || o.Outcome() != session.OK || o.Complete.Index > read.Invoke.Index {
 				continue
 			}
 			if o.Invoke.Token >= read.Invoke.Token {

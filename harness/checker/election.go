@@ -94,10 +94,10 @@ func ElectionFencedWrites() Checker {
 func ElectionHeirSeesAll() Checker {
 	return New("election/heir-sees-all", "a new leader sees what the leaders of earlier epochs wrote", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
-		wrote := make(map[string]*history.Operation) // value -> its write
+		wrote := make(map[proclaimed]*history.Operation)
 		for i, o := range ops {
 			if o.Invoke.Op == OpProclaim && o.Outcome() != session.Failed {
-				wrote[o.Invoke.Arg] = &ops[i]
+				wrote[proclaimed{o.Invoke.Object, o.Invoke.Arg}] = &ops[i]
 			}
 		}
 		type begun struct{ op, before *history.Operation }
@@ -127,18 +127,21 @@ func ElectionHeirSeesAll() Checker {
 	})
 }
 
+// A proclaimed value is a value that a leader of the election `object` wrote.
+type proclaimed struct{ object, value string }
+
 // The function `earlier` orders writes by epoch, and writes of the same epoch by time.
 func earlier(a, b history.Operation) bool {
 	return cmp.Or(cmp.Compare(a.Invoke.Token, b.Invoke.Token), cmp.Compare(a.Invoke.Index, b.Invoke.Index)) < 0
 }
 
-func inherited(j *Judge, read history.Operation, last *history.Operation, wrote map[string]*history.Operation) {
+func inherited(j *Judge, read history.Operation, last *history.Operation, wrote map[proclaimed]*history.Operation) {
 	epoch, found := read.Invoke.Token, read.Complete
 	if last != nil && last.Invoke.Token >= epoch {
 		return // a leader of this epoch or of a later one has written
 	}
 	j.Checked(1)
-	write, known := wrote[found.Result]
+	write, known := wrote[proclaimed{found.Object, found.Result}]
 	switch {
 	case found.Result == "" && last == nil:
 	case found.Result != "" && (!known || write.Invoke.Index > found.Index):
@@ -176,9 +179,8 @@ func ElectionLossBeforeReelection() Checker {
 	})
 }
 
-// electionLeaderAfterHeal judges liveness. It requires that there is a leader within inTime after
-// the heal. It also requires that, after this time and while clients work, no leader loses its
-// term.
+// electionLeaderAfterHeal judges liveness. Within inTime after the heal, each election that ever
+// had a candidate has a leader. After that time, while clients work, no leader loses its term.
 func electionLeaderAfterHeal(inTime time.Duration) Checker {
 	return New("election/leader-after-heal", "after the heal a leader is elected in time, and its term lasts", func(h *history.History, j *Judge) {
 		healed, quiesce := h.PhaseStart(history.PhaseHealed), h.PhaseStart(history.PhaseQuiesce)
@@ -186,14 +188,25 @@ func electionLeaderAfterHeal(inTime time.Duration) Checker {
 			j.Unknown("the ensemble did not recover")
 			return
 		}
-		due, elected, busy := healed.Time+inTime, h.End(), busyTimes(h)
+		due, busy := healed.Time+inTime, busyTimes(h)
 		if quiesce.Time < due {
 			j.Unknown("the time without faults after the heal was shorter than the bound of %v", inTime)
 			return
 		}
+		elected := make(map[string]time.Duration) // object -> when it first had a leader after the heal
+		ops, _ := h.Operations()
+		for _, o := range ops {
+			if o.Invoke.Op == OpCampaign {
+				elected[o.Invoke.Object] = h.End()
+			}
+		}
 		for _, term := range h.Holds() {
+			object := term.Begin.Object
+			if _, known := elected[object]; !known {
+				elected[object] = h.End()
+			}
 			if endTime(h, term) > healed.Time {
-				elected = min(elected, max(term.Begin.Time, healed.Time))
+				elected[object] = min(elected[object], max(term.Begin.Time, healed.Time))
 			}
 			if term.End == nil || !term.Lost() || term.End.Time <= due || term.End.Index >= quiesce.Index {
 				continue
@@ -205,10 +218,13 @@ func electionLeaderAfterHeal(inTime time.Duration) Checker {
 					term.Begin.Who(), term.Begin.Object, term.End.Time, term.End.Time-healed.Time)
 			}
 		}
-		j.Checked(1)
-		if busy.overdue(j, "the election of a leader", healed.Time, elected, inTime) {
-			j.Violation([]history.Event{*healed}, "there was no leader within %v after the heal at %v", inTime, healed.Time)
+		for object, at := range sorted(elected) {
+			j.Checked(1)
+			if busy.overdue(j, "the election of a leader of "+object, healed.Time, at, inTime) {
+				j.Violation([]history.Event{*healed}, "%s had no leader within %v after the heal at %v", object, inTime, healed.Time)
+			}
 		}
+		j.NotExercised("no client was a candidate")
 	})
 }
 
