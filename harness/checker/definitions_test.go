@@ -613,10 +613,11 @@ func writesWereFenced(h *history.History) bool {
 // Sessions.
 
 // tinySession returns a random history of one session and one ephemeral znode. First, client 0
-// creates the ephemeral in the session. Then all clients observe both.
+// creates the ephemeral in the session. Then all clients observe both. Other clients may delete the
+// znode once, and create it in new sessions.
 func tinySession(r *rand.Rand, n int) *history.History {
-	ended, asked, created := false, false, false
-	return tinyOps(r, n+2, func(c int16) *history.Event {
+	ended, asked, created, deleted, other := false, false, false, false, int64(7)
+	return tinyOps(r, n+3, func(c int16) *history.Event {
 		switch e := (&history.Event{Object: "/s/n"}); {
 		case !asked:
 			if c != 0 {
@@ -636,12 +637,20 @@ func tinySession(r *rand.Rand, n int) *history.History {
 		case c == 0:
 			e.Op, e.Session = OpSetValue, 7
 			return e
+		case r.IntN(14) == 0:
+			other++
+			e.Op, e.Session = OpEphemeral, other
+			return e
+		case r.IntN(14) == 0 && !deleted:
+			deleted = true
+			e.Op = OpDelete
+			return e
 		default:
 			e.Op, e.Arg = OpPresent, "sync"
 			return e
 		}
 	}, func(e *history.Event) {
-		created = created || e.Op == OpEphemeral
+		created = created || e.Session == 7
 		if e.Op == OpPresent {
 			e.Result = [4]string{"0x7", "0x7", "", "0x8"}[r.IntN(4)] // 0x8 is another session
 		}
@@ -662,17 +671,24 @@ func alive(o *history.Operation) bool   { return o.Complete.Session == 7 }
 func over(*history.Operation) bool      { return false }
 
 // sessionCouldBe tries every moment at which the session may have ended, and every moment at which
-// the ephemeral may have been created. It reports whether two such moments explain the observed end
-// and all operations of the given kinds.
+// the ephemeral may have been created or deleted. It reports whether such moments explain the
+// observed end and all operations of the given kinds.
 func sessionCouldBe(h *history.History, kinds ...func(*history.Operation) bool) bool {
 	ops, _ := h.Operations()
 	var judged []history.Operation
 	var create *history.Operation
+	deletes := []int32{forever} // the moments at which the ephemeral may have been deleted
 	for i, o := range ops {
+		if o.Invoke.Op == OpDelete && o.Outcome() != session.Failed {
+			deletes = nil
+			for at := o.Invoke.Index; at < min(o.End(), int32(len(h.Events))); at++ {
+				deletes = append(deletes, at)
+			}
+		}
 		if o.Outcome() != session.OK {
 			continue
 		}
-		if o.Invoke.Op == OpEphemeral {
+		if o.Invoke.Op == OpEphemeral && o.Invoke.Session == 7 {
 			create = &ops[i]
 		}
 		if slices.ContainsFunc(kinds, func(is func(*history.Operation) bool) bool { return is(&o) }) {
@@ -686,15 +702,20 @@ func sessionCouldBe(h *history.History, kinds ...func(*history.Operation) bool) 
 	}
 	if create == nil {
 		return allOf(judged, func(o history.Operation) bool {
-			// It is unknown whether the ephemeral existed. So only a session that is resumed after
-			// its end is a mistake.
-			return !resumed(&o) || o.Invoke.Index < last
+			// It is unknown whether the ephemeral existed. So only two observations after the end
+			// of the session are a mistake: that it is resumed, and that its ephemeral exists.
+			return !resumed(&o) && !present(&o) || o.Invoke.Index < last
 		})
 	}
 	for end := range last + 1 {
 		for made := create.Invoke.Index; made < create.Complete.Index; made++ {
-			if allOf(judged, func(o history.Operation) bool { return couldSee(o, made, end, seen < 0 && end == last) }) {
-				return true
+			for _, deleted := range deletes {
+				if deleted < made {
+					deleted = forever // there was nothing to delete
+				}
+				if allOf(judged, func(o history.Operation) bool { return couldSee(o, made, deleted, end, seen < 0 && end == last) }) {
+					return true
+				}
 			}
 		}
 	}
@@ -706,14 +727,16 @@ func allOf(ops []history.Operation, f func(history.Operation) bool) bool {
 }
 
 // couldSee reports whether the observation of o was true at some moment between the invocation and
-// the completion of o. It assumes two facts:
+// the completion of o. It assumes three facts:
 //   - The ephemeral was created right after the event `made`, before the next event.
+//   - The ephemeral was deleted right after the event `deleted`. The checkers accept that a read
+//     finds it later.
 //   - The session ended right before the event `end`, after the previous event. If `never` is true,
 //     the session did not end.
 //
 // If the observation lies between the same two events as one of these changes, the observation may
 // have come before or after the change.
-func couldSee(o history.Operation, made, end int32, never bool) bool {
+func couldSee(o history.Operation, made, deleted, end int32, never bool) bool {
 	for at := o.Invoke.Index; at < o.Complete.Index; at++ {
 		lives, over := never || at < end, !never && at >= end-1
 		switch {
@@ -721,7 +744,7 @@ func couldSee(o history.Operation, made, end int32, never bool) bool {
 			if lives {
 				return true
 			}
-		case present(&o) && lives && at >= made, absent(&o) && (over || at <= made):
+		case present(&o) && lives && at >= made, absent(&o) && (over || at <= made || at >= deleted):
 			return true
 		}
 	}

@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
@@ -82,6 +83,12 @@ func sessions(h *history.History) map[int64]*lives {
 	return all
 }
 
+// The method `over` reports whether the session had surely ended when o was invoked. It returns
+// false if l is nil.
+func (l *lives) over(o history.Operation) bool {
+	return l != nil && l.ended != nil && l.ended.Index < o.Invoke.Index
+}
+
 // byQuorum reports whether the success of an operation proves that a quorum knew the session of the
 // operation. A plain read proves nothing: an isolated server answers even after the other servers
 // have expired the session.
@@ -90,36 +97,43 @@ func byQuorum(o history.Operation) bool {
 }
 
 // sessionEphemeralsStay judges reads after a sync. It requires that an ephemeral that was created
-// and not deleted exists while its session lives. The session surely lived during the read if an
-// operation in the session was invoked after the read, needed a quorum, and succeeded.
+// exists while its session lives, unless a delete may have taken effect after the creation and
+// before the end of the read. The session surely lived during the read if an operation in the
+// session was invoked after the read, needed a quorum, and succeeded.
 func sessionEphemeralsStay() Checker {
 	return New("session/ephemerals-stay", "an ephemeral znode exists while its session is alive", func(h *history.History, j *Judge) {
 		all := sessions(h)
 		ops, _ := h.Operations()
-		created := make(map[string]history.Operation)
-		deleted := make(map[string]bool)
+		created, deleted := make(map[string][]history.Operation), make(map[string][]history.Operation) // by path
 		for _, o := range ops {
-			switch {
+			switch path := o.Invoke.Object; {
 			case o.Invoke.Op == OpEphemeral && o.Outcome() == session.OK:
-				created[o.Invoke.Object] = o
+				created[path] = append(created[path], o)
 			case o.Invoke.Op == OpDelete && o.Outcome() != session.Failed:
-				deleted[o.Invoke.Object] = true
+				deleted[path] = append(deleted[path], o)
 			}
 		}
 		for _, o := range ops {
-			made, known := created[o.Invoke.Object]
-			if o.Invoke.Op != OpPresent || o.Outcome() != session.OK || o.Invoke.Arg != "sync" || !known ||
-				deleted[o.Invoke.Object] || made.Complete.Index > o.Invoke.Index {
+			if o.Invoke.Op != OpPresent || o.Outcome() != session.OK || o.Invoke.Arg != "sync" {
 				continue
 			}
-			later := all[made.Complete.Session].answer
-			if later == nil || later.Invoke.Index < o.Complete.Index {
-				continue // the session may have ended by then
-			}
-			j.Checked(1)
-			if id := made.Complete.Session; hexID(o.Complete.Result) != id {
-				j.Violation(inOrder(made.Events(), o.Events(), later.Events()), "%s did not see %s of session 0x%x at %v, but that session was still served at %v",
-					o.Invoke.Who(), o.Invoke.Object, uint64(id), o.Complete.Time, later.Complete.Time)
+			for _, made := range created[o.Invoke.Object] {
+				gone := slices.ContainsFunc(deleted[o.Invoke.Object], func(d history.Operation) bool {
+					return d.Invoke.Index < o.Complete.Index && d.End() > made.Invoke.Index
+				})
+				id := made.Complete.Session
+				if gone || made.Complete.Index > o.Invoke.Index || all[id] == nil {
+					continue
+				}
+				later := all[id].answer
+				if later == nil || later.Invoke.Index < o.Complete.Index {
+					continue // the session may have ended by then
+				}
+				j.Checked(1)
+				if hexID(o.Complete.Result) != id {
+					j.Violation(inOrder(made.Events(), o.Events(), later.Events()), "%s did not see %s of session 0x%x at %v, but that session was still served at %v",
+						o.Invoke.Who(), o.Invoke.Object, uint64(id), o.Complete.Time, later.Complete.Time)
+				}
 			}
 		}
 		j.NotExercised("no client read an ephemeral of a session that lived on")
@@ -141,9 +155,11 @@ func sessionEphemeralsGo(lag time.Duration) Checker {
 			if o.Invoke.Op != OpPresent || o.Outcome() != session.OK {
 				continue
 			}
-			l := all[owner[o.Invoke.Object]]
-			if l == nil || l.ended == nil || l.ended.Index > o.Invoke.Index ||
-				o.Invoke.Arg != "sync" && o.Invoke.Time-l.ended.Time < lag {
+			l := all[hexID(o.Complete.Result)]
+			if !l.over(o) {
+				l = all[owner[o.Invoke.Object]]
+			}
+			if !l.over(o) || o.Invoke.Arg != "sync" && o.Invoke.Time-l.ended.Time < lag {
 				continue
 			}
 			j.Checked(1)
@@ -164,7 +180,7 @@ func sessionExpiredForGood() Checker {
 		ops, _ := h.Operations()
 		for _, o := range ops {
 			l := all[hexID(o.Invoke.Arg)]
-			if o.Invoke.Op != OpResume || l == nil || l.ended == nil || l.ended.Index > o.Invoke.Index || o.Outcome() == session.Indeterminate {
+			if o.Invoke.Op != OpResume || !l.over(o) || o.Outcome() == session.Indeterminate {
 				continue
 			}
 			j.Checked(1)
