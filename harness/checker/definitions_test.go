@@ -73,8 +73,8 @@ func oracles() map[string]oracle {
 		"election/loss-before-reelection": {ElectionLossBeforeReelection, tinyTerms, termsOfOneTookTurns},
 		"election/leader-after-heal":      {func() Checker { return electionLeaderAfterHeal(soon) }, tinyCalm, calmHadALeader},
 		"session/ephemerals-stay":         {sessionEphemeralsStay, tinySession, func(h *history.History) bool { return sessionCouldBe(h, absent, alive) }},
-		"session/ephemerals-go":           {func() Checker { return sessionEphemeralsGo(0) }, tinySession, func(h *history.History) bool { return sessionCouldBe(h, present, over) }},
-		"session/expired-for-good":        {sessionExpiredForGood, tinySession, func(h *history.History) bool { return sessionCouldBe(h, resumed, over) }},
+		"session/ephemerals-go":           {func() Checker { return sessionEphemeralsGo(0, soon) }, tinySession, func(h *history.History) bool { return sessionCouldBe(h, present, over) }},
+		"session/expired-for-good":        {func() Checker { return sessionExpiredForGood(soon) }, tinySession, func(h *history.History) bool { return sessionCouldBe(h, resumed, over) }},
 	}
 }
 
@@ -612,13 +612,17 @@ func writesWereFenced(h *history.History) bool {
 
 // Sessions.
 
-// tinySession returns a random history of one session and one ephemeral znode. First, client 0
-// creates the ephemeral in the session. Then all clients observe both. Other clients may delete the
-// znode once, and create it in new sessions.
+// tinySession returns a random history of one session and one ephemeral znode. The session has a
+// timeout of one millisecond. First, client 0 creates the ephemeral in the session. Then all
+// clients observe both. Client 0 may close the session. Other clients may delete the znode once,
+// and create it in new sessions.
 func tinySession(r *rand.Rand, n int) *history.History {
-	ended, asked, created, deleted, other := false, false, false, false, int64(7)
-	return tinyOps(r, n+3, func(c int16) *history.Event {
+	begun, ended, closed, asked, created, deleted, other := false, false, false, false, false, false, int64(7)
+	return tinyOps(r, n+5, func(c int16) *history.Event {
 		switch e := (&history.Event{Object: "/s/n"}); {
+		case !begun:
+			begun = true
+			return &history.Event{Kind: history.Session, Op: history.SessionNew, Session: 7, Arg: "1ms"}
 		case !asked:
 			if c != 0 {
 				return nil
@@ -632,8 +636,11 @@ func tinySession(r *rand.Rand, n int) *history.History {
 		case r.IntN(6) == 0:
 			e.Op, e.Arg = OpResume, "0x7"
 			return e
-		case c == 0 && ended:
+		case c == 0 && (ended || closed):
 			return nil
+		case c == 0 && created && r.IntN(8) == 0:
+			closed = true
+			return &history.Event{Kind: history.Session, Op: history.SessionClosed, Session: 7}
 		case c == 0:
 			e.Op, e.Session = OpSetValue, 7
 			return e
@@ -699,6 +706,17 @@ func sessionCouldBe(h *history.History, kinds ...func(*history.Operation) bool) 
 	last := int32(len(h.Events))
 	if seen >= 0 {
 		last = int32(seen)
+	}
+	for _, e := range h.Events {
+		if e.Op != history.SessionClosed {
+			continue
+		}
+		// The servers may receive the close at any time, or never. In that case they end the
+		// session after its timeout and `soon`.
+		due := slices.IndexFunc(h.Events, func(late history.Event) bool { return late.Time > e.Time+time.Millisecond+soon })
+		if due >= 0 && int32(due) < last {
+			last, seen = int32(due), due
+		}
 	}
 	if create == nil {
 		return allOf(judged, func(o history.Operation) bool {

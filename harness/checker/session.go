@@ -25,9 +25,10 @@ const (
 // session/ephemerals-go, session/expired-for-good and session/expiry-in-time. After the end of a
 // session, a server is allowed to show an ephemeral of the session for the duration `lag`, but not
 // in a read after a sync. A session is allowed to expire later than its timeout by at most the
-// duration `slack`.
+// duration `slack`. If a session is closed by its client, the request may be in flight for long, or
+// may never be sent. So such a session also counts as ended only after its timeout and `slack`.
 func Sessions(lag, slack time.Duration) []Checker {
-	return []Checker{sessionEphemeralsStay(), sessionEphemeralsGo(lag), sessionExpiredForGood(), sessionExpiryInTime(slack)}
+	return []Checker{sessionEphemeralsStay(), sessionEphemeralsGo(lag, slack), sessionExpiredForGood(slack), sessionExpiryInTime(slack)}
 }
 
 // The type `lives` has everything that a history shows about one session.
@@ -36,8 +37,8 @@ type lives struct {
 	answer  *history.Operation // the last operation in the session that succeeded and needed a quorum
 	touched *history.Event     // the last event before `ended`: the start of the session, a connection, or an event of an operation
 	asking  bool               // an operation was open when the session ended
-	ended   *history.Event     // the first end of the session: observed at the ensemble, or recorded when its client called Close
-	expired bool
+	ended   *history.Event     // the first end of the session that was observed at the ensemble
+	closed  *history.Event     // recorded when its client called Close, if that was before `ended`
 }
 
 func sessions(h *history.History) map[int64]*lives {
@@ -61,8 +62,10 @@ func sessions(h *history.History) map[int64]*lives {
 		case e.Kind == history.Session && e.Op == history.SessionNew:
 			l.timeout, _ = time.ParseDuration(e.Arg)
 			l.touched = e
-		case e.Kind == history.Session && (e.Op == history.SessionExpired || e.Op == history.SessionClosed):
-			l.ended, l.expired = e, e.Op == history.SessionExpired
+		case e.Kind == history.Session && e.Op == history.SessionExpired:
+			l.ended = e
+		case e.Kind == history.Session && e.Op == history.SessionClosed:
+			l.closed = e
 		case e.Kind == history.Session && e.Op == history.SessionConnected, e.Kind == history.Invoke, e.Kind.Completion():
 			l.touched = e
 		}
@@ -83,10 +86,21 @@ func sessions(h *history.History) map[int64]*lives {
 	return all
 }
 
-// The method `over` reports whether the session had surely ended when o was invoked. It returns
-// false if l is nil.
-func (l *lives) over(o history.Operation) bool {
-	return l != nil && l.ended != nil && l.ended.Index < o.Invoke.Index
+// The method `over` returns the event that ended the session, and the time at which the servers had
+// surely ended it. If this was not before the invocation of o, the event is nil. A client that
+// calls Close ends the session only after its timeout and `slack`, because the servers may never
+// receive the request. The argument l may be nil.
+func (l *lives) over(o history.Operation, slack time.Duration) (end *history.Event, at time.Duration) {
+	if l == nil {
+		return nil, 0
+	}
+	if l.ended != nil && l.ended.Index < o.Invoke.Index {
+		return l.ended, l.ended.Time
+	}
+	if l.closed != nil && l.timeout > 0 && o.Invoke.Time > l.closed.Time+l.timeout+slack {
+		return l.closed, l.closed.Time + l.timeout + slack
+	}
+	return nil, 0
 }
 
 // byQuorum reports whether the success of an operation proves that a quorum knew the session of the
@@ -142,8 +156,9 @@ func sessionEphemeralsStay() Checker {
 
 // sessionEphemeralsGo judges reads after the end of a session. A server is allowed to show an
 // ephemeral of the session for the duration `lag`. But a read after a sync must not find the
-// ephemeral at all.
-func sessionEphemeralsGo(lag time.Duration) Checker {
+// ephemeral at all. If only the client's call of Close is known, the session counts as ended after
+// its timeout and `slack`.
+func sessionEphemeralsGo(lag, slack time.Duration) Checker {
 	return New("session/ephemerals-go", "the ephemeral znodes of an ended session disappear on every server", func(h *history.History, j *Judge) {
 		all := sessions(h)
 		ops, _ := h.Operations()
@@ -155,17 +170,17 @@ func sessionEphemeralsGo(lag time.Duration) Checker {
 			if o.Invoke.Op != OpPresent || o.Outcome() != session.OK {
 				continue
 			}
-			l := all[hexID(o.Complete.Result)]
-			if !l.over(o) {
-				l = all[owner[o.Invoke.Object]]
+			end, at := all[hexID(o.Complete.Result)].over(o, slack)
+			if end == nil {
+				end, at = all[owner[o.Invoke.Object]].over(o, slack)
 			}
-			if !l.over(o) || o.Invoke.Arg != "sync" && o.Invoke.Time-l.ended.Time < lag {
+			if end == nil || o.Invoke.Arg != "sync" && o.Invoke.Time-at < lag {
 				continue
 			}
 			j.Checked(1)
-			if hexID(o.Complete.Result) == l.ended.Session {
-				j.Violation(inOrder([]history.Event{*l.ended}, o.Events()), "%s saw %s on server %s at %v, %v after the end of its session 0x%x",
-					o.Invoke.Who(), o.Invoke.Object, o.Complete.Node, o.Complete.Time, o.Invoke.Time-l.ended.Time, uint64(l.ended.Session))
+			if hexID(o.Complete.Result) == end.Session {
+				j.Violation(inOrder([]history.Event{*end}, o.Events()), "%s saw %s on server %s at %v, %v after the end of its session 0x%x",
+					o.Invoke.Who(), o.Invoke.Object, o.Complete.Node, o.Complete.Time, o.Invoke.Time-end.Time, uint64(end.Session))
 			}
 		}
 		j.NotExercised("no client read an ephemeral of an ended session")
@@ -173,20 +188,21 @@ func sessionEphemeralsGo(lag time.Duration) Checker {
 }
 
 // sessionExpiredForGood judges attempts to resume a session. It requires that no server accepts a
-// session that has ended.
-func sessionExpiredForGood() Checker {
+// session that has ended. If only the client's call of Close is known, the session counts as ended
+// after its timeout and `slack`.
+func sessionExpiredForGood(slack time.Duration) Checker {
 	return New("session/expired-for-good", "no server accepts an expired session again", func(h *history.History, j *Judge) {
 		all := sessions(h)
 		ops, _ := h.Operations()
 		for _, o := range ops {
-			l := all[hexID(o.Invoke.Arg)]
-			if o.Invoke.Op != OpResume || !l.over(o) || o.Outcome() == session.Indeterminate {
+			end, _ := all[hexID(o.Invoke.Arg)].over(o, slack)
+			if o.Invoke.Op != OpResume || end == nil || o.Outcome() == session.Indeterminate {
 				continue
 			}
 			j.Checked(1)
 			if o.Outcome() == session.OK {
-				j.Violation(inOrder([]history.Event{*l.ended}, o.Events()), "%s resumed session %s at %v, which had ended at %v",
-					o.Invoke.Who(), o.Invoke.Arg, o.Complete.Time, l.ended.Time)
+				j.Violation(inOrder([]history.Event{*end}, o.Events()), "%s resumed session %s at %v, which had ended at %v",
+					o.Invoke.Who(), o.Invoke.Arg, o.Complete.Time, end.Time)
 			}
 		}
 		j.NotExercised("no client tried to resume an ended session")
@@ -207,11 +223,11 @@ func hexID(s string) int64 {
 //     start of the session, a connection, and the invocation or completion of a request.
 //
 // Pings keep a session alive and are no events. So a workload for session/expiry-in-time must send
-// requests all the time. A session that another client closed is not judged.
+// requests all the time. A session that its own client or another one closed is not judged.
 func sessionExpiryInTime(slack time.Duration) Checker {
 	return New("session/expiry-in-time", "a session expires after its timeout, and not much later", func(h *history.History, j *Judge) {
 		for id, l := range sorted(sessions(h)) {
-			if l.ended == nil || !l.expired || l.timeout == 0 || l.ended.Arg == "closed" {
+			if l.ended == nil || l.closed != nil || l.timeout == 0 || l.ended.Arg == "closed" {
 				continue
 			}
 			j.Checked(1)

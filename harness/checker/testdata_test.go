@@ -26,7 +26,7 @@ func underTest() map[string]Checker {
 		QueueNothingInvented(), QueueNothingLost(), QueueNothingTwice(), queueFIFOOrder(), QueueEmptyIsTrue(), QueueTakersWake(time.Second), QueueDrainedIsEmpty(), QueuePriorityOrder(), QueueAckWithEffect(),
 		groupMembersListed(envelope), groupNoStrangerListed(time.Second), groupChangesAddUp(), groupFollowersConverge(),
 		BarrierNoEarlyPass(), BarrierOpensInTime(time.Second), BarrierNoMissedRemoval(time.Second), doubleBarrierEnterTogether(3), doubleBarrierNoQuitterCounts(3), doubleBarrierLeaveTogether(), doubleBarrierRoundsInOrder(), doubleBarrierRoundsGoOn(time.Second),
-		registerWritesLinearizable(), registerReadsAfterSync(), registerReadsSequential(), sessionEphemeralsStay(), sessionEphemeralsGo(time.Second), sessionExpiredForGood(), sessionExpiryInTime(time.Second),
+		registerWritesLinearizable(), registerReadsAfterSync(), registerReadsSequential(), sessionEphemeralsStay(), sessionEphemeralsGo(time.Second, time.Second), sessionExpiredForGood(time.Second), sessionExpiryInTime(time.Second),
 		CounterLinearizable(),
 		WatchEventBeforeData(), WatchStatesInOrder(), WatchOneEventEach(), WatchFinalStateReported(), WatchNoEventWithoutCause(envelope), WatchRecreationReported(), WatchOneEndEach(),
 		FaultsHadEffect(), OperationsSucceeded(), Contention(1), Takeovers(1), Grants(1), SessionLosses(1), Fenced(1),
