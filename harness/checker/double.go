@@ -97,7 +97,8 @@ type stray struct {
 // stray no longer counts after the first of these events:
 //   - Its call failed.
 //   - The servers ended its session.
-//   - The same session entered again, because the earlier attempt must be gone by then.
+//   - The same session entered the same barrier again, because the earlier attempt must be gone by
+//     then.
 func strayEnds(h *history.History, ops []history.Operation) func(history.Operation) int32 {
 	expired := make(map[int64]int32)
 	for i := range h.Events {
@@ -105,10 +106,15 @@ func strayEnds(h *history.History, ops []history.Operation) func(history.Operati
 			expired[e.Session] = e.Index
 		}
 	}
-	again := make(map[int64][]history.Operation)
+	type user struct {
+		session int64
+		object  string
+	}
+	again := make(map[user][]history.Operation)
 	for _, o := range ops {
 		if o.Invoke.Op == OpEnter && o.Outcome() == session.OK && o.Invoke.Session != 0 {
-			again[o.Invoke.Session] = append(again[o.Invoke.Session], o)
+			u := user{o.Invoke.Session, o.Invoke.Object}
+			again[u] = append(again[u], o)
 		}
 	}
 	return func(o history.Operation) int32 {
@@ -122,7 +128,7 @@ func strayEnds(h *history.History, ops []history.Operation) func(history.Operati
 		if o.Complete.Kind == history.Fail {
 			end = min(end, o.Complete.Index)
 		}
-		later := again[o.Invoke.Session]
+		later := again[user{o.Invoke.Session, o.Invoke.Object}]
 		i, _ := slices.BinarySearchFunc(later, o.Complete.Index, func(next history.Operation, at int32) int { return cmp.Compare(next.Invoke.Index, at) })
 		if i < len(later) {
 			end = min(end, later[i].Complete.Index)
@@ -133,7 +139,8 @@ func strayEnds(h *history.History, ops []history.Operation) func(history.Operati
 
 // The method `borrow` finds up to n strays that may have been members of r when r opened. It marks
 // these strays as used and returns their number. It uses the strays with the smallest `end` first,
-// because they fit the fewest later rounds.
+// because they fit the fewest later rounds. A stray of a session that entered r itself does not
+// count. A session that was not recorded excludes no stray.
 func (r *round) borrow(n int, opened int32) (taken int) {
 	if r.strays == nil || n <= 0 {
 		return 0
@@ -141,7 +148,7 @@ func (r *round) borrow(n int, opened int32) (taken int) {
 	last, sessions := int32(0), make(map[int64]bool)
 	for _, o := range r.enters {
 		last = max(last, o.Invoke.Index)
-		sessions[o.Invoke.Session] = true
+		sessions[o.Invoke.Session] = o.Invoke.Session != 0
 	}
 	all := *r.strays
 	i, _ := slices.BinarySearchFunc(all, last+1, func(s stray, at int32) int { return cmp.Compare(s.end, at) })
