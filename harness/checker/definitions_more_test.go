@@ -1001,31 +1001,36 @@ func eventsHadACause(h *history.History) bool {
 
 // Groups.
 
-// tinyGroup returns a random history in which clients join, leave and list the members. Some lists
-// miss a member, or contain a client that is not a member.
+// tinyGroup returns a random history in which clients join, leave and list the members of two
+// groups. Some lists miss a member, or contain a client that is not a member.
 func tinyGroup(r *rand.Rand, n int) *history.History {
-	var joined [3]string
+	joined := map[string]*[3]string{"/g": {}, "/other": {}}
 	var ids []string
 	return tinyOps(r, n+6, func(c int16) *history.Event {
+		object := "/g"
+		if r.IntN(4) == 0 {
+			object = "/other"
+		}
+		id := &joined[object][c]
 		switch {
 		case r.IntN(3) == 0:
-			return &history.Event{Object: "/g", Op: OpMembers, Arg: [3]string{Present, Present, ""}[r.IntN(3)]}
-		case joined[c] == "":
-			joined[c] = fmt.Sprint(len(ids))
-			ids = append(ids, joined[c])
-			return &history.Event{Object: "/g", Op: OpJoin, Arg: joined[c]}
+			return &history.Event{Object: object, Op: OpMembers, Arg: [3]string{Present, Present, ""}[r.IntN(3)]}
+		case *id == "":
+			*id = fmt.Sprint(len(ids))
+			ids = append(ids, *id)
+			return &history.Event{Object: object, Op: OpJoin, Arg: *id}
 		case r.IntN(3) == 0:
-			e := &history.Event{Object: "/g", Op: OpLeave, Arg: joined[c]}
-			joined[c] = ""
+			e := &history.Event{Object: object, Op: OpLeave, Arg: *id}
+			*id = ""
 			return e
 		}
-		return &history.Event{Object: "/g", Op: OpUpdate, Arg: joined[c]}
+		return &history.Event{Object: object, Op: OpUpdate, Arg: *id}
 	}, func(e *history.Event) {
 		if e.Op != OpMembers {
 			return
 		}
 		for i, id := range ids {
-			if there := slices.Contains(joined[:], id); there && r.IntN(10) > 0 || !there && r.IntN(10) == 0 {
+			if there := slices.Contains(joined[e.Object][:], id); there && r.IntN(10) > 0 || !there && r.IntN(20) == 0 {
 				e.Result += fmt.Sprintf("%s@%d ", id, i)
 			}
 		}
@@ -1035,13 +1040,13 @@ func tinyGroup(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// The function `joins` calls f for each join that may have happened. The second argument of f has
-// the later operations of the client, up to the next join.
-func joins(h *history.History, f func(join history.Operation, then []history.Operation)) {
+// The function `joins` calls f for each join of a group that may have happened. The second argument
+// of f has the later operations of the client, up to its next join of the group.
+func joins(h *history.History, group string, f func(join history.Operation, then []history.Operation)) {
 	ops, _ := h.Operations()
 	isJoin := func(o history.Operation) bool { return o.Invoke.Op == OpJoin && o.Outcome() != session.Failed }
 	for i, o := range ops {
-		if !isJoin(o) {
+		if !isJoin(o) || o.Invoke.Object != group {
 			continue
 		}
 		var then []history.Operation
@@ -1049,7 +1054,7 @@ func joins(h *history.History, f func(join history.Operation, then []history.Ope
 			if other.Invoke.Client != o.Invoke.Client {
 				continue
 			}
-			if isJoin(other) {
+			if isJoin(other) && other.Invoke.Object == group {
 				break
 			}
 			then = append(then, other)
@@ -1066,14 +1071,17 @@ func joins(h *history.History, f func(join history.Operation, then []history.Ope
 func membersWereListed(h *history.History) bool {
 	legal := true
 	completions(h, OpMembers, func(answer history.Operation) {
-		joins(h, func(join history.Operation, then []history.Operation) {
+		joins(h, answer.Invoke.Object, func(join history.Operation, then []history.Operation) {
 			listed := slices.Contains(idsIn(answer.Complete.Result), join.Invoke.Arg)
 			if answer.Invoke.Arg != Present || listed || join.Outcome() != session.OK || join.Complete.Index > answer.Invoke.Index {
 				return
 			}
 			for _, o := range then {
 				if o.Invoke.Op == OpLeave {
-					return
+					if o.Invoke.Object == join.Invoke.Object {
+						return
+					}
+					continue // a leave does not prove that the client's session lived
 				}
 				old := o.Invoke.Op == OpMembers && o.Invoke.Arg != Present
 				if o.Outcome() == session.OK && !old && o.Invoke.Index > answer.Complete.Index {
@@ -1093,12 +1101,12 @@ func listedWereMembers(h *history.History) bool {
 	completions(h, OpMembers, func(answer history.Operation) {
 		for _, id := range idsIn(answer.Complete.Result) {
 			asked := slices.ContainsFunc(h.Events[:answer.Complete.Index], func(e history.Event) bool {
-				return e.Kind == history.Invoke && e.Op == OpJoin && e.Arg == id
+				return e.Kind == history.Invoke && e.Op == OpJoin && e.Object == answer.Invoke.Object && e.Arg == id
 			})
 			there := answer.Invoke.Arg != Present
-			joins(h, func(join history.Operation, then []history.Operation) {
+			joins(h, answer.Invoke.Object, func(join history.Operation, then []history.Operation) {
 				gone := slices.ContainsFunc(then, func(o history.Operation) bool {
-					return o.Invoke.Op == OpLeave && o.Outcome() == session.OK && o.Complete.Index < answer.Invoke.Index
+					return o.Invoke.Op == OpLeave && o.Invoke.Object == join.Invoke.Object && o.Outcome() == session.OK && o.Complete.Index < answer.Invoke.Index
 				})
 				there = there || join.Invoke.Arg == id && !gone
 			})

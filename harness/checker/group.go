@@ -12,7 +12,7 @@ import (
 
 // Operations of groups. Object is the group. A list of members has ids in order, separated by
 // spaces. An id may be followed by an @ and the incarnation of the member, such as m1@10000000c. A
-// client is one member at a time. OpLeave ends its membership.
+// client is one member of a group at a time. OpLeave ends its membership of the group.
 const (
 	OpJoin   = "join"   // Arg is the member's id
 	OpUpdate = "update" // updates the data of the member Arg
@@ -47,24 +47,28 @@ type membership struct {
 // The function `memberships` lists the memberships of each group, in order of their joins.
 func memberships(h *history.History, inTime time.Duration) map[string][]*membership {
 	all := make(map[string][]*membership)
-	present := make(map[int16]*membership) // client -> its last membership
+	present := make(map[int16]map[string]*membership) // client -> group -> its last membership
 	ops, _ := h.Operations()
 	for _, o := range ops {
-		m, ok := present[o.Invoke.Client], o.Outcome() == session.OK
+		group, mine, ok := o.Invoke.Object, present[o.Invoke.Client], o.Outcome() == session.OK
+		lives := ok // whether o proves that its session lived
 		switch o.Invoke.Op {
 		case OpJoin:
 			if o.Outcome() == session.Failed {
 				continue
 			}
-			m = &membership{join: o.Invoke, told: forever, left: forever, over: forever}
+			m := &membership{join: o.Invoke, told: forever, left: forever, over: forever}
 			if ok {
 				m.told = o.Complete.Index
 			}
-			present[o.Invoke.Client] = m
-			all[o.Invoke.Object] = append(all[o.Invoke.Object], m)
-			continue
+			if mine == nil {
+				mine = make(map[string]*membership)
+				present[o.Invoke.Client] = mine
+			}
+			mine[group] = m
+			all[group] = append(all[group], m)
 		case OpLeave:
-			if m != nil {
+			if m := mine[group]; m != nil {
 				m.left = min(m.left, o.Invoke.Index)
 				if ok && m.join.Session == o.Invoke.Session {
 					m.over = min(m.over, o.Complete.Index)
@@ -72,10 +76,12 @@ func memberships(h *history.History, inTime time.Duration) map[string][]*members
 			}
 			continue
 		case OpMembers:
-			ok = ok && o.Invoke.Arg == Present // any other answer may come from an isolated server
+			lives = ok && o.Invoke.Arg == Present // any other answer may come from an isolated server
 		}
-		if ok && m != nil && m.join.Session == o.Invoke.Session && m.left == forever {
-			m.until = o.Invoke.Index
+		for _, m := range mine {
+			if lives && m.join.Session == o.Invoke.Session && m.left == forever {
+				m.until = o.Invoke.Index
+			}
 		}
 	}
 	ended := ends(h, inTime)
