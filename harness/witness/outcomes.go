@@ -230,7 +230,16 @@ func (l *Log) itemsInLog(j *judging) {
 	items := l.queueItems(ops)
 	delivered := make(map[[2]string]bool)
 	claims := make(map[int64]bool) // tokens
+	type claimed struct {
+		queue, value string
+		token        int64
+	}
+	acks := make(map[claimed][]history.Operation) // the acks that may have taken effect
 	for _, op := range ops {
+		if op.Invoke.Op == checker.OpAck && op.Outcome() != session.Failed {
+			key := claimed{op.Invoke.Object, op.Invoke.Arg, op.Invoke.Token}
+			acks[key] = append(acks[key], op)
+		}
 		if op.Outcome() != session.OK {
 			continue
 		}
@@ -256,11 +265,11 @@ func (l *Log) itemsInLog(j *judging) {
 			silently[u] = append(silently[u], gone[len(gone)-1])
 		}
 	}
-	claimed := make(map[string]bool) // queues whose claims have the layout of package queue
+	ours := make(map[string]bool) // queues whose claims have the layout of package queue
 	for _, op := range ops {
 		key := [2]string{op.Invoke.Object, op.Invoke.Arg}
-		if _, known := claimed[op.Invoke.Object]; !known {
-			claimed[op.Invoke.Object] = l.hasEphemeral(func(at string) bool { return strings.HasPrefix(at, op.Invoke.Object+"/items/") })
+		if _, known := ours[op.Invoke.Object]; !known {
+			ours[op.Invoke.Object] = l.hasEphemeral(func(at string) bool { return strings.HasPrefix(at, op.Invoke.Object+"/items/") })
 		}
 		switch op.Invoke.Op {
 		case checker.OpPut:
@@ -268,14 +277,15 @@ func (l *Log) itemsInLog(j *judging) {
 		case checker.OpTake:
 			o.take(op, items, silently[user{op.Invoke.Session, op.Invoke.Object}])
 		}
-		if !claimed[op.Invoke.Object] {
+		if !ours[op.Invoke.Object] {
 			continue
 		}
 		switch op.Invoke.Op {
 		case checker.OpClaim:
 			o.claim(op, items, claims)
 		case checker.OpAck:
-			o.judge(op, o.acknowledged(op, items[key]), "removed it with its claim")
+			rivals := acks[claimed{op.Invoke.Object, op.Invoke.Arg, op.Invoke.Token}]
+			o.judge(op, o.acknowledged(op, items[key], rivals), "removed it with its claim")
 		case checker.OpReturn:
 			// After a failed return, the claim may still have ended, because its time was up.
 			if op.Outcome() != session.Failed {
@@ -311,10 +321,16 @@ func (o *outcomes) put(op history.Operation, it logItem) {
 // The method `acknowledged` searches for the transaction of an ack. This transaction deleted the
 // claim together with the claimed item, and so removed the value. The method returns the zxid of
 // the transaction, or 0 if no transaction fits. If one session had several claims on an item, their
-// tokens distinguish the claims.
-func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
+// tokens distinguish the claims. The argument `rivals` has the acks of the same claim that may have
+// taken effect. A transaction that one of them explains better is not that of op.
+func (o *outcomes) acknowledged(op history.Operation, it logItem, rivals []history.Operation) int64 {
 	for _, item := range it.gone() {
 		if !by(op, item.DeletedBy) || op.Outcome() == session.OK && !o.within(op, item.DeletedAt) {
+			continue
+		}
+		if slices.ContainsFunc(rivals, func(rival history.Operation) bool {
+			return explainsRather(rival, op) && by(rival, item.DeletedBy) && o.within(rival, item.DeletedAt)
+		}) {
 			continue
 		}
 		for _, claim := range o.log.created[op.Invoke.Token] {
@@ -327,6 +343,19 @@ func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
 		}
 	}
 	return 0
+}
+
+// explainsRather reports whether a transaction counts as the effect of the rival, if both the rival
+// and op explain it. An ack that succeeded comes first, then the earliest ack with an unknown
+// outcome, then an ack that failed.
+func explainsRather(rival, op history.Operation) bool {
+	switch op.Outcome() {
+	case session.OK:
+		return false
+	case session.Failed:
+		return rival.Outcome() != session.Failed
+	}
+	return rival.Outcome() == session.OK || rival.Invoke.Index < op.Invoke.Index
 }
 
 // The method `take` judges a take. If the take succeeded, its session must have removed the item,

@@ -197,3 +197,30 @@ func TestUnknownOutcomesAreResolved(t *testing.T) {
 		}
 	}
 }
+
+// A client may ack a claim more than once. Its first ack removes the item, and the others fail. Or
+// its first ack fails without an effect, and the next one removes the item.
+func TestAckThatFailedMayHaveARival(t *testing.T) {
+	const ok, again = "91ms c1 ok ack /q arg=v2 token=0x100000008 session=0xb\n", " ack /q arg=v2 token=0x100000008 session=0xb\n"
+	for _, c := range []struct{ name, acks string }{
+		{"after an ack that succeeded", ok + "92ms c1 invoke" + again + "93ms c1 fail" + again},
+		{"after an ack with an unknown outcome", "91ms c1 info" + again + "92ms c1/p30 invoke" + again + "93ms c1/p30 fail" + again},
+		{"during which an earlier ack was applied", "86ms c1 info" + again + "87ms c1/p30 invoke" + again + "93ms c1/p30 fail" + again},
+		{"before an ack that succeeded", "86ms c1 fail" + again + "87ms c1 invoke" + again + ok},
+	} {
+		r := outcomesOf(t, outcomesLog(), ok, c.acks)["witness/items-in-log"]
+		if r.Verdict != checker.Valid {
+			t.Errorf("an ack that failed %s: got %v (%s), want valid", c.name, r.Verdict, r.Reason)
+		}
+	}
+	// Without a rival that may have removed the item, the ack that failed must have done it.
+	for _, acks := range []string{
+		"86ms c1 fail" + again,
+		"86ms c1 fail" + again + "87ms c1 invoke" + again + "93ms c1 fail" + again,
+		"91ms c1 fail" + again + "92ms c1 invoke" + again + "93ms c1 info" + again,
+	} {
+		if r := outcomesOf(t, outcomesLog(), ok, acks)["witness/items-in-log"]; r.Verdict != checker.Invalid {
+			t.Errorf("got %v (%s), want invalid, for\n%s", r.Verdict, r.Reason, acks)
+		}
+	}
+}
