@@ -186,8 +186,9 @@ func tinyModes(r *rand.Rand, n int) *history.History {
 
 // tinyDrained returns a random history of two queues. Clients put, take, claim, return and
 // acknowledge items. Sometimes a claim is lost, and its client may still return the item later. At
-// the end, each queue is drained with a probability of 7/8. In half of the histories, some items are lost. In these
-// histories no queue is found empty before the end, because a later call may still excuse the loss.
+// the end, each queue is drained with a probability of 7/8. In half of the histories, some items
+// are lost. In these histories no queue is found empty before the end, because a later call may
+// still excuse the loss.
 func tinyDrained(r *rand.Rand, n int) *history.History {
 	type claim struct {
 		object, value string
