@@ -267,17 +267,17 @@ func (e *Ensemble) verify(ctx context.Context) error {
 }
 
 // The function `ours` checks that `conf`, a server's answer to the four-letter word conf, names the
-// directory `dir`. For a server without a quorum, which does not name its directory, it returns
-// errQuorumLost.
+// directory `dir`. A server without a quorum does not name its directory, and the answer of a server
+// that is just losing its quorum can be empty. For these, `ours` returns errQuorumLost.
 func ours(conf, dir string) error {
 	switch {
 	case strings.Contains(conf, dir):
 		return nil
-	case strings.Contains(conf, "not currently serving requests"):
+	case !strings.Contains(conf, "dataDir=") && !strings.Contains(conf, "whitelist"):
 		return errQuorumLost
 	}
 	return fmt.Errorf("the server at its port may belong to another program: "+
-		"its answer to conf does not contain %s", dir)
+		"its answer to conf does not contain %s: %.200q", dir, conf)
 }
 
 // Leader queries all running nodes.

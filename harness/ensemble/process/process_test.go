@@ -146,12 +146,17 @@ func TestNodeWithoutAQuorumIsNotForeign(t *testing.T) {
 	for conf, want := range map[string]error{
 		"clientPort=1\ndataDir=/a/node0/data/version-2\n":             nil,
 		"This ZooKeeper instance is not currently serving requests\n": errQuorumLost,
+		"": errQuorumLost,
 	} {
 		if err := ours(conf, "/a/node0"); !errors.Is(err, want) {
 			t.Errorf("%q: got %v, want %v", conf, err, want)
 		}
 	}
-	if err := ours("clientPort=1\ndataDir=/b/node0/data/version-2\n", "/a/node0"); err == nil || errors.Is(err, errQuorumLost) {
-		t.Errorf("got %v, want an error about another program", err)
+	for _, conf := range []string{
+		"clientPort=1\ndataDir=/b/node0/data/version-2\n", "conf is not executed because it is not in the whitelist.",
+	} {
+		if err := ours(conf, "/a/node0"); err == nil || errors.Is(err, errQuorumLost) {
+			t.Errorf("%q: got %v, want an error about another program", conf, err)
+		}
 	}
 }
