@@ -288,8 +288,7 @@ func (a *app) printMatrix(on []column, cells []cell) error {
 const matrixDocument = `# Each fault on real servers
 
 Each fault ran alone, in the scenario that depends most on the part that the fault breaks.
-[faults.md](faults.md) describes the faults, and [track-record.md](track-record.md) the results that
-are not valid. This command printed the table on %s:
+[faults.md](faults.md) describes the faults. This command printed the table on %s:
 
     %s
 

@@ -153,8 +153,9 @@ No scenario has these faults. They are tests of package session, on one session 
 ## Not done
 
 - **The clock rate of a client.** libfaketime does not change the clock of a Go program, which does not read the
-  clock through libc. For clients in other languages, put it into the command of ` + "`--client`" + `. The faults of timers
-  change the same relation from the other side: the rate of the servers.
+  clock through libc. For clients in other languages, put it into the command of ` + "`--client`" + `. The effect
+  depends on the rate of the client's clock relative to those of the servers. The faults ` + "`timers-*`" + ` change the
+  servers' rates instead.
 - **A memory limit for a client with cgroup v2.** client-memory needs the memory controller of cgroup v1, and root. With
   v2 the kernel ends a process that reaches its limit, which is client-kill, or slows it down, which is client-pause.
 - **Lost packets between local JVMs, late packets between containers**: between local JVMs, the harness relays streams,
