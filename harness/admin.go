@@ -16,7 +16,7 @@ import (
 )
 
 // The type `admin` lists the ephemeral znodes that exist below the root of the run, and removes the
-// root. newAdmin creates the root; tests replace newAdmin by Options.admin.
+// root. The function newAdmin creates the root. Tests replace newAdmin with Options.admin.
 type admin interface {
 	ephemerals(path string) ([]string, error)
 	removeRoot(ctx context.Context) error

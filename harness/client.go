@@ -37,9 +37,9 @@ type Process interface {
 // MemoryLimiter is a Process whose memory can be limited.
 type MemoryLimiter interface {
 	Process
-	// LimitMemory gives the process no further memory. A thread that needs more memory waits until
-	// the function `lift` is called. The result `waits` of `lift` reports whether a thread was
-	// waiting.
+	// LimitMemory stops the process from getting more memory. A thread that needs more memory waits
+	// until the function `lift` is called. The result `waits` of `lift` reports whether a thread
+	// was waiting.
 	LimitMemory() (lift func() (waits bool, err error), err error)
 }
 
@@ -79,8 +79,9 @@ func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, e
 	return c.proxy.DialContext(ctx, network, address)
 }
 
-// Next reports whether to begin another round of work. It returns false once the calm is over, the
-// run is given up, Options.Operations operations have begun, or ctx has ended.
+// Next reports whether the client should begin another round of work. It returns false if the calm
+// phase of the run is over, if Env.GiveUp was called, if Options.Operations operations have begun,
+// or if ctx has ended.
 func (c *Client) Next(ctx context.Context) bool {
 	select {
 	case <-c.env.sched.quiesce:
@@ -90,8 +91,8 @@ func (c *Client) Next(ctx context.Context) bool {
 	}
 }
 
-// Pause waits for d, or less if the calm is over, the run is given up or ctx ends. It returns the
-// result of Next.
+// Pause waits for d. It returns earlier if the calm phase ends, if Env.GiveUp is called or if ctx
+// ends. It returns the result of Next.
 func (c *Client) Pause(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return c.Next(ctx) // no timer, because of a bug in Go's race detector: see times.Sleep
@@ -119,10 +120,10 @@ func (c *Client) record(process *int32, e history.Event) history.Event {
 	return c.env.rec.Record(e)
 }
 
-// Do performs one operation. It records the invocation op (Op, Object, Arg ...), calls f, and
-// records the completion. The event that f returns has the Result, Token, Zxid and Node of the
-// completion. The error decides whether the completion is OK, Fail or Info, see Scenario.Outcome.
-// If f panics, the operation has no completion.
+// Do performs one operation. It records the event `op` (with Op, Object, Arg and so on) as the
+// invocation, calls f, and records the completion. The event that f returns has the Result, Token,
+// Zxid and Node of the completion. The error that f returns decides whether the completion is OK,
+// Fail or Info: see Scenario.Outcome. If f panics, the operation has no completion.
 func (c *Client) Do(ctx context.Context, op history.Event, f func(context.Context) (history.Event, error)) (history.Event, error) {
 	return c.do(ctx, &c.process, op, f)
 }
@@ -144,7 +145,7 @@ func (c *Client) do(ctx context.Context, process *int32, op history.Event, f fun
 	return done, err
 }
 
-// newProcess sets *process to a number that the run has not used before. A request under the old
+// newProcess sets *process to a number that the run has not used before. An operation with the old
 // number may still take effect at any time, so later operations need another number.
 func (c *Client) newProcess(process *int32) {
 	c.mu.Lock()
@@ -206,8 +207,8 @@ func (c *Client) Open(ctx context.Context, opts session.Options) (*session.Sessi
 		return nil, err
 	}
 	c.Opened(SessionInfo{ID: s.ID(), Password: s.Password(), Timeout: s.Timeout()})
-	// The goroutine ends with the session. The method `leftovers` waits for it, as for every
-	// goroutine of a client.
+	// This goroutine ends when the session ends. The method `leftovers` waits for all goroutines of
+	// clients, so it also waits for this one.
 	go c.follow(s)
 	return s, nil
 }

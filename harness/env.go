@@ -98,8 +98,8 @@ func (e *Env) phase(name string) {
 	e.rec.Record(history.Event{Kind: history.Phase, Op: name, Client: history.Nobody, Process: history.Nobody})
 }
 
-// The method `problem` notes a reason for which the run is Unknown, unless a checker finds a
-// violation.
+// The method `problem` notes a problem of the run. A run with a problem is Unknown, unless a
+// checker finds a violation.
 func (e *Env) problem(err error) {
 	if err == nil {
 		return

@@ -11,8 +11,8 @@ import (
 
 // Fault is one way to break something and to heal it. Package fault has the implementations.
 //
-// Methods are called from one goroutine at a time. Several injections of one fault may be active at
-// once.
+// Methods are called from one goroutine at a time. Several injections of one fault can be active at
+// the same time.
 type Fault interface {
 	// Name is the name in plans, histories and flags, for example "session-close".
 	Name() string
@@ -42,8 +42,8 @@ type Exposer interface {
 
 // Injected is an active fault.
 type Injected struct {
-	// Target is the actual target if Step.Target is symbolic, such as "leader". If it is empty,
-	// Step.Target is the actual target.
+	// Target is the actual target if Step.Target is symbolic, such as "leader". If the field Target
+	// is empty, Step.Target is the actual target.
 	Target string
 	// Heal heals the fault and returns the evidence that the fault had an effect, such as "312
 	// packets dropped". The evidence is empty if the fault had no effect. Heal is called once. If
@@ -73,8 +73,8 @@ func (p Plan) has(name string) bool {
 }
 
 // Draw draws a plan of the given length. It is a pure function of its arguments and of the
-// abilities of env. It leaves out faults that env cannot inject. Intensity is the average number of
-// faults that are active at any time; zero is 0.5.
+// abilities of env. It leaves out faults that env cannot inject. The argument `intensity` is the
+// average number of faults that are active at any time; zero means 0.5.
 func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity float64) Plan {
 	if intensity <= 0 {
 		intensity = 0.5
@@ -116,6 +116,6 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 }
 
 // shortestGap is the least length that Draw assumes for a fault when it computes the start of the
-// next fault. The fault session-close, for example, has no length, because it is over at once. The
-// method `again` of the nemesis waits for this time between two faults.
+// next fault. The fault session-close, for example, has no length, because it is over immediately.
+// The method `again` of the nemesis waits for this time between two faults.
 const shortestGap = 500 * time.Millisecond

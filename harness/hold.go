@@ -32,8 +32,8 @@ type Hold struct {
 //
 // Hold first records the ends of other holds whose contexts have already ended, because the
 // goroutines that record these ends may be late. So two holds overlap in the history only if the
-// context of the first hold had not ended when the second hold began. The ends of such holds are
-// also recorded before each completion of an operation.
+// context of the first hold had not ended when the second hold began. Client.Do and Thread.Do also
+// record such ends, before they record the completion of an operation.
 func (c *Client) Hold(grant context.Context, e history.Event) *Hold {
 	e.Kind, e.Op = history.Hold, history.HoldBegin
 	h := &Hold{c: c, grant: grant}
@@ -57,8 +57,8 @@ func (c *Client) Holding() bool {
 // End records that the program gives up the hold, even if the grant's context has not ended. Call
 // it right before the release. End returns false if the hold had already ended.
 //
-// End cannot detect that a release ends the context too late, after another client can be granted
-// the same object. See [Hold.Release].
+// End cannot detect a release that ends the context too late, when another client can already be
+// granted the same object. See [Hold.Release].
 func (h *Hold) End() bool {
 	h.stop()
 	h.c.env.holds.mu.Lock()
@@ -96,7 +96,7 @@ func (h *Hold) contextEnded() {
 }
 
 // endLocked records the end of a hold: the program gave up the hold, or lost it. The end must not
-// be recorded already.
+// have been recorded before.
 func (all *holds) endLocked(h *Hold) {
 	all.dropLocked(h)
 	e := h.event

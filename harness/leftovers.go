@@ -18,8 +18,8 @@ import (
 const runLabel = "zkcoord-run"
 
 // The method `leftovers` records what clients left behind after they closed everything: ephemeral
-// znodes, watches, goroutines. They may take a moment to disappear, so the method waits. It then
-// records as a fact, for each of the three, how many remain.
+// znodes, watches, goroutines. These may take a moment to disappear, so the method waits. For each
+// of these three kinds, it then records as a fact how many remain.
 func (r *run) leftovers(ctx context.Context) error {
 	until := time.Now().Add(r.env.grace / 2)
 	znodes, err := settle(ctx, until, func() ([]string, error) { return r.admin.ephemerals(r.env.root) })
@@ -78,7 +78,7 @@ func settle(ctx context.Context, until time.Time, find func() ([]string, error))
 
 // idleHTTP marks the goroutines of idle HTTP connections. When a client dials, the ensemble may
 // request an address from its container engine by HTTP. The goroutines of that HTTP connection then
-// inherit the client's label, but they are not the client's, so they are not counted.
+// inherit the client's label. But they do not belong to the client, so they are not counted.
 const idleHTTP = "net/http.(*persistConn)"
 
 // The method `goroutines` describes the goroutines that clients started and left running.

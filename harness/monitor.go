@@ -13,18 +13,18 @@ import (
 )
 
 const (
-	// stallWorth is the least delay of a timer that is recorded as a stall. On a busy machine,
-	// shorter delays are normal. lagWorth is the least delay that is recorded as a lag.
+	// stallWorth is the shortest delay of a timer that the run records as a stall. Shorter delays
+	// are normal on a busy machine. lagWorth is the shortest delay that the run records as a lag.
 	stallWorth = 100 * time.Millisecond
 	lagWorth   = time.Millisecond
 )
 
-// The method `monitor` records stalls of this process, records the roles of servers if the run is
-// stored, and reports progress, until the function `stop` is called.
+// The method `monitor` records stalls of this process and reports progress. If the run is stored,
+// it also records the roles of servers. All this ends when the function `stop` is called.
 //
-// A stall is a pause of all clients at once, because the machine was busy or suspended, or because
-// the garbage collector ran. Some guarantees do not hold while a client is paused, so checkers need
-// the stalls.
+// A stall is a pause of all clients at the same time, because the machine was busy or suspended, or
+// because the garbage collector ran. Some guarantees do not hold while a client is paused, so
+// checkers need the stalls.
 func (r *run) monitor(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
@@ -91,8 +91,8 @@ func (m *lagMeter) tick(now time.Time) (stall time.Duration) {
 }
 
 // The method `lag` returns the longest delay of a tick since the last call of `lag`, and the sum of
-// all these delays. If the next tick is already overdue, both include its delay so far. If the
-// longest delay is below lagWorth, both results are zero.
+// all these delays. If the next tick is already overdue, both results include the delay of that
+// tick so far. If the longest delay is below lagWorth, both results are zero.
 func (m *lagMeter) lag(now time.Time) (most, sum time.Duration) {
 	overdue := max(0, now.Sub(m.last)-history.LagTick)
 	most, sum = max(m.most, overdue), m.sum+overdue
@@ -130,8 +130,9 @@ func (e *Env) recordRoles(ctx context.Context) {
 	}
 }
 
-// roleOf returns the role of a server: its mode, or else "looking" if it answers without a quorum,
-// RoleSilent if it does not answer, and "down" if it cannot be reached.
+// roleOf returns the role of a server. The role is the mode of the server if it serves, "looking"
+// if it answers without a quorum, RoleSilent if it does not answer, and "down" if it cannot be
+// reached.
 func roleOf(s ensemble.Status) string {
 	switch {
 	case s.Serves():
@@ -163,8 +164,8 @@ func (r *run) progress(ctx context.Context) {
 }
 
 // The type `early` checks for violations during the run. An incomplete history can prove a
-// violation but nothing else. After each check, no check begins for 20 times as long as that check
-// took, so that the checks hardly affect the run.
+// violation but nothing else. If a check took the time t, no check begins within 20 t after the end
+// of that check. So the checks hardly affect the run.
 type early struct {
 	next       time.Time
 	violations int

@@ -34,8 +34,8 @@ func NewKill(s Scenario, m Mutant) Kill {
 }
 
 // Hunt calls the function `run` for the mutant m of s, with seeds 0, 1, 2 and so on. It stops when
-// a run finds a property in m.Violates violated, or when the number of seeds is reached. If the
-// function returns an error, the hunt ends, and Kill.Seeds counts only the earlier runs.
+// a run finds a property in m.Violates violated, or when the number of seeds is reached. If `run`
+// returns an error, Hunt ends, and Kill.Seeds counts only the earlier runs.
 func Hunt(s Scenario, m Mutant, seeds int, run func(s Scenario, seed uint64) (*Result, error)) (Kill, error) {
 	k := NewKill(s, m)
 	for seed := range uint64(seeds) {

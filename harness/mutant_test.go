@@ -66,9 +66,9 @@ func TestKillIsByTheVerdictInvalidAlone(t *testing.T) {
 	}
 }
 
-// RunMutant repeats a run in which the property was exposed, with the next seed. Regression: just
-// when another client took the lock over, the process paused for 0.4 s. So the run excused that two
-// clients held the lock, and the mutant survived.
+// If the property was exposed in a run, RunMutant repeats the run with the next seed. Regression:
+// the process paused for 0.4 s just when another client took over the lock. So the run excused that
+// two clients held the lock, and the mutant survived.
 func TestExposedRunOfAMutantIsRepeated(t *testing.T) {
 	runs := 0
 	virtual.Test(t, func(t *testing.T) {

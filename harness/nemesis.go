@@ -66,8 +66,9 @@ func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 }
 
 // The method `again` injects faults whose planned injections had no effect, while time is left. It
-// draws a new step for one fault after another until each has had an effect. It returns these
-// steps. Their numbers continue those of the plan, which has `after` steps so far.
+// draws a new step for one of these faults after another, until each of them has had an effect. It
+// returns the new steps. The plan has `after` steps so far, and the new steps are numbered from
+// there.
 func (n *nemesis) again(ctx, working context.Context, after int) (more Plan) {
 	end, _ := working.Deadline()
 	r := rand.New(rand.NewPCG(n.env.Seed, 0x616761696e)) // "again"

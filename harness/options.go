@@ -22,18 +22,18 @@ type Options struct {
 	Seed     uint64        // of the plan and of each client's choices
 	Time     time.Duration // of the work under faults; zero is the scenario's
 	Clients  int           // number of clients; zero means the scenario's
-	// Operations limits the number of operations that begin; after that, clients finish. Zero
-	// is no limit.
+	// Operations limits the number of operations that begin; after that, clients finish. Zero means
+	// no limit.
 	Operations int
 	// If ClientProcesses is set, clients run in separate processes, which faults can stop. If a
 	// workload does not support separate processes, its clients run in this process.
 	ClientProcesses bool
-	// Faults are the names of the scenario's faults from which the plan is drawn. Nil is all of
-	// them, an empty slice none.
+	// Faults are the names of the scenario's faults from which the plan is drawn. Nil means all of
+	// them, an empty slice means none.
 	Faults []string
-	// Plan is followed instead of a plan drawn from the seed. Nil draws a plan.
+	// If Plan is not nil, the run follows it. Otherwise the run draws a plan from the seed.
 	Plan Plan
-	// Intensity is the average number of faults that are active at any time; zero is 0.5.
+	// Intensity is the average number of faults that are active at any time; zero means 0.5.
 	Intensity float64
 	// Store stores the result; nil stores nothing.
 	Store Store
@@ -90,9 +90,10 @@ type Result struct {
 
 	Verdict checker.Verdict  `json:"verdict"`
 	Results []checker.Result `json:"results"`
-	// CouldNot names the faults that had no effect, one line for each reason. Either the ensemble
-	// cannot inject the fault; or the fault was requested by name or by the plan, but the run ended
-	// before the fault began; or no injection of the fault had an effect.
+	// CouldNot names the faults that had no effect, one line for each reason. The reasons are:
+	//   - The ensemble cannot inject the fault.
+	//   - The fault was requested by name or by the plan, but the run ended before the fault began.
+	//   - No injection of the fault had an effect.
 	CouldNot []string `json:"could_not,omitempty"`
 	Command  string   `json:"command,omitempty"`
 
@@ -112,7 +113,7 @@ type Result struct {
 	Checked bool `json:"checked"`
 }
 
-// Failed returns the results that keep the run from being valid, Invalid first.
+// Failed returns the results because of which the run is not valid, the Invalid results first.
 func (r *Result) Failed() []checker.Result {
 	var invalid, other []checker.Result
 	for _, one := range r.Results {

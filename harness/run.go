@@ -209,8 +209,8 @@ const checkTime = time.Minute
 var runs atomic.Int64
 
 // startClients starts the clients. The returned function ends their work. It waits for at most the
-// grace while clients finish the operations that they have begun. Then it ends their context, and
-// again waits for at most the grace.
+// scenario's grace while clients finish the operations that they have begun. If clients are still
+// running then, the function ends their context, and waits once more for at most the grace.
 func (r *run) startClients(ctx context.Context) (stop func()) {
 	if r.workload.Work == nil {
 		return func() { r.env.phase(history.PhaseQuiesce) }

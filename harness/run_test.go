@@ -54,8 +54,8 @@ func (noAdmin) close() {}
 
 var errRevoked = errors.New("revoked")
 
-// toyLock is the lock under test. A broken toyLock grants the lock at once, even if another client
-// holds it.
+// toyLock is the lock under test. A broken toyLock grants the lock immediately, even if another
+// client holds the lock.
 type toyLock struct {
 	broken bool
 
@@ -315,9 +315,9 @@ func TestFaultThatDoesNothingIsNotExercised(t *testing.T) {
 	want(t, ty.run(t), checker.NotExercised, "run/faults-had-effect", "no revoke had an effect")
 }
 
-// If no injection of a fault had an effect, the fault is injected again, unless the options give
-// the plan. Regression: a run injected the fault link-stall only once, and stalled an idle client.
-// The verdict was "not exercised".
+// If no injection of a fault had an effect, the run injects the fault again, unless Options.Plan is
+// set. Regression: a run injected the fault link-stall only once, and the client whose proxy it
+// stalled was idle. So the verdict was "not exercised".
 func TestFaultWithoutEffectIsTriedAgain(t *testing.T) {
 	late := func() *toy {
 		ty := newToy()

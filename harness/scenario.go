@@ -21,30 +21,30 @@ type Scenario struct {
 	Guarantees []string
 	// Config is the configuration of the ensemble; the zero value has defaults.
 	Config ensemble.Config
-	// Clients is the number of clients unless the options set it; zero is 5.
+	// Clients is the number of clients unless the options set it; zero means 5.
 	Clients int
 	// Workload creates the program of one run. It may keep state in a closure.
 	Workload func(*Env) Workload
 	// Faults are the faults from which plans are drawn. If there are none, nothing is broken.
 	Faults []Fault
 	// Outcome returns the outcome of an operation, given the error that the operation returned. Nil
-	// is [OutcomeOf].
+	// means [OutcomeOf].
 	Outcome func(error) session.Outcome
 	// Checkers judge the run. Each run must exercise what the checkers check. This does not apply
 	// to checkers that are wrapped in checker.IfExercised.
 	Checkers []checker.Checker
-	// Guards check that enough happened in the run, in addition to the checks of this kind that
-	// every run gets. See vacuity.go of package checker.
+	// Guards check that enough happened in the run. Every run also gets a few checks of this kind
+	// that are not listed in Guards. See vacuity.go of package checker.
 	Guards []checker.Checker
-	// Time is how long clients work under faults unless the options set it; zero is 20 s.
+	// Time is how long clients work under faults unless the options set it; zero means 20 s.
 	Time time.Duration
-	// Calm is how long clients continue after the heal; zero is 3 s.
+	// Calm is how long clients continue after the heal; zero means 3 s.
 	Calm time.Duration
 	// Grace is how long clients may take to finish when the calm is over. It also bounds other
-	// waits, for example for an injection or a heal. Zero is one minute.
+	// waits, for example for an injection or a heal. Zero means one minute.
 	Grace time.Duration
-	// Needs names the requirements of a run other than an ensemble and this process, for
-	// example programs of other libraries. Such a run cannot use virtual time.
+	// Needs names what a run requires in addition to an ensemble and this process, for example
+	// programs of other libraries. A run with Needs cannot use virtual time.
 	Needs string
 	// If ClientProcesses is set, clients must run in separate processes, even if the options do not
 	// request that.
@@ -61,11 +61,11 @@ type Scenario struct {
 type Workload struct {
 	// Setup runs once, before clients start and before any fault is injected.
 	Setup func(ctx context.Context, env *Env) error
-	// Work is one client. It performs one operation after another while Client.Next returns
-	// true, then closes everything that it opened and returns nil. It also returns soon after
-	// ctx ends. If Work returns an error, for example because its session was lost, the run
-	// records a crash and calls Work again. It does the same if Work panics, but a panic also
-	// makes the run Unknown.
+	// Work is one client. It performs one operation after another while Client.Next returns true,
+	// then closes everything that it opened and returns nil. It also returns soon after ctx ends.
+	// If Work returns an error, for example because its session was lost, the run records a crash
+	// and calls Work again. The run does the same if Work panics, but a panic also makes the run
+	// Unknown.
 	Work func(ctx context.Context, c *Client) error
 	// Final makes the last reads, after all clients have returned.
 	Final func(ctx context.Context, env *Env) error
@@ -82,7 +82,7 @@ type Mutant struct {
 	Report string
 	// Violates lists properties. A run must find at least one of them violated.
 	Violates []string
-	// Faults are the names of the faults that reveal the mutant; nil is all faults of the
+	// Faults are the names of the faults that reveal the mutant; nil means all faults of the
 	// scenario.
 	Faults   []string
 	Workload func(*Env) Workload

@@ -14,9 +14,9 @@ const (
 	summaryEvents = 5  // maximum number of events shown as the proof of a violation
 )
 
-// Summary returns the text that is printed at the end of a run, in at most 25 lines: the verdict
-// of each property, the first violation in words with the few events that prove it, the faults, and
-// the command that repeats the run.
+// Summary returns the text that is printed at the end of a run, in at most 25 lines. The text has
+// the verdict of each property, the first violation in words with the few events that prove it, the
+// faults, and the command that repeats the run.
 func (r *Result) Summary() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %v after %v  (%s ensemble", r.Scenario, r.Verdict, r.Took.Round(time.Second/10), r.Ensemble)
@@ -113,8 +113,8 @@ func (r *Result) summarizeFaults(b *strings.Builder) {
 	b.WriteByte('\n')
 }
 
-// Began counts the faults whose injection began, in the form of Plan.String. The plan may have more
-// steps, because a fault that is slow to inject delays the rest.
+// Began returns a string that says how often each fault began, in the form of Plan.String. The plan
+// may have more steps, because a fault that is slow to inject delays the later faults.
 func (r *Result) Began() string { return r.began().String() }
 
 // The method `began` returns a step for each fault whose injection began.
@@ -137,7 +137,8 @@ func countFaultErrors(h *history.History) int {
 	return n
 }
 
-// String counts the steps of p by fault: "session-close x7, link-stall x4".
+// String returns the number of steps of p for each fault, for example "session-close x7, link-stall
+// x4".
 func (p Plan) String() string {
 	var names []string
 	times := make(map[string]int)

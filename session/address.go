@@ -86,8 +86,8 @@ func splitPort(s string) (host, port string, err error) {
 	return host, port, err
 }
 
-// checkHost returns an error if host is neither an IP address nor a host name. A name need not
-// follow the rules of DNS, because a resolver may know other names too.
+// checkHost returns an error if host is neither an IP address nor a host name. A name does not have
+// to follow the rules of DNS, because some resolvers also resolve names that break these rules.
 func checkHost(host string) error {
 	if host == "" {
 		return errors.New("needs a host")

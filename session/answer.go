@@ -41,8 +41,8 @@ type refusal struct {
 	transient bool // the same request may succeed later
 }
 
-// refusalCodes has the error codes of ZooKeeper 3.8 and 3.9 that prove a refusal and that
-// go-zookeeper does not know. A server sends these codes only if it did not prepare the transaction
+// refusalCodes has those error codes of ZooKeeper 3.8 and 3.9 that go-zookeeper does not know and
+// that prove a refusal. A server sends these codes only if it did not prepare the transaction
 // (PrepRequestProcessor, ReadOnlyRequestProcessor, AuthenticationHelper), or did not execute the
 // request (THROTTLEDOP).
 //
@@ -60,8 +60,8 @@ var refusalCodes = map[wire.Code]refusal{
 	wire.ReconfigInProgress:       {wire.ReconfigInProgress, false},
 }
 
-// The function `named` returns err, unless err is go-zookeeper's error for an unknown code. In that
-// case, it returns the error of this package for the code.
+// The function `named` returns err, with one exception: if err is go-zookeeper's error for an
+// unknown code, `named` returns the error of this package for that code.
 func named(err error) error {
 	if err == nil {
 		return nil
@@ -79,8 +79,8 @@ func named(err error) error {
 // refusals returns the errors which prove that nothing was applied: the server refused the request,
 // or the client never sent it.
 //
-// Four errors of go-zookeeper are not among them. The client returns zk.ErrSessionExpired and
-// zk.ErrClosing also for requests in progress. It returns zk.ErrAPIError and zk.ErrShortBuffer for
+// Four errors of go-zookeeper are not in the result. The client returns zk.ErrSessionExpired and
+// zk.ErrClosing even for requests in progress. It returns zk.ErrAPIError and zk.ErrShortBuffer for
 // a reply that it cannot decode. With each of these four errors, the request may have been applied.
 func refusals() []error {
 	all := []error{
@@ -98,11 +98,11 @@ func refusals() []error {
 // unreadable has the errors that the client returns if it cannot decode an answer.
 var unreadable = []error{zk.ErrAPIError, zk.ErrShortBuffer, zk.ErrUnhandledFieldType, zk.ErrPtrExpected, zk.ErrUnknown, zk.ErrNothing}
 
-// Transient reports whether the same request may succeed later without any other change. It returns
-// true if the connection of the request was lost, or if the server was too busy or had no quorum.
-// It also returns true if the answer does not say whether the request was applied. Any other error
-// is final, for example ErrNoAuth or ErrQuota. A write whose Outcome is Indeterminate may have been
-// applied: read its effect before you repeat it.
+// Transient reports whether the same request may succeed if it is repeated later, without any other
+// change. It returns true if the connection of the request was lost, or if the server was too busy
+// or had no quorum. It also returns true if the answer does not say whether the request was
+// applied. Any other error is final, for example ErrNoAuth or ErrQuota. A write whose Outcome is
+// Indeterminate may have been applied: read its effect before you repeat it.
 func Transient(err error) bool {
 	if retryable(err) || errors.Is(err, ErrUnknown) {
 		return true

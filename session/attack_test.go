@@ -185,8 +185,8 @@ func attacks() []attack {
 				e.SetExpirerPace(leader, 0)
 			}
 		}},
-		// A follower handles PINGs and COMMITs in one thread, so a delay of one kind delays the
-		// other too.
+		// A follower handles PINGs and COMMITs in one thread, so a delay of one kind of packet
+		// delays the other kind too.
 		{name: "slow pings", timeout: 5 * time.Second, first: follows, do: func(ctx context.Context, e *zktest.Ensemble, r *rand.Rand) {
 			for ctx.Err() == nil {
 				i := r.IntN(len(e.Servers()))
@@ -254,9 +254,9 @@ func TestHoldEndsBeforeAnybodyElseIsGranted(t *testing.T) {
 	}
 }
 
-// The attacks find a former bug, which UnsafeTrustIdle brings back: the first write after idleness
-// extended the lease, because the session assumed that the leader had received the session's latest
-// activity. Earlier tests did not find the bug, because their contenders were never idle.
+// UnsafeTrustIdle brings back a former bug: the first write after idleness extended the lease,
+// because the session assumed that the leader had received the session's latest activity. The
+// attacks find this bug. Earlier tests did not find it, because their contenders were never idle.
 func TestAttacksFindTheRuleThatTrustsIdleSessions(t *testing.T) {
 	const enough = 20
 	for seed := range uint64(enough) {

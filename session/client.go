@@ -9,9 +9,9 @@ import (
 
 // A session uses go-zookeeper to encode requests, to decode replies, and to pass each reply to its
 // caller. The session does everything else itself, between the client and the socket (conn.go). The
-// session depends on these properties of the client, which go-zookeeper does not document.
-// TestClientDoesWhatIsAssumed has a subtest for each line, named by the words of the line. The test
-// fails if the client loses one of these properties.
+// session depends on the properties of the client that are listed below. go-zookeeper does not
+// document these properties. TestClientDoesWhatIsAssumed has a subtest for each line of the list,
+// and the line is the subtest's name. The test fails if the client loses one of the properties.
 //
 //   - each request is one Write of one whole frame
 //   - nothing is written before the handshake is answered
@@ -52,7 +52,7 @@ const smallBuffer = 4 << 10
 // the connection may call limitReplies, because that goroutine uses the limit without a lock.
 func limitReplies(c *zk.Conn, bytes int) { zk.WithMaxBufferSize(bytes)(c) }
 
-// debugLog passes the client's log messages to log at the level debug.
+// A debugLog logs the client's messages at the level debug.
 type debugLog struct{ log *slog.Logger }
 
 func (l debugLog) Printf(format string, args ...any) {

@@ -33,8 +33,8 @@ type conn struct {
 	drops  []byte // replies to requests that were not written; the client has not read them yet
 
 	// The channel `sending` is a lock: a goroutine holds it while the goroutine's token is in the
-	// channel. Only the goroutine that holds `sending` may use the two fields after it. `sending`
-	// is not a sync.Mutex, because its holder can block in a write.
+	// channel. Only the goroutine that holds `sending` may use the fields `out` and `greeted`.
+	// `sending` is not a sync.Mutex, because its holder can block in a write.
 	sending chan struct{}
 	out     []byte
 	greeted bool // the ConnectRequest was written
@@ -104,9 +104,10 @@ func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 // Write accepts one frame of the client, which writes each frame as a whole.
 //
 // If a request cannot be written, Write closes the connection but returns no error. The client then
-// fails the request like all others that were not answered. If Write returned an error, the client
-// could give one request three results. The request's channel has room for two, so the third would
-// block the client forever (queueRequest, sendData and flushRequests in go-zookeeper's conn.go).
+// returns an error for the request, as for all requests that were not answered. If Write returned
+// an error, the client could give one request three results. The request's channel has room for two
+// results, so the third would block the client forever (queueRequest, sendData and flushRequests in
+// go-zookeeper's conn.go).
 func (c *conn) Write(frame []byte) (int, error) {
 	if len(frame) < 12 || int(binary.BigEndian.Uint32(frame)) != len(frame)-4 {
 		return 0, errors.New("session: the client did not write a whole frame")
@@ -141,8 +142,8 @@ func (c *conn) Write(frame []byte) (int, error) {
 	return len(frame), nil
 }
 
-// greet sends the client's ConnectRequest. If this session has begun, greet first changes the
-// request so that it resumes this session.
+// greet sends the client's ConnectRequest. If the session has already begun, greet first changes
+// the request so that it resumes the session.
 func (c *conn) greet(frame []byte) (int, error) {
 	var request wire.ConnectRequest
 	if _, err := wire.Decode(frame[4:], &request); err != nil {

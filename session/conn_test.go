@@ -489,9 +489,9 @@ func TestRefusedCredentialsEndTheSession(t *testing.T) {
 	})
 }
 
-// If a server refuses to set the watches again, the session closes the connection and opens another
-// one. The session must check the answer itself, because go-zookeeper ignores the answer to
-// setWatches.
+// On each new connection, the session sets its watches again. If the server refuses this, the
+// session closes the connection and opens another one. The session must check the answer itself,
+// because go-zookeeper ignores the answer to setWatches.
 //
 // Covers S6.
 func TestWatchesThatCannotBeSetAgainCloseTheConnection(t *testing.T) {
@@ -517,7 +517,7 @@ func TestWatchesThatCannotBeSetAgainCloseTheConnection(t *testing.T) {
 	})
 }
 
-// If a server closes every connection at once, the session pauses between its attempts.
+// If a server closes every connection at once, the session pauses between its attempts to connect.
 func TestAttemptsAtAFlappingServerArePaused(t *testing.T) {
 	sc := &script{}
 	opts := sc.options()

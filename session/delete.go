@@ -10,8 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// DeleteAll deletes path and everything below it, many znodes in each transaction. These
-// transactions are separate: if DeleteAll fails, a part of the znodes may be deleted. DeleteAll
+// DeleteAll deletes path and everything below it, many znodes in each transaction. DeleteAll as a
+// whole is not one transaction: if it fails, some of the znodes may already be deleted. DeleteAll
 // succeeds if path does not exist.
 func (s *Session) DeleteAll(ctx context.Context, path string) error {
 	for {

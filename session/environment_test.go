@@ -23,7 +23,7 @@ import (
 )
 
 // The function `signed` returns a certificate for the host zk that is valid for the given duration.
-// It is signed by parent, or by itself if parent is nil.
+// The certificate is signed by `parent`, or by itself if `parent` is nil.
 func signed(t *testing.T, number int64, valid time.Duration, parent *tls.Certificate) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -45,7 +45,8 @@ func signed(t *testing.T, number int64, valid time.Duration, parent *tls.Certifi
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
-// A front accepts TLS for the servers of e.
+// A front accepts TLS connections for the servers of e, which do not use TLS. It forwards the data
+// in both directions.
 type front struct {
 	e    *zktest.Ensemble
 	pool *x509.CertPool // authorities of the clients' certificates
@@ -121,7 +122,7 @@ func (b buffered) Write(data []byte) (int, error) {
 
 // If the server's certificate expires, the open connection is not affected. The next connection
 // fails, and the log says why. The session resumes once the server has a new certificate. If the
-// client gets a new certificate too, the same session uses it on the next connection.
+// client gets a new certificate too, the same session uses that certificate on the next connection.
 func TestSessionSurvivesAnExpiredCertificate(t *testing.T) {
 	inBubble(t, zktest.Options{Servers: 1}, func(t *testing.T, e *zktest.Ensemble) {
 		ca := signed(t, 1, 1000*time.Hour, nil)

@@ -37,9 +37,10 @@ func TestNothingIsHeldOnAServerThatIsNotZooKeeper(t *testing.T) {
 	}
 }
 
-// On a server such as ClickHouse Keeper, a session is lost when its connection ends, although the
-// server does not say so. A new session can be opened and works, except for holds. The ephemeral
-// znodes of the lost session remain until its timeout.
+// On a server such as ClickHouse Keeper, a session is lost when its connection ends, because such a
+// server cannot resume sessions. The server does not report the loss. The program can open a new
+// session, in which everything works except holds. The ephemeral znodes of the lost session remain
+// until the timeout of that session.
 func TestASessionThatIsNotResumedIsLost(t *testing.T) {
 	inBubble(t, zktest.Options{NoResume: true}, func(t *testing.T, e *zktest.Ensemble) {
 		server := follower(e)

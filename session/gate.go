@@ -23,7 +23,7 @@ func (g *gate) set(open bool) {
 }
 
 // wait returns nil as soon as the gate is open. If one of the two contexts ends first, wait returns
-// its cause. If both have ended, wait returns the cause of ctx.
+// the cause of that context. If both contexts have ended, wait returns the cause of ctx.
 func (g *gate) wait(ctx, life context.Context) error {
 	g.mu.Lock()
 	if !g.open && g.opened == nil {

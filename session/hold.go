@@ -56,8 +56,9 @@ func newHold(k *leaseKeeper, n engine.Node) *hold {
 }
 
 // Grant waits until the lease stands. From then until the context of the hold ends, nobody else can
-// be granted what the hold covers. Call Grant when the recipe has found that it is the turn of the
-// hold's znode. If ctx or the hold ends first, Grant returns the cause, and nothing is held.
+// be granted what the hold covers. A recipe calls Grant when it has found that the turn of the
+// hold's znode has come. If ctx or the hold ends first, Grant returns the cause, and nothing is
+// held.
 func (h *hold) Grant(ctx context.Context) error {
 	for {
 		wait, err := h.keeper.grant(h, time.Now())
@@ -88,7 +89,7 @@ func (h *hold) Expect() { h.keeper.expect(h) }
 // assumptions of docs/decisions/0001-lease.md.
 func (h *hold) Context() context.Context { return h.ctx }
 
-// Deadline returns the instant at which the hold ends unless a server answers earlier.
+// Deadline returns the instant at which the hold ends if no server answers before that instant.
 func (h *hold) Deadline() time.Time { return h.keeper.deadline() }
 
 // End ends the hold with the given cause. It returns false if the hold had already ended. End does
@@ -122,8 +123,8 @@ func (h *hold) Bind(ctx context.Context) context.Context { return h.bound.Bind(c
 // exception: if ctx ends because the hold ends, the returned context continues. It then ends at its
 // deadline, or when the context that was passed to Bind ends.
 //
-// If ctx comes from context.WithoutCancel, the end of the hold does not end ctx. Then the context
-// that was passed to Bind does not limit the wait.
+// If ctx comes from context.WithoutCancel, the end of the hold does not end ctx. In this case, the
+// returned context does not end when the context that was passed to Bind ends.
 func (h *hold) Unbind(ctx context.Context) (context.Context, context.CancelFunc) {
 	return h.bound.Unbind(ctx)
 }

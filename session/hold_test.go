@@ -35,7 +35,7 @@ func counted(opts Options) (Options, *atomic.Int64) {
 }
 
 // An idle session sends no writes. A session with a granted hold sends about six heartbeats in a
-// session timeout, whatever the number of its holds.
+// session timeout. The number of heartbeats does not depend on the number of holds.
 //
 // Covers S2.
 func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {

@@ -12,9 +12,10 @@ import (
 	"github.com/zkcoord/zkcoord/internal/times"
 )
 
-// keep does the due work of the lease keeper. It ends the session if the session has been without a
-// server for too long: see Options.Abandon. When the session has ended, keep closes the client.
-// Hooks run on another goroutine, so a slow hook does not delay keep.
+// The method `keep` runs until the session has ended, and then closes the client. Whenever work of
+// the lease keeper is due, `keep` does it. If the session has been without a server for too long,
+// `keep` ends the session: see Options.Abandon. Hooks run on another goroutine, so a slow hook does
+// not delay `keep`.
 func (s *Session) keep() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -60,11 +61,11 @@ func (s *Session) tend(now time.Time) (next time.Time) {
 	return times.Earlier(next, due.next)
 }
 
-// The method `heartbeat` sends a multi that checks the znodes of holds, or the root if there are
-// none. The multi changes nothing and fires no watch, but it is a quorum write: the answer proves
-// that the session lives. If a check fails because its znode is gone, or because the znode's ACL
-// does not let this session read it, the hold of that znode ends. A multi reports only its first
-// failed check, so a heartbeat ends at most one hold.
+// The method `heartbeat` sends a multi that checks the znodes of the given holds. If no hold is
+// given, the multi checks the root. The multi changes nothing and fires no watch, but it is a
+// quorum write: the answer proves that the session lives. If a check fails because its znode is
+// gone, or because the znode's ACL does not let this session read it, the hold of that znode ends.
+// A multi reports only its first failed check, so a heartbeat ends at most one hold.
 func (s *Session) heartbeat(checked []*hold) {
 	start := time.Now()
 	paths := []string{"/"}

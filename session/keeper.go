@@ -18,9 +18,12 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A leaseKeeper manages the lease of a session and the holds under it. The tap gives the
-// leaseKeeper its evidence: when packets were sent and answered. The leaseKeeper ends the holds
-// when the lease lapses. It also decides which requests keep the lease; Session.keep sends them.
+// A leaseKeeper manages the lease of a session and the session's holds:
+//
+//   - It computes the lease from the times at which packets were sent and answered. The session's
+//     tap reports these times.
+//   - It ends the granted holds when the lease lapses.
+//   - It decides when to send which request to keep the lease. Session.keep sends these requests.
 type leaseKeeper struct {
 	opts    *Options
 	reports *reporter
@@ -43,15 +46,16 @@ type leaseKeeper struct {
 	renewal     chan struct{} // closed when the lease stands again; nil while nobody waits
 }
 
-// A line is a connection on which the session can send its own pings and syncs, and which it can
-// close.
+// A line is a connection on which the session can send its own pings and syncs. The session can
+// also close the line.
 type line interface {
 	ping()
 	sync()
 	fail(why error) error
 }
 
-// The type `terms` has the properties of the session that a new connection reports.
+// The type `terms` has the properties of the session that the tap reports to the leaseKeeper when
+// there is a new connection.
 type terms struct {
 	id            int64
 	timeout, tick time.Duration
@@ -158,7 +162,7 @@ func (k *leaseKeeper) beaten(now time.Time, err error) {
 }
 
 // spacedLocked wakes the keeper after a heartbeat or a sync. If that request failed (`ok` is
-// false), the next one is delayed.
+// false), the next heartbeat or sync is delayed.
 func (k *leaseKeeper) spacedLocked(now time.Time, ok bool) {
 	if !ok {
 		k.beatAfter = now.Add(k.timeout / spacing)
@@ -246,9 +250,11 @@ func (k *leaseKeeper) traceHoldLocked(kind leasetrace.Kind, h *hold) {
 	}
 }
 
-// The method `grant` grants h if the lease stands. With Options.UnsafeHoldUntilLost, it grants h
-// even if no lease stands. If grant does not grant h, it returns a channel that is closed when the
-// lease stands again. If h has ended, grant returns the cause.
+// The method `grant` grants h if the lease stands. With Options.UnsafeHoldUntilLost, the method
+// grants h even if no lease stands. If the method does not grant h, it returns one of two values:
+//
+//   - If h has ended, `err` is the cause of that end.
+//   - Otherwise, `wait` is a channel that is closed when the lease stands again.
 func (k *leaseKeeper) grant(h *hold, now time.Time) (wait <-chan struct{}, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -271,7 +277,8 @@ func (k *leaseKeeper) grant(h *hold, now time.Time) (wait <-chan struct{}, err e
 	return k.renewal, nil
 }
 
-// The method `deadline` returns the time at which the lease lapses unless a server answers earlier.
+// The method `deadline` returns the time at which the lease lapses if no server answers before that
+// time.
 func (k *leaseKeeper) deadline() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -299,8 +306,8 @@ func (k *leaseKeeper) look(now time.Time) chores {
 	k.lapseLocked(now)
 	due := chores{next: now.Add(k.opts.Timeout)}
 	if k.anyLocked(func(h *hold) bool { return h.granted }) && !k.opts.UnsafeHoldUntilLost {
-		// Check often: a timer may not count the time for which the machine was suspended, so a
-		// long wait could end long after the deadline.
+		// Check often, because some timers do not count the time for which the machine was
+		// suspended. With such a timer, a long wait could end long after the deadline.
 		due.next = times.Earlier(due.next, times.Earlier(k.lease.deadline, now.Add(k.timeout/12)))
 	}
 	switch {
@@ -328,7 +335,8 @@ func (k *leaseKeeper) anyLocked(is func(*hold) bool) bool {
 	return false
 }
 
-// tendLocked adds to the chores a ping and the holds to watch, if they are due.
+// tendLocked adds a ping to the chores if one is due. It also adds the holds whose znodes the
+// session must begin to watch.
 //
 // A heartbeat proves that the leader has received an earlier activity of the session, but only if
 // the activity was answered well before the heartbeat was sent. Pings provide this activity, and
@@ -428,9 +436,9 @@ func (k *leaseKeeper) endGrantedLocked(cause error) (n int, traced context.Conte
 // stand after the resume, although the session may have expired. Therefore the keeper also reads a
 // clock that does not stop, and drops the lease after a suspension.
 //
-// A gap remains: until the keeper's next check, at most a twelfth of the session timeout after the
-// resume, the program still counts as holding. If a hypervisor stops a virtual machine with all of
-// its clocks, the session cannot detect that.
+// A gap remains: after the resume, the program still counts as holding until the keeper's next
+// check. This check comes at most a twelfth of the session timeout later. If a hypervisor stops a
+// virtual machine with all of its clocks, the session cannot detect that.
 
 // errSuspended is the reason for closing a connection after a suspension. A packet that was sent
 // before the suspension and answered after it proves nothing, because its age is unknown.

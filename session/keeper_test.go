@@ -186,7 +186,8 @@ func TestSuspensionDropsTheConnection(t *testing.T) {
 	}
 }
 
-// A failed heartbeat or sync is not repeated at once, and only one is in progress at a time.
+// After a failed heartbeat, the next heartbeat is sent only after a pause. While a heartbeat is in
+// progress, no other one is sent. The same is true for syncs.
 func TestFailedChoresAreSpaced(t *testing.T) {
 	for name, test := range map[string]struct {
 		holding bool

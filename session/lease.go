@@ -59,9 +59,9 @@ type span struct{ sent, answered time.Time }
 // lease uses it when the first write of the current connection is acknowledged:
 //
 //   - If the leader is still the same (`epoch`), the leader does not expire the session before
-//     `kept`, as the earlier connection had proved.
-//   - If there is a new leader, it began after `lastWrite` and gave every session a whole timeout.
-//     So it does not expire the session before `lastWrite` plus a timeout.
+//     `kept`. The earlier connection has proved this.
+//   - If there is a new leader, this leader began after `lastWrite` and gave every session a whole
+//     timeout. So the new leader does not expire the session before `lastWrite` plus a timeout.
 type carried struct {
 	epoch     int64
 	kept      time.Time
@@ -73,11 +73,11 @@ type carried struct {
 //
 // When a probation begins, the leader may already have removed the session from its table to close
 // it, although the leader still answers requests. In this case the leader closes the session within
-// one session timeout, and every later write fails. So a write that is sent at least one session
-// timeout after the beginning, and that succeeds, proves that the leader had not removed the
+// one session timeout. After the close, every write fails. So if a write is sent at least one
+// session timeout after the probation began, and the write succeeds, the leader had not removed the
 // session. Such a write ends the probation.
 type probation struct {
-	since time.Time // when the write that began it was answered
+	since time.Time // when the write that began the probation was answered
 	kept  time.Time // the next value of lease.kept, if the session survives
 }
 
@@ -128,8 +128,8 @@ func (l *lease) forget() {
 	l.marks = l.marks[:0]
 }
 
-// disconnect records the end of the connection, after which no packet is recorded until the next
-// restart. The deadline remains.
+// disconnect records the end of the connection. From then on, no packet is recorded until the next
+// call of restart. The deadline remains.
 func (l *lease) disconnect() { l.connected = false }
 
 // The method `activity` records a packet of any kind that was answered without an error.
@@ -143,12 +143,16 @@ func (l *lease) activity(sent, answered time.Time) {
 }
 
 // The method `reached` records a packet that went to the leader and back: a sync or a quorum write.
-// It returns a time before which the leader does not expire the session, unless the leader had
-// already removed the session from its table to close it.
+// It returns a time `known`. The leader does not expire the session before `known`, unless the
+// leader had already removed the session from its table to close it.
 //
-// If the packet was answered before l.kept, the leader had not removed the session. Then `reached`
-// sets l.kept to the returned time if the returned time is later. During a probation, `reached`
-// does the same with l.probation.kept, if the packet was answered before l.probation.kept.
+// The leader certainly does not expire the session before l.kept. So if the packet was answered
+// before l.kept, the leader still had the session in its table. In this case, `reached` moves
+// l.kept to `known`, if `known` is later.
+//
+// During a probation, l.kept has passed, and l.probation.kept is the next value of l.kept, if the
+// session survives. If the packet was answered before l.probation.kept, `reached` moves
+// l.probation.kept to `known`, if `known` is later.
 func (l *lease) reached(sent, answered time.Time) (known time.Time) {
 	if !l.connected {
 		return known
@@ -168,9 +172,9 @@ func (l *lease) reached(sent, answered time.Time) (known time.Time) {
 	return known
 }
 
-// The method `write` records a quorum write that the leader of the given epoch acknowledged. It
-// moves the deadline to l.kept, unless a probation begins or continues. The caller has already
-// recorded the write as activity.
+// The method `write` records a quorum write that the leader of the given epoch acknowledged. Then
+// the method moves the deadline to l.kept, unless a probation begins or continues. The caller has
+// already recorded the write as activity.
 func (l *lease) write(sent, answered time.Time, epoch int64) {
 	if !l.connected {
 		return
@@ -197,8 +201,8 @@ func (l *lease) write(sent, answered time.Time, epoch int64) {
 }
 
 // keptSince returns a time before which the leader of the given epoch does not expire the session.
-// It uses only l.carried, the evidence of an earlier connection. If there is none, it returns the
-// zero time.
+// It uses only l.carried, the evidence of an earlier connection. If there is no such evidence,
+// keptSince returns the zero time.
 func (l *lease) keptSince(epoch int64) time.Time {
 	switch l.carried.epoch {
 	case 0:
@@ -210,9 +214,9 @@ func (l *lease) keptSince(epoch int64) time.Time {
 }
 
 // latestKnown finds the latest activity that the leader had certainly received when it handled a
-// packet sent at k. It returns the time at which that activity was sent. The leader had always
-// received the handshake, which took the same path as the packet, but earlier. So if no later
-// activity is certain, latestKnown returns the time at which the handshake was sent.
+// packet sent at k. It returns the time at which that activity was sent. In any case, the leader
+// had received the handshake, because the handshake had been sent earlier on the same path. So if
+// no later activity is certain, latestKnown returns the time at which the handshake was sent.
 func (l *lease) latestKnown(k time.Time) time.Time {
 	i := len(l.marks) - 1
 	for i >= 0 && !l.marks[i].evidence.before(k) {
@@ -294,9 +298,9 @@ func (l *lease) renew(now time.Time, holding bool) (due time.Time, write bool) {
 	return l.spaced(now), true
 }
 
-// The method `before` returns when to renew the deadline `end`, which was last renewed at `last`:
-// one beat after `last`, or earlier if `end` is near, but never less than timeout/spacing after
-// `last`.
+// The method `before` returns when to renew the deadline `end`, which was last renewed at `last`.
+// This is one beat after `last`, or earlier if `end` is near. But it is never earlier than
+// timeout/spacing after `last`.
 func (l *lease) before(end, last time.Time) time.Time {
 	near := end.Add(-max(l.timeout/8, 3*l.roundTrip))
 	return times.Later(times.Earlier(near, last.Add(l.beat())), last.Add(l.timeout/spacing))

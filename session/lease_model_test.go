@@ -50,7 +50,7 @@ type world struct {
 	conn     int // number of connections so far
 	lease    lease
 	beating  bool
-	idle     time.Duration // nothing is held until then
+	idle     time.Duration // the client holds nothing until this time
 	writes   int
 	stood    int // number of writes after which the lease stood
 	broken   string
@@ -369,8 +369,8 @@ func (w *world) reply(p *modelPacket) {
 	}
 }
 
-// The method `client` sends the requests that renew the lease, and fewer of them while nothing is
-// held.
+// The method `client` sends the requests that renew the lease. While nothing is held, it sends
+// fewer of them.
 func (w *world) client() {
 	holding := w.now >= w.idle
 	if w.lease.connected && !w.beating && (holding || !w.cold) {
@@ -540,7 +540,8 @@ func TestSessionIsNeverClosedBeforeTheLeaseEnds(t *testing.T) {
 }
 
 // If one of the assumptions is false, the model finds a session that is closed while its lease
-// stands. It also finds one if the rule trusts an idle session.
+// stands. The model also finds such a session if all assumptions are true but the rule trusts an
+// idle session.
 func TestModelNeedsEachAssumption(t *testing.T) {
 	for _, test := range []struct {
 		name      string

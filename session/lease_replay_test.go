@@ -220,10 +220,10 @@ func (r *replay) overlap() time.Duration {
 }
 
 // The method `stall` makes the leader's expirer stop halfway the next time that sessions are due.
-// The expirer removes all due sessions from the leader's table, marks the first of them as closing,
-// and then stops. If `decoy` is true, stall also opens a second session, the decoy, on the given
-// server. If the expirer marks the decoy first, the session of the replay is removed but not marked
-// until the expirer continues.
+// At that time, the expirer removes all due sessions from the leader's table, marks the first of
+// them as closing, and then stops. If `decoy` is true, stall also opens a second session, the
+// decoy, on the given server. If the expirer marks the decoy first, the session of the replay is
+// removed but not marked until the expirer continues.
 func (r *replay) stall(server int, decoy bool) {
 	r.e.SetExpirerPace(r.leader, time.Hour)
 	if decoy {
@@ -256,9 +256,9 @@ func (r *replay) depose(at time.Duration) {
 
 const milli = time.Millisecond
 
-// The function `forgotten` returns a script in which a ping may never be reported to the leader.
-// The client sends the ping at the time `a`, a sync at `j` and a write at `k`. Then the client's
-// follower is cut off from the other servers, perhaps before it has reported the ping.
+// The function `forgotten` returns a script in which the client's follower possibly never reports a
+// ping to the leader. The client sends the ping at the time `a`, a sync at `j` and a write at `k`.
+// Then the follower is cut off from the other servers, perhaps before it has reported the ping.
 func forgotten(a, j, k time.Duration) func(*replay) {
 	return func(r *replay) {
 		r.ping(a)
@@ -279,11 +279,11 @@ func revived(r *replay) {
 	r.flow(11300 * milli)
 }
 
-// The function `proven` returns a script in which the client tries to end a probation, although a
-// leader has already removed the session from its table to expire it. The leader's expirer is
-// stalled until the time `flows`. With a decoy (see `stall`), the expirer is stalled before it
-// marks the session as closing. Without a decoy, the expirer is stalled after it has marked the
-// session.
+// The function `proven` returns a script in which a leader removes the session from its table to
+// expire it. Then the client tries to end a probation. The leader's expirer is stalled until the
+// time `flows` (see `stall`). If `decoy` is false, the expirer is stalled after it has marked the
+// session as closing. If `decoy` is true, and the expirer marks the decoy first, the expirer is
+// stalled before it marks the session.
 func proven(decoy bool, flows time.Duration) func(*replay) {
 	return func(r *replay) {
 		r.stall(r.at, decoy)
@@ -324,9 +324,9 @@ func deposed(r *replay) {
 	}
 }
 
-// The function `moved` is the script of a client that stays with a deposed leader, which answers
-// its syncs. The next leader has not received these syncs, and removes the session from its table
-// to expire it. Then the client connects to the next leader and writes.
+// The function `moved` is the script of a client that stays with a deposed leader. The deposed
+// leader answers the client's syncs. The next leader has not received these syncs, and removes the
+// session from its table to expire it. Then the client connects to the next leader and writes.
 func moved(r *replay) {
 	r.depose(100 * milli)
 	r.until(400 * milli)
@@ -341,9 +341,9 @@ func moved(r *replay) {
 	r.flow(8600 * milli)
 }
 
-// A counterexample has a script and a change: a dropped assumption or another rule. With the
-// change, the script leads to a session that is closed while its lease stands. Without the change,
-// it does not.
+// A counterexample has a script and a change. The change drops an assumption or replaces the rule
+// by another one. If the script runs with the change, a session is closed while its lease stands.
+// If the script runs without the change, this does not happen.
 type counterexample struct {
 	name    string
 	tick    time.Duration // of the servers; 0 means 2 s

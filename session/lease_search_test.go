@@ -57,7 +57,7 @@ type variant struct {
 	pace    int           // most units between removing an expired session and closing it
 	drift   time.Duration // the session may expire this long before T by the client's clock
 	relayed bool          // a touch reaches the leader only after two PINGs, like behind an observer master
-	forgets bool          // a new leader may not know the session
+	forgets bool          // a new leader possibly does not have the session
 	slow    bool          // answers take time between the follower and the client
 	slowUp  bool          // packets take time between the client and the follower
 
@@ -692,8 +692,8 @@ func (s *searcher) broken(p *place) bool {
 	return end.After(units(p.closed).Add(-s.drift))
 }
 
-// The method `fingerprint` returns a number for everything in a state that decides its possible
-// futures. The search treats states with the same number as one state.
+// The method `fingerprint` returns a hash of everything in a state that decides what can happen
+// later in the run. The search treats states with the same hash as one state.
 func (s *searcher) fingerprint(p *place) uint64 {
 	b := s.buf[:0]
 	since := func(u int16) { b = append(b, byte(max(u-p.now, -searchT-2))) } // adds a time in units
@@ -973,7 +973,7 @@ func (f *fingerprints) put(x uint64) bool {
 }
 
 // asAssumed returns a variant in which the servers behave as badly as the assumptions of decision
-// 0001 allow, in whole units.
+// 0001 allow, as far as whole units of time can express this.
 func asAssumed(tick int) variant {
 	return variant{tick: tick, late: 1, pace: searchT - 1, drift: searchT * searchUnit * 4 / 100}
 }
@@ -1036,7 +1036,8 @@ func TestSearchFindsNoBrokenLease(t *testing.T) {
 	}
 }
 
-// Each part of the rule is needed: the search finds a broken lease with each of these other rules.
+// Each part of the rule is needed: the search finds a broken lease with each of the other rules
+// that this test lists.
 func TestSearchRefutesOtherRules(t *testing.T) {
 	const T = searchT * searchUnit
 	for _, c := range []struct {

@@ -85,7 +85,8 @@ func TestReportsAreMadeInOrder(t *testing.T) {
 	})
 }
 
-// No state follows the end of a session, and no state is reported twice in a row.
+// After the state that ends a session, no other state is reported. No state is reported twice in a
+// row.
 func TestStatesEndOnce(t *testing.T) {
 	var told []State
 	s := newStates(func(state State) { told = append(told, state) })

@@ -18,7 +18,7 @@ import (
 
 var seeds = flag.Int("seeds", 2, "runs of each attack on the lease")
 
-// Seeds gives the tests of package session_test access to the flag.
+// Seeds gives the tests of package session_test access to the flag -seeds.
 var Seeds = seeds
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

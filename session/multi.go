@@ -93,8 +93,8 @@ func (o SetOp) size(s *Session) int    { return s.sizeOf(o.Path) + len(o.Data) }
 func (o DeleteOp) size(s *Session) int { return s.sizeOf(o.Path) }
 func (o CheckOp) size(s *Session) int  { return s.sizeOf(o.Path) }
 
-// sizeOf returns how many bytes a part of a multi with this path needs at most, without the data
-// and the ACL of the part.
+// sizeOf returns an upper limit for the size in bytes of a part of a multi. The part has the given
+// path. Its data and its ACL are not counted.
 func (s *Session) sizeOf(path string) int { return len(s.opts.Chroot) + len(path) + 32 }
 
 // An OpResult is the result of one part of a Multi.

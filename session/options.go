@@ -42,7 +42,8 @@ type Options struct {
 	// Abandon is how long the session may be without any server before it is declared lost. Zero
 	// means three times the negotiated timeout, a negative value means never. An outage of all
 	// servers does not end a session at the servers, because a new leader gives each session a
-	// whole new timeout. But callers should not wait forever.
+	// whole new timeout. Nevertheless the session is declared lost, because callers should not wait
+	// forever.
 	Abandon time.Duration
 
 	// Chroot is the path that the session puts before every path; "" means none. The znode at this
@@ -61,16 +62,17 @@ type Options struct {
 	// the server's address.
 	TLS *tls.Config
 
-	// Dial opens the connections. If it is nil, the addresses of a name are tried in random order,
-	// each at most a quarter of a second after the previous one. Addresses that recently failed or
-	// lost a connection come last. Dial must return when its context ends, because Close waits for
-	// it.
+	// Dial opens the connections. If it is nil, the addresses of a name are tried in random order.
+	// Each attempt begins at most a quarter of a second after the previous attempt. Addresses that
+	// recently failed or lost a connection come last. Dial must return when its context ends,
+	// because Close waits for it.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// TickTime is the server's tickTime, if known. Zero means that the session assumes half the
-	// session timeout. A server's tick is at most that long, unless its minSessionTimeout is set
-	// below two ticks. The shorter TickTime is, the longer the lease stands after each heartbeat. A
-	// value above the server's own is safe; a value below it is not.
+	// session timeout. A server's tick is at most half the session timeout, unless the server's
+	// minSessionTimeout is set below two ticks. The shorter TickTime is, the longer the lease
+	// stands after each heartbeat. A value above the server's tickTime is safe. A value below the
+	// server's tickTime is not safe.
 	TickTime time.Duration
 
 	// UnsafeHoldUntilLost disables the lease: a grant then counts as held until the loss of the

@@ -17,8 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The function `logged` gives opts a logger at the level. The returned function returns the lines
-// logged so far.
+// The function `logged` gives opts a logger at the given level. The returned function returns the
+// lines logged so far.
 func logged(opts *Options, level slog.Level) func() []string {
 	var mu sync.Mutex
 	var lines []string

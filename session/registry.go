@@ -16,9 +16,9 @@ import (
 // report when it could not set the watches again.
 //
 // Therefore the session makes plain reads, and the registry sets the watch flag in the frame of a
-// read before it is sent. The registry delivers the events. It also prepares the frames that set
-// the watches again on a new connection, and the frames that remove watches for which nobody waits.
-// The connections send these frames.
+// read before the frame is sent. The registry delivers the events. It also prepares the frames that
+// set the watches again on a new connection, and the frames that remove watches for which nobody
+// waits. The connections send these frames.
 type watchRegistry struct {
 	root chroot
 
@@ -89,7 +89,7 @@ func (r *watchRegistry) dropLocked(key watchKey, w waiter) {
 
 // forgetLocked removes a watch from the registry, and also from the server if the server has the
 // watch. The removal does not affect a read that sets the watch again, because such a read can only
-// be sent later.
+// be sent after the removal.
 func (r *watchRegistry) forgetLocked(key watchKey, on *watched) {
 	delete(r.watches, key)
 	if (on.set || on.left) && r.online {
@@ -178,7 +178,7 @@ func (r *watchRegistry) answered(op wire.Op, path string, code wire.Code) {
 	}
 }
 
-// The method `notified` delivers an event of the server to its waiters.
+// The method `notified` delivers an event from the server to the event's waiters.
 func (r *watchRegistry) notified(body []byte) error {
 	var event wire.WatcherEvent
 	if _, err := wire.Decode(body, &event); err != nil {

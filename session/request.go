@@ -89,8 +89,8 @@ type answer[T any] struct {
 	err   error
 }
 
-// The function `apart` makes the call on a new goroutine, so that the caller can give the call up.
-// In that case, `err` says why the caller gave up.
+// The function `apart` runs `call` on a new goroutine, so that the caller can give up the request
+// before the answer arrives. If ctx or the session ends first, `err` is the cause.
 func apart[T any](ctx context.Context, r request, call func(request) (T, error)) (a answer[T], err error) {
 	if !r.s.life.enter() {
 		return a, r.s.Err()
@@ -325,11 +325,11 @@ func (s *Session) Delete(ctx context.Context, path string, version int32) error 
 	return err
 }
 
-// Sync ensures that the next read of this session includes what the leader had committed when it
-// received the Sync. If the session is connected to the leader itself, the read includes only what
-// the leader has applied. Another server may already have applied more and shown it to a client:
-// see recipe.ReadBarrier. Sync does not prove that the session lives, because an isolated leader
-// answers it too.
+// Sync ensures that the next read of this session includes everything that the leader had committed
+// before it received the Sync. If the session is connected to the leader itself, the read includes
+// only what the leader has applied. Another server may already have applied more and shown it to a
+// client: see recipe.ReadBarrier. Sync does not prove that the session lives, because even an
+// isolated leader answers a Sync.
 func (s *Session) Sync(ctx context.Context, path string) error {
 	if err := s.check("sync", path, 0); err != nil {
 		return err

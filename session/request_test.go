@@ -308,9 +308,9 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 	})
 }
 
-// A caller that has given up a request is allowed to change its buffer. The client might encode the
-// request later, so the client gets a copy of the buffer. The abandoned request is never written,
-// neither with the old data nor with the new.
+// A caller that has given up a request is allowed to change the buffer that it passed to the
+// request. The client might encode the request later, so the client gets a copy of the buffer. The
+// abandoned request is never written, neither with the old data nor with the new.
 //
 // Covers S5.
 func TestBufferOfAnAbandonedCallIsReusable(t *testing.T) {

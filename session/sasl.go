@@ -62,8 +62,8 @@ func (c *saslConn) Read(b []byte) (int, error) {
 
 // The method `login` reads the answer to the handshake, and logs in if there is a session. If the
 // server refuses the credential, login returns nil. Read then returns the answer to the handshake,
-// followed by a reply that reports the refusal. Servers send this reply when they refuse the
-// credentials of other schemes, so the session handles all refusals in the same way.
+// followed by a reply that reports the refusal. Servers themselves send such a reply when they
+// refuse credentials of other schemes, so the session handles all refusals in the same way.
 func (c *saslConn) login() error {
 	frame, err := wire.ReadFrame(c.Conn, nil, maxReply)
 	if errors.Is(err, wire.ErrLength) {
@@ -155,8 +155,8 @@ type digestMD5 struct{ user, password, realm, nonce, cnonce, uri string }
 const digestURI = "zookeeper/zk-sasl-md5"
 
 // The method `response` returns the proof that the password is known. If the parameter `method` is
-// "AUTHENTICATE", this is the client's proof. If the parameter is empty, this is the server's
-// proof.
+// "AUTHENTICATE", the result is the client's proof. If the parameter is empty, the result is the
+// server's proof.
 func (d digestMD5) response(method string) string {
 	secret := md5.Sum([]byte(latin1(d.user) + ":" + latin1(d.realm) + ":" + latin1(d.password)))
 	a1 := hexMD5(string(secret[:]) + ":" + d.nonce + ":" + d.cnonce)

@@ -280,9 +280,10 @@ func TestCloseIsIdempotentWaitsAndDeletes(t *testing.T) {
 	})
 }
 
-// If no server can be reached, Open returns soon after its context has ended, and Close soon after
-// its call. Regression: 3 to 8 of 100 calls of Open returned 1.0 s late, and Close was as late,
-// because the client library waits a second for a request that was queued after its last flush.
+// If no server can be reached, Open returns soon after its context has ended, and Close returns
+// soon after it was called. Regression: 3 to 8 of 100 calls of Open returned 1.0 s late, and Close
+// was as late, because the client library waits a second for a request that was queued after the
+// last flush of the queue.
 //
 // Covers S7.
 func TestOpenAndCloseReturnInTime(t *testing.T) {
@@ -329,8 +330,8 @@ func TestOpenAndCloseReturnInTime(t *testing.T) {
 	})
 }
 
-// Close of a session waits at most a second for a hung server. Without this package, the client
-// keeps the connection and its goroutines for two thirds of the timeout.
+// Close of a session waits at most a second for a hung server. Without this package, go-zookeeper's
+// client keeps the connection and the client's goroutines for two thirds of the timeout.
 //
 // Covers S7.
 func TestCloseIsBoundedOnAHungServer(t *testing.T) {

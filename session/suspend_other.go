@@ -8,7 +8,8 @@ import (
 )
 
 // newSleepCounter returns a function that returns the time for which the machine was suspended, as
-// far as the wall clock shows it. A wall clock that is set forward looks the same.
+// far as the wall clock shows it. If the wall clock is set forward, this counts as a suspension
+// too.
 func newSleepCounter() func() time.Duration {
 	var mu sync.Mutex
 	var clock steppingClock

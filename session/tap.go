@@ -20,8 +20,8 @@ import (
 // second session. The methods of a tap are short and do no I/O. The type conn reads and writes the
 // frames.
 //
-// If a method returns an error that is ErrLost, its caller ends the session. After any other error
-// except errAbandoned, the caller closes the connection.
+// If a method of the tap returns an error that is ErrLost, the caller of the method ends the
+// session. After any other error except errAbandoned, the caller closes the connection.
 //
 // A goroutine that locks several mutexes of the session locks the tap's mutex first.
 type tap struct {
@@ -213,9 +213,9 @@ func proofOf(op wire.Op, code wire.Code, body []byte) proof {
 // resume changes the client's ConnectRequest before it is sent. It sets LastZxidSeen, so that a
 // server refuses the connection if the server has not applied everything that the session has seen.
 //
-// If the session has begun and the client requests a new session, resume changes the request so
-// that it requests this session. The client requests a new session if its first connection breaks
-// before the client has read the answer to the handshake. A request for another session is an
+// If the session has begun and the client requests a new session, resume turns this request into a
+// request for the current session. The client requests a new session if its first connection broke
+// before the client had read the answer to the handshake. A request for any other session is an
 // error.
 func (t *tap) resume(r *wire.ConnectRequest) error {
 	t.mu.Lock()
@@ -325,7 +325,7 @@ func (t *tap) disconnected(c *conn, why error) {
 		t.reports.log(slog.LevelInfo, "zookeeper connection lost", "session", hexID(t.id), "server", c.server, "error", why)
 	}
 	t.current, t.downSince = nil, time.Now()
-	clear(t.inflight) // their answers never come
+	clear(t.inflight) // the answers to these requests never come
 	t.servers.lost(t.downSince.Sub(c.opened))
 	t.up.set(false)
 	t.keeper.disconnected()

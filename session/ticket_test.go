@@ -18,7 +18,8 @@ import (
 
 var abandoned = flag.Int("abandoned", 200, "requests of each kind to give up before they are written")
 
-// A heldConn accepts nothing while it is held, and records the requests that it accepted.
+// A heldConn is a connection of the client that a test can hold. While it is held, Write blocks.
+// Write also records the requests that it has accepted.
 type heldConn struct {
 	net.Conn
 	held   chan struct{} // contains a token while the connection is held, or while it accepts data
@@ -52,10 +53,10 @@ func (c *heldConn) took() (sent []string) {
 	return sent
 }
 
-// If the caller gives up a write before it is written, the write is never written, and its outcome
-// is Failed. In half of the rounds, the connection accepts nothing until the caller has given up.
-// In the other half, the connection accepts data again while the caller gives up, so the write may
-// be written first.
+// If the caller gives up a write request before the request is written to the connection, the
+// request is never written, and its outcome is Failed. In half of the rounds, the connection
+// accepts nothing until the caller has given up. In the other half, the connection accepts data
+// again while the caller gives up, so the request may be written first.
 //
 // Covers S4, S5.
 func TestAbandonedRequestIsNeverWritten(t *testing.T) {
@@ -89,7 +90,7 @@ func TestAbandonedRequestIsNeverWritten(t *testing.T) {
 				for i := range *abandoned {
 					path := fmt.Sprintf("/%s-%d", op, i)
 					racing := i%2 == 1
-					held.hold() // a request that is sent now waits
+					held.hold() // from now on, a request that the client writes has to wait
 					var work sync.WaitGroup
 					work.Go(func() { s.Exists(t.Context(), "/first") })
 					synctest.Wait()

@@ -10,9 +10,10 @@ import (
 // A Watch waits for one event of a znode, like ZooKeeper's watches.
 type Watch struct {
 	// C delivers one event and is then closed. If the session ends first, the event is
-	// EventNotWatching with the cause. A Watch never misses a change. A Watch can also fire for a
-	// change that is already in the result of the read that created the Watch. The reason is that
-	// all Watches on one path share one watch at the server, which an earlier Watch may have set.
+	// EventNotWatching, and the event's Err is the cause. A Watch never misses a change. But a
+	// Watch can also fire for an earlier change, which is already in the result of the read that
+	// created the Watch. The reason is that all Watches on one path share one watch at the server.
+	// An earlier Watch may have set this shared watch before the change.
 	C <-chan Event
 
 	ch       chan zk.Event
@@ -20,8 +21,9 @@ type Watch struct {
 	key      watchKey
 }
 
-// The method `watch` registers a Watch. The next read of the same kind on this path sets the watch
-// at the server. Stop ends the Watch.
+// The method `watch` registers a Watch of a path. If the server does not have the watch yet, the
+// next read of the path sets it: a read of the znode's children if `children` is true, and
+// otherwise a read of the znode's data or existence. Stop ends the Watch.
 func (r *watchRegistry) watch(path string, children bool) *Watch {
 	return r.watchKey(watchKey{r.root.inner(path), children})
 }

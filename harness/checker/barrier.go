@@ -195,10 +195,10 @@ func passes(h *history.History, j *Judge, o history.Operation, since time.Durati
 	}
 }
 
-// BarrierNoMissedRemoval judges liveness more strictly than BarrierOpensInTime. If a barrier is
-// removed after a client has waited for inTime, the client must pass within inTime after the
-// removal. This is required even if the barrier is set again at once. Time before the heal does not
-// count as waiting.
+// BarrierNoMissedRemoval judges liveness more strictly than BarrierOpensInTime. It considers each
+// client that has waited at a barrier for at least inTime when the barrier is removed. It requires
+// that this client passes within inTime after the removal, even if the barrier is set again
+// immediately. Time before the heal does not count as waiting.
 func BarrierNoMissedRemoval(inTime time.Duration) Checker {
 	return New("barrier/no-missed-removal", "a waiter passes even if the barrier is set again at once", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)

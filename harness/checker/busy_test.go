@@ -67,9 +67,9 @@ func TestBusyTimeExcusesOnlyItself(t *testing.T) {
 	}
 }
 
-// On a busy machine, a leader may fail to renew its lease and lose its term. If the machine was
-// busy for at least a quarter of the last session timeout before the loss, the verdict is Unknown.
-// If it was busy for less, the verdict is Invalid.
+// On a busy machine, a leader may fail to renew its lease and lose its term. The checker considers
+// the period from one session timeout before the loss until the loss. If the machine was busy for
+// at least a quarter of this period, the verdict is Unknown. Otherwise the verdict is Invalid.
 func TestTermLostOnABusyMachineIsUnknown(t *testing.T) {
 	late := func(at time.Duration, delays string) history.Event {
 		e := lagged(at, 90*ms)
@@ -100,9 +100,9 @@ func TestTermLostOnABusyMachineIsUnknown(t *testing.T) {
 	}
 }
 
-// A waiter may have to wait until every other client has held the object once. Regression: with 500
-// clients, a run was invalid because the holds of all other clients together took longer than the
-// time limit of a waiter.
+// It is no violation if a waiter waits until every other client has held the object once.
+// Regression: with 500 clients, a run was invalid because the holds of all other clients together
+// took longer than the time limit of a waiter.
 func TestWaiterIsServedAfterOneHoldOfEachOther(t *testing.T) {
 	for _, one := range []struct {
 		what   string

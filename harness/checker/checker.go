@@ -57,7 +57,8 @@ func (j *Judge) Violation(events []history.Event, format string, args ...any) {
 	}
 }
 
-// Exposed adds a time outside the envelope during which the property did not hold.
+// Exposed adds d to the exposure: the time outside the envelope during which the property did not
+// hold.
 func (j *Judge) Exposed(d time.Duration) { j.r.Exposure += d }
 
 // NotExercised sets the reason that is shown if the verdict is NotExercised.
@@ -147,7 +148,7 @@ func Run(ctx context.Context, h *history.History, checkers ...Checker) []Result 
 }
 
 // The function `guarded` runs one checker. If ctx ends first, the checker's goroutine continues
-// until the checker returns, because nothing can stop it.
+// until the checker returns. Nothing can stop the goroutine before that.
 func guarded(ctx context.Context, h *history.History, c Checker) []Result {
 	done := make(chan []Result, 1)
 	go func() {

@@ -269,9 +269,9 @@ func is(kind history.Kind, op string) func(*history.Event) bool {
 	return func(e *history.Event) bool { return e.Kind == kind && e.Op == op }
 }
 
-// The test shows that a history is linearizable if the checkers find no violation of a register
-// property. The checkers take the order of operations from the zxids, and porcupine searches for an
-// order.
+// The test shows: if the checkers find no violation of a register property, the history is
+// linearizable. The checkers take the order of operations from the zxids, and porcupine searches
+// for an order.
 func TestRegisterCheckersAgainstPorcupine(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	valid, invalid := 0, 0

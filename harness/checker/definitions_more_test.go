@@ -617,8 +617,8 @@ func heirsSawTheLatest(h *history.History) bool {
 	return legal
 }
 
-// tinyObservers returns a random history of campaigns, the starts of terms, and clients that are
-// notified of the leader. A few of these events are of another election.
+// tinyObservers returns a random history of campaigns, starts of terms, and notifications of
+// clients about the leader. A few of these events are of another election.
 func tinyObservers(r *rand.Rand, n int) *history.History {
 	epoch := int64(0)
 	return tinyOps(r, n+1, func(int16) *history.Event {
@@ -724,7 +724,7 @@ func removalsWereSeen(h *history.History) bool {
 
 // roundsWentOn reports whether no member waits for longer than `soon`. The time counts from the
 // latest of three events: the heal, the completion of another member's call, and the invocation of
-// the waiting member.
+// the waiting member's call.
 func roundsWentOn(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	legal := true
@@ -845,9 +845,9 @@ func tinyWatches(r *rand.Rand, n int) *history.History {
 // The function `one` reports whether events a and b are of the same registration.
 func one(a, b history.Event) bool { return a.Client == b.Client && a.Watch == b.Watch }
 
-// The function `standing` reports whether the watch that event i registers is still registered at
-// the event `at`. Between the two events, the watch must not have fired, ended, or been registered
-// again.
+// The function `standing` reports whether the watch that the event with index i registers is still
+// registered at the event with index `at`. Between these two events, the watch must not have fired,
+// ended, or been registered again.
 func standing(h *history.History, i, at int) bool {
 	for _, e := range h.Events[i+1 : at] {
 		if e.Kind == history.Watch && e.Op != WatchState && one(e, h.Events[i]) {
@@ -939,8 +939,8 @@ func endedAtTheLast(h *history.History) bool {
 	return true
 }
 
-// endedWithTheSession reports whether no watch has an event after its end, and each watch of a lost
-// session has fired or ended.
+// endedWithTheSession reports whether two conditions are met: no watch has an event after its end,
+// and each watch of a lost session has fired or ended.
 func endedWithTheSession(h *history.History) bool {
 	for i, e := range h.Events {
 		for _, over := range h.Events[:i] {
@@ -1095,8 +1095,8 @@ func membersWereListed(h *history.History) bool {
 }
 
 // listedWereMembers checks each listed member. The join of the member must have begun before the
-// answer. If the answer must not be old, there is a second condition: after this join, the member
-// must not have completed a leave before the call that got the answer.
+// answer. If the answer must not be old, there is a second condition: the member must not have
+// completed a leave between this join and the call that got the answer.
 func listedWereMembers(h *history.History) bool {
 	legal := true
 	completions(h, OpMembers, func(answer history.Operation) {
@@ -1179,8 +1179,9 @@ func countResult(before, after int64, call history.Event) string {
 	return ""
 }
 
-// countsHadAnOrder tries every order of the calls that respects real time. A call without an answer
-// may be left out.
+// countsHadAnOrder reports whether the calls can have taken effect one after another with the
+// results that they returned. It tries every order that respects real time: a call that succeeded
+// comes before each call that began after this success. A call without an answer may be left out.
 func countsHadAnOrder(h *history.History) bool {
 	ops, _ := h.Operations()
 	ops = slices.DeleteFunc(slices.Clone(ops), func(o history.Operation) bool { return o.Outcome() == session.Failed })

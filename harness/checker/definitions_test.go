@@ -202,9 +202,9 @@ func tinyBarrier(r *rand.Rand, n int) *history.History {
 	}, func(*history.Event) {})
 }
 
-// waitsWereLegal checks each wait that succeeded. There must be an order of this wait, the sets and
-// the removes that respects real time, and in which the wait finds no barrier. The function tries
-// every order.
+// waitsWereLegal checks each wait that succeeded. It requires that this wait, the sets and the
+// removes have an order in which the wait finds no barrier. The order must respect real time. The
+// function tries every order.
 func waitsWereLegal(h *history.History) bool {
 	ops, _ := h.Operations()
 	var changes []history.Operation
@@ -360,8 +360,8 @@ func nobodyCountedThatGaveUp(h *history.History) bool {
 }
 
 // nobodyInside checks each successful operation with the name `op`. When an operation of round n
-// completes, no member is allowed to be inside the round with the number n-before. A member is
-// inside after its enter has returned, until it begins to leave or its session changes.
+// completes, no member is allowed to be inside the round with the number n minus `before`. A member
+// is inside after its enter has returned, until it begins to leave or its session changes.
 func nobodyInside(h *history.History, op string, before int32) bool {
 	legal := true
 	completions(h, op, func(o history.Operation) {
@@ -664,9 +664,9 @@ func tinySession(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// The next functions select operations by what they prove. For example, an operation that `absent`
-// selects proves that the ephemeral was absent at some moment of the operation. The function `over`
-// selects none.
+// Each of the next functions selects the operations that prove a certain fact. For example, each
+// operation that the function `absent` selects proves that the ephemeral was absent at some moment
+// of the operation. The function `over` selects no operation.
 func absent(o *history.Operation) bool {
 	return o.Invoke.Op == OpPresent && o.Complete.Result != "0x7"
 }

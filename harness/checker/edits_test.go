@@ -194,8 +194,8 @@ func edits() map[string]edit {
 
 // Functions that make random histories.
 
-// The function `some` returns a function that makes a history like those of the benchmarks: of
-// random length, and without its last event.
+// The function `some` returns a function that makes histories like those of the benchmarks. Each
+// history has a random length, and lacks its last event.
 func some(draw func(n int) *history.History) func(*rand.Rand) events {
 	return func(r *rand.Rand) events {
 		e := draw(80 * (1 + r.IntN(5))).Events

@@ -5,8 +5,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// FactEffect records that the resource has one effect of an ack at the end of the run. Object is
-// the queue, and Arg is the value that was acked.
+// FactEffect records one effect of an ack. The resource has this effect at the end of the run.
+// Object is the queue, and Arg is the value that was acked.
 const FactEffect = "effect"
 
 // effectsOf returns the effects of acks. The key consists of the queue and the acked value.

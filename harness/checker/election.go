@@ -36,7 +36,7 @@ func Election(envelope Envelope, inTime time.Duration) []Checker {
 	return []Checker{ElectionEpochsRise(), ElectionOneLeaderAnEpoch(), ElectionNoOverlap(envelope), ElectionFencedWrites(), ElectionLossBeforeReelection(), electionLeaderAfterHeal(inTime), electionNoEpochTwice()}
 }
 
-// ElectionEpochsRise judges epochs. It requires that they are unique and rise in real time.
+// ElectionEpochsRise judges epochs. It requires that the epochs are unique and rise in real time.
 func ElectionEpochsRise() Checker {
 	return New("election/epochs-rise", "epochs are unique and rise in real time", func(h *history.History, j *Judge) { tokens(h, j, OpCampaign) })
 }
@@ -87,10 +87,10 @@ func ElectionFencedWrites() Checker {
 	return New("election/fenced-writes", "the fenced resource never accepts a smaller epoch, and no increment is lost", fenced)
 }
 
-// ElectionHeirSeesAll judges what a new leader reads. If the value is not empty, a leader must have
-// begun to write it. The value must be no older than the latest write that had succeeded before the
-// read began. Writes are ordered by epoch. If the latest write has the epoch of the reader or a
-// later one, the read is not judged.
+// ElectionHeirSeesAll judges what a new leader reads. It requires that a leader has begun to write
+// the value, unless the value is empty. It also requires that the value is no older than the latest
+// write that had succeeded before the read began. Writes are ordered by epoch. If the latest write
+// has the epoch of the reader or a later one, the read is not judged.
 func ElectionHeirSeesAll() Checker {
 	return New("election/heir-sees-all", "a new leader sees what the leaders of earlier epochs wrote", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
@@ -230,8 +230,8 @@ func electionLeaderAfterHeal(inTime time.Duration) Checker {
 
 // ElectionObserversSeeLeaders judges observers. It requires:
 //   - The campaign for an observed epoch began before the answer. A campaign that did not succeed
-//     may have created a znode all the same. The epoch of such a znode is not known. So each such
-//     campaign explains one observed epoch for which there is no other campaign.
+//     may still have created a znode. The epoch of such a znode is not known. So each such campaign
+//     explains one observed epoch for which there is no other campaign.
 //   - An observer never goes back to a lower epoch.
 //   - If Arg of the invocation is [Present], the epoch is no lower than the epoch of any term that
 //     had begun before the invocation.

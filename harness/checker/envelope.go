@@ -116,8 +116,8 @@ func (w windows) lag(from, to time.Duration) (most time.Duration) {
 }
 
 // The method `slowed` returns the sum of all delays of a timer between two times, without the
-// stalls. The sum matters for work in several steps on a busy machine. There, many short delays
-// follow each other, so the work can be late by more than the largest delay.
+// stalls. The sum matters for work in several steps on a busy machine. On such a machine, many
+// short delays follow each other, so the work can be late by more than the largest delay.
 func (w windows) slowed(from, to time.Duration) (sum time.Duration) {
 	i, _ := slices.BinarySearchFunc(w.lags, from, func(l lag, t time.Duration) int { return cmp.Compare(l.to, t) })
 	for ; i < len(w.lags) && w.lags[i].from <= to; i++ {
@@ -232,7 +232,8 @@ func merge(all []window) []window {
 }
 
 // The method `meets` reports whether a fault outside the envelope affected all clients at some time
-// from `from` to `to`. A fault counts until Envelope.After has passed since its end.
+// between `from` and `to`, both included. A fault counts until Envelope.After has passed since its
+// end.
 func (w windows) meets(from, to time.Duration) bool {
 	list := w.faults[history.Nobody]
 	i, _ := slices.BinarySearchFunc(list, from, func(w window, t time.Duration) int { return cmp.Compare(w.to, t) })

@@ -12,7 +12,7 @@ import (
 // serverTrouble matches log lines of internal errors of ZooKeeper, for example a broken invariant.
 var serverTrouble = regexp.MustCompile(`java\.lang\.(AssertionError|OutOfMemoryError|StackOverflowError)|Severe unrecoverable error|digests are not matching|Epoch of (leader|follower) .* is ahead`)
 
-// lostPeer matches the line that follows a "Severe unrecoverable error" if this line shows that the
+// lostPeer matches a line that directly follows a "Severe unrecoverable error" and shows that this
 // error is not internal: a follower lost the connection to its leader. The follower then searches
 // for a leader again. If the follower was acknowledging a proposal, the line shows a
 // NullPointerException (ZOOKEEPER-4409).

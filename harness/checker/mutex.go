@@ -29,8 +29,8 @@ func Mutex(envelope Envelope, inTime time.Duration) []Checker {
 	return []Checker{LockTokensRise(), LockFencedWrites(), LockNoOverlap(envelope), NothingLeft("znodes", "goroutines"), WaitersServed(OpAcquire, inTime)}
 }
 
-// LockTokensRise judges the tokens of grants. It requires that they are unique and rise in real
-// time: if one acquire completed before another was invoked, the later acquire has the higher
+// LockTokensRise judges the tokens of grants. It requires that the tokens are unique and rise in
+// real time: if one acquire completed before another was invoked, the later acquire has the higher
 // token.
 func LockTokensRise() Checker {
 	return New("lock/tokens-rise", "tokens are unique and rise in real time", func(h *history.History, j *Judge) {
@@ -90,9 +90,9 @@ func tokens(h *history.History, j *Judge, op string) {
 	}
 }
 
-// LockFencedWrites judges the log of fenced resources, under every fault. It requires that the
-// tokens of accepted accesses never fall, and that each accepted write adds one to the previous
-// value.
+// LockFencedWrites judges the accesses that fenced resources recorded, under every fault. It
+// requires that the tokens of the accepted accesses to a resource never decrease. It also requires
+// that each accepted write adds one to the previous value of the resource.
 func LockFencedWrites() Checker {
 	return New("lock/fenced-writes", "the fenced resource never accepts a smaller token, and no increment is lost", func(h *history.History, j *Judge) {
 		fenced(h, j)
@@ -137,7 +137,8 @@ func fenced(h *history.History, j *Judge) {
 
 // LockNoFalseRefusal judges the refusals of fenced resources. It requires that a refused token is
 // smaller than the largest token that the resource has seen. A refusal can report this largest
-// token in Result. If it does not, the largest token that was accepted before the refusal is used.
+// token in Result. If a refusal does not report it, the checker uses the largest token that the
+// resource accepted before the refusal.
 func LockNoFalseRefusal() Checker {
 	return New("lock/no-false-refusal", "the fenced resource refuses no token that is the largest", func(h *history.History, j *Judge) {
 		highest := make(map[string]*history.Event)
@@ -257,9 +258,10 @@ func LockNoReleaseAfterLoss() Checker {
 	})
 }
 
-// LockOwnNodeIsFirst judges the answers to [OpVerify] during a hold. The first contender must be
-// the client's own znode, owned by the client's session. Outside the envelope, a wrong answer is no
-// violation: the time from the answer to the end of the hold counts as exposure.
+// LockOwnNodeIsFirst judges the answers to [OpVerify] during a hold. It requires that the first
+// contender is the client's own znode, and that the client's session owns this znode. Outside the
+// envelope, a wrong answer is no violation: the time from the answer to the end of the hold counts
+// as exposure.
 func LockOwnNodeIsFirst(envelope Envelope) Checker {
 	return New("lock/own-node-is-first", "a holder's znode exists, belongs to its session and is first in the lock queue", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
@@ -298,8 +300,8 @@ func LockOwnNodeIsFirst(envelope Envelope) Checker {
 	})
 }
 
-// NothingLeft requires that clients left nothing of the given kinds behind ("znodes", "watches",
-// "goroutines"). If the run did not count a kind, the verdict is Unknown.
+// NothingLeft requires that clients left behind nothing of the given kinds. The kinds are "znodes",
+// "watches" and "goroutines". If the run did not count a kind, the verdict is Unknown.
 func NothingLeft(what ...string) Checker {
 	return New("client/nothing-left", "no client leaves anything behind", func(h *history.History, j *Judge) {
 		found := make(map[string]bool)
@@ -322,10 +324,11 @@ func NothingLeft(what ...string) Checker {
 	})
 }
 
-// WaitersServed judges liveness. Each operation with the name `op` that was open at the heal, or
-// was invoked later, must complete in time, and some must succeed. The time limit is inTime plus
-// one hold of each client, because every other client may hold the object before a waiter does. The
-// hold that counts is the client's longest completed hold after the heal.
+// WaitersServed judges liveness. It considers the operations with the name `op` that were open at
+// the heal or were invoked later. It requires that each of them completes in time, and that some of
+// them succeed. The time limit is inTime plus one hold of each client, because every other client
+// may hold the object before a waiter does. For each client, the longest completed hold after the
+// heal counts.
 func WaitersServed(op string, inTime time.Duration) Checker {
 	return New("client/waiters-served", fmt.Sprintf("after the heal every waiting client is granted within %v, plus one hold of each client", inTime), func(h *history.History, j *Judge) {
 		live(h, j, op, inTime)
@@ -367,8 +370,8 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 	j.Note("%d granted after the heal, the slowest in %v; %d ended with an error", granted, slowest, ended)
 }
 
-// The function `turn` returns the time in which each client can hold once: the longest completed
-// hold of each client, added up over all clients. Time before `since` does not count.
+// The function `turn` returns the sum of each client's longest completed hold. In this time, each
+// client can hold once. Time before `since` does not count.
 func turn(h *history.History, since time.Duration) (sum time.Duration) {
 	longest := make(map[int16]time.Duration)
 	for _, hold := range h.Holds() {

@@ -140,9 +140,9 @@ func QueueNothingInvented() Checker {
 	})
 }
 
-// The method `drained` finds, for each queue, the last take or claim that found nothing. The call
-// counts only if it began after the last event of all puts. The result maps the queue to the index
-// at which the call was invoked.
+// The method `drained` finds, for each queue, the last take or claim that found no item. It
+// considers only calls that began after the last event of every put into that queue. The result
+// maps each queue to the index of the event that invoked the call.
 func (s *items) drained() map[string]int32 {
 	all := make(map[string]int32)
 	for _, o := range s.empties {
@@ -286,8 +286,8 @@ func endings(h *history.History) claimEnds {
 	return ends
 }
 
-// The method `died` reports whether the claimer's session ended, or the claimer crashed, between
-// the claim and the index.
+// The method `died` reports whether the claimer's session ended, or the claimer crashed, after the
+// claim was invoked and before the event with the index `at`.
 func (ends claimEnds) died(claim history.Operation, at int32) bool {
 	from := claim.Invoke.Index
 	return between(ends.session[claim.Invoke.Session], from, at) || between(ends.client[claim.Invoke.Client], from, at)
@@ -318,7 +318,7 @@ func between(indexes []int32, from, to int32) bool {
 }
 
 // The function `next` returns the time of the first event whose index is in `indexes` and is at
-// least `from`. If there is none, it returns the largest possible time.
+// least `from`. If there is no such event, it returns the largest possible time.
 func next(h *history.History, indexes []int32, from int32) time.Duration {
 	if i, _ := slices.BinarySearch(indexes, from); i < len(indexes) {
 		return h.Events[indexes[i]].Time
@@ -369,7 +369,7 @@ func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds, outside w
 
 // queueFIFOOrder judges order. It requires that, if a was put before b in real time, b is not
 // delivered before a. The properties queue/fifo-order, queue/nothing-invented, queue/nothing-twice
-// and queue/empty-is-true together are linearizability of a FIFO queue of distinct values
+// and queue/empty-is-true together mean that a FIFO queue of distinct values is linearizable
 // (Henzinger, Sezgin, Vafeiadis: Aspect-Oriented Linearizability Proofs, 2013). The checker finds a
 // wrong pair in one sweep, in O(n log n).
 //
@@ -565,9 +565,9 @@ func QueueTakersWake(inTime time.Duration) Checker {
 			return
 		}
 		s := collect(h)
-		// A take without a completion may have removed an item. But in a complete history, each
-		// take should have completed. So in a complete history, such a take does not explain why an
-		// item is missing.
+		// In an incomplete history, a take without a completion may have removed an item. In a
+		// complete history, each take should have completed. So in a complete history, a take
+		// without a completion does not explain why an item is missing.
 		s.unknown = slices.DeleteFunc(s.unknown, func(o history.Operation) bool { return o.Complete == nil && h.Complete() })
 		spans, busy := s.occupied(), busyTimes(h)
 		ops, _ := h.Operations()

@@ -53,7 +53,7 @@ func lastOf(ops []porcupine.Operation) (index int32) {
 }
 
 // A Slice has the operations on one object up to a violation. Porcupine has confirmed that no order
-// of them explains their answers.
+// of these operations explains the answers.
 type Slice struct {
 	Object string
 	Model  Model

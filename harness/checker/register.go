@@ -65,7 +65,7 @@ func registerWritesLinearizable() Checker {
 }
 
 // okByEnd returns a function that finds a successful operation by the index of its completion. It
-// finds only operations whose names are wanted.
+// finds only operations for whose names the function `wanted` returns true.
 func okByEnd(h *history.History, ops []history.Operation, wanted func(op string) bool) func(index int32) (history.Operation, bool) {
 	at := make([]int32, len(h.Events)) // index of a completion -> position of its operation in ops, counted from 1
 	for i, o := range ops {
@@ -88,8 +88,9 @@ func newer(a, b *history.Event) *history.Event {
 	return a
 }
 
-// registerReadsAfterSync judges reads after a sync. A read must not return a lower zxid than any
-// write, or any other read after a sync, that had completed before the read began.
+// registerReadsAfterSync judges the reads that follow a sync. It compares each such read with the
+// writes, and with the other such reads, that had succeeded before the read began. It requires that
+// the zxid of the read is not lower than the zxid of any of these operations.
 func registerReadsAfterSync() Checker {
 	return New("register/reads-after-sync", "a read after a sync sees every write that completed before it", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()

@@ -5,7 +5,7 @@ import (
 )
 
 // FactPermits is a fact about a semaphore. Its Result is the number of permits that could be
-// acquired at once at the end of the run.
+// acquired together at the end of the run.
 const FactPermits = "permits"
 
 // Semaphore returns the checkers of a semaphore with the given number of permits:
@@ -57,7 +57,7 @@ func semaphoreWithinPermits(permits int, envelope Envelope) Checker {
 
 func permitsOf(hold history.HoldInterval) int { return number(hold.Begin.Arg, 1) }
 
-// semaphoreNoPermitLost requires that all permits can be acquired at once at the end of the run.
+// semaphoreNoPermitLost requires that all permits can be acquired together at the end of the run.
 func semaphoreNoPermitLost(permits int) Checker {
 	return New("semaphore/no-permit-lost", "after the run all permits can be acquired at once", func(h *history.History, j *Judge) {
 		for i := range h.Events {

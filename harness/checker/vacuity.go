@@ -15,7 +15,8 @@ import (
 // A run that did not exercise its subject proves nothing. The checkers below find such runs. Their
 // verdict is Valid, Unknown or NotExercised, but never Invalid.
 
-// usualWork is the length of the phase of work for which scenarios choose the numbers of AtLeast.
+// usualWork is the length of the phase of work that scenarios assume when they choose the n of
+// AtLeast.
 const usualWork = 20 * time.Second
 
 // AtLeast returns a checker that is NotExercised unless the function `count` finds at least n. The
@@ -51,8 +52,8 @@ func FaultsHadEffect() Checker {
 }
 
 // IdleFaults returns the faults that began and never had an effect while clients worked. The key is
-// the name of the fault. The value says why the last such fault does not count: it did not affect
-// its target, or no client worked at that time.
+// the name of a fault. The value says why the last fault with this name does not count: it did not
+// affect its target, or no client worked while the fault was active.
 func IdleFaults(h *history.History) map[string]string {
 	idle, _ := effectsOfFaults(h, func(string, ...any) {})
 	return idle
@@ -130,8 +131,8 @@ func effectsOfFaults(h *history.History, unknown func(format string, args ...any
 	return idle, sum
 }
 
-// OperationsSucceeded requires that there were operations, and that each kind of them succeeded at
-// least once.
+// OperationsSucceeded requires that there were operations, and that each kind of operation
+// succeeded at least once.
 func OperationsSucceeded() Checker {
 	return New("run/operations-succeeded", "each kind of operation succeeded at least once", func(h *history.History, j *Judge) {
 		kinds := make(map[string]int)
@@ -207,7 +208,7 @@ func othersHold(holds map[int16]int, client int16) bool {
 	return len(holds) > 1 || len(holds) == 1 && !own
 }
 
-// Takeovers requires that n times a client was granted something that another client had lost.
+// Takeovers requires n grants of something that another client had lost.
 func Takeovers(n int) Checker {
 	return AtLeast("run/takeovers", n, "grants of something that another client had lost", func(h *history.History) int {
 		lost := make(map[string]int16)

@@ -290,9 +290,9 @@ func WatchNoEventWithoutCause(envelope Envelope) Checker {
 	})
 }
 
-// WatchRecreationReported judges the changes between two states. If a znode was deleted and created
-// again between two states of a watcher, the second state must say so. This is required even if the
-// watcher had no connection meanwhile.
+// WatchRecreationReported judges the changes between two states. It considers each znode that was
+// deleted and created again between two states of a watcher. It requires that the second state says
+// so, even if the watcher had no connection meanwhile.
 func WatchRecreationReported() Checker {
 	return New("watch/recreation-reported", "a watcher reports that a znode was deleted and created again", func(h *history.History, j *Judge) {
 		for before, e := range successive(h) {

@@ -26,8 +26,9 @@ import (
 // A Fate is the fault that strikes a client at one request of a call.
 type Fate string
 
-// The fates. If a fate loses the session, the session expires before the client reconnects. If a
-// fate ends the call's context, the request and its reply still arrive afterwards.
+// The fates. If a fate makes the client lose its session, the session expires before the client
+// reconnects. If a fate ends the call's context, the request and its reply still arrive after the
+// end of the context.
 const (
 	RequestLost           Fate = "request-lost"             // the connection ends before the request is sent
 	ReplyLost             Fate = "reply-lost"               // the request takes effect; the connection ends before the reply
@@ -75,17 +76,19 @@ type Point struct {
 // crashTime bounds a trial in virtual time.
 const crashTime = 10 * time.Minute
 
-// mostRequests bounds the requests of one call. A call that makes more is assumed not to end.
+// mostRequests bounds the number of requests of one call. Run assumes that a call with more
+// requests never ends.
 const mostRequests = 500
 
-// Run tries each of the given fates, or all fates if none is given. It lets the fate strike the
-// first request of a call, then the second request of another such call, and so on, until the call
-// makes no more requests. The trials are enumerated, not drawn at random. Each trial is a subtest
-// with a separate ensemble on a virtual clock.
+// Run tries each of the given fates, or all fates if none is given. For each fate, Run makes one
+// trial after another. The fate strikes the first request of the call in the first trial, the
+// second request in the second trial, and so on, up to the last request of the call. So the trials
+// are enumerated, not drawn at random. Each trial is a subtest with a separate ensemble on a
+// virtual clock.
 //
 // The function `trial` opens its clients, and then makes the call within [Point.Break]. If the
-// result of the call or the state that remains is wrong, it returns an error that describes the
-// mistake. For example, a guarantee does not hold, or another client cannot continue. Before
+// result of the call or the state that remains is wrong, `trial` returns an error that describes
+// the mistake. For example, a guarantee does not hold, or another client cannot continue. Before
 // `trial` returns, it releases everything that it holds. After `trial` has returned, no ephemeral
 // znode and no watch of the trial may remain, although the sessions of the trial are still open.
 //
@@ -98,7 +101,7 @@ const mostRequests = 500
 //	})
 //
 // PausedAfter stops the client's connection in both directions. The client's own timers continue,
-// unlike those of a stopped process.
+// unlike the timers of a stopped process.
 func Run(t *testing.T, trial func(p *Point) error, fates ...Fate) {
 	t.Helper()
 	if len(fates) == 0 {
@@ -281,7 +284,7 @@ func (g *greeted) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// leftTime is how long it may take until everything that the trial released is gone. For example, a
+// leftTime is the time within which everything that the trial released must be gone. For example, a
 // stopped watch is removed with the next frame that is sent.
 const leftTime = 30 * time.Second
 

@@ -60,7 +60,7 @@ func clientKill(s *standing) harness.Fault {
 }
 
 // clientPause pauses a client's own process for longer than its session timeout. A paused process
-// cannot be notified of a loss. When it resumes, it trusts its grants for a moment.
+// cannot be notified of a loss. When the process resumes, it trusts its old grants for a moment.
 func clientPause(s *standing, timeout time.Duration) harness.Fault {
 	return fault{
 		name: "client-pause", does: "a client's own process (`--client-processes` or `--client`) is paused for longer than its session timeout",
@@ -93,9 +93,10 @@ func clientPause(s *standing, timeout time.Duration) harness.Fault {
 // limitsMemory reports whether this machine can limit the memory of a process.
 var limitsMemory = sync.OnceValue(procs.AbleToLimitMemory)
 
-// clientMemory gives a client's own process no further memory for longer than its session timeout.
-// A thread that needs more memory waits. In time, threads that depend on such a thread wait too.
-// The kernel also refuses new threads and system calls that need memory, so the process may end.
+// clientMemory stops a client's own process from getting more memory. This lasts longer than the
+// client's session timeout. A thread that needs more memory waits. In time, threads that depend on
+// such a thread wait too. The kernel also refuses new threads and system calls that need memory, so
+// the process may end.
 func clientMemory(s *standing, timeout time.Duration) harness.Fault {
 	return fault{
 		name: "client-memory", does: "a client's own process (`--client-processes` or `--client`) gets no further memory (a cgroup limit) for longer than its session timeout",

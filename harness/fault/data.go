@@ -42,8 +42,8 @@ func dataFaults() []harness.Fault {
 	}
 }
 
-// onBusy returns a function for fault.inject. That function calls `inject` with the ephemeral znode
-// that the step selects below the root of the run.
+// onBusy returns a function for the field fault.inject. The returned function uses the step's Arg
+// to select an ephemeral znode below the root of the run, and calls `inject` with this znode.
 func onBusy(inject func(ctx context.Context, env *harness.Env, conn *zk.Conn, node string) (harness.Injected, error)) func(context.Context, *harness.Env, harness.Step) (harness.Injected, error) {
 	return func(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Injected, err error) {
 		ctx, cancel := context.WithTimeout(ctx, healPatience)
@@ -80,9 +80,9 @@ func asAdmin(ctx context.Context, env *harness.Env, f func(conn *zk.Conn) error)
 	}
 }
 
-// The function `busy` parses a number n from arg, and returns the path of the n-th ephemeral znode
-// below the root, counted modulo the number of such znodes. If there are none, it waits up to the
-// time `patience` for one.
+// The function `busy` parses a number n from arg. It returns the path of the n-th ephemeral znode
+// below the root, counted modulo the number of such znodes. If no such znode exists, the function
+// waits up to the time `patience` for one.
 func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (string, error) {
 	n, err := strconv.ParseUint(arg, 10, 31)
 	if err != nil {
@@ -185,9 +185,9 @@ func deleteTree(ctx context.Context, conn *zk.Conn, top string) (n int, err erro
 // misinterprets.
 var foreign = []string{"config", "0000000000", "x-0000000001", "lock-", "_c_x", "zzz-9999999999"}
 
-// foreignChildren creates children next to an ephemeral znode, or below the root if clients have no
-// ephemeral znodes. The heal deletes the children. If it cannot delete them soon, the children
-// remain. They are harmless, and are deleted with the root.
+// foreignChildren creates znodes next to an ephemeral znode, or below the root if clients have no
+// ephemeral znodes. The heal deletes the created znodes. If the heal cannot delete them soon, they
+// remain. They are harmless, and are deleted together with the root.
 func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Injected, err error) {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()

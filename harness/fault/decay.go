@@ -13,8 +13,8 @@ import (
 )
 
 // decayFaults returns the faults in which the disk of a node returns other data than the node
-// stored. The node may then refuse to start. In this case the heal wipes the node, like an
-// operator. This is safe as long as a majority of the other nodes has every write.
+// stored. The node may then refuse to start. In this case the heal wipes the node, as an operator
+// would do. The wipe is safe as long as a majority of the other nodes has every write.
 func decayFaults() (faults []harness.Fault) {
 	const expect = "valid as long as no other fault is active; otherwise acknowledged writes may be lost"
 	draw := func(arg func(*rand.Rand) string) func(*rand.Rand, *harness.Env) harness.Step {
@@ -58,8 +58,8 @@ const rejoinPatience = 45 * time.Second
 
 // The function `decay` kills a node. If `prepare` is nil, the node stays down until the heal.
 // Otherwise `decay` calls `prepare` on the node's data and starts the node again. The heal kills
-// the node if necessary, calls `spoil` to damage its data, and starts it again. If the node then
-// does not serve, the heal wipes it.
+// the node if necessary, calls `spoil` to damage the node's data, and starts the node again. If the
+// node then does not serve, the heal wipes it.
 func decay(ctx context.Context, env *harness.Env, s harness.Step, prepare func(ensemble.Decayer, context.Context, int) error,
 	spoil func(ctx context.Context, e ensemble.Decayer, node int) (what string, err error)) (harness.Injected, error) {
 	nodes, err := resolve(ctx, env, s.Target)

@@ -2,7 +2,7 @@
 // that it took effect.
 //
 // The file docs/faults.md lists the faults, the kinds of ensemble that support each, and the result
-// to expect under each.
+// to expect under each fault.
 //
 // Each fault has a name, and belongs to a family of one or several faults. The families are
 // session, expiry-storm, link, kill, pause, rolling, partition, loss, edge, member, clock, timers,

@@ -12,8 +12,8 @@ import (
 )
 
 // eraseFaults returns the faults that kill a node, erase all its data or the end of its log, and
-// let it join again. This is safe as long as a majority of the other nodes has every write. A
-// second fault at the same time may lose an acknowledged write.
+// let it join again. Such a fault is safe as long as a majority of the other nodes has every write.
+// If a second fault is active at the same time, an acknowledged write may be lost.
 func eraseFaults() []harness.Fault {
 	one := func(name, does string, can func(*harness.Env) error, erase func(context.Context, ensemble.Ensemble, int) error) harness.Fault {
 		return fault{
@@ -33,8 +33,8 @@ func eraseFaults() []harness.Fault {
 					return harness.Injected{}, errors.Join(err, killer.Start(context.WithoutCancel(ctx), nodes[0]))
 				}
 				return harness.Injected{Target: label(nodes), Heal: func(ctx context.Context) (string, error) {
-					// The heal of another fault may have started the node meanwhile, so restart
-					// kills it again.
+					// The heal of another fault may have started the node meanwhile. So the
+					// function `restart` kills it again.
 					err := restart(ctx, env, nodes[0], healPatience, func() error { return erase(ctx, env.Ensemble, nodes[0]) })
 					if err != nil {
 						return "", err

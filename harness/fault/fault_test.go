@@ -34,7 +34,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// sessionTimeout is the timeout of the tests' clients: three ticks of the ensembles' 500 ms.
+// sessionTimeout is the session timeout of the clients in these tests. It is three ticks of the
+// ensembles. A tick takes 500 ms.
 const sessionTimeout = 1500 * time.Millisecond
 
 // The function `scenario` returns a scenario whose clients write all the time. Its only checker
@@ -127,8 +128,8 @@ func check(t *testing.T, plan harness.Plan, r *harness.Result) {
 	}
 }
 
-// Each fault takes effect and is healed on an embedded ensemble. It is drawn as in a run, and
-// injected on a virtual clock.
+// Each fault takes effect and is healed on an embedded ensemble. The test draws the fault as a run
+// does, and injects the fault on a virtual clock.
 func TestEachFaultBitesAndHealsEmbedded(t *testing.T) {
 	for _, f := range (Options{SessionTimeout: sessionTimeout}).Every() {
 		t.Run(f.Name(), func(t *testing.T) {
@@ -340,7 +341,7 @@ func TestACloseThatIsNotAnsweredNamesItsVictim(t *testing.T) {
 }
 
 // A follower that partition-one has already cut off from the majority accepts no client. If
-// partition-clients begins at that follower, it has no effect and reports no error.
+// partition-clients chooses this follower, the fault has no effect and reports no error.
 func TestClientsThatCannotBeCutOffAreLeftAlone(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		o := options(startEmbedded)
@@ -443,9 +444,9 @@ func TestNoFaultWaitsLongForClientsThatOthersHave(t *testing.T) {
 	}
 }
 
-// A fault gives up soon if no client has a session. It is possible that after a long outage, no
-// client can open a new session before the outage is healed. The nemesis cannot heal the outage
-// while the fault waits.
+// A fault gives up soon if no client has a session. For example, all sessions expire during a long
+// outage, and no client can open a new session until the outage is healed. The nemesis cannot heal
+// the outage while the fault waits.
 func TestNoFaultWaitsLongForASession(t *testing.T) {
 	for _, name := range []string{"session-close", "session-expire"} {
 		virtual.Test(t, func(t *testing.T) {

@@ -36,7 +36,8 @@ func memberFaults(st *standing) []harness.Fault {
 }
 
 // changeRole gives a node another role. If whileOut is not nil, the heal calls whileOut first. The
-// heal then gives the node its old role: the role before the first of the active faults changed it.
+// heal then gives the node its old role: the role that the node had before the first of the active
+// faults changed it.
 func (st *standing) changeRole(ctx context.Context, env *harness.Env, s harness.Step, role ensemble.Role, whileOut func(context.Context, *harness.Env, int) error) (harness.Injected, error) {
 	nodes, err := resolve(ctx, env, s.Target)
 	if err != nil {

@@ -63,8 +63,8 @@ func partitionFaults(s *standing) []harness.Fault {
 	}
 }
 
-// The function `order` resolves a target and returns all nodes with the leader first. It reads the
-// leader only once, because a second read may return another leader.
+// The function `order` returns the node that a target means, and all nodes with the leader first.
+// It reads the leader only once, because a second read may return another leader.
 func order(ctx context.Context, env *harness.Env, target string) (node int, nodes []int, err error) {
 	nodes, err = resolve(ctx, env, all)
 	if err != nil {

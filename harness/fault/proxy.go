@@ -97,15 +97,16 @@ func proxyFaults(s *standing, timeout time.Duration) []harness.Fault {
 	}
 }
 
-// cutOps maps names in steps to the operations whose request or reply a client loses. The loss
-// matters most for operations that change something.
+// cutOps maps the first word of the Arg of a link-cut, such as "create 2 reply", to the operation
+// whose request or reply the client loses. The loss matters most for operations that change
+// something.
 var cutOps = map[string]netfault.Op{"any": netfault.OpAny, "create": netfault.OpCreate, "multi": netfault.OpMulti}
 
-// cutMoments maps names in steps to the moment of the cut.
+// cutMoments maps the last word of the Arg of a link-cut to the moment of the cut.
 var cutMoments = map[string]netfault.When{"request": netfault.BeforeSending, "reply": netfault.BeforeReply}
 
-// drawCut draws the request at which the connection is cut, for example "create 2 reply": the reply
-// to the second create.
+// drawCut draws the request or the reply at which the connection is cut. For example, "create 2
+// reply" means the reply to the second create.
 func drawCut(r *rand.Rand) string {
 	op := [...]string{"any", "create", "multi"}[r.IntN(3)]
 	when := [...]string{"request", "reply", "reply"}[r.IntN(3)]

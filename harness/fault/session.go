@@ -91,9 +91,9 @@ func (s *standing) claimSession(ctx context.Context, env *harness.Env, target st
 }
 
 // closeSession closes a session from outside. A closed session cannot be healed, so the fault has
-// no heal. If the session was already over and its client has not noticed, closeSession takes
-// another client if one is available soon. If no server answers, the outcome is unknown: the
-// session may be closed later.
+// no heal. It is possible that the session is already over, but its client has not noticed that. In
+// this case closeSession chooses another client if one is available soon. If no server answers, the
+// outcome is unknown: the session may be closed later.
 func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 	c, info, free, err := s.claimSession(ctx, env, step.Target)
 	if err != nil {
@@ -129,9 +129,9 @@ func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harn
 	}
 }
 
-// holdTries is the maximum number of times that the heal of a stalled session checks whether the
-// session is gone. A check tries to resume the session. If the session is still alive, the check
-// restarts the session's timeout.
+// holdTries is the maximum number of checks in the heal of a stalled session. Each check tries to
+// resume the session, to find out whether the session is gone. If the session is still alive, the
+// check restarts the session's timeout.
 const holdTries = 3
 
 // The type `stalled` is a client whose proxy stalls until its session is gone.
@@ -198,11 +198,11 @@ func (s *standing) expireSession(ctx context.Context, env *harness.Env, step har
 	}}, nil
 }
 
-// stormChecks is how many sessions the heal of a storm checks at once. Servers limit the number of
-// connections from one address.
+// stormChecks is the number of sessions that the heal of a storm checks concurrently. Servers limit
+// the number of connections from one address.
 const stormChecks = 16
 
-// expiryStorm stalls all proxies at once. When the fault is healed, all clients open new sessions
+// expiryStorm stalls all proxies together. When the fault is healed, all clients open new sessions
 // at the same time.
 func expiryStorm(s *standing, timeout time.Duration) harness.Fault {
 	return fault{

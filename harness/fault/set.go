@@ -17,7 +17,7 @@ import (
 )
 
 // SessionTimeout is the session timeout that faults assume when they draw their durations, unless
-// Options have another one.
+// Options.SessionTimeout is set.
 const SessionTimeout = 4 * time.Second
 
 // Options adapt faults to a scenario.
@@ -39,8 +39,8 @@ type Options struct {
 //   - expiry storms, because they stop all clients.
 func (o Options) All() []harness.Fault { return slices.DeleteFunc(o.Every(), apart) }
 
-// The function `apart` reports whether All leaves out a fault, so that it is drawn only if the user
-// names it or its family.
+// The function `apart` reports whether All leaves out a fault. Such a fault is drawn only if the
+// user names the fault or its family.
 func apart(f harness.Fault) bool {
 	one, ours := f.(fault)
 	return ours && (one.apart || one.beyond || one.configure != nil)
@@ -235,9 +235,9 @@ type key struct {
 	client int
 }
 
-// The method `claim` chooses the first client that the function `pick` accepts and that no fault
-// uses, and records that a fault uses it. The search starts with the client whose number was drawn.
-// The returned function frees the chosen client.
+// The method `claim` chooses a client, and records that a fault uses the client. It chooses the
+// first client that no fault uses and that the function `pick` accepts. The search starts at the
+// client with the number `drawn`. The returned function frees the chosen client.
 func (s *standing) claim(env *harness.Env, drawn int, pick func(*harness.Client) bool) (*harness.Client, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -283,8 +283,8 @@ func (s *standing) mend(env *harness.Env, edges []ensemble.Edge) (free []ensembl
 }
 
 // The method `change` records that one more fault changes the role of a node. The argument `now` is
-// the node's role before this fault. The method returns the role that the node had before the first
-// of the active faults changed it, and a function that removes this fault from the record.
+// the node's role before this fault. The result `before` is the role that the node had before the
+// first of the active faults changed it. The result `end` removes this fault from the record.
 func (s *standing) change(env *harness.Env, node int, now ensemble.Role) (before ensemble.Role, end func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

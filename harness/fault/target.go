@@ -70,8 +70,8 @@ func resolveAt(target string, n int, leads func() int) ([]int, error) {
 	return nodesOf(role, int(k), leads(), n)
 }
 
-// nodesOf returns the nodes that have a role, among n nodes of which node l is the leader. k
-// selects a follower.
+// nodesOf returns the nodes that have the given role. There are n nodes, and node l is the leader.
+// The argument k selects a follower.
 func nodesOf(role string, k, l, n int) ([]int, error) {
 	from := func(first, count int) (nodes []int) {
 		for i := range count {

@@ -188,7 +188,7 @@ func thousands(x float64) string {
 }
 
 // A growthWorld counts the requests, the writes and the bytes of its clients. It leaves out the
-// requests that only keep a session or its lease.
+// requests that only keep a session or its lease alive.
 type growthWorld struct {
 	*recipetest.World
 	t *testing.T

@@ -175,9 +175,9 @@ func (j Job) spread(ctx context.Context, put func(ctx context.Context, client, n
 	return Sample{Ops: int(done.Load()), Took: time.Since(start)}, err
 }
 
-// The method `drain` runs one round of takes. Each client takes items until j.Items items are
-// taken, or until `take` returns no item. If the job has a Time, no client begins a take after that
-// time.
+// The method `drain` runs one round of takes. Each client takes items until all clients together
+// have taken j.Items items, or until `take` returns no item. If the job has a Time, no client
+// begins a take after that time.
 func (j Job) drain(ctx context.Context, take func(ctx context.Context, client int) (int, error)) (Sample, error) {
 	var done atomic.Int64
 	start := time.Now()
@@ -274,7 +274,7 @@ func (j Job) write(ctx context.Context, write func(ctx context.Context, k int) e
 // The type `last` has the number of the last round of a job. It is for jobs in which all clients
 // must join each round. If the time is over when a client is about to begin a round, that round
 // becomes the last round. At that moment, no client can have begun a later round, because this
-// client has not joined its own round yet.
+// client has not joined that round yet.
 type last struct{ atomic.Int64 }
 
 func newLast() *last {

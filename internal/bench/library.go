@@ -4,7 +4,7 @@ import "context"
 
 // A library is a coordination library that is measured.
 type library interface {
-	// name returns the library's name, which no other library has.
+	// The method `name` returns the library's name. No other library has this name.
 	name() string
 	// The method `does` reports whether the library supports the job.
 	does(j Job) bool

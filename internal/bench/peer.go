@@ -36,8 +36,8 @@ func (p *peer) name() string { return p.library.String() }
 // false for two kinds of jobs, because it is possible that such a job never returns:
 //
 //   - ReadWrite: kazoo's readers and writers can deadlock if there are several of both (kazoo#649).
-//   - Barrier: a member can create the znode "ready" again after another member has deleted it. A
-//     member that leaves then can wait forever for the deletion of "ready".
+//   - Barrier: a member can create the znode "ready" again after another member has deleted it. If
+//     a member leaves after that, it can wait forever for the deletion of "ready".
 //
 // The queues of Curator and kazoo have no batches, so these libraries put and take the items of a
 // batch one by one.

@@ -21,7 +21,7 @@ type Report struct {
 	Rows     []RowResult       `json:"rows"`
 }
 
-// A RowResult has the results of all libraries in a row. The first result is that of zkcoord.
+// A RowResult has the results of all libraries in a row. The first result is the result of zkcoord.
 type RowResult struct {
 	Row
 	Libraries []LibraryResult `json:"libraries"`

@@ -28,11 +28,12 @@ func (r Row) value(s Sample) float64 {
 // lists all items for each item that it takes, so the cost of its queue grows with this number.
 const queueItems = 2000
 
-// The constant `batch` is the number of items that are put or taken at once in rows with batches.
+// The constant `batch` is the number of items in a batch. In the rows with batches, clients put or
+// take the items of a batch together.
 const batch = 50
 
-// Rows returns all rows. The fields Time and Warm of each job are for Options.Time of one second.
-// For another Options.Time, both change in proportion.
+// Rows returns all rows. The fields Time and Warm of each job apply if Options.Time is one second.
+// For another Options.Time, both fields change in proportion.
 func Rows() []Row {
 	var rows []Row
 	add := func(name, unit string, j Job) {

@@ -257,7 +257,7 @@ func (r *room) has(node int, path string) bool {
 	return r.ask(c, wire.OpExists, wire.Append(nil, &wire.PathWatch{Path: path}), wire.OK, wire.NoNode) == wire.OK
 }
 
-// The method `missing` returns those of the znodes path0 to path(n-1) that a server does not have.
+// The method `missing` returns the znodes among path0 to path(n-1) that a server does not have.
 func (r *room) missing(node int, path string, n int) (none []string) {
 	r.Helper()
 	for i := range n {

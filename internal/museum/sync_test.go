@@ -9,9 +9,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// ZOOKEEPER-4925: a server that was behind receives transactions to catch up. It does not keep them
-// for servers that are further behind. If it later leads, the servers further behind never get
-// these transactions.
+// ZOOKEEPER-4925: a server that was behind receives transactions to catch up, but does not keep
+// them for servers that are further behind. If this server later leads, the servers that are
+// further behind never get these transactions.
 func TestZooKeeper4925LosesData(t *testing.T) {
 	exhibit{has: []string{"3.9.3"}, lacks: []string{"3.9.6"}, config: ensemble.Config{Nodes: 5}, show: func(r *room) string {
 		followers := r.others(r.leader)
@@ -103,8 +103,8 @@ func TestZooKeeper4394EndsAFollower(t *testing.T) {
 }
 
 // ZOOKEEPER-4685: a follower first acknowledges the transactions that it has received, and then the
-// leader's message NEWLEADER. The leader mistakes the acknowledgement of a transaction for that of
-// NEWLEADER, and gives up its leadership.
+// leader's message NEWLEADER. The leader mistakes the acknowledgement of a transaction for the
+// acknowledgement of NEWLEADER, and gives up its leadership.
 func TestZooKeeper4685DelaysAnElection(t *testing.T) {
 	config := ensemble.Config{InitLimit: 10, JVMFlags: []string{"-Dzookeeper.maxBatchSize=1"}}
 	exhibit{has: []string{"3.8"}, lacks: []string{"3.9.6"}, config: config, show: func(r *room) string {
@@ -118,8 +118,8 @@ func TestZooKeeper4685DelaysAnElection(t *testing.T) {
 }
 
 // ZOOKEEPER-4837: a server that was about to lead stores a snapshot with a transaction that no
-// quorum has. Later it drops the transaction from its log but not from the snapshot. So it shows a
-// znode that no other server has.
+// quorum has. Later the server drops the transaction from its log, but not from the snapshot. So
+// the server shows a znode that no other server has.
 func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 	const slow = 3 * time.Second
 	config := ensemble.Config{SyncLimit: 40, InitLimit: 40}
@@ -135,8 +135,8 @@ func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 		r.await("the leader logs it", func() bool { return r.wrote(r.leader, "/dropped") })
 		r.kill(r.leader, a, b)
 
-		// The leader has the longest log, so server a votes for it. The leader stores a snapshot
-		// and waits for the packets of server a, which are late.
+		// The leader has the longest log, so the server `a` votes for the leader. The leader stores
+		// a snapshot and waits for the packets of `a`, which are late.
 		r.must(r.SetPace(r.Context(), ensemble.Pace{Delay: slow}, ensemble.Edge{From: a, To: r.leader}))
 		r.start(r.leader, a)
 		r.await("it stores a snapshot", func() bool { return r.snapshots(r.leader) > before })

@@ -65,8 +65,8 @@ func (l Library) root() (string, error) {
 
 const unpackTimeout = 2 * time.Minute
 
-// Installed returns nil if clients of the library can run here. Otherwise its error says what to
-// install.
+// Installed returns nil if clients of the library can run here. Otherwise the returned error says
+// what to install.
 func (l Library) Installed() error {
 	if l == ZKLock || l == ZKLockUntilExpired {
 		return nil
@@ -97,9 +97,10 @@ func (l Library) Installed() error {
 // client. Jars that are not installed are left out. The class path is empty if the version in
 // VersionVariable cannot be unpacked.
 //
-// If you add other jars of Debian, put them after this class path. The manifests of these other
-// jars name further jars in /usr/share/java, which may have other versions. If the other jars came
-// first, Java would use these further jars before the jars of this class path.
+// If you add other jars of Debian, put them after this class path. The manifests of the added jars
+// name jars in /usr/share/java, which may have other versions than the jars of this class path. If
+// the added jars came first, Java would use the jars that their manifests name before the jars of
+// this class path.
 func ClassPath() string {
 	root, err := Curator.root()
 	if err != nil {

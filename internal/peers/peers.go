@@ -1,7 +1,7 @@
 // Package peers has clients of other libraries that use the protocol of package client. In
-// scenarios they share a lock with zkcoord. They also show which guarantees these libraries keep
-// under the same faults. There is one program per language: Java with Curator, Python with kazoo,
-// and Go with the packages of this module and with go-zookeeper.
+// scenarios, these clients share a lock with zkcoord. They also show which guarantees their
+// libraries keep under the same faults. There is one program per language: Java with Curator,
+// Python with kazoo, and Go with the packages of this module and with go-zookeeper.
 package peers
 
 import (

@@ -27,9 +27,9 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// Close ends the process of a peer in every state. A peer that waits for a lock does not notice
-// that its input has ended, and a stopped peer notices nothing: Close kills both. Peers that are
-// idle or hold something close their sessions themselves.
+// Close ends the process of a peer, whatever the peer does. A peer that waits for a lock does not
+// notice that its input has ended, and a stopped peer notices nothing. Close kills both. Peers that
+// are idle or hold something close their sessions themselves.
 func TestNoProcessOfAPeerIsLeft(t *testing.T) {
 	for _, l := range []Library{Zkcoord, Kazoo, Curator} {
 		t.Run(l.String(), func(t *testing.T) {

@@ -21,8 +21,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// workerMark is an environment variable. A process in which it is set is a client of library
-// Zkcoord.
+// workerMark is an environment variable. If it is set in a process, the process is a client of
+// library Zkcoord.
 const workerMark = "ZKCOORD_PEER"
 
 // If this process was started as a client of library Zkcoord, Work runs the client and then ends

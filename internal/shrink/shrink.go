@@ -96,8 +96,9 @@ func (s *search) prefix() {
 }
 
 // The method `faults` removes faults from the plan by the algorithm ddmin (Zeller and Hildebrandt,
-// "Simplifying and Isolating Failure-Inducing Input"). It keeps one part of the plan, or removes
-// one part. If no such plan violates the property, it divides the plan into smaller parts.
+// "Simplifying and Isolating Failure-Inducing Input"). It tries plans that consist of one part of
+// the plan, and plans without one part. If none of these plans violates the property, it divides
+// the plan into smaller parts.
 func (s *search) faults() {
 	if len(s.best.Plan) == 0 {
 		return

@@ -14,7 +14,7 @@ import (
 )
 
 // A Player plays steps on one ensemble. The paths of the steps are below root. The error has the
-// same meaning as that of Play.
+// same meaning as the error of Play.
 type Player func(ctx context.Context, root string, steps []Step, t Tally) (Transcript, error)
 
 // On returns a player for the servers.
@@ -164,7 +164,7 @@ func (c *Comparison) known(d Difference) bool {
 
 // All compares the traces of n consecutive seeds, beginning with the seed `first`. It plays up to
 // `workers` traces at the same time. Once it has found at least `most` differences, it begins no
-// more traces. The tally counts the outcomes on the ensemble Got.
+// more traces. The tally counts the outcomes on the ensemble of c.Got.
 func (c *Comparison) All(ctx context.Context, first uint64, n, workers, most int) ([]Difference, Tally) {
 	var (
 		mu    sync.Mutex

@@ -9,12 +9,12 @@
 // Each step has exactly one correct result. To ensure this, a step begins only when the servers to
 // which the clients are connected have applied the previous step.
 //
-// The comparison includes the code, the header, every field of the response and its encoding, and
-// each client's events and their order. A zxid or a time is replaced by the step that created it,
-// and a session id by the client and a number. The zxid of a write must be new, and the time that
-// the write gives to a znode must be the time of the write's step. Results that ZooKeeper returns
-// in the order of a hash table are sorted: children, ephemeral znodes, identities, and the events
-// at the end of a session.
+// The comparison includes the error code, the header, every field of the response and the encoding
+// of the response, and each client's events and their order. A zxid or a time is replaced by the
+// step that created it, and a session id by the client and a number. The zxid of a write must be
+// new, and the time that the write gives to a znode must be the time of the write's step. Results
+// that ZooKeeper returns in the order of a hash table are sorted: children, ephemeral znodes,
+// identities, and the events at the end of a session.
 //
 // If a trace shows a difference, it is minimized.
 //

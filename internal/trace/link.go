@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// The constant `patience` is the time limit for a reply if Servers sets none.
+// The constant `patience` is the time limit for a reply if Servers.Patience is 0.
 const patience = time.Minute
 
 // sessionTimeout is long, because no session of a trace may expire.
@@ -63,13 +63,13 @@ func (l *Link) Close() {
 }
 
 // HangUp closes the client's end, waits until the server has closed its end, and then closes the
-// connection. By then ZooKeeper has removed the connection from its table of sessions. A connection
-// in memory is closed without a wait.
+// connection. By the time the server has closed its end, ZooKeeper has removed the connection from
+// its table of sessions. HangUp closes a connection in memory without a wait.
 //
 // Without the wait, the session could already have a new connection when ZooKeeper removes the old
-// one. ZooKeeper would then remove the new connection from the table, and would not close it when
-// the session ends. The reason is that in every release, ServerCnxnFactory.removeCnxnFromSessionMap
-// removes the entry of the session id, whichever connection is in it.
+// one. ZooKeeper would then remove the new connection from the table, and would not close that
+// connection when the session ends. The reason is ServerCnxnFactory.removeCnxnFromSessionMap: in
+// every release, it removes the entry of the session id, whichever connection the entry has.
 func (l *Link) HangUp() error {
 	if l == nil {
 		return nil
@@ -98,13 +98,13 @@ func (l *Link) NextXid() int32 {
 	return l.xid
 }
 
-// Follow makes the xids of later requests differ from those of another link of the same session. A
-// server finds the request of a committed transaction by session and xid. With equal xids, the
+// Follow makes the xids of later requests differ from the xids of another link of the same session.
+// A server finds the request of a committed transaction by session and xid. With equal xids, the
 // reply could go to the wrong connection.
 func (l *Link) Follow(other *Link) { l.xid = other.xid + 1000 }
 
-// Write sends a record and the bytes after it as one frame. If the server has closed the
-// connection, the next read reports that.
+// Write sends the record, followed by the bytes of `rest`, as one frame. If the server has closed
+// the connection, the next read reports that.
 func (l *Link) Write(record wire.Record, rest []byte) error {
 	if err := l.conn.SetDeadline(time.Now().Add(l.patience)); err != nil {
 		return err
@@ -185,8 +185,8 @@ func (l *Link) Handshake(r wire.ConnectRequest) (*wire.ConnectResponse, error) {
 
 // Ask sends a request and returns the frame of its reply. It returns nil if the server closes the
 // connection instead, or does not reply. To detect that the server does not reply, Ask sends a ping
-// after the request: no reply to the request can come after the reply to the ping. Ask sends no
-// ping after a ping, after the close of the session, and if l.left is set.
+// after the request: no reply to the request can come after the reply to the ping. Ask does not
+// send this ping if the request is a ping or the close of the session, or if l.left is set.
 func (l *Link) Ask(op wire.Op, xid int32, body []byte) (answer []byte, err error) {
 	if err := l.Write(&wire.RequestHeader{Xid: xid, Op: op}, body); err != nil {
 		return nil, err
@@ -212,8 +212,8 @@ func (l *Link) Ask(op wire.Op, xid int32, body []byte) (answer []byte, err error
 // pong is the start of the reply to a ping.
 var pong = wire.Append(nil, &wire.Int32{Value: wire.XidPing})
 
-// CatchUp waits until the server has applied the zxid and has sent all events up to it. To do so,
-// it sends pings, which pass through the same queues as reads.
+// CatchUp waits until the server has applied the zxid and has sent all events up to the zxid. To do
+// so, CatchUp sends pings, which pass through the same queues as reads.
 func (l *Link) CatchUp(zxid int64) error {
 	began := time.Now()
 	for !l.over {

@@ -18,7 +18,8 @@ type Servers struct {
 	Addresses []string
 	Dial      func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Patience is the time limit for a reply; 0 is one minute. A run that waits longer is invalid.
+	// Patience is the time limit for a reply; 0 means one minute. A run that waits longer is
+	// invalid.
 	Patience time.Duration
 }
 
@@ -145,9 +146,9 @@ func (r *run) step(name string, s Step) error {
 // the events that the step has caused. If the step ends a session, the events are sorted, because
 // ZooKeeper deletes the session's ephemeral znodes in the order of a hash table.
 //
-// If a client closes its session on a second connection, the server closes the client's first
-// connection at once. The client then may or may not receive its events, so its events are left
-// out.
+// If a client closes its session on a second connection, the server immediately closes the client's
+// first connection. So the client may or may not receive its events, and `settle` leaves out the
+// events of this client.
 func (r *run) settle(s Step) error {
 	last := r.last()
 	for i := range r.clients {
@@ -288,7 +289,7 @@ func refused(l *Link) error {
 }
 
 // onLeft does a request on the earlier connection of a client. That connection may or may not stay
-// open. The events that it receives are not compared, because no step waits for them.
+// open. The events that this connection receives are not compared, because no step waits for them.
 func (r *run) onLeft(name string, c *client, s Step) error {
 	if c.left == nil {
 		r.note("client %d: has left no connection", s.client)
@@ -369,13 +370,13 @@ func (r *run) body(s Step) []byte {
 }
 
 // clockError is the tolerance for a server's time, in milliseconds. The server rounds its times,
-// and its clock may differ from that of this process.
+// and its clock may differ from the clock of this process.
 const clockError = 20
 
-// The method `header` returns the text for the zxid of a reply. The text for a new zxid of a write
-// is "new", and `header` names this zxid after the step for later replies. The zxid of a read's
-// reply is that of the server's last transaction, which may belong to another trace. So the text
-// for it is "now", unless the zxid is smaller than that of the last write of this run.
+// The method `header` returns the text for the zxid of a reply. If the reply to a write has a new
+// zxid, the text is "new". The texts for later replies name this zxid after the step. The reply to
+// a read has the zxid of the server's last transaction, which may belong to another trace. So the
+// text for a read is "now", unless its zxid is smaller than the zxid of the last write of this run.
 func (r *run) header(name string, s Step, h wire.ReplyHeader) string {
 	writes := s.op.IsWrite() && (h.Err != wire.MarshallingError || s.op == wire.OpMulti) // see Releases in the package comment of difftest
 	if h.Zxid <= r.last() || !writes {

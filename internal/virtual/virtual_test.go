@@ -28,7 +28,8 @@ func wait(t *testing.T) {
 	<-make(chan int)
 }
 
-// A hang ends the test's process with a few lines, which say where the test waits.
+// If a test hangs, the test's process ends. It prints only a few lines, which say where the test
+// waits.
 func TestHangSaysWhereTheTestWaits(t *testing.T) {
 	if os.Getenv("HANG") != "" {
 		hang(t)
