@@ -267,8 +267,8 @@ func (e *Ensemble) verify(ctx context.Context) error {
 }
 
 // The function `ours` checks that `conf`, a server's answer to the four-letter word conf, names the
-// directory `dir`. A server without a quorum does not name its directory, and the answer of a server
-// that is just losing its quorum can be empty. For these, `ours` returns errQuorumLost.
+// directory `dir`. A server without a quorum does not name its directory, and the answer of a
+// server that is just losing its quorum can be empty. For these, `ours` returns errQuorumLost.
 func ours(conf, dir string) error {
 	switch {
 	case strings.Contains(conf, dir):
