@@ -50,7 +50,8 @@ type Injected struct {
 	// Heal fails, the run is Unknown, unless a property is violated. Heal is nil for a fault that
 	// is over when Inject returns.
 	Heal func(ctx context.Context) (evidence string, err error)
-	// Evidence is the evidence of a fault without Heal.
+	// Evidence says how the effect of the fault was observed, if Heal is nil. It is empty if the
+	// fault had no effect.
 	Evidence string
 }
 

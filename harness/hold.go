@@ -57,8 +57,8 @@ func (c *Client) Holding() bool {
 // End records that the program gives up the hold, even if the grant's context has not ended. Call
 // it right before the release. End returns false if the hold had already ended.
 //
-// End cannot detect a release that ends the context too late, when another client can already be
-// granted the same object. See [Hold.Release].
+// End cannot detect this bug: the release first lets another client get the object, and ends the
+// context of this grant only afterwards. [Hold.Release] detects it.
 func (h *Hold) End() bool {
 	h.stop()
 	h.c.env.holds.mu.Lock()
