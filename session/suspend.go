@@ -17,8 +17,8 @@ type steppingClock struct {
 	total      time.Duration
 }
 
-// The method `at` returns the sum so far. Its arguments are what the wall clock and the monotonic
-// clock show now.
+// The method `at` returns by how much, in all, the wall clock has jumped ahead of the monotonic
+// clock so far. Its arguments are what the two clocks show now.
 func (c *steppingClock) at(wall, mono time.Time) time.Duration {
 	if !c.wall.IsZero() {
 		passed := mono.Sub(c.mono)

@@ -712,7 +712,7 @@ func sessionCouldBe(h *history.History, kinds ...func(*history.Operation) bool) 
 			continue
 		}
 		// The servers may receive the close at any time, or never. In that case they end the
-		// session after its timeout and `soon`.
+		// session after the sum of its timeout and `soon`.
 		due := slices.IndexFunc(h.Events, func(late history.Event) bool { return late.Time > e.Time+time.Millisecond+soon })
 		if due >= 0 && int32(due) < last {
 			last, seen = int32(due), due

@@ -139,8 +139,8 @@ func strayEnds(h *history.History, ops []history.Operation) func(history.Operati
 
 // The method `borrow` finds up to n strays that may have been members of r when r opened. It marks
 // these strays as used and returns their number. It uses the strays with the smallest `end` first,
-// because they fit the fewest later rounds. A stray of a session that entered r itself does not
-// count. A session that was not recorded excludes no stray.
+// because they fit the fewest later rounds. A stray does not count if its session also entered r.
+// An enter of r whose session was not recorded excludes no stray.
 func (r *round) borrow(n int, opened int32) (taken int) {
 	if r.strays == nil || n <= 0 {
 		return 0

@@ -370,8 +370,8 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 	j.Note("%d granted after the heal, the slowest in %v; %d ended with an error", granted, slowest, ended)
 }
 
-// The function `turn` returns the sum of each client's longest completed hold. In this time, each
-// client can hold once. Time before `since` does not count.
+// The function `turn` adds up the longest completed holds of all clients, one hold for each client.
+// The sum is long enough for every client to hold once. Time before `since` does not count.
 func turn(h *history.History, since time.Duration) (sum time.Duration) {
 	longest := make(map[int16]time.Duration)
 	for _, hold := range h.Holds() {
