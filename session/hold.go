@@ -42,9 +42,9 @@ type hold struct {
 	// Guarded by the keeper's mu.
 	expected bool // Expect or Grant was called, so the session renews its lease
 	granted  bool
-	checked  time.Time // when a heartbeat last began to check the znode; zero before the first
-	watched  bool      // the znode is watched, because the hold has lasted a while
-	trace    trace     // its field `step` is set before Grant, without mu
+	checked  int   // leaseKeeper.turn when a heartbeat last found the znode, or when the hold began
+	watched  bool  // the znode is watched, because the hold has lasted a while
+	trace    trace // its field `step` is set before Grant, without mu
 }
 
 // newHold returns a hold on the znode n, which the session created. The field Czxid of n

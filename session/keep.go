@@ -76,6 +76,13 @@ func (s *Session) heartbeat(checked []*hold) {
 		paths = append(paths, h.node.Path)
 	}
 	i, part, err := s.checkNodes(paths)
+	found := checked
+	switch {
+	case part != nil: // the multi ended at this check
+		found = checked[:min(i, len(checked))]
+	case err != nil:
+		found = nil
+	}
 	switch {
 	case errors.Is(part, zk.ErrNoNode) && i < len(checked):
 		checked[i].End(ErrRevoked)
@@ -85,7 +92,7 @@ func (s *Session) heartbeat(checked []*hold) {
 		took, left := time.Since(start), time.Until(s.keeper.deadline())
 		s.reports.add(func() { s.opts.Metrics.Heartbeat(took, left) })
 	}
-	s.keeper.beaten(time.Now(), cmp.Or(part, err))
+	s.keeper.beaten(time.Now(), found, cmp.Or(part, err))
 }
 
 // checkNodes sends one multi that checks that each path exists. If a check fails, `i` is its index

@@ -41,6 +41,7 @@ type leaseKeeper struct {
 	sleptBefore time.Duration // value of Options.slept when a suspension last ended the lease, or at the start
 	lastPing    time.Time
 	beating     bool          // a heartbeat is in progress
+	turn        int           // number of heartbeats that checked a znode
 	syncing     bool          // a sync of an idle session is in progress
 	beatAfter   time.Time     // earliest time of the next heartbeat or sync after a failure
 	renewal     chan struct{} // closed when the lease stands again; nil while nobody waits
@@ -150,11 +151,15 @@ func (k *leaseKeeper) synced(now time.Time, ok bool) {
 	k.spacedLocked(now, ok)
 }
 
-// The method `beaten` records the end of a heartbeat.
-func (k *leaseKeeper) beaten(now time.Time, err error) {
+// The method `beaten` records the end of a heartbeat, which has found the znodes of the given holds.
+func (k *leaseKeeper) beaten(now time.Time, found []*hold, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.beating = false
+	k.turn++
+	for _, h := range found {
+		h.checked = k.turn
+	}
 	if err != nil {
 		k.reports.log(slog.LevelDebug, "zookeeper heartbeat failed", "session", hexID(k.id), "error", err)
 	}
@@ -221,6 +226,7 @@ func (k *leaseKeeper) begin(n engine.Node) *hold {
 	case k.foreign && !k.opts.UnsafeAnyServer:
 		h.finish(ErrNotZooKeeper)
 	default:
+		h.checked = k.turn
 		k.holds[h] = struct{}{}
 		k.traceHoldLocked(leasetrace.Waiting, h)
 		signal(k.wake)
@@ -393,12 +399,9 @@ func (k *leaseKeeper) beatLocked(due *chores, now time.Time, keeping bool) {
 		k.opts.leases(leasetrace.Event{Kind: leasetrace.Heartbeat, At: now})
 	}
 	due.check = slices.SortedFunc(maps.Keys(k.holds), func(a, b *hold) int {
-		return cmp.Or(a.checked.Compare(b.checked), strings.Compare(a.node.Path, b.node.Path))
+		return cmp.Or(cmp.Compare(a.checked, b.checked), strings.Compare(a.node.Path, b.node.Path))
 	})
 	due.check = due.check[:min(len(due.check), maxChecks)]
-	for _, h := range due.check {
-		h.checked = now
-	}
 }
 
 // lapseLocked ends the granted holds if the lease has lapsed. Holds that only wait continue, and

@@ -102,7 +102,7 @@ func TestChoresOfALease(t *testing.T) {
 				}
 				if due.beat {
 					k.answered(proofMajority, now, later, underLeader(1))
-					k.beaten(later, nil)
+					k.beaten(later, due.check, nil)
 				}
 			}
 			if got != test.want+" " {
@@ -194,7 +194,7 @@ func TestFailedChoresAreSpaced(t *testing.T) {
 		fail    func(k *leaseKeeper, now time.Time)
 		want    string
 	}{
-		"heartbeat": {true, func(k *leaseKeeper, now time.Time) { k.beaten(now, ErrThrottled) }, "b1"},
+		"heartbeat": {true, func(k *leaseKeeper, now time.Time) { k.beaten(now, nil, ErrThrottled) }, "b1"},
 		"sync":      {false, func(k *leaseKeeper, now time.Time) { k.synced(now, false) }, "s"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -221,22 +221,46 @@ func TestFailedChoresAreSpaced(t *testing.T) {
 	}
 }
 
-// If a session has many holds, its heartbeats check the znodes of all holds in turn. Regression:
-// each heartbeat checked a random part of the znodes, so many heartbeats could miss the same znode.
+// If a session has many holds, its heartbeats check the znodes of all holds in turn, even if the
+// program begins and ends many short holds all the time. A heartbeat that failed has checked
+// nothing. Regression: each heartbeat checked a random part of the znodes, so many heartbeats could
+// miss one.
 func TestHeartbeatsCheckAllHoldsInTurn(t *testing.T) {
 	k := bareKeeper(t, nil)
-	for i := range 2 * maxChecks {
-		k.grant(k.begin(engine.Node{Path: fmt.Sprintf("/h%03d", i)}), ms(1))
+	begin := func(path string) *hold {
+		h := k.begin(engine.Node{Path: path})
+		k.grant(h, ms(1))
+		return h
 	}
-	for i, first := range []int{0, maxChecks, 0} {
+	for i := range 2 * maxChecks {
+		begin(fmt.Sprintf("/h%03d", i))
+	}
+	second := fmt.Sprintf("/h%03d", maxChecks)
+	var short []*hold
+	for i, beat := range []struct {
+		first string
+		err   error
+	}{{"/a000", nil}, {"/h000", nil}, {second, ErrThrottled}, {second, nil}, {"/h000", nil}} {
+		for _, h := range short {
+			h.End(ErrRevoked)
+		}
+		short = nil
+		for j := range 2 * maxChecks {
+			short = append(short, begin(fmt.Sprintf("/a%03d", j)))
+		}
 		now := ms(3000 * (i + 1))
 		due := k.look(now)
-		if len(due.check) != maxChecks || due.check[0].node.Path != fmt.Sprintf("/h%03d", first) {
-			t.Fatalf("heartbeat %d: got %q due, want %d checks from /h%03d on", i, due.text(), maxChecks, first)
+		if len(due.check) != maxChecks || due.check[0].node.Path != beat.first {
+			t.Fatalf("heartbeat %d: got %q due, from %s on, want %d checks from %s on",
+				i, due.text(), due.check[0].node.Path, maxChecks, beat.first)
 		}
 		k.answered(proofActive, now, now.Add(1), underLeader(0))
 		k.answered(proofMajority, now, now.Add(1), underLeader(1))
-		k.beaten(now.Add(1), nil)
+		found := due.check
+		if beat.err != nil {
+			found = nil
+		}
+		k.beaten(now.Add(1), found, beat.err)
 	}
 }
 

@@ -362,14 +362,16 @@ func endsClaim(ops []history.Operation, e *history.Event, claim history.Operatio
 }
 
 // tinyClaims returns a random history of clients that claim one value, return it and lose it. A
-// client may return the value long after it has lost its claim.
+// client may return the value long after it has lost its claim. In half of the histories, claims
+// have no tokens.
 func tinyClaims(r *rand.Rand, n int) *history.History {
+	tokens := r.Int64N(2)
 	token, session := int64(0), [3]int64{1, 2, 3}
 	var had [3]int64 // the last token of each client
 	return tinyOps(r, n+2, func(c int16) *history.Event {
 		e := &history.Event{Object: "/q", Session: session[c]}
 		switch choice := r.IntN(8); {
-		case choice < 4 || had[c] == 0:
+		case choice < 4 || token == 0:
 			e.Op = OpClaim
 		case choice < 6:
 			e.Op, e.Arg, e.Token = OpReturn, "v", had[c]*r.Int64N(2)
@@ -384,7 +386,7 @@ func tinyClaims(r *rand.Rand, n int) *history.History {
 	}, func(e *history.Event) {
 		if e.Op == OpClaim && e.Kind == history.OK {
 			token++
-			e.Result, e.Token, had[e.Client] = "v", token, token
+			e.Result, e.Token, had[e.Client] = "v", token*tokens, token*tokens
 		}
 	})
 }
@@ -395,8 +397,14 @@ func claimsTookTurns(h *history.History) bool {
 	ops, _ := h.Operations()
 	legal := true
 	completions(h, OpClaim, func(claim history.Operation) {
+		var following []int32 // the completions of later claims
+		completions(h, OpClaim, func(o history.Operation) {
+			if o.Complete.Index > claim.Complete.Index {
+				following = append(following, o.Complete.Index)
+			}
+		})
 		completions(h, OpClaim, func(next history.Operation) {
-			if next.Complete.Token != claim.Complete.Token+1 {
+			if len(following) == 0 || next.Complete.Index != slices.Min(following) {
 				return
 			}
 			legal = legal && slices.ContainsFunc(h.Events[claim.Invoke.Index:next.Complete.Index], func(e history.Event) bool {

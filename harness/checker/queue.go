@@ -339,7 +339,9 @@ func lastAt(h *history.History, e *history.Event) int32 {
 func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds, outside windows) {
 	// Tokens give the order of claims, even if a claim was recorded late.
 	claims := slices.Clone(it.claims)
-	slices.SortStableFunc(claims, func(a, b history.Operation) int { return cmp.Compare(a.Complete.Token, b.Complete.Token) })
+	slices.SortFunc(claims, func(a, b history.Operation) int {
+		return cmp.Or(cmp.Compare(a.Complete.Token, b.Complete.Token), cmp.Compare(a.Complete.Index, b.Complete.Index))
+	})
 	for i, claim := range claims {
 		for _, gone := range it.gone {
 			if gone.Complete.Index < claim.Invoke.Index {

@@ -203,10 +203,13 @@ func (l *Log) predecessorDeleted(j *judging) {
 		if life == nil {
 			continue
 		}
-		exclusive := e.Arg == "" || e.Arg == checker.ModeWrite // not a reader, and not a permit
-		for _, before := range earlier[e.Object] {
+		judged := earlier[e.Object]
+		if e.Arg != "" && e.Arg != checker.ModeWrite {
+			judged = nil // readers and permits are not exclusive
+		}
+		for _, before := range judged {
 			predecessor := l.Life(before.Begin.Token, before.Begin.Node)
-			if !exclusive || predecessor == life || predecessor.Created > life.Created {
+			if predecessor == life || predecessor.Created > life.Created {
 				continue
 			}
 			if predecessor.Deleted == 0 && l.Gaps > 0 {

@@ -256,8 +256,8 @@ func (e *Ensemble) verify(ctx context.Context) error {
 			continue
 		}
 		text, err := ensemble.FourLetters(ctx, e.DialContext, e.servers[i], "conf")
-		if err != nil {
-			return err
+		if err != nil { // such as a reset by a server that is losing its quorum
+			return fmt.Errorf("%w: node %d: %w", errQuorumLost, i, err)
 		}
 		if err := ours(text, n.dir); err != nil {
 			return fmt.Errorf("node %d: %w", i, err)
