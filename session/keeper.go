@@ -151,7 +151,8 @@ func (k *leaseKeeper) synced(now time.Time, ok bool) {
 	k.spacedLocked(now, ok)
 }
 
-// The method `beaten` records the end of a heartbeat, which has found the znodes of the given holds.
+// The method `beaten` records the end of a heartbeat. The heartbeat has found the znodes of the
+// given holds.
 func (k *leaseKeeper) beaten(now time.Time, found []*hold, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
