@@ -19,6 +19,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/harness/leases"
 	"github.com/zkcoord/zkcoord/harness/witness"
+	"github.com/zkcoord/zkcoord/internal/owner"
 	"github.com/zkcoord/zkcoord/internal/procs"
 	"github.com/zkcoord/zkcoord/internal/times"
 )
@@ -453,7 +454,7 @@ func (r *run) txnLogs(ctx context.Context) (*witness.Log, error) {
 	dir := r.options.TxnLogs
 	if dir == "" {
 		var err error
-		if dir, err = os.MkdirTemp("", "zkcoord-logs-"); err != nil {
+		if dir, err = owner.MkdirTemp("", "logs"); err != nil {
 			return nil, err
 		}
 		defer os.RemoveAll(dir)

@@ -47,6 +47,7 @@ func TestMain(m *testing.M) {
 	peers.Work()
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		peers.CleanUp()
+		os.RemoveAll(builtDir)
 		if err := all.write(*junit); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = max(code, 1)

@@ -356,6 +356,9 @@ func runZkcoord(_ context.Context, _ *harness.Client, servers []string, path str
 	return procs.Start(cmd)
 }
 
+// builtDir is the directory of the command that zkcoordProgram has built; empty if it built none.
+var builtDir string
+
 // zkcoordProgram returns the path of the command zkcoord: this program, or in a test a newly built
 // one.
 var zkcoordProgram = sync.OnceValues(func() (string, error) {
@@ -367,6 +370,7 @@ var zkcoordProgram = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	builtDir = dir
 	program := filepath.Join(dir, "zkcoord")
 	if out, err := exec.Command("go", "build", "-o", program, "github.com/zkcoord/zkcoord/cmd/zkcoord").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the command zkcoord: %w: %s", err, out)

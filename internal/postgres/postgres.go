@@ -82,7 +82,7 @@ func Start(ctx context.Context) (_ *Server, err error) {
 		return nil, err
 	}
 	cmd, err := s.command("postgres", "-D", data, "-k", s.dir, "-p", port, "-c", "listen_addresses=", "-c", "fsync=off",
-		"-c", "max_connections=50", "-c", "shared_buffers=8MB", "-c", "autovacuum=off")
+		"-c", "max_connections=50", "-c", "shared_buffers=8MB", "-c", "autovacuum=off", "-c", "dynamic_shared_memory_type=mmap")
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +155,10 @@ func (s *Server) Log() string {
 // Close ends the server immediately and removes its directory.
 func (s *Server) Close() error {
 	if s.child != nil {
+		// A server that is killed leaves its shared memory, so it gets the chance to end by itself.
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = s.run(ctx, "pg_ctl", "stop", "-s", "-D", filepath.Join(s.dir, "data"), "-m", "immediate")
 		s.child.KillGroup()
 	}
 	return os.RemoveAll(s.dir)

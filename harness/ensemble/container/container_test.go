@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/client"
 	"go.uber.org/goleak"
 
@@ -103,9 +105,30 @@ func TestContract(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var volumes []string
+	for _, node := range e.nodes {
+		state, err := docker.ContainerInspect(t.Context(), node, client.ContainerInspectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range state.Container.Mounts {
+			if m.Type == mount.TypeVolume {
+				volumes = append(volumes, m.Name)
+			}
+		}
+	}
+	if len(volumes) < 2*len(e.nodes) {
+		t.Errorf("got the volumes %v, want at least two for each of %d nodes", volumes, len(e.nodes))
+	}
 	ensembletest.Contract(t, e)
 	if what := remaining(t, docker, e.remove); len(what) > 0 {
 		t.Errorf("Close left %v, want nothing", what)
+	}
+	// The volumes of a node are deleted too, even after changes of its version.
+	for _, name := range volumes {
+		if _, err := docker.VolumeInspect(t.Context(), name, client.VolumeInspectOptions{}); !errdefs.IsNotFound(err) {
+			t.Errorf("Close left the volume %s (%v), want it to be deleted", name, err)
+		}
 	}
 	for _, name := range []string{"node0.log", "node1.log", "node2.log"} {
 		if text, err := os.ReadFile(filepath.Join(logs, name)); err != nil || !strings.Contains(string(text), "QuorumPeer") {

@@ -111,7 +111,8 @@ func (e *cluster) whileDown(ctx context.Context, what string, node int, script s
 			return err
 		}
 		defer func() {
-			_, removeErr := e.engine.ContainerRemove(context.WithoutCancel(ctx), c.ID, client.ContainerRemoveOptions{Force: true})
+			// Docker keeps the volumes that the node uses.
+			_, removeErr := e.engine.ContainerRemove(context.WithoutCancel(ctx), c.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
 			err = errors.Join(err, removeErr)
 		}()
 		return e.runOnce(ctx, c.ID)

@@ -163,6 +163,13 @@ func (e *engine) sweep(ctx context.Context) error {
 	for _, n := range networks.Items {
 		note(n.Labels)
 	}
+	volumes, err := e.VolumeList(ctx, client.VolumeListOptions{Filters: labelled(labelEnsemble, "")})
+	if err != nil {
+		return err
+	}
+	for _, v := range volumes.Items {
+		note(v.Labels)
+	}
 	var errs []error
 	for id := range dead {
 		errs = append(errs, e.remove(ctx, labelled(labelEnsemble, id)))
