@@ -57,8 +57,8 @@
 // one candidate.
 //
 // E8. An observer sees leaders in their order, and finally the present one. Each leader that it
-// sees led at some time since the observer saw the leader before. It makes no request when
-// candidates other than the leader come and go.
+// sees was leading at some time after the observer saw the previous leader. It makes no request
+// when candidates other than the leader come and go.
 //
 // In other words, a change of leader wakes few processes. An observer can miss a short term, but
 // never goes back to an earlier leader.

@@ -46,9 +46,9 @@
 // First, an item can be given back: by a claim that is released or lapses, by a cancelled Take, or
 // by a loop over Items that ends before it reaches the item. A consumer is offered such an item at
 // the latest when the consumer has drained one segment (a directory with a part of the items) or
-// would otherwise wait. Second, claims always, and takes if Options.Relaxed is set, keep only the
-// order of segments. Within a segment, they keep the order of items as long as no two consumers
-// request the same item.
+// would otherwise wait. Second, some calls keep only the order of segments: a claim always does,
+// and a take does if Options.Relaxed is set. Within a segment, they keep the order of items as long
+// as no two consumers request the same item.
 //
 // Q5. TryTake returns ErrEmpty only if, at one moment during the call, all items were taken or
 // claimed according to a majority of the servers. It may pass over an item that was given back

@@ -30,8 +30,8 @@
 //
 // # Guarantees
 //
-// W1. The first pair that a Watcher yields has the current state, even if the znode does not exist.
-// Each later pair has the difference to the pair before it.
+// W1. The first pair of a change and an error that a Watcher yields has the current state, even if
+// the znode does not exist. Each later pair has the difference to the pair before it.
 //
 // W2. Changes are reported in the order of their zxids. A stream never goes back
 // to an earlier state. This also holds for a Watcher that continues in a new
