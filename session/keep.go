@@ -77,11 +77,8 @@ func (s *Session) heartbeat(checked []*hold) {
 	}
 	i, part, err := s.checkNodes(paths)
 	found := checked
-	switch {
-	case part != nil: // the multi ended at this check
-		found = checked[:min(i, len(checked))]
-	case err != nil:
-		found = nil
+	if part != nil || err != nil {
+		found = checked[:min(i, len(checked))] // the multi ended at the check i
 	}
 	switch {
 	case errors.Is(part, zk.ErrNoNode) && i < len(checked):

@@ -41,7 +41,7 @@ type leaseKeeper struct {
 	sleptBefore time.Duration // value of Options.slept when a suspension last ended the lease, or at the start
 	lastPing    time.Time
 	beating     bool          // a heartbeat is in progress
-	turn        int           // number of heartbeats that checked a znode
+	turn        int           // number of heartbeats that have ended
 	syncing     bool          // a sync of an idle session is in progress
 	beatAfter   time.Time     // earliest time of the next heartbeat or sync after a failure
 	renewal     chan struct{} // closed when the lease stands again; nil while nobody waits

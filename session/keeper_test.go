@@ -9,6 +9,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // deadLine is a connection that sends nothing.
@@ -262,6 +263,28 @@ func TestHeartbeatsCheckAllHoldsInTurn(t *testing.T) {
 		}
 		k.beaten(now.Add(1), found, beat.err)
 	}
+}
+
+// A heartbeat ends at the first znode that does not exist. The znodes behind it were not checked,
+// and come first in the next heartbeat.
+func TestHeartbeatCountsOnlyWhatItChecked(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		defer s.Close()
+		var holds []*hold
+		for _, path := range []string{"/a", "/b", "/c"} {
+			if path != "/b" {
+				_, err := s.Create(t.Context(), path, nil, Ephemeral)
+				must(t, err)
+			}
+			holds = append(holds, s.keeper.begin(engine.Node{Path: path}))
+		}
+		s.heartbeat(holds)
+		if a, b, c := holds[0], holds[1], holds[2]; a.checked <= c.checked || context.Cause(b.ctx) != ErrRevoked {
+			t.Errorf("got %d for /a, %d for /c, and the cause %v for /b; want more for /a than for /c, and %v",
+				a.checked, c.checked, context.Cause(b.ctx), ErrRevoked)
+		}
+	})
 }
 
 // underLeader returns an answer whose zxid has the given epoch of a leader.

@@ -337,7 +337,8 @@ func lastAt(h *history.History, e *history.Event) int32 {
 }
 
 func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds, outside windows) {
-	// Tokens give the order of claims, even if a claim was recorded late.
+	// Tokens give the order of claims, even if a claim was recorded late. Claims without tokens are
+	// in the order in which they succeeded.
 	claims := slices.Clone(it.claims)
 	slices.SortFunc(claims, func(a, b history.Operation) int {
 		return cmp.Or(cmp.Compare(a.Complete.Token, b.Complete.Token), cmp.Compare(a.Complete.Index, b.Complete.Index))

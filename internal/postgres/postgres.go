@@ -95,7 +95,10 @@ func Start(ctx context.Context) (_ *Server, err error) {
 	if s.child, err = procs.Start(cmd); err != nil {
 		return nil, err
 	}
-	return s, s.await(ctx)
+	if err = s.await(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // The constant `port` is a part of the socket's name.
@@ -154,12 +157,27 @@ func (s *Server) Log() string {
 
 // Close ends the server immediately and removes its directory.
 func (s *Server) Close() error {
-	if s.child != nil {
+	if s.runs() {
 		// A server that is killed leaves its shared memory, so it gets the chance to end by itself.
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		_ = s.run(ctx, "pg_ctl", "stop", "-s", "-D", filepath.Join(s.dir, "data"), "-m", "immediate")
+	}
+	if s.runs() {
 		s.child.KillGroup()
 	}
 	return os.RemoveAll(s.dir)
+}
+
+// The method `runs` reports whether the server was started and has not ended.
+func (s *Server) runs() bool {
+	if s.child == nil {
+		return false
+	}
+	select {
+	case <-s.child.Ended():
+		return false
+	default:
+		return true
+	}
 }

@@ -25,7 +25,7 @@ func TestCloseLeavesNoSharedMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The columns of the file are: key, shmid, perms, size, cpid (the creator's process).
-	segment := regexp.MustCompile(fmt.Sprintf(`(?m)^(?: *\d+){4} +%d .*$`, s.child.Pid()))
+	segment := regexp.MustCompile(fmt.Sprintf(`(?m)^ *(?:-?\d+ +){4}%d .*$`, s.child.Pid()))
 	segments := func() string {
 		text, err := os.ReadFile("/proc/sysvipc/shm")
 		if err != nil {

@@ -23,9 +23,9 @@
 // # Testcontainers
 //
 // Containers are created with testcontainers-go. Its reaper is switched off, because the reaper is
-// a separate image that must come from a registry. Instead, labels on all containers and networks
-// name the process that created them, and each Start removes the containers and networks whose
-// process has ended.
+// a separate image that must come from a registry. Instead, labels on all containers, networks and
+// separate volumes name the process that created them. Each Start removes those whose process has
+// ended.
 //
 // If the program itself runs in a container, testcontainers-go assumes that the engine has the
 // gateway's address. That is wrong if the engine runs in the same container: see dialHost.

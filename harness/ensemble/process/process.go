@@ -225,8 +225,9 @@ func (e *Ensemble) Ready(ctx context.Context) error {
 		// Possibly another program has taken one of our ports, and the server of that program has
 		// answered instead of our server. Our server for that port has then died, or is about to
 		// die.
-		err := errors.Join(e.died(), e.verify(ctx))
-		if !errors.Is(err, errQuorumLost) {
+		died := errors.Join(e.open(), e.died())
+		err := errors.Join(died, e.verify(ctx))
+		if died != nil || !errors.Is(err, errQuorumLost) {
 			return err
 		}
 		select {
