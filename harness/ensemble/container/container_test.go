@@ -213,6 +213,9 @@ func TestLeftoversOfADeadRunAreSweptAndThoseOfALiveRunStay(t *testing.T) {
 	parts[3] = "1" // A process with our id that started at another time. It no longer exists.
 	dead := makeNetwork(t, e, "swept", strings.Join(parts, "."))
 	live := makeNetwork(t, e, "kept", owner.Self())
+	// A volume may be the only thing that is left of an ensemble.
+	deadVolume := makeVolume(t, e, "swept-volume", strings.Join(parts, "."))
+	liveVolume := makeVolume(t, e, "kept", owner.Self())
 	defer e.remove(context.Background(), labelled(labelEnsemble, "kept"))
 	if err := e.sweep(t.Context()); err != nil {
 		t.Fatal(err)
@@ -223,6 +226,23 @@ func TestLeftoversOfADeadRunAreSweptAndThoseOfALiveRunStay(t *testing.T) {
 	if _, err := e.NetworkInspect(t.Context(), live, client.NetworkInspectOptions{}); err != nil {
 		t.Errorf("the sweep removed the network of the live run: %v", err)
 	}
+	if _, err := e.VolumeInspect(t.Context(), deadVolume, client.VolumeInspectOptions{}); err == nil {
+		t.Error("the sweep left the volume of the dead run, want it removed")
+	}
+	if _, err := e.VolumeInspect(t.Context(), liveVolume, client.VolumeInspectOptions{}); err != nil {
+		t.Errorf("the sweep removed the volume of the live run: %v", err)
+	}
+}
+
+func makeVolume(t *testing.T, e *engine, id, mark string) string {
+	t.Helper()
+	v, err := e.VolumeCreate(t.Context(), client.VolumeCreateOptions{
+		Name: "zkcoord-test-" + id + "-" + strconv.Itoa(os.Getpid()), Labels: map[string]string{labelEnsemble: id, labelOwner: mark},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.Volume.Name
 }
 
 func makeNetwork(t *testing.T, e *engine, id, mark string) string {
