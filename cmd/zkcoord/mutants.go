@@ -187,10 +187,10 @@ does not find these variants would not find the bugs either. This command printe
     zkcoord mutants --markdown > docs/mutants.md
 
 Each run is on the embedded ensemble (zktest) and has %v of work under faults in virtual time. A mutant must be killed within
-%d runs, by the property that it was made to violate. Seconds are virtual, and are the sum of all runs until the
-violation, with the time after the work. In the last column, "samuel" is github.com/samuel/go-zookeeper, and "zk" is
-its successor github.com/go-zookeeper/zk. Mutants that need a library in another language run on real servers: see
-[track-record.md](track-record.md).
+%d runs, by the property that it was made to violate. Seconds are virtual. They are the sum of all runs until the
+violation, and include the time of each run after its work. In the last column, "samuel" is
+github.com/samuel/go-zookeeper, and "zk" is its successor github.com/go-zookeeper/zk. Mutants that need a library in
+another language run on real servers: see [track-record.md](track-record.md).
 Runs are on a model of ZooKeeper 3.8.6 and of 3.9.6 in turn. The first run has seed 0, and even seeds are on 3.8.6.
 
 Mutants of ` + "`lock-pause-sql`" + ` need real processes and PostgreSQL: ` + "`go test ./scenarios -run LockPauseSQLMutantsDie`" + `.

@@ -24,12 +24,13 @@ func TestCloseLeavesNoSharedMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer s.Close() // if the test ends early
 	// The columns of the file are: key, shmid, perms, size, cpid (the creator's process).
 	segment := regexp.MustCompile(fmt.Sprintf(`(?m)^ *(?:-?\d+ +){4}%d .*$`, s.child.Pid()))
 	segments := func() string {
 		text, err := os.ReadFile("/proc/sysvipc/shm")
 		if err != nil {
-			t.Skip(err)
+			t.Fatal(err) // a server can be started only on Linux, which has this file
 		}
 		return segment.FindString(string(text))
 	}
