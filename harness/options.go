@@ -16,12 +16,15 @@ import (
 // Options are the options of a run. Only Ensemble is required.
 type Options struct {
 	// Ensemble starts the ensemble, with the scenario's configuration and the given number of
-	// nodes. The run closes it.
+	// nodes. The run closes it, unless KeepEnsemble is set.
 	Ensemble ensemble.Starter
-	Nodes    int           // number of nodes; zero means the scenario's
-	Seed     uint64        // of the plan and of each client's choices
-	Time     time.Duration // of the work under faults; zero is the scenario's
-	Clients  int           // number of clients; zero means the scenario's
+	// If KeepEnsemble is set, the run does not close the ensemble. The caller closes it, and may
+	// first use it for further runs, one after another.
+	KeepEnsemble bool
+	Nodes        int           // number of nodes; zero means the scenario's
+	Seed         uint64        // of the plan and of each client's choices
+	Time         time.Duration // of the work under faults; zero is the scenario's
+	Clients      int           // number of clients; zero means the scenario's
 	// Operations limits the number of operations that begin; after that, clients finish. Zero means
 	// no limit.
 	Operations int

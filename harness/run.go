@@ -62,7 +62,9 @@ func Run(ctx context.Context, s Scenario, o Options) (result *Result, err error)
 		if r.workload.Close != nil {
 			err = errors.Join(err, r.workload.Close())
 		}
-		err = errors.Join(err, ens.Close(ending))
+		if !o.KeepEnsemble {
+			err = errors.Join(err, ens.Close(ending))
+		}
 	}()
 	if err := r.prepare(ctx); err != nil {
 		return nil, err

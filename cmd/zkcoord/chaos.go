@@ -103,6 +103,7 @@ type rounds struct {
 	first  int            // the number of the first round
 	total  time.Duration  // no round begins once the rounds have taken this time together; zero means no limit
 	retry  int            // how many consecutive rounds may fail to begin
+	kept   *keeper        // keeps the ensemble between rounds; nil means that each round has a new one
 }
 
 // The method `all` returns an iterator over the rounds. It stops when ctx ends, when a round fails,
@@ -151,7 +152,13 @@ func (c *rounds) runOne(ctx context.Context, n int) (begun bool, err error) {
 		return false, err
 	}
 	start := time.Now()
+	if c.kept != nil {
+		o.Ensemble, o.KeepEnsemble = c.kept.starter(f.zookeeper, o.Ensemble), true
+	}
 	r, err := c.run(ctx, s, o)
+	if c.kept != nil && (r == nil || r.Verdict != checker.Valid && r.Verdict != checker.NotExercised) {
+		err = errors.Join(err, c.kept.close(ctx)) // the next round must not suffer from this one
+	}
 	err = f.auth.explain(err)
 	switch {
 	case r == nil && ctx.Err() != nil && n > c.first: // interrupted before it began; the earlier rounds are complete

@@ -56,7 +56,8 @@ type runFlags struct {
 	txnLogs   string
 	shrink    time.Duration
 
-	operations int
+	operations   int
+	keepEnsemble bool
 }
 
 const standardTime = 20 * time.Second

@@ -21,6 +21,9 @@ func (a *app) soakCommand() *cobra.Command {
 		Short: "Run scenarios for hours and add up the rounds",
 		Long: `Run scenarios (default: all that need only an ensemble) in turn, on each of --zookeeper VERSION,... in turn.
 Each round has a new ensemble, a new seed and a separate history, so the memory that soak needs does not grow.
+With --keep-ensemble, a round uses the ensemble of the round before it, if both need the same version and configuration.
+After a round that is invalid or unknown, the next one has a new ensemble. So more rounds fit into the time, and the
+servers' logs grow as in production.
 
 After each round soak appends a line to rounds.jsonl in the store and rewrites rounds.html, which has the sums by
 scenario, version and fault, and the seeds of the rounds that are not valid. For each verdict that is
@@ -46,6 +49,9 @@ Exit codes: 0 no round found a violation, 1 a round found one, 2 no conclusion, 
 			if !c.Flags().Changed("seed") {
 				f.seed = rand.Uint64N(1e6)
 			}
+			if f.keepEnsemble && f.ensemble != "process" && f.ensemble != "container" {
+				return fmt.Errorf("--keep-ensemble requires --ensemble process or --ensemble container, not %s", f.ensemble)
+			}
 			return a.soak(c.Context(), args, f, total, c.Flags().Changed("seed"))
 		},
 	}
@@ -55,6 +61,7 @@ Exit codes: 0 no round found a violation, 1 a round found one, 2 no conclusion, 
 	flags.DurationVar(&total, "for", time.Hour, "begin no further round once the rounds have taken this time together")
 	flags.Uint64VarP(&f.seed, "seed", "s", 0, "seed of the first round; each further round adds 1 (default: random, or that of the soak that continues)")
 	flags.BoolVar(&f.processes, "client-processes", false, "run clients in separate processes, which can be paused, if the scenario supports it")
+	flags.BoolVar(&f.keepEnsemble, "keep-ensemble", false, "use one ensemble for several rounds")
 	f.defineFaults(c)
 	flags.StringVar(&f.store, "store", "soak", "directory of the sums and of rounds that are not valid")
 	return c
@@ -84,7 +91,13 @@ func (a *app) soak(ctx context.Context, names []string, f runFlags, total time.D
 	c := &rounds{app: a, chosen: chosen, flags: f, keep: newFailures(f.store), totals: totals, ledger: ledger, first: totals.All.Rounds, total: total, retry: 2}
 	a.note("%v in rounds of %v on %s, from round %d, first seed %d; interrupt to stop, repeat to continue",
 		total, f.time, f.on(), c.first, f.seed)
+	if f.keepEnsemble {
+		c.kept = new(keeper)
+	}
 	code := a.campaign(c.all(ctx))
+	if c.kept != nil {
+		code = a.worst(code, c.kept.close(ctx))
+	}
 	a.note("sums: %s", ledger.Page())
 	if a.json {
 		return a.worst(c.code(), code, a.sum(totals))
@@ -97,5 +110,8 @@ func (f *runFlags) soakCommand(names []string) string {
 	of := *f
 	of.seed = 0
 	text := strings.TrimSuffix(of.command(strings.Join(names, " ")), " --seed 0")
+	if f.keepEnsemble {
+		text += " --keep-ensemble"
+	}
 	return strings.Replace(text, "zkcoord run", "zkcoord soak", 1)
 }

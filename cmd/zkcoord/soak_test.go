@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/harness/report"
 )
 
@@ -80,5 +83,30 @@ func TestSoakEndsAfterThreeRoundsThatCouldNotBegin(t *testing.T) {
 	if s := l.Totals().All; err == nil || s.Rounds != 3 || s.NotBegun != 3 {
 		t.Errorf("got error %v, %d rounds of which %d did not begin; want an error, 3 rounds of "+
 			"which 3 did not begin", err, s.Rounds, s.NotBegun)
+	}
+}
+
+// The ensemble of a round that found a violation is closed, so that the next round cannot suffer
+// from it. A round that was not exercised leaves its ensemble to the next round.
+func TestSoakKeepsTheEnsembleOnlyAfterARoundWithoutAViolation(t *testing.T) {
+	idle := alwaysViolated()
+	idle.Checkers = []checker.Checker{checker.New("X1", "nothing is judged", func(*history.History, *checker.Judge) {})}
+	for name, s := range map[string]harness.Scenario{"idle": idle, "violated": alwaysViolated()} {
+		c := &rounds{app: quietApp(), chosen: []harness.Scenario{s}, flags: runFlags{ensemble: "embedded", time: time.Millisecond, intensity: 1},
+			keep: newFailures(""), totals: new(report.Totals), kept: new(keeper)}
+		var ensembles []ensemble.Ensemble // after each round
+		for n := range 2 {
+			if begun, err := c.runOne(t.Context(), n); !begun || err != nil {
+				t.Fatalf("round %d of %s: got begun %v, error %v; want a complete round", n, name, begun, err)
+			}
+			ensembles = append(ensembles, c.kept.kept)
+		}
+		if kept := ensembles[0] != nil && ensembles[0] == ensembles[1]; kept != (name == "idle") || !kept && ensembles[1] != nil {
+			t.Errorf("%s (%v): got ensembles %v after the rounds; want the same one if the rounds are idle, and none if they are violated",
+				name, c.totals.All.Words(), ensembles)
+		}
+		if err := c.kept.close(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }

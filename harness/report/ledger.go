@@ -36,6 +36,7 @@ type Round struct {
 	OK       int              `json:"ok"`     // operations that succeeded
 	Failed   int              `json:"failed"` // operations that failed, or whose outcome is unknown
 	Exposure time.Duration    `json:"exposure_ns,omitempty"`
+	Grants   int              `json:"grants,omitempty"` // grants whose transaction the witness found in the servers' logs
 	Faults   []FaultRound     `json:"faults,omitempty"`
 
 	// Heap is the size of this process's heap in bytes after the round, and Goroutines the number
@@ -61,6 +62,9 @@ func NewRound(number int, r *harness.Result, dir string) Round {
 	}
 	for _, one := range r.Results {
 		round.Exposure += one.Exposure
+		if one.ID == "witness/grants-in-log" && one.Verdict == checker.Valid {
+			round.Grants = one.Checked
+		}
 	}
 	for _, op := range r.Stats.Operations {
 		round.OK += op.OK

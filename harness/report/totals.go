@@ -38,6 +38,7 @@ type Sum struct {
 	Took               time.Duration
 	OK, Failed, Effect int // numbers of operations, and of faults that took effect
 	Exposure           time.Duration
+	Grants             int           // grants whose transaction is in the servers' logs
 	Recovery           time.Duration // the longest recovery after a fault
 }
 
@@ -114,6 +115,7 @@ func (s *Sum) add(r Round) {
 	s.OK += r.OK
 	s.Failed += r.Failed
 	s.Exposure += r.Exposure
+	s.Grants += r.Grants
 	for _, f := range r.Faults {
 		if f.Effect {
 			s.Effect++
@@ -140,7 +142,7 @@ func (s *Sum) Words() string {
 func (s *Sum) row() []string {
 	return []string{s.Name, fmt.Sprint(s.Rounds), fmt.Sprint(s.Verdicts[checker.Valid]), fmt.Sprint(s.Verdicts[checker.Invalid]),
 		fmt.Sprint(s.Rounds - s.Verdicts[checker.Valid] - s.Verdicts[checker.Invalid]),
-		rate(float64(s.OK), s.Took.Seconds(), 1), rate(100*float64(s.Failed), float64(s.OK+s.Failed), 1) + " %",
+		rate(float64(s.OK), s.Took.Seconds(), 1), fmt.Sprint(s.Grants), rate(100*float64(s.Failed), float64(s.OK+s.Failed), 1) + " %",
 		rate(float64(s.Effect), s.Took.Minutes(), 1), s.Exposure.Round(time.Millisecond).String(), s.Recovery.Round(10 * time.Millisecond).String()}
 }
 
@@ -175,7 +177,7 @@ type table struct {
 	Rows  [][]string
 }
 
-var sumHeads = []string{"rounds", "valid", "invalid", "inconclusive", "operations/s", "not successful", "faults/min", "exposure", "longest recovery"}
+var sumHeads = []string{"rounds", "valid", "invalid", "inconclusive", "operations/s", "grants in logs", "not successful", "faults/min", "exposure", "longest recovery"}
 
 // The method `tables` returns the tables of all rounds: by scenario, by version, by fault, and the
 // seeds of the rounds that are not valid.
