@@ -39,7 +39,7 @@
 //   - [github.com/zkcoord/zkcoord/harness/witness]: the servers' transaction logs, compared with a
 //     history
 //   - [github.com/zkcoord/zkcoord/harness/leases]: the evidence for the lease of each session, and
-//     a check of it
+//     checkers of these leases
 //   - [github.com/zkcoord/zkcoord/harness/report]: results as pages, JUnit and JSON
 //   - [github.com/zkcoord/zkcoord/harness/ensemble]: what the harness needs of an ensemble
 //   - [github.com/zkcoord/zkcoord/harness/ensemble/container]: an ensemble in containers

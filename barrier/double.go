@@ -162,7 +162,8 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 		}
 		if over {
 			w.Stop()
-			// Another client has changed the data of the barrier, so this round never opens.
+			// This round is not open, although another round is gathering. So another client has
+			// changed the data of the barrier, and this round never opens.
 			return nil, nil
 		}
 		var names []string
@@ -194,10 +195,10 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 	}
 }
 
-// completes reports whether the round may have had enough members when m joined it. Only if
-// completes returns true, m lists the members, and opens the round if there are enough. It always
-// returns true for the member that makes the round complete. So no member has to watch for new
-// members.
+// completes reports whether the round may have had enough members when m joined it. If completes
+// returns false, m neither lists the members nor opens the round. For the member that makes the
+// round complete, completes always returns true, so this member can open the round. Therefore no
+// member has to watch for new members.
 //
 // The sequence number of m's znode is the number of znodes that were created earlier in the round.
 // If this number is less than size-1, completes returns false.
@@ -341,8 +342,8 @@ func (m *member) find(ctx context.Context) error {
 
 // The method `gathering` returns the number of the round that is gathering members. It creates the
 // barrier if there is none. A server that is behind may return an earlier round. Then the
-// transaction that joins the round fails. When the server answers this transaction, it has caught
-// up.
+// transaction that joins the round fails, and the method `join` calls `gathering` again. By then
+// the server has caught up, because it has answered that transaction.
 func (d *Double) gathering(ctx context.Context) (int32, error) {
 	for caughtUp := false; ; {
 		value, err := d.s.Get(ctx, d.path)
@@ -387,8 +388,8 @@ func (d *Double) create(ctx context.Context) error {
 // There are two possible reasons. First, another client may have deleted the directory. Then the
 // directory must not be created again, because the round's members would mistake the new directory
 // for their own. Second, another client may have set the data of the barrier, which begins a round
-// without creating its directory. Then the members of the previous round would wait forever. So
-// `skip` first opens all earlier rounds without members.
+// without creating its directory. Then the previous round can no longer open, and its members would
+// wait forever. So `skip` first calls dismiss, which makes these members join again.
 func (d *Double) skip(ctx context.Context, round int32) error {
 	if err := d.dismiss(ctx, round); err != nil {
 		return err

@@ -556,7 +556,7 @@ func TestWhoCompletesARoundListsItsMembers(t *testing.T) {
 			}
 			want := 0
 			if i == n-1 {
-				want = 2 // it lists the members, and then the earlier rounds, to delete them
+				want = 2 // it lists the members, and then the rounds, to delete the earlier ones
 			}
 			if got := strings.Count(all[i].Requests(), "getChildren"); got != want {
 				t.Errorf("member %d sent %d list requests, want %d", i, got, want)

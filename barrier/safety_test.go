@@ -14,8 +14,9 @@ import (
 
 // movable returns a client that is connected to a follower, the index of this follower, and the
 // index of the only other server to which the client can connect. That server is the other follower
-// or, if toLeader is true, the leader. The difference matters to a sync: the leader replies to a
-// sync before it has applied all that it has committed.
+// or, if toLeader is true, the leader. The tests use both, because a read after a sync is fresh at
+// a follower but may be stale at the leader: the leader may reply to a sync before it has applied
+// all that it has committed.
 func movable(w *world, toLeader bool) (c *recipetest.Client, at, next int) {
 	if !toLeader {
 		return w.OnFollower()
@@ -33,7 +34,9 @@ func movable(w *world, toLeader bool) (c *recipetest.Client, at, next int) {
 //
 // Covers D1.
 func TestMemberAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
-	for i := range 10 { // repeated, because a heartbeat may be sent first and make the reads fresh
+	// Repeated, because a heartbeat may be sent before the reads. A heartbeat is a quorum write, so
+	// the reads are then fresh, and such a run does not test a stale read.
+	for i := range 10 {
 		recipetest.Run(t, func(t *testing.T, w *world) {
 			c, at, behind := movable(w, i%2 == 0)
 			other := w.Client()
@@ -75,7 +78,9 @@ func TestMemberAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 // Covers B3.
 func TestRemoveLeavesABarrierThatWasSetSince(t *testing.T) {
 	for _, lag := range []time.Duration{0, 300 * time.Millisecond} {
-		for i := range 10 { // repeated, because a heartbeat may be sent first and make the reads fresh
+		// Repeated, because a heartbeat may be sent before the reads. A heartbeat is a quorum
+		// write, so the reads are then fresh, and such a run does not test a stale read.
+		for i := range 10 {
 			recipetest.Run(t, func(t *testing.T, w *world) {
 				c, at, next := movable(w, i%2 == 0)
 				other := w.Client(w.On(at))

@@ -182,9 +182,10 @@ func (c *Counter) prepare(ctx context.Context) {
 // it reads the value.
 //
 // The ledger's znode is a child of the counter's znode, and ZooKeeper deletes no znode that has a
-// child. So nobody can replace the counter's znode while the ledger's znode exists. Therefore load
-// reads the version after the creation of the ledger's znode: if that znode still exists when a
-// call writes, the version is a version of the znode that the call writes.
+// child. So nobody can replace the counter's znode while the ledger's znode exists. A write fails
+// if the ledger's znode is gone. Therefore load reads the counter's znode only after the ledger's
+// znode was created. A write then never changes a newer znode of the counter that has the same
+// version as the one that load has read.
 func (c *Counter) load(ctx context.Context) error {
 	c.known, c.sure = false, false
 	for {

@@ -232,8 +232,9 @@ func TestCallGivenUpDuringAnOutageIsNotAppliedLater(t *testing.T) {
 	}
 }
 
-// Calls that write fail and change nothing if the znode is ephemeral, or if its data are not a
-// number in the handle's format.
+// Add, CompareAndSet and Set fail and change nothing if the data of the znode are not a number in
+// the handle's format, or if the znode is ephemeral. An ephemeral znode cannot have a child, so the
+// handle cannot create its own znode.
 //
 // Covers C7.
 func TestOtherDataAreNotOverwritten(t *testing.T) {

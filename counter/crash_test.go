@@ -76,9 +76,9 @@ func (p possible) after(c change, value int64, err error) (possible, error) {
 	return slices.Compact(next), nil
 }
 
-// Each fate of package crashpoint, for example a lost reply, is applied to each request of the
-// calls. A change that was reported as done is applied once, a failed change is not applied, and
-// any other change is applied at most once.
+// The test applies each fate of package crashpoint, for example a lost reply, to each request of
+// the calls. A change that was reported as done must be applied once. A failed change must not be
+// applied. Any other change may be applied at most once.
 //
 // Covers C1, C6.
 func TestChangeIsAppliedOnceAtEachCrashPoint(t *testing.T) {
@@ -127,7 +127,8 @@ func is(p *crashpoint.Point, values possible) error {
 }
 
 // In this test goroutines share a handle whose connection or session is lost, while another client
-// adds too. Each call adds a different power of two, so the value shows which calls it includes.
+// adds too. Each call adds a different power of two, so the bits of the value show which calls were
+// counted. A call without an error must be counted. A call with the outcome Failed must not.
 //
 // Covers C1, C2, C3.
 func TestSharedHandleAtEachLostRequest(t *testing.T) {

@@ -66,11 +66,11 @@
 // without gaps, a counter with few handles is cheap. For millions of events a second, use something
 // else.
 //
-// Delete a counter only while no handle is open. The next handle begins at 0. If another client
-// deletes the counter's znode and all handles' znodes below it, just before a handle creates its
-// own znode, the counter may become a container. Servers delete a container some time after its
-// last handle is gone. The same happens to a counter that another client has created as a
-// container.
+// Delete a counter only while no handle is open. The next handle then begins at 0. Suppose that
+// another client deletes the counter's znode and all handles' znodes below it, just before a handle
+// creates its own znode. The handle may then create the missing counter as a container. Servers
+// delete such a counter some time after its last handle is gone. The same happens to a counter that
+// another client has created as a container.
 //
 // The version of a znode has 32 bits, and for servers the version -1 means any version. A znode
 // that was written 4294967295 times may have the version -1. Calls that write then fail with

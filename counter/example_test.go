@@ -39,7 +39,7 @@ func ExampleCounter() {
 	for range 3 {
 		n, err := orders.Add(ctx, 1)
 		if err != nil {
-			log.Fatal(err) // session.OutcomeOf(err) says whether it was counted
+			log.Fatal(err) // session.OutcomeOf(err) says whether the order was counted
 		}
 		fmt.Println("order number", n)
 	}

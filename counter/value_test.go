@@ -74,9 +74,9 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// Calls that write fail if the znode has the version -1. In a write, the version -1 means any
-// version, so the write would not be conditional. In CURATOR-688, the version of the znode
-// overflowed.
+// A call that writes fails with ErrExhausted if the znode has the version -1. In a write, the
+// version -1 means any version, so the write would not be conditional. In CURATOR-688, the version
+// of the znode overflowed.
 //
 // Covers C1.
 func TestVersionThatMeansAnyIsRefused(t *testing.T) {

@@ -100,8 +100,11 @@
 // On the same path, a candidate of this package waits for earlier candidates of Curator's
 // LeaderLatch and LeaderSelector, and of kazoo's Election. Whether their candidates wait for those
 // of this package depends on the library. Candidates of LeaderLatch do so without any option.
-// Kazoo's Election needs a lock with the option extra_lock_patterns=["-latch-"].
+// Candidates of LeaderSelector may fail to wait, because LeaderSelector does not sort the znodes of
+// this package by their numbers. Kazoo's Election needs a lock with the option
+// extra_lock_patterns=["-latch-"].
 //
-// Proclaim changes the data of the leader's znode. A LeaderLatch directly behind that leader is
-// then not notified when the znode is deleted. Do not use Proclaim together with such candidates.
+// Proclaim changes the data of the leader's znode. This change uses up the watch of a LeaderLatch
+// directly behind that leader. The LeaderLatch is then not notified when the znode is deleted. Do
+// not use Proclaim together with such candidates.
 package election

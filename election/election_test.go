@@ -227,8 +227,9 @@ func campaignOnce(ctx context.Context, s *session.Session) (func(context.Context
 	return term.Resign, nil
 }
 
-// A candidate that stops while it waits must leave no znode, because a remaining znode would later
-// count as the leader. In etcd#11456 and #21128, Campaign returns after its own lease expired.
+// A Campaign that fails leaves no znode, whichever of its requests or waits was interrupted. A
+// remaining znode would later count as the leader. In etcd#21128, a Campaign that failed left its
+// key. In etcd#11456, Campaign returns after its own etcd lease has expired.
 //
 // Covers E9.
 func TestFailedCampaignLeavesNoCandidate(t *testing.T) {
@@ -298,7 +299,9 @@ func TestRunEndsWithItsContext(t *testing.T) {
 //
 // Covers E5.
 func TestElectedReadsWhatWasWrittenOnAnotherServer(t *testing.T) {
-	for range 40 { // repeated, because a heartbeat may be sent first and make the reads fresh
+	// Repeat the test, because a heartbeat may be sent before the reads. A heartbeat is a write, so
+	// the later reads of the session show all earlier changes, and such a run tests nothing.
+	for range 40 {
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			ctx := t.Context()
 			a := w.Client(w.On(w.Leader()))

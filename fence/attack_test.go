@@ -214,9 +214,9 @@ func TestWriteFileGoesOnAfterAnInterruptedOne(t *testing.T) {
 }
 
 // limitedMark is an environment variable whose value is the name of a file. If the variable is set,
-// the test binary runs no tests and only calls writeLimited with that file. The test starts the
-// binary with this variable and with a limit on the size of files. So a write fails as if the disk
-// were full.
+// the test binary runs no tests and only calls writeLimited with that file.
+// TestFileOnAFullDiskIsWhole starts the test binary with this variable and with a limit on the size
+// of files. So a write fails as if the disk were full.
 const limitedMark = "ZKCOORD_FENCE_LIMITED"
 
 // writeLimited writes a file larger than the limit, prints the error, and ends the process.

@@ -12,8 +12,8 @@ import (
 )
 
 // WriteFile replaces the content of a file, unless a larger token was accepted for this file
-// before. All processes that write the file must be on one host and must write with WriteFile. The
-// reason is that WriteFile locks with flock(2), which not all network file systems support. Readers
+// before. All processes that write the file must write with WriteFile. They must also be on one
+// host, because WriteFile locks with flock(2), which not all network file systems support. Readers
 // of the file need no lock. They see the old content or the new one.
 //
 // The guard file, name + ".fence", contains the largest token, in decimal, and serves as the lock.

@@ -48,8 +48,9 @@ func lines(token fence.Token) []byte {
 	return bytes.Repeat(fmt.Appendln(nil, token), 4000)
 }
 
-// A process that writes a file again and again is killed. Before and after the kill, the content of
-// the file is complete, and it is at least as new as the last write that the process has confirmed.
+// This test kills a process that writes a file again and again. Before and after the kill, the
+// content of the file is complete, and it is at least as new as the last write that the process has
+// confirmed.
 //
 // Covers F5.
 func TestFileOfAKilledWriterIsWhole(t *testing.T) {

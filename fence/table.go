@@ -196,10 +196,10 @@ func (t *Table) resolve(ctx context.Context, resource string, own write, failed 
 }
 
 // The method `look` returns the last committed transaction of a resource. A transaction that has
-// lost its client may still be committed, because its COMMIT may still arrive. Until it ends, it
-// holds the lock on the guard row. The method `look` locks the row too, or creates it, so it waits
-// for the end of that transaction. A plain read would not wait, and would not see a row that the
-// transaction has just created.
+// lost its client may still be committed, because its COMMIT may still arrive. Until such a
+// transaction ends, it holds the lock on the guard row. The method `look` also locks or creates the
+// row, so `look` waits until that transaction has ended. A plain read would not wait, and would not
+// see a row that the transaction has just created.
 func (t *Table) look(ctx context.Context, resource string) (last write, err error) {
 	look, err := t.statement(`INSERT INTO %s AS guard (resource, token, writes, mark) VALUES ($1, 0, 0, '')
 ON CONFLICT (resource) DO UPDATE SET token = guard.token

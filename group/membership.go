@@ -175,8 +175,9 @@ func (m *Membership) Leave(ctx context.Context) error {
 	case err = <-removed:
 	case <-ctx.Done():
 		if err = context.Cause(ctx); errors.Is(err, ErrLeft) {
-			// Run has cancelled ctx, because Run has seen that the znode is deleted. So the result
-			// of the deletion arrives soon.
+			// The function that was passed to Run has called Leave with the context that Run gave
+			// it. Run has ended this context, because the znode is deleted. So the result of the
+			// deletion arrives soon.
 			err = <-removed
 		}
 	}

@@ -20,8 +20,9 @@
 //
 // # Verdict
 //
-// Invalid outweighs Unknown, Unknown outweighs NotExercised, and NotExercised outweighs Valid. A
-// run ends Unknown, with the reason, if a client or a checker panicked, if a fault was not healed,
-// or if the run was interrupted. It ends NotExercised, for example, if nothing was granted or if no
-// fault had an effect. Only a Valid run passes.
+// The verdict on a run combines the verdicts on its properties. Invalid outweighs Unknown, Unknown
+// outweighs NotExercised, and NotExercised outweighs Valid. A run ends Unknown, with the reason, if
+// a client or a checker panicked, if a fault was not healed, or if the run was interrupted. It ends
+// NotExercised, for example, if nothing was granted or if no fault had an effect. Only a Valid run
+// passes.
 package harness

@@ -118,5 +118,5 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 
 // shortestGap is the least length that Draw assumes for a fault when it computes the start of the
 // next fault. The fault session-close, for example, has no length, because it is over immediately.
-// The method `again` of the nemesis waits for this time between two faults.
+// Between two faults, the method `again` of the nemesis waits for shortestGap.
 const shortestGap = 500 * time.Millisecond

@@ -14,8 +14,10 @@ var ErrStale = errors.New("harness: stale fencing token")
 
 // Resource is a fenced register outside of ZooKeeper, like a resource that a lock protects. It
 // remembers the highest token presented, refuses reads and writes with a lower token, and records
-// each access itself. So no accepted increment is lost, even if holders are wrong about their
-// holds. The property lock/fenced-writes requires this.
+// each access itself. A holder increments the value with a read and a write. If a holder with a
+// higher token has read the value in between, the write is refused. So no accepted increment is
+// lost, even if holders are wrong about their holds. The property lock/fenced-writes requires that
+// no increment is lost.
 type Resource struct {
 	name   string
 	fenced bool

@@ -157,8 +157,8 @@ func (r *run) removeRoot(ctx context.Context) error {
 	return r.admin.removeRoot(ending)
 }
 
-// The method `work` runs the clients while the nemesis follows its plan, heals all faults, and lets
-// the clients continue in calm. It returns the plan that was followed.
+// The method `work` has three parts: the clients work while the nemesis follows its plan, then all
+// faults are healed, and then the clients continue in calm. It returns the plan that was followed.
 func (r *run) work(ctx context.Context) Plan {
 	plan := r.options.Plan
 	if plan == nil {

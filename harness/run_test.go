@@ -145,8 +145,8 @@ func (f revoke) Inject(context.Context, *Env, Step) (Injected, error) {
 	}}, nil
 }
 
-// A toy is the toy scenario with what one run of it needs: the options, the ensemble, the lock and
-// the resource. It counts the calls of Inject and Heal.
+// A toy has the toy scenario and everything that one run of it needs: the options, the ensemble,
+// the lock and the resource. The toy also counts the calls of Inject and Heal.
 type toy struct {
 	Scenario
 	options        Options
@@ -619,8 +619,8 @@ func (f slow) Inject(context.Context, *Env, Step) (Injected, error) {
 	return Injected{Evidence: "over"}, nil
 }
 
-// Regression: rolling restarts were drawn as if they took no time, so a run executed only a few
-// faults of the plan.
+// Regression: rolling restarts were drawn as if they took no time. So the plan had more faults than
+// fit into the run, and the run executed only a few of them.
 func TestAPlanOfSlowFaultsIsWhatIsDone(t *testing.T) {
 	ty := newToy()
 	ty.Faults, ty.options.Time = []Fault{slow{planned: 5 * time.Second, takes: 4 * time.Second}}, time.Minute

@@ -114,7 +114,8 @@ func (r *Result) summarizeFaults(b *strings.Builder) {
 }
 
 // Began returns a string that says how often each fault began, in the form of Plan.String. The plan
-// may have more steps, because a fault that is slow to inject delays the later faults.
+// may have more steps: a fault that is slow to inject delays the later faults, and the run may be
+// over before they begin.
 func (r *Result) Began() string { return r.began().String() }
 
 // The method `began` returns a step for each fault whose injection began.

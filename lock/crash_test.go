@@ -83,8 +83,9 @@ func TestBrokenCallLeavesNoNode(t *testing.T) {
 	}
 }
 
-// A call is cancelled just before each of its waits. If the call abandons a request, the abandoned
-// request must not be sent after the request that undoes it.
+// This test makes each call again and again. The n-th time, it cancels the call just before the
+// call's n-th wait. The cancelled call leaves no znode. If the call abandons a request, for example
+// a create, the abandoned request must not be sent after the request that undoes its effect.
 //
 // Covers L4.
 func TestCallCancelledBetweenTwoStepsLeavesNoNode(t *testing.T) {

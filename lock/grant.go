@@ -125,8 +125,8 @@ func heldIn(ctx context.Context) *held {
 }
 
 // The function `holds` reports whether ctx belongs to a grant on path in s. A grant that has ended
-// does not count, although ctx can outlive the grant. A grant in another session does not count,
-// because the same path may denote another znode there.
+// does not count, although ctx can outlive the grant. A grant in another session does not count:
+// that session may use another ensemble or chroot, where the same path denotes another znode.
 func holds(ctx context.Context, s *session.Session, path string) bool {
 	for h := heldIn(ctx); h != nil; h = h.more {
 		if h.claim.Session() == s && h.path == path && h.claim.Context().Err() == nil {

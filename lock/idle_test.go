@@ -112,9 +112,9 @@ func TestIdleSessionInAPartitionSharesNoLock(t *testing.T) {
 	}
 }
 
-// UnsafeTrustIdle restores the bug that TestIdleSessionInAPartitionSharesNoLock describes. With
-// this option, two clients hold the lock in at least one partition of this test. So such partitions
-// can reveal the bug.
+// Partitions like those of TestIdleSessionInAPartitionSharesNoLock can reveal the bug that is
+// described there. This test restores the bug with the option UnsafeTrustIdle. Two clients then
+// hold the lock at the same time in at least one partition.
 func TestTrustInIdlenessSharesALock(t *testing.T) {
 	shared := false
 	for seed := uint64(0); seed < 20 && !shared; seed++ {

@@ -250,7 +250,8 @@ func TestTryAgainAtOnce(t *testing.T) {
 	})
 }
 
-// A waiter that gives up removes its watches, although the holder still holds the lock.
+// A waiter that gives up removes its watches, which have not fired because the holder still holds
+// the lock.
 //
 // Covers L4, L5.
 func TestCancelledWaiterLeavesNoWatch(t *testing.T) {

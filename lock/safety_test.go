@@ -96,15 +96,20 @@ func behindAfterALostReply(w *recipetest.World, c *recipetest.Client, at, behind
 func TestTxnAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 	for name, take := range grants {
 		t.Run(name, func(t *testing.T) {
-			for i := range 10 { // repeated, because a heartbeat may be sent first and make the reads fresh
+			// Repeat the test, because a heartbeat may be sent before the reads. A heartbeat is a
+			// write, so the reads after it show all earlier changes. Such a run reveals no bug.
+			for i := range 10 {
 				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					c, at, behind := w.OnFollower()
-					if i%2 == 0 { // test the leader too, because it answers a sync without waiting
+					// In half of the runs, the server that is behind is the leader. Unlike a
+					// follower, the leader answers a sync before it has applied the transaction.
+					if i%2 == 0 {
 						c, at, behind = onFollowerOrLeader(w)
 					}
 					recipetest.Must(w.Admin().Create(t.Context(), "/log", nil, session.Persistent))
 					g := recipetest.Must(take(t.Context(), c))
-					recipetest.Must(g.Txn(t.Context(), entry())) // so that the grant has been used
+					// This transaction leaves its mark, so that the next one finds an earlier mark.
+					recipetest.Must(g.Txn(t.Context(), entry()))
 					time.Sleep(time.Second)
 					lost := w.Inject(zktest.Rule{Session: c.ID(), Server: at + 1, Op: "multi", Path: nodes(g)[0], Fate: zktest.CloseBeforeReply})
 					w.Lag(behind, 300*time.Millisecond)

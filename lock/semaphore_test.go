@@ -384,7 +384,9 @@ func TestPermitsTakenInDoubtAreKept(t *testing.T) {
 //
 // Covers L1.
 func TestPermitsAreCountedAsOfTheEvent(t *testing.T) {
-	for range 40 { // repeated, because a heartbeat may be sent first and make the reads fresh
+	// Repeat the test, because a heartbeat may be sent before the reads. A heartbeat is a write, so
+	// the reads after it show all earlier changes. Such a run reveals no bug.
+	for range 40 {
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			ctx := t.Context()
 			a := w.Client(w.On(w.Leader()))

@@ -38,7 +38,7 @@ func TestServerThatIsBehind(t *testing.T) {
 			}
 		}},
 		"empty before the queue was made again": {nil, func(t *testing.T, q pair, remake func(int)) {
-			remake(1) // the new queue has the same versions as the old one
+			remake(1) // after the next put, the new queue has the same versions as the old one
 			recipetest.Check(t, q.other.Put(t.Context(), "a"))
 			if v, err := q.behind.TryTake(t.Context()); err != nil || v != "a" {
 				t.Errorf("TryTake: got %q, %v, want %q", v, err, "a")
@@ -124,7 +124,10 @@ func TestServerThatIsBehind(t *testing.T) {
 						c.before(t, q)
 					}
 					w.Lag(leader, 2*time.Second)
-					c.then(t, q, func(less int) { // deletes the queue, repeats all but `less` puts
+					c.then(t, q, func(less int) {
+						// Delete the queue and repeat the puts and takes, so that the new queue has
+						// the versions and names of the old one. Omit `less` puts of priority 0,
+						// and their takes.
 						recipetest.Check(t, other.DeleteAll(t.Context(), path))
 						n := 1
 						if used {
@@ -147,8 +150,8 @@ func TestServerThatIsBehind(t *testing.T) {
 
 // TryTake must find an item that a put has just stored in a new segment, although the consumer's
 // server lags and does not show this put. A put that opens a new segment does not change the
-// version of the segment that was open before. If `later` is true, the queue also has an item with
-// a larger priority number.
+// version of the segment that was open before. So TryTake must not rely on this version alone. If
+// `later` is true, the queue also has an item with a larger priority number.
 //
 // Covers Q5, Q12.
 func TestServerThatIsBehindASegment(t *testing.T) {

@@ -275,7 +275,7 @@ func (c *Claim[T]) leave() {
 	c.hold.End(ErrNotClaimed)
 }
 
-// The method `finished` records that the claim is over and that no request has to follow. The
+// The method `finished` records that the claim is over, so no further request has to end it. The
 // caller has c.turn.
 func (c *Claim[T]) finished() {
 	c.over = true

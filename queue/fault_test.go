@@ -817,7 +817,9 @@ func TestLostReplyAndAServerThatLags(t *testing.T) {
 		at, lags := (tr.Leader()+1)%3, (tr.Leader()+2)%3
 		s := tr.Client(func(o *session.Options) {
 			o.Servers = []string{tr.Servers()[at], tr.Servers()[lags]}
-			o.UnsafeHoldUntilLost = true // the lease would lapse: every answer takes too long
+			// Without this option, the lease would lapse, because the lagging server would answer
+			// each heartbeat too late.
+			o.UnsafeHoldUntilLost = true
 		})
 		if s.Server() != tr.Servers()[at] {
 			lags = at
@@ -834,7 +836,8 @@ func TestLostReplyAndAServerThatLags(t *testing.T) {
 				t.Helper()
 				t.Error(err)
 			}
-			// The lagging server accepts the client only after it has caught up.
+			// Wait until the lagging server has caught up: it refuses a client that has seen a
+			// newer state than the server has.
 			time.Sleep(3 * time.Second)
 		}
 		claim := func(end func(*queue.Claim[string]) error) {

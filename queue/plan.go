@@ -123,15 +123,18 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 // transaction that ends a claim checks the version.
 //
 // To get a new version, register writes the data of the item's znode again before the claim is
-// granted. The first claim on a znode needs no new version. Another claim may have replaced this
-// one and may have been granted. Then register must not write, because the new version would make
-// the Ack of the other claim fail. So register reads the version, and then checks that its own
-// claim exists. It writes only if the version is still the same.
+// granted. The first claim on a znode needs no new version.
 //
-// Until the item's znode has its new version, the earlier claimer can still end this claim. So the
-// transaction that writes the item's znode also writes the claim's znode, and fails if the claim's
-// znode is gone. If another claim has replaced this one, the transaction may succeed, but its
-// result then has the czxid of the other claim, which is not the token of this claim.
+// Before register writes, a later claim may have replaced the claim of `it`, and may have been
+// granted. Then register must not write, because the new version would make the Ack of the later
+// claim fail. So register reads the version, and then checks that the claim of `it` exists. It
+// writes only if the version is still the same.
+//
+// Until the item's znode has its new version, an earlier claimer can still end the claim of `it`.
+// So the transaction that writes the item's znode also writes the claim's znode, and fails if the
+// claim's znode is gone. If a later claim has replaced the claim of `it`, the transaction may
+// succeed, but its result has the czxid of the later claim. This czxid differs from the token of
+// `it`, so the field `attempts` stays zero.
 func (q *raw) register(ctx context.Context, it *item) error {
 	for {
 		stat, err := q.s.Exists(ctx, q.itemPath(*it))

@@ -69,7 +69,10 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 					refusal.Count, refusal.Code = 3, code
 					if name[:5] == "taken" {
 						if refusal.Op == "multi" && code == wire.SystemError {
-							return // the item may have been put back and taken meanwhile
+							// The outcome of this put-back is unknown: the item may have been put
+							// back and taken meanwhile. So the handle does not repeat the put-back,
+							// and the item may be lost.
+							return
 						}
 						w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 					}
@@ -100,8 +103,8 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 }
 
 // On a server that is not ZooKeeper, items can be taken but not claimed, because the proof that a
-// lease is safe covers only ZooKeeper. The session recognizes ClickHouse Keeper because that server
-// gives sessions no password.
+// lease is safe covers only ZooKeeper. In this test, the servers behave like ClickHouse Keeper:
+// they give sessions no password. By this, the session recognizes that they are not ZooKeeper.
 //
 // Covers Q3.
 func TestNoClaimOnAServerThatIsNotZooKeeper(t *testing.T) {

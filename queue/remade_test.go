@@ -230,8 +230,8 @@ func TestSegmentThatIsThereIsOpenedDuringListen(t *testing.T) {
 				putAndTake(t, p, inSegment-1)
 				createSegment(t, w, 1)
 				// This call lists the delayed items, to find those that are due. The consumer makes
-				// such a list only once a second. So the next time that it lists the delayed items,
-				// it also sets a watch.
+				// such a list at most once a second. So the next list of the delayed items is the
+				// one that the consumer requests while it sets its watches.
 				if _, err := q.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) {
 					t.Fatalf("TryTake: got %v, want %v", err, queue.ErrEmpty)
 				}

@@ -96,7 +96,7 @@ func ExampleLedger() {
 	defer done()
 	ledger := recipe.NewLedger(s, "/ledgers", "put")
 	defer ledger.Remove(ctx)
-	for range 2 { // each is applied once, whichever replies are lost
+	for range 2 { // each transaction is applied once, whichever replies are lost
 		_, err := ledger.Do(ctx, session.CreateOp{Path: "/item-", Mode: session.PersistentSequential})
 		fmt.Println(err)
 	}

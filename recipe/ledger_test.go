@@ -61,7 +61,7 @@ func TestTransactionIsAppliedOnce(t *testing.T) {
 		if err := mark.Remove(p.Context()); err != nil && !p.Fate.Loses() {
 			return fmt.Errorf("remove the ledger's znode: %w", err)
 		}
-		s.Close() // also deletes the znode of a ledger that was given up
+		s.Close() // also deletes a znode that the ledger no longer uses
 		return counted(p.Context(), other, told)
 	})
 }

@@ -126,7 +126,9 @@ func (c *Creation) Abandon() {
 	Detach(c.s, func(ctx context.Context) error {
 		select {
 		case <-c.done:
-		case <-time.After(c.s.Timeout() / 4): // the answer may never come, and Close waits longer than this
+		case <-time.After(c.s.Timeout() / 4):
+			// The answer may never come. So remove the parents while Session.Close still waits,
+			// which it does for at most a third of the session timeout.
 			c.removeParents()
 			<-c.done // closed at the end of the session at the latest
 		}

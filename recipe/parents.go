@@ -100,7 +100,7 @@ func makeParents(ctx context.Context, s *session.Session, path string) (made []s
 			}
 		case session.ConnectionLost(err): // the next attempt reports whether dir exists
 		case errors.Is(err, session.ErrNoAuth) && isVisible(ctx, s, dir):
-			return made, nil // servers check the permission before they check whether dir exists
+			return made, nil // dir exists, but servers check the permission first
 		default:
 			if lost {
 				made = append(made, dir)

@@ -49,10 +49,10 @@ func ReadBarrier(ctx context.Context, s *session.Session, path string) error {
 
 // Detach runs f on a goroutine of the session, with a context that ends with the session. It is for
 // work that must be done after the caller's context has ended. Requests of f are sent after all
-// requests that were abandoned before the call of Detach. There is no timeout, because anything
-// that f does not undo would remain until the session ends. Session.Close waits for f, but for at
-// most a third of the session timeout. The channel receives the result of f, or the cause of the
-// session's end if f could not run.
+// requests that were abandoned before the call of Detach. f has no timeout: if f gave up, whatever
+// it has to undo would remain until the session ends. Session.Close waits for f, but for at most a
+// third of the session timeout. The channel receives the result of f, or the cause of the session's
+// end if f could not run.
 func Detach(s *session.Session, f func(ctx context.Context) error) <-chan error {
 	return engine.Of(s).Detach(f)
 }

@@ -46,8 +46,8 @@ func TestBusyMachineMakesNoVerdict(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				// A scenario that cuts off a holder needs all of s.Time, because each cut takes
-				// long.
+				// Five seconds are enough for most scenarios. A scenario that sets a longer s.Time
+				// needs all of it, because each of its faults takes long.
 				r, err := harness.Run(t.Context(), s, harness.Options{Ensemble: start, Seed: first + i, Time: max(5*time.Second, s.Time)})
 				if err != nil {
 					t.Fatalf("seed %d: %v", first+i, err)

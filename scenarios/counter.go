@@ -63,8 +63,8 @@ const (
 	// threads is the number of threads of a client.
 	threads = 3
 	// countDelay is the delay that a client's proxy adds in each direction. Because of the delay,
-	// calls take at least as long as the pauses between them. So the calls of one client overlap,
-	// and faults affect some calls.
+	// calls take at least as long as the pauses between them. So the calls of a client's threads
+	// overlap, and faults affect some calls.
 	countDelay = 20 * time.Millisecond
 )
 
@@ -169,7 +169,8 @@ func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand
 	case reader || choice < 1:
 		op.Op = checker.OpGet
 		return t.Do(ctx, op, func(ctx context.Context) (history.Event, error) { return number(h.get(ctx)) })
-	case choice < 3 && p.counters.fleet == nil: // the protocol has no such operation
+	case choice < 3 && p.counters.fleet == nil:
+		// This is not for clients in other languages, because their protocol has no such operation.
 		old, new := h.saw.Load(), r.Int64N(1000)
 		op.Op, op.Arg = checker.OpCompareAndSet, fmt.Sprintf("%d %d", old, new)
 		return t.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) {

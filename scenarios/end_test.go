@@ -140,8 +140,9 @@ func TestZnodeLeftBehindIsInvalid(t *testing.T) {
 }
 
 // In this test, clients believe that they hold the lock after their sessions have expired. This
-// violates lock/loss-before-expiry. The checker would excuse the late loss of a session that a
-// fault has closed. The history marks such sessions as "closed", but has no such mark in this test.
+// violates lock/loss-before-expiry. If a fault closes a session, the history marks the end of the
+// session as "closed", and the checker can excuse a loss that comes late. In this test no fault
+// closes a session, so the history must have no such mark.
 func TestLossThatComesLateIsSeenWhereTheSessionExpired(t *testing.T) {
 	s := LockFaults()
 	s = s.Mutate(s.Mutants[slices.IndexFunc(s.Mutants, func(m harness.Mutant) bool { return m.Name == "trusting" })])

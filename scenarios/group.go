@@ -74,12 +74,12 @@ type groupProgram struct {
 	// join joins in a session of this process. It is nil for clients in other languages.
 	join  func(ctx context.Context, s *session.Session, path, id string) (member, error)
 	fleet *fleet
-	// follow is nil for clients in other languages, because the protocol has no such operation.
+	// follow is nil for clients in other languages, because their protocol has no such operation.
 	follow func(ctx context.Context, s *session.Session, path string) iter.Seq2[group.Change, error]
-	// If `leaves` is true, no join is given up, and every member calls Leave unless its session is
-	// lost. If `leaves` is false, a listed id may be no member's id: it may come from a join that
-	// was given up, or from a member that did not leave. Then group/no-stranger-listed cannot judge
-	// this id.
+	// If `leaves` is true, the clients give up no join, and every member calls Leave unless its
+	// session is lost. If `leaves` is false, a list may contain the id of a join that was given up,
+	// or of a member that did not leave. The property group/no-stranger-listed cannot judge such an
+	// id.
 	leaves bool
 }
 

@@ -257,7 +257,8 @@ func (e *electorate) killLeader(v *voter) time.Duration {
 }
 
 // The requests of a hand-over do not depend on the number of candidates in the queue. In a large
-// crowd, a listing of all candidates would even exceed ZooKeeper's default limit of 1 MiB.
+// crowd, a list of all candidates would even be larger than 1 MiB, the default of ZooKeeper's
+// jute.maxbuffer.
 func crowds(t *testing.T, e *electorate) {
 	const patient = 5 * sessionTimeout // long enough for the crowd
 	sizes := []int{10, 500}

@@ -435,7 +435,7 @@ func (f idleFault) Inject(ctx context.Context, env *harness.Env, step harness.St
 	}
 	begun := func() { n.note(func() { n.broken++ }) }
 	evidence, err := f.inject(ctx, env, idleHit{leader, at, step.For, begun})
-	n.await(ctx, false) // wait for the clients' requests, because a short fault ends earlier
+	n.await(ctx, false) // so the fault's record covers the clients' requests: see askedWhileBroken
 	return harness.Injected{Target: fmt.Sprintf("n%d>n%d", leader, at), Evidence: evidence}, err
 }
 

@@ -128,10 +128,13 @@ func (a *idleAttack) between(least, most time.Duration) time.Duration {
 	return least + time.Duration(a.random.Int64N(int64(max(most-least, 1))))
 }
 
-// The method `plan` chooses an attack at random. The leader sends a PING every half tick. It
-// expires a session at the end of a tick: the first tick that ends more than the session timeout
-// after the last PING before the break. The result `phase` is the time from the start of a tick to
-// the break. The results `expiry` and `mend` count from the break.
+// The method `plan` chooses an attack at random. The result `phase` is the time from the start of a
+// tick to the break. The result `expiry` is the time from the break until the leader expires the
+// idle sessions. The result `mend` is the time from the break until the connection is restored.
+//
+// The leader sends a PING every half tick. The timeout of an idle session counts from the last PING
+// before the break. The leader expires the session at the end of the tick in which the timeout is
+// over.
 func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
 	phase = a.between(idleTick*11/20, idleTick*39/40) // the last PING was sent in this tick
 	expiry = idleTick - phase + idleTimeout

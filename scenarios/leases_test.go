@@ -28,7 +28,8 @@ func leaseCases() []harness.Scenario {
 	return []harness.Scenario{IsolatedFollower(), IsolatedLeader(), only("pause-leader"), only("rolling-restart")}
 }
 
-// Each trace of a lease is a behavior that the model of decision 0001 allows.
+// The harness records a trace of each lease. Each trace must be a behavior that the model of
+// decision 0001 allows. The properties whose names begin with lease/ judge the traces.
 //
 //	go test ./scenarios -run TestLeasesAre -leases 1000 -timeout 0 -v
 func TestLeasesAreBehaviorsOfTheModel(t *testing.T) {

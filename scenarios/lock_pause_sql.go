@@ -29,7 +29,8 @@ func LockPauseSQL() harness.Scenario {
 	s.Guarantees = []string{"F1", "F2", "F3", "L3", "L7"}
 	s.Needs = ownProcesses + " and PostgreSQL"
 	s.Workload = accountHolders(peers.Guarded)
-	// The time `settle` lets even a slow client reach the place where its process is to be paused.
+	// The fault waits for the time `settle` before it pauses the process. Within this time, even a
+	// slow client reaches the place where its process is to be paused.
 	s.Faults = []harness.Fault{pauseHolder{settle: stay / 4}}
 	s.Checkers = append(s.Checkers, checker.IfExercised(checker.LockNoFalseRefusal()))
 	// None of these guards requires a refused access, because a refusal depends on where the

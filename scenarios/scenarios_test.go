@@ -173,8 +173,8 @@ func TestLockPause(t *testing.T) {
 }
 
 // In this test, the clients' processes cannot get more memory for a while. A holder may then
-// believe for too long that it holds the lock. So exposure is possible, but the fenced resource
-// stays correct.
+// believe for too long that it holds the lock. This counts as exposure and is no violation, because
+// the fault is outside of the lock's envelope. But the fenced resource must stay correct.
 func TestLockWhileClientsWaitForMemory(t *testing.T) {
 	t.Parallel()
 	if err := procs.AbleToLimitMemory(); err != nil {

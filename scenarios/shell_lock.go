@@ -78,9 +78,9 @@ type running interface {
 // A shellRunner starts the command with the arguments under the lock at path.
 type shellRunner func(ctx context.Context, c *harness.Client, servers []string, path string, args []string) (running, error)
 
-// shellHolder returns the workload. Client 0 uses the server that will be cut off, and its command
-// runs for long. The other clients contend only if the last command that started was a command of
-// client 0.
+// shellHolder returns the workload. Client 0 uses the server that will be cut off. The command of
+// client 0 is planned to run for 20 s. The other clients contend only if the last command that
+// started was a command of client 0.
 func shellHolder(start shellRunner) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var contend atomic.Bool
@@ -139,7 +139,7 @@ const opCommand = "command"
 // this method had signaled the command to end.
 func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []string, log string) (history.Event, error) {
 	end := log + ".end"
-	defer func() { _ = os.WriteFile(end, nil, 0o600) }() // remaining processes end
+	defer func() { _ = os.WriteFile(end, nil, 0o600) }() // ends the remaining processes
 	var near []string
 	for _, server := range servers {
 		way, err := client.NewWay(server, c.Dial)

@@ -148,8 +148,8 @@ func (t *textbook) list(ctx context.Context) (session.Listing, *session.Watch, e
 	return listing, nil, err
 }
 
-// The method `before` reports whether the contender `me` holds the lock or its permits. If not, it
-// returns the nearest contender that has to leave first.
+// The method `before` reports whether the contender `me` holds the lock or its permits. If not, the
+// result `next` is the last of the contenders for which `me` has to wait.
 func (t *textbook) before(me string, all []string) (next string, served bool) {
 	wants := wanted(me)
 	taken := number(wants)

@@ -22,9 +22,9 @@ var (
 	crowd     = flag.Int("crowd", 20, "clients of TestCrowdSurvivesExpiryStorms")
 )
 
-// The test allows the verdict "not exercised" for at most one in idleOne runs of a scenario. For
-// example, it is possible that a run has only one fault of some kind, and that this fault affects
-// no client.
+// TestScenariosInVirtualTime allows the verdict "not exercised" for at most one in idleOne runs of
+// a scenario. A run can get this verdict by chance, for example if it has only one fault of some
+// kind and this fault affects no client.
 const idleOne = 50
 
 func TestScenariosInVirtualTime(t *testing.T) {
@@ -246,11 +246,12 @@ func TestForeignDeletionIsNoViolation(t *testing.T) {
 	}
 }
 
-// The observer has only one operation open at a time, even if a leader is elected during the
-// observer's last comparison. This comparison takes long over a slow proxy.
+// At the end of a run of the scenario `election`, the client that observes the leader compares the
+// results of Observe and Leader, in one operation. During this operation the client must begin no
+// other operation, even if a leader is elected. A slow proxy makes the operation long.
 //
-// Regression: if a leader was elected during the comparison, the observer began another operation
-// within it. The history was then malformed, and every checker returned unknown.
+// Regression: if a leader was elected during the comparison, the client began another operation.
+// The history was then malformed, and every checker returned unknown.
 func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
 	s := Election()
 	workload := s.Workload

@@ -94,9 +94,9 @@ func (l *lookout) record(op string, e history.Event) {
 	l.c.Record(e)
 }
 
-// The method `stand` sets a watch unless there is one. A read sets the watch, and it is possible
-// that the watch fires before this read returns. In this case the event can be about the state that
-// was read, so `stand` ignores such a watch.
+// The method `stand` sets a watch unless there is one. It sets the watch with a read. If the watch
+// fires before this read returns, the event may report a change that the read already shows. So
+// `stand` ignores a watch that has fired this early.
 func (l *lookout) stand(ctx context.Context, s *session.Session, rounds *atomic.Int32) {
 	if l.events != nil {
 		return

@@ -22,7 +22,8 @@ func (c chroot) inner(path string) string {
 }
 
 // innerNew is like `inner`, for a znode that is created. A sequential znode with the path "/"
-// becomes a child of the chroot, not its sibling.
+// becomes a child of the chroot. With the path that `inner` returns, the server would create a
+// sibling of the chroot.
 func (c chroot) innerNew(path string, sequential bool) string {
 	if sequential {
 		return string(c) + path

@@ -30,7 +30,7 @@ type conn struct {
 	// Guarded by the tap's mu.
 	served bool   // the session was begun or resumed on this connection
 	gone   bool   // closed
-	drops  []byte // replies to requests that were not written; the client has not read them yet
+	drops  []byte // error replies to abandoned requests, which the client has not read yet
 
 	// The channel `sending` is a lock: a goroutine holds it while the goroutine's token is in the
 	// channel. Only the goroutine that holds `sending` may use the fields `out` and `greeted`.
@@ -126,7 +126,9 @@ func (c *conn) Write(frame []byte) (int, error) {
 	c.out = out
 	first, sent, err := c.s.tap.sending(c, out[4:], id)
 	switch {
-	case errors.Is(err, errAbandoned): // the client gets the error with the answer to this ping
+	case errors.Is(err, errAbandoned):
+		// The client reads an error reply to its request together with the server's next frame.
+		// The ping ensures that the server sends one.
 		c.own(pingFrame())
 		return len(frame), nil
 	case err != nil:
@@ -206,7 +208,9 @@ func (c *conn) write(frames []byte) error {
 func (c *conn) Read(p []byte) (int, error) {
 	if len(c.unread) == 0 {
 		if err := c.nextFrame(); err != nil {
-			if !c.answered { // under TLS 1.3, the server may also have refused the certificate
+			// Under TLS 1.3, err can also mean that the server refused the client's certificate.
+			// The refusal arrives only after the TLS handshake, instead of the ConnectResponse.
+			if !c.answered {
 				err = explainNoHandshake(err, c.s.opts.TLS != nil)
 			}
 			if errors.Is(err, ErrLost) {

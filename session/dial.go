@@ -44,9 +44,9 @@ func (s *Session) dial(network, address string, _ time.Duration) (net.Conn, erro
 	return c, nil
 }
 
-// handshakeBound returns the time limit for each of two steps: one server must accept a connection
-// (with TLS, if it is used), and then answer the handshake. If a step takes longer than this limit,
-// the next server is tried.
+// handshakeBound returns the time limit for each of the two steps of an attempt at one server:
+// making the connection (with TLS, if it is used), and waiting for the answer to the handshake. If
+// a step takes longer than this limit, the session tries the next server.
 func handshakeBound(timeout time.Duration) time.Duration { return max(timeout/3, 250*time.Millisecond) }
 
 func (s *Session) secure(ctx context.Context, raw net.Conn, address string) (net.Conn, error) {

@@ -51,7 +51,8 @@ func (c chores) text() (s string) {
 
 // A session that is idle or only waits sends syncs. A session that holds something, or expects a
 // grant, sends heartbeats and pings. The znode of a hold is watched once the hold has lasted a
-// twelfth of T, which is 1 s here. Each request is answered after 10 ms.
+// twelfth of T, which is 1 s here. Each request is answered after 10 ms. The field `want` has the
+// work that is due after 1 s, 2 s and so on, as the method `text` describes it; "-" is no work.
 //
 // Covers S2.
 func TestChoresOfALease(t *testing.T) {
@@ -224,8 +225,8 @@ func TestFailedChoresAreSpaced(t *testing.T) {
 
 // If a session has many holds, its heartbeats check the znodes of all holds in turn, even if the
 // program begins and ends many short holds all the time. A heartbeat that failed has checked
-// nothing. Regression: each heartbeat checked a random part of the znodes, so many heartbeats could
-// miss one.
+// nothing. Regression: each heartbeat checked a random part of the znodes, so many heartbeats in a
+// row could leave out the same znode.
 func TestHeartbeatsCheckAllHoldsInTurn(t *testing.T) {
 	k := bareKeeper(t, nil)
 	begin := func(path string) *hold {

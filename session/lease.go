@@ -31,10 +31,10 @@ type lease struct {
 
 	connected   bool
 	opened      time.Time // when the handshake of this connection was sent
-	lastReached time.Time // when the last packet that the leader answered was sent
-	lastWrite   time.Time // when the last acknowledged quorum write was sent
+	lastReached time.Time // sending time of the last packet that went to the leader and back
+	lastWrite   time.Time // sending time of the last acknowledged quorum write
 	roundTrip   time.Duration
-	epoch       int64 // of the leader of this connection; 0 before its first acknowledged write
+	epoch       int64 // of the leader; 0 before the first acknowledged write on this connection
 
 	carried   carried
 	probation probation
@@ -77,7 +77,7 @@ type carried struct {
 // session timeout after the probation began, and the write succeeds, the leader had not removed the
 // session. Such a write ends the probation.
 type probation struct {
-	since time.Time // when the write that began the probation was answered
+	since time.Time // time of the answer that began the probation
 	kept  time.Time // the next value of lease.kept, if the session survives
 }
 

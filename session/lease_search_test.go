@@ -43,7 +43,7 @@ type bounds struct {
 	pings, syncs, writes int
 	connections          int // beyond the first
 	elections, pauses    int
-	lostTouches          int // a follower forgets a touch (see settle), which violates A3
+	lostTouches          int // how often a follower forgets a touch (see settle); this violates A3
 }
 
 // A variant consists of the assumptions that the servers satisfy, and of the changes to the rule.
@@ -70,7 +70,7 @@ type variant struct {
 	times     func(sent, answered time.Time) (time.Time, time.Time)     // replaces the times of an activity
 	syncs     bool                                                      // syncs move the deadline
 	keepKept  bool                                                      // a new connection keeps what a sync proved on the previous connection
-	changed   func(l *lease, kind packetKind, sent, answered time.Time) // after each answer
+	changed   func(l *lease, kind packetKind, sent, answered time.Time) // called after each answer
 	margin    bool                                                      // the lease ends a margin later
 }
 
@@ -507,10 +507,11 @@ func (s *searcher) take(p *place, a step) {
 //
 // A touch is a packet of the client that the follower has received. The follower reports a touch to
 // the leader in its answer to the next PING, and the leader then gives the session a new timeout.
-// The session ends earlier with fewer reports, or with earlier reports. So a PING is handled at
-// once if it finds no touch, or if its answer would not reach the leader. A report is handled as
-// soon as it is sent, unless it never arrives or the leader is paused. If answers take no time
-// (s.slow is false), the client also reads them at once.
+// The session ends earlier with fewer reports, or with earlier reports. So a PING that finds no
+// touch is handled at once: after a delay, it could find a touch and cause a report. A PING whose
+// answer would not reach the leader is handled at once too. A report is handled as soon as it is
+// sent, unless it never arrives or the leader is paused. If answers take no time (s.slow is false),
+// the client also reads them at once.
 func (s *searcher) settle(p *place) bool {
 	switch {
 	case p.at < 0:

@@ -241,8 +241,9 @@ func TestHeartbeatsNearTheDeadlineAreSpaced(t *testing.T) {
 }
 
 // A new connection drops the marks of the lease (see the type `mark`) because they are useless, not
-// because they are dangerous. If the lease kept the marks, it would never stand longer: each
-// activity in the marks was sent before the new handshake, which the leader has also received.
+// because they are dangerous. If the lease kept the marks, it would never stand longer. Each
+// activity in the marks was sent before the new handshake. The leader has received this handshake
+// too, and because the handshake is later, it proves a longer lease.
 func TestKeptMarksMakeNoLeaseLonger(t *testing.T) {
 	const T, runs, packets = 4 * time.Second, 2000, 60
 	kinds := strings.Fields("ping ping ping sync sync write write2 again")

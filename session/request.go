@@ -326,10 +326,10 @@ func (s *Session) Delete(ctx context.Context, path string, version int32) error 
 }
 
 // Sync ensures that the next read of this session includes everything that the leader had committed
-// before it received the Sync. If the session is connected to the leader itself, the read includes
-// only what the leader has applied. Another server may already have applied more and shown it to a
-// client: see recipe.ReadBarrier. Sync does not prove that the session lives, because even an
-// isolated leader answers a Sync.
+// before it received the Sync. There is one exception: if the session is connected to the leader
+// itself, the read may miss changes that the leader has committed and not yet applied. Another
+// server may already have applied these changes and shown them to a client: see recipe.ReadBarrier.
+// Sync does not prove that the session lives, because even an isolated leader answers a Sync.
 func (s *Session) Sync(ctx context.Context, path string) error {
 	if err := s.check("sync", path, 0); err != nil {
 		return err

@@ -28,7 +28,7 @@ func TestRefusedCredentialsEndRun(t *testing.T) {
 			opts.Auth = []Auth{{"nosuch", []byte("x")}}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
-			called := false // false if the refusal comes before Open has returned
+			called := false // remains false if the refusal comes before Open has returned
 			err := Run(ctx, opts, func(ctx context.Context, s *Session) error { called = true; return f(ctx, s) })
 			if ctx.Err() != nil || !errors.Is(err, ErrCredentials) || !errors.Is(err, ErrLost) || errors.Is(err, work) != (called && name == "its own") {
 				t.Errorf("%s: Run: got %v, want %v, with the error of the work if it ran (%v)", name, err, ErrCredentials, called)

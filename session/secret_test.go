@@ -87,7 +87,7 @@ func TestCredentialsAreNotInLogsAndErrors(t *testing.T) {
 	opts.Auth = []Auth{{"digest", secret}}
 	scripted(t, sc, func(t *testing.T) {
 		s, refused := Open(t.Context(), opts)
-		if refused == nil { // the answer may arrive later
+		if refused == nil { // the refusal may arrive after Open has returned
 			refused = cause(t, s.Context(), time.Second)
 			errs = append(errs, s.Close())
 		}

@@ -51,7 +51,7 @@ func TestHoldEndsAfterALongStopOfTheRuntime(t *testing.T) {
 	into.Close()
 
 	lines := bufio.NewReader(said)
-	path, err := lines.ReadString('\n') // the program writes its path, and then its goroutines stop
+	path, err := lines.ReadString('\n') // the path of the program's znode; then its goroutines stop
 	check(t, err)
 	stat, gone, err := rival.ExistsWatch(ctx, strings.TrimSpace(path))
 	check(t, err)

@@ -45,7 +45,7 @@ type tap struct {
 	downSince time.Time
 	lastZxid  int64 // of the latest reply; all events up to this zxid came before that reply
 	seenZxid  int64 // of the latest reply or event; a server that has applied less must not answer
-	told      bool  // an event without a zxid, maybe later than seenZxid, came after the last reply
+	told      bool  // after the last reply, an event came without a zxid; seenZxid may not cover it
 	unwelcome bool  // a server requires credentials that it did not get, and is closing the session
 	inflight  map[int32]packet
 	pings     []time.Time // when each unanswered ping was sent

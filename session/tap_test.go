@@ -88,8 +88,8 @@ func TestHandshakesThatDoNotServeTheSession(t *testing.T) {
 	}
 }
 
-// A handshake requests the current session and no other, at a server that has applied what the
-// session has seen.
+// A handshake requests the current session and no other. It also contains the latest zxid that the
+// session has seen, so a server that has not applied this zxid can refuse the session.
 func TestHandshakeRequestsTheCurrentSession(t *testing.T) {
 	tap := bareTap(t)
 	first := wire.ConnectRequest{Timeout: 10_000}

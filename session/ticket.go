@@ -18,10 +18,10 @@ import (
 // gone. The ticket 0 means no ticket.
 //
 // A ticket passes when the connection accepts the ticket's request for writing. After that, this
-// request takes effect before every later request of the session, or not at all. There are two
-// cases. A later request on the same connection is written after this request. If a later request
-// is written on a later connection, the leader refuses the requests that are still in progress on
-// the earlier connection.
+// request takes effect before every later request of the session, or not at all. This is so in both
+// possible cases. A later request on the same connection is written after this request. If a later
+// request is written on a later connection, the leader refuses the requests that are still in
+// progress on the earlier connection.
 type ticket uint64
 
 // The type `tickets` has the tickets of one session.

@@ -141,10 +141,10 @@ ssl.trustStore.location=%s
 	return "127.0.0.1:" + port
 }
 
-// A real ZooKeeper server requires client certificates on its TLS port. A session with a client
-// certificate can be granted a hold. Open fails with the reason if the client has no certificate,
-// if another authority has signed the client's certificate, or if the client does not accept the
-// server's certificate.
+// In this test, a real ZooKeeper server requires client certificates on its TLS port. A session
+// with a client certificate can be granted a hold. Open fails with the reason if the client has no
+// certificate, if another authority has signed the client's certificate, or if the client does not
+// accept the server's certificate.
 func TestTLSWithClientCertificates(t *testing.T) {
 	ca, stranger := newAuthority(t, "authority"), newAuthority(t, "stranger")
 	server := secureServer(t, ca)
@@ -170,7 +170,7 @@ func TestTLSWithClientCertificates(t *testing.T) {
 	second, err := session.Open(ctx, opts)
 	check(t, err)
 	check(t, second.Close())
-	select { // longer than the session would live without heartbeats
+	select { // waits longer than the session would live without heartbeats
 	case <-h.Context().Done():
 		t.Errorf("the hold ended: %v, want it to be held", context.Cause(h.Context()))
 	case <-time.After(10 * time.Second):

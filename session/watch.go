@@ -61,8 +61,8 @@ func (w *Watch) Wait(ctx context.Context) (Event, error) {
 	}
 }
 
-// Stop ends the Watch. When the last Watch on a path ends, the session removes its watch at the
-// server. Stop does nothing if the Watch has fired.
+// Stop ends the Watch. All Watches on one path share one watch at the server. When the last of them
+// ends, the session removes the shared watch. Stop does nothing if the Watch has fired.
 func (w *Watch) Stop() {
 	w.registry.mu.Lock()
 	defer w.registry.mu.Unlock()

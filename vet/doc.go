@@ -27,8 +27,9 @@
 // Dropped: the error of Unlock, Resign or Ack is dropped, and the token is not used. That error
 // says whether the hold was lost before the call. A deferred Unlock or Resign is accepted: it is
 // the usual form, and the check Context makes sure that the work has a context that ends with the
-// loss. Also accepted are an explicit "_ =", and an Unlock or Resign before the return of another
-// error or in a function that returns no error.
+// loss. An explicit "_ =" is also accepted. An Unlock or Resign is accepted in a function that
+// returns no error, in a branch in which an error was found, and right before the function returns
+// another error.
 //
 // # What it does not find
 //

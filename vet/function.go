@@ -422,11 +422,11 @@ func returnsOther(s ast.Stmt) bool {
 	return !name
 }
 
-// noteDropped records a release whose error is dropped. An Ack is recorded in each case. Any other
-// release is recorded only if three things are true: the analyzed function returns an error, the
-// release is in no branch in which an error was found, and `elsewhere` is false. The parameter
-// `elsewhere` is true if the function returns another error right after the release, or if the
-// release is deferred.
+// noteDropped records a release whose error is dropped. An Ack is recorded in each case, and a
+// Release or Reject of a claim in no case. An Unlock or Resign is recorded only if three things are
+// true: the analyzed function returns an error, the call is in no branch in which an error was
+// found, and `elsewhere` is false. The parameter `elsewhere` is true if the function returns
+// another error right after the call, or if the call is deferred.
 func (f *function) noteDropped(e ast.Expr, st *state, elsewhere bool) {
 	call, ok := ast.Unparen(e).(*ast.CallExpr)
 	if !ok {

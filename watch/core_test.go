@@ -212,8 +212,9 @@ func TestKindOfWhatWasRestored(t *testing.T) {
 	}
 }
 
-// Two reads of a znode's children have the same names and the same Cversion, but the pzxid of the
-// second read is smaller. So the servers have lost data, and each child may be a different one.
+// In this test two reads of a znode's children have the same names and the same Cversion, but the
+// second read has the smaller pzxid. So the servers have lost data, and each child may be a
+// different one. The difference contains each child twice, as removed and as added.
 //
 // Covers W5.
 func TestChildrenOfWhatWasRestored(t *testing.T) {

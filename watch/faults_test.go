@@ -82,7 +82,9 @@ func (l *ledger) judge(t *testing.T, what string, list []reported) (judged int) 
 		was, known := l.children[c.from]
 		is, known2 := l.children[c.to]
 		if c.from != 0 && !known || !known2 {
-			continue // the ledger lacks this state: a change was retried after a lost reply
+			// The ledger lacks at least one of the two states: after a lost reply, another change
+			// was made before the state was recorded.
+			continue
 		}
 		judged++
 		var added, removed []string
@@ -276,8 +278,9 @@ func breakSomething(w *world, r *rand.Rand) (refusal *zktest.Injection) {
 	return nil
 }
 
-// changeSomething retries until the change is made. A change that is made twice
-// violates no property.
+// changeSomething tries to make a random change. After ErrNodeExists or ErrNoNode, it gives up.
+// After any other error, it tries again, possibly with another change. If replies were lost, it may
+// have made several changes. This violates no property.
 func changeSomething(t *testing.T, w *world, r *rand.Rand, i int) {
 	t.Helper()
 	path := fmt.Sprintf("/d/%d", r.IntN(4))

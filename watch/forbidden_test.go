@@ -87,8 +87,10 @@ func TestForbiddenZnodeIsLeftOut(t *testing.T) {
 	}
 }
 
-// A client loses the permission to read a znode for a while. Servers then send no event and remove
-// the watch, so the stream misses changes. A new stream on the same session reports them.
+// In this test a client loses the permission to read a znode for a while. When a child is created
+// meanwhile, the server sends no event and removes the watch on the znode's children. So the stream
+// misses this change, and also a later one, when the client has the permission again. A new stream
+// on the same session reports both changes.
 func TestNewStreamSeesWhatWasForbidden(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.do("+/org", "+/org/a")

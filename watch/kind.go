@@ -17,8 +17,9 @@ const (
 	Initial
 	// Created: the znode did not exist before.
 	Created
-	// Changed: the data was set, possibly to the same bytes, or the servers have lost the state
-	// that was reported before, and now have other data.
+	// Changed: the data was set, possibly to the same bytes. The kind is also Changed if the
+	// servers have lost the state that was reported before and now have the same znode with other
+	// data.
 	Changed
 	// Deleted: the znode no longer exists.
 	Deleted

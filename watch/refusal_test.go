@@ -105,8 +105,8 @@ func TestBusyServerEndsNoStream(t *testing.T) {
 	})
 }
 
-// A change comes while the consumer is busy, and the server refuses the reads that follow. The
-// stream reports the change late, but it does report it.
+// In this test a child is created while the consumer is busy. When the consumer is free again, the
+// server refuses the first reads. The stream repeats these reads and reports the child late.
 //
 // Covers W4, W7, W8.
 func TestRefusedReadAfterABusyConsumer(t *testing.T) {

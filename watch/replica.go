@@ -10,7 +10,8 @@ import (
 )
 
 // A replica is a copy of a subtree. It sends no requests. Its methods return the facets to read
-// next, and apply the replies, which are called readings.
+// next, and apply the replies, which are called readings. A facet is the data of one znode, or the
+// list of its children.
 //
 // Invariant: each znode in the replica is the root, or its parent is in the replica and lists it.
 // For each facet that was read there is a watch at the server, or the watch has fired and the facet

@@ -24,7 +24,9 @@ func (w *world) wipe(after time.Duration, changes ...string) {
 	w.Ensemble = zktest.Start(w.t)
 	other := w.Ensemble
 	opts := session.Options{Servers: other.Servers(), Dial: other.DialContext, Timeout: 30 * time.Second}
-	w.open(opts) // uses up one zxid, because the first ensemble had two sessions
+	// The first ensemble had two sessions when it was filled, and each of them had used up a zxid.
+	// Open two sessions here too, so that the changes get the same zxids as before.
+	w.open(opts)
 	w.admin = w.open(opts)
 	w.do(changes...)
 	w.server.Store(int32((w.Leader() + 1) % 3))

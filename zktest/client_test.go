@@ -16,8 +16,8 @@ type silent struct{}
 
 func (silent) Printf(string, ...any) {}
 
-// connect opens a session of go-zookeeper that connects to the given server
-// first, and waits until it is established.
+// connect opens a session with go-zookeeper, which tries the given server first. The function
+// returns when the session is established.
 func connect(t *testing.T, e *zktest.Ensemble, server int, timeout time.Duration) *zk.Conn {
 	t.Helper()
 	conn, events, err := zk.Connect(e.Servers(), timeout, zk.WithDialer(e.Dialer),

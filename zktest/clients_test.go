@@ -47,10 +47,10 @@ func TestCurator(t *testing.T) {
 		"java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classes+":"+peers.ClassPath(), "CuratorClient")
 }
 
-// The function `serve` runs a program on three servers, and appends the connect string to the
-// program's arguments. For each part of its work, the program prints "passed" and a name. The names
-// must be those in `want`. To request a fault, the program prints "do" with the fault, and waits
-// for the answer.
+// The function `serve` runs a program as a client of an ensemble of three servers. It appends the
+// connect string to the program's arguments. After each part of its work, the program prints
+// "passed" and the name of the part. The names must be those in `want`. To request a fault, the
+// program prints "do" with the fault, and waits for the answer.
 func serve(t *testing.T, want []string, name string, args ...string) {
 	e := zktest.Start(t, zktest.Options{TCP: true, TickTime: 500 * time.Millisecond, TTLNodes: true})
 	cmd := exec.CommandContext(t.Context(), name, append(args, strings.Join(e.Servers(), ","))...)

@@ -31,8 +31,8 @@
 //	                 events after setWatches still carry -1
 //	3.9.0            watches of different modes on one path are separate, and each can be
 //	                 removed alone (ZOOKEEPER-4466, -4471, -4472)
-//	3.9.0            a truncated setData, setACL, delete or check whose session has moved gets a
-//	                 marshalling error; before, the connection was closed
+//	3.9.0            a truncated request (setData, setACL, delete or check) whose session has moved
+//	                 to another server gets a marshalling error; before, the connection was closed
 //	3.9.4            addresses of IPv6 in ACLs (ZOOKEEPER-4240)
 //	3.9.6            setWatches notifies only a client that may read the node
 //	3.9.6            deleteContainer from a client closes its connection

@@ -273,7 +273,7 @@ func (e *Ensemble) trace(format string, args ...any) {
 type HostProvider struct {
 	addrs       []string
 	first, next int
-	connected   int // index of the server connected to last, or tried first; -1 means none
+	connected   int // index of the server last connected to, or else first tried; -1 before that
 }
 
 // HostProvider returns a provider that starts with the server of the given

@@ -33,9 +33,9 @@ func mustCreate(t *testing.T, c *zk.Conn, path string, flags int32) string {
 	return name
 }
 
-// A client of an isolated follower continues to receive replies after its session has expired, even
-// replies about its own ephemeral node. In a real ensemble with these settings, two clients held
-// one lock at the same time for 4.3 s because of this.
+// In this test a follower is isolated, and the session of its client expires. The follower still
+// answers the client, as if the session and its ephemeral node existed. In a real ensemble with the
+// settings of this test, two clients held one lock at the same time for 4.3 s because of this.
 func TestIsolatedFollowerLies(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		b := connect(t, e, 2, 4*time.Second)
@@ -70,8 +70,9 @@ func TestIsolatedFollowerLies(t *testing.T) {
 	})
 }
 
-// An isolated follower does not answer a write. It does not answer a ping after the write either,
-// because it answers the requests of a session in order.
+// In this test a client sends a write to an isolated follower. The follower does not answer, and
+// closes the connection when it gives up its leader. Until then, it would not answer a ping after
+// the write either, because it answers the requests of a session in order.
 func TestIsolatedFollowerAnswersNoWrite(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		a := connect(t, e, 0, 40*time.Second)

@@ -8,11 +8,11 @@ import (
 	"syscall"
 )
 
-// The function `hold` keeps a TCP address for this process. It returns a Closer that gives the
-// address up, and the address with its port. To keep the address, `hold` binds a socket and does
-// not listen on it. So the system refuses connections to the address, and assigns the port to no
-// other socket. [net.Listen] on the same address works, because both sockets have the option
-// SO_REUSEADDR.
+// The function `hold` keeps a TCP address for this process. It returns a Closer and the address
+// with its port. To give the address up, close the Closer. To keep the address, `hold` binds a
+// socket and does not listen on it. So the system refuses connections to the address, and assigns
+// the port to no other socket. [net.Listen] on the same address works, because both sockets have
+// the option SO_REUSEADDR.
 func hold(address string) (io.Closer, string, error) {
 	a, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {

@@ -516,8 +516,8 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-// Regression: with 255 servers, an ephemeral node had no owner if its session was created at the
-// last server. The maximum is now 254 servers.
+// Regression: if a session was created at the last of 255 servers, its ephemeral nodes counted as
+// nodes with a time to live, and had no owner. The maximum is now 254 servers.
 func TestLastOfTheMostServersHasEphemerals(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{Servers: most})

@@ -19,9 +19,10 @@ func retransmission(d time.Duration) time.Duration {
 	return at
 }
 
-// After a cut of both directions, the two directions differ. The follower's first packet after the
-// cut reaches the leader at once, because no packet waits in this direction. The packets that the
-// leader sent during the cut reach the follower with the leader's next retransmission.
+// In this test both directions between the leader and a follower are cut, and only the leader sends
+// packets during the cut. After Mend, the follower's first packet reaches the leader at once,
+// because no packet waits in this direction. The packets that the leader sent during the cut reach
+// the follower with the leader's next retransmission.
 func TestMendedLinkWaitsForRetransmission(t *testing.T) {
 	for _, length := range []time.Duration{900 * time.Millisecond, 1700 * time.Millisecond, 4800 * time.Millisecond} {
 		bubble(t, func(t *testing.T, e *zktest.Ensemble) {
@@ -56,8 +57,8 @@ func TestMendedLinkWaitsForRetransmission(t *testing.T) {
 	}
 }
 
-// A restored link on which no packet waited works at once. Without retransmissions, every restored
-// link works at once.
+// A restored link works at once if no packet waited on it. If Options.Retransmission is negative,
+// every restored link works at once.
 func TestMendedLinkWorksAtOnce(t *testing.T) {
 	for _, waited := range []bool{false, true} {
 		virtual.Test(t, func(t *testing.T) {

@@ -298,7 +298,9 @@ func (l *serverLogs) start(note func(string, ...any)) (audit.Start, error) {
 	}
 	for _, file := range l.snapshots {
 		fits := file.zxid >= first-1
-		if !fits && first&(1<<32-1) == 1 { // the transaction `first` begins an epoch, so the last snapshot before it fits as well
+		// If the transaction `first` begins an epoch, the zxid of the transaction before it is not
+		// first-1. So the last snapshot before `first` fits as well.
+		if !fits && first&(1<<32-1) == 1 {
 			fits = !slices.ContainsFunc(l.snapshots, func(o snapshotFile) bool { return o.zxid > file.zxid && o.zxid < first })
 		}
 		if !fits {
@@ -308,7 +310,9 @@ func (l *serverLogs) start(note func(string, ...any)) (audit.Start, error) {
 		if err == nil {
 			return start, nil
 		}
-		if info, failed := os.Stat(file.path); failed != nil || info.Size() > 0 { // no note on an empty snapshot, which a copy of the logs may have
+		// An empty snapshot is not worth a note: zkcoord run --txn-logs copies each snapshot as an
+		// empty file.
+		if info, failed := os.Stat(file.path); failed != nil || info.Size() > 0 {
 			note("%s is not used: %v", file.path, err)
 		}
 	}

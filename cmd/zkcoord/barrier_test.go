@@ -16,9 +16,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// When the servers expire the session of an isolated member, the other members leave the round. By
-// then, the isolated member's command must have ended, although that member cannot learn of the
-// expiry.
+// The test isolates one of two members of a round. When the servers expire that member's session,
+// the other member leaves the round. By then, the command of the isolated member must have ended,
+// although the isolated member cannot learn of the expiry.
 func TestCommandOfAnIsolatedMemberEnds(t *testing.T) {
 	e := zktest.Start(t, zktest.Options{Servers: 3, TCP: true})
 	pidFile := filepath.Join(t.TempDir(), "pid")

@@ -42,7 +42,7 @@ func exampleCommand(t *testing.T, language string) string {
 		}
 		return program
 	}
-	return file // TestMain has added zkcoord to PATH
+	return file // the script calls zkcoord, which TestMain has added to PATH
 }
 
 // zkcoordRuns runs the command in this process.
@@ -205,8 +205,9 @@ func TestOtherRecipesAreRun(t *testing.T) {
 	}
 }
 
-// kazoo's Queue hands out the items of its last list even if more urgent items were put meanwhile.
-// The timing decides whether this happens in a run. The run must show no other violation.
+// kazoo's Queue keeps the list of items that it last read. It hands out the items of this list even
+// if more urgent items were put meanwhile. The timing decides whether this happens in a run. The
+// run must show no other violation.
 func TestPrioritiesOfKazooAreJudged(t *testing.T) {
 	t.Parallel()
 	_, kazoo := peerCommands(t)

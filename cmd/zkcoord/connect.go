@@ -122,7 +122,8 @@ func fromEnvironment(c *cobra.Command, names ...string) error {
 	return nil
 }
 
-// Each of these flags can also be set by an environment variable: see fromEnvironment.
+// authName and tlsNames name flags that can also be set by an environment variable: see
+// fromEnvironment.
 const authName = "auth-file"
 
 var tlsNames = []string{"tls", "tls-ca", "tls-cert", "tls-key", "tls-server-name"}

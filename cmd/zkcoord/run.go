@@ -305,7 +305,7 @@ func (f *runFlags) timeOf(s harness.Scenario) time.Duration {
 }
 
 // The method `stored` sets the options `o` so that the run stores its result. The returned function
-// returns the directory of a result, or "".
+// returns the directory of a result, or "" if the result is not stored.
 func (f *runFlags) stored(o *harness.Options) (dir func(*harness.Result) string) {
 	if f.store == "" {
 		return func(*harness.Result) string { return "" }
@@ -420,7 +420,9 @@ func (f *runFlags) with(s harness.Scenario) harness.Scenario {
 		return s
 	}
 	if s.Client != "" && f.without() {
-		s.Faults = nil // so a run of a new client can be valid without faults
+		// A run without faults is not exercised if its scenario has faults. So the scenario gets
+		// none, and a run of a new client can be valid.
+		s.Faults = nil
 		return s
 	}
 	s, f.faults = scenarios.With(s, f.faults...)

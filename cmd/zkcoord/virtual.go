@@ -39,8 +39,9 @@ func (a *app) virtually(do func() error) error {
 }
 
 // runVirtual is harness.Run on the virtual clock. A goroutine in a bubble cannot wait for events
-// outside of the bubble, so an interrupt is checked once per virtual second. A wait for another
-// process would never end, so scenarios that need processes are refused.
+// outside of the bubble. So the function Progress, which harness.Run calls about once per virtual
+// second, cancels the run if ctx has ended. A wait for another process would never end, so
+// runVirtual refuses scenarios that need processes.
 func (a *app) runVirtual(ctx context.Context, s harness.Scenario, o harness.Options) (result *harness.Result, err error) {
 	if s.Needs != "" || o.ClientProcesses {
 		return nil, fmt.Errorf("%s cannot run on the virtual clock, which only this process has, because it needs %s",

@@ -42,9 +42,10 @@ func (i *invoices) run(ctx context.Context, s *session.Session) error {
 	})
 }
 
-// sendOne sends one invoice, and reports whether there was an invoice to send. It marks the invoice
-// before it sends it. If the process is paused between these two steps, it may send late, but no
-// other process sends the same invoice. If the process dies between them, the mark stays.
+// sendOne sends one invoice, and reports whether there was an invoice to send. First it marks the
+// invoice, and then it sends the invoice. If the process is paused between these two steps, it may
+// send late, but no other process sends the same invoice. If the process dies between them, the
+// mark stays.
 func (i *invoices) sendOne(ctx context.Context, token fence.Token) (bool, error) {
 	var id int64
 	err := i.guard.Do(ctx, "invoices", token, func(ctx context.Context, tx *sql.Tx) error {

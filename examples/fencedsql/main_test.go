@@ -45,7 +45,8 @@ func open(t *testing.T, n int) *sql.DB {
 	return db
 }
 
-// Three processes find the same invoices. Each invoice is sent by only one of them.
+// The test calls the method `run` three times at once, each time in a separate session. All three
+// calls use the same table of invoices. Each invoice must be sent exactly once.
 func TestEachInvoiceIsSentOnce(t *testing.T) {
 	db, e := open(t, 30), zktest.Start(t, zktest.Options{TCP: true})
 	var mu sync.Mutex

@@ -77,8 +77,8 @@ func stands(ops []history.Operation) map[string][]stand {
 			continue
 		}
 		list := removes[o.Invoke.Object]
-		// A remove that was invoked before the set completed overlaps the set, unless the remove
-		// had ended before the set began.
+		// Only the removes that were invoked before the set completed can overlap the set. One of
+		// them does if the latest of their ends comes after the invocation of the set.
 		i, _ := slices.BinarySearchFunc(list, o.Complete.Index, func(r history.Operation, at int32) int { return cmp.Compare(r.Invoke.Index, at) })
 		if i > 0 && latest[o.Invoke.Object][i-1] > o.Invoke.Index {
 			continue

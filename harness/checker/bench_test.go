@@ -375,8 +375,8 @@ func cpu() time.Duration {
 	return user + system
 }
 
-// The test limits all memory that a checker allocates. This is more than the memory that the
-// checker uses at any time.
+// The test limits the sum of all memory that a checker allocates. The sum also counts memory that
+// the checker no longer uses.
 func TestCheckersAllocateLittleForEachOperation(t *testing.T) {
 	const n = 20_000
 	histories := make(map[string]*history.History)

@@ -55,9 +55,10 @@ func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) b
 }
 
 // The method `cost` reports whether a lease may have lapsed at t because the machine was busy. It
-// considers the period that ends at t and is as long as the session timeout. It adds up the busy
-// time and all delays of timers in this period. The result is true if the sum is at least a quarter
-// of the timeout, because a quarter of the timeout is the longest time between two heartbeats.
+// considers the period that ends at t and is as long as the longest session timeout in the history.
+// It adds up the busy time and all delays of timers in this period. The result is true if the sum
+// is at least a quarter of the timeout, because this is the longest time between two heartbeats. If
+// the history has no session, the result is false.
 func (b loaded) cost(h *history.History, t time.Duration) bool {
 	timeout := longestTimeout(h)
 	late := Envelope{}.outside(h).slowed(t-timeout, t) // the envelope does not matter for timers

@@ -100,9 +100,9 @@ func TestTermLostOnABusyMachineIsUnknown(t *testing.T) {
 	}
 }
 
-// It is no violation if a waiter waits until every other client has held the object once.
-// Regression: with 500 clients, a run was invalid because the holds of all other clients together
-// took longer than the time limit of a waiter.
+// A waiter may wait for inTime, plus one hold of each client: see WaitersServed. Regression: with
+// 500 clients, a run was invalid because the holds of all other clients together took longer than
+// inTime.
 func TestWaiterIsServedAfterOneHoldOfEachOther(t *testing.T) {
 	for _, one := range []struct {
 		what   string

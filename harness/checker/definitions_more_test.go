@@ -187,8 +187,9 @@ func tinyModes(r *rand.Rand, n int) *history.History {
 // tinyDrained returns a random history of two queues. Clients put, take, claim, return and
 // acknowledge items. Sometimes a claim is lost, and its client may still return the item later. At
 // the end, each queue is drained with a probability of 7/8. In half of the histories, some items
-// are lost. In these histories no queue is found empty before the end, because a later call may
-// still excuse the loss.
+// are lost. In these histories, no call finds a queue empty before the end. After such a call, the
+// beginning of the history could be invalid because of the loss, although a later call with an
+// unknown result may still excuse it: see TestTheBeginningOfALegalHistoryIsNotInvalid.
 func tinyDrained(r *rand.Rand, n int) *history.History {
 	type claim struct {
 		object, value string
@@ -343,9 +344,9 @@ func everyLossOf(object string, h *history.History) bool {
 	return lost <= takers
 }
 
-// endsClaim reports whether a return or the end of a hold is of the given claim. It must be of the
-// same client and value, and have the same token. Without a token, it is of the latest of the
-// client's claims of the value.
+// endsClaim reports whether the event e, which is a return or the end of a hold, ends the given
+// claim. The event and the claim must have the same client, queue, value and token. An event
+// without a token also ends the latest of the client's claims of the value.
 func endsClaim(ops []history.Operation, e *history.Event, claim history.Operation) bool {
 	if claim.Outcome() != session.OK || e.Client != claim.Invoke.Client || e.Index < claim.Complete.Index {
 		return false

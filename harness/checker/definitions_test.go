@@ -330,9 +330,10 @@ func entriesHadCompany(h *history.History) bool {
 }
 
 // nobodyCountedThatGaveUp checks each successful enter. At some moment up to the completion of the
-// enter, at least two members of the round must have been inside. A member whose enter fails is
-// inside until the failure is reported. A round with fewer than two members violates
-// double-barrier/enter-together. Such a round is not judged here.
+// enter, at least two members of the round must have been inside. Here a member is inside from the
+// invocation of its enter on. If the enter fails, the member is inside until the failure is
+// reported. A round with fewer than two members violates double-barrier/enter-together. Such a
+// round is not judged here.
 func nobodyCountedThatGaveUp(h *history.History) bool {
 	legal := true
 	ops, _ := h.Operations()
@@ -711,8 +712,9 @@ func sessionCouldBe(h *history.History, kinds ...func(*history.Operation) bool) 
 		if e.Op != history.SessionClosed {
 			continue
 		}
-		// The servers may receive the close at any time, or never. In that case they end the
-		// session after the sum of its timeout and `soon`.
+		// The servers may receive the close at any time, or never. If they never receive the close,
+		// they end the session at the latest when its timeout plus `soon` has passed since the
+		// close.
 		due := slices.IndexFunc(h.Events, func(late history.Event) bool { return late.Time > e.Time+time.Millisecond+soon })
 		if due >= 0 && int32(due) < last {
 			last, seen = int32(due), due

@@ -17,10 +17,12 @@
 //
 // A busy machine alone makes no property Invalid. Each run measures how late the timers of its
 // process are (the lag, see [history.FactLag]), and when the process did not run at all (a stall,
-// see [history.FactStall]). A hold that ended late counts as exposure in two cases:
-//   - All of the delay, apart from the lag, was during a stall.
-//   - The hold was lost, and the delay minus all measured stalls and delays of timers is shorter
-//     than the largest lag in that time.
+// see [history.FactStall]). A hold ends late if it ends only after the servers have granted its
+// object to another client, or have ended its session. The time by which it is late counts as
+// exposure (see [Result.Exposure]), and not as a violation, in two cases:
+//   - All of this time, apart from the lag, was during a stall.
+//   - The hold was lost, and this time, minus the stalls and all delays of timers in it, is shorter
+//     than the largest lag in it.
 //
 // A busy machine can also make the verdict Unknown, in two cases:
 //   - A wait exceeded its limit only because of stalls, or because servers did not answer in time.
@@ -50,7 +52,7 @@
 //	lock/loss-before-expiry           a hold ends before the servers expire its session
 //
 //	rwlock/writer-alone               no writer holds together with a writer or a reader
-//	rwlock/readers-together           at least one reader is granted the lock while another holds it
+//	rwlock/readers-together           at some time, two readers hold the lock at once
 //	rwlock/no-overtaking              no reader overtakes an earlier writer, and no writer overtakes anybody
 //
 //	semaphore/within-permits          no more permits are held than exist

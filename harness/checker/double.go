@@ -196,8 +196,8 @@ func doubleBarrierEnterTogether(n int) Checker {
 }
 
 // doubleBarrierNoQuitterCounts judges entries. It requires that n members are inside at the same
-// moment before the first entry completes. A member whose enter failed counts until the failure was
-// reported.
+// moment before the first entry completes. Here a member counts as inside from the invocation of
+// its enter on. If the enter fails, the member counts until the failure is reported.
 func doubleBarrierNoQuitterCounts(n int) Checker {
 	return New("double-barrier/no-quitter-counts", "a member that gave up does not count", func(h *history.History, j *Judge) {
 		for _, r := range rounds(h) {
@@ -264,9 +264,9 @@ func doubleBarrierLeaveTogether() Checker {
 }
 
 // A stay is a time that a member surely spent inside. It begins when the enter returns. It ends
-// when the member begins to leave, loses its session or crashes. The servers may end the session
-// before the member notices. So a stay ends at the latest when the last operation that succeeded in
-// the session was invoked: the session surely lived until then.
+// when the member begins to leave, loses or closes its session, or crashes. The servers may end the
+// session before the member notices. So a stay ends at the latest when the last operation that
+// succeeded in the session was invoked: after that, nothing proves that the session still lived.
 type stay struct {
 	enter history.Operation
 	to    int32

@@ -51,7 +51,8 @@ func whole(e events) *history.History {
 
 func edits() map[string]edit {
 	locks := func(r *rand.Rand) events { return lockHistory(r, 100) }
-	// Clients that hold a lock one after another may all be writers, or take all permits.
+	// The holds of a lock do not overlap. So the history stays legal if each client is a writer, or
+	// takes all permits.
 	greedy := func(mode string) func(*rand.Rand) events {
 		return func(r *rand.Rand) events { return set(locks(r), history.Hold, mode) }
 	}

@@ -29,7 +29,8 @@ type window struct{ from, to time.Duration }
 // The type `windows` has the times outside the envelope. Each list is in order, and its windows are
 // disjoint.
 type windows struct {
-	faults map[int16][]window // by client; faults on all clients are under Nobody and also under each other key
+	// By client. Faults on all clients are under Nobody, and also under each other key of the map.
+	faults map[int16][]window
 	stalls []window
 	lags   []lag // in order
 	after  time.Duration
@@ -139,9 +140,9 @@ func (w windows) slowed(from, to time.Duration) (sum time.Duration) {
 //     client. During the stall, the timer of the lease cannot fire, and the other client cannot
 //     read the reply that grants it the object. Right after the stall, the loss and the grant can
 //     be recorded in either order. A program may also release at that moment, so the way in which
-//     the hold ended does not matter. A stall between the check of the lease and a write causes no
-//     overlap: the fenced resource refuses the write. The property lock/fenced-writes has no
-//     excuse.
+//     the hold ended does not matter. A program can also stall between the check of its lease and a
+//     write. The fenced resource refuses such a write if it is too late, so the property
+//     lock/fenced-writes accepts no excuse.
 //   - The lag of timers, if the hold was lost. A lease lapses by a timer, and a goroutine records
 //     the loss. Both may be late by the lag, by stalls, and by the sum of all delays of timers (see
 //     the method `slowed`). A hold that was given up has no such excuse: a program ends the hold

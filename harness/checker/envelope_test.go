@@ -119,8 +119,8 @@ func lagged(at, length time.Duration) history.Event {
 	return history.Event{Time: at, Kind: history.Fact, Op: history.FactLag, Result: length.String(), Client: history.Nobody, Process: history.Nobody}
 }
 
-// The function `slowed` returns the fact that a busy machine delayed the process by 900 ms in the
-// second before `at`, in delays of up to 90 ms.
+// The function `slowed` returns a FactLag of a busy machine: in the second before `at`, the delays
+// of the timer were up to 90 ms long, and 900 ms in total.
 func slowed(at time.Duration) []history.Event {
 	e := lagged(at, 90*ms)
 	e.Arg = "1s 900ms"

@@ -33,8 +33,8 @@ func begins(h *history.History) func(func(hold history.HoldInterval, others []hi
 	}
 }
 
-// The method `unexcused` returns the first of the other holds whose overlap with `hold` the
-// envelope does not excuse, or nil.
+// The method `unexcused` gets holds that overlap with `hold`. It returns the first of them whose
+// overlap is not excused by the envelope, or nil.
 func (w windows) unexcused(hold history.HoldInterval, others []history.HoldInterval) *history.HoldInterval {
 	for i := range others {
 		if first, next := inTurn(others[i], hold); !w.excuses(first, next.Begin.Time) {

@@ -300,9 +300,9 @@ func keyOf(claim history.Operation) claimKey {
 }
 
 // The method `stands` reports whether the servers may still have a claim at the event with the
-// index `at`. The claim succeeded, or its outcome is unknown. A claimer may notice the end of its
-// claim before the servers end it. If the history was cut short, the servers may not have ended any
-// claim yet, so the result is true.
+// index `at`. The claim must have succeeded, or its outcome must be unknown. A claimer may notice
+// the end of its claim before the servers end the claim. So if the history was cut short, the
+// servers may still have a claim whose end was recorded, and the result is true.
 func (ends claimEnds) stands(h *history.History, claim history.Operation, at int32) bool {
 	if !h.Complete() {
 		return true
@@ -327,7 +327,8 @@ func next(h *history.History, indexes []int32, from int32) time.Duration {
 }
 
 // lastAt returns the index that follows all events with the same time as e. On a virtual clock, a
-// claimer can be notified of a loss at the same instant at which another claimer gets the item.
+// claimer can be notified of a loss at the same instant at which another claimer gets the item. In
+// this case the order of the two events in the history means nothing.
 func lastAt(h *history.History, e *history.Event) int32 {
 	i := int(e.Index)
 	for i < len(h.Events) && h.Events[i].Time == e.Time {
@@ -376,8 +377,8 @@ func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds, outside w
 // (Henzinger, Sezgin, Vafeiadis: Aspect-Oriented Linearizability Proofs, 2013). The checker finds a
 // wrong pair in one sweep, in O(n log n).
 //
-// An indeterminate take may have removed a value that was never delivered. Such a value counts as
-// removed from the invocation of the first indeterminate take on. So the checker may miss a
+// An indeterminate take may have removed a value that was never delivered. From the invocation of
+// the first indeterminate take on, such a value counts as removed. So the checker may miss a
 // violation that concerns such a value, but it raises no false alarm.
 func queueFIFOOrder() Checker {
 	return New("queue/fifo-order", "items are delivered in the order of their puts, in real time", func(h *history.History, j *Judge) {

@@ -26,8 +26,8 @@ const (
 // session, a server is allowed to show an ephemeral of the session for the duration `lag`, but not
 // in a read after a sync. A session is allowed to expire later than its timeout by at most the
 // duration `slack`. If a session is closed by its client, the request may be in flight for long, or
-// may never be sent. So such a session also counts as ended only after the sum of its timeout and
-// `slack`.
+// may never be sent. So if only the client's call of Close is known, the session counts as ended
+// when its timeout plus `slack` has passed since the call.
 func Sessions(lag, slack time.Duration) []Checker {
 	return []Checker{sessionEphemeralsStay(), sessionEphemeralsGo(lag, slack), sessionExpiredForGood(slack), sessionExpiryInTime(slack)}
 }
@@ -88,9 +88,10 @@ func sessions(h *history.History) map[int64]*lives {
 }
 
 // The method `over` returns the event that ended the session, and the time at which the servers had
-// surely ended it. If this was not before the invocation of o, the event is nil. A client that
-// calls Close ends the session only after the sum of its timeout and `slack`, because the servers
-// may never receive the request. The argument l may be nil.
+// surely ended it. If the session had not surely ended before the invocation of o, the event is
+// nil. If only the client's call of Close is known, the session counts as ended when its timeout
+// plus `slack` has passed since the call, because the servers may never receive the request. The
+// argument l may be nil.
 func (l *lives) over(o history.Operation, slack time.Duration) (end *history.Event, at time.Duration) {
 	if l == nil {
 		return nil, 0
@@ -157,8 +158,8 @@ func sessionEphemeralsStay() Checker {
 
 // sessionEphemeralsGo judges reads after the end of a session. A server is allowed to show an
 // ephemeral of the session for the duration `lag`. But a read after a sync must not find the
-// ephemeral at all. If only the client's call of Close is known, the session counts as ended after
-// the sum of its timeout and `slack`.
+// ephemeral at all. If only the client's call of Close is known, the session counts as ended when
+// its timeout plus `slack` has passed since the call.
 func sessionEphemeralsGo(lag, slack time.Duration) Checker {
 	return New("session/ephemerals-go", "the ephemeral znodes of an ended session disappear on every server", func(h *history.History, j *Judge) {
 		all := sessions(h)
@@ -190,7 +191,7 @@ func sessionEphemeralsGo(lag, slack time.Duration) Checker {
 
 // sessionExpiredForGood judges attempts to resume a session. It requires that no server accepts a
 // session that has ended. If only the client's call of Close is known, the session counts as ended
-// after the sum of its timeout and `slack`.
+// when its timeout plus `slack` has passed since the call.
 func sessionExpiredForGood(slack time.Duration) Checker {
 	return New("session/expired-for-good", "no server accepts an expired session again", func(h *history.History, j *Judge) {
 		all := sessions(h)

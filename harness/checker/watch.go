@@ -252,7 +252,8 @@ func WatchNoEventWithoutCause(envelope Envelope) Checker {
 			}
 		}
 		// The map `earliest` has a list for each object, with an entry for each change in order of
-		// zxid. The entry is the earliest invocation of this change and of all later changes.
+		// zxid. The entry is the earliest invocation of this change and of all changes with a
+		// higher zxid.
 		earliest := make(map[string][]int32)
 		for object, list := range zxids {
 			slices.SortFunc(list, func(a, b history.Operation) int { return cmp.Compare(a.Complete.Zxid, b.Complete.Zxid) })

@@ -61,8 +61,8 @@ type Config struct {
 	Regions  []int
 	Distance Pace
 
-	// If Members is set, the roles of containers and of local JVMs can change: see the interface
-	// Members. If Members is set, no edge of local JVMs can be cut or slowed.
+	// If Members is set, the roles of nodes can change: see the interface Members. Only containers
+	// and local JVMs support this. Edges of local JVMs can then be neither cut nor slowed.
 	Members bool
 
 	// Port is the port of node 0 on the loopback interface; the port of node i is Port+i. If Port

@@ -63,8 +63,8 @@ func StarterOf[E Ensemble](own Config, start func(context.Context, Config) (E, e
 // Ensemble is a running ZooKeeper ensemble of one or more nodes, numbered from 0.
 //
 // All methods, including those of the optional interfaces, may be called from several goroutines.
-// It is not an error to kill a dead node or to resume a running one, because a fault describes a
-// state, not a change.
+// A method that injects or heals a fault describes the state after the call, not a change. So it is
+// not an error to kill a dead node or to resume a running one.
 type Ensemble interface {
 	// Kind returns the name of the implementation: "container", "process", "embedded" or
 	// "external".
@@ -129,8 +129,9 @@ type Edge struct{ From, To int }
 // Partitioner drops the packets on edges between nodes. Clients still reach each node.
 type Partitioner interface {
 	// Cut cuts the given edges, in addition to the edges that are already cut. Packets that are
-	// already on the way may still arrive. TCP needs both directions, so a cut of one direction
-	// stalls connections instead of breaking them.
+	// already on the way may still arrive. A cut stalls the existing connections, but does not
+	// break them. A cut of one direction may stall the other direction too, because it drops TCP's
+	// acknowledgements for the other direction.
 	Cut(ctx context.Context, edges ...Edge) error
 
 	// Mend restores the edges, or all edges if none is given. It is not an error if an edge is not
@@ -141,9 +142,9 @@ type Partitioner interface {
 // DropCounter counts the packets that the cuts of a Partitioner dropped. The count is the evidence
 // that a cut had an effect.
 type DropCounter interface {
-	// Dropped returns the number of packets (or, with a relay, of chunks of a stream) that cuts
-	// have stopped. The number rises while a cut is active. A Mend of all edges may reset the
-	// number, so only its increase during a cut has a meaning.
+	// Dropped returns the number of packets that cuts have stopped. An ensemble of local JVMs
+	// counts chunks of streams and new connections instead. The number rises while a cut is active.
+	// A Mend of all edges may reset the number, so only its increase during a cut has a meaning.
 	Dropped(ctx context.Context) (int64, error)
 }
 

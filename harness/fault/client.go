@@ -60,7 +60,8 @@ func clientKill(s *standing) harness.Fault {
 }
 
 // clientPause pauses a client's own process for longer than its session timeout. A paused process
-// cannot be notified of a loss. When the process resumes, it trusts its old grants for a moment.
+// cannot be notified of a loss. When the process resumes, it trusts its old grants for a moment. So
+// its holds may overlap with those of other clients.
 func clientPause(s *standing, timeout time.Duration) harness.Fault {
 	return fault{
 		name: "client-pause", does: "a client's own process (`--client-processes` or `--client`) is paused for longer than its session timeout",
@@ -94,9 +95,9 @@ func clientPause(s *standing, timeout time.Duration) harness.Fault {
 var limitsMemory = sync.OnceValue(procs.AbleToLimitMemory)
 
 // clientMemory stops a client's own process from getting more memory. This lasts longer than the
-// client's session timeout. A thread that needs more memory waits. In time, threads that depend on
-// such a thread wait too. The kernel also refuses new threads and system calls that need memory, so
-// the process may end.
+// client's session timeout. A thread that needs more memory waits. After a while, threads that
+// depend on such a thread wait too. The kernel also refuses new threads and system calls that need
+// memory, so the process may end.
 func clientMemory(s *standing, timeout time.Duration) harness.Fault {
 	return fault{
 		name: "client-memory", does: "a client's own process (`--client-processes` or `--client`) gets no further memory (a cgroup limit) for longer than its session timeout",

@@ -151,8 +151,8 @@ func TestEachFaultBitesAndHealsEmbedded(t *testing.T) {
 	}
 }
 
-// The fault link-cut takes effect whatever the client sends. A client that only reads sends no
-// create, and a blocked client sends only pings.
+// The fault link-cut takes effect even if the client never sends the request that was drawn. For
+// example, a client that only reads sends no create, and a blocked client sends only pings.
 func TestACutBitesWhateverTheClientSends(t *testing.T) {
 	faults, err := (Options{SessionTimeout: sessionTimeout}).Named("link-cut")
 	if err != nil {
@@ -389,8 +389,9 @@ func meetsNobody(t *testing.T, r *harness.Result, name string, within time.Durat
 	}
 }
 
-// Regression: if a step began while a majority was down, the verdict could be unknown, depending on
-// how fast the servers started.
+// In this test a majority is down when the second fault begins. The second fault must end without
+// evidence and without an error. Regression: the verdict could be unknown, depending on how fast
+// the servers started.
 func TestFaultsThatMeetNoQuorumMeetNobody(t *testing.T) {
 	for _, name := range []string{"session-close", "data-foreign-children", "data-delete-node"} {
 		virtual.Test(t, func(t *testing.T) {

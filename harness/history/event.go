@@ -13,7 +13,7 @@ type Kind uint8
 const (
 	// Invoke opens an operation of a process.
 	Invoke Kind = iota + 1
-	// OK completes an operation that took effect between the two events.
+	// OK completes an operation that took effect between its Invoke and this event.
 	OK
 	// Fail completes an operation that did not and will not take effect.
 	Fail
@@ -78,8 +78,9 @@ const (
 	FactLag = "lag"
 	// FactLastSign is the last sign of life of a program that ran under a hold. It comes from the
 	// program's log. Object and Token are those of the hold. Result is the time on the machine's
-	// clock, in the format time.RFC3339Nano. The recorded end of the hold may be much later than
-	// this sign, because it is the end of another process: the process that guards the program.
+	// clock, in the format time.RFC3339Nano. If the hold is lost, its recorded end is the end of
+	// another process: the process that guards the program. That end may be much later than the
+	// sign of life.
 	FactLastSign = "last-sign"
 	// FactLeft is the number of things of one kind that clients left behind. Object is the kind
 	// ("znodes", "watches", "goroutines", or the "items" of a queue), Result is the number, and Arg

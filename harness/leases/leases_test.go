@@ -319,8 +319,8 @@ func TestForgedTraceIsRefused(t *testing.T) {
 	}
 }
 
-// Holds must have ended when the lease first lapsed or was given up. Regression: a later reply
-// without a lease made the judge forget that time.
+// Holds must have ended when the lease first lapsed or was given up. Regression: a reply that came
+// after that time and brought no new lease made the judge forget that time.
 func TestHoldsMustHaveEndedByTheEndOfTheLease(t *testing.T) {
 	type at struct{ at, deadline time.Duration }
 	for name, c := range map[string]struct {

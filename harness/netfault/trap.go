@@ -11,9 +11,9 @@ import (
 // Op is an operation of ZooKeeper's protocol.
 type Op = wire.Op
 
-// The operations for which traps are set most often. A trap does not catch a request with a
-// negative number (xid), because the client library sends such a request by itself, for example
-// when it sets its watches on a new connection.
+// The operations for which traps are set most often. Except for a ping after Widen, a trap does not
+// catch a request with a negative number (xid), because the client library sends such a request by
+// itself, for example when it sets its watches on a new connection.
 const (
 	OpAny          Op = 0 // every request but pings
 	OpCreate          = wire.OpCreate
@@ -66,8 +66,8 @@ type Trap struct {
 	sprung  chan struct{}
 }
 
-// Set sets a trap. The trap catches a ping only after Widen. It never catches the handshake of a
-// connection, or any other request with a negative xid.
+// Set sets a trap. The trap catches a ping only after Widen. It never catches any other request
+// with a negative xid, and it never catches the handshake of a connection.
 func (l *Proxy) Set(r Request, then Action) *Trap {
 	t := &Trap{Request: r, then: then, left: max(r.N, 1), sprung: make(chan struct{})}
 	l.mu.Lock()
@@ -199,8 +199,8 @@ func (c *conn) trapRequest(head []byte) *Trap {
 	return t
 }
 
-// trapReply returns the trap that has caught the request of a reply, or nil. That trap springs
-// before the client gets the reply. `head` is the beginning of the reply.
+// trapReply returns the trap that has caught the request that this reply answers, or nil. That trap
+// springs before the client gets the reply. `head` is the beginning of the reply.
 func (c *conn) trapReply(head []byte) *Trap {
 	if len(head) < 4 {
 		return nil
@@ -221,9 +221,9 @@ type piece struct {
 
 // The method `scanner` returns a function that cuts the chunks of one direction into pieces, so
 // that each trap comes before the frame that it caught. If that frame began in an earlier chunk,
-// the trap comes before the rest of the frame, because a partial frame has no effect. The first
-// frame of a direction is the handshake, which no trap catches. If the data turn out not to be
-// frames, all further data are passed on unchanged.
+// the trap comes before the rest of the frame: without the rest, the part that has already passed
+// has no effect. The first frame of a direction is the handshake, which no trap catches. If the
+// data turn out not to be frames, all further data are passed on unchanged.
 func (c *conn) scanner(frames *wire.Frames, trap func(head []byte) *Trap) func(chunk []byte) []piece {
 	var seen, end int64 // bytes of all chunks so far; position at which the last whole frame ended
 	handshake, framed := true, true

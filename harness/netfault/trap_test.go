@@ -257,8 +257,9 @@ func TestAWidenedTrapForgetsTheReplyThatNeverCame(t *testing.T) {
 	})
 }
 
-// A trap that was removed while it waited for a reply must not spring when the reply arrives. This
-// can happen, for example, if a client's call returns before the reply to its last request arrives.
+// A trap that was removed while it waited for a reply must not spring when the reply arrives. A
+// trap is removed at such a time, for example, if a client's call returns before the reply to its
+// last request arrives.
 func TestATrapThatIsRemovedBeforeTheReplyNeverSprings(t *testing.T) {
 	for name, remove := range map[string]func(w *world, trap *Trap) bool{
 		"Remove": func(w *world, trap *Trap) bool { return w.Remove(trap) },

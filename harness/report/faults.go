@@ -14,8 +14,8 @@ type fault struct {
 	Evidence, Error   string
 	From, To          time.Duration
 	Healed            bool
-	// Silence is the longest time without a successful operation. Only times that began during the
-	// fault count.
+	// Silence is the longest time without a successful operation, among the times that began during
+	// the fault. The first of these times begins with the fault.
 	Silence  time.Duration
 	Recovery time.Duration // see checker.FaultStats
 }

@@ -524,7 +524,7 @@ func TestRecoveryIsCountedFromTheHeal(t *testing.T) {
 func TestQuantilesAreValuesThatOccurred(t *testing.T) {
 	for n, wants := range map[int]map[float64]time.Duration{
 		100: {0.5: 50, 0.95: 95, 0.99: 99, 0.999: 100, 1: 100, 0: 1},
-		13:  {0.5: 7, 0.95: 13, 0.08: 2}, // 6.5, 12.35 and 1.04 of 13 values
+		13:  {0.5: 7, 0.95: 13, 0.08: 2}, // ranks 6.5, 12.35 and 1.04 of 13, rounded up
 	} {
 		var sorted []time.Duration
 		for i := range n {

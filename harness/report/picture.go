@@ -373,7 +373,7 @@ func (p *picture) addViolation(one checker.Result) {
 		return
 	}
 	v := violation{ID: one.ID, Reason: one.Reason, ProofFrom: p.End, Clients: []int{}}
-	from, to, begun := int64(0), p.End, 0 // the time in which all holds overlap; their number
+	from, to, begun := int64(0), p.End, 0 // the time in which all holds overlap; number of holds
 	for _, e := range one.Events {
 		at := micro(e.Time)
 		v.ProofFrom, v.ProofTo = min(v.ProofFrom, at), max(v.ProofTo, at)

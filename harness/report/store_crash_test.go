@@ -53,7 +53,7 @@ func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		begins := fmt.Sprint("saving ", i/(kills-1)) // before the last kill, one run was saved
+		begins := fmt.Sprint("saving ", i/(kills-1)) // the last process has saved one run by then
 		for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != begins; {
 		}
 		<-time.After(time.Duration(i) * 5 * time.Millisecond) // each process is killed at a different moment of the write
@@ -140,9 +140,9 @@ func TestRunsAtOnceShareNothing(t *testing.T) {
 	}
 }
 
-// If an older run is stored after a newer one, the link named latest still points to the newer one.
-// Two processes that store runs at once may leave the link at the older run. Prune then keeps the
-// older run too.
+// In this test an older run is stored after a newer one. The links named latest must still point to
+// the newer run. Then the test makes them point to the older run, as two processes that store runs
+// at once may do. Prune must keep both runs.
 func TestPruneKeepsWhereLatestLeads(t *testing.T) {
 	dir := t.TempDir()
 	s, older, newer := Open(dir), result(), result()

@@ -12,7 +12,7 @@ func TestCutsAreToldAsWhoIsCutOffFromWhom(t *testing.T) {
 		"n0|n1,n0|n2":                         "n0 cut off from n1 and n2",
 		"n0|n2,n1|n2":                         "n2 cut off from n0 and n1",
 		"n0|n2,n0|n3,n0|n4,n1|n2,n1|n3,n1|n4": "n0 and n1 cut off from n2, n3 and n4",
-		"n0|n1,n2|n3":                         "links n0|n1, n2|n3", // a bridge does not separate two groups
+		"n0|n1,n2|n3":                         "links n0|n1, n2|n3", // not a cut between two groups
 		"n0>n1,n0>n2":                         "n0 not reaching n1 and n2",
 		"n1>n0,n2>n0":                         "n1 and n2 not reaching n0",
 	} {

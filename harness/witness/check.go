@@ -69,7 +69,7 @@ type judging struct {
 	*checker.Judge
 	*history.History
 	checker.Excuse
-	real bool // the clock is real; each run on a real clock measures its lag
+	real bool // the clock is real: the history records a lag, which a virtual clock does not have
 }
 
 // The method `at` returns the time of the history at which the leader's clock showed t.

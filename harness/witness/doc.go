@@ -30,9 +30,11 @@
 // # What is committed
 //
 // One leader assigns each zxid, so two servers must have the same transaction under one zxid. At
-// the end of an epoch, a server can also have transactions that no majority accepted. The next
-// leader may not have them. Merge finds the last committed zxid of an epoch if a log continues into
-// the next epoch without a snapshot in between. It drops later transactions of that epoch.
+// the end of an epoch, a server can also have transactions that no majority accepted. If the next
+// leader does not have them, a server that follows this leader removes them from its log. So if a
+// log continues into the next epoch without a snapshot in between, its last transaction before that
+// epoch is the last committed one of the old epoch. Merge drops later transactions of the old
+// epoch, which other logs may have.
 //
 // # Not judged
 //

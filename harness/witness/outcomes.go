@@ -322,7 +322,8 @@ func (o *outcomes) put(op history.Operation, it logItem) {
 // claim together with the claimed item, and so removed the value. The method returns the zxid of
 // the transaction, or 0 if no transaction fits. If one session had several claims on an item, their
 // tokens distinguish the claims. The argument `rivals` has the acks of the same claim that may have
-// taken effect. A transaction that one of them explains better is not that of op.
+// taken effect. If a rival explains a transaction better than op, the transaction does not count as
+// the effect of op.
 func (o *outcomes) acknowledged(op history.Operation, it logItem, rivals []history.Operation) int64 {
 	for _, item := range it.gone() {
 		if !by(op, item.DeletedBy) || op.Outcome() == session.OK && !o.within(op, item.DeletedAt) {
@@ -358,9 +359,11 @@ func explainsRather(rival, op history.Operation) bool {
 	return rival.Outcome() == session.OK || rival.Invoke.Index < op.Invoke.Index
 }
 
-// The method `take` judges a take. If the take succeeded, its session must have removed the item,
-// during the take or earlier. A take that did not succeed may have removed an item all the same. It
-// did if the session removed an item during the take, and no operation delivered this item.
+// The method `take` judges a take. If the take succeeded, its session must have removed the item.
+// The removal may be earlier than the take, because a client may remove several items at once and
+// deliver them one by one. A take that did not succeed may have removed an item all the same. It
+// counts as applied if the session removed an item during the take, and no operation delivered this
+// item.
 func (o *outcomes) take(op history.Operation, items map[[2]string]logItem, silently []*Life) {
 	zxid := int64(0)
 	if op.Outcome() == session.OK {

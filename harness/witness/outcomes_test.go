@@ -198,8 +198,9 @@ func TestUnknownOutcomesAreResolved(t *testing.T) {
 	}
 }
 
-// A client may ack a claim more than once. Its first ack removes the item, and the others fail. Or
-// its first ack fails without an effect, and the next one removes the item.
+// In this test a client acks one claim more than once, and the item is removed. An ack that failed
+// is no violation if another ack of the claim may have removed the item. Such an ack may have come
+// before or after the one that failed.
 func TestAckThatFailedMayHaveARival(t *testing.T) {
 	const ok, again = "91ms c1 ok ack /q arg=v2 token=0x100000008 session=0xb\n", " ack /q arg=v2 token=0x100000008 session=0xb\n"
 	for _, c := range []struct{ name, acks string }{

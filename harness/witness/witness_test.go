@@ -171,8 +171,8 @@ func TestReaderMayFollowAReaderAtOnce(t *testing.T) {
 	}
 }
 
-// Regression: a deletion or the end of a session that is missing from all logs was a violation,
-// although the logs had gaps.
+// Regression: if the deletion of a znode or the end of a session was missing from all logs, the
+// checkers reported a violation even if the logs had gaps.
 func TestAMissingTransactionProvesNothingIfLogsHaveGaps(t *testing.T) {
 	for property, missing := range map[string]txn{
 		"witness/predecessor-deleted": entry(at(1, 5), 0xa, 5000, wire.OpError),

@@ -256,9 +256,10 @@ func (f *follower) apply(t *txnlog.Txn) {
 	}
 }
 
-// The method `passed` gives the permit e the token of its contender. lock.Semaphore creates a
-// permit and deletes the contender at the gate of the semaphore in one transaction. If t does not
-// delete a contender at the gate, the method does nothing.
+// The method `passed` gives the permit e the token of its contender. A contender for permits waits
+// at the gate, which is the lock queue of the semaphore (see waits.Gate). lock.Semaphore creates a
+// permit and deletes the permit's contender in one transaction. If t does not delete a contender at
+// the gate, the method does nothing.
 func (f *follower) passed(e *entry, t *txnlog.Txn) {
 	for _, c := range t.Changes {
 		if gate := f.alive[c.Path]; c.Op == wire.OpDelete && gate != nil && gate.Place == znode.Join(e.Place, waits.Gate) {

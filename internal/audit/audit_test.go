@@ -399,9 +399,12 @@ func TestClaimsWithoutTokensMatchTheirTurns(t *testing.T) {
 	}
 }
 
-// The claim of a writer also covers the time after the writer became a reader. If the logs do not
-// show the gate of the semaphore, the claim of a permit matches the permit's znode, although the
-// token of the claim is the czxid of another znode.
+// If a writer becomes a reader, the client's log can have one hold, or two: one as a writer and one
+// as a reader. Compare must accept both forms.
+//
+// The token in the claim of a permit is the czxid of the contender's znode in the semaphore's lock
+// queue. In this test, the servers' logs do not show that znode. The claim must match the permit's
+// own znode nevertheless.
 func TestClaimsOfReadersAndPermits(t *testing.T) {
 	const txns = `
 		1000 1 create /l/ID-__WRIT__0000000000
@@ -410,8 +413,8 @@ func TestClaimsOfReadersAndPermits(t *testing.T) {
 		4000 2 create /s/leases/ID-lease-1
 		6000 2 delete /s/leases/ID-lease-1
 		9000 2 request`
-	// The log of a writer that becomes a reader has two holds, which must both match the one znode.
-	// Here the first hold is short, because the writer noticed late that it had the lock.
+	// This log has two holds, which must both match the one znode. The first hold is short, because
+	// the writer noticed late that it had the lock.
 	late := says(1850, holdBegins, "/l", 1, 1) + says(2000, holdEnds, "/l", 1, 1) + says(2001, holdBegins, "/l", 1, 1) + says(2999, holdEnds, "/l", 1, 1)
 	if got := conflictsOf(t, txns, late); len(got) > 0 {
 		t.Errorf("a writer and then a reader: got %q, want none", got)

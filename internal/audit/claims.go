@@ -180,9 +180,11 @@ type comparison struct {
 //     the claim begins.
 //
 // If several spans match, spanOf prefers those that were served when the claim began. Of these it
-// returns the span whose Served is closest to the start of the claim. Several claims can match one
-// span by its token: if a writer loses its lock while it becomes a reader, its log has two holds of
-// one span.
+// returns the span whose Served is closest to the start of the claim.
+//
+// Several claims can match one span by the span's token. For example, if a client loses a lock
+// while it changes from writer to reader, the client's log has two holds, but there is only one
+// span.
 func (c *comparison) spanOf(claim Claim) *Span {
 	var best *Span
 	distance := func(s *Span) time.Duration {

@@ -13,7 +13,8 @@ import (
 // places and of expired sessions, but not on the number of spans.
 type Summary struct {
 	// Most is the number of spans that a Summary keeps for each place: the last ones. Zero means
-	// all spans. Takeovers and Abandoned have at least their last Most spans.
+	// all spans. Takeovers and Abandoned also keep this number of their last spans, and sometimes
+	// more.
 	Most int
 
 	Takeovers, Abandoned []Span // spans whose field After or Abandoned is set
@@ -67,8 +68,8 @@ func (s *Summary) Add(one Span, now time.Time) {
 	}
 }
 
-// The method `keep` appends the span `one` to `all`. To limit the length, it drops the first half
-// of a list with twice as many spans as s.Most.
+// The method `keep` appends the span `one` to `all`. When the list has twice as many spans as
+// s.Most, `keep` drops the first half, unless s.Most is zero.
 func (s *Summary) keep(all []Span, one Span) []Span {
 	if all = append(all, one); s.Most > 0 && len(all) >= 2*s.Most {
 		all = slices.Delete(all, 0, len(all)-s.Most)

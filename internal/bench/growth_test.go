@@ -188,7 +188,7 @@ func thousands(x float64) string {
 }
 
 // A growthWorld counts the requests, the writes and the bytes of its clients. It leaves out the
-// requests that only keep a session or its lease alive.
+// requests for which recipetest.IsRenewal returns true, such as heartbeats and read barriers.
 type growthWorld struct {
 	*recipetest.World
 	t *testing.T
@@ -260,7 +260,7 @@ type growthConn struct {
 	world             *growthWorld
 	out, in           wire.Frames
 	greeted, answered bool
-	renewals          sync.Map // xids of requests that, like their replies, are not counted
+	renewals          sync.Map // xids of renewals; neither they nor their replies are counted
 }
 
 func (c *growthConn) Write(p []byte) (int, error) {
@@ -403,7 +403,9 @@ func joinLock(w *growthWorld, contenders int) {
 
 func handLockOver(w *growthWorld, contenders int) {
 	c := gather(w, contenders)
-	c.handOver(1) // not counted: the first contender leaves no release mark, so its release costs less
+	// Do not count the first release. It costs less, because its contender joined an empty queue
+	// and therefore leaves no release mark.
+	c.handOver(1)
 	w.count()
 	const times = 5
 	c.handOver(times)

@@ -272,9 +272,9 @@ func (j Job) write(ctx context.Context, write func(ctx context.Context, k int) e
 }
 
 // The type `last` has the number of the last round of a job. It is for jobs in which all clients
-// must join each round. If the time is over when a client is about to begin a round, that round
-// becomes the last round. At that moment, no client can have begun a later round, because this
-// client has not joined that round yet.
+// must join each round. The first client that finds the limit reached when it is about to begin
+// round k makes this round the last one. No other client can have begun round k+1 by then: round k
+// ends only after all clients have joined it, and this client has not joined it yet.
 type last struct{ atomic.Int64 }
 
 func newLast() *last {

@@ -162,9 +162,8 @@ func (f *rawFleet) count(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// The function `ignore` takes the value and the error of a call, and discards the value. It returns
-// a function that takes an error `what`. If the error of the call is `what`, that function returns
-// nil. Otherwise it returns the error of the call.
+// The function `ignore` is used as in ignore(f())(what). This expression discards the value of f.
+// It is nil if the error of f is `what`, and otherwise it is the error of f.
 func ignore[T any](_ T, err error) func(error) error {
 	return func(what error) error {
 		if errors.Is(err, what) {

@@ -32,8 +32,8 @@ const queueItems = 2000
 // take the items of a batch together.
 const batch = 50
 
-// Rows returns all rows. The fields Time and Warm of each job apply if Options.Time is one second.
-// For another Options.Time, both fields change in proportion.
+// Rows returns all rows. The fields Time and Warm of each job are those for an Options.Time of one
+// second. For another Options.Time, Run scales both fields in proportion.
 func Rows() []Row {
 	var rows []Row
 	add := func(name, unit string, j Job) {

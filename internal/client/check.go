@@ -222,7 +222,7 @@ func (k *check) grants(ctx context.Context) {
 }
 
 // The method `owns` checks that the session `id` has an ephemeral znode while its client holds a
-// grant. The token of the reply must be the czxid of that znode.
+// grant. If the reply has a token, the token must be the czxid of such a znode.
 func (k *check) owns(ctx context.Context, id int64, reply Reply) bool {
 	znodes, err := k.znodes(ctx, id)
 	got := absent(len(znodes) == 0, fmt.Sprintf("session 0x%x has no ephemeral znode there", uint64(id)))

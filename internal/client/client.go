@@ -181,8 +181,8 @@ func (c *Client) lines(from *bufio.Reader) error {
 	}
 }
 
-// The method `handle` handles one line of the client. The order of lines matters: if a line that
-// reports a loss follows a reply, the grant of that reply is lost.
+// The method `handle` handles one line of the client. A line that reports a loss ends the context
+// of the last grant that was requested, even if the reply to that request has not arrived yet.
 func (c *Client) handle(r Reply) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

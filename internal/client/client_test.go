@@ -32,7 +32,7 @@ const greeting = `{"type":"hello","protocol":1,"operations":["acquire","release"
 func hello(rest string) string { return "echo '" + greeting + "'; " + rest }
 
 // The constant `soon` is far longer than any client in these tests needs. It is half of the default
-// time limits of Options.
+// time limits of Options, so a test fails if it waits for such a limit.
 const soon = 15 * time.Second
 
 func startShell(t *testing.T, command string, o Options) (*Client, error) {

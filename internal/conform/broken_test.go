@@ -217,7 +217,9 @@ func judged(t *testing.T, want checker.Verdict, r requirement, of broken, breaks
 		e := zktest.Start(t, zktest.Options{Servers: 2})
 		o := Options{Servers: e.Servers(), Dial: e.DialContext, Root: "/conform", Patience: time.Minute}
 		if of.mute != nil {
-			o.Patience = 5 * time.Second // the server closes a connection without a session after 10 s
+			// After 10 s or more, the server closes a connection without a session. That would
+			// count as a refusal, so the check must stop waiting earlier.
+			o.Patience = 5 * time.Second
 		}
 		makeRoot(t, &o)
 		if breaks != nil {

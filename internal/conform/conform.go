@@ -23,12 +23,14 @@ type Options struct {
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Root is the path below which the checks create znodes. It must exist, and every client must
-	// have all permissions on it. Each ACL of a znode in a trace also gives all permissions to
-	// Owner. So Owner can delete everything that remains below Root.
+	// have all permissions on it. The traces give their znodes various ACLs, and each of these ACLs
+	// also gives all permissions to Owner. So Owner can delete everything that remains below Root.
 	Root  string
 	Owner wire.ID
 
-	Release zktest.Version // answers to traces are compared with this version; "" means the newest
+	// Release is the version that zktest models. The servers' answers to the traces are compared
+	// with those of zktest. "" means the newest version.
+	Release zktest.Version
 	Traces  int
 	Seed    uint64 // seed of the first trace
 

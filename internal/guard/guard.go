@@ -51,8 +51,8 @@ type Command struct {
 	// Margin is the time between SIGKILL and the end of the lease.
 	Margin time.Duration
 
-	// Passing, unless nil, is called as soon as Run catches the signals that it passes on to the
-	// command. From then on, such a signal should not end this program.
+	// Passing, unless nil, is called once Run has begun to catch signals, in order to pass them on
+	// to the command. From then on, such a signal should not end this program.
 	Passing func()
 
 	// Warn receives messages for the user; nil discards them.

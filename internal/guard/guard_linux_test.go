@@ -256,9 +256,9 @@ func signalTo(t *testing.T, pid int, s syscall.Signal) {
 }
 
 // While the list of processes is read, a process may start a new process and then end. The new
-// process may then be missing in the list, but it must still be killed, with the process group of
-// its parent. In this test the new process is missing for another reason: its parent has ended, and
-// the test is no subreaper.
+// process may then be missing in the list. The signal to its process group must still kill it. In
+// this test the new process is missing for another reason: it is no descendant of the test any
+// more, because its parent has ended and the test is no subreaper.
 func TestProcessThatIsMissingInTheListIsKilled(t *testing.T) {
 	cmd := exec.Command("sh", "-c", "(sleep 1000 & echo $!); exec sleep 1000")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -494,8 +494,9 @@ func TestSuspend(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.stopped(t)
-			// Without a shell, the holder's process group is an orphan after the end of the guard.
-			// Then the kernel sends SIGHUP to the holder, which may set Interrupted in the result.
+			// No shell has started the holder from this terminal, so the end of the guard makes the
+			// holder's process group an orphan. The kernel then sends SIGHUP to the stopped holder.
+			// This signal may set Interrupted in the result.
 			want := regexp.MustCompile("result 143 true (true|false) <nil>$")
 			if resumed {
 				want = regexp.MustCompile("result 9 false false <nil>$")

@@ -25,7 +25,7 @@ func self() (string, error) { return "/proc/self/exe", nil }
 
 // attributes returns the attributes of the command's first process. The kernel kills this process
 // when the guard ends. On a terminal, the process is in the holder's process group, so that the
-// signals of the terminal's keys reach the process, like those of any other command.
+// signals of the terminal's keys reach the process as they reach any other command.
 func attributes(group int) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pgid: group, Pdeathsig: syscall.SIGKILL}
 }

@@ -1,6 +1,6 @@
 // Package kinds has the kinds of ensembles that command-line flags name. It imports the packages of
-// all kinds. With the build tag nocontainer, it leaves out containers and Docker's client, which
-// takes a third of the time of a first build.
+// all kinds. With the build tag nocontainer, it leaves out containers and Docker's client. The
+// build of Docker's client takes a third of the time of a first build.
 package kinds
 
 import (

@@ -66,7 +66,7 @@ type Event struct {
 	Part  wire.Code // the first error in the body of a multi
 
 	At       time.Time
-	Sent     time.Time // when the answered packet was sent, as the lease assumes
+	Sent     time.Time // when the answered packet was sent, according to the lease
 	Deadline time.Time // of the lease after the event; zero if there is none
 
 	Session       int64

@@ -14,13 +14,14 @@ import (
 // A waiting is the wait of one contender, `me`, for another contender, `other`. The needed watches
 // depend on how `other` uses the data of its znode:
 //
-//   - `other` changes the data only when it leaves a release mark. Only the data is watched. A
+//   - If `other` can change the data only by leaving a release mark, only the data is watched. A
 //     change means that `other` was served and has departed. After a deletion without a change,
 //     `other` may have departed before it was served, have vanished, or have left no release mark.
-//   - `other` may also change the data while it is served. The first change means that `other` has
-//     been served. If `me` is exclusive, a second watch waits for the deletion.
-//   - `other` leaves no release mark, for example because it is shared or belongs to another
-//     library. Only the deletion is watched.
+//   - If `other` may also change the data while it is served, the data is watched, but the first
+//     change means only that `other` has been served. If `me` is exclusive, a second watch waits
+//     for the deletion.
+//   - If `other` leaves no release mark, for example because it is shared or belongs to another
+//     library, only the deletion is watched.
 //
 // A watch for the deletion alone is a watch on the children of the znode: an ephemeral znode has no
 // children, so this watch fires only on deletion. Both kinds of watch are set by reads, getData and
@@ -135,8 +136,9 @@ func (w *waiting) stop() {
 	}
 }
 
-// The method `try` completes the join of `me` if Request.Try is set and `other` is ahead of `me`.
-// The join succeeds only if `me` is a reader and `other` is a downgraded writer.
+// The method `try` completes the join of `me`, or fails instead of waiting for `other`. It is for
+// the case that Request.Try is set and `other` is ahead of `me`. The join succeeds only if `me` is
+// a reader and `other` is a downgraded writer.
 func (l *Queue) try(ctx context.Context, c *Place, r Request, me, other Contender) error {
 	if me.Kind == Exclusive || !l.Naming.changes(other) {
 		return ErrBusy

@@ -17,9 +17,10 @@ import (
 // is served. The delay begins when the next contender reads the mark, because no server reports
 // when a znode was deleted.
 //
-// The mark is the data of a persistent znode in the directory. If it were the data of the directory
-// itself, it would be lost: the directory is a container, which the servers delete when it is
-// empty.
+// This mark is not the release mark. It is the mark that every transaction of an exclusive place
+// leaves (see Place.guard). With Queue.Delay, the mark is the data of a persistent znode in the
+// directory. Without this znode, the mark would be the data of the directory itself, and would be
+// lost: the directory is a container, which the servers delete when it is empty.
 //
 // The model is the lock-delay of Chubby, but there the server measures the time.
 

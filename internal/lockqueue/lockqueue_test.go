@@ -39,7 +39,7 @@ func TestNumbersNearTheWrapAreRefused(t *testing.T) {
 }
 
 // The number of requests of a hand-over does not depend on the number of contenders. The names of
-// 25,000 contenders take more than 1 MiB.
+// 25,000 contenders take more than 1 MiB, ZooKeeper's default limit for a packet (jute.maxbuffer).
 func TestHandOverStaysFlat(t *testing.T) {
 	for _, contenders := range []int{10, 10_000, 25_000} {
 		t.Run(fmt.Sprint(contenders), func(t *testing.T) {

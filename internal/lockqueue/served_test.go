@@ -163,8 +163,8 @@ func TestWriterLetsNoReaderTryPass(t *testing.T) {
 	})
 }
 
-// The context of a place ends before the request that deletes its znode is sent. An end at the
-// reply to this request would be too late, because another contender may already have been served.
+// The context of a place ends before the request that deletes its znode is sent. If the context
+// ended only with the reply to this request, another contender could be served before that.
 func TestContextEndsBeforeTheNodeIsDeleted(t *testing.T) {
 	for _, name := range []string{"lock-", "__WRIT__", "__READ__"} {
 		for _, op := range []string{"delete", "multi"} {

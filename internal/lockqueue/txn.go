@@ -42,8 +42,8 @@ type doubt struct {
 // begin waits for the turn to apply a transaction. When it returns without an error, the outcomes
 // of all earlier transactions are known, and the caller must call `done` to end the turn.
 func (c *Place) begin(ctx context.Context) (done func(), err error) {
-	// The wait for the turn also ends with the place's context. If the removal of the znode has the
-	// turn, the place's context has already ended.
+	// The wait for the turn also ends with the place's context. A removal of the znode takes the
+	// turn only after that context has ended. So this call never waits for a removal.
 	if err := c.turn.Take(ctx, c.Context()); err != nil {
 		return nil, c.refused(err)
 	}

@@ -144,9 +144,10 @@ func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 		r.kill(r.leader)
 		r.must(r.SetPace(r.Context(), ensemble.Pace{}, ensemble.Edge{From: a, To: r.leader}))
 
-		// A follower never cuts back its log across the start of an epoch. So the old leader cuts
-		// back its log only if the next leader has no transaction of the new epoch yet. After the
-		// first transaction of the new epoch, the next leader would send a snapshot instead.
+		// The old leader must cut back its log. A follower never cuts back its log across the start
+		// of an epoch: after the first transaction of the new epoch, the next leader would send a
+		// snapshot instead. So the old leader has to join before that transaction. No client
+		// connects before the old leader has joined, because a new session is a transaction.
 		r.start(a, b)
 		r.leads()
 		r.start(r.leader)

@@ -27,7 +27,8 @@ var Self = sync.OnceValue(func() string {
 })
 
 // Gone reports whether the process of the mark has certainly ended. The mark must have been created
-// on this machine, because the boot id of another machine would look like that of an earlier boot.
+// on this machine. A mark of another machine has another boot id, so Gone would treat it like a
+// mark of an earlier boot and return true.
 func Gone(mark string) bool {
 	parts := strings.Split(mark, ".")
 	if len(parts) != 4 {
@@ -52,8 +53,8 @@ func Gone(mark string) bool {
 	return now != "" && parts[3] != "" && now != parts[3]
 }
 
-// The function `ended` reports whether there is certainly no process with the given id. Signal 0
-// has no effect on a process.
+// The function `ended` reports whether there is certainly no process with the given id. To check
+// this, it sends signal 0, which has no effect on a process.
 func ended(pid int) bool {
 	p, err := os.FindProcess(pid)
 	if err != nil {

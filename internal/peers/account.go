@@ -15,7 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/client"
 )
 
-// A Guard says how an account in a database is fenced: correctly, or with one mistake.
+// A Guard says how an account in a database is fenced: correctly, or with one mistake. The guard
+// row is the row of fence.Table that stores the largest accepted token.
 type Guard string
 
 // The guards. All except the first are mutants.
@@ -168,8 +169,8 @@ func Write(ctx context.Context, c *client.Client, number int, pause time.Duratio
 }
 
 func access(ctx context.Context, c *client.Client, op string, number int, pause time.Duration, value int64) (int64, error) {
-	// The pause is not sent as Request.WaitMS: after that time, the process would give up the
-	// request.
+	// The pause is not sent as Request.WaitMS, because the process gives up a request as soon as
+	// its WaitMS is over.
 	reply, err := c.Do(ctx, client.Request{Op: op, Value: fmt.Sprint(number, " ", pause.Milliseconds(), " ", value)})
 	if reply.Token != 0 {
 		return 0, &fence.StaleError{Largest: fence.Token(reply.Token)}

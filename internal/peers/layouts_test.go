@@ -53,7 +53,8 @@ func TestAuditRecognizesTheLibraries(t *testing.T) {
 	use(Curator, client.Semaphore, waits.Semaphore, audit.Released, false, nothing, do(client.OpAcquirePermit), do(client.OpRelease))
 	use(Kazoo, client.Semaphore, waits.Semaphore, audit.Released, false, nothing, do(client.OpAcquirePermit), do(client.OpRelease))
 	use(Kazoo, client.Claims, waits.Queue, audit.Acked, true, nothing, do(client.OpPut), do(client.OpClaim), do(client.OpAck))
-	// The path of a znode of kazoo's Party does not contain the member's name.
+	// The path of a znode of kazoo's Party does not contain the member's name, so the span has no
+	// subject.
 	use(Kazoo, client.Group, waits.Group, audit.Closed, false, nothing, do(client.OpJoin))
 	// Curator's GroupMember returns before it has joined, so the test waits for its znode.
 	use(Curator, client.Group, waits.Group, audit.Closed, true, func() { awaitNode(t, e, "/curator/group/me") }, do(client.OpJoin))

@@ -97,10 +97,9 @@ func (l Library) Installed() error {
 // client. Jars that are not installed are left out. The class path is empty if the version in
 // VersionVariable cannot be unpacked.
 //
-// If you add other jars of Debian, put them after this class path. The manifests of the added jars
-// name jars in /usr/share/java, which may have other versions than the jars of this class path. If
-// the added jars came first, Java would use the jars that their manifests name before the jars of
-// this class path.
+// If you add other jars of Debian, put them after this class path. Their manifests name jars in
+// /usr/share/java, which may have other versions than the jars of this class path. If the added
+// jars came first, Java would prefer those other versions.
 func ClassPath() string {
 	root, err := Curator.root()
 	if err != nil {

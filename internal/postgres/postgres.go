@@ -64,7 +64,8 @@ func Start(ctx context.Context) (_ *Server, err error) {
 		return nil, err
 	}
 	s := &Server{}
-	// The path of a socket is limited to 107 bytes.
+	// The path of the server's socket is limited to 107 bytes. So its directory is in /tmp, and not
+	// in the directory for temporary files, whose path can be long.
 	if s.dir, err = owner.MkdirTemp("/tmp", "pg"); err != nil {
 		return nil, err
 	}

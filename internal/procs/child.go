@@ -15,7 +15,8 @@ type Child struct {
 
 // Start starts a command that the kernel kills when this process ends for any reason. Start also
 // calls cmd.Wait, on a separate goroutine. When the command ends, Wait closes the pipes that
-// package exec has created, such as cmd.StdoutPipe. Do not use such a pipe if its last data matter.
+// package exec has created, such as cmd.StdoutPipe. Data that have not been read by then are
+// lost, so do not use such a pipe if its last data matter.
 //
 // The child has a separate process group. So a terminal's interrupt reaches only this process,
 // which then closes everything in order.

@@ -27,9 +27,9 @@ type Call struct {
 // removed.
 const blockedFor = Timeout / 2
 
-// AtEachCrashPoint makes the call repeatedly. Each time, a failure affects another request of the
-// call. After each failure, another client must be able to make the same call, and nothing may
-// remain on the servers.
+// AtEachCrashPoint makes the call repeatedly, until each crashpoint.Fate has struck each request of
+// the call. Each time, another client must then be able to make the same call, and no ephemeral
+// znode and no watch may remain on the servers.
 func (call Call) AtEachCrashPoint(t *testing.T) {
 	t.Helper()
 	opts := session.Options{Timeout: Timeout}
@@ -99,7 +99,9 @@ func (tr *Trial) Strike(c *Client) {
 	if tr.fate == crashpoint.ReplyLost || tr.fate == crashpoint.ReplyAndSessionLost {
 		rule.Fate = zktest.CloseBeforeReply
 	}
-	in := tr.Ensemble.Inject(rule) // not World.Inject, because the client sends no such request in the last trial
+	// In the last trial, the rule skips all requests that the client sends. So it selects none, and
+	// World.Inject would fail the test.
+	in := tr.Ensemble.Inject(rule)
 	ctx, stop := context.WithCancel(context.Background())
 	var watch sync.WaitGroup
 	watch.Go(func() {

@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A slowDone is a context whose Done takes a second. This shows whether a call starts a request
-// before it waits for its context: such a request is sent in that second.
+// A slowDone is a context whose Done takes a second. If a call starts a request before it waits for
+// its context, the request is sent during this second, and the test detects it.
 type slowDone struct{ context.Context }
 
 func (c *slowDone) Done() <-chan struct{} {

@@ -52,7 +52,8 @@ func TestEveryErrorIsOnThePageOfErrors(t *testing.T) {
 // because those errors do not belong to this module.
 func TestSentinelsHaveAPrefixAndTheirOwnValue(t *testing.T) {
 	files, exports := goFiles(t), exporting(t)
-	texts, public := make(map[string]string), make(map[string]string) // for what the keys and values are, see sentinelProblems
+	// For the keys and values of these maps, see sentinelProblems.
+	texts, public := make(map[string]string), make(map[string]string)
 	for name, file := range files {
 		dir := path.Dir(name)
 		if isTest(name) || within(dir, "examples") {

@@ -136,8 +136,8 @@ func clientNames(p *doc.Package) (names []string) {
 	return names
 }
 
-// Every exported type of the packages that programs import has an example. This can be an example
-// of the type, of a function with the type in its signature, or of a type that contains the type.
+// Every exported type T of the packages that programs import has an example: an example of T, of a
+// function with T in its signature, or of another type that contains T.
 func TestEveryTypeHasAnExample(t *testing.T) {
 	for _, dir := range promising {
 		p := documentation(t, dir)

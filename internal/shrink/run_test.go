@@ -46,8 +46,8 @@ func TestRunIsMadeSmallByThePropertyItViolated(t *testing.T) {
 	}
 }
 
-// A stored result may be invalid although no property is violated. Regression: such a result
-// without any properties caused a panic.
+// A stored result may have the overall verdict Invalid although no property is violated. Run must
+// refuse such a result. Regression: such a result without any properties caused a panic.
 func TestRunWithoutAViolationIsRefused(t *testing.T) {
 	none := verdict(Trial{Plan: planOf(3)}, checker.Unknown, checker.Valid)
 	none.Verdict = checker.Invalid

@@ -18,7 +18,8 @@ const (
 // holder is the client whose server is cut off.
 const holder = 0
 
-// A cut is the first fault in a history during which another client replaced the holder.
+// A cut is a fault of a history. It is the first fault during which another client replaced the
+// holder.
 type cut struct {
 	at, mended time.Duration
 	granted    time.Duration // when another client was granted the lock

@@ -151,7 +151,9 @@ func (g generator) step() Step {
 		s.kind, s.old = 1+kind(g.IntN(int(kindsCount)-1)), g.percent(10)
 		return s
 	case g.percent(3):
-		s.stale = !g.Guest // the fate of an old connection depends on which server leads
+		// The fate of an old connection depends on which server leads. A guest does not always know
+		// the leader.
+		s.stale = !g.Guest
 	}
 	s.req = g.request(s.op)
 	if s.req != nil && g.mayCut(s.op) && g.percent(2) {
@@ -212,7 +214,9 @@ func (g generator) request(op wire.Op) wire.Record {
 		return g.create(op)
 	case wire.OpDelete:
 		return &wire.PathVersion{Path: g.deletable(), Version: g.version()}
-	case wire.OpCheck: // alone it must fail: see the package comment of difftest
+	case wire.OpCheck:
+		// No znode has these versions, so the check fails. Outside of a multi, it must fail: see
+		// the package comment of difftest.
 		return &wire.PathVersion{Path: g.path(), Version: one[int32](g, -2, 99)}
 	case wire.OpSetData:
 		return &wire.SetDataRequest{Path: g.path(), Data: g.data(), Version: g.version()}
@@ -280,9 +284,9 @@ func (g generator) create(op wire.Op) wire.Record {
 	return ttl
 }
 
-// The method `sequential` converts a path to one that can get a sequence number. The result is
-// below the root, because the sequence numbers elsewhere depend on other traces. A path outside of
-// the root is invalid and stays as it is.
+// The method `sequential` converts a path to one that can get a sequence number. It converts the
+// root to a path below the root, because the sequence numbers elsewhere depend on other traces. A
+// path outside of the root stays as it is: servers refuse it, because it is invalid.
 func (g generator) sequential(path string) string {
 	if path == g.root {
 		return g.root + "/"

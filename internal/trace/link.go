@@ -27,7 +27,7 @@ type Link struct {
 	conn     net.Conn
 	r        *bufio.Reader
 	patience time.Duration
-	unbind   func() bool // removes the function that closes the connection when the context of Dial ends
+	unbind   func() bool // after this call, the end of Dial's context does not close conn
 	xid      int32
 	told     []Event // since the last call of Events
 	over     bool    // the server has closed the connection

@@ -226,8 +226,8 @@ func (r *run) connected(rsp *wire.ConnectResponse) string {
 
 // The method `connection` does a step that affects the client's connection.
 func (r *run) connection(c *client, s Step) error {
-	// The client does not send the last zxid that it has seen, because the server may be behind
-	// that zxid: no step waits for this server.
+	// The client does not send the last zxid that it has seen. No step waits for this server, so
+	// the server may be behind that zxid, and would then refuse the client.
 	req := wire.ConnectRequest{Timeout: int32(sessionTimeout.Milliseconds()), SessionID: c.session,
 		Password: c.password, NoReadOnly: s.old}
 	switch s.kind {

@@ -135,7 +135,9 @@ func (c *canvas) row(r row) {
 		class, note, says := "other", "s", s.Error
 		switch {
 		case isRequest(s):
-			class, says = "request", "" // some errors are expected: a new lock has no directory
+			// The picture does not show the errors of requests, because some of them are expected.
+			// For example, a new lock has no directory.
+			class, says = "request", ""
 		case isHold(s):
 			class, says = "hold", "token "+s.Attributes["zookeeper.token"]+", ended: "+s.Attributes["zookeeper.hold.ended"]
 		case strings.HasPrefix(s.Name, "acquire "):

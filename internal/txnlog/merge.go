@@ -172,8 +172,11 @@ func same(a, b Txn) bool {
 }
 
 // endsOf returns, for each epoch, the zxid of the epoch's last committed transaction. It leaves out
-// an epoch if the logs do not prove where the epoch ended. The proof is a log in which the
-// transaction with this zxid is followed by a transaction of a later epoch.
+// an epoch if the logs do not prove where the epoch ended.
+//
+// The proof is a log in which a transaction of a later epoch follows the transaction with this
+// zxid. A server writes a transaction of a later epoch only after its earlier transactions agree
+// with those of that epoch's leader.
 //
 // Such a log proves nothing in two cases:
 //

@@ -216,7 +216,8 @@ func FuzzRead(f *testing.F) {
 // FuzzTxn fuzzes the contents of an entry with the right checksum.
 func FuzzTxn(f *testing.F) {
 	log, ends := write(f)
-	const before, behind = 12, 1 // of the bytes of an entry: its checksum, its length, and its end
+	// Number of bytes of an entry before its body (checksum and length) and after it (the end).
+	const before, behind = 12, 1
 	begin := 16
 	for _, end := range ends {
 		f.Add(log[begin+before : end-behind])

@@ -24,8 +24,10 @@ type Work struct {
 	Released error
 
 	// Release is called after the function has returned. `result` is the function's error, or nil.
-	// ctx is the context of Do's caller. If ctx has ended, Release must still start the release. If
-	// the function panicked or ended its goroutine, `result` is ErrPanicked, and ctx has ended.
+	// ctx is the context of Do's caller. If ctx has ended, Release must still start the release.
+	//
+	// If the function panicked or ended its goroutine instead, `result` is ErrPanicked, and ctx is
+	// derived from the context of Do's caller and has already ended.
 	Release func(ctx context.Context, result error) error
 
 	// Confirm decides what Do returns if the function returned nil, but ctx ended before the

@@ -43,7 +43,7 @@ func (h *Holding) OnEnd(f func(cause error)) {
 
 // Bind returns a context with the values and the deadline of ctx. When the holding or ctx ends, the
 // returned context ends with the same cause. In both cases the returned context ends synchronously:
-// ctx is its parent, and End cancels it before End returns.
+// it is a child of ctx, and End cancels it before End returns.
 func (h *Holding) Bind(ctx context.Context) context.Context {
 	bound, cancel := context.WithCancelCause(ctx)
 	h.mu.Lock()
@@ -73,9 +73,9 @@ type callerKey struct{ h *Holding }
 // Bind ends.
 //
 // A program can use [context.WithoutCancel] to derive ctx from a context of Bind. Then the context
-// that was passed to Bind must not limit the wait. Unbind cannot recognize such a ctx, because it
-// has the values of the context of Bind. But the holding does not end such a ctx. So Unbind uses
-// the context that was passed to Bind only after the holding has ended ctx.
+// that was passed to Bind must not limit the wait. Unbind cannot recognize such a ctx by its
+// values, because it has all values of the context of Bind. But the holding never ends such a ctx.
+// So Unbind waits for the context that was passed to Bind only after the holding has ended ctx.
 func (h *Holding) Unbind(ctx context.Context) (context.Context, context.CancelFunc) {
 	caller, bound := ctx.Value(callerKey{h}).(context.Context)
 	if !bound || ctx.Err() != nil {

@@ -3,7 +3,7 @@ package wire
 import "strconv"
 
 // A Code is the outcome of a request, from the header of its reply. It implements error, but [OK]
-// is not an error: do not return OK as one.
+// is not an error: where the code is OK, return nil as the error.
 type Code int32
 
 // The codes of ZooKeeper 3.8.

@@ -92,8 +92,8 @@ func (s Seq) String() string { return fmt.Sprintf("%010d", int32(s)) }
 //
 // The name alone does not show whether a dash is the sign or the end of the prefix. If two dashes
 // precede ten digits, ParseSeq takes the second dash as the sign unless the first digit is 0. If
-// one dash precedes ten digits, ParseSeq takes this dash as the sign only if the digits would be
-// too large for a number. So its result is correct for
+// one dash precedes ten digits, ParseSeq takes this dash as the sign only if the digits alone are
+// larger than the largest Seq. So its result is correct for
 //
 //   - every number, if the prefix ends in exactly one dash;
 //   - numbers above -1,000,000,000, if the prefix does not end in a dash;

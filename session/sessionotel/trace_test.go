@@ -350,8 +350,8 @@ func TestPutsOfOneBatchKeepTheirTraces(t *testing.T) {
 	})
 }
 
-// Programs with and without traces share a queue. Each program claims items that the other program
-// put. A claim of an item that was put without a trace has no link.
+// In this test, a program with traces and one without traces share a queue. Each program can take
+// items that the other program put. A claim of an item that was put without a trace has no link.
 func TestQueueOfProgramsWithAndWithoutTraces(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		p := newProcess()

@@ -30,7 +30,8 @@ const (
 //
 // Attach first undoes the faults that a killed run may have left active. It resumes the file's
 // paused containers, starts the file's containers that SIGKILL ended, and restores all cut edges.
-// So never attach two runs to a project at the same time.
+// It would also undo the faults of a run that is still active, so never attach two runs to a
+// project at the same time.
 //
 // Close heals the active faults and leaves the containers running.
 func Attach(ctx context.Context, composeFile string) (*Compose, error) {

@@ -78,7 +78,7 @@ func TestARunningComposeProjectIsAnEnsemble(t *testing.T) {
 		t.Fatal(err)
 	}
 	ensembletest.Contract(t, e)
-	whole(t, file) // Close has left it running
+	whole(t, file) // Contract has closed e, and Close must leave the project running
 	t.Run("the next run heals the faults of a killed run", func(t *testing.T) {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "ZKCOORD_TEST_BREAK="+file)

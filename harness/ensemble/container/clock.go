@@ -21,7 +21,9 @@ var clockEnvironment = map[string]string{
 	"FAKETIME_CACHE_DURATION":      "1",
 	"FAKETIME_DONT_FAKE_MONOTONIC": "1",
 	"FAKETIME_DONT_RESET":          "1",
-	"FAKETIME_FORCE_MONOTONIC_FIX": "0", // turns off a workaround for a bug that current libc versions do not have; it would make waits too long
+	// Turns off a workaround for a bug that current libc versions do not have. The workaround would
+	// make waits too long.
+	"FAKETIME_FORCE_MONOTONIC_FIX": "0",
 }
 
 // SetClock sets the wall clock of a node's server, within a second. If the node is down, the

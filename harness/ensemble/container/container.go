@@ -227,7 +227,8 @@ func newCluster(engine *engine, kind string, nodes int) *cluster {
 }
 
 // The method `create` creates the network and starts all nodes concurrently. If it started one node
-// after another, a node could wait a minute for the names of peers that do not exist yet.
+// after another, a node could wait a minute until it can resolve the host names of its peers,
+// because these names do not exist before the peers' containers.
 func (e *Ensemble) create(ctx context.Context) error {
 	cfg := e.config
 	for i := range cfg.Nodes {

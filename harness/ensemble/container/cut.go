@@ -16,9 +16,10 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// Cut drops the packets of the edges with iptables inside the containers. The rules match the
-// addresses of the nodes, at both the sender and the receiver. So a cut works even while the sender
-// or the receiver is paused. Clients have other addresses, so a cut does not affect them.
+// Cut drops the packets of the edges with iptables inside the containers. For each cut edge, one
+// rule is at the sender and one at the receiver. No rule can be set in a paused node, but then the
+// rule at the other node suffices. The rules match the addresses of the nodes. Clients have other
+// addresses, so a cut does not affect them.
 func (e *cluster) Cut(ctx context.Context, edges ...ensemble.Edge) error {
 	return e.rule(ctx, "cut", edges, func(l ensemble.Edge) { e.cuts[l] = true })
 }

@@ -77,9 +77,9 @@ func connect(ctx context.Context) (*engine, error) {
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// The method `local` reports whether the engine runs on this machine. A label of an object names
-// the process that owns the object. If the engine is remote, the owner may be a process of another
-// machine, and this process cannot check whether the owner has ended.
+// The method `local` reports whether the engine runs on this machine. Only then can this process
+// check whether the owner of an ensemble has ended. The owner of an ensemble on a remote engine may
+// be a process of another machine.
 func (e *engine) local() bool { return strings.HasPrefix(e.DaemonHost(), "unix:") }
 
 // The function `labelled` returns the filter for objects with a label; an empty value matches any
@@ -180,13 +180,15 @@ func (e *engine) sweep(ctx context.Context) error {
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
 // dialHost returns the host on which published ports are reachable, and the address on which to
-// publish them. Without TESTCONTAINERS_HOST_OVERRIDE, both are the loopback interface if the engine
-// runs on this machine and this program does not run in a container.
+// publish them. The argument `network` is the gateway of one of the engine's networks.
 //
-// A program in a container reaches the ports of an engine outside of that container only at the
-// program's own gateway. The file /.dockerenv shows that the program runs in a container, but not
-// where the engine runs. If the engine runs in the same container, the gateway of the engine's
-// networks is one of our own addresses, and the loopback interface works.
+// Unless TESTCONTAINERS_HOST_OVERRIDE or the engine's URL names a host, both results are usually
+// the loopback interface. There is one exception. If this program runs in a container and the
+// engine runs outside of that container, the program reaches the ports only at the program's own
+// default gateway. Both results are then that gateway.
+//
+// The file /.dockerenv shows that the program runs in a container, but not where the engine runs.
+// If the engine runs in the same container, `network` is one of our own addresses.
 func (e *engine) dialHost(network netip.Addr) (host string, publish netip.Addr) {
 	gateway := loopback
 	if _, err := os.Stat("/.dockerenv"); err == nil && !ownAddress(network) {

@@ -84,11 +84,13 @@ func (e *cluster) pause(ctx context.Context, id string) error {
 	})
 }
 
-// untilPaused repeats `pause` while the engine returns one of two errors that do not last:
+// untilPaused repeats `pause` while the engine returns one of two errors that usually do not last:
 //   - "already paused": a late event of an earlier pause can cause that error for a moment after
-//     the container was resumed. If the error persists, someone else has paused the container.
+//     the container was resumed. If the engine still returns it after two seconds, someone else
+//     has paused the container, and untilPaused returns nil.
 //   - "unable to freeze": a thread of the container did not reach the freezer in time, because the
-//     machine was busy. The engine has then resumed the threads that it had frozen.
+//     machine was busy. The engine has then resumed the threads that it had frozen. After 20
+//     seconds, untilPaused returns this error.
 func untilPaused(ctx context.Context, pause func() error) error {
 	const long, busy = 2 * time.Second, 20 * time.Second
 	for began := time.Now(); ; {

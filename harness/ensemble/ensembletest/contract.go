@@ -208,8 +208,8 @@ func (c contract) cutOverRestart(t *testing.T) {
 	c.ready(t)
 }
 
-// oneWay cuts the edge from the leader to one follower. The follower receives nothing from the
-// leader, so it leaves the quorum, and the other nodes continue.
+// oneWay cuts the edge from the leader to one follower. The follower then receives nothing from the
+// leader, so it must leave the quorum.
 func (c contract) oneWay(t *testing.T) {
 	p := capability[ensemble.Partitioner](t, c)
 	leader, follower := c.leader(t), c.follower(t)
@@ -223,8 +223,9 @@ func (c contract) oneWay(t *testing.T) {
 	c.ready(t)
 }
 
-// partialMend isolates all three nodes with two cuts, and restores one of the cuts. Then two nodes
-// form a quorum, and the third does not join.
+// partialMend isolates all three nodes with two cuts. The first cut isolates the node `other`. The
+// second cut is between the nodes `leader` and `one`. Then partialMend mends only the first cut.
+// The node `other` must form a quorum with one of these two nodes, and the third must not join.
 func (c contract) partialMend(t *testing.T) {
 	p := capability[ensemble.Partitioner](t, c)
 	leader, one := c.leader(t), c.follower(t)

@@ -108,7 +108,7 @@ func (c contract) fullDisk(t *testing.T) {
 	c.write(t, "/before-it-is-full", "x")
 	needs(t, d.Free(t.Context(), node))
 	must(t, d.Fill(t.Context(), node))
-	// The leader needs room on its disk for each write. The loop writes until the disk is full and
+	// The leader notices that its disk is full when a write finds no room. So the loop writes until
 	// another node leads.
 	n := 0
 	c.await(t, fmt.Sprintf("a leader other than node %d, whose disk is full", node), func() bool {
@@ -182,8 +182,9 @@ func (c contract) sequence(t *testing.T) {
 	}
 }
 
-// stalledLog lets three sessions expire. The leader writes to its log before it closes each
-// session, so no session ends while the log stalls.
+// stalledLog stalls the leader's log while the timeouts of three sessions pass. The leader writes a
+// line to its log before it closes a session, so all three sessions must remain. They must end soon
+// after the log accepts bytes again.
 func (c contract) stalledLog(t *testing.T) {
 	const (
 		sessions = 3

@@ -21,10 +21,11 @@
 //
 // # Not guaranteed
 //
-// A cut stops bytes, not packets. After the cut is restored, a stream that was stopped continues
+// A cut stops bytes, not packets. After the cut is mended, a stream that was stopped continues
 // where it stopped. Connections that are opened during the cut are reset, while a network would let
 // them time out.
 //
-// Unlike a cut, a pause of a node has the same effect on the other nodes as on a real network, even
-// if the buffers of the paused node's connections become full.
+// Unlike a cut, a pause of a node has the same effect on the other nodes as on a real network. This
+// is true even if the buffers of the paused node's connections become full: the relays then stop
+// reading, so the senders block.
 package process

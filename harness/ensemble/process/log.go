@@ -15,8 +15,8 @@ import (
 type logPipe struct {
 	path   string
 	reader *os.File
-	gate   gate          // closed while the log stalls, so that the method `copy` waits
-	closed chan struct{} // ends a stall permanently
+	gate   gate          // cut while the log stalls, so that the method `copy` waits
+	closed chan struct{} // closed by the method `end`; a stall then ends
 	done   chan struct{} // closed when everything is in the file
 }
 

@@ -13,8 +13,8 @@
 //
 //   - A successful check outside of a multi, before 3.8.5 and 3.9.3. A single ZooKeeper server
 //     never answers it. With several servers, followers leave their leader because of a transaction
-//     that they do not support. zktest never answers it: no client sends it, and a failing ensemble
-//     would help no test.
+//     that they do not support. zktest never answers it either, but its followers stay: no client
+//     sends such a check, and an ensemble that fails would help no test.
 //   - A truncated write, except a multi, at several servers since 3.9.0. ZooKeeper's servers fail.
 //     zktest returns a marshalling error, like a single ZooKeeper server.
 //   - A createTTL whose mode has no time to live, with the TTL -1. The ZooKeeper server ends its
@@ -23,8 +23,8 @@
 //     error, as for any other request.
 //   - A multi with a null path. Several ZooKeeper servers never answer again, because the leader
 //     proposes nothing and waits for the commit. A single server returns a marshalling error,
-//     followed by an empty response. zktest returns the error alone. For a null ACL in a multi, 3.9
-//     returns the same error, and zktest returns the error for an invalid ACL.
+//     followed by an empty response. zktest returns the error alone. For a null ACL in a multi,
+//     ZooKeeper 3.9 returns a marshalling error, and zktest returns the error for an invalid ACL.
 //   - checkWatches of a path without a slash. ZooKeeper returns a marshalling error while a client
 //     of the server has a recursive watch. zktest returns the error NoWatcher.
 //   - A path that is not UTF-8 or has characters above U+FFFF, in sync or in an event. ZooKeeper
@@ -55,10 +55,15 @@
 //
 // zktest behaves like the release of the servers that it is compared with, according to the table
 // of rules in zktest/internal/tree. If zktest runs as another release, it differs exactly in the
-// rules that differ between the two releases; a test checks this. Traces for release 3.8.0 leave
-// out create2 in a multi, and creates whose mode does not match the operation (3.8.2,
-// ZOOKEEPER-4026). In all releases, zktest sends no events to a client that may not read the node
-// (3.8.4 and 3.9.2, ZOOKEEPER-4799), because Debian's 3.8.0 contains this change.
+// rules that differ between the two releases; a test checks this.
+//
+// Two changes of ZooKeeper are not in the table. Whatever its release, zktest behaves as if it had
+// both:
+//
+//   - ZOOKEEPER-4026 (3.8.2) concerns a create2 in a multi, and a create in a multi whose mode does
+//     not match the operation. Traces for 3.8.0 and 3.8.1 contain neither.
+//   - Since ZOOKEEPER-4799 (3.8.4 and 3.9.2), servers send no events to a client that may not read
+//     the node. Debian's 3.8.0 also contains this change.
 //
 // Since 3.9.0, the leader assigns the previous transaction's zxid to a write that it cannot decode
 // (ZOOKEEPER-4575), while 3.8 assigns a new one. Therefore the zxid in the reply to such a write

@@ -30,7 +30,8 @@ type breakable interface {
 }
 
 // With these settings, a server closes its connection to another server that is silent for 20 s. A
-// scene takes less time, even on a busy machine.
+// scene takes less time, even on a busy machine. So an isolated server keeps its role until the
+// isolation ends.
 var sceneConfig = ensemble.Config{TickTime: 500 * time.Millisecond, SyncLimit: 40}
 
 const sceneTimeout = 2 * time.Second // of sessions

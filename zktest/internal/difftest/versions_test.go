@@ -55,9 +55,11 @@ func TestTracesShowEachChangeOfReleases(t *testing.T) {
 	}
 }
 
-// Real servers of 3.8 differ from zktest with version 3.9 in each change that the table
-// tree.Changes lists between 3.8 and 3.9, except those in `untraced`, and in nothing else. The same
-// is true of real servers of 3.9 and zktest with version 3.8.
+// This test compares real servers of one line, 3.8 or 3.9, with zktest as the newest release of the
+// other line. The table tree.Changes lists the changes between these two releases. If zktest
+// inverts the rules of all these changes, no trace may show a difference. If zktest inverts all
+// except one, a trace must show the change that was left out. The changes in `untraced` are never
+// left out, because no trace on one server can show them.
 //
 // Regression: each comparison numbered its traces from 1. So the root nodes of the traces already
 // existed on the servers, from an earlier comparison. The resulting error counted as a difference,

@@ -52,7 +52,7 @@ type Cluster struct {
 	issued  int64 // number of sessions opened so far, if Config.NoResume is set
 
 	heldBack int      // number of packets that have waited for a cut link
-	expiries []Expiry // sessions that leaders have closed because their time was over
+	expiries []Expiry // sessions that leaders have closed because the timeout had passed
 }
 
 // ErrNoLeader means that a fault needs a leader and there is none.
@@ -88,8 +88,8 @@ func New(cfg Config) *Cluster {
 	return c
 }
 
-// Expiries returns the sessions that leaders have closed because their time was over. A leader
-// without a majority closes sessions too. Its closing transactions may never be committed.
+// Expiries returns the sessions that leaders have closed because the sessions' timeouts had passed.
+// A leader without a majority closes sessions too. Its closing transactions may never be committed.
 func (c *Cluster) Expiries() []Expiry { return slices.Clone(c.expiries) }
 
 // Now returns the cluster's time since its start.

@@ -40,7 +40,7 @@ func (s *server) finish(r *request, txn *tree.Txn, res tree.Result) {
 		c.established(true)
 		return
 	case r.op == wire.OpCheck && txn != nil && res.Err == wire.OK:
-		return // ZooKeeper fails to write the response of a check outside of a multi, and continues
+		return // no reply: ZooKeeper cannot write the response to a check outside of a multi
 	case txn != nil:
 		body, h.Err = written(r.op, res)
 	default:

@@ -7,8 +7,8 @@ import (
 )
 
 // A stat is the stored part of a znode's stat. Its cversion counts only the created children.
-// Clients receive twice that number minus the current number of children, so that deletions count
-// too.
+// Clients receive twice that number minus the current number of children. So each creation and each
+// deletion of a child increases the number that clients receive by one.
 type stat struct {
 	czxid, mzxid, pzxid         int64
 	ctime, mtime                int64
@@ -29,8 +29,9 @@ const (
 
 func ttlOwner(ms int64) owner { return ttlMask | owner(ms) }
 
-// The method `ttl` returns the time to live in milliseconds, or 0 for a znode without one. Session
-// ids never match the mask, because their first byte is the id of a server, which is at most 254.
+// The method `ttl` returns the time to live in milliseconds, or 0 for a znode without one. The
+// first byte of the mask is 255. Session ids never match the mask, because their first byte is the
+// id of a server, which is at most 254.
 func (o owner) ttl() int64 {
 	if o&ttlMask == ttlMask {
 		return int64(o &^ ttlMask)
