@@ -21,10 +21,10 @@ type keeper struct {
 // readyPatience is the longest time for which a kept ensemble may be without a quorum before a run.
 const readyPatience = 30 * time.Second
 
-// The method `starter` returns a starter for one run on the given version of ZooKeeper. The run must
-// not close the ensemble. The starter returns the kept ensemble if that has the version and the
-// configuration that the run needs, and a quorum. Otherwise it closes the kept ensemble, starts
-// another one with `start`, and keeps it.
+// The method `starter` returns a starter for one run on the given version of ZooKeeper. The run
+// must not close the ensemble. The starter returns the kept ensemble if that ensemble has a quorum,
+// and the version and configuration that the run needs. Otherwise it closes the kept ensemble,
+// starts another one with `start`, and keeps it.
 func (k *keeper) starter(version string, start ensemble.Starter) ensemble.Starter {
 	return func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
 		wanted := config

@@ -224,8 +224,9 @@ func (c contract) oneWay(t *testing.T) {
 }
 
 // partialMend isolates all three nodes with two cuts. The first cut isolates the node `other`. The
-// second cut is between the nodes `leader` and `one`. Then partialMend mends only the first cut.
-// The node `other` must form a quorum with one of these two nodes, and the third must not join.
+// second cut is between the nodes `leader` and `one`. Then partialMend restores only the edges of
+// the first cut. The node `other` must form a quorum with one of these two nodes, and the third must
+// not join.
 func (c contract) partialMend(t *testing.T) {
 	p := capability[ensemble.Partitioner](t, c)
 	leader, one := c.leader(t), c.follower(t)

@@ -21,7 +21,7 @@
 //
 // # Not guaranteed
 //
-// A cut stops bytes, not packets. After the cut is mended, a stream that was stopped continues
+// A cut stops bytes, not packets. After the end of the cut, a stream that was stopped continues
 // where it stopped. Connections that are opened during the cut are reset, while a network would let
 // them time out.
 //
