@@ -102,9 +102,10 @@ func (m *Membership) update(ctx context.Context, data []byte) error {
 		m.turn <- now
 		return m.ended(session.Failed, ErrLeft)
 	}
-	// Detach the creation from ctx. If the creation were cancelled with ctx, a znode that the
-	// server created nevertheless would be deleted later. Other clients would see the new data and
-	// afterwards the old data again, or would see the member after it has left.
+	// Detach the creation from ctx. Otherwise, the end of ctx would cancel the creation. If the
+	// server has created the znode all the same, the session would delete it, but only later. Until
+	// then other clients would see the new data, and then the old data again. If the member has
+	// left meanwhile, they would see it after its end.
 	updated := recipe.Detach(m.group.session, func(ctx context.Context) error {
 		node, err := m.create(ctx, data)
 		if err == nil {

@@ -66,9 +66,10 @@ func TestKillIsByTheVerdictInvalidAlone(t *testing.T) {
 	}
 }
 
-// If the property was exposed in a run, RunMutant repeats the run with the next seed. Regression:
-// the process paused for 0.4 s just when another client took over the lock. So the run excused that
-// two clients held the lock, and the mutant survived.
+// A run is exposed if a pause or a fault may excuse a violation. RunMutant repeats such a run with
+// the next seed. Regression: the process paused for 0.4 s just when another client took over the
+// lock. Because of this pause, two holders of the lock did not count as a violation, and the mutant
+// survived.
 func TestExposedRunOfAMutantIsRepeated(t *testing.T) {
 	runs := 0
 	virtual.Test(t, func(t *testing.T) {

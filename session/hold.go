@@ -28,8 +28,8 @@ var ErrNotZooKeeper = errors.New("session: the server is not ZooKeeper: its sess
 // A hold covers what a session holds or waits for: a lock, a leadership, a permit or a queue item.
 // One of the session's znodes represents the hold. A hold that only waits costs no write. After the
 // call of Expect or Grant, and until the hold ends, the session renews its lease with heartbeats.
-// After Grant has returned nil, the session holds what the hold covers until the context of the
-// hold ends.
+// Once Grant has returned nil, the session has the lock (or leadership, permit, item) until the
+// context of the hold ends.
 type hold struct {
 	keeper *leaseKeeper
 	node   engine.Node

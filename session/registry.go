@@ -136,13 +136,13 @@ func watchable(op wire.Op) bool {
 	return op == wire.OpExists || op == wire.OpGetData || op == wire.OpGetChildren2
 }
 
-// The method `sending` is called with each request before the request is written. It returns the
-// frames that must be sent before the request. If the request is a read and somebody waits for its
-// path, `sending` also sets the read's watch flag and returns the path, unless the server already
-// has the watch.
+// The method `sending` is called with each request before the request is written. The first result
+// has the frames that remove watches; they must be sent before the request. If the request is a read
+// of a path for which somebody waits, and the server does not have the watch yet, `sending` sets the
+// read's watch flag. Then the second result is the path; otherwise it is empty.
 //
-// One call returns both results, because a frame that removes a watch must not follow the read that
-// sets the watch again.
+// One call does both, because a frame that removes a watch must not be sent after the read that sets
+// the same watch again.
 func (r *watchRegistry) sending(op wire.Op, body []byte) (first []byte, armed string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -26,9 +26,9 @@ import (
 // perOperation is the number of bytes that a checker may allocate for each operation.
 const perOperation = 300
 
-// The map `searching` has the limits that replace perOperation for checkers that search for an
-// order. Such a checker judges one object after the other. So only a little of the memory that it
-// allocates is in use at any time.
+// Checkers that search for an order may allocate more than perOperation: `searching` has their
+// limits, in bytes for each operation. They judge one object after the other, so most of this memory
+// is free again when they begin with the next object.
 var searching = map[string]uint64{"counter/linearizable": 2000}
 
 // The type `work` is a function that returns the next operation of a client. The returned function

@@ -113,8 +113,9 @@ func heard(h *history.History, o history.Operation) int32 {
 	return int32(len(h.Events) - 1)
 }
 
-// nobodyWaited reports whether no operation with the name `op` waits for longer than `soon` after
-// the heal. It checks each moment.
+// The constant `soon` is a duration. nobodyWaited returns false if an operation with the name `op`
+// waited for longer than `soon`, not counting the time before the heal. It checks the time of each
+// event.
 func nobodyWaited(h *history.History, op string) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	ops, _ := h.Operations()

@@ -40,8 +40,8 @@ type Event struct {
 	Cause    string
 }
 
-// Never is the deadline of a session without a lease. It is also the value of each time that an
-// event does not have.
+// Never is the deadline of a session without a lease. If an event does not use one of its time
+// fields, the value of this field is Never too.
 const Never = time.Duration(math.MinInt64)
 
 // A Trace is what the sessions of a run reported, in the order of the reports.
