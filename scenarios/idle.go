@@ -44,7 +44,7 @@ func idle(s harness.Scenario, property string, workload func(*naps, func(session
 	s.Workload, s.Faults = workload(naps, asIs), idleFaults(naps)
 	s.Mutants = []harness.Mutant{{
 		Name:     "trusts-idle",
-		Report:   "after an idle time, the lease counts from the session's last ping, which the leader may not have received",
+		Report:   "after an idle time, the session believes that it lives for one timeout after its last ping, which the leader may not have received",
 		Violates: []string{property},
 		Workload: workload(naps, trustingIdle),
 	}}

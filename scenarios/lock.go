@@ -35,7 +35,7 @@ func LockFaults() harness.Scenario {
 			Workload: lockWorkload(openTextbook(leased(), mistakes{unprotected: true})),
 		}, {
 			Name:     "cancelled",
-			Report:   "Shopify/zk, CURATOR-45, -79: a contender that gives up leaves its znode, because it deletes the znode with the ended context",
+			Report:   "Shopify/zk, CURATOR-45, -79: a contender that gives up tries to delete its znode with the context that has ended, so the delete fails and the znode remains",
 			Violates: []string{"client/waiters-served"},
 			Workload: lockWorkload(openTextbook(leased(), mistakes{cancelled: true})),
 		}, lateMutant("lock/no-overlap", lockWorkload(openTextbook(leased(), mistakes{late: true})))},

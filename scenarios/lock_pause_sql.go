@@ -42,7 +42,7 @@ func LockPauseSQL() harness.Scenario {
 	s.Mutants = []harness.Mutant{
 		mutant("no-guard", "no statement checks the token", peers.NoGuard, "lock/fenced-writes"),
 		mutant("two-steps", "one transaction checks the token, and another writes the data", peers.TwoSteps, "lock/fenced-writes"),
-		mutant("unlocked-guard", "the guard row is read without FOR UPDATE, so two concurrent transactions pass", peers.Unlocked, "lock/fenced-writes"),
+		mutant("unlocked-guard", "the row with the newest token is read without FOR UPDATE, so two concurrent transactions pass", peers.Unlocked, "lock/fenced-writes"),
 		mutant("less-only", "a token is refused unless it is larger than the last one, so a holder can write only once", peers.LessOnly, "lock/no-false-refusal"),
 	}
 	return s

@@ -33,13 +33,13 @@ func Semaphore() harness.Scenario {
 		Guards: []checker.Checker{checker.Grants(10), checker.Contention(5)},
 		Mutants: []harness.Mutant{trustingMutant("semaphore/within-permits", semaphoreWorkload(openSemaphore(trusting()))), {
 			Name:     "orphan",
-			Report:   "CURATOR-335, -595: the reply to the create is lost, and a lease without an owner is never returned",
+			Report:   "CURATOR-335, -595: the reply to the create of a permit's znode is lost, and this permit is never returned",
 			Violates: []string{"client/waiters-served"},
 			Faults:   []string{"link-cut"},
 			Workload: semaphoreWorkload(openLeases(mistakes{unprotected: true})),
 		}, {
 			Name:     "interrupted",
-			Report:   "CURATOR-462: a client that is interrupted while it waits keeps its lease",
+			Report:   "CURATOR-462: a client creates the znode of its permit and waits; if it is interrupted then, the znode remains",
 			Violates: []string{"client/waiters-served"},
 			Workload: semaphoreWorkload(openLeases(mistakes{cancelled: true})),
 		}, lateMutant("semaphore/within-permits", semaphoreWorkload(openLeases(mistakes{late: true})))},

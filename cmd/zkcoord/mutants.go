@@ -181,14 +181,15 @@ func (a *app) newKillTable(all []specimen, f mutantsFlags) killTable {
 
 const killDocument = `# Mutants
 
-Mutants are broken variants of the workloads of scenarios. Most have a bug that a real library had. A harness that
-does not find these variants would not find the bugs either. This command printed the table:
+A scenario is a program of many clients that use locks, queues and so on while faults are injected. A mutant is a variant of
+it with a bug, mostly one that a real library had. A harness that does not find these mutants would not find such bugs in
+programs either. This command printed the table:
 
     zkcoord mutants --markdown > docs/mutants.md
 
-Each run is on the embedded ensemble (zktest) and has %v of work under faults in virtual time. A mutant must be killed within
-%d runs, by the property that it was made to violate. Seconds are virtual. They are the sum of all runs until the
-violation, and include the time of each run after its work. In the last column, "samuel" is
+Each run is on the embedded ensemble (zktest). Its clients work under faults for %v of virtual time, and then for a short
+time without faults. A mutant must be killed within %d runs, by the property that it was made to violate. The column
+"seconds" is the virtual time of all these runs until the violation. In the last column, "samuel" is
 github.com/samuel/go-zookeeper, and "zk" is its successor github.com/go-zookeeper/zk. Mutants that need a library in
 another language run on real servers: see [track-record.md](track-record.md).
 Runs are on a model of ZooKeeper 3.8.6 and of 3.9.6 in turn. The first run has seed 0, and even seeds are on 3.8.6.
