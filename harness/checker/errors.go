@@ -13,10 +13,11 @@ import (
 var serverTrouble = regexp.MustCompile(`java\.lang\.(AssertionError|OutOfMemoryError|StackOverflowError)|Severe unrecoverable error|digests are not matching|Epoch of (leader|follower) .* is ahead`)
 
 // lostPeer matches a line that directly follows a "Severe unrecoverable error" and shows that this
-// error is not internal: a follower lost the connection to its leader. The follower then searches
-// for a leader again. If the follower was acknowledging a proposal, the line shows a
-// NullPointerException (ZOOKEEPER-4409).
-var lostPeer = regexp.MustCompile(`^java\.(io|net)\.\w*Exception|^java\.lang\.NullPointerException: .*"this\.learner\.sock" is null`)
+// error is not internal: a follower lost the connection to its leader, or a leader lost its
+// followers. The server then takes part in an election again. The line shows a
+// NullPointerException if the follower was acknowledging a proposal (ZOOKEEPER-4409), or if the
+// former leader was about to propose a request.
+var lostPeer = regexp.MustCompile(`^java\.(io|net)\.\w*Exception|^java\.lang\.NullPointerException: .*("this\.learner\.sock"|LeaderZooKeeperServer\.getLeader\(\)") is null`)
 
 // CleanLogs judges the log of each node. It reports a violation for each internal error of
 // ZooKeeper in a log. The keys of the map `logs` are the indexes of the nodes.

@@ -162,9 +162,12 @@ func TestLogs(t *testing.T) {
 		"a severe error":                    {severe, Invalid},
 		"a severe error of a closed socket": {severe + "java.net.SocketException: Socket closed\n", Valid},
 		"a severe error of a null pointer":  {severe + "java.lang.NullPointerException\n", Invalid},
-		"two severe errors":                 {severe + severe, Invalid},
-		"a severe error after a long line":  {fine + long + severe, Unknown},
-		"severe errors around a long line":  {severe + long + severe, Invalid},
+		"a severe error of a leader that lost its followers": {severe + `java.lang.NullPointerException: Cannot invoke ` +
+			`"org.apache.zookeeper.server.quorum.Leader.propose(org.apache.zookeeper.server.Request)" because the return value of ` +
+			`"org.apache.zookeeper.server.quorum.LeaderZooKeeperServer.getLeader()" is null` + "\n", Valid},
+		"two severe errors":                {severe + severe, Invalid},
+		"a severe error after a long line": {fine + long + severe, Unknown},
+		"severe errors around a long line": {severe + long + severe, Invalid},
 	} {
 		if r := verdictOf(t, CleanLogs(map[int][]byte{0: []byte(one.text)}), ""); r.Verdict != one.want {
 			t.Errorf("%s: got %v (%s), want %v", name, r.Verdict, r.Reason, one.want)
