@@ -31,7 +31,7 @@ there() { docker image inspect "$1" > /dev/null 2>&1; }
 # If no answer comes, it fails.
 pull() {
   local out status=0
-  out=$(mktemp)
+  out=$(mktemp "$temporary/XXXXXX")
   docker pull "$1" > "$out" 2>&1 &
   local job=$!
   for _ in {1..100}; do
@@ -41,7 +41,6 @@ pull() {
   grep -q 'Pulling from' "$out" || kill "$job" 2> /dev/null || true
   wait "$job" || status=1
   [[ $status == 0 ]] || say "docker pull $1: $(tail -n 1 "$out")"
-  rm -f "$out"
   return "$status"
 }
 
@@ -68,7 +67,7 @@ make_system() {
   alone system
   ! there "$system" || return 0
   with_mmdebstrap || return 1
-  log=$(mktemp)
+  log=$(mktemp "$temporary/XXXXXX")
   proxy=$(apt-config dump 2> /dev/null | grep -E '^Acquire::https?::Proxy ' || true)
   while read -r line; do [[ -z $line ]] || options+=("--aptopt=$line"); done <<< "$proxy"
   say "building the system of a node from Debian's packages, which takes about a minute"
@@ -78,11 +77,9 @@ make_system() {
       --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
       "$debian" - "deb $(mirror) $debian main" 2> "$log" | docker import -); then
     tail -n 20 "$log" >&2
-    rm -f "$log"
     [[ -z ${id:-} ]] || docker rmi "$id" > /dev/null 2>&1 || true
     return 1
   fi
-  rm -f "$log"
   docker tag "$id" "$system"
 }
 
@@ -91,7 +88,7 @@ from_debian() {
   local jars context
   (make_system) || return 1
   jars=$(./unpack.sh "zookeeper-$version") || return 1
-  context=$(mktemp -d)
+  context=$(mktemp -d "$temporary/XXXXXX")
   cat > "$context/Dockerfile" << EOF
 FROM $system
 COPY usr/share/java /usr/share/java
@@ -107,7 +104,6 @@ EOF
   tar -c -C "$jars" usr/share/java -C "$context" Dockerfile -C "$PWD" entrypoint.sh zk-ready |
     docker build --quiet --tag "$image" - > "$context/log" 2>&1 || status=1
   [[ $status == 0 ]] || cat "$context/log" >&2
-  rm -rf "$context"
   return "$status"
 }
 
@@ -141,6 +137,9 @@ done
 command -v docker > /dev/null || die "there is no docker command. Install Docker Engine (on Debian: apt-get install docker.io)."
 docker version --format '{{.Server.Version}}' > /dev/null 2>&1 ||
   die "no Docker engine answers: $(docker version 2>&1 > /dev/null | tail -n 1)"
+
+temporary=$(mktemp -d)
+trap 'rm -rf "$temporary"' EXIT
 
 if [[ -n ${ZKCOORD_IMAGE:-} && ${#versions[@]} == 0 ]]; then
   there "$ZKCOORD_IMAGE" || pull "$ZKCOORD_IMAGE" ||
