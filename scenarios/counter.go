@@ -37,7 +37,7 @@ func Counter() harness.Scenario {
 				countMistakes{blind: true}, "link-cut", "link-reset"),
 			mutant("versionless", "a client writes the value that it read plus one, without the version that it read, and loses what others added meanwhile",
 				countMistakes{versionless: true}),
-			mutant("one-result", "adds of several goroutines are combined into one write, and each add returns the value after the whole write, so several clients get the same order number",
+			mutant("one-result", "adds of several goroutines are combined into one write, and each add returns the value after the whole write, so several adds return the same value",
 				countMistakes{oneResult: true}),
 			mutant("reported-failed", "the reply is lost, and the error says that nothing was counted, so a client that repeats the call counts twice",
 				countMistakes{reportsFailed: true}, "link-cut", "link-reset"),

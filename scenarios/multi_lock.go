@@ -37,7 +37,7 @@ func MultiLock() harness.Scenario {
 			Workload: multiWorkload(leased(), takeAsGiven),
 		}, {
 			Name:     "keeps",
-			Report:   "kazoo#732, #429: a failed acquire leaves its znodes, here those of the locks acquired before",
+			Report:   "kazoo#732, #429: a failed acquire leaves its znodes; here, if one of several locks cannot be acquired, the locks before it are not released",
 			Violates: []string{"client/waiters-served"},
 			Workload: multiWorkload(leased(), takeAndKeep),
 		}, lateMutant("lock/no-overlap", multiWorkload(leased(), takeLate))},

@@ -34,7 +34,7 @@ func QueuePriority() harness.Scenario {
 		Calm:   10 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "stocks",
-			Report:   "Curator's DistributedPriorityQueue: minItemsBeforeRefresh items are handed out before it checks for more urgent ones",
+			Report:   "Curator's DistributedPriorityQueue: a consumer hands out several items from memory (minItemsBeforeRefresh) before it checks for more urgent ones",
 			Violates: []string{"queue/priority-order"},
 			Workload: queueWorkload(queueProgram{pipes: within(openStock), priorities: priorities}),
 		}, {
