@@ -114,15 +114,19 @@ func (e *engine) heal(ctx context.Context, file string) error {
 }
 
 func (e *engine) healContainer(ctx context.Context, c mobycontainer.Summary) (err error) {
+	if c.Labels[temporary] != "" {
+		_, err := e.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{Force: true})
+		return err
+	}
 	switch c.State {
 	case mobycontainer.StatePaused:
 		_, err = e.ContainerUnpause(ctx, c.ID, client.ContainerUnpauseOptions{})
 	case mobycontainer.StateExited:
 		err = e.startKilled(ctx, c.ID)
 	}
-	// A container that does not run, or that lacks our chains or iptables, has no rules to remove.
-	// So errors are ignored.
-	_, _ = e.exec(ctx, c.ID, "iptables -w -F "+chainIn+"; iptables -w -F "+chainOut)
+	// A container that does not run, or that lacks iptables, has no rules to remove. So errors are
+	// ignored.
+	_, _ = e.exec(ctx, c.ID, removeRules)
 	if err != nil {
 		return fmt.Errorf("resume or start the container of %s: %w", c.Labels[composeService], err)
 	}

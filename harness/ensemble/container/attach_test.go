@@ -39,7 +39,7 @@ func compose(t *testing.T) []string {
 }
 
 func TestARunningComposeProjectIsAnEnsemble(t *testing.T) {
-	needEngine(t)
+	engine := needEngine(t)
 	command := compose(t)
 	image, err := zookeeper.Image(t.Context(), "", t.Output())
 	if err != nil {
@@ -77,8 +77,13 @@ func TestARunningComposeProjectIsAnEnsemble(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ensembletest.Contract(t, e)
-	whole(t, file) // Contract has closed e, and Close must leave the project running
+	ensembletest.Contract(t, e) // it cuts edges, and closes e
+	for node, id := range e.nodes {
+		if rules, err := engine.exec(t.Context(), id, "iptables -w -S"); err != nil || strings.Contains(rules, "ZKCOORD") {
+			t.Errorf("node %d after Close: got rules %s, %v; want no chain of zkcoord", node, rules, err)
+		}
+	}
+	whole(t, file) // Close must leave the project running
 	t.Run("the next run heals the faults of a killed run", func(t *testing.T) {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "ZKCOORD_TEST_BREAK="+file)
@@ -94,12 +99,22 @@ func TestARunningComposeProjectIsAnEnsemble(t *testing.T) {
 		}
 		cmd.Process.Kill() // kill -9
 		cmd.Wait()
+		left, err := engine.ContainerCreate(t.Context(), client.ContainerCreateOptions{Config: &mobycontainer.Config{
+			Image: image, Labels: map[string]string{composeProject: project, composeFiles: file, temporary: "true"},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
 		whole(t, file)
+		if _, err := engine.ContainerInspect(t.Context(), left.ID, client.ContainerInspectOptions{}); err == nil {
+			t.Error("the temporary container of the killed run is still there")
+			removeAtEnd(t, engine, left.ID)
+		}
 	})
 }
 
-// The function `whole` attaches to the project of a file. It checks that three nodes serve and that
-// no iptables rule drops packets.
+// The function `whole` attaches to the project of a file. It checks that three nodes serve, and that
+// no node has iptables rules of zkcoord.
 func whole(t *testing.T, file string) {
 	t.Helper()
 	e, err := Attach(t.Context(), file)
@@ -113,8 +128,8 @@ func whole(t *testing.T, file string) {
 		t.Errorf("got servers %v, Ready: %v; want 3 servers and no error", e.Servers(), err)
 	}
 	for node := range e.Servers() {
-		if rules, err := e.exec(ctx, node, "iptables -w -S"); err != nil || strings.Contains(rules, "DROP") {
-			t.Errorf("node %d: got rules %s, %v; want none with DROP", node, rules, err)
+		if rules, err := e.exec(ctx, node, "iptables -w -S"); err != nil || strings.Contains(rules, "ZKCOORD") {
+			t.Errorf("node %d: got rules %s, %v; want no chain of zkcoord", node, rules, err)
 		}
 	}
 }

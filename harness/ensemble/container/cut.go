@@ -107,7 +107,11 @@ func (e *cluster) applyCuts(ctx context.Context) error {
 			return nil
 		}
 		e.ruled[node] = true
-		if err := e.countThen(ctx, node, replace(rules)); err != nil {
+		then := removeRules
+		if len(rules) > 0 {
+			then = replace(rules)
+		}
+		if err := e.countThen(ctx, node, then); err != nil {
 			return fmt.Errorf("set the iptables rules of %w", err)
 		}
 		e.ruled[node] = len(rules) > 0
@@ -158,6 +162,13 @@ func replace(rules []string) string {
 		"iptables -w -C INPUT -j " + chainIn + " 2>/dev/null || iptables -w -I INPUT -j " + chainIn + "\n" +
 		"iptables -w -C OUTPUT -j " + chainOut + " 2>/dev/null || iptables -w -I OUTPUT -j " + chainOut + "\n"
 }
+
+// removeRules is a shell script that removes our rules and chains from a node. It fails if it leaves
+// one behind.
+const removeRules = `iptables -w -D INPUT -j ` + chainIn + ` 2>/dev/null; iptables -w -D OUTPUT -j ` + chainOut + ` 2>/dev/null
+for chain in ` + chainIn + ` ` + chainOut + `; do iptables -w -F $chain 2>/dev/null; iptables -w -X $chain 2>/dev/null; done
+rules=$(iptables -w -S) && [[ $rules != *ZKCOORD-* ]]
+`
 
 // countThen counts the packets that the rules of a node have dropped since the last call, and then
 // runs the script `then` in the node. One request to the engine does both. If a node has no rules

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"strings"
 
@@ -90,6 +91,10 @@ used=$(tr -d '\0' < "$log" | wc -c)
 truncate -s $((used / 2)) "$log"`)
 }
 
+// The constant `temporary` is the label of the containers of whileDown. If a run on a docker-compose
+// project is killed and leaves one, the next Attach removes it.
+const temporary = "zkcoord.temporary"
+
 // whileDown runs a script on the volumes of a killed node, in a temporary container.
 func (e *cluster) whileDown(ctx context.Context, what string, node int, script string) error {
 	return e.change(ctx, what, node, func() (err error) {
@@ -100,10 +105,12 @@ func (e *cluster) whileDown(ctx context.Context, what string, node int, script s
 		if err != nil {
 			return err
 		}
+		labels := maps.Clone(old.Container.Config.Labels)
+		labels[temporary] = "true"
 		c, err := e.engine.ContainerCreate(ctx, client.ContainerCreateOptions{
 			Config: &mobycontainer.Config{
 				Image: e.image, Entrypoint: []string{"bash", "-c"}, Cmd: []string{script}, User: "root",
-				Labels: old.Container.Config.Labels, Healthcheck: noHealthCheck,
+				Labels: labels, Healthcheck: noHealthCheck,
 			},
 			HostConfig: &mobycontainer.HostConfig{NetworkMode: "none", VolumesFrom: []string{e.nodes[node]}},
 		})
